@@ -1,0 +1,2 @@
+//! titans
+fn main() {}

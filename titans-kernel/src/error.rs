@@ -1,0 +1,83 @@
+//! Errors of the kernel: small `Copy` values that name the argument, what was expected and what was found.
+
+use core::fmt;
+
+/// What went wrong, with the argument by name and the two numbers that disagree.
+///
+/// No text is formatted and nothing is allocated until somebody asks with [`fmt::Display`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument has the wrong shape or length.
+    Shape {
+        /// The argument, e.g. `"k rows"`.
+        what: &'static str,
+        /// The size the operation needs.
+        expected: usize,
+        /// The size that was given.
+        found: usize,
+    },
+    /// A caller's buffer is too small. Sizes are in elements unless `what` says bytes.
+    Buffer {
+        /// The buffer, e.g. `"scratch"`.
+        what: &'static str,
+        /// Elements (or bytes) needed.
+        needed: usize,
+        /// Elements (or bytes) given.
+        given: usize,
+    },
+    /// A configuration that no memory can have.
+    Config {
+        /// The field and the rule it breaks, e.g. `"widths: 2 to 5 of them"`.
+        what: &'static str,
+        /// The offending value.
+        found: usize,
+    },
+    /// An input that must be finite (or in a range) is not.
+    Value {
+        /// The argument, e.g. `"alpha"`.
+        what: &'static str,
+        /// Index of the first offending element in the argument.
+        index: usize,
+    },
+    /// Bytes that are not a state (or are one of another version, configuration or checksum).
+    Format {
+        /// What does not fit, e.g. `"checksum"`.
+        what: &'static str,
+        /// The value the reader expected.
+        expected: u64,
+        /// The value it found.
+        found: u64,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Shape { what, expected, found } => {
+                write!(f, "{what}: expected {expected}, found {found}; pass a view of that size")
+            }
+            Self::Buffer { what, needed, given } => {
+                write!(f, "{what}: {needed} needed, {given} given; ask the size function of this configuration")
+            }
+            Self::Config { what, found } => write!(f, "configuration: {what}, found {found}"),
+            Self::Value { what, index } => {
+                write!(f, "{what}[{index}] is not finite or out of range; nothing was changed")
+            }
+            Self::Format { what, expected, found } => {
+                write!(f, "saved state: {what}: expected {expected}, found {found}; nothing was changed")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// The kernel's result.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// `Ok` when `found == expected`, else [`Error::Shape`] naming `what`.
+#[inline]
+pub const fn expect_len(what: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::Shape { what, expected, found }) }
+}

@@ -1,0 +1,284 @@
+//! The one heavy primitive: C = A B, C += A B or C −= A B, as a trait, and a portable tile.
+//!
+//! Every implementation computes each element of C as one chain over k in ascending order, starting from 0
+//! (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with, and a sum
+//! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
+
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// What happens to the values that C holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// C = A B; C's old values are not read.
+    Set,
+    /// C += A B.
+    Add,
+    /// C −= A B.
+    Sub,
+}
+
+/// How a caller lends the kernel faster arithmetic.
+pub trait Gemm<T: Scalar> {
+    /// `c (m × n)` from `a (m × k)` and `b (k × n)`. Views may be transposes.
+    ///
+    /// Shapes agree when the kernel calls; an implementation may panic when they do not.
+    fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>);
+
+    /// `y += w x` or `y −= w x`, with the rounding of one step of [`Gemm::gemm`]'s chain.
+    fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]);
+
+    /// Runs a loop the compiler may vectorise; an implementation may enable wider instructions around it.
+    #[inline(always)]
+    fn vectorise<R>(&self, body: impl FnOnce() -> R) -> R {
+        body()
+    }
+
+    /// Like [`Gemm::gemm`] where row r of C uses only a's columns 0 ..= offset + r: causal.
+    ///
+    /// Elements of `a` to the right of that are not read, nor are the rows of `b` behind them.
+    fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, mut c: MatMut<'_, T>) {
+        const ROWS: usize = 4;
+        let rest = if store == Store::Sub { Store::Sub } else { Store::Add };
+        let mut r0 = 0;
+        while r0 < c.rows() {
+            let rows = ROWS.min(c.rows() - r0);
+            let shared = offset + r0 + 1;
+            let a_rows = a.sub(r0, rows);
+            let mut block = c.rb().sub(r0, rows);
+            self.gemm(store, a_rows.block(0, rows, 0, shared), b.sub(0, shared), block.rb());
+            for r in 1..rows {
+                for k in shared..=offset + r0 + r {
+                    self.axpy(rest, a_rows.at(r, k), b.row(k), block.row_mut(r));
+                }
+            }
+            r0 += rows;
+        }
+    }
+}
+
+/// One step of a chain: how `acc + a b` is rounded.
+pub trait MulAdd<T> {
+    /// acc + a b.
+    fn mul_add(a: T, b: T, acc: T) -> T;
+}
+
+/// Two roundings: what every processor can do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unfused;
+
+impl<T: Scalar> MulAdd<T> for Unfused {
+    #[inline(always)]
+    fn mul_add(a: T, b: T, acc: T) -> T {
+        acc + a * b
+    }
+}
+
+/// The kernel's own matrix product: plain Rust, a 4 × 8 register tile, about 2.5 KiB of stack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Portable;
+
+impl<T: Scalar> Gemm<T> for Portable {
+    fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, mut c: MatMut<'_, T>) {
+        let n = c.cols();
+        let mut j = 0;
+        while j < n {
+            let width = 8.min(n - j);
+            panel::<T, Unfused, 4, 8, 32>(store, a, b, &mut c, j, width);
+            j += width;
+        }
+    }
+
+    fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
+        axpy::<T, Unfused>(store, w, x, y);
+    }
+}
+
+/// `y ± w x`, element by element.
+#[inline(always)]
+pub fn axpy<T: Scalar, F: MulAdd<T>>(store: Store, w: T, x: &[T], y: &mut [T]) {
+    let w = if store == Store::Sub { -w } else { w };
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = F::mul_add(w, x, *y);
+    }
+}
+
+/// Columns `j .. j + width` of C, `width ≤ NR`, in tiles of MR × NR accumulators over blocks of KC steps of k.
+///
+/// B is read in place where its rows are contiguous and the panel is full, and through a KC × NR block on the
+/// stack otherwise (transposes, narrow last panels: zero padded). A goes through an MR-wide block.
+#[inline(always)]
+pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
+    store: Store,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    c: &mut MatMut<'_, T>,
+    j: usize,
+    width: usize,
+) {
+    let (m, depth) = (a.rows(), a.cols());
+    assert!(b.rows() == depth && c.rows() == m && j + width <= b.cols() && width <= NR, "gemm shapes");
+    if depth == 0 {
+        if store == Store::Set {
+            (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
+        }
+        return;
+    }
+    let direct = b.col_stride() == 1 && width == NR;
+    let mut packed = [[T::ZERO; NR]; KC];
+    let mut k0 = 0;
+    while k0 < depth {
+        let kc = KC.min(depth - k0);
+        let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
+        if !direct {
+            pack_b(&mut packed[..kc], b, k0, j, width);
+        }
+        let (b_data, b_stride) =
+            if direct { (&b.data()[k0 * b.row_stride() + j..], b.row_stride()) } else { (packed.as_flattened(), NR) };
+        let mut i = 0;
+        while i + MR <= m {
+            tile::<T, F, MR, NR, KC>(store, a, i, k0, kc, b_data, b_stride, c, j, width);
+            i += MR;
+        }
+        while i < m {
+            tile::<T, F, 1, NR, KC>(store, a, i, k0, kc, b_data, b_stride, c, j, width);
+            i += 1;
+        }
+        k0 += kc;
+    }
+}
+
+/// `out[k][0 .. width] = b(k0 + k, j ..)`; columns from `width` on keep their zeros.
+#[inline(always)]
+fn pack_b<T: Scalar, const NR: usize>(out: &mut [[T; NR]], b: Mat<'_, T>, k0: usize, j: usize, width: usize) {
+    if b.col_stride() == 1 {
+        for (k, row) in out.iter_mut().enumerate() {
+            row[..width].copy_from_slice(&b.data()[(k0 + k) * b.row_stride() + j..][..width]);
+        }
+    } else {
+        for c in 0..width {
+            let column = &b.data()[(j + c) * b.col_stride() + k0 * b.row_stride()..];
+            for (k, row) in out.iter_mut().enumerate() {
+                row[c] = column[k * b.row_stride()];
+            }
+        }
+    }
+}
+
+/// One MR × NR tile of C over k0 .. k0 + kc.
+#[inline(always)]
+fn tile<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
+    store: Store,
+    a: Mat<'_, T>,
+    i: usize,
+    k0: usize,
+    kc: usize,
+    b_data: &[T],
+    b_stride: usize,
+    c: &mut MatMut<'_, T>,
+    j: usize,
+    width: usize,
+) {
+    // a(i .. i + MR, k0 .. k0 + kc), k by k, negated for Sub: exact, so the chain is acc + (−a) b.
+    let mut a_block = [[T::ZERO; MR]; KC];
+    let negate = store == Store::Sub;
+    for r in 0..MR {
+        let row = &a.data()[(i + r) * a.row_stride() + k0 * a.col_stride()..];
+        for (k, col) in a_block[..kc].iter_mut().enumerate() {
+            let x = row[k * a.col_stride()];
+            col[r] = if negate { -x } else { x };
+        }
+    }
+    let mut acc = [[T::ZERO; NR]; MR];
+    if store != Store::Set {
+        for r in 0..MR {
+            acc[r][..width].copy_from_slice(&c.row_mut(i + r)[j..j + width]);
+        }
+    }
+    for (k, col) in a_block[..kc].iter().enumerate() {
+        let b_row = &b_data[k * b_stride..][..NR];
+        for r in 0..MR {
+            for x in 0..NR {
+                acc[r][x] = F::mul_add(col[r], b_row[x], acc[r][x]);
+            }
+        }
+    }
+    for r in 0..MR {
+        c.row_mut(i + r)[j..j + width].copy_from_slice(&acc[r][..width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gemm, Portable, Store};
+    use crate::view::{Mat, MatMut};
+
+    fn fill(n: usize, seed: usize) -> [f64; 4096] {
+        let mut d = [0.0; 4096];
+        for (i, x) in d[..n].iter_mut().enumerate() {
+            *x = (((i * 37 + seed * 101) % 251) as f64 - 125.0) / 64.0;
+        }
+        d
+    }
+
+    #[test]
+    fn equals_the_definition_at_all_small_sizes_and_transposes() {
+        let sizes = [1, 2, 3, 4, 5, 7, 8, 9, 13, 17, 31, 33];
+        for &m in &sizes {
+            for &n in &sizes {
+                for &k in &[0, 1, 3, 31, 32, 33, 65] {
+                    let (a, b, c0) = (fill(m * k, 1), fill(k * n, 2), fill(m * n, 3));
+                    for kind in 0..4 {
+                        let av =
+                            if kind & 1 == 0 { Mat::new(&a, m, k).unwrap() } else { Mat::new(&a, k, m).unwrap().t() };
+                        let bv =
+                            if kind & 2 == 0 { Mat::new(&b, k, n).unwrap() } else { Mat::new(&b, n, k).unwrap().t() };
+                        for store in [Store::Set, Store::Add, Store::Sub] {
+                            let mut c = if store == Store::Set { [f64::NAN; 4096] } else { c0 };
+                            Portable.gemm(store, av, bv, MatMut::new(&mut c, m, n).unwrap());
+                            for i in 0..m {
+                                for j in 0..n {
+                                    let dot: f64 = (0..k).map(|x| av.at(i, x) * bv.at(x, j)).sum();
+                                    let want = match store {
+                                        Store::Set => dot,
+                                        Store::Add => c0[i * n + j] + dot,
+                                        Store::Sub => c0[i * n + j] - dot,
+                                    };
+                                    assert!((c[i * n + j] - want).abs() < 1e-11, "{m} {n} {k} {kind} {store:?}");
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_alone_and_causal_reads_nothing_ahead() {
+        let (m, n, k) = (11, 19, 14);
+        let (a, b) = (fill(m * k, 4), fill(k * n, 5));
+        let (av, bv) = (Mat::new(&a, m, k).unwrap(), Mat::new(&b, k, n).unwrap());
+        let mut all = [f64::NAN; 4096];
+        Portable.gemm(Store::Set, av, bv, MatMut::new(&mut all, m, n).unwrap());
+        for i in 0..m {
+            let mut one = [f64::NAN; 19];
+            Portable.gemm(Store::Set, av.sub(i, 1), bv, MatMut::new(&mut one, 1, n).unwrap());
+            assert_eq!(one, all[i * n..(i + 1) * n]);
+        }
+        let mut poisoned = a;
+        for i in 0..m {
+            for x in i + 4..k {
+                poisoned[i * k + x] = f64::NAN;
+            }
+        }
+        let mut c = [f64::NAN; 4096];
+        Portable.causal(Store::Set, 3, Mat::new(&poisoned, m, k).unwrap(), bv, MatMut::new(&mut c, m, n).unwrap());
+        for i in 0..m {
+            for j in 0..n {
+                let want: f64 = (0..=i + 3).map(|x| av.at(i, x) * bv.at(x, j)).sum();
+                assert!((c[i * n + j] - want).abs() < 1e-12);
+            }
+        }
+    }
+}

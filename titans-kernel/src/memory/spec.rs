@@ -1,0 +1,219 @@
+//! What a memory is: its network, its inner loss and its chunk, and every size that follows.
+
+use crate::error::{Error, Result};
+use heapless::Vec;
+
+/// Most layers a memory network may have.
+pub const MAX_LAYERS: usize = 4;
+
+/// φ between the layers of the memory network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// x σ(x).
+    #[default]
+    Silu,
+    /// x Φ(x), with the error function.
+    Gelu,
+    /// The tanh approximation of GELU.
+    GeluTanh,
+    /// max(x, 0).
+    Relu,
+    /// x.
+    Identity,
+}
+
+/// Shape of the network's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// M(x) = z^L.
+    #[default]
+    Plain,
+    /// M(x) = x + LN(z^L) ∘ (1 + γ), γ learned at test time like the weights; needs d_0 = d_L.
+    Residual,
+}
+
+/// Scale c of the inner loss c ‖M(k) − v‖².
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loss {
+    /// c = 1.
+    #[default]
+    Sum,
+    /// c = 1/2.
+    Half,
+    /// c = 1/d_L.
+    Mean,
+}
+
+/// Which weights answer a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Read {
+    /// y_t = M_t(q_t): after the token's own write (LMM, MAG, MAL).
+    #[default]
+    After,
+    /// M_{t−1}(q_t): before it (MAC).
+    Before,
+    /// The weights at the start of the token's chunk.
+    ChunkStart,
+}
+
+/// The configuration of one memory (one head of one sequence).
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemorySpec {
+    /// d_0 … d_L: key width, hidden widths, value width.
+    pub widths: Vec<usize, { MAX_LAYERS + 1 }>,
+    /// φ.
+    pub activation: Activation,
+    /// Plain or residual.
+    pub network: Network,
+    /// The inner loss's scale.
+    pub loss: Loss,
+    /// b: tokens whose gradients are taken at the same weights.
+    pub chunk: usize,
+    /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
+    pub clip: Option<f64>,
+}
+
+impl MemorySpec {
+    /// A memory of the given widths `d_0 … d_L` with SiLU, sum loss, chunk 16 and no clip; residual when it has two
+    /// layers or more and d_0 = d_L, plain otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as [`MemorySpec::validate`].
+    pub fn new(widths: &[usize]) -> Result<Self> {
+        let widths = Vec::from_slice(widths)
+            .map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: widths.len() })?;
+        let deep = widths.len() > 2 && widths.first() == widths.last();
+        let spec = Self {
+            widths,
+            activation: Activation::Silu,
+            network: if deep { Network::Residual } else { Network::Plain },
+            loss: Loss::Sum,
+            chunk: 16,
+            clip: None,
+        };
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field: fewer than two widths, a zero or absurd width or chunk, a residual network
+    /// with d_0 ≠ d_L, a clip that is not positive.
+    pub fn validate(&self) -> Result<()> {
+        const LIMIT: usize = 1 << 20;
+        if self.widths.len() < 2 {
+            return Err(Error::Config { what: "widths: at least 2 (1 layer)", found: self.widths.len() });
+        }
+        if let Some(&w) = self.widths.iter().find(|&&w| w == 0 || w > LIMIT) {
+            return Err(Error::Config { what: "width: 1 to 1048576", found: w });
+        }
+        if self.chunk == 0 || self.chunk > LIMIT {
+            return Err(Error::Config { what: "chunk: 1 to 1048576", found: self.chunk });
+        }
+        if self.network == Network::Residual && self.key_width() != self.value_width() {
+            return Err(Error::Config { what: "residual: value width = key width", found: self.value_width() });
+        }
+        if self.clip.is_some_and(|c| !(c.is_finite() && c > 0.0)) {
+            return Err(Error::Config { what: "clip: finite and above 0", found: 0 });
+        }
+        let mut params: usize = self.value_width();
+        for l in 0..self.layers() {
+            let (i, o) = self.layer(l);
+            params = i
+                .checked_mul(o)
+                .and_then(|p| p.checked_add(params))
+                .ok_or(Error::Config { what: "widths: their products overflow", found: o })?;
+        }
+        if params > isize::MAX as usize / 64 {
+            return Err(Error::Config { what: "widths: more weights than memory can hold", found: params });
+        }
+        Ok(())
+    }
+
+    /// L.
+    pub fn layers(&self) -> usize {
+        self.widths.len() - 1
+    }
+
+    /// d_0.
+    pub fn key_width(&self) -> usize {
+        self.widths[0]
+    }
+
+    /// d_L.
+    pub fn value_width(&self) -> usize {
+        self.widths[self.widths.len() - 1]
+    }
+
+    /// (d_{l−1}, d_l) of layer l, counted from 0.
+    pub fn layer(&self, l: usize) -> (usize, usize) {
+        (self.widths[l], self.widths[l + 1])
+    }
+
+    /// Start of layer l's weights inside a block of parameters.
+    pub fn layer_offset(&self, l: usize) -> usize {
+        (0..l).map(|l| self.layer(l).0 * self.layer(l).1).sum()
+    }
+
+    /// P: parameters of one memory, laid out `[W^1 | … | W^L | γ]`, matrices row-major `[in, out]`, γ (`d_L`) only in
+    /// residual networks.
+    pub fn params(&self) -> usize {
+        self.layer_offset(self.layers()) + self.gamma_len()
+    }
+
+    /// Length of γ: d_L in residual networks, else 0.
+    pub fn gamma_len(&self) -> usize {
+        if self.network == Network::Residual { self.value_width() } else { 0 }
+    }
+
+    /// Elements of a state: the parameters, then their momentum in the same layout.
+    pub fn state_len(&self) -> usize {
+        2 * self.params()
+    }
+
+    /// Chunks that `tokens` tokens make; the last may be shorter.
+    pub fn chunks(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.chunk)
+    }
+
+    /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state a chunk.
+    pub fn boundaries_len(&self, tokens: usize) -> usize {
+        self.chunks(tokens) * self.state_len()
+    }
+
+    /// c of the inner loss c ‖M(k) − v‖².
+    pub fn loss_scale(&self) -> f64 {
+        match self.loss {
+            Loss::Sum => 1.0,
+            Loss::Half => 0.5,
+            Loss::Mean => 1.0 / self.value_width() as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MemorySpec, Network};
+
+    #[test]
+    fn sizes_follow_from_widths_and_bad_ones_are_named() {
+        let s = MemorySpec::new(&[8, 16, 8]).unwrap();
+        assert_eq!((s.layers(), s.network, s.params(), s.state_len()), (2, Network::Residual, 264, 528));
+        assert_eq!(MemorySpec::new(&[8, 5]).unwrap().params(), 40);
+        assert_eq!(s.boundaries_len(17), 2 * 528);
+        assert!(MemorySpec::new(&[8]).is_err());
+        assert!(MemorySpec::new(&[8, 0]).is_err());
+        assert!(MemorySpec::new(&[1, 1, 1, 1, 1, 1]).is_err());
+        assert!(MemorySpec::new(&[1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20]).is_ok() == (usize::BITS == 64));
+        let mut r = MemorySpec::new(&[8, 5]).unwrap();
+        r.network = Network::Residual;
+        assert!(r.validate().is_err());
+        r = MemorySpec::new(&[8, 8]).unwrap();
+        r.clip = Some(f64::NAN);
+        assert!(r.validate().is_err());
+        r.clip = None;
+        r.chunk = 0;
+        assert!(r.validate().is_err());
+    }
+}
