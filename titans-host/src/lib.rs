@@ -1,7 +1,12 @@
 //! host
-#![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod cli;
+pub mod data;
 pub mod device;
 pub mod error;
+pub mod model;
+pub mod tape;
+pub mod task;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -9,6 +9,7 @@
 //! are added to. A `vjp` takes the operation's inputs and the cotangent of its output.
 
 pub mod cpu;
+pub mod cuda;
 
 use crate::error::Result;
 use titans_kernel::Scalar;
