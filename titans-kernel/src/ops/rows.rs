@@ -1,0 +1,120 @@
+//! What operations over rows share: their checks and their reductions.
+//!
+//! A reduction keeps 16 partial sums, element i going to sum i mod 16, and adds them up in one fixed tree. So it
+//! vectorises, and a row has the same bits however many rows, threads or lanes there are.
+
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+use crate::view::Mat;
+
+/// Partial sums of a reduction.
+pub(crate) const LANES: usize = 16;
+
+/// `Ok` when `x` is `rows × cols` with neighbouring columns side by side, as an operation over rows needs it.
+pub(crate) fn expect_rows<T: Copy>(
+    what: &'static str,
+    stride: &'static str,
+    x: Mat<'_, T>,
+    rows: usize,
+    cols: usize,
+) -> Result<()> {
+    expect_shape(what, x, rows, cols)?;
+    if x.col_stride() == 1 || cols <= 1 {
+        Ok(())
+    } else {
+        Err(Error::Shape { what: stride, expected: 1, found: x.col_stride() })
+    }
+}
+
+/// `Ok` when `x` is `rows × cols`, with any strides. The rows are compared first.
+pub(crate) fn expect_shape<T: Copy>(what: &'static str, x: Mat<'_, T>, rows: usize, cols: usize) -> Result<()> {
+    let (expected, found) = if x.rows() == rows { (cols, x.cols()) } else { (rows, x.rows()) };
+    crate::error::expect_len(what, expected, found)
+}
+
+/// Adds or compares partial results in a fixed tree.
+#[inline(always)]
+fn combine<T: Copy>(mut acc: [T; LANES], f: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for l in 0..half {
+            acc[l] = f(acc[l], acc[l + half]);
+        }
+        half /= 2;
+    }
+    acc[0]
+}
+
+/// Σ f(x_i).
+#[inline(always)]
+pub(crate) fn sum_by<T: Scalar>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let mut acc = [T::ZERO; LANES];
+    for block in blocks {
+        for l in 0..LANES {
+            acc[l] += f(block[l]);
+        }
+    }
+    // The rest goes through its own array: an index known only at run time would push `acc` out of the registers.
+    let mut last = [T::ZERO; LANES];
+    for (l, &x) in last.iter_mut().zip(rest) {
+        *l = f(x);
+    }
+    for l in 0..LANES {
+        acc[l] += last[l];
+    }
+    combine(
+        acc,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// Σ x_i y_i, over the shorter of the two lengths.
+#[inline(always)]
+pub(crate) fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {
+    let n = x.len().min(y.len());
+    let (x_blocks, x_rest) = x[..n].as_chunks::<LANES>();
+    let (y_blocks, y_rest) = y[..n].as_chunks::<LANES>();
+    let mut acc = [T::ZERO; LANES];
+    for (x, y) in x_blocks.iter().zip(y_blocks) {
+        for l in 0..LANES {
+            acc[l] += x[l] * y[l];
+        }
+    }
+    let mut last = [T::ZERO; LANES];
+    for ((l, &x), &y) in last.iter_mut().zip(x_rest).zip(y_rest) {
+        *l = x * y;
+    }
+    for l in 0..LANES {
+        acc[l] += last[l];
+    }
+    combine(
+        acc,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
+/// The largest element; NaNs are passed over, and −∞ if there is none.
+#[inline(always)]
+pub(crate) fn max<T: Scalar>(x: &[T]) -> T {
+    let lowest = T::from_f64(f64::NEG_INFINITY);
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let mut acc = [lowest; LANES];
+    for block in blocks {
+        for l in 0..LANES {
+            acc[l] = acc[l].maximum(block[l]);
+        }
+    }
+    let mut last = [lowest; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    for l in 0..LANES {
+        acc[l] = acc[l].maximum(last[l]);
+    }
+    combine(
+        acc,
+        #[inline(always)]
+        |a, b| a.maximum(b),
+    )
+}
