@@ -1,1 +1,50 @@
-//! CUDA
+//! CUDA: buffers in the device's memory, matrix products by cuBLAS, everything else by the kernels of `kernels/*.cu`,
+//! compiled by NVRTC at first use.
+//!
+//! One binary serves machines with and without CUDA: the libraries are looked for at run time, and [`probe()`] says
+//! what is missing. The orchestration is generic over [`Driver`], a thin interface to the machine with two
+//! implementations: [`Nvidia`], and an emulator, which compiles the same kernels with g++ and runs them as loops, so
+//! that the device is tested where there is no GPU. See `docs/CUDA.md`.
+//!
+//! This is the only part of the host with `unsafe` code: each block says why it is sound.
+
+pub mod compile;
+mod driver;
+mod nvidia;
+mod probe;
+
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor};
+pub use nvidia::Nvidia;
+pub use probe::{Info, Probe, probe};
+
+use crate::error::Result;
+use std::sync::Arc;
+
+/// A CUDA device, or what a [`Driver`] makes look like one.
+#[derive(Debug)]
+pub struct Cuda<R: Driver = Nvidia> {
+    driver: Arc<R>,
+}
+
+impl Cuda<Nvidia> {
+    /// Opens CUDA device `ordinal` (see [`probe()`]).
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) saying what is missing and what to install, or that there is no such
+    /// device.
+    pub fn new(ordinal: usize) -> Result<Self> {
+        Ok(Self::with_driver(Arc::new(Nvidia::new(ordinal)?)))
+    }
+}
+
+impl<R: Driver> Cuda<R> {
+    /// The device over any machine.
+    pub fn with_driver(driver: Arc<R>) -> Self {
+        Self { driver }
+    }
+
+    /// The machine under it.
+    pub fn driver(&self) -> &R {
+        &self.driver
+    }
+}

@@ -1,0 +1,124 @@
+//! What the device's orchestration asks of a machine: memory, copies, matrix products, kernel launches.
+//!
+//! The trait is deliberately thin: everything above it (shapes, layouts, which kernel runs on what) is the same
+//! for the real machine ([`Nvidia`](super::Nvidia)) and for an emulated one, so it
+//! is tested on machines without a GPU.
+
+use crate::error::Result;
+
+/// An address in the machine's memory. 0 is no address: an optional argument that is absent.
+pub type Address = u64;
+
+/// One argument of a kernel. Kernels take pointers, `long long` and `float`, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arg {
+    /// `float *` or `unsigned *`.
+    Address(Address),
+    /// `long long`.
+    Int(i64),
+    /// `float`.
+    Float(f32),
+}
+
+/// One factor (or the result) of a batched product: a column-major matrix with leading dimension `ld`, the next one
+/// of the batch `stride` elements further.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factor {
+    /// Address of the first element of the first matrix.
+    pub address: Address,
+    /// Elements from one column to the next.
+    pub ld: i32,
+    /// Elements from one matrix of the batch to the next.
+    pub stride: i64,
+    /// Multiply by the transpose; must be false for the result.
+    pub transposed: bool,
+}
+
+/// `C = alpha op(A) op(B) + beta C` for a batch, column-major, as `cublasSgemmStridedBatched` defines it: op(A) is
+/// m × k, op(B) is k × n, C is m × n. C's old values are not read when beta is 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchedGemm {
+    /// Rows of op(A) and C.
+    pub m: i32,
+    /// Columns of op(B) and C.
+    pub n: i32,
+    /// Columns of op(A), rows of op(B).
+    pub k: i32,
+    /// Factor of the product.
+    pub alpha: f32,
+    /// A.
+    pub a: Factor,
+    /// B.
+    pub b: Factor,
+    /// Factor of C's old values.
+    pub beta: f32,
+    /// C.
+    pub c: Factor,
+    /// Matrices in the batch.
+    pub batch: i32,
+}
+
+/// A machine with its own memory. Operations are enqueued in order and may run after a call returned.
+///
+/// All sizes are bytes.
+pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
+    /// For people and logs.
+    fn describe(&self) -> String;
+
+    /// Reserves `bytes` of unspecified content; `bytes` is at least 1.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when there is no room or the machine failed.
+    fn alloc(&self, bytes: usize) -> Result<Address>;
+
+    /// Gives memory back once all operations enqueued before are done. A failure is not reported: the next operation
+    /// will fail.
+    ///
+    /// # Safety
+    /// `address` came from [`Driver::alloc`] of this machine, and nothing uses it any more.
+    unsafe fn free(&self, address: Address);
+
+    /// Copies from the host; `host` may be reused when the call returns.
+    ///
+    /// # Safety
+    /// `to` has room for `host`.
+    unsafe fn upload(&self, host: &[u8], to: Address) -> Result<()>;
+
+    /// Waits for all enqueued operations and copies to the host.
+    ///
+    /// # Safety
+    /// `from` holds at least as many bytes as `host`.
+    unsafe fn download(&self, from: Address, host: &mut [u8]) -> Result<()>;
+
+    /// Copies inside the machine.
+    ///
+    /// # Safety
+    /// Both ranges lie inside live allocations and do not overlap.
+    unsafe fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()>;
+
+    /// Sets every byte to 0.
+    ///
+    /// # Safety
+    /// The range lies inside a live allocation.
+    unsafe fn clear(&self, at: Address, bytes: usize) -> Result<()>;
+
+    /// A batched matrix product in full f32.
+    ///
+    /// # Safety
+    /// Every element that `gemm` names lies inside a live allocation, and C overlaps neither A nor B.
+    unsafe fn gemm(&self, gemm: &BatchedGemm) -> Result<()>;
+
+    /// Runs `threads` threads of a kernel of `kernels/*.cu`. The first argument of every kernel is `threads`; more
+    /// threads than that may start and return at once.
+    ///
+    /// # Safety
+    /// The arguments have the kinds the kernel declares, and every address covers what the kernel's comment says it
+    /// touches.
+    unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()>;
+
+    /// Waits for all enqueued operations.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when one of them failed.
+    fn synchronize(&self) -> Result<()>;
+}
