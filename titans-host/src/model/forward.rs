@@ -1,0 +1,127 @@
+//! A batch of segments through the model.
+
+use super::Model;
+use super::stream::StreamState;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::tape::{Tape, Var};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// What the memories may do while the model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryMode {
+    /// Every token writes.
+    #[default]
+    On,
+    /// No token writes: queries are answered by the memory's state at the start of the segment.
+    Frozen,
+    /// The read-out is 0: the mixers add nothing.
+    Absent,
+}
+
+/// A batch of segments.
+pub struct Input<'a, D: Device> {
+    /// `[batch, time]`.
+    pub ids: &'a Arc<D::Indices>,
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of each.
+    pub time: usize,
+    /// What the memories may do.
+    pub mode: MemoryMode,
+    /// Streams to continue; they are moved to after the last token when the call succeeds. A constant: no gradient
+    /// flows into the segment before.
+    pub state: Option<&'a mut StreamState<D>>,
+    /// Ask for every token's surprise.
+    pub surprise: bool,
+}
+
+impl<'a, D: Device> Input<'a, D> {
+    /// Whole sequences with the memory on.
+    pub fn new(ids: &'a Arc<D::Indices>, batch: usize, time: usize) -> Self {
+        Self { ids, batch, time, mode: MemoryMode::On, state: None, surprise: false }
+    }
+}
+
+/// What a forward gives.
+pub struct Forward<D: Device> {
+    /// `[batch · time, vocabulary]`.
+    pub logits: Var<D>,
+    /// ‖M(k_t) − v_t‖² of every layer, `[batch, time, heads]`; empty unless asked for, and when the memory is absent.
+    pub surprise: Vec<D::Buffer>,
+    /// Tokens whose inner gradient was clipped, over all layers and heads.
+    pub clipped: u64,
+}
+
+impl<D: Device> Model<D> {
+    /// Logits for the token after each token.
+    ///
+    /// The memory of every sequence begins at the learned w0, or continues `input.state`. The tape's parameters are
+    /// used; they are the model's own (`&model.params`) or ones of the same names and shapes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an empty batch or a state that no segment can follow; the device's own errors, an id
+    /// beyond the vocabulary among them.
+    pub fn forward(&self, tape: &mut Tape<'_, D>, input: Input<'_, D>) -> Result<Forward<D>> {
+        let Input { ids, batch, time, mode, state, surprise } = input;
+        if batch == 0 || time == 0 {
+            return Err(Error::usage(format!("model: expected 1 token or more, found batch {batch} of time {time}")));
+        }
+        if let Some(state) = &state {
+            state.check(self, batch, mode)?;
+        }
+        let mut layers = Vec::new();
+        let mut forward = Forward {
+            logits: tape.embedding(ids, batch * time, self.layout.embedding)?,
+            surprise: Vec::new(),
+            clipped: 0,
+        };
+        let mut x = forward.logits.clone();
+        for (i, block) in self.layout.blocks.iter().enumerate() {
+            if mode != MemoryMode::Absent {
+                let before = state.as_ref().map(|s| &s.layers[i]);
+                let segment = super::block::Segment { batch, time, mode, before, surprise };
+                let mixed = self.mixer(tape, block, &x, &segment)?;
+                x = tape.add(&x, &mixed.y)?;
+                forward.surprise.extend(mixed.surprise);
+                forward.clipped += mixed.clipped;
+                layers.extend(mixed.after);
+            }
+            let y = self.feed_forward(tape, block, &x)?;
+            x = tape.add(&x, &y)?;
+        }
+        let x = tape.rms_norm(&x, self.layout.norm)?;
+        forward.logits = match self.layout.head {
+            Some(head) => tape.linear(&x, head, None)?,
+            None => tape.linear_transposed(&x, self.layout.embedding)?,
+        };
+        if let Some(state) = state {
+            state.position += time as u64;
+            state.absent = Some(mode == MemoryMode::Absent);
+            if mode != MemoryMode::Absent {
+                state.layers = layers;
+            }
+        }
+        Ok(forward)
+    }
+}
+
+impl<D: Device> fmt::Debug for Input<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input")
+            .field("batch", &self.batch)
+            .field("time", &self.time)
+            .field("mode", &self.mode)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Device> fmt::Debug for Forward<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forward").field("logits", &self.logits).field("clipped", &self.clipped).finish_non_exhaustive()
+    }
+}

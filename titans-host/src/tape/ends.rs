@@ -1,0 +1,61 @@
+//! Where a model begins and ends: the embedding and the cross entropy on the tape.
+
+use super::{ParamId, Tape, Var};
+use crate::device::Device;
+use crate::error::Result;
+use std::fmt;
+use std::sync::Arc;
+
+/// Losses of rows, in nats. Only [`Tape::backward`] takes them: every row has the same weight.
+pub struct Losses<D: Device> {
+    buffer: D::Buffer,
+    pub(super) slot: Option<usize>,
+}
+
+impl<D: Device> Losses<D> {
+    /// One loss a row; 0 where the target was ignored.
+    pub fn buffer(&self) -> &D::Buffer {
+        &self.buffer
+    }
+}
+
+impl<D: Device> fmt::Debug for Losses<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Losses").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+impl<D: Device> Tape<'_, D> {
+    /// Rows of `table [ids, width]`: `rows` of them, one for every id.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`]; an id beyond the table is the device's error.
+    pub fn embedding(&mut self, ids: &Arc<D::Indices>, rows: usize, table: ParamId) -> Result<Var<D>> {
+        let (_, width) = self.matrix(table)?;
+        let mut y = self.device.alloc(rows * width)?;
+        self.device.embedding(width, ids, self.params.value(table)?, &mut y)?;
+        let ids = Arc::clone(ids);
+        Ok(self.push(y, move |run, d_y| {
+            let device = run.device();
+            device.embedding_vjp(width, &ids, d_y, run.gradient(table)?)
+        }))
+    }
+
+    /// `−log softmax(logits[r])[targets[r]]` in nats for every row of `classes` logits, 0 where the target is
+    /// [`IGNORE`](crate::device::IGNORE).
+    ///
+    /// # Errors
+    /// As [`Tape::linear`]; a target beyond the classes is the device's error.
+    pub fn cross_entropy(&mut self, classes: usize, logits: &Var<D>, targets: &Arc<D::Indices>) -> Result<Losses<D>> {
+        let rows = self.rows("cross_entropy: logits", &logits.buffer, classes)?;
+        let mut losses = self.device.alloc(rows)?;
+        self.device.cross_entropy(classes, &logits.buffer, targets, &mut losses)?;
+        let (logits, targets) = (logits.clone(), Arc::clone(targets));
+        let slot = self.push_many(1, move |run, _| {
+            let mut d_logits = run.like(&logits)?;
+            run.device().cross_entropy_vjp(classes, &logits.buffer, &targets, run.scale(), &mut d_logits)?;
+            run.give(&logits, d_logits)
+        });
+        Ok(Losses { buffer: losses, slot })
+    }
+}

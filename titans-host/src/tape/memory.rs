@@ -1,0 +1,148 @@
+//! The memory and its gates on the tape.
+
+use super::{ParamId, Tape, Var};
+use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use crate::error::Result;
+use std::fmt;
+use std::sync::Arc;
+
+/// What [`Tape::memory`] gives.
+pub struct MemoryRead<D: Device> {
+    /// Read-outs `[batch, time, heads, d_L]`.
+    pub y: Var<D>,
+    /// State after the last token `[batch, heads, 2 P]`; a gradient flows through it too.
+    pub state: Var<D>,
+    /// ‖M(k_t) − v_t‖² `[batch, time, heads]`, if it was asked for.
+    pub surprise: Option<D::Buffer>,
+    /// Tokens whose gradient was clipped.
+    pub clipped: u64,
+}
+
+impl<D: Device> fmt::Debug for MemoryRead<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryRead").field("y", &self.y).field("clipped", &self.clipped).finish_non_exhaustive()
+    }
+}
+
+impl<D: Device> Tape<'_, D> {
+    /// Gates from logits `[rows, 3, heads]`: `scale ∘ σ(x)` for α, θ, η.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`].
+    pub fn gates(&mut self, heads: usize, scale: [f64; 3], x: &Var<D>) -> Result<Var<D>> {
+        self.rows("gates: x", &x.buffer, heads.saturating_mul(3))?;
+        let mut y = self.like(x)?;
+        self.device.gates(heads, scale, &x.buffer, &mut y)?;
+        if !self.is_recording() {
+            return Ok(Var::constant(y));
+        }
+        // The backward works from the output, which the record therefore shares.
+        let (x, y) = (x.clone(), Arc::new(y));
+        let output = Arc::clone(&y);
+        let slot = self.push_many(1, move |run, mut cotangents| match cotangents.pop().flatten() {
+            Some(d_y) => {
+                let mut d_x = run.like(&x)?;
+                run.device().gates_vjp(heads, scale, &output, &d_y, &mut d_x)?;
+                run.give(&x, d_x)
+            }
+            None => Ok(()),
+        });
+        Ok(Var { buffer: y, slot })
+    }
+
+    /// The state every sequence starts with, `[batch, heads, 2 P]`: weights `w0 [heads, P]`, momentum 0.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`].
+    pub fn memory_start(&mut self, batch: usize, w0: ParamId) -> Result<Var<D>> {
+        let (heads, params) = self.matrix(w0)?;
+        let mut state = self.device.alloc(batch * heads * 2 * params)?;
+        self.device.memory_start(batch, heads, self.params.value(w0)?, &mut state)?;
+        Ok(self.push(state, move |run, d_state| {
+            let device = run.device();
+            device.memory_start_vjp(batch, heads, d_state, run.gradient(w0)?)
+        }))
+    }
+
+    /// Writes and reads `batch × heads` memories over `time` tokens (paper, equations 9 to 18).
+    ///
+    /// `k` and `q` are `[batch, time, heads, d_0]`, `v` is `[batch, time, heads, d_L]`, `gates` come from
+    /// [`Tape::gates`], `state` from [`Tape::memory_start`] or from the segment before.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`].
+    pub fn memory(
+        &mut self,
+        op: &MemoryOp,
+        k: &Var<D>,
+        v: &Var<D>,
+        q: &Var<D>,
+        gates: &Var<D>,
+        state: &Var<D>,
+        surprise: bool,
+    ) -> Result<MemoryRead<D>> {
+        let device = self.device;
+        let tokens = op.batch * op.time * op.heads;
+        let mut y = device.alloc(tokens * op.spec.value_width())?;
+        let mut last = device.alloc(op.state_len())?;
+        let mut surprises = if surprise { Some(device.alloc(tokens)?) } else { None };
+        let mut boundaries = if self.is_recording() { Some(device.alloc(op.boundaries_len())?) } else { None };
+        let clipped = device.memory(
+            op,
+            inputs(k, v, q, gates, state),
+            MemoryOutputs {
+                y: &mut y,
+                surprise: surprises.as_mut(),
+                state: Some(&mut last),
+                boundaries: boundaries.as_mut(),
+            },
+        )?;
+        let slot = boundaries.and_then(|boundaries| self.record_memory(op, [k, v, q, gates, state], boundaries));
+        Ok(MemoryRead {
+            y: Var { buffer: Arc::new(y), slot },
+            state: Var { buffer: Arc::new(last), slot: slot.map(|s| s + 1) },
+            surprise: surprises,
+            clipped,
+        })
+    }
+
+    fn record_memory(&mut self, op: &MemoryOp, x: [&Var<D>; 5], boundaries: D::Buffer) -> Option<usize> {
+        let op = op.clone();
+        let [k, v, q, gates, state] = x.map(Var::clone);
+        self.push_many(2, move |run, mut cotangents| {
+            let d_final = cotangents.pop().flatten();
+            let d_y = cotangents.pop().flatten();
+            let [mut d_k, mut d_v, mut d_q] = [run.like(&k)?, run.like(&v)?, run.like(&q)?];
+            let [mut d_gates, mut d_state] = [run.like(&gates)?, run.like(&state)?];
+            run.device().memory_vjp(
+                &op,
+                inputs(&k, &v, &q, &gates, &state),
+                &boundaries,
+                d_y.as_deref(),
+                d_final.as_deref(),
+                MemoryGradients {
+                    d_k: &mut d_k,
+                    d_v: &mut d_v,
+                    d_q: &mut d_q,
+                    d_gates: &mut d_gates,
+                    d_state: &mut d_state,
+                },
+            )?;
+            run.give(&state, d_state)?;
+            run.give(&gates, d_gates)?;
+            run.give(&q, d_q)?;
+            run.give(&v, d_v)?;
+            run.give(&k, d_k)
+        })
+    }
+}
+
+fn inputs<'a, D: Device>(
+    k: &'a Var<D>,
+    v: &'a Var<D>,
+    q: &'a Var<D>,
+    gates: &'a Var<D>,
+    state: &'a Var<D>,
+) -> MemoryInputs<'a, D> {
+    MemoryInputs { k: &k.buffer, v: &v.buffer, q: &q.buffer, gates: &gates.buffer, state: &state.buffer, mask: None }
+}

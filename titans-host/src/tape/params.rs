@@ -1,0 +1,264 @@
+//! A model's parameters on the device, by name, and their gradients.
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use std::fmt;
+use titans_kernel::Scalar;
+
+/// Which parameter of a [`Params`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParamId(usize);
+
+impl ParamId {
+    /// Its place, counted from 0 in the order in which the parameters were added.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One parameter, as [`Params::iter`] shows it.
+pub struct ParamView<'a, D: Device> {
+    /// Which.
+    pub id: ParamId,
+    /// Its name, e.g. `blocks.0.mixer.q.weight`.
+    pub name: &'a str,
+    /// Its shape, row-major.
+    pub shape: &'a [usize],
+    /// Its numbers on the device.
+    pub value: &'a D::Buffer,
+    /// Whether weight decay applies (matrices of linear maps only).
+    pub decay: bool,
+}
+
+impl<D: Device> fmt::Debug for ParamView<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name, self.shape)
+    }
+}
+
+/// Parameters by name, each a buffer on the device.
+pub struct Params<D: Device> {
+    names: Vec<String>,
+    shapes: Vec<Vec<usize>>,
+    values: Vec<D::Buffer>,
+    decay: Vec<bool>,
+}
+
+impl<D: Device> Params<D> {
+    /// None yet.
+    pub fn new() -> Self {
+        Self { names: Vec::new(), shapes: Vec::new(), values: Vec::new(), decay: Vec::new() }
+    }
+
+    /// Uploads one more parameter.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the name is taken or `data` does not fill `shape`; the device's own errors.
+    pub fn add(
+        &mut self,
+        device: &D,
+        name: impl Into<String>,
+        shape: &[usize],
+        data: &[D::Elem],
+        decay: bool,
+    ) -> Result<ParamId> {
+        let name = name.into();
+        if self.id(&name).is_some() {
+            return Err(Error::usage(format!("parameter {name}: there is one of that name already")));
+        }
+        check_len(&name, shape, data.len())?;
+        self.values.push(device.upload(data)?);
+        self.names.push(name);
+        self.shapes.push(shape.to_vec());
+        self.decay.push(decay);
+        Ok(ParamId(self.values.len() - 1))
+    }
+
+    /// How many tensors.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// How many numbers in all.
+    pub fn count(&self) -> usize {
+        self.shapes.iter().map(|s| s.iter().product::<usize>()).sum()
+    }
+
+    /// The parameter of that name.
+    pub fn id(&self, name: &str) -> Option<ParamId> {
+        self.names.iter().position(|n| n == name).map(ParamId)
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = ParamView<'_, D>> {
+        (0..self.len()).map(|i| ParamView {
+            id: ParamId(i),
+            name: &self.names[i],
+            shape: &self.shapes[i],
+            value: &self.values[i],
+            decay: self.decay[i],
+        })
+    }
+
+    /// Its numbers on the device.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an id of other parameters.
+    pub fn value(&self, id: ParamId) -> Result<&D::Buffer> {
+        self.values.get(id.0).ok_or_else(|| self.unknown(id))
+    }
+
+    /// Its numbers on the device, to change.
+    ///
+    /// # Errors
+    /// As [`Params::value`].
+    pub fn value_mut(&mut self, id: ParamId) -> Result<&mut D::Buffer> {
+        let error = self.unknown(id);
+        self.values.get_mut(id.0).ok_or(error)
+    }
+
+    /// Its shape.
+    ///
+    /// # Errors
+    /// As [`Params::value`].
+    pub fn shape(&self, id: ParamId) -> Result<&[usize]> {
+        self.shapes.get(id.0).map(Vec::as_slice).ok_or_else(|| self.unknown(id))
+    }
+
+    /// Its numbers on the host.
+    ///
+    /// # Errors
+    /// As [`Params::value`]; the device's own errors.
+    pub fn download(&self, device: &D, id: ParamId) -> Result<Vec<D::Elem>> {
+        device.download(self.value(id)?)
+    }
+
+    /// Its numbers on the host as `f64`, exactly.
+    ///
+    /// # Errors
+    /// As [`Params::download`].
+    pub fn download_f64(&self, device: &D, id: ParamId) -> Result<Vec<f64>> {
+        Ok(self.download(device, id)?.into_iter().map(Scalar::to_f64).collect())
+    }
+
+    /// Overwrites the parameter `name` with `data` of `shape`; nothing changes on error.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is no such parameter, when its shape is another or when a number is not finite;
+    /// the device's own errors.
+    pub fn load(&mut self, device: &D, name: &str, shape: &[usize], data: &[D::Elem]) -> Result<()> {
+        let id = self.id(name).ok_or_else(|| {
+            Error::usage(format!("parameter {name}: the model has none of that name; is this another configuration?"))
+        })?;
+        let expected = &self.shapes[id.0];
+        if expected != shape {
+            return Err(Error::usage(format!("parameter {name}: expected shape {expected:?}, found {shape:?}")));
+        }
+        check_len(name, shape, data.len())?;
+        if let Some(i) = data.iter().position(|x| !x.finite()) {
+            return Err(Error::usage(format!("parameter {name}: element {i} is not finite")));
+        }
+        device.write(data, &mut self.values[id.0])
+    }
+
+    fn unknown(&self, id: ParamId) -> Error {
+        Error::usage(format!("parameter number {}: there are {}; the id is of other parameters", id.0, self.len()))
+    }
+}
+
+impl<D: Device> Default for Params<D> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<D: Device> fmt::Debug for Params<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+fn check_len(name: &str, shape: &[usize], found: usize) -> Result<()> {
+    let expected = shape.iter().product::<usize>();
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::usage(format!("parameter {name}: shape {shape:?} is {expected} numbers, found {found}")))
+}
+
+/// One buffer for every parameter, of its length; the backward adds to it.
+pub struct Gradients<D: Device>(Vec<D::Buffer>);
+
+impl<D: Device> Gradients<D> {
+    /// Zeros.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn zeros_like(device: &D, params: &Params<D>) -> Result<Self> {
+        params.values.iter().map(|v| device.zeros(device.len(v))).collect::<Result<_>>().map(Self)
+    }
+
+    /// Every element becomes 0.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn clear(&mut self, device: &D) -> Result<()> {
+        self.0.iter_mut().try_for_each(|g| device.fill(0.0, g))
+    }
+
+    /// The gradient of one parameter.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an id of other parameters.
+    pub fn get(&self, id: ParamId) -> Result<&D::Buffer> {
+        self.0.get(id.0).ok_or_else(|| other(id))
+    }
+
+    /// The gradient of one parameter, to change.
+    ///
+    /// # Errors
+    /// As [`Gradients::get`].
+    pub fn get_mut(&mut self, id: ParamId) -> Result<&mut D::Buffer> {
+        self.0.get_mut(id.0).ok_or_else(|| other(id))
+    }
+
+    /// All of them, in the order of the parameters.
+    pub fn iter(&self) -> impl Iterator<Item = &D::Buffer> {
+        self.0.iter()
+    }
+
+    /// √Σ g² over all parameters; waits for the device.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn norm(&self, device: &D) -> Result<f64> {
+        let mut total = device.zeros(1)?;
+        self.0.iter().try_for_each(|g| device.sum_squares(g, &mut total))?;
+        Ok(device.download(&total)?.first().map_or(0.0, |x| x.to_f64()).sqrt())
+    }
+
+    pub(super) fn pair_mut(&mut self, a: ParamId, b: ParamId) -> Result<(&mut D::Buffer, &mut D::Buffer)> {
+        self.0.get_disjoint_mut([a.0, b.0]).map(|[a, b]| (a, b)).map_err(|_| other(b))
+    }
+
+    pub(super) fn check(&self, device: &D, params: &Params<D>) -> Result<()> {
+        let same = self.0.len() == params.len()
+            && self.0.iter().zip(&params.values).all(|(g, v)| device.len(g) == device.len(v));
+        if same { Ok(()) } else { Err(Error::usage("gradients of other parameters; use Gradients::zeros_like")) }
+    }
+}
+
+impl<D: Device> fmt::Debug for Gradients<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gradients").field(&self.0.len()).finish()
+    }
+}
+
+fn other(id: ParamId) -> Error {
+    Error::usage(format!("gradient number {}: the id is of other parameters, or weight and bias are one", id.0))
+}
