@@ -276,3 +276,6 @@ pub fn next_tail<T: Scalar>(x: Mat<'_, T>, tail: Option<Mat<'_, T>>, mut next: M
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

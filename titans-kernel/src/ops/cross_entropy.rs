@@ -101,3 +101,90 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IGNORE, forward, vjp};
+    use crate::error::Error;
+    use crate::gemm::Portable;
+    use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
+    use crate::scalar::Scalar;
+    use crate::view::{Mat, MatMut};
+    use std::vec::Vec;
+
+    const INF: f32 = f32::INFINITY;
+
+    fn run<T: Scalar>(x: &[T], targets: &[u32]) -> Vec<T> {
+        let (n, c) = (targets.len(), x.len() / targets.len());
+        let mut losses = poison(n);
+        forward(&Portable, Mat::new(x, n, c).unwrap(), targets, &mut losses).unwrap();
+        losses
+    }
+
+    fn run_vjp<T: Scalar>(x: &[T], targets: &[u32], scale: T) -> Vec<T> {
+        let (n, c) = (targets.len(), x.len() / targets.len());
+        let mut d = poison(x.len());
+        vjp(&Portable, Mat::new(x, n, c).unwrap(), targets, scale, MatMut::new(&mut d, n, c).unwrap()).unwrap();
+        d
+    }
+
+    #[test]
+    fn forward_and_vjp_in_both_precisions() {
+        for c in WIDTHS.into_iter().chain([255, 256, 257]) {
+            let targets = [0, IGNORE, (c / 2) as u32, (c - 1) as u32];
+            let x = values::<f64>(4 * c, 1);
+            let mut want = Vec::new();
+            for (row, t) in x.chunks(c).zip(targets) {
+                let sum: f64 = row.iter().map(|x| x.exp()).sum();
+                want.push(if t == IGNORE { 0.0 } else { sum.ln() - row[t as usize] });
+            }
+            assert_close("losses", &run(&x, &targets), &want, 1e-14);
+            assert_close("f32 losses", &widen(&run(&values::<f32>(4 * c, 1), &targets)), &want, SINGLE);
+            let d = run_vjp(&x, &targets, 0.75);
+            assert_gradient("d_logits", &x, &d, |x| inner(&run(x, &targets), &[0.75; 4]));
+            assert_close("f32 d_logits", &widen(&run_vjp(&values::<f32>(4 * c, 1), &targets, 0.75)), &d, SINGLE);
+        }
+    }
+
+    #[test]
+    fn large_logits_are_exact_to_rounding() {
+        for shift in [1e4f32, -1e4, 3e38, -3e38] {
+            assert_eq!(run(&[shift, shift], &[1]), [core::f32::consts::LN_2]);
+            assert_eq!(run_vjp(&[shift, shift], &[1], 2.0), [1.0, -1.0]);
+        }
+        assert_eq!(run(&[500.0f32, -500.0], &[1]), [1000.0]);
+        assert_eq!(run(&[500.0f32, -500.0], &[0]), [0.0]);
+        assert_eq!(run_vjp(&[500.0f32, -500.0], &[1], 1.0), [1.0, -1.0]);
+    }
+
+    #[test]
+    fn infinities_and_nan_are_as_documented() {
+        assert_eq!(run(&[-INF, 0.0, 0.0], &[1]), [core::f32::consts::LN_2]);
+        assert_eq!(run(&[-INF, 0.0, 0.0], &[0]), [INF]);
+        assert_eq!(run_vjp(&[-INF, 0.0, 0.0], &[0], 1.0), [-1.0, 0.5, 0.5]);
+        for bad in [[f32::NAN, 0.0, 1.0], [0.0, 1.0, INF], [-INF; 3]] {
+            assert!(run(&bad, &[1])[0].is_nan(), "{bad:?}");
+            assert!(run_vjp(&bad, &[1], 1.0).iter().all(|d| d.is_nan()), "{bad:?}");
+            assert_eq!(run(&bad, &[IGNORE]), [0.0]);
+            assert_eq!(run_vjp(&bad, &[IGNORE], 1.0), [0.0; 3]);
+        }
+    }
+
+    #[test]
+    fn bad_targets_and_sizes_are_errors_and_change_nothing() {
+        let (x, mut y) = ([1.0f32; 6], [7.0f32; 6]);
+        let m = Mat::new(&x, 2, 3).unwrap();
+        for bad in [3, IGNORE - 1] {
+            let e = Err(Error::Value { what: "targets", index: 1 });
+            assert_eq!(forward(&Portable, m, &[0, bad], &mut y[..2]), e);
+            assert_eq!(vjp(&Portable, m, &[IGNORE, bad], 1.0, MatMut::new(&mut y, 2, 3).unwrap()), e);
+        }
+        assert!(forward(&Portable, m, &[0], &mut y[..1]).is_err());
+        assert!(forward(&Portable, m, &[0, 1], &mut y[..1]).is_err());
+        assert!(forward(&Portable, m.t(), &[0, 1, 0], &mut y[..3]).is_err());
+        assert!(vjp(&Portable, m, &[0, 1], 1.0, MatMut::new(&mut y, 3, 2).unwrap()).is_err());
+        assert_eq!(y, [7.0; 6]);
+        forward(&Portable, Mat::new(&x[..0], 2, 0).unwrap(), &[IGNORE; 2], &mut y[..2]).unwrap();
+        assert_eq!(y[..3], [0.0, 0.0, 7.0]);
+    }
+}

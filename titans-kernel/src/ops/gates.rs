@@ -75,3 +75,68 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{forward, vjp};
+    use crate::gemm::Portable;
+    use crate::ops::check::{SINGLE, assert_close, assert_gradient, inner, poison, values, widen};
+    use crate::scalar::Scalar;
+    use std::vec::Vec;
+
+    const SCALE: [f64; 3] = [1.0, 0.1, 0.75];
+    const HEADS: [usize; 6] = [1, 2, 3, 5, 16, 17];
+
+    fn run<T: Scalar>(heads: usize, scale: [f64; 3], x: &[T]) -> Vec<T> {
+        let mut y = poison(x.len());
+        forward(&Portable, heads, scale, x, &mut y).unwrap();
+        y
+    }
+
+    fn run_vjp<T: Scalar>(heads: usize, scale: [f64; 3], y: &[T], cot: &[T]) -> Vec<T> {
+        let mut d_x = poison(y.len());
+        vjp(&Portable, heads, scale, y, cot, &mut d_x).unwrap();
+        d_x
+    }
+
+    #[test]
+    fn forward_and_vjp_in_both_precisions() {
+        for heads in HEADS {
+            let n = 5 * 3 * heads;
+            let (x, cot) = (values::<f64>(n, 1), values::<f64>(n, 2));
+            let want: Vec<f64> = x.iter().enumerate().map(|(i, x)| SCALE[i / heads % 3] / (1.0 + (-x).exp())).collect();
+            let y = run(heads, SCALE, &x);
+            assert_close("y", &y, &want, 1e-15);
+            let single = run(heads, SCALE, &values::<f32>(n, 1));
+            assert_close("f32 y", &widen(&single), &want, SINGLE);
+            let d_x = run_vjp(heads, SCALE, &y, &cot);
+            assert_gradient("d_x", &x, &d_x, |x| inner(&run(heads, SCALE, x), &cot));
+            let single = run_vjp(heads, SCALE, &single, &values::<f32>(n, 2));
+            assert_close("f32 d_x", &widen(&single), &d_x, SINGLE);
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_ranges_are_reached_and_not_passed() {
+        let (low, high) = ([-1e4f32; 6], [1e4f32; 6]);
+        let y = run(2, SCALE, &high);
+        assert_eq!(y, [1.0, 1.0, 0.1, 0.1, 0.75, 0.75]);
+        assert_eq!(run(2, SCALE, &low), [0.0; 6]);
+        assert_eq!(run_vjp(2, SCALE, &y, &[1.0; 6]), [0.0; 6]);
+        assert_eq!(run_vjp(2, [0.0; 3], &run(2, [0.0; 3], &[1.0f32; 6]), &[1.0; 6]), [0.0; 6], "scale 0");
+        assert!(run(2, SCALE, &[f32::NAN; 6]).iter().all(|y| y.is_nan()));
+    }
+
+    #[test]
+    fn lengths_are_checked() {
+        let (x, mut y) = ([1.0f32; 12], [7.0f32; 12]);
+        assert!(forward(&Portable, 2, SCALE, &x[..11], &mut y[..11]).is_err());
+        assert!(forward(&Portable, 2, SCALE, &x, &mut y[..6]).is_err());
+        assert!(forward(&Portable, 0, SCALE, &x, &mut y).is_err());
+        assert!(forward(&Portable, usize::MAX, SCALE, &x, &mut y).is_err());
+        assert!(vjp(&Portable, 2, SCALE, &x, &x[..6], &mut y).is_err());
+        assert!(vjp(&Portable, 2, SCALE, &x[..6], &x[..6], &mut y).is_err());
+        assert_eq!(y, [7.0; 12]);
+        forward::<f32, _>(&Portable, 0, SCALE, &[], &mut []).unwrap();
+    }
+}

@@ -49,6 +49,8 @@
 //! }
 //! ```
 
+#[cfg(test)]
+pub(crate) mod check;
 pub mod conv;
 pub mod cross_entropy;
 pub mod embedding;

@@ -118,3 +118,55 @@ pub(crate) fn max<T: Scalar>(x: &[T]) -> T {
         |a, b| a.maximum(b),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LANES, dot, expect_rows, max, sum_by};
+    use crate::error::Error;
+    use crate::ops::check::{WIDTHS, assert_close, values};
+    use crate::view::Mat;
+
+    #[test]
+    fn reductions_equal_the_plain_loop_at_every_rest() {
+        for n in WIDTHS.into_iter().chain([0, 127, 128, 129]) {
+            let (x, y) = (values::<f64>(n, 1), values::<f64>(n, 2));
+            let want = [x.iter().map(|x| x * x + 1.0).sum(), x.iter().zip(&y).map(|(x, y)| x * y).sum()];
+            assert_close("sums", &[sum_by(&x, |x| x * x + 1.0), dot(&x, &y)], &want, 1e-14);
+            assert_eq!(max(&x), x.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_sum_is_16_partial_sums_and_a_tree() {
+        let x = values::<f32>(37, 3).iter().map(|x| x * 0.1).collect::<std::vec::Vec<_>>();
+        let mut sums = [0.0f32; LANES];
+        for (i, x) in x.iter().enumerate() {
+            sums[i % LANES] += x * x;
+        }
+        for half in [8, 4, 2, 1] {
+            for l in 0..half {
+                sums[l] += sums[l + half];
+            }
+        }
+        assert_eq!(dot(&x, &x), sums[0]);
+        assert_eq!(sum_by(&x, |x| x * x), sums[0]);
+    }
+
+    #[test]
+    fn max_passes_over_nan() {
+        assert_eq!(max(&[f32::NAN, -3.0, f32::NAN]), -3.0);
+        assert_eq!(max::<f32>(&[]), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn transposes_and_wrong_sizes_are_named() {
+        let x = Mat::new(&[0.0; 6], 2, 3).unwrap();
+        assert_eq!(expect_rows("x", "stride", x, 2, 3), Ok(()));
+        assert_eq!(expect_rows("x", "stride", x, 5, 3), Err(Error::Shape { what: "x", expected: 5, found: 2 }));
+        assert_eq!(expect_rows("x", "stride", x, 2, 5), Err(Error::Shape { what: "x", expected: 5, found: 3 }));
+        assert_eq!(
+            expect_rows("x", "stride", x.t(), 3, 2),
+            Err(Error::Shape { what: "stride", expected: 1, found: 3 })
+        );
+    }
+}

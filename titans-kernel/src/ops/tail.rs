@@ -79,3 +79,58 @@ impl<'a, T: Scalar> Tail<'a, T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Tail;
+    use crate::error::Error;
+    use crate::gemm::Portable;
+    use crate::ops::check::{poison, values};
+    use crate::ops::conv;
+    use crate::view::{Mat, MatMut};
+
+    #[test]
+    fn any_split_of_a_stream_has_the_bits_of_the_whole() {
+        for (t, c, width) in [(23, 5, 4), (11, 65, 3), (9, 17, 1), (13, 3, 7), (2, 2, 9)] {
+            let (x, w, bias) = (values::<f32>(t * c, 1), values::<f32>(c * width, 2), values::<f32>(c, 3));
+            let mut whole = poison(t * c);
+            let y = MatMut::new(&mut whole, t, c).unwrap();
+            conv::forward(&Portable, Mat::new(&x, t, c).unwrap(), None, &w, &bias, y).unwrap();
+            for split in [1, 2, 3, 5, t] {
+                let (mut buffer, mut y) = (poison(Tail::<f32>::len(width, c)), poison(t * c));
+                let mut tail = Tail::new(width, c, &mut buffer).unwrap();
+                for (x, y) in x.chunks(split * c).zip(y.chunks_mut(split * c)) {
+                    let n = x.len() / c;
+                    let (x, y) = (Mat::new(x, n, c).unwrap(), MatMut::new(y, n, c).unwrap());
+                    tail.run(&Portable, x, &w, &bias, y).unwrap();
+                }
+                assert_eq!(y, whole, "{t} tokens of {c}, {width} taps, {split} at a time");
+            }
+            let (mut buffer, mut y) = (poison(Tail::<f32>::len(width, c)), poison(t * c));
+            Tail::new(width, c, &mut buffer).unwrap();
+            for (x, y) in x.chunks(c).zip(y.chunks_mut(c)) {
+                // Each token by another `Tail` over the same buffer: the buffer is the whole state.
+                Tail::resume(width, c, &mut buffer).unwrap().step(&Portable, x, &w, &bias, y).unwrap();
+            }
+            assert_eq!(y, whole, "{t} tokens of {c}, {width} taps, one by one");
+            let mut next = poison(buffer.len());
+            let out = MatMut::new(&mut next, width - 1, c).unwrap();
+            conv::next_tail(Mat::new(&x, t, c).unwrap(), None, out).unwrap();
+            assert_eq!(buffer, next);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_errors_and_change_nothing() {
+        let mut buffer = [1.0f64; 6];
+        assert!(matches!(Tail::new(0, 2, &mut buffer[..0]).unwrap_err(), Error::Config { .. }));
+        assert!(Tail::new(4, 3, &mut buffer).is_err());
+        assert!(Tail::<f64>::new(usize::MAX, usize::MAX, &mut buffer).is_err());
+        let mut tail = Tail::resume(4, 2, &mut buffer).unwrap();
+        let (x, mut y) = ([2.0; 3], [7.0; 3]);
+        assert!(tail.step(&Portable, &x, &[1.0; 8], &x[..2], &mut y[..2]).is_err());
+        assert!(tail.step(&Portable, &x[..2], &[1.0; 8], &x[..2], &mut y).is_err());
+        assert!(tail.step(&Portable, &x[..2], &[1.0; 6], &x[..2], &mut y[..2]).is_err(), "another width");
+        assert_eq!((tail.tokens(), y), (&[1.0; 6][..], [7.0; 3]));
+    }
+}
