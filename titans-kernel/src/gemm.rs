@@ -4,6 +4,10 @@
 //! (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with, and a sum
 //! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
+mod panel;
+
+pub use panel::panel;
+
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -37,23 +41,36 @@ pub trait Gemm<T: Scalar> {
     /// Like [`Gemm::gemm`] where row r of C uses only a's columns 0 ..= offset + r: causal.
     ///
     /// Elements of `a` to the right of that are not read, nor are the rows of `b` behind them.
-    fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, mut c: MatMut<'_, T>) {
-        const ROWS: usize = 4;
-        let rest = if store == Store::Sub { Store::Sub } else { Store::Add };
-        let mut r0 = 0;
-        while r0 < c.rows() {
-            let rows = ROWS.min(c.rows() - r0);
-            let shared = offset + r0 + 1;
-            let a_rows = a.sub(r0, rows);
-            let mut block = c.rb().sub(r0, rows);
-            self.gemm(store, a_rows.block(0, rows, 0, shared), b.sub(0, shared), block.rb());
-            for r in 1..rows {
-                for k in shared..=offset + r0 + r {
-                    self.axpy(rest, a_rows.at(r, k), b.row(k), block.row_mut(r));
-                }
+    fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        causal(self, store, offset, a, b, c);
+    }
+}
+
+/// [`Gemm::causal`] in products of four rows and single steps for their last columns.
+#[inline(always)]
+pub fn causal<T: Scalar, G: Gemm<T> + ?Sized>(
+    g: &G,
+    store: Store,
+    offset: usize,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    mut c: MatMut<'_, T>,
+) {
+    const ROWS: usize = 4;
+    let rest = if store == Store::Sub { Store::Sub } else { Store::Add };
+    let mut r0 = 0;
+    while r0 < c.rows() {
+        let rows = ROWS.min(c.rows() - r0);
+        let shared = offset + r0 + 1;
+        let a_rows = a.sub(r0, rows);
+        let mut block = c.rb().sub(r0, rows);
+        g.gemm(store, a_rows.block(0, rows, 0, shared), b.sub(0, shared), block.rb());
+        for r in 1..rows {
+            for k in shared..=offset + r0 + r {
+                g.axpy(rest, a_rows.at(r, k), b.row(k), block.row_mut(r));
             }
-            r0 += rows;
         }
+        r0 += rows;
     }
 }
 
@@ -100,111 +117,6 @@ pub fn axpy<T: Scalar, F: MulAdd<T>>(store: Store, w: T, x: &[T], y: &mut [T]) {
     let w = if store == Store::Sub { -w } else { w };
     for (y, &x) in y.iter_mut().zip(x) {
         *y = F::mul_add(w, x, *y);
-    }
-}
-
-/// Columns `j .. j + width` of C, `width ≤ NR`, in tiles of MR × NR accumulators over blocks of KC steps of k.
-///
-/// B is read in place where its rows are contiguous and the panel is full, and through a KC × NR block on the
-/// stack otherwise (transposes, narrow last panels: zero padded). A goes through an MR-wide block.
-#[inline(always)]
-pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
-    store: Store,
-    a: Mat<'_, T>,
-    b: Mat<'_, T>,
-    c: &mut MatMut<'_, T>,
-    j: usize,
-    width: usize,
-) {
-    let (m, depth) = (a.rows(), a.cols());
-    assert!(b.rows() == depth && c.rows() == m && j + width <= b.cols() && width <= NR, "gemm shapes");
-    if depth == 0 {
-        if store == Store::Set {
-            (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
-        }
-        return;
-    }
-    let direct = b.col_stride() == 1 && width == NR;
-    let mut packed = [[T::ZERO; NR]; KC];
-    let mut k0 = 0;
-    while k0 < depth {
-        let kc = KC.min(depth - k0);
-        let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-        if !direct {
-            pack_b(&mut packed[..kc], b, k0, j, width);
-        }
-        let (b_data, b_stride) =
-            if direct { (&b.data()[k0 * b.row_stride() + j..], b.row_stride()) } else { (packed.as_flattened(), NR) };
-        let mut i = 0;
-        while i + MR <= m {
-            tile::<T, F, MR, NR, KC>(store, a, i, k0, kc, b_data, b_stride, c, j, width);
-            i += MR;
-        }
-        while i < m {
-            tile::<T, F, 1, NR, KC>(store, a, i, k0, kc, b_data, b_stride, c, j, width);
-            i += 1;
-        }
-        k0 += kc;
-    }
-}
-
-/// `out[k][0 .. width] = b(k0 + k, j ..)`; columns from `width` on keep their zeros.
-#[inline(always)]
-fn pack_b<T: Scalar, const NR: usize>(out: &mut [[T; NR]], b: Mat<'_, T>, k0: usize, j: usize, width: usize) {
-    if b.col_stride() == 1 {
-        for (k, row) in out.iter_mut().enumerate() {
-            row[..width].copy_from_slice(&b.data()[(k0 + k) * b.row_stride() + j..][..width]);
-        }
-    } else {
-        for c in 0..width {
-            let column = &b.data()[(j + c) * b.col_stride() + k0 * b.row_stride()..];
-            for (k, row) in out.iter_mut().enumerate() {
-                row[c] = column[k * b.row_stride()];
-            }
-        }
-    }
-}
-
-/// One MR × NR tile of C over k0 .. k0 + kc.
-#[inline(always)]
-fn tile<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
-    store: Store,
-    a: Mat<'_, T>,
-    i: usize,
-    k0: usize,
-    kc: usize,
-    b_data: &[T],
-    b_stride: usize,
-    c: &mut MatMut<'_, T>,
-    j: usize,
-    width: usize,
-) {
-    // a(i .. i + MR, k0 .. k0 + kc), k by k, negated for Sub: exact, so the chain is acc + (−a) b.
-    let mut a_block = [[T::ZERO; MR]; KC];
-    let negate = store == Store::Sub;
-    for r in 0..MR {
-        let row = &a.data()[(i + r) * a.row_stride() + k0 * a.col_stride()..];
-        for (k, col) in a_block[..kc].iter_mut().enumerate() {
-            let x = row[k * a.col_stride()];
-            col[r] = if negate { -x } else { x };
-        }
-    }
-    let mut acc = [[T::ZERO; NR]; MR];
-    if store != Store::Set {
-        for r in 0..MR {
-            acc[r][..width].copy_from_slice(&c.row_mut(i + r)[j..j + width]);
-        }
-    }
-    for (k, col) in a_block[..kc].iter().enumerate() {
-        let b_row = &b_data[k * b_stride..][..NR];
-        for r in 0..MR {
-            for x in 0..NR {
-                acc[r][x] = F::mul_add(col[r], b_row[x], acc[r][x]);
-            }
-        }
-    }
-    for r in 0..MR {
-        c.row_mut(i + r)[j..j + width].copy_from_slice(&acc[r][..width]);
     }
 }
 

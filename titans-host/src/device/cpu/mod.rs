@@ -1,1 +1,2 @@
-//! CPU
+//! The CPU: the kernel's operations scheduled over a pool of threads.
+pub mod gemm;

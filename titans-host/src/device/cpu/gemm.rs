@@ -1,0 +1,289 @@
+//! The matrix product lent to the kernel: its own tile, compiled for the widest instructions this processor has.
+//!
+//! All fused instruction sets give the same bits: every element is one chain of fused multiply-adds over k.
+
+use titans_kernel::gemm::{MulAdd, axpy, causal, panel};
+use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar, Store};
+
+use crate::error::{Error, Result};
+
+/// An instruction set that [`HostGemm`] can use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// 512-bit vectors with fused multiply-add.
+    Avx512,
+    /// 256-bit vectors with fused multiply-add.
+    Avx2,
+    /// What the program was compiled for; two roundings a step.
+    Portable,
+}
+
+impl Isa {
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+
+    /// `avx512`, `avx2` or `portable`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// This processor has it.
+    pub fn available(self) -> bool {
+        HostGemm::with(self).is_ok()
+    }
+
+    /// The fastest one this processor has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().find(|isa| isa.available()).unwrap_or(Self::Portable)
+    }
+}
+
+impl std::str::FromStr for Isa {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|isa| isa.name() == name);
+        found.ok_or_else(|| {
+            Error::usage(format!("instruction set: expected avx512, avx2 or portable, found `{name}`; choose one of these"))
+        })
+    }
+}
+
+/// A matrix product per instruction set. Match on it once and hand the part to a whole operation, so that the
+/// operation's loops are compiled for that set too (see `lend!`).
+#[derive(Clone, Copy, Debug)]
+pub enum HostGemm {
+    /// See [`Isa::Avx512`].
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    /// See [`Isa::Avx2`].
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    /// See [`Isa::Portable`].
+    Portable(Portable),
+}
+
+impl HostGemm {
+    /// The product for one instruction set.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when this processor lacks it.
+    pub fn with(isa: Isa) -> Result<Self> {
+        let gemm = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => pulp::x86::V4::try_new().map(|simd| Self::Avx512(Avx512(simd))),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => pulp::x86::V3::try_new().map(|simd| Self::Avx2(Avx2(simd))),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx512 | Isa::Avx2 => None,
+            Isa::Portable => Some(Self::Portable(Portable)),
+        };
+        gemm.ok_or_else(|| Error::Device {
+            device: "cpu",
+            reason: format!("this processor has no {}; choose {}", isa.name(), Isa::Portable.name()),
+        })
+    }
+
+    /// Which instruction set it uses.
+    pub const fn isa(&self) -> Isa {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Isa::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Isa::Avx2,
+            Self::Portable(_) => Isa::Portable,
+        }
+    }
+}
+
+/// Runs an expression with `$g` bound to the product of the chosen instruction set: compiled once for each.
+macro_rules! lend {
+    ($gemm:expr, $g:ident => $body:expr) => {
+        match &$gemm {
+            #[cfg(target_arch = "x86_64")]
+            $crate::device::cpu::gemm::HostGemm::Avx512($g) => $body,
+            #[cfg(target_arch = "x86_64")]
+            $crate::device::cpu::gemm::HostGemm::Avx2($g) => $body,
+            $crate::device::cpu::gemm::HostGemm::Portable($g) => $body,
+        }
+    };
+}
+pub(super) use lend;
+
+impl<T: HostScalar> Gemm<T> for HostGemm {
+    fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        lend!(*self, g => g.gemm(store, a, b, c));
+    }
+
+    fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
+        lend!(*self, g => g.axpy(store, w, x, y));
+    }
+
+    fn vectorise<R>(&self, body: impl FnOnce() -> R) -> R {
+        lend!(*self, g => Gemm::<T>::vectorise(g, body))
+    }
+
+    fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        lend!(*self, g => g.causal(store, offset, a, b, c));
+    }
+}
+
+/// One rounding a step. Only to be used where the instruction is enabled: elsewhere it is a slow library call.
+#[derive(Clone, Copy, Debug)]
+struct Fused;
+
+impl MulAdd<f32> for Fused {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, acc: f32) -> f32 {
+        a.mul_add(b, acc)
+    }
+}
+
+impl MulAdd<f64> for Fused {
+    #[inline(always)]
+    fn mul_add(a: f64, b: f64, acc: f64) -> f64 {
+        a.mul_add(b, acc)
+    }
+}
+
+/// The numbers a host computes with, with the tiles that fit its registers: `f32` and `f64`.
+pub trait HostScalar: Scalar {
+    /// C from A and B by 512-bit tiles.
+    #[doc(hidden)]
+    fn wide(store: Store, a: Mat<'_, Self>, b: Mat<'_, Self>, c: MatMut<'_, Self>);
+    /// C from A and B by 256-bit tiles.
+    #[doc(hidden)]
+    fn narrow(store: Store, a: Mat<'_, Self>, b: Mat<'_, Self>, c: MatMut<'_, Self>);
+    /// `y ± w x`, one rounding.
+    #[doc(hidden)]
+    fn fused_axpy(store: Store, w: Self, x: &[Self], y: &mut [Self]);
+}
+
+/// Panels from wide to narrow over the columns of C: (rows × columns of a tile).
+macro_rules! tiles {
+    ($t:ty, $store:ident, $a:ident, $b:ident, $c:ident, $kc:literal; $($mr:literal x $nr:literal),+; $last_mr:literal x $last_nr:literal) => {{
+        let n = $c.cols();
+        let mut j = 0;
+        $(while n - j >= $nr {
+            panel::<$t, Fused, $mr, $nr, $kc>($store, $a, $b, &mut $c, j, $nr);
+            j += $nr;
+        })+
+        while j < n {
+            let width = $last_nr.min(n - j);
+            panel::<$t, Fused, $last_mr, $last_nr, $kc>($store, $a, $b, &mut $c, j, width);
+            j += width;
+        }
+    }};
+}
+
+macro_rules! host_scalar {
+    ($t:ident, $wide:tt, $narrow:tt) => {
+        impl HostScalar for $t {
+            #[inline(always)]
+            fn wide(store: Store, a: Mat<'_, Self>, b: Mat<'_, Self>, mut c: MatMut<'_, Self>) {
+                host_scalar!(@tiles $t, store, a, b, c, $wide);
+            }
+            #[inline(always)]
+            fn narrow(store: Store, a: Mat<'_, Self>, b: Mat<'_, Self>, mut c: MatMut<'_, Self>) {
+                host_scalar!(@tiles $t, store, a, b, c, $narrow);
+            }
+            #[inline(always)]
+            fn fused_axpy(store: Store, w: Self, x: &[Self], y: &mut [Self]) {
+                axpy::<Self, Fused>(store, w, x, y);
+            }
+        }
+    };
+    (@tiles $t:ident, $store:ident, $a:ident, $b:ident, $c:ident, ($($tiles:tt)*)) => {
+        tiles!($t, $store, $a, $b, $c, 64; $($tiles)*)
+    };
+}
+
+host_scalar!(f32, (4 x 64, 8 x 32; 8 x 16), (6 x 16; 8 x 8));
+host_scalar!(f64, (4 x 32, 8 x 16; 8 x 8), (6 x 8; 8 x 4));
+
+/// A tile set without dispatch, to be inlined into a function that enables the instructions.
+#[derive(Clone, Copy)]
+struct Inline<const WIDE: bool>;
+
+impl<T: HostScalar, const WIDE: bool> Gemm<T> for Inline<WIDE> {
+    #[inline(always)]
+    fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        if WIDE { T::wide(store, a, b, c) } else { T::narrow(store, a, b, c) }
+    }
+
+    #[inline(always)]
+    fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
+        T::fused_axpy(store, w, x, y);
+    }
+}
+
+/// The operands of a product. A closure in its place would not have to be inlined where the instructions are enabled.
+struct Product<'a, T, const WIDE: bool> {
+    store: Store,
+    /// Of [`Gemm::causal`].
+    offset: Option<usize>,
+    a: Mat<'a, T>,
+    b: Mat<'a, T>,
+    c: MatMut<'a, T>,
+}
+
+impl<T: HostScalar, const WIDE: bool> pulp::NullaryFnOnce for Product<'_, T, WIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        match self.offset {
+            None => Inline::<WIDE>.gemm(self.store, self.a, self.b, self.c),
+            Some(offset) => causal(&Inline::<WIDE>, self.store, offset, self.a, self.b, self.c),
+        }
+    }
+}
+
+/// The operands of `y ± w x`.
+struct Axpy<'a, T>(Store, T, &'a [T], &'a mut [T]);
+
+impl<T: HostScalar> pulp::NullaryFnOnce for Axpy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        T::fused_axpy(self.0, self.1, self.2, self.3);
+    }
+}
+
+macro_rules! dispatched {
+    ($(#[$doc:meta])* $name:ident, $simd:ty, $wide:literal) => {
+        $(#[$doc])*
+        #[cfg(target_arch = "x86_64")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name($simd);
+
+        #[cfg(target_arch = "x86_64")]
+        impl<T: HostScalar> Gemm<T> for $name {
+            fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+                self.0.vectorize(Product::<T, $wide> { store, offset: None, a, b, c });
+            }
+
+            #[inline]
+            fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
+                self.0.vectorize(Axpy(store, w, x, y));
+            }
+
+            #[inline(always)]
+            fn vectorise<R>(&self, body: impl FnOnce() -> R) -> R {
+                self.0.vectorize(body)
+            }
+
+            fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+                self.0.vectorize(Product::<T, $wide> { store, offset: Some(offset), a, b, c });
+            }
+        }
+    };
+}
+
+dispatched!(/** Products with 512-bit vectors; exists only where the processor has them. */ Avx512, pulp::x86::V4, true);
+dispatched!(/** Products with 256-bit vectors; exists only where the processor has them. */ Avx2, pulp::x86::V3, false);

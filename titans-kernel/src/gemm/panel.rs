@@ -1,0 +1,176 @@
+//! The register tile: a panel of C's columns, in plain Rust that compilers turn into wide arithmetic.
+
+use super::{MulAdd, Store};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// Below this many rows of C a block of B is used too rarely to be worth copying.
+const COPY_FROM: usize = 64;
+
+/// Columns `j .. j + width` of C, `width ≤ NR`, in tiles of MR × NR accumulators over blocks of KC steps of k.
+///
+/// B is read in place where its rows are contiguous, the panel is full and C has few rows, and through a KC × NR
+/// block on the stack otherwise (transposes, narrow last panels, long C: zero padded). A is read in place.
+#[inline(always)]
+pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
+    store: Store,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    c: &mut MatMut<'_, T>,
+    j: usize,
+    width: usize,
+) {
+    let (m, depth) = (a.rows(), a.cols());
+    assert!(b.rows() == depth && c.rows() == m && j + width <= b.cols() && width <= NR, "gemm shapes");
+    if m == 0 || width == 0 {
+        return;
+    }
+    if depth == 0 {
+        if store == Store::Set {
+            (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
+        }
+    } else if b.col_stride() == 1 && width == NR && m < COPY_FROM {
+        let b_data = &b.data()[j..];
+        tiles::<T, F, MR, NR>(store, a, 0, depth, b_data, b.row_stride(), c, j, width);
+    } else {
+        copied::<T, F, MR, NR, KC>(store, a, b, c, j, width);
+    }
+}
+
+/// The panel through copies of B's blocks.
+#[inline(always)]
+fn copied<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
+    store: Store,
+    a: Mat<'_, T>,
+    b: Mat<'_, T>,
+    c: &mut MatMut<'_, T>,
+    j: usize,
+    width: usize,
+) {
+    let mut block = [[T::ZERO; NR]; KC];
+    let mut k0 = 0;
+    while k0 < b.rows() {
+        let kc = KC.min(b.rows() - k0);
+        copy_block(&mut block[..kc], b, k0, j, width);
+        let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
+        tiles::<T, F, MR, NR>(store, a, k0, kc, block.as_flattened(), NR, c, j, width);
+        k0 += kc;
+    }
+}
+
+/// `out[k][0 .. width] = b(k0 + k, j ..)`; columns from `width` on keep their zeros.
+#[inline(always)]
+fn copy_block<T: Scalar, const NR: usize>(out: &mut [[T; NR]], b: Mat<'_, T>, k0: usize, j: usize, width: usize) {
+    let kc = out.len();
+    if b.col_stride() == 1 {
+        for (k, row) in out.iter_mut().enumerate() {
+            row[..width].copy_from_slice(&b.data()[(k0 + k) * b.row_stride() + j..][..width]);
+        }
+    } else if b.row_stride() == 1 {
+        for n in 0..width {
+            let column = &b.data()[(j + n) * b.col_stride() + k0..][..kc];
+            for (row, &x) in out.iter_mut().zip(column) {
+                row[n] = x;
+            }
+        }
+    } else {
+        for (k, row) in out.iter_mut().enumerate() {
+            for n in 0..width {
+                row[n] = b.at(k0 + k, j + n);
+            }
+        }
+    }
+}
+
+/// All rows of C over `k0 .. k0 + kc`.
+#[inline(always)]
+fn tiles<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
+    store: Store,
+    a: Mat<'_, T>,
+    k0: usize,
+    kc: usize,
+    b: &[T],
+    b_stride: usize,
+    c: &mut MatMut<'_, T>,
+    j: usize,
+    width: usize,
+) {
+    let m = a.rows();
+    let mut i = 0;
+    while i + MR <= m {
+        tile::<T, F, MR, NR>(store, a, i, k0, kc, b, b_stride, c, j, width);
+        i += MR;
+    }
+    while i < m {
+        tile::<T, F, 1, NR>(store, a, i, k0, kc, b, b_stride, c, j, width);
+        i += 1;
+    }
+}
+
+/// One MR × NR tile of C over `k0 .. k0 + kc`. For `Sub`, A is negated: exact, so the chain is acc + (−a) b.
+#[inline(always)]
+fn tile<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
+    store: Store,
+    a: Mat<'_, T>,
+    i: usize,
+    k0: usize,
+    kc: usize,
+    b: &[T],
+    b_stride: usize,
+    c: &mut MatMut<'_, T>,
+    j: usize,
+    width: usize,
+) {
+    let mut acc = [[T::ZERO; NR]; MR];
+    if store != Store::Set {
+        for r in 0..MR {
+            acc[r][..width].copy_from_slice(&c.row_mut(i + r)[j..j + width]);
+        }
+    }
+    let (rs, cs) = (a.row_stride(), a.col_stride());
+    let a = &a.data()[i * rs + k0 * cs..];
+    if cs == 1 {
+        let rows: [&[T]; MR] = core::array::from_fn(|r| &a[r * rs..][..kc]);
+        match store {
+            Store::Sub => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| -rows[r][k]),
+            _ => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| rows[r][k]),
+        }
+    } else if rs == 1 {
+        match store {
+            Store::Sub => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| -a[k * cs..][..MR][r]),
+            _ => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| a[k * cs..][..MR][r]),
+        }
+    } else {
+        let sign = if store == Store::Sub { -T::ONE } else { T::ONE };
+        chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| sign * a[k * cs + r * rs]);
+    }
+    for r in 0..MR {
+        c.row_mut(i + r)[j..j + width].copy_from_slice(&acc[r][..width]);
+    }
+}
+
+/// The chains of a tile. All of A's elements of a step are read before the first sum, or else a failed bounds check
+/// between the rows makes the compiler read B again for each.
+#[inline(always)]
+fn chain<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
+    acc: &mut [[T; NR]; MR],
+    kc: usize,
+    b: &[T],
+    b_stride: usize,
+    a: impl Fn(usize, usize) -> T,
+) {
+    let mut sum = *acc;
+    for k in 0..kc {
+        let b_row = &b[k * b_stride..][..NR];
+        let mut column = [T::ZERO; MR];
+        for r in 0..MR {
+            column[r] = a(k, r);
+        }
+        for r in 0..MR {
+            for n in 0..NR {
+                sum[r][n] = F::mul_add(column[r], b_row[n], sum[r][n]);
+            }
+        }
+    }
+    *acc = sum;
+}
