@@ -48,13 +48,15 @@ impl std::str::FromStr for Isa {
     fn from_str(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|isa| isa.name() == name);
         found.ok_or_else(|| {
-            Error::usage(format!("instruction set: expected avx512, avx2 or portable, found `{name}`; choose one of these"))
+            Error::usage(format!(
+                "instruction set: expected avx512, avx2 or portable, found `{name}`; choose one of these"
+            ))
         })
     }
 }
 
-/// A matrix product per instruction set. Match on it once and hand the part to a whole operation, so that the
-/// operation's loops are compiled for that set too (see `lend!`).
+/// A matrix product per instruction set, chosen once. Loops in [`Gemm::vectorise`] are compiled for each set too, if
+/// their closures are `#[inline(always)]`.
 #[derive(Clone, Copy, Debug)]
 pub enum HostGemm {
     /// See [`Isa::Avx512`].
@@ -100,35 +102,34 @@ impl HostGemm {
     }
 }
 
-/// Runs an expression with `$g` bound to the product of the chosen instruction set: compiled once for each.
-macro_rules! lend {
+/// An expression with `$g` bound to the product of the chosen instruction set.
+macro_rules! chosen {
     ($gemm:expr, $g:ident => $body:expr) => {
-        match &$gemm {
+        match $gemm {
             #[cfg(target_arch = "x86_64")]
-            $crate::device::cpu::gemm::HostGemm::Avx512($g) => $body,
+            HostGemm::Avx512($g) => $body,
             #[cfg(target_arch = "x86_64")]
-            $crate::device::cpu::gemm::HostGemm::Avx2($g) => $body,
-            $crate::device::cpu::gemm::HostGemm::Portable($g) => $body,
+            HostGemm::Avx2($g) => $body,
+            HostGemm::Portable($g) => $body,
         }
     };
 }
-pub(super) use lend;
 
 impl<T: HostScalar> Gemm<T> for HostGemm {
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        lend!(*self, g => g.gemm(store, a, b, c));
+        chosen!(self, g => g.gemm(store, a, b, c));
     }
 
     fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
-        lend!(*self, g => g.axpy(store, w, x, y));
+        chosen!(self, g => g.axpy(store, w, x, y));
     }
 
     fn vectorise<R>(&self, body: impl FnOnce() -> R) -> R {
-        lend!(*self, g => Gemm::<T>::vectorise(g, body))
+        chosen!(self, g => Gemm::<T>::vectorise(g, body))
     }
 
     fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        lend!(*self, g => g.causal(store, offset, a, b, c));
+        chosen!(self, g => g.causal(store, offset, a, b, c));
     }
 }
 

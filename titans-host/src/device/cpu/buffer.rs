@@ -1,0 +1,168 @@
+//! Buffers that come back: a pool of vectors by size, so that a training step allocates nothing after the first.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use titans_kernel::Scalar;
+
+use crate::error::{Error, Result};
+
+/// Numbers in the host's memory. Dropping one gives its space back to the device's pool.
+#[derive(Debug)]
+pub struct Buffer<T: Scalar> {
+    /// Of the size class of `len`, so that buffers of similar lengths recycle each other.
+    data: Vec<T>,
+    len: usize,
+    pool: Arc<Pool<T>>,
+}
+
+impl<T: Scalar> Buffer<T> {
+    /// The elements.
+    pub fn as_slice(&self) -> &[T] {
+        &self.data[..self.len]
+    }
+
+    /// The elements, to write.
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.data[..self.len]
+    }
+}
+
+impl<T: Scalar> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.data));
+    }
+}
+
+/// Vectors that nobody uses now, by their length.
+#[derive(Debug, Default)]
+pub(super) struct Pool<T> {
+    state: Mutex<State<T>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    idle: BTreeMap<usize, Vec<Vec<T>>>,
+    /// Elements in `idle`, in buffers, and the most there ever were in buffers.
+    idle_len: usize,
+    live_len: usize,
+    peak_len: usize,
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self { idle: BTreeMap::new(), idle_len: 0, live_len: 0, peak_len: 0 }
+    }
+}
+
+/// The length that vectors for `len` elements have: at most an eighth more.
+fn size_class(len: usize) -> usize {
+    let step = (len.checked_next_power_of_two().unwrap_or(len) / 16).max(16);
+    len.checked_next_multiple_of(step).unwrap_or(len)
+}
+
+impl<T: Scalar> Pool<T> {
+    /// A buffer of `len` elements of unspecified content: NaN in debug builds, so that reading before writing shows.
+    pub(super) fn take(self: &Arc<Self>, len: usize) -> Result<Buffer<T>> {
+        let class = size_class(len);
+        let recycled = {
+            let mut state = self.lock();
+            let found = state.idle.get_mut(&class).and_then(Vec::pop);
+            if found.is_some() {
+                state.idle_len -= class;
+            }
+            found
+        };
+        let mut data = match recycled {
+            Some(data) => data,
+            None => allocate(class)?,
+        };
+        if cfg!(debug_assertions) {
+            data.fill(T::NAN);
+        }
+        let mut state = self.lock();
+        state.live_len += class;
+        state.peak_len = state.peak_len.max(state.live_len);
+        Ok(Buffer { data, len, pool: Arc::clone(self) })
+    }
+
+    /// Keeps a vector for later, as long as the idle ones are not more than were ever in use at once.
+    fn give(&self, data: Vec<T>) {
+        let mut state = self.lock();
+        state.live_len -= data.len();
+        if state.idle_len + data.len() <= state.peak_len {
+            state.idle_len += data.len();
+            state.idle.entry(data.len()).or_default().push(data);
+        }
+    }
+
+    /// Elements kept for later.
+    #[cfg(test)]
+    pub(super) fn idle_len(&self) -> usize {
+        self.lock().idle_len
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A vector of zeros, or an error where the system has no such space.
+fn allocate<T: Scalar>(len: usize) -> Result<Vec<T>> {
+    let mut data = Vec::new();
+    data.try_reserve_exact(len).map_err(|_| Error::Device {
+        device: "cpu",
+        reason: format!(
+            "no memory for a buffer of {} bytes: use smaller batches, shorter sequences or a smaller model",
+            len.saturating_mul(T::BYTES)
+        ),
+    })?;
+    data.resize(len, T::ZERO);
+    Ok(data)
+}
+
+/// `u32`s in the host's memory: token ids, targets, masks.
+#[derive(Clone, Debug)]
+pub struct Indices(pub(super) Vec<u32>);
+
+#[cfg(test)]
+mod tests {
+    use super::{Pool, size_class};
+    use std::sync::Arc;
+
+    #[test]
+    fn buffers_recycle_within_their_class_and_never_hoard() {
+        let pool = Arc::new(Pool::<f32>::default());
+        let first = pool.take(1000).unwrap();
+        let address = first.as_slice().as_ptr();
+        drop(first);
+        let again = pool.take(999).unwrap();
+        assert_eq!((again.as_slice().as_ptr(), again.as_slice().len()), (address, 999));
+        drop(again);
+        assert_eq!(pool.idle_len(), size_class(1000));
+        for len in 1..2000 {
+            drop(pool.take(len).unwrap());
+        }
+        assert!(pool.idle_len() <= size_class(1999), "{} idle", pool.idle_len());
+        assert!(pool.take(usize::MAX / 8).is_err());
+        assert_eq!(pool.take(0).unwrap().as_slice().len(), 0);
+    }
+
+    #[test]
+    fn a_class_wastes_at_most_an_eighth() {
+        for len in (0..5000).chain([usize::MAX, usize::MAX / 2 + 1]) {
+            let class = size_class(len);
+            assert!(class >= len && (class - len) as f64 <= (len as f64 / 8.0).max(16.0), "{len} {class}");
+        }
+    }
+
+    #[test]
+    fn fresh_and_recycled_buffers_are_poisoned_in_debug_builds() {
+        let pool = Arc::new(Pool::<f64>::default());
+        for _ in 0..2 {
+            let mut buffer = pool.take(7).unwrap();
+            assert_eq!(buffer.as_slice().iter().all(|x| x.is_nan()), cfg!(debug_assertions));
+            buffer.as_mut_slice().fill(1.0);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The causal convolution: pieces of sequences forward, whole sequences backward.
+
+use titans_kernel::error::expect_len;
+use titans_kernel::ops::conv;
+use titans_kernel::{Mat, MatMut, Result as KernelResult};
+
+use super::norm::add_parts;
+use super::threads::split_rows;
+use super::{Cpu, HostScalar};
+use crate::device::ConvDims;
+use crate::error::Result;
+
+/// Nanoseconds for 16 elements and one tap.
+const COST: usize = 2;
+
+/// Elements of one sequence and of its tail.
+fn sizes(dims: &ConvDims) -> (usize, usize) {
+    (dims.time.saturating_mul(dims.channels), dims.width.saturating_sub(1).saturating_mul(dims.channels))
+}
+
+/// Checks what all share.
+fn expect(dims: &ConvDims, x: usize, tail: Option<usize>) -> KernelResult<()> {
+    let (sequence, kept) = sizes(dims);
+    expect_len("convolution taps", dims.width.max(1), dims.width)?;
+    expect_len("x", dims.batch.saturating_mul(sequence), x)?;
+    tail.map_or(Ok(()), |len| expect_len("tail", dims.batch.saturating_mul(kept), len))
+}
+
+/// Time of a pass over all sequences.
+fn cost(dims: &ConvDims, elements: usize) -> usize {
+    (elements / 16).saturating_mul(COST * (dims.width + 1))
+}
+
+impl<T: HostScalar> Cpu<T> {
+    pub(super) fn conv_forward(
+        &self,
+        dims: &ConvDims,
+        x: &[T],
+        tail: Option<&[T]>,
+        w: &[T],
+        bias: &[T],
+        y: &mut [T],
+    ) -> Result<()> {
+        let (sequence, kept) = sizes(dims);
+        let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
+        expect(dims, x.len(), tail.map(<[T]>::len))?;
+        expect_len("w", channels.saturating_mul(dims.width), w.len())?;
+        expect_len("bias", channels, bias.len())?;
+        expect_len("y", x.len(), y.len())?;
+        // A piece is as long as the tail at least: the tokens before it are its tail.
+        let pieces = self.threads.grain(dims.batch * dims.time, 1).max(behind).max(1).min(dims.time.max(1));
+        let tasks = y
+            .chunks_mut(sequence.max(1))
+            .enumerate()
+            .flat_map(|(b, y)| split_rows(y, channels, pieces).map(move |(at, y)| (b, at, y)));
+        self.threads.run(cost(dims, x.len()), tasks, |(b, at, y)| {
+            let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
+            let before = match at.start.checked_sub(behind) {
+                Some(from) if at.start > 0 => Some(x.sub(from, behind)),
+                _ => tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?,
+            };
+            let y = MatMut::new(y, at.len(), channels)?;
+            conv::forward(&self.gemm, x.sub(at.start, at.len()), before, w, bias, y)
+        })
+    }
+
+    pub(super) fn conv_backward(
+        &self,
+        dims: &ConvDims,
+        x: &[T],
+        tail: Option<&[T]>,
+        w: &[T],
+        d_y: &[T],
+        d_x: &mut [T],
+        d_w: &mut [T],
+        d_bias: &mut [T],
+    ) -> Result<()> {
+        let (sequence, kept) = sizes(dims);
+        let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
+        expect(dims, x.len(), tail.map(<[T]>::len))?;
+        expect_len("w", channels.saturating_mul(dims.width), w.len())?;
+        expect_len("d_y", x.len(), d_y.len())?;
+        expect_len("d_x", x.len(), d_x.len())?;
+        expect_len("d_w", w.len(), d_w.len())?;
+        expect_len("d_bias", channels, d_bias.len())?;
+        if x.is_empty() {
+            return Ok(());
+        }
+        let mut parts = self.take(dims.batch * (w.len() + channels))?;
+        let parts = parts.as_mut_slice();
+        parts.fill(T::ZERO);
+        let (w_parts, bias_parts) = parts.split_at_mut(dims.batch * w.len());
+        let outputs = w_parts.chunks_mut(w.len()).zip(bias_parts.chunks_mut(channels));
+        let tasks = d_x.chunks_mut(sequence).zip(outputs).enumerate();
+        self.threads.run(cost(dims, x.len()).saturating_mul(2), tasks, |(b, (d_x, (d_w, d_bias)))| {
+            let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
+            let d_y = Mat::new(&d_y[b * sequence..][..sequence], dims.time, channels)?;
+            let tail = tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?;
+            conv::vjp(&self.gemm, x, tail, w, d_y, MatMut::new(d_x, dims.time, channels)?, d_w, d_bias)
+        })?;
+        add_parts(w_parts, d_w);
+        add_parts(bias_parts, d_bias);
+        Ok(())
+    }
+
+    pub(super) fn conv_next_tail(&self, dims: &ConvDims, x: &[T], tail: Option<&[T]>, next: &mut [T]) -> Result<()> {
+        let (sequence, kept) = sizes(dims);
+        let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
+        expect(dims, x.len(), tail.map(<[T]>::len))?;
+        expect_len("next tail", dims.batch.saturating_mul(kept), next.len())?;
+        for (b, next) in next.chunks_mut(kept.max(1)).enumerate() {
+            let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
+            let tail = tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?;
+            conv::next_tail(x, tail, MatMut::new(next, behind, channels)?)?;
+        }
+        Ok(())
+    }
+}

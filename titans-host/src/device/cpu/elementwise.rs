@@ -1,0 +1,150 @@
+//! Operations element by element, cut into pieces.
+
+use titans_kernel::error::expect_len;
+use titans_kernel::{Gemm, ops};
+
+use super::threads::split_rows;
+use super::{Cpu, HostScalar};
+use crate::error::Result;
+
+/// Guesses at nanoseconds per 16 elements: one that only moves numbers, and one with an exponential.
+const MOVE: usize = 4;
+const EXP: usize = 16;
+
+impl<T: HostScalar> Cpu<T> {
+    /// Time that `len` elements take.
+    fn cost(len: usize, per_16: usize) -> usize {
+        (len / 16).saturating_mul(per_16)
+    }
+
+    /// Elements of a task: whole cache lines.
+    fn piece(&self, len: usize) -> usize {
+        self.threads.grain(len, 64)
+    }
+
+    pub(super) fn copy_to(&self, x: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("copy to", x.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads.run(Self::cost(x.len(), MOVE), split_rows(y, 1, piece), |(at, y)| {
+            y.copy_from_slice(&x[at]);
+            Ok(())
+        })
+    }
+
+    pub(super) fn fill_with(&self, value: T, x: &mut [T]) -> Result<()> {
+        let piece = self.piece(x.len());
+        self.threads.run(Self::cost(x.len(), MOVE), split_rows(x, 1, piece), |(_, x)| {
+            x.fill(value);
+            Ok(())
+        })
+    }
+
+    pub(super) fn add_to(&self, a: &[T], b: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("b", a.len(), b.len())?;
+        expect_len("y", a.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads.run(Self::cost(a.len(), MOVE), split_rows(y, 1, piece), |(at, y)| {
+            let (a, b) = (&a[at.clone()], &b[at]);
+            Gemm::<T>::vectorise(
+                &self.gemm,
+                #[inline(always)]
+                || y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = a + b),
+            );
+            Ok(())
+        })
+    }
+
+    pub(super) fn add_scaled_to(&self, scale: T, x: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("y", x.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads.run(Self::cost(x.len(), MOVE), split_rows(y, 1, piece), |(at, y)| {
+            let x = &x[at];
+            Gemm::<T>::vectorise(
+                &self.gemm,
+                #[inline(always)]
+                || y.iter_mut().zip(x).for_each(|(y, &x)| *y += scale * x),
+            );
+            Ok(())
+        })
+    }
+
+    pub(super) fn silu_forward(&self, x: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("y", x.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads
+            .run(Self::cost(x.len(), EXP), split_rows(y, 1, piece), |(at, y)| ops::silu::forward(&self.gemm, &x[at], y))
+    }
+
+    pub(super) fn silu_backward(&self, x: &[T], d_y: &[T], d_x: &mut [T]) -> Result<()> {
+        expect_len("d_y", x.len(), d_y.len())?;
+        expect_len("d_x", x.len(), d_x.len())?;
+        let piece = self.piece(x.len());
+        self.threads.run(Self::cost(x.len(), EXP), split_rows(d_x, 1, piece), |(at, d_x)| {
+            ops::silu::vjp(&self.gemm, &x[at.clone()], &d_y[at], d_x)
+        })
+    }
+
+    pub(super) fn silu_gate_forward(&self, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("gate", a.len(), gate.len())?;
+        expect_len("y", a.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads.run(Self::cost(a.len(), EXP), split_rows(y, 1, piece), |(at, y)| {
+            ops::silu_gate::forward(&self.gemm, &a[at.clone()], &gate[at], y)
+        })
+    }
+
+    pub(super) fn silu_gate_backward(
+        &self,
+        a: &[T],
+        gate: &[T],
+        d_y: &[T],
+        d_a: &mut [T],
+        d_gate: &mut [T],
+    ) -> Result<()> {
+        for (what, len) in [("gate", gate.len()), ("d_y", d_y.len()), ("d_a", d_a.len()), ("d_gate", d_gate.len())] {
+            expect_len(what, a.len(), len)?;
+        }
+        let piece = self.piece(a.len());
+        let tasks = split_rows(d_a, 1, piece).zip(split_rows(d_gate, 1, piece));
+        self.threads.run(Self::cost(a.len(), 2 * EXP), tasks, |((at, d_a), (_, d_gate))| {
+            ops::silu_gate::vjp(&self.gemm, &a[at.clone()], &gate[at.clone()], &d_y[at], d_a, d_gate)
+        })
+    }
+
+    pub(super) fn gates_forward(&self, heads: usize, scale: [f64; 3], x: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("y", x.len(), y.len())?;
+        let width = gate_width(heads, x.len())?;
+        let grain = self.threads.grain(x.len() / width, 1);
+        self.threads.run(Self::cost(x.len(), EXP), split_rows(y, width, grain), |(rows, y)| {
+            ops::gates::forward(&self.gemm, heads, scale, &x[rows.start * width..rows.end * width], y)
+        })
+    }
+
+    pub(super) fn gates_backward(
+        &self,
+        heads: usize,
+        scale: [f64; 3],
+        y: &[T],
+        d_y: &[T],
+        d_x: &mut [T],
+    ) -> Result<()> {
+        expect_len("d_y", y.len(), d_y.len())?;
+        expect_len("d_x", y.len(), d_x.len())?;
+        let width = gate_width(heads, y.len())?;
+        let grain = self.threads.grain(y.len() / width, 1);
+        self.threads.run(Self::cost(y.len(), EXP), split_rows(d_x, width, grain), |(rows, d_x)| {
+            let at = rows.start * width..rows.end * width;
+            ops::gates::vjp(&self.gemm, heads, scale, &y[at.clone()], &d_y[at], d_x)
+        })
+    }
+}
+
+/// Elements of a row `[3, heads]` (1 where there are none), of which `len` must be a multiple.
+fn gate_width(heads: usize, len: usize) -> Result<usize> {
+    let width = heads.saturating_mul(3).max(1);
+    if heads == 0 {
+        expect_len("gates of no heads", 0, len)?;
+    }
+    expect_len("gates of whole rows", len - len % width, len)?;
+    Ok(width)
+}

@@ -1,0 +1,72 @@
+//! The two ends of a model: rows of a table by number, and the loss.
+
+use titans_kernel::error::expect_len;
+use titans_kernel::ops::{cross_entropy, embedding};
+use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
+
+use super::threads::split_rows;
+use super::{Cpu, HostScalar};
+use crate::device::IGNORE;
+use crate::error::Result;
+
+/// Every target is a class or ignored. Checked before the rows are split, so that the index is the caller's.
+fn expect_targets(targets: &[u32], classes: usize) -> KernelResult<()> {
+    match targets.iter().position(|&t| t != IGNORE && t as usize >= classes) {
+        Some(index) => Err(KernelError::Value { what: "targets", index }),
+        None => Ok(()),
+    }
+}
+
+impl<T: HostScalar> Cpu<T> {
+    pub(super) fn embedding_forward(&self, width: usize, ids: &[u32], table: &[T], y: &mut [T]) -> Result<()> {
+        let rows = table.len().checked_div(width).unwrap_or(0);
+        expect_len("table, rows of its width", rows * width, table.len())?;
+        expect_len("y", ids.len().saturating_mul(width), y.len())?;
+        let y = MatMut::new(y, ids.len(), width)?;
+        Ok(embedding::forward(Mat::new(table, rows, width)?, ids, y)?)
+    }
+
+    pub(super) fn embedding_backward(&self, width: usize, ids: &[u32], d_y: &[T], d_table: &mut [T]) -> Result<()> {
+        let rows = d_table.len().checked_div(width).unwrap_or(0);
+        expect_len("d_table, rows of its width", rows * width, d_table.len())?;
+        expect_len("d_y", ids.len().saturating_mul(width), d_y.len())?;
+        let d_table = MatMut::new(d_table, rows, width)?;
+        Ok(embedding::vjp(ids, Mat::new(d_y, ids.len(), width)?, d_table)?)
+    }
+
+    pub(super) fn cross_entropy_forward(
+        &self,
+        classes: usize,
+        logits: &[T],
+        targets: &[u32],
+        losses: &mut [T],
+    ) -> Result<()> {
+        expect_len("logits", targets.len().saturating_mul(classes), logits.len())?;
+        expect_len("losses", targets.len(), losses.len())?;
+        expect_targets(targets, classes)?;
+        let grain = self.threads.grain(targets.len(), 1);
+        self.threads.run(logits.len(), split_rows(losses, 1, grain), |(rows, losses)| {
+            let logits = Mat::new(&logits[rows.start * classes..rows.end * classes], rows.len(), classes)?;
+            cross_entropy::forward(&self.gemm, logits, &targets[rows], losses)
+        })
+    }
+
+    pub(super) fn cross_entropy_backward(
+        &self,
+        classes: usize,
+        logits: &[T],
+        targets: &[u32],
+        scale: f64,
+        d_logits: &mut [T],
+    ) -> Result<()> {
+        expect_len("logits", targets.len().saturating_mul(classes), logits.len())?;
+        expect_len("d_logits", logits.len(), d_logits.len())?;
+        expect_targets(targets, classes)?;
+        let (scale, grain) = (T::from_f64(scale), self.threads.grain(targets.len(), 1));
+        self.threads.run(logits.len(), split_rows(d_logits, classes, grain), |(rows, d_logits)| {
+            let logits = Mat::new(&logits[rows.start * classes..rows.end * classes], rows.len(), classes)?;
+            let d_logits = MatMut::new(d_logits, rows.len(), classes)?;
+            cross_entropy::vjp(&self.gemm, logits, &targets[rows], scale, d_logits)
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the CPU device as a whole.
