@@ -1,0 +1,57 @@
+//! Operations and bytes that one token costs, by formula: what the mathematics needs, not what the code happens to do.
+
+use titans_kernel::memory::MemorySpec;
+
+/// Costs of one token in one head, for numbers of 4 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counts {
+    /// Multiplications and additions.
+    pub operations: f64,
+    /// Bytes of W and S moved between memory and processor.
+    pub bytes: f64,
+}
+
+/// With P = Σ d_in d_out, p₁ the first layer's share of it, b the chunk:
+///
+/// | | operations | bytes |
+/// |---|---|---|
+/// | token form | 9 P (one layer), 11 P − 2 p₁ (more) | 16 P: one pass over W and S |
+/// | chunk form | 10 P + 2 (P − p₁) + 2 b Σ (d_in + d_out) | 28 P / b: fused |
+/// | + gradients | + 3 × the chunk form's: recomputation and backward | + 8 P / b: the saved states |
+pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
+    let layers = || (0..spec.layers()).map(|l| spec.layer(l));
+    let p: f64 = layers().map(|(i, o)| (i * o) as f64).sum();
+    let first = layers().next().map_or(0.0, |(i, o)| (i * o) as f64);
+    let ends: f64 = layers().map(|(i, o)| (i + o) as f64).sum();
+    let b = spec.chunk as f64;
+    let token =
+        Counts { operations: if spec.layers() == 1 { 9.0 * p } else { 11.0 * p - 2.0 * first }, bytes: 16.0 * p };
+    let chunk = Counts { operations: 10.0 * p + 2.0 * (p - first) + 2.0 * b * ends, bytes: 28.0 * p / b };
+    let forward = if token_form { token } else { chunk };
+    if gradients {
+        Counts { operations: forward.operations + 3.0 * chunk.operations, bytes: forward.bytes + 8.0 * p / b }
+    } else {
+        forward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+    use titans_kernel::memory::MemorySpec;
+
+    #[test]
+    fn formulas_at_sizes_worked_out_by_hand() {
+        let mut one = MemorySpec::new(&[64, 64]).unwrap();
+        one.chunk = 64;
+        assert_eq!(counts(&one, true, false).operations, 36_864.0);
+        assert_eq!(counts(&one, false, false).operations, 40_960.0 + 16_384.0);
+        assert_eq!(counts(&one, false, true).operations, 4.0 * 57_344.0);
+        assert_eq!((counts(&one, true, false).bytes, counts(&one, false, false).bytes), (65_536.0, 1_792.0));
+        assert_eq!(counts(&one, false, true).bytes, 1_792.0 + 512.0);
+        let mut two = MemorySpec::new(&[8, 16, 8]).unwrap();
+        two.chunk = 4;
+        assert_eq!(counts(&two, true, false).operations, 11.0 * 256.0 - 256.0);
+        assert_eq!(counts(&two, false, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
+    }
+}

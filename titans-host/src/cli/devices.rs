@@ -1,0 +1,90 @@
+//! `titans devices`: what this machine offers.
+
+use super::{Failure, output};
+use crate::device::cpu::Isa;
+use crate::device::cuda;
+use serde::Serialize;
+
+/// List what this machine offers: CPU cores and instruction sets, CUDA devices or the reason why there are none
+///
+/// Always ends with exit code 0: a machine without CUDA is not an error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  titans devices\n  titans devices --json")]
+pub struct Args {
+    /// Print JSON: {"cpu": {"threads", "instruction_sets", "chosen"}, "cuda": {"devices", "absent"}}
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    cpu: Cpu,
+    cuda: Cuda,
+}
+
+#[derive(Serialize)]
+struct Cpu {
+    threads: usize,
+    instruction_sets: Vec<&'static str>,
+    chosen: &'static str,
+}
+
+#[derive(Serialize)]
+struct Cuda {
+    devices: Vec<String>,
+    absent: Option<String>,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let report = Report { cpu: cpu(), cuda: cuda() };
+    if args.json {
+        return output::print_json(&report);
+    }
+    let Report { cpu, cuda } = report;
+    output::print(format_args!("cpu   {} threads", cpu.threads))?;
+    output::print(format_args!("      instruction sets: {}", cpu.instruction_sets.join(", ")))?;
+    output::print(format_args!("      chosen: {}", cpu.chosen))?;
+    for (i, name) in cuda.devices.iter().enumerate() {
+        output::print(format_args!("cuda  {i}: {name}"))?;
+    }
+    cuda.absent.map_or(Ok(()), |reason| output::print(format_args!("cuda  not usable: {reason}")))
+}
+
+/// Why CUDA cannot be used here; `None` where it can.
+pub fn cuda_absent() -> Option<String> {
+    cuda::probe().missing
+}
+
+fn cuda() -> Cuda {
+    let probe = cuda::probe();
+    let describe = |info: cuda::Info| {
+        let (major, minor) = info.capability;
+        format!(
+            "{}, {:.1} GiB, compute capability {major}.{minor}",
+            info.name,
+            info.memory as f64 / (1u64 << 30) as f64
+        )
+    };
+    Cuda { devices: probe.devices.into_iter().map(describe).collect(), absent: probe.missing }
+}
+
+fn cpu() -> Cpu {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Cpu { threads, instruction_sets: instruction_sets(), chosen: Isa::best().name() }
+}
+
+/// Instruction sets of this processor that matter to the arithmetic here.
+fn instruction_sets() -> Vec<&'static str> {
+    macro_rules! detected {
+        ($detect:ident: $($name:tt)+) => {
+            [$(($name, std::arch::$detect!($name))),+].into_iter().filter(|x| x.1).map(|x| x.0).collect()
+        };
+    }
+    #[cfg(target_arch = "x86_64")]
+    return detected!(is_x86_feature_detected: "sse2" "sse4.1" "avx" "avx2" "fma" "avx512f" "avx512vl" "avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    return detected!(is_aarch64_feature_detected: "neon" "sve");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return Vec::new();
+}

@@ -1,0 +1,149 @@
+//! How a run of the command ends when it does not end well.
+
+use super::output;
+use crate::error::Error;
+use std::fmt;
+use std::io::ErrorKind;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+
+/// The exit codes of `titans`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Done.
+    Done = 0,
+    /// Failed while running.
+    Failed = 1,
+    /// Bad usage, bad input, or a device that is not there.
+    Input = 2,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// An exit code other than 0, or a reader of our output that went away, with the lines for standard error.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    text: String,
+}
+
+impl Failure {
+    /// Bad usage or bad input: exit code 2.
+    pub fn input(text: impl Into<String>) -> Self {
+        Self { code: Code::Input, text: text.into() }
+    }
+
+    /// A failure at run time: exit code 1.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { code: Code::Failed, text: text.into() }
+    }
+
+    /// Ctrl-C; `text` says what was kept and how to go on: exit code 130.
+    pub fn interrupted(text: impl Into<String>) -> Self {
+        Self { code: Code::Interrupted, text: text.into() }
+    }
+
+    /// The reader of standard output went away (`titans … | head`): we stop in silence, exit code 0.
+    pub fn closed() -> Self {
+        Self { code: Code::Done, text: String::new() }
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Prints the lines on standard error and gives the exit code.
+    pub fn report(self) -> Code {
+        if !self.text.is_empty() {
+            output::complain(&match self.code {
+                Code::Interrupted => self.text,
+                _ => format!("error: {}", self.text),
+            });
+        }
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Usage(_) | Error::File { .. } => Code::Input,
+            Error::Io { source, .. } if unusable_path(source.kind()) => Code::Input,
+            Error::Kernel(titans_kernel::Error::Shape { .. } | titans_kernel::Error::Buffer { .. }) => Code::Failed,
+            Error::Kernel(_) => Code::Input,
+            Error::Device { .. } | Error::Io { .. } | Error::NotFinite { .. } => Code::Failed,
+        };
+        Self { code, text: error.to_string() }
+    }
+}
+
+impl From<titans_kernel::Error> for Failure {
+    fn from(error: titans_kernel::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+/// Kinds that say the path given cannot be used, as opposed to a machine that failed while using it.
+fn unusable_path(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound
+            | ErrorKind::PermissionDenied
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+            | ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+/// What the last panic said. Some are caught on the way (a CUDA library that is there in part) and are no bug.
+static PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// Keeps panics off standard error until it is clear that nobody catches them.
+pub(super) fn watch_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let what = panic.payload_as_str().unwrap_or("unknown panic");
+        let place = panic.location().map_or(String::new(), |l| format!(" ({}:{})", l.file(), l.line()));
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = format!("{what}{place}");
+    }));
+}
+
+/// The failure for a panic that reached the top: always a bug of this program, never of its input.
+pub(super) fn bug() -> Failure {
+    let what = PANIC.lock().unwrap_or_else(PoisonError::into_inner);
+    Failure::failed(format!("this is a bug in titans, please report it with the command you ran: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Failure};
+    use crate::error::Error;
+    use std::io;
+
+    #[test]
+    fn codes_tell_bad_input_from_bad_luck() {
+        let code = |e: Error| Failure::from(e).code();
+        assert_eq!(code(Error::usage("no")), Code::Input);
+        assert_eq!(code(Error::file("x", "damaged")), Code::Input);
+        assert_eq!(code(Error::io("x", "reading", io::ErrorKind::NotFound.into())), Code::Input);
+        assert_eq!(code(Error::io("x", "writing", io::ErrorKind::StorageFull.into())), Code::Failed);
+        assert_eq!(code(titans_kernel::Error::Config { what: "chunk", found: 0 }.into()), Code::Input);
+        assert_eq!(code(titans_kernel::Error::Shape { what: "k", expected: 1, found: 2 }.into()), Code::Failed);
+    }
+}

@@ -1,0 +1,129 @@
+//! `titans inspect`: what a file of ours holds.
+
+use super::{Failure, output, tensors};
+use crate::error::Error;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use titans_kernel::Scalar;
+
+/// Show what a checkpoint or a file of tensors holds: configuration, tensors, and whether it is whole
+///
+/// A damaged or truncated file is an error (exit code 2).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
+rms, not_finite}] (the last four null unless F32 or F64).
+
+Examples:
+  titans inspect runs/recall/latest.safetensors
+  titans inspect out.safetensors --json")]
+pub struct Args {
+    /// A checkpoint, or any safetensors file; of a run folder, its latest checkpoint
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: PathBuf,
+    bytes: usize,
+    metadata: Map<String, Value>,
+    elements: usize,
+    tensors: Vec<Tensor>,
+}
+
+#[derive(Serialize)]
+struct Tensor {
+    name: String,
+    dtype: String,
+    shape: Vec<usize>,
+    #[serde(flatten)]
+    values: Option<Values>,
+}
+
+/// What the finite elements of a tensor are like.
+#[derive(Serialize)]
+struct Values {
+    min: f64,
+    max: f64,
+    rms: f64,
+    not_finite: usize,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let report = report(&args.file)?;
+    if args.json { output::print_json(&report) } else { print(&report) }
+}
+
+fn report(path: &Path) -> Result<Report, Failure> {
+    let bytes = tensors::read(path)?;
+    let broken = |e| Error::file(path, format!("is no complete safetensors file: {e}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let mut entries: Vec<_> = header.metadata().iter().flatten().collect();
+    entries.sort();
+    let json = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
+    let mut tensors: Vec<Tensor> = file.iter().map(|(name, view)| tensor(name, &view)).collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Report {
+        file: path.to_path_buf(),
+        bytes: bytes.len(),
+        metadata: entries.into_iter().map(|(key, text)| (key.clone(), json(text))).collect(),
+        elements: tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum(),
+        tensors,
+    })
+}
+
+fn tensor(name: &str, view: &TensorView<'_>) -> Tensor {
+    let values = match view.dtype() {
+        Dtype::F32 => Some(values(view.data().chunks_exact(4).map(|b| f32::read_le(b).into()))),
+        Dtype::F64 => Some(values(view.data().chunks_exact(8).map(f64::read_le))),
+        _ => None,
+    };
+    Tensor { name: name.to_owned(), dtype: view.dtype().to_string(), shape: view.shape().to_vec(), values }
+}
+
+fn values(all: impl Iterator<Item = f64>) -> Values {
+    let (mut count, mut squares) = (0usize, 0.0);
+    let mut values = Values { min: f64::INFINITY, max: f64::NEG_INFINITY, rms: 0.0, not_finite: 0 };
+    for x in all {
+        if x.is_finite() {
+            count += 1;
+            squares += x * x;
+            values.min = values.min.min(x);
+            values.max = values.max.max(x);
+        } else {
+            values.not_finite += 1;
+        }
+    }
+    values.rms = (squares / count.max(1) as f64).sqrt();
+    if count == 0 {
+        (values.min, values.max) = (0.0, 0.0);
+    }
+    values
+}
+
+fn print(report: &Report) -> Result<(), Failure> {
+    let Report { file, bytes, metadata, elements, tensors } = report;
+    output::print(format_args!("{}: {bytes} bytes, {} tensors, {elements} elements", file.display(), tensors.len()))?;
+    for (key, value) in metadata {
+        output::print(format_args!("  {key} = {value}"))?;
+    }
+    let width = tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    for Tensor { name, dtype, shape, values } in tensors {
+        let shape = format!("{shape:?}");
+        let values = values.as_ref().map_or(String::new(), |v| {
+            let broken = if v.not_finite > 0 { format!("  {} not finite", v.not_finite) } else { String::new() };
+            format!("{:>11.4} to {:<11.4} rms {:<11.4}{broken}", v.min, v.max, v.rms)
+        });
+        output::print(format!("  {name:width$}  {dtype:4}  {shape:18}  {values}").trim_end())?;
+    }
+    Ok(())
+}

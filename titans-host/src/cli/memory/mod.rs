@@ -1,0 +1,130 @@
+//! `titans memory`: the raw memory over arrays, from a file to a file.
+
+mod answer;
+mod problem;
+mod solve;
+
+use super::options::{DeviceArgs, DtypeName, FormName, named, size};
+use super::{Failure, options, output, tensors};
+use crate::device::Device;
+use problem::Problem;
+use safetensors::Dtype;
+use std::path::PathBuf;
+use titans_kernel::Scalar;
+use titans_kernel::memory::{Activation, Loss, Network, Read};
+
+const ABOUT: &str = "\
+IN and OUT are safetensors files; numbers are F64 or F32, tokens are rows.
+
+Input tensors:
+  k q      [B, H, T, d_k]   keys and queries
+  v        [B, H, T, d_v]   values
+  theta    [B, H, T]        step size of each token's write, 0 or more
+  alpha    [B, H, T]        forgetting, 0 to 1 (0 without the tensor)
+  eta      [B, H, T]        momentum, 0 to 1 (0 without the tensor)
+  w0.0 w0.1 …  [H, in, out] initial weights of each layer, or [B, H, in, out]; up to 4 layers
+  s0.0 s0.1 …  like w0      initial momentum (0 without the tensors)
+  gamma0 sgamma0  [H, d_v]  residual network: initial γ and its momentum (0 without), or [B, H, d_v]
+  mask     [B, H, T]        tokens whose entry is not 0 read but do not write
+
+Output tensors:
+  y        [B, H, T, d_v]   the read-outs
+  surprise [B, H, T]        ‖M(k) − v‖² at the weights of the chunk's start
+  w.0 … s.0 …  [B, H, in, out]  weights and momentum after the last token
+  gamma sgamma [B, H, d_v]  residual network: the same of γ
+
+With --grad, given the cotangents cot.y, cot.w.0 …, cot.s.0 …, cot.gamma, cot.sgamma (shaped like the outputs;
+those not given are 0, one at least is needed): grad.k grad.v grad.q grad.alpha grad.theta grad.eta grad.w0.0 …, and
+grad.s0.0 … grad.gamma0 grad.sgamma0 where those were given; each shaped like its input, summed over the
+batch where the input has no batch axis. Gradients are those of the chunk form, whatever --form says.
+
+Examples:
+  titans memory in.safetensors out.safetensors
+  titans memory in.safetensors out.safetensors --chunk 64 --read before --dtype f32
+  titans memory in.safetensors out.safetensors --chunk 16 --activation gelu --network residual --loss mean --grad
+
+In Python:
+  from safetensors.numpy import save_file, load_file
+  save_file({'k': k, 'v': v, 'q': q, 'alpha': a, 'theta': t, 'eta': e, 'w0.0': w}, 'in.safetensors')";
+
+/// Run the raw memory over arrays: keys, values, queries and gates in, read-outs and final weights out
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub struct Args {
+    /// File of input tensors
+    #[arg(value_name = "IN.safetensors")]
+    input: PathBuf,
+
+    /// File to write; it appears whole or not at all
+    #[arg(value_name = "OUT.safetensors")]
+    output: PathBuf,
+
+    /// Tokens whose gradients are taken at the weights of their chunk's start
+    #[arg(long, value_name = "N", default_value = "16", value_parser = size)]
+    chunk: usize,
+
+    /// The same numbers by two ways
+    #[arg(long, value_enum, default_value = "chunk")]
+    form: FormName,
+
+    /// Which weights answer a query: those after the token's own write, before it, or at the start of its chunk
+    #[arg(long, default_value = "after", value_parser = named::<Read>())]
+    read: Read,
+
+    /// φ between the layers of the memory network
+    #[arg(long, default_value = "silu", value_parser = named::<Activation>())]
+    activation: Activation,
+
+    /// Output of the memory network: M(x) = z, or x + LN(z) (1 + γ) [default: residual if IN holds gamma0, else plain]
+    #[arg(long, value_parser = named::<Network>())]
+    network: Option<Network>,
+
+    /// Scale of the inner loss ‖M(k) − v‖²: 1, 1/2 or 1/d_v
+    #[arg(long, default_value = "sum", value_parser = named::<Loss>())]
+    loss: Loss,
+
+    /// Numbers to compute with and to write [default: f64 if k is F64, f32 otherwise]
+    #[arg(long, value_enum)]
+    dtype: Option<DtypeName>,
+
+    /// Also write the gradients of the inputs
+    #[arg(long)]
+    grad: bool,
+
+    #[command(flatten)]
+    on: DeviceArgs,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let cuda = args.on.cuda()?;
+    let bytes = tensors::read(&args.input)?;
+    let file = tensors::Tensors::new(&args.input, &bytes)?;
+    let wide = match args.dtype {
+        Some(dtype) => dtype == DtypeName::F64,
+        None => file.dtype("k", problem::K_AXES)? == Dtype::F64,
+    };
+    if cuda {
+        return Err(Failure::input("cuda"));
+    }
+    let threads = args.on.threads;
+    if wide { on(&options::cpu::<f64>(threads)?, args, &file) } else { on(&options::cpu::<f32>(threads)?, args, &file) }
+}
+
+fn on<D: Device>(device: &D, args: &Args, file: &tensors::Tensors<'_>) -> Result<(), Failure> {
+    let problem = Problem::<D::Elem>::read(file, args)?;
+    let solution = solve::solve(device, &problem, args.read, args.form == FormName::Token)?;
+    for (what, at) in solution.not_finite(&problem) {
+        output::complain(&format!(
+            "warning: {what} is not finite from {at} on: the memory diverged, theta is too large"
+        ));
+    }
+    let bytes = answer::serialise(args, &problem, &solution)?;
+    output::write_whole(&args.output, &bytes)?;
+    Ok(())
+}
+
+/// The safetensors name of a number type.
+fn dtype_of<T: Scalar>() -> Dtype {
+    if T::BYTES == 8 { Dtype::F64 } else { Dtype::F32 }
+}

@@ -1,0 +1,278 @@
+//! The input of `titans memory`, checked and laid out for a device.
+//!
+//! Every (sequence, head) becomes a sequence of its own with one head: then `[B, H, T, …]` is the device's layout as
+//! it is, and masks and gates may differ by head.
+
+use super::super::tensors::{Tensors, index};
+use super::Args;
+use crate::error::{Error, Result};
+use titans_kernel::Scalar;
+use titans_kernel::memory::{MAX_LAYERS, MemorySpec, Network};
+
+/// Axes of k, for messages.
+pub const K_AXES: &str = "[B, H, T, d_k]";
+const GATE_AXES: &str = "[B, H, T]";
+
+/// A piece of the parameters `[W^1 | … | W^L | γ]` of one memory, as a tensor of the files.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Name of the final weights, e.g. `w.0`; `s`-names, initial names and cotangents follow from it.
+    layer: Option<usize>,
+    /// Where it starts.
+    pub offset: usize,
+    /// Its shape behind the axes B and H.
+    pub shape: Vec<usize>,
+}
+
+impl Part {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Input name of the weights (`momentum = false`) or of their momentum.
+    pub fn initial(&self, momentum: bool) -> String {
+        let s = if momentum { "s" } else { "" };
+        match self.layer {
+            Some(l) => format!("{}0.{l}", if momentum { "s" } else { "w" }),
+            None => format!("{s}gamma0"),
+        }
+    }
+
+    /// Output name.
+    pub fn last(&self, momentum: bool) -> String {
+        let s = if momentum { "s" } else { "" };
+        match self.layer {
+            Some(l) => format!("{}.{l}", if momentum { "s" } else { "w" }),
+            None => format!("{s}gamma"),
+        }
+    }
+
+    fn axes(&self, batched: bool) -> String {
+        let tail = if self.layer.is_some() { "in, out" } else { "d_v" };
+        format!("{}H, {tail}]", if batched { "[B, " } else { "[" })
+    }
+}
+
+/// How an initial tensor was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Not at all: zeros.
+    Absent,
+    /// One a head.
+    Heads,
+    /// One a sequence and head.
+    Batched,
+}
+
+/// Everything a device needs, `n = B H` memories of one head.
+#[derive(Debug)]
+pub struct Problem<T> {
+    /// The memory.
+    pub spec: MemorySpec,
+    /// B, H, T.
+    pub dims: [usize; 3],
+    /// Keys `[n, T, d_k]`.
+    pub k: Vec<T>,
+    /// Values `[n, T, d_v]`.
+    pub v: Vec<T>,
+    /// Queries `[n, T, d_k]`.
+    pub q: Vec<T>,
+    /// Gates `[n, T, 3]`.
+    pub gates: Vec<T>,
+    /// State at the start `[n, 2 P]`.
+    pub state: Vec<T>,
+    /// `[n, T]`.
+    pub mask: Option<Vec<u32>>,
+    /// The pieces of the parameters and how (weights, momentum) were given.
+    pub parts: Vec<(Part, [Given; 2])>,
+    /// With `--grad`: cotangents of y `[n, T, d_v]` and of the final state `[n, 2 P]`.
+    pub cotangents: Option<Cotangents<T>>,
+}
+
+/// Cotangents of the outputs; an absent one is 0.
+#[derive(Debug)]
+pub struct Cotangents<T> {
+    /// Of the read-outs.
+    pub y: Option<Vec<T>>,
+    /// Of the final state.
+    pub state: Option<Vec<T>>,
+}
+
+impl<T: Scalar> Problem<T> {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of the wrong shape or type, not finite or out of range, by name.
+    pub fn read(file: &Tensors<'_>, args: &Args) -> Result<Self> {
+        let k = file.get::<T>("k", K_AXES)?;
+        let &[b, h, t, d_k] = &k.shape[..] else {
+            return Err(file.error("k", format!("expected 4 axes {K_AXES}, found shape {:?}", k.shape)));
+        };
+        if b * h * t * d_k == 0 {
+            return Err(file.error("k", format!("expected at least one element, found shape {:?}", k.shape)));
+        }
+        let q = file.shaped("q", K_AXES, &[b, h, t, d_k])?;
+        let widths = widths(file, [b, h], d_k)?;
+        let d_v = widths[widths.len() - 1];
+        let v = file.shaped("v", "[B, H, T, d_v]", &[b, h, t, d_v])?;
+        let spec = spec(file, args, &widths)?;
+        let parts = parts(&spec);
+        let mut state = vec![T::ZERO; b * h * spec.state_len()];
+        let parts = (parts.into_iter())
+            .map(|part| initial(file, &spec, [b, h], &part, &mut state).map(|given| (part, given)))
+            .collect::<Result<Vec<_>>>()?;
+        let mask = if file.has("mask") { Some(file.mask("mask", GATE_AXES, &[b, h, t])?) } else { None };
+        let gates = gates(file, [b, h, t])?;
+        let mut problem = Self { spec, dims: [b, h, t], k: k.data, v, q, gates, state, mask, parts, cotangents: None };
+        if args.grad {
+            problem.cotangents = Some(problem.read_cotangents(file)?);
+        }
+        Ok(problem)
+    }
+
+    fn read_cotangents(&self, file: &Tensors<'_>) -> Result<Cotangents<T>> {
+        let [b, h, t] = self.dims;
+        let axes = "[B, H, T, d_v]";
+        let y = match file.has("cot.y") {
+            true => Some(file.shaped("cot.y", axes, &[b, h, t, self.spec.value_width()])?),
+            false => None,
+        };
+        let mut state = None;
+        for (part, momentum) in self.parts.iter().flat_map(|(part, _)| [(part, false), (part, true)]) {
+            let name = format!("cot.{}", part.last(momentum));
+            if file.has(&name) {
+                let shape = [&[b, h], &part.shape[..]].concat();
+                let data: Vec<T> = file.shaped(&name, &part.axes(true), &shape)?;
+                let state = state.get_or_insert_with(|| vec![T::ZERO; b * h * self.spec.state_len()]);
+                scatter(&self.spec, part, momentum, &data, state);
+            }
+        }
+        if y.is_none() && state.is_none() {
+            return Err(file.error("cot.y", "is missing, and so are all other cotangents: --grad needs one at least"));
+        }
+        Ok(Cotangents { y, state })
+    }
+}
+
+/// The pieces of a memory's parameters.
+fn parts(spec: &MemorySpec) -> Vec<Part> {
+    let layer = |l| {
+        let (i, o) = spec.layer(l);
+        Part { layer: Some(l), offset: spec.layer_offset(l), shape: vec![i, o] }
+    };
+    let mut parts: Vec<Part> = (0..spec.layers()).map(layer).collect();
+    if spec.gamma_len() > 0 {
+        parts.push(Part { layer: None, offset: spec.layer_offset(spec.layers()), shape: vec![spec.gamma_len()] });
+    }
+    parts
+}
+
+/// d_0 … d_L from the shapes of w0.0, w0.1, …
+fn widths(file: &Tensors<'_>, [b, h]: [usize; 2], d_k: usize) -> Result<Vec<usize>> {
+    let mut widths = vec![d_k];
+    for l in 0.. {
+        let name = format!("w0.{l}");
+        if l > 0 && !file.has(&name) {
+            break;
+        }
+        if l == MAX_LAYERS {
+            return Err(file.error(&name, format!("a memory has at most {MAX_LAYERS} layers")));
+        }
+        let axes = "[H, in, out] or [B, H, in, out]";
+        let shape = file.shape(&name, axes)?;
+        let (Some(&out), true) = (shape.last(), matches!(shape.len(), 3 | 4)) else {
+            return Err(file.error(&name, format!("expected {axes}, found shape {shape:?}")));
+        };
+        let full = [b, h, widths[l], out];
+        file.expect(
+            &name,
+            if shape.len() == 4 { "[B, H, in, out]" } else { "[H, in, out]" },
+            &full[4 - shape.len()..],
+            &shape,
+        )?;
+        widths.push(out);
+    }
+    Ok(widths)
+}
+
+fn spec(file: &Tensors<'_>, args: &Args, widths: &[usize]) -> Result<MemorySpec> {
+    let mut spec = MemorySpec::new(widths)?;
+    spec.activation = args.activation;
+    spec.loss = args.loss;
+    spec.chunk = args.chunk;
+    spec.network = match args.network {
+        Some(network) => network,
+        None if file.has("gamma0") => Network::Residual,
+        None => Network::Plain,
+    };
+    if spec.network == Network::Plain {
+        if let Some(name) = ["gamma0", "sgamma0"].into_iter().find(|name| file.has(name)) {
+            return Err(file.error(name, "is of no use to --network plain; leave it out or ask for --network residual"));
+        }
+    }
+    if spec.network == Network::Residual && spec.key_width() != spec.value_width() {
+        let (k, v) = (spec.key_width(), spec.value_width());
+        return Err(Error::usage(format!("--network residual needs values as wide as keys, found {v} and {k}")));
+    }
+    spec.validate()?;
+    Ok(spec)
+}
+
+/// Copies the initial weights and momentum of one part into the states of all memories.
+fn initial<T: Scalar>(
+    file: &Tensors<'_>,
+    spec: &MemorySpec,
+    [b, h]: [usize; 2],
+    part: &Part,
+    state: &mut [T],
+) -> Result<[Given; 2]> {
+    let mut given = [Given::Absent; 2];
+    for momentum in [false, true] {
+        let name = part.initial(momentum);
+        if !file.has(&name) {
+            continue;
+        }
+        let heads = [&[h], &part.shape[..]].concat();
+        let batched = file.shape(&name, "")?.len() == heads.len() + 1;
+        let shape = if batched { [&[b], &heads[..]].concat() } else { heads };
+        let data: Vec<T> = file.shaped(&name, &part.axes(batched), &shape)?;
+        let data = if batched { data } else { data.repeat(b) };
+        scatter(spec, part, momentum, &data, state);
+        given[usize::from(momentum)] = if batched { Given::Batched } else { Given::Heads };
+    }
+    Ok(given)
+}
+
+/// Writes `data [n, part]` into `state [n, 2 P]`.
+fn scatter<T: Copy>(spec: &MemorySpec, part: &Part, momentum: bool, data: &[T], state: &mut [T]) {
+    let from = part.offset + if momentum { spec.params() } else { 0 };
+    for (state, data) in state.chunks_exact_mut(spec.state_len()).zip(data.chunks_exact(part.len())) {
+        state[from..from + data.len()].copy_from_slice(data);
+    }
+}
+
+/// Reads `[n, part]` out of `state [n, 2 P]`.
+pub fn gather<T: Copy>(spec: &MemorySpec, part: &Part, momentum: bool, state: &[T]) -> Vec<T> {
+    let from = part.offset + if momentum { spec.params() } else { 0 };
+    state.chunks_exact(spec.state_len()).flat_map(|state| &state[from..from + part.len()]).copied().collect()
+}
+
+/// α, θ, η side by side, each in its range.
+fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<Vec<T>> {
+    let mut gates = vec![T::ZERO; 3 * shape.iter().product::<usize>()];
+    for (g, name) in ["alpha", "theta", "eta"].into_iter().enumerate() {
+        if name != "theta" && !file.has(name) {
+            continue;
+        }
+        let data: Vec<T> = file.shaped(name, GATE_AXES, &shape)?;
+        let range = if name == "theta" { 0.0..=f64::MAX } else { 0.0..=1.0 };
+        if let Some(i) = data.iter().position(|x| !range.contains(&x.to_f64())) {
+            let rule = if name == "theta" { "0 or more" } else { "0 to 1" };
+            let (at, x) = (index(&shape, i), data[i].to_f64());
+            return Err(file.error(name, format!("expected {rule}, found {x} at {at}; pass gates, not logits")));
+        }
+        gates.iter_mut().skip(g).step_by(3).zip(data).for_each(|(gate, x)| *gate = x);
+    }
+    Ok(gates)
+}

@@ -1,0 +1,90 @@
+//! Options that several verbs share.
+
+use super::Failure;
+use crate::device::cpu::{Cpu, HostScalar, Isa};
+use crate::model::Named;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+
+/// Where to compute.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DeviceArgs {
+    /// Where to compute; `auto` takes CUDA where it works and the CPU elsewhere
+    #[arg(long, value_enum, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceChoice,
+
+    /// CPU threads [default: all of this machine's]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+}
+
+/// The devices by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// This machine's processor.
+    Cpu,
+    /// The first CUDA device.
+    Cuda,
+    /// CUDA where it works, the CPU elsewhere.
+    Auto,
+}
+
+impl DeviceArgs {
+    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing.
+    pub fn cuda(&self) -> Result<bool, Failure> {
+        match (self.device, super::devices::cuda_absent()) {
+            (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Some(_)) => Ok(false),
+            (_, None) => Ok(true),
+            (DeviceChoice::Cuda, Some(reason)) => Err(Failure::input(format!(
+                "--device cuda: {reason}; `titans devices` says more, --device auto falls back to the CPU"
+            ))),
+        }
+    }
+}
+
+/// The CPU with `threads` threads. The environment variable `TITANS_ISA` forces an instruction set, for tests.
+pub fn cpu<T: HostScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
+    let Some(name) = std::env::var_os("TITANS_ISA") else { return Ok(Cpu::new(threads)?) };
+    let isa: Isa = name.to_string_lossy().parse().map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
+    Ok(Cpu::with_instruction_set(threads, isa)?)
+}
+
+/// A number of threads: 1 to 1024.
+pub fn threads(text: &str) -> Result<usize, String> {
+    between(text, 1, 1024)
+}
+
+/// A whole number from 1 to 2²⁰: widths, chunks, heads.
+pub fn size(text: &str) -> Result<usize, String> {
+    between(text, 1, 1 << 20)
+}
+
+fn between(text: &str, low: usize, high: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (low..=high).contains(&n) => Ok(n),
+        _ => Err(format!("expected a whole number from {low} to {high}")),
+    }
+}
+
+/// The choices of `T` by their names.
+pub fn named<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::ALL.iter().map(|(name, _)| *name)).try_map(|name| T::parse(&name))
+}
+
+/// How the memory is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormName {
+    /// Token by token: the weights after each token are built (the definition)
+    Token,
+    /// A chunk at a time by matrix products: the same numbers, faster
+    Chunk,
+}
+
+/// Floating-point types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DtypeName {
+    /// 32 bits.
+    F32,
+    /// 64 bits.
+    F64,
+}

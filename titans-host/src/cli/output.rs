@@ -1,0 +1,68 @@
+//! Standard output and standard error that may be closed or full, and files that appear whole or not at all.
+
+use super::Failure;
+use crate::error::Error;
+use crate::train::atomic;
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Writes `text` and a line end to standard output.
+pub fn print(text: impl Display) -> Result<(), Failure> {
+    stdout_result(writeln!(std::io::stdout().lock(), "{text}"))
+}
+
+/// Writes `value` as indented JSON to standard output.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::failed(format!("writing JSON: {e}")))?;
+    print(text)
+}
+
+/// Writes a line to standard error; where nobody listens there is nobody to tell.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "titans: {text}");
+}
+
+fn stdout_result(result: std::io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|e| match e.kind() {
+        ErrorKind::BrokenPipe => Failure::closed(),
+        _ => Failure::failed(format!("writing to standard output: {e}")),
+    })
+}
+
+/// Writes a file so that `path` holds either its old content or all of `bytes`: through a temporary file in the same
+/// folder and a rename. A device or a pipe (`/dev/stdout`) is written directly.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let fail = |e| Error::io(path, "writing the output", e);
+    // The target of a link is replaced, not the link.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if let Ok(meta) = std::fs::metadata(path) {
+        if meta.is_dir() {
+            return Err(Error::file(path, "is a folder; name a file to write"));
+        }
+        if !meta.is_file() {
+            let mut device = std::fs::OpenOptions::new().write(true).open(path).map_err(fail)?;
+            return device.write_all(bytes).and_then(|()| device.flush()).map_err(fail);
+        }
+    }
+    atomic::write(path, "writing the output", |out| out.write_all(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_whole;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        write_whole(&path, b"one").unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert!(write_whole(folder.path(), b"x").unwrap_err().to_string().contains("is a folder"));
+        assert!(write_whole(&path.join("below-a-file"), b"x").is_err());
+        assert!(write_whole(std::path::Path::new("/dev/null"), b"x").is_ok() || cfg!(not(unix)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
