@@ -1,11 +1,22 @@
 //! Training: one loop for every model, task and device.
 
 pub mod atomic;
+pub mod checkpoint;
+pub mod config;
 pub mod interrupt;
 pub mod metrics;
 pub mod optimiser;
 pub mod plot;
 pub mod progress;
+pub mod run;
 pub mod schedule;
+pub mod store;
+pub mod task;
+pub mod trainer;
 
+pub use config::{RunConfig, TrainConfig};
 pub use interrupt::Interrupt;
+pub use progress::Progress;
+pub use run::{Outcome, create, train};
+pub use task::{Batch, Task, Validation};
+pub use trainer::Trainer;

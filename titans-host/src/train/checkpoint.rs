@@ -1,0 +1,180 @@
+//! A checkpoint: the whole run in one file, so that it opens alone and continues to the bit.
+//!
+//! Parameters by name, the optimiser's moments as `adam.m.NAME` and `adam.v.NAME`; the text entries
+//! `titans.format`, `titans.config` (the [`RunConfig`] as JSON) and `titans.state` (the [`RunState`] as JSON).
+
+use super::config::RunConfig;
+use super::optimiser::Optimiser;
+use super::store::{Store, Tensor};
+use crate::device::Device;
+use crate::model::Model;
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use titans_kernel::Scalar;
+
+/// The version of the file's layout. A reader refuses others.
+pub const FORMAT: &str = "1";
+/// The file in a run folder that a run continues from.
+pub const LATEST: &str = "latest.safetensors";
+/// The file in a run folder with the lowest validation loss so far.
+pub const BEST: &str = "best.safetensors";
+
+/// How far a run is: all that is not a tensor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// Steps done.
+    pub step: u64,
+    /// Seconds of training so far.
+    pub seconds: f64,
+    /// Tokens read so far.
+    pub tokens: u64,
+    /// Lowest validation loss so far.
+    pub best: Option<f64>,
+    /// The task's own state, e.g. a curriculum.
+    pub task: serde_json::Value,
+}
+
+/// A checkpoint on a device.
+#[derive(Debug)]
+pub struct Checkpoint<D: Device> {
+    /// What the run is.
+    pub config: RunConfig,
+    /// How far it is.
+    pub state: RunState,
+    /// The trained model.
+    pub model: Model<D>,
+    /// Its optimiser.
+    pub optimiser: Optimiser<D>,
+}
+
+/// Writes a checkpoint, atomically.
+///
+/// # Errors
+/// [`Error::Io`] naming the file (a full disk, an unwritable folder); the previous file is then as it was.
+pub fn save<D: Device>(
+    path: &Path,
+    device: &D,
+    config: &RunConfig,
+    state: &RunState,
+    model: &Model<D>,
+    optimiser: &Optimiser<D>,
+) -> Result<()> {
+    let mut store = Store::default();
+    let json = |what: std::result::Result<String, serde_json::Error>| what.map_err(|e| Error::file(path, e.to_string()));
+    store.text.insert("titans.format".into(), FORMAT.into());
+    store.text.insert("titans.config".into(), json(serde_json::to_string(config))?);
+    store.text.insert("titans.state".into(), json(serde_json::to_string(state))?);
+    for (p, (m, v)) in model.params.iter().zip(optimiser.moment1.iter().zip(&optimiser.moment2)) {
+        for (prefix, buffer) in [("", p.value), ("adam.m.", m), ("adam.v.", v)] {
+            let tensor = Tensor::new(p.shape, &device.download(buffer)?);
+            store.tensors.insert(format!("{prefix}{}", p.name), tensor);
+        }
+    }
+    store.write(path, "writing the checkpoint")
+}
+
+/// Reads a checkpoint, or the latest one of a run folder, to continue from it.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read; [`Error::File`] naming the file and what is wrong: damage, another
+/// version, a configuration that cannot be used, a tensor that is missing, has another shape or a number that is not
+/// finite.
+pub fn load<D: Device>(device: &D, path: &Path) -> Result<Checkpoint<D>> {
+    let path = &file(path);
+    let store = Store::read(path, "reading the checkpoint")?;
+    let (config, state, model) = load_parts(device, path, &store)?;
+    let mut optimiser = Optimiser::new(device, config.train.optimiser(), &model.params)?;
+    optimiser.steps = state.step;
+    for (i, p) in model.params.iter().enumerate() {
+        for (prefix, out) in [("adam.m.", &mut optimiser.moment1[i]), ("adam.v.", &mut optimiser.moment2[i])] {
+            let moment: Vec<D::Elem> = tensor(&store, path, &format!("{prefix}{}", p.name), p.shape)?;
+            device.write(&moment, out)?;
+        }
+    }
+    Ok(Checkpoint { config, state, model, optimiser })
+}
+
+/// Reads the model alone, from a checkpoint or the latest one of a run folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_model<D: Device>(device: &D, path: &Path) -> Result<(RunConfig, RunState, Model<D>)> {
+    let path = &file(path);
+    let store = Store::read(path, "reading the checkpoint")?;
+    load_parts(device, path, &store)
+}
+
+/// Reads the configuration and the state alone, after checking every byte.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_config(path: &Path) -> Result<(RunConfig, RunState)> {
+    let path = &file(path);
+    parts(path, &Store::read(path, "reading the checkpoint")?)
+}
+
+/// The checkpoint that `path` names: itself, or [`LATEST`] in it if it is a folder.
+pub fn file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(LATEST) } else { path.to_path_buf() }
+}
+
+fn parts(path: &Path, store: &Store) -> Result<(RunConfig, RunState)> {
+    let format = text(store, path, "titans.format")?;
+    if format != FORMAT {
+        let reason = format!("titans.format: expected {FORMAT}, found {format}; use the version that wrote it");
+        return Err(Error::file(path, reason));
+    }
+    let config: RunConfig = json(store, path, "titans.config")?;
+    let state: RunState = json(store, path, "titans.state")?;
+    config.validate().map_err(|e| Error::file(path, format!("titans.config: {e}")))?;
+    Ok((config, state))
+}
+
+fn load_parts<D: Device>(device: &D, path: &Path, store: &Store) -> Result<(RunConfig, RunState, Model<D>)> {
+    let (config, state) = parts(path, store)?;
+    // The configuration is under the checksum, but another program may have written it: compare the sizes it implies
+    // with those of the file before anything of that size is made.
+    let (expected, found) = (config.model.parameters(), parameters(store));
+    if expected != found {
+        let reason = format!("titans.config describes {expected} parameters, the tensors hold {found}");
+        return Err(Error::file(path, reason));
+    }
+    let mut model = Model::new(device, config.model.clone(), config.train.seed)?;
+    let wanted: Vec<(String, Vec<usize>)> =
+        model.params.iter().map(|p| (p.name.to_string(), p.shape.to_vec())).collect();
+    for (name, shape) in wanted {
+        let data: Vec<D::Elem> = tensor(store, path, &name, &shape)?;
+        model.params.load(device, &name, &shape, &data)?;
+    }
+    Ok((config, state, model))
+}
+
+fn parameters(store: &Store) -> usize {
+    let own = store.tensors.iter().filter(|(name, _)| !name.starts_with("adam."));
+    own.map(|(_, t)| t.shape.iter().product::<usize>()).sum()
+}
+
+fn tensor<T: Scalar>(store: &Store, path: &Path, name: &str, shape: &[usize]) -> Result<Vec<T>> {
+    let wrong = |reason: String| Error::file(path, format!("tensor {name}: {reason}"));
+    let tensor = store.tensors.get(name).ok_or_else(|| wrong("missing; is this a checkpoint of this model?".into()))?;
+    if tensor.shape != shape {
+        return Err(wrong(format!("expected shape {shape:?}, found {:?}", tensor.shape)));
+    }
+    let data: Vec<T> =
+        tensor.numbers().ok_or_else(|| wrong(format!("expected F32 or F64, found {:?}", tensor.dtype)))?;
+    match data.iter().position(|x| !x.finite()) {
+        Some(i) => Err(wrong(format!("element {i} is not finite"))),
+        None => Ok(data),
+    }
+}
+
+fn text<'a>(store: &'a Store, path: &Path, name: &str) -> Result<&'a str> {
+    let text = store.text.get(name).map(String::as_str);
+    text.ok_or_else(|| Error::file(path, format!("the entry {name} is missing; it is not a checkpoint of a run")))
+}
+
+fn json<V: DeserializeOwned>(store: &Store, path: &Path, name: &str) -> Result<V> {
+    serde_json::from_str(text(store, path, name)?).map_err(|e| Error::file(path, format!("{name}: {e}")))
+}

@@ -1,0 +1,161 @@
+//! What a run is: its task, its model and its training, as `config.toml` and every checkpoint hold it.
+
+use super::optimiser::Constants;
+use super::schedule::Schedule;
+use crate::model::ModelConfig;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Seed of the initial parameters and of every batch.
+    pub seed: u64,
+    /// Steps of the run, where `minutes` is not given.
+    pub steps: u64,
+    /// Minutes of the run, instead of steps; the learning rate follows the time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<f64>,
+    /// Batches whose gradients are added up to one step.
+    pub accumulate: u64,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Steps of linear warm-up.
+    pub warm_up: u64,
+    /// Share of the learning rate that is left at the end of the cosine.
+    pub floor: f64,
+    /// AdamW's decay of the first moment.
+    pub beta1: f64,
+    /// AdamW's decay of the second moment.
+    pub beta2: f64,
+    /// AdamW's epsilon.
+    pub epsilon: f64,
+    /// Decoupled weight decay of matrices.
+    pub weight_decay: f64,
+    /// Largest global gradient norm; 0 never clips.
+    pub clip: f64,
+    /// Steps between cheap validations; 0 validates only at the end.
+    pub validate_every: u64,
+    /// Seconds between checkpoints of a run in progress.
+    pub save_every: f64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            steps: 1000,
+            minutes: None,
+            accumulate: 1,
+            learning_rate: 3e-3,
+            warm_up: 50,
+            floor: 0.0,
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            clip: 1.0,
+            validate_every: 0,
+            save_every: 30.0,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field, the range and the value found.
+    pub fn validate(&self) -> Result<()> {
+        let check = |name: &str, range: &str, value: f64, good: bool| {
+            if good { Ok(()) } else { Err(Error::usage(format!("train.{name}: expected {range}, found {value}"))) }
+        };
+        let share = |x: f64| (0.0..1.0).contains(&x);
+        let (some, none) = ("above 0 and finite", "0 or above, and finite");
+        let above = |x: f64| x > 0.0 && x.is_finite();
+        let at_least_0 = |x: f64| x >= 0.0 && x.is_finite();
+        check("learning_rate", some, self.learning_rate, above(self.learning_rate))?;
+        check("floor", "0 to 1", self.floor, (0.0..=1.0).contains(&self.floor))?;
+        check("beta1", "0 to below 1", self.beta1, share(self.beta1))?;
+        check("beta2", "0 to below 1", self.beta2, share(self.beta2))?;
+        check("epsilon", some, self.epsilon, above(self.epsilon))?;
+        check("weight_decay", none, self.weight_decay, at_least_0(self.weight_decay))?;
+        check("clip", none, self.clip, at_least_0(self.clip))?;
+        check("save_every", none, self.save_every, at_least_0(self.save_every))?;
+        check("accumulate", "1 to 1048576", self.accumulate as f64, (1..=1 << 20).contains(&self.accumulate))?;
+        match self.minutes {
+            Some(minutes) => check("minutes", some, minutes, above(minutes)),
+            None => check("steps", "at least 1", self.steps as f64, self.steps > 0),
+        }
+    }
+
+    /// The learning rate's shape.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { peak: self.learning_rate, warm_up: self.warm_up, floor: self.floor }
+    }
+
+    /// AdamW's constants.
+    pub fn optimiser(&self) -> Constants {
+        Constants {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+            clip: if self.clip > 0.0 { self.clip } else { f64::INFINITY },
+        }
+    }
+
+    /// Share of the run that is done after `step` steps and `seconds` seconds, 0 to 1.
+    pub fn done(&self, step: u64, seconds: f64) -> f64 {
+        let share = match self.minutes {
+            Some(minutes) => seconds / (60.0 * minutes),
+            None => step as f64 / self.steps as f64,
+        };
+        share.clamp(0.0, 1.0)
+    }
+}
+
+/// A whole run. The task's part is in the task's own words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// What is learned; `name` says which task reads the rest.
+    pub task: serde_json::Value,
+    /// The model.
+    pub model: ModelConfig,
+    /// The training.
+    pub train: TrainConfig,
+}
+
+impl RunConfig {
+    /// Checks the model's and the training's fields.
+    ///
+    /// # Errors
+    /// As [`TrainConfig::validate`] and [`ModelConfig::validate`].
+    pub fn validate(&self) -> Result<()> {
+        self.train.validate()?;
+        self.model.validate()
+    }
+
+    /// Writes `config.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string(self).map_err(|e| Error::file(path, format!("cannot be put into TOML: {e}")))?;
+        super::atomic::write(path, "writing the configuration", |out| out.write_all(text.as_bytes()))
+    }
+
+    /// Reads `config.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and field that cannot be used.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "reading the configuration", e))?;
+        let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+}

@@ -1,0 +1,252 @@
+//! A run in its folder: `config.toml`, `metrics.jsonl`, `loss.svg`, `latest.safetensors` and `best.safetensors`.
+
+use super::checkpoint::{BEST, LATEST};
+use super::config::RunConfig;
+use super::interrupt::Interrupt;
+use super::metrics::{Metrics, Record};
+use super::plot::{self, Curve, Labels};
+use super::progress::{Progress, Status};
+use super::task::Validation;
+use super::trainer::{StepReport, Trainer};
+use crate::device::Device;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Whether it stopped on request, before its end.
+    pub interrupted: bool,
+    /// The checkpoint to continue from.
+    pub saved: PathBuf,
+    /// Steps done.
+    pub step: u64,
+    /// Seconds of training, all parts of the run.
+    pub seconds: f64,
+    /// Tokens read.
+    pub tokens: u64,
+    /// The thorough validation at the end; none after an interruption.
+    pub validation: Option<Validation>,
+}
+
+/// Makes `folder` a run folder: creates it and writes `config.toml`.
+///
+/// # Errors
+/// [`Error::Usage`] when it holds a run already, [`Error::Io`] when it cannot be made or written.
+pub fn create(folder: &Path, config: &RunConfig) -> Result<()> {
+    config.validate()?;
+    if folder.join(LATEST).exists() {
+        let name = folder.display();
+        return Err(Error::usage(format!("{name}: holds a run already; resume it or choose another folder")));
+    }
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "making the run folder", e))?;
+    config.write(&folder.join("config.toml"))
+}
+
+/// Trains until the run is done or `interrupt` is raised, and saves on the way and at the end. The folder must exist
+/// ([`create`]). A run that is done already is only validated.
+///
+/// # Errors
+/// [`Error::NotFinite`] saying which checkpoint is kept; [`Error::Io`] when the folder cannot be written; what the
+/// task and the device report. The last checkpoint is intact after any of them.
+pub fn train<D: Device>(
+    trainer: &mut Trainer<'_, D>,
+    folder: &Path,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<Outcome> {
+    let metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.state().step)?;
+    let mut run = Run::new(trainer, folder, metrics);
+    let outcome = run.train(interrupt, progress);
+    progress.finish();
+    let drawn = run.draw();
+    let outcome = outcome.map_err(|e| run.kept(e))?;
+    drawn.map(|()| outcome)
+}
+
+struct Run<'t, 'a, D: Device> {
+    trainer: &'t mut Trainer<'a, D>,
+    folder: &'t Path,
+    metrics: Metrics,
+    /// Seconds before this part of the run, and its start.
+    before: f64,
+    start: Instant,
+    saved_step: Option<u64>,
+    saved_at: Instant,
+    recent: Recent,
+}
+
+impl<'t, 'a, D: Device> Run<'t, 'a, D> {
+    fn new(trainer: &'t mut Trainer<'a, D>, folder: &'t Path, metrics: Metrics) -> Self {
+        let (before, start) = (trainer.state().seconds, Instant::now());
+        Self { trainer, folder, metrics, before, start, saved_step: None, saved_at: start, recent: Recent::default() }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+
+    fn train(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<Outcome> {
+        if self.trainer.state().step == 0 {
+            self.save()?; // an unwritable folder shows before the work, not after
+        }
+        let mut interrupted = false;
+        while !self.done() {
+            if interrupt.raised() {
+                interrupted = true;
+                break;
+            }
+            self.step(progress)?;
+        }
+        let validation = if interrupted { None } else { Some(self.validate(true, progress)?) };
+        self.save()?;
+        let state = self.trainer.state();
+        let saved = self.folder.join(LATEST);
+        Ok(Outcome { interrupted, saved, step: state.step, seconds: state.seconds, tokens: state.tokens, validation })
+    }
+
+    fn done(&self) -> bool {
+        self.trainer.config().train.done(self.trainer.state().step, self.seconds()) >= 1.0
+    }
+
+    fn step(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        let report = self.trainer.step(self.seconds())?;
+        let seconds = self.seconds();
+        self.recent.add(&report, seconds);
+        let state = self.trainer.state();
+        self.metrics.push(Record {
+            step: state.step,
+            seconds,
+            tokens: state.tokens,
+            loss: Some(report.loss),
+            accuracy: report.accuracy,
+            learning_rate: Some(report.learning_rate),
+            gradient_norm: Some(report.gradient_norm),
+            task: Some(self.trainer.note()).filter(|note| !note.is_empty()),
+            ..Record::default()
+        })?;
+        progress.step(&self.status(seconds));
+        let config = &self.trainer.config().train;
+        let every = config.validate_every;
+        if every > 0 && self.trainer.state().step.is_multiple_of(every) && !self.done() {
+            self.validate(false, progress)?;
+        } else if self.saved_at.elapsed().as_secs_f64() >= config.save_every {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn status(&self, seconds: f64) -> Status {
+        let (config, state) = (&self.trainer.config().train, self.trainer.state());
+        let left = match config.minutes {
+            Some(minutes) => 60.0 * minutes - seconds,
+            None => config.steps.saturating_sub(state.step) as f64 * self.recent.seconds_per_step(),
+        };
+        Status {
+            step: state.step,
+            steps: config.minutes.is_none().then_some(config.steps),
+            done: config.done(state.step, seconds),
+            loss: self.recent.loss,
+            accuracy: self.recent.accuracy,
+            tokens_per_s: self.recent.tokens_per_s(),
+            left: left.max(0.0),
+            note: self.trainer.note(),
+        }
+    }
+
+    fn validate(&mut self, thorough: bool, progress: &mut dyn Progress) -> Result<Validation> {
+        let validation = self.trainer.validate(thorough)?;
+        let (step, tokens) = (self.trainer.state().step, self.trainer.state().tokens);
+        let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
+        progress.message(&format!("validation at step {step}: loss {:.4} nats{accuracy}", validation.loss));
+        let seconds = self.seconds();
+        self.metrics.push(Record {
+            step,
+            seconds,
+            tokens,
+            validation_loss: Some(validation.loss),
+            validation_accuracy: validation.accuracy,
+            ..Record::default()
+        })?;
+        if self.trainer.improves(validation.loss) {
+            self.trainer.save(&self.folder.join(BEST), seconds)?;
+        }
+        self.save()?;
+        self.recent.pause(self.seconds());
+        Ok(validation)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let seconds = self.seconds();
+        self.trainer.save(&self.folder.join(LATEST), seconds)?;
+        self.saved_step = Some(self.trainer.state().step);
+        self.saved_at = Instant::now();
+        Ok(())
+    }
+
+    /// `loss.svg`: every step, and the validations.
+    fn draw(&self) -> Result<()> {
+        let records = self.metrics.records();
+        let points = |value: fn(&Record) -> Option<f64>| -> Vec<(f64, f64)> {
+            records.iter().filter_map(|r| Some((r.step as f64, value(r)?))).collect()
+        };
+        let mut curves = vec![Curve { name: "training".into(), points: points(|r| r.loss), marked: false }];
+        let validation = points(|r| r.validation_loss);
+        if !validation.is_empty() {
+            curves.push(Curve { name: "validation".into(), points: validation, marked: true });
+        }
+        let labels = Labels { title: "Loss", x: "step", y: "nats a scored token" };
+        plot::loss(&self.folder.join("loss.svg"), &labels, &curves)
+    }
+
+    /// Says in a [`Error::NotFinite`] what is left.
+    fn kept(&self, error: Error) -> Error {
+        match (error, self.saved_step) {
+            (Error::NotFinite { what, step, .. }, Some(saved)) => {
+                let kept = format!("{} holds step {saved}", self.folder.join(LATEST).display());
+                Error::NotFinite { what, step, kept }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+/// Averages over about the last twenty steps.
+#[derive(Debug, Default)]
+struct Recent {
+    steps: u64,
+    loss: f64,
+    accuracy: Option<f64>,
+    tokens: f64,
+    seconds: f64,
+    last: Option<f64>,
+}
+
+impl Recent {
+    fn add(&mut self, report: &StepReport, now: f64) {
+        self.steps += 1;
+        let share = 1.0 / self.steps.min(20) as f64;
+        let mix = |old: f64, new: f64| old + share * (new - old);
+        self.loss = mix(self.loss, report.loss);
+        self.accuracy = report.accuracy.map(|a| mix(self.accuracy.unwrap_or(0.0), a));
+        if let Some(last) = self.last {
+            self.seconds = if self.seconds == 0.0 { now - last } else { mix(self.seconds, now - last) };
+            self.tokens = if self.tokens == 0.0 { report.tokens as f64 } else { mix(self.tokens, report.tokens as f64) };
+        }
+        self.last = Some(now);
+    }
+
+    /// What happened until `now` was no training.
+    fn pause(&mut self, now: f64) {
+        self.last = Some(now);
+    }
+
+    fn seconds_per_step(&self) -> f64 {
+        if self.seconds > 0.0 { self.seconds } else { f64::NAN }
+    }
+
+    fn tokens_per_s(&self) -> f64 {
+        if self.seconds > 0.0 { self.tokens / self.seconds } else { 0.0 }
+    }
+}

@@ -1,0 +1,101 @@
+//! What training needs of a task: batches, an ear, and a way to measure.
+
+use crate::device::Device;
+use crate::model::Model;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Sequences of one length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Token ids `[batch, time]`.
+    pub ids: Vec<u32>,
+    /// For each token what should be predicted after it, [`crate::device::IGNORE`] for nothing. Same shape.
+    pub targets: Vec<u32>,
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of each.
+    pub time: usize,
+}
+
+impl Batch {
+    /// Tokens whose prediction is scored.
+    pub fn scored(&self) -> usize {
+        self.targets.iter().filter(|&&t| t != crate::device::IGNORE).count()
+    }
+
+    /// Checks the shapes and that something is scored.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] saying what the task got wrong.
+    pub fn validate(&self) -> Result<()> {
+        let tokens = self.batch.checked_mul(self.time).unwrap_or(usize::MAX);
+        if tokens == 0 || self.ids.len() != tokens || self.targets.len() != tokens {
+            let found = (self.ids.len(), self.targets.len());
+            return Err(Error::usage(format!(
+                "batch of {} times {} tokens: found {} ids and {} targets",
+                self.batch, self.time, found.0, found.1
+            )));
+        }
+        if self.scored() == 0 {
+            return Err(Error::usage("batch: at least one token must be scored, found none"));
+        }
+        Ok(())
+    }
+}
+
+/// What a validation found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Mean loss in nats a scored token.
+    pub loss: f64,
+    /// Share of scored tokens that were predicted, where the task counts them.
+    pub accuracy: Option<f64>,
+    /// Scored tokens.
+    pub tokens: u64,
+}
+
+/// Something to learn. Batches are a function of the step and of the state that `feedback` changed, nothing else.
+pub trait Task<D: Device> {
+    /// Part `part` (0 to accumulate − 1) of the batch of step `step`. The sequences of all parts are numbered
+    /// through, so that one part of twice the size is the same as two parts.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the configuration allows no batch.
+    fn batch(&self, step: u64, part: u64) -> Result<Batch>;
+
+    /// Whether `feedback` needs the accuracy (it costs a copy of the logits to the host).
+    fn wants_accuracy(&self) -> bool {
+        false
+    }
+
+    /// Hears how the step went.
+    fn feedback(&mut self, loss: f64, accuracy: Option<f64>) {
+        let _ = (loss, accuracy);
+    }
+
+    /// What `feedback` has changed so far, for a checkpoint.
+    fn state(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Continues from what [`Task::state`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when it is not such a state; nothing changes then.
+    fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
+
+    /// A word on where the task stands, for people; may be empty.
+    fn note(&self) -> String {
+        String::new()
+    }
+
+    /// Measures the model on data that it does not train on: a cheap part of them, or all when `thorough`.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation>;
+}

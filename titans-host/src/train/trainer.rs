@@ -1,0 +1,221 @@
+//! One training step, on any device and for any task.
+
+use super::checkpoint::{self, Checkpoint, RunState};
+use super::config::RunConfig;
+use super::optimiser::Optimiser;
+use super::task::{Batch, Task, Validation};
+use crate::device::{Device, IGNORE};
+use crate::model::{Input, MemoryMode, Model};
+use crate::tape::{Gradients, Tape};
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// A run in progress.
+pub struct Trainer<'a, D: Device> {
+    device: &'a D,
+    task: &'a mut dyn Task<D>,
+    config: RunConfig,
+    state: RunState,
+    model: Model<D>,
+    optimiser: Optimiser<D>,
+    gradients: Gradients<D>,
+}
+
+impl<D: Device> std::fmt::Debug for Trainer<'_, D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("config", &self.config).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Mean loss in nats a scored token, before the step.
+    pub loss: f64,
+    /// Share of scored tokens that were predicted, where the task wants it.
+    pub accuracy: Option<f64>,
+    /// Global norm of the gradients before the clip.
+    pub gradient_norm: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// Tokens read.
+    pub tokens: u64,
+}
+
+impl<'a, D: Device> Trainer<'a, D> {
+    /// A run at its beginning: the model's parameters are drawn from the configuration's seed.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a configuration that cannot be used; what the device reports.
+    pub fn new(device: &'a D, config: RunConfig, task: &'a mut dyn Task<D>) -> Result<Self> {
+        config.validate()?;
+        let model = Model::new(device, config.model.clone(), config.train.seed)?;
+        let optimiser = Optimiser::new(device, config.train.optimiser(), &model.params)?;
+        let state = RunState { task: task.state(), ..RunState::default() };
+        Self::resume(device, Checkpoint { config, state, model, optimiser }, task)
+    }
+
+    /// A run that continues from a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the task does not know the checkpoint's state; what the device reports.
+    pub fn resume(device: &'a D, checkpoint: Checkpoint<D>, task: &'a mut dyn Task<D>) -> Result<Self> {
+        let Checkpoint { config, state, model, mut optimiser } = checkpoint;
+        config.validate()?;
+        optimiser.constants = config.train.optimiser();
+        task.restore(&state.task)?;
+        let gradients = Gradients::zeros_like(device, &model.params)?;
+        Ok(Self { device, task, config, state, model, optimiser, gradients })
+    }
+
+    /// What the run is.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// How far the run is.
+    pub fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// The model as it is now.
+    pub fn model(&self) -> &Model<D> {
+        &self.model
+    }
+
+    /// The task's word on where it stands.
+    pub fn note(&self) -> String {
+        self.task.note()
+    }
+
+    /// Gives the model, the end of the run.
+    pub fn into_model(self) -> Model<D> {
+        self.model
+    }
+
+    /// One step: batches, forward, backward, clip, AdamW. `seconds` is the run's time so far.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when the loss or the gradient is not finite, before any parameter changes; what the task
+    /// and the device report.
+    pub fn step(&mut self, seconds: f64) -> Result<StepReport> {
+        self.state.seconds = seconds;
+        let step = self.state.step;
+        let learning_rate = self.config.train.schedule().at(step, self.config.train.done(step, seconds));
+        let parts = self.parts()?;
+        let scored: usize = parts.iter().map(Batch::scored).sum();
+        let tokens: usize = parts.iter().map(|p| p.ids.len()).sum();
+        let (loss, correct) = self.backward(&parts, scored)?;
+        self.finite("loss", loss)?;
+        let gradient_norm = self.gradients.norm(self.device)?;
+        self.finite("gradient norm", gradient_norm)?;
+        self.optimiser.step(self.device, learning_rate, gradient_norm, &self.gradients, &mut self.model.params)?;
+        let accuracy = correct.map(|c| c as f64 / scored as f64);
+        self.task.feedback(loss, accuracy);
+        self.state.step += 1;
+        self.state.tokens += tokens as u64;
+        Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens: tokens as u64 })
+    }
+
+    /// The task's validation of the model as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] when its loss is not finite; what the task and the device report.
+    pub fn validate(&self, thorough: bool) -> Result<Validation> {
+        let validation = self.task.validate(self.device, &self.model, thorough)?;
+        self.finite("validation loss", validation.loss)?;
+        Ok(validation)
+    }
+
+    /// Keeps `loss` if it is the lowest validation loss so far, and says whether it is.
+    pub fn improves(&mut self, loss: f64) -> bool {
+        let better = self.state.best.is_none_or(|best| loss < best);
+        if better {
+            self.state.best = Some(loss);
+        }
+        better
+    }
+
+    /// Writes a checkpoint of the run as it is, after `seconds` seconds.
+    ///
+    /// # Errors
+    /// As [`checkpoint::save`].
+    pub fn save(&mut self, path: &Path, seconds: f64) -> Result<()> {
+        self.state.seconds = seconds;
+        self.state.task = self.task.state();
+        checkpoint::save(path, self.device, &self.config, &self.state, &self.model, &self.optimiser)
+    }
+
+    fn parts(&self) -> Result<Vec<Batch>> {
+        let parts: Result<Vec<Batch>> =
+            (0..self.config.train.accumulate).map(|part| self.task.batch(self.state.step, part)).collect();
+        let parts = parts?;
+        parts.iter().try_for_each(Batch::validate)?;
+        Ok(parts)
+    }
+
+    /// Gradients of the mean loss over all parts; the loss, and how many tokens were predicted.
+    fn backward(&mut self, parts: &[Batch], scored: usize) -> Result<(f64, Option<u64>)> {
+        let device = self.device;
+        let classes = self.config.model.vocabulary;
+        let mut total = device.zeros(1)?;
+        let mut correct = 0;
+        self.gradients.clear(device)?;
+        for part in parts {
+            let ids = Arc::new(device.upload_indices(&part.ids)?);
+            let targets = Arc::new(device.upload_indices(&part.targets)?);
+            let mut tape = Tape::recording(device, &self.model.params);
+            let input = Input {
+                ids: &ids,
+                batch: part.batch,
+                time: part.time,
+                mode: MemoryMode::On,
+                state: None,
+                surprise: false,
+            };
+            let forward = self.model.forward(&mut tape, input)?;
+            let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
+            device.sum(losses.buffer(), &mut total)?;
+            if self.task.wants_accuracy() {
+                correct += predicted(&device.download(forward.logits.buffer())?, classes, &part.targets);
+            }
+            drop(forward);
+            tape.backward(&losses, 1.0 / scored as f64, &mut self.gradients)?;
+        }
+        let sum = device.download(&total)?.first().map_or(f64::NAN, |&x| titans_kernel::Scalar::to_f64(x));
+        Ok((sum / scored as f64, self.task.wants_accuracy().then_some(correct)))
+    }
+
+    fn finite(&self, what: &'static str, x: f64) -> Result<()> {
+        if x.is_finite() {
+            return Ok(());
+        }
+        Err(Error::NotFinite { what, step: self.state.step, kept: "nothing was saved".into() })
+    }
+}
+
+/// How many of the targets are the largest of their row of logits; the first one wins a tie.
+pub fn predicted<T: PartialOrd + Copy>(logits: &[T], classes: usize, targets: &[u32]) -> u64 {
+    let right = |(row, &target): (&[T], &u32)| {
+        let Some(&score) = row.get(target as usize) else { return false };
+        let (before, after) = row.split_at(target as usize);
+        before.iter().all(|&x| x < score) && after.iter().all(|&x| x <= score)
+    };
+    let rows = logits.chunks_exact(classes.max(1)).zip(targets);
+    rows.filter(|&(_, &target)| target != IGNORE).filter(|&row| right(row)).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IGNORE, predicted};
+
+    #[test]
+    fn the_largest_logit_is_the_prediction() {
+        let logits = [1.0, 3.0, 2.0, /**/ 5.0, 5.0, 1.0, /**/ 0.0, 0.0, 1.0, /**/ f64::NAN, 0.0, 1.0];
+        assert_eq!(predicted(&logits, 3, &[1, 0, 2, 2]), 3, "a row with NaN predicts nothing");
+        assert_eq!(predicted(&logits, 3, &[0, 1, 1, 0]), 0, "the first one wins a tie");
+        assert_eq!(predicted(&logits, 3, &[IGNORE, IGNORE, 2, IGNORE]), 1);
+        assert_eq!(predicted(&logits, 3, &[7, 7, 7, 7]), 0);
+    }
+}
