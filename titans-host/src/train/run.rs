@@ -232,7 +232,8 @@ impl Recent {
         self.accuracy = report.accuracy.map(|a| mix(self.accuracy.unwrap_or(0.0), a));
         if let Some(last) = self.last {
             self.seconds = if self.seconds == 0.0 { now - last } else { mix(self.seconds, now - last) };
-            self.tokens = if self.tokens == 0.0 { report.tokens as f64 } else { mix(self.tokens, report.tokens as f64) };
+            self.tokens =
+                if self.tokens == 0.0 { report.tokens as f64 } else { mix(self.tokens, report.tokens as f64) };
         }
         self.last = Some(now);
     }

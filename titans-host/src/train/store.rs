@@ -59,7 +59,8 @@ impl Store {
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut text: HashMap<String, String> = self.text.clone().into_iter().collect();
         text.insert(CHECKSUM.into(), self.checksum().to_string());
-        let views = self.tensors.iter().map(|(name, t)| Ok((name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)));
+        let views =
+            self.tensors.iter().map(|(name, t)| Ok((name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)));
         let views: std::result::Result<Vec<_>, safetensors::SafeTensorError> = views.collect();
         views.and_then(|v| serialize(v, Some(text))).map_err(|e| Error::usage(format!("safetensors: {e}")))
     }

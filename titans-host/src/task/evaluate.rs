@@ -1,0 +1,204 @@
+//! How well a model predicts bytes: in windows with fresh memories, or in one uncut stream.
+
+use crate::device::Device;
+use crate::model::{Forward, Input, MemoryMode, Model, StreamState};
+use crate::tape::Tape;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+use titans_kernel::Scalar;
+
+/// Tokens that run at once: bounds the device memory, whatever the window.
+const AT_ONCE: usize = 8192;
+
+/// One predicted byte.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Its place in the data, from 0; the first byte is never predicted.
+    pub position: u64,
+    /// The byte.
+    pub byte: u8,
+    /// Natural logarithm of the probability that the model gave it.
+    pub log_probability: f64,
+    /// For every layer the surprise at the byte before it, the last one fed: ‖M(k) − v‖², mean over the heads. Zeros
+    /// where the memory is absent.
+    pub surprise: Vec<f64>,
+}
+
+/// Totals of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Bytes predicted.
+    pub tokens: u64,
+    /// Mean of −log probability, in nats.
+    pub nats_per_token: f64,
+    /// The same in bits.
+    pub bits_per_byte: f64,
+}
+
+/// Which bytes are fed from fresh memories: ranges of positions; each byte of a range is fed and the next predicted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows(Vec<Range<usize>>);
+
+impl Windows {
+    /// Windows of `window` tokens over `bytes` bytes, 0 for one uncut stream. Every byte but the first is predicted
+    /// once; the last window may be shorter.
+    pub fn new(bytes: usize, window: usize) -> Self {
+        let fed = bytes.saturating_sub(1);
+        let window = if window == 0 { fed.max(1) } else { window };
+        Self((0..fed).step_by(window).map(|start| start..(start + window).min(fed)).collect())
+    }
+
+    /// Keeps at most `count`, evenly spread.
+    pub fn thin(&mut self, count: usize) {
+        let all = self.0.len();
+        if count < all {
+            self.0 = (0..count).map(|i| self.0[i * all / count].clone()).collect();
+        }
+    }
+}
+
+/// Evaluates `model` on `bytes` in windows of `window` tokens, 0 for one uncut stream. `each` receives every predicted
+/// byte, in order.
+///
+/// # Errors
+/// [`Error::Usage`] for fewer than 2 bytes or a model that does not read bytes; what the device and `each` report.
+pub fn evaluate<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    bytes: &[u8],
+    window: usize,
+    mode: MemoryMode,
+    each: Option<&mut dyn FnMut(Row) -> Result<()>>,
+) -> Result<Totals> {
+    run(device, model, bytes, &Windows::new(bytes.len(), window), mode, each)
+}
+
+/// [`evaluate`] over any windows.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn run<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    bytes: &[u8],
+    windows: &Windows,
+    mode: MemoryMode,
+    mut each: Option<&mut dyn FnMut(Row) -> Result<()>>,
+) -> Result<Totals> {
+    if model.config().vocabulary < 256 {
+        let found = model.config().vocabulary;
+        return Err(Error::usage(format!(
+            "the model has {found} symbols, bytes need 256; it was trained on another task"
+        )));
+    }
+    if windows.0.iter().any(|w| w.end >= bytes.len()) || windows.0.is_empty() {
+        return Err(Error::usage(format!(
+            "the data are too short: at least 2 bytes are needed, found {}",
+            bytes.len()
+        )));
+    }
+    let walk = Walk { device, model, bytes, mode };
+    let (mut tokens, mut nats) = (0, 0.0);
+    let mut left = &windows.0[..];
+    while let Some(first) = left.first() {
+        let length = first.len();
+        let most = (AT_ONCE / length).max(1);
+        let group = left.iter().take(most).take_while(|w| w.len() == length).count();
+        let (now, rest) = left.split_at(group);
+        left = rest;
+        walk.group(now, &mut |row_nats, row| {
+            tokens += 1;
+            nats += row_nats;
+            each.as_mut().map_or(Ok(()), |each| each(row()))
+        })?;
+    }
+    let nats_per_token = nats / tokens as f64;
+    Ok(Totals { tokens, nats_per_token, bits_per_byte: nats_per_token / std::f64::consts::LN_2 })
+}
+
+/// Hears of one predicted byte: its nats, and the rest if it asks.
+type Hear<'a> = dyn FnMut(f64, &dyn Fn() -> Row) -> Result<()> + 'a;
+
+struct Walk<'a, D: Device> {
+    device: &'a D,
+    model: &'a Model<D>,
+    bytes: &'a [u8],
+    mode: MemoryMode,
+}
+
+impl<D: Device> Walk<'_, D> {
+    /// Windows of one length: several short ones side by side, or one long one segment by segment.
+    fn group(&self, windows: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
+        let [window] = windows else { return self.segment(windows, None, hear) };
+        if window.len() <= AT_ONCE {
+            return self.segment(windows, None, hear);
+        }
+        let mut state = StreamState::new(self.device, self.model, 1)?;
+        let segment = AT_ONCE.next_multiple_of(self.model.memory_spec().chunk);
+        for start in window.clone().step_by(segment) {
+            let range = start..(start + segment).min(window.end);
+            self.segment(std::slice::from_ref(&range), Some(&mut state), hear)?;
+        }
+        Ok(())
+    }
+
+    fn segment(&self, ranges: &[Range<usize>], state: Option<&mut StreamState<D>>, hear: &mut Hear<'_>) -> Result<()> {
+        let time = ranges[0].len();
+        let positions: Vec<usize> = ranges.iter().cloned().flatten().collect();
+        let ids: Vec<u32> = positions.iter().map(|&p| u32::from(self.bytes[p])).collect();
+        let targets: Vec<u32> = positions.iter().map(|&p| u32::from(self.bytes[p + 1])).collect();
+        let ids = Arc::new(self.device.upload_indices(&ids)?);
+        let targets = Arc::new(self.device.upload_indices(&targets)?);
+        let mut tape = Tape::inference(self.device, &self.model.params);
+        let input = Input { mode: self.mode, state, surprise: true, ..Input::new(&ids, ranges.len(), time) };
+        let Forward { logits, surprise, .. } = self.model.forward(&mut tape, input)?;
+        let losses = tape.cross_entropy(self.model.config().vocabulary, &logits, &targets)?;
+        let losses = self.device.download(losses.buffer())?;
+        let surprise: Vec<Vec<D::Elem>> = surprise.iter().map(|s| self.device.download(s)).collect::<Result<_>>()?;
+        let (blocks, heads) = (self.model.config().blocks, self.model.config().heads);
+        for (i, (&position, loss)) in positions.iter().zip(&losses).enumerate() {
+            let nats = loss.to_f64();
+            let mean = |layer: &Vec<D::Elem>| {
+                layer[i * heads..][..heads].iter().map(|x| x.to_f64()).sum::<f64>() / heads as f64
+            };
+            let row = || Row {
+                position: position as u64 + 1,
+                byte: self.bytes[position + 1],
+                log_probability: -nats,
+                surprise: if surprise.is_empty() { vec![0.0; blocks] } else { surprise.iter().map(mean).collect() },
+            };
+            hear(nats, &row)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Windows;
+
+    #[test]
+    fn every_byte_but_the_first_is_predicted_once() {
+        for bytes in [2, 3, 7, 512, 513, 514, 1025, 5000] {
+            for window in [0, 1, 2, 511, 512, 513, 10_000] {
+                let windows = Windows::new(bytes, window);
+                let fed: Vec<usize> = windows.0.iter().cloned().flatten().collect();
+                assert_eq!(fed, (0..bytes - 1).collect::<Vec<_>>(), "{bytes} bytes in windows of {window}");
+                assert!(window == 0 || windows.0.iter().all(|w| w.len() <= window));
+            }
+            assert_eq!(Windows::new(bytes, 0).0.len(), 1);
+        }
+        assert!(Windows::new(1, 4).0.is_empty() && Windows::new(0, 0).0.is_empty());
+    }
+
+    #[test]
+    fn thinning_spreads() {
+        let mut windows = Windows::new(1001, 10);
+        windows.thin(4);
+        assert_eq!(windows.0, [0..10, 250..260, 500..510, 750..760]);
+        windows.thin(9);
+        assert_eq!(windows.0.len(), 4);
+    }
+}

@@ -1,0 +1,159 @@
+//! Continuing a text.
+
+use crate::data::{Purpose, rng};
+use crate::device::Device;
+use crate::model::{MemoryMode, Model, Session, Step};
+use crate::{Error, Result};
+use rand::{Rng, RngExt};
+
+/// How to continue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    /// Bytes to generate.
+    pub tokens: usize,
+    /// 0 takes the likeliest byte; 1 the model's own odds; more is wilder.
+    pub temperature: f64,
+    /// Draws among the likeliest bytes that together have this probability, above 0 up to 1.
+    pub top_p: f64,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// What the memories may do.
+    pub mode: MemoryMode,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { tokens: 500, temperature: 0.8, top_p: 0.95, seed: 0, mode: MemoryMode::On }
+    }
+}
+
+impl Sampling {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field, the range and the value found.
+    pub fn validate(&self) -> Result<()> {
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(Error::usage(format!("temperature: expected 0 or above, found {}", self.temperature)));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(Error::usage(format!("top-p: expected above 0, up to 1, found {}", self.top_p)));
+        }
+        Ok(())
+    }
+}
+
+/// Feeds `prompt` (a line break if it is empty) and generates; `each` receives every byte and says whether to go on.
+/// Returns how many bytes were generated.
+///
+/// # Errors
+/// [`Error::Usage`] for sampling out of range or a model that does not read bytes; [`Error::NotFinite`] when the
+/// model's odds are not finite; what the device and `each` report.
+pub fn generate<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    prompt: &[u8],
+    sampling: &Sampling,
+    each: &mut dyn FnMut(u8) -> Result<bool>,
+) -> Result<usize> {
+    sampling.validate()?;
+    if model.config().vocabulary != 256 {
+        let found = model.config().vocabulary;
+        return Err(Error::usage(format!(
+            "the model has {found} symbols, bytes are 256; it was trained on another task"
+        )));
+    }
+    let mut session = Session::new(device, model, sampling.mode)?;
+    let mut rng = rng(sampling.seed, Purpose::Generation, 0, 0);
+    let prompt: Vec<u32> = if prompt.is_empty() { b"\n" } else { prompt }.iter().map(|&b| u32::from(b)).collect();
+    let mut last = session.push(&prompt)?.pop();
+    let mut made = 0;
+    while made < sampling.tokens {
+        let odds = last.as_ref().map(Step::log_probabilities).unwrap_or_default();
+        let byte = sample(&odds, sampling.temperature, sampling.top_p, &mut rng).ok_or(Error::NotFinite {
+            what: "the odds of the next byte",
+            step: session.position(),
+            kept: "generation stops".into(),
+        })?;
+        made += 1;
+        if !each(byte as u8)? {
+            break;
+        }
+        if made < sampling.tokens {
+            last = session.push(&[byte as u32])?.pop();
+        }
+    }
+    Ok(made)
+}
+
+/// Draws an index by its log-probability. `None` when they are empty or one is NaN.
+fn sample<R: Rng>(log_probabilities: &[f64], temperature: f64, top_p: f64, rng: &mut R) -> Option<usize> {
+    if log_probabilities.iter().any(|x| x.is_nan()) {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..log_probabilities.len()).collect();
+    order.sort_by(|&a, &b| log_probabilities[b].total_cmp(&log_probabilities[a]));
+    let &best = order.first()?;
+    if temperature == 0.0 {
+        return Some(best);
+    }
+    let top = log_probabilities[best];
+    let weight = |i: usize| ((log_probabilities[i] - top) / temperature).exp();
+    let total: f64 = order.iter().map(|&i| weight(i)).sum();
+    let mut kept = 0.0;
+    let nucleus = order.iter().position(|&i| {
+        kept += weight(i);
+        kept >= top_p * total
+    });
+    let nucleus = &order[..nucleus.map_or(order.len(), |last| last + 1)];
+    let mut draw = rng.random::<f64>() * nucleus.iter().map(|&i| weight(i)).sum::<f64>();
+    for &i in nucleus {
+        draw -= weight(i);
+        if draw < 0.0 {
+            return Some(i);
+        }
+    }
+    nucleus.last().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sampling, sample};
+    use crate::data::{Purpose, rng};
+
+    fn shares(temperature: f64, top_p: f64) -> Vec<f64> {
+        let odds = [0.5f64, 0.3, 0.15, 0.05].map(f64::ln);
+        let mut rng = rng(1, Purpose::Generation, 0, 0);
+        let mut counts = vec![0.0; 4];
+        for _ in 0..20_000 {
+            counts[sample(&odds, temperature, top_p, &mut rng).unwrap()] += 1.0 / 20_000.0;
+        }
+        counts
+    }
+
+    #[test]
+    fn draws_follow_temperature_and_nucleus() {
+        let close = |got: Vec<f64>, want: [f64; 4]| {
+            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 0.015), "{got:?} {want:?}");
+        };
+        close(shares(1.0, 1.0), [0.5, 0.3, 0.15, 0.05]);
+        close(shares(0.0, 1.0), [1.0, 0.0, 0.0, 0.0]);
+        let squares = [0.25, 0.09, 0.0225, 0.0025].map(|x| x / 0.365);
+        close(shares(0.5, 1.0), squares);
+        close(shares(1.0, 0.8), [0.625, 0.375, 0.0, 0.0]);
+        close(shares(1.0, 1e-9), [1.0, 0.0, 0.0, 0.0]);
+        close(shares(1e9, 1.0), [0.25; 4]);
+    }
+
+    #[test]
+    fn odd_inputs_are_answered() {
+        let mut rng = rng(1, Purpose::Generation, 0, 0);
+        assert_eq!(sample(&[], 1.0, 1.0, &mut rng), None);
+        assert_eq!(sample(&[0.0, f64::NAN], 1.0, 1.0, &mut rng), None);
+        assert_eq!(sample(&[f64::NEG_INFINITY, 0.0], 1.0, 1.0, &mut rng), Some(1));
+        assert!(Sampling::default().validate().is_ok());
+        for (temperature, top_p) in [(-1.0, 1.0), (f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, 0.0), (1.0, 1.1)] {
+            assert!(Sampling { temperature, top_p, ..Sampling::default() }.validate().is_err());
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The recall task: what the memory is for, in its smallest form.
+
+use super::TaskConfig;
+use super::curriculum::{Curriculum, CurriculumConfig};
+use crate::data::recall::Alphabet;
+use crate::data::{Purpose, rng};
+use crate::device::Device;
+use crate::model::{Input, MemoryMode, Model, ModelConfig};
+use crate::tape::Tape;
+use crate::train::plot::{self, Curve, Labels};
+use crate::train::task::{Batch, Task, Validation};
+use crate::train::trainer::predicted;
+use crate::train::{RunConfig, TrainConfig, atomic};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use titans_kernel::Scalar;
+
+/// Tokens that an evaluation runs at once, at least one sequence.
+const EVALUATION_TOKENS: usize = 8192;
+
+/// The recall task's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecallConfig {
+    /// Tokens of the longest training sequence.
+    pub length: usize,
+    /// Pairs of the fullest training sequence, and of every evaluation.
+    pub pairs: usize,
+    /// Tokens of a batch, about: as many sequences as fit.
+    pub tokens: usize,
+    /// Lengths of the final evaluation.
+    pub lengths: Vec<usize>,
+    /// Sequences of each evaluation.
+    pub sequences: usize,
+    /// The symbols.
+    pub alphabet: Alphabet,
+    /// From easy to hard.
+    pub curriculum: CurriculumConfig,
+}
+
+impl Default for RecallConfig {
+    fn default() -> Self {
+        Self {
+            length: 256,
+            pairs: 16,
+            tokens: 4096,
+            lengths: vec![256, 512, 1024, 2048, 4096],
+            sequences: 32,
+            alphabet: Alphabet::default(),
+            curriculum: CurriculumConfig::default(),
+        }
+    }
+}
+
+/// The run that `titans train` does by default: one block with memories of `layers` layers.
+///
+/// # Errors
+/// As [`TaskConfig::run`].
+pub fn default_run(layers: usize) -> Result<RunConfig> {
+    let task = RecallConfig::default();
+    let mut model = ModelConfig {
+        vocabulary: task.alphabet.vocabulary(),
+        width: 64,
+        blocks: 1,
+        heads: 2,
+        head_width: 32,
+        feed_forward: 128,
+        tied: true,
+        theta_max: if layers == 1 { 0.5 } else { 0.1 },
+        alpha_bias: -7.0,
+        ..ModelConfig::default()
+    };
+    model.memory.layers = layers;
+    model.memory.hidden = 2 * model.head_width;
+    let steps = if layers == 1 { 1000 } else { 3000 };
+    TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
+}
+
+/// The task.
+#[derive(Clone, Debug)]
+pub struct Recall {
+    config: RecallConfig,
+    seed: u64,
+    curriculum: Curriculum,
+}
+
+impl Recall {
+    /// The task at the beginning of its curriculum.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field that cannot be used.
+    pub fn new(config: RecallConfig, seed: u64) -> Result<Self> {
+        config.curriculum.validate()?;
+        for &length in config.lengths.iter().chain([&config.length]) {
+            config.alphabet.sequence(&mut rng(seed, Purpose::Evaluation, 0, 0), length, config.pairs)?;
+        }
+        if config.tokens == 0 || config.sequences == 0 {
+            return Err(Error::usage("task.tokens and task.sequences: expected 1 or more, found 0"));
+        }
+        let curriculum = config.curriculum.start(config.length, config.pairs);
+        Ok(Self { config, seed, curriculum })
+    }
+
+    /// Where the curriculum stands.
+    pub fn curriculum(&self) -> &Curriculum {
+        &self.curriculum
+    }
+
+    /// `count` sequences, the first of number `first`, of step `step`.
+    fn sequences(&self, purpose: Purpose, step: u64, first: u64, count: usize, size: (usize, usize)) -> Result<Batch> {
+        let (time, pairs) = size;
+        let mut batch = Batch { batch: count, time, ..Batch::default() };
+        for number in first..first + count as u64 {
+            let sequence = self.config.alphabet.sequence(&mut rng(self.seed, purpose, step, number), time, pairs)?;
+            batch.ids.extend(sequence.ids);
+            batch.targets.extend(sequence.targets);
+        }
+        Ok(batch)
+    }
+
+    /// The model's score on sequences of `length` tokens that training has never drawn.
+    ///
+    /// # Errors
+    /// What the device reports; [`Error::Usage`] when the pairs do not fit in the length.
+    pub fn measure<D: Device>(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        length: usize,
+        mode: MemoryMode,
+    ) -> Result<Validation> {
+        let at_once = (EVALUATION_TOKENS / length.max(1)).clamp(1, self.config.sequences);
+        let (mut loss, mut right, mut scored) = (0.0, 0, 0);
+        let mut first = 0;
+        while first < self.config.sequences {
+            let count = at_once.min(self.config.sequences - first);
+            let size = (length, self.config.pairs);
+            let batch = self.sequences(Purpose::Evaluation, length as u64, first as u64, count, size)?;
+            let (l, r) = score(device, model, &batch, mode)?;
+            (loss, right, scored) = (loss + l, right + r, scored + batch.scored() as u64);
+            first += count;
+        }
+        let share = |x: f64| x / scored as f64;
+        Ok(Validation { loss: share(loss), accuracy: Some(share(right as f64)), tokens: scored })
+    }
+
+    /// Recall against length with the memory on, frozen and absent. `each` hears of every length before it is measured.
+    ///
+    /// # Errors
+    /// As [`Recall::measure`].
+    pub fn table<D: Device>(&self, device: &D, model: &Model<D>, each: &mut dyn FnMut(usize)) -> Result<Table> {
+        let mut rows = BTreeMap::new();
+        for &length in &self.config.lengths {
+            each(length);
+            let accuracy = |mode| Ok::<f64, Error>(self.measure(device, model, length, mode)?.accuracy.unwrap_or(0.0));
+            let row = Row {
+                on: accuracy(MemoryMode::On)?,
+                frozen: accuracy(MemoryMode::Frozen)?,
+                absent: accuracy(MemoryMode::Absent)?,
+            };
+            rows.insert(length, row);
+        }
+        Ok(Table(rows))
+    }
+}
+
+/// Sum of the losses in nats, and right predictions, of one batch.
+fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<(f64, u64)> {
+    let ids = Arc::new(device.upload_indices(&batch.ids)?);
+    let targets = Arc::new(device.upload_indices(&batch.targets)?);
+    let classes = model.config().vocabulary;
+    let mut tape = Tape::inference(device, &model.params);
+    let forward = model.forward(&mut tape, Input { mode, ..Input::new(&ids, batch.batch, batch.time) })?;
+    let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
+    let loss = device.download(losses.buffer())?.iter().map(|x| x.to_f64()).sum();
+    let right = predicted(&device.download(forward.logits.buffer())?, classes, &batch.targets);
+    Ok((loss, right))
+}
+
+impl<D: Device> Task<D> for Recall {
+    fn batch(&self, step: u64, part: u64) -> Result<Batch> {
+        let (length, pairs) = self.curriculum.sizes(self.seed, step);
+        let count = (self.config.tokens / length).max(1);
+        self.sequences(Purpose::Training, step, part * count as u64, count, (length, pairs))
+    }
+
+    fn wants_accuracy(&self) -> bool {
+        true
+    }
+
+    fn feedback(&mut self, _loss: f64, accuracy: Option<f64>) {
+        let (length, pairs) = (self.config.length, self.config.pairs);
+        self.curriculum.feedback(&self.config.curriculum, length, pairs, accuracy.unwrap_or(0.0));
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::to_value(self.curriculum).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
+        let wrong = |e: String| Error::usage(format!("curriculum: expected the state of one, found {e}"));
+        let state: Curriculum = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
+        if ![state.length, state.pairs, state.accuracy].iter().all(|x| x.is_finite() && *x >= 0.0) {
+            return Err(wrong(format!("{state:?}")));
+        }
+        self.curriculum = state;
+        Ok(())
+    }
+
+    fn note(&self) -> String {
+        format!("up to {} tokens, {} pairs", self.curriculum.length as usize, self.curriculum.pairs as usize)
+    }
+
+    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+        self.measure(device, model, self.config.length, MemoryMode::On)
+    }
+}
+
+/// Shares of queried values that were predicted, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The memory writes at test time.
+    pub on: f64,
+    /// It does not.
+    pub frozen: f64,
+    /// It is not there.
+    pub absent: f64,
+}
+
+/// Recall by length: `{"256": {"on": 1.0, "frozen": 0.03, "absent": 0.03}, …}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table(pub BTreeMap<usize, Row>);
+
+impl Table {
+    /// Writes `recall.json` and `recall.svg` in `folder`, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when one cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("recall.json");
+        let json = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
+        atomic::write(&path, "writing the recall table", |out| writeln!(out, "{json}"))?;
+        let curve = |name: &str, share: fn(&Row) -> f64| Curve {
+            name: name.into(),
+            points: self.0.iter().map(|(&length, row)| (length as f64, share(row))).collect(),
+            marked: true,
+        };
+        let curves = [
+            curve("memory on", |r| r.on),
+            curve("memory frozen: no writes at test time", |r| r.frozen),
+            curve("memory absent", |r| r.absent),
+        ];
+        let labels = Labels { title: "Recall against length", x: "tokens of the sequence", y: "recall" };
+        plot::recall(&folder.join("recall.svg"), &labels, &curves)
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:>8}  {:>8}  {:>8}  {:>8}", "tokens", "on", "frozen", "absent")?;
+        for (length, row) in &self.0 {
+            let p = |x: f64| format!("{:.1} %", 100.0 * x);
+            writeln!(f, "{length:>8}  {:>8}  {:>8}  {:>8}", p(row.on), p(row.frozen), p(row.absent))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! Text as bytes: the model predicts every next byte.
+
+use super::TaskConfig;
+use super::evaluate::{self, Windows};
+use crate::data::{Purpose, rng, text};
+use crate::device::Device;
+use crate::model::{MemoryMode, Model, ModelConfig};
+use crate::train::task::{Batch, Task, Validation};
+use crate::train::{RunConfig, TrainConfig};
+use crate::{Error, Result};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The text task's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TextConfig {
+    /// Files, one after the other; `.gz` is decompressed.
+    pub data: Vec<PathBuf>,
+    /// Tokens of a training sequence.
+    pub context: usize,
+    /// Sequences of a batch.
+    pub sequences: usize,
+    /// Share of the bytes, the last ones, that is for validation.
+    pub validation: f64,
+    /// Tokens of a validation window, each with fresh memories.
+    pub window: usize,
+    /// Windows of the cheap validation during training, spread over the validation bytes.
+    pub cheap_windows: usize,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self { data: Vec::new(), context: 256, sequences: 16, validation: 0.1, window: 512, cheap_windows: 32 }
+    }
+}
+
+/// The run that `titans train --task text` does by default.
+///
+/// # Errors
+/// As [`TaskConfig::run`].
+pub fn default_run(data: Vec<PathBuf>) -> Result<RunConfig> {
+    let train = TrainConfig { steps: 2000, validate_every: 100, ..TrainConfig::default() };
+    TaskConfig::Text(TextConfig { data, ..TextConfig::default() }).run(ModelConfig::default(), train)
+}
+
+/// The task, with its bytes.
+#[derive(Clone, Debug)]
+pub struct Text {
+    config: TextConfig,
+    seed: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Text {
+    /// Reads the configuration's files.
+    ///
+    /// # Errors
+    /// As [`text::read`] and [`Text::new`].
+    pub fn read(config: TextConfig, seed: u64) -> Result<Self> {
+        let bytes = text::read(&config.data)?;
+        Self::new(config, &bytes, seed)
+    }
+
+    /// The task over `bytes`, whatever files the configuration names.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field that cannot be used, or when there are too few bytes.
+    pub fn new(config: TextConfig, bytes: &[u8], seed: u64) -> Result<Self> {
+        let sizes = [
+            ("context", config.context),
+            ("sequences", config.sequences),
+            ("window", config.window),
+            ("cheap_windows", config.cheap_windows),
+        ];
+        if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > 1 << 30) {
+            return Err(Error::usage(format!("task.{name}: expected 1 to {}, found {found}", 1 << 30)));
+        }
+        let (head, tail) = text::split(bytes, config.validation, config.context + 1)?;
+        let (head, tail) = (head.to_vec(), tail.to_vec());
+        Ok(Self { config, seed, head, tail })
+    }
+
+    /// The bytes that validation measures.
+    pub fn validation_bytes(&self) -> &[u8] {
+        &self.tail
+    }
+}
+
+impl<D: Device> Task<D> for Text {
+    fn batch(&self, step: u64, part: u64) -> Result<Batch> {
+        let TextConfig { context, sequences, .. } = self.config;
+        let mut batch = Batch { batch: sequences, time: context, ..Batch::default() };
+        let first = part * sequences as u64;
+        for number in first..first + sequences as u64 {
+            let last = (self.head.len() - context - 1) as u64;
+            let start = rng(self.seed, Purpose::Training, step, number).random_range(0..=last) as usize;
+            let bytes = &self.head[start..start + context + 1];
+            batch.ids.extend(bytes[..context].iter().map(|&b| u32::from(b)));
+            batch.targets.extend(bytes[1..].iter().map(|&b| u32::from(b)));
+        }
+        Ok(batch)
+    }
+
+    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        let mut windows = Windows::new(self.tail.len(), self.config.window);
+        if !thorough {
+            windows.thin(self.config.cheap_windows);
+        }
+        let found = evaluate::run(device, model, &self.tail, &windows, MemoryMode::On, None)?;
+        Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Text, TextConfig};
+    use crate::device::cpu::Cpu;
+    use crate::train::task::{Batch, Task};
+
+    fn batch(text: &Text, step: u64, part: u64) -> Batch {
+        Task::<Cpu<f32>>::batch(text, step, part).unwrap()
+    }
+
+    #[test]
+    fn targets_are_the_next_bytes_of_the_head_only() {
+        let bytes: Vec<u8> = (0..200).collect();
+        let config = TextConfig { context: 179, sequences: 3, ..TextConfig::default() };
+        let text = Text::new(config.clone(), &bytes, 0).unwrap();
+        assert_eq!(text.validation_bytes(), &bytes[180..]);
+        let b = batch(&text, 5, 0);
+        b.validate().unwrap();
+        for (row, targets) in b.ids.chunks(179).zip(b.targets.chunks(179)) {
+            assert_eq!(row, (0..179).collect::<Vec<u32>>(), "only one place fits");
+            assert_eq!(targets, (1..180).collect::<Vec<u32>>());
+        }
+        assert!(Text::new(TextConfig { context: 180, ..config.clone() }, &bytes, 0).is_err(), "no byte to predict");
+        assert!(Text::new(TextConfig { sequences: 0, ..config.clone() }, &bytes, 0).is_err());
+        assert!(Text::new(config, b"short", 0).unwrap_err().to_string().contains("too short"));
+    }
+
+    #[test]
+    fn parts_number_the_sequences_through() {
+        let bytes: Vec<u8> = (0..10_000u32).map(|i| (i * i / 7) as u8).collect();
+        let of =
+            |sequences| Text::new(TextConfig { context: 16, sequences, ..TextConfig::default() }, &bytes, 3).unwrap();
+        let (small, big) = (of(2), of(4));
+        let parts = [batch(&small, 9, 0), batch(&small, 9, 1)];
+        let whole = batch(&big, 9, 0);
+        assert_eq!([&parts[0].ids[..], &parts[1].ids[..]].concat(), whole.ids);
+        assert_ne!(parts[0].ids, parts[1].ids);
+        assert_ne!(batch(&small, 10, 0).ids, parts[0].ids);
+    }
+}
