@@ -4,6 +4,7 @@ pub mod curriculum;
 pub mod evaluate;
 pub mod generate;
 pub mod recall;
+pub mod table;
 pub mod text;
 
 pub use crate::train::task::{Batch, Task, Validation};

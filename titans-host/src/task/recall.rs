@@ -2,19 +2,18 @@
 
 use super::TaskConfig;
 use super::curriculum::{Curriculum, CurriculumConfig};
+use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Input, MemoryMode, Model, ModelConfig};
 use crate::tape::Tape;
-use crate::train::plot::{self, Curve, Labels};
 use crate::train::task::{Batch, Task, Validation};
 use crate::train::trainer::predicted;
-use crate::train::{RunConfig, TrainConfig, atomic};
+use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use titans_kernel::Scalar;
 
@@ -216,55 +215,5 @@ impl<D: Device> Task<D> for Recall {
 
     fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
         self.measure(device, model, self.config.length, MemoryMode::On)
-    }
-}
-
-/// Shares of queried values that were predicted, 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The memory writes at test time.
-    pub on: f64,
-    /// It does not.
-    pub frozen: f64,
-    /// It is not there.
-    pub absent: f64,
-}
-
-/// Recall by length: `{"256": {"on": 1.0, "frozen": 0.03, "absent": 0.03}, …}`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Table(pub BTreeMap<usize, Row>);
-
-impl Table {
-    /// Writes `recall.json` and `recall.svg` in `folder`, atomically.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when one cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("recall.json");
-        let json = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
-        atomic::write(&path, "writing the recall table", |out| writeln!(out, "{json}"))?;
-        let curve = |name: &str, share: fn(&Row) -> f64| Curve {
-            name: name.into(),
-            points: self.0.iter().map(|(&length, row)| (length as f64, share(row))).collect(),
-            marked: true,
-        };
-        let curves = [
-            curve("memory on", |r| r.on),
-            curve("memory frozen: no writes at test time", |r| r.frozen),
-            curve("memory absent", |r| r.absent),
-        ];
-        let labels = Labels { title: "Recall against length", x: "tokens of the sequence", y: "recall" };
-        plot::recall(&folder.join("recall.svg"), &labels, &curves)
-    }
-}
-
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{:>8}  {:>8}  {:>8}  {:>8}", "tokens", "on", "frozen", "absent")?;
-        for (length, row) in &self.0 {
-            let p = |x: f64| format!("{:.1} %", 100.0 * x);
-            writeln!(f, "{length:>8}  {:>8}  {:>8}  {:>8}", p(row.on), p(row.frozen), p(row.absent))?;
-        }
-        Ok(())
     }
 }

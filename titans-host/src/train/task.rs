@@ -29,7 +29,7 @@ impl Batch {
     /// # Errors
     /// [`Error::Usage`] saying what the task got wrong.
     pub fn validate(&self) -> Result<()> {
-        let tokens = self.batch.checked_mul(self.time).unwrap_or(usize::MAX);
+        let tokens = self.batch.saturating_mul(self.time);
         if tokens == 0 || self.ids.len() != tokens || self.targets.len() != tokens {
             let found = (self.ids.len(), self.targets.len());
             return Err(Error::usage(format!(
