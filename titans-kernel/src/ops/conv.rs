@@ -57,28 +57,57 @@ impl<'a, T: Copy> Padded<'a, T> {
 #[inline(always)]
 fn load<T: Scalar, const N: usize>(w: &[T], width: usize, c: usize, n: usize, j0: usize) -> [[T; BLOCK]; N] {
     let mut taps = [[T::ZERO; BLOCK]; N];
-    for (l, filter) in w[c * width..(c + n) * width].chunks_exact(width).enumerate() {
-        for j in 0..N {
-            taps[j][l] = filter[j0 + j];
+    let filters = &w[c * width..(c + n) * width];
+    if width == N {
+        // The usual filter of one pass: a stride known at compile time vectorises.
+        for (l, filter) in filters.as_chunks::<N>().0.iter().enumerate() {
+            for j in 0..N {
+                taps[j][l] = filter[j];
+            }
+        }
+    } else {
+        for (l, filter) in filters.chunks_exact(width).enumerate() {
+            for j in 0..N {
+                taps[j][l] = filter[j0 + j];
+            }
         }
     }
     taps
 }
 
+/// `y[i] += a[i] b[i]`.
+#[inline(always)]
+fn add_product<T: Scalar>(y: &mut [T], a: &[T], b: &[T]) {
+    for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+        *y += a * b;
+    }
+}
+
 /// `y[i] += Σ_j taps[j][i] x[j][i]` as one chain over j for each i.
 #[inline(always)]
 fn multiply<T: Scalar, const N: usize>(taps: &[[T; BLOCK]; N], x: [&[T]; N], y: &mut [T]) {
-    let n = y.len();
-    let mut rows = [(&taps[0][..0], x[0]); N];
+    let blocks = x.map(
+        #[inline(always)]
+        |x| x.first_chunk::<BLOCK>(),
+    );
+    let mut whole = [&taps[0]; N];
     for j in 0..N {
-        rows[j] = (&taps[j][..n], &x[j][..n]);
-    }
-    for i in 0..n {
-        let mut sum = y[i];
-        for j in 0..N {
-            sum += rows[j].0[i] * rows[j].1[i];
+        match blocks[j] {
+            Some(block) => whole[j] = block,
+            None => return (0..N).for_each(|j| add_product(y, &taps[j], x[j])),
         }
-        y[i] = sum;
+    }
+    // A whole block goes by arrays: its size is known, and `sums` overlaps nothing.
+    if let Some(y) = y.first_chunk_mut::<BLOCK>() {
+        let mut sums = [T::ZERO; BLOCK];
+        for i in 0..BLOCK {
+            let mut sum = y[i];
+            for j in 0..N {
+                sum += taps[j][i] * whole[j][i];
+            }
+            sums[i] = sum;
+        }
+        *y = sums;
     }
 }
 
@@ -93,12 +122,17 @@ fn pass<T: Scalar, const N: usize>(
     y: &mut MatMut<'_, T>,
 ) {
     let taps = load::<T, N>(w, width, c, n, j0);
+    // A window of N tokens slides along: each token is looked up once.
+    let mut window = [&[][..]; N];
+    for j in 1..N {
+        window[j] = x.at(0, j0 + j - 1, width - 1, c, n);
+    }
     for t in 0..y.rows() {
-        let rows = core::array::from_fn(
-            #[inline(always)]
-            |j| x.at(t, j0 + j, width - 1, c, n),
-        );
-        multiply(&taps, rows, &mut y.row_mut(t)[c..c + n]);
+        for j in 1..N {
+            window[j - 1] = window[j];
+        }
+        window[N - 1] = x.at(t, j0 + N - 1, width - 1, c, n);
+        multiply(&taps, window, &mut y.row_mut(t)[c..c + n]);
     }
 }
 
@@ -113,12 +147,16 @@ fn pass_input<T: Scalar, const N: usize>(
     d_x: &mut MatMut<'_, T>,
 ) {
     let taps = load::<T, N>(w, width, c, n, j0);
+    let mut window = [&[][..]; N];
+    for j in 1..N {
+        window[j - 1] = d_y.at(0, width - 1 - j0 - j, 0, c, n);
+    }
     for s in 0..d_x.rows() {
-        let rows = core::array::from_fn(
-            #[inline(always)]
-            |j| d_y.at(s, width - 1 - j0 - j, 0, c, n),
-        );
-        multiply(&taps, rows, &mut d_x.row_mut(s)[c..c + n]);
+        for j in (1..N).rev() {
+            window[j] = window[j - 1];
+        }
+        window[0] = d_y.at(s, width - 1 - j0, 0, c, n);
+        multiply(&taps, window, &mut d_x.row_mut(s)[c..c + n]);
     }
 }
 
@@ -133,11 +171,21 @@ fn pass_weight<T: Scalar, const N: usize>(
     d_w: &mut [T],
 ) {
     let mut sums = [[T::ZERO; BLOCK]; N];
+    let mut window = [&[][..]; N];
+    for j in 1..N {
+        window[j] = x.at(0, j0 + j - 1, width - 1, c, n);
+    }
     for t in 0..d_y.rows() {
+        for j in 1..N {
+            window[j - 1] = window[j];
+        }
+        window[N - 1] = x.at(t, j0 + N - 1, width - 1, c, n);
         let d = &d_y.row(t)[c..c + n];
         for j in 0..N {
-            for ((s, &x), &d) in sums[j].iter_mut().zip(x.at(t, j0 + j, width - 1, c, n)).zip(d) {
-                *s += d * x;
+            if let (Some(d), Some(x)) = (d.first_chunk::<BLOCK>(), window[j].first_chunk::<BLOCK>()) {
+                add_product(&mut sums[j], d, x);
+            } else {
+                add_product(&mut sums[j], d, window[j]);
             }
         }
     }
