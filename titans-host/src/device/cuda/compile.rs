@@ -27,7 +27,18 @@ macro_rules! sources {
 pub const COMMON: Source = Source { name: "common.cuh", text: include_str!("kernels/common.cuh") };
 
 /// All kernel files; each compiles after [`COMMON`].
-pub const SOURCES: &[Source] = &sources!["elementwise.cu"];
+pub const SOURCES: &[Source] = &sources![
+    "elementwise.cu",
+    "rows.cu",
+    "conv.cu",
+    "ends.cu",
+    "training.cu",
+    "tokens.cu",
+    "coefficients.cu",
+    "network.cu",
+    "read.cu",
+    "residual.cu",
+];
 
 /// [`COMMON`] followed by the given files, with line directives so that messages name the files.
 pub fn unit(files: &[Source]) -> String {

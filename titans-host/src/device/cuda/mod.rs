@@ -8,11 +8,17 @@
 //!
 //! This is the only part of the host with `unsafe` code: each block says why it is sound.
 
+mod buffer;
 pub mod compile;
+mod device;
 mod driver;
+mod memory;
 mod nvidia;
+mod ops;
 mod probe;
+mod product;
 
+pub use buffer::{DeviceBuffer, DeviceIndices};
 pub use driver::{Address, Arg, BatchedGemm, Driver, Factor};
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};

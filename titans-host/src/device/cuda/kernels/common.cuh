@@ -4,8 +4,8 @@
 // row or one column, no shared memory, no synchronisation, no atomics, sums in one fixed order. So the same text
 // also compiles as plain C++ and runs as a loop (the emulator of the tests), with the same result.
 //
-// Every kernel's first argument n is the number of its threads; numbers are `long long`, arrays `float` or
-// `unsigned`, all row-major.
+// Every kernel's first argument n is the number of its threads; numbers are `long long` (i64) or `float`, arrays
+// `float` or `unsigned`, row-major. A kernel's comment says what a thread does and the shapes it touches.
 
 typedef long long i64;
 
@@ -18,13 +18,17 @@ typedef long long i64;
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// silu(x) = x sigmoid(x), its first and second derivative.
 __device__ inline float silu(float x) { return x * sigmoid(x); }
+
+// d silu / dx.
 __device__ inline float silu1(float x) {
     const float s = sigmoid(x);
     return s * (1.0f + x * (1.0f - s));
 }
-__device__ inline float silu2(float x) {
-    const float s = sigmoid(x);
-    return s * (1.0f - s) * (2.0f + x * (1.0f - 2.0f * s));
+
+// Σ a_i b_i over d elements, in order, in double.
+__device__ inline double dot(i64 d, const float* a, const float* b) {
+    double sum = 0.0;
+    for (i64 i = 0; i < d; ++i) sum += (double)a[i] * (double)b[i];
+    return sum;
 }

@@ -1,7 +1,64 @@
 // One thread for one element.
 
-// x[i] = value
+// x[n] = value
 KERNEL fill(i64 n, float value, float* x) {
     THREAD(i, n);
     x[i] = value;
+}
+
+// y[n] = a + b
+KERNEL add(i64 n, const float* a, const float* b, float* y) {
+    THREAD(i, n);
+    y[i] = a[i] + b[i];
+}
+
+// y[n] += scale x
+KERNEL add_scaled(i64 n, float scale, const float* x, float* y) {
+    THREAD(i, n);
+    y[i] += scale * x[i];
+}
+
+// y[n] = a b
+KERNEL multiply(i64 n, const float* a, const float* b, float* y) {
+    THREAD(i, n);
+    y[i] = a[i] * b[i];
+}
+
+KERNEL silu_forward(i64 n, const float* x, float* y) {
+    THREAD(i, n);
+    y[i] = silu(x[i]);
+}
+
+KERNEL silu_vjp(i64 n, const float* x, const float* d_y, float* d_x) {
+    THREAD(i, n);
+    d_x[i] = d_y[i] * silu1(x[i]);
+}
+
+// y = a silu(g)
+KERNEL silu_gate_forward(i64 n, const float* a, const float* g, float* y) {
+    THREAD(i, n);
+    y[i] = a[i] * silu(g[i]);
+}
+
+KERNEL silu_gate_vjp(i64 n, const float* a, const float* g, const float* d_y, float* d_a, float* d_g) {
+    THREAD(i, n);
+    const float d = d_y[i];
+    d_a[i] = d * silu(g[i]);
+    d_g[i] = d * a[i] * silu1(g[i]);
+}
+
+// x, y: [rows, 3, heads]; y = scale[gate] sigmoid(x)
+KERNEL gates_forward(i64 n, i64 heads, float s0, float s1, float s2, const float* x, float* y) {
+    THREAD(i, n);
+    const i64 gate = (i / heads) % 3;
+    const float scale = gate == 0 ? s0 : gate == 1 ? s1 : s2;
+    y[i] = scale * sigmoid(x[i]);
+}
+
+// With s = y / scale: dy/dx = scale s (1 - s) = y (1 - y / scale), 0 where the scale is.
+KERNEL gates_vjp(i64 n, i64 heads, float s0, float s1, float s2, const float* y, const float* d_y, float* d_x) {
+    THREAD(i, n);
+    const i64 gate = (i / heads) % 3;
+    const float scale = gate == 0 ? s0 : gate == 1 ? s1 : s2;
+    d_x[i] = scale == 0.0f ? 0.0f : d_y[i] * y[i] * (1.0f - y[i] / scale);
 }

@@ -1,0 +1,167 @@
+//! Memory on the device with an owner, and unowned views into it.
+
+use super::driver::{Address, Arg, Driver};
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Numbers (or `u32`s) in a device's memory; given back when dropped.
+#[derive(Debug)]
+pub struct DeviceBuffer<R: Driver> {
+    driver: Arc<R>,
+    address: Address,
+    len: usize,
+}
+
+/// Bytes of one element: `f32` and `u32` alike.
+pub(super) const BYTES: usize = 4;
+
+impl<R: Driver> DeviceBuffer<R> {
+    /// `len` elements of unspecified content.
+    pub(super) fn alloc(driver: &Arc<R>, len: usize) -> Result<Self> {
+        let address = if len == 0 { 0 } else { driver.alloc(len.saturating_mul(BYTES))? };
+        Ok(Self { driver: driver.clone(), address, len })
+    }
+
+    /// `len` elements, all bytes 0.
+    pub(super) fn zeros(driver: &Arc<R>, len: usize) -> Result<Self> {
+        let buffer = Self::alloc(driver, len)?;
+        buffer.clear()?;
+        Ok(buffer)
+    }
+
+    /// A copy of `bytes`, whole elements.
+    pub(super) fn upload(driver: &Arc<R>, bytes: &[u8]) -> Result<Self> {
+        let buffer = Self::alloc(driver, bytes.len() / BYTES)?;
+        buffer.write(bytes)?;
+        Ok(buffer)
+    }
+
+    /// Overwrites the buffer; `bytes` is as long as the buffer.
+    pub(super) fn write(&self, bytes: &[u8]) -> Result<()> {
+        debug_assert_eq!(bytes.len(), self.len * BYTES, "whole buffers are written");
+        if bytes.is_empty() || bytes.len() != self.len * BYTES {
+            return Ok(());
+        }
+        // SAFETY: the buffer's own memory, of exactly this length.
+        unsafe { self.driver.upload(bytes, self.address) }
+    }
+
+    /// The content, after all enqueued operations.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.len * BYTES];
+        if self.len > 0 {
+            // SAFETY: the buffer's own memory, of exactly this length.
+            unsafe { self.driver.download(self.address, &mut bytes)? };
+        }
+        Ok(bytes)
+    }
+
+    /// Sets every element to 0.
+    pub(super) fn clear(&self) -> Result<()> {
+        if self.len == 0 {
+            return Ok(());
+        }
+        // SAFETY: the buffer's own memory.
+        unsafe { self.driver.clear(self.address, self.len * BYTES) }
+    }
+
+    /// Overwrites the buffer with another one of the same length.
+    pub(super) fn copy_from(&self, from: &Self) -> Result<()> {
+        debug_assert_eq!(self.len, from.len, "whole buffers are copied");
+        if self.len == 0 || self.len != from.len {
+            return Ok(());
+        }
+        // SAFETY: two live buffers of this length; distinct owners do not overlap.
+        unsafe { self.driver.copy(from.address, self.address, self.len * BYTES) }
+    }
+
+    /// Elements.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All of it.
+    pub(super) fn view(&self) -> View {
+        View { address: self.address, len: self.len }
+    }
+
+    /// What follows the first `offset` elements.
+    pub(super) fn from(&self, offset: usize) -> View {
+        debug_assert!(offset <= self.len, "a view inside its buffer");
+        View { address: self.address + (offset * BYTES) as u64, len: self.len.saturating_sub(offset) }
+    }
+}
+
+impl<R: Driver> Drop for DeviceBuffer<R> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated by this driver, freed once. Operations that still use it are ordered before the free.
+            unsafe { self.driver.free(self.address) };
+        }
+    }
+}
+
+/// `u32`s in a device's memory.
+#[derive(Debug)]
+pub struct DeviceIndices<R: Driver> {
+    pub(super) buffer: DeviceBuffer<R>,
+    /// The largest, and the largest that is not [`IGNORE`](crate::device::IGNORE): checked against tables on the host.
+    pub(super) largest: Option<u32>,
+    pub(super) largest_target: Option<u32>,
+}
+
+/// A part of a buffer that somebody else keeps alive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View {
+    pub address: Address,
+    pub len: usize,
+}
+
+impl From<View> for Arg {
+    fn from(view: View) -> Self {
+        Self::Address(view.address)
+    }
+}
+
+impl<R: Driver> From<&DeviceBuffer<R>> for Arg {
+    fn from(buffer: &DeviceBuffer<R>) -> Self {
+        Self::Address(buffer.address)
+    }
+}
+
+impl<R: Driver> From<&mut DeviceBuffer<R>> for Arg {
+    fn from(buffer: &mut DeviceBuffer<R>) -> Self {
+        Self::Address(buffer.address)
+    }
+}
+
+impl<R: Driver> From<Option<&DeviceBuffer<R>>> for Arg {
+    fn from(buffer: Option<&DeviceBuffer<R>>) -> Self {
+        Self::Address(buffer.map_or(0, |b| b.address))
+    }
+}
+
+impl From<usize> for Arg {
+    fn from(x: usize) -> Self {
+        // Sizes are elements of buffers that exist, far below 2^63.
+        Self::Int(x as i64)
+    }
+}
+
+impl From<i64> for Arg {
+    fn from(x: i64) -> Self {
+        Self::Int(x)
+    }
+}
+
+impl From<f32> for Arg {
+    fn from(x: f32) -> Self {
+        Self::Float(x)
+    }
+}
+
+impl From<f64> for Arg {
+    fn from(x: f64) -> Self {
+        Self::Float(x as f32)
+    }
+}

@@ -1,0 +1,124 @@
+// A, G, C and P of the chunk form (no division, no logarithm), and the reverse of their recurrences.
+//
+// m tokens. Row 0 is the chunk's start, row t + 1 the state after token t. A, G, E: [M, m + 1]; C, P: [M, m + 1, m].
+// A token that does not write repeats the row before it.
+
+// n = M
+KERNEL chains(i64 n, i64 m, const float* alpha, const float* eta, const float* writes, float* a, float* g, float* e) {
+    THREAD(k, n);
+    a += k * (m + 1), g += k * (m + 1), e += k * (m + 1);
+    a[0] = 1.0f, g[0] = 0.0f, e[0] = 1.0f;
+    for (i64 t = 0; t < m; ++t) {
+        const bool w = writes[k * m + t] != 0.0f;
+        const float keep = w ? 1.0f - alpha[k * m + t] : 1.0f;
+        a[t + 1] = keep * a[t];
+        e[t + 1] = w ? eta[k * m + t] * e[t] : e[t];
+        g[t + 1] = w ? keep * g[t] + e[t + 1] : g[t];
+    }
+}
+
+// n = M * m: column i of C and P
+KERNEL columns(i64 n, i64 m, const float* alpha, const float* eta, const float* writes, float* c, float* p) {
+    THREAD(x, n);
+    const i64 k = x / m, i = x % m;
+    c += k * (m + 1) * m + i, p += k * (m + 1) * m + i;
+    float c_now = 0.0f, p_now = 0.0f;
+    for (i64 t = 0; t <= m; ++t) {
+        if (t == i + 1) {
+            c_now = p_now = writes[k * m + i];
+        } else if (t > i + 1 && writes[k * m + t - 1] != 0.0f) {
+            p_now = eta[k * m + t - 1] * p_now;
+            c_now = (1.0f - alpha[k * m + t - 1]) * c_now + p_now;
+        }
+        c[t * m] = c_now, p[t * m] = p_now;
+    }
+}
+
+// The row that answers query t: after its write (1), before it (0), or the chunk's start (-1).
+__device__ inline i64 answering(i64 t, i64 read) { return read < 0 ? 0 : t + read; }
+
+// n = M * m: A and G of the rows that answer
+KERNEL answer_rows(i64 n, i64 m, i64 read, const float* a, const float* g, float* a_read, float* g_read) {
+    THREAD(i, n);
+    const i64 row = i / m * (m + 1) + answering(i % m, read);
+    a_read[i] = a[row], g_read[i] = g[row];
+}
+
+// n = M * m * m: B[t, i] = C[row of t, i] rate[i]
+KERNEL answer_weights(i64 n, i64 m, i64 read, const float* c, const float* rate, float* b) {
+    THREAD(x, n);
+    const i64 i = x % m, t = x / m % m, k = x / m / m;
+    b[x] = c[(k * (m + 1) + answering(t, read)) * m + i] * rate[k * m + i];
+}
+
+// n = M * m: the weights of the tokens in W and S at the chunk's end: last rows of C and P times the rate
+KERNEL closing_weights(i64 n, i64 m, const float* c, const float* p, const float* rate, float* in_w, float* in_s) {
+    THREAD(x, n);
+    const i64 at = (x / m * (m + 1) + m) * m + x % m;
+    in_w[x] = c[at] * rate[x], in_s[x] = p[at] * rate[x];
+}
+
+// n = M * m: d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w C_last + d_in_s P_last
+KERNEL rate_vjp(i64 n, i64 m, i64 read, const float* c, const float* p, const float* d_b, const float* d_in_w,
+                const float* d_in_s, float* d_rate) {
+    THREAD(x, n);
+    const i64 k = x / m, i = x % m, last = (k * (m + 1) + m) * m + i;
+    double sum = (double)d_in_w[x] * c[last] + (double)d_in_s[x] * p[last];
+    for (i64 t = 0; t < m; ++t)
+        sum += (double)d_b[(k * m + t) * m + i] * c[(k * (m + 1) + answering(t, read)) * m + i];
+    d_rate[x] = (float)sum;
+}
+
+// n = M * m: reverse of `columns` for column i, and what it adds to d_alpha and d_eta of every token:
+// by_alpha, by_eta [M, m (token), m (column)]. The cotangents: d_c = dB rate (rows of the queries), closing weights.
+KERNEL columns_vjp(i64 n, i64 m, i64 read, const float* alpha, const float* eta, const float* writes, const float* rate,
+                   const float* c, const float* p, const float* d_b, const float* d_in_w, const float* d_in_s,
+                   float* by_alpha, float* by_eta) {
+    THREAD(x, n);
+    const i64 k = x / m, i = x % m;
+    c += k * (m + 1) * m + i, p += k * (m + 1) * m + i, d_b += k * m * m + i;
+    by_alpha += k * m * m + i, by_eta += k * m * m + i;
+    float d_c = d_in_w[x] * rate[x], d_p = d_in_s[x] * rate[x];
+    for (i64 t = m - 1; t >= 0; --t) {
+        // From row t + 1 to row t, through token t. Query t reads row t + 1 (read 1), query t + 1 too (read 0).
+        if (read == 1) d_c += d_b[t * m] * rate[x];
+        if (read == 0 && t + 1 < m) d_c += d_b[(t + 1) * m] * rate[x];
+        float to_alpha = 0.0f, to_eta = 0.0f;
+        if (t > i && writes[k * m + t] != 0.0f) {
+            d_p += d_c;
+            to_alpha = -d_c * c[t * m];
+            to_eta = d_p * p[t * m];
+            d_c *= 1.0f - alpha[k * m + t];
+            d_p *= eta[k * m + t];
+        }
+        by_alpha[t * m] = to_alpha, by_eta[t * m] = to_eta;
+    }
+}
+
+// n = M * m: y[t] = sum of row t of x [M, m, d]
+KERNEL row_totals(i64 n, i64 d, const float* x, float* y) {
+    THREAD(r, n);
+    double sum = 0.0;
+    for (i64 c = 0; c < d; ++c) sum += x[r * d + c];
+    y[r] = (float)sum;
+}
+
+// n = M: reverse of `chains`, added to d_alpha and d_eta [M, m]. Cotangents: d_a_read, d_g_read [M, m] of the answering
+// rows; ends [3, M]: of A, G and E in the last row.
+KERNEL chains_vjp(i64 n, i64 m, i64 read, const float* alpha, const float* eta, const float* writes, const float* a,
+                  const float* g, const float* e, const float* d_a_read, const float* d_g_read, const float* ends,
+                  float* d_alpha, float* d_eta) {
+    THREAD(k, n);
+    a += k * (m + 1), g += k * (m + 1), e += k * (m + 1);
+    float d_a = ends[k], d_g = ends[n + k], d_e = ends[2 * n + k];
+    for (i64 t = m - 1; t >= 0; --t) {
+        const i64 x = k * m + t;
+        if (read == 1) d_a += d_a_read[x], d_g += d_g_read[x];
+        if (read == 0 && t + 1 < m) d_a += d_a_read[x + 1], d_g += d_g_read[x + 1];
+        if (writes[x] == 0.0f) continue;
+        d_e += d_g;
+        d_alpha[x] -= d_a * a[t] + d_g * g[t];
+        d_eta[x] += d_e * e[t];
+        d_a *= 1.0f - alpha[x], d_g *= 1.0f - alpha[x], d_e *= eta[x];
+    }
+}

@@ -1,0 +1,52 @@
+// Causal depth-wise convolution. x, y: [batch, time, channels]; w: [channels, width];
+// tail: [batch, width - 1, channels], the tokens before the first, or null for zeros.
+
+// Token s of sequence b, s from -(width - 1).
+__device__ inline float token(const float* x, const float* tail, i64 b, i64 s, i64 c, i64 time, i64 channels,
+                              i64 width) {
+    if (s >= 0) return x[(b * time + s) * channels + c];
+    return tail ? tail[(b * (width - 1) + s + width - 1) * channels + c] : 0.0f;
+}
+
+// n = batch * time * channels
+KERNEL conv_forward(i64 n, i64 time, i64 channels, i64 width, const float* x, const float* tail, const float* w,
+                    const float* bias, float* y) {
+    THREAD(i, n);
+    const i64 c = i % channels, t = i / channels % time, b = i / channels / time;
+    float sum = bias[c];
+    for (i64 j = 0; j < width; ++j)
+        sum += w[c * width + j] * token(x, tail, b, t - width + 1 + j, c, time, channels, width);
+    y[i] = sum;
+}
+
+// n = batch * time * channels: d_x[b, s, c] = sum over taps j of w[c, j] d_y[b, s + width - 1 - j, c]
+KERNEL conv_vjp_input(i64 n, i64 time, i64 channels, i64 width, const float* w, const float* d_y, float* d_x) {
+    THREAD(i, n);
+    const i64 c = i % channels, s = i / channels % time, b = i / channels / time;
+    float sum = 0.0f;
+    for (i64 j = 0; j < width; ++j) {
+        const i64 t = s + width - 1 - j;
+        if (t < time) sum += w[c * width + j] * d_y[(b * time + t) * channels + c];
+    }
+    d_x[i] = sum;
+}
+
+// n = channels * width: d_w[c, j] += sum over b and t of d_y[b, t, c] x[b, t - width + 1 + j, c]
+KERNEL conv_vjp_weight(i64 n, i64 batch, i64 time, i64 channels, i64 width, const float* x, const float* tail,
+                       const float* d_y, float* d_w) {
+    THREAD(i, n);
+    const i64 j = i % width, c = i / width;
+    double sum = 0.0;
+    for (i64 b = 0; b < batch; ++b)
+        for (i64 t = 0; t < time; ++t)
+            sum += (double)d_y[(b * time + t) * channels + c] *
+                   token(x, tail, b, t - width + 1 + j, c, time, channels, width);
+    d_w[i] += (float)sum;
+}
+
+// n = batch * (width - 1) * channels: the last width - 1 tokens of tail followed by x
+KERNEL conv_tail(i64 n, i64 time, i64 channels, i64 width, const float* x, const float* tail, float* next) {
+    THREAD(i, n);
+    const i64 c = i % channels, j = i / channels % (width - 1), b = i / channels / (width - 1);
+    next[i] = token(x, tail, b, time - (width - 1) + j, c, time, channels, width);
+}

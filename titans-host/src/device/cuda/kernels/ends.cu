@@ -1,0 +1,53 @@
+// The ends of a model: embedding and cross entropy.
+
+#define IGNORE 0xffffffffu
+
+// n = rows * width: y[r] = table[ids[r]]
+KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* table, float* y) {
+    THREAD(i, n);
+    y[i] = table[(i64)ids[i / width] * width + i % width];
+}
+
+// n = entries * width: d_table[e] += the rows of d_y whose id is e, in order
+KERNEL embedding_vjp(i64 n, i64 width, i64 rows, const unsigned* ids, const float* d_y, float* d_table) {
+    THREAD(i, n);
+    const i64 entry = i / width, c = i % width;
+    double sum = 0.0;
+    for (i64 r = 0; r < rows; ++r)
+        if ((i64)ids[r] == entry) sum += d_y[r * width + c];
+    d_table[i] += (float)sum;
+}
+
+// The largest of d values, and log sum exp.
+__device__ inline double log_sum_exp(i64 d, const float* x) {
+    float top = x[0];
+    for (i64 c = 1; c < d; ++c) top = x[c] > top ? x[c] : top;
+    double sum = 0.0;
+    for (i64 c = 0; c < d; ++c) sum += exp((double)x[c] - top);
+    return log(sum) + top;
+}
+
+// n = rows: losses[r] = log sum exp(logits[r]) - logits[r, target], 0 without a target
+KERNEL cross_entropy_forward(i64 n, i64 classes, const float* logits, const unsigned* targets, float* losses) {
+    THREAD(r, n);
+    if (targets[r] == IGNORE) {
+        losses[r] = 0.0f;
+        return;
+    }
+    const float* row = logits + r * classes;
+    losses[r] = (float)(log_sum_exp(classes, row) - row[targets[r]]);
+}
+
+// n = rows: d_logits[r] = scale (softmax - one-hot), 0 without a target
+KERNEL cross_entropy_vjp(i64 n, i64 classes, float scale, const float* logits, const unsigned* targets,
+                         float* d_logits) {
+    THREAD(r, n);
+    const float* row = logits + r * classes;
+    float* out = d_logits + r * classes;
+    const bool ignored = targets[r] == IGNORE;
+    const double total = ignored ? 0.0 : log_sum_exp(classes, row);
+    for (i64 c = 0; c < classes; ++c) {
+        const double hot = c == (i64)targets[r] ? 1.0 : 0.0;
+        out[c] = ignored ? 0.0f : (float)((double)scale * (exp((double)row[c] - total) - hot));
+    }
+}

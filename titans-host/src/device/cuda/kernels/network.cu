@@ -1,0 +1,116 @@
+// The memory network on the keys: activations, the inner residual and its gradients, the clip. `rows` are M * m tokens.
+
+enum { SILU = 0, GELU = 1, GELU_TANH = 2, RELU = 3, IDENTITY = 4 };
+
+struct Phi {
+    float value, first, second;
+};
+
+// phi(x) and its first two derivatives.
+__device__ inline Phi phi(i64 kind, float x) {
+    if (kind == SILU) {
+        const float s = sigmoid(x), slope = s * (1.0f - s);
+        return Phi{x * s, s + x * slope, slope * (2.0f + x * (1.0f - 2.0f * s))};
+    }
+    if (kind == GELU) {
+        const float cdf = 0.5f * (1.0f + erff(x * 0.70710678118654752f));
+        const float pdf = 0.39894228040143268f * expf(-0.5f * x * x);
+        return Phi{x * cdf, cdf + x * pdf, pdf * (2.0f - x * x)};
+    }
+    if (kind == GELU_TANH) {
+        const float c = 0.79788456080286536f, a = 0.044715f;
+        const float t = tanhf(c * (x + a * x * x * x)), slope = 1.0f - t * t;
+        const float u1 = c * (1.0f + 3.0f * a * x * x), u2 = 6.0f * c * a * x;
+        return Phi{0.5f * x * (1.0f + t), 0.5f * (1.0f + t) + 0.5f * x * slope * u1,
+                   slope * u1 + 0.5f * x * slope * (u2 - 2.0f * t * u1 * u1)};
+    }
+    if (kind == RELU) return Phi{x > 0.0f ? x : 0.0f, x > 0.0f ? 1.0f : 0.0f, 0.0f};
+    return Phi{x, 1.0f, 0.0f};
+}
+
+// y[n] = phi(z)
+KERNEL activate(i64 n, i64 kind, const float* z, float* y) {
+    THREAD(i, n);
+    y[i] = phi(kind, z[i]).value;
+}
+
+// y[n] = u phi'(z); y may be u
+KERNEL activate_vjp(i64 n, i64 kind, const float* z, const float* u, float* y) {
+    THREAD(i, n);
+    y[i] = u[i] * phi(kind, z[i]).first;
+}
+
+// y[n] += u phi'(z)
+KERNEL activate_vjp_add(i64 n, i64 kind, const float* z, const float* u, float* y) {
+    THREAD(i, n);
+    y[i] += u[i] * phi(kind, z[i]).first;
+}
+
+// Reverse of delta = u phi'(z): d_u[n] = d_delta phi'(z), d_z[n] = d_delta u phi''(z)
+KERNEL activate_second(i64 n, i64 kind, const float* z, const float* u, const float* d_delta, float* d_u, float* d_z) {
+    THREAD(i, n);
+    const Phi f = phi(kind, z[i]);
+    d_u[i] = d_delta[i] * f.first;
+    d_z[i] = d_delta[i] * u[i] * f.second;
+}
+
+// n = rows: delta = scale (z - v), surprise = |z - v|^2
+KERNEL plain_top(i64 n, i64 d, float scale, const float* z, const float* v, float* delta, float* surprise) {
+    THREAD(r, n);
+    double sum = 0.0;
+    for (i64 c = r * d; c < (r + 1) * d; ++c) {
+        const float e = z[c] - v[c];
+        delta[c] = scale * e;
+        sum += (double)e * e;
+    }
+    surprise[r] = (float)sum;
+}
+
+// n = rows * d: reverse of plain_top: d_z += scale d_delta, d_v = -scale d_delta
+KERNEL plain_top_vjp(i64 n, float scale, const float* d_delta, float* d_z, float* d_v) {
+    THREAD(i, n);
+    d_z[i] = scale * d_delta[i];
+    d_v[i] = -scale * d_delta[i];
+}
+
+// n = rows: norm2 += |h|^2 |delta|^2, the squared length of a layer's rank-one gradient; no delta: += |h|^2
+KERNEL gradient_norm(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta, float* norm2) {
+    THREAD(r, n);
+    const double hh = dot(d_in, h + r * d_in, h + r * d_in);
+    norm2[r] += (float)(delta ? hh * dot(d_out, delta + r * d_out, delta + r * d_out) : hh);
+}
+
+// n = rows: rate = theta, scaled down where the gradient is longer than the clip
+KERNEL clip_rate(i64 n, float clip, const float* norm2, const float* theta, float* rate) {
+    THREAD(r, n);
+    rate[r] = norm2[r] > clip * clip ? theta[r] * (clip / sqrtf(norm2[r])) : theta[r];
+}
+
+// n = M: counts[k] += tokens that write and were clipped
+KERNEL count_clipped(i64 n, i64 m, float clip, const float* norm2, const float* writes, unsigned* counts) {
+    THREAD(k, n);
+    for (i64 r = k * m; r < (k + 1) * m; ++r) counts[k] += writes[r] != 0.0f && norm2[r] > clip * clip ? 1u : 0u;
+}
+
+// n = rows: reverse of clip_rate. d_theta from d_rate, and d_norm2.
+KERNEL clip_rate_vjp(i64 n, float clip, const float* norm2, const float* theta, const float* d_rate, float* d_theta,
+                     float* d_norm2) {
+    THREAD(r, n);
+    const bool over = norm2[r] > clip * clip;
+    const float factor = over ? clip / sqrtf(norm2[r]) : 1.0f;
+    d_theta[r] = d_rate[r] * factor;
+    d_norm2[r] = over ? d_rate[r] * theta[r] * -0.5f * factor / norm2[r] : 0.0f;
+}
+
+// n = rows: reverse of gradient_norm: d_h += 2 h |delta|^2 d_norm2, d_delta += 2 delta |h|^2 d_norm2
+KERNEL gradient_norm_vjp(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta, const float* d_norm2,
+                         float* d_h, float* d_delta) {
+    THREAD(r, n);
+    const float* h_row = h + r * d_in;
+    const float* delta_row = delta ? delta + r * d_out : nullptr;
+    const float hh = (float)dot(d_in, h_row, h_row);
+    const float dd = delta ? (float)dot(d_out, delta_row, delta_row) : 1.0f;
+    for (i64 c = 0; c < d_in; ++c) d_h[r * d_in + c] += 2.0f * h_row[c] * dd * d_norm2[r];
+    if (delta)
+        for (i64 c = 0; c < d_out; ++c) d_delta[r * d_out + c] += 2.0f * delta_row[c] * hh * d_norm2[r];
+}

@@ -1,0 +1,59 @@
+// Reading with every query's own weights, and closing the chunk. The matrix products between are cuBLAS's.
+// `rows` are M * m tokens; W of memory k starts at state + k * stride, S half a stride later.
+
+// n = rows * d: z = A x_w + G x_s, A and G one number a row
+KERNEL mix(i64 n, i64 d, const float* a, const float* g, const float* x_w, const float* x_s, float* z) {
+    THREAD(i, n);
+    z[i] = a[i / d] * x_w[i] + g[i / d] * x_s[i];
+}
+
+// n = rows * d: y = scale[row] x
+KERNEL scale_rows(i64 n, i64 d, const float* scale, const float* x, float* y) {
+    THREAD(i, n);
+    y[i] = scale[i / d] * x[i];
+}
+
+// n = rows: y[row] += factor (a[row] . b[row])
+KERNEL row_dots(i64 n, i64 d, float factor, const float* a, const float* b, float* y) {
+    THREAD(r, n);
+    y[r] += factor * (float)dot(d, a + r * d, b + r * d);
+}
+
+// n = rows * d: y -= a[row] x1 + b[row] x2
+KERNEL subtract_two(i64 n, i64 d, const float* a, const float* b, const float* x1, const float* x2, float* y) {
+    THREAD(i, n);
+    y[i] -= a[i / d] * x1[i] + b[i / d] * x2[i];
+}
+
+// n = M * P: the state's decay over a chunk: W = A W + G S, S = E S with the last row of the coefficients
+KERNEL advance(i64 n, i64 params, i64 m, const float* a, const float* g, const float* e, float* state) {
+    THREAD(i, n);
+    const i64 k = i / params, last = k * (m + 1) + m;
+    float* w = state + k * 2 * params + i % params;
+    w[0] = a[last] * w[0] + g[last] * w[params];
+    w[params] = e[last] * w[params];
+}
+
+// n = M * P: its reverse in place: d_W = A d_W', d_S = G d_W' + E d_S'
+KERNEL advance_vjp(i64 n, i64 params, i64 m, const float* a, const float* g, const float* e, float* d_state) {
+    THREAD(i, n);
+    const i64 k = i / params, last = k * (m + 1) + m;
+    float* d_w = d_state + k * 2 * params + i % params;
+    d_w[params] = g[last] * d_w[0] + e[last] * d_w[params];
+    d_w[0] = a[last] * d_w[0];
+}
+
+// n = M * lanes: partial sums of <W, d_W'>, <S, d_W'>, <S, d_S'>, each [M, lanes], one behind the other
+KERNEL state_dots(i64 n, i64 lanes, i64 params, const float* state, const float* d_state, float* partial) {
+    THREAD(i, n);
+    const i64 k = i / lanes;
+    const float* w = state + k * 2 * params;
+    const float* d_w = d_state + k * 2 * params;
+    double of_a = 0.0, of_g = 0.0, of_e = 0.0;
+    for (i64 p = i % lanes; p < params; p += lanes) {
+        of_a += (double)w[p] * d_w[p];
+        of_g += (double)w[params + p] * d_w[p];
+        of_e += (double)w[params + p] * d_w[params + p];
+    }
+    partial[i] = (float)of_a, partial[n + i] = (float)of_g, partial[2 * n + i] = (float)of_e;
+}

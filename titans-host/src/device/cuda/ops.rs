@@ -1,0 +1,267 @@
+//! The operations that take more than one launch.
+
+use super::buffer::DeviceBuffer;
+use super::driver::Driver;
+use super::product::{Matrix, args};
+use super::{Cuda, DeviceIndices};
+use crate::device::{AdamW, ConvDims, LinearDims};
+use crate::error::{Error, Result};
+use titans_kernel::error::expect_len;
+
+/// Lanes of the partial sums over a whole buffer.
+const LANES: usize = 1024;
+
+/// Rows of `width` in `len` elements.
+pub(super) fn rows(what: &'static str, width: usize, len: usize) -> Result<usize> {
+    match len.checked_rem(width) {
+        Some(0) => Ok(len / width),
+        Some(rest) => Err(titans_kernel::Error::Shape { what, expected: len - rest, found: len }.into()),
+        None => Err(Error::usage(format!("{what}: rows of no width"))),
+    }
+}
+
+fn check_linear<R: Driver>(d: LinearDims, x: &DeviceBuffer<R>, w: &DeviceBuffer<R>, y: &DeviceBuffer<R>) -> Result<()> {
+    expect_len("x", d.rows * d.inputs, x.len())?;
+    expect_len("w", d.inputs * d.outputs, w.len())?;
+    Ok(expect_len("y", d.rows * d.outputs, y.len())?)
+}
+
+/// Tokens, after the lengths of a convolution's arguments were checked.
+fn check_conv<R: Driver>(
+    d: ConvDims,
+    x: &DeviceBuffer<R>,
+    tail: Option<&DeviceBuffer<R>>,
+    w: Option<&DeviceBuffer<R>>,
+) -> Result<usize> {
+    if d.width == 0 {
+        return Err(Error::usage("convolution: a filter of no taps; width is at least 1"));
+    }
+    expect_len("x", d.batch * d.time * d.channels, x.len())?;
+    if let Some(tail) = tail {
+        expect_len("tail", d.batch * (d.width - 1) * d.channels, tail.len())?;
+    }
+    if let Some(w) = w {
+        expect_len("w", d.channels * d.width, w.len())?;
+    }
+    Ok(d.batch * d.time)
+}
+
+impl<R: Driver> Cuda<R> {
+    pub(super) fn linear_forward(
+        &self,
+        d: LinearDims,
+        x: &DeviceBuffer<R>,
+        w: &DeviceBuffer<R>,
+        bias: Option<&DeviceBuffer<R>>,
+        y: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        check_linear(d, x, w, y)?;
+        if let Some(bias) = bias {
+            expect_len("bias", d.outputs, bias.len())?;
+            self.run("repeat_row", y.len(), args![d.outputs, bias, y])?;
+        }
+        let beta = if bias.is_some() { 1.0 } else { 0.0 };
+        let c = Matrix::new(y.view(), d.rows, d.outputs);
+        self.product(1, 1.0, Matrix::new(x.view(), d.rows, d.inputs), weight(d, w), beta, c)
+    }
+
+    pub(super) fn linear_backward(
+        &self,
+        d: LinearDims,
+        x: &DeviceBuffer<R>,
+        w: &DeviceBuffer<R>,
+        d_y: &DeviceBuffer<R>,
+        d_x: Option<&mut DeviceBuffer<R>>,
+        d_w: &DeviceBuffer<R>,
+        d_bias: Option<&mut DeviceBuffer<R>>,
+    ) -> Result<()> {
+        check_linear(d, x, w, d_y)?;
+        expect_len("d_w", w.len(), d_w.len())?;
+        let (x_rows, y_rows) = (Matrix::new(x.view(), d.rows, d.inputs), Matrix::new(d_y.view(), d.rows, d.outputs));
+        if let Some(d_x) = d_x {
+            expect_len("d_x", x.len(), d_x.len())?;
+            let c = Matrix::new(d_x.view(), d.rows, d.inputs);
+            self.product(1, 1.0, y_rows, weight(d, w).t(), 0.0, c)?;
+        }
+        if d.transposed {
+            self.product(1, 1.0, y_rows.t(), x_rows, 1.0, Matrix::new(d_w.view(), d.outputs, d.inputs))?;
+        } else {
+            self.product(1, 1.0, x_rows.t(), y_rows, 1.0, Matrix::new(d_w.view(), d.inputs, d.outputs))?;
+        }
+        if let Some(d_bias) = d_bias {
+            expect_len("d_bias", d.outputs, d_bias.len())?;
+            self.run("sum_rows", d.outputs, args![d.rows, d_y, d_bias])?;
+        }
+        Ok(())
+    }
+
+    /// RMS norm with a weight, l2 norm without.
+    pub(super) fn norm(
+        &self,
+        width: usize,
+        x: &DeviceBuffer<R>,
+        weight: Option<&DeviceBuffer<R>>,
+        y: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        expect_len("y", x.len(), y.len())?;
+        let inverse = self.inverse_norm(width, x, weight)?;
+        self.run("norm_forward", x.len(), args![width, x, &inverse, weight, y])
+    }
+
+    /// Backward of [`Cuda::norm`]; `d_weight` where there is a weight.
+    pub(super) fn norm_backward(
+        &self,
+        width: usize,
+        x: &DeviceBuffer<R>,
+        weight: Option<&DeviceBuffer<R>>,
+        d_y: &DeviceBuffer<R>,
+        d_x: &DeviceBuffer<R>,
+        d_weight: Option<&mut DeviceBuffer<R>>,
+    ) -> Result<()> {
+        expect_len("d_y", x.len(), d_y.len())?;
+        expect_len("d_x", x.len(), d_x.len())?;
+        let inverse = self.inverse_norm(width, x, weight)?;
+        let divisor = if weight.is_some() { width as f64 } else { 1.0 };
+        self.run("norm_vjp", inverse.len(), args![width, divisor, x, &inverse, weight, d_y, d_x])?;
+        if let Some(d_weight) = d_weight {
+            expect_len("d_weight", width, d_weight.len())?;
+            self.run("norm_weight_vjp", width, args![inverse.len(), x, &inverse, d_y, d_weight])?;
+        }
+        Ok(())
+    }
+
+    fn inverse_norm(
+        &self,
+        width: usize,
+        x: &DeviceBuffer<R>,
+        weight: Option<&DeviceBuffer<R>>,
+    ) -> Result<DeviceBuffer<R>> {
+        let rows = rows("x in whole rows", width, x.len())?;
+        if let Some(weight) = weight {
+            expect_len("weight", width, weight.len())?;
+        }
+        let divisor = if weight.is_some() { width as f64 } else { 1.0 };
+        let inverse = DeviceBuffer::alloc(&self.driver, rows)?;
+        self.run("inverse_norm", rows, args![width, divisor, x, &inverse])?;
+        Ok(inverse)
+    }
+
+    pub(super) fn conv_forward(
+        &self,
+        d: ConvDims,
+        x: &DeviceBuffer<R>,
+        tail: Option<&DeviceBuffer<R>>,
+        w: &DeviceBuffer<R>,
+        bias: &DeviceBuffer<R>,
+        y: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        check_conv(d, x, tail, Some(w))?;
+        expect_len("bias", d.channels, bias.len())?;
+        expect_len("y", x.len(), y.len())?;
+        self.run("conv_forward", x.len(), args![d.time, d.channels, d.width, x, tail, w, bias, y])
+    }
+
+    pub(super) fn conv_backward(
+        &self,
+        d: ConvDims,
+        x: &DeviceBuffer<R>,
+        tail: Option<&DeviceBuffer<R>>,
+        w: &DeviceBuffer<R>,
+        d_y: &DeviceBuffer<R>,
+        d_x: &DeviceBuffer<R>,
+        d_w: &DeviceBuffer<R>,
+        d_bias: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let tokens = check_conv(d, x, tail, Some(w))?;
+        expect_len("d_y", x.len(), d_y.len())?;
+        expect_len("d_x", x.len(), d_x.len())?;
+        expect_len("d_w", w.len(), d_w.len())?;
+        expect_len("d_bias", d.channels, d_bias.len())?;
+        self.run("conv_vjp_input", x.len(), args![d.time, d.channels, d.width, w, d_y, d_x])?;
+        let args = args![d.batch, d.time, d.channels, d.width, x, tail, d_y, d_w];
+        self.run("conv_vjp_weight", w.len(), args)?;
+        self.run("sum_rows", d.channels, args![tokens, d_y, d_bias])
+    }
+
+    pub(super) fn conv_next_tail(
+        &self,
+        d: ConvDims,
+        x: &DeviceBuffer<R>,
+        tail: Option<&DeviceBuffer<R>>,
+        next: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        check_conv(d, x, tail, None)?;
+        expect_len("next", d.batch * (d.width - 1) * d.channels, next.len())?;
+        self.run("conv_tail", next.len(), args![d.time, d.channels, d.width, x, tail, next])
+    }
+
+    /// The ids' count, once every id is known to be a row of a table of `entries`.
+    pub(super) fn check_ids(ids: &DeviceIndices<R>, entries: usize) -> Result<usize> {
+        match ids.largest {
+            Some(id) if id as usize >= entries => Err(Error::usage(format!(
+                "embedding: id {id} in a table of {entries} rows (0 to {})",
+                entries.max(1) - 1
+            ))),
+            _ => Ok(ids.buffer.len()),
+        }
+    }
+
+    /// Rows of logits, once every target is known to be a class.
+    pub(super) fn check_targets(classes: usize, logits: &DeviceBuffer<R>, targets: &DeviceIndices<R>) -> Result<usize> {
+        let rows = rows("logits in whole rows", classes, logits.len())?;
+        expect_len("targets", rows, targets.buffer.len())?;
+        match targets.largest_target {
+            Some(t) if t as usize >= classes => {
+                Err(Error::usage(format!("cross entropy: target {t} of {classes} classes (0 to {})", classes - 1)))
+            }
+            _ => Ok(rows),
+        }
+    }
+
+    /// `total[0] += Σ x` or `Σ x²`.
+    pub(super) fn add_sum(&self, squares: bool, x: &DeviceBuffer<R>, total: &DeviceBuffer<R>) -> Result<()> {
+        expect_len("total", 1, total.len())?;
+        let partial = DeviceBuffer::alloc(&self.driver, LANES)?;
+        self.run("partial_sums", LANES, args![x.len(), usize::from(squares), x, &partial])?;
+        self.run("total_sum", 1, args![LANES, &partial, total])
+    }
+
+    pub(super) fn adamw_step(
+        &self,
+        s: &AdamW,
+        gradient: &DeviceBuffer<R>,
+        parameter: &DeviceBuffer<R>,
+        moment1: &DeviceBuffer<R>,
+        moment2: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        for (what, x) in [("gradient", gradient), ("moment 1", moment1), ("moment 2", moment2)] {
+            expect_len(what, parameter.len(), x.len())?;
+        }
+        let step = i32::try_from(s.step).unwrap_or(i32::MAX);
+        let correction = |beta: f64| 1.0 / (1.0 - beta.powi(step));
+        let args = args![
+            s.learning_rate,
+            s.beta1,
+            s.beta2,
+            s.epsilon,
+            s.learning_rate * s.weight_decay,
+            s.gradient_scale,
+            correction(s.beta1),
+            correction(s.beta2),
+            gradient,
+            parameter,
+            moment1,
+            moment2
+        ];
+        self.run("adamw", parameter.len(), args)
+    }
+}
+
+/// `[inputs, outputs]`, as a factor.
+fn weight<R: Driver>(d: LinearDims, w: &DeviceBuffer<R>) -> Matrix {
+    if d.transposed {
+        Matrix::new(w.view(), d.outputs, d.inputs).t()
+    } else {
+        Matrix::new(w.view(), d.inputs, d.outputs)
+    }
+}

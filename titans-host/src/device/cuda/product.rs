@@ -1,0 +1,106 @@
+//! Row-major batched products over the column-major interface of cuBLAS, with every bound checked.
+
+use super::buffer::View;
+use super::driver::{BatchedGemm, Driver, Factor};
+use super::probe::failed;
+use super::{Cuda, driver};
+use crate::error::Result;
+
+/// A batch of row-major matrices `rows × cols` inside a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix {
+    view: View,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    transposed: bool,
+}
+
+impl Matrix {
+    /// Matrices one after another.
+    pub fn new(view: View, rows: usize, cols: usize) -> Self {
+        Self { view, rows, cols, stride: rows * cols, transposed: false }
+    }
+
+    /// Matrices `stride` elements apart.
+    pub fn every(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// The transposes, as factors.
+    pub fn t(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    /// Rows and columns as a factor.
+    fn shape(&self) -> (usize, usize) {
+        if self.transposed { (self.cols, self.rows) } else { (self.rows, self.cols) }
+    }
+
+    /// As the driver sees it, once it is known to lie inside its buffer.
+    fn factor(&self, batch: usize) -> Result<Factor> {
+        let last = batch.saturating_sub(1).checked_mul(self.stride).and_then(|x| x.checked_add(self.rows * self.cols));
+        match last {
+            Some(last) if last <= self.view.len => Ok(Factor {
+                address: self.view.address,
+                ld: int(self.cols)?,
+                stride: self.stride as i64,
+                transposed: self.transposed,
+            }),
+            _ => Err(failed(format!("a product reaches beyond its buffer: {self:?}, batch {batch}"))),
+        }
+    }
+}
+
+/// A size as cuBLAS takes it.
+fn int(x: usize) -> Result<i32> {
+    i32::try_from(x).map_err(|_| failed(format!("a matrix of {x} rows or columns is more than cuBLAS takes")))
+}
+
+impl<R: Driver> Cuda<R> {
+    /// `c = alpha a b + beta c` for `batch` matrices; c's old values are not read when beta is 0.
+    pub(super) fn product(&self, batch: usize, alpha: f64, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
+        let ((m, k), (k_b, n)) = (a.shape(), b.shape());
+        if c.transposed || k != k_b || c.shape() != (m, n) {
+            return Err(failed(format!("a product of shapes that do not fit: {a:?}, {b:?}, {c:?}")));
+        }
+        if batch == 0 || m == 0 || n == 0 {
+            return Ok(());
+        }
+        // A row-major matrix is the column-major transpose: c' = b' a'.
+        let gemm = BatchedGemm {
+            m: int(n)?,
+            n: int(m)?,
+            k: int(k)?,
+            alpha: alpha as f32,
+            a: b.factor(batch)?,
+            b: a.factor(batch)?,
+            beta: beta as f32,
+            c: c.factor(batch)?,
+            batch: int(batch)?,
+        };
+        // SAFETY: `factor` checked every element against the live buffer it is a view of; the callers' results are
+        // buffers of their own.
+        unsafe { self.driver.gemm(&gemm) }
+    }
+
+    /// Runs a kernel: `threads` is its first argument n. Nothing for no threads.
+    ///
+    /// Callers pass what the kernel's comment asks for, buffers of checked lengths. The tests run every call on the
+    /// emulator, which checks the number and kinds of the arguments and guards both ends of every allocation.
+    pub(super) fn run(&self, kernel: &'static str, threads: usize, args: &[driver::Arg]) -> Result<()> {
+        if threads == 0 {
+            return Ok(());
+        }
+        let all: Vec<_> = std::iter::once(driver::Arg::from(threads)).chain(args.iter().copied()).collect();
+        // SAFETY: see above; every buffer named is borrowed by the caller and thus alive, and its memory is freed in
+        // stream order.
+        unsafe { self.driver.launch(kernel, threads as i64, &all) }
+    }
+}
+
+/// The arguments of a kernel after n.
+macro_rules! args {
+    ($($x:expr),* $(,)?) => { &[$($crate::device::cuda::driver::Arg::from($x)),*] };
+}
+pub(super) use args;
