@@ -5,14 +5,18 @@
 
 mod bench;
 mod devices;
+mod eval;
 mod failure;
+mod generate;
 mod inspect;
 mod memory;
 mod options;
 mod output;
 mod tensors;
+mod train;
 
 pub use failure::{Code, Failure};
+use options::on_device;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +40,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Train(Box<train::Args>),
+    Eval(eval::Args),
+    Generate(generate::Args),
     Devices(devices::Args),
     Memory(memory::Args),
     Bench(bench::Args),
@@ -45,6 +52,9 @@ enum Verb {
 impl Verb {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Train(args) => train::run(&args),
+            Self::Eval(args) => eval::run(&args),
+            Self::Generate(args) => generate::run(&args),
             Self::Devices(args) => devices::run(&args),
             Self::Memory(args) => memory::run(&args),
             Self::Bench(args) => bench::run(&args),

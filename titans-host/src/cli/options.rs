@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::device::cpu::{Cpu, HostScalar, Isa};
-use crate::model::Named;
+use crate::model::{MemoryMode, Named};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
@@ -88,3 +88,37 @@ pub enum DtypeName {
     /// 64 bits.
     F64,
 }
+
+/// What the memories may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeName {
+    /// Every token writes
+    On,
+    /// No token writes: the memory stays as training left it
+    Frozen,
+    /// The memory's answer is 0
+    Absent,
+}
+
+impl From<ModeName> for MemoryMode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::On => Self::On,
+            ModeName::Frozen => Self::Frozen,
+            ModeName::Absent => Self::Absent,
+        }
+    }
+}
+
+/// Runs `$body` with `$device`, the `f32` device that `$args` ask for.
+macro_rules! on_device {
+    ($args:expr, $device:ident => $body:expr) => {
+        if $args.cuda()? {
+            Err($crate::cli::Failure::input("--device cuda: this verb does not run there yet; use --device cpu"))
+        } else {
+            let $device = $crate::cli::options::cpu::<f32>($args.threads)?;
+            $body
+        }
+    };
+}
+pub(super) use on_device;

@@ -5,12 +5,19 @@ use crate::error::Error;
 use crate::train::atomic;
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{ErrorKind, Write};
+use std::fs::OpenOptions;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 /// Writes `text` and a line end to standard output.
 pub fn print(text: impl Display) -> Result<(), Failure> {
     stdout_result(writeln!(std::io::stdout().lock(), "{text}"))
+}
+
+/// Writes `bytes` to standard output as they are, at once: streamed text.
+pub fn stream(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    stdout_result(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
 /// Writes `value` as indented JSON to standard output.
@@ -31,22 +38,39 @@ fn stdout_result(result: std::io::Result<()>) -> Result<(), Failure> {
     })
 }
 
-/// Writes a file so that `path` holds either its old content or all of `bytes`: through a temporary file in the same
-/// folder and a rename. A device or a pipe (`/dev/stdout`) is written directly.
+/// Writes all of `bytes`; as [`write_with`].
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let fail = |e| Error::io(path, "writing the output", e);
+    write_with(path, |out| out.write_all(bytes).map_err(|e| Error::io(path, "writing the output", e)))
+}
+
+/// Writes a file so that `path` holds either its old content or all that `content` writes: through a temporary file in
+/// the same folder and a rename. A device or a pipe (`/dev/stdout`) is written directly.
+pub fn write_with<R>(path: &Path, content: impl FnOnce(&mut dyn Write) -> Result<R, Error>) -> Result<R, Error> {
+    const DOING: &str = "writing the output";
     // The target of a link is replaced, not the link.
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if let Ok(meta) = std::fs::metadata(path) {
-        if meta.is_dir() {
-            return Err(Error::file(path, "is a folder; name a file to write"));
-        }
-        if !meta.is_file() {
-            let mut device = std::fs::OpenOptions::new().write(true).open(path).map_err(fail)?;
-            return device.write_all(bytes).and_then(|()| device.flush()).map_err(fail);
-        }
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let meta = std::fs::metadata(&target).ok();
+    if meta.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+        return Err(Error::file(path, "is a folder; name a file to write"));
     }
-    atomic::write(path, "writing the output", |out| out.write_all(bytes))
+    if meta.is_some_and(|meta| !meta.is_file()) {
+        let fail = |e| Error::io(path, DOING, e);
+        let mut device = BufWriter::new(OpenOptions::new().write(true).open(&target).map_err(fail)?);
+        let answer = content(&mut device)?;
+        return device.flush().map_err(fail).map(|()| answer);
+    }
+    let mut answer = None;
+    let written = atomic::write(&target, DOING, |out| {
+        let result = content(out);
+        let go_on = if result.is_ok() { Ok(()) } else { Err(std::io::Error::other("the content failed")) };
+        answer = Some(result);
+        go_on
+    });
+    match answer {
+        Some(Err(error)) => Err(error),
+        Some(Ok(answer)) => written.map(|()| answer),
+        None => Err(written.err().unwrap_or_else(|| Error::file(path, "nothing was written"))),
+    }
 }
 
 #[cfg(test)]

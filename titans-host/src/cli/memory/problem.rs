@@ -206,10 +206,9 @@ fn spec(file: &Tensors<'_>, args: &Args, widths: &[usize]) -> Result<MemorySpec>
         None if file.has("gamma0") => Network::Residual,
         None => Network::Plain,
     };
-    if spec.network == Network::Plain {
-        if let Some(name) = ["gamma0", "sgamma0"].into_iter().find(|name| file.has(name)) {
-            return Err(file.error(name, "is of no use to --network plain; leave it out or ask for --network residual"));
-        }
+    let useless = ["gamma0", "sgamma0"].into_iter().find(|name| file.has(name));
+    if let (Network::Plain, Some(name)) = (spec.network, useless) {
+        return Err(file.error(name, "is of no use to --network plain; leave it out or ask for --network residual"));
     }
     if spec.network == Network::Residual && spec.key_width() != spec.value_width() {
         let (k, v) = (spec.key_width(), spec.value_width());

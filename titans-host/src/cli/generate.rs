@@ -1,0 +1,88 @@
+//! `titans generate`: a trained model continues a text.
+
+use super::options::{DeviceArgs, ModeName};
+use super::{Failure, on_device, output};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::task::generate::{Sampling, generate};
+use crate::train::checkpoint;
+use std::path::PathBuf;
+
+/// Let a trained model write: bytes stream to standard output as they are drawn
+///
+/// The same seed, checkpoint and options give the same text on the same device.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  titans generate runs/text
+  titans generate runs/text --prompt 'ROMEO:' --tokens 300 --temperature 0.7 --top-p 0.9 --seed 1
+  titans generate runs/text/best.safetensors --temperature 0
+  titans generate runs/text --prompt-file chapter.txt > continued.txt")]
+pub struct Args {
+    /// A run folder (its latest checkpoint), or a checkpoint
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// Text to continue [default: a line break]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    prompt: String,
+
+    /// A file to continue instead
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompt_file: Option<PathBuf>,
+
+    /// Bytes to write
+    #[arg(long, short = 'n', value_name = "N", default_value = "500")]
+    tokens: usize,
+
+    /// 0 takes the likeliest byte, 1 the model's own odds
+    #[arg(long, value_name = "X", default_value = "0.8")]
+    temperature: f64,
+
+    /// Draw among the likeliest bytes that together have this probability
+    #[arg(long, value_name = "P", default_value = "0.95")]
+    top_p: f64,
+
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+
+    /// What the memories may do
+    #[arg(long, value_enum, default_value = "on")]
+    memory: ModeName,
+
+    #[command(flatten)]
+    on: DeviceArgs,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+    on_device!(args.on, device => on(&device, args))
+}
+
+fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
+    let Args { tokens, temperature, top_p, seed, .. } = *args;
+    let sampling = Sampling { tokens, temperature, top_p, seed, mode: args.memory.into() };
+    sampling.validate()?;
+    let prompt = args.prompt()?;
+    let (_, _, model) = checkpoint::load_model(device, &args.run)?;
+    output::stream(args.prompt.as_bytes())?;
+    let mut broken = None;
+    let result = generate(device, &model, &prompt, &sampling, &mut |byte| {
+        broken = output::stream(&[byte]).err();
+        Ok(broken.is_none())
+    });
+    match broken {
+        Some(failure) => Err(failure),
+        None => result.map_err(Failure::from).and_then(|_| output::stream(b"\n")),
+    }
+}
+
+impl Args {
+    fn prompt(&self) -> Result<Vec<u8>> {
+        match &self.prompt_file {
+            Some(path) => std::fs::read(path).map_err(|e| Error::io(path, "reading the prompt", e)),
+            None => Ok(self.prompt.clone().into_bytes()),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `titans train`.
+
+mod config;
+
+use super::options::DeviceArgs;
+use super::{Failure, on_device, output};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::task::recall::Recall;
+use crate::task::table::Table;
+use crate::task::{self, TaskConfig, Validation};
+use crate::train::checkpoint::{self, LATEST};
+use crate::train::progress::{Bar, Lines, Silent};
+use crate::train::{Interrupt, Outcome, Progress, RunConfig, Trainer};
+use config::ConfigArgs;
+use indicatif::ProgressDrawTarget;
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const ABOUT: &str = "\
+Without arguments it trains the recall task in one to two minutes and ends with a table: recall against length with
+the memory on, frozen (no writes at test time) and absent.
+
+The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors and best.safetensors (lowest validation
+loss), and for the recall task recall.svg and recall.json. Ctrl-C saves, says where, and ends with exit code 130; a
+second Ctrl-C leaves at once.
+
+JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens}, recall (as recall.json).
+
+Examples:
+  titans train
+  titans train --layers 2 --out runs/deep
+  titans train --task text --data shakespeare.txt --out runs/shakespeare --minutes 10
+  titans train --task text --data a.txt b.txt.gz --steps 500 --blocks 2 --width 64
+  titans train --resume runs/shakespeare";
+
+/// Train a model: the built-in recall task, or text
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// Run folder to make [default: runs/recall or runs/text, numbered if taken]
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+
+    /// Continue a run from its folder, to the bit; --steps or --minutes may prolong it
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+
+    /// Stop after that many steps
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    steps: Option<u64>,
+
+    /// Stop after that many minutes; the learning rate follows the time
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
+
+    /// No progress on standard error
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    on: DeviceArgs,
+}
+
+#[derive(Serialize)]
+struct Report {
+    run: PathBuf,
+    steps: u64,
+    seconds: f64,
+    tokens: u64,
+    parameters: usize,
+    validation: Option<Validation>,
+    recall: Option<Table>,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+    on_device!(args.on, device => on(&device, args))
+}
+
+fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
+    let (folder, config) = args.folder_and_config()?;
+    let interrupt = Interrupt::on_ctrl_c(|| std::process::exit(super::Code::Interrupted as i32))?;
+    let mut progress = args.progress();
+    let mut task = task::open::<D>(&config)?;
+    let mut trainer = match &args.resume {
+        None => {
+            crate::train::create(&folder, &config)?;
+            Trainer::new(device, config.clone(), &mut *task)?
+        }
+        Some(run) => {
+            let mut checkpoint = checkpoint::load(device, run)?;
+            checkpoint.config = config.clone();
+            Trainer::resume(device, checkpoint, &mut *task)?
+        }
+    };
+    let parameters = trainer.model().params.count();
+    progress.message(&format!("{}: {parameters} parameters on {}", folder.display(), device.describe()));
+    let outcome = crate::train::train(&mut trainer, &folder, &interrupt, &mut *progress)?;
+    if outcome.interrupted {
+        return Err(stopped(&outcome, &folder));
+    }
+    let recall = recall(device, &config, trainer.model(), &folder, &interrupt, &mut *progress)?;
+    if interrupt.raised() {
+        return Err(stopped(&outcome, &folder));
+    }
+    let Outcome { step, seconds, tokens, validation, .. } = outcome;
+    let report = Report { run: folder, steps: step, seconds, tokens, parameters, validation, recall };
+    if args.json { output::print_json(&report) } else { print(&report) }
+}
+
+/// What Ctrl-C leaves.
+fn stopped(outcome: &Outcome, folder: &Path) -> Failure {
+    let (step, saved, folder) = (outcome.step, outcome.saved.display(), folder.display());
+    Failure::interrupted(format!(
+        "interrupted after step {step}; saved {saved}; go on with: titans train --resume {folder}"
+    ))
+}
+
+/// The recall table of a run that has one, unless Ctrl-C comes.
+fn recall<D: Device>(
+    device: &D,
+    config: &RunConfig,
+    model: &Model<D>,
+    folder: &Path,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<Option<Table>> {
+    let TaskConfig::Recall(task) = TaskConfig::of(config)? else { return Ok(None) };
+    let lengths = task.lengths.clone();
+    let mut table = Table::default();
+    for length in lengths {
+        if interrupt.raised() {
+            return Ok(None);
+        }
+        progress.message(&format!("measuring recall at {length} tokens"));
+        let one = crate::task::recall::RecallConfig { lengths: vec![length], ..task.clone() };
+        table.0.extend(Recall::new(one, config.train.seed)?.table(device, model, &mut |_| {})?.0);
+    }
+    table.write(folder)?;
+    Ok(Some(table))
+}
+
+fn print(report: &Report) -> std::result::Result<(), Failure> {
+    let Report { run, steps, seconds, tokens, validation, recall, .. } = report;
+    output::print(format_args!("{steps} steps, {tokens} tokens, {seconds:.0} s"))?;
+    if let Some(Validation { loss, accuracy, .. }) = validation {
+        let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
+        let bits = loss / std::f64::consts::LN_2;
+        output::print(format_args!("validation loss {loss:.4} nats ({bits:.4} bits){accuracy}"))?;
+    }
+    if let Some(table) = recall {
+        output::print(format_args!("\nrecall by length of the sequence; chance is about 3 %\n{table}"))?;
+        output::print(format_args!("on: the memory writes while it reads; frozen: it does not; absent: no memory"))?;
+        output::print(format_args!("picture: {}", run.join("recall.svg").display()))?;
+    }
+    output::print(format_args!("run: {}", run.display()))
+}
+
+impl Args {
+    /// The folder of the run, and what the run is.
+    fn folder_and_config(&self) -> Result<(PathBuf, RunConfig)> {
+        let (folder, mut config) = match &self.resume {
+            None => {
+                let config = self.config.run_config()?;
+                (self.out.clone().map_or_else(|| free_folder(&config), Ok)?, config)
+            }
+            Some(run) => {
+                if let Some(name) = self.config.given() {
+                    return Err(Error::usage(format!("{name} describes a new run; --resume keeps the run as it is")));
+                }
+                if !run.is_dir() {
+                    return Err(Error::file(
+                        run,
+                        "is no run folder; --resume takes the folder that holds latest.safetensors",
+                    ));
+                }
+                (run.clone(), checkpoint::load_config(run)?.0)
+            }
+        };
+        if let Some(steps) = self.steps {
+            (config.train.steps, config.train.minutes) = (steps, None);
+        }
+        config.train.minutes = self.minutes.or(config.train.minutes);
+        config.validate()?;
+        Ok((folder, config))
+    }
+
+    fn progress(&self) -> Box<dyn Progress> {
+        if self.quiet {
+            Box::new(Silent)
+        } else if std::io::stderr().is_terminal() {
+            Box::new(Bar::new(ProgressDrawTarget::stderr()))
+        } else {
+            Box::new(Lines::new(std::io::stderr(), Duration::from_secs(5)))
+        }
+    }
+}
+
+/// `runs/TASK`, or the first of `runs/TASK-2`, `runs/TASK-3`, … without a run in it.
+fn free_folder(config: &RunConfig) -> Result<PathBuf> {
+    let name = match TaskConfig::of(config)? {
+        TaskConfig::Recall(_) => "recall",
+        TaskConfig::Text(_) => "text",
+    };
+    let folder = |n: u32| Path::new("runs").join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
+    let free = |folder: &PathBuf| !folder.join(LATEST).exists();
+    (1..10_000).map(folder).find(free).ok_or_else(|| Error::usage("runs/ is full of runs; name a folder with --out"))
+}
