@@ -97,7 +97,7 @@ pub struct MemoryInputs<'a, D: Device + ?Sized> {
 pub struct MemoryOutputs<'a, D: Device + ?Sized> {
     /// Read-outs `[batch, time, heads, d_L]`.
     pub y: &'a mut D::Buffer,
-    /// ‖M(k_t) − v_t‖² `[batch, time, heads]`.
+    /// The inner loss c ‖M(k_t) − v_t‖² `[batch, time, heads]`.
     pub surprise: Option<&'a mut D::Buffer>,
     /// State after the last token `[batch, heads, 2 P]`.
     pub state: Option<&'a mut D::Buffer>,

@@ -1,5 +1,23 @@
 //! The memory: a small network whose weights learn at test time.
 
+mod close;
+mod close_vjp;
+mod coefficients;
+mod forward;
+mod gates;
+mod layout;
+mod read;
+mod read_vjp;
 mod spec;
+mod stream;
+mod token;
+mod vjp;
+mod write;
+mod write_vjp;
 
-pub use spec::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
+pub use crate::ops::activation::Activation;
+pub use forward::{Form, forward, forward_scratch_len};
+pub use gates::{Gate, Mask, Tokens};
+pub use spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read};
+pub use stream::{Counters, Stream};
+pub use vjp::{Cotangents, Gradients, vjp, vjp_scratch_len};

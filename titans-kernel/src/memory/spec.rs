@@ -1,26 +1,11 @@
 //! What a memory is: its network, its inner loss and its chunk, and every size that follows.
 
 use crate::error::{Error, Result};
+use crate::ops::activation::Activation;
 use heapless::Vec;
 
 /// Most layers a memory network may have.
 pub const MAX_LAYERS: usize = 4;
-
-/// φ between the layers of the memory network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    /// x σ(x).
-    #[default]
-    Silu,
-    /// x Φ(x), with the error function.
-    Gelu,
-    /// The tanh approximation of GELU.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-    /// x.
-    Identity,
-}
 
 /// Shape of the network's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

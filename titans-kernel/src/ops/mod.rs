@@ -9,6 +9,8 @@
 //! | [`silu`] | `y = x σ(x)` |
 //! | [`silu_gate`] | `y = a ∘ silu(gate)` |
 //! | [`gates`] | `y = scale σ(x)` for α, θ, η |
+//! | [`activation`] | `φ(x)` of the memory network, and φ′, φ″ |
+//! | [`layer_norm`] | `x̂ = (x − mean) / deviation`, twice differentiable |
 //! | [`embedding`] | `y = table[ids]` |
 //! | [`cross_entropy`] | `loss = −ln softmax(logits)[target]` |
 //!
@@ -49,6 +51,7 @@
 //! }
 //! ```
 
+pub mod activation;
 #[cfg(test)]
 pub(crate) mod check;
 pub mod conv;
@@ -56,9 +59,10 @@ pub mod cross_entropy;
 pub mod embedding;
 pub mod gates;
 pub mod l2_norm;
+pub mod layer_norm;
 pub mod linear;
 pub mod rms_norm;
-mod rows;
+pub(crate) mod rows;
 pub mod silu;
 pub mod silu_gate;
 mod tail;

@@ -70,6 +70,12 @@ pub(crate) fn sum_by<T: Scalar>(x: &[T], f: impl Fn(T) -> T) -> T {
     )
 }
 
+/// Σ x_i².
+#[inline(always)]
+pub(crate) fn squares<T: Scalar>(x: &[T]) -> T {
+    dot(x, x)
+}
+
 /// Σ x_i y_i, over the shorter of the two lengths.
 #[inline(always)]
 pub(crate) fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {

@@ -1,0 +1,143 @@
+//! A, G, C and P of the chunk form (`math.md` section 3), row by row, and the reverse of their recurrences.
+//!
+//! No division and no logarithm: α = 1 and η = 0 are exact. A token that does not write repeats the row before it.
+
+use crate::error::Result;
+use crate::scalar::Scalar;
+use crate::scratch::Scratch;
+
+/// Rows 0 ..= m of the coefficients, m tokens of a chunk whose first `offset` tokens came before.
+///
+/// Row 0 is the state before the first of the m tokens; row t + 1 the one after token t. Column i belongs to the
+/// chunk's token i; row t + 1 holds columns 0 ..= offset + t, what lies beyond is not to be read.
+#[derive(Debug)]
+pub(super) struct Coefficients<'a, T> {
+    /// A.
+    pub a: &'a mut [T],
+    /// G.
+    pub g: &'a mut [T],
+    /// Π η since the chunk's start.
+    pub e: &'a mut [T],
+    /// C, rows of `chunk` columns.
+    pub c: &'a mut [T],
+    /// P, rows of `chunk` columns.
+    pub p: &'a mut [T],
+    chunk: usize,
+}
+
+impl<'a, T: Scalar> Coefficients<'a, T> {
+    /// Elements for m tokens.
+    pub const fn len(m: usize, chunk: usize) -> usize {
+        (m + 1) * (3 + 2 * chunk)
+    }
+
+    /// Takes the space for m tokens; nothing is written.
+    pub fn take(scratch: &mut Scratch<'a, T>, m: usize, chunk: usize) -> Result<Self> {
+        Ok(Self {
+            a: scratch.take(m + 1)?,
+            g: scratch.take(m + 1)?,
+            e: scratch.take(m + 1)?,
+            c: scratch.take((m + 1) * chunk)?,
+            p: scratch.take((m + 1) * chunk)?,
+            chunk,
+        })
+    }
+
+    /// Row 0 of a chunk's start: A = 1, G = 0, Π η = 1.
+    pub fn start(&mut self) {
+        self.a[0] = T::ONE;
+        self.g[0] = T::ZERO;
+        self.e[0] = T::ONE;
+    }
+
+    /// Elements of a saved row.
+    pub const fn row_len(chunk: usize) -> usize {
+        3 + 2 * chunk
+    }
+
+    /// Row 0 from a saved row.
+    pub fn load(&mut self, row: &[T]) {
+        let b = self.chunk;
+        (self.a[0], self.g[0], self.e[0]) = (row[0], row[1], row[2]);
+        self.c[..b].copy_from_slice(&row[3..3 + b]);
+        self.p[..b].copy_from_slice(&row[3 + b..3 + 2 * b]);
+    }
+
+    /// Saves row t, of which `filled` columns are in use; the others are saved as zeros.
+    pub fn save(&self, t: usize, filled: usize, row: &mut [T]) {
+        let b = self.chunk;
+        row.fill(T::ZERO);
+        (row[0], row[1], row[2]) = (self.a[t], self.g[t], self.e[t]);
+        row[3..3 + filled].copy_from_slice(&self.c_row(t)[..filled]);
+        row[3 + b..3 + b + filled].copy_from_slice(&self.p_row(t)[..filled]);
+    }
+
+    /// C of row t.
+    pub fn c_row(&self, t: usize) -> &[T] {
+        &self.c[t * self.chunk..][..self.chunk]
+    }
+
+    /// P of row t.
+    pub fn p_row(&self, t: usize) -> &[T] {
+        &self.p[t * self.chunk..][..self.chunk]
+    }
+
+    /// Row t + 1 from row t, for the chunk's token `offset + t`.
+    pub fn push(&mut self, t: usize, offset: usize, writes: bool, alpha: T, eta: T) {
+        let (i, b) = (offset + t, self.chunk);
+        let (c_old, c_new) = self.c[t * b..(t + 2) * b].split_at_mut(b);
+        let (p_old, p_new) = self.p[t * b..(t + 2) * b].split_at_mut(b);
+        if !writes {
+            (self.a[t + 1], self.g[t + 1], self.e[t + 1]) = (self.a[t], self.g[t], self.e[t]);
+            c_new[..i].copy_from_slice(&c_old[..i]);
+            p_new[..i].copy_from_slice(&p_old[..i]);
+            (c_new[i], p_new[i]) = (T::ZERO, T::ZERO);
+            return;
+        }
+        let keep = T::ONE - alpha;
+        self.a[t + 1] = keep * self.a[t];
+        self.e[t + 1] = eta * self.e[t];
+        self.g[t + 1] = keep * self.g[t] + self.e[t + 1];
+        for (((cn, pn), &co), &po) in c_new[..i].iter_mut().zip(&mut p_new[..i]).zip(&c_old[..i]).zip(&p_old[..i]) {
+            *pn = eta * po;
+            *cn = keep * co + *pn;
+        }
+        (c_new[i], p_new[i]) = (T::ONE, T::ONE);
+    }
+
+    /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
+    /// row t + 1's are carried to row t. Returns (dα, dη).
+    pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Self) -> (T, T) {
+        let b = self.chunk;
+        let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);
+        let (dp_old, dp_new) = d.p[t * b..(t + 2) * b].split_at_mut(b);
+        if !writes {
+            d.a[t] += d.a[t + 1];
+            d.g[t] += d.g[t + 1];
+            d.e[t] += d.e[t + 1];
+            for i in 0..t {
+                dc_old[i] += dc_new[i];
+                dp_old[i] += dp_new[i];
+            }
+            return (T::ZERO, T::ZERO);
+        }
+        let keep = T::ONE - alpha;
+        let (da, dg) = (d.a[t + 1], d.g[t + 1]);
+        let de = d.e[t + 1] + dg;
+        let mut d_keep = da * self.a[t] + dg * self.g[t];
+        let mut d_eta = de * self.e[t];
+        d.a[t] += keep * da;
+        d.g[t] += keep * dg;
+        d.e[t] += eta * de;
+        let (c, p) = (self.c_row(t), self.p_row(t));
+        for i in 0..t {
+            let dc = dc_new[i];
+            let dp = dp_new[i] + dc;
+            d_keep += dc * c[i];
+            d_eta += dp * p[i];
+            dc_old[i] += keep * dc;
+            dp_old[i] += eta * dp;
+        }
+        (-d_keep, d_eta)
+    }
+}

@@ -1,0 +1,173 @@
+//! The memory over a batch of tokens: chunk form and token form (`math.md` sections 2 and 3).
+
+use super::close::close;
+use super::coefficients::Coefficients;
+use super::gates::Tokens;
+use super::layout::{Layout, Open, Reading, Written};
+use super::read::answers;
+use super::spec::{MemorySpec, Read};
+use super::token;
+use super::write;
+use crate::error::{Error, Result, expect_len};
+use crate::gemm::Gemm;
+use crate::scalar::Scalar;
+use crate::scratch::Scratch;
+use crate::view::MatMut;
+
+/// By which of two ways the same numbers are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Walks the tokens and builds the weights after each: the specification (equations 9 to 14).
+    Token,
+    /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
+    #[default]
+    Chunk,
+}
+
+/// Elements of scratch that [`forward`] needs, whatever the number of tokens.
+pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
+    match form {
+        Form::Token => token::scratch_len(spec),
+        Form::Chunk => {
+            let lay = Layout::new(spec, spec.chunk);
+            Open::<f64>::len(lay)
+                + Written::<f64>::len(lay)
+                + Reading::<f64>::len(lay)
+                + Coefficients::<f64>::len(spec.chunk, spec.chunk)
+                + lay.widest()
+        }
+    }
+}
+
+/// Writes `tokens` into the memory and answers their queries.
+///
+/// - `state` (`state_len`): `[W | S]` before the first token; afterwards that after the last one.
+/// - `y` `[n, d_L]`: read-outs, by the weights that `read` names.
+/// - `surprise` (n): the inner loss c ‖M(k_t) − v_t‖² at the weights of the chunk's start ([`MemorySpec::loss_scale`]).
+/// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at every chunk's start, for [`super::vjp`].
+/// - `scratch`: [`forward_scratch_len`] elements, contents irrelevant.
+///
+/// Returns how many tokens' gradients were clipped. Numbers are not inspected: what is not finite spreads to later
+/// tokens (see [`Tokens::check_values`]), never to earlier ones.
+///
+/// # Errors
+/// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
+pub fn forward<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    form: Form,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    state: &mut [T],
+    mut y: MatMut<'_, T>,
+    mut surprise: Option<&mut [T]>,
+    mut boundaries: Option<&mut [T]>,
+    scratch: &mut [T],
+) -> Result<u64> {
+    spec.validate()?;
+    let n = tokens.len();
+    tokens.check(spec.key_width(), spec.value_width(), 0, spec.chunk)?;
+    expect_len("state", spec.state_len(), state.len())?;
+    check_outputs(spec, n, &y, surprise.as_deref())?;
+    if let Some(b) = &boundaries {
+        expect_len("boundaries", spec.boundaries_len(n), b.len())?;
+    }
+    let needed = forward_scratch_len(spec, form);
+    if scratch.len() < needed {
+        return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
+    }
+    let mut clipped = 0;
+    let mut from = 0;
+    while from < n {
+        let rows = spec.chunk.min(n - from);
+        if let Some(b) = boundaries.as_deref_mut() {
+            b[from / spec.chunk * spec.state_len()..][..spec.state_len()].copy_from_slice(state);
+        }
+        let out = y.rb().sub(from, rows);
+        let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
+        clipped += match form {
+            Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
+            Form::Chunk => chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
+        };
+        from += rows;
+    }
+    Ok(clipped)
+}
+
+/// Shapes of what a call over n tokens returns.
+pub(super) fn check_outputs<T: Scalar>(
+    spec: &MemorySpec,
+    n: usize,
+    y: &MatMut<'_, T>,
+    surprise: Option<&[T]>,
+) -> Result<()> {
+    expect_len("y rows", n, y.rows())?;
+    expect_len("y columns", spec.value_width(), y.cols())?;
+    if let Some(s) = surprise {
+        expect_len("surprise", n, s.len())?;
+    }
+    Ok(())
+}
+
+/// One chunk, tokens `from .. from + n` of the batch, n ≤ b.
+fn chunk<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    n: usize,
+    state: &mut [T],
+    y: MatMut<'_, T>,
+    surprise: Option<&mut [T]>,
+    scratch: &mut [T],
+) -> Result<u64> {
+    let lay = Layout::new(spec, spec.chunk);
+    let mut scratch = Scratch::new(scratch);
+    let mut open = Open::take(&mut scratch, lay)?;
+    let mut written = Written::take(&mut scratch, lay)?;
+    let mut reading = Reading::take(&mut scratch, lay)?;
+    let mut coefficients = Coefficients::take(&mut scratch, spec.chunk, spec.chunk)?;
+    let scaled = scratch.take(lay.widest())?;
+    let params = &state[..spec.params()];
+    write::gradients(
+        g,
+        lay,
+        params,
+        tokens.k.sub(from, n),
+        tokens.v.sub(from, n),
+        0,
+        &mut open,
+        &mut written,
+        surprise,
+    )?;
+    coefficients.start();
+    let clipped = enter(lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
+    answers(g, lay, read.into(), state, open.seen(), &coefficients, tokens.q.sub(from, n), 0, &mut reading, y)?;
+    close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
+    Ok(clipped)
+}
+
+/// Rates and coefficients of `n` tokens from the batch's token `from` on, which are the open chunk's tokens from
+/// `filled` on; gates one a chunk count chunks from the batch's token 0, `before` tokens into a chunk.
+pub(super) fn enter<T: Scalar>(
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    n: usize,
+    filled: usize,
+    before: usize,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    coefficients: &mut Coefficients<'_, T>,
+) -> Result<u64> {
+    let b = lay.spec.chunk;
+    let mut clipped = 0;
+    for t in 0..n {
+        let writes = tokens.mask.writes(from + t);
+        let at = (from + t, before, b);
+        clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
+        coefficients.push(t, filled, writes, tokens.alpha.at(at), tokens.eta.at(at));
+    }
+    Ok(clipped)
+}

@@ -1,0 +1,213 @@
+//! Backward of the read path.
+
+use super::coefficients::Coefficients;
+use super::layout::{Layout, Reading, Seen};
+use super::read::{Rows, seen_by_all};
+use super::spec::Network;
+use super::vjp::Inside;
+use crate::error::Result;
+use crate::gemm::{Gemm, Store};
+use crate::ops::rows::dot;
+use crate::ops::{activation, layer_norm};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// From the cotangent `d_y` `[n, d_L]` of a whole chunk's read-outs: `d_q` (overwritten), and additions to `d_start` and to
+/// the chunk's inside. `reading` is what [`super::read::answers`] left.
+pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    start: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    reading: &Reading<'_, T>,
+    d_y: Mat<'_, T>,
+    mut d_q: MatMut<'_, T>,
+    d_start: &mut [T],
+    inside: &mut Inside<'_, T>,
+) -> Result<()> {
+    let (spec, n) = (lay.spec, d_y.rows());
+    let top = spec.layers() - 1;
+    match spec.network {
+        Network::Plain => {
+            let mut d_z = lay.output_rows_mut(inside.z, top, 0, n)?;
+            for t in 0..n {
+                d_z.row_mut(t).copy_from_slice(d_y.row(t));
+            }
+        }
+        Network::Residual => output_vjp(g, lay, rows, start, open, coefficients, reading, d_y, d_start, inside)?,
+    }
+    for l in (0..spec.layers()).rev() {
+        layer_vjp(g, lay, rows, l, n, start, open, coefficients, reading, d_start, inside)?;
+        let d_x = Mat::new(inside.work[2], n, spec.widths[l])?;
+        if l > 0 {
+            let len = n * d_x.cols();
+            let z = lay.output_rows(reading.z, l - 1, 0, n)?;
+            let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
+            activation::vjp(g, spec.activation, &z.data()[..len], &d_x.data()[..len], d_z.data_mut());
+            continue;
+        }
+        for t in 0..n {
+            let out = d_q.row_mut(t);
+            out.copy_from_slice(d_x.row(t));
+            if spec.network == Network::Residual {
+                out.iter_mut().zip(d_y.row(t)).for_each(|(o, &d)| *o += d);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One layer: from d_z (in `inside.z`) to d_x (in `inside.work[2]`).
+fn layer_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    l: usize,
+    n: usize,
+    start: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    reading: &Reading<'_, T>,
+    d_start: &mut [T],
+    inside: &mut Inside<'_, T>,
+) -> Result<()> {
+    let p = lay.spec.params();
+    let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
+    let x = lay.input_rows(reading.x, l, 0, n)?;
+    let d_z = lay.output_rows(inside.z, l, 0, n)?;
+    let [a_dz, g_dz, d_x] = &mut inside.work;
+    if rows == Rows::Start {
+        g.gemm(Store::Set, d_z, lay.weights(w, l)?.t(), MatMut::new(d_x, n, x.cols())?);
+        g.gemm(Store::Add, x.t(), d_z, lay.weights_mut(d_w, l)?);
+        return Ok(());
+    }
+    let (xw, xs) = (lay.output_rows(reading.xw, l, 0, n)?, lay.output_rows(reading.xs, l, 0, n)?);
+    let (d, width) = (&mut inside.coefficients, d_z.cols());
+    g.vectorise(|| {
+        for t in 0..n {
+            let row = rows.of(t);
+            let (a, gg, dz) = (coefficients.a[row], coefficients.g[row], d_z.row(t));
+            d.a[row] += dot(dz, xw.row(t));
+            d.g[row] += dot(dz, xs.row(t));
+            let out = t * width..(t + 1) * width;
+            for ((ad, gd), &dz) in a_dz[out.clone()].iter_mut().zip(&mut g_dz[out]).zip(dz) {
+                *ad = a * dz;
+                *gd = gg * dz;
+            }
+        }
+    });
+    let (a_dz, g_dz) = (Mat::new(a_dz, n, width)?, Mat::new(g_dz, n, width)?);
+    g.gemm(Store::Set, a_dz, lay.weights(w, l)?.t(), MatMut::new(d_x, n, x.cols())?);
+    g.gemm(Store::Add, g_dz, lay.weights(s, l)?.t(), MatMut::new(d_x, n, x.cols())?);
+    g.gemm(Store::Add, x.t(), a_dz, lay.weights_mut(d_w, l)?);
+    g.gemm(Store::Add, x.t(), g_dz, lay.weights_mut(d_s, l)?);
+
+    let seen = seen_by_all(rows, 0, n);
+    let (h, delta) = (lay.input_rows(open.h, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
+    let [f, scores] = &mut inside.square;
+    g.gemm(Store::Set, d_z, delta.t(), MatMut::new(f, n, seen)?);
+    g.gemm(Store::Set, x, h.t(), MatMut::new(scores, n, seen)?);
+    mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
+    let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
+    g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
+    g.gemm(Store::Add, d_scores, h, MatMut::new(d_x, n, x.cols())?);
+    g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
+    Ok(())
+}
+
+/// Backward of `scores ∘ C diag(rate)`, which the read path subtracts: on entry `f` = d_z Δᵀ and `scores` = X Hᵀ (or ones);
+/// on exit `f` is the cotangent of X Hᵀ and `scores` the masked scores.
+fn mask_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    rows: Rows,
+    n: usize,
+    seen: usize,
+    chunk: usize,
+    coefficients: &Coefficients<'_, T>,
+    rate: &[T],
+    f: &mut [T],
+    scores: &mut [T],
+    d: &mut Coefficients<'_, T>,
+    d_rate: &mut [T],
+) {
+    g.vectorise(|| {
+        for t in 0..n {
+            let (row, visible) = (rows.of(t), rows.sees(0, t));
+            let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
+            let c = coefficients.c_row(row);
+            let d_c = &mut d.c[row * chunk..][..chunk];
+            for i in 0..visible {
+                let d_weight = -(f[i] * scores[i]);
+                d_c[i] += d_weight * rate[i];
+                d_rate[i] += d_weight * c[i];
+                let weight = c[i] * rate[i];
+                f[i] = -(f[i] * weight);
+                scores[i] *= weight;
+            }
+            f[visible..].fill(T::ZERO);
+            scores[visible..].fill(T::ZERO);
+        }
+    });
+}
+
+/// Backward of y = q + x̂ ∘ (1 + γ_t): d_z^L into `inside.z`, and γ_t's share of everything.
+fn output_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    start: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    reading: &Reading<'_, T>,
+    d_y: Mat<'_, T>,
+    d_start: &mut [T],
+    inside: &mut Inside<'_, T>,
+) -> Result<()> {
+    let (n, p, width) = (d_y.rows(), lay.spec.params(), lay.spec.gamma_len());
+    let [d_gammas, d_x_hat, _] = &mut inside.work;
+    let mut d_z = lay.output_rows_mut(inside.z, lay.spec.layers() - 1, 0, n)?;
+    g.vectorise(|| {
+        for t in 0..n {
+            let at = t * width..(t + 1) * width;
+            let (x_hat, gamma) = (&reading.x_hat[at.clone()], &reading.gamma[at.clone()]);
+            let d_x_hat = &mut d_x_hat[..width];
+            for ((((dg, dx), &dy), &h), &gamma) in
+                d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
+            {
+                *dg = dy * h;
+                *dx = dy * (T::ONE + gamma);
+            }
+            layer_norm::vjp_row(x_hat, reading.r[t], d_x_hat, d_z.row_mut(t));
+        }
+    });
+    let d_gammas = Mat::new(d_gammas, n, width)?;
+    let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
+    let (gamma, momentum) = (lay.gamma(w), lay.gamma(s));
+    let at = p - width;
+    for t in 0..n {
+        let (row, dg) = (rows.of(t), d_gammas.row(t));
+        let (a, gg) = if rows == Rows::Start { (T::ONE, T::ZERO) } else { (coefficients.a[row], coefficients.g[row]) };
+        for ((dw, ds), &dg) in d_w[at..].iter_mut().zip(&mut d_s[at..]).zip(dg) {
+            *dw += a * dg;
+            *ds += gg * dg;
+        }
+        if rows != Rows::Start {
+            inside.coefficients.a[row] += dot(dg, gamma);
+            inside.coefficients.g[row] += dot(dg, momentum);
+        }
+    }
+    let seen = seen_by_all(rows, 0, n);
+    if seen > 0 {
+        let gradients = Mat::new(open.g_gamma, seen, width)?;
+        let [f, ones] = &mut inside.square;
+        g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
+        ones[..n * seen].fill(T::ONE);
+        let d = &mut inside.coefficients;
+        mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, ones, d, inside.rate);
+        let weights = Mat::new(ones, n, seen)?;
+        g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! Backward of the chunk form: exact gradients through the inner updates (`math.md` section 4).
+//!
+//! Only the state at every chunk's start is kept from the forward; the inside of a chunk is computed again. Chunks are
+//! walked from the last to the first; the cotangent of the state is carried along.
+
+use super::close_vjp::close_vjp;
+use super::coefficients::Coefficients;
+use super::forward::enter;
+use super::gates::{Gate, Tokens};
+use super::layout::{Layout, Open, Reading, Written};
+use super::read::answers;
+use super::read_vjp::read_vjp;
+use super::spec::{MemorySpec, Read};
+use super::write;
+use super::write_vjp::{rate_vjp, write_vjp};
+use crate::error::{Error, Result, expect_len};
+use crate::gemm::Gemm;
+use crate::scalar::Scalar;
+use crate::scratch::Scratch;
+use crate::view::{Mat, MatMut};
+
+/// Cotangents of what [`super::forward`] returned; `None` is zero.
+#[derive(Clone, Copy, Debug)]
+pub struct Cotangents<'a, T> {
+    /// Of the read-outs `[n, d_L]`.
+    pub y: Option<Mat<'a, T>>,
+    /// Of the final state `[W | S]`.
+    pub state: Option<&'a [T]>,
+}
+
+/// Gradients of what [`super::forward`] was given, all overwritten.
+#[derive(Debug)]
+pub struct Gradients<'a, T> {
+    /// Of the keys `[n, d_0]`.
+    pub k: MatMut<'a, T>,
+    /// Of the values `[n, d_L]`.
+    pub v: MatMut<'a, T>,
+    /// Of the queries `[n, d_0]`.
+    pub q: MatMut<'a, T>,
+    /// Of α: one for every entry of the gate.
+    pub alpha: &'a mut [T],
+    /// Of θ.
+    pub theta: &'a mut [T],
+    /// Of η.
+    pub eta: &'a mut [T],
+    /// Of the initial state `[W | S]`.
+    pub state: &'a mut [T],
+}
+
+/// Cotangents inside one chunk.
+#[derive(Debug)]
+pub(super) struct Inside<'a, T> {
+    /// Of H.
+    pub h: &'a mut [T],
+    /// Of Δ.
+    pub delta: &'a mut [T],
+    /// Of γ's gradients.
+    pub g_gamma: &'a mut [T],
+    /// Of the rates.
+    pub rate: &'a mut [T],
+    /// Of z, on the write path and (earlier) on the read path.
+    pub z: &'a mut [T],
+    /// Of the coefficients.
+    pub coefficients: Coefficients<'a, T>,
+    /// Three work spaces of rows of the widest layer.
+    pub work: [&'a mut [T]; 3],
+    /// Two work spaces of rows × rows.
+    pub square: [&'a mut [T]; 2],
+}
+
+impl<'a, T: Scalar> Inside<'a, T> {
+    fn len(lay: Layout<'_>) -> usize {
+        lay.inputs()
+            + 2 * lay.outputs()
+            + lay.gammas()
+            + lay.rows
+            + Coefficients::<T>::len(lay.rows, lay.rows)
+            + 3 * lay.widest()
+            + 2 * lay.rows * lay.rows
+    }
+
+    fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
+        let square = lay.rows * lay.rows;
+        Ok(Self {
+            h: scratch.take(lay.inputs())?,
+            delta: scratch.take(lay.outputs())?,
+            g_gamma: scratch.take(lay.gammas())?,
+            rate: scratch.take(lay.rows)?,
+            z: scratch.take(lay.outputs())?,
+            coefficients: Coefficients::take(scratch, lay.rows, lay.rows)?,
+            work: [scratch.take(lay.widest())?, scratch.take(lay.widest())?, scratch.take(lay.widest())?],
+            square: [scratch.take(square)?, scratch.take(square)?],
+        })
+    }
+
+    fn clear(&mut self) {
+        for slab in [&mut *self.h, self.delta, self.g_gamma, self.rate, self.z] {
+            slab.fill(T::ZERO);
+        }
+        let c = &mut self.coefficients;
+        for slab in [&mut *c.a, c.g, c.e, c.c, c.p] {
+            slab.fill(T::ZERO);
+        }
+    }
+}
+
+/// Elements of scratch that [`vjp`] needs, whatever the number of tokens.
+pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
+    let lay = Layout::new(spec, spec.chunk);
+    Open::<f64>::len(lay)
+        + Written::<f64>::len(lay)
+        + Reading::<f64>::len(lay)
+        + Coefficients::<f64>::len(spec.chunk, spec.chunk)
+        + Inside::<f64>::len(lay)
+        + lay.rows * spec.value_width()
+        + spec.state_len()
+}
+
+/// Backward of [`super::forward`]: the gradients of ⟨cotangents, outputs⟩.
+///
+/// `boundaries` are those that the forward wrote. With a clip, the factor is differentiated too. The surprise is an
+/// observation: it receives no cotangent.
+///
+/// # Errors
+/// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
+pub fn vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    boundaries: &[T],
+    cotangents: Cotangents<'_, T>,
+    mut gradients: Gradients<'_, T>,
+    scratch: &mut [T],
+) -> Result<()> {
+    check(spec, tokens, boundaries, &cotangents, &gradients, scratch.len())?;
+    match cotangents.state {
+        Some(d) => gradients.state.copy_from_slice(d),
+        None => gradients.state.fill(T::ZERO),
+    }
+    for gate in [&mut *gradients.alpha, gradients.theta, gradients.eta] {
+        gate.fill(T::ZERO);
+    }
+    for c in (0..spec.chunks(tokens.len())).rev() {
+        let from = c * spec.chunk;
+        let n = spec.chunk.min(tokens.len() - from);
+        let start = &boundaries[c * spec.state_len()..][..spec.state_len()];
+        chunk_vjp(g, spec, read, tokens, from, n, start, cotangents.y, &mut gradients, scratch)?;
+    }
+    Ok(())
+}
+
+fn check<T: Scalar>(
+    spec: &MemorySpec,
+    tokens: &Tokens<'_, T>,
+    boundaries: &[T],
+    cotangents: &Cotangents<'_, T>,
+    gradients: &Gradients<'_, T>,
+    given: usize,
+) -> Result<()> {
+    spec.validate()?;
+    let (n, b) = (tokens.len(), spec.chunk);
+    let (key, value) = (spec.key_width(), spec.value_width());
+    tokens.check(key, value, 0, b)?;
+    expect_len("boundaries", spec.boundaries_len(n), boundaries.len())?;
+    if let Some(y) = cotangents.y {
+        expect_len("cotangent of y, rows", n, y.rows())?;
+        expect_len("cotangent of y, columns", value, y.cols())?;
+        expect_len("cotangent of y, column stride", 1, y.col_stride())?;
+    }
+    if let Some(s) = cotangents.state {
+        expect_len("cotangent of the state", spec.state_len(), s.len())?;
+    }
+    for (what, m, width) in [("d_k", &gradients.k, key), ("d_v", &gradients.v, value), ("d_q", &gradients.q, key)] {
+        expect_len(what, n, m.rows())?;
+        expect_len(what, width, m.cols())?;
+    }
+    let entries = |gate: &Gate<'_, T>| gate.entries(n, 0, b);
+    expect_len("d_alpha", entries(&tokens.alpha), gradients.alpha.len())?;
+    expect_len("d_theta", entries(&tokens.theta), gradients.theta.len())?;
+    expect_len("d_eta", entries(&tokens.eta), gradients.eta.len())?;
+    expect_len("d_state", spec.state_len(), gradients.state.len())?;
+    let needed = vjp_scratch_len(spec);
+    if given < needed {
+        return Err(Error::Buffer { what: "scratch", needed, given });
+    }
+    Ok(())
+}
+
+/// One chunk: computes its inside again, then walks it backwards. `gradients.state` holds the cotangent of the state
+/// behind the chunk and receives that of the state before it.
+fn chunk_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    n: usize,
+    start: &[T],
+    d_y: Option<Mat<'_, T>>,
+    gradients: &mut Gradients<'_, T>,
+    scratch: &mut [T],
+) -> Result<()> {
+    let (lay, b) = (Layout::new(spec, spec.chunk), spec.chunk);
+    let mut scratch = Scratch::new(scratch);
+    let mut open = Open::take(&mut scratch, lay)?;
+    let mut written = Written::take(&mut scratch, lay)?;
+    let mut reading = Reading::take(&mut scratch, lay)?;
+    let mut coefficients = Coefficients::take(&mut scratch, b, b)?;
+    let mut inside = Inside::take(&mut scratch, lay)?;
+    let y = scratch.take(lay.rows * spec.value_width())?;
+    let d_start = scratch.take(spec.state_len())?;
+
+    let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
+    write::gradients(g, lay, &start[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
+    coefficients.start();
+    enter(lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
+
+    inside.clear();
+    d_start.fill(T::ZERO);
+    close_vjp(g, lay, n, start, open.seen(), &coefficients, gradients.state, d_start, &mut inside)?;
+    let mut d_q = gradients.q.rb().sub(from, n);
+    match d_y {
+        None => d_q.fill(T::ZERO),
+        Some(d_y) => {
+            let rows = read.into();
+            let out = MatMut::new(y, n, spec.value_width())?;
+            answers(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading, out)?;
+            let d_y = d_y.sub(from, n);
+            read_vjp(g, lay, rows, start, open.seen(), &coefficients, &reading, d_y, d_q, d_start, &mut inside)?;
+        }
+    }
+    for t in (0..n).rev() {
+        let at = (from + t, 0, b);
+        let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
+        let (d_alpha, d_eta) = coefficients.pull(t, writes, alpha, eta, &mut inside.coefficients);
+        gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
+        gradients.eta[tokens.eta.entry(at)] += d_eta;
+        if writes {
+            let d_theta = rate_vjp(lay, t, tokens.theta.at(at), open.seen(), &written, &mut inside)?;
+            gradients.theta[tokens.theta.entry(at)] += d_theta;
+        }
+    }
+    let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
+    write_vjp(g, lay, &start[..spec.params()], open.seen(), &mut written, d_k, d_v, d_start, &mut inside)?;
+    gradients.state.copy_from_slice(d_start);
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The write path: every token's gradient at the chunk's first weights, kept as its two factors H and Δ.
+
+use super::layout::{Layout, Open, Written};
+use super::spec::Network;
+use crate::error::Result;
+use crate::gemm::{Gemm, Store};
+use crate::ops::rows::squares;
+use crate::ops::{activation, layer_norm};
+use crate::scalar::Scalar;
+use crate::view::Mat;
+
+/// Rows `from .. from + n` of the chunk: H and Δ of every layer (and γ's gradients) for keys `k` and values `v`
+/// `[n, d]`, at the parameters `w`. `surprise` receives the inner loss c ‖M(k) − v‖².
+pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    w: &[T],
+    k: Mat<'_, T>,
+    v: Mat<'_, T>,
+    from: usize,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    surprise: Option<&mut [T]>,
+) -> Result<()> {
+    let (spec, n) = (lay.spec, k.rows());
+    let mut keys = lay.input_rows_mut(open.h, 0, from, n)?;
+    for t in 0..n {
+        keys.row_mut(t).copy_from_slice(k.row(t));
+    }
+    for l in 0..spec.layers() {
+        let h = lay.input_rows(open.h, l, from, n)?;
+        g.gemm(Store::Set, h, lay.weights(w, l)?, lay.output_rows_mut(written.z, l, from, n)?);
+        if l + 1 < spec.layers() {
+            let z = lay.output_rows(written.z, l, from, n)?;
+            let mut a = lay.input_rows_mut(open.h, l + 1, from, n)?;
+            let len = n * z.cols();
+            activation::forward(g, spec.activation, &z.data()[..len], a.data_mut());
+        }
+    }
+    match spec.network {
+        Network::Plain => g.vectorise(|| plain_residuals(lay, v, from, open, written, surprise)),
+        Network::Residual => g.vectorise(|| residual_residuals(lay, lay.gamma(w), k, v, from, open, written, surprise)),
+    }?;
+    for l in (1..spec.layers()).rev() {
+        let delta = lay.output_rows(open.delta, l, from, n)?;
+        g.gemm(Store::Set, delta, lay.weights(w, l)?.t(), lay.output_rows_mut(written.d_a, l - 1, from, n)?);
+        let z = lay.output_rows(written.z, l - 1, from, n)?;
+        let d_a = lay.output_rows(written.d_a, l - 1, from, n)?;
+        let mut below = lay.output_rows_mut(open.delta, l - 1, from, n)?;
+        let len = n * z.cols();
+        activation::vjp(g, spec.activation, &z.data()[..len], &d_a.data()[..len], below.data_mut());
+    }
+    Ok(())
+}
+
+/// δ^L = 2c (z^L − v).
+#[inline(always)]
+fn plain_residuals<T: Scalar>(
+    lay: Layout<'_>,
+    v: Mat<'_, T>,
+    from: usize,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    mut surprise: Option<&mut [T]>,
+) -> Result<()> {
+    let (top, n) = (lay.spec.layers() - 1, v.rows());
+    let loss = T::from_f64(lay.spec.loss_scale());
+    let scale = loss + loss;
+    let z = lay.output_rows(written.z, top, from, n)?;
+    let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
+    for t in 0..n {
+        for (((d, e), &z), &v) in delta.row_mut(t).iter_mut().zip(&mut *written.row).zip(z.row(t)).zip(v.row(t)) {
+            *e = z - v;
+            *d = scale * *e;
+        }
+        if let Some(s) = surprise.as_deref_mut() {
+            s[t] = loss * squares(written.row);
+        }
+    }
+    Ok(())
+}
+
+/// M(k) = k + x̂ ∘ (1 + γ): e = 2c (M(k) − v), γ's gradient e ∘ x̂, and δ^L through the layer norm.
+#[inline(always)]
+fn residual_residuals<T: Scalar>(
+    lay: Layout<'_>,
+    gamma: &[T],
+    k: Mat<'_, T>,
+    v: Mat<'_, T>,
+    from: usize,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    mut surprise: Option<&mut [T]>,
+) -> Result<()> {
+    let (top, n, d) = (lay.spec.layers() - 1, v.rows(), lay.spec.value_width());
+    let loss = T::from_f64(lay.spec.loss_scale());
+    let scale = loss + loss;
+    let z = lay.output_rows(written.z, top, from, n)?;
+    let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
+    for t in 0..n {
+        let at = (from + t) * d;
+        let x_hat = &mut written.x_hat[at..at + d];
+        let e = &mut written.e[at..at + d];
+        let r = layer_norm::forward_row(z.row(t), x_hat);
+        written.r[from + t] = r;
+        for ((((e, &h), &gamma), &k), &v) in e.iter_mut().zip(&*x_hat).zip(gamma).zip(k.row(t)).zip(v.row(t)) {
+            *e = (k + h * (T::ONE + gamma)) - v;
+        }
+        if let Some(s) = surprise.as_deref_mut() {
+            s[t] = loss * squares(e);
+        }
+        let g_gamma = &mut open.g_gamma[at..at + d];
+        for (((((e, o), row), &h), &gamma), _) in
+            e.iter_mut().zip(g_gamma).zip(written.row.iter_mut()).zip(&*x_hat).zip(gamma).zip(0..d)
+        {
+            *e *= scale;
+            *o = *e * h;
+            *row = *e * (T::ONE + gamma);
+        }
+        layer_norm::vjp_row(x_hat, r, written.row, delta.row_mut(t));
+    }
+    Ok(())
+}
+
+/// The rate θ · clip factor of the chunk's token `i`; true when its gradient was longer than the clip.
+///
+/// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one.
+pub(super) fn rate<T: Scalar>(
+    lay: Layout<'_>,
+    i: usize,
+    writes: bool,
+    theta: T,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+) -> Result<bool> {
+    written.factor[i] = T::ONE;
+    if !writes {
+        open.rate[i] = T::ZERO;
+        return Ok(false);
+    }
+    open.rate[i] = theta;
+    let Some(clip) = lay.spec.clip else { return Ok(false) };
+    let d = lay.spec.gamma_len();
+    let mut norm2 = squares(&open.g_gamma[i * d..(i + 1) * d]);
+    for l in 0..lay.spec.layers() {
+        let h = squares(lay.input_rows(open.h, l, i, 1)?.row(0));
+        let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
+        norm2 += h * delta;
+    }
+    written.norm2[i] = norm2;
+    let clip = T::from_f64(clip);
+    if norm2 > clip * clip {
+        written.factor[i] = clip / norm2.sqrt();
+        open.rate[i] = theta * written.factor[i];
+        return Ok(true);
+    }
+    Ok(false)
+}

@@ -1,0 +1,164 @@
+//! Backward of the write path: the inner gradient is an expression of its own, so this is backward through a backward.
+
+use super::layout::{Layout, Seen, Written};
+use super::spec::Network;
+use super::vjp::Inside;
+use crate::error::Result;
+use crate::gemm::{Gemm, Store};
+use crate::ops::rows::squares;
+use crate::ops::{activation, layer_norm};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// From the cotangent of token i's rate: returns that of θ, and with a clip that bit, adds to those of H, Δ and γ's
+/// gradient through the norm.
+pub(super) fn rate_vjp<T: Scalar>(
+    lay: Layout<'_>,
+    i: usize,
+    theta: T,
+    open: Seen<'_, T>,
+    written: &Written<'_, T>,
+    inside: &mut Inside<'_, T>,
+) -> Result<T> {
+    let (factor, d_rate) = (written.factor[i], inside.rate[i]);
+    let bit = lay.spec.clip.is_some_and(|c| {
+        let c = T::from_f64(c);
+        written.norm2[i] > c * c
+    });
+    if bit {
+        // factor = clip / √norm2, so ∂factor/∂norm2 = −factor / (2 norm2)
+        let d_norm2 = -(d_rate * theta * factor) / (written.norm2[i] + written.norm2[i]);
+        let two = T::from_f64(2.0) * d_norm2;
+        for l in 0..lay.spec.layers() {
+            let h = lay.input_rows(open.h, l, i, 1)?.row(0);
+            let delta = lay.output_rows(open.delta, l, i, 1)?.row(0);
+            let (h2, delta2) = (squares(h), squares(delta));
+            let mut d_h = lay.input_rows_mut(inside.h, l, i, 1)?;
+            d_h.row_mut(0).iter_mut().zip(h).for_each(|(d, &h)| *d += two * delta2 * h);
+            let mut d_delta = lay.output_rows_mut(inside.delta, l, i, 1)?;
+            d_delta.row_mut(0).iter_mut().zip(delta).for_each(|(d, &x)| *d += two * h2 * x);
+        }
+        let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
+        for (d, &x) in inside.g_gamma[row.clone()].iter_mut().zip(&open.g_gamma[row]) {
+            *d += two * x;
+        }
+    }
+    Ok(d_rate * factor)
+}
+
+/// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`.
+pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    w: &[T],
+    open: Seen<'_, T>,
+    written: &mut Written<'_, T>,
+    mut d_k: MatMut<'_, T>,
+    d_v: MatMut<'_, T>,
+    d_start: &mut [T],
+    inside: &mut Inside<'_, T>,
+) -> Result<()> {
+    let (spec, n) = (lay.spec, d_k.rows());
+    let d_w = &mut d_start[..spec.params()];
+    // Δ was computed from the top layer down: its cotangents go up.
+    for l in 1..spec.layers() {
+        let width = spec.widths[l];
+        let len = n * width;
+        let (z, d_a) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.output_rows(written.d_a, l - 1, 0, n)?);
+        let c = lay.output_rows(inside.delta, l - 1, 0, n)?;
+        let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
+        let dd_a = &mut inside.work[0][..len];
+        activation::vjp_vjp(
+            g,
+            spec.activation,
+            &z.data()[..len],
+            &d_a.data()[..len],
+            &c.data()[..len],
+            dd_a,
+            d_z.data_mut(),
+        );
+        let dd_a = Mat::new(inside.work[0], n, width)?;
+        g.gemm(Store::Add, dd_a, lay.weights(w, l)?, lay.output_rows_mut(inside.delta, l, 0, n)?);
+        g.gemm(Store::Add, dd_a.t(), lay.output_rows(open.delta, l, 0, n)?, lay.weights_mut(d_w, l)?);
+    }
+    match spec.network {
+        Network::Plain => g.vectorise(|| plain(lay, d_v, inside)),
+        Network::Residual => g.vectorise(|| residual(lay, lay.gamma(w), written, d_v, d_w, inside)),
+    }?;
+    // Then the forward pass of the keys, from the top layer down.
+    for l in (0..spec.layers()).rev() {
+        let (h, d_z) = (lay.input_rows(open.h, l, 0, n)?, lay.output_rows(inside.z, l, 0, n)?);
+        g.gemm(Store::Add, h.t(), d_z, lay.weights_mut(d_w, l)?);
+        g.gemm(Store::Add, d_z, lay.weights(w, l)?.t(), lay.input_rows_mut(inside.h, l, 0, n)?);
+        if l > 0 {
+            let len = n * spec.widths[l];
+            let (z, d_h) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.input_rows(inside.h, l, 0, n)?);
+            let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
+            activation::vjp_add(g, spec.activation, &z.data()[..len], &d_h.data()[..len], d_z.data_mut());
+        }
+    }
+    let d_keys = lay.input_rows(inside.h, 0, 0, n)?;
+    for t in 0..n {
+        d_k.row_mut(t).copy_from_slice(d_keys.row(t));
+    }
+    Ok(())
+}
+
+/// Backward of δ^L = 2c (z^L − v).
+#[inline(always)]
+fn plain<T: Scalar>(lay: Layout<'_>, mut d_v: MatMut<'_, T>, inside: &mut Inside<'_, T>) -> Result<()> {
+    let (top, n) = (lay.spec.layers() - 1, d_v.rows());
+    let scale = T::from_f64(2.0 * lay.spec.loss_scale());
+    let d_delta = lay.output_rows(inside.delta, top, 0, n)?;
+    let mut d_z = lay.output_rows_mut(inside.z, top, 0, n)?;
+    for t in 0..n {
+        for ((z, v), &d) in d_z.row_mut(t).iter_mut().zip(d_v.row_mut(t)).zip(d_delta.row(t)) {
+            *z = scale * d;
+            *v = -*z;
+        }
+    }
+    Ok(())
+}
+
+/// Backward of e = 2c (k + x̂ ∘ (1 + γ) − v), of γ's gradient e ∘ x̂ and of δ^L = layer norm's backward of e ∘ (1 + γ).
+/// The key's own share is added to its row of d_h.
+#[inline(always)]
+fn residual<T: Scalar>(
+    lay: Layout<'_>,
+    gamma: &[T],
+    written: &mut Written<'_, T>,
+    mut d_v: MatMut<'_, T>,
+    d_w: &mut [T],
+    inside: &mut Inside<'_, T>,
+) -> Result<()> {
+    let (spec, n, width) = (lay.spec, d_v.rows(), lay.spec.value_width());
+    let (top, at) = (spec.layers() - 1, spec.params() - width);
+    let scale = T::from_f64(2.0 * spec.loss_scale());
+    let d_delta = lay.output_rows(inside.delta, top, 0, n)?;
+    let mut d_z = lay.output_rows_mut(inside.z, top, 0, n)?;
+    let mut d_keys = lay.input_rows_mut(inside.h, 0, 0, n)?;
+    let [d_gated, d_x_hat, work] = &mut inside.work;
+    let (d_gated, d_x_hat, work) = (&mut d_gated[..width], &mut d_x_hat[..width], &mut work[..width]);
+    let d_gamma = &mut d_w[at..];
+    for t in 0..n {
+        let row = t * width..(t + 1) * width;
+        let (x_hat, e, r) = (&written.x_hat[row.clone()], &written.e[row.clone()], written.r[t]);
+        for ((o, &e), &gamma) in written.row.iter_mut().zip(e).zip(gamma) {
+            *o = e * (T::ONE + gamma);
+        }
+        layer_norm::vjp_vjp_row(x_hat, r, written.row, d_delta.row(t), d_gated, d_z.row_mut(t), work);
+        let d_g = &inside.g_gamma[row];
+        let (d_v, d_key) = (d_v.row_mut(t), d_keys.row_mut(t));
+        for j in 0..width {
+            let d_e = d_gated[j] * (T::ONE + gamma[j]) + d_g[j] * x_hat[j];
+            let d_out = scale * d_e;
+            d_gamma[j] += d_gated[j] * e[j] + d_out * x_hat[j];
+            d_x_hat[j] = d_g[j] * e[j] + d_out * (T::ONE + gamma[j]);
+            d_key[j] += d_out;
+            d_v[j] = -d_out;
+        }
+        layer_norm::vjp_row(x_hat, r, d_x_hat, work);
+        d_z.row_mut(t).iter_mut().zip(&*work).for_each(|(d, &w)| *d += w);
+    }
+    Ok(())
+}
