@@ -18,7 +18,12 @@ fn check<T: Scalar>(file: &str, what: &str, got: &[T], want: &[f64], tolerance: 
         .zip(want)
         .map(|(g, w)| (g.to_f64() - w).abs())
         .fold(0.0, |m: f64, e| if e.is_nan() { e } else { m.max(e) });
-    if worst > tolerance*scale*0.3 { eprintln!("{file} {what} {:e}", worst/scale); } if std::env::var("X").is_ok() {return;}
+    if worst > tolerance * scale * 0.3 {
+        eprintln!("{file} {what} {:e}", worst / scale);
+    }
+    if std::env::var("X").is_ok() {
+        return;
+    }
     assert!(worst <= tolerance * scale, "{file}: {what}: off by {:e} of the largest value", worst / scale);
 }
 
