@@ -1,7 +1,7 @@
 //! Operations element by element, cut into pieces.
 
 use titans_kernel::error::expect_len;
-use titans_kernel::{Gemm, ops};
+use titans_kernel::{Error as KernelError, Gemm, ops};
 
 use super::threads::split_rows;
 use super::{Cpu, HostScalar};
@@ -27,7 +27,7 @@ impl<T: HostScalar> Cpu<T> {
         let piece = self.piece(y.len());
         self.threads.run(Self::cost(x.len(), MOVE), split_rows(y, 1, piece), |(at, y)| {
             y.copy_from_slice(&x[at]);
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 
@@ -35,7 +35,7 @@ impl<T: HostScalar> Cpu<T> {
         let piece = self.piece(x.len());
         self.threads.run(Self::cost(x.len(), MOVE), split_rows(x, 1, piece), |(_, x)| {
             x.fill(value);
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 
@@ -50,7 +50,7 @@ impl<T: HostScalar> Cpu<T> {
                 #[inline(always)]
                 || y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = a + b),
             );
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 
@@ -64,7 +64,7 @@ impl<T: HostScalar> Cpu<T> {
                 #[inline(always)]
                 || y.iter_mut().zip(x).for_each(|(y, &x)| *y += scale * x),
             );
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 

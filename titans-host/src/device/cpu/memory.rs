@@ -1,7 +1,13 @@
-//! The memory: one task for each sequence and head.
+//! The memory: one task for each sequence and head. Tasks read their head as a strided view and write to head-major
+//! buffers, which are then brought into the token-major order of the operation.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use titans_kernel::error::expect_len;
+use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Tokens};
+use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
+use super::threads::split_rows;
 use super::{Buffer, Cpu, HostScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
@@ -35,25 +41,257 @@ pub(super) fn start_vjp<T: HostScalar>(batch: usize, heads: usize, d_state: &[T]
     Ok(())
 }
 
+/// Lengths of an operation's buffers; saturated where they overflow, so that no buffer fits then.
+struct Sizes {
+    /// Memories: batch · heads.
+    tasks: usize,
+    /// Keys and queries, values and read-outs, one gate.
+    keys: usize,
+    values: usize,
+    gate: usize,
+    state: usize,
+    boundaries: usize,
+}
+
+impl Sizes {
+    fn new(op: &MemoryOp) -> KernelResult<Self> {
+        op.spec.validate()?;
+        let tasks = op.batch.saturating_mul(op.heads);
+        let gate = tasks.saturating_mul(op.time);
+        let state = tasks.saturating_mul(op.spec.state_len());
+        let chunks = op.time.div_ceil(op.spec.chunk);
+        Ok(Self {
+            tasks,
+            keys: gate.saturating_mul(op.spec.key_width()),
+            values: gate.saturating_mul(op.spec.value_width()),
+            gate,
+            state,
+            boundaries: state.saturating_mul(chunks),
+        })
+    }
+
+    /// Nanoseconds of a forward: about 12 operations a weight and token.
+    fn cost(&self, op: &MemoryOp) -> usize {
+        self.gate.saturating_mul(op.spec.params() / 8 + 50)
+    }
+}
+
+/// The operands of every task.
+struct Operands<'a, T> {
+    op: &'a MemoryOp,
+    k: &'a [T],
+    v: &'a [T],
+    q: &'a [T],
+    gates: &'a [T],
+    mask: Option<&'a [u32]>,
+}
+
+impl<'a, T: HostScalar> Operands<'a, T> {
+    fn new(op: &'a MemoryOp, sizes: &Sizes, inputs: &MemoryInputs<'a, Cpu<T>>) -> KernelResult<Self> {
+        let MemoryInputs { k, v, q, gates, state, mask } = *inputs;
+        let (k, v, q, gates) = (k.as_slice(), v.as_slice(), q.as_slice(), gates.as_slice());
+        expect_len("k", sizes.keys, k.len())?;
+        expect_len("v", sizes.values, v.len())?;
+        expect_len("q", sizes.keys, q.len())?;
+        expect_len("gates", sizes.gate.saturating_mul(3), gates.len())?;
+        expect_len("state", sizes.state, state.as_slice().len())?;
+        let mask = mask.map(|mask| mask.0.as_slice());
+        if let Some(mask) = mask {
+            expect_len("mask", op.batch.saturating_mul(op.time), mask.len())?;
+        }
+        Ok(Self { op, k, v, q, gates, mask })
+    }
+
+    /// The tokens of task `i` = b · heads + h. `time` is not 0.
+    fn tokens(&self, i: usize) -> KernelResult<Tokens<'a, T>> {
+        let (time, heads) = (self.op.time, self.op.heads);
+        let (b, h) = (i / heads, i % heads);
+        let (d_0, d_l) = (self.op.spec.key_width(), self.op.spec.value_width());
+        let gate = |g: usize| Gate::strided(&self.gates[(b * time * 3 + g) * heads + h..], 3 * heads);
+        Ok(Tokens {
+            k: head(self.k, b, h, time, heads, d_0)?,
+            v: head(self.v, b, h, time, heads, d_l)?,
+            q: head(self.q, b, h, time, heads, d_0)?,
+            alpha: gate(0),
+            theta: gate(1),
+            eta: gate(2),
+            mask: match self.mask {
+                _ if self.op.read_only => Mask::ReadOnly,
+                Some(mask) => Mask::Tokens(&mask[b * time..][..time]),
+                None => Mask::Write,
+            },
+        })
+    }
+}
+
+/// Head h of sequence b in `[batch, time, heads, d]`.
+fn head<T: Copy>(x: &[T], b: usize, h: usize, time: usize, heads: usize, d: usize) -> KernelResult<Mat<'_, T>> {
+    Mat::strided(&x[(b * time * heads + h) * d..], time, d, heads * d, 1)
+}
+
+/// An output cut into its tasks' parts; as many `None` without one.
+fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> Vec<Option<&mut [T]>> {
+    match x {
+        Some(x) => x.chunks_mut((x.len() / tasks).max(1)).map(Some).collect(),
+        None => std::iter::repeat_with(|| None).take(tasks).collect(),
+    }
+}
+
 impl<T: HostScalar> Cpu<T> {
     pub(super) fn memory_forward(
         &self,
-        _op: &MemoryOp,
-        _inputs: &MemoryInputs<'_, Self>,
-        _outputs: MemoryOutputs<'_, Self>,
+        op: &MemoryOp,
+        inputs: &MemoryInputs<'_, Self>,
+        outputs: MemoryOutputs<'_, Self>,
     ) -> Result<u64> {
-        Err(Error::usage("memory"))
+        let sizes = Sizes::new(op)?;
+        let operands = Operands::new(op, &sizes, inputs)?;
+        let y = outputs.y.as_mut_slice();
+        let surprise = outputs.surprise.map(Buffer::as_mut_slice);
+        let boundaries = outputs.boundaries.map(Buffer::as_mut_slice);
+        expect_len("y", sizes.values, y.len())?;
+        for (what, expected, found) in [
+            ("surprise", sizes.gate, surprise.as_deref().map(<[T]>::len)),
+            ("final state", sizes.state, outputs.state.as_deref().map(|s| s.as_slice().len())),
+            ("boundaries", sizes.boundaries, boundaries.as_deref().map(<[T]>::len)),
+        ] {
+            expect_len(what, expected, found.unwrap_or(expected))?;
+        }
+        let mut spare = None;
+        let state = match outputs.state {
+            Some(state) => state,
+            None => spare.insert(self.take(sizes.state)?),
+        };
+        self.copy_to(inputs.state.as_slice(), state.as_mut_slice())?;
+        if sizes.gate == 0 {
+            return Ok(0);
+        }
+        let mut y_heads = self.take(sizes.values)?;
+        let mut surprise_heads = surprise.is_some().then(|| self.take(sizes.gate)).transpose()?;
+        let form = if op.token_form { Form::Token } else { Form::Chunk };
+        let scratch_len = memory::forward_scratch_len(&op.spec, form);
+        let clipped = AtomicU64::new(0);
+        let tasks = parts(Some(state.as_mut_slice()), sizes.tasks)
+            .into_iter()
+            .zip(parts(Some(y_heads.as_mut_slice()), sizes.tasks))
+            .zip(parts(surprise_heads.as_mut().map(Buffer::as_mut_slice), sizes.tasks))
+            .zip(parts(boundaries, sizes.tasks))
+            .enumerate();
+        self.threads.run(sizes.cost(op), tasks, |(i, (((state, y), surprise), boundaries))| {
+            let (Some(state), Some(y)) = (state, y) else { return Ok(()) };
+            let tokens = operands.tokens(i)?;
+            let y = MatMut::new(y, op.time, op.spec.value_width())?;
+            let mut scratch = self.take(scratch_len)?;
+            let scratch = scratch.as_mut_slice();
+            let n =
+                memory::forward(&self.gemm, &op.spec, form, op.read, &tokens, state, y, surprise, boundaries, scratch)?;
+            clipped.fetch_add(n, Ordering::Relaxed);
+            Ok::<_, Error>(())
+        })?;
+        self.interleave(op, y_heads.as_slice(), y)?;
+        if let (Some(from), Some(to)) = (&surprise_heads, surprise) {
+            self.interleave(op, from.as_slice(), to)?;
+        }
+        Ok(clipped.into_inner())
     }
 
     pub(super) fn memory_backward(
         &self,
-        _op: &MemoryOp,
-        _inputs: &MemoryInputs<'_, Self>,
-        _boundaries: &Buffer<T>,
-        _d_y: Option<&Buffer<T>>,
-        _d_final: Option<&Buffer<T>>,
-        _gradients: MemoryGradients<'_, Self>,
+        op: &MemoryOp,
+        inputs: &MemoryInputs<'_, Self>,
+        boundaries: &Buffer<T>,
+        d_y: Option<&Buffer<T>>,
+        d_final: Option<&Buffer<T>>,
+        gradients: MemoryGradients<'_, Self>,
     ) -> Result<()> {
-        Err(Error::usage("memory"))
+        let sizes = Sizes::new(op)?;
+        let operands = Operands::new(op, &sizes, inputs)?;
+        let (d_y, d_final) = (d_y.map(Buffer::as_slice), d_final.map(Buffer::as_slice));
+        let boundaries = boundaries.as_slice();
+        let MemoryGradients { d_k, d_v, d_q, d_gates, d_state } = gradients;
+        for (what, expected, found) in [
+            ("boundaries", sizes.boundaries, boundaries.len()),
+            ("d_y", sizes.values, d_y.map_or(sizes.values, <[T]>::len)),
+            ("d_final", sizes.state, d_final.map_or(sizes.state, <[T]>::len)),
+            ("d_k", sizes.keys, d_k.as_slice().len()),
+            ("d_v", sizes.values, d_v.as_slice().len()),
+            ("d_q", sizes.keys, d_q.as_slice().len()),
+            ("d_gates", sizes.gate.saturating_mul(3), d_gates.as_slice().len()),
+            ("d_state", sizes.state, d_state.as_slice().len()),
+        ] {
+            expect_len(what, expected, found)?;
+        }
+        if sizes.gate == 0 {
+            return match d_final {
+                Some(d_final) => self.copy_to(d_final, d_state.as_mut_slice()),
+                None => self.fill_with(T::ZERO, d_state.as_mut_slice()),
+            };
+        }
+        let (n, d_0, d_l) = (op.time, op.spec.key_width(), op.spec.value_width());
+        let mut k_heads = self.take(sizes.keys)?;
+        let mut v_heads = self.take(sizes.values)?;
+        let mut q_heads = self.take(sizes.keys)?;
+        let mut gate_heads = self.take(3 * sizes.gate)?; // [batch, heads, 3, time]
+        let scratch_len = memory::vjp_scratch_len(&op.spec);
+        let (state_len, boundaries_len) = (op.spec.state_len(), boundaries.len() / sizes.tasks);
+        let tasks = k_heads
+            .as_mut_slice()
+            .chunks_mut(n * d_0)
+            .zip(v_heads.as_mut_slice().chunks_mut(n * d_l))
+            .zip(q_heads.as_mut_slice().chunks_mut(n * d_0))
+            .zip(gate_heads.as_mut_slice().chunks_mut(3 * n))
+            .zip(d_state.as_mut_slice().chunks_mut(state_len))
+            .enumerate();
+        self.threads.run(sizes.cost(op).saturating_mul(4), tasks, |(i, ((((k, v), q), gates), state))| {
+            let tokens = operands.tokens(i)?;
+            let d_y = d_y.map(|d| head(d, i / op.heads, i % op.heads, n, op.heads, d_l)).transpose()?;
+            let cotangents = Cotangents { y: d_y, state: d_final.map(|d| &d[i * state_len..][..state_len]) };
+            let (alpha, rest) = gates.split_at_mut(n);
+            let (theta, eta) = rest.split_at_mut(n);
+            let (k, v, q) = (MatMut::new(k, n, d_0)?, MatMut::new(v, n, d_l)?, MatMut::new(q, n, d_0)?);
+            let gradients = Gradients { k, v, q, alpha, theta, eta, state };
+            let mut scratch = self.take(scratch_len)?;
+            let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
+            memory::vjp(
+                &self.gemm,
+                &op.spec,
+                op.read,
+                &tokens,
+                boundaries,
+                cotangents,
+                gradients,
+                scratch.as_mut_slice(),
+            )?;
+            Ok::<_, Error>(())
+        })?;
+        self.interleave(op, k_heads.as_slice(), d_k.as_mut_slice())?;
+        self.interleave(op, v_heads.as_slice(), d_v.as_mut_slice())?;
+        self.interleave(op, q_heads.as_slice(), d_q.as_mut_slice())?;
+        let gates = gate_heads.as_slice();
+        for (row, out) in d_gates.as_mut_slice().chunks_exact_mut(3 * op.heads).enumerate() {
+            let (b, t) = (row / n, row % n);
+            for (gh, out) in out.iter_mut().enumerate() {
+                let (g, h) = (gh / op.heads, gh % op.heads);
+                *out = gates[((b * op.heads + h) * 3 + g) * n + t];
+            }
+        }
+        Ok(())
+    }
+
+    /// `[batch, heads, time, d]` to `[batch, time, heads, d]`; neither is empty.
+    fn interleave(&self, op: &MemoryOp, x: &[T], y: &mut [T]) -> Result<()> {
+        let (time, heads) = (op.time, op.heads);
+        let row = y.len() / (op.batch * time);
+        let d = row / heads;
+        let grain = self.threads.grain(op.batch * time, 1);
+        self.threads.run(y.len() / 4, split_rows(y, row, grain), |(rows, y)| {
+            for (row, y) in rows.zip(y.chunks_exact_mut(row)) {
+                let (b, t) = (row / time, row % time);
+                for (h, y) in y.chunks_exact_mut(d).enumerate() {
+                    y.copy_from_slice(&x[((b * heads + h) * time + t) * d..][..d]);
+                }
+            }
+            Ok::<_, Error>(())
+        })
     }
 }

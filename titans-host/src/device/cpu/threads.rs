@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use titans_kernel::Result as KernelResult;
 
 use crate::error::{Error, Result};
 
-/// Less work than this many nanoseconds stays on the caller's thread: waking the others costs about a quarter of it.
+/// Waking the threads from outside of the pool costs about a quarter of this.
 const INLINE_NS: usize = 40_000;
 
 /// A pool of threads, or none for a single one.
@@ -15,6 +14,8 @@ const INLINE_NS: usize = 40_000;
 pub(super) struct Threads {
     pool: Option<rayon::ThreadPool>,
     count: usize,
+    /// Less work than this many nanoseconds stays on the caller's thread.
+    pub(super) inline_ns: usize,
 }
 
 impl Threads {
@@ -32,7 +33,7 @@ impl Threads {
                 })?)
             }
         };
-        Ok(Self { pool, count })
+        Ok(Self { pool, count, inline_ns: INLINE_NS })
     }
 
     /// Threads at work.
@@ -44,23 +45,22 @@ impl Threads {
     ///
     /// # Errors
     /// The error of one task that failed.
-    pub(super) fn run<I: Send>(
+    pub(super) fn run<I: Send, E: Into<Error> + Send>(
         &self,
         ns: usize,
         tasks: impl Iterator<Item = I>,
-        body: impl Fn(I) -> KernelResult<()> + Sync + Send,
+        body: impl Fn(I) -> std::result::Result<(), E> + Sync + Send,
     ) -> Result<()> {
         match &self.pool {
-            Some(pool) if ns >= INLINE_NS => {
+            Some(pool) if ns >= self.inline_ns => {
                 let tasks: Vec<I> = tasks.collect();
-                pool.install(|| tasks.into_par_iter().with_max_len(1).try_for_each(body))?;
+                pool.install(|| tasks.into_par_iter().with_max_len(1).try_for_each(body)).map_err(Into::into)
             }
             _ => {
                 let mut tasks = tasks;
-                tasks.try_for_each(body)?;
+                tasks.try_for_each(body).map_err(Into::into)
             }
         }
-        Ok(())
     }
 
     /// Rows of a task, so that every thread gets about two: a multiple of `multiple`.
@@ -109,7 +109,7 @@ mod tests {
                 threads
                     .run(ns, x.iter_mut(), |x| {
                         *x += 1;
-                        Ok(())
+                        Ok::<_, Error>(())
                     })
                     .unwrap();
                 assert_eq!(x, [1; 100]);

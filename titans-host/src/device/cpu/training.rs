@@ -1,7 +1,7 @@
 //! Sums in a fixed order, and the optimiser's step.
 
-use titans_kernel::Gemm;
 use titans_kernel::error::expect_len;
+use titans_kernel::{Error as KernelError, Gemm};
 
 use super::threads::split_rows;
 use super::{Cpu, HostScalar};
@@ -45,7 +45,7 @@ impl<T: HostScalar> Cpu<T> {
                     || if squares { block_sum(x, |x| x * x) } else { block_sum(x, |x| x) },
                 );
             }
-            Ok(())
+            Ok::<_, KernelError>(())
         })?;
         total[0] = T::from_f64(total[0].to_f64() + sums.iter().sum::<f64>());
         Ok(())
@@ -77,7 +77,7 @@ impl<T: HostScalar> Cpu<T> {
                     }
                 },
             );
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 }

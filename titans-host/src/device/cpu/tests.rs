@@ -1,1 +1,0 @@
-//! Tests of the CPU device as a whole.
