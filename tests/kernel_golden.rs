@@ -4,27 +4,50 @@
 mod golden;
 
 use golden::Golden;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, Read, Tokens, forward, forward_scratch_len, vjp, vjp_scratch_len,
 };
-use titans_kernel::{Mat, MatMut, Portable, Scalar};
+use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar, Store};
 
 /// Largest difference over the largest value wanted.
-fn check<T: Scalar>(file: &str, what: &str, got: &[T], want: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), want.len(), "{file}: {what}");
+fn distance<T: Scalar>(got: &[T], want: &[f64]) -> f64 {
+    assert_eq!(got.len(), want.len());
     let scale = want.iter().fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
-    let worst = got
-        .iter()
-        .zip(want)
-        .map(|(g, w)| (g.to_f64() - w).abs())
-        .fold(0.0, |m: f64, e| if e.is_nan() { e } else { m.max(e) });
-    if worst > tolerance * scale * 0.3 {
-        eprintln!("{file} {what} {:e}", worst / scale);
+    let worst = got.iter().zip(want).map(|(g, w)| (g.to_f64() - w).abs());
+    worst.fold(0.0, |m: f64, e| if e.is_nan() { e } else { m.max(e) }) / scale
+}
+
+fn check<T: Scalar>(file: &str, what: &str, got: &[T], want: &[f64], tolerance: f64) {
+    let off = distance(got, want);
+    assert!(off <= tolerance, "{file}: {what}: off by {off:e} of the largest value, {tolerance:e} allowed");
+}
+
+/// Products in double precision, each result off by `unit` of itself, up or down: what storing it in a precision of
+/// that unit may cost.
+struct Noisy {
+    unit: f64,
+    seed: Cell<u64>,
+}
+
+impl Noisy {
+    fn spoil(&self, x: &mut f64) {
+        self.seed.set(self.seed.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        *x += *x * if self.seed.get() >> 63 == 0 { self.unit } else { -self.unit };
     }
-    if std::env::var("X").is_ok() {
-        return;
+}
+
+impl Gemm<f64> for Noisy {
+    fn gemm(&self, store: Store, a: Mat<'_, f64>, b: Mat<'_, f64>, mut c: MatMut<'_, f64>) {
+        Portable.gemm(store, a, b, c.rb());
+        (0..c.rows()).for_each(|i| c.row_mut(i).iter_mut().for_each(|x| self.spoil(x)));
     }
-    assert!(worst <= tolerance * scale, "{file}: {what}: off by {:e} of the largest value", worst / scale);
+
+    fn axpy(&self, store: Store, w: f64, x: &[f64], y: &mut [f64]) {
+        Portable.axpy(store, w, x, y);
+        y.iter_mut().for_each(|x| self.spoil(x));
+    }
 }
 
 /// The inputs of one head of one sequence.
@@ -91,7 +114,7 @@ struct Output<T> {
     boundaries: Vec<T>,
 }
 
-fn run<T: Scalar>(g: &Golden, head: &Head<T>, form: Form, read: Read) -> Output<T> {
+fn run<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, head: &Head<T>, form: Form, read: Read) -> Output<T> {
     let (t, dv) = (g.dims.2, g.spec.value_width());
     let mut out = Output {
         y: vec![T::NAN; t * dv],
@@ -101,7 +124,7 @@ fn run<T: Scalar>(g: &Golden, head: &Head<T>, form: Form, read: Read) -> Output<
     };
     let mut scratch = vec![T::NAN; forward_scratch_len(&g.spec, form)];
     forward(
-        &Portable,
+        kernel,
         &g.spec,
         form,
         read,
@@ -116,30 +139,51 @@ fn run<T: Scalar>(g: &Golden, head: &Head<T>, form: Form, read: Read) -> Output<
     out
 }
 
-fn forward_case<T: Scalar>(g: &Golden, form: Form, tolerance: f64) {
-    let (batch, heads, t) = g.dims;
+/// Everything that one way of computing returns, by the names of the golden tensors.
+fn outputs<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, form: Form) -> BTreeMap<String, Vec<T>> {
+    let (batch, heads, _) = g.dims;
+    let mut all = BTreeMap::<String, Vec<T>>::new();
     for (read, name) in [(Read::After, "y.post"), (Read::Before, "y.pre"), (Read::ChunkStart, "y.chunk_start")] {
-        let (mut y, mut surprise, mut states) = (vec![], vec![], vec![]);
-        for b in 0..batch {
-            for h in 0..heads {
-                let out = run(g, &Head::<T>::new(g, b, h), form, read);
-                y.extend(out.y);
-                surprise.extend(out.surprise);
-                states.push(out.state);
+        for i in 0..batch * heads {
+            let out = run(kernel, g, &Head::<T>::new(g, i / heads, i % heads), form, read);
+            all.entry(name.into()).or_default().extend(out.y);
+            if read != Read::After {
+                continue;
+            }
+            all.entry("surprise".into()).or_default().extend(out.surprise);
+            let mut at = 0;
+            for (name, len) in parameters(g, "w", "gamma").into_iter().chain(parameters(g, "s", "sgamma")) {
+                all.entry(name).or_default().extend(&out.state[at..at + len]);
+                at += len;
             }
         }
-        check(&g.name, name, &y, g.get(name).expect("read-outs"), tolerance);
-        if let Some(want) = g.get("surprise") {
-            check(&g.name, "surprise", &surprise, want, tolerance);
-        }
-        assert_eq!(surprise.len(), batch * heads * t);
-        let mut at = 0;
-        for (name, len) in parameters(g, "w", "gamma").into_iter().chain(parameters(g, "s", "sgamma")) {
-            let got: Vec<T> = states.iter().flat_map(|s| s[at..at + len].iter().copied()).collect();
-            check(&g.name, &name, &got, g.get(&name).expect("final state"), tolerance);
-            at += len;
+    }
+    all
+}
+
+/// Compares all that a file has. Returns the tensors that were further off than `tolerance`, but within four times what
+/// rounding the inputs and every product to the precision already does to an otherwise double computation: on these the
+/// recurrence amplifies rounding so much that no program in this precision can promise `tolerance`.
+fn forward_case<T: Scalar>(g: &Golden, form: Form, tolerance: f64, unit: f64) -> Vec<String> {
+    let got = outputs::<T, _>(&Portable, g, form);
+    let mut amplified = vec![];
+    let noise = |name: &str, want: &[f64]| {
+        let draws = (1..=8).map(|seed| {
+            let noisy = Noisy { unit, seed: Cell::new(seed) };
+            outputs(&noisy, &g.spoilt(|x| noisy.spoil(x)), form)
+        });
+        draws.map(|o| distance(&o[name], want)).fold(0.0, f64::max)
+    };
+    for (name, got) in &got {
+        let Some(want) = g.get(name) else { continue };
+        let off = distance(got, want);
+        if !(off <= tolerance) {
+            let noise = noise(name, want);
+            check(&g.name, name, got, want, tolerance.max(4.0 * noise));
+            amplified.push(format!("{} {form:?} {name}: {off:.1e}, rounding alone {noise:.1e}", g.name));
         }
     }
+    amplified
 }
 
 fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
@@ -153,7 +197,7 @@ fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
     for b in 0..batch {
         for h in 0..heads {
             let head = Head::<T>::new(g, b, h);
-            let boundaries = run(g, &head, Form::Chunk, Read::After).boundaries;
+            let boundaries = run(&Portable, g, &head, Form::Chunk, Read::After).boundaries;
             let (i, parts) = (b * heads + h, batch * heads);
             let d_y = g.part::<T>("cot.y", i, parts, t * dv);
             let mut d_final = Vec::new();
@@ -212,22 +256,28 @@ fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
     seen
 }
 
-#[test]
-fn double_precision_forward_is_within_1e_12() {
+fn forward_files<T: Scalar>(tolerance: f64, unit: f64, known: &[&str]) {
+    let mut amplified = vec![];
     for g in golden::all() {
         for form in [Form::Token, Form::Chunk] {
-            forward_case::<f64>(&g, form, 1e-12);
+            let rows = forward_case::<T>(&g, form, tolerance, unit);
+            assert!(rows.is_empty() || known.contains(&g.name.as_str()), "not known to amplify: {rows:#?}");
+            amplified.extend(rows);
         }
     }
+    println!("beyond {tolerance:e} because the recurrence amplifies rounding:\n{}", amplified.join("\n"));
+}
+
+#[test]
+fn double_precision_forward_is_within_1e_12() {
+    forward_files::<f64>(1e-12, f64::EPSILON / 2.0, &["residual3_d8_h1_T37_c4"]);
 }
 
 #[test]
 fn single_precision_forward_is_within_1e_5() {
-    for g in golden::all() {
-        for form in [Form::Token, Form::Chunk] {
-            forward_case::<f32>(&g, form, 1e-5);
-        }
-    }
+    let known =
+        ["residual2_d33_h2_T29_c7", "residual2_d8_h1_T37_c1", "residual2_d8_h1_T37_c4", "residual3_d8_h1_T37_c4"];
+    forward_files::<f32>(1e-5, f64::from(f32::EPSILON) / 2.0, &known);
 }
 
 #[test]

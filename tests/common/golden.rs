@@ -73,6 +73,18 @@ impl Golden {
         self.tensors.get(name).map(Vec::as_slice)
     }
 
+    /// The same file with every input changed by `spoil`; results stay.
+    pub fn spoilt(&self, spoil: impl Fn(&mut f64)) -> Self {
+        let mut tensors = self.tensors.clone();
+        for (name, t) in &mut tensors {
+            let input = ["k", "v", "q", "alpha", "theta", "eta", "gamma0", "sgamma0"].contains(&name.as_str());
+            if input || name.starts_with("w0.") || name.starts_with("s0.") {
+                t.iter_mut().for_each(&spoil);
+            }
+        }
+        Self { name: self.name.clone(), dims: self.dims, spec: self.spec.clone(), tensors }
+    }
+
     /// Names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
