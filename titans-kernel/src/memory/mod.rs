@@ -2,6 +2,7 @@
 
 mod close;
 mod close_vjp;
+mod codec;
 mod coefficients;
 mod forward;
 mod gates;

@@ -1,0 +1,145 @@
+//! A stream as one block of bytes and back: little-endian, versioned, with its configuration and a CRC-32.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `TTNSTRM` and the format's version |
+//! | 8 | bytes of a number (4 or 8), number of layers |
+//! | 20 | d_0 … d_4, unused ones 0 |
+//! | 16 | chunk; activation, network, loss, read (one byte each); clip as `f64` (0 for none) |
+//! | 24 | position, clipped, filled |
+//! | 8 | numbers that follow |
+//! | … | the stream's block |
+//! | 4 | CRC-32 of all bytes before |
+
+use super::spec::{Activation, Loss, MemorySpec, Network, Read};
+use super::stream::{Counters, Stream};
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+
+const MAGIC: [u8; 8] = *b"TTNSTRM\x01";
+const HEADER: usize = 84;
+const CHECKSUM: usize = 4;
+
+/// The part of the header that a configuration determines.
+fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; 52] {
+    let mut out = [0; 52];
+    out[..8].copy_from_slice(&MAGIC);
+    out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
+    out[12..16].copy_from_slice(&(spec.layers() as u32).to_le_bytes());
+    for (i, &w) in spec.widths.iter().enumerate() {
+        out[16 + 4 * i..20 + 4 * i].copy_from_slice(&(w as u32).to_le_bytes());
+    }
+    out[36..40].copy_from_slice(&(spec.chunk as u32).to_le_bytes());
+    out[40] = match spec.activation {
+        Activation::Silu => 0,
+        Activation::Gelu => 1,
+        Activation::GeluTanh => 2,
+        Activation::Relu => 3,
+        Activation::Identity => 4,
+    };
+    out[41] = u8::from(spec.network == Network::Residual);
+    out[42] = match spec.loss {
+        Loss::Sum => 0,
+        Loss::Half => 1,
+        Loss::Mean => 2,
+    };
+    out[43] = match read {
+        Read::After => 0,
+        Read::Before => 1,
+        Read::ChunkStart => 2,
+    };
+    out[44..52].copy_from_slice(&spec.clip.unwrap_or(0.0).to_le_bytes());
+    out
+}
+
+/// Names of the fields of [`signature`], by where they end.
+const FIELDS: [(usize, &str); 9] = [
+    (8, "magic and format version"),
+    (12, "bytes of a number"),
+    (16, "layers"),
+    (36, "widths"),
+    (40, "chunk"),
+    (41, "activation"),
+    (42, "network"),
+    (43, "loss"),
+    (52, "read and clip"),
+];
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    let mut b = [0; 8];
+    b.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(b)
+}
+
+impl<T: Scalar> Stream<'_, T> {
+    /// Bytes that [`Stream::save`] writes.
+    pub fn saved_len(spec: &MemorySpec) -> usize {
+        HEADER + Self::len(spec) * T::BYTES + CHECKSUM
+    }
+
+    /// Writes the whole state; returns the bytes written, [`Stream::saved_len`].
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] (in bytes) when `out` is too short; nothing is written.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize> {
+        let (needed, given) = (Self::saved_len(self.spec), out.len());
+        if given < needed {
+            return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
+        }
+        out[..52].copy_from_slice(&signature::<T>(self.spec, self.read));
+        let c = self.counters;
+        for (i, x) in [c.position, c.clipped, c.filled, self.block.len() as u64].into_iter().enumerate() {
+            out[52 + 8 * i..60 + 8 * i].copy_from_slice(&x.to_le_bytes());
+        }
+        let body = &mut out[HEADER..needed - CHECKSUM];
+        for (bytes, x) in body.chunks_exact_mut(T::BYTES).zip(self.block.iter()) {
+            x.write_le(bytes);
+        }
+        let sum = crc32fast::hash(&out[..needed - CHECKSUM]);
+        out[needed - CHECKSUM..needed].copy_from_slice(&sum.to_le_bytes());
+        Ok(needed)
+    }
+
+    /// Becomes the stream that was saved; it continues with the bits it would have given uncut.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when the bytes are of another length, format, configuration or checksum; nothing changes.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        let format = |what, expected: u64, found: u64| Err(Error::Format { what, expected, found });
+        let needed = Self::saved_len(self.spec);
+        if bytes.len() < HEADER {
+            return format("length in bytes", needed as u64, bytes.len() as u64);
+        }
+        let expected = signature::<T>(self.spec, self.read);
+        let mut from = 0;
+        for (to, what) in FIELDS {
+            if bytes[from..to] != expected[from..to] {
+                let number = |b: &[u8]| b[from..to].iter().rev().take(8).fold(0u64, |n, &x| n << 8 | u64::from(x));
+                return format(what, number(&expected), number(bytes));
+            }
+            from = to;
+        }
+        if bytes.len() != needed {
+            return format("length in bytes", needed as u64, bytes.len() as u64);
+        }
+        let body = &bytes[..needed - CHECKSUM];
+        let mut sum = [0; 4];
+        sum.copy_from_slice(&bytes[needed - CHECKSUM..]);
+        let (found, expected) = (crc32fast::hash(body), u32::from_le_bytes(sum));
+        if found != expected {
+            return format("checksum", u64::from(expected), u64::from(found));
+        }
+        let counters = Counters { position: word(bytes, 52), clipped: word(bytes, 60), filled: word(bytes, 68) };
+        if counters.filled >= self.spec.chunk as u64 {
+            return format("tokens in the unfinished chunk", self.spec.chunk as u64 - 1, counters.filled);
+        }
+        if word(bytes, 76) != self.block.len() as u64 {
+            return format("numbers", self.block.len() as u64, word(bytes, 76));
+        }
+        for (x, bytes) in self.block.iter_mut().zip(body[HEADER..].chunks_exact(T::BYTES)) {
+            *x = T::read_le(bytes);
+        }
+        self.counters = counters;
+        Ok(())
+    }
+}
