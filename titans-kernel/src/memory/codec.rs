@@ -11,9 +11,10 @@
 //! | … | the stream's block |
 //! | 4 | CRC-32 of all bytes before |
 
-use super::spec::{Activation, Loss, MemorySpec, Network, Read};
+use super::spec::{Loss, MemorySpec, Network, Read};
 use super::stream::{Counters, Stream};
 use crate::error::{Error, Result};
+use crate::ops::activation::Activation;
 use crate::scalar::Scalar;
 
 const MAGIC: [u8; 8] = *b"TTNSTRM\x01";
