@@ -1,1 +1,37 @@
-//! libtitans
+//! libtitans: the Titans test-time memory for C and C++, one memory in a caller's buffer.
+//!
+//! This crate is the C library; its header is `include/titans.h`, and `docs/ABI.md` says what is promised. A Rust
+//! program uses `titans-kernel` instead.
+//!
+//! Every function checks every pointer, length, alignment and value before anything changes, and no panic leaves it.
+//! `unsafe` is confined to turning pointers into borrows: `pointer.rs` for arguments, `block.rs` for memories.
+
+mod batch;
+mod block;
+mod boundary;
+mod config;
+mod failure;
+mod info;
+mod lifecycle;
+mod pointer;
+mod query;
+mod saved;
+mod status;
+mod tokens;
+mod version;
+
+pub use block::titans_memory;
+pub use config::{
+    TITANS_MAX_LAYERS, TITANS_MAX_WIDTHS, titans_activation, titans_loss, titans_memory_config,
+    titans_memory_config_init, titans_network, titans_read_order,
+};
+pub use info::{TITANS_MESSAGE_BYTES, titans_error_info};
+pub use lifecycle::{titans_memory_attach, titans_memory_init, titans_memory_reset};
+pub use query::{
+    titans_memory_align, titans_memory_clipped, titans_memory_parameters, titans_memory_position,
+    titans_memory_saved_size, titans_memory_size, titans_memory_surprise, titans_memory_weights,
+};
+pub use saved::{titans_memory_load, titans_memory_save};
+pub use status::{titans_status, titans_status_message, titans_status_name};
+pub use tokens::{titans_memory_read, titans_memory_step, titans_memory_write, titans_tokens};
+pub use version::{TITANS_ABI_VERSION, titans_abi_version, titans_version_string};

@@ -1,0 +1,241 @@
+//! One memory in one block of bytes: a head, the stream's numbers, scratch. No pointer is stored, so a copy of the
+//! block is a memory too.
+//!
+//! ```text
+//! 0            Head: magic, ABI, sizes, configuration and its hash, counters
+//! HEAD         the stream's numbers, f32
+//! …            scratch, f32, up to the total size (a multiple of 64)
+//! ```
+
+use crate::config::titans_memory_config;
+use crate::failure::{Failure, Outcome};
+use crate::pointer::{Arg, range};
+use crate::status::titans_status::{self, *};
+use crate::version::TITANS_ABI_VERSION;
+use std::ops::Range;
+use titans_kernel::memory::{Counters, MemorySpec, Read, Stream};
+
+/// A memory in a caller's block. Only pointers to it exist; its contents belong to the library.
+#[allow(non_camel_case_types, reason = "the name is that of the C header")]
+pub struct titans_memory {
+    _head: Head,
+}
+
+/// Alignment of a block: a cache line.
+pub(crate) const ALIGN: usize = 64;
+/// "TITANSM" and a zero, read as a little-endian number.
+const MAGIC: u64 = u64::from_le_bytes(*b"TITANSM\0");
+const HEAD: usize = size_of::<Head>();
+const _: () = assert!(HEAD.is_multiple_of(ALIGN) && align_of::<Head>() == ALIGN);
+
+/// The head of a block: integers and floats only, so that any bytes are a value of it.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    magic: u64,
+    abi: u32,
+    head_bytes: u32,
+    total_bytes: u64,
+    config_hash: u64,
+    config: titans_memory_config,
+    /// 1 while a call changes the block; found 1 at a call's start, an earlier one never ended.
+    busy: u32,
+    /// 1 when `surprise` is that of a token of this memory.
+    known: u32,
+    surprise: f32,
+    reserved: u32,
+    position: u64,
+    clipped: u64,
+    filled: u64,
+}
+
+/// Where things lie in the block of a configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    stream: usize,
+    scratch: usize,
+    total: usize,
+}
+
+impl Layout {
+    /// # Errors
+    /// `TITANS_ERROR_TOO_LARGE` when the block would not fit the address space.
+    pub(crate) fn new(position: i32, spec: &MemorySpec) -> Outcome<Self> {
+        let (params, chunk) = (spec.params() as u128, spec.chunk as u128);
+        let widths = spec.widths.iter().map(|&w| w as u128).sum::<u128>();
+        // Far above what the kernel asks for, so that its own sums cannot overflow either.
+        let bound = 64 * (2 * params + (chunk + 8) * (chunk + 8) + 8 * (chunk + 8) * widths);
+        if bound > isize::MAX as u128 {
+            return Err(Failure::new(TITANS_ERROR_TOO_LARGE, position, "config"));
+        }
+        let stream = Stream::<f32>::len(spec);
+        let scratch = Stream::<f32>::scratch_len(spec).max(spec.params());
+        let total = HEAD + size_of::<f32>() * (stream + scratch);
+        Ok(Self { stream, scratch, total: total.next_multiple_of(ALIGN) })
+    }
+
+    /// Bytes of the block.
+    pub(crate) const fn total(&self) -> usize {
+        self.total
+    }
+}
+
+/// A block that was checked, borrowed for the length of a call.
+#[derive(Debug)]
+pub(crate) struct Block<'a> {
+    pub(crate) head: &'a mut Head,
+    pub(crate) spec: MemorySpec,
+    pub(crate) read: Read,
+    pub(crate) stream: &'a mut [f32],
+    pub(crate) scratch: &'a mut [f32],
+    pub(crate) addresses: Range<usize>,
+}
+
+/// NULL and alignment of a pointer to a block.
+fn check_pointer(arg: Arg, block: *const titans_memory) -> Outcome<()> {
+    if block.is_null() {
+        return Err(arg.fail(TITANS_ERROR_NULL));
+    }
+    if !block.addr().is_multiple_of(ALIGN) {
+        let found = (block.addr() % ALIGN) as u64;
+        return Err(Failure::sizes(TITANS_ERROR_MISALIGNED, arg.position, arg.name, 0, found));
+    }
+    Ok(())
+}
+
+impl Head {
+    const fn new(config: titans_memory_config, hash: u64, total: usize) -> Self {
+        Self {
+            magic: MAGIC,
+            abi: TITANS_ABI_VERSION,
+            head_bytes: HEAD as u32,
+            total_bytes: total as u64,
+            config_hash: hash,
+            config,
+            busy: 0,
+            known: 0,
+            surprise: 0.0,
+            reserved: 0,
+            position: 0,
+            clipped: 0,
+            filled: 0,
+        }
+    }
+
+    /// What the stream counted.
+    pub(crate) const fn counters(&self) -> Counters {
+        Counters { position: self.position, clipped: self.clipped, filled: self.filled }
+    }
+
+    /// The last token's surprise, if there was a token.
+    pub(crate) fn surprise(&self) -> Option<f32> {
+        (self.known == 1).then_some(self.surprise)
+    }
+
+    /// Reads and checks the head of a block.
+    ///
+    /// # Safety
+    /// A pointer that is not NULL points to at least `HEAD` readable bytes that nobody writes meanwhile.
+    pub(crate) unsafe fn read(arg: Arg, block: *const titans_memory) -> Outcome<(Self, MemorySpec, Read, Layout)> {
+        check_pointer(arg, block)?;
+        // SAFETY: aligned and not NULL; readable by promise; any bytes are a Head.
+        let head = unsafe { block.cast::<Self>().read() };
+        let bad = |code: titans_status, expected: u64, found: u64| {
+            Err(Failure::sizes(code, arg.position, arg.name, expected, found))
+        };
+        if head.magic == 0 {
+            return Err(arg.fail(TITANS_ERROR_UNINITIALISED));
+        }
+        if head.magic != MAGIC {
+            return bad(TITANS_ERROR_FOREIGN, MAGIC, head.magic);
+        }
+        if head.abi != TITANS_ABI_VERSION {
+            return bad(TITANS_ERROR_BLOCK_VERSION, u64::from(TITANS_ABI_VERSION), u64::from(head.abi));
+        }
+        let hash = head.config.hash();
+        if head.config_hash != hash || head.head_bytes as usize != HEAD {
+            return bad(TITANS_ERROR_CORRUPT, hash, head.config_hash);
+        }
+        let corrupt = |_| arg.fail(TITANS_ERROR_CORRUPT);
+        let (spec, read) = head.config.spec(arg.position).map_err(corrupt)?;
+        let layout = Layout::new(arg.position, &spec).map_err(corrupt)?;
+        if head.total_bytes != layout.total as u64 {
+            return bad(TITANS_ERROR_CORRUPT, layout.total as u64, head.total_bytes);
+        }
+        if head.filled >= spec.chunk as u64 {
+            return bad(TITANS_ERROR_CORRUPT, spec.chunk as u64, head.filled);
+        }
+        if head.busy != 0 {
+            return Err(arg.fail(TITANS_ERROR_POISONED));
+        }
+        Ok((head, spec, read, layout))
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Borrows a block that was initialised before.
+    ///
+    /// # Safety
+    /// A pointer that is not NULL points to readable and writable bytes; if they are a memory's head, then to all of
+    /// the memory; and nobody else uses them while the borrow lasts.
+    pub(crate) unsafe fn open(arg: Arg, block: *mut titans_memory) -> Outcome<Self> {
+        // SAFETY: readable by promise.
+        let (_, spec, read, layout) = unsafe { Head::read(arg, block) }?;
+        // SAFETY: the head was just checked, so by promise the whole block is there.
+        Ok(unsafe { Self::split(block.cast(), spec, read, layout) })
+    }
+
+    /// Makes a block: every byte of it is written.
+    ///
+    /// # Safety
+    /// `buffer` is aligned to `ALIGN` and points to `layout.total()` writable bytes that nobody else uses.
+    pub(crate) unsafe fn create(
+        buffer: *mut u8,
+        config: titans_memory_config,
+        spec: MemorySpec,
+        read: Read,
+        layout: Layout,
+    ) -> Self {
+        // SAFETY: writable by promise; the head fits because the total is at least HEAD.
+        unsafe {
+            buffer.write_bytes(0, layout.total);
+            buffer.cast::<Head>().write(Head::new(config, config.hash(), layout.total));
+            Self::split(buffer, spec, read, layout)
+        }
+    }
+
+    /// # Safety
+    /// `buffer` is aligned and points to the initialised bytes of a block with this layout, nobody else's meanwhile.
+    unsafe fn split(buffer: *mut u8, spec: MemorySpec, read: Read, layout: Layout) -> Self {
+        let addresses = range(buffer, layout.total);
+        // SAFETY: the three parts are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold
+        // integers and floats, for which all bytes are valid.
+        unsafe {
+            let numbers = buffer.add(HEAD).cast::<f32>();
+            let stream = std::slice::from_raw_parts_mut(numbers, layout.stream);
+            let scratch = std::slice::from_raw_parts_mut(numbers.add(layout.stream), layout.scratch);
+            Self { head: &mut *buffer.cast::<Head>(), spec, read, stream, scratch, addresses }
+        }
+    }
+
+    /// Runs `body` on the stream; the block is marked busy meanwhile and keeps the counters after success.
+    pub(crate) fn with_stream<R>(
+        &mut self,
+        body: impl FnOnce(&mut Stream<'_, f32>, &mut [f32]) -> titans_kernel::Result<R>,
+    ) -> titans_kernel::Result<R> {
+        self.head.busy = 1;
+        let stream = Stream::attach(&self.spec, self.read, self.head.counters(), self.stream);
+        let result = stream.and_then(|mut stream| Ok((body(&mut stream, self.scratch)?, stream.counters())));
+        self.head.busy = 0;
+        let (r, counters) = result?;
+        (self.head.position, self.head.clipped, self.head.filled) =
+            (counters.position, counters.clipped, counters.filled);
+        Ok(r)
+    }
+
+    /// Keeps the last token's surprise, or forgets it.
+    pub(crate) fn set_surprise(&mut self, surprise: Option<f32>) {
+        self.head.known = u32::from(surprise.is_some());
+        self.head.surprise = surprise.unwrap_or(0.0);
+    }
+}

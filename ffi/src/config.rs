@@ -1,0 +1,248 @@
+//! `titans_memory_config`: what a memory is, as a versioned structure.
+
+use crate::boundary;
+use crate::failure::{Failure, Outcome};
+use crate::info::titans_error_info;
+use crate::pointer::arg;
+use crate::status::titans_status::*;
+use crate::version::TITANS_ABI_VERSION;
+use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
+
+/// Most layers a memory's network may have.
+pub const TITANS_MAX_LAYERS: usize = 4;
+/// Most widths of a memory: those of its layers' inputs, and the last layer's output.
+pub const TITANS_MAX_WIDTHS: usize = 5;
+const _: () = assert!(TITANS_MAX_LAYERS == MAX_LAYERS && TITANS_MAX_WIDTHS == MAX_LAYERS + 1);
+
+/// The function between the layers of the memory's network.
+#[allow(non_camel_case_types, reason = "the names are those of the C header")]
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum titans_activation {
+    /// x times the logistic function of x.
+    TITANS_ACTIVATION_SILU = 0,
+    /// x times the normal distribution's probability below x.
+    TITANS_ACTIVATION_GELU = 1,
+    /// The tanh approximation of GELU.
+    TITANS_ACTIVATION_GELU_TANH = 2,
+    /// The larger of x and 0.
+    TITANS_ACTIVATION_RELU = 3,
+    /// x.
+    TITANS_ACTIVATION_IDENTITY = 4,
+}
+
+/// The shape of the network's output.
+#[allow(non_camel_case_types, reason = "the names are those of the C header")]
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum titans_network {
+    /// The last layer's output.
+    TITANS_NETWORK_PLAIN = 0,
+    /// x + LN(last layer) (1 + gamma): keeps memories of two layers and more finite. The first and the last width are
+    /// equal, and gamma is learned like the weights.
+    TITANS_NETWORK_RESIDUAL = 1,
+}
+
+/// The scale of the loss by which the memory learns.
+#[allow(non_camel_case_types, reason = "the names are those of the C header")]
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum titans_loss {
+    /// The squared error.
+    TITANS_LOSS_SUM = 0,
+    /// Half the squared error.
+    TITANS_LOSS_HALF = 1,
+    /// The squared error divided by the value width.
+    TITANS_LOSS_MEAN = 2,
+}
+
+/// Which weights answer the query of a token that is written in the same call.
+#[allow(non_camel_case_types, reason = "the names are those of the C header")]
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum titans_read_order {
+    /// Those after the token's own write.
+    TITANS_READ_AFTER = 0,
+    /// Those before it.
+    TITANS_READ_BEFORE = 1,
+    /// Those at the start of the token's chunk.
+    TITANS_READ_CHUNK_START = 2,
+}
+
+/// The configuration of a memory. Fill it with `titans_memory_config_init`, then change fields.
+#[allow(non_camel_case_types, reason = "the name is that of the C header")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct titans_memory_config {
+    /// sizeof(titans_memory_config), set by the init function.
+    pub struct_size: u32,
+    /// 0; reserved.
+    pub flags: u32,
+    /// Layers of the network, 1 to 4. One layer is the linear (matrix) memory.
+    pub layers: u32,
+    /// Key width, hidden widths, value width: `layers + 1` of them, each 1 to 1048576; the others are not read.
+    pub widths: [u32; TITANS_MAX_WIDTHS],
+    /// A `titans_activation`.
+    pub activation: i32,
+    /// A `titans_network`.
+    pub network: i32,
+    /// A `titans_loss`.
+    pub loss: i32,
+    /// A `titans_read_order`.
+    pub read: i32,
+    /// Tokens whose gradients are taken at the same weights, 1 to 1048576. 1 is the token-by-token rule.
+    pub chunk: u32,
+    /// Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit.
+    pub clip: f32,
+}
+
+/// Bytes of the configuration of this ABI; no shorter one ever existed.
+const SIZE: u32 = size_of::<titans_memory_config>() as u32;
+/// A `struct_size` above this is taken for garbage and its tail is not looked at.
+const LARGEST: u32 = 4096;
+
+impl titans_memory_config {
+    /// A linear memory of 64 to 64, SiLU, sum loss, reads after the write, chunk 16, no clip.
+    const DEFAULT: Self = Self {
+        struct_size: SIZE,
+        flags: 0,
+        layers: 1,
+        widths: [64, 64, 0, 0, 0],
+        activation: titans_activation::TITANS_ACTIVATION_SILU as i32,
+        network: titans_network::TITANS_NETWORK_PLAIN as i32,
+        loss: titans_loss::TITANS_LOSS_SUM as i32,
+        read: titans_read_order::TITANS_READ_AFTER as i32,
+        chunk: 16,
+        clip: 0.0,
+    };
+
+    /// The caller's configuration in its one canonical form: the size of this ABI, unread widths 0.
+    ///
+    /// # Safety
+    /// A pointer that is not NULL points to `struct_size` readable bytes.
+    pub(crate) unsafe fn read(position: i32, config: *const Self) -> Outcome<Self> {
+        let config_arg = arg(position, "config");
+        if config.is_null() {
+            return Err(config_arg.fail(TITANS_ERROR_NULL));
+        }
+        if !config.is_aligned() {
+            return Err(config_arg.fail(TITANS_ERROR_MISALIGNED));
+        }
+        // SAFETY: aligned, not NULL; the first field is there whatever its value.
+        let size = unsafe { (*config).struct_size };
+        let wrong = || {
+            let (expected, found) = (u64::from(SIZE), u64::from(size));
+            Failure::sizes(TITANS_ERROR_STRUCT_SIZE, position, "config.struct_size", expected, found)
+        };
+        if !(SIZE..=LARGEST).contains(&size) {
+            return Err(wrong());
+        }
+        let tail = (size - SIZE) as usize;
+        // SAFETY: the caller promises `struct_size` readable bytes; the tail starts right behind the known fields.
+        let tail = unsafe { std::slice::from_raw_parts(config.add(1).cast::<u8>(), tail) };
+        if tail.iter().any(|&byte| byte != 0) {
+            return Err(wrong());
+        }
+        // SAFETY: at least SIZE bytes are there, and every bit pattern is a value of these fields.
+        let mut canonical = unsafe { config.read() };
+        canonical.struct_size = SIZE;
+        if canonical.flags != 0 {
+            return Err(Failure::sizes(TITANS_ERROR_FLAGS, position, "config.flags", 0, u64::from(canonical.flags)));
+        }
+        let used = (canonical.layers as usize).saturating_add(1).min(TITANS_MAX_WIDTHS);
+        canonical.widths[used..].fill(0);
+        if canonical.clip == 0.0 {
+            canonical.clip = 0.0; // −0 means no clip too, and equal configurations have equal bits
+        }
+        Ok(canonical)
+    }
+
+    /// The memory this configuration describes.
+    pub(crate) fn spec(&self, position: i32) -> Outcome<(MemorySpec, Read)> {
+        let bad = |what, expected: u64, found: i64| {
+            Failure::sizes(TITANS_ERROR_CONFIG, position, what, expected, found as u64)
+        };
+        let layers = self.layers as usize;
+        if !(1..=TITANS_MAX_LAYERS).contains(&layers) {
+            return Err(bad("config.layers (1 to 4)", TITANS_MAX_LAYERS as u64, i64::from(self.layers)));
+        }
+        let widths = self.widths.map(|w| w as usize);
+        let mut spec = MemorySpec::new(&widths[..=layers]).map_err(|e| Failure::config(position, e))?;
+        spec.activation = match self.activation {
+            0 => Activation::Silu,
+            1 => Activation::Gelu,
+            2 => Activation::GeluTanh,
+            3 => Activation::Relu,
+            4 => Activation::Identity,
+            other => return Err(bad("config.activation (0 to 4)", 4, i64::from(other))),
+        };
+        spec.network = match self.network {
+            0 => Network::Plain,
+            1 => Network::Residual,
+            other => return Err(bad("config.network (0 or 1)", 1, i64::from(other))),
+        };
+        spec.loss = match self.loss {
+            0 => Loss::Sum,
+            1 => Loss::Half,
+            2 => Loss::Mean,
+            other => return Err(bad("config.loss (0 to 2)", 2, i64::from(other))),
+        };
+        let read = match self.read {
+            0 => Read::After,
+            1 => Read::Before,
+            2 => Read::ChunkStart,
+            other => return Err(bad("config.read (0 to 2)", 2, i64::from(other))),
+        };
+        spec.chunk = self.chunk as usize;
+        spec.clip = if self.clip == 0.0 { None } else { Some(f64::from(self.clip)) };
+        spec.validate().map_err(|e| Failure::config(position, e))?;
+        Ok((spec, read))
+    }
+
+    /// FNV-1a over the fields: tells two configurations apart.
+    pub(crate) fn hash(&self) -> u64 {
+        let fields = [self.struct_size, self.flags, self.layers]
+            .into_iter()
+            .chain(self.widths)
+            .chain([self.activation, self.network, self.loss, self.read].map(|x| x as u32))
+            .chain([self.chunk, self.clip.to_bits()]);
+        let bytes = fields.flat_map(u32::to_le_bytes);
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    }
+}
+
+/// Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, sum loss, reads after the
+/// write, chunk 16, no clip. Call it with `sizeof *config` and `TITANS_ABI_VERSION`.
+///
+/// Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
+/// `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.
+///
+/// # Safety
+/// `config` points to `struct_size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_memory_config_init(
+    config: *mut titans_memory_config,
+    struct_size: usize,
+    abi_version: u32,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        if abi_version != TITANS_ABI_VERSION {
+            let (expected, found) = (u64::from(TITANS_ABI_VERSION), u64::from(abi_version));
+            return Err(Failure::sizes(TITANS_ERROR_ABI_VERSION, 3, "abi_version", expected, found));
+        }
+        if !(SIZE as usize..=LARGEST as usize).contains(&struct_size) {
+            let (expected, found) = (u64::from(SIZE), struct_size as u64);
+            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 2, "struct_size", expected, found));
+        }
+        let default = titans_memory_config { struct_size: struct_size as u32, ..titans_memory_config::DEFAULT };
+        // SAFETY: the caller promises `struct_size` writable bytes, and that is at least this ABI's structure.
+        unsafe {
+            crate::pointer::store(arg(1, "config"), config, default)?;
+            config.add(1).cast::<u8>().write_bytes(0, struct_size - SIZE as usize);
+        }
+        Ok(())
+    };
+    // SAFETY: `info` is as this function's documentation asks.
+    unsafe { boundary::call(info, body) }
+}

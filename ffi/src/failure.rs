@@ -1,0 +1,81 @@
+//! Why a call failed, inside the library; it becomes a status and, if asked for, a `titans_error_info`.
+
+use crate::status::titans_status::{self, *};
+use titans_kernel::Error;
+
+/// The numbers that make a failure precise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// The status says it all.
+    None,
+    /// Two numbers disagree.
+    Sizes { expected: u64, found: u64 },
+    /// Element `index` of the argument is at fault.
+    Index(u64),
+}
+
+/// A status with the argument it is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: titans_status,
+    /// Position of the argument in the call, from 1; 0 when no single one is at fault.
+    pub(crate) arg: i32,
+    /// The argument or the field.
+    pub(crate) what: &'static str,
+    pub(crate) detail: Detail,
+}
+
+/// The result of everything inside the library.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    pub(crate) const fn new(code: titans_status, arg: i32, what: &'static str) -> Self {
+        Self { code, arg, what, detail: Detail::None }
+    }
+
+    pub(crate) const fn sizes(code: titans_status, arg: i32, what: &'static str, expected: u64, found: u64) -> Self {
+        Self { code, arg, what, detail: Detail::Sizes { expected, found } }
+    }
+
+    pub(crate) const fn index(code: titans_status, arg: i32, what: &'static str, index: usize) -> Self {
+        Self { code, arg, what, detail: Detail::Index(index as u64) }
+    }
+
+    /// A configuration the kernel refuses.
+    pub(crate) fn config(arg: i32, error: Error) -> Self {
+        match error {
+            Error::Config { what, found } => Self {
+                code: TITANS_ERROR_CONFIG,
+                arg,
+                what,
+                detail: Detail::Sizes { expected: 0, found: found as u64 },
+            },
+            other => Self::internal(other),
+        }
+    }
+
+    /// Values the kernel refuses, NaN and infinity or a gate out of range; `at` finds an argument by its name.
+    pub(crate) fn value(at: impl Fn(&str) -> i32, error: Error) -> Self {
+        match error {
+            Error::Value { what, index } => {
+                let gate = matches!(what, "alpha" | "theta" | "eta");
+                let code = if gate { TITANS_ERROR_GATE_RANGE } else { TITANS_ERROR_NOT_FINITE };
+                Self::index(code, at(what), what, index)
+            }
+            other => Self::internal(other),
+        }
+    }
+
+    /// An error that the checks before the kernel should have made impossible.
+    pub(crate) const fn internal(error: Error) -> Self {
+        let (what, expected, found) = match error {
+            Error::Shape { what, expected, found } => (what, expected as u64, found as u64),
+            Error::Buffer { what, needed, given } => (what, needed as u64, given as u64),
+            Error::Config { what, found } => (what, 0, found as u64),
+            Error::Value { what, index } => return Self::index(TITANS_ERROR_INTERNAL, 0, what, index),
+            Error::Format { what, expected, found } => (what, expected, found),
+            _ => ("kernel", 0, 0),
+        };
+        Self::sizes(TITANS_ERROR_INTERNAL, 0, what, expected, found)
+    }
+}

@@ -1,0 +1,109 @@
+//! `titans_error_info`: the details of a failure, in a structure of the caller's.
+
+use crate::failure::{Detail, Failure, Outcome};
+use crate::status::titans_status::{TITANS_ERROR_MISALIGNED, TITANS_ERROR_STRUCT_SIZE};
+use std::ffi::c_char;
+use std::fmt::Write;
+
+/// Bytes of the text in a `titans_error_info`, its final zero included.
+pub const TITANS_MESSAGE_BYTES: usize = 128;
+
+/// Details of a failure. Set `struct_size` to its sizeof and pass it to any function, or pass NULL. After the call
+/// `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`.
+#[allow(non_camel_case_types, reason = "the name is that of the C header")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct titans_error_info {
+    /// sizeof(titans_error_info), set by the caller.
+    pub struct_size: u32,
+    /// The status.
+    pub code: i32,
+    /// Position of the argument at fault, counted from 1; 0 when it is none in particular.
+    pub arg: i32,
+    /// 0.
+    pub reserved: u32,
+    /// What the call needed, where that is a number.
+    pub expected: u64,
+    /// What it found; for values that are not finite or out of range: the index of the first one.
+    pub found: u64,
+    /// The argument or field by name, what is wrong and what to do, in ASCII, ended by a zero.
+    pub message: [c_char; TITANS_MESSAGE_BYTES],
+}
+
+/// Writes text into a fixed field and cuts what does not fit.
+struct Field<'a> {
+    out: &'a mut [c_char; TITANS_MESSAGE_BYTES],
+    len: usize,
+}
+
+impl Write for Field<'_> {
+    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+        let room = TITANS_MESSAGE_BYTES - 1 - self.len;
+        for byte in s.bytes().take(room) {
+            self.out[self.len] = if byte.is_ascii() { byte as c_char } else { b'?' as c_char };
+            self.len += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Can the caller's details structure be written at the end of the call? NULL can: it is left out.
+///
+/// # Safety
+/// `info` is NULL or points to `struct_size` bytes that are the caller's to write.
+pub(crate) unsafe fn check(info: *const titans_error_info) -> Outcome<()> {
+    const SIZE: u32 = size_of::<titans_error_info>() as u32;
+    if info.is_null() {
+        return Ok(());
+    }
+    if !info.is_aligned() {
+        return Err(Failure::new(TITANS_ERROR_MISALIGNED, 0, "info"));
+    }
+    // SAFETY: aligned, not NULL, readable by promise; only the first field is read.
+    let size = unsafe { (*info).struct_size };
+    if size < SIZE {
+        return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 0, "info", u64::from(SIZE), u64::from(size)));
+    }
+    Ok(())
+}
+
+/// Fills the structure for a call that ended in `outcome`.
+pub(crate) fn fill(info: &mut titans_error_info, outcome: &Outcome<()>) {
+    (info.code, info.arg, info.reserved, info.expected, info.found) = (0, 0, 0, 0, 0);
+    info.message = [0; TITANS_MESSAGE_BYTES];
+    let Err(failure) = outcome else { return };
+    (info.code, info.arg) = (failure.code as i32, failure.arg);
+    let sentence = failure.code.texts().1.to_str().unwrap_or_default();
+    let mut text = Field { out: &mut info.message, len: 0 };
+    // Writing into a Field never fails: it cuts.
+    let _ = match failure.detail {
+        Detail::None => write!(text, "{}: {sentence}", failure.what),
+        Detail::Sizes { expected, found } => {
+            (info.expected, info.found) = (expected, found);
+            write!(text, "{}: expected {expected}, found {found}; {sentence}", failure.what)
+        }
+        Detail::Index(index) => {
+            info.found = index;
+            write!(text, "{}[{index}]: {sentence}", failure.what)
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Field, TITANS_MESSAGE_BYTES};
+    use std::fmt::Write;
+
+    #[test]
+    fn long_texts_are_cut_before_the_final_zero() {
+        let mut out = [1; TITANS_MESSAGE_BYTES];
+        out[TITANS_MESSAGE_BYTES - 1] = 0;
+        let mut field = Field { out: &mut out, len: 0 };
+        for _ in 0..50 {
+            write!(field, "a≥b").unwrap();
+        }
+        assert_eq!(out[0], b'a' as std::ffi::c_char);
+        assert!(out[..TITANS_MESSAGE_BYTES - 1].iter().all(|&c| c > 0), "{out:?}");
+        assert_eq!(out[TITANS_MESSAGE_BYTES - 1], 0);
+    }
+}

@@ -1,0 +1,178 @@
+//! Status codes: stable numbers in families of ten, with a name and a sentence each.
+
+use std::ffi::{CStr, c_char};
+
+/// What a function returns: 0 is success, everything else is negative. The numbers never change and are never
+/// used again for something else. Unless its text says otherwise, after an error nothing has changed: not the
+/// memory, not one output.
+#[allow(non_camel_case_types, reason = "the names are those of the C header")]
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum titans_status {
+    /// Success.
+    TITANS_OK = 0,
+    /// A pointer is NULL that must not be.
+    TITANS_ERROR_NULL = -10,
+    /// A `struct_size` is not the size of a structure this library knows, or unknown trailing fields are not zero.
+    TITANS_ERROR_STRUCT_SIZE = -11,
+    /// The length that came with a buffer is not the one this call needs.
+    TITANS_ERROR_LENGTH = -12,
+    /// A pointer is not aligned for its type, or a block not to `titans_memory_align()`.
+    TITANS_ERROR_MISALIGNED = -13,
+    /// An output overlaps another argument or the memory itself.
+    TITANS_ERROR_OVERLAP = -14,
+    /// An input holds NaN or infinity.
+    TITANS_ERROR_NOT_FINITE = -15,
+    /// A gate is out of range: alpha and eta lie in [0, 1], theta is at least 0.
+    TITANS_ERROR_GATE_RANGE = -16,
+    /// The program was compiled against the header of another ABI.
+    TITANS_ERROR_ABI_VERSION = -17,
+    /// A field of a configuration has a value that no memory can have.
+    TITANS_ERROR_CONFIG = -20,
+    /// A reserved flag is set.
+    TITANS_ERROR_FLAGS = -21,
+    /// The memory would be larger than the address space.
+    TITANS_ERROR_TOO_LARGE = -22,
+    /// The caller's buffer is smaller than the size function said.
+    TITANS_ERROR_BUFFER_TOO_SMALL = -30,
+    /// The block holds zeros: no memory was initialised in it.
+    TITANS_ERROR_UNINITIALISED = -40,
+    /// The block holds something else than a memory.
+    TITANS_ERROR_FOREIGN = -41,
+    /// The block holds a memory made by a library of another ABI.
+    TITANS_ERROR_BLOCK_VERSION = -42,
+    /// The head of the block contradicts itself: it was overwritten.
+    TITANS_ERROR_CORRUPT = -43,
+    /// An earlier call on this memory did not come to its end (an internal error, or two calls at once). The memory
+    /// is lost; initialise it again.
+    TITANS_ERROR_POISONED = -44,
+    /// No token was written since the memory was initialised, reset or loaded.
+    TITANS_ERROR_NO_TOKEN = -45,
+    /// The bytes are not a saved memory.
+    TITANS_ERROR_SAVED_FOREIGN = -50,
+    /// The bytes are a memory saved in a format this library cannot read.
+    TITANS_ERROR_SAVED_VERSION = -51,
+    /// The bytes are a saved memory of another configuration.
+    TITANS_ERROR_SAVED_CONFIG = -52,
+    /// The bytes are shorter or longer than the memory that was saved.
+    TITANS_ERROR_SAVED_LENGTH = -53,
+    /// The bytes were changed after they were saved.
+    TITANS_ERROR_SAVED_CORRUPT = -54,
+    /// A bug in the library, caught at its edge. The memory of the call is poisoned; other memories are not affected.
+    TITANS_ERROR_INTERNAL = -90,
+}
+
+use titans_status::*;
+
+/// Every status, for lookups by number.
+pub(crate) const ALL: [titans_status; 25] = [
+    TITANS_OK,
+    TITANS_ERROR_NULL,
+    TITANS_ERROR_STRUCT_SIZE,
+    TITANS_ERROR_LENGTH,
+    TITANS_ERROR_MISALIGNED,
+    TITANS_ERROR_OVERLAP,
+    TITANS_ERROR_NOT_FINITE,
+    TITANS_ERROR_GATE_RANGE,
+    TITANS_ERROR_ABI_VERSION,
+    TITANS_ERROR_CONFIG,
+    TITANS_ERROR_FLAGS,
+    TITANS_ERROR_TOO_LARGE,
+    TITANS_ERROR_BUFFER_TOO_SMALL,
+    TITANS_ERROR_UNINITIALISED,
+    TITANS_ERROR_FOREIGN,
+    TITANS_ERROR_BLOCK_VERSION,
+    TITANS_ERROR_CORRUPT,
+    TITANS_ERROR_POISONED,
+    TITANS_ERROR_NO_TOKEN,
+    TITANS_ERROR_SAVED_FOREIGN,
+    TITANS_ERROR_SAVED_VERSION,
+    TITANS_ERROR_SAVED_CONFIG,
+    TITANS_ERROR_SAVED_LENGTH,
+    TITANS_ERROR_SAVED_CORRUPT,
+    TITANS_ERROR_INTERNAL,
+];
+
+impl titans_status {
+    /// The name and the sentence.
+    pub(crate) const fn texts(self) -> (&'static CStr, &'static CStr) {
+        match self {
+            TITANS_OK => (c"TITANS_OK", c"success"),
+            TITANS_ERROR_NULL => (c"TITANS_ERROR_NULL", c"a required pointer is NULL"),
+            TITANS_ERROR_STRUCT_SIZE => (
+                c"TITANS_ERROR_STRUCT_SIZE",
+                c"struct_size is unknown or trailing fields are not zero; use the init function or sizeof",
+            ),
+            TITANS_ERROR_LENGTH => (c"TITANS_ERROR_LENGTH", c"the length of a buffer is not the one the call needs"),
+            TITANS_ERROR_MISALIGNED => (c"TITANS_ERROR_MISALIGNED", c"a pointer is not aligned"),
+            TITANS_ERROR_OVERLAP => (c"TITANS_ERROR_OVERLAP", c"an output overlaps another argument or the memory"),
+            TITANS_ERROR_NOT_FINITE => (c"TITANS_ERROR_NOT_FINITE", c"an input is NaN or infinite"),
+            TITANS_ERROR_GATE_RANGE => {
+                (c"TITANS_ERROR_GATE_RANGE", c"a gate is out of range: alpha, eta in [0, 1], theta at least 0")
+            }
+            TITANS_ERROR_ABI_VERSION => {
+                (c"TITANS_ERROR_ABI_VERSION", c"header and library have different ABI versions; compile again")
+            }
+            TITANS_ERROR_CONFIG => (c"TITANS_ERROR_CONFIG", c"the configuration has a value no memory can have"),
+            TITANS_ERROR_FLAGS => (c"TITANS_ERROR_FLAGS", c"a reserved flag is set; flags must be 0"),
+            TITANS_ERROR_TOO_LARGE => (c"TITANS_ERROR_TOO_LARGE", c"larger than the address space"),
+            TITANS_ERROR_BUFFER_TOO_SMALL => {
+                (c"TITANS_ERROR_BUFFER_TOO_SMALL", c"the buffer is too small; ask the size function")
+            }
+            TITANS_ERROR_UNINITIALISED => (c"TITANS_ERROR_UNINITIALISED", c"no memory was initialised in this block"),
+            TITANS_ERROR_FOREIGN => (c"TITANS_ERROR_FOREIGN", c"the block does not hold a memory"),
+            TITANS_ERROR_BLOCK_VERSION => {
+                (c"TITANS_ERROR_BLOCK_VERSION", c"the block was made by a library of another ABI")
+            }
+            TITANS_ERROR_CORRUPT => (c"TITANS_ERROR_CORRUPT", c"the head of the block was overwritten"),
+            TITANS_ERROR_POISONED => {
+                (c"TITANS_ERROR_POISONED", c"an earlier call did not come to its end; initialise the memory again")
+            }
+            TITANS_ERROR_NO_TOKEN => {
+                (c"TITANS_ERROR_NO_TOKEN", c"no token was written since the memory was initialised, reset or loaded")
+            }
+            TITANS_ERROR_SAVED_FOREIGN => (c"TITANS_ERROR_SAVED_FOREIGN", c"the bytes are not a saved memory"),
+            TITANS_ERROR_SAVED_VERSION => {
+                (c"TITANS_ERROR_SAVED_VERSION", c"the memory was saved in a format this library cannot read")
+            }
+            TITANS_ERROR_SAVED_CONFIG => (c"TITANS_ERROR_SAVED_CONFIG", c"the saved memory has another configuration"),
+            TITANS_ERROR_SAVED_LENGTH => (c"TITANS_ERROR_SAVED_LENGTH", c"the bytes are cut short or too many"),
+            TITANS_ERROR_SAVED_CORRUPT => (c"TITANS_ERROR_SAVED_CORRUPT", c"the saved bytes were changed"),
+            TITANS_ERROR_INTERNAL => (c"TITANS_ERROR_INTERNAL", c"internal error; please report it"),
+        }
+    }
+}
+
+/// The texts of any number.
+fn texts_of(status: i32) -> (&'static CStr, &'static CStr) {
+    match ALL.iter().find(|s| **s as i32 == status) {
+        Some(s) => s.texts(),
+        None => (c"TITANS_UNKNOWN", c"not a status of this library"),
+    }
+}
+
+/// The name of a status, e.g. "TITANS_ERROR_NULL"; "TITANS_UNKNOWN" for other numbers. Static: never free it.
+#[unsafe(no_mangle)]
+pub extern "C" fn titans_status_name(status: i32) -> *const c_char {
+    texts_of(status).0.as_ptr()
+}
+
+/// One sentence about a status: what is wrong and what to do. Static: never free it.
+#[unsafe(no_mangle)]
+pub extern "C" fn titans_status_message(status: i32) -> *const c_char {
+    texts_of(status).1.as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, titans_status};
+
+    #[test]
+    fn numbers_are_distinct_and_names_are_those_of_the_constants() {
+        for (i, a) in ALL.iter().enumerate() {
+            assert_eq!(a.texts().0.to_str().unwrap(), format!("{a:?}"));
+            assert!(ALL[..i].iter().all(|b| *b as i32 != *a as i32), "{a:?} twice");
+            assert!((*a as i32 <= -10) != (*a == titans_status::TITANS_OK), "{a:?}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Feeding a memory: tokens that write and read, queries that only read.
+
+use crate::batch::{Batch, INPUTS, Positions, elements};
+use crate::block::{Block, titans_memory};
+use crate::boundary;
+use crate::failure::{Failure, Outcome};
+use crate::info::titans_error_info;
+use crate::pointer::{Output, apart, arg, input, optional, output, range_of};
+use crate::status::titans_status::*;
+use titans_kernel::memory::Stream;
+use titans_kernel::{Mat, MatMut, Portable};
+
+/// `n` tokens. Set `struct_size` to its sizeof and everything you do not use to zero (in C: `= {0}`). Matrices are
+/// row-major, one row a token; lengths count elements.
+#[allow(non_camel_case_types, reason = "the name is that of the C header")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct titans_tokens {
+    /// sizeof(titans_tokens).
+    pub struct_size: u32,
+    /// 0; reserved.
+    pub flags: u32,
+    /// Number of tokens.
+    pub n: usize,
+    /// Keys [n, key width]; normalise them to length 1 unless you have a reason.
+    pub k: *const f32,
+    /// n times the key width.
+    pub k_len: usize,
+    /// Values [n, value width].
+    pub v: *const f32,
+    /// n times the value width.
+    pub v_len: usize,
+    /// Queries [n, key width]; NULL with length 0 when no `y` is asked for.
+    pub q: *const f32,
+    /// n times the key width, or 0.
+    pub q_len: usize,
+    /// How much is forgotten, in [0, 1].
+    pub alpha: *const f32,
+    /// n, or 1 for one value that holds for all tokens.
+    pub alpha_len: usize,
+    /// How fast is learned, at least 0.
+    pub theta: *const f32,
+    /// n, or 1.
+    pub theta_len: usize,
+    /// How much of the last surprise carries on (momentum), in [0, 1].
+    pub eta: *const f32,
+    /// n, or 1.
+    pub eta_len: usize,
+    /// Tokens whose entry is not 0 are answered but not written; NULL with length 0: all are written.
+    pub mask: *const u32,
+    /// n, or 0.
+    pub mask_len: usize,
+}
+
+impl titans_tokens {
+    /// The caller's structure, copied.
+    ///
+    /// # Safety
+    /// A pointer that is not NULL points to `struct_size` readable bytes.
+    unsafe fn copy(tokens: *const Self) -> Outcome<Self> {
+        const SIZE: u32 = size_of::<titans_tokens>() as u32;
+        let place = arg(2, "tokens");
+        if tokens.is_null() {
+            return Err(place.fail(TITANS_ERROR_NULL));
+        }
+        if !tokens.is_aligned() {
+            return Err(place.fail(TITANS_ERROR_MISALIGNED));
+        }
+        // SAFETY: not NULL, aligned; the first field is there whatever its value.
+        let size = unsafe { (*tokens).struct_size };
+        if size != SIZE {
+            let (expected, found) = (u64::from(SIZE), u64::from(size));
+            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 2, "tokens.struct_size", expected, found));
+        }
+        // SAFETY: the structure is there in full, aligned, and any bytes are a value of its fields.
+        let tokens = unsafe { tokens.read() };
+        if tokens.flags != 0 {
+            return Err(Failure::sizes(TITANS_ERROR_FLAGS, 2, "tokens.flags", 0, u64::from(tokens.flags)));
+        }
+        Ok(tokens)
+    }
+}
+
+/// Where the outputs of a write go.
+struct Outputs {
+    y: *mut f32,
+    y_len: usize,
+    surprise: *mut f32,
+    surprise_len: usize,
+}
+
+/// Writes tokens and answers their queries: the one way into a memory.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths; the memory is lent for the length of the call.
+unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Outputs, at: Positions) -> Outcome<()> {
+    let names = |name| arg(at(name), name);
+    // SAFETY: lent by the caller.
+    let mut block = unsafe { Block::open(names("memory"), memory) }?;
+    let (key, value, n) = (block.spec.key_width(), block.spec.value_width(), tokens.n);
+    let answers = elements(names("y"), n, value)?;
+    let y = optional(names("y"), outputs.y, outputs.y_len, answers)?;
+    let surprise = optional(names("surprise"), outputs.surprise, outputs.surprise_len, n)?;
+    // SAFETY: the caller promises every pointer of `tokens` with its length; nothing is written before all of them
+    // are known to lie apart from the block and from the outputs.
+    let batch = unsafe { Batch::new(tokens, key, value, y.is_some(), at) }?;
+    let inputs = batch.ranges();
+    for (range, name) in inputs.iter().zip(INPUTS) {
+        apart(names(name), range, &block.addresses)?;
+    }
+    let surprise_at = surprise.as_ref().map_or(0..0, Output::range);
+    for output in [&y, &surprise].into_iter().flatten() {
+        output.apart_from(&inputs)?;
+        output.apart_from(std::slice::from_ref(&block.addresses))?;
+    }
+    if let Some(y) = &y {
+        y.apart_from(&[surprise_at])?;
+    }
+    let (before, chunk) = (block.head.counters().filled as usize, block.spec.chunk);
+    batch.rows(0, n).check_values(before, chunk).map_err(|e| Failure::value(at, e))?;
+    // SAFETY: both outputs were shown to overlap nothing else.
+    let (y, surprise) = unsafe { (y.map(|y| y.borrow()), surprise.map(|s| s.borrow())) };
+    feed(&mut block, &batch, y, surprise)
+}
+
+/// Feeds checked tokens to the stream and keeps the last one's surprise.
+fn feed(
+    block: &mut Block<'_>,
+    batch: &Batch<'_>,
+    mut y: Option<&mut [f32]>,
+    surprise: Option<&mut [f32]>,
+) -> Outcome<()> {
+    /// Tokens fed at once while only the last one's surprise is kept.
+    const PIECE: usize = 64;
+    let (n, value) = (batch.n, block.spec.value_width());
+    if n == 0 {
+        return Ok(());
+    }
+    let mut own = [0.0; PIECE];
+    let (surprise, piece) = match surprise {
+        Some(surprise) => (surprise, n),
+        None => (&mut own[..], PIECE),
+    };
+    for from in (0..n).step_by(piece) {
+        let rows = piece.min(n - from);
+        let tokens = batch.rows(from, rows);
+        let y = y.as_deref_mut().map(|y| MatMut::new(&mut y[from * value..], rows, value));
+        let y = y.transpose().map_err(Failure::internal)?;
+        block
+            .with_stream(|stream, scratch| stream.write(&Portable, &tokens, y, Some(&mut surprise[..rows]), scratch))
+            .map_err(Failure::internal)?;
+        block.set_surprise(Some(surprise[rows - 1]));
+    }
+    Ok(())
+}
+
+/// Gives tokens to the memory, in order: each is written by the memory's rule, and its query is answered by the weights
+/// the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits.
+///
+/// `y` receives the answers [n, value width] and needs `tokens->q`; NULL with length 0 if there are no questions.
+/// `surprise` receives n numbers: the squared distance between what the memory expected for each key and its value;
+/// NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
+///
+/// Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
+/// those of a block. Nothing has changed then. Finite inputs may still drive a memory out of the range of its numbers
+/// (learning too fast): then surprise and answers are not finite, and `titans_memory_reset` or an earlier state helps.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_memory_write(
+    memory: *mut titans_memory,
+    tokens: *const titans_tokens,
+    y: *mut f32,
+    y_len: usize,
+    surprise: *mut f32,
+    surprise_len: usize,
+    info: *mut titans_error_info,
+) -> i32 {
+    let at: Positions = |name| match name {
+        "memory" => 1,
+        "y" => 3,
+        "surprise" => 5,
+        _ => 2,
+    };
+    let body = || {
+        // SAFETY: the caller promises `tokens`.
+        let tokens = unsafe { titans_tokens::copy(tokens) }?;
+        // SAFETY: the caller's promises are the same.
+        unsafe { write(memory, &tokens, &Outputs { y, y_len, surprise, surprise_len }, at) }
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { boundary::call(info, body) }
+}
+
+/// Gives one token to the memory: `titans_memory_write` with n = 1 and the gates as numbers.
+///
+/// `q` and `y` may both be NULL with length 0. `surprise` may be NULL. Errors as `titans_memory_write`.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_memory_step(
+    memory: *mut titans_memory,
+    k: *const f32,
+    k_len: usize,
+    v: *const f32,
+    v_len: usize,
+    q: *const f32,
+    q_len: usize,
+    alpha: f32,
+    theta: f32,
+    eta: f32,
+    y: *mut f32,
+    y_len: usize,
+    surprise: *mut f32,
+    info: *mut titans_error_info,
+) -> i32 {
+    let at: Positions = |name| match name {
+        "memory" => 1,
+        "k" => 2,
+        "v" => 4,
+        "q" => 6,
+        "alpha" => 8,
+        "theta" => 9,
+        "eta" => 10,
+        "y" => 11,
+        "surprise" => 13,
+        _ => 0,
+    };
+    let body = || {
+        let tokens = titans_tokens {
+            struct_size: size_of::<titans_tokens>() as u32,
+            flags: 0,
+            n: 1,
+            k,
+            k_len,
+            v,
+            v_len,
+            q,
+            q_len,
+            alpha: &alpha,
+            alpha_len: 1,
+            theta: &theta,
+            theta_len: 1,
+            eta: &eta,
+            eta_len: 1,
+            mask: std::ptr::null(),
+            mask_len: 0,
+        };
+        let surprise_len = usize::from(!surprise.is_null());
+        // SAFETY: the caller's promises are the same; the gates are this call's own.
+        unsafe { write(memory, &tokens, &Outputs { y, y_len, surprise, surprise_len }, at) }
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { boundary::call(info, body) }
+}
+
+/// Answers `n` queries `q` [n, key width] with the memory as it is after its last token, into `y` [n, value width].
+/// Nothing is learned and no counter moves. It works in the memory's own scratch, so it needs the memory for itself.
+///
+/// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `TOO_LARGE`, those of a block.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_memory_read(
+    memory: *mut titans_memory,
+    n: usize,
+    q: *const f32,
+    q_len: usize,
+    y: *mut f32,
+    y_len: usize,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        // SAFETY: the caller lends the memory for the length of the call.
+        let mut block = unsafe { Block::open(arg(1, "memory"), memory) }?;
+        let (q_arg, y_arg) = (arg(3, "q"), arg(5, "y"));
+        let (key, value) = (block.spec.key_width(), block.spec.value_width());
+        let y = output(y_arg, y, y_len, elements(y_arg, n, value)?)?;
+        let wanted = elements(q_arg, n, key)?;
+        // SAFETY: the caller promises `q`; nothing is written before it is known to lie apart from the rest.
+        let q = unsafe { input(q_arg, q, q_len, wanted) }?;
+        apart(q_arg, &range_of(q), &block.addresses)?;
+        y.apart_from(&[range_of(q), block.addresses.clone()])?;
+        if let Some(i) = q.iter().position(|x| !x.is_finite()) {
+            return Err(Failure::index(TITANS_ERROR_NOT_FINITE, q_arg.position, q_arg.name, i));
+        }
+        // SAFETY: shown to overlap nothing else.
+        let y = unsafe { y.borrow() };
+        let run = |stream: &mut Stream<'_, f32>, scratch: &mut [f32]| {
+            stream.read(&Portable, Mat::new(q, n, key)?, MatMut::new(y, n, value)?, scratch)
+        };
+        block.with_stream(run).map_err(Failure::internal)
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { boundary::call(info, body) }
+}
