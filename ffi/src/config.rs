@@ -3,7 +3,7 @@
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::arg;
+use crate::pointer::{LARGEST_STRUCT, arg, store, versioned};
 use crate::status::titans_status::*;
 use crate::version::TITANS_ABI_VERSION;
 use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
@@ -98,8 +98,6 @@ pub struct titans_memory_config {
 
 /// Bytes of the configuration of this ABI; no shorter one ever existed.
 const SIZE: u32 = size_of::<titans_memory_config>() as u32;
-/// A `struct_size` above this is taken for garbage and its tail is not looked at.
-const LARGEST: u32 = 4096;
 
 impl titans_memory_config {
     /// A linear memory of 64 to 64, SiLU, sum loss, reads after the write, chunk 16, no clip.
@@ -121,30 +119,8 @@ impl titans_memory_config {
     /// # Safety
     /// A pointer that is not NULL points to `struct_size` readable bytes.
     pub(crate) unsafe fn read(position: i32, config: *const Self) -> Outcome<Self> {
-        let config_arg = arg(position, "config");
-        if config.is_null() {
-            return Err(config_arg.fail(TITANS_ERROR_NULL));
-        }
-        if !config.is_aligned() {
-            return Err(config_arg.fail(TITANS_ERROR_MISALIGNED));
-        }
-        // SAFETY: aligned, not NULL; the first field is there whatever its value.
-        let size = unsafe { (*config).struct_size };
-        let wrong = || {
-            let (expected, found) = (u64::from(SIZE), u64::from(size));
-            Failure::sizes(TITANS_ERROR_STRUCT_SIZE, position, "config.struct_size", expected, found)
-        };
-        if !(SIZE..=LARGEST).contains(&size) {
-            return Err(wrong());
-        }
-        let tail = (size - SIZE) as usize;
-        // SAFETY: the caller promises `struct_size` readable bytes; the tail starts right behind the known fields.
-        let tail = unsafe { std::slice::from_raw_parts(config.add(1).cast::<u8>(), tail) };
-        if tail.iter().any(|&byte| byte != 0) {
-            return Err(wrong());
-        }
-        // SAFETY: at least SIZE bytes are there, and every bit pattern is a value of these fields.
-        let mut canonical = unsafe { config.read() };
+        // SAFETY: a structure of this kind by promise.
+        let mut canonical = unsafe { versioned(arg(position, "config"), config) }?;
         canonical.struct_size = SIZE;
         if canonical.flags != 0 {
             return Err(Failure::sizes(TITANS_ERROR_FLAGS, position, "config.flags", 0, u64::from(canonical.flags)));
@@ -159,12 +135,10 @@ impl titans_memory_config {
 
     /// The memory this configuration describes.
     pub(crate) fn spec(&self, position: i32) -> Outcome<(MemorySpec, Read)> {
-        let bad = |what, expected: u64, found: i64| {
-            Failure::sizes(TITANS_ERROR_CONFIG, position, what, expected, found as u64)
-        };
+        let bad = |rule, found: i32| Failure::rule(position, rule, i64::from(found) as u64);
         let layers = self.layers as usize;
         if !(1..=TITANS_MAX_LAYERS).contains(&layers) {
-            return Err(bad("config.layers (1 to 4)", TITANS_MAX_LAYERS as u64, i64::from(self.layers)));
+            return Err(Failure::rule(position, "layers: 1 to 4", u64::from(self.layers)));
         }
         let widths = self.widths.map(|w| w as usize);
         let mut spec = MemorySpec::new(&widths[..=layers]).map_err(|e| Failure::config(position, e))?;
@@ -174,24 +148,24 @@ impl titans_memory_config {
             2 => Activation::GeluTanh,
             3 => Activation::Relu,
             4 => Activation::Identity,
-            other => return Err(bad("config.activation (0 to 4)", 4, i64::from(other))),
+            other => return Err(bad("activation: 0 to 4", other)),
         };
         spec.network = match self.network {
             0 => Network::Plain,
             1 => Network::Residual,
-            other => return Err(bad("config.network (0 or 1)", 1, i64::from(other))),
+            other => return Err(bad("network: 0 or 1", other)),
         };
         spec.loss = match self.loss {
             0 => Loss::Sum,
             1 => Loss::Half,
             2 => Loss::Mean,
-            other => return Err(bad("config.loss (0 to 2)", 2, i64::from(other))),
+            other => return Err(bad("loss: 0 to 2", other)),
         };
         let read = match self.read {
             0 => Read::After,
             1 => Read::Before,
             2 => Read::ChunkStart,
-            other => return Err(bad("config.read (0 to 2)", 2, i64::from(other))),
+            other => return Err(bad("read: 0 to 2", other)),
         };
         spec.chunk = self.chunk as usize;
         spec.clip = if self.clip == 0.0 { None } else { Some(f64::from(self.clip)) };
@@ -231,14 +205,14 @@ pub unsafe extern "C" fn titans_memory_config_init(
             let (expected, found) = (u64::from(TITANS_ABI_VERSION), u64::from(abi_version));
             return Err(Failure::sizes(TITANS_ERROR_ABI_VERSION, 3, "abi_version", expected, found));
         }
-        if !(SIZE as usize..=LARGEST as usize).contains(&struct_size) {
+        if !(SIZE as usize..=LARGEST_STRUCT).contains(&struct_size) {
             let (expected, found) = (u64::from(SIZE), struct_size as u64);
             return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 2, "struct_size", expected, found));
         }
         let default = titans_memory_config { struct_size: struct_size as u32, ..titans_memory_config::DEFAULT };
         // SAFETY: the caller promises `struct_size` writable bytes, and that is at least this ABI's structure.
         unsafe {
-            crate::pointer::store(arg(1, "config"), config, default)?;
+            store(arg(1, "config"), config, default)?;
             config.add(1).cast::<u8>().write_bytes(0, struct_size - SIZE as usize);
         }
         Ok(())

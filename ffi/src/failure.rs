@@ -10,6 +10,8 @@ pub(crate) enum Detail {
     None,
     /// Two numbers disagree.
     Sizes { expected: u64, found: u64 },
+    /// A number breaks the rule that the argument's name states.
+    Found(u64),
     /// Element `index` of the argument is at fault.
     Index(u64),
 }
@@ -41,15 +43,15 @@ impl Failure {
         Self { code, arg, what, detail: Detail::Index(index as u64) }
     }
 
+    /// A number in a configuration breaks a rule, e.g. "chunk: 1 to 1048576".
+    pub(crate) const fn rule(arg: i32, rule: &'static str, found: u64) -> Self {
+        Self { code: TITANS_ERROR_CONFIG, arg, what: rule, detail: Detail::Found(found) }
+    }
+
     /// A configuration the kernel refuses.
     pub(crate) fn config(arg: i32, error: Error) -> Self {
         match error {
-            Error::Config { what, found } => Self {
-                code: TITANS_ERROR_CONFIG,
-                arg,
-                what,
-                detail: Detail::Sizes { expected: 0, found: found as u64 },
-            },
+            Error::Config { what, found } => Self::rule(arg, what, found as u64),
             other => Self::internal(other),
         }
     }

@@ -82,6 +82,10 @@ pub(crate) fn fill(info: &mut titans_error_info, outcome: &Outcome<()>) {
             (info.expected, info.found) = (expected, found);
             write!(text, "{}: expected {expected}, found {found}; {sentence}", failure.what)
         }
+        Detail::Found(found) => {
+            info.found = found;
+            write!(text, "{}, found {found}; {sentence}", failure.what)
+        }
         Detail::Index(index) => {
             info.found = index;
             write!(text, "{}[{index}]: {sentence}", failure.what)

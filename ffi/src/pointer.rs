@@ -127,3 +127,29 @@ pub(crate) unsafe fn store<T: Copy>(arg: Arg, pointer: *mut T, value: T) -> Outc
     unsafe { pointer.write(value) };
     Ok(())
 }
+
+/// A `struct_size` above this is taken for garbage and its tail is not looked at.
+pub(crate) const LARGEST_STRUCT: usize = 4096;
+
+/// Copies a structure whose first field is its own size. A longer one, of a later header, is accepted when all that this
+/// library does not know is zero; a shorter one never existed.
+///
+/// # Safety
+/// A pointer that is not NULL points to as many readable bytes as its first field, a `u32`, says, at least to that
+/// field; `T` is `repr(C)`, begins with that field, and any bytes are a value of it.
+pub(crate) unsafe fn versioned<T: Copy>(arg: Arg, pointer: *const T) -> Outcome<T> {
+    check(arg, pointer, 1, 1)?;
+    // SAFETY: aligned, not NULL; the first field is there whatever its value.
+    let size = unsafe { pointer.cast::<u32>().read() } as usize;
+    let wrong = arg.sizes(TITANS_ERROR_STRUCT_SIZE, size_of::<T>(), size);
+    if !(size_of::<T>()..=LARGEST_STRUCT).contains(&size) {
+        return Err(wrong);
+    }
+    // SAFETY: `size` readable bytes by promise; the tail starts right behind the known fields.
+    let tail = unsafe { std::slice::from_raw_parts(pointer.add(1).cast::<u8>(), size - size_of::<T>()) };
+    if tail.iter().any(|&byte| byte != 0) {
+        return Err(wrong);
+    }
+    // SAFETY: at least the known fields are there, aligned, and any bytes are a value.
+    Ok(unsafe { pointer.read() })
+}

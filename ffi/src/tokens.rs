@@ -5,7 +5,7 @@ use crate::block::{Block, titans_memory};
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Output, apart, arg, input, optional, output, range_of};
+use crate::pointer::{Output, apart, arg, input, optional, output, range_of, versioned};
 use crate::status::titans_status::*;
 use titans_kernel::memory::Stream;
 use titans_kernel::{Mat, MatMut, Portable};
@@ -58,22 +58,8 @@ impl titans_tokens {
     /// # Safety
     /// A pointer that is not NULL points to `struct_size` readable bytes.
     unsafe fn copy(tokens: *const Self) -> Outcome<Self> {
-        const SIZE: u32 = size_of::<titans_tokens>() as u32;
-        let place = arg(2, "tokens");
-        if tokens.is_null() {
-            return Err(place.fail(TITANS_ERROR_NULL));
-        }
-        if !tokens.is_aligned() {
-            return Err(place.fail(TITANS_ERROR_MISALIGNED));
-        }
-        // SAFETY: not NULL, aligned; the first field is there whatever its value.
-        let size = unsafe { (*tokens).struct_size };
-        if size != SIZE {
-            let (expected, found) = (u64::from(SIZE), u64::from(size));
-            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 2, "tokens.struct_size", expected, found));
-        }
-        // SAFETY: the structure is there in full, aligned, and any bytes are a value of its fields.
-        let tokens = unsafe { tokens.read() };
+        // SAFETY: a structure of this kind by promise.
+        let tokens = unsafe { versioned(arg(2, "tokens"), tokens) }?;
         if tokens.flags != 0 {
             return Err(Failure::sizes(TITANS_ERROR_FLAGS, 2, "tokens.flags", 0, u64::from(tokens.flags)));
         }

@@ -1,0 +1,95 @@
+//! The headers alone, the layout of the structures on both sides, and the symbols and name of the shared library.
+
+use crate::support::*;
+use crate::tools::{Standard, root, run, shared_folder, shared_name, temporary};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::mem::offset_of;
+use std::process::Command;
+use titans::*;
+
+/// Compiles `text` alone; nothing is linked.
+fn compiles(name: &str, text: &str, standard: Standard) {
+    let source =
+        temporary(&format!("{name}-{}", standard.0)).with_extension(if standard.0.contains('+') { "cpp" } else { "c" });
+    std::fs::write(&source, text).expect("a source file");
+    run(standard.compiler().args(["-c", "-o"]).arg(source.with_extension("o")).arg(&source));
+}
+
+#[test]
+fn the_headers_stand_alone_in_every_standard() {
+    for standard in ["c99", "c11", "c++11", "c++17"] {
+        compiles("alone", "#include \"titans.h\"\n#include \"titans.h\"\nint x;\n", Standard(standard));
+    }
+    compiles("alone_hpp", "#include \"titans.hpp\"\n#include \"titans.hpp\"\nint x;\n", Standard("c++17"));
+}
+
+macro_rules! fields {
+    ($out:ident, $type:ident: $($field:ident),+) => {
+        let _ = writeln!($out, "_Static_assert(sizeof({}) == {}, \"size\");", stringify!($type), size_of::<$type>());
+        $(
+            let (name, field, offset) = (stringify!($type), stringify!($field), offset_of!($type, $field));
+            let _ = writeln!($out, "_Static_assert(offsetof({name}, {field}) == {offset}, \"{field}\");");
+        )+
+    };
+}
+
+macro_rules! values {
+    ($out:ident: $($name:ident),+ $(,)?) => {
+        $(let _ = writeln!($out, "_Static_assert({} == {}, \"value\");", stringify!($name), $name as i64);)+
+    };
+}
+
+#[test]
+fn structures_and_constants_are_the_same_on_both_sides() {
+    use {titans_activation::*, titans_loss::*, titans_network::*, titans_read_order::*};
+    let mut c = String::from("#include \"titans.h\"\nint x;\n");
+    fields!(c, titans_memory_config: struct_size, flags, layers, widths, activation, network, loss, read, chunk, clip);
+    fields!(c, titans_error_info: struct_size, code, arg, reserved, expected, found, message);
+    fields!(c, titans_tokens: struct_size, flags, n, k, k_len, v, v_len, q, q_len);
+    fields!(c, titans_tokens: alpha, alpha_len, theta, theta_len, eta, eta_len, mask, mask_len);
+    values!(c: TITANS_ABI_VERSION, TITANS_MAX_LAYERS, TITANS_MAX_WIDTHS, TITANS_MESSAGE_BYTES);
+    values!(c: TITANS_ACTIVATION_SILU, TITANS_ACTIVATION_GELU, TITANS_ACTIVATION_GELU_TANH, TITANS_ACTIVATION_RELU);
+    values!(c: TITANS_ACTIVATION_IDENTITY, TITANS_NETWORK_PLAIN, TITANS_NETWORK_RESIDUAL, TITANS_LOSS_SUM);
+    values!(c: TITANS_LOSS_HALF, TITANS_LOSS_MEAN, TITANS_READ_AFTER, TITANS_READ_BEFORE, TITANS_READ_CHUNK_START);
+    values!(c: TITANS_OK, TITANS_ERROR_NULL, TITANS_ERROR_CONFIG, TITANS_ERROR_SAVED_CORRUPT, TITANS_ERROR_INTERNAL);
+    compiles("layout", &c, Standard("c11"));
+}
+
+/// The status codes a document lists as `| NAME | number |`, and the functions it lists as `` `name` ``.
+fn documented() -> (BTreeSet<(String, i32)>, BTreeSet<String>) {
+    let text = std::fs::read_to_string(root().join("docs/ABI.md")).expect("docs/ABI.md");
+    let row = |line: &str| {
+        let mut cells = line.split('|').map(str::trim);
+        let (_, name, number) = (cells.next()?, cells.next()?, cells.next()?);
+        let name = name.trim_matches('`');
+        name.starts_with("TITANS_").then(|| Some((name.to_owned(), number.parse().ok()?)))?
+    };
+    let codes = text.lines().filter_map(row).collect();
+    let listed = text.lines().filter_map(|l| l.strip_prefix("- `")?.strip_suffix('`'));
+    (codes, listed.map(str::to_owned).collect())
+}
+
+#[test]
+fn the_documented_codes_are_those_of_the_library() {
+    let known: BTreeSet<(String, i32)> = (-200..=200)
+        .filter_map(|code| {
+            // SAFETY: static strings, as documented.
+            let name = unsafe { std::ffi::CStr::from_ptr(titans_status_name(code)) }.to_str().ok()?;
+            (name != "TITANS_UNKNOWN").then(|| (name.to_owned(), code))
+        })
+        .collect();
+    assert_eq!(documented().0, known);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_shared_library_exports_the_documented_functions_and_its_name_carries_the_abi() {
+    let library = shared_folder().join(shared_name());
+    let symbols = run(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(&library));
+    let exported: BTreeSet<String> = symbols.lines().filter_map(|l| Some(l.split_once(' ')?.0.to_owned())).collect();
+    assert_eq!(exported, documented().1);
+    let dynamic = run(Command::new("readelf").arg("-d").arg(&library));
+    let soname = format!("[libtitans.so.{TITANS_ABI_VERSION}]");
+    assert!(dynamic.contains(&soname), "no soname {soname} in\n{dynamic}");
+}

@@ -1,0 +1,99 @@
+//! The C and C++ compilers, the built libraries, and running commands.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The workspace's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in a workspace")
+}
+
+/// A path for a test's own file.
+pub fn temporary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// Runs a command and returns its output; a failure shows all it printed.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?} does not start: {e}"));
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?} ended with {}\n{out}{err}", output.status);
+    out
+}
+
+/// The command named by an environment variable, or the usual one.
+fn compiler(variable: &str, usual: &str, language: &str) -> Command {
+    let name = std::env::var_os(variable).unwrap_or_else(|| OsString::from(usual));
+    let version = Command::new(&name).arg("--version").output();
+    assert!(
+        version.is_ok_and(|o| o.status.success()),
+        "no {language} compiler: {name:?} does not run. These tests compile {language} programs against libtitans: \
+         install one (Debian: apt install build-essential) or name it in the variable {variable}"
+    );
+    Command::new(name)
+}
+
+/// A language standard, e.g. `c99`.
+#[derive(Clone, Copy, Debug)]
+pub struct Standard(pub &'static str);
+
+impl Standard {
+    /// The compiler with this standard, every warning an error, and our headers.
+    pub fn compiler(self) -> Command {
+        let cpp = self.0.starts_with("c++");
+        let mut command = if cpp { compiler("CXX", "c++", "C++") } else { compiler("CC", "cc", "C") };
+        command.arg(format!("-std={}", self.0)).args(["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]);
+        if cpp {
+            command.args(["-fno-exceptions", "-fno-rtti"]);
+        }
+        command.arg("-I").arg(root().join("include"));
+        command
+    }
+}
+
+/// The folder with libtitans.a and the shared library that belong to this test.
+pub fn libraries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let exe = std::env::current_exe().expect("the test has a path");
+        let deps = exe.parent().expect("the test lies in a folder");
+        let profile = deps.parent().expect("target/<profile>/deps");
+        let complete = |folder: &&Path| folder.join("libtitans.a").exists() && folder.join(shared_name()).exists();
+        if let Some(folder) = [deps, profile].iter().find(|f| complete(f)) {
+            return folder.to_path_buf();
+        }
+        let name = profile.file_name().and_then(|n| n.to_str()).expect("a profile's name");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut build = Command::new(cargo);
+        build.args(["build", "--package", "titans-ffi", "--profile", if name == "debug" { "dev" } else { name }]);
+        run(build.arg("--target-dir").arg(profile.parent().expect("target")).current_dir(root()));
+        assert!(complete(&profile), "cargo built no libtitans in {}", profile.display());
+        profile.to_path_buf()
+    })
+}
+
+/// File name of the shared library.
+pub fn shared_name() -> &'static str {
+    if cfg!(target_os = "macos") { "libtitans.dylib" } else { "libtitans.so" }
+}
+
+/// A folder with the shared library under the names that linkers and loaders look for.
+pub fn shared_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = temporary("shared");
+        std::fs::create_dir_all(&folder).expect("a folder for the shared library");
+        for name in [shared_name(), "libtitans.so.0"] {
+            std::fs::copy(libraries().join(shared_name()), folder.join(name)).expect("copying the shared library");
+        }
+        folder
+    })
+}
+
+/// The system's libraries that a program with the static library needs.
+pub fn system_libraries() -> &'static [&'static str] {
+    if cfg!(target_os = "linux") { &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"] } else { &["-lm"] }
+}
