@@ -13,12 +13,13 @@ use titans_kernel::memory::Stream;
 /// What the reader of saved bytes refuses, as a status.
 fn refused(error: Error) -> Failure {
     let Error::Format { what, expected, found } = error else { return Failure::internal(error) };
+    const NAME: u64 = (1 << 56) - 1; // seven letters; the eighth byte is the version
     let code = match what {
-        "magic" => TITANS_ERROR_SAVED_FOREIGN,
-        "version" | "number type" => TITANS_ERROR_SAVED_VERSION,
-        "configuration" => TITANS_ERROR_SAVED_CONFIG,
-        "length" => TITANS_ERROR_SAVED_LENGTH,
-        _ => TITANS_ERROR_SAVED_CORRUPT,
+        "magic and format version" if expected & NAME == found & NAME => TITANS_ERROR_SAVED_VERSION,
+        "magic and format version" => TITANS_ERROR_SAVED_FOREIGN,
+        "length in bytes" => TITANS_ERROR_SAVED_LENGTH,
+        "checksum" | "numbers" | "tokens in the unfinished chunk" => TITANS_ERROR_SAVED_CORRUPT,
+        _ => TITANS_ERROR_SAVED_CONFIG,
     };
     Failure::sizes(code, 2, what, expected, found)
 }
