@@ -2,6 +2,8 @@
 
 use super::{Failure, output, tensors};
 use crate::error::Error;
+use crate::train::checkpoint;
+use crate::train::store::Store;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,7 +60,7 @@ struct Values {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let report = report(&args.file)?;
+    let report = report(&checkpoint::file(&args.file))?;
     if args.json { output::print_json(&report) } else { print(&report) }
 }
 
@@ -67,6 +69,9 @@ fn report(path: &Path) -> Result<Report, Failure> {
     let broken = |e| Error::file(path, format!("is no complete safetensors file: {e}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    if header.metadata().as_ref().is_some_and(|entries| entries.contains_key("titans.checksum")) {
+        Store::from_bytes(&bytes).map_err(|reason| Error::file(path, reason))?;
+    }
     let mut entries: Vec<_> = header.metadata().iter().flatten().collect();
     entries.sort();
     let json = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));

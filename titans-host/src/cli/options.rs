@@ -114,7 +114,8 @@ impl From<ModeName> for MemoryMode {
 macro_rules! on_device {
     ($args:expr, $device:ident => $body:expr) => {
         if $args.cuda()? {
-            Err($crate::cli::Failure::input("--device cuda: this verb does not run there yet; use --device cpu"))
+            let $device = $crate::device::cuda::Cuda::new(0)?;
+            $body
         } else {
             let $device = $crate::cli::options::cpu::<f32>($args.threads)?;
             $body

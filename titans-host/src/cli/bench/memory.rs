@@ -4,6 +4,7 @@ use super::counts::counts;
 use super::{peak, timing};
 use crate::cli::options::{DeviceArgs, FormName, size};
 use crate::cli::{Failure, options, output};
+use crate::device::cuda::Cuda;
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -16,7 +17,8 @@ memory, p1 those of its first layer, b the chunk:
   chunk form   10 P + 2 (P - p1) + 2 b sum(d_in + d_out) operations, 28 P / b bytes of state
   token form   9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
   --grad       + 3 times the operations of the chunk form (recomputation, backward), + 8 P / b bytes (saved states)
-The peak is that of f32 multiply-adds in registers on the same number of threads, measured in the same run.
+The peak is that of f32 multiply-adds in registers on the same number of threads, measured in the same run (on CUDA
+that of a large matrix product; threads is then 0).
 
 JSON keys: tokens_per_s {median, p10, p90}, flops_per_token, bytes_per_token, peak_gflops, share_of_peak, threads,
 isa, peak_rss_bytes (null where the system does not say).
@@ -87,7 +89,7 @@ struct Report {
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     let op = operation(args)?;
     let report = if args.on.cuda()? {
-        return Err(Failure::input("cuda"));
+        measure(&Cuda::new(0)?, args, &op, peak::device, 0, "cuda")?
     } else {
         let cpu = options::cpu::<f32>(args.on.threads)?;
         let peak = |_: &_| Ok(peak::cpu(cpu.threads()));

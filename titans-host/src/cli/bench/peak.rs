@@ -1,5 +1,7 @@
 //! The highest rate of f32 arithmetic: what shares of it are measured against.
 
+use crate::device::{Device, LinearDims};
+use crate::error::Result;
 use pulp::{Arch, Simd, WithSimd};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -46,4 +48,17 @@ impl WithSimd for Chains {
         black_box(sums.map(|sum| simd.reduce_sum_f32s(sum)));
         (2 * CHAINS * S::F32_LANES * self.rounds) as f64
     }
+}
+
+/// Operations a second of a large square matrix product: the peak of a device whose registers we do not reach.
+pub fn device<D: Device>(device: &D) -> Result<f64> {
+    const N: usize = 4096;
+    let dims = LinearDims { rows: N, inputs: N, outputs: N, transposed: false };
+    let (x, w) = (device.zeros(N * N)?, device.zeros(N * N)?);
+    let mut y = device.alloc(N * N)?;
+    let rates = super::timing::rates(2.0 * (N * N * N) as f64, 0.2, || {
+        device.linear(dims, &x, &w, None, &mut y)?;
+        device.synchronize()
+    })?;
+    Ok(rates.p90)
 }

@@ -4,8 +4,8 @@ mod answer;
 mod problem;
 mod solve;
 
-use super::options::{DeviceArgs, DtypeName, FormName, named, size};
-use super::{Failure, options, output, tensors};
+use super::options::{DeviceArgs, DeviceChoice, DtypeName, FormName, named, size};
+use super::{Failure, on_device, options, output, tensors};
 use crate::device::Device;
 use problem::Problem;
 use safetensors::Dtype;
@@ -97,18 +97,21 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let cuda = args.on.cuda()?;
     let bytes = tensors::read(&args.input)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
     let wide = match args.dtype {
         Some(dtype) => dtype == DtypeName::F64,
         None => file.dtype("k", problem::K_AXES)? == Dtype::F64,
     };
-    if cuda {
-        return Err(Failure::input("cuda"));
+    if !wide {
+        return on_device!(args.on, device => on(&device, args, &file));
     }
-    let threads = args.on.threads;
-    if wide { on(&options::cpu::<f64>(threads)?, args, &file) } else { on(&options::cpu::<f32>(threads)?, args, &file) }
+    match args.on.device {
+        DeviceChoice::Cuda if args.on.cuda()? => {
+            Err(Failure::input("--device cuda computes in f32: add --dtype f32, or use --device cpu for f64"))
+        }
+        _ => on(&options::cpu::<f64>(args.on.threads)?, args, &file),
+    }
 }
 
 fn on<D: Device>(device: &D, args: &Args, file: &tensors::Tensors<'_>) -> Result<(), Failure> {
