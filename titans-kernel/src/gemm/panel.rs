@@ -4,8 +4,10 @@ use super::{MulAdd, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// Below this many rows of C a block of B is used too rarely to be worth copying.
+/// A block of B is copied when at least this many rows of C use it …
 const COPY_FROM: usize = 64;
+/// … and C's rows or B's reach this far: smaller products stay in the nearest cache anyway.
+const COPY_BEYOND: usize = 256;
 
 /// Columns `j .. j + width` of C, `width ≤ NR`, in tiles of MR × NR accumulators over blocks of KC steps of k.
 ///
@@ -29,7 +31,7 @@ pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC
         if store == Store::Set {
             (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
         }
-    } else if b.col_stride() == 1 && width == NR && m < COPY_FROM {
+    } else if b.col_stride() == 1 && width == NR && (m < COPY_FROM || m.max(depth) < COPY_BEYOND) {
         let b_data = &b.data()[j..];
         tiles::<T, F, MR, NR>(store, a, 0, depth, b_data, b.row_stride(), c, j, width);
     } else {
