@@ -177,7 +177,7 @@ fn forward_case<T: Scalar>(g: &Golden, form: Form, tolerance: f64, unit: f64) ->
     for (name, got) in &got {
         let Some(want) = g.get(name) else { continue };
         let off = distance(got, want);
-        if !(off <= tolerance) {
+        if off.is_nan() || off > tolerance {
             let noise = noise(name, want);
             check(&g.name, name, got, want, tolerance.max(4.0 * noise));
             amplified.push(format!("{} {form:?} {name}: {off:.1e}, rounding alone {noise:.1e}", g.name));
