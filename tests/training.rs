@@ -1,0 +1,14 @@
+//! Training on the CPU, end to end and to the bit: optimiser, checkpoints, resume, runs in their folders, evaluation.
+
+#[path = "training/checkpoints.rs"]
+mod checkpoints;
+#[path = "training/evaluation.rs"]
+mod evaluation;
+#[path = "training/optimiser.rs"]
+mod optimiser;
+#[path = "training/runs.rs"]
+mod runs;
+#[path = "training/steps.rs"]
+mod steps;
+#[path = "training/support.rs"]
+mod support;
