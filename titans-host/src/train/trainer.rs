@@ -113,6 +113,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.optimiser.step(self.device, learning_rate, gradient_norm, &self.gradients, &mut self.model.params)?;
         let accuracy = correct.map(|c| c as f64 / scored as f64);
         self.task.feedback(loss, accuracy);
+        self.state.task = self.task.state();
         self.state.step += 1;
         self.state.tokens += tokens as u64;
         Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens: tokens as u64 })
@@ -143,7 +144,6 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// As [`checkpoint::save`].
     pub fn save(&mut self, path: &Path, seconds: f64) -> Result<()> {
         self.state.seconds = seconds;
-        self.state.task = self.task.state();
         checkpoint::save(path, self.device, &self.config, &self.state, &self.model, &self.optimiser)
     }
 
