@@ -80,6 +80,9 @@ impl<D: Device> Model<D> {
     }
 }
 
+/// An activation `[batch, time, heads, head_width]`, and the convolution's tail if it was asked for.
+type Projected<D> = (Var<D>, Option<Arc<<D as Device>::Buffer>>);
+
 /// A linear map, the convolution and SiLU; with a tail, also the next segment's.
 fn project<D: Device>(
     tape: &mut Tape<'_, D>,
@@ -87,7 +90,7 @@ fn project<D: Device>(
     x: &Var<D>,
     p: &Projection,
     tail: Option<Arc<D::Buffer>>,
-) -> Result<(Var<D>, Option<Arc<D::Buffer>>)> {
+) -> Result<Projected<D>> {
     let x = tape.linear(x, p.weight, None)?;
     let next = match &tail {
         Some(tail) => Some(Arc::new(tape.conv_tail(batch, &x, Some(tail), p.conv)?)),

@@ -213,7 +213,8 @@ mod tests {
     fn every_bad_field_is_named() {
         let good = ModelConfig::default();
         good.validate().unwrap();
-        let bad: [(&str, fn(&mut ModelConfig)); 8] = [
+        type Spoil = fn(&mut ModelConfig);
+        let bad: [(&str, Spoil); 8] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("head_width", |c| c.head_width = usize::MAX),
             ("conv_width", |c| c.conv_width = 0),

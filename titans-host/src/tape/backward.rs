@@ -1,6 +1,6 @@
 //! The state of one walk back over a tape.
 
-use super::{Gradients, ParamId, Params, Var};
+use super::{Gradients, ParamId, Params, Slot, Var};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -12,6 +12,7 @@ pub struct Backward<'a, D: Device> {
     params: &'a Params<D>,
     gradients: &'a mut Gradients<D>,
     slots: Vec<Option<Arc<D::Buffer>>>,
+    tape: u64,
     scale: f64,
 }
 
@@ -20,14 +21,16 @@ impl<'a, D: Device> Backward<'a, D> {
         device: &'a D,
         params: &'a Params<D>,
         gradients: &'a mut Gradients<D>,
+        tape: u64,
         slots: usize,
         scale: f64,
     ) -> Self {
-        Self { device, params, gradients, slots: (0..slots).map(|_| None).collect(), scale }
+        Self { device, params, gradients, slots: (0..slots).map(|_| None).collect(), tape, scale }
     }
 
-    pub(super) fn seed(&mut self, slot: usize, cotangent: D::Buffer) {
-        self.slots[slot] = Some(Arc::new(cotangent));
+    pub(super) fn seed(&mut self, slot: Slot, cotangent: D::Buffer) -> Result<()> {
+        *self.place(slot)? = Some(Arc::new(cotangent));
+        Ok(())
     }
 
     pub(super) fn take(&mut self, first: usize, outputs: usize) -> Vec<Option<Arc<D::Buffer>>> {
@@ -80,22 +83,26 @@ impl<'a, D: Device> Backward<'a, D> {
     pub(super) fn give(&mut self, x: &Var<D>, d_x: impl Into<Arc<D::Buffer>>) -> Result<()> {
         let Some(slot) = x.slot else { return Ok(()) };
         let d_x = d_x.into();
-        let place = self
-            .slots
-            .get_mut(slot)
-            .ok_or_else(|| Error::usage("an operation's input comes from another tape; record it again on this one"))?;
+        let device = self.device;
+        let place = self.place(slot)?;
         match place {
             None => *place = Some(d_x),
             Some(sum) => match Arc::get_mut(sum) {
-                Some(sum) => self.device.add_scaled(1.0, &d_x, sum)?,
+                Some(sum) => device.add_scaled(1.0, &d_x, sum)?,
                 None => {
-                    let mut both = self.device.alloc(self.device.len(&d_x))?;
-                    self.device.add(sum, &d_x, &mut both)?;
+                    let mut both = device.alloc(device.len(&d_x))?;
+                    device.add(sum, &d_x, &mut both)?;
                     *sum = Arc::new(both);
                 }
             },
         }
         Ok(())
+    }
+
+    /// Where the cotangent of an output is collected.
+    fn place(&mut self, slot: Slot) -> Result<&mut Option<Arc<D::Buffer>>> {
+        let place = if slot.tape == self.tape { self.slots.get_mut(slot.index) } else { None };
+        place.ok_or_else(|| Error::usage("a variable of another tape; a gradient flows on one tape only"))
     }
 }
 

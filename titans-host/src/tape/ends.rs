@@ -1,6 +1,6 @@
 //! Where a model begins and ends: the embedding and the cross entropy on the tape.
 
-use super::{ParamId, Tape, Var};
+use super::{ParamId, Slot, Tape, Var};
 use crate::device::Device;
 use crate::error::Result;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Losses of rows, in nats. Only [`Tape::backward`] takes them: every row has the same weight.
 pub struct Losses<D: Device> {
     buffer: D::Buffer,
-    pub(super) slot: Option<usize>,
+    pub(super) slot: Option<Slot>,
 }
 
 impl<D: Device> Losses<D> {

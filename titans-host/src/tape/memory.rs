@@ -1,6 +1,6 @@
 //! The memory and its gates on the tape.
 
-use super::{ParamId, Tape, Var};
+use super::{ParamId, Slot, Tape, Var};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 use std::fmt;
@@ -100,13 +100,13 @@ impl<D: Device> Tape<'_, D> {
         let slot = boundaries.and_then(|boundaries| self.record_memory(op, [k, v, q, gates, state], boundaries));
         Ok(MemoryRead {
             y: Var { buffer: Arc::new(y), slot },
-            state: Var { buffer: Arc::new(last), slot: slot.map(|s| s + 1) },
+            state: Var { buffer: Arc::new(last), slot: slot.map(|s| Slot { index: s.index + 1, ..s }) },
             surprise: surprises,
             clipped,
         })
     }
 
-    fn record_memory(&mut self, op: &MemoryOp, x: [&Var<D>; 5], boundaries: D::Buffer) -> Option<usize> {
+    fn record_memory(&mut self, op: &MemoryOp, x: [&Var<D>; 5], boundaries: D::Buffer) -> Option<Slot> {
         let op = op.clone();
         let [k, v, q, gates, state] = x.map(Var::clone);
         self.push_many(2, move |run, mut cotangents| {

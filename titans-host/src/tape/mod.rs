@@ -10,25 +10,37 @@
 
 mod backward;
 mod ends;
+mod gradients;
 mod memory;
 mod ops;
 mod params;
+#[cfg(test)]
+mod tests;
 
-pub use backward::Backward;
 pub use ends::Losses;
+pub use gradients::Gradients;
 pub use memory::MemoryRead;
-pub use params::{Gradients, ParamId, ParamView, Params};
+pub use params::{ParamId, ParamView, Params};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use backward::Backward;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A place on a tape: where the cotangent of an output is collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    tape: u64,
+    index: usize,
+}
 
 /// An activation: a buffer on the device and, if a gradient flows through it, its place on the tape. Cloning is
 /// cheap and shares the buffer.
 pub struct Var<D: Device> {
     buffer: Arc<D::Buffer>,
-    slot: Option<usize>,
+    slot: Option<Slot>,
 }
 
 impl<D: Device> Var<D> {
@@ -76,17 +88,24 @@ pub struct Tape<'a, D: Device> {
     params: &'a Params<D>,
     records: Option<Vec<Record<D>>>,
     slots: usize,
+    /// Tells this tape's variables from those of others.
+    number: u64,
 }
 
 impl<'a, D: Device> Tape<'a, D> {
     /// A tape that can go [`backward`](Tape::backward).
     pub fn recording(device: &'a D, params: &'a Params<D>) -> Self {
-        Self { device, params, records: Some(Vec::new()), slots: 0 }
+        Self::start(device, params, Some(Vec::new()))
     }
 
     /// A tape that keeps nothing.
     pub fn inference(device: &'a D, params: &'a Params<D>) -> Self {
-        Self { device, params, records: None, slots: 0 }
+        Self::start(device, params, None)
+    }
+
+    fn start(device: &'a D, params: &'a Params<D>, records: Option<Vec<Record<D>>>) -> Self {
+        static TAPES: AtomicU64 = AtomicU64::new(0);
+        Self { device, params, records, slots: 0, number: TAPES.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Whether the tape can go backward.
@@ -128,22 +147,13 @@ impl<'a, D: Device> Tape<'a, D> {
         self.run_backward(y.slot, cotangent, 1.0, gradients)
     }
 
-    fn run_backward(
-        self,
-        from: Option<usize>,
-        seed: D::Buffer,
-        scale: f64,
-        gradients: &mut Gradients<D>,
-    ) -> Result<()> {
+    fn run_backward(self, from: Option<Slot>, seed: D::Buffer, scale: f64, gradients: &mut Gradients<D>) -> Result<()> {
         let (Some(mut records), Some(from)) = (self.records, from) else {
             return Err(Error::usage("backward needs a recording tape and an output of it; use Tape::recording"));
         };
-        if from >= self.slots {
-            return Err(Error::usage("backward from an output of another tape; record it again on this one"));
-        }
         gradients.check(self.device, self.params)?;
-        let mut run = Backward::new(self.device, self.params, gradients, self.slots, scale);
-        run.seed(from, seed);
+        let mut run = Backward::new(self.device, self.params, gradients, self.number, self.slots, scale);
+        run.seed(from, seed)?;
         while let Some(record) = records.pop() {
             let cotangents = run.take(record.first, record.outputs);
             if cotangents.iter().any(Option::is_some) {
@@ -171,12 +181,12 @@ impl<'a, D: Device> Tape<'a, D> {
         &mut self,
         outputs: usize,
         vjp: impl FnOnce(&mut Backward<'_, D>, Vec<Option<Arc<D::Buffer>>>) -> Result<()> + Send + 'static,
-    ) -> Option<usize> {
+    ) -> Option<Slot> {
         let records = self.records.as_mut()?;
         let first = self.slots;
         self.slots += outputs;
         records.push(Record { first, outputs, vjp: Box::new(vjp) });
-        Some(first)
+        Some(Slot { tape: self.number, index: first })
     }
 
     /// A new buffer of `x`'s length.
