@@ -110,10 +110,11 @@ class Memory {
     static Result<Memory> create(const Config &config, Span<const float> w0 = {}) noexcept {
         Memory memory;
         Status status;
-        if (titans_memory_size(&config.get(), &memory.bytes_, status.out()) != TITANS_OK ||
-            !memory.allocate(status)) {
+        titans_memory_size(&config.get(), &memory.bytes_, status.out());
+        if (!status) {
             return status;
         }
+        memory.allocate(); // without memory the next call says so: its buffer is NULL
         memory.config_ = config;
         titans_memory_init(memory.buffer_, memory.bytes_, &config.get(), w0.data(), w0.size(), &memory.memory_,
                            status.out());
@@ -129,10 +130,9 @@ class Memory {
         Status status;
         copy.bytes_ = bytes_;
         copy.config_ = config_;
-        if (!copy.allocate(status)) {
-            return status;
+        if (buffer_ != nullptr && copy.allocate()) {
+            std::memcpy(copy.buffer_, buffer_, bytes_);
         }
-        std::memcpy(copy.buffer_, buffer_, bytes_);
         titans_memory_attach(copy.buffer_, copy.bytes_, &copy.memory_, status.out());
         if (!status) {
             return status;
@@ -224,12 +224,8 @@ class Memory {
     }
 
   private:
-    bool allocate(Status &status) noexcept {
+    bool allocate() noexcept {
         buffer_ = ::operator new(bytes_, std::align_val_t(titans_memory_align()), std::nothrow);
-        if (buffer_ == nullptr) {
-            // The library's own words for a buffer that is not there.
-            titans_memory_attach(nullptr, bytes_, &memory_, status.out());
-        }
         return buffer_ != nullptr;
     }
 

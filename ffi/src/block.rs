@@ -239,3 +239,44 @@ impl<'a> Block<'a> {
         self.head.surprise = surprise.unwrap_or(0.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Block, Head, Layout, titans_memory};
+    use crate::config::{titans_memory_config, titans_memory_config_init};
+    use crate::pointer::arg;
+    use crate::status::titans_status::{TITANS_ERROR_POISONED, TITANS_OK};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::ptr::null_mut;
+
+    #[repr(align(64))]
+    #[derive(Clone, Copy)]
+    struct Line([u8; 64]);
+
+    #[test]
+    fn a_panic_inside_a_call_poisons_the_memory_until_it_is_made_again() {
+        let mut config = std::mem::MaybeUninit::<titans_memory_config>::uninit();
+        // SAFETY: the structure is writable and of the size that is passed.
+        let config = unsafe {
+            let size = size_of::<titans_memory_config>();
+            assert_eq!(titans_memory_config_init(config.as_mut_ptr(), size, 0, null_mut()), TITANS_OK as i32);
+            config.assume_init()
+        };
+        let layout = config.spec(1).and_then(|(spec, _)| Layout::new(1, &spec)).unwrap();
+        let mut lines = vec![Line([0; 64]); layout.total() / 64];
+        let buffer = lines.as_mut_ptr().cast::<u8>();
+        let memory = buffer.cast::<titans_memory>();
+        for _ in 0..2 {
+            let (spec, read) = config.spec(1).unwrap();
+            // SAFETY: the buffer has the layout's size and alignment, and each borrow ends before the next.
+            let mut block = unsafe { Block::create(buffer, config, spec, read, layout) };
+            assert_eq!(block.head.busy, 0);
+            let call = || block.with_stream(|_, _| -> titans_kernel::Result<()> { panic!("planted") });
+            assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+            // SAFETY: as above.
+            let failure = unsafe { Head::read(arg(1, "memory"), memory) }.unwrap_err();
+            assert_eq!(failure.code, TITANS_ERROR_POISONED);
+        }
+        assert_eq!(lines[0].0[..7], *b"TITANSM");
+    }
+}

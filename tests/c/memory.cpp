@@ -113,6 +113,7 @@ int main() {
     titans::Memory memory = std::move(*made);
     REQUIRE(made->get() == nullptr); // moved from: no memory, and every call says so
     REQUIRE(made->reset().code() == TITANS_ERROR_NULL);
+    REQUIRE(made->clone().status().code() == TITANS_ERROR_NULL);
     learns_and_recalls(memory, pairs, gates);
     copies_go_on_alike(memory, config, pairs, gates);
 
@@ -125,6 +126,11 @@ int main() {
     REQUIRE(memory.position(position) && position == 61 * PAIRS + 1);
     titans::Status wrong = memory.step(key, value, gates, key, titans::Span<float>(answer.data(), D - 1));
     REQUIRE(wrong.code() == TITANS_ERROR_LENGTH && wrong.info().arg == 11 && wrong.info().expected == D);
+
+    auto second = memory.clone();
+    REQUIRE(second);
+    memory = std::move(*second); // the first memory's buffer is freed here
+    REQUIRE(memory.position(position) && position == 61 * PAIRS + 1);
 
     config->widths[1] = 0;
     auto refused = titans::Memory::create(config);
