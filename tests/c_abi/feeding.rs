@@ -139,52 +139,71 @@ fn clipped_tokens_are_counted() {
     assert_eq!(clipped, N as u64);
 }
 
+/// Writes the feed's tokens, changed by `change`, and expects a refusal that names `name` and changes nothing.
+fn refuse(feed: &Feed, change: impl Fn(&mut titans_tokens), name: &str, wanted: titans_status) {
+    let mut sample = Sample::new(config(&[4, 3], 4));
+    sample.write(&Feed::new(6, sample.widths()), 0..6);
+    let before = sample.arena.bytes().to_vec();
+    let mut tokens = feed.tokens(0..N, 4, 3);
+    change(&mut tokens);
+    let (mut y, mut surprise, mut info) = (vec![7.0f32; N * 3], vec![7.0f32; N], details());
+    // SAFETY: what a case makes invalid is found out before it is followed; the rest are borrows.
+    let status = unsafe {
+        let (y, s) = (y.as_mut_ptr(), surprise.as_mut_ptr());
+        titans_memory_write(sample.memory, &tokens, y, N * 3, s, N, &mut info)
+    };
+    assert_eq!(status, wanted as i32, "{name}: {}", message(&info));
+    assert!(message(&info).starts_with(name), "{name}: {}", message(&info));
+    assert_eq!(info.arg, if name == "y" { 3 } else { 2 }, "{name}");
+    assert!(y.iter().chain(&surprise).all(|&x| x == 7.0), "{name}: an output was written");
+    assert!(sample.arena.bytes() == before, "{name}: the memory changed");
+}
+
 #[test]
 fn bad_tokens_are_refused_and_nothing_changes() {
-    type Change = fn(&mut titans_tokens, &mut Feed);
-    let cases: [(&str, Change, titans_status); 22] = [
-        ("tokens", |t, _| t.struct_size -= 8, TITANS_ERROR_STRUCT_SIZE),
-        ("tokens.flags", |t, _| t.flags = 1, TITANS_ERROR_FLAGS),
-        ("k", |t, _| t.k = null(), TITANS_ERROR_NULL),
-        ("v", |t, _| t.v = null(), TITANS_ERROR_NULL),
-        ("q", |t, _| (t.q, t.q_len) = (null(), 0), TITANS_ERROR_NULL),
-        ("alpha", |t, _| t.alpha = null(), TITANS_ERROR_NULL),
-        ("theta", |t, _| (t.theta, t.theta_len) = (null(), 0), TITANS_ERROR_NULL),
-        ("eta", |t, _| t.eta_len -= 1, TITANS_ERROR_LENGTH),
-        ("k", |t, _| t.k_len += 1, TITANS_ERROR_LENGTH),
-        ("v", |t, _| t.v_len -= 1, TITANS_ERROR_LENGTH),
-        ("mask", |t, _| t.mask_len -= 1, TITANS_ERROR_LENGTH),
-        ("mask", |t, _| t.mask = null(), TITANS_ERROR_NULL),
-        ("y", |t, _| t.n = usize::MAX, TITANS_ERROR_TOO_LARGE),
-        ("y", |t, _| t.n += 1, TITANS_ERROR_LENGTH),
-        ("k", |t, _| t.k = t.k.wrapping_byte_add(2), TITANS_ERROR_MISALIGNED),
-        ("k", |_, f| f.k[9] = f32::NAN, TITANS_ERROR_NOT_FINITE),
-        ("v", |_, f| f.v[2] = f32::INFINITY, TITANS_ERROR_NOT_FINITE),
-        ("q", |_, f| f.q[0] = f32::NEG_INFINITY, TITANS_ERROR_NOT_FINITE),
-        ("alpha", |_, f| f.gates[0][3] = 1.0001, TITANS_ERROR_GATE_RANGE),
-        ("alpha", |_, f| f.gates[0][3] = f32::NAN, TITANS_ERROR_GATE_RANGE),
-        ("theta", |_, f| f.gates[1][1] = -1e-9, TITANS_ERROR_GATE_RANGE),
-        ("eta", |_, f| f.gates[2][0] = f32::INFINITY, TITANS_ERROR_GATE_RANGE),
+    type Change = fn(&mut titans_tokens);
+    let cases: [(&str, Change, titans_status); 16] = [
+        ("tokens", |t| t.struct_size -= 8, TITANS_ERROR_STRUCT_SIZE),
+        ("tokens", |t| t.struct_size = u32::MAX, TITANS_ERROR_STRUCT_SIZE),
+        ("tokens.flags", |t| t.flags = 1, TITANS_ERROR_FLAGS),
+        ("k", |t| t.k = null(), TITANS_ERROR_NULL),
+        ("v", |t| t.v = null(), TITANS_ERROR_NULL),
+        ("q", |t| (t.q, t.q_len) = (null(), 0), TITANS_ERROR_NULL),
+        ("alpha", |t| t.alpha = null(), TITANS_ERROR_NULL),
+        ("theta", |t| (t.theta, t.theta_len) = (null(), 0), TITANS_ERROR_NULL),
+        ("eta", |t| t.eta_len -= 1, TITANS_ERROR_LENGTH),
+        ("k", |t| t.k_len += 1, TITANS_ERROR_LENGTH),
+        ("v", |t| t.v_len -= 1, TITANS_ERROR_LENGTH),
+        ("mask", |t| t.mask_len -= 1, TITANS_ERROR_LENGTH),
+        ("mask", |t| t.mask = null(), TITANS_ERROR_NULL),
+        ("y", |t| t.n = usize::MAX, TITANS_ERROR_TOO_LARGE),
+        ("y", |t| t.n += 1, TITANS_ERROR_LENGTH),
+        ("k", |t| t.k = t.k.wrapping_byte_add(2), TITANS_ERROR_MISALIGNED),
     ];
-    let mut sample = Sample::new(config(&[4, 3], 4));
-    let good = Feed::new(N, sample.widths());
-    sample.write(&good, 0..6);
-    let before = sample.arena.bytes().to_vec();
-    for (i, (name, change, wanted)) in cases.into_iter().enumerate() {
-        let mut feed = Feed::new(N, sample.widths());
-        let mut tokens = feed.tokens(0..N, 4, 3);
-        change(&mut tokens, &mut feed);
-        let (mut y, mut surprise, mut info) = (vec![7.0f32; N * 3], vec![7.0f32; N], details());
-        // SAFETY: what a case makes invalid is found out before it is followed; the rest are borrows.
-        let status = unsafe {
-            let (y, s) = (y.as_mut_ptr(), surprise.as_mut_ptr());
-            titans_memory_write(sample.memory, &tokens, y, N * 3, s, N, &mut info)
-        };
-        assert_eq!(status, wanted as i32, "case {i} ({name}): {}", message(&info));
-        assert!(message(&info).starts_with(name), "case {i} ({name}): {}", message(&info));
-        assert_eq!(info.arg, if name == "y" { 3 } else { 2 }, "case {i}");
-        assert!(y.iter().chain(&surprise).all(|&x| x == 7.0), "case {i}: an output was written");
-        assert!(sample.arena.bytes() == before, "case {i}: the memory changed");
+    let feed = Feed::new(N, (4, 3));
+    for (name, change, wanted) in cases {
+        refuse(&feed, change, name, wanted);
+    }
+}
+
+#[test]
+fn bad_numbers_are_refused_and_nothing_changes() {
+    type Change = fn(&mut Feed);
+    let cases: [(&str, Change, titans_status); 9] = [
+        ("k[9]", |f| f.k[9] = f32::NAN, TITANS_ERROR_NOT_FINITE),
+        ("v[2]", |f| f.v[2] = f32::INFINITY, TITANS_ERROR_NOT_FINITE),
+        ("q[91]", |f| f.q[N * 4 - 1] = f32::NEG_INFINITY, TITANS_ERROR_NOT_FINITE),
+        ("alpha[3]", |f| f.gates[0][3] = 1.0001, TITANS_ERROR_GATE_RANGE),
+        ("alpha[3]", |f| f.gates[0][3] = f32::NAN, TITANS_ERROR_GATE_RANGE),
+        ("theta[1]", |f| f.gates[1][1] = -1e-9, TITANS_ERROR_GATE_RANGE),
+        ("theta[22]", |f| f.gates[1][N - 1] = f32::INFINITY, TITANS_ERROR_GATE_RANGE),
+        ("eta[0]", |f| f.gates[2][0] = -0.5, TITANS_ERROR_GATE_RANGE),
+        ("eta[0]", |f| f.gates[2][0] = f32::NAN, TITANS_ERROR_GATE_RANGE),
+    ];
+    for (name, change, wanted) in cases {
+        let mut feed = Feed::new(N, (4, 3));
+        change(&mut feed);
+        refuse(&feed, |_| (), name, wanted);
     }
 }
 
