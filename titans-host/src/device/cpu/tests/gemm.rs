@@ -83,7 +83,7 @@ fn products(
 #[test]
 fn a_row_has_the_same_bits_alone_and_a_sum_may_be_cut_anywhere() {
     for gemm in sets().into_iter().map(|isa| HostGemm::with(isa).unwrap()) {
-        for (m, n, k) in [(67, 97, 70), (9, 65, 129), (5, 7, 3)] {
+        for (m, n, k) in [(67, 97, 70), (9, 65, 129), (5, 7, 3), (70, 65, 257), (258, 33, 9)] {
             let whole = products(m, n, k, |store, a, b, c| gemm.gemm(store, a, b, c));
             for rows in [1, 2, 4, 64] {
                 let cut = products(m, n, k, |store, a, b, mut c| {
