@@ -56,6 +56,17 @@ impl Vectors {
         Self { batch, heads, time, spec: spec(&config), tensors, path }
     }
 
+    /// Keeps the first `time` tokens only.
+    pub fn keep(&mut self, time: usize) {
+        let tokens = [self.batch, self.heads, self.time];
+        for (shape, data) in self.tensors.values_mut().filter(|(shape, _)| shape.starts_with(&tokens)) {
+            let row: usize = shape[3..].iter().product();
+            *data = data.chunks_exact(tokens[2] * row).flat_map(|one| one[..time * row].to_vec()).collect();
+            shape[2] = time;
+        }
+        self.time = time;
+    }
+
     /// The file's name.
     pub fn name(&self) -> String {
         self.path.file_stem().unwrap().to_string_lossy().into_owned()
