@@ -14,6 +14,8 @@ mod layout;
 mod names;
 mod session;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use config::{MemoryConfig, ModelConfig};
 pub use forward::{Forward, Input, MemoryMode};
