@@ -25,7 +25,7 @@ fn the_size_is_enough_and_one_byte_less_is_refused() {
             let config = config(widths, chunk);
             let (bytes, params) = (ask(titans_memory_size, &config), ask(titans_memory_parameters, &config));
             assert_eq!(bytes % titans_memory_align(), 0);
-            let (mut arena, w0, mut memory, mut info) = (Arena::new(bytes), noise(params, 1), null_mut(), details());
+            let (arena, w0, mut memory, mut info) = (Arena::new(bytes), noise(params, 1), null_mut(), details());
             let start = arena.start();
             expect(init(start, bytes - 1, &config, &w0, &mut memory, &mut info), TITANS_ERROR_BUFFER_TOO_SMALL);
             assert_eq!((info.expected, info.found, info.arg), (bytes as u64, bytes as u64 - 1, 2));
@@ -126,7 +126,7 @@ fn the_configuration_is_only_filled_for_this_abi() {
 fn initialising_checks_every_argument() {
     let (linear, deep) = (config(&[4, 4], 2), config(&[4, 4, 4], 2));
     let bytes = ask(titans_memory_size, &deep);
-    let (mut arena, mut info) = (Arena::new(bytes + 64), details());
+    let (arena, mut info) = (Arena::new(bytes + 64), details());
     let (start, w0) = (arena.start(), noise(ask(titans_memory_parameters, &deep), 2));
     let mut memory = null_mut();
     expect(init(null_mut(), bytes, &deep, &w0, &mut memory, &mut info), TITANS_ERROR_NULL);

@@ -35,44 +35,40 @@ const GUARD: u8 = 0xA5;
 
 /// A buffer of any length that starts at a multiple of 64, between guard bytes that are checked when it is dropped.
 pub struct Arena {
-    lines: Vec<Line>,
+    /// All lines; every access goes through this one pointer, as a C program's would.
+    lines: *mut [Line],
     len: usize,
 }
 
 impl Arena {
     pub fn new(len: usize) -> Self {
-        Self { lines: vec![Line([GUARD; 64]); len.div_ceil(64) + 2], len }
+        let lines = vec![Line([GUARD; 64]); len.div_ceil(64) + 2].into_boxed_slice();
+        Self { lines: Box::into_raw(lines), len }
     }
 
-    pub fn start(&mut self) -> *mut c_void {
-        self.lines[1..].as_mut_ptr().cast()
+    pub fn start(&self) -> *mut c_void {
+        self.lines.cast::<u8>().wrapping_add(64).cast()
     }
 
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `lines` holds 64 bytes before and at least 64 after these.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<u8>().add(64), self.len) }
+        unsafe { std::slice::from_raw_parts(self.start().cast(), self.len) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and `self` is borrowed.
         unsafe { std::slice::from_raw_parts_mut(self.start().cast(), self.len) }
     }
-
-    fn guards(&self) -> impl Iterator<Item = u8> {
-        let len = self.len;
-        self.lines
-            .iter()
-            .flat_map(|l| l.0)
-            .enumerate()
-            .filter(move |(i, _)| !(64..64 + len).contains(i))
-            .map(|(_, b)| b)
-    }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        // SAFETY: `lines` came from a box, and this is its only way back.
+        let lines = unsafe { Box::from_raw(self.lines) };
+        let inside = 64..64 + self.len;
+        let outside = lines.iter().flat_map(|l| l.0).enumerate().filter(|(i, _)| !inside.contains(i));
         if !std::thread::panicking() {
-            assert!(self.guards().all(|b| b == GUARD), "a guard byte was overwritten");
+            assert!(outside.map(|(_, byte)| byte).all(|b| b == GUARD), "a guard byte was overwritten");
         }
     }
 }
@@ -129,7 +125,7 @@ pub struct Sample {
 
 impl Sample {
     pub fn new(config: titans_memory_config) -> Self {
-        let mut arena = Arena::new(ask(titans_memory_size, &config));
+        let arena = Arena::new(ask(titans_memory_size, &config));
         let w0: Vec<f32> = noise(ask(titans_memory_parameters, &config), 3).iter().map(|x| x * 0.3).collect();
         let (start, bytes, mut memory) = (arena.start(), arena.bytes().len(), null_mut());
         // SAFETY: the buffer is of that size, the rest are borrows.
