@@ -82,7 +82,7 @@ enum titans_status
      */
     TITANS_ERROR_MISALIGNED = -13,
     /**
-     * An output overlaps another argument or the memory itself.
+     * An output overlaps another argument, or an argument overlaps the memory.
      */
     TITANS_ERROR_OVERLAP = -14,
     /**

@@ -19,7 +19,7 @@ pub enum titans_status {
     TITANS_ERROR_LENGTH = -12,
     /// A pointer is not aligned for its type, or a block not to `titans_memory_align()`.
     TITANS_ERROR_MISALIGNED = -13,
-    /// An output overlaps another argument or the memory itself.
+    /// An output overlaps another argument, or an argument overlaps the memory.
     TITANS_ERROR_OVERLAP = -14,
     /// An input holds NaN or infinity.
     TITANS_ERROR_NOT_FINITE = -15,
@@ -105,7 +105,9 @@ impl titans_status {
             ),
             TITANS_ERROR_LENGTH => (c"TITANS_ERROR_LENGTH", c"the length of a buffer is not the one the call needs"),
             TITANS_ERROR_MISALIGNED => (c"TITANS_ERROR_MISALIGNED", c"a pointer is not aligned"),
-            TITANS_ERROR_OVERLAP => (c"TITANS_ERROR_OVERLAP", c"an output overlaps another argument or the memory"),
+            TITANS_ERROR_OVERLAP => {
+                (c"TITANS_ERROR_OVERLAP", c"an output overlaps another argument, or an argument overlaps the memory")
+            }
             TITANS_ERROR_NOT_FINITE => (c"TITANS_ERROR_NOT_FINITE", c"an input is NaN or infinite"),
             TITANS_ERROR_GATE_RANGE => {
                 (c"TITANS_ERROR_GATE_RANGE", c"a gate is out of range: alpha, eta in [0, 1], theta at least 0")
