@@ -10,14 +10,17 @@ use crate::view::{Mat, MatMut};
 /// `out = diag(c ∘ rate) Δ`, rows of Δ `[n, d]`.
 pub(super) fn scale_rows<T: Scalar, G: Gemm<T>>(g: &G, delta: Mat<'_, T>, c: &[T], rate: &[T], out: &mut [T]) {
     let d = delta.cols();
-    g.vectorise(|| {
-        for t in 0..delta.rows() {
-            let f = c[t] * rate[t];
-            for (o, &x) in out[t * d..][..d].iter_mut().zip(delta.row(t)) {
-                *o = f * x;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..delta.rows() {
+                let f = c[t] * rate[t];
+                for (o, &x) in out[t * d..][..d].iter_mut().zip(delta.row(t)) {
+                    *o = f * x;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// The state `[W | S]` after the first `n` tokens of the chunk that it started, whose coefficients stand in row `row`.
@@ -34,12 +37,15 @@ pub(super) fn close<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (w, s) = state.split_at_mut(lay.spec.params());
     let (a, gg, e) = (coefficients.a[row], coefficients.g[row], coefficients.e[row]);
-    g.vectorise(|| {
-        for (w, s) in w.iter_mut().zip(s.iter_mut()) {
-            *w = a * *w + gg * *s;
-            *s = e * *s;
-        }
-    });
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for (w, s) in w.iter_mut().zip(s.iter_mut()) {
+                *w = a * *w + gg * *s;
+                *s = e * *s;
+            }
+        },
+    );
     for l in 0..lay.spec.layers() {
         let (h, delta) = (lay.input_rows(open.h, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
         for (weights, c) in [(&mut *w, coefficients.c_row(row)), (&mut *s, coefficients.p_row(row))] {

@@ -28,16 +28,19 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     let (w, s) = start.split_at(p);
     let (a, gg, e) = (coefficients.a[n], coefficients.g[n], coefficients.e[n]);
     let d = &mut inside.coefficients;
-    g.vectorise(|| {
-        d.a[n] += dot(d_w, w);
-        d.g[n] += dot(d_w, s);
-        d.e[n] += dot(d_s, s);
-        let (d_w0, d_s0) = d_start.split_at_mut(p);
-        for (((w0, s0), &dw), &ds) in d_w0.iter_mut().zip(d_s0).zip(d_w).zip(d_s) {
-            *w0 += a * dw;
-            *s0 += gg * dw + e * ds;
-        }
-    });
+    g.vectorise(
+        #[inline(always)]
+        || {
+            d.a[n] += dot(d_w, w);
+            d.g[n] += dot(d_w, s);
+            d.e[n] += dot(d_s, s);
+            let (d_w0, d_s0) = d_start.split_at_mut(p);
+            for (((w0, s0), &dw), &ds) in d_w0.iter_mut().zip(d_s0).zip(d_w).zip(d_s) {
+                *w0 += a * dw;
+                *s0 += gg * dw + e * ds;
+            }
+        },
+    );
     for l in 0..lay.spec.layers() {
         outer_product_vjp(g, lay, l, n, open, coefficients.c_row(n), Which::C, d_w, inside)?;
         outer_product_vjp(g, lay, l, n, open, coefficients.p_row(n), Which::P, d_s, inside)?;
@@ -81,14 +84,17 @@ fn outer_product_vjp<T: Scalar, G: Gemm<T>>(
     let work = &mut *inside.work[0];
     g.gemm(Store::Set, h, d_w, MatMut::new(work, n, width)?);
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
-    g.vectorise(|| {
-        for i in 0..n {
-            let (u, f) = (&work[i * width..][..width], c[i] * open.rate[i]);
-            for (d, &u) in d_delta.row_mut(i).iter_mut().zip(u) {
-                *d -= f * u;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for i in 0..n {
+                let (u, f) = (&work[i * width..][..width], c[i] * open.rate[i]);
+                for (d, &u) in d_delta.row_mut(i).iter_mut().zip(u) {
+                    *d -= f * u;
+                }
             }
-        }
-    });
+        },
+    );
     for i in 0..n {
         let x = -dot(&inside.work[0][i * width..][..width], delta.row(i));
         weigh(which, n, i, x, c[i], open.rate[i], inside, lay.rows);

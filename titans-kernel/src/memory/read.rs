@@ -104,7 +104,10 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
         }
         Network::Residual => {
             gammas(g, lay, rows, state, open, coefficients, from, n, reading)?;
-            g.vectorise(|| residual(lay, q, reading, y))?;
+            g.vectorise(
+                #[inline(always)]
+                || residual(lay, q, reading, y),
+            )?;
         }
     }
     Ok(())
@@ -131,14 +134,17 @@ fn mix<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (xw, xs) = (lay.output_rows(reading.xw, l, 0, n)?, lay.output_rows(reading.xs, l, 0, n)?);
     let mut z = lay.output_rows_mut(reading.z, l, 0, n)?;
-    g.vectorise(|| {
-        for t in 0..n {
-            let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
-            for ((z, &xw), &xs) in z.row_mut(t).iter_mut().zip(xw.row(t)).zip(xs.row(t)) {
-                *z = a * xw + gg * xs;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
+                for ((z, &xw), &xs) in z.row_mut(t).iter_mut().zip(xw.row(t)).zip(xs.row(t)) {
+                    *z = a * xw + gg * xs;
+                }
             }
-        }
-    });
+        },
+    );
     Ok(())
 }
 
@@ -169,17 +175,20 @@ fn mask<T: Scalar, G: Gemm<T>>(
     rate: &[T],
     scores: &mut [T],
 ) {
-    g.vectorise(|| {
-        for t in 0..n {
-            let visible = rows.sees(from, t);
-            let row = &mut scores[t * stride..][..seen];
-            let c = coefficients.c_row(rows.of(t));
-            for ((m, &c), &rate) in row[..visible].iter_mut().zip(c).zip(rate) {
-                *m *= c * rate;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let visible = rows.sees(from, t);
+                let row = &mut scores[t * stride..][..seen];
+                let c = coefficients.c_row(rows.of(t));
+                for ((m, &c), &rate) in row[..visible].iter_mut().zip(c).zip(rate) {
+                    *m *= c * rate;
+                }
+                row[visible..].fill(T::ZERO);
             }
-            row[visible..].fill(T::ZERO);
-        }
-    });
+        },
+    );
 }
 
 /// Z −= scores Δ, each row over the tokens it may see and no others: what comes later is never read.

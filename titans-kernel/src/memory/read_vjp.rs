@@ -85,19 +85,22 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     }
     let (xw, xs) = (lay.output_rows(reading.xw, l, 0, n)?, lay.output_rows(reading.xs, l, 0, n)?);
     let (d, width) = (&mut inside.coefficients, d_z.cols());
-    g.vectorise(|| {
-        for t in 0..n {
-            let row = rows.of(t);
-            let (a, gg, dz) = (coefficients.a[row], coefficients.g[row], d_z.row(t));
-            d.a[row] += dot(dz, xw.row(t));
-            d.g[row] += dot(dz, xs.row(t));
-            let out = t * width..(t + 1) * width;
-            for ((ad, gd), &dz) in a_dz[out.clone()].iter_mut().zip(&mut g_dz[out]).zip(dz) {
-                *ad = a * dz;
-                *gd = gg * dz;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let row = rows.of(t);
+                let (a, gg, dz) = (coefficients.a[row], coefficients.g[row], d_z.row(t));
+                d.a[row] += dot(dz, xw.row(t));
+                d.g[row] += dot(dz, xs.row(t));
+                let out = t * width..(t + 1) * width;
+                for ((ad, gd), &dz) in a_dz[out.clone()].iter_mut().zip(&mut g_dz[out]).zip(dz) {
+                    *ad = a * dz;
+                    *gd = gg * dz;
+                }
             }
-        }
-    });
+        },
+    );
     let (a_dz, g_dz) = (Mat::new(a_dz, n, width)?, Mat::new(g_dz, n, width)?);
     g.gemm(Store::Set, a_dz, lay.weights(w, l)?.t(), MatMut::new(d_x, n, x.cols())?);
     g.gemm(Store::Add, g_dz, lay.weights(s, l)?.t(), MatMut::new(d_x, n, x.cols())?);
@@ -132,24 +135,27 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
     d: &mut Coefficients<'_, T>,
     d_rate: &mut [T],
 ) {
-    g.vectorise(|| {
-        for t in 0..n {
-            let (row, visible) = (rows.of(t), rows.sees(0, t));
-            let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
-            let c = coefficients.c_row(row);
-            let d_c = &mut d.c[row * chunk..][..chunk];
-            for i in 0..visible {
-                let d_weight = -(f[i] * scores[i]);
-                d_c[i] += d_weight * rate[i];
-                d_rate[i] += d_weight * c[i];
-                let weight = c[i] * rate[i];
-                f[i] = -(f[i] * weight);
-                scores[i] *= weight;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let (row, visible) = (rows.of(t), rows.sees(0, t));
+                let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
+                let c = coefficients.c_row(row);
+                let d_c = &mut d.c[row * chunk..][..chunk];
+                for i in 0..visible {
+                    let d_weight = -(f[i] * scores[i]);
+                    d_c[i] += d_weight * rate[i];
+                    d_rate[i] += d_weight * c[i];
+                    let weight = c[i] * rate[i];
+                    f[i] = -(f[i] * weight);
+                    scores[i] *= weight;
+                }
+                f[visible..].fill(T::ZERO);
+                scores[visible..].fill(T::ZERO);
             }
-            f[visible..].fill(T::ZERO);
-            scores[visible..].fill(T::ZERO);
-        }
-    });
+        },
+    );
 }
 
 /// Backward of y = q + x̂ ∘ (1 + γ_t): d_z^L into `inside.z`, and γ_t's share of everything.
@@ -168,20 +174,23 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
     let (n, p, width) = (d_y.rows(), lay.spec.params(), lay.spec.gamma_len());
     let [d_gammas, d_x_hat, _] = &mut inside.work;
     let mut d_z = lay.output_rows_mut(inside.z, lay.spec.layers() - 1, 0, n)?;
-    g.vectorise(|| {
-        for t in 0..n {
-            let at = t * width..(t + 1) * width;
-            let (x_hat, gamma) = (&reading.x_hat[at.clone()], &reading.gamma[at.clone()]);
-            let d_x_hat = &mut d_x_hat[..width];
-            for ((((dg, dx), &dy), &h), &gamma) in
-                d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
-            {
-                *dg = dy * h;
-                *dx = dy * (T::ONE + gamma);
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let at = t * width..(t + 1) * width;
+                let (x_hat, gamma) = (&reading.x_hat[at.clone()], &reading.gamma[at.clone()]);
+                let d_x_hat = &mut d_x_hat[..width];
+                for ((((dg, dx), &dy), &h), &gamma) in
+                    d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
+                {
+                    *dg = dy * h;
+                    *dx = dy * (T::ONE + gamma);
+                }
+                layer_norm::vjp_row(x_hat, reading.r[t], d_x_hat, d_z.row_mut(t));
             }
-            layer_norm::vjp_row(x_hat, reading.r[t], d_x_hat, d_z.row_mut(t));
-        }
-    });
+        },
+    );
     let d_gammas = Mat::new(d_gammas, n, width)?;
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
     let (gamma, momentum) = (lay.gamma(w), lay.gamma(s));

@@ -93,12 +93,15 @@ fn update<T: Scalar, G: Gemm<T>>(
     for l in 0..lay.spec.layers() {
         let (h, delta) = (lay.input_rows(open.h, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
         let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
-        g.vectorise(|| {
-            for i in 0..rows {
-                let row = at + i * d..at + (i + 1) * d;
-                step(&mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
-            }
-        });
+        g.vectorise(
+            #[inline(always)]
+            || {
+                for i in 0..rows {
+                    let row = at + i * d..at + (i + 1) * d;
+                    step(&mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
+                }
+            },
+        );
     }
     let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
     step(&mut w[gamma.clone()], &mut s[gamma], rate, open.g_gamma);

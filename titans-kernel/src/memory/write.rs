@@ -38,8 +38,14 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
         }
     }
     match spec.network {
-        Network::Plain => g.vectorise(|| plain_residuals(lay, v, from, open, written, surprise)),
-        Network::Residual => g.vectorise(|| residual_residuals(lay, lay.gamma(w), k, v, from, open, written, surprise)),
+        Network::Plain => g.vectorise(
+            #[inline(always)]
+            || plain_residuals(lay, v, from, open, written, surprise),
+        ),
+        Network::Residual => g.vectorise(
+            #[inline(always)]
+            || residual_residuals(lay, lay.gamma(w), k, v, from, open, written, surprise),
+        ),
     }?;
     for l in (1..spec.layers()).rev() {
         let delta = lay.output_rows(open.delta, l, from, n)?;

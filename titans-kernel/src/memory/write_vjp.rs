@@ -82,8 +82,14 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
         g.gemm(Store::Add, dd_a.t(), lay.output_rows(open.delta, l, 0, n)?, lay.weights_mut(d_w, l)?);
     }
     match spec.network {
-        Network::Plain => g.vectorise(|| plain(lay, d_v, inside)),
-        Network::Residual => g.vectorise(|| residual(lay, lay.gamma(w), written, d_v, d_w, inside)),
+        Network::Plain => g.vectorise(
+            #[inline(always)]
+            || plain(lay, d_v, inside),
+        ),
+        Network::Residual => g.vectorise(
+            #[inline(always)]
+            || residual(lay, lay.gamma(w), written, d_v, d_w, inside),
+        ),
     }?;
     // Then the forward pass of the keys, from the top layer down.
     for l in (0..spec.layers()).rev() {

@@ -165,7 +165,7 @@ macro_rules! with_phi {
 
 /// `out = φ(z)`; slices of one length.
 pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], out: &mut [T]) {
-    with_phi!(activation, P => g.vectorise(|| {
+    with_phi!(activation, P => g.vectorise(#[inline(always)] || {
         for (o, &z) in out.iter_mut().zip(z) {
             *o = P::value(z);
         }
@@ -174,7 +174,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], ou
 
 /// `d_z = d_out ∘ φ′(z)`.
 pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
-    with_phi!(activation, P => g.vectorise(|| {
+    with_phi!(activation, P => g.vectorise(#[inline(always)] || {
         for ((d, &z), &o) in d_z.iter_mut().zip(z).zip(d_out) {
             *d = o * P::first(z);
         }
@@ -183,7 +183,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out:
 
 /// `d_z += d_out ∘ φ′(z)`.
 pub fn vjp_add<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
-    with_phi!(activation, P => g.vectorise(|| {
+    with_phi!(activation, P => g.vectorise(#[inline(always)] || {
         for ((d, &z), &o) in d_z.iter_mut().zip(z).zip(d_out) {
             *d += o * P::first(z);
         }
@@ -200,7 +200,7 @@ pub fn vjp_vjp<T: Scalar, G: Gemm<T>>(
     d_d_out: &mut [T],
     d_z: &mut [T],
 ) {
-    with_phi!(activation, P => g.vectorise(|| {
+    with_phi!(activation, P => g.vectorise(#[inline(always)] || {
         for ((((&z, &o), &c), dd), d) in z.iter().zip(d_out).zip(c).zip(d_d_out).zip(d_z) {
             *dd = c * P::first(z);
             *d = c * o * P::second(z);
