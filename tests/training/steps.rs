@@ -125,7 +125,16 @@ fn recall_batches_fill_the_tokens_and_keep_to_the_vocabulary() {
 fn a_state_that_is_none_is_refused_and_changes_nothing() {
     let mut task = recall(0);
     let before = *task.curriculum();
-    for state in ["null", "[]", r#"{"length": 30.0}"#, r#"{"length":-1.0,"pairs":2.0,"accuracy":0.0,"since":0}"#] {
+    let states = [
+        "null",
+        "[]",
+        r#"{"length":30.0}"#,
+        r#"{"length":-1.0,"pairs":2.0,"accuracy":0.0,"since":0}"#,
+        r#"{"length":1e18,"pairs":2.0,"accuracy":0.0,"since":0}"#,
+        r#"{"length":30.0,"pairs":5.0,"accuracy":0.0,"since":0}"#,
+        r#"{"length":30.0,"pairs":2.0,"accuracy":2.0,"since":0}"#,
+    ];
+    for state in states {
         let state = serde_json::from_str(state).unwrap();
         let error = Task::<Device>::restore(&mut task, &state).unwrap_err();
         assert!(error.to_string().contains("curriculum"), "{error}");

@@ -65,7 +65,7 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
         width: 64,
         blocks: 1,
         heads: 2,
-        head_width: 32,
+        head_width: 64,
         feed_forward: 128,
         tied: true,
         theta_max: if layers == 1 { 0.5 } else { 0.1 },
@@ -74,7 +74,7 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
     };
     model.memory.layers = layers;
     model.memory.hidden = 2 * model.head_width;
-    let steps = if layers == 1 { 1000 } else { 3000 };
+    let steps = if layers == 1 { 800 } else { 3000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
 }
 
@@ -202,7 +202,9 @@ impl<D: Device> Task<D> for Recall {
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         let wrong = |e: String| Error::usage(format!("curriculum: expected the state of one, found {e}"));
         let state: Curriculum = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
-        if ![state.length, state.pairs, state.accuracy].iter().all(|x| x.is_finite() && *x >= 0.0) {
+        let within = |x: f64, most: usize| (1.0..=most as f64).contains(&x);
+        let sizes = within(state.length, self.config.length) && within(state.pairs, self.config.pairs);
+        if !(sizes && (0.0..=1.0).contains(&state.accuracy)) {
             return Err(wrong(format!("{state:?}")));
         }
         self.curriculum = state;

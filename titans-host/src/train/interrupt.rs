@@ -14,8 +14,8 @@ impl Interrupt {
         Self::default()
     }
 
-    /// A request that Ctrl-C (and SIGTERM, SIGHUP) makes. `again` runs, on a thread of its own, when the signal comes
-    /// a second time: the place to leave at once.
+    /// A request that Ctrl-C makes. `again` runs, on a thread of its own, when it comes a second time: the place to
+    /// leave at once.
     ///
     /// # Errors
     /// [`Error::Usage`] when the process already has a handler.
