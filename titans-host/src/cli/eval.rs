@@ -40,7 +40,7 @@ pub struct Args {
     data: Vec<PathBuf>,
 
     /// Evaluate only the last part of --data, a share above 0 and below 1
-    #[arg(long, value_name = "SHARE", requires = "data")]
+    #[arg(long, value_name = "SHARE", requires = "data", allow_negative_numbers = true)]
     tail: Option<f64>,
 
     /// Tokens of a window, each with fresh memories; 0 reads everything as one uncut stream

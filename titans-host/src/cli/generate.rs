@@ -36,11 +36,11 @@ pub struct Args {
     tokens: usize,
 
     /// 0 takes the likeliest byte, 1 the model's own odds
-    #[arg(long, value_name = "X", default_value = "0.8")]
+    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
     temperature: f64,
 
     /// Draw among the likeliest bytes that together have this probability
-    #[arg(long, value_name = "P", default_value = "0.95")]
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true)]
     top_p: f64,
 
     /// Seed of the draws

@@ -62,14 +62,14 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
     feed_forward: Option<usize>,
     /// Largest learning rate of the memory
-    #[arg(long, value_name = "X", help_heading = "Model")]
+    #[arg(long, value_name = "X", help_heading = "Model", allow_negative_numbers = true)]
     theta_max: Option<f64>,
     /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
     #[arg(long, value_name = "X", help_heading = "Model", allow_negative_numbers = true)]
     alpha_bias: Option<f64>,
 
     /// Highest learning rate
-    #[arg(long, value_name = "X", help_heading = "Training")]
+    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
     /// Sequences of a batch (text), or tokens of one (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]

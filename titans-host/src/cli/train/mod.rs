@@ -57,7 +57,7 @@ pub struct Args {
     steps: Option<u64>,
 
     /// Stop after that many minutes; the learning rate follows the time
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true)]
     minutes: Option<f64>,
 
     /// No progress on standard error

@@ -1,0 +1,239 @@
+//! `titans train`, `eval`, `generate` and `inspect` on runs that take seconds: good input, bad input, and interruptions.
+
+#[path = "cli/common.rs"]
+mod common;
+
+use common::{fails, json, keys, ok, titans};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tempfile::{TempDir, tempdir};
+
+const RECALL: &str = "\
+[task]
+name = \"recall\"
+length = 32
+pairs = 2
+tokens = 256
+lengths = [32, 64]
+sequences = 4
+[model]
+vocabulary = 96
+width = 16
+blocks = 1
+heads = 2
+head_width = 8
+feed_forward = 16
+[model.memory]
+chunk = 8
+[train]
+steps = 6
+";
+
+/// Options of a tiny text run.
+const TEXT: [&str; 20] = [
+    "train",
+    "--task",
+    "text",
+    "--data",
+    "text.txt",
+    "--quiet",
+    "--context",
+    "32",
+    "--batch",
+    "4",
+    "--width",
+    "16",
+    "--blocks",
+    "2",
+    "--heads",
+    "2",
+    "--head-width",
+    "8",
+    "--feed-forward",
+    "16",
+];
+
+/// A folder with some text in it.
+fn folder() -> TempDir {
+    let folder = tempdir().unwrap();
+    let line = |i: u32| format!("{} green bottles hanging on wall {}\n", i * i % 97, i % 7);
+    std::fs::write(folder.path().join("text.txt"), (0..120).map(line).collect::<String>()).unwrap();
+    std::fs::write(folder.path().join("recall.toml"), RECALL).unwrap();
+    folder
+}
+
+fn text_run(here: &Path, more: &[&str]) -> String {
+    ok(here, &[&TEXT[..], more].concat())
+}
+
+#[test]
+fn recall_ends_with_a_table_and_a_picture() {
+    let folder = folder();
+    let here = folder.path();
+    let report = json(here, &["train", "--config", "recall.toml", "--quiet", "--json", "--threads", "2"]);
+    assert_eq!(keys(&report), ["parameters", "recall", "run", "seconds", "steps", "tokens", "validation"]);
+    assert_eq!((report["run"].as_str(), report["steps"].as_u64()), (Some("runs/recall"), Some(6)));
+    let run = here.join("runs/recall");
+    let table: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("recall.json")).unwrap()).unwrap();
+    assert_eq!(keys(&table), ["32", "64"]);
+    assert_eq!(keys(&table["64"]), ["absent", "frozen", "on"]);
+    assert_eq!(table, report["recall"]);
+    for file in ["config.toml", "metrics.jsonl", "loss.svg", "latest.safetensors", "best.safetensors", "recall.svg"] {
+        assert!(std::fs::metadata(run.join(file)).unwrap().len() > 0, "{file}");
+    }
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    assert!(first["loss"].as_f64().unwrap() > 0.0 && first["step"] == 1, "{first}");
+    // The next run without a name takes the next folder; the table is for people too.
+    let text = ok(here, &["train", "--config", "recall.toml", "--quiet", "--steps", "1"]);
+    assert!(text.contains("runs/recall-2") && text.contains("frozen"), "{text}");
+    fails(here, &["train", "--config", "recall.toml", "--out", "runs/recall"], 2, &["runs/recall", "resume"]);
+    fails(here, &["eval", "runs/recall"], 2, &["recall task"]);
+    fails(here, &["generate", "runs/recall"], 2, &["another task"]);
+}
+
+#[test]
+fn a_run_may_be_prolonged_and_a_finished_one_stays() {
+    let folder = folder();
+    let here = folder.path();
+    text_run(here, &["--out", "whole", "--steps", "6", "--threads", "2"]);
+    text_run(here, &["--out", "cut", "--steps", "3", "--threads", "1"]);
+    ok(here, &["train", "--resume", "cut", "--steps", "6", "--quiet"]);
+    let steps = |run: &str| json(here, &["inspect", run, "--json"])["metadata"]["titans.state"]["step"].clone();
+    assert_eq!((steps("whole"), steps("cut")), (6.into(), 6.into()));
+    // A finished run is resumed to itself, bit for bit.
+    let state = |run: &str| json(here, &["inspect", run, "--json"])["tensors"].clone();
+    let before = state("whole");
+    ok(here, &["train", "--resume", "whole", "--quiet"]);
+    assert_eq!(state("whole"), before);
+    fails(here, &["train", "--resume", "whole", "--layers", "2"], 2, &["--layers", "--resume"]);
+    fails(here, &["train", "--resume", "nowhere"], 2, &["nowhere"]);
+}
+
+#[test]
+fn text_is_evaluated_and_generated() {
+    let folder = folder();
+    let here = folder.path();
+    text_run(here, &["--out", "run", "--steps", "4"]);
+    let report = json(here, &["eval", "run", "--json"]);
+    assert_eq!(keys(&report), ["bits_per_byte", "nats_per_token", "tokens"]);
+    let nats = report["nats_per_token"].as_f64().unwrap();
+    assert!((report["bits_per_byte"].as_f64().unwrap() - nats / std::f64::consts::LN_2).abs() < 1e-9);
+    assert!(nats > 1.0 && nats < 8.0);
+    let frozen = json(here, &["eval", "run", "--json", "--memory", "frozen"]);
+    assert_ne!(frozen["nats_per_token"], report["nats_per_token"]);
+    std::fs::write(here.join("few.txt"), "ten green bottles").unwrap();
+    let data =
+        ["eval", "run/best.safetensors", "--data", "few.txt", "--window", "0", "--json", "--per-token", "out.csv"];
+    let report = json(here, &data);
+    assert_eq!(report["tokens"], 16);
+    let table = std::fs::read_to_string(here.join("out.csv")).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("position,byte,log_probability,surprise_0,surprise_1", 17));
+    assert!(lines[1].starts_with("1,101,-"), "{}", lines[1]);
+    let sum: f64 = lines[1..].iter().map(|l| l.split(',').nth(2).unwrap().parse::<f64>().unwrap()).sum();
+    assert!((sum / 16.0 + report["nats_per_token"].as_f64().unwrap()).abs() < 1e-9);
+    let write = |seed: &str| ok(here, &["generate", "run", "--prompt", "ten", "-n", "20", "--seed", seed]);
+    assert!(write("1").starts_with("ten") && write("1") == write("1") && write("1") != write("2"));
+    fails(here, &["generate", "run", "--temperature", "-1"], 2, &["temperature"]);
+    fails(here, &["eval", "run", "--data", "missing.txt"], 2, &["missing.txt"]);
+    fails(here, &["eval", "run", "--per-token", "no/folder/out.csv"], 2, &["no/folder/out.csv"]);
+    fails(here, &["eval", "run", "--data", "few.txt", "--tail", "1.5"], 2, &["1.5"]);
+}
+
+#[test]
+fn bad_training_input_is_named() {
+    let folder = folder();
+    let here = folder.path();
+    fails(here, &["train", "--task", "text"], 2, &["--data"]);
+    fails(here, &["train", "--data", "text.txt"], 2, &["--task text"]);
+    fails(here, &["train", "--task", "text", "--data", "missing.txt"], 2, &["missing.txt"]);
+    fails(here, &["train", "--layers", "9"], 2, &["memory.layers", "9"]);
+    fails(here, &["train", "--learning-rate", "-1"], 2, &["learning_rate", "-1"]);
+    fails(here, &["train", "--config", "text.txt"], 2, &["text.txt"]);
+    fails(here, &["train", "--minutes", "0"], 2, &["minutes"]);
+    std::fs::write(here.join("short.txt"), "short").unwrap();
+    fails(here, &["train", "--task", "text", "--data", "short.txt"], 2, &["too short"]);
+    std::fs::write(here.join("bad.gz"), "not gzip at all").unwrap();
+    fails(here, &["train", "--task", "text", "--data", "bad.gz"], 2, &["bad.gz", "gzip"]);
+    fails(here, &[&TEXT[..], &["--out", "text.txt/run"]].concat(), 2, &["text.txt/run"]);
+    assert!(!here.join("runs").exists());
+}
+
+#[test]
+fn damaged_checkpoints_are_refused_everywhere() {
+    let folder = folder();
+    let here = folder.path();
+    text_run(here, &["--out", "run", "--steps", "1"]);
+    let whole = std::fs::read(here.join("run/latest.safetensors")).unwrap();
+    let refused = |bytes: &[u8], says: &str| {
+        std::fs::write(here.join("run/latest.safetensors"), bytes).unwrap();
+        for args in [&["inspect", "run"][..], &["eval", "run"], &["generate", "run"], &["train", "--resume", "run"]] {
+            fails(here, args, 2, &["latest.safetensors", says]);
+        }
+    };
+    refused(&whole[..whole.len() / 2], "safetensors");
+    refused(b"", "safetensors");
+    let mut flipped = whole.clone();
+    let middle = whole.len() * 2 / 3;
+    flipped[middle] ^= 1;
+    refused(&flipped, "checksum");
+    std::fs::remove_file(here.join("run/latest.safetensors")).unwrap();
+    fails(here, &["eval", "run"], 2, &["latest.safetensors"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_keeps_the_previous_checkpoint() {
+    let folder = folder();
+    let here = folder.path();
+    text_run(here, &["--out", "run", "--steps", "2"]);
+    let before = std::fs::read(here.join("run/latest.safetensors")).unwrap();
+    // Files may grow to 16 blocks of 512 bytes: the checkpoint does not fit.
+    let limited = "ulimit -f 16; trap '' XFSZ; exec \"$0\" train --resume run --steps 4 --quiet";
+    let output = std::process::Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_titans")])
+        .current_dir(here)
+        .output()
+        .unwrap();
+    common::check_failure(&output, "full disk", 1, &["safetensors: writing the checkpoint"]);
+    assert_eq!(std::fs::read(here.join("run/latest.safetensors")).unwrap(), before);
+    let left = std::fs::read_dir(here.join("run")).unwrap();
+    assert!(left.map(|f| f.unwrap().file_name()).all(|name| !name.to_string_lossy().contains("tmp")));
+    ok(here, &["train", "--resume", "run", "--steps", "4", "--quiet"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_saves_says_where_and_the_rest_has_the_bits_of_an_uncut_run() {
+    let folder = folder();
+    let here = folder.path();
+    let args = [&TEXT[..], &["--out", "run", "--steps", "1000"]].concat();
+    let child = titans(here).args(args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let metrics = here.join("run/metrics.jsonl");
+    let start = Instant::now();
+    while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no step in a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    common::check_failure(&output, "Ctrl-C", 130, &["interrupted", "run/latest.safetensors", "--resume run"]);
+    let state = json(here, &["inspect", "run", "--json"])["metadata"]["titans.state"].clone();
+    assert!((1..1000).contains(&state["step"].as_u64().unwrap()), "{state}");
+    ok(here, &["train", "--resume", "run", "--quiet", "--threads", "1"]);
+    text_run(here, &["--out", "whole", "--steps", "1000", "--threads", "2"]);
+    assert!(tensors(&here.join("run")) == tensors(&here.join("whole")), "weights or moments differ");
+}
+
+/// The bytes of all tensors of a run's latest checkpoint.
+#[cfg(unix)]
+fn tensors(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = std::fs::read(run.join("latest.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
+    tensors.sort();
+    assert!(tensors.len() > 30);
+    tensors
+}
