@@ -1,0 +1,249 @@
+//! Who may use whom, held to by reading the sources: `docs/ARCHITECTURE.md`, section "Who may use whom".
+
+#[path = "architecture/source.rs"]
+mod source;
+
+use source::{Source, code, files, names_after, without_tests};
+
+/// A crate's rooms from the ground up: each uses rooms of the floors below it, and itself.
+struct House {
+    folder: &'static str,
+    floors: &'static [&'static [&'static str]],
+}
+
+const KERNEL: House = House {
+    folder: "titans-kernel/src/",
+    floors: &[&["error", "scalar"], &["view"], &["scratch"], &["gemm"], &["ops"], &["memory"]],
+};
+
+const HOST: House = House {
+    folder: "titans-host/src/",
+    floors: &[
+        &["error"],
+        &["device"],
+        &["tape", "data"],
+        &["model"],
+        &["train"],
+        &["task"],
+        &["selftest"],
+        &["cli"],
+        &["bin"],
+    ],
+};
+
+impl House {
+    fn floor(&self, room: &str) -> Option<usize> {
+        self.floors.iter().position(|floor| floor.contains(&room))
+    }
+
+    /// The room a file lies in; none for `lib.rs`.
+    fn room<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let inside = path.strip_prefix(self.folder)?;
+        let room = inside.split('/').next()?.trim_end_matches(".rs");
+        (room != "lib").then_some(room)
+    }
+
+    /// Every room that a file's code names: by `crate::`, or by as many `super::` as lead to the crate's root.
+    fn rooms_used(&self, file: &Source, reexports: &[(String, String)]) -> Vec<String> {
+        let inside = file.path.strip_prefix(self.folder).unwrap_or(&file.path);
+        let code = without_tests(&code(&file.text));
+        let depth = inside.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
+        let mut names = names_after(&code, "crate::");
+        names.extend(names_after(&code, &"super::".repeat(depth)).into_iter().filter(|n| n != "super"));
+        if inside.starts_with("bin/") {
+            names.extend(names_after(&code, "titans_host::"));
+        }
+        let room_of = |name: String| reexports.iter().find(|(n, _)| *n == name).map_or(name, |(_, room)| room.clone());
+        names.into_iter().map(room_of).collect()
+    }
+
+    fn violations(&self, all: &[Source]) -> Vec<String> {
+        let root = all.iter().find(|f| f.path == format!("{}lib.rs", self.folder));
+        let reexports = root.map(|f| reexports(&code(&f.text))).unwrap_or_default();
+        let mut wrong = vec![];
+        for file in all {
+            let Some(room) = self.room(&file.path) else { continue };
+            let Some(floor) = self.floor(room) else {
+                wrong.push(format!(
+                    "{}: the room `{room}` has no floor: give it one in tests/architecture.rs",
+                    file.path
+                ));
+                continue;
+            };
+            for used in self.rooms_used(file, &reexports) {
+                match self.floor(&used) {
+                    Some(below) if below < floor || used == room => {}
+                    Some(_) => wrong.push(format!("{}: `{room}` uses `{used}`, which is not below it", file.path)),
+                    None => wrong.push(format!("{}: `{used}` is no room of {}", file.path, self.folder)),
+                }
+            }
+        }
+        wrong
+    }
+}
+
+/// (name, room) of every `pub use room::{names}` in a crate's root.
+fn reexports(root: &str) -> Vec<(String, String)> {
+    let mut all = vec![];
+    for line in root.split(';').filter_map(|item| item.trim().strip_prefix("pub use ")) {
+        if let Some((room, names)) = line.split_once("::") {
+            let names = names.trim_matches(['{', '}']).split(',').map(|n| n.trim().to_owned());
+            all.extend(names.map(|n| (n, room.to_owned())));
+        }
+    }
+    all
+}
+
+/// Is this a file of unit tests? They may look at any room.
+fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("/check.rs")
+}
+
+fn library() -> Vec<Source> {
+    let folders = ["titans-kernel/src", "titans-host/src", "ffi/src"];
+    folders.iter().flat_map(|f| files(f, &["rs"])).filter(|f| !is_test(&f.path)).collect()
+}
+
+fn in_code(file: &Source, words: &[&str]) -> Vec<String> {
+    let code = without_tests(&code(&file.text));
+    let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let stands_alone = |word: &str| {
+        code.match_indices(word)
+            .any(|(at, _)| !code[..at].ends_with(part_of_word) && !code[at + word.len()..].starts_with(part_of_word))
+    };
+    words.iter().filter(|w| stands_alone(w)).map(|w| format!("{}: `{w}`", file.path)).collect()
+}
+
+/// The devices do not know each other, and nobody between them and the command knows either.
+fn devices_named(all: &[Source]) -> Vec<String> {
+    let host = all.iter().filter(|f| f.path.starts_with(HOST.folder));
+    host.flat_map(|file| match HOST.room(&file.path) {
+        _ if file.path == "titans-host/src/device/mod.rs" => vec![],
+        Some("device") if file.path.contains("/cpu/") => in_code(file, &["cuda", "Cuda"]),
+        Some("device") if file.path.contains("/cuda/") => in_code(file, &["cpu", "Cpu"]),
+        Some("cli" | "selftest" | "bin") | None => vec![],
+        Some(_) => in_code(file, &["cpu", "Cpu", "cuda", "Cuda"]),
+    })
+    .collect()
+}
+
+const TALK: [&str; 9] =
+    ["println!", "eprintln!", "print!", "eprint!", "dbg!", "stdout()", "stderr()", "process::exit", "process::abort"];
+
+/// Nothing below the command prints or ends the process.
+fn talk(all: &[Source]) -> Vec<String> {
+    let quiet =
+        |f: &&Source| !f.path.starts_with("titans-host/src/cli/") && !f.path.starts_with("titans-host/src/bin/");
+    all.iter().filter(quiet).flat_map(|f| in_code(f, &TALK)).collect()
+}
+
+/// `unsafe` lives in the CUDA device and in the C interface, and nowhere else.
+fn unsafe_code(all: &[Source]) -> Vec<String> {
+    let safe = |f: &&Source| !f.path.starts_with("titans-host/src/device/cuda/") && !f.path.starts_with("ffi/src/");
+    all.iter().filter(safe).flat_map(|f| in_code(f, &["unsafe"])).collect()
+}
+
+/// The C interface stands on the kernel alone.
+fn ffi_uses_host(all: &[Source]) -> Vec<String> {
+    all.iter().filter(|f| f.path.starts_with("ffi/")).flat_map(|f| in_code(f, &["titans_host"])).collect()
+}
+
+const LONGEST: usize = 400;
+
+fn too_long(all: &[Source]) -> Vec<String> {
+    let lines = all.iter().map(|f| (f, f.text.lines().count()));
+    lines.filter(|&(_, n)| n > LONGEST).map(|(f, n)| format!("{}: {n} lines, {LONGEST} at most", f.path)).collect()
+}
+
+fn none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rooms_use_the_rooms_below_them() {
+    let all = library();
+    assert!(all.len() > 80, "only {} files found", all.len());
+    none(KERNEL.violations(&all));
+    none(HOST.violations(&all));
+    none(ffi_uses_host(&all));
+}
+
+#[test]
+fn devices_are_named_by_the_command_alone() {
+    none(devices_named(&library()));
+}
+
+#[test]
+fn nothing_below_the_command_prints_or_exits() {
+    none(talk(&library()));
+}
+
+#[test]
+fn unsafe_code_lives_in_two_rooms() {
+    none(unsafe_code(&library()));
+}
+
+#[test]
+fn files_stay_short() {
+    let folders = ["titans-kernel/src", "titans-host/src", "ffi/src", "tests", "include"];
+    let all: Vec<_> =
+        folders.iter().flat_map(|f| files(f, &["rs", "cu", "cuh", "h", "hpp", "c", "cpp", "cc"])).collect();
+    none(too_long(&all.into_iter().filter(|f| f.path != "include/titans.h").collect::<Vec<_>>())); // generated
+}
+
+fn planted(path: &str, text: &str) -> Vec<Source> {
+    vec![Source { path: path.to_owned(), text: text.to_owned() }]
+}
+
+#[test]
+fn planted_violations_of_the_floors_are_found() {
+    let host = |path: &str, text: &str| HOST.violations(&planted(path, text)).len();
+    assert_eq!(host("titans-host/src/tape/ops.rs", "use crate::device::Device;\nuse super::Var;\n"), 0);
+    assert_eq!(host("titans-host/src/tape/ops.rs", "use crate::model::Model;"), 1);
+    assert_eq!(host("titans-host/src/tape/ops.rs", "use crate::{error::{Error, Result}, train::run, task};"), 2);
+    assert_eq!(host("titans-host/src/tape/ops.rs", "fn f() { crate::cli::main(); }"), 1);
+    assert_eq!(host("titans-host/src/tape/ops.rs", "use super::super::model::Model;"), 1);
+    assert_eq!(host("titans-host/src/tape/mod.rs", "use super::model::Model;"), 1);
+    assert_eq!(host("titans-host/src/data/text.rs", "use crate::tape::Tape;"), 1, "neighbours on a floor");
+    assert_eq!(host("titans-host/src/attic/mod.rs", ""), 1, "a room without a floor");
+    assert_eq!(host("titans-host/src/tape/ops.rs", "// crate::model\nconst A: &str = \"crate::cli::x\";"), 0);
+    assert_eq!(
+        host("titans-host/src/tape/ops.rs", "#[cfg(test)]\nmod tests { use crate::model::Model; fn f() {} }"),
+        0
+    );
+    assert_eq!(
+        host("titans-host/src/tape/ops.rs", "#[cfg(test)]\nmod t { fn f() {} }\nuse crate::model::Model;"),
+        1,
+        "code after the unit tests counts"
+    );
+    let mut kernel = planted("titans-kernel/src/view.rs", "use crate::Gemm;");
+    kernel.extend(planted("titans-kernel/src/lib.rs", "pub use gemm::{Gemm, Portable};"));
+    assert_eq!(KERNEL.violations(&kernel).len(), 1, "a re-export is its room");
+}
+
+#[test]
+fn planted_violations_of_the_other_rules_are_found() {
+    let file = planted;
+    assert_eq!(devices_named(&file("titans-host/src/device/cpu/mod.rs", "use crate::device::cuda::Cuda;")).len(), 2);
+    assert_eq!(devices_named(&file("titans-host/src/device/cuda/mod.rs", "use super::cpu::threads;")).len(), 1);
+    assert_eq!(devices_named(&file("titans-host/src/model/mod.rs", "fn f(d: &Cpu<f32>) {}")).len(), 1);
+    assert_eq!(devices_named(&file("titans-host/src/cli/eval.rs", "fn f(d: &Cpu<f32>) {}")).len(), 0);
+    assert_eq!(talk(&file("titans-host/src/train/run.rs", "fn f() { println!(\"loss\"); }")).len(), 1);
+    assert_eq!(talk(&file("titans-host/src/train/run.rs", "/// println! is not code\nfn f() {}")).len(), 0);
+    assert_eq!(talk(&file("titans-host/src/cli/eval.rs", "fn f() { std::process::exit(1) }")).len(), 0);
+    assert_eq!(talk(&file("titans-kernel/src/gemm.rs", "fn f() { std::process::exit(1) }")).len(), 1);
+    assert_eq!(unsafe_code(&file("titans-kernel/src/gemm.rs", "fn f() { unsafe { g() } }")).len(), 1);
+    assert_eq!(unsafe_code(&file("titans-kernel/src/lib.rs", "#![forbid(unsafe_code)]")).len(), 0);
+    assert_eq!(unsafe_code(&file("ffi/src/lib.rs", "fn f() { unsafe { g() } }")).len(), 0);
+    assert_eq!(ffi_uses_host(&file("ffi/src/lib.rs", "use titans_host::model;")).len(), 1);
+    assert_eq!(too_long(&file("ffi/src/lib.rs", &"\n".repeat(LONGEST + 1))).len(), 1);
+    assert_eq!(too_long(&file("ffi/src/lib.rs", &"\n".repeat(LONGEST))).len(), 0);
+}
+
+#[test]
+fn strings_characters_and_comments_are_told_from_code() {
+    assert_eq!(code("a /* b */ c // d\ne"), "a   c  \ne");
+    assert_eq!(code(r##"x("a \" unsafe", r#"b " c"#, '"', '\'', b'"') y"##), "x( ,  ,  ,  , b ) y");
+    assert_eq!(code("fn f<'a>(x: &'a str) {}"), "fn f<'a>(x: &'a str) {}");
+    assert_eq!(names_after("use crate::{a::{b, c}, d}; crate::e::f", "crate::"), ["a", "d", "e"]);
+}
