@@ -1,7 +1,7 @@
 //! What the device's orchestration asks of a machine: memory, copies, matrix products, kernel launches.
 //!
 //! The trait is deliberately thin: everything above it (shapes, layouts, which kernel runs on what) is the same
-//! for the real machine ([`Nvidia`](super::Nvidia)) and for an emulated one, so it
+//! for the real machine ([`Nvidia`](super::Nvidia)) and for the emulated one ([`Emulator`](super::emulator::Emulator)), so it
 //! is tested on machines without a GPU.
 
 use crate::error::Result;

@@ -122,7 +122,7 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_x", x.len(), d_x.len())?;
         let inverse = self.inverse_norm(width, x, weight)?;
         let divisor = if weight.is_some() { width as f64 } else { 1.0 };
-        self.run("norm_vjp", inverse.len(), args![width, divisor, x, &inverse, weight, d_y, d_x])?;
+        self.run("norm_vjp", inverse.len(), args![width, divisor, x, weight, d_y, d_x])?;
         if let Some(d_weight) = d_weight {
             expect_len("d_weight", width, d_weight.len())?;
             self.run("norm_weight_vjp", width, args![inverse.len(), x, &inverse, d_y, d_weight])?;

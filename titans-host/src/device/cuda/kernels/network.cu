@@ -54,7 +54,7 @@ KERNEL activate_second(i64 n, i64 kind, const float* z, const float* u, const fl
     d_z[i] = d_delta[i] * u[i] * f.second;
 }
 
-// n = rows: delta = scale (z - v), surprise = |z - v|^2
+// n = rows: delta = scale (z - v), scale = 2c; surprise = c |z - v|^2
 KERNEL plain_top(i64 n, i64 d, float scale, const float* z, const float* v, float* delta, float* surprise) {
     THREAD(r, n);
     double sum = 0.0;
@@ -63,7 +63,7 @@ KERNEL plain_top(i64 n, i64 d, float scale, const float* z, const float* v, floa
         delta[c] = scale * e;
         sum += (double)e * e;
     }
-    surprise[r] = (float)sum;
+    surprise[r] = (float)(0.5 * scale * sum);
 }
 
 // n = rows * d: reverse of plain_top: d_z += scale d_delta, d_v = -scale d_delta

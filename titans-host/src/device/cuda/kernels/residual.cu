@@ -14,7 +14,7 @@ __device__ inline double normalise(i64 d, const float* z, float* x_hat) {
     return r;
 }
 
-// n = rows. e = M(k) - v; surprise = |e|^2; error = scale e; g = error x_hat (gamma's gradient);
+// n = rows. e = M(k) - v; scale = 2c; surprise = c |e|^2; error = scale e; g = error x_hat (gamma's gradient);
 // delta = r (w - mean(w) - x_hat mean(x_hat w)), w = error (1 + gamma)
 KERNEL residual_top(i64 n, i64 m, i64 d, i64 stride, float scale, const float* z, const float* k, const float* v,
                     const float* gamma, float* x_hat, float* r, float* error, float* g, float* delta,
@@ -36,7 +36,7 @@ KERNEL residual_top(i64 n, i64 m, i64 d, i64 stride, float scale, const float* z
     for (i64 c = 0; c < d; ++c)
         delta[at + c] = (float)(rr * ((double)error[at + c] * (1.0 + gm[c]) - mean - x_hat[at + c] * along));
     r[row] = (float)rr;
-    surprise[row] = (float)sum;
+    surprise[row] = (float)(0.5 * scale * sum);
 }
 
 // n = rows: reverse of residual_top, given d_delta and d_g. d_z, d_k, d_v overwritten; d_gamma [rows, d] of this row.

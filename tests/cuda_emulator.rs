@@ -1,0 +1,138 @@
+//! The CUDA device on a machine without a GPU: the same orchestration and the same kernels, compiled with the system's
+//! C++ compiler and run as loops, against the CPU in `f64` and against the golden vectors.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use titans_host::device::cpu::Cpu;
+use titans_host::device::cuda::emulator::{Emulator, Order};
+use titans_host::device::cuda::{Arg, Cuda, Driver};
+use titans_host::device::{ConvDims, Device, IGNORE, LinearDims};
+use titans_host::selftest::{self, Check};
+
+/// One emulator for all tests: compiling the kernels takes seconds. A C++ compiler is a stated need of the tests.
+fn emulated() -> Cuda<Emulator> {
+    static EMULATOR: OnceLock<Arc<Emulator>> = OnceLock::new();
+    Cuda::with_driver(EMULATOR.get_or_init(|| Arc::new(Emulator::new(Order::Ascending).unwrap())).clone())
+}
+
+fn reference() -> Cpu<f64> {
+    Cpu::new(Some(1)).unwrap()
+}
+
+fn assert_all(checks: &[Check], at_least: usize) {
+    let worst = checks.iter().map(|c| c.error).fold(0.0, f64::max);
+    println!("{} checks, largest error {worst:e}", checks.len());
+    assert!(checks.len() >= at_least, "only {} checks", checks.len());
+    let failed: Vec<_> = checks.iter().filter(|c| !c.passed()).collect();
+    let failed: Vec<_> =
+        failed.iter().map(|c| format!("{}: {:.1e} > {:.1e} {:?}", c.name, c.error, c.tolerance, c.failure)).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn every_operation_agrees_with_the_cpu() {
+    assert_all(&selftest::operations(&emulated(), &reference()), 90);
+}
+
+#[test]
+fn the_memory_agrees_with_the_cpu_over_all_options() {
+    assert_all(&selftest::memories(&emulated(), &reference()), 24 * 21);
+}
+
+#[test]
+fn ten_training_steps_agree_with_the_cpu() {
+    assert_all(&selftest::training(&emulated(), &reference()), 4);
+}
+
+#[test]
+fn golden_vectors_come_out() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    assert_all(&selftest::golden(&emulated(), &folder).unwrap(), 67 * 5);
+}
+
+/// Every result is the same, bit for bit, when the threads of every launch run backwards: no thread reads what another
+/// one of the launch writes.
+#[test]
+fn the_order_of_the_threads_changes_nothing() {
+    let backwards = Cuda::with_driver(Arc::new(Emulator::new(Order::Descending).unwrap()));
+    let mut checks = selftest::operations(&backwards, &emulated());
+    checks.extend(selftest::memories(&backwards, &emulated()));
+    checks.iter_mut().for_each(|check| check.tolerance = 0.0);
+    assert_all(&checks, 500);
+}
+
+/// A check that cannot fail would be worth nothing.
+#[test]
+fn a_planted_error_is_found() {
+    let wrong = Check::new("planted", 1e-5, &[1.0, 2.0, 3.001], &[1.0, 2.0, 3.0]);
+    assert!(!wrong.passed() && (wrong.error - 0.001 / 3.0).abs() < 1e-12, "{wrong:?}");
+    assert!(!Check::new("NaN", 1e-5, &[f64::NAN], &[1.0]).passed());
+    assert!(!Check::new("short", 1e-5, &[], &[1.0]).passed());
+    assert!(Check::new("zeros", 1e-5, &[0.0], &[0.0]).passed());
+}
+
+#[test]
+fn wrong_lengths_and_ids_are_errors_that_say_what() {
+    let d = emulated();
+    let (three, four) = (d.zeros(3).unwrap(), d.zeros(4).unwrap());
+    let mut out = d.zeros(4).unwrap();
+    let text = |result: titans_host::Result<()>| result.unwrap_err().to_string();
+    assert!(text(d.add(&four, &three, &mut out)).contains("expected 4, found 3"));
+    assert!(text(d.rms_norm(3, &four, &three, &mut out)).contains("whole rows"));
+    let dims = LinearDims { rows: 2, inputs: 2, outputs: 2, transposed: false };
+    assert!(text(d.linear(dims, &four, &three, None, &mut out)).contains("w: expected 4, found 3"));
+    let conv = ConvDims { batch: 1, time: 4, channels: 1, width: 0 };
+    assert!(text(d.conv(conv, &four, None, &three, &three, &mut out)).contains("width is at least 1"));
+    let ids = d.upload_indices(&[0, 2]).unwrap();
+    assert!(text(d.embedding(2, &ids, &four, &mut out)).contains("id 2 in a table of 2 rows"));
+    let targets = d.upload_indices(&[IGNORE, 2]).unwrap();
+    let mut losses = d.zeros(2).unwrap();
+    assert!(text(d.cross_entropy(2, &four, &targets, &mut losses)).contains("target 2 of 2 classes"));
+    assert!(d.write(&[1.0; 3], &mut out).is_err());
+}
+
+#[test]
+fn nothing_is_a_size_too() {
+    let d = emulated();
+    let none = d.upload(&[]).unwrap();
+    let mut out = d.alloc(0).unwrap();
+    d.silu(&none, &mut out).unwrap();
+    d.copy(&none, &mut out).unwrap();
+    assert!(d.download(&out).unwrap().is_empty());
+    d.linear(
+        LinearDims { rows: 0, inputs: 3, outputs: 2, transposed: false },
+        &none,
+        &d.zeros(6).unwrap(),
+        None,
+        &mut out,
+    )
+    .unwrap();
+}
+
+/// The emulator is a judge here, so it is judged too.
+#[test]
+fn the_emulator_refuses_what_a_gpu_would_not_survive() {
+    let machine = Emulator::new(Order::Ascending).unwrap();
+    let at = machine.alloc(8).unwrap();
+    // SAFETY: the first two calls are refused before any memory is touched; the third writes one element into the
+    // guard zone behind the allocation, which belongs to the emulator.
+    unsafe {
+        let missing = machine.launch("no_such_kernel", 2, &[Arg::Int(2)]).unwrap_err().to_string();
+        assert!(missing.contains("no kernel no_such_kernel"), "{missing}");
+        let kinds = machine.launch("fill", 2, &[Arg::Int(2), Arg::Int(0), Arg::Address(at)]).unwrap_err().to_string();
+        assert!(kinds.contains("fill does not take"), "{kinds}");
+        machine.synchronize().unwrap();
+        machine.launch("fill", 3, &[Arg::Int(3), Arg::Float(1.0), Arg::Address(at)]).unwrap();
+    }
+    assert!(machine.synchronize().unwrap_err().to_string().contains("outside an allocation"));
+}
+
+#[test]
+fn zz_cpu32() {
+    let cpu = Cpu::<f32>::new(Some(1)).unwrap();
+    let mut checks = selftest::operations(&cpu, &reference());
+    checks.extend(selftest::memories(&cpu, &reference()));
+    checks.extend(selftest::training(&cpu, &reference()));
+    match selftest::golden(&cpu, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")) { Ok(c) => checks.extend(c), Err(e) => println!("ERR {e}") }
+    for c in &checks { if !c.passed() { println!("CPU {}: {:.1e} > {:.1e} {:?}", c.name, c.error, c.tolerance, c.failure); } }
+}

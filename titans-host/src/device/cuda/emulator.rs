@@ -1,0 +1,234 @@
+//! A machine without a GPU: the kernels compiled with the system's C++ compiler and run as loops, products in plain
+//! loops, memory on the host.
+//!
+//! For tests. It checks what a GPU would not say: the number and kinds of every kernel's arguments, a guard zone at both
+//! ends of every allocation; fresh memory is full of NaN. Threads run in ascending or in descending order, and a kernel
+//! whose result depends on that is wrong.
+
+use super::compile::{self, COMMON, SOURCES};
+use super::driver::{Address, Arg, BatchedGemm, Driver, Factor};
+use super::probe::failed;
+use crate::error::{Error, Result};
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The order in which the threads of a launch run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Thread 0 first.
+    #[default]
+    Ascending,
+    /// Thread 0 last.
+    Descending,
+}
+
+/// Elements of guard before and behind an allocation, and what is in them.
+const GUARD: usize = 64;
+const GUARD_WORD: u32 = 0x7fa5_5a5a;
+/// A quiet NaN: what fresh memory holds.
+const FRESH: u32 = 0x7fc0_0000;
+/// Threads of a block: small and odd, so that a kernel that confuses the two shows.
+const BLOCK: c_uint = 33;
+
+/// `emulate` of the compiled file: name, kinds, arguments, blocks, block, descending; see `emulator.h`.
+type Emulate = unsafe extern "C" fn(*const c_char, *const c_char, *mut *mut c_void, c_uint, c_uint, c_int) -> c_int;
+
+/// The emulated machine.
+#[derive(Debug)]
+pub struct Emulator {
+    emulate: Emulate,
+    /// Keeps `emulate` loaded.
+    _library: libloading::Library,
+    order: Order,
+    /// By the address behind the first guard zone.
+    memory: Mutex<BTreeMap<Address, Vec<u32>>>,
+}
+
+impl Emulator {
+    /// Compiles the kernels with `$CXX`, or `g++`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no compiler or it refuses the kernels.
+    pub fn new(order: Order) -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "making a folder", e))?;
+        let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
+        std::fs::write(&source, text()).map_err(|e| Error::io(&source, "writing the kernels", e))?;
+        let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned());
+        let output = Command::new(&compiler)
+            .args(["-std=c++17", "-O1", "-Wall", "-Wno-unused-function", "-ffp-contract=off", "-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .output()
+            .map_err(|e| failed(format!("the emulator needs a C++ compiler; {compiler}: {e} (set CXX)")))?;
+        if !output.status.success() {
+            return Err(failed(format!(
+                "{compiler} refuses the kernels:\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            )));
+        }
+        // SAFETY: the library was made here from our own sources and has no initialisers.
+        let library = unsafe { libloading::Library::new(&library) }.map_err(|e| failed(e.to_string()))?;
+        // SAFETY: `text` declares `emulate` with this signature.
+        let emulate = *unsafe { library.get::<Emulate>(b"emulate\0") }.map_err(|e| failed(e.to_string()))?;
+        Ok(Self { emulate, _library: library, order, memory: Mutex::default() })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, BTreeMap<Address, Vec<u32>>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `len` bytes at `address` lie inside one allocation.
+    fn inside(&self, address: Address, len: usize) -> Result<()> {
+        let memory = self.memory();
+        let found = memory.range(..=address).next_back();
+        let end = found.map(|(start, words)| start + ((words.len() - 2 * GUARD) * 4) as u64);
+        match end {
+            Some(end) if address + len as u64 <= end => Ok(()),
+            _ => Err(failed(format!("{len} bytes at {address:#x} lie in no allocation"))),
+        }
+    }
+}
+
+/// Were both guard zones left alone?
+fn intact(words: &[u32]) -> bool {
+    let end = words.len() - GUARD;
+    words[..GUARD].iter().chain(&words[end..]).all(|&w| w == GUARD_WORD)
+}
+
+/// The C++ file: shim, kernels, and `emulate` with one branch a kernel.
+fn text() -> String {
+    let kernels = compile::unit(SOURCES).replace("extern \"C\" __global__", "__global__");
+    let mut text = format!("{}\n{kernels}\n", include_str!("emulator.h"));
+    text.push_str(
+        "extern \"C\" int emulate(const char *name, const char *kinds, void **args, unsigned blocks, unsigned block, \
+         int descending) {\n    const Launch launch{kinds, args, blocks, block, descending};\n",
+    );
+    for name in std::iter::once(&COMMON).chain(SOURCES).flat_map(|s| compile::kernel_names(s.text)) {
+        text.push_str(&format!("    if (std::strcmp(name, \"{name}\") == 0) return run({name}, launch);\n"));
+    }
+    text.push_str("    return 2;\n}\n");
+    text
+}
+
+impl Driver for Emulator {
+    fn describe(&self) -> String {
+        "cuda: emulated on the host".to_owned()
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<Address> {
+        let mut words = vec![GUARD_WORD; 2 * GUARD + bytes.div_ceil(4)];
+        let end = words.len() - GUARD;
+        words[GUARD..end].fill(FRESH);
+        let address = words[GUARD..].as_mut_ptr() as Address;
+        self.memory().insert(address, words);
+        Ok(address)
+    }
+
+    unsafe fn free(&self, address: Address) {
+        let mut memory = self.memory();
+        // A broken guard stays, for `synchronize` to find.
+        if memory.get(&address).is_some_and(|words| intact(words)) {
+            memory.remove(&address);
+        }
+    }
+
+    unsafe fn upload(&self, host: &[u8], to: Address) -> Result<()> {
+        self.inside(to, host.len())?;
+        // SAFETY: the range was checked; `host` is no part of the device's memory.
+        unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), to as *mut u8, host.len()) };
+        Ok(())
+    }
+
+    unsafe fn download(&self, from: Address, host: &mut [u8]) -> Result<()> {
+        self.synchronize()?;
+        self.inside(from, host.len())?;
+        // SAFETY: the range was checked; `host` is no part of the device's memory.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, host.as_mut_ptr(), host.len()) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {
+        self.inside(from, bytes)?;
+        self.inside(to, bytes)?;
+        // SAFETY: both ranges were checked; the caller promises that they do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    unsafe fn clear(&self, at: Address, bytes: usize) -> Result<()> {
+        self.inside(at, bytes)?;
+        // SAFETY: the range was checked.
+        unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
+        Ok(())
+    }
+
+    unsafe fn gemm(&self, g: &BatchedGemm) -> Result<()> {
+        let (m, n, k) = (g.m as usize, g.n as usize, g.k as usize);
+        let shape = |f: &Factor, rows: usize, cols: usize| if f.transposed { (cols, rows) } else { (rows, cols) };
+        for (f, (rows, cols)) in [(&g.a, shape(&g.a, m, k)), (&g.b, shape(&g.b, k, n)), (&g.c, (m, n))] {
+            // What cuBLAS refuses.
+            if g.m < 0 || g.n < 0 || g.k < 0 || f.ld < rows.max(1) as i32 || f.stride < 0 {
+                return Err(failed(format!("a matrix product: invalid value ({g:?})")));
+            }
+            let last = (g.batch as usize - 1) * f.stride as usize + cols.saturating_sub(1) * f.ld as usize + rows;
+            self.inside(f.address, last * 4)?;
+        }
+        let at = |f: &Factor, z: usize, i: usize, j: usize| {
+            let (i, j) = if f.transposed { (j, i) } else { (i, j) };
+            (f.address as *mut f32).wrapping_add(z * f.stride as usize + j * f.ld as usize + i)
+        };
+        for z in 0..g.batch as usize {
+            for j in 0..n {
+                for i in 0..m {
+                    let mut sum = 0.0;
+                    for x in 0..k {
+                        // SAFETY: every element up to the last one of the last matrix was checked above.
+                        sum += unsafe { *at(&g.a, z, i, x) * *at(&g.b, z, x, j) };
+                    }
+                    let c = at(&g.c, z, i, j);
+                    // SAFETY: as above; C overlaps neither A nor B.
+                    unsafe { *c = g.alpha * sum + if g.beta == 0.0 { 0.0 } else { g.beta * *c } };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()> {
+        let name = CString::new(kernel).map_err(|e| failed(e.to_string()))?;
+        let mut kinds: Vec<u8> = Vec::new();
+        let mut params: Vec<*mut c_void> = Vec::new();
+        for arg in args {
+            let (kind, param): (u8, *mut c_void) = match arg {
+                Arg::Address(x) => (b'p', std::ptr::from_ref(x).cast_mut().cast()),
+                Arg::Int(x) => (b'i', std::ptr::from_ref(x).cast_mut().cast()),
+                Arg::Float(x) => (b'f', std::ptr::from_ref(x).cast_mut().cast()),
+            };
+            kinds.push(kind);
+            params.push(param);
+        }
+        let kinds = CString::new(kinds).map_err(|e| failed(e.to_string()))?;
+        let blocks = c_uint::try_from(threads / i64::from(BLOCK) + 1).map_err(|e| failed(e.to_string()))?;
+        let descending = c_int::from(self.order == Order::Descending);
+        // SAFETY: the shim compares the arguments' number and kinds before it reads them; what the addresses cover is
+        // the caller's promise.
+        let code =
+            unsafe { (self.emulate)(name.as_ptr(), kinds.as_ptr(), params.as_mut_ptr(), blocks, BLOCK, descending) };
+        match code {
+            0 => Ok(()),
+            1 => Err(failed(format!("{kernel} does not take the arguments {args:?}"))),
+            _ => Err(failed(format!("there is no kernel {kernel}"))),
+        }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        match self.memory().iter().find(|(_, words)| !intact(words)) {
+            Some((address, words)) => Err(failed(format!(
+                "a kernel wrote outside an allocation of {} elements at {address:#x}",
+                words.len() - 2 * GUARD
+            ))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Ten training steps of a small model, from the same first parameters on the same tokens.
+
+use super::{Check, Numbers, Outputs, compare, get};
+use crate::device::Device;
+use crate::error::Result;
+use crate::model::{Input, MemoryConfig, Model, ModelConfig};
+use crate::tape::{Gradients, Tape};
+use crate::train::optimiser::{Constants, Optimiser};
+use std::sync::Arc;
+
+/// Largest relative error of the losses and of the last parameters: ten steps add up, and AdamW divides by the
+/// gradient's own size.
+const TOLERANCE: f64 = 1e-4;
+
+const STEPS: usize = 10;
+const BATCH: usize = 2;
+const TIME: usize = 19;
+
+/// Trains a model with linear memories and one with deep ones for ten steps on both devices.
+pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for layers in [1, 2] {
+        let config = config(layers);
+        let name = format!("training, {layers} memory layers");
+        compare(&mut checks, &name, TOLERANCE, steps(device, &config), steps(reference, &config));
+    }
+    checks
+}
+
+fn config(layers: usize) -> ModelConfig {
+    ModelConfig {
+        vocabulary: 13,
+        width: 12,
+        blocks: 2,
+        heads: 2,
+        head_width: 5,
+        feed_forward: 17,
+        tied: layers == 1,
+        conv_width: 3,
+        memory: MemoryConfig { layers, hidden: 7, chunk: 8, ..MemoryConfig::default() },
+        ..ModelConfig::default()
+    }
+}
+
+fn steps<D: Device>(d: &D, config: &ModelConfig) -> Result<Outputs> {
+    let mut model = Model::new(d, config.clone(), 7)?;
+    // An epsilon that keeps gradients of rounding errors from becoming whole steps.
+    let constants = Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-3, weight_decay: 0.1, clip: f64::INFINITY };
+    let mut optimiser = Optimiser::new(d, constants, &model.params)?;
+    let (mut numbers, mut losses, rows) = (Numbers(21), Vec::new(), BATCH * TIME);
+    for _ in 0..STEPS {
+        let ids = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
+        let targets = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
+        let mut gradients = Gradients::zeros_like(d, &model.params)?;
+        let mut tape = Tape::recording(d, &model.params);
+        let logits = model.forward(&mut tape, Input::new(&ids, BATCH, TIME))?.logits;
+        let loss = tape.cross_entropy(config.vocabulary, &logits, &targets)?;
+        losses.push(get(d, loss.buffer())?.iter().sum::<f64>() / rows as f64);
+        tape.backward(&loss, 1.0 / rows as f64, &mut gradients)?;
+        optimiser.step(d, 0.01, 0.0, &gradients, &mut model.params)?;
+    }
+    println!("{losses:?}");
+    let mut last = Vec::new();
+    for parameter in model.params.iter() {
+        last.extend(get(d, parameter.value)?);
+    }
+    Ok(vec![("losses", losses), ("parameters", last)])
+}
