@@ -60,7 +60,7 @@ pub fn all<D: Device, R: Device>(device: &D, reference: &R, vectors: Option<&Pat
     checks.extend(memories(device, reference));
     checks.extend(training(device, reference));
     if let Some(folder) = vectors {
-        checks.extend(golden(device, folder)?);
+        checks.extend(golden(device, reference, folder)?);
     }
     Ok(checks)
 }
