@@ -67,12 +67,14 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
         heads: 2,
         head_width: 64,
         feed_forward: 128,
-        tied: true,
+        tied: false,
         theta_max: if layers == 1 { 0.5 } else { 0.1 },
         alpha_bias: -7.0,
         ..ModelConfig::default()
     };
     model.memory.layers = layers;
+    // Noise tokens of one chunk write at the same weights; in longer chunks their steps add up until the memory diverges.
+    model.memory.chunk = 16;
     model.memory.hidden = 2 * model.head_width;
     let steps = if layers == 1 { 800 } else { 3000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })

@@ -99,8 +99,8 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             }
             self.step(progress)?;
         }
+        self.save()?; // before the validation, which may take long or fail
         let validation = if interrupted { None } else { Some(self.validate(true, progress)?) };
-        self.save()?;
         let state = self.trainer.state();
         let saved = self.folder.join(LATEST);
         Ok(Outcome { interrupted, saved, step: state.step, seconds: state.seconds, tokens: state.tokens, validation })
