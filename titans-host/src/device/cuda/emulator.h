@@ -40,9 +40,9 @@ static int loop(void (*kernel)(A...), const Launch &launch, std::index_sequence<
     return 0;
 }
 
-// 0: done; 1: the arguments are not the kernel's.
+// 0: done; 1: the arguments are not of the kinds that the kernel takes (not asked without kinds).
 template <class... A> static int run(void (*kernel)(A...), const Launch &launch) {
     const char kinds[] = {kind_of<A>()..., 0};
-    if (std::strcmp(kinds, launch.kinds) != 0) return 1;
+    if (launch.kinds && std::strcmp(kinds, launch.kinds) != 0) return 1;
     return loop(kernel, launch, std::index_sequence_for<A...>());
 }

@@ -53,12 +53,12 @@ impl Emulator {
     /// [`Error::Device`] when there is no compiler or it refuses the kernels.
     pub fn new(order: Order) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "making a folder", e))?;
-        let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
-        std::fs::write(&source, text()).map_err(|e| Error::io(&source, "writing the kernels", e))?;
+        let (file, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
+        std::fs::write(&file, source()).map_err(|e| Error::io(&file, "writing the kernels", e))?;
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned());
         let output = Command::new(&compiler)
             .args(["-std=c++17", "-O1", "-Wall", "-Wno-unused-function", "-ffp-contract=off", "-shared", "-fPIC", "-o"])
-            .args([&library, &source])
+            .args([&library, &file])
             .output()
             .map_err(|e| failed(format!("the emulator needs a C++ compiler; {compiler}: {e} (set CXX)")))?;
         if !output.status.success() {
@@ -69,7 +69,7 @@ impl Emulator {
         }
         // SAFETY: the library was made here from our own sources and has no initialisers.
         let library = unsafe { libloading::Library::new(&library) }.map_err(|e| failed(e.to_string()))?;
-        // SAFETY: `text` declares `emulate` with this signature.
+        // SAFETY: `source` declares `emulate` with this signature.
         let emulate = *unsafe { library.get::<Emulate>(b"emulate\0") }.map_err(|e| failed(e.to_string()))?;
         Ok(Self { emulate, _library: library, order, memory: Mutex::default() })
     }
@@ -96,8 +96,8 @@ fn intact(words: &[u32]) -> bool {
     words[..GUARD].iter().chain(&words[end..]).all(|&w| w == GUARD_WORD)
 }
 
-/// The C++ file: shim, kernels, and `emulate` with one branch a kernel.
-fn text() -> String {
+/// The C++ text of the machine: shim, kernels, and `emulate` with one branch a kernel.
+pub fn source() -> String {
     let kernels = compile::unit(SOURCES).replace("extern \"C\" __global__", "__global__");
     let mut text = format!("{}\n{kernels}\n", include_str!("emulator.h"));
     text.push_str(
