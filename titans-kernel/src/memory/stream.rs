@@ -223,8 +223,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
             coefficients.save(rows, filled + rows, row);
             self.counters.filled += rows as u64;
         }
-        self.counters.position += rows as u64;
-        self.counters.clipped += clipped;
+        self.counters.position = self.counters.position.saturating_add(rows as u64); // a loaded one may be at its end
+        self.counters.clipped = self.counters.clipped.saturating_add(clipped);
         Ok(())
     }
 
