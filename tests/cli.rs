@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use tempfile::tempdir;
 
-const VERBS: [&str; 7] = ["train", "eval", "generate", "devices", "memory", "bench", "inspect"];
+const VERBS: [&str; 8] = ["train", "eval", "generate", "devices", "memory", "bench", "inspect", "selftest"];
 
 #[test]
 fn help_is_there_for_every_verb() {
@@ -322,4 +322,16 @@ fn inspect_shows_tensors() {
     assert_eq!(keys(&report), ["bytes", "elements", "file", "metadata", "tensors"]);
     assert_eq!(report["tensors"].as_array().unwrap().len(), 8);
     assert_eq!(keys(&report["tensors"][0]), ["dtype", "max", "min", "name", "not_finite", "rms", "shape"]);
+}
+
+#[test]
+fn the_cpu_passes_its_own_test() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let report = json(here, &["selftest", "--device", "cpu", "--golden", "../tests/golden", "--json"]);
+    assert_eq!(keys(&report), ["checks", "device", "passed"]);
+    let checks = report["checks"].as_array().unwrap();
+    assert!(report["passed"] == true && checks.len() > 80, "{report}");
+    // Something was compared: f32 is never f64.
+    assert!(checks.iter().filter(|check| check["error"].as_f64().unwrap() > 0.0).count() > 80, "{report}");
+    fails(here, &["selftest", "--golden", "no/such/folder"], 2, &["no/such/folder"]);
 }

@@ -12,6 +12,7 @@ mod inspect;
 mod memory;
 mod options;
 mod output;
+mod selftest;
 mod tensors;
 mod train;
 
@@ -47,6 +48,7 @@ enum Verb {
     Memory(memory::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Selftest(selftest::Args),
 }
 
 impl Verb {
@@ -59,6 +61,7 @@ impl Verb {
             Self::Memory(args) => memory::run(&args),
             Self::Bench(args) => bench::run(&args),
             Self::Inspect(args) => inspect::run(&args),
+            Self::Selftest(args) => selftest::run(&args),
         }
     }
 }

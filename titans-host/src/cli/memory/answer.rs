@@ -1,67 +1,81 @@
 //! The output file of `titans memory`.
 
+use super::Args;
 use super::problem::{Given, Problem, gather};
 use super::solve::{Gradients, Solution};
-use super::{Args, dtype_of};
 use crate::cli::Failure;
 use crate::cli::options::FormName;
 use crate::model::Named;
-use safetensors::tensor::{Dtype, TensorView, serialize};
+use crate::train::store::Tensor;
+use safetensors::tensor::{TensorView, serialize};
 use titans_kernel::Scalar;
 
-/// Tensors to write, in bytes.
-struct Output {
-    dtype: Dtype,
-    tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
+/// A tensor to write.
+pub struct Output<T> {
+    /// Its name in the file.
+    pub name: String,
+    shape: Vec<usize>,
+    /// Its elements.
+    pub data: Vec<T>,
 }
 
-impl Output {
-    fn push<T: Scalar>(&mut self, name: impl Into<String>, shape: &[usize], data: impl IntoIterator<Item = T>) {
-        let mut bytes = vec![0; shape.iter().product::<usize>() * T::BYTES];
-        bytes.chunks_exact_mut(T::BYTES).zip(data).for_each(|(b, x)| x.write_le(b));
-        self.tensors.push((name.into(), shape.to_vec(), bytes));
+impl<T> Output<T> {
+    fn new(name: impl Into<String>, shape: &[usize], data: Vec<T>) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), data }
     }
 }
 
-/// The bytes of the output file.
-pub fn serialise<T: Scalar>(args: &Args, problem: &Problem<T>, solution: &Solution<T>) -> Result<Vec<u8>, Failure> {
-    let mut out = Output { dtype: dtype_of::<T>(), tensors: Vec::new() };
+/// All tensors of the answer.
+pub fn outputs<T: Scalar>(problem: &Problem<T>, solution: Solution<T>) -> Vec<Output<T>> {
     let [b, h, t] = problem.dims;
-    out.push("y", &[b, h, t, problem.spec.value_width()], solution.y.iter().copied());
-    out.push("surprise", &[b, h, t], solution.surprise.iter().copied());
+    let mut out = vec![
+        Output::new("y", &[b, h, t, problem.spec.value_width()], solution.y),
+        Output::new("surprise", &[b, h, t], solution.surprise),
+    ];
     for (part, _) in &problem.parts {
         for momentum in [false, true] {
             let shape = [&[b, h], &part.shape[..]].concat();
-            out.push(part.last(momentum), &shape, gather(&problem.spec, part, momentum, &solution.state));
+            let data = gather(&problem.spec, part, momentum, &solution.state);
+            out.push(Output::new(part.last(momentum), &shape, data));
         }
     }
-    if let Some(gradients) = &solution.gradients {
+    if let Some(gradients) = solution.gradients {
         push_gradients(&mut out, problem, gradients);
     }
+    out
+}
+
+/// The bytes of the output file.
+pub fn serialise<T: Scalar>(args: &Args, problem: &Problem<T>, solution: Solution<T>) -> Result<Vec<u8>, Failure> {
+    let tensors: Vec<(String, Tensor)> =
+        outputs(problem, solution).into_iter().map(|o| (o.name, Tensor::new(&o.shape, &o.data))).collect();
     let metadata = [("config".to_string(), config(args, problem))].into();
-    let views = (out.tensors.iter())
-        .map(|(name, shape, bytes)| TensorView::new(out.dtype, shape.clone(), bytes).map(|view| (name, view)))
+    let views = (tensors.iter())
+        .map(|(name, t)| TensorView::new(t.dtype, t.shape.clone(), &t.bytes).map(|view| (name, view)))
         .collect::<Result<Vec<_>, _>>();
     (views.and_then(|views| serialize(views, Some(metadata))))
         .map_err(|e| Failure::failed(format!("writing tensors: {e}")))
 }
 
-fn push_gradients<T: Scalar>(out: &mut Output, problem: &Problem<T>, gradients: &Gradients<T>) {
+fn push_gradients<T: Scalar>(out: &mut Vec<Output<T>>, problem: &Problem<T>, gradients: Gradients<T>) {
     let [b, h, t] = problem.dims;
-    out.push("grad.k", &[b, h, t, problem.spec.key_width()], gradients.k.iter().copied());
-    out.push("grad.v", &[b, h, t, problem.spec.value_width()], gradients.v.iter().copied());
-    out.push("grad.q", &[b, h, t, problem.spec.key_width()], gradients.q.iter().copied());
+    let (d_k, d_v) = (problem.spec.key_width(), problem.spec.value_width());
+    out.push(Output::new("grad.k", &[b, h, t, d_k], gradients.k));
+    out.push(Output::new("grad.v", &[b, h, t, d_v], gradients.v));
+    out.push(Output::new("grad.q", &[b, h, t, d_k], gradients.q));
     for (g, name) in ["grad.alpha", "grad.theta", "grad.eta"].into_iter().enumerate() {
-        out.push(name, &[b, h, t], gradients.gates.iter().copied().skip(g).step_by(3));
+        let data = gradients.gates.iter().copied().skip(g).step_by(3).collect();
+        out.push(Output::new(name, &[b, h, t], data));
     }
     for (part, given) in &problem.parts {
         for (momentum, given) in [false, true].into_iter().zip(given) {
             let each = gather(&problem.spec, part, momentum, &gradients.state);
             let name = format!("grad.{}", part.initial(momentum));
+            let heads = [&[h], &part.shape[..]].concat();
             match given {
                 Given::Absent => {}
-                Given::Batched => out.push(name, &[&[b, h], &part.shape[..]].concat(), each),
-                Given::Heads => out.push(name, &[&[h], &part.shape[..]].concat(), batch_sum(&each, h * part.len())),
+                Given::Batched => out.push(Output::new(name, &[&[b], &heads[..]].concat(), each)),
+                Given::Heads => out.push(Output::new(name, &heads, batch_sum(&each, h * part.len()))),
             }
         }
     }

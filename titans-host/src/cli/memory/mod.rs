@@ -7,7 +7,7 @@ mod solve;
 use super::options::{DeviceArgs, DeviceChoice, DtypeName, FormName, named, size};
 use super::{Failure, on_device, options, output, tensors};
 use crate::device::Device;
-use problem::Problem;
+pub use problem::{Problem, Settings};
 use safetensors::Dtype;
 use std::path::PathBuf;
 use titans_kernel::Scalar;
@@ -95,6 +95,13 @@ pub struct Args {
     on: DeviceArgs,
 }
 
+impl Args {
+    fn settings(&self) -> Settings {
+        let Self { chunk, activation, network, loss, grad, .. } = *self;
+        Settings { chunk, activation, network, loss, grad }
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let bytes = tensors::read(&args.input)?;
@@ -115,19 +122,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn on<D: Device>(device: &D, args: &Args, file: &tensors::Tensors<'_>) -> Result<(), Failure> {
-    let problem = Problem::<D::Elem>::read(file, args)?;
+    let problem = Problem::<D::Elem>::read(file, &args.settings())?;
     let solution = solve::solve(device, &problem, args.read, args.form == FormName::Token)?;
     for (what, at) in solution.not_finite(&problem) {
         output::complain(&format!(
             "warning: {what} is not finite from {at} on: the memory diverged, theta is too large"
         ));
     }
-    let bytes = answer::serialise(args, &problem, &solution)?;
+    let bytes = answer::serialise(args, &problem, solution)?;
     output::write_whole(&args.output, &bytes)?;
     Ok(())
 }
 
-/// The safetensors name of a number type.
-fn dtype_of<T: Scalar>() -> Dtype {
-    if T::BYTES == 8 { Dtype::F64 } else { Dtype::F32 }
+/// Every tensor the chunk form answers with, by name, widened.
+pub fn answers<D: Device>(
+    device: &D,
+    problem: &Problem<D::Elem>,
+    read: Read,
+) -> crate::error::Result<Vec<(String, Vec<f64>)>> {
+    let outputs = answer::outputs(problem, solve::solve(device, problem, read, false)?);
+    Ok(outputs.into_iter().map(|o| (o.name, o.data.iter().map(|x| x.to_f64()).collect())).collect())
 }

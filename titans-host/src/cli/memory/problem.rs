@@ -4,10 +4,24 @@
 //! it is, and masks and gates may differ by head.
 
 use super::super::tensors::{Tensors, index};
-use super::Args;
 use crate::error::{Error, Result};
 use titans_kernel::Scalar;
-use titans_kernel::memory::{MAX_LAYERS, MemorySpec, Network};
+use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network};
+
+/// What the arrays do not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// b.
+    pub chunk: usize,
+    /// φ.
+    pub activation: Activation,
+    /// The output's shape; by default residual where the file holds `gamma0`, else plain.
+    pub network: Option<Network>,
+    /// Scale of the inner loss.
+    pub loss: Loss,
+    /// Read the cotangents too.
+    pub grad: bool,
+}
 
 /// Axes of k, for messages.
 pub const K_AXES: &str = "[B, H, T, d_k]";
@@ -104,7 +118,7 @@ impl<T: Scalar> Problem<T> {
     ///
     /// # Errors
     /// A tensor that is missing, of the wrong shape or type, not finite or out of range, by name.
-    pub fn read(file: &Tensors<'_>, args: &Args) -> Result<Self> {
+    pub fn read(file: &Tensors<'_>, settings: &Settings) -> Result<Self> {
         let k = file.get::<T>("k", K_AXES)?;
         let &[b, h, t, d_k] = &k.shape[..] else {
             return Err(file.error("k", format!("expected 4 axes {K_AXES}, found shape {:?}", k.shape)));
@@ -116,7 +130,7 @@ impl<T: Scalar> Problem<T> {
         let widths = widths(file, [b, h], d_k)?;
         let d_v = widths[widths.len() - 1];
         let v = file.shaped("v", "[B, H, T, d_v]", &[b, h, t, d_v])?;
-        let spec = spec(file, args, &widths)?;
+        let spec = spec(file, settings, &widths)?;
         let parts = parts(&spec);
         let mut state = vec![T::ZERO; b * h * spec.state_len()];
         let parts = (parts.into_iter())
@@ -125,7 +139,7 @@ impl<T: Scalar> Problem<T> {
         let mask = if file.has("mask") { Some(file.mask("mask", GATE_AXES, &[b, h, t])?) } else { None };
         let gates = gates(file, [b, h, t])?;
         let mut problem = Self { spec, dims: [b, h, t], k: k.data, v, q, gates, state, mask, parts, cotangents: None };
-        if args.grad {
+        if settings.grad {
             problem.cotangents = Some(problem.read_cotangents(file)?);
         }
         Ok(problem)
@@ -196,12 +210,12 @@ fn widths(file: &Tensors<'_>, [b, h]: [usize; 2], d_k: usize) -> Result<Vec<usiz
     Ok(widths)
 }
 
-fn spec(file: &Tensors<'_>, args: &Args, widths: &[usize]) -> Result<MemorySpec> {
+fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<MemorySpec> {
     let mut spec = MemorySpec::new(widths)?;
-    spec.activation = args.activation;
-    spec.loss = args.loss;
-    spec.chunk = args.chunk;
-    spec.network = match args.network {
+    spec.activation = settings.activation;
+    spec.loss = settings.loss;
+    spec.chunk = settings.chunk;
+    spec.network = match settings.network {
         Some(network) => network,
         None if file.has("gamma0") => Network::Residual,
         None => Network::Plain,
