@@ -1,6 +1,6 @@
 //! `titans inspect`: what a file of ours holds.
 
-use super::{Failure, output, tensors};
+use super::{Failure, output, state, tensors};
 use crate::error::Error;
 use crate::train::checkpoint;
 use crate::train::store::Store;
@@ -10,19 +10,19 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use titans_kernel::Scalar;
 
-/// Show what a checkpoint or a file of tensors holds: configuration, tensors, and whether it is whole
+/// Show what a checkpoint, a saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
 ///
 /// A damaged or truncated file is an error (exit code 2).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
-rms, not_finite}] (the last four null unless F32 or F64).
+rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state.
 
 Examples:
   titans inspect runs/recall/latest.safetensors
   titans inspect out.safetensors --json")]
 pub struct Args {
-    /// A checkpoint, or any safetensors file; of a run folder, its latest checkpoint
+    /// A checkpoint, any safetensors file, or a saved stream; of a run folder, its latest checkpoint
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -60,17 +60,27 @@ struct Values {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let report = report(&checkpoint::file(&args.file))?;
+    let path = checkpoint::file(&args.file);
+    let bytes = tensors::read(&path)?;
+    if state::is_state(&bytes) {
+        let (file, bytes, state) = (&path, bytes.len(), state::read(&path, &bytes)?);
+        let report = serde_json::json!({ "file": file, "bytes": bytes, "state": state });
+        return if args.json {
+            output::print_json(&report)
+        } else {
+            output::print(format_args!("saved stream: {report}"))
+        };
+    }
+    let report = report(&path, &bytes)?;
     if args.json { output::print_json(&report) } else { print(&report) }
 }
 
-fn report(path: &Path) -> Result<Report, Failure> {
-    let bytes = tensors::read(path)?;
+fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
     let broken = |e| Error::file(path, format!("is no complete safetensors file: {e}"));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
     if header.metadata().as_ref().is_some_and(|entries| entries.contains_key("titans.checksum")) {
-        Store::from_bytes(&bytes).map_err(|reason| Error::file(path, reason))?;
+        Store::from_bytes(bytes).map_err(|reason| Error::file(path, reason))?;
     }
     let mut entries: Vec<_> = header.metadata().iter().flatten().collect();
     entries.sort();

@@ -13,6 +13,7 @@ mod memory;
 mod options;
 mod output;
 mod selftest;
+mod state;
 mod tensors;
 mod train;
 
