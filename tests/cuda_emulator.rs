@@ -126,3 +126,11 @@ fn the_emulator_refuses_what_a_gpu_would_not_survive() {
     }
     assert!(machine.synchronize().unwrap_err().to_string().contains("outside an allocation"));
 }
+
+/// The tolerances are no gift to the kernels: the CPU in `f32` needs them as well.
+#[test]
+fn the_cpu_in_single_precision_passes_the_same_checks() {
+    let cpu = Cpu::<f32>::new(Some(1)).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    assert_all(&selftest::all(&cpu, &reference(), Some(&folder)).unwrap(), 1000);
+}
