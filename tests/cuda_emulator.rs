@@ -47,7 +47,8 @@ fn ten_training_steps_agree_with_the_cpu() {
 #[test]
 fn golden_vectors_come_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
-    assert_all(&selftest::golden(&emulated(), &reference(), &folder).unwrap(), 67 * 5);
+    assert_all(&selftest::golden(&emulated(), &reference(), Some(&folder)).unwrap(), 67 * 5);
+    assert_all(&selftest::golden(&emulated(), &reference(), None).unwrap(), 40);
 }
 
 /// Every result is the same, bit for bit, when the threads of every launch run backwards: no thread reads what another
@@ -133,4 +134,14 @@ fn the_cpu_in_single_precision_passes_the_same_checks() {
     let cpu = Cpu::<f32>::new(Some(1)).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
     assert_all(&selftest::all(&cpu, &reference(), Some(&folder)).unwrap(), 1000);
+}
+
+#[test]
+fn a_folder_that_holds_no_vectors_is_an_error() {
+    let golden = |folder: &Path| selftest::golden(&emulated(), &reference(), Some(folder)).unwrap_err().to_string();
+    assert!(golden(Path::new("no/such/folder")).contains("no/such/folder"));
+    let folder = tempfile::tempdir().unwrap();
+    assert!(golden(folder.path()).contains("no .safetensors file"));
+    std::fs::write(folder.path().join("bad.safetensors"), b"not a tensor").unwrap();
+    assert!(golden(folder.path()).contains("bad.safetensors: not a golden vector"));
 }

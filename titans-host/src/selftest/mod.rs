@@ -51,7 +51,7 @@ impl Check {
     }
 }
 
-/// Everything: [`operations`], [`memories`], [`training`], and [`golden`] vectors where a folder is given.
+/// Everything: [`operations`], [`memories`], [`training`], and the [`golden`] vectors of a folder (or the built-in ones).
 ///
 /// # Errors
 /// As [`golden`]; an operation that fails is a failed [`Check`], not an error.
@@ -59,9 +59,7 @@ pub fn all<D: Device, R: Device>(device: &D, reference: &R, vectors: Option<&Pat
     let mut checks = operations(device, reference);
     checks.extend(memories(device, reference));
     checks.extend(training(device, reference));
-    if let Some(folder) = vectors {
-        checks.extend(golden(device, reference, folder)?);
-    }
+    checks.extend(golden(device, reference, vectors)?);
     Ok(checks)
 }
 

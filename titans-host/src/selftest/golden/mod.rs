@@ -16,38 +16,61 @@ const AMPLIFIED: f64 = 4.0;
 /// One rounding in `f32`.
 const UNIT: f64 = 1.0 / (1u64 << 23) as f64;
 
-/// Runs every `*.safetensors` file of a folder (tensors named as in `titans memory --help`, read-outs `y.post`, `y.pre`
-/// and `y.chunk_start`) on a device and compares read-outs, final state, surprise and, where the file has them, all
-/// gradients.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        [$((concat!($name, ".safetensors"), include_bytes!(concat!("../../../../tests/golden/", $name, ".safetensors")))),*]
+    };
+}
+
+/// Four vectors for machines that have the program alone: a matrix memory, two deep ones with their gradients, a residual
+/// one of several heads.
+const BUILT_IN: [(&str, &[u8]); 4] =
+    built_in!["linear_full_c16", "mlp2_full_c4", "mlp3_gelu_c16", "residual2_d8_h3_T37_c16"];
+
+/// Runs golden vectors on a device and compares read-outs, final state, surprise and, where a vector has them, all
+/// gradients: every `*.safetensors` file of a folder (tensors named as in `titans memory --help`, read-outs `y.post`,
+/// `y.pre` and `y.chunk_start`), or four built-in ones.
 ///
 /// Allowed is 1e-5 of a tensor's largest value. Some deep memories amplify rounding by more than that; there it is four
 /// times the largest change of the reference (in `f64`) over four random roundings of its inputs to `f32`.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::File`] for a folder without vectors or a file that is not one; errors of the devices.
-pub fn golden<D: Device, R: Device>(device: &D, reference: &R, folder: &Path) -> Result<Vec<Check>> {
-    let listing = std::fs::read_dir(folder).map_err(|e| Error::io(folder, "listing golden vectors", e))?;
-    let mut files: Vec<_> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+pub fn golden<D: Device, R: Device>(device: &D, reference: &R, folder: Option<&Path>) -> Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    let Some(folder) = folder else {
+        for (name, bytes) in BUILT_IN {
+            checks.extend(vectors(device, reference, Path::new(name), bytes)?);
+        }
+        return Ok(checks);
+    };
+    let fail = |e| Error::io(folder, "listing golden vectors", e);
+    let entries = std::fs::read_dir(folder).map_err(fail)?.collect::<std::io::Result<Vec<_>>>().map_err(fail)?;
+    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "safetensors"));
     files.sort();
     if files.is_empty() {
-        return Err(Error::file(folder, "no *.safetensors file in it; give the folder of the golden vectors"));
+        return Err(Error::file(folder, "no .safetensors file in it; give the folder of the golden vectors"));
     }
-    let mut checks = Vec::new();
     for file in files {
         let bytes = std::fs::read(&file).map_err(|e| Error::io(&file, "reading golden vectors", e))?;
-        let vectors = Vectors::new(&file, &bytes)?;
-        let got = outputs(&vectors, device, None)?;
-        let exact = outputs(&vectors, reference, None)?;
-        let rounded = (1..=4).map(|seed| outputs(&vectors, reference, Some(seed))).collect::<Result<Vec<_>>>()?;
-        for (i, output) in got.iter().enumerate() {
-            let change = rounded.iter().map(|r| Check::new("", 0.0, &r[i].got, &exact[i].got).error);
-            let tolerance = change.fold(TOLERANCE, |a, x| a.max(AMPLIFIED * x));
-            let name = format!("{} {}", vectors.name(), output.name);
-            checks.push(Check::new(name, tolerance, &output.got, &output.want));
-        }
+        checks.extend(vectors(device, reference, &file, &bytes)?);
     }
     Ok(checks)
+}
+
+/// The checks of one file.
+fn vectors<D: Device, R: Device>(device: &D, reference: &R, path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
+    let vectors = Vectors::new(path, bytes)?;
+    let got = outputs(&vectors, device, None)?;
+    let exact = outputs(&vectors, reference, None)?;
+    let rounded = (1..=4).map(|seed| outputs(&vectors, reference, Some(seed))).collect::<Result<Vec<_>>>()?;
+    let check = |(i, output): (usize, &Output)| {
+        let change = rounded.iter().map(|r| Check::new("", 0.0, &r[i].got, &exact[i].got).error);
+        let tolerance = change.fold(TOLERANCE, |a, x| a.max(AMPLIFIED * x));
+        Check::new(format!("golden {} {}", vectors.name(), output.name), tolerance, &output.got, &output.want)
+    };
+    Ok(got.iter().enumerate().map(check).collect())
 }
 
 /// One tensor of the file, and what a device made of it.
