@@ -19,3 +19,8 @@ pub use gemm::{Gemm, Portable, Store};
 pub use scalar::Scalar;
 pub use scratch::Scratch;
 pub use view::{Mat, MatMut};
+
+/// The README's examples, held to by `cargo test`.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
