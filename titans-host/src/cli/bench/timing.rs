@@ -52,7 +52,11 @@ mod tests {
         assert_eq!(spread(eleven), Spread { median: 5.0, p10: 1.0, p90: 9.0 });
         assert_eq!(spread(vec![3.0]), Spread { median: 3.0, p10: 3.0, p90: 3.0 });
         let mut calls = 0;
-        rates(1.0, 0.0, || Ok(calls += 1)).unwrap();
+        rates(1.0, 0.0, || {
+            calls += 1;
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(calls, 6);
     }
 }
