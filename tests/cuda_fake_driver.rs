@@ -28,6 +28,12 @@ fn make(folder: &Path, names: &[&str], flags: &[&str]) {
     for name in names {
         std::fs::copy(&library, folder.join(format!("lib{name}.so"))).unwrap();
     }
+    // What shall be missing is hidden behind files that are no libraries, should the machine have the real one.
+    for name in ALL.iter().filter(|name| !names.contains(name)) {
+        for ending in ["so", "so.1", "so.9", "so.10", "so.11", "so.12", "so.13"] {
+            std::fs::write(folder.join(format!("lib{name}.{ending}")), "no library").unwrap();
+        }
+    }
 }
 
 /// Runs `body` in a process that finds the fake libraries. `test` is the calling test's name.

@@ -40,6 +40,11 @@ impl Check {
         self.failure.is_none() && self.error <= self.tolerance
     }
 
+    /// What it belongs to: the name's first word, e.g. `conv`, `memory`, `golden`.
+    pub fn group(&self) -> &str {
+        self.name.split([' ', ',']).next().unwrap_or_default()
+    }
+
     /// Compares what a device gave with what it should have.
     pub fn new(name: impl Into<String>, tolerance: f64, got: &[f64], want: &[f64]) -> Self {
         let largest = want.iter().fold(0.0f64, |a, x| a.max(x.abs()));

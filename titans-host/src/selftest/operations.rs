@@ -9,11 +9,12 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     let mut checks = Vec::new();
     let mut check = |name: &str, got, want| compare(&mut checks, name, TOLERANCE, got, want);
     check("movement", movement(device), movement(reference));
-    for n in [1, 7, 1031] {
-        check(&format!("elementwise {n}"), elementwise(device, n), elementwise(reference, n));
-        check(&format!("sums {n}"), sums(device, n), sums(reference, n));
-        check(&format!("adamw {n}"), adamw(device, n), adamw(reference, n));
-    }
+    const SIZES: [usize; 3] = [1, 7, 1031];
+    SIZES
+        .into_iter()
+        .for_each(|n| check(&format!("elementwise {n}"), elementwise(device, n), elementwise(reference, n)));
+    SIZES.into_iter().for_each(|n| check(&format!("sums {n}"), sums(device, n), sums(reference, n)));
+    SIZES.into_iter().for_each(|n| check(&format!("adamw {n}"), adamw(device, n), adamw(reference, n)));
     for (rows, width) in [(1, 1), (5, 17), (33, 64), (3, 129)] {
         let name = format!("norms {rows}x{width}");
         check(&name, norms(device, rows, width), norms(reference, rows, width));

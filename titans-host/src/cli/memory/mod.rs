@@ -7,10 +7,9 @@ mod solve;
 use super::options::{DeviceArgs, DeviceChoice, DtypeName, FormName, named, size};
 use super::{Failure, on_device, options, output, tensors};
 use crate::device::Device;
-pub use problem::{Problem, Settings};
+use problem::{Problem, Settings};
 use safetensors::Dtype;
 use std::path::PathBuf;
-use titans_kernel::Scalar;
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
 const ABOUT: &str = "\
@@ -132,14 +131,4 @@ fn on<D: Device>(device: &D, args: &Args, file: &tensors::Tensors<'_>) -> Result
     let bytes = answer::serialise(args, &problem, solution)?;
     output::write_whole(&args.output, &bytes)?;
     Ok(())
-}
-
-/// Every tensor the chunk form answers with, by name, widened.
-pub fn answers<D: Device>(
-    device: &D,
-    problem: &Problem<D::Elem>,
-    read: Read,
-) -> crate::error::Result<Vec<(String, Vec<f64>)>> {
-    let outputs = answer::outputs(problem, solve::solve(device, problem, read, false)?);
-    Ok(outputs.into_iter().map(|o| (o.name, o.data.iter().map(|x| x.to_f64()).collect())).collect())
 }
