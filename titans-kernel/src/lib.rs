@@ -1,7 +1,13 @@
-//! The Titans test-time memory over fixed buffers.
+//! The Titans test-time memory over fixed buffers: no std, no allocation, no `unsafe`.
+//!
+//! [`memory`] is the memory: a small network whose weights learn at test time (arXiv 2501.00663, section 3), in batches
+//! ([`memory::forward`], [`memory::vjp`]) and in streams ([`memory::Stream`]). [`ops`] are the operations of a model around it,
+//! forward and backward. Everything borrows the caller's slices through [`Mat`] and [`MatMut`]; sizes are functions of
+//! the configuration; errors are small, [`Copy`], and name the argument.
+//!
+//! The first argument of what is heavy is a [`Gemm`]: [`Portable`], or a caller's faster matrix product.
 #![no_std]
 #![forbid(unsafe_code)]
-#![doc = ""]
 
 #[cfg(test)]
 extern crate std;
