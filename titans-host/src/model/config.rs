@@ -16,7 +16,8 @@ pub struct MemoryConfig {
     pub layers: usize,
     /// Width between the layers; unused with one layer.
     pub hidden: usize,
-    /// b: tokens whose inner gradients are taken at the same weights.
+    /// b: tokens whose inner gradients are taken at the same weights. Their steps add up: with long chunks and a large
+    /// `theta_max`, repeated keys overshoot, and the memory diverges on streams longer than those of the training.
     pub chunk: usize,
     /// φ between the layers.
     #[serde(with = "names")]
@@ -40,7 +41,7 @@ impl Default for MemoryConfig {
         Self {
             layers: 1,
             hidden: 128,
-            chunk: 32,
+            chunk: 8,
             activation: Activation::Silu,
             network: None,
             loss: Loss::Sum,
@@ -93,7 +94,7 @@ impl Default for ModelConfig {
             feed_forward: 256,
             tied: true,
             conv_width: 4,
-            theta_max: 0.5,
+            theta_max: 0.25,
             alpha_bias: -4.0,
             theta_bias: 0.0,
             eta_bias: 0.0,
