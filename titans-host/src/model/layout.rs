@@ -4,6 +4,7 @@ use super::ModelConfig;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{ParamId, Params};
+use titans_kernel::memory::Network;
 
 /// How a parameter's numbers begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,16 +75,15 @@ pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
     Ok(all.0)
 }
 
-/// A linear memory begins empty; a deep one needs different rows to tell its hidden units apart. γ begins at 0.
+/// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need different
+/// rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at 0.
 fn memories(c: &ModelConfig) -> Result<Init> {
     let spec = c.memory_spec()?;
-    if spec.layers() == 1 {
-        return Ok(Init::Constant(0.0));
-    }
+    let empty = |l: usize| spec.network == Network::Plain && l + 1 == spec.layers();
     let mut pieces: Vec<_> = (0..spec.layers())
         .map(|l| {
             let (inputs, outputs) = spec.layer(l);
-            (inputs * outputs, 1.0 / (inputs as f64).sqrt())
+            (inputs * outputs, if empty(l) { 0.0 } else { 1.0 / (inputs as f64).sqrt() })
         })
         .collect();
     pieces.push((spec.gamma_len(), 0.0));

@@ -81,7 +81,7 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
     model.memory.network = (layers > 1).then_some(Network::Plain);
     // Without a bound on a token's gradient, a deep memory runs away as sequences grow.
     model.memory.clip = (layers > 1).then_some(1.0);
-    let steps = if layers == 1 { 2000 } else { 4000 };
+    let steps = if layers == 1 { 3000 } else { 4000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
 }
 

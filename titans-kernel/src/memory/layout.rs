@@ -30,12 +30,12 @@ impl<'s> Layout<'s> {
 
     /// Start of layer l's inputs.
     pub fn input(&self, l: usize) -> usize {
-        self.rows * self.spec.widths[..l].iter().sum::<usize>()
+        self.rows * self.spec.widths.get(..l).map_or(0, |w| w.iter().sum::<usize>())
     }
 
     /// Start of layer l's outputs.
     pub fn output(&self, l: usize) -> usize {
-        self.rows * self.spec.widths[1..=l].iter().sum::<usize>()
+        self.rows * self.spec.widths.get(1..=l).map_or(0, |w| w.iter().sum::<usize>())
     }
 
     /// Elements of `rows` rows of γ's width.

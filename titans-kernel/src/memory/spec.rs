@@ -118,20 +118,23 @@ impl MemorySpec {
 
     /// L.
     pub fn layers(&self) -> usize {
-        self.widths.len() - 1
+        self.widths.len().saturating_sub(1)
     }
 
     /// d_0.
     pub fn key_width(&self) -> usize {
-        self.widths[0]
+        self.widths.first().copied().unwrap_or(0)
     }
 
     /// d_L.
     pub fn value_width(&self) -> usize {
-        self.widths[self.widths.len() - 1]
+        self.widths.last().copied().unwrap_or(0)
     }
 
     /// (d_{l−1}, d_l) of layer l, counted from 0.
+    ///
+    /// # Panics
+    /// When there is no layer l.
     pub fn layer(&self, l: usize) -> (usize, usize) {
         (self.widths[l], self.widths[l + 1])
     }
@@ -159,7 +162,7 @@ impl MemorySpec {
 
     /// Chunks that `tokens` tokens make; the last may be shorter.
     pub fn chunks(&self, tokens: usize) -> usize {
-        tokens.div_ceil(self.chunk)
+        tokens.div_ceil(self.chunk.max(1))
     }
 
     /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state a chunk.
@@ -200,5 +203,8 @@ mod tests {
         r.clip = None;
         r.chunk = 0;
         assert!(r.validate().is_err());
+        r.widths.clear();
+        assert!(r.validate().is_err());
+        assert_eq!((r.layers(), r.key_width(), r.value_width(), r.params(), r.boundaries_len(3)), (0, 0, 0, 0, 0));
     }
 }
