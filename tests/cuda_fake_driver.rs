@@ -19,7 +19,7 @@ fn make(folder: &Path, names: &[&str], flags: &[&str]) {
     let fake = include_str!("cuda_fake/driver.cpp");
     let source = folder.join("fake.cpp");
     std::fs::write(&source, format!("{}\n{fake}", emulator::source())).unwrap();
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned());
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let library = folder.join("fake.so");
     let mut command = Command::new(compiler);
     command.args(["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]).args(flags);

@@ -158,6 +158,10 @@ fn the_kernel_agrees_in_f32() {
 
 #[test]
 fn the_exceptions_are_needed() {
+    if Isa::best() == Isa::Portable {
+        println!("skipped: without fused multiply-add both products round alike, and fewer files are exceptions");
+        return;
+    }
     for file in all().into_iter().filter(|file| EXCEPTIONS.iter().any(|e| e.0 == file.name())) {
         let name = file.name();
         let strict = move || {

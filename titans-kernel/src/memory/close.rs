@@ -1,4 +1,4 @@
-//! Closing a chunk: W and S after its tokens (`math.md` section 3).
+//! Closing a chunk: W and S after its tokens (`docs/MATH.md` section 3).
 
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Seen};

@@ -75,7 +75,7 @@ fn word(bytes: &[u8], at: usize) -> u64 {
 impl<T: Scalar> Stream<'_, T> {
     /// Bytes that [`Stream::save`] writes.
     pub fn saved_len(spec: &MemorySpec) -> usize {
-        HEADER + Self::len(spec) * T::BYTES + CHECKSUM
+        Self::len(spec).saturating_mul(T::BYTES).saturating_add(HEADER + CHECKSUM)
     }
 
     /// Writes the whole state; returns the bytes written, [`Stream::saved_len`].

@@ -1,4 +1,4 @@
-//! A, G, C and P of the chunk form (`math.md` section 3), row by row, and the reverse of their recurrences.
+//! A, G, C and P of the chunk form (`docs/MATH.md` section 3), row by row, and the reverse of their recurrences.
 //!
 //! No division and no logarithm: α = 1 and η = 0 are exact. A token that does not write repeats the row before it.
 

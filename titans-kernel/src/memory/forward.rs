@@ -1,4 +1,4 @@
-//! The memory over a batch of tokens: chunk form and token form (`math.md` sections 2 and 3).
+//! The memory over a batch of tokens: chunk form and token form (`docs/MATH.md` sections 2 and 3).
 
 use super::close::close;
 use super::coefficients::Coefficients;
@@ -24,9 +24,9 @@ pub enum Form {
     Chunk,
 }
 
-/// Elements of scratch that [`forward`] needs, whatever the number of tokens.
+/// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
-    match form {
+    spec.size(|| match form {
         Form::Token => token::scratch_len(spec),
         Form::Chunk => {
             let lay = Layout::new(spec, spec.chunk);
@@ -36,7 +36,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
                 + Coefficients::<f64>::len(spec.chunk, spec.chunk)
                 + lay.widest()
         }
-    }
+    })
 }
 
 /// Writes `tokens` into the memory and answers their queries.

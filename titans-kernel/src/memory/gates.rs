@@ -35,13 +35,13 @@ impl<'a, T: Scalar> Gate<'a, T> {
         } else if tokens == 0 {
             0
         } else {
-            (before + tokens).div_ceil(chunk)
+            before.saturating_add(tokens).div_ceil(if chunk == 0 { 1 } else { chunk })
         }
     }
 
     /// Index of token t's value among [`Gate::entries`], for `(t, before, chunk)`.
     pub(super) const fn entry(&self, (t, before, chunk): (usize, usize, usize)) -> usize {
-        if self.per_chunk { (before + t) / chunk } else { t }
+        if self.per_chunk { (before + t) / if chunk == 0 { 1 } else { chunk } } else { t }
     }
 
     /// The gate of token t, for `(t, before, chunk)`.
@@ -51,7 +51,7 @@ impl<'a, T: Scalar> Gate<'a, T> {
 
     fn check(&self, what: &'static str, tokens: usize, before: usize, chunk: usize) -> Result<()> {
         let entries = self.entries(tokens, before, chunk);
-        let needed = if entries == 0 { 0 } else { (entries - 1) * self.stride + 1 };
+        let needed = if entries == 0 { 0 } else { (entries - 1).saturating_mul(self.stride).saturating_add(1) };
         if self.data.len() < needed {
             return Err(Error::Shape { what, expected: needed, found: self.data.len() });
         }

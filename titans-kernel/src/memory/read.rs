@@ -1,4 +1,4 @@
-//! The read path: every query with its own M_t, layer by layer, by matrix products (`math.md` section 3).
+//! The read path: every query with its own M_t, layer by layer, by matrix products (`docs/MATH.md` section 3).
 
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};

@@ -110,8 +110,14 @@ impl MemorySpec {
                 .and_then(|p| p.checked_add(params))
                 .ok_or(Error::Config { what: "widths: their products overflow", found: o })?;
         }
-        if params > isize::MAX as usize / 64 {
+        // Every buffer is a small multiple of the weights, or of a chunk of rows of all layers and coefficients.
+        let limit = isize::MAX as usize / 64;
+        if params > limit {
             return Err(Error::Config { what: "widths: more weights than memory can hold", found: params });
+        }
+        let row = self.widths.iter().sum::<usize>() + self.chunk + 8;
+        if row.checked_mul(self.chunk).is_none_or(|rows| rows > limit / 16) {
+            return Err(Error::Config { what: "chunk: more rows than memory can hold", found: self.chunk });
         }
         Ok(())
     }
@@ -141,13 +147,18 @@ impl MemorySpec {
 
     /// Start of layer l's weights inside a block of parameters.
     pub fn layer_offset(&self, l: usize) -> usize {
-        (0..l).map(|l| self.layer(l).0 * self.layer(l).1).sum()
+        self.widths.windows(2).take(l).fold(0, |sum, w| sum.saturating_add(w[0].saturating_mul(w[1])))
+    }
+
+    /// `len`, or `usize::MAX` (no buffer is that large) for a configuration that [`MemorySpec::validate`] refuses.
+    pub(super) fn size(&self, len: impl FnOnce() -> usize) -> usize {
+        if self.validate().is_ok() { len() } else { usize::MAX }
     }
 
     /// P: parameters of one memory, laid out `[W^1 | … | W^L | γ]`, matrices row-major `[in, out]`, γ (`d_L`) only in
     /// residual networks.
     pub fn params(&self) -> usize {
-        self.layer_offset(self.layers()) + self.gamma_len()
+        self.layer_offset(self.layers()).saturating_add(self.gamma_len())
     }
 
     /// Length of γ: d_L in residual networks, else 0.
@@ -157,7 +168,7 @@ impl MemorySpec {
 
     /// Elements of a state: the parameters, then their momentum in the same layout.
     pub fn state_len(&self) -> usize {
-        2 * self.params()
+        self.params().saturating_mul(2)
     }
 
     /// Chunks that `tokens` tokens make; the last may be shorter.
@@ -167,7 +178,7 @@ impl MemorySpec {
 
     /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state a chunk.
     pub fn boundaries_len(&self, tokens: usize) -> usize {
-        self.chunks(tokens) * self.state_len()
+        self.chunks(tokens).saturating_mul(self.state_len())
     }
 
     /// c of the inner loss c ‖M(k) − v‖².
@@ -203,6 +214,10 @@ mod tests {
         r.clip = None;
         r.chunk = 0;
         assert!(r.validate().is_err());
+        use crate::memory::{Form, Stream, forward_scratch_len, vjp_scratch_len};
+        let none = [forward_scratch_len(&r, Form::Chunk), vjp_scratch_len(&r), Stream::<f32>::len(&r)];
+        assert_eq!(none, [usize::MAX; 3], "no buffer fits a memory that cannot be");
+        assert!(r.boundaries_len(5) > 0);
         r.widths.clear();
         assert!(r.validate().is_err());
         assert_eq!((r.layers(), r.key_width(), r.value_width(), r.params(), r.boundaries_len(3)), (0, 0, 0, 0, 0));

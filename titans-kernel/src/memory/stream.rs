@@ -36,16 +36,23 @@ pub struct Counters {
 }
 
 impl<'a, T: Scalar> Stream<'a, T> {
-    /// Elements of the block for one stream.
+    /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
-        let lay = Layout::new(spec, spec.chunk);
-        spec.state_len() + Open::<T>::len(lay) + Coefficients::<T>::row_len(spec.chunk)
+        spec.size(|| {
+            let lay = Layout::new(spec, spec.chunk);
+            spec.state_len() + Open::<T>::len(lay) + Coefficients::<T>::row_len(spec.chunk)
+        })
     }
 
     /// Elements of scratch that every call needs; any stream of this configuration may use it in turn.
     pub fn scratch_len(spec: &MemorySpec) -> usize {
-        let lay = Layout::new(spec, spec.chunk);
-        Written::<T>::len(lay) + Reading::<T>::len(lay) + Coefficients::<T>::len(spec.chunk, spec.chunk) + lay.widest()
+        spec.size(|| {
+            let lay = Layout::new(spec, spec.chunk);
+            Written::<T>::len(lay)
+                + Reading::<T>::len(lay)
+                + Coefficients::<T>::len(spec.chunk, spec.chunk)
+                + lay.widest()
+        })
     }
 
     /// A fresh stream in `block` ([`Stream::len`] elements, any content) with initial weights `w0`

@@ -1,4 +1,4 @@
-//! The token form: the weights after every token are built, one after another (`math.md` section 2).
+//! The token form: the weights after every token are built, one after another (`docs/MATH.md` section 2).
 //!
 //! Gradients are taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the
 //! chunk form, so the two give the same numbers up to rounding.

@@ -1,4 +1,4 @@
-//! Backward of the chunk form: exact gradients through the inner updates (`math.md` section 4).
+//! Backward of the chunk form: exact gradients through the inner updates (`docs/MATH.md` section 4).
 //!
 //! Only the state at every chunk's start is kept from the forward; the inside of a chunk is computed again. Chunks are
 //! walked from the last to the first; the cotangent of the state is carried along.
@@ -104,16 +104,18 @@ impl<'a, T: Scalar> Inside<'a, T> {
     }
 }
 
-/// Elements of scratch that [`vjp`] needs, whatever the number of tokens.
+/// Elements of scratch that [`vjp`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
-    let lay = Layout::new(spec, spec.chunk);
-    Open::<f64>::len(lay)
-        + Written::<f64>::len(lay)
-        + Reading::<f64>::len(lay)
-        + Coefficients::<f64>::len(spec.chunk, spec.chunk)
-        + Inside::<f64>::len(lay)
-        + lay.rows * spec.value_width()
-        + spec.state_len()
+    spec.size(|| {
+        let lay = Layout::new(spec, spec.chunk);
+        Open::<f64>::len(lay)
+            + Written::<f64>::len(lay)
+            + Reading::<f64>::len(lay)
+            + Coefficients::<f64>::len(spec.chunk, spec.chunk)
+            + Inside::<f64>::len(lay)
+            + lay.rows * spec.value_width()
+            + spec.state_len()
+    })
 }
 
 /// Backward of [`super::forward`]: the gradients of ⟨cotangents, outputs⟩.

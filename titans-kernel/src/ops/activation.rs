@@ -1,4 +1,4 @@
-//! φ of the memory network and its first two derivatives, element by element (`math.md` section 1).
+//! φ of the memory network and its first two derivatives, element by element (`docs/MATH.md` section 1).
 //!
 //! The inner gradient is itself an expression of φ′, so training through it needs φ″.
 

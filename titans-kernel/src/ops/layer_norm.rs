@@ -1,5 +1,5 @@
 //! Layer norm without scale or bias, one row at a time, with its backward and the backward of that: the residual
-//! memory network (`math.md` section 1) takes its inner gradient through it.
+//! memory network (`docs/MATH.md` section 1) takes its inner gradient through it.
 
 use super::rows::{dot, sum_by};
 use crate::scalar::Scalar;

@@ -76,6 +76,13 @@ impl Sizes {
     }
 }
 
+/// The same operation with a chunk no longer than its tokens: the same numbers, and scratch for the tokens there are.
+fn within(op: &MemoryOp) -> MemoryOp {
+    let mut op = op.clone();
+    op.spec.chunk = op.spec.chunk.min(op.time.max(1));
+    op
+}
+
 /// The operands of every task.
 struct Operands<'a, T> {
     op: &'a MemoryOp,
@@ -145,6 +152,7 @@ impl<T: HostScalar> Cpu<T> {
         outputs: MemoryOutputs<'_, Self>,
     ) -> Result<u64> {
         let sizes = Sizes::new(op)?;
+        let op = &within(op);
         let operands = Operands::new(op, &sizes, inputs)?;
         let y = outputs.y.as_mut_slice();
         let surprise = outputs.surprise.map(Buffer::as_mut_slice);
@@ -205,6 +213,7 @@ impl<T: HostScalar> Cpu<T> {
         gradients: MemoryGradients<'_, Self>,
     ) -> Result<()> {
         let sizes = Sizes::new(op)?;
+        let op = &within(op);
         let operands = Operands::new(op, &sizes, inputs)?;
         let (d_y, d_final) = (d_y.map(Buffer::as_slice), d_final.map(Buffer::as_slice));
         let boundaries = boundaries.as_slice();

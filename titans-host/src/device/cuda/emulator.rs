@@ -47,7 +47,7 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Compiles the kernels with `$CXX`, or `g++`.
+    /// Compiles the kernels with `$CXX`, or `c++`.
     ///
     /// # Errors
     /// [`Error::Device`] when there is no compiler or it refuses the kernels.
@@ -55,7 +55,7 @@ impl Emulator {
         let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "making a folder", e))?;
         let (file, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
         std::fs::write(&file, source()).map_err(|e| Error::io(&file, "writing the kernels", e))?;
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned());
+        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
         let output = Command::new(&compiler)
             .args(["-std=c++17", "-O1", "-Wall", "-Wno-unused-function", "-ffp-contract=off", "-shared", "-fPIC", "-o"])
             .args([&library, &file])

@@ -1,4 +1,4 @@
-//! The forward of one chunk over all memories (`math.md`, section 3): the write path, the coefficients, the read path,
+//! The forward of one chunk over all memories (`docs/MATH.md`, section 3): the write path, the coefficients, the read path,
 //! the close.
 
 use super::space::{Sizes, Space};

@@ -1,4 +1,4 @@
-//! The backward of one chunk over all memories (`math.md`, section 4): ordinary reverse mode over [`Chunk`]'s forward,
+//! The backward of one chunk over all memories (`docs/MATH.md`, section 4): ordinary reverse mode over [`Chunk`]'s forward,
 //! whose write path is itself a gradient, so φ″ appears.
 
 use super::chunk::Chunk;
