@@ -46,6 +46,10 @@ fn bad_usage_is_code_2() {
     ] {
         assert_eq!(run(here, args).status.code(), Some(2), "{args:?}");
     }
+    // Refused before anything is allocated.
+    let huge = ["bench", "memory", "--dim", "1048576"];
+    fails(here, &huge, 2, &["--dim", "2147483648", &(1u64 << 43).to_string()]);
+    fails(here, &["bench", "memory", "--batch", "1048576"], 2, &["--batch", "2147483648"]);
     fails(here, &["memory", "no-such-file", "out"], 2, &["no-such-file", "No such file"]);
     fails(here, &["inspect", "."], 2, &["latest.safetensors"]);
 }
@@ -229,10 +233,19 @@ fn gradients_have_the_shapes_of_their_inputs() {
 #[test]
 fn bad_arrays_are_named() {
     type Spoil = fn(&mut Arrays);
-    let cases: [(&[&str], Spoil); 17] = [
+    let cases: [(&[&str], Spoil); 26] = [
         (&["tensor v", "missing"], |a| drop(a.remove("v"))),
         (&["tensor theta", "missing"], |a| drop(a.remove("theta"))),
+        (&["tensor alpha", "missing", "zeros"], |a| drop(a.remove("alpha"))),
+        (&["tensor eta", "missing", "zeros"], |a| drop(a.remove("eta"))),
         (&["tensor w0.0", "missing"], |a| drop(a.remove("w0.0"))),
+        (&["tensor w0.3", "2 layer"], |a| drop(a.insert("w0.3".into(), (vec![2, 3, 3], vec![0.0; 18])))),
+        (&["tensor s0.2", "no use"], |a| drop(a.insert("s0.2".into(), (vec![2, 3, 3], vec![0.0; 18])))),
+        (&["tensor w0.01", "no use"], |a| drop(a.insert("w0.01".into(), (vec![2, 5, 3], vec![0.0; 30])))),
+        (&["tensor cot.w.2", "no use"], |a| drop(a.insert("cot.w.2".into(), (vec![1], vec![0.0])))),
+        (&["tensor cot.s.7", "no use"], |a| drop(a.insert("cot.s.7".into(), (vec![1], vec![0.0])))),
+        (&["tensor cot.z", "no use"], |a| drop(a.insert("cot.z".into(), (vec![1], vec![0.0])))),
+        (&["tensor w0.1", "d_v = 4", "3"], |a| drop(a.insert("v".into(), (vec![2, 2, 8, 4], vec![0.0; 128])))),
         (&["tensor k", "[B, H, T, d_k]", "[2, 2, 24]"], |a| a.get_mut("k").unwrap().0 = vec![2, 2, 24]),
         (&["tensor q", "[2, 2, 8, 3]", "[2, 2, 3, 8]"], |a| a.get_mut("q").unwrap().0 = vec![2, 2, 3, 8]),
         (&["tensor v", "[2, 2, 8, 3]", "[2, 2, 6, 4]"], |a| a.get_mut("v").unwrap().0 = vec![2, 2, 6, 4]),
@@ -257,6 +270,12 @@ fn bad_arrays_are_named() {
         fails(here, &["memory", "in", "out"], 2, &[&["in: "], says].concat());
         assert!(!here.join("out").exists());
     }
+    let mut arrays = input();
+    arrays.insert("cot.sgamma".into(), (vec![2, 2, 3], vec![0.0; 12]));
+    arrays.insert("w.extra".into(), (vec![1], vec![0.0]));
+    write(&here.join("in"), &arrays);
+    fails(here, &["memory", "in", "out", "--network", "plain"], 2, &["tensor cot.sgamma", "plain"]);
+    ok(here, &["memory", "in", "residual", "--network", "residual"]);
     write(&here.join("in"), &input());
     fails(here, &["memory", "in", "out", "--grad"], 2, &["cot.y", "cotangent"]);
     fails(here, &["memory", "in", "out", "--read", "sometimes"], 2, &["sometimes"]);

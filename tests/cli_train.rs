@@ -152,6 +152,22 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--layers", "9"], 2, &["memory.layers", "9"]);
     fails(here, &["train", "--learning-rate", "-1"], 2, &["learning_rate", "-1"]);
     fails(here, &["train", "--config", "text.txt"], 2, &["text.txt"]);
+    // Sizes far from any use are refused before anything is allocated.
+    for (args, field) in [
+        (&["--width", "100000", "--feed-forward", "100000"][..], "parameters"),
+        (&["--layers", "4", "--hidden", "1048576"], "parameters"),
+        (&["--blocks", "1048576"], "blocks"),
+        (&["--task", "text", "--data", "text.txt", "--batch", "1048576", "--context", "10000"], "context"),
+    ] {
+        fails(here, &[&["train"], args].concat(), 2, &[field, "expected", "found"]);
+    }
+    for (field, value) in [("length", "length = 32"), ("tokens", "tokens = 256"), ("sequences", "sequences = 4")] {
+        for huge in ["1099511627776", "9223372036854775807"] {
+            let config = RECALL.replacen(&format!("\n{value}\n"), &format!("\n{field} = {huge}\n"), 1);
+            std::fs::write(here.join("huge.toml"), config).unwrap();
+            fails(here, &["train", "--config", "huge.toml"], 2, &[&format!("task.{field}:"), huge]);
+        }
+    }
     fails(here, &["train", "--minutes", "0"], 2, &["minutes"]);
     std::fs::write(here.join("short.txt"), "short").unwrap();
     fails(here, &["train", "--task", "text", "--data", "short.txt"], 2, &["too short"]);

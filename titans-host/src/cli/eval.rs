@@ -17,7 +17,8 @@ Without --data the run's own text is read and its validation part (the last tent
 
 --per-token writes CSV with the header position,byte,log_probability,surprise_0,surprise_1,...: one row for each byte
 predicted; position counts from 0 in the bytes evaluated (the first byte is never predicted), log_probability is
-natural, surprise_l is that of layer l at the byte before, ‖M(k) − v‖² averaged over the heads.
+natural, surprise_l is that of layer l at the byte before: the inner loss c ‖M(k) − v‖² averaged over the heads, with c by
+the model's memory.loss (sum 1, half 1/2, mean 1/d_v).
 
 JSON keys: tokens (bytes predicted), nats_per_token, bits_per_byte.
 

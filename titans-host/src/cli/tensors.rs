@@ -38,6 +38,11 @@ impl<'a> Tensors<'a> {
         self.file.tensor(name).is_ok()
     }
 
+    /// The names of all tensors, in no order.
+    pub fn names(&self) -> Vec<&str> {
+        self.file.names()
+    }
+
     /// The element type of a tensor that must be there.
     pub fn dtype(&self, name: &str, shape: &str) -> Result<Dtype> {
         self.view(name, shape).map(|view| view.dtype())

@@ -40,12 +40,12 @@ pub struct Sequence {
 impl Alphabet {
     /// Symbols in all.
     pub fn vocabulary(&self) -> usize {
-        self.keys + self.values + self.noise
+        self.keys.saturating_add(self.values).saturating_add(self.noise)
     }
 
     /// Shortest sequence that holds `pairs` pairs twice: no noise at all.
     pub const fn least_length(pairs: usize) -> usize {
-        4 * pairs
+        pairs.saturating_mul(4)
     }
 
     /// Draws one sequence of exactly `length` tokens with exactly `pairs` different keys.
@@ -86,7 +86,11 @@ impl Alphabet {
         Ok(sequence)
     }
 
-    fn check(&self, length: usize, pairs: usize) -> Result<()> {
+    /// Whether [`Alphabet::sequence`] can draw such sequences.
+    ///
+    /// # Errors
+    /// As [`Alphabet::sequence`].
+    pub fn check(&self, length: usize, pairs: usize) -> Result<()> {
         let needed = Self::least_length(pairs);
         if pairs == 0 || pairs > self.keys {
             return Err(Error::usage(format!("pairs: expected 1 to {} (one a key), found {pairs}", self.keys)));

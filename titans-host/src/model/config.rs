@@ -7,6 +7,10 @@ use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, R
 
 /// Largest of any size in a configuration: far beyond use, and small enough that counts cannot overflow.
 const LIMIT: usize = 1 << 20;
+/// Most blocks.
+const BLOCKS: usize = 1 << 12;
+/// Most numbers in all parameters: checked before anything is made, so that a slip of a size is no allocation.
+const PARAMETERS: u128 = 1 << 31;
 
 /// The memory of a mixer's head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,6 +128,9 @@ impl ModelConfig {
         if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > LIMIT) {
             return Err(Error::usage(format!("model: {name}: expected 1 to {LIMIT}, found {found}")));
         }
+        if self.blocks > BLOCKS {
+            return Err(Error::usage(format!("model: blocks: expected 1 to {BLOCKS}, found {}", self.blocks)));
+        }
         let layers = self.memory.layers;
         if !(1..=MAX_LAYERS).contains(&layers) {
             return Err(Error::usage(format!("model: memory.layers: expected 1 to {MAX_LAYERS}, found {layers}")));
@@ -141,7 +148,14 @@ impl ModelConfig {
                 self.inner()
             )));
         }
-        self.memory_spec().map(|_| ())
+        let parameters = self.count(&self.memory_spec()?);
+        if parameters > PARAMETERS {
+            return Err(Error::usage(format!(
+                "model: parameters: expected up to {PARAMETERS}, found {parameters}; make blocks, width, head_width, \
+                 feed_forward or memory.hidden smaller"
+            )));
+        }
+        Ok(())
     }
 
     /// The memory of one head: widths `[head_width, hidden, …, head_width]`.
@@ -174,16 +188,27 @@ impl ModelConfig {
     /// As [`ModelConfig::validate`].
     pub fn parameters(&self) -> Result<usize> {
         self.validate()?;
-        let (w, inner, h) = (self.width, self.inner(), self.heads);
+        Ok(self.count(&self.memory_spec()?) as usize)
+    }
+
+    /// The same, in numbers that no valid sizes overflow.
+    fn count(&self, memory: &MemorySpec) -> u128 {
+        let [w, h, head, conv] = [self.width, self.heads, self.head_width, self.conv_width].map(|x| x as u128);
+        let [hidden, blocks, vocabulary] = [self.feed_forward, self.blocks, self.vocabulary].map(|x| x as u128);
+        let inner = h * head;
+        let layer = |l| {
+            let (i, o) = memory.layer(l);
+            i as u128 * o as u128
+        };
         let projections = 5 * w * inner;
-        let convolutions = 3 * inner * (self.conv_width + 1);
+        let convolutions = 3 * inner * (conv + 1);
         let gates = (w + 1) * 3 * h;
-        let memory = h * self.memory_spec()?.params();
-        let feed_forward = 3 * w * self.feed_forward;
-        let norms = 2 * w + self.head_width;
-        let block = projections + convolutions + gates + memory + feed_forward + norms;
-        let embeddings = if self.tied { 1 } else { 2 } * self.vocabulary * w;
-        Ok(embeddings + self.blocks * block + w)
+        let memories = h * ((0..memory.layers()).map(layer).sum::<u128>() + memory.gamma_len() as u128);
+        let feed_forward = 3 * w * hidden;
+        let norms = 2 * w + head;
+        let block = projections + convolutions + gates + memories + feed_forward + norms;
+        let embeddings = if self.tied { 1 } else { 2 } * vocabulary * w;
+        embeddings + blocks * block + w
     }
 }
 
@@ -215,7 +240,7 @@ mod tests {
         let good = ModelConfig::default();
         good.validate().unwrap();
         type Spoil = fn(&mut ModelConfig);
-        let bad: [(&str, Spoil); 8] = [
+        let bad: [(&str, Spoil); 14] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("head_width", |c| c.head_width = usize::MAX),
             ("conv_width", |c| c.conv_width = 0),
@@ -223,7 +248,13 @@ mod tests {
             ("memory.chunk", |c| c.memory.chunk = 0),
             ("theta_max", |c| c.theta_max = f64::NAN),
             ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
+            ("theta_bias", |c| c.theta_bias = f64::NAN),
+            ("eta_bias", |c| c.eta_bias = f64::NAN),
             ("clip", |c| c.memory.clip = Some(-1.0)),
+            ("blocks", |c| c.blocks = 4097),
+            ("parameters", |c| (c.width, c.feed_forward) = (100_000, 100_000)),
+            ("parameters", |c| (c.memory.layers, c.memory.hidden) = (4, 1 << 20)),
+            ("parameters", |c| (c.width, c.heads, c.head_width, c.feed_forward) = (1 << 20, 1 << 10, 1 << 10, 1 << 20)),
         ];
         for (name, spoil) in bad {
             let mut config = good.clone();

@@ -16,7 +16,8 @@ const SEGMENT: usize = 1024;
 pub struct Step<T> {
     /// Logits of the next token, `[vocabulary]`.
     pub logits: Vec<T>,
-    /// ‖M(k_t) − v_t‖² of every layer, its heads one after another: `[blocks][heads]`; empty when the memory is absent.
+    /// The inner loss c ‖M(k_t) − v_t‖² of every layer, its heads one after another: `[blocks][heads]`; empty when the
+    /// memory is absent.
     pub surprise: Vec<Vec<T>>,
 }
 

@@ -21,8 +21,8 @@ pub struct Row {
     pub byte: u8,
     /// Natural logarithm of the probability that the model gave it.
     pub log_probability: f64,
-    /// For every layer the surprise at the byte before it, the last one fed: ‖M(k) − v‖², mean over the heads. Zeros
-    /// where the memory is absent.
+    /// For every layer the surprise at the byte before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
+    /// scale c, mean over the heads. Zeros where the memory is absent.
     pub surprise: Vec<f64>,
 }
 

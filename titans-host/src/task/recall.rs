@@ -21,6 +21,9 @@ use titans_kernel::memory::Network;
 /// Tokens that an evaluation runs at once, at least one sequence.
 const EVALUATION_TOKENS: usize = 8192;
 
+/// Most tokens of a sequence or a batch, and most sequences of an evaluation.
+const LIMIT: usize = 1 << 24;
+
 /// The recall task's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -100,11 +103,13 @@ impl Recall {
     /// [`Error::Usage`] naming the field that cannot be used.
     pub fn new(config: RecallConfig, seed: u64) -> Result<Self> {
         config.curriculum.validate()?;
-        for &length in config.lengths.iter().chain([&config.length]) {
-            config.alphabet.sequence(&mut rng(seed, Purpose::Evaluation, 0, 0), length, config.pairs)?;
+        let mut sizes = vec![("length", config.length), ("tokens", config.tokens), ("sequences", config.sequences)];
+        sizes.extend(config.lengths.iter().map(|&length| ("lengths", length)));
+        if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > LIMIT) {
+            return Err(Error::usage(format!("task.{name}: expected 1 to {LIMIT}, found {found}")));
         }
-        if config.tokens == 0 || config.sequences == 0 {
-            return Err(Error::usage("task.tokens and task.sequences: expected 1 or more, found 0"));
+        for &length in config.lengths.iter().chain([&config.length]) {
+            config.alphabet.check(length, config.pairs)?;
         }
         let curriculum = config.curriculum.start(config.length, config.pairs);
         Ok(Self { config, seed, curriculum })
@@ -224,5 +229,34 @@ impl<D: Device> Task<D> for Recall {
 
     fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
         self.measure(device, model, self.config.length, MemoryMode::On)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Recall, RecallConfig};
+    use crate::data::recall::Alphabet;
+
+    #[test]
+    fn sizes_far_from_any_use_are_refused_by_name() {
+        type Spoil = fn(&mut RecallConfig, usize);
+        let fields: [(&str, Spoil); 5] = [
+            ("task.length:", |c, x| c.length = x),
+            ("task.lengths", |c, x| c.lengths = vec![256, x]),
+            ("task.tokens", |c, x| c.tokens = x),
+            ("task.sequences", |c, x| c.sequences = x),
+            ("pairs", |c, x| c.pairs = x),
+        ];
+        Recall::new(RecallConfig::default(), 0).unwrap();
+        for (name, spoil) in fields {
+            for found in [0, (1 << 24) + 1, 1 << 40, i64::MAX as usize] {
+                let mut config = RecallConfig::default();
+                spoil(&mut config, found);
+                let error = Recall::new(config, 0).unwrap_err().to_string();
+                assert!(error.contains(name) && error.contains(&found.to_string()), "{error}");
+            }
+        }
+        let alphabet = Alphabet { keys: usize::MAX, values: usize::MAX, noise: usize::MAX };
+        assert!(Recall::new(RecallConfig { alphabet, ..RecallConfig::default() }, 0).is_err());
     }
 }

@@ -12,6 +12,9 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Most tokens of a batch.
+const BATCH_TOKENS: usize = 1 << 26;
+
 /// The text task's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -78,6 +81,12 @@ impl Text {
         if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > 1 << 30) {
             return Err(Error::usage(format!("task.{name}: expected 1 to {}, found {found}", 1 << 30)));
         }
+        let tokens = config.context.saturating_mul(config.sequences);
+        if tokens > BATCH_TOKENS {
+            return Err(Error::usage(format!(
+                "task.context × task.sequences: expected up to {BATCH_TOKENS} tokens a batch, found {tokens}"
+            )));
+        }
         let (head, tail) = text::split(bytes, config.validation, config.context + 1)?;
         let (head, tail) = (head.to_vec(), tail.to_vec());
         Ok(Self { config, seed, head, tail })
@@ -138,6 +147,8 @@ mod tests {
         }
         assert!(Text::new(TextConfig { context: 180, ..config.clone() }, &bytes, 0).is_err(), "no byte to predict");
         assert!(Text::new(TextConfig { sequences: 0, ..config.clone() }, &bytes, 0).is_err());
+        let huge = TextConfig { context: 10_000, sequences: 1 << 20, ..config.clone() };
+        assert!(Text::new(huge, &bytes, 0).unwrap_err().to_string().contains("67108864"));
         assert!(Text::new(config, b"short", 0).unwrap_err().to_string().contains("too short"));
     }
 

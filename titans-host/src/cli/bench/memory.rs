@@ -11,6 +11,9 @@ use serde::Serialize;
 use titans_kernel::Scalar;
 use titans_kernel::memory::{MemorySpec, Read};
 
+/// Most numbers in any array.
+const ELEMENTS: u128 = 1 << 31;
+
 const ABOUT: &str = "\
 operations and bytes a token are counted by formula, per head and then times the heads. With P the weights of one
 memory, p1 those of its first layer, b the chunk:
@@ -124,11 +127,27 @@ fn operation(args: &Args) -> Result<MemoryOp> {
     spec.chunk = args.chunk;
     spec.validate()?;
     let (batch, time, heads, token_form) = (args.batch, args.tokens, args.heads, args.form == FormName::Token);
-    let needed = [batch, time, heads, args.dim].iter().try_fold(64usize, |n, &x| n.checked_mul(x));
-    if needed.is_none_or(|n| n > 1 << 40) {
-        return Err(Error::usage(format!("{batch} x {time} tokens of {heads} heads of {}: more than fits", args.dim)));
+    let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form };
+    let found = elements(&op, args.grad);
+    if found > ELEMENTS {
+        return Err(Error::usage(format!(
+            "bench memory: expected up to {ELEMENTS} numbers in the largest array, found {found}; make --batch, \
+             --tokens, --heads, --dim or --hidden smaller"
+        )));
     }
-    Ok(MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form })
+    Ok(op)
+}
+
+/// Numbers in the largest array of the operation: those of the tokens, the states, the saved states.
+fn elements(op: &MemoryOp, grad: bool) -> u128 {
+    let [batch, time, heads, chunk] = [op.batch, op.time, op.heads, op.spec.chunk].map(|x| x as u128);
+    let layer = |l| {
+        let (i, o) = op.spec.layer(l);
+        i as u128 * o as u128
+    };
+    let state = 2 * ((0..op.spec.layers()).map(layer).sum::<u128>() + op.spec.gamma_len() as u128);
+    let states = if grad { time.div_ceil(chunk) + 1 } else { 1 };
+    batch * heads * (time * op.spec.key_width() as u128).max(states * state)
 }
 
 fn measure<D: Device>(

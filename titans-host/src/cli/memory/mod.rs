@@ -1,6 +1,7 @@
 //! `titans memory`: the raw memory over arrays, from a file to a file.
 
 mod answer;
+mod names;
 mod problem;
 mod solve;
 
@@ -19,16 +20,17 @@ Input tensors:
   k q      [B, H, T, d_k]   keys and queries
   v        [B, H, T, d_v]   values
   theta    [B, H, T]        step size of each token's write, 0 or more
-  alpha    [B, H, T]        forgetting, 0 to 1 (0 without the tensor)
-  eta      [B, H, T]        momentum, 0 to 1 (0 without the tensor)
+  alpha    [B, H, T]        forgetting, 0 to 1; zeros never forget
+  eta      [B, H, T]        momentum, 0 to 1; zeros have none
   w0.0 w0.1 …  [H, in, out] initial weights of each layer, or [B, H, in, out]; up to 4 layers
   s0.0 s0.1 …  like w0      initial momentum (0 without the tensors)
   gamma0 sgamma0  [H, d_v]  residual network: initial γ and its momentum (0 without), or [B, H, d_v]
   mask     [B, H, T]        tokens whose entry is not 0 read but do not write
+Other w0., s0. and cot. names are refused, all other tensors are not looked at.
 
 Output tensors:
   y        [B, H, T, d_v]   the read-outs
-  surprise [B, H, T]        ‖M(k) − v‖² at the weights of the chunk's start
+  surprise [B, H, T]        the inner loss c ‖M(k) − v‖² at the weights of the chunk's start; c as --loss says
   w.0 … s.0 …  [B, H, in, out]  weights and momentum after the last token
   gamma sgamma [B, H, d_v]  residual network: the same of γ
 
@@ -78,7 +80,7 @@ pub struct Args {
     #[arg(long, value_parser = named::<Network>())]
     network: Option<Network>,
 
-    /// Scale of the inner loss ‖M(k) − v‖²: 1, 1/2 or 1/d_v
+    /// Scale c of the inner loss c ‖M(k) − v‖²: 1, 1/2 or 1/d_v
     #[arg(long, default_value = "sum", value_parser = named::<Loss>())]
     loss: Loss,
 

@@ -31,7 +31,7 @@ const GATE_AXES: &str = "[B, H, T]";
 #[derive(Clone, Debug)]
 pub struct Part {
     /// Name of the final weights, e.g. `w.0`; `s`-names, initial names and cotangents follow from it.
-    layer: Option<usize>,
+    pub(super) layer: Option<usize>,
     /// Where it starts.
     pub offset: usize,
     /// Its shape behind the axes B and H.
@@ -128,10 +128,10 @@ impl<T: Scalar> Problem<T> {
         }
         let q = file.shaped("q", K_AXES, &[b, h, t, d_k])?;
         let widths = widths(file, [b, h], d_k)?;
-        let d_v = widths[widths.len() - 1];
-        let v = file.shaped("v", "[B, H, T, d_v]", &[b, h, t, d_v])?;
+        let v = values(file, [b, h, t], &widths)?;
         let spec = spec(file, settings, &widths)?;
         let parts = parts(&spec);
+        super::names::check(file, &parts)?;
         let mut state = vec![T::ZERO; b * h * spec.state_len()];
         let parts = (parts.into_iter())
             .map(|part| initial(file, &spec, [b, h], &part, &mut state).map(|given| (part, given)))
@@ -210,6 +210,21 @@ fn widths(file: &Tensors<'_>, [b, h]: [usize; 2], d_k: usize) -> Result<Vec<usiz
     Ok(widths)
 }
 
+/// v, as wide as the last layer's output.
+fn values<T: Scalar>(file: &Tensors<'_>, [b, h, t]: [usize; 3], widths: &[usize]) -> Result<Vec<T>> {
+    let (axes, layers) = ("[B, H, T, d_v]", widths.len() - 1);
+    let (shape, out) = (file.shape("v", axes)?, widths[layers]);
+    if let &[v_b, v_h, v_t, d_v] = &shape[..]
+        && [v_b, v_h, v_t] == [b, h, t]
+        && d_v != out
+    {
+        // The values say what the read-outs are to be: it is the layer that does not fit.
+        let reason = format!("expected out = d_v = {d_v}, the width of v, found out = {out}");
+        return Err(file.error(&format!("w0.{}", layers - 1), reason));
+    }
+    file.shaped("v", axes, &[b, h, t, out])
+}
+
 fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<MemorySpec> {
     let mut spec = MemorySpec::new(widths)?;
     spec.activation = settings.activation;
@@ -276,7 +291,9 @@ fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<Vec<T>> {
     let mut gates = vec![T::ZERO; 3 * shape.iter().product::<usize>()];
     for (g, name) in ["alpha", "theta", "eta"].into_iter().enumerate() {
         if name != "theta" && !file.has(name) {
-            continue;
+            let without = if name == "alpha" { "forgetting" } else { "momentum" };
+            let reason = format!("{GATE_AXES} is missing; for a memory without {without} give a tensor of zeros");
+            return Err(file.error(name, reason));
         }
         let data: Vec<T> = file.shaped(name, GATE_AXES, &shape)?;
         let range = if name == "theta" { 0.0..=f64::MAX } else { 0.0..=1.0 };
