@@ -72,8 +72,8 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
         head_width: 32,
         feed_forward: 128,
         tied: true,
-        theta_max: 0.25,
-        alpha_bias: -7.0,
+        theta_max: if layers == 1 { 0.25 } else { 0.1 },
+        alpha_bias: if layers == 1 { -7.0 } else { -10.0 }, // what a deep memory forgets, it does not forget evenly
         ..ModelConfig::default()
     };
     model.memory.layers = layers;
@@ -84,7 +84,7 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
     model.memory.network = (layers > 1).then_some(Network::Plain);
     // Without a bound on a token's gradient, a deep memory runs away as sequences grow.
     model.memory.clip = (layers > 1).then_some(1.0);
-    let steps = if layers == 1 { 3000 } else { 4000 };
+    let steps = if layers == 1 { 2000 } else { 4000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
 }
 
