@@ -60,8 +60,10 @@ fn devices_end_well_everywhere_and_cuda_is_asked_for_politely() {
     assert!(ok(here, &["devices"]).contains("cpu"));
     let report = json(here, &["devices", "--json"]);
     assert_eq!(keys(&report), ["cpu", "cuda"]);
-    assert_eq!(keys(&report["cpu"]), ["chosen", "instruction_sets", "threads"]);
-    assert!(report["cpu"]["threads"].as_u64().unwrap() >= 1);
+    assert_eq!(keys(&report["cpu"]), ["chosen", "cores", "instruction_sets", "threads"]);
+    let (cores, threads) = (report["cpu"]["cores"].as_u64().unwrap(), report["cpu"]["threads"].as_u64().unwrap());
+    assert!(threads >= 1 && cores >= threads);
+    assert!(ok(here, &["devices"]).contains(&format!("{cores} cores, {threads} threads used")));
     if let Some(reason) = report["cuda"]["absent"].as_str() {
         let quick = ["bench", "memory", "--dim", "8", "--tokens", "8", "--seconds", "0"];
         fails(here, &[&quick[..], &["--device", "cuda"]].concat(), 2, &["cuda", reason]);

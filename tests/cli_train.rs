@@ -107,6 +107,14 @@ fn a_run_may_be_prolonged_and_a_finished_one_stays() {
     let before = state("whole");
     ok(here, &["train", "--resume", "whole", "--quiet"]);
     assert_eq!(state("whole"), before);
+    // config.toml follows, fewer steps than were done are refused, and so are other data.
+    let config = std::fs::read_to_string(here.join("cut/config.toml")).unwrap();
+    assert!(config.contains("steps = 6"), "{config}");
+    fails(here, &["train", "--resume", "cut", "--steps", "5"], 2, &["--steps", "6", "found 5"]);
+    let text = std::fs::read(here.join("text.txt")).unwrap();
+    std::fs::write(here.join("text.txt"), text.to_ascii_uppercase()).unwrap();
+    fails(here, &["train", "--resume", "cut", "--steps", "9"], 2, &["text.txt", "changed", "CRC-32"]);
+    std::fs::write(here.join("text.txt"), text).unwrap();
     fails(here, &["train", "--resume", "whole", "--layers", "2"], 2, &["--layers", "--resume"]);
     fails(here, &["train", "--resume", "nowhere"], 2, &["nowhere"]);
 }
@@ -136,10 +144,23 @@ fn text_is_evaluated_and_generated() {
     assert!((sum / 16.0 + report["nats_per_token"].as_f64().unwrap()).abs() < 1e-9);
     let write = |seed: &str| ok(here, &["generate", "run", "--prompt", "ten", "-n", "20", "--seed", seed]);
     assert!(write("1").starts_with("ten") && write("1") == write("1") && write("1") != write("2"));
+    let file = ok(here, &["generate", "run", "--prompt-file", "few.txt", "-n", "20"]);
+    assert_eq!(file, ok(here, &["generate", "run", "--prompt", "ten green bottles", "-n", "20"]));
     fails(here, &["generate", "run", "--temperature", "-1"], 2, &["temperature"]);
     fails(here, &["eval", "run", "--data", "missing.txt"], 2, &["missing.txt"]);
     fails(here, &["eval", "run", "--per-token", "no/folder/out.csv"], 2, &["no/folder/out.csv"]);
     fails(here, &["eval", "run", "--data", "few.txt", "--tail", "1.5"], 2, &["1.5"]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_fails_and_writes_nothing() {
+    let folder = folder();
+    let here = folder.path();
+    // The first step finds it; the checkpoint from before that is there to evaluate.
+    fails(here, &[&TEXT[..], &["--out", "run", "--theta-max", "1e30"]].concat(), 1, &["not finite"]);
+    fails(here, &["eval", "run", "--json"], 1, &["not finite", "position"]);
+    let says = fails(here, &["eval", "run", "--per-token", "out.csv"], 1, &["not finite", "theta_max"]);
+    assert!(!here.join("out.csv").exists() && !says.contains("the content failed"), "{says}");
 }
 
 #[test]
@@ -225,7 +246,13 @@ fn a_full_disk_keeps_the_previous_checkpoint() {
 fn ctrl_c_saves_says_where_and_the_rest_has_the_bits_of_an_uncut_run() {
     let folder = folder();
     let here = folder.path();
-    let args = [&TEXT[..], &["--out", "run", "--steps", "1000"]].concat();
+    // A constant learning rate, so that the number of steps says nothing about those done; and so many steps that the
+    // signal never comes late.
+    text_run(here, &["--out", "short", "--steps", "1"]);
+    let config = std::fs::read_to_string(here.join("short/config.toml")).unwrap();
+    assert!(config.contains("floor = 0.0"), "{config}");
+    std::fs::write(here.join("flat.toml"), config.replace("floor = 0.0", "floor = 1.0")).unwrap();
+    let args = ["train", "--config", "flat.toml", "--quiet", "--out", "run", "--steps", "1000000000"];
     let child = titans(here).args(args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let metrics = here.join("run/metrics.jsonl");
     let start = Instant::now();
@@ -237,9 +264,11 @@ fn ctrl_c_saves_says_where_and_the_rest_has_the_bits_of_an_uncut_run() {
     let output = child.wait_with_output().unwrap();
     common::check_failure(&output, "Ctrl-C", 130, &["interrupted", "run/latest.safetensors", "--resume run"]);
     let state = json(here, &["inspect", "run", "--json"])["metadata"]["titans.state"].clone();
-    assert!((1..1000).contains(&state["step"].as_u64().unwrap()), "{state}");
-    ok(here, &["train", "--resume", "run", "--quiet", "--threads", "1"]);
-    text_run(here, &["--out", "whole", "--steps", "1000", "--threads", "2"]);
+    let step = state["step"].as_u64().unwrap();
+    assert!((1..1_000_000_000).contains(&step), "{state}");
+    let end = (step + 20).to_string();
+    ok(here, &["train", "--resume", "run", "--quiet", "--threads", "1", "--steps", &end]);
+    ok(here, &["train", "--config", "flat.toml", "--quiet", "--out", "whole", "--threads", "2", "--steps", &end]);
     assert!(tensors(&here.join("run")) == tensors(&here.join("whole")), "weights or moments differ");
 }
 

@@ -48,6 +48,15 @@ pub enum Error {
         /// What was saved.
         kept: String,
     },
+    /// A trained model predicts with a probability that is not a number.
+    #[error(
+        "the loss is not finite at position {position} of the data: the memory diverged; evaluate in shorter windows, or \
+         train with a lower theta_max, a shorter chunk or a clip"
+    )]
+    Diverged {
+        /// The first such byte.
+        position: u64,
+    },
 }
 
 impl Error {

@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  titans devices\n  titans devices --json")]
 pub struct Args {
-    /// Print JSON: {"cpu": {"threads", "instruction_sets", "chosen"}, "cuda": {"devices", "absent"}}
+    /// Print JSON: {"cpu": {"cores", "threads", "instruction_sets", "chosen"}, "cuda": {"devices", "absent"}}
     #[arg(long)]
     json: bool,
 }
@@ -24,6 +24,7 @@ struct Report {
 
 #[derive(Serialize)]
 struct Cpu {
+    cores: usize,
     threads: usize,
     instruction_sets: Vec<&'static str>,
     chosen: &'static str,
@@ -42,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return output::print_json(&report);
     }
     let Report { cpu, cuda } = report;
-    output::print(format_args!("cpu   {} threads", cpu.threads))?;
+    output::print(format_args!("cpu   {} cores, {} threads used", cpu.cores, cpu.threads))?;
     output::print(format_args!("      instruction sets: {}", cpu.instruction_sets.join(", ")))?;
     output::print(format_args!("      chosen: {}", cpu.chosen))?;
     for (i, name) in cuda.devices.iter().enumerate() {
@@ -71,7 +72,13 @@ fn cuda() -> Cuda {
 
 fn cpu() -> Cpu {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Cpu { threads, instruction_sets: instruction_sets(), chosen: Isa::best().name() }
+    Cpu { cores: cores().unwrap_or(threads), threads, instruction_sets: instruction_sets(), chosen: Isa::best().name() }
+}
+
+/// Cores of the machine as the system counts them, where Linux tells; this process may be allowed fewer.
+fn cores() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    Some(text.lines().filter(|line| line.starts_with("processor")).count()).filter(|&n| n > 0)
 }
 
 /// Instruction sets of this processor that matter to the arithmetic here.

@@ -85,7 +85,7 @@ impl From<Error> for Failure {
             Error::Io { source, .. } if unusable_path(source.kind()) => Code::Input,
             Error::Kernel(titans_kernel::Error::Shape { .. } | titans_kernel::Error::Buffer { .. }) => Code::Failed,
             Error::Kernel(_) => Code::Input,
-            Error::Device { .. } | Error::Io { .. } | Error::NotFinite { .. } => Code::Failed,
+            Error::Device { .. } | Error::Io { .. } | Error::NotFinite { .. } | Error::Diverged { .. } => Code::Failed,
         };
         Self { code, text: error.to_string() }
     }

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     prompt: String,
 
-    /// A file to continue instead
+    /// A file to continue instead; written out first like the text of --prompt
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompt_file: Option<PathBuf>,
 
@@ -66,7 +66,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     sampling.validate()?;
     let prompt = args.prompt()?;
     let (_, _, model) = checkpoint::load_model(device, &args.run)?;
-    output::stream(args.prompt.as_bytes())?;
+    output::stream(&prompt)?;
     let mut broken = None;
     let result = generate(device, &model, &prompt, &sampling, &mut |byte| {
         broken = output::stream(&[byte]).err();

@@ -63,7 +63,8 @@ impl Windows {
 /// byte, in order.
 ///
 /// # Errors
-/// [`Error::Usage`] for fewer than 2 bytes or a model that does not read bytes; what the device and `each` report.
+/// [`Error::Usage`] for fewer than 2 bytes or a model that does not read bytes; [`Error::Diverged`] at the first byte
+/// whose loss is not finite, before `each` hears of it; what the device and `each` report.
 pub fn evaluate<D: Device>(
     device: &D,
     model: &Model<D>,
@@ -72,20 +73,37 @@ pub fn evaluate<D: Device>(
     mode: MemoryMode,
     each: Option<&mut dyn FnMut(Row) -> Result<()>>,
 ) -> Result<Totals> {
-    run(device, model, bytes, &Windows::new(bytes.len(), window), mode, each)
+    let mut each = each;
+    let mut hear = |nats: f64, row: &dyn Fn() -> Row| {
+        if !nats.is_finite() {
+            return Err(Error::Diverged { position: row().position });
+        }
+        each.as_mut().map_or(Ok(()), |each| each(row()))
+    };
+    walk(device, model, bytes, &Windows::new(bytes.len(), window), mode, &mut hear)
 }
 
-/// [`evaluate`] over any windows.
+/// The totals over any windows, finite or not.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// [`Error::Usage`] as [`evaluate`]; what the device reports.
 pub fn run<D: Device>(
     device: &D,
     model: &Model<D>,
     bytes: &[u8],
     windows: &Windows,
     mode: MemoryMode,
-    mut each: Option<&mut dyn FnMut(Row) -> Result<()>>,
+) -> Result<Totals> {
+    walk(device, model, bytes, windows, mode, &mut |_, _| Ok(()))
+}
+
+fn walk<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    bytes: &[u8],
+    windows: &Windows,
+    mode: MemoryMode,
+    hear: &mut Hear<'_>,
 ) -> Result<Totals> {
     if model.config().vocabulary < 256 {
         let found = model.config().vocabulary;
@@ -111,7 +129,7 @@ pub fn run<D: Device>(
         walk.group(now, &mut |row_nats, row| {
             tokens += 1;
             nats += row_nats;
-            each.as_mut().map_or(Ok(()), |each| each(row()))
+            hear(row_nats, row)
         })?;
     }
     let nats_per_token = nats / tokens as f64;

@@ -8,6 +8,7 @@ use crate::model::{MemoryMode, Model, ModelConfig};
 use crate::train::task::{Batch, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
+use flate2::Crc;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -55,6 +56,15 @@ pub struct Text {
     seed: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
+    data: Fingerprint,
+}
+
+/// What tells one text from another, kept in checkpoints: a run resumed on other bytes would be another run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fingerprint {
+    bytes: u64,
+    crc32: u32,
 }
 
 impl Text {
@@ -89,7 +99,10 @@ impl Text {
         }
         let (head, tail) = text::split(bytes, config.validation, config.context + 1)?;
         let (head, tail) = (head.to_vec(), tail.to_vec());
-        Ok(Self { config, seed, head, tail })
+        let mut crc = Crc::new();
+        crc.update(bytes);
+        let data = Fingerprint { bytes: bytes.len() as u64, crc32: crc.sum() };
+        Ok(Self { config, seed, head, tail, data })
     }
 
     /// The bytes that validation measures.
@@ -113,12 +126,32 @@ impl<D: Device> Task<D> for Text {
         Ok(batch)
     }
 
+    fn state(&self) -> serde_json::Value {
+        serde_json::to_value(self.data).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
+        let before: Fingerprint = serde_json::from_value(state.clone()).map_err(|e| {
+            Error::usage(format!("task: expected length and CRC-32 of the data in the checkpoint: {e}"))
+        })?;
+        if before == self.data {
+            return Ok(());
+        }
+        let files: Vec<String> = self.config.data.iter().map(|path| path.display().to_string()).collect();
+        let (now, files) = (self.data, files.join(", "));
+        Err(Error::usage(format!(
+            "{files}: the data have changed since the run began: expected {} bytes with CRC-32 {:08x}, found {} with \
+             {:08x}; put the old ones back, or begin a new run",
+            before.bytes, before.crc32, now.bytes, now.crc32
+        )))
+    }
+
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
         let mut windows = Windows::new(self.tail.len(), self.config.window);
         if !thorough {
             windows.thin(self.config.cheap_windows);
         }
-        let found = evaluate::run(device, model, &self.tail, &windows, MemoryMode::On, None)?;
+        let found = evaluate::run(device, model, &self.tail, &windows, MemoryMode::On)?;
         Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
     }
 }
@@ -150,6 +183,22 @@ mod tests {
         let huge = TextConfig { context: 10_000, sequences: 1 << 20, ..config.clone() };
         assert!(Text::new(huge, &bytes, 0).unwrap_err().to_string().contains("67108864"));
         assert!(Text::new(config, b"short", 0).unwrap_err().to_string().contains("too short"));
+    }
+
+    #[test]
+    fn other_data_do_not_continue_a_run() {
+        let bytes = [b'a'; 500];
+        let config = TextConfig { context: 16, data: vec!["old.txt".into()], ..TextConfig::default() };
+        let of = |bytes: &[u8]| Text::new(config.clone(), bytes, 0).unwrap();
+        let state = Task::<Cpu<f32>>::state(&of(&bytes));
+        Task::<Cpu<f32>>::restore(&mut of(&bytes), &state).unwrap();
+        let mut changed = bytes;
+        changed[499] ^= 1;
+        for other in [&changed[..], &bytes[..499]] {
+            let error = Task::<Cpu<f32>>::restore(&mut of(other), &state).unwrap_err().to_string();
+            assert!(error.contains("old.txt") && error.contains("500 bytes"), "{error}");
+        }
+        assert!(Task::<Cpu<f32>>::restore(&mut of(&bytes), &serde_json::Value::Null).is_err());
     }
 
     #[test]

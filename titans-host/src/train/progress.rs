@@ -17,9 +17,9 @@ pub struct Status {
     pub loss: f64,
     /// Training accuracy, averaged likewise, where the task has one.
     pub accuracy: Option<f64>,
-    /// Tokens a second over the last steps.
+    /// Tokens a second over the last steps; 0 while unknown.
     pub tokens_per_s: f64,
-    /// Seconds that the rest should take.
+    /// Seconds that the rest should take; NaN while unknown.
     pub left: f64,
     /// What the task says of itself.
     pub note: String,
@@ -30,21 +30,23 @@ impl Status {
         let of = self.steps.map_or(String::new(), |n| format!("/{n}"));
         let accuracy = self.accuracy.map_or(String::new(), |a| format!("  accuracy {:5.1} %", 100.0 * a));
         let note = if self.note.is_empty() { String::new() } else { format!("  {}", self.note) };
-        let (loss, rate) = (self.loss, self.tokens_per_s);
-        format!("step {}{of}  loss {loss:.4}{accuracy}  {rate:.0} tokens/s  {} left{note}", self.step, time(self.left))
+        let rate = self.tokens_per_s;
+        let rate = if rate > 0.0 { format!("  {rate:.0} tokens/s") } else { String::new() };
+        let left = time(self.left).map_or(String::new(), |left| format!("  {left} left"));
+        format!("step {}{of}  loss {:.4}{accuracy}{rate}{left}{note}", self.step, self.loss)
     }
 }
 
-fn time(seconds: f64) -> String {
+fn time(seconds: f64) -> Option<String> {
     if !seconds.is_finite() || seconds < 0.0 {
-        return "?".into();
+        return None;
     }
     let s = seconds.round() as u64;
-    if s >= 3600 {
+    Some(if s >= 3600 {
         format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
     } else {
         format!("{}:{:02}", s / 60, s % 60)
-    }
+    })
 }
 
 /// Receives what a run has to say. Every method has a silent default.
@@ -172,6 +174,9 @@ mod tests {
         bar.message("saved");
         bar.finish();
         assert!(bar.0.is_finished());
-        assert_eq!((time(f64::NAN).as_str(), time(59.6).as_str(), time(3725.0).as_str()), ("?", "1:00", "1:02:05"));
+        assert_eq!(time(f64::NAN), None);
+        assert_eq!((time(59.6).unwrap().as_str(), time(3725.0).unwrap().as_str()), ("1:00", "1:02:05"));
+        let first = Status { tokens_per_s: 0.0, left: f64::NAN, accuracy: None, note: String::new(), ..status(1) };
+        assert_eq!(first.line(), "step 1/9  loss 1.2500", "what is not known yet is left out");
     }
 }

@@ -13,6 +13,9 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// The file in a run folder that says what the run is.
+pub const CONFIG: &str = "config.toml";
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
@@ -41,7 +44,7 @@ pub fn create(folder: &Path, config: &RunConfig) -> Result<()> {
         return Err(Error::usage(format!("{name}: holds a run already; resume it or choose another folder")));
     }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "making the run folder", e))?;
-    config.write(&folder.join("config.toml"))
+    config.write(&folder.join(CONFIG))
 }
 
 /// Trains until the run is done or `interrupt` is raised, and saves on the way and at the end. The folder must exist
@@ -150,7 +153,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             loss: self.recent.loss,
             accuracy: self.recent.accuracy,
             tokens_per_s: self.recent.tokens_per_s(),
-            left: left.max(0.0),
+            left: if left.is_nan() { left } else { left.max(0.0) },
             note: self.trainer.note(),
         }
     }

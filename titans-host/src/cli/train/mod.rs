@@ -12,6 +12,7 @@ use crate::task::table::Table;
 use crate::task::{self, TaskConfig, Validation};
 use crate::train::checkpoint::{self, LATEST};
 use crate::train::progress::{Bar, Lines, Silent};
+use crate::train::run::CONFIG;
 use crate::train::{Interrupt, Outcome, Progress, RunConfig, Trainer};
 use config::ConfigArgs;
 use indicatif::ProgressDrawTarget;
@@ -101,7 +102,9 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         Some(run) => {
             let mut checkpoint = checkpoint::load(device, run)?;
             checkpoint.config = config.clone();
-            Trainer::resume(device, checkpoint, &mut *task)?
+            let trainer = Trainer::resume(device, checkpoint, &mut *task)?;
+            config.write(&folder.join(CONFIG))?; // --steps and --minutes may have changed it
+            trainer
         }
     };
     let parameters = trainer.model().params.count();
@@ -185,7 +188,14 @@ impl Args {
                         "is no run folder; --resume takes the folder that holds latest.safetensors",
                     ));
                 }
-                (run.clone(), checkpoint::load_config(run)?.0)
+                let (config, state) = checkpoint::load_config(run)?;
+                if let Some(steps) = self.steps.filter(|&steps| steps < state.step) {
+                    let done = state.step;
+                    return Err(Error::usage(format!(
+                        "--steps: expected {done} or more, the steps done, found {steps}"
+                    )));
+                }
+                (run.clone(), config)
             }
         };
         if let Some(steps) = self.steps {
