@@ -116,10 +116,16 @@ fn streamed<T: Scalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>, Vec<T>
     (y, surprise, state, stream.clipped())
 }
 
-/// A stream starts without momentum, and its gates come one a token.
-fn for_stream(mut case: Case) -> Case {
+/// A stream starts without momentum.
+fn started(mut case: Case) -> Case {
     let p = case.spec.params();
     case.state[p..].fill(0.0);
+    case
+}
+
+/// The same, with gates one a token.
+fn for_stream(case: Case) -> Case {
+    let mut case = started(case);
     if case.per_chunk {
         let of = |gate: &[f64]| (0..case.n).map(|t| gate[t / case.spec.chunk]).collect::<Vec<_>>();
         (case.alpha, case.theta, case.eta) = (of(&case.alpha), of(&case.theta), of(&case.eta));
@@ -169,7 +175,7 @@ proptest! {
         case in case(70, false),
         pieces in prop_oneof![Just(vec![1]), Just(vec![7]), Just(vec![64]), prop::collection::vec(1usize..20, 1..6)],
     ) {
-        let case = for_stream(case);
+        let case = started(case);
         let batch = case.run::<f32>(Form::Chunk);
         let (y, surprise, state, clipped) = streamed::<f32>(&case, &pieces);
         prop_assert_eq!(bits(&y), bits(&batch.y));

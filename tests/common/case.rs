@@ -120,6 +120,7 @@ pub struct Inputs<T> {
     pub state: Vec<T>,
     mask: Option<Vec<u32>>,
     per_chunk: bool,
+    chunk: usize,
     widths: (usize, usize),
 }
 
@@ -136,6 +137,7 @@ impl Case {
             state: cast(&self.state),
             mask: self.mask.clone(),
             per_chunk: self.per_chunk,
+            chunk: self.spec.chunk,
             widths: (self.spec.key_width(), self.spec.value_width()),
         }
     }
@@ -170,21 +172,21 @@ impl Case {
 }
 
 impl<T: Scalar> Inputs<T> {
-    /// Tokens `from .. from + n`; only whole batches for gates that come one a chunk.
+    /// Tokens `from .. from + n`; of gates that come one a chunk, those of the chunks they touch.
     pub fn tokens(&self, from: usize, n: usize) -> Tokens<'_, T> {
         let (dk, dv) = self.widths;
-        let gate = |x: &'_ Vec<T>| -> (usize, usize) { if self.per_chunk { (0, x.len()) } else { (from, from + n) } };
-        let make = |x| {
-            let (a, b) = gate(x);
-            if self.per_chunk { Gate::chunks(&x[a..b]) } else { Gate::tokens(&x[a..b]) }
-        };
+        let touched =
+            if self.per_chunk { (from / self.chunk, (from + n).div_ceil(self.chunk)) } else { (from, from + n) };
+        fn make<T: Scalar>(x: &[T], (a, b): (usize, usize), per_chunk: bool) -> Gate<'_, T> {
+            if per_chunk { Gate::chunks(&x[a..b]) } else { Gate::tokens(&x[a..b]) }
+        }
         Tokens {
             k: Mat::new(&self.k[from * dk..], n, dk).expect("k"),
             v: Mat::new(&self.v[from * dv..], n, dv).expect("v"),
             q: Mat::new(&self.q[from * dk..], n, dk).expect("q"),
-            alpha: make(&self.alpha),
-            theta: make(&self.theta),
-            eta: make(&self.eta),
+            alpha: make(&self.alpha, touched, self.per_chunk),
+            theta: make(&self.theta, touched, self.per_chunk),
+            eta: make(&self.eta, touched, self.per_chunk),
             mask: self.mask.as_ref().map_or(Mask::Write, |m| Mask::Tokens(&m[from..from + n])),
         }
     }
