@@ -20,8 +20,8 @@ Input tensors:
   k q      [B, H, T, d_k]   keys and queries
   v        [B, H, T, d_v]   values
   theta    [B, H, T]        step size of each token's write, 0 or more
-  alpha    [B, H, T]        forgetting, 0 to 1; zeros never forget
-  eta      [B, H, T]        momentum, 0 to 1; zeros have none
+  alpha    [B, H, T]        forgetting, 0 to 1; without it nothing is forgotten
+  eta      [B, H, T]        momentum, 0 to 1; without it there is none
   w0.0 w0.1 …  [H, in, out] initial weights of each layer, or [B, H, in, out]; up to 4 layers
   s0.0 s0.1 …  like w0      initial momentum (0 without the tensors)
   gamma0 sgamma0  [H, d_v]  residual network: initial γ and its momentum (0 without), or [B, H, d_v]

@@ -286,14 +286,12 @@ pub fn gather<T: Copy>(spec: &MemorySpec, part: &Part, momentum: bool, state: &[
     state.chunks_exact(spec.state_len()).flat_map(|state| &state[from..from + part.len()]).copied().collect()
 }
 
-/// α, θ, η side by side, each in its range.
+/// α, θ, η side by side, each in its range; α and η are 0 where the file has none.
 fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<Vec<T>> {
     let mut gates = vec![T::ZERO; 3 * shape.iter().product::<usize>()];
     for (g, name) in ["alpha", "theta", "eta"].into_iter().enumerate() {
         if name != "theta" && !file.has(name) {
-            let without = if name == "alpha" { "forgetting" } else { "momentum" };
-            let reason = format!("{GATE_AXES} is missing; for a memory without {without} give a tensor of zeros");
-            return Err(file.error(name, reason));
+            continue; // a memory that never forgets, or has no momentum
         }
         let data: Vec<T> = file.shaped(name, GATE_AXES, &shape)?;
         let range = if name == "theta" { 0.0..=f64::MAX } else { 0.0..=1.0 };
