@@ -66,10 +66,11 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     sampling.validate()?;
     let prompt = args.prompt()?;
     let (_, _, model) = checkpoint::load_model(device, &args.run)?;
-    output::stream(&prompt)?;
-    let mut broken = None;
+    // The prompt is echoed with the first byte: a model that cannot write prints nothing.
+    let (mut broken, mut echo) = (None, Some(&prompt));
     let result = generate(device, &model, &prompt, &sampling, &mut |byte| {
-        broken = output::stream(&[byte]).err();
+        let echoed = echo.take().map_or(Ok(()), |prompt| output::stream(prompt));
+        broken = echoed.and_then(|()| output::stream(&[byte])).err();
         Ok(broken.is_none())
     });
     match broken {

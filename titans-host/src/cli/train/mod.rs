@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const ABOUT: &str = "\
-Without arguments it trains the recall task in one to two minutes and ends with a table: recall against length with
+Without arguments it trains the recall task in about a minute on two idle cores and ends with a table: recall against length with
 the memory on, frozen (no writes at test time) and absent.
 
 The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors and best.safetensors (lowest validation
