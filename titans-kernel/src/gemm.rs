@@ -44,6 +44,12 @@ pub trait Gemm<T: Scalar> {
     fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         causal(self, store, offset, a, b, c);
     }
+
+    /// Like [`Gemm::gemm`] with `Set`, where row r of C is needed in columns 0 ..= offset + r only; what lies to the
+    /// right of them is unspecified afterwards.
+    fn lower(&self, _offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        self.gemm(Store::Set, a, b, c);
+    }
 }
 
 /// [`Gemm::causal`] in products of four rows and single steps for their last columns.

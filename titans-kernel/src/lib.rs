@@ -1,4 +1,4 @@
-//! The Titans test-time memory over fixed buffers: no std, no allocation, no `unsafe`.
+//! The Titans test-time memory over fixed buffers: no std, no allocation; `unsafe` in [`arch`] only.
 //!
 //! [`memory`] is the memory: a small network whose weights learn at test time (arXiv 2501.00663, section 3), in batches
 //! ([`memory::forward`], [`memory::vjp`]) and in streams ([`memory::Stream`]). [`ops`] are the operations of a model around it,
@@ -7,11 +7,12 @@
 //!
 //! The first argument of what is heavy is a [`Gemm`]: [`Portable`], or a caller's faster matrix product.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(test)]
 extern crate std;
 
+pub mod arch;
 pub mod error;
 pub mod gemm;
 pub mod memory;

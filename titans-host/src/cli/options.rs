@@ -1,7 +1,7 @@
 //! Options that several verbs share.
 
 use super::Failure;
-use crate::device::cpu::{Cpu, HostScalar, Isa};
+use crate::device::cpu::{Cpu, SimdScalar, isa_named};
 use crate::model::{MemoryMode, Named};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -43,9 +43,9 @@ impl DeviceArgs {
 }
 
 /// The CPU with `threads` threads. The environment variable `TITANS_ISA` forces an instruction set, for tests.
-pub fn cpu<T: HostScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
+pub fn cpu<T: SimdScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
     let Some(name) = std::env::var_os("TITANS_ISA") else { return Ok(Cpu::new(threads)?) };
-    let isa: Isa = name.to_string_lossy().parse().map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
+    let isa = isa_named(&name.to_string_lossy()).map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
     Ok(Cpu::with_instruction_set(threads, isa)?)
 }
 

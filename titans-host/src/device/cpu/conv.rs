@@ -6,7 +6,7 @@ use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::norm::add_parts;
 use super::threads::split_rows;
-use super::{Cpu, HostScalar};
+use super::{Cpu, SimdScalar};
 use crate::device::ConvDims;
 use crate::error::Result;
 
@@ -31,7 +31,7 @@ fn cost(dims: &ConvDims, elements: usize) -> usize {
     (elements / 16).saturating_mul(COST * (dims.width + 1))
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     pub(super) fn conv_forward(
         &self,
         dims: &ConvDims,

@@ -4,14 +4,14 @@ use titans_kernel::error::expect_len;
 use titans_kernel::{Error as KernelError, Gemm, ops};
 
 use super::threads::split_rows;
-use super::{Cpu, HostScalar};
+use super::{Cpu, SimdScalar};
 use crate::error::Result;
 
 /// Guesses at nanoseconds per 16 elements: one that only moves numbers, and one with an exponential.
 const MOVE: usize = 4;
 const EXP: usize = 16;
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     /// Time that `len` elements take.
     fn cost(len: usize, per_16: usize) -> usize {
         (len / 16).saturating_mul(per_16)

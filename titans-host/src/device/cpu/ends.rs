@@ -5,7 +5,7 @@ use titans_kernel::ops::{cross_entropy, embedding};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
-use super::{Cpu, HostScalar};
+use super::{Cpu, SimdScalar};
 use crate::device::IGNORE;
 use crate::error::Result;
 
@@ -17,7 +17,7 @@ fn expect_targets(targets: &[u32], classes: usize) -> KernelResult<()> {
     }
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     pub(super) fn embedding_forward(&self, width: usize, ids: &[u32], table: &[T], y: &mut [T]) -> Result<()> {
         let rows = table.len().checked_div(width).unwrap_or(0);
         expect_len("table, rows of its width", rows * width, table.len())?;

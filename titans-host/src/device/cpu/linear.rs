@@ -6,7 +6,7 @@ use titans_kernel::ops::linear;
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
-use super::{Cpu, HostScalar};
+use super::{Cpu, SimdScalar};
 use crate::device::LinearDims;
 use crate::error::Result;
 
@@ -19,7 +19,7 @@ fn cost(dims: &LinearDims) -> usize {
 }
 
 /// The weight as `[inputs, outputs]`, however it is stored.
-fn weight<'a, T: HostScalar>(dims: &LinearDims, w: &'a [T]) -> KernelResult<Mat<'a, T>> {
+fn weight<'a, T: SimdScalar>(dims: &LinearDims, w: &'a [T]) -> KernelResult<Mat<'a, T>> {
     if dims.transposed {
         Ok(Mat::new(w, dims.outputs, dims.inputs)?.t())
     } else {
@@ -35,7 +35,7 @@ fn expect<T>(dims: &LinearDims, x: &[T], w: &[T], bias: Option<usize>, y: &[T]) 
     bias.map_or(Ok(()), |len| expect_len("bias", dims.outputs, len))
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     pub(super) fn linear_forward(
         &self,
         dims: &LinearDims,

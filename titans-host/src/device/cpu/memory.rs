@@ -8,12 +8,12 @@ use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Token
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
-use super::{Buffer, Cpu, HostScalar};
+use super::{Buffer, Cpu, SimdScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 
 /// `state[b, h] = [w0[h] | 0]`.
-pub(super) fn start<T: HostScalar>(batch: usize, heads: usize, w0: &[T], state: &mut [T]) -> Result<()> {
+pub(super) fn start<T: SimdScalar>(batch: usize, heads: usize, w0: &[T], state: &mut [T]) -> Result<()> {
     let params = w0.len().checked_div(heads).unwrap_or(0);
     expect_len("w0, whole heads", heads * params, w0.len())?;
     expect_len("state", batch.saturating_mul(w0.len()).saturating_mul(2), state.len())?;
@@ -27,7 +27,7 @@ pub(super) fn start<T: HostScalar>(batch: usize, heads: usize, w0: &[T], state: 
 }
 
 /// `d_w0[h] += Σ_b d_state[b, h, .. P]`, sequences in ascending order.
-pub(super) fn start_vjp<T: HostScalar>(batch: usize, heads: usize, d_state: &[T], d_w0: &mut [T]) -> Result<()> {
+pub(super) fn start_vjp<T: SimdScalar>(batch: usize, heads: usize, d_state: &[T], d_w0: &mut [T]) -> Result<()> {
     let params = d_w0.len().checked_div(heads).unwrap_or(0);
     expect_len("d_w0, whole heads", heads * params, d_w0.len())?;
     expect_len("d_state", batch.saturating_mul(d_w0.len()).saturating_mul(2), d_state.len())?;
@@ -93,7 +93,7 @@ struct Operands<'a, T> {
     mask: Option<&'a [u32]>,
 }
 
-impl<'a, T: HostScalar> Operands<'a, T> {
+impl<'a, T: SimdScalar> Operands<'a, T> {
     fn new(op: &'a MemoryOp, sizes: &Sizes, inputs: &MemoryInputs<'a, Cpu<T>>) -> KernelResult<Self> {
         let MemoryInputs { k, v, q, gates, state, mask } = *inputs;
         let (k, v, q, gates) = (k.as_slice(), v.as_slice(), q.as_slice(), gates.as_slice());
@@ -144,7 +144,7 @@ fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> Vec<Option<&mut [T]>> {
     }
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     pub(super) fn memory_forward(
         &self,
         op: &MemoryOp,

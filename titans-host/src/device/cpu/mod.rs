@@ -17,7 +17,7 @@ mod threads;
 mod training;
 
 pub use buffer::{Buffer, Indices};
-pub use gemm::{HostGemm, HostScalar, Isa};
+pub use gemm::{Isa, Simd, SimdScalar, isa_named, simd};
 
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ use threads::Threads;
 
 /// This machine's processor, computing with `f32` or `f64`. Operations have ended when their call returns.
 #[derive(Debug)]
-pub struct Cpu<T: HostScalar> {
+pub struct Cpu<T: SimdScalar> {
     threads: Threads,
-    gemm: HostGemm,
+    gemm: Simd,
     pool: Arc<Pool<T>>,
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     /// A device of `threads` threads (all the machine offers if none are given) and the best instructions it has.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl<T: HostScalar> Cpu<T> {
     pub fn with_instruction_set(threads: Option<usize>, isa: Isa) -> Result<Self> {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = Threads::new(threads.unwrap_or_else(available))?;
-        Ok(Self { threads, gemm: HostGemm::with(isa)?, pool: Arc::default() })
+        Ok(Self { threads, gemm: simd(isa)?, pool: Arc::default() })
     }
 
     /// Threads at work.
@@ -64,7 +64,7 @@ impl<T: HostScalar> Cpu<T> {
     }
 
     /// The matrix product it lends to the kernel.
-    pub fn gemm(&self) -> &HostGemm {
+    pub fn gemm(&self) -> &Simd {
         &self.gemm
     }
 
@@ -74,7 +74,7 @@ impl<T: HostScalar> Cpu<T> {
     }
 }
 
-impl<T: HostScalar> Device for Cpu<T> {
+impl<T: SimdScalar> Device for Cpu<T> {
     type Elem = T;
     type Buffer = Buffer<T>;
     type Indices = Indices;

@@ -6,7 +6,7 @@ use titans_kernel::ops::{l2_norm, rms_norm};
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
-use super::{Cpu, HostScalar};
+use super::{Cpu, SimdScalar};
 use crate::error::Result;
 
 /// Rows whose gradients of the scale are summed together: a constant, or else the sum would depend on the threads.
@@ -22,7 +22,7 @@ fn rows_of(width: usize, len: usize) -> KernelResult<usize> {
     Ok(rows)
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     pub(super) fn rms_norm_forward(&self, width: usize, x: &[T], weight: &[T], y: &mut [T]) -> Result<()> {
         let rows = rows_of(width, x.len())?;
         expect_len("weight", width, weight.len())?;
@@ -85,7 +85,7 @@ impl<T: HostScalar> Cpu<T> {
 }
 
 /// `sum += part` for every part of `sum`'s length, in order.
-pub(super) fn add_parts<T: HostScalar>(parts: &[T], sum: &mut [T]) {
+pub(super) fn add_parts<T: SimdScalar>(parts: &[T], sum: &mut [T]) {
     for part in parts.chunks_exact(sum.len().max(1)) {
         for (sum, &part) in sum.iter_mut().zip(part) {
             *sum += part;

@@ -4,7 +4,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::{Error as KernelError, Gemm};
 
 use super::threads::split_rows;
-use super::{Cpu, HostScalar};
+use super::{Cpu, SimdScalar};
 use crate::device::AdamW;
 use crate::error::Result;
 
@@ -15,7 +15,7 @@ const LANES: usize = 8;
 
 /// Σ f(x) of one block in `f64`, each eighth element to its own sum.
 #[inline(always)]
-fn block_sum<T: HostScalar>(x: &[T], f: impl Fn(f64) -> f64) -> f64 {
+fn block_sum<T: SimdScalar>(x: &[T], f: impl Fn(f64) -> f64) -> f64 {
     let mut sums = [0.0; LANES];
     let (whole, rest) = x.as_chunks::<LANES>();
     for chunk in whole {
@@ -30,7 +30,7 @@ fn block_sum<T: HostScalar>(x: &[T], f: impl Fn(f64) -> f64) -> f64 {
     sums.iter().zip(last).map(|(a, b)| a + b).sum()
 }
 
-impl<T: HostScalar> Cpu<T> {
+impl<T: SimdScalar> Cpu<T> {
     /// `total[0] += Σ x` or `Σ x²`.
     pub(super) fn add_sum(&self, squares: bool, x: &[T], total: &mut [T]) -> Result<()> {
         expect_len("total", 1, total.len())?;
@@ -98,7 +98,7 @@ struct Rates<T> {
     shrink: T,
 }
 
-impl<T: HostScalar> Rates<T> {
+impl<T: SimdScalar> Rates<T> {
     fn new(step: &AdamW) -> Self {
         let t = step.step.max(1) as f64;
         let number = T::from_f64;

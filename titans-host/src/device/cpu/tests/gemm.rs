@@ -2,7 +2,7 @@
 
 use titans_kernel::{Gemm, Mat, MatMut, Scalar, Store};
 
-use super::super::{HostGemm, HostScalar, Isa};
+use super::super::{Isa, Simd, SimdScalar, isa_named, simd};
 use super::{bits, numbers, sets};
 
 const STORES: [Store; 3] = [Store::Set, Store::Add, Store::Sub];
@@ -16,8 +16,8 @@ fn exact<T: Scalar>(len: usize, seed: u64) -> Vec<T> {
     numbers(len, seed).iter().map(|x| T::from_f64(f64::from((x * 16.0).round()) / 8.0)).collect()
 }
 
-fn equals_the_definition<T: HostScalar>() {
-    let sets: Vec<HostGemm> = sets().into_iter().map(|isa| HostGemm::with(isa).unwrap()).collect();
+fn equals_the_definition<T: SimdScalar>() {
+    let sets: Vec<Simd> = sets().into_iter().map(|isa| simd(isa).unwrap()).collect();
     for &m in &[1, 3, 4, 5, 7, 8, 9, 64, 65] {
         for &n in &[1, 4, 7, 9, 16, 17, 31, 33, 63, 65, 97] {
             for &k in &[0, 1, 2, 63, 64, 65] {
@@ -82,7 +82,7 @@ fn products(
 
 #[test]
 fn a_row_has_the_same_bits_alone_and_a_sum_may_be_cut_anywhere() {
-    for gemm in sets().into_iter().map(|isa| HostGemm::with(isa).unwrap()) {
+    for gemm in sets().into_iter().map(|isa| simd(isa).unwrap()) {
         for (m, n, k) in [(67, 97, 70), (9, 65, 129), (5, 7, 3), (70, 65, 257), (258, 33, 9)] {
             let whole = products(m, n, k, |store, a, b, c| gemm.gemm(store, a, b, c));
             for rows in [1, 2, 4, 64] {
@@ -108,11 +108,11 @@ fn a_row_has_the_same_bits_alone_and_a_sum_may_be_cut_anywhere() {
 
 #[test]
 fn fused_instruction_sets_give_the_same_bits() {
-    let fused: Vec<HostGemm> = [Isa::Avx512, Isa::Avx2].iter().filter_map(|&isa| HostGemm::with(isa).ok()).collect();
+    let fused: Vec<Simd> = [Isa::Avx512, Isa::Avx2].iter().filter_map(|&isa| simd(isa).ok()).collect();
     for (m, n, k) in [(67, 97, 70), (8, 130, 33), (3, 5, 200)] {
-        let plain = |gemm: &HostGemm| products(m, n, k, |s, a, b, c| gemm.gemm(s, a, b, c));
+        let plain = |gemm: &Simd| products(m, n, k, |s, a, b, c| gemm.gemm(s, a, b, c));
         // The causal product takes B by rows.
-        let causal = |gemm: &HostGemm| {
+        let causal = |gemm: &Simd| {
             products(m, n, m + 4, |s, a, b, c| {
                 if b.col_stride() == 1 {
                     gemm.causal(s, 4 - 1, a, b, c);
@@ -128,7 +128,7 @@ fn fused_instruction_sets_give_the_same_bits() {
 
 #[test]
 fn steps_and_causal_products_continue_a_chain() {
-    for gemm in sets().into_iter().map(|isa| HostGemm::with(isa).unwrap()) {
+    for gemm in sets().into_iter().map(|isa| simd(isa).unwrap()) {
         let (m, n) = (37, 41);
         let (a, b, c0) = (numbers(m * m, 7), numbers(m * n, 8), numbers(m * n, 9));
         let (av, bv) = (Mat::new(&a, m, m).unwrap(), Mat::new(&b, m, n).unwrap());
@@ -150,9 +150,9 @@ fn steps_and_causal_products_continue_a_chain() {
 #[test]
 fn sets_have_names_and_absent_ones_are_errors() {
     for isa in Isa::ALL {
-        assert_eq!(isa.name().parse::<Isa>().unwrap(), isa);
-        assert_eq!(HostGemm::with(isa).is_ok(), isa.available());
+        assert_eq!(isa_named(isa.name()).unwrap(), isa);
+        assert_eq!(simd(isa).is_ok(), isa.available());
     }
     assert!(Isa::Portable.available() && Isa::best().available());
-    assert!("sse9".parse::<Isa>().unwrap_err().to_string().contains("sse9"));
+    assert!(isa_named("sse9").unwrap_err().to_string().contains("sse9"));
 }

@@ -1,0 +1,376 @@
+//! The matrix product by register tiles, for any [`Vector`]: a tile of C stays in registers over a block of k.
+//!
+//! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have the
+//! same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
+
+use core::mem::MaybeUninit;
+
+use super::unroll::each;
+use super::vector::Vector;
+use crate::gemm::Store;
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// Most rows of a tile.
+const ROWS: usize = 6;
+/// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// Bytes of A's rows that are kept near while B passes by.
+const A_BYTES: usize = 256 * 1024;
+
+/// Which part of the product is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of C, over all of k.
+    Whole,
+    /// Row r over k = 0 ..= offset + r only; A to the right of that is not read.
+    CausalInner(usize),
+    /// Row r in columns 0 ..= offset + r; what C holds to the right of that is unspecified afterwards.
+    CausalOuter(usize),
+}
+
+/// A, B and C with their sizes, checked.
+#[derive(Clone, Copy)]
+struct Operands<T> {
+    a: *const T,
+    a_row: usize,
+    a_col: usize,
+    b: *const T,
+    b_row: usize,
+    b_col: usize,
+    c: *mut T,
+    c_row: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+}
+
+/// C = A B, C + A B or C − A B, or a part of it.
+///
+/// # Safety
+/// Only inside a function that enables V's instructions.
+///
+/// # Panics
+/// When the shapes do not fit.
+#[inline(always)]
+pub(super) unsafe fn product<V: Vector>(
+    store: Store,
+    part: Part,
+    a: Mat<'_, V::T>,
+    b: Mat<'_, V::T>,
+    mut c: MatMut<'_, V::T>,
+) {
+    let (m, n) = (c.rows(), c.cols());
+    let k = match part {
+        Part::CausalInner(offset) => (offset + m).min(a.cols()),
+        _ => a.cols(),
+    };
+    assert!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
+    assert!(matches!(part, Part::CausalInner(_)) || b.rows() == k, "shapes of a product");
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if store == Store::Set {
+            c.fill(V::T::ZERO);
+        }
+        return;
+    }
+    let o = Operands {
+        a: a.data().as_ptr(),
+        a_row: a.row_stride(),
+        a_col: a.col_stride(),
+        b: b.data().as_ptr(),
+        b_row: b.row_stride(),
+        b_col: b.col_stride(),
+        c_row: c.row_stride(),
+        c: c.data_mut().as_mut_ptr(),
+        m,
+        n,
+        k,
+    };
+    // Rows of A that stay in the second-level cache while all panels of B pass by.
+    let block = if part == Part::Whole { (A_BYTES / (k * V::T::BYTES)).max(64).next_multiple_of(ROWS) } else { m };
+    let mut i = 0;
+    while i < m {
+        let rows = block.min(m - i);
+        // SAFETY: views reach no further than their slices, and the shapes agree: all elements the loops below address
+        // lie inside. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
+        unsafe {
+            let (a, c) = (o.a.add(i * o.a_row), o.c.add(i * o.c_row));
+            panels::<V>(store, part, &Operands { a, c, m: rows, ..o });
+        }
+        i += rows;
+    }
+}
+
+/// Columns of C in panels of `ACROSS` registers.
+#[inline(always)]
+unsafe fn panels<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
+    let wide = V::ACROSS * V::LANES;
+    let mut j = 0;
+    while j < o.n {
+        let width = wide.min(o.n - j);
+        // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
+        unsafe {
+            if reads_in_place::<V>(o, width) {
+                rows::<V>(store, part, o, 0, o.k, o.b.add(j), o.b_row, j, width);
+            } else {
+                copied::<V>(store, part, o, j, width);
+            }
+        }
+        j += width;
+    }
+}
+
+/// B's rows can be read where they are: whole registers, and few rows of C or a panel that stays in the first-level
+/// cache anyway.
+#[inline(always)]
+fn reads_in_place<V: Vector>(o: &Operands<V::T>, width: usize) -> bool {
+    let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
+    let row_bytes = o.b_row * V::T::BYTES;
+    // Rows a large power of two apart share few sets of the cache.
+    let stays = o.k * width * V::T::BYTES <= BLOCK_BYTES && (row_bytes < 1024 || !row_bytes.is_multiple_of(1024));
+    whole && (stays || o.m < 4 * ROWS)
+}
+
+/// The panel through copies of B's blocks, zero-padded to whole registers.
+#[inline(always)]
+unsafe fn copied<V: Vector>(store: Store, part: Part, o: &Operands<V::T>, j: usize, width: usize) {
+    let mut block = Block::new();
+    let buffer = block.0.as_mut_ptr().cast::<V::T>();
+    let across = width.div_ceil(V::LANES);
+    let stride = across * V::LANES;
+    let depth = BLOCK_BYTES / (V::ACROSS * V::LANES * V::T::BYTES);
+    let mut k0 = 0;
+    while k0 < o.k {
+        let kc = depth.min(o.k - k0);
+        let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
+        // SAFETY: the block holds `depth` rows of `stride` numbers, and rows k0 .. k0 + kc and columns j .. j + width of
+        // B exist.
+        unsafe {
+            copy_block::<V>(o, k0, kc, j, width, buffer, stride);
+            rows::<V>(store, part, o, k0, kc, buffer, stride, j, width);
+        }
+        k0 += kc;
+    }
+}
+
+/// Space for a block of B, aligned to whole cache lines.
+#[repr(align(64))]
+struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
+
+impl Block {
+    #[inline(always)]
+    const fn new() -> Self {
+        Self([MaybeUninit::uninit(); BLOCK_BYTES])
+    }
+}
+
+/// `out[k * stride + n] = b(k0 + k, j + n)`, zeros from `width` to `stride`.
+#[inline(always)]
+unsafe fn copy_block<V: Vector>(
+    o: &Operands<V::T>,
+    k0: usize,
+    kc: usize,
+    j: usize,
+    width: usize,
+    out: *mut V::T,
+    stride: usize,
+) {
+    let whole = width / V::LANES;
+    let rest = width % V::LANES;
+    // SAFETY: as `copied`.
+    unsafe {
+        let b = o.b.add(k0 * o.b_row + j * o.b_col);
+        if o.b_col == 1 {
+            for k in 0..kc {
+                let (from, to) = (b.add(k * o.b_row), out.add(k * stride));
+                for v in 0..whole {
+                    V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
+                }
+                if rest > 0 {
+                    V::load_first(from.add(whole * V::LANES), rest).store(to.add(whole * V::LANES));
+                }
+            }
+            return;
+        }
+        if rest > 0 {
+            for k in 0..kc {
+                V::splat(V::T::ZERO).store(out.add(k * stride + whole * V::LANES));
+            }
+        }
+        if o.b_row == 1 {
+            V::transpose(b, o.b_col, width, kc, out, stride);
+        } else {
+            for k in 0..kc {
+                for n in 0..width {
+                    *out.add(k * stride + n) = *b.add(k * o.b_row + n * o.b_col);
+                }
+            }
+        }
+    }
+}
+
+/// All rows of C over `k0 .. k0 + kc`, for columns `j .. j + width`; `b` holds those rows and columns of B.
+#[inline(always)]
+unsafe fn rows<V: Vector>(
+    store: Store,
+    part: Part,
+    o: &Operands<V::T>,
+    k0: usize,
+    kc: usize,
+    b: *const V::T,
+    b_row: usize,
+    j: usize,
+    width: usize,
+) {
+    let mut i = 0;
+    while i < o.m {
+        let (left, at) = (o.m - i, (i, j, width));
+        // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
+        unsafe {
+            if left >= 6 {
+                across::<V, 6>(store, part, o, k0, kc, b, b_row, at);
+                i += 6;
+            } else if left >= 4 {
+                across::<V, 4>(store, part, o, k0, kc, b, b_row, at);
+                i += 4;
+            } else if left >= 2 {
+                across::<V, 2>(store, part, o, k0, kc, b, b_row, at);
+                i += 2;
+            } else {
+                across::<V, 1>(store, part, o, k0, kc, b, b_row, at);
+                i += 1;
+            }
+        }
+    }
+}
+
+/// One tile of R rows: as many registers across as its columns need.
+#[inline(always)]
+unsafe fn across<V: Vector, const R: usize>(
+    store: Store,
+    part: Part,
+    o: &Operands<V::T>,
+    k0: usize,
+    kc: usize,
+    b: *const V::T,
+    b_row: usize,
+    (i, j, width): (usize, usize, usize),
+) {
+    let mut width = width;
+    let (mut kc, mut corner) = (kc, Corner { first: 0, steps: 0 });
+    match part {
+        Part::Whole => {}
+        Part::CausalOuter(offset) => {
+            let needed = offset + i + R;
+            if needed <= j {
+                return;
+            }
+            width = width.min((needed - j).next_multiple_of(V::LANES));
+        }
+        Part::CausalInner(offset) => {
+            // All R rows see k ≤ offset + i; behind that, each step leaves one row more out.
+            let (seen, all) = (offset + i + 1, kc);
+            kc = seen.saturating_sub(k0).min(all);
+            let end = (seen + R - 1).saturating_sub(k0).min(all);
+            corner = Corner { first: k0 + kc + 1 - seen.min(k0 + kc), steps: end - kc };
+            if end == 0 && store != Store::Set {
+                return;
+            }
+        }
+    }
+    let last = match width % V::LANES {
+        0 => V::LANES,
+        rest => rest,
+    };
+    // SAFETY: tile (i, j) lies inside C, k0 .. k0 + kc and the corner inside A's columns and b's rows.
+    unsafe {
+        let a = o.a.add(i * o.a_row + k0 * o.a_col);
+        let c = o.c.add(i * o.c_row + j);
+        let t = Tile { a, a_row: o.a_row, a_col: o.a_col, b, b_row, c, c_row: o.c_row, kc, last };
+        match width.div_ceil(V::LANES) {
+            1 => tile::<V, R, 1>(store, t, corner),
+            2 if V::ACROSS >= 2 => tile::<V, R, 2>(store, t, corner),
+            3 if V::ACROSS >= 3 => tile::<V, R, 3>(store, t, corner),
+            _ if V::ACROSS >= 4 => tile::<V, R, 4>(store, t, corner),
+            _ => {}
+        }
+    }
+}
+
+/// The steps of k that only the tile's rows from `first` on see; one row fewer with every step.
+#[derive(Clone, Copy)]
+struct Corner {
+    first: usize,
+    steps: usize,
+}
+
+/// Where a tile's numbers lie.
+#[derive(Clone, Copy)]
+struct Tile<T> {
+    a: *const T,
+    a_row: usize,
+    a_col: usize,
+    b: *const T,
+    b_row: usize,
+    c: *mut T,
+    c_row: usize,
+    kc: usize,
+    /// Columns in the last register.
+    last: usize,
+}
+
+/// R rows by N registers of C over `kc` steps, then the corner.
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Store, t: Tile<V::T>, corner: Corner) {
+    // SAFETY: the caller's promise: all elements addressed lie inside A, the copy of B, and C.
+    unsafe {
+        let mut sum = [[V::splat(V::T::ZERO); N]; R];
+        if store != Store::Set {
+            each!(I < R => each!(J < N => {
+                let p = t.c.add(I * t.c_row + J * V::LANES);
+                let x = if J + 1 < N || t.last == V::LANES { V::load(p) } else { V::load_first(p, t.last) };
+                sum[I][J] = if store == Store::Sub { x.neg() } else { x };
+            }));
+        }
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.kc {
+            step::<V, R, N>(&mut sum, a, t.a_row, b, 0);
+            (a, b) = (a.add(t.a_col), b.add(t.b_row));
+        }
+        for s in 0..corner.steps {
+            step::<V, R, N>(&mut sum, a, t.a_row, b, corner.first + s);
+            (a, b) = (a.add(t.a_col), b.add(t.b_row));
+        }
+        each!(I < R => each!(J < N => {
+            let p = t.c.add(I * t.c_row + J * V::LANES);
+            let x = if store == Store::Sub { sum[I][J].neg() } else { sum[I][J] };
+            if J + 1 < N || t.last == V::LANES { x.store(p) } else { x.store_first(p, t.last) }
+        }));
+    }
+}
+
+/// One step of k for the tile's rows from `first` on.
+#[inline(always)]
+unsafe fn step<V: Vector, const R: usize, const N: usize>(
+    sum: &mut [[V; N]; R],
+    a: *const V::T,
+    a_row: usize,
+    b: *const V::T,
+    first: usize,
+) {
+    // SAFETY: the caller's promise: N registers of b and rows `first` .. R of a are valid.
+    unsafe {
+        let mut row = [V::splat(V::T::ZERO); N];
+        each!(J < N => row[J] = V::load(b.add(J * V::LANES)));
+        each!(I < R => {
+            if I >= first {
+                let x = V::splat(*a.add(I * a_row));
+                each!(J < N => sum[I][J] = x.mul_add(row[J], sum[I][J]));
+            }
+        });
+    }
+}

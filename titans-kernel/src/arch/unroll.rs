@@ -1,0 +1,17 @@
+//! Loops written out.
+
+/// `$body` for `$i` = 0 .. `$n`, at most 16, written out: the compiler keeps an array in registers only where every index
+/// is a constant from the beginning.
+macro_rules! each {
+    ($i:ident < $n:expr => $body:expr) => {
+        each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    (@ $i:ident, $n:expr, $body:expr, $($at:literal)+) => {
+        { $(if $at < $n {
+            const $i: usize = $at;
+            $body
+        })+ }
+    };
+}
+
+pub(super) use each;

@@ -1,0 +1,69 @@
+//! What a kernel needs of a register of numbers, so that it is written once for every instruction set.
+
+use crate::scalar::Scalar;
+
+/// A register of [`Vector::LANES`] numbers.
+///
+/// # Safety
+/// An implementation may use instructions that not every processor has: all methods may be called only inside a
+/// function that enables them (`#[target_feature]`), on a processor that has them. They are `#[inline(always)]`, so that
+/// they become part of that function. Pointers must be valid for the lanes that a method reads or writes; no alignment
+/// is asked for.
+pub unsafe trait Vector: Copy {
+    /// The number in a lane.
+    type T: Scalar;
+    /// Numbers in a register.
+    const LANES: usize;
+    /// Registers side by side in a tile of a product.
+    const ACROSS: usize;
+
+    /// x in every lane.
+    unsafe fn splat(x: Self::T) -> Self;
+    /// All lanes from `p`.
+    unsafe fn load(p: *const Self::T) -> Self;
+    /// All lanes to `p`.
+    unsafe fn store(self, p: *mut Self::T);
+    /// The first `n ≤ LANES` lanes from `p`, zeros behind them; nothing behind them is read.
+    unsafe fn load_first(p: *const Self::T, n: usize) -> Self;
+    /// The first `n ≤ LANES` lanes to `p`; nothing behind them is written.
+    unsafe fn store_first(self, p: *mut Self::T, n: usize);
+    /// self · b + acc, rounded once.
+    unsafe fn mul_add(self, b: Self, acc: Self) -> Self;
+    /// self · b.
+    unsafe fn mul(self, b: Self) -> Self;
+    /// self + b.
+    unsafe fn add(self, b: Self) -> Self;
+    /// self − b.
+    unsafe fn sub(self, b: Self) -> Self;
+    /// −self, the sign bit turned.
+    unsafe fn neg(self) -> Self;
+
+    /// Writes the transpose of `rows × cols` numbers (rows `stride` apart) to `out`, rows of `out` `width` apart: element
+    /// (r, c) to `out[c * width + r]`.
+    #[inline(always)]
+    unsafe fn transpose(p: *const Self::T, stride: usize, rows: usize, cols: usize, out: *mut Self::T, width: usize) {
+        // SAFETY: the caller's promise: every (r, c) lies inside both blocks.
+        unsafe { transpose_by_element(p, stride, rows, cols, out, width) }
+    }
+}
+
+/// [`Vector::transpose`], number by number.
+///
+/// # Safety
+/// `p[r * stride + c]` and `out[c * width + r]` are valid for all r < rows, c < cols.
+#[inline(always)]
+pub(super) unsafe fn transpose_by_element<T: Copy>(
+    p: *const T,
+    stride: usize,
+    rows: usize,
+    cols: usize,
+    out: *mut T,
+    width: usize,
+) {
+    for r in 0..rows {
+        for c in 0..cols {
+            // SAFETY: inside both blocks, as the caller promises.
+            unsafe { *out.add(c * width + r) = *p.add(r * stride + c) };
+        }
+    }
+}
