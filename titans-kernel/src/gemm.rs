@@ -50,6 +50,42 @@ pub trait Gemm<T: Scalar> {
     fn lower(&self, _offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         self.gemm(Store::Set, a, b, c);
     }
+
+    /// Closes a chunk: `W ← a W + g S − Hᵀ C`, `S ← e S − Hᵀ P` for one panel of W and S, in one visit.
+    ///
+    /// H is `[n, rows of W]`; C and P (`c`, `p`) hold n rows of [`padded`] length behind one another, zeros behind the
+    /// panel's columns.
+    fn update(&self, [a, g, e]: [T; 3], h: Mat<'_, T>, c: &[T], p: &[T], mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
+        self.vectorise(
+            #[inline(always)]
+            || decay(a, g, e, w.rb(), s.rb()),
+        );
+        let (rows, width) = (h.rows(), w.cols());
+        for (store, x, out) in [(Store::Sub, c, w), (Store::Sub, p, s)] {
+            if let Ok(x) = Mat::strided(x, rows, width, padded(width), 1) {
+                self.gemm(store, h.t(), x, out);
+            }
+        }
+    }
+}
+
+/// Columns of a panel that [`Gemm::update`] takes at once.
+pub const PANEL: usize = 64;
+
+/// Elements of a row of [`Gemm::update`]'s C and P: `width` in whole registers of any instruction set.
+pub const fn padded(width: usize) -> usize {
+    width.next_multiple_of(16)
+}
+
+/// `W ← a W + g S`, `S ← e S`.
+#[inline(always)]
+fn decay<T: Scalar>(a: T, g: T, e: T, mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
+    for i in 0..w.rows() {
+        for (w, s) in w.row_mut(i).iter_mut().zip(s.row_mut(i)) {
+            *w = a * *w + g * *s;
+            *s = e * *s;
+        }
+    }
 }
 
 /// [`Gemm::causal`] in products of four rows and single steps for their last columns.

@@ -33,14 +33,9 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Takes the space for m tokens; nothing is written.
     pub fn take(scratch: &mut Scratch<'a, T>, m: usize, chunk: usize) -> Result<Self> {
-        Ok(Self {
-            a: scratch.take(m + 1)?,
-            g: scratch.take(m + 1)?,
-            e: scratch.take(m + 1)?,
-            c: scratch.take((m + 1) * chunk)?,
-            p: scratch.take((m + 1) * chunk)?,
-            chunk,
-        })
+        // The large ones first: they stay aligned where chunks are.
+        let (c, p) = (scratch.take((m + 1) * chunk)?, scratch.take((m + 1) * chunk)?);
+        Ok(Self { a: scratch.take(m + 1)?, g: scratch.take(m + 1)?, e: scratch.take(m + 1)?, c, p, chunk })
     }
 
     /// Row 0 of a chunk's start: A = 1, G = 0, Π η = 1.

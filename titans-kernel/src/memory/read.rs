@@ -68,33 +68,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     mut y: MatMut<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, q.rows());
-    let (w, s) = state.split_at(spec.params());
-    let mut queries = lay.input_rows_mut(reading.x, 0, 0, n)?;
-    for t in 0..n {
-        queries.row_mut(t).copy_from_slice(q.row(t));
-    }
-    for l in 0..spec.layers() {
-        let x = lay.input_rows(reading.x, l, 0, n)?;
-        if rows == Rows::Start {
-            g.gemm(Store::Set, x, lay.weights(w, l)?, lay.output_rows_mut(reading.z, l, 0, n)?);
-        } else {
-            g.gemm(Store::Set, x, lay.weights(w, l)?, lay.output_rows_mut(reading.xw, l, 0, n)?);
-            g.gemm(Store::Set, x, lay.weights(s, l)?, lay.output_rows_mut(reading.xs, l, 0, n)?);
-            mix(g, lay, rows, l, n, coefficients, reading)?;
-            let seen = seen_by_all(rows, from, n);
-            scores(g, lay, l, seen, n, open, reading)?;
-            mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
-            let delta = lay.output_rows(open.delta, l, 0, seen)?;
-            let z = lay.output_rows_mut(reading.z, l, 0, n)?;
-            subtract(g, rows, from, seen, Mat::strided(reading.scores, n, seen, lay.rows, 1)?, delta, z);
-        }
-        if l + 1 < spec.layers() {
-            let z = lay.output_rows(reading.z, l, 0, n)?;
-            let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
-            let len = n * z.cols();
-            activation::forward(g, spec.activation, &z.data()[..len], next.data_mut());
-        }
-    }
+    inside(g, lay, rows, state, open, coefficients, q, from, true, reading)?;
     match spec.network {
         Network::Plain => {
             let z = lay.output_rows(reading.z, spec.layers() - 1, 0, n)?;
@@ -113,6 +87,42 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
+/// The layers of [`answers`]: X, diag(A) X, diag(G) X of all of them, and Z of all but the last, or (`last`) of all.
+pub(super) fn inside<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    state: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    q: Mat<'_, T>,
+    from: usize,
+    last: bool,
+    reading: &mut Reading<'_, T>,
+) -> Result<()> {
+    let (spec, n) = (lay.spec, q.rows());
+    let (w, s) = state.split_at(spec.params());
+    let mut queries = lay.input_rows_mut(reading.x, 0, 0, n)?;
+    for t in 0..n {
+        queries.row_mut(t).copy_from_slice(q.row(t));
+    }
+    for l in 0..spec.layers() {
+        if rows != Rows::Start {
+            scale(g, lay, rows, l, n, coefficients, reading)?;
+        }
+        if l + 1 < spec.layers() {
+            layer(g, lay, rows, l, n, w, s, open, coefficients, from, reading)?;
+            let z = lay.output_rows(reading.z, l, 0, n)?;
+            let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
+            let len = n * z.cols();
+            activation::forward(g, spec.activation, &z.data()[..len], next.data_mut());
+        } else if last {
+            layer(g, lay, rows, l, n, w, s, open, coefficients, from, reading)?;
+        }
+    }
+    Ok(())
+}
+
 /// Tokens of the open chunk that any of n queries may see.
 pub(super) const fn seen_by_all(rows: Rows, from: usize, n: usize) -> usize {
     match rows {
@@ -122,8 +132,43 @@ pub(super) const fn seen_by_all(rows: Rows, from: usize, n: usize) -> usize {
     }
 }
 
-/// Z = diag(A) X W + diag(G) X S.
-fn mix<T: Scalar, G: Gemm<T>>(
+/// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is one chain, over W's rows, S's
+/// rows and the tokens.
+fn layer<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    l: usize,
+    n: usize,
+    w: &[T],
+    s: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    from: usize,
+    reading: &mut Reading<'_, T>,
+) -> Result<()> {
+    if rows == Rows::Start {
+        let x = lay.input_rows(reading.x, l, 0, n)?;
+        return lay.times(g, Store::Set, x, w, l, lay.output_rows_mut(reading.z, l, 0, n)?);
+    }
+    let seen = seen_by_all(rows, from, n);
+    scores(g, lay, rows, l, from, n, open, reading)?;
+    mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
+    let (ax, gx) = (lay.input_rows(reading.ax, l, 0, n)?, lay.input_rows(reading.gx, l, 0, n)?);
+    let delta = lay.output_rows(open.delta, l, 0, seen)?;
+    let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
+    let mut z = lay.output_rows_mut(reading.z, l, 0, n)?;
+    for columns in lay.columns(l) {
+        let mut z = z.rb().columns(columns.0, columns.1);
+        g.gemm(Store::Set, ax, lay.panel(w, l, columns)?, z.rb());
+        g.gemm(Store::Add, gx, lay.panel(s, l, columns)?, z.rb());
+        subtract(g, rows, from, seen, scores, delta.block(0, seen, columns.0, columns.1), z);
+    }
+    Ok(())
+}
+
+/// diag(A) X and diag(G) X.
+fn scale<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
@@ -132,15 +177,16 @@ fn mix<T: Scalar, G: Gemm<T>>(
     coefficients: &Coefficients<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (xw, xs) = (lay.output_rows(reading.xw, l, 0, n)?, lay.output_rows(reading.xs, l, 0, n)?);
-    let mut z = lay.output_rows_mut(reading.z, l, 0, n)?;
+    let x = lay.input_rows(reading.x, l, 0, n)?;
+    let (mut ax, mut gx) = (lay.input_rows_mut(reading.ax, l, 0, n)?, lay.input_rows_mut(reading.gx, l, 0, n)?);
     g.vectorise(
         #[inline(always)]
         || {
             for t in 0..n {
                 let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
-                for ((z, &xw), &xs) in z.row_mut(t).iter_mut().zip(xw.row(t)).zip(xs.row(t)) {
-                    *z = a * xw + gg * xs;
+                for ((ax, gx), &x) in ax.row_mut(t).iter_mut().zip(gx.row_mut(t)).zip(x.row(t)) {
+                    *ax = a * x;
+                    *gx = gg * x;
                 }
             }
         },
@@ -148,18 +194,24 @@ fn mix<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// X Hᵀ against the first `seen` tokens of the chunk.
-pub(super) fn scores<T: Scalar, G: Gemm<T>>(
+/// X Hᵀ against the tokens of the chunk that a query may see.
+fn scores<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
+    rows: Rows,
     l: usize,
-    seen: usize,
+    from: usize,
     n: usize,
     open: Seen<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
+    let seen = seen_by_all(rows, from, n);
     let (x, h) = (lay.input_rows(reading.x, l, 0, n)?, lay.input_rows(open.h, l, 0, seen)?);
-    g.gemm(Store::Set, x, h.t(), MatMut::strided(reading.scores, n, seen, lay.rows)?);
+    let scores = MatMut::strided(reading.scores, n, seen, lay.rows)?;
+    match rows {
+        Rows::Before | Rows::After => g.lower(from, x, h.t(), scores),
+        Rows::Start | Rows::Fixed(_) => g.gemm(Store::Set, x, h.t(), scores),
+    }
     Ok(())
 }
 
@@ -213,7 +265,7 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 }
 
 /// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query.
-fn gammas<T: Scalar, G: Gemm<T>>(
+pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
@@ -251,7 +303,7 @@ fn gammas<T: Scalar, G: Gemm<T>>(
 
 /// y = q + LN(z^L) ∘ (1 + γ_t).
 #[inline(always)]
-fn residual<T: Scalar>(
+pub(super) fn residual<T: Scalar>(
     lay: Layout<'_>,
     q: Mat<'_, T>,
     reading: &mut Reading<'_, T>,

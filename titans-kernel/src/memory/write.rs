@@ -29,7 +29,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
     }
     for l in 0..spec.layers() {
         let h = lay.input_rows(open.h, l, from, n)?;
-        g.gemm(Store::Set, h, lay.weights(w, l)?, lay.output_rows_mut(written.z, l, from, n)?);
+        lay.times(g, Store::Set, h, w, l, lay.output_rows_mut(written.z, l, from, n)?)?;
         if l + 1 < spec.layers() {
             let z = lay.output_rows(written.z, l, from, n)?;
             let mut a = lay.input_rows_mut(open.h, l + 1, from, n)?;
@@ -49,7 +49,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
     }?;
     for l in (1..spec.layers()).rev() {
         let delta = lay.output_rows(open.delta, l, from, n)?;
-        g.gemm(Store::Set, delta, lay.weights(w, l)?.t(), lay.output_rows_mut(written.d_a, l - 1, from, n)?);
+        lay.times_transposed(g, Store::Set, delta, w, l, lay.output_rows_mut(written.d_a, l - 1, from, n)?)?;
         let z = lay.output_rows(written.z, l - 1, from, n)?;
         let d_a = lay.output_rows(written.d_a, l - 1, from, n)?;
         let mut below = lay.output_rows_mut(open.delta, l - 1, from, n)?;

@@ -78,8 +78,8 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
             d_z.data_mut(),
         );
         let dd_a = Mat::new(inside.work[0], n, width)?;
-        g.gemm(Store::Add, dd_a, lay.weights(w, l)?, lay.output_rows_mut(inside.delta, l, 0, n)?);
-        g.gemm(Store::Add, dd_a.t(), lay.output_rows(open.delta, l, 0, n)?, lay.weights_mut(d_w, l)?);
+        lay.times(g, Store::Add, dd_a, w, l, lay.output_rows_mut(inside.delta, l, 0, n)?)?;
+        lay.add_outer(g, dd_a, lay.output_rows(open.delta, l, 0, n)?, d_w, l)?;
     }
     match spec.network {
         Network::Plain => g.vectorise(
@@ -94,8 +94,8 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     // Then the forward pass of the keys, from the top layer down.
     for l in (0..spec.layers()).rev() {
         let (h, d_z) = (lay.input_rows(open.h, l, 0, n)?, lay.output_rows(inside.z, l, 0, n)?);
-        g.gemm(Store::Add, h.t(), d_z, lay.weights_mut(d_w, l)?);
-        g.gemm(Store::Add, d_z, lay.weights(w, l)?.t(), lay.input_rows_mut(inside.h, l, 0, n)?);
+        lay.add_outer(g, h, d_z, d_w, l)?;
+        lay.times_transposed(g, Store::Add, d_z, w, l, lay.input_rows_mut(inside.h, l, 0, n)?)?;
         if l > 0 {
             let len = n * spec.widths[l];
             let (z, d_h) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.input_rows(inside.h, l, 0, n)?);
