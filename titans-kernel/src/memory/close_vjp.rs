@@ -79,10 +79,10 @@ fn outer_product_vjp<T: Scalar, G: Gemm<T>>(
     d: &[T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (h, delta) = (lay.input_rows(open.h, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
-    let width = delta.cols();
+    let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
+    let (width, stride) = (delta.cols(), lay.stride(delta.cols()));
     let work = &mut *inside.work[0];
-    lay.times(g, Store::Set, h, d, l, MatMut::new(work, n, width)?)?;
+    lay.times(g, Store::Set, h, d, l, MatMut::strided(work, n, width, stride)?)?;
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
     let (d_c, d_rate) = (&mut inside.coefficients, &mut *inside.rate);
     let d_row = &mut (if which == Which::C { &mut *d_c.c } else { &mut *d_c.p })[n * lay.rows..][..n];
@@ -90,7 +90,7 @@ fn outer_product_vjp<T: Scalar, G: Gemm<T>>(
         #[inline(always)]
         || {
             for i in 0..n {
-                let (u, f) = (&work[i * width..][..width], c[i] * open.rate[i]);
+                let (u, f) = (&work[i * stride..][..width], c[i] * open.rate[i]);
                 for (d, &u) in d_delta.row_mut(i).iter_mut().zip(u) {
                     *d -= f * u;
                 }
@@ -100,8 +100,8 @@ fn outer_product_vjp<T: Scalar, G: Gemm<T>>(
             }
         },
     );
-    scale_rows(g, delta, c, open.rate, width, work);
-    let scaled = Mat::new(work, n, width)?;
+    scale_rows(g, delta, c, open.rate, stride, work);
+    let scaled = Mat::strided(work, n, width, stride, 1)?;
     lay.times_transposed(g, Store::Sub, scaled, d, l, lay.input_rows_mut(inside.h, l, 0, n)?)
 }
 

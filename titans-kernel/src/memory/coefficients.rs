@@ -78,6 +78,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// Row t + 1 from row t, for the chunk's token `offset + t`.
+    #[inline(always)]
     pub fn push(&mut self, t: usize, offset: usize, writes: bool, alpha: T, eta: T) {
         let (i, b) = (offset + t, self.chunk);
         let (c_old, c_new) = self.c[t * b..(t + 2) * b].split_at_mut(b);
@@ -102,6 +103,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
     /// row t + 1's are carried to row t. Returns (dα, dη).
+    #[inline(always)]
     pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Self) -> (T, T) {
         let b = self.chunk;
         let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);

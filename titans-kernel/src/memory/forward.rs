@@ -12,7 +12,7 @@ use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
-use crate::view::MatMut;
+use crate::view::{Mat, MatMut};
 
 /// By which of two ways the same numbers are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +105,12 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     Ok(clipped)
 }
 
+/// Rows that follow one another without a gap can be used where they are; others are copied, or else they share few sets
+/// of the cache.
+pub(super) fn side_by_side<T: Scalar>(k: Mat<'_, T>) -> Option<Mat<'_, T>> {
+    (k.row_stride() == k.cols()).then_some(k)
+}
+
 /// Shapes of what a call over n tokens returns.
 pub(super) fn check_outputs<T: Scalar>(
     spec: &MemorySpec,
@@ -136,6 +142,7 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     let spec = lay.spec;
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
+    open.keys = side_by_side(tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
@@ -153,7 +160,7 @@ fn chunk<T: Scalar, G: Gemm<T>>(
         surprise,
     )?;
     coefficients.start();
-    let clipped = enter(lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
+    let clipped = enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
     answers(g, lay, read.into(), state, open.seen(), &coefficients, tokens.q.sub(from, n), 0, &mut reading, y)?;
     close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
     Ok(clipped)
@@ -161,7 +168,8 @@ fn chunk<T: Scalar, G: Gemm<T>>(
 
 /// Rates and coefficients of `n` tokens from the batch's token `from` on, which are the open chunk's tokens from
 /// `filled` on; gates one a chunk count chunks from the batch's token 0, `before` tokens into a chunk.
-pub(super) fn enter<T: Scalar>(
+pub(super) fn enter<T: Scalar, G: Gemm<T>>(
+    g: &G,
     lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
     from: usize,
@@ -174,11 +182,16 @@ pub(super) fn enter<T: Scalar>(
 ) -> Result<u64> {
     let b = lay.spec.chunk;
     let mut clipped = 0;
-    for t in 0..n {
-        let writes = tokens.mask.writes(from + t);
-        let at = (from + t, before, b);
-        clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
-        coefficients.push(t, filled, writes, tokens.alpha.at(at), tokens.eta.at(at));
-    }
-    Ok(clipped)
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let writes = tokens.mask.writes(from + t);
+                let at = (from + t, before, b);
+                clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
+                coefficients.push(t, filled, writes, tokens.alpha.at(at), tokens.eta.at(at));
+            }
+            Ok(clipped)
+        },
+    )
 }

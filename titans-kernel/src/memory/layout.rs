@@ -28,6 +28,12 @@ impl<'s> Layout<'s> {
         Self { spec, rows, panels: true }
     }
 
+    /// Elements between rows of `width` numbers in a slab. While a batch is at work, rows a large power of two apart get a
+    /// gap, or else they share few sets of the cache.
+    pub fn stride(&self, width: usize) -> usize {
+        if self.panels && width.is_multiple_of(256) { width + 16 } else { width }
+    }
+
     /// Elements of a slab of inputs.
     pub fn inputs(&self) -> usize {
         self.input(self.spec.layers())
@@ -40,12 +46,12 @@ impl<'s> Layout<'s> {
 
     /// Start of layer l's inputs.
     pub fn input(&self, l: usize) -> usize {
-        self.rows * self.spec.widths.get(..l).map_or(0, |w| w.iter().sum::<usize>())
+        self.rows * self.spec.widths.get(..l).map_or(0, |w| w.iter().map(|&w| self.stride(w)).sum::<usize>())
     }
 
     /// Start of layer l's outputs.
     pub fn output(&self, l: usize) -> usize {
-        self.rows * self.spec.widths.get(1..=l).map_or(0, |w| w.iter().sum::<usize>())
+        self.rows * self.spec.widths.get(1..=l).map_or(0, |w| w.iter().map(|&w| self.stride(w)).sum::<usize>())
     }
 
     /// Elements of `rows` rows of γ's width.
@@ -55,13 +61,13 @@ impl<'s> Layout<'s> {
 
     /// Elements of `rows` rows of the widest layer.
     pub fn widest(&self) -> usize {
-        self.rows * self.spec.widths.iter().copied().max().unwrap_or(0)
+        self.rows * self.spec.widths.iter().map(|&w| self.stride(w)).max().unwrap_or(0)
     }
 
     /// Rows `from .. from + n` of layer l's inputs.
     pub fn input_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
         let w = self.spec.widths[l];
-        Mat::new(&slab[self.input(l) + from * w..], n, w)
+        Mat::strided(&slab[self.input(l) + from * self.stride(w)..], n, w, self.stride(w), 1)
     }
 
     /// The same, to write.
@@ -73,13 +79,15 @@ impl<'s> Layout<'s> {
         n: usize,
     ) -> Result<MatMut<'x, T>> {
         let w = self.spec.widths[l];
-        MatMut::new(&mut slab[self.input(l) + from * w..][..n * w], n, w)
+        let stride = self.stride(w);
+        MatMut::strided(&mut slab[self.input(l) + from * stride..][..n * stride], n, w, stride)
     }
 
     /// Rows `from .. from + n` of layer l's outputs.
     pub fn output_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
         let w = self.spec.widths[l + 1];
-        Mat::new(&slab[self.output(l) + from * w..][..n * w], n, w)
+        let stride = self.stride(w);
+        Mat::strided(&slab[self.output(l) + from * stride..][..n * stride], n, w, stride, 1)
     }
 
     /// The same, to write.
@@ -91,7 +99,8 @@ impl<'s> Layout<'s> {
         n: usize,
     ) -> Result<MatMut<'x, T>> {
         let w = self.spec.widths[l + 1];
-        MatMut::new(&mut slab[self.output(l) + from * w..][..n * w], n, w)
+        let stride = self.stride(w);
+        MatMut::strided(&mut slab[self.output(l) + from * stride..][..n * stride], n, w, stride)
     }
 
     /// First column and width of every panel of W^l.
@@ -212,6 +221,8 @@ impl<'s> Layout<'s> {
 /// What a chunk must remember of its tokens until it closes.
 #[derive(Debug)]
 pub(super) struct Open<'a, T> {
+    /// The keys, where they lie side by side in the caller's array; else they are the first layer's rows of `h`.
+    pub keys: Option<Mat<'a, T>>,
     /// H: inputs of every layer for the keys.
     pub h: &'a mut [T],
     /// Δ: back-propagated residuals of every layer.
@@ -225,6 +236,7 @@ pub(super) struct Open<'a, T> {
 /// [`Open`], to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a, T> {
+    pub keys: Option<Mat<'a, T>>,
     pub h: &'a [T],
     pub delta: &'a [T],
     pub g_gamma: &'a [T],
@@ -237,13 +249,21 @@ impl<'a, T: Scalar> Seen<'a, T> {
         let (h, rest) = block.split_at(lay.inputs());
         let (delta, rest) = rest.split_at(lay.outputs());
         let (g_gamma, rate) = rest.split_at(lay.gammas());
-        Self { h, delta, g_gamma, rate }
+        Self { keys: None, h, delta, g_gamma, rate }
+    }
+
+    /// H of layer l: rows `from .. from + n`.
+    pub fn inputs(&self, lay: Layout<'_>, l: usize, from: usize, n: usize) -> Result<Mat<'a, T>> {
+        match self.keys {
+            Some(keys) if l == 0 => Ok(keys.sub(from, n)),
+            _ => lay.input_rows(self.h, l, from, n),
+        }
     }
 }
 
 impl<'a, T: Scalar> Open<'a, T> {
     pub fn seen(&self) -> Seen<'_, T> {
-        Seen { h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
+        Seen { keys: self.keys, h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
     }
 
     pub fn len(lay: Layout<'_>) -> usize {
@@ -252,6 +272,7 @@ impl<'a, T: Scalar> Open<'a, T> {
 
     pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
+            keys: None,
             h: scratch.take(lay.inputs())?,
             delta: scratch.take(lay.outputs())?,
             g_gamma: scratch.take(lay.gammas())?,
@@ -303,7 +324,7 @@ impl<'a, T: Scalar> Written<'a, T> {
 /// What the read path leaves behind for the backward, and works in.
 #[derive(Debug)]
 pub(super) struct Reading<'a, T> {
-    /// X: inputs of every layer for the queries.
+    /// X: inputs of every layer but the first for the queries, which are their own first inputs.
     pub x: &'a mut [T],
     /// Z of every layer.
     pub z: &'a mut [T],
@@ -322,6 +343,11 @@ pub(super) struct Reading<'a, T> {
 }
 
 impl<'a, T: Scalar> Reading<'a, T> {
+    /// X of layer l for queries `q`.
+    pub fn inputs<'x>(&'x self, lay: Layout<'_>, l: usize, q: Mat<'x, T>) -> Result<Mat<'x, T>> {
+        if l == 0 { Ok(q) } else { lay.input_rows(self.x, l, 0, q.rows()) }
+    }
+
     pub fn len(lay: Layout<'_>) -> usize {
         3 * lay.inputs() + lay.outputs() + lay.rows * lay.rows + 2 * lay.gammas() + lay.rows
     }

@@ -65,18 +65,20 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     q: Mat<'_, T>,
     from: usize,
     reading: &mut Reading<'_, T>,
-    mut y: MatMut<'_, T>,
+    y: MatMut<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, q.rows());
-    inside(g, lay, rows, state, open, coefficients, q, from, true, reading)?;
+    inside(g, lay, rows, state, open, coefficients, q, from, reading)?;
+    let (w, s) = state.split_at(spec.params());
+    let top = spec.layers() - 1;
     match spec.network {
-        Network::Plain => {
-            let z = lay.output_rows(reading.z, spec.layers() - 1, 0, n)?;
-            for t in 0..n {
-                y.row_mut(t).copy_from_slice(z.row(t));
-            }
-        }
+        Network::Plain => layer(g, lay, rows, top, q, w, s, open, coefficients, from, reading, y)?,
         Network::Residual => {
+            let slab = core::mem::take(&mut reading.z);
+            let z = lay.output_rows_mut(slab, top, 0, n)?;
+            let done = layer(g, lay, rows, top, q, w, s, open, coefficients, from, reading, z);
+            reading.z = slab;
+            done?;
             gammas(g, lay, rows, state, open, coefficients, from, n, reading)?;
             g.vectorise(
                 #[inline(always)]
@@ -87,7 +89,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// The layers of [`answers`]: X, diag(A) X, diag(G) X of all of them, and Z of all but the last, or (`last`) of all.
+/// The layers of [`answers`] but for the last product: X, diag(A) X, diag(G) X of all of them, Z of all but the last.
 pub(super) fn inside<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -97,27 +99,24 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
     coefficients: &Coefficients<'_, T>,
     q: Mat<'_, T>,
     from: usize,
-    last: bool,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, q.rows());
     let (w, s) = state.split_at(spec.params());
-    let mut queries = lay.input_rows_mut(reading.x, 0, 0, n)?;
-    for t in 0..n {
-        queries.row_mut(t).copy_from_slice(q.row(t));
-    }
     for l in 0..spec.layers() {
         if rows != Rows::Start {
-            scale(g, lay, rows, l, n, coefficients, reading)?;
+            scale(g, lay, rows, l, q, coefficients, reading)?;
         }
         if l + 1 < spec.layers() {
-            layer(g, lay, rows, l, n, w, s, open, coefficients, from, reading)?;
+            let slab = core::mem::take(&mut reading.z);
+            let z = lay.output_rows_mut(slab, l, 0, n)?;
+            let done = layer(g, lay, rows, l, q, w, s, open, coefficients, from, reading, z);
+            reading.z = slab;
+            done?;
             let z = lay.output_rows(reading.z, l, 0, n)?;
             let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
-            let len = n * z.cols();
+            let len = n * z.row_stride();
             activation::forward(g, spec.activation, &z.data()[..len], next.data_mut());
-        } else if last {
-            layer(g, lay, rows, l, n, w, s, open, coefficients, from, reading)?;
         }
     }
     Ok(())
@@ -139,25 +138,25 @@ fn layer<T: Scalar, G: Gemm<T>>(
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
-    n: usize,
+    q: Mat<'_, T>,
     w: &[T],
     s: &[T],
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     from: usize,
     reading: &mut Reading<'_, T>,
+    mut z: MatMut<'_, T>,
 ) -> Result<()> {
+    let n = q.rows();
     if rows == Rows::Start {
-        let x = lay.input_rows(reading.x, l, 0, n)?;
-        return lay.times(g, Store::Set, x, w, l, lay.output_rows_mut(reading.z, l, 0, n)?);
+        return lay.times(g, Store::Set, reading.inputs(lay, l, q)?, w, l, z);
     }
     let seen = seen_by_all(rows, from, n);
-    scores(g, lay, rows, l, from, n, open, reading)?;
+    scores(g, lay, rows, l, from, q, open, reading)?;
     mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
     let (ax, gx) = (lay.input_rows(reading.ax, l, 0, n)?, lay.input_rows(reading.gx, l, 0, n)?);
     let delta = lay.output_rows(open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
-    let mut z = lay.output_rows_mut(reading.z, l, 0, n)?;
     for columns in lay.columns(l) {
         let mut z = z.rb().columns(columns.0, columns.1);
         g.gemm(Store::Set, ax, lay.panel(w, l, columns)?, z.rb());
@@ -173,11 +172,12 @@ fn scale<T: Scalar, G: Gemm<T>>(
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
-    n: usize,
+    q: Mat<'_, T>,
     coefficients: &Coefficients<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let x = lay.input_rows(reading.x, l, 0, n)?;
+    let n = q.rows();
+    let x = if l == 0 { q } else { lay.input_rows(reading.x, l, 0, n)? };
     let (mut ax, mut gx) = (lay.input_rows_mut(reading.ax, l, 0, n)?, lay.input_rows_mut(reading.gx, l, 0, n)?);
     g.vectorise(
         #[inline(always)]
@@ -201,12 +201,13 @@ fn scores<T: Scalar, G: Gemm<T>>(
     rows: Rows,
     l: usize,
     from: usize,
-    n: usize,
+    q: Mat<'_, T>,
     open: Seen<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let seen = seen_by_all(rows, from, n);
-    let (x, h) = (lay.input_rows(reading.x, l, 0, n)?, lay.input_rows(open.h, l, 0, seen)?);
+    let (n, seen) = (q.rows(), seen_by_all(rows, from, q.rows()));
+    let x = if l == 0 { q } else { lay.input_rows(reading.x, l, 0, n)? };
+    let h = open.inputs(lay, l, 0, seen)?;
     let scores = MatMut::strided(reading.scores, n, seen, lay.rows)?;
     match rows {
         Rows::Before | Rows::After => g.lower(from, x, h.t(), scores),

@@ -213,7 +213,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         coefficients.load(row);
         let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
         write::gradients(g, lay, &state[..self.spec.params()], k, v, filled, &mut open, &mut written, surprise)?;
-        let clipped = enter(lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?;
+        let clipped = enter(g, lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?;
         let mut rest = Scratch::new(scratch.rest());
         if let Some(y) = y {
             let mut reading = Reading::take(&mut rest, lay)?;

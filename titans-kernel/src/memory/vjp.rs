@@ -5,7 +5,7 @@
 
 use super::close_vjp::close_vjp;
 use super::coefficients::Coefficients;
-use super::forward::enter;
+use super::forward::{enter, side_by_side};
 use super::gates::{Gate, Tokens};
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::{answers, inside as layers_inside};
@@ -107,7 +107,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
 /// Elements of scratch that [`vjp`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
     spec.size(|| {
-        let lay = Layout::new(spec, spec.chunk);
+        let lay = Layout::in_panels(spec, spec.chunk);
         Open::<f64>::len(lay)
             + Written::<f64>::len(lay)
             + Reading::<f64>::len(lay)
@@ -211,6 +211,7 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
     let mut scratch = Scratch::new(scratch);
     let d_start = scratch.take(spec.state_len())?;
     let mut open = Open::take(&mut scratch, lay)?;
+    open.keys = side_by_side(tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let y = scratch.take(lay.rows * spec.value_width())?;
@@ -220,7 +221,7 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
     let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
     write::gradients(g, lay, &start[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
     coefficients.start();
-    enter(lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
+    enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
     d_start.fill(T::ZERO);
@@ -234,10 +235,10 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
                 let out = MatMut::new(y, n, spec.value_width())?;
                 answers(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading, out)?;
             } else {
-                layers_inside(g, lay, rows, start, open.seen(), &coefficients, q, 0, false, &mut reading)?;
+                layers_inside(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading)?;
             }
             let d_y = d_y.sub(from, n);
-            read_vjp(g, lay, rows, start, open.seen(), &coefficients, &reading, d_y, d_q, d_start, &mut inside)?;
+            read_vjp(g, lay, rows, start, open.seen(), &coefficients, &reading, q, d_y, d_q, d_start, &mut inside)?;
         }
     }
     for t in (0..n).rev() {
