@@ -42,11 +42,27 @@ impl DeviceArgs {
     }
 }
 
-/// The CPU with `threads` threads. The environment variable `TITANS_ISA` forces an instruction set, for tests.
+/// The CPU with `threads` threads and the instruction set of [`instruction_set`].
 pub fn cpu<T: HostScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
-    let Some(name) = std::env::var_os("TITANS_ISA") else { return Ok(Cpu::new(threads)?) };
-    let isa: Isa = name.to_string_lossy().parse().map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
-    Ok(Cpu::with_instruction_set(threads, isa)?)
+    Ok(Cpu::with_instruction_set(threads, instruction_set(None)?)?)
+}
+
+/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA`, else the best one of
+/// this processor. A name that is none, or a set that this processor lacks, is bad input: exit code 2.
+pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
+    let (by, isa) = match (asked, std::env::var_os("TITANS_ISA")) {
+        (Some(isa), _) => ("--isa", isa),
+        (None, Some(name)) => {
+            let isa = name.to_string_lossy().parse().map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
+            ("TITANS_ISA", isa)
+        }
+        (None, None) => return Ok(Isa::best()),
+    };
+    if isa.available() {
+        return Ok(isa);
+    }
+    let has: Vec<_> = Isa::ALL.into_iter().filter(|isa| isa.available()).map(Isa::name).collect();
+    Err(Failure::input(format!("{by}: this processor has no {}; choose of {}", isa.name(), has.join(", "))))
 }
 
 /// A number of threads: 1 to 1024.
