@@ -121,7 +121,7 @@ pub fn measure(isa: Isa, threads: Option<usize>, sequences: usize, context: usiz
     let config = TextConfig { sequences, context, ..TextConfig::default() };
     // A step's cost does not depend on the bytes. A tenth of them is for validation, which nobody does here.
     let mut noise = noise();
-    let length = 4 * (context + 1) + (1 << 16);
+    let length = 12 * (context + 1) + (1 << 16);
     let bytes: Vec<u8> = (0..length).map(|_| (97.0 + 13.0 * (1.0 + noise())) as u8).collect();
     let mut task = Text::new(config, &bytes, run.train.seed)?;
     run.train.steps = u64::MAX >> 12; // the schedule never ends
