@@ -47,7 +47,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// A plain network of these widths. Keys and queries have about length one, gates are those of a memory at work.
+    /// A plain network of these widths. Keys and queries have about length one. Half of a value is its key and little is
+    /// forgotten, so that nothing fades into denormal numbers, on which arithmetic is slow.
     pub fn new(widths: &[usize], chunk: usize, tokens: usize) -> Result<Self> {
         let mut spec = MemorySpec::new(widths)?;
         (spec.chunk, spec.network) = (chunk, Network::Plain);
@@ -55,16 +56,21 @@ impl Case {
         let (key, value, state) = (spec.key_width(), spec.value_width(), spec.state_len());
         let unit = (3.0 / key as f32).sqrt();
         let row = |width: usize, seed: u64| numbers(tokens * width, unit, seed);
-        let gate = |level: f32, seed| numbers(tokens, 0.01, seed).iter().map(|x| level + x).collect();
+        let gate = |level: f32, seed| numbers(tokens, 0.2, seed).iter().map(|x| level * (1.0 + x)).collect();
+        let k = row(key, 1);
+        let mut v = row(value, 2);
+        if key == value {
+            v.iter_mut().zip(&k).for_each(|(v, k)| *v = 0.5 * (*v + k));
+        }
         let scratch = [Form::Chunk, Form::Token].map(|form| forward_scratch_len(&spec, form));
         let scratch = scratch.into_iter().chain([vjp_scratch_len(&spec), Stream::<f32>::scratch_len(&spec)]).max();
         Ok(Self {
             tokens,
-            k: row(key, 1),
-            v: row(value, 2),
+            k,
+            v,
             q: row(key, 3),
-            gates: [gate(0.02, 4), gate(0.05, 5), gate(0.5, 6)],
-            state: numbers(state, 0.1 * unit, 7),
+            gates: [gate(1e-4, 4), gate(0.05, 5), gate(0.5, 6)],
+            state: numbers(state, 0.3 * unit, 7),
             y: vec![0.0; tokens * value],
             boundaries: vec![0.0; spec.boundaries_len(tokens)],
             scratch: vec![0.0; scratch.unwrap_or(0)],

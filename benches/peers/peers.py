@@ -104,8 +104,9 @@ def plain(row, tokens):
     """The dual form of dual.py."""
     widths = [row.dim, *[4 * row.dim] * (row.layers - 1), row.dim]
     k, v, q = (torch.randn(tokens, row.dim) / row.dim**0.5 for _ in range(3))
-    gates = [torch.rand(tokens) * 0.02 + level for level in (0.01, 0.04, 0.49)]
-    weights = [torch.randn(i, o) * 0.1 / i**0.5 for i, o in zip(widths, widths[1:])]
+    v = (v + k) / 2  # as the command: something to learn, little forgotten, no denormal numbers
+    gates = [level * (0.8 + 0.4 * torch.rand(tokens)) for level in (1e-4, 0.05, 0.5)]
+    weights = [torch.randn(i, o) * 0.3 / i**0.5 for i, o in zip(widths, widths[1:])]
     numbers = list(zip(*(gate.tolist() for gate in gates)))
 
     def work():

@@ -1,7 +1,7 @@
 //! `titans bench memory`: tokens a second of the memory alone.
 
 use super::counts::counts;
-use super::work::{Streams, Work, expect_finite, on_cpu, spec};
+use super::work::{Streams, Work, expect_at_work, on_cpu, spec};
 use super::{peak, seconds, timing};
 use crate::cli::options::{DeviceArgs, FormName, instruction_set, named, size};
 use crate::cli::{Failure, output};
@@ -166,7 +166,7 @@ fn on_cuda(args: &Args, op: &MemoryOp) -> Result<Report> {
     let peak = peak::device(&device)?;
     let mut work = Work::new(&device, op, args.grad)?;
     work.run(&device, op, args.grad)?;
-    expect_finite(work.finite(&device)?, "bench memory: the state")?;
+    expect_at_work(work.at_work(&device)?, "bench memory: the state")?;
     report(args, op, 0, "cuda", || Ok(peak), || work.run(&device, op, args.grad))
 }
 
@@ -182,8 +182,11 @@ fn on_processor(cpu: &Cpu<f32>, isa: Isa, args: &Args, op: &MemoryOp) -> Result<
     }
     let mut streams = Streams::new(&op.spec, op.batch * op.heads, op.time)?;
     streams.run(cpu.gemm(), piece)?;
-    expect_finite(streams.finite(), "bench memory: the read-outs")?;
-    report(args, op, 1, isa.name(), peak, || streams.run(cpu.gemm(), piece))
+    expect_at_work(streams.at_work(), "bench memory: the read-outs")?;
+    report(args, op, 1, isa.name(), peak, || {
+        streams.restart()?;
+        streams.run(cpu.gemm(), piece)
+    })
 }
 
 /// Measures `work`, which is the whole operation, beside `peak` (operations a second).

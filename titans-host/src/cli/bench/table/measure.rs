@@ -2,7 +2,7 @@
 
 use super::super::counts::{Counts, counts};
 use super::super::timing::{Spread, beside, spread};
-use super::super::work::{Streams, expect_finite, on_cpu, operation, spec};
+use super::super::work::{Streams, expect_at_work, on_cpu, operation, spec};
 use super::super::{peak, train};
 use super::report::Found;
 use super::rows::{Kind, Row};
@@ -73,8 +73,11 @@ fn stream(row: &Row, spec: &MemorySpec, time: f64) -> Result<Found> {
         bandwidths.push(bandwidth.measure());
         Ok(bandwidths.last().map_or(f64::NAN, |bytes| bytes / counts.bytes).min(arithmetic))
     };
-    let found = beside(tokens as f64, time, limit, || streams.run(&gemm, 1))?;
-    expect_finite(streams.finite(), "bench table: read-outs of a stream")?;
+    let found = beside(tokens as f64, time, limit, || {
+        streams.restart()?;
+        streams.run(&gemm, 1)
+    })?;
+    expect_at_work(streams.at_work(), "bench table: read-outs of a stream")?;
     let figure = if deep { "share of bound" } else { "share of peak" };
     let mut note = String::new();
     if let Some(reference) = row.reference {
@@ -181,7 +184,7 @@ fn length(row: &Row, dim: usize, time: f64, quick: bool) -> Result<Found> {
             costs.push(turn.elapsed().as_secs_f64() / longest as f64);
         }
     }
-    expect_finite(streams.finite(), "bench table: read-outs of a long stream")?;
+    expect_at_work(streams.at_work(), "bench table: read-outs of a long stream")?;
     let repetitions = costs[0].len();
     let turn = |i: usize| {
         let of_turn = || costs.iter().map(|costs| costs[i]);
