@@ -81,9 +81,12 @@ fn networks_and_streams_are_measured() {
         (&["--stream", "1", "--grad"], &["--stream", "--grad"]),
         (&["--stream", "0"], &["--stream", "0"]),
         (&["--network", "wide"], &["--network", "residual"]),
-        (&["--seconds", "-1"], &["--seconds"]),
+        (&["--dim", "0"], &["--dim"]),
     ] {
-        fails(here, &[&QUICK[..], args].concat(), 2, says);
+        fails(here, &[&QUICK[..2], args].concat(), 2, says);
+    }
+    for time in ["3601", "-1", "x"] {
+        fails(here, &["bench", "memory", &format!("--seconds={time}")], 2, &["--seconds", "0 to 3600"]);
     }
 }
 
@@ -139,7 +142,7 @@ fn the_table_reports_every_key_beside_its_goal() {
     let text = ok(here, &["bench", "table", "--seconds", "0", "--isa", "portable", "--only", "linear/chunk64/d64"]);
     assert!(text.contains("reached") && text.contains("portable/linear/chunk64/d64"), "{text}");
     fails(here, &["bench", "table", "--only", "no/such"], 2, &["--only", "no/such", "linear/chunk64/d64"]);
-    fails(here, &["bench", "table", "--seconds", "x"], 2, &["--seconds"]);
+    fails(here, &["bench", "table", "--seconds=x"], 2, &["--seconds", "0 to 3600"]);
 }
 
 #[test]
