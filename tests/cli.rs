@@ -1,5 +1,7 @@
 //! The `titans` command as its users meet it: help, devices, bench, memory and inspect, good input and bad.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/common.rs"]
 mod common;
 
@@ -26,6 +28,11 @@ fn help_is_there_for_every_verb() {
     }
     let bench = ok(here, &["bench", "memory", "--help"]);
     assert!(bench.contains("share_of_peak") && bench.contains("--threads"), "{bench}");
+    for what in ["train", "table"] {
+        let help = ok(here, &["bench", what, "--help"]);
+        assert!(help.contains("JSON keys") && help.contains("Examples"), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
+    }
     assert!(ok(here, &["--version"]).starts_with("titans "));
 }
 
@@ -68,50 +75,6 @@ fn devices_end_well_everywhere_and_cuda_is_asked_for_politely() {
         let quick = ["bench", "memory", "--dim", "8", "--tokens", "8", "--seconds", "0"];
         fails(here, &[&quick[..], &["--device", "cuda"]].concat(), 2, &["cuda", reason]);
         ok(here, &[&quick[..], &["--device", "auto"]].concat());
-    }
-}
-
-#[test]
-fn instruction_sets_can_be_forced() {
-    let folder = tempdir().unwrap();
-    let quick = ["bench", "memory", "--dim", "8", "--tokens", "8", "--seconds", "0", "--json"];
-    let output = titans(folder.path()).args(quick).env("TITANS_ISA", "portable").output().unwrap();
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["isa"], "portable");
-    let output = titans(folder.path()).args(quick).env("TITANS_ISA", "mmx").output().unwrap();
-    check_failure(&output, "TITANS_ISA=mmx", 2, &["TITANS_ISA", "mmx", "avx2"]);
-}
-
-#[test]
-fn bench_reports_every_key() {
-    let here = Path::new(".");
-    let size = ["--dim", "16", "--layers", "2", "--hidden", "24", "--heads", "2", "--chunk", "8", "--tokens", "40"];
-    let size = [&["bench", "memory", "--json", "--batch", "2", "--threads", "2", "--seconds", "0"][..], &size].concat();
-    for (form, more, flops) in [
-        ("chunk", &[][..], 2.0 * (10.0 * 768.0 + 2.0 * 384.0 + 16.0 * 80.0)),
-        ("token", &[], 2.0 * (11.0 * 768.0 - 2.0 * 384.0)),
-        ("chunk", &["--grad"], 8.0 * (10.0 * 768.0 + 2.0 * 384.0 + 16.0 * 80.0)),
-    ] {
-        let report = json(here, &[&size[..], &["--form", form], more].concat());
-        let expected = [
-            "bytes_per_token",
-            "flops_per_token",
-            "isa",
-            "peak_gflops",
-            "peak_rss_bytes",
-            "share_of_peak",
-            "threads",
-            "tokens_per_s",
-        ];
-        assert_eq!(keys(&report), expected);
-        assert_eq!(keys(&report["tokens_per_s"]), ["median", "p10", "p90"]);
-        assert_eq!(report["flops_per_token"], flops, "{form} {more:?}");
-        assert_eq!(report["threads"], 2);
-        let number = |key: &str| report[key].as_f64().unwrap();
-        assert!(number("peak_gflops") > 0.0 && number("share_of_peak") > 0.0 && number("share_of_peak") < 1.5);
-        let rate = |key: &str| report["tokens_per_s"][key].as_f64().unwrap();
-        assert!(rate("p10") <= rate("median") && rate("median") <= rate("p90") && rate("p10") > 0.0);
-        assert!(!cfg!(target_os = "linux") || number("peak_rss_bytes") > 1e5);
     }
 }
 

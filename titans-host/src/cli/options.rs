@@ -1,7 +1,7 @@
 //! Options that several verbs share.
 
 use super::Failure;
-use crate::device::cpu::{Cpu, SimdScalar, isa_named};
+use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
 use crate::model::{MemoryMode, Named};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -42,11 +42,33 @@ impl DeviceArgs {
     }
 }
 
-/// The CPU with `threads` threads. The environment variable `TITANS_ISA` forces an instruction set, for tests.
+/// The CPU with `threads` threads and the instruction set of [`instruction_set`].
 pub fn cpu<T: SimdScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
-    let Some(name) = std::env::var_os("TITANS_ISA") else { return Ok(Cpu::new(threads)?) };
-    let isa = isa_named(&name.to_string_lossy()).map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
-    Ok(Cpu::with_instruction_set(threads, isa)?)
+    Ok(Cpu::with_instruction_set(threads, instruction_set(None)?)?)
+}
+
+/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA`, else the best one of
+/// this processor. A name that is none, or a set that this processor lacks, is bad input: exit code 2.
+pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
+    let (by, isa) = match (asked, std::env::var_os("TITANS_ISA")) {
+        (Some(isa), _) => ("--isa", isa),
+        (None, Some(name)) => {
+            let isa =
+                isa_named(&name.to_string_lossy()).map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
+            ("TITANS_ISA", isa)
+        }
+        (None, None) => return Ok(Isa::best()),
+    };
+    if isa.available() {
+        return Ok(isa);
+    }
+    let has: Vec<_> = Isa::ALL.into_iter().filter(|isa| isa.available()).map(Isa::name).collect();
+    Err(Failure::input(format!("{by}: this processor has no {}; choose of {}", isa.name(), has.join(", "))))
+}
+
+/// The name of an instruction set.
+pub fn isa(text: &str) -> Result<Isa, String> {
+    isa_named(text).map_err(|e| e.to_string())
 }
 
 /// A number of threads: 1 to 1024.

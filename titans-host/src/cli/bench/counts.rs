@@ -1,5 +1,7 @@
 //! Operations and bytes that one token costs, by formula: what the mathematics needs, not what the code happens to do.
 
+use crate::error::Result;
+use crate::model::ModelConfig;
 use titans_kernel::memory::MemorySpec;
 
 /// Costs of one token in one head, for numbers of 4 bytes.
@@ -35,9 +37,22 @@ pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
     }
 }
 
+/// Operations of one token in a training step: linear maps and convolutions forward and twice backward, memories as
+/// [`counts`] with gradients. What is not a product of sums counts as nothing: norms, activations, gates, the loss, the
+/// optimiser.
+pub fn training(model: &ModelConfig) -> Result<f64> {
+    let [w, i, heads] = [model.width, model.inner(), model.heads].map(|x| x as f64);
+    let [f, taps, vocabulary] = [model.feed_forward, model.conv_width, model.vocabulary].map(|x| x as f64);
+    let linear = 5.0 * w * i + 3.0 * w * heads + 3.0 * w * f;
+    let memory = heads * counts(&model.memory_spec()?, false, true).operations;
+    let block = 6.0 * (linear + 3.0 * i * taps) + memory;
+    Ok(model.blocks as f64 * block + 6.0 * w * vocabulary)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::counts;
+    use super::{counts, training};
+    use crate::model::ModelConfig;
     use titans_kernel::memory::MemorySpec;
 
     #[test]
@@ -53,5 +68,12 @@ mod tests {
         two.chunk = 4;
         assert_eq!(counts(&two, true, false).operations, 11.0 * 256.0 - 256.0);
         assert_eq!(counts(&two, false, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
+    }
+    #[test]
+    fn a_training_step_by_hand() {
+        // 81,920 + 768 + 98,304 weights of linear maps, 1,536 of convolutions; a memory of 43,008 operations.
+        let block = 6.0 * (180_992.0 + 1_536.0) + 2.0 * 4.0 * 43_008.0;
+        assert_eq!(training(&ModelConfig::default()).unwrap(), 4.0 * block + 6.0 * 32_768.0);
+        assert!(training(&ModelConfig { head_width: 0, ..ModelConfig::default() }).is_err());
     }
 }

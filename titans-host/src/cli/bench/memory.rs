@@ -1,15 +1,16 @@
 //! `titans bench memory`: tokens a second of the memory alone.
 
 use super::counts::counts;
-use super::{peak, timing};
-use crate::cli::options::{DeviceArgs, FormName, size};
-use crate::cli::{Failure, options, output};
+use super::work::{Streams, Work, expect_at_work, on_cpu, spec};
+use super::{peak, seconds, timing};
+use crate::cli::options::{DeviceArgs, FormName, instruction_set, isa, named, size};
+use crate::cli::{Failure, output};
+use crate::device::MemoryOp;
+use crate::device::cpu::{Cpu, Isa};
 use crate::device::cuda::Cuda;
-use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 use serde::Serialize;
-use titans_kernel::Scalar;
-use titans_kernel::memory::{MemorySpec, Read};
+use titans_kernel::memory::{Network, Read};
 
 /// Most numbers in any array.
 const ELEMENTS: u128 = 1 << 31;
@@ -19,16 +20,19 @@ operations and bytes a token are counted by formula, per head and then times the
 memory, p1 those of its first layer, b the chunk:
   chunk form   10 P + 2 (P - p1) + 2 b sum(d_in + d_out) operations, 28 P / b bytes of state
   token form   9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
+  --stream     the token form's with a chunk of 1, the chunk form's else
   --grad       + 3 times the operations of the chunk form (recomputation, backward), + 8 P / b bytes (saved states)
-The peak is that of f32 multiply-adds in registers on the same number of threads, measured in the same run (on CUDA
-that of a large matrix product; threads is then 0).
+The peak is that of f32 multiply-adds in registers with the same instructions on the same number of threads, measured
+before and after every repetition; the share is the median of the repetitions' own shares (on CUDA the peak is that of a
+large matrix product, measured once; threads is then 0).
 
 JSON keys: tokens_per_s {median, p10, p90}, flops_per_token, bytes_per_token, peak_gflops, share_of_peak, threads,
 isa, peak_rss_bytes (null where the system does not say).
 
 Examples:
   titans bench memory
-  titans bench memory --dim 256 --layers 2 --hidden 1024 --chunk 64 --threads 1 --json
+  titans bench memory --dim 256 --layers 2 --hidden 1024 --chunk 64 --threads 1 --isa avx2 --json
+  titans bench memory --dim 256 --heads 1 --chunk 1 --stream 1 --threads 1
   titans bench memory --dim 64 --heads 8 --form token --tokens 2048 --grad";
 
 /// Tokens a second of the memory alone, f32, and its share of the machine's peak
@@ -38,12 +42,15 @@ pub struct Args {
     /// Width of keys, values and queries
     #[arg(long, value_name = "D", default_value = "64", value_parser = size)]
     dim: usize,
-    /// Layers of the memory network, 1 to 4; two or more are residual
+    /// Layers of the memory network, 1 to 4
     #[arg(long, value_name = "L", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=4))]
     layers: u8,
     /// Width between the layers [default: 4 D]
     #[arg(long, value_name = "N", value_parser = size)]
     hidden: Option<usize>,
+    /// Shape of the memory's output [default: plain for one layer, residual for more]
+    #[arg(long, value_name = "NETWORK", value_parser = named::<Network>())]
+    network: Option<Network>,
     /// Memories a sequence
     #[arg(long, value_name = "H", default_value = "4", value_parser = size)]
     heads: usize,
@@ -53,6 +60,9 @@ pub struct Args {
     /// How the memory is computed
     #[arg(long, value_enum, default_value = "chunk")]
     form: FormName,
+    /// Feed the memories as streams, N tokens a call, on one thread of the CPU
+    #[arg(long, value_name = "N", value_parser = size, conflicts_with_all = ["grad", "form"])]
+    stream: Option<usize>,
     /// Tokens a sequence
     #[arg(long, value_name = "T", default_value = "2048", value_parser = size)]
     tokens: usize,
@@ -65,15 +75,14 @@ pub struct Args {
     /// Time to measure, after a warm-up; at least five repetitions whatever they take
     #[arg(long, value_name = "S", default_value = "2", value_parser = seconds)]
     seconds: f64,
+    /// Instruction set of the CPU: avx512, avx2, portable [default: the best one it has]
+    #[arg(long, value_name = "ISA", value_parser = isa)]
+    isa: Option<Isa>,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     on: DeviceArgs,
-}
-
-fn seconds(text: &str) -> std::result::Result<f64, String> {
-    text.parse().ok().filter(|s| (0.0..=3600.0).contains(s)).ok_or("expected seconds, 0 to 3600".into())
 }
 
 #[derive(Serialize)]
@@ -92,11 +101,11 @@ struct Report {
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     let op = operation(args)?;
     let report = if args.on.cuda()? {
-        measure(&Cuda::new(0)?, args, &op, peak::device, 0, "cuda")?
+        on_cuda(args, &op)?
     } else {
-        let cpu = options::cpu::<f32>(args.on.threads)?;
-        let peak = |_: &_| Ok(peak::cpu(cpu.threads()));
-        measure(&cpu, args, &op, peak, cpu.threads(), cpu.instruction_set())?
+        let isa = instruction_set(args.isa)?;
+        let threads = if args.stream.is_some() { Some(args.on.threads.unwrap_or(1)) } else { args.on.threads };
+        on_processor(&Cpu::with_instruction_set(threads, isa)?, isa, args, &op)?
     };
     if args.json { output::print_json(&report) } else { print(args, &report) }
 }
@@ -120,13 +129,11 @@ fn print(args: &Args, report: &Report) -> std::result::Result<(), Failure> {
 }
 
 fn operation(args: &Args) -> Result<MemoryOp> {
-    let mut widths = vec![args.hidden.unwrap_or(4 * args.dim); usize::from(args.layers) + 1];
-    widths[0] = args.dim;
-    widths[usize::from(args.layers)] = args.dim;
-    let mut spec = MemorySpec::new(&widths)?;
-    spec.chunk = args.chunk;
-    spec.validate()?;
-    let (batch, time, heads, token_form) = (args.batch, args.tokens, args.heads, args.form == FormName::Token);
+    let layers = usize::from(args.layers);
+    let network = args.network.unwrap_or(if layers > 1 { Network::Residual } else { Network::Plain });
+    let spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
+    let token_form = args.form == FormName::Token || (args.stream.is_some() && args.chunk == 1);
+    let (batch, time, heads) = (args.batch, args.tokens, args.heads);
     let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form };
     let found = elements(&op, args.grad);
     if found > ELEMENTS {
@@ -150,103 +157,62 @@ fn elements(op: &MemoryOp, grad: bool) -> u128 {
     batch * heads * (time * op.spec.key_width() as u128).max(states * state)
 }
 
-fn measure<D: Device>(
-    device: &D,
+fn on_cuda(args: &Args, op: &MemoryOp) -> Result<Report> {
+    let refused = [("--isa", args.isa.is_some()), ("--stream", args.stream.is_some())];
+    if let Some((option, _)) = refused.into_iter().find(|(_, given)| *given) {
+        return Err(Error::usage(format!("{option} is for the CPU: leave it out with --device cuda")));
+    }
+    let device = Cuda::new(0)?;
+    let peak = peak::device(&device)?;
+    let mut work = Work::new(&device, op, args.grad)?;
+    work.run(&device, op, args.grad)?;
+    expect_at_work(work.at_work(&device)?, "bench memory: the state")?;
+    report(args, op, 0, "cuda", || Ok(peak), || work.run(&device, op, args.grad))
+}
+
+fn on_processor(cpu: &Cpu<f32>, isa: Isa, args: &Args, op: &MemoryOp) -> Result<Report> {
+    let threads = cpu.threads();
+    let peak = || Ok(peak::cpu(isa, threads));
+    let Some(piece) = args.stream else {
+        let mut work = on_cpu(cpu, op, args.grad)?;
+        return report(args, op, threads, isa.name(), peak, || work.run(cpu, op, args.grad));
+    };
+    if threads > 1 {
+        return Err(Error::usage(format!("--stream runs on one thread: expected --threads 1, found {threads}")));
+    }
+    let mut streams = Streams::new(&op.spec, op.batch * op.heads, op.time)?;
+    streams.run(cpu.gemm(), piece)?;
+    expect_at_work(streams.at_work(), "bench memory: the read-outs")?;
+    report(args, op, 1, isa.name(), peak, || {
+        streams.restart()?;
+        streams.run(cpu.gemm(), piece)
+    })
+}
+
+/// Measures `work`, which is the whole operation, beside `peak` (operations a second).
+fn report(
     args: &Args,
     op: &MemoryOp,
-    peak: impl Fn(&D) -> Result<f64>,
     threads: usize,
     isa: &'static str,
+    mut peak: impl FnMut() -> Result<f64>,
+    work: impl FnMut() -> Result<()>,
 ) -> Result<Report> {
-    let before = peak(device)?;
-    let mut work = Work::new(device, op, args.grad)?;
-    let tokens = (op.batch * op.time) as f64;
-    let tokens_per_s = timing::rates(tokens, args.seconds, || work.run(device, op, args.grad))?;
-    let peak = before.max(peak(device)?);
     let heads = op.heads as f64;
     let counts = counts(&op.spec, op.token_form, args.grad);
     let flops_per_token = heads * counts.operations;
+    let tokens = (op.batch * op.time) as f64;
+    let found = timing::beside(tokens, args.seconds, || Ok(peak()? / flops_per_token), work)?;
     Ok(Report {
-        tokens_per_s,
+        tokens_per_s: found.rate,
         flops_per_token,
         bytes_per_token: heads * counts.bytes,
-        peak_gflops: 1e-9 * peak,
-        share_of_peak: flops_per_token * tokens_per_s.median / peak,
+        peak_gflops: 1e-9 * flops_per_token * found.limit.median,
+        share_of_peak: found.share.median,
         threads,
         isa,
         peak_rss_bytes: peak_rss_bytes(),
     })
-}
-
-/// Buffers of the operation on the device.
-struct Work<D: Device> {
-    inputs: [D::Buffer; 5],
-    outputs: [D::Buffer; 3],
-    gradients: [D::Buffer; 5],
-}
-
-impl<D: Device> Work<D> {
-    fn new(device: &D, op: &MemoryOp, grad: bool) -> Result<Self> {
-        let rows = op.batch * op.time * op.heads;
-        let width = op.spec.key_width();
-        // Keys and queries of length one, values of the same size, gates of a memory at work.
-        let unit = (3.0 / width as f64).sqrt();
-        let mut noise = noise();
-        let mut uniform =
-            |len: usize, scale: f64| -> Vec<D::Elem> { (0..len).map(|_| D::Elem::from_f64(scale * noise())).collect() };
-        let mut gates = uniform(3 * rows, 0.01);
-        let levels = [0.02, 0.05, 0.5];
-        gates.iter_mut().enumerate().for_each(|(i, g)| *g += D::Elem::from_f64(levels[i / op.heads % 3]));
-        let rows = [(); 3].map(|()| uniform(rows * width, unit));
-        let weights = uniform(op.state_len(), 0.1 * unit);
-        let [k, v, q] = &rows;
-        Ok(Self {
-            inputs: [
-                device.upload(k)?,
-                device.upload(v)?,
-                device.upload(q)?,
-                device.upload(&gates)?,
-                device.upload(&weights)?,
-            ],
-            outputs: [
-                device.alloc(v.len())?,
-                device.alloc(op.state_len())?,
-                device.alloc(if grad { op.boundaries_len() } else { 0 })?,
-            ],
-            gradients: [
-                device.alloc(k.len())?,
-                device.alloc(v.len())?,
-                device.alloc(q.len())?,
-                device.alloc(gates.len())?,
-                device.alloc(op.state_len())?,
-            ],
-        })
-    }
-
-    fn run(&mut self, device: &D, op: &MemoryOp, grad: bool) -> Result<()> {
-        let [k, v, q, gates, state] = &self.inputs;
-        let lend = || MemoryInputs { k, v, q, gates, state, mask: None };
-        let [y, last, boundaries] = &mut self.outputs;
-        let kept = if grad { Some(&mut *boundaries) } else { None };
-        let outputs = MemoryOutputs { y: &mut *y, surprise: None, state: Some(last), boundaries: kept };
-        device.memory(op, lend(), outputs)?;
-        if grad {
-            let [d_k, d_v, d_q, d_gates, d_state] = &mut self.gradients;
-            let gradients = MemoryGradients { d_k, d_v, d_q, d_gates, d_state };
-            // The read-outs serve as their own cotangent: any numbers of that size do.
-            device.memory_vjp(op, lend(), boundaries, Some(y), None, gradients)?;
-        }
-        device.synchronize()
-    }
-}
-
-/// Uniform numbers in (−1, 1), the same in every run.
-fn noise() -> impl FnMut() -> f64 {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    }
 }
 
 /// The most memory this process ever held, where Linux tells.

@@ -1,0 +1,118 @@
+//! Which rows the table has, and their goals.
+
+use crate::device::cpu::Isa;
+
+/// What a row measures. Deep memories have two layers with four times the width between them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// The chunk form, forward or with its backward.
+    Chunk { dim: usize, deep: bool, chunk: usize, grad: bool },
+    /// A residual network beside a plain one.
+    Residual { dim: usize },
+    /// A stream, one token a call.
+    Stream { dim: usize, deep: bool },
+    /// The token form over a whole sequence.
+    Token { dim: usize },
+    /// Two threads beside one.
+    Threads { dim: usize },
+    /// Long sequences beside short ones.
+    Length { dim: usize },
+    /// A training step.
+    Train,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub name: String,
+    pub isa: Isa,
+    pub kind: Kind,
+    /// What should be reached at least; at most, for [`Kind::Length`].
+    pub goal: Option<f64>,
+    /// Tokens a second that the project's reference machine, a Zen 5 at 280 GFLOP/s a core, should reach.
+    pub reference: Option<f64>,
+}
+
+/// All rows for these instruction sets: the first has all of them, others what their arithmetic decides.
+pub fn rows(isas: &[Isa]) -> Vec<Row> {
+    let mut all = List(Vec::new());
+    for (i, &isa) in isas.iter().enumerate() {
+        for (chunk, goals) in [(64, [0.85, 0.88, 0.90, 0.93]), (16, [0.70, 0.80, 0.85, 0.88])] {
+            for (dim, goal) in [64, 128, 256, 512].into_iter().zip(goals) {
+                let kind = Kind::Chunk { dim, deep: false, chunk, grad: false };
+                all.push(isa, format!("linear/chunk{chunk}/d{dim}"), kind, goal);
+            }
+        }
+        for (dim, goal) in [(64, 0.75), (256, 0.85)] {
+            let kind = Kind::Chunk { dim, deep: true, chunk: 64, grad: false };
+            all.push(isa, format!("deep/chunk64/d{dim}"), kind, goal);
+        }
+        for dim in [64, 256] {
+            all.push(isa, format!("residual/chunk64/d{dim}"), Kind::Residual { dim }, 0.90);
+        }
+        for (dim, reference) in [(64, 4.0e6), (128, 1.1e6), (256, 0.27e6)] {
+            all.push(isa, format!("stream/linear/d{dim}"), Kind::Stream { dim, deep: false }, 0.60);
+            if let Some(row) = all.0.last_mut().filter(|_| isa == Isa::Avx512) {
+                row.reference = Some(reference);
+            }
+        }
+        for dim in [64, 256] {
+            all.push(isa, format!("stream/deep/d{dim}"), Kind::Stream { dim, deep: true }, 0.55);
+        }
+        for dim in [64, 128, 256] {
+            all.push(isa, format!("token/linear/d{dim}"), Kind::Token { dim }, f64::NAN);
+        }
+        for (name, deep) in [("linear", false), ("deep", true)] {
+            for dim in [64, 256] {
+                let kind = Kind::Chunk { dim, deep, chunk: 64, grad: true };
+                all.push(isa, format!("grad/{name}/d{dim}"), kind, 0.65);
+            }
+        }
+        if i == 0 {
+            for dim in [64, 256] {
+                all.push(isa, format!("threads/d{dim}"), Kind::Threads { dim }, 1.9);
+            }
+            all.push(isa, "length/d64".into(), Kind::Length { dim: 64 }, 1.03);
+            all.push(isa, "train".into(), Kind::Train, 0.45);
+        }
+    }
+    all.0
+}
+
+struct List(Vec<Row>);
+
+impl List {
+    /// Adds a row. Without wide vectors shares are to be 5 points lower; without fused multiply-adds, and for a goal that is no
+    /// number, there is none.
+    fn push(&mut self, isa: Isa, name: String, kind: Kind, goal: f64) {
+        let of_machine = matches!(kind, Kind::Threads { .. } | Kind::Length { .. } | Kind::Residual { .. });
+        let goal = match isa {
+            Isa::Portable => None,
+            Isa::Avx2 if !of_machine => Some(goal - 0.05),
+            _ => Some(goal),
+        };
+        let goal = goal.filter(|goal| goal.is_finite());
+        self.0.push(Row { name: format!("{}/{name}", isa.name()), isa, kind, goal, reference: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+    use crate::device::cpu::Isa;
+
+    #[test]
+    fn every_row_has_its_own_name_and_its_goal() {
+        let all = rows(&[Isa::Avx512, Isa::Avx2]);
+        let mut names: Vec<_> = all.iter().map(|row| row.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        let goal = |name: &str| all.iter().find(|row| row.name == name).unwrap().goal;
+        assert_eq!(goal("avx512/linear/chunk64/d512"), Some(0.93));
+        assert_eq!(goal("avx2/linear/chunk16/d64"), Some(0.70 - 0.05));
+        assert_eq!(goal("avx2/residual/chunk64/d64"), Some(0.90));
+        assert_eq!((goal("avx512/length/d64"), goal("avx512/token/linear/d64")), (Some(1.03), None));
+        assert!(!names.contains(&"avx2/train") && rows(&[Isa::Portable]).iter().all(|row| row.goal.is_none()));
+    }
+}
