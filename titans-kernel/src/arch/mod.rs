@@ -288,3 +288,6 @@ impl<T: SimdScalar> Gemm<T> for Simd {
         self.run(Product { store: Store::Set, part, a, b, c }, |p| Portable.lower(offset, p.a, p.b, p.c));
     }
 }
+
+#[cfg(test)]
+mod tests;
