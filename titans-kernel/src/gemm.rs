@@ -50,6 +50,49 @@ pub trait Gemm<T: Scalar> {
     fn lower(&self, _offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         self.gemm(Store::Set, a, b, c);
     }
+
+    /// Closes a chunk: `W ← a W + g S − Hᵀ C`, `S ← e S − Hᵀ P` for one panel of W and S, in one visit.
+    ///
+    /// H is `[n, rows of W]`. `weighted` ([`weighted_len`] elements) holds C and P in groups of [`GROUP`] columns: of each
+    /// group n rows of C's columns and then P's, zeros behind the last column.
+    fn update(&self, [a, g, e]: [T; 3], h: Mat<'_, T>, weighted: &[T], mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
+        self.vectorise(
+            #[inline(always)]
+            || decay(a, g, e, w.rb(), s.rb()),
+        );
+        let (rows, columns) = (h.rows(), w.cols());
+        for (group, j) in (0..columns).step_by(GROUP).enumerate() {
+            let width = GROUP.min(columns - j);
+            let c = &weighted[group * rows * 2 * GROUP..];
+            for (x, out) in [(c, w.rb()), (c.get(GROUP..).unwrap_or(&[]), s.rb())] {
+                if let Ok(x) = Mat::strided(x, rows, width, 2 * GROUP, 1) {
+                    self.gemm(Store::Sub, h.t(), x, out.columns(j, width));
+                }
+            }
+        }
+    }
+}
+
+/// Columns of a panel of weights.
+pub const PANEL: usize = 64;
+
+/// Columns whose C and P lie side by side in [`Gemm::update`]: those of a chunk of 64 tokens fill half of a 32 KiB cache.
+pub const GROUP: usize = 32;
+
+/// Elements of [`Gemm::update`]'s C and P for n tokens and a panel of `width` columns.
+pub const fn weighted_len(n: usize, width: usize) -> usize {
+    2 * n * width.next_multiple_of(GROUP)
+}
+
+/// `W ← a W + g S`, `S ← e S`.
+#[inline(always)]
+fn decay<T: Scalar>(a: T, g: T, e: T, mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
+    for i in 0..w.rows() {
+        for (w, s) in w.row_mut(i).iter_mut().zip(s.row_mut(i)) {
+            *w = a * *w + g * *s;
+            *s = e * *s;
+        }
+    }
 }
 
 /// [`Gemm::causal`] in products of four rows and single steps for their last columns.

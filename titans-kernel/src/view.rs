@@ -228,6 +228,17 @@ impl<'a, T: Copy> MatMut<'a, T> {
         MatMut { data: &mut self.data[start..], rows, cols: self.cols, row_stride: self.row_stride }
     }
 
+    /// Columns `from .. from + cols`, all rows.
+    ///
+    /// # Panics
+    /// When they reach beyond the view.
+    #[inline(always)]
+    pub fn columns(self, from: usize, cols: usize) -> MatMut<'a, T> {
+        assert!(from + cols <= self.cols, "columns outside of their matrix");
+        let start = from.min(self.data.len());
+        MatMut { data: &mut self.data[start..], rows: self.rows, cols, row_stride: self.row_stride }
+    }
+
     /// Every element becomes `x`.
     pub fn fill(&mut self, x: T) {
         for i in 0..self.rows {

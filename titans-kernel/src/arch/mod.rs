@@ -13,6 +13,7 @@
 mod aarch64;
 mod product;
 mod unroll;
+mod update;
 mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
@@ -255,6 +256,19 @@ impl<T: SimdScalar> Job<T> for Axpy<'_, T> {
     }
 }
 
+/// The operands of [`Gemm::update`].
+struct Update<'a, T>([T; 3], Mat<'a, T>, &'a [T], MatMut<'a, T>, MatMut<'a, T>);
+
+impl<T: SimdScalar> Job<T> for Update<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { update::update::<V>(self.0, self.1, self.2, self.3, self.4) }
+    }
+}
+
 impl<T: SimdScalar> Gemm<T> for Simd {
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         self.run(Product { store, part: Part::Whole, a, b, c }, |p| Portable.gemm(p.store, p.a, p.b, p.c));
@@ -286,6 +300,10 @@ impl<T: SimdScalar> Gemm<T> for Simd {
     fn lower(&self, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         let part = Part::CausalOuter(offset);
         self.run(Product { store: Store::Set, part, a, b, c }, |p| Portable.lower(offset, p.a, p.b, p.c));
+    }
+
+    fn update(&self, decay: [T; 3], h: Mat<'_, T>, weighted: &[T], w: MatMut<'_, T>, s: MatMut<'_, T>) {
+        self.run(Update(decay, h, weighted, w, s), |u| Portable.update(u.0, u.1, u.2, u.3, u.4));
     }
 }
 

@@ -11,11 +11,15 @@ use crate::gemm::Store;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
+/// Steps of k that are written out.
+const UNROLLED: usize = 4;
 /// Most rows of a tile.
 const ROWS: usize = 6;
 /// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
 const BLOCK_BYTES: usize = 16 * 1024;
 
+/// Bytes of a block of B that is read where it is.
+const IN_PLACE_BYTES: usize = 64 * 1024;
 /// Bytes of A's rows that are kept near while B passes by.
 const A_BYTES: usize = 256 * 1024;
 
@@ -114,25 +118,45 @@ unsafe fn panels<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
         let width = wide.min(o.n - j);
         // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
         unsafe {
-            if reads_in_place::<V>(o, width) {
-                rows::<V>(store, part, o, 0, o.k, o.b.add(j), o.b_row, j, width);
-            } else {
-                copied::<V>(store, part, o, j, width);
+            match way::<V>(o, width) {
+                Way::Copied => copied::<V>(store, part, o, j, width),
+                Way::InPlace(depth) => {
+                    let mut k0 = 0;
+                    while k0 < o.k {
+                        let kc = depth.min(o.k - k0);
+                        let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
+                        rows::<V>(store, part, o, k0, kc, o.b.add(k0 * o.b_row + j), o.b_row, j, width);
+                        k0 += kc;
+                    }
+                }
             }
         }
         j += width;
     }
 }
 
-/// B's rows can be read where they are: whole registers, and few rows of C or a panel that stays in the first-level
-/// cache anyway.
+/// How a panel of B is read.
+enum Way {
+    /// Where it is, so many rows at a time.
+    InPlace(usize),
+    /// Through copies of its blocks.
+    Copied,
+}
+
+/// B's rows can be read where they are if they are whole registers. Blocks stay in the first-level cache while all rows
+/// of C pass by, unless their rows lie a large power of two apart and share few of its sets: then a copy pays if there
+/// are rows enough.
 #[inline(always)]
-fn reads_in_place<V: Vector>(o: &Operands<V::T>, width: usize) -> bool {
+fn way<V: Vector>(o: &Operands<V::T>, width: usize) -> Way {
     let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
-    let row_bytes = o.b_row * V::T::BYTES;
-    // Rows a large power of two apart share few sets of the cache.
-    let stays = o.k * width * V::T::BYTES <= BLOCK_BYTES && (row_bytes < 1024 || !row_bytes.is_multiple_of(1024));
-    whole && (stays || o.m < 4 * ROWS)
+    let depth = (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1);
+    let spread = o.b_row * V::T::BYTES;
+    match () {
+        () if !whole => Way::Copied,
+        () if o.m < 4 * ROWS => Way::InPlace(o.k),
+        () if spread < 1024 || !spread.is_multiple_of(1024) => Way::InPlace(depth),
+        () => Way::Copied,
+    }
 }
 
 /// The panel through copies of B's blocks, zero-padded to whole registers.
@@ -227,8 +251,10 @@ unsafe fn rows<V: Vector>(
     width: usize,
 ) {
     let mut i = 0;
+    let ahead = Ahead::new::<V>(o, k0 + kc, j, width);
     while i < o.m {
         let (left, at) = (o.m - i, (i, j, width));
+        ahead.ask::<V>(i, o.m);
         // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
         unsafe {
             if left >= 6 {
@@ -244,6 +270,37 @@ unsafe fn rows<V: Vector>(
                 across::<V, 1>(store, part, o, k0, kc, b, b_row, at);
                 i += 1;
             }
+        }
+    }
+}
+
+/// The block of B that comes next, asked for while this one is at work, a share of it with every tile.
+struct Ahead<T> {
+    b: *const T,
+    stride: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+impl<T: Scalar> Ahead<T> {
+    #[inline(always)]
+    fn new<V: Vector<T = T>>(o: &Operands<T>, k: usize, j: usize, width: usize) -> Self {
+        let depth = BLOCK_BYTES / (width * T::BYTES);
+        // Behind the last block comes the next panel; a small matrix is near anyway.
+        let (k, j) = if k < o.k { (k, j) } else { (0, j + width) };
+        let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
+        let rows = if some { depth.min(o.k - k) } else { 0 };
+        Self { b: o.b.wrapping_add(k * o.b_row + j), stride: o.b_row, rows, bytes: width * T::BYTES }
+    }
+
+    /// The share of tile row i of m.
+    #[inline(always)]
+    fn ask<V: Vector<T = T>>(&self, i: usize, m: usize) {
+        const LINE: usize = 64;
+        let (from, to) = (i * self.rows / m, ((i + ROWS) * self.rows / m).min(self.rows));
+        for row in from..to {
+            let p = self.b.wrapping_add(row * self.stride);
+            (0..self.bytes).step_by(LINE).for_each(|at| V::prefetch(p.wrapping_byte_add(at)));
         }
     }
 }
@@ -337,7 +394,37 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Store, t: Tile<
             }));
         }
         let (mut a, mut b) = (t.a, t.b);
-        for _ in 0..t.kc {
+        if t.a_col == 1 && t.kc >= UNROLLED {
+            // A pointer for every row, moved once in four steps: otherwise the additions fill the front end.
+            let mut at = [a; R];
+            each!(I < R => at[I] = a.add(I * t.a_row));
+            for _ in 0..t.kc / UNROLLED {
+                each!(U < UNROLLED => {
+                    let mut row = [V::splat(V::T::ZERO); N];
+                    each!(J < N => row[J] = V::load(b.add(J * V::LANES)));
+                    each!(I < R => {
+                        let x = V::splat(*at[I].add(U));
+                        each!(J < N => sum[I][J] = x.mul_add(row[J], sum[I][J]));
+                    });
+                    b = b.add(t.b_row);
+                });
+                each!(I < R => at[I] = at[I].add(UNROLLED));
+            }
+            a = at[0];
+        } else if t.a_row == 1 {
+            for _ in 0..t.kc {
+                step::<V, R, N>(&mut sum, a, 1, b, 0);
+                (a, b) = (a.add(t.a_col), b.add(t.b_row));
+            }
+        }
+        let done = if t.a_col == 1 && t.kc >= UNROLLED {
+            t.kc / UNROLLED * UNROLLED
+        } else if t.a_row == 1 {
+            t.kc
+        } else {
+            0
+        };
+        for _ in done..t.kc {
             step::<V, R, N>(&mut sum, a, t.a_row, b, 0);
             (a, b) = (a.add(t.a_col), b.add(t.b_row));
         }

@@ -38,6 +38,9 @@ pub unsafe trait Vector: Copy {
     /// −self, the sign bit turned.
     unsafe fn neg(self) -> Self;
 
+    /// Asks for the cache line of `p`; any address will do.
+    fn prefetch(p: *const Self::T);
+
     /// Writes the transpose of `rows × cols` numbers (rows `stride` apart) to `out`, rows of `out` `width` apart: element
     /// (r, c) to `out[c * width + r]`.
     #[inline(always)]

@@ -79,29 +79,30 @@ fn outer_product_vjp<T: Scalar, G: Gemm<T>>(
     d: &[T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (h, delta) = (lay.input_rows(open.h, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
-    let (d_w, width) = (lay.weights(d, l)?, delta.cols());
+    let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
+    let (width, stride) = (delta.cols(), lay.stride(delta.cols()));
     let work = &mut *inside.work[0];
-    g.gemm(Store::Set, h, d_w, MatMut::new(work, n, width)?);
+    lay.times(g, Store::Set, h, d, l, MatMut::strided(work, n, width, stride)?)?;
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
+    let (d_c, d_rate) = (&mut inside.coefficients, &mut *inside.rate);
+    let d_row = &mut (if which == Which::C { &mut *d_c.c } else { &mut *d_c.p })[n * lay.rows..][..n];
     g.vectorise(
         #[inline(always)]
         || {
             for i in 0..n {
-                let (u, f) = (&work[i * width..][..width], c[i] * open.rate[i]);
+                let (u, f) = (&work[i * stride..][..width], c[i] * open.rate[i]);
                 for (d, &u) in d_delta.row_mut(i).iter_mut().zip(u) {
                     *d -= f * u;
                 }
+                let x = -dot(u, delta.row(i));
+                d_rate[i] += x * c[i];
+                d_row[i] += x * open.rate[i];
             }
         },
     );
-    for i in 0..n {
-        let x = -dot(&inside.work[0][i * width..][..width], delta.row(i));
-        weigh(which, n, i, x, c[i], open.rate[i], inside, lay.rows);
-    }
-    scale_rows(g, delta, c, open.rate, inside.work[0]);
-    g.gemm(Store::Sub, Mat::new(inside.work[0], n, width)?, d_w.t(), lay.input_rows_mut(inside.h, l, 0, n)?);
-    Ok(())
+    scale_rows(g, delta, c, open.rate, stride, work);
+    let scaled = Mat::strided(work, n, width, stride, 1)?;
+    lay.times_transposed(g, Store::Sub, scaled, d, l, lay.input_rows_mut(inside.h, l, 0, n)?)
 }
 
 /// Backward of `γ −= Σ_i c_i rate_i g_i`.

@@ -33,14 +33,9 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Takes the space for m tokens; nothing is written.
     pub fn take(scratch: &mut Scratch<'a, T>, m: usize, chunk: usize) -> Result<Self> {
-        Ok(Self {
-            a: scratch.take(m + 1)?,
-            g: scratch.take(m + 1)?,
-            e: scratch.take(m + 1)?,
-            c: scratch.take((m + 1) * chunk)?,
-            p: scratch.take((m + 1) * chunk)?,
-            chunk,
-        })
+        // The large ones first: they stay aligned where chunks are.
+        let (c, p) = (scratch.take((m + 1) * chunk)?, scratch.take((m + 1) * chunk)?);
+        Ok(Self { a: scratch.take(m + 1)?, g: scratch.take(m + 1)?, e: scratch.take(m + 1)?, c, p, chunk })
     }
 
     /// Row 0 of a chunk's start: A = 1, G = 0, Π η = 1.
@@ -83,6 +78,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// Row t + 1 from row t, for the chunk's token `offset + t`.
+    #[inline(always)]
     pub fn push(&mut self, t: usize, offset: usize, writes: bool, alpha: T, eta: T) {
         let (i, b) = (offset + t, self.chunk);
         let (c_old, c_new) = self.c[t * b..(t + 2) * b].split_at_mut(b);
@@ -107,6 +103,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
     /// row t + 1's are carried to row t. Returns (dα, dη).
+    #[inline(always)]
     pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Self) -> (T, T) {
         let b = self.chunk;
         let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);

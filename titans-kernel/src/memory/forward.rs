@@ -1,6 +1,6 @@
 //! The memory over a batch of tokens: chunk form and token form (`docs/MATH.md` sections 2 and 3).
 
-use super::close::close;
+use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Written};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
-use crate::view::MatMut;
+use crate::view::{Mat, MatMut};
 
 /// By which of two ways the same numbers are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,12 +29,13 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
     spec.size(|| match form {
         Form::Token => token::scratch_len(spec),
         Form::Chunk => {
-            let lay = Layout::new(spec, spec.chunk);
-            Open::<f64>::len(lay)
+            let lay = Layout::in_panels(spec, spec.chunk);
+            spec.state_len()
+                + Open::<f64>::len(lay)
                 + Written::<f64>::len(lay)
                 + Reading::<f64>::len(lay)
                 + Coefficients::<f64>::len(spec.chunk, spec.chunk)
-                + lay.widest()
+                + close_scratch(lay)
         }
     })
 }
@@ -44,7 +45,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
 /// - `state` (`state_len`): `[W | S]` before the first token; afterwards that after the last one.
 /// - `y` `[n, d_L]`: read-outs, by the weights that `read` names.
 /// - `surprise` (n): the inner loss c ‖M(k_t) − v_t‖² at the weights of the chunk's start ([`MemorySpec::loss_scale`]).
-/// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at every chunk's start, for [`super::vjp`].
+/// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at every chunk's start, for [`super::vjp`], in an order of its own.
 /// - `scratch`: [`forward_scratch_len`] elements, contents irrelevant.
 ///
 /// Returns how many tokens' gradients were clipped. Numbers are not inspected: what is not finite spreads to later
@@ -76,22 +77,38 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     if scratch.len() < needed {
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
-    let mut clipped = 0;
-    let mut from = 0;
-    while from < n {
-        let rows = spec.chunk.min(n - from);
-        if let Some(b) = boundaries.as_deref_mut() {
-            b[from / spec.chunk * spec.state_len()..][..spec.state_len()].copy_from_slice(state);
+    let lay = Layout::in_panels(spec, spec.chunk);
+    let mut run = |state: &mut [T], boundary: fn(Layout<'_>, &[T], &mut [T]), scratch: &mut [T]| {
+        let (mut clipped, mut from) = (0, 0);
+        while from < n {
+            let rows = spec.chunk.min(n - from);
+            if let Some(b) = boundaries.as_deref_mut() {
+                boundary(lay, state, &mut b[from / spec.chunk * spec.state_len()..][..spec.state_len()]);
+            }
+            let out = y.rb().sub(from, rows);
+            let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
+            clipped += match form {
+                Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
+                Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, out, surprise, scratch)?,
+            };
+            from += rows;
         }
-        let out = y.rb().sub(from, rows);
-        let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
-        clipped += match form {
-            Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
-            Form::Chunk => chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
-        };
-        from += rows;
+        Ok(clipped)
+    };
+    if form == Form::Token {
+        return run(state, |lay, rows, panels| lay.to_panels(rows, panels), scratch);
     }
+    let (panels, scratch) = scratch.split_at_mut(spec.state_len());
+    lay.to_panels(state, panels);
+    let clipped = run(panels, |_, from, to| to.copy_from_slice(from), scratch)?;
+    lay.to_rows(panels, state);
     Ok(clipped)
+}
+
+/// Rows that follow one another without a gap can be used where they are; others are copied, or else they share few sets
+/// of the cache.
+pub(super) fn side_by_side<T: Scalar>(k: Mat<'_, T>) -> Option<Mat<'_, T>> {
+    (k.row_stride() == k.cols()).then_some(k)
 }
 
 /// Shapes of what a call over n tokens returns.
@@ -112,7 +129,7 @@ pub(super) fn check_outputs<T: Scalar>(
 /// One chunk, tokens `from .. from + n` of the batch, n ≤ b.
 fn chunk<T: Scalar, G: Gemm<T>>(
     g: &G,
-    spec: &MemorySpec,
+    lay: Layout<'_>,
     read: Read,
     tokens: &Tokens<'_, T>,
     from: usize,
@@ -122,13 +139,14 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     surprise: Option<&mut [T]>,
     scratch: &mut [T],
 ) -> Result<u64> {
-    let lay = Layout::new(spec, spec.chunk);
+    let spec = lay.spec;
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
+    open.keys = side_by_side(tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
+    let scaled = scratch.take(close_scratch(lay))?;
     let mut coefficients = Coefficients::take(&mut scratch, spec.chunk, spec.chunk)?;
-    let scaled = scratch.take(lay.widest())?;
     let params = &state[..spec.params()];
     write::gradients(
         g,
@@ -142,7 +160,7 @@ fn chunk<T: Scalar, G: Gemm<T>>(
         surprise,
     )?;
     coefficients.start();
-    let clipped = enter(lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
+    let clipped = enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
     answers(g, lay, read.into(), state, open.seen(), &coefficients, tokens.q.sub(from, n), 0, &mut reading, y)?;
     close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
     Ok(clipped)
@@ -150,7 +168,8 @@ fn chunk<T: Scalar, G: Gemm<T>>(
 
 /// Rates and coefficients of `n` tokens from the batch's token `from` on, which are the open chunk's tokens from
 /// `filled` on; gates one a chunk count chunks from the batch's token 0, `before` tokens into a chunk.
-pub(super) fn enter<T: Scalar>(
+pub(super) fn enter<T: Scalar, G: Gemm<T>>(
+    g: &G,
     lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
     from: usize,
@@ -163,11 +182,16 @@ pub(super) fn enter<T: Scalar>(
 ) -> Result<u64> {
     let b = lay.spec.chunk;
     let mut clipped = 0;
-    for t in 0..n {
-        let writes = tokens.mask.writes(from + t);
-        let at = (from + t, before, b);
-        clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
-        coefficients.push(t, filled, writes, tokens.alpha.at(at), tokens.eta.at(at));
-    }
-    Ok(clipped)
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..n {
+                let writes = tokens.mask.writes(from + t);
+                let at = (from + t, before, b);
+                clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
+                coefficients.push(t, filled, writes, tokens.alpha.at(at), tokens.eta.at(at));
+            }
+            Ok(clipped)
+        },
+    )
 }

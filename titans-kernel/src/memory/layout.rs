@@ -2,20 +2,36 @@
 
 use super::spec::MemorySpec;
 use crate::error::Result;
+use crate::gemm::{Gemm, PANEL, Store};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// Offsets into slabs that hold `rows` rows of every layer's input (`inputs`: d_0 … d_{L−1}) or output (d_1 … d_L).
+///
+/// Weights lie row-major, or (`panels`, while a batch is at work) as panels of [`PANEL`] columns one after another, each of
+/// them row-major: then the products walk memory in one direction and rows do not share sets of the cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout<'s> {
     pub spec: &'s MemorySpec,
     pub rows: usize,
+    pub panels: bool,
 }
 
 impl<'s> Layout<'s> {
     pub const fn new(spec: &'s MemorySpec, rows: usize) -> Self {
-        Self { spec, rows }
+        Self { spec, rows, panels: false }
+    }
+
+    /// The same with weights in panels.
+    pub const fn in_panels(spec: &'s MemorySpec, rows: usize) -> Self {
+        Self { spec, rows, panels: true }
+    }
+
+    /// Elements between rows of `width` numbers in a slab. While a batch is at work, rows a large power of two apart get a
+    /// gap, or else they share few sets of the cache.
+    pub fn stride(&self, width: usize) -> usize {
+        if self.panels && width.is_multiple_of(256) { width + 16 } else { width }
     }
 
     /// Elements of a slab of inputs.
@@ -30,12 +46,12 @@ impl<'s> Layout<'s> {
 
     /// Start of layer l's inputs.
     pub fn input(&self, l: usize) -> usize {
-        self.rows * self.spec.widths.get(..l).map_or(0, |w| w.iter().sum::<usize>())
+        self.rows * self.spec.widths.get(..l).map_or(0, |w| w.iter().map(|&w| self.stride(w)).sum::<usize>())
     }
 
     /// Start of layer l's outputs.
     pub fn output(&self, l: usize) -> usize {
-        self.rows * self.spec.widths.get(1..=l).map_or(0, |w| w.iter().sum::<usize>())
+        self.rows * self.spec.widths.get(1..=l).map_or(0, |w| w.iter().map(|&w| self.stride(w)).sum::<usize>())
     }
 
     /// Elements of `rows` rows of γ's width.
@@ -45,13 +61,13 @@ impl<'s> Layout<'s> {
 
     /// Elements of `rows` rows of the widest layer.
     pub fn widest(&self) -> usize {
-        self.rows * self.spec.widths.iter().copied().max().unwrap_or(0)
+        self.rows * self.spec.widths.iter().map(|&w| self.stride(w)).max().unwrap_or(0)
     }
 
     /// Rows `from .. from + n` of layer l's inputs.
     pub fn input_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
         let w = self.spec.widths[l];
-        Mat::new(&slab[self.input(l) + from * w..], n, w)
+        Mat::strided(&slab[self.input(l) + from * self.stride(w)..], n, w, self.stride(w), 1)
     }
 
     /// The same, to write.
@@ -63,13 +79,15 @@ impl<'s> Layout<'s> {
         n: usize,
     ) -> Result<MatMut<'x, T>> {
         let w = self.spec.widths[l];
-        MatMut::new(&mut slab[self.input(l) + from * w..][..n * w], n, w)
+        let stride = self.stride(w);
+        MatMut::strided(&mut slab[self.input(l) + from * stride..][..n * stride], n, w, stride)
     }
 
     /// Rows `from .. from + n` of layer l's outputs.
     pub fn output_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
         let w = self.spec.widths[l + 1];
-        Mat::new(&slab[self.output(l) + from * w..][..n * w], n, w)
+        let stride = self.stride(w);
+        Mat::strided(&slab[self.output(l) + from * stride..][..n * stride], n, w, stride, 1)
     }
 
     /// The same, to write.
@@ -81,19 +99,117 @@ impl<'s> Layout<'s> {
         n: usize,
     ) -> Result<MatMut<'x, T>> {
         let w = self.spec.widths[l + 1];
-        MatMut::new(&mut slab[self.output(l) + from * w..][..n * w], n, w)
+        let stride = self.stride(w);
+        MatMut::strided(&mut slab[self.output(l) + from * stride..][..n * stride], n, w, stride)
     }
 
-    /// W^l of a block of parameters.
-    pub fn weights<'x, T: Scalar>(&self, params: &'x [T], l: usize) -> Result<Mat<'x, T>> {
+    /// First column and width of every panel of W^l.
+    pub fn columns(&self, l: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let o = self.spec.layer(l).1;
+        (0..o).step_by(PANEL).map(move |j| (j, PANEL.min(o - j)))
+    }
+
+    /// Start and row stride of the panel of W^l from column j on.
+    fn panel_at(&self, l: usize, (j, width): (usize, usize)) -> (usize, usize) {
         let (i, o) = self.spec.layer(l);
-        Mat::new(&params[self.spec.layer_offset(l)..], i, o)
+        let (start, stride) = if self.panels { (i * j, width) } else { (j, o) };
+        (self.spec.layer_offset(l) + start, stride)
+    }
+
+    /// A panel of W^l of a block of parameters.
+    pub fn panel<'x, T: Scalar>(&self, params: &'x [T], l: usize, columns: (usize, usize)) -> Result<Mat<'x, T>> {
+        let (start, stride) = self.panel_at(l, columns);
+        Mat::strided(&params[start..], self.spec.layer(l).0, columns.1, stride, 1)
     }
 
     /// The same, to write.
-    pub fn weights_mut<'x, T: Scalar>(&self, params: &'x mut [T], l: usize) -> Result<MatMut<'x, T>> {
-        let (i, o) = self.spec.layer(l);
-        MatMut::new(&mut params[self.spec.layer_offset(l)..][..i * o], i, o)
+    pub fn panel_mut<'x, T: Scalar>(
+        &self,
+        params: &'x mut [T],
+        l: usize,
+        columns: (usize, usize),
+    ) -> Result<MatMut<'x, T>> {
+        let (start, stride) = self.panel_at(l, columns);
+        MatMut::strided(&mut params[start..], self.spec.layer(l).0, columns.1, stride)
+    }
+
+    /// `out ± x W^l`, x `[n, d_in]`.
+    pub fn times<T: Scalar, G: Gemm<T>>(
+        &self,
+        g: &G,
+        store: Store,
+        x: Mat<'_, T>,
+        params: &[T],
+        l: usize,
+        mut out: MatMut<'_, T>,
+    ) -> Result<()> {
+        for columns in self.columns(l) {
+            g.gemm(store, x, self.panel(params, l, columns)?, out.rb().columns(columns.0, columns.1));
+        }
+        Ok(())
+    }
+
+    /// `out ± d (W^l)ᵀ`, d `[n, d_out]`.
+    pub fn times_transposed<T: Scalar, G: Gemm<T>>(
+        &self,
+        g: &G,
+        store: Store,
+        d: Mat<'_, T>,
+        params: &[T],
+        l: usize,
+        mut out: MatMut<'_, T>,
+    ) -> Result<()> {
+        for (j, width) in self.columns(l) {
+            let store = if j > 0 && store == Store::Set { Store::Add } else { store };
+            g.gemm(store, d.block(0, d.rows(), j, width), self.panel(params, l, (j, width))?.t(), out.rb());
+        }
+        Ok(())
+    }
+
+    /// `W^l += xᵀ d`.
+    pub fn add_outer<T: Scalar, G: Gemm<T>>(
+        &self,
+        g: &G,
+        x: Mat<'_, T>,
+        d: Mat<'_, T>,
+        params: &mut [T],
+        l: usize,
+    ) -> Result<()> {
+        for (j, width) in self.columns(l) {
+            g.gemm(Store::Add, x.t(), d.block(0, d.rows(), j, width), self.panel_mut(params, l, (j, width))?);
+        }
+        Ok(())
+    }
+
+    /// Parameters (`[W | …]`, or both halves of a state) from rows to panels.
+    pub fn to_panels<T: Scalar>(&self, rows: &[T], panels: &mut [T]) {
+        self.exchange(rows.len(), |row, panel, width| {
+            panels[panel..panel + width].copy_from_slice(&rows[row..row + width])
+        });
+    }
+
+    /// And back.
+    pub fn to_rows<T: Scalar>(&self, panels: &[T], rows: &mut [T]) {
+        self.exchange(rows.len(), |row, panel, width| {
+            rows[row..row + width].copy_from_slice(&panels[panel..panel + width])
+        });
+    }
+
+    /// Calls `copy` with (place in rows, place in panels, width) for every row of every panel, and for γ.
+    fn exchange(&self, len: usize, mut copy: impl FnMut(usize, usize, usize)) {
+        let p = self.spec.params();
+        for half in (0..len).step_by(p.max(1)) {
+            for l in 0..self.spec.layers() {
+                let ((i, o), at) = (self.spec.layer(l), half + self.spec.layer_offset(l));
+                for (j, width) in self.columns(l) {
+                    for r in 0..i {
+                        copy(at + r * o + j, at + i * j + r * width, width);
+                    }
+                }
+            }
+            let gamma = half + p - self.spec.gamma_len();
+            copy(gamma, gamma, self.spec.gamma_len());
+        }
     }
 
     /// γ of a block of parameters; empty in plain networks.
@@ -105,6 +221,8 @@ impl<'s> Layout<'s> {
 /// What a chunk must remember of its tokens until it closes.
 #[derive(Debug)]
 pub(super) struct Open<'a, T> {
+    /// The keys, where they lie side by side in the caller's array; else they are the first layer's rows of `h`.
+    pub keys: Option<Mat<'a, T>>,
     /// H: inputs of every layer for the keys.
     pub h: &'a mut [T],
     /// Δ: back-propagated residuals of every layer.
@@ -118,6 +236,7 @@ pub(super) struct Open<'a, T> {
 /// [`Open`], to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a, T> {
+    pub keys: Option<Mat<'a, T>>,
     pub h: &'a [T],
     pub delta: &'a [T],
     pub g_gamma: &'a [T],
@@ -130,13 +249,21 @@ impl<'a, T: Scalar> Seen<'a, T> {
         let (h, rest) = block.split_at(lay.inputs());
         let (delta, rest) = rest.split_at(lay.outputs());
         let (g_gamma, rate) = rest.split_at(lay.gammas());
-        Self { h, delta, g_gamma, rate }
+        Self { keys: None, h, delta, g_gamma, rate }
+    }
+
+    /// H of layer l: rows `from .. from + n`.
+    pub fn inputs(&self, lay: Layout<'_>, l: usize, from: usize, n: usize) -> Result<Mat<'a, T>> {
+        match self.keys {
+            Some(keys) if l == 0 => Ok(keys.sub(from, n)),
+            _ => lay.input_rows(self.h, l, from, n),
+        }
     }
 }
 
 impl<'a, T: Scalar> Open<'a, T> {
     pub fn seen(&self) -> Seen<'_, T> {
-        Seen { h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
+        Seen { keys: self.keys, h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
     }
 
     pub fn len(lay: Layout<'_>) -> usize {
@@ -145,6 +272,7 @@ impl<'a, T: Scalar> Open<'a, T> {
 
     pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
+            keys: None,
             h: scratch.take(lay.inputs())?,
             delta: scratch.take(lay.outputs())?,
             g_gamma: scratch.take(lay.gammas())?,
@@ -196,14 +324,14 @@ impl<'a, T: Scalar> Written<'a, T> {
 /// What the read path leaves behind for the backward, and works in.
 #[derive(Debug)]
 pub(super) struct Reading<'a, T> {
-    /// X: inputs of every layer for the queries.
+    /// X: inputs of every layer but the first for the queries, which are their own first inputs.
     pub x: &'a mut [T],
     /// Z of every layer.
     pub z: &'a mut [T],
-    /// X W of every layer.
-    pub xw: &'a mut [T],
-    /// X S of every layer.
-    pub xs: &'a mut [T],
+    /// diag(A) X of every layer.
+    pub ax: &'a mut [T],
+    /// diag(G) X of every layer.
+    pub gx: &'a mut [T],
     /// Masked scores, rows × rows.
     pub scores: &'a mut [T],
     /// Residual: x̂ of z^L.
@@ -215,16 +343,21 @@ pub(super) struct Reading<'a, T> {
 }
 
 impl<'a, T: Scalar> Reading<'a, T> {
+    /// X of layer l for queries `q`.
+    pub fn inputs<'x>(&'x self, lay: Layout<'_>, l: usize, q: Mat<'x, T>) -> Result<Mat<'x, T>> {
+        if l == 0 { Ok(q) } else { lay.input_rows(self.x, l, 0, q.rows()) }
+    }
+
     pub fn len(lay: Layout<'_>) -> usize {
-        lay.inputs() + 3 * lay.outputs() + lay.rows * lay.rows + 2 * lay.gammas() + lay.rows
+        3 * lay.inputs() + lay.outputs() + lay.rows * lay.rows + 2 * lay.gammas() + lay.rows
     }
 
     pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             x: scratch.take(lay.inputs())?,
             z: scratch.take(lay.outputs())?,
-            xw: scratch.take(lay.outputs())?,
-            xs: scratch.take(lay.outputs())?,
+            ax: scratch.take(lay.inputs())?,
+            gx: scratch.take(lay.inputs())?,
             scores: scratch.take(lay.rows * lay.rows)?,
             x_hat: scratch.take(lay.gammas())?,
             gamma: scratch.take(lay.gammas())?,

@@ -65,49 +65,58 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     q: Mat<'_, T>,
     from: usize,
     reading: &mut Reading<'_, T>,
-    mut y: MatMut<'_, T>,
+    y: MatMut<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, q.rows());
+    inside(g, lay, rows, state, open, coefficients, q, from, reading)?;
     let (w, s) = state.split_at(spec.params());
-    let mut queries = lay.input_rows_mut(reading.x, 0, 0, n)?;
-    for t in 0..n {
-        queries.row_mut(t).copy_from_slice(q.row(t));
-    }
-    for l in 0..spec.layers() {
-        let x = lay.input_rows(reading.x, l, 0, n)?;
-        if rows == Rows::Start {
-            g.gemm(Store::Set, x, lay.weights(w, l)?, lay.output_rows_mut(reading.z, l, 0, n)?);
-        } else {
-            g.gemm(Store::Set, x, lay.weights(w, l)?, lay.output_rows_mut(reading.xw, l, 0, n)?);
-            g.gemm(Store::Set, x, lay.weights(s, l)?, lay.output_rows_mut(reading.xs, l, 0, n)?);
-            mix(g, lay, rows, l, n, coefficients, reading)?;
-            let seen = seen_by_all(rows, from, n);
-            scores(g, lay, l, seen, n, open, reading)?;
-            mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
-            let delta = lay.output_rows(open.delta, l, 0, seen)?;
-            let z = lay.output_rows_mut(reading.z, l, 0, n)?;
-            subtract(g, rows, from, seen, Mat::strided(reading.scores, n, seen, lay.rows, 1)?, delta, z);
-        }
-        if l + 1 < spec.layers() {
-            let z = lay.output_rows(reading.z, l, 0, n)?;
-            let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
-            let len = n * z.cols();
-            activation::forward(g, spec.activation, &z.data()[..len], next.data_mut());
-        }
-    }
+    let top = spec.layers() - 1;
     match spec.network {
-        Network::Plain => {
-            let z = lay.output_rows(reading.z, spec.layers() - 1, 0, n)?;
-            for t in 0..n {
-                y.row_mut(t).copy_from_slice(z.row(t));
-            }
-        }
+        Network::Plain => layer(g, lay, rows, top, q, w, s, open, coefficients, from, reading, y)?,
         Network::Residual => {
+            let slab = core::mem::take(&mut reading.z);
+            let z = lay.output_rows_mut(slab, top, 0, n)?;
+            let done = layer(g, lay, rows, top, q, w, s, open, coefficients, from, reading, z);
+            reading.z = slab;
+            done?;
             gammas(g, lay, rows, state, open, coefficients, from, n, reading)?;
             g.vectorise(
                 #[inline(always)]
                 || residual(lay, q, reading, y),
             )?;
+        }
+    }
+    Ok(())
+}
+
+/// The layers of [`answers`] but for the last product: X, diag(A) X, diag(G) X of all of them, Z of all but the last.
+pub(super) fn inside<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    state: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    q: Mat<'_, T>,
+    from: usize,
+    reading: &mut Reading<'_, T>,
+) -> Result<()> {
+    let (spec, n) = (lay.spec, q.rows());
+    let (w, s) = state.split_at(spec.params());
+    for l in 0..spec.layers() {
+        if rows != Rows::Start {
+            scale(g, lay, rows, l, q, coefficients, reading)?;
+        }
+        if l + 1 < spec.layers() {
+            let slab = core::mem::take(&mut reading.z);
+            let z = lay.output_rows_mut(slab, l, 0, n)?;
+            let done = layer(g, lay, rows, l, q, w, s, open, coefficients, from, reading, z);
+            reading.z = slab;
+            done?;
+            let z = lay.output_rows(reading.z, l, 0, n)?;
+            let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
+            let len = n * z.row_stride();
+            activation::forward(g, spec.activation, &z.data()[..len], next.data_mut());
         }
     }
     Ok(())
@@ -122,25 +131,62 @@ pub(super) const fn seen_by_all(rows: Rows, from: usize, n: usize) -> usize {
     }
 }
 
-/// Z = diag(A) X W + diag(G) X S.
-fn mix<T: Scalar, G: Gemm<T>>(
+/// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is one chain, over W's rows, S's
+/// rows and the tokens.
+fn layer<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
-    n: usize,
+    q: Mat<'_, T>,
+    w: &[T],
+    s: &[T],
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    from: usize,
+    reading: &mut Reading<'_, T>,
+    mut z: MatMut<'_, T>,
+) -> Result<()> {
+    let n = q.rows();
+    if rows == Rows::Start {
+        return lay.times(g, Store::Set, reading.inputs(lay, l, q)?, w, l, z);
+    }
+    let seen = seen_by_all(rows, from, n);
+    scores(g, lay, rows, l, from, q, open, reading)?;
+    mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
+    let (ax, gx) = (lay.input_rows(reading.ax, l, 0, n)?, lay.input_rows(reading.gx, l, 0, n)?);
+    let delta = lay.output_rows(open.delta, l, 0, seen)?;
+    let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
+    for columns in lay.columns(l) {
+        let mut z = z.rb().columns(columns.0, columns.1);
+        g.gemm(Store::Set, ax, lay.panel(w, l, columns)?, z.rb());
+        g.gemm(Store::Add, gx, lay.panel(s, l, columns)?, z.rb());
+        subtract(g, rows, from, seen, scores, delta.block(0, seen, columns.0, columns.1), z);
+    }
+    Ok(())
+}
+
+/// diag(A) X and diag(G) X.
+fn scale<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    rows: Rows,
+    l: usize,
+    q: Mat<'_, T>,
     coefficients: &Coefficients<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (xw, xs) = (lay.output_rows(reading.xw, l, 0, n)?, lay.output_rows(reading.xs, l, 0, n)?);
-    let mut z = lay.output_rows_mut(reading.z, l, 0, n)?;
+    let n = q.rows();
+    let x = if l == 0 { q } else { lay.input_rows(reading.x, l, 0, n)? };
+    let (mut ax, mut gx) = (lay.input_rows_mut(reading.ax, l, 0, n)?, lay.input_rows_mut(reading.gx, l, 0, n)?);
     g.vectorise(
         #[inline(always)]
         || {
             for t in 0..n {
                 let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
-                for ((z, &xw), &xs) in z.row_mut(t).iter_mut().zip(xw.row(t)).zip(xs.row(t)) {
-                    *z = a * xw + gg * xs;
+                for ((ax, gx), &x) in ax.row_mut(t).iter_mut().zip(gx.row_mut(t)).zip(x.row(t)) {
+                    *ax = a * x;
+                    *gx = gg * x;
                 }
             }
         },
@@ -148,18 +194,25 @@ fn mix<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// X Hᵀ against the first `seen` tokens of the chunk.
-pub(super) fn scores<T: Scalar, G: Gemm<T>>(
+/// X Hᵀ against the tokens of the chunk that a query may see.
+fn scores<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
+    rows: Rows,
     l: usize,
-    seen: usize,
-    n: usize,
+    from: usize,
+    q: Mat<'_, T>,
     open: Seen<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (x, h) = (lay.input_rows(reading.x, l, 0, n)?, lay.input_rows(open.h, l, 0, seen)?);
-    g.gemm(Store::Set, x, h.t(), MatMut::strided(reading.scores, n, seen, lay.rows)?);
+    let (n, seen) = (q.rows(), seen_by_all(rows, from, q.rows()));
+    let x = if l == 0 { q } else { lay.input_rows(reading.x, l, 0, n)? };
+    let h = open.inputs(lay, l, 0, seen)?;
+    let scores = MatMut::strided(reading.scores, n, seen, lay.rows)?;
+    match rows {
+        Rows::Before | Rows::After => g.lower(from, x, h.t(), scores),
+        Rows::Start | Rows::Fixed(_) => g.gemm(Store::Set, x, h.t(), scores),
+    }
     Ok(())
 }
 
@@ -213,7 +266,7 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 }
 
 /// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query.
-fn gammas<T: Scalar, G: Gemm<T>>(
+pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
@@ -251,7 +304,7 @@ fn gammas<T: Scalar, G: Gemm<T>>(
 
 /// y = q + LN(z^L) ∘ (1 + γ_t).
 #[inline(always)]
-fn residual<T: Scalar>(
+pub(super) fn residual<T: Scalar>(
     lay: Layout<'_>,
     q: Mat<'_, T>,
     reading: &mut Reading<'_, T>,

@@ -22,6 +22,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     reading: &Reading<'_, T>,
+    q: Mat<'_, T>,
     d_y: Mat<'_, T>,
     mut d_q: MatMut<'_, T>,
     d_start: &mut [T],
@@ -39,10 +40,10 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
         Network::Residual => output_vjp(g, lay, rows, start, open, coefficients, reading, d_y, d_start, inside)?,
     }
     for l in (0..spec.layers()).rev() {
-        layer_vjp(g, lay, rows, l, n, start, open, coefficients, reading, d_start, inside)?;
-        let d_x = Mat::new(inside.work[2], n, spec.widths[l])?;
+        layer_vjp(g, lay, rows, l, q, start, open, coefficients, reading, d_start, inside)?;
+        let d_x = Mat::strided(inside.work[2], n, spec.widths[l], lay.stride(spec.widths[l]), 1)?;
         if l > 0 {
-            let len = n * d_x.cols();
+            let len = n * d_x.row_stride();
             let z = lay.output_rows(reading.z, l - 1, 0, n)?;
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
             activation::vjp(g, spec.activation, &z.data()[..len], &d_x.data()[..len], d_z.data_mut());
@@ -65,7 +66,7 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
-    n: usize,
+    q: Mat<'_, T>,
     start: &[T],
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
@@ -75,47 +76,45 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let p = lay.spec.params();
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
-    let x = lay.input_rows(reading.x, l, 0, n)?;
+    let (n, x) = (q.rows(), reading.inputs(lay, l, q)?);
     let d_z = lay.output_rows(inside.z, l, 0, n)?;
-    let [a_dz, g_dz, d_x] = &mut inside.work;
+    let [by_w, by_s, d_x] = &mut inside.work;
+    let (width, stride) = (x.cols(), lay.stride(x.cols()));
     if rows == Rows::Start {
-        g.gemm(Store::Set, d_z, lay.weights(w, l)?.t(), MatMut::new(d_x, n, x.cols())?);
-        g.gemm(Store::Add, x.t(), d_z, lay.weights_mut(d_w, l)?);
-        return Ok(());
+        lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(d_x, n, width, stride)?)?;
+        return lay.add_outer(g, x, d_z, d_w, l);
     }
-    let (xw, xs) = (lay.output_rows(reading.xw, l, 0, n)?, lay.output_rows(reading.xs, l, 0, n)?);
-    let (d, width) = (&mut inside.coefficients, d_z.cols());
+    // With U = dZ Wᵀ and V = dZ Sᵀ: dA_t = x_t · u_t, dG_t = x_t · v_t, dX = diag(A) U + diag(G) V.
+    lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
+    lay.times_transposed(g, Store::Set, d_z, s, l, MatMut::strided(by_s, n, width, stride)?)?;
+    let d = &mut inside.coefficients;
     g.vectorise(
         #[inline(always)]
         || {
             for t in 0..n {
-                let row = rows.of(t);
-                let (a, gg, dz) = (coefficients.a[row], coefficients.g[row], d_z.row(t));
-                d.a[row] += dot(dz, xw.row(t));
-                d.g[row] += dot(dz, xs.row(t));
-                let out = t * width..(t + 1) * width;
-                for ((ad, gd), &dz) in a_dz[out.clone()].iter_mut().zip(&mut g_dz[out]).zip(dz) {
-                    *ad = a * dz;
-                    *gd = gg * dz;
+                let (row, at) = (rows.of(t), t * stride..t * stride + width);
+                let (a, gg, x) = (coefficients.a[row], coefficients.g[row], x.row(t));
+                let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
+                d.a[row] += dot(x, u);
+                d.g[row] += dot(x, v);
+                for ((dx, &u), &v) in d_x[at].iter_mut().zip(u).zip(v) {
+                    *dx = a * u + gg * v;
                 }
             }
         },
     );
-    let (a_dz, g_dz) = (Mat::new(a_dz, n, width)?, Mat::new(g_dz, n, width)?);
-    g.gemm(Store::Set, a_dz, lay.weights(w, l)?.t(), MatMut::new(d_x, n, x.cols())?);
-    g.gemm(Store::Add, g_dz, lay.weights(s, l)?.t(), MatMut::new(d_x, n, x.cols())?);
-    g.gemm(Store::Add, x.t(), a_dz, lay.weights_mut(d_w, l)?);
-    g.gemm(Store::Add, x.t(), g_dz, lay.weights_mut(d_s, l)?);
+    lay.add_outer(g, lay.input_rows(reading.ax, l, 0, n)?, d_z, d_w, l)?;
+    lay.add_outer(g, lay.input_rows(reading.gx, l, 0, n)?, d_z, d_s, l)?;
 
     let seen = seen_by_all(rows, 0, n);
-    let (h, delta) = (lay.input_rows(open.h, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
+    let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
     let [f, scores] = &mut inside.square;
-    g.gemm(Store::Set, d_z, delta.t(), MatMut::new(f, n, seen)?);
-    g.gemm(Store::Set, x, h.t(), MatMut::new(scores, n, seen)?);
+    g.lower(0, d_z, delta.t(), MatMut::new(f, n, seen)?);
+    g.lower(0, x, h.t(), MatMut::new(scores, n, seen)?);
     mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
-    g.gemm(Store::Add, d_scores, h, MatMut::new(d_x, n, x.cols())?);
+    g.causal(Store::Add, 0, d_scores, h, MatMut::strided(d_x, n, width, stride)?);
     g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A memory that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
-use super::close::close;
+use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::forward::{check_outputs, enter};
 use super::gates::Tokens;
@@ -51,7 +51,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             Written::<T>::len(lay)
                 + Reading::<T>::len(lay)
                 + Coefficients::<T>::len(spec.chunk, spec.chunk)
-                + lay.widest()
+                + close_scratch(lay)
         })
     }
 
@@ -185,7 +185,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         }
         let lay = self.layout();
         let mut scratch = Scratch::new(scratch);
-        let scaled = scratch.take(lay.widest())?;
+        let scaled = scratch.take(close_scratch(lay))?;
         let mut coefficients = Coefficients::take(&mut scratch, 0, self.spec.chunk)?;
         coefficients.load(row);
         close(g, lay, 0, self.filled(), open, &coefficients, scaled, out)
@@ -213,7 +213,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         coefficients.load(row);
         let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
         write::gradients(g, lay, &state[..self.spec.params()], k, v, filled, &mut open, &mut written, surprise)?;
-        let clipped = enter(lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?;
+        let clipped = enter(g, lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?;
         let mut rest = Scratch::new(scratch.rest());
         if let Some(y) = y {
             let mut reading = Reading::take(&mut rest, lay)?;
@@ -221,7 +221,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             answers(g, lay, self.read.into(), state, open.seen(), &coefficients, q, filled, &mut reading, y)?;
         }
         if filled + rows == b {
-            let scaled = rest.take(lay.widest())?;
+            let scaled = rest.take(close_scratch(lay))?;
             close(g, lay, rows, b, open.seen(), &coefficients, scaled, state)?;
             coefficients.start();
             coefficients.save(0, 0, row);

@@ -91,7 +91,7 @@ fn update<T: Scalar, G: Gemm<T>>(
         }
     };
     for l in 0..lay.spec.layers() {
-        let (h, delta) = (lay.input_rows(open.h, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
+        let (h, delta) = (open.seen().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
         let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
         g.vectorise(
             #[inline(always)]

@@ -5,12 +5,12 @@
 
 use super::close_vjp::close_vjp;
 use super::coefficients::Coefficients;
-use super::forward::enter;
+use super::forward::{enter, side_by_side};
 use super::gates::{Gate, Tokens};
 use super::layout::{Layout, Open, Reading, Written};
-use super::read::answers;
+use super::read::{answers, inside as layers_inside};
 use super::read_vjp::read_vjp;
-use super::spec::{MemorySpec, Read};
+use super::spec::{MemorySpec, Network, Read};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
 use crate::error::{Error, Result, expect_len};
@@ -87,9 +87,9 @@ impl<'a, T: Scalar> Inside<'a, T> {
             g_gamma: scratch.take(lay.gammas())?,
             rate: scratch.take(lay.rows)?,
             z: scratch.take(lay.outputs())?,
-            coefficients: Coefficients::take(scratch, lay.rows, lay.rows)?,
             work: [scratch.take(lay.widest())?, scratch.take(lay.widest())?, scratch.take(lay.widest())?],
             square: [scratch.take(square)?, scratch.take(square)?],
+            coefficients: Coefficients::take(scratch, lay.rows, lay.rows)?,
         })
     }
 
@@ -107,7 +107,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
 /// Elements of scratch that [`vjp`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
     spec.size(|| {
-        let lay = Layout::new(spec, spec.chunk);
+        let lay = Layout::in_panels(spec, spec.chunk);
         Open::<f64>::len(lay)
             + Written::<f64>::len(lay)
             + Reading::<f64>::len(lay)
@@ -136,8 +136,9 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     scratch: &mut [T],
 ) -> Result<()> {
     check(spec, tokens, boundaries, &cotangents, &gradients, scratch.len())?;
+    let lay = Layout::in_panels(spec, spec.chunk);
     match cotangents.state {
-        Some(d) => gradients.state.copy_from_slice(d),
+        Some(d) => lay.to_panels(d, gradients.state),
         None => gradients.state.fill(T::ZERO),
     }
     for gate in [&mut *gradients.alpha, gradients.theta, gradients.eta] {
@@ -147,8 +148,11 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
         let from = c * spec.chunk;
         let n = spec.chunk.min(tokens.len() - from);
         let start = &boundaries[c * spec.state_len()..][..spec.state_len()];
-        chunk_vjp(g, spec, read, tokens, from, n, start, cotangents.y, &mut gradients, scratch)?;
+        chunk_vjp(g, lay, read, tokens, from, n, start, cotangents.y, &mut gradients, scratch)?;
     }
+    let panels = &mut scratch[..spec.state_len()];
+    panels.copy_from_slice(gradients.state);
+    lay.to_rows(panels, gradients.state);
     Ok(())
 }
 
@@ -193,7 +197,7 @@ fn check<T: Scalar>(
 /// behind the chunk and receives that of the state before it.
 fn chunk_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
-    spec: &MemorySpec,
+    lay: Layout<'_>,
     read: Read,
     tokens: &Tokens<'_, T>,
     from: usize,
@@ -203,20 +207,21 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
     gradients: &mut Gradients<'_, T>,
     scratch: &mut [T],
 ) -> Result<()> {
-    let (lay, b) = (Layout::new(spec, spec.chunk), spec.chunk);
+    let (spec, b) = (lay.spec, lay.spec.chunk);
     let mut scratch = Scratch::new(scratch);
+    let d_start = scratch.take(spec.state_len())?;
     let mut open = Open::take(&mut scratch, lay)?;
+    open.keys = side_by_side(tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
-    let mut coefficients = Coefficients::take(&mut scratch, b, b)?;
-    let mut inside = Inside::take(&mut scratch, lay)?;
     let y = scratch.take(lay.rows * spec.value_width())?;
-    let d_start = scratch.take(spec.state_len())?;
+    let mut inside = Inside::take(&mut scratch, lay)?;
+    let mut coefficients = Coefficients::take(&mut scratch, b, b)?;
 
     let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
     write::gradients(g, lay, &start[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
     coefficients.start();
-    enter(lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
+    enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
     d_start.fill(T::ZERO);
@@ -226,10 +231,14 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
         None => d_q.fill(T::ZERO),
         Some(d_y) => {
             let rows = read.into();
-            let out = MatMut::new(y, n, spec.value_width())?;
-            answers(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading, out)?;
+            if spec.network == Network::Residual {
+                let out = MatMut::new(y, n, spec.value_width())?;
+                answers(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading, out)?;
+            } else {
+                layers_inside(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading)?;
+            }
             let d_y = d_y.sub(from, n);
-            read_vjp(g, lay, rows, start, open.seen(), &coefficients, &reading, d_y, d_q, d_start, &mut inside)?;
+            read_vjp(g, lay, rows, start, open.seen(), &coefficients, &reading, q, d_y, d_q, d_start, &mut inside)?;
         }
     }
     for t in (0..n).rev() {

@@ -23,24 +23,32 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
     surprise: Option<&mut [T]>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, k.rows());
-    let mut keys = lay.input_rows_mut(open.h, 0, from, n)?;
-    for t in 0..n {
-        keys.row_mut(t).copy_from_slice(k.row(t));
+    if open.keys.is_none() {
+        let mut keys = lay.input_rows_mut(open.h, 0, from, n)?;
+        for t in 0..n {
+            keys.row_mut(t).copy_from_slice(k.row(t));
+        }
     }
     for l in 0..spec.layers() {
-        let h = lay.input_rows(open.h, l, from, n)?;
-        g.gemm(Store::Set, h, lay.weights(w, l)?, lay.output_rows_mut(written.z, l, from, n)?);
-        if l + 1 < spec.layers() {
+        let h = match open.keys {
+            Some(keys) if l == 0 => keys.sub(from, n),
+            _ => lay.input_rows(open.h, l, from, n)?,
+        };
+        let last = l + 1 == spec.layers();
+        // A plain network's last Z becomes Δ where it stands.
+        let z = if last && spec.network == Network::Plain { &mut *open.delta } else { &mut *written.z };
+        lay.times(g, Store::Set, h, w, l, lay.output_rows_mut(z, l, from, n)?)?;
+        if !last {
             let z = lay.output_rows(written.z, l, from, n)?;
             let mut a = lay.input_rows_mut(open.h, l + 1, from, n)?;
-            let len = n * z.cols();
+            let len = n * z.row_stride();
             activation::forward(g, spec.activation, &z.data()[..len], a.data_mut());
         }
     }
     match spec.network {
         Network::Plain => g.vectorise(
             #[inline(always)]
-            || plain_residuals(lay, v, from, open, written, surprise),
+            || plain_residuals(lay, v, from, open, surprise),
         ),
         Network::Residual => g.vectorise(
             #[inline(always)]
@@ -49,39 +57,36 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
     }?;
     for l in (1..spec.layers()).rev() {
         let delta = lay.output_rows(open.delta, l, from, n)?;
-        g.gemm(Store::Set, delta, lay.weights(w, l)?.t(), lay.output_rows_mut(written.d_a, l - 1, from, n)?);
+        lay.times_transposed(g, Store::Set, delta, w, l, lay.output_rows_mut(written.d_a, l - 1, from, n)?)?;
         let z = lay.output_rows(written.z, l - 1, from, n)?;
         let d_a = lay.output_rows(written.d_a, l - 1, from, n)?;
         let mut below = lay.output_rows_mut(open.delta, l - 1, from, n)?;
-        let len = n * z.cols();
+        let len = n * z.row_stride();
         activation::vjp(g, spec.activation, &z.data()[..len], &d_a.data()[..len], below.data_mut());
     }
     Ok(())
 }
 
-/// δ^L = 2c (z^L − v).
+/// δ^L = 2c (z^L − v); z^L stands in Δ's place.
 #[inline(always)]
 fn plain_residuals<T: Scalar>(
     lay: Layout<'_>,
     v: Mat<'_, T>,
     from: usize,
     open: &mut Open<'_, T>,
-    written: &mut Written<'_, T>,
     mut surprise: Option<&mut [T]>,
 ) -> Result<()> {
     let (top, n) = (lay.spec.layers() - 1, v.rows());
     let loss = T::from_f64(lay.spec.loss_scale());
     let scale = loss + loss;
-    let z = lay.output_rows(written.z, top, from, n)?;
     let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
     for t in 0..n {
-        for (((d, e), &z), &v) in delta.row_mut(t).iter_mut().zip(&mut *written.row).zip(z.row(t)).zip(v.row(t)) {
-            *e = z - v;
-            *d = scale * *e;
-        }
+        let row = delta.row_mut(t);
+        row.iter_mut().zip(v.row(t)).for_each(|(z, &v)| *z = *z - v);
         if let Some(s) = surprise.as_deref_mut() {
-            s[t] = loss * squares(written.row);
+            s[t] = loss * squares(row);
         }
+        row.iter_mut().for_each(|e| *e = scale * *e);
     }
     Ok(())
 }
@@ -131,6 +136,7 @@ fn residual_residuals<T: Scalar>(
 /// The rate θ · clip factor of the chunk's token `i`; true when its gradient was longer than the clip.
 ///
 /// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one.
+#[inline(always)]
 pub(super) fn rate<T: Scalar>(
     lay: Layout<'_>,
     i: usize,
@@ -149,7 +155,7 @@ pub(super) fn rate<T: Scalar>(
     let d = lay.spec.gamma_len();
     let mut norm2 = squares(&open.g_gamma[i * d..(i + 1) * d]);
     for l in 0..lay.spec.layers() {
-        let h = squares(lay.input_rows(open.h, l, i, 1)?.row(0));
+        let h = squares(open.seen().inputs(lay, l, i, 1)?.row(0));
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         norm2 += h * delta;
     }

@@ -30,7 +30,7 @@ pub(super) fn rate_vjp<T: Scalar>(
         let d_norm2 = -(d_rate * theta * factor) / (written.norm2[i] + written.norm2[i]);
         let two = T::from_f64(2.0) * d_norm2;
         for l in 0..lay.spec.layers() {
-            let h = lay.input_rows(open.h, l, i, 1)?.row(0);
+            let h = open.inputs(lay, l, i, 1)?.row(0);
             let delta = lay.output_rows(open.delta, l, i, 1)?.row(0);
             let (h2, delta2) = (squares(h), squares(delta));
             let mut d_h = lay.input_rows_mut(inside.h, l, i, 1)?;
@@ -63,7 +63,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     // Δ was computed from the top layer down: its cotangents go up.
     for l in 1..spec.layers() {
         let width = spec.widths[l];
-        let len = n * width;
+        let len = n * lay.stride(width);
         let (z, d_a) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.output_rows(written.d_a, l - 1, 0, n)?);
         let c = lay.output_rows(inside.delta, l - 1, 0, n)?;
         let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
@@ -77,9 +77,9 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
             dd_a,
             d_z.data_mut(),
         );
-        let dd_a = Mat::new(inside.work[0], n, width)?;
-        g.gemm(Store::Add, dd_a, lay.weights(w, l)?, lay.output_rows_mut(inside.delta, l, 0, n)?);
-        g.gemm(Store::Add, dd_a.t(), lay.output_rows(open.delta, l, 0, n)?, lay.weights_mut(d_w, l)?);
+        let dd_a = Mat::strided(inside.work[0], n, width, lay.stride(width), 1)?;
+        lay.times(g, Store::Add, dd_a, w, l, lay.output_rows_mut(inside.delta, l, 0, n)?)?;
+        lay.add_outer(g, dd_a, lay.output_rows(open.delta, l, 0, n)?, d_w, l)?;
     }
     match spec.network {
         Network::Plain => g.vectorise(
@@ -93,11 +93,11 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     }?;
     // Then the forward pass of the keys, from the top layer down.
     for l in (0..spec.layers()).rev() {
-        let (h, d_z) = (lay.input_rows(open.h, l, 0, n)?, lay.output_rows(inside.z, l, 0, n)?);
-        g.gemm(Store::Add, h.t(), d_z, lay.weights_mut(d_w, l)?);
-        g.gemm(Store::Add, d_z, lay.weights(w, l)?.t(), lay.input_rows_mut(inside.h, l, 0, n)?);
+        let (h, d_z) = (open.inputs(lay, l, 0, n)?, lay.output_rows(inside.z, l, 0, n)?);
+        lay.add_outer(g, h, d_z, d_w, l)?;
+        lay.times_transposed(g, Store::Add, d_z, w, l, lay.input_rows_mut(inside.h, l, 0, n)?)?;
         if l > 0 {
-            let len = n * spec.widths[l];
+            let len = n * lay.stride(spec.widths[l]);
             let (z, d_h) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.input_rows(inside.h, l, 0, n)?);
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
             activation::vjp_add(g, spec.activation, &z.data()[..len], &d_h.data()[..len], d_z.data_mut());

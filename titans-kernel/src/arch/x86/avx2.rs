@@ -87,6 +87,11 @@ macro_rules! vector {
                 Self(unsafe { $xor(self.0, $splat(-0.0)) })
             }
             #[inline(always)]
+            fn prefetch(p: *const $t) {
+                // SAFETY: a hint that touches nothing; SSE is part of x86-64.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+            }
+            #[inline(always)]
             unsafe fn transpose(p: *const $t, stride: usize, rows: usize, cols: usize, out: *mut $t, width: usize) {
                 // SAFETY: the same contract.
                 unsafe { $transpose(p, stride, rows, cols, out, width) }

@@ -1,0 +1,175 @@
+//! Closing a chunk: W and S of a panel in one visit, as tiles that hold both.
+
+use super::unroll::each;
+use super::vector::Vector;
+use crate::gemm::{GROUP, weighted_len};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// Rows of a tile.
+const ROWS: usize = 6;
+
+/// Everything one tile needs.
+#[derive(Clone, Copy)]
+struct Tile<T> {
+    decay: [T; 3],
+    tokens: usize,
+    h: *const T,
+    h_token: usize,
+    h_row: usize,
+    /// C's columns, P's [`GROUP`] numbers behind them, tokens twice that apart.
+    weighted: *const T,
+    w: *mut T,
+    w_row: usize,
+    s: *mut T,
+    s_row: usize,
+    /// Columns in the last register.
+    last: usize,
+}
+
+/// `W ← a W + g S − Hᵀ C`, `S ← e S − Hᵀ P`: see [`crate::Gemm::update`].
+///
+/// # Safety
+/// Only inside a function that enables V's instructions.
+///
+/// # Panics
+/// When the shapes do not fit.
+#[inline(always)]
+pub(super) unsafe fn update<V: Vector>(
+    decay: [V::T; 3],
+    h: Mat<'_, V::T>,
+    weighted: &[V::T],
+    mut w: MatMut<'_, V::T>,
+    mut s: MatMut<'_, V::T>,
+) {
+    let (tokens, rows, width) = (h.rows(), w.rows(), w.cols());
+    assert!(h.cols() == rows && s.rows() == rows && s.cols() == width, "shapes of an update");
+    assert!(weighted.len() >= weighted_len(tokens, width), "rows of an update");
+    let (h_data, h_token, h_row) = (h.data().as_ptr(), h.row_stride(), h.col_stride());
+    let (w_row, s_row) = (w.row_stride(), s.row_stride());
+    let (w, s) = (w.data_mut().as_mut_ptr(), s.data_mut().as_mut_ptr());
+    // W and S side by side take twice the registers of a product, so half as many columns.
+    let wide = V::ACROSS / 2 * V::LANES;
+    let mut j = 0;
+    while j < width {
+        let columns = wide.min(width - j);
+        let last = match columns % V::LANES {
+            0 => V::LANES,
+            rest => rest,
+        };
+        let at = j / GROUP * tokens * 2 * GROUP + j % GROUP;
+        let mut i = 0;
+        while i < rows {
+            // SAFETY: row i and column j lie inside W, S and (i) H's columns; a group is whole tiles wide, so `weighted`
+            // holds whole registers for every token. W and S are borrowed mutably and overlap nothing.
+            unsafe {
+                let t = Tile {
+                    decay,
+                    tokens,
+                    h: h_data.add(i * h_row),
+                    h_token,
+                    h_row,
+                    weighted: weighted.as_ptr().add(at),
+                    w: w.add(i * w_row + j),
+                    w_row,
+                    s: s.add(i * s_row + j),
+                    s_row,
+                    last,
+                };
+                let left = rows - i;
+                if left >= ROWS {
+                    across::<V, ROWS>(t, columns);
+                    i += ROWS;
+                } else if left >= 4 {
+                    across::<V, 4>(t, columns);
+                    i += 4;
+                } else if left >= 2 {
+                    across::<V, 2>(t, columns);
+                    i += 2;
+                } else {
+                    across::<V, 1>(t, columns);
+                    i += 1;
+                }
+            }
+        }
+        j += columns;
+    }
+}
+
+#[inline(always)]
+unsafe fn across<V: Vector, const R: usize>(t: Tile<V::T>, columns: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match columns.div_ceil(V::LANES) {
+            1 => tile::<V, R, 1>(t),
+            _ if V::ACROSS >= 4 => tile::<V, R, 2>(t),
+            _ => {}
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: Tile<V::T>) {
+    let zero = V::T::ZERO;
+    // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of C
+    // and P and of R numbers of H are valid, by the caller's promise.
+    unsafe {
+        let (mut by_c, mut by_p) = ([[V::splat(zero); N]; R], [[V::splat(zero); N]; R]);
+        let [a, g, e] = [V::splat(t.decay[0]), V::splat(t.decay[1]), V::splat(t.decay[2])];
+        each!(I < R => each!(J < N => {
+            let (w, s) = (t.w.add(I * t.w_row + J * V::LANES), t.s.add(I * t.s_row + J * V::LANES));
+            let whole = J + 1 < N || t.last == V::LANES;
+            let w = if whole { V::load(w) } else { V::load_first(w, t.last) };
+            let s = if whole { V::load(s) } else { V::load_first(s, t.last) };
+            // Signs are turned before and after the chain, which is exact.
+            by_c[I][J] = a.mul(w).add(g.mul(s)).neg();
+            by_p[I][J] = e.mul(s).neg();
+        }));
+        // Two texts of one loop: where H's rows are columns of one array, its addresses are constants.
+        if t.h_row == 1 {
+            chain(&mut by_c, &mut by_p, t, 1);
+        } else {
+            chain(&mut by_c, &mut by_p, t, t.h_row);
+        }
+        each!(I < R => each!(J < N => {
+            let (w, s) = (t.w.add(I * t.w_row + J * V::LANES), t.s.add(I * t.s_row + J * V::LANES));
+            if J + 1 < N || t.last == V::LANES {
+                by_c[I][J].neg().store(w);
+                by_p[I][J].neg().store(s);
+            } else {
+                by_c[I][J].neg().store_first(w, t.last);
+                by_p[I][J].neg().store_first(s, t.last);
+            }
+        }));
+    }
+}
+
+/// The chains of a tile over all tokens.
+#[inline(always)]
+unsafe fn chain<V: Vector, const R: usize, const N: usize>(
+    by_c: &mut [[V; N]; R],
+    by_p: &mut [[V; N]; R],
+    t: Tile<V::T>,
+    h_row: usize,
+) {
+    let zero = V::T::ZERO;
+    // SAFETY: as `tile`.
+    unsafe {
+        let (mut h, mut weighted) = (t.h, t.weighted);
+        for _ in 0..t.tokens {
+            let (mut c, mut p) = ([V::splat(zero); N], [V::splat(zero); N]);
+            each!(J < N => {
+                c[J] = V::load(weighted.add(J * V::LANES));
+                p[J] = V::load(weighted.add(GROUP + J * V::LANES));
+            });
+            each!(I < R => {
+                let x = V::splat(*h.add(I * h_row));
+                each!(J < N => {
+                    by_c[I][J] = x.mul_add(c[J], by_c[I][J]);
+                    by_p[I][J] = x.mul_add(p[J], by_p[I][J]);
+                });
+            });
+            (h, weighted) = (h.add(t.h_token), weighted.add(2 * GROUP));
+        }
+    }
+}
