@@ -6,10 +6,16 @@ mod golden;
 use golden::Golden;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use titans_kernel::arch::{Isa, Simd, SimdScalar};
 use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, Read, Tokens, forward, forward_scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar, Store};
+
+/// The versions of the kernel's arithmetic that this machine has.
+fn versions() -> Vec<Simd> {
+    Isa::ALL.into_iter().filter_map(Simd::new).collect()
+}
 
 /// Largest difference over the largest value wanted.
 fn distance<T: Scalar>(got: &[T], want: &[f64]) -> f64 {
@@ -164,8 +170,8 @@ fn outputs<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, form: Form) -> BTreeMa
 /// Compares all that a file has. Returns the tensors that were further off than `tolerance`, but within four times what
 /// rounding the inputs and every product to the precision already does to an otherwise double computation: on these the
 /// recurrence amplifies rounding so much that no program in this precision can promise `tolerance`.
-fn forward_case<T: Scalar>(g: &Golden, form: Form, tolerance: f64, unit: f64) -> Vec<String> {
-    let got = outputs::<T, _>(&Portable, g, form);
+fn forward_case<T: SimdScalar>(kernel: &Simd, g: &Golden, form: Form, tolerance: f64, unit: f64) -> Vec<String> {
+    let got = outputs::<T, _>(kernel, g, form);
     let mut amplified = vec![];
     let noise = |name: &str, want: &[f64]| {
         let draws = (1..=8).map(|seed| {
@@ -180,13 +186,14 @@ fn forward_case<T: Scalar>(g: &Golden, form: Form, tolerance: f64, unit: f64) ->
         if off.is_nan() || off > tolerance {
             let noise = noise(name, want);
             check(&g.name, name, got, want, tolerance.max(4.0 * noise));
-            amplified.push(format!("{} {form:?} {name}: {off:.1e}, rounding alone {noise:.1e}", g.name));
+            let isa = kernel.isa().name();
+            amplified.push(format!("{} {isa} {form:?} {name}: {off:.1e}, rounding alone {noise:.1e}", g.name));
         }
     }
     amplified
 }
 
-fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
+fn gradient_case<T: SimdScalar>(kernel: &Simd, g: &Golden, tolerance: f64) -> usize {
     if g.get("cot.y").is_none() {
         return 0;
     }
@@ -197,7 +204,7 @@ fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
     for b in 0..batch {
         for h in 0..heads {
             let head = Head::<T>::new(g, b, h);
-            let boundaries = run(&Portable, g, &head, Form::Chunk, Read::After).boundaries;
+            let boundaries = run(kernel, g, &head, Form::Chunk, Read::After).boundaries;
             let (i, parts) = (b * heads + h, batch * heads);
             let d_y = g.part::<T>("cot.y", i, parts, t * dv);
             let mut d_final = Vec::new();
@@ -209,7 +216,7 @@ fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
             let mut scratch = vec![T::NAN; vjp_scratch_len(&g.spec)];
             let [d_k, d_v, d_q, d_alpha, d_theta, d_eta] = &mut d;
             vjp(
-                &Portable,
+                kernel,
                 &g.spec,
                 Read::After,
                 &head.tokens(g),
@@ -256,11 +263,11 @@ fn gradient_case<T: Scalar>(g: &Golden, tolerance: f64) -> usize {
     seen
 }
 
-fn forward_files<T: Scalar>(tolerance: f64, unit: f64, known: &[&str]) {
+fn forward_files<T: SimdScalar>(tolerance: f64, unit: f64, known: &[&str]) {
     let mut amplified = vec![];
     for g in golden::all() {
-        for form in [Form::Token, Form::Chunk] {
-            let rows = forward_case::<T>(&g, form, tolerance, unit);
+        for (kernel, form) in versions().iter().flat_map(|k| [(k, Form::Token), (k, Form::Chunk)]) {
+            let rows = forward_case::<T>(kernel, &g, form, tolerance, unit);
             assert!(rows.is_empty() || known.contains(&g.name.as_str()), "not known to amplify: {rows:#?}");
             amplified.extend(rows);
         }
@@ -275,20 +282,29 @@ fn double_precision_forward_is_within_1e_12() {
 
 #[test]
 fn single_precision_forward_is_within_1e_5() {
-    let known =
-        ["residual2_d33_h2_T29_c7", "residual2_d8_h1_T37_c1", "residual2_d8_h1_T37_c4", "residual3_d8_h1_T37_c4"];
+    let known = [
+        "residual2_d16_h2_T200_c64",
+        "residual2_d33_h2_T29_c7",
+        "residual2_d8_h1_T37_c1",
+        "residual2_d8_h1_T37_c4",
+        "residual3_d8_h1_T37_c4",
+    ];
     forward_files::<f32>(1e-5, f64::from(f32::EPSILON) / 2.0, &known);
 }
 
 #[test]
 fn double_precision_gradients_are_within_1e_12() {
-    let compared: usize = golden::all().iter().map(|g| gradient_case::<f64>(g, 1e-12)).sum();
-    assert!(compared > 300, "{compared} gradients compared");
+    for kernel in versions() {
+        let compared: usize = golden::all().iter().map(|g| gradient_case::<f64>(&kernel, g, 1e-12)).sum();
+        assert!(compared > 300, "{compared} gradients compared");
+    }
 }
 
 #[test]
 fn single_precision_gradients_are_within_1e_5() {
-    for g in golden::all() {
-        gradient_case::<f32>(&g, 1e-5);
+    for kernel in versions() {
+        golden::all().iter().for_each(|g| {
+            gradient_case::<f32>(&kernel, g, 1e-5);
+        });
     }
 }

@@ -6,8 +6,9 @@ mod case;
 use case::{Case, case};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use titans_kernel::arch::{Isa, Simd, SimdScalar};
 use titans_kernel::memory::{Activation, Cotangents, Form, Gradients, Mask, Read, Stream, vjp, vjp_scratch_len};
-use titans_kernel::{Error, Mat, MatMut, Portable, Scalar};
+use titans_kernel::{Error, Mat, MatMut, Scalar};
 
 fn close(what: &str, a: &[f64], b: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
     let scale = b.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
@@ -15,6 +16,11 @@ fn close(what: &str, a: &[f64], b: &[f64], tolerance: f64) -> Result<(), TestCas
         prop_assert!((a - b).abs() <= tolerance * scale, "{what}[{i}]: {a} and {b}");
     }
     Ok(())
+}
+
+/// The check with every version of the kernel's arithmetic that this machine has.
+fn on_every_version(case: &Case, check: impl Fn(Case) -> Result<(), TestCaseError>) -> Result<(), TestCaseError> {
+    Isa::ALL.into_iter().filter_map(Simd::new).try_for_each(|kernel| check(Case { kernel, ..case.clone() }))
 }
 
 fn bits<T: Scalar>(x: &[T]) -> Vec<u64> {
@@ -43,7 +49,7 @@ fn gradients(case: &Case) -> [Vec<f64>; 7] {
     let mut scratch = vec![f64::NAN; vjp_scratch_len(&case.spec)];
     let [k, v, q, alpha, theta, eta, state] = &mut d;
     vjp(
-        &Portable,
+        &case.kernel,
         &case.spec,
         case.read,
         &inputs.tokens(0, n),
@@ -89,7 +95,7 @@ fn difference(case: &Case, which: usize, i: usize) -> f64 {
 }
 
 /// Feeds a stream in pieces, saving and loading into another block after each.
-fn streamed<T: Scalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>, Vec<T>, u64) {
+fn streamed<T: SimdScalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>, Vec<T>, u64) {
     let (inputs, dv, spec) = (case.inputs::<T>(), case.spec.value_width(), &case.spec);
     let (mut y, mut surprise) = (vec![T::NAN; case.n * dv], vec![T::NAN; case.n]);
     let mut block = vec![T::NAN; Stream::<T>::len(spec)];
@@ -104,7 +110,7 @@ fn streamed<T: Scalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>, Vec<T>
         let mut scratch = vec![T::NAN; Stream::<T>::scratch_len(spec)];
         let out = MatMut::new(&mut y[from * dv..(from + n) * dv], n, dv).unwrap();
         let surprise = Some(&mut surprise[from..from + n]);
-        stream.write(&Portable, &inputs.tokens(from, n), Some(out), surprise, &mut scratch).unwrap();
+        stream.write(&case.kernel, &inputs.tokens(from, n), Some(out), surprise, &mut scratch).unwrap();
         from += n;
         stream.save(&mut bytes).unwrap();
         stream.reset(&vec![T::ONE; spec.params()]).unwrap();
@@ -112,7 +118,7 @@ fn streamed<T: Scalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>, Vec<T>
         assert_eq!(stream.position(), from as u64);
     }
     let mut state = vec![T::NAN; spec.state_len()];
-    stream.state(&Portable, &mut state, &mut vec![T::NAN; Stream::<T>::scratch_len(spec)]).unwrap();
+    stream.state(&case.kernel, &mut state, &mut vec![T::NAN; Stream::<T>::scratch_len(spec)]).unwrap();
     (y, surprise, state, stream.clipped())
 }
 
@@ -142,32 +148,38 @@ proptest! {
 
     #[test]
     fn token_form_and_chunk_form_are_the_same_numbers(case in case(70, true)) {
-        let (token, chunk) = (case.run::<f64>(Form::Token), case.run::<f64>(Form::Chunk));
-        close("y", &chunk.y, &token.y, 1e-11)?;
-        close("surprise", &chunk.surprise, &token.surprise, 1e-11)?;
-        close("state", &chunk.state, &token.state, 1e-11)?;
-        close("boundaries", &chunk.boundaries, &token.boundaries, 1e-11)?;
-        prop_assert_eq!(chunk.clipped, token.clipped);
+        on_every_version(&case, |case| {
+            let (token, chunk) = (case.run::<f64>(Form::Token), case.run::<f64>(Form::Chunk));
+            close("y", &chunk.y, &token.y, 1e-11)?;
+            close("surprise", &chunk.surprise, &token.surprise, 1e-11)?;
+            close("state", &chunk.state, &token.state, 1e-11)?;
+            close("boundaries", &chunk.boundaries, &token.boundaries, 1e-11)?;
+            prop_assert_eq!(chunk.clipped, token.clipped);
+            Ok(())
+        })?;
     }
 
     #[test]
     fn gradients_match_finite_differences(case in case(9, true)) {
-        // ReLU has no derivative at 0, and a clip none where it begins to bite: tested apart.
-        let mut case = case;
-        if case.spec.activation == Activation::Relu {
-            case.spec.activation = Activation::Silu;
-        }
-        case.spec.clip = case.spec.clip.map(|_| 1e-3);
-        case.mask = case.mask.map(|m| m.iter().map(|&m| u32::from(m == 0)).collect());
-        let d = gradients(&case);
-        for which in 0..7 {
-            let n = d[which].len();
-            for i in [0, n / 3, n / 2, n - 1] {
-                let want = difference(&case, which, i);
-                let got = d[which][i];
-                prop_assert!((got - want).abs() <= 1e-7 * (1.0 + want.abs()), "input {which}[{i}]: {got}, differences {want}");
+        on_every_version(&case, |case| {
+            // ReLU has no derivative at 0, and a clip none where it begins to bite: tested apart.
+            let mut case = case;
+            if case.spec.activation == Activation::Relu {
+                case.spec.activation = Activation::Silu;
             }
-        }
+            case.spec.clip = case.spec.clip.map(|_| 1e-3);
+            case.mask = case.mask.map(|m| m.iter().map(|&m| u32::from(m == 0)).collect());
+            let d = gradients(&case);
+            for which in 0..7 {
+                let n = d[which].len();
+                for i in [0, n / 3, n / 2, n - 1] {
+                    let want = difference(&case, which, i);
+                    let got = d[which][i];
+                    prop_assert!((got - want).abs() <= 1e-7 * (1.0 + want.abs()), "input {which}[{i}]: {got}, differences {want}");
+                }
+            }
+            Ok(())
+        })?;
     }
 
     #[test]
@@ -175,63 +187,72 @@ proptest! {
         case in case(70, false),
         pieces in prop_oneof![Just(vec![1]), Just(vec![7]), Just(vec![64]), prop::collection::vec(1usize..20, 1..6)],
     ) {
-        let case = started(case);
-        let batch = case.run::<f32>(Form::Chunk);
-        let (y, surprise, state, clipped) = streamed::<f32>(&case, &pieces);
-        prop_assert_eq!(bits(&y), bits(&batch.y));
-        prop_assert_eq!(bits(&surprise), bits(&batch.surprise));
-        prop_assert_eq!(bits(&state), bits(&batch.state));
-        prop_assert_eq!(clipped, batch.clipped);
-        let batch = case.run::<f64>(Form::Chunk);
-        let (y, surprise, state, _) = streamed::<f64>(&case, &pieces);
-        prop_assert_eq!((bits(&y), bits(&surprise), bits(&state)), (bits(&batch.y), bits(&batch.surprise), bits(&batch.state)));
+        on_every_version(&case, |case| {
+            let case = started(case);
+            let batch = case.run::<f32>(Form::Chunk);
+            let (y, surprise, state, clipped) = streamed::<f32>(&case, &pieces);
+            prop_assert_eq!(bits(&y), bits(&batch.y));
+            prop_assert_eq!(bits(&surprise), bits(&batch.surprise));
+            prop_assert_eq!(bits(&state), bits(&batch.state));
+            prop_assert_eq!(clipped, batch.clipped);
+            let batch = case.run::<f64>(Form::Chunk);
+            let (y, surprise, state, _) = streamed::<f64>(&case, &pieces);
+            prop_assert_eq!((bits(&y), bits(&surprise), bits(&state)), (bits(&batch.y), bits(&batch.surprise), bits(&batch.state)));
+            Ok(())
+        })?;
     }
 
     #[test]
     fn nothing_reaches_the_past(case in case(40, false), at in 0.0..1.0f64, by in prop_oneof![Just(0.7), Just(1e30), Just(f64::NAN)]) {
-        let case = for_stream(case);
-        let (j, dv, dk) = ((case.n as f64 * at) as usize, case.spec.value_width(), case.spec.key_width());
-        let mut moved = case.clone();
-        moved.k[j * dk] += by;
-        moved.v[j * dv] -= by;
-        moved.q[j * dk] += by;
-        moved.alpha[j] = 1.0 - moved.alpha[j];
-        moved.theta[j] += by;
-        moved.eta[j] *= 0.5;
-        for form in [Form::Token, Form::Chunk] {
-            let (a, b) = (case.run::<f32>(form), moved.run::<f32>(form));
-            prop_assert_eq!(bits(&a.y[..j * dv]), bits(&b.y[..j * dv]));
-            prop_assert_eq!(bits(&a.surprise[..j]), bits(&b.surprise[..j]));
-        }
-        let (a, b) = (streamed::<f32>(&case, &[3]), streamed::<f32>(&moved, &[3]));
-        prop_assert_eq!(bits(&a.0[..j * dv]), bits(&b.0[..j * dv]));
+        on_every_version(&case, |case| {
+            let case = for_stream(case);
+            let (j, dv, dk) = ((case.n as f64 * at) as usize, case.spec.value_width(), case.spec.key_width());
+            let mut moved = case.clone();
+            moved.k[j * dk] += by;
+            moved.v[j * dv] -= by;
+            moved.q[j * dk] += by;
+            moved.alpha[j] = 1.0 - moved.alpha[j];
+            moved.theta[j] += by;
+            moved.eta[j] *= 0.5;
+            for form in [Form::Token, Form::Chunk] {
+                let (a, b) = (case.run::<f32>(form), moved.run::<f32>(form));
+                prop_assert_eq!(bits(&a.y[..j * dv]), bits(&b.y[..j * dv]));
+                prop_assert_eq!(bits(&a.surprise[..j]), bits(&b.surprise[..j]));
+            }
+            let (a, b) = (streamed::<f32>(&case, &[3]), streamed::<f32>(&moved, &[3]));
+            prop_assert_eq!(bits(&a.0[..j * dv]), bits(&b.0[..j * dv]));
+            Ok(())
+        })?;
     }
 
     #[test]
     fn tokens_that_only_read_change_nothing(case in case(40, false)) {
-        let mut case = for_stream(case);
-        case.mask = Some(vec![1; case.n]);
-        for form in [Form::Token, Form::Chunk] {
-            let out = case.run::<f64>(form);
-            prop_assert_eq!(bits(&out.state), bits(&case.state));
-            prop_assert_eq!(out.clipped, 0);
-        }
-        // A query of a stream gets the answer of a token that reads but does not write.
-        let (spec, inputs) = (&case.spec, case.inputs::<f64>());
-        let mut block = vec![f64::NAN; Stream::<f64>::len(spec)];
-        let mut stream = Stream::new(spec, Read::After, &inputs.state[..spec.params()], &mut block).unwrap();
-        let mut scratch = vec![f64::NAN; Stream::<f64>::scratch_len(spec)];
-        let (half, dv, dk) = (case.n / 2, spec.value_width(), spec.key_width());
-        let mut tokens = inputs.tokens(0, half);
-        tokens.mask = Mask::Write;
-        stream.write(&Portable, &tokens, None, None, &mut scratch).unwrap();
-        let rest = case.n - half;
-        let (mut asked, mut fed) = (vec![f64::NAN; rest * dv], vec![f64::NAN; rest * dv]);
-        let q = Mat::new(&inputs.q[half * dk..], rest, dk).unwrap();
-        stream.read(&Portable, q, MatMut::new(&mut asked, rest, dv).unwrap(), &mut scratch).unwrap();
-        let out = MatMut::new(&mut fed, rest, dv).unwrap();
-        stream.write(&Portable, &inputs.tokens(half, rest), Some(out), None, &mut scratch).unwrap();
-        close("read", &asked, &fed, 1e-12)?;
+        on_every_version(&case, |case| {
+            let mut case = for_stream(case);
+            case.mask = Some(vec![1; case.n]);
+            for form in [Form::Token, Form::Chunk] {
+                let out = case.run::<f64>(form);
+                prop_assert_eq!(bits(&out.state), bits(&case.state));
+                prop_assert_eq!(out.clipped, 0);
+            }
+            // A query of a stream gets the answer of a token that reads but does not write.
+            let (spec, inputs) = (&case.spec, case.inputs::<f64>());
+            let mut block = vec![f64::NAN; Stream::<f64>::len(spec)];
+            let mut stream = Stream::new(spec, Read::After, &inputs.state[..spec.params()], &mut block).unwrap();
+            let mut scratch = vec![f64::NAN; Stream::<f64>::scratch_len(spec)];
+            let (half, dv, dk) = (case.n / 2, spec.value_width(), spec.key_width());
+            let mut tokens = inputs.tokens(0, half);
+            tokens.mask = Mask::Write;
+            stream.write(&case.kernel, &tokens, None, None, &mut scratch).unwrap();
+            let rest = case.n - half;
+            let (mut asked, mut fed) = (vec![f64::NAN; rest * dv], vec![f64::NAN; rest * dv]);
+            let q = Mat::new(&inputs.q[half * dk..], rest, dk).unwrap();
+            stream.read(&case.kernel, q, MatMut::new(&mut asked, rest, dv).unwrap(), &mut scratch).unwrap();
+            let out = MatMut::new(&mut fed, rest, dv).unwrap();
+            stream.write(&case.kernel, &inputs.tokens(half, rest), Some(out), None, &mut scratch).unwrap();
+            close("read", &asked, &fed, 1e-12)?;
+            Ok(())
+        })?;
     }
 }
 
@@ -291,7 +312,7 @@ fn a_saved_stream_that_was_touched_is_refused_and_nothing_changes() {
     let mut block = vec![0.0f32; Stream::<f32>::len(spec)];
     let mut stream = Stream::new(spec, case.read, &inputs.state[..spec.params()], &mut block).unwrap();
     let mut scratch = vec![0.0; Stream::<f32>::scratch_len(spec)];
-    stream.write(&Portable, &inputs.tokens(0, 7), None, None, &mut scratch).unwrap();
+    stream.write(&case.kernel, &inputs.tokens(0, 7), None, None, &mut scratch).unwrap();
     let mut saved = vec![0; Stream::<f32>::saved_len(spec)];
     assert_eq!(stream.save(&mut saved).unwrap(), saved.len());
     assert!(matches!(stream.save(&mut vec![0; saved.len() - 1]), Err(Error::Buffer { .. })));
@@ -331,7 +352,7 @@ fn wrong_sizes_are_named_and_nothing_is_written() {
         let tokens = inputs.tokens(0, 5);
         let mut scratch = vec![0.0; scratch];
         let result =
-            forward(&Portable, spec, Form::Chunk, case.read, &tokens, &mut state, out, None, None, &mut scratch);
+            forward(&case.kernel, spec, Form::Chunk, case.read, &tokens, &mut state, out, None, None, &mut scratch);
         if result.is_err() {
             assert!(y.iter().all(|y| y.is_nan()) && state.iter().all(|&s| s == 1.0));
         }

@@ -1,14 +1,17 @@
 //! Random memories with random tokens: what the kernel's property tests share.
 
 use proptest::prelude::*;
+use titans_kernel::arch::{Isa, Simd, SimdScalar};
 use titans_kernel::memory::{
     Activation, Form, Gate, Loss, Mask, MemorySpec, Network, Read, Tokens, forward, forward_scratch_len,
 };
-use titans_kernel::{Mat, MatMut, Portable, Scalar};
+use titans_kernel::{Mat, MatMut, Scalar};
 
 /// One memory and its tokens.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// The arithmetic it is run with; portable when it is made.
+    pub kernel: Simd,
     pub spec: MemorySpec,
     pub read: Read,
     pub n: usize,
@@ -93,6 +96,7 @@ pub fn case(longest: usize, tame: bool) -> impl Strategy<Value = Case> {
             s
         });
         (tokens, gates, mask, state).prop_map(move |((k, v, q), (alpha, theta, eta), mask, state)| Case {
+            kernel: Simd::new(Isa::Portable).expect("portable"),
             spec: spec.clone(),
             read,
             n,
@@ -143,7 +147,7 @@ impl Case {
     }
 
     /// Runs it. Outputs and scratch hold NaN before.
-    pub fn run<T: Scalar>(&self, form: Form) -> Output<T> {
+    pub fn run<T: SimdScalar>(&self, form: Form) -> Output<T> {
         let inputs = self.inputs::<T>();
         let dv = self.spec.value_width();
         let mut out = Output {
@@ -155,7 +159,7 @@ impl Case {
         };
         let mut scratch = vec![T::NAN; forward_scratch_len(&self.spec, form)];
         out.clipped = forward(
-            &Portable,
+            &self.kernel,
             &self.spec,
             form,
             self.read,

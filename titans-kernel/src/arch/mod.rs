@@ -6,7 +6,11 @@
 //! This is the only room of the kernel with `unsafe`. Sizes are checked at the safe edge ([`Simd`]'s methods and
 //! `product`); inside are raw pointers.
 #![allow(unsafe_code)]
+// `each!` writes out cases that are never reached.
+#![allow(clippy::out_of_bounds_indexing, clippy::absurd_extreme_comparisons)]
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 mod product;
 mod unroll;
 mod update;
@@ -27,19 +31,22 @@ pub enum Isa {
     Avx512,
     /// x86-64: 256-bit registers (AVX2 and FMA).
     Avx2,
+    /// AArch64: 128-bit registers, on every processor.
+    Neon,
     /// What the program was compiled for; two roundings a step.
     Portable,
 }
 
 impl Isa {
     /// All of them, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
 
-    /// `avx512`, `avx2` or `portable`.
+    /// `avx512`, `avx2`, `neon` or `portable`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -56,6 +63,8 @@ impl Isa {
             Self::Avx512 => x86::detect::avx512(),
             #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
             Self::Avx2 => x86::detect::avx2(),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Self::Neon => true,
             Self::Portable => true,
             #[allow(unreachable_patterns)]
             _ => false,
@@ -108,6 +117,9 @@ mod versions {
         /// 256 bits.
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
         type Avx2: Vector<T = Self>;
+        /// 128 bits.
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        type Neon: Vector<T = Self>;
     }
 
     impl Versions for f32 {
@@ -115,6 +127,8 @@ mod versions {
         type Avx512 = super::x86::avx512::F32x16;
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
         type Avx2 = super::x86::avx2::F32x8;
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        type Neon = super::aarch64::neon::F32x4;
     }
 
     impl Versions for f64 {
@@ -122,6 +136,8 @@ mod versions {
         type Avx512 = super::x86::avx512::F64x8;
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
         type Avx2 = super::x86::avx2::F64x4;
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        type Neon = super::aarch64::neon::F64x2;
     }
 }
 
@@ -163,6 +179,17 @@ mod enabled {
     }
 }
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod enabled {
+    use super::{Job, SimdScalar};
+
+    #[target_feature(enable = "neon")]
+    pub(super) fn neon<T: SimdScalar, J: Job<T>>(job: J) -> J::Output {
+        // SAFETY: this function enables the instructions; whoever may call it is on a processor that has them.
+        unsafe { job.run::<T::Neon>() }
+    }
+}
+
 impl Simd {
     /// `job` with this version's registers, or `portable` where it has none.
     #[inline(always)]
@@ -174,6 +201,9 @@ impl Simd {
             // SAFETY: as above.
             #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
             Isa::Avx2 => unsafe { enabled::avx2(job) },
+            // SAFETY: as above.
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Isa::Neon => unsafe { enabled::neon(job) },
             #[allow(unreachable_patterns)]
             _ => portable(job),
         }
@@ -276,3 +306,6 @@ impl<T: SimdScalar> Gemm<T> for Simd {
         self.run(Update(decay, h, weighted, w, s), |u| Portable.update(u.0, u.1, u.2, u.3, u.4));
     }
 }
+
+#[cfg(test)]
+mod tests;

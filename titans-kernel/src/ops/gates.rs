@@ -3,6 +3,7 @@
 //!
 //! x and y are `[rows, 3, heads]`. With scale `[1, θ_max, 1]` the gates lie in their ranges, ends included.
 
+use super::blocks::apply;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -29,10 +30,16 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, heads: usize, scale: [f64; 3], x: &
         #[inline(always)]
         || {
             // The costly part runs over the whole slice, as there may be few heads.
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = x.sigmoid();
-            }
-            for (y, &scale) in y.chunks_exact_mut(heads).zip(scale.iter().cycle()) {
+            apply(
+                [x],
+                [&mut *y],
+                #[inline(always)]
+                |x| (-x).exp(),
+                #[inline(always)]
+                |e, [_], [_]| [T::ONE / (T::ONE + e)],
+            );
+            let scales = scale.iter().cycle();
+            for (y, &scale) in y.chunks_exact_mut(heads).zip(scales).filter(|(_, scale)| **scale != T::ONE) {
                 for y in y {
                     *y *= scale;
                 }

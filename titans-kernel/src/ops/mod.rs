@@ -52,6 +52,7 @@
 //! ```
 
 pub mod activation;
+mod blocks;
 #[cfg(test)]
 pub(crate) mod check;
 pub mod conv;

@@ -1,5 +1,7 @@
 //! The gate of SwiGLU and of the mixer's output: `y = a ∘ silu(gate)`.
 
+use super::activation::{Phi, Silu};
+use super::blocks::apply;
 use crate::error::{Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -14,9 +16,14 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -
     g.vectorise(
         #[inline(always)]
         || {
-            for ((y, &a), &x) in y.iter_mut().zip(a).zip(gate) {
-                *y = a * (x * x.sigmoid());
-            }
+            apply(
+                [gate, a],
+                [y],
+                #[inline(always)]
+                |x| Silu::seed(x),
+                #[inline(always)]
+                |s, [x, a], [_]| [a * Silu::value(x, s)],
+            );
         },
     );
     Ok(())
@@ -41,11 +48,14 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     g.vectorise(
         #[inline(always)]
         || {
-            for ((((d_a, d_gate), &a), &x), &d_y) in d_a.iter_mut().zip(d_gate).zip(a).zip(gate).zip(d_y) {
-                let s = x.sigmoid();
-                *d_a = d_y * (x * s);
-                *d_gate = d_y * a * (s * (T::ONE + x * (T::ONE - s)));
-            }
+            apply(
+                [gate, a, d_y],
+                [d_a, d_gate],
+                #[inline(always)]
+                |x| Silu::seed(x),
+                #[inline(always)]
+                |s, [x, a, d_y], [_, _]| [d_y * Silu::value(x, s), d_y * a * Silu::first(x, s)],
+            );
         },
     );
     Ok(())

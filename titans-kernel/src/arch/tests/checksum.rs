@@ -1,0 +1,69 @@
+//! One computation whose bits are recorded: what cannot be run side by side on one machine is compared through it.
+
+use super::super::{Isa, Simd, SimdScalar};
+use super::{bits, numbers, versions};
+use crate::gemm::{Gemm, Store};
+use crate::memory::{Form, Gate, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
+use crate::ops::activation::{self, Activation};
+use crate::view::{Mat, MatMut};
+use std::vec::Vec;
+
+/// Products, activations, and a memory of two layers over two and a half chunks.
+fn computation<T: SimdScalar>(g: &Simd) -> Vec<u64> {
+    let (m, n, k) = (37, 50, 70);
+    let (a, b, mut c) = (numbers::<T>(m * k, 1), numbers::<T>(k * n, 2), numbers::<T>(m * n, 3));
+    for store in [Store::Sub, Store::Add] {
+        let (a, b) = (Mat::new(&a, m, k).unwrap(), Mat::new(&b, k, n).unwrap());
+        g.gemm(store, a, b, MatMut::new(&mut c, m, n).unwrap());
+        g.causal(store, 3, a, b, MatMut::new(&mut c, m, n).unwrap());
+    }
+    let mut all = bits(&c);
+    for a in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
+        let [mut value, mut slope, mut second] = [(); 3].map(|()| std::vec![T::NAN; c.len()]);
+        activation::forward(g, a, &c, &mut value);
+        activation::vjp_vjp(g, a, &c, &c, &c, &mut slope, &mut second);
+        [value, slope, second].iter().for_each(|x| all.extend(bits(x)));
+    }
+    let (spec, t) = (MemorySpec::new(&[12, 20, 12]).unwrap(), 40);
+    let [keys, v, q] = [4, 5, 6].map(|seed| numbers::<T>(t * 12, seed));
+    let gate = |seed, scale| {
+        let gate = numbers::<T>(t, seed);
+        gate.iter().map(|&x| (x + T::ONE) * T::from_f64(scale)).collect::<Vec<_>>()
+    };
+    let (alpha, theta, eta) = (gate(7, 0.01), gate(8, 0.02), gate(9, 0.4));
+    let mut state = numbers::<T>(spec.state_len(), 10).iter().map(|&x| x * T::from_f64(0.25)).collect::<Vec<_>>();
+    let tokens = Tokens {
+        k: Mat::new(&keys, t, 12).unwrap(),
+        v: Mat::new(&v, t, 12).unwrap(),
+        q: Mat::new(&q, t, 12).unwrap(),
+        alpha: Gate::tokens(&alpha),
+        theta: Gate::tokens(&theta),
+        eta: Gate::tokens(&eta),
+        mask: Mask::Write,
+    };
+    let (mut y, mut scratch) = (std::vec![T::NAN; t * 12], std::vec![T::NAN; forward_scratch_len(&spec, Form::Chunk)]);
+    let out = MatMut::new(&mut y, t, 12).unwrap();
+    forward(g, &spec, Form::Chunk, Read::After, &tokens, &mut state, out, None, None, &mut scratch).unwrap();
+    assert!(y.iter().chain(&state).all(|x| x.finite()));
+    all.extend(bits(&y));
+    all.extend(bits(&state));
+    all
+}
+
+fn checksum<T: SimdScalar>(g: &Simd) -> u32 {
+    let bytes: Vec<u8> = computation::<T>(g).iter().flat_map(|x| x.to_le_bytes()).collect();
+    crc32fast::hash(&bytes)
+}
+
+/// Recorded with AVX-512. A change of the order of any sum changes them: record them anew then, and say so.
+const FUSED: [u32; 2] = [127_393_140, 2_681_154_058];
+/// The same with two roundings a step, on any processor.
+const PORTABLE: [u32; 2] = [1_446_199_748, 2_142_183_881];
+
+#[test]
+fn every_version_on_every_processor_gives_the_recorded_bits() {
+    for g in versions() {
+        let want = if g.isa() == Isa::Portable { PORTABLE } else { FUSED };
+        assert_eq!([checksum::<f32>(&g), checksum::<f64>(&g)], want, "{:?}", g.isa());
+    }
+}
