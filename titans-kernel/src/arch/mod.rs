@@ -7,16 +7,20 @@
 //! `product`); inside are raw pointers.
 #![allow(unsafe_code)]
 
+mod carry;
 mod product;
+mod token;
+mod token_jobs;
 mod unroll;
 mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
-use crate::gemm::{Gemm, Portable, Store};
+use crate::gemm::{Carried, Carry, Gemm, Learn, Portable, Probe, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 use product::Part;
+use token_jobs::{Carrying, Learning, VecMat};
 use vector::Vector;
 
 /// An instruction set that [`Simd`] has a version for.
@@ -256,5 +260,16 @@ impl<T: SimdScalar> Gemm<T> for Simd {
     fn lower(&self, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         let part = Part::CausalOuter(offset);
         self.run(Product { store: Store::Set, part, a, b, c }, |p| Portable.lower(offset, p.a, p.b, p.c));
+    }
+    fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {
+        self.run(VecMat { x, w, out }, VecMat::portable);
+    }
+
+    fn learn(&self, change: Learn<'_, T>, w: &mut [T], s: &mut [T], probes: [Option<Probe<'_, T>>; 2]) {
+        self.run(Learning { change, w, s, probes }, Learning::portable);
+    }
+
+    fn carry(&self, tokens: Carry<'_, T>, out: Carried<'_, T>) {
+        self.run(Carrying { tokens, out }, Carrying::portable);
     }
 }

@@ -10,6 +10,7 @@ mod layout;
 mod read;
 mod read_vjp;
 mod spec;
+mod step;
 mod stream;
 mod token;
 mod vjp;

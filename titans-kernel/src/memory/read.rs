@@ -251,7 +251,7 @@ fn gammas<T: Scalar, G: Gemm<T>>(
 
 /// y = q + LN(z^L) ∘ (1 + γ_t).
 #[inline(always)]
-fn residual<T: Scalar>(
+pub(super) fn residual<T: Scalar>(
     lay: Layout<'_>,
     q: Mat<'_, T>,
     reading: &mut Reading<'_, T>,

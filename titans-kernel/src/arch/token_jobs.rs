@@ -1,0 +1,74 @@
+//! The token step's operations as work for every instruction set.
+
+use super::vector::Vector;
+use super::{Job, SimdScalar, carry, token};
+use crate::gemm::{Carried, Carry, Gemm, Learn, Portable, Probe};
+
+/// The operands of [`Gemm::vecmat`].
+pub(super) struct VecMat<'a, T> {
+    pub x: &'a [T],
+    pub w: &'a [T],
+    pub out: &'a mut [T],
+}
+
+impl<T: SimdScalar> VecMat<'_, T> {
+    pub fn portable(self) {
+        Portable.vecmat(self.x, self.w, self.out);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for VecMat<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { token::vecmat::<V>(self.x, self.w, self.out) }
+    }
+}
+
+/// The operands of [`Gemm::learn`].
+pub(super) struct Learning<'a, T> {
+    pub change: Learn<'a, T>,
+    pub w: &'a mut [T],
+    pub s: &'a mut [T],
+    pub probes: [Option<Probe<'a, T>>; 2],
+}
+
+impl<T: SimdScalar> Learning<'_, T> {
+    pub fn portable(self) {
+        Portable.learn(self.change, self.w, self.s, self.probes);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Learning<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { token::learn::<V>(self.change, self.w, self.s, self.probes) }
+    }
+}
+
+/// The operands of [`Gemm::carry`].
+pub(super) struct Carrying<'a, T> {
+    pub tokens: Carry<'a, T>,
+    pub out: Carried<'a, T>,
+}
+
+impl<T: SimdScalar> Carrying<'_, T> {
+    pub fn portable(self) {
+        Portable.carry(self.tokens, self.out);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Carrying<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { carry::carry::<V>(self.tokens, self.out) }
+    }
+}
