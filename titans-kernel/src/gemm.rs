@@ -8,6 +8,8 @@ mod panel;
 mod token;
 
 pub use panel::panel;
+#[cfg(test)]
+pub(crate) use token::carry;
 pub(crate) use token::tree;
 pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
 

@@ -10,9 +10,9 @@ use crate::gemm::{CARRIED, Carried, Carry, carry_len, tree};
 use crate::scalar::Scalar;
 
 /// From so many tokens on a strip is worth copying side by side.
-const COPY_FROM: usize = 3;
-/// Bytes of W and S that a copied strip of more than one register may take: half of a 32 KiB first-level cache.
-const STRIP_BYTES: usize = 16 * 1024;
+const COPY_FROM: usize = 4;
+/// Bytes of W and S that a copied strip of two registers may take: a first-level cache.
+const STRIP_BYTES: usize = 32 * 1024;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -60,8 +60,15 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
     // fewer of 16 · ⌈d / 16⌉.
     unsafe {
         let copy = copy.add((LINE - copy.addr() % LINE) % LINE / V::T::BYTES);
-        let one = 2 * rows * V::LANES * V::T::BYTES;
-        let across = if n < COPY_FROM { V::ACROSS } else { (STRIP_BYTES / one).clamp(1, V::ACROSS) };
+        let two = 4 * rows * V::LANES * V::T::BYTES;
+        // In place the widest strips come nearest to the order of addresses.
+        let across = if n < COPY_FROM {
+            V::ACROSS
+        } else if two <= STRIP_BYTES {
+            2
+        } else {
+            1
+        };
         strips!(V, d, across, |j, N, MASK| {
             let rest = if MASK { d - j } else { V::LANES };
             let (w, s) = (o.w.as_mut_ptr().add(j), o.s.as_mut_ptr().add(j));

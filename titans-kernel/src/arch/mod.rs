@@ -7,10 +7,14 @@
 //! `product`); inside are raw pointers.
 #![allow(unsafe_code)]
 
+mod back;
 mod carry;
 mod product;
+mod sweep;
 mod token;
 mod token_jobs;
+#[cfg(test)]
+mod token_tests;
 mod unroll;
 mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -20,7 +24,7 @@ use crate::gemm::{Carried, Carry, Gemm, Learn, Portable, Probe, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 use product::Part;
-use token_jobs::{Carrying, Learning, VecMat};
+use token_jobs::{Carrying, Learning, MatVec, VecMat};
 use vector::Vector;
 
 /// An instruction set that [`Simd`] has a version for.
@@ -263,6 +267,10 @@ impl<T: SimdScalar> Gemm<T> for Simd {
     }
     fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {
         self.run(VecMat { x, w, out }, VecMat::portable);
+    }
+
+    fn matvec(&self, w: &[T], delta: &[T], out: &mut [T]) {
+        self.run(MatVec { w, delta, out }, MatVec::portable);
     }
 
     fn learn(&self, change: Learn<'_, T>, w: &mut [T], s: &mut [T], probes: [Option<Probe<'_, T>>; 2]) {

@@ -6,7 +6,6 @@
 
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Learn, Probe};
 use crate::scalar::Scalar;
 
 /// Columns of W and S.
@@ -78,10 +77,25 @@ unsafe fn sweep<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, 
     c: Change<V, N>,
     probes: [*const V::T; 2],
 ) -> [[V; N]; 2] {
+    // SAFETY: the same contract.
+    unsafe {
+        let zero = [[V::splat(V::T::ZERO); N]; 2];
+        let [mut even, odd] = rows::<V, N, MASK, LEARN, P>(strip, c, probes, [zero; 2]);
+        each!(I < 2 => each!(J < N => even[I][J] = even[I][J].add(odd[I][J])));
+        even
+    }
+}
+
+/// The chains of [`pass`], even and odd, continued over a strip's rows.
+#[inline(always)]
+pub(super) unsafe fn rows<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, const P: usize>(
+    strip: Strip<V::T>,
+    c: Change<V, N>,
+    probes: [*const V::T; 2],
+    [mut even, mut odd]: [[[V; N]; 2]; 2],
+) -> [[[V; N]; 2]; 2] {
     // SAFETY: the caller's promise; rows 0 .. rows are visited once each.
     unsafe {
-        let mut even = [[V::splat(V::T::ZERO); N]; 2];
-        let mut odd = even;
         let (mut w, mut s, mut i) = (strip.w, strip.s, 0);
         while i + 2 <= strip.rows {
             row::<V, N, MASK, LEARN, P>(&mut even, w, s, i, strip.rest, &c, probes);
@@ -93,8 +107,7 @@ unsafe fn sweep<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, 
         if i < strip.rows {
             row::<V, N, MASK, LEARN, P>(&mut even, w, s, i, strip.rest, &c, probes);
         }
-        each!(I < 2 => each!(J < N => even[I][J] = even[I][J].add(odd[I][J])));
-        even
+        [even, odd]
     }
 }
 
@@ -191,61 +204,5 @@ pub(super) unsafe fn store<V: Vector, const N: usize, const MASK: bool>(x: [V; N
     // SAFETY: the caller's promise: so many numbers are valid.
     unsafe {
         each!(J < N => if MASK { x[J].store_first(p, rest) } else { x[J].store(p.add(J * V::LANES)) });
-    }
-}
-
-/// `out = x W`.
-///
-/// # Safety
-/// Only inside a function that enables V's instructions.
-///
-/// # Panics
-/// When W is not `x.len() × out.len()`.
-#[inline(always)]
-pub(super) unsafe fn vecmat<V: Vector>(x: &[V::T], w: &[V::T], out: &mut [V::T]) {
-    let d = out.len();
-    assert!(w.len() == x.len() * d, "shapes of a product");
-    let rest = d % V::LANES;
-    // SAFETY: W's columns j .. j + the strip's width are valid in all rows; nothing is learned, so nothing is written to W.
-    unsafe {
-        strips!(V, d, V::ACROSS, |j, N, MASK| {
-            let w = w.as_ptr().add(j).cast_mut();
-            let strip = Strip { w, s: w, stride: d, rows: x.len(), rest };
-            let [y, _] = pass::<V, N, MASK>(strip, None, Some(x.as_ptr()), None);
-            store::<V, N, MASK>(y, out.as_mut_ptr().add(j), rest);
-        });
-    }
-}
-
-/// [`Learn`], and products with the changed W.
-///
-/// # Safety
-/// Only inside a function that enables V's instructions.
-///
-/// # Panics
-/// When sizes disagree.
-#[inline(always)]
-pub(super) unsafe fn learn<V: Vector>(
-    c: Learn<'_, V::T>,
-    w: &mut [V::T],
-    s: &mut [V::T],
-    mut probes: [Option<Probe<'_, V::T>>; 2],
-) {
-    let (rows, d) = (c.x.len(), c.delta.len());
-    assert!(w.len() == rows * d && s.len() == rows * d, "shapes of a token step");
-    assert!(probes.iter().flatten().all(|p| p.x.len() == rows && p.out.len() == d), "shapes of a token step");
-    let rest = d % V::LANES;
-    // SAFETY: W's and S's columns j .. j + the strip's width are valid in all rows, and so are x, δ and the probes.
-    unsafe {
-        let (keep, eta) = (V::splat(c.keep), V::splat(c.eta));
-        let [p, q] = [0, 1].map(|i: usize| probes[i].as_ref().map(|p: &Probe<'_, V::T>| p.x.as_ptr()));
-        strips!(V, d, V::ACROSS, |j, N, MASK| {
-            let strip = Strip { w: w.as_mut_ptr().add(j), s: s.as_mut_ptr().add(j), stride: d, rows, rest };
-            let delta = load::<V, N, MASK>(c.delta.as_ptr().add(j), rest);
-            let y = pass::<V, N, MASK>(strip, Some(Change { x: c.x.as_ptr(), delta, keep, eta }), p, q);
-            each!(I < 2 => if let Some(p) = &mut probes[I] {
-                store::<V, N, MASK>(y[I], p.out.as_mut_ptr().add(j), rest);
-            });
-        });
     }
 }

@@ -1,7 +1,7 @@
 //! The token step's operations as work for every instruction set.
 
 use super::vector::Vector;
-use super::{Job, SimdScalar, carry, token};
+use super::{Job, SimdScalar, back, carry, sweep};
 use crate::gemm::{Carried, Carry, Gemm, Learn, Portable, Probe};
 
 /// The operands of [`Gemm::vecmat`].
@@ -23,7 +23,30 @@ impl<T: SimdScalar> Job<T> for VecMat<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         // SAFETY: the same contract.
-        unsafe { token::vecmat::<V>(self.x, self.w, self.out) }
+        unsafe { sweep::vecmat::<V>(self.x, self.w, self.out) }
+    }
+}
+
+/// The operands of [`Gemm::matvec`].
+pub(super) struct MatVec<'a, T> {
+    pub w: &'a [T],
+    pub delta: &'a [T],
+    pub out: &'a mut [T],
+}
+
+impl<T: SimdScalar> MatVec<'_, T> {
+    pub fn portable(self) {
+        Portable.matvec(self.w, self.delta, self.out);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for MatVec<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { back::matvec::<V>(self.w, self.delta, self.out) }
     }
 }
 
@@ -47,7 +70,7 @@ impl<T: SimdScalar> Job<T> for Learning<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         // SAFETY: the same contract.
-        unsafe { token::learn::<V>(self.change, self.w, self.s, self.probes) }
+        unsafe { sweep::learn::<V>(self.change, self.w, self.s, self.probes) }
     }
 }
 
