@@ -11,6 +11,8 @@ mod read;
 mod read_vjp;
 mod spec;
 mod step;
+#[cfg(test)]
+mod step_tests;
 mod stream;
 mod token;
 mod vjp;
