@@ -57,11 +57,18 @@ pub(super) unsafe fn matvec<V: Vector>(w: &[V::T], delta: &[V::T], out: &mut [V:
 unsafe fn tree<V: Vector>(p: *const V::T) -> V {
     // SAFETY: the caller's promise: 16 registers are valid.
     unsafe {
-        let mut s = [V::splat(V::T::ZERO); 8];
-        each!(L < 8 => s[L] = V::load(p.add(L * SUMS)).add(V::load(p.add((L + 8) * SUMS))));
-        each!(L < 4 => s[L] = s[L].add(s[L + 4]));
-        each!(L < 2 => s[L] = s[L].add(s[L + 2]));
-        s[0].add(s[1])
+        let (even, odd) = (four::<V>(p, 0).add(four::<V>(p, 2)), four::<V>(p, 1).add(four::<V>(p, 3)));
+        even.add(odd)
+    }
+}
+
+/// Registers l and l + 8, and l + 4 and l + 12, of [`tree`].
+#[inline(always)]
+unsafe fn four<V: Vector>(p: *const V::T, l: usize) -> V {
+    // SAFETY: the same contract.
+    unsafe {
+        let low = V::load(p.add(l * SUMS)).add(V::load(p.add((l + 8) * SUMS)));
+        low.add(V::load(p.add((l + 4) * SUMS)).add(V::load(p.add((l + 12) * SUMS))))
     }
 }
 
