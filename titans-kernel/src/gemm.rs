@@ -5,8 +5,13 @@
 //! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
 mod panel;
+mod token;
 
 pub use panel::panel;
+#[cfg(test)]
+pub(crate) use token::carry;
+pub(crate) use token::tree;
+pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
 
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -70,6 +75,29 @@ pub trait Gemm<T: Scalar> {
                 }
             }
         }
+    }
+
+    /// `out = x W` for one row x, with W `x.len() × out.len()`.
+    ///
+    /// The order of the sum may differ from [`Gemm::gemm`]'s, but equals that of the probes of [`Gemm::learn`] and of
+    /// [`Gemm::carry`]. As in all of these: shapes agree when the kernel calls.
+    fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {
+        token::vecmat(self, x, w, out);
+    }
+
+    /// `out = W δ` for one column δ, with W `out.len() × delta.len()`: a residual passes back through a layer.
+    fn matvec(&self, w: &[T], delta: &[T], out: &mut [T]) {
+        token::matvec(self, w, delta, out);
+    }
+
+    /// One token's change of W and S, and products with the changed W.
+    fn learn(&self, c: Learn<'_, T>, w: &mut [T], s: &mut [T], probes: [Option<Probe<'_, T>>; 2]) {
+        token::learn(self, c, w, s, probes);
+    }
+
+    /// Tokens through a linear memory; the bits are those of [`Gemm::vecmat`] and [`Gemm::learn`] token by token.
+    fn carry(&self, c: Carry<'_, T>, o: Carried<'_, T>) {
+        token::carry(self, c, o);
     }
 }
 

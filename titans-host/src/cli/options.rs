@@ -53,8 +53,7 @@ pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
     let (by, isa) = match (asked, std::env::var_os("TITANS_ISA")) {
         (Some(isa), _) => ("--isa", isa),
         (None, Some(name)) => {
-            let isa =
-                isa_named(&name.to_string_lossy()).map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
+            let isa = isa_named(&name.to_string_lossy()).map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
             ("TITANS_ISA", isa)
         }
         (None, None) => return Ok(Isa::best()),

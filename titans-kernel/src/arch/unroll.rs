@@ -1,13 +1,23 @@
 //! Loops written out.
 
 /// `$body` for `$i` = 0 .. `$n`, at most 16, written out: the compiler keeps an array in registers only where every index
-/// is a constant from the beginning.
+/// is a constant from the beginning. The condition is a constant too, so that what is not wanted is never compiled.
 macro_rules! each {
+    ($i:ident < 2 => $body:expr) => { each!(! $i, $body, 0 1) };
+    ($i:ident < 4 => $body:expr) => { each!(! $i, $body, 0 1 2 3) };
+    ($i:ident < 8 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7) };
+    ($i:ident < 16 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
     ($i:ident < $n:expr => $body:expr) => {
         each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
+    (! $i:ident, $body:expr, $($at:literal)+) => {
+        { $({
+            const $i: usize = $at;
+            $body
+        })+ }
+    };
     (@ $i:ident, $n:expr, $body:expr, $($at:literal)+) => {
-        { $(if $at < $n {
+        { $(if const { $at < $n } {
             const $i: usize = $at;
             $body
         })+ }

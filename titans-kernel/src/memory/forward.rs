@@ -6,6 +6,7 @@ use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::answers;
 use super::spec::{MemorySpec, Read};
+use super::step;
 use super::token;
 use super::write;
 use crate::error::{Error, Result, expect_len};
@@ -27,6 +28,7 @@ pub enum Form {
 /// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
     spec.size(|| match form {
+        _ if spec.chunk == 1 => step::scratch_len(spec),
         Form::Token => token::scratch_len(spec),
         Form::Chunk => {
             let lay = Layout::in_panels(spec, spec.chunk);
@@ -77,6 +79,9 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     if scratch.len() < needed {
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
+    if spec.chunk == 1 && boundaries.is_none() {
+        return step::tokens(g, spec, read, tokens, 0, n, state, Some(y), surprise, scratch);
+    }
     let lay = Layout::in_panels(spec, spec.chunk);
     let mut run = |state: &mut [T], boundary: fn(Layout<'_>, &[T], &mut [T]), scratch: &mut [T]| {
         let (mut clipped, mut from) = (0, 0);
@@ -88,6 +93,9 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
             let out = y.rb().sub(from, rows);
             let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
             clipped += match form {
+                _ if spec.chunk == 1 => {
+                    step::tokens(g, spec, read, tokens, from, 1, state, Some(out), surprise, scratch)?
+                }
                 Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
                 Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, out, surprise, scratch)?,
             };
@@ -95,7 +103,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
         }
         Ok(clipped)
     };
-    if form == Form::Token {
+    if form == Form::Token || spec.chunk == 1 {
         return run(state, |lay, rows, panels| lay.to_panels(rows, panels), scratch);
     }
     let (panels, scratch) = scratch.split_at_mut(spec.state_len());

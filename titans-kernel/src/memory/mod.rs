@@ -10,6 +10,9 @@ mod layout;
 mod read;
 mod read_vjp;
 mod spec;
+mod step;
+#[cfg(test)]
+mod step_tests;
 mod stream;
 mod token;
 mod vjp;

@@ -7,6 +7,7 @@ use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Seen, Written};
 use super::read::{Rows, answers};
 use super::spec::{MemorySpec, Read};
+use super::step;
 use super::write;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
@@ -48,10 +49,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
     pub fn scratch_len(spec: &MemorySpec) -> usize {
         spec.size(|| {
             let lay = Layout::new(spec, spec.chunk);
-            Written::<T>::len(lay)
+            let chunks = Written::<T>::len(lay)
                 + Reading::<T>::len(lay)
                 + Coefficients::<T>::len(spec.chunk, spec.chunk)
-                + close_scratch(lay)
+                + close_scratch(lay);
+            if spec.chunk == 1 { chunks.max(step::scratch_len(spec)) } else { chunks }
         })
     }
 
@@ -134,6 +136,12 @@ impl<'a, T: Scalar> Stream<'a, T> {
             expect_len("surprise", n, s.len())?;
         }
         self.check_scratch(scratch)?;
+        if b == 1 {
+            let state = &mut self.block[..self.spec.state_len()];
+            let clipped = step::tokens(g, self.spec, self.read, tokens, 0, n, state, y, surprise, scratch)?;
+            self.count(n, clipped);
+            return Ok(());
+        }
         let mut from = 0;
         while from < n {
             let rows = (b - self.filled()).min(n - from);
@@ -230,9 +238,14 @@ impl<'a, T: Scalar> Stream<'a, T> {
             coefficients.save(rows, filled + rows, row);
             self.counters.filled += rows as u64;
         }
-        self.counters.position = self.counters.position.saturating_add(rows as u64); // a loaded one may be at its end
-        self.counters.clipped = self.counters.clipped.saturating_add(clipped);
+        self.count(rows, clipped);
         Ok(())
+    }
+
+    /// A stream that was loaded may be at the counters' end.
+    fn count(&mut self, tokens: usize, clipped: u64) {
+        self.counters.position = self.counters.position.saturating_add(tokens as u64);
+        self.counters.clipped = self.counters.clipped.saturating_add(clipped);
     }
 
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.

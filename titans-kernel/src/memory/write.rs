@@ -45,16 +45,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
             activation::forward(g, spec.activation, &z.data()[..len], a.data_mut());
         }
     }
-    match spec.network {
-        Network::Plain => g.vectorise(
-            #[inline(always)]
-            || plain_residuals(lay, v, from, open, surprise),
-        ),
-        Network::Residual => g.vectorise(
-            #[inline(always)]
-            || residual_residuals(lay, lay.gamma(w), k, v, from, open, written, surprise),
-        ),
-    }?;
+    residuals(g, lay, w, k, v, from, open, written, surprise)?;
     for l in (1..spec.layers()).rev() {
         let delta = lay.output_rows(open.delta, l, from, n)?;
         lay.times_transposed(g, Store::Set, delta, w, l, lay.output_rows_mut(written.d_a, l - 1, from, n)?)?;
@@ -65,6 +56,30 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
         activation::vjp(g, spec.activation, &z.data()[..len], &d_a.data()[..len], below.data_mut());
     }
     Ok(())
+}
+
+/// δ^L of the rows, whose z^L is known: in `written.z`, or in a plain network in Δ's place.
+pub(super) fn residuals<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    w: &[T],
+    k: Mat<'_, T>,
+    v: Mat<'_, T>,
+    from: usize,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    surprise: Option<&mut [T]>,
+) -> Result<()> {
+    match lay.spec.network {
+        Network::Plain => g.vectorise(
+            #[inline(always)]
+            || plain_residuals(lay, v, from, open, surprise),
+        ),
+        Network::Residual => g.vectorise(
+            #[inline(always)]
+            || residual_residuals(lay, lay.gamma(w), k, v, from, open, written, surprise),
+        ),
+    }
 }
 
 /// δ^L = 2c (z^L − v); z^L stands in Δ's place.

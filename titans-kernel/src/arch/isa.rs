@@ -1,0 +1,57 @@
+//! Instruction sets, and what this processor has of them.
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+use super::x86;
+
+/// An instruction set that [`Simd`] has a version for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// x86-64: 512-bit registers (AVX-512 F, CD, BW, DQ, VL).
+    Avx512,
+    /// x86-64: 256-bit registers (AVX2 and FMA).
+    Avx2,
+    /// AArch64: 128-bit registers, on every processor.
+    Neon,
+    /// What the program was compiled for; two roundings a step.
+    Portable,
+}
+
+impl Isa {
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Neon, Self::Portable];
+
+    /// `avx512`, `avx2`, `neon` or `portable`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Neon => "neon",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Does this processor have it, and does the system save its registers?
+    pub fn available(self) -> bool {
+        match self {
+            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            Self::Avx512 => x86::detect::avx512(),
+            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            Self::Avx2 => x86::detect::avx2(),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Self::Neon => true,
+            Self::Portable => true,
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// The fastest one this processor has.
+    pub fn best() -> Self {
+        Self::ALL.into_iter().find(|isa| isa.available()).unwrap_or(Self::Portable)
+    }
+}

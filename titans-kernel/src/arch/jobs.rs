@@ -1,0 +1,90 @@
+//! The operations of the chunk form as work for every instruction set.
+
+use super::dispatch::{Job, SimdScalar};
+use super::product::Part;
+use super::vector::Vector;
+use super::{product, update};
+use crate::gemm::{Gemm, Portable, Store};
+use crate::view::{Mat, MatMut};
+
+/// The operands of a product.
+pub struct Product<'a, T> {
+    pub store: Store,
+    pub part: Part,
+    pub a: Mat<'a, T>,
+    pub b: Mat<'a, T>,
+    pub c: MatMut<'a, T>,
+}
+
+impl<T: SimdScalar> Product<'_, T> {
+    pub fn portable(self) {
+        let Self { store, part, a, b, c } = self;
+        match part {
+            Part::Whole => Portable.gemm(store, a, b, c),
+            Part::CausalInner(offset) => Portable.causal(store, offset, a, b, c),
+            Part::CausalOuter(offset) => Portable.lower(offset, a, b, c),
+        }
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Product<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { product::product::<V>(self.store, self.part, self.a, self.b, self.c) }
+    }
+}
+
+/// The operands of `y ± w x`.
+pub struct Axpy<'a, T>(pub Store, pub T, pub &'a [T], pub &'a mut [T]);
+
+impl<T: SimdScalar> Axpy<'_, T> {
+    pub fn portable(self) {
+        Portable.axpy(self.0, self.1, self.2, self.3);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Axpy<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        let Self(store, w, x, y) = self;
+        let n = x.len().min(y.len());
+        // SAFETY: both slices hold n numbers; the instructions are the caller's promise.
+        unsafe {
+            let w = V::splat(if store == Store::Sub { -w } else { w });
+            let (x, y) = (x.as_ptr(), y.as_mut_ptr());
+            let mut i = 0;
+            while i + V::LANES <= n {
+                w.mul_add(V::load(x.add(i)), V::load(y.add(i))).store(y.add(i));
+                i += V::LANES;
+            }
+            if i < n {
+                let rest = n - i;
+                w.mul_add(V::load_first(x.add(i), rest), V::load_first(y.add(i), rest)).store_first(y.add(i), rest);
+            }
+        }
+    }
+}
+
+/// The operands of [`Gemm::update`].
+pub struct Update<'a, T>(pub [T; 3], pub Mat<'a, T>, pub &'a [T], pub MatMut<'a, T>, pub MatMut<'a, T>);
+
+impl<T: SimdScalar> Update<'_, T> {
+    pub fn portable(self) {
+        Portable.update(self.0, self.1, self.2, self.3, self.4);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Update<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: the same contract.
+        unsafe { update::update::<V>(self.0, self.1, self.2, self.3, self.4) }
+    }
+}
