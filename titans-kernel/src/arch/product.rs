@@ -23,7 +23,7 @@ const A_BYTES: usize = 256 * 1024;
 
 /// Which part of the product is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// All of C, over all of k.
     Whole,
     /// Row r over k = 0 ..= offset + r only; A to the right of that is not read.

@@ -49,7 +49,7 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Stor
             let mut at = [a; R];
             each!(I < R => at[I] = a.add(I * t.a_row));
             for _ in 0..t.kc / UNROLLED {
-                each!(U < UNROLLED => {
+                each!(U < 4 => {
                     let mut row = [V::splat(V::T::ZERO); N];
                     each!(J < N => row[J] = V::load(b.add(J * V::LANES)));
                     each!(I < R => {

@@ -1,15 +1,25 @@
 //! Loops written out.
 
-/// `$body` for `$i` = 0 .. `$n`, at most 16, written out: the compiler keeps an array in registers only where every index
+/// `$body` for `$i` = 0 .. `$n`, written out: the compiler keeps an array in registers only where every index
 /// is a constant from the beginning. The condition is a constant too, so that what is not wanted is never compiled.
 macro_rules! each {
     ($i:ident < 2 => $body:expr) => { each!(! $i, $body, 0 1) };
     ($i:ident < 4 => $body:expr) => { each!(! $i, $body, 0 1 2 3) };
     ($i:ident < 8 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7) };
     ($i:ident < 16 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
-    ($i:ident < $n:expr => $body:expr) => {
-        each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
-    };
+    // Registers across a tile, rows of a tile, and everything else: the fewer cases, the less there is to compile.
+    ($i:ident < N => $body:expr) => {{
+        const { assert!(N <= 4) };
+        each!(@ $i, N, $body, 0 1 2 3)
+    }};
+    ($i:ident < R => $body:expr) => {{
+        const { assert!(R <= 6) };
+        each!(@ $i, R, $body, 0 1 2 3 4 5)
+    }};
+    ($i:ident < $n:expr => $body:expr) => {{
+        const { assert!($n <= 8) };
+        each!(@ $i, $n, $body, 0 1 2 3 4 5 6 7)
+    }};
     (! $i:ident, $body:expr, $($at:literal)+) => {
         { $({
             const $i: usize = $at;

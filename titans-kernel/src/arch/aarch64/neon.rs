@@ -1,6 +1,7 @@
 //! Registers of 128 bits.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use crate::arch::unroll::each;
 use crate::arch::vector::{Vector, transpose_by_element};
@@ -81,6 +82,11 @@ macro_rules! vector {
             unsafe fn neg(self) -> Self {
                 // SAFETY: as `splat`.
                 Self(unsafe { $neg(self.0) })
+            }
+            #[inline(always)]
+            fn prefetch(p: *const $t) {
+                // SAFETY: a hint; it reads nothing that the program sees, and any address will do.
+                unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p, options(nostack, preserves_flags, readonly)) }
             }
             #[inline(always)]
             unsafe fn transpose(p: *const $t, stride: usize, rows: usize, cols: usize, out: *mut $t, width: usize) {
