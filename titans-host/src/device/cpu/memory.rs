@@ -136,12 +136,13 @@ fn head<T: Copy>(x: &[T], b: usize, h: usize, time: usize, heads: usize, d: usiz
     Mat::strided(&x[(b * time * heads + h) * d..], time, d, heads * d, 1)
 }
 
-/// An output cut into its tasks' parts; as many `None` without one.
-fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> Vec<Option<&mut [T]>> {
-    match x {
-        Some(x) => x.chunks_mut((x.len() / tasks).max(1)).map(Some).collect(),
-        None => std::iter::repeat_with(|| None).take(tasks).collect(),
-    }
+/// An output cut into its tasks' parts; as many `None` without one. `tasks` is not 0.
+fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> impl Iterator<Item = Option<&mut [T]>> {
+    let mut parts = x.map(|x| {
+        let len = (x.len() / tasks).max(1);
+        x.chunks_mut(len)
+    });
+    std::iter::repeat_with(move || parts.as_mut().and_then(Iterator::next)).take(tasks)
 }
 
 impl<T: HostScalar> Cpu<T> {
@@ -178,19 +179,19 @@ impl<T: HostScalar> Cpu<T> {
         let mut surprise_heads = surprise.is_some().then(|| self.take(sizes.gate)).transpose()?;
         let form = if op.token_form { Form::Token } else { Form::Chunk };
         let scratch_len = memory::forward_scratch_len(&op.spec, form);
+        let cost = sizes.cost(op);
+        let mut scratch = self.take(scratch_len.saturating_mul(self.threads.parts(cost, sizes.tasks)))?;
         let clipped = AtomicU64::new(0);
         let tasks = parts(Some(state.as_mut_slice()), sizes.tasks)
-            .into_iter()
             .zip(parts(Some(y_heads.as_mut_slice()), sizes.tasks))
             .zip(parts(surprise_heads.as_mut().map(Buffer::as_mut_slice), sizes.tasks))
             .zip(parts(boundaries, sizes.tasks))
             .enumerate();
-        self.threads.run(sizes.cost(op), tasks, |(i, (((state, y), surprise), boundaries))| {
+        let scratch = scratch.as_mut_slice();
+        self.threads.run_with(cost, tasks, scratch, |(i, (((state, y), surprise), boundaries)), scratch| {
             let (Some(state), Some(y)) = (state, y) else { return Ok(()) };
             let tokens = operands.tokens(i)?;
             let y = MatMut::new(y, op.time, op.spec.value_width())?;
-            let mut scratch = self.take(scratch_len)?;
-            let scratch = scratch.as_mut_slice();
             let n =
                 memory::forward(&self.gemm, &op.spec, form, op.read, &tokens, state, y, surprise, boundaries, scratch)?;
             clipped.fetch_add(n, Ordering::Relaxed);
@@ -242,6 +243,8 @@ impl<T: HostScalar> Cpu<T> {
         let mut q_heads = self.take(sizes.keys)?;
         let mut gate_heads = self.take(3 * sizes.gate)?; // [batch, heads, 3, time]
         let scratch_len = memory::vjp_scratch_len(&op.spec);
+        let cost = sizes.cost(op).saturating_mul(4);
+        let mut scratch = self.take(scratch_len.saturating_mul(self.threads.parts(cost, sizes.tasks)))?;
         let (state_len, boundaries_len) = (op.spec.state_len(), boundaries.len() / sizes.tasks);
         let tasks = k_heads
             .as_mut_slice()
@@ -251,7 +254,8 @@ impl<T: HostScalar> Cpu<T> {
             .zip(gate_heads.as_mut_slice().chunks_mut(3 * n))
             .zip(d_state.as_mut_slice().chunks_mut(state_len))
             .enumerate();
-        self.threads.run(sizes.cost(op).saturating_mul(4), tasks, |(i, ((((k, v), q), gates), state))| {
+        let scratch = scratch.as_mut_slice();
+        self.threads.run_with(cost, tasks, scratch, |(i, ((((k, v), q), gates), state)), scratch| {
             let tokens = operands.tokens(i)?;
             let d_y = d_y.map(|d| head(d, i / op.heads, i % op.heads, n, op.heads, d_l)).transpose()?;
             let cotangents = Cotangents { y: d_y, state: d_final.map(|d| &d[i * state_len..][..state_len]) };
@@ -259,19 +263,8 @@ impl<T: HostScalar> Cpu<T> {
             let (theta, eta) = rest.split_at_mut(n);
             let (k, v, q) = (MatMut::new(k, n, d_0)?, MatMut::new(v, n, d_l)?, MatMut::new(q, n, d_0)?);
             let gradients = Gradients { k, v, q, alpha, theta, eta, state };
-            let mut scratch = self.take(scratch_len)?;
             let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
-            memory::vjp(
-                &self.gemm,
-                &op.spec,
-                op.read,
-                &tokens,
-                boundaries,
-                cotangents,
-                gradients,
-                scratch.as_mut_slice(),
-            )?;
-            Ok::<_, Error>(())
+            memory::vjp(&self.gemm, &op.spec, op.read, &tokens, boundaries, cotangents, gradients, scratch)
         })?;
         self.interleave(op, k_heads.as_slice(), d_k.as_mut_slice())?;
         self.interleave(op, v_heads.as_slice(), d_v.as_mut_slice())?;
