@@ -118,8 +118,10 @@ impl<D: Device> Params<D> {
     /// # Errors
     /// As [`Params::value`].
     pub fn value_mut(&mut self, id: ParamId) -> Result<&mut D::Buffer> {
-        let error = self.unknown(id);
-        self.values.get_mut(id.0).ok_or(error)
+        if id.0 >= self.values.len() {
+            return Err(self.unknown(id));
+        }
+        Ok(&mut self.values[id.0])
     }
 
     /// Its shape.
