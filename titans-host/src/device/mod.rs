@@ -165,8 +165,12 @@ pub trait Device: Send + Sync + 'static {
     fn write(&self, x: &[Self::Elem], out: &mut Self::Buffer) -> Result<()>;
     /// Copies `u32`s from the host.
     fn upload_indices(&self, x: &[u32]) -> Result<Self::Indices>;
+    /// The same into indices that are not needed any more, whatever their length.
+    fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()>;
     /// Waits for all enqueued operations and copies to the host.
     fn download(&self, x: &Self::Buffer) -> Result<Vec<Self::Elem>>;
+    /// The same into the caller's space, of the buffer's length.
+    fn read(&self, x: &Self::Buffer, out: &mut [Self::Elem]) -> Result<()>;
     /// Waits for all enqueued operations.
     fn synchronize(&self) -> Result<()>;
     /// `y = x` for buffers of one length.

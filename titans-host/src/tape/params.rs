@@ -105,6 +105,19 @@ impl<D: Device> Params<D> {
         })
     }
 
+    /// The ids of all of them, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> + use<D> {
+        (0..self.len()).map(ParamId)
+    }
+
+    /// Whether weight decay applies to it.
+    ///
+    /// # Errors
+    /// As [`Params::value`].
+    pub fn decays(&self, id: ParamId) -> Result<bool> {
+        self.decay.get(id.0).copied().ok_or_else(|| self.unknown(id))
+    }
+
     /// Its numbers on the device.
     ///
     /// # Errors

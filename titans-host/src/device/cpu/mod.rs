@@ -112,8 +112,18 @@ impl<T: HostScalar> Device for Cpu<T> {
         Ok(Indices(x.to_vec()))
     }
 
+    fn write_indices(&self, x: &[u32], out: &mut Indices) -> Result<()> {
+        out.0.clear();
+        out.0.extend_from_slice(x);
+        Ok(())
+    }
+
     fn download(&self, x: &Buffer<T>) -> Result<Vec<T>> {
         Ok(x.as_slice().to_vec())
+    }
+
+    fn read(&self, x: &Buffer<T>, out: &mut [T]) -> Result<()> {
+        self.copy_to(x.as_slice(), out)
     }
 
     fn synchronize(&self) -> Result<()> {

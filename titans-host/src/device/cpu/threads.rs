@@ -107,9 +107,16 @@ impl std::fmt::Debug for Threads {
 /// the pool itself would panic.
 fn pool(count: usize) -> Result<ThreadPool> {
     type Job = Box<dyn FnOnce() + Send>;
+    let (begins, begun) = channel();
     let start = |i: usize| -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
         let (send, receive) = channel::<Job>();
-        let wait = move || receive.recv().map_or((), |job| job());
+        let begins = begins.clone();
+        let wait = move || {
+            if let Ok(job) = receive.recv() {
+                let _ = begins.send(()); // whoever made the pool waits for it
+                job();
+            }
+        };
         Ok((send, Builder::new().name(format!("titans-{}", i + 1)).spawn(wait)?))
     };
     // Those already started end when a failure drops their senders.
@@ -122,7 +129,10 @@ fn pool(count: usize) -> Result<ThreadPool> {
         Some((send, thread)) => send.send(job).map_or_else(|e| std::thread::spawn(e.0), |()| thread),
         None => std::thread::spawn(job),
     });
-    Ok(builder.build())
+    let pool = builder.build();
+    // A thread that starts late would take its blocks from the heap in the middle of the work.
+    begun.iter().take(count).for_each(drop);
+    Ok(pool)
 }
 
 /// Deals the tasks out to `parts` threads, by halves.
