@@ -17,7 +17,7 @@ pub(super) struct Segment<'a, D: Device> {
     pub(super) surprise: bool,
 }
 
-/// What a mixer gives.
+/// What a mixer or a block gives.
 pub(super) struct Mixed<D: Device> {
     pub(super) y: Var<D>,
     pub(super) after: Option<LayerState<D>>,
@@ -26,6 +26,25 @@ pub(super) struct Mixed<D: Device> {
 }
 
 impl<D: Device> Model<D> {
+    /// The stream `x` after one block; `y` of what it gives is all of it.
+    pub(super) fn block(
+        &self,
+        tape: &mut Tape<'_, D>,
+        block: &Block,
+        x: &Var<D>,
+        segment: &Segment<'_, D>,
+    ) -> Result<Mixed<D>> {
+        let mut mixed = if segment.mode == MemoryMode::Absent {
+            Mixed { y: x.clone(), after: None, surprise: None, clipped: 0 }
+        } else {
+            let mixed = self.mixer(tape, block, x, segment)?;
+            Mixed { y: tape.add(x, &mixed.y)?, ..mixed }
+        };
+        let y = self.feed_forward(tape, block, &mixed.y)?;
+        mixed.y = tape.add(&mixed.y, &y)?;
+        Ok(mixed)
+    }
+
     /// Mixer(rms_norm(x)): keys, values and queries into the memories, their normalised and gated read-outs back.
     pub(super) fn mixer(
         &self,

@@ -12,6 +12,7 @@ mod forward;
 mod init;
 mod layout;
 mod names;
+mod recompute;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use config::{MemoryConfig, ModelConfig};
 pub use forward::{Forward, Input, MemoryMode};
 pub use layout::{Declaration, Init};
 pub use names::Named;
+pub use recompute::Recompute;
 pub use session::{Session, Step};
 pub use stream::{LayerState, StreamState};
 

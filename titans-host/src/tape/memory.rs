@@ -67,6 +67,11 @@ impl<D: Device> Tape<'_, D> {
         surprise: bool,
     ) -> Result<MemoryRead<D>> {
         let device = self.device;
+        let mut op = op.clone();
+        if self.is_recording() {
+            op.keep(self.boundaries);
+        }
+        let op = &op;
         let tokens = op.batch * op.time * op.heads;
         let mut y = device.alloc(tokens * op.spec.value_width())?;
         let mut last = device.alloc(op.state_len())?;

@@ -25,7 +25,7 @@ pub use memory::MemoryRead;
 pub use params::{ParamId, ParamView, Params};
 pub use shared::Shared;
 
-use crate::device::Device;
+use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::Backward;
 use op::Op;
@@ -147,6 +147,7 @@ pub struct Tape<'a, D: Device> {
     params: &'a Params<D>,
     space: Space<'a, D>,
     recording: bool,
+    boundaries: Boundaries,
     slots: usize,
     /// Tells this tape's variables from those of others.
     number: u64,
@@ -176,7 +177,20 @@ impl<'a, D: Device> Tape<'a, D> {
     fn start(device: &'a D, params: &'a Params<D>, mut space: Space<'a, D>, recording: bool) -> Self {
         static TAPES: AtomicU64 = AtomicU64::new(0);
         space.get().clear();
-        Self { device, params, space, recording, slots: 0, number: TAPES.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            device,
+            params,
+            space,
+            recording,
+            boundaries: Boundaries::All,
+            slots: 0,
+            number: TAPES.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Chooses which chunk boundaries the memories to come keep; it changes no number.
+    pub fn keep_boundaries(&mut self, boundaries: Boundaries) {
+        self.boundaries = boundaries;
     }
 
     /// Whether the tape can go backward.

@@ -5,8 +5,8 @@ use super::config::RunConfig;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
-use crate::model::{Input, Model};
-use crate::tape::{Gradients, Tape, Workspace};
+use crate::model::{Input, Model, Recompute};
+use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub struct Trainer<'a, D: Device> {
 /// What a step leaves for the next one, so that it takes nothing from the heap.
 struct Space<D: Device> {
     tape: Workspace<D>,
+    recompute: Recompute<D>,
     parts: Vec<Batch>,
     /// The ids and the targets of a part.
     indices: Option<[Arc<D::Indices>; 2]>,
@@ -36,7 +37,7 @@ struct Space<D: Device> {
 impl<D: Device> Space<D> {
     fn new(parts: usize) -> Self {
         let parts = (0..parts).map(|_| Batch::default()).collect();
-        Self { tape: Workspace::new(), parts, indices: None, logits: Vec::new() }
+        Self { tape: Workspace::new(), recompute: Recompute::new(), parts, indices: None, logits: Vec::new() }
     }
 }
 
@@ -204,20 +205,32 @@ impl<'a, D: Device> Trainer<'a, D> {
         let mut total = device.zeros(1)?;
         let mut correct = 0;
         self.gradients.clear(device)?;
-        let Space { tape: space, parts, indices: place, logits } = &mut self.space;
+        let Space { tape: space, recompute, parts, indices: place, logits } = &mut self.space;
+        let (boundaries, scale) = (self.config.train.boundaries, 1.0 / scored as f64);
         for part in parts.iter() {
             let [ids, targets] = indices(device, place, part)?;
-            let mut tape = Tape::recording_in(device, &self.model.params, space);
-            let forward = self.model.forward(&mut tape, Input::new(&ids, part.batch, part.time))?;
-            let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
-            device.sum(losses.buffer(), &mut total)?;
-            if accuracy {
-                logits.resize(device.len(forward.logits.buffer()), D::Elem::ZERO);
-                device.read(forward.logits.buffer(), logits)?;
-                correct += predicted(logits, classes, &part.targets);
+            let input = Input::new(&ids, part.batch, part.time);
+            let mut see = |x: &Var<D>, losses: &Losses<D>| {
+                device.sum(losses.buffer(), &mut total)?;
+                if accuracy {
+                    logits.resize(device.len(x.buffer()), D::Elem::ZERO);
+                    device.read(x.buffer(), logits)?;
+                    correct += predicted(logits, classes, &part.targets);
+                }
+                Ok(())
+            };
+            let (model, gradients) = (&self.model, &mut self.gradients);
+            if self.config.train.recompute {
+                model.backward_recomputed(device, recompute, &input, &targets, boundaries, scale, gradients, see)?;
+                continue;
             }
+            let mut tape = Tape::recording_in(device, &model.params, space);
+            tape.keep_boundaries(boundaries);
+            let forward = model.forward(&mut tape, input)?;
+            let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
+            see(&forward.logits, &losses)?;
             drop(forward);
-            tape.backward(&losses, 1.0 / scored as f64, &mut self.gradients)?;
+            tape.backward(&losses, scale, gradients)?;
         }
         let mut sum = [D::Elem::ZERO];
         device.read(&total, &mut sum)?;

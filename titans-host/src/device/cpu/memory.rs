@@ -59,14 +59,13 @@ impl Sizes {
         let tasks = op.batch.saturating_mul(op.heads);
         let gate = tasks.saturating_mul(op.time);
         let state = tasks.saturating_mul(op.spec.state_len());
-        let chunks = op.time.div_ceil(op.spec.chunk);
         Ok(Self {
             tasks,
             keys: gate.saturating_mul(op.spec.key_width()),
             values: gate.saturating_mul(op.spec.value_width()),
             gate,
             state,
-            boundaries: state.saturating_mul(chunks),
+            boundaries: tasks.saturating_mul(op.spec.boundaries_len(op.time)),
         })
     }
 
