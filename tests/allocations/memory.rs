@@ -3,7 +3,7 @@
 
 use crate::taken;
 use titans_host::device::cpu::Cpu;
-use titans_host::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use titans_host::device::{Boundaries, Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use titans_kernel::memory::{MemorySpec, Read};
 
 type Machine = Cpu<f32>;
@@ -16,10 +16,11 @@ pub fn check() {
             spec.chunk = 8;
             spec.clip = Some(1.0);
             // 3 sequences of 23 heads: more tasks than are dealt out at once.
-            for (batch, heads) in [(1, 4), (3, 23)] {
+            for (batch, heads, boundaries) in [(1, 4, Boundaries::Sqrt), (3, 23, Boundaries::All)] {
                 let spec = spec.clone();
-                let op =
+                let mut op =
                     MemoryOp { spec, batch, time: 60, heads, read: Read::After, read_only: false, token_form: false };
+                op.keep(boundaries);
                 let mut call = call(&cpu, &op);
                 call();
                 let found = taken(|| (0..3).for_each(|_| call()));

@@ -4,6 +4,7 @@
 //! and the recall task's batches, whose length changes from step to step.
 
 use crate::taken;
+use titans_host::device::Boundaries;
 use titans_host::device::cpu::Cpu;
 use titans_host::model::ModelConfig;
 use titans_host::task::TaskConfig;
@@ -14,8 +15,9 @@ pub fn check() {
     let bytes: Vec<u8> = (0..4000u32).map(|i| (i * i / 7) as u8).collect();
     for threads in [1, 2] {
         let cpu = Cpu::<f32>::new(Some(threads)).unwrap();
-        for (layers, accumulate) in [(1, 1), (2, 2)] {
-            let train = TrainConfig { steps: 100, accumulate, ..TrainConfig::default() };
+        let kinds = [(1, 1, Boundaries::All, false), (2, 2, Boundaries::Sqrt, false), (1, 1, Boundaries::Sqrt, true)];
+        for (layers, accumulate, boundaries, recompute) in kinds {
+            let train = TrainConfig { steps: 100, accumulate, boundaries, recompute, ..TrainConfig::default() };
             let mut model = ModelConfig {
                 width: 48,
                 blocks: 3,
@@ -35,7 +37,7 @@ pub fn check() {
                     trainer.step(0.0).unwrap();
                 }
             });
-            assert_eq!(found, 0, "{threads} threads, {layers} layers");
+            assert_eq!(found, 0, "{threads} threads, {layers} layers, {boundaries:?}, recompute {recompute}");
         }
     }
 }

@@ -59,6 +59,19 @@ impl<D: Device> Model<D> {
         Self::from_params(config, params)
     }
 
+    /// A model whose parameters hold no particular numbers, made without work on the host: to load into, or to plan with.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn blank(device: &D, config: ModelConfig) -> Result<Self> {
+        config.validate()?;
+        let mut params = Params::new();
+        for d in layout::declarations(&config)? {
+            params.add_blank(device, d.name, &d.shape, d.decay)?;
+        }
+        Self::from_params(config, params)
+    }
+
     /// A model of parameters that were loaded.
     ///
     /// # Errors

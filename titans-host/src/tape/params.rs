@@ -63,11 +63,29 @@ impl<D: Device> Params<D> {
         decay: bool,
     ) -> Result<ParamId> {
         let name = name.into();
+        check_len(&name, shape, data.len())?;
+        self.insert(name, shape, decay, || device.upload(data))
+    }
+
+    /// One more parameter of unspecified numbers.
+    ///
+    /// # Errors
+    /// As [`Params::add`].
+    pub fn add_blank(&mut self, device: &D, name: impl Into<String>, shape: &[usize], decay: bool) -> Result<ParamId> {
+        self.insert(name.into(), shape, decay, || device.alloc(shape.iter().product()))
+    }
+
+    fn insert(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        decay: bool,
+        value: impl FnOnce() -> Result<D::Buffer>,
+    ) -> Result<ParamId> {
         if self.id(&name).is_some() {
             return Err(Error::usage(format!("parameter {name}: there is one of that name already")));
         }
-        check_len(&name, shape, data.len())?;
-        self.values.push(device.upload(data)?);
+        self.values.push(value()?);
         self.names.push(name);
         self.shapes.push(shape.to_vec());
         self.decay.push(decay);

@@ -34,6 +34,17 @@ impl<T: Scalar> Drop for Buffer<T> {
     }
 }
 
+/// Memory in a device's buffers, in bytes. Lengths are rounded up to the pool's size classes, by an eighth at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// In buffers now.
+    pub live_bytes: usize,
+    /// The most in buffers at once, since the device was made or [`Cpu::restart_peak`](super::Cpu::restart_peak).
+    pub peak_bytes: usize,
+    /// In buffers and in vectors kept for the next ones.
+    pub held_bytes: usize,
+}
+
 /// Vectors that nobody uses now, by their length.
 #[derive(Debug, Default)]
 pub(super) struct Pool<T> {
@@ -47,16 +58,18 @@ struct State<T> {
     idle_len: usize,
     live_len: usize,
     peak_len: usize,
+    /// The most in buffers since [`Pool::restart_peak`].
+    recent_len: usize,
 }
 
 impl<T> Default for State<T> {
     fn default() -> Self {
-        Self { idle: BTreeMap::new(), idle_len: 0, live_len: 0, peak_len: 0 }
+        Self { idle: BTreeMap::new(), idle_len: 0, live_len: 0, peak_len: 0, recent_len: 0 }
     }
 }
 
 /// The length that vectors for `len` elements have: at most an eighth more.
-fn size_class(len: usize) -> usize {
+pub(super) fn size_class(len: usize) -> usize {
     let step = (len.checked_next_power_of_two().unwrap_or(len) / 16).max(16);
     len.checked_next_multiple_of(step).unwrap_or(len)
 }
@@ -83,6 +96,7 @@ impl<T: Scalar> Pool<T> {
         let mut state = self.lock();
         state.live_len += class;
         state.peak_len = state.peak_len.max(state.live_len);
+        state.recent_len = state.recent_len.max(state.live_len);
         Ok(Buffer { data, len, pool: Arc::clone(self) })
     }
 
@@ -94,6 +108,20 @@ impl<T: Scalar> Pool<T> {
             state.idle_len += data.len();
             state.idle.entry(data.len()).or_default().push(data);
         }
+    }
+
+    /// What the pool holds.
+    pub(super) fn usage(&self) -> PoolUsage {
+        let state = self.lock();
+        let [live, peak, held] =
+            [state.live_len, state.recent_len, state.live_len + state.idle_len].map(|len| len.saturating_mul(T::BYTES));
+        PoolUsage { live_bytes: live, peak_bytes: peak, held_bytes: held }
+    }
+
+    /// Measures the peak from here on.
+    pub(super) fn restart_peak(&self) {
+        let mut state = self.lock();
+        state.recent_len = state.live_len;
     }
 
     /// Elements kept for later.

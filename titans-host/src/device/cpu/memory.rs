@@ -7,7 +7,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Tokens};
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
-use super::threads::split_rows;
+use super::threads::{default_parts, split_rows};
 use super::{Buffer, Cpu, HostScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
@@ -73,6 +73,11 @@ impl Sizes {
     fn cost(&self, op: &MemoryOp) -> usize {
         self.gate.saturating_mul(op.spec.params() / 8 + 50)
     }
+
+    /// And of a backward.
+    fn backward_cost(&self, op: &MemoryOp) -> usize {
+        self.cost(op).saturating_mul(4)
+    }
 }
 
 /// The same operation with a chunk no longer than its tokens: the same numbers, and scratch for the tokens there are.
@@ -80,6 +85,32 @@ fn within(op: &MemoryOp) -> MemoryOp {
     let mut op = op.clone();
     op.spec.chunk = op.spec.chunk.min(op.time.max(1));
     op
+}
+
+/// Lengths of what a forward takes from the pool: a state, read-outs and surprise by heads, scratch; 0 where it takes
+/// nothing.
+fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts: usize) -> [usize; 4] {
+    let form = if op.token_form { Form::Token } else { Form::Chunk };
+    let scratch = memory::forward_scratch_len(&op.spec, form).saturating_mul(parts);
+    [if state { 0 } else { sizes.state }, sizes.values, if surprise { sizes.gate } else { 0 }, scratch]
+}
+
+/// Lengths of what a backward takes: gradients of keys, values, queries and gates by heads, scratch.
+fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
+    let scratch = memory::vjp_scratch_len(&op.spec).saturating_mul(parts);
+    [sizes.keys, sizes.values, sizes.keys, sizes.gate.saturating_mul(3), scratch]
+}
+
+/// The same for a device of `threads` threads that is not there, with and without outputs of surprise and state.
+pub(super) fn forward_space(op: &MemoryOp, surprise: bool, state: bool, threads: usize) -> Result<[usize; 4]> {
+    let (sizes, op) = (Sizes::new(op)?, &within(op));
+    Ok(forward_lens(op, &sizes, surprise, state, default_parts(threads, sizes.cost(op), sizes.tasks)))
+}
+
+/// As [`forward_space`].
+pub(super) fn backward_space(op: &MemoryOp, threads: usize) -> Result<[usize; 5]> {
+    let (sizes, op) = (Sizes::new(op)?, &within(op));
+    Ok(backward_lens(op, &sizes, default_parts(threads, sizes.backward_cost(op), sizes.tasks)))
 }
 
 /// The operands of every task.
@@ -165,21 +196,23 @@ impl<T: HostScalar> Cpu<T> {
         ] {
             expect_len(what, expected, found.unwrap_or(expected))?;
         }
+        let cost = sizes.cost(op);
+        let parts_of_threads = self.threads.parts(cost, sizes.tasks);
+        let [own_state, by_heads, _, scratch_len] =
+            forward_lens(op, &sizes, surprise.is_some(), outputs.state.is_some(), parts_of_threads);
         let mut spare = None;
         let state = match outputs.state {
             Some(state) => state,
-            None => spare.insert(self.take(sizes.state)?),
+            None => spare.insert(self.take(own_state)?),
         };
         self.copy_to(inputs.state.as_slice(), state.as_mut_slice())?;
         if sizes.gate == 0 {
             return Ok(0);
         }
-        let mut y_heads = self.take(sizes.values)?;
+        let mut y_heads = self.take(by_heads)?;
         let mut surprise_heads = surprise.is_some().then(|| self.take(sizes.gate)).transpose()?;
         let form = if op.token_form { Form::Token } else { Form::Chunk };
-        let scratch_len = memory::forward_scratch_len(&op.spec, form);
-        let cost = sizes.cost(op);
-        let mut scratch = self.take(scratch_len.saturating_mul(self.threads.parts(cost, sizes.tasks)))?;
+        let mut scratch = self.take(scratch_len)?;
         let clipped = AtomicU64::new(0);
         let tasks = parts(Some(state.as_mut_slice()), sizes.tasks)
             .zip(parts(Some(y_heads.as_mut_slice()), sizes.tasks))
@@ -237,13 +270,11 @@ impl<T: HostScalar> Cpu<T> {
             };
         }
         let (n, d_0, d_l) = (op.time, op.spec.key_width(), op.spec.value_width());
-        let mut k_heads = self.take(sizes.keys)?;
-        let mut v_heads = self.take(sizes.values)?;
-        let mut q_heads = self.take(sizes.keys)?;
-        let mut gate_heads = self.take(3 * sizes.gate)?; // [batch, heads, 3, time]
-        let scratch_len = memory::vjp_scratch_len(&op.spec);
-        let cost = sizes.cost(op).saturating_mul(4);
-        let mut scratch = self.take(scratch_len.saturating_mul(self.threads.parts(cost, sizes.tasks)))?;
+        let cost = sizes.backward_cost(op);
+        let [keys, values, queries, gates, scratch] = backward_lens(op, &sizes, self.threads.parts(cost, sizes.tasks));
+        let (mut k_heads, mut v_heads, mut q_heads) = (self.take(keys)?, self.take(values)?, self.take(queries)?);
+        let mut gate_heads = self.take(gates)?; // [batch, heads, 3, time]
+        let mut scratch = self.take(scratch)?;
         let (state_len, boundaries_len) = (op.spec.state_len(), boundaries.len() / sizes.tasks);
         let tasks = k_heads
             .as_mut_slice()

@@ -11,12 +11,13 @@ mod gemm;
 mod linear;
 mod memory;
 mod norm;
+pub mod plan;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod training;
 
-pub use buffer::{Buffer, Indices};
+pub use buffer::{Buffer, Indices, PoolUsage};
 pub use gemm::{HostGemm, HostScalar, Isa};
 
 use std::sync::Arc;
@@ -66,6 +67,16 @@ impl<T: HostScalar> Cpu<T> {
     /// The matrix product it lends to the kernel.
     pub fn gemm(&self) -> &HostGemm {
         &self.gemm
+    }
+
+    /// The memory in its buffers.
+    pub fn pool_usage(&self) -> PoolUsage {
+        self.pool.usage()
+    }
+
+    /// Measures the peak of [`Cpu::pool_usage`] from here on.
+    pub fn restart_peak(&self) {
+        self.pool.restart_peak();
     }
 
     /// A buffer of unspecified content.

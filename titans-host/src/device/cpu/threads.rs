@@ -44,7 +44,7 @@ impl Threads {
 
     /// Threads that will work on `tasks` tasks that take `ns` nanoseconds together on one thread.
     pub(super) fn parts(&self, ns: usize, tasks: usize) -> usize {
-        if self.pool.is_none() || ns < self.inline_ns { 1 } else { self.count.min(tasks).max(1) }
+        parts(self.count, self.inline_ns, ns, tasks)
     }
 
     /// Calls `body` on every task; `ns` is a guess at the time they take together on one thread.
@@ -101,6 +101,15 @@ impl std::fmt::Debug for Threads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Threads").field("count", &self.count).finish_non_exhaustive()
     }
+}
+
+/// [`Threads::parts`] of `count` threads.
+pub(super) fn default_parts(count: usize, ns: usize, tasks: usize) -> usize {
+    parts(count, INLINE_NS, ns, tasks)
+}
+
+fn parts(count: usize, inline_ns: usize, ns: usize, tasks: usize) -> usize {
+    if ns < inline_ns { 1 } else { count.min(tasks).max(1) }
 }
 
 /// A pool of `count` threads besides its caller. They are started here, where the system may refuse, and handed over:
