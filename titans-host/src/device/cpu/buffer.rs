@@ -53,7 +53,9 @@ pub(super) struct Pool<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    idle: BTreeMap<usize, Vec<Vec<T>>>,
+    idle: BTreeMap<usize, Class<T>>,
+    /// Counts what is given back.
+    clock: u64,
     /// Elements in `idle`, in buffers, and the most there ever were in buffers.
     idle_len: usize,
     live_len: usize,
@@ -62,9 +64,22 @@ struct State<T> {
     recent_len: usize,
 }
 
+/// The idle vectors of one length, and when one of them was last given back.
+#[derive(Debug)]
+struct Class<T> {
+    vectors: Vec<Vec<T>>,
+    given: u64,
+}
+
+impl<T> Default for Class<T> {
+    fn default() -> Self {
+        Self { vectors: Vec::new(), given: 0 }
+    }
+}
+
 impl<T> Default for State<T> {
     fn default() -> Self {
-        Self { idle: BTreeMap::new(), idle_len: 0, live_len: 0, peak_len: 0, recent_len: 0 }
+        Self { idle: BTreeMap::new(), clock: 0, idle_len: 0, live_len: 0, peak_len: 0, recent_len: 0 }
     }
 }
 
@@ -80,7 +95,7 @@ impl<T: Scalar> Pool<T> {
         let class = size_class(len);
         let recycled = {
             let mut state = self.lock();
-            let found = state.idle.get_mut(&class).and_then(Vec::pop);
+            let found = state.idle.get_mut(&class).and_then(|class| class.vectors.pop());
             if found.is_some() {
                 state.idle_len -= class;
             }
@@ -100,14 +115,22 @@ impl<T: Scalar> Pool<T> {
         Ok(Buffer { data, len, pool: Arc::clone(self) })
     }
 
-    /// Keeps a vector for later, as long as the idle ones are not more than were ever in use at once.
+    /// Keeps a vector for later. The idle ones together are never more than were ever in use at once: those of the
+    /// length that was not needed for the longest time make place.
     fn give(&self, data: Vec<T>) {
         let mut state = self.lock();
         state.live_len -= data.len();
-        if state.idle_len + data.len() <= state.peak_len {
-            state.idle_len += data.len();
-            state.idle.entry(data.len()).or_default().push(data);
+        while state.idle_len + data.len() > state.peak_len {
+            let oldest = state.idle.values_mut().filter(|class| !class.vectors.is_empty()).min_by_key(|c| c.given);
+            let Some(oldest) = oldest.and_then(|class| class.vectors.pop()) else { return };
+            state.idle_len -= oldest.len();
         }
+        state.idle_len += data.len();
+        state.clock += 1;
+        let clock = state.clock;
+        let class = state.idle.entry(data.len()).or_default();
+        class.given = clock;
+        class.vectors.push(data);
     }
 
     /// What the pool holds.
@@ -174,6 +197,24 @@ mod tests {
         assert!(pool.idle_len() <= size_class(1999), "{} idle", pool.idle_len());
         assert!(pool.take(usize::MAX / 8).is_err());
         assert_eq!(pool.take(0).unwrap().as_slice().len(), 0);
+    }
+
+    #[test]
+    fn what_is_used_now_stays_and_what_was_used_once_goes() {
+        let pool = Arc::new(Pool::<f32>::default());
+        let hold = |len: usize, count: usize| (0..count).map(|_| pool.take(len).unwrap()).collect::<Vec<_>>();
+        drop(hold(1000, 10)); // the pool is full of these
+        drop(hold(500, 4));
+        let addresses = |buffers: &[super::Buffer<f32>]| {
+            let mut all: Vec<_> = buffers.iter().map(|b| b.as_slice().as_ptr()).collect();
+            all.sort();
+            all
+        };
+        let again = hold(500, 4);
+        let before = addresses(&again);
+        drop(again);
+        assert_eq!(addresses(&hold(500, 4)), before, "the same four again");
+        assert!(pool.idle_len() <= 10 * size_class(1000));
     }
 
     #[test]
