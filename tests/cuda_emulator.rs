@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use titans_host::device::cpu::Cpu;
 use titans_host::device::cuda::emulator::{Emulator, Order};
 use titans_host::device::cuda::{Arg, Cuda, Driver};
-use titans_host::device::{ConvDims, Device, IGNORE, LinearDims};
+use titans_host::device::{Boundaries, ConvDims, Device, IGNORE, LinearDims, MemoryInputs, MemoryOp, MemoryOutputs};
 use titans_host::selftest::{self, Check};
+use titans_kernel::memory::{MemorySpec, Read};
 
 /// One emulator for all tests: compiling the kernels takes seconds. A C++ compiler is a stated need of the tests.
 fn emulated() -> Cuda<Emulator> {
@@ -90,6 +91,38 @@ fn wrong_lengths_and_ids_are_errors_that_say_what() {
     let mut losses = d.zeros(2).unwrap();
     assert!(text(d.cross_entropy(2, &four, &targets, &mut losses)).contains("target 2 of 2 classes"));
     assert!(d.write(&[1.0; 3], &mut out).is_err());
+}
+
+#[test]
+fn reads_and_indices_come_into_the_caller_s_place() {
+    let d = emulated();
+    let x = d.upload(&[1.0, -2.0, 3.5]).unwrap();
+    let mut out = [f32::NAN; 3];
+    d.read(&x, &mut out).unwrap();
+    assert_eq!(out, [1.0, -2.0, 3.5]);
+    assert!(d.read(&x, &mut out[..2]).unwrap_err().to_string().contains("expected 3, found 2"));
+    let mut ids = d.upload_indices(&[9]).unwrap();
+    d.write_indices(&[1, 0, 1], &mut ids).unwrap();
+    let (table, mut y) = (d.upload(&[1.0, 2.0]).unwrap(), d.zeros(3).unwrap());
+    d.embedding(1, &ids, &table, &mut y).unwrap();
+    assert_eq!(d.download(&y).unwrap(), [2.0, 1.0, 2.0]);
+}
+
+#[test]
+fn boundaries_that_it_does_not_keep_are_refused_by_name() {
+    let d = emulated();
+    let mut spec = MemorySpec::new(&[2, 2]).unwrap();
+    spec.chunk = 2;
+    let mut op =
+        MemoryOp { spec, batch: 1, time: 20, heads: 1, read: Read::After, read_only: false, token_form: false };
+    op.keep(Boundaries::Sqrt);
+    assert_eq!((op.spec.keep_every, op.boundaries_len()), (4, 3 * 8), "the root of 10 chunks, rounded up");
+    let (rows, gates, state) = (d.zeros(40).unwrap(), d.zeros(60).unwrap(), d.zeros(8).unwrap());
+    let inputs = MemoryInputs { k: &rows, v: &rows, q: &rows, gates: &gates, state: &state, mask: None };
+    let mut y = d.zeros(40).unwrap();
+    let outputs = MemoryOutputs { y: &mut y, surprise: None, state: None, boundaries: None };
+    let error = d.memory(&op, inputs, outputs).unwrap_err().to_string();
+    assert!(error.contains("cuda") && error.contains("boundaries = \"all\""), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod vectors;
 
 use safetensors::{Dtype, SafeTensors};
 use std::process::Command;
-use titans_host::device::cpu::{HostGemm, Isa};
+use titans_host::device::cpu::{Isa, Simd};
 use titans_host::model::Named;
 use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Network, Read, Tokens, forward, forward_scratch_len, vjp,
@@ -147,13 +147,13 @@ fn every_file<T: Scalar>(files: &[Vectors], tolerance: impl Fn(&Vectors) -> f64,
 #[test]
 fn the_kernel_agrees_in_f64() {
     every_file::<f64>(&all(), tolerance::<f64>, &Portable);
-    every_file::<f64>(&all(), tolerance::<f64>, &HostGemm::with(Isa::best()).unwrap());
+    every_file::<f64>(&all(), tolerance::<f64>, &Simd::best());
 }
 
 #[test]
 fn the_kernel_agrees_in_f32() {
     every_file::<f32>(&all(), tolerance::<f32>, &Portable);
-    every_file::<f32>(&all(), tolerance::<f32>, &HostGemm::with(Isa::best()).unwrap());
+    every_file::<f32>(&all(), tolerance::<f32>, &Simd::best());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_exceptions_are_needed() {
         let name = file.name();
         let strict = move || {
             every_file::<f32>(std::slice::from_ref(&file), |_| F32, &Portable);
-            every_file::<f32>(&[file], |_| F32, &HostGemm::with(Isa::best()).unwrap());
+            every_file::<f32>(&[file], |_| F32, &Simd::best());
         };
         assert!(std::panic::catch_unwind(strict).is_err(), "{name} meets the tolerance now: delete its exception");
     }

@@ -4,6 +4,8 @@
 mod checkpoints;
 #[path = "training/evaluation.rs"]
 mod evaluation;
+#[path = "training/memory.rs"]
+mod memory;
 #[path = "training/optimiser.rs"]
 mod optimiser;
 #[path = "training/runs.rs"]

@@ -28,7 +28,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
     found.extend((9..20).map(|_| part.step(0.0).unwrap().loss.to_bits()));
     assert_eq!(found, expected);
     assert_eq!(bits(&part, &device), bits(&whole, &device));
-    assert_eq!(part.state().task, whole.state().task);
+    assert_eq!(part.task_state(), whole.task_state());
     assert_eq!(part.state().tokens, whole.state().tokens);
 }
 

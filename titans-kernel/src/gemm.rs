@@ -56,7 +56,7 @@ pub trait Gemm<T: Scalar> {
         self.gemm(Store::Set, a, b, c);
     }
 
-    /// Closes a chunk: `W ← a W + g S − Hᵀ C`, `S ← e S − Hᵀ P` for one panel of W and S, in one visit.
+    /// Closes a chunk: `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P` for one panel of W and S, in one visit.
     ///
     /// H is `[n, rows of W]`. `weighted` ([`weighted_len`] elements) holds C and P in groups of [`GROUP`] columns: of each
     /// group n rows of C's columns and then P's, zeros behind the last column.
@@ -71,7 +71,7 @@ pub trait Gemm<T: Scalar> {
             let c = &weighted[group * rows * 2 * GROUP..];
             for (x, out) in [(c, w.rb()), (c.get(GROUP..).unwrap_or(&[]), s.rb())] {
                 if let Ok(x) = Mat::strided(x, rows, width, 2 * GROUP, 1) {
-                    self.gemm(Store::Sub, h.t(), x, out.columns(j, width));
+                    self.gemm(Store::Add, h.t(), x, out.columns(j, width));
                 }
             }
         }

@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod cuda;
 
 use crate::error::Result;
+use serde::{Deserialize, Serialize};
 use titans_kernel::Scalar;
 use titans_kernel::memory::{MemorySpec, Read};
 
@@ -44,6 +45,18 @@ pub struct ConvDims {
     pub width: usize,
 }
 
+/// How many chunk boundaries of a memory wait for its backward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boundaries {
+    /// The state at every chunk's start: memory grows with the number n of chunks.
+    #[default]
+    All,
+    /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
+    /// the memories' writes once more.
+    Sqrt,
+}
+
 /// One memory operation: `batch × heads` independent memories over `time` tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryOp {
@@ -69,7 +82,19 @@ impl MemoryOp {
         self.batch * self.heads * self.spec.state_len()
     }
 
-    /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, chunks, 2 P]`.
+    /// Chooses which chunk boundaries the backward finds; it changes no number.
+    pub fn keep(&mut self, boundaries: Boundaries) {
+        self.spec.keep_every = match boundaries {
+            Boundaries::All => 1,
+            Boundaries::Sqrt => {
+                let chunks = self.spec.chunks(self.time);
+                let root = chunks.isqrt();
+                (root + usize::from(root * root < chunks)).clamp(1, 1 << 20)
+            }
+        };
+    }
+
+    /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, kept chunks, 2 P]`.
     pub fn boundaries_len(&self) -> usize {
         self.batch * self.heads * self.spec.boundaries_len(self.time)
     }
@@ -165,8 +190,12 @@ pub trait Device: Send + Sync + 'static {
     fn write(&self, x: &[Self::Elem], out: &mut Self::Buffer) -> Result<()>;
     /// Copies `u32`s from the host.
     fn upload_indices(&self, x: &[u32]) -> Result<Self::Indices>;
+    /// The same into indices that are not needed any more, whatever their length.
+    fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()>;
     /// Waits for all enqueued operations and copies to the host.
     fn download(&self, x: &Self::Buffer) -> Result<Vec<Self::Elem>>;
+    /// The same into the caller's space, of the buffer's length.
+    fn read(&self, x: &Self::Buffer, out: &mut [Self::Elem]) -> Result<()>;
     /// Waits for all enqueued operations.
     fn synchronize(&self) -> Result<()>;
     /// `y = x` for buffers of one length.

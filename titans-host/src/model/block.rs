@@ -5,8 +5,7 @@ use super::stream::LayerState;
 use super::{MemoryMode, Model};
 use crate::device::{Device, MemoryOp};
 use crate::error::Result;
-use crate::tape::{Tape, Var};
-use std::sync::Arc;
+use crate::tape::{Shared, Tape, Var};
 
 /// The segment a mixer works on.
 pub(super) struct Segment<'a, D: Device> {
@@ -18,7 +17,7 @@ pub(super) struct Segment<'a, D: Device> {
     pub(super) surprise: bool,
 }
 
-/// What a mixer gives.
+/// What a mixer or a block gives.
 pub(super) struct Mixed<D: Device> {
     pub(super) y: Var<D>,
     pub(super) after: Option<LayerState<D>>,
@@ -27,6 +26,25 @@ pub(super) struct Mixed<D: Device> {
 }
 
 impl<D: Device> Model<D> {
+    /// The stream `x` after one block; `y` of what it gives is all of it.
+    pub(super) fn block(
+        &self,
+        tape: &mut Tape<'_, D>,
+        block: &Block,
+        x: &Var<D>,
+        segment: &Segment<'_, D>,
+    ) -> Result<Mixed<D>> {
+        let mut mixed = if segment.mode == MemoryMode::Absent {
+            Mixed { y: x.clone(), after: None, surprise: None, clipped: 0 }
+        } else {
+            let mixed = self.mixer(tape, block, x, segment)?;
+            Mixed { y: tape.add(x, &mixed.y)?, ..mixed }
+        };
+        let y = self.feed_forward(tape, block, &mixed.y)?;
+        mixed.y = tape.add(&mixed.y, &y)?;
+        Ok(mixed)
+    }
+
     /// Mixer(rms_norm(x)): keys, values and queries into the memories, their normalised and gated read-outs back.
     pub(super) fn mixer(
         &self,
@@ -37,7 +55,7 @@ impl<D: Device> Model<D> {
     ) -> Result<Mixed<D>> {
         let c = &self.config;
         let n = tape.rms_norm(x, block.norm)?;
-        let tail = |i: usize| segment.before.map(|s| Arc::clone(&s.tails[i]));
+        let tail = |i: usize| segment.before.map(|s| s.tails[i].clone());
         let (q, q_tail) = project(tape, segment.batch, &n, &block.q, tail(0))?;
         let (k, k_tail) = project(tape, segment.batch, &n, &block.k, tail(1))?;
         let (v, v_tail) = project(tape, segment.batch, &n, &block.v, tail(2))?;
@@ -46,7 +64,7 @@ impl<D: Device> Model<D> {
         let gates = tape.linear(&n, block.gates, Some(block.gates_bias))?;
         let gates = tape.gates(c.heads, [1.0, c.theta_max, 1.0], &gates)?;
         let state = match segment.before {
-            Some(before) => Var::constant(Arc::clone(&before.memory)),
+            Some(before) => Var::of(before.memory.clone()),
             None => tape.memory_start(segment.batch, block.w0)?,
         };
         let op = MemoryOp {
@@ -81,7 +99,7 @@ impl<D: Device> Model<D> {
 }
 
 /// An activation `[batch, time, heads, head_width]`, and the convolution's tail if it was asked for.
-type Projected<D> = (Var<D>, Option<Arc<<D as Device>::Buffer>>);
+type Projected<D> = (Var<D>, Option<Shared<D>>);
 
 /// A linear map, the convolution and SiLU; with a tail, also the next segment's.
 fn project<D: Device>(
@@ -89,11 +107,11 @@ fn project<D: Device>(
     batch: usize,
     x: &Var<D>,
     p: &Projection,
-    tail: Option<Arc<D::Buffer>>,
+    tail: Option<Shared<D>>,
 ) -> Result<Projected<D>> {
     let x = tape.linear(x, p.weight, None)?;
     let next = match &tail {
-        Some(tail) => Some(Arc::new(tape.conv_tail(batch, &x, Some(tail), p.conv)?)),
+        Some(tail) => Some(Shared::new(tape.conv_tail(batch, &x, Some(tail), p.conv)?)),
         None => None,
     };
     let x = tape.conv(batch, &x, tail, p.conv, p.conv_bias)?;

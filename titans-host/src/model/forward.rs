@@ -1,6 +1,7 @@
 //! A batch of segments through the model.
 
 use super::Model;
+use super::block::Segment;
 use super::stream::StreamState;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -44,6 +45,17 @@ impl<'a, D: Device> Input<'a, D> {
     pub fn new(ids: &'a Arc<D::Indices>, batch: usize, time: usize) -> Self {
         Self { ids, batch, time, mode: MemoryMode::On, state: None, surprise: false }
     }
+
+    /// Tokens of all sequences, at least 1.
+    pub(super) fn rows(&self) -> Result<usize> {
+        let (batch, time) = (self.batch, self.time);
+        match batch.checked_mul(time) {
+            None | Some(0) => {
+                Err(Error::usage(format!("model: expected 1 token or more, found batch {batch} of time {time}")))
+            }
+            Some(rows) => Ok(rows),
+        }
+    }
 }
 
 /// What a forward gives.
@@ -66,38 +78,24 @@ impl<D: Device> Model<D> {
     /// [`Error::Usage`] for an empty batch or a state that no segment can follow; the device's own errors, an id
     /// beyond the vocabulary among them.
     pub fn forward(&self, tape: &mut Tape<'_, D>, input: Input<'_, D>) -> Result<Forward<D>> {
+        let rows = input.rows()?;
         let Input { ids, batch, time, mode, state, surprise } = input;
-        if batch == 0 || time == 0 {
-            return Err(Error::usage(format!("model: expected 1 token or more, found batch {batch} of time {time}")));
-        }
         if let Some(state) = &state {
             state.check(self, batch, mode)?;
         }
         let mut layers = Vec::new();
-        let mut forward = Forward {
-            logits: tape.embedding(ids, batch * time, self.layout.embedding)?,
-            surprise: Vec::new(),
-            clipped: 0,
-        };
+        let mut forward =
+            Forward { logits: tape.embedding(ids, rows, self.layout.embedding)?, surprise: Vec::new(), clipped: 0 };
         let mut x = forward.logits.clone();
         for (i, block) in self.layout.blocks.iter().enumerate() {
-            if mode != MemoryMode::Absent {
-                let before = state.as_ref().map(|s| &s.layers[i]);
-                let segment = super::block::Segment { batch, time, mode, before, surprise };
-                let mixed = self.mixer(tape, block, &x, &segment)?;
-                x = tape.add(&x, &mixed.y)?;
-                forward.surprise.extend(mixed.surprise);
-                forward.clipped += mixed.clipped;
-                layers.extend(mixed.after);
-            }
-            let y = self.feed_forward(tape, block, &x)?;
-            x = tape.add(&x, &y)?;
+            let before = state.as_ref().map(|s| &s.layers[i]);
+            let mixed = self.block(tape, block, &x, &Segment { batch, time, mode, before, surprise })?;
+            x = mixed.y;
+            forward.surprise.extend(mixed.surprise);
+            forward.clipped += mixed.clipped;
+            layers.extend(mixed.after);
         }
-        let x = tape.rms_norm(&x, self.layout.norm)?;
-        forward.logits = match self.layout.head {
-            Some(head) => tape.linear(&x, head, None)?,
-            None => tape.linear_transposed(&x, self.layout.embedding)?,
-        };
+        forward.logits = self.head(tape, &x)?;
         if let Some(state) = state {
             state.position += time as u64;
             state.absent = Some(mode == MemoryMode::Absent);
@@ -106,6 +104,15 @@ impl<D: Device> Model<D> {
             }
         }
         Ok(forward)
+    }
+
+    /// The final norm, and logits.
+    pub(super) fn head(&self, tape: &mut Tape<'_, D>, x: &Var<D>) -> Result<Var<D>> {
+        let x = tape.rms_norm(x, self.layout.norm)?;
+        match self.layout.head {
+            Some(head) => tape.linear(&x, head, None),
+            None => tape.linear_transposed(&x, self.layout.embedding),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod forward;
 mod init;
 mod layout;
 mod names;
+mod recompute;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use config::{MemoryConfig, ModelConfig};
 pub use forward::{Forward, Input, MemoryMode};
 pub use layout::{Declaration, Init};
 pub use names::Named;
+pub use recompute::Recompute;
 pub use session::{Session, Step};
 pub use stream::{LayerState, StreamState};
 
@@ -53,6 +55,19 @@ impl<D: Device> Model<D> {
         for (stream, d) in layout::declarations(&config)?.iter().enumerate() {
             let data = init::draw::<D::Elem>(d, seed, stream as u64);
             params.add(device, d.name.clone(), &d.shape, &data, d.decay)?;
+        }
+        Self::from_params(config, params)
+    }
+
+    /// A model whose parameters hold no particular numbers, made without work on the host: to load into, or to plan with.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn blank(device: &D, config: ModelConfig) -> Result<Self> {
+        config.validate()?;
+        let mut params = Params::new();
+        for d in layout::declarations(&config)? {
+            params.add_blank(device, d.name, &d.shape, d.decay)?;
         }
         Self::from_params(config, params)
     }

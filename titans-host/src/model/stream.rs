@@ -3,15 +3,15 @@
 use super::{MemoryMode, Model};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::tape::Shared;
 use std::fmt;
-use std::sync::Arc;
 
 /// What one layer carries.
 pub struct LayerState<D: Device> {
     /// The memories' weights and momentum `[batch, heads, 2 P]`.
-    pub memory: Arc<D::Buffer>,
+    pub memory: Shared<D>,
     /// The convolutions' last `conv_width − 1` inputs `[batch, conv_width − 1, heads · head_width]`, of q, k and v.
-    pub tails: [Arc<D::Buffer>; 3],
+    pub tails: [Shared<D>; 3],
 }
 
 /// The state of `batch` streams after a whole number of chunks, on the device. Cloning is cheap: buffers are shared
@@ -25,7 +25,7 @@ pub struct StreamState<D: Device> {
 
 impl<D: Device> Clone for LayerState<D> {
     fn clone(&self) -> Self {
-        Self { memory: Arc::clone(&self.memory), tails: self.tails.each_ref().map(Arc::clone) }
+        Self { memory: self.memory.clone(), tails: self.tails.clone() }
     }
 }
 
@@ -49,9 +49,9 @@ impl<D: Device> StreamState<D> {
         let layer = |block: &super::layout::Block| {
             let mut memory = device.alloc(batch * c.heads * 2 * p)?;
             device.memory_start(batch, c.heads, model.params.value(block.w0)?, &mut memory)?;
-            let zeros = Arc::new(device.zeros(tail)?);
-            let tails = [Arc::clone(&zeros), Arc::clone(&zeros), zeros];
-            Ok(LayerState { memory: Arc::new(memory), tails })
+            let zeros = Shared::<D>::new(device.zeros(tail)?);
+            let tails = [zeros.clone(), zeros.clone(), zeros];
+            Ok(LayerState { memory: Shared::new(memory), tails })
         };
         let layers = model.layout.blocks.iter().map(layer).collect::<Result<_>>()?;
         Ok(Self { batch, position: 0, absent: None, layers })

@@ -1,6 +1,8 @@
 //! The state of one walk back over a tape.
 
-use super::{Gradients, ParamId, Params, Slot, Var};
+use super::op::Cotangents;
+use super::shared::Cells;
+use super::{Gradients, ParamId, Params, Shared, Slot, Var};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -11,30 +13,40 @@ pub struct Backward<'a, D: Device> {
     device: &'a D,
     params: &'a Params<D>,
     gradients: &'a mut Gradients<D>,
-    slots: Vec<Option<Arc<D::Buffer>>>,
+    slots: &'a mut [Option<Shared<D>>],
+    cells: &'a Arc<Cells<D>>,
     tape: u64,
     scale: f64,
 }
 
 impl<'a, D: Device> Backward<'a, D> {
+    /// `slots` are all empty, one for every output on the tape of that number.
     pub(super) fn new(
         device: &'a D,
         params: &'a Params<D>,
         gradients: &'a mut Gradients<D>,
+        slots: &'a mut [Option<Shared<D>>],
+        cells: &'a Arc<Cells<D>>,
         tape: u64,
-        slots: usize,
         scale: f64,
     ) -> Self {
-        Self { device, params, gradients, slots: (0..slots).map(|_| None).collect(), tape, scale }
+        Self { device, params, gradients, slots, cells, tape, scale }
     }
 
-    pub(super) fn seed(&mut self, slot: Slot, cotangent: D::Buffer) -> Result<()> {
-        *self.place(slot)? = Some(Arc::new(cotangent));
+    pub(super) fn seed(&mut self, slot: Slot, cotangent: Shared<D>) -> Result<()> {
+        *self.place(slot)? = Some(cotangent);
         Ok(())
     }
 
-    pub(super) fn take(&mut self, first: usize, outputs: usize) -> Vec<Option<Arc<D::Buffer>>> {
-        self.slots[first..first + outputs].iter_mut().map(Option::take).collect()
+    /// The cotangents of an operation's outputs, 1 or 2 from `first` on.
+    pub(super) fn take(&mut self, first: usize, outputs: usize) -> Cotangents<D> {
+        let mut of = |i: usize| if i < outputs { self.slots.get_mut(first + i).and_then(Option::take) } else { None };
+        [of(0), of(1)]
+    }
+
+    /// The cotangent of an input.
+    pub(super) fn take_at(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
+        self.place(slot).map(Option::take)
     }
 
     /// The machine.
@@ -80,19 +92,24 @@ impl<'a, D: Device> Backward<'a, D> {
     }
 
     /// Adds `d_x` to the cotangent of `x`.
-    pub(super) fn give(&mut self, x: &Var<D>, d_x: impl Into<Arc<D::Buffer>>) -> Result<()> {
+    pub(super) fn give(&mut self, x: &Var<D>, d_x: D::Buffer) -> Result<()> {
+        let d_x = self.cells.share(d_x);
+        self.share(x, d_x)
+    }
+
+    /// The same for a buffer that others may hold too.
+    pub(super) fn share(&mut self, x: &Var<D>, d_x: Shared<D>) -> Result<()> {
         let Some(slot) = x.slot else { return Ok(()) };
-        let d_x = d_x.into();
-        let device = self.device;
+        let (device, cells) = (self.device, self.cells);
         let place = self.place(slot)?;
         match place {
             None => *place = Some(d_x),
-            Some(sum) => match Arc::get_mut(sum) {
+            Some(sum) => match sum.get_mut() {
                 Some(sum) => device.add_scaled(1.0, &d_x, sum)?,
                 None => {
                     let mut both = device.alloc(device.len(&d_x))?;
                     device.add(sum, &d_x, &mut both)?;
-                    *sum = Arc::new(both);
+                    *sum = cells.share(both);
                 }
             },
         }
@@ -100,7 +117,7 @@ impl<'a, D: Device> Backward<'a, D> {
     }
 
     /// Where the cotangent of an output is collected.
-    fn place(&mut self, slot: Slot) -> Result<&mut Option<Arc<D::Buffer>>> {
+    fn place(&mut self, slot: Slot) -> Result<&mut Option<Shared<D>>> {
         let place = if slot.tape == self.tape { self.slots.get_mut(slot.index) } else { None };
         place.ok_or_else(|| Error::usage("a variable of another tape; a gradient flows on one tape only"))
     }

@@ -1,6 +1,6 @@
 //! Where a model begins and ends: the embedding and the cross entropy on the tape.
 
-use super::{ParamId, Slot, Tape, Var};
+use super::{Op, ParamId, Slot, Tape, Var};
 use crate::device::Device;
 use crate::error::Result;
 use std::fmt;
@@ -34,11 +34,7 @@ impl<D: Device> Tape<'_, D> {
         let (_, width) = self.matrix(table)?;
         let mut y = self.device.alloc(rows * width)?;
         self.device.embedding(width, ids, self.params.value(table)?, &mut y)?;
-        let ids = Arc::clone(ids);
-        Ok(self.push(y, move |run, d_y| {
-            let device = run.device();
-            device.embedding_vjp(width, &ids, d_y, run.gradient(table)?)
-        }))
+        Ok(self.push(y, || Op::Embedding { width, ids: Arc::clone(ids), table }))
     }
 
     /// `−log softmax(logits[r])[targets[r]]` in nats for every row of `classes` logits, 0 where the target is
@@ -50,12 +46,7 @@ impl<D: Device> Tape<'_, D> {
         let rows = self.rows("cross_entropy: logits", &logits.buffer, classes)?;
         let mut losses = self.device.alloc(rows)?;
         self.device.cross_entropy(classes, &logits.buffer, targets, &mut losses)?;
-        let (logits, targets) = (logits.clone(), Arc::clone(targets));
-        let slot = self.push_many(1, move |run, _| {
-            let mut d_logits = run.like(&logits)?;
-            run.device().cross_entropy_vjp(classes, &logits.buffer, &targets, run.scale(), &mut d_logits)?;
-            run.give(&logits, d_logits)
-        });
+        let slot = self.record(|| Op::CrossEntropy { classes, logits: logits.clone(), targets: Arc::clone(targets) });
         Ok(Losses { buffer: losses, slot })
     }
 }

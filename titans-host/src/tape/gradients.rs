@@ -54,7 +54,9 @@ impl<D: Device> Gradients<D> {
     pub fn norm(&self, device: &D) -> Result<f64> {
         let mut total = device.zeros(1)?;
         self.0.iter().try_for_each(|g| device.sum_squares(g, &mut total))?;
-        Ok(device.download(&total)?.first().map_or(0.0, |x| x.to_f64()).sqrt())
+        let mut sum = [D::Elem::ZERO];
+        device.read(&total, &mut sum)?;
+        Ok(sum[0].to_f64().sqrt())
     }
 
     pub(super) fn pair_mut(&mut self, a: ParamId, b: ParamId) -> Result<(&mut D::Buffer, &mut D::Buffer)> {

@@ -1,10 +1,9 @@
 //! The memory and its gates on the tape.
 
-use super::{ParamId, Slot, Tape, Var};
+use super::{Backward, Op, ParamId, Slot, Tape, Var};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 use std::fmt;
-use std::sync::Arc;
 
 /// What [`Tape::memory`] gives.
 pub struct MemoryRead<D: Device> {
@@ -33,20 +32,9 @@ impl<D: Device> Tape<'_, D> {
         self.rows("gates: x", &x.buffer, heads.saturating_mul(3))?;
         let mut y = self.like(x)?;
         self.device.gates(heads, scale, &x.buffer, &mut y)?;
-        if !self.is_recording() {
-            return Ok(Var::constant(y));
-        }
         // The backward works from the output, which the record therefore shares.
-        let (x, y) = (x.clone(), Arc::new(y));
-        let output = Arc::clone(&y);
-        let slot = self.push_many(1, move |run, mut cotangents| match cotangents.pop().flatten() {
-            Some(d_y) => {
-                let mut d_x = run.like(&x)?;
-                run.device().gates_vjp(heads, scale, &output, &d_y, &mut d_x)?;
-                run.give(&x, d_x)
-            }
-            None => Ok(()),
-        });
+        let y = self.share(y);
+        let slot = self.record(|| Op::Gates { heads, scale, x: x.clone(), y: y.clone() });
         Ok(Var { buffer: y, slot })
     }
 
@@ -58,10 +46,7 @@ impl<D: Device> Tape<'_, D> {
         let (heads, params) = self.matrix(w0)?;
         let mut state = self.device.alloc(batch * heads * 2 * params)?;
         self.device.memory_start(batch, heads, self.params.value(w0)?, &mut state)?;
-        Ok(self.push(state, move |run, d_state| {
-            let device = run.device();
-            device.memory_start_vjp(batch, heads, d_state, run.gradient(w0)?)
-        }))
+        Ok(self.push(state, || Op::MemoryStart { batch, heads, w0 }))
     }
 
     /// Writes and reads `batch × heads` memories over `time` tokens (paper, equations 9 to 18).
@@ -82,6 +67,11 @@ impl<D: Device> Tape<'_, D> {
         surprise: bool,
     ) -> Result<MemoryRead<D>> {
         let device = self.device;
+        let mut op = op.clone();
+        if self.is_recording() {
+            op.keep(self.boundaries);
+        }
+        let op = &op;
         let tokens = op.batch * op.time * op.heads;
         let mut y = device.alloc(tokens * op.spec.value_width())?;
         let mut last = device.alloc(op.state_len())?;
@@ -97,44 +87,39 @@ impl<D: Device> Tape<'_, D> {
                 boundaries: boundaries.as_mut(),
             },
         )?;
-        let slot = boundaries.and_then(|boundaries| self.record_memory(op, [k, v, q, gates, state], boundaries));
+        let slot = boundaries.and_then(|boundaries| {
+            let x = [k, v, q, gates, state].map(Var::clone);
+            self.record(|| Op::Memory { op: op.clone(), x, boundaries })
+        });
         Ok(MemoryRead {
-            y: Var { buffer: Arc::new(y), slot },
-            state: Var { buffer: Arc::new(last), slot: slot.map(|s| Slot { index: s.index + 1, ..s }) },
+            y: Var { buffer: self.share(y), slot },
+            state: Var { buffer: self.share(last), slot: slot.map(|s| Slot { index: s.index + 1, ..s }) },
             surprise: surprises,
             clipped,
         })
     }
+}
 
-    fn record_memory(&mut self, op: &MemoryOp, x: [&Var<D>; 5], boundaries: D::Buffer) -> Option<Slot> {
-        let op = op.clone();
-        let [k, v, q, gates, state] = x.map(Var::clone);
-        self.push_many(2, move |run, mut cotangents| {
-            let d_final = cotangents.pop().flatten();
-            let d_y = cotangents.pop().flatten();
-            let [mut d_k, mut d_v, mut d_q] = [run.like(&k)?, run.like(&v)?, run.like(&q)?];
-            let [mut d_gates, mut d_state] = [run.like(&gates)?, run.like(&state)?];
-            run.device().memory_vjp(
-                &op,
-                inputs(&k, &v, &q, &gates, &state),
-                &boundaries,
-                d_y.as_deref(),
-                d_final.as_deref(),
-                MemoryGradients {
-                    d_k: &mut d_k,
-                    d_v: &mut d_v,
-                    d_q: &mut d_q,
-                    d_gates: &mut d_gates,
-                    d_state: &mut d_state,
-                },
-            )?;
-            run.give(&state, d_state)?;
-            run.give(&gates, d_gates)?;
-            run.give(&q, d_q)?;
-            run.give(&v, d_v)?;
-            run.give(&k, d_k)
-        })
-    }
+/// Backward of [`Tape::memory`]; `x` are k, v, q, gates and state.
+pub(super) fn vjp<D: Device>(
+    run: &mut Backward<'_, D>,
+    op: &MemoryOp,
+    x: &[Var<D>; 5],
+    boundaries: &D::Buffer,
+    d_y: Option<&D::Buffer>,
+    d_final: Option<&D::Buffer>,
+) -> Result<()> {
+    let [k, v, q, gates, state] = x;
+    let [mut d_k, mut d_v, mut d_q] = [run.like(k)?, run.like(v)?, run.like(q)?];
+    let [mut d_gates, mut d_state] = [run.like(gates)?, run.like(state)?];
+    let gradients =
+        MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q: &mut d_q, d_gates: &mut d_gates, d_state: &mut d_state };
+    run.device().memory_vjp(op, inputs(k, v, q, gates, state), boundaries, d_y, d_final, gradients)?;
+    run.give(state, d_state)?;
+    run.give(gates, d_gates)?;
+    run.give(q, d_q)?;
+    run.give(v, d_v)?;
+    run.give(k, d_k)
 }
 
 fn inputs<'a, D: Device>(

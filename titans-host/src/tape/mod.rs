@@ -12,8 +12,10 @@ mod backward;
 mod ends;
 mod gradients;
 mod memory;
+mod op;
 mod ops;
 mod params;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +23,13 @@ pub use ends::Losses;
 pub use gradients::Gradients;
 pub use memory::MemoryRead;
 pub use params::{ParamId, ParamView, Params};
+pub use shared::Shared;
 
-use crate::device::Device;
+use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::Backward;
+use op::Op;
+use shared::Cells;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,14 +44,19 @@ struct Slot {
 /// An activation: a buffer on the device and, if a gradient flows through it, its place on the tape. Cloning is
 /// cheap and shares the buffer.
 pub struct Var<D: Device> {
-    buffer: Arc<D::Buffer>,
+    buffer: Shared<D>,
     slot: Option<Slot>,
 }
 
 impl<D: Device> Var<D> {
     /// An input without a gradient.
-    pub fn constant(buffer: impl Into<Arc<D::Buffer>>) -> Self {
-        Self { buffer: buffer.into(), slot: None }
+    pub fn constant(buffer: D::Buffer) -> Self {
+        Self::of(Shared::new(buffer))
+    }
+
+    /// The same of a buffer that others hold too.
+    pub fn of(buffer: Shared<D>) -> Self {
+        Self { buffer, slot: None }
     }
 
     /// The numbers.
@@ -55,14 +65,14 @@ impl<D: Device> Var<D> {
     }
 
     /// The numbers, shared: they outlive the variable.
-    pub fn share(&self) -> Arc<D::Buffer> {
-        Arc::clone(&self.buffer)
+    pub fn share(&self) -> Shared<D> {
+        self.buffer.clone()
     }
 }
 
 impl<D: Device> Clone for Var<D> {
     fn clone(&self) -> Self {
-        Self { buffer: Arc::clone(&self.buffer), slot: self.slot }
+        Self { buffer: self.buffer.clone(), slot: self.slot }
     }
 }
 
@@ -72,21 +82,72 @@ impl<D: Device> fmt::Debug for Var<D> {
     }
 }
 
-/// The backward of one operation, from the cotangents of its outputs (`None`: nobody used that output).
-type Vjp<D> = Box<dyn FnOnce(&mut Backward<'_, D>, Vec<Option<Arc<<D as Device>::Buffer>>>) -> Result<()> + Send>;
-
-/// One recorded operation; its outputs are the slots `first .. first + outputs`.
+/// One recorded operation; its outputs are the slots from `first` on.
 struct Record<D: Device> {
     first: usize,
-    outputs: usize,
-    vjp: Vjp<D>,
+    op: Op<D>,
+}
+
+/// What tapes leave for the next one: lent to [`Tape::recording_in`] step after step, it makes recording and going
+/// backward free of heap allocations after the first step of a kind.
+pub struct Workspace<D: Device> {
+    records: Vec<Record<D>>,
+    slots: Vec<Option<Shared<D>>>,
+    cells: Arc<Cells<D>>,
+}
+
+impl<D: Device> Workspace<D> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { records: Vec::new(), slots: Vec::new(), cells: Cells::new() }
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.slots.clear();
+    }
+}
+
+impl<D: Device> Default for Workspace<D> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<D: Device> fmt::Debug for Workspace<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").field("records", &self.records.len()).finish_non_exhaustive()
+    }
+}
+
+/// A tape's workspace: its own or one that outlives it.
+enum Space<'a, D: Device> {
+    Own(Workspace<D>),
+    Lent(&'a mut Workspace<D>),
+}
+
+impl<D: Device> Space<'_, D> {
+    fn get(&mut self) -> &mut Workspace<D> {
+        match self {
+            Self::Own(space) => space,
+            Self::Lent(space) => space,
+        }
+    }
+}
+
+impl<D: Device> Drop for Space<'_, D> {
+    fn drop(&mut self) {
+        self.get().clear(); // a tape that never went backward frees its activations too
+    }
 }
 
 /// Runs operations and, when recording, remembers how to go back.
 pub struct Tape<'a, D: Device> {
     device: &'a D,
     params: &'a Params<D>,
-    records: Option<Vec<Record<D>>>,
+    space: Space<'a, D>,
+    recording: bool,
+    boundaries: Boundaries,
     slots: usize,
     /// Tells this tape's variables from those of others.
     number: u64,
@@ -95,22 +156,46 @@ pub struct Tape<'a, D: Device> {
 impl<'a, D: Device> Tape<'a, D> {
     /// A tape that can go [`backward`](Tape::backward).
     pub fn recording(device: &'a D, params: &'a Params<D>) -> Self {
-        Self::start(device, params, Some(Vec::new()))
+        Self::start(device, params, Space::Own(Workspace::new()), true)
+    }
+
+    /// The same in a space that was used before.
+    pub fn recording_in(device: &'a D, params: &'a Params<D>, space: &'a mut Workspace<D>) -> Self {
+        Self::start(device, params, Space::Lent(space), true)
     }
 
     /// A tape that keeps nothing.
     pub fn inference(device: &'a D, params: &'a Params<D>) -> Self {
-        Self::start(device, params, None)
+        Self::start(device, params, Space::Own(Workspace::new()), false)
     }
 
-    fn start(device: &'a D, params: &'a Params<D>, records: Option<Vec<Record<D>>>) -> Self {
+    /// The same in a space that was used before.
+    pub fn inference_in(device: &'a D, params: &'a Params<D>, space: &'a mut Workspace<D>) -> Self {
+        Self::start(device, params, Space::Lent(space), false)
+    }
+
+    fn start(device: &'a D, params: &'a Params<D>, mut space: Space<'a, D>, recording: bool) -> Self {
         static TAPES: AtomicU64 = AtomicU64::new(0);
-        Self { device, params, records, slots: 0, number: TAPES.fetch_add(1, Ordering::Relaxed) }
+        space.get().clear();
+        Self {
+            device,
+            params,
+            space,
+            recording,
+            boundaries: Boundaries::All,
+            slots: 0,
+            number: TAPES.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Chooses which chunk boundaries the memories to come keep; it changes no number.
+    pub fn keep_boundaries(&mut self, boundaries: Boundaries) {
+        self.boundaries = boundaries;
     }
 
     /// Whether the tape can go backward.
     pub fn is_recording(&self) -> bool {
-        self.records.is_some()
+        self.recording
     }
 
     /// The machine it runs on.
@@ -129,10 +214,24 @@ impl<'a, D: Device> Tape<'a, D> {
     /// [`Error::Usage`] when the tape does not record, when `losses` come from another tape or when `gradients` do
     /// not have the parameters' shapes; the device's own errors.
     pub fn backward(self, losses: &Losses<D>, scale: f64, gradients: &mut Gradients<D>) -> Result<()> {
+        self.backward_to(losses, scale, gradients, None).map(|_| ())
+    }
+
+    /// [`Tape::backward`] that also gives the cotangent of one of the tape's inputs; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`].
+    pub fn backward_to(
+        mut self,
+        losses: &Losses<D>,
+        scale: f64,
+        gradients: &mut Gradients<D>,
+        input: Option<&Var<D>>,
+    ) -> Result<Option<Shared<D>>> {
         let mut seed = self.device.alloc(1)?;
         self.device.fill(scale, &mut seed)?;
-        let slot = losses.slot;
-        self.run_backward(slot, seed, scale, gradients)
+        let seed = self.share(seed);
+        self.run_backward(losses.slot, seed, scale, gradients, input)
     }
 
     /// Adds to `gradients` the gradient of `Σ cotangent ∘ y`: the vector–Jacobian product of all that led to `y`.
@@ -140,53 +239,82 @@ impl<'a, D: Device> Tape<'a, D> {
     /// # Errors
     /// As [`Tape::backward`]; also [`Error::Usage`] when the cotangent has another length than `y`.
     pub fn backward_from(self, y: &Var<D>, cotangent: D::Buffer, gradients: &mut Gradients<D>) -> Result<()> {
+        self.backward_through(y, Shared::new(cotangent), gradients, None).map(|_| ())
+    }
+
+    /// [`Tape::backward_from`] that also gives the cotangent of one of the tape's inputs; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Tape::backward_from`].
+    pub fn backward_through(
+        self,
+        y: &Var<D>,
+        cotangent: Shared<D>,
+        gradients: &mut Gradients<D>,
+        input: Option<&Var<D>>,
+    ) -> Result<Option<Shared<D>>> {
         let (expected, found) = (self.device.len(&y.buffer), self.device.len(&cotangent));
         if expected != found {
             return Err(Error::usage(format!("cotangent: expected {expected} elements, found {found}")));
         }
-        self.run_backward(y.slot, cotangent, 1.0, gradients)
+        self.run_backward(y.slot, cotangent, 1.0, gradients, input)
     }
 
-    fn run_backward(self, from: Option<Slot>, seed: D::Buffer, scale: f64, gradients: &mut Gradients<D>) -> Result<()> {
-        let (Some(mut records), Some(from)) = (self.records, from) else {
+    fn run_backward(
+        mut self,
+        from: Option<Slot>,
+        seed: Shared<D>,
+        scale: f64,
+        gradients: &mut Gradients<D>,
+        input: Option<&Var<D>>,
+    ) -> Result<Option<Shared<D>>> {
+        let (true, Some(from)) = (self.recording, from) else {
             return Err(Error::usage("backward needs a recording tape and an output of it; use Tape::recording"));
         };
         gradients.check(self.device, self.params)?;
-        let mut run = Backward::new(self.device, self.params, gradients, self.number, self.slots, scale);
+        let Workspace { records, slots, cells } = self.space.get();
+        slots.resize_with(self.slots, || None);
+        let mut run = Backward::new(self.device, self.params, gradients, slots, cells, self.number, scale);
         run.seed(from, seed)?;
-        while let Some(record) = records.pop() {
-            let cotangents = run.take(record.first, record.outputs);
+        while let Some(Record { first, op }) = records.pop() {
+            let cotangents = run.take(first, op.outputs());
             if cotangents.iter().any(Option::is_some) {
-                (record.vjp)(&mut run, cotangents)?;
+                op.vjp(&mut run, cotangents)?;
             }
         }
-        Ok(())
+        match input.and_then(|x| x.slot) {
+            Some(slot) => run.take_at(slot),
+            None => Ok(None),
+        }
     }
 
-    /// Makes a variable of an operation's only output and remembers its backward.
-    fn push(
-        &mut self,
-        y: D::Buffer,
-        vjp: impl FnOnce(&mut Backward<'_, D>, &D::Buffer) -> Result<()> + Send + 'static,
-    ) -> Var<D> {
-        let slot = self.push_many(1, move |run, mut cotangents| match cotangents.pop().flatten() {
-            Some(d_y) => vjp(run, &d_y),
-            None => Ok(()),
-        });
-        Var { buffer: Arc::new(y), slot }
+    /// An input whose cotangent [`Tape::backward_through`] can give.
+    pub fn input(&mut self, buffer: Shared<D>) -> Var<D> {
+        let slot = self.recording.then_some(Slot { tape: self.number, index: self.slots });
+        self.slots += usize::from(self.recording);
+        Var { buffer, slot }
     }
 
-    /// Remembers an operation with several outputs; the first one's slot, the others follow.
-    fn push_many(
-        &mut self,
-        outputs: usize,
-        vjp: impl FnOnce(&mut Backward<'_, D>, Vec<Option<Arc<D::Buffer>>>) -> Result<()> + Send + 'static,
-    ) -> Option<Slot> {
-        let records = self.records.as_mut()?;
-        let first = self.slots;
-        self.slots += outputs;
-        records.push(Record { first, outputs, vjp: Box::new(vjp) });
+    /// Makes a variable of an operation's only output and remembers the operation.
+    fn push(&mut self, y: D::Buffer, op: impl FnOnce() -> Op<D>) -> Var<D> {
+        let slot = self.record(op);
+        Var { buffer: self.share(y), slot }
+    }
+
+    /// Remembers an operation; the slot of its first output, others follow.
+    fn record(&mut self, op: impl FnOnce() -> Op<D>) -> Option<Slot> {
+        if !self.recording {
+            return None;
+        }
+        let (first, op) = (self.slots, op());
+        self.slots += op.outputs();
+        self.space.get().records.push(Record { first, op });
         Some(Slot { tape: self.number, index: first })
+    }
+
+    /// A buffer that others may hold too.
+    fn share(&mut self, buffer: D::Buffer) -> Shared<D> {
+        self.space.get().cells.share(buffer)
     }
 
     /// A new buffer of `x`'s length.
@@ -206,7 +334,6 @@ impl<'a, D: Device> Tape<'a, D> {
 
 impl<D: Device> fmt::Debug for Tape<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let records = self.records.as_ref().map(Vec::len);
-        f.debug_struct("Tape").field("records", &records).field("slots", &self.slots).finish_non_exhaustive()
+        f.debug_struct("Tape").field("recording", &self.recording).field("slots", &self.slots).finish_non_exhaustive()
     }
 }

@@ -1,9 +1,8 @@
 //! Element-wise operations, linear maps, norms and the convolution on the tape.
 
-use super::{Backward, ParamId, Tape, Var};
+use super::{Op, ParamId, Shared, Tape, Var};
 use crate::device::{ConvDims, Device, LinearDims};
 use crate::error::{Error, Result};
-use std::sync::Arc;
 
 impl<D: Device> Tape<'_, D> {
     /// `a + b`, of one length.
@@ -13,16 +12,7 @@ impl<D: Device> Tape<'_, D> {
     pub fn add(&mut self, a: &Var<D>, b: &Var<D>) -> Result<Var<D>> {
         let mut y = self.like(a)?;
         self.device.add(&a.buffer, &b.buffer, &mut y)?;
-        let (a, b) = (a.clone(), b.clone());
-        // The sum's cotangent is both terms' own: shared, never copied.
-        let slot = self.push_many(1, move |run, mut cotangents| match cotangents.pop().flatten() {
-            Some(d_y) => {
-                run.give(&b, Arc::clone(&d_y))?;
-                run.give(&a, d_y)
-            }
-            None => Ok(()),
-        });
-        Ok(Var { buffer: Arc::new(y), slot })
+        Ok(self.push(y, || Op::Add { a: a.clone(), b: b.clone() }))
     }
 
     /// `x σ(x)`.
@@ -32,12 +22,7 @@ impl<D: Device> Tape<'_, D> {
     pub fn silu(&mut self, x: &Var<D>) -> Result<Var<D>> {
         let mut y = self.like(x)?;
         self.device.silu(&x.buffer, &mut y)?;
-        let x = x.clone();
-        Ok(self.push(y, move |run, d_y| {
-            let mut d_x = run.like(&x)?;
-            run.device().silu_vjp(&x.buffer, d_y, &mut d_x)?;
-            run.give(&x, d_x)
-        }))
+        Ok(self.push(y, || Op::Silu { x: x.clone() }))
     }
 
     /// `a ∘ silu(gate)`.
@@ -47,13 +32,7 @@ impl<D: Device> Tape<'_, D> {
     pub fn silu_gate(&mut self, a: &Var<D>, gate: &Var<D>) -> Result<Var<D>> {
         let mut y = self.like(a)?;
         self.device.silu_gate(&a.buffer, &gate.buffer, &mut y)?;
-        let (a, gate) = (a.clone(), gate.clone());
-        Ok(self.push(y, move |run, d_y| {
-            let (mut d_a, mut d_gate) = (run.like(&a)?, run.like(&gate)?);
-            run.device().silu_gate_vjp(&a.buffer, &gate.buffer, d_y, &mut d_a, &mut d_gate)?;
-            run.give(&gate, d_gate)?;
-            run.give(&a, d_a)
-        }))
+        Ok(self.push(y, || Op::SiluGate { a: a.clone(), gate: gate.clone() }))
     }
 
     /// `x W + bias` with `W [inputs, outputs]`.
@@ -87,14 +66,7 @@ impl<D: Device> Tape<'_, D> {
         let mut y = self.device.alloc(dims.rows * outputs)?;
         let b = bias.map(|b| self.params.value(b)).transpose()?;
         self.device.linear(dims, &x.buffer, self.params.value(weight)?, b, &mut y)?;
-        let x = x.clone();
-        Ok(self.push(y, move |run, d_y| {
-            let (device, w) = (run.device(), run.param(weight)?);
-            let mut d_x = if Backward::wants(&x) { Some(run.like(&x)?) } else { None };
-            let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-            device.linear_vjp(dims, &x.buffer, w, d_y, d_x.as_mut(), d_w, d_bias)?;
-            d_x.map_or(Ok(()), |d_x| run.give(&x, d_x))
-        }))
+        Ok(self.push(y, || Op::Linear { dims, x: x.clone(), weight, bias }))
     }
 
     /// `x / rms(x) ∘ weight` over rows of the weight's length.
@@ -107,13 +79,7 @@ impl<D: Device> Tape<'_, D> {
         self.rows("rms_norm: x", &x.buffer, width)?;
         let mut y = self.like(x)?;
         self.device.rms_norm(width, &x.buffer, w, &mut y)?;
-        let x = x.clone();
-        Ok(self.push(y, move |run, d_y| {
-            let (device, w) = (run.device(), run.param(weight)?);
-            let mut d_x = run.like(&x)?;
-            device.rms_norm_vjp(width, &x.buffer, w, d_y, &mut d_x, run.gradient(weight)?)?;
-            run.give(&x, d_x)
-        }))
+        Ok(self.push(y, || Op::RmsNorm { width, x: x.clone(), weight }))
     }
 
     /// `x / √(‖x‖² + 1e-6)` over rows of `width`.
@@ -124,12 +90,7 @@ impl<D: Device> Tape<'_, D> {
         self.rows("l2_norm: x", &x.buffer, width)?;
         let mut y = self.like(x)?;
         self.device.l2_norm(width, &x.buffer, &mut y)?;
-        let x = x.clone();
-        Ok(self.push(y, move |run, d_y| {
-            let mut d_x = run.like(&x)?;
-            run.device().l2_norm_vjp(width, &x.buffer, d_y, &mut d_x)?;
-            run.give(&x, d_x)
-        }))
+        Ok(self.push(y, || Op::L2Norm { width, x: x.clone() }))
     }
 
     /// Causal depth-wise convolution of `x [batch, time, channels]` with `weight [channels, width]`; tokens before
@@ -141,7 +102,7 @@ impl<D: Device> Tape<'_, D> {
         &mut self,
         batch: usize,
         x: &Var<D>,
-        tail: Option<Arc<D::Buffer>>,
+        tail: Option<Shared<D>>,
         weight: ParamId,
         bias: ParamId,
     ) -> Result<Var<D>> {
@@ -149,15 +110,7 @@ impl<D: Device> Tape<'_, D> {
         let mut y = self.like(x)?;
         let (w, b) = (self.params.value(weight)?, self.params.value(bias)?);
         self.device.conv(dims, &x.buffer, tail.as_deref(), w, b, &mut y)?;
-        let x = x.clone();
-        Ok(self.push(y, move |run, d_y| {
-            let (device, w) = (run.device(), run.param(weight)?);
-            let mut d_x = run.like(&x)?;
-            if let (d_w, Some(d_bias)) = run.gradient_pair(weight, Some(bias))? {
-                device.conv_vjp(dims, &x.buffer, tail.as_deref(), w, d_y, &mut d_x, d_w, d_bias)?;
-            }
-            run.give(&x, d_x)
-        }))
+        Ok(self.push(y, || Op::Conv { dims, x: x.clone(), tail, weight, bias }))
     }
 
     /// The tail that a next segment's [`Tape::conv`] starts from: no gradient flows through it.

@@ -63,11 +63,29 @@ impl<D: Device> Params<D> {
         decay: bool,
     ) -> Result<ParamId> {
         let name = name.into();
+        check_len(&name, shape, data.len())?;
+        self.insert(name, shape, decay, || device.upload(data))
+    }
+
+    /// One more parameter of unspecified numbers.
+    ///
+    /// # Errors
+    /// As [`Params::add`].
+    pub fn add_blank(&mut self, device: &D, name: impl Into<String>, shape: &[usize], decay: bool) -> Result<ParamId> {
+        self.insert(name.into(), shape, decay, || device.alloc(shape.iter().product()))
+    }
+
+    fn insert(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        decay: bool,
+        value: impl FnOnce() -> Result<D::Buffer>,
+    ) -> Result<ParamId> {
         if self.id(&name).is_some() {
             return Err(Error::usage(format!("parameter {name}: there is one of that name already")));
         }
-        check_len(&name, shape, data.len())?;
-        self.values.push(device.upload(data)?);
+        self.values.push(value()?);
         self.names.push(name);
         self.shapes.push(shape.to_vec());
         self.decay.push(decay);
@@ -105,6 +123,19 @@ impl<D: Device> Params<D> {
         })
     }
 
+    /// The ids of all of them, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> + use<D> {
+        (0..self.len()).map(ParamId)
+    }
+
+    /// Whether weight decay applies to it.
+    ///
+    /// # Errors
+    /// As [`Params::value`].
+    pub fn decays(&self, id: ParamId) -> Result<bool> {
+        self.decay.get(id.0).copied().ok_or_else(|| self.unknown(id))
+    }
+
     /// Its numbers on the device.
     ///
     /// # Errors
@@ -118,8 +149,10 @@ impl<D: Device> Params<D> {
     /// # Errors
     /// As [`Params::value`].
     pub fn value_mut(&mut self, id: ParamId) -> Result<&mut D::Buffer> {
-        let error = self.unknown(id);
-        self.values.get_mut(id.0).ok_or(error)
+        if id.0 >= self.values.len() {
+            return Err(self.unknown(id));
+        }
+        Ok(&mut self.values[id.0])
     }
 
     /// Its shape.

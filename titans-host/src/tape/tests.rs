@@ -3,7 +3,6 @@
 use super::{Gradients, ParamId, Params, Tape, Var};
 use crate::device::cpu::Cpu;
 use crate::device::{Device, MemoryOp};
-use std::sync::Arc;
 use titans_kernel::memory::{MemorySpec, Read};
 
 type Machine = Cpu<f64>;
@@ -121,19 +120,28 @@ fn a_gradient_flows_through_the_state_of_a_memory() {
 fn inference_keeps_nothing_and_backward_frees() {
     let world = World::new(&[("w", &[4, 4])]);
     let x = world.constant(8, 1.0);
-    let hidden = |tape: &mut Tape<'_, Machine>| {
+    let live = || world.device.pool_usage().live_bytes;
+    let mut gradients = Gradients::zeros_like(&world.device, &world.params).unwrap();
+    let (before, one) = (live(), 16 * 8); // 8 numbers of 8 bytes lie in the size class of 16
+    let silu = |tape: &mut Tape<'_, Machine>| {
         let y = tape.linear(&x, world.id("w"), None).unwrap();
-        let weak = Arc::downgrade(&y.share());
-        (weak, tape.silu(&y).unwrap())
+        tape.silu(&y).unwrap()
     };
     let mut tape = Tape::inference(&world.device, &world.params);
-    assert!(hidden(&mut tape).0.upgrade().is_none());
+    let y = silu(&mut tape);
+    assert_eq!(live(), before + one, "the linear map's output is gone");
+    drop((y, tape));
     let mut tape = Tape::recording(&world.device, &world.params);
-    let (weak, y) = hidden(&mut tape);
-    assert!(weak.upgrade().is_some());
-    let mut gradients = Gradients::zeros_like(&world.device, &world.params).unwrap();
+    let y = silu(&mut tape);
+    assert_eq!(live(), before + 2 * one);
     tape.backward_from(&y, world.device.upload(&wave(8, 0.0)).unwrap(), &mut gradients).unwrap();
-    assert!(weak.upgrade().is_none());
+    assert_eq!(live(), before + one);
+    drop(y);
+    let mut tape = Tape::recording(&world.device, &world.params);
+    drop(silu(&mut tape));
+    assert_eq!(live(), before + one, "the record keeps its operand, nobody the result");
+    drop(tape);
+    assert_eq!(live(), before, "a tape that never goes backward frees too");
 }
 
 #[test]

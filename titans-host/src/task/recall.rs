@@ -121,15 +121,23 @@ impl Recall {
     }
 
     /// `count` sequences, the first of number `first`, of step `step`.
-    fn sequences(&self, purpose: Purpose, step: u64, first: u64, count: usize, size: (usize, usize)) -> Result<Batch> {
+    fn sequences(
+        &self,
+        purpose: Purpose,
+        step: u64,
+        first: u64,
+        count: usize,
+        size: (usize, usize),
+        batch: &mut Batch,
+    ) -> Result<()> {
         let (time, pairs) = size;
-        let mut batch = Batch { batch: count, time, ..Batch::default() };
+        batch.restart(count, time);
         for number in first..first + count as u64 {
             let sequence = self.config.alphabet.sequence(&mut rng(self.seed, purpose, step, number), time, pairs)?;
             batch.ids.extend(sequence.ids);
             batch.targets.extend(sequence.targets);
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// The model's score on sequences of `length` tokens that training has never drawn.
@@ -146,10 +154,11 @@ impl Recall {
         let at_once = (EVALUATION_TOKENS / length.max(1)).clamp(1, self.config.sequences);
         let (mut loss, mut right, mut scored) = (0.0, 0, 0);
         let mut first = 0;
+        let mut batch = Batch::default();
         while first < self.config.sequences {
             let count = at_once.min(self.config.sequences - first);
             let size = (length, self.config.pairs);
-            let batch = self.sequences(Purpose::Evaluation, length as u64, first as u64, count, size)?;
+            self.sequences(Purpose::Evaluation, length as u64, first as u64, count, size, &mut batch)?;
             let (l, r) = score(device, model, &batch, mode)?;
             (loss, right, scored) = (loss + l, right + r, scored + batch.scored() as u64);
             first += count;
@@ -192,10 +201,10 @@ fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMod
 }
 
 impl<D: Device> Task<D> for Recall {
-    fn batch(&self, step: u64, part: u64) -> Result<Batch> {
+    fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()> {
         let (length, pairs) = self.curriculum.sizes(self.seed, step);
         let count = (self.config.tokens / length).max(1);
-        self.sequences(Purpose::Training, step, part * count as u64, count, (length, pairs))
+        self.sequences(Purpose::Training, step, part * count as u64, count, (length, pairs), batch)
     }
 
     fn wants_accuracy(&self) -> bool {

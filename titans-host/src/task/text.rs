@@ -112,9 +112,9 @@ impl Text {
 }
 
 impl<D: Device> Task<D> for Text {
-    fn batch(&self, step: u64, part: u64) -> Result<Batch> {
+    fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()> {
         let TextConfig { context, sequences, .. } = self.config;
-        let mut batch = Batch { batch: sequences, time: context, ..Batch::default() };
+        batch.restart(sequences, context);
         let first = part * sequences as u64;
         for number in first..first + sequences as u64 {
             let last = (self.head.len() - context - 1) as u64;
@@ -123,7 +123,7 @@ impl<D: Device> Task<D> for Text {
             batch.ids.extend(bytes[..context].iter().map(|&b| u32::from(b)));
             batch.targets.extend(bytes[1..].iter().map(|&b| u32::from(b)));
         }
-        Ok(batch)
+        Ok(())
     }
 
     fn state(&self) -> serde_json::Value {
@@ -163,7 +163,9 @@ mod tests {
     use crate::train::task::{Batch, Task};
 
     fn batch(text: &Text, step: u64, part: u64) -> Batch {
-        Task::<Cpu<f32>>::batch(text, step, part).unwrap()
+        let mut batch = Batch { ids: vec![7], targets: vec![7, 8], batch: 9, time: 9 };
+        Task::<Cpu<f32>>::batch(text, step, part, &mut batch).unwrap();
+        batch
     }
 
     #[test]

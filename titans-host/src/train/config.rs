@@ -2,6 +2,7 @@
 
 use super::optimiser::Constants;
 use super::schedule::Schedule;
+use crate::device::Boundaries;
 use crate::model::ModelConfig;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,10 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Steps between cheap validations; 0 validates only at the end.
     pub validate_every: u64,
+    /// Which chunk boundaries of the memories wait for the backward: `all`, or their `sqrt` for less memory and more time.
+    pub boundaries: Boundaries,
+    /// Keep only the blocks' inputs and compute the blocks again in the backward: less memory, about a third more time.
+    pub recompute: bool,
     /// Seconds between checkpoints of a run in progress.
     pub save_every: f64,
 }
@@ -58,6 +63,8 @@ impl Default for TrainConfig {
             weight_decay: 0.1,
             clip: 1.0,
             validate_every: 0,
+            boundaries: Boundaries::All,
+            recompute: false,
             save_every: 30.0,
         }
     }

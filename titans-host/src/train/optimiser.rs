@@ -1,7 +1,7 @@
 //! AdamW over a model's parameters, with a clip of the global gradient norm.
 
 use crate::device::{AdamW, Device};
-use crate::tape::{Gradients, ParamId, Params};
+use crate::tape::{Gradients, Params};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -69,14 +69,13 @@ impl<D: Device> Optimiser<D> {
         }
         let c = self.constants;
         self.steps += 1;
-        let ids: Vec<(ParamId, bool)> = params.iter().map(|p| (p.id, p.decay)).collect();
-        for ((id, decay), (m, v)) in ids.into_iter().zip(self.moment1.iter_mut().zip(&mut self.moment2)) {
+        for (id, (m, v)) in params.ids().zip(self.moment1.iter_mut().zip(&mut self.moment2)) {
             let step = AdamW {
                 learning_rate,
                 beta1: c.beta1,
                 beta2: c.beta2,
                 epsilon: c.epsilon,
-                weight_decay: if decay { c.weight_decay } else { 0.0 },
+                weight_decay: if params.decays(id)? { c.weight_decay } else { 0.0 },
                 gradient_scale: if norm > c.clip { c.clip / norm } else { 1.0 },
                 step: self.steps,
             };

@@ -19,6 +19,13 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Forgets all tokens, for `batch` sequences of `time` tokens that will come.
+    pub fn restart(&mut self, batch: usize, time: usize) {
+        (self.batch, self.time) = (batch, time);
+        self.ids.clear();
+        self.targets.clear();
+    }
+
     /// Tokens whose prediction is scored.
     pub fn scored(&self) -> usize {
         self.targets.iter().filter(|&&t| t != crate::device::IGNORE).count()
@@ -57,12 +64,12 @@ pub struct Validation {
 
 /// Something to learn. Batches are a function of the step and of the state that `feedback` changed, nothing else.
 pub trait Task<D: Device> {
-    /// Part `part` (0 to accumulate − 1) of the batch of step `step`. The sequences of all parts are numbered
-    /// through, so that one part of twice the size is the same as two parts.
+    /// Puts part `part` (0 to accumulate − 1) of the batch of step `step` into `batch`, whatever that held. The
+    /// sequences of all parts are numbered through, so that one part of twice the size is the same as two parts.
     ///
     /// # Errors
     /// [`Error::Usage`] when the configuration allows no batch.
-    fn batch(&self, step: u64, part: u64) -> Result<Batch>;
+    fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()>;
 
     /// Whether `feedback` needs the accuracy (it costs a copy of the logits to the host).
     fn wants_accuracy(&self) -> bool {

@@ -5,11 +5,12 @@ use super::config::RunConfig;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
-use crate::model::{Input, MemoryMode, Model};
-use crate::tape::{Gradients, Tape};
+use crate::model::{Input, Model, Recompute};
+use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
+use titans_kernel::Scalar;
 
 /// A run in progress.
 pub struct Trainer<'a, D: Device> {
@@ -20,6 +21,41 @@ pub struct Trainer<'a, D: Device> {
     model: Model<D>,
     optimiser: Optimiser<D>,
     gradients: Gradients<D>,
+    space: Space<D>,
+}
+
+/// What a step leaves for the next one, so that it takes nothing from the heap.
+struct Space<D: Device> {
+    tape: Workspace<D>,
+    recompute: Recompute<D>,
+    parts: Vec<Batch>,
+    /// The ids and the targets of a part.
+    indices: Option<[Arc<D::Indices>; 2]>,
+    logits: Vec<D::Elem>,
+}
+
+impl<D: Device> Space<D> {
+    fn new(parts: usize) -> Self {
+        let parts = (0..parts).map(|_| Batch::default()).collect();
+        Self { tape: Workspace::new(), recompute: Recompute::new(), parts, indices: None, logits: Vec::new() }
+    }
+}
+
+/// The part's ids and targets on the device, in the place of those before.
+fn indices<D: Device>(
+    device: &D,
+    place: &mut Option<[Arc<D::Indices>; 2]>,
+    part: &Batch,
+) -> Result<[Arc<D::Indices>; 2]> {
+    if let Some([ids, targets]) = place
+        && let (Some(to_ids), Some(to_targets)) = (Arc::get_mut(ids), Arc::get_mut(targets))
+    {
+        device.write_indices(&part.ids, to_ids)?;
+        device.write_indices(&part.targets, to_targets)?;
+        return Ok([Arc::clone(ids), Arc::clone(targets)]);
+    }
+    let new = [Arc::new(device.upload_indices(&part.ids)?), Arc::new(device.upload_indices(&part.targets)?)];
+    Ok(place.insert(new).clone())
 }
 
 impl<D: Device> std::fmt::Debug for Trainer<'_, D> {
@@ -66,7 +102,8 @@ impl<'a, D: Device> Trainer<'a, D> {
         optimiser.constants = config.train.optimiser();
         task.restore(&state.task)?;
         let gradients = Gradients::zeros_like(device, &model.params)?;
-        Ok(Self { device, task, config, state, model, optimiser, gradients })
+        let space = Space::new(config.train.accumulate as usize);
+        Ok(Self { device, task, config, state, model, optimiser, gradients, space })
     }
 
     /// What the run is.
@@ -74,9 +111,14 @@ impl<'a, D: Device> Trainer<'a, D> {
         &self.config
     }
 
-    /// How far the run is.
+    /// How far the run is. Its task's part is as of the last checkpoint; [`Trainer::task_state`] is as of now.
     pub fn state(&self) -> &RunState {
         &self.state
+    }
+
+    /// What a checkpoint would say of the task.
+    pub fn task_state(&self) -> serde_json::Value {
+        self.task.state()
     }
 
     /// The model as it is now.
@@ -103,17 +145,16 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.state.seconds = seconds;
         let step = self.state.step;
         let learning_rate = self.config.train.schedule().at(step, self.config.train.done(step, seconds));
-        let parts = self.parts()?;
-        let scored: usize = parts.iter().map(Batch::scored).sum();
-        let tokens: usize = parts.iter().map(|p| p.ids.len()).sum();
-        let (loss, correct) = self.backward(&parts, scored)?;
+        self.draw()?;
+        let scored: usize = self.space.parts.iter().map(Batch::scored).sum();
+        let tokens: usize = self.space.parts.iter().map(|p| p.ids.len()).sum();
+        let (loss, correct) = self.backward(scored)?;
         self.finite("loss", loss)?;
         let gradient_norm = self.gradients.norm(self.device)?;
         self.finite("gradient norm", gradient_norm)?;
         self.optimiser.step(self.device, learning_rate, gradient_norm, &self.gradients, &mut self.model.params)?;
         let accuracy = correct.map(|c| c as f64 / scored as f64);
         self.task.feedback(loss, accuracy);
-        self.state.task = self.task.state();
         self.state.step += 1;
         self.state.tokens += tokens as u64;
         Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens: tokens as u64 })
@@ -144,47 +185,56 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// As [`checkpoint::save`].
     pub fn save(&mut self, path: &Path, seconds: f64) -> Result<()> {
         self.state.seconds = seconds;
+        self.state.task = self.task.state();
         checkpoint::save(path, self.device, &self.config, &self.state, &self.model, &self.optimiser)
     }
 
-    fn parts(&self) -> Result<Vec<Batch>> {
-        let parts: Result<Vec<Batch>> =
-            (0..self.config.train.accumulate).map(|part| self.task.batch(self.state.step, part)).collect();
-        let parts = parts?;
-        parts.iter().try_for_each(Batch::validate)?;
-        Ok(parts)
+    /// Draws the parts of the step's batch.
+    fn draw(&mut self) -> Result<()> {
+        for (number, part) in (0..).zip(&mut self.space.parts) {
+            self.task.batch(self.state.step, number, part)?;
+            part.validate()?;
+        }
+        Ok(())
     }
 
     /// Gradients of the mean loss over all parts; the loss, and how many tokens were predicted.
-    fn backward(&mut self, parts: &[Batch], scored: usize) -> Result<(f64, Option<u64>)> {
-        let device = self.device;
+    fn backward(&mut self, scored: usize) -> Result<(f64, Option<u64>)> {
+        let (device, accuracy) = (self.device, self.task.wants_accuracy());
         let classes = self.config.model.vocabulary;
         let mut total = device.zeros(1)?;
         let mut correct = 0;
         self.gradients.clear(device)?;
-        for part in parts {
-            let ids = Arc::new(device.upload_indices(&part.ids)?);
-            let targets = Arc::new(device.upload_indices(&part.targets)?);
-            let mut tape = Tape::recording(device, &self.model.params);
-            let input = Input {
-                ids: &ids,
-                batch: part.batch,
-                time: part.time,
-                mode: MemoryMode::On,
-                state: None,
-                surprise: false,
+        let Space { tape: space, recompute, parts, indices: place, logits } = &mut self.space;
+        let (boundaries, scale) = (self.config.train.boundaries, 1.0 / scored as f64);
+        for part in parts.iter() {
+            let [ids, targets] = indices(device, place, part)?;
+            let input = Input::new(&ids, part.batch, part.time);
+            let mut see = |x: &Var<D>, losses: &Losses<D>| {
+                device.sum(losses.buffer(), &mut total)?;
+                if accuracy {
+                    logits.resize(device.len(x.buffer()), D::Elem::ZERO);
+                    device.read(x.buffer(), logits)?;
+                    correct += predicted(logits, classes, &part.targets);
+                }
+                Ok(())
             };
-            let forward = self.model.forward(&mut tape, input)?;
-            let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
-            device.sum(losses.buffer(), &mut total)?;
-            if self.task.wants_accuracy() {
-                correct += predicted(&device.download(forward.logits.buffer())?, classes, &part.targets);
+            let (model, gradients) = (&self.model, &mut self.gradients);
+            if self.config.train.recompute {
+                model.backward_recomputed(device, recompute, &input, &targets, boundaries, scale, gradients, see)?;
+                continue;
             }
+            let mut tape = Tape::recording_in(device, &model.params, space);
+            tape.keep_boundaries(boundaries);
+            let forward = model.forward(&mut tape, input)?;
+            let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
+            see(&forward.logits, &losses)?;
             drop(forward);
-            tape.backward(&losses, 1.0 / scored as f64, &mut self.gradients)?;
+            tape.backward(&losses, scale, gradients)?;
         }
-        let sum = device.download(&total)?.first().map_or(f64::NAN, |&x| titans_kernel::Scalar::to_f64(x));
-        Ok((sum / scored as f64, self.task.wants_accuracy().then_some(correct)))
+        let mut sum = [D::Elem::ZERO];
+        device.read(&total, &mut sum)?;
+        Ok((sum[0].to_f64() / scored as f64, accuracy.then_some(correct)))
     }
 
     fn finite(&self, what: &'static str, x: f64) -> Result<()> {

@@ -13,8 +13,8 @@ macro_rules! each {
         each!(@ $i, N, $body, 0 1 2 3)
     }};
     ($i:ident < R => $body:expr) => {{
-        const { assert!(R <= 6) };
-        each!(@ $i, R, $body, 0 1 2 3 4 5)
+        const { assert!(R <= 8) };
+        each!(@ $i, R, $body, 0 1 2 3 4 5 6 7)
     }};
     ($i:ident < $n:expr => $body:expr) => {{
         const { assert!($n <= 8) };

@@ -27,7 +27,7 @@ struct Tile<T> {
     last: usize,
 }
 
-/// `W ← a W + g S − Hᵀ C`, `S ← e S − Hᵀ P`: see [`crate::Gemm::update`].
+/// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`: see [`crate::Gemm::update`].
 ///
 /// # Safety
 /// Only inside a function that enables V's instructions.
@@ -121,9 +121,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: Tile<V::T>) {
             let whole = J + 1 < N || t.last == V::LANES;
             let w = if whole { V::load(w) } else { V::load_first(w, t.last) };
             let s = if whole { V::load(s) } else { V::load_first(s, t.last) };
-            // Signs are turned before and after the chain, which is exact.
-            by_c[I][J] = a.mul(w).add(g.mul(s)).neg();
-            by_p[I][J] = e.mul(s).neg();
+            by_c[I][J] = a.mul(w).add(g.mul(s));
+            by_p[I][J] = e.mul(s);
         }));
         // Two texts of one loop: where H's rows are columns of one array, its addresses are constants.
         if t.h_row == 1 {
@@ -134,11 +133,11 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: Tile<V::T>) {
         each!(I < R => each!(J < N => {
             let (w, s) = (t.w.add(I * t.w_row + J * V::LANES), t.s.add(I * t.s_row + J * V::LANES));
             if J + 1 < N || t.last == V::LANES {
-                by_c[I][J].neg().store(w);
-                by_p[I][J].neg().store(s);
+                by_c[I][J].store(w);
+                by_p[I][J].store(s);
             } else {
-                by_c[I][J].neg().store_first(w, t.last);
-                by_p[I][J].neg().store_first(s, t.last);
+                by_c[I][J].store_first(w, t.last);
+                by_p[I][J].store_first(s, t.last);
             }
         }));
     }

@@ -30,7 +30,7 @@ pub(super) fn scale_rows<T: Scalar, G: Gemm<T>>(
     );
 }
 
-/// `diag(c ∘ rate) Δ` and `diag(p ∘ rate) Δ` as [`Gemm::update`] takes them.
+/// `−diag(c ∘ rate) Δ` and `−diag(p ∘ rate) Δ` as [`Gemm::update`] takes them.
 fn weigh<T: Scalar, G: Gemm<T>>(g: &G, delta: Mat<'_, T>, c: &[T], p: &[T], rate: &[T], out: &mut [T]) {
     let (n, columns) = (delta.rows(), delta.cols());
     g.vectorise(
@@ -40,7 +40,7 @@ fn weigh<T: Scalar, G: Gemm<T>>(g: &G, delta: Mat<'_, T>, c: &[T], p: &[T], rate
                 let width = GROUP.min(columns - j);
                 for (t, row) in group.chunks_exact_mut(2 * GROUP).enumerate() {
                     let (by_c, by_p) = row.split_at_mut(GROUP);
-                    let (fc, fp) = (c[t] * rate[t], p[t] * rate[t]);
+                    let (fc, fp) = (-(c[t] * rate[t]), -(p[t] * rate[t]));
                     let delta = &delta.row(t)[j..j + width];
                     by_c[width..].fill(T::ZERO);
                     by_p[width..].fill(T::ZERO);

@@ -47,7 +47,8 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
 /// - `state` (`state_len`): `[W | S]` before the first token; afterwards that after the last one.
 /// - `y` `[n, d_L]`: read-outs, by the weights that `read` names.
 /// - `surprise` (n): the inner loss c ‖M(k_t) − v_t‖² at the weights of the chunk's start ([`MemorySpec::loss_scale`]).
-/// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at every chunk's start, for [`super::vjp`], in an order of its own.
+/// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at the start of every
+///   [`keep_every`](MemorySpec::keep_every)-th chunk, for [`super::vjp`], in an order of its own.
 /// - `scratch`: [`forward_scratch_len`] elements, contents irrelevant.
 ///
 /// Returns how many tokens' gradients were clipped. Numbers are not inspected: what is not finite spreads to later
@@ -87,8 +88,11 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
         let (mut clipped, mut from) = (0, 0);
         while from < n {
             let rows = spec.chunk.min(n - from);
-            if let Some(b) = boundaries.as_deref_mut() {
-                boundary(lay, state, &mut b[from / spec.chunk * spec.state_len()..][..spec.state_len()]);
+            let number = from / spec.chunk;
+            if let Some(b) = boundaries.as_deref_mut()
+                && number.is_multiple_of(spec.keep_every)
+            {
+                boundary(lay, state, &mut b[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
             }
             let out = y.rb().sub(from, rows);
             let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);

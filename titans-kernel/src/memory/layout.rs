@@ -182,16 +182,16 @@ impl<'s> Layout<'s> {
     }
 
     /// Parameters (`[W | …]`, or both halves of a state) from rows to panels.
-    pub fn to_panels<T: Scalar>(&self, rows: &[T], panels: &mut [T]) {
+    pub fn to_panels<T: Scalar>(self, rows: &[T], panels: &mut [T]) {
         self.exchange(rows.len(), |row, panel, width| {
-            panels[panel..panel + width].copy_from_slice(&rows[row..row + width])
+            panels[panel..panel + width].copy_from_slice(&rows[row..row + width]);
         });
     }
 
     /// And back.
-    pub fn to_rows<T: Scalar>(&self, panels: &[T], rows: &mut [T]) {
+    pub fn to_rows<T: Scalar>(self, panels: &[T], rows: &mut [T]) {
         self.exchange(rows.len(), |row, panel, width| {
-            rows[row..row + width].copy_from_slice(&panels[panel..panel + width])
+            rows[row..row + width].copy_from_slice(&panels[panel..panel + width]);
         });
     }
 

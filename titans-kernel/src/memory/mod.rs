@@ -1,5 +1,6 @@
 //! The memory: a small network whose weights learn at test time.
 
+mod boundaries;
 mod close;
 mod close_vjp;
 mod codec;

@@ -56,6 +56,9 @@ pub struct MemorySpec {
     pub chunk: usize,
     /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
     pub clip: Option<f64>,
+    /// The backward finds the state at every so many-th chunk's start in its boundaries and computes those between
+    /// again: 1 keeps all; about the root of the number of chunks needs the least memory. It changes no number.
+    pub keep_every: usize,
 }
 
 impl MemorySpec {
@@ -75,6 +78,7 @@ impl MemorySpec {
             loss: Loss::Sum,
             chunk: 16,
             clip: None,
+            keep_every: 1,
         };
         spec.validate()?;
         Ok(spec)
@@ -95,6 +99,9 @@ impl MemorySpec {
         }
         if self.chunk == 0 || self.chunk > LIMIT {
             return Err(Error::Config { what: "chunk: 1 to 1048576", found: self.chunk });
+        }
+        if self.keep_every == 0 || self.keep_every > LIMIT {
+            return Err(Error::Config { what: "keep_every: 1 to 1048576", found: self.keep_every });
         }
         if self.network == Network::Residual && self.key_width() != self.value_width() {
             return Err(Error::Config { what: "residual: value width = key width", found: self.value_width() });
@@ -176,9 +183,10 @@ impl MemorySpec {
         tokens.div_ceil(self.chunk.max(1))
     }
 
-    /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state a chunk.
+    /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state for every
+    /// [`keep_every`](MemorySpec::keep_every) chunks.
     pub fn boundaries_len(&self, tokens: usize) -> usize {
-        self.chunks(tokens).saturating_mul(self.state_len())
+        self.chunks(tokens).div_ceil(self.keep_every.max(1)).saturating_mul(self.state_len())
     }
 
     /// c of the inner loss c ‖M(k) − v‖².
@@ -201,6 +209,8 @@ mod tests {
         assert_eq!((s.layers(), s.network, s.params(), s.state_len()), (2, Network::Residual, 264, 528));
         assert_eq!(MemorySpec::new(&[8, 5]).unwrap().params(), 40);
         assert_eq!(s.boundaries_len(17), 2 * 528);
+        let kept = |keep_every, tokens| MemorySpec { keep_every, ..s.clone() }.boundaries_len(tokens);
+        assert_eq!((kept(2, 17), kept(2, 33), kept(9, 33), kept(9, 0)), (528, 2 * 528, 528, 0));
         assert!(MemorySpec::new(&[8]).is_err());
         assert!(MemorySpec::new(&[8, 0]).is_err());
         assert!(MemorySpec::new(&[1, 1, 1, 1, 1, 1]).is_err());
@@ -212,6 +222,9 @@ mod tests {
         r.clip = Some(f64::NAN);
         assert!(r.validate().is_err());
         r.clip = None;
+        r.keep_every = 0;
+        assert!(r.validate().is_err());
+        r.keep_every = 1;
         r.chunk = 0;
         assert!(r.validate().is_err());
         use crate::memory::{Form, Stream, forward_scratch_len, vjp_scratch_len};

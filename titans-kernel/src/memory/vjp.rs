@@ -1,8 +1,10 @@
 //! Backward of the chunk form: exact gradients through the inner updates (`docs/MATH.md` section 4).
 //!
-//! Only the state at every chunk's start is kept from the forward; the inside of a chunk is computed again. Chunks are
-//! walked from the last to the first; the cotangent of the state is carried along.
+//! Only the state at every chunk's start, or at every so many-th, is kept from the forward; the inside of a chunk is
+//! computed again, and the states between two that are kept. Chunks are walked from the last to the first; the
+//! cotangent of the state is carried along.
 
+use super::boundaries::{advance_len, states_between};
 use super::close_vjp::close_vjp;
 use super::coefficients::Coefficients;
 use super::forward::{enter, side_by_side};
@@ -108,19 +110,27 @@ impl<'a, T: Scalar> Inside<'a, T> {
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
     spec.size(|| {
         let lay = Layout::in_panels(spec, spec.chunk);
-        Open::<f64>::len(lay)
+        let chunk = Open::<f64>::len(lay)
             + Written::<f64>::len(lay)
             + Reading::<f64>::len(lay)
             + Coefficients::<f64>::len(spec.chunk, spec.chunk)
             + Inside::<f64>::len(lay)
             + lay.rows * spec.value_width()
-            + spec.state_len()
+            + spec.state_len();
+        chunk.max(advance_len(spec))
     })
+    .saturating_add(between_len(spec))
+}
+
+/// Elements of the states between two kept boundaries.
+fn between_len(spec: &MemorySpec) -> usize {
+    spec.keep_every.saturating_sub(1).saturating_mul(spec.state_len())
 }
 
 /// Backward of [`super::forward`]: the gradients of ⟨cotangents, outputs⟩.
 ///
-/// `boundaries` are those that the forward wrote. With a clip, the factor is differentiated too. The surprise is an
+/// `boundaries` are those that the forward wrote. States between them are computed by the chunk form: after a forward
+/// in the chunk form all gradients have the bits that they have with every boundary kept. With a clip, the factor is differentiated too. The surprise is an
 /// observation: it receives no cotangent.
 ///
 /// # Errors
@@ -144,11 +154,18 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     for gate in [&mut *gradients.alpha, gradients.theta, gradients.eta] {
         gate.fill(T::ZERO);
     }
-    for c in (0..spec.chunks(tokens.len())).rev() {
-        let from = c * spec.chunk;
-        let n = spec.chunk.min(tokens.len() - from);
-        let start = &boundaries[c * spec.state_len()..][..spec.state_len()];
-        chunk_vjp(g, lay, read, tokens, from, n, start, cotangents.y, &mut gradients, scratch)?;
+    let (len, keep, chunks) = (spec.state_len(), spec.keep_every, spec.chunks(tokens.len()));
+    let (between, scratch) = scratch.split_at_mut(between_len(spec));
+    for first in (0..chunks).step_by(keep).rev() {
+        let kept = &boundaries[first / keep * len..][..len];
+        let count = keep.min(chunks - first);
+        states_between(g, lay, tokens, first, count, kept, between, scratch)?;
+        for i in (0..count).rev() {
+            let start = if i == 0 { kept } else { &between[(i - 1) * len..][..len] };
+            let from = (first + i) * spec.chunk;
+            let n = spec.chunk.min(tokens.len() - from);
+            chunk_vjp(g, lay, read, tokens, from, n, start, cotangents.y, &mut gradients, scratch)?;
+        }
     }
     let panels = &mut scratch[..spec.state_len()];
     panels.copy_from_slice(gradients.state);

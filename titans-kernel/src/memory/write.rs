@@ -97,7 +97,7 @@ fn plain_residuals<T: Scalar>(
     let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
     for t in 0..n {
         let row = delta.row_mut(t);
-        row.iter_mut().zip(v.row(t)).for_each(|(z, &v)| *z = *z - v);
+        row.iter_mut().zip(v.row(t)).for_each(|(z, &v)| *z -= v);
         if let Some(s) = surprise.as_deref_mut() {
             s[t] = loss * squares(row);
         }

@@ -71,7 +71,9 @@ impl<D: Device> Device for Timed<D> {
         _ upload(x: &[D::Elem]) -> Result<D::Buffer>;
         _ write(x: &[D::Elem], out: &mut D::Buffer) -> Result<()>;
         _ upload_indices(x: &[u32]) -> Result<D::Indices>;
+        _ write_indices(x: &[u32], out: &mut D::Indices) -> Result<()>;
         _ download(x: &D::Buffer) -> Result<Vec<D::Elem>>;
+        _ read(x: &D::Buffer, out: &mut [D::Elem]) -> Result<()>;
         _ synchronize() -> Result<()>;
         ELEMENTWISE zeros(len: usize) -> Result<D::Buffer>;
         ELEMENTWISE copy(x: &D::Buffer, y: &mut D::Buffer) -> Result<()>;

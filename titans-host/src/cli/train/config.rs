@@ -1,6 +1,7 @@
 //! From arguments to the configuration of a run.
 
 use crate::cli::options::size;
+use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::task::recall::RecallConfig;
 use crate::task::text::TextConfig;
@@ -16,6 +17,24 @@ pub enum TaskName {
     Recall,
     /// Text, byte by byte, from --data
     Text,
+}
+
+/// Which chunk boundaries wait for the backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BoundariesName {
+    /// Every one
+    All,
+    /// Every so many-th, so that memory grows with the root of the chunks
+    Sqrt,
+}
+
+impl From<BoundariesName> for Boundaries {
+    fn from(name: BoundariesName) -> Self {
+        match name {
+            BoundariesName::All => Self::All,
+            BoundariesName::Sqrt => Self::Sqrt,
+        }
+    }
 }
 
 /// What a new run is. Whatever is not given comes from `--config`, or else from the task's recipe.
@@ -80,6 +99,12 @@ pub struct ConfigArgs {
     /// Batches whose gradients are added up to one step
     #[arg(long, value_name = "N", help_heading = "Training")]
     accumulate: Option<u64>,
+    /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time
+    #[arg(long, value_enum, help_heading = "Training")]
+    boundaries: Option<BoundariesName>,
+    /// Keep only the blocks' inputs and compute the blocks again in the backward: less memory, more time
+    #[arg(long, help_heading = "Training")]
+    recompute: bool,
 }
 
 impl ConfigArgs {
@@ -104,6 +129,8 @@ impl ConfigArgs {
             ("--batch", self.batch.is_some()),
             ("--context", self.context.is_some()),
             ("--accumulate", self.accumulate.is_some()),
+            ("--boundaries", self.boundaries.is_some()),
+            ("--recompute", self.recompute),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
@@ -122,6 +149,8 @@ impl ConfigArgs {
         set(&mut train.seed, self.seed);
         set(&mut train.learning_rate, self.learning_rate);
         set(&mut train.accumulate, self.accumulate);
+        set(&mut train.boundaries, self.boundaries.map(Into::into));
+        train.recompute |= self.recompute;
         run.validate()?;
         Ok(run)
     }

@@ -34,6 +34,17 @@ impl<T: Scalar> Drop for Buffer<T> {
     }
 }
 
+/// Memory in a device's buffers, in bytes. Lengths are rounded up to the pool's size classes, by an eighth at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// In buffers now.
+    pub live_bytes: usize,
+    /// The most in buffers at once, since the device was made or [`Cpu::restart_peak`](super::Cpu::restart_peak).
+    pub peak_bytes: usize,
+    /// In buffers and in vectors kept for the next ones.
+    pub held_bytes: usize,
+}
+
 /// Vectors that nobody uses now, by their length.
 #[derive(Debug, Default)]
 pub(super) struct Pool<T> {
@@ -42,21 +53,38 @@ pub(super) struct Pool<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    idle: BTreeMap<usize, Vec<Vec<T>>>,
+    idle: BTreeMap<usize, Class<T>>,
+    /// Counts what is given back.
+    clock: u64,
     /// Elements in `idle`, in buffers, and the most there ever were in buffers.
     idle_len: usize,
     live_len: usize,
     peak_len: usize,
+    /// The most in buffers since [`Pool::restart_peak`].
+    recent_len: usize,
+}
+
+/// The idle vectors of one length, and when one of them was last given back.
+#[derive(Debug)]
+struct Class<T> {
+    vectors: Vec<Vec<T>>,
+    given: u64,
+}
+
+impl<T> Default for Class<T> {
+    fn default() -> Self {
+        Self { vectors: Vec::new(), given: 0 }
+    }
 }
 
 impl<T> Default for State<T> {
     fn default() -> Self {
-        Self { idle: BTreeMap::new(), idle_len: 0, live_len: 0, peak_len: 0 }
+        Self { idle: BTreeMap::new(), clock: 0, idle_len: 0, live_len: 0, peak_len: 0, recent_len: 0 }
     }
 }
 
 /// The length that vectors for `len` elements have: at most an eighth more.
-fn size_class(len: usize) -> usize {
+pub(super) fn size_class(len: usize) -> usize {
     let step = (len.checked_next_power_of_two().unwrap_or(len) / 16).max(16);
     len.checked_next_multiple_of(step).unwrap_or(len)
 }
@@ -67,7 +95,7 @@ impl<T: Scalar> Pool<T> {
         let class = size_class(len);
         let recycled = {
             let mut state = self.lock();
-            let found = state.idle.get_mut(&class).and_then(Vec::pop);
+            let found = state.idle.get_mut(&class).and_then(|class| class.vectors.pop());
             if found.is_some() {
                 state.idle_len -= class;
             }
@@ -83,17 +111,40 @@ impl<T: Scalar> Pool<T> {
         let mut state = self.lock();
         state.live_len += class;
         state.peak_len = state.peak_len.max(state.live_len);
+        state.recent_len = state.recent_len.max(state.live_len);
         Ok(Buffer { data, len, pool: Arc::clone(self) })
     }
 
-    /// Keeps a vector for later, as long as the idle ones are not more than were ever in use at once.
+    /// Keeps a vector for later. The idle ones together are never more than were ever in use at once: those of the
+    /// length that was not needed for the longest time make place.
     fn give(&self, data: Vec<T>) {
         let mut state = self.lock();
         state.live_len -= data.len();
-        if state.idle_len + data.len() <= state.peak_len {
-            state.idle_len += data.len();
-            state.idle.entry(data.len()).or_default().push(data);
+        while state.idle_len + data.len() > state.peak_len {
+            let oldest = state.idle.values_mut().filter(|class| !class.vectors.is_empty()).min_by_key(|c| c.given);
+            let Some(oldest) = oldest.and_then(|class| class.vectors.pop()) else { return };
+            state.idle_len -= oldest.len();
         }
+        state.idle_len += data.len();
+        state.clock += 1;
+        let clock = state.clock;
+        let class = state.idle.entry(data.len()).or_default();
+        class.given = clock;
+        class.vectors.push(data);
+    }
+
+    /// What the pool holds.
+    pub(super) fn usage(&self) -> PoolUsage {
+        let state = self.lock();
+        let [live, peak, held] =
+            [state.live_len, state.recent_len, state.live_len + state.idle_len].map(|len| len.saturating_mul(T::BYTES));
+        PoolUsage { live_bytes: live, peak_bytes: peak, held_bytes: held }
+    }
+
+    /// Measures the peak from here on.
+    pub(super) fn restart_peak(&self) {
+        let mut state = self.lock();
+        state.recent_len = state.live_len;
     }
 
     /// Elements kept for later.
@@ -146,6 +197,24 @@ mod tests {
         assert!(pool.idle_len() <= size_class(1999), "{} idle", pool.idle_len());
         assert!(pool.take(usize::MAX / 8).is_err());
         assert_eq!(pool.take(0).unwrap().as_slice().len(), 0);
+    }
+
+    #[test]
+    fn what_is_used_now_stays_and_what_was_used_once_goes() {
+        let pool = Arc::new(Pool::<f32>::default());
+        let hold = |len: usize, count: usize| (0..count).map(|_| pool.take(len).unwrap()).collect::<Vec<_>>();
+        drop(hold(1000, 10)); // the pool is full of these
+        drop(hold(500, 4));
+        let addresses = |buffers: &[super::Buffer<f32>]| {
+            let mut all: Vec<_> = buffers.iter().map(|b| b.as_slice().as_ptr()).collect();
+            all.sort();
+            all
+        };
+        let again = hold(500, 4);
+        let before = addresses(&again);
+        drop(again);
+        assert_eq!(addresses(&hold(500, 4)), before, "the same four again");
+        assert!(pool.idle_len() <= 10 * size_class(1000));
     }
 
     #[test]

@@ -31,6 +31,11 @@ fn cost(dims: &ConvDims, elements: usize) -> usize {
     (elements / 16).saturating_mul(COST * (dims.width + 1))
 }
 
+/// Elements of the sequences' own gradients of filters and biases.
+pub(super) fn space(dims: &ConvDims) -> usize {
+    dims.batch.saturating_mul(dims.channels.saturating_mul(dims.width.saturating_add(1)))
+}
+
 impl<T: SimdScalar> Cpu<T> {
     pub(super) fn conv_forward(
         &self,
@@ -86,7 +91,7 @@ impl<T: SimdScalar> Cpu<T> {
         if x.is_empty() {
             return Ok(());
         }
-        let mut parts = self.take(dims.batch * (w.len() + channels))?;
+        let mut parts = self.take(space(dims))?;
         let parts = parts.as_mut_slice();
         parts.fill(T::ZERO);
         let (w_parts, bias_parts) = parts.split_at_mut(dims.batch * w.len());

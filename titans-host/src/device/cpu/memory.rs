@@ -7,7 +7,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Tokens};
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
-use super::threads::split_rows;
+use super::threads::{default_parts, split_rows};
 use super::{Buffer, Cpu, SimdScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
@@ -59,20 +59,24 @@ impl Sizes {
         let tasks = op.batch.saturating_mul(op.heads);
         let gate = tasks.saturating_mul(op.time);
         let state = tasks.saturating_mul(op.spec.state_len());
-        let chunks = op.time.div_ceil(op.spec.chunk);
         Ok(Self {
             tasks,
             keys: gate.saturating_mul(op.spec.key_width()),
             values: gate.saturating_mul(op.spec.value_width()),
             gate,
             state,
-            boundaries: state.saturating_mul(chunks),
+            boundaries: tasks.saturating_mul(op.spec.boundaries_len(op.time)),
         })
     }
 
     /// Nanoseconds of a forward: about 12 operations a weight and token.
     fn cost(&self, op: &MemoryOp) -> usize {
         self.gate.saturating_mul(op.spec.params() / 8 + 50)
+    }
+
+    /// And of a backward.
+    fn backward_cost(&self, op: &MemoryOp) -> usize {
+        self.cost(op).saturating_mul(4)
     }
 }
 
@@ -81,6 +85,32 @@ fn within(op: &MemoryOp) -> MemoryOp {
     let mut op = op.clone();
     op.spec.chunk = op.spec.chunk.min(op.time.max(1));
     op
+}
+
+/// Lengths of what a forward takes from the pool: a state, read-outs and surprise by heads, scratch; 0 where it takes
+/// nothing.
+fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts: usize) -> [usize; 4] {
+    let form = if op.token_form { Form::Token } else { Form::Chunk };
+    let scratch = memory::forward_scratch_len(&op.spec, form).saturating_mul(parts);
+    [if state { 0 } else { sizes.state }, sizes.values, if surprise { sizes.gate } else { 0 }, scratch]
+}
+
+/// Lengths of what a backward takes: gradients of keys, values, queries and gates by heads, scratch.
+fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
+    let scratch = memory::vjp_scratch_len(&op.spec).saturating_mul(parts);
+    [sizes.keys, sizes.values, sizes.keys, sizes.gate.saturating_mul(3), scratch]
+}
+
+/// The same for a device of `threads` threads that is not there, with and without outputs of surprise and state.
+pub(super) fn forward_space(op: &MemoryOp, surprise: bool, state: bool, threads: usize) -> Result<[usize; 4]> {
+    let (sizes, op) = (Sizes::new(op)?, &within(op));
+    Ok(forward_lens(op, &sizes, surprise, state, default_parts(threads, sizes.cost(op), sizes.tasks)))
+}
+
+/// As [`forward_space`].
+pub(super) fn backward_space(op: &MemoryOp, threads: usize) -> Result<[usize; 5]> {
+    let (sizes, op) = (Sizes::new(op)?, &within(op));
+    Ok(backward_lens(op, &sizes, default_parts(threads, sizes.backward_cost(op), sizes.tasks)))
 }
 
 /// The operands of every task.
@@ -136,12 +166,13 @@ fn head<T: Copy>(x: &[T], b: usize, h: usize, time: usize, heads: usize, d: usiz
     Mat::strided(&x[(b * time * heads + h) * d..], time, d, heads * d, 1)
 }
 
-/// An output cut into its tasks' parts; as many `None` without one.
-fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> Vec<Option<&mut [T]>> {
-    match x {
-        Some(x) => x.chunks_mut((x.len() / tasks).max(1)).map(Some).collect(),
-        None => std::iter::repeat_with(|| None).take(tasks).collect(),
-    }
+/// An output cut into its tasks' parts; as many `None` without one. `tasks` is not 0.
+fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> impl Iterator<Item = Option<&mut [T]>> {
+    let mut parts = x.map(|x| {
+        let len = (x.len() / tasks).max(1);
+        x.chunks_mut(len)
+    });
+    std::iter::repeat_with(move || parts.as_mut().and_then(Iterator::next)).take(tasks)
 }
 
 impl<T: SimdScalar> Cpu<T> {
@@ -165,32 +196,34 @@ impl<T: SimdScalar> Cpu<T> {
         ] {
             expect_len(what, expected, found.unwrap_or(expected))?;
         }
+        let cost = sizes.cost(op);
+        let parts_of_threads = self.threads.parts(cost, sizes.tasks);
+        let [own_state, by_heads, _, scratch_len] =
+            forward_lens(op, &sizes, surprise.is_some(), outputs.state.is_some(), parts_of_threads);
         let mut spare = None;
         let state = match outputs.state {
             Some(state) => state,
-            None => spare.insert(self.take(sizes.state)?),
+            None => spare.insert(self.take(own_state)?),
         };
         self.copy_to(inputs.state.as_slice(), state.as_mut_slice())?;
         if sizes.gate == 0 {
             return Ok(0);
         }
-        let mut y_heads = self.take(sizes.values)?;
+        let mut y_heads = self.take(by_heads)?;
         let mut surprise_heads = surprise.is_some().then(|| self.take(sizes.gate)).transpose()?;
         let form = if op.token_form { Form::Token } else { Form::Chunk };
-        let scratch_len = memory::forward_scratch_len(&op.spec, form);
+        let mut scratch = self.take(scratch_len)?;
         let clipped = AtomicU64::new(0);
         let tasks = parts(Some(state.as_mut_slice()), sizes.tasks)
-            .into_iter()
             .zip(parts(Some(y_heads.as_mut_slice()), sizes.tasks))
             .zip(parts(surprise_heads.as_mut().map(Buffer::as_mut_slice), sizes.tasks))
             .zip(parts(boundaries, sizes.tasks))
             .enumerate();
-        self.threads.run(sizes.cost(op), tasks, |(i, (((state, y), surprise), boundaries))| {
+        let scratch = scratch.as_mut_slice();
+        self.threads.run_with(cost, tasks, scratch, |(i, (((state, y), surprise), boundaries)), scratch| {
             let (Some(state), Some(y)) = (state, y) else { return Ok(()) };
             let tokens = operands.tokens(i)?;
             let y = MatMut::new(y, op.time, op.spec.value_width())?;
-            let mut scratch = self.take(scratch_len)?;
-            let scratch = scratch.as_mut_slice();
             let n =
                 memory::forward(&self.gemm, &op.spec, form, op.read, &tokens, state, y, surprise, boundaries, scratch)?;
             clipped.fetch_add(n, Ordering::Relaxed);
@@ -237,11 +270,11 @@ impl<T: SimdScalar> Cpu<T> {
             };
         }
         let (n, d_0, d_l) = (op.time, op.spec.key_width(), op.spec.value_width());
-        let mut k_heads = self.take(sizes.keys)?;
-        let mut v_heads = self.take(sizes.values)?;
-        let mut q_heads = self.take(sizes.keys)?;
-        let mut gate_heads = self.take(3 * sizes.gate)?; // [batch, heads, 3, time]
-        let scratch_len = memory::vjp_scratch_len(&op.spec);
+        let cost = sizes.backward_cost(op);
+        let [keys, values, queries, gates, scratch] = backward_lens(op, &sizes, self.threads.parts(cost, sizes.tasks));
+        let (mut k_heads, mut v_heads, mut q_heads) = (self.take(keys)?, self.take(values)?, self.take(queries)?);
+        let mut gate_heads = self.take(gates)?; // [batch, heads, 3, time]
+        let mut scratch = self.take(scratch)?;
         let (state_len, boundaries_len) = (op.spec.state_len(), boundaries.len() / sizes.tasks);
         let tasks = k_heads
             .as_mut_slice()
@@ -251,7 +284,8 @@ impl<T: SimdScalar> Cpu<T> {
             .zip(gate_heads.as_mut_slice().chunks_mut(3 * n))
             .zip(d_state.as_mut_slice().chunks_mut(state_len))
             .enumerate();
-        self.threads.run(sizes.cost(op).saturating_mul(4), tasks, |(i, ((((k, v), q), gates), state))| {
+        let scratch = scratch.as_mut_slice();
+        self.threads.run_with(cost, tasks, scratch, |(i, ((((k, v), q), gates), state)), scratch| {
             let tokens = operands.tokens(i)?;
             let d_y = d_y.map(|d| head(d, i / op.heads, i % op.heads, n, op.heads, d_l)).transpose()?;
             let cotangents = Cotangents { y: d_y, state: d_final.map(|d| &d[i * state_len..][..state_len]) };
@@ -259,19 +293,8 @@ impl<T: SimdScalar> Cpu<T> {
             let (theta, eta) = rest.split_at_mut(n);
             let (k, v, q) = (MatMut::new(k, n, d_0)?, MatMut::new(v, n, d_l)?, MatMut::new(q, n, d_0)?);
             let gradients = Gradients { k, v, q, alpha, theta, eta, state };
-            let mut scratch = self.take(scratch_len)?;
             let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
-            memory::vjp(
-                &self.gemm,
-                &op.spec,
-                op.read,
-                &tokens,
-                boundaries,
-                cotangents,
-                gradients,
-                scratch.as_mut_slice(),
-            )?;
-            Ok::<_, Error>(())
+            memory::vjp(&self.gemm, &op.spec, op.read, &tokens, boundaries, cotangents, gradients, scratch)
         })?;
         self.interleave(op, k_heads.as_slice(), d_k.as_mut_slice())?;
         self.interleave(op, v_heads.as_slice(), d_v.as_mut_slice())?;

@@ -11,12 +11,13 @@ mod gemm;
 mod linear;
 mod memory;
 mod norm;
+pub mod plan;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod training;
 
-pub use buffer::{Buffer, Indices};
+pub use buffer::{Buffer, Indices, PoolUsage};
 pub use gemm::{Isa, Simd, SimdScalar, isa_named, simd};
 
 use std::sync::Arc;
@@ -68,6 +69,16 @@ impl<T: SimdScalar> Cpu<T> {
         &self.gemm
     }
 
+    /// The memory in its buffers.
+    pub fn pool_usage(&self) -> PoolUsage {
+        self.pool.usage()
+    }
+
+    /// Measures the peak of [`Cpu::pool_usage`] from here on.
+    pub fn restart_peak(&self) {
+        self.pool.restart_peak();
+    }
+
     /// A buffer of unspecified content.
     fn take(&self, len: usize) -> Result<Buffer<T>> {
         self.pool.take(len)
@@ -112,8 +123,18 @@ impl<T: SimdScalar> Device for Cpu<T> {
         Ok(Indices(x.to_vec()))
     }
 
+    fn write_indices(&self, x: &[u32], out: &mut Indices) -> Result<()> {
+        out.0.clear();
+        out.0.extend_from_slice(x);
+        Ok(())
+    }
+
     fn download(&self, x: &Buffer<T>) -> Result<Vec<T>> {
         Ok(x.as_slice().to_vec())
+    }
+
+    fn read(&self, x: &Buffer<T>, out: &mut [T]) -> Result<()> {
+        self.copy_to(x.as_slice(), out)
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -22,6 +22,11 @@ fn rows_of(width: usize, len: usize) -> KernelResult<usize> {
     Ok(rows)
 }
 
+/// Elements of the partial sums of the gradient of a scale, over `len` elements in rows of `width`.
+pub(super) fn space(width: usize, len: usize) -> usize {
+    len.checked_div(width).unwrap_or(0).div_ceil(BLOCK).saturating_mul(width)
+}
+
 impl<T: SimdScalar> Cpu<T> {
     pub(super) fn rms_norm_forward(&self, width: usize, x: &[T], weight: &[T], y: &mut [T]) -> Result<()> {
         let rows = rows_of(width, x.len())?;
@@ -43,12 +48,12 @@ impl<T: SimdScalar> Cpu<T> {
         d_x: &mut [T],
         d_weight: &mut [T],
     ) -> Result<()> {
-        let rows = rows_of(width, x.len())?;
+        rows_of(width, x.len())?;
         expect_len("weight", width, weight.len())?;
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         expect_len("d_weight", width, d_weight.len())?;
-        let mut partial = self.take(rows.div_ceil(BLOCK).saturating_mul(width))?;
+        let mut partial = self.take(space(width, x.len()))?;
         let partial = partial.as_mut_slice();
         partial.fill(T::ZERO);
         let tasks = split_rows(d_x, width, BLOCK).zip(partial.chunks_mut(width.max(1)));

@@ -1,37 +1,38 @@
 //! How an operation's work is split: over outputs, never over a reduction, so the number of threads changes no bit.
+//!
+//! Tasks are dealt out in order, every thread a run of neighbours, so that a head meets the same cache from call to
+//! call. A thread that is late loses its run to the others. Entering the pool costs less than a microsecond while its
+//! threads still wait for more (they do for about a tenth of a millisecond before they sleep) and allocates nothing.
 
 use std::ops::Range;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, JoinHandle};
 
-use rayon::prelude::*;
+use micropool::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 
-/// Waking the threads from outside of the pool costs about a quarter of this.
-const INLINE_NS: usize = 40_000;
+/// Less work than this is not worth a second thread: several times what entering the pool costs.
+const INLINE_NS: usize = 5_000;
+
+/// Tasks dealt out at once: they wait on the stack.
+const DEAL: usize = 64;
 
 /// A pool of threads, or none for a single one.
-#[derive(Debug)]
 pub(super) struct Threads {
-    pool: Option<rayon::ThreadPool>,
+    pool: Option<ThreadPool>,
     count: usize,
     /// Less work than this many nanoseconds stays on the caller's thread.
     pub(super) inline_ns: usize,
 }
 
 impl Threads {
-    /// `count` threads, 1 or more.
+    /// `count` threads, 1 or more; the caller is one of them.
     pub(super) fn new(count: usize) -> Result<Self> {
         let pool = match count {
             0 => return Err(Error::usage("threads: expected 1 or more, found 0; leave the option out for all cores")),
             1 => None,
-            _ => {
-                let builder = rayon::ThreadPoolBuilder::new().num_threads(count);
-                let pool = builder.thread_name(|i| format!("titans-{i}")).build();
-                Some(pool.map_err(|e| Error::Device {
-                    device: "cpu",
-                    reason: format!("cannot start {count} threads: {e}; ask for fewer"),
-                })?)
-            }
+            _ => Some(pool(count - 1)?),
         };
         Ok(Self { pool, count, inline_ns: INLINE_NS })
     }
@@ -39,6 +40,11 @@ impl Threads {
     /// Threads at work.
     pub(super) const fn count(&self) -> usize {
         self.count
+    }
+
+    /// Threads that will work on `tasks` tasks that take `ns` nanoseconds together on one thread.
+    pub(super) fn parts(&self, ns: usize, tasks: usize) -> usize {
+        parts(self.count, self.inline_ns, ns, tasks)
     }
 
     /// Calls `body` on every task; `ns` is a guess at the time they take together on one thread.
@@ -49,17 +55,38 @@ impl Threads {
         &self,
         ns: usize,
         tasks: impl Iterator<Item = I>,
-        body: impl Fn(I) -> std::result::Result<(), E> + Sync + Send,
+        body: impl Fn(I) -> std::result::Result<(), E> + Sync,
     ) -> Result<()> {
+        self.run_with::<I, (), E>(ns, tasks, &mut [], |task, _| body(task))
+    }
+
+    /// Like [`Threads::run`], and every thread has a part of `space` of its own: the whole cut into as many equal parts
+    /// as [`Threads::parts`] says for these tasks.
+    ///
+    /// # Errors
+    /// As [`Threads::run`].
+    pub(super) fn run_with<I: Send, S: Send, E: Into<Error> + Send>(
+        &self,
+        ns: usize,
+        tasks: impl Iterator<Item = I>,
+        space: &mut [S],
+        body: impl Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync,
+    ) -> Result<()> {
+        let mut tasks = tasks;
         match &self.pool {
-            Some(pool) if ns >= self.inline_ns => {
-                let tasks: Vec<I> = tasks.collect();
-                pool.install(|| tasks.into_par_iter().with_max_len(1).try_for_each(body)).map_err(Into::into)
-            }
-            _ => {
-                let mut tasks = tasks;
-                tasks.try_for_each(body).map_err(Into::into)
-            }
+            Some(pool) if ns >= self.inline_ns => loop {
+                let mut dealt = [const { None }; DEAL];
+                let mut count = 0;
+                for (slot, task) in dealt.iter_mut().zip(tasks.by_ref().take(DEAL)) {
+                    *slot = Some(task);
+                    count += 1;
+                }
+                spread(pool, self.count.min(count), &mut dealt[..count], space, &body).map_err(Into::into)?;
+                if count < DEAL {
+                    return Ok(());
+                }
+            },
+            _ => tasks.try_for_each(|task| body(task, space)).map_err(Into::into),
         }
     }
 
@@ -68,6 +95,71 @@ impl Threads {
         let tasks = if self.count == 1 { 1 } else { 2 * self.count };
         rows.div_ceil(tasks).max(1).next_multiple_of(multiple.max(1))
     }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Threads").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// [`Threads::parts`] of `count` threads.
+pub(super) fn default_parts(count: usize, ns: usize, tasks: usize) -> usize {
+    parts(count, INLINE_NS, ns, tasks)
+}
+
+fn parts(count: usize, inline_ns: usize, ns: usize, tasks: usize) -> usize {
+    if ns < inline_ns { 1 } else { count.min(tasks).max(1) }
+}
+
+/// A pool of `count` threads besides its caller. They are started here, where the system may refuse, and handed over:
+/// the pool itself would panic.
+fn pool(count: usize) -> Result<ThreadPool> {
+    type Job = Box<dyn FnOnce() + Send>;
+    let (begins, begun) = channel();
+    let start = |i: usize| -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
+        let (send, receive) = channel::<Job>();
+        let begins = begins.clone();
+        let wait = move || {
+            if let Ok(job) = receive.recv() {
+                let _ = begins.send(()); // whoever made the pool waits for it
+                job();
+            }
+        };
+        Ok((send, Builder::new().name(format!("titans-{}", i + 1)).spawn(wait)?))
+    };
+    // Those already started end when a failure drops their senders.
+    let mut started = (0..count).map(start).collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::Device {
+        device: "cpu",
+        reason: format!("cannot start {} threads: {e}; ask for fewer", count + 1),
+    })?;
+    let builder = ThreadPoolBuilder::default().num_threads(count).spawn_handler(move |_, job| match started.pop() {
+        // A thread waits for its job until its sender goes: sending cannot fail.
+        Some((send, thread)) => send.send(job).map_or_else(|e| std::thread::spawn(e.0), |()| thread),
+        None => std::thread::spawn(job),
+    });
+    let pool = builder.build();
+    // A thread that starts late would take its blocks from the heap in the middle of the work.
+    begun.iter().take(count).for_each(drop);
+    Ok(pool)
+}
+
+/// Deals the tasks out to `parts` threads, by halves.
+fn spread<I: Send, S: Send, E: Send>(
+    pool: &ThreadPool,
+    parts: usize,
+    tasks: &mut [Option<I>],
+    space: &mut [S],
+    body: &(impl Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync),
+) -> std::result::Result<(), E> {
+    if parts <= 1 {
+        return tasks.iter_mut().filter_map(Option::take).try_for_each(|task| body(task, space));
+    }
+    let left = parts / 2;
+    let (a, b) = tasks.split_at_mut(tasks.len() * left / parts);
+    let (x, y) = space.split_at_mut(space.len() / parts * left);
+    let (a, b) = pool.join(|| spread(pool, left, a, x, body), || spread(pool, parts - left, b, y, body));
+    a.and(b)
 }
 
 /// Cuts `rows` rows of `width` elements into tasks of `grain` rows. Nothing comes out where there is nothing to write.
@@ -118,5 +210,49 @@ mod tests {
             }
         }
         assert!(Threads::new(0).is_err());
+    }
+
+    #[test]
+    fn every_thread_has_a_space_of_its_own_and_tasks_beyond_a_deal_run_too() {
+        for count in [1, 2, 3, 5] {
+            let threads = Threads::new(count).unwrap();
+            for tasks in [0, 1, 2, 3, 63, 64, 65, 200] {
+                let parts = threads.parts(INLINE_NS, tasks);
+                assert_eq!(parts, count.min(tasks).max(1));
+                let mut space = vec![0usize; parts * 3];
+                let mut done = vec![0; tasks];
+                threads
+                    .run_with(INLINE_NS, done.iter_mut().enumerate(), &mut space, |(i, done), space| {
+                        // Nobody else writes here between these two lines.
+                        space.iter_mut().for_each(|s| *s = i);
+                        std::thread::yield_now();
+                        assert!(space.len() >= 3 && space.iter().all(|&s| s == i));
+                        *done = i + 1;
+                        Ok::<_, Error>(())
+                    })
+                    .unwrap();
+                assert!(done.iter().enumerate().all(|(i, &done)| done == i + 1), "{count} threads, {tasks} tasks");
+            }
+        }
+    }
+
+    #[test]
+    fn several_callers_share_the_pool() {
+        let threads = Threads::new(3).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let mut x = [0; 10];
+                        let add = |x: &mut i32| {
+                            *x += 1;
+                            Ok::<_, Error>(())
+                        };
+                        threads.run(INLINE_NS, x.iter_mut(), add).unwrap();
+                        assert_eq!(x, [1; 10]);
+                    }
+                });
+            }
+        });
     }
 }

@@ -10,6 +10,8 @@ use crate::error::Result;
 
 /// Elements summed together: a constant, or else the sum would depend on the threads.
 const BLOCK: usize = 4096;
+/// Blocks whose sums wait on the stack.
+const SUMS: usize = 256;
 /// Partial sums of a block.
 const LANES: usize = 8;
 
@@ -34,9 +36,20 @@ impl<T: SimdScalar> Cpu<T> {
     /// `total[0] += Σ x` or `Σ x²`.
     pub(super) fn add_sum(&self, squares: bool, x: &[T], total: &mut [T]) -> Result<()> {
         expect_len("total", 1, total.len())?;
-        let mut sums = vec![0.0; x.len().div_ceil(BLOCK)];
+        let mut sum = 0.0;
+        for x in x.chunks(SUMS * BLOCK) {
+            let mut sums = [0.0; SUMS];
+            self.block_sums(squares, x, &mut sums[..x.len().div_ceil(BLOCK)])?;
+            // Those beyond the last block are 0.
+            sums.iter().for_each(|block| sum += block);
+        }
+        total[0] = T::from_f64(total[0].to_f64() + sum);
+        Ok(())
+    }
+
+    fn block_sums(&self, squares: bool, x: &[T], sums: &mut [f64]) -> Result<()> {
         let grain = self.threads.grain(sums.len(), 1);
-        self.threads.run(x.len() / 4, split_rows(&mut sums, 1, grain), |(blocks, sums)| {
+        self.threads.run(x.len() / 4, split_rows(sums, 1, grain), |(blocks, sums)| {
             for (block, sum) in blocks.zip(sums) {
                 let x = &x[block * BLOCK..x.len().min((block + 1) * BLOCK)];
                 *sum = Gemm::<T>::vectorise(
@@ -46,9 +59,7 @@ impl<T: SimdScalar> Cpu<T> {
                 );
             }
             Ok::<_, KernelError>(())
-        })?;
-        total[0] = T::from_f64(total[0].to_f64() + sums.iter().sum::<f64>());
-        Ok(())
+        })
     }
 
     pub(super) fn adamw_step(

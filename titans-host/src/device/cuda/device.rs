@@ -71,9 +71,22 @@ impl<R: Driver> Device for Cuda<R> {
         })
     }
 
+    fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()> {
+        *out = self.upload_indices(x)?;
+        Ok(())
+    }
+
     fn download(&self, x: &Self::Buffer) -> Result<Vec<f32>> {
         let bytes = x.bytes()?;
         Ok(bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
+
+    fn read(&self, x: &Self::Buffer, out: &mut [f32]) -> Result<()> {
+        expect_len("out", x.len(), out.len())?;
+        for (out, b) in out.iter_mut().zip(x.bytes()?.chunks_exact(4)) {
+            *out = f32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
+        }
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {

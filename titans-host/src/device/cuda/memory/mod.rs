@@ -11,7 +11,7 @@ use super::buffer::DeviceBuffer;
 use super::product::args;
 use super::{Cuda, Driver};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use chunk::Chunk;
 use chunk_vjp::Reverse;
 use space::{Sizes, Space};
@@ -138,6 +138,15 @@ impl<R: Driver> Cuda<R> {
 /// The configuration is one a memory can have, and every input is as long as it says.
 fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, Cuda<R>>) -> Result<()> {
     op.spec.validate()?;
+    if op.spec.keep_every != 1 {
+        return Err(Error::Device {
+            device: "cuda",
+            reason: format!(
+                "keeps every chunk boundary of a memory, found one in {}; train with boundaries = \"all\"",
+                op.spec.keep_every
+            ),
+        });
+    }
     let tokens = op.batch * op.time * op.heads;
     expect_len("k", tokens * op.spec.key_width(), inputs.k.len())?;
     expect_len("v", tokens * op.spec.value_width(), inputs.v.len())?;

@@ -1,5 +1,8 @@
 //! `titans inspect`: what a file of ours holds.
 
+mod memory;
+
+use super::options::threads;
 use super::{Failure, output, state, tensors};
 use crate::error::Error;
 use crate::train::checkpoint;
@@ -12,19 +15,33 @@ use titans_kernel::Scalar;
 
 /// Show what a checkpoint, a saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
 ///
-/// A damaged or truncated file is an error (exit code 2).
+/// A damaged or truncated file is an error (exit code 2). With --memory, the memory that a step of training will take on
+/// the CPU, by formula: nothing runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
-rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state.
+rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state. Of --memory: file, threads,
+batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms, convolutions, elementwise, memories,
+boundaries, other, total} (what the forward leaves for the backward), working (what cotangents and scratch add at the
+peak), peak.
 
 Examples:
   titans inspect runs/recall/latest.safetensors
-  titans inspect out.safetensors --json")]
+  titans inspect out.safetensors --json
+  titans inspect --memory runs/text/config.toml --threads 2")]
 pub struct Args {
-    /// A checkpoint, any safetensors file, or a saved stream; of a run folder, its latest checkpoint
+    /// A checkpoint, any safetensors file, or a saved stream; of a run folder, its latest checkpoint. With --memory a
+    /// run's config.toml, a run folder or a checkpoint
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// Print the bytes of a training step of this configuration on the CPU, before anything runs
+    #[arg(long)]
+    memory: bool,
+
+    /// CPU threads of the step [default: all of this machine's]
+    #[arg(long, value_name = "N", value_parser = threads, requires = "memory")]
+    threads: Option<usize>,
 
     /// Print JSON
     #[arg(long)]
@@ -60,6 +77,9 @@ struct Values {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.memory {
+        return memory::run(&args.file, args.threads, args.json);
+    }
     let path = checkpoint::file(&args.file);
     let bytes = tensors::read(&path)?;
     if state::is_state(&bytes) {

@@ -1,0 +1,32 @@
+//! Heap allocations after warm-up: none, of any thread, for streams, memory operations and whole training steps.
+//!
+//! All is one test: the counter sees every thread of the process, so nothing may run beside it.
+
+#[path = "allocations/memory.rs"]
+mod memory;
+#[path = "allocations/stream.rs"]
+mod stream;
+#[path = "allocations/training.rs"]
+mod training;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use std::alloc::System;
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Blocks that all threads took from the heap, or made larger, while `work` ran.
+fn taken(work: impl FnOnce()) -> usize {
+    let region = Region::new(HEAP);
+    work();
+    let change = region.change();
+    change.allocations + change.reallocations
+}
+
+#[test]
+fn nothing_is_taken_from_the_heap_after_warm_up() {
+    assert!(taken(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter counts");
+    stream::check();
+    memory::check();
+    training::check();
+}

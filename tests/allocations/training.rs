@@ -1,0 +1,43 @@
+//! (c) Whole training steps. Measured: `Trainer::step` of the second step and five more, that is drawing the batch of
+//! text, its upload, forward, loss, backward, the norm for the clip, AdamW, and the step's report. Not measured, and
+//! not free of allocations: the first step, the run loop around it (a line of metrics, the progress, checkpoints),
+//! and the recall task's batches, whose length changes from step to step.
+
+use crate::taken;
+use titans_host::device::Boundaries;
+use titans_host::device::cpu::Cpu;
+use titans_host::model::ModelConfig;
+use titans_host::task::TaskConfig;
+use titans_host::task::text::{Text, TextConfig};
+use titans_host::train::{TrainConfig, Trainer};
+
+pub fn check() {
+    let bytes: Vec<u8> = (0..4000u32).map(|i| (i * i / 7) as u8).collect();
+    for threads in [1, 2] {
+        let cpu = Cpu::<f32>::new(Some(threads)).unwrap();
+        let kinds = [(1, 1, Boundaries::All, false), (2, 2, Boundaries::Sqrt, false), (1, 1, Boundaries::Sqrt, true)];
+        for (layers, accumulate, boundaries, recompute) in kinds {
+            let train = TrainConfig { steps: 100, accumulate, boundaries, recompute, ..TrainConfig::default() };
+            let mut model = ModelConfig {
+                width: 48,
+                blocks: 3,
+                heads: 3,
+                head_width: 16,
+                feed_forward: 64,
+                ..ModelConfig::default()
+            };
+            (model.memory.layers, model.memory.hidden) = (layers, 24);
+            let task = TextConfig { context: 70, sequences: 5, ..TextConfig::default() };
+            let config = TaskConfig::Text(task.clone()).run(model, train).unwrap();
+            let mut task = Text::new(task, &bytes, 1).unwrap();
+            let mut trainer = Trainer::new(&cpu, config, &mut task).unwrap();
+            trainer.step(0.0).unwrap();
+            let found = taken(|| {
+                for _ in 0..6 {
+                    trainer.step(0.0).unwrap();
+                }
+            });
+            assert_eq!(found, 0, "{threads} threads, {layers} layers, {boundaries:?}, recompute {recompute}");
+        }
+    }
+}

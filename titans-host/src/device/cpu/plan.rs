@@ -1,0 +1,140 @@
+//! A CPU that computes nothing and counts what a [`Cpu`](super::Cpu) would hold: memory by formula, before anything runs.
+//!
+//! Whatever runs on a [`Device`] runs on a [`Plan`]. Its buffers have lengths and no numbers, rounded up to the size
+//! classes of the CPU's pool; its operations take the scratch that the CPU's take, for the same number of threads.
+
+mod ops;
+
+use super::buffer::size_class;
+use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a buffer is for: the last operation that wrote it decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Uploaded or zeroed: parameters, gradients, moments.
+    Given,
+    /// Outputs of linear maps, the embedding and the head's among them.
+    Linear,
+    /// Outputs of norms.
+    Norm,
+    /// Outputs of convolutions.
+    Conv,
+    /// Sums, gates, SiLU and SwiGLU products.
+    Elementwise,
+    /// The memories' read-outs and states.
+    Memory,
+    /// The memories' states at chunk boundaries.
+    Boundaries,
+    /// Losses, cotangents and scratch: all else.
+    Other,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Given,
+        Self::Linear,
+        Self::Norm,
+        Self::Conv,
+        Self::Elementwise,
+        Self::Memory,
+        Self::Boundaries,
+        Self::Other,
+    ];
+}
+
+/// Bytes by [`Kind`].
+pub type Bytes = [usize; Kind::ALL.len()];
+
+/// The CPU that only counts, for `f32`.
+#[derive(Debug)]
+pub struct Plan {
+    threads: usize,
+    count: Arc<Mutex<Count>>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    live: Bytes,
+    peak: usize,
+    kept: Bytes,
+}
+
+impl Plan {
+    /// A plan of a CPU of `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for 0 threads.
+    pub fn new(threads: usize) -> Result<Self> {
+        if threads == 0 {
+            return Err(Error::usage("threads: expected 1 or more, found 0"));
+        }
+        Ok(Self { threads, count: Arc::default() })
+    }
+
+    /// Bytes in buffers now.
+    pub fn live(&self) -> Bytes {
+        lock(&self.count).live
+    }
+
+    /// The most bytes in buffers at once.
+    pub fn peak(&self) -> usize {
+        lock(&self.count).peak
+    }
+
+    /// Bytes in buffers when a cross entropy was last differentiated: what the forward left for the backward.
+    pub fn kept(&self) -> Bytes {
+        lock(&self.count).kept
+    }
+
+    fn take(&self, kind: Kind, len: usize) -> Result<PlanBuffer> {
+        let bytes = size_class(len).saturating_mul(size_of::<f32>());
+        let mut count = lock(&self.count);
+        let total = count.live.iter().try_fold(bytes, |sum, &x| sum.checked_add(x));
+        let Some(total) = total.filter(|&total| total <= isize::MAX as usize) else {
+            return Err(Error::usage(
+                "plan: more bytes than any machine can address; make the batch or the model smaller",
+            ));
+        };
+        count.live[kind as usize] += bytes;
+        count.peak = count.peak.max(total);
+        Ok(PlanBuffer { len, bytes, kind, count: Arc::clone(&self.count) })
+    }
+
+    /// Space that an operation takes all at once and gives back at its end.
+    fn pass(&self, lens: &[usize]) -> Result<()> {
+        let held: Vec<_> = lens.iter().map(|&len| self.take(Kind::Other, len)).collect::<Result<_>>()?;
+        drop(held);
+        Ok(())
+    }
+}
+
+/// A buffer without numbers.
+#[derive(Debug)]
+pub struct PlanBuffer {
+    len: usize,
+    bytes: usize,
+    kind: Kind,
+    count: Arc<Mutex<Count>>,
+}
+
+impl PlanBuffer {
+    /// The buffer is written by an operation of that kind.
+    fn is(&mut self, kind: Kind) {
+        let mut count = lock(&self.count);
+        count.live[self.kind as usize] -= self.bytes;
+        count.live[kind as usize] += self.bytes;
+        self.kind = kind;
+    }
+}
+
+impl Drop for PlanBuffer {
+    fn drop(&mut self) {
+        lock(&self.count).live[self.kind as usize] -= self.bytes;
+    }
+}
+
+fn lock(count: &Mutex<Count>) -> MutexGuard<'_, Count> {
+    count.lock().unwrap_or_else(PoisonError::into_inner)
+}

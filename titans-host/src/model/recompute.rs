@@ -1,0 +1,90 @@
+//! Going back through the model with the blocks' inputs alone kept: each block is computed again when its turn comes.
+
+use super::block::Segment;
+use super::{Input, Model};
+use crate::device::{Boundaries, Device};
+use crate::error::Result;
+use crate::tape::{Gradients, Losses, Shared, Tape, Var, Workspace};
+use std::fmt;
+use std::sync::Arc;
+
+/// What such a backward leaves for the next one.
+pub struct Recompute<D: Device> {
+    tape: Workspace<D>,
+    /// The blocks' inputs.
+    kept: Vec<Shared<D>>,
+}
+
+impl<D: Device> Recompute<D> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { tape: Workspace::new(), kept: Vec::new() }
+    }
+}
+
+impl<D: Device> Default for Recompute<D> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<D: Device> fmt::Debug for Recompute<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recompute").field("kept", &self.kept.len()).finish_non_exhaustive()
+    }
+}
+
+impl<D: Device> Model<D> {
+    /// Adds to `gradients` the gradient of `scale · Σ losses` of predicting `targets`, to the bit what recording
+    /// [`Model::forward`] as a whole gives, with the activations of one block at a time. `seen` is shown the logits and
+    /// the losses. `input` begins at w0: its `state` and `surprise` are not looked at.
+    ///
+    /// # Errors
+    /// As [`Model::forward`] and [`Tape::backward`]; what `seen` says.
+    pub fn backward_recomputed(
+        &self,
+        device: &D,
+        space: &mut Recompute<D>,
+        input: &Input<'_, D>,
+        targets: &Arc<D::Indices>,
+        boundaries: Boundaries,
+        scale: f64,
+        gradients: &mut Gradients<D>,
+        seen: impl FnOnce(&Var<D>, &Losses<D>) -> Result<()>,
+    ) -> Result<()> {
+        let (ids, rows) = (input.ids, input.rows()?);
+        let segment = Segment { batch: input.batch, time: input.time, mode: input.mode, before: None, surprise: false };
+        let Recompute { tape: space, kept } = space;
+        kept.clear();
+
+        let mut tape = Tape::inference_in(device, &self.params, space);
+        let mut x = tape.embedding(ids, rows, self.layout.embedding)?.share();
+        for block in &self.layout.blocks {
+            kept.push(x.clone());
+            x = self.block(&mut tape, block, &Var::of(x), &segment)?.y.share();
+        }
+        drop(tape);
+
+        let mut tape = Tape::recording_in(device, &self.params, space);
+        let x = tape.input(x);
+        let logits = self.head(&mut tape, &x)?;
+        let losses = tape.cross_entropy(self.config.vocabulary, &logits, targets)?;
+        seen(&logits, &losses)?;
+        drop(logits);
+        let mut d_x = tape.backward_to(&losses, scale, gradients, Some(&x))?;
+        drop((x, losses));
+
+        for block in self.layout.blocks.iter().rev() {
+            let (Some(x), Some(d_y)) = (kept.pop(), d_x) else { return Ok(()) };
+            let mut tape = Tape::recording_in(device, &self.params, space);
+            tape.keep_boundaries(boundaries);
+            let x = tape.input(x);
+            let y = self.block(&mut tape, block, &x, &segment)?.y;
+            d_x = tape.backward_through(&y, d_y, gradients, Some(&x))?;
+        }
+        let Some(d_x) = d_x else { return Ok(()) };
+        let mut tape = Tape::recording_in(device, &self.params, space);
+        let x = tape.embedding(ids, rows, self.layout.embedding)?;
+        tape.backward_through(&x, d_x, gradients, None).map(|_| ())
+    }
+}

@@ -1,0 +1,108 @@
+//! What a tape remembers of every operation, and the way back through it.
+
+use super::{Backward, ParamId, Shared, Var, memory};
+use crate::device::{ConvDims, Device, LinearDims, MemoryOp};
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Cotangents of an operation's outputs; `None`: nobody used that output, or there is none.
+pub(super) type Cotangents<D> = [Option<Shared<D>>; 2];
+
+/// An operation with what its backward needs. A list instead of closures, so that recording allocates nothing.
+// The memory is the largest by far and recorded once a block: a box for it would be an allocation.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Op<D: Device> {
+    Add { a: Var<D>, b: Var<D> },
+    Silu { x: Var<D> },
+    SiluGate { a: Var<D>, gate: Var<D> },
+    Linear { dims: LinearDims, x: Var<D>, weight: ParamId, bias: Option<ParamId> },
+    RmsNorm { width: usize, x: Var<D>, weight: ParamId },
+    L2Norm { width: usize, x: Var<D> },
+    Conv { dims: ConvDims, x: Var<D>, tail: Option<Shared<D>>, weight: ParamId, bias: ParamId },
+    Gates { heads: usize, scale: [f64; 3], x: Var<D>, y: Shared<D> },
+    MemoryStart { batch: usize, heads: usize, w0: ParamId },
+    Memory { op: MemoryOp, x: [Var<D>; 5], boundaries: D::Buffer },
+    Embedding { width: usize, ids: Arc<D::Indices>, table: ParamId },
+    CrossEntropy { classes: usize, logits: Var<D>, targets: Arc<D::Indices> },
+}
+
+impl<D: Device> Op<D> {
+    /// Outputs, each with a slot of its own.
+    pub(super) fn outputs(&self) -> usize {
+        if matches!(self, Self::Memory { .. }) { 2 } else { 1 }
+    }
+
+    /// Adds to the cotangents of its operands and to the gradients of its parameters; frees what it kept.
+    pub(super) fn vjp(self, run: &mut Backward<'_, D>, cotangents: Cotangents<D>) -> Result<()> {
+        let device = run.device();
+        let (d_y, second) = match (self, cotangents) {
+            (Self::Memory { op, x, boundaries }, [d_y, d_final]) => {
+                return memory::vjp(run, &op, &x, &boundaries, d_y.as_deref(), d_final.as_deref());
+            }
+            (Self::CrossEntropy { classes, logits, targets }, _) => {
+                let mut d_logits = run.like(&logits)?;
+                device.cross_entropy_vjp(classes, logits.buffer(), &targets, run.scale(), &mut d_logits)?;
+                return run.give(&logits, d_logits);
+            }
+            (op, [Some(d_y), _]) => (d_y, op),
+            (_, [None, _]) => return Ok(()),
+        };
+        second.vjp_of_one(run, d_y)
+    }
+
+    /// The backward of an operation with one output.
+    fn vjp_of_one(self, run: &mut Backward<'_, D>, d_y: Shared<D>) -> Result<()> {
+        let device = run.device();
+        match self {
+            // The sum's cotangent is both terms' own: shared, never copied.
+            Self::Add { a, b } => {
+                run.share(&b, d_y.clone())?;
+                run.share(&a, d_y)
+            }
+            Self::Silu { x } => {
+                let mut d_x = run.like(&x)?;
+                device.silu_vjp(x.buffer(), &d_y, &mut d_x)?;
+                run.give(&x, d_x)
+            }
+            Self::SiluGate { a, gate } => {
+                let (mut d_a, mut d_gate) = (run.like(&a)?, run.like(&gate)?);
+                device.silu_gate_vjp(a.buffer(), gate.buffer(), &d_y, &mut d_a, &mut d_gate)?;
+                run.give(&gate, d_gate)?;
+                run.give(&a, d_a)
+            }
+            Self::Linear { dims, x, weight, bias } => {
+                let w = run.param(weight)?;
+                let mut d_x = if Backward::wants(&x) { Some(run.like(&x)?) } else { None };
+                let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
+                device.linear_vjp(dims, x.buffer(), w, &d_y, d_x.as_mut(), d_w, d_bias)?;
+                d_x.map_or(Ok(()), |d_x| run.give(&x, d_x))
+            }
+            Self::RmsNorm { width, x, weight } => {
+                let (w, mut d_x) = (run.param(weight)?, run.like(&x)?);
+                device.rms_norm_vjp(width, x.buffer(), w, &d_y, &mut d_x, run.gradient(weight)?)?;
+                run.give(&x, d_x)
+            }
+            Self::L2Norm { width, x } => {
+                let mut d_x = run.like(&x)?;
+                device.l2_norm_vjp(width, x.buffer(), &d_y, &mut d_x)?;
+                run.give(&x, d_x)
+            }
+            Self::Conv { dims, x, tail, weight, bias } => {
+                let (w, mut d_x) = (run.param(weight)?, run.like(&x)?);
+                if let (d_w, Some(d_bias)) = run.gradient_pair(weight, Some(bias))? {
+                    device.conv_vjp(dims, x.buffer(), tail.as_deref(), w, &d_y, &mut d_x, d_w, d_bias)?;
+                }
+                run.give(&x, d_x)
+            }
+            Self::Gates { heads, scale, x, y } => {
+                let mut d_x = run.like(&x)?;
+                device.gates_vjp(heads, scale, &y, &d_y, &mut d_x)?;
+                run.give(&x, d_x)
+            }
+            Self::MemoryStart { batch, heads, w0 } => device.memory_start_vjp(batch, heads, &d_y, run.gradient(w0)?),
+            Self::Embedding { width, ids, table } => device.embedding_vjp(width, &ids, &d_y, run.gradient(table)?),
+            // Both have ways of their own.
+            Self::Memory { .. } | Self::CrossEntropy { .. } => Ok(()),
+        }
+    }
+}
