@@ -286,6 +286,8 @@ impl<'a, T: Scalar> Open<'a, T> {
 pub(super) struct Written<'a, T> {
     /// Pre-activations z of every layer.
     pub z: &'a mut [T],
+    /// φ′(z) of every layer but the last.
+    pub slope: &'a mut [T],
     /// δ^{l+1} Wᵀ at the place of layer l's outputs.
     pub d_a: &'a mut [T],
     /// Residual: x̂ of z^L.
@@ -304,12 +306,13 @@ pub(super) struct Written<'a, T> {
 
 impl<'a, T: Scalar> Written<'a, T> {
     pub fn len(lay: Layout<'_>) -> usize {
-        2 * lay.outputs() + 2 * lay.gammas() + 3 * lay.rows + lay.spec.value_width()
+        3 * lay.outputs() + 2 * lay.gammas() + 3 * lay.rows + lay.spec.value_width()
     }
 
     pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             z: scratch.take(lay.outputs())?,
+            slope: scratch.take(lay.outputs())?,
             d_a: scratch.take(lay.outputs())?,
             x_hat: scratch.take(lay.gammas())?,
             e: scratch.take(lay.gammas())?,

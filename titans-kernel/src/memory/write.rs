@@ -42,18 +42,20 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
             let z = lay.output_rows(written.z, l, from, n)?;
             let mut a = lay.input_rows_mut(open.h, l + 1, from, n)?;
             let len = n * z.row_stride();
-            activation::forward(g, spec.activation, &z.data()[..len], a.data_mut());
+            let mut slope = lay.output_rows_mut(written.slope, l, from, n)?;
+            let (z, a, slope) = (&z.data()[..len], a.data_mut(), slope.data_mut());
+            activation::forward_with_slope(g, spec.activation, z, a, slope);
         }
     }
     residuals(g, lay, w, k, v, from, open, written, surprise)?;
     for l in (1..spec.layers()).rev() {
         let delta = lay.output_rows(open.delta, l, from, n)?;
         lay.times_transposed(g, Store::Set, delta, w, l, lay.output_rows_mut(written.d_a, l - 1, from, n)?)?;
-        let z = lay.output_rows(written.z, l - 1, from, n)?;
+        let slope = lay.output_rows(written.slope, l - 1, from, n)?;
         let d_a = lay.output_rows(written.d_a, l - 1, from, n)?;
         let mut below = lay.output_rows_mut(open.delta, l - 1, from, n)?;
-        let len = n * z.row_stride();
-        activation::vjp(g, spec.activation, &z.data()[..len], &d_a.data()[..len], below.data_mut());
+        let len = n * slope.row_stride();
+        activation::vjp_slope(g, &slope.data()[..len], &d_a.data()[..len], below.data_mut());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct Buffer<T: Scalar> {
     /// Of the size class of `len`, so that buffers of similar lengths recycle each other.
-    data: Vec<T>,
+    data: Aligned<T>,
     len: usize,
     pool: Arc<Pool<T>>,
 }
@@ -19,18 +19,52 @@ pub struct Buffer<T: Scalar> {
 impl<T: Scalar> Buffer<T> {
     /// The elements.
     pub fn as_slice(&self) -> &[T] {
-        &self.data[..self.len]
+        &self.data.as_slice()[..self.len]
     }
 
     /// The elements, to write.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        &mut self.data[..self.len]
+        &mut self.data.as_mut_slice()[..self.len]
     }
 }
 
 impl<T: Scalar> Drop for Buffer<T> {
     fn drop(&mut self) {
         self.pool.give(std::mem::take(&mut self.data));
+    }
+}
+
+/// Bytes of a cache line. Registers of 64 bytes that straddle two lines take twice the time to load.
+const LINE: usize = 64;
+
+/// A vector of which the elements from the first cache line's start on are used.
+#[derive(Debug, Default)]
+struct Aligned<T> {
+    data: Vec<T>,
+    start: usize,
+    len: usize,
+}
+
+impl<T: Scalar> Aligned<T> {
+    /// `len` zeros.
+    fn zeros(len: usize) -> Result<Self> {
+        let spare = LINE / T::BYTES;
+        let data = allocate(len.saturating_add(spare))?;
+        // The offset of an aligned start, if the machine will tell; else any place is as good.
+        let start = data.as_ptr().align_offset(LINE).min(spare);
+        Ok(Self { data, start, len })
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn as_slice(&self) -> &[T] {
+        &self.data[self.start..self.start + self.len]
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.data[self.start..self.start + self.len]
     }
 }
 
@@ -67,7 +101,7 @@ struct State<T> {
 /// The idle vectors of one length, and when one of them was last given back.
 #[derive(Debug)]
 struct Class<T> {
-    vectors: Vec<Vec<T>>,
+    vectors: Vec<Aligned<T>>,
     given: u64,
 }
 
@@ -103,10 +137,10 @@ impl<T: Scalar> Pool<T> {
         };
         let mut data = match recycled {
             Some(data) => data,
-            None => allocate(class)?,
+            None => Aligned::zeros(class)?,
         };
         if cfg!(debug_assertions) {
-            data.fill(T::NAN);
+            data.as_mut_slice().fill(T::NAN);
         }
         let mut state = self.lock();
         state.live_len += class;
@@ -117,7 +151,7 @@ impl<T: Scalar> Pool<T> {
 
     /// Keeps a vector for later. The idle ones together are never more than were ever in use at once: those of the
     /// length that was not needed for the longest time make place.
-    fn give(&self, data: Vec<T>) {
+    fn give(&self, data: Aligned<T>) {
         let mut state = self.lock();
         state.live_len -= data.len();
         while state.idle_len + data.len() > state.peak_len {
@@ -215,6 +249,15 @@ mod tests {
         drop(again);
         assert_eq!(addresses(&hold(500, 4)), before, "the same four again");
         assert!(pool.idle_len() <= 10 * size_class(1000));
+    }
+
+    #[test]
+    fn buffers_start_at_a_cache_line() {
+        let (single, double) = (Arc::new(Pool::<f32>::default()), Arc::new(Pool::<f64>::default()));
+        for len in [1, 16, 100, 5000] {
+            let (a, b) = (single.take(len).unwrap(), double.take(len).unwrap());
+            assert_eq!((a.as_slice().as_ptr() as usize % 64, b.as_slice().as_ptr() as usize % 64), (0, 0));
+        }
     }
 
     #[test]

@@ -87,17 +87,22 @@ fn within(op: &MemoryOp) -> MemoryOp {
     op
 }
 
+/// `len` rounded up, so that every thread's part of a scratch starts at a cache line.
+fn whole_lines(len: usize) -> usize {
+    len.checked_next_multiple_of(16).unwrap_or(len)
+}
+
 /// Lengths of what a forward takes from the pool: a state, read-outs and surprise by heads, scratch; 0 where it takes
 /// nothing.
 fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts: usize) -> [usize; 4] {
     let form = if op.token_form { Form::Token } else { Form::Chunk };
-    let scratch = memory::forward_scratch_len(&op.spec, form).saturating_mul(parts);
+    let scratch = whole_lines(memory::forward_scratch_len(&op.spec, form)).saturating_mul(parts);
     [if state { 0 } else { sizes.state }, sizes.values, if surprise { sizes.gate } else { 0 }, scratch]
 }
 
 /// Lengths of what a backward takes: gradients of keys, values, queries and gates by heads, scratch.
 fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
-    let scratch = memory::vjp_scratch_len(&op.spec).saturating_mul(parts);
+    let scratch = whole_lines(memory::vjp_scratch_len(&op.spec)).saturating_mul(parts);
     [sizes.keys, sizes.values, sizes.keys, sizes.gate.saturating_mul(3), scratch]
 }
 
