@@ -49,7 +49,7 @@ impl<T: Scalar> Aligned<T> {
     /// `len` zeros.
     fn zeros(len: usize) -> Result<Self> {
         let spare = LINE / T::BYTES;
-        let data = allocate(len.saturating_add(spare))?;
+        let data: Vec<T> = allocate(len.saturating_add(spare))?;
         // The offset of an aligned start, if the machine will tell; else any place is as good.
         let start = data.as_ptr().align_offset(LINE).min(spare);
         Ok(Self { data, start, len })
