@@ -81,9 +81,10 @@ impl Sizes {
 }
 
 /// The same operation with a chunk no longer than its tokens: the same numbers, and scratch for the tokens there are.
+/// Chunks of one token have sums of their own, so no longer chunk becomes one.
 fn within(op: &MemoryOp) -> MemoryOp {
     let mut op = op.clone();
-    op.spec.chunk = op.spec.chunk.min(op.time.max(1));
+    op.spec.chunk = op.spec.chunk.min(op.time.max(2));
     op
 }
 
