@@ -3,7 +3,7 @@
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use super::x86;
 
-/// An instruction set that [`Simd`] has a version for.
+/// An instruction set that [`Simd`](super::Simd) has a version for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// x86-64: 512-bit registers (AVX-512 F, CD, BW, DQ, VL).

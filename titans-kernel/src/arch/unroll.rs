@@ -2,6 +2,7 @@
 
 /// `$body` for `$i` = 0 .. `$n`, written out: the compiler keeps an array in registers only where every index
 /// is a constant from the beginning. The condition is a constant too, so that what is not wanted is never compiled.
+#[allow(unused_macro_rules)] // which counts occur depends on the instruction sets of the target
 macro_rules! each {
     ($i:ident < 2 => $body:expr) => { each!(! $i, $body, 0 1) };
     ($i:ident < 4 => $body:expr) => { each!(! $i, $body, 0 1 2 3) };

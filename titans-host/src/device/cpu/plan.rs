@@ -1,6 +1,6 @@
 //! A CPU that computes nothing and counts what a [`Cpu`](super::Cpu) would hold: memory by formula, before anything runs.
 //!
-//! Whatever runs on a [`Device`] runs on a [`Plan`]. Its buffers have lengths and no numbers, rounded up to the size
+//! Whatever runs on a [`Device`](crate::device::Device) runs on a [`Plan`]. Its buffers have lengths and no numbers, rounded up to the size
 //! classes of the CPU's pool; its operations take the scratch that the CPU's take, for the same number of threads.
 
 mod ops;
