@@ -1,7 +1,8 @@
-//! The LMM language model, written once for every device.
+//! The models, written once for every device.
 //!
 //! Embedding; blocks of `x += Mixer(rms_norm(x))` and `x += SwiGLU(rms_norm(x))`; a final RMS norm; the head. The
-//! mixer's memory learns while the model reads: [`MemoryMode`] says whether it may.
+//! mixer is a memory, attention, or both ([`Kind`]). The memory learns while the model reads: [`MemoryMode`] says
+//! whether it may.
 //!
 //! [`Model::forward`] runs a batch of segments on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
 //! cuts; both give the same numbers.
@@ -11,6 +12,8 @@ mod config;
 mod forward;
 mod init;
 mod layout;
+mod loss;
+mod mixer;
 mod names;
 mod recompute;
 mod session;
@@ -18,9 +21,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use config::{MemoryConfig, ModelConfig};
-pub use forward::{Forward, Input, MemoryMode};
+pub use config::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};
+pub use loss::Targets;
 pub use names::Named;
 pub use recompute::Recompute;
 pub use session::{Session, Step};

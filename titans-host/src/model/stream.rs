@@ -1,5 +1,6 @@
 //! What a stream carries from one segment to the next.
 
+use super::layout::Mixer;
 use super::{MemoryMode, Model};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -45,10 +46,13 @@ impl<D: Device> StreamState<D> {
             return Err(Error::usage("stream: expected a batch of 1 or more, found 0"));
         }
         let (c, p) = (&model.config, model.spec.params());
-        let tail = batch * (c.conv_width - 1) * c.inner();
+        let tail = batch * c.conv_width.saturating_sub(1) * c.inner();
         let layer = |block: &super::layout::Block| {
+            let (Mixer::Lmm { memory: params, .. }, None) = (&block.mixer, block.persistent) else {
+                return Err(Error::usage("stream: expected a model of lmm blocks without persistent tokens"));
+            };
             let mut memory = device.alloc(batch * c.heads * 2 * p)?;
-            device.memory_start(batch, c.heads, model.params.value(block.w0)?, &mut memory)?;
+            device.memory_start(batch, c.heads, model.params.value(params.w0)?, &mut memory)?;
             let zeros = Shared::<D>::new(device.zeros(tail)?);
             let tails = [zeros.clone(), zeros.clone(), zeros];
             Ok(LayerState { memory: Shared::new(memory), tails })

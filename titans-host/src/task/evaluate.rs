@@ -21,7 +21,7 @@ pub struct Row {
     pub byte: u8,
     /// Natural logarithm of the probability that the model gave it.
     pub log_probability: f64,
-    /// For every layer the surprise at the byte before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
+    /// For every block with memories the surprise at the byte before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
     /// scale c, mean over the heads. Zeros where the memory is absent.
     pub surprise: Vec<f64>,
 }
@@ -175,7 +175,7 @@ impl<D: Device> Walk<'_, D> {
         let losses = tape.cross_entropy(self.model.config().vocabulary, &logits, &targets)?;
         let losses = self.device.download(losses.buffer())?;
         let surprise: Vec<Vec<D::Elem>> = surprise.iter().map(|s| self.device.download(s)).collect::<Result<_>>()?;
-        let (blocks, heads) = (self.model.config().blocks, self.model.config().heads);
+        let (layers, heads) = (self.model.config().remembering().count(), self.model.config().heads);
         for (i, (&position, loss)) in positions.iter().zip(&losses).enumerate() {
             let nats = loss.to_f64();
             let mean = |layer: &Vec<D::Elem>| {
@@ -185,7 +185,7 @@ impl<D: Device> Walk<'_, D> {
                 position: position as u64 + 1,
                 byte: self.bytes[position + 1],
                 log_probability: -nats,
-                surprise: if surprise.is_empty() { vec![0.0; blocks] } else { surprise.iter().map(mean).collect() },
+                surprise: if surprise.is_empty() { vec![0.0; layers] } else { surprise.iter().map(mean).collect() },
             };
             hear(nats, &row)?;
         }

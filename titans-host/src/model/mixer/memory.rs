@@ -1,0 +1,108 @@
+//! Rows into the memories and out of them.
+
+use super::{Rows, answers};
+use crate::device::{Device, MemoryOp, MoveRows};
+use crate::error::Result;
+use crate::model::block::{Mixed, Segment};
+use crate::model::layout::{MemoryParams, Projection};
+use crate::model::stream::LayerState;
+use crate::model::{GateSpan, MemoryMode, Model};
+use crate::tape::{Shared, Tape, Var};
+
+impl<D: Device> Model<D> {
+    /// M(q) of all rows, `[batch, rows, heads, head_width]`.
+    pub(super) fn remember(
+        &self,
+        tape: &mut Tape<'_, D>,
+        p: &MemoryParams,
+        rows: &Rows<D>,
+        segment: &Segment<'_, D>,
+    ) -> Result<Mixed<D>> {
+        let (c, u, batch) = (&self.config, &rows.all, segment.batch);
+        let time = rows.persistent + segment.time;
+        if !answers(segment.mode) {
+            return Ok(Mixed::of(self.nothing(tape, batch * time * c.inner())?));
+        }
+        let tail = |i: usize| segment.before.map(|s| s.tails[i].clone());
+        let (q, q_tail) = project(tape, batch, u, &p.q, tail(0))?;
+        let (k, k_tail) = project(tape, batch, u, &p.k, tail(1))?;
+        let (v, v_tail) = project(tape, batch, u, &p.v, tail(2))?;
+        let q = tape.l2_norm(c.head_width, &q)?;
+        let k = tape.l2_norm(c.head_width, &k)?;
+        let gates = self.gates(tape, p, u, batch)?;
+        let state = match segment.before {
+            Some(before) => Var::of(before.memory.clone()),
+            None => tape.memory_start(batch, p.w0)?,
+        };
+        let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
+        let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
+        let after = match (q_tail, k_tail, v_tail) {
+            (Some(q), Some(k), Some(v)) => Some(LayerState { memory: read.state.share(), tails: [q, k, v] }),
+            _ => None,
+        };
+        let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
+        Ok(Mixed { y: read.y, after, surprise, clipped: read.clipped })
+    }
+
+    /// One call of the memories over `time` rows.
+    pub(super) fn memory_op(&self, batch: usize, time: usize, read_only: bool) -> MemoryOp {
+        let (spec, heads, read) = (self.spec.clone(), self.config.heads, self.config.memory.read);
+        MemoryOp { spec, batch, time, heads, read, read_only, token_form: false }
+    }
+
+    /// α, θ, η of all rows `[batch, rows, 3, heads]`.
+    pub(super) fn gates(&self, tape: &mut Tape<'_, D>, p: &MemoryParams, u: &Var<D>, batch: usize) -> Result<Var<D>> {
+        let c = &self.config;
+        let on = |there: bool| if there { 1.0 } else { 0.0 };
+        let gates = tape.linear(u, p.gates, Some(p.gates_bias))?;
+        let gates = tape.gates(c.heads, [on(c.forgetting), c.theta_max, on(c.momentum)], &gates)?;
+        match c.gates {
+            GateSpan::Token => Ok(gates),
+            GateSpan::Chunk => tape.hold(&gates, batch, self.spec.chunk, 3 * c.heads),
+        }
+    }
+
+    /// What a memory that is not there answers.
+    pub(super) fn nothing(&self, tape: &Tape<'_, D>, len: usize) -> Result<Var<D>> {
+        Ok(Var::constant(tape.device().zeros(len)?))
+    }
+
+    /// Surprise of the tokens alone.
+    fn token_surprise(
+        &self,
+        tape: &Tape<'_, D>,
+        all: D::Buffer,
+        persistent: usize,
+        segment: &Segment<'_, D>,
+    ) -> Result<D::Buffer> {
+        if persistent == 0 {
+            return Ok(all);
+        }
+        let (batch, rows, width) = (segment.batch, segment.time, self.config.heads);
+        let mut tokens = tape.device().alloc(batch * rows * width)?;
+        let moved = MoveRows { batch, rows, width, from: (persistent + rows, persistent), to: (rows, 0), add: false };
+        tape.device().move_rows(&moved, &all, &mut tokens)?;
+        Ok(tokens)
+    }
+}
+
+/// An activation `[batch, time, heads, head_width]`, and the convolution's tail if it was asked for.
+type Projected<D> = (Var<D>, Option<Shared<D>>);
+
+/// A linear map, the convolution and SiLU; with a tail, also the next segment's.
+pub(super) fn project<D: Device>(
+    tape: &mut Tape<'_, D>,
+    batch: usize,
+    x: &Var<D>,
+    p: &Projection,
+    tail: Option<Shared<D>>,
+) -> Result<Projected<D>> {
+    let x = tape.linear(x, p.weight, None)?;
+    let Some((conv, bias)) = p.conv else { return Ok((tape.silu(&x)?, tail)) };
+    let next = match &tail {
+        Some(tail) => Some(Shared::new(tape.conv_tail(batch, &x, Some(tail), conv)?)),
+        None => None,
+    };
+    let x = tape.conv(batch, &x, tail, conv, bias)?;
+    Ok((tape.silu(&x)?, next))
+}
