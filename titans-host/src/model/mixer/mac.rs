@@ -5,7 +5,7 @@
 
 use super::answers;
 use super::memory::project;
-use crate::device::{Device, MoveRows, Span};
+use crate::device::{Device, MoveRows, Place as Rows, Span};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{AttentionParams, Block, CombineParams, ContextParams, MemoryParams, Projection};
@@ -178,7 +178,7 @@ impl<D: Device> Model<D> {
         all: &mut D::Buffer,
     ) -> Result<()> {
         let (batch, rows, width) = (place.batch, place.time, self.config.heads);
-        let (from, to) = ((rows, 0), (time, place.from));
+        let (from, to) = (Rows::new(rows, 0), Rows::new(time, place.from));
         tape.device().move_rows(&MoveRows { batch, rows, width, from, to, add: false }, part, all)
     }
 }

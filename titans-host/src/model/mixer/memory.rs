@@ -1,7 +1,7 @@
 //! Rows into the memories and out of them.
 
 use super::{Rows, answers};
-use crate::device::{Device, MemoryOp, MoveRows};
+use crate::device::{Device, MemoryOp, MoveRows, Place};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{MemoryParams, Projection};
@@ -80,7 +80,14 @@ impl<D: Device> Model<D> {
         }
         let (batch, rows, width) = (segment.batch, segment.time, self.config.heads);
         let mut tokens = tape.device().alloc(batch * rows * width)?;
-        let moved = MoveRows { batch, rows, width, from: (persistent + rows, persistent), to: (rows, 0), add: false };
+        let moved = MoveRows {
+            batch,
+            rows,
+            width,
+            from: Place::new(persistent + rows, persistent),
+            to: Place::new(rows, 0),
+            add: false,
+        };
         tape.device().move_rows(&moved, &all, &mut tokens)?;
         Ok(tokens)
     }
