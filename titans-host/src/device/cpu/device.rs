@@ -17,6 +17,10 @@ impl<T: SimdScalar> Device for Cpu<T> {
         format!("cpu: {n} thread{}, {isa}", if n == 1 { "" } else { "s" })
     }
 
+    fn arithmetic(&self) -> Simd {
+        self.gemm
+    }
+
     fn alloc(&self, len: usize) -> Result<Buffer<T>> {
         self.take(len)
     }

@@ -26,7 +26,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         block: &Block,
         n: &Var<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (batch, time) = (segment.batch, segment.time);
         match &block.mixer {
@@ -72,8 +72,8 @@ impl<D: Device> Model<D> {
         block.persistent.map(|p| tape.repeat(p, batch)).transpose()
     }
 
-    /// ñ = [P ‖ n]. A stream that goes on has seen P before.
-    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment<'_, D>) -> Result<Rows<D>> {
+    /// ñ = [P ‖ n].
+    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment) -> Result<Rows<D>> {
         let (batch, time, width) = (segment.batch, segment.time, self.config.width);
         let Some(p) = self.persistent(tape, block, batch)? else {
             return Ok(Rows { all: n.clone(), persistent: 0 });
@@ -91,7 +91,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         x: &Var<D>,
         rows: &Rows<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Var<D>> {
         match rows.persistent {
             0 => Ok(x.clone()),
