@@ -23,6 +23,10 @@ pub struct MemoryConfig {
     /// b: tokens whose inner gradients are taken at the same weights. Their steps add up: with long chunks and a large
     /// `theta_max`, repeated keys overshoot, and the memory diverges on streams longer than those of the training.
     pub chunk: usize,
+    /// Tokens computed at once on the CPU, 0 for whole chunks (as is every number of `chunk` and above): the same numbers in
+    /// another order of sums, cheaper for long chunks.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub compute_chunk: usize,
     /// φ between the layers.
     #[serde(with = "names")]
     pub activation: Activation,
@@ -46,6 +50,7 @@ impl Default for MemoryConfig {
             layers: 1,
             hidden: 128,
             chunk: 8,
+            compute_chunk: 0,
             activation: Activation::Silu,
             network: None,
             loss: Loss::Sum,
@@ -53,6 +58,10 @@ impl Default for MemoryConfig {
             read: Read::After,
         }
     }
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// A whole model. The default reads bytes: 0.8 M parameters, linear memories.
@@ -172,6 +181,7 @@ impl ModelConfig {
         spec.network = m.network.unwrap_or(spec.network);
         spec.loss = m.loss;
         spec.chunk = m.chunk;
+        spec.compute_chunk = m.compute_chunk;
         spec.clip = m.clip;
         spec.validate()?;
         Ok(spec)
@@ -224,6 +234,9 @@ mod tests {
         config.memory.network = Some(Network::Plain);
         config.memory.clip = Some(1.5);
         config.memory.read = Read::ChunkStart;
+        assert!(!toml::to_string(&config).unwrap().contains("compute_chunk"));
+        config.memory.compute_chunk = 5;
+        assert_eq!(config.memory_spec().unwrap().piece(), 5);
         let toml = toml::to_string(&config).unwrap();
         assert!(toml.contains("gelu-tanh") && toml.contains("chunk-start"), "{toml}");
         assert_eq!(toml::from_str::<ModelConfig>(&toml).unwrap(), config);
@@ -240,12 +253,13 @@ mod tests {
         let good = ModelConfig::default();
         good.validate().unwrap();
         type Spoil = fn(&mut ModelConfig);
-        let bad: [(&str, Spoil); 14] = [
+        let bad: [(&str, Spoil); 15] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("head_width", |c| c.head_width = usize::MAX),
             ("conv_width", |c| c.conv_width = 0),
             ("memory.layers", |c| c.memory.layers = 5),
             ("memory.chunk", |c| c.memory.chunk = 0),
+            ("compute_chunk", |c| c.memory.compute_chunk = usize::MAX),
             ("theta_max", |c| c.theta_max = f64::NAN),
             ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
             ("theta_bias", |c| c.theta_bias = f64::NAN),
