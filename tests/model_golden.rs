@@ -61,9 +61,9 @@ impl<'a> Golden<'a> {
     fn numbers(&self, name: &str) -> Numbers {
         let tensor = self.tensors.tensor(name).unwrap();
         match tensor.dtype() {
-            Dtype::U32 => Numbers::Ids(
-                tensor.data().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect(),
-            ),
+            Dtype::U32 => {
+                Numbers::Ids(tensor.data().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
+            }
             _ => Numbers::Rows(self.f64(name)),
         }
     }
@@ -175,12 +175,7 @@ fn check(name: &str, golden: &Golden<'_>) -> Vec<String> {
     wrong.extend(close(&format!("{name} losses"), TRAINED, &losses, &golden.f64("losses")));
     for p in model.params.iter() {
         let key = format!("final.{}", p.name);
-        wrong.extend(close(
-            &format!("{name} {key}"),
-            TRAINED,
-            &device.download(p.value).unwrap(),
-            &golden.f64(&key),
-        ));
+        wrong.extend(close(&format!("{name} {key}"), TRAINED, &device.download(p.value).unwrap(), &golden.f64(&key)));
     }
     wrong
 }

@@ -8,8 +8,8 @@ use cases::{cases, tiny};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
-use titans_host::device::cpu::Cpu;
-use titans_host::device::{Device, Number};
+use titans_host::device::Device;
+use titans_host::device::cpu::{Cpu, SimdScalar};
 use titans_host::model::{Head, Input, Kind, MemoryMode, Model, ModelConfig, Session, Source, Step, Weights};
 use titans_host::tape::{Shared, Tape};
 use titans_kernel::Scalar;
@@ -17,7 +17,7 @@ use titans_kernel::Scalar;
 const MODES: [MemoryMode; 3] = [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent];
 
 /// A model whose parameters are far from special points.
-struct World<T: Number + titans_host::device::cpu::SimdScalar> {
+struct World<T: SimdScalar> {
     device: Cpu<T>,
     model: Model<Cpu<T>>,
 }
@@ -30,7 +30,7 @@ fn noise(seed: u64) -> impl FnMut() -> f64 {
     }
 }
 
-impl<T: Number> World<T> {
+impl<T: SimdScalar> World<T> {
     fn new(config: ModelConfig) -> Self {
         let device = Cpu::new(Some(1)).unwrap();
         let mut model = Model::new(&device, config, 1).unwrap();
@@ -82,11 +82,12 @@ fn apart<T: Scalar>(a: &[Step<T>], b: &[Step<T>]) -> f64 {
     let (a, b) = (numbers(a), numbers(b));
     assert_eq!(a.len(), b.len());
     let largest = a.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-    let worst = a.iter().zip(&b).fold(0.0f64, |m, (a, b)| if (a - b).is_nan() { f64::NAN } else { m.max((a - b).abs()) });
+    let worst =
+        a.iter().zip(&b).fold(0.0f64, |m, (a, b)| if (a - b).is_nan() { f64::NAN } else { m.max((a - b).abs()) });
     worst / largest
 }
 
-fn streams_are_batches<T: Number>(tolerance: f64) {
+fn streams_are_batches<T: SimdScalar>(tolerance: f64) {
     for (what, config) in cases() {
         let world = World::<T>::new(config);
         // No chunk, window or segment divides these.
@@ -144,10 +145,8 @@ fn long_streams_are_batches() {
 #[test]
 fn any_cut_gives_the_bits_of_the_whole() {
     let worlds: Vec<_> = cases().into_iter().map(|(what, config)| (what, World::<f32>::new(config))).collect();
-    let sets: Vec<_> = worlds
-        .iter()
-        .map(|(_, world)| Arc::new(Weights::of(&world.device, &world.model).unwrap()))
-        .collect();
+    let sets: Vec<_> =
+        worlds.iter().map(|(_, world)| Arc::new(Weights::of(&world.device, &world.model).unwrap())).collect();
     let cuts = prop::collection::vec((1usize..23, any::<bool>()), 1..9);
     let strategy = (0..worlds.len(), 0..MODES.len(), any::<u16>(), cuts);
     let mut runner = TestRunner::new(Config { cases: 256, failure_persistence: None, ..Config::default() });
@@ -204,7 +203,8 @@ fn a_fork_goes_its_own_way_and_threads_share_weights() {
     assert_eq!(bits(&session.push(&ids(20, 1)).unwrap()), bits(&alone[13..]));
     let weights = Arc::clone(session.weights());
     let arithmetic = world.device.arithmetic();
-    let run = |seed| Session::of(Arc::clone(&weights), arithmetic, MemoryMode::On).unwrap().push(&ids(50, seed)).unwrap();
+    let run =
+        |seed| Session::of(Arc::clone(&weights), arithmetic, MemoryMode::On).unwrap().push(&ids(50, seed)).unwrap();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || bits(&run(seed)))).collect();
         for (seed, thread) in threads.into_iter().enumerate() {

@@ -69,7 +69,11 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     ))
 }
 
-fn describe<T: crate::device::Number>(out: &Path, weights: &Weights<T>, config: &ModelConfig) -> Result<Exported> {
+fn describe<T: titans_kernel::arch::SimdScalar>(
+    out: &Path,
+    weights: &Weights<T>,
+    config: &ModelConfig,
+) -> Result<Exported> {
     let model = weights.model()?;
     let bytes = |rows| model.stream_len(rows).saturating_mul(T::BYTES);
     Ok(Exported {

@@ -69,16 +69,10 @@ pub struct AdamW {
     pub step: u64,
 }
 
-/// A number that devices compute with and that blobs hold: `f32` or `f64`.
-pub trait Number: SimdScalar + bytemuck::Pod {}
-
-impl Number for f32 {}
-impl Number for f64 {}
-
 /// A machine that holds buffers and runs the operations.
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
-    type Elem: Number;
+    type Elem: SimdScalar;
     /// Numbers on the device. Dropping gives the space back (to a pool, if the device keeps one).
     type Buffer: Send + Sync + std::fmt::Debug;
     /// `u32`s on the device: token ids, targets, masks.

@@ -1,11 +1,11 @@
 //! One uncut stream, fed in any cuts, on the kernel's streaming model.
 
 use super::{MemoryMode, Model, Weights};
-use crate::device::{Device, Number};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
-use titans_kernel::arch::Simd;
+use titans_kernel::arch::{Simd, SimdScalar};
 use titans_kernel::model::{Feed, Input, Mode, Position, Stream};
 use titans_kernel::{Mat, MatMut, Scalar};
 
@@ -42,7 +42,7 @@ pub struct Session<T> {
     position: Position,
 }
 
-impl<T: Number> Session<T> {
+impl<T: SimdScalar> Session<T> {
     /// Before the first token of a model on a device.
     ///
     /// # Errors
@@ -59,7 +59,6 @@ impl<T: Number> Session<T> {
         let model = weights.model()?;
         let mut buffer = vec![T::ZERO; model.stream_len(AT_ONCE)];
         let position = Stream::new(&arithmetic, &model, mode.into(), AT_ONCE, &mut buffer)?.place();
-        drop(model);
         Ok(Self { weights, arithmetic, buffer, position })
     }
 
@@ -170,8 +169,11 @@ impl From<MemoryMode> for Mode {
     }
 }
 
-impl<T: Number> fmt::Debug for Session<T> {
+impl<T: SimdScalar> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("weights", &self.weights).field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("weights", &self.weights)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

@@ -4,9 +4,8 @@ use super::mixer::ROTARY_BASE;
 use super::{Combine, GateSpan, Head, Kind, MacRead, Model, ModelConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use bytemuck::Pod;
 use std::fmt;
-use titans_kernel::Scalar;
+use titans_kernel::arch::SimdScalar;
 use titans_kernel::model as kernel;
 
 /// A blob in memory, aligned for its numbers. Streams of several threads may share it.
@@ -16,7 +15,7 @@ pub struct Weights<T> {
     bytes: usize,
 }
 
-impl<T: Scalar + Pod> Weights<T> {
+impl<T: SimdScalar> Weights<T> {
     /// The weights of a model, downloaded.
     ///
     /// # Errors
@@ -29,7 +28,8 @@ impl<T: Scalar + Pod> Weights<T> {
         for p in model.params.iter() {
             let numbers = device.download(p.value)?;
             let out = weights.bytes_mut().get_mut(at..at + numbers.len() * T::BYTES);
-            let out = out.ok_or_else(|| Error::usage(format!("parameter {}: more numbers than the blob has", p.name)))?;
+            let out =
+                out.ok_or_else(|| Error::usage(format!("parameter {}: more numbers than the blob has", p.name)))?;
             out.chunks_exact_mut(T::BYTES).zip(&numbers).for_each(|(bytes, x)| x.write_le(bytes));
             at += numbers.len() * T::BYTES;
         }

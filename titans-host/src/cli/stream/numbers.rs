@@ -13,7 +13,9 @@ pub(super) fn run(
     interrupt: &Interrupt,
 ) -> std::result::Result<(), Failure> {
     if args.generate > 0 || args.per_token.is_some() || args.json {
-        return Err(Error::usage("--generate, --per-token and --json are for models of text; this one reads rows").into());
+        return Err(
+            Error::usage("--generate, --per-token and --json are for models of text; this one reads rows").into()
+        );
     }
     let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(std::io::stdin().lock());
     let mut headed = false;

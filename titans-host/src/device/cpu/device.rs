@@ -1,6 +1,6 @@
 //! [`Device`] for [`Cpu`]: every operation to its file.
 
-use super::{Buffer, Cpu, Indices, SimdScalar, memory};
+use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
 use crate::device::{
     AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
     MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,

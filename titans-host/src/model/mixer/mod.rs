@@ -7,6 +7,8 @@ mod attention;
 mod mac;
 mod memory;
 
+pub(super) use attention::ROTARY_BASE;
+
 use super::block::{Mixed, Segment};
 use super::layout::{Block, CombineParams, Mixer, ReadOut};
 use super::{Combine, MemoryMode, Model};
@@ -86,13 +88,7 @@ impl<D: Device> Model<D> {
     }
 
     /// The tokens' rows of all heads without the persistent ones'.
-    fn token_rows(
-        &self,
-        tape: &mut Tape<'_, D>,
-        x: &Var<D>,
-        rows: &Rows<D>,
-        segment: &Segment,
-    ) -> Result<Var<D>> {
+    fn token_rows(&self, tape: &mut Tape<'_, D>, x: &Var<D>, rows: &Rows<D>, segment: &Segment) -> Result<Var<D>> {
         match rows.persistent {
             0 => Ok(x.clone()),
             p => tape.slice(x, segment.batch, p, segment.time, self.config.inner()),
