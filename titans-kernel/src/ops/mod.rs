@@ -13,6 +13,8 @@
 //! | [`activation`] | `φ(x)` of the memory network, and φ′, φ″ |
 //! | [`layer_norm`] | `x̂ = (x − mean) / deviation`, twice differentiable |
 //! | [`embedding`] | `y = table[ids]` |
+//! | [`rotary`] | `y = x`, its pairs turned by the angle of their position |
+//! | [`attention`] | `y = softmax(q kᵀ / √c) v` over a window or a segment |
 //! | [`cross_entropy`] | `loss = −ln softmax(logits)[target]` |
 //! | [`squared_error`] | `loss = mean (x − target)²` |
 //!
@@ -54,6 +56,7 @@
 //! ```
 
 pub mod activation;
+pub mod attention;
 mod blocks;
 #[cfg(test)]
 pub(crate) mod check;
@@ -65,6 +68,7 @@ pub mod l2_norm;
 pub mod layer_norm;
 pub mod linear;
 pub mod rms_norm;
+pub mod rotary;
 pub(crate) mod rows;
 pub mod sigmoid_gate;
 pub mod silu;
