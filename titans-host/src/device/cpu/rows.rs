@@ -42,6 +42,28 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// `[batch, heads, time, d]` to `[batch, time, heads, d]`, overwriting or adding.
+    pub(super) fn interleave(
+        &self,
+        add: bool,
+        [batch, time, heads]: [usize; 3],
+        x: &[T],
+        y: &mut [T],
+    ) -> Result<()> {
+        let Some(row) = y.len().checked_div(batch * time).filter(|&row| row > 0) else { return Ok(()) };
+        let d = row / heads;
+        let grain = self.threads.grain(batch * time, 1);
+        self.threads.run(y.len() / 4, split_rows(y, row, grain), |(rows, y)| {
+            for (row, y) in rows.zip(y.chunks_exact_mut(row)) {
+                let (b, t) = (row / time, row % time);
+                for (h, y) in y.chunks_exact_mut(d).enumerate() {
+                    self.put(add, &x[((b * heads + h) * time + t) * d..][..d], y);
+                }
+            }
+            Ok::<_, KernelError>(())
+        })
+    }
+
     /// `y = x` or `y += x`, of one length.
     fn put(&self, add: bool, x: &[T], y: &mut [T]) {
         if !add {
