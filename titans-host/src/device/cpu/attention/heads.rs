@@ -8,7 +8,7 @@ use super::super::memory::parts;
 use super::super::threads::split_rows;
 use super::super::{Buffer, Cpu, SimdScalar};
 use super::{Operands, backward_tasks, head};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Gradients `[batch, heads, rows, width]`, and scratch.
 pub(super) struct Heads<T: SimdScalar> {
@@ -107,7 +107,7 @@ impl<T: SimdScalar> Cpu<T> {
                 let (g, span) = (&self.gemm, operands.span);
                 attention::vjp(g, span, 0, q, q_rotated, &keys, y, sums, d_y, gradients, scratch)?;
             }
-            Ok(())
+            Ok::<_, Error>(())
         })
     }
 
@@ -146,7 +146,11 @@ impl<T: SimdScalar> Cpu<T> {
             let (first, n) = (at.start as u64, at.len());
             let x = Mat::new(&x[at.start * row..at.end * row], n, row)?;
             let y = MatMut::new(y, n, row)?;
-            if back { rotary::vjp(&self.gemm, rotary, first, x, y) } else { rotary::forward(&self.gemm, rotary, first, x, y) }
+            if back {
+                rotary::vjp(&self.gemm, rotary, first, x, y)
+            } else {
+                rotary::forward(&self.gemm, rotary, first, x, y)
+            }
         })
     }
 }
