@@ -73,14 +73,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
-fn score<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    band: &Band,
-    part: &Part<'_, T>,
-    here: &Place,
-    width: usize,
-    scores: &mut [T],
-) {
+fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &Place, width: usize, scores: &mut [T]) {
     let (len, from) = (part.len(band), here.start + here.lane);
     let q = part.q.sub(band.from, band.rows);
     if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {

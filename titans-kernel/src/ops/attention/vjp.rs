@@ -170,14 +170,7 @@ fn d_probabilities<T: Scalar, G: Gemm<T>>(
 
 /// P from the scores and d_S from d_P, in place; zeros where a row does not see a key.
 #[inline(always)]
-fn weigh<T: Scalar>(
-    scale: T,
-    band: &Band,
-    parts: &Parts<'_, T>,
-    rows: &Rows<T>,
-    scores: &mut [T],
-    d_scores: &mut [T],
-) {
+fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>, scores: &mut [T], d_scores: &mut [T]) {
     let (p, d_p) = (scores.as_chunks_mut::<BLOCK>().0, d_scores.as_chunks_mut::<BLOCK>().0);
     let mut at = 0;
     for part in parts.iter() {
@@ -202,15 +195,11 @@ fn seen_by(band: &Band, s: usize) -> (usize, usize) {
 
 /// One key and the sixteens of rows that reach into `from .. to`.
 #[inline(always)]
-fn weigh_key<T: Scalar>(
-    scale: T,
-    rows: &Rows<T>,
-    p: &mut [T; BLOCK],
-    d: &mut [T; BLOCK],
-    (from, to): (usize, usize),
-) {
+fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T; BLOCK], (from, to): (usize, usize)) {
     for r in (from..to).step_by(LANES) {
-        let (Some(p), Some(d)) = (p[r..].first_chunk_mut::<LANES>(), d[r..].first_chunk_mut::<LANES>()) else { continue };
+        let (Some(p), Some(d)) = (p[r..].first_chunk_mut::<LANES>(), d[r..].first_chunk_mut::<LANES>()) else {
+            continue;
+        };
         let mut e = [T::ZERO; LANES];
         for l in 0..LANES {
             e[l] = (scale * p[l] - rows.log_sum[r + l]).exp();

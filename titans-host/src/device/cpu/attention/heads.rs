@@ -2,7 +2,7 @@
 
 use titans_kernel::ops::attention::{self, Gradients};
 use titans_kernel::ops::rotary::{self, Rotary};
-use titans_kernel::{Mat, MatMut, Result as KernelResult};
+use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
 use super::super::memory::parts;
 use super::super::threads::split_rows;
@@ -107,7 +107,7 @@ impl<T: SimdScalar> Cpu<T> {
                 let (g, span) = (&self.gemm, operands.span);
                 attention::vjp(g, span, 0, q, q_rotated, &keys, y, sums, d_y, gradients, scratch)?;
             }
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 
@@ -146,7 +146,11 @@ impl<T: SimdScalar> Cpu<T> {
             let (first, n) = (at.start as u64, at.len());
             let x = Mat::new(&x[at.start * row..at.end * row], n, row)?;
             let y = MatMut::new(y, n, row)?;
-            if back { rotary::vjp(&self.gemm, rotary, first, x, y) } else { rotary::forward(&self.gemm, rotary, first, x, y) }
+            if back {
+                rotary::vjp(&self.gemm, rotary, first, x, y)
+            } else {
+                rotary::forward(&self.gemm, rotary, first, x, y)
+            }
         })
     }
 }
