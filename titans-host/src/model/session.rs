@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 use titans_kernel::arch::{Simd, SimdScalar};
+use titans_kernel::error::expect_len;
 use titans_kernel::model::{Feed, Input, Mode, Position, Stream};
 use titans_kernel::{Mat, MatMut, Scalar};
 
@@ -81,6 +82,7 @@ impl<T: SimdScalar> Session<T> {
     /// [`Error::Kernel`] for numbers that are no whole rows, or a model that reads tokens.
     pub fn push_rows(&mut self, rows: &[T]) -> Result<Vec<Step<T>>> {
         let size = self.weights.model()?.spec().input.size();
+        expect_len("numbers of whole rows", rows.len() - rows.len() % size, rows.len())?;
         self.feed(Feed::Rows(Mat::new(rows, rows.len() / size, size)?))
     }
 

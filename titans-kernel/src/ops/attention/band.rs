@@ -2,6 +2,7 @@
 
 use super::super::rows::sum_by;
 use super::{Keys, Span};
+use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -93,20 +94,26 @@ impl<'a, T: Scalar> Parts<'a, T> {
     }
 
     /// Whether the values that some rows must not see are finite, so that they may meet a weight of 0.
-    pub(super) fn zero_times_values_is_zero(&self, band: &Band) -> bool {
+    pub(super) fn zero_times_values_is_zero<G: Gemm<T>>(&self, g: &G, band: &Band) -> bool {
         let corner = band.corner();
-        corner == 0 || self.iter().filter(|p| p.banded).all(|p| finite(p.v, band.low, corner))
+        corner == 0 || self.iter().filter(|p| p.banded).all(|p| finite(g, p.v, band.low, corner))
     }
 }
 
 /// Whether rows `from .. from + rows` are finite.
-pub(super) fn finite<T: Scalar>(x: Mat<'_, T>, from: usize, rows: usize) -> bool {
-    let zero = |r| {
-        sum_by(
-            x.row(r),
-            #[inline(always)]
-            |x| x * T::ZERO,
-        )
-    };
-    (from..from + rows).all(|r| zero(r) == T::ZERO)
+pub(super) fn finite<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, from: usize, rows: usize) -> bool {
+    g.vectorise(
+        #[inline(always)]
+        || {
+            let mut zero = T::ZERO;
+            for r in from..from + rows {
+                zero += sum_by(
+                    x.row(r),
+                    #[inline(always)]
+                    |x| x * T::ZERO,
+                );
+            }
+            zero == T::ZERO
+        },
+    )
 }

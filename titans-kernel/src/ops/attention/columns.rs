@@ -3,6 +3,7 @@
 use super::super::rows::LANES;
 use super::BLOCK;
 use super::band::{Band, Parts};
+use super::rows::divide;
 use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -57,12 +58,16 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
             }
             store = Store::Add;
         }
-        for i in 0..rows {
-            let inverse = T::ONE / sum[i];
-            for y in out.row_mut(i) {
-                *y *= inverse;
-            }
-        }
+        let mut inverse = sum;
+        g.vectorise(
+            #[inline(always)]
+            || {
+                for x in &mut inverse {
+                    *x = T::ONE / *x;
+                }
+                divide(&inverse[..rows], &mut out);
+            },
+        );
         if let Some(log_sum) = &mut log_sum {
             for (l, log_sum) in log_sum[r..r + rows].iter_mut().enumerate() {
                 *log_sum = scale * m[l] + sum[l].ln();
