@@ -57,7 +57,9 @@ struct Report {
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     if args.tokens < 10 * args.push {
         let least = 10 * args.push;
-        return Err(Error::usage(format!("--tokens: expected ten pushes, {least}, or more, found {}", args.tokens)).into());
+        return Err(
+            Error::usage(format!("--tokens: expected ten pushes, {least}, or more, found {}", args.tokens)).into()
+        );
     }
     let device = cpu::<f32>(Some(1))?;
     let persistent = if args.block == Kind::Lmm { 0 } else { 4 };
@@ -88,11 +90,7 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-fn measure(
-    args: &Args,
-    session: &mut Session<f32>,
-    fresh: impl FnOnce() -> Result<Session<f32>>,
-) -> Result<Report> {
+fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Result<Session<f32>>) -> Result<Report> {
     let (mut random, mut not_finite) = (1u64, 0);
     let mut ids = vec![0; args.push];
     let mut draw = |ids: &mut [u32]| {
@@ -121,7 +119,8 @@ fn measure(
     let mut again = fresh()?;
     again.load(&saved)?;
     draw(&mut ids);
-    let round_trip = again.save()? == saved && again.push(&ids)? == session.push(&ids)? && again.save()? == session.save()?;
+    let round_trip =
+        again.save()? == saved && again.push(&ids)? == session.push(&ids)? && again.save()? == session.save()?;
     Ok(Report {
         block: args.block.name(),
         tokens: pushes * args.push * 10,
