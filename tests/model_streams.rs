@@ -87,21 +87,6 @@ fn apart<T: Scalar>(a: &[Step<T>], b: &[Step<T>]) -> f64 {
     worst / largest
 }
 
-#[test]
-fn zz_probe() {
-    for (what, config) in cases() {
-        let world = World::<f64>::new(config);
-        for mode in MODES {
-            let tokens = ids(61, 61);
-            let batch = world.of_ids(&tokens, mode);
-            let stream = world.session(mode).push(&tokens).unwrap();
-            let first = (0..61).find(|&t| bits(&batch[t..=t]) != bits(&stream[t..=t]));
-            let first_s = (0..61).find(|&t| batch[t].surprise != stream[t].surprise);
-            eprintln!("{what} {mode:?}: {:e} first {first:?} surprise {first_s:?}", apart(&batch, &stream));
-        }
-    }
-}
-
 fn streams_are_batches<T: SimdScalar>(tolerance: f64) {
     for (what, config) in cases() {
         let world = World::<T>::new(config);
