@@ -183,7 +183,7 @@ impl<D: Device> Walk<'_, D> {
             let piece = start..(start + AT_ONCE).min(window.end);
             let ids: Vec<u32> = self.bytes[piece.clone()].iter().map(|&b| u32::from(b)).collect();
             for (position, step) in piece.zip(session.push(&ids)?) {
-                let nats = -step.log_probabilities()[usize::from(self.bytes[position + 1])];
+                let nats = step.nats(u32::from(self.bytes[position + 1]))?;
                 let layers = || step.surprise.iter().map(|layer| mean(layer)).collect();
                 self.hear(position, nats, &layers, hear)?;
             }
