@@ -8,7 +8,8 @@
 //! `log_sum` = ln Σ e^score. What a row cannot see does not reach it, be it NaN or infinite; a NaN that it sees makes the
 //! row NaN. Every score is one chain over c, every output one chain over the keys (persistent, context, tokens), the sum of
 //! a softmax 16 partial sums, key j going to sum j mod 16: a row has the same bits in any company, and wherever
-//! the keys it is given begin.
+//! the keys it is given begin. One row at a time is fastest where the view of its keys is a transpose: then nothing is
+//! turned.
 
 use super::rows::{expect_rows, expect_shape};
 use crate::error::{Error, Result, expect_len};
@@ -95,7 +96,7 @@ pub const fn scratch_len(span: Span, n: usize, persistent: usize, context: bool)
 ///
 /// # Errors
 /// [`Error::Shape`] when the sizes disagree, columns of q, values or y are not neighbours, or `keys` ends before the
-/// last query or begins behind the oldest token that the first one sees; [`Error::Config`] for a span of 0;
+/// last query or begins behind the oldest token that the first one sees; [`Error::Config`] for a span or width of 0;
 /// [`Error::Buffer`] when the scratch is too short.
 pub fn forward<T: Scalar, G: Gemm<T>>(
     g: &G,
@@ -155,6 +156,9 @@ fn expect<T: Copy>(span: Span, first: u64, q: Mat<'_, T>, q_rotated: Mat<'_, T>,
     if span.is_empty() {
         return Err(Error::Config { what: "attention window or segment: at least 1", found: 0 });
     }
+    if c == 0 {
+        return Err(Error::Config { what: "attention head width: at least 1", found: 0 });
+    }
     expect_rows("q", "q column stride", q, n, c)?;
     expect_rows("q_rotated", "q_rotated column stride", q_rotated, n, c)?;
     let (k, v) = keys.tokens;
@@ -172,6 +176,9 @@ fn expect<T: Copy>(span: Span, first: u64, q: Mat<'_, T>, q_rotated: Mat<'_, T>,
         return Ok(());
     }
     let number = |x: u64| usize::try_from(x).unwrap_or(usize::MAX);
+    if first.checked_add(n as u64).is_none() {
+        return Err(Error::Config { what: "number of the last query: below 2^64 − 1", found: number(first) });
+    }
     let oldest = span.oldest(first);
     if keys.first > oldest {
         let (expected, found) = (number(oldest), number(keys.first));
