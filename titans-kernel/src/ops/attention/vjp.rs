@@ -179,8 +179,10 @@ fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>,
             let (from, to) = if part.banded { seen_by(band, s) } else { (0, band.rows) };
             weigh_key(scale, rows, p, d, (from / LANES * LANES, to));
             if to - from < band.rows {
-                columns::keep(p, from, to, T::ZERO);
-                columns::keep(d, from, to, T::ZERO);
+                for x in [p, d] {
+                    x[..from].fill(T::ZERO);
+                    x[to..].fill(T::ZERO);
+                }
             }
         }
         at += len;
