@@ -100,7 +100,7 @@ fn per_token<D: Device>(
     };
     let mut table = csv::Writer::from_writer(out);
     let mut header = vec!["position".to_owned(), "byte".into(), "log_probability".into()];
-    header.extend((0..model.config().blocks).map(|layer| format!("surprise_{layer}")));
+    header.extend(model.config().remembering().map(|block| format!("surprise_{block}")));
     table.write_record(header).map_err(fail)?;
     let mut each = |row: Row| -> Result<()> {
         let mut record = vec![row.position.to_string(), row.byte.to_string(), row.log_probability.to_string()];

@@ -19,7 +19,7 @@ pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutp
 pub use rows::{MoveRows, Place};
 
 use crate::error::Result;
-use titans_kernel::Scalar;
+use titans_kernel::arch::{Simd, SimdScalar};
 
 /// Target of a row that has none: the row's loss and gradient are 0.
 pub const IGNORE: u32 = u32::MAX;
@@ -72,7 +72,7 @@ pub struct AdamW {
 /// A machine that holds buffers and runs the operations.
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
-    type Elem: Scalar;
+    type Elem: SimdScalar;
     /// Numbers on the device. Dropping gives the space back (to a pool, if the device keeps one).
     type Buffer: Send + Sync + std::fmt::Debug;
     /// `u32`s on the device: token ids, targets, masks.
@@ -80,6 +80,10 @@ pub trait Device: Send + Sync + 'static {
 
     /// For people and logs, e.g. `cpu: 2 threads, avx512`.
     fn describe(&self) -> String;
+    /// The arithmetic of streams, which run on this machine's processor whatever the device is.
+    fn arithmetic(&self) -> Simd {
+        Simd::best()
+    }
 
     // Movement.
 

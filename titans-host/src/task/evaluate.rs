@@ -1,7 +1,7 @@
 //! How well a model predicts bytes: in windows with fresh memories, or in one uncut stream.
 
 use crate::device::Device;
-use crate::model::{Forward, Input, MemoryMode, Model, StreamState};
+use crate::model::{Forward, Input, MemoryMode, Model, Session};
 use crate::tape::Tape;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Row {
     pub byte: u8,
     /// Natural logarithm of the probability that the model gave it.
     pub log_probability: f64,
-    /// For every layer the surprise at the byte before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
+    /// For every block with memories the surprise at the byte before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
     /// scale c, mean over the heads. Zeros where the memory is absent.
     pub surprise: Vec<f64>,
 }
@@ -147,22 +147,15 @@ struct Walk<'a, D: Device> {
 }
 
 impl<D: Device> Walk<'_, D> {
-    /// Windows of one length: several short ones side by side, or one long one segment by segment.
+    /// Windows of one length: several short ones side by side, or one long one as a stream.
     fn group(&self, windows: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
-        let [window] = windows else { return self.segment(windows, None, hear) };
-        if window.len() <= AT_ONCE {
-            return self.segment(windows, None, hear);
+        match windows {
+            [window] if window.len() > AT_ONCE => self.stream(window, hear),
+            _ => self.batch(windows, hear),
         }
-        let mut state = StreamState::new(self.device, self.model, 1)?;
-        let segment = AT_ONCE.next_multiple_of(self.model.memory_spec().chunk);
-        for start in window.clone().step_by(segment) {
-            let range = start..(start + segment).min(window.end);
-            self.segment(std::slice::from_ref(&range), Some(&mut state), hear)?;
-        }
-        Ok(())
     }
 
-    fn segment(&self, ranges: &[Range<usize>], state: Option<&mut StreamState<D>>, hear: &mut Hear<'_>) -> Result<()> {
+    fn batch(&self, ranges: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
         let time = ranges[0].len();
         let positions: Vec<usize> = ranges.iter().cloned().flatten().collect();
         let ids: Vec<u32> = positions.iter().map(|&p| u32::from(self.bytes[p])).collect();
@@ -170,27 +163,50 @@ impl<D: Device> Walk<'_, D> {
         let ids = Arc::new(self.device.upload_indices(&ids)?);
         let targets = Arc::new(self.device.upload_indices(&targets)?);
         let mut tape = Tape::inference(self.device, &self.model.params);
-        let input = Input { mode: self.mode, state, surprise: true, ..Input::new(&ids, ranges.len(), time) };
+        let input = Input { mode: self.mode, surprise: true, ..Input::new(&ids, ranges.len(), time) };
         let Forward { logits, surprise, .. } = self.model.forward(&mut tape, input)?;
         let losses = tape.cross_entropy(self.model.config().vocabulary, &logits, &targets)?;
         let losses = self.device.download(losses.buffer())?;
         let surprise: Vec<Vec<D::Elem>> = surprise.iter().map(|s| self.device.download(s)).collect::<Result<_>>()?;
-        let (blocks, heads) = (self.model.config().blocks, self.model.config().heads);
+        let heads = self.model.config().heads;
         for (i, (&position, loss)) in positions.iter().zip(&losses).enumerate() {
-            let nats = loss.to_f64();
-            let mean = |layer: &Vec<D::Elem>| {
-                layer[i * heads..][..heads].iter().map(|x| x.to_f64()).sum::<f64>() / heads as f64
-            };
-            let row = || Row {
-                position: position as u64 + 1,
-                byte: self.bytes[position + 1],
-                log_probability: -nats,
-                surprise: if surprise.is_empty() { vec![0.0; blocks] } else { surprise.iter().map(mean).collect() },
-            };
-            hear(nats, &row)?;
+            let layers = || surprise.iter().map(|layer| mean(&layer[i * heads..][..heads])).collect();
+            self.hear(position, loss.to_f64(), &layers, hear)?;
         }
         Ok(())
     }
+
+    /// Token by token of one sequence, in pieces; whatever its length, in the same memory.
+    fn stream(&self, window: &Range<usize>, hear: &mut Hear<'_>) -> Result<()> {
+        let mut session = Session::new(self.device, self.model, self.mode)?;
+        for start in window.clone().step_by(AT_ONCE) {
+            let piece = start..(start + AT_ONCE).min(window.end);
+            let ids: Vec<u32> = self.bytes[piece.clone()].iter().map(|&b| u32::from(b)).collect();
+            for (position, step) in piece.zip(session.push(&ids)?) {
+                let nats = step.nats(u32::from(self.bytes[position + 1]))?;
+                let layers = || step.surprise.iter().map(|layer| mean(layer)).collect();
+                self.hear(position, nats, &layers, hear)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, position: usize, nats: f64, layers: &dyn Fn() -> Vec<f64>, hear: &mut Hear<'_>) -> Result<()> {
+        let row = || {
+            let mut surprise = layers();
+            if surprise.is_empty() {
+                surprise = vec![0.0; self.model.config().remembering().count()];
+            }
+            let byte = self.bytes[position + 1];
+            Row { position: position as u64 + 1, byte, log_probability: -nats, surprise }
+        };
+        hear(nats, &row)
+    }
+}
+
+/// Mean over the heads.
+fn mean<T: Scalar>(heads: &[T]) -> f64 {
+    heads.iter().map(|x| x.to_f64()).sum::<f64>() / heads.len().max(1) as f64
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ mod tests {
     use crate::train::task::{Batch, Task};
 
     fn batch(text: &Text, step: u64, part: u64) -> Batch {
-        let mut batch = Batch { ids: vec![7], targets: vec![7, 8], batch: 9, time: 9 };
+        let mut batch = Batch { ids: vec![7], targets: vec![7, 8], batch: 9, time: 9, ..Batch::default() };
         Task::<Cpu<f32>>::batch(text, step, part, &mut batch).unwrap();
         batch
     }

@@ -114,7 +114,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     let parameters = all(device.live());
     let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
     let moments = all(device.live()) - parameters;
-    let mut task = Sized(Batch { ids: vec![0; tokens], targets: vec![0; tokens], batch, time });
+    let mut task = Sized(Batch { ids: vec![0; tokens], targets: vec![0; tokens], batch, time, ..Batch::default() });
     let mut config = config.clone();
     config.train.accumulate = 1; // the parts come one after another, each in the space of the one before
     let checkpoint = Checkpoint { config, state: RunState::default(), model, optimiser };

@@ -1,5 +1,6 @@
 //! From arguments to the configuration of a run.
 
+use super::model::ModelArgs;
 use crate::cli::options::size;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
@@ -56,36 +57,8 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Layers of each memory, 1 to 4
-    #[arg(long, value_name = "L", help_heading = "Model", value_parser = size)]
-    layers: Option<usize>,
-    /// Width between the layers of a memory
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    hidden: Option<usize>,
-    /// Tokens whose memory gradients are taken at the same weights
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    chunk: Option<usize>,
-    /// Blocks of mixer and feed-forward
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    blocks: Option<usize>,
-    /// Width of the residual stream
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    width: Option<usize>,
-    /// Memories a block
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    heads: Option<usize>,
-    /// Width of a memory's keys, queries and values
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    head_width: Option<usize>,
-    /// Hidden width of the feed-forward
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    feed_forward: Option<usize>,
-    /// Largest learning rate of the memory
-    #[arg(long, value_name = "X", help_heading = "Model", allow_negative_numbers = true)]
-    theta_max: Option<f64>,
-    /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
-    #[arg(long, value_name = "X", help_heading = "Model", allow_negative_numbers = true)]
-    alpha_bias: Option<f64>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
@@ -115,16 +88,6 @@ impl ConfigArgs {
             ("--data", !self.data.is_empty()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),
-            ("--layers", self.layers.is_some()),
-            ("--hidden", self.hidden.is_some()),
-            ("--chunk", self.chunk.is_some()),
-            ("--blocks", self.blocks.is_some()),
-            ("--width", self.width.is_some()),
-            ("--heads", self.heads.is_some()),
-            ("--head-width", self.head_width.is_some()),
-            ("--feed-forward", self.feed_forward.is_some()),
-            ("--theta-max", self.theta_max.is_some()),
-            ("--alpha-bias", self.alpha_bias.is_some()),
             ("--learning-rate", self.learning_rate.is_some()),
             ("--batch", self.batch.is_some()),
             ("--context", self.context.is_some()),
@@ -132,7 +95,8 @@ impl ConfigArgs {
             ("--boundaries", self.boundaries.is_some()),
             ("--recompute", self.recompute),
         ];
-        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+        let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
+        own.or_else(|| self.model.given())
     }
 
     /// The configuration of a new run.
@@ -144,7 +108,7 @@ impl ConfigArgs {
         let mut task = TaskConfig::of(&run)?;
         self.change_task(&mut task)?;
         run = task.run(run.model, run.train)?;
-        self.change_model(&mut run);
+        self.model.change(&mut run.model);
         let train = &mut run.train;
         set(&mut train.seed, self.seed);
         set(&mut train.learning_rate, self.learning_rate);
@@ -158,10 +122,10 @@ impl ConfigArgs {
     fn base(&self) -> Result<RunConfig> {
         match (&self.config, self.task.unwrap_or(TaskName::Recall)) {
             (Some(path), _) => RunConfig::read(path),
-            (None, TaskName::Recall) => recall::default_run(self.layers.unwrap_or(1)),
+            (None, TaskName::Recall) => recall::default_run(self.model.layers.unwrap_or(1)),
             (None, TaskName::Text) => {
                 let mut run = text::default_run(Vec::new())?;
-                if self.layers.is_some_and(|layers| layers > 1) {
+                if self.model.layers.is_some_and(|layers| layers > 1) {
                     run.model.theta_max = 0.1; // deep memories diverge at the rate of linear ones
                 }
                 Ok(run)
@@ -202,23 +166,9 @@ impl ConfigArgs {
         }
         Ok(())
     }
-
-    fn change_model(&self, run: &mut RunConfig) {
-        let model = &mut run.model;
-        set(&mut model.blocks, self.blocks);
-        set(&mut model.width, self.width);
-        set(&mut model.heads, self.heads);
-        set(&mut model.head_width, self.head_width);
-        set(&mut model.feed_forward, self.feed_forward);
-        set(&mut model.theta_max, self.theta_max);
-        set(&mut model.alpha_bias, self.alpha_bias);
-        set(&mut model.memory.layers, self.layers);
-        set(&mut model.memory.hidden, self.hidden);
-        set(&mut model.memory.chunk, self.chunk);
-    }
 }
 
-fn set<T: Copy>(field: &mut T, value: Option<T>) {
+pub(super) fn set<T: Copy>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }

@@ -1,6 +1,7 @@
 //! `titans train`.
 
 mod config;
+mod model;
 
 use super::options::DeviceArgs;
 use super::{Failure, on_device, output};

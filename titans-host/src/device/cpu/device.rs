@@ -1,6 +1,6 @@
 //! [`Device`] for [`Cpu`]: every operation to its file.
 
-use super::{Buffer, Cpu, Indices, SimdScalar, memory};
+use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
 use crate::device::{
     AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
     MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
@@ -15,6 +15,10 @@ impl<T: SimdScalar> Device for Cpu<T> {
     fn describe(&self) -> String {
         let (n, isa) = (self.threads(), self.instruction_set());
         format!("cpu: {n} thread{}, {isa}", if n == 1 { "" } else { "s" })
+    }
+
+    fn arithmetic(&self) -> Simd {
+        self.gemm
     }
 
     fn alloc(&self, len: usize) -> Result<Buffer<T>> {

@@ -1,6 +1,6 @@
 //! Which keys a block of queries sees, and where their scores lie.
 
-use super::super::rows::sum_by;
+use super::super::rows::LANES;
 use super::{Keys, Span};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -105,15 +105,20 @@ pub(super) fn finite<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, from: usize, r
     g.vectorise(
         #[inline(always)]
         || {
-            let mut zero = T::ZERO;
+            // NaN from x · 0 stays in its sum.
+            let mut zeros = [T::ZERO; LANES];
             for r in from..from + rows {
-                zero += sum_by(
-                    x.row(r),
-                    #[inline(always)]
-                    |x| x * T::ZERO,
-                );
+                let (blocks, rest) = x.row(r).as_chunks::<LANES>();
+                for block in blocks {
+                    for l in 0..LANES {
+                        zeros[l] += block[l] * T::ZERO;
+                    }
+                }
+                for (zero, &x) in zeros.iter_mut().zip(rest) {
+                    *zero += x * T::ZERO;
+                }
             }
-            zero == T::ZERO
+            zeros.iter().all(|&zero| zero == T::ZERO)
         },
     )
 }

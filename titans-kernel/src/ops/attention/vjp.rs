@@ -178,9 +178,9 @@ fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>,
         for (s, (p, d)) in p[at..at + len].iter_mut().zip(&mut d_p[at..at + len]).enumerate() {
             let (from, to) = if part.banded { seen_by(band, s) } else { (0, band.rows) };
             weigh_key(scale, rows, p, d, (from / LANES * LANES, to));
-            for x in [p, d] {
-                x[..from].fill(T::ZERO);
-                x[to..].fill(T::ZERO);
+            if to - from < band.rows {
+                columns::keep(p, from, to, T::ZERO);
+                columns::keep(d, from, to, T::ZERO);
             }
         }
         at += len;
