@@ -6,7 +6,7 @@ use crate::error::Result;
 
 /// Operations over spans, groups of heads, persistent keys; and whether there is a context.
 pub(super) fn cases() -> Vec<(AttentionOp, bool)> {
-    let op = |[batch, time], [heads, kv_heads], width, persistent, span, rotary| AttentionOp {
+    let op = |[batch, time]: [usize; 2], [heads, kv_heads]: [usize; 2], width, persistent, span, rotary| AttentionOp {
         batch,
         time,
         heads,

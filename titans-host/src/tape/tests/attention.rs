@@ -8,7 +8,7 @@ use crate::tape::{Tape, Var};
 fn gradients_of_attention() {
     const BATCH: usize = 2;
     const TIME: usize = 7;
-    let op = |[heads, kv_heads], persistent, span, rotary| AttentionOp {
+    let op = |[heads, kv_heads]: [usize; 2], persistent, span, rotary| AttentionOp {
         batch: BATCH,
         time: TIME,
         heads,

@@ -8,7 +8,7 @@ use titans_kernel::Scalar;
 
 /// Operations of every span and size, with and without context.
 fn cases() -> Vec<(AttentionOp, bool)> {
-    let op = |batch, time, [heads, kv_heads], width, persistent, span, rotary| AttentionOp {
+    let op = |batch, time, [heads, kv_heads]: [usize; 2], width, persistent, span, rotary| AttentionOp {
         batch,
         time,
         heads,
