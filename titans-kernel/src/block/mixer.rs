@@ -113,7 +113,13 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
 
     /// MAL: what attention sees, `z = rms(r W_m; attention.norm)`.
     fn seen(&self, n: usize, r: &[T], t: &mut [T], z: &mut [T]) -> Result<()> {
-        linear::forward(self.g, Mat::new(r, n, self.spec.inner())?, self.w.memory_out, None, MatMut::new(t, n, self.width)?)?;
+        linear::forward(
+            self.g,
+            Mat::new(r, n, self.spec.inner())?,
+            self.w.memory_out,
+            None,
+            MatMut::new(t, n, self.width)?,
+        )?;
         self.norm(t, self.w.attention_norm, z)
     }
 

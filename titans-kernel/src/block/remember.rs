@@ -103,13 +103,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     }
 
     /// Every memory writes its columns of n rows, and answers.
-    fn write(
-        &self,
-        n: usize,
-        memories: &mut [T],
-        work: &mut Remembering<'_, T>,
-        wanted: Wanted<'_, T>,
-    ) -> Result<u64> {
+    fn write(&self, n: usize, memories: &mut [T], work: &mut Remembering<'_, T>, wanted: Wanted<'_, T>) -> Result<u64> {
         let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
         let Wanted { at, answers, mut surprise } = wanted;
         let filled = at % spec.memory.chunk as u64;
@@ -128,7 +122,8 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
                 mask: if self.mode == super::Mode::On { Mask::Write } else { Mask::ReadOnly },
             };
             let y = if answers { Some(MatMut::strided(&mut work.r[h * d..], n, d, inner)?) } else { None };
-            let mut memory = Stream::attach(&spec.memory, spec.read, Counters { filled, ..Counters::default() }, block)?;
+            let mut memory =
+                Stream::attach(&spec.memory, spec.read, Counters { filled, ..Counters::default() }, block)?;
             let losses = surprise.is_some().then_some(&mut *work.surprise);
             memory.write(self.g, &tokens, y, losses, work.own)?;
             clipped += memory.clipped();

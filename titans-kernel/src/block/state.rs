@@ -75,7 +75,19 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     };
     let persistent = whole(persistent);
     [
-        tail, tail, tail, gates, memories, context_tail, persistent, persistent, snapshot, context, context, tokens, tokens,
+        tail,
+        tail,
+        tail,
+        gates,
+        memories,
+        context_tail,
+        persistent,
+        persistent,
+        snapshot,
+        context,
+        context,
+        tokens,
+        tokens,
     ]
 }
 
