@@ -115,6 +115,11 @@ impl Recall {
         Ok(Self { config, seed, curriculum })
     }
 
+    /// What it was made from.
+    pub fn config(&self) -> &RecallConfig {
+        &self.config
+    }
+
     /// Where the curriculum stands.
     pub fn curriculum(&self) -> &Curriculum {
         &self.curriculum
@@ -175,15 +180,33 @@ impl Recall {
         let mut rows = BTreeMap::new();
         for &length in &self.config.lengths {
             each(length);
-            let accuracy = |mode| Ok::<f64, Error>(self.measure(device, model, length, mode)?.accuracy.unwrap_or(0.0));
-            let row = Row {
-                on: accuracy(MemoryMode::On)?,
-                frozen: accuracy(MemoryMode::Frozen)?,
-                absent: accuracy(MemoryMode::Absent)?,
-            };
-            rows.insert(length, row);
+            rows.insert(length, self.row(device, model, length)?);
         }
         Ok(Table(rows))
+    }
+
+    /// One length of the table. No more than one batch of `EVALUATION_TOKENS` or, where that is longer, one sequence is on
+    /// the device at once.
+    ///
+    /// # Errors
+    /// As [`Recall::measure`].
+    pub fn row<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<Row> {
+        let share = |mode| Ok::<f64, Error>(self.measure(device, model, length, mode)?.accuracy.unwrap_or(0.0));
+        let on = share(MemoryMode::On)?;
+        if model.config().remembering().next().is_none() {
+            return Ok(Row { on, frozen: None, absent: None });
+        }
+        Ok(Row { on, frozen: Some(share(MemoryMode::Frozen)?), absent: Some(share(MemoryMode::Absent)?) })
+    }
+
+    /// Sequence `number` of the evaluation at `length` tokens, token by token: what [`Recall::measure`] scores, for
+    /// [`super::needle::score`] at lengths that no batch holds.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the pairs do not fit in the length.
+    pub fn evaluation(&self, length: usize, number: u64) -> Result<impl Iterator<Item = (u32, u32)> + use<>> {
+        let rng = rng(self.seed, Purpose::Evaluation, length as u64, number);
+        self.config.alphabet.tokens(rng, length, self.config.pairs)
     }
 }
 
