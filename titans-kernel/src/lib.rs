@@ -2,7 +2,7 @@
 //!
 //! [`memory`] is the memory: a small network whose weights learn at test time (arXiv 2501.00663, section 3), in batches
 //! ([`memory::forward`], [`memory::vjp`]) and in streams ([`memory::Stream`]). [`ops`] are the operations of a model around it,
-//! forward and backward. Everything borrows the caller's slices through [`Mat`] and [`MatMut`]; sizes are functions of
+//! forward and backward; [`model`] is a whole stack of them as a stream. Everything borrows the caller's slices through [`Mat`] and [`MatMut`]; sizes are functions of
 //! the configuration; errors are small, [`Copy`], and name the argument.
 //!
 //! The first argument of what is heavy is a [`Gemm`]: [`Portable`], or a caller's faster matrix product.
@@ -13,9 +13,11 @@
 extern crate std;
 
 pub mod arch;
+mod block;
 pub mod error;
 pub mod gemm;
 pub mod memory;
+pub mod model;
 pub mod ops;
 pub mod scalar;
 pub mod scratch;

@@ -15,7 +15,8 @@ use titans_kernel::memory::{
     vjp_scratch_len,
 };
 use titans_kernel::ops::{
-    conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, silu, silu_gate,
+    conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, sigmoid_gate, silu, silu_gate,
+    squared_error,
 };
 use titans_kernel::{Mat, MatMut, Portable, Result, Scalar};
 
@@ -138,12 +139,16 @@ fn operations<T: Scalar>() -> Result<()> {
     silu::vjp(g, &a, &b, &mut d)?;
     silu_gate::forward(g, &a, &b, &mut y)?;
     silu_gate::vjp(g, &a, &b, &y, &mut d, &mut e)?;
+    sigmoid_gate::forward(g, &a, &b, &mut y)?;
+    sigmoid_gate::vjp(g, &a, &b, &y, &mut d, &mut e)?;
     gates::forward(g, 1, [1.0; 3], &a[..3], &mut y[..3])?;
     gates::vjp(g, 1, [1.0; 3], &y[..3], &b[..3], &mut d[..3])?;
     embedding::forward(mat!(a), &ids, mat!(mut y))?;
     embedding::vjp(&ids, mat!(b), mat!(mut d))?;
     cross_entropy::forward(g, mat!(a), &ids, &mut losses)?;
     cross_entropy::vjp(g, mat!(a), &ids, T::ONE, mat!(mut d))?;
+    squared_error::forward(g, mat!(a), mat!(b), &mut losses)?;
+    squared_error::vjp(g, mat!(a), mat!(b), T::ONE, mat!(mut d))?;
     let deviation = layer_norm::forward_row(&a, &mut y);
     layer_norm::vjp_row(&y, deviation, &b, &mut d);
     black_box((&y, &d, &e, &d_w, &losses));

@@ -1,26 +1,23 @@
 //! One block: the mixer and the SwiGLU, each on the normalised residual stream.
 
 use super::layout::{Block, FeedForward, Mixer};
-use super::stream::LayerState;
 use super::{MemoryMode, Model};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{Tape, Var};
 
-/// The segment a mixer works on.
-pub(super) struct Segment<'a, D: Device> {
+/// The sequences a mixer works on.
+#[derive(Clone, Copy)]
+pub(super) struct Segment {
     pub(super) batch: usize,
     pub(super) time: usize,
     pub(super) mode: MemoryMode,
-    /// Where the stream stands; `None` begins at w0 and gives no state after.
-    pub(super) before: Option<&'a LayerState<D>>,
     pub(super) surprise: bool,
 }
 
 /// What a mixer or a block gives.
 pub(super) struct Mixed<D: Device> {
     pub(super) y: Var<D>,
-    pub(super) after: Option<LayerState<D>>,
     pub(super) surprise: Option<D::Buffer>,
     pub(super) clipped: u64,
 }
@@ -28,7 +25,7 @@ pub(super) struct Mixed<D: Device> {
 impl<D: Device> Mixed<D> {
     /// A mixer without memory, or with one that is absent.
     pub(super) fn of(y: Var<D>) -> Self {
-        Self { y, after: None, surprise: None, clipped: 0 }
+        Self { y, surprise: None, clipped: 0 }
     }
 }
 
@@ -39,7 +36,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         block: &Block,
         x: &Var<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Mixed<D>> {
         let mut mixed = if segment.mode == MemoryMode::Absent && matches!(block.mixer, Mixer::Lmm { .. }) {
             Mixed::of(x.clone())

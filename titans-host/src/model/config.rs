@@ -175,6 +175,7 @@ impl ModelConfig {
         spec.network = m.network.unwrap_or(spec.network);
         spec.loss = m.loss;
         spec.chunk = m.chunk;
+        spec.compute_chunk = m.compute_chunk;
         spec.clip = m.clip;
         spec.validate()?;
         Ok(spec)
@@ -317,6 +318,9 @@ mod tests {
         config.memory.network = Some(Network::Plain);
         config.memory.clip = Some(1.5);
         config.memory.read = Read::ChunkStart;
+        assert!(!toml::to_string(&config).unwrap().contains("compute_chunk"));
+        config.memory.compute_chunk = 5;
+        assert_eq!(config.memory_spec().unwrap().piece(), 5);
         config.block = Kinds::Each(vec![Kind::Mac, Kind::Attention, Kind::Lmm, Kind::Mal]);
         let toml = toml::to_string(&config).unwrap();
         assert!(toml.contains("gelu-tanh") && toml.contains("chunk-start"), "{toml}");
@@ -334,12 +338,13 @@ mod tests {
         let good = ModelConfig::default();
         good.validate().unwrap();
         type Spoil = fn(&mut ModelConfig);
-        let bad: [(&str, Spoil); 23] = [
+        let bad: [(&str, Spoil); 24] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("head_width", |c| c.head_width = usize::MAX),
             ("conv_width", |c| c.conv_width = usize::MAX),
             ("memory.layers", |c| c.memory.layers = 5),
             ("memory.chunk", |c| c.memory.chunk = 0),
+            ("compute_chunk", |c| c.memory.compute_chunk = usize::MAX),
             ("theta_max", |c| c.theta_max = f64::NAN),
             ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
             ("theta_bias", |c| c.theta_bias = f64::NAN),

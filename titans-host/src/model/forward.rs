@@ -1,8 +1,7 @@
-//! A batch of segments through the model.
+//! A batch of sequences through the model.
 
 use super::Model;
 use super::block::Segment;
-use super::stream::StreamState;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{Shared, Tape, Var};
@@ -39,7 +38,7 @@ impl<D: Device> Clone for Source<'_, D> {
 
 impl<D: Device> Copy for Source<'_, D> {}
 
-/// A batch of segments.
+/// A batch of sequences.
 pub struct Input<'a, D: Device> {
     /// Tokens or rows of numbers.
     pub source: Source<'a, D>,
@@ -49,9 +48,6 @@ pub struct Input<'a, D: Device> {
     pub time: usize,
     /// What the memories may do.
     pub mode: MemoryMode,
-    /// Streams to continue; they are moved to after the last token when the call succeeds. A constant: no gradient
-    /// flows into the segment before.
-    pub state: Option<&'a mut StreamState<D>>,
     /// Ask for every token's surprise.
     pub surprise: bool,
 }
@@ -64,7 +60,7 @@ impl<'a, D: Device> Input<'a, D> {
 
     /// The same of tokens or rows of numbers.
     pub fn of(source: Source<'a, D>, batch: usize, time: usize) -> Self {
-        Self { source, batch, time, mode: MemoryMode::On, state: None, surprise: false }
+        Self { source, batch, time, mode: MemoryMode::On, surprise: false }
     }
 
     /// Tokens of all sequences, at least 1.
@@ -94,37 +90,24 @@ pub struct Forward<D: Device> {
 impl<D: Device> Model<D> {
     /// Logits for the token after each token.
     ///
-    /// The memory of every sequence begins at the learned w0, or continues `input.state`. The tape's parameters are
+    /// The memory of every sequence begins at the learned w0. The tape's parameters are
     /// used; they are the model's own (`&model.params`) or ones of the same names and shapes.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an empty batch or a state that no segment can follow; the device's own errors, an id
+    /// [`Error::Usage`] for an empty batch or an input that the model does not read; the device's own errors, an id
     /// beyond the vocabulary among them.
     pub fn forward(&self, tape: &mut Tape<'_, D>, input: Input<'_, D>) -> Result<Forward<D>> {
         let rows = input.rows()?;
-        let Input { source, batch, time, mode, state, surprise } = input;
-        if let Some(state) = &state {
-            state.check(self, batch, mode)?;
-        }
-        let mut layers = Vec::new();
+        let Input { source, batch, time, mode, surprise } = input;
         let mut forward = Forward { logits: self.read(tape, source, rows)?, surprise: Vec::new(), clipped: 0 };
         let mut x = forward.logits.clone();
-        for (i, block) in self.layout.blocks.iter().enumerate() {
-            let before = state.as_ref().map(|s| &s.layers[i]);
-            let mixed = self.block(tape, block, &x, &Segment { batch, time, mode, before, surprise })?;
+        for block in &self.layout.blocks {
+            let mixed = self.block(tape, block, &x, &Segment { batch, time, mode, surprise })?;
             x = mixed.y;
             forward.surprise.extend(mixed.surprise);
             forward.clipped += mixed.clipped;
-            layers.extend(mixed.after);
         }
         forward.logits = self.head(tape, &x)?;
-        if let Some(state) = state {
-            state.position += time as u64;
-            state.absent = Some(mode == MemoryMode::Absent);
-            if mode != MemoryMode::Absent {
-                state.layers = layers;
-            }
-        }
         Ok(forward)
     }
 
@@ -155,7 +138,6 @@ impl<D: Device> fmt::Debug for Input<'_, D> {
             .field("batch", &self.batch)
             .field("time", &self.time)
             .field("mode", &self.mode)
-            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }

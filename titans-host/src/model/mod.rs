@@ -4,8 +4,8 @@
 //! mixer is a memory, attention, or both ([`Kind`]). The memory learns while the model reads: [`MemoryMode`] says
 //! whether it may.
 //!
-//! [`Model::forward`] runs a batch of segments on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
-//! cuts; both give the same numbers.
+//! [`Model::forward`] runs a batch of sequences on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
+//! cuts on the kernel's streaming model; both give the same numbers.
 
 mod block;
 mod config;
@@ -17,9 +17,9 @@ mod mixer;
 mod names;
 mod recompute;
 mod session;
-mod stream;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub use config::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
 pub use forward::{Forward, Input, MemoryMode, Source};
@@ -28,7 +28,7 @@ pub use loss::Targets;
 pub use names::Named;
 pub use recompute::Recompute;
 pub use session::{Session, Step};
-pub use stream::{LayerState, StreamState};
+pub use weights::{Weights, specs};
 
 use crate::device::Device;
 use crate::error::{Error, Result};

@@ -52,7 +52,7 @@ impl<D: Device> Model<D> {
         seen: impl FnOnce(&Var<D>, &Losses<D>) -> Result<()>,
     ) -> Result<()> {
         let (source, rows) = (input.source, input.rows()?);
-        let segment = Segment { batch: input.batch, time: input.time, mode: input.mode, before: None, surprise: false };
+        let segment = Segment { batch: input.batch, time: input.time, mode: input.mode, surprise: false };
         let Recompute { tape: space, kept } = space;
         kept.clear();
 

@@ -35,6 +35,16 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.push(y, || Op::SiluGate { a: a.clone(), gate: gate.clone() }))
     }
 
+    /// `a ∘ σ(gate)`.
+    ///
+    /// # Errors
+    /// As [`Tape::add`].
+    pub fn sigmoid_gate(&mut self, a: &Var<D>, gate: &Var<D>) -> Result<Var<D>> {
+        let mut y = self.like(a)?;
+        self.device.sigmoid_gate(&a.buffer, &gate.buffer, &mut y)?;
+        Ok(self.push(y, || Op::SigmoidGate { a: a.clone(), gate: gate.clone() }))
+    }
+
     /// `x W + bias` with `W [inputs, outputs]`.
     ///
     /// # Errors

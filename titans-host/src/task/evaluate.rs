@@ -2,7 +2,7 @@
 
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::model::{Forward, Head, Input, MemoryMode, Model, StreamState};
+use crate::model::{Forward, Head, Input, MemoryMode, Model, Session};
 use crate::tape::Tape;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ use titans_kernel::Scalar;
 const AT_ONCE: usize = 8192;
 /// Logits that are there at once, where a window allows it: with large vocabularies they take most.
 const LOGITS: usize = 1 << 25;
+/// But so many tokens always.
+const LEAST: usize = 1024;
 
 /// One predicted token.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,11 +117,11 @@ fn walk<D: Device>(
     reads(model, tokenizer)?;
     if windows.0.iter().any(|w| w.end >= ids.len()) || windows.0.is_empty() {
         return Err(Error::usage(format!(
-            "the data are too short: at least 2 tokens (with bytes, 2 bytes) are needed, found {}",
+            "the data are too short: at least 2 tokens are needed, found {}",
             ids.len()
         )));
     }
-    let walk = Walk { device, model, ids, mode, at_once: (LOGITS / vocabulary).clamp(1, AT_ONCE) };
+    let walk = Walk { device, model, ids, mode, at_once: (LOGITS / vocabulary).clamp(LEAST, AT_ONCE) };
     let (mut tokens, mut bytes, mut nats) = (0, 0, 0.0);
     let mut left = &windows.0[..];
     while let Some(first) = left.first() {
@@ -169,22 +171,15 @@ struct Walk<'a, D: Device> {
 }
 
 impl<D: Device> Walk<'_, D> {
-    /// Windows of one length: several short ones side by side, or one long one segment by segment.
+    /// Windows of one length: several short ones side by side, or one long one as a stream.
     fn group(&self, windows: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
-        let [window] = windows else { return self.segment(windows, None, hear) };
-        if window.len() <= AT_ONCE {
-            return self.segment(windows, None, hear);
+        match windows {
+            [window] if window.len() > self.at_once => self.stream(window, hear),
+            _ => self.batch(windows, hear),
         }
-        let mut state = StreamState::new(self.device, self.model, 1)?;
-        let segment = self.at_once.next_multiple_of(self.model.memory_spec().chunk);
-        for start in window.clone().step_by(segment) {
-            let range = start..(start + segment).min(window.end);
-            self.segment(std::slice::from_ref(&range), Some(&mut state), hear)?;
-        }
-        Ok(())
     }
 
-    fn segment(&self, ranges: &[Range<usize>], state: Option<&mut StreamState<D>>, hear: &mut Hear<'_>) -> Result<()> {
+    fn batch(&self, ranges: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
         let time = ranges[0].len();
         let positions: Vec<usize> = ranges.iter().cloned().flatten().collect();
         let ids: Vec<u32> = positions.iter().map(|&p| self.ids[p]).collect();
@@ -192,27 +187,49 @@ impl<D: Device> Walk<'_, D> {
         let ids = Arc::new(self.device.upload_indices(&ids)?);
         let targets = Arc::new(self.device.upload_indices(&targets)?);
         let mut tape = Tape::inference(self.device, &self.model.params);
-        let input = Input { mode: self.mode, state, surprise: true, ..Input::new(&ids, ranges.len(), time) };
+        let input = Input { mode: self.mode, surprise: true, ..Input::new(&ids, ranges.len(), time) };
         let Forward { logits, surprise, .. } = self.model.forward(&mut tape, input)?;
         let losses = tape.cross_entropy(self.model.config().vocabulary, &logits, &targets)?;
         let losses = self.device.download(losses.buffer())?;
         let surprise: Vec<Vec<D::Elem>> = surprise.iter().map(|s| self.device.download(s)).collect::<Result<_>>()?;
-        let (layers, heads) = (self.model.config().remembering().count(), self.model.config().heads);
+        let heads = self.model.config().heads;
         for (i, (&position, loss)) in positions.iter().zip(&losses).enumerate() {
-            let nats = loss.to_f64();
-            let mean = |layer: &Vec<D::Elem>| {
-                layer[i * heads..][..heads].iter().map(|x| x.to_f64()).sum::<f64>() / heads as f64
-            };
-            let row = || Row {
-                position: position as u64 + 1,
-                token: self.ids[position + 1],
-                log_probability: -nats,
-                surprise: if surprise.is_empty() { vec![0.0; layers] } else { surprise.iter().map(mean).collect() },
-            };
-            hear(nats, position + 1, &row)?;
+            let layers = || surprise.iter().map(|layer| mean(&layer[i * heads..][..heads])).collect();
+            self.hear(position, loss.to_f64(), &layers, hear)?;
         }
         Ok(())
     }
+
+    /// Token by token of one sequence, in pieces; whatever its length, in the same memory.
+    fn stream(&self, window: &Range<usize>, hear: &mut Hear<'_>) -> Result<()> {
+        let mut session = Session::new(self.device, self.model, self.mode)?;
+        for start in window.clone().step_by(self.at_once) {
+            let piece = start..(start + self.at_once).min(window.end);
+            for (position, step) in piece.clone().zip(session.push(&self.ids[piece])?) {
+                let nats = -step.log_probabilities()[self.ids[position + 1] as usize];
+                let layers = || step.surprise.iter().map(|layer| mean(layer)).collect();
+                self.hear(position, nats, &layers, hear)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&self, position: usize, nats: f64, layers: &dyn Fn() -> Vec<f64>, hear: &mut Hear<'_>) -> Result<()> {
+        let row = || {
+            let mut surprise = layers();
+            if surprise.is_empty() {
+                surprise = vec![0.0; self.model.config().remembering().count()];
+            }
+            let token = self.ids[position + 1];
+            Row { position: position as u64 + 1, token, log_probability: -nats, surprise }
+        };
+        hear(nats, position + 1, &row)
+    }
+}
+
+/// Mean over the heads.
+fn mean<T: Scalar>(heads: &[T]) -> f64 {
+    heads.iter().map(|x| x.to_f64()).sum::<f64>() / heads.len().max(1) as f64
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub fn generate<D: Device>(
 }
 
 /// Draws an index by its log-probability. `None` when they are empty or one is NaN.
-fn sample<R: Rng>(log_probabilities: &[f64], temperature: f64, top_p: f64, rng: &mut R) -> Option<usize> {
+pub(crate) fn sample<R: Rng>(log_probabilities: &[f64], temperature: f64, top_p: f64, rng: &mut R) -> Option<usize> {
     if log_probabilities.iter().any(|x| x.is_nan()) {
         return None;
     }

@@ -53,8 +53,9 @@ impl Rows {
     }
 }
 
-/// Read-outs `y [n, d_L]` of queries `q [n, d_0]`, n ≤ the layout's rows, from the state `[W | S]` at the chunk's start
-/// and the tokens of the open chunk, `from` of which precede the first query's.
+/// Read-outs `y [n, d_L]` of queries `q [n, d_0]`, n ≤ the layout's rows, from the state `[W | S]` at the piece's start
+/// (of which [`Rows::Start`] reads the weights only) and the tokens of the open piece, `from` of which precede the first
+/// query's.
 pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -278,13 +279,14 @@ pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
     let (w, s) = state.split_at(lay.spec.params());
-    let (gamma, momentum, d) = (lay.gamma(w), lay.gamma(s), lay.spec.gamma_len());
+    let (gamma, d) = (lay.gamma(w), lay.spec.gamma_len());
+    if rows == Rows::Start {
+        (0..n).for_each(|t| reading.gamma[t * d..][..d].copy_from_slice(gamma));
+        return Ok(());
+    }
+    let momentum = lay.gamma(s);
     for t in 0..n {
         let out = &mut reading.gamma[t * d..][..d];
-        if rows == Rows::Start {
-            out.copy_from_slice(gamma);
-            continue;
-        }
         let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
         for ((o, &w), &s) in out.iter_mut().zip(gamma).zip(momentum) {
             *o = a * w + gg * s;

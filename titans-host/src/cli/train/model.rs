@@ -37,6 +37,9 @@ pub struct ModelArgs {
     /// Tokens whose memory gradients are taken at the same weights
     #[arg(long, value_name = "N", value_parser = size)]
     chunk: Option<usize>,
+    /// Tokens of a chunk that are computed at once; 0 for all: the same numbers, cheaper for long chunks
+    #[arg(long, value_name = "N")]
+    compute_chunk: Option<usize>,
     /// Largest learning rate of the memory
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     theta_max: Option<f64>,
@@ -94,6 +97,7 @@ impl ModelArgs {
             ("--layers", self.layers.is_some()),
             ("--hidden", self.hidden.is_some()),
             ("--chunk", self.chunk.is_some()),
+            ("--compute-chunk", self.compute_chunk.is_some()),
             ("--theta-max", self.theta_max.is_some()),
             ("--alpha-bias", self.alpha_bias.is_some()),
             ("--no-momentum", self.no_momentum),
@@ -130,6 +134,7 @@ impl ModelArgs {
         set(&mut model.memory.layers, self.layers);
         set(&mut model.memory.hidden, self.hidden);
         set(&mut model.memory.chunk, self.chunk);
+        set(&mut model.memory.compute_chunk, self.compute_chunk);
         set(&mut model.theta_max, self.theta_max);
         set(&mut model.alpha_bias, self.alpha_bias);
         model.momentum &= !self.no_momentum;

@@ -116,6 +116,10 @@ pub struct MemoryConfig {
     /// b: tokens whose inner gradients are taken at the same weights. Their steps add up: with long chunks and a large
     /// `theta_max`, repeated keys overshoot, and the memory diverges on streams longer than those of the training.
     pub chunk: usize,
+    /// Tokens computed at once on the CPU, 0 for whole chunks (as is every number of `chunk` and above): the same numbers in
+    /// another order of sums, cheaper for long chunks.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub compute_chunk: usize,
     /// φ between the layers.
     #[serde(with = "names")]
     pub activation: Activation,
@@ -139,6 +143,7 @@ impl Default for MemoryConfig {
             layers: 1,
             hidden: 128,
             chunk: 8,
+            compute_chunk: 0,
             activation: Activation::Silu,
             network: None,
             loss: Loss::Sum,
@@ -146,6 +151,10 @@ impl Default for MemoryConfig {
             read: Read::After,
         }
     }
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Which memory answers the queries of MAC's output.

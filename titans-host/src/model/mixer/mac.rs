@@ -5,7 +5,7 @@
 
 use super::answers;
 use super::memory::project;
-use crate::device::{Device, MoveRows, Span};
+use crate::device::{Device, MoveRows, Place as Rows, Span};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{AttentionParams, Block, CombineParams, ContextParams, MemoryParams, Projection};
@@ -60,7 +60,7 @@ impl<D: Device> Model<D> {
         block: &Block,
         p: &Parts<'_>,
         n: &Var<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (batch, time, inner) = (segment.batch, segment.time, self.config.inner());
         let tokens = self.mac_tokens(tape, block, p, n, segment)?;
@@ -85,7 +85,7 @@ impl<D: Device> Model<D> {
             }
         }
         let (y, r) = (ys.finish(tape)?, rs.finish(tape)?);
-        Ok(Mixed { y: self.combine(tape, p.combine, &y, &r)?, after: None, surprise, clipped })
+        Ok(Mixed { y: self.combine(tape, p.combine, &y, &r)?, surprise, clipped })
     }
 
     /// All that no memory is needed for.
@@ -95,14 +95,14 @@ impl<D: Device> Model<D> {
         block: &Block,
         p: &Parts<'_>,
         n: &Var<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Tokens<D>> {
         let q = tape.linear(n, p.attention.q, None)?;
         let [k, v] = self.keys(tape, p.attention, n)?;
         let rows = self.persistent(tape, block, segment.batch)?;
         let persistent = rows.map(|rows| self.keys(tape, p.attention, &rows)).transpose()?;
         let context = if answers(segment.mode) {
-            let (q, _) = project(tape, segment.batch, n, &p.context.q, None)?;
+            let q = project(tape, segment.batch, n, &p.context.q)?;
             Some(tape.l2_norm(self.config.head_width, &q)?)
         } else {
             None
@@ -117,7 +117,7 @@ impl<D: Device> Model<D> {
         tokens: &Tokens<D>,
         place: &Place,
         carried: &mut Carried<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Gives<D>> {
         let &Place { batch, from, time, .. } = place;
         let inner = self.config.inner();
@@ -178,7 +178,7 @@ impl<D: Device> Model<D> {
         all: &mut D::Buffer,
     ) -> Result<()> {
         let (batch, rows, width) = (place.batch, place.time, self.config.heads);
-        let (from, to) = ((rows, 0), (time, place.from));
+        let (from, to) = (Rows::new(rows, 0), Rows::new(time, place.from));
         tape.device().move_rows(&MoveRows { batch, rows, width, from, to, add: false }, part, all)
     }
 }

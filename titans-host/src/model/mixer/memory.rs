@@ -1,13 +1,12 @@
 //! Rows into the memories and out of them.
 
 use super::{Rows, answers};
-use crate::device::{Device, MemoryOp, MoveRows};
+use crate::device::{Device, MemoryOp, MoveRows, Place};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{MemoryParams, Projection};
-use crate::model::stream::LayerState;
 use crate::model::{GateSpan, MemoryMode, Model};
-use crate::tape::{Shared, Tape, Var};
+use crate::tape::{Tape, Var};
 
 impl<D: Device> Model<D> {
     /// M(q) of all rows, `[batch, rows, heads, head_width]`.
@@ -16,32 +15,24 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         p: &MemoryParams,
         rows: &Rows<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (c, u, batch) = (&self.config, &rows.all, segment.batch);
         let time = rows.persistent + segment.time;
         if !answers(segment.mode) {
             return Ok(Mixed::of(self.nothing(tape, batch * time * c.inner())?));
         }
-        let tail = |i: usize| segment.before.map(|s| s.tails[i].clone());
-        let (q, q_tail) = project(tape, batch, u, &p.q, tail(0))?;
-        let (k, k_tail) = project(tape, batch, u, &p.k, tail(1))?;
-        let (v, v_tail) = project(tape, batch, u, &p.v, tail(2))?;
+        let q = project(tape, batch, u, &p.q)?;
+        let k = project(tape, batch, u, &p.k)?;
+        let v = project(tape, batch, u, &p.v)?;
         let q = tape.l2_norm(c.head_width, &q)?;
         let k = tape.l2_norm(c.head_width, &k)?;
         let gates = self.gates(tape, p, u, batch)?;
-        let state = match segment.before {
-            Some(before) => Var::of(before.memory.clone()),
-            None => tape.memory_start(batch, p.w0)?,
-        };
+        let state = tape.memory_start(batch, p.w0)?;
         let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
         let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
-        let after = match (q_tail, k_tail, v_tail) {
-            (Some(q), Some(k), Some(v)) => Some(LayerState { memory: read.state.share(), tails: [q, k, v] }),
-            _ => None,
-        };
         let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
-        Ok(Mixed { y: read.y, after, surprise, clipped: read.clipped })
+        Ok(Mixed { y: read.y, surprise, clipped: read.clipped })
     }
 
     /// One call of the memories over `time` rows.
@@ -73,36 +64,31 @@ impl<D: Device> Model<D> {
         tape: &Tape<'_, D>,
         all: D::Buffer,
         persistent: usize,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<D::Buffer> {
         if persistent == 0 {
             return Ok(all);
         }
         let (batch, rows, width) = (segment.batch, segment.time, self.config.heads);
         let mut tokens = tape.device().alloc(batch * rows * width)?;
-        let moved = MoveRows { batch, rows, width, from: (persistent + rows, persistent), to: (rows, 0), add: false };
+        let moved = MoveRows {
+            batch,
+            rows,
+            width,
+            from: Place::new(persistent + rows, persistent),
+            to: Place::new(rows, 0),
+            add: false,
+        };
         tape.device().move_rows(&moved, &all, &mut tokens)?;
         Ok(tokens)
     }
 }
 
-/// An activation `[batch, time, heads, head_width]`, and the convolution's tail if it was asked for.
-type Projected<D> = (Var<D>, Option<Shared<D>>);
-
-/// A linear map, the convolution and SiLU; with a tail, also the next segment's.
-pub(super) fn project<D: Device>(
-    tape: &mut Tape<'_, D>,
-    batch: usize,
-    x: &Var<D>,
-    p: &Projection,
-    tail: Option<Shared<D>>,
-) -> Result<Projected<D>> {
-    let x = tape.linear(x, p.weight, None)?;
-    let Some((conv, bias)) = p.conv else { return Ok((tape.silu(&x)?, tail)) };
-    let next = match &tail {
-        Some(tail) => Some(Shared::new(tape.conv_tail(batch, &x, Some(tail), conv)?)),
-        None => None,
-    };
-    let x = tape.conv(batch, &x, tail, conv, bias)?;
-    Ok((tape.silu(&x)?, next))
+/// A linear map, the convolution and SiLU: `[batch, time, heads, head_width]`.
+pub(super) fn project<D: Device>(tape: &mut Tape<'_, D>, batch: usize, x: &Var<D>, p: &Projection) -> Result<Var<D>> {
+    let mut x = tape.linear(x, p.weight, None)?;
+    if let Some((conv, bias)) = p.conv {
+        x = tape.conv(batch, &x, None, conv, bias)?;
+    }
+    tape.silu(&x)
 }

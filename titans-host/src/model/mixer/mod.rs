@@ -7,6 +7,8 @@ mod attention;
 mod mac;
 mod memory;
 
+pub(super) use attention::ROTARY_BASE;
+
 use super::block::{Mixed, Segment};
 use super::layout::{Block, CombineParams, Mixer, ReadOut};
 use super::{Combine, MemoryMode, Model};
@@ -26,7 +28,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         block: &Block,
         n: &Var<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (batch, time) = (segment.batch, segment.time);
         match &block.mixer {
@@ -72,8 +74,8 @@ impl<D: Device> Model<D> {
         block.persistent.map(|p| tape.repeat(p, batch)).transpose()
     }
 
-    /// ñ = [P ‖ n]. A stream that goes on has seen P before.
-    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment<'_, D>) -> Result<Rows<D>> {
+    /// ñ = [P ‖ n].
+    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment) -> Result<Rows<D>> {
         let (batch, time, width) = (segment.batch, segment.time, self.config.width);
         let Some(p) = self.persistent(tape, block, batch)? else {
             return Ok(Rows { all: n.clone(), persistent: 0 });
@@ -86,13 +88,7 @@ impl<D: Device> Model<D> {
     }
 
     /// The tokens' rows of all heads without the persistent ones'.
-    fn token_rows(
-        &self,
-        tape: &mut Tape<'_, D>,
-        x: &Var<D>,
-        rows: &Rows<D>,
-        segment: &Segment<'_, D>,
-    ) -> Result<Var<D>> {
+    fn token_rows(&self, tape: &mut Tape<'_, D>, x: &Var<D>, rows: &Rows<D>, segment: &Segment) -> Result<Var<D>> {
         match rows.persistent {
             0 => Ok(x.clone()),
             p => tape.slice(x, segment.batch, p, segment.time, self.config.inner()),

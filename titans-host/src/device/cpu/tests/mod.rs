@@ -3,6 +3,7 @@
 mod gemm;
 mod memory;
 mod ops;
+mod rows;
 
 use super::{Cpu, Isa};
 

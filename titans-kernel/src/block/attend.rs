@@ -1,0 +1,146 @@
+//! The attention of a block: queries, keys and values of some tokens, and what its state adds to them.
+
+use super::Run;
+use super::spec::{BlockSpec, Kind};
+use super::state::{KeyValues, State, in_segment, in_window, window_start};
+use super::work::Attending;
+use crate::error::Result;
+use crate::gemm::Gemm;
+use crate::ops::attention::{self, Keys, Span};
+use crate::ops::linear;
+use crate::ops::rotary::{self, Rotary};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// What is visible to a token.
+fn span(spec: &BlockSpec) -> Span {
+    if spec.kind == Kind::Mac { Span::Segment(spec.segment) } else { Span::Window(spec.window) }
+}
+
+/// Elements of scratch of one head for n queries.
+pub(super) fn scratch_len(spec: &BlockSpec, n: usize) -> usize {
+    if spec.kind.attends() { attention::scratch_len(span(spec), n, spec.persistent, spec.kind == Kind::Mac) } else { 0 }
+}
+
+/// Rows `from .. from + n` of keys or values of this width.
+fn rows<T: Scalar>(x: &mut [T], from: usize, n: usize, width: usize) -> Result<MatMut<'_, T>> {
+    Ok(MatMut::new(x, from.saturating_add(n), width)?.sub(from, n))
+}
+
+/// Keys and values of one head: the first `rows` rows, columns `at .. at + width` of rows of `stride`.
+fn head<'x, T: Scalar>(
+    x: &'x KeyValues<'_, T>,
+    rows: usize,
+    at: usize,
+    width: usize,
+    stride: usize,
+) -> Result<(Mat<'x, T>, Mat<'x, T>)> {
+    Ok((Mat::strided(&x.k[at..], rows, width, stride, 1)?, Mat::strided(&x.v[at..], rows, width, stride, 1)?))
+}
+
+impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+    /// Positions of tokens, or of the context; none without rotary positions.
+    fn rotary(&self, context: bool) -> Option<Rotary> {
+        let (spec, base) = (self.spec, self.spec.rotary);
+        let period = if spec.kind == Kind::Mac { spec.segment } else { 0 };
+        let shift = if context { -(period as i64) } else { 0 };
+        (base != 0.0).then_some(Rotary { width: spec.attention_width(), base, period, shift })
+    }
+
+    /// Keys and values of rows z `[n, w]`, to rows `from ..` of `out`; `k` is for those that rotate.
+    fn keys_values(
+        &self,
+        z: Mat<'_, T>,
+        rotary: Option<(Rotary, u64)>,
+        from: usize,
+        k: &mut [T],
+        out: &mut KeyValues<'_, T>,
+    ) -> Result<()> {
+        let (g, n, width, [_, wk, wv]) = (self.g, z.rows(), self.spec.kv_width(), self.w.attention);
+        let keys = rows(out.k, from, n, width)?;
+        match rotary {
+            Some((rotary, first)) => {
+                linear::forward(g, z, wk, None, MatMut::new(k, n, width)?)?;
+                rotary::forward(g, &rotary, first, Mat::new(k, n, width)?, keys)?;
+            }
+            None => linear::forward(g, z, wk, None, keys)?,
+        }
+        linear::forward(g, z, wv, None, rows(out.v, from, n, width)?)
+    }
+
+    /// Rows z `[n, w]` become the persistent keys and values from row `from` on.
+    pub(crate) fn persist(
+        &self,
+        z: Mat<'_, T>,
+        from: usize,
+        state: &mut State<'_, T>,
+        work: &mut Attending<'_, T>,
+    ) -> Result<()> {
+        self.keys_values(z, None, from, work.k, &mut state.persistent)
+    }
+
+    /// Context rows h `[n, w]` of the tokens from `position` on become keys and values of their segment.
+    pub(crate) fn recall(
+        &self,
+        h: Mat<'_, T>,
+        position: u64,
+        state: &mut State<'_, T>,
+        work: &mut Attending<'_, T>,
+    ) -> Result<()> {
+        let rotary = self.rotary(true).map(|r| (r, position));
+        self.keys_values(h, rotary, in_segment(self.spec, position), work.k, &mut state.context)
+    }
+
+    /// Attention of tokens z `[n, w]`, the first of which is number `position`, to `work.a` `[n, I]`. Their keys and values
+    /// enter the state; what no later token sees leaves it.
+    pub(crate) fn attend(
+        &self,
+        z: Mat<'_, T>,
+        position: u64,
+        state: &mut State<'_, T>,
+        work: &mut Attending<'_, T>,
+    ) -> Result<()> {
+        let (g, spec, n) = (self.g, self.spec, z.rows());
+        let (inner, width, kv_width) = (spec.inner(), spec.attention_width(), spec.kv_width());
+        let (start, kept) = match spec.kind {
+            Kind::Mac => (position - in_segment(spec, position) as u64, in_segment(spec, position)),
+            _ => (window_start(spec, position), in_window(spec, position)),
+        };
+        let rotary = self.rotary(false);
+        self.keys_values(z, rotary.map(|r| (r, position)), kept, work.k, &mut state.tokens)?;
+        let [q, rotated] = &mut work.q;
+        linear::forward(g, z, self.w.attention[0], None, MatMut::new(q, n, inner)?)?;
+        let rotated = match rotary {
+            Some(rotary) => {
+                rotary::forward(g, &rotary, position, Mat::new(q, n, inner)?, MatMut::new(rotated, n, inner)?)?;
+                &**rotated
+            }
+            None => &**q,
+        };
+        let total = kept.saturating_add(n);
+        for number in 0..spec.attention_heads {
+            let (at, kv_at) = (number * width, number / (spec.attention_heads / spec.kv_heads) * width);
+            let head = |x, rows| head(x, rows, kv_at, width, kv_width);
+            let keys = Keys {
+                persistent: if spec.persistent > 0 { Some(head(&state.persistent, spec.persistent)?) } else { None },
+                context: if spec.kind == Kind::Mac { Some(head(&state.context, total)?) } else { None },
+                tokens: head(&state.tokens, total)?,
+                first: start,
+            };
+            let q = Mat::strided(&q[at..], n, width, inner, 1)?;
+            let rotated = Mat::strided(&rotated[at..], n, width, inner, 1)?;
+            let y = MatMut::strided(&mut work.a[at..], n, width, inner)?;
+            attention::forward(g, span(spec), position, q, rotated, &keys, y, None, work.own)?;
+        }
+        if spec.kind.has_window() {
+            let next = position.saturating_add(n as u64);
+            let gone = (window_start(spec, next) - start) as usize * kv_width;
+            let end = total * kv_width;
+            if gone > 0 {
+                state.tokens.k.copy_within(gone..end, 0);
+                state.tokens.v.copy_within(gone..end, 0);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! MAC: what the memory recalls becomes the context of attention, which the memory then writes (equations 21 to 25).
+
+use super::remember::Wanted;
+use super::state::{State, in_segment};
+use super::work::Mixing;
+use super::{Mode, Run};
+use crate::error::Result;
+use crate::gemm::Gemm;
+use crate::memory::{Stream, query};
+use crate::ops::linear;
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+    /// [`Run::mix`] of n tokens that lie in one segment.
+    pub(crate) fn mac(
+        &self,
+        n: usize,
+        position: u64,
+        state: &mut State<'_, T>,
+        work: &mut Mixing<'_, T>,
+        surprise: Option<MatMut<'_, T>>,
+    ) -> Result<u64> {
+        let (g, spec, width, inner) = (self.g, self.spec, self.width, self.spec.inner());
+        let x = Mat::new(work.n, n, width)?;
+        if in_segment(spec, position) == 0 {
+            self.open_segment(state);
+        }
+        let [t, q] = &mut work.t;
+        if self.mode != Mode::Absent {
+            self.project(x, &self.w.context_q, state.context_tail, true, t, q)?;
+        }
+        self.ask(n, q, state.snapshot, work.memory.r, work.memory.own)?;
+        self.norm(work.memory.r, self.w.context_norm, t)?;
+        linear::forward(g, Mat::new(t, n, inner)?, self.w.context_out, None, MatMut::new(work.z, n, width)?)?;
+        self.recall(Mat::new(work.z, n, width)?, position, state, &mut work.attention)?;
+        self.attend(x, position, state, &mut work.attention)?;
+        let [y, t] = &mut work.t;
+        self.norm(work.attention.a, self.w.combine[0], y)?;
+        let wanted = Wanted { at: position, answers: !spec.mac_read_segment, surprise };
+        let clipped = self.answers(Mat::new(y, n, inner)?, state, &mut work.memory, t, wanted)?;
+        if spec.mac_read_segment {
+            self.ask(n, work.memory.qkv[0], state.snapshot, work.memory.r, work.memory.own)?;
+        }
+        self.norm(work.memory.r, self.w.combine[1], t)?;
+        self.combine(y, t, work.memory.r)?;
+        linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
+        Ok(clipped)
+    }
+
+    /// Keeps the memories' weights. A segment is a whole number of chunks, so that none is open and a memory's block begins
+    /// with its weights as they are.
+    fn open_segment(&self, state: &mut State<'_, T>) {
+        let (block, params) = (Stream::<T>::len(&self.spec.memory).max(1), self.spec.memory.params().max(1));
+        for (to, from) in state.snapshot.chunks_exact_mut(params).zip(state.memories.chunks_exact(block)) {
+            to.copy_from_slice(&from[..params]);
+        }
+    }
+
+    /// `r = M_s(q)`, the weights of the segment's start; 0 where memories are absent.
+    fn ask(&self, n: usize, q: &[T], snapshot: &[T], r: &mut [T], own: &mut [T]) -> Result<()> {
+        let (spec, d, inner) = (&self.spec.memory, self.spec.head_width, self.spec.inner());
+        if self.mode == Mode::Absent {
+            r.fill(T::ZERO);
+            return Ok(());
+        }
+        for (h, weights) in snapshot.chunks_exact(spec.params().max(1)).enumerate() {
+            let q = Mat::strided(&q[h * d..], n, d, inner, 1)?;
+            query(self.g, spec, weights, q, MatMut::strided(&mut r[h * d..], n, d, inner)?, own)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! The mixers LMM, MAG, MAL and attention: how their layers follow one another. MAC is in `mac`.
+
+use super::remember::Wanted;
+use super::spec::{Combine, Kind};
+use super::state::State;
+use super::work::{Mixing, Remembering};
+use super::{Mode, Run};
+use crate::error::Result;
+use crate::gemm::Gemm;
+use crate::ops::{linear, rms_norm, silu, silu_gate};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+    /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`. Returns how many gradients were clipped.
+    pub(crate) fn mix(
+        &self,
+        n: usize,
+        position: u64,
+        state: &mut State<'_, T>,
+        work: &mut Mixing<'_, T>,
+        surprise: Option<MatMut<'_, T>>,
+    ) -> Result<u64> {
+        let (width, inner) = (self.width, self.spec.inner());
+        if self.spec.kind == Kind::Mac {
+            return self.mac(n, position, state, work, surprise);
+        }
+        let x = Mat::new(work.n, n, width)?;
+        let at = position.saturating_add(self.spec.persistent as u64);
+        let wanted = Wanted { at, answers: true, surprise };
+        let clipped = match self.spec.kind {
+            Kind::Attention => 0,
+            _ => self.answers(x, state, &mut work.memory, work.t[0], wanted)?,
+        };
+        let inner_rows = match self.spec.kind {
+            Kind::Lmm => {
+                self.gate(x, work.memory.r, &mut work.t)?;
+                &*work.memory.r
+            }
+            Kind::Mal => {
+                self.gate(x, work.memory.r, &mut work.t)?;
+                self.seen(n, work.memory.r, work.y, work.z)?;
+                self.attend(Mat::new(work.z, n, width)?, position, state, &mut work.attention)?;
+                &*work.attention.a
+            }
+            _ => {
+                self.attend(x, position, state, &mut work.attention)?;
+                &*work.attention.a
+            }
+        };
+        let inner_rows = if self.spec.kind == Kind::Mag {
+            let [a, m] = &mut work.t;
+            self.norm(inner_rows, self.w.combine[0], a)?;
+            self.norm(work.memory.r, self.w.combine[1], m)?;
+            self.combine(a, m, work.memory.r)?;
+            &*work.memory.r
+        } else {
+            inner_rows
+        };
+        linear::forward(self.g, Mat::new(inner_rows, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
+        Ok(clipped)
+    }
+
+    /// Persistent rows P `from .. from + n`, before the first token: the memories see them, and attention will.
+    pub(crate) fn begin(
+        &self,
+        from: usize,
+        n: usize,
+        state: &mut State<'_, T>,
+        work: &mut Mixing<'_, T>,
+    ) -> Result<u64> {
+        let (kind, rows) = (self.spec.kind, self.w.persistent.sub(from, n));
+        let mut clipped = 0;
+        if kind.remembers_persistent() {
+            let wanted = Wanted { at: from as u64, answers: kind == Kind::Mal, surprise: None };
+            clipped = self.answers(rows, state, &mut work.memory, work.t[0], wanted)?;
+        }
+        if kind == Kind::Mal {
+            self.gate(rows, work.memory.r, &mut work.t)?;
+            self.seen(n, work.memory.r, work.y, work.z)?;
+            self.persist(Mat::new(work.z, n, self.width)?, from, state, &mut work.attention)?;
+        } else if kind.attends() {
+            self.persist(rows, from, state, &mut work.attention)?;
+        }
+        Ok(clipped)
+    }
+
+    /// What the memories answer to rows u, in `work.r`; nothing where they are absent.
+    pub(crate) fn answers(
+        &self,
+        u: Mat<'_, T>,
+        state: &mut State<'_, T>,
+        work: &mut Remembering<'_, T>,
+        t: &mut [T],
+        wanted: Wanted<'_, T>,
+    ) -> Result<u64> {
+        if self.mode != Mode::Absent {
+            return self.remember(u, state, work, t, wanted);
+        }
+        work.r.fill(T::ZERO);
+        if let Some(mut surprise) = wanted.surprise {
+            surprise.fill(T::ZERO);
+        }
+        Ok(0)
+    }
+
+    /// `r ← rms(r; g_r) ∘ silu(u W_gate)`, a norm for each head.
+    fn gate(&self, u: Mat<'_, T>, r: &mut [T], [normal, gate]: &mut [&mut [T]; 2]) -> Result<()> {
+        self.norm(r, self.w.read_norm, normal)?;
+        linear::forward(self.g, u, self.w.gate, None, MatMut::new(gate, u.rows(), self.spec.inner())?)?;
+        silu_gate::forward(self.g, normal, gate, r)
+    }
+
+    /// MAL: what attention sees, `z = rms(r W_m; attention.norm)`.
+    fn seen(&self, n: usize, r: &[T], t: &mut [T], z: &mut [T]) -> Result<()> {
+        linear::forward(
+            self.g,
+            Mat::new(r, n, self.spec.inner())?,
+            self.w.memory_out,
+            None,
+            MatMut::new(t, n, self.width)?,
+        )?;
+        self.norm(t, self.w.attention_norm, z)
+    }
+
+    /// `y = rms(x; weight)` over rows of the weight's length.
+    pub(crate) fn norm(&self, x: &[T], weight: &[T], y: &mut [T]) -> Result<()> {
+        let (rows, d) = (x.len() / weight.len().max(1), weight.len());
+        rms_norm::forward(self.g, Mat::new(x, rows, d)?, weight, MatMut::new(y, rows, d)?)
+    }
+
+    /// `out = a ⊗ m`; a is overwritten.
+    pub(crate) fn combine(&self, a: &mut [T], m: &[T], out: &mut [T]) -> Result<()> {
+        let g = self.g;
+        match self.spec.combine {
+            Combine::Product => {
+                silu::forward(g, a, out)?;
+                a.copy_from_slice(out);
+                silu_gate::forward(g, a, m, out)
+            }
+            Combine::Silu => silu_gate::forward(g, a, m, out),
+            Combine::Sigmoid => Ok(g.vectorise(
+                #[inline(always)]
+                || pairs(a, m, out, |a, m| a * m.sigmoid()),
+            )),
+            Combine::Sum => Ok(g.vectorise(
+                #[inline(always)]
+                || pairs(a, m, out, |a, m| a + m),
+            )),
+        }
+    }
+}
+
+/// `out[i] = f(a[i], m[i])`.
+#[inline(always)]
+fn pairs<T: Scalar>(a: &[T], m: &[T], out: &mut [T], f: impl Fn(T, T) -> T) {
+    for ((out, &a), &m) in out.iter_mut().zip(a).zip(m) {
+        *out = f(a, m);
+    }
+}

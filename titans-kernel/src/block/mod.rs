@@ -1,0 +1,124 @@
+//! The blocks of a model, as streams: a mixer and a feed-forward around the residual rows (`docs/MATH.md` section 6).
+//!
+//! A block borrows its parameters, keeps its state in parts of the caller's buffer and works in scratch. It takes any
+//! number of tokens at a time, and a token's numbers have the same bits with whichever others it comes.
+
+mod attend;
+mod mac;
+mod mixer;
+mod remember;
+mod room;
+mod spec;
+mod state;
+mod weights;
+mod work;
+
+use crate::error::Result;
+use crate::gemm::Gemm;
+use crate::ops::{linear, silu_gate};
+use crate::scalar::Scalar;
+use crate::scratch::Scratch;
+use crate::view::{Mat, MatMut};
+use room::Count;
+pub(crate) use spec::rule;
+pub use spec::{BlockSpec, Combine, Kind, LIMIT};
+pub(crate) use state::{Part, State, parts};
+pub(crate) use weights::{Numbers, Source, Visit, Weights};
+use work::{Feeding, Mixing};
+
+/// What the memories of a model do with its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They write every token.
+    #[default]
+    On,
+    /// They answer, and do not change.
+    Frozen,
+    /// They answer 0: what the model is without them.
+    Absent,
+}
+
+/// One block at work.
+pub(crate) struct Run<'r, T, G> {
+    pub(crate) g: &'r G,
+    pub(crate) spec: &'r BlockSpec,
+    /// Of the model's rows.
+    pub(crate) width: usize,
+    pub(crate) w: &'r Weights<'r, T>,
+    pub(crate) mode: Mode,
+}
+
+/// Numbers of state for pushes of up to `rows` tokens at once; `usize::MAX` where they are more than that.
+pub(crate) fn state_len<T: Scalar>(spec: &BlockSpec, rows: usize) -> usize {
+    let mut count = Count::default();
+    let _: Result<State<'_, T>> = State::take(spec, rows, &mut count); // counting does not fail
+    count.0
+}
+
+/// Numbers of scratch for n tokens.
+pub(crate) fn scratch_len<T: Scalar>(spec: &BlockSpec, width: usize, n: usize) -> usize {
+    let (mut mixing, mut feeding) = (Count::default(), Count::default());
+    let _: Result<Mixing<'_, T>> = Mixing::take(spec, width, n, &mut mixing);
+    let _: Result<Feeding<'_, T>> = Feeding::take(spec, width, n, &mut feeding);
+    mixing.0.max(feeding.0)
+}
+
+impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+    /// The start of a stream: `state` is whatever it was, but for zeros afterwards where nothing was seen yet. Up to `rows`
+    /// persistent rows are taken at once. Returns how many gradients were clipped.
+    pub(crate) fn reset(&self, rows: usize, state: &mut State<'_, T>, scratch: &mut [T]) -> Result<u64> {
+        self.reset_memories(state)?;
+        let (mut from, mut clipped) = (0, 0);
+        while from < self.w.persistent.rows() {
+            let n = rows.max(1).min(self.w.persistent.rows() - from);
+            let mut work = Mixing::take(self.spec, self.width, n, &mut Scratch::new(scratch))?;
+            clipped += self.begin(from, n, state, &mut work)?;
+            from += n;
+        }
+        Ok(clipped)
+    }
+
+    /// n tokens, the first of which is number `position`, through the block: `x` `[n, w]` is changed in place. Of a MAC
+    /// they lie in one segment. Returns how many gradients were clipped.
+    pub(crate) fn forward(
+        &self,
+        n: usize,
+        position: u64,
+        x: &mut [T],
+        state: &mut State<'_, T>,
+        surprise: Option<MatMut<'_, T>>,
+        scratch: &mut [T],
+    ) -> Result<u64> {
+        let mut work = Mixing::take(self.spec, self.width, n, &mut Scratch::new(scratch))?;
+        self.norm(x, self.w.norm, work.n)?;
+        let clipped = self.mix(n, position, state, &mut work, surprise)?;
+        self.add(work.y, x);
+        let mut work = Feeding::take(self.spec, self.width, n, &mut Scratch::new(scratch))?;
+        self.feed_forward(n, x, &mut work)?;
+        self.add(work.y, x);
+        Ok(clipped)
+    }
+
+    /// `down(silu(gate(n')) ∘ up(n'))`, n' = rms(x).
+    fn feed_forward(&self, n: usize, x: &[T], work: &mut Feeding<'_, T>) -> Result<()> {
+        let (g, hidden) = (self.g, self.spec.feed_forward);
+        self.norm(x, self.w.ff_norm, work.n)?;
+        let rows = Mat::new(work.n, n, self.width)?;
+        linear::forward(g, rows, self.w.up, None, MatMut::new(work.up, n, hidden)?)?;
+        linear::forward(g, rows, self.w.ff_gate, None, MatMut::new(work.gate, n, hidden)?)?;
+        silu_gate::forward(g, work.up, work.gate, work.hidden)?;
+        linear::forward(g, Mat::new(work.hidden, n, hidden)?, self.w.down, None, MatMut::new(work.y, n, self.width)?)
+    }
+
+    /// `x += y`.
+    fn add(&self, y: &[T], x: &mut [T]) {
+        self.g.vectorise(
+            #[inline(always)]
+            || {
+                for (x, &y) in x.iter_mut().zip(y) {
+                    *x += y;
+                }
+            },
+        );
+    }
+}

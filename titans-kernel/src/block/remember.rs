@@ -1,0 +1,138 @@
+//! The memory layer of a block: queries, keys, values and gates of some rows, the memories' writes and answers.
+
+use super::Run;
+use super::state::State;
+use super::weights::Projection;
+use super::work::Remembering;
+use crate::error::Result;
+use crate::gemm::Gemm;
+use crate::memory::{Counters, Gate, Mask, Stream, Tokens};
+use crate::ops::{Tail, gates, l2_norm, linear, silu};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// What becomes of the rows of a call.
+pub(crate) struct Wanted<'a, T> {
+    /// Number of the first row, as the memories count them.
+    pub(crate) at: u64,
+    /// Whether queries are answered.
+    pub(crate) answers: bool,
+    /// Surprise of every row and head `[n, H]`.
+    pub(crate) surprise: Option<MatMut<'a, T>>,
+}
+
+impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+    /// The memories before their first row.
+    pub(crate) fn reset_memories(&self, state: &mut State<'_, T>) -> Result<()> {
+        let (spec, params) = (&self.spec.memory, self.spec.memory.params());
+        let blocks = state.memories.chunks_exact_mut(Stream::<T>::len(spec).max(1));
+        for (block, w0) in blocks.zip(self.w.w0.chunks_exact(params.max(1))) {
+            Stream::new(spec, self.spec.read, w0, block)?;
+        }
+        Ok(())
+    }
+
+    /// Rows u `[n, m]` through the memories; what they answer is `work.r` `[n, I]`. `t` `[n, I]` is overwritten. Returns how
+    /// many gradients were clipped.
+    pub(crate) fn remember(
+        &self,
+        u: Mat<'_, T>,
+        state: &mut State<'_, T>,
+        work: &mut Remembering<'_, T>,
+        t: &mut [T],
+        wanted: Wanted<'_, T>,
+    ) -> Result<u64> {
+        let [q_tail, k_tail, v_tail] = &mut state.tails;
+        let [q, k, v] = &mut work.qkv;
+        let [wq, wk, wv] = &self.w.memory;
+        self.project(u, wq, q_tail, true, t, q)?;
+        self.project(u, wk, k_tail, true, t, k)?;
+        self.project(u, wv, v_tail, false, t, v)?;
+        self.gates(u, wanted.at, state.gates, &mut work.gates)?;
+        self.write(u.rows(), state.memories, work, wanted)
+    }
+
+    /// `out = silu(conv(u W))`, with length 1 a head if `normalised`. `t` is as long as `out`.
+    pub(crate) fn project(
+        &self,
+        u: Mat<'_, T>,
+        p: &Projection<'_, T>,
+        tail: &mut [T],
+        normalised: bool,
+        t: &mut [T],
+        out: &mut [T],
+    ) -> Result<()> {
+        let (g, n, inner, taps) = (self.g, u.rows(), self.spec.inner(), self.spec.conv_width);
+        // Each step goes from one buffer to the other; the last one arrives in `out`.
+        let steps = 1 + usize::from(taps > 0) + usize::from(normalised);
+        let (mut from, mut to) = if steps.is_multiple_of(2) { (out, t) } else { (t, out) };
+        linear::forward(g, u, p.weight, None, MatMut::new(from, n, inner)?)?;
+        if taps > 0 {
+            let (x, y) = (Mat::new(from, n, inner)?, MatMut::new(to, n, inner)?);
+            Tail::resume(taps, inner, tail)?.run(g, x, p.conv, p.bias, y)?;
+            core::mem::swap(&mut from, &mut to);
+        }
+        silu::forward(g, from, to)?;
+        core::mem::swap(&mut from, &mut to);
+        if normalised {
+            let (rows, d) = (n.saturating_mul(self.spec.heads), self.spec.head_width);
+            l2_norm::forward(g, Mat::new(from, rows, d)?, MatMut::new(to, rows, d)?)?;
+        }
+        Ok(())
+    }
+
+    /// α, θ, η of every row; by chunk, those of its chunk's first row, which `held` keeps.
+    fn gates(&self, u: Mat<'_, T>, at: u64, held: &mut [T], gates: &mut [&mut [T]; 2]) -> Result<()> {
+        let (spec, row) = (self.spec, self.spec.heads.saturating_mul(3));
+        let [out, logits] = gates;
+        linear::forward(self.g, u, self.w.gates, Some(self.w.gates_bias), MatMut::new(logits, u.rows(), row)?)?;
+        let one = |is: bool| f64::from(u8::from(is));
+        let scale = [one(spec.forgetting), spec.theta_max, one(spec.momentum)];
+        gates::forward(self.g, spec.heads, scale, logits, out)?;
+        if !spec.gates_by_chunk {
+            return Ok(());
+        }
+        for (number, row) in (at..).zip(out.chunks_exact_mut(row)) {
+            if number.is_multiple_of(spec.memory.chunk as u64) {
+                held.copy_from_slice(row);
+            } else {
+                row.copy_from_slice(held);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every memory writes its columns of n rows, and answers.
+    fn write(&self, n: usize, memories: &mut [T], work: &mut Remembering<'_, T>, wanted: Wanted<'_, T>) -> Result<u64> {
+        let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
+        let Wanted { at, answers, mut surprise } = wanted;
+        let filled = at % spec.memory.chunk as u64;
+        let (gates, mut clipped) = (&*work.gates[0], 0);
+        let blocks = memories.chunks_exact_mut(Stream::<T>::len(&spec.memory).max(1));
+        for (h, block) in blocks.enumerate() {
+            let gate = |i: usize| Gate::strided(&gates[i * heads + h..], 3 * heads);
+            let [q, k, v] = &work.qkv;
+            let tokens = Tokens {
+                k: Mat::strided(&k[h * d..], n, d, inner, 1)?,
+                v: Mat::strided(&v[h * d..], n, d, inner, 1)?,
+                q: Mat::strided(&q[h * d..], n, d, inner, 1)?,
+                alpha: gate(0),
+                theta: gate(1),
+                eta: gate(2),
+                mask: if self.mode == super::Mode::On { Mask::Write } else { Mask::ReadOnly },
+            };
+            let y = if answers { Some(MatMut::strided(&mut work.r[h * d..], n, d, inner)?) } else { None };
+            let mut memory =
+                Stream::attach(&spec.memory, spec.read, Counters { filled, ..Counters::default() }, block)?;
+            let losses = surprise.is_some().then_some(&mut *work.surprise);
+            memory.write(self.g, &tokens, y, losses, work.own)?;
+            clipped += memory.clipped();
+            if let Some(out) = &mut surprise {
+                for (r, &loss) in work.surprise.iter().enumerate() {
+                    out.row_mut(r)[h] = loss;
+                }
+            }
+        }
+        Ok(clipped)
+    }
+}

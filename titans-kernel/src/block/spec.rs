@@ -1,0 +1,177 @@
+//! What a block is: its mixer, the sizes of its parts, and the rules they keep.
+
+use crate::error::{Error, Result};
+use crate::memory::{MemorySpec, Read};
+
+/// Largest size of anything that is counted in rows, columns or heads.
+pub const LIMIT: usize = 1 << 20;
+
+/// The mixer of a block (`docs/MATH.md` section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// The memory alone.
+    #[default]
+    Lmm,
+    /// Memory as context: attention over a segment, the persistent tokens and what the memory recalls.
+    Mac,
+    /// Memory as gate: a memory and sliding-window attention side by side, combined element by element.
+    Mag,
+    /// Memory as layer: sliding-window attention over what the memory answers.
+    Mal,
+    /// Sliding-window attention, without a memory.
+    Attention,
+}
+
+impl Kind {
+    /// Has the block memories?
+    pub const fn remembers(self) -> bool {
+        !matches!(self, Self::Attention)
+    }
+
+    /// Has the block attention?
+    pub const fn attends(self) -> bool {
+        !matches!(self, Self::Lmm)
+    }
+
+    /// Do the memories see the persistent rows, before the first token?
+    pub(crate) const fn remembers_persistent(self) -> bool {
+        matches!(self, Self::Lmm | Self::Mag | Self::Mal)
+    }
+
+    /// Attention over the last tokens, in place of segments?
+    pub(crate) const fn has_window(self) -> bool {
+        matches!(self, Self::Mag | Self::Mal | Self::Attention)
+    }
+}
+
+/// How MAC and MAG put attention `a` and memory `m` together, both normalised with learned scales.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Combine {
+    /// silu(a) ∘ silu(m).
+    #[default]
+    Product,
+    /// a ∘ silu(m).
+    Silu,
+    /// a ∘ σ(m).
+    Sigmoid,
+    /// a + m.
+    Sum,
+}
+
+/// The configuration of one block. Fields that its kind does not use must be valid and change nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockSpec {
+    /// The mixer.
+    pub kind: Kind,
+    /// One memory; its key and value width are `head_width` (unused by [`Kind::Attention`]).
+    pub memory: MemorySpec,
+    /// Which weights answer a query of the memories.
+    pub read: Read,
+    /// Memories, 1 or more.
+    pub heads: usize,
+    /// Width of a memory's keys, values and queries; `heads · head_width` is the mixer's inner width I.
+    pub head_width: usize,
+    /// Taps of the convolutions on queries, keys and values; 0 for none.
+    pub conv_width: usize,
+    /// The largest inner learning rate: θ = `theta_max` σ(…); finite and above 0.
+    pub theta_max: f64,
+    /// Whether memories forget; without, α = 0.
+    pub forgetting: bool,
+    /// Whether surprise has momentum; without, η = 0.
+    pub momentum: bool,
+    /// Every token takes the gates of its chunk's first one.
+    pub gates_by_chunk: bool,
+    /// Learned rows before the first token, 0 or more.
+    pub persistent: usize,
+    /// Heads of attention; they divide I.
+    pub attention_heads: usize,
+    /// Heads of its keys and values; they divide `attention_heads`.
+    pub kv_heads: usize,
+    /// Tokens that a token of sliding-window attention sees, itself among them.
+    pub window: usize,
+    /// Tokens of a segment of [`Kind::Mac`], a multiple of the memory's chunk.
+    pub segment: usize,
+    /// Base of the rotary positions; 0 for none.
+    pub rotary: f64,
+    /// How attention and memory are put together ([`Kind::Mac`], [`Kind::Mag`]).
+    pub combine: Combine,
+    /// [`Kind::Mac`]: queries are answered by the weights of the segment's start instead of those that `read` names.
+    pub mac_read_segment: bool,
+    /// Hidden width of the feed-forward.
+    pub feed_forward: usize,
+}
+
+impl BlockSpec {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the field, the rule and what was found.
+    pub fn validate(&self) -> Result<()> {
+        let from_one = [
+            ("heads: 1 to 1048576", self.heads),
+            ("head_width: 1 to 1048576", self.head_width),
+            ("heads × head_width: 1 to 1048576", self.inner()),
+            ("attention_heads: 1 to 1048576", self.attention_heads),
+            ("kv_heads: 1 to 1048576", self.kv_heads),
+            ("window: 1 to 1048576", self.window),
+            ("segment: 1 to 1048576", self.segment),
+            ("feed_forward: 1 to 1048576", self.feed_forward),
+        ];
+        for (what, found) in from_one {
+            rule(what, found, found >= 1 && found <= LIMIT)?;
+        }
+        rule("conv_width: 0 to 1048576", self.conv_width, self.conv_width <= LIMIT)?;
+        rule("persistent: 0 to 1048576", self.persistent, self.persistent <= LIMIT)?;
+        rule("theta_max: finite and above 0", 0, self.theta_max.is_finite() && self.theta_max > 0.0)?;
+        rule("rotary: a base from 1 to 1e300, or 0 for none", 0, self.rotary == 0.0 || self.rotates())?;
+        self.memory.validate()?;
+        if self.kind.remembers() {
+            let (key, value) = (self.memory.key_width(), self.memory.value_width());
+            rule("memory: key width = head_width", key, key == self.head_width)?;
+            rule("memory: value width = head_width", value, value == self.head_width)?;
+        }
+        if self.kind.attends() {
+            let (heads, kv) = (self.attention_heads, self.kv_heads);
+            rule("attention_heads: a divisor of heads × head_width", heads, self.inner().is_multiple_of(heads))?;
+            rule("kv_heads: a divisor of attention_heads", kv, heads.is_multiple_of(kv))?;
+            let width = self.attention_width();
+            rule("attention width: even, for rotary positions", width, width.is_multiple_of(2) || self.rotary == 0.0)?;
+        }
+        let whole = self.segment.is_multiple_of(self.memory.chunk);
+        rule("segment: a multiple of the memory's chunk", self.segment, self.kind != Kind::Mac || whole)
+    }
+
+    fn rotates(&self) -> bool {
+        (1.0..=1e300).contains(&self.rotary)
+    }
+
+    /// I, the width of all heads together.
+    pub const fn inner(&self) -> usize {
+        self.heads.saturating_mul(self.head_width)
+    }
+
+    /// c, the width of a head of attention.
+    pub const fn attention_width(&self) -> usize {
+        if self.attention_heads == 0 { 0 } else { self.inner() / self.attention_heads }
+    }
+
+    /// Width of the keys of all heads together.
+    pub(crate) const fn kv_width(&self) -> usize {
+        self.kv_heads.saturating_mul(self.attention_width())
+    }
+
+    /// Width of the rows that the memories see, in a model of this width.
+    pub(crate) const fn memory_input(&self, width: usize) -> usize {
+        if matches!(self.kind, Kind::Mac) { self.inner() } else { width }
+    }
+
+    /// Memories whose surprise a push reports.
+    pub const fn memories(&self) -> usize {
+        if self.kind.remembers() { self.heads } else { 0 }
+    }
+}
+
+/// The error of a rule that does not hold.
+pub(crate) fn rule(what: &'static str, found: usize, holds: bool) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config { what, found }) }
+}

@@ -1,0 +1,91 @@
+//! A whole model over one block of bytes, and streams through it: any stack of blocks, without an allocation.
+//!
+//! [`ModelSpec`] and [`BlockSpec`]s say what a model is. [`encode_header`] and [`blob_len`] lay out its *blob*, one block of
+//! bytes with the configuration, all parameters and a checksum; [`Model`] reads it where it lies (in memory, mapped, in
+//! flash), and [`Stream`] runs it in one buffer of numbers that the caller lends. Many streams may share one model, from
+//! several threads.
+
+mod blob;
+mod saved;
+mod spec;
+mod stream;
+
+pub use crate::block::{BlockSpec, Combine, Kind, LIMIT, Mode};
+use crate::block::{Numbers, Weights, scratch_len, state_len};
+use crate::error::Result;
+use crate::scalar::Scalar;
+use crate::view::Mat;
+pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
+pub use spec::{Input, MAX_BLOCKS, ModelSpec};
+pub use stream::{Feed, Position, Stream};
+
+/// A model that borrows its parameters. Copies are cheap and share them.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a, T> {
+    spec: ModelSpec,
+    /// The blob's records of blocks, checked.
+    records: &'a [u8],
+    numbers: &'a [T],
+    checksum: u32,
+    heads: usize,
+    /// Pushes are cut at multiples of this: the end of a segment is one. 0 for nowhere.
+    cut: usize,
+}
+
+impl<'a, T: Scalar> Model<'a, T> {
+    /// What it is, but for its blocks.
+    pub const fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Block i, from 0.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is none.
+    pub fn block(&self, i: usize) -> Result<BlockSpec> {
+        blob::record(self.records, i)
+    }
+
+    /// Every parameter, in the order of [`ModelSpec::tensors`].
+    pub const fn numbers(&self) -> &'a [T] {
+        self.numbers
+    }
+
+    /// The blob's checksum: it names the configuration and the parameters.
+    pub const fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    /// Memories of all blocks together: the columns of a push's surprise, block after block.
+    pub const fn memories(&self) -> usize {
+        self.heads
+    }
+
+    /// Numbers in the buffer of a [`Stream`] that takes up to `rows` tokens at once; longer pushes are cut.
+    pub fn stream_len(&self, rows: usize) -> usize {
+        let blocks = (0..self.spec.blocks).filter_map(|i| self.block(i).ok());
+        stream_len::<T>(&self.spec, blocks, rows)
+    }
+
+    /// Calls `visit` with the configuration and the parameters of every block in order; returns the norm, the head (empty if
+    /// tied) and its bias (empty without one).
+    fn blocks(&self, mut visit: impl FnMut(&BlockSpec, &Weights<'a, T>) -> Result<()>) -> Result<[Mat<'a, T>; 3]> {
+        let mut numbers = Numbers(self.numbers);
+        self.spec.first(&mut numbers)?;
+        for i in 0..self.spec.blocks {
+            let spec = self.block(i)?;
+            visit(&spec, &Weights::take(&spec, self.spec.width, &mut numbers)?)?;
+        }
+        self.spec.last(&mut numbers)
+    }
+}
+
+/// [`Model::stream_len`] before there is a model; `usize::MAX` where it would be more than that.
+pub fn stream_len<T: Scalar>(spec: &ModelSpec, blocks: impl IntoIterator<Item = BlockSpec>, rows: usize) -> usize {
+    let (mut state, mut scratch) = (0usize, 0usize);
+    for block in blocks {
+        state = state.saturating_add(state_len::<T>(&block, rows));
+        scratch = scratch.max(scratch_len::<T>(&block, spec.width, rows));
+    }
+    state.saturating_add(scratch).saturating_add(rows.saturating_mul(spec.width).saturating_mul(2))
+}

@@ -1,0 +1,145 @@
+//! A stream's state as one block of bytes and back: little-endian, versioned, with its model's checksum and its own.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `TTNSESS` and the format's version |
+//! | 4 | bytes of a number, 4 or 8 |
+//! | 4 | the model's checksum |
+//! | 8 | mode (0 on, 1 frozen, 2 absent), zeros |
+//! | 24 | position, clipped, numbers that follow |
+//! | … | the states of the blocks, without what no later token can see |
+//! | 4 | CRC-32 of all bytes before |
+
+use super::stream::{END, Stream};
+use super::{Mode, Model};
+use crate::block::{Part, parts};
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+
+const MAGIC: [u8; 8] = *b"TTNSESS\x01";
+const HEADER: usize = 48;
+const CHECKSUM: usize = 4;
+const MODES: [Mode; 3] = [Mode::On, Mode::Frozen, Mode::Absent];
+
+/// Calls `visit` with every part of a state in order, and with its first number's place.
+fn each_part<T: Scalar>(model: &Model<'_, T>, rows: usize, position: u64, mut visit: impl FnMut(usize, Part)) {
+    let mut at = 0usize;
+    for spec in (0..model.spec().blocks).filter_map(|i| model.block(i).ok()) {
+        for part in parts::<T>(&spec, rows, position) {
+            visit(at, part);
+            at = at.saturating_add(part.len);
+        }
+    }
+}
+
+/// Numbers of a state that are saved.
+fn saved_numbers<T: Scalar>(model: &Model<'_, T>) -> usize {
+    let mut sum = 0usize;
+    each_part(model, 1, 0, |_, part| sum = sum.saturating_add(part.saved));
+    sum
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    let mut b = [0; 8];
+    b.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(b)
+}
+
+impl<T: Scalar> Model<'_, T> {
+    /// Bytes that [`Stream::save`] writes.
+    pub fn saved_len(&self) -> usize {
+        saved_numbers(self).saturating_mul(T::BYTES).saturating_add(HEADER + CHECKSUM)
+    }
+}
+
+impl<T: Scalar> Stream<'_, T> {
+    /// Writes the whole state; returns the bytes written, [`Model::saved_len`]. Streams of the same model read it, whatever
+    /// their `rows`.
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] (in bytes) when `out` is too short; nothing is written.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize> {
+        let (needed, given) = (self.model.saved_len(), out.len());
+        let Some(out) = out.get_mut(..needed) else {
+            return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
+        };
+        let (head, rest) = out.split_at_mut(HEADER);
+        head.copy_from_slice(&self.head());
+        let (body, _) = rest.split_at_mut(needed - HEADER - CHECKSUM);
+        let mut places = body.chunks_exact_mut(T::BYTES);
+        each_part(&self.model, self.rows, self.position, |at, part| {
+            let used = self.state.get(at..at.saturating_add(part.used)).unwrap_or(&[]);
+            for (&x, bytes) in used.iter().zip(places.by_ref()) {
+                x.write_le(bytes);
+            }
+            for bytes in places.by_ref().take(part.saved - part.used) {
+                T::ZERO.write_le(bytes);
+            }
+        });
+        let (body, sum) = out.split_at_mut(needed - CHECKSUM);
+        sum.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+        Ok(needed)
+    }
+
+    fn head(&self) -> [u8; HEADER] {
+        let mut out = [0; HEADER];
+        out[..8].copy_from_slice(&MAGIC);
+        out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
+        out[12..16].copy_from_slice(&self.model.checksum().to_le_bytes());
+        out[16] = MODES.iter().position(|m| *m == self.mode).unwrap_or(0) as u8;
+        let numbers = saved_numbers(&self.model) as u64;
+        for (out, x) in out[24..].chunks_exact_mut(8).zip([self.position, self.clipped, numbers]) {
+            out.copy_from_slice(&x.to_le_bytes());
+        }
+        out
+    }
+
+    /// Becomes the stream that was saved; it continues with the bits it would have given uncut.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when the bytes are of another length, format, model or checksum; nothing changes.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        let format = |what, expected: u64, found: u64| Err(Error::Format { what, expected, found });
+        let needed = self.model.saved_len();
+        if bytes.len() != needed {
+            return format("length in bytes", needed as u64, bytes.len() as u64);
+        }
+        let (ours, fields) =
+            (self.head(), [(8, "magic and version"), (12, "bytes of a number"), (16, "the model's checksum")]);
+        let mut from = 0;
+        for (to, what) in fields {
+            let number = |b: &[u8]| b[from..to].iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
+            if bytes[from..to] != ours[from..to] {
+                return format(what, number(&ours), number(bytes));
+            }
+            from = to;
+        }
+        let (body, sum) = bytes.split_at(needed - CHECKSUM);
+        let found = crc32fast::hash(body);
+        if found.to_le_bytes() != sum {
+            let expected = sum.iter().rev().fold(0, |n, &x| n << 8 | u64::from(x));
+            return format("checksum", expected, u64::from(found));
+        }
+        let (mode, position, clipped, numbers) = (word(bytes, 16), word(bytes, 24), word(bytes, 32), word(bytes, 40));
+        let Some(&mode) = usize::try_from(mode).ok().and_then(|i| MODES.get(i)) else {
+            return format("mode", MODES.len() as u64 - 1, mode);
+        };
+        if position > END {
+            return format("position, at most", END, position);
+        }
+        if numbers != word(&ours, 40) {
+            return format("numbers", word(&ours, 40), numbers);
+        }
+        (self.mode, self.position, self.clipped) = (mode, position, clipped);
+        let mut numbers = body[HEADER..].chunks_exact(T::BYTES).map(T::read_le);
+        let state = &mut *self.state;
+        each_part(&self.model, self.rows, position, |at, part| {
+            let used = state.get_mut(at..at.saturating_add(part.used)).unwrap_or(&mut []);
+            for (x, number) in used.iter_mut().zip(numbers.by_ref()) {
+                *x = number;
+            }
+            numbers.by_ref().take(part.saved - part.used).for_each(drop);
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Softmax attention of one query head over a sliding window or a segment: `y = softmax(q kᵀ / √c) v`.
+//!
+//! A row of queries sees all persistent keys, and of the tokens (and of the context rows beside them) those that its
+//! [`Span`] names, itself the last. Persistent keys meet `q`, the others `q_rotated`: rotation is the caller's
+//! ([`rotary`](super::rotary)), and so are heads; views reach into rows of many heads.
+//!
+//! Memory is O(window): scores exist for a few rows at a time, and the backward computes them again from the rows'
+//! `log_sum` = ln Σ e^score. What a row cannot see does not reach it, be it NaN or infinite; a NaN that it sees makes the
+//! row NaN. Every score is one chain over c, every output one chain over the keys (persistent, context, tokens), the sum of
+//! a softmax 16 partial sums, key j going to sum j mod 16: a row has the same bits in any company, and wherever
+//! the keys it is given begin.
+
+use super::rows::{expect_rows, expect_shape};
+use crate::error::{Error, Result, expect_len};
+use crate::gemm::Gemm;
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+mod band;
+mod columns;
+mod rows;
+mod vjp;
+
+use band::{Band, Part, Parts};
+pub use vjp::{Gradients, vjp, vjp_scratch_len};
+
+/// Which tokens a query sees, besides all persistent keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// The last W up to itself: token i sees j with i − W < j ≤ i.
+    Window(usize),
+    /// Those of its own segment up to itself: ⌊i / C⌋ C ≤ j ≤ i.
+    Segment(usize),
+}
+
+impl Span {
+    /// The oldest token that token i sees.
+    pub const fn oldest(self, i: u64) -> u64 {
+        match self {
+            Self::Window(w) => (i.saturating_add(1)).saturating_sub(w as u64),
+            Self::Segment(0) => i,
+            Self::Segment(c) => i - i % c as u64,
+        }
+    }
+
+    /// Tokens that a query sees at most.
+    pub const fn len(self) -> usize {
+        match self {
+            Self::Window(n) | Self::Segment(n) => n,
+        }
+    }
+
+    /// No query sees a token: not allowed.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What queries see. Pairs are keys and values, `[rows, c]`; a view of keys may be a transpose.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a, T> {
+    /// Seen by every query, not rotated.
+    pub persistent: Option<(Mat<'a, T>, Mat<'a, T>)>,
+    /// Rows beside those of `tokens` that are seen together with them, rotated.
+    pub context: Option<(Mat<'a, T>, Mat<'a, T>)>,
+    /// Keys and values of neighbouring tokens, rotated: from the oldest that the first query sees (or before it) to the last
+    /// query (or behind it).
+    pub tokens: (Mat<'a, T>, Mat<'a, T>),
+    /// Number of the first row of `tokens` and `context` in the sequence.
+    pub first: u64,
+}
+
+/// Rows of queries whose scores are computed together.
+const BLOCK: usize = 32;
+/// Fewer rows than this keep their scores row by row, more of them key by key.
+const FEW: usize = 16;
+
+/// Elements of scratch that [`forward`] needs for at most n queries at a time, `persistent` keys, and with or without
+/// context; `usize::MAX` if that is beyond counting.
+pub const fn scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
+    let rows = if n < BLOCK { n } else { BLOCK };
+    let few = if n < FEW { n } else { FEW - 1 };
+    let seen = span.len().saturating_add(rows);
+    let seen = if context { seen.saturating_mul(2) } else { seen };
+    let by_keys = seen.saturating_add(persistent).saturating_mul(BLOCK);
+    // Parts of a row begin and end at whole sixteens.
+    let by_rows = seen.saturating_add(persistent).saturating_add(6 * 16).saturating_mul(few);
+    if n >= FEW && by_keys > by_rows { by_keys } else { by_rows }
+}
+
+/// `y[r]` for the token with number `first + r`; q, q_rotated and y `[n, c]`, `log_sum` `[n]`.
+///
+/// `q` is not rotated and meets the persistent keys (without them it is not read), `q_rotated` meets the others. Scratch:
+/// [`scratch_len`] elements, contents irrelevant.
+///
+/// # Errors
+/// [`Error::Shape`] when the sizes disagree, columns of q, values or y are not neighbours, or `keys` ends before the
+/// last query or begins behind the oldest token that the first one sees; [`Error::Config`] for a span of 0;
+/// [`Error::Buffer`] when the scratch is too short.
+pub fn forward<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    span: Span,
+    first: u64,
+    q: Mat<'_, T>,
+    q_rotated: Mat<'_, T>,
+    keys: &Keys<'_, T>,
+    mut y: MatMut<'_, T>,
+    mut log_sum: Option<&mut [T]>,
+    scratch: &mut [T],
+) -> Result<()> {
+    let n = q_rotated.rows();
+    expect(span, first, q, q_rotated, keys)?;
+    expect_shape("y", y.as_ref(), n, q.cols())?;
+    if let Some(log_sum) = &log_sum {
+        expect_len("log_sum", n, log_sum.len())?;
+    }
+    let needed = scratch_len(span, n, persistent_rows(keys), keys.context.is_some());
+    if scratch.len() < needed {
+        return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
+    }
+    let scale = scale(q.cols());
+    let mut r = 0;
+    while r < n {
+        let mut band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
+        let parts = Parts::new(q, q_rotated, keys);
+        if band.rows >= FEW && !parts.zero_times_values_is_zero(&band) {
+            // What not all rows see is not finite: a row alone meets nothing that it does not see.
+            band = Band::new(span, first, keys.first, r, 1);
+        }
+        if band.rows < FEW && !parts.zero_times_values_is_zero(&band) {
+            band = Band::new(span, first, keys.first, r, 1);
+        }
+        let rows = band.rows;
+        let out = y.rb().sub(r, rows);
+        let sums = log_sum.as_deref_mut().map(|s| &mut s[r..r + rows]);
+        if rows < FEW {
+            rows::forward(g, scale, &band, &parts, out, sums, scratch);
+        } else {
+            columns::forward(g, scale, &band, &parts, out, sums, scratch);
+        }
+        r += rows;
+    }
+    Ok(())
+}
+
+/// 1 / √c.
+fn scale<T: Scalar>(width: usize) -> T {
+    T::ONE / T::from_f64(width.max(1) as f64).sqrt()
+}
+
+fn persistent_rows<T: Copy>(keys: &Keys<'_, T>) -> usize {
+    keys.persistent.map_or(0, |(k, _)| k.rows())
+}
+
+/// Checks what forward and backward share.
+fn expect<T: Copy>(span: Span, first: u64, q: Mat<'_, T>, q_rotated: Mat<'_, T>, keys: &Keys<'_, T>) -> Result<()> {
+    let (n, c) = (q_rotated.rows(), q_rotated.cols());
+    if span.is_empty() {
+        return Err(Error::Config { what: "attention window or segment: at least 1", found: 0 });
+    }
+    expect_rows("q", "q column stride", q, n, c)?;
+    expect_rows("q_rotated", "q_rotated column stride", q_rotated, n, c)?;
+    let (k, v) = keys.tokens;
+    expect_shape("token keys", k, k.rows(), c)?;
+    expect_rows("token values", "token values' column stride", v, k.rows(), c)?;
+    if let Some((context, v)) = keys.context {
+        expect_shape("context keys", context, k.rows(), c)?;
+        expect_rows("context values", "context values' column stride", v, k.rows(), c)?;
+    }
+    if let Some((k, v)) = keys.persistent {
+        expect_shape("persistent keys", k, k.rows(), c)?;
+        expect_rows("persistent values", "persistent values' column stride", v, k.rows(), c)?;
+    }
+    if n == 0 {
+        return Ok(());
+    }
+    let number = |x: u64| usize::try_from(x).unwrap_or(usize::MAX);
+    let oldest = span.oldest(first);
+    if keys.first > oldest {
+        let (expected, found) = (number(oldest), number(keys.first));
+        return Err(Error::Shape { what: "number of the first key, at most the oldest that is seen", expected, found });
+    }
+    let needed = (first - keys.first).saturating_add(n as u64);
+    if (k.rows() as u64) < needed {
+        let what = "token keys, up to the last query";
+        return Err(Error::Shape { what, expected: number(needed), found: k.rows() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

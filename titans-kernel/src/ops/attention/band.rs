@@ -1,0 +1,112 @@
+//! Which keys a block of queries sees, and where their scores lie.
+
+use super::super::rows::sum_by;
+use super::{Keys, Span};
+use crate::scalar::Scalar;
+use crate::view::Mat;
+
+/// Neighbouring queries and the neighbouring tokens that any of them sees.
+///
+/// Row r sees token s of the span where r ≤ `ahead` + s and s ≤ `behind` + r.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Band {
+    /// First query, as a row of q.
+    pub(super) from: usize,
+    /// Queries.
+    pub(super) rows: usize,
+    /// First token, as a row of the keys.
+    pub(super) low: usize,
+    /// Tokens.
+    pub(super) len: usize,
+    /// Rows behind the first that see the span's first token too.
+    pub(super) ahead: usize,
+    /// Tokens before the first query's own.
+    pub(super) behind: usize,
+    /// Number of the first token mod 16.
+    pub(super) lane: usize,
+}
+
+impl Band {
+    /// Queries `from ..` of those that begin at number `first`: at most `rows`, and of one segment.
+    pub(super) fn new(span: Span, first: u64, first_key: u64, from: usize, rows: usize) -> Self {
+        let i = first + from as u64;
+        let oldest = span.oldest(i);
+        let behind = (i - oldest) as usize;
+        let (rows, ahead) = match span {
+            Span::Window(w) => (rows, (w - 1 - behind).min(rows)),
+            Span::Segment(c) => (rows.min(c - behind), rows),
+        };
+        let (low, lane) = ((oldest - first_key) as usize, (oldest % 16) as usize);
+        Self { from, rows, low, len: behind + rows, ahead, behind, lane }
+    }
+
+    /// The same of queries `r .. r + rows` of this band; and how many of its tokens they do not see.
+    pub(super) fn group(&self, r: usize, rows: usize) -> (usize, Self) {
+        let skipped = r.saturating_sub(self.ahead);
+        let behind = self.behind + r - skipped;
+        let ahead = (self.ahead + skipped - r).min(rows);
+        let (low, lane) = (self.low + skipped, (self.lane + skipped) % 16);
+        (skipped, Self { from: self.from + r, rows, low, len: behind + rows, ahead, behind, lane })
+    }
+
+    /// Tokens at the beginning of the span that not all rows see.
+    pub(super) fn corner(&self) -> usize {
+        (self.rows - 1).saturating_sub(self.ahead)
+    }
+}
+
+/// Keys and values with the queries that meet them.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a, T> {
+    pub(super) q: Mat<'a, T>,
+    pub(super) k: Mat<'a, T>,
+    pub(super) v: Mat<'a, T>,
+    /// Tokens or context; else persistent, and seen by all rows.
+    pub(super) banded: bool,
+}
+
+impl<T> Part<'_, T> {
+    /// Keys that any row of the band sees.
+    pub(super) fn len(&self, band: &Band) -> usize
+    where
+        T: Copy,
+    {
+        if self.banded { band.len } else { self.k.rows() }
+    }
+}
+
+/// Persistent keys, context, tokens: the order of all sums.
+pub(super) struct Parts<'a, T>(pub(super) [Option<Part<'a, T>>; 3]);
+
+impl<'a, T: Scalar> Parts<'a, T> {
+    pub(super) fn new(q: Mat<'a, T>, q_rotated: Mat<'a, T>, keys: &Keys<'a, T>) -> Self {
+        let part = |q, banded| move |(k, v)| Part { q, k, v, banded };
+        Self([
+            keys.persistent.map(part(q, false)),
+            keys.context.map(part(q_rotated, true)),
+            Some(part(q_rotated, true)(keys.tokens)),
+        ])
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Part<'a, T>> {
+        self.0.into_iter().flatten().filter(|p| p.k.rows() > 0)
+    }
+
+    /// Whether the values that some rows must not see are finite, so that they may meet a weight of 0.
+    pub(super) fn zero_times_values_is_zero(&self, band: &Band) -> bool {
+        let corner = band.corner();
+        corner == 0 || self.iter().filter(|p| p.banded).all(|p| finite(p.v, band.low, corner))
+    }
+}
+
+/// Whether rows `from .. from + rows` are finite.
+pub(super) fn finite<T: Scalar>(x: Mat<'_, T>, from: usize, rows: usize) -> bool {
+    let zero = |r| {
+        sum_by(
+            x.row(r),
+            #[inline(always)]
+            |x| x * T::ZERO,
+        )
+    };
+    (from..from + rows).all(|r| zero(r) == T::ZERO)
+}

@@ -1,0 +1,110 @@
+//! A few queries: scores in rows, a query a row.
+
+use super::super::rows::{LANES, max};
+use super::Part;
+use super::band::{Band, Parts};
+use crate::gemm::{Gemm, Store, tree};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// Where the scores of a part lie in a row: `[start, end)` are whole sixteens, the first key is at `start + lane`.
+struct Place {
+    start: usize,
+    lane: usize,
+    end: usize,
+}
+
+/// The places of the parts, from `start` on.
+fn place<T: Scalar>(part: &Part<'_, T>, band: &Band, start: usize) -> Place {
+    let lane = if part.banded { band.lane } else { 0 };
+    Place { start, lane, end: start + (lane + part.len(band)).next_multiple_of(LANES) }
+}
+
+/// y and `log_sum` of a band.
+pub(super) fn forward<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    scale: T,
+    band: &Band,
+    parts: &Parts<'_, T>,
+    mut y: MatMut<'_, T>,
+    mut log_sum: Option<&mut [T]>,
+    scratch: &mut [T],
+) {
+    let width = parts.iter().fold(0, |at, p| place(&p, band, at).end);
+    let scores = &mut scratch[..band.rows * width];
+    let mut at = 0;
+    for part in parts.iter() {
+        let here = place(&part, band, at);
+        score(g, band, &part, &here, width, scores);
+        at = here.end;
+    }
+    let mut inverse = [T::ZERO; super::FEW];
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for (r, row) in scores.chunks_exact_mut(width).enumerate() {
+                let (m, sum) = softmax(scale, row);
+                inverse[r] = T::ONE / sum;
+                if let Some(log_sum) = &mut log_sum {
+                    log_sum[r] = scale * m + sum.ln();
+                }
+            }
+        },
+    );
+    let (mut at, mut store) = (0, Store::Set);
+    for part in parts.iter() {
+        let here = place(&part, band, at);
+        let len = part.len(band);
+        let p = Mat::strided(&scores[here.start + here.lane..], band.rows, len, width, 1);
+        if let Ok(p) = p {
+            if part.banded {
+                g.causal(store, band.behind, p, part.v.sub(band.low, len), y.rb());
+            } else {
+                g.gemm(store, p, part.v, y.rb());
+            }
+        }
+        (at, store) = (here.end, Store::Add);
+    }
+    for (r, &inverse) in inverse[..band.rows].iter().enumerate() {
+        for y in y.row_mut(r) {
+            *y *= inverse;
+        }
+    }
+}
+
+/// The products of one part, and −∞ wherever a row sees nothing.
+fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &Place, width: usize, scores: &mut [T]) {
+    let (len, from) = (part.len(band), here.start + here.lane);
+    let q = part.q.sub(band.from, band.rows);
+    if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {
+        if part.banded {
+            g.lower(band.behind, q, part.k.sub(band.low, len).t(), out);
+        } else {
+            g.gemm(Store::Set, q, part.k.t(), out);
+        }
+    }
+    let nothing = T::from_f64(f64::NEG_INFINITY);
+    for (r, row) in scores.chunks_exact_mut(width).enumerate() {
+        let (low, high) = if part.banded { (r.saturating_sub(band.ahead), band.behind + r + 1) } else { (0, len) };
+        row[here.start..from + low].fill(nothing);
+        row[from + high..here.end].fill(nothing);
+    }
+}
+
+/// `e^(scale (x − m))` in place, and (m, their sum).
+#[inline(always)]
+fn softmax<T: Scalar>(scale: T, row: &mut [T]) -> (T, T) {
+    let m = max(row);
+    let mut sums = [T::ZERO; LANES];
+    for block in row.as_chunks_mut::<LANES>().0 {
+        let mut e = [T::ZERO; LANES];
+        for l in 0..LANES {
+            e[l] = ((block[l] - m) * scale).exp();
+        }
+        for l in 0..LANES {
+            sums[l] += e[l];
+        }
+        *block = e;
+    }
+    (m, tree(&sums))
+}
