@@ -5,7 +5,7 @@ use crate::train::task::Validation;
 use crate::train::trainer::predicted;
 use crate::{Error, Result};
 
-/// Scores one sequence, given token by token with its targets ([`super::recall::Recall::evaluation`]). `read` takes the next up
+/// Scores one sequence, given token by token with its targets ([`Alphabet::tokens`](crate::data::recall::Alphabet::tokens)). `read` takes the next up
 /// to `piece` ids and appends the logits after each, `classes` numbers a token; it keeps the stream's state. So the
 /// memory that this takes does not grow with the sequence.
 ///

@@ -7,7 +7,7 @@ mod text;
 pub use recall::print as print_recall;
 pub use text::tokenizer;
 
-use super::options::{DeviceArgs, ModeName};
+use super::options::{DeviceArgs, ModeName, size};
 use super::{Failure, on_device};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -26,7 +26,8 @@ the model's memory.loss (sum 1, half 1/2, mean 1/d_v). With --tokenizer in train
 in the place of byte are token,bytes: its id and how many bytes it stands for.
 
 A run of the series task: the mean squared error of the next patch in standardised units, over the validation part or --data.
-A run of the recall task: recall against --lengths with the memory on, frozen and absent.
+A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
+as streams on the CPU, in memory that does not grow with them.
 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
 mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json.
@@ -37,6 +38,7 @@ Examples:
   titans eval runs/text/best.safetensors --data book.txt.gz --window 0 --json
   titans eval runs/text --data book.txt --per-token book.csv
   titans eval runs/recall --lengths 256,1024,4096,16384
+  titans eval runs/recall --lengths 2097152 --sequences 1
   titans eval runs/series --data later.csv";
 
 /// Measure a trained model: nats and bits a byte of text, recall by length, or the error of predicted numbers
@@ -76,6 +78,10 @@ pub struct Args {
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     lengths: Vec<usize>,
 
+    /// Sequences of each length (recall) [default: those of the run]
+    #[arg(long, value_name = "N", value_parser = size)]
+    sequences: Option<usize>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -108,7 +114,7 @@ impl Args {
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
-        let options: [(&str, &[&str], bool); 7] = [
+        let options: [(&str, &[&str], bool); 8] = [
             ("--data", &["text", "series"], !self.data.is_empty()),
             ("--tail", &["text", "series"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
@@ -116,6 +122,7 @@ impl Args {
             ("--per-token", &["text"], self.per_token.is_some()),
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
             ("--lengths", &["recall"], !self.lengths.is_empty()),
+            ("--sequences", &["recall"], self.sequences.is_some()),
         ];
         match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
             Some((option, of, _)) => Err(Error::usage(format!(

@@ -17,6 +17,7 @@ pub(super) fn run<D: Device>(
     if !args.lengths.is_empty() {
         task.lengths.clone_from(&args.lengths);
     }
+    task.sequences = args.sequences.unwrap_or(task.sequences);
     let table = Recall::new(task, seed)?.table(device, model, &mut |_| {})?;
     if args.json { output::print_json(&table) } else { print(&table) }
 }
