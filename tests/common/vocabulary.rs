@@ -39,8 +39,7 @@ pub fn tokenizer(pairs: &[(&str, &str)]) -> Value {
     let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     let end = json!({ "id": 256 + pairs.len(), "content": "<end>", "single_word": false, "lstrip": false,
         "rstrip": false, "normalized": false, "special": true });
-    let merges: Vec<Value> =
-        pairs.iter().map(|(a, b)| json!([letters(a.as_bytes()), letters(b.as_bytes())])).collect();
+    let merges: Vec<Value> = pairs.iter().map(|(a, b)| json!([letters(a.as_bytes()), letters(b.as_bytes())])).collect();
     json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [end], "normalizer": null,
         "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,

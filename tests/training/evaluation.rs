@@ -104,7 +104,8 @@ fn too_few_bytes_and_other_models_are_refused() {
     let small = Model::<Device>::new(&device, crate::support::model(16), 0).unwrap();
     let error = evaluate(&device, &small, &BYTES, &ids(b"bytes"), 0, MemoryMode::On, None).unwrap_err().to_string();
     assert!(error.contains("16 symbols"), "{error}");
-    let error = generate(&device, &small, &BYTES, b"x", &Sampling::default(), &mut |_| Ok(true)).unwrap_err().to_string();
+    let error =
+        generate(&device, &small, &BYTES, b"x", &Sampling::default(), &mut |_| Ok(true)).unwrap_err().to_string();
     assert!(error.contains("16 symbols"), "{error}");
     let stop = |_| Err(titans_host::Error::usage("the disk is full"));
     let error = evaluate(&device, &model, &BYTES, &ids(b"bytes"), 0, MemoryMode::On, Some(&mut { stop })).unwrap_err();

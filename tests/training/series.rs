@@ -3,6 +3,7 @@
 use crate::support::{Device, bits, device, steps, trainer};
 use std::path::Path;
 use titans_host::Error;
+use titans_host::Error;
 use titans_host::model::{Kind, Kinds, MemoryMode, Model, ModelConfig};
 use titans_host::task::series::{SeriesConfig, SeriesTask, default_run, evaluate};
 use titans_host::task::{self, TaskConfig};
@@ -110,7 +111,7 @@ fn windows_cover_every_patch_and_other_models_are_refused() {
         assert!((found.unchanged - unchanged).abs() < 1e-12, "{window}");
     }
     assert_eq!(of(0, 9), of(49, 9));
-    assert_eq!(of(10, 2).patches, 20, "two windows of five");
+    assert_eq!(of(10, 2).patches, 20, "two windows of the five");
     let error = evaluate(&device, &model, &numbers[..11], (0, 1), MemoryMode::On).unwrap_err().to_string();
     assert!(error.contains("2 patches of 6"), "{error}");
     let text = Model::<Device>::new(&device, crate::support::model(16), 0).unwrap();

@@ -52,7 +52,8 @@ pub fn read(path: &Path) -> Result<Series> {
 }
 
 fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let mut rows = reader.records();
     let mut next = || rows.next().transpose().map_err(|e| format!("expected comma-separated values, found {e}"));
     let Some(first) = next()? else { return Err("expected rows of numbers, found none".into()) };
@@ -83,7 +84,9 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
         }
         for (field, name) in record.iter().skip(dates).zip(&names) {
             numbers.push(number(field).ok_or_else(|| {
-                format!("line {line}, column {name}: expected a finite number, found {field:?}; fill gaps before training")
+                format!(
+                    "line {line}, column {name}: expected a finite number, found {field:?}; fill gaps before training"
+                )
             })?);
         }
         row = next()?;
@@ -134,7 +137,7 @@ impl Series {
         let of = |c: usize| self.numbers[..rows * columns].iter().skip(c).step_by(columns);
         let n = rows.max(1) as f64;
         let column = |(c, name): (usize, &String)| {
-            let mean = of(c).map(|x| x / n).sum::<f64>();
+            let mean = of(c).sum::<f64>() / n;
             let deviation = of(c).map(|x| (x - mean).powi(2) / n).sum::<f64>().sqrt();
             // What rounding leaves of a constant is no deviation.
             let varies = deviation.is_finite() && deviation > 1e-12 * mean.abs();

@@ -128,7 +128,9 @@ impl Bpe {
             return Err(wrong(format!("expected a model of type BPE, found {kind}; use a byte-level BPE vocabulary")));
         }
         if model["dropout"].as_f64().is_some_and(|p| p > 0.0) {
-            return Err(wrong("model.dropout: expected none, found some: a text would have other ids each time".into()));
+            return Err(wrong(
+                "model.dropout: expected none, found some: a text would have other ids each time".into(),
+            ));
         }
         let inner = tokenizers::Tokenizer::from_bytes(json.to_string())
             .map_err(|e| wrong(format!("expected a vocabulary of byte-level BPE: {e}")))?;
@@ -150,7 +152,9 @@ impl Bpe {
                 false => token.chars().map(byte).collect(),
             };
             let said = said.ok_or_else(|| {
-                wrong(format!("token {id}, {token:?}: expected bytes in the letters of byte-level BPE, found another one"))
+                wrong(format!(
+                    "token {id}, {token:?}: expected bytes in the letters of byte-level BPE, found another one"
+                ))
             })?;
             if let (&[byte], false) = (&said[..], added.contains_key(&id)) {
                 singles[usize::from(byte)] = Some(id);
@@ -171,7 +175,10 @@ impl Bpe {
             }
             for &byte in chunk.invalid() {
                 let id = self.singles[usize::from(byte)].ok_or_else(|| {
-                    Error::file(&self.path, format!("the text has the byte {byte:#04x}, the vocabulary no token for it"))
+                    Error::file(
+                        &self.path,
+                        format!("the text has the byte {byte:#04x}, the vocabulary no token for it"),
+                    )
                 })?;
                 ids.push(id);
             }
@@ -217,14 +224,18 @@ fn cut(text: &[u8], least: usize) -> usize {
 /// The `merges.txt` of a `vocab.json`: the same name with "vocab" and ".json" changed, in the same folder.
 fn merges_beside(path: &Path) -> Result<Vec<u8>> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let named = path.file_name().unwrap_or_default().to_string_lossy().replace("vocab", "merges").replace(".json", ".txt");
+    let named =
+        path.file_name().unwrap_or_default().to_string_lossy().replace("vocab", "merges").replace(".json", ".txt");
     let plain = named.strip_suffix(".gz").unwrap_or(&named);
     let places = [folder.join(plain), folder.join(format!("{plain}.gz"))];
     match places.iter().find(|p| *p != path && p.is_file()) {
         Some(merges) => text::read(&[merges]),
         None => Err(Error::file(
             path,
-            format!("it has no `model`, and as a vocab.json it needs {} beside it, which is not there", places[0].display()),
+            format!(
+                "it has no `model`, and as a vocab.json it needs {} beside it, which is not there",
+                places[0].display()
+            ),
         )),
     }
 }
@@ -298,8 +309,14 @@ mod tests {
         assert_eq!(bpe.bytes(258), b" the");
         assert_eq!((bpe.bytes(262), Tokenizer::Bytes.bytes(256)), (&b""[..], &b""[..]));
         let all: Vec<u8> = (0..=255).collect();
-        let texts: [&[u8]; 6] =
-            [b"", &all, "très vu, ∀x: été 😀".as_bytes(), b"\xff\xfe the \xe2\x82", &[0xf0, 0x9f, 0x98], b" the\r\n\tthe  the"];
+        let texts: [&[u8]; 6] = [
+            b"",
+            &all,
+            "très vu, ∀x: été 😀".as_bytes(),
+            b"\xff\xfe the \xe2\x82",
+            &[0xf0, 0x9f, 0x98],
+            b" the\r\n\tthe  the",
+        ];
         for text in texts {
             for tokenizer in [&bpe, &Tokenizer::Bytes] {
                 let ids = tokenizer.encode(text).unwrap();

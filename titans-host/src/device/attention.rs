@@ -139,7 +139,11 @@ impl<D: Device + ?Sized> AttentionInputs<'_, D> {
         }
         if let Some((k, v)) = self.context {
             if let Span::Window(found) = op.span {
-                return Err(KernelError::Config { what: "attention: a context goes with segments, not a window", found }.into());
+                return Err(KernelError::Config {
+                    what: "attention: a context goes with segments, not a window",
+                    found,
+                }
+                .into());
             }
             expect_len("context k", sizes.keys, len(k))?;
             expect_len("context v", sizes.keys, len(v))?;
@@ -163,7 +167,12 @@ impl<D: Device + ?Sized> AttentionGradients<'_, D> {
         expect_len("d_k", sizes.keys, len(self.d_k))?;
         expect_len("d_v", sizes.keys, len(self.d_v))?;
         let pairs = [
-            (inputs.persistent.is_some(), &self.d_persistent, sizes.persistent, ["d of persistent k", "d of persistent v"]),
+            (
+                inputs.persistent.is_some(),
+                &self.d_persistent,
+                sizes.persistent,
+                ["d of persistent k", "d of persistent v"],
+            ),
             (inputs.context.is_some(), &self.d_context, sizes.keys, ["d of context k", "d of context v"]),
         ];
         for (there, pair, expected, names) in pairs {

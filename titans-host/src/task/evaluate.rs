@@ -116,10 +116,7 @@ fn walk<D: Device>(
     let vocabulary = tokenizer.vocabulary();
     reads(model, tokenizer)?;
     if windows.0.iter().any(|w| w.end >= ids.len()) || windows.0.is_empty() {
-        return Err(Error::usage(format!(
-            "the data are too short: at least 2 tokens are needed, found {}",
-            ids.len()
-        )));
+        return Err(Error::usage(format!("the data are too short: at least 2 tokens are needed, found {}", ids.len())));
     }
     let walk = Walk { device, model, ids, mode, at_once: (LOGITS / vocabulary).clamp(LEAST, AT_ONCE) };
     let (mut tokens, mut bytes, mut nats) = (0, 0, 0.0);

@@ -122,10 +122,10 @@ pub(crate) fn sample<R: Rng>(log_probabilities: &[f64], temperature: f64, top_p:
 
 #[cfg(test)]
 mod tests {
-    use super::{Sampling, sample};
     use super::evaluate::reads;
-use crate::data::tokenizer::Tokenizer;
-use crate::data::{Purpose, rng};
+    use super::{Sampling, sample};
+    use crate::data::tokenizer::Tokenizer;
+    use crate::data::{Purpose, rng};
 
     fn shares(temperature: f64, top_p: f64) -> Vec<f64> {
         let odds = [0.5f64, 0.3, 0.15, 0.05].map(f64::ln);

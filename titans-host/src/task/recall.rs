@@ -186,7 +186,13 @@ impl Recall {
     ///
     /// # Errors
     /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite.
-    pub fn stream<D: Device>(&self, device: &D, model: &Model<D>, length: usize, mode: MemoryMode) -> Result<Validation> {
+    pub fn stream<D: Device>(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        length: usize,
+        mode: MemoryMode,
+    ) -> Result<Validation> {
         let (mut loss, mut right, mut scored) = (0.0, 0.0, 0);
         let fresh = Session::new(device, model, mode)?;
         for number in 0..self.config.sequences as u64 {

@@ -341,9 +341,8 @@ mod tests {
 
     #[test]
     fn batches_are_a_function_of_seed_and_step() {
-        let of = |sequences, seed| {
-            SeriesTask::new(SeriesConfig { sequences, ..config(2, 5) }, &series(100), seed).unwrap()
-        };
+        let of =
+            |sequences, seed| SeriesTask::new(SeriesConfig { sequences, ..config(2, 5) }, &series(100), seed).unwrap();
         let (small, big) = (of(2, 4), of(4, 4));
         let parts = [batch(&small, 9, 0), batch(&small, 9, 1)];
         assert_eq!([&parts[0].rows[..], &parts[1].rows[..]].concat(), batch(&big, 9, 0).rows);

@@ -162,7 +162,11 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         let validation = self.trainer.validate(thorough)?;
         let (step, tokens) = (self.trainer.state().step, self.trainer.state().tokens);
         let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
-        progress.message(&format!("validation at step {step}: loss {:.4} {}{accuracy}", validation.loss, self.trainer.unit()));
+        progress.message(&format!(
+            "validation at step {step}: loss {:.4} {}{accuracy}",
+            validation.loss,
+            self.trainer.unit()
+        ));
         let seconds = self.seconds();
         self.metrics.push(Record {
             step,

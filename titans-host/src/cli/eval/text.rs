@@ -37,9 +37,9 @@ pub(super) fn run<D: Device>(
     }
     let Totals { tokens, bytes, nats_per_token, bits_per_byte } = totals;
     match tokenizer.crc32() {
-        None => {
-            output::print(format_args!("{bytes} bytes, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte"))
-        }
+        None => output::print(format_args!(
+            "{bytes} bytes, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte"
+        )),
         Some(_) => output::print(format_args!(
             "{tokens} tokens of {bytes} bytes, {nats_per_token:.4} nats a token, {bits_per_byte:.4} bits a byte"
         )),

@@ -123,7 +123,9 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     if tokens == 0 || numbers > TOKENS {
         return Err(Error::file(
             file,
-            format!("a batch of {batch} times {time} tokens: expected 1 to {TOKENS} ids or numbers in all, found {numbers}"),
+            format!(
+                "a batch of {batch} times {time} tokens: expected 1 to {TOKENS} ids or numbers in all, found {numbers}"
+            ),
         ));
     }
     let device = Plan::new(threads)?;

@@ -43,13 +43,7 @@ impl<T: SimdScalar> Cpu<T> {
     }
 
     /// `[batch, heads, time, d]` to `[batch, time, heads, d]`, overwriting or adding.
-    pub(super) fn interleave(
-        &self,
-        add: bool,
-        [batch, time, heads]: [usize; 3],
-        x: &[T],
-        y: &mut [T],
-    ) -> Result<()> {
+    pub(super) fn interleave(&self, add: bool, [batch, time, heads]: [usize; 3], x: &[T], y: &mut [T]) -> Result<()> {
         let Some(row) = y.len().checked_div(batch * time).filter(|&row| row > 0) else { return Ok(()) };
         let d = row / heads;
         let grain = self.threads.grain(batch * time, 1);

@@ -146,7 +146,11 @@ impl<T: SimdScalar> Cpu<T> {
             let (first, n) = (at.start as u64, at.len());
             let x = Mat::new(&x[at.start * row..at.end * row], n, row)?;
             let y = MatMut::new(y, n, row)?;
-            if back { rotary::vjp(&self.gemm, rotary, first, x, y) } else { rotary::forward(&self.gemm, rotary, first, x, y) }
+            if back {
+                rotary::vjp(&self.gemm, rotary, first, x, y)
+            } else {
+                rotary::forward(&self.gemm, rotary, first, x, y)
+            }
         })
     }
 }
