@@ -87,7 +87,8 @@ fn apart<T: Scalar>(a: &[Step<T>], b: &[Step<T>]) -> f64 {
     worst / largest
 }
 
-fn streams_are_batches<T: SimdScalar>(tolerance: f64) {
+/// The same bits: the promise is 1e-10 (f64) and 1e-4 (f32), but deep residual memories amplify a last bit beyond both.
+fn streams_are_batches<T: SimdScalar>() {
     for (what, config) in cases() {
         let world = World::<T>::new(config);
         // No chunk, window or segment divides these.
@@ -96,8 +97,13 @@ fn streams_are_batches<T: SimdScalar>(tolerance: f64) {
                 let tokens = ids(time, time);
                 let batch = world.of_ids(&tokens, mode);
                 let stream = world.session(mode).push(&tokens).unwrap();
-                let error = apart(&batch, &stream);
-                assert!(error <= tolerance, "{what}, {mode:?}, {time} tokens: {error:e} apart");
+                assert!(numbers(&batch).iter().all(|x| x.is_finite()));
+                assert_eq!(
+                    bits(&batch),
+                    bits(&stream),
+                    "{what}, {mode:?}, {time} tokens: {:e}",
+                    apart(&batch, &stream)
+                );
             }
         }
     }
@@ -105,12 +111,12 @@ fn streams_are_batches<T: SimdScalar>(tolerance: f64) {
 
 #[test]
 fn streams_are_batches_f32() {
-    streams_are_batches::<f32>(1e-4);
+    streams_are_batches::<f32>();
 }
 
 #[test]
 fn streams_are_batches_f64() {
-    streams_are_batches::<f64>(1e-10);
+    streams_are_batches::<f64>();
 }
 
 #[test]
@@ -123,8 +129,9 @@ fn streams_of_numbers_are_batches() {
         let batch = world.batch(Source::Rows(&Shared::new(world.device.upload(&rows).unwrap())), 29, MemoryMode::On);
         let mut session = world.session(MemoryMode::On);
         let stream: Vec<_> = rows.chunks(3 * 5).flat_map(|rows| session.push_rows(rows).unwrap()).collect();
-        assert!(apart(&batch, &stream) <= 1e-10, "{kind:?}");
-        assert!(session.push_rows(&rows[..4]).is_err() && session.push(&[1]).is_err());
+        assert_eq!(bits(&batch), bits(&stream), "{kind:?}: {:e}", apart(&batch, &stream));
+        assert!(session.push_rows(&rows[..4]).is_err());
+        assert!(session.push(&[1]).is_err());
         assert_eq!(session.position(), 29);
     }
 }
@@ -137,7 +144,7 @@ fn long_streams_are_batches() {
         let tokens = ids(700, 4);
         let batch = world.of_ids(&tokens, MemoryMode::On);
         let stream = world.session(MemoryMode::On).push(&tokens).unwrap();
-        assert!(apart(&batch, &stream) <= 1e-10, "{kind:?}");
+        assert_eq!(bits(&batch), bits(&stream), "{kind:?}: {:e}", apart(&batch, &stream));
     }
 }
 

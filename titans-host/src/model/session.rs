@@ -6,8 +6,10 @@ use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 use titans_kernel::arch::{Simd, SimdScalar};
+use titans_kernel::error::expect_len;
 use titans_kernel::model::{Feed, Input, Mode, Position, Stream};
-use titans_kernel::{Mat, MatMut, Scalar};
+use titans_kernel::ops::cross_entropy;
+use titans_kernel::{Mat, MatMut, Portable, Scalar};
 
 /// Tokens that go through the model at once, at most: enough for matrix products to be fast.
 const AT_ONCE: usize = 128;
@@ -23,6 +25,17 @@ pub struct Step<T> {
 }
 
 impl<T: Scalar> Step<T> {
+    /// −log softmax(logits)[target] in nats, with the bits of [`Device::cross_entropy`].
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for a target that is no logit.
+    pub fn nats(&self, target: u32) -> Result<f64> {
+        let mut loss = [T::ZERO];
+        let logits = Mat::new(&self.logits, 1, self.logits.len())?;
+        cross_entropy::forward(&Portable, logits, &[target], &mut loss)?;
+        Ok(loss[0].to_f64())
+    }
+
     /// log softmax of the logits, in nats.
     pub fn log_probabilities(&self) -> Vec<f64> {
         let top = self.logits.iter().fold(f64::NEG_INFINITY, |m, x| m.max(x.to_f64()));
@@ -81,6 +94,7 @@ impl<T: SimdScalar> Session<T> {
     /// [`Error::Kernel`] for numbers that are no whole rows, or a model that reads tokens.
     pub fn push_rows(&mut self, rows: &[T]) -> Result<Vec<Step<T>>> {
         let size = self.weights.model()?.spec().input.size();
+        expect_len("numbers of whole rows", rows.len() - rows.len() % size, rows.len())?;
         self.feed(Feed::Rows(Mat::new(rows, rows.len() / size, size)?))
     }
 

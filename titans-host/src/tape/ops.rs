@@ -123,17 +123,6 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.push(y, || Op::Conv { dims, x: x.clone(), tail, weight, bias }))
     }
 
-    /// The tail that a next segment's [`Tape::conv`] starts from: no gradient flows through it.
-    ///
-    /// # Errors
-    /// As [`Tape::conv`].
-    pub fn conv_tail(&self, batch: usize, x: &Var<D>, tail: Option<&D::Buffer>, weight: ParamId) -> Result<D::Buffer> {
-        let dims = self.conv_dims(batch, x, weight)?;
-        let mut next = self.device.alloc(batch * (dims.width - 1) * dims.channels)?;
-        self.device.conv_tail(dims, &x.buffer, tail, &mut next)?;
-        Ok(next)
-    }
-
     fn conv_dims(&self, batch: usize, x: &Var<D>, weight: ParamId) -> Result<ConvDims> {
         let (channels, width) = self.matrix(weight)?;
         let time = self.rows("conv: x", &x.buffer, batch.saturating_mul(channels))?;

@@ -203,7 +203,7 @@ impl<D: Device> Walk<'_, D> {
         for start in window.clone().step_by(self.at_once) {
             let piece = start..(start + self.at_once).min(window.end);
             for (position, step) in piece.clone().zip(session.push(&self.ids[piece])?) {
-                let nats = -step.log_probabilities()[self.ids[position + 1] as usize];
+                let nats = step.nats(self.ids[position + 1])?;
                 let layers = || step.surprise.iter().map(|layer| mean(layer)).collect();
                 self.hear(position, nats, &layers, hear)?;
             }

@@ -119,15 +119,12 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
     let scale = scale(q.cols());
+    let parts = Parts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
         let mut band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
-        let parts = Parts::new(q, q_rotated, keys);
-        if band.rows >= FEW && !parts.zero_times_values_is_zero(&band) {
+        if !parts.zero_times_values_is_zero(g, &band) {
             // What not all rows see is not finite: a row alone meets nothing that it does not see.
-            band = Band::new(span, first, keys.first, r, 1);
-        }
-        if band.rows < FEW && !parts.zero_times_values_is_zero(&band) {
             band = Band::new(span, first, keys.first, r, 1);
         }
         let rows = band.rows;

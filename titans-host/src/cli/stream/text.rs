@@ -95,7 +95,7 @@ fn read(live: &mut Live<'_>, mut table: Option<&mut Table<'_>>, interrupt: &Inte
         let steps = live.session.push(&fed)?;
         live.pending = bytes.last().map(|&b| u32::from(b));
         for (i, (step, &byte)) in steps.iter().zip(&bytes[first..]).enumerate() {
-            let log_probability = step.log_probabilities()[usize::from(byte)];
+            let log_probability = -step.nats(u32::from(byte))?;
             if !log_probability.is_finite() {
                 return Err(Error::Diverged { position: from + i as u64 });
             }

@@ -7,7 +7,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Tokens};
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
-use super::threads::{default_parts, split_rows};
+use super::threads::default_parts;
 use super::{Buffer, Cpu, SimdScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};

@@ -166,7 +166,9 @@ impl<D: Device> Model<D> {
         // Nothing is written, so keys, values and gates say nothing.
         let gates = self.nothing(tape, batch * time * 3 * self.config.heads)?;
         let idle = Var::of(q.share());
-        Ok(tape.memory(&self.memory_op(batch, time, true), &idle, &idle, q, &gates, memory, false)?.y)
+        let mut op = self.memory_op(batch, time, true);
+        op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
+        Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
     }
 
     fn keep_surprise(

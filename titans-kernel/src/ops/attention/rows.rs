@@ -65,7 +65,16 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
         }
         (at, store) = (here.end, Store::Add);
     }
-    for (r, &inverse) in inverse[..band.rows].iter().enumerate() {
+    g.vectorise(
+        #[inline(always)]
+        || divide(&inverse[..band.rows], &mut y),
+    );
+}
+
+/// Every row of y times its number.
+#[inline(always)]
+pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) {
+    for (r, &inverse) in inverse.iter().enumerate() {
         for y in y.row_mut(r) {
             *y *= inverse;
         }

@@ -2,7 +2,7 @@
 
 use titans_kernel::ops::attention::{self, Gradients};
 use titans_kernel::ops::rotary::{self, Rotary};
-use titans_kernel::{Mat, MatMut, Result as KernelResult};
+use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
 use super::super::memory::parts;
 use super::super::threads::split_rows;
@@ -107,7 +107,7 @@ impl<T: SimdScalar> Cpu<T> {
                 let (g, span) = (&self.gemm, operands.span);
                 attention::vjp(g, span, 0, q, q_rotated, &keys, y, sums, d_y, gradients, scratch)?;
             }
-            Ok(())
+            Ok::<_, KernelError>(())
         })
     }
 
