@@ -162,6 +162,10 @@ fn a_memory_continues_from_its_own_output() {
     close(&second["y"].1, &cut(&whole, 4, 8)["y"].1);
     let token = memory(&all, &["--chunk", "4", "--form", "token", "--threads", "1"]);
     whole.iter().for_each(|(name, (_, x))| close(x, &token[name].1));
+    let pieces = memory(&all, &["--chunk", "8", "--compute-chunk", "3"]);
+    let at_once = memory(&all, &["--chunk", "8"]);
+    at_once.iter().for_each(|(name, (_, x))| close(x, &pieces[name].1));
+    assert!(pieces["y"] != at_once["y"], "another order of sums");
     let narrow = memory(&all, &["--chunk", "4", "--dtype", "f32"]);
     assert!(narrow["y"].1.iter().zip(&whole["y"].1).all(|(a, b)| (a - b).abs() < 1e-5 && a != b));
 }

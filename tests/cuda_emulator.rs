@@ -126,6 +126,24 @@ fn boundaries_that_it_does_not_keep_are_refused_by_name() {
 }
 
 #[test]
+fn a_chunk_is_computed_at_once() {
+    let d = emulated();
+    let wave = |n: usize| d.upload(&(0..n).map(|i| (0.7 * i as f32).sin().abs()).collect::<Vec<_>>()).unwrap();
+    let (rows, gates, state) = (wave(40), wave(60), wave(8));
+    let run = |compute_chunk| {
+        let mut spec = MemorySpec::new(&[2, 2]).unwrap();
+        (spec.chunk, spec.compute_chunk) = (8, compute_chunk);
+        let op =
+            MemoryOp { spec, batch: 1, time: 20, heads: 1, read: Read::After, read_only: false, token_form: false };
+        let inputs = MemoryInputs { k: &rows, v: &rows, q: &rows, gates: &gates, state: &state, mask: None };
+        let mut y = d.zeros(40).unwrap();
+        d.memory(&op, inputs, MemoryOutputs { y: &mut y, surprise: None, state: None, boundaries: None }).unwrap();
+        d.download(&y).unwrap()
+    };
+    assert_eq!(run(3), run(0));
+}
+
+#[test]
 fn nothing_is_a_size_too() {
     let d = emulated();
     let none = d.upload(&[]).unwrap();

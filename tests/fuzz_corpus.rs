@@ -45,7 +45,7 @@ fn saved_streams() {
 
 #[test]
 fn saved_streams_whose_counters_are_at_their_end() {
-    for counter in [52..60, 60..68, 68..76, 76..84] {
+    for counter in [56..64, 64..72, 72..80, 80..88] {
         let mut bytes = stream_load::seed();
         bytes[counter].fill(0xff);
         stream_load::run(&bytes);

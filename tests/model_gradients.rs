@@ -1,5 +1,10 @@
 //! The gradient of the whole model's loss against central differences in f64, for every parameter.
 
+#[path = "model_gradients/blocks.rs"]
+mod blocks;
+#[path = "common/blocks.rs"]
+mod cases;
+
 use std::sync::Arc;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};

@@ -6,6 +6,7 @@
 //! Every function checks every pointer, length, alignment and value before anything changes, and no panic leaves it.
 //! `unsafe` is confined to turning pointers into borrows: `pointer.rs` for arguments, `block.rs` for memories.
 
+mod arithmetic;
 mod batch;
 mod block;
 mod boundary;

@@ -1,5 +1,6 @@
 //! Sizes of a configuration, and what a memory knows about itself.
 
+use crate::arithmetic::arithmetic;
 use crate::block::{ALIGN, Block, Head, Layout, titans_memory};
 use crate::boundary;
 use crate::config::titans_memory_config;
@@ -7,7 +8,6 @@ use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::pointer::{Arg, arg, output, store};
 use crate::status::titans_status::*;
-use titans_kernel::Portable;
 use titans_kernel::memory::{MemorySpec, Stream};
 
 /// Alignment in bytes that a memory's buffer needs: 64.
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn titans_memory_weights(
         out.apart_from(&[block.addresses.clone()])?;
         // SAFETY: apart from the block, the only other borrow.
         let out = unsafe { out.borrow() };
-        block.with_stream(|stream, scratch| stream.state(&Portable, out, scratch)).map_err(Failure::internal)
+        block.with_stream(|stream, scratch| stream.state(arithmetic(), out, scratch)).map_err(Failure::internal)
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }

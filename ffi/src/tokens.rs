@@ -1,5 +1,6 @@
 //! Feeding a memory: tokens that write and read, queries that only read.
 
+use crate::arithmetic::arithmetic;
 use crate::batch::{Batch, INPUTS, Positions, elements};
 use crate::block::{Block, titans_memory};
 use crate::boundary;
@@ -8,7 +9,7 @@ use crate::info::titans_error_info;
 use crate::pointer::{Output, apart, arg, input, optional, output, range_of, versioned};
 use crate::status::titans_status::*;
 use titans_kernel::memory::Stream;
-use titans_kernel::{Mat, MatMut, Portable};
+use titans_kernel::{Mat, MatMut};
 
 /// `n` tokens. Set `struct_size` to its sizeof and everything you do not use to zero (in C: `= {0}`). Matrices are
 /// row-major, one row a token; lengths count elements.
@@ -133,7 +134,7 @@ fn feed(
         let y = y.as_deref_mut().map(|y| MatMut::new(&mut y[from * value..], rows, value));
         let y = y.transpose().map_err(Failure::internal)?;
         block
-            .with_stream(|stream, scratch| stream.write(&Portable, &tokens, y, Some(&mut surprise[..rows]), scratch))
+            .with_stream(|stream, scratch| stream.write(arithmetic(), &tokens, y, Some(&mut surprise[..rows]), scratch))
             .map_err(Failure::internal)?;
         block.set_surprise(Some(surprise[rows - 1]));
     }
@@ -276,7 +277,7 @@ pub unsafe extern "C" fn titans_memory_read(
         // SAFETY: shown to overlap nothing else.
         let y = unsafe { y.borrow() };
         let run = |stream: &mut Stream<'_, f32>, scratch: &mut [f32]| {
-            stream.read(&Portable, Mat::new(q, n, key)?, MatMut::new(y, n, value)?, scratch)
+            stream.read(arithmetic(), Mat::new(q, n, key)?, MatMut::new(y, n, value)?, scratch)
         };
         block.with_stream(run).map_err(Failure::internal)
     };

@@ -76,6 +76,8 @@ fn networks_and_streams_are_measured() {
     let stream = more(&["--chunk", "1", "--stream", "3"]);
     assert_eq!((&stream["flops_per_token"], &stream["threads"]), (&Value::from(9.0 * 64.0), &Value::from(1)));
     assert_eq!(more(&["--chunk", "4", "--stream", "3"])["flops_per_token"], 10.0 * 64.0 + 8.0 * 16.0);
+    let pieces = more(&["--chunk", "64", "--compute-chunk", "4", "--grad"]);
+    assert_eq!(pieces["flops_per_token"], 4.0 * (10.0 * 64.0 + 8.0 * 16.0));
     for (args, says) in [
         (&["--stream", "1", "--threads", "2"][..], &["--stream", "--threads 1"][..]),
         (&["--stream", "1", "--grad"], &["--stream", "--grad"]),
@@ -164,7 +166,8 @@ fn a_training_step_is_measured_and_its_time_explained() {
         "tokens_per_step",
     ];
     assert_eq!(keys(&report), expected);
-    let kinds = ["convolution", "elementwise", "ends", "linear", "memory", "norms", "optimiser", "outside"];
+    let kinds =
+        ["attention", "convolution", "elementwise", "ends", "linear", "memory", "norms", "optimiser", "outside"];
     assert_eq!(keys(&report["time"]), kinds);
     let shares = report["time"].as_object().unwrap().values().map(|x| x.as_f64().unwrap());
     assert!((shares.sum::<f64>() - 1.0).abs() < 1e-9 && report["time"]["linear"].as_f64() > Some(0.0), "{report}");

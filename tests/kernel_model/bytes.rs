@@ -108,8 +108,7 @@ fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
     const N: usize = 20;
     for kind in KINDS {
         let case = Case::new(3, &[kind]);
-        let (mut world, mut other) =
-            (World::<f32>::new(&case), World::<f32>::new(&Case { seed: 99, ..case.clone() }));
+        let (mut world, mut other) = (World::<f32>::new(&case), World::<f32>::new(&Case { seed: 99, ..case.clone() }));
         let (model, fed) = (world.model(), case.input::<f32>(N));
         let (mut a, mut b) = (buffer(&model, 4), buffer(&model, 4));
         let mut stream = Stream::new(&KERNEL, &model, Mode::On, 4, &mut a).unwrap();
@@ -157,7 +156,10 @@ fn too_short_says_needed_and_given() {
     fn new<'a>(model: &Model<'a, f64>, rows: usize, buffer: &'a mut [f64]) -> Result<()> {
         Stream::new(&KERNEL, model, Mode::On, rows, buffer).map(drop)
     }
-    assert_eq!(new(&model, 5, &mut buffer[..needed - 1]), Err(Error::Buffer { what: "stream", needed, given: needed - 1 }));
+    assert_eq!(
+        new(&model, 5, &mut buffer[..needed - 1]),
+        Err(Error::Buffer { what: "stream", needed, given: needed - 1 })
+    );
     assert!(matches!(new(&model, 0, &mut buffer), Err(Error::Config { .. })));
     assert!(matches!(new(&model, usize::MAX, &mut buffer), Err(Error::Config { .. })));
     new(&model, 5, &mut buffer).unwrap();

@@ -216,13 +216,7 @@ pub fn buffer<T: Scalar>(model: &Model<'_, T>, rows: usize) -> Vec<T> {
 }
 
 /// Pushes tokens `from .. from + n` and adds to `out` what comes back.
-pub fn push<T: Scalar>(
-    stream: &mut Stream<'_, T>,
-    fed: &Fed<T>,
-    from: usize,
-    n: usize,
-    out: &mut Out,
-) -> Result<()> {
+pub fn push<T: Scalar>(stream: &mut Stream<'_, T>, fed: &Fed<T>, from: usize, n: usize, out: &mut Out) -> Result<()> {
     let (columns, memories) = (stream.model().spec().outputs, stream.model().memories());
     let (mut y, mut surprise) = (vec![T::NAN; n * columns], vec![T::NAN; n * memories]);
     let losses = MatMut::new(&mut surprise, n, memories)?;

@@ -50,7 +50,7 @@ fn one_tiny_batch_is_learned_by_heart() {
     let device = device();
     let ids: Vec<u32> = (0..24).map(|i| (i * i + i / 3) % 11).collect();
     let targets: Vec<u32> = (0..24).map(|i| if i % 5 == 0 { IGNORE } else { (i * 7 + 3) % 11 }).collect();
-    let mut task = Fixed(Batch { ids, targets, batch: 2, time: 12 });
+    let mut task = Fixed(Batch { ids, targets, batch: 2, time: 12, ..Batch::default() });
     let config =
         RunConfig { task: serde_json::Value::Null, model: model(11), train: TrainConfig { steps: 300, ..steps(1) } };
     let mut trainer = trainer(&device, &config, &mut task);
@@ -149,7 +149,8 @@ fn a_state_that_is_none_is_refused_and_changes_nothing() {
 #[test]
 fn a_batch_that_scores_nothing_is_an_error() {
     let device = device();
-    let mut task = Fixed(Batch { ids: vec![1, 2], targets: vec![IGNORE, IGNORE], batch: 1, time: 2 });
+    let mut task =
+        Fixed(Batch { ids: vec![1, 2], targets: vec![IGNORE, IGNORE], batch: 1, time: 2, ..Batch::default() });
     let config = RunConfig { task: serde_json::Value::Null, model: model(11), train: steps(5) };
     let mut trainer = trainer(&device, &config, &mut task);
     assert!(trainer.step(0.0).unwrap_err().to_string().contains("at least one token must be scored"));

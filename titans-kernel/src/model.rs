@@ -18,7 +18,7 @@ use crate::scalar::Scalar;
 use crate::view::Mat;
 pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
 pub use spec::{Input, MAX_BLOCKS, ModelSpec};
-pub use stream::{Feed, Stream};
+pub use stream::{Feed, Position, Stream};
 
 /// A model that borrows its parameters. Copies are cheap and share them.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,8 @@ use titans_kernel::memory::{
 };
 use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
-    conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, silu, silu_gate,
+    attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary, sigmoid_gate, silu,
+    silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Portable, Result, Scalar};
 
@@ -44,6 +45,7 @@ fn everything<T: Scalar>() -> Result<()> {
     spec.chunk = 2;
     stream::<T>(&spec)?;
     batch::<T>(&spec)?;
+    attend::<T>()?;
     operations::<T>()?;
     model::<T>()
 }
@@ -157,14 +159,46 @@ fn operations<T: Scalar>() -> Result<()> {
     silu::vjp(g, &a, &b, &mut d)?;
     silu_gate::forward(g, &a, &b, &mut y)?;
     silu_gate::vjp(g, &a, &b, &y, &mut d, &mut e)?;
+    sigmoid_gate::forward(g, &a, &b, &mut y)?;
+    sigmoid_gate::vjp(g, &a, &b, &y, &mut d, &mut e)?;
     gates::forward(g, 1, [1.0; 3], &a[..3], &mut y[..3])?;
     gates::vjp(g, 1, [1.0; 3], &y[..3], &b[..3], &mut d[..3])?;
     embedding::forward(mat!(a), &ids, mat!(mut y))?;
     embedding::vjp(&ids, mat!(b), mat!(mut d))?;
     cross_entropy::forward(g, mat!(a), &ids, &mut losses)?;
     cross_entropy::vjp(g, mat!(a), &ids, T::ONE, mat!(mut d))?;
+    squared_error::forward(g, mat!(a), mat!(b), &mut losses)?;
+    squared_error::vjp(g, mat!(a), mat!(b), T::ONE, mat!(mut d))?;
+    let rotation = rotary::Rotary { width: WIDTH, base: 10_000.0, period: 3, shift: -3 };
+    rotary::forward(g, &rotation, 2, mat!(a), mat!(mut y))?;
+    rotary::vjp(g, &rotation, 2, mat!(b), mat!(mut d))?;
     let deviation = layer_norm::forward_row(&a, &mut y);
     layer_norm::vjp_row(&y, deviation, &b, &mut d);
     black_box((&y, &d, &e, &d_w, &losses));
+    Ok(())
+}
+
+fn attend<T: Scalar>() -> Result<()> {
+    let span = attention::Span::Segment(3);
+    let x = black_box([T::ONE; TOKENS * WIDTH]);
+    let (mut y, mut sums, mut scratch) = ([T::ZERO; TOKENS * WIDTH], [T::ZERO; TOKENS], [T::ZERO; ROOM]);
+    let x = Mat::new(&x, TOKENS, WIDTH)?;
+    let keys = attention::Keys { persistent: Some((x, x)), context: Some((x, x)), tokens: (x, x), first: 0 };
+    let out = MatMut::new(&mut y, TOKENS, WIDTH)?;
+    let room = part(&mut scratch, attention::scratch_len(span, TOKENS, TOKENS, true))?;
+    attention::forward(&Portable, span, 0, x, x, &keys, out, Some(&mut sums), room)?;
+    let mut d = [[T::ZERO; TOKENS * WIDTH]; 8];
+    let [q, q_rotated, pk, pv, ck, cv, k, v] = &mut d;
+    let gradients = attention::Gradients {
+        q: MatMut::new(q, TOKENS, WIDTH)?,
+        q_rotated: MatMut::new(q_rotated, TOKENS, WIDTH)?,
+        persistent: Some((MatMut::new(pk, TOKENS, WIDTH)?, MatMut::new(pv, TOKENS, WIDTH)?)),
+        context: Some((MatMut::new(ck, TOKENS, WIDTH)?, MatMut::new(cv, TOKENS, WIDTH)?)),
+        tokens: (MatMut::new(k, TOKENS, WIDTH)?, MatMut::new(v, TOKENS, WIDTH)?),
+    };
+    let y = Mat::new(&y, TOKENS, WIDTH)?;
+    let room = part(&mut scratch, attention::vjp_scratch_len(span, TOKENS, TOKENS, true))?;
+    attention::vjp(&Portable, span, 0, x, x, &keys, y, &sums, x, gradients, room)?;
+    black_box(&d);
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod devices;
 mod eval;
+mod export;
 mod failure;
 mod generate;
 mod inspect;
@@ -14,6 +15,7 @@ mod options;
 mod output;
 mod selftest;
 mod state;
+mod stream;
 mod tensors;
 mod train;
 
@@ -45,6 +47,8 @@ enum Verb {
     Train(Box<train::Args>),
     Eval(eval::Args),
     Generate(generate::Args),
+    Export(export::Args),
+    Stream(stream::Args),
     Devices(devices::Args),
     Memory(memory::Args),
     Bench(bench::Args),
@@ -58,6 +62,8 @@ impl Verb {
             Self::Train(args) => train::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Generate(args) => generate::run(&args),
+            Self::Export(args) => export::run(&args),
+            Self::Stream(args) => stream::run(&args),
             Self::Devices(args) => devices::run(&args),
             Self::Memory(args) => memory::run(&args),
             Self::Bench(args) => bench::run(&args),

@@ -13,6 +13,7 @@ pub struct State {
     bits: usize,
     widths: Vec<usize>,
     chunk: usize,
+    compute_chunk: usize,
     activation: &'static str,
     network: &'static str,
     loss: &'static str,
@@ -31,9 +32,9 @@ pub fn is_state(bytes: &[u8]) -> bool {
 /// Reads and checks every byte of the content of `path`.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
     let wrong = |reason: String| Error::file(path, reason);
-    let header: &[u8; 84] = bytes
+    let header: &[u8; 88] = bytes
         .first_chunk()
-        .ok_or_else(|| wrong(format!("a saved stream has at least 88 bytes, found {}: it is cut off", bytes.len())))?;
+        .ok_or_else(|| wrong(format!("a saved stream has at least 92 bytes, found {}: it is cut off", bytes.len())))?;
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
     let layers = word(12);
     if !(1..=4).contains(&layers) {
@@ -44,14 +45,15 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
     let mut spec = MemorySpec::new(&widths).map_err(damaged)?;
     // Unknown codes become a wrong configuration, which the stream's own check refuses by name.
     let code = |at: usize| usize::from(header[at]);
-    spec.activation = choice::<Activation>(code(40));
-    spec.network = choice::<Network>(code(41));
-    spec.loss = choice::<Loss>(code(42));
+    spec.activation = choice::<Activation>(code(44));
+    spec.network = choice::<Network>(code(45));
+    spec.loss = choice::<Loss>(code(46));
     spec.chunk = word(36);
-    let clip = f64::from_bits(u64::from_le_bytes(std::array::from_fn(|i| header[44 + i])));
+    spec.compute_chunk = word(40);
+    let clip = f64::from_bits(u64::from_le_bytes(std::array::from_fn(|i| header[48 + i])));
     spec.clip = (clip != 0.0).then_some(clip);
     spec.validate().map_err(damaged)?;
-    let read = choice::<Read>(code(43));
+    let read = choice::<Read>(code(47));
     let (position, clipped, unfinished) = match word(8) {
         4 => load::<f32>(&spec, read, bytes),
         _ => load::<f64>(&spec, read, bytes),
@@ -60,6 +62,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
     Ok(State {
         bits: 8 * word(8),
         chunk: spec.chunk,
+        compute_chunk: spec.compute_chunk,
         activation: spec.activation.name(),
         network: spec.network.name(),
         loss: spec.loss.name(),
@@ -100,6 +103,7 @@ mod tests {
     fn a_saved_stream_is_described_and_damage_is_not() {
         let mut spec = MemorySpec::new(&[4, 6, 4]).unwrap();
         (spec.activation, spec.loss, spec.clip, spec.chunk) = (Activation::Relu, Loss::Mean, Some(2.5), 7);
+        spec.compute_chunk = 3;
         let mut block = vec![0.0f32; Stream::<f32>::len(&spec)];
         let stream = Stream::new(&spec, Read::Before, &vec![0.5; spec.params()], &mut block).unwrap();
         let mut bytes = vec![0; Stream::<f32>::saved_len(&spec)];
@@ -107,7 +111,7 @@ mod tests {
         assert!(is_state(&bytes) && !is_state(b"{}"));
         let path = Path::new("x");
         let state = read(path, &bytes).unwrap();
-        assert_eq!((state.bits, state.chunk, &state.widths[..]), (32, 7, &[4, 6, 4][..]));
+        assert_eq!((state.bits, state.chunk, state.compute_chunk, &state.widths[..]), (32, 7, 3, &[4, 6, 4][..]));
         assert_eq!((state.activation, state.network, state.loss, state.read), ("relu", "residual", "mean", "before"));
         assert_eq!((state.clip, state.position, state.unfinished), (Some(2.5), 0, 0));
         for length in 7..bytes.len() {

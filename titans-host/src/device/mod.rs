@@ -8,13 +8,18 @@
 //! gradients of activations are overwritten; gradients of parameters (named `d_…` with "+=" in their description)
 //! are added to. A `vjp` takes the operation's inputs and the cotangent of its output.
 
+mod attention;
 pub mod cpu;
 pub mod cuda;
+mod memory;
+mod rows;
+
+pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
+pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+pub use rows::{MoveRows, Place};
 
 use crate::error::Result;
-use serde::{Deserialize, Serialize};
-use titans_kernel::Scalar;
-use titans_kernel::memory::{MemorySpec, Read};
+use titans_kernel::arch::{Simd, SimdScalar};
 
 /// Target of a row that has none: the row's loss and gradient are 0.
 pub const IGNORE: u32 = u32::MAX;
@@ -45,106 +50,6 @@ pub struct ConvDims {
     pub width: usize,
 }
 
-/// How many chunk boundaries of a memory wait for its backward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Boundaries {
-    /// The state at every chunk's start: memory grows with the number n of chunks.
-    #[default]
-    All,
-    /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
-    /// the memories' writes once more.
-    Sqrt,
-}
-
-/// One memory operation: `batch × heads` independent memories over `time` tokens.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MemoryOp {
-    /// The network, the loss, the chunk.
-    pub spec: MemorySpec,
-    /// Sequences.
-    pub batch: usize,
-    /// Tokens of each.
-    pub time: usize,
-    /// Memories a sequence.
-    pub heads: usize,
-    /// Which weights answer a query.
-    pub read: Read,
-    /// No token writes: every query is answered by the initial weights.
-    pub read_only: bool,
-    /// Walk the tokens instead of the chunk's matrix products: the same numbers, slower.
-    pub token_form: bool,
-}
-
-impl MemoryOp {
-    /// Elements of a state buffer `[batch, heads, 2 P]`: weights, then momentum ([`MemorySpec::state_len`]).
-    pub fn state_len(&self) -> usize {
-        self.batch * self.heads * self.spec.state_len()
-    }
-
-    /// Chooses which chunk boundaries the backward finds; it changes no number.
-    pub fn keep(&mut self, boundaries: Boundaries) {
-        self.spec.keep_every = match boundaries {
-            Boundaries::All => 1,
-            Boundaries::Sqrt => {
-                let chunks = self.spec.chunks(self.time);
-                let root = chunks.isqrt();
-                (root + usize::from(root * root < chunks)).clamp(1, 1 << 20)
-            }
-        };
-    }
-
-    /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, kept chunks, 2 P]`.
-    pub fn boundaries_len(&self) -> usize {
-        self.batch * self.heads * self.spec.boundaries_len(self.time)
-    }
-}
-
-/// What a memory operation reads.
-#[derive(Debug)]
-pub struct MemoryInputs<'a, D: Device + ?Sized> {
-    /// Keys `[batch, time, heads, d_0]`.
-    pub k: &'a D::Buffer,
-    /// Values `[batch, time, heads, d_L]`.
-    pub v: &'a D::Buffer,
-    /// Queries `[batch, time, heads, d_0]`.
-    pub q: &'a D::Buffer,
-    /// Gates `[batch, time, 3, heads]`: α, θ, η (see [`Device::gates`]).
-    pub gates: &'a D::Buffer,
-    /// State at the start `[batch, heads, 2 P]`.
-    pub state: &'a D::Buffer,
-    /// `[batch, time]`: tokens whose entry is not 0 read but do not write.
-    pub mask: Option<&'a D::Indices>,
-}
-
-/// What a memory operation writes. All but `y` on request.
-#[derive(Debug)]
-pub struct MemoryOutputs<'a, D: Device + ?Sized> {
-    /// Read-outs `[batch, time, heads, d_L]`.
-    pub y: &'a mut D::Buffer,
-    /// The inner loss c ‖M(k_t) − v_t‖² `[batch, time, heads]`.
-    pub surprise: Option<&'a mut D::Buffer>,
-    /// State after the last token `[batch, heads, 2 P]`.
-    pub state: Option<&'a mut D::Buffer>,
-    /// For the backward, [`MemoryOp::boundaries_len`] elements.
-    pub boundaries: Option<&'a mut D::Buffer>,
-}
-
-/// Gradients of a memory operation, each overwritten, each shaped like its input.
-#[derive(Debug)]
-pub struct MemoryGradients<'a, D: Device + ?Sized> {
-    /// Of the keys.
-    pub d_k: &'a mut D::Buffer,
-    /// Of the values.
-    pub d_v: &'a mut D::Buffer,
-    /// Of the queries.
-    pub d_q: &'a mut D::Buffer,
-    /// Of the gates `[batch, time, 3, heads]`.
-    pub d_gates: &'a mut D::Buffer,
-    /// Of the initial state `[batch, heads, 2 P]`.
-    pub d_state: &'a mut D::Buffer,
-}
-
 /// One step of AdamW with decoupled weight decay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -167,7 +72,7 @@ pub struct AdamW {
 /// A machine that holds buffers and runs the operations.
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
-    type Elem: Scalar;
+    type Elem: SimdScalar;
     /// Numbers on the device. Dropping gives the space back (to a pool, if the device keeps one).
     type Buffer: Send + Sync + std::fmt::Debug;
     /// `u32`s on the device: token ids, targets, masks.
@@ -175,6 +80,10 @@ pub trait Device: Send + Sync + 'static {
 
     /// For people and logs, e.g. `cpu: 2 threads, avx512`.
     fn describe(&self) -> String;
+    /// The arithmetic of streams, which run on this machine's processor whatever the device is.
+    fn arithmetic(&self) -> Simd {
+        Simd::best()
+    }
 
     // Movement.
 
@@ -225,8 +134,22 @@ pub trait Device: Send + Sync + 'static {
         d_g: &mut Self::Buffer,
     ) -> Result<()>;
 
+    /// `y = a ∘ σ(g)`.
+    fn sigmoid_gate(&self, a: &Self::Buffer, g: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
+    /// Backward of [`Device::sigmoid_gate`].
+    fn sigmoid_gate_vjp(
+        &self,
+        a: &Self::Buffer,
+        g: &Self::Buffer,
+        d_y: &Self::Buffer,
+        d_a: &mut Self::Buffer,
+        d_g: &mut Self::Buffer,
+    ) -> Result<()>;
+
     // Maps of rows.
 
+    /// Copies or adds rows from their places in `x` to theirs in `y`; all other rows of `y` stay. See [`MoveRows`].
+    fn move_rows(&self, op: &MoveRows, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
     /// `y = x W + bias`, rows of `inputs` to rows of `outputs`.
     fn linear(
         &self,
@@ -298,6 +221,26 @@ pub trait Device: Send + Sync + 'static {
         next: &mut Self::Buffer,
     ) -> Result<()>;
 
+    /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads, width]`, and
+    /// for the backward `log_sum [batch, time, heads]`, the logarithm of each softmax's denominator.
+    fn attention(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &mut Self::Buffer,
+        log_sum: Option<&mut Self::Buffer>,
+    ) -> Result<()>;
+    /// Backward of [`Device::attention`] from its output `y` and its `log_sum`.
+    fn attention_vjp(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &Self::Buffer,
+        log_sum: &Self::Buffer,
+        d_y: &Self::Buffer,
+        gradients: AttentionGradients<'_, Self>,
+    ) -> Result<()>;
+
     // The memory.
 
     /// Gates from logits, `[rows, 3, heads]`: `y[r,g,h] = scale[g] σ(x[r,g,h])` for g = α, θ, η.
@@ -363,6 +306,24 @@ pub trait Device: Send + Sync + 'static {
         targets: &Self::Indices,
         scale: f64,
         d_logits: &mut Self::Buffer,
+    ) -> Result<()>;
+
+    /// `losses[r] = mean_c (x[r, c] − target[r, c])²` over rows of `width`.
+    fn squared_error(
+        &self,
+        width: usize,
+        x: &Self::Buffer,
+        target: &Self::Buffer,
+        losses: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// `d_x = scale · 2 (x − target) / width`.
+    fn squared_error_vjp(
+        &self,
+        width: usize,
+        x: &Self::Buffer,
+        target: &Self::Buffer,
+        scale: f64,
+        d_x: &mut Self::Buffer,
     ) -> Result<()>;
 
     // Training.

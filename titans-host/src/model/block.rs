@@ -1,28 +1,32 @@
-//! One block: the LMM mixer and the SwiGLU.
+//! One block: the mixer and the SwiGLU, each on the normalised residual stream.
 
-use super::layout::{Block, Projection};
-use super::stream::LayerState;
+use super::layout::{Block, FeedForward, Mixer};
 use super::{MemoryMode, Model};
-use crate::device::{Device, MemoryOp};
+use crate::device::Device;
 use crate::error::Result;
-use crate::tape::{Shared, Tape, Var};
+use crate::tape::{Tape, Var};
 
-/// The segment a mixer works on.
-pub(super) struct Segment<'a, D: Device> {
+/// The sequences a mixer works on.
+#[derive(Clone, Copy)]
+pub(super) struct Segment {
     pub(super) batch: usize,
     pub(super) time: usize,
     pub(super) mode: MemoryMode,
-    /// Where the stream stands; `None` begins at w0 and gives no state after.
-    pub(super) before: Option<&'a LayerState<D>>,
     pub(super) surprise: bool,
 }
 
 /// What a mixer or a block gives.
 pub(super) struct Mixed<D: Device> {
     pub(super) y: Var<D>,
-    pub(super) after: Option<LayerState<D>>,
     pub(super) surprise: Option<D::Buffer>,
     pub(super) clipped: u64,
+}
+
+impl<D: Device> Mixed<D> {
+    /// A mixer without memory, or with one that is absent.
+    pub(super) fn of(y: Var<D>) -> Self {
+        Self { y, surprise: None, clipped: 0 }
+    }
 }
 
 impl<D: Device> Model<D> {
@@ -32,88 +36,27 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         block: &Block,
         x: &Var<D>,
-        segment: &Segment<'_, D>,
+        segment: &Segment,
     ) -> Result<Mixed<D>> {
-        let mut mixed = if segment.mode == MemoryMode::Absent {
-            Mixed { y: x.clone(), after: None, surprise: None, clipped: 0 }
+        let mut mixed = if segment.mode == MemoryMode::Absent && matches!(block.mixer, Mixer::Lmm { .. }) {
+            Mixed::of(x.clone())
         } else {
-            let mixed = self.mixer(tape, block, x, segment)?;
-            Mixed { y: tape.add(x, &mixed.y)?, ..mixed }
+            let n = tape.rms_norm(x, block.norm)?;
+            let mixed = self.mixer(tape, block, &n, segment)?;
+            let y = tape.linear(&mixed.y, block.out, None)?;
+            Mixed { y: tape.add(x, &y)?, ..mixed }
         };
-        let y = self.feed_forward(tape, block, &mixed.y)?;
+        let y = feed_forward(tape, &block.feed_forward, &mixed.y)?;
         mixed.y = tape.add(&mixed.y, &y)?;
         Ok(mixed)
     }
-
-    /// Mixer(rms_norm(x)): keys, values and queries into the memories, their normalised and gated read-outs back.
-    pub(super) fn mixer(
-        &self,
-        tape: &mut Tape<'_, D>,
-        block: &Block,
-        x: &Var<D>,
-        segment: &Segment<'_, D>,
-    ) -> Result<Mixed<D>> {
-        let c = &self.config;
-        let n = tape.rms_norm(x, block.norm)?;
-        let tail = |i: usize| segment.before.map(|s| s.tails[i].clone());
-        let (q, q_tail) = project(tape, segment.batch, &n, &block.q, tail(0))?;
-        let (k, k_tail) = project(tape, segment.batch, &n, &block.k, tail(1))?;
-        let (v, v_tail) = project(tape, segment.batch, &n, &block.v, tail(2))?;
-        let q = tape.l2_norm(c.head_width, &q)?;
-        let k = tape.l2_norm(c.head_width, &k)?;
-        let gates = tape.linear(&n, block.gates, Some(block.gates_bias))?;
-        let gates = tape.gates(c.heads, [1.0, c.theta_max, 1.0], &gates)?;
-        let state = match segment.before {
-            Some(before) => Var::of(before.memory.clone()),
-            None => tape.memory_start(segment.batch, block.w0)?,
-        };
-        let op = MemoryOp {
-            spec: self.spec.clone(),
-            batch: segment.batch,
-            time: segment.time,
-            heads: c.heads,
-            read: c.memory.read,
-            read_only: segment.mode == MemoryMode::Frozen,
-            token_form: false,
-        };
-        let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
-        let y = tape.rms_norm(&read.y, block.read_norm)?;
-        let gate = tape.linear(&n, block.gate, None)?;
-        let y = tape.silu_gate(&y, &gate)?;
-        let y = tape.linear(&y, block.out, None)?;
-        let after = match (q_tail, k_tail, v_tail) {
-            (Some(q), Some(k), Some(v)) => Some(LayerState { memory: read.state.share(), tails: [q, k, v] }),
-            _ => None,
-        };
-        Ok(Mixed { y, after, surprise: read.surprise, clipped: read.clipped })
-    }
-
-    /// SwiGLU(rms_norm(x)).
-    pub(super) fn feed_forward(&self, tape: &mut Tape<'_, D>, block: &Block, x: &Var<D>) -> Result<Var<D>> {
-        let n = tape.rms_norm(x, block.ff_norm)?;
-        let up = tape.linear(&n, block.ff_up, None)?;
-        let gate = tape.linear(&n, block.ff_gate, None)?;
-        let y = tape.silu_gate(&up, &gate)?;
-        tape.linear(&y, block.ff_down, None)
-    }
 }
 
-/// An activation `[batch, time, heads, head_width]`, and the convolution's tail if it was asked for.
-type Projected<D> = (Var<D>, Option<Shared<D>>);
-
-/// A linear map, the convolution and SiLU; with a tail, also the next segment's.
-fn project<D: Device>(
-    tape: &mut Tape<'_, D>,
-    batch: usize,
-    x: &Var<D>,
-    p: &Projection,
-    tail: Option<Shared<D>>,
-) -> Result<Projected<D>> {
-    let x = tape.linear(x, p.weight, None)?;
-    let next = match &tail {
-        Some(tail) => Some(Shared::new(tape.conv_tail(batch, &x, Some(tail), p.conv)?)),
-        None => None,
-    };
-    let x = tape.conv(batch, &x, tail, p.conv, p.conv_bias)?;
-    Ok((tape.silu(&x)?, next))
+/// SwiGLU(rms_norm(x)).
+fn feed_forward<D: Device>(tape: &mut Tape<'_, D>, p: &FeedForward, x: &Var<D>) -> Result<Var<D>> {
+    let n = tape.rms_norm(x, p.norm)?;
+    let up = tape.linear(&n, p.up, None)?;
+    let gate = tape.linear(&n, p.gate, None)?;
+    let y = tape.silu_gate(&up, &gate)?;
+    tape.linear(&y, p.down, None)
 }

@@ -1,9 +1,13 @@
 //! What a model is: every size and choice, and what follows from them.
 
-use super::names;
+mod parts;
+
+pub use parts::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig};
+
+use super::layout;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
+use titans_kernel::memory::{MAX_LAYERS, MemorySpec};
 
 /// Largest of any size in a configuration: far beyond use, and small enough that counts cannot overflow.
 const LIMIT: usize = 1 << 20;
@@ -12,59 +16,26 @@ const BLOCKS: usize = 1 << 12;
 /// Most numbers in all parameters: checked before anything is made, so that a slip of a size is no allocation.
 const PARAMETERS: u128 = 1 << 31;
 
-/// The memory of a mixer's head.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "snake_case")]
-pub struct MemoryConfig {
-    /// L, 1 (a matrix) to 4.
-    pub layers: usize,
-    /// Width between the layers; unused with one layer.
-    pub hidden: usize,
-    /// b: tokens whose inner gradients are taken at the same weights. Their steps add up: with long chunks and a large
-    /// `theta_max`, repeated keys overshoot, and the memory diverges on streams longer than those of the training.
-    pub chunk: usize,
-    /// φ between the layers.
-    #[serde(with = "names")]
-    pub activation: Activation,
-    /// Shape of the output; by default plain for one layer, residual for more.
-    #[serde(with = "names::option", skip_serializing_if = "Option::is_none")]
-    pub network: Option<Network>,
-    /// Scale of the inner loss.
-    #[serde(with = "names")]
-    pub loss: Loss,
-    /// Largest norm of a token's inner gradient; none by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip: Option<f64>,
-    /// Which weights answer a query.
-    #[serde(with = "names")]
-    pub read: Read,
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self {
-            layers: 1,
-            hidden: 128,
-            chunk: 8,
-            activation: Activation::Silu,
-            network: None,
-            loss: Loss::Sum,
-            clip: None,
-            read: Read::After,
-        }
-    }
-}
-
 /// A whole model. The default reads bytes: 0.8 M parameters, linear memories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ModelConfig {
     /// Token ids are below this.
     pub vocabulary: usize,
+    /// Width of a row of numbers, where the model reads such rows instead of tokens; 0: it reads tokens.
+    pub inputs: usize,
+    /// What it says after every token.
+    pub head: Head,
+    /// Numbers or classes that the head gives; unused for tokens.
+    pub outputs: usize,
     /// Of the residual stream.
     pub width: usize,
     /// Blocks of mixer and feed-forward.
     pub blocks: usize,
+    /// What their mixers are.
+    pub block: Kinds,
+    /// N_p: learned rows that every mixer puts before the sequence; 0 for none.
+    pub persistent: usize,
     /// Memories a mixer.
     pub heads: usize,
     /// Width of a memory's keys, queries and values.
@@ -73,7 +44,7 @@ pub struct ModelConfig {
     pub feed_forward: usize,
     /// The head is the embedding's transpose.
     pub tied: bool,
-    /// Taps of the convolutions on q, k and v; 1 or more.
+    /// Taps of the convolutions on q, k and v; 0 for none.
     pub conv_width: usize,
     /// θ = `theta_max` · σ(…): the largest inner learning rate.
     pub theta_max: f64,
@@ -83,16 +54,31 @@ pub struct ModelConfig {
     pub theta_bias: f64,
     /// First bias of η's gate.
     pub eta_bias: f64,
+    /// Whether α is there; without it nothing is forgotten.
+    pub forgetting: bool,
+    /// Whether η is there; without it there is no momentum.
+    pub momentum: bool,
+    /// Whether the gates are a token's or a chunk's.
+    pub gates: GateSpan,
+    /// How MAC and MAG join attention and memory.
+    pub combine: Combine,
     /// The memories.
     pub memory: MemoryConfig,
+    /// The attention.
+    pub attention: AttentionConfig,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             vocabulary: 256,
+            inputs: 0,
+            head: Head::Tokens,
+            outputs: 0,
             width: 128,
             blocks: 4,
+            block: Kinds::default(),
+            persistent: 0,
             heads: 2,
             head_width: 64,
             feed_forward: 256,
@@ -102,7 +88,12 @@ impl Default for ModelConfig {
             alpha_bias: -4.0,
             theta_bias: 0.0,
             eta_bias: 0.0,
+            forgetting: true,
+            momentum: true,
+            gates: GateSpan::Token,
+            combine: Combine::Product,
             memory: MemoryConfig::default(),
+            attention: AttentionConfig::default(),
         }
     }
 }
@@ -121,12 +112,22 @@ impl ModelConfig {
             ("heads", self.heads),
             ("head_width", self.head_width),
             ("feed_forward", self.feed_forward),
-            ("conv_width", self.conv_width),
+            ("attention.window", self.attention.window),
+            ("attention.segment", self.attention.segment),
             ("memory.hidden", self.memory.hidden),
             ("memory.chunk", self.memory.chunk),
         ];
         if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > LIMIT) {
             return Err(Error::usage(format!("model: {name}: expected 1 to {LIMIT}, found {found}")));
+        }
+        let may_be_0 = [
+            ("conv_width", self.conv_width),
+            ("persistent", self.persistent),
+            ("inputs", self.inputs),
+            ("outputs", self.outputs),
+        ];
+        if let Some((name, found)) = may_be_0.into_iter().find(|&(_, x)| x > LIMIT) {
+            return Err(Error::usage(format!("model: {name}: expected 0 to {LIMIT}, found {found}")));
         }
         if self.blocks > BLOCKS {
             return Err(Error::usage(format!("model: blocks: expected 1 to {BLOCKS}, found {}", self.blocks)));
@@ -148,7 +149,9 @@ impl ModelConfig {
                 self.inner()
             )));
         }
-        let parameters = self.count(&self.memory_spec()?);
+        self.validate_blocks()?;
+        self.validate_ends()?;
+        let parameters = self.count()?;
         if parameters > PARAMETERS {
             return Err(Error::usage(format!(
                 "model: parameters: expected up to {PARAMETERS}, found {parameters}; make blocks, width, head_width, \
@@ -172,6 +175,7 @@ impl ModelConfig {
         spec.network = m.network.unwrap_or(spec.network);
         spec.loss = m.loss;
         spec.chunk = m.chunk;
+        spec.compute_chunk = m.compute_chunk;
         spec.clip = m.clip;
         spec.validate()?;
         Ok(spec)
@@ -188,33 +192,123 @@ impl ModelConfig {
     /// As [`ModelConfig::validate`].
     pub fn parameters(&self) -> Result<usize> {
         self.validate()?;
-        Ok(self.count(&self.memory_spec()?) as usize)
+        Ok(self.count()? as usize)
+    }
+
+    /// The mixer of block `i`.
+    pub fn kind(&self, i: usize) -> Kind {
+        match &self.block {
+            Kinds::All(kind) => *kind,
+            Kinds::Each(kinds) => kinds.get(i).copied().unwrap_or_default(),
+        }
+    }
+
+    /// The mixers, from the first block to the last.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        (0..self.blocks).map(|i| self.kind(i))
+    }
+
+    /// The numbers of the blocks that have memories.
+    pub fn remembering(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.blocks).filter(|&i| self.kind(i).remembers())
+    }
+
+    /// Numbers that the model says after every token: logits, classes' logits or a prediction.
+    pub fn said(&self) -> usize {
+        if self.head == Head::Tokens { self.vocabulary } else { self.outputs }
+    }
+
+    /// Query heads of attention.
+    pub fn query_heads(&self) -> usize {
+        if self.attention.heads == 0 { self.heads } else { self.attention.heads }
+    }
+
+    /// Key and value heads of attention.
+    pub fn kv_heads(&self) -> usize {
+        if self.attention.kv_heads == 0 { self.query_heads() } else { self.attention.kv_heads }
+    }
+
+    /// c: width of an attention head.
+    pub fn attention_width(&self) -> usize {
+        self.inner().checked_div(self.query_heads()).unwrap_or(0)
+    }
+
+    fn validate_blocks(&self) -> Result<()> {
+        if let Kinds::Each(kinds) = &self.block
+            && kinds.len() != self.blocks
+        {
+            let (blocks, found) = (self.blocks, kinds.len());
+            return Err(Error::usage(format!("model: block: expected one kind or a list of {blocks}, found {found}")));
+        }
+        if !self.kinds().any(Kind::attends) {
+            return Ok(());
+        }
+        let (heads, kv, inner) = (self.query_heads(), self.kv_heads(), self.inner());
+        if heads > LIMIT || !inner.is_multiple_of(heads) {
+            return Err(Error::usage(format!(
+                "model: attention.heads: expected a divisor of heads × head_width = {inner}, found {heads}"
+            )));
+        }
+        if kv > LIMIT || !heads.is_multiple_of(kv) {
+            return Err(Error::usage(format!(
+                "model: attention.kv_heads: expected a divisor of the {heads} query heads, found {kv}"
+            )));
+        }
+        if self.attention.rotary && !self.attention_width().is_multiple_of(2) {
+            return Err(Error::usage(format!(
+                "model: attention.rotary: expected an even width of attention's heads, found {}; change attention.heads or \
+                 turn rotary off",
+                self.attention_width()
+            )));
+        }
+        let (segment, chunk) = (self.attention.segment, self.memory.chunk);
+        if self.kinds().any(|k| k == Kind::Mac) && !segment.is_multiple_of(chunk) {
+            return Err(Error::usage(format!(
+                "model: attention.segment: expected a multiple of memory.chunk = {chunk}, found {segment}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn validate_ends(&self) -> Result<()> {
+        if self.tied && (self.head != Head::Tokens || self.inputs > 0) {
+            return Err(Error::usage("model: tied: a head is tied to an embedding of tokens only; set it to false"));
+        }
+        if self.head == Head::Tokens && self.inputs > 0 {
+            return Err(Error::usage(
+                "model: head: rows of numbers have no next token; expected regression or classes, found tokens",
+            ));
+        }
+        if self.head != Head::Tokens && self.outputs == 0 {
+            return Err(Error::usage("model: outputs: expected 1 or more for regression and classes, found 0"));
+        }
+        Ok(())
     }
 
     /// The same, in numbers that no valid sizes overflow.
-    fn count(&self, memory: &MemorySpec) -> u128 {
-        let [w, h, head, conv] = [self.width, self.heads, self.head_width, self.conv_width].map(|x| x as u128);
-        let [hidden, blocks, vocabulary] = [self.feed_forward, self.blocks, self.vocabulary].map(|x| x as u128);
-        let inner = h * head;
-        let layer = |l| {
-            let (i, o) = memory.layer(l);
-            i as u128 * o as u128
-        };
-        let projections = 5 * w * inner;
-        let convolutions = 3 * inner * (conv + 1);
-        let gates = (w + 1) * 3 * h;
-        let memories = h * ((0..memory.layers()).map(layer).sum::<u128>() + memory.gamma_len() as u128);
-        let feed_forward = 3 * w * hidden;
-        let norms = 2 * w + head;
-        let block = projections + convolutions + gates + memories + feed_forward + norms;
-        let embeddings = if self.tied { 1 } else { 2 } * vocabulary * w;
-        embeddings + blocks * block + w
+    fn count(&self) -> Result<u128> {
+        let size = |d: &layout::Declaration| d.shape.iter().map(|&x| x as u128).product::<u128>();
+        // All blocks of a kind are alike: a model with one of each, and how often each is there.
+        let (mut ends, mut sum) = (true, 0);
+        for kind in [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention] {
+            let count = self.kinds().filter(|&k| k == kind).count() as u128;
+            let one = Self { blocks: 1, block: Kinds::All(kind), ..self.clone() };
+            for d in layout::declarations(&one)? {
+                if d.name.starts_with("blocks.") {
+                    sum += count * size(&d);
+                } else if ends {
+                    sum += size(&d);
+                }
+            }
+            ends = false;
+        }
+        Ok(sum)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ModelConfig;
+    use super::{Head, Kind, Kinds, ModelConfig};
     use titans_kernel::memory::{Activation, Network, Read};
 
     #[test]
@@ -224,6 +318,10 @@ mod tests {
         config.memory.network = Some(Network::Plain);
         config.memory.clip = Some(1.5);
         config.memory.read = Read::ChunkStart;
+        assert!(!toml::to_string(&config).unwrap().contains("compute_chunk"));
+        config.memory.compute_chunk = 5;
+        assert_eq!(config.memory_spec().unwrap().piece(), 5);
+        config.block = Kinds::Each(vec![Kind::Mac, Kind::Attention, Kind::Lmm, Kind::Mal]);
         let toml = toml::to_string(&config).unwrap();
         assert!(toml.contains("gelu-tanh") && toml.contains("chunk-start"), "{toml}");
         assert_eq!(toml::from_str::<ModelConfig>(&toml).unwrap(), config);
@@ -240,18 +338,30 @@ mod tests {
         let good = ModelConfig::default();
         good.validate().unwrap();
         type Spoil = fn(&mut ModelConfig);
-        let bad: [(&str, Spoil); 14] = [
+        let bad: [(&str, Spoil); 24] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("head_width", |c| c.head_width = usize::MAX),
-            ("conv_width", |c| c.conv_width = 0),
+            ("conv_width", |c| c.conv_width = usize::MAX),
             ("memory.layers", |c| c.memory.layers = 5),
             ("memory.chunk", |c| c.memory.chunk = 0),
+            ("compute_chunk", |c| c.memory.compute_chunk = usize::MAX),
             ("theta_max", |c| c.theta_max = f64::NAN),
             ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
             ("theta_bias", |c| c.theta_bias = f64::NAN),
             ("eta_bias", |c| c.eta_bias = f64::NAN),
             ("clip", |c| c.memory.clip = Some(-1.0)),
             ("blocks", |c| c.blocks = 4097),
+            ("block", |c| c.block = Kinds::Each(vec![Kind::Mac])),
+            ("persistent", |c| c.persistent = usize::MAX),
+            ("attention.heads", |c| (c.block, c.attention.heads) = (Kinds::All(Kind::Mag), 3)),
+            ("attention.kv_heads", |c| {
+                (c.block, c.attention.heads, c.attention.kv_heads) = (Kinds::All(Kind::Mal), 4, 3)
+            }),
+            ("rotary", |c| (c.block, c.head_width) = (Kinds::All(Kind::Attention), 33)),
+            ("attention.segment", |c| (c.block, c.attention.segment) = (Kinds::All(Kind::Mac), 63)),
+            ("tied", |c| (c.head, c.outputs) = (Head::Classes, 3)),
+            ("head", |c| (c.inputs, c.tied) = (3, false)),
+            ("outputs", |c| (c.head, c.tied) = (Head::Regression, false)),
             ("parameters", |c| (c.width, c.feed_forward) = (100_000, 100_000)),
             ("parameters", |c| (c.memory.layers, c.memory.hidden) = (4, 1 << 20)),
             ("parameters", |c| (c.width, c.heads, c.head_width, c.feed_forward) = (1 << 20, 1 << 10, 1 << 10, 1 << 20)),

@@ -1,11 +1,10 @@
-//! A batch of segments through the model.
+//! A batch of sequences through the model.
 
 use super::Model;
 use super::block::Segment;
-use super::stream::StreamState;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::tape::{Tape, Var};
+use crate::tape::{Shared, Tape, Var};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -23,19 +22,32 @@ pub enum MemoryMode {
     Absent,
 }
 
-/// A batch of segments.
+/// What a model reads.
+pub enum Source<'a, D: Device> {
+    /// Token ids `[batch, time]`.
+    Ids(&'a Arc<D::Indices>),
+    /// Rows of numbers `[batch, time, inputs]`; no gradient flows to them.
+    Rows(&'a Shared<D>),
+}
+
+impl<D: Device> Clone for Source<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device> Copy for Source<'_, D> {}
+
+/// A batch of sequences.
 pub struct Input<'a, D: Device> {
-    /// `[batch, time]`.
-    pub ids: &'a Arc<D::Indices>,
+    /// Tokens or rows of numbers.
+    pub source: Source<'a, D>,
     /// Sequences.
     pub batch: usize,
     /// Tokens of each.
     pub time: usize,
     /// What the memories may do.
     pub mode: MemoryMode,
-    /// Streams to continue; they are moved to after the last token when the call succeeds. A constant: no gradient
-    /// flows into the segment before.
-    pub state: Option<&'a mut StreamState<D>>,
     /// Ask for every token's surprise.
     pub surprise: bool,
 }
@@ -43,7 +55,12 @@ pub struct Input<'a, D: Device> {
 impl<'a, D: Device> Input<'a, D> {
     /// Whole sequences with the memory on.
     pub fn new(ids: &'a Arc<D::Indices>, batch: usize, time: usize) -> Self {
-        Self { ids, batch, time, mode: MemoryMode::On, state: None, surprise: false }
+        Self::of(Source::Ids(ids), batch, time)
+    }
+
+    /// The same of tokens or rows of numbers.
+    pub fn of(source: Source<'a, D>, batch: usize, time: usize) -> Self {
+        Self { source, batch, time, mode: MemoryMode::On, surprise: false }
     }
 
     /// Tokens of all sequences, at least 1.
@@ -60,9 +77,11 @@ impl<'a, D: Device> Input<'a, D> {
 
 /// What a forward gives.
 pub struct Forward<D: Device> {
-    /// `[batch · time, vocabulary]`.
+    /// What the model says after each token, `[batch · time, said]` ([`ModelConfig::said`](super::ModelConfig::said)):
+    /// logits of the next token, predicted numbers, or logits of the classes.
     pub logits: Var<D>,
-    /// ‖M(k_t) − v_t‖² of every layer, `[batch, time, heads]`; empty unless asked for, and when the memory is absent.
+    /// ‖M(k_t) − v_t‖² of every block with memories ([`ModelConfig::remembering`](super::ModelConfig::remembering)),
+    /// `[batch, time, heads]`; empty unless asked for, and when the memory is absent.
     pub surprise: Vec<D::Buffer>,
     /// Tokens whose inner gradient was clipped, over all layers and heads.
     pub clipped: u64,
@@ -71,46 +90,43 @@ pub struct Forward<D: Device> {
 impl<D: Device> Model<D> {
     /// Logits for the token after each token.
     ///
-    /// The memory of every sequence begins at the learned w0, or continues `input.state`. The tape's parameters are
+    /// The memory of every sequence begins at the learned w0. The tape's parameters are
     /// used; they are the model's own (`&model.params`) or ones of the same names and shapes.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an empty batch or a state that no segment can follow; the device's own errors, an id
+    /// [`Error::Usage`] for an empty batch or an input that the model does not read; the device's own errors, an id
     /// beyond the vocabulary among them.
     pub fn forward(&self, tape: &mut Tape<'_, D>, input: Input<'_, D>) -> Result<Forward<D>> {
         let rows = input.rows()?;
-        let Input { ids, batch, time, mode, state, surprise } = input;
-        if let Some(state) = &state {
-            state.check(self, batch, mode)?;
-        }
-        let mut layers = Vec::new();
-        let mut forward =
-            Forward { logits: tape.embedding(ids, rows, self.layout.embedding)?, surprise: Vec::new(), clipped: 0 };
+        let Input { source, batch, time, mode, surprise } = input;
+        let mut forward = Forward { logits: self.read(tape, source, rows)?, surprise: Vec::new(), clipped: 0 };
         let mut x = forward.logits.clone();
-        for (i, block) in self.layout.blocks.iter().enumerate() {
-            let before = state.as_ref().map(|s| &s.layers[i]);
-            let mixed = self.block(tape, block, &x, &Segment { batch, time, mode, before, surprise })?;
+        for block in &self.layout.blocks {
+            let mixed = self.block(tape, block, &x, &Segment { batch, time, mode, surprise })?;
             x = mixed.y;
             forward.surprise.extend(mixed.surprise);
             forward.clipped += mixed.clipped;
-            layers.extend(mixed.after);
         }
         forward.logits = self.head(tape, &x)?;
-        if let Some(state) = state {
-            state.position += time as u64;
-            state.absent = Some(mode == MemoryMode::Absent);
-            if mode != MemoryMode::Absent {
-                state.layers = layers;
-            }
-        }
         Ok(forward)
     }
 
-    /// The final norm, and logits.
+    /// The stream's first values: the tokens' embeddings, or a linear map of rows of numbers.
+    pub(super) fn read(&self, tape: &mut Tape<'_, D>, source: Source<'_, D>, rows: usize) -> Result<Var<D>> {
+        let wrong = |expected: &str| Err(Error::usage(format!("model: expected {expected} as its input")));
+        match (source, self.layout.embedding_bias) {
+            (Source::Ids(ids), None) => tape.embedding(ids, rows, self.layout.embedding),
+            (Source::Rows(x), Some(bias)) => tape.linear(&Var::of((*x).clone()), self.layout.embedding, Some(bias)),
+            (Source::Rows(_), None) => wrong("token ids"),
+            (Source::Ids(_), Some(_)) => wrong("rows of numbers"),
+        }
+    }
+
+    /// The final norm, and logits or predictions.
     pub(super) fn head(&self, tape: &mut Tape<'_, D>, x: &Var<D>) -> Result<Var<D>> {
         let x = tape.rms_norm(x, self.layout.norm)?;
         match self.layout.head {
-            Some(head) => tape.linear(&x, head, None),
+            Some(head) => tape.linear(&x, head, self.layout.head_bias),
             None => tape.linear_transposed(&x, self.layout.embedding),
         }
     }
@@ -122,7 +138,6 @@ impl<D: Device> fmt::Debug for Input<'_, D> {
             .field("batch", &self.batch)
             .field("time", &self.time)
             .field("mode", &self.mode)
-            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,13 @@
 //! Which parameters a configuration has, in which order, and how each begins.
 
-use super::ModelConfig;
-use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::tape::{ParamId, Params};
+mod find;
+
+pub(super) use find::{
+    AttentionParams, Block, CombineParams, ContextParams, FeedForward, Layout, MemoryParams, Mixer, Projection, ReadOut,
+};
+
+use super::{Head, Kind, ModelConfig};
+use crate::error::Result;
 use titans_kernel::memory::Network;
 
 /// How a parameter's numbers begin.
@@ -40,46 +44,33 @@ const EMBEDDING_STD: f64 = 0.02;
 
 /// All parameters of a configuration.
 pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
-    let inner = c.inner();
     let mut all = List(Vec::new());
-    all.push("embedding.weight", &[c.vocabulary, c.width], Init::Normal { std: EMBEDDING_STD }, false);
-    for i in 0..c.blocks {
-        let b = format!("blocks.{i}");
-        // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
-        let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
-        all.ones(format!("{b}.norm.weight"), c.width);
-        for p in ["q", "k", "v"] {
-            all.linear(format!("{b}.mixer.{p}.weight"), c.width, inner, 1.0);
-            let std = 1.0 / (c.conv_width as f64).sqrt();
-            all.push(format!("{b}.mixer.{p}.conv.weight"), &[inner, c.conv_width], Init::Normal { std }, false);
-            all.push(format!("{b}.mixer.{p}.conv.bias"), &[inner], Init::Constant(0.0), false);
-        }
-        // The gates begin at their biases, whatever the token.
-        all.linear(format!("{b}.mixer.gates.weight"), c.width, 3 * c.heads, 0.1);
-        let biases = Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias]);
-        all.push(format!("{b}.mixer.gates.bias"), &[3, c.heads], biases, false);
-        let spec = c.memory_spec()?;
-        all.push(format!("{b}.mixer.memory.w0"), &[c.heads, spec.params()], memories(c)?, false);
-        all.ones(format!("{b}.mixer.norm.weight"), c.head_width);
-        all.linear(format!("{b}.mixer.gate.weight"), c.width, inner, 1.0);
-        all.linear(format!("{b}.mixer.out.weight"), inner, c.width, small);
-        all.ones(format!("{b}.feed_forward.norm.weight"), c.width);
-        all.linear(format!("{b}.feed_forward.up.weight"), c.width, c.feed_forward, 1.0);
-        all.linear(format!("{b}.feed_forward.gate.weight"), c.width, c.feed_forward, 1.0);
-        all.linear(format!("{b}.feed_forward.down.weight"), c.feed_forward, c.width, small);
+    let inputs = if c.inputs > 0 { c.inputs } else { c.vocabulary };
+    if c.inputs > 0 {
+        all.linear("embedding.weight", c.inputs, c.width, 1.0);
+        all.zeros("embedding.bias", c.width);
+    } else {
+        all.push("embedding.weight", &[inputs, c.width], Init::Normal { std: EMBEDDING_STD }, false);
     }
-    all.ones("norm.weight".into(), c.width);
+    for i in 0..c.blocks {
+        all.block(c, i)?;
+    }
+    all.ones("norm.weight", c.width);
     if !c.tied {
-        all.push("head.weight", &[c.width, c.vocabulary], Init::Normal { std: EMBEDDING_STD }, true);
+        all.push("head.weight", &[c.width, c.said()], Init::Normal { std: EMBEDDING_STD }, true);
+    }
+    if c.head == Head::Regression {
+        all.zeros("head.bias", c.said());
     }
     Ok(all.0)
 }
 
 /// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need different
-/// rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at 0.
-fn memories(c: &ModelConfig) -> Result<Init> {
+/// rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at 0. MAC asks its
+/// memories before anything is written: the norm of answers that are 0 would have a derivative of a thousand, so they are not.
+fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
     let spec = c.memory_spec()?;
-    let empty = |l: usize| spec.network == Network::Plain && l + 1 == spec.layers();
+    let empty = |l: usize| kind != Kind::Mac && spec.network == Network::Plain && l + 1 == spec.layers();
     let mut pieces: Vec<_> = (0..spec.layers())
         .map(|l| {
             let (inputs, outputs) = spec.layer(l);
@@ -93,106 +84,114 @@ fn memories(c: &ModelConfig) -> Result<Init> {
 struct List(Vec<Declaration>);
 
 impl List {
+    /// One block; `docs/MATH.md`, section 6, has the list.
+    fn block(&mut self, c: &ModelConfig, i: usize) -> Result<()> {
+        let (b, m, kind) = (format!("blocks.{i}"), format!("blocks.{i}.mixer"), c.kind(i));
+        // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
+        let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
+        let inner = c.inner();
+        self.ones(format!("{b}.norm.weight"), c.width);
+        if c.persistent > 0 {
+            self.push(format!("{m}.persistent"), &[c.persistent, c.width], Init::Normal { std: 1.0 }, false);
+        }
+        if kind == Kind::Mac {
+            self.projection(c, &format!("{m}.context.q"), c.width);
+            self.ones(format!("{m}.context.norm.weight"), c.head_width);
+            self.linear(format!("{m}.context.out.weight"), inner, c.width, 1.0);
+        }
+        if kind == Kind::Mal {
+            self.ones(format!("{m}.attention.norm.weight"), c.width);
+        }
+        if kind.attends() {
+            let kv = c.kv_heads() * c.attention_width();
+            for (p, outputs) in [("q", inner), ("k", kv), ("v", kv)] {
+                self.linear(format!("{m}.attention.{p}.weight"), c.width, outputs, 1.0);
+            }
+        }
+        if kind.remembers() {
+            let rows = if kind == Kind::Mac { inner } else { c.width };
+            for p in ["q", "k", "v"] {
+                self.projection(c, &format!("{m}.{p}"), rows);
+            }
+            // The gates begin at their biases, whatever the token.
+            self.linear(format!("{m}.gates.weight"), rows, 3 * c.heads, 0.1);
+            let biases = Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias]);
+            self.push(format!("{m}.gates.bias"), &[3, c.heads], biases, false);
+            let spec = c.memory_spec()?;
+            self.push(format!("{m}.memory.w0"), &[c.heads, spec.params()], memories(c, kind)?, false);
+        }
+        if matches!(kind, Kind::Lmm | Kind::Mal) {
+            self.ones(format!("{m}.norm.weight"), c.head_width);
+            self.linear(format!("{m}.gate.weight"), c.width, inner, 1.0);
+        }
+        if kind == Kind::Mal {
+            self.linear(format!("{m}.memory.out.weight"), inner, c.width, 1.0);
+        }
+        if matches!(kind, Kind::Mac | Kind::Mag) {
+            self.ones(format!("{m}.combine.attention.weight"), inner);
+            self.ones(format!("{m}.combine.memory.weight"), inner);
+        }
+        self.linear(format!("{m}.out.weight"), inner, c.width, small);
+        self.ones(format!("{b}.feed_forward.norm.weight"), c.width);
+        self.linear(format!("{b}.feed_forward.up.weight"), c.width, c.feed_forward, 1.0);
+        self.linear(format!("{b}.feed_forward.gate.weight"), c.width, c.feed_forward, 1.0);
+        self.linear(format!("{b}.feed_forward.down.weight"), c.feed_forward, c.width, small);
+        Ok(())
+    }
+
+    fn projection(&mut self, c: &ModelConfig, name: &str, inputs: usize) {
+        self.linear(format!("{name}.weight"), inputs, c.inner(), 1.0);
+        if c.conv_width > 0 {
+            let std = 1.0 / (c.conv_width as f64).sqrt();
+            self.push(format!("{name}.conv.weight"), &[c.inner(), c.conv_width], Init::Normal { std }, false);
+            self.zeros(format!("{name}.conv.bias"), c.inner());
+        }
+    }
+
     fn push(&mut self, name: impl Into<String>, shape: &[usize], init: Init, decay: bool) {
         self.0.push(Declaration { name: name.into(), shape: shape.to_vec(), init, decay });
     }
 
-    fn linear(&mut self, name: String, inputs: usize, outputs: usize, scale: f64) {
+    fn linear(&mut self, name: impl Into<String>, inputs: usize, outputs: usize, scale: f64) {
         let std = scale / (inputs as f64).sqrt();
         self.push(name, &[inputs, outputs], Init::Normal { std }, true);
     }
 
-    fn ones(&mut self, name: String, width: usize) {
+    fn ones(&mut self, name: impl Into<String>, width: usize) {
         self.push(name, &[width], Init::Constant(1.0), false);
     }
-}
 
-/// One of q, k, v.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Projection {
-    pub(super) weight: ParamId,
-    pub(super) conv: ParamId,
-    pub(super) conv_bias: ParamId,
-}
-
-/// The parameters of one block.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    pub(super) norm: ParamId,
-    pub(super) q: Projection,
-    pub(super) k: Projection,
-    pub(super) v: Projection,
-    pub(super) gates: ParamId,
-    pub(super) gates_bias: ParamId,
-    pub(super) w0: ParamId,
-    pub(super) read_norm: ParamId,
-    pub(super) gate: ParamId,
-    pub(super) out: ParamId,
-    pub(super) ff_norm: ParamId,
-    pub(super) ff_up: ParamId,
-    pub(super) ff_gate: ParamId,
-    pub(super) ff_down: ParamId,
-}
-
-/// The parameters of a model by their place in it.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) embedding: ParamId,
-    pub(super) blocks: Vec<Block>,
-    pub(super) norm: ParamId,
-    pub(super) head: Option<ParamId>,
-}
-
-impl Layout {
-    /// Looks every parameter up by its name.
-    pub(super) fn find<D: Device>(c: &ModelConfig, params: &Params<D>) -> Result<Self> {
-        let id = |name: &str| params.id(name).ok_or_else(|| Error::usage(format!("parameter {name} is missing")));
-        let block = |i: usize| {
-            let of = |name: &str| id(&format!("blocks.{i}.{name}.weight"));
-            let projection = |p: &str| -> Result<Projection> {
-                let conv_bias = id(&format!("blocks.{i}.mixer.{p}.conv.bias"))?;
-                Ok(Projection { weight: of(&format!("mixer.{p}"))?, conv: of(&format!("mixer.{p}.conv"))?, conv_bias })
-            };
-            Ok::<_, Error>(Block {
-                norm: of("norm")?,
-                q: projection("q")?,
-                k: projection("k")?,
-                v: projection("v")?,
-                gates: of("mixer.gates")?,
-                gates_bias: id(&format!("blocks.{i}.mixer.gates.bias"))?,
-                w0: id(&format!("blocks.{i}.mixer.memory.w0"))?,
-                read_norm: of("mixer.norm")?,
-                gate: of("mixer.gate")?,
-                out: of("mixer.out")?,
-                ff_norm: of("feed_forward.norm")?,
-                ff_up: of("feed_forward.up")?,
-                ff_gate: of("feed_forward.gate")?,
-                ff_down: of("feed_forward.down")?,
-            })
-        };
-        Ok(Self {
-            embedding: id("embedding.weight")?,
-            blocks: (0..c.blocks).map(block).collect::<Result<_>>()?,
-            norm: id("norm.weight")?,
-            head: if c.tied { None } else { Some(id("head.weight")?) },
-        })
+    fn zeros(&mut self, name: impl Into<String>, width: usize) {
+        self.push(name, &[width], Init::Constant(0.0), false);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::declarations;
-    use crate::model::ModelConfig;
+    use crate::model::{Head, Kind, Kinds, ModelConfig};
 
     #[test]
-    fn the_formula_counts_what_is_declared() {
-        for (layers, tied) in [(1, true), (1, false), (2, true), (4, false)] {
-            let mut config = ModelConfig { tied, blocks: 3, heads: 5, head_width: 7, ..ModelConfig::default() };
-            config.memory.layers = layers;
+    fn what_is_declared_is_counted_by_kind() {
+        use Kind::{Attention, Lmm, Mac, Mag, Mal};
+        let mixed = vec![Mac, Lmm, Mal, Mag, Attention, Lmm];
+        for (layers, tied, kinds) in [
+            (1, true, Kinds::All(Lmm)),
+            (1, false, Kinds::All(Mac)),
+            (2, true, Kinds::Each(mixed.clone())),
+            (4, false, Kinds::Each(mixed)),
+        ] {
+            let mut config =
+                ModelConfig { tied, blocks: 6, block: kinds, heads: 5, head_width: 6, ..Default::default() };
+            (config.memory.layers, config.persistent) = (layers, layers - 1);
             let declared = declarations(&config).unwrap();
             let count: usize = declared.iter().map(|d| d.shape.iter().product::<usize>()).sum();
             assert_eq!(config.parameters().unwrap(), count, "{layers} layers");
             assert!(declared.iter().all(|d| !d.decay || d.shape.len() == 2));
         }
+        let rows = ModelConfig { inputs: 3, head: Head::Regression, outputs: 2, tied: false, ..Default::default() };
+        let names: Vec<_> = declarations(&rows).unwrap().into_iter().map(|d| (d.name, d.shape)).collect();
+        assert_eq!(names[0], ("embedding.weight".into(), vec![3, 128]));
+        assert_eq!(names[names.len() - 1], ("head.bias".into(), vec![2]));
     }
 }

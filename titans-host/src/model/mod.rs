@@ -1,30 +1,34 @@
-//! The LMM language model, written once for every device.
+//! The models, written once for every device.
 //!
 //! Embedding; blocks of `x += Mixer(rms_norm(x))` and `x += SwiGLU(rms_norm(x))`; a final RMS norm; the head. The
-//! mixer's memory learns while the model reads: [`MemoryMode`] says whether it may.
+//! mixer is a memory, attention, or both ([`Kind`]). The memory learns while the model reads: [`MemoryMode`] says
+//! whether it may.
 //!
-//! [`Model::forward`] runs a batch of segments on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
-//! cuts; both give the same numbers.
+//! [`Model::forward`] runs a batch of sequences on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
+//! cuts on the kernel's streaming model; both give the same numbers.
 
 mod block;
 mod config;
 mod forward;
 mod init;
 mod layout;
+mod loss;
+mod mixer;
 mod names;
 mod recompute;
 mod session;
-mod stream;
 #[cfg(test)]
 mod tests;
+mod weights;
 
-pub use config::{MemoryConfig, ModelConfig};
-pub use forward::{Forward, Input, MemoryMode};
+pub use config::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};
+pub use loss::Targets;
 pub use names::Named;
 pub use recompute::Recompute;
 pub use session::{Session, Step};
-pub use stream::{LayerState, StreamState};
+pub use weights::{Weights, specs};
 
 use crate::device::Device;
 use crate::error::{Error, Result};

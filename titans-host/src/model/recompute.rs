@@ -1,12 +1,11 @@
 //! Going back through the model with the blocks' inputs alone kept: each block is computed again when its turn comes.
 
 use super::block::Segment;
-use super::{Input, Model};
+use super::{Input, Model, Targets};
 use crate::device::{Boundaries, Device};
 use crate::error::Result;
 use crate::tape::{Gradients, Losses, Shared, Tape, Var, Workspace};
 use std::fmt;
-use std::sync::Arc;
 
 /// What such a backward leaves for the next one.
 pub struct Recompute<D: Device> {
@@ -46,19 +45,19 @@ impl<D: Device> Model<D> {
         device: &D,
         space: &mut Recompute<D>,
         input: &Input<'_, D>,
-        targets: &Arc<D::Indices>,
+        targets: Targets<'_, D>,
         boundaries: Boundaries,
         scale: f64,
         gradients: &mut Gradients<D>,
         seen: impl FnOnce(&Var<D>, &Losses<D>) -> Result<()>,
     ) -> Result<()> {
-        let (ids, rows) = (input.ids, input.rows()?);
-        let segment = Segment { batch: input.batch, time: input.time, mode: input.mode, before: None, surprise: false };
+        let (source, rows) = (input.source, input.rows()?);
+        let segment = Segment { batch: input.batch, time: input.time, mode: input.mode, surprise: false };
         let Recompute { tape: space, kept } = space;
         kept.clear();
 
         let mut tape = Tape::inference_in(device, &self.params, space);
-        let mut x = tape.embedding(ids, rows, self.layout.embedding)?.share();
+        let mut x = self.read(&mut tape, source, rows)?.share();
         for block in &self.layout.blocks {
             kept.push(x.clone());
             x = self.block(&mut tape, block, &Var::of(x), &segment)?.y.share();
@@ -68,7 +67,7 @@ impl<D: Device> Model<D> {
         let mut tape = Tape::recording_in(device, &self.params, space);
         let x = tape.input(x);
         let logits = self.head(&mut tape, &x)?;
-        let losses = tape.cross_entropy(self.config.vocabulary, &logits, targets)?;
+        let losses = self.loss(&mut tape, &logits, targets)?;
         seen(&logits, &losses)?;
         drop(logits);
         let mut d_x = tape.backward_to(&losses, scale, gradients, Some(&x))?;
@@ -84,7 +83,7 @@ impl<D: Device> Model<D> {
         }
         let Some(d_x) = d_x else { return Ok(()) };
         let mut tape = Tape::recording_in(device, &self.params, space);
-        let x = tape.embedding(ids, rows, self.layout.embedding)?;
+        let x = self.read(&mut tape, source, rows)?;
         tape.backward_through(&x, d_x, gradients, None).map(|_| ())
     }
 }

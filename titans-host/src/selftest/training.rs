@@ -3,7 +3,7 @@
 use super::{Check, Numbers, Outputs, compare, get};
 use crate::device::Device;
 use crate::error::Result;
-use crate::model::{Input, MemoryConfig, Model, ModelConfig};
+use crate::model::{AttentionConfig, Input, Kind, Kinds, MemoryConfig, Model, ModelConfig};
 use crate::tape::{Gradients, Tape};
 use crate::train::optimiser::{Constants, Optimiser};
 use std::sync::Arc;
@@ -17,12 +17,21 @@ const STEPS: usize = 10;
 const BATCH: usize = 2;
 const TIME: usize = 19;
 
-/// Trains a model with linear memories and one with deep ones for ten steps on both devices.
+/// Trains a model with linear memories, one with deep ones and one of all blocks for ten steps on both devices.
 pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
     let mut checks = Vec::new();
-    for layers in [1, 2] {
-        let config = config(layers);
-        let name = format!("training, {layers} memory layers");
+    let kinds = vec![Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
+    let family = ModelConfig {
+        blocks: kinds.len(),
+        block: Kinds::Each(kinds),
+        persistent: 2,
+        head_width: 6,
+        attention: AttentionConfig { window: 5, segment: 8, kv_heads: 1, ..AttentionConfig::default() },
+        ..config(1)
+    };
+    let cases = [("1 memory layer", config(1)), ("2 memory layers", config(2)), ("mac, mag, mal, attention", family)];
+    for (name, config) in cases {
+        let name = format!("training, {name}");
         compare(&mut checks, &name, TOLERANCE, steps(device, &config), steps(reference, &config));
     }
     checks

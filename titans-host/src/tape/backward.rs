@@ -3,7 +3,7 @@
 use super::op::Cotangents;
 use super::shared::Cells;
 use super::{Gradients, ParamId, Params, Shared, Slot, Var};
-use crate::device::Device;
+use crate::device::{Device, MoveRows};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -99,7 +99,42 @@ impl<'a, D: Device> Backward<'a, D> {
 
     /// The same for a buffer that others may hold too.
     pub(super) fn share(&mut self, x: &Var<D>, d_x: Shared<D>) -> Result<()> {
-        let Some(slot) = x.slot else { return Ok(()) };
+        x.slot.map_or(Ok(()), |slot| self.share_at(slot, d_x))
+    }
+
+    /// Adds `d_x` to the cotangent of a place.
+    pub(super) fn give_at(&mut self, slot: Slot, d_x: D::Buffer) -> Result<()> {
+        let d_x = self.cells.share(d_x);
+        self.share_at(slot, d_x)
+    }
+
+    /// Adds rows of `d_y` to the cotangent of a place, which has `len` elements: those that stay cost nothing, once the
+    /// cotangent is there.
+    pub(super) fn give_rows(&mut self, slot: Slot, len: usize, op: &MoveRows, d_y: &D::Buffer) -> Result<()> {
+        let (device, cells) = (self.device, self.cells);
+        let place = self.place(slot)?;
+        match place {
+            Some(sum) => {
+                if sum.get_mut().is_none() {
+                    let mut own = device.alloc(len)?;
+                    device.copy(sum, &mut own)?;
+                    *sum = cells.share(own);
+                }
+            }
+            None => *place = Some(cells.share(device.zeros(len)?)),
+        }
+        match place.as_mut().and_then(Shared::get_mut) {
+            Some(sum) => device.move_rows(op, d_y, sum),
+            None => Err(Error::usage("a cotangent that changes hands while it is added to; use one thread a tape")),
+        }
+    }
+
+    /// The cotangent of a place, which stays there.
+    pub(super) fn look_at(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
+        self.place(slot).map(|place| place.clone())
+    }
+
+    fn share_at(&mut self, slot: Slot, d_x: Shared<D>) -> Result<()> {
         let (device, cells) = (self.device, self.cells);
         let place = self.place(slot)?;
         match place {

@@ -1,12 +1,12 @@
-//! Where a model begins and ends: the embedding and the cross entropy on the tape.
+//! Where a model begins and ends: the embedding and the losses on the tape.
 
-use super::{Op, ParamId, Slot, Tape, Var};
+use super::{Op, ParamId, Shared, Slot, Tape, Var};
 use crate::device::Device;
 use crate::error::Result;
 use std::fmt;
 use std::sync::Arc;
 
-/// Losses of rows, in nats. Only [`Tape::backward`] takes them: every row has the same weight.
+/// Losses of rows: nats, or squares. Only [`Tape::backward`] takes them: every row has the same weight.
 pub struct Losses<D: Device> {
     buffer: D::Buffer,
     pub(super) slot: Option<Slot>,
@@ -47,6 +47,17 @@ impl<D: Device> Tape<'_, D> {
         let mut losses = self.device.alloc(rows)?;
         self.device.cross_entropy(classes, &logits.buffer, targets, &mut losses)?;
         let slot = self.record(|| Op::CrossEntropy { classes, logits: logits.clone(), targets: Arc::clone(targets) });
+        Ok(Losses { buffer: losses, slot })
+    }
+    /// The mean over a row of `(x − target)²`, for every row of `width`: the loss of regression.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`].
+    pub fn squared_error(&mut self, x: &Var<D>, target: &Shared<D>, width: usize) -> Result<Losses<D>> {
+        let rows = self.rows("squared_error: x", &x.buffer, width)?;
+        let mut losses = self.device.alloc(rows)?;
+        self.device.squared_error(width, &x.buffer, target, &mut losses)?;
+        let slot = self.record(|| Op::SquaredError { width, x: x.clone(), target: target.clone() });
         Ok(Losses { buffer: losses, slot })
     }
 }

@@ -8,6 +8,7 @@
 //! Gradients of an activation with several uses are added in the reverse order of the uses, so a run gives the same
 //! bits every time.
 
+mod attention;
 mod backward;
 mod ends;
 mod gradients;
@@ -15,6 +16,7 @@ mod memory;
 mod op;
 mod ops;
 mod params;
+mod rows;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ pub use ends::Losses;
 pub use gradients::Gradients;
 pub use memory::MemoryRead;
 pub use params::{ParamId, ParamView, Params};
+pub use rows::Assembly;
 pub use shared::Shared;
 
 use crate::device::{Boundaries, Device};
@@ -278,7 +281,8 @@ impl<'a, D: Device> Tape<'a, D> {
         run.seed(from, seed)?;
         while let Some(Record { first, op }) = records.pop() {
             let cotangents = run.take(first, op.outputs());
-            if cotangents.iter().any(Option::is_some) {
+            // A part of an assembly has no output of its own: it looks at the whole's cotangent.
+            if op.outputs() == 0 || cotangents.iter().any(Option::is_some) {
                 op.vjp(&mut run, cotangents)?;
             }
         }

@@ -1,7 +1,7 @@
 //! What a tape remembers of every operation, and the way back through it.
 
-use super::{Backward, ParamId, Shared, Var, memory};
-use crate::device::{ConvDims, Device, LinearDims, MemoryOp};
+use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows};
+use crate::device::{ConvDims, Device, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -12,24 +12,105 @@ pub(super) type Cotangents<D> = [Option<Shared<D>>; 2];
 // The memory is the largest by far and recorded once a block: a box for it would be an allocation.
 #[allow(clippy::large_enum_variant)]
 pub(super) enum Op<D: Device> {
-    Add { a: Var<D>, b: Var<D> },
-    Silu { x: Var<D> },
-    SiluGate { a: Var<D>, gate: Var<D> },
-    Linear { dims: LinearDims, x: Var<D>, weight: ParamId, bias: Option<ParamId> },
-    RmsNorm { width: usize, x: Var<D>, weight: ParamId },
-    L2Norm { width: usize, x: Var<D> },
-    Conv { dims: ConvDims, x: Var<D>, tail: Option<Shared<D>>, weight: ParamId, bias: ParamId },
-    Gates { heads: usize, scale: [f64; 3], x: Var<D>, y: Shared<D> },
-    MemoryStart { batch: usize, heads: usize, w0: ParamId },
-    Memory { op: MemoryOp, x: [Var<D>; 5], boundaries: D::Buffer },
-    Embedding { width: usize, ids: Arc<D::Indices>, table: ParamId },
-    CrossEntropy { classes: usize, logits: Var<D>, targets: Arc<D::Indices> },
+    Add {
+        a: Var<D>,
+        b: Var<D>,
+    },
+    Silu {
+        x: Var<D>,
+    },
+    SiluGate {
+        a: Var<D>,
+        gate: Var<D>,
+    },
+    SigmoidGate {
+        a: Var<D>,
+        gate: Var<D>,
+    },
+    /// A slice or rows held: rows of what collects `len` elements of cotangent at `x`.
+    Move {
+        op: MoveRows,
+        x: Slot,
+        len: usize,
+    },
+    /// Rows of a parameter.
+    Repeat {
+        op: MoveRows,
+        rows: ParamId,
+    },
+    /// The output of an assembly, recorded before its parts.
+    Assemble,
+    /// A part of an assembly, with no output of its own.
+    Part {
+        op: MoveRows,
+        x: Slot,
+        len: usize,
+        whole: Slot,
+    },
+    Linear {
+        dims: LinearDims,
+        x: Var<D>,
+        weight: ParamId,
+        bias: Option<ParamId>,
+    },
+    RmsNorm {
+        width: usize,
+        x: Var<D>,
+        weight: ParamId,
+    },
+    L2Norm {
+        width: usize,
+        x: Var<D>,
+    },
+    Conv {
+        dims: ConvDims,
+        x: Var<D>,
+        tail: Option<Shared<D>>,
+        weight: ParamId,
+        bias: ParamId,
+    },
+    Attention(attention::Recorded<D>),
+    Gates {
+        heads: usize,
+        scale: [f64; 3],
+        x: Var<D>,
+        y: Shared<D>,
+    },
+    MemoryStart {
+        batch: usize,
+        heads: usize,
+        w0: ParamId,
+    },
+    Memory {
+        op: MemoryOp,
+        x: [Var<D>; 5],
+        boundaries: D::Buffer,
+    },
+    Embedding {
+        width: usize,
+        ids: Arc<D::Indices>,
+        table: ParamId,
+    },
+    CrossEntropy {
+        classes: usize,
+        logits: Var<D>,
+        targets: Arc<D::Indices>,
+    },
+    SquaredError {
+        width: usize,
+        x: Var<D>,
+        target: Shared<D>,
+    },
 }
 
 impl<D: Device> Op<D> {
     /// Outputs, each with a slot of its own.
     pub(super) fn outputs(&self) -> usize {
-        if matches!(self, Self::Memory { .. }) { 2 } else { 1 }
+        match self {
+            Self::Part { .. } => 0,
+            Self::Memory { .. } => 2,
+            _ => 1,
+        }
     }
 
     /// Adds to the cotangents of its operands and to the gradients of its parameters; frees what it kept.
@@ -44,6 +125,12 @@ impl<D: Device> Op<D> {
                 device.cross_entropy_vjp(classes, logits.buffer(), &targets, run.scale(), &mut d_logits)?;
                 return run.give(&logits, d_logits);
             }
+            (Self::SquaredError { width, x, target }, _) => {
+                let mut d_x = run.like(&x)?;
+                device.squared_error_vjp(width, x.buffer(), &target, run.scale(), &mut d_x)?;
+                return run.give(&x, d_x);
+            }
+            (Self::Part { op, x, len, whole }, _) => return rows::part_vjp(run, &op, x, len, whole),
             (op, [Some(d_y), _]) => (d_y, op),
             (_, [None, _]) => return Ok(()),
         };
@@ -70,6 +157,15 @@ impl<D: Device> Op<D> {
                 run.give(&gate, d_gate)?;
                 run.give(&a, d_a)
             }
+            Self::SigmoidGate { a, gate } => {
+                let (mut d_a, mut d_gate) = (run.like(&a)?, run.like(&gate)?);
+                device.sigmoid_gate_vjp(a.buffer(), gate.buffer(), &d_y, &mut d_a, &mut d_gate)?;
+                run.give(&gate, d_gate)?;
+                run.give(&a, d_a)
+            }
+            Self::Move { op, x, len } => run.give_rows(x, len, &op.reversed(), &d_y),
+            Self::Repeat { op, rows } => device.move_rows(&op.reversed(), &d_y, run.gradient(rows)?),
+            Self::Attention(recorded) => attention::vjp(run, &recorded, &d_y),
             Self::Linear { dims, x, weight, bias } => {
                 let w = run.param(weight)?;
                 let mut d_x = if Backward::wants(&x) { Some(run.like(&x)?) } else { None };
@@ -101,8 +197,12 @@ impl<D: Device> Op<D> {
             }
             Self::MemoryStart { batch, heads, w0 } => device.memory_start_vjp(batch, heads, &d_y, run.gradient(w0)?),
             Self::Embedding { width, ids, table } => device.embedding_vjp(width, &ids, &d_y, run.gradient(table)?),
-            // Both have ways of their own.
-            Self::Memory { .. } | Self::CrossEntropy { .. } => Ok(()),
+            // The parts have had it; the others have ways of their own.
+            Self::Assemble
+            | Self::Part { .. }
+            | Self::Memory { .. }
+            | Self::CrossEntropy { .. }
+            | Self::SquaredError { .. } => Ok(()),
         }
     }
 }

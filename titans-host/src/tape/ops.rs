@@ -35,6 +35,16 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.push(y, || Op::SiluGate { a: a.clone(), gate: gate.clone() }))
     }
 
+    /// `a ∘ σ(gate)`.
+    ///
+    /// # Errors
+    /// As [`Tape::add`].
+    pub fn sigmoid_gate(&mut self, a: &Var<D>, gate: &Var<D>) -> Result<Var<D>> {
+        let mut y = self.like(a)?;
+        self.device.sigmoid_gate(&a.buffer, &gate.buffer, &mut y)?;
+        Ok(self.push(y, || Op::SigmoidGate { a: a.clone(), gate: gate.clone() }))
+    }
+
     /// `x W + bias` with `W [inputs, outputs]`.
     ///
     /// # Errors
@@ -111,17 +121,6 @@ impl<D: Device> Tape<'_, D> {
         let (w, b) = (self.params.value(weight)?, self.params.value(bias)?);
         self.device.conv(dims, &x.buffer, tail.as_deref(), w, b, &mut y)?;
         Ok(self.push(y, || Op::Conv { dims, x: x.clone(), tail, weight, bias }))
-    }
-
-    /// The tail that a next segment's [`Tape::conv`] starts from: no gradient flows through it.
-    ///
-    /// # Errors
-    /// As [`Tape::conv`].
-    pub fn conv_tail(&self, batch: usize, x: &Var<D>, tail: Option<&D::Buffer>, weight: ParamId) -> Result<D::Buffer> {
-        let dims = self.conv_dims(batch, x, weight)?;
-        let mut next = self.device.alloc(batch * (dims.width - 1) * dims.channels)?;
-        self.device.conv_tail(dims, &x.buffer, tail, &mut next)?;
-        Ok(next)
     }
 
     fn conv_dims(&self, batch: usize, x: &Var<D>, weight: ParamId) -> Result<ConvDims> {

@@ -1,5 +1,8 @@
 //! The tape against central differences in f64, and what it keeps and refuses.
 
+mod attention;
+mod rows;
+
 use super::{Gradients, ParamId, Params, Tape, Var};
 use crate::device::cpu::Cpu;
 use crate::device::{Device, MemoryOp};
@@ -45,6 +48,15 @@ impl World {
         let y = build(self, &mut tape);
         let cotangent = wave(self.device.len(y.buffer()), 0.3);
         tape.backward_from(&y, self.device.upload(&cotangent).unwrap(), &mut gradients).unwrap();
+        self.compare(&gradients, |world| {
+            let y = build(world, &mut Tape::inference(&world.device, &world.params));
+            let y = world.device.download(y.buffer()).unwrap();
+            y.iter().zip(&cotangent).map(|(y, c)| y * c).sum::<f64>()
+        });
+    }
+
+    /// Checks that `gradients` are those of `value`, for every element of every parameter.
+    fn compare(&mut self, gradients: &Gradients<Machine>, loss: impl Fn(&Self) -> f64) {
         for index in 0..self.params.len() {
             let id = ParamId(index);
             let gradient = self.device.download(gradients.get(id).unwrap()).unwrap();
@@ -56,9 +68,7 @@ impl World {
                     let mut moved = value.clone();
                     moved[place] = x;
                     self.device.write(&moved, self.params.value_mut(id).unwrap()).unwrap();
-                    let y = build(self, &mut Tape::inference(&self.device, &self.params));
-                    let y = self.device.download(y.buffer()).unwrap();
-                    y.iter().zip(&cotangent).map(|(y, c)| y * c).sum::<f64>()
+                    loss(self)
                 };
                 let mut between = |h: f64| (at(value[place] + h) - at(value[place] - h)) / (2.0 * h);
                 let difference = (4.0 * between(H) - between(2.0 * H)) / 3.0;
@@ -78,7 +88,9 @@ fn a_variable_may_be_used_many_times() {
         let twice = tape.add(&x, &x).unwrap();
         let gated = tape.silu_gate(&x, &x).unwrap();
         let normed = tape.rms_norm(&x, world.id("scale")).unwrap();
+        let shut = tape.sigmoid_gate(&x, &x).unwrap();
         let sum = tape.add(&twice, &gated).unwrap();
+        let sum = tape.add(&shut, &sum).unwrap();
         let sum = tape.add(&normed, &sum).unwrap();
         let sum = tape.linear_transposed(&sum, world.id("square")).unwrap();
         tape.linear(&sum, world.id("square"), None).unwrap()

@@ -3,7 +3,8 @@
 pub mod atomic;
 pub mod checkpoint;
 pub mod config;
-pub mod interrupt;
+mod given;
+mod interrupt;
 pub mod metrics;
 pub mod optimiser;
 pub mod plot;

@@ -6,12 +6,17 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Sequences of one length.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Token ids `[batch, time]`.
+    /// Token ids `[batch, time]`; empty where the model reads rows of numbers.
     pub ids: Vec<u32>,
-    /// For each token what should be predicted after it, [`crate::device::IGNORE`] for nothing. Same shape.
+    /// Rows of numbers `[batch, time, inputs]`; empty where it reads ids.
+    pub rows: Vec<f64>,
+    /// For each token what should be predicted after it, [`crate::device::IGNORE`] for nothing, `[batch, time]`; empty
+    /// where numbers are predicted.
     pub targets: Vec<u32>,
+    /// Predicted numbers `[batch, time, outputs]`; empty where ids are predicted.
+    pub wanted: Vec<f64>,
     /// Sequences.
     pub batch: usize,
     /// Tokens of each.
@@ -23,11 +28,21 @@ impl Batch {
     pub fn restart(&mut self, batch: usize, time: usize) {
         (self.batch, self.time) = (batch, time);
         self.ids.clear();
+        self.rows.clear();
         self.targets.clear();
+        self.wanted.clear();
+    }
+
+    /// Tokens of all sequences.
+    pub fn tokens(&self) -> usize {
+        self.batch.saturating_mul(self.time)
     }
 
     /// Tokens whose prediction is scored.
     pub fn scored(&self) -> usize {
+        if !self.wanted.is_empty() {
+            return self.tokens();
+        }
         self.targets.iter().filter(|&&t| t != crate::device::IGNORE).count()
     }
 
@@ -36,12 +51,21 @@ impl Batch {
     /// # Errors
     /// [`Error::Usage`] saying what the task got wrong.
     pub fn validate(&self) -> Result<()> {
-        let tokens = self.batch.saturating_mul(self.time);
-        if tokens == 0 || self.ids.len() != tokens || self.targets.len() != tokens {
-            let found = (self.ids.len(), self.targets.len());
+        let tokens = self.tokens();
+        // Either ids or whole rows of numbers, on both sides.
+        let fits = |ids: usize, numbers: usize| match ids {
+            0 => numbers > 0 && numbers.is_multiple_of(tokens),
+            ids => ids == tokens && numbers == 0,
+        };
+        if tokens == 0 || !fits(self.ids.len(), self.rows.len()) || !fits(self.targets.len(), self.wanted.len()) {
             return Err(Error::usage(format!(
-                "batch of {} times {} tokens: found {} ids and {} targets",
-                self.batch, self.time, found.0, found.1
+                "batch of {} times {} tokens: found {} ids or {} numbers, and {} targets or {} numbers",
+                self.batch,
+                self.time,
+                self.ids.len(),
+                self.rows.len(),
+                self.targets.len(),
+                self.wanted.len()
             )));
         }
         if self.scored() == 0 {
@@ -54,7 +78,7 @@ impl Batch {
 /// What a validation found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Mean loss in nats a scored token.
+    /// Mean loss of a scored token, in nats or in the task's [unit](Task::unit).
     pub loss: f64,
     /// Share of scored tokens that were predicted, where the task counts them.
     pub accuracy: Option<f64>,
@@ -93,6 +117,11 @@ pub trait Task<D: Device> {
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         let _ = state;
         Ok(())
+    }
+
+    /// What its losses are in.
+    fn unit(&self) -> &'static str {
+        "nats"
     }
 
     /// A word on where the task stands, for people; may be empty.

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, Checkpoint, RunState};
 use super::config::RunConfig;
+use super::given::Given;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
@@ -9,7 +10,6 @@ use crate::model::{Input, Model, Recompute};
 use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
-use std::sync::Arc;
 use titans_kernel::Scalar;
 
 /// A run in progress.
@@ -29,33 +29,16 @@ struct Space<D: Device> {
     tape: Workspace<D>,
     recompute: Recompute<D>,
     parts: Vec<Batch>,
-    /// The ids and the targets of a part.
-    indices: Option<[Arc<D::Indices>; 2]>,
+    /// What a part reads, and what it should say.
+    given: Option<[Given<D>; 2]>,
     logits: Vec<D::Elem>,
 }
 
 impl<D: Device> Space<D> {
     fn new(parts: usize) -> Self {
         let parts = (0..parts).map(|_| Batch::default()).collect();
-        Self { tape: Workspace::new(), recompute: Recompute::new(), parts, indices: None, logits: Vec::new() }
+        Self { tape: Workspace::new(), recompute: Recompute::new(), parts, given: None, logits: Vec::new() }
     }
-}
-
-/// The part's ids and targets on the device, in the place of those before.
-fn indices<D: Device>(
-    device: &D,
-    place: &mut Option<[Arc<D::Indices>; 2]>,
-    part: &Batch,
-) -> Result<[Arc<D::Indices>; 2]> {
-    if let Some([ids, targets]) = place
-        && let (Some(to_ids), Some(to_targets)) = (Arc::get_mut(ids), Arc::get_mut(targets))
-    {
-        device.write_indices(&part.ids, to_ids)?;
-        device.write_indices(&part.targets, to_targets)?;
-        return Ok([Arc::clone(ids), Arc::clone(targets)]);
-    }
-    let new = [Arc::new(device.upload_indices(&part.ids)?), Arc::new(device.upload_indices(&part.targets)?)];
-    Ok(place.insert(new).clone())
 }
 
 impl<D: Device> std::fmt::Debug for Trainer<'_, D> {
@@ -131,6 +114,11 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.task.note()
     }
 
+    /// What the task's losses are in.
+    pub fn unit(&self) -> &'static str {
+        self.task.unit()
+    }
+
     /// Gives the model, the end of the run.
     pub fn into_model(self) -> Model<D> {
         self.model
@@ -147,7 +135,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         let learning_rate = self.config.train.schedule().at(step, self.config.train.done(step, seconds));
         self.draw()?;
         let scored: usize = self.space.parts.iter().map(Batch::scored).sum();
-        let tokens: usize = self.space.parts.iter().map(|p| p.ids.len()).sum();
+        let tokens: usize = self.space.parts.iter().map(Batch::tokens).sum();
         let (loss, correct) = self.backward(scored)?;
         self.finite("loss", loss)?;
         let gradient_norm = self.gradients.norm(self.device)?;
@@ -201,15 +189,16 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// Gradients of the mean loss over all parts; the loss, and how many tokens were predicted.
     fn backward(&mut self, scored: usize) -> Result<(f64, Option<u64>)> {
         let (device, accuracy) = (self.device, self.task.wants_accuracy());
-        let classes = self.config.model.vocabulary;
+        let classes = self.config.model.said();
         let mut total = device.zeros(1)?;
         let mut correct = 0;
         self.gradients.clear(device)?;
-        let Space { tape: space, recompute, parts, indices: place, logits } = &mut self.space;
+        let Space { tape: space, recompute, parts, given: place, logits } = &mut self.space;
         let (boundaries, scale) = (self.config.train.boundaries, 1.0 / scored as f64);
         for part in parts.iter() {
-            let [ids, targets] = indices(device, place, part)?;
-            let input = Input::new(&ids, part.batch, part.time);
+            let [read, wanted] = Given::both(device, place, part)?;
+            let input = Input::of(read.source(), part.batch, part.time);
+            let targets = wanted.targets();
             let mut see = |x: &Var<D>, losses: &Losses<D>| {
                 device.sum(losses.buffer(), &mut total)?;
                 if accuracy {
@@ -221,13 +210,13 @@ impl<'a, D: Device> Trainer<'a, D> {
             };
             let (model, gradients) = (&self.model, &mut self.gradients);
             if self.config.train.recompute {
-                model.backward_recomputed(device, recompute, &input, &targets, boundaries, scale, gradients, see)?;
+                model.backward_recomputed(device, recompute, &input, targets, boundaries, scale, gradients, see)?;
                 continue;
             }
             let mut tape = Tape::recording_in(device, &model.params, space);
             tape.keep_boundaries(boundaries);
             let forward = model.forward(&mut tape, input)?;
-            let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
+            let losses = model.loss(&mut tape, &forward.logits, targets)?;
             see(&forward.logits, &losses)?;
             drop(forward);
             tape.backward(&losses, scale, gradients)?;

@@ -102,9 +102,10 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     ) -> Result<()> {
         let (g, spec, n) = (self.g, self.spec, z.rows());
         let (inner, width, kv_width) = (spec.inner(), spec.attention_width(), spec.kv_width());
-        let (start, kept) = match spec.kind {
-            Kind::Mac => (position - in_segment(spec, position) as u64, in_segment(spec, position)),
-            _ => (window_start(spec, position), in_window(spec, position)),
+        // The numbers of the first key and of the first query: those of a segment count from its start, as in a batch.
+        let (start, first, kept) = match spec.kind {
+            Kind::Mac => (0, in_segment(spec, position) as u64, in_segment(spec, position)),
+            _ => (window_start(spec, position), position, in_window(spec, position)),
         };
         let rotary = self.rotary(false);
         self.keys_values(z, rotary.map(|r| (r, position)), kept, work.k, &mut state.tokens)?;
@@ -130,7 +131,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
             let q = Mat::strided(&q[at..], n, width, inner, 1)?;
             let rotated = Mat::strided(&rotated[at..], n, width, inner, 1)?;
             let y = MatMut::strided(&mut work.a[at..], n, width, inner)?;
-            attention::forward(g, span(spec), position, q, rotated, &keys, y, None, work.own)?;
+            attention::forward(g, span(spec), first, q, rotated, &keys, y, None, work.own)?;
         }
         if spec.kind.has_window() {
             let next = position.saturating_add(n as u64);

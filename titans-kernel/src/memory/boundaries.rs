@@ -17,61 +17,97 @@ pub(super) fn advance_len(spec: &MemorySpec) -> usize {
     if spec.chunk == 1 {
         return spec.state_len() + step::scratch_len(spec);
     }
-    let lay = Layout::in_panels(spec, spec.chunk);
-    Open::<f64>::len(lay)
-        + Written::<f64>::len(lay)
-        + close_scratch(lay)
-        + Coefficients::<f64>::len(spec.chunk, spec.chunk)
+    let lay = Layout::in_panels(spec, spec.piece());
+    Open::<f64>::len(lay) + Written::<f64>::len(lay) + close_scratch(lay) + Coefficients::<f64>::len(lay.rows, lay.rows)
 }
 
-/// The states at the starts of the chunks `first + 1 .. first + count`, one after another to `states`, from `kept`, the
-/// state at the start of chunk `first`: the forward's own steps without its answers, so with its bits. `scratch` is
+/// The pieces between one kept boundary and the next, counted from that boundary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    /// The batch's token at the boundary.
+    pub from: usize,
+    /// Tokens to the next boundary, or to the batch's end.
+    pub tokens: usize,
+}
+
+impl Span {
+    /// From chunk `first` on, of a batch of `tokens` tokens.
+    pub fn new(spec: &MemorySpec, first: usize, tokens: usize) -> Self {
+        let from = first * spec.chunk;
+        Self { from, tokens: spec.keep_every.saturating_mul(spec.chunk).min(tokens - from) }
+    }
+
+    /// Number of pieces.
+    pub fn pieces(self, spec: &MemorySpec) -> usize {
+        let (chunks, rest) = (self.tokens / spec.chunk, self.tokens % spec.chunk);
+        chunks * spec.pieces() + rest.div_ceil(spec.piece())
+    }
+
+    /// First token and number of tokens of piece i.
+    pub fn piece(self, spec: &MemorySpec, i: usize) -> (usize, usize) {
+        let inside = i / spec.pieces() * spec.chunk + i % spec.pieces() * spec.piece();
+        (self.from + inside, spec.piece_from(inside, self.tokens))
+    }
+
+    /// The piece that begins the chunk of piece i.
+    pub fn anchor(spec: &MemorySpec, i: usize) -> usize {
+        i - i % spec.pieces()
+    }
+}
+
+/// State i of those from a kept boundary on: `kept` is number 0, `states` are the others.
+pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i: usize) -> &'a [T] {
+    if i == 0 { kept } else { &states[(i - 1) * spec.state_len()..][..spec.state_len()] }
+}
+
+/// The states at the starts of the span's pieces from the second on, one after another to `states`, from `kept`, the
+/// state at the span's start: the forward's own steps without its answers, so with its bits. `scratch` is
 /// that of the forward.
 pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
-    first: usize,
-    count: usize,
+    span: Span,
     kept: &[T],
     states: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let len = lay.spec.state_len();
-    for i in 1..count {
+    let (spec, len) = (lay.spec, lay.spec.state_len());
+    for i in 1..span.pieces(spec) {
         let (before, after) = states.split_at_mut((i - 1) * len);
-        let before = if i == 1 { kept } else { &before[(i - 2) * len..] };
         let after = &mut after[..len];
-        after.copy_from_slice(before);
-        advance(g, lay, tokens, (first + i - 1) * lay.spec.chunk, after, scratch)?;
+        after.copy_from_slice(state(spec, kept, before, i - 1));
+        let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
+        advance(g, lay, tokens, span.piece(spec, i - 1), anchor, after, scratch)?;
     }
     Ok(())
 }
 
-/// One whole chunk from the batch's token `from` on, written and closed.
+/// One piece of `n` tokens from the batch's token `from` on, written and closed; `anchor` is the state at its chunk's start.
 fn advance<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
-    from: usize,
+    (from, n): (usize, usize),
+    anchor: &[T],
     state: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let (spec, n) = (lay.spec, lay.spec.chunk);
-    if n == 1 {
+    let spec = lay.spec;
+    if spec.chunk == 1 {
         let (rows, scratch) = scratch.split_at_mut(spec.state_len());
         lay.to_rows(state, rows);
         step::tokens(g, spec, Read::After, tokens, from, 1, rows, None, None, scratch)?;
         lay.to_panels(rows, state);
         return Ok(());
     }
-    let (params, k, v) = (&state[..spec.params()], tokens.k.sub(from, n), tokens.v.sub(from, n));
+    let (params, k, v) = (&anchor[..spec.params()], tokens.k.sub(from, n), tokens.v.sub(from, n));
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
     open.keys = side_by_side(k);
     let mut written = Written::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, n, n)?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
     write::gradients(g, lay, params, k, v, 0, &mut open, &mut written, None)?;
     coefficients.start();
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;

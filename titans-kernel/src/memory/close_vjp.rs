@@ -10,8 +10,8 @@ use crate::ops::rows::dot;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// From the cotangent `d_end` of the state behind the chunk of `n` tokens that began with `start`: adds to `d_start` and to
-/// the chunk's inside.
+/// From the cotangent `d_end` of the state behind the piece of `n` tokens that began with `start`: adds to `d_start` and to
+/// the piece's inside.
 pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,

@@ -5,7 +5,7 @@
 //! | 8 | `TTNSTRM` and the format's version |
 //! | 8 | bytes of a number (4 or 8), number of layers |
 //! | 20 | d_0 … d_4, unused ones 0 |
-//! | 16 | chunk; activation, network, loss, read (one byte each); clip as `f64` (0 for none) |
+//! | 20 | chunk, tokens computed at once; activation, network, loss, read (one byte each); clip as `f64` (0 for none) |
 //! | 24 | position, clipped, filled |
 //! | 8 | numbers that follow |
 //! | … | the stream's block |
@@ -17,13 +17,14 @@ use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::scalar::Scalar;
 
-const MAGIC: [u8; 8] = *b"TTNSTRM\x01";
-const HEADER: usize = 84;
+const MAGIC: [u8; 8] = *b"TTNSTRM\x02";
+const HEADER: usize = SIGNATURE + 32;
+const SIGNATURE: usize = 56;
 const CHECKSUM: usize = 4;
 
 /// The part of the header that a configuration determines.
-fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; 52] {
-    let mut out = [0; 52];
+fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
+    let mut out = [0; SIGNATURE];
     out[..8].copy_from_slice(&MAGIC);
     out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
     out[12..16].copy_from_slice(&(spec.layers() as u32).to_le_bytes());
@@ -31,39 +32,41 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; 52] {
         out[16 + 4 * i..20 + 4 * i].copy_from_slice(&(w as u32).to_le_bytes());
     }
     out[36..40].copy_from_slice(&(spec.chunk as u32).to_le_bytes());
-    out[40] = match spec.activation {
+    out[40..44].copy_from_slice(&(spec.piece() as u32).to_le_bytes());
+    out[44] = match spec.activation {
         Activation::Silu => 0,
         Activation::Gelu => 1,
         Activation::GeluTanh => 2,
         Activation::Relu => 3,
         Activation::Identity => 4,
     };
-    out[41] = u8::from(spec.network == Network::Residual);
-    out[42] = match spec.loss {
+    out[45] = u8::from(spec.network == Network::Residual);
+    out[46] = match spec.loss {
         Loss::Sum => 0,
         Loss::Half => 1,
         Loss::Mean => 2,
     };
-    out[43] = match read {
+    out[47] = match read {
         Read::After => 0,
         Read::Before => 1,
         Read::ChunkStart => 2,
     };
-    out[44..52].copy_from_slice(&spec.clip.unwrap_or(0.0).to_le_bytes());
+    out[48..56].copy_from_slice(&spec.clip.unwrap_or(0.0).to_le_bytes());
     out
 }
 
 /// Names of the fields of [`signature`], by where they end.
-const FIELDS: [(usize, &str); 9] = [
+const FIELDS: [(usize, &str); 10] = [
     (8, "magic and format version"),
     (12, "bytes of a number"),
     (16, "layers"),
     (36, "widths"),
     (40, "chunk"),
-    (41, "activation"),
-    (42, "network"),
-    (43, "loss"),
-    (52, "read and clip"),
+    (44, "tokens computed at once"),
+    (45, "activation"),
+    (46, "network"),
+    (47, "loss"),
+    (56, "read and clip"),
 ];
 
 fn word(bytes: &[u8], at: usize) -> u64 {
@@ -87,10 +90,10 @@ impl<T: Scalar> Stream<'_, T> {
         if given < needed {
             return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
         }
-        out[..52].copy_from_slice(&signature::<T>(self.spec, self.read));
+        out[..SIGNATURE].copy_from_slice(&signature::<T>(self.spec, self.read));
         let c = self.counters;
         for (i, x) in [c.position, c.clipped, c.filled, self.block.len() as u64].into_iter().enumerate() {
-            out[52 + 8 * i..60 + 8 * i].copy_from_slice(&x.to_le_bytes());
+            out[SIGNATURE + 8 * i..][..8].copy_from_slice(&x.to_le_bytes());
         }
         let body = &mut out[HEADER..needed - CHECKSUM];
         for (bytes, x) in body.chunks_exact_mut(T::BYTES).zip(self.block.iter()) {
@@ -130,12 +133,13 @@ impl<T: Scalar> Stream<'_, T> {
         if found != expected {
             return format("checksum", u64::from(expected), u64::from(found));
         }
-        let counters = Counters { position: word(bytes, 52), clipped: word(bytes, 60), filled: word(bytes, 68) };
+        let [position, clipped, filled, numbers] = [0, 8, 16, 24].map(|at| word(bytes, SIGNATURE + at));
+        let counters = Counters { position, clipped, filled };
         if counters.filled >= self.spec.chunk as u64 {
             return format("tokens in the unfinished chunk", self.spec.chunk as u64 - 1, counters.filled);
         }
-        if word(bytes, 76) != self.block.len() as u64 {
-            return format("numbers", self.block.len() as u64, word(bytes, 76));
+        if numbers != self.block.len() as u64 {
+            return format("numbers", self.block.len() as u64, numbers);
         }
         for (x, bytes) in self.block.iter_mut().zip(body[HEADER..].chunks_exact(T::BYTES)) {
             *x = T::read_le(bytes);

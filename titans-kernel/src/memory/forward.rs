@@ -31,12 +31,13 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
         _ if spec.chunk == 1 => step::scratch_len(spec),
         Form::Token => token::scratch_len(spec),
         Form::Chunk => {
-            let lay = Layout::in_panels(spec, spec.chunk);
+            let lay = Layout::in_panels(spec, spec.piece());
             spec.state_len()
+                + spec.anchor_len()
                 + Open::<f64>::len(lay)
                 + Written::<f64>::len(lay)
                 + Reading::<f64>::len(lay)
-                + Coefficients::<f64>::len(spec.chunk, spec.chunk)
+                + Coefficients::<f64>::len(lay.rows, lay.rows)
                 + close_scratch(lay)
         }
     })
@@ -83,17 +84,20 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     if spec.chunk == 1 && boundaries.is_none() {
         return step::tokens(g, spec, read, tokens, 0, n, state, Some(y), surprise, scratch);
     }
-    let lay = Layout::in_panels(spec, spec.chunk);
-    let mut run = |state: &mut [T], boundary: fn(Layout<'_>, &[T], &mut [T]), scratch: &mut [T]| {
+    let lay = Layout::in_panels(spec, spec.piece());
+    let mut run = |state: &mut [T], anchor: &mut [T], boundary: Keep<T>, scratch: &mut [T]| {
         let (mut clipped, mut from) = (0, 0);
         while from < n {
-            let rows = spec.chunk.min(n - from);
             let number = from / spec.chunk;
-            if let Some(b) = boundaries.as_deref_mut()
-                && number.is_multiple_of(spec.keep_every)
-            {
-                boundary(lay, state, &mut b[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
+            if from.is_multiple_of(spec.chunk) {
+                anchor.copy_from_slice(&state[..anchor.len()]);
+                if let Some(b) = boundaries.as_deref_mut()
+                    && number.is_multiple_of(spec.keep_every)
+                {
+                    boundary(lay, state, &mut b[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
+                }
             }
+            let rows = if form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_from(from, n) };
             let out = y.rb().sub(from, rows);
             let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
             clipped += match form {
@@ -101,21 +105,25 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
                     step::tokens(g, spec, read, tokens, from, 1, state, Some(out), surprise, scratch)?
                 }
                 Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
-                Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, out, surprise, scratch)?,
+                Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, anchor, out, surprise, scratch)?,
             };
             from += rows;
         }
         Ok(clipped)
     };
     if form == Form::Token || spec.chunk == 1 {
-        return run(state, |lay, rows, panels| lay.to_panels(rows, panels), scratch);
+        return run(state, &mut [], |lay, rows, panels| lay.to_panels(rows, panels), scratch);
     }
     let (panels, scratch) = scratch.split_at_mut(spec.state_len());
+    let (anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
     lay.to_panels(state, panels);
-    let clipped = run(panels, |_, from, to| to.copy_from_slice(from), scratch)?;
+    let clipped = run(panels, anchor, |_, from, to| to.copy_from_slice(from), scratch)?;
     lay.to_rows(panels, state);
     Ok(clipped)
 }
+
+/// Writes a state to its place among the boundaries.
+type Keep<T> = fn(Layout<'_>, &[T], &mut [T]);
 
 /// Rows that follow one another without a gap can be used where they are; others are copied, or else they share few sets
 /// of the cache.
@@ -138,7 +146,8 @@ pub(super) fn check_outputs<T: Scalar>(
     Ok(())
 }
 
-/// One chunk, tokens `from .. from + n` of the batch, n ≤ b.
+/// One piece of a chunk, tokens `from .. from + n` of the batch, n ≤ the layout's rows. `anchor` are the weights at the
+/// chunk's start, empty where the piece is the whole chunk.
 fn chunk<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -147,19 +156,19 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     from: usize,
     n: usize,
     state: &mut [T],
+    anchor: &[T],
     y: MatMut<'_, T>,
     surprise: Option<&mut [T]>,
     scratch: &mut [T],
 ) -> Result<u64> {
-    let spec = lay.spec;
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
     open.keys = side_by_side(tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, spec.chunk, spec.chunk)?;
-    let params = &state[..spec.params()];
+    let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
+    let params = first(anchor, state);
     write::gradients(
         g,
         lay,
@@ -173,12 +182,18 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     )?;
     coefficients.start();
     let clipped = enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
-    answers(g, lay, read.into(), state, open.seen(), &coefficients, tokens.q.sub(from, n), 0, &mut reading, y)?;
+    let asked = if read == Read::ChunkStart { first(anchor, state) } else { &*state };
+    answers(g, lay, read.into(), asked, open.seen(), &coefficients, tokens.q.sub(from, n), 0, &mut reading, y)?;
     close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
     Ok(clipped)
 }
 
-/// Rates and coefficients of `n` tokens from the batch's token `from` on, which are the open chunk's tokens from
+/// The weights at the chunk's start: `anchor`, or where it is empty those that `state` begins with.
+pub(super) fn first<'a, T>(anchor: &'a [T], state: &'a [T]) -> &'a [T] {
+    if anchor.is_empty() { state } else { anchor }
+}
+
+/// Rates and coefficients of `n` tokens from the batch's token `from` on, which are the open piece's tokens from
 /// `filled` on; gates one a chunk count chunks from the batch's token 0, `before` tokens into a chunk.
 pub(super) fn enter<T: Scalar, G: Gemm<T>>(
     g: &G,

@@ -12,8 +12,8 @@ use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// From the cotangent `d_y` `[n, d_L]` of a whole chunk's read-outs: `d_q` (overwritten), and additions to `d_start` and to
-/// the chunk's inside. `reading` is what [`super::read::answers`] left.
+/// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start` (of
+/// which [`Rows::Start`] needs the weights only) and to the piece's inside. `reading` is what [`super::read::answers`] left.
 pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -192,19 +192,23 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
     );
     let d_gammas = Mat::new(d_gammas, n, width)?;
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
-    let (gamma, momentum) = (lay.gamma(w), lay.gamma(s));
     let at = p - width;
+    if rows == Rows::Start {
+        for t in 0..n {
+            d_w[at..].iter_mut().zip(d_gammas.row(t)).for_each(|(dw, &dg)| *dw += dg);
+        }
+        return Ok(());
+    }
+    let (gamma, momentum) = (lay.gamma(w), lay.gamma(s));
     for t in 0..n {
         let (row, dg) = (rows.of(t), d_gammas.row(t));
-        let (a, gg) = if rows == Rows::Start { (T::ONE, T::ZERO) } else { (coefficients.a[row], coefficients.g[row]) };
+        let (a, gg) = (coefficients.a[row], coefficients.g[row]);
         for ((dw, ds), &dg) in d_w[at..].iter_mut().zip(&mut d_s[at..]).zip(dg) {
             *dw += a * dg;
             *ds += gg * dg;
         }
-        if rows != Rows::Start {
-            inside.coefficients.a[row] += dot(dg, gamma);
-            inside.coefficients.g[row] += dot(dg, momentum);
-        }
+        inside.coefficients.a[row] += dot(dg, gamma);
+        inside.coefficients.g[row] += dot(dg, momentum);
     }
     let seen = seen_by_all(rows, 0, n);
     if seen > 0 {

@@ -54,6 +54,10 @@ pub struct MemorySpec {
     pub loss: Loss,
     /// b: tokens whose gradients are taken at the same weights.
     pub chunk: usize,
+    /// c: at most this many tokens are computed at once, 0 for a whole chunk (as is every number of b and above). A chunk
+    /// then is walked in pieces of c tokens, whose gradients are still taken at the chunk's first weights: the same numbers in
+    /// another order of sums, with work and space for c² coefficients instead of b².
+    pub compute_chunk: usize,
     /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
     pub clip: Option<f64>,
     /// The backward finds the state at every so many-th chunk's start in its boundaries and computes those between
@@ -77,6 +81,7 @@ impl MemorySpec {
             network: if deep { Network::Residual } else { Network::Plain },
             loss: Loss::Sum,
             chunk: 16,
+            compute_chunk: 0,
             clip: None,
             keep_every: 1,
         };
@@ -100,6 +105,9 @@ impl MemorySpec {
         if self.chunk == 0 || self.chunk > LIMIT {
             return Err(Error::Config { what: "chunk: 1 to 1048576", found: self.chunk });
         }
+        if self.compute_chunk > LIMIT {
+            return Err(Error::Config { what: "compute_chunk: 0 to 1048576", found: self.compute_chunk });
+        }
         if self.keep_every == 0 || self.keep_every > LIMIT {
             return Err(Error::Config { what: "keep_every: 1 to 1048576", found: self.keep_every });
         }
@@ -122,8 +130,8 @@ impl MemorySpec {
         if params > limit {
             return Err(Error::Config { what: "widths: more weights than memory can hold", found: params });
         }
-        let row = self.widths.iter().sum::<usize>() + self.chunk + 8;
-        if row.checked_mul(self.chunk).is_none_or(|rows| rows > limit / 16) {
+        let row = self.widths.iter().sum::<usize>() + self.piece() + 8;
+        if row.checked_mul(self.piece()).is_none_or(|rows| rows > limit / 16) {
             return Err(Error::Config { what: "chunk: more rows than memory can hold", found: self.chunk });
         }
         Ok(())
@@ -183,6 +191,33 @@ impl MemorySpec {
         tokens.div_ceil(self.chunk.max(1))
     }
 
+    /// Tokens computed at once: [`compute_chunk`](MemorySpec::compute_chunk), or b.
+    pub const fn piece(&self) -> usize {
+        if self.compute_chunk == 0 || self.compute_chunk > self.chunk { self.chunk } else { self.compute_chunk }
+    }
+
+    /// Pieces of a whole chunk.
+    pub(super) const fn pieces(&self) -> usize {
+        let piece = self.piece();
+        if piece == 0 { 1 } else { self.chunk.div_ceil(piece) }
+    }
+
+    /// Is a chunk computed in more than one piece?
+    pub(super) const fn split(&self) -> bool {
+        self.piece() < self.chunk
+    }
+
+    /// Elements of the weights at the chunk's start, which must be kept only where they are not those of the piece.
+    pub(super) fn anchor_len(&self) -> usize {
+        if self.split() { self.params() } else { 0 }
+    }
+
+    /// Tokens of the piece that token `from` of `n` begins or goes on with.
+    pub(super) fn piece_from(&self, from: usize, n: usize) -> usize {
+        let inside = from % self.chunk;
+        (self.piece() - inside % self.piece()).min(self.chunk - inside).min(n - from)
+    }
+
     /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state for every
     /// [`keep_every`](MemorySpec::keep_every) chunks.
     pub fn boundaries_len(&self, tokens: usize) -> usize {
@@ -210,6 +245,12 @@ mod tests {
         assert_eq!(MemorySpec::new(&[8, 5]).unwrap().params(), 40);
         assert_eq!(s.boundaries_len(17), 2 * 528);
         let kept = |keep_every, tokens| MemorySpec { keep_every, ..s.clone() }.boundaries_len(tokens);
+        let cut = |chunk, compute_chunk| MemorySpec { chunk, compute_chunk, ..s.clone() };
+        assert_eq!([0, 4, 5, 9].map(|c| cut(5, c).piece()), [5, 4, 5, 5]);
+        let (c, walk) = (cut(10, 4), [(0, 99), (4, 99), (6, 99), (8, 99), (9, 99), (10, 99), (12, 13)]);
+        assert_eq!(walk.map(|(from, n)| c.piece_from(from, n)), [4, 4, 2, 2, 1, 4, 1]);
+        assert_eq!((c.pieces(), c.split(), c.anchor_len(), cut(10, 0).anchor_len()), (3, true, 264, 0));
+        assert!(cut(5, (1 << 20) + 1).validate().is_err() && cut(1 << 20, 64).validate().is_ok());
         assert_eq!((kept(2, 17), kept(2, 33), kept(9, 33), kept(9, 0)), (528, 2 * 528, 528, 0));
         assert!(MemorySpec::new(&[8]).is_err());
         assert!(MemorySpec::new(&[8, 0]).is_err());

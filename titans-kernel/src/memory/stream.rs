@@ -2,7 +2,7 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
-use super::forward::{check_outputs, enter};
+use super::forward::{check_outputs, enter, first};
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Seen, Written};
 use super::read::{Rows, answers};
@@ -15,8 +15,9 @@ use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
-/// One memory in a caller's block of numbers: W and S at the start of the unfinished chunk (the gradient anchor), and
-/// that chunk's tokens as H, Δ, rates and the last row of A, G, Π η, C, P. Counters stand beside it.
+/// One memory in a caller's block of numbers: W and S at the start of the unfinished piece, the weights at the start of its
+/// chunk (the gradient anchor) where these are others, and the piece's tokens as H, Δ, rates and the last row of A, G, Π η,
+/// C, P. Counters stand beside it.
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) spec: &'a MemorySpec,
@@ -40,18 +41,18 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
         spec.size(|| {
-            let lay = Layout::new(spec, spec.chunk);
-            spec.state_len() + Open::<T>::len(lay) + Coefficients::<T>::row_len(spec.chunk)
+            let lay = Layout::new(spec, spec.piece());
+            spec.state_len() + spec.anchor_len() + Open::<T>::len(lay) + Coefficients::<T>::row_len(lay.rows)
         })
     }
 
     /// Elements of scratch that every call needs; any stream of this configuration may use it in turn.
     pub fn scratch_len(spec: &MemorySpec) -> usize {
         spec.size(|| {
-            let lay = Layout::new(spec, spec.chunk);
+            let lay = Layout::new(spec, spec.piece());
             let chunks = Written::<T>::len(lay)
                 + Reading::<T>::len(lay)
-                + Coefficients::<T>::len(spec.chunk, spec.chunk)
+                + Coefficients::<T>::len(lay.rows, lay.rows)
                 + close_scratch(lay);
             if spec.chunk == 1 { chunks.max(step::scratch_len(spec)) } else { chunks }
         })
@@ -90,7 +91,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.block.fill(T::ZERO);
         self.block[..w0.len()].copy_from_slice(w0);
         self.counters = Counters::default();
-        self.start_chunk();
+        self.keep_anchor();
+        self.start_piece();
         Ok(())
     }
 
@@ -144,7 +146,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         }
         let mut from = 0;
         while from < n {
-            let rows = (b - self.filled()).min(n - from);
+            let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
             let out = y.as_mut().map(|y| y.rb().sub(from, rows));
             let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
             self.piece(g, tokens, from, rows, before, out, surprise, scratch)?;
@@ -162,11 +164,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
         expect_len("q column stride", 1, q.col_stride())?;
         check_outputs(self.spec, q.rows(), &y, None)?;
         self.check_scratch(scratch)?;
-        let (lay, filled) = (self.layout(), self.filled());
+        let (lay, filled) = (self.layout(), self.pending());
         let (state, open, row) = self.parts();
         let mut scratch = Scratch::new(scratch);
         let mut reading = Reading::take(&mut scratch, lay)?;
-        let mut coefficients = Coefficients::take(&mut scratch, 0, self.spec.chunk)?;
+        let mut coefficients = Coefficients::take(&mut scratch, 0, lay.rows)?;
         coefficients.load(row);
         let mut from = 0;
         while from < q.rows() {
@@ -188,18 +190,18 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.check_scratch(scratch)?;
         let (state, open, row) = self.parts();
         out.copy_from_slice(state);
-        if self.filled() == 0 {
+        if self.pending() == 0 {
             return Ok(());
         }
         let lay = self.layout();
         let mut scratch = Scratch::new(scratch);
         let scaled = scratch.take(close_scratch(lay))?;
-        let mut coefficients = Coefficients::take(&mut scratch, 0, self.spec.chunk)?;
+        let mut coefficients = Coefficients::take(&mut scratch, 0, lay.rows)?;
         coefficients.load(row);
-        close(g, lay, 0, self.filled(), open, &coefficients, scaled, out)
+        close(g, lay, 0, self.pending(), open, &coefficients, scaled, out)
     }
 
-    /// `rows` tokens from `from` on, within one chunk; `before` of the chunk were there when the call began.
+    /// `rows` tokens from `from` on, within one piece; `before` of the chunk were there when the call began.
     fn piece<G: Gemm<T>>(
         &mut self,
         g: &G,
@@ -211,32 +213,37 @@ impl<'a, T: Scalar> Stream<'a, T> {
         surprise: Option<&mut [T]>,
         scratch: &mut [T],
     ) -> Result<()> {
-        let (lay, filled, b) = (self.layout(), self.filled(), self.spec.chunk);
+        let (lay, filled, spec) = (self.layout(), self.pending(), self.spec);
         let mut scratch = Scratch::new(scratch);
         let mut written = Written::take(&mut scratch, lay)?;
-        let mut coefficients = Coefficients::take(&mut scratch, b, b)?;
-        let (state, rest) = self.block.split_at_mut(self.spec.state_len());
+        let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
+        let (state, rest) = self.block.split_at_mut(spec.state_len());
+        let (anchor, rest) = rest.split_at_mut(spec.anchor_len());
         let (open, row) = rest.split_at_mut(Open::<T>::len(lay));
         let mut open = Open::take(&mut Scratch::new(open), lay)?;
         coefficients.load(row);
         let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
-        write::gradients(g, lay, &state[..self.spec.params()], k, v, filled, &mut open, &mut written, surprise)?;
+        write::gradients(g, lay, first(anchor, state), k, v, filled, &mut open, &mut written, surprise)?;
         let clipped = enter(g, lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?;
         let mut rest = Scratch::new(scratch.rest());
         if let Some(y) = y {
             let mut reading = Reading::take(&mut rest, lay)?;
             let q = tokens.q.sub(from, rows);
-            answers(g, lay, self.read.into(), state, open.seen(), &coefficients, q, filled, &mut reading, y)?;
+            let asked = if self.read == Read::ChunkStart { first(anchor, state) } else { &*state };
+            answers(g, lay, self.read.into(), asked, open.seen(), &coefficients, q, filled, &mut reading, y)?;
         }
-        if filled + rows == b {
+        let of_chunk = (self.counters.filled as usize + rows) % spec.chunk;
+        self.counters.filled = of_chunk as u64;
+        if of_chunk.is_multiple_of(spec.piece()) {
             let scaled = rest.take(close_scratch(lay))?;
-            close(g, lay, rows, b, open.seen(), &coefficients, scaled, state)?;
+            close(g, lay, rows, filled + rows, open.seen(), &coefficients, scaled, state)?;
             coefficients.start();
             coefficients.save(0, 0, row);
-            self.counters.filled = 0;
+            if of_chunk == 0 {
+                self.keep_anchor();
+            }
         } else {
             coefficients.save(rows, filled + rows, row);
-            self.counters.filled += rows as u64;
         }
         self.count(rows, clipped);
         Ok(())
@@ -248,9 +255,16 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.counters.clipped = self.counters.clipped.saturating_add(clipped);
     }
 
+    /// The weights that the coming chunk's gradients are taken at.
+    fn keep_anchor(&mut self) {
+        let (state, rest) = self.block.split_at_mut(self.spec.state_len());
+        let len = self.spec.anchor_len();
+        rest[..len].copy_from_slice(&state[..len]);
+    }
+
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
-    fn start_chunk(&mut self) {
-        let row = self.block.len() - Coefficients::<T>::row_len(self.spec.chunk);
+    fn start_piece(&mut self) {
+        let row = self.block.len() - Coefficients::<T>::row_len(self.spec.piece());
         self.block[row] = T::ONE;
         self.block[row + 2] = T::ONE;
     }
@@ -259,15 +273,20 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.counters.filled as usize
     }
 
-    fn layout(&self) -> Layout<'a> {
-        Layout::new(self.spec, self.spec.chunk)
+    /// Tokens in the unfinished piece.
+    fn pending(&self) -> usize {
+        self.filled() % self.spec.piece()
     }
 
-    /// (state, open chunk, row of coefficients), to read.
+    fn layout(&self) -> Layout<'a> {
+        Layout::new(self.spec, self.spec.piece())
+    }
+
+    /// (state, open piece, row of coefficients), to read.
     fn parts(&self) -> (&[T], Seen<'_, T>, &[T]) {
         let lay = self.layout();
         let (state, rest) = self.block.split_at(self.spec.state_len());
-        let (open, row) = rest.split_at(Open::<T>::len(lay));
+        let (open, row) = rest[self.spec.anchor_len()..].split_at(Open::<T>::len(lay));
         (state, Seen::split(open, lay), row)
     }
 

@@ -1,10 +1,10 @@
 //! Backward of the chunk form: exact gradients through the inner updates (`docs/MATH.md` section 4).
 //!
-//! Only the state at every chunk's start, or at every so many-th, is kept from the forward; the inside of a chunk is
-//! computed again, and the states between two that are kept. Chunks are walked from the last to the first; the
-//! cotangent of the state is carried along.
+//! Only the state at every chunk's start, or at every so many-th, is kept from the forward; the inside of a piece is
+//! computed again, and the states between two that are kept. Pieces are walked from the last to the first; the
+//! cotangent of the state is carried along, and that of the weights at the chunk's start collected over its pieces.
 
-use super::boundaries::{advance_len, states_between};
+use super::boundaries::{Span, advance_len, state, states_between};
 use super::close_vjp::close_vjp;
 use super::coefficients::Coefficients;
 use super::forward::{enter, side_by_side};
@@ -49,7 +49,7 @@ pub struct Gradients<'a, T> {
     pub state: &'a mut [T],
 }
 
-/// Cotangents inside one chunk.
+/// Cotangents inside one piece.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
     /// Of H.
@@ -109,22 +109,22 @@ impl<'a, T: Scalar> Inside<'a, T> {
 /// Elements of scratch that [`vjp`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
     spec.size(|| {
-        let lay = Layout::in_panels(spec, spec.chunk);
+        let lay = Layout::in_panels(spec, spec.piece());
         let chunk = Open::<f64>::len(lay)
             + Written::<f64>::len(lay)
             + Reading::<f64>::len(lay)
-            + Coefficients::<f64>::len(spec.chunk, spec.chunk)
+            + Coefficients::<f64>::len(lay.rows, lay.rows)
             + Inside::<f64>::len(lay)
             + lay.rows * spec.value_width()
             + spec.state_len();
-        chunk.max(advance_len(spec))
+        chunk.max(advance_len(spec)) + spec.anchor_len()
     })
     .saturating_add(between_len(spec))
 }
 
 /// Elements of the states between two kept boundaries.
 fn between_len(spec: &MemorySpec) -> usize {
-    spec.keep_every.saturating_sub(1).saturating_mul(spec.state_len())
+    spec.keep_every.saturating_mul(spec.pieces()).saturating_sub(1).saturating_mul(spec.state_len())
 }
 
 /// Backward of [`super::forward`]: the gradients of ⟨cotangents, outputs⟩.
@@ -146,7 +146,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     scratch: &mut [T],
 ) -> Result<()> {
     check(spec, tokens, boundaries, &cotangents, &gradients, scratch.len())?;
-    let lay = Layout::in_panels(spec, spec.chunk);
+    let lay = Layout::in_panels(spec, spec.piece());
     match cotangents.state {
         Some(d) => lay.to_panels(d, gradients.state),
         None => gradients.state.fill(T::ZERO),
@@ -156,15 +156,30 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     }
     let (len, keep, chunks) = (spec.state_len(), spec.keep_every, spec.chunks(tokens.len()));
     let (between, scratch) = scratch.split_at_mut(between_len(spec));
+    let (d_anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
+    d_anchor.fill(T::ZERO);
     for first in (0..chunks).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
-        let count = keep.min(chunks - first);
-        states_between(g, lay, tokens, first, count, kept, between, scratch)?;
-        for i in (0..count).rev() {
-            let start = if i == 0 { kept } else { &between[(i - 1) * len..][..len] };
-            let from = (first + i) * spec.chunk;
-            let n = spec.chunk.min(tokens.len() - from);
-            chunk_vjp(g, lay, read, tokens, from, n, start, cotangents.y, &mut gradients, scratch)?;
+        let span = Span::new(spec, first, tokens.len());
+        states_between(g, lay, tokens, span, kept, between, scratch)?;
+        for i in (0..span.pieces(spec)).rev() {
+            let anchor = Span::anchor(spec, i);
+            let states = [anchor, i].map(|i| state(spec, kept, between, i));
+            piece_vjp(
+                g,
+                lay,
+                read,
+                tokens,
+                span.piece(spec, i),
+                states,
+                cotangents.y,
+                &mut gradients,
+                d_anchor,
+                scratch,
+            )?;
+            if i == anchor {
+                gradients.state.iter_mut().zip(&mut *d_anchor).for_each(|(d, more)| *d += core::mem::take(more));
+            }
         }
     }
     let panels = &mut scratch[..spec.state_len()];
@@ -210,21 +225,22 @@ fn check<T: Scalar>(
     Ok(())
 }
 
-/// One chunk: computes its inside again, then walks it backwards. `gradients.state` holds the cotangent of the state
-/// behind the chunk and receives that of the state before it.
-fn chunk_vjp<T: Scalar, G: Gemm<T>>(
+/// One piece: computes its inside again, then walks it backwards. `gradients.state` holds the cotangent of the state
+/// behind the piece and receives that of the state before it; `d_anchor` receives what belongs to the weights at the chunk's
+/// start, unless it is empty: then the piece is the chunk.
+fn piece_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     read: Read,
     tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
-    start: &[T],
+    (from, n): (usize, usize),
+    [anchor, start]: [&[T]; 2],
     d_y: Option<Mat<'_, T>>,
     gradients: &mut Gradients<'_, T>,
+    d_anchor: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let (spec, b) = (lay.spec, lay.spec.chunk);
+    let spec = lay.spec;
     let mut scratch = Scratch::new(scratch);
     let d_start = scratch.take(spec.state_len())?;
     let mut open = Open::take(&mut scratch, lay)?;
@@ -233,10 +249,10 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
     let mut reading = Reading::take(&mut scratch, lay)?;
     let y = scratch.take(lay.rows * spec.value_width())?;
     let mut inside = Inside::take(&mut scratch, lay)?;
-    let mut coefficients = Coefficients::take(&mut scratch, b, b)?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
 
     let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
-    write::gradients(g, lay, &start[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
+    write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
     coefficients.start();
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
@@ -248,18 +264,20 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
         None => d_q.fill(T::ZERO),
         Some(d_y) => {
             let rows = read.into();
+            let asked = if read == Read::ChunkStart { anchor } else { start };
             if spec.network == Network::Residual {
                 let out = MatMut::new(y, n, spec.value_width())?;
-                answers(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading, out)?;
+                answers(g, lay, rows, asked, open.seen(), &coefficients, q, 0, &mut reading, out)?;
             } else {
-                layers_inside(g, lay, rows, start, open.seen(), &coefficients, q, 0, &mut reading)?;
+                layers_inside(g, lay, rows, asked, open.seen(), &coefficients, q, 0, &mut reading)?;
             }
             let d_y = d_y.sub(from, n);
-            read_vjp(g, lay, rows, start, open.seen(), &coefficients, &reading, q, d_y, d_q, d_start, &mut inside)?;
+            let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_start };
+            read_vjp(g, lay, rows, asked, open.seen(), &coefficients, &reading, q, d_y, d_q, d_asked, &mut inside)?;
         }
     }
     for t in (0..n).rev() {
-        let at = (from + t, 0, b);
+        let at = (from + t, 0, spec.chunk);
         let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
         let (d_alpha, d_eta) = coefficients.pull(t, writes, alpha, eta, &mut inside.coefficients);
         gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
@@ -270,7 +288,8 @@ fn chunk_vjp<T: Scalar, G: Gemm<T>>(
         }
     }
     let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
-    write_vjp(g, lay, &start[..spec.params()], open.seen(), &mut written, d_k, d_v, d_start, &mut inside)?;
+    let d_first = if d_anchor.is_empty() { &mut *d_start } else { d_anchor };
+    write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)?;
     gradients.state.copy_from_slice(d_start);
     Ok(())
 }

@@ -46,7 +46,8 @@ pub(super) fn rate_vjp<T: Scalar>(
     Ok(d_rate * factor)
 }
 
-/// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`.
+/// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`: the weights
+/// are those at the chunk's start.
 pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,

@@ -36,6 +36,17 @@ impl<T: Scalar> Feed<'_, T> {
     }
 }
 
+/// Where a stream stands: all of it that is not in its buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Tokens and persistent rows whose gradient was clipped.
+    pub clipped: u64,
+    /// What the memories do.
+    pub mode: Mode,
+}
+
 /// One stream through a model, in a caller's buffer of [`Model::stream_len`] numbers: first the state of every block, then
 /// scratch. The buffer may hold anything before, and nothing but this stream may write it afterwards.
 #[derive(Debug)]
@@ -58,6 +69,16 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// # Errors
     /// [`Error::Config`] for rows outside of 1 to [`LIMIT`], [`Error::Buffer`] when the buffer is too short.
     pub fn new<G: Gemm<T>>(g: &G, model: &Model<'a, T>, mode: Mode, rows: usize, buffer: &'a mut [T]) -> Result<Self> {
+        let mut stream = Self::attach(model, rows, Position { mode, ..Position::default() }, buffer)?;
+        stream.reset(g, mode)?;
+        Ok(stream)
+    }
+
+    /// The stream whose buffer another one of this model and `rows` left behind, and whose [`Stream::place`] it had then.
+    ///
+    /// # Errors
+    /// As [`Stream::new`].
+    pub fn attach(model: &Model<'a, T>, rows: usize, place: Position, buffer: &'a mut [T]) -> Result<Self> {
         rule("rows: 1 to 1048576", rows, rows >= 1 && rows <= LIMIT)?;
         let (needed, given) = (model.stream_len(rows), buffer.len());
         if given < needed {
@@ -69,9 +90,13 @@ impl<'a, T: Scalar> Stream<'a, T> {
             Ok(())
         })?;
         let (state, scratch) = buffer.split_at_mut(len);
-        let mut stream = Self { model: *model, rows, mode, position: 0, clipped: 0, state, scratch };
-        stream.reset(g, mode)?;
-        Ok(stream)
+        let Position { tokens: position, clipped, mode } = place;
+        Ok(Self { model: *model, rows, mode, position: position.min(END), clipped, state, scratch })
+    }
+
+    /// Where it stands, for [`Stream::attach`].
+    pub const fn place(&self) -> Position {
+        Position { tokens: self.position, clipped: self.clipped, mode: self.mode }
     }
 
     /// Starts anew: as a new stream.

@@ -8,6 +8,7 @@
 //! | [`conv`] | causal depth-wise convolution; [`Tail`] is its state in a stream |
 //! | [`silu`] | `y = x σ(x)` |
 //! | [`silu_gate`] | `y = a ∘ silu(gate)` |
+//! | [`sigmoid_gate`] | `y = a ∘ σ(gate)` |
 //! | [`gates`] | `y = scale σ(x)` for α, θ, η |
 //! | [`activation`] | `φ(x)` of the memory network, and φ′, φ″ |
 //! | [`layer_norm`] | `x̂ = (x − mean) / deviation`, twice differentiable |
@@ -15,6 +16,7 @@
 //! | [`rotary`] | `y = x`, its pairs turned by the angle of their position |
 //! | [`attention`] | `y = softmax(q kᵀ / √c) v` over a window or a segment |
 //! | [`cross_entropy`] | `loss = −ln softmax(logits)[target]` |
+//! | [`squared_error`] | `loss = mean (x − target)²` |
 //!
 //! # Conventions
 //!
@@ -68,8 +70,10 @@ pub mod linear;
 pub mod rms_norm;
 pub mod rotary;
 pub(crate) mod rows;
+pub mod sigmoid_gate;
 pub mod silu;
 pub mod silu_gate;
+pub mod squared_error;
 mod tail;
 
 pub use tail::Tail;

@@ -79,18 +79,29 @@ pub(crate) fn squares<T: Scalar>(x: &[T]) -> T {
 /// Σ x_i y_i, over the shorter of the two lengths.
 #[inline(always)]
 pub(crate) fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {
+    sum_pairs(
+        x,
+        y,
+        #[inline(always)]
+        |x, y| x * y,
+    )
+}
+
+/// Σ f(x_i, y_i), over the shorter of the two lengths.
+#[inline(always)]
+pub(crate) fn sum_pairs<T: Scalar>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
     let n = x.len().min(y.len());
     let (x_blocks, x_rest) = x[..n].as_chunks::<LANES>();
     let (y_blocks, y_rest) = y[..n].as_chunks::<LANES>();
     let mut acc = [T::ZERO; LANES];
     for (x, y) in x_blocks.iter().zip(y_blocks) {
         for l in 0..LANES {
-            acc[l] += x[l] * y[l];
+            acc[l] += f(x[l], y[l]);
         }
     }
     let mut last = [T::ZERO; LANES];
     for ((l, &x), &y) in last.iter_mut().zip(x_rest).zip(y_rest) {
-        *l = x * y;
+        *l = f(x, y);
     }
     for l in 0..LANES {
         acc[l] += last[l];

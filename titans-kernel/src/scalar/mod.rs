@@ -12,7 +12,8 @@ use core::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAss
 
 /// The number a kernel computes with: `f32` or `f64`.
 pub trait Scalar:
-    Copy
+    bytemuck::Pod
+    + Copy
     + Default
     + Debug
     + PartialOrd

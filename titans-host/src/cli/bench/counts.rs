@@ -13,7 +13,7 @@ pub struct Counts {
     pub bytes: f64,
 }
 
-/// With P = Σ d_in d_out, p₁ the first layer's share of it, b the chunk:
+/// With P = Σ d_in d_out, p₁ the first layer's share of it, b the chunk, or what is computed of it at once:
 ///
 /// | | operations | bytes |
 /// |---|---|---|
@@ -25,7 +25,7 @@ pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
     let p: f64 = layers().map(|(i, o)| (i * o) as f64).sum();
     let first = layers().next().map_or(0.0, |(i, o)| (i * o) as f64);
     let ends: f64 = layers().map(|(i, o)| (i + o) as f64).sum();
-    let b = spec.chunk as f64;
+    let b = spec.piece() as f64;
     let token =
         Counts { operations: if spec.layers() == 1 { 9.0 * p } else { 11.0 * p - 2.0 * first }, bytes: 16.0 * p };
     let chunk = Counts { operations: 10.0 * p + 2.0 * (p - first) + 2.0 * b * ends, bytes: 28.0 * p / b };
@@ -67,6 +67,8 @@ mod tests {
         let mut two = MemorySpec::new(&[8, 16, 8]).unwrap();
         two.chunk = 4;
         assert_eq!(counts(&two, true, false).operations, 11.0 * 256.0 - 256.0);
+        assert_eq!(counts(&two, false, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
+        (two.chunk, two.compute_chunk) = (1024, 4);
         assert_eq!(counts(&two, false, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
     }
     #[test]

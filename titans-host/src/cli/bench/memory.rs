@@ -17,7 +17,7 @@ const ELEMENTS: u128 = 1 << 31;
 
 const ABOUT: &str = "\
 operations and bytes a token are counted by formula, per head and then times the heads. With P the weights of one
-memory, p1 those of its first layer, b the chunk:
+memory, p1 those of its first layer, b the chunk, or what is computed of it at once:
   chunk form   10 P + 2 (P - p1) + 2 b sum(d_in + d_out) operations, 28 P / b bytes of state
   token form   9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
   --stream     the token form's with a chunk of 1, the chunk form's else
@@ -57,6 +57,9 @@ pub struct Args {
     /// Tokens whose gradients are taken at the same weights
     #[arg(long, value_name = "B", default_value = "64", value_parser = size)]
     chunk: usize,
+    /// Tokens that the chunk form computes at once [default: a whole chunk; CUDA takes whole chunks always]
+    #[arg(long, value_name = "C", value_parser = size)]
+    compute_chunk: Option<usize>,
     /// How the memory is computed
     #[arg(long, value_enum, default_value = "chunk")]
     form: FormName,
@@ -131,7 +134,9 @@ fn print(args: &Args, report: &Report) -> std::result::Result<(), Failure> {
 fn operation(args: &Args) -> Result<MemoryOp> {
     let layers = usize::from(args.layers);
     let network = args.network.unwrap_or(if layers > 1 { Network::Residual } else { Network::Plain });
-    let spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
+    let mut spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
+    spec.compute_chunk = args.compute_chunk.unwrap_or(0);
+    spec.validate()?;
     let token_form = args.form == FormName::Token || (args.stream.is_some() && args.chunk == 1);
     let (batch, time, heads) = (args.batch, args.tokens, args.heads);
     let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form };
@@ -147,7 +152,7 @@ fn operation(args: &Args) -> Result<MemoryOp> {
 
 /// Numbers in the largest array of the operation: those of the tokens, the states, the saved states.
 fn elements(op: &MemoryOp, grad: bool) -> u128 {
-    let [batch, time, heads, chunk] = [op.batch, op.time, op.heads, op.spec.chunk].map(|x| x as u128);
+    let [batch, time, heads, chunk] = [op.batch, op.time, op.heads, op.spec.piece()].map(|x| x as u128);
     let layer = |l| {
         let (i, o) = op.spec.layer(l);
         i as u128 * o as u128

@@ -3,6 +3,7 @@
 mod counts;
 mod memory;
 mod peak;
+mod stream;
 mod table;
 mod timed;
 mod timing;
@@ -23,6 +24,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     Memory(memory::Args),
+    Stream(stream::Args),
     Table(table::Args),
     Train(train::Args),
 }
@@ -31,6 +33,7 @@ enum What {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         What::Memory(args) => memory::run(args),
+        What::Stream(args) => stream::run(args),
         What::Table(args) => table::run(args),
         What::Train(args) => train::run(args),
     }

@@ -1,21 +1,26 @@
 //! A device that notes how long each kind of operation takes. Two looks at the clock an operation: nothing beside what
 //! the operations of a model take. It needs a device whose operations have ended when their call returns.
 
-use crate::device::{AdamW, ConvDims, Device, LinearDims, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use crate::device::{
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
+    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+};
 use crate::error::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Kinds of operations, as the report names them.
-pub const KINDS: [&str; 7] = ["linear", "memory", "convolution", "norms", "elementwise", "ends", "optimiser"];
+pub const KINDS: [&str; 8] =
+    ["linear", "attention", "memory", "convolution", "norms", "elementwise", "ends", "optimiser"];
 
 const LINEAR: usize = 0;
-const MEMORY: usize = 1;
-const CONVOLUTION: usize = 2;
-const NORMS: usize = 3;
-const ELEMENTWISE: usize = 4;
-const ENDS: usize = 5;
-const OPTIMISER: usize = 6;
+const ATTENTION: usize = 1;
+const MEMORY: usize = 2;
+const CONVOLUTION: usize = 3;
+const NORMS: usize = 4;
+const ELEMENTWISE: usize = 5;
+const ENDS: usize = 6;
+const OPTIMISER: usize = 7;
 
 /// `D` with a clock.
 pub struct Timed<D> {
@@ -46,6 +51,12 @@ impl<D: Device> Timed<D> {
 fn inside<D: Device>(inputs: MemoryInputs<'_, Timed<D>>) -> MemoryInputs<'_, D> {
     let MemoryInputs { k, v, q, gates, state, mask } = inputs;
     MemoryInputs { k, v, q, gates, state, mask }
+}
+
+/// The same of an attention.
+fn attended<D: Device>(inputs: AttentionInputs<'_, Timed<D>>) -> AttentionInputs<'_, D> {
+    let AttentionInputs { q, k, v, persistent, context } = inputs;
+    AttentionInputs { q, k, v, persistent, context }
 }
 
 /// Methods that pass on what they are given, under the clock of their kind or none.
@@ -86,6 +97,11 @@ impl<D: Device> Device for Timed<D> {
         ELEMENTWISE silu_gate_vjp(
             a: &D::Buffer, g: &D::Buffer, d_y: &D::Buffer, d_a: &mut D::Buffer, d_g: &mut D::Buffer
         ) -> Result<()>;
+        ELEMENTWISE sigmoid_gate(a: &D::Buffer, g: &D::Buffer, y: &mut D::Buffer) -> Result<()>;
+        ELEMENTWISE sigmoid_gate_vjp(
+            a: &D::Buffer, g: &D::Buffer, d_y: &D::Buffer, d_a: &mut D::Buffer, d_g: &mut D::Buffer
+        ) -> Result<()>;
+        ELEMENTWISE move_rows(op: &MoveRows, x: &D::Buffer, y: &mut D::Buffer) -> Result<()>;
         LINEAR linear(
             dims: LinearDims, x: &D::Buffer, w: &D::Buffer, bias: Option<&D::Buffer>, y: &mut D::Buffer
         ) -> Result<()>;
@@ -124,12 +140,42 @@ impl<D: Device> Device for Timed<D> {
         ENDS cross_entropy_vjp(
             classes: usize, logits: &D::Buffer, targets: &D::Indices, scale: f64, d_logits: &mut D::Buffer
         ) -> Result<()>;
+        ENDS squared_error(
+            width: usize, x: &D::Buffer, target: &D::Buffer, losses: &mut D::Buffer
+        ) -> Result<()>;
+        ENDS squared_error_vjp(
+            width: usize, x: &D::Buffer, target: &D::Buffer, scale: f64, d_x: &mut D::Buffer
+        ) -> Result<()>;
         OPTIMISER sum_squares(x: &D::Buffer, total: &mut D::Buffer) -> Result<()>;
         ENDS sum(x: &D::Buffer, total: &mut D::Buffer) -> Result<()>;
         OPTIMISER adamw(
             step: &AdamW, gradient: &D::Buffer, parameter: &mut D::Buffer, moment1: &mut D::Buffer,
             moment2: &mut D::Buffer
         ) -> Result<()>;
+    }
+
+    fn attention(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &mut D::Buffer,
+        log_sum: Option<&mut D::Buffer>,
+    ) -> Result<()> {
+        self.time(ATTENTION, || self.device.attention(op, attended(inputs), y, log_sum))
+    }
+
+    fn attention_vjp(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &D::Buffer,
+        log_sum: &D::Buffer,
+        d_y: &D::Buffer,
+        gradients: AttentionGradients<'_, Self>,
+    ) -> Result<()> {
+        let AttentionGradients { d_q, d_k, d_v, d_persistent, d_context } = gradients;
+        let gradients = AttentionGradients { d_q, d_k, d_v, d_persistent, d_context };
+        self.time(ATTENTION, || self.device.attention_vjp(op, attended(inputs), y, log_sum, d_y, gradients))
     }
 
     fn memory(&self, op: &MemoryOp, inputs: MemoryInputs<'_, Self>, outputs: MemoryOutputs<'_, Self>) -> Result<u64> {

@@ -64,6 +64,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "16", value_parser = size)]
     chunk: usize,
 
+    /// Tokens that the chunk form computes at once: the same numbers in another order of sums, cheaper for long chunks
+    /// [default: a whole chunk; CUDA takes whole chunks always]
+    #[arg(long, value_name = "N", value_parser = size)]
+    compute_chunk: Option<usize>,
+
     /// The same numbers by two ways
     #[arg(long, value_enum, default_value = "chunk")]
     form: FormName,
@@ -99,7 +104,8 @@ pub struct Args {
 impl Args {
     fn settings(&self) -> Settings {
         let Self { chunk, activation, network, loss, grad, .. } = *self;
-        Settings { chunk, activation, network, loss, grad }
+        let compute_chunk = self.compute_chunk.unwrap_or(0);
+        Settings { chunk, compute_chunk, activation, network, loss, grad }
     }
 }
 

@@ -13,6 +13,8 @@ use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network};
 pub struct Settings {
     /// b.
     pub chunk: usize,
+    /// Tokens computed at once, 0 for a whole chunk.
+    pub compute_chunk: usize,
     /// φ.
     pub activation: Activation,
     /// The output's shape; by default residual where the file holds `gamma0`, else plain.
@@ -230,6 +232,7 @@ fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<Mem
     spec.activation = settings.activation;
     spec.loss = settings.loss;
     spec.chunk = settings.chunk;
+    spec.compute_chunk = settings.compute_chunk;
     spec.network = match settings.network {
         Some(network) => network,
         None if file.has("gamma0") => Network::Residual,

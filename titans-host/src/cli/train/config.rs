@@ -1,11 +1,10 @@
 //! From arguments to the configuration of a run.
 
+use super::model::ModelArgs;
 use crate::cli::options::size;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
-use crate::task::recall::RecallConfig;
-use crate::task::text::TextConfig;
-use crate::task::{TaskConfig, recall, text};
+use crate::task::{TaskConfig, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -15,8 +14,20 @@ use std::path::PathBuf;
 pub enum TaskName {
     /// 16 key-value pairs hidden in noise, then every key again: what the memory is for, in its smallest form
     Recall,
-    /// Text, byte by byte, from --data
+    /// Text from --data, byte by byte or by the tokens of --tokenizer
     Text,
+    /// Numbers from --data FILE.csv: the next patch of rows
+    Series,
+}
+
+impl TaskName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::Text => "text",
+            Self::Series => "series",
+        }
+    }
 }
 
 /// Which chunk boundaries wait for the backward.
@@ -44,9 +55,26 @@ pub struct ConfigArgs {
     #[arg(long, value_enum)]
     task: Option<TaskName>,
 
-    /// Files of text, one after the other, the last tenth for validation; .gz is read as it is
+    /// Files of text, one after the other, or one of comma-separated numbers (series), the last tenth for validation; .gz is
+    /// read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+
+    /// Byte-level BPE: a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+
+    /// Rows of a patch, which are read and predicted together (series) [default: 1]
+    #[arg(long, value_name = "N", value_parser = size)]
+    patch: Option<usize>,
+
+    /// Most pairs of a sequence (recall) [default: 16]
+    #[arg(long, value_name = "N", value_parser = size)]
+    pairs: Option<usize>,
+
+    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    lengths: Vec<usize>,
 
     /// A run's config.toml to start from; the other options change it
     #[arg(long, value_name = "FILE")]
@@ -56,44 +84,16 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Layers of each memory, 1 to 4
-    #[arg(long, value_name = "L", help_heading = "Model", value_parser = size)]
-    layers: Option<usize>,
-    /// Width between the layers of a memory
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    hidden: Option<usize>,
-    /// Tokens whose memory gradients are taken at the same weights
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    chunk: Option<usize>,
-    /// Blocks of mixer and feed-forward
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    blocks: Option<usize>,
-    /// Width of the residual stream
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    width: Option<usize>,
-    /// Memories a block
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    heads: Option<usize>,
-    /// Width of a memory's keys, queries and values
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    head_width: Option<usize>,
-    /// Hidden width of the feed-forward
-    #[arg(long, value_name = "N", help_heading = "Model", value_parser = size)]
-    feed_forward: Option<usize>,
-    /// Largest learning rate of the memory
-    #[arg(long, value_name = "X", help_heading = "Model", allow_negative_numbers = true)]
-    theta_max: Option<f64>,
-    /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
-    #[arg(long, value_name = "X", help_heading = "Model", allow_negative_numbers = true)]
-    alpha_bias: Option<f64>,
+    #[command(flatten)]
+    model: ModelArgs,
 
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text), or tokens of one (recall)
+    /// Sequences of a batch (text, series), or tokens of one (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens of a training sequence; the longest of the curriculum (recall)
+    /// Tokens or patches of a training sequence; the longest of the curriculum (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
@@ -113,18 +113,12 @@ impl ConfigArgs {
         let options = [
             ("--task", self.task.is_some()),
             ("--data", !self.data.is_empty()),
+            ("--tokenizer", self.tokenizer.is_some()),
+            ("--patch", self.patch.is_some()),
+            ("--pairs", self.pairs.is_some()),
+            ("--lengths", !self.lengths.is_empty()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),
-            ("--layers", self.layers.is_some()),
-            ("--hidden", self.hidden.is_some()),
-            ("--chunk", self.chunk.is_some()),
-            ("--blocks", self.blocks.is_some()),
-            ("--width", self.width.is_some()),
-            ("--heads", self.heads.is_some()),
-            ("--head-width", self.head_width.is_some()),
-            ("--feed-forward", self.feed_forward.is_some()),
-            ("--theta-max", self.theta_max.is_some()),
-            ("--alpha-bias", self.alpha_bias.is_some()),
             ("--learning-rate", self.learning_rate.is_some()),
             ("--batch", self.batch.is_some()),
             ("--context", self.context.is_some()),
@@ -132,7 +126,8 @@ impl ConfigArgs {
             ("--boundaries", self.boundaries.is_some()),
             ("--recompute", self.recompute),
         ];
-        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+        let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
+        own.or_else(|| self.model.given())
     }
 
     /// The configuration of a new run.
@@ -142,9 +137,12 @@ impl ConfigArgs {
     pub fn run_config(&self) -> Result<RunConfig> {
         let mut run = self.base()?;
         let mut task = TaskConfig::of(&run)?;
-        self.change_task(&mut task)?;
+        self.foreign(&task)?;
+        if self.change_task(&mut task)? {
+            task.fit(&mut run.model)?;
+        }
         run = task.run(run.model, run.train)?;
-        self.change_model(&mut run);
+        self.model.change(&mut run.model);
         let train = &mut run.train;
         set(&mut train.seed, self.seed);
         set(&mut train.learning_rate, self.learning_rate);
@@ -156,69 +154,105 @@ impl ConfigArgs {
     }
 
     fn base(&self) -> Result<RunConfig> {
-        match (&self.config, self.task.unwrap_or(TaskName::Recall)) {
-            (Some(path), _) => RunConfig::read(path),
-            (None, TaskName::Recall) => recall::default_run(self.layers.unwrap_or(1)),
-            (None, TaskName::Text) => {
-                let mut run = text::default_run(Vec::new())?;
-                if self.layers.is_some_and(|layers| layers > 1) {
-                    run.model.theta_max = 0.1; // deep memories diverge at the rate of linear ones
-                }
-                Ok(run)
-            }
+        let mut run = match (&self.config, self.task.unwrap_or(TaskName::Recall)) {
+            (Some(path), _) => return RunConfig::read(path),
+            (None, TaskName::Recall) => return recall::default_run(self.model.layers.unwrap_or(1)),
+            (None, TaskName::Text) => text::default_run(Vec::new())?,
+            (None, TaskName::Series) => series::default_run(self.series()?)?,
+        };
+        if self.model.layers.is_some_and(|layers| layers > 1) {
+            run.model.theta_max = 0.1; // deep memories diverge at the rate of linear ones
+        }
+        Ok(run)
+    }
+
+    /// Refuses what says something about another task.
+    fn foreign(&self, task: &TaskConfig) -> Result<()> {
+        let name = task.name();
+        if let Some(asked) = self.task.filter(|asked| asked.name() != name) {
+            return Err(Error::usage(format!(
+                "--task {}: the configuration file is of the {name} task; leave one out",
+                asked.name()
+            )));
+        }
+        if name == "recall" && !self.data.is_empty() {
+            return Err(Error::usage(
+                "--data is for --task text and --task series; the recall task makes its own data",
+            ));
+        }
+        let options = [
+            ("--tokenizer", "text", self.tokenizer.is_some()),
+            ("--patch", "series", self.patch.is_some()),
+            ("--pairs", "recall", self.pairs.is_some()),
+            ("--lengths", "recall", !self.lengths.is_empty()),
+        ];
+        match options.into_iter().find(|&(_, of, given)| given && of != name) {
+            Some((option, of, _)) => Err(Error::usage(format!("{option} is for the {of} task, this run is of {name}"))),
+            None => Ok(()),
         }
     }
 
-    fn change_task(&self, task: &mut TaskConfig) -> Result<()> {
+    /// Puts the options into the task, and says whether the model must be fitted to it.
+    fn change_task(&self, task: &mut TaskConfig) -> Result<bool> {
         match task {
-            TaskConfig::Recall(RecallConfig { length, tokens, .. }) => {
-                if self.task == Some(TaskName::Text) {
-                    return Err(Error::usage(
-                        "--task text: the configuration file is of the recall task; leave one out",
-                    ));
+            TaskConfig::Recall(c) => {
+                set(&mut c.length, self.context);
+                set(&mut c.tokens, self.batch);
+                set(&mut c.pairs, self.pairs);
+                if !self.lengths.is_empty() {
+                    c.lengths.clone_from(&self.lengths);
                 }
-                if !self.data.is_empty() {
-                    return Err(Error::usage("--data is for --task text; the recall task makes its own data"));
+                // Every pair has a key of its own.
+                let more = c.pairs > c.alphabet.keys && self.pairs.is_some();
+                if more {
+                    c.alphabet.keys = c.pairs;
                 }
-                set(length, self.context);
-                set(tokens, self.batch);
+                Ok(more)
             }
-            TaskConfig::Text(TextConfig { data, context, sequences, .. }) => {
-                if self.task == Some(TaskName::Recall) {
-                    return Err(Error::usage(
-                        "--task recall: the configuration file is of the text task; leave one out",
-                    ));
-                }
+            TaskConfig::Text(c) => {
                 if !self.data.is_empty() {
-                    // Absolute, so that the run resumes from anywhere.
-                    *data = self.data.iter().map(|p| std::path::absolute(p).unwrap_or(p.clone())).collect();
+                    c.data = self.data.iter().map(absolute).collect();
                 }
-                if data.is_empty() {
+                if c.data.is_empty() {
                     return Err(Error::usage("--task text needs --data FILE…: text to learn from"));
                 }
-                set(context, self.context);
-                set(sequences, self.batch);
+                c.tokenizer = self.tokenizer.as_ref().map(absolute).or(c.tokenizer.take());
+                set(&mut c.context, self.context);
+                set(&mut c.sequences, self.batch);
+                Ok(self.tokenizer.is_some())
+            }
+            TaskConfig::Series(c) => {
+                let other = !self.data.is_empty() && self.series()? != c.data;
+                if other {
+                    c.data = self.series()?;
+                    c.measure()?;
+                }
+                set(&mut c.patch, self.patch);
+                set(&mut c.context, self.context);
+                set(&mut c.sequences, self.batch);
+                Ok(other || self.patch.is_some())
             }
         }
-        Ok(())
     }
 
-    fn change_model(&self, run: &mut RunConfig) {
-        let model = &mut run.model;
-        set(&mut model.blocks, self.blocks);
-        set(&mut model.width, self.width);
-        set(&mut model.heads, self.heads);
-        set(&mut model.head_width, self.head_width);
-        set(&mut model.feed_forward, self.feed_forward);
-        set(&mut model.theta_max, self.theta_max);
-        set(&mut model.alpha_bias, self.alpha_bias);
-        set(&mut model.memory.layers, self.layers);
-        set(&mut model.memory.hidden, self.hidden);
-        set(&mut model.memory.chunk, self.chunk);
+    /// The one file of a series.
+    fn series(&self) -> Result<PathBuf> {
+        match &self.data[..] {
+            [file] => Ok(absolute(file)),
+            files => {
+                let found = files.len();
+                Err(Error::usage(format!("--task series needs --data FILE.csv: expected one file, found {found}")))
+            }
+        }
     }
 }
 
-fn set<T: Copy>(field: &mut T, value: Option<T>) {
+/// So that the run resumes from anywhere.
+fn absolute(path: &PathBuf) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.clone())
+}
+
+pub(super) fn set<T: Copy>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }

@@ -111,6 +111,33 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    pub(super) fn sigmoid_gate_forward(&self, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("gate", a.len(), gate.len())?;
+        expect_len("y", a.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads.run(Self::cost(a.len(), EXP), split_rows(y, 1, piece), |(at, y)| {
+            ops::sigmoid_gate::forward(&self.gemm, &a[at.clone()], &gate[at], y)
+        })
+    }
+
+    pub(super) fn sigmoid_gate_backward(
+        &self,
+        a: &[T],
+        gate: &[T],
+        d_y: &[T],
+        d_a: &mut [T],
+        d_gate: &mut [T],
+    ) -> Result<()> {
+        for (what, len) in [("gate", gate.len()), ("d_y", d_y.len()), ("d_a", d_a.len()), ("d_gate", d_gate.len())] {
+            expect_len(what, a.len(), len)?;
+        }
+        let piece = self.piece(a.len());
+        let tasks = split_rows(d_a, 1, piece).zip(split_rows(d_gate, 1, piece));
+        self.threads.run(Self::cost(a.len(), 2 * EXP), tasks, |((at, d_a), (_, d_gate))| {
+            ops::sigmoid_gate::vjp(&self.gemm, &a[at.clone()], &gate[at.clone()], &d_y[at], d_a, d_gate)
+        })
+    }
+
     pub(super) fn gates_forward(&self, heads: usize, scale: [f64; 3], x: &[T], y: &mut [T]) -> Result<()> {
         expect_len("y", x.len(), y.len())?;
         let width = gate_width(heads, x.len())?;

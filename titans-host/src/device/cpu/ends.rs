@@ -1,7 +1,7 @@
 //! The two ends of a model: rows of a table by number, and the loss.
 
 use titans_kernel::error::expect_len;
-use titans_kernel::ops::{cross_entropy, embedding};
+use titans_kernel::ops::{cross_entropy, embedding, squared_error};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
@@ -67,6 +67,36 @@ impl<T: SimdScalar> Cpu<T> {
             let logits = Mat::new(&logits[rows.start * classes..rows.end * classes], rows.len(), classes)?;
             let d_logits = MatMut::new(d_logits, rows.len(), classes)?;
             cross_entropy::vjp(&self.gemm, logits, &targets[rows], scale, d_logits)
+        })
+    }
+    pub(super) fn squared_error_forward(&self, width: usize, x: &[T], target: &[T], losses: &mut [T]) -> Result<()> {
+        expect_len("x", losses.len().saturating_mul(width), x.len())?;
+        expect_len("target", x.len(), target.len())?;
+        let grain = self.threads.grain(losses.len(), 1);
+        self.threads.run(x.len() / 4, split_rows(losses, 1, grain), |(rows, losses)| {
+            let (at, n) = (rows.start * width..rows.end * width, rows.len());
+            let (x, target) = (Mat::new(&x[at.clone()], n, width)?, Mat::new(&target[at], n, width)?);
+            squared_error::forward(&self.gemm, x, target, losses)
+        })
+    }
+
+    pub(super) fn squared_error_backward(
+        &self,
+        width: usize,
+        x: &[T],
+        target: &[T],
+        scale: f64,
+        d_x: &mut [T],
+    ) -> Result<()> {
+        let rows = x.len().checked_div(width).unwrap_or(0);
+        expect_len("x, rows of its width", rows * width, x.len())?;
+        expect_len("target", x.len(), target.len())?;
+        expect_len("d_x", x.len(), d_x.len())?;
+        let (scale, grain) = (T::from_f64(scale), self.threads.grain(rows, 1));
+        self.threads.run(x.len() / 4, split_rows(d_x, width, grain), |(rows, d_x)| {
+            let (at, n) = (rows.start * width..rows.end * width, rows.len());
+            let (x, target) = (Mat::new(&x[at.clone()], n, width)?, Mat::new(&target[at], n, width)?);
+            squared_error::vjp(&self.gemm, x, target, scale, MatMut::new(d_x, n, width)?)
         })
     }
 }

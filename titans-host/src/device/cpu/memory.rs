@@ -7,7 +7,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Tokens};
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
-use super::threads::{default_parts, split_rows};
+use super::threads::default_parts;
 use super::{Buffer, Cpu, SimdScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
@@ -173,7 +173,7 @@ fn head<T: Copy>(x: &[T], b: usize, h: usize, time: usize, heads: usize, d: usiz
 }
 
 /// An output cut into its tasks' parts; as many `None` without one. `tasks` is not 0.
-fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> impl Iterator<Item = Option<&mut [T]>> {
+pub(super) fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> impl Iterator<Item = Option<&mut [T]>> {
     let mut parts = x.map(|x| {
         let len = (x.len() / tasks).max(1);
         x.chunks_mut(len)
@@ -235,9 +235,10 @@ impl<T: SimdScalar> Cpu<T> {
             clipped.fetch_add(n, Ordering::Relaxed);
             Ok::<_, Error>(())
         })?;
-        self.interleave(op, y_heads.as_slice(), y)?;
+        let shape = [op.batch, op.time, op.heads];
+        self.interleave(false, shape, y_heads.as_slice(), y)?;
         if let (Some(from), Some(to)) = (&surprise_heads, surprise) {
-            self.interleave(op, from.as_slice(), to)?;
+            self.interleave(false, shape, from.as_slice(), to)?;
         }
         Ok(clipped.into_inner())
     }
@@ -302,9 +303,10 @@ impl<T: SimdScalar> Cpu<T> {
             let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
             memory::vjp(&self.gemm, &op.spec, op.read, &tokens, boundaries, cotangents, gradients, scratch)
         })?;
-        self.interleave(op, k_heads.as_slice(), d_k.as_mut_slice())?;
-        self.interleave(op, v_heads.as_slice(), d_v.as_mut_slice())?;
-        self.interleave(op, q_heads.as_slice(), d_q.as_mut_slice())?;
+        let shape = [op.batch, op.time, op.heads];
+        self.interleave(false, shape, k_heads.as_slice(), d_k.as_mut_slice())?;
+        self.interleave(false, shape, v_heads.as_slice(), d_v.as_mut_slice())?;
+        self.interleave(false, shape, q_heads.as_slice(), d_q.as_mut_slice())?;
         let gates = gate_heads.as_slice();
         for (row, out) in d_gates.as_mut_slice().chunks_exact_mut(3 * op.heads).enumerate() {
             let (b, t) = (row / n, row % n);
@@ -314,22 +316,5 @@ impl<T: SimdScalar> Cpu<T> {
             }
         }
         Ok(())
-    }
-
-    /// `[batch, heads, time, d]` to `[batch, time, heads, d]`; neither is empty.
-    fn interleave(&self, op: &MemoryOp, x: &[T], y: &mut [T]) -> Result<()> {
-        let (time, heads) = (op.time, op.heads);
-        let row = y.len() / (op.batch * time);
-        let d = row / heads;
-        let grain = self.threads.grain(op.batch * time, 1);
-        self.threads.run(y.len() / 4, split_rows(y, row, grain), |(rows, y)| {
-            for (row, y) in rows.zip(y.chunks_exact_mut(row)) {
-                let (b, t) = (row / time, row % time);
-                for (h, y) in y.chunks_exact_mut(d).enumerate() {
-                    y.copy_from_slice(&x[((b * heads + h) * time + t) * d..][..d]);
-                }
-            }
-            Ok::<_, Error>(())
-        })
     }
 }

@@ -22,6 +22,8 @@ pub enum Kind {
     Conv,
     /// Sums, gates, SiLU and SwiGLU products.
     Elementwise,
+    /// Outputs of attention.
+    Attention,
     /// The memories' read-outs and states.
     Memory,
     /// The memories' states at chunk boundaries.
@@ -32,12 +34,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Given,
         Self::Linear,
         Self::Norm,
         Self::Conv,
         Self::Elementwise,
+        Self::Attention,
         Self::Memory,
         Self::Boundaries,
         Self::Other,
@@ -83,7 +86,7 @@ impl Plan {
         lock(&self.count).peak
     }
 
-    /// Bytes in buffers when a cross entropy was last differentiated: what the forward left for the backward.
+    /// Bytes in buffers when a loss was last differentiated: what the forward left for the backward.
     pub fn kept(&self) -> Bytes {
         lock(&self.count).kept
     }

@@ -165,3 +165,26 @@ impl From<f64> for Arg {
         Self::Float(x as f32)
     }
 }
+
+/// The bytes of numbers.
+pub(super) fn bytes_of<T: Word>(x: &[T]) -> Vec<u8> {
+    x.iter().flat_map(|x| x.bytes()).collect()
+}
+
+/// `f32` and `u32`, as the device stores them.
+pub(super) trait Word {
+    /// The bytes of one.
+    fn bytes(&self) -> [u8; 4];
+}
+
+impl Word for f32 {
+    fn bytes(&self) -> [u8; 4] {
+        self.to_ne_bytes()
+    }
+}
+
+impl Word for u32 {
+    fn bytes(&self) -> [u8; 4] {
+        self.to_ne_bytes()
+    }
+}

@@ -1,37 +1,16 @@
 //! [`Device`] for [`Cuda`]: lengths are checked, then kernels and products are enqueued.
 
-use super::buffer::DeviceBuffer;
+use super::buffer::{DeviceBuffer, bytes_of};
 use super::driver::Driver;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::{
-    AdamW, ConvDims, Device, IGNORE, LinearDims, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, IGNORE, LinearDims, MemoryGradients,
+    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::error::expect_len;
-
-/// The bytes of numbers.
-fn bytes_of<T: Word>(x: &[T]) -> Vec<u8> {
-    x.iter().flat_map(|x| x.bytes()).collect()
-}
-
-/// `f32` and `u32`, as the device stores them.
-trait Word {
-    fn bytes(&self) -> [u8; 4];
-}
-
-impl Word for f32 {
-    fn bytes(&self) -> [u8; 4] {
-        self.to_ne_bytes()
-    }
-}
-
-impl Word for u32 {
-    fn bytes(&self) -> [u8; 4] {
-        self.to_ne_bytes()
-    }
-}
 
 impl<R: Driver> Device for Cuda<R> {
     type Elem = f32;
@@ -144,6 +123,30 @@ impl<R: Driver> Device for Cuda<R> {
         self.run("silu_gate_vjp", a.len(), args![a, g, d_y, d_a, d_g])
     }
 
+    fn sigmoid_gate(&self, a: &Self::Buffer, g: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        expect_len("gate", a.len(), g.len())?;
+        expect_len("y", a.len(), y.len())?;
+        self.run("sigmoid_gate_forward", y.len(), args![a, g, y])
+    }
+
+    fn sigmoid_gate_vjp(
+        &self,
+        a: &Self::Buffer,
+        g: &Self::Buffer,
+        d_y: &Self::Buffer,
+        d_a: &mut Self::Buffer,
+        d_g: &mut Self::Buffer,
+    ) -> Result<()> {
+        for (what, x) in [("gate", g), ("d_y", d_y), ("d_a", &*d_a), ("d_gate", &*d_g)] {
+            expect_len(what, a.len(), x.len())?;
+        }
+        self.run("sigmoid_gate_vjp", a.len(), args![a, g, d_y, d_a, d_g])
+    }
+
+    fn move_rows(&self, op: &MoveRows, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        self.rows_moved(op, x, y)
+    }
+
     fn linear(
         &self,
         dims: LinearDims,
@@ -226,6 +229,28 @@ impl<R: Driver> Device for Cuda<R> {
         next: &mut Self::Buffer,
     ) -> Result<()> {
         self.conv_next_tail(dims, x, tail, next)
+    }
+
+    fn attention(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &mut Self::Buffer,
+        log_sum: Option<&mut Self::Buffer>,
+    ) -> Result<()> {
+        self.attention_forward(op, &inputs, y, log_sum)
+    }
+
+    fn attention_vjp(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &Self::Buffer,
+        log_sum: &Self::Buffer,
+        d_y: &Self::Buffer,
+        gradients: AttentionGradients<'_, Self>,
+    ) -> Result<()> {
+        self.attention_backward(op, &inputs, y, log_sum, d_y, gradients)
     }
 
     fn gates(&self, heads: usize, scale: [f64; 3], x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
@@ -323,6 +348,32 @@ impl<R: Driver> Device for Cuda<R> {
         let rows = Self::check_targets(classes, logits, targets)?;
         expect_len("d_logits", logits.len(), d_logits.len())?;
         self.run("cross_entropy_vjp", rows, args![classes, scale, logits, &targets.buffer, d_logits])
+    }
+
+    fn squared_error(
+        &self,
+        width: usize,
+        x: &Self::Buffer,
+        target: &Self::Buffer,
+        losses: &mut Self::Buffer,
+    ) -> Result<()> {
+        expect_len("x", losses.len().saturating_mul(width), x.len())?;
+        expect_len("target", x.len(), target.len())?;
+        self.run("squared_error_forward", losses.len(), args![width, x, target, losses])
+    }
+
+    fn squared_error_vjp(
+        &self,
+        width: usize,
+        x: &Self::Buffer,
+        target: &Self::Buffer,
+        scale: f64,
+        d_x: &mut Self::Buffer,
+    ) -> Result<()> {
+        rows("x in whole rows", width, x.len())?;
+        expect_len("target", x.len(), target.len())?;
+        expect_len("d_x", x.len(), d_x.len())?;
+        self.run("squared_error_vjp", x.len(), args![width, scale, x, target, d_x])
     }
 
     fn sum_squares(&self, x: &Self::Buffer, total: &mut Self::Buffer) -> Result<()> {

@@ -8,6 +8,7 @@
 //!
 //! This is the only part of the host with `unsafe` code: each block says why it is sound.
 
+mod attention;
 mod buffer;
 pub mod compile;
 mod device;

@@ -4,7 +4,7 @@ use super::buffer::DeviceBuffer;
 use super::driver::Driver;
 use super::product::{Matrix, args};
 use super::{Cuda, DeviceIndices};
-use crate::device::{AdamW, ConvDims, LinearDims};
+use crate::device::{AdamW, ConvDims, LinearDims, MoveRows};
 use crate::error::{Error, Result};
 use titans_kernel::error::expect_len;
 
@@ -193,6 +193,32 @@ impl<R: Driver> Cuda<R> {
         check_conv(d, x, tail, None)?;
         expect_len("next", d.batch * (d.width - 1) * d.channels, next.len())?;
         self.run("conv_tail", next.len(), args![d.time, d.channels, d.width, x, tail, next])
+    }
+
+    /// A thread for every element that is written: it adds up the rows that meet there.
+    pub(super) fn rows_moved(&self, op: &MoveRows, x: &DeviceBuffer<R>, y: &DeviceBuffer<R>) -> Result<()> {
+        if !op.check(x.len(), y.len())? {
+            return Ok(());
+        }
+        let MoveRows { batch, rows, width, from, to, add } = *op;
+        let (from_hold, to_hold) = (from.hold.min(rows), to.hold.min(rows));
+        let entries = if to.stride == 0 { 1 } else { batch };
+        let args = args![
+            entries,
+            batch,
+            rows,
+            width,
+            from.stride,
+            from.first,
+            from_hold,
+            to.stride,
+            to.first,
+            to_hold,
+            usize::from(add),
+            x,
+            y
+        ];
+        self.run("move_rows", entries * rows.div_ceil(to_hold) * width, args)
     }
 
     /// The ids' count, once every id is known to be a row of a table of `entries`.

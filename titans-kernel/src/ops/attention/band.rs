@@ -1,7 +1,8 @@
 //! Which keys a block of queries sees, and where their scores lie.
 
-use super::super::rows::sum_by;
+use super::super::rows::LANES;
 use super::{Keys, Span};
+use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -93,20 +94,31 @@ impl<'a, T: Scalar> Parts<'a, T> {
     }
 
     /// Whether the values that some rows must not see are finite, so that they may meet a weight of 0.
-    pub(super) fn zero_times_values_is_zero(&self, band: &Band) -> bool {
+    pub(super) fn zero_times_values_is_zero<G: Gemm<T>>(&self, g: &G, band: &Band) -> bool {
         let corner = band.corner();
-        corner == 0 || self.iter().filter(|p| p.banded).all(|p| finite(p.v, band.low, corner))
+        corner == 0 || self.iter().filter(|p| p.banded).all(|p| finite(g, p.v, band.low, corner))
     }
 }
 
 /// Whether rows `from .. from + rows` are finite.
-pub(super) fn finite<T: Scalar>(x: Mat<'_, T>, from: usize, rows: usize) -> bool {
-    let zero = |r| {
-        sum_by(
-            x.row(r),
-            #[inline(always)]
-            |x| x * T::ZERO,
-        )
-    };
-    (from..from + rows).all(|r| zero(r) == T::ZERO)
+pub(super) fn finite<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, from: usize, rows: usize) -> bool {
+    g.vectorise(
+        #[inline(always)]
+        || {
+            // NaN from x · 0 stays in its sum.
+            let mut zeros = [T::ZERO; LANES];
+            for r in from..from + rows {
+                let (blocks, rest) = x.row(r).as_chunks::<LANES>();
+                for block in blocks {
+                    for l in 0..LANES {
+                        zeros[l] += block[l] * T::ZERO;
+                    }
+                }
+                for (zero, &x) in zeros.iter_mut().zip(rest) {
+                    *zero += x * T::ZERO;
+                }
+            }
+            zeros.iter().all(|&zero| zero == T::ZERO)
+        },
+    )
 }

@@ -3,17 +3,10 @@
 use super::super::rows::LANES;
 use super::BLOCK;
 use super::band::{Band, Parts};
+use super::rows::divide;
 use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
-
-/// Keys of a group's softmax: rows of the scores, and the partial sum of the first one.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    from: usize,
-    to: usize,
-    lane: usize,
-}
 
 /// y and `log_sum` of a band.
 pub(super) fn forward<T: Scalar, G: Gemm<T>>(
@@ -22,51 +15,30 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
     band: &Band,
     parts: &Parts<'_, T>,
     mut y: MatMut<'_, T>,
-    mut log_sum: Option<&mut [T]>,
+    log_sum: Option<&mut [T]>,
     scratch: &mut [T],
 ) {
     score(g, band, parts, scratch);
+    let (scores, _) = scratch.as_chunks_mut::<BLOCK>();
+    let (m, sum) = g.vectorise(
+        #[inline(always)]
+        || softmax(scale, band, parts, scores),
+    );
     for r in (0..band.rows).step_by(LANES) {
         let rows = LANES.min(band.rows - r);
-        let (skipped, group) = band.group(r, rows);
-        let (mut runs, mut at) = ([Run::default(); 3], 0);
-        for (part, run) in parts.iter().zip(&mut runs) {
-            *run = match part.banded {
-                true => Run { from: at + skipped, to: at + skipped + group.len, lane: group.lane },
-                false => Run { from: at, to: at + part.k.rows(), lane: 0 },
-            };
-            if part.banded {
-                hide(&group, &mut scratch[run.from * BLOCK..run.to * BLOCK], r);
-            }
-            at += part.len(band);
-        }
-        let (m, sum) = g.vectorise(
-            #[inline(always)]
-            || softmax(scale, scratch, &runs, r),
-        );
-        let mut store = Store::Set;
-        let mut out = y.rb().sub(r, rows);
-        for (part, run) in parts.iter().zip(&runs) {
-            let p = Mat::strided(&scratch[run.from * BLOCK + r..], run.to - run.from, rows, BLOCK, 1);
-            if let Ok(p) = p {
-                if part.banded {
-                    g.causal(store, group.behind, p.t(), part.v.sub(group.low, group.len), out.rb());
-                } else {
-                    g.gemm(store, p.t(), part.v, out.rb());
-                }
-            }
-            store = Store::Add;
-        }
-        for i in 0..rows {
-            let inverse = T::ONE / sum[i];
-            for y in out.row_mut(i) {
-                *y *= inverse;
-            }
-        }
-        if let Some(log_sum) = &mut log_sum {
-            for (l, log_sum) in log_sum[r..r + rows].iter_mut().enumerate() {
-                *log_sum = scale * m[l] + sum[l].ln();
-            }
+        sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));
+    }
+    let inverse = sum.map(
+        #[inline(always)]
+        |sum| T::ONE / sum,
+    );
+    g.vectorise(
+        #[inline(always)]
+        || divide(&inverse[..band.rows], &mut y),
+    );
+    if let Some(log_sum) = log_sum {
+        for ((log_sum, &m), sum) in log_sum.iter_mut().zip(&m).zip(sum) {
+            *log_sum = scale * m + sum.ln();
         }
     }
 }
@@ -88,44 +60,70 @@ pub(super) fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_,
     }
 }
 
-/// −∞ where a row of the group does not see a key: `scores` are the group's keys, its rows are columns `column ..`.
-fn hide<T: Scalar>(group: &Band, scores: &mut [T], column: usize) {
-    let nothing = T::from_f64(f64::NEG_INFINITY);
-    let (rows, _) = scores.as_chunks_mut::<BLOCK>();
-    for (s, row) in rows.iter_mut().enumerate().take(group.corner()) {
-        row[column + group.ahead + s + 1..column + group.rows].fill(nothing);
-    }
-    for (r, row) in rows[group.behind + 1..].iter_mut().enumerate() {
-        row[column..column + r + 1].fill(nothing);
+/// `y = P v` for a group of the band's rows, from row r on, and the tokens that it sees.
+fn sum_values<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    (skipped, group): &(usize, Band),
+    band: &Band,
+    parts: &Parts<'_, T>,
+    p: &[T],
+    r: usize,
+    mut y: MatMut<'_, T>,
+) {
+    let (mut at, mut store) = (0, Store::Set);
+    for part in parts.iter() {
+        let (from, len) = if part.banded { (at + skipped, group.len) } else { (at, part.k.rows()) };
+        if let Ok(p) = Mat::strided(&p[from * BLOCK + r..], len, group.rows, BLOCK, 1) {
+            if part.banded {
+                g.causal(store, group.behind, p.t(), part.v.sub(group.low, len), y.rb());
+            } else {
+                g.gemm(store, p.t(), part.v, y.rb());
+            }
+        }
+        at += part.len(band);
+        store = Store::Add;
     }
 }
 
-/// `e^(scale (x − m))` in place for the sixteen queries from `column` on; their m and sums.
+/// `e^(scale (x − m))` in place, 0 where a row does not see a key; the rows' m and sums.
 #[inline(always)]
-fn softmax<T: Scalar>(scale: T, scores: &mut [T], runs: &[Run; 3], column: usize) -> ([T; LANES], [T; LANES]) {
-    let (rows, _) = scores.as_chunks_mut::<BLOCK>();
-    let m = largest(rows, runs, column);
-    let mut sums = [[T::ZERO; LANES]; LANES];
-    for run in runs {
-        let mut lane = run.lane;
-        for row in &mut rows[run.from..run.to] {
-            let Some(x) = row[column..].first_chunk_mut::<LANES>() else { continue };
-            let mut e = [T::ZERO; LANES];
-            for l in 0..LANES {
+fn softmax<T: Scalar>(
+    scale: T,
+    band: &Band,
+    parts: &Parts<'_, T>,
+    scores: &mut [[T; BLOCK]],
+) -> ([T; BLOCK], [T; BLOCK]) {
+    let mut len = 0;
+    for part in parts.iter() {
+        let from = len;
+        len += part.len(band);
+        if part.banded {
+            hide(band, &mut scores[from..len]);
+        }
+    }
+    let m = largest(&scores[..len]);
+    let mut sums = [[T::ZERO; BLOCK]; LANES];
+    let mut at = 0;
+    for part in parts.iter() {
+        let len = part.len(band);
+        let lane = if part.banded { band.lane } else { 0 };
+        for (s, x) in scores[at..at + len].iter_mut().enumerate() {
+            let mut e = [T::ZERO; BLOCK];
+            for l in 0..BLOCK {
                 e[l] = ((x[l] - m[l]) * scale).exp();
             }
-            let sum = &mut sums[lane % LANES];
-            for l in 0..LANES {
+            let sum = &mut sums[(lane + s) % LANES];
+            for l in 0..BLOCK {
                 sum[l] += e[l];
             }
             *x = e;
-            lane += 1;
         }
+        at += len;
     }
     // The tree of all reductions over rows, for every query.
     for half in [8, 4, 2, 1] {
         for i in 0..half {
-            for l in 0..LANES {
+            for l in 0..BLOCK {
                 sums[i][l] += sums[i + half][l];
             }
         }
@@ -133,25 +131,25 @@ fn softmax<T: Scalar>(scale: T, scores: &mut [T], runs: &[Run; 3], column: usize
     (m, sums[0])
 }
 
-/// The largest scores of sixteen queries; NaN is passed over, and comes back with the exponential.
+/// −∞ where a row does not see a token; `scores` are those of the span.
 #[inline(always)]
-fn largest<T: Scalar>(rows: &[[T; BLOCK]], runs: &[Run; 3], column: usize) -> [T; LANES] {
-    // Four at a time: each comparison waits for the one before it.
-    let mut most = [[T::from_f64(f64::NEG_INFINITY); LANES]; 4];
-    for run in runs {
-        for four in rows[run.from..run.to].chunks(4) {
-            for (most, row) in most.iter_mut().zip(four) {
-                let Some(x) = row[column..].first_chunk::<LANES>() else { continue };
-                for l in 0..LANES {
-                    most[l] = if x[l] > most[l] { x[l] } else { most[l] };
-                }
-            }
-        }
+fn hide<T: Scalar>(band: &Band, scores: &mut [[T; BLOCK]]) {
+    let nothing = T::from_f64(f64::NEG_INFINITY);
+    for (s, x) in scores.iter_mut().enumerate().take(band.corner()) {
+        x[band.ahead + s + 1..].fill(nothing);
     }
-    let [mut m, rest @ ..] = most;
-    for other in rest {
-        for l in 0..LANES {
-            m[l] = if other[l] > m[l] { other[l] } else { m[l] };
+    for (r, x) in scores[band.behind + 1..].iter_mut().enumerate() {
+        x[..=r].fill(nothing);
+    }
+}
+
+/// The largest score of every query; NaN is passed over, and comes back with the exponential.
+#[inline(always)]
+fn largest<T: Scalar>(scores: &[[T; BLOCK]]) -> [T; BLOCK] {
+    let mut m = [T::from_f64(f64::NEG_INFINITY); BLOCK];
+    for x in scores {
+        for l in 0..BLOCK {
+            m[l] = if x[l] > m[l] { x[l] } else { m[l] };
         }
     }
     m

@@ -65,7 +65,16 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
         }
         (at, store) = (here.end, Store::Add);
     }
-    for (r, &inverse) in inverse[..band.rows].iter().enumerate() {
+    g.vectorise(
+        #[inline(always)]
+        || divide(&inverse[..band.rows], &mut y),
+    );
+}
+
+/// Every row of y times its number.
+#[inline(always)]
+pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) {
+    for (r, &inverse) in inverse.iter().enumerate() {
         for y in y.row_mut(r) {
             *y *= inverse;
         }
@@ -73,14 +82,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
-fn score<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    band: &Band,
-    part: &Part<'_, T>,
-    here: &Place,
-    width: usize,
-    scores: &mut [T],
-) {
+fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &Place, width: usize, scores: &mut [T]) {
     let (len, from) = (part.len(band), here.start + here.lane);
     let q = part.q.sub(band.from, band.rows);
     if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {

@@ -2,7 +2,7 @@
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
 use super::band::{Band, Part, Parts, finite};
-use super::{BLOCK, Keys, Span, columns, expect, persistent_rows, scale};
+use super::{BLOCK, Keys, LINE, Span, columns, expect, from_line, persistent_rows, scale};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
@@ -30,7 +30,7 @@ pub struct Gradients<'a, T> {
 pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
     let seen = span.len().saturating_add(if n < BLOCK { n } else { BLOCK });
     let seen = if context { seen.saturating_mul(2) } else { seen };
-    seen.saturating_add(persistent).saturating_mul(2 * BLOCK)
+    seen.saturating_add(persistent).saturating_mul(2 * BLOCK).saturating_add(LINE)
 }
 
 /// Backward of [`forward`](super::forward), from its y and `log_sum`: gradients of queries overwritten, those of keys and
@@ -65,22 +65,21 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
     d.q.fill(T::ZERO);
-    let (scores, d_scores) = scratch.split_at_mut(needed / 2);
+    let (scores, d_scores) = from_line(scratch).split_at_mut((needed - LINE) / 2);
     let scale = scale(q.cols());
+    let parts = Parts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
         let mut band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
-        let parts = Parts::new(q, q_rotated, keys);
-        if !zeros_stay_zeros(&band, &parts, d_y) {
+        if !zeros_stay_zeros(g, &band, &parts, d_y) {
             // A row alone meets nothing that it does not see.
             band = Band::new(span, first, keys.first, r, 1);
         }
-        let rows = Rows::new(&band, y, log_sum, d_y);
         columns::score(g, &band, &parts, scores);
         d_probabilities(g, &band, &parts, d_y, d_scores);
         g.vectorise(
             #[inline(always)]
-            || weigh(scale, &band, &parts, &rows, scores, d_scores),
+            || weigh(scale, &band, &parts, &Rows::new(&band, y, log_sum, d_y), scores, d_scores),
         );
         spread(g, &band, &parts, d_y, scores, d_scores, &mut d);
         r += band.rows;
@@ -109,19 +108,19 @@ fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &Gradients<'_, T>)
 }
 
 /// Whether a weight of 0 adds nothing to any gradient, so that rows and keys that do not see one another may meet in a product.
-fn zeros_stay_zeros<T: Scalar>(band: &Band, parts: &Parts<'_, T>, d_y: Mat<'_, T>) -> bool {
+fn zeros_stay_zeros<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, d_y: Mat<'_, T>) -> bool {
     let corner = band.corner();
-    finite(d_y, band.from, band.rows)
+    finite(g, d_y, band.from, band.rows)
         && parts
             .iter()
             .filter(|p| p.banded)
-            .all(|p| finite(p.q, band.from, band.rows) && (corner == 0 || finite_keys(p.k, band.low, corner)))
+            .all(|p| finite(g, p.q, band.from, band.rows) && (corner == 0 || finite_keys(g, p.k, band.low, corner)))
 }
 
 /// [`finite`] of keys, which may be a transpose.
-fn finite_keys<T: Scalar>(k: Mat<'_, T>, from: usize, rows: usize) -> bool {
+fn finite_keys<T: Scalar, G: Gemm<T>>(g: &G, k: Mat<'_, T>, from: usize, rows: usize) -> bool {
     if k.col_stride() == 1 {
-        return finite(k, from, rows);
+        return finite(g, k, from, rows);
     }
     (from..from + rows).all(|r| (0..k.cols()).all(|c| k.at(r, c).finite()))
 }
@@ -134,6 +133,7 @@ struct Rows<T> {
 }
 
 impl<T: Scalar> Rows<T> {
+    #[inline(always)]
     fn new(band: &Band, y: Mat<'_, T>, log_sum: &[T], d_y: Mat<'_, T>) -> Self {
         let mut rows = Self { log_sum: [T::ZERO; BLOCK], along: [T::ZERO; BLOCK] };
         let range = band.from..band.from + band.rows;
@@ -170,14 +170,7 @@ fn d_probabilities<T: Scalar, G: Gemm<T>>(
 
 /// P from the scores and d_S from d_P, in place; zeros where a row does not see a key.
 #[inline(always)]
-fn weigh<T: Scalar>(
-    scale: T,
-    band: &Band,
-    parts: &Parts<'_, T>,
-    rows: &Rows<T>,
-    scores: &mut [T],
-    d_scores: &mut [T],
-) {
+fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>, scores: &mut [T], d_scores: &mut [T]) {
     let (p, d_p) = (scores.as_chunks_mut::<BLOCK>().0, d_scores.as_chunks_mut::<BLOCK>().0);
     let mut at = 0;
     for part in parts.iter() {
@@ -185,9 +178,11 @@ fn weigh<T: Scalar>(
         for (s, (p, d)) in p[at..at + len].iter_mut().zip(&mut d_p[at..at + len]).enumerate() {
             let (from, to) = if part.banded { seen_by(band, s) } else { (0, band.rows) };
             weigh_key(scale, rows, p, d, (from / LANES * LANES, to));
-            for x in [p, d] {
-                x[..from].fill(T::ZERO);
-                x[to..].fill(T::ZERO);
+            if to - from < band.rows {
+                for x in [p, d] {
+                    x[..from].fill(T::ZERO);
+                    x[to..].fill(T::ZERO);
+                }
             }
         }
         at += len;
@@ -202,15 +197,11 @@ fn seen_by(band: &Band, s: usize) -> (usize, usize) {
 
 /// One key and the sixteens of rows that reach into `from .. to`.
 #[inline(always)]
-fn weigh_key<T: Scalar>(
-    scale: T,
-    rows: &Rows<T>,
-    p: &mut [T; BLOCK],
-    d: &mut [T; BLOCK],
-    (from, to): (usize, usize),
-) {
+fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T; BLOCK], (from, to): (usize, usize)) {
     for r in (from..to).step_by(LANES) {
-        let (Some(p), Some(d)) = (p[r..].first_chunk_mut::<LANES>(), d[r..].first_chunk_mut::<LANES>()) else { continue };
+        let (Some(p), Some(d)) = (p[r..].first_chunk_mut::<LANES>(), d[r..].first_chunk_mut::<LANES>()) else {
+            continue;
+        };
         let mut e = [T::ZERO; LANES];
         for l in 0..LANES {
             e[l] = (scale * p[l] - rows.log_sum[r + l]).exp();
@@ -243,8 +234,8 @@ fn spread<T: Scalar, G: Gemm<T>>(
         let (Ok(p), Ok(d_s)) = (view(&p[at * BLOCK..]), view(&d_s[at * BLOCK..])) else { continue };
         let asked = part.q.sub(band.from, band.rows);
         if part.banded {
-            g.causal(Store::Add, band.ahead, p, d_y, d_v.rb().sub(band.low, len));
-            g.causal(Store::Add, band.ahead, d_s, asked, d_k.rb().sub(band.low, len));
+            d_keys(g, band, p, d_y, d_v.rb().sub(band.low, len));
+            d_keys(g, band, d_s, asked, d_k.rb().sub(band.low, len));
             d_queries(g, store, band, part, d_s, q_rotated.rb().sub(band.from, band.rows));
             store = Store::Add;
         } else if len > 0 {
@@ -256,7 +247,14 @@ fn spread<T: Scalar, G: Gemm<T>>(
     }
 }
 
-/// d_q ± = d_S k, sixteen rows and their own keys at a time.
+/// `out += weights x` where token s of the span meets rows 0 ..= ahead + s.
+fn d_keys<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, mut out: MatMut<'_, T>) {
+    let some = band.corner();
+    g.causal(Store::Add, band.ahead, weights.sub(0, some), x, out.rb().sub(0, some));
+    g.gemm(Store::Add, weights.sub(some, band.len - some), x, out.sub(some, band.len - some));
+}
+
+/// d_q ← or += d_S k, sixteen rows and their own keys at a time.
 fn d_queries<T: Scalar, G: Gemm<T>>(
     g: &G,
     store: Store,

@@ -1,10 +1,14 @@
 //! The operations: what they write, and the scratch that passes.
 
 use super::{Kind, Plan, PlanBuffer, lock};
+use crate::device::cpu::attention::{backward_space as attention_backward_space, forward_space as attention_space};
 use crate::device::cpu::conv::space as conv_space;
 use crate::device::cpu::memory::{backward_space, forward_space};
 use crate::device::cpu::norm::space as norm_space;
-use crate::device::{AdamW, ConvDims, Device, LinearDims, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use crate::device::{
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
+    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+};
 use crate::error::Result;
 
 impl Device for Plan {
@@ -101,6 +105,29 @@ impl Device for Plan {
         Ok(())
     }
 
+    fn sigmoid_gate(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
+        y.is(Kind::Elementwise);
+        Ok(())
+    }
+
+    fn sigmoid_gate_vjp(
+        &self,
+        _: &PlanBuffer,
+        _: &PlanBuffer,
+        _: &PlanBuffer,
+        _: &mut PlanBuffer,
+        _: &mut PlanBuffer,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn move_rows(&self, op: &MoveRows, x: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
+        if op.check(x.len, y.len)? && !op.add {
+            y.is(Kind::Elementwise);
+        }
+        Ok(())
+    }
+
     fn linear(
         &self,
         _: LinearDims,
@@ -183,6 +210,30 @@ impl Device for Plan {
         Ok(())
     }
 
+    fn attention(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        y: &mut PlanBuffer,
+        _: Option<&mut PlanBuffer>,
+    ) -> Result<()> {
+        self.pass(&attention_space(op, inputs.context.is_some(), self.threads)?)?;
+        y.is(Kind::Attention);
+        Ok(())
+    }
+
+    fn attention_vjp(
+        &self,
+        op: &AttentionOp,
+        inputs: AttentionInputs<'_, Self>,
+        _: &PlanBuffer,
+        _: &PlanBuffer,
+        _: &PlanBuffer,
+        _: AttentionGradients<'_, Self>,
+    ) -> Result<()> {
+        self.pass(&attention_backward_space(op, inputs.context.is_some(), self.threads)?)
+    }
+
     fn gates(&self, _: usize, _: [f64; 3], _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
         y.is(Kind::Elementwise);
         Ok(())
@@ -240,6 +291,16 @@ impl Device for Plan {
     }
 
     fn cross_entropy_vjp(&self, _: usize, _: &PlanBuffer, _: &(), _: f64, _: &mut PlanBuffer) -> Result<()> {
+        let mut count = lock(&self.count);
+        count.kept = count.live;
+        Ok(())
+    }
+
+    fn squared_error(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
+        Ok(())
+    }
+
+    fn squared_error_vjp(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, _: f64, _: &mut PlanBuffer) -> Result<()> {
         let mut count = lock(&self.count);
         count.kept = count.live;
         Ok(())

@@ -1,8 +1,10 @@
 //! The device as a whole: against the kernel, on every instruction set, with any number of threads.
 
+mod attention;
 mod gemm;
 mod memory;
 mod ops;
+mod rows;
 
 use super::{Cpu, Isa};
 

@@ -48,18 +48,20 @@ fn elementwise() {
     let (x, a, d) = (numbers(n, 1), numbers(n, 2), numbers(n, 3));
     for (cpu, got) in same_for_any_threads(|cpu| {
         let (x, a, d) = (up(cpu, n, 1), up(cpu, n, 2), up(cpu, n, 3));
-        let mut out: Vec<_> = (0..6).map(|_| cpu.alloc(n).unwrap()).collect();
-        let [sum, silu, d_silu, gated, d_a, d_g] = &mut out[..] else { unreachable!() };
+        let mut out: Vec<_> = (0..9).map(|_| cpu.alloc(n).unwrap()).collect();
+        let [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs] = &mut out[..] else { unreachable!() };
         cpu.add(&x, &a, sum).unwrap();
         cpu.add_scaled(0.5, &d, sum).unwrap();
         cpu.silu(&x, silu).unwrap();
         cpu.silu_vjp(&x, &d, d_silu).unwrap();
         cpu.silu_gate(&a, &x, gated).unwrap();
         cpu.silu_gate_vjp(&a, &x, &d, d_a, d_g).unwrap();
-        down(cpu, [sum, silu, d_silu, gated, d_a, d_g])
+        cpu.sigmoid_gate(&a, &x, shut).unwrap();
+        cpu.sigmoid_gate_vjp(&a, &x, &d, d_as, d_gs).unwrap();
+        down(cpu, [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs])
     }) {
-        let mut want = vec![vec![0.0; n]; 6];
-        let [sum, silu, d_silu, gated, d_a, d_g] = &mut want[..] else { unreachable!() };
+        let mut want = vec![vec![0.0; n]; 9];
+        let [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs] = &mut want[..] else { unreachable!() };
         for i in 0..n {
             sum[i] = (x[i] + a[i]) + 0.5 * d[i];
         }
@@ -67,6 +69,8 @@ fn elementwise() {
         ops::silu::vjp(&cpu.gemm, &x, &d, d_silu).unwrap();
         ops::silu_gate::forward(&cpu.gemm, &a, &x, gated).unwrap();
         ops::silu_gate::vjp(&cpu.gemm, &a, &x, &d, d_a, d_g).unwrap();
+        ops::sigmoid_gate::forward(&cpu.gemm, &a, &x, shut).unwrap();
+        ops::sigmoid_gate::vjp(&cpu.gemm, &a, &x, &d, d_as, d_gs).unwrap();
         assert_eq!(got, want);
     }
 }
@@ -304,6 +308,10 @@ fn wrong_lengths_are_errors_that_name_the_argument() {
         ("d_y", cpu.silu_vjp(&b(3), &b(4), &mut b(3))),
         ("gate", cpu.silu_gate(&b(3), &b(4), &mut b(3))),
         ("d_gate", cpu.silu_gate_vjp(&b(3), &b(3), &b(3), &mut b(3), &mut b(4))),
+        ("gate", cpu.sigmoid_gate(&b(3), &b(4), &mut b(3))),
+        ("d_gate", cpu.sigmoid_gate_vjp(&b(3), &b(3), &b(3), &mut b(3), &mut b(4))),
+        ("target", cpu.squared_error(3, &b(6), &b(5), &mut b(2))),
+        ("d_x", cpu.squared_error_vjp(3, &b(6), &b(6), 1.0, &mut b(5))),
         ("x", cpu.linear(linear, &b(7), &b(12), None, &mut b(8))),
         ("w", cpu.linear(linear, &b(6), &b(11), None, &mut b(8))),
         ("bias", cpu.linear(linear, &b(6), &b(12), Some(&b(3)), &mut b(8))),

@@ -47,6 +47,19 @@ KERNEL silu_gate_vjp(i64 n, const float* a, const float* g, const float* d_y, fl
     d_g[i] = d * a[i] * silu1(g[i]);
 }
 
+// y = a sigmoid(g)
+KERNEL sigmoid_gate_forward(i64 n, const float* a, const float* g, float* y) {
+    THREAD(i, n);
+    y[i] = a[i] * sigmoid(g[i]);
+}
+
+KERNEL sigmoid_gate_vjp(i64 n, const float* a, const float* g, const float* d_y, float* d_a, float* d_g) {
+    THREAD(i, n);
+    const float d = d_y[i], s = sigmoid(g[i]);
+    d_a[i] = d * s;
+    d_g[i] = d * a[i] * s * (1.0f - s);
+}
+
 // x, y: [rows, 3, heads]; y = scale[gate] sigmoid(x)
 KERNEL gates_forward(i64 n, i64 heads, float s0, float s1, float s2, const float* x, float* y) {
     THREAD(i, n);

@@ -1,4 +1,4 @@
-// The ends of a model: embedding and cross entropy.
+// The ends of a model: embedding, cross entropy and squared error.
 
 #define IGNORE 0xffffffffu
 
@@ -50,4 +50,21 @@ KERNEL cross_entropy_vjp(i64 n, i64 classes, float scale, const float* logits, c
         const double hot = c == (i64)targets[r] ? 1.0 : 0.0;
         out[c] = ignored ? 0.0f : (float)((double)scale * (exp((double)row[c] - total) - hot));
     }
+}
+
+// n = rows: losses[r] = mean over the row of (x - target)^2; 0 for no width
+KERNEL squared_error_forward(i64 n, i64 width, const float* x, const float* target, float* losses) {
+    THREAD(r, n);
+    double sum = 0.0;
+    for (i64 c = 0; c < width; ++c) {
+        const double difference = (double)x[r * width + c] - target[r * width + c];
+        sum += difference * difference;
+    }
+    losses[r] = width == 0 ? 0.0f : (float)(sum / (double)width);
+}
+
+// n = rows * width: d_x = scale 2 (x - target) / width
+KERNEL squared_error_vjp(i64 n, i64 width, float scale, const float* x, const float* target, float* d_x) {
+    THREAD(i, n);
+    d_x[i] = (float)((double)scale * 2.0 / (double)width * ((double)x[i] - target[i]));
 }

@@ -53,3 +53,21 @@ KERNEL norm_weight_vjp(i64 n, i64 rows, const float* x, const float* inverse, co
     for (i64 r = 0; r < rows; ++r) sum += (double)d_y[r * n + c] * x[r * n + c] * inverse[r];
     d_weight[c] += (float)sum;
 }
+
+// Row r of entry b of a batch moves from row b from_stride + from_first + r - r % from_hold of x to the row of y that
+// the other three name in the same way. n = entries * ceil(rows / to_hold) * width, where `entries` is 1 if all entries
+// share their rows of y, else batch: the thread of an element adds up, in order, what meets there, and overwrites y or
+// adds to it
+KERNEL move_rows(i64 n, i64 entries, i64 batch, i64 rows, i64 width, i64 from_stride, i64 from_first, i64 from_hold,
+                 i64 to_stride, i64 to_first, i64 to_hold, i64 add, const float* x, float* y) {
+    THREAD(i, n);
+    const i64 groups = (rows + to_hold - 1) / to_hold;
+    const i64 c = i % width, begin = i / width % groups * to_hold, entry = i / width / groups;
+    const i64 end = begin + to_hold < rows ? begin + to_hold : rows;
+    const i64 last = entries == 1 ? batch : entry + 1;
+    double sum = 0.0;
+    for (i64 b = entry; b < last; ++b)
+        for (i64 r = begin; r < end; ++r) sum += x[(b * from_stride + from_first + r - r % from_hold) * width + c];
+    float* out = y + (entry * to_stride + to_first + begin) * width + c;
+    *out = (float)(add ? *out + sum : sum);
+}

@@ -103,9 +103,7 @@ impl<T: Scalar> Case<T> {
                 context: Some((next(), next())),
                 tokens: (next(), next()),
             };
-            let sub = |x: &'_ [T]| Mat::new(&x[from * c..], rows, c).unwrap().data().to_vec();
-            let (y, d_y) = (sub(&y), sub(d_y));
-            let (y, d_y) = (Mat::new(&y, rows, c).unwrap(), Mat::new(&d_y, rows, c).unwrap());
+            let (y, d_y) = (Mat::new(&y[from * c..], rows, c).unwrap(), Mat::new(&d_y[from * c..], rows, c).unwrap());
             let (q, rotated) = (self.mat(Q).sub(from, rows), self.mat(Q_ROTATED).sub(from, rows));
             let mut scratch = poison(vjp_scratch_len(span, rows, persistent, context));
             let (at, sums) = (first + from as u64, &sums[from..to]);
@@ -130,8 +128,7 @@ pub(super) fn naive(case: &Case<f64>) -> (Vec<f64>, Vec<f64>) {
         for (query, keys) in [(Q, PERSISTENT), (Q_ROTATED, CONTEXT), (Q_ROTATED, TOKENS)] {
             let q = &case.x[query][r * c..(r + 1) * c];
             let rows = case.x[keys].chunks(c).zip(case.x[keys + 1].chunks(c)).enumerate();
-            for (j, (k, v)) in rows.filter(|(j, _)| keys == PERSISTENT || sees(first_key + *j as u64)) {
-                let _ = j;
+            for (_, (k, v)) in rows.filter(|(j, _)| keys == PERSISTENT || sees(first_key + *j as u64)) {
                 let score = q.iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (c as f64).sqrt();
                 seen.push((score, v));
             }

@@ -72,7 +72,8 @@ fn what_is_not_finite_reaches_only_what_sees_it() {
                 let (mut d_y, mut other) = (cot.clone(), case.clone());
                 d_y[r * 5 + 1] = bad;
                 other.x[Q_ROTATED][r * 5 + 1] = bad;
-                for d in [case.gradients(&Simd::best(), &d_y, 0.0, &[]), other.gradients(&Simd::best(), &cot, 0.0, &[])] {
+                for d in [case.gradients(&Simd::best(), &d_y, 0.0, &[]), other.gradients(&Simd::best(), &cot, 0.0, &[])]
+                {
                     assert_eq!(changed(&d[Q_ROTATED], &clean[Q_ROTATED], 5), [r], "{span:?} {bad}");
                     for i in [CONTEXT, TOKENS] {
                         let k = changed(&d[i], &clean[i], 5);

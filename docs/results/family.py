@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""Trains every block, and every line of the ablation, on a text for the same time and with the same number of parameters,
+evaluates them, and writes a table, a record and a picture.
+
+    python3 docs/results/family.py --titans target/release/titans --data input.txt --out runs/family --minutes 3 --seeds 0 1
+
+Runs that are there already are not run again. Needs Python 3.9; matplotlib for the picture, if it is there.
+"""
+
+import argparse
+import csv
+import json
+import math
+import pathlib
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+BLOCKS = {
+    "attention": ["--block", "attention", "--persistent", "4"],
+    "lmm": ["--block", "lmm", "--persistent", "4"],
+    "mac": ["--block", "mac"],
+    "mag": ["--block", "mag"],
+    "mal": ["--block", "mal"],
+}
+# The paper's Table 5, from a deep LMM on.
+ABLATION = {
+    "lmm, deep": ["--block", "lmm", "--persistent", "4", "--layers", "2", "--hidden", "64"],
+    "deep, no convolution": ["--block", "lmm", "--persistent", "4", "--layers", "2", "--hidden", "64", "--conv-width", "0"],
+    "deep, no momentum": ["--block", "lmm", "--persistent", "4", "--layers", "2", "--hidden", "64", "--no-momentum"],
+    "deep, no forgetting": ["--block", "lmm", "--persistent", "4", "--layers", "2", "--hidden", "64", "--no-forgetting"],
+    "deep, no persistent tokens": ["--block", "lmm", "--persistent", "0", "--layers", "2", "--hidden", "64"],
+    "deep, gates by chunk": ["--block", "lmm", "--persistent", "4", "--layers", "2", "--hidden", "64", "--gates", "chunk"],
+    "deep, 3 layers": ["--block", "lmm", "--persistent", "4", "--layers", "3", "--hidden", "64"],
+    "mag, silu": ["--block", "mag", "--combine", "silu"],
+    "mag, sigmoid": ["--block", "mag", "--combine", "sigmoid"],
+}
+BLOCK_COUNT, WIDTH, INNER, HEADS, HEAD, TAPS = 4, 128, 128, 2, 64, 4
+# What the default model (LMM, no persistent tokens, feed-forward of 256) has.
+PARAMETERS = 798_616
+
+
+def value(args, name, default):
+    return int(args[args.index(name) + 1]) if name in args else default
+
+
+def parameters(args, hidden):
+    """Parameters of a model of these options with a feed-forward of that width, as `titans train --json` counts them."""
+    kind = args[args.index("--block") + 1]
+    layers, width = value(args, "--layers", 1), value(args, "--hidden", 128)
+    taps, persistent = value(args, "--conv-width", TAPS), value(args, "--persistent", 4)
+    conv = INNER * (taps + 1) if taps else 0
+    sizes = [HEAD] + [width] * (layers - 1) + [HEAD]
+    memory = HEADS * (sum(a * b for a, b in zip(sizes, sizes[1:])) + (HEAD if layers > 1 else 0))
+    rows = INNER if kind == "mac" else WIDTH
+    block = WIDTH + persistent * WIDTH + INNER * WIDTH + WIDTH + 3 * WIDTH * hidden
+    if kind != "attention":
+        block += 3 * (rows * INNER + conv) + (rows + 1) * 3 * HEADS + memory
+    if kind != "lmm":
+        block += 3 * WIDTH * INNER
+    if kind in ("lmm", "mal"):
+        block += HEAD + WIDTH * INNER
+    if kind == "mal":
+        block += WIDTH + INNER * WIDTH
+    if kind in ("mac", "mag"):
+        block += 2 * INNER
+    if kind == "mac":
+        block += WIDTH * INNER + conv + HEAD + INNER * WIDTH
+    return 256 * WIDTH + BLOCK_COUNT * block + WIDTH
+
+
+def feed_forward(args):
+    """The width of the feed-forward that makes the model as large as the others, a multiple of 4."""
+    return min(range(4, 2048, 4), key=lambda f: abs(parameters(args, f) - PARAMETERS))
+
+
+def run(job):
+    options, name, args, seed = job
+    out = options.out / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
+    record = out / "evaluation.json"
+    if record.exists():
+        return json.loads(record.read_text())
+    width = feed_forward(args)
+    train = [options.titans, "train", "--task", "text", "--data", options.data, "--out", out, "--minutes", options.minutes]
+    train += ["--threads", 1, "--seed", seed, "--feed-forward", width, "--context", options.context, "--json", *args]
+    print("+", " ".join(map(str, train)), flush=True)
+    done = subprocess.run([str(x) for x in train], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"name": name, "seed": seed, "failed": done.stderr.strip().splitlines()[-1:]}
+    trained = json.loads(done.stdout)
+    result = {"name": name, "seed": seed, "feed_forward": width, "parameters": trained["parameters"]}
+    result |= {"tokens": trained["tokens"], "steps": trained["steps"]}
+    for mode in ["on", "frozen"]:
+        tokens = out / f"tokens-{mode}.csv"
+        evaluate = [options.titans, "eval", out, "--window", options.window, "--memory", mode, "--json", "--threads", 1]
+        evaluate += ["--per-token", tokens]
+        done = subprocess.run([str(x) for x in evaluate], capture_output=True, text=True, check=False)
+        if done.returncode:
+            result[mode] = None
+            continue
+        result[mode] = json.loads(done.stdout)["bits_per_byte"]
+        result[f"by_position_{mode}"] = by_position(tokens, options.window)
+        tokens.unlink()
+    record.write_text(json.dumps(result, indent=1))
+    return result
+
+
+def by_position(path, window):
+    """Bits a byte by the number of bytes that the model has seen in its window, in bins of powers of two."""
+    sums, counts = {}, {}
+    with open(path, newline="", encoding="utf8") as file:
+        for row in csv.DictReader(file):
+            seen = (int(row["position"]) - 1) % window + 1
+            bin_ = 1 << (seen.bit_length() - 1)
+            sums[bin_] = sums.get(bin_, 0.0) - float(row["log_probability"]) / math.log(2)
+            counts[bin_] = counts.get(bin_, 0) + 1
+    return {str(k): sums[k] / counts[k] for k in sorted(sums)}
+
+
+def table(results):
+    names = list(dict.fromkeys(r["name"] for r in results))
+    lines = ["| model | parameters | tokens seen (M) | bits a byte, by seed | mean | memory frozen |", "|---|---|---|---|---|---|"]
+    for name in names:
+        rows = [r for r in results if r["name"] == name]
+        good = [r for r in rows if r.get("on") is not None]
+        if not good:
+            lines.append(f"| {name} | | | failed: {rows[0].get('failed')} | | |")
+            continue
+        mean = lambda key: sum(r[key] for r in good) / len(good)
+        seeds = " / ".join(f"{r['on']:.3f}" for r in good)
+        frozen = f"{mean('frozen'):.3f}" if all(r.get("frozen") is not None for r in good) else "not finite"
+        frozen = "–" if name == "attention" else frozen
+        tokens = " / ".join(f"{r['tokens'] / 1e6:.1f}" for r in good)
+        lines.append(f"| {name} | {good[0]['parameters']} | {tokens} | {seeds} | {mean('on'):.3f} | {frozen} |")
+    return "\n".join(lines)
+
+
+def picture(results, path):
+    try:
+        import matplotlib
+
+        matplotlib.use("svg")
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print("no matplotlib: no picture")
+        return
+    figure, axes = plt.subplots(figsize=(7, 4.5))
+    for name in dict.fromkeys(r["name"] for r in results if r["name"] in BLOCKS):
+        rows = [r["by_position_on"] for r in results if r["name"] == name and "by_position_on" in r]
+        keys = [int(k) for k in rows[0]] if rows else []
+        axes.plot(keys, [sum(r[str(k)] for r in rows) / len(rows) for k in keys], marker="o", label=name)
+    axes.set(xscale="log", xlabel="bytes seen before", ylabel="bits a byte")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--titans", default="target/release/titans")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--context", type=int, default=256)
+    parser.add_argument("--window", type=int, default=1024)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--ablation", action="store_true", help="the ablation's lines too")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one thread")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    lines = BLOCKS | (ABLATION if options.ablation else {})
+    jobs = [(options, name, args, seed) for seed in options.seeds for name, args in lines.items()]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(run, jobs))
+    (options.out / "results.json").write_text(json.dumps(results, indent=1))
+    text = table(results)
+    (options.out / "table.md").write_text(text + "\n")
+    picture(results, options.out / "by-position.svg")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+//! Small models of every block and every option, for the tests that must hold for all of them.
+
+use titans_host::model::{AttentionConfig, Combine, GateSpan, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+use titans_kernel::memory::{Network, Read};
+
+/// All kinds.
+pub const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
+
+/// Two blocks of one kind, with chunks of 4, segments of 8 and windows of 5.
+pub fn tiny(kind: Kind) -> ModelConfig {
+    ModelConfig {
+        vocabulary: 7,
+        width: 6,
+        blocks: 2,
+        block: Kinds::All(kind),
+        persistent: 2,
+        heads: 2,
+        head_width: 4,
+        feed_forward: 5,
+        conv_width: 3,
+        theta_max: 0.1,
+        alpha_bias: -1.0,
+        theta_bias: 0.3,
+        eta_bias: -0.2,
+        memory: MemoryConfig { chunk: 4, hidden: 5, ..MemoryConfig::default() },
+        attention: AttentionConfig { window: 5, segment: 8, ..AttentionConfig::default() },
+        ..ModelConfig::default()
+    }
+}
+
+/// Every block alone and in a stack of all of them, and every option on the blocks that know it.
+pub fn cases() -> Vec<(String, ModelConfig)> {
+    type Change = fn(&mut ModelConfig);
+    let general: [(&str, Change); 5] = [
+        ("as it is", |_| {}),
+        ("no persistent tokens", |c| c.persistent = 0),
+        ("untied head", |c| c.tied = false),
+        ("one head", |c| c.heads = 1),
+        ("three persistent tokens", |c| c.persistent = 3),
+    ];
+    let remembering: [(&str, Change); 9] = [
+        ("no convolution", |c| c.conv_width = 0),
+        ("one tap", |c| c.conv_width = 1),
+        ("convolution beyond the segment", |c| (c.conv_width, c.attention.segment, c.memory.chunk) = (6, 4, 2)),
+        ("no momentum", |c| c.momentum = false),
+        ("no forgetting", |c| c.forgetting = false),
+        ("gates by chunk", |c| c.gates = GateSpan::Chunk),
+        ("deep", |c| c.memory.layers = 2),
+        ("deep, plain", |c| (c.memory.layers, c.memory.network) = (3, Some(Network::Plain))),
+        ("chunks of one, read before", |c| (c.memory.chunk, c.memory.read) = (1, Read::Before)),
+    ];
+    let attending: [(&str, Change); 5] = [
+        ("one key head", |c| c.attention.kv_heads = 1),
+        ("four query heads", |c| (c.attention.heads, c.attention.kv_heads) = (4, 2)),
+        ("no rotary positions", |c| c.attention.rotary = false),
+        ("window of one", |c| (c.attention.window, c.attention.segment) = (1, 4)),
+        ("window beyond all", |c| (c.attention.window, c.attention.segment) = (40, 40)),
+    ];
+    let joining: [(&str, Change); 3] = [
+        ("silu", |c| c.combine = Combine::Silu),
+        ("sigmoid", |c| c.combine = Combine::Sigmoid),
+        ("sum", |c| c.combine = Combine::Sum),
+    ];
+    let mut all = Vec::new();
+    let mut add = |kind: Kind, (what, change): &(&str, Change)| {
+        let mut config = tiny(kind);
+        change(&mut config);
+        all.push((format!("{kind:?}, {what}"), config));
+    };
+    for kind in KINDS {
+        general.iter().for_each(|c| add(kind, c));
+        remembering.iter().filter(|_| kind.remembers()).for_each(|c| add(kind, c));
+        attending.iter().filter(|_| kind.attends()).for_each(|c| add(kind, c));
+        joining.iter().filter(|_| matches!(kind, Kind::Mac | Kind::Mag)).for_each(|c| add(kind, c));
+    }
+    add(Kind::Mac, &("reads the segment's start", |c| c.attention.read = MacRead::Segment));
+    let list = Kinds::Each(vec![Kind::Mal, Kind::Attention, Kind::Mac, Kind::Lmm, Kind::Mag]);
+    all.push(("all kinds in a stack".into(), ModelConfig { blocks: 5, block: list, ..tiny(Kind::Lmm) }));
+    all
+}

@@ -1,0 +1,206 @@
+//! Whole models against an independent implementation in PyTorch (`tests/pytorch`), whose numbers are stored: outputs in
+//! every memory mode, gradients, and ten training steps, in f64.
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+use titans_host::device::cpu::Cpu;
+use titans_host::device::{Device, IGNORE};
+use titans_host::model::{Input, MemoryMode, Model, ModelConfig, Source, Targets};
+use titans_host::tape::{Gradients, Params, Shared, Tape};
+use titans_host::train::optimiser::{Constants, Optimiser};
+
+type Machine = Cpu<f64>;
+
+/// Largest error of outputs, losses and gradients, relative to the largest value of each tensor (or to 1).
+const TOLERANCE: f64 = 1e-10;
+/// The same after ten steps of AdamW, which divides by the gradient's own size.
+const TRAINED: f64 = 1e-8;
+
+/// A file, and what it says of itself.
+struct Golden<'a> {
+    tensors: SafeTensors<'a>,
+    case: Value,
+}
+
+/// Ids or numbers of all ten steps.
+enum Numbers {
+    Ids(Vec<u32>),
+    Rows(Vec<f64>),
+}
+
+/// One step's part of them, on the device.
+enum Given {
+    Ids(Arc<<Machine as Device>::Indices>),
+    Rows(Shared<Machine>),
+}
+
+impl<'a> Golden<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        let tensors = SafeTensors::deserialize(bytes).unwrap();
+        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+        let case = &header.metadata().as_ref().unwrap()["case"];
+        Self { tensors, case: serde_json::from_str(case).unwrap() }
+    }
+
+    fn config(&self) -> ModelConfig {
+        serde_json::from_value(self.case["config"].clone()).unwrap()
+    }
+
+    fn shape(&self, name: &str) -> Vec<usize> {
+        self.tensors.tensor(name).unwrap().shape().to_vec()
+    }
+
+    fn f64(&self, name: &str) -> Vec<f64> {
+        let tensor = self.tensors.tensor(name).unwrap();
+        assert_eq!(tensor.dtype(), Dtype::F64, "{name}");
+        tensor.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn numbers(&self, name: &str) -> Numbers {
+        let tensor = self.tensors.tensor(name).unwrap();
+        match tensor.dtype() {
+            Dtype::U32 => {
+                Numbers::Ids(tensor.data().chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect())
+            }
+            _ => Numbers::Rows(self.f64(name)),
+        }
+    }
+
+    fn model(&self, device: &Machine) -> Model<Machine> {
+        let mut params = Params::new();
+        let decay: Vec<&str> =
+            self.case["training"]["decay"].as_array().unwrap().iter().map(|x| x.as_str().unwrap()).collect();
+        // In the model's own order, which the file's list must be.
+        for name in self.case["parameters"].as_array().unwrap() {
+            let (name, key) = (name.as_str().unwrap(), format!("init.{}", name.as_str().unwrap()));
+            params.add(device, name, &self.shape(&key), &self.f64(&key), decay.contains(&name)).unwrap();
+        }
+        let fresh = Model::new(device, self.config(), 0).unwrap();
+        let names = |p: &Params<Machine>| p.iter().map(|p| (p.name.to_string(), p.shape.to_vec())).collect::<Vec<_>>();
+        assert_eq!(names(&fresh.params), names(&params), "order and shapes of the parameters");
+        for (ours, theirs) in fresh.params.iter().zip(params.iter()) {
+            assert_eq!(ours.decay, theirs.decay, "weight decay of {}", ours.name);
+        }
+        Model::from_params(self.config(), params).unwrap()
+    }
+
+    fn constants(&self) -> (f64, Constants) {
+        let of = |name: &str| self.case["training"][name].as_f64().unwrap();
+        let constants = Constants {
+            beta1: of("beta1"),
+            beta2: of("beta2"),
+            epsilon: of("epsilon"),
+            weight_decay: of("weight_decay"),
+            clip: of("clip"),
+        };
+        (of("learning_rate"), constants)
+    }
+}
+
+impl Numbers {
+    /// Step `i` of ten.
+    fn step(&self, device: &Machine, i: usize) -> Given {
+        fn part<T>(x: &[T], i: usize) -> &[T] {
+            &x[i * (x.len() / 10)..][..x.len() / 10]
+        }
+        match self {
+            Self::Ids(ids) => Given::Ids(Arc::new(device.upload_indices(part(ids, i)).unwrap())),
+            Self::Rows(rows) => Given::Rows(Shared::new(device.upload(part(rows, i)).unwrap())),
+        }
+    }
+}
+
+impl Numbers {
+    /// Rows of step `i` that have a target.
+    fn scored(&self, i: usize, rows: usize) -> usize {
+        match self {
+            Self::Ids(ids) => ids[i * rows..][..rows].iter().filter(|&&id| id != IGNORE).count(),
+            Self::Rows(_) => rows,
+        }
+    }
+}
+
+impl Given {
+    fn source(&self) -> Source<'_, Machine> {
+        match self {
+            Self::Ids(ids) => Source::Ids(ids),
+            Self::Rows(rows) => Source::Rows(rows),
+        }
+    }
+
+    fn targets(&self) -> Targets<'_, Machine> {
+        match self {
+            Self::Ids(ids) => Targets::Ids(ids),
+            Self::Rows(rows) => Targets::Numbers(rows),
+        }
+    }
+}
+
+fn close(what: &str, tolerance: f64, got: &[f64], want: &[f64]) -> Option<String> {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let largest = want.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    let error = got.iter().zip(want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs()));
+    (!(error <= tolerance * largest)).then(|| format!("{what}: error {error:e} of {largest:e}"))
+}
+
+fn check(name: &str, golden: &Golden<'_>) -> Vec<String> {
+    let device = Machine::new(Some(1)).unwrap();
+    let mut model = golden.model(&device);
+    let (inputs, targets) = (golden.numbers("inputs"), golden.numbers("targets"));
+    let [_, batch, time] = golden.shape("inputs")[..3] else { panic!("{name}: inputs") };
+    let mut wrong = Vec::new();
+    for (key, mode) in
+        [("outputs", MemoryMode::On), ("outputs.frozen", MemoryMode::Frozen), ("outputs.absent", MemoryMode::Absent)]
+    {
+        let first = inputs.step(&device, 0);
+        let mut tape = Tape::inference(&device, &model.params);
+        let forward = model.forward(&mut tape, Input { mode, ..Input::of(first.source(), batch, time) }).unwrap();
+        let got = device.download(forward.logits.buffer()).unwrap();
+        wrong.extend(close(&format!("{name} {key}"), TOLERANCE, &got, &golden.f64(key)));
+    }
+    let (learning_rate, constants) = golden.constants();
+    let mut optimiser = Optimiser::new(&device, constants, &model.params).unwrap();
+    let mut losses = Vec::new();
+    for i in 0..10 {
+        let rows = targets.scored(i, batch * time) as f64;
+        let (given, wanted) = (inputs.step(&device, i), targets.step(&device, i));
+        let mut gradients = Gradients::zeros_like(&device, &model.params).unwrap();
+        let mut tape = Tape::recording(&device, &model.params);
+        let said = model.forward(&mut tape, Input::of(given.source(), batch, time)).unwrap().logits;
+        let loss = model.loss(&mut tape, &said, wanted.targets()).unwrap();
+        losses.push(device.download(loss.buffer()).unwrap().iter().sum::<f64>() / rows);
+        tape.backward(&loss, 1.0 / rows, &mut gradients).unwrap();
+        if i == 0 {
+            for (p, g) in model.params.iter().zip(gradients.iter()) {
+                let got = device.download(g).unwrap();
+                let key = format!("grad.{}", p.name);
+                wrong.extend(close(&format!("{name} {key}"), TOLERANCE, &got, &golden.f64(&key)));
+            }
+        }
+        let norm = gradients.norm(&device).unwrap();
+        optimiser.step(&device, learning_rate, norm, &gradients, &mut model.params).unwrap();
+    }
+    wrong.extend(close(&format!("{name} losses"), TRAINED, &losses, &golden.f64("losses")));
+    for p in model.params.iter() {
+        let key = format!("final.{}", p.name);
+        wrong.extend(close(&format!("{name} {key}"), TRAINED, &device.download(p.value).unwrap(), &golden.f64(&key)));
+    }
+    wrong
+}
+
+#[test]
+fn every_block_is_the_independent_one() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden_blocks");
+    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "safetensors"));
+    files.sort();
+    assert!(files.len() >= 30, "{} golden files in {}", files.len(), folder.display());
+    let mut wrong = Vec::new();
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        wrong.extend(check(&file.file_stem().unwrap().to_string_lossy(), &Golden::new(&bytes)));
+    }
+    assert!(wrong.is_empty(), "{} disagreements:\n{}", wrong.len(), wrong.join("\n"));
+}

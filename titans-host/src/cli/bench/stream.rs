@@ -1,0 +1,143 @@
+//! `titans bench stream`: a whole model over a long stream: time per token and memory, from its beginning to its end.
+
+use crate::cli::options::{cpu, size};
+use crate::cli::{Failure, output};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::{Kind, Kinds, MemoryMode, Model, ModelConfig, Named, Session};
+use serde::Serialize;
+use std::time::Instant;
+
+/// Measure a long stream through a model of new weights: nanoseconds a token by tenths of the stream, memory, and whether the
+/// state comes back from its bytes
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The default text model (0.8 M parameters) of one kind of block, on one thread; bytes come from a generator.
+
+JSON keys: block, tokens, push, ns_per_token (ten of them), last_over_first, resident_bytes (after each tenth; null where the
+system does not say), not_finite (numbers), clipped, state_bytes, round_trip (the saved state continues with the same bits).
+
+Examples:
+  titans bench stream
+  titans bench stream --block mac --tokens 2097152 --json
+  titans bench stream --block lmm --push 1 --tokens 100000")]
+pub struct Args {
+    /// The mixer of all blocks: lmm, mac, mag, mal or attention
+    #[arg(long, value_name = "KIND", default_value = "lmm", value_parser = Kind::parse)]
+    block: Kind,
+
+    /// Tokens of the stream
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = size)]
+    tokens: usize,
+
+    /// Tokens a push
+    #[arg(long, value_name = "N", default_value = "64", value_parser = size)]
+    push: usize,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    block: &'static str,
+    tokens: usize,
+    push: usize,
+    ns_per_token: Vec<f64>,
+    last_over_first: f64,
+    resident_bytes: Vec<Option<u64>>,
+    not_finite: u64,
+    clipped: u64,
+    state_bytes: usize,
+    round_trip: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+    if args.tokens < 10 * args.push {
+        let least = 10 * args.push;
+        return Err(
+            Error::usage(format!("--tokens: expected ten pushes, {least}, or more, found {}", args.tokens)).into()
+        );
+    }
+    let device = cpu::<f32>(Some(1))?;
+    let persistent = if args.block == Kind::Lmm { 0 } else { 4 };
+    let config = ModelConfig { block: Kinds::All(args.block), persistent, ..ModelConfig::default() };
+    let model = Model::new(&device, config, 0)?;
+    let mut session = Session::new(&device, &model, MemoryMode::On)?;
+    let report = measure(args, &mut session, || Session::new(&device, &model, MemoryMode::On))?;
+    if args.json {
+        return output::print_json(&report);
+    }
+    output::print(format_args!(
+        "{} on {}: {} tokens in pushes of {}\nns a token by tenths: {}\nlast tenth over the first: {:.3}; {} numbers not finite\n\
+         resident memory: {}\nstate: {} bytes, {}",
+        report.block,
+        device.describe(),
+        report.tokens,
+        report.push,
+        report.ns_per_token.iter().map(|x| format!("{x:.0}")).collect::<Vec<_>>().join(" "),
+        report.last_over_first,
+        report.not_finite,
+        report.resident_bytes.iter().map(|x| x.map_or("?".into(), mib)).collect::<Vec<_>>().join(" "),
+        report.state_bytes,
+        if report.round_trip { "continues with the same bits after a round trip" } else { "ROUND TRIP FAILED" }
+    ))
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Result<Session<f32>>) -> Result<Report> {
+    let (mut random, mut not_finite) = (1u64, 0);
+    let mut ids = vec![0; args.push];
+    let mut draw = |ids: &mut [u32]| {
+        for id in ids {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *id = (random >> 56) as u32;
+        }
+    };
+    let pushes = args.tokens / args.push / 10;
+    let (mut ns_per_token, mut resident_bytes) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        let begin = Instant::now();
+        for _ in 0..pushes {
+            draw(&mut ids);
+            let steps = session.push(&ids)?;
+            let bad = |x: &&f32| !x.is_finite();
+            not_finite += steps
+                .iter()
+                .map(|s| s.logits.iter().chain(s.surprise.iter().flatten()).filter(bad).count() as u64)
+                .sum::<u64>();
+        }
+        ns_per_token.push(begin.elapsed().as_secs_f64() * 1e9 / (pushes * args.push) as f64);
+        resident_bytes.push(resident());
+    }
+    let saved = session.save()?;
+    let mut again = fresh()?;
+    again.load(&saved)?;
+    draw(&mut ids);
+    let round_trip =
+        again.save()? == saved && again.push(&ids)? == session.push(&ids)? && again.save()? == session.save()?;
+    Ok(Report {
+        block: args.block.name(),
+        tokens: pushes * args.push * 10,
+        push: args.push,
+        last_over_first: ns_per_token[9] / ns_per_token[0],
+        ns_per_token,
+        resident_bytes,
+        not_finite,
+        clipped: session.clipped(),
+        state_bytes: saved.len(),
+        round_trip,
+    })
+}
+
+/// Memory of this process that is there now.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

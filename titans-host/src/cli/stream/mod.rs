@@ -1,0 +1,146 @@
+//! `titans stream`: a model over standard input, learning as it reads, with a state that outlives the process.
+
+mod numbers;
+mod state;
+mod text;
+
+use super::options::{self, ModeName};
+use super::{Failure, export, output};
+use crate::device::Device;
+use crate::error::Error;
+use crate::model::Session;
+use crate::train::Interrupt;
+use state::State;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use titans_kernel::model::Input;
+
+const ABOUT: &str = "\
+A model of text reads bytes, predicts each and learns from it; --generate N then continues the text on standard output, from a
+copy of the memory. A model of numbers reads CSV rows and writes one row for each: its prediction of the next one, and the
+surprise of each block.
+
+--state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
+every --save-every seconds, at the end and at Ctrl-C, always whole. However a text is cut into runs, the predictions are those of one run.
+
+--per-token OUT.csv writes what `titans eval --window 0 --per-token` writes: position,byte,log_probability,surprise_0,...
+
+Totals go to standard error. JSON keys (--json, on standard output, with neither --generate nor rows of numbers): tokens,
+position, nats_per_token, bits_per_byte, clipped.
+
+Examples:
+  titans stream runs/text --state memory.state < book.txt
+  titans stream runs/text --state memory.state --generate 300 < /dev/null
+  titans stream model.titans --per-token out.csv < book.txt
+  titans stream runs/series < measurements.csv > predictions.csv";
+
+/// Run a model over standard input, token by token, learning as it reads
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub struct Args {
+    /// A run folder (its latest checkpoint), a checkpoint, or a blob that `titans export` wrote
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// Continue from this state and keep it up to date
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+
+    /// Seconds between two writings of the state
+    #[arg(long, value_name = "S", default_value = "60")]
+    save_every: u64,
+
+    /// Bytes to write after the input
+    #[arg(long, value_name = "N", default_value = "0")]
+    generate: usize,
+
+    /// 0 takes the likeliest byte, 1 the model's own odds
+    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
+    temperature: f64,
+
+    /// Draw among the likeliest bytes that together have this probability
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true)]
+    top_p: f64,
+
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+
+    /// Write every byte's log-probability and surprise
+    #[arg(long, value_name = "OUT.csv")]
+    per_token: Option<PathBuf>,
+
+    /// What the memories may do
+    #[arg(long, value_enum, default_value = "on")]
+    memory: ModeName,
+
+    /// Print totals as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let device = options::cpu::<f32>(Some(1))?;
+    let weights = Arc::new(export::weights(&device, &args.run)?);
+    let input = weights.model()?.spec().input;
+    let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory.into())?;
+    let mut live = Live::new(args, session)?;
+    let interrupt = Interrupt::on_ctrl_c(|| std::process::exit(130))?;
+    match input {
+        Input::Tokens(_) => text::run(args, &mut live, &interrupt)?,
+        Input::Rows(size) => numbers::run(args, &mut live, size, &interrupt)?,
+    }
+    if interrupt.raised() { Err(Failure::interrupted(live.kept())) } else { Ok(()) }
+}
+
+/// A stream and its file.
+struct Live<'a> {
+    args: &'a Args,
+    session: Session<f32>,
+    /// The last byte read: it is fed when the next one comes.
+    pending: Option<u32>,
+    saved: Instant,
+}
+
+impl<'a> Live<'a> {
+    fn new(args: &'a Args, mut session: Session<f32>) -> Result<Self, Error> {
+        let mut pending = None;
+        if let Some(path) = &args.state
+            && let Some(state) = State::read(path)?
+        {
+            session.load(&state.stream).map_err(|e| {
+                Error::file(path, format!("{e}; it must come from this model; name another file to begin anew"))
+            })?;
+            pending = state.pending;
+            if args.memory != ModeName::Absent {
+                session.set_mode(args.memory.into())?;
+            }
+        }
+        Ok(Self { args, session, pending, saved: Instant::now() })
+    }
+
+    /// Writes the state if it is time to.
+    fn keep(&mut self) -> Result<(), Error> {
+        if self.saved.elapsed() >= Duration::from_secs(self.args.save_every) { self.save() } else { Ok(()) }
+    }
+
+    /// Writes the state, if there is a file for it.
+    fn save(&mut self) -> Result<(), Error> {
+        if let Some(path) = &self.args.state {
+            let state = State { pending: self.pending, stream: self.session.save()? };
+            output::write_whole(path, &state.bytes())?;
+        }
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// What Ctrl-C leaves behind.
+    fn kept(&self) -> String {
+        match &self.args.state {
+            Some(path) => format!("the state after {} tokens is in {}", self.session.position(), path.display()),
+            None => "nothing was saved; --state FILE would have".into(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The options that change a model's configuration.
+
+use super::config::set;
+use crate::cli::options::size;
+use crate::error::{Error, Result};
+use crate::model::{Combine, GateSpan, Kind, Kinds, MacRead, ModelConfig, Named};
+
+/// What of the model is not the task's recipe.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Mixer of all blocks: lmm (memory alone), mac (memory as context), mag (as gate), mal (as layer), attention (no
+    /// memory); or a list, one for each block: mac,attention,mac,lmm
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Kind::parse)]
+    block: Vec<Kind>,
+    /// Blocks of mixer and feed-forward
+    #[arg(long, value_name = "N", value_parser = size)]
+    blocks: Option<usize>,
+    /// Width of the residual stream
+    #[arg(long, value_name = "N", value_parser = size)]
+    width: Option<usize>,
+    /// Memories a block
+    #[arg(long, value_name = "N", value_parser = size)]
+    heads: Option<usize>,
+    /// Width of a memory's keys, queries and values
+    #[arg(long, value_name = "N", value_parser = size)]
+    head_width: Option<usize>,
+    /// Hidden width of the feed-forward
+    #[arg(long, value_name = "N", value_parser = size)]
+    feed_forward: Option<usize>,
+    /// Layers of each memory, 1 to 4
+    #[arg(long, value_name = "L", value_parser = size)]
+    pub(super) layers: Option<usize>,
+    /// Width between the layers of a memory
+    #[arg(long, value_name = "N", value_parser = size)]
+    hidden: Option<usize>,
+    /// Tokens whose memory gradients are taken at the same weights
+    #[arg(long, value_name = "N", value_parser = size)]
+    chunk: Option<usize>,
+    /// Tokens of a chunk that are computed at once; 0 for all: the same numbers, cheaper for long chunks
+    #[arg(long, value_name = "N")]
+    compute_chunk: Option<usize>,
+    /// Largest learning rate of the memory
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    theta_max: Option<f64>,
+    /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    alpha_bias: Option<f64>,
+    /// Memories without momentum
+    #[arg(long)]
+    no_momentum: bool,
+    /// Memories that forget nothing
+    #[arg(long)]
+    no_forgetting: bool,
+    /// The memories' gates: every token's own, or those of its chunk's first token
+    #[arg(long, value_name = "token|chunk", value_parser = gates)]
+    gates: Option<GateSpan>,
+    /// Taps of the convolutions on q, k and v; 0 for none
+    #[arg(long, value_name = "N")]
+    conv_width: Option<usize>,
+    /// Learned tokens that are put before the sequence [default: 4 with --block mac, mag or mal]
+    #[arg(long, value_name = "N")]
+    persistent: Option<usize>,
+    /// Tokens that attention sees (mag, mal, attention)
+    #[arg(long, value_name = "N", value_parser = size)]
+    window: Option<usize>,
+    /// Tokens of a segment (mac), a multiple of the chunk
+    #[arg(long, value_name = "N", value_parser = size)]
+    segment: Option<usize>,
+    /// Query heads of attention; 0: as many as memories
+    #[arg(long, value_name = "N")]
+    attention_heads: Option<usize>,
+    /// Key and value heads of attention, a divisor of its query heads; 0: as many
+    #[arg(long, value_name = "N")]
+    kv_heads: Option<usize>,
+    /// Attention without rotary positions
+    #[arg(long)]
+    no_rotary: bool,
+    /// How mac and mag join attention and memory: product, silu, sigmoid or sum
+    #[arg(long, value_name = "NAME", value_parser = Combine::parse)]
+    combine: Option<Combine>,
+    /// Which memory answers mac's output: after the writes so far, or before the segment
+    #[arg(long, value_name = "after|segment", value_parser = mac_read)]
+    mac_read: Option<MacRead>,
+}
+
+impl ModelArgs {
+    /// The first option that was given, by name.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--block", !self.block.is_empty()),
+            ("--blocks", self.blocks.is_some()),
+            ("--width", self.width.is_some()),
+            ("--heads", self.heads.is_some()),
+            ("--head-width", self.head_width.is_some()),
+            ("--feed-forward", self.feed_forward.is_some()),
+            ("--layers", self.layers.is_some()),
+            ("--hidden", self.hidden.is_some()),
+            ("--chunk", self.chunk.is_some()),
+            ("--compute-chunk", self.compute_chunk.is_some()),
+            ("--theta-max", self.theta_max.is_some()),
+            ("--alpha-bias", self.alpha_bias.is_some()),
+            ("--no-momentum", self.no_momentum),
+            ("--no-forgetting", self.no_forgetting),
+            ("--gates", self.gates.is_some()),
+            ("--conv-width", self.conv_width.is_some()),
+            ("--persistent", self.persistent.is_some()),
+            ("--window", self.window.is_some()),
+            ("--segment", self.segment.is_some()),
+            ("--attention-heads", self.attention_heads.is_some()),
+            ("--kv-heads", self.kv_heads.is_some()),
+            ("--no-rotary", self.no_rotary),
+            ("--combine", self.combine.is_some()),
+            ("--mac-read", self.mac_read.is_some()),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// Puts the options into a configuration.
+    pub(super) fn change(&self, model: &mut ModelConfig) {
+        match &self.block[..] {
+            [] => {}
+            &[kind] => model.block = Kinds::All(kind),
+            kinds => (model.block, model.blocks) = (Kinds::Each(kinds.to_vec()), kinds.len()),
+        }
+        if self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
+            model.persistent = 4;
+        }
+        set(&mut model.blocks, self.blocks);
+        set(&mut model.width, self.width);
+        set(&mut model.heads, self.heads);
+        set(&mut model.head_width, self.head_width);
+        set(&mut model.feed_forward, self.feed_forward);
+        set(&mut model.memory.layers, self.layers);
+        set(&mut model.memory.hidden, self.hidden);
+        set(&mut model.memory.chunk, self.chunk);
+        set(&mut model.memory.compute_chunk, self.compute_chunk);
+        set(&mut model.theta_max, self.theta_max);
+        set(&mut model.alpha_bias, self.alpha_bias);
+        model.momentum &= !self.no_momentum;
+        model.forgetting &= !self.no_forgetting;
+        set(&mut model.gates, self.gates);
+        set(&mut model.conv_width, self.conv_width);
+        set(&mut model.persistent, self.persistent);
+        let attention = &mut model.attention;
+        set(&mut attention.window, self.window);
+        set(&mut attention.segment, self.segment);
+        set(&mut attention.heads, self.attention_heads);
+        set(&mut attention.kv_heads, self.kv_heads);
+        attention.rotary &= !self.no_rotary;
+        set(&mut model.combine, self.combine);
+        set(&mut attention.read, self.mac_read);
+    }
+}
+
+fn gates(name: &str) -> Result<GateSpan> {
+    match name {
+        "token" => Ok(GateSpan::Token),
+        "chunk" => Ok(GateSpan::Chunk),
+        _ => Err(Error::usage(format!("expected token or chunk, found {name}"))),
+    }
+}
+
+fn mac_read(name: &str) -> Result<MacRead> {
+    match name {
+        "after" => Ok(MacRead::After),
+        "segment" => Ok(MacRead::Segment),
+        _ => Err(Error::usage(format!("expected after or segment, found {name}"))),
+    }
+}

@@ -1,0 +1,105 @@
+//! One memory operation: its sizes, what it reads, what it writes.
+
+use super::Device;
+use serde::{Deserialize, Serialize};
+use titans_kernel::memory::{MemorySpec, Read};
+
+/// How many chunk boundaries of a memory wait for its backward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boundaries {
+    /// The state at every chunk's start: memory grows with the number n of chunks.
+    #[default]
+    All,
+    /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
+    /// the memories' writes once more.
+    Sqrt,
+}
+
+/// One memory operation: `batch × heads` independent memories over `time` tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryOp {
+    /// The network, the loss, the chunk.
+    pub spec: MemorySpec,
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of each.
+    pub time: usize,
+    /// Memories a sequence.
+    pub heads: usize,
+    /// Which weights answer a query.
+    pub read: Read,
+    /// No token writes: every query is answered by the initial weights.
+    pub read_only: bool,
+    /// Walk the tokens instead of the chunk's matrix products: the same numbers, slower.
+    pub token_form: bool,
+}
+
+impl MemoryOp {
+    /// Elements of a state buffer `[batch, heads, 2 P]`: weights, then momentum ([`MemorySpec::state_len`]).
+    pub fn state_len(&self) -> usize {
+        self.batch * self.heads * self.spec.state_len()
+    }
+
+    /// Chooses which chunk boundaries the backward finds; it changes no number.
+    pub fn keep(&mut self, boundaries: Boundaries) {
+        self.spec.keep_every = match boundaries {
+            Boundaries::All => 1,
+            Boundaries::Sqrt => {
+                let chunks = self.spec.chunks(self.time);
+                let root = chunks.isqrt();
+                (root + usize::from(root * root < chunks)).clamp(1, 1 << 20)
+            }
+        };
+    }
+
+    /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, kept chunks, 2 P]`.
+    pub fn boundaries_len(&self) -> usize {
+        self.batch * self.heads * self.spec.boundaries_len(self.time)
+    }
+}
+
+/// What a memory operation reads.
+#[derive(Debug)]
+pub struct MemoryInputs<'a, D: Device + ?Sized> {
+    /// Keys `[batch, time, heads, d_0]`.
+    pub k: &'a D::Buffer,
+    /// Values `[batch, time, heads, d_L]`.
+    pub v: &'a D::Buffer,
+    /// Queries `[batch, time, heads, d_0]`.
+    pub q: &'a D::Buffer,
+    /// Gates `[batch, time, 3, heads]`: α, θ, η (see [`Device::gates`]).
+    pub gates: &'a D::Buffer,
+    /// State at the start `[batch, heads, 2 P]`.
+    pub state: &'a D::Buffer,
+    /// `[batch, time]`: tokens whose entry is not 0 read but do not write.
+    pub mask: Option<&'a D::Indices>,
+}
+
+/// What a memory operation writes. All but `y` on request.
+#[derive(Debug)]
+pub struct MemoryOutputs<'a, D: Device + ?Sized> {
+    /// Read-outs `[batch, time, heads, d_L]`.
+    pub y: &'a mut D::Buffer,
+    /// The inner loss c ‖M(k_t) − v_t‖² `[batch, time, heads]`.
+    pub surprise: Option<&'a mut D::Buffer>,
+    /// State after the last token `[batch, heads, 2 P]`.
+    pub state: Option<&'a mut D::Buffer>,
+    /// For the backward, [`MemoryOp::boundaries_len`] elements.
+    pub boundaries: Option<&'a mut D::Buffer>,
+}
+
+/// Gradients of a memory operation, each overwritten, each shaped like its input.
+#[derive(Debug)]
+pub struct MemoryGradients<'a, D: Device + ?Sized> {
+    /// Of the keys.
+    pub d_k: &'a mut D::Buffer,
+    /// Of the values.
+    pub d_v: &'a mut D::Buffer,
+    /// Of the queries.
+    pub d_q: &'a mut D::Buffer,
+    /// Of the gates `[batch, time, 3, heads]`.
+    pub d_gates: &'a mut D::Buffer,
+    /// Of the initial state `[batch, heads, 2 P]`.
+    pub d_state: &'a mut D::Buffer,
+}

@@ -1,0 +1,89 @@
+//! Rows that move: slices of sequences and their reverse, rows repeated, rows held.
+
+use crate::error::{Error, Result};
+use titans_kernel::error::expect_len;
+
+/// Where row r of entry b of a batch lies: at `b · stride + first + r − r mod hold`, counted in rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Rows between entries of the batch; 0: all entries share their rows.
+    pub stride: usize,
+    /// The first row of the first entry.
+    pub first: usize,
+    /// So many rows in succession lie at the place of the first of them; 1: every row has its own.
+    pub hold: usize,
+}
+
+impl Place {
+    /// Entries `stride` rows apart, the first one from row `first` on, every row at its own place.
+    pub const fn new(stride: usize, first: usize) -> Self {
+        Self { stride, first, hold: 1 }
+    }
+
+    /// `rows` rows of the beginning of each of `batch` entries reach so far.
+    fn end(&self, batch: usize, rows: usize) -> usize {
+        batch.saturating_sub(1).saturating_mul(self.stride).saturating_add(self.first).saturating_add(rows)
+    }
+
+    /// Several rows that move meet in one.
+    fn shared(&self, batch: usize, rows: usize) -> bool {
+        (self.stride == 0 && batch > 1) || (self.hold > 1 && rows > 1)
+    }
+}
+
+/// `y[to(b, r)] = x[from(b, r)]`, or `+=`, for r < `rows` and b < `batch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveRows {
+    /// Entries.
+    pub batch: usize,
+    /// Rows of each that move.
+    pub rows: usize,
+    /// Numbers of a row.
+    pub width: usize,
+    /// Their places in x.
+    pub from: Place,
+    /// Their places in y. Rows meet in one place only where they are added; entries never overlap otherwise.
+    pub to: Place,
+    /// Adds to what y holds, entries and rows in ascending order, instead of overwriting.
+    pub add: bool,
+}
+
+impl MoveRows {
+    /// The backward of this move, which adds: from y's places to x's.
+    pub const fn reversed(&self) -> Self {
+        Self { from: self.to, to: self.from, add: true, ..*self }
+    }
+
+    /// Checks places and lengths; `false` where nothing moves.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a `hold` of 0 and for places in y that overlap; [`Error::Kernel`] when `x` or `y` elements
+    /// are no whole rows or too few.
+    pub(super) fn check(&self, x: usize, y: usize) -> Result<bool> {
+        let Self { batch, rows, width, from, to, add } = *self;
+        if from.hold == 0 || to.hold == 0 {
+            return Err(Error::usage("move rows: hold: expected 1 or more, found 0"));
+        }
+        if batch == 0 || rows == 0 || width == 0 {
+            return Ok(false);
+        }
+        if to.shared(batch, rows) && !add {
+            return Err(Error::usage("move rows: several rows to one place; they can only be added"));
+        }
+        if batch > 1 && to.stride > 0 && to.stride < rows {
+            return Err(Error::usage(format!(
+                "move rows: {rows} rows to places {} apart overlap; expected 0 or {rows} and more",
+                to.stride
+            )));
+        }
+        for (what, place, len) in [("move rows: x", from, x), ("move rows: y", to, y)] {
+            expect_len(what, len - len % width, len)?;
+            let needed = place.end(batch, rows);
+            if needed > len / width {
+                let expected = needed.saturating_mul(width);
+                return Err(titans_kernel::Error::Shape { what, expected, found: len }.into());
+            }
+        }
+        Ok(true)
+    }
+}

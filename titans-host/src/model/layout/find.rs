@@ -1,0 +1,202 @@
+//! The parameters of a model by their place in it.
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::{Head, Kind, ModelConfig};
+use crate::tape::{ParamId, Params};
+
+/// A linear map and, if there is one, its convolution: weight and bias.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Projection {
+    pub(in crate::model) weight: ParamId,
+    pub(in crate::model) conv: Option<(ParamId, ParamId)>,
+}
+
+/// What leads rows into the memories.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct MemoryParams {
+    pub(in crate::model) q: Projection,
+    pub(in crate::model) k: Projection,
+    pub(in crate::model) v: Projection,
+    pub(in crate::model) gates: ParamId,
+    pub(in crate::model) gates_bias: ParamId,
+    pub(in crate::model) w0: ParamId,
+}
+
+/// The linear maps of attention.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct AttentionParams {
+    pub(in crate::model) q: ParamId,
+    pub(in crate::model) k: ParamId,
+    pub(in crate::model) v: ParamId,
+}
+
+/// The norm of the read-outs, head by head, and the linear map of their gate.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct ReadOut {
+    pub(in crate::model) norm: ParamId,
+    pub(in crate::model) gate: ParamId,
+}
+
+/// What makes MAC's context.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct ContextParams {
+    pub(in crate::model) q: Projection,
+    pub(in crate::model) norm: ParamId,
+    pub(in crate::model) out: ParamId,
+}
+
+/// The norms of the two sides of ⊗.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct CombineParams {
+    pub(in crate::model) attention: ParamId,
+    pub(in crate::model) memory: ParamId,
+}
+
+/// A mixer by its kind.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) enum Mixer {
+    Lmm { memory: MemoryParams, read: ReadOut },
+    Mac { context: ContextParams, attention: AttentionParams, memory: MemoryParams, combine: CombineParams },
+    Mag { attention: AttentionParams, memory: MemoryParams, combine: CombineParams },
+    Mal { norm: ParamId, attention: AttentionParams, memory: MemoryParams, read: ReadOut, out: ParamId },
+    Attention { attention: AttentionParams },
+}
+
+/// SwiGLU with its norm.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct FeedForward {
+    pub(in crate::model) norm: ParamId,
+    pub(in crate::model) up: ParamId,
+    pub(in crate::model) gate: ParamId,
+    pub(in crate::model) down: ParamId,
+}
+
+/// The parameters of one block.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct Block {
+    pub(in crate::model) norm: ParamId,
+    pub(in crate::model) persistent: Option<ParamId>,
+    pub(in crate::model) mixer: Mixer,
+    pub(in crate::model) out: ParamId,
+    pub(in crate::model) feed_forward: FeedForward,
+}
+
+/// The parameters of a model.
+#[derive(Clone, Debug)]
+pub(in crate::model) struct Layout {
+    pub(in crate::model) embedding: ParamId,
+    /// Of rows of numbers.
+    pub(in crate::model) embedding_bias: Option<ParamId>,
+    pub(in crate::model) blocks: Vec<Block>,
+    pub(in crate::model) norm: ParamId,
+    pub(in crate::model) head: Option<ParamId>,
+    pub(in crate::model) head_bias: Option<ParamId>,
+}
+
+impl Layout {
+    /// Looks every parameter up by its name.
+    pub(in crate::model) fn find<D: Device>(c: &ModelConfig, params: &Params<D>) -> Result<Self> {
+        let find = |i| Find { params, config: c, prefix: format!("blocks.{i}.") }.block(c.kind(i));
+        let ends = Find { params, config: c, prefix: String::new() };
+        Ok(Self {
+            embedding: ends.weight("embedding")?,
+            embedding_bias: if c.inputs > 0 { Some(ends.id("embedding.bias")?) } else { None },
+            blocks: (0..c.blocks).map(find).collect::<Result<_>>()?,
+            norm: ends.weight("norm")?,
+            head: if c.tied { None } else { Some(ends.weight("head")?) },
+            head_bias: if c.head == Head::Regression { Some(ends.id("head.bias")?) } else { None },
+        })
+    }
+}
+
+struct Find<'a, D: Device> {
+    params: &'a Params<D>,
+    config: &'a ModelConfig,
+    prefix: String,
+}
+
+impl<D: Device> Find<'_, D> {
+    fn id(&self, name: &str) -> Result<ParamId> {
+        let name = format!("{}{name}", self.prefix);
+        self.params.id(&name).ok_or_else(|| Error::usage(format!("parameter {name} is missing")))
+    }
+
+    fn weight(&self, name: &str) -> Result<ParamId> {
+        self.id(&format!("{name}.weight"))
+    }
+
+    fn projection(&self, name: &str) -> Result<Projection> {
+        let conv = if self.config.conv_width > 0 {
+            Some((self.weight(&format!("{name}.conv"))?, self.id(&format!("{name}.conv.bias"))?))
+        } else {
+            None
+        };
+        Ok(Projection { weight: self.weight(name)?, conv })
+    }
+
+    fn memory(&self) -> Result<MemoryParams> {
+        Ok(MemoryParams {
+            q: self.projection("mixer.q")?,
+            k: self.projection("mixer.k")?,
+            v: self.projection("mixer.v")?,
+            gates: self.weight("mixer.gates")?,
+            gates_bias: self.id("mixer.gates.bias")?,
+            w0: self.id("mixer.memory.w0")?,
+        })
+    }
+
+    fn attention(&self) -> Result<AttentionParams> {
+        let of = |name: &str| self.weight(&format!("mixer.attention.{name}"));
+        Ok(AttentionParams { q: of("q")?, k: of("k")?, v: of("v")? })
+    }
+
+    fn read_out(&self) -> Result<ReadOut> {
+        Ok(ReadOut { norm: self.weight("mixer.norm")?, gate: self.weight("mixer.gate")? })
+    }
+
+    fn combine(&self) -> Result<CombineParams> {
+        let of = |name: &str| self.weight(&format!("mixer.combine.{name}"));
+        Ok(CombineParams { attention: of("attention")?, memory: of("memory")? })
+    }
+
+    fn mixer(&self, kind: Kind) -> Result<Mixer> {
+        Ok(match kind {
+            Kind::Lmm => Mixer::Lmm { memory: self.memory()?, read: self.read_out()? },
+            Kind::Mac => Mixer::Mac {
+                context: ContextParams {
+                    q: self.projection("mixer.context.q")?,
+                    norm: self.weight("mixer.context.norm")?,
+                    out: self.weight("mixer.context.out")?,
+                },
+                attention: self.attention()?,
+                memory: self.memory()?,
+                combine: self.combine()?,
+            },
+            Kind::Mag => Mixer::Mag { attention: self.attention()?, memory: self.memory()?, combine: self.combine()? },
+            Kind::Mal => Mixer::Mal {
+                norm: self.weight("mixer.attention.norm")?,
+                attention: self.attention()?,
+                memory: self.memory()?,
+                read: self.read_out()?,
+                out: self.weight("mixer.memory.out")?,
+            },
+            Kind::Attention => Mixer::Attention { attention: self.attention()? },
+        })
+    }
+
+    fn block(&self, kind: Kind) -> Result<Block> {
+        Ok(Block {
+            norm: self.weight("norm")?,
+            persistent: if self.config.persistent > 0 { Some(self.id("mixer.persistent")?) } else { None },
+            mixer: self.mixer(kind)?,
+            out: self.weight("mixer.out")?,
+            feed_forward: FeedForward {
+                norm: self.weight("feed_forward.norm")?,
+                up: self.weight("feed_forward.up")?,
+                gate: self.weight("feed_forward.gate")?,
+                down: self.weight("feed_forward.down")?,
+            },
+        })
+    }
+}

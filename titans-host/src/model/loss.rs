@@ -1,0 +1,38 @@
+//! What a model should have said.
+
+use super::{Head, Model};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::tape::{Losses, Shared, Tape, Var};
+use std::sync::Arc;
+
+/// One target for every token.
+pub enum Targets<'a, D: Device> {
+    /// The next token or the class; [`IGNORE`](crate::device::IGNORE) for none. `[batch, time]`.
+    Ids(&'a Arc<D::Indices>),
+    /// The predicted numbers `[batch, time, outputs]`.
+    Numbers(&'a Shared<D>),
+}
+
+impl<D: Device> Clone for Targets<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device> Copy for Targets<'_, D> {}
+
+impl<D: Device> Model<D> {
+    /// A loss for every token: cross entropy in nats, or the mean square of the numbers' errors.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for targets that are not the head's; as [`Tape::cross_entropy`].
+    pub fn loss(&self, tape: &mut Tape<'_, D>, said: &Var<D>, targets: Targets<'_, D>) -> Result<Losses<D>> {
+        match (targets, self.config.head) {
+            (Targets::Ids(ids), Head::Tokens | Head::Classes) => tape.cross_entropy(self.config.said(), said, ids),
+            (Targets::Numbers(numbers), Head::Regression) => tape.squared_error(said, numbers, self.config.said()),
+            (Targets::Numbers(_), _) => Err(Error::usage("model: expected ids as its targets, found numbers")),
+            (Targets::Ids(_), _) => Err(Error::usage("model: expected numbers as its targets, found ids")),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Rows into the memories and out of them.
+
+use super::{Rows, answers};
+use crate::device::{Device, MemoryOp, MoveRows, Place};
+use crate::error::Result;
+use crate::model::block::{Mixed, Segment};
+use crate::model::layout::{MemoryParams, Projection};
+use crate::model::{GateSpan, MemoryMode, Model};
+use crate::tape::{Tape, Var};
+
+impl<D: Device> Model<D> {
+    /// M(q) of all rows, `[batch, rows, heads, head_width]`.
+    pub(super) fn remember(
+        &self,
+        tape: &mut Tape<'_, D>,
+        p: &MemoryParams,
+        rows: &Rows<D>,
+        segment: &Segment,
+    ) -> Result<Mixed<D>> {
+        let (c, u, batch) = (&self.config, &rows.all, segment.batch);
+        let time = rows.persistent + segment.time;
+        if !answers(segment.mode) {
+            return Ok(Mixed::of(self.nothing(tape, batch * time * c.inner())?));
+        }
+        let q = project(tape, batch, u, &p.q)?;
+        let k = project(tape, batch, u, &p.k)?;
+        let v = project(tape, batch, u, &p.v)?;
+        let q = tape.l2_norm(c.head_width, &q)?;
+        let k = tape.l2_norm(c.head_width, &k)?;
+        let gates = self.gates(tape, p, u, batch)?;
+        let state = tape.memory_start(batch, p.w0)?;
+        let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
+        let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
+        let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
+        Ok(Mixed { y: read.y, surprise, clipped: read.clipped })
+    }
+
+    /// One call of the memories over `time` rows.
+    pub(super) fn memory_op(&self, batch: usize, time: usize, read_only: bool) -> MemoryOp {
+        let (spec, heads, read) = (self.spec.clone(), self.config.heads, self.config.memory.read);
+        MemoryOp { spec, batch, time, heads, read, read_only, token_form: false }
+    }
+
+    /// α, θ, η of all rows `[batch, rows, 3, heads]`.
+    pub(super) fn gates(&self, tape: &mut Tape<'_, D>, p: &MemoryParams, u: &Var<D>, batch: usize) -> Result<Var<D>> {
+        let c = &self.config;
+        let on = |there: bool| if there { 1.0 } else { 0.0 };
+        let gates = tape.linear(u, p.gates, Some(p.gates_bias))?;
+        let gates = tape.gates(c.heads, [on(c.forgetting), c.theta_max, on(c.momentum)], &gates)?;
+        match c.gates {
+            GateSpan::Token => Ok(gates),
+            GateSpan::Chunk => tape.hold(&gates, batch, self.spec.chunk, 3 * c.heads),
+        }
+    }
+
+    /// What a memory that is not there answers.
+    pub(super) fn nothing(&self, tape: &Tape<'_, D>, len: usize) -> Result<Var<D>> {
+        Ok(Var::constant(tape.device().zeros(len)?))
+    }
+
+    /// Surprise of the tokens alone.
+    fn token_surprise(
+        &self,
+        tape: &Tape<'_, D>,
+        all: D::Buffer,
+        persistent: usize,
+        segment: &Segment,
+    ) -> Result<D::Buffer> {
+        if persistent == 0 {
+            return Ok(all);
+        }
+        let (batch, rows, width) = (segment.batch, segment.time, self.config.heads);
+        let mut tokens = tape.device().alloc(batch * rows * width)?;
+        let moved = MoveRows {
+            batch,
+            rows,
+            width,
+            from: Place::new(persistent + rows, persistent),
+            to: Place::new(rows, 0),
+            add: false,
+        };
+        tape.device().move_rows(&moved, &all, &mut tokens)?;
+        Ok(tokens)
+    }
+}
+
+/// A linear map, the convolution and SiLU: `[batch, time, heads, head_width]`.
+pub(super) fn project<D: Device>(tape: &mut Tape<'_, D>, batch: usize, x: &Var<D>, p: &Projection) -> Result<Var<D>> {
+    let mut x = tape.linear(x, p.weight, None)?;
+    if let Some((conv, bias)) = p.conv {
+        x = tape.conv(batch, &x, None, conv, bias)?;
+    }
+    tape.silu(&x)
+}

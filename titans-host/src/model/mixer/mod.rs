@@ -1,0 +1,129 @@
+//! The mixers: LMM, MAC, MAG, MAL and plain attention (paper, section 4; `docs/MATH.md`, section 6).
+//!
+//! A mixer takes the normalised stream n `[batch, time, width]` and gives rows of all heads `[batch, time, heads · head_width]`,
+//! which the block's last linear map brings back to the stream.
+
+mod attention;
+mod mac;
+mod memory;
+
+pub(super) use attention::ROTARY_BASE;
+
+use super::block::{Mixed, Segment};
+use super::layout::{Block, CombineParams, Mixer, ReadOut};
+use super::{Combine, MemoryMode, Model};
+use crate::device::Device;
+use crate::error::Result;
+use crate::tape::{ParamId, Tape, Var};
+
+/// Rows that begin with the persistent ones: ñ = [P ‖ n].
+struct Rows<D: Device> {
+    all: Var<D>,
+    persistent: usize,
+}
+
+impl<D: Device> Model<D> {
+    pub(super) fn mixer(
+        &self,
+        tape: &mut Tape<'_, D>,
+        block: &Block,
+        n: &Var<D>,
+        segment: &Segment,
+    ) -> Result<Mixed<D>> {
+        let (batch, time) = (segment.batch, segment.time);
+        match &block.mixer {
+            Mixer::Lmm { memory, read } => {
+                let rows = self.rows(tape, block, n, segment)?;
+                let mixed = self.remember(tape, memory, &rows, segment)?;
+                let y = self.token_rows(tape, &mixed.y, &rows, segment)?;
+                Ok(Mixed { y: self.read_out(tape, read, &y, n)?, ..mixed })
+            }
+            Mixer::Attention { attention } => {
+                let p = self.persistent(tape, block, batch)?;
+                Ok(Mixed::of(self.attend(tape, attention, n, p.as_ref(), batch, time)?))
+            }
+            Mixer::Mag { attention, memory, combine } => {
+                let p = self.persistent(tape, block, batch)?;
+                let a = self.attend(tape, attention, n, p.as_ref(), batch, time)?;
+                let rows = self.rows(tape, block, n, segment)?;
+                let mixed = self.remember(tape, memory, &rows, segment)?;
+                let r = self.token_rows(tape, &mixed.y, &rows, segment)?;
+                let a = tape.rms_norm(&a, combine.attention)?;
+                Ok(Mixed { y: self.combine(tape, combine, &a, &r)?, ..mixed })
+            }
+            Mixer::Mal { norm, attention, memory, read, out } => {
+                let rows = self.rows(tape, block, n, segment)?;
+                let mixed = self.remember(tape, memory, &rows, segment)?;
+                let y = self.read_out(tape, read, &mixed.y, &rows.all)?;
+                let z = tape.linear(&y, *out, None)?;
+                let z = tape.rms_norm(&z, *norm)?;
+                let (width, p) = (self.config.width, rows.persistent);
+                let first = if p > 0 { Some(tape.slice(&z, batch, 0, p, width)?) } else { None };
+                let tokens = if p > 0 { tape.slice(&z, batch, p, time, width)? } else { z };
+                Ok(Mixed { y: self.attend(tape, attention, &tokens, first.as_ref(), batch, time)?, ..mixed })
+            }
+            Mixer::Mac { context, attention, memory, combine } => {
+                let parts = mac::Parts { context, attention, memory, combine };
+                self.mac(tape, block, &parts, n, segment)
+            }
+        }
+    }
+
+    /// The persistent rows `[batch, N_p, width]`, if there are any.
+    fn persistent(&self, tape: &mut Tape<'_, D>, block: &Block, batch: usize) -> Result<Option<Var<D>>> {
+        block.persistent.map(|p| tape.repeat(p, batch)).transpose()
+    }
+
+    /// ñ = [P ‖ n].
+    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment) -> Result<Rows<D>> {
+        let (batch, time, width) = (segment.batch, segment.time, self.config.width);
+        let Some(p) = self.persistent(tape, block, batch)? else {
+            return Ok(Rows { all: n.clone(), persistent: 0 });
+        };
+        let persistent = self.config.persistent;
+        let mut all = tape.assemble(batch, persistent + time, width)?;
+        all.place(tape, 0, persistent, &p)?;
+        all.place(tape, persistent, time, n)?;
+        Ok(Rows { all: all.finish(tape)?, persistent })
+    }
+
+    /// The tokens' rows of all heads without the persistent ones'.
+    fn token_rows(&self, tape: &mut Tape<'_, D>, x: &Var<D>, rows: &Rows<D>, segment: &Segment) -> Result<Var<D>> {
+        match rows.persistent {
+            0 => Ok(x.clone()),
+            p => tape.slice(x, segment.batch, p, segment.time, self.config.inner()),
+        }
+    }
+
+    /// rms_norm(r) head by head, gated by the rows that the memory read for.
+    fn read_out(&self, tape: &mut Tape<'_, D>, p: &ReadOut, r: &Var<D>, rows: &Var<D>) -> Result<Var<D>> {
+        let y = tape.rms_norm(r, p.norm)?;
+        let gate = tape.linear(rows, p.gate, None)?;
+        tape.silu_gate(&y, &gate)
+    }
+
+    /// ŷ ⊗ rms_norm(r), from the normalised ŷ.
+    fn combine(&self, tape: &mut Tape<'_, D>, p: &CombineParams, y: &Var<D>, r: &Var<D>) -> Result<Var<D>> {
+        let m = tape.rms_norm(r, p.memory)?;
+        match self.config.combine {
+            Combine::Product => {
+                let y = tape.silu(y)?;
+                tape.silu_gate(&y, &m)
+            }
+            Combine::Silu => tape.silu_gate(y, &m),
+            Combine::Sigmoid => tape.sigmoid_gate(y, &m),
+            Combine::Sum => tape.add(y, &m),
+        }
+    }
+
+    /// A linear map and rms_norm of rows.
+    fn normed(&self, tape: &mut Tape<'_, D>, x: &Var<D>, norm: ParamId, weight: ParamId) -> Result<Var<D>> {
+        let x = tape.rms_norm(x, norm)?;
+        tape.linear(&x, weight, None)
+    }
+}
+
+/// Whether the memories answer at all.
+fn answers(mode: MemoryMode) -> bool {
+    mode != MemoryMode::Absent
+}
