@@ -122,9 +122,7 @@ pub(crate) fn sample<R: Rng>(log_probabilities: &[f64], temperature: f64, top_p:
 
 #[cfg(test)]
 mod tests {
-    use super::evaluate::reads;
     use super::{Sampling, sample};
-    use crate::data::tokenizer::Tokenizer;
     use crate::data::{Purpose, rng};
 
     fn shares(temperature: f64, top_p: f64) -> Vec<f64> {
