@@ -8,7 +8,8 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use titans_host::device::cpu::Simd;
 use titans_kernel::ops::activation::{self, Activation};
 use titans_kernel::ops::{
-    Tail, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, silu, silu_gate,
+    Tail, attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
+    sigmoid_gate, silu, silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
@@ -30,6 +31,7 @@ fn main() -> Result<()> {
     layer_norms(&mut group);
     linears(&mut group, &g)?;
     convolution(&mut group, &g)?;
+    attentions(&mut group, &g)?;
     ends(&mut group, &g)?;
     group.finish();
     criterion.final_summary();
@@ -74,6 +76,8 @@ fn elementwise(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     measure(group, "silu", "vjp", || silu::vjp(g, &x, &d, &mut d_x))?;
     measure(group, "silu_gate", "forward", || silu_gate::forward(g, &x, &z, &mut y))?;
     measure(group, "silu_gate", "vjp", || silu_gate::vjp(g, &x, &z, &d, &mut d_x, &mut d_z))?;
+    measure(group, "sigmoid_gate", "forward", || sigmoid_gate::forward(g, &x, &z, &mut y))?;
+    measure(group, "sigmoid_gate", "vjp", || sigmoid_gate::vjp(g, &x, &z, &d, &mut d_x, &mut d_z))?;
     let (heads, scale) = (4, [1.0, 0.25, 1.0]);
     let len = LEN / (3 * heads) * 3 * heads;
     measure(group, "gates", "forward", || gates::forward(g, heads, scale, &x[..len], &mut y[..len]))?;
@@ -158,6 +162,42 @@ fn convolution(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     })
 }
 
+/// One head of that width, every query with the window before it; elements are those of the output.
+fn attentions(group: &mut Group<'_>, g: &Simd) -> Result<()> {
+    const SPAN: attention::Span = attention::Span::Window(64);
+    let x: [_; 4] = std::array::from_fn(|i| numbers(LEN, 1.0, i as u64 + 1));
+    let [q, k, v, d_y] = [
+        Mat::new(&x[0], ROWS, WIDTH)?,
+        Mat::new(&x[1], ROWS, WIDTH)?,
+        Mat::new(&x[2], ROWS, WIDTH)?,
+        Mat::new(&x[3], ROWS, WIDTH)?,
+    ];
+    let mut y = vec![0.0; LEN];
+    let rotation = rotary::Rotary { width: WIDTH, base: 10_000.0, period: 0, shift: 0 };
+    measure(group, "rotary", "forward", || rotary::forward(g, &rotation, 0, q, MatMut::new(&mut y, ROWS, WIDTH)?))?;
+    let keys = attention::Keys { persistent: None, context: None, tokens: (k, v), first: 0 };
+    let mut sums = vec![0.0; ROWS];
+    let mut scratch =
+        vec![0.0; attention::vjp_scratch_len(SPAN, ROWS, 0, false).max(attention::scratch_len(SPAN, ROWS, 0, false))];
+    measure(group, "attention", "forward", || {
+        let out = MatMut::new(&mut y, ROWS, WIDTH)?;
+        attention::forward(g, SPAN, 0, q, q, &keys, out, Some(&mut sums), &mut scratch)
+    })?;
+    let y = Mat::new(&y, ROWS, WIDTH)?;
+    let mut d: [_; 4] = std::array::from_fn(|_| vec![0.0; LEN]);
+    measure(group, "attention", "vjp", || {
+        let [d_q, d_turned, d_k, d_v] = &mut d;
+        let gradients = attention::Gradients {
+            q: MatMut::new(d_q, ROWS, WIDTH)?,
+            q_rotated: MatMut::new(d_turned, ROWS, WIDTH)?,
+            persistent: None,
+            context: None,
+            tokens: (MatMut::new(d_k, ROWS, WIDTH)?, MatMut::new(d_v, ROWS, WIDTH)?),
+        };
+        attention::vjp(g, SPAN, 0, q, q, &keys, y, &sums, d_y, gradients, &mut scratch)
+    })
+}
+
 /// The two ends of a model of bytes; elements are those of the activations, then those of the logits.
 fn ends(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     const CLASSES: usize = 256;
@@ -176,5 +216,9 @@ fn ends(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     let mut d_logits = MatMut::new(&mut d_logits, ROWS, CLASSES)?;
     group.throughput(Throughput::Elements((ROWS * CLASSES) as u64));
     measure(group, "cross_entropy", "forward", || cross_entropy::forward(g, logits, &ids, &mut losses))?;
-    measure(group, "cross_entropy", "vjp", || cross_entropy::vjp(g, logits, &ids, 0.01, d_logits.rb()))
+    measure(group, "cross_entropy", "vjp", || cross_entropy::vjp(g, logits, &ids, 0.01, d_logits.rb()))?;
+    let target = numbers(ROWS * CLASSES, 4.0, 4);
+    let target = Mat::new(&target, ROWS, CLASSES)?;
+    measure(group, "squared_error", "forward", || squared_error::forward(g, logits, target, &mut losses))?;
+    measure(group, "squared_error", "vjp", || squared_error::vjp(g, logits, target, 0.01, d_logits.rb()))
 }

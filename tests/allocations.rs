@@ -1,7 +1,9 @@
-//! Heap allocations after warm-up: none, of any thread, for streams, memory operations and whole training steps.
+//! Heap allocations after warm-up: none, of any thread, for streams, memory operations, attention and whole training steps.
 //!
 //! All is one test: the counter sees every thread of the process, so nothing may run beside it.
 
+#[path = "allocations/attention.rs"]
+mod attention;
 #[path = "allocations/memory.rs"]
 mod memory;
 #[path = "allocations/stream.rs"]
@@ -28,5 +30,6 @@ fn nothing_is_taken_from_the_heap_after_warm_up() {
     assert!(taken(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter counts");
     stream::check();
     memory::check();
+    attention::check();
     training::check();
 }

@@ -166,7 +166,8 @@ fn a_training_step_is_measured_and_its_time_explained() {
         "tokens_per_step",
     ];
     assert_eq!(keys(&report), expected);
-    let kinds = ["convolution", "elementwise", "ends", "linear", "memory", "norms", "optimiser", "outside"];
+    let kinds =
+        ["attention", "convolution", "elementwise", "ends", "linear", "memory", "norms", "optimiser", "outside"];
     assert_eq!(keys(&report["time"]), kinds);
     let shares = report["time"].as_object().unwrap().values().map(|x| x.as_f64().unwrap());
     assert!((shares.sum::<f64>() - 1.0).abs() < 1e-9 && report["time"]["linear"].as_f64() > Some(0.0), "{report}");

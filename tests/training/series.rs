@@ -3,7 +3,6 @@
 use crate::support::{Device, bits, device, steps, trainer};
 use std::path::Path;
 use titans_host::Error;
-use titans_host::Error;
 use titans_host::model::{Kind, Kinds, MemoryMode, Model, ModelConfig};
 use titans_host::task::series::{SeriesConfig, SeriesTask, default_run, evaluate};
 use titans_host::task::{self, TaskConfig};

@@ -14,9 +14,10 @@ use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len, vjp,
     vjp_scratch_len,
 };
+use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
-    conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, sigmoid_gate, silu, silu_gate,
-    squared_error,
+    attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary, sigmoid_gate, silu,
+    silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Portable, Result, Scalar};
 
@@ -44,7 +45,26 @@ fn everything<T: Scalar>() -> Result<()> {
     spec.chunk = 2;
     stream::<T>(&spec)?;
     batch::<T>(&spec)?;
-    operations::<T>()
+    attend::<T>()?;
+    operations::<T>()?;
+    model::<T>()
+}
+
+/// A model from bytes that nobody knows before, so that every kind of block is linked.
+fn model<T: Scalar>() -> Result<()> {
+    let (blob, mut numbers) = (black_box([0; ROOM]), [T::ZERO; ROOM]);
+    let (mut room, mut fork, mut saved) = ([T::ZERO; ROOM], [T::ZERO; ROOM], [0; 8 * ROOM]);
+    let model = Model::read_into(&blob, &mut numbers)?;
+    let mut stream = model::Stream::new(&Portable, &model, Mode::On, 2, &mut room)?;
+    let mut other = model::Stream::new(&Portable, &model, Mode::On, 2, &mut fork)?;
+    let mut y = [T::ZERO; WIDTH];
+    stream.push(&Portable, Feed::Tokens(&[1, 2, 3]), None, None)?;
+    stream.step(&Portable, Feed::Tokens(&[1]), &mut y, None)?;
+    stream.fork_into(&mut other)?;
+    let n = stream.save(&mut saved)?;
+    other.load(part(&mut saved, n)?)?;
+    black_box((&y, other.position()));
+    Ok(())
 }
 
 /// `n` elements of a caller's buffer, or the kernel's own error when it is too small.
@@ -149,8 +169,36 @@ fn operations<T: Scalar>() -> Result<()> {
     cross_entropy::vjp(g, mat!(a), &ids, T::ONE, mat!(mut d))?;
     squared_error::forward(g, mat!(a), mat!(b), &mut losses)?;
     squared_error::vjp(g, mat!(a), mat!(b), T::ONE, mat!(mut d))?;
+    let rotation = rotary::Rotary { width: WIDTH, base: 10_000.0, period: 3, shift: -3 };
+    rotary::forward(g, &rotation, 2, mat!(a), mat!(mut y))?;
+    rotary::vjp(g, &rotation, 2, mat!(b), mat!(mut d))?;
     let deviation = layer_norm::forward_row(&a, &mut y);
     layer_norm::vjp_row(&y, deviation, &b, &mut d);
     black_box((&y, &d, &e, &d_w, &losses));
+    Ok(())
+}
+
+fn attend<T: Scalar>() -> Result<()> {
+    let span = attention::Span::Segment(3);
+    let x = black_box([T::ONE; TOKENS * WIDTH]);
+    let (mut y, mut sums, mut scratch) = ([T::ZERO; TOKENS * WIDTH], [T::ZERO; TOKENS], [T::ZERO; ROOM]);
+    let x = Mat::new(&x, TOKENS, WIDTH)?;
+    let keys = attention::Keys { persistent: Some((x, x)), context: Some((x, x)), tokens: (x, x), first: 0 };
+    let out = MatMut::new(&mut y, TOKENS, WIDTH)?;
+    let room = part(&mut scratch, attention::scratch_len(span, TOKENS, TOKENS, true))?;
+    attention::forward(&Portable, span, 0, x, x, &keys, out, Some(&mut sums), room)?;
+    let mut d = [[T::ZERO; TOKENS * WIDTH]; 8];
+    let [q, q_rotated, pk, pv, ck, cv, k, v] = &mut d;
+    let gradients = attention::Gradients {
+        q: MatMut::new(q, TOKENS, WIDTH)?,
+        q_rotated: MatMut::new(q_rotated, TOKENS, WIDTH)?,
+        persistent: Some((MatMut::new(pk, TOKENS, WIDTH)?, MatMut::new(pv, TOKENS, WIDTH)?)),
+        context: Some((MatMut::new(ck, TOKENS, WIDTH)?, MatMut::new(cv, TOKENS, WIDTH)?)),
+        tokens: (MatMut::new(k, TOKENS, WIDTH)?, MatMut::new(v, TOKENS, WIDTH)?),
+    };
+    let y = Mat::new(&y, TOKENS, WIDTH)?;
+    let room = part(&mut scratch, attention::vjp_scratch_len(span, TOKENS, TOKENS, true))?;
+    attention::vjp(&Portable, span, 0, x, x, &keys, y, &sums, x, gradients, room)?;
+    black_box(&d);
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! The reference is usually the CPU in `f64`. Numbers are chosen so that `f32` holds them exactly; what differs is the
 //! arithmetic alone. Sizes are 1, primes and one off powers of two.
 
+mod attention;
 mod golden;
 mod memory;
 mod operations;

@@ -1,7 +1,7 @@
 //! Every operation but the memory, forward and backward.
 
-use super::{Check, Numbers, Outputs, TOLERANCE, compare, get, put};
-use crate::device::{AdamW, ConvDims, Device, IGNORE, LinearDims};
+use super::{Check, Numbers, Outputs, TOLERANCE, attention, compare, get, put};
+use crate::device::{AdamW, ConvDims, Device, IGNORE, LinearDims, MoveRows, Place};
 use crate::error::Result;
 
 /// Runs every operation but the memory on both devices.
@@ -19,6 +19,10 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
         let name = format!("norms {rows}x{width}");
         check(&name, norms(device, rows, width), norms(reference, rows, width));
     }
+    for (rows, width) in [(1, 1), (7, 5), (33, 64)] {
+        let name = format!("rows {rows}x{width}");
+        check(&name, moved_rows(device, rows, width), moved_rows(reference, rows, width));
+    }
     for (rows, inputs, outputs, transposed) in
         [(1, 1, 1, false), (7, 13, 5, false), (7, 13, 5, true), (65, 33, 63, false)]
     {
@@ -30,6 +34,10 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
         for tail in [false, true] {
             check(&format!("conv {dims:?} tail {tail}"), conv(device, dims, tail), conv(reference, dims, tail));
         }
+    }
+    for (op, context) in attention::cases() {
+        let name = format!("attention {op:?} context {context}");
+        check(&name, attention::run(device, &op, context), attention::run(reference, &op, context));
     }
     for (rows, heads) in [(1, 1), (11, 3)] {
         check(&format!("gates {rows}x{heads}"), gates(device, rows, heads), gates(reference, rows, heads));
@@ -66,12 +74,15 @@ fn elementwise<D: Device>(d: &D, n: usize) -> Result<Outputs> {
     let d_y = put(d, &numbers.vec(n))?;
     let (mut add, mut scaled, mut silu, mut gate) = (d.alloc(n)?, put(d, &numbers.vec(n))?, d.alloc(n)?, d.alloc(n)?);
     let (mut d_x, mut d_a, mut d_g) = (d.alloc(n)?, d.alloc(n)?, d.alloc(n)?);
+    let (mut shut, mut d_as, mut d_gs) = (d.alloc(n)?, d.alloc(n)?, d.alloc(n)?);
     d.add(&a, &b, &mut add)?;
     d.add_scaled(-0.75, &a, &mut scaled)?;
     d.silu(&a, &mut silu)?;
     d.silu_vjp(&a, &d_y, &mut d_x)?;
     d.silu_gate(&a, &b, &mut gate)?;
     d.silu_gate_vjp(&a, &b, &d_y, &mut d_a, &mut d_g)?;
+    d.sigmoid_gate(&a, &b, &mut shut)?;
+    d.sigmoid_gate_vjp(&a, &b, &d_y, &mut d_as, &mut d_gs)?;
     Ok(vec![
         ("add", get(d, &add)?),
         ("add_scaled", get(d, &scaled)?),
@@ -80,6 +91,9 @@ fn elementwise<D: Device>(d: &D, n: usize) -> Result<Outputs> {
         ("silu_gate", get(d, &gate)?),
         ("silu_gate_vjp d_a", get(d, &d_a)?),
         ("silu_gate_vjp d_g", get(d, &d_g)?),
+        ("sigmoid_gate", get(d, &shut)?),
+        ("sigmoid_gate_vjp d_a", get(d, &d_as)?),
+        ("sigmoid_gate_vjp d_g", get(d, &d_gs)?),
     ])
 }
 
@@ -134,6 +148,26 @@ fn norms<D: Device>(d: &D, rows: usize, width: usize) -> Result<Outputs> {
         ("l2_norm", get(d, &l2)?),
         ("l2_norm_vjp", get(d, &d_l2)?),
     ])
+}
+
+/// Every kind of move: a slice and its reverse, rows repeated and summed, rows held and summed.
+fn moved_rows<D: Device>(d: &D, rows: usize, width: usize) -> Result<Outputs> {
+    let (mut numbers, batch, time) = (Numbers(10), 3, rows + 4);
+    let x = put(d, &numbers.vec(batch * time * width))?;
+    let (whole, slice) = (Place::new(time, 2), Place::new(rows, 0));
+    let held = Place { hold: 3, ..slice };
+    let mut outputs = vec![];
+    for (name, from, to) in
+        [("slice", whole, slice), ("part", slice, whole), ("repeat", Place::new(0, 1), slice), ("hold", held, slice)]
+    {
+        let op = MoveRows { batch, rows, width, from, to, add: false };
+        let mut y = put(d, &numbers.vec(batch * time * width))?;
+        d.move_rows(&op, &x, &mut y)?;
+        outputs.push((name, get(d, &y)?));
+        d.move_rows(&op.reversed(), &x, &mut y)?;
+        outputs.push((name, get(d, &y)?));
+    }
+    Ok(outputs)
 }
 
 fn linear<D: Device>(d: &D, dims: LinearDims) -> Result<Outputs> {
@@ -208,10 +242,16 @@ fn ends<D: Device>(d: &D, rows: usize, classes: usize) -> Result<Outputs> {
     let (mut losses, mut d_logits) = (d.alloc(rows)?, d.alloc(rows * classes)?);
     d.cross_entropy(classes, &logits, &targets, &mut losses)?;
     d.cross_entropy_vjp(classes, &logits, &targets, 0.125, &mut d_logits)?;
+    let target = put(d, &numbers.vec(rows * classes))?;
+    let (mut squares, mut d_squares) = (d.alloc(rows)?, d.alloc(rows * classes)?);
+    d.squared_error(classes, &logits, &target, &mut squares)?;
+    d.squared_error_vjp(classes, &logits, &target, 0.125, &mut d_squares)?;
     Ok(vec![
         ("embedding", get(d, &y)?),
         ("embedding_vjp", get(d, &d_table)?),
         ("cross_entropy", get(d, &losses)?),
         ("cross_entropy_vjp", get(d, &d_logits)?),
+        ("squared_error", get(d, &squares)?),
+        ("squared_error_vjp", get(d, &d_squares)?),
     ])
 }

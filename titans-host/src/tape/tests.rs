@@ -1,5 +1,6 @@
 //! The tape against central differences in f64, and what it keeps and refuses.
 
+mod attention;
 mod rows;
 
 use super::{Gradients, ParamId, Params, Tape, Var};

@@ -27,7 +27,7 @@ before and after every step.
 `time` is where the step's time goes, as shares of it: by kind of operation, and `outside` of all operations.
 
 JSON keys: tokens_per_s {median, p10, p90}, step_s, tokens_per_step, parameters, flops_per_token, peak_gflops,
-share_of_peak {median, p10, p90}, repetitions, threads, isa, time {linear, memory, convolution, norms, elementwise, ends,
+share_of_peak {median, p10, p90}, repetitions, threads, isa, time {linear, attention, memory, convolution, norms, elementwise, ends,
 optimiser, outside}.
 
 Examples:

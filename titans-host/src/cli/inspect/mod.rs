@@ -21,7 +21,7 @@ use titans_kernel::Scalar;
 #[command(after_help = "\
 JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
 rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state. Of --memory: file, threads,
-batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms, convolutions, elementwise, memories,
+batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms, convolutions, elementwise, attention, memories,
 boundaries, other, total} (what the forward leaves for the backward), working (what cotangents and scratch add at the
 peak), peak.
 

@@ -79,6 +79,9 @@ fn backward_lens(op: &AttentionOp, sizes: &AttentionSizes, context: bool, parts:
 /// The same for a device of `threads` threads that is not there.
 pub(super) fn forward_space(op: &AttentionOp, context: bool, threads: usize) -> Result<[usize; 4]> {
     let sizes = op.sizes()?;
+    if sizes.sums == 0 {
+        return Ok([0; 4]);
+    }
     let parts = default_parts(threads, cost(op, &sizes, context), forward_tasks(op));
     Ok(forward_lens(op, &sizes, context, parts))
 }
@@ -86,6 +89,9 @@ pub(super) fn forward_space(op: &AttentionOp, context: bool, threads: usize) -> 
 /// As [`forward_space`].
 pub(super) fn backward_space(op: &AttentionOp, context: bool, threads: usize) -> Result<[usize; 12]> {
     let sizes = op.sizes()?;
+    if sizes.sums == 0 {
+        return Ok([0; 12]);
+    }
     let parts = default_parts(threads, cost(op, &sizes, context).saturating_mul(3), backward_tasks(op));
     Ok(backward_lens(op, &sizes, context, parts))
 }

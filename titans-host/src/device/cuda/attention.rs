@@ -1,31 +1,169 @@
-//! Attention.
+//! Attention: queries and keys rotated into buffers, then a thread for each query, and back for each query and each key.
 
 use super::Cuda;
 use super::buffer::DeviceBuffer;
 use super::driver::Driver;
-use crate::device::{AttentionGradients, AttentionInputs, AttentionOp};
-use crate::error::{Error, Result};
+use super::product::args;
+use crate::device::{AttentionGradients, AttentionInputs, AttentionOp, Span};
+use crate::error::Result;
+use titans_kernel::error::expect_len;
+use titans_kernel::ops::rotary::Rotary;
+
+/// Buffers of keys and values, where they are there.
+type Pair<'a, R> = (Option<&'a DeviceBuffer<R>>, Option<&'a DeviceBuffer<R>>);
+
+/// Rotated queries, keys and context; `None` without positions.
+struct Rotated<R: Driver> {
+    q: Option<DeviceBuffer<R>>,
+    k: Option<DeviceBuffer<R>>,
+    context: Option<DeviceBuffer<R>>,
+}
+
+/// Window and segment as the kernels take them: the other one is 0. Neither is longer than the sequence, so that sums of
+/// token numbers stay small.
+fn span(op: &AttentionOp) -> [usize; 2] {
+    match op.span {
+        Span::Window(w) => [w.min(op.time), 0],
+        Span::Segment(c) => [0, c.min(op.time)],
+    }
+}
+
+fn split<'a, R: Driver>(pair: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>) -> Pair<'a, R> {
+    pair.map_or((None, None), |(k, v)| (Some(k), Some(v)))
+}
 
 impl<R: Driver> Cuda<R> {
+    /// Rotates `[batch, time, heads, width]`, forward or back.
+    fn rotate(
+        &self,
+        turn: f64,
+        rotary: &Rotary,
+        [time, heads]: [usize; 2],
+        x: &DeviceBuffer<R>,
+        y: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        // A float holds 24 bits of log2(base), two of them enough for angles in double.
+        let log = rotary.base.log2();
+        let high = log as f32;
+        let low = log - f64::from(high);
+        let args = args![time, heads, rotary.width, rotary.period, rotary.shift, high, low, turn, x, y];
+        self.run("rotary", x.len() / 2, args)
+    }
+
+    fn rotated(&self, op: &AttentionOp, inputs: &AttentionInputs<'_, Self>) -> Result<Rotated<R>> {
+        let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else {
+            return Ok(Rotated { q: None, k: None, context: None });
+        };
+        let rotate = |rotary: &Rotary, heads: usize, x: &DeviceBuffer<R>| -> Result<DeviceBuffer<R>> {
+            let y = DeviceBuffer::alloc(&self.driver, x.len())?;
+            self.rotate(1.0, rotary, [op.time, heads], x, &y)?;
+            Ok(y)
+        };
+        Ok(Rotated {
+            q: Some(rotate(&rotary, op.heads, inputs.q)?),
+            k: Some(rotate(&rotary, op.kv_heads, inputs.k)?),
+            context: inputs.context.map(|(k, _)| rotate(&before, op.kv_heads, k)).transpose()?,
+        })
+    }
+
     pub(super) fn attention_forward(
         &self,
-        _: &AttentionOp,
-        _: &AttentionInputs<'_, Self>,
-        _: &DeviceBuffer<R>,
-        _: Option<&mut DeviceBuffer<R>>,
+        op: &AttentionOp,
+        inputs: &AttentionInputs<'_, Self>,
+        y: &DeviceBuffer<R>,
+        log_sum: Option<&mut DeviceBuffer<R>>,
     ) -> Result<()> {
-        Err(Error::usage("attention: not there yet"))
+        let sizes = inputs.check(op, DeviceBuffer::len)?;
+        expect_len("y", sizes.queries, y.len())?;
+        expect_len("log_sum", sizes.sums, log_sum.as_ref().map_or(sizes.sums, |s| s.len()))?;
+        let rotated = self.rotated(op, inputs)?;
+        let ([window, segment], log_sum) = (span(op), log_sum.as_deref());
+        let (pk, pv) = split(inputs.persistent.filter(|_| op.persistent > 0));
+        let (ck, cv) = split(inputs.context);
+        let args = args![
+            op.time,
+            op.heads,
+            op.kv_heads,
+            op.width,
+            op.persistent,
+            window,
+            segment,
+            inputs.q,
+            rotated.q.as_ref().unwrap_or(inputs.q),
+            rotated.k.as_ref().unwrap_or(inputs.k),
+            inputs.v,
+            pk,
+            pv,
+            rotated.context.as_ref().or(ck),
+            cv,
+            y,
+            log_sum
+        ];
+        self.run("attention_forward", sizes.sums, args)
     }
 
     pub(super) fn attention_backward(
         &self,
-        _: &AttentionOp,
-        _: &AttentionInputs<'_, Self>,
-        _: &DeviceBuffer<R>,
-        _: &DeviceBuffer<R>,
-        _: &DeviceBuffer<R>,
-        _: AttentionGradients<'_, Self>,
+        op: &AttentionOp,
+        inputs: &AttentionInputs<'_, Self>,
+        y: &DeviceBuffer<R>,
+        log_sum: &DeviceBuffer<R>,
+        d_y: &DeviceBuffer<R>,
+        gradients: AttentionGradients<'_, Self>,
     ) -> Result<()> {
-        Err(Error::usage("attention: not there yet"))
+        let sizes = inputs.check(op, DeviceBuffer::len)?;
+        expect_len("y", sizes.queries, y.len())?;
+        expect_len("log_sum", sizes.sums, log_sum.len())?;
+        expect_len("d_y", sizes.queries, d_y.len())?;
+        gradients.check(&sizes, inputs, DeviceBuffer::len)?;
+        let AttentionGradients { d_q, d_k, d_v, d_persistent, d_context } = gradients;
+        let rotated = self.rotated(op, inputs)?;
+        let (q, k) = (rotated.q.as_ref().unwrap_or(inputs.q), rotated.k.as_ref().unwrap_or(inputs.k));
+        let (pk, pv) = split(inputs.persistent.filter(|_| op.persistent > 0));
+        let (ck, cv) = split(inputs.context);
+        let ck = rotated.context.as_ref().or(ck);
+        let along = DeviceBuffer::alloc(&self.driver, sizes.sums)?;
+        let (plain, turned) = (&*d_q, DeviceBuffer::alloc(&self.driver, sizes.queries)?);
+        let [window, segment] = span(op);
+        let AttentionOp { time, heads, kv_heads, width, persistent, .. } = *op;
+        let args = args![
+            time, heads, kv_heads, width, persistent, window, segment, inputs.q, q, k, inputs.v, pk, pv, ck, cv, y,
+            log_sum, d_y, &along, plain, &turned
+        ];
+        self.run("attention_vjp_queries", sizes.sums, args)?;
+        let keys = |[window, segment]: [usize; 2], rows: usize, q, k: &DeviceBuffer<R>, v, d_k: &_, d_v: &_| {
+            let args =
+                args![rows, time, heads, kv_heads, width, window, segment, q, k, v, log_sum, d_y, &along, d_k, d_v];
+            self.run("attention_vjp_keys", k.len() / width, args)
+        };
+        self.add_rotated_back(op.rotary(), [time, heads], turned, d_q)?;
+        keys([window, segment], time, q, k, inputs.v, &*d_k, &*d_v)?;
+        self.rotated_back(op.rotary(), [time, kv_heads], d_k)?;
+        if let (Some(ck), Some(cv), Some((d_k, d_v))) = (ck, cv, d_context) {
+            keys([window, segment], time, q, ck, cv, &*d_k, &*d_v)?;
+            self.rotated_back(op.context_rotary(), [time, kv_heads], d_k)?;
+        }
+        if let (Some(pk), Some(pv), Some((d_k, d_v))) = (pk, pv, d_persistent) {
+            keys([0, 0], persistent, inputs.q, pk, pv, &*d_k, &*d_v)?;
+        }
+        Ok(())
+    }
+
+    /// Rotates a gradient back where it lies.
+    fn rotated_back(&self, rotary: Option<Rotary>, shape: [usize; 2], d: &DeviceBuffer<R>) -> Result<()> {
+        // A thread reads its pair before it writes it, and no other one's.
+        rotary.map_or(Ok(()), |rotary| self.rotate(-1.0, &rotary, shape, d, d))
+    }
+
+    /// `sum +=` a gradient rotated back.
+    fn add_rotated_back(
+        &self,
+        rotary: Option<Rotary>,
+        shape: [usize; 2],
+        d: DeviceBuffer<R>,
+        sum: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        self.rotated_back(rotary, shape, &d)?;
+        self.run("add_scaled", sum.len(), args![1.0, &d, sum])
     }
 }

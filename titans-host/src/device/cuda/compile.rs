@@ -34,6 +34,7 @@ pub const SOURCES: &[Source] = &sources![
     "ends.cu",
     "training.cu",
     "tokens.cu",
+    "attention.cu",
     "coefficients.cu",
     "network.cu",
     "read.cu",

@@ -1,5 +1,6 @@
 //! The device as a whole: against the kernel, on every instruction set, with any number of threads.
 
+mod attention;
 mod gemm;
 mod memory;
 mod ops;
