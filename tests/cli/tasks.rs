@@ -58,7 +58,7 @@ fn a_series_is_trained_and_evaluated() {
     std::fs::write(here.join("two.csv"), format!("date,level,phase\n{rows}")).unwrap();
     let train = ["train", "--task", "series", "--data", "two.csv", "--quiet", "--width", "16", "--heads", "2"];
     let small = ["--head-width", "8", "--feed-forward", "16", "--context", "16", "--batch", "4", "--patch", "2"];
-    let run = |more: &[&str]| [&train[..], &small[..], more].concat();
+    let run = |more: &[&'static str]| [&train[..], &small[..], more].concat();
     let report = json(here, &run(&["--steps", "5", "--json"]));
     assert_eq!(report["run"], "runs/series");
     assert_eq!(report["validation"]["tokens"], 19, "40 rows are 20 patches");

@@ -1,4 +1,5 @@
 //! A tiny byte-level BPE vocabulary, made here: all single bytes, and tokens merged from them.
+#![allow(dead_code)] // each test uses its part
 
 use serde_json::{Map, Value, json};
 

@@ -66,6 +66,12 @@ fn a_tiny_run_learns_more_than_that_nothing_changes() {
     }
 }
 
+fn advance(run: &mut Trainer<'_, Device>, steps: u64) {
+    for _ in 0..steps {
+        run.step(0.0).unwrap();
+    }
+}
+
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one() {
     let device = device();
@@ -75,15 +81,15 @@ fn a_resumed_run_is_the_uninterrupted_one() {
     let config = run(&data, 2, Kind::Lmm, 8);
     let mut task = task::open::<Device>(&config).unwrap();
     let mut whole = trainer(&device, &config, &mut *task);
-    (0..8).for_each(|_| drop(whole.step(0.0).unwrap()));
+    advance(&mut whole, 8);
     let mut task = task::open::<Device>(&config).unwrap();
     let mut part = trainer(&device, &config, &mut *task);
-    (0..3).for_each(|_| drop(part.step(0.0).unwrap()));
+    advance(&mut part, 3);
     let path = folder.path().join("part.safetensors");
     part.save(&path, 1.0).unwrap();
     let mut task = task::open::<Device>(&config).unwrap();
     let mut rest = Trainer::resume(&device, checkpoint::load(&device, &path).unwrap(), &mut *task).unwrap();
-    (0..5).for_each(|_| drop(rest.step(0.0).unwrap()));
+    advance(&mut rest, 5);
     assert_eq!(bits(&rest, &device), bits(&whole, &device));
     // Other numbers are another run.
     write(&data, 301);
