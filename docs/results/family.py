@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Trains every block, and every line of the ablation, on a text for the same time and with the same number of parameters,
-evaluates them, and writes a table, a record and a picture.
+"""Trains every block, and every line of the ablation, on a text for the same processor time and with the same number of
+parameters, evaluates them, and writes a table, a record and a picture.
 
     python3 docs/results/family.py --titans target/release/titans --data input.txt --out runs/family --minutes 3 --seeds 0 1
+
+A few steps of each model are timed first (processor time of one thread), and so many steps are made as fit into --minutes: other
+work on the machine makes the runs longer and changes no result.
 
 Runs that are there already are not run again. Needs Python 3.9; matplotlib for the picture, if it is there.
 """
@@ -11,14 +14,16 @@ import argparse
 import csv
 import json
 import math
+import os
 import pathlib
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 BLOCKS = {
     "attention": ["--block", "attention", "--persistent", "4"],
     "lmm": ["--block", "lmm", "--persistent", "4"],
-    "mac": ["--block", "mac"],
+    "mac": ["--block", "mac", "--theta-max", "0.1"],
     "mag": ["--block", "mag"],
     "mal": ["--block", "mal"],
 }
@@ -73,6 +78,28 @@ def feed_forward(args):
     return min(range(4, 2048, 4), key=lambda f: abs(parameters(args, f) - PARAMETERS))
 
 
+def cpu_seconds(command):
+    """Processor time of a command and its output, or none if it failed."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = subprocess.Popen([str(x) for x in command], stdout=out, stderr=err)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0), err.seek(0)
+        return child.returncode, usage.ru_utime + usage.ru_stime, out.read(), err.read()
+
+
+def seconds_a_step(train):
+    """Processor time of one step: that of 3 steps more."""
+    with tempfile.TemporaryDirectory() as folder:
+        times = []
+        for steps in [2, 5]:
+            code, seconds, _, error = cpu_seconds([*train, "--steps", steps, "--quiet", "--out", f"{folder}/{steps}"])
+            if code:
+                raise RuntimeError(error.strip().splitlines()[-1])
+            times.append(seconds)
+    return (times[1] - times[0]) / 3
+
+
 def run(job):
     options, name, args, seed = job
     out = options.out / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
@@ -80,24 +107,29 @@ def run(job):
     if record.exists():
         return json.loads(record.read_text())
     width = feed_forward(args)
-    train = [options.titans, "train", "--task", "text", "--data", options.data, "--out", out, "--minutes", options.minutes]
-    train += ["--threads", 1, "--seed", seed, "--feed-forward", width, "--context", options.context, "--json", *args]
+    train = [options.titans, "train", "--task", "text", "--data", options.data, "--threads", 1, "--seed", seed]
+    train += ["--feed-forward", width, "--context", options.context, "--json", *args]
+    try:
+        steps = max(10, round(60 * options.minutes / seconds_a_step(train)))
+    except RuntimeError as error:
+        return {"name": name, "seed": seed, "failed": str(error)}
+    train += ["--out", out, "--steps", steps]
     print("+", " ".join(map(str, train)), flush=True)
-    done = subprocess.run([str(x) for x in train], capture_output=True, text=True, check=False)
-    if done.returncode:
-        return {"name": name, "seed": seed, "failed": done.stderr.strip().splitlines()[-1:]}
-    trained = json.loads(done.stdout)
+    code, seconds, said, error = cpu_seconds(train)
+    if code:
+        return {"name": name, "seed": seed, "failed": error.strip().splitlines()[-1:]}
+    trained = json.loads(said)
     result = {"name": name, "seed": seed, "feed_forward": width, "parameters": trained["parameters"]}
-    result |= {"tokens": trained["tokens"], "steps": trained["steps"]}
+    result |= {"tokens": trained["tokens"], "steps": trained["steps"], "cpu_seconds": seconds}
     for mode in ["on", "frozen"]:
         tokens = out / f"tokens-{mode}.csv"
         evaluate = [options.titans, "eval", out, "--window", options.window, "--memory", mode, "--json", "--threads", 1]
         evaluate += ["--per-token", tokens]
-        done = subprocess.run([str(x) for x in evaluate], capture_output=True, text=True, check=False)
-        if done.returncode:
+        code, _, said, _ = cpu_seconds(evaluate)
+        if code:
             result[mode] = None
             continue
-        result[mode] = json.loads(done.stdout)["bits_per_byte"]
+        result[mode] = json.loads(said)["bits_per_byte"]
         result[f"by_position_{mode}"] = by_position(tokens, options.window)
         tokens.unlink()
     record.write_text(json.dumps(result, indent=1))
@@ -159,15 +191,17 @@ def main():
     parser.add_argument("--titans", default="target/release/titans")
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--minutes", type=float, default=3, help="of processor time, each")
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ablation", action="store_true", help="the ablation's lines too")
+    parser.add_argument("--only", nargs="+", help="these lines alone")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one thread")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = BLOCKS | (ABLATION if options.ablation else {})
+    lines = {name: args for name, args in lines.items() if not options.only or name in options.only}
     jobs = [(options, name, args, seed) for seed in options.seeds for name, args in lines.items()]
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(run, jobs))

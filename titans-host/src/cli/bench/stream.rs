@@ -12,7 +12,8 @@ use std::time::Instant;
 /// state comes back from its bytes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The default text model (0.8 M parameters) of one kind of block, on one thread; bytes come from a generator.
+The default text model (0.8 M parameters) of one kind of block with theta_max 0.1, on one thread; bytes come from a
+generator.
 
 JSON keys: block, tokens, push, ns_per_token (ten of them), last_over_first, resident_bytes (after each tenth; null where the
 system does not say), not_finite (numbers), clipped, state_bytes, round_trip (the saved state continues with the same bits).
@@ -63,7 +64,8 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     }
     let device = cpu::<f32>(Some(1))?;
     let persistent = if args.block == Kind::Lmm { 0 } else { 4 };
-    let config = ModelConfig { block: Kinds::All(args.block), persistent, ..ModelConfig::default() };
+    // New weights: the rate that keeps every kind of block finite.
+    let config = ModelConfig { block: Kinds::All(args.block), persistent, theta_max: 0.1, ..ModelConfig::default() };
     let model = Model::new(&device, config, 0)?;
     let mut session = Session::new(&device, &model, MemoryMode::On)?;
     let report = measure(args, &mut session, || Session::new(&device, &model, MemoryMode::On))?;

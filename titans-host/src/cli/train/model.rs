@@ -40,7 +40,7 @@ pub struct ModelArgs {
     /// Tokens of a chunk that are computed at once; 0 for all: the same numbers, cheaper for long chunks
     #[arg(long, value_name = "N")]
     compute_chunk: Option<usize>,
-    /// Largest learning rate of the memory
+    /// Largest learning rate of the memory [default: at most 0.1 with --block mac]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     theta_max: Option<f64>,
     /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
@@ -125,6 +125,11 @@ impl ModelArgs {
         }
         if self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
             model.persistent = 4;
+        }
+        if self.block.contains(&Kind::Mac) {
+            // Outputs of attention are much alike at first, and so are their keys: at the rate of the others the steps of a chunk
+            // add up until the memory diverges.
+            model.theta_max = model.theta_max.min(0.1);
         }
         set(&mut model.blocks, self.blocks);
         set(&mut model.width, self.width);
