@@ -13,7 +13,17 @@ struct House {
 
 const KERNEL: House = House {
     folder: "titans-kernel/src/",
-    floors: &[&["error", "scalar"], &["view"], &["scratch"], &["gemm"], &["arch"], &["ops"], &["memory"]],
+    floors: &[
+        &["error", "scalar"],
+        &["view"],
+        &["scratch"],
+        &["gemm"],
+        &["arch"],
+        &["ops"],
+        &["memory"],
+        &["block"],
+        &["model"],
+    ],
 };
 
 const HOST: House = House {

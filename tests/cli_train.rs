@@ -2,6 +2,10 @@
 
 #[path = "cli/common.rs"]
 mod common;
+#[path = "cli/tasks.rs"]
+mod tasks;
+#[path = "common/vocabulary.rs"]
+mod vocabulary;
 
 use common::{fails, json, keys, ok, titans};
 use std::path::Path;
@@ -89,7 +93,7 @@ fn recall_ends_with_a_table_and_a_picture() {
     let text = ok(here, &["train", "--config", "recall.toml", "--quiet", "--steps", "1"]);
     assert!(text.contains("runs/recall-2") && text.contains("frozen"), "{text}");
     fails(here, &["train", "--config", "recall.toml", "--out", "runs/recall"], 2, &["runs/recall", "resume"]);
-    fails(here, &["eval", "runs/recall"], 2, &["recall task"]);
+    fails(here, &["eval", "runs/recall", "--data", "text.txt"], 2, &["--data", "recall task"]);
     fails(here, &["generate", "runs/recall"], 2, &["another task"]);
 }
 
@@ -125,7 +129,7 @@ fn text_is_evaluated_and_generated() {
     let here = folder.path();
     text_run(here, &["--out", "run", "--steps", "4"]);
     let report = json(here, &["eval", "run", "--json"]);
-    assert_eq!(keys(&report), ["bits_per_byte", "nats_per_token", "tokens"]);
+    assert_eq!(keys(&report), ["bits_per_byte", "bytes", "nats_per_token", "tokens"]);
     let nats = report["nats_per_token"].as_f64().unwrap();
     assert!((report["bits_per_byte"].as_f64().unwrap() - nats / std::f64::consts::LN_2).abs() < 1e-9);
     assert!(nats > 1.0 && nats < 8.0);

@@ -1,13 +1,17 @@
 //! Whole models in the kernel: any cut of a stream has the bits of the whole, nothing sees the future, and what is read from
 //! outside is checked.
 
+#[path = "kernel_model/bytes.rs"]
+mod bytes;
 #[path = "kernel_model/case.rs"]
 mod case;
+#[path = "kernel_model/reference.rs"]
+mod reference;
 
-use case::{Case, Dice, Fed, KINDS, MODES, Out, World, buffer, push, saved, whole};
+use case::{Case, Dice, Fed, KERNEL, KINDS, MODES, Out, World, buffer, push, saved, whole};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use titans_kernel::arch::{Simd, SimdScalar};
+use titans_kernel::Scalar;
 use titans_kernel::model::{Kind, Mode, Stream};
 
 /// The same 256 cases in every run, so that a failure is one for everybody.
@@ -36,12 +40,12 @@ fn cases() -> Vec<Case> {
     alone.chain(hybrids).collect()
 }
 
-fn finite<T: SimdScalar>(out: &Out) -> bool {
+fn finite<T: Scalar>(out: &Out) -> bool {
     out.outputs.iter().flatten().chain(out.surprise.iter().flatten()).all(|&x| f64::from_bits(x).is_finite())
 }
 
 /// Feeds in pieces that `size` names.
-fn in_pieces<T: SimdScalar>(
+fn in_pieces<T: Scalar>(
     world: &mut World<T>,
     mode: Mode,
     rows: usize,
@@ -51,7 +55,7 @@ fn in_pieces<T: SimdScalar>(
 ) -> (Out, Vec<u8>) {
     let model = world.model();
     let mut buffer = buffer(&model, rows);
-    let mut stream = Stream::new(&Simd::best(), &model, mode, rows, &mut buffer).unwrap();
+    let mut stream = Stream::new(&KERNEL, &model, mode, rows, &mut buffer).unwrap();
     let (mut out, mut from) = (Out::default(), 0);
     while from < n {
         let piece = size().min(n - from);
@@ -63,10 +67,10 @@ fn in_pieces<T: SimdScalar>(
 }
 
 on_both!(cuts_of_1_2_7_and_all_are_the_same_stream);
-fn cuts_of_1_2_7_and_all_are_the_same_stream<T: SimdScalar>() {
+fn cuts_of_1_2_7_and_all_are_the_same_stream<T: Scalar>() {
     const N: usize = 75;
     for case in cases() {
-        let mut world = World::<T>::new(case.clone());
+        let mut world = World::<T>::new(&case);
         let fed = case.input::<T>(N);
         for mode in MODES {
             let (want, state) = whole(&world.model(), mode, &fed, N);
@@ -82,10 +86,10 @@ fn cuts_of_1_2_7_and_all_are_the_same_stream<T: SimdScalar>() {
 }
 
 /// Cuts at random places, and between them forks, or saves and loads into a stream of other rows, and goes on there.
-fn wandering<T: SimdScalar>(case: &Case, n: usize) {
-    let mut world = World::<T>::new(case.clone());
+fn wandering<T: Scalar>(case: &Case, n: usize) {
+    let mut world = World::<T>::new(case);
     let (fed, mut dice, model) = (case.input::<T>(n), Dice(case.seed ^ 0xc0), world.model());
-    let (mode, g) = (dice.pick(&MODES), Simd::best());
+    let (mode, g) = (dice.pick(&MODES), KERNEL);
     let (want, state) = whole(&model, mode, &fed, n);
     let rows = [1 + dice.below(9), 1 + dice.below(40)];
     // Two of each size.
@@ -135,10 +139,10 @@ proptest! {
 }
 
 on_both!(nothing_before_a_token_sees_it);
-fn nothing_before_a_token_sees_it<T: SimdScalar>() {
+fn nothing_before_a_token_sees_it<T: Scalar>() {
     const N: usize = 50;
     for case in cases() {
-        let mut world = World::<T>::new(case.clone());
+        let mut world = World::<T>::new(&case);
         let model = world.model();
         let fed = case.input::<T>(N);
         let (before, _) = whole(&model, Mode::On, &fed, N);
@@ -150,5 +154,71 @@ fn nothing_before_a_token_sees_it<T: SimdScalar>() {
             assert_eq!(before.surprise[..j], after.surprise[..j], "token {j} surprises too early: {case:?}");
             assert_ne!(before.outputs[j], after.outputs[j], "token {j} is not seen at all: {case:?}");
         }
+    }
+}
+
+#[test]
+fn outputs_and_surprises_are_those_of_the_definition() {
+    const N: usize = 53;
+    for case in cases() {
+        let mut world = World::<f64>::new(&case);
+        let fed = case.input::<f64>(N);
+        for mode in MODES {
+            let (got, _) = whole(&world.model(), mode, &fed, N);
+            let (outputs, surprise) = reference::outputs(&case, mode, &fed);
+            for (what, got, want) in [("output", &got.outputs, &outputs), ("surprise", &got.surprise, &surprise)] {
+                for (t, (got, want)) in got.iter().zip(want).enumerate() {
+                    assert_eq!(got.len(), want.len());
+                    for (&got, &want) in got.iter().zip(want) {
+                        let (got, allowed) = (f64::from_bits(got), 1e-10 * want.abs().max(1.0));
+                        assert!((got - want).abs() <= allowed, "{what} {t}: {got} but {want}, {mode:?}: {case:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_share_a_model_from_several_threads() {
+    const N: usize = 60;
+    for case in [Case::any(21), Case::any(22)] {
+        let mut world = World::<f32>::new(&case);
+        let (model, fed) = (world.model(), case.input::<f32>(N));
+        let (want, _) = whole(&model, Mode::On, &fed, N);
+        std::thread::scope(|scope| {
+            for size in 1..5 {
+                let (model, fed, want) = (&model, &fed, &want);
+                scope.spawn(move || {
+                    let mut buffer = buffer(model, 6);
+                    let mut stream = Stream::new(&KERNEL, model, Mode::On, 6, &mut buffer).unwrap();
+                    let mut out = Out::default();
+                    (0..N / size).for_each(|i| push(&mut stream, fed, i * size, size, &mut out).unwrap());
+                    assert_eq!(out.outputs, want.outputs[..N / size * size]);
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn a_frozen_memory_does_not_change_and_an_absent_one_is_silent() {
+    const N: usize = 80; // longer than any segment
+    for case in cases() {
+        let mut world = World::<f64>::new(&case);
+        let (model, fed) = (world.model(), case.input::<f64>(N));
+        let remembers = model.memories() > 0;
+        let [on, frozen, absent] = MODES.map(|mode| whole(&model, mode, &fed, N).0);
+        assert_eq!(on.outputs != frozen.outputs, remembers, "{case:?}");
+        assert!(absent.surprise.iter().flatten().all(|&s| s == 0));
+        // Frozen: the same tokens surprise as much later as they did before, but for what convolutions and attention saw.
+        let mut buffer = buffer(&model, 4);
+        let mut stream = Stream::new(&KERNEL, &model, Mode::On, 4, &mut buffer).unwrap();
+        let mut out = Out::default();
+        push(&mut stream, &fed, 0, N / 2, &mut out).unwrap();
+        stream.set_mode(Mode::Frozen).unwrap();
+        push(&mut stream, &fed, N / 2, N / 2, &mut out).unwrap();
+        assert_eq!(out.outputs[..N / 2], on.outputs[..N / 2]);
+        assert_eq!(out.outputs[N / 2..] != on.outputs[N / 2..], remembers, "{case:?}");
     }
 }

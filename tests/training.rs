@@ -10,7 +10,11 @@ mod memory;
 mod optimiser;
 #[path = "training/runs.rs"]
 mod runs;
+#[path = "training/series.rs"]
+mod series;
 #[path = "training/steps.rs"]
 mod steps;
 #[path = "training/support.rs"]
 mod support;
+#[path = "common/vocabulary.rs"]
+mod vocabulary;

@@ -1,11 +1,13 @@
 //! Random models with random parameters and inputs, and how they are run.
 
-use titans_kernel::arch::{Simd, SimdScalar};
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 use titans_kernel::model::{
     BlockSpec, Combine, Feed, Input, Kind, Mode, Model, ModelSpec, Stream, blob_len, checksum, encode_header,
 };
-use titans_kernel::{Mat, MatMut, Result, Scalar};
+use titans_kernel::{Mat, MatMut, Portable, Result, Scalar};
+
+/// The arithmetic of these tests.
+pub const KERNEL: Portable = Portable;
 
 /// Small numbers from a seed (splitmix).
 #[derive(Clone, Debug)]
@@ -182,15 +184,14 @@ impl<T: Scalar> Fed<T> {
 
 /// A blob and a place for its numbers.
 pub struct World<T> {
-    pub case: Case,
-    pub blob: Vec<u8>,
+    blob: Vec<u8>,
     numbers: Vec<T>,
 }
 
-impl<T: SimdScalar> World<T> {
-    pub fn new(case: Case) -> Self {
+impl<T: Scalar> World<T> {
+    pub fn new(case: &Case) -> Self {
         let (blob, count) = (case.blob::<T>(), case.spec.parameters(&case.blocks).unwrap());
-        Self { case, blob, numbers: vec![T::NAN; count] }
+        Self { blob, numbers: vec![T::NAN; count] }
     }
 
     pub fn model(&mut self) -> Model<'_, T> {
@@ -215,26 +216,20 @@ pub fn buffer<T: Scalar>(model: &Model<'_, T>, rows: usize) -> Vec<T> {
 }
 
 /// Pushes tokens `from .. from + n` and adds to `out` what comes back.
-pub fn push<T: SimdScalar>(
-    stream: &mut Stream<'_, T>,
-    fed: &Fed<T>,
-    from: usize,
-    n: usize,
-    out: &mut Out,
-) -> Result<()> {
+pub fn push<T: Scalar>(stream: &mut Stream<'_, T>, fed: &Fed<T>, from: usize, n: usize, out: &mut Out) -> Result<()> {
     let (columns, memories) = (stream.model().spec().outputs, stream.model().memories());
     let (mut y, mut surprise) = (vec![T::NAN; n * columns], vec![T::NAN; n * memories]);
     let losses = MatMut::new(&mut surprise, n, memories)?;
-    stream.push(&Simd::best(), fed.feed(from, n), Some(MatMut::new(&mut y, n, columns)?), Some(losses))?;
+    stream.push(&KERNEL, fed.feed(from, n), Some(MatMut::new(&mut y, n, columns)?), Some(losses))?;
     out.outputs.extend(y.chunks(columns).map(bits));
     out.surprise.extend((0..n).map(|r| bits(&surprise[r * memories..][..memories])));
     Ok(())
 }
 
 /// All n tokens in one push, in a stream that takes so many at once.
-pub fn whole<T: SimdScalar>(model: &Model<'_, T>, mode: Mode, fed: &Fed<T>, n: usize) -> (Out, Vec<u8>) {
+pub fn whole<T: Scalar>(model: &Model<'_, T>, mode: Mode, fed: &Fed<T>, n: usize) -> (Out, Vec<u8>) {
     let mut buffer = buffer(model, n);
-    let mut stream = Stream::new(&Simd::best(), model, mode, n, &mut buffer).unwrap();
+    let mut stream = Stream::new(&KERNEL, model, mode, n, &mut buffer).unwrap();
     let mut out = Out::default();
     push(&mut stream, fed, 0, n, &mut out).unwrap();
     (out, saved(&stream))

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 try:
     import torch
@@ -16,7 +15,7 @@ from .cases import CASES, materials
 from .parameters import table
 from .training import CONSTANTS, run
 
-FOLDER = Path(__file__).resolve().parent.parent / "golden_blocks"
+FOLDER = check.BLOCKS
 
 
 def tensors(name):

@@ -55,15 +55,11 @@ class Mixer:
         x = x @ self.p[f"{name}.weight"]
         taps = self.config["conv_width"]
         if taps:
-            w = self.p[f"{name}.conv.weight"]
-            rows = []
-            for t in range(len(x)):
-                row = self.p[f"{name}.conv.bias"]
-                for j in range(taps):
-                    if t - taps + 1 + j >= 0:
-                        row = row + w[:, j] * x[t - taps + 1 + j]
-                rows.append(row)
-            x = torch.stack(rows)
+            w, y = self.p[f"{name}.conv.weight"], self.p[f"{name}.conv.bias"]
+            for j in range(taps):
+                late = taps - 1 - j
+                y = y + w[:, j] * torch.cat([torch.zeros_like(x[:late]), x])[: len(x)]
+            x = y
         return silu(x).reshape(len(x), self.heads, self.d)
 
     def gates(self, u):
@@ -171,7 +167,7 @@ class Mixer:
 
 
 def forward(config, p, sequence, mode="learn"):
-    """Outputs [T, outputs] of one sequence (ids, or rows of numbers) and the surprises of every block (None without memory)."""
+    """Outputs [T, outputs] of one sequence of ids or rows, and the surprises of every block (None without memory)."""
     rows = bool(config.get("inputs"))
     x = sequence @ p["embedding.weight"] + p["embedding.bias"] if rows else p["embedding.weight"][sequence]
     surprises = []

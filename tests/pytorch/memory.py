@@ -1,7 +1,7 @@
 """One memory of one head of one sequence, token by token, as section 3.1 of the paper writes it.
 
-Nothing is solved in closed form: a token's gradient is asked of torch.autograd at the weights of its chunk's start, with
-create_graph=True, so that the outer gradient runs through it.
+Nothing is solved in closed form: a token's gradient is asked of torch.autograd at the weights of its chunk's start,
+with create_graph=True, so that the outer gradient runs through it.
 """
 
 import torch
@@ -73,7 +73,7 @@ class Memory:
         if self.tokens % self.words["chunk"] == 0:
             self.anchor = self.weights
         self.tokens += 1
-        # Copies: k and v may themselves depend on these weights (in MAC they do), but the inner gradient holds k and v still.
+        # Copies: k and v may themselves depend on these weights (in MAC they do), but the inner gradient holds both.
         at = [w.clone() if w.requires_grad else w.clone().requires_grad_() for w in self.anchor]
         error = ((self.network(at, k) - v) ** 2).sum()
         loss = {"sum": 1.0, "half": 0.5, "mean": 1.0 / v.numel()}[self.words["loss"]] * error
@@ -84,11 +84,11 @@ class Memory:
 
     def step(self, q, k, v, alpha, theta, eta, read):
         """One token: its answer, by the weights that `read` names, and its surprise."""
-        before = self.recall(q)
+        if read == "before":
+            answer = self.recall(q)
         surprise = self.write(k, v, alpha, theta, eta)
-        answers = {"after": self.recall, "before": lambda _: before, "chunk-start": self.recall_start}
-        return answers[read](q), surprise
-
-    def recall_start(self, q):
-        """The answer of the weights at the chunk's start."""
-        return self.network(self.anchor, q)
+        if read == "after":
+            answer = self.recall(q)
+        elif read == "chunk-start":
+            answer = self.network(self.anchor, q)
+        return answer, surprise

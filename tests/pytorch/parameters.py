@@ -83,13 +83,13 @@ def draw(config, seed):
         if name.endswith("norm.weight") or ".combine." in name:
             x = 1.0 + 0.2 * x
         elif name.endswith("gates.bias"):
-            x = np.array([[-1.5], [0.0], [-0.5]]) + 0.5 * x
+            x = np.array([[-2.5], [0.0], [-0.5]]) + 0.5 * x
         elif name.endswith("memory.w0"):
             x = draw_memories(config, x)
         elif name.endswith("conv.weight"):
             x = x / np.sqrt(shape[1])
         elif name.endswith("bias"):
-            x = 0.3 * x
+            x = 0.5 * x
         elif name == "embedding.weight" or name.endswith("persistent"):
             x = 0.7 * x
         else:
@@ -103,6 +103,6 @@ def draw_memories(config, x):
     at, x = 0, x.copy()
     for shape in memory.shapes(config["memory"], config["head_width"]):
         end = at + torch.Size(shape).numel()
-        x[:, at:end] *= 0.7 / np.sqrt(shape[0]) if len(shape) == 2 else 0.2
+        x[:, at:end] *= 1.0 / np.sqrt(shape[0]) if len(shape) == 2 else 0.2
         at = end
     return x

@@ -8,11 +8,13 @@ from .parameters import table
 # Target of a token that is not scored.
 IGNORE = 2**32 - 1
 
+# Epsilon is large for AdamW: with a small one, a number whose gradient is near 0 would take whole steps in directions
+# that rounding decides.
 CONSTANTS = {
-    "learning_rate": 0.01,
+    "learning_rate": 0.003,
     "beta1": 0.9,
     "beta2": 0.99,
-    "epsilon": 1e-6,
+    "epsilon": 1e-3,
     "weight_decay": 0.1,
     "clip": 1.0,
 }
@@ -34,7 +36,7 @@ def squared_error(y, targets):
 
 
 def batch_loss(config, p, inputs, targets):
-    """The mean over the scored tokens of all sequences, the outputs [B, T, outputs] and the surprises of every sequence."""
+    """The mean over the scored tokens, the outputs [B, T, outputs] and the surprises of every sequence."""
     measure = squared_error if config["head"] == "regression" else cross_entropy
     total, scored, outputs, surprises = 0.0, 0, [], []
     for sequence, target in zip(inputs, targets):

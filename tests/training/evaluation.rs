@@ -1,7 +1,9 @@
-//! Evaluation and generation against a session that reads byte by byte.
+//! Evaluation and generation against a session that reads token by token.
 
 use crate::support::{Device, device, model, recall, recall_run, steps, trainer};
-use titans_host::model::{MemoryMode, Model, Session};
+use crate::vocabulary;
+use titans_host::data::tokenizer::Tokenizer;
+use titans_host::model::{Kind, Kinds, MemoryMode, Model, Session};
 use titans_host::task::evaluate::{Row, evaluate};
 use titans_host::task::generate::{Sampling, generate};
 
@@ -9,6 +11,12 @@ const MODES: [MemoryMode; 3] = [MemoryMode::On, MemoryMode::Frozen, MemoryMode::
 
 fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i * i % 97 + i % 7) as u8).collect()
+}
+
+const BYTES: Tokenizer = Tokenizer::Bytes;
+
+fn ids(bytes: &[u8]) -> Vec<u32> {
+    BYTES.encode(bytes).unwrap()
 }
 
 /// Two blocks, so that there are two surprises.
@@ -24,10 +32,11 @@ fn rows(device: &Device, model: &Model<Device>, bytes: &[u8], window: usize, mod
         rows.push(row);
         Ok(())
     };
-    let totals = evaluate(device, model, bytes, window, mode, Some(&mut keep)).unwrap();
+    let ids = ids(bytes);
+    let totals = evaluate(device, model, &BYTES, &ids, window, mode, Some(&mut keep)).unwrap();
     assert_eq!(totals.tokens as usize, bytes.len() - 1);
     assert_eq!(totals.bits_per_byte, totals.nats_per_token / std::f64::consts::LN_2);
-    let alone = evaluate(device, model, bytes, window, mode, None).unwrap();
+    let alone = evaluate(device, model, &BYTES, &ids, window, mode, None).unwrap();
     assert_eq!(alone, totals, "rows change nothing");
     (totals.nats_per_token, rows)
 }
@@ -47,7 +56,7 @@ fn rows_are_what_a_session_says_byte_by_byte() {
                     session = Session::new(&device, &model, mode).unwrap();
                 }
                 let step = session.push(&[u32::from(bytes[i])]).unwrap().pop().unwrap();
-                assert_eq!((row.position, row.byte), (i as u64 + 1, bytes[i + 1]));
+                assert_eq!((row.position, row.token), (i as u64 + 1, u32::from(bytes[i + 1])));
                 let expected = step.log_probabilities()[bytes[i + 1] as usize];
                 assert!((row.log_probability - expected).abs() < 1e-5, "{mode:?} {window} {i}");
                 let mean = |heads: &Vec<f32>| f64::from(heads.iter().sum::<f32>()) / heads.len() as f64;
@@ -89,16 +98,17 @@ fn too_few_bytes_and_other_models_are_refused() {
     let device = device();
     let model = fresh(&device);
     for few in [&b""[..], b"x"] {
-        let error = evaluate(&device, &model, few, 10, MemoryMode::On, None).unwrap_err().to_string();
-        assert!(error.contains("at least 2 bytes"), "{error}");
+        let error = evaluate(&device, &model, &BYTES, &ids(few), 10, MemoryMode::On, None).unwrap_err().to_string();
+        assert!(error.contains("at least 2 tokens"), "{error}");
     }
     let small = Model::<Device>::new(&device, crate::support::model(16), 0).unwrap();
-    let error = evaluate(&device, &small, b"bytes", 0, MemoryMode::On, None).unwrap_err().to_string();
+    let error = evaluate(&device, &small, &BYTES, &ids(b"bytes"), 0, MemoryMode::On, None).unwrap_err().to_string();
     assert!(error.contains("16 symbols"), "{error}");
-    let error = generate(&device, &small, b"x", &Sampling::default(), &mut |_| Ok(true)).unwrap_err().to_string();
+    let error =
+        generate(&device, &small, &BYTES, b"x", &Sampling::default(), &mut |_| Ok(true)).unwrap_err().to_string();
     assert!(error.contains("16 symbols"), "{error}");
     let stop = |_| Err(titans_host::Error::usage("the disk is full"));
-    let error = evaluate(&device, &model, b"bytes", 0, MemoryMode::On, Some(&mut { stop })).unwrap_err();
+    let error = evaluate(&device, &model, &BYTES, &ids(b"bytes"), 0, MemoryMode::On, Some(&mut { stop })).unwrap_err();
     assert_eq!(error.to_string(), "the disk is full");
 }
 
@@ -108,11 +118,11 @@ fn generation_follows_the_seed_the_odds_and_the_listener() {
     let model = fresh(&device);
     let run = |sampling: &Sampling, stop: usize| {
         let mut out = Vec::new();
-        let each = &mut |byte| {
-            out.push(byte);
+        let each = &mut |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
             Ok(out.len() < stop)
         };
-        let made = generate(&device, &model, b"prompt", sampling, each).unwrap();
+        let made = generate(&device, &model, &BYTES, b"prompt", sampling, each).unwrap();
         assert_eq!(made, out.len());
         out
     };
@@ -131,7 +141,8 @@ fn generation_follows_the_seed_the_odds_and_the_listener() {
         assert!(odds.iter().all(|&o| o <= odds[byte as usize]));
         ids = vec![u32::from(byte)];
     }
-    assert!(generate(&device, &model, b"", &Sampling { tokens: 3, ..Sampling::default() }, &mut |_| Ok(true)).is_ok());
+    let three = Sampling { tokens: 3, ..Sampling::default() };
+    assert!(generate(&device, &model, &BYTES, b"", &three, &mut |_| Ok(true)).is_ok());
 }
 
 #[test]
@@ -148,5 +159,60 @@ fn recall_is_measured_at_every_length_and_memory() {
     let whole = task.measure(&device, run.model(), 128, MemoryMode::On).unwrap();
     assert_eq!(whole.tokens, 4 * 4, "four sequences of four pairs");
     assert_eq!(whole.accuracy, Some(table.0[&128].on));
+    assert!(table.0[&64].frozen.is_some() && table.0[&64].absent.is_some());
+    // As a stream it is the same sequences and the same model.
+    for mode in MODES {
+        let batch = task.measure(&device, run.model(), 128, mode).unwrap();
+        let stream = task.stream(&device, run.model(), 128, mode).unwrap();
+        assert_eq!(stream.tokens, batch.tokens);
+        assert!((stream.loss - batch.loss).abs() < 1e-4, "{mode:?}: {stream:?} {batch:?}");
+    }
     assert!((whole.loss - f64::ln(16.0)).abs() < 1.0, "an untrained model guesses");
+}
+
+#[test]
+fn a_model_without_memory_has_one_column_of_recall() {
+    let device = device();
+    let mut config = model(16);
+    config.block = Kinds::All(Kind::Attention);
+    let model = Model::new(&device, config, 3).unwrap();
+    let row = recall(0).row(&device, &model, 64).unwrap();
+    assert!((0.0..=1.0).contains(&row.on) && row.frozen.is_none() && row.absent.is_none(), "{row:?}");
+}
+
+#[test]
+fn tokens_of_a_vocabulary_are_counted_by_their_bytes() {
+    let device = device();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    let merges = [("l", "i"), ("n", "e"), ("li", "ne"), (" ", "of")];
+    std::fs::write(&path, vocabulary::tokenizer(&merges).to_string()).unwrap();
+    let bpe = Tokenizer::open(Some(&path)).unwrap();
+    let model = Model::<Device>::new(&device, model(bpe.vocabulary()), 3).unwrap();
+    let text = "line of lines, très naïve\n".repeat(9);
+    let ids = bpe.encode(text.as_bytes()).unwrap();
+    assert!(ids.len() < text.len() && ids.contains(&258));
+    let mut rows = Vec::new();
+    let mut keep = |row: Row| {
+        rows.push(row);
+        Ok(())
+    };
+    let totals = evaluate(&device, &model, &bpe, &ids, 50, MemoryMode::On, Some(&mut keep)).unwrap();
+    let nats: f64 = -rows.iter().map(|row| row.log_probability).sum::<f64>();
+    let bytes = text.len() - bpe.bytes(ids[0]).len();
+    assert_eq!((totals.tokens as usize, totals.bytes as usize), (ids.len() - 1, bytes));
+    assert!((totals.nats_per_token - nats / rows.len() as f64).abs() < 1e-12);
+    assert!((totals.bits_per_byte - nats / std::f64::consts::LN_2 / bytes as f64).abs() < 1e-12);
+    assert_eq!(rows.iter().map(|row| row.token).collect::<Vec<_>>(), ids[1..]);
+    // Bytes are not its vocabulary, and generation gives whole tokens.
+    let error = evaluate(&device, &model, &BYTES, &ids, 50, MemoryMode::On, None).unwrap_err().to_string();
+    assert!(error.contains("261 symbols") && error.contains("tokenizer"), "{error}");
+    let mut made = Vec::new();
+    let each = &mut |bytes: &[u8]| {
+        made.push(bytes.to_vec());
+        Ok(true)
+    };
+    let sampling = Sampling { tokens: 60, temperature: 1.0, top_p: 1.0, ..Sampling::default() };
+    assert_eq!(generate(&device, &model, &bpe, "né".as_bytes(), &sampling, each).unwrap(), 60);
+    assert!(made.len() == 60 && made.iter().any(|bytes| bytes.len() > 1), "{made:?}");
 }

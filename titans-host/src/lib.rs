@@ -4,10 +4,10 @@
 //! |---|---|
 //! | [`device`] | the list of operations ([`device::Device`]), and the machines that run them: CPU threads, CUDA |
 //! | [`tape`] | reverse mode over those operations, parameters, gradients |
-//! | [`data`] | text, and the recall task's symbols |
+//! | [`data`] | text, vocabularies, series of numbers, the recall task's symbols |
 //! | [`model`] | the LMM language model, in batches and as an uncut stream ([`model::Session`]) |
 //! | [`train`] | the optimiser, runs and their folders, checkpoints that resume to the bit |
-//! | [`task`] | what is learned and measured: recall, and text by the byte |
+//! | [`task`] | what is learned and measured: recall, text by byte or token, series of numbers |
 //! | [`selftest`] | a device against another |
 //! | [`cli`] | the command |
 //!

@@ -6,6 +6,7 @@
 //! several threads.
 
 mod blob;
+mod record;
 mod saved;
 mod spec;
 mod stream;
@@ -43,7 +44,7 @@ impl<'a, T: Scalar> Model<'a, T> {
     /// # Errors
     /// [`Error::Shape`] when there is none.
     pub fn block(&self, i: usize) -> Result<BlockSpec> {
-        blob::record(self.records, i)
+        record::record(self.records, i)
     }
 
     /// Every parameter, in the order of [`ModelSpec::tensors`].

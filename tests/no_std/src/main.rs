@@ -14,6 +14,7 @@ use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len, vjp,
     vjp_scratch_len,
 };
+use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
     attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary, sigmoid_gate, silu,
     silu_gate, squared_error,
@@ -45,7 +46,25 @@ fn everything<T: Scalar>() -> Result<()> {
     stream::<T>(&spec)?;
     batch::<T>(&spec)?;
     attend::<T>()?;
-    operations::<T>()
+    operations::<T>()?;
+    model::<T>()
+}
+
+/// A model from bytes that nobody knows before, so that every kind of block is linked.
+fn model<T: Scalar>() -> Result<()> {
+    let (blob, mut numbers) = (black_box([0; ROOM]), [T::ZERO; ROOM]);
+    let (mut room, mut fork, mut saved) = ([T::ZERO; ROOM], [T::ZERO; ROOM], [0; 8 * ROOM]);
+    let model = Model::read_into(&blob, &mut numbers)?;
+    let mut stream = model::Stream::new(&Portable, &model, Mode::On, 2, &mut room)?;
+    let mut other = model::Stream::new(&Portable, &model, Mode::On, 2, &mut fork)?;
+    let mut y = [T::ZERO; WIDTH];
+    stream.push(&Portable, Feed::Tokens(&[1, 2, 3]), None, None)?;
+    stream.step(&Portable, Feed::Tokens(&[1]), &mut y, None)?;
+    stream.fork_into(&mut other)?;
+    let n = stream.save(&mut saved)?;
+    other.load(part(&mut saved, n)?)?;
+    black_box((&y, other.position()));
+    Ok(())
 }
 
 /// `n` elements of a caller's buffer, or the kernel's own error when it is too small.

@@ -5,7 +5,8 @@ use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, Weights};
-use crate::train::checkpoint;
+use crate::train::RunConfig;
+use crate::train::checkpoint::{self, RunState};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -91,14 +92,27 @@ fn beside(run: &Path) -> PathBuf {
     folder.unwrap_or_else(|| Path::new("")).join("model.titans")
 }
 
-/// The blob of a path: of a run or a checkpoint, or the file itself.
-///
-/// # Errors
-/// [`Error::Io`] and [`Error::File`] when it is neither; what the device reports.
-pub fn weights<D: Device<Elem = f32>>(device: &D, path: &Path) -> Result<Weights<f32>> {
-    if path.is_dir() || path.extension().is_some_and(|e| e == "safetensors") {
-        return Weights::of(device, &checkpoint::load_model(device, path)?.2);
+/// What `titans stream` runs: weights, and the task if they come from a run.
+pub struct Runnable {
+    /// The model.
+    pub weights: Weights<f32>,
+    /// What it was trained on, and how far; not known of a blob.
+    pub run: Option<(RunConfig, RunState)>,
+}
+
+impl Runnable {
+    /// From a run folder, a checkpoint or a blob.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::File`] when it is none; what the device reports.
+    pub fn open<D: Device<Elem = f32>>(device: &D, path: &Path) -> Result<Self> {
+        if path.is_dir() || path.extension().is_some_and(|e| e == "safetensors") {
+            let (config, state, model) = checkpoint::load_model(device, path)?;
+            return Ok(Self { weights: Weights::of(device, &model)?, run: Some((config, state)) });
+        }
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "reading the model", e))?;
+        let weights = Weights::from_bytes(&bytes)
+            .map_err(|e| Error::file(path, format!("{e}; `titans export` makes such files")))?;
+        Ok(Self { weights, run: None })
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "reading the model", e))?;
-    Weights::from_bytes(&bytes).map_err(|e| Error::file(path, format!("{e}; `titans export` makes such files")))
 }

@@ -1,5 +1,6 @@
 //! `titans generate`: a trained model continues a text.
 
+use super::eval::tokenizer;
 use super::options::{DeviceArgs, ModeName};
 use super::{Failure, on_device, output};
 use crate::device::Device;
@@ -8,7 +9,7 @@ use crate::task::generate::{Sampling, generate};
 use crate::train::checkpoint;
 use std::path::PathBuf;
 
-/// Let a trained model write: bytes stream to standard output as they are drawn
+/// Let a trained model write: tokens stream to standard output as they are drawn
 ///
 /// The same seed, checkpoint and options give the same text on the same device.
 #[derive(Debug, clap::Args)]
@@ -31,15 +32,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompt_file: Option<PathBuf>,
 
-    /// Bytes to write
+    /// Tokens to write: bytes, or those of the run's vocabulary
     #[arg(long, short = 'n', value_name = "N", default_value = "500")]
     tokens: usize,
 
-    /// 0 takes the likeliest byte, 1 the model's own odds
+    /// 0 takes the likeliest token, 1 the model's own odds
     #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
     temperature: f64,
 
-    /// Draw among the likeliest bytes that together have this probability
+    /// Draw among the likeliest tokens that together have this probability
     #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true)]
     top_p: f64,
 
@@ -50,6 +51,10 @@ pub struct Args {
     /// What the memories may do
     #[arg(long, value_enum, default_value = "on")]
     memory: ModeName,
+
+    /// Where the run's vocabulary lies now [default: where it was in training]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
 
     #[command(flatten)]
     on: DeviceArgs,
@@ -65,12 +70,13 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let sampling = Sampling { tokens, temperature, top_p, seed, mode: args.memory.into() };
     sampling.validate()?;
     let prompt = args.prompt()?;
-    let (_, _, model) = checkpoint::load_model(device, &args.run)?;
-    // The prompt is echoed with the first byte: a model that cannot write prints nothing.
+    let (config, state, model) = checkpoint::load_model(device, &args.run)?;
+    let tokenizer = tokenizer(&args.run, &config, &state, args.tokenizer.as_deref())?;
+    // The prompt is echoed with the first token: a model that cannot write prints nothing.
     let (mut broken, mut echo) = (None, Some(&prompt));
-    let result = generate(device, &model, &prompt, &sampling, &mut |byte| {
+    let result = generate(device, &model, &tokenizer, &prompt, &sampling, &mut |bytes| {
         let echoed = echo.take().map_or(Ok(()), |prompt| output::stream(prompt));
-        broken = echoed.and_then(|()| output::stream(&[byte])).err();
+        broken = echoed.and_then(|()| output::stream(bytes)).err();
         Ok(broken.is_none())
     });
     match broken {

@@ -1,8 +1,10 @@
-//! Readers and generators that yield token ids. Every batch is a function of a seed and a step's number, so that
+//! Readers and generators that yield token ids or rows of numbers. Every batch is a function of a seed and a step's number, so that
 //! a resumed run draws what an uninterrupted one would have drawn, without saving a generator.
 
 pub mod recall;
+pub mod series;
 pub mod text;
+pub mod tokenizer;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -54,36 +54,27 @@ impl Alphabet {
     /// [`Error::Usage`] when there are no pairs, more pairs than keys, no values, noise to write but no noise
     /// symbols, or when the pairs do not fit in the length.
     pub fn sequence<R: Rng>(&self, rng: &mut R, length: usize, pairs: usize) -> Result<Sequence> {
-        self.check(length, pairs)?;
-        let mut keys: Vec<u32> = (0..self.keys as u32).collect();
-        keys.shuffle(rng);
-        let shown: Vec<(u32, u32)> =
-            keys[..pairs].iter().map(|&key| (key, (self.keys + below(rng, self.values)) as u32)).collect();
-
-        let mut sequence = Sequence { ids: Vec::with_capacity(length), targets: vec![IGNORE; length] };
-        let noise = length - Self::least_length(pairs);
-        // Pairs and noise tokens are units in a random order: choosing units in turn with the odds of those left.
-        let (mut pairs_left, mut noise_left) = (pairs, noise);
-        while pairs_left + noise_left > 0 {
-            if below(rng, pairs_left + noise_left) < pairs_left {
-                let (key, value) = shown[pairs - pairs_left];
-                sequence.ids.extend([key, value]);
-                pairs_left -= 1;
-            } else {
-                sequence.ids.push((self.keys + self.values + below(rng, self.noise)) as u32);
-                noise_left -= 1;
-            }
-        }
-        let mut queried = shown.clone();
-        queried.shuffle(rng);
-        if queried == shown {
-            queried.rotate_left(1); // "another order", also when the shuffle gave the same one
-        }
-        for (key, value) in queried {
-            sequence.targets[sequence.ids.len()] = value;
-            sequence.ids.extend([key, value]);
+        let tokens = self.tokens(rng, length, pairs)?;
+        let mut sequence = Sequence { ids: Vec::with_capacity(length), targets: Vec::with_capacity(length) };
+        for (id, target) in tokens {
+            sequence.ids.push(id);
+            sequence.targets.push(target);
         }
         Ok(sequence)
+    }
+
+    /// The same token by token, each id with its target: any length in the same few bytes.
+    ///
+    /// # Errors
+    /// As [`Alphabet::sequence`].
+    pub fn tokens<R: Rng>(&self, mut rng: R, length: usize, pairs: usize) -> Result<Tokens<R>> {
+        self.check(length, pairs)?;
+        let mut keys: Vec<u32> = (0..self.keys as u32).collect();
+        keys.shuffle(&mut rng);
+        let value = |rng: &mut R| (self.keys + below(rng, self.values)) as u32;
+        let shown = keys[..pairs].iter().map(|&key| (key, value(&mut rng))).collect();
+        let noise = length - Self::least_length(pairs);
+        Ok(Tokens { alphabet: *self, rng, shown, queried: None, pairs, noise, second: None })
     }
 
     /// Whether [`Alphabet::sequence`] can draw such sequences.
@@ -105,6 +96,57 @@ impl Alphabet {
             return Err(Error::usage(format!("alphabet: at most 1048576 symbols, found {}", self.vocabulary())));
         }
         Ok(())
+    }
+}
+
+/// The tokens of a sequence, one after another ([`Alphabet::tokens`]).
+#[derive(Debug)]
+pub struct Tokens<R> {
+    alphabet: Alphabet,
+    rng: R,
+    shown: Vec<(u32, u32)>,
+    /// The pairs still to be queried, the next one last; none before the queries begin.
+    queried: Option<Vec<(u32, u32)>>,
+    /// Pairs and noise tokens still to be shown.
+    pairs: usize,
+    noise: usize,
+    /// The value behind the key that was given.
+    second: Option<u32>,
+}
+
+impl<R: Rng> Iterator for Tokens<R> {
+    type Item = (u32, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(value) = self.second.take() {
+            return Some((value, IGNORE));
+        }
+        // Pairs and noise tokens are units in a random order: choosing units in turn with the odds of those left.
+        let units = self.pairs + self.noise;
+        if units > 0 {
+            if below(&mut self.rng, units) < self.pairs {
+                let (key, value) = self.shown[self.shown.len() - self.pairs];
+                self.pairs -= 1;
+                self.second = Some(value);
+                return Some((key, IGNORE));
+            }
+            self.noise -= 1;
+            let Alphabet { keys, values, noise } = self.alphabet;
+            return Some(((keys + values + below(&mut self.rng, noise)) as u32, IGNORE));
+        }
+        let (shown, rng) = (&self.shown, &mut self.rng);
+        let queried = self.queried.get_or_insert_with(|| {
+            let mut queried = shown.clone();
+            queried.shuffle(rng);
+            if queried == *shown {
+                queried.rotate_left(1); // "another order", also when the shuffle gave the same one
+            }
+            queried.reverse();
+            queried
+        });
+        let (key, value) = queried.pop()?;
+        self.second = Some(value);
+        Some((key, value))
     }
 }
 

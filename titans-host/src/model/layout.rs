@@ -66,10 +66,11 @@ pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
 }
 
 /// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need different
-/// rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at 0.
-fn memories(c: &ModelConfig) -> Result<Init> {
+/// rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at 0. MAC asks its
+/// memories before anything is written: the norm of answers that are 0 would have a derivative of a thousand, so they are not.
+fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
     let spec = c.memory_spec()?;
-    let empty = |l: usize| spec.network == Network::Plain && l + 1 == spec.layers();
+    let empty = |l: usize| kind != Kind::Mac && spec.network == Network::Plain && l + 1 == spec.layers();
     let mut pieces: Vec<_> = (0..spec.layers())
         .map(|l| {
             let (inputs, outputs) = spec.layer(l);
@@ -117,7 +118,7 @@ impl List {
             let biases = Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias]);
             self.push(format!("{m}.gates.bias"), &[3, c.heads], biases, false);
             let spec = c.memory_spec()?;
-            self.push(format!("{m}.memory.w0"), &[c.heads, spec.params()], memories(c)?, false);
+            self.push(format!("{m}.memory.w0"), &[c.heads, spec.params()], memories(c, kind)?, false);
         }
         if matches!(kind, Kind::Lmm | Kind::Mal) {
             self.ones(format!("{m}.norm.weight"), c.head_width);

@@ -1,7 +1,8 @@
-//! How well a model predicts bytes: in windows with fresh memories, or in one uncut stream.
+//! How well a model predicts a text: in windows with fresh memories, or in one uncut stream.
 
+use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::model::{Forward, Input, MemoryMode, Model, Session};
+use crate::model::{Forward, Head, Input, MemoryMode, Model, Session};
 use crate::tape::Tape;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -11,17 +12,21 @@ use titans_kernel::Scalar;
 
 /// Tokens that run at once: bounds the device memory, whatever the window.
 const AT_ONCE: usize = 8192;
+/// Logits that are there at once, where a window allows it: with large vocabularies they take most.
+const LOGITS: usize = 1 << 25;
+/// But so many tokens always.
+const LEAST: usize = 1024;
 
-/// One predicted byte.
+/// One predicted token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Its place in the data, from 0; the first byte is never predicted.
+    /// Its place among the tokens, from 0; the first is never predicted.
     pub position: u64,
-    /// The byte.
-    pub byte: u8,
+    /// The token: with bytes, the byte.
+    pub token: u32,
     /// Natural logarithm of the probability that the model gave it.
     pub log_probability: f64,
-    /// For every block with memories the surprise at the byte before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
+    /// For every block with memories the surprise at the token before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
     /// scale c, mean over the heads. Zeros where the memory is absent.
     pub surprise: Vec<f64>,
 }
@@ -29,23 +34,25 @@ pub struct Row {
 /// Totals of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Bytes predicted.
+    /// Tokens predicted.
     pub tokens: u64,
+    /// Bytes that these stand for.
+    pub bytes: u64,
     /// Mean of −log probability, in nats.
     pub nats_per_token: f64,
-    /// The same in bits.
+    /// The sum of −log probability in bits, by the bytes.
     pub bits_per_byte: f64,
 }
 
-/// Which bytes are fed from fresh memories: ranges of positions; each byte of a range is fed and the next predicted.
+/// Which tokens are fed from fresh memories: ranges of positions; each token of a range is fed and the next predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windows(Vec<Range<usize>>);
 
 impl Windows {
-    /// Windows of `window` tokens over `bytes` bytes, 0 for one uncut stream. Every byte but the first is predicted
+    /// Windows of `window` tokens over `tokens` tokens, 0 for one uncut stream. Every token but the first is predicted
     /// once; the last window may be shorter.
-    pub fn new(bytes: usize, window: usize) -> Self {
-        let fed = bytes.saturating_sub(1);
+    pub fn new(tokens: usize, window: usize) -> Self {
+        let fed = tokens.saturating_sub(1);
         let window = if window == 0 { fed.max(1) } else { window };
         Self((0..fed).step_by(window).map(|start| start..(start + window).min(fed)).collect())
     }
@@ -59,28 +66,28 @@ impl Windows {
     }
 }
 
-/// Evaluates `model` on `bytes` in windows of `window` tokens, 0 for one uncut stream. `each` receives every predicted
-/// byte, in order.
+/// Evaluates `model` on `ids`, a text as `tokenizer` reads it, in windows of `window` tokens, 0 for one uncut stream. `each`
+/// receives every predicted token, in order.
 ///
 /// # Errors
-/// [`Error::Usage`] for fewer than 2 bytes or a model that does not read bytes; [`Error::Diverged`] at the first byte
-/// whose loss is not finite, before `each` hears of it; what the device and `each` report.
+/// [`Error::Usage`] for fewer than 2 tokens or a model of another vocabulary; [`Error::Diverged`] at the first token whose loss is not finite, before `each` hears of it; what the device and `each` report.
 pub fn evaluate<D: Device>(
     device: &D,
     model: &Model<D>,
-    bytes: &[u8],
+    tokenizer: &Tokenizer,
+    ids: &[u32],
     window: usize,
     mode: MemoryMode,
     each: Option<&mut dyn FnMut(Row) -> Result<()>>,
 ) -> Result<Totals> {
     let mut each = each;
-    let mut hear = |nats: f64, row: &dyn Fn() -> Row| {
+    let mut hear = |nats: f64, at: usize, row: &dyn Fn() -> Row| {
         if !nats.is_finite() {
-            return Err(Error::Diverged { position: row().position });
+            return Err(Error::Diverged { position: at as u64 });
         }
         each.as_mut().map_or(Ok(()), |each| each(row()))
     };
-    walk(device, model, bytes, &Windows::new(bytes.len(), window), mode, &mut hear)
+    walk(device, model, (tokenizer, ids), &Windows::new(ids.len(), window), mode, &mut hear)
 }
 
 /// The totals over any windows, finite or not.
@@ -90,67 +97,81 @@ pub fn evaluate<D: Device>(
 pub fn run<D: Device>(
     device: &D,
     model: &Model<D>,
-    bytes: &[u8],
+    tokenizer: &Tokenizer,
+    ids: &[u32],
     windows: &Windows,
     mode: MemoryMode,
 ) -> Result<Totals> {
-    walk(device, model, bytes, windows, mode, &mut |_, _| Ok(()))
+    walk(device, model, (tokenizer, ids), windows, mode, &mut |_, _, _| Ok(()))
 }
 
 fn walk<D: Device>(
     device: &D,
     model: &Model<D>,
-    bytes: &[u8],
+    (tokenizer, ids): (&Tokenizer, &[u32]),
     windows: &Windows,
     mode: MemoryMode,
     hear: &mut Hear<'_>,
 ) -> Result<Totals> {
-    if model.config().vocabulary < 256 {
-        let found = model.config().vocabulary;
-        return Err(Error::usage(format!(
-            "the model has {found} symbols, bytes need 256; it was trained on another task"
-        )));
+    let vocabulary = tokenizer.vocabulary();
+    reads(model, tokenizer)?;
+    if windows.0.iter().any(|w| w.end >= ids.len()) || windows.0.is_empty() {
+        return Err(Error::usage(format!("the data are too short: at least 2 tokens are needed, found {}", ids.len())));
     }
-    if windows.0.iter().any(|w| w.end >= bytes.len()) || windows.0.is_empty() {
-        return Err(Error::usage(format!(
-            "the data are too short: at least 2 bytes are needed, found {}",
-            bytes.len()
-        )));
-    }
-    let walk = Walk { device, model, bytes, mode };
-    let (mut tokens, mut nats) = (0, 0.0);
+    let walk = Walk { device, model, ids, mode, at_once: (LOGITS / vocabulary).clamp(LEAST, AT_ONCE) };
+    let (mut tokens, mut bytes, mut nats) = (0, 0, 0.0);
     let mut left = &windows.0[..];
     while let Some(first) = left.first() {
         let length = first.len();
-        let most = (AT_ONCE / length).max(1);
+        let most = (walk.at_once / length).max(1);
         let group = left.iter().take(most).take_while(|w| w.len() == length).count();
         let (now, rest) = left.split_at(group);
         left = rest;
-        walk.group(now, &mut |row_nats, row| {
+        walk.group(now, &mut |row_nats, at, row| {
             tokens += 1;
+            bytes += tokenizer.bytes(ids[at]).len() as u64;
             nats += row_nats;
-            hear(row_nats, row)
+            hear(row_nats, at, row)
         })?;
     }
-    let nats_per_token = nats / tokens as f64;
-    Ok(Totals { tokens, nats_per_token, bits_per_byte: nats_per_token / std::f64::consts::LN_2 })
+    let bits_per_byte = nats / std::f64::consts::LN_2 / bytes as f64;
+    Ok(Totals { tokens, bytes, nats_per_token: nats / tokens as f64, bits_per_byte })
 }
 
-/// Hears of one predicted byte: its nats, and the rest if it asks.
-type Hear<'a> = dyn FnMut(f64, &dyn Fn() -> Row) -> Result<()> + 'a;
+/// Whether a model reads what the tokenizer gives.
+///
+/// # Errors
+/// [`Error::Usage`] with both vocabularies.
+pub fn reads<D: Device>(model: &Model<D>, tokenizer: &Tokenizer) -> Result<()> {
+    let (found, vocabulary) = (model.config().vocabulary, tokenizer.vocabulary());
+    if model.config().inputs > 0 || model.config().head != Head::Tokens {
+        return Err(Error::usage("the model reads no text: it was trained on another task"));
+    }
+    if found == vocabulary {
+        return Ok(());
+    }
+    let what = if tokenizer.crc32().is_some() { "the tokenizer has" } else { "bytes are" };
+    Err(Error::usage(format!(
+        "the model has {found} symbols, {what} {vocabulary}; it was trained on another task or with another tokenizer"
+    )))
+}
+
+/// Hears of one predicted token: its nats, its position, and the rest if it asks.
+type Hear<'a> = dyn FnMut(f64, usize, &dyn Fn() -> Row) -> Result<()> + 'a;
 
 struct Walk<'a, D: Device> {
     device: &'a D,
     model: &'a Model<D>,
-    bytes: &'a [u8],
+    ids: &'a [u32],
     mode: MemoryMode,
+    at_once: usize,
 }
 
 impl<D: Device> Walk<'_, D> {
     /// Windows of one length: several short ones side by side, or one long one as a stream.
     fn group(&self, windows: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
         match windows {
-            [window] if window.len() > AT_ONCE => self.stream(window, hear),
+            [window] if window.len() > self.at_once => self.stream(window, hear),
             _ => self.batch(windows, hear),
         }
     }
@@ -158,8 +179,8 @@ impl<D: Device> Walk<'_, D> {
     fn batch(&self, ranges: &[Range<usize>], hear: &mut Hear<'_>) -> Result<()> {
         let time = ranges[0].len();
         let positions: Vec<usize> = ranges.iter().cloned().flatten().collect();
-        let ids: Vec<u32> = positions.iter().map(|&p| u32::from(self.bytes[p])).collect();
-        let targets: Vec<u32> = positions.iter().map(|&p| u32::from(self.bytes[p + 1])).collect();
+        let ids: Vec<u32> = positions.iter().map(|&p| self.ids[p]).collect();
+        let targets: Vec<u32> = positions.iter().map(|&p| self.ids[p + 1]).collect();
         let ids = Arc::new(self.device.upload_indices(&ids)?);
         let targets = Arc::new(self.device.upload_indices(&targets)?);
         let mut tape = Tape::inference(self.device, &self.model.params);
@@ -179,11 +200,10 @@ impl<D: Device> Walk<'_, D> {
     /// Token by token of one sequence, in pieces; whatever its length, in the same memory.
     fn stream(&self, window: &Range<usize>, hear: &mut Hear<'_>) -> Result<()> {
         let mut session = Session::new(self.device, self.model, self.mode)?;
-        for start in window.clone().step_by(AT_ONCE) {
-            let piece = start..(start + AT_ONCE).min(window.end);
-            let ids: Vec<u32> = self.bytes[piece.clone()].iter().map(|&b| u32::from(b)).collect();
-            for (position, step) in piece.zip(session.push(&ids)?) {
-                let nats = step.nats(u32::from(self.bytes[position + 1]))?;
+        for start in window.clone().step_by(self.at_once) {
+            let piece = start..(start + self.at_once).min(window.end);
+            for (position, step) in piece.clone().zip(session.push(&self.ids[piece])?) {
+                let nats = step.nats(self.ids[position + 1])?;
                 let layers = || step.surprise.iter().map(|layer| mean(layer)).collect();
                 self.hear(position, nats, &layers, hear)?;
             }
@@ -197,10 +217,10 @@ impl<D: Device> Walk<'_, D> {
             if surprise.is_empty() {
                 surprise = vec![0.0; self.model.config().remembering().count()];
             }
-            let byte = self.bytes[position + 1];
-            Row { position: position as u64 + 1, byte, log_probability: -nats, surprise }
+            let token = self.ids[position + 1];
+            Row { position: position as u64 + 1, token, log_probability: -nats, surprise }
         };
-        hear(nats, &row)
+        hear(nats, position + 1, &row)
     }
 }
 
@@ -214,15 +234,15 @@ mod tests {
     use super::Windows;
 
     #[test]
-    fn every_byte_but_the_first_is_predicted_once() {
-        for bytes in [2, 3, 7, 512, 513, 514, 1025, 5000] {
+    fn every_token_but_the_first_is_predicted_once() {
+        for tokens in [2, 3, 7, 512, 513, 514, 1025, 5000] {
             for window in [0, 1, 2, 511, 512, 513, 10_000] {
-                let windows = Windows::new(bytes, window);
+                let windows = Windows::new(tokens, window);
                 let fed: Vec<usize> = windows.0.iter().cloned().flatten().collect();
-                assert_eq!(fed, (0..bytes - 1).collect::<Vec<_>>(), "{bytes} bytes in windows of {window}");
+                assert_eq!(fed, (0..tokens - 1).collect::<Vec<_>>(), "{tokens} tokens in windows of {window}");
                 assert!(window == 0 || windows.0.iter().all(|w| w.len() <= window));
             }
-            assert_eq!(Windows::new(bytes, 0).0.len(), 1);
+            assert_eq!(Windows::new(tokens, 0).0.len(), 1);
         }
         assert!(Windows::new(1, 4).0.is_empty() && Windows::new(0, 0).0.is_empty());
     }

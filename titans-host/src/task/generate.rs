@@ -1,19 +1,24 @@
 //! Continuing a text.
 
+use super::evaluate::reads;
+use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{MemoryMode, Model, Session, Step};
 use crate::{Error, Result};
 use rand::{Rng, RngExt};
 
+/// Tokens of the prompt that are read at once: every one leaves its logits.
+const PIECE: usize = 256;
+
 /// How to continue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Bytes to generate.
+    /// Tokens to generate.
     pub tokens: usize,
-    /// 0 takes the likeliest byte; 1 the model's own odds; more is wilder.
+    /// 0 takes the likeliest token; 1 the model's own odds; more is wilder.
     pub temperature: f64,
-    /// Draws among the likeliest bytes that together have this probability, above 0 up to 1.
+    /// Draws among the likeliest tokens that together have this probability, above 0 up to 1.
     pub top_p: f64,
     /// Seed of the draws.
     pub seed: u64,
@@ -43,44 +48,43 @@ impl Sampling {
     }
 }
 
-/// Feeds `prompt` (a line break if it is empty) and generates; `each` receives every byte and says whether to go on.
-/// Returns how many bytes were generated.
+/// Feeds `prompt` (a line break if it is empty) and generates; `each` receives the bytes of every token, which may end within a
+/// character, and says whether to go on. Returns how many tokens were generated.
 ///
 /// # Errors
-/// [`Error::Usage`] for sampling out of range or a model that does not read bytes; [`Error::NotFinite`] when the
-/// model's odds are not finite; what the device and `each` report.
+/// [`Error::Usage`] for sampling out of range or a model of another vocabulary; [`Error::NotFinite`] when the model's odds are
+/// not finite; as [`Tokenizer::encode`]; what the device and `each` report.
 pub fn generate<D: Device>(
     device: &D,
     model: &Model<D>,
+    tokenizer: &Tokenizer,
     prompt: &[u8],
     sampling: &Sampling,
-    each: &mut dyn FnMut(u8) -> Result<bool>,
+    each: &mut dyn FnMut(&[u8]) -> Result<bool>,
 ) -> Result<usize> {
     sampling.validate()?;
-    if model.config().vocabulary != 256 {
-        let found = model.config().vocabulary;
-        return Err(Error::usage(format!(
-            "the model has {found} symbols, bytes are 256; it was trained on another task"
-        )));
-    }
+    reads(model, tokenizer)?;
     let mut session = Session::new(device, model, sampling.mode)?;
     let mut rng = rng(sampling.seed, Purpose::Generation, 0, 0);
-    let prompt: Vec<u32> = if prompt.is_empty() { b"\n" } else { prompt }.iter().map(|&b| u32::from(b)).collect();
-    let mut last = session.push(&prompt)?.pop();
+    let prompt = tokenizer.encode(if prompt.is_empty() { b"\n" } else { prompt })?;
+    let mut last = None;
+    for piece in prompt.chunks(PIECE) {
+        last = session.push(piece)?.pop();
+    }
     let mut made = 0;
     while made < sampling.tokens {
         let odds = last.as_ref().map(Step::log_probabilities).unwrap_or_default();
-        let byte = sample(&odds, sampling.temperature, sampling.top_p, &mut rng).ok_or(Error::NotFinite {
-            what: "the odds of the next byte",
+        let token = sample(&odds, sampling.temperature, sampling.top_p, &mut rng).ok_or(Error::NotFinite {
+            what: "the odds of the next token",
             step: session.position(),
             kept: "generation stops".into(),
-        })?;
+        })? as u32;
         made += 1;
-        if !each(byte as u8)? {
+        if !each(tokenizer.bytes(token))? {
             break;
         }
         if made < sampling.tokens {
-            last = session.push(&[byte as u32])?.pop();
+            last = session.push(&[token])?.pop();
         }
     }
     Ok(made)

@@ -1,20 +1,24 @@
-//! What is learned and measured: recall, and text as bytes.
+//! What is learned and measured: recall, text, and series of numbers.
 
 pub mod curriculum;
 pub mod evaluate;
 pub mod generate;
+pub mod needle;
 pub mod recall;
+pub mod series;
 pub mod table;
 pub mod text;
 
 pub use crate::train::task::{Batch, Task, Validation};
 
+use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::model::ModelConfig;
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use recall::{Recall, RecallConfig};
 use serde::{Deserialize, Serialize};
+use series::{SeriesConfig, SeriesTask};
 use text::{Text, TextConfig};
 
 /// The task's part of a [`RunConfig`].
@@ -23,8 +27,10 @@ use text::{Text, TextConfig};
 pub enum TaskConfig {
     /// Key–value pairs in noise.
     Recall(RecallConfig),
-    /// Text, byte by byte.
+    /// Text, byte by byte or token by token.
     Text(TextConfig),
+    /// Series of numbers, patch by patch.
+    Series(SeriesConfig),
 }
 
 impl TaskConfig {
@@ -44,21 +50,54 @@ impl TaskConfig {
         let task = serde_json::to_value(self).map_err(|e| Error::usage(format!("task: {e}")))?;
         Ok(RunConfig { task, model, train })
     }
+
+    /// The task's name in configurations and on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Recall(_) => "recall",
+            Self::Text(_) => "text",
+            Self::Series(_) => "series",
+        }
+    }
+
+    /// Gives a model the vocabulary or the ends that this task needs.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::open`].
+    pub fn fit(&self, model: &mut ModelConfig) -> Result<()> {
+        match self {
+            Self::Recall(c) => model.vocabulary = c.alphabet.vocabulary(),
+            Self::Text(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
+            Self::Series(c) => series::fit(c, model),
+        }
+        Ok(())
+    }
 }
 
-/// The task of a run, ready to train: text is read from its files.
+/// The task of a run, ready to train: text and series are read from their files.
 ///
 /// # Errors
 /// [`Error::Usage`] for a configuration that cannot be used; what reading the data reports.
 pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
-    let (vocabulary, needed, task): (usize, usize, Box<dyn Task<D>>) = match TaskConfig::of(config)? {
-        TaskConfig::Recall(c) => {
-            (config.model.vocabulary, c.alphabet.vocabulary(), Box::new(Recall::new(c, config.train.seed)?))
-        }
-        TaskConfig::Text(c) => (config.model.vocabulary, 256, Box::new(Text::read(c, config.train.seed)?)),
+    let (model, seed) = (&config.model, config.train.seed);
+    let same = |field: &str, what: &str, needed: usize, found: usize| match needed == found {
+        true => Ok(()),
+        false => Err(Error::usage(format!("model.{field}: this task has {needed} {what}, found {found}"))),
     };
-    if vocabulary != needed {
-        return Err(Error::usage(format!("model.vocabulary: this task has {needed} symbols, found {vocabulary}")));
-    }
-    Ok(task)
+    Ok(match TaskConfig::of(config)? {
+        TaskConfig::Recall(c) => {
+            same("vocabulary", "symbols", c.alphabet.vocabulary(), model.vocabulary)?;
+            Box::new(Recall::new(c, seed)?)
+        }
+        TaskConfig::Text(c) => {
+            let text = Text::read(c, seed)?;
+            same("vocabulary", "symbols", text.tokenizer().vocabulary(), model.vocabulary)?;
+            Box::new(text)
+        }
+        TaskConfig::Series(c) => {
+            same("inputs", "numbers a patch", c.width(), model.inputs)?;
+            same("outputs", "numbers a patch", c.width(), model.outputs)?;
+            Box::new(SeriesTask::read(c, seed)?)
+        }
+    })
 }

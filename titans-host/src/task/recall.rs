@@ -2,11 +2,12 @@
 
 use super::TaskConfig;
 use super::curriculum::{Curriculum, CurriculumConfig};
+use super::needle;
 use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Input, MemoryMode, Model, ModelConfig};
+use crate::model::{Input, MemoryMode, Model, ModelConfig, Session};
 use crate::tape::Tape;
 use crate::train::task::{Batch, Task, Validation};
 use crate::train::trainer::predicted;
@@ -20,6 +21,12 @@ use titans_kernel::memory::Network;
 
 /// Tokens that an evaluation runs at once, at least one sequence.
 const EVALUATION_TOKENS: usize = 8192;
+
+/// Longest sequences that are evaluated as a batch; longer ones are read as a stream, in memory that does not grow.
+const BATCHED: usize = 1 << 15;
+
+/// Tokens of such a stream that are read at once.
+const PIECE: usize = 4096;
 
 /// Most tokens of a sequence or a batch, and most sequences of an evaluation.
 const LIMIT: usize = 1 << 24;
@@ -115,6 +122,11 @@ impl Recall {
         Ok(Self { config, seed, curriculum })
     }
 
+    /// What it was made from.
+    pub fn config(&self) -> &RecallConfig {
+        &self.config
+    }
+
     /// Where the curriculum stands.
     pub fn curriculum(&self) -> &Curriculum {
         &self.curriculum
@@ -151,6 +163,9 @@ impl Recall {
         length: usize,
         mode: MemoryMode,
     ) -> Result<Validation> {
+        if length > BATCHED {
+            return self.stream(device, model, length, mode);
+        }
         let at_once = (EVALUATION_TOKENS / length.max(1)).clamp(1, self.config.sequences);
         let (mut loss, mut right, mut scored) = (0.0, 0, 0);
         let mut first = 0;
@@ -167,6 +182,37 @@ impl Recall {
         Ok(Validation { loss: share(loss), accuracy: Some(share(right as f64)), tokens: scored })
     }
 
+    /// The same, one sequence after another as a stream that no memory must hold: for any length.
+    ///
+    /// # Errors
+    /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite.
+    pub fn stream<D: Device>(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        length: usize,
+        mode: MemoryMode,
+    ) -> Result<Validation> {
+        let (mut loss, mut right, mut scored) = (0.0, 0.0, 0);
+        let fresh = Session::new(device, model, mode)?;
+        for number in 0..self.config.sequences as u64 {
+            let mut session = fresh.clone();
+            let mut read = |ids: &[u32], logits: &mut Vec<f64>| {
+                let steps = session.push(ids)?;
+                logits.extend(steps.iter().flat_map(|step| &step.logits).map(|x| x.to_f64()));
+                Ok(())
+            };
+            let tokens = self.evaluation(length, number)?;
+            let found = needle::score(tokens, (model.config().vocabulary, PIECE), &mut read)?;
+            let n = found.tokens as f64;
+            loss += found.loss * n;
+            right += found.accuracy.unwrap_or(0.0) * n;
+            scored += found.tokens;
+        }
+        let share = |x: f64| x / scored as f64;
+        Ok(Validation { loss: share(loss), accuracy: Some(share(right)), tokens: scored })
+    }
+
     /// Recall against length with the memory on, frozen and absent. `each` hears of every length before it is measured.
     ///
     /// # Errors
@@ -175,15 +221,32 @@ impl Recall {
         let mut rows = BTreeMap::new();
         for &length in &self.config.lengths {
             each(length);
-            let accuracy = |mode| Ok::<f64, Error>(self.measure(device, model, length, mode)?.accuracy.unwrap_or(0.0));
-            let row = Row {
-                on: accuracy(MemoryMode::On)?,
-                frozen: accuracy(MemoryMode::Frozen)?,
-                absent: accuracy(MemoryMode::Absent)?,
-            };
-            rows.insert(length, row);
+            rows.insert(length, self.row(device, model, length)?);
         }
         Ok(Table(rows))
+    }
+
+    /// One length of the table. No more than 8192 tokens or one sequence are on the device at once, and of a sequence longer than
+    /// 32,768 tokens a piece.
+    ///
+    /// # Errors
+    /// As [`Recall::measure`].
+    pub fn row<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<Row> {
+        let share = |mode| Ok::<f64, Error>(self.measure(device, model, length, mode)?.accuracy.unwrap_or(0.0));
+        let on = share(MemoryMode::On)?;
+        if model.config().remembering().next().is_none() {
+            return Ok(Row { on, frozen: None, absent: None });
+        }
+        Ok(Row { on, frozen: Some(share(MemoryMode::Frozen)?), absent: Some(share(MemoryMode::Absent)?) })
+    }
+
+    /// Sequence `number` of the evaluation at `length` tokens, token by token with targets, for [`needle::score`].
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the pairs do not fit in the length.
+    fn evaluation(&self, length: usize, number: u64) -> Result<impl Iterator<Item = (u32, u32)> + use<>> {
+        let rng = rng(self.seed, Purpose::Evaluation, length as u64, number);
+        self.config.alphabet.tokens(rng, length, self.config.pairs)
     }
 }
 

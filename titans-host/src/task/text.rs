@@ -1,7 +1,8 @@
-//! Text as bytes: the model predicts every next byte.
+//! Text: the model predicts every next byte, or every next token of a vocabulary.
 
 use super::TaskConfig;
 use super::evaluate::{self, Windows};
+use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng, text};
 use crate::device::Device;
 use crate::model::{MemoryMode, Model, ModelConfig};
@@ -11,6 +12,7 @@ use crate::{Error, Result};
 use flate2::Crc;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// Most tokens of a batch.
@@ -22,6 +24,9 @@ const BATCH_TOKENS: usize = 1 << 26;
 pub struct TextConfig {
     /// Files, one after the other; `.gz` is decompressed.
     pub data: Vec<PathBuf>,
+    /// The vocabulary of byte-level BPE ([`Tokenizer::open`]); bytes without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
     /// Tokens of a training sequence.
     pub context: usize,
     /// Sequences of a batch.
@@ -36,7 +41,15 @@ pub struct TextConfig {
 
 impl Default for TextConfig {
     fn default() -> Self {
-        Self { data: Vec::new(), context: 256, sequences: 16, validation: 0.1, window: 512, cheap_windows: 32 }
+        Self {
+            data: Vec::new(),
+            tokenizer: None,
+            context: 256,
+            sequences: 16,
+            validation: 0.1,
+            window: 512,
+            cheap_windows: 32,
+        }
     }
 }
 
@@ -49,13 +62,14 @@ pub fn default_run(data: Vec<PathBuf>) -> Result<RunConfig> {
     TaskConfig::Text(TextConfig { data, ..TextConfig::default() }).run(ModelConfig::default(), train)
 }
 
-/// The task, with its bytes.
+/// The task, with its text.
 #[derive(Clone, Debug)]
 pub struct Text {
     config: TextConfig,
     seed: u64,
-    head: Vec<u8>,
-    tail: Vec<u8>,
+    tokenizer: Tokenizer,
+    head: Vec<u32>,
+    tail: Vec<u32>,
     data: Fingerprint,
 }
 
@@ -65,6 +79,41 @@ pub struct Text {
 struct Fingerprint {
     bytes: u64,
     crc32: u32,
+    /// CRC-32 of the vocabulary; none for bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokenizer: Option<u32>,
+}
+
+impl Fingerprint {
+    /// What [`Task::state`] of a text gave.
+    fn of(state: &Value) -> Result<Self> {
+        serde_json::from_value(state.clone())
+            .map_err(|e| Error::usage(format!("task: expected length and CRC-32 of the data in the checkpoint: {e}")))
+    }
+
+    /// Whether the vocabulary is that of the run.
+    fn check(&self, now: Option<u32>, config: &TextConfig) -> Result<()> {
+        if self.tokenizer == now {
+            return Ok(());
+        }
+        let crc = |crc: Option<u32>| crc.map_or("bytes".into(), |crc| format!("CRC-32 {crc:08x}"));
+        let name = config.tokenizer.as_ref().map_or("bytes".into(), |path| path.display().to_string());
+        Err(Error::usage(format!(
+            "{name}: it is not the vocabulary that the run began with: expected {}, found {}; name or put back the old one",
+            crc(self.tokenizer),
+            crc(now)
+        )))
+    }
+}
+
+/// The vocabulary of a trained run, whose checkpoint holds the task's `state`.
+///
+/// # Errors
+/// As [`Tokenizer::open`]; [`Error::Usage`] when the file is no longer what the run was trained with.
+pub fn tokenizer(config: &TextConfig, state: &Value) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
+    Fingerprint::of(state)?.check(tokenizer.crc32(), config)?;
+    Ok(tokenizer)
 }
 
 impl Text {
@@ -80,7 +129,8 @@ impl Text {
     /// The task over `bytes`, whatever files the configuration names.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the field that cannot be used, or when there are too few bytes.
+    /// [`Error::Usage`] naming the field that cannot be used, or when there are too few bytes; as [`Tokenizer::open`] and
+    /// [`Tokenizer::encode`].
     pub fn new(config: TextConfig, bytes: &[u8], seed: u64) -> Result<Self> {
         let sizes = [
             ("context", config.context),
@@ -97,16 +147,32 @@ impl Text {
                 "task.context × task.sequences: expected up to {BATCH_TOKENS} tokens a batch, found {tokens}"
             )));
         }
+        let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
+        // Cut by bytes, so that every vocabulary is validated on the same ones.
         let (head, tail) = text::split(bytes, config.validation, config.context + 1)?;
-        let (head, tail) = (head.to_vec(), tail.to_vec());
+        let (head, tail) = (tokenizer.encode(head)?, tokenizer.encode(tail)?);
+        if head.len() <= config.context || tail.len() < 2 {
+            return Err(Error::usage(format!(
+                "the data are too short: {} tokens for training and {} for validation, at least {} and 2 are needed; give \
+                 more text or a shorter context",
+                head.len(),
+                tail.len(),
+                config.context + 1
+            )));
+        }
         let mut crc = Crc::new();
         crc.update(bytes);
-        let data = Fingerprint { bytes: bytes.len() as u64, crc32: crc.sum() };
-        Ok(Self { config, seed, head, tail, data })
+        let data = Fingerprint { bytes: bytes.len() as u64, crc32: crc.sum(), tokenizer: tokenizer.crc32() };
+        Ok(Self { config, seed, tokenizer, head, tail, data })
     }
 
-    /// The bytes that validation measures.
-    pub fn validation_bytes(&self) -> &[u8] {
+    /// How the text is read.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The ids that validation measures.
+    pub fn validation_ids(&self) -> &[u32] {
         &self.tail
     }
 }
@@ -119,21 +185,20 @@ impl<D: Device> Task<D> for Text {
         for number in first..first + sequences as u64 {
             let last = (self.head.len() - context - 1) as u64;
             let start = rng(self.seed, Purpose::Training, step, number).random_range(0..=last) as usize;
-            let bytes = &self.head[start..start + context + 1];
-            batch.ids.extend(bytes[..context].iter().map(|&b| u32::from(b)));
-            batch.targets.extend(bytes[1..].iter().map(|&b| u32::from(b)));
+            let ids = &self.head[start..start + context + 1];
+            batch.ids.extend_from_slice(&ids[..context]);
+            batch.targets.extend_from_slice(&ids[1..]);
         }
         Ok(())
     }
 
-    fn state(&self) -> serde_json::Value {
+    fn state(&self) -> Value {
         serde_json::to_value(self.data).unwrap_or_default()
     }
 
-    fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        let before: Fingerprint = serde_json::from_value(state.clone()).map_err(|e| {
-            Error::usage(format!("task: expected length and CRC-32 of the data in the checkpoint: {e}"))
-        })?;
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let before = Fingerprint::of(state)?;
+        before.check(self.data.tokenizer, &self.config)?;
         if before == self.data {
             return Ok(());
         }
@@ -151,7 +216,7 @@ impl<D: Device> Task<D> for Text {
         if !thorough {
             windows.thin(self.config.cheap_windows);
         }
-        let found = evaluate::run(device, model, &self.tail, &windows, MemoryMode::On)?;
+        let found = evaluate::run(device, model, &self.tokenizer, &self.tail, &windows, MemoryMode::On)?;
         Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
     }
 }
@@ -173,7 +238,7 @@ mod tests {
         let bytes: Vec<u8> = (0..200).collect();
         let config = TextConfig { context: 179, sequences: 3, ..TextConfig::default() };
         let text = Text::new(config.clone(), &bytes, 0).unwrap();
-        assert_eq!(text.validation_bytes(), &bytes[180..]);
+        assert_eq!(text.validation_ids(), (180..200).collect::<Vec<u32>>());
         let b = batch(&text, 5, 0);
         b.validate().unwrap();
         for (row, targets) in b.ids.chunks(179).zip(b.targets.chunks(179)) {

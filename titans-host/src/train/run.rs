@@ -162,7 +162,11 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         let validation = self.trainer.validate(thorough)?;
         let (step, tokens) = (self.trainer.state().step, self.trainer.state().tokens);
         let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
-        progress.message(&format!("validation at step {step}: loss {:.4} nats{accuracy}", validation.loss));
+        progress.message(&format!(
+            "validation at step {step}: loss {:.4} {}{accuracy}",
+            validation.loss,
+            self.trainer.unit()
+        ));
         let seconds = self.seconds();
         self.metrics.push(Record {
             step,
@@ -199,7 +203,8 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         if !validation.is_empty() {
             curves.push(Curve { name: "validation".into(), points: validation, marked: true });
         }
-        let labels = Labels { title: "Loss", x: "step", y: "nats a scored token" };
+        let y = format!("{} a scored token", self.trainer.unit());
+        let labels = Labels { title: "Loss", x: "step", y: &y };
         plot::loss(&self.folder.join("loss.svg"), &labels, &curves)
     }
 

@@ -78,7 +78,7 @@ impl Batch {
 /// What a validation found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// Mean loss in nats a scored token.
+    /// Mean loss of a scored token, in nats or in the task's [unit](Task::unit).
     pub loss: f64,
     /// Share of scored tokens that were predicted, where the task counts them.
     pub accuracy: Option<f64>,
@@ -117,6 +117,11 @@ pub trait Task<D: Device> {
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         let _ = state;
         Ok(())
+    }
+
+    /// What its losses are in.
+    fn unit(&self) -> &'static str {
+        "nats"
     }
 
     /// A word on where the task stands, for people; may be empty.

@@ -114,6 +114,11 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.task.note()
     }
 
+    /// What the task's losses are in.
+    pub fn unit(&self) -> &'static str {
+        self.task.unit()
+    }
+
     /// Gives the model, the end of the run.
     pub fn into_model(self) -> Model<D> {
         self.model

@@ -85,6 +85,9 @@ fn rotate<T: Scalar, G: Gemm<T>>(
     let heads = x.cols() / c;
     expect_rows("rotary columns, heads times their width", stride, x, x.rows(), heads * c)?;
     expect_shape("rotated rows", y.as_ref(), x.rows(), x.cols())?;
+    if heads == 0 {
+        return Ok(());
+    }
     let half = c / 2;
     let step = -libm::log2(rotary.base) / half as f64;
     for i in (0..half).step_by(PAIRS) {

@@ -1,6 +1,6 @@
 //! Memories at work: what `bench memory` and `bench table` run.
 
-use crate::device::cpu::{Cpu, Simd};
+use crate::device::cpu::{Buffer, Cpu, Simd};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 use titans_kernel::memory::{Counters, Gate, Mask, MemorySpec, Network, Read, Stream, Tokens};
@@ -94,67 +94,80 @@ impl<D: Device> Work<D> {
     }
 }
 
-/// Memories that are fed piece by piece, on the caller's thread: `batch × heads` streams.
+/// Memories that are fed piece by piece, on the caller's thread: `batch × heads` streams. All arrays are the device's: they
+/// begin at a cache line, or else streams of the same work differ by a twentieth.
 pub struct Streams {
     spec: MemorySpec,
     tokens: usize,
-    numbers: Numbers<f32>,
-    blocks: Vec<Vec<f32>>,
+    rows: [Buffer<f32>; 3],
+    gates: Vec<f32>,
+    weights: Vec<f32>,
+    blocks: Vec<Buffer<f32>>,
     counters: Vec<Counters>,
-    y: Vec<f32>,
-    scratch: Vec<f32>,
+    y: Buffer<f32>,
+    scratch: Buffer<f32>,
 }
 
 impl Streams {
     /// `streams` of them, with `tokens` tokens that all are fed over and over.
     pub fn new(spec: &MemorySpec, streams: usize, tokens: usize) -> Result<Self> {
-        let numbers = Numbers::new(spec, tokens, 1, spec.params());
-        let mut blocks = vec![vec![0.0; Stream::<f32>::len(spec)]; streams];
-        for block in &mut blocks {
-            Stream::new(spec, Read::After, &numbers.weights, block)?;
-        }
-        Ok(Self {
+        let Numbers { rows: [k, v, q], gates, weights } = Numbers::new(spec, tokens, 1, spec.params());
+        let cpu = Cpu::<f32>::new(Some(1))?;
+        let blocks = (0..streams).map(|_| cpu.alloc(Stream::<f32>::len(spec))).collect::<Result<Vec<_>>>()?;
+        let mut all = Self {
             tokens,
-            numbers,
+            rows: [cpu.upload(&k)?, cpu.upload(&v)?, cpu.upload(&q)?],
+            gates,
+            weights,
             counters: vec![Counters::default(); blocks.len()],
             blocks,
-            y: vec![0.0; tokens * spec.value_width()],
-            scratch: vec![0.0; Stream::<f32>::scratch_len(spec)],
+            y: cpu.alloc(tokens * spec.value_width())?,
+            scratch: cpu.alloc(Stream::<f32>::scratch_len(spec))?,
             spec: spec.clone(),
-        })
+        };
+        all.restart()?;
+        Ok(all)
     }
 
     /// All streams begin anew.
     pub fn restart(&mut self) -> Result<()> {
-        for (block, counters) in self.blocks.iter_mut().zip(&mut self.counters) {
-            *counters = Stream::new(&self.spec, Read::After, &self.numbers.weights, block)?.counters();
-        }
+        (0..self.blocks.len()).try_for_each(|i| self.restart_one(i))
+    }
+
+    /// Stream i begins anew.
+    pub fn restart_one(&mut self, i: usize) -> Result<()> {
+        let block = self.blocks[i].as_mut_slice();
+        self.counters[i] = Stream::new(&self.spec, Read::After, &self.weights, block)?.counters();
         Ok(())
     }
 
     /// The tokens once to every stream, `piece` a call, each with its read-out.
     pub fn run(&mut self, gemm: &Simd, piece: usize) -> Result<()> {
+        (0..self.blocks.len()).try_for_each(|i| self.run_one(gemm, i, piece))
+    }
+
+    /// The tokens once to stream i.
+    pub fn run_one(&mut self, gemm: &Simd, i: usize, piece: usize) -> Result<()> {
         let (n, key, value) = (self.tokens, self.spec.key_width(), self.spec.value_width());
-        let Numbers { rows: [k, v, q], gates, .. } = &self.numbers;
+        let [k, v, q] = self.rows.each_ref().map(Buffer::as_slice);
         let (k, v, q) = (Mat::new(k, n, key)?, Mat::new(v, n, value)?, Mat::new(q, n, key)?);
-        for (block, counters) in self.blocks.iter_mut().zip(&mut self.counters) {
-            let mut stream = Stream::attach(&self.spec, Read::After, *counters, block)?;
-            let mut y = MatMut::new(&mut self.y, n, value)?;
-            for from in (0..n).step_by(piece.max(1)) {
-                let rows = piece.max(1).min(n - from);
-                let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided(&gates[3 * from + i..], 3));
-                let (k, v, q) = (k.sub(from, rows), v.sub(from, rows), q.sub(from, rows));
-                let tokens = Tokens { k, v, q, alpha, theta, eta, mask: Mask::Write };
-                stream.write(gemm, &tokens, Some(y.rb().sub(from, rows)), None, &mut self.scratch)?;
-            }
-            *counters = stream.counters();
+        let (block, scratch) = (self.blocks[i].as_mut_slice(), self.scratch.as_mut_slice());
+        let mut stream = Stream::attach(&self.spec, Read::After, self.counters[i], block)?;
+        let mut y = MatMut::new(self.y.as_mut_slice(), n, value)?;
+        for from in (0..n).step_by(piece.max(1)) {
+            let rows = piece.max(1).min(n - from);
+            let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided(&self.gates[3 * from + i..], 3));
+            let (k, v, q) = (k.sub(from, rows), v.sub(from, rows), q.sub(from, rows));
+            let tokens = Tokens { k, v, q, alpha, theta, eta, mask: Mask::Write };
+            stream.write(gemm, &tokens, Some(y.rb().sub(from, rows)), None, scratch)?;
         }
+        self.counters[i] = stream.counters();
         Ok(())
     }
 
     /// Whether the last read-outs are those of a memory at work.
     pub fn at_work(&self) -> bool {
-        at_work(self.y.iter().map(|&y| y.into()))
+        at_work(self.y.as_slice().iter().map(|&y| y.into()))
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::cli::{Failure, output};
 use crate::device::cpu::plan::{Bytes, Kind, Plan};
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Head, Model, ModelConfig};
 use crate::task::TaskConfig;
 use crate::task::recall::RecallConfig;
+use crate::task::series::SeriesConfig;
 use crate::task::text::TextConfig;
 use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::optimiser::Optimiser;
@@ -79,6 +80,7 @@ fn config(path: &Path) -> Result<(PathBuf, RunConfig)> {
 fn batches(task: &TaskConfig) -> Vec<(usize, usize)> {
     match task {
         TaskConfig::Text(TextConfig { sequences, context, .. }) => vec![(*sequences, *context)],
+        TaskConfig::Series(SeriesConfig { sequences, context, .. }) => vec![(*sequences, *context)],
         TaskConfig::Recall(RecallConfig { length, tokens, .. }) => {
             let shorter = std::iter::successors(Some(SHORTEST), |&l| l.checked_mul(2)).take_while(|l| l < length);
             shorter.chain([*length]).map(|l| ((tokens / l.max(1)).max(1), l)).collect()
@@ -100,13 +102,31 @@ impl Task<Plan> for Sized {
     }
 }
 
+/// A batch of the model's shapes.
+fn blank(model: &ModelConfig, batch: usize, time: usize) -> Batch {
+    let tokens = batch * time;
+    let mut blank = Batch { batch, time, ..Batch::default() };
+    match model.inputs {
+        0 => blank.ids = vec![0; tokens],
+        width => blank.rows = vec![0.0; tokens * width],
+    }
+    match model.head {
+        Head::Regression => blank.wanted = vec![0.0; tokens * model.outputs],
+        Head::Tokens | Head::Classes => blank.targets = vec![0; tokens],
+    }
+    blank
+}
+
 /// One step of a trainer on a device that only counts.
 fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usize) -> Result<Report> {
     let tokens = batch.saturating_mul(time);
-    if tokens == 0 || tokens > TOKENS {
+    let numbers = tokens.saturating_mul(config.model.inputs.max(config.model.outputs).max(1));
+    if tokens == 0 || numbers > TOKENS {
         return Err(Error::file(
             file,
-            format!("a batch of {batch} times {time} tokens: expected 1 to {TOKENS} in all"),
+            format!(
+                "a batch of {batch} times {time} tokens: expected 1 to {TOKENS} ids or numbers in all, found {numbers}"
+            ),
         ));
     }
     let device = Plan::new(threads)?;
@@ -115,7 +135,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     let parameters = all(device.live());
     let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
     let moments = all(device.live()) - parameters;
-    let mut task = Sized(Batch { ids: vec![0; tokens], targets: vec![0; tokens], batch, time, ..Batch::default() });
+    let mut task = Sized(blank(&config.model, batch, time));
     let mut config = config.clone();
     config.train.accumulate = 1; // the parts come one after another, each in the space of the one before
     let checkpoint = Checkpoint { config, state: RunState::default(), model, optimiser };

@@ -4,12 +4,18 @@ mod numbers;
 mod state;
 mod text;
 
+use super::export::Runnable;
 use super::options::{self, ModeName};
-use super::{Failure, export, output};
+use super::{Failure, output};
+use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::error::Error;
 use crate::model::Session;
+use crate::task::TaskConfig;
+use crate::task::text::TextConfig;
 use crate::train::Interrupt;
+use crate::train::checkpoint::RunState;
+use numbers::Patches;
 use state::State;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +23,13 @@ use std::time::{Duration, Instant};
 use titans_kernel::model::Input;
 
 const ABOUT: &str = "\
-A model of text reads bytes, predicts each and learns from it; --generate N then continues the text on standard output, from a
-copy of the memory. A model of numbers reads CSV rows and writes one row for each: its prediction of the next one, and the
-surprise of each block.
+A model of text reads text, predicts each token (byte) and learns from it; --generate N then continues the text on standard
+output, from a copy of the memory. A model of numbers reads CSV rows and writes one row for each: its prediction of the next one,
+and the surprise of each block; a run of the series task knows how to standardise them, a blob takes them as they are.
 
 --state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
-every --save-every seconds, at the end and at Ctrl-C, always whole. However a text is cut into runs, the predictions are those of one run.
+every --save-every seconds, at the end and at Ctrl-C, always whole. However bytes are cut into runs, the predictions are those of one run; tokens of a larger
+vocabulary end where a run ends.
 
 --per-token OUT.csv writes what `titans eval --window 0 --per-token` writes: position,byte,log_probability,surprise_0,...
 
@@ -51,15 +58,15 @@ pub struct Args {
     #[arg(long, value_name = "S", default_value = "60")]
     save_every: u64,
 
-    /// Bytes to write after the input
+    /// Tokens to write after the input
     #[arg(long, value_name = "N", default_value = "0")]
     generate: usize,
 
-    /// 0 takes the likeliest byte, 1 the model's own odds
+    /// 0 takes the likeliest token, 1 the model's own odds
     #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
     temperature: f64,
 
-    /// Draw among the likeliest bytes that together have this probability
+    /// Draw among the likeliest tokens that together have this probability
     #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true)]
     top_p: f64,
 
@@ -67,9 +74,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
 
-    /// Write every byte's log-probability and surprise
+    /// Write every token's log-probability and surprise
     #[arg(long, value_name = "OUT.csv")]
     per_token: Option<PathBuf>,
+
+    /// The model's vocabulary [default: where it was in training; of a blob: bytes]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
 
     /// What the memories may do
     #[arg(long, value_enum, default_value = "on")]
@@ -83,23 +94,40 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let device = options::cpu::<f32>(Some(1))?;
-    let weights = Arc::new(export::weights(&device, &args.run)?);
+    let Runnable { weights, run } = Runnable::open(&device, &args.run)?;
+    let weights = Arc::new(weights);
     let input = weights.model()?.spec().input;
     let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory.into())?;
     let mut live = Live::new(args, session)?;
     let interrupt = Interrupt::on_ctrl_c(|| std::process::exit(130))?;
-    match input {
-        Input::Tokens(_) => text::run(args, &mut live, &interrupt)?,
-        Input::Rows(size) => numbers::run(args, &mut live, size, &interrupt)?,
+    let task = run.as_ref().map(|(config, _)| TaskConfig::of(config)).transpose()?;
+    match (input, task.zip(run.as_ref().map(|(_, state)| state))) {
+        (Input::Tokens(_), Some((TaskConfig::Text(task), state))) => {
+            let tokenizer = tokenizer(args, task, state)?;
+            text::run(args, &mut live, &tokenizer, &interrupt)?;
+        }
+        (Input::Tokens(_), _) => text::run(args, &mut live, &Tokenizer::open(args.tokenizer.as_deref())?, &interrupt)?,
+        (Input::Rows(size), Some((TaskConfig::Series(task), _))) => {
+            numbers::run(args, &mut live, &Patches::of(&task, size), &interrupt)?;
+        }
+        (Input::Rows(size), _) => numbers::run(args, &mut live, &Patches::plain(size), &interrupt)?,
     }
     if interrupt.raised() { Err(Failure::interrupted(live.kept())) } else { Ok(()) }
+}
+
+/// The vocabulary of a run, wherever it lies now.
+fn tokenizer(args: &Args, mut task: TextConfig, state: &RunState) -> Result<Tokenizer, Error> {
+    if let Some(path) = &args.tokenizer {
+        task.tokenizer = Some(path.clone());
+    }
+    crate::task::text::tokenizer(&task, &state.task)
 }
 
 /// A stream and its file.
 struct Live<'a> {
     args: &'a Args,
     session: Session<f32>,
-    /// The last byte read: it is fed when the next one comes.
+    /// The last token read: it is fed when the next one comes.
     pending: Option<u32>,
     saved: Instant,
 }

@@ -1,7 +1,8 @@
-//! Bytes in, predictions out.
+//! Text in, predictions out.
 
 use super::{Args, Live};
 use crate::cli::{Failure, output};
+use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::error::{Error, Result};
 use crate::model::Step;
@@ -15,7 +16,7 @@ const AT_ONCE: usize = 4096;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Totals {
+struct Report {
     tokens: u64,
     position: u64,
     nats_per_token: f64,
@@ -26,10 +27,18 @@ struct Totals {
 /// Rows of `--per-token`.
 type Table<'a> = csv::Writer<&'a mut dyn Write>;
 
-pub(super) fn run(args: &Args, live: &mut Live<'_>, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
-    let found = live.session.weights().model()?.spec().outputs;
-    if found != 256 {
-        return Err(Error::usage(format!("the model has {found} symbols, bytes are 256; it cannot read a text")).into());
+pub(super) fn run(
+    args: &Args,
+    live: &mut Live<'_>,
+    tokenizer: &Tokenizer,
+    interrupt: &Interrupt,
+) -> std::result::Result<(), Failure> {
+    let (found, expected) = (live.session.weights().model()?.spec().outputs, tokenizer.vocabulary());
+    if found != expected {
+        return Err(Error::usage(format!(
+            "the model has {found} symbols, the vocabulary {expected}; name the model's own with --tokenizer, or a model of text"
+        ))
+        .into());
     }
     let sampling = Sampling {
         tokens: args.generate,
@@ -39,28 +48,33 @@ pub(super) fn run(args: &Args, live: &mut Live<'_>, interrupt: &Interrupt) -> st
         mode: args.memory.into(),
     };
     sampling.validate()?;
-    let (tokens, nats) = match &args.per_token {
-        None => read(live, None, interrupt)?,
+    let totals = match &args.per_token {
+        None => read(live, tokenizer, None, interrupt)?,
         Some(path) => output::write_with(path, |out| {
             let mut table = csv::Writer::from_writer(out);
-            let mut header = vec!["position".to_owned(), "byte".into(), "log_probability".into()];
+            let bytes_alone = tokenizer.crc32().is_none();
+            let first: &[&str] = if bytes_alone { &["position", "byte"] } else { &["position", "token", "bytes"] };
+            let mut header: Vec<String> = first.iter().map(|&name| name.into()).collect();
+            header.push("log_probability".into());
             header.extend(blocks(live)?.into_iter().map(|block| format!("surprise_{block}")));
             table.write_record(header).map_err(|e| Error::file(path, e.to_string()))?;
-            let totals = read(live, Some(&mut table), interrupt)?;
+            let totals = read(live, tokenizer, Some(&mut table), interrupt)?;
             table.flush().map_err(|e| Error::io(path, "writing the table", e))?;
             Ok(totals)
         })?,
     };
     live.save()?;
-    let nats_per_token = nats / tokens.max(1) as f64;
-    let bits_per_byte = nats_per_token / std::f64::consts::LN_2;
-    let (position, clipped) = (live.session.position(), live.session.clipped());
+    let nats_per_token = totals.nats / totals.tokens.max(1) as f64;
+    let bits_per_byte = totals.nats / std::f64::consts::LN_2 / totals.bytes.max(1) as f64;
+    let (tokens, position, clipped) = (totals.tokens, live.session.position(), live.session.clipped());
     if args.json {
-        output::print_json(&Totals { tokens, position, nats_per_token, bits_per_byte, clipped })?;
+        output::print_json(&Report { tokens, position, nats_per_token, bits_per_byte, clipped })?;
     } else {
-        output::complain(&format!("{tokens} bytes predicted, {bits_per_byte:.4} bits a byte; {position} bytes so far"));
+        output::complain(&format!(
+            "{tokens} tokens predicted, {bits_per_byte:.4} bits a byte; {position} tokens so far"
+        ));
     }
-    if args.generate > 0 && !interrupt.raised() { generate(live, &sampling, interrupt) } else { Ok(()) }
+    if args.generate > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
 }
 
 /// The blocks whose surprise a step tells.
@@ -73,65 +87,109 @@ fn blocks(live: &Live<'_>) -> Result<Vec<usize>> {
     Ok(blocks)
 }
 
-/// Reads standard input to its end; bytes predicted, and their nats together.
-fn read(live: &mut Live<'_>, mut table: Option<&mut Table<'_>>, interrupt: &Interrupt) -> Result<(u64, f64)> {
-    let (mut tokens, mut nats) = (0, 0.0);
-    let columns = blocks(live)?.len();
+/// What was predicted.
+#[derive(Default)]
+struct Totals {
+    tokens: u64,
+    bytes: u64,
+    nats: f64,
+}
+
+/// Reads standard input to its end.
+fn read(
+    live: &mut Live<'_>,
+    tokenizer: &Tokenizer,
+    mut table: Option<&mut Table<'_>>,
+    interrupt: &Interrupt,
+) -> Result<Totals> {
+    let (mut totals, mut rest) = (Totals::default(), Vec::new());
     let mut input = std::io::stdin().lock();
     let mut space = [0; AT_ONCE];
-    while !interrupt.raised() {
-        let n = match input.read(&mut space) {
-            Ok(0) => break,
-            Ok(n) => n,
+    let mut ended = false;
+    while !ended && !interrupt.raised() {
+        match input.read(&mut space) {
+            Ok(0) => ended = true,
+            Ok(n) => rest.extend_from_slice(&space[..n]),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(Error::io("standard input", "reading", e)),
-        };
-        let bytes = &space[..n];
-        // Every byte is predicted from those before it: the last one waits for the next to come.
-        let mut fed: Vec<u32> = live.pending.into_iter().collect();
-        let first = 1 - fed.len();
-        fed.extend(bytes[..n - 1].iter().map(|&b| u32::from(b)));
-        let from = live.session.position() + 1;
-        let steps = live.session.push(&fed)?;
-        live.pending = bytes.last().map(|&b| u32::from(b));
-        for (i, (step, &byte)) in steps.iter().zip(&bytes[first..]).enumerate() {
-            let log_probability = -step.nats(u32::from(byte))?;
-            if !log_probability.is_finite() {
-                return Err(Error::Diverged { position: from + i as u64 });
-            }
-            (tokens, nats) = (tokens + 1, nats - log_probability);
-            if let Some(table) = &mut table {
-                let record = record(from + i as u64, byte, log_probability, step, columns);
-                table.write_record(record).map_err(|e| Error::usage(format!("writing the table: {e}")))?;
-            }
+        }
+        let whole = if ended || tokenizer.crc32().is_none() { rest.len() } else { words(&rest) };
+        let ids = tokenizer.encode(&rest[..whole])?;
+        rest.drain(..whole);
+        for ids in ids.chunks(AT_ONCE) {
+            predict(live, tokenizer, ids, &mut totals, table.as_deref_mut())?;
         }
         live.keep()?;
     }
-    Ok((tokens, nats))
+    Ok(totals)
 }
 
-fn record(position: u64, byte: u8, log_probability: f64, step: &Step<f32>, columns: usize) -> Vec<String> {
-    let mut record = vec![position.to_string(), byte.to_string(), log_probability.to_string()];
-    let mean = |heads: &Vec<f32>| heads.iter().map(|&x| f64::from(x)).sum::<f64>() / heads.len().max(1) as f64;
-    record.extend(step.surprise.iter().map(|heads| mean(heads).to_string()));
-    record.resize(3 + columns, "0".into());
-    record
+/// Bytes up to the last place where a word begins: tokens do not reach across it.
+fn words(text: &[u8]) -> usize {
+    text.windows(2).rposition(|w| w[0].is_ascii_alphabetic() && w[1] == b' ').map_or(0, |i| i + 1)
+}
+
+/// Every token is predicted from those before it: the last one waits for the next to come.
+fn predict(
+    live: &mut Live<'_>,
+    tokenizer: &Tokenizer,
+    ids: &[u32],
+    totals: &mut Totals,
+    mut table: Option<&mut Table<'_>>,
+) -> Result<()> {
+    let columns = blocks(live)?.len();
+    let mut fed: Vec<u32> = live.pending.into_iter().collect();
+    let first = 1 - fed.len();
+    let Some((&last, before)) = ids.split_last() else { return Ok(()) };
+    fed.extend_from_slice(before);
+    let from = live.session.position() + 1;
+    let steps = live.session.push(&fed)?;
+    live.pending = Some(last);
+    for (i, (step, &id)) in steps.iter().zip(&ids[first..]).enumerate() {
+        let log_probability = -step.nats(id)?;
+        let position = from + i as u64;
+        if !log_probability.is_finite() {
+            return Err(Error::Diverged { position });
+        }
+        totals.tokens += 1;
+        totals.bytes += tokenizer.bytes(id).len() as u64;
+        totals.nats -= log_probability;
+        if let Some(table) = &mut table {
+            let mut record = vec![position.to_string(), id.to_string()];
+            if tokenizer.crc32().is_some() {
+                record.push(tokenizer.bytes(id).len().to_string());
+            }
+            record.push(log_probability.to_string());
+            let width = record.len() + columns;
+            let mean = |heads: &Vec<f32>| heads.iter().map(|&x| f64::from(x)).sum::<f64>() / heads.len().max(1) as f64;
+            record.extend(step.surprise.iter().map(|heads| mean(heads).to_string()));
+            record.resize(width, "0".into());
+            table.write_record(record).map_err(|e| Error::usage(format!("writing the table: {e}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// Continues on a copy of the stream: what is generated does not change the state.
-fn generate(live: &Live<'_>, sampling: &Sampling, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
+fn generate(
+    live: &Live<'_>,
+    tokenizer: &Tokenizer,
+    sampling: &Sampling,
+    interrupt: &Interrupt,
+) -> std::result::Result<(), Failure> {
     let mut fork = live.session.clone();
     let mut random = rng(sampling.seed, Purpose::Generation, 0, fork.position());
-    let mut next = live.pending.unwrap_or(u32::from(b'\n'));
+    let start = tokenizer.encode(b"\n")?;
+    let mut next = live.pending.or(start.last().copied()).unwrap_or(0);
     for _ in 0..sampling.tokens {
         if interrupt.raised() {
             break;
         }
         let odds = fork.push(&[next])?.pop().as_ref().map(Step::log_probabilities).unwrap_or_default();
-        let byte = sample(&odds, sampling.temperature, sampling.top_p, &mut random)
+        let token = sample(&odds, sampling.temperature, sampling.top_p, &mut random)
             .ok_or(Error::Diverged { position: fork.position() })?;
-        output::stream(&[byte as u8])?;
-        next = byte as u32;
+        next = token as u32;
+        output::stream(tokenizer.bytes(next))?;
     }
     output::stream(b"\n")
 }

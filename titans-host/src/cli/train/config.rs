@@ -4,9 +4,7 @@ use super::model::ModelArgs;
 use crate::cli::options::size;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
-use crate::task::recall::RecallConfig;
-use crate::task::text::TextConfig;
-use crate::task::{TaskConfig, recall, text};
+use crate::task::{TaskConfig, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -16,8 +14,20 @@ use std::path::PathBuf;
 pub enum TaskName {
     /// 16 key-value pairs hidden in noise, then every key again: what the memory is for, in its smallest form
     Recall,
-    /// Text, byte by byte, from --data
+    /// Text from --data, byte by byte or by the tokens of --tokenizer
     Text,
+    /// Numbers from --data FILE.csv: the next patch of rows
+    Series,
+}
+
+impl TaskName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::Text => "text",
+            Self::Series => "series",
+        }
+    }
 }
 
 /// Which chunk boundaries wait for the backward.
@@ -45,9 +55,26 @@ pub struct ConfigArgs {
     #[arg(long, value_enum)]
     task: Option<TaskName>,
 
-    /// Files of text, one after the other, the last tenth for validation; .gz is read as it is
+    /// Files of text, one after the other, or one of comma-separated numbers (series), the last tenth for validation; .gz is
+    /// read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
+
+    /// Byte-level BPE: a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+
+    /// Rows of a patch, which are read and predicted together (series) [default: 1]
+    #[arg(long, value_name = "N", value_parser = size)]
+    patch: Option<usize>,
+
+    /// Most pairs of a sequence (recall) [default: 16]
+    #[arg(long, value_name = "N", value_parser = size)]
+    pairs: Option<usize>,
+
+    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    lengths: Vec<usize>,
 
     /// A run's config.toml to start from; the other options change it
     #[arg(long, value_name = "FILE")]
@@ -63,10 +90,10 @@ pub struct ConfigArgs {
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text), or tokens of one (recall)
+    /// Sequences of a batch (text, series), or tokens of one (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens of a training sequence; the longest of the curriculum (recall)
+    /// Tokens or patches of a training sequence; the longest of the curriculum (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
@@ -86,6 +113,10 @@ impl ConfigArgs {
         let options = [
             ("--task", self.task.is_some()),
             ("--data", !self.data.is_empty()),
+            ("--tokenizer", self.tokenizer.is_some()),
+            ("--patch", self.patch.is_some()),
+            ("--pairs", self.pairs.is_some()),
+            ("--lengths", !self.lengths.is_empty()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),
             ("--learning-rate", self.learning_rate.is_some()),
@@ -106,7 +137,10 @@ impl ConfigArgs {
     pub fn run_config(&self) -> Result<RunConfig> {
         let mut run = self.base()?;
         let mut task = TaskConfig::of(&run)?;
-        self.change_task(&mut task)?;
+        self.foreign(&task)?;
+        if self.change_task(&mut task)? {
+            task.fit(&mut run.model)?;
+        }
         run = task.run(run.model, run.train)?;
         self.model.change(&mut run.model);
         let train = &mut run.train;
@@ -120,52 +154,102 @@ impl ConfigArgs {
     }
 
     fn base(&self) -> Result<RunConfig> {
-        match (&self.config, self.task.unwrap_or(TaskName::Recall)) {
-            (Some(path), _) => RunConfig::read(path),
-            (None, TaskName::Recall) => recall::default_run(self.model.layers.unwrap_or(1)),
-            (None, TaskName::Text) => {
-                let mut run = text::default_run(Vec::new())?;
-                if self.model.layers.is_some_and(|layers| layers > 1) {
-                    run.model.theta_max = 0.1; // deep memories diverge at the rate of linear ones
+        let mut run = match (&self.config, self.task.unwrap_or(TaskName::Recall)) {
+            (Some(path), _) => return RunConfig::read(path),
+            (None, TaskName::Recall) => return recall::default_run(self.model.layers.unwrap_or(1)),
+            (None, TaskName::Text) => text::default_run(Vec::new())?,
+            (None, TaskName::Series) => series::default_run(self.series()?)?,
+        };
+        if self.model.layers.is_some_and(|layers| layers > 1) {
+            run.model.theta_max = 0.1; // deep memories diverge at the rate of linear ones
+        }
+        Ok(run)
+    }
+
+    /// Refuses what says something about another task.
+    fn foreign(&self, task: &TaskConfig) -> Result<()> {
+        let name = task.name();
+        if let Some(asked) = self.task.filter(|asked| asked.name() != name) {
+            return Err(Error::usage(format!(
+                "--task {}: the configuration file is of the {name} task; leave one out",
+                asked.name()
+            )));
+        }
+        if name == "recall" && !self.data.is_empty() {
+            return Err(Error::usage(
+                "--data is for --task text and --task series; the recall task makes its own data",
+            ));
+        }
+        let options = [
+            ("--tokenizer", "text", self.tokenizer.is_some()),
+            ("--patch", "series", self.patch.is_some()),
+            ("--pairs", "recall", self.pairs.is_some()),
+            ("--lengths", "recall", !self.lengths.is_empty()),
+        ];
+        match options.into_iter().find(|&(_, of, given)| given && of != name) {
+            Some((option, of, _)) => Err(Error::usage(format!("{option} is for the {of} task, this run is of {name}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the options into the task, and says whether the model must be fitted to it.
+    fn change_task(&self, task: &mut TaskConfig) -> Result<bool> {
+        match task {
+            TaskConfig::Recall(c) => {
+                set(&mut c.length, self.context);
+                set(&mut c.tokens, self.batch);
+                set(&mut c.pairs, self.pairs);
+                if !self.lengths.is_empty() {
+                    c.lengths.clone_from(&self.lengths);
                 }
-                Ok(run)
+                // Every pair has a key of its own.
+                let more = c.pairs > c.alphabet.keys && self.pairs.is_some();
+                if more {
+                    c.alphabet.keys = c.pairs;
+                }
+                Ok(more)
+            }
+            TaskConfig::Text(c) => {
+                if !self.data.is_empty() {
+                    c.data = self.data.iter().map(absolute).collect();
+                }
+                if c.data.is_empty() {
+                    return Err(Error::usage("--task text needs --data FILE…: text to learn from"));
+                }
+                c.tokenizer = self.tokenizer.as_ref().map(absolute).or(c.tokenizer.take());
+                set(&mut c.context, self.context);
+                set(&mut c.sequences, self.batch);
+                Ok(self.tokenizer.is_some())
+            }
+            TaskConfig::Series(c) => {
+                let other = !self.data.is_empty() && self.series()? != c.data;
+                if other {
+                    c.data = self.series()?;
+                    c.measure()?;
+                }
+                set(&mut c.patch, self.patch);
+                set(&mut c.context, self.context);
+                set(&mut c.sequences, self.batch);
+                Ok(other || self.patch.is_some())
             }
         }
     }
 
-    fn change_task(&self, task: &mut TaskConfig) -> Result<()> {
-        match task {
-            TaskConfig::Recall(RecallConfig { length, tokens, .. }) => {
-                if self.task == Some(TaskName::Text) {
-                    return Err(Error::usage(
-                        "--task text: the configuration file is of the recall task; leave one out",
-                    ));
-                }
-                if !self.data.is_empty() {
-                    return Err(Error::usage("--data is for --task text; the recall task makes its own data"));
-                }
-                set(length, self.context);
-                set(tokens, self.batch);
-            }
-            TaskConfig::Text(TextConfig { data, context, sequences, .. }) => {
-                if self.task == Some(TaskName::Recall) {
-                    return Err(Error::usage(
-                        "--task recall: the configuration file is of the text task; leave one out",
-                    ));
-                }
-                if !self.data.is_empty() {
-                    // Absolute, so that the run resumes from anywhere.
-                    *data = self.data.iter().map(|p| std::path::absolute(p).unwrap_or(p.clone())).collect();
-                }
-                if data.is_empty() {
-                    return Err(Error::usage("--task text needs --data FILE…: text to learn from"));
-                }
-                set(context, self.context);
-                set(sequences, self.batch);
+    /// The one file of a series.
+    fn series(&self) -> Result<PathBuf> {
+        match &self.data[..] {
+            [file] => Ok(absolute(file)),
+            files => {
+                let found = files.len();
+                Err(Error::usage(format!("--task series needs --data FILE.csv: expected one file, found {found}")))
             }
         }
-        Ok(())
     }
+}
+
+/// So that the run resumes from anywhere.
+fn absolute(path: &PathBuf) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.clone())
 }
 
 pub(super) fn set<T: Copy>(field: &mut T, value: Option<T>) {

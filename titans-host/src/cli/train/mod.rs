@@ -37,16 +37,19 @@ Examples:
   titans train --layers 2 --out runs/deep
   titans train --task text --data shakespeare.txt --out runs/shakespeare --minutes 10
   titans train --task text --data a.txt b.txt.gz --steps 500 --blocks 2 --width 64
+  titans train --task text --data book.txt --tokenizer tokenizer.json --batch 4
+  titans train --task series --data measured.csv --patch 4
+  titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
   titans train --resume runs/shakespeare";
 
-/// Train a model: the built-in recall task, or text
+/// Train a model: the built-in recall task, text, or series of numbers
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
 
-    /// Run folder to make [default: runs/recall or runs/text, numbered if taken]
+    /// Run folder to make [default: runs/recall, runs/text or runs/series, numbered if taken]
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
 
@@ -120,7 +123,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     }
     let Outcome { step, seconds, tokens, validation, .. } = outcome;
     let report = Report { run: folder, steps: step, seconds, tokens, parameters, validation, recall };
-    if args.json { output::print_json(&report) } else { print(&report) }
+    if args.json { output::print_json(&report) } else { print(&report, trainer.unit()) }
 }
 
 /// What Ctrl-C leaves.
@@ -141,31 +144,31 @@ fn recall<D: Device>(
     progress: &mut dyn Progress,
 ) -> Result<Option<Table>> {
     let TaskConfig::Recall(task) = TaskConfig::of(config)? else { return Ok(None) };
-    let lengths = task.lengths.clone();
-    let mut table = Table::default();
-    for length in lengths {
+    let (task, mut table) = (Recall::new(task, config.train.seed)?, Table::default());
+    for &length in &task.config().lengths {
         if interrupt.raised() {
             return Ok(None);
         }
         progress.message(&format!("measuring recall at {length} tokens"));
-        let one = crate::task::recall::RecallConfig { lengths: vec![length], ..task.clone() };
-        table.0.extend(Recall::new(one, config.train.seed)?.table(device, model, &mut |_| {})?.0);
+        table.0.insert(length, task.row(device, model, length)?);
     }
     table.write(folder)?;
     Ok(Some(table))
 }
 
-fn print(report: &Report) -> std::result::Result<(), Failure> {
+fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     let Report { run, steps, seconds, tokens, validation, recall, .. } = report;
     output::print(format_args!("{steps} steps, {tokens} tokens, {seconds:.0} s"))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
-        let bits = loss / std::f64::consts::LN_2;
-        output::print(format_args!("validation loss {loss:.4} nats ({bits:.4} bits){accuracy}"))?;
+        let bits = match unit {
+            "nats" => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
+            _ => String::new(),
+        };
+        output::print(format_args!("validation loss {loss:.4} {unit}{bits}{accuracy}"))?;
     }
     if let Some(table) = recall {
-        output::print(format_args!("\nrecall by length of the sequence; chance is about 3 %\n{table}"))?;
-        output::print(format_args!("on: the memory writes while it reads; frozen: it does not; absent: no memory"))?;
+        super::eval::print_recall(table)?;
         output::print(format_args!("picture: {}", run.join("recall.svg").display()))?;
     }
     output::print(format_args!("run: {}", run.display()))
@@ -220,10 +223,7 @@ impl Args {
 
 /// `runs/TASK`, or the first of `runs/TASK-2`, `runs/TASK-3`, … without a run in it.
 fn free_folder(config: &RunConfig) -> Result<PathBuf> {
-    let name = match TaskConfig::of(config)? {
-        TaskConfig::Recall(_) => "recall",
-        TaskConfig::Text(_) => "text",
-    };
+    let name = TaskConfig::of(config)?.name();
     let folder = |n: u32| Path::new("runs").join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
     let free = |folder: &PathBuf| !folder.join(LATEST).exists();
     (1..10_000).map(folder).find(free).ok_or_else(|| Error::usage("runs/ is full of runs; name a folder with --out"))

@@ -136,23 +136,11 @@ fn softmax<T: Scalar>(
 fn hide<T: Scalar>(band: &Band, scores: &mut [[T; BLOCK]]) {
     let nothing = T::from_f64(f64::NEG_INFINITY);
     for (s, x) in scores.iter_mut().enumerate().take(band.corner()) {
-        keep(x, 0, band.ahead + s + 1, nothing);
+        x[band.ahead + s + 1..].fill(nothing);
     }
     for (r, x) in scores[band.behind + 1..].iter_mut().enumerate() {
-        keep(x, r + 1, BLOCK, nothing);
+        x[..=r].fill(nothing);
     }
-}
-
-/// Puts `other` everywhere but in `from .. to`: by comparisons, as filling a few numbers takes longer.
-#[inline(always)]
-pub(super) fn keep<T: Scalar>(x: &mut [T; BLOCK], from: usize, to: usize, other: T) {
-    let (from, to) = (from as u32, to as u32);
-    let mut kept = [other; BLOCK];
-    for l in 0..BLOCK {
-        let at = l as u32;
-        kept[l] = if at >= from && at < to { x[l] } else { other };
-    }
-    *x = kept;
 }
 
 /// The largest score of every query; NaN is passed over, and comes back with the exponential.

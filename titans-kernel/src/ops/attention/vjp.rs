@@ -2,7 +2,7 @@
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
 use super::band::{Band, Part, Parts, finite};
-use super::{BLOCK, Keys, Span, columns, expect, persistent_rows, scale};
+use super::{BLOCK, Keys, LINE, Span, columns, expect, from_line, persistent_rows, scale};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
@@ -30,7 +30,7 @@ pub struct Gradients<'a, T> {
 pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
     let seen = span.len().saturating_add(if n < BLOCK { n } else { BLOCK });
     let seen = if context { seen.saturating_mul(2) } else { seen };
-    seen.saturating_add(persistent).saturating_mul(2 * BLOCK)
+    seen.saturating_add(persistent).saturating_mul(2 * BLOCK).saturating_add(LINE)
 }
 
 /// Backward of [`forward`](super::forward), from its y and `log_sum`: gradients of queries overwritten, those of keys and
@@ -65,7 +65,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
     d.q.fill(T::ZERO);
-    let (scores, d_scores) = scratch.split_at_mut(needed / 2);
+    let (scores, d_scores) = from_line(scratch).split_at_mut((needed - LINE) / 2);
     let scale = scale(q.cols());
     let parts = Parts::new(q, q_rotated, keys);
     let mut r = 0;
@@ -179,8 +179,10 @@ fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>,
             let (from, to) = if part.banded { seen_by(band, s) } else { (0, band.rows) };
             weigh_key(scale, rows, p, d, (from / LANES * LANES, to));
             if to - from < band.rows {
-                columns::keep(p, from, to, T::ZERO);
-                columns::keep(d, from, to, T::ZERO);
+                for x in [p, d] {
+                    x[..from].fill(T::ZERO);
+                    x[to..].fill(T::ZERO);
+                }
             }
         }
         at += len;

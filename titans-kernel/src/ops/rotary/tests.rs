@@ -110,5 +110,6 @@ fn wrong_sizes_are_errors() {
     assert!(run(good, view, 2, 4).is_err());
     assert!(run(good, view.t(), 4, 3).is_err());
     assert!(run(good, Mat::new(&x, 4, 3).unwrap().t(), 3, 4).is_err());
+    assert_eq!(run(good, Mat::strided(&x[..0], 3, 0, 5, 1).unwrap(), 3, 0), Ok(()));
     assert_eq!(y, [7.0; 12]);
 }

@@ -162,27 +162,34 @@ fn threads(row: &Row, dim: usize, time: f64) -> Result<Found> {
     })
 }
 
-/// What a token costs in sequences of several lengths, each a stream from its beginning in pieces of 4096 tokens. The lengths
-/// take turns, each for about the same time a turn.
+/// What a token costs in sequences of several lengths, each a stream that begins anew at its length. They take turns piece by
+/// piece, so that what slows the machine down for a second slows all of them, until the longest has reached its length.
 fn length(row: &Row, dim: usize, time: f64, quick: bool) -> Result<Found> {
+    /// Pieces of a turn.
+    const TURN: usize = 4;
     let gemm = simd(row.isa)?;
     let spec = memory(dim, false, 64)?;
     let counts = counts(&spec, false, false);
     let lengths: &[usize] = if quick { &[1 << 12, 1 << 16] } else { &[1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20] };
-    let longest = lengths.iter().copied().fold(PIECE, usize::max);
-    let mut streams = Streams::new(&spec, 1, PIECE)?;
+    let longest = lengths.iter().copied().fold(PIECE, usize::max) / PIECE;
+    let mut streams = Streams::new(&spec, lengths.len(), PIECE)?;
     streams.run(&gemm, PIECE)?;
     let mut costs = vec![Vec::new(); lengths.len()];
-    let begin = Instant::now();
-    while costs[0].len() < 5 || begin.elapsed().as_secs_f64() < time {
-        for (costs, &length) in costs.iter_mut().zip(lengths) {
-            let turn = Instant::now();
-            for _ in 0..longest / length {
-                streams.restart()?;
-                (0..length / PIECE).try_for_each(|_| streams.run(&gemm, PIECE))?;
+    let (begin, mut fed) = (Instant::now(), 0);
+    while fed < longest || costs[0].len() < 5 || begin.elapsed().as_secs_f64() < time {
+        let mut turn = vec![0.0; lengths.len()];
+        for _ in 0..TURN {
+            for (i, (&length, cost)) in lengths.iter().zip(&mut turn).enumerate() {
+                let piece = Instant::now();
+                if fed % (length / PIECE) == 0 {
+                    streams.restart_one(i)?;
+                }
+                streams.run_one(&gemm, i, PIECE)?;
+                *cost += piece.elapsed().as_secs_f64() / (TURN * PIECE) as f64;
             }
-            costs.push(turn.elapsed().as_secs_f64() / longest as f64);
+            fed += 1;
         }
+        costs.iter_mut().zip(turn).for_each(|(costs, cost)| costs.push(cost));
     }
     expect_at_work(streams.at_work(), "bench table: read-outs of a long stream")?;
     let repetitions = costs[0].len();

@@ -162,6 +162,7 @@ fn wrong_sizes_are_errors_that_name_the_argument_and_change_nothing() {
     named(run(SIZES.span, 66, q, &good, enough), "first key");
     named(run(SIZES.span, 70, q, &good, enough - 1), "scratch");
     named(run(SIZES.span, u64::MAX, q, &good, enough), "last query");
+    named(run(SIZES.span, u64::MAX - 9, q, &Keys { first: u64::MAX - 31, ..good }, enough), "last query");
     let (k, v) = good.tokens;
     named(run(SIZES.span, 70, q, &Keys { tokens: (k, v.sub(0, 5)), ..good }, enough), "token values");
     named(run(SIZES.span, 70, q, &Keys { context: Some((k.sub(0, 5), v)), ..good }, enough), "context keys");

@@ -1,0 +1,136 @@
+//! `titans eval`: how well a trained model does what it was trained for.
+
+mod numbers;
+mod recall;
+mod text;
+
+pub use recall::print as print_recall;
+pub use text::tokenizer;
+
+use super::options::{DeviceArgs, ModeName, size};
+use super::{Failure, on_device};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::MemoryMode;
+use crate::task::TaskConfig;
+use crate::train::checkpoint;
+use std::path::PathBuf;
+
+const ABOUT: &str = "\
+A run of the text task: without --data the run's own text is read and its validation part (the last tenth) evaluated.
+
+--per-token writes CSV with the header position,byte,log_probability,surprise_0,surprise_1,...: one row for each byte
+predicted; position counts from 0 in the bytes evaluated (the first byte is never predicted), log_probability is
+natural, surprise_l is that of layer l at the byte before: the inner loss c ‖M(k) − v‖² averaged over the heads, with c by
+the model's memory.loss (sum 1, half 1/2, mean 1/d_v). With --tokenizer in training, rows are tokens: position counts tokens, and
+in the place of byte are token,bytes: its id and how many bytes it stands for.
+
+A run of the series task: the mean squared error of the next patch in standardised units, over the validation part or --data.
+A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
+as streams on the CPU, in memory that does not grow with them.
+
+JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
+mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json.
+
+Examples:
+  titans eval runs/text
+  titans eval runs/text --memory frozen
+  titans eval runs/text/best.safetensors --data book.txt.gz --window 0 --json
+  titans eval runs/text --data book.txt --per-token book.csv
+  titans eval runs/recall --lengths 256,1024,4096,16384
+  titans eval runs/recall --lengths 2097152 --sequences 1
+  titans eval runs/series --data later.csv";
+
+/// Measure a trained model: nats and bits a byte of text, recall by length, or the error of predicted numbers
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub struct Args {
+    /// A run folder (its latest checkpoint), or a checkpoint
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+
+    /// Text or numbers to predict, one file after the other; .gz is read as it is [default: the run's validation part]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    data: Vec<PathBuf>,
+
+    /// Evaluate only the last part of --data, a share above 0 and below 1
+    #[arg(long, value_name = "SHARE", requires = "data", allow_negative_numbers = true)]
+    tail: Option<f64>,
+
+    /// Tokens or patches of a window, each with fresh memories; 0 reads everything as one uncut stream [default: 512, or that
+    /// of the run's validation]
+    #[arg(long, value_name = "N")]
+    window: Option<usize>,
+
+    /// What the memories may do [default: on; a table of recall has all three]
+    #[arg(long, value_enum)]
+    memory: Option<ModeName>,
+
+    /// Write every token's log-probability and surprise (text)
+    #[arg(long, value_name = "OUT.csv")]
+    per_token: Option<PathBuf>,
+
+    /// Where the run's vocabulary lies now (text) [default: where it was in training]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+
+    /// Lengths of the table (recall) [default: those of the run]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    lengths: Vec<usize>,
+
+    /// Sequences of each length (recall) [default: those of the run]
+    #[arg(long, value_name = "N", value_parser = size)]
+    sequences: Option<usize>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    on: DeviceArgs,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+    on_device!(args.on, device => on(&device, args))
+}
+
+fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
+    let (config, state, model) = checkpoint::load_model(device, &args.run)?;
+    let task = TaskConfig::of(&config)?;
+    args.foreign(&task)?;
+    match task {
+        TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
+        TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
+        TaskConfig::Series(task) => numbers::run(device, args, task, config.train.seed, &model),
+    }
+}
+
+impl Args {
+    fn mode(&self) -> MemoryMode {
+        self.memory.map_or(MemoryMode::On, Into::into)
+    }
+
+    /// Refuses options that say nothing about this task.
+    fn foreign(&self, task: &TaskConfig) -> Result<()> {
+        let name = task.name();
+        let options: [(&str, &[&str], bool); 8] = [
+            ("--data", &["text", "series"], !self.data.is_empty()),
+            ("--tail", &["text", "series"], self.tail.is_some()),
+            ("--window", &["text", "series"], self.window.is_some()),
+            ("--memory", &["text", "series"], self.memory.is_some()),
+            ("--per-token", &["text"], self.per_token.is_some()),
+            ("--tokenizer", &["text"], self.tokenizer.is_some()),
+            ("--lengths", &["recall"], !self.lengths.is_empty()),
+            ("--sequences", &["recall"], self.sequences.is_some()),
+        ];
+        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
+            Some((option, of, _)) => Err(Error::usage(format!(
+                "{option} is for runs of the {} task, {} is of the {name} task",
+                of.join(" and "),
+                self.run.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+}

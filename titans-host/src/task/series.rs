@@ -1,0 +1,384 @@
+//! Series of numbers: the model reads patches of rows and predicts the next patch.
+
+use super::TaskConfig;
+use crate::data::series::{Column, Series, read};
+use crate::data::{Purpose, rng};
+use crate::device::Device;
+use crate::model::{Head, Input, MemoryMode, Model, ModelConfig, Source, Targets};
+use crate::tape::{Shared, Tape};
+use crate::train::task::{Batch, Task, Validation};
+use crate::train::{RunConfig, TrainConfig};
+use crate::{Error, Result};
+use flate2::Crc;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+use titans_kernel::Scalar;
+
+/// Most patches of a batch.
+const BATCH_PATCHES: usize = 1 << 26;
+/// Patches that an evaluation runs at once, at least one window.
+const AT_ONCE: usize = 8192;
+
+/// The series task's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SeriesConfig {
+    /// A file of comma-separated numbers; `.gz` is decompressed.
+    pub data: PathBuf,
+    /// Rows of a patch, which is one token of the model.
+    pub patch: usize,
+    /// Patches of a training sequence.
+    pub context: usize,
+    /// Sequences of a batch.
+    pub sequences: usize,
+    /// Share of the rows, the last ones, that is for validation.
+    pub validation: f64,
+    /// Patches of a validation window, each with fresh memories.
+    pub window: usize,
+    /// Windows of the cheap validation during training, spread over the validation rows.
+    pub cheap_windows: usize,
+    /// The columns and how they are standardised, by the training rows: [`SeriesConfig::measure`] fills it in.
+    pub columns: Vec<Column>,
+}
+
+impl Default for SeriesConfig {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::new(),
+            patch: 1,
+            context: 128,
+            sequences: 16,
+            validation: 0.1,
+            window: 512,
+            cheap_windows: 8,
+            columns: Vec::new(),
+        }
+    }
+}
+
+impl SeriesConfig {
+    /// Reads the file and takes columns, means and deviations from its training rows.
+    ///
+    /// # Errors
+    /// As [`read`] and [`Series::split`].
+    pub fn measure(&mut self) -> Result<()> {
+        let series = read(&self.data)?;
+        self.columns = series.measure(series.split(self.validation, (1, 1))?);
+        Ok(())
+    }
+
+    /// Numbers of a patch.
+    pub fn width(&self) -> usize {
+        self.patch.saturating_mul(self.columns.len())
+    }
+
+    fn validate(&self) -> Result<()> {
+        let sizes = [
+            ("patch", self.patch),
+            ("context", self.context),
+            ("sequences", self.sequences),
+            ("window", self.window),
+            ("cheap_windows", self.cheap_windows),
+        ];
+        if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > 1 << 30) {
+            return Err(Error::usage(format!("task.{name}: expected 1 to {}, found {found}", 1 << 30)));
+        }
+        let patches = self.context.saturating_mul(self.sequences);
+        if patches.saturating_mul(self.width()) > BATCH_PATCHES {
+            return Err(Error::usage(format!(
+                "task.context × task.sequences × numbers of a patch: expected up to {BATCH_PATCHES}, found {patches} × {}",
+                self.width()
+            )));
+        }
+        let good = |c: &Column| c.mean.is_finite() && c.deviation.is_finite() && c.deviation > 0.0;
+        if self.columns.is_empty() || !self.columns.iter().all(good) {
+            return Err(Error::usage(
+                "task.columns: expected for every column a finite mean and a deviation above 0; titans train --data takes \
+                 them from the file",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The run that `titans train --task series` does by default on this file.
+///
+/// # Errors
+/// As [`SeriesConfig::measure`] and [`TaskConfig::run`].
+pub fn default_run(data: PathBuf) -> Result<RunConfig> {
+    let mut task = SeriesConfig { data, ..SeriesConfig::default() };
+    task.measure()?;
+    let mut model =
+        ModelConfig { width: 64, blocks: 2, heads: 2, head_width: 32, feed_forward: 128, ..ModelConfig::default() };
+    let task = TaskConfig::Series(task);
+    task.fit(&mut model)?;
+    let train = TrainConfig { steps: 1000, learning_rate: 1e-3, validate_every: 100, ..TrainConfig::default() };
+    task.run(model, train)
+}
+
+/// Gives the model the ends that this task needs.
+pub(super) fn fit(config: &SeriesConfig, model: &mut ModelConfig) {
+    (model.inputs, model.outputs) = (config.width(), config.width());
+    (model.head, model.tied) = (Head::Regression, false);
+}
+
+/// How well a model predicts a series, in standardised units.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Patches predicted.
+    pub patches: u64,
+    /// Mean square of the predictions' errors.
+    pub mean_squared_error: f64,
+    /// The same of predicting that the next patch is the last one: what a prediction is worth anything against.
+    pub unchanged: f64,
+}
+
+/// The task, with its numbers.
+#[derive(Clone, Debug)]
+pub struct SeriesTask {
+    config: SeriesConfig,
+    seed: u64,
+    head: Vec<f64>,
+    tail: Vec<f64>,
+    data: Fingerprint,
+}
+
+/// What tells one series from another, kept in checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fingerprint {
+    rows: u64,
+    crc32: u32,
+}
+
+impl SeriesTask {
+    /// Reads the configuration's file.
+    ///
+    /// # Errors
+    /// As [`read`] and [`SeriesTask::new`].
+    pub fn read(config: SeriesConfig, seed: u64) -> Result<Self> {
+        let series = read(&config.data)?;
+        Self::new(config, &series, seed)
+    }
+
+    /// The task over `series`, whatever file the configuration names.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field that cannot be used, or when there are other columns or too few rows.
+    pub fn new(config: SeriesConfig, series: &Series, seed: u64) -> Result<Self> {
+        config.validate()?;
+        let rows = config.context.saturating_add(1).saturating_mul(config.patch);
+        let split = series.split(config.validation, (rows, config.patch.saturating_mul(2)))?;
+        let mut head = series.standardised(&config.columns)?;
+        let tail = head.split_off(split * config.columns.len());
+        let mut crc = Crc::new();
+        series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
+        let data = Fingerprint { rows: series.rows() as u64, crc32: crc.sum() };
+        Ok(Self { config, seed, head, tail, data })
+    }
+
+    /// The standardised numbers that validation measures, row by row.
+    pub fn validation_numbers(&self) -> &[f64] {
+        &self.tail
+    }
+}
+
+/// Evaluates `model` on standardised `numbers` in windows of `window` patches with fresh memories each, 0 for one; at most `most`
+/// windows, spread evenly. Numbers after the last whole patch are left out; the first patch of a window is not predicted, but the
+/// next window begins with the last patch of the one before.
+///
+/// # Errors
+/// [`Error::Usage`] for fewer than 2 patches or a model that does not read such patches; what the device reports.
+pub fn evaluate<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    numbers: &[f64],
+    (window, most): (usize, usize),
+    mode: MemoryMode,
+) -> Result<Totals> {
+    let c = model.config();
+    let width = c.inputs;
+    if width == 0 || c.outputs != width || c.head != Head::Regression {
+        return Err(Error::usage("the model predicts no patches of numbers; it was trained on another task"));
+    }
+    let fed = (numbers.len() / width).saturating_sub(1);
+    if fed == 0 {
+        return Err(Error::usage(format!(
+            "the series is too short: expected 2 patches of {width} numbers or more, found {} numbers",
+            numbers.len()
+        )));
+    }
+    let window = if window == 0 { fed } else { window.min(fed) };
+    let starts: Vec<usize> = (0..fed).step_by(window).collect();
+    let kept = most.min(starts.len()).max(1);
+    let (mut patches, mut error, mut unchanged) = (0, 0.0, 0.0);
+    let mut batch = Batch::default();
+    let mut left: Vec<usize> = (0..kept).map(|i| starts[i * starts.len() / kept]).collect();
+    while let Some(&first) = left.first() {
+        let time = window.min(fed - first);
+        let at_once = (AT_ONCE / time).max(1);
+        let now = left.iter().take(at_once).take_while(|&&s| window.min(fed - s) == time).count();
+        batch.restart(now, time);
+        for start in left.drain(..now) {
+            let part = &numbers[start * width..(start + time + 1) * width];
+            batch.rows.extend_from_slice(&part[..time * width]);
+            batch.wanted.extend_from_slice(&part[width..]);
+        }
+        patches += (now * time) as u64;
+        error += squared_errors(device, model, &batch, mode)?;
+        let still = batch.rows.iter().zip(&batch.wanted).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
+        unchanged += still / width as f64;
+    }
+    let n = patches as f64;
+    Ok(Totals { patches, mean_squared_error: error / n, unchanged: unchanged / n })
+}
+
+/// Sum over a batch's patches of the mean square of the errors.
+fn squared_errors<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<f64> {
+    let upload = |numbers: &[f64]| -> Result<Shared<D>> {
+        let numbers: Vec<D::Elem> = numbers.iter().map(|&x| D::Elem::from_f64(x)).collect();
+        Ok(Shared::new(device.upload(&numbers)?))
+    };
+    let (rows, wanted) = (upload(&batch.rows)?, upload(&batch.wanted)?);
+    let mut tape = Tape::inference(device, &model.params);
+    let input = Input { mode, ..Input::of(Source::Rows(&rows), batch.batch, batch.time) };
+    let forward = model.forward(&mut tape, input)?;
+    let losses = model.loss(&mut tape, &forward.logits, Targets::Numbers(&wanted))?;
+    Ok(device.download(losses.buffer())?.iter().map(|x| x.to_f64()).sum())
+}
+
+impl<D: Device> Task<D> for SeriesTask {
+    fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()> {
+        let SeriesConfig { context, sequences, patch, .. } = self.config;
+        let (columns, width) = (self.config.columns.len(), self.config.width());
+        batch.restart(sequences, context);
+        let first = part * sequences as u64;
+        for number in first..first + sequences as u64 {
+            let last = (self.head.len() / columns - (context + 1) * patch) as u64;
+            let start = rng(self.seed, Purpose::Training, step, number).random_range(0..=last) as usize;
+            let numbers = &self.head[start * columns..][..(context + 1) * width];
+            batch.rows.extend_from_slice(&numbers[..context * width]);
+            batch.wanted.extend_from_slice(&numbers[width..]);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Value {
+        serde_json::to_value(self.data).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let before: Fingerprint = serde_json::from_value(state.clone()).map_err(|e| {
+            Error::usage(format!("task: expected rows and CRC-32 of the series in the checkpoint: {e}"))
+        })?;
+        if before == self.data {
+            return Ok(());
+        }
+        let (now, file) = (self.data, self.config.data.display());
+        Err(Error::usage(format!(
+            "{file}: the data have changed since the run began: expected {} rows with CRC-32 {:08x}, found {} with {:08x}; put \
+             the old ones back, or begin a new run",
+            before.rows, before.crc32, now.rows, now.crc32
+        )))
+    }
+
+    fn unit(&self) -> &'static str {
+        "squared deviations"
+    }
+
+    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        let most = if thorough { usize::MAX } else { self.config.cheap_windows };
+        let found = evaluate(device, model, &self.tail, (self.config.window, most), MemoryMode::On)?;
+        Ok(Validation { loss: found.mean_squared_error, accuracy: None, tokens: found.patches })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SeriesConfig, SeriesTask};
+    use crate::data::series::Series;
+    use crate::device::cpu::Cpu;
+    use crate::train::task::{Batch, Task};
+
+    fn series(rows: usize) -> Series {
+        let numbers = (0..2 * rows).map(|i| (i / 2) as f64 * if i % 2 == 0 { 1.0 } else { -3.0 }).collect();
+        Series { names: vec!["a".into(), "b".into()], numbers }
+    }
+
+    fn config(patch: usize, context: usize) -> SeriesConfig {
+        let columns = series(90).measure(90);
+        SeriesConfig { patch, context, sequences: 3, columns, ..SeriesConfig::default() }
+    }
+
+    fn batch(task: &SeriesTask, step: u64, part: u64) -> Batch {
+        let mut batch = Batch { ids: vec![7], targets: vec![7], batch: 9, time: 9, ..Batch::default() };
+        Task::<Cpu<f32>>::batch(task, step, part, &mut batch).unwrap();
+        batch.validate().unwrap();
+        batch
+    }
+
+    #[test]
+    fn the_next_patch_is_wanted_and_the_tail_stays_unseen() {
+        let config = config(3, 7);
+        let task = SeriesTask::new(config.clone(), &series(100), 1).unwrap();
+        assert_eq!(task.validation_numbers().len(), 2 * 10);
+        for step in 0..20 {
+            let b = batch(&task, step, 0);
+            assert_eq!((b.rows.len(), b.wanted.len(), b.scored()), (3 * 7 * 6, 3 * 7 * 6, 21));
+            for (rows, wanted) in b.rows.chunks(7 * 6).zip(b.wanted.chunks(7 * 6)) {
+                assert_eq!(rows[6..], wanted[..6 * 6]);
+                let first = config.columns[0].restore(rows[0]).round();
+                for (i, pair) in rows.chunks(2).chain(wanted[6 * 6..].chunks(2)).enumerate() {
+                    let row = config.columns[0].restore(pair[0]);
+                    assert!((row - first - i as f64).abs() < 1e-9 && row < 89.5, "{step} {i}: {row}");
+                    assert!((config.columns[1].restore(pair[1]) + 3.0 * row).abs() < 1e-9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batches_are_a_function_of_seed_and_step() {
+        let of =
+            |sequences, seed| SeriesTask::new(SeriesConfig { sequences, ..config(2, 5) }, &series(100), seed).unwrap();
+        let (small, big) = (of(2, 4), of(4, 4));
+        let parts = [batch(&small, 9, 0), batch(&small, 9, 1)];
+        assert_eq!([&parts[0].rows[..], &parts[1].rows[..]].concat(), batch(&big, 9, 0).rows);
+        assert_ne!(parts[0].rows, parts[1].rows);
+        assert_ne!(batch(&small, 10, 0).rows, parts[0].rows);
+        assert_ne!(batch(&of(2, 5), 9, 0).rows, parts[0].rows);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_by_name() {
+        let refused = |config: SeriesConfig, says: &str| {
+            let error = SeriesTask::new(config, &series(100), 0).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        };
+        refused(config(0, 7), "task.patch");
+        refused(config(1, 0), "task.context");
+        refused(config(usize::MAX, 7), "task.patch");
+        refused(config(1, 90), "too short");
+        refused(config(6, 4), "too short"); // one patch of validation predicts nothing
+        refused(SeriesConfig { columns: Vec::new(), ..config(1, 7) }, "task.columns");
+        refused(SeriesConfig { sequences: 1 << 25, ..config(1, 7) }, "67108864");
+        let mut spoilt = config(1, 7);
+        spoilt.columns[1].deviation = 0.0;
+        refused(spoilt, "task.columns");
+        let mut other = config(1, 7);
+        other.columns[1].name = "c".into();
+        refused(other, "a, c");
+    }
+
+    #[test]
+    fn other_data_do_not_continue_a_run() {
+        let of = |rows| SeriesTask::new(config(1, 7), &series(rows), 0).unwrap();
+        let state = Task::<Cpu<f32>>::state(&of(100));
+        Task::<Cpu<f32>>::restore(&mut of(100), &state).unwrap();
+        let error = Task::<Cpu<f32>>::restore(&mut of(101), &state).unwrap_err().to_string();
+        assert!(error.contains("100 rows") && error.contains("changed"), "{error}");
+        assert!(Task::<Cpu<f32>>::restore(&mut of(100), &serde_json::Value::Null).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! The record of a block in a blob: fields of fixed size, little-endian.
+//!
+//! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum), forgetting, momentum, gates by chunk, MAC reads
+//! at the segment's start; of the memory activation, network, loss, read, layers; a zero (12 bytes); d_0 … d_4, unused ones
+//! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward (40);
+//! clip (0 for none), θ's maximum, base of the rotary positions as `f64` (24); zeros (32). Numbers of variants are never
+//! given a second time. `keep_every` of a memory matters in training only and is not stored.
+
+use super::{BlockSpec, Combine, Kind};
+use crate::error::{Error, Result};
+use crate::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
+
+/// Bytes of a record.
+pub(super) const RECORD: usize = 128;
+
+const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
+const COMBINES: [Combine; 4] = [Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum];
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Identity];
+const NETWORKS: [Network; 2] = [Network::Plain, Network::Residual];
+const LOSSES: [Loss; 3] = [Loss::Sum, Loss::Half, Loss::Mean];
+const READS: [Read; 3] = [Read::After, Read::Before, Read::ChunkStart];
+
+/// Writes fields one after another.
+pub(super) struct Writer<'a> {
+    pub(super) out: &'a mut [u8],
+    pub(super) at: usize,
+}
+
+impl Writer<'_> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    /// Sizes are at most `LIMIT`.
+    pub(super) fn word(&mut self, x: usize) {
+        self.bytes(&(x as u32).to_le_bytes());
+    }
+}
+
+/// The number of a variant.
+fn number<V: PartialEq>(all: &[V], x: &V) -> u8 {
+    all.iter().position(|v| v == x).unwrap_or(usize::from(u8::MAX)) as u8
+}
+
+pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
+    let m = &b.memory;
+    let flags = [b.forgetting, b.momentum, b.gates_by_chunk, b.mac_read_segment].map(u8::from);
+    w.bytes(&[number(&KINDS, &b.kind), number(&COMBINES, &b.combine)]);
+    w.bytes(&flags);
+    w.bytes(&[number(&ACTIVATIONS, &m.activation), number(&NETWORKS, &m.network)]);
+    w.bytes(&[number(&LOSSES, &m.loss), number(&READS, &b.read), m.layers() as u8, 0]);
+    (0..=MAX_LAYERS).for_each(|i| w.word(m.widths.get(i).copied().unwrap_or(0)));
+    let sizes = [
+        m.chunk,
+        b.heads,
+        b.head_width,
+        b.conv_width,
+        b.persistent,
+        b.attention_heads,
+        b.kv_heads,
+        b.window,
+        b.segment,
+        b.feed_forward,
+    ];
+    sizes.into_iter().for_each(|x| w.word(x));
+    [m.clip.unwrap_or(0.0), b.theta_max, b.rotary].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
+}
+
+/// Reads fields one after another; what lies behind the end is 0.
+pub(super) struct Reader<'a> {
+    pub(super) bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (head, rest) = self.bytes.split_at(N.min(self.bytes.len()));
+        self.bytes = rest;
+        let mut out = [0; N];
+        out[..head.len()].copy_from_slice(head);
+        out
+    }
+
+    pub(super) fn word(&mut self) -> usize {
+        u32::from_le_bytes(self.take()) as usize
+    }
+
+    fn float(&mut self) -> f64 {
+        f64::from_le_bytes(self.take())
+    }
+
+    pub(super) fn variant<V: Copy>(&mut self, what: &'static str, all: &[V]) -> Result<V> {
+        let [x] = self.take();
+        all.get(usize::from(x)).copied().ok_or_else(|| format(what, all.len() as u64 - 1, u64::from(x)))
+    }
+
+    pub(super) fn zeros(&mut self, what: &'static str, n: usize) -> Result<()> {
+        (0..n).try_for_each(|_| self.variant(what, &[()]))
+    }
+}
+
+pub(super) fn format(what: &'static str, expected: u64, found: u64) -> Error {
+    Error::Format { what, expected, found }
+}
+
+fn decode(bytes: &[u8]) -> Result<BlockSpec> {
+    let mut r = Reader { bytes };
+    let kind = r.variant("block: kind", &KINDS)?;
+    let combine = r.variant("block: combine", &COMBINES)?;
+    let mut flag = |what| r.variant(what, &[false, true]);
+    let (forgetting, momentum) = (flag("block: forgetting")?, flag("block: momentum")?);
+    let (gates_by_chunk, mac_read_segment) = (flag("block: gates by chunk")?, flag("block: mac_read_segment")?);
+    let activation = r.variant("block: activation", &ACTIVATIONS)?;
+    let network = r.variant("block: network", &NETWORKS)?;
+    let (loss, read) = (r.variant("block: loss", &LOSSES)?, r.variant("block: read", &READS)?);
+    let layers = r.variant("block: layers of the memory", &[0, 1, 2, 3, 4])?;
+    r.zeros("block: a zero", 1)?;
+    let mut memory = MemorySpec::new(&[1, 1])?;
+    memory.widths.clear();
+    for i in 0..=MAX_LAYERS {
+        let width = r.word();
+        if i > layers && width != 0 {
+            return Err(format("block: a width of no layer", 0, width as u64));
+        }
+        // There is room for all of them.
+        let _ = if i <= layers { memory.widths.push(width) } else { Ok(()) };
+    }
+    (memory.activation, memory.network, memory.loss, memory.chunk) = (activation, network, loss, r.word());
+    let [heads, head_width, conv_width, persistent] = [(); 4].map(|()| r.word());
+    let [attention_heads, kv_heads, window, segment, feed_forward] = [(); 5].map(|()| r.word());
+    let clip = r.float();
+    memory.clip = (clip != 0.0).then_some(clip);
+    let (theta_max, rotary) = (r.float(), r.float());
+    r.zeros("block: zeros at the end", 32)?;
+    let spec = BlockSpec {
+        kind,
+        memory,
+        read,
+        heads,
+        head_width,
+        conv_width,
+        theta_max,
+        forgetting,
+        momentum,
+        gates_by_chunk,
+        persistent,
+        attention_heads,
+        kv_heads,
+        window,
+        segment,
+        rotary,
+        combine,
+        mac_read_segment,
+        feed_forward,
+    };
+    spec.validate()?;
+    Ok(spec)
+}
+
+/// Block i of checked records.
+pub(super) fn record(records: &[u8], i: usize) -> Result<BlockSpec> {
+    let missing = Error::Shape { what: "blocks, more than", expected: records.len() / RECORD, found: i };
+    decode(records.chunks_exact(RECORD).nth(i).ok_or(missing)?)
+}
