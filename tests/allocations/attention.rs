@@ -12,8 +12,8 @@ pub fn check() {
         for (span, context) in [(Span::Window(40), false), (Span::Segment(32), true)] {
             // More blocks of rows than are dealt out at once.
             let op = AttentionOp {
-                batch: 3,
-                time: 2000,
+                batch: 23,
+                time: 200,
                 heads: 4,
                 kv_heads: 2,
                 width: 8,
