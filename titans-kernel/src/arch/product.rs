@@ -20,6 +20,8 @@ const BLOCK_BYTES: usize = 16 * 1024;
 const IN_PLACE_BYTES: usize = 64 * 1024;
 /// Bytes of A's rows that are kept near while B passes by.
 const A_BYTES: usize = 256 * 1024;
+/// Steps of k of a product whose A does not stay near: what A and B have in them does, while all of C passes by.
+const STEPS: usize = 512;
 
 /// Which part of the product is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,18 +94,35 @@ pub(super) unsafe fn product<V: Vector>(
         n,
         k,
     };
-    // Rows of A that stay in the second-level cache while all panels of B pass by.
-    let block = if part == Part::Whole { (A_BYTES / (k * V::T::BYTES)).max(64).next_multiple_of(ROWS) } else { m };
-    let mut i = 0;
-    while i < m {
-        let rows = block.min(m - i);
+    let far = part == Part::Whole && m * k * V::T::BYTES > A_BYTES;
+    let steps = if far && k >= 2 * STEPS { STEPS } else { k };
+    let mut k0 = 0;
+    while k0 < k {
+        let kc = steps.min(k - k0);
+        let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
         // SAFETY: views reach no further than their slices, and the shapes agree: all elements the loops below address
         // lie inside. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
         unsafe {
-            let (a, c) = (o.a.add(i * o.a_row), o.c.add(i * o.c_row));
-            panels::<V>(store, part, &Operands { a, c, m: rows, ..o });
+            let (a, b) = (o.a.add(k0 * o.a_col), o.b.add(k0 * o.b_row));
+            row_blocks::<V>(store, part, &Operands { a, b, k: kc, ..o });
         }
-        i += rows;
+        k0 += kc;
+    }
+}
+
+/// Rows of A that stay in the second-level cache while all panels of B pass by, block after block.
+#[inline(always)]
+unsafe fn row_blocks<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
+    let block = if part == Part::Whole { (A_BYTES / (o.k * V::T::BYTES)).max(64).next_multiple_of(ROWS) } else { o.m };
+    let mut i = 0;
+    while i < o.m {
+        let m = block.min(o.m - i);
+        // SAFETY: rows i .. i + m exist; the rest is the caller's promise.
+        unsafe {
+            let (a, c) = (o.a.add(i * o.a_row), o.c.add(i * o.c_row));
+            panels::<V>(store, part, &Operands { a, c, m, ..*o });
+        }
+        i += m;
     }
 }
 
@@ -250,9 +269,11 @@ unsafe fn rows<V: Vector>(
 ) {
     let mut i = 0;
     let ahead = Ahead::new::<V>(o, k0 + kc, j, width);
+    let ahead_of_a = Ahead::of_a::<V>(o, k0, kc, j, width);
     while i < o.m {
         let (left, at) = (o.m - i, (i, j, width));
         ahead.ask::<V>(i, o.m);
+        ahead_of_a.ask::<V>(i, o.m);
         // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
         unsafe {
             if left >= 6 {
@@ -289,6 +310,17 @@ impl<T: Scalar> Ahead<T> {
         let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
         let rows = if some { depth.min(o.k - k) } else { 0 };
         Self { b: o.b.wrapping_add(k * o.b_row + j), stride: o.b_row, rows, bytes: width * T::BYTES }
+    }
+
+    /// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the next
+    /// block of steps while the last one does.
+    #[inline(always)]
+    fn of_a<V: Vector<T = T>>(o: &Operands<T>, k0: usize, kc: usize, j: usize, width: usize) -> Self {
+        let next = k0 + kc;
+        let first = j == 0 && next < o.k;
+        let last = j + width >= o.n && next >= o.k;
+        let rows = if o.a_row == 1 && o.m * o.k * T::BYTES >= A_BYTES / 2 && (first || last) { kc } else { 0 };
+        Self { b: o.a.wrapping_add(next * o.a_col), stride: o.a_col, rows, bytes: o.m * T::BYTES }
     }
 
     /// The share of tile row i of m.

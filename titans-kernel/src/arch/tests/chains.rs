@@ -27,7 +27,7 @@ fn products<T: SimdScalar>(
 
 fn cuts<T: SimdScalar>() {
     for g in versions() {
-        for size in [(67, 97, 70), (9, 65, 129), (5, 7, 3), (70, 65, 257), (258, 33, 9)] {
+        for size in [(67, 97, 70), (9, 65, 129), (5, 7, 3), (70, 65, 257), (258, 33, 9), (67, 20, 1030)] {
             let (m, _, k) = size;
             let whole = products::<T>(size, |store, a, b, c| g.gemm(store, a, b, c));
             for rows in [1, 2, 4, 64] {
