@@ -76,6 +76,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
     memory.activation = dice.pick(&[Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu]);
     memory.loss = dice.pick(&[Loss::Sum, Loss::Half, Loss::Mean]);
     memory.chunk = dice.pick(&[1, 2, 3, 4, 8, 16]);
+    memory.compute_chunk = dice.pick(&[0, 0, 2, 3]);
     memory.clip = dice.pick(&[None, None, Some(0.2)]);
     let rotary = dice.pick(&[10000.0, 10.0, 0.0]);
     let widths: Vec<usize> =
