@@ -8,10 +8,10 @@ mod case;
 #[path = "kernel_model/reference.rs"]
 mod reference;
 
-use case::{Case, Dice, Fed, KERNEL, KINDS, MODES, Out, World, buffer, push, saved, whole};
+use case::{Case, Dice, Fed, KINDS, MODES, Number, Out, World, buffer, push, saved, whole};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use titans_kernel::Scalar;
+use titans_kernel::memory::{Activation, Network};
 use titans_kernel::model::{Kind, Mode, Stream};
 
 /// The same 256 cases in every run, so that a failure is one for everybody.
@@ -40,12 +40,12 @@ fn cases() -> Vec<Case> {
     alone.chain(hybrids).collect()
 }
 
-fn finite<T: Scalar>(out: &Out) -> bool {
+fn finite<T: Number>(out: &Out) -> bool {
     out.outputs.iter().flatten().chain(out.surprise.iter().flatten()).all(|&x| f64::from_bits(x).is_finite())
 }
 
 /// Feeds in pieces that `size` names.
-fn in_pieces<T: Scalar>(
+fn in_pieces<T: Number>(
     world: &mut World<T>,
     mode: Mode,
     rows: usize,
@@ -55,7 +55,7 @@ fn in_pieces<T: Scalar>(
 ) -> (Out, Vec<u8>) {
     let model = world.model();
     let mut buffer = buffer(&model, rows);
-    let mut stream = Stream::new(&KERNEL, &model, mode, rows, &mut buffer).unwrap();
+    let mut stream = Stream::new(&T::kernel(), &model, mode, rows, &mut buffer).unwrap();
     let (mut out, mut from) = (Out::default(), 0);
     while from < n {
         let piece = size().min(n - from);
@@ -67,7 +67,7 @@ fn in_pieces<T: Scalar>(
 }
 
 on_both!(cuts_of_1_2_7_and_all_are_the_same_stream);
-fn cuts_of_1_2_7_and_all_are_the_same_stream<T: Scalar>() {
+fn cuts_of_1_2_7_and_all_are_the_same_stream<T: Number>() {
     const N: usize = 75;
     for case in cases() {
         let mut world = World::<T>::new(&case);
@@ -86,10 +86,10 @@ fn cuts_of_1_2_7_and_all_are_the_same_stream<T: Scalar>() {
 }
 
 /// Cuts at random places, and between them forks, or saves and loads into a stream of other rows, and goes on there.
-fn wandering<T: Scalar>(case: &Case, n: usize) {
+fn wandering<T: Number>(case: &Case, n: usize) {
     let mut world = World::<T>::new(case);
     let (fed, mut dice, model) = (case.input::<T>(n), Dice(case.seed ^ 0xc0), world.model());
-    let (mode, g) = (dice.pick(&MODES), KERNEL);
+    let (mode, g) = (dice.pick(&MODES), T::kernel());
     let (want, state) = whole(&model, mode, &fed, n);
     let rows = [1 + dice.below(9), 1 + dice.below(40)];
     // Two of each size.
@@ -139,7 +139,7 @@ proptest! {
 }
 
 on_both!(nothing_before_a_token_sees_it);
-fn nothing_before_a_token_sees_it<T: Scalar>() {
+fn nothing_before_a_token_sees_it<T: Number>() {
     const N: usize = 50;
     for case in cases() {
         let mut world = World::<T>::new(&case);
@@ -157,20 +157,29 @@ fn nothing_before_a_token_sees_it<T: Scalar>() {
     }
 }
 
-#[test]
-fn outputs_and_surprises_are_those_of_the_definition() {
+/// Without what amplifies rounding without bound: the layer norm of fewer than five numbers is nearly a sign.
+fn tame(mut case: Case) -> Case {
+    for block in case.blocks.iter_mut().filter(|b| b.head_width < 5) {
+        block.memory.network = Network::Plain;
+    }
+    case
+}
+
+on_both!(outputs_and_surprises_are_those_of_the_definition);
+fn outputs_and_surprises_are_those_of_the_definition<T: Number>() {
     const N: usize = 53;
-    for case in cases() {
-        let mut world = World::<f64>::new(&case);
-        let fed = case.input::<f64>(N);
+    let tolerance = if T::BYTES == 8 { 1e-10 } else { 1e-4 };
+    for case in cases().into_iter().map(tame) {
+        let mut world = World::<T>::new(&case);
+        let (fed, wide) = (case.input::<T>(N), case.input::<f64>(N));
         for mode in MODES {
             let (got, _) = whole(&world.model(), mode, &fed, N);
-            let (outputs, surprise) = reference::outputs(&case, mode, &fed);
+            let (outputs, surprise) = reference::outputs(&case, mode, &wide);
             for (what, got, want) in [("output", &got.outputs, &outputs), ("surprise", &got.surprise, &surprise)] {
                 for (t, (got, want)) in got.iter().zip(want).enumerate() {
                     assert_eq!(got.len(), want.len());
                     for (&got, &want) in got.iter().zip(want) {
-                        let (got, allowed) = (f64::from_bits(got), 1e-10 * want.abs().max(1.0));
+                        let (got, allowed) = (f64::from_bits(got), tolerance * want.abs().max(1.0));
                         assert!((got - want).abs() <= allowed, "{what} {t}: {got} but {want}, {mode:?}: {case:?}");
                     }
                 }
@@ -191,7 +200,7 @@ fn streams_share_a_model_from_several_threads() {
                 let (model, fed, want) = (&model, &fed, &want);
                 scope.spawn(move || {
                     let mut buffer = buffer(model, 6);
-                    let mut stream = Stream::new(&KERNEL, model, Mode::On, 6, &mut buffer).unwrap();
+                    let mut stream = Stream::new(&f32::kernel(), model, Mode::On, 6, &mut buffer).unwrap();
                     let mut out = Out::default();
                     (0..N / size).for_each(|i| push(&mut stream, fed, i * size, size, &mut out).unwrap());
                     assert_eq!(out.outputs, want.outputs[..N / size * size]);
@@ -204,16 +213,17 @@ fn streams_share_a_model_from_several_threads() {
 #[test]
 fn a_frozen_memory_does_not_change_and_an_absent_one_is_silent() {
     const N: usize = 80; // longer than any segment
-    for case in cases() {
+    for mut case in cases() {
+        // A network whose units are all dead answers 0 whether it learns or not.
+        case.blocks.iter_mut().for_each(|b| b.memory.activation = Activation::Silu);
         let mut world = World::<f64>::new(&case);
         let (model, fed) = (world.model(), case.input::<f64>(N));
         let remembers = model.memories() > 0;
         let [on, frozen, absent] = MODES.map(|mode| whole(&model, mode, &fed, N).0);
         assert_eq!(on.outputs != frozen.outputs, remembers, "{case:?}");
         assert!(absent.surprise.iter().flatten().all(|&s| s == 0));
-        // Frozen: the same tokens surprise as much later as they did before, but for what convolutions and attention saw.
         let mut buffer = buffer(&model, 4);
-        let mut stream = Stream::new(&KERNEL, &model, Mode::On, 4, &mut buffer).unwrap();
+        let mut stream = Stream::new(&f64::kernel(), &model, Mode::On, 4, &mut buffer).unwrap();
         let mut out = Out::default();
         push(&mut stream, &fed, 0, N / 2, &mut out).unwrap();
         stream.set_mode(Mode::Frozen).unwrap();

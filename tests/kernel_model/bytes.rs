@@ -1,7 +1,7 @@
 //! What is read from outside: every blob and state that is damaged, short or of something else is an error, and changes
 //! nothing.
 
-use crate::case::{Case, Dice, KERNEL, KINDS, MODES, Out, World, bits, block, buffer, push, saved, whole};
+use crate::case::{Case, Dice, KINDS, MODES, Number, Out, World, bits, block, buffer, push, saved, whole};
 use titans_kernel::memory::MemorySpec;
 use titans_kernel::model::{
     BlockSpec, Feed, Input, Kind, Mode, Model, ModelSpec, Stream, blob_len, checksum, encode_header, header_len,
@@ -111,10 +111,10 @@ fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
         let (mut world, mut other) = (World::<f32>::new(&case), World::<f32>::new(&Case { seed: 99, ..case.clone() }));
         let (model, fed) = (world.model(), case.input::<f32>(N));
         let (mut a, mut b) = (buffer(&model, 4), buffer(&model, 4));
-        let mut stream = Stream::new(&KERNEL, &model, Mode::On, 4, &mut a).unwrap();
+        let mut stream = Stream::new(&f32::kernel(), &model, Mode::On, 4, &mut a).unwrap();
         push(&mut stream, &fed, 0, N, &mut Out::default()).unwrap();
         let bytes = saved(&stream);
-        let mut victim = Stream::new(&KERNEL, &model, Mode::Frozen, 4, &mut b).unwrap();
+        let mut victim = Stream::new(&f32::kernel(), &model, Mode::Frozen, 4, &mut b).unwrap();
         push(&mut victim, &fed, 0, 7, &mut Out::default()).unwrap();
         let before = saved(&victim);
         for i in 0..bytes.len() {
@@ -137,7 +137,7 @@ fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
         }
         let foreign = other.model();
         let mut c = buffer(&foreign, 4);
-        let mut c = Stream::new(&KERNEL, &foreign, Mode::On, 4, &mut c).unwrap();
+        let mut c = Stream::new(&f32::kernel(), &foreign, Mode::On, 4, &mut c).unwrap();
         let parts = saved(&c);
         assert!(matches!(victim.load(&parts), Err(Error::Format { what: "the model's checksum", .. })));
         assert!(matches!(stream.fork_into(&mut c), Err(Error::Format { .. })));
@@ -154,7 +154,7 @@ fn too_short_says_needed_and_given() {
     let needed = model.stream_len(5);
     let mut buffer = vec![f64::NAN; needed];
     fn new<'a>(model: &Model<'a, f64>, rows: usize, buffer: &'a mut [f64]) -> Result<()> {
-        Stream::new(&KERNEL, model, Mode::On, rows, buffer).map(drop)
+        Stream::new(&f64::kernel(), model, Mode::On, rows, buffer).map(drop)
     }
     assert_eq!(
         new(&model, 5, &mut buffer[..needed - 1]),
@@ -163,7 +163,7 @@ fn too_short_says_needed_and_given() {
     assert!(matches!(new(&model, 0, &mut buffer), Err(Error::Config { .. })));
     assert!(matches!(new(&model, usize::MAX, &mut buffer), Err(Error::Config { .. })));
     new(&model, 5, &mut buffer).unwrap();
-    let stream = Stream::new(&KERNEL, &model, Mode::On, 5, &mut buffer).unwrap();
+    let stream = Stream::new(&f64::kernel(), &model, Mode::On, 5, &mut buffer).unwrap();
     let needed = model.saved_len();
     let short = stream.save(&mut vec![0; needed - 1]);
     assert_eq!(short, Err(Error::Buffer { what: "saved stream, bytes", needed, given: needed - 1 }));
@@ -175,7 +175,7 @@ fn mistakes_of_a_push_change_nothing() {
     const N: usize = 12;
     let case = (0..).map(Case::any).find(|c| matches!(c.spec.input, Input::Tokens(_)) && c.blocks.len() > 1).unwrap();
     let mut world = World::<f32>::new(&case);
-    let (model, fed, g) = (world.model(), case.input::<f32>(N), KERNEL);
+    let (model, fed, g) = (world.model(), case.input::<f32>(N), f32::kernel());
     let mut a = buffer(&model, 4);
     let mut stream = Stream::new(&g, &model, Mode::On, 4, &mut a).unwrap();
     push(&mut stream, &fed, 0, N, &mut Out::default()).unwrap();
@@ -211,7 +211,7 @@ fn a_step_is_a_push_of_one_and_outputs_need_not_be_asked_for() {
     for seed in 0..12 {
         let case = Case::any(seed);
         let mut world = World::<f64>::new(&case);
-        let (model, fed, g) = (world.model(), case.input::<f64>(N), KERNEL);
+        let (model, fed, g) = (world.model(), case.input::<f64>(N), f64::kernel());
         for mode in MODES {
             let (want, state) = whole(&model, mode, &fed, N);
             let (mut a, mut b) = (buffer(&model, 3), buffer(&model, 3));

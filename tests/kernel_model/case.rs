@@ -1,13 +1,31 @@
 //! Random models with random parameters and inputs, and how they are run.
 
+use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 use titans_kernel::model::{
     BlockSpec, Combine, Feed, Input, Kind, Mode, Model, ModelSpec, Stream, blob_len, checksum, encode_header,
 };
-use titans_kernel::{Mat, MatMut, Portable, Result, Scalar};
+use titans_kernel::{Gemm, Mat, MatMut, Portable, Result, Scalar};
 
-/// The arithmetic of these tests.
-pub const KERNEL: Portable = Portable;
+/// A number, and the arithmetic that these tests lend it: the fastest there is to `f32`, the plain one to `f64`.
+pub trait Number: Scalar {
+    type Kernel: Gemm<Self> + Copy + Send;
+    fn kernel() -> Self::Kernel;
+}
+
+impl Number for f32 {
+    type Kernel = Simd;
+    fn kernel() -> Simd {
+        Simd::best()
+    }
+}
+
+impl Number for f64 {
+    type Kernel = Portable;
+    fn kernel() -> Portable {
+        Portable
+    }
+}
 
 /// Small numbers from a seed (splitmix).
 #[derive(Clone, Debug)]
@@ -58,6 +76,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
     memory.activation = dice.pick(&[Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu]);
     memory.loss = dice.pick(&[Loss::Sum, Loss::Half, Loss::Mean]);
     memory.chunk = dice.pick(&[1, 2, 3, 4, 8, 16]);
+    memory.compute_chunk = dice.pick(&[0, 0, 2, 3]);
     memory.clip = dice.pick(&[None, None, Some(0.2)]);
     let rotary = dice.pick(&[10000.0, 10.0, 0.0]);
     let widths: Vec<usize> =
@@ -216,20 +235,20 @@ pub fn buffer<T: Scalar>(model: &Model<'_, T>, rows: usize) -> Vec<T> {
 }
 
 /// Pushes tokens `from .. from + n` and adds to `out` what comes back.
-pub fn push<T: Scalar>(stream: &mut Stream<'_, T>, fed: &Fed<T>, from: usize, n: usize, out: &mut Out) -> Result<()> {
+pub fn push<T: Number>(stream: &mut Stream<'_, T>, fed: &Fed<T>, from: usize, n: usize, out: &mut Out) -> Result<()> {
     let (columns, memories) = (stream.model().spec().outputs, stream.model().memories());
     let (mut y, mut surprise) = (vec![T::NAN; n * columns], vec![T::NAN; n * memories]);
     let losses = MatMut::new(&mut surprise, n, memories)?;
-    stream.push(&KERNEL, fed.feed(from, n), Some(MatMut::new(&mut y, n, columns)?), Some(losses))?;
+    stream.push(&T::kernel(), fed.feed(from, n), Some(MatMut::new(&mut y, n, columns)?), Some(losses))?;
     out.outputs.extend(y.chunks(columns).map(bits));
     out.surprise.extend((0..n).map(|r| bits(&surprise[r * memories..][..memories])));
     Ok(())
 }
 
 /// All n tokens in one push, in a stream that takes so many at once.
-pub fn whole<T: Scalar>(model: &Model<'_, T>, mode: Mode, fed: &Fed<T>, n: usize) -> (Out, Vec<u8>) {
+pub fn whole<T: Number>(model: &Model<'_, T>, mode: Mode, fed: &Fed<T>, n: usize) -> (Out, Vec<u8>) {
     let mut buffer = buffer(model, n);
-    let mut stream = Stream::new(&KERNEL, model, mode, n, &mut buffer).unwrap();
+    let mut stream = Stream::new(&T::kernel(), model, mode, n, &mut buffer).unwrap();
     let mut out = Out::default();
     push(&mut stream, fed, 0, n, &mut out).unwrap();
     (out, saved(&stream))

@@ -139,22 +139,39 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
                 silu_gate::forward(g, a, m, out)
             }
             Combine::Silu => silu_gate::forward(g, a, m, out),
-            Combine::Sigmoid => Ok(g.vectorise(
+            Combine::Sigmoid => g.vectorise(
                 #[inline(always)]
-                || pairs(a, m, out, |a, m| a * m.sigmoid()),
-            )),
-            Combine::Sum => Ok(g.vectorise(
+                || {
+                    pairs(
+                        a,
+                        m,
+                        out,
+                        #[inline(always)]
+                        |a, m| a * m.sigmoid(),
+                    )
+                },
+            ),
+            Combine::Sum => g.vectorise(
                 #[inline(always)]
-                || pairs(a, m, out, |a, m| a + m),
-            )),
+                || {
+                    pairs(
+                        a,
+                        m,
+                        out,
+                        #[inline(always)]
+                        |a, m| a + m,
+                    )
+                },
+            ),
         }
     }
 }
 
-/// `out[i] = f(a[i], m[i])`.
+/// `out[i] = f(a[i], m[i])`, slices of one length.
 #[inline(always)]
-fn pairs<T: Scalar>(a: &[T], m: &[T], out: &mut [T], f: impl Fn(T, T) -> T) {
+fn pairs<T: Scalar>(a: &[T], m: &[T], out: &mut [T], f: impl Fn(T, T) -> T) -> Result<()> {
     for ((out, &a), &m) in out.iter_mut().zip(a).zip(m) {
         *out = f(a, m);
     }
+    Ok(())
 }

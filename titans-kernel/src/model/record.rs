@@ -2,9 +2,9 @@
 //!
 //! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum), forgetting, momentum, gates by chunk, MAC reads
 //! at the segment's start; of the memory activation, network, loss, read, layers; a zero (12 bytes); d_0 … d_4, unused ones
-//! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward (40);
-//! clip (0 for none), θ's maximum, base of the rotary positions as `f64` (24); zeros (32). Numbers of variants are never
-//! given a second time. `keep_every` of a memory matters in training only and is not stored.
+//! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward,
+//! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions as `f64` (24); zeros (28). Numbers of
+//! variants are never given a second time. `keep_every` of a memory matters in training only and is not stored.
 
 use super::{BlockSpec, Combine, Kind};
 use crate::error::{Error, Result};
@@ -63,6 +63,7 @@ pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
         b.window,
         b.segment,
         b.feed_forward,
+        m.compute_chunk,
     ];
     sizes.into_iter().for_each(|x| w.word(x));
     [m.clip.unwrap_or(0.0), b.theta_max, b.rotary].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
@@ -129,10 +130,11 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     (memory.activation, memory.network, memory.loss, memory.chunk) = (activation, network, loss, r.word());
     let [heads, head_width, conv_width, persistent] = [(); 4].map(|()| r.word());
     let [attention_heads, kv_heads, window, segment, feed_forward] = [(); 5].map(|()| r.word());
+    memory.compute_chunk = r.word();
     let clip = r.float();
     memory.clip = (clip != 0.0).then_some(clip);
     let (theta_max, rotary) = (r.float(), r.float());
-    r.zeros("block: zeros at the end", 32)?;
+    r.zeros("block: zeros at the end", 28)?;
     let spec = BlockSpec {
         kind,
         memory,
