@@ -78,7 +78,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
     let names = names[dates..].to_vec();
     let mut numbers = Vec::new();
     while let Some(record) = row {
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |place| line(bytes, place));
         if record.len() != fields {
             return Err(format!("line {line}: expected {fields} fields, found {}", record.len()));
         }
@@ -92,6 +92,13 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
         row = next()?;
     }
     Ok(Series { names, numbers })
+}
+
+/// The line of the record at `place`, which is before the empty lines above it.
+fn line(bytes: &[u8], place: &csv::Position) -> u64 {
+    let from = bytes.get(place.byte() as usize..).unwrap_or_default();
+    let empty = from.iter().take_while(|b| matches!(b, b'\n' | b'\r')).filter(|&&b| b == b'\n').count();
+    place.line() + empty as u64
 }
 
 fn number(field: &str) -> Option<f64> {
@@ -188,6 +195,7 @@ mod tests {
             ("a,b\n", "below the header"),
             ("1,2\n3,x\n", "line 2, column 2"),
             ("a,b\n1,2\n\n3,\n", "line 4, column b"),
+            ("a,b\r\n1,2\r\n3,\r\n", "line 3, column b"),
             ("a,b\n1,2\n3,NaN\n", "finite number"),
             ("a,b\n1,2\n3,inf\n", "finite number"),
             ("a,b\n1,2\n3\n", "line 3: expected 2 fields, found 1"),
