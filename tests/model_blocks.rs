@@ -94,9 +94,11 @@ fn sequences_of_a_batch_are_apart() {
     for (what, config) in cases() {
         let world = World::new(config);
         let (a, b) = (ids(TIME), ids(2 * TIME)[TIME..].to_vec());
-        let together = world.run(&[a.clone(), b.clone()].concat(), 2, MemoryMode::On);
-        assert_eq!(together[..TIME], world.run(&a, 1, MemoryMode::On), "{what}");
-        assert_eq!(together[TIME..], world.run(&b, 1, MemoryMode::On), "{what}");
+        for mode in [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent] {
+            let together = world.run(&[a.clone(), b.clone()].concat(), 2, mode);
+            assert_eq!(together[..TIME], world.run(&a, 1, mode), "{what}, {mode:?}");
+            assert_eq!(together[TIME..], world.run(&b, 1, mode), "{what}, {mode:?}");
+        }
     }
 }
 

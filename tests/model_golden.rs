@@ -58,6 +58,12 @@ impl<'a> Golden<'a> {
         tensor.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
     }
 
+    /// `[batch, rows, width]` without the persistent rows before the last `time` of each sequence.
+    fn tokens_alone(&self, name: &str, time: usize) -> Vec<f64> {
+        let [_, rows, width] = self.shape(name)[..] else { panic!("{name}") };
+        self.f64(name).chunks(rows * width).flat_map(|s| s[(rows - time) * width..].to_vec()).collect()
+    }
+
     fn numbers(&self, name: &str) -> Numbers {
         let tensor = self.tensors.tensor(name).unwrap();
         match tensor.dtype() {
@@ -156,13 +162,19 @@ fn check(name: &str, golden: &Golden<'_>) -> Vec<String> {
     {
         let first = inputs.step(&device, 0);
         let mut tape = Tape::inference(&device, &model.params);
-        let forward = model.forward(&mut tape, Input { mode, ..Input::of(first.source(), batch, time) }).unwrap();
+        let input = Input { mode, surprise: mode == MemoryMode::On, ..Input::of(first.source(), batch, time) };
+        let forward = model.forward(&mut tape, input).unwrap();
         let got = device.download(forward.logits.buffer()).unwrap();
+        for (i, surprise) in model.config().remembering().zip(&forward.surprise) {
+            let key = format!("surprise.{i}");
+            let want = golden.tokens_alone(&key, time);
+            wrong.extend(close(&format!("{name} {key}"), TOLERANCE, &device.download(surprise).unwrap(), &want));
+        }
         wrong.extend(close(&format!("{name} {key}"), TOLERANCE, &got, &golden.f64(key)));
     }
     let (learning_rate, constants) = golden.constants();
     let mut optimiser = Optimiser::new(&device, constants, &model.params).unwrap();
-    let mut losses = Vec::new();
+    let (mut losses, mut norms) = (Vec::new(), Vec::new());
     for i in 0..10 {
         let rows = targets.scored(i, batch * time) as f64;
         let (given, wanted) = (inputs.step(&device, i), targets.step(&device, i));
@@ -180,9 +192,11 @@ fn check(name: &str, golden: &Golden<'_>) -> Vec<String> {
             }
         }
         let norm = gradients.norm(&device).unwrap();
+        norms.push(norm);
         optimiser.step(&device, learning_rate, norm, &gradients, &mut model.params).unwrap();
     }
     wrong.extend(close(&format!("{name} losses"), TRAINED, &losses, &golden.f64("losses")));
+    wrong.extend(close(&format!("{name} norms"), TRAINED, &norms, &golden.f64("norms")));
     for p in model.params.iter() {
         let key = format!("final.{}", p.name);
         wrong.extend(close(&format!("{name} {key}"), TRAINED, &device.download(p.value).unwrap(), &golden.f64(&key)));

@@ -187,14 +187,20 @@ fn no_token_of_a_stream_sees_the_future() {
     for (what, config) in cases() {
         let world = World::<f32>::new(config);
         let tokens = ids(27, 2);
-        let plain = world.session(MemoryMode::On).push(&tokens).unwrap();
-        for j in [0, 3, 4, 7, 8, 15, 16, 26] {
-            let mut changed = tokens.clone();
-            changed[j] = (changed[j] + 3) % 7;
-            let mut session = world.session(MemoryMode::On);
-            let other: Vec<_> = changed.chunks(5).flat_map(|c| session.push(c).unwrap()).collect();
-            assert_eq!(bits(&plain[..j]), bits(&other[..j]), "{what}: token {j} is seen before it is read");
-            assert_ne!(bits(&plain[j..=j]), bits(&other[j..=j]), "{what}: token {j} is not seen at all");
+        for mode in MODES {
+            let plain = world.session(mode).push(&tokens).unwrap();
+            for j in [0, 3, 4, 7, 8, 15, 16, 26] {
+                let mut changed = tokens.clone();
+                changed[j] = (changed[j] + 3) % 7;
+                let mut session = world.session(mode);
+                let other: Vec<_> = changed.chunks(5).flat_map(|c| session.push(c).unwrap()).collect();
+                assert_eq!(
+                    bits(&plain[..j]),
+                    bits(&other[..j]),
+                    "{what}, {mode:?}: token {j} is seen before it is read"
+                );
+                assert_ne!(bits(&plain[j..=j]), bits(&other[j..=j]), "{what}, {mode:?}: token {j} is not seen at all");
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ fn a_vocabulary_is_trained_evaluated_and_generated() {
     let report = json(here, &["eval", "run", "--json"]);
     assert_eq!(keys(&report), ["bits_per_byte", "bytes", "nats_per_token", "tokens"]);
     let number = |key: &str| report[key].as_f64().unwrap();
-    assert!(number("bytes") > 1.2 * number("tokens"), "{report}");
+    assert!(number("bytes") > 1.1 * number("tokens"), "{report}");
     let bits = number("nats_per_token") * number("tokens") / std::f64::consts::LN_2 / number("bytes");
     assert!((number("bits_per_byte") - bits).abs() < 1e-9, "{report}");
     std::fs::write(here.join("few.txt"), "ten green bottles").unwrap();
@@ -81,7 +81,8 @@ fn a_series_is_trained_and_evaluated() {
     fails(here, &["eval", "runs/series", "--lengths", "64"], 2, &["--lengths", "recall task"]);
     fails(here, &["train", "--task", "series"], 2, &["--data FILE.csv", "found 0"]);
     fails(here, &["train", "--task", "series", "--data", "text.txt"], 2, &["text.txt"]);
-    fails(here, &run(&["--context", "300"]), 2, &["too short"]);
+    let long = ["--head-width", "8", "--feed-forward", "16", "--batch", "4", "--patch", "2", "--context", "300"];
+    fails(here, &[&train[..], &long].concat(), 2, &["too short"]);
     fails(here, &run(&["--pairs", "3"]), 2, &["--pairs", "recall task"]);
     std::fs::write(here.join("gap.csv"), rows.replacen(",3\n", ",\n", 1)).unwrap();
     fails(here, &["train", "--task", "series", "--data", "gap.csv"], 2, &["gap.csv: line 4, column 3"]);

@@ -1,7 +1,7 @@
 //! Small models of every block and every option, for the tests that must hold for all of them.
 
 use titans_host::model::{AttentionConfig, Combine, GateSpan, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
-use titans_kernel::memory::{Network, Read};
+use titans_kernel::memory::{Activation, Loss, Network, Read};
 
 /// All kinds.
 pub const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
@@ -38,7 +38,7 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         ("one head", |c| c.heads = 1),
         ("three persistent tokens", |c| c.persistent = 3),
     ];
-    let remembering: [(&str, Change); 9] = [
+    let remembering: [(&str, Change); 12] = [
         ("no convolution", |c| c.conv_width = 0),
         ("one tap", |c| c.conv_width = 1),
         ("convolution beyond the segment", |c| (c.conv_width, c.attention.segment, c.memory.chunk) = (6, 4, 2)),
@@ -47,6 +47,11 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         ("gates by chunk", |c| c.gates = GateSpan::Chunk),
         ("deep", |c| c.memory.layers = 2),
         ("deep, plain", |c| (c.memory.layers, c.memory.network) = (3, Some(Network::Plain))),
+        ("chunks in pieces", |c| c.memory.compute_chunk = 3),
+        ("read at the chunk's start", |c| c.memory.read = Read::ChunkStart),
+        ("half the loss, GELU", |c| {
+            (c.memory.layers, c.memory.loss, c.memory.activation) = (2, Loss::Half, Activation::Gelu);
+        }),
         ("chunks of one, read before", |c| (c.memory.chunk, c.memory.read) = (1, Read::Before)),
     ];
     let attending: [(&str, Change); 5] = [
@@ -74,6 +79,12 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         joining.iter().filter(|_| matches!(kind, Kind::Mac | Kind::Mag)).for_each(|c| add(kind, c));
     }
     add(Kind::Mac, &("reads the segment's start", |c| c.attention.read = MacRead::Segment));
+    add(
+        Kind::Mac,
+        &("reads the segment's start, chunks in pieces", |c| {
+            (c.attention.read, c.memory.compute_chunk, c.memory.layers) = (MacRead::Segment, 3, 2);
+        }),
+    );
     let list = Kinds::Each(vec![Kind::Mal, Kind::Attention, Kind::Mac, Kind::Lmm, Kind::Mag]);
     all.push(("all kinds in a stack".into(), ModelConfig { blocks: 5, block: list, ..tiny(Kind::Lmm) }));
     all

@@ -35,7 +35,7 @@ fn rows(device: &Device, model: &Model<Device>, bytes: &[u8], window: usize, mod
     let ids = ids(bytes);
     let totals = evaluate(device, model, &BYTES, &ids, window, mode, Some(&mut keep)).unwrap();
     assert_eq!(totals.tokens as usize, bytes.len() - 1);
-    assert_eq!(totals.bits_per_byte, totals.nats_per_token / std::f64::consts::LN_2);
+    assert!((totals.bits_per_byte - totals.nats_per_token / std::f64::consts::LN_2).abs() < 1e-12);
     let alone = evaluate(device, model, &BYTES, &ids, window, mode, None).unwrap();
     assert_eq!(alone, totals, "rows change nothing");
     (totals.nats_per_token, rows)
@@ -185,7 +185,7 @@ fn tokens_of_a_vocabulary_are_counted_by_their_bytes() {
     let device = device();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    let merges = [("l", "i"), ("n", "e"), ("li", "ne"), (" ", "of")];
+    let merges = [("l", "i"), ("n", "e"), ("li", "ne"), ("o", "f"), (" ", "of")];
     std::fs::write(&path, vocabulary::tokenizer(&merges).to_string()).unwrap();
     let bpe = Tokenizer::open(Some(&path)).unwrap();
     let model = Model::<Device>::new(&device, model(bpe.vocabulary()), 3).unwrap();

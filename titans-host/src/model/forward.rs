@@ -18,7 +18,7 @@ pub enum MemoryMode {
     On,
     /// No token writes: queries are answered by the memory's state at the start of the segment.
     Frozen,
-    /// The read-out is 0: the mixers add nothing.
+    /// The read-out is 0: mixers of the memory alone add nothing, others what their attention makes of it.
     Absent,
 }
 
@@ -80,7 +80,7 @@ pub struct Forward<D: Device> {
     /// What the model says after each token, `[batch · time, said]` ([`ModelConfig::said`](super::ModelConfig::said)):
     /// logits of the next token, predicted numbers, or logits of the classes.
     pub logits: Var<D>,
-    /// ‖M(k_t) − v_t‖² of every block with memories ([`ModelConfig::remembering`](super::ModelConfig::remembering)),
+    /// The inner loss c ‖M(k_t) − v_t‖² of every block with memories ([`ModelConfig::remembering`](super::ModelConfig::remembering)),
     /// `[batch, time, heads]`; empty unless asked for, and when the memory is absent.
     pub surprise: Vec<D::Buffer>,
     /// Tokens whose inner gradient was clipped, over all layers and heads.

@@ -36,7 +36,7 @@ impl<D: Device> fmt::Debug for Recompute<D> {
 impl<D: Device> Model<D> {
     /// Adds to `gradients` the gradient of `scale · Σ losses` of predicting `targets`, to the bit what recording
     /// [`Model::forward`] as a whole gives, with the activations of one block at a time. `seen` is shown the logits and
-    /// the losses. `input` begins at w0: its `state` and `surprise` are not looked at.
+    /// the losses. `input.surprise` is not looked at.
     ///
     /// # Errors
     /// As [`Model::forward`] and [`Tape::backward`]; what `seen` says.

@@ -28,8 +28,8 @@ pub struct Args {
     block: Kind,
 
     /// Tokens of the stream
-    #[arg(long, value_name = "N", default_value = "100000", value_parser = size)]
-    tokens: usize,
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = clap::value_parser!(u32).range(10..))]
+    tokens: u32,
 
     /// Tokens a push
     #[arg(long, value_name = "N", default_value = "64", value_parser = size)]
@@ -56,8 +56,8 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
-    if args.tokens < 10 * args.push {
-        let least = 10 * args.push;
+    let (tokens, least) = (args.tokens as usize, 10 * args.push);
+    if tokens < least {
         return Err(
             Error::usage(format!("--tokens: expected ten pushes, {least}, or more, found {}", args.tokens)).into()
         );
@@ -101,9 +101,12 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Resu
             *id = (random >> 56) as u32;
         }
     };
-    let pushes = args.tokens / args.push / 10;
+    // The last tenth takes what is left.
+    let (all, mut done) = ((args.tokens as usize).div_ceil(args.push), 0);
     let (mut ns_per_token, mut resident_bytes) = (Vec::new(), Vec::new());
-    for _ in 0..10 {
+    for tenth in 1..=10 {
+        let pushes = all * tenth / 10 - done;
+        done += pushes;
         let begin = Instant::now();
         for _ in 0..pushes {
             draw(&mut ids);
@@ -125,7 +128,7 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Resu
         again.save()? == saved && again.push(&ids)? == session.push(&ids)? && again.save()? == session.save()?;
     Ok(Report {
         block: args.block.name(),
-        tokens: pushes * args.push * 10,
+        tokens: all * args.push,
         push: args.push,
         last_over_first: ns_per_token[9] / ns_per_token[0],
         ns_per_token,

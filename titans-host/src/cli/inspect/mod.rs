@@ -91,6 +91,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             output::print(format_args!("saved stream: {report}"))
         };
     }
+    if bytes.starts_with(b"TTNMODL") || bytes.starts_with(b"TTNFEED") {
+        let what = "is a blob of `titans export` or a state of `titans stream`: that verb reads and checks it, this one does not";
+        return Err(Error::file(&path, what).into());
+    }
     let report = report(&path, &bytes)?;
     if args.json { output::print_json(&report) } else { print(&report) }
 }

@@ -1,5 +1,6 @@
 //! `titans stream`: a model over standard input, learning as it reads, with a state that outlives the process.
 
+mod input;
 mod numbers;
 mod state;
 mod text;
@@ -59,8 +60,8 @@ pub struct Args {
     save_every: u64,
 
     /// Tokens to write after the input
-    #[arg(long, value_name = "N", default_value = "0")]
-    generate: usize,
+    #[arg(long, value_name = "N")]
+    generate: Option<usize>,
 
     /// 0 takes the likeliest token, 1 the model's own odds
     #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
@@ -87,7 +88,7 @@ pub struct Args {
     memory: ModeName,
 
     /// Print totals as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "generate")]
     json: bool,
 }
 
@@ -129,24 +130,26 @@ struct Live<'a> {
     session: Session<f32>,
     /// The last token read: it is fed when the next one comes.
     pending: Option<u32>,
+    /// Numbers of a patch that is not whole yet.
+    open: Vec<f32>,
     saved: Instant,
 }
 
 impl<'a> Live<'a> {
     fn new(args: &'a Args, mut session: Session<f32>) -> Result<Self, Error> {
-        let mut pending = None;
+        let (mut pending, mut open) = (None, Vec::new());
         if let Some(path) = &args.state
             && let Some(state) = State::read(path)?
         {
             session.load(&state.stream).map_err(|e| {
                 Error::file(path, format!("{e}; it must come from this model; name another file to begin anew"))
             })?;
-            pending = state.pending;
-            if args.memory != ModeName::Absent {
-                session.set_mode(args.memory.into())?;
-            }
+            session.set_mode(args.memory.into()).map_err(|e| {
+                Error::file(path, format!("{e}; --memory absent goes with a state that began so, and with no other"))
+            })?;
+            (pending, open) = (state.pending, state.open);
         }
-        Ok(Self { args, session, pending, saved: Instant::now() })
+        Ok(Self { args, session, pending, open, saved: Instant::now() })
     }
 
     /// Writes the state if it is time to.
@@ -157,7 +160,7 @@ impl<'a> Live<'a> {
     /// Writes the state, if there is a file for it.
     fn save(&mut self) -> Result<(), Error> {
         if let Some(path) = &self.args.state {
-            let state = State { pending: self.pending, stream: self.session.save()? };
+            let state = State { pending: self.pending, open: self.open.clone(), stream: self.session.save()? };
             output::write_whole(path, &state.bytes())?;
         }
         self.saved = Instant::now();

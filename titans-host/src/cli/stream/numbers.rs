@@ -1,5 +1,6 @@
 //! Rows of numbers in, predictions and surprise out.
 
+use super::input::{Input, Piece};
 use super::{Args, Live};
 use crate::cli::{Failure, output};
 use crate::data::series::Column;
@@ -20,7 +21,7 @@ pub(super) struct Patches {
 impl Patches {
     /// As the series task trained it.
     pub(super) fn of(task: &SeriesConfig, size: usize) -> Self {
-        if task.columns.len() * task.patch != size {
+        if task.width() != size {
             return Self::plain(size);
         }
         Self { columns: task.columns.clone(), rows: task.patch, named: true }
@@ -32,23 +33,21 @@ impl Patches {
         Self { columns: (0..size).map(column).collect(), rows: 1, named: false }
     }
 
-    /// The numbers of a line in the model's units; none for a header. A first field more than there are columns is a date.
-    fn read(&self, line: usize, record: &csv::StringRecord) -> Result<Option<Vec<f32>>> {
-        let dated = usize::from(self.named && record.len() == self.columns.len() + 1);
-        let fields: Vec<&str> = record.iter().skip(dated).map(str::trim).collect();
-        let numbers: std::result::Result<Vec<f64>, _> = fields.iter().map(|field| field.parse::<f64>()).collect();
-        match numbers {
-            Ok(numbers) if numbers.len() == self.columns.len() && numbers.iter().all(|x| x.is_finite()) => {
-                Ok(Some(self.columns.iter().zip(numbers).map(|(c, x)| c.standardise(x) as f32).collect()))
-            }
-            Err(_) if line == 0 => Ok(None),
-            _ => Err(Error::usage(format!(
-                "standard input, line {}: expected {} finite numbers, found {}",
-                line + 1,
-                self.columns.len(),
-                record.iter().collect::<Vec<_>>().join(",")
-            ))),
+    /// The numbers of a line in the model's units; none for a header, a first line in which nothing is a number. A first field
+    /// more than there are columns that is no number is a date.
+    fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
+        let fields: Vec<&str> = record.iter().map(str::trim).collect();
+        let number = |field: &&str| field.parse::<f64>().ok().filter(|x| x.is_finite());
+        let dated = self.named && fields.len() == self.columns.len() + 1 && fields[0].parse::<f64>().is_err();
+        let numbers: Vec<f64> = fields.iter().skip(usize::from(dated)).map_while(number).collect();
+        if numbers.len() == self.columns.len() && fields.len() == numbers.len() + usize::from(dated) {
+            return Ok(Some(self.columns.iter().zip(numbers).map(|(c, x)| c.standardise(x) as f32).collect()));
         }
+        if first && fields.iter().all(|field| field.parse::<f64>().is_err()) {
+            return Ok(None);
+        }
+        let (expected, found) = (self.columns.len(), fields.join(","));
+        Err(Error::usage(format!("standard input, line {line}: expected {expected} finite numbers, found {found}")))
     }
 
     fn header(&self, step: &Step<f32>) -> String {
@@ -75,25 +74,50 @@ pub(super) fn run(
     patches: &Patches,
     interrupt: &Interrupt,
 ) -> std::result::Result<(), Failure> {
-    if args.generate > 0 || args.per_token.is_some() || args.json {
+    if args.generate.is_some() || args.per_token.is_some() || args.json {
         return Err(
             Error::usage("--generate, --per-token and --json are for models of text; this one reads rows").into()
         );
     }
-    let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(std::io::stdin().lock());
-    let (mut patch, mut headed) = (Vec::new(), false);
-    for (line, record) in rows.records().enumerate() {
-        if interrupt.raised() {
-            break;
+    let result = read(live, patches, interrupt);
+    // Whatever ended it: what was predicted is in the state.
+    live.save()?;
+    result?;
+    if let left @ 1.. = live.open.len() / patches.columns.len() {
+        output::complain(&format!(
+            "{left} rows at the end are no whole patch of {}; the next ones complete it",
+            patches.rows
+        ));
+    }
+    Ok(())
+}
+
+fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
+    let (mut lines, mut headed) = (Lines { input: Input::new(), rest: Vec::new(), number: 0, ended: false }, false);
+    let mut first = true;
+    while !interrupt.raised() {
+        let line = match lines.next()? {
+            Line::Is(line) => line,
+            Line::NotYet => {
+                live.keep()?;
+                continue;
+            }
+            Line::End => return Ok(()),
+        };
+        let mut fields = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&line[..]);
+        let mut record = csv::StringRecord::new();
+        let number = lines.number;
+        let wrong = |e: csv::Error| Error::usage(format!("standard input, line {number}: {e}"));
+        if !fields.read_record(&mut record).map_err(wrong)? {
+            continue; // an empty line
         }
-        let record = record.map_err(|e| Error::usage(format!("standard input: {e}")))?;
-        let Some(numbers) = patches.read(line, &record)? else { continue };
-        patch.extend(numbers);
-        if patch.len() < patches.rows * patches.columns.len() {
+        let numbers = patches.read(number, &record, std::mem::take(&mut first))?;
+        live.open.extend(numbers.into_iter().flatten());
+        if live.open.len() < patches.rows * patches.columns.len() {
             continue;
         }
-        let Some(step) = live.session.push_rows(&patch)?.pop() else { continue };
-        patch.clear();
+        let Some(step) = live.session.push_rows(&live.open)?.pop() else { continue };
+        live.open.clear();
         if !headed {
             output::print(patches.header(&step))?;
             headed = true;
@@ -101,14 +125,41 @@ pub(super) fn run(
         output::print(patches.values(&step))?;
         live.keep()?;
     }
-    live.save()?;
-    if patch.is_empty() {
-        return Ok(());
-    }
-    let left = patch.len() / patches.columns.len();
-    output::complain(&format!(
-        "{left} rows at the end are no whole patch of {}; the stream has not seen them",
-        patches.rows
-    ));
     Ok(())
+}
+
+/// Lines of standard input.
+struct Lines {
+    input: Input,
+    rest: Vec<u8>,
+    /// Of the line given last, from 1.
+    number: u64,
+    ended: bool,
+}
+
+enum Line {
+    Is(Vec<u8>),
+    NotYet,
+    End,
+}
+
+impl Lines {
+    fn next(&mut self) -> Result<Line> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|&b| b == b'\n') {
+                self.number += 1;
+                return Ok(Line::Is(self.rest.drain(..=end).collect()));
+            }
+            if self.ended {
+                self.number += 1;
+                let last = std::mem::take(&mut self.rest);
+                return Ok(if last.is_empty() { Line::End } else { Line::Is(last) });
+            }
+            match self.input.next()? {
+                Piece::Bytes(bytes) => self.rest.extend(bytes),
+                Piece::Nothing => return Ok(Line::NotYet),
+                Piece::End => self.ended = true,
+            }
+        }
+    }
 }

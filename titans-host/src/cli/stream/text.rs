@@ -1,5 +1,6 @@
 //! Text in, predictions out.
 
+use super::input::{Input, Piece};
 use super::{Args, Live};
 use crate::cli::{Failure, output};
 use crate::data::tokenizer::Tokenizer;
@@ -9,10 +10,12 @@ use crate::model::Step;
 use crate::task::generate::{Sampling, sample};
 use crate::train::Interrupt;
 use serde::Serialize;
-use std::io::{Read, Write};
+use std::io::Write;
 
-/// Bytes that are read and fed at once.
-const AT_ONCE: usize = 4096;
+/// Logits that are there at once.
+const LOGITS: usize = 1 << 20;
+/// A text without words is cut after so many bytes.
+const WORD: usize = 1 << 16;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -41,7 +44,7 @@ pub(super) fn run(
         .into());
     }
     let sampling = Sampling {
-        tokens: args.generate,
+        tokens: args.generate.unwrap_or(0),
         temperature: args.temperature,
         top_p: args.top_p,
         seed: args.seed,
@@ -74,7 +77,7 @@ pub(super) fn run(
             "{tokens} tokens predicted, {bits_per_byte:.4} bits a byte; {position} tokens so far"
         ));
     }
-    if args.generate > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
+    if sampling.tokens > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
 }
 
 /// The blocks whose surprise a step tells.
@@ -102,31 +105,38 @@ fn read(
     mut table: Option<&mut Table<'_>>,
     interrupt: &Interrupt,
 ) -> Result<Totals> {
-    let (mut totals, mut rest) = (Totals::default(), Vec::new());
-    let mut input = std::io::stdin().lock();
-    let mut space = [0; AT_ONCE];
-    let mut ended = false;
-    while !ended && !interrupt.raised() {
-        match input.read(&mut space) {
-            Ok(0) => ended = true,
-            Ok(n) => rest.extend_from_slice(&space[..n]),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(Error::io("standard input", "reading", e)),
-        }
-        let whole = if ended || tokenizer.crc32().is_none() { rest.len() } else { words(&rest) };
+    let (mut totals, mut rest, mut seen) = (Totals::default(), Vec::new(), 0);
+    let (input, at_once) = (Input::new(), (LOGITS / tokenizer.vocabulary()).max(1));
+    loop {
+        let ended = match input.next()? {
+            Piece::Bytes(bytes) => {
+                rest.extend(bytes);
+                false
+            }
+            Piece::Nothing => false,
+            Piece::End => true,
+        };
+        // What was read is fed before the end, also before that by Ctrl-C.
+        let ended = ended || interrupt.raised();
+        let whole = if ended || tokenizer.crc32().is_none() { rest.len() } else { words(&rest, seen) };
         let ids = tokenizer.encode(&rest[..whole])?;
         rest.drain(..whole);
-        for ids in ids.chunks(AT_ONCE) {
+        seen = rest.len();
+        for ids in ids.chunks(at_once) {
             predict(live, tokenizer, ids, &mut totals, table.as_deref_mut())?;
+        }
+        if ended {
+            return Ok(totals);
         }
         live.keep()?;
     }
-    Ok(totals)
 }
 
-/// Bytes up to the last place where a word begins: tokens do not reach across it.
-fn words(text: &[u8]) -> usize {
-    text.windows(2).rposition(|w| w[0].is_ascii_alphabetic() && w[1] == b' ').map_or(0, |i| i + 1)
+/// Bytes up to the last place where a word begins, of which the first `seen` have none: tokens do not reach across it.
+fn words(text: &[u8], seen: usize) -> usize {
+    let from = seen.saturating_sub(1);
+    let place = text[from..].windows(2).rposition(|w| w[0].is_ascii_alphabetic() && w[1] == b' ');
+    place.map_or(if text.len() > WORD { text.len() } else { 0 }, |i| from + i + 1)
 }
 
 /// Every token is predicted from those before it: the last one waits for the next to come.

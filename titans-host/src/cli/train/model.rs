@@ -123,7 +123,7 @@ impl ModelArgs {
             &[kind] => model.block = Kinds::All(kind),
             kinds => (model.block, model.blocks) = (Kinds::Each(kinds.to_vec()), kinds.len()),
         }
-        if self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
+        if model.persistent == 0 && self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
             model.persistent = 4;
         }
         if self.block.contains(&Kind::Mac) {

@@ -5,7 +5,7 @@ use super::{Tokenizer, byte, cut};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-const MERGES: [(&str, &str); 5] = [("t", "h"), ("th", "e"), (" ", "the"), ("\n", "\n"), ("é", "s")];
+const MERGES: [(&str, &str); 5] = [("t", "h"), ("th", "e"), (" ", "the"), ("\n", "\n"), ("v", "u")];
 
 fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
     let path = folder.join(name);
