@@ -84,6 +84,51 @@ fn what_is_generated_is_no_part_of_the_state() {
 }
 
 #[test]
+fn an_absent_memory_stays_absent() {
+    let folder = folder();
+    let here = folder.path();
+    let text = b"4 green bottles hanging on the wall";
+    for (mode, state) in [("on", "on.state"), ("absent", "absent.state")] {
+        streamed(here, &["stream", "runs/text", "--state", state, "--memory", mode], &text[..9]);
+    }
+    let refused = ["stream", "runs/text", "--state", "on.state", "--memory", "absent"];
+    check_failure(&with_input(here, &refused, b"x"), "a memory that goes", 2, &["on.state", "absent"]);
+    streamed(
+        here,
+        &["stream", "runs/text", "--state", "absent.state", "--memory", "absent", "--per-token", "a.csv"],
+        &text[9..],
+    );
+    streamed(here, &["stream", "runs/text", "--memory", "absent", "--per-token", "b.csv"], text);
+    assert_eq!(rows(&here.join("a.csv"))[1..], rows(&here.join("b.csv"))[9..]);
+}
+
+/// A run of the series task knows its columns and patches; rows of an open patch wait in the state.
+#[test]
+fn patches_go_on_from_run_to_run() {
+    let folder = tempdir().unwrap();
+    let here = folder.path();
+    let row = |i: u32| format!("day {i},{},{}\n", 20.0 + (f64::from(i) * 0.4).sin(), i % 5);
+    let series = (0..200).map(row).collect::<String>();
+    std::fs::write(here.join("two.csv"), format!("date,level,phase\n{series}")).unwrap();
+    let train = "train --task series --data two.csv --patch 3 --steps 2 --quiet --out run --width 16 --heads 2 --head-width 8 \
+                 --feed-forward 16 --context 16 --batch 2 --threads 1";
+    ok(here, &train.split_whitespace().collect::<Vec<_>>());
+    let input: Vec<String> = (0..10).map(row).collect();
+    let whole = streamed(here, &["stream", "run"], input.concat().as_bytes());
+    let mut parts = streamed(here, &["stream", "run", "--state", "s"], input[..4].concat().as_bytes());
+    let rest = streamed(here, &["stream", "run", "--state", "s"], input[4..].concat().as_bytes());
+    parts.push_str(rest.split_once('\n').unwrap().1);
+    assert_eq!(parts, whole);
+    assert_eq!(whole.lines().count(), 1 + 3, "three patches of three rows");
+    assert!(whole.starts_with("prediction_level_0,prediction_phase_0,"), "{whole}");
+    // What came before a bad line is kept.
+    let bad = format!("{}{}oops,1,x\n", input[0], input[1]);
+    check_failure(&with_input(here, &["stream", "run", "--state", "t"], bad.as_bytes()), "bad", 2, &["line 3"]);
+    let last = streamed(here, &["stream", "run", "--state", "t"], input[2].as_bytes());
+    assert_eq!(last.lines().nth(1), whole.lines().nth(1));
+}
+
+#[test]
 fn numbers_give_a_prediction_a_row() {
     let folder = tempdir().unwrap();
     let here = folder.path();
