@@ -90,8 +90,12 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
             Box::new(Recall::new(c, seed)?)
         }
         TaskConfig::Text(c) => {
+            let name = c.tokenizer.as_ref().map_or("bytes".into(), |path| path.display().to_string());
             let text = Text::read(c, seed)?;
-            same("vocabulary", "symbols", text.tokenizer().vocabulary(), model.vocabulary)?;
+            let (needed, found) = (text.tokenizer().vocabulary(), model.vocabulary);
+            if needed != found {
+                return Err(Error::usage(format!("model.vocabulary: {name} has {needed} symbols, the model {found}")));
+            }
             Box::new(text)
         }
         TaskConfig::Series(c) => {
