@@ -147,8 +147,9 @@ impl Given {
 fn close(what: &str, tolerance: f64, got: &[f64], want: &[f64]) -> Option<String> {
     assert_eq!(got.len(), want.len(), "{what}");
     let largest = want.iter().fold(1.0f64, |m, x| m.max(x.abs()));
-    let error = got.iter().zip(want).fold(0.0f64, |m, (g, w)| m.max((g - w).abs()));
-    (!(error <= tolerance * largest)).then(|| format!("{what}: error {error:e} of {largest:e}"))
+    let worst = |m: f64, d: f64| if d.is_nan() || m.is_nan() { f64::NAN } else { m.max(d) };
+    let error = got.iter().zip(want).fold(0.0f64, |m, (g, w)| worst(m, (g - w).abs()));
+    (error.is_nan() || error > tolerance * largest).then(|| format!("{what}: error {error:e} of {largest:e}"))
 }
 
 fn check(name: &str, golden: &Golden<'_>) -> Vec<String> {

@@ -260,7 +260,7 @@ fn every_bad_field_is_named() {
     let mut out = vec![0xaa; 4096];
     for (name, kind, spoil) in bad {
         let mut block = good(kind);
-        encode_header::<f32>(&spec, &[block.clone()], &mut out).unwrap();
+        encode_header::<f32>(&spec, core::slice::from_ref(&block), &mut out).unwrap();
         spoil(&mut block);
         let error = block.validate().unwrap_err().to_string();
         assert!(error.contains(name), "{name}: {error}");
@@ -277,7 +277,7 @@ fn every_bad_field_is_named() {
         ModelSpec { input: Input::Rows(5), ..spec },
         ModelSpec { input: Input::Tokens(0), ..spec },
     ] {
-        assert!(encode_header::<f32>(&bad, &[block.clone()], &mut out).is_err(), "{bad:?}");
+        assert!(encode_header::<f32>(&bad, core::slice::from_ref(&block), &mut out).is_err(), "{bad:?}");
     }
     // Sizes that no memory holds are refused, and counted without overflow before they are.
     let mut huge = good(Kind::Lmm);

@@ -5,6 +5,9 @@ use crate::train::task::Validation;
 use crate::train::trainer::predicted;
 use crate::{Error, Result};
 
+/// Takes the next ids and appends the logits after each.
+pub type Reader<'a> = dyn FnMut(&[u32], &mut Vec<f64>) -> Result<()> + 'a;
+
 /// Scores one sequence, given token by token with its targets ([`Alphabet::tokens`](crate::data::recall::Alphabet::tokens)). `read` takes the next up
 /// to `piece` ids and appends the logits after each, `classes` numbers a token; it keeps the stream's state. So the
 /// memory that this takes does not grow with the sequence.
@@ -15,7 +18,7 @@ use crate::{Error, Result};
 pub fn score(
     tokens: impl Iterator<Item = (u32, u32)>,
     (classes, piece): (usize, usize),
-    read: &mut dyn FnMut(&[u32], &mut Vec<f64>) -> Result<()>,
+    read: &mut Reader<'_>,
 ) -> Result<Validation> {
     if piece == 0 || classes == 0 {
         return Err(Error::usage(format!("expected pieces and classes of 1 or more, found {piece} and {classes}")));

@@ -118,7 +118,7 @@ impl BlockSpec {
             ("feed_forward: 1 to 1048576", self.feed_forward),
         ];
         for (what, found) in from_one {
-            rule(what, found, found >= 1 && found <= LIMIT)?;
+            rule(what, found, (1..=LIMIT).contains(&found))?;
         }
         rule("conv_width: 0 to 1048576", self.conv_width, self.conv_width <= LIMIT)?;
         rule("persistent: 0 to 1048576", self.persistent, self.persistent <= LIMIT)?;
@@ -152,7 +152,10 @@ impl BlockSpec {
 
     /// c, the width of a head of attention.
     pub const fn attention_width(&self) -> usize {
-        if self.attention_heads == 0 { 0 } else { self.inner() / self.attention_heads }
+        match self.inner().checked_div(self.attention_heads) {
+            Some(width) => width,
+            None => 0,
+        }
     }
 
     /// Width of the keys of all heads together.

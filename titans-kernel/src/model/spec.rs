@@ -55,7 +55,7 @@ impl ModelSpec {
             ("width: 1 to 1048576", self.width),
         ];
         for (what, found) in sizes {
-            rule(what, found, found >= 1 && found <= LIMIT)?;
+            rule(what, found, (1..=LIMIT).contains(&found))?;
         }
         rule("blocks: 1 to 4096", self.blocks, self.blocks >= 1 && self.blocks <= MAX_BLOCKS)?;
         let same = self.input == Input::Tokens(self.outputs) && !self.head_bias;

@@ -79,7 +79,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// # Errors
     /// As [`Stream::new`].
     pub fn attach(model: &Model<'a, T>, rows: usize, place: Position, buffer: &'a mut [T]) -> Result<Self> {
-        rule("rows: 1 to 1048576", rows, rows >= 1 && rows <= LIMIT)?;
+        rule("rows: 1 to 1048576", rows, (1..=LIMIT).contains(&rows))?;
         let (needed, given) = (model.stream_len(rows), buffer.len());
         if given < needed {
             return Err(Error::Buffer { what: "stream", needed, given });

@@ -94,7 +94,7 @@ fn defined(op: &AttentionOp, context: bool) -> [Vec<f64>; 2] {
     };
     let (mut y, mut sums) = (vec![], vec![]);
     for (b, i, h) in (0..op.batch).flat_map(|b| (0..op.time).flat_map(move |i| (0..op.heads).map(move |h| (b, i, h)))) {
-        fn row<'a>(x: &'a [f64], [b, r, h]: [usize; 3], [rows, heads, w]: [usize; 3]) -> &'a [f64] {
+        fn row(x: &[f64], [b, r, h]: [usize; 3], [rows, heads, w]: [usize; 3]) -> &[f64] {
             &x[((b * rows + r) * heads + h) * w..][..w]
         }
         let (oldest, period) = match op.span {
