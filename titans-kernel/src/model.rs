@@ -42,7 +42,7 @@ impl<'a, T: Scalar> Model<'a, T> {
     /// Block i, from 0.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is none.
+    /// [`Error::Shape`](crate::Error::Shape) when there is none.
     pub fn block(&self, i: usize) -> Result<BlockSpec> {
         record::record(self.records, i)
     }

@@ -25,7 +25,7 @@ pub struct Step<T> {
 }
 
 impl<T: Scalar> Step<T> {
-    /// −log softmax(logits)[target] in nats, with the bits of [`Device::cross_entropy`].
+    /// −log softmax(logits)\[target\] in nats, with the bits of [`Device::cross_entropy`].
     ///
     /// # Errors
     /// [`Error::Kernel`] for a target that is no logit.

@@ -47,7 +47,7 @@ impl ModelSpec {
     /// Checks every field.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the field, the rule and what was found.
+    /// [`Error::Config`](crate::Error::Config) naming the field, the rule and what was found.
     pub fn validate(&self) -> Result<()> {
         let sizes = [
             ("input: 1 to 1048576", self.input.size()),
@@ -65,7 +65,7 @@ impl ModelSpec {
     /// Checks the blocks too: their number, every field, and that all parameters and states can be counted.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelSpec::validate`] and [`BlockSpec::validate`].
+    /// [`Error::Config`](crate::Error::Config) as [`ModelSpec::validate`] and [`BlockSpec::validate`].
     pub fn validate_with(&self, blocks: &[BlockSpec]) -> Result<()> {
         self.validate()?;
         rule("blocks: as many as are given", self.blocks, self.blocks == blocks.len())?;
