@@ -226,8 +226,8 @@ fn no_tokens_leave_the_state_and_pass_its_cotangent() {
     assert_eq!((&out[2], clipped), (&data.state, 0));
     let d_final = numbers(op.state_len(), 7);
     for cotangent in [None, Some(cpu.upload(&d_final).unwrap())] {
-        let mut none: Vec<Buffer<f32>> = (0..4).map(|_| cpu.alloc(0).unwrap()).collect();
-        let [d_k, d_v, d_q, d_gates] = &mut none[..] else { unreachable!() };
+        let mut none: [Buffer<f32>; 4] = std::array::from_fn(|_| cpu.alloc(0).unwrap());
+        let [d_k, d_v, d_q, d_gates] = &mut none;
         let mut d_state = cpu.alloc(op.state_len()).unwrap();
         let gradients = MemoryGradients { d_k, d_v, d_q, d_gates, d_state: &mut d_state };
         let boundaries = cpu.alloc(0).unwrap();

@@ -48,8 +48,8 @@ fn elementwise() {
     let (x, a, d) = (numbers(n, 1), numbers(n, 2), numbers(n, 3));
     for (cpu, got) in same_for_any_threads(|cpu| {
         let (x, a, d) = (up(cpu, n, 1), up(cpu, n, 2), up(cpu, n, 3));
-        let mut out: Vec<_> = (0..9).map(|_| cpu.alloc(n).unwrap()).collect();
-        let [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs] = &mut out[..] else { unreachable!() };
+        let mut out: [_; 9] = std::array::from_fn(|_| cpu.alloc(n).unwrap());
+        let [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs] = &mut out;
         cpu.add(&x, &a, sum).unwrap();
         cpu.add_scaled(0.5, &d, sum).unwrap();
         cpu.silu(&x, silu).unwrap();
@@ -60,8 +60,8 @@ fn elementwise() {
         cpu.sigmoid_gate_vjp(&a, &x, &d, d_as, d_gs).unwrap();
         down(cpu, [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs])
     }) {
-        let mut want = vec![vec![0.0; n]; 9];
-        let [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs] = &mut want[..] else { unreachable!() };
+        let mut want: [_; 9] = std::array::from_fn(|_| vec![0.0; n]);
+        let [sum, silu, d_silu, gated, d_a, d_g, shut, d_as, d_gs] = &mut want;
         for i in 0..n {
             sum[i] = (x[i] + a[i]) + 0.5 * d[i];
         }
@@ -142,8 +142,8 @@ fn norms() {
         let n = rows * width;
         for (cpu, got) in same_for_any_threads(|cpu| {
             let (x, w, d) = (up(cpu, n, 1), up(cpu, width, 2), up(cpu, n, 3));
-            let mut out: Vec<_> = (0..4).map(|_| cpu.alloc(n).unwrap()).collect();
-            let [y, d_x, z, d_z] = &mut out[..] else { unreachable!() };
+            let mut out: [_; 4] = std::array::from_fn(|_| cpu.alloc(n).unwrap());
+            let [y, d_x, z, d_z] = &mut out;
             let mut d_w = up(cpu, width, 4);
             cpu.rms_norm(width, &x, &w, y).unwrap();
             cpu.rms_norm_vjp(width, &x, &w, &d, d_x, &mut d_w).unwrap();
@@ -153,10 +153,9 @@ fn norms() {
         }) {
             let (x, w, d) = (numbers(n, 1), numbers(width, 2), numbers(n, 3));
             let (x, d) = (Mat::new(&x, rows, width).unwrap(), Mat::new(&d, rows, width).unwrap());
-            let mut want = vec![vec![0.0; n]; 4];
+            let mut want: [_; 4] = std::array::from_fn(|_| vec![0.0; n]);
             let mut d_w = numbers(width, 4);
-            let [y, d_x, z, d_z] = &mut want[..] else { unreachable!() };
-            let [y, d_x, z, d_z] = [y, d_x, z, d_z].map(|m| MatMut::new(m, rows, width).unwrap());
+            let [y, d_x, z, d_z] = want.each_mut().map(|m| MatMut::new(m, rows, width).unwrap());
             ops::rms_norm::forward(&cpu.gemm, x, &w, y).unwrap();
             ops::rms_norm::vjp(&cpu.gemm, x, &w, d, d_x, &mut d_w).unwrap();
             ops::l2_norm::forward(&cpu.gemm, x, z).unwrap();
