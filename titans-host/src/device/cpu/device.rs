@@ -6,6 +6,7 @@ use crate::device::{
     MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
+use titans_kernel::ops;
 
 impl<T: SimdScalar> Device for Cpu<T> {
     type Elem = T;
@@ -92,7 +93,7 @@ impl<T: SimdScalar> Device for Cpu<T> {
     }
 
     fn silu_gate(&self, a: &Buffer<T>, g: &Buffer<T>, y: &mut Buffer<T>) -> Result<()> {
-        self.silu_gate_forward(a.as_slice(), g.as_slice(), y.as_mut_slice())
+        self.gate_forward(a.as_slice(), g.as_slice(), y.as_mut_slice(), ops::silu_gate::forward)
     }
 
     fn silu_gate_vjp(
@@ -103,11 +104,18 @@ impl<T: SimdScalar> Device for Cpu<T> {
         d_a: &mut Buffer<T>,
         d_g: &mut Buffer<T>,
     ) -> Result<()> {
-        self.silu_gate_backward(a.as_slice(), g.as_slice(), d_y.as_slice(), d_a.as_mut_slice(), d_g.as_mut_slice())
+        self.gate_backward(
+            a.as_slice(),
+            g.as_slice(),
+            d_y.as_slice(),
+            d_a.as_mut_slice(),
+            d_g.as_mut_slice(),
+            ops::silu_gate::vjp,
+        )
     }
 
     fn sigmoid_gate(&self, a: &Buffer<T>, g: &Buffer<T>, y: &mut Buffer<T>) -> Result<()> {
-        self.sigmoid_gate_forward(a.as_slice(), g.as_slice(), y.as_mut_slice())
+        self.gate_forward(a.as_slice(), g.as_slice(), y.as_mut_slice(), ops::sigmoid_gate::forward)
     }
 
     fn sigmoid_gate_vjp(
@@ -118,7 +126,14 @@ impl<T: SimdScalar> Device for Cpu<T> {
         d_a: &mut Buffer<T>,
         d_g: &mut Buffer<T>,
     ) -> Result<()> {
-        self.sigmoid_gate_backward(a.as_slice(), g.as_slice(), d_y.as_slice(), d_a.as_mut_slice(), d_g.as_mut_slice())
+        self.gate_backward(
+            a.as_slice(),
+            g.as_slice(),
+            d_y.as_slice(),
+            d_a.as_mut_slice(),
+            d_g.as_mut_slice(),
+            ops::sigmoid_gate::vjp,
+        )
     }
 
     fn move_rows(&self, op: &MoveRows, x: &Buffer<T>, y: &mut Buffer<T>) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Operations element by element, cut into pieces.
 
 use titans_kernel::error::expect_len;
-use titans_kernel::{Error as KernelError, Gemm, ops};
+use titans_kernel::{Error as KernelError, Gemm, Result as KernelResult, ops};
 
 use super::threads::split_rows;
-use super::{Cpu, SimdScalar};
+use super::{Cpu, Simd, SimdScalar};
 use crate::error::Result;
 
 /// Guesses at nanoseconds per 16 elements: one that only moves numbers, and one with an exponential.
@@ -84,22 +84,31 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
-    pub(super) fn silu_gate_forward(&self, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
+    /// A gate's forward, `op` being the kernel's.
+    pub(super) fn gate_forward(
+        &self,
+        a: &[T],
+        gate: &[T],
+        y: &mut [T],
+        op: impl Fn(&Simd, &[T], &[T], &mut [T]) -> KernelResult<()> + Sync,
+    ) -> Result<()> {
         expect_len("gate", a.len(), gate.len())?;
         expect_len("y", a.len(), y.len())?;
         let piece = self.piece(y.len());
         self.threads.run(Self::cost(a.len(), EXP), split_rows(y, 1, piece), |(at, y)| {
-            ops::silu_gate::forward(&self.gemm, &a[at.clone()], &gate[at], y)
+            op(&self.gemm, &a[at.clone()], &gate[at], y)
         })
     }
 
-    pub(super) fn silu_gate_backward(
+    /// A gate's backward, `op` being the kernel's.
+    pub(super) fn gate_backward(
         &self,
         a: &[T],
         gate: &[T],
         d_y: &[T],
         d_a: &mut [T],
         d_gate: &mut [T],
+        op: impl Fn(&Simd, &[T], &[T], &[T], &mut [T], &mut [T]) -> KernelResult<()> + Sync,
     ) -> Result<()> {
         for (what, len) in [("gate", gate.len()), ("d_y", d_y.len()), ("d_a", d_a.len()), ("d_gate", d_gate.len())] {
             expect_len(what, a.len(), len)?;
@@ -107,34 +116,7 @@ impl<T: SimdScalar> Cpu<T> {
         let piece = self.piece(a.len());
         let tasks = split_rows(d_a, 1, piece).zip(split_rows(d_gate, 1, piece));
         self.threads.run(Self::cost(a.len(), 2 * EXP), tasks, |((at, d_a), (_, d_gate))| {
-            ops::silu_gate::vjp(&self.gemm, &a[at.clone()], &gate[at.clone()], &d_y[at], d_a, d_gate)
-        })
-    }
-
-    pub(super) fn sigmoid_gate_forward(&self, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
-        expect_len("gate", a.len(), gate.len())?;
-        expect_len("y", a.len(), y.len())?;
-        let piece = self.piece(y.len());
-        self.threads.run(Self::cost(a.len(), EXP), split_rows(y, 1, piece), |(at, y)| {
-            ops::sigmoid_gate::forward(&self.gemm, &a[at.clone()], &gate[at], y)
-        })
-    }
-
-    pub(super) fn sigmoid_gate_backward(
-        &self,
-        a: &[T],
-        gate: &[T],
-        d_y: &[T],
-        d_a: &mut [T],
-        d_gate: &mut [T],
-    ) -> Result<()> {
-        for (what, len) in [("gate", gate.len()), ("d_y", d_y.len()), ("d_a", d_a.len()), ("d_gate", d_gate.len())] {
-            expect_len(what, a.len(), len)?;
-        }
-        let piece = self.piece(a.len());
-        let tasks = split_rows(d_a, 1, piece).zip(split_rows(d_gate, 1, piece));
-        self.threads.run(Self::cost(a.len(), 2 * EXP), tasks, |((at, d_a), (_, d_gate))| {
-            ops::sigmoid_gate::vjp(&self.gemm, &a[at.clone()], &gate[at.clone()], &d_y[at], d_a, d_gate)
+            op(&self.gemm, &a[at.clone()], &gate[at.clone()], &d_y[at], d_a, d_gate)
         })
     }
 
