@@ -194,6 +194,11 @@ fn bad_training_input_is_named() {
         }
     }
     fails(here, &["train", "--minutes", "0"], 2, &["minutes"]);
+    // What could not matter is not passed over.
+    fails(here, &["train", "--window", "8"], 2, &["--window", "attention"]);
+    fails(here, &["train", "--hidden", "8"], 2, &["--hidden", "--layers"]);
+    fails(here, &["train", "--block", "attention", "--chunk", "8"], 2, &["--chunk", "memory"]);
+    fails(here, &["train", "--block", "mac", "--window", "8"], 2, &["--window", "mag"]);
     std::fs::write(here.join("short.txt"), "short").unwrap();
     fails(here, &["train", "--task", "text", "--data", "short.txt"], 2, &["too short"]);
     std::fs::write(here.join("bad.gz"), "not gzip at all").unwrap();

@@ -4,8 +4,8 @@ parameters, evaluates them, and writes a table, a record and a picture.
 
     python3 docs/results/family.py --titans target/release/titans --data input.txt --out runs/family --minutes 3 --seeds 0 1
 
-A few steps of each model are timed first (processor time of one thread), and so many steps are made as fit into --minutes: other
-work on the machine makes the runs longer and changes no result.
+A few steps of each model are timed first (processor time of one thread, the models in turn, the median of some rounds), and so many
+steps are made as fit into --minutes: other work on the machine makes the runs longer and changes no result.
 
 Runs that are there already are not run again. Needs Python 3.9; matplotlib for the picture, if it is there.
 """
@@ -16,6 +16,7 @@ import json
 import math
 import os
 import pathlib
+import statistics
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,12 @@ def cpu_seconds(command):
         return child.returncode, usage.ru_utime + usage.ru_stime, out.read(), err.read()
 
 
+def training(options, args, seed):
+    """The command that trains a line of the table, without its steps and place."""
+    train = [options.titans, "train", "--task", "text", "--data", options.data, "--threads", 1, "--seed", seed]
+    return [*train, "--feed-forward", feed_forward(args), "--context", options.context, "--json", *args]
+
+
 def seconds_a_step(train):
     """Processor time of one step: that of 3 steps more."""
     with tempfile.TemporaryDirectory() as folder:
@@ -100,26 +107,32 @@ def seconds_a_step(train):
     return (times[1] - times[0]) / 3
 
 
+def calibrate(options, lines):
+    """Seconds a step of every line: the median of --rounds rounds, in each of which every line has its turn."""
+    path = options.out / "seconds.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    missing = [name for name in lines if name not in known]
+    rounds = [{name: seconds_a_step(training(options, lines[name], 0)) for name in missing} for _ in range(options.rounds)]
+    known |= {name: statistics.median(r[name] for r in rounds) for name in missing}
+    path.write_text(json.dumps(known, indent=1))
+    print(known, flush=True)
+    return known
+
+
 def run(job):
-    options, name, args, seed = job
+    options, name, args, seed, seconds_each = job
     out = options.out / f"{name.replace(', ', '-').replace(' ', '_')}-{seed}"
     record = out / "evaluation.json"
     if record.exists():
         return json.loads(record.read_text())
-    width = feed_forward(args)
-    train = [options.titans, "train", "--task", "text", "--data", options.data, "--threads", 1, "--seed", seed]
-    train += ["--feed-forward", width, "--context", options.context, "--json", *args]
-    try:
-        steps = max(10, round(60 * options.minutes / seconds_a_step(train)))
-    except RuntimeError as error:
-        return {"name": name, "seed": seed, "failed": str(error)}
-    train += ["--out", out, "--steps", steps]
+    steps = max(10, round(60 * options.minutes / seconds_each))
+    train = [*training(options, args, seed), "--out", out, "--steps", steps]
     print("+", " ".join(map(str, train)), flush=True)
     code, seconds, said, error = cpu_seconds(train)
     if code:
         return {"name": name, "seed": seed, "failed": error.strip().splitlines()[-1:]}
     trained = json.loads(said)
-    result = {"name": name, "seed": seed, "feed_forward": width, "parameters": trained["parameters"]}
+    result = {"name": name, "seed": seed, "feed_forward": feed_forward(args), "parameters": trained["parameters"]}
     result |= {"tokens": trained["tokens"], "steps": trained["steps"], "cpu_seconds": seconds}
     for mode in ["on", "frozen"]:
         tokens = out / f"tokens-{mode}.csv"
@@ -197,12 +210,14 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ablation", action="store_true", help="the ablation's lines too")
     parser.add_argument("--only", nargs="+", help="these lines alone")
+    parser.add_argument("--rounds", type=int, default=3, help="in which the steps are timed")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one thread")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = BLOCKS | (ABLATION if options.ablation else {})
     lines = {name: args for name, args in lines.items() if not options.only or name in options.only}
-    jobs = [(options, name, args, seed) for seed in options.seeds for name, args in lines.items()]
+    seconds = calibrate(options, lines)
+    jobs = [(options, name, args, seed, seconds[name]) for seed in options.seeds for name, args in lines.items()]
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(run, jobs))
     (options.out / "results.json").write_text(json.dumps(results, indent=1))

@@ -5,9 +5,11 @@
 //! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
 mod panel;
+mod softmax;
 mod token;
 
 pub use panel::panel;
+pub use softmax::{Columns, QUERIES, SUMS, Seen};
 #[cfg(test)]
 pub(crate) use token::carry;
 pub(crate) use token::tree;
@@ -27,6 +29,22 @@ pub enum Store {
     Sub,
 }
 
+/// The columns of a row that [`Gemm::band`] and [`Gemm::causal`] are asked for, counted from the diagonal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Columns to the left of the diagonal; `usize::MAX` for all.
+    pub before: usize,
+    /// Columns to the right of the diagonal.
+    pub behind: usize,
+}
+
+impl Beside {
+    /// All columns up to `behind` the diagonal.
+    pub const fn lower(behind: usize) -> Self {
+        Self { before: usize::MAX, behind }
+    }
+}
+
 /// How a caller lends the kernel faster arithmetic.
 pub trait Gemm<T: Scalar> {
     /// `c (m × n)` from `a (m × k)` and `b (k × n)`. Views may be transposes.
@@ -43,17 +61,34 @@ pub trait Gemm<T: Scalar> {
         body()
     }
 
-    /// Like [`Gemm::gemm`] where row r of C uses only a's columns 0 ..= offset + r: causal.
+    /// Like [`Gemm::gemm`] where row r of C uses only a's columns r − before ..= r + behind: causal.
     ///
-    /// Elements of `a` to the right of that are not read, nor are the rows of `b` behind them.
-    fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        causal(self, store, offset, a, b, c);
+    /// Elements of `a` to the right of them are not read, nor are the rows of `b` behind them. To the left of them `a` must be 0
+    /// and `b` finite: they may be left out or not.
+    fn causal(&self, store: Store, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        causal(self, store, beside.behind, a, b, c);
     }
 
-    /// Like [`Gemm::gemm`] with `Set`, where row r of C is needed in columns 0 ..= offset + r only; what lies to the
-    /// right of them is unspecified afterwards.
-    fn lower(&self, _offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+    /// Like [`Gemm::gemm`] with `Set`, where row r of C is needed in columns r − before ..= r + behind only; what lies beside
+    /// them is unspecified afterwards.
+    fn band(&self, _: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         self.gemm(Store::Set, a, b, c);
+    }
+
+    /// The softmax of scores in columns: the largest score m of every query and its sum of `e^(scale (x − m))`.
+    fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+        self.vectorise(
+            #[inline(always)]
+            || softmax::softmax(columns),
+        )
+    }
+
+    /// The softmax of one query whose scores are a row of whole sixteens: as [`Gemm::softmax`], with the same bits.
+    fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
+        self.vectorise(
+            #[inline(always)]
+            || softmax::row(scale, row),
+        )
     }
 
     /// Closes a chunk: `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P` for one panel of W and S, in one visit.
@@ -138,12 +173,13 @@ pub fn causal<T: Scalar, G: Gemm<T> + ?Sized>(
     let mut r0 = 0;
     while r0 < c.rows() {
         let rows = ROWS.min(c.rows() - r0);
-        let shared = offset + r0 + 1;
+        let seen = |r: usize| offset.saturating_add(r0 + r + 1).min(a.cols());
+        let shared = seen(0);
         let a_rows = a.sub(r0, rows);
         let mut block = c.rb().sub(r0, rows);
         g.gemm(store, a_rows.block(0, rows, 0, shared), b.sub(0, shared), block.rb());
         for r in 1..rows {
-            for k in shared..=offset + r0 + r {
+            for k in shared..seen(r) {
                 g.axpy(rest, a_rows.at(r, k), b.row(k), block.row_mut(r));
             }
         }
@@ -199,7 +235,7 @@ pub fn axpy<T: Scalar, F: MulAdd<T>>(store: Store, w: T, x: &[T], y: &mut [T]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gemm, Portable, Store};
+    use super::{Beside, Gemm, Portable, Store};
     use crate::view::{Mat, MatMut};
 
     fn fill(n: usize, seed: usize) -> [f64; 4096] {
@@ -262,7 +298,13 @@ mod tests {
             }
         }
         let mut c = [f64::NAN; 4096];
-        Portable.causal(Store::Set, 3, Mat::new(&poisoned, m, k).unwrap(), bv, MatMut::new(&mut c, m, n).unwrap());
+        Portable.causal(
+            Store::Set,
+            Beside::lower(3),
+            Mat::new(&poisoned, m, k).unwrap(),
+            bv,
+            MatMut::new(&mut c, m, n).unwrap(),
+        );
         for i in 0..m {
             for j in 0..n {
                 let want: f64 = (0..=i + 3).map(|x| av.at(i, x) * bv.at(x, j)).sum();

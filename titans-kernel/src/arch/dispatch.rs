@@ -1,9 +1,11 @@
 //! From a chosen instruction set to code that is compiled for it.
 
 use super::jobs::{Axpy, Product, Update};
+use super::softmax::Row;
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
+use crate::gemm::{Columns, QUERIES};
 use crate::scalar::Scalar;
 
 /// The numbers that have versions: `f32` and `f64`.
@@ -32,6 +34,8 @@ pub(super) mod versions {
         fn product(simd: Simd, job: Product<'_, Self>);
         fn axpy(simd: Simd, job: Axpy<'_, Self>);
         fn update(simd: Simd, job: Update<'_, Self>);
+        fn softmax(simd: Simd, job: Columns<'_, Self>) -> [[Self; QUERIES]; 2];
+        fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2];
         fn vecmat(simd: Simd, job: VecMat<'_, Self>);
         fn matvec(simd: Simd, job: MatVec<'_, Self>);
         fn learn(simd: Simd, job: Learning<'_, Self>);
@@ -59,6 +63,14 @@ pub(super) mod versions {
                 #[inline(never)]
                 fn update(simd: Simd, job: Update<'_, Self>) {
                     simd.run(job, Update::portable);
+                }
+                #[inline(never)]
+                fn softmax(simd: Simd, job: Columns<'_, Self>) -> [[Self; QUERIES]; 2] {
+                    simd.run(job, Columns::portable)
+                }
+                #[inline(never)]
+                fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2] {
+                    simd.run(job, Row::portable)
                 }
                 #[inline(never)]
                 fn vecmat(simd: Simd, job: VecMat<'_, Self>) {

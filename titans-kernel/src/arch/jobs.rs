@@ -21,8 +21,8 @@ impl<T: SimdScalar> Product<'_, T> {
         let Self { store, part, a, b, c } = self;
         match part {
             Part::Whole => Portable.gemm(store, a, b, c),
-            Part::CausalInner(offset) => Portable.causal(store, offset, a, b, c),
-            Part::CausalOuter(offset) => Portable.lower(offset, a, b, c),
+            Part::CausalInner(beside) => Portable.causal(store, beside, a, b, c),
+            Part::Band(beside) => Portable.band(beside, a, b, c),
         }
     }
 }

@@ -22,9 +22,12 @@ mod aarch64;
 mod back;
 mod carry;
 mod dispatch;
+mod exp;
 mod isa;
 mod jobs;
 mod product;
+#[allow(unconditional_panic)] // as below
+mod softmax;
 #[allow(unconditional_panic)] // in branches of `each!` that are never compiled
 mod sweep;
 mod tile;
@@ -38,12 +41,13 @@ mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
-use crate::gemm::{Carried, Carry, Gemm, Learn, Probe, Store};
+use crate::gemm::{Beside, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Store};
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
 pub use isa::Isa;
 use jobs::{Axpy, Product, Update};
 use product::Part;
+use softmax::Row;
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
 
 /// The kernel's arithmetic for one instruction set. It exists only where the processor has that set.
@@ -83,12 +87,20 @@ impl<T: SimdScalar> Gemm<T> for Simd {
         self.loops(body)
     }
 
-    fn causal(&self, store: Store, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store, part: Part::CausalInner(offset), a, b, c });
+    fn causal(&self, store: Store, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        T::product(*self, Product { store, part: Part::CausalInner(beside), a, b, c });
     }
 
-    fn lower(&self, offset: usize, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store: Store::Set, part: Part::CausalOuter(offset), a, b, c });
+    fn band(&self, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
+        T::product(*self, Product { store: Store::Set, part: Part::Band(beside), a, b, c });
+    }
+
+    fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+        T::softmax(*self, columns)
+    }
+
+    fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
+        T::softmax_row(*self, Row(scale, row))
     }
 
     fn update(&self, decay: [T; 3], h: Mat<'_, T>, weighted: &[T], w: MatMut<'_, T>, s: MatMut<'_, T>) {

@@ -7,12 +7,14 @@ use core::mem::MaybeUninit;
 
 use super::tile::{Corner, Tile, tile};
 use super::vector::Vector;
-use crate::gemm::Store;
+use crate::gemm::{Beside, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// Most rows of a tile.
 const ROWS: usize = 6;
+/// Rows of a tile of one or two registers.
+const TALL: usize = 12;
 /// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
 const BLOCK_BYTES: usize = 16 * 1024;
 
@@ -28,10 +30,10 @@ const STEPS: usize = 512;
 pub enum Part {
     /// All of C, over all of k.
     Whole,
-    /// Row r over k = 0 ..= offset + r only; A to the right of that is not read.
-    CausalInner(usize),
-    /// Row r in columns 0 ..= offset + r; what C holds to the right of that is unspecified afterwards.
-    CausalOuter(usize),
+    /// Row r over those k only; A is not read to the right of them, and is 0 to the left.
+    CausalInner(Beside),
+    /// Row r in those columns; what C holds beside them is unspecified afterwards.
+    Band(Beside),
 }
 
 /// A, B and C with their sizes, checked.
@@ -67,7 +69,7 @@ pub(super) unsafe fn product<V: Vector>(
 ) {
     let (m, n) = (c.rows(), c.cols());
     let k = match part {
-        Part::CausalInner(offset) => (offset + m).min(a.cols()),
+        Part::CausalInner(beside) => beside.behind.saturating_add(m).min(a.cols()),
         _ => a.cols(),
     };
     assert!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
@@ -276,7 +278,12 @@ unsafe fn rows<V: Vector>(
         ahead_of_a.ask::<V>(i, o.m);
         // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
         unsafe {
-            if left >= 6 {
+            if V::ACROSS == 4 && width <= 2 * V::LANES && (left >= TALL || store == Store::Set && o.m >= TALL) {
+                // The last rows once more with those before them cost less than in small tiles.
+                let i0 = i.min(o.m - TALL);
+                across::<V, TALL>(store, part, o, k0, kc, b, b_row, (i0, j, width));
+                i = i0 + TALL;
+            } else if left >= 6 {
                 across::<V, 6>(store, part, o, k0, kc, b, b_row, at);
                 i += 6;
             } else if left >= 4 {
@@ -327,6 +334,9 @@ impl<T: Scalar> Ahead<T> {
     #[inline(always)]
     fn ask<V: Vector<T = T>>(&self, i: usize, m: usize) {
         const LINE: usize = 64;
+        if self.rows == 0 {
+            return; // before the divisions, which take as long as a small tile
+        }
         let (from, to) = (i * self.rows / m, ((i + ROWS) * self.rows / m).min(self.rows));
         for row in from..to {
             let p = self.b.wrapping_add(row * self.stride);
@@ -347,20 +357,22 @@ unsafe fn across<V: Vector, const R: usize>(
     b_row: usize,
     (i, j, width): (usize, usize, usize),
 ) {
-    let mut width = width;
+    let (mut width, mut skipped, mut unseen) = (width, 0, 0);
     let (mut kc, mut corner) = (kc, Corner { first: 0, steps: 0 });
     match part {
         Part::Whole => {}
-        Part::CausalOuter(offset) => {
-            let needed = offset + i + R;
-            if needed <= j {
+        Part::Band(Beside { before, behind }) => {
+            let needed = (i + R).saturating_add(behind);
+            skipped = i.saturating_sub(before).saturating_sub(j) / V::LANES * V::LANES;
+            if needed <= j || skipped >= width {
                 return;
             }
-            width = width.min((needed - j).next_multiple_of(V::LANES));
+            width = width.min((needed - j).next_multiple_of(V::LANES)) - skipped;
         }
-        Part::CausalInner(offset) => {
-            // All R rows see k ≤ offset + i; behind that, each step leaves one row more out.
-            let (seen, all) = (offset + i + 1, kc);
+        Part::CausalInner(Beside { before, behind }) => {
+            // All R rows see k ≤ i + behind; behind that, each step leaves one row more out.
+            let (seen, all) = (behind + i + 1, kc);
+            unseen = i.saturating_sub(before).saturating_sub(k0).min(seen.saturating_sub(k0).min(all));
             kc = seen.saturating_sub(k0).min(all);
             let end = (seen + R - 1).saturating_sub(k0).min(all);
             corner = Corner { first: k0 + kc + 1 - seen.min(k0 + kc), steps: end - kc };
@@ -375,14 +387,24 @@ unsafe fn across<V: Vector, const R: usize>(
     };
     // SAFETY: tile (i, j) lies inside C, k0 .. k0 + kc and the corner inside A's columns and b's rows.
     unsafe {
-        let a = o.a.add(i * o.a_row + k0 * o.a_col);
-        let c = o.c.add(i * o.c_row + j);
-        let t = Tile { a, a_row: o.a_row, a_col: o.a_col, b, b_row, c, c_row: o.c_row, kc, last };
+        let a = o.a.add(i * o.a_row + (k0 + unseen) * o.a_col);
+        let c = o.c.add(i * o.c_row + j + skipped);
+        let t = Tile {
+            a,
+            a_row: o.a_row,
+            a_col: o.a_col,
+            b: b.add(unseen * b_row + skipped),
+            b_row,
+            c,
+            c_row: o.c_row,
+            kc: kc - unseen,
+            last,
+        };
         match width.div_ceil(V::LANES) {
             1 => tile::<V, R, 1>(store, t, corner),
             2 if V::ACROSS >= 2 => tile::<V, R, 2>(store, t, corner),
-            3 if V::ACROSS >= 3 => tile::<V, R, 3>(store, t, corner),
-            _ if V::ACROSS >= 4 => tile::<V, R, 4>(store, t, corner),
+            3 if V::ACROSS >= 3 && R <= 6 => tile::<V, R, 3>(store, t, corner),
+            _ if V::ACROSS >= 4 && R <= 6 => tile::<V, R, 4>(store, t, corner),
             _ => {}
         }
     }

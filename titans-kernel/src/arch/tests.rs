@@ -4,6 +4,7 @@
 mod chains;
 mod checksum;
 mod products;
+mod softmax;
 
 use super::{Isa, Simd};
 use crate::scalar::Scalar;

@@ -1,6 +1,6 @@
 //! One register tile of a product.
 
-use super::unroll::each;
+use super::unroll::{each, opaque};
 use super::vector::Vector;
 use crate::gemm::Store;
 use crate::scalar::Scalar;
@@ -45,20 +45,23 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Stor
         }
         let (mut a, mut b) = (t.a, t.b);
         if t.a_col == 1 && t.kc >= UNROLLED {
-            // A pointer for every row, moved once in four steps: otherwise the additions fill the front end.
-            let mut at = [a; R];
-            each!(I < R => at[I] = a.add(I * t.a_row));
+            // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
+            // them, and their additions fill the front end.
+            let mut at = [a; 4];
+            each!(G < 4 => at[G] = a.add(if 3 * G < R { 3 * G * t.a_row } else { 0 }));
             for _ in 0..t.kc / UNROLLED {
                 each!(U < 4 => {
                     let mut row = [V::splat(V::T::ZERO); N];
                     each!(J < N => row[J] = V::load(b.add(J * V::LANES)));
                     each!(I < R => {
-                        let x = V::splat(*at[I].add(U));
+                        let x = V::splat(*at[I / 3].add(U + I % 3 * t.a_row));
                         each!(J < N => sum[I][J] = x.mul_add(row[J], sum[I][J]));
                     });
                     b = b.add(t.b_row);
                 });
-                each!(I < R => at[I] = at[I].add(UNROLLED));
+                each!(G < 4 => if 3 * G < R {
+                    at[G] = opaque(at[G].add(UNROLLED));
+                });
             }
             a = at[0];
         } else if t.a_row == 1 {

@@ -14,8 +14,8 @@ macro_rules! each {
         each!(@ $i, N, $body, 0 1 2 3)
     }};
     ($i:ident < R => $body:expr) => {{
-        const { assert!(R <= 8) };
-        each!(@ $i, R, $body, 0 1 2 3 4 5 6 7)
+        const { assert!(R <= 12) };
+        each!(@ $i, R, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
     }};
     ($i:ident < $n:expr => $body:expr) => {{
         const { assert!($n <= 8) };
@@ -33,6 +33,14 @@ macro_rules! each {
             $body
         })+ }
     };
+}
+
+/// p, of which the compiler forgets where it comes from: so it does not keep a pointer for every row beside it.
+#[inline(always)]
+pub(super) fn opaque<T>(mut p: *const T) -> *const T {
+    // SAFETY: nothing happens.
+    unsafe { core::arch::asm!("/* {} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
+    p
 }
 
 pub(super) use each;

@@ -37,6 +37,21 @@ pub unsafe trait Vector: Copy {
     unsafe fn sub(self, b: Self) -> Self;
     /// −self, the sign bit turned.
     unsafe fn neg(self) -> Self;
+    /// In every lane the larger one; `other`'s where they are equal or one is NaN.
+    unsafe fn max(self, other: Self) -> Self;
+    /// Lanes `from .. to ≤ LANES` of self, the others of `other`.
+    unsafe fn keep(self, from: usize, to: usize, other: Self) -> Self {
+        let (mut lanes, mut kept) = ([Self::T::ZERO; 16], [Self::T::ZERO; 16]);
+        // SAFETY: no register holds more than sixteen numbers.
+        unsafe {
+            other.store(lanes.as_mut_ptr());
+            self.store(kept.as_mut_ptr());
+            lanes[from..to].copy_from_slice(&kept[from..to]);
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// e^x for x ≤ 0 or NaN, to 1 ULP.
+    unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R];
 
     /// Asks for the cache line of `p`; any address will do.
     fn prefetch(p: *const Self::T);

@@ -4,7 +4,7 @@ use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};
 use super::spec::{Network, Read};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
+use crate::gemm::{Beside, Gemm, Store};
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -211,7 +211,7 @@ fn scores<T: Scalar, G: Gemm<T>>(
     let h = open.inputs(lay, l, 0, seen)?;
     let scores = MatMut::strided(reading.scores, n, seen, lay.rows)?;
     match rows {
-        Rows::Before | Rows::After => g.lower(from, x, h.t(), scores),
+        Rows::Before | Rows::After => g.band(Beside::lower(from), x, h.t(), scores),
         Rows::Start | Rows::Fixed(_) => g.gemm(Store::Set, x, h.t(), scores),
     }
     Ok(())
@@ -257,7 +257,7 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 ) {
     match rows {
         Rows::Start => {}
-        Rows::Before | Rows::After => g.causal(Store::Sub, from, scores, delta, z),
+        Rows::Before | Rows::After => g.causal(Store::Sub, Beside::lower(from), scores, delta, z),
         Rows::Fixed(_) => {
             if seen > 0 {
                 g.gemm(Store::Sub, scores, delta, z);

@@ -6,7 +6,7 @@ use super::read::{Rows, seen_by_all};
 use super::spec::Network;
 use super::vjp::Inside;
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
+use crate::gemm::{Beside, Gemm, Store};
 use crate::ops::rows::dot;
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
@@ -109,12 +109,12 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     let seen = seen_by_all(rows, 0, n);
     let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
     let [f, scores] = &mut inside.square;
-    g.lower(0, d_z, delta.t(), MatMut::new(f, n, seen)?);
-    g.lower(0, x, h.t(), MatMut::new(scores, n, seen)?);
+    g.band(Beside::lower(0), d_z, delta.t(), MatMut::new(f, n, seen)?);
+    g.band(Beside::lower(0), x, h.t(), MatMut::new(scores, n, seen)?);
     mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
-    g.causal(Store::Add, 0, d_scores, h, MatMut::strided(d_x, n, width, stride)?);
+    g.causal(Store::Add, Beside::lower(0), d_scores, h, MatMut::strided(d_x, n, width, stride)?);
     g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
     Ok(())
 }

@@ -13,7 +13,7 @@
 
 use super::rows::{expect_rows, expect_shape};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
+use crate::gemm::{Gemm, QUERIES};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -72,7 +72,7 @@ pub struct Keys<'a, T> {
 }
 
 /// Rows of queries whose scores are computed together.
-const BLOCK: usize = 32;
+const BLOCK: usize = QUERIES;
 /// Fewer rows than this keep their scores row by row, more of them key by key.
 const FEW: usize = 16;
 
@@ -133,20 +133,20 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     let parts = Parts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
-        let mut band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
-        if !parts.zero_times_values_is_zero(g, &band) {
-            // What not all rows see is not finite: a row alone meets nothing that it does not see.
-            band = Band::new(span, first, keys.first, r, 1);
+        let mut some = |band: &Band| {
+            let (rows, out) = (band.rows, y.rb().sub(band.from, band.rows));
+            let sums = log_sum.as_deref_mut().map(|s| &mut s[band.from..band.from + rows]);
+            let forward = if rows < FEW { rows::forward } else { columns::forward };
+            forward(g, scale, band, &parts, out, sums, scratch)
+        };
+        let band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
+        if !some(&band) && band.corner() > 0 {
+            // 0 times what a row does not see may not have been 0; a row alone meets nothing that it does not see.
+            for r in r..r + band.rows {
+                some(&Band::new(span, first, keys.first, r, 1));
+            }
         }
-        let rows = band.rows;
-        let out = y.rb().sub(r, rows);
-        let sums = log_sum.as_deref_mut().map(|s| &mut s[r..r + rows]);
-        if rows < FEW {
-            rows::forward(g, scale, &band, &parts, out, sums, scratch);
-        } else {
-            columns::forward(g, scale, &band, &parts, out, sums, scratch);
-        }
-        r += rows;
+        r += band.rows;
     }
     Ok(())
 }

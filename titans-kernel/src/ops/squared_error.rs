@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(nan.iter().position(|&n| n), Some(4));
         assert_eq!(nan.iter().filter(|&&n| n).count(), 1);
         assert_eq!(run::<f32>(0, &[], &[]), [0.0; ROWS]);
-        assert_eq!(run_vjp::<f32>(0, &[], &[], 1.0), []);
+        assert!(run_vjp::<f32>(0, &[], &[], 1.0).is_empty());
     }
 
     #[test]

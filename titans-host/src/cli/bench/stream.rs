@@ -15,8 +15,12 @@ use std::time::Instant;
 The default text model (0.8 M parameters) of one kind of block with theta_max 0.1, on one thread; bytes come from a
 generator.
 
-JSON keys: block, tokens, push, ns_per_token (ten of them), last_over_first, resident_bytes (after each tenth; null where the
-system does not say), not_finite (numbers), clipped, state_bytes, round_trip (the saved state continues with the same bits).
+A processor's speed wanders by more over minutes than a stream could change. So after the stream its state and a fresh one
+hear the same tokens in turn, up to a tenth as many, in 31 rounds: old_over_new is the median of the rounds' ratios.
+
+JSON keys: block, tokens, push, ns_per_token (ten of them), last_over_first, old_over_new (lower quartile, median and upper
+quartile), resident_bytes (after each tenth; null where the system does not say), not_finite (numbers), clipped, state_bytes,
+round_trip (the saved state continues with the same bits).
 
 Examples:
   titans bench stream
@@ -47,6 +51,7 @@ struct Report {
     push: usize,
     ns_per_token: Vec<f64>,
     last_over_first: f64,
+    old_over_new: [f64; 3],
     resident_bytes: Vec<Option<u64>>,
     not_finite: u64,
     clipped: u64,
@@ -73,7 +78,8 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
         return output::print_json(&report);
     }
     output::print(format_args!(
-        "{} on {}: {} tokens in pushes of {}\nns a token by tenths: {}\nlast tenth over the first: {:.3}; {} numbers not finite\n\
+        "{} on {}: {} tokens in pushes of {}\nns a token by tenths: {}\nlast tenth over the first: {:.3}\n\
+         in turn with a fresh stream, times as long: {}\n{} numbers not finite\n\
          resident memory: {}\nstate: {} bytes, {}",
         report.block,
         device.describe(),
@@ -81,6 +87,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
         report.push,
         report.ns_per_token.iter().map(|x| format!("{x:.0}")).collect::<Vec<_>>().join(" "),
         report.last_over_first,
+        report.old_over_new.map(|x| format!("{x:.3}")).join(" "),
         report.not_finite,
         report.resident_bytes.iter().map(|x| x.map_or("?".into(), mib)).collect::<Vec<_>>().join(" "),
         report.state_bytes,
@@ -92,15 +99,21 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Result<Session<f32>>) -> Result<Report> {
-    let (mut random, mut not_finite) = (1u64, 0);
-    let mut ids = vec![0; args.push];
-    let mut draw = |ids: &mut [u32]| {
+/// Bytes of a generator.
+struct Bytes(u64);
+
+impl Bytes {
+    fn draw(&mut self, ids: &mut [u32]) {
         for id in ids {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *id = (random >> 56) as u32;
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *id = (self.0 >> 56) as u32;
         }
-    };
+    }
+}
+
+fn measure(args: &Args, session: &mut Session<f32>, fresh: impl Fn() -> Result<Session<f32>>) -> Result<Report> {
+    let (mut bytes, mut not_finite) = (Bytes(1), 0);
+    let mut ids = vec![0; args.push];
     // The last tenth takes what is left.
     let (all, mut done) = ((args.tokens as usize).div_ceil(args.push), 0);
     let (mut ns_per_token, mut resident_bytes) = (Vec::new(), Vec::new());
@@ -109,7 +122,7 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Resu
         done += pushes;
         let begin = Instant::now();
         for _ in 0..pushes {
-            draw(&mut ids);
+            bytes.draw(&mut ids);
             let steps = session.push(&ids)?;
             let bad = |x: &&f32| !x.is_finite();
             not_finite += steps
@@ -123,21 +136,54 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl FnOnce() -> Resu
     let saved = session.save()?;
     let mut again = fresh()?;
     again.load(&saved)?;
-    draw(&mut ids);
+    bytes.draw(&mut ids);
     let round_trip =
         again.save()? == saved && again.push(&ids)? == session.push(&ids)? && again.save()? == session.save()?;
+    let (state_bytes, clipped) = (saved.len(), session.clipped());
+    let old_over_new = in_turn(session, &mut fresh()?, (all / 10).div_ceil(ROUNDS), &mut ids, &mut bytes)?;
     Ok(Report {
         block: args.block.name(),
         tokens: all * args.push,
         push: args.push,
         last_over_first: ns_per_token[9] / ns_per_token[0],
         ns_per_token,
+        old_over_new,
         resident_bytes,
         not_finite,
-        clipped: session.clipped(),
-        state_bytes: saved.len(),
+        clipped,
+        state_bytes,
         round_trip,
     })
+}
+
+/// Rounds of two streams in turn.
+const ROUNDS: usize = 31;
+
+/// How many times as long `old` takes as `new` for the same tokens: lower quartile, median and upper quartile of [`ROUNDS`]
+/// rounds of at most that many pushes (and 64). Who begins changes from round to round.
+fn in_turn(
+    old: &mut Session<f32>,
+    new: &mut Session<f32>,
+    pushes: usize,
+    ids: &mut [u32],
+    bytes: &mut Bytes,
+) -> Result<[f64; 3]> {
+    let mut ratios = [0.0; ROUNDS];
+    for (round, ratio) in ratios.iter_mut().enumerate() {
+        let mut seconds = [0.0; 2];
+        for _ in 0..pushes.clamp(1, 64) {
+            bytes.draw(ids);
+            for turn in [round % 2, 1 - round % 2] {
+                let session = if turn == 0 { &mut *old } else { &mut *new };
+                let begin = Instant::now();
+                session.push(ids)?;
+                seconds[turn] += begin.elapsed().as_secs_f64();
+            }
+        }
+        *ratio = seconds[0] / seconds[1];
+    }
+    ratios.sort_by(f64::total_cmp);
+    Ok([ratios[ROUNDS / 4], ratios[ROUNDS / 2], ratios[3 * ROUNDS / 4]])
 }
 
 /// Memory of this process that is there now.

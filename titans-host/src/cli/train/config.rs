@@ -8,6 +8,7 @@ use crate::task::{TaskConfig, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use titans_kernel::memory::Network;
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -150,6 +151,7 @@ impl ConfigArgs {
         set(&mut train.boundaries, self.boundaries.map(Into::into));
         train.recompute |= self.recompute;
         run.validate()?;
+        self.model.expect_meaning(&run.model)?;
         Ok(run)
     }
 
@@ -161,7 +163,11 @@ impl ConfigArgs {
             (None, TaskName::Series) => series::default_run(self.series()?)?,
         };
         if self.model.layers.is_some_and(|layers| layers > 1) {
-            run.model.theta_max = 0.1; // deep memories diverge at the rate of linear ones
+            // Deep memories diverge at the rate of linear ones, and without a bound on a token's gradient; the residual shape
+            // learns more slowly.
+            run.model.theta_max = 0.1;
+            run.model.memory.clip = Some(1.0);
+            run.model.memory.network = Some(Network::Plain);
         }
         Ok(run)
     }

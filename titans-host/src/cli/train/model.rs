@@ -84,36 +84,64 @@ pub struct ModelArgs {
     mac_read: Option<MacRead>,
 }
 
+/// What an option needs, in words and as a test.
+type Meaning = (&'static str, fn(&ModelConfig) -> bool);
+
 impl ModelArgs {
+    /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
+    fn options(&self) -> [(&'static str, bool, Meaning); 24] {
+        let always: Meaning = ("", |_| true);
+        let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
+        let deep: Meaning = ("memories of two layers or more (--layers)", |c| c.memory.layers > 1);
+        let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::attends));
+        let window: Meaning =
+            ("a block of mag, mal or attention", |c| c.kinds().any(|k| k.attends() && k != Kind::Mac));
+        let mac: Meaning = ("a block of mac", |c| c.kinds().any(|k| k == Kind::Mac));
+        let joined: Meaning = ("a block of mac or mag", |c| c.kinds().any(|k| matches!(k, Kind::Mac | Kind::Mag)));
+        [
+            ("--block", !self.block.is_empty(), always),
+            ("--blocks", self.blocks.is_some(), always),
+            ("--width", self.width.is_some(), always),
+            ("--heads", self.heads.is_some(), always),
+            ("--head-width", self.head_width.is_some(), always),
+            ("--feed-forward", self.feed_forward.is_some(), always),
+            ("--layers", self.layers.is_some(), memory),
+            ("--hidden", self.hidden.is_some(), deep),
+            ("--chunk", self.chunk.is_some(), memory),
+            ("--compute-chunk", self.compute_chunk.is_some(), memory),
+            ("--theta-max", self.theta_max.is_some(), memory),
+            ("--alpha-bias", self.alpha_bias.is_some(), memory),
+            ("--no-momentum", self.no_momentum, memory),
+            ("--no-forgetting", self.no_forgetting, memory),
+            ("--gates", self.gates.is_some(), memory),
+            ("--conv-width", self.conv_width.is_some(), memory),
+            ("--persistent", self.persistent.is_some(), always),
+            ("--window", self.window.is_some(), window),
+            ("--segment", self.segment.is_some(), mac),
+            ("--attention-heads", self.attention_heads.is_some(), attention),
+            ("--kv-heads", self.kv_heads.is_some(), attention),
+            ("--no-rotary", self.no_rotary, attention),
+            ("--combine", self.combine.is_some(), joined),
+            ("--mac-read", self.mac_read.is_some(), mac),
+        ]
+    }
+
     /// The first option that was given, by name.
     pub(super) fn given(&self) -> Option<&'static str> {
-        let options = [
-            ("--block", !self.block.is_empty()),
-            ("--blocks", self.blocks.is_some()),
-            ("--width", self.width.is_some()),
-            ("--heads", self.heads.is_some()),
-            ("--head-width", self.head_width.is_some()),
-            ("--feed-forward", self.feed_forward.is_some()),
-            ("--layers", self.layers.is_some()),
-            ("--hidden", self.hidden.is_some()),
-            ("--chunk", self.chunk.is_some()),
-            ("--compute-chunk", self.compute_chunk.is_some()),
-            ("--theta-max", self.theta_max.is_some()),
-            ("--alpha-bias", self.alpha_bias.is_some()),
-            ("--no-momentum", self.no_momentum),
-            ("--no-forgetting", self.no_forgetting),
-            ("--gates", self.gates.is_some()),
-            ("--conv-width", self.conv_width.is_some()),
-            ("--persistent", self.persistent.is_some()),
-            ("--window", self.window.is_some()),
-            ("--segment", self.segment.is_some()),
-            ("--attention-heads", self.attention_heads.is_some()),
-            ("--kv-heads", self.kv_heads.is_some()),
-            ("--no-rotary", self.no_rotary),
-            ("--combine", self.combine.is_some()),
-            ("--mac-read", self.mac_read.is_some()),
-        ];
-        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+        self.options().into_iter().find(|(_, given, _)| *given).map(|(name, ..)| name)
+    }
+
+    /// Refuses an option that the model of a configuration has no use for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with its name and what it needs.
+    pub(super) fn expect_meaning(&self, model: &ModelConfig) -> Result<()> {
+        match self.options().into_iter().find(|(_, given, (_, means))| *given && !means(model)) {
+            Some((name, _, (needs, _))) => {
+                Err(Error::usage(format!("{name} needs {needs}; this model has no use for it: leave it out")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Puts the options into a configuration.

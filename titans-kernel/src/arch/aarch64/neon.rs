@@ -3,6 +3,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
+use crate::arch::exp::{self, Single};
 use crate::arch::unroll::each;
 use crate::arch::vector::{Vector, transpose_by_element};
 
@@ -16,7 +17,7 @@ pub struct F64x2(float64x2_t);
 
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal; $splat:ident $load:ident $store:ident $fma:ident $mul:ident $add:ident
-     $sub:ident $neg:ident; $transpose:path) => {
+     $sub:ident $neg:ident $greater:ident $select:ident; $transpose:path, $exp:path) => {
         // SAFETY: every method is an instruction of NEON or a few on as many numbers as its contract says.
         unsafe impl Vector for $name {
             type T = $t;
@@ -84,6 +85,16 @@ macro_rules! vector {
                 Self(unsafe { $neg(self.0) })
             }
             #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $select($greater(self.0, other.0), self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
+                // SAFETY: as `splat`.
+                unsafe { $exp(x) }
+            }
+            #[inline(always)]
             fn prefetch(p: *const $t) {
                 // SAFETY: a hint; it reads nothing that the program sees, and any address will do.
                 unsafe { asm!("prfm pldl1keep, [{p}]", p = in(reg) p, options(nostack, preserves_flags, readonly)) }
@@ -97,9 +108,23 @@ macro_rules! vector {
     };
 }
 
-vector!(F32x4, f32, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vmulq_f32 vaddq_f32 vsubq_f32 vnegq_f32; transpose);
-vector!(F64x2, f64, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vmulq_f64 vaddq_f64 vsubq_f64 vnegq_f64;
-    transpose_by_element);
+vector!(F32x4, f32, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vmulq_f32 vaddq_f32 vsubq_f32 vnegq_f32 vcgtq_f32 vbslq_f32;
+    transpose, exp::single);
+vector!(F64x2, f64, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vmulq_f64 vaddq_f64 vsubq_f64 vnegq_f64 vcgtq_f64 vbslq_f64;
+    transpose_by_element, exp::by_element);
+
+// SAFETY: as `Vector`.
+unsafe impl Single for F32x4 {
+    #[inline(always)]
+    unsafe fn times_power(self, _: Self, shifted: Self, x: Self, least: Self) -> Self {
+        // SAFETY: the caller enables the instructions.
+        unsafe {
+            let bits = vshlq_n_u32::<23>(vreinterpretq_u32_f32(shifted.0));
+            let power = vreinterpretq_f32_u32(vaddq_u32(bits, vdupq_n_u32(127 << 23)));
+            Self(vbslq_f32(vcltq_f32(x.0, least.0), vdupq_n_f32(0.0), vmulq_f32(self.0, power)))
+        }
+    }
+}
 
 /// [`Vector::transpose`] in squares of 4 × 4, what is left by element.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use super::super::{Isa, SimdScalar};
 use super::products::STORES;
 use super::{bits, numbers, versions, view};
-use crate::gemm::{Gemm, Store};
+use crate::gemm::{Beside, Gemm, Store};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
@@ -64,7 +64,7 @@ fn steps<T: SimdScalar>() {
         let (av, bv) = (Mat::new(&a, m, m).unwrap(), Mat::new(&b, m, n).unwrap());
         for store in STORES {
             let mut c = if store == Store::Set { std::vec![T::NAN; m * n] } else { c0.clone() };
-            g.causal(store, 0, av, bv, MatMut::new(&mut c, m, n).unwrap());
+            g.causal(store, Beside::lower(0), av, bv, MatMut::new(&mut c, m, n).unwrap());
             for r in 0..m {
                 let mut row = if store == Store::Set { std::vec![T::ZERO; n] } else { c0[r * n..][..n].to_vec() };
                 for k in 0..=r {
@@ -93,7 +93,7 @@ fn fused<T: SimdScalar>() {
             let causal = [0, 1].map(|i| {
                 products::<T>((m, n, m + 4), |s, a, b, c| {
                     if b.col_stride() == 1 {
-                        pair[i].causal(s, 4 - 1, a, b, c);
+                        pair[i].causal(s, Beside::lower(4 - 1), a, b, c);
                     }
                 })
             });

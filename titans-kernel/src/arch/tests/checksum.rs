@@ -2,7 +2,7 @@
 
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
-use crate::gemm::{Gemm, Store};
+use crate::gemm::{Beside, Gemm, Store};
 use crate::memory::{Form, Gate, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
 use crate::ops::activation::{self, Activation};
 use crate::view::{Mat, MatMut};
@@ -15,7 +15,7 @@ fn computation<T: SimdScalar>(g: &Simd) -> Vec<u64> {
     for store in [Store::Sub, Store::Add] {
         let (a, b) = (Mat::new(&a, m, k).unwrap(), Mat::new(&b, k, n).unwrap());
         g.gemm(store, a, b, MatMut::new(&mut c, m, n).unwrap());
-        g.causal(store, 3, a, b, MatMut::new(&mut c, m, n).unwrap());
+        g.causal(store, Beside::lower(3), a, b, MatMut::new(&mut c, m, n).unwrap());
     }
     let mut all = bits(&c);
     for a in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {

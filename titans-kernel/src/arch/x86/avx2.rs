@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use crate::arch::exp::{self, Single};
 use crate::arch::unroll::each;
 use crate::arch::vector::{Vector, transpose_by_element};
 
@@ -20,7 +21,7 @@ static FIRST64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $first:ident; $splat:ident $load:ident $store:ident $load_mask:ident
-     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident; $transpose:path) => {
+     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident; $transpose:path, $exp:path) => {
         impl $name {
             #[inline(always)]
             unsafe fn mask(n: usize) -> __m256i {
@@ -87,6 +88,16 @@ macro_rules! vector {
                 Self(unsafe { $xor(self.0, $splat(-0.0)) })
             }
             #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: as `splat`. The instruction gives its second operand where they are equal or one is NaN.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
+                // SAFETY: as `splat`.
+                unsafe { $exp(x) }
+            }
+            #[inline(always)]
             fn prefetch(p: *const $t) {
                 // SAFETY: a hint that touches nothing; SSE is part of x86-64.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -101,9 +112,24 @@ macro_rules! vector {
 }
 
 vector!(F32x8, f32, 8, FIRST32; _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_maskload_ps
-    _mm256_maskstore_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps _mm256_sub_ps _mm256_xor_ps; transpose);
+    _mm256_maskstore_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps _mm256_sub_ps _mm256_xor_ps _mm256_max_ps; transpose,
+    exp::single);
 vector!(F64x4, f64, 4, FIRST64; _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_maskload_pd
-    _mm256_maskstore_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd _mm256_sub_pd _mm256_xor_pd; transpose_by_element);
+    _mm256_maskstore_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd _mm256_sub_pd _mm256_xor_pd _mm256_max_pd;
+    transpose_by_element, exp::by_element);
+
+// SAFETY: as `Vector`.
+unsafe impl Single for F32x8 {
+    #[inline(always)]
+    unsafe fn times_power(self, _: Self, shifted: Self, x: Self, least: Self) -> Self {
+        // SAFETY: the caller enables the instructions.
+        unsafe {
+            let bits = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted.0));
+            let power = _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32(127 << 23)));
+            Self(_mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(x.0, least.0), _mm256_mul_ps(self.0, power)))
+        }
+    }
+}
 
 /// [`Vector::transpose`] in squares of 8 × 8, what is left by element.
 #[inline(always)]

@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use crate::arch::exp::{self, Single};
 use crate::arch::unroll::each;
 use crate::arch::vector::{Vector, transpose_by_element};
 
@@ -15,7 +16,7 @@ pub struct F64x8(__m512d);
 
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $mask:ident; $splat:ident $load:ident $store:ident $load_mask:ident
-     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident; $transpose:path) => {
+     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $keep:ident; $transpose:path, $exp:path) => {
         // SAFETY: every method is one instruction of AVX-512 F or DQ on as many numbers as its contract says.
         unsafe impl Vector for $name {
             type T = $t;
@@ -73,6 +74,21 @@ macro_rules! vector {
                 Self(unsafe { $xor(self.0, $splat(-0.0)) })
             }
             #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: as `splat`. The instruction gives its second operand where they are equal or one is NaN.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn keep(self, from: usize, to: usize, other: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $keep(other.0, ((1u32 << to) - (1u32 << from)) as $mask, self.0) })
+            }
+            #[inline(always)]
+            unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
+                // SAFETY: as `splat`.
+                unsafe { $exp(x) }
+            }
+            #[inline(always)]
             fn prefetch(p: *const $t) {
                 // SAFETY: a hint that touches nothing; SSE is part of x86-64.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -87,9 +103,19 @@ macro_rules! vector {
 }
 
 vector!(F32x16, f32, 16, __mmask16; _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_maskz_loadu_ps
-    _mm512_mask_storeu_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps _mm512_sub_ps _mm512_xor_ps; transpose);
+    _mm512_mask_storeu_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps _mm512_sub_ps _mm512_xor_ps _mm512_max_ps _mm512_mask_mov_ps; transpose, exp::single);
 vector!(F64x8, f64, 8, __mmask8; _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_maskz_loadu_pd
-    _mm512_mask_storeu_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd _mm512_sub_pd _mm512_xor_pd; transpose_by_element);
+    _mm512_mask_storeu_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd _mm512_sub_pd _mm512_xor_pd _mm512_max_pd _mm512_mask_mov_pd; transpose_by_element,
+    exp::by_element);
+
+// SAFETY: as `Vector`.
+unsafe impl Single for F32x16 {
+    #[inline(always)]
+    unsafe fn times_power(self, n: Self, _: Self, x: Self, least: Self) -> Self {
+        // SAFETY: the caller enables the instructions.
+        unsafe { Self(_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x.0, least.0), self.0, n.0)) }
+    }
+}
 
 /// [`Vector::transpose`] in squares of 16 × 16, what is left by element.
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::super::rows::LANES;
 use super::{Keys, Span};
-use crate::gemm::Gemm;
+use crate::gemm::{Beside, Gemm, Seen};
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -50,6 +50,16 @@ impl Band {
         (skipped, Self { from: self.from + r, rows, low, len: behind + rows, ahead, behind, lane })
     }
 
+    /// The rows that a token of the span needs.
+    pub(super) fn of_keys(&self) -> Beside {
+        Beside { before: self.behind, behind: self.ahead }
+    }
+
+    /// The tokens of the span that a row needs.
+    pub(super) fn of_rows(&self) -> Beside {
+        Beside { before: self.ahead, behind: self.behind }
+    }
+
     /// Tokens at the beginning of the span that not all rows see.
     pub(super) fn corner(&self) -> usize {
         (self.rows - 1).saturating_sub(self.ahead)
@@ -93,10 +103,20 @@ impl<'a, T: Scalar> Parts<'a, T> {
         self.0.into_iter().flatten().filter(|p| p.k.rows() > 0)
     }
 
-    /// Whether the values that some rows must not see are finite, so that they may meet a weight of 0.
-    pub(super) fn zero_times_values_is_zero<G: Gemm<T>>(&self, g: &G, band: &Band) -> bool {
-        let corner = band.corner();
-        corner == 0 || self.iter().filter(|p| p.banded).all(|p| finite(g, p.v, band.low, corner))
+    /// Which of their keys the rows of a band see, and the number of parts.
+    pub(super) fn seen(&self, band: &Band) -> ([Seen; 3], usize) {
+        let all = Seen { first: 0, len: 0, ahead: usize::MAX, behind: usize::MAX, lane: 0 };
+        let (mut keys, mut count, mut first) = ([all; 3], 0, 0);
+        for part in self.iter() {
+            let len = part.len(band);
+            keys[count] = if part.banded {
+                Seen { first, len, ahead: band.ahead, behind: band.behind, lane: band.lane }
+            } else {
+                Seen { first, len, ..all }
+            };
+            (count, first) = (count + 1, first + len);
+        }
+        (keys, count)
     }
 }
 
@@ -105,20 +125,24 @@ pub(super) fn finite<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, from: usize, r
     g.vectorise(
         #[inline(always)]
         || {
-            // NaN from x · 0 stays in its sum.
-            let mut zeros = [T::ZERO; LANES];
-            for r in from..from + rows {
-                let (blocks, rest) = x.row(r).as_chunks::<LANES>();
-                for block in blocks {
-                    for l in 0..LANES {
-                        zeros[l] += block[l] * T::ZERO;
+            // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.
+            const WIDE: usize = 2 * LANES;
+            let (mut all, whole) = (T::ZERO, x.cols() / WIDE * WIDE);
+            for c in (0..whole).step_by(WIDE) {
+                let mut zeros = [T::ZERO; WIDE];
+                for r in from..from + rows {
+                    if let Some(block) = x.row(r)[c..].first_chunk::<WIDE>() {
+                        for l in 0..WIDE {
+                            zeros[l] += block[l] * T::ZERO;
+                        }
                     }
                 }
-                for (zero, &x) in zeros.iter_mut().zip(rest) {
-                    *zero += x * T::ZERO;
-                }
+                all += zeros.iter().fold(T::ZERO, |sum, &zero| sum + zero);
             }
-            zeros.iter().all(|&zero| zero == T::ZERO)
+            for r in from..from + rows {
+                all += x.row(r)[whole..].iter().fold(T::ZERO, |sum, &x| sum + x * T::ZERO);
+            }
+            all == T::ZERO
         },
     )
 }

@@ -1,9 +1,9 @@
 //! A few queries: scores in rows, a query a row.
 
-use super::super::rows::{LANES, max};
+use super::super::rows::LANES;
 use super::Part;
 use super::band::{Band, Parts};
-use crate::gemm::{Gemm, Store, tree};
+use crate::gemm::{Beside, Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -20,7 +20,7 @@ fn place<T: Scalar>(part: &Part<'_, T>, band: &Band, start: usize) -> Place {
     Place { start, lane, end: start + (lane + part.len(band)).next_multiple_of(LANES) }
 }
 
-/// y and `log_sum` of a band.
+/// y and `log_sum` of a band, and whether y is finite.
 pub(super) fn forward<T: Scalar, G: Gemm<T>>(
     g: &G,
     scale: T,
@@ -29,7 +29,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
     mut y: MatMut<'_, T>,
     mut log_sum: Option<&mut [T]>,
     scratch: &mut [T],
-) {
+) -> bool {
     let width = parts.iter().fold(0, |at, p| place(&p, band, at).end);
     let scores = &mut scratch[..band.rows * width];
     let mut at = 0;
@@ -39,18 +39,13 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
         at = here.end;
     }
     let mut inverse = [T::ZERO; super::FEW];
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for (r, row) in scores.chunks_exact_mut(width).enumerate() {
-                let (m, sum) = softmax(scale, row);
-                inverse[r] = T::ONE / sum;
-                if let Some(log_sum) = &mut log_sum {
-                    log_sum[r] = scale * m + sum.ln();
-                }
-            }
-        },
-    );
+    for (r, row) in scores.chunks_exact_mut(width).enumerate() {
+        let [m, sum] = g.softmax_row(scale, row);
+        inverse[r] = T::ONE / sum;
+        if let Some(log_sum) = &mut log_sum {
+            log_sum[r] = scale * m + sum.ln();
+        }
+    }
     let (mut at, mut store) = (0, Store::Set);
     for part in parts.iter() {
         let here = place(&part, band, at);
@@ -58,7 +53,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
         let p = Mat::strided(&scores[here.start + here.lane..], band.rows, len, width, 1);
         if let Ok(p) = p {
             if part.banded {
-                g.causal(store, band.behind, p, part.v.sub(band.low, len), y.rb());
+                g.causal(store, Beside::lower(band.behind), p, part.v.sub(band.low, len), y.rb());
             } else {
                 g.gemm(store, p, part.v, y.rb());
             }
@@ -68,17 +63,40 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
     g.vectorise(
         #[inline(always)]
         || divide(&inverse[..band.rows], &mut y),
-    );
+    )
 }
 
-/// Every row of y times its number.
+/// Every row of y times its number; whether all of them are finite then.
 #[inline(always)]
-pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) {
-    for (r, &inverse) in inverse.iter().enumerate() {
-        for y in y.row_mut(r) {
-            *y *= inverse;
+pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) -> bool {
+    // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.
+    const WIDE: usize = 4 * LANES;
+    let mut zeros = [T::ZERO; LANES];
+    let (width, stride) = (y.cols(), y.row_stride());
+    let whole = width / WIDE * WIDE;
+    for c in (0..whole).step_by(WIDE) {
+        let mut some = [T::ZERO; WIDE];
+        for (y, &inverse) in y.data_mut()[c..].chunks_mut(stride).zip(inverse) {
+            if let Some(y) = y.first_chunk_mut::<WIDE>() {
+                for l in 0..WIDE {
+                    y[l] *= inverse;
+                    some[l] += y[l] * T::ZERO;
+                }
+            }
+        }
+        for l in 0..WIDE {
+            zeros[l % LANES] += some[l];
         }
     }
+    for (y, &inverse) in y.data_mut().chunks_mut(stride).zip(inverse) {
+        for y in y[whole..width].chunks_mut(LANES) {
+            for (y, zero) in y.iter_mut().zip(&mut zeros) {
+                *y *= inverse;
+                *zero += *y * T::ZERO;
+            }
+        }
+    }
+    zeros.iter().fold(true, |all, &zero| all & (zero == T::ZERO))
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
@@ -87,7 +105,7 @@ fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &P
     let q = part.q.sub(band.from, band.rows);
     if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {
         if part.banded {
-            g.lower(band.behind, q, part.k.sub(band.low, len).t(), out);
+            g.band(band.of_rows(), q, part.k.sub(band.low, len).t(), out);
         } else {
             g.gemm(Store::Set, q, part.k.t(), out);
         }
@@ -98,22 +116,4 @@ fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &P
         row[here.start..from + low].fill(nothing);
         row[from + high..here.end].fill(nothing);
     }
-}
-
-/// `e^(scale (x − m))` in place, and (m, their sum).
-#[inline(always)]
-fn softmax<T: Scalar>(scale: T, row: &mut [T]) -> (T, T) {
-    let m = max(row);
-    let mut sums = [T::ZERO; LANES];
-    for block in row.as_chunks_mut::<LANES>().0 {
-        let mut e = [T::ZERO; LANES];
-        for l in 0..LANES {
-            e[l] = ((block[l] - m) * scale).exp();
-        }
-        for l in 0..LANES {
-            sums[l] += e[l];
-        }
-        *block = e;
-    }
-    (m, tree(&sums))
 }

@@ -159,7 +159,7 @@ fn d_probabilities<T: Scalar, G: Gemm<T>>(
         let d_y = d_y.sub(band.from, band.rows).t();
         if let Ok(out) = MatMut::strided(&mut d_scores[at * BLOCK..], len, band.rows, BLOCK) {
             if part.banded {
-                g.lower(band.ahead, part.v.sub(band.low, len), d_y, out);
+                g.band(band.of_keys(), part.v.sub(band.low, len), d_y, out);
             } else {
                 g.gemm(Store::Set, part.v, d_y, out);
             }
@@ -248,25 +248,18 @@ fn spread<T: Scalar, G: Gemm<T>>(
 }
 
 /// `out += weights x` where token s of the span meets rows 0 ..= ahead + s.
-fn d_keys<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, mut out: MatMut<'_, T>) {
-    let some = band.corner();
-    g.causal(Store::Add, band.ahead, weights.sub(0, some), x, out.rb().sub(0, some));
-    g.gemm(Store::Add, weights.sub(some, band.len - some), x, out.sub(some, band.len - some));
+fn d_keys<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
+    g.causal(Store::Add, band.of_keys(), weights, x, out);
 }
 
-/// d_q ← or += d_S k, sixteen rows and their own keys at a time.
+/// d_q ← or += d_S k.
 fn d_queries<T: Scalar, G: Gemm<T>>(
     g: &G,
     store: Store,
     band: &Band,
     part: &Part<'_, T>,
     d_s: Mat<'_, T>,
-    mut d_q: MatMut<'_, T>,
+    d_q: MatMut<'_, T>,
 ) {
-    for r in (0..band.rows).step_by(LANES) {
-        let rows = LANES.min(band.rows - r);
-        let (skipped, group) = band.group(r, rows);
-        let d_s = d_s.block(skipped, group.len, r, rows).t();
-        g.causal(store, group.behind, d_s, part.k.sub(group.low, group.len), d_q.rb().sub(r, rows));
-    }
+    g.causal(store, band.of_rows(), d_s.t(), part.k.sub(band.low, band.len), d_q);
 }

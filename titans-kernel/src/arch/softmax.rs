@@ -1,0 +1,178 @@
+//! Softmax of queries in columns, a register of queries at a time, and of a query in a row.
+
+use super::dispatch::{Job, SimdScalar};
+use super::unroll::each;
+use super::vector::Vector;
+use crate::gemm::{Columns, Gemm, Portable, QUERIES, SUMS, Seen, tree};
+use crate::scalar::Scalar;
+
+impl<T: SimdScalar> Columns<'_, T> {
+    pub(super) fn portable(self) -> [[T; QUERIES]; 2] {
+        Portable.softmax(self)
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Columns<'_, T> {
+    type Output = [[T; QUERIES]; 2];
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) -> Self::Output {
+        let mut found = [[T::ZERO; QUERIES]; 2];
+        self.check();
+        let Self { scale, queries, keys, scores } = self;
+        let scores = scores.as_mut_ptr().cast::<T>();
+        // Groups as wide as their sums' readers take them: what the group sees is written in all of its lanes.
+        for group in (0..queries).step_by(SUMS) {
+            for r in (group..group + SUMS).step_by(V::LANES) {
+                // SAFETY: `check` found the keys of every run inside the scores, whose rows hold the registers of all
+                // groups. The instructions are the caller's promise.
+                unsafe {
+                    let m = largest::<V>(keys, scores.add(r), group, r);
+                    let sum = exponentials::<V>(scale, keys, scores.add(r), group, m);
+                    m.store(found[0].as_mut_ptr().add(r));
+                    sum.store(found[1].as_mut_ptr().add(r));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The largest score of a register of queries; −∞ comes where a query does not see a key.
+#[inline(always)]
+unsafe fn largest<V: Vector>(keys: &[Seen], scores: *mut V::T, group: usize, r: usize) -> V {
+    // SAFETY: as `run`.
+    unsafe {
+        let nothing = V::splat(V::T::from_f64(f64::NEG_INFINITY));
+        let mut m = [nothing; 4];
+        for run in keys {
+            let (range, whole) = (run.range(group, SUMS), run.by_all(r, V::LANES));
+            let low = whole.start.clamp(range.start, range.end);
+            let high = whole.end.clamp(low, range.end);
+            let at = |s: usize| scores.add((run.first + s) * QUERIES);
+            // The registers of the first keys see one key more with every key, those of the last keys one less.
+            for s in range.start..low {
+                let (from, to) = run.lanes(s, r, V::LANES);
+                let x = V::load(at(s)).keep(from, to, nothing);
+                x.store(at(s));
+                m[0] = x.max(m[0]);
+            }
+            for s in high..range.end {
+                let (from, to) = run.lanes(s, r, V::LANES);
+                let x = V::load(at(s)).keep(from, to, nothing);
+                x.store(at(s));
+                m[1] = x.max(m[1]);
+            }
+            let mut s = low;
+            while s + 4 <= high {
+                each!(J < 4 => m[J] = V::load(at(s + J)).max(m[J]));
+                s += 4;
+            }
+            while s < high {
+                m[0] = V::load(at(s)).max(m[0]);
+                s += 1;
+            }
+        }
+        m[2].max(m[0]).max(m[3].max(m[1]))
+    }
+}
+
+/// `e^(scale (x − m))` of a register of queries, in place; their sums.
+#[inline(always)]
+unsafe fn exponentials<V: Vector>(scale: V::T, keys: &[Seen], scores: *mut V::T, group: usize, m: V) -> V {
+    // SAFETY: as `run`.
+    unsafe {
+        let scale = V::splat(scale);
+        let mut sums = [V::splat(V::T::ZERO); SUMS];
+        for run in keys {
+            let range = run.range(group, SUMS);
+            let mut at = scores.add((run.first + range.start) * QUERIES);
+            let mut lane = run.lane + range.start;
+            let mut left = range.len();
+            while left >= 8 {
+                several::<V, 8>(m, scale, at, lane, &mut sums);
+                (at, lane, left) = (at.add(8 * QUERIES), lane + 8, left - 8);
+            }
+            if left >= 4 {
+                several::<V, 4>(m, scale, at, lane, &mut sums);
+                (at, lane, left) = (at.add(4 * QUERIES), lane + 4, left - 4);
+            }
+            for _ in 0..left {
+                several::<V, 1>(m, scale, at, lane, &mut sums);
+                (at, lane) = (at.add(QUERIES), lane + 1);
+            }
+        }
+        // The tree of all reductions over rows, for every query.
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                sums[i] = sums[i].add(sums[i + half]);
+            }
+        }
+        sums[0]
+    }
+}
+
+/// R keys of [`exponentials`], operation by operation.
+#[inline(always)]
+unsafe fn several<V: Vector, const R: usize>(m: V, scale: V, at: *mut V::T, lane: usize, sums: &mut [V; SUMS]) {
+    // SAFETY: as `run`: R rows of scores from `at` on.
+    unsafe {
+        let mut x = [m; R];
+        each!(I < R => x[I] = V::load(at.add(I * QUERIES)).sub(m));
+        each!(I < R => x[I] = x[I].mul(scale));
+        let e = V::exp(x);
+        each!(I < R => e[I].store(at.add(I * QUERIES)));
+        each!(I < R => sums[(lane + I) % SUMS] = sums[(lane + I) % SUMS].add(e[I]));
+    }
+}
+
+/// The operands of [`Gemm::softmax_row`].
+pub struct Row<'a, T>(pub T, pub &'a mut [T]);
+
+impl<T: SimdScalar> Row<'_, T> {
+    pub(super) fn portable(self) -> [T; 2] {
+        Portable.softmax_row(self.0, self.1)
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Row<'_, T> {
+    type Output = [T; 2];
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) -> [T; 2] {
+        let (blocks, _) = self.1.as_chunks_mut::<SUMS>();
+        let (mut largest, mut sums) = ([T::from_f64(f64::NEG_INFINITY); SUMS], [T::ZERO; SUMS]);
+        for l in (0..SUMS).step_by(V::LANES) {
+            // SAFETY: blocks hold whole registers. The instructions are the caller's promise.
+            unsafe {
+                let mut m = V::load(largest.as_ptr().add(l));
+                for x in blocks.iter() {
+                    m = V::load(x.as_ptr().add(l)).max(m);
+                }
+                m.store(largest.as_mut_ptr().add(l));
+            }
+        }
+        let m = largest.iter().fold(largest[0], |m, &x| if x > m { x } else { m });
+        for l in (0..SUMS).step_by(V::LANES) {
+            // SAFETY: as above.
+            unsafe {
+                let (m, scale, mut sum) = (V::splat(m), V::splat(self.0), V::splat(T::ZERO));
+                let (fours, rest) = blocks.as_chunks_mut::<4>();
+                for four in fours {
+                    let mut x = [m; 4];
+                    each!(J < 4 => x[J] = V::load(four[J].as_ptr().add(l)).sub(m).mul(scale));
+                    let e = V::exp(x);
+                    each!(J < 4 => e[J].store(four[J].as_mut_ptr().add(l)));
+                    each!(J < 4 => sum = sum.add(e[J]));
+                }
+                for one in rest {
+                    let [e] = V::exp([V::load(one.as_ptr().add(l)).sub(m).mul(scale)]);
+                    e.store(one.as_mut_ptr().add(l));
+                    sum = sum.add(e);
+                }
+                sum.store(sums.as_mut_ptr().add(l));
+            }
+        }
+        [m, tree(&sums)]
+    }
+}

@@ -1,0 +1,165 @@
+//! Softmax of scores in columns: a key a row, a query a column.
+
+use core::ops::Range;
+
+use super::tree;
+use crate::scalar::Scalar;
+
+/// Queries whose scores lie side by side.
+pub const QUERIES: usize = 32;
+/// Partial sums of a softmax: key number j goes to sum j mod 16.
+pub const SUMS: usize = 16;
+
+/// Neighbouring keys and the queries that see them: query r sees key s of them where r ≤ `ahead` + s and s ≤ `behind` + r.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Row of the scores that is the first key's.
+    pub first: usize,
+    /// Keys.
+    pub len: usize,
+    /// Queries behind the first that see the first key too; `usize::MAX` where all keys are seen by all.
+    pub ahead: usize,
+    /// Keys behind the first that the first query sees too; `usize::MAX` where all keys are seen by all.
+    pub behind: usize,
+    /// Number of the first key mod 16.
+    pub lane: usize,
+}
+
+impl Seen {
+    /// The keys that some of queries `r .. r + n` see.
+    #[inline(always)]
+    pub fn range(&self, r: usize, n: usize) -> Range<usize> {
+        let end = self.behind.saturating_add(r + n).min(self.len);
+        r.saturating_sub(self.ahead).min(end)..end
+    }
+
+    /// The keys that all of queries `r .. r + n` see; it may end before it starts.
+    #[inline(always)]
+    pub fn by_all(&self, r: usize, n: usize) -> Range<usize> {
+        (r + n - 1).saturating_sub(self.ahead)..self.behind.saturating_add(r + 1).min(self.len)
+    }
+
+    /// Of queries `r .. r + n`, from where to where they see key s.
+    #[inline(always)]
+    pub fn lanes(&self, s: usize, r: usize, n: usize) -> (usize, usize) {
+        let (s, r, n) = (s as isize, r as isize, n as isize);
+        let limit = |x: usize| x.min(isize::MAX as usize / 4) as isize;
+        let from = (s - r - limit(self.behind)).max(0).min(n);
+        let to = (s - r + limit(self.ahead) + 1).min(n).max(from);
+        (from as usize, to as usize)
+    }
+}
+
+/// What [`Gemm::softmax`](super::Gemm::softmax) works on.
+#[derive(Debug)]
+pub struct Columns<'a, T> {
+    /// Factor of the scores, above 0.
+    pub scale: T,
+    /// Queries, at most [`QUERIES`].
+    pub queries: usize,
+    /// The keys, in the order of all sums.
+    pub keys: &'a [Seen],
+    /// `e^(scale (x − m))` takes the place of x; what no query of a sixteen sees is left as it is there.
+    pub scores: &'a mut [[T; QUERIES]],
+}
+
+impl<T> Columns<'_, T> {
+    /// # Panics
+    /// When there are more than [`QUERIES`] queries, or keys beyond the scores.
+    pub(crate) fn check(&self) {
+        let rows = self.scores.len();
+        let inside = |run: &Seen| run.first.checked_add(run.len).is_some_and(|end| end <= rows);
+        assert!(self.queries <= QUERIES && self.keys.iter().all(inside), "keys of a softmax");
+    }
+}
+
+/// [`Gemm::softmax`](super::Gemm::softmax) as loops for the compiler to vectorise.
+#[inline(always)]
+pub(super) fn softmax<T: Scalar>(c: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+    let mut found = [[T::ZERO; QUERIES]; 2];
+    c.check();
+    for r in (0..c.queries).step_by(SUMS) {
+        let m = largest(c.keys, c.scores, r);
+        let sum = exponentials(c.scale, c.keys, c.scores, r, &m);
+        for (found, new) in found.iter_mut().zip([m, sum]) {
+            found[r..r + SUMS].copy_from_slice(&new);
+        }
+    }
+    found
+}
+
+/// The largest score of each of sixteen queries; −∞ comes where a query does not see a key. NaN is passed over, and comes
+/// back with the exponential.
+#[inline(always)]
+fn largest<T: Scalar>(keys: &[Seen], scores: &mut [[T; QUERIES]], r: usize) -> [T; SUMS] {
+    let nothing = T::from_f64(f64::NEG_INFINITY);
+    let mut m = [nothing; SUMS];
+    for run in keys {
+        for s in run.range(r, SUMS) {
+            let (from, to) = run.lanes(s, r, SUMS);
+            let x = &mut scores[run.first + s][r..r + SUMS];
+            if to - from < SUMS {
+                x[..from].fill(nothing);
+                x[to..].fill(nothing);
+            }
+            for l in 0..SUMS {
+                m[l] = if x[l] > m[l] { x[l] } else { m[l] };
+            }
+        }
+    }
+    m
+}
+
+/// `e^(scale (x − m))` of sixteen queries, in place; their sums.
+#[inline(always)]
+fn exponentials<T: Scalar>(scale: T, keys: &[Seen], scores: &mut [[T; QUERIES]], r: usize, m: &[T; SUMS]) -> [T; SUMS] {
+    let mut sums = [[T::ZERO; SUMS]; SUMS];
+    for run in keys {
+        for s in run.range(r, SUMS) {
+            let x = &mut scores[run.first + s][r..r + SUMS];
+            let mut e = [T::ZERO; SUMS];
+            for l in 0..SUMS {
+                e[l] = ((x[l] - m[l]) * scale).exp();
+            }
+            x.copy_from_slice(&e);
+            let sum = &mut sums[(run.lane + s) % SUMS];
+            for l in 0..SUMS {
+                sum[l] += e[l];
+            }
+        }
+    }
+    // The tree of all reductions over rows, for every query.
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            for l in 0..SUMS {
+                sums[i][l] += sums[i + half][l];
+            }
+        }
+    }
+    sums[0]
+}
+
+/// [`Gemm::softmax_row`](super::Gemm::softmax_row) as loops for the compiler to vectorise.
+#[inline(always)]
+pub(super) fn row<T: Scalar>(scale: T, row: &mut [T]) -> [T; 2] {
+    let (blocks, _) = row.as_chunks_mut::<SUMS>();
+    let mut m = [T::from_f64(f64::NEG_INFINITY); SUMS];
+    for x in blocks.iter() {
+        for l in 0..SUMS {
+            m[l] = if x[l] > m[l] { x[l] } else { m[l] };
+        }
+    }
+    let m = m.iter().fold(m[0], |m, &x| if x > m { x } else { m });
+    let mut sums = [T::ZERO; SUMS];
+    for block in blocks {
+        let mut e = [T::ZERO; SUMS];
+        for l in 0..SUMS {
+            e[l] = ((block[l] - m) * scale).exp();
+        }
+        for l in 0..SUMS {
+            sums[l] += e[l];
+        }
+        *block = e;
+    }
+    [m, tree(&sums)]
+}
