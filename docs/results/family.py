@@ -40,9 +40,7 @@ ABLATION = {
     "mag, silu": ["--block", "mag", "--combine", "silu"],
     "mag, sigmoid": ["--block", "mag", "--combine", "sigmoid"],
 }
-BLOCK_COUNT, WIDTH, INNER, HEADS, HEAD, TAPS = 4, 128, 128, 2, 64, 4
-# What the default model (LMM, no persistent tokens, feed-forward of 256) has.
-PARAMETERS = 798_616
+BLOCK_COUNT, WIDTH, INNER, HEADS, HEAD, TAPS = 2, 128, 128, 2, 64, 4
 
 
 def value(args, name, default):
@@ -76,7 +74,8 @@ def parameters(args, hidden):
 
 def feed_forward(args):
     """The width of the feed-forward that makes the model as large as the others, a multiple of 4."""
-    return min(range(4, 2048, 4), key=lambda f: abs(parameters(args, f) - PARAMETERS))
+    wanted = parameters(["--block", "lmm", "--persistent", "0"], 256)
+    return min(range(4, 2048, 4), key=lambda f: abs(parameters(args, f) - wanted))
 
 
 def cpu_seconds(command):
@@ -92,6 +91,7 @@ def cpu_seconds(command):
 def training(options, args, seed):
     """The command that trains a line of the table, without its steps and place."""
     train = [options.titans, "train", "--task", "text", "--data", options.data, "--threads", 1, "--seed", seed]
+    train += ["--blocks", BLOCK_COUNT]
     return [*train, "--feed-forward", feed_forward(args), "--context", options.context, "--json", *args]
 
 
@@ -132,6 +132,7 @@ def run(job):
     if code:
         return {"name": name, "seed": seed, "failed": error.strip().splitlines()[-1:]}
     trained = json.loads(said)
+    assert trained["parameters"] == parameters(args, feed_forward(args)), trained
     result = {"name": name, "seed": seed, "feed_forward": feed_forward(args), "parameters": trained["parameters"]}
     result |= {"tokens": trained["tokens"], "steps": trained["steps"], "cpu_seconds": seconds}
     for mode in ["on", "frozen"]:
