@@ -6,6 +6,7 @@ mod common;
 use common::{Case, Result, numbers};
 use std::hint::black_box;
 use titans_host::device::cpu::Simd;
+use titans_kernel::gemm::Beside;
 use titans_kernel::memory::Form;
 use titans_kernel::ops::activation::{self, Activation};
 use titans_kernel::{Gemm, Mat, MatMut, Store};
@@ -77,7 +78,7 @@ fn product_of(g: &Simd, kind: Product, b: usize, d: usize) -> Result<()> {
             Product::Nn => g.gemm(Store::Set, x, w, y.rb()),
             Product::Nt => g.gemm(Store::Set, e, w.t(), y.rb()),
             Product::Tn => g.gemm(Store::Sub, x.t(), e, state.rb()),
-            Product::Causal => g.causal(Store::Set, 0, c, e, y.rb()),
+            Product::Causal => g.causal(Store::Set, Beside::lower(0), c, e, y.rb()),
         }
         Ok(())
     })?;

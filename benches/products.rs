@@ -6,6 +6,7 @@ mod common;
 use common::{Result, numbers};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use titans_host::device::cpu::Simd;
+use titans_kernel::gemm::Beside;
 use titans_kernel::{Gemm, Mat, MatMut, Store};
 
 fn main() -> Result<()> {
@@ -34,6 +35,8 @@ fn shapes(criterion: &mut Criterion, b: usize, d: usize) -> Result<()> {
     group.bench_function(BenchmarkId::new("NT", &name), |m| m.iter(|| g.gemm(Store::Set, e, w.t(), y.rb())));
     group.bench_function(BenchmarkId::new("TN", &name), |m| m.iter(|| g.gemm(Store::Sub, x.t(), e, state.rb())));
     group.throughput(Throughput::Elements((b * (b + 1) / 2 * d) as u64));
-    group.bench_function(BenchmarkId::new("causal", &name), |m| m.iter(|| g.causal(Store::Set, 0, c, e, y.rb())));
+    group.bench_function(BenchmarkId::new("causal", &name), |m| {
+        m.iter(|| g.causal(Store::Set, Beside::lower(0), c, e, y.rb()))
+    });
     Ok(())
 }

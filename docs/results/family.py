@@ -4,7 +4,7 @@ parameters, evaluates them, and writes a table, a record and a picture.
 
     python3 docs/results/family.py --titans target/release/titans --data input.txt --out runs/family --minutes 3 --seeds 0 1
 
-A few steps of each model are timed first (processor time of one thread, the models in turn, the median of some rounds), and so many
+A few steps of each model are timed first (processor time of one thread, the models in turn, the fastest of some rounds), and so many
 steps are made as fit into --minutes: other work on the machine makes the runs longer and changes no result.
 
 Runs that are there already are not run again. Needs Python 3.9; matplotlib for the picture, if it is there.
@@ -16,7 +16,6 @@ import json
 import math
 import os
 import pathlib
-import statistics
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -95,25 +94,26 @@ def training(options, args, seed):
     return [*train, "--feed-forward", feed_forward(args), "--context", options.context, "--json", *args]
 
 
-def seconds_a_step(train):
-    """Processor time of one step: that of 3 steps more."""
+def seconds_of(train, steps):
+    """Processor time of a run of so many steps."""
     with tempfile.TemporaryDirectory() as folder:
-        times = []
-        for steps in [2, 5]:
-            code, seconds, _, error = cpu_seconds([*train, "--steps", steps, "--quiet", "--out", f"{folder}/{steps}"])
-            if code:
-                raise RuntimeError(error.strip().splitlines()[-1])
-            times.append(seconds)
-    return (times[1] - times[0]) / 3
+        code, seconds, _, error = cpu_seconds([*train, "--steps", steps, "--quiet", "--out", f"{folder}/run"])
+        if code:
+            raise RuntimeError(error.strip().splitlines()[-1])
+        return seconds
 
 
 def calibrate(options, lines):
-    """Seconds a step of every line: the median of --rounds rounds, in each of which every line has its turn."""
+    """Seconds a step of every line: what 10 steps more take, each run at its fastest of --rounds rounds, in each of which every
+    line has its turn. (A neighbour on the same core makes a run slower, never faster.)"""
     path = options.out / "seconds.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     missing = [name for name in lines if name not in known]
-    rounds = [{name: seconds_a_step(training(options, lines[name], 0)) for name in missing} for _ in range(options.rounds)]
-    known |= {name: statistics.median(r[name] for r in rounds) for name in missing}
+    rounds = []
+    for _ in range(options.rounds):
+        rounds.append({name: [seconds_of(training(options, lines[name], 0), n) for n in (2, 12)] for name in missing})
+    fastest = lambda name, i: min(r[name][i] for r in rounds)
+    known |= {name: (fastest(name, 1) - fastest(name, 0)) / 10 for name in missing}
     path.write_text(json.dumps(known, indent=1))
     print(known, flush=True)
     return known
@@ -211,7 +211,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--ablation", action="store_true", help="the ablation's lines too")
     parser.add_argument("--only", nargs="+", help="these lines alone")
-    parser.add_argument("--rounds", type=int, default=3, help="in which the steps are timed")
+    parser.add_argument("--rounds", type=int, default=5, help="in which the steps are timed")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on one thread")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ pub enum Error {
         reason: String,
     },
     /// The operating system refused.
-    #[error("{}: {doing}: {source}", path.display())]
+    #[error("{}: {doing}: {source}{}", path.display(), remedy(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -57,6 +57,21 @@ pub enum Error {
         /// The first such byte.
         position: u64,
     },
+}
+
+/// What to do about a system's reason.
+fn remedy(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::NotFound => "; check the path",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "; choose another place or change its permissions"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space or choose another place",
+        ErrorKind::AlreadyExists => "; choose another name or remove it",
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory => "; a file and a folder are confused: check the path",
+        _ => "",
+    }
 }
 
 impl Error {

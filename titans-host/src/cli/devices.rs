@@ -1,13 +1,13 @@
 //! `titans devices`: what this machine offers.
 
+use super::options::instruction_set;
 use super::{Failure, output};
-use crate::device::cpu::Isa;
 use crate::device::cuda;
 use serde::Serialize;
 
 /// List what this machine offers: CPU cores and instruction sets, CUDA devices or the reason why there are none
 ///
-/// Always ends with exit code 0: a machine without CUDA is not an error.
+/// A machine without CUDA is not an error; TITANS_ISA with a name that is none, or that this processor lacks, is (exit code 2).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  titans devices\n  titans devices --json")]
 pub struct Args {
@@ -38,7 +38,7 @@ struct Cuda {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let report = Report { cpu: cpu(), cuda: cuda() };
+    let report = Report { cpu: cpu()?, cuda: cuda() };
     if args.json {
         return output::print_json(&report);
     }
@@ -70,9 +70,10 @@ fn cuda() -> Cuda {
     Cuda { devices: probe.devices.into_iter().map(describe).collect(), absent: probe.missing }
 }
 
-fn cpu() -> Cpu {
+fn cpu() -> Result<Cpu, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Cpu { cores: cores().unwrap_or(threads), threads, instruction_sets: instruction_sets(), chosen: Isa::best().name() }
+    let chosen = instruction_set(None)?.name();
+    Ok(Cpu { cores: cores().unwrap_or(threads), threads, instruction_sets: instruction_sets(), chosen })
 }
 
 /// Cores of the machine as the system counts them, where Linux tells; this process may be allowed fewer.

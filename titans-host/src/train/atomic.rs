@@ -19,7 +19,9 @@ fn write_inner(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<(
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut temporary = tempfile::Builder::new().prefix(".titans-").suffix(".tmp").tempfile_in(folder)?;
+    let temporary = tempfile::Builder::new().prefix(".titans-").suffix(".tmp").tempfile_in(folder);
+    // Without the temporary file's name, which says nothing to anybody.
+    let mut temporary = temporary.map_err(|e| io::Error::from(e.kind()))?;
     readable(temporary.as_file())?;
     let mut buffered = io::BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     content(&mut buffered)?;

@@ -37,9 +37,16 @@ macro_rules! each {
 
 /// p, of which the compiler forgets where it comes from: so it does not keep a pointer for every row beside it.
 #[inline(always)]
-pub(super) fn opaque<T>(mut p: *const T) -> *const T {
-    // SAFETY: nothing happens.
-    unsafe { core::arch::asm!("/* {} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
+#[allow(clippy::pointers_in_nomem_asm_block)] // it goes through and is not followed
+pub(super) fn opaque<T>(p: *const T) -> *const T {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        let mut p = p;
+        // SAFETY: no instruction, and p stays what it is.
+        unsafe { core::arch::asm!("/* {} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
+        p
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     p
 }
 

@@ -45,7 +45,7 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     /// e^x. `f32`: at most 1.1 ULP, 0 below −86.6 and ∞ above 88.72; NaN stays NaN.
     fn exp(self) -> Self;
-    /// Natural logarithm.
+    /// Natural logarithm. `f32`: at most 0.9 ULP; −∞ of 0, NaN below it.
     fn ln(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;

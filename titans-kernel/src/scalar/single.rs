@@ -36,7 +36,7 @@ fn exp_of_difference(x: f32, low: f32) -> f32 {
 /// fitted.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
-    const LN2_HI: f32 = 6.931_381_2e-1;
+    const LN2_HI: f32 = 0.693_138_1;
     const LN2_LO: f32 = 9.058_001e-6;
     const ROOT_HALF: u32 = 0x3F35_04F3;
     let small = x < f32::MIN_POSITIVE;

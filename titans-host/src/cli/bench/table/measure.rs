@@ -4,6 +4,7 @@ use super::super::counts::{Counts, counts};
 use super::super::timing::{Spread, beside, spread};
 use super::super::work::{Streams, expect_at_work, on_cpu, operation, spec};
 use super::super::{peak, train};
+use super::attention;
 use super::report::Found;
 use super::rows::{Kind, Row};
 use crate::device::cpu::{Cpu, simd};
@@ -23,6 +24,7 @@ pub fn row(row: &Row, time: f64, quick: bool) -> Result<Found> {
         Kind::Stream { dim, deep } => stream(row, &memory(dim, deep, 1)?, time),
         Kind::Threads { dim } => threads(row, dim, time),
         Kind::Length { dim } => length(row, dim, time, quick),
+        Kind::Attention { window, grad } => attention::measure(row, window, grad, time),
         Kind::Train => training(row, time),
     }
 }

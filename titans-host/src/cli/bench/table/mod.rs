@@ -1,5 +1,6 @@
 //! `titans bench table`: the figures by which this project judges its speed on a CPU, each beside the machine's limit.
 
+mod attention;
 mod measure;
 mod report;
 mod rows;
@@ -21,6 +22,8 @@ Rows, all f32 and on one thread unless said; d is the width of keys and values, 
                        bytes over a state of 8 P bytes, measured by turns) allows
   token/linear/dD      the token form over a whole sequence, chunk 1: share of the peak
   grad/linear/dD, grad/deep/dD   forward and backward, chunk 64: share of the peak
+  attention/windowW    one head of width 64 over 512 tokens, each of which sees the last W: share of the peak
+  attention-grad/windowW   its backward alone (five products instead of two)
   threads/dD           4 heads, chunk 64: the rate of two threads over that of one, measured by turns
   length/dD            chunk 64: cost of a token in the most expensive of several lengths over the cheapest, 4096 to
                        1048576 tokens (--quick: to 65536)

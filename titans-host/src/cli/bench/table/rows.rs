@@ -17,6 +17,8 @@ pub enum Kind {
     Threads { dim: usize },
     /// Long sequences beside short ones.
     Length { dim: usize },
+    /// Sliding-window attention, forward or its backward.
+    Attention { window: usize, grad: bool },
     /// A training step.
     Train,
 }
@@ -68,6 +70,10 @@ pub fn rows(isas: &[Isa]) -> Vec<Row> {
                 all.push(isa, format!("grad/{name}/d{dim}"), kind, 0.65);
             }
         }
+        for (window, grad, goal) in [(64, false, 0.50), (256, false, f64::NAN), (64, true, f64::NAN)] {
+            let name = if grad { "attention-grad" } else { "attention" };
+            all.push(isa, format!("{name}/window{window}"), Kind::Attention { window, grad }, goal);
+        }
         if i == 0 {
             for dim in [64, 256] {
                 all.push(isa, format!("threads/d{dim}"), Kind::Threads { dim }, 1.9);
@@ -113,6 +119,7 @@ mod tests {
         assert_eq!(goal("avx2/linear/chunk16/d64"), Some(0.70 - 0.05));
         assert_eq!(goal("avx2/residual/chunk64/d64"), Some(0.90));
         assert_eq!((goal("avx512/length/d64"), goal("avx512/token/linear/d64")), (Some(1.03), None));
+        assert_eq!((goal("avx512/attention/window64"), goal("avx512/attention/window256")), (Some(0.50), None));
         assert!(!names.contains(&"avx2/train") && rows(&[Isa::Portable]).iter().all(|row| row.goal.is_none()));
     }
 }
