@@ -19,6 +19,7 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
+mod ahead;
 mod back;
 mod carry;
 mod dispatch;

@@ -5,6 +5,7 @@
 
 use core::mem::MaybeUninit;
 
+use super::ahead::Ahead;
 use super::tile::{Corner, Tile, tile};
 use super::vector::Vector;
 use crate::gemm::{Beside, Store};
@@ -12,16 +13,16 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// Most rows of a tile.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 /// Rows of a tile of one or two registers.
 const TALL: usize = 12;
 /// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
-const BLOCK_BYTES: usize = 16 * 1024;
+pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Bytes of a block of B that is read where it is.
 const IN_PLACE_BYTES: usize = 64 * 1024;
 /// Bytes of A's rows that are kept near while B passes by.
-const A_BYTES: usize = 256 * 1024;
+pub(super) const A_BYTES: usize = 256 * 1024;
 /// Steps of k of a product whose A does not stay near: what A and B have in them does, while all of C passes by.
 const STEPS: usize = 512;
 
@@ -38,18 +39,18 @@ pub enum Part {
 
 /// A, B and C with their sizes, checked.
 #[derive(Clone, Copy)]
-struct Operands<T> {
-    a: *const T,
-    a_row: usize,
-    a_col: usize,
-    b: *const T,
-    b_row: usize,
-    b_col: usize,
-    c: *mut T,
-    c_row: usize,
-    m: usize,
-    n: usize,
-    k: usize,
+pub(super) struct Operands<T> {
+    pub(super) a: *const T,
+    pub(super) a_row: usize,
+    pub(super) a_col: usize,
+    pub(super) b: *const T,
+    pub(super) b_row: usize,
+    pub(super) b_col: usize,
+    pub(super) c: *mut T,
+    pub(super) c_row: usize,
+    pub(super) m: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
 }
 
 /// C = A B, C + A B or C − A B, or a part of it.
@@ -278,7 +279,8 @@ unsafe fn rows<V: Vector>(
         ahead_of_a.ask::<V>(i, o.m);
         // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
         unsafe {
-            if V::ACROSS == 4 && width <= 2 * V::LANES && (left >= TALL || store == Store::Set && o.m >= TALL) {
+            let tall = width <= 2 * V::LANES && (left >= TALL || store == Store::Set && o.m >= TALL);
+            if const { V::ACROSS >= 4 } && tall {
                 // The last rows once more with those before them cost less than in small tiles.
                 let i0 = i.min(o.m - TALL);
                 across::<V, TALL>(store, part, o, k0, kc, b, b_row, (i0, j, width));
@@ -296,51 +298,6 @@ unsafe fn rows<V: Vector>(
                 across::<V, 1>(store, part, o, k0, kc, b, b_row, at);
                 i += 1;
             }
-        }
-    }
-}
-
-/// The block of B that comes next, asked for while this one is at work, a share of it with every tile.
-struct Ahead<T> {
-    b: *const T,
-    stride: usize,
-    rows: usize,
-    bytes: usize,
-}
-
-impl<T: Scalar> Ahead<T> {
-    #[inline(always)]
-    fn new<V: Vector<T = T>>(o: &Operands<T>, k: usize, j: usize, width: usize) -> Self {
-        let depth = BLOCK_BYTES / (width * T::BYTES);
-        // Behind the last block comes the next panel; a small matrix is near anyway.
-        let (k, j) = if k < o.k { (k, j) } else { (0, j + width) };
-        let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
-        let rows = if some { depth.min(o.k - k) } else { 0 };
-        Self { b: o.b.wrapping_add(k * o.b_row + j), stride: o.b_row, rows, bytes: width * T::BYTES }
-    }
-
-    /// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the next
-    /// block of steps while the last one does.
-    #[inline(always)]
-    fn of_a<V: Vector<T = T>>(o: &Operands<T>, k0: usize, kc: usize, j: usize, width: usize) -> Self {
-        let next = k0 + kc;
-        let first = j == 0 && next < o.k;
-        let last = j + width >= o.n && next >= o.k;
-        let rows = if o.a_row == 1 && o.m * o.k * T::BYTES >= A_BYTES / 2 && (first || last) { kc } else { 0 };
-        Self { b: o.a.wrapping_add(next * o.a_col), stride: o.a_col, rows, bytes: o.m * T::BYTES }
-    }
-
-    /// The share of tile row i of m.
-    #[inline(always)]
-    fn ask<V: Vector<T = T>>(&self, i: usize, m: usize) {
-        const LINE: usize = 64;
-        if self.rows == 0 {
-            return; // before the divisions, which take as long as a small tile
-        }
-        let (from, to) = (i * self.rows / m, ((i + ROWS) * self.rows / m).min(self.rows));
-        for row in from..to {
-            let p = self.b.wrapping_add(row * self.stride);
-            (0..self.bytes).step_by(LINE).for_each(|at| V::prefetch(p.wrapping_byte_add(at)));
         }
     }
 }
@@ -400,12 +357,24 @@ unsafe fn across<V: Vector, const R: usize>(
             kc: kc - unseen,
             last,
         };
+        // Conditions that are constants: what they exclude is never compiled.
         match width.div_ceil(V::LANES) {
             1 => tile::<V, R, 1>(store, t, corner),
-            2 if V::ACROSS >= 2 => tile::<V, R, 2>(store, t, corner),
-            3 if V::ACROSS >= 3 && R <= 6 => tile::<V, R, 3>(store, t, corner),
-            _ if V::ACROSS >= 4 && R <= 6 => tile::<V, R, 4>(store, t, corner),
-            _ => {}
+            2 => {
+                if const { V::ACROSS >= 2 } {
+                    tile::<V, R, 2>(store, t, corner);
+                }
+            }
+            3 => {
+                if const { V::ACROSS >= 3 && R < TALL } {
+                    tile::<V, R, 3>(store, t, corner);
+                }
+            }
+            _ => {
+                if const { V::ACROSS >= 4 && R < TALL } {
+                    tile::<V, R, 4>(store, t, corner);
+                }
+            }
         }
     }
 }
