@@ -180,6 +180,24 @@ def table(results):
     return "\n".join(lines)
 
 
+def positions(results):
+    """Bits a byte of every model by the bytes that it has seen, means over the seeds."""
+    found = {}
+    for name in dict.fromkeys(r["name"] for r in results):
+        rows = [r["by_position_on"] for r in results if r["name"] == name and "by_position_on" in r]
+        if rows:
+            found[name] = {int(k): sum(r[k] for r in rows) / len(rows) for k in rows[0]}
+    return found
+
+
+def table_of_positions(results):
+    found = positions(results)
+    bins = list(next(iter(found.values()), {}))
+    lines = [f"| bytes seen | {' | '.join(f'{b} …' for b in bins)} |", "|---" * (len(bins) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(f'{x[b]:.2f}' for b in bins)} |" for name, x in found.items()]
+    return "\n".join(lines)
+
+
 def picture(results, path):
     try:
         import matplotlib
@@ -190,10 +208,8 @@ def picture(results, path):
         print("no matplotlib: no picture")
         return
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for name in dict.fromkeys(r["name"] for r in results if r["name"] in BLOCKS):
-        rows = [r["by_position_on"] for r in results if r["name"] == name and "by_position_on" in r]
-        keys = [int(k) for k in rows[0]] if rows else []
-        axes.plot(keys, [sum(r[str(k)] for r in rows) / len(rows) for k in keys], marker="o", label=name)
+    for name, by_position in positions(results).items():
+        axes.plot(list(by_position), list(by_position.values()), marker="o", label=name)
     axes.set(xscale="log", xlabel="bytes seen before", ylabel="bits a byte")
     axes.legend()
     figure.tight_layout()
@@ -222,7 +238,7 @@ def main():
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(run, jobs))
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
-    text = table(results)
+    text = table(results) + "\n\n" + table_of_positions(results)
     (options.out / "table.md").write_text(text + "\n")
     picture(results, options.out / "by-position.svg")
     print(text)
