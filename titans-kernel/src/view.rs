@@ -122,7 +122,7 @@ impl<'a, T: Copy> Mat<'a, T> {
     /// When the block reaches beyond the view (a bug of the caller, not of its input).
     #[inline(always)]
     pub fn block(self, from: usize, rows: usize, col: usize, cols: usize) -> Self {
-        assert!(from + rows <= self.rows && col + cols <= self.cols, "block outside of its matrix");
+        assert!(inside(from, rows, self.rows) && inside(col, cols, self.cols), "block outside of its matrix");
         let start = (from * self.row_stride + col * self.col_stride).min(self.data.len());
         Self { data: &self.data[start..], rows, cols, ..self }
     }
@@ -223,7 +223,7 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// When they reach beyond the view.
     #[inline(always)]
     pub fn sub(self, from: usize, rows: usize) -> MatMut<'a, T> {
-        assert!(from + rows <= self.rows, "rows outside of their matrix");
+        assert!(inside(from, rows, self.rows), "rows outside of their matrix");
         let start = (from * self.row_stride).min(self.data.len());
         MatMut { data: &mut self.data[start..], rows, cols: self.cols, row_stride: self.row_stride }
     }
@@ -234,7 +234,7 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// When they reach beyond the view.
     #[inline(always)]
     pub fn columns(self, from: usize, cols: usize) -> MatMut<'a, T> {
-        assert!(from + cols <= self.cols, "columns outside of their matrix");
+        assert!(inside(from, cols, self.cols), "columns outside of their matrix");
         let start = from.min(self.data.len());
         MatMut { data: &mut self.data[start..], rows: self.rows, cols, row_stride: self.row_stride }
     }
@@ -245,6 +245,12 @@ impl<'a, T: Copy> MatMut<'a, T> {
             self.row_mut(i).fill(x);
         }
     }
+}
+
+/// Whether `from .. from + len` lies inside `0 .. all`, also where the sum has no number.
+#[inline(always)]
+fn inside(from: usize, len: usize, all: usize) -> bool {
+    from.checked_add(len).is_some_and(|end| end <= all)
 }
 
 #[cfg(test)]

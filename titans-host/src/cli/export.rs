@@ -111,6 +111,11 @@ impl Runnable {
             return Ok(Self { weights: Weights::of(device, &model)?, run: Some((config, state)) });
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, "reading the model", e))?;
+        if !bytes.starts_with(b"TTNMODL") {
+            let reason =
+                "is neither a run folder nor a checkpoint (.safetensors) nor a blob that `titans export` writes";
+            return Err(Error::file(path, reason));
+        }
         let weights = Weights::from_bytes(&bytes)
             .map_err(|e| Error::file(path, format!("{e}; `titans export` makes such files")))?;
         Ok(Self { weights, run: None })

@@ -42,7 +42,7 @@ impl Column {
 }
 
 /// Reads a file of comma-separated numbers; `.gz` is decompressed. A first line that is no row of numbers is the header; a first
-/// column that holds no number in the first row (dates) is left out.
+/// column that holds no number in any row (dates) is left out.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no finite number, or of a row
@@ -57,16 +57,16 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
     let mut rows = reader.records();
     let mut next = || rows.next().transpose().map_err(|e| format!("expected comma-separated values, found {e}"));
     let Some(first) = next()? else { return Err("expected rows of numbers, found none".into()) };
-    let mut names: Option<Vec<String>> = None;
+    let (mut names, mut headless): (Option<Vec<String>>, bool) = (None, true);
     let mut row = Some(first.clone());
     // A header holds no number at all; a row of numbers with a date before them does.
     if first.iter().all(|field| number(field).is_none()) {
-        names = Some(first.iter().map(str::to_owned).collect());
+        (names, headless) = (Some(first.iter().map(str::to_owned).collect()), false);
         row = next()?;
     }
     let Some(start) = &row else { return Err("expected rows of numbers below the header, found none".into()) };
     let fields = start.len();
-    let dates = usize::from(fields > 1 && start.get(0).is_none_or(|field| number(field).is_none()));
+    let dates = usize::from(fields > 1 && start.get(0).is_some_and(|field| number(field).is_none() && !gap(field)));
     let columns = fields - dates;
     if columns == 0 || columns > COLUMNS {
         return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
@@ -81,6 +81,13 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
         let line = record.position().map_or(0, |place| line(bytes, place));
         if record.len() != fields {
             return Err(format!("line {line}: expected {fields} fields, found {}", record.len()));
+        }
+        if let Some(found) = record.get(0).filter(|field| dates == 1 && number(field).is_some()) {
+            let above = first.get(0).filter(|_| headless).unwrap_or("no number");
+            return Err(format!(
+                "line {line}, column 1: expected a date as in the first row ({above}), found the number {found}; the column must \
+                 hold numbers or none"
+            ));
         }
         for (field, name) in record.iter().skip(dates).zip(&names) {
             numbers.push(number(field).ok_or_else(|| {
@@ -99,6 +106,12 @@ fn line(bytes: &[u8], place: &csv::Position) -> u64 {
     let from = bytes.get(place.byte() as usize..).unwrap_or_default();
     let empty = from.iter().take_while(|b| matches!(b, b'\n' | b'\r')).filter(|&&b| b == b'\n').count();
     place.line() + empty as u64
+}
+
+/// What stands for a number that is not there.
+fn gap(field: &str) -> bool {
+    const GAPS: [&str; 8] = ["", "na", "n/a", "nan", "null", "none", "-", "?"];
+    GAPS.iter().any(|gap| field.eq_ignore_ascii_case(gap)) || field.parse::<f64>().is_ok()
 }
 
 fn number(field: &str) -> Option<f64> {
@@ -196,6 +209,11 @@ mod tests {
             ("1,2\n3,x\n", "line 2, column 2"),
             ("a,b\n1,2\n\n3,\n", "line 4, column b"),
             ("a,b\r\n1,2\r\n3,\r\n", "line 3, column b"),
+            ("a,b\n,1\n2,3\n", "line 2, column a"),
+            ("a,b\nNA,1\n2,3\n", "line 2, column a"),
+            ("nan,1\n2,3\n", "line 1, column 1"),
+            ("1e,2\n3,4\n", "line 2, column 1: expected a date as in the first row (1e), found the number 3"),
+            ("a,b\nmon,1\n2,3\n", "line 3, column 1"),
             ("a,b\n1,2\n3,NaN\n", "finite number"),
             ("a,b\n1,2\n3,inf\n", "finite number"),
             ("a,b\n1,2\n3\n", "line 3: expected 2 fields, found 1"),

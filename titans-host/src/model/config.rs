@@ -11,6 +11,10 @@ use titans_kernel::memory::{MAX_LAYERS, MemorySpec};
 
 /// Largest of any size in a configuration: far beyond use, and small enough that counts cannot overflow.
 const LIMIT: usize = 1 << 20;
+/// Most taps of a convolution.
+const TAPS: usize = 256;
+/// Most persistent tokens.
+const PERSISTENT: usize = 1 << 14;
 /// Most blocks.
 const BLOCKS: usize = 1 << 12;
 /// Most numbers in all parameters: checked before anything is made, so that a slip of a size is no allocation.
@@ -120,14 +124,13 @@ impl ModelConfig {
         if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > LIMIT) {
             return Err(Error::usage(format!("model: {name}: expected 1 to {LIMIT}, found {found}")));
         }
-        let may_be_0 = [
-            ("conv_width", self.conv_width),
-            ("persistent", self.persistent),
-            ("inputs", self.inputs),
-            ("outputs", self.outputs),
-        ];
+        let may_be_0 = [("inputs", self.inputs), ("outputs", self.outputs)];
         if let Some((name, found)) = may_be_0.into_iter().find(|&(_, x)| x > LIMIT) {
             return Err(Error::usage(format!("model: {name}: expected 0 to {LIMIT}, found {found}")));
+        }
+        let few = [("conv_width", self.conv_width, TAPS), ("persistent", self.persistent, PERSISTENT)];
+        if let Some((name, found, most)) = few.into_iter().find(|&(_, x, most)| x > most) {
+            return Err(Error::usage(format!("model: {name}: expected 0 to {most}, found {found}")));
         }
         if self.blocks > BLOCKS {
             return Err(Error::usage(format!("model: blocks: expected 1 to {BLOCKS}, found {}", self.blocks)));

@@ -51,6 +51,16 @@ pub struct Store {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
+/// What a file is that is none of tensors: those begin with the length of a header, and the header with a brace.
+fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        _ if bytes.starts_with(b"TTNMODL") => Some("a blob of `titans export`, which `titans stream` runs"),
+        _ if bytes.starts_with(b"TTNFEED") => Some("a state of `titans stream`"),
+        _ if bytes.len() < 9 || bytes[8] != b'{' => Some("a file of another kind"),
+        _ => None,
+    }
+}
+
 impl Store {
     /// The file's bytes.
     ///
@@ -70,8 +80,10 @@ impl Store {
     /// # Errors
     /// What is wrong, without the file's name: see [`Store::read`].
     pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let parsed = SafeTensors::deserialize(bytes)
-            .map_err(|e| format!("expected a safetensors file of {} bytes, found damage: {e}", bytes.len()))?;
+        let parsed = SafeTensors::deserialize(bytes).map_err(|e| match foreign(bytes) {
+            Some(what) => format!("expected a safetensors file, found {what}"),
+            None => format!("expected a safetensors file of {} bytes, found damage: {e}", bytes.len()),
+        })?;
         let header = SafeTensors::read_metadata(bytes).map_err(|e| format!("damaged header: {e}"))?.1;
         let mut store = Self::default();
         for (name, view) in parsed.tensors() {

@@ -1,6 +1,6 @@
 //! What a product will need soon, asked for while it is at work.
 
-use super::product::{A_BYTES, BLOCK_BYTES, Operands, ROWS};
+use super::product::{A_BYTES, BLOCK_BYTES, Operands};
 use super::vector::Vector;
 use crate::scalar::Scalar;
 
@@ -34,14 +34,14 @@ impl<T: Scalar> Ahead<T> {
         Self { b: o.a.wrapping_add(next * o.a_col), stride: o.a_col, rows, bytes: o.m * T::BYTES }
     }
 
-    /// The share of tile row i of m.
+    /// The share of `height` rows of m from row i on.
     #[inline(always)]
-    pub(super) fn ask<V: Vector<T = T>>(&self, i: usize, m: usize) {
+    pub(super) fn ask<V: Vector<T = T>>(&self, i: usize, height: usize, m: usize) {
         const LINE: usize = 64;
         if self.rows == 0 {
             return; // before the divisions, which take as long as a small tile
         }
-        let (from, to) = (i * self.rows / m, ((i + ROWS) * self.rows / m).min(self.rows));
+        let (from, to) = (i * self.rows / m, ((i + height) * self.rows / m).min(self.rows));
         for row in from..to {
             let p = self.b.wrapping_add(row * self.stride);
             (0..self.bytes).step_by(LINE).for_each(|at| V::prefetch(p.wrapping_byte_add(at)));

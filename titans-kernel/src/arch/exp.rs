@@ -45,6 +45,7 @@ pub unsafe fn single<V: Single, const R: usize>(x: [V; R]) -> [V; R] {
 /// e^x number by number.
 #[inline(always)]
 pub unsafe fn by_element<V: Vector, const R: usize>(x: [V; R]) -> [V; R] {
+    const { assert!(V::LANES <= 16) };
     let mut e = x;
     each!(I < R => {
         let mut lanes = [V::T::ZERO; 16];

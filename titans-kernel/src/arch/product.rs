@@ -12,7 +12,7 @@ use crate::gemm::{Beside, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// Most rows of a tile.
+/// Rows of a tile of more than two registers, at most.
 pub(super) const ROWS: usize = 6;
 /// Rows of a tile of one or two registers.
 const TALL: usize = 12;
@@ -96,6 +96,12 @@ pub(super) unsafe fn product<V: Vector>(
         m,
         n,
         k,
+    };
+    // Within the matrices, so that sums of them cannot overflow.
+    let part = match part {
+        Part::Whole => part,
+        Part::CausalInner(b) => Part::CausalInner(Beside { behind: b.behind.min(k), ..b }),
+        Part::Band(b) => Part::Band(Beside { behind: b.behind.min(n), ..b }),
     };
     let far = part == Part::Whole && m * k * V::T::BYTES > A_BYTES;
     let steps = if far && k >= 2 * STEPS { STEPS } else { k };
@@ -275,11 +281,12 @@ unsafe fn rows<V: Vector>(
     let ahead_of_a = Ahead::of_a::<V>(o, k0, kc, j, width);
     while i < o.m {
         let (left, at) = (o.m - i, (i, j, width));
-        ahead.ask::<V>(i, o.m);
-        ahead_of_a.ask::<V>(i, o.m);
         // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
         unsafe {
             let tall = width <= 2 * V::LANES && (left >= TALL || store == Store::Set && o.m >= TALL);
+            let height = if const { V::ACROSS >= 4 } && tall { TALL } else { ROWS };
+            ahead.ask::<V>(i, height, o.m);
+            ahead_of_a.ask::<V>(i, height, o.m);
             if const { V::ACROSS >= 4 } && tall {
                 // The last rows once more with those before them cost less than in small tiles.
                 let i0 = i.min(o.m - TALL);
@@ -319,7 +326,7 @@ unsafe fn across<V: Vector, const R: usize>(
     match part {
         Part::Whole => {}
         Part::Band(Beside { before, behind }) => {
-            let needed = (i + R).saturating_add(behind);
+            let needed = i + R + behind;
             skipped = i.saturating_sub(before).saturating_sub(j) / V::LANES * V::LANES;
             if needed <= j || skipped >= width {
                 return;

@@ -17,6 +17,7 @@ impl<T: SimdScalar> Job<T> for Columns<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) -> Self::Output {
+        const { assert!(SUMS.is_multiple_of(V::LANES)) };
         let mut found = [[T::ZERO; QUERIES]; 2];
         self.check();
         let Self { scale, queries, keys, scores } = self;
@@ -86,20 +87,20 @@ unsafe fn exponentials<V: Vector>(scale: V::T, keys: &[Seen], scores: *mut V::T,
         let mut sums = [V::splat(V::T::ZERO); SUMS];
         for run in keys {
             let range = run.range(group, SUMS);
-            let mut at = scores.add((run.first + range.start) * QUERIES);
+            let mut at = scores.wrapping_add((run.first + range.start) * QUERIES);
             let mut lane = run.lane + range.start;
             let mut left = range.len();
             while left >= 8 {
                 several::<V, 8>(m, scale, at, lane, &mut sums);
-                (at, lane, left) = (at.add(8 * QUERIES), lane + 8, left - 8);
+                (at, lane, left) = (at.wrapping_add(8 * QUERIES), lane + 8, left - 8);
             }
             if left >= 4 {
                 several::<V, 4>(m, scale, at, lane, &mut sums);
-                (at, lane, left) = (at.add(4 * QUERIES), lane + 4, left - 4);
+                (at, lane, left) = (at.wrapping_add(4 * QUERIES), lane + 4, left - 4);
             }
             for _ in 0..left {
                 several::<V, 1>(m, scale, at, lane, &mut sums);
-                (at, lane) = (at.add(QUERIES), lane + 1);
+                (at, lane) = (at.wrapping_add(QUERIES), lane + 1);
             }
         }
         // The tree of all reductions over rows, for every query.
@@ -140,6 +141,7 @@ impl<T: SimdScalar> Job<T> for Row<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) -> [T; 2] {
+        const { assert!(SUMS.is_multiple_of(V::LANES)) };
         let (blocks, _) = self.1.as_chunks_mut::<SUMS>();
         let (mut largest, mut sums) = ([T::from_f64(f64::NEG_INFINITY); SUMS], [T::ZERO; SUMS]);
         for l in (0..SUMS).step_by(V::LANES) {

@@ -43,6 +43,7 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Stor
                 sum[I][J] = if store == Store::Sub { x.neg() } else { x };
             }));
         }
+        // They end a step behind the last one, which may be behind the matrix.
         let (mut a, mut b) = (t.a, t.b);
         if t.a_col == 1 && t.kc >= UNROLLED {
             // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
@@ -57,17 +58,17 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Stor
                         let x = V::splat(*at[I / 3].add(U + I % 3 * t.a_row));
                         each!(J < N => sum[I][J] = x.mul_add(row[J], sum[I][J]));
                     });
-                    b = b.add(t.b_row);
+                    b = b.wrapping_add(t.b_row);
                 });
                 each!(G < 4 => if 3 * G < R {
-                    at[G] = opaque(at[G].add(UNROLLED));
+                    at[G] = opaque(at[G].wrapping_add(UNROLLED));
                 });
             }
             a = at[0];
         } else if t.a_row == 1 {
             for _ in 0..t.kc {
                 step::<V, R, N>(&mut sum, a, 1, b, 0);
-                (a, b) = (a.add(t.a_col), b.add(t.b_row));
+                (a, b) = (a.wrapping_add(t.a_col), b.wrapping_add(t.b_row));
             }
         }
         let done = if t.a_col == 1 && t.kc >= UNROLLED {
@@ -79,11 +80,11 @@ pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Stor
         };
         for _ in done..t.kc {
             step::<V, R, N>(&mut sum, a, t.a_row, b, 0);
-            (a, b) = (a.add(t.a_col), b.add(t.b_row));
+            (a, b) = (a.wrapping_add(t.a_col), b.wrapping_add(t.b_row));
         }
         for s in 0..corner.steps {
             step::<V, R, N>(&mut sum, a, t.a_row, b, corner.first + s);
-            (a, b) = (a.add(t.a_col), b.add(t.b_row));
+            (a, b) = (a.wrapping_add(t.a_col), b.wrapping_add(t.b_row));
         }
         each!(I < R => each!(J < N => {
             let p = t.c.add(I * t.c_row + J * V::LANES);

@@ -40,7 +40,9 @@ pub unsafe trait Vector: Copy {
     /// In every lane the larger one; `other`'s where they are equal or one is NaN.
     unsafe fn max(self, other: Self) -> Self;
     /// Lanes `from .. to ≤ LANES` of self, the others of `other`.
+    #[inline(always)]
     unsafe fn keep(self, from: usize, to: usize, other: Self) -> Self {
+        const { assert!(Self::LANES <= 16) };
         let (mut lanes, mut kept) = ([Self::T::ZERO; 16], [Self::T::ZERO; 16]);
         // SAFETY: no register holds more than sixteen numbers.
         unsafe {

@@ -102,8 +102,13 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     match task {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
-        TaskConfig::Series(task) => numbers::run(device, args, task, config.train.seed, &model),
+        TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),
     }
+}
+
+/// What a run's own data are when they are not those of its training any more.
+fn own(error: Error) -> Error {
+    Error::usage(format!("{error}; --data FILE evaluates any other"))
 }
 
 impl Args {

@@ -1,22 +1,24 @@
 //! Series: the error of the next patch.
 
-use super::Args;
+use super::{Args, own};
 use crate::cli::{Failure, output};
 use crate::data::series;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::task::series::{SeriesConfig, SeriesTask, Totals, evaluate};
+use crate::train::checkpoint::RunState;
+use crate::train::task::Task;
 
 pub(super) fn run<D: Device>(
     device: &D,
     args: &Args,
     task: SeriesConfig,
-    seed: u64,
+    run: (u64, &RunState),
     model: &Model<D>,
 ) -> std::result::Result<(), Failure> {
     let window = args.window.unwrap_or(task.window);
-    let numbers = args.numbers(task, seed)?;
+    let numbers = args.numbers::<D>(task, run)?;
     let totals = evaluate(device, model, &numbers, (window, usize::MAX), args.mode())?;
     if args.json {
         return output::print_json(&totals);
@@ -29,10 +31,12 @@ pub(super) fn run<D: Device>(
 
 impl Args {
     /// The numbers to predict, standardised as in training.
-    fn numbers(&self, task: SeriesConfig, seed: u64) -> Result<Vec<f64>> {
+    fn numbers<D: Device>(&self, task: SeriesConfig, (seed, state): (u64, &RunState)) -> Result<Vec<f64>> {
         let [file] = &self.data[..] else {
             if self.data.is_empty() {
-                return Ok(SeriesTask::read(task, seed)?.validation_numbers().to_vec());
+                let mut series = SeriesTask::read(task, seed).map_err(own)?;
+                Task::<D>::restore(&mut series, &state.task).map_err(own)?;
+                return Ok(series.validation_numbers().to_vec());
             }
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         };

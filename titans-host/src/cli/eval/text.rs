@@ -1,6 +1,6 @@
 //! Text: nats and bits a byte, token by token if asked.
 
-use super::Args;
+use super::{Args, own};
 use crate::cli::{Failure, output};
 use crate::data::text;
 use crate::data::tokenizer::Tokenizer;
@@ -12,6 +12,7 @@ use crate::task::text::{Text, TextConfig};
 use crate::task::{TaskConfig, text as task_text};
 use crate::train::RunConfig;
 use crate::train::checkpoint::RunState;
+use crate::train::task::Task;
 use std::io::Write;
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub(super) fn run<D: Device>(
     model: &Model<D>,
 ) -> std::result::Result<(), Failure> {
     let tokenizer = tokenizer(&args.run, config, state, args.tokenizer.as_deref())?;
-    let ids = args.ids(task, config.train.seed, &tokenizer)?;
+    let ids = args.ids::<D>(task, (config.train.seed, state), &tokenizer)?;
     let window = args.window.unwrap_or(WINDOW);
     let evaluation = Evaluation { device, model, tokenizer: &tokenizer, ids: &ids, window, args };
     let totals = match &args.per_token {
@@ -107,11 +108,18 @@ impl<D: Device> Evaluation<'_, D> {
 
 impl Args {
     /// The ids to predict.
-    fn ids(&self, task: &TextConfig, seed: u64, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    fn ids<D: Device>(
+        &self,
+        task: &TextConfig,
+        (seed, state): (u64, &RunState),
+        tokenizer: &Tokenizer,
+    ) -> Result<Vec<u32>> {
         if self.data.is_empty() {
             let place = self.tokenizer.clone().or(task.tokenizer.clone());
             let task = TextConfig { tokenizer: place, ..task.clone() };
-            return Ok(Text::read(task, seed)?.validation_ids().to_vec());
+            let mut text = Text::read(task, seed).map_err(own)?;
+            Task::<D>::restore(&mut text, &state.task).map_err(own)?;
+            return Ok(text.validation_ids().to_vec());
         }
         let bytes = text::read(&self.data)?;
         match self.tail {

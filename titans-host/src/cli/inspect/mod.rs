@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use titans_kernel::Scalar;
 
-/// Show what a checkpoint, a saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
+/// Show what a checkpoint, a raw memory's saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
 ///
 /// A damaged or truncated file is an error (exit code 2). With --memory, the memory that a step of training will take on
 /// the CPU, by formula: nothing runs.
@@ -30,7 +30,8 @@ Examples:
   titans inspect out.safetensors --json
   titans inspect --memory runs/text/config.toml --threads 2")]
 pub struct Args {
-    /// A checkpoint, any safetensors file, or a saved stream; of a run folder, its latest checkpoint. With --memory a
+    /// A checkpoint, any safetensors file, or a raw memory's stream as the kernel and libtitans save it (not the state of
+    /// `titans stream`, which that verb checks); of a run folder, its latest checkpoint. With --memory a
     /// run's config.toml, a run folder or a checkpoint
     #[arg(value_name = "FILE")]
     file: PathBuf,

@@ -26,7 +26,8 @@ use titans_kernel::model::Input;
 const ABOUT: &str = "\
 A model of text reads text, predicts each token (byte) and learns from it; --generate N then continues the text on standard
 output, from a copy of the memory. A model of numbers reads CSV rows and writes one row for each: its prediction of the next one,
-and the surprise of each block; a run of the series task knows how to standardise them, a blob takes them as they are.
+and the surprise of each block; a run of the series task knows how to standardise them and how many make a patch, a blob takes
+them as they are, the rows of a patch side by side.
 
 --state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
 every --save-every seconds, at the end and at Ctrl-C, always whole. However bytes are cut into runs, the predictions are those of one run; tokens of a larger
@@ -56,7 +57,7 @@ pub struct Args {
     state: Option<PathBuf>,
 
     /// Seconds between two writings of the state
-    #[arg(long, value_name = "S", default_value = "60")]
+    #[arg(long, value_name = "S", default_value = "60", requires = "state")]
     save_every: u64,
 
     /// Tokens to write after the input
@@ -64,15 +65,15 @@ pub struct Args {
     generate: Option<usize>,
 
     /// 0 takes the likeliest token, 1 the model's own odds
-    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true, requires = "generate")]
     temperature: f64,
 
     /// Draw among the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, requires = "generate")]
     top_p: f64,
 
     /// Seed of the draws
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", requires = "generate")]
     seed: u64,
 
     /// Write every token's log-probability and surprise
@@ -100,6 +101,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let input = weights.model()?.spec().input;
     let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory.into())?;
     let mut live = Live::new(args, session)?;
+    live.save()?; // before anything is read: a place that cannot be written is told at once
     let interrupt = Interrupt::on_ctrl_c(|| std::process::exit(130))?;
     let task = run.as_ref().map(|(config, _)| TaskConfig::of(config)).transpose()?;
     match (input, task.zip(run.as_ref().map(|(_, state)| state))) {
@@ -108,6 +110,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             text::run(args, &mut live, &tokenizer, &interrupt)?;
         }
         (Input::Tokens(_), _) => text::run(args, &mut live, &Tokenizer::open(args.tokenizer.as_deref())?, &interrupt)?,
+        (Input::Rows(_), _) if args.tokenizer.is_some() => {
+            return Err(Error::usage("--tokenizer is for models of text; this one reads rows of numbers").into());
+        }
         (Input::Rows(size), Some((TaskConfig::Series(task), _))) => {
             numbers::run(args, &mut live, &Patches::of(&task, size), &interrupt)?;
         }

@@ -44,10 +44,24 @@ impl Patches {
             return Ok(Some(self.columns.iter().zip(numbers).map(|(c, x)| c.standardise(x) as f32).collect()));
         }
         if first && fields.iter().all(|field| field.parse::<f64>().is_err()) {
-            return Ok(None);
+            return self.expect_header(&fields).map(|()| None);
         }
         let (expected, found) = (self.columns.len(), fields.join(","));
-        Err(Error::usage(format!("standard input, line {line}: expected {expected} finite numbers, found {found}")))
+        let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
+        Err(Error::usage(format!(
+            "standard input, line {line}: expected {expected} finite numbers{row}, found {found}"
+        )))
+    }
+
+    /// A header must name the columns of the run, after one of dates if there is one more.
+    fn expect_header(&self, fields: &[&str]) -> Result<()> {
+        let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
+        let skipped = usize::from(fields.len() == names.len() + 1);
+        if self.named && fields[skipped..] != names[..] {
+            let (expected, found) = (names.join(", "), fields[skipped..].join(", "));
+            return Err(Error::usage(format!("standard input: expected the run's columns {expected}, found {found}")));
+        }
+        Ok(())
     }
 
     fn header(&self, step: &Step<f32>) -> String {
@@ -84,10 +98,8 @@ pub(super) fn run(
     live.save()?;
     result?;
     if let left @ 1.. = live.open.len() / patches.columns.len() {
-        output::complain(&format!(
-            "{left} rows at the end are no whole patch of {}; the next ones complete it",
-            patches.rows
-        ));
+        let then = if args.state.is_some() { "the next ones complete it" } else { "they were not read" };
+        output::complain(&format!("{left} row(s) at the end are no whole patch of {}; {then}", patches.rows));
     }
     Ok(())
 }

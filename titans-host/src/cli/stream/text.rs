@@ -22,8 +22,8 @@ const WORD: usize = 1 << 16;
 struct Report {
     tokens: u64,
     position: u64,
-    nats_per_token: f64,
-    bits_per_byte: f64,
+    nats_per_token: Option<f64>,
+    bits_per_byte: Option<f64>,
     clipped: u64,
 }
 
@@ -67,15 +67,16 @@ pub(super) fn run(
         })?,
     };
     live.save()?;
-    let nats_per_token = totals.nats / totals.tokens.max(1) as f64;
-    let bits_per_byte = totals.nats / std::f64::consts::LN_2 / totals.bytes.max(1) as f64;
+    // Of nothing there is no mean.
+    let some = |x: f64| (totals.tokens > 0).then_some(x);
+    let nats_per_token = some(totals.nats / totals.tokens as f64);
+    let bits_per_byte = some(totals.nats / std::f64::consts::LN_2 / totals.bytes.max(1) as f64);
     let (tokens, position, clipped) = (totals.tokens, live.session.position(), live.session.clipped());
     if args.json {
         output::print_json(&Report { tokens, position, nats_per_token, bits_per_byte, clipped })?;
     } else {
-        output::complain(&format!(
-            "{tokens} tokens predicted, {bits_per_byte:.4} bits a byte; {position} tokens so far"
-        ));
+        let bits = bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits a byte"));
+        output::complain(&format!("{tokens} tokens predicted{bits}; {position} tokens so far"));
     }
     if sampling.tokens > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
 }

@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
 
-    /// Continue a run from its folder, to the bit; --steps or --minutes may prolong it
+    /// Continue a run from its folder, to the bit; --steps or --minutes, both counted from its beginning, may change its end
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 
@@ -203,6 +203,13 @@ impl Args {
                     let done = state.step;
                     return Err(Error::usage(format!(
                         "--steps: expected {done} or more, the steps done, found {steps}"
+                    )));
+                }
+                if let Some(minutes) = self.minutes.filter(|minutes| 60.0 * minutes <= state.seconds) {
+                    let done = state.seconds / 60.0;
+                    return Err(Error::usage(format!(
+                        "--minutes: expected more than {done:.2}, the minutes of training done (they count from the run's \
+                         beginning), found {minutes}"
                     )));
                 }
                 (run.clone(), config)

@@ -92,6 +92,7 @@ impl ModelArgs {
     fn options(&self) -> [(&'static str, bool, Meaning); 24] {
         let always: Meaning = ("", |_| true);
         let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
+        let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
         let deep: Meaning = ("memories of two layers or more (--layers)", |c| c.memory.layers > 1);
         let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::attends));
         let window: Meaning =
@@ -110,7 +111,7 @@ impl ModelArgs {
             ("--chunk", self.chunk.is_some(), memory),
             ("--compute-chunk", self.compute_chunk.is_some(), memory),
             ("--theta-max", self.theta_max.is_some(), memory),
-            ("--alpha-bias", self.alpha_bias.is_some(), memory),
+            ("--alpha-bias", self.alpha_bias.is_some(), forgetting),
             ("--no-momentum", self.no_momentum, memory),
             ("--no-forgetting", self.no_forgetting, memory),
             ("--gates", self.gates.is_some(), memory),

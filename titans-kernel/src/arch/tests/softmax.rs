@@ -78,7 +78,9 @@ fn columns<T: SimdScalar>(tolerance: f64) {
                 }
             }
             if g.isa() != Isa::Portable {
-                let seen = [bits(&m[..queries]), bits(&sums[..queries])].concat();
+                let weights = keys.iter().flat_map(|k| k.range(0, queries.min(SUMS)).map(|s| scores[k.first + s]));
+                let weights: Vec<T> = weights.flat_map(|x| x.into_iter().take(queries.min(SUMS))).collect();
+                let seen = [bits(&m[..queries]), bits(&sums[..queries]), bits(&weights)].concat();
                 assert_eq!(*fused.get_or_insert(seen.clone()), seen, "{:?}", g.isa());
             }
         }
@@ -112,6 +114,19 @@ fn a_row_has_the_bits_of_its_column<T: SimdScalar>() {
 fn a_row_and_its_column_have_the_same_bits() {
     a_row_has_the_bits_of_its_column::<f32>();
     a_row_has_the_bits_of_its_column::<f64>();
+}
+
+#[test]
+fn keys_behind_the_scores_are_refused_before_anything_is_written() {
+    for g in versions() {
+        for (queries, first, len) in [(33, 0, 4), (16, 1, 4), (16, usize::MAX, 2)] {
+            let mut scores = [[7.0f32; QUERIES]; 4];
+            let keys = [Seen { first, len, ..ALL }];
+            let columns = Columns { scale: 1.0, queries, keys: &keys, scores: &mut scores };
+            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| g.softmax(columns)));
+            assert!(refused.is_err() && scores == [[7.0; QUERIES]; 4], "{:?}", g.isa());
+        }
+    }
 }
 
 /// e^x of every x, through rows whose largest score is 0.

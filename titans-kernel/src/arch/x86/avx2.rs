@@ -31,7 +31,7 @@ macro_rules! vector {
             }
         }
 
-        // SAFETY: every method is one instruction of AVX, AVX2 or FMA on as many numbers as its contract says.
+        // SAFETY: every method is instructions of AVX, AVX2 or FMA on as many numbers as its contract says.
         unsafe impl Vector for $name {
             type T = $t;
             const LANES: usize = $lanes;

@@ -17,7 +17,7 @@ pub struct F64x8(__m512d);
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $mask:ident; $splat:ident $load:ident $store:ident $load_mask:ident
      $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $keep:ident; $transpose:path, $exp:path) => {
-        // SAFETY: every method is one instruction of AVX-512 F or DQ on as many numbers as its contract says.
+        // SAFETY: every method is instructions of AVX-512 F or DQ on as many numbers as its contract says.
         unsafe impl Vector for $name {
             type T = $t;
             const LANES: usize = $lanes;

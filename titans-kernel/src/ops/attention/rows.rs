@@ -72,7 +72,8 @@ pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) -> bool {
     // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.
     const WIDE: usize = 4 * LANES;
     let mut zeros = [T::ZERO; LANES];
-    let (width, stride) = (y.cols(), y.row_stride());
+    // The stride of a single row may be anything.
+    let (width, stride) = (y.cols(), y.row_stride().max(y.cols()).max(1));
     let whole = width / WIDE * WIDE;
     for c in (0..whole).step_by(WIDE) {
         let mut some = [T::ZERO; WIDE];

@@ -247,7 +247,7 @@ fn spread<T: Scalar, G: Gemm<T>>(
     }
 }
 
-/// `out += weights x` where token s of the span meets rows 0 ..= ahead + s.
+/// `out += weights x` where token s of the span meets rows s − behind ..= ahead + s; the weights of rows before them are 0.
 fn d_keys<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
     g.causal(Store::Add, band.of_keys(), weights, x, out);
 }
