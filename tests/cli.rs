@@ -58,6 +58,10 @@ fn bad_usage_is_code_2() {
     fails(here, &huge, 2, &["--dim", "2147483648", &(1u64 << 43).to_string()]);
     fails(here, &["bench", "memory", "--batch", "1048576"], 2, &["--batch", "2147483648"]);
     fails(here, &["memory", "no-such-file", "out"], 2, &["no-such-file", "No such file"]);
+    std::fs::write(here.join("same"), "numbers").unwrap();
+    fails(here, &["memory", "same", "./same"], 2, &["same file"]);
+    fails(here, &["eval", "same.safetensors"], 2, &["same.safetensors", "check the path"]);
+    fails(here, &["stream", "same"], 2, &["same", "titans export"]);
     fails(here, &["inspect", "."], 2, &["latest.safetensors"]);
 }
 

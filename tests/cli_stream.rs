@@ -126,6 +126,16 @@ fn patches_go_on_from_run_to_run() {
     check_failure(&with_input(here, &["stream", "run", "--state", "t"], bad.as_bytes()), "bad", 2, &["line 3"]);
     let last = streamed(here, &["stream", "run", "--state", "t"], input[2].as_bytes());
     assert_eq!(last.lines().nth(1), whole.lines().nth(1));
+    // A header of other columns, and a state that cannot be written, are told before anything is learned.
+    let swapped = format!("date,phase,level\n{}", input[0]);
+    let output = with_input(here, &["stream", "run", "--state", "u"], swapped.as_bytes());
+    check_failure(&output, "swapped", 2, &["level, phase", "phase, level"]);
+    streamed(here, &["stream", "run"], format!("date,level,phase\n{}", input[0]).as_bytes());
+    check_failure(&with_input(here, &["stream", "run", "--state", "no/s"], b""), "no folder", 2, &["no/s", "path"]);
+    for option in ["--top-p", "--temperature", "--seed"] {
+        fails(here, &["stream", "run", option, "1"], 2, &["--generate"]);
+    }
+    fails(here, &["stream", "run", "--tokenizer", "t.json"], 2, &["--tokenizer", "numbers"]);
 }
 
 #[test]

@@ -88,6 +88,11 @@ fn a_series_is_trained_and_evaluated() {
     std::fs::write(here.join("gap.csv"), rows.replacen(",3\n", ",\n", 1)).unwrap();
     fails(here, &["train", "--task", "series", "--data", "gap.csv"], 2, &["gap.csv: line 4, column 3"]);
     fails(here, &["train", "--resume", "runs/series", "--patch", "3"], 2, &["--patch", "--resume"]);
+    fails(here, &["train", "--resume", "runs/series", "--minutes", "0.0000001"], 2, &["--minutes", "beginning"]);
+    // The validation part of other data is another one.
+    std::fs::write(here.join("two.csv"), format!("date,level,phase\n{rows}{rows}")).unwrap();
+    fails(here, &["eval", "runs/series"], 2, &["two.csv", "changed", "--data FILE"]);
+    ok(here, &["eval", "runs/series", "--data", "two.csv", "--tail", "0.1"]);
 }
 
 #[test]
