@@ -125,7 +125,7 @@ def run(job):
     record = out / "evaluation.json"
     if record.exists():
         return json.loads(record.read_text())
-    steps = max(10, round(60 * options.minutes / seconds_each))
+    steps = options.steps or max(10, round(60 * options.minutes / seconds_each))
     train = [*training(options, args, seed), "--out", out, "--steps", steps]
     print("+", " ".join(map(str, train)), flush=True)
     code, seconds, said, error = cpu_seconds(train)
@@ -222,6 +222,7 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--minutes", type=float, default=3, help="of processor time, each")
+    parser.add_argument("--steps", type=int, help="so many steps each, instead of equal time")
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -233,7 +234,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     lines = BLOCKS | (ABLATION if options.ablation else {})
     lines = {name: args for name, args in lines.items() if not options.only or name in options.only}
-    seconds = calibrate(options, lines)
+    seconds = dict.fromkeys(lines) if options.steps else calibrate(options, lines)
     jobs = [(options, name, args, seed, seconds[name]) for seed in options.seeds for name, args in lines.items()]
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(run, jobs))
