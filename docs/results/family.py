@@ -53,7 +53,7 @@ def parameters(args, hidden):
     taps, persistent = value(args, "--conv-width", TAPS), value(args, "--persistent", 4)
     conv = INNER * (taps + 1) if taps else 0
     sizes = [HEAD] + [width] * (layers - 1) + [HEAD]
-    memory = HEADS * (sum(a * b for a, b in zip(sizes, sizes[1:])) + (HEAD if layers > 1 else 0))
+    memory = HEADS * sum(a * b for a, b in zip(sizes, sizes[1:]))
     rows = INNER if kind == "mac" else WIDTH
     block = WIDTH + persistent * WIDTH + INNER * WIDTH + WIDTH + 3 * WIDTH * hidden
     if kind != "attention":

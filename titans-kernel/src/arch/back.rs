@@ -38,7 +38,8 @@ pub(super) unsafe fn matvec<V: Vector>(w: &[V::T], delta: &[V::T], out: &mut [V:
             match V::LANES {
                 16 => partial::<V, 8, 1>(w, delta, n, sum),
                 8 => partial::<V, 4, 2>(w, delta, n, sum),
-                _ => partial::<V, 2, 4>(w, delta, n, sum),
+                4 => partial::<V, 2, 4>(w, delta, n, sum),
+                _ => partial::<V, 1, 8>(w, delta, n, sum),
             }
             V::transpose(sum, SUMS, SUMS, SUMS, turned.0.as_mut_ptr(), SUMS);
             let mut r = 0;
@@ -75,6 +76,7 @@ unsafe fn four<V: Vector>(p: *const V::T, l: usize) -> V {
 /// Partial sums of n rows, R at a time in K registers each.
 #[inline(always)]
 unsafe fn partial<V: Vector, const R: usize, const K: usize>(w: *const V::T, delta: &[V::T], n: usize, out: *mut V::T) {
+    debug_assert_eq!(K * V::LANES, SUMS, "registers of a row's sums");
     let mut i = 0;
     // SAFETY: the caller's promise: n rows of W and 16 sums for each are valid.
     unsafe {
