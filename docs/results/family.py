@@ -213,7 +213,7 @@ def picture(results, path):
     axes.set(xscale="log", xlabel="bytes seen before", ylabel="bits a byte")
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main():

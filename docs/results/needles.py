@@ -67,7 +67,7 @@ def picture(results, path):
     axes.set(xscale="log", xlabel="tokens", ylabel="recall of 16 pairs, %", ylim=(0, 102))
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main():
