@@ -198,7 +198,8 @@ def table_of_positions(results):
     return "\n".join(lines)
 
 
-def picture(results, path):
+def picture(path, draw):
+    """Saves what `draw` puts into a figure's axes, if matplotlib is there."""
     try:
         import matplotlib
 
@@ -208,12 +209,16 @@ def picture(results, path):
         print("no matplotlib: no picture")
         return
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for name, by_position in positions(results).items():
-        axes.plot(list(by_position), list(by_position.values()), marker="o", label=name)
-    axes.set(xscale="log", xlabel="bytes seen before", ylabel="bits a byte")
+    draw(axes)
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
+
+
+def draw_positions(results, axes):
+    for name, by_position in positions(results).items():
+        axes.plot(list(by_position), list(by_position.values()), marker="o", label=name)
+    axes.set(xscale="log", xlabel="bytes seen before", ylabel="bits a byte")
 
 
 def main():
@@ -241,7 +246,7 @@ def main():
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
     text = table(results) + "\n\n" + table_of_positions(results)
     (options.out / "table.md").write_text(text + "\n")
-    picture(results, options.out / "by-position.svg")
+    picture(options.out / "by-position.svg", lambda axes: draw_positions(results, axes))
     print(text)
 
 

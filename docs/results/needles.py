@@ -13,6 +13,8 @@ import pathlib
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+from family import picture
+
 KINDS = ["lmm", "mac", "mag", "mal", "attention"]
 LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384]
 LONG = 2_097_152
@@ -49,32 +51,20 @@ def table(results):
     return "\n".join(lines)
 
 
-def picture(results, path):
-    try:
-        import matplotlib
-
-        matplotlib.use("svg")
-        import matplotlib.pyplot as plt
-    except ImportError:
-        print("no matplotlib: no picture")
-        return
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+def draw(results, axes):
     for result in results:
         points = sorted((int(n), 100 * x["on"]) for n, x in result["recall"].items())
         axes.plot(*zip(*points), marker="o", label=result["block"])
     axes.axvspan(24, 256, color="0.9", label="length in training")
     axes.axhline(100 / 32, color="0.6", linestyle=":", label="chance")
     axes.set(xscale="log", xlabel="tokens", ylabel="recall of 16 pairs, %", ylim=(0, 102))
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--titans", default="target/release/titans")
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=KINDS, choices=KINDS)
@@ -86,7 +76,7 @@ def main():
     text = table(results)
     (options.out / "table.md").write_text(text + "\n")
     (options.out / "results.json").write_text(json.dumps(results, indent=1))
-    picture(results, options.out / "needles.svg")
+    picture(options.out / "needles.svg", lambda axes: draw(results, axes))
     print(text)
 
 
