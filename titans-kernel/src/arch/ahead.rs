@@ -15,11 +15,10 @@ pub(super) struct Ahead<T> {
 impl<T: Scalar> Ahead<T> {
     #[inline(always)]
     pub(super) fn new<V: Vector<T = T>>(o: &Operands<T>, k: usize, j: usize, width: usize) -> Self {
-        let depth = BLOCK_BYTES / (width * T::BYTES);
         // Behind the last block comes the next panel; a small matrix is near anyway.
         let (k, j) = if k < o.k { (k, j) } else { (0, j + width) };
         let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
-        let rows = if some { depth.min(o.k - k) } else { 0 };
+        let rows = if some { (BLOCK_BYTES / (width * T::BYTES)).min(o.k - k) } else { 0 };
         Self { b: o.b.wrapping_add(k * o.b_row + j), stride: o.b_row, rows, bytes: width * T::BYTES }
     }
 
@@ -32,6 +31,12 @@ impl<T: Scalar> Ahead<T> {
         let last = j + width >= o.n && next >= o.k;
         let rows = if o.a_row == 1 && o.m * o.k * T::BYTES >= A_BYTES / 2 && (first || last) { kc } else { 0 };
         Self { b: o.a.wrapping_add(next * o.a_col), stride: o.a_col, rows, bytes: o.m * T::BYTES }
+    }
+
+    /// Whether anything is asked for.
+    #[inline(always)]
+    pub(super) fn wanted(&self) -> bool {
+        self.rows > 0
     }
 
     /// The share of `height` rows of m from row i on.

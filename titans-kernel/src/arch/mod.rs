@@ -29,6 +29,7 @@ mod jobs;
 mod product;
 #[allow(unconditional_panic)] // as below
 mod softmax;
+mod strip;
 #[allow(unconditional_panic)] // in branches of `each!` that are never compiled
 mod sweep;
 mod tile;

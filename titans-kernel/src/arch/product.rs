@@ -5,8 +5,7 @@
 
 use core::mem::MaybeUninit;
 
-use super::ahead::Ahead;
-use super::tile::{Corner, Tile, tile};
+use super::strip::{Panel, rows};
 use super::vector::Vector;
 use crate::gemm::{Beside, Store};
 use crate::scalar::Scalar;
@@ -14,8 +13,6 @@ use crate::view::{Mat, MatMut};
 
 /// Rows of a tile of more than two registers, at most.
 pub(super) const ROWS: usize = 6;
-/// Rows of a tile of one or two registers.
-const TALL: usize = 12;
 /// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
 pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 
@@ -103,17 +100,44 @@ pub(super) unsafe fn product<V: Vector>(
         Part::CausalInner(b) => Part::CausalInner(Beside { behind: b.behind.min(k), ..b }),
         Part::Band(b) => Part::Band(Beside { behind: b.behind.min(n), ..b }),
     };
-    let far = part == Part::Whole && m * k * V::T::BYTES > A_BYTES;
-    let steps = if far && k >= 2 * STEPS { STEPS } else { k };
+    // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie inside A, B
+    // and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
+    unsafe {
+        if near::<V>(part, &o) {
+            panels::<V, false>(store, part, &o);
+        } else {
+            V::apart(
+                #[inline(always)]
+                || steps::<V>(store, part, &o),
+            );
+        }
+    }
+}
+
+/// Whether everything stays near while the product is at work: nothing is cut in blocks or asked for ahead. (What decides that
+/// otherwise takes as long as a small product.)
+#[inline(always)]
+fn near<V: Vector>(part: Part, o: &Operands<V::T>) -> bool {
+    let bytes = o.k * V::T::BYTES;
+    let wide = o.n.min(V::ACROSS * V::LANES);
+    (part != Part::Whole || o.m * bytes <= A_BYTES / 2)
+        && o.n * bytes <= 2 * BLOCK_BYTES
+        && wide * bytes <= IN_PLACE_BYTES
+}
+
+/// Steps of k in blocks where A does not stay near.
+#[inline(always)]
+unsafe fn steps<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
+    let far = part == Part::Whole && o.m * o.k * V::T::BYTES > A_BYTES;
+    let steps = if far && o.k >= 2 * STEPS { STEPS } else { o.k };
     let mut k0 = 0;
-    while k0 < k {
-        let kc = steps.min(k - k0);
+    while k0 < o.k {
+        let kc = steps.min(o.k - k0);
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-        // SAFETY: views reach no further than their slices, and the shapes agree: all elements the loops below address
-        // lie inside. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
+        // SAFETY: steps k0 .. k0 + kc exist; the rest is the caller's promise.
         unsafe {
             let (a, b) = (o.a.add(k0 * o.a_col), o.b.add(k0 * o.b_row));
-            row_blocks::<V>(store, part, &Operands { a, b, k: kc, ..o });
+            row_blocks::<V>(store, part, &Operands { a, b, k: kc, ..*o });
         }
         k0 += kc;
     }
@@ -122,22 +146,24 @@ pub(super) unsafe fn product<V: Vector>(
 /// Rows of A that stay in the second-level cache while all panels of B pass by, block after block.
 #[inline(always)]
 unsafe fn row_blocks<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
-    let block = if part == Part::Whole { (A_BYTES / (o.k * V::T::BYTES)).max(64).next_multiple_of(ROWS) } else { o.m };
+    // The division takes as long as a small tile.
+    let small = part != Part::Whole || o.m <= 64 || o.m * o.k * V::T::BYTES <= A_BYTES;
+    let block = if small { o.m } else { (A_BYTES / (o.k * V::T::BYTES)).max(64).next_multiple_of(ROWS) };
     let mut i = 0;
     while i < o.m {
         let m = block.min(o.m - i);
         // SAFETY: rows i .. i + m exist; the rest is the caller's promise.
         unsafe {
             let (a, c) = (o.a.add(i * o.a_row), o.c.add(i * o.c_row));
-            panels::<V>(store, part, &Operands { a, c, m, ..*o });
+            panels::<V, true>(store, part, &Operands { a, c, m, ..*o });
         }
         i += m;
     }
 }
 
-/// Columns of C in panels of `ACROSS` registers.
+/// Columns of C in panels of `ACROSS` registers; `FAR` where not everything stays near.
 #[inline(always)]
-unsafe fn panels<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
+unsafe fn panels<V: Vector, const FAR: bool>(store: Store, part: Part, o: &Operands<V::T>) {
     let wide = V::ACROSS * V::LANES;
     let mut j = 0;
     while j < o.n {
@@ -145,13 +171,20 @@ unsafe fn panels<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
         // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
         unsafe {
             match way::<V>(o, width) {
-                Way::Copied => copied::<V>(store, part, o, j, width),
+                Way::Copied => V::apart(
+                    #[inline(always)]
+                    || copied::<V>(store, part, o, j, width),
+                ),
+                Way::InPlace(_) if !FAR => {
+                    rows::<V, false>(store, part, o, Panel { k0: 0, kc: o.k, b: o.b.add(j), b_row: o.b_row, j, width });
+                }
                 Way::InPlace(depth) => {
                     let mut k0 = 0;
                     while k0 < o.k {
                         let kc = depth.min(o.k - k0);
                         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-                        rows::<V>(store, part, o, k0, kc, o.b.add(k0 * o.b_row + j), o.b_row, j, width);
+                        let b = o.b.add(k0 * o.b_row + j);
+                        rows::<V, true>(store, part, o, Panel { k0, kc, b, b_row: o.b_row, j, width });
                         k0 += kc;
                     }
                 }
@@ -175,7 +208,8 @@ enum Way {
 #[inline(always)]
 fn way<V: Vector>(o: &Operands<V::T>, width: usize) -> Way {
     let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
-    let depth = (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1);
+    let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
+    let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1) };
     let spread = o.b_row * V::T::BYTES;
     match () {
         () if !whole => Way::Copied,
@@ -201,7 +235,7 @@ unsafe fn copied<V: Vector>(store: Store, part: Part, o: &Operands<V::T>, j: usi
         // B exist.
         unsafe {
             copy_block::<V>(o, k0, kc, j, width, buffer, stride);
-            rows::<V>(store, part, o, k0, kc, buffer, stride, j, width);
+            rows::<V, true>(store, part, o, Panel { k0, kc, b: buffer, b_row: stride, j, width });
         }
         k0 += kc;
     }
@@ -257,129 +291,6 @@ unsafe fn copy_block<V: Vector>(
             for k in 0..kc {
                 for n in 0..width {
                     *out.add(k * stride + n) = *b.add(k * o.b_row + n * o.b_col);
-                }
-            }
-        }
-    }
-}
-
-/// All rows of C over `k0 .. k0 + kc`, for columns `j .. j + width`; `b` holds those rows and columns of B.
-#[inline(always)]
-unsafe fn rows<V: Vector>(
-    store: Store,
-    part: Part,
-    o: &Operands<V::T>,
-    k0: usize,
-    kc: usize,
-    b: *const V::T,
-    b_row: usize,
-    j: usize,
-    width: usize,
-) {
-    let mut i = 0;
-    let ahead = Ahead::new::<V>(o, k0 + kc, j, width);
-    let ahead_of_a = Ahead::of_a::<V>(o, k0, kc, j, width);
-    while i < o.m {
-        let (left, at) = (o.m - i, (i, j, width));
-        // SAFETY: rows i .. i + the tile's rows exist; the rest is the caller's promise.
-        unsafe {
-            let tall = width <= 2 * V::LANES && (left >= TALL || store == Store::Set && o.m >= TALL);
-            let height = if const { V::ACROSS >= 4 } && tall { TALL } else { ROWS };
-            ahead.ask::<V>(i, height, o.m);
-            ahead_of_a.ask::<V>(i, height, o.m);
-            if const { V::ACROSS >= 4 } && tall {
-                // The last rows once more with those before them cost less than in small tiles.
-                let i0 = i.min(o.m - TALL);
-                across::<V, TALL>(store, part, o, k0, kc, b, b_row, (i0, j, width));
-                i = i0 + TALL;
-            } else if left >= 6 {
-                across::<V, 6>(store, part, o, k0, kc, b, b_row, at);
-                i += 6;
-            } else if left >= 4 {
-                across::<V, 4>(store, part, o, k0, kc, b, b_row, at);
-                i += 4;
-            } else if left >= 2 {
-                across::<V, 2>(store, part, o, k0, kc, b, b_row, at);
-                i += 2;
-            } else {
-                across::<V, 1>(store, part, o, k0, kc, b, b_row, at);
-                i += 1;
-            }
-        }
-    }
-}
-
-/// One tile of R rows: as many registers across as its columns need.
-#[inline(always)]
-unsafe fn across<V: Vector, const R: usize>(
-    store: Store,
-    part: Part,
-    o: &Operands<V::T>,
-    k0: usize,
-    kc: usize,
-    b: *const V::T,
-    b_row: usize,
-    (i, j, width): (usize, usize, usize),
-) {
-    let (mut width, mut skipped, mut unseen) = (width, 0, 0);
-    let (mut kc, mut corner) = (kc, Corner { first: 0, steps: 0 });
-    match part {
-        Part::Whole => {}
-        Part::Band(Beside { before, behind }) => {
-            let needed = i + R + behind;
-            skipped = i.saturating_sub(before).saturating_sub(j) / V::LANES * V::LANES;
-            if needed <= j || skipped >= width {
-                return;
-            }
-            width = width.min((needed - j).next_multiple_of(V::LANES)) - skipped;
-        }
-        Part::CausalInner(Beside { before, behind }) => {
-            // All R rows see k ≤ i + behind; behind that, each step leaves one row more out.
-            let (seen, all) = (behind + i + 1, kc);
-            unseen = i.saturating_sub(before).saturating_sub(k0).min(seen.saturating_sub(k0).min(all));
-            kc = seen.saturating_sub(k0).min(all);
-            let end = (seen + R - 1).saturating_sub(k0).min(all);
-            corner = Corner { first: k0 + kc + 1 - seen.min(k0 + kc), steps: end - kc };
-            if end == 0 && store != Store::Set {
-                return;
-            }
-        }
-    }
-    let last = match width % V::LANES {
-        0 => V::LANES,
-        rest => rest,
-    };
-    // SAFETY: tile (i, j) lies inside C, k0 .. k0 + kc and the corner inside A's columns and b's rows.
-    unsafe {
-        let a = o.a.add(i * o.a_row + (k0 + unseen) * o.a_col);
-        let c = o.c.add(i * o.c_row + j + skipped);
-        let t = Tile {
-            a,
-            a_row: o.a_row,
-            a_col: o.a_col,
-            b: b.add(unseen * b_row + skipped),
-            b_row,
-            c,
-            c_row: o.c_row,
-            kc: kc - unseen,
-            last,
-        };
-        // Conditions that are constants: what they exclude is never compiled.
-        match width.div_ceil(V::LANES) {
-            1 => tile::<V, R, 1>(store, t, corner),
-            2 => {
-                if const { V::ACROSS >= 2 } {
-                    tile::<V, R, 2>(store, t, corner);
-                }
-            }
-            3 => {
-                if const { V::ACROSS >= 3 && R < TALL } {
-                    tile::<V, R, 3>(store, t, corner);
-                }
-            }
-            _ => {
-                if const { V::ACROSS >= 4 && R < TALL } {
-                    tile::<V, R, 4>(store, t, corner);
                 }
             }
         }

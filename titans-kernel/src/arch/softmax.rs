@@ -1,5 +1,7 @@
 //! Softmax of queries in columns, a register of queries at a time, and of a query in a row.
 
+use core::ops::Range;
+
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
@@ -52,18 +54,8 @@ unsafe fn largest<V: Vector>(keys: &[Seen], scores: *mut V::T, group: usize, r: 
             let high = whole.end.clamp(low, range.end);
             let at = |s: usize| scores.add((run.first + s) * QUERIES);
             // The registers of the first keys see one key more with every key, those of the last keys one less.
-            for s in range.start..low {
-                let (from, to) = run.lanes(s, r, V::LANES);
-                let x = V::load(at(s)).keep(from, to, nothing);
-                x.store(at(s));
-                m[0] = x.max(m[0]);
-            }
-            for s in high..range.end {
-                let (from, to) = run.lanes(s, r, V::LANES);
-                let x = V::load(at(s)).keep(from, to, nothing);
-                x.store(at(s));
-                m[1] = x.max(m[1]);
-            }
+            m[0] = corner(run, range.start..low, r, at(0), m[0]);
+            m[1] = corner(run, high..range.end, r, at(0), m[1]);
             let mut s = low;
             while s + 4 <= high {
                 each!(J < 4 => m[J] = V::load(at(s + J)).max(m[J]));
@@ -75,6 +67,39 @@ unsafe fn largest<V: Vector>(keys: &[Seen], scores: *mut V::T, group: usize, r: 
             }
         }
         m[2].max(m[0]).max(m[3].max(m[1]))
+    }
+}
+
+/// −∞ where one of a register of queries does not see one of the keys `range`; the larger of m and what they see.
+#[inline(always)]
+unsafe fn corner<V: Vector>(run: &Seen, range: Range<usize>, r: usize, scores: *mut V::T, m: V) -> V {
+    // SAFETY: as `run`.
+    unsafe {
+        let nothing = V::splat(V::T::from_f64(f64::NEG_INFINITY));
+        let mut m = m;
+        let at = |s: usize| scores.add(s * QUERIES);
+        let (mut from, mut to) = run.lanes(range.start, r, V::LANES);
+        if run.lanes(range.end.saturating_sub(1), r, V::LANES).0 == 0 && to > 0 {
+            for s in range {
+                let x = V::load(at(s)).keep(0, to, nothing);
+                x.store(at(s));
+                (m, to) = (x.max(m), (to + 1).min(V::LANES));
+            }
+        } else if to == V::LANES && from > 0 {
+            for s in range {
+                let x = V::load(at(s)).keep(from, V::LANES, nothing);
+                x.store(at(s));
+                (m, from) = (x.max(m), (from + 1).min(V::LANES));
+            }
+        } else {
+            for s in range {
+                let (from, to) = run.lanes(s, r, V::LANES);
+                let x = V::load(at(s)).keep(from, to, nothing);
+                x.store(at(s));
+                m = x.max(m);
+            }
+        }
+        m
     }
 }
 

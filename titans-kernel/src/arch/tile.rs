@@ -1,23 +1,16 @@
-//! One register tile of a product.
+//! Register tiles of a product, one below the other.
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::Store;
+use crate::gemm::{Beside, Store};
 use crate::scalar::Scalar;
 
 /// Steps of k that are written out.
 const UNROLLED: usize = 4;
 
-/// The steps of k that only the tile's rows from `first` on see; one row fewer with every step.
+/// Where the numbers of a strip's first tile lie, and how many tiles there are.
 #[derive(Clone, Copy)]
-pub(super) struct Corner {
-    pub first: usize,
-    pub steps: usize,
-}
-
-/// Where a tile's numbers lie.
-#[derive(Clone, Copy)]
-pub(super) struct Tile<T> {
+pub(super) struct Strip<T> {
     pub a: *const T,
     pub a_row: usize,
     pub a_col: usize,
@@ -28,69 +21,189 @@ pub(super) struct Tile<T> {
     pub kc: usize,
     /// Columns in the last register.
     pub last: usize,
+    pub tiles: usize,
+    /// Which steps the rows see; none: all.
+    pub seen: Option<Seen>,
 }
 
-/// R rows by N registers of C over `kc` steps, then the corner.
+/// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind it.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    pub i: usize,
+    pub k0: usize,
+    pub beside: Beside,
+}
+
+/// The steps of a tile: those that none of its rows needs, those that all of them see, and those that only the rows from
+/// `first` on see, one row fewer with every step.
+#[derive(Clone, Copy)]
+struct Steps {
+    unseen: usize,
+    all: usize,
+    first: usize,
+    corner: usize,
+}
+
+impl Seen {
+    /// For R rows that begin `down` rows below the strip's first.
+    #[inline(always)]
+    fn steps<const R: usize>(&self, down: usize, kc: usize) -> Steps {
+        let (i, Beside { before, behind }) = (self.i + down, self.beside);
+        // The first row sees so many steps, counted from step 0 of k.
+        let sees = behind + i + 1;
+        let end = sees.saturating_sub(self.k0).min(kc);
+        let unseen = i.saturating_sub(before).saturating_sub(self.k0).min(end);
+        let corner = (sees + R - 1).saturating_sub(self.k0).min(kc) - end;
+        Steps { unseen, all: end - unseen, first: (self.k0 + end + 1).saturating_sub(sees), corner }
+    }
+}
+
+/// Tiles of R rows by N registers of C, in a function of its own: among the conditions around it the compiler would keep the
+/// addresses of all rows in memory.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const R: usize, const N: usize>(store: Store, t: Tile<V::T>, corner: Corner) {
-    // SAFETY: the caller's promise: all elements addressed lie inside A, the copy of B, and C.
+pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Store, s: &Strip<V::T>) {
+    // SAFETY: the caller's promise: V's instructions are enabled here, and all elements addressed lie inside A, the panel of B,
+    // and C.
+    unsafe {
+        V::apart(
+            #[inline(always)]
+            || {
+                let (mut a, mut c) = (s.a, s.c);
+                for n in 0..s.tiles {
+                    // Read anew for every tile: what is computed from it is not worth keeping.
+                    let s = &*opaque(s);
+                    let steps = match &s.seen {
+                        None => Steps { unseen: 0, all: s.kc, first: 0, corner: 0 },
+                        Some(seen) => seen.steps::<R>(n * R, s.kc),
+                    };
+                    if steps.all + steps.unseen + steps.corner > 0 || store == Store::Set {
+                        tile::<V, R, N>(store, s, a, c, steps);
+                    }
+                    (a, c) = (a.wrapping_add(R * s.a_row), c.wrapping_add(R * s.c_row));
+                }
+            },
+        );
+    }
+}
+
+/// One tile: C's elements, or zeros, then the steps that all rows see, then the corner.
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const N: usize>(
+    store: Store,
+    s: &Strip<V::T>,
+    a: *const V::T,
+    c: *mut V::T,
+    steps: Steps,
+) {
+    // SAFETY: as `strip`. Pointers end a step behind the last one, which may be behind the matrix.
     unsafe {
         let mut sum = [[V::splat(V::T::ZERO); N]; R];
         if store != Store::Set {
-            each!(I < R => each!(J < N => {
-                let p = t.c.add(I * t.c_row + J * V::LANES);
-                let x = if J + 1 < N || t.last == V::LANES { V::load(p) } else { V::load_first(p, t.last) };
-                sum[I][J] = if store == Store::Sub { x.neg() } else { x };
-            }));
+            load::<V, R, N>(c, s, &mut sum);
         }
-        // They end a step behind the last one, which may be behind the matrix.
-        let (mut a, mut b) = (t.a, t.b);
-        if t.a_col == 1 && t.kc >= UNROLLED {
+        if store == Store::Sub {
+            each!(I < R => each!(J < N => sum[I][J] = sum[I][J].neg()));
+        }
+        let mut a = a.add(steps.unseen * s.a_col);
+        let mut b = s.b.add(steps.unseen * s.b_row);
+        let mut left = steps.all;
+        if s.a_col == 1 {
             // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
             // them, and their additions fill the front end.
             let mut at = [a; 4];
-            each!(G < 4 => at[G] = a.add(if 3 * G < R { 3 * G * t.a_row } else { 0 }));
-            for _ in 0..t.kc / UNROLLED {
+            each!(G < 4 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
+            while left >= UNROLLED {
                 each!(U < 4 => {
                     let mut row = [V::splat(V::T::ZERO); N];
                     each!(J < N => row[J] = V::load(b.add(J * V::LANES)));
                     each!(I < R => {
-                        let x = V::splat(*at[I / 3].add(U + I % 3 * t.a_row));
+                        let x = V::splat(*at[I / 3].add(U + I % 3 * s.a_row));
                         each!(J < N => sum[I][J] = x.mul_add(row[J], sum[I][J]));
                     });
-                    b = b.wrapping_add(t.b_row);
+                    b = b.wrapping_add(s.b_row);
                 });
                 each!(G < 4 => if 3 * G < R {
                     at[G] = opaque(at[G].wrapping_add(UNROLLED));
                 });
+                left -= UNROLLED;
             }
             a = at[0];
-        } else if t.a_row == 1 {
-            for _ in 0..t.kc {
+        } else if s.a_row == 1 {
+            while left > 0 {
                 step::<V, R, N>(&mut sum, a, 1, b, 0);
-                (a, b) = (a.wrapping_add(t.a_col), b.wrapping_add(t.b_row));
+                (a, b, left) = (a.wrapping_add(s.a_col), b.wrapping_add(s.b_row), left - 1);
             }
         }
-        let done = if t.a_col == 1 && t.kc >= UNROLLED {
-            t.kc / UNROLLED * UNROLLED
-        } else if t.a_row == 1 {
-            t.kc
+        while left > 0 {
+            step::<V, R, N>(&mut sum, a, s.a_row, b, 0);
+            (a, b, left) = (a.wrapping_add(s.a_col), b.wrapping_add(s.b_row), left - 1);
+        }
+        for n in 0..steps.corner {
+            step::<V, R, N>(&mut sum, a, s.a_row, b, steps.first + n);
+            (a, b) = (a.wrapping_add(s.a_col), b.wrapping_add(s.b_row));
+        }
+        if store == Store::Sub {
+            each!(I < R => each!(J < N => sum[I][J] = sum[I][J].neg()));
+        }
+        write::<V, R, N>(c, s, &sum);
+    }
+}
+
+/// Rows of C in groups of three, so that the addresses of all rows need not be kept.
+#[inline(always)]
+fn group<T>(c: *mut T, s: &Strip<T>, g: usize) -> *mut T {
+    opaque(c.wrapping_add(3 * g * s.c_row).cast_const()).cast_mut()
+}
+
+/// A tile of C.
+#[inline(always)]
+unsafe fn load<V: Vector, const R: usize, const N: usize>(c: *mut V::T, s: &Strip<V::T>, sum: &mut [[V; N]; R]) {
+    // SAFETY: as `strip`.
+    unsafe {
+        if s.last == V::LANES {
+            each!(G < 4 => if 3 * G < R {
+                let at = group(c, s, G);
+                each!(I < 3 => if 3 * G + I < R {
+                    each!(J < N => sum[3 * G + I][J] = V::load(at.add(I * s.c_row + J * V::LANES)));
+                });
+            });
         } else {
-            0
-        };
-        for _ in done..t.kc {
-            step::<V, R, N>(&mut sum, a, t.a_row, b, 0);
-            (a, b) = (a.wrapping_add(t.a_col), b.wrapping_add(t.b_row));
+            each!(G < 4 => if 3 * G < R {
+                let at = group(c, s, G);
+                each!(I < 3 => if 3 * G + I < R {
+                    each!(J < N => {
+                        let p = at.add(I * s.c_row + J * V::LANES);
+                        sum[3 * G + I][J] = if J + 1 < N { V::load(p) } else { V::load_first(p, s.last) };
+                    });
+                });
+            });
         }
-        for s in 0..corner.steps {
-            step::<V, R, N>(&mut sum, a, t.a_row, b, corner.first + s);
-            (a, b) = (a.wrapping_add(t.a_col), b.wrapping_add(t.b_row));
+    }
+}
+
+/// A tile to C.
+#[inline(always)]
+unsafe fn write<V: Vector, const R: usize, const N: usize>(c: *mut V::T, s: &Strip<V::T>, sum: &[[V; N]; R]) {
+    // SAFETY: as `strip`.
+    unsafe {
+        if s.last == V::LANES {
+            each!(G < 4 => if 3 * G < R {
+                let at = group(c, s, G);
+                each!(I < 3 => if 3 * G + I < R {
+                    each!(J < N => sum[3 * G + I][J].store(at.add(I * s.c_row + J * V::LANES)));
+                });
+            });
+        } else {
+            each!(G < 4 => if 3 * G < R {
+                let at = group(c, s, G);
+                each!(I < 3 => if 3 * G + I < R {
+                    each!(J < N => {
+                        let p = at.add(I * s.c_row + J * V::LANES);
+                        if J + 1 < N { sum[3 * G + I][J].store(p) } else { sum[3 * G + I][J].store_first(p, s.last) }
+                    });
+                });
+            });
         }
-        each!(I < R => each!(J < N => {
-            let p = t.c.add(I * t.c_row + J * V::LANES);
-            let x = if store == Store::Sub { sum[I][J].neg() } else { sum[I][J] };
-            if J + 1 < N || t.last == V::LANES { x.store(p) } else { x.store_first(p, t.last) }
-        }));
     }
 }
 

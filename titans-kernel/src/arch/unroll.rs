@@ -5,6 +5,7 @@
 #[allow(unused_macro_rules)] // which counts occur depends on the instruction sets of the target
 macro_rules! each {
     ($i:ident < 2 => $body:expr) => { each!(! $i, $body, 0 1) };
+    ($i:ident < 3 => $body:expr) => { each!(! $i, $body, 0 1 2) };
     ($i:ident < 4 => $body:expr) => { each!(! $i, $body, 0 1 2 3) };
     ($i:ident < 8 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7) };
     ($i:ident < 16 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };

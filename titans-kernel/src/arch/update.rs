@@ -1,6 +1,6 @@
 //! Closing a chunk: W and S of a panel in one visit, as tiles that hold both.
 
-use super::unroll::each;
+use super::unroll::{each, opaque};
 use super::vector::Vector;
 use crate::gemm::{GROUP, weighted_len};
 use crate::scalar::Scalar;
@@ -9,10 +9,11 @@ use crate::view::{Mat, MatMut};
 /// Rows of a tile.
 const ROWS: usize = 6;
 
-/// Everything one tile needs.
+/// Everything that tiles one below the other need; addresses are those of the first.
 #[derive(Clone, Copy)]
-struct Tile<T> {
+struct Strip<T> {
     decay: [T; 3],
+    tiles: usize,
     tokens: usize,
     h: *const T,
     h_token: usize,
@@ -60,11 +61,20 @@ pub(super) unsafe fn update<V: Vector>(
         let at = j / GROUP * tokens * 2 * GROUP + j % GROUP;
         let mut i = 0;
         while i < rows {
-            // SAFETY: row i and column j lie inside W, S and (i) H's columns; a group is whole tiles wide, so `weighted`
-            // holds whole registers for every token. W and S are borrowed mutably and overlap nothing.
+            let left = rows - i;
+            let height = match left {
+                6.. => ROWS,
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            let tiles = left / height;
+            // SAFETY: rows i .. i + tiles · height and column j lie inside W, S and H's columns; a group is whole tiles wide, so
+            // `weighted` holds whole registers for every token. W and S are borrowed mutably and overlap nothing.
             unsafe {
-                let t = Tile {
+                let t = Strip {
                     decay,
+                    tiles,
                     tokens,
                     h: h_data.add(i * h_row),
                     h_token,
@@ -76,40 +86,54 @@ pub(super) unsafe fn update<V: Vector>(
                     s_row,
                     last,
                 };
-                let left = rows - i;
-                if left >= ROWS {
-                    across::<V, ROWS>(t, columns);
-                    i += ROWS;
-                } else if left >= 4 {
-                    across::<V, 4>(t, columns);
-                    i += 4;
-                } else if left >= 2 {
-                    across::<V, 2>(t, columns);
-                    i += 2;
-                } else {
-                    across::<V, 1>(t, columns);
-                    i += 1;
+                match height {
+                    ROWS => across::<V, ROWS>(&t, columns),
+                    4 => across::<V, 4>(&t, columns),
+                    2 => across::<V, 2>(&t, columns),
+                    _ => across::<V, 1>(&t, columns),
                 }
             }
+            i += tiles * height;
         }
         j += columns;
     }
 }
 
 #[inline(always)]
-unsafe fn across<V: Vector, const R: usize>(t: Tile<V::T>, columns: usize) {
+unsafe fn across<V: Vector, const R: usize>(t: &Strip<V::T>, columns: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         match columns.div_ceil(V::LANES) {
-            1 => tile::<V, R, 1>(t),
-            _ if V::ACROSS >= 4 => tile::<V, R, 2>(t),
+            1 => strip::<V, R, 1>(t),
+            _ if V::ACROSS >= 4 => strip::<V, R, 2>(t),
             _ => {}
         }
     }
 }
 
+/// Tiles of R rows and N registers, in a function of its own: see the strips of a product.
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: Tile<V::T>) {
+unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
+    // SAFETY: the caller's promise: V's instructions are enabled here, and all tiles lie inside W, S and H.
+    unsafe {
+        V::apart(
+            #[inline(always)]
+            || {
+                let (mut h, mut w, mut s) = (t.h, t.w, t.s);
+                for _ in 0..t.tiles {
+                    // Read anew for every tile: what is computed from it is not worth keeping.
+                    let t = &*opaque(t);
+                    tile::<V, R, N>(&Strip { h, w, s, ..*t });
+                    h = h.wrapping_add(R * t.h_row);
+                    (w, s) = (w.wrapping_add(R * t.w_row), s.wrapping_add(R * t.s_row));
+                }
+            },
+        );
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
     let zero = V::T::ZERO;
     // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of C
     // and P and of R numbers of H are valid, by the caller's promise.
@@ -148,7 +172,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: Tile<V::T>) {
 unsafe fn chain<V: Vector, const R: usize, const N: usize>(
     by_c: &mut [[V; N]; R],
     by_p: &mut [[V; N]; R],
-    t: Tile<V::T>,
+    t: &Strip<V::T>,
     h_row: usize,
 ) {
     let zero = V::T::ZERO;

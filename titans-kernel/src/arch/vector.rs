@@ -55,6 +55,9 @@ pub unsafe trait Vector: Copy {
     /// e^x for x ≤ 0 or NaN, to 1 ULP.
     unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R];
 
+    /// `body` in a function of its own, which enables the same instructions.
+    unsafe fn apart(body: impl FnOnce());
+
     /// Asks for the cache line of `p`; any address will do.
     fn prefetch(p: *const Self::T);
 

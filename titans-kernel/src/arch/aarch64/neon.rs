@@ -15,6 +15,13 @@ pub struct F32x4(float32x4_t);
 #[derive(Clone, Copy)]
 pub struct F64x2(float64x2_t);
 
+/// [`Vector::apart`].
+#[target_feature(enable = "neon")]
+#[inline(never)]
+fn apart(body: impl FnOnce()) {
+    body()
+}
+
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal; $splat:ident $load:ident $store:ident $fma:ident $mul:ident $add:ident
      $sub:ident $neg:ident $greater:ident $select:ident; $transpose:path, $exp:path) => {
@@ -93,6 +100,11 @@ macro_rules! vector {
             unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
                 // SAFETY: as `splat`.
                 unsafe { $exp(x) }
+            }
+            #[inline(always)]
+            unsafe fn apart(body: impl FnOnce()) {
+                // SAFETY: as `splat`.
+                unsafe { apart(body) }
             }
             #[inline(always)]
             fn prefetch(p: *const $t) {

@@ -19,6 +19,13 @@ static FIRST32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0
 /// The same for four lanes of 64 bits.
 static FIRST64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
+/// [`Vector::apart`].
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+#[inline(never)]
+fn apart(body: impl FnOnce()) {
+    body()
+}
+
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $first:ident; $splat:ident $load:ident $store:ident $load_mask:ident
      $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident; $transpose:path, $exp:path) => {
@@ -96,6 +103,11 @@ macro_rules! vector {
             unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
                 // SAFETY: as `splat`.
                 unsafe { $exp(x) }
+            }
+            #[inline(always)]
+            unsafe fn apart(body: impl FnOnce()) {
+                // SAFETY: as `splat`.
+                unsafe { apart(body) }
             }
             #[inline(always)]
             fn prefetch(p: *const $t) {

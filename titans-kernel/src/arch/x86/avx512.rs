@@ -89,6 +89,11 @@ macro_rules! vector {
                 unsafe { $exp(x) }
             }
             #[inline(always)]
+            unsafe fn apart(body: impl FnOnce()) {
+                // SAFETY: as `splat`.
+                unsafe { apart(body) }
+            }
+            #[inline(always)]
             fn prefetch(p: *const $t) {
                 // SAFETY: a hint that touches nothing; SSE is part of x86-64.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
@@ -115,6 +120,13 @@ unsafe impl Single for F32x16 {
         // SAFETY: the caller enables the instructions.
         unsafe { Self(_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x.0, least.0), self.0, n.0)) }
     }
+}
+
+/// [`Vector::apart`].
+#[target_feature(enable = "avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+#[inline(never)]
+fn apart(body: impl FnOnce()) {
+    body()
 }
 
 /// [`Vector::transpose`] in squares of 16 × 16, what is left by element.

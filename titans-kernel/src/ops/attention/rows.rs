@@ -70,7 +70,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 #[inline(always)]
 pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) -> bool {
     // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.
-    const WIDE: usize = 4 * LANES;
+    const WIDE: usize = 2 * LANES;
     let mut zeros = [T::ZERO; LANES];
     // The stride of a single row may be anything.
     let (width, stride) = (y.cols(), y.row_stride().max(y.cols()).max(1));
