@@ -4,10 +4,13 @@
 //! (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with, and a sum
 //! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
+mod chunk;
 mod panel;
 mod softmax;
 mod token;
 
+pub(crate) use chunk::least;
+pub use chunk::{Recurrence, Weighting};
 pub use panel::panel;
 pub use softmax::{Columns, QUERIES, SUMS, Seen};
 #[cfg(test)]
@@ -89,6 +92,23 @@ pub trait Gemm<T: Scalar> {
             #[inline(always)]
             || softmax::row(scale, row),
         )
+    }
+
+    /// The coefficients of a chunk's tokens; the same bits on every implementation.
+    fn recur(&self, recurrence: Recurrence<'_, T>) {
+        self.vectorise(
+            #[inline(always)]
+            || chunk::recur(recurrence),
+        );
+    }
+
+    /// Scores times their tokens' coefficients and rates, 0 where a query does not see a token; the same bits on every
+    /// implementation.
+    fn weight(&self, weighting: Weighting<'_, T>) {
+        self.vectorise(
+            #[inline(always)]
+            || chunk::weight(weighting),
+        );
     }
 
     /// Closes a chunk: `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P` for one panel of W and S, in one visit.

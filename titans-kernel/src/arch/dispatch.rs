@@ -5,7 +5,7 @@ use super::softmax::Row;
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
-use crate::gemm::{Columns, QUERIES};
+use crate::gemm::{Columns, QUERIES, Recurrence, Weighting};
 use crate::scalar::Scalar;
 
 /// The numbers that have versions: `f32` and `f64`.
@@ -36,6 +36,8 @@ pub(super) mod versions {
         fn update(simd: Simd, job: Update<'_, Self>);
         fn softmax(simd: Simd, job: Columns<'_, Self>) -> [[Self; QUERIES]; 2];
         fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2];
+        fn recur(simd: Simd, job: Recurrence<'_, Self>);
+        fn weight(simd: Simd, job: Weighting<'_, Self>);
         fn vecmat(simd: Simd, job: VecMat<'_, Self>);
         fn matvec(simd: Simd, job: MatVec<'_, Self>);
         fn learn(simd: Simd, job: Learning<'_, Self>);
@@ -71,6 +73,14 @@ pub(super) mod versions {
                 #[inline(never)]
                 fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2] {
                     simd.run(job, Row::portable)
+                }
+                #[inline(never)]
+                fn recur(simd: Simd, job: Recurrence<'_, Self>) {
+                    simd.run(job, Recurrence::portable);
+                }
+                #[inline(never)]
+                fn weight(simd: Simd, job: Weighting<'_, Self>) {
+                    simd.run(job, Weighting::portable);
                 }
                 #[inline(never)]
                 fn vecmat(simd: Simd, job: VecMat<'_, Self>) {

@@ -22,6 +22,7 @@ mod aarch64;
 mod ahead;
 mod back;
 mod carry;
+mod chunk;
 mod dispatch;
 mod exp;
 mod isa;
@@ -43,7 +44,7 @@ mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
-use crate::gemm::{Beside, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Store};
+use crate::gemm::{Beside, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Store, Weighting};
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
 pub use isa::Isa;
@@ -103,6 +104,14 @@ impl<T: SimdScalar> Gemm<T> for Simd {
 
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
         T::softmax_row(*self, Row(scale, row))
+    }
+
+    fn recur(&self, recurrence: Recurrence<'_, T>) {
+        T::recur(*self, recurrence);
+    }
+
+    fn weight(&self, weighting: Weighting<'_, T>) {
+        T::weight(*self, weighting);
     }
 
     fn update(&self, decay: [T; 3], h: Mat<'_, T>, weighted: &[T], w: MatMut<'_, T>, s: MatMut<'_, T>) {

@@ -3,6 +3,7 @@
 
 mod chains;
 mod checksum;
+mod coefficients;
 mod products;
 mod softmax;
 

@@ -52,6 +52,8 @@ pub unsafe trait Vector: Copy {
             Self::load(lanes.as_ptr())
         }
     }
+    /// In every lane self, or 0 where |self| < `least`; NaN stays.
+    unsafe fn flush(self, least: Self) -> Self;
     /// e^x for x ≤ 0 or NaN, to 1 ULP.
     unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R];
 

@@ -3,10 +3,11 @@
 //! No division and no logarithm: α = 1 and η = 0 are exact. A token that does not write repeats the row before it.
 //!
 //! Products of many gates leave the range of normal numbers, where arithmetic takes a hundred times as long (η = 0.05 does
-//! within a chunk of 64), and every product with such a coefficient would. What is below [`least`] is 0: that is 10⁻¹⁹ of the
+//! within a chunk of 64), and every product with such a coefficient would. What is below [`crate::gemm`]'s least is 0: that is 10⁻¹⁹ of the
 //! newest token's coefficient in `f32`, 10⁻¹⁵⁴ in `f64`.
 
 use crate::error::Result;
+use crate::gemm::{Factors, Gemm, Recurrence};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 
@@ -27,19 +28,6 @@ pub(super) struct Coefficients<'a, T> {
     /// P, rows of `chunk` columns.
     pub p: &'a mut [T],
     chunk: usize,
-}
-
-/// The least coefficient that is not 0: about the root of the least normal number, so that products of it with a rate, a residual
-/// and a key are normal numbers too.
-#[inline(always)]
-fn least<T: Scalar>() -> T {
-    T::from_f64(if T::BYTES == 4 { 1e-19 } else { 1e-154 })
-}
-
-/// `x`, or 0 where it is below [`least`]; what is not a number stays.
-#[inline(always)]
-fn flushed<T: Scalar>(x: T) -> T {
-    if x.abs() < least() { T::ZERO } else { x }
 }
 
 impl<'a, T: Scalar> Coefficients<'a, T> {
@@ -89,33 +77,34 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         &self.c[t * self.chunk..][..self.chunk]
     }
 
+    /// C of row t and the rows behind it.
+    pub fn c_rows(&self, t: usize) -> &[T] {
+        &self.c[t * self.chunk..]
+    }
+
+    /// From a row of C to the one so many rows behind it.
+    pub const fn stride(&self, rows: usize) -> usize {
+        rows * self.chunk
+    }
+
     /// P of row t.
     pub fn p_row(&self, t: usize) -> &[T] {
         &self.p[t * self.chunk..][..self.chunk]
     }
 
-    /// Row t + 1 from row t, for the chunk's token `offset + t`.
-    #[inline(always)]
-    pub fn push(&mut self, t: usize, offset: usize, writes: bool, alpha: T, eta: T) {
-        let (i, b) = (offset + t, self.chunk);
-        let (c_old, c_new) = self.c[t * b..(t + 2) * b].split_at_mut(b);
-        let (p_old, p_new) = self.p[t * b..(t + 2) * b].split_at_mut(b);
-        if !writes {
-            (self.a[t + 1], self.g[t + 1], self.e[t + 1]) = (self.a[t], self.g[t], self.e[t]);
-            c_new[..i].copy_from_slice(&c_old[..i]);
-            p_new[..i].copy_from_slice(&p_old[..i]);
-            (c_new[i], p_new[i]) = (T::ZERO, T::ZERO);
-            return;
-        }
-        let keep = T::ONE - alpha;
-        self.a[t + 1] = flushed(keep * self.a[t]);
-        self.e[t + 1] = flushed(eta * self.e[t]);
-        self.g[t + 1] = flushed(keep * self.g[t] + self.e[t + 1]);
-        for (((cn, pn), &co), &po) in c_new[..i].iter_mut().zip(&mut p_new[..i]).zip(&c_old[..i]).zip(&p_old[..i]) {
-            *pn = flushed(eta * po);
-            *cn = flushed(keep * co + *pn);
-        }
-        (c_new[i], p_new[i]) = (T::ONE, T::ONE);
+    /// Rows `t + 1 ..` from row t, for the chunk's tokens from `offset + t` on.
+    pub fn push<G: Gemm<T>>(&mut self, g: &G, t: usize, offset: usize, factors: &[Factors<T>]) {
+        let chunk = self.chunk;
+        g.recur(Recurrence {
+            factors,
+            offset: offset + t,
+            chunk,
+            a: &mut self.a[t..],
+            g: &mut self.g[t..],
+            e: &mut self.e[t..],
+            c: &mut self.c[t * chunk..],
+            p: &mut self.p[t * chunk..],
+        });
     }
 
     /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
@@ -159,6 +148,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::Coefficients;
+    use crate::gemm::{Factors, Portable};
     use crate::scratch::Scratch;
     use std::vec;
 
@@ -167,9 +157,10 @@ mod tests {
         const M: usize = 200;
         let mut space = vec![f32::NAN; Coefficients::<f32>::len(M, M)];
         let mut c = Coefficients::take(&mut Scratch::new(&mut space), M, M).unwrap();
+        let factors = |writes, keep, eta| Factors { keep, eta, rate: 0.0, writes };
         c.start();
-        for (t, (alpha, eta)) in (0..M).map(|t| (t, if t % 50 < 40 { (0.9, 0.05) } else { (0.01, 0.6) })) {
-            c.push(t, 0, t % 7 != 3, alpha, eta);
+        for (t, (keep, eta)) in (0..M).map(|t| (t, if t % 50 < 40 { (0.1, 0.05) } else { (0.99, 0.6) })) {
+            c.push(&Portable, t, 0, &[factors(t % 7 != 3, keep, eta)]);
         }
         for t in 0..M {
             let rows = [&c.c_row(t + 1)[..=t], &c.p_row(t + 1)[..=t], &[c.a[t + 1], c.g[t + 1], c.e[t + 1]]];
@@ -177,8 +168,7 @@ mod tests {
         }
         // Not all of them are gone (the last token does not write), and what is not a number is not taken for a small one.
         assert!(c.p_row(3)[0] == 0.05 * 0.05 && c.c_row(M)[M - 2] == 1.0 && c.c_row(M)[0] == 0.0);
-        c.push(0, 0, true, 0.5, f32::NAN);
-        c.push(1, 0, true, 0.5, f32::NAN);
+        c.push(&Portable, 0, 0, &[factors(true, 0.5, f32::NAN), factors(true, 0.5, f32::NAN)]);
         assert!(c.p_row(2)[0].is_nan() && c.c_row(2)[0].is_nan() && c.e[1].is_nan());
     }
 }

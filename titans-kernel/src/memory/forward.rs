@@ -10,7 +10,7 @@ use super::step;
 use super::token;
 use super::write;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
+use crate::gemm::{CARRIED, Factors, Gemm};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
@@ -209,16 +209,22 @@ pub(super) fn enter<T: Scalar, G: Gemm<T>>(
 ) -> Result<u64> {
     let b = lay.spec.chunk;
     let mut clipped = 0;
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in 0..n {
-                let writes = tokens.mask.writes(from + t);
-                let at = (from + t, before, b);
-                clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
-                coefficients.push(t, filled, writes, tokens.alpha.at(at), tokens.eta.at(at));
-            }
-            Ok(clipped)
-        },
-    )
+    for t0 in (0..n).step_by(CARRIED) {
+        let mut factors = [Factors::default(); CARRIED];
+        let some = &mut factors[..CARRIED.min(n - t0)];
+        g.vectorise(
+            #[inline(always)]
+            || {
+                for (t, f) in (t0..).zip(some.iter_mut()) {
+                    let writes = tokens.mask.writes(from + t);
+                    let at = (from + t, before, b);
+                    clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
+                    *f = Factors { keep: T::ONE - tokens.alpha.at(at), eta: tokens.eta.at(at), rate: T::ZERO, writes };
+                }
+                Ok(())
+            },
+        )?;
+        coefficients.push(g, t0, filled, some);
+    }
+    Ok(clipped)
 }

@@ -4,7 +4,7 @@ use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};
 use super::spec::{Network, Read};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store};
+use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -229,20 +229,18 @@ fn mask<T: Scalar, G: Gemm<T>>(
     rate: &[T],
     scores: &mut [T],
 ) {
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in 0..n {
-                let visible = rows.sees(from, t);
-                let row = &mut scores[t * stride..][..seen];
-                let c = coefficients.c_row(rows.of(t));
-                for ((m, &c), &rate) in row[..visible].iter_mut().zip(c).zip(rate) {
-                    *m *= c * rate;
-                }
-                row[visible..].fill(T::ZERO);
-            }
-        },
-    );
+    // Of the first query, and from one to the next.
+    let step = |first: usize, next: usize| (first, next - first);
+    g.weight(Weighting {
+        n,
+        seen,
+        visible: step(rows.sees(from, 0), rows.sees(from, 1)),
+        c: coefficients.c_rows(rows.of(0)),
+        c_stride: coefficients.stride(rows.of(1) - rows.of(0)),
+        rate,
+        scores,
+        stride,
+    });
 }
 
 /// Z −= scores Δ, each row over the tokens it may see and no others: what comes later is never read.

@@ -28,7 +28,7 @@ fn apart(body: impl FnOnce()) {
 
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $first:ident; $splat:ident $load:ident $store:ident $load_mask:ident
-     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident; $transpose:path, $exp:path) => {
+     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $and:ident $andnot:ident $cmp:ident; $transpose:path, $exp:path) => {
         impl $name {
             #[inline(always)]
             unsafe fn mask(n: usize) -> __m256i {
@@ -100,6 +100,14 @@ macro_rules! vector {
                 Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
+            unsafe fn flush(self, least: Self) -> Self {
+                // SAFETY: as `splat`. "Not less" is true of NaN.
+                unsafe {
+                    let size = $andnot($splat(-0.0), self.0);
+                    Self($and($cmp::<_CMP_NLT_UQ>(size, least.0), self.0))
+                }
+            }
+            #[inline(always)]
             unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
                 // SAFETY: as `splat`.
                 unsafe { $exp(x) }
@@ -124,10 +132,10 @@ macro_rules! vector {
 }
 
 vector!(F32x8, f32, 8, FIRST32; _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_maskload_ps
-    _mm256_maskstore_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps _mm256_sub_ps _mm256_xor_ps _mm256_max_ps; transpose,
+    _mm256_maskstore_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps _mm256_sub_ps _mm256_xor_ps _mm256_max_ps _mm256_and_ps _mm256_andnot_ps _mm256_cmp_ps; transpose,
     exp::single);
 vector!(F64x4, f64, 4, FIRST64; _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_maskload_pd
-    _mm256_maskstore_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd _mm256_sub_pd _mm256_xor_pd _mm256_max_pd;
+    _mm256_maskstore_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd _mm256_sub_pd _mm256_xor_pd _mm256_max_pd _mm256_and_pd _mm256_andnot_pd _mm256_cmp_pd;
     transpose_by_element, exp::by_element);
 
 // SAFETY: as `Vector`.

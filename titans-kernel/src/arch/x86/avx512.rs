@@ -14,9 +14,23 @@ pub struct F32x16(__m512);
 #[derive(Clone, Copy)]
 pub struct F64x8(__m512d);
 
+/// [`Vector::flush`]. "Not less" is true of NaN.
+#[inline(always)]
+unsafe fn flush_ps(x: __m512, least: __m512) -> __m512 {
+    // SAFETY: the caller enables the instructions.
+    unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(x), least), x) }
+}
+
+/// [`Vector::flush`].
+#[inline(always)]
+unsafe fn flush_pd(x: __m512d, least: __m512d) -> __m512d {
+    // SAFETY: as above.
+    unsafe { _mm512_maskz_mov_pd(_mm512_cmp_pd_mask::<_CMP_NLT_UQ>(_mm512_abs_pd(x), least), x) }
+}
+
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $mask:ident; $splat:ident $load:ident $store:ident $load_mask:ident
-     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $keep:ident; $transpose:path, $exp:path) => {
+     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $keep:ident $flush:ident; $transpose:path, $exp:path) => {
         // SAFETY: every method is instructions of AVX-512 F or DQ on as many numbers as its contract says.
         unsafe impl Vector for $name {
             type T = $t;
@@ -84,6 +98,11 @@ macro_rules! vector {
                 Self(unsafe { $keep(other.0, ((1u32 << to) - (1u32 << from)) as $mask, self.0) })
             }
             #[inline(always)]
+            unsafe fn flush(self, least: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $flush(self.0, least.0) })
+            }
+            #[inline(always)]
             unsafe fn exp<const R: usize>(x: [Self; R]) -> [Self; R] {
                 // SAFETY: as `splat`.
                 unsafe { $exp(x) }
@@ -108,9 +127,9 @@ macro_rules! vector {
 }
 
 vector!(F32x16, f32, 16, __mmask16; _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_maskz_loadu_ps
-    _mm512_mask_storeu_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps _mm512_sub_ps _mm512_xor_ps _mm512_max_ps _mm512_mask_mov_ps; transpose, exp::single);
+    _mm512_mask_storeu_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps _mm512_sub_ps _mm512_xor_ps _mm512_max_ps _mm512_mask_mov_ps flush_ps; transpose, exp::single);
 vector!(F64x8, f64, 8, __mmask8; _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_maskz_loadu_pd
-    _mm512_mask_storeu_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd _mm512_sub_pd _mm512_xor_pd _mm512_max_pd _mm512_mask_mov_pd; transpose_by_element,
+    _mm512_mask_storeu_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd _mm512_sub_pd _mm512_xor_pd _mm512_max_pd _mm512_mask_mov_pd flush_pd; transpose_by_element,
     exp::by_element);
 
 // SAFETY: as `Vector`.
