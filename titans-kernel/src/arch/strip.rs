@@ -8,6 +8,8 @@ use crate::gemm::{Beside, Store};
 
 /// Rows of a tile of one or two registers.
 const TALL: usize = 12;
+/// Rows of a tile of one register.
+const TALLEST: usize = 16;
 
 /// Columns of C and the steps of k that are at work.
 #[derive(Clone, Copy)]
@@ -31,31 +33,21 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
     let ahead = [Ahead::new::<V>(o, p.k0 + p.kc, p.j, p.width), Ahead::of_a::<V>(o, p.k0, p.kc, p.j, p.width)];
     // Tile by tile only where something comes between them.
     let alone = FAR && ahead.iter().any(Ahead::wanted);
-    let narrow = const { V::ACROSS >= 4 } && p.width <= 2 * V::LANES;
     let mut i = 0;
     while i < o.m {
-        let left = o.m - i;
-        let tall = narrow && (left >= TALL || store == Store::Set && o.m >= TALL);
-        let height = match left {
-            _ if tall => TALL,
-            6.. => ROWS,
-            4.. => 4,
-            2.. => 2,
-            _ => 1,
-        };
+        let (columns, end) = Columns::of(part, &p, V::LANES, i, o.m);
+        let (left, registers) = (end - i, columns.width.div_ceil(V::LANES));
         // The last rows once more with those before them cost less than in small tiles.
-        let from = i.min(o.m - height);
-        let columns = Columns::of::<V::T>(part, &p, V::LANES, from, height);
-        let mut tiles = 1;
-        if !matches!(part, Part::Band(_)) {
-            tiles = if alone { 1 } else { (left / height).max(1) };
-        } else {
-            while from + (tiles + 1) * height <= o.m
-                && columns == Columns::of::<V::T>(part, &p, V::LANES, from + tiles * height, height)
-            {
-                tiles += 1;
-            }
-        }
+        let again = store == Store::Set;
+        let height = match left {
+            _ if const { V::ACROSS < 4 } || registers > 2 => low(left),
+            13.. if registers == 1 && (left >= TALLEST || again && end >= TALLEST) => TALLEST,
+            7.. if left >= TALL || again && end >= TALL => TALL,
+            3..=6 if again && end >= ROWS => 4 + left / 5 * 2,
+            _ => low(left),
+        };
+        let from = i.min(end - height);
+        let tiles = if alone { 1 } else { (left / height).max(1) };
         if FAR {
             ahead.iter().for_each(|a| a.ask::<V>(i, height, o.m));
         }
@@ -66,6 +58,11 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
         // SAFETY: rows from .. from + tiles · height exist; the rest is the caller's promise.
         unsafe {
             match height {
+                TALLEST => {
+                    if const { V::ACROSS >= 4 } {
+                        across::<V, TALLEST>(store, part, o, &p, columns, from, tiles);
+                    }
+                }
                 TALL => {
                     if const { V::ACROSS >= 4 } {
                         across::<V, TALL>(store, part, o, &p, columns, from, tiles);
@@ -90,15 +87,28 @@ struct Columns {
 }
 
 impl Columns {
-    /// Of `height` rows from row i on: whole registers but for the panel's last.
+    /// Of row i, and where rows with others begin: whole registers but for the panel's last.
     #[inline(always)]
-    fn of<T>(part: Part, p: &Panel<T>, lanes: usize, i: usize, height: usize) -> Self {
+    fn of<T>(part: Part, p: &Panel<T>, lanes: usize, i: usize, m: usize) -> (Self, usize) {
         let Part::Band(Beside { before, behind }) = part else {
-            return Self { skipped: 0, width: p.width };
+            return (Self { skipped: 0, width: p.width }, m);
         };
-        let needed = (i + height + behind).saturating_sub(p.j).next_multiple_of(lanes).min(p.width);
+        let needed = (i + 1 + behind).saturating_sub(p.j).next_multiple_of(lanes);
         let skipped = i.saturating_sub(before).saturating_sub(p.j) / lanes * lanes;
-        Self { skipped, width: needed.saturating_sub(skipped) }
+        let more = if needed < p.width { (needed + p.j).saturating_sub(behind) } else { m };
+        let fewer = before.saturating_add(p.j + skipped + lanes);
+        (Self { skipped, width: needed.min(p.width).saturating_sub(skipped) }, more.min(fewer).clamp(i + 1, m))
+    }
+}
+
+/// Rows of a tile of any width.
+#[inline(always)]
+fn low(left: usize) -> usize {
+    match left {
+        6.. => ROWS,
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
     }
 }
 
@@ -140,7 +150,7 @@ unsafe fn across<V: Vector, const R: usize>(
         match width.div_ceil(V::LANES) {
             1 => strip::<V, R, 1>(store, &s),
             2 => {
-                if const { V::ACROSS >= 2 } {
+                if const { V::ACROSS >= 2 && R < TALLEST } {
                     strip::<V, R, 2>(store, &s);
                 }
             }

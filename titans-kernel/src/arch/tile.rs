@@ -110,8 +110,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
         if s.a_col == 1 {
             // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
             // them, and their additions fill the front end.
-            let mut at = [a; 4];
-            each!(G < 4 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
+            let mut at = [a; 6];
+            each!(G < 6 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
             while left >= UNROLLED {
                 each!(U < 4 => {
                     let mut row = [V::splat(V::T::ZERO); N];
@@ -122,7 +122,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
                     });
                     b = b.wrapping_add(s.b_row);
                 });
-                each!(G < 4 => if 3 * G < R {
+                each!(G < 6 => if 3 * G < R {
                     at[G] = opaque(at[G].wrapping_add(UNROLLED));
                 });
                 left -= UNROLLED;
@@ -161,14 +161,14 @@ unsafe fn load<V: Vector, const R: usize, const N: usize>(c: *mut V::T, s: &Stri
     // SAFETY: as `strip`.
     unsafe {
         if s.last == V::LANES {
-            each!(G < 4 => if 3 * G < R {
+            each!(G < 6 => if 3 * G < R {
                 let at = group(c, s, G);
                 each!(I < 3 => if 3 * G + I < R {
                     each!(J < N => sum[3 * G + I][J] = V::load(at.add(I * s.c_row + J * V::LANES)));
                 });
             });
         } else {
-            each!(G < 4 => if 3 * G < R {
+            each!(G < 6 => if 3 * G < R {
                 let at = group(c, s, G);
                 each!(I < 3 => if 3 * G + I < R {
                     each!(J < N => {
@@ -187,14 +187,14 @@ unsafe fn write<V: Vector, const R: usize, const N: usize>(c: *mut V::T, s: &Str
     // SAFETY: as `strip`.
     unsafe {
         if s.last == V::LANES {
-            each!(G < 4 => if 3 * G < R {
+            each!(G < 6 => if 3 * G < R {
                 let at = group(c, s, G);
                 each!(I < 3 => if 3 * G + I < R {
                     each!(J < N => sum[3 * G + I][J].store(at.add(I * s.c_row + J * V::LANES)));
                 });
             });
         } else {
-            each!(G < 4 => if 3 * G < R {
+            each!(G < 6 => if 3 * G < R {
                 let at = group(c, s, G);
                 each!(I < 3 => if 3 * G + I < R {
                     each!(J < N => {

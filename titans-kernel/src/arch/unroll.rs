@@ -7,6 +7,7 @@ macro_rules! each {
     ($i:ident < 2 => $body:expr) => { each!(! $i, $body, 0 1) };
     ($i:ident < 3 => $body:expr) => { each!(! $i, $body, 0 1 2) };
     ($i:ident < 4 => $body:expr) => { each!(! $i, $body, 0 1 2 3) };
+    ($i:ident < 6 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5) };
     ($i:ident < 8 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7) };
     ($i:ident < 16 => $body:expr) => { each!(! $i, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15) };
     // Registers across a tile, rows of a tile, and everything else: the fewer cases, the less there is to compile.
@@ -15,8 +16,8 @@ macro_rules! each {
         each!(@ $i, N, $body, 0 1 2 3)
     }};
     ($i:ident < R => $body:expr) => {{
-        const { assert!(R <= 12) };
-        each!(@ $i, R, $body, 0 1 2 3 4 5 6 7 8 9 10 11)
+        const { assert!(R <= 16) };
+        each!(@ $i, R, $body, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     }};
     ($i:ident < $n:expr => $body:expr) => {{
         const { assert!($n <= 8) };
