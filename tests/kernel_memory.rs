@@ -4,6 +4,8 @@
 mod case;
 #[path = "common/checks.rs"]
 mod checks;
+#[path = "kernel_memory/refusals.rs"]
+mod refusals;
 
 use case::{Case, case};
 use checks::{bits, close, difference, for_stream, gradients, on_every_version, started, streamed};

@@ -37,7 +37,7 @@ macro_rules! on_both {
 fn cases() -> Vec<Case> {
     let alone = KINDS.into_iter().flat_map(|kind| (0..6).map(move |seed| Case::new(seed, &[kind])));
     let hybrids = (10..14).map(|seed| Case::new(seed, &[Kind::Mac, Kind::Lmm, Kind::Mag, Kind::Attention, Kind::Mal]));
-    alone.chain(hybrids).collect()
+    alone.chain(hybrids).chain(KINDS.into_iter().flat_map(Case::chosen)).collect()
 }
 
 fn finite<T: Number>(out: &Out) -> bool {

@@ -2,13 +2,16 @@
 
 #[path = "common/blocks.rs"]
 mod cases;
+#[path = "common/feed.rs"]
+mod feed;
 
 use cases::{cases, tiny};
+use feed::Fed;
 use std::sync::Arc;
 use titans_host::device::Device;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, Input, Kind, Kinds, MemoryMode, Model, ModelConfig, Source};
-use titans_host::tape::{Shared, Tape};
+use titans_host::model::{Head, Input, Kind, Kinds, MemoryMode, Model, ModelConfig};
+use titans_host::tape::Tape;
 
 const TIME: usize = 27;
 
@@ -36,14 +39,17 @@ impl World {
 
     /// The bits of what the model says and of the surprises, token by token.
     fn run(&self, ids: &[u32], batch: usize, mode: MemoryMode) -> Vec<Vec<u32>> {
-        let indices = Arc::new(self.device.upload_indices(ids).unwrap());
-        let mut tape = Tape::inference(&self.device, &self.model.params);
-        let input = Input { surprise: true, mode, ..Input::new(&indices, batch, ids.len() / batch) };
-        self.rows(tape_forward(&self.model, &mut tape, input), ids.len())
+        let fed = Fed::input(&self.device, self.model.config(), ids);
+        let said = self.run_of(&fed, batch, ids.len() / batch, mode);
+        assert!(said.iter().flatten().all(|&x| f32::from_bits(x).is_finite()));
+        said
     }
 
-    fn rows(&self, (logits, surprise): (Vec<f32>, Vec<Vec<f32>>), rows: usize) -> Vec<Vec<u32>> {
-        assert!(logits.iter().all(|x| x.is_finite()));
+    fn run_of(&self, fed: &Fed<Cpu<f32>>, batch: usize, time: usize, mode: MemoryMode) -> Vec<Vec<u32>> {
+        let mut tape = Tape::inference(&self.device, &self.model.params);
+        let input = Input { surprise: true, mode, ..Input::of(fed.source(), batch, time) };
+        let (logits, surprise) = tape_forward(&self.model, &mut tape, input);
+        let rows = batch * time;
         (0..rows)
             .map(|t| {
                 let of = |x: &Vec<f32>| {
@@ -133,12 +139,7 @@ fn rows_of_numbers_give_predictions() {
     let config = ModelConfig { inputs: 3, head: Head::Regression, outputs: 2, tied: false, ..tiny(Kind::Mag) };
     let world = World::new(ModelConfig { block: Kinds::Each(vec![Kind::Mac, Kind::Mag]), ..config });
     let numbers: Vec<f32> = (0..TIME * 3).map(|i| ((i * 37 % 19) as f32 - 9.0) / 7.0).collect();
-    let run = |numbers: &[f32]| {
-        let rows = Shared::new(world.device.upload(numbers).unwrap());
-        let mut tape = Tape::inference(&world.device, &world.model.params);
-        let input = Input { surprise: true, ..Input::of(Source::Rows(&rows), 1, TIME) };
-        world.rows(tape_forward(&world.model, &mut tape, input), TIME)
-    };
+    let run = |numbers: &[f32]| world.run_of(&Fed::numbers(&world.device, numbers), 1, TIME, MemoryMode::On);
     let plain = run(&numbers);
     assert_eq!(plain[0].len(), 2 + 2 * 2, "two numbers, and the surprise of two heads in two blocks");
     let mut changed = numbers.clone();
@@ -150,4 +151,26 @@ fn rows_of_numbers_give_predictions() {
     let mut tape = Tape::inference(&world.device, &world.model.params);
     let error = world.model.forward(&mut tape, Input::new(&indices, 1, 3)).unwrap_err().to_string();
     assert!(error.contains("rows of numbers"), "{error}");
+}
+
+/// A NaN times 0 is not 0: what a mask or a window hides must not be multiplied away.
+#[test]
+fn a_nan_reaches_nothing_before_it_and_no_other_sequence() {
+    for (what, config) in cases().into_iter().filter(|(_, config)| config.inputs > 0) {
+        let (width, world) = (config.inputs, World::new(config));
+        let numbers: Vec<f32> = feed::rows(width, &ids(2 * TIME));
+        for mode in [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent] {
+            let run = |numbers: &[f32]| world.run_of(&Fed::numbers(&world.device, numbers), 2, TIME, mode);
+            let plain = run(&numbers);
+            for j in [0, 1, 4, 7, 8, 15, 16, TIME - 1] {
+                let mut spoilt = numbers.clone();
+                spoilt[j * width] = f32::NAN;
+                let found = run(&spoilt);
+                assert_eq!(plain[..j], found[..j], "{what}, {mode:?}: row {j} is seen by those before it");
+                assert_eq!(plain[TIME..], found[TIME..], "{what}, {mode:?}: row {j} is seen by the other sequence");
+                let nan = |x: &u32| f32::from_bits(*x).is_nan();
+                assert!(found[j].iter().any(nan), "{what}, {mode:?}: row {j} does not see itself");
+            }
+        }
+    }
 }

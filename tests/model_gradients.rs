@@ -4,8 +4,10 @@
 mod blocks;
 #[path = "common/blocks.rs"]
 mod cases;
+#[path = "common/feed.rs"]
+mod feed;
 
-use std::sync::Arc;
+use feed::Fed;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
 use titans_host::model::{Input, MemoryMode, Model, ModelConfig};
@@ -48,8 +50,8 @@ struct Problem {
     batch: usize,
     time: usize,
     mode: MemoryMode,
-    ids: Arc<<Machine as Device>::Indices>,
-    targets: Arc<<Machine as Device>::Indices>,
+    input: Fed<Machine>,
+    targets: Fed<Machine>,
 }
 
 /// Numbers in [−1, 1), the same in every run.
@@ -67,8 +69,7 @@ impl Problem {
     /// A model of which no parameter is at a special point: all are moved by noise.
     fn new(config: ModelConfig, batch: usize, time: usize, mode: MemoryMode) -> Self {
         let device = Machine::new(Some(2)).unwrap();
-        let vocabulary = config.vocabulary;
-        let mut model = Model::new(&device, config, 5).unwrap();
+        let mut model = Model::new(&device, config.clone(), 5).unwrap();
         let mut random = noise(3);
         for id in model.params.iter().map(|p| p.id).collect::<Vec<_>>() {
             let value: Vec<f64> =
@@ -76,12 +77,12 @@ impl Problem {
             device.write(&value, model.params.value_mut(id).unwrap()).unwrap();
         }
         let mut draw =
-            |n: usize| (0..n).map(|_| ((random() + 1.0) * 0.5 * vocabulary as f64) as u32).collect::<Vec<_>>();
-        let ids = draw(batch * time);
-        let mut targets = draw(batch * time);
+            |n: usize, below: usize| (0..n).map(|_| ((random() + 1.0) * 0.5 * below as f64) as u32).collect::<Vec<_>>();
+        let ids = draw(batch * time, config.vocabulary);
+        let mut targets = draw(batch * time, config.said());
         targets[batch * time / 2] = IGNORE;
-        let [ids, targets] = [ids, targets].map(|x| Arc::new(device.upload_indices(&x).unwrap()));
-        Self { device, model, batch, time, mode, ids, targets }
+        let (input, targets) = (Fed::input(&device, &config, &ids), Fed::wanted(&device, &config, &targets));
+        Self { device, model, batch, time, mode, input, targets }
     }
 
     fn scale(&self) -> f64 {
@@ -89,14 +90,20 @@ impl Problem {
     }
 
     fn run(&self, mut tape: Tape<'_, Machine>, gradients: Option<&mut Gradients<Machine>>) -> f64 {
-        let input = Input { mode: self.mode, ..Input::new(&self.ids, self.batch, self.time) };
+        let input = Input { mode: self.mode, ..Input::of(self.input.source(), self.batch, self.time) };
         let forward = self.model.forward(&mut tape, input).unwrap();
-        let losses = tape.cross_entropy(self.model.config().vocabulary, &forward.logits, &self.targets).unwrap();
+        let losses = self.model.loss(&mut tape, &forward.logits, self.targets.targets()).unwrap();
         let loss: f64 = self.device.download(losses.buffer()).unwrap().iter().sum();
         if let Some(gradients) = gradients {
             tape.backward(&losses, self.scale(), gradients).unwrap();
         }
         loss * self.scale()
+    }
+
+    /// Inner gradients that the clip made shorter.
+    fn clipped(&self) -> u64 {
+        let mut tape = Tape::inference(&self.device, &self.model.params);
+        self.model.forward(&mut tape, Input::of(self.input.source(), self.batch, self.time)).unwrap().clipped
     }
 
     fn loss(&self) -> f64 {
@@ -214,9 +221,7 @@ fn a_clip_that_fires() {
     let mut config = tiny();
     config.memory.clip = Some(0.5);
     check("clip", config.clone(), 1, 9);
-    let problem = Problem::new(config, 1, 9, MemoryMode::On);
-    let mut tape = Tape::inference(&problem.device, &problem.model.params);
-    let clipped = problem.model.forward(&mut tape, Input::new(&problem.ids, 1, 9)).unwrap().clipped;
+    let clipped = Problem::new(config, 1, 9, MemoryMode::On).clipped();
     assert!(clipped > 0 && clipped < 36, "{clipped} of 9 tokens × 2 heads × 2 blocks");
 }
 

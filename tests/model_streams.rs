@@ -3,15 +3,18 @@
 
 #[path = "common/blocks.rs"]
 mod cases;
+#[path = "common/feed.rs"]
+mod feed;
 
 use cases::{cases, tiny};
+use feed::Fed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
 use titans_host::device::Device;
 use titans_host::device::cpu::{Cpu, SimdScalar};
 use titans_host::model::{Head, Input, Kind, MemoryMode, Model, ModelConfig, Session, Source, Step, Weights};
-use titans_host::tape::{Shared, Tape};
+use titans_host::tape::Tape;
 use titans_kernel::Scalar;
 
 const MODES: [MemoryMode; 3] = [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent];
@@ -56,12 +59,21 @@ impl<T: SimdScalar> World<T> {
     }
 
     fn of_ids(&self, ids: &[u32], mode: MemoryMode) -> Vec<Step<T>> {
-        let indices = Arc::new(self.device.upload_indices(ids).unwrap());
-        self.batch(Source::Ids(&indices), ids.len(), mode)
+        let fed = Fed::input(&self.device, self.model.config(), ids);
+        self.batch(fed.source(), ids.len(), mode)
     }
 
     fn session(&self, mode: MemoryMode) -> Session<T> {
         Session::new(&self.device, &self.model, mode).unwrap()
+    }
+}
+
+/// Feeds ids, or the rows that stand for them where the model reads rows.
+fn push<T: SimdScalar>(session: &mut Session<T>, ids: &[u32]) -> Vec<Step<T>> {
+    let input = session.weights().model().unwrap().spec().input;
+    match input {
+        titans_kernel::model::Input::Tokens(_) => session.push(ids).unwrap(),
+        titans_kernel::model::Input::Rows(width) => session.push_rows(&feed::rows(width, ids)).unwrap(),
     }
 }
 
@@ -96,7 +108,7 @@ fn streams_are_batches<T: SimdScalar>() {
             for mode in MODES {
                 let tokens = ids(time, time);
                 let batch = world.of_ids(&tokens, mode);
-                let stream = world.session(mode).push(&tokens).unwrap();
+                let stream = push(&mut world.session(mode), &tokens);
                 assert!(numbers(&batch).iter().all(|x| x.is_finite()));
                 assert_eq!(
                     bits(&batch),
@@ -126,7 +138,7 @@ fn streams_of_numbers_are_batches() {
         let world = World::<f64>::new(config);
         let mut random = noise(9);
         let rows: Vec<f64> = (0..3 * 29).map(|_| random()).collect();
-        let batch = world.batch(Source::Rows(&Shared::new(world.device.upload(&rows).unwrap())), 29, MemoryMode::On);
+        let batch = world.batch(Fed::numbers(&world.device, &rows).source(), 29, MemoryMode::On);
         let mut session = world.session(MemoryMode::On);
         let stream: Vec<_> = rows.chunks(3 * 5).flat_map(|rows| session.push_rows(rows).unwrap()).collect();
         assert_eq!(bits(&batch), bits(&stream), "{kind:?}: {:e}", apart(&batch, &stream));
@@ -161,16 +173,16 @@ fn any_cut_gives_the_bits_of_the_whole() {
         let (what, mode) = (&worlds[case].0, MODES[mode]);
         let start = || Session::of(Arc::clone(&sets[case]), worlds[case].1.device.arithmetic(), mode).unwrap();
         let tokens = ids(cuts.iter().map(|(n, _)| n).sum(), usize::from(seed));
-        let whole = start().push(&tokens).unwrap();
+        let whole = push(&mut start(), &tokens);
         let (mut session, mut steps, mut rest) = (start(), Vec::new(), &tokens[..]);
         for (n, saved) in cuts {
             let (now, later) = rest.split_at(n);
-            steps.extend(session.push(now).unwrap());
+            steps.extend(push(&mut session, now));
             rest = later;
             if saved {
                 let bytes = session.save().unwrap();
                 session = start();
-                session.push(&ids(5, 1)).unwrap();
+                push(&mut session, &ids(5, 1));
                 session.load(&bytes).unwrap();
                 prop_assert_eq!(session.position(), steps.len() as u64);
                 prop_assert_eq!(session.save().unwrap(), bytes);
@@ -188,12 +200,12 @@ fn no_token_of_a_stream_sees_the_future() {
         let world = World::<f32>::new(config);
         let tokens = ids(27, 2);
         for mode in MODES {
-            let plain = world.session(mode).push(&tokens).unwrap();
+            let plain = push(&mut world.session(mode), &tokens);
             for j in [0, 3, 4, 7, 8, 15, 16, 26] {
                 let mut changed = tokens.clone();
                 changed[j] = (changed[j] + 3) % 7;
                 let mut session = world.session(mode);
-                let other: Vec<_> = changed.chunks(5).flat_map(|c| session.push(c).unwrap()).collect();
+                let other: Vec<_> = changed.chunks(5).flat_map(|c| push(&mut session, c)).collect();
                 assert_eq!(
                     bits(&plain[..j]),
                     bits(&other[..j]),

@@ -1,6 +1,6 @@
 //! Small models of every block and every option, for the tests that must hold for all of them.
 
-use titans_host::model::{AttentionConfig, Combine, GateSpan, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+use titans_host::model::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
 /// All kinds.
@@ -31,14 +31,21 @@ pub fn tiny(kind: Kind) -> ModelConfig {
 /// Every block alone and in a stack of all of them, and every option on the blocks that know it.
 pub fn cases() -> Vec<(String, ModelConfig)> {
     type Change = fn(&mut ModelConfig);
-    let general: [(&str, Change); 5] = [
+    let general: [(&str, Change); 8] = [
         ("as it is", |_| {}),
         ("no persistent tokens", |c| c.persistent = 0),
         ("untied head", |c| c.tied = false),
         ("one head", |c| c.heads = 1),
         ("three persistent tokens", |c| c.persistent = 3),
+        ("classes", |c| (c.head, c.outputs, c.tied) = (Head::Classes, 3, false)),
+        ("rows of numbers, predictions", |c| {
+            (c.inputs, c.head, c.outputs, c.tied) = (4, Head::Regression, 4, false);
+        }),
+        ("rows of numbers, classes", |c| (c.inputs, c.head, c.outputs, c.tied) = (3, Head::Classes, 3, false)),
     ];
-    let remembering: [(&str, Change); 12] = [
+    // Clips are such that they fire for some tokens and not for others. Where four layers end in a layer norm of four numbers, MAC's
+    // loss bends too sharply for differences; six numbers and small steps do not.
+    let remembering: [(&str, Change); 21] = [
         ("no convolution", |c| c.conv_width = 0),
         ("one tap", |c| c.conv_width = 1),
         ("convolution beyond the segment", |c| (c.conv_width, c.attention.segment, c.memory.chunk) = (6, 4, 2)),
@@ -53,6 +60,20 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
             (c.memory.layers, c.memory.loss, c.memory.activation) = (2, Loss::Half, Activation::Gelu);
         }),
         ("chunks of one, read before", |c| (c.memory.chunk, c.memory.read) = (1, Read::Before)),
+        ("read before, deep", |c| (c.memory.layers, c.memory.read) = (2, Read::Before)),
+        ("one layer, residual", |c| c.memory.network = Some(Network::Residual)),
+        ("four layers", |c| (c.memory.layers, c.head_width, c.theta_max) = (4, 6, 0.03)),
+        ("four layers, plain", |c| (c.memory.layers, c.memory.network) = (4, Some(Network::Plain))),
+        ("clip", |c| c.memory.clip = Some(2.0)),
+        ("clip, deep", |c| (c.memory.layers, c.memory.clip) = (2, Some(6.0))),
+        ("mean loss, GELU by tanh", |c| {
+            (c.memory.layers, c.memory.network) = (2, Some(Network::Plain));
+            (c.memory.loss, c.memory.activation) = (Loss::Mean, Activation::GeluTanh);
+        }),
+        ("ReLU", |c| (c.memory.layers, c.memory.activation) = (2, Activation::Relu)),
+        ("gates by chunk, chunks in pieces, read at the chunk's start", |c| {
+            (c.gates, c.memory.compute_chunk, c.memory.read) = (GateSpan::Chunk, 3, Read::ChunkStart);
+        }),
     ];
     let attending: [(&str, Change); 5] = [
         ("one key head", |c| c.attention.kv_heads = 1),

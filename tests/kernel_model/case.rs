@@ -140,6 +140,39 @@ impl Case {
         Self::new(seed, &kinds)
     }
 
+    /// What must not be left to the dice, for a block of one kind: four layers, clips, and rows of numbers for both heads.
+    pub fn chosen(kind: Kind) -> Vec<Self> {
+        type Change = fn(&mut Case);
+        let changes: [Change; 5] = [
+            |c| c.deepen(Network::Residual, None),
+            |c| c.deepen(Network::Plain, Some(0.2)),
+            |c| c.blocks[0].memory.clip = Some(0.2),
+            |c| c.read_rows(4, true),
+            |c| c.read_rows(3, false),
+        ];
+        let of = |(seed, change): (u64, &Change)| {
+            let mut case = Self::new(seed, &[kind]);
+            change(&mut case);
+            case
+        };
+        (20..).zip(&changes).map(of).collect()
+    }
+
+    /// A memory of four layers, not all of one width.
+    fn deepen(&mut self, network: Network, clip: Option<f64>) {
+        let block = &mut self.blocks[0];
+        let widths = MemorySpec::new(&[block.head_width, 3, 6, 5, block.head_width]).unwrap().widths;
+        block.memory = MemorySpec { widths, network, clip, ..block.memory.clone() };
+    }
+
+    /// Rows of numbers in; out go as many predicted numbers, which have a bias, or logits of classes, which have none.
+    fn read_rows(&mut self, size: usize, predicts: bool) {
+        let (input, outputs) = (Input::Rows(size), if predicts { size } else { 5 });
+        self.spec = ModelSpec { input, outputs, tied: false, head_bias: predicts, ..self.spec };
+        // The memory is not what is looked at, and a layer norm behind one hidden unit is nearly a sign.
+        self.blocks[0].memory.network = Network::Plain;
+    }
+
     /// Every parameter in order.
     pub fn numbers(&self) -> Vec<f64> {
         let (mut all, mut dice) = (vec![], Dice(self.seed ^ 0xda7a));

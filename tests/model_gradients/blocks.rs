@@ -23,3 +23,18 @@ fn frozen_and_absent_memories_of_every_block() {
         }
     }
 }
+
+/// Otherwise the cases with a clip would be those without.
+#[test]
+fn the_clips_of_the_cases_fire_for_some_tokens_and_not_for_others() {
+    for (what, config) in cases() {
+        let Some(clip) = config.memory.clip else { continue };
+        let clipped = |clip: f64| {
+            let mut config = config.clone();
+            config.memory.clip = Some(clip);
+            Problem::new(config, 1, 11, MemoryMode::On).clipped()
+        };
+        let (some, all) = (clipped(clip), clipped(1e-9));
+        assert!(some > 0 && some < all, "{what}: {some} of {all}");
+    }
+}

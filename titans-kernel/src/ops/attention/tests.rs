@@ -2,4 +2,5 @@
 
 mod case;
 mod forward;
+mod refusals;
 mod vjp;
