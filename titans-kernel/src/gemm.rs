@@ -94,6 +94,14 @@ pub trait Gemm<T: Scalar> {
         )
     }
 
+    /// Every row of y times its factor; whether all of y is finite then.
+    fn scale_rows(&self, factors: &[T], y: MatMut<'_, T>) -> bool {
+        self.vectorise(
+            #[inline(always)]
+            || softmax::scale_rows(factors, y),
+        )
+    }
+
     /// The coefficients of a chunk's tokens; the same bits on every implementation.
     fn recur(&self, recurrence: Recurrence<'_, T>) {
         self.vectorise(

@@ -1,7 +1,7 @@
 //! From a chosen instruction set to code that is compiled for it.
 
 use super::jobs::{Axpy, Product, Update};
-use super::softmax::Row;
+use super::softmax::{Row, Scaled};
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
@@ -36,6 +36,7 @@ pub(super) mod versions {
         fn update(simd: Simd, job: Update<'_, Self>);
         fn softmax(simd: Simd, job: Columns<'_, Self>) -> [[Self; QUERIES]; 2];
         fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2];
+        fn scale_rows(simd: Simd, job: Scaled<'_, Self>) -> bool;
         fn recur(simd: Simd, job: Recurrence<'_, Self>);
         fn weight(simd: Simd, job: Weighting<'_, Self>);
         fn vecmat(simd: Simd, job: VecMat<'_, Self>);
@@ -73,6 +74,10 @@ pub(super) mod versions {
                 #[inline(never)]
                 fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2] {
                     simd.run(job, Row::portable)
+                }
+                #[inline(never)]
+                fn scale_rows(simd: Simd, job: Scaled<'_, Self>) -> bool {
+                    simd.run(job, Scaled::portable)
                 }
                 #[inline(never)]
                 fn recur(simd: Simd, job: Recurrence<'_, Self>) {

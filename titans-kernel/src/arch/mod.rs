@@ -50,7 +50,7 @@ pub use dispatch::SimdScalar;
 pub use isa::Isa;
 use jobs::{Axpy, Product, Update};
 use product::Part;
-use softmax::Row;
+use softmax::{Row, Scaled};
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
 
 /// The kernel's arithmetic for one instruction set. It exists only where the processor has that set.
@@ -104,6 +104,10 @@ impl<T: SimdScalar> Gemm<T> for Simd {
 
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
         T::softmax_row(*self, Row(scale, row))
+    }
+
+    fn scale_rows(&self, factors: &[T], y: MatMut<'_, T>) -> bool {
+        T::scale_rows(*self, Scaled(factors, y))
     }
 
     fn recur(&self, recurrence: Recurrence<'_, T>) {

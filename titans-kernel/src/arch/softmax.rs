@@ -7,6 +7,7 @@ use super::unroll::each;
 use super::vector::Vector;
 use crate::gemm::{Columns, Gemm, Portable, QUERIES, SUMS, Seen, tree};
 use crate::scalar::Scalar;
+use crate::view::MatMut;
 
 impl<T: SimdScalar> Columns<'_, T> {
     pub(super) fn portable(self) -> [[T; QUERIES]; 2] {
@@ -201,5 +202,54 @@ impl<T: SimdScalar> Job<T> for Row<'_, T> {
             }
         }
         [m, tree(&sums)]
+    }
+}
+
+/// The operands of [`Gemm::scale_rows`].
+pub struct Scaled<'a, T>(pub &'a [T], pub MatMut<'a, T>);
+
+impl<T: SimdScalar> Scaled<'_, T> {
+    pub(super) fn portable(self) -> bool {
+        Portable.scale_rows(self.0, self.1)
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Scaled<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) -> bool {
+        let Self(factors, mut y) = self;
+        assert!(factors.len() == y.rows(), "a factor for every row");
+        let (width, stride) = (y.cols(), y.row_stride());
+        let y = y.data_mut().as_mut_ptr();
+        // SAFETY: rows of `width` numbers, `stride` apart, lie inside y. The instructions are the caller's promise.
+        unsafe {
+            // NaN from x · 0 stays in its sum.
+            let zero = V::splat(T::ZERO);
+            let mut zeros = [zero; 4];
+            for (r, &factor) in factors.iter().enumerate() {
+                let (row, factor, mut c) = (y.add(r * stride), V::splat(factor), 0);
+                while c + 4 * V::LANES <= width {
+                    each!(J < 4 => {
+                        let at = row.add(c + J * V::LANES);
+                        let x = V::load(at).mul(factor);
+                        x.store(at);
+                        zeros[J] = x.mul_add(zero, zeros[J]);
+                    });
+                    c += 4 * V::LANES;
+                }
+                while c < width {
+                    let (at, some) = (row.add(c), V::LANES.min(width - c));
+                    let x = V::load_first(at, some).mul(factor);
+                    x.store_first(at, some);
+                    zeros[0] = x.mul_add(zero, zeros[0]);
+                    c += V::LANES;
+                }
+            }
+            let mut all = [T::ZERO; 16];
+            zeros[0].add(zeros[1]).add(zeros[2].add(zeros[3])).store(all.as_mut_ptr());
+            all.iter().all(|&zero| zero == T::ZERO)
+        }
     }
 }

@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use super::tree;
 use crate::scalar::Scalar;
+use crate::view::MatMut;
 
 /// Queries whose scores lie side by side.
 pub const QUERIES: usize = 32;
@@ -162,4 +163,38 @@ pub(super) fn row<T: Scalar>(scale: T, row: &mut [T]) -> [T; 2] {
         *block = e;
     }
     [m, tree(&sums)]
+}
+
+/// [`Gemm::scale_rows`](super::Gemm::scale_rows) as loops for the compiler to vectorise.
+#[inline(always)]
+pub(super) fn scale_rows<T: Scalar>(factors: &[T], mut y: MatMut<'_, T>) -> bool {
+    // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.
+    const WIDE: usize = 2 * SUMS;
+    let mut zeros = [T::ZERO; SUMS];
+    // The stride of a single row may be anything.
+    let (width, stride) = (y.cols(), y.row_stride().max(y.cols()).max(1));
+    let whole = width / WIDE * WIDE;
+    for c in (0..whole).step_by(WIDE) {
+        let mut some = [T::ZERO; WIDE];
+        for (y, &factor) in y.data_mut()[c..].chunks_mut(stride).zip(factors) {
+            if let Some(y) = y.first_chunk_mut::<WIDE>() {
+                for l in 0..WIDE {
+                    y[l] *= factor;
+                    some[l] += y[l] * T::ZERO;
+                }
+            }
+        }
+        for l in 0..WIDE {
+            zeros[l % SUMS] += some[l];
+        }
+    }
+    for (y, &factor) in y.data_mut().chunks_mut(stride).zip(factors) {
+        for y in y[whole..width].chunks_mut(SUMS) {
+            for (y, zero) in y.iter_mut().zip(&mut zeros) {
+                *y *= factor;
+                *zero += *y * T::ZERO;
+            }
+        }
+    }
+    zeros.iter().fold(true, |all, &zero| all & (zero == T::ZERO))
 }

@@ -4,6 +4,7 @@ use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
 use crate::gemm::{Columns, Gemm, QUERIES, SUMS, Seen};
 use crate::scalar::grid::{even, ulp};
+use crate::view::MatMut;
 use std::vec::Vec;
 
 const ALL: Seen = Seen { first: 0, len: 0, ahead: usize::MAX, behind: usize::MAX, lane: 0 };
@@ -157,4 +158,33 @@ fn exponentials_are_right_to_the_stated_error() {
         }
         assert!(worst <= if g.isa() == Isa::Portable { 1.1 } else { 1.0 }, "{:?}: {worst} ULP", g.isa());
     }
+}
+
+fn scaled<T: SimdScalar>() {
+    for (rows, width, stride) in [(1, 1, 1), (3, 5, 7), (32, 64, 64), (7, 33, 40), (2, 130, 131), (0, 4, 4)] {
+        let (y, factors) = (numbers::<T>(rows * stride, 5), numbers::<T>(rows, 6));
+        let scale = |g: &Simd, x: &mut [T]| g.scale_rows(&factors, MatMut::strided(x, rows, width, stride).unwrap());
+        for g in versions() {
+            // Beside the last number of every row, all is left as it was; infinity there is not noticed.
+            let mut found = y.clone();
+            (0..rows).for_each(|r| found[r * stride + width..(r + 1) * stride].fill(T::from_f64(f64::INFINITY)));
+            let mut want = found.clone();
+            (0..rows).for_each(|r| want[r * stride..][..width].iter_mut().for_each(|y| *y *= factors[r]));
+            assert!(scale(&g, &mut found), "{rows} {width} {:?}", g.isa());
+            assert_eq!(bits(&found), bits(&want), "{rows} {width} {:?}", g.isa());
+            for (r, c) in (0..rows).flat_map(|r| [0, width / 2, width - 1].map(|c| (r, c))) {
+                for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                    let mut one = y.clone();
+                    one[r * stride + c] = T::from_f64(x);
+                    assert!(!scale(&g, &mut one), "{rows} {width} {r} {c} {:?}", g.isa());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_are_scaled_and_what_is_not_finite_is_noticed() {
+    scaled::<f32>();
+    scaled::<f64>();
 }

@@ -3,7 +3,6 @@
 use super::super::rows::LANES;
 use super::BLOCK;
 use super::band::{Band, Parts};
-use super::rows::divide;
 use crate::gemm::{Columns, Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -26,7 +25,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
         let rows = LANES.min(band.rows - r);
         sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));
     }
-    g.vectorise(
+    let inverse = g.vectorise(
         #[inline(always)]
         || {
             let (mut inverse, mut all) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
@@ -37,9 +36,10 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
             if let Some(log_sum) = log_sum {
                 log_sum.copy_from_slice(&all[..band.rows]);
             }
-            divide(&inverse[..band.rows], &mut y)
+            inverse
         },
-    )
+    );
+    g.scale_rows(&inverse[..band.rows], y)
 }
 
 /// The products of all parts: rows of [`BLOCK`] queries, one a key.

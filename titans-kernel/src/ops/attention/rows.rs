@@ -60,44 +60,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
         }
         (at, store) = (here.end, Store::Add);
     }
-    g.vectorise(
-        #[inline(always)]
-        || divide(&inverse[..band.rows], &mut y),
-    )
-}
-
-/// Every row of y times its number; whether all of them are finite then.
-#[inline(always)]
-pub(super) fn divide<T: Scalar>(inverse: &[T], y: &mut MatMut<'_, T>) -> bool {
-    // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.
-    const WIDE: usize = 2 * LANES;
-    let mut zeros = [T::ZERO; LANES];
-    // The stride of a single row may be anything.
-    let (width, stride) = (y.cols(), y.row_stride().max(y.cols()).max(1));
-    let whole = width / WIDE * WIDE;
-    for c in (0..whole).step_by(WIDE) {
-        let mut some = [T::ZERO; WIDE];
-        for (y, &inverse) in y.data_mut()[c..].chunks_mut(stride).zip(inverse) {
-            if let Some(y) = y.first_chunk_mut::<WIDE>() {
-                for l in 0..WIDE {
-                    y[l] *= inverse;
-                    some[l] += y[l] * T::ZERO;
-                }
-            }
-        }
-        for l in 0..WIDE {
-            zeros[l % LANES] += some[l];
-        }
-    }
-    for (y, &inverse) in y.data_mut().chunks_mut(stride).zip(inverse) {
-        for y in y[whole..width].chunks_mut(LANES) {
-            for (y, zero) in y.iter_mut().zip(&mut zeros) {
-                *y *= inverse;
-                *zero += *y * T::ZERO;
-            }
-        }
-    }
-    zeros.iter().fold(true, |all, &zero| all & (zero == T::ZERO))
+    g.scale_rows(&inverse[..band.rows], y)
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
