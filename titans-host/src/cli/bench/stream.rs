@@ -15,10 +15,12 @@ use std::time::Instant;
 The default text model (0.8 M parameters) of one kind of block with theta_max 0.1, on one thread; bytes come from a
 generator.
 
-A processor's speed wanders by more over minutes than a stream could change. So after the stream its state and a fresh one
-hear the same tokens in turn, up to a tenth as many, in 31 rounds: old_over_new is the median of the rounds' ratios.
+A processor's speed wanders by more over minutes than a stream could change. So every tenth also has the time of its undisturbed
+pushes: the one that a twentieth of them beat. And after the stream its state and a fresh one hear the same tokens in turn, up to a
+tenth as many, in 31 rounds: old_over_new is the median of the rounds' ratios.
 
-JSON keys: block, tokens, push, ns_per_token (ten of them), last_over_first, old_over_new (lower quartile, median and upper
+JSON keys: block, tokens, push, ns_per_token (ten of them), last_over_first, undisturbed_ns_per_token (ten of them),
+undisturbed_last_over_first, old_over_new (lower quartile, median and upper
 quartile), resident_bytes (after each tenth; null where the system does not say), not_finite (numbers), clipped, state_bytes,
 round_trip (the saved state continues with the same bits).
 
@@ -51,6 +53,8 @@ struct Report {
     push: usize,
     ns_per_token: Vec<f64>,
     last_over_first: f64,
+    undisturbed_ns_per_token: Vec<f64>,
+    undisturbed_last_over_first: f64,
     old_over_new: [f64; 3],
     resident_bytes: Vec<Option<u64>>,
     not_finite: u64,
@@ -79,20 +83,27 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     }
     output::print(format_args!(
         "{} on {}: {} tokens in pushes of {}\nns a token by tenths: {}\nlast tenth over the first: {:.3}\n\
+         undisturbed, ns a token by tenths: {}\nlast tenth over the first: {:.3}\n\
          in turn with a fresh stream, times as long: {}\n{} numbers not finite\n\
          resident memory: {}\nstate: {} bytes, {}",
         report.block,
         device.describe(),
         report.tokens,
         report.push,
-        report.ns_per_token.iter().map(|x| format!("{x:.0}")).collect::<Vec<_>>().join(" "),
+        whole(&report.ns_per_token),
         report.last_over_first,
+        whole(&report.undisturbed_ns_per_token),
+        report.undisturbed_last_over_first,
         report.old_over_new.map(|x| format!("{x:.3}")).join(" "),
         report.not_finite,
         report.resident_bytes.iter().map(|x| x.map_or("?".into(), mib)).collect::<Vec<_>>().join(" "),
         report.state_bytes,
         if report.round_trip { "continues with the same bits after a round trip" } else { "ROUND TRIP FAILED" }
     ))
+}
+
+fn whole(numbers: &[f64]) -> String {
+    numbers.iter().map(|x| format!("{x:.0}")).collect::<Vec<_>>().join(" ")
 }
 
 fn mib(bytes: u64) -> String {
@@ -116,14 +127,18 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl Fn() -> Result<S
     let mut ids = vec![0; args.push];
     // The last tenth takes what is left.
     let (all, mut done) = ((args.tokens as usize).div_ceil(args.push), 0);
-    let (mut ns_per_token, mut resident_bytes) = (Vec::new(), Vec::new());
+    let (mut ns_per_token, mut undisturbed, mut resident_bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut times = Vec::with_capacity(all.div_ceil(10));
     for tenth in 1..=10 {
         let pushes = all * tenth / 10 - done;
         done += pushes;
         let begin = Instant::now();
+        times.clear();
         for _ in 0..pushes {
             bytes.draw(&mut ids);
+            let one = Instant::now();
             let steps = session.push(&ids)?;
+            times.push(one.elapsed().as_secs_f64());
             let bad = |x: &&f32| !x.is_finite();
             not_finite += steps
                 .iter()
@@ -131,6 +146,8 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl Fn() -> Result<S
                 .sum::<u64>();
         }
         ns_per_token.push(begin.elapsed().as_secs_f64() * 1e9 / (pushes * args.push) as f64);
+        times.sort_by(f64::total_cmp);
+        undisturbed.push(times[times.len() / 20] * 1e9 / args.push as f64);
         resident_bytes.push(resident());
     }
     let saved = session.save()?;
@@ -146,6 +163,8 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl Fn() -> Result<S
         tokens: all * args.push,
         push: args.push,
         last_over_first: ns_per_token[9] / ns_per_token[0],
+        undisturbed_last_over_first: undisturbed[9] / undisturbed[0],
+        undisturbed_ns_per_token: undisturbed,
         ns_per_token,
         old_over_new,
         resident_bytes,
