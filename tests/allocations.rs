@@ -6,6 +6,8 @@
 mod attention;
 #[path = "allocations/memory.rs"]
 mod memory;
+#[path = "allocations/model.rs"]
+mod model;
 #[path = "allocations/stream.rs"]
 mod stream;
 #[path = "allocations/training.rs"]
@@ -30,6 +32,7 @@ fn main() {
     stream::check();
     memory::check();
     attention::check();
+    model::check();
     training::check();
     println!("nothing is taken from the heap after warm-up: ok");
 }

@@ -6,7 +6,7 @@
 use crate::taken;
 use titans_host::device::Boundaries;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::ModelConfig;
+use titans_host::model::{Kind, Kinds, ModelConfig};
 use titans_host::task::TaskConfig;
 use titans_host::task::text::{Text, TextConfig};
 use titans_host::train::{TrainConfig, Trainer};
@@ -15,8 +15,11 @@ pub fn check() {
     let bytes: Vec<u8> = (0..4000u32).map(|i| (i * i / 7) as u8).collect();
     for threads in [1, 2] {
         let cpu = Cpu::<f32>::new(Some(threads)).unwrap();
-        let kinds = [(1, 1, Boundaries::All, false), (2, 2, Boundaries::Sqrt, false), (1, 1, Boundaries::Sqrt, true)];
-        for (layers, accumulate, boundaries, recompute) in kinds {
+        let mut cases = vec![(1, 1, Boundaries::All, false, Kind::Lmm), (2, 2, Boundaries::Sqrt, false, Kind::Lmm)];
+        for kind in [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention] {
+            cases.push((1, 1, Boundaries::Sqrt, true, kind));
+        }
+        for (layers, accumulate, boundaries, recompute, kind) in cases {
             let train = TrainConfig { steps: 100, accumulate, boundaries, recompute, ..TrainConfig::default() };
             let mut model = ModelConfig {
                 width: 48,
@@ -24,6 +27,9 @@ pub fn check() {
                 heads: 3,
                 head_width: 16,
                 feed_forward: 64,
+                block: Kinds::All(kind),
+                persistent: 3,
+                theta_max: 0.1,
                 ..ModelConfig::default()
             };
             (model.memory.layers, model.memory.hidden) = (layers, 24);
@@ -37,7 +43,7 @@ pub fn check() {
                     trainer.step(0.0).unwrap();
                 }
             });
-            assert_eq!(found, 0, "{threads} threads, {layers} layers, {boundaries:?}, recompute {recompute}");
+            assert_eq!(found, 0, "{kind:?}, {threads} threads, {layers} layers, {boundaries:?}, recompute {recompute}");
         }
     }
 }

@@ -13,7 +13,7 @@ pub use crate::train::task::{Batch, Task, Validation};
 
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::model::ModelConfig;
+use crate::model::{Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use recall::{Recall, RecallConfig};
@@ -84,7 +84,17 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
         true => Ok(()),
         false => Err(Error::usage(format!("model.{field}: this task has {needed} {what}, found {found}"))),
     };
-    Ok(match TaskConfig::of(config)? {
+    let task = TaskConfig::of(config)?;
+    let head = if matches!(task, TaskConfig::Series(_)) { Head::Regression } else { Head::Tokens };
+    if model.head != head {
+        return Err(Error::usage(format!(
+            "model.head: the task {} trains {}, found {} (classes are for the library: Model::loss)",
+            task.name(),
+            head.name(),
+            model.head.name()
+        )));
+    }
+    Ok(match task {
         TaskConfig::Recall(c) => {
             same("vocabulary", "symbols", c.alphabet.vocabulary(), model.vocabulary)?;
             Box::new(Recall::new(c, seed)?)
@@ -104,4 +114,26 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
             Box::new(SeriesTask::read(c, seed)?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TaskConfig, open};
+    use crate::device::cpu::Cpu;
+    use crate::model::{Head, ModelConfig};
+    use crate::task::recall::RecallConfig;
+    use crate::task::text::TextConfig;
+    use crate::train::TrainConfig;
+
+    #[test]
+    fn a_head_that_the_task_cannot_train_is_refused_by_name() {
+        for task in [TaskConfig::Recall(RecallConfig::default()), TaskConfig::Text(TextConfig::default())] {
+            for head in [Head::Classes, Head::Regression] {
+                let model = ModelConfig { head, outputs: 256, tied: false, ..ModelConfig::default() };
+                let run = task.run(model, TrainConfig::default()).unwrap();
+                let error = open::<Cpu<f32>>(&run).err().unwrap().to_string();
+                assert!(error.contains("model.head") && error.contains(head.name()), "{error}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::options::{self, ModeName};
 use super::{Failure, output};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::model::Session;
 use crate::task::TaskConfig;
 use crate::task::text::TextConfig;
@@ -179,4 +179,14 @@ impl<'a> Live<'a> {
             None => "nothing was saved; --state FILE would have".into(),
         }
     }
+}
+
+/// The blocks whose surprise a step tells.
+fn blocks(live: &Live<'_>) -> Result<Vec<usize>> {
+    let model = live.session.weights().model()?;
+    let mut blocks = Vec::new();
+    for i in 0..model.spec().blocks {
+        blocks.extend((model.block(i)?.memories() > 0).then_some(i));
+    }
+    Ok(blocks)
 }

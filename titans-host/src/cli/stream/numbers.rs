@@ -1,7 +1,7 @@
 //! Rows of numbers in, predictions and surprise out.
 
 use super::input::{Input, Piece};
-use super::{Args, Live};
+use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
 use crate::data::series::Column;
 use crate::error::{Error, Result};
@@ -64,21 +64,22 @@ impl Patches {
         Ok(())
     }
 
-    fn header(&self, step: &Step<f32>) -> String {
+    fn header(&self, blocks: &[usize]) -> String {
         let row = |r: usize| {
             let behind = if self.rows > 1 { format!("_{r}") } else { String::new() };
             self.columns.iter().map(move |c| format!("prediction_{}{behind}", c.name))
         };
-        let surprises = (0..step.surprise.len()).map(|i| format!("surprise_{i}"));
+        let surprises = blocks.iter().map(|block| format!("surprise_{block}"));
         (0..self.rows).flat_map(row).chain(surprises).collect::<Vec<_>>().join(",")
     }
 
-    /// The prediction in the input's units, and the surprise of each block.
-    fn values(&self, step: &Step<f32>) -> String {
+    /// The prediction in the input's units, and the surprise of each of so many blocks: 0 where no memory is asked.
+    fn values(&self, step: &Step<f32>, blocks: usize) -> String {
         let mean = |heads: &Vec<f32>| f64::from(heads.iter().sum::<f32>()) / heads.len().max(1) as f64;
         let columns = self.columns.iter().cycle();
         let predictions = step.logits.iter().zip(columns).map(|(&x, c)| f64::from(x) * c.deviation + c.mean);
-        predictions.chain(step.surprise.iter().map(mean)).map(|x| (x as f32).to_string()).collect::<Vec<_>>().join(",")
+        let surprises = step.surprise.iter().map(mean).chain(std::iter::repeat(0.0)).take(blocks);
+        predictions.chain(surprises).map(|x| (x as f32).to_string()).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -106,7 +107,7 @@ pub(super) fn run(
 
 fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
     let (mut lines, mut headed) = (Lines { input: Input::new(), rest: Vec::new(), number: 0, ended: false }, false);
-    let mut first = true;
+    let (mut first, blocks) = (true, blocks(live)?);
     while !interrupt.raised() {
         let line = match lines.next()? {
             Line::Is(line) => line,
@@ -131,10 +132,10 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
         let Some(step) = live.session.push_rows(&live.open)?.pop() else { continue };
         live.open.clear();
         if !headed {
-            output::print(patches.header(&step))?;
+            output::print(patches.header(&blocks))?;
             headed = true;
         }
-        output::print(patches.values(&step))?;
+        output::print(patches.values(&step, blocks.len()))?;
         live.keep()?;
     }
     Ok(())
@@ -173,5 +174,20 @@ impl Lines {
                 Piece::End => self.ended = true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Patches, Step};
+
+    #[test]
+    fn columns_of_surprise_have_the_numbers_of_their_blocks() {
+        let patches = Patches::plain(2);
+        assert_eq!(patches.header(&[1, 3]), "prediction_0,prediction_1,surprise_1,surprise_3");
+        let step = |surprise| Step { logits: vec![0.5, -1.0], surprise };
+        assert_eq!(patches.values(&step(vec![vec![1.0, 2.0], vec![4.0]]), 2), "0.5,-1,1.5,4");
+        // Without memory no surprise is told; the columns stay.
+        assert_eq!(patches.values(&step(Vec::new()), 2), "0.5,-1,0,0");
     }
 }

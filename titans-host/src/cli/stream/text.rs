@@ -1,7 +1,7 @@
 //! Text in, predictions out.
 
 use super::input::{Input, Piece};
-use super::{Args, Live};
+use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
@@ -79,16 +79,6 @@ pub(super) fn run(
         output::complain(&format!("{tokens} tokens predicted{bits}; {position} tokens so far"));
     }
     if sampling.tokens > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
-}
-
-/// The blocks whose surprise a step tells.
-fn blocks(live: &Live<'_>) -> Result<Vec<usize>> {
-    let model = live.session.weights().model()?;
-    let mut blocks = Vec::new();
-    for i in 0..model.spec().blocks {
-        blocks.extend((model.block(i)?.memories() > 0).then_some(i));
-    }
-    Ok(blocks)
 }
 
 /// What was predicted.

@@ -3,7 +3,7 @@
 use super::config::set;
 use crate::cli::options::size;
 use crate::error::{Error, Result};
-use crate::model::{Combine, GateSpan, Kind, Kinds, MacRead, ModelConfig, Named};
+use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacRead, ModelConfig, Named};
 
 /// What of the model is not the task's recipe.
 #[derive(Debug, clap::Args)]
@@ -61,6 +61,9 @@ pub struct ModelArgs {
     /// Learned tokens that are put before the sequence [default: 4 with --block mac, mag or mal]
     #[arg(long, value_name = "N")]
     persistent: Option<usize>,
+    /// A head with weights of its own instead of the embedding's (recall and text)
+    #[arg(long)]
+    untied: bool,
     /// Tokens that attention sees (mag, mal, attention)
     #[arg(long, value_name = "N", value_parser = size)]
     window: Option<usize>,
@@ -89,7 +92,7 @@ type Meaning = (&'static str, fn(&ModelConfig) -> bool);
 
 impl ModelArgs {
     /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
-    fn options(&self) -> [(&'static str, bool, Meaning); 24] {
+    fn options(&self) -> [(&'static str, bool, Meaning); 25] {
         let always: Meaning = ("", |_| true);
         let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
         let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
@@ -97,6 +100,7 @@ impl ModelArgs {
         let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::attends));
         let window: Meaning =
             ("a block of mag, mal or attention", |c| c.kinds().any(|k| k.attends() && k != Kind::Mac));
+        let tokens: Meaning = ("a model of tokens", |c| c.head == Head::Tokens);
         let mac: Meaning = ("a block of mac", |c| c.kinds().any(|k| k == Kind::Mac));
         let joined: Meaning = ("a block of mac or mag", |c| c.kinds().any(|k| matches!(k, Kind::Mac | Kind::Mag)));
         [
@@ -117,6 +121,7 @@ impl ModelArgs {
             ("--gates", self.gates.is_some(), memory),
             ("--conv-width", self.conv_width.is_some(), memory),
             ("--persistent", self.persistent.is_some(), always),
+            ("--untied", self.untied, tokens),
             ("--window", self.window.is_some(), window),
             ("--segment", self.segment.is_some(), mac),
             ("--attention-heads", self.attention_heads.is_some(), attention),
@@ -176,6 +181,7 @@ impl ModelArgs {
         set(&mut model.gates, self.gates);
         set(&mut model.conv_width, self.conv_width);
         set(&mut model.persistent, self.persistent);
+        model.tied &= !self.untied;
         let attention = &mut model.attention;
         set(&mut attention.window, self.window);
         set(&mut attention.segment, self.segment);

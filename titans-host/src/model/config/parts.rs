@@ -105,6 +105,17 @@ pub enum Head {
     Classes,
 }
 
+impl Head {
+    /// Its name in configurations.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Regression => "regression",
+            Self::Classes => "classes",
+        }
+    }
+}
+
 /// The memory of a mixer's head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
