@@ -10,7 +10,7 @@ use super::options::{self, ModeName};
 use super::{Failure, output};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::model::Session;
 use crate::task::TaskConfig;
 use crate::task::text::TextConfig;
@@ -182,7 +182,7 @@ impl<'a> Live<'a> {
 }
 
 /// The blocks whose surprise a step tells.
-fn blocks(live: &Live<'_>) -> Result<Vec<usize>> {
+fn blocks(live: &Live<'_>) -> crate::Result<Vec<usize>> {
     let model = live.session.weights().model()?;
     let mut blocks = Vec::new();
     for i in 0..model.spec().blocks {
