@@ -7,7 +7,7 @@ use crate::scalar::Scalar;
 /// Rows 1 ..= n of A, G, Π η, C and P from row 0, for the n tokens of a chunk from number `offset` on.
 ///
 /// Row t + 1 of C and P is 0 ..= offset + t long; what lies beyond is unspecified afterwards. A token that does not write
-/// repeats the row before it, with zeros of its own. What is below [`least`] becomes 0.
+/// repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0.
 #[derive(Debug)]
 pub struct Recurrence<'a, T> {
     /// Of the n tokens.
