@@ -19,34 +19,28 @@ impl SimdScalar for f64 {}
 pub(super) mod versions {
     use super::*;
 
-    /// The registers of a number by instruction set, and the operations.
-    pub trait Versions: Sized {
-        /// 512 bits.
-        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-        type Avx512: Vector<T = Self>;
-        /// 256 bits.
-        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-        type Avx2: Vector<T = Self>;
-        /// 128 bits.
-        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-        type Neon: Vector<T = Self>;
+    /// The trait from one list of operations, and what it is for each number.
+    macro_rules! operations {
+        ($($operation:ident($job:ident) -> $output:ty;)*) => {
+            /// The registers of a number by instruction set, and the operations.
+            pub trait Versions: Sized {
+                /// 512 bits.
+                #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+                type Avx512: Vector<T = Self>;
+                /// 256 bits.
+                #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+                type Avx2: Vector<T = Self>;
+                /// 128 bits.
+                #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+                type Neon: Vector<T = Self>;
 
-        fn product(simd: Simd, job: Product<'_, Self>);
-        fn axpy(simd: Simd, job: Axpy<'_, Self>);
-        fn update(simd: Simd, job: Update<'_, Self>);
-        fn softmax(simd: Simd, job: Columns<'_, Self>) -> [[Self; QUERIES]; 2];
-        fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2];
-        fn scale_rows(simd: Simd, job: Scaled<'_, Self>) -> bool;
-        fn recur(simd: Simd, job: Recurrence<'_, Self>);
-        fn weight(simd: Simd, job: Weighting<'_, Self>);
-        fn vecmat(simd: Simd, job: VecMat<'_, Self>);
-        fn matvec(simd: Simd, job: MatVec<'_, Self>);
-        fn learn(simd: Simd, job: Learning<'_, Self>);
-        fn carry(simd: Simd, job: Carrying<'_, Self>);
-    }
+                $(fn $operation(simd: Simd, job: $job<'_, Self>) -> $output;)*
+            }
 
-    macro_rules! versions {
-        ($t:ident, $avx512:ident, $avx2:ident, $neon:ident) => {
+            operations!(@ f32, F32x16, F32x8, F32x4; $($operation($job) -> $output;)*);
+            operations!(@ f64, F64x8, F64x4, F64x2; $($operation($job) -> $output;)*);
+        };
+        (@ $t:ident, $avx512:ident, $avx2:ident, $neon:ident; $($operation:ident($job:ident) -> $output:ty;)*) => {
             impl Versions for $t {
                 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
                 type Avx512 = crate::arch::x86::avx512::$avx512;
@@ -55,60 +49,30 @@ pub(super) mod versions {
                 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
                 type Neon = crate::arch::aarch64::neon::$neon;
 
-                #[inline(never)]
-                fn product(simd: Simd, job: Product<'_, Self>) {
-                    simd.run(job, Product::portable);
-                }
-                #[inline(never)]
-                fn axpy(simd: Simd, job: Axpy<'_, Self>) {
-                    simd.run(job, Axpy::portable);
-                }
-                #[inline(never)]
-                fn update(simd: Simd, job: Update<'_, Self>) {
-                    simd.run(job, Update::portable);
-                }
-                #[inline(never)]
-                fn softmax(simd: Simd, job: Columns<'_, Self>) -> [[Self; QUERIES]; 2] {
-                    simd.run(job, Columns::portable)
-                }
-                #[inline(never)]
-                fn softmax_row(simd: Simd, job: Row<'_, Self>) -> [Self; 2] {
-                    simd.run(job, Row::portable)
-                }
-                #[inline(never)]
-                fn scale_rows(simd: Simd, job: Scaled<'_, Self>) -> bool {
-                    simd.run(job, Scaled::portable)
-                }
-                #[inline(never)]
-                fn recur(simd: Simd, job: Recurrence<'_, Self>) {
-                    simd.run(job, Recurrence::portable);
-                }
-                #[inline(never)]
-                fn weight(simd: Simd, job: Weighting<'_, Self>) {
-                    simd.run(job, Weighting::portable);
-                }
-                #[inline(never)]
-                fn vecmat(simd: Simd, job: VecMat<'_, Self>) {
-                    simd.run(job, VecMat::portable);
-                }
-                #[inline(never)]
-                fn matvec(simd: Simd, job: MatVec<'_, Self>) {
-                    simd.run(job, MatVec::portable);
-                }
-                #[inline(never)]
-                fn learn(simd: Simd, job: Learning<'_, Self>) {
-                    simd.run(job, Learning::portable);
-                }
-                #[inline(never)]
-                fn carry(simd: Simd, job: Carrying<'_, Self>) {
-                    simd.run(job, Carrying::portable);
-                }
+                $(
+                    #[inline(never)]
+                    fn $operation(simd: Simd, job: $job<'_, Self>) -> $output {
+                        simd.run(job, $job::portable)
+                    }
+                )*
             }
         };
     }
 
-    versions!(f32, F32x16, F32x8, F32x4);
-    versions!(f64, F64x8, F64x4, F64x2);
+    operations! {
+        product(Product) -> ();
+        axpy(Axpy) -> ();
+        update(Update) -> ();
+        softmax(Columns) -> [[Self; QUERIES]; 2];
+        softmax_row(Row) -> [Self; 2];
+        scale_rows(Scaled) -> bool;
+        recur(Recurrence) -> ();
+        weight(Weighting) -> ();
+        vecmat(VecMat) -> ();
+        matvec(MatVec) -> ();
+        learn(Learning) -> ();
+        carry(Carrying) -> ();
+    }
 }
 
 /// Work that is compiled for every instruction set: `run` is inlined into a function that enables it.

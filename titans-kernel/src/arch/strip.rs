@@ -30,9 +30,13 @@ pub(super) struct Panel<T> {
 /// All rows of C over the panel's steps, for its columns; `FAR` where something may be asked for ahead.
 #[inline(always)]
 pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, o: &Operands<V::T>, p: Panel<V::T>) {
-    let ahead = [Ahead::new::<V>(o, p.k0 + p.kc, p.j, p.width), Ahead::of_a::<V>(o, p.k0, p.kc, p.j, p.width)];
+    let ahead = if FAR {
+        Some([Ahead::new::<V>(o, p.k0 + p.kc, p.j, p.width), Ahead::of_a::<V>(o, p.k0, p.kc, p.j, p.width)])
+    } else {
+        None
+    };
     // Tile by tile only where something comes between them.
-    let alone = FAR && ahead.iter().any(Ahead::wanted);
+    let alone = ahead.iter().flatten().any(Ahead::wanted);
     let mut i = 0;
     while i < o.m {
         let (columns, end) = Columns::of(part, &p, V::LANES, i, o.m);
@@ -48,9 +52,7 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
         };
         let from = i.min(end - height);
         let tiles = if alone { 1 } else { (left / height).max(1) };
-        if FAR {
-            ahead.iter().for_each(|a| a.ask::<V>(i, height, o.m));
-        }
+        ahead.iter().flatten().for_each(|a| a.ask::<V>(i, height, o.m));
         i = from + tiles * height;
         if columns.width == 0 {
             continue;
@@ -78,7 +80,7 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
 }
 
 /// The columns of a panel that a tile computes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Columns {
     /// Left out at the beginning.
     skipped: usize,

@@ -99,7 +99,11 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
     unsafe {
         let mut sum = [[V::splat(V::T::ZERO); N]; R];
         if store != Store::Set {
-            load::<V, R, N>(c, s, &mut sum);
+            if s.last == V::LANES {
+                load::<V, R, N, false>(c, s, &mut sum);
+            } else {
+                load::<V, R, N, true>(c, s, &mut sum);
+            }
         }
         if store == Store::Sub {
             each!(I < R => each!(J < N => sum[I][J] = sum[I][J].neg()));
@@ -145,7 +149,11 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
         if store == Store::Sub {
             each!(I < R => each!(J < N => sum[I][J] = sum[I][J].neg()));
         }
-        write::<V, R, N>(c, s, &sum);
+        if s.last == V::LANES {
+            write::<V, R, N, false>(c, s, &sum);
+        } else {
+            write::<V, R, N, true>(c, s, &sum);
+        }
     }
 }
 
@@ -155,55 +163,45 @@ fn group<T>(c: *mut T, s: &Strip<T>, g: usize) -> *mut T {
     opaque(c.wrapping_add(3 * g * s.c_row).cast_const()).cast_mut()
 }
 
-/// A tile of C.
+/// A tile of C; `CUT` where the last register has fewer columns than lanes.
 #[inline(always)]
-unsafe fn load<V: Vector, const R: usize, const N: usize>(c: *mut V::T, s: &Strip<V::T>, sum: &mut [[V; N]; R]) {
+unsafe fn load<V: Vector, const R: usize, const N: usize, const CUT: bool>(
+    c: *mut V::T,
+    s: &Strip<V::T>,
+    sum: &mut [[V; N]; R],
+) {
     // SAFETY: as `strip`.
     unsafe {
-        if s.last == V::LANES {
-            each!(G < 6 => if 3 * G < R {
-                let at = group(c, s, G);
-                each!(I < 3 => if 3 * G + I < R {
-                    each!(J < N => sum[3 * G + I][J] = V::load(at.add(I * s.c_row + J * V::LANES)));
+        each!(G < 6 => if 3 * G < R {
+            let at = group(c, s, G);
+            each!(I < 3 => if 3 * G + I < R {
+                each!(J < N => {
+                    let p = at.add(I * s.c_row + J * V::LANES);
+                    sum[3 * G + I][J] = if CUT && J + 1 == N { V::load_first(p, s.last) } else { V::load(p) };
                 });
             });
-        } else {
-            each!(G < 6 => if 3 * G < R {
-                let at = group(c, s, G);
-                each!(I < 3 => if 3 * G + I < R {
-                    each!(J < N => {
-                        let p = at.add(I * s.c_row + J * V::LANES);
-                        sum[3 * G + I][J] = if J + 1 < N { V::load(p) } else { V::load_first(p, s.last) };
-                    });
-                });
-            });
-        }
+        });
     }
 }
 
-/// A tile to C.
+/// A tile to C, as [`load`].
 #[inline(always)]
-unsafe fn write<V: Vector, const R: usize, const N: usize>(c: *mut V::T, s: &Strip<V::T>, sum: &[[V; N]; R]) {
+unsafe fn write<V: Vector, const R: usize, const N: usize, const CUT: bool>(
+    c: *mut V::T,
+    s: &Strip<V::T>,
+    sum: &[[V; N]; R],
+) {
     // SAFETY: as `strip`.
     unsafe {
-        if s.last == V::LANES {
-            each!(G < 6 => if 3 * G < R {
-                let at = group(c, s, G);
-                each!(I < 3 => if 3 * G + I < R {
-                    each!(J < N => sum[3 * G + I][J].store(at.add(I * s.c_row + J * V::LANES)));
+        each!(G < 6 => if 3 * G < R {
+            let at = group(c, s, G);
+            each!(I < 3 => if 3 * G + I < R {
+                each!(J < N => {
+                    let (x, p) = (sum[3 * G + I][J], at.add(I * s.c_row + J * V::LANES));
+                    if CUT && J + 1 == N { x.store_first(p, s.last) } else { x.store(p) }
                 });
             });
-        } else {
-            each!(G < 6 => if 3 * G < R {
-                let at = group(c, s, G);
-                each!(I < 3 => if 3 * G + I < R {
-                    each!(J < N => {
-                        let p = at.add(I * s.c_row + J * V::LANES);
-                        if J + 1 < N { sum[3 * G + I][J].store(p) } else { sum[3 * G + I][J].store_first(p, s.last) }
-                    });
-                });
-            });
-        }
+        });
     }
 }
 

@@ -3,8 +3,8 @@
 //! No division and no logarithm: α = 1 and η = 0 are exact. A token that does not write repeats the row before it.
 //!
 //! Products of many gates leave the range of normal numbers, where arithmetic takes a hundred times as long (η = 0.05 does
-//! within a chunk of 64), and every product with such a coefficient would. What is below [`crate::gemm`]'s least is 0: that is 10⁻¹⁹ of the
-//! newest token's coefficient in `f32`, 10⁻¹⁵⁴ in `f64`.
+//! within a chunk of 64), and every product with such a coefficient would. What is below 10⁻¹⁹ of the newest token's coefficient
+//! in `f32`, 10⁻¹⁵⁴ in `f64`, is 0.
 
 use crate::error::Result;
 use crate::gemm::{Factors, Gemm, Recurrence};

@@ -105,15 +105,10 @@ pub enum Head {
     Classes,
 }
 
-impl Head {
-    /// Its name in configurations.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tokens => "tokens",
-            Self::Regression => "regression",
-            Self::Classes => "classes",
-        }
-    }
+impl Named for Head {
+    const WHAT: &'static str = "head";
+    const ALL: &'static [(&'static str, Self)] =
+        &[("tokens", Self::Tokens), ("regression", Self::Regression), ("classes", Self::Classes)];
 }
 
 /// The memory of a mixer's head.
