@@ -10,7 +10,7 @@ mod softmax;
 mod token;
 
 pub(crate) use chunk::least;
-pub use chunk::{Recurrence, Weighting};
+pub use chunk::{Blend, Recurrence, Update, Weighing, Weighting};
 pub use panel::panel;
 pub use softmax::{Columns, QUERIES, SUMS, Seen};
 #[cfg(test)]
@@ -119,25 +119,22 @@ pub trait Gemm<T: Scalar> {
         );
     }
 
-    /// Closes a chunk: `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P` for one panel of W and S, in one visit.
-    ///
-    /// H is `[n, rows of W]`. `weighted` ([`weighted_len`] elements) holds C and P in groups of [`GROUP`] columns: of each
-    /// group n rows of C's columns and then P's, zeros behind the last column.
-    fn update(&self, [a, g, e]: [T; 3], h: Mat<'_, T>, weighted: &[T], mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
+    /// Every row of X read by weights of its own: a row has the same bits in any company.
+    fn blend(&self, blend: Blend<'_, T>) {
+        chunk::blend(self, blend);
+    }
+
+    /// Rows weighed in two ways; the same bits on every implementation.
+    fn weigh(&self, weighing: Weighing<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || decay(a, g, e, w.rb(), s.rb()),
+            || chunk::weigh(weighing),
         );
-        let (rows, columns) = (h.rows(), w.cols());
-        for (group, j) in (0..columns).step_by(GROUP).enumerate() {
-            let width = GROUP.min(columns - j);
-            let c = &weighted[group * rows * 2 * GROUP..];
-            for (x, out) in [(c, w.rb()), (c.get(GROUP..).unwrap_or(&[]), s.rb())] {
-                if let Ok(x) = Mat::strided(x, rows, width, 2 * GROUP, 1) {
-                    self.gemm(Store::Add, h.t(), x, out.columns(j, width));
-                }
-            }
-        }
+    }
+
+    /// Closes a chunk for one panel of W and S, in one visit.
+    fn update(&self, update: Update<'_, T>) {
+        chunk::update(self, update);
     }
 
     /// `out = x W` for one row x, with W `x.len() × out.len()`.
@@ -173,17 +170,6 @@ pub const GROUP: usize = 32;
 /// Elements of [`Gemm::update`]'s C and P for n tokens and a panel of `width` columns.
 pub const fn weighted_len(n: usize, width: usize) -> usize {
     2 * n * width.next_multiple_of(GROUP)
-}
-
-/// `W ← a W + g S`, `S ← e S`.
-#[inline(always)]
-fn decay<T: Scalar>(a: T, g: T, e: T, mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
-    for i in 0..w.rows() {
-        for (w, s) in w.row_mut(i).iter_mut().zip(s.row_mut(i)) {
-            *w = a * *w + g * *s;
-            *s = e * *s;
-        }
-    }
 }
 
 /// [`Gemm::causal`] in products of four rows and single steps for their last columns.

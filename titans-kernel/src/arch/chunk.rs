@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Factors, Gemm, Portable, Recurrence, Weighting, least};
+use crate::gemm::{Factors, GROUP, Gemm, Portable, Recurrence, Weighing, Weighting, least};
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.
@@ -150,6 +150,55 @@ impl<T: SimdScalar> Job<T> for Weighting<'_, T> {
                     }
                     x.store_first(row.add(i), all);
                     i += V::LANES;
+                }
+            }
+        }
+    }
+}
+
+impl<T: SimdScalar> Weighing<'_, T> {
+    pub(super) fn portable(self) {
+        Portable.weigh(self);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Weighing<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        self.check();
+        let (n, columns, x_row) = (self.x.rows(), self.x.cols(), self.x.row_stride());
+        // SAFETY: `check` found n rows of X, factors for each of them, and room for n rows of every group; a group is whole
+        // registers wide. The instructions are the caller's promise.
+        unsafe {
+            for t in 0..n {
+                let [c, p] = self.factors(t).map(|f| V::splat(f));
+                let row = self.x.data().as_ptr().add(t * x_row);
+                let mut out = self.out.as_mut_ptr().wrapping_add(t * 2 * GROUP);
+                let mut j = 0;
+                while j < columns {
+                    let mut i = 0;
+                    while i < GROUP {
+                        let left = columns.saturating_sub(j + i);
+                        let x = match left {
+                            0 => V::splat(T::ZERO),
+                            left if left < V::LANES => V::load_first(row.add(j + i), left),
+                            _ => V::load(row.add(j + i)),
+                        };
+                        // Zeros behind the last column, whatever the factors are.
+                        if left >= V::LANES {
+                            c.mul(x).store(out.add(i));
+                            p.mul(x).store(out.add(GROUP + i));
+                        } else {
+                            let zero = V::splat(T::ZERO);
+                            c.mul(x).keep(0, left, zero).store(out.add(i));
+                            p.mul(x).keep(0, left, zero).store(out.add(GROUP + i));
+                        }
+                        i += V::LANES;
+                    }
+                    out = out.wrapping_add(n * 2 * GROUP);
+                    j += GROUP;
                 }
             }
         }

@@ -1,11 +1,11 @@
 //! From a chosen instruction set to code that is compiled for it.
 
-use super::jobs::{Axpy, Product, Update};
+use super::jobs::{Axpy, Product};
 use super::softmax::{Row, Scaled};
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
-use crate::gemm::{Columns, QUERIES, Recurrence, Weighting};
+use crate::gemm::{Blend, Columns, QUERIES, Recurrence, Update, Weighing, Weighting};
 use crate::scalar::Scalar;
 
 /// The numbers that have versions: `f32` and `f64`.
@@ -68,6 +68,8 @@ pub(super) mod versions {
         scale_rows(Scaled) -> bool;
         recur(Recurrence) -> ();
         weight(Weighting) -> ();
+        blend(Blend) -> ();
+        weigh(Weighing) -> ();
         vecmat(VecMat) -> ();
         matvec(MatVec) -> ();
         learn(Learning) -> ();

@@ -4,7 +4,7 @@ use super::dispatch::{Job, SimdScalar};
 use super::product::Part;
 use super::vector::Vector;
 use super::{product, update};
-use crate::gemm::{Gemm, Portable, Store};
+use crate::gemm::{Gemm, Portable, Store, Update};
 use crate::view::{Mat, MatMut};
 
 /// The operands of a product.
@@ -70,12 +70,9 @@ impl<T: SimdScalar> Job<T> for Axpy<'_, T> {
     }
 }
 
-/// The operands of [`Gemm::update`].
-pub struct Update<'a, T>(pub [T; 3], pub Mat<'a, T>, pub &'a [T], pub MatMut<'a, T>, pub MatMut<'a, T>);
-
 impl<T: SimdScalar> Update<'_, T> {
-    pub fn portable(self) {
-        Portable.update(self.0, self.1, self.2, self.3, self.4);
+    pub(super) fn portable(self) {
+        Portable.update(self);
     }
 }
 
@@ -85,6 +82,6 @@ impl<T: SimdScalar> Job<T> for Update<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         // SAFETY: the same contract.
-        unsafe { update::update::<V>(self.0, self.1, self.2, self.3, self.4) }
+        unsafe { update::update::<V>(self) }
     }
 }

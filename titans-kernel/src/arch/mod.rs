@@ -21,6 +21,7 @@
 mod aarch64;
 mod ahead;
 mod back;
+mod blend;
 mod carry;
 mod chunk;
 mod dispatch;
@@ -44,11 +45,13 @@ mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
-use crate::gemm::{Beside, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Store, Weighting};
+use crate::gemm::{
+    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Store, Update, Weighing, Weighting,
+};
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
 pub use isa::Isa;
-use jobs::{Axpy, Product, Update};
+use jobs::{Axpy, Product};
 use product::Part;
 use softmax::{Row, Scaled};
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
@@ -118,8 +121,16 @@ impl<T: SimdScalar> Gemm<T> for Simd {
         T::weight(*self, weighting);
     }
 
-    fn update(&self, decay: [T; 3], h: Mat<'_, T>, weighted: &[T], w: MatMut<'_, T>, s: MatMut<'_, T>) {
-        T::update(*self, Update(decay, h, weighted, w, s));
+    fn blend(&self, blend: Blend<'_, T>) {
+        T::blend(*self, blend);
+    }
+
+    fn weigh(&self, weighing: Weighing<'_, T>) {
+        T::weigh(*self, weighing);
+    }
+
+    fn update(&self, update: Update<'_, T>) {
+        T::update(*self, update);
     }
 
     fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {

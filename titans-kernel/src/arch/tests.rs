@@ -6,6 +6,7 @@ mod checksum;
 mod coefficients;
 mod products;
 mod softmax;
+mod weights;
 
 use super::{Isa, Simd};
 use crate::scalar::Scalar;

@@ -2,12 +2,13 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{GROUP, weighted_len};
+use crate::gemm::{GROUP, Update, weighted_len};
 use crate::scalar::Scalar;
-use crate::view::{Mat, MatMut};
 
 /// Rows of a tile.
 const ROWS: usize = 6;
+/// Tokens that are written out.
+const UNROLLED: usize = 4;
 
 /// Everything that tiles one below the other need; addresses are those of the first.
 #[derive(Clone, Copy)]
@@ -26,6 +27,8 @@ struct Strip<T> {
     s_row: usize,
     /// Columns in the last register.
     last: usize,
+    /// From W and S to what is needed next; 0: nothing is asked for.
+    ahead: usize,
 }
 
 /// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`: see [`crate::Gemm::update`].
@@ -36,13 +39,8 @@ struct Strip<T> {
 /// # Panics
 /// When the shapes do not fit.
 #[inline(always)]
-pub(super) unsafe fn update<V: Vector>(
-    decay: [V::T; 3],
-    h: Mat<'_, V::T>,
-    weighted: &[V::T],
-    mut w: MatMut<'_, V::T>,
-    mut s: MatMut<'_, V::T>,
-) {
+pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
+    let Update { decay, h, weighted, mut w, mut s, ahead } = u;
     let (tokens, rows, width) = (h.rows(), w.rows(), w.cols());
     assert!(h.cols() == rows && s.rows() == rows && s.cols() == width, "shapes of an update");
     assert!(weighted.len() >= weighted_len(tokens, width), "rows of an update");
@@ -85,6 +83,7 @@ pub(super) unsafe fn update<V: Vector>(
                     s: s.add(i * s_row + j),
                     s_row,
                     last,
+                    ahead,
                 };
                 match height {
                     ROWS => across::<V, ROWS>(&t, columns),
@@ -134,34 +133,40 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
 
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
-    let zero = V::T::ZERO;
     // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of C
-    // and P and of R numbers of H are valid, by the caller's promise.
+    // and P and of R numbers of H are valid, by the caller's promise; any address may be asked for.
     unsafe {
-        let (mut by_c, mut by_p) = ([[V::splat(zero); N]; R], [[V::splat(zero); N]; R]);
-        let [a, g, e] = [V::splat(t.decay[0]), V::splat(t.decay[1]), V::splat(t.decay[2])];
-        each!(I < R => each!(J < N => {
-            let (w, s) = (t.w.add(I * t.w_row + J * V::LANES), t.s.add(I * t.s_row + J * V::LANES));
-            let whole = J + 1 < N || t.last == V::LANES;
-            let w = if whole { V::load(w) } else { V::load_first(w, t.last) };
-            let s = if whole { V::load(s) } else { V::load_first(s, t.last) };
-            by_c[I][J] = a.mul(w).add(g.mul(s));
-            by_p[I][J] = e.mul(s);
-        }));
+        // W and S come last, so that nothing waits for them; and what is needed after this panel.
+        if t.ahead > 0 {
+            each!(I < R => each!(J < N => {
+                let (w, s) = (t.w.wrapping_add(I * t.w_row + J * V::LANES), t.s.wrapping_add(I * t.s_row + J * V::LANES));
+                V::prefetch(w);
+                V::prefetch(s);
+                V::prefetch(w.wrapping_add(t.ahead));
+                V::prefetch(s.wrapping_add(t.ahead));
+            }));
+        }
+        let zero = V::splat(V::T::ZERO);
+        let (mut by_c, mut by_p) = ([[zero; N]; R], [[zero; N]; R]);
         // Two texts of one loop: where H's rows are columns of one array, its addresses are constants.
         if t.h_row == 1 {
             chain(&mut by_c, &mut by_p, t, 1);
         } else {
             chain(&mut by_c, &mut by_p, t, t.h_row);
         }
+        let [a, g, e] = [V::splat(t.decay[0]), V::splat(t.decay[1]), V::splat(t.decay[2])];
         each!(I < R => each!(J < N => {
-            let (w, s) = (t.w.add(I * t.w_row + J * V::LANES), t.s.add(I * t.s_row + J * V::LANES));
-            if J + 1 < N || t.last == V::LANES {
-                by_c[I][J].store(w);
-                by_p[I][J].store(s);
+            let (to_w, to_s) = (t.w.add(I * t.w_row + J * V::LANES), t.s.add(I * t.s_row + J * V::LANES));
+            let whole = J + 1 < N || t.last == V::LANES;
+            let w = if whole { V::load(to_w) } else { V::load_first(to_w, t.last) };
+            let s = if whole { V::load(to_s) } else { V::load_first(to_s, t.last) };
+            let (w, s) = (a.mul_add(w, g.mul_add(s, by_c[I][J])), e.mul_add(s, by_p[I][J]));
+            if whole {
+                w.store(to_w);
+                s.store(to_s);
             } else {
-                by_c[I][J].store_first(w, t.last);
-                by_p[I][J].store_first(s, t.last);
+                w.store_first(to_w, t.last);
+                s.store_first(to_s, t.last);
             }
         }));
     }
@@ -175,24 +180,47 @@ unsafe fn chain<V: Vector, const R: usize, const N: usize>(
     t: &Strip<V::T>,
     h_row: usize,
 ) {
-    let zero = V::T::ZERO;
-    // SAFETY: as `tile`.
+    // SAFETY: as `tile`. Pointers end a token behind the last one.
     unsafe {
         let (mut h, mut weighted) = (t.h, t.weighted);
-        for _ in 0..t.tokens {
-            let (mut c, mut p) = ([V::splat(zero); N], [V::splat(zero); N]);
-            each!(J < N => {
-                c[J] = V::load(weighted.add(J * V::LANES));
-                p[J] = V::load(weighted.add(GROUP + J * V::LANES));
+        let mut left = t.tokens;
+        while left >= UNROLLED {
+            each!(U < 4 => {
+                step(by_c, by_p, h, h_row, weighted.add(U * 2 * GROUP));
+                h = h.wrapping_add(t.h_token);
             });
-            each!(I < R => {
-                let x = V::splat(*h.add(I * h_row));
-                each!(J < N => {
-                    by_c[I][J] = x.mul_add(c[J], by_c[I][J]);
-                    by_p[I][J] = x.mul_add(p[J], by_p[I][J]);
-                });
-            });
-            (h, weighted) = (h.add(t.h_token), weighted.add(2 * GROUP));
+            weighted = weighted.add(UNROLLED * 2 * GROUP);
+            left -= UNROLLED;
         }
+        while left > 0 {
+            step(by_c, by_p, h, h_row, weighted);
+            (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.add(2 * GROUP), left - 1);
+        }
+    }
+}
+
+/// One token: R numbers of H times registers of C and of P.
+#[inline(always)]
+unsafe fn step<V: Vector, const R: usize, const N: usize>(
+    by_c: &mut [[V; N]; R],
+    by_p: &mut [[V; N]; R],
+    h: *const V::T,
+    h_row: usize,
+    weighted: *const V::T,
+) {
+    // SAFETY: as `tile`.
+    unsafe {
+        let (mut c, mut p) = ([V::splat(V::T::ZERO); N], [V::splat(V::T::ZERO); N]);
+        each!(J < N => {
+            c[J] = V::load(weighted.add(J * V::LANES));
+            p[J] = V::load(weighted.add(GROUP + J * V::LANES));
+        });
+        each!(I < R => {
+            let x = V::splat(*h.add(I * h_row));
+            each!(J < N => {
+                by_c[I][J] = x.mul_add(c[J], by_c[I][J]);
+                by_p[I][J] = x.mul_add(p[J], by_p[I][J]);
+            });
+        });
     }
 }

@@ -104,7 +104,7 @@ fn advance<T: Scalar, G: Gemm<T>>(
     let (params, k, v) = (&anchor[..spec.params()], tokens.k.sub(from, n), tokens.v.sub(from, n));
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(k);
+    open.keys = side_by_side(lay, k);
     let mut written = Written::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
     let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;

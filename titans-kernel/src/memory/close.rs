@@ -3,7 +3,7 @@
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Seen};
 use crate::error::Result;
-use crate::gemm::{GROUP, Gemm, PANEL, weighted_len};
+use crate::gemm::{Gemm, PANEL, Update, Weighing, weighted_len};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -30,30 +30,6 @@ pub(super) fn scale_rows<T: Scalar, G: Gemm<T>>(
     );
 }
 
-/// `−diag(c ∘ rate) Δ` and `−diag(p ∘ rate) Δ` as [`Gemm::update`] takes them.
-fn weigh<T: Scalar, G: Gemm<T>>(g: &G, delta: Mat<'_, T>, c: &[T], p: &[T], rate: &[T], out: &mut [T]) {
-    let (n, columns) = (delta.rows(), delta.cols());
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for (j, group) in (0..columns).step_by(GROUP).zip(out.chunks_exact_mut(2 * GROUP * n)) {
-                let width = GROUP.min(columns - j);
-                for (t, row) in group.chunks_exact_mut(2 * GROUP).enumerate() {
-                    let (by_c, by_p) = row.split_at_mut(GROUP);
-                    let (fc, fp) = (-(c[t] * rate[t]), -(p[t] * rate[t]));
-                    let delta = &delta.row(t)[j..j + width];
-                    by_c[width..].fill(T::ZERO);
-                    by_p[width..].fill(T::ZERO);
-                    for ((c, p), &x) in by_c.iter_mut().zip(by_p).zip(delta) {
-                        *c = fc * x;
-                        *p = fp * x;
-                    }
-                }
-            }
-        },
-    );
-}
-
 /// Elements of work space that [`close`] needs.
 pub(super) fn close_scratch(lay: Layout<'_>) -> usize {
     weighted_len(lay.rows, PANEL.max(lay.spec.gamma_len()))
@@ -71,23 +47,63 @@ pub(super) fn close<T: Scalar, G: Gemm<T>>(
     scaled: &mut [T],
     state: &mut [T],
 ) -> Result<()> {
-    let (w, s) = state.split_at_mut(lay.spec.params());
-    let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
-    let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     for l in 0..lay.spec.layers() {
-        let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
         for columns in lay.columns(l) {
-            weigh(g, delta.block(0, n, columns.0, columns.1), c, p, open.rate, scaled);
-            g.update(decay, h, scaled, lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?);
+            close_panel(g, lay, l, columns, (row, n), open, coefficients, scaled, state)?;
         }
     }
+    close_gamma(g, lay, (row, n), open, coefficients, scaled, state)
+}
+
+/// A, G and Π η of a row.
+fn decay<T: Scalar>(coefficients: &Coefficients<'_, T>, row: usize) -> [T; 3] {
+    [coefficients.a[row], coefficients.g[row], coefficients.e[row]]
+}
+
+/// One panel of W^l and S^l of [`close`].
+pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    l: usize,
+    columns: (usize, usize),
+    (row, n): (usize, usize),
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    scaled: &mut [T],
+    state: &mut [T],
+) -> Result<()> {
+    let (w, s) = state.split_at_mut(lay.spec.params());
+    let by = [coefficients.c_row(row), coefficients.p_row(row)];
+    let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
+    let x = delta.block(0, n, columns.0, columns.1);
+    g.weigh(Weighing { x, by, by_step: 1, rate: open.rate, rate_step: 1, out: scaled });
+    let (w, s) = (lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?);
+    let (decay, ahead) = (decay(coefficients, row), lay.ahead::<T>(l));
+    g.update(Update { decay, h, weighted: scaled, w, s, ahead });
+    Ok(())
+}
+
+/// γ of [`close`]: a layer of one row whose inputs are 1.
+pub(super) fn close_gamma<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    (row, n): (usize, usize),
+    open: Seen<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    scaled: &mut [T],
+    state: &mut [T],
+) -> Result<()> {
     let d = lay.spec.gamma_len();
-    if d > 0 {
-        let at = lay.spec.params() - d;
-        weigh(g, Mat::new(open.g_gamma, n, d)?, c, p, open.rate, scaled);
-        let ones = [T::ONE];
-        let ones = Mat::strided(&ones, n, 1, 0, 0)?;
-        g.update(decay, ones, scaled, MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?);
+    if d == 0 {
+        return Ok(());
     }
+    let (w, s) = state.split_at_mut(lay.spec.params());
+    let (at, by) = (lay.spec.params() - d, [coefficients.c_row(row), coefficients.p_row(row)]);
+    let x = Mat::new(open.g_gamma, n, d)?;
+    g.weigh(Weighing { x, by, by_step: 1, rate: open.rate, rate_step: 1, out: scaled });
+    let ones = [T::ONE];
+    let ones = Mat::strided(&ones, n, 1, 0, 0)?;
+    let (w, s) = (MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?);
+    g.update(Update { decay: decay(coefficients, row), h: ones, weighted: scaled, w, s, ahead: 0 });
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Written};
-use super::read::answers;
+use super::read::{Source, answers};
 use super::spec::{MemorySpec, Read};
 use super::step;
 use super::token;
@@ -125,10 +125,10 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
 /// Writes a state to its place among the boundaries.
 type Keep<T> = fn(Layout<'_>, &[T], &mut [T]);
 
-/// Rows that follow one another without a gap can be used where they are; others are copied, or else they share few sets
-/// of the cache.
-pub(super) fn side_by_side<T: Scalar>(k: Mat<'_, T>) -> Option<Mat<'_, T>> {
-    (k.row_stride() == k.cols()).then_some(k)
+/// Keys that follow one another as the layout's rows do can be used where they are; others are copied, or else they share few
+/// sets of the cache.
+pub(super) fn side_by_side<'k, T: Scalar>(lay: Layout<'_>, k: Mat<'k, T>) -> Option<Mat<'k, T>> {
+    (k.row_stride() == lay.stride(k.cols())).then_some(k)
 }
 
 /// Shapes of what a call over n tokens returns.
@@ -163,7 +163,7 @@ fn chunk<T: Scalar, G: Gemm<T>>(
 ) -> Result<u64> {
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(tokens.k.sub(from, n));
+    open.keys = side_by_side(lay, tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
@@ -182,9 +182,15 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     )?;
     coefficients.start();
     let clipped = enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
-    let asked = if read == Read::ChunkStart { first(anchor, state) } else { &*state };
-    answers(g, lay, read.into(), asked, open.seen(), &coefficients, tokens.q.sub(from, n), 0, &mut reading, y)?;
-    close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
+    let q = tokens.q.sub(from, n);
+    if read == Read::ChunkStart && !anchor.is_empty() {
+        let source = Source::Stays(anchor);
+        answers(g, lay, read.into(), source, open.seen(), &coefficients, q, 0, &mut reading, y)?;
+        close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
+    } else {
+        let source = Source::Closes { state, row: n, n, scaled };
+        answers(g, lay, read.into(), source, open.seen(), &coefficients, q, 0, &mut reading, y)?;
+    }
     Ok(clipped)
 }
 

@@ -7,6 +7,9 @@ use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
+/// A state of so many bytes stays in the second-level cache while a chunk is at work.
+const NEAR_BYTES: usize = 512 * 1024;
+
 /// Offsets into slabs that hold `rows` rows of every layer's input (`inputs`: d_0 … d_{L−1}) or output (d_1 … d_L).
 ///
 /// Weights lie row-major, or (`panels`, while a batch is at work) as panels of [`PANEL`] columns one after another, each of
@@ -107,6 +110,12 @@ impl<'s> Layout<'s> {
     pub fn columns(&self, l: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let o = self.spec.layer(l).1;
         (0..o).step_by(PANEL).map(move |j| (j, PANEL.min(o - j)))
+    }
+
+    /// Elements from a panel of W^l to the next one, where all of the state does not stay near; else 0.
+    pub fn ahead<T: Scalar>(&self, l: usize) -> usize {
+        let far = self.panels && self.spec.state_len() * T::BYTES > NEAR_BYTES;
+        if far { self.spec.layer(l).0 * PANEL } else { 0 }
     }
 
     /// Start and row stride of the panel of W^l from column j on.
@@ -331,10 +340,6 @@ pub(super) struct Reading<'a, T> {
     pub x: &'a mut [T],
     /// Z of every layer.
     pub z: &'a mut [T],
-    /// diag(A) X of every layer.
-    pub ax: &'a mut [T],
-    /// diag(G) X of every layer.
-    pub gx: &'a mut [T],
     /// Masked scores, rows × rows.
     pub scores: &'a mut [T],
     /// Residual: x̂ of z^L.
@@ -352,15 +357,13 @@ impl<'a, T: Scalar> Reading<'a, T> {
     }
 
     pub fn len(lay: Layout<'_>) -> usize {
-        3 * lay.inputs() + lay.outputs() + lay.rows * lay.rows + 2 * lay.gammas() + lay.rows
+        lay.inputs() + lay.outputs() + lay.rows * lay.rows + 2 * lay.gammas() + lay.rows
     }
 
     pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             x: scratch.take(lay.inputs())?,
             z: scratch.take(lay.outputs())?,
-            ax: scratch.take(lay.inputs())?,
-            gx: scratch.take(lay.inputs())?,
             scores: scratch.take(lay.rows * lay.rows)?,
             x_hat: scratch.take(lay.gammas())?,
             gamma: scratch.take(lay.gammas())?,

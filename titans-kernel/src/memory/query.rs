@@ -3,7 +3,7 @@
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
 use super::layout::{Layout, Reading, Seen};
-use super::read::{Rows, answers};
+use super::read::{Rows, Source, answers};
 use super::spec::MemorySpec;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
@@ -53,7 +53,7 @@ pub fn query<T: Scalar, G: Gemm<T>>(
     while from < q.rows() {
         let n = lay.rows.min(q.rows() - from);
         let (q, y) = (q.sub(from, n), y.rb().sub(from, n));
-        answers(g, lay, Rows::Start, weights, nothing, &coefficients, q, 0, &mut reading, y)?;
+        answers(g, lay, Rows::Start, Source::Stays(weights), nothing, &coefficients, q, 0, &mut reading, y)?;
         from += n;
     }
     Ok(())

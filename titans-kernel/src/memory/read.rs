@@ -1,10 +1,11 @@
 //! The read path: every query with its own M_t, layer by layer, by matrix products (`docs/MATH.md` section 3).
 
+use super::close::{close_gamma, close_panel};
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};
 use super::spec::{Network, Read};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store, Weighting};
+use crate::gemm::{Beside, Blend, Gemm, Store, Weighting};
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -53,6 +54,43 @@ impl Rows {
     }
 }
 
+/// The state `[W | S]` that answers.
+#[derive(Debug)]
+pub(super) enum Source<'a, T> {
+    /// It stays as it is.
+    Stays(&'a [T]),
+    /// The chunk closes: a panel becomes that after the open chunk's first `n` tokens (coefficients of row `row`) as soon as it has
+    /// answered, so that a large state comes near once. `scaled`: [`close_scratch`](super::close::close_scratch) elements.
+    Closes { state: &'a mut [T], row: usize, n: usize, scaled: &'a mut [T] },
+}
+
+impl<T: Scalar> Source<'_, T> {
+    fn state(&self) -> &[T] {
+        match self {
+            Self::Stays(state) => state,
+            Self::Closes { state, .. } => state,
+        }
+    }
+
+    /// A panel of layer l has answered.
+    fn panel_done<G: Gemm<T>>(
+        &mut self,
+        g: &G,
+        lay: Layout<'_>,
+        l: usize,
+        columns: (usize, usize),
+        open: Seen<'_, T>,
+        coefficients: &Coefficients<'_, T>,
+    ) -> Result<()> {
+        match self {
+            Self::Stays(_) => Ok(()),
+            Self::Closes { state, row, n, scaled } => {
+                close_panel(g, lay, l, columns, (*row, *n), open, coefficients, scaled, state)
+            }
+        }
+    }
+}
+
 /// Read-outs `y [n, d_L]` of queries `q [n, d_0]`, n ≤ the layout's rows, from the state `[W | S]` at the piece's start
 /// (of which [`Rows::Start`] reads the weights only) and the tokens of the open piece, `from` of which precede the first
 /// query's.
@@ -60,7 +98,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
-    state: &[T],
+    mut source: Source<'_, T>,
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     q: Mat<'_, T>,
@@ -69,33 +107,35 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     y: MatMut<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, q.rows());
-    inside(g, lay, rows, state, open, coefficients, q, from, reading)?;
-    let (w, s) = state.split_at(spec.params());
+    inside(g, lay, rows, &mut source, open, coefficients, q, from, reading)?;
     let top = spec.layers() - 1;
     match spec.network {
-        Network::Plain => layer(g, lay, rows, top, q, w, s, open, coefficients, from, reading, y)?,
+        Network::Plain => layer(g, lay, rows, top, q, &mut source, open, coefficients, from, reading, y)?,
         Network::Residual => {
             let slab = core::mem::take(&mut reading.z);
             let z = lay.output_rows_mut(slab, top, 0, n)?;
-            let done = layer(g, lay, rows, top, q, w, s, open, coefficients, from, reading, z);
+            let done = layer(g, lay, rows, top, q, &mut source, open, coefficients, from, reading, z);
             reading.z = slab;
             done?;
-            gammas(g, lay, rows, state, open, coefficients, from, n, reading)?;
+            gammas(g, lay, rows, source.state(), open, coefficients, from, n, reading)?;
             g.vectorise(
                 #[inline(always)]
                 || residual(lay, q, reading, y),
             )?;
         }
     }
+    if let Source::Closes { state, row, n, scaled } = source {
+        close_gamma(g, lay, (row, n), open, coefficients, scaled, state)?;
+    }
     Ok(())
 }
 
-/// The layers of [`answers`] but for the last product: X, diag(A) X, diag(G) X of all of them, Z of all but the last.
+/// The layers of [`answers`] but for the last one: X of all of them, Z of all but the last.
 pub(super) fn inside<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
-    state: &[T],
+    source: &mut Source<'_, T>,
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     q: Mat<'_, T>,
@@ -103,15 +143,11 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, q.rows());
-    let (w, s) = state.split_at(spec.params());
     for l in 0..spec.layers() {
-        if rows != Rows::Start {
-            scale(g, lay, rows, l, q, coefficients, reading)?;
-        }
         if l + 1 < spec.layers() {
             let slab = core::mem::take(&mut reading.z);
             let z = lay.output_rows_mut(slab, l, 0, n)?;
-            let done = layer(g, lay, rows, l, q, w, s, open, coefficients, from, reading, z);
+            let done = layer(g, lay, rows, l, q, source, open, coefficients, from, reading, z);
             reading.z = slab;
             done?;
             let z = lay.output_rows(reading.z, l, 0, n)?;
@@ -132,16 +168,15 @@ pub(super) const fn seen_by_all(rows: Rows, from: usize, n: usize) -> usize {
     }
 }
 
-/// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is one chain, over W's rows, S's
-/// rows and the tokens.
+/// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one over
+/// S's, blended, and goes on over the tokens.
 fn layer<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
     q: Mat<'_, T>,
-    w: &[T],
-    s: &[T],
+    source: &mut Source<'_, T>,
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     from: usize,
@@ -150,48 +185,29 @@ fn layer<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let n = q.rows();
     if rows == Rows::Start {
-        return lay.times(g, Store::Set, reading.inputs(lay, l, q)?, w, l, z);
+        let x = reading.inputs(lay, l, q)?;
+        for columns in lay.columns(l) {
+            g.gemm(Store::Set, x, lay.panel(source.state(), l, columns)?, z.rb().columns(columns.0, columns.1));
+            source.panel_done(g, lay, l, columns, open, coefficients)?;
+        }
+        return Ok(());
     }
     let seen = seen_by_all(rows, from, n);
     scores(g, lay, rows, l, from, q, open, reading)?;
     mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
-    let (ax, gx) = (lay.input_rows(reading.ax, l, 0, n)?, lay.input_rows(reading.gx, l, 0, n)?);
+    let x = reading.inputs(lay, l, q)?;
+    let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
+    let step = rows.of(1) - rows.of(0);
     let delta = lay.output_rows(open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
     for columns in lay.columns(l) {
         let mut z = z.rb().columns(columns.0, columns.1);
-        g.gemm(Store::Set, ax, lay.panel(w, l, columns)?, z.rb());
-        g.gemm(Store::Add, gx, lay.panel(s, l, columns)?, z.rb());
+        let (w, s) = source.state().split_at(lay.spec.params());
+        let (w, s) = (lay.panel(w, l, columns)?, lay.panel(s, l, columns)?);
+        g.blend(Blend { x, a, g: gg, step, w, s, z: z.rb() });
         subtract(g, rows, from, seen, scores, delta.block(0, seen, columns.0, columns.1), z);
+        source.panel_done(g, lay, l, columns, open, coefficients)?;
     }
-    Ok(())
-}
-
-/// diag(A) X and diag(G) X.
-fn scale<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
-    l: usize,
-    q: Mat<'_, T>,
-    coefficients: &Coefficients<'_, T>,
-    reading: &mut Reading<'_, T>,
-) -> Result<()> {
-    let n = q.rows();
-    let x = if l == 0 { q } else { lay.input_rows(reading.x, l, 0, n)? };
-    let (mut ax, mut gx) = (lay.input_rows_mut(reading.ax, l, 0, n)?, lay.input_rows_mut(reading.gx, l, 0, n)?);
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in 0..n {
-                let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
-                for ((ax, gx), &x) in ax.row_mut(t).iter_mut().zip(gx.row_mut(t)).zip(x.row(t)) {
-                    *ax = a * x;
-                    *gx = gg * x;
-                }
-            }
-        },
-    );
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::read::{Rows, seen_by_all};
 use super::spec::Network;
 use super::vjp::Inside;
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store};
+use crate::gemm::{Beside, Gemm, Store, Update, Weighing};
 use crate::ops::rows::dot;
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
@@ -103,8 +103,16 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
             }
         },
     );
-    lay.add_outer(g, lay.input_rows(reading.ax, l, 0, n)?, d_z, d_w, l)?;
-    lay.add_outer(g, lay.input_rows(reading.gx, l, 0, n)?, d_z, d_s, l)?;
+    // dW += Xᵀ diag(A) dZ and dS += Xᵀ diag(G) dZ in one visit.
+    let (one, zero, sign) = (T::ONE, T::ZERO, [-T::ONE]);
+    let by = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
+    for columns in lay.columns(l) {
+        let (out, by_step) = (&mut *inside.weighted, rows.of(1) - rows.of(0));
+        let block = d_z.block(0, n, columns.0, columns.1);
+        g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
+        let (w, s) = (lay.panel_mut(d_w, l, columns)?, lay.panel_mut(d_s, l, columns)?);
+        g.update(Update { decay: [one, zero, one], h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
+    }
 
     let seen = seen_by_all(rows, 0, n);
     let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);

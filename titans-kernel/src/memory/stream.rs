@@ -5,7 +5,7 @@ use super::coefficients::Coefficients;
 use super::forward::{check_outputs, enter, first};
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Seen, Written};
-use super::read::{Rows, answers};
+use super::read::{Rows, Source, answers};
 use super::spec::{MemorySpec, Read};
 use super::step;
 use super::write;
@@ -174,7 +174,18 @@ impl<'a, T: Scalar> Stream<'a, T> {
         while from < q.rows() {
             let n = lay.rows.min(q.rows() - from);
             let out = y.rb().sub(from, n);
-            answers(g, lay, Rows::Fixed(0), state, open, &coefficients, q.sub(from, n), filled, &mut reading, out)?;
+            answers(
+                g,
+                lay,
+                Rows::Fixed(0),
+                Source::Stays(state),
+                open,
+                &coefficients,
+                q.sub(from, n),
+                filled,
+                &mut reading,
+                out,
+            )?;
             from += n;
         }
         Ok(())
@@ -230,7 +241,18 @@ impl<'a, T: Scalar> Stream<'a, T> {
             let mut reading = Reading::take(&mut rest, lay)?;
             let q = tokens.q.sub(from, rows);
             let asked = if self.read == Read::ChunkStart { first(anchor, state) } else { &*state };
-            answers(g, lay, self.read.into(), asked, open.seen(), &coefficients, q, filled, &mut reading, y)?;
+            answers(
+                g,
+                lay,
+                self.read.into(),
+                Source::Stays(asked),
+                open.seen(),
+                &coefficients,
+                q,
+                filled,
+                &mut reading,
+                y,
+            )?;
         }
         let of_chunk = (self.counters.filled as usize + rows) % spec.chunk;
         self.counters.filled = of_chunk as u64;

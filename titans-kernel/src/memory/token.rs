@@ -6,7 +6,7 @@
 use super::coefficients::Coefficients;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Seen, Written};
-use super::read::{Rows, answers};
+use super::read::{Rows, Source, answers};
 use super::spec::{MemorySpec, Read};
 use super::write;
 use crate::error::Result;
@@ -54,7 +54,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
         let (k, v, q) = (tokens.k.sub(token, 1), tokens.v.sub(token, 1), tokens.q.sub(token, 1));
         write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, surprise)?;
         let mut ask = |state: &[T], open: Seen<'_, T>, out: MatMut<'_, T>| {
-            answers(g, lay, Rows::Start, state, open, &coefficients, q, 0, &mut reading, out)
+            answers(g, lay, Rows::Start, Source::Stays(state), open, &coefficients, q, 0, &mut reading, out)
         };
         match read {
             Read::Before => ask(state, open.seen(), out)?,

@@ -5,12 +5,13 @@
 //! cotangent of the state is carried along, and that of the weights at the chunk's start collected over its pieces.
 
 use super::boundaries::{Span, advance_len, state, states_between};
+use super::close::close_scratch;
 use super::close_vjp::close_vjp;
 use super::coefficients::Coefficients;
 use super::forward::{enter, side_by_side};
 use super::gates::{Gate, Tokens};
 use super::layout::{Layout, Open, Reading, Written};
-use super::read::{answers, inside as layers_inside};
+use super::read::{Source, answers, inside as layers_inside};
 use super::read_vjp::read_vjp;
 use super::spec::{MemorySpec, Network, Read};
 use super::write;
@@ -68,6 +69,8 @@ pub(super) struct Inside<'a, T> {
     pub work: [&'a mut [T]; 3],
     /// Two work spaces of rows × rows.
     pub square: [&'a mut [T]; 2],
+    /// Rows of a panel, weighed in two ways.
+    pub weighted: &'a mut [T],
 }
 
 impl<'a, T: Scalar> Inside<'a, T> {
@@ -79,6 +82,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
             + Coefficients::<T>::len(lay.rows, lay.rows)
             + 3 * lay.widest()
             + 2 * lay.rows * lay.rows
+            + close_scratch(lay)
     }
 
     fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
@@ -91,6 +95,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
             z: scratch.take(lay.outputs())?,
             work: [scratch.take(lay.widest())?, scratch.take(lay.widest())?, scratch.take(lay.widest())?],
             square: [scratch.take(square)?, scratch.take(square)?],
+            weighted: scratch.take(close_scratch(lay))?,
             coefficients: Coefficients::take(scratch, lay.rows, lay.rows)?,
         })
     }
@@ -244,7 +249,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     let mut scratch = Scratch::new(scratch);
     let d_start = scratch.take(spec.state_len())?;
     let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(tokens.k.sub(from, n));
+    open.keys = side_by_side(lay, tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let y = scratch.take(lay.rows * spec.value_width())?;
@@ -267,9 +272,9 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
             let asked = if read == Read::ChunkStart { anchor } else { start };
             if spec.network == Network::Residual {
                 let out = MatMut::new(y, n, spec.value_width())?;
-                answers(g, lay, rows, asked, open.seen(), &coefficients, q, 0, &mut reading, out)?;
+                answers(g, lay, rows, Source::Stays(asked), open.seen(), &coefficients, q, 0, &mut reading, out)?;
             } else {
-                layers_inside(g, lay, rows, asked, open.seen(), &coefficients, q, 0, &mut reading)?;
+                layers_inside(g, lay, rows, &mut Source::Stays(asked), open.seen(), &coefficients, q, 0, &mut reading)?;
             }
             let d_y = d_y.sub(from, n);
             let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_start };

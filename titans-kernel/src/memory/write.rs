@@ -97,6 +97,16 @@ fn plain_residuals<T: Scalar>(
     let loss = T::from_f64(lay.spec.loss_scale());
     let scale = loss + loss;
     let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
+    if surprise.is_none() {
+        // One pass, and one loop where no row has a gap behind it.
+        let (stride, width) = (delta.row_stride(), v.cols());
+        let (runs, len) = if [stride, v.row_stride()] == [width; 2] { (1, n * width) } else { (n, width) };
+        for t in 0..runs {
+            let (z, v) = (&mut delta.data_mut()[t * stride..][..len], &v.data()[t * v.row_stride()..][..len]);
+            z.iter_mut().zip(v).for_each(|(z, &v)| *z = scale * (*z - v));
+        }
+        return Ok(());
+    }
     for t in 0..n {
         let row = delta.row_mut(t);
         row.iter_mut().zip(v.row(t)).for_each(|(z, &v)| *z -= v);
