@@ -7,29 +7,6 @@ use crate::gemm::{Gemm, PANEL, Update, Weighing, weighted_len};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// `out = diag(c ∘ rate) Δ`, rows of Δ `[n, d]` to rows `stride` apart.
-pub(super) fn scale_rows<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    delta: Mat<'_, T>,
-    c: &[T],
-    rate: &[T],
-    stride: usize,
-    out: &mut [T],
-) {
-    let d = delta.cols();
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in 0..delta.rows() {
-                let f = c[t] * rate[t];
-                for (o, &x) in out[t * stride..][..d].iter_mut().zip(delta.row(t)) {
-                    *o = f * x;
-                }
-            }
-        },
-    );
-}
-
 /// Elements of work space that [`close`] needs.
 pub(super) fn close_scratch(lay: Layout<'_>) -> usize {
     weighted_len(lay.rows, PANEL.max(lay.spec.gamma_len()))

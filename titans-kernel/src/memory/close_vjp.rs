@@ -1,17 +1,16 @@
 //! Backward of closing a chunk.
 
-use super::close::scale_rows;
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Seen};
 use super::vjp::Inside;
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
-use crate::ops::rows::dot;
+use crate::gemm::{Blend, Gemm, Store};
+use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
-use crate::view::{Mat, MatMut};
+use crate::view::MatMut;
 
-/// From the cotangent `d_end` of the state behind the piece of `n` tokens that began with `start`: adds to `d_start` and to
-/// the piece's inside.
+/// From the cotangent `d_end` of the state behind the piece of `n` tokens that began with `start`: `d_start` (overwritten), and
+/// additions to the piece's inside.
 pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -26,24 +25,18 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     let p = lay.spec.params();
     let (d_w, d_s) = d_end.split_at(p);
     let (w, s) = start.split_at(p);
-    let (a, gg, e) = (coefficients.a[n], coefficients.g[n], coefficients.e[n]);
+    let factors = [coefficients.a[n], coefficients.g[n], coefficients.e[n]];
     let d = &mut inside.coefficients;
-    g.vectorise(
+    let (d_w0, d_s0) = d_start.split_at_mut(p);
+    let [d_a, d_g, d_e] = g.vectorise(
         #[inline(always)]
-        || {
-            d.a[n] += dot(d_w, w);
-            d.g[n] += dot(d_w, s);
-            d.e[n] += dot(d_s, s);
-            let (d_w0, d_s0) = d_start.split_at_mut(p);
-            for (((w0, s0), &dw), &ds) in d_w0.iter_mut().zip(d_s0).zip(d_w).zip(d_s) {
-                *w0 += a * dw;
-                *s0 += gg * dw + e * ds;
-            }
-        },
+        || decay_vjp(factors, [w, s], [d_w, d_s], [d_w0, d_s0]),
     );
+    d.a[n] += d_a;
+    d.g[n] += d_g;
+    d.e[n] += d_e;
     for l in 0..lay.spec.layers() {
-        outer_product_vjp(g, lay, l, n, open, coefficients.c_row(n), Which::C, d_w, inside)?;
-        outer_product_vjp(g, lay, l, n, open, coefficients.p_row(n), Which::P, d_s, inside)?;
+        outer_products_vjp(g, lay, l, n, open, coefficients, [d_w, d_s], inside)?;
     }
     if lay.spec.gamma_len() > 0 {
         gamma_vjp(lay, n, open, coefficients.c_row(n), Which::C, d_w, inside);
@@ -67,42 +60,89 @@ fn weigh<T: Scalar>(which: Which, n: usize, i: usize, x: T, c: T, rate: T, insid
     row[n * rows + i] += x * rate;
 }
 
-/// Backward of `W −= Hᵀ diag(c ∘ rate) Δ`, for the cotangent `d` of the parameters.
-fn outer_product_vjp<T: Scalar, G: Gemm<T>>(
+/// Backward of `W ← a W + g S`, `S ← e S`: the cotangents of W and S (overwritten); returns those of a, g and e. One pass, with the
+/// sums of [`crate::ops::rows`].
+#[inline(always)]
+fn decay_vjp<T: Scalar>(
+    [a, g, e]: [T; 3],
+    [w, s]: [&[T]; 2],
+    [d_w, d_s]: [&[T]; 2],
+    [d_w0, d_s0]: [&mut [T]; 2],
+) -> [T; 3] {
+    let whole = w.len() / LANES * LANES;
+    let mut sums = [[T::ZERO; LANES]; 3];
+    for i in (0..whole).step_by(LANES) {
+        let at = i..i + LANES;
+        let (w, s, d_w, d_s) = (&w[at.clone()], &s[at.clone()], &d_w[at.clone()], &d_s[at.clone()]);
+        let (d_w0, d_s0) = (&mut d_w0[at.clone()], &mut d_s0[at]);
+        for l in 0..LANES {
+            sums[0][l] += d_w[l] * w[l];
+            sums[1][l] += d_w[l] * s[l];
+            sums[2][l] += d_s[l] * s[l];
+            d_w0[l] = a * d_w[l];
+            d_s0[l] = g * d_w[l] + e * d_s[l];
+        }
+    }
+    for l in 0..w.len() - whole {
+        let i = whole + l;
+        sums[0][l] += d_w[i] * w[i];
+        sums[1][l] += d_w[i] * s[i];
+        sums[2][l] += d_s[i] * s[i];
+        d_w0[i] = a * d_w[i];
+        d_s0[i] = g * d_w[i] + e * d_s[i];
+    }
+    sums.map(|sum| tree(sum))
+}
+
+/// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ of layer l
+/// (overwritten), and additions to those of the coefficients and rates.
+fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     l: usize,
     n: usize,
     open: Seen<'_, T>,
-    c: &[T],
-    which: Which,
-    d: &[T],
+    coefficients: &Coefficients<'_, T>,
+    [d_w, d_s]: [&[T]; 2],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
-    let (width, stride) = (delta.cols(), lay.stride(delta.cols()));
-    let work = &mut *inside.work[0];
-    lay.times(g, Store::Set, h, d, l, MatMut::strided(work, n, width, stride)?)?;
-    let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
-    let (d_c, d_rate) = (&mut inside.coefficients, &mut *inside.rate);
-    let d_row = &mut (if which == Which::C { &mut *d_c.c } else { &mut *d_c.p })[n * lay.rows..][..n];
+    let (width, stride) = (h.cols(), lay.stride(h.cols()));
+    // With U = Δ dWᵀ and V = Δ dSᵀ: d(c rate)_i = −h_i · u_i, d(p rate)_i = −h_i · v_i, dH = −diag(c rate) U − diag(p rate) V.
+    let [by_w, by_s, _] = &mut inside.work;
+    lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
+    lay.times_transposed(g, Store::Set, delta, d_s, l, MatMut::strided(by_s, n, width, stride)?)?;
+    let (c, p) = (coefficients.c_row(n), coefficients.p_row(n));
+    let d = &mut inside.coefficients;
+    let (d_c, d_p) = (&mut d.c[n * lay.rows..][..n], &mut d.p[n * lay.rows..][..n]);
+    let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
+    let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
     g.vectorise(
         #[inline(always)]
         || {
             for i in 0..n {
-                let (u, f) = (&work[i * stride..][..width], c[i] * open.rate[i]);
-                for (d, &u) in d_delta.row_mut(i).iter_mut().zip(u) {
-                    *d -= f * u;
+                let (h, rate, at) = (h.row(i), open.rate[i], i * stride..i * stride + width);
+                let (u, v) = (&by_w[at.clone()], &by_s[at]);
+                let (x, y) = (-dot(h, u), -dot(h, v));
+                inside.rate[i] += x * c[i] + y * p[i];
+                d_c[i] += x * rate;
+                d_p[i] += y * rate;
+                let (fc, fp) = (-(c[i] * rate), -(p[i] * rate));
+                (factors_c[i], factors_p[i]) = (fc, fp);
+                for ((d, &u), &v) in d_h.row_mut(i).iter_mut().zip(u).zip(v) {
+                    *d = fc * u + fp * v;
                 }
-                let x = -dot(u, delta.row(i));
-                d_rate[i] += x * c[i];
-                d_row[i] += x * open.rate[i];
             }
         },
     );
-    scale_rows(g, delta, c, open.rate, stride, work);
-    let scaled = Mat::strided(work, n, width, stride, 1)?;
-    lay.times_transposed(g, Store::Sub, scaled, d, l, lay.input_rows_mut(inside.h, l, 0, n)?)
+    // dΔ = −diag(c rate) H dW − diag(p rate) H dS.
+    let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
+    for columns in lay.columns(l) {
+        let (w, s) = (lay.panel(d_w, l, columns)?, lay.panel(d_s, l, columns)?);
+        let z = d_delta.rb().columns(columns.0, columns.1);
+        g.blend(Blend { x: h, a: factors_c, g: factors_p, step: 1, w, s, z });
+    }
+    Ok(())
 }
 
 /// Backward of `γ −= Σ_i c_i rate_i g_i`.

@@ -8,6 +8,7 @@
 
 use crate::error::Result;
 use crate::gemm::{Factors, Gemm, Recurrence};
+use crate::ops::rows::dot;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 
@@ -108,7 +109,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
-    /// row t + 1's are carried to row t. Returns (dα, dη).
+    /// row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
     #[inline(always)]
     pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Self) -> (T, T) {
         let b = self.chunk;
@@ -132,15 +133,15 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         d.a[t] += keep * da;
         d.g[t] += keep * dg;
         d.e[t] += eta * de;
-        let (c, p) = (self.c_row(t), self.p_row(t));
-        for i in 0..t {
-            let dc = dc_new[i];
-            let dp = dp_new[i] + dc;
-            d_keep += dc * c[i];
-            d_eta += dp * p[i];
-            dc_old[i] += keep * dc;
-            dp_old[i] += eta * dp;
+        // dP_t + dC_t, in place of the former.
+        let (c, p) = (&self.c_row(t)[..t], &self.p_row(t)[..t]);
+        for ((((dc, dp), dc_old), dp_old), _) in dc_new.iter().zip(&mut *dp_new).zip(dc_old).zip(dp_old).zip(c) {
+            *dp += *dc;
+            *dc_old += keep * *dc;
+            *dp_old += eta * *dp;
         }
+        d_keep += dot(dc_new, c);
+        d_eta += dot(dp_new, p);
         (-d_keep, d_eta)
     }
 }

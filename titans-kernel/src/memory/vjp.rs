@@ -100,8 +100,9 @@ impl<'a, T: Scalar> Inside<'a, T> {
         })
     }
 
+    /// Zeros where cotangents are added; those of H and Δ are overwritten first.
     fn clear(&mut self) {
-        for slab in [&mut *self.h, self.delta, self.g_gamma, self.rate, self.z] {
+        for slab in [&mut *self.g_gamma, self.rate, self.z] {
             slab.fill(T::ZERO);
         }
         let c = &mut self.coefficients;
@@ -262,7 +263,6 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
-    d_start.fill(T::ZERO);
     close_vjp(g, lay, n, start, open.seen(), &coefficients, gradients.state, d_start, &mut inside)?;
     let mut d_q = gradients.q.rb().sub(from, n);
     match d_y {
@@ -281,17 +281,23 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
             read_vjp(g, lay, rows, asked, open.seen(), &coefficients, &reading, q, d_y, d_q, d_asked, &mut inside)?;
         }
     }
-    for t in (0..n).rev() {
-        let at = (from + t, 0, spec.chunk);
-        let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
-        let (d_alpha, d_eta) = coefficients.pull(t, writes, alpha, eta, &mut inside.coefficients);
-        gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
-        gradients.eta[tokens.eta.entry(at)] += d_eta;
-        if writes {
-            let d_theta = rate_vjp(lay, t, tokens.theta.at(at), open.seen(), &written, &mut inside)?;
-            gradients.theta[tokens.theta.entry(at)] += d_theta;
-        }
-    }
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in (0..n).rev() {
+                let at = (from + t, 0, spec.chunk);
+                let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
+                let (d_alpha, d_eta) = coefficients.pull(t, writes, alpha, eta, &mut inside.coefficients);
+                gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
+                gradients.eta[tokens.eta.entry(at)] += d_eta;
+                if writes {
+                    let d_theta = rate_vjp(lay, t, tokens.theta.at(at), open.seen(), &written, &mut inside)?;
+                    gradients.theta[tokens.theta.entry(at)] += d_theta;
+                }
+            }
+            Ok(())
+        },
+    )?;
     let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
     let d_first = if d_anchor.is_empty() { &mut *d_start } else { d_anchor };
     write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)?;

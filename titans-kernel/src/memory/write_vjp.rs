@@ -12,6 +12,7 @@ use crate::view::{Mat, MatMut};
 
 /// From the cotangent of token i's rate: returns that of θ, and with a clip that bit, adds to those of H, Δ and γ's
 /// gradient through the norm.
+#[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
     lay: Layout<'_>,
     i: usize,

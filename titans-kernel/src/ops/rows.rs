@@ -45,6 +45,16 @@ fn combine<T: Copy>(mut acc: [T; LANES], f: impl Fn(T, T) -> T) -> T {
     acc[0]
 }
 
+/// The sum of partial sums.
+#[inline(always)]
+pub(crate) fn tree<T: Scalar>(sums: [T; LANES]) -> T {
+    combine(
+        sums,
+        #[inline(always)]
+        |a, b| a + b,
+    )
+}
+
 /// Σ f(x_i).
 #[inline(always)]
 pub(crate) fn sum_by<T: Scalar>(x: &[T], f: impl Fn(T) -> T) -> T {
@@ -63,11 +73,7 @@ pub(crate) fn sum_by<T: Scalar>(x: &[T], f: impl Fn(T) -> T) -> T {
     for l in 0..LANES {
         acc[l] += last[l];
     }
-    combine(
-        acc,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    tree(acc)
 }
 
 /// Σ x_i².
@@ -106,11 +112,7 @@ pub(crate) fn sum_pairs<T: Scalar>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T
     for l in 0..LANES {
         acc[l] += last[l];
     }
-    combine(
-        acc,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    tree(acc)
 }
 
 /// The largest element; NaNs are passed over, and −∞ if there is none.
