@@ -1,5 +1,5 @@
 //! The memory: one task for each sequence and head. Tasks read their head as a strided view and write to head-major
-//! buffers, which are then brought into the token-major order of the operation.
+//! buffers, which are then brought into the token-major order of the operation; with one head both are the same.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,18 +93,25 @@ fn whole_lines(len: usize) -> usize {
     len.checked_next_multiple_of(16).unwrap_or(len)
 }
 
+/// What is brought into another order by heads: nothing where there is one head, whose order is that of the operation.
+fn by_heads(op: &MemoryOp, len: usize) -> usize {
+    if op.heads == 1 { 0 } else { len }
+}
+
 /// Lengths of what a forward takes from the pool: a state, read-outs and surprise by heads, scratch; 0 where it takes
 /// nothing.
 fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts: usize) -> [usize; 4] {
     let form = if op.token_form { Form::Token } else { Form::Chunk };
     let scratch = whole_lines(memory::forward_scratch_len(&op.spec, form)).saturating_mul(parts);
-    [if state { 0 } else { sizes.state }, sizes.values, if surprise { sizes.gate } else { 0 }, scratch]
+    let surprise = if surprise { by_heads(op, sizes.gate) } else { 0 };
+    [if state { 0 } else { sizes.state }, by_heads(op, sizes.values), surprise, scratch]
 }
 
 /// Lengths of what a backward takes: gradients of keys, values, queries and gates by heads, scratch.
 fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
     let scratch = whole_lines(memory::vjp_scratch_len(&op.spec)).saturating_mul(parts);
-    [sizes.keys, sizes.values, sizes.keys, sizes.gate.saturating_mul(3), scratch]
+    let [keys, values] = [sizes.keys, sizes.values].map(|len| by_heads(op, len));
+    [keys, values, keys, sizes.gate.saturating_mul(3), scratch]
 }
 
 /// The same for a device of `threads` threads that is not there, with and without outputs of surprise and state.
@@ -181,7 +188,20 @@ pub(super) fn parts<T>(x: Option<&mut [T]>, tasks: usize) -> impl Iterator<Item 
     std::iter::repeat_with(move || parts.as_mut().and_then(Iterator::next)).take(tasks)
 }
 
+/// Where tasks write what belongs to `out`: see [`by_heads`].
+fn of_tasks<'a, T: SimdScalar>(op: &MemoryOp, by_heads: &'a mut Buffer<T>, out: &'a mut [T]) -> &'a mut [T] {
+    if op.heads == 1 { out } else { by_heads.as_mut_slice() }
+}
+
 impl<T: SimdScalar> Cpu<T> {
+    /// From the order of the tasks to that of the operation.
+    fn in_order(&self, op: &MemoryOp, by_heads: &Buffer<T>, out: &mut [T]) -> Result<()> {
+        if op.heads == 1 {
+            return Ok(());
+        }
+        self.interleave(false, [op.batch, op.time, op.heads], by_heads.as_slice(), out)
+    }
+
     pub(super) fn memory_forward(
         &self,
         op: &MemoryOp,
@@ -192,7 +212,7 @@ impl<T: SimdScalar> Cpu<T> {
         let op = &within(op);
         let operands = Operands::new(op, &sizes, inputs)?;
         let y = outputs.y.as_mut_slice();
-        let surprise = outputs.surprise.map(Buffer::as_mut_slice);
+        let mut surprise = outputs.surprise.map(Buffer::as_mut_slice);
         let boundaries = outputs.boundaries.map(Buffer::as_mut_slice);
         expect_len("y", sizes.values, y.len())?;
         for (what, expected, found) in [
@@ -204,7 +224,7 @@ impl<T: SimdScalar> Cpu<T> {
         }
         let cost = sizes.cost(op);
         let parts_of_threads = self.threads.parts(cost, sizes.tasks);
-        let [own_state, by_heads, _, scratch_len] =
+        let [own_state, y_len, surprise_len, scratch_len] =
             forward_lens(op, &sizes, surprise.is_some(), outputs.state.is_some(), parts_of_threads);
         let mut spare = None;
         let state = match outputs.state {
@@ -215,14 +235,16 @@ impl<T: SimdScalar> Cpu<T> {
         if sizes.gate == 0 {
             return Ok(0);
         }
-        let mut y_heads = self.take(by_heads)?;
-        let mut surprise_heads = surprise.is_some().then(|| self.take(sizes.gate)).transpose()?;
+        let mut y_heads = self.take(y_len)?;
+        let mut surprise_heads = self.take(surprise_len)?;
+        let y_tasks = of_tasks(op, &mut y_heads, y);
+        let surprise_tasks = surprise.as_deref_mut().map(|out| of_tasks(op, &mut surprise_heads, out));
         let form = if op.token_form { Form::Token } else { Form::Chunk };
         let mut scratch = self.take(scratch_len)?;
         let clipped = AtomicU64::new(0);
         let tasks = parts(Some(state.as_mut_slice()), sizes.tasks)
-            .zip(parts(Some(y_heads.as_mut_slice()), sizes.tasks))
-            .zip(parts(surprise_heads.as_mut().map(Buffer::as_mut_slice), sizes.tasks))
+            .zip(parts(Some(y_tasks), sizes.tasks))
+            .zip(parts(surprise_tasks, sizes.tasks))
             .zip(parts(boundaries, sizes.tasks))
             .enumerate();
         let scratch = scratch.as_mut_slice();
@@ -235,10 +257,9 @@ impl<T: SimdScalar> Cpu<T> {
             clipped.fetch_add(n, Ordering::Relaxed);
             Ok::<_, Error>(())
         })?;
-        let shape = [op.batch, op.time, op.heads];
-        self.interleave(false, shape, y_heads.as_slice(), y)?;
-        if let (Some(from), Some(to)) = (&surprise_heads, surprise) {
-            self.interleave(false, shape, from.as_slice(), to)?;
+        self.in_order(op, &y_heads, y)?;
+        if let Some(surprise) = surprise {
+            self.in_order(op, &surprise_heads, surprise)?;
         }
         Ok(clipped.into_inner())
     }
@@ -283,11 +304,10 @@ impl<T: SimdScalar> Cpu<T> {
         let mut gate_heads = self.take(gates)?; // [batch, heads, 3, time]
         let mut scratch = self.take(scratch)?;
         let (state_len, boundaries_len) = (op.spec.state_len(), boundaries.len() / sizes.tasks);
-        let tasks = k_heads
-            .as_mut_slice()
+        let tasks = of_tasks(op, &mut k_heads, d_k.as_mut_slice())
             .chunks_mut(n * d_0)
-            .zip(v_heads.as_mut_slice().chunks_mut(n * d_l))
-            .zip(q_heads.as_mut_slice().chunks_mut(n * d_0))
+            .zip(of_tasks(op, &mut v_heads, d_v.as_mut_slice()).chunks_mut(n * d_l))
+            .zip(of_tasks(op, &mut q_heads, d_q.as_mut_slice()).chunks_mut(n * d_0))
             .zip(gate_heads.as_mut_slice().chunks_mut(3 * n))
             .zip(d_state.as_mut_slice().chunks_mut(state_len))
             .enumerate();
@@ -303,10 +323,9 @@ impl<T: SimdScalar> Cpu<T> {
             let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
             memory::vjp(&self.gemm, &op.spec, op.read, &tokens, boundaries, cotangents, gradients, scratch)
         })?;
-        let shape = [op.batch, op.time, op.heads];
-        self.interleave(false, shape, k_heads.as_slice(), d_k.as_mut_slice())?;
-        self.interleave(false, shape, v_heads.as_slice(), d_v.as_mut_slice())?;
-        self.interleave(false, shape, q_heads.as_slice(), d_q.as_mut_slice())?;
+        for (by_heads, out) in [(&k_heads, d_k), (&v_heads, d_v), (&q_heads, d_q)] {
+            self.in_order(op, by_heads, out.as_mut_slice())?;
+        }
         let gates = gate_heads.as_slice();
         for (row, out) in d_gates.as_mut_slice().chunks_exact_mut(3 * op.heads).enumerate() {
             let (b, t) = (row / n, row % n);
