@@ -8,15 +8,17 @@ mod chunk;
 mod panel;
 mod softmax;
 mod token;
+mod weights;
 
 pub(crate) use chunk::least;
-pub use chunk::{Blend, Recurrence, Update, Weighing, Weighting};
+pub use chunk::{Recurrence, Weighting};
 pub use panel::panel;
 pub use softmax::{Columns, QUERIES, SUMS, Seen};
 #[cfg(test)]
 pub(crate) use token::carry;
 pub(crate) use token::tree;
 pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
+pub use weights::{Blend, Update, Weighing};
 
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -121,20 +123,20 @@ pub trait Gemm<T: Scalar> {
 
     /// Every row of X read by weights of its own: a row has the same bits in any company.
     fn blend(&self, blend: Blend<'_, T>) {
-        chunk::blend(self, blend);
+        weights::blend(self, blend);
     }
 
     /// Rows weighed in two ways; the same bits on every implementation.
     fn weigh(&self, weighing: Weighing<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || chunk::weigh(weighing),
+            || weights::weigh(weighing),
         );
     }
 
     /// Closes a chunk for one panel of W and S, in one visit.
     fn update(&self, update: Update<'_, T>) {
-        chunk::update(self, update);
+        weights::update(self, update);
     }
 
     /// `out = x W` for one row x, with W `x.len() × out.len()`.

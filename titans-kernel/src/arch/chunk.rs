@@ -174,7 +174,7 @@ impl<T: SimdScalar> Job<T> for Weighing<'_, T> {
         unsafe {
             for t in 0..n {
                 let [c, p] = self.factors(t).map(|f| V::splat(f));
-                let row = self.x.data().as_ptr().add(t * x_row);
+                let row = self.x.data().as_ptr().wrapping_add(t * x_row);
                 let mut out = self.out.as_mut_ptr().wrapping_add(t * 2 * GROUP);
                 let mut j = 0;
                 while j < columns {

@@ -189,12 +189,12 @@ unsafe fn chain<V: Vector, const R: usize, const N: usize>(
                 step(by_c, by_p, h, h_row, weighted.add(U * 2 * GROUP));
                 h = h.wrapping_add(t.h_token);
             });
-            weighted = weighted.add(UNROLLED * 2 * GROUP);
+            weighted = weighted.wrapping_add(UNROLLED * 2 * GROUP);
             left -= UNROLLED;
         }
         while left > 0 {
             step(by_c, by_p, h, h_row, weighted);
-            (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.add(2 * GROUP), left - 1);
+            (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.wrapping_add(2 * GROUP), left - 1);
         }
     }
 }

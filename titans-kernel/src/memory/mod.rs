@@ -11,6 +11,7 @@ mod layout;
 mod query;
 mod read;
 mod read_vjp;
+mod source;
 mod spec;
 mod step;
 #[cfg(test)]

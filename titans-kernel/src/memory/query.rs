@@ -3,7 +3,8 @@
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
 use super::layout::{Layout, Reading, Seen};
-use super::read::{Rows, Source, answers};
+use super::read::{Rows, answers};
+use super::source::Source;
 use super::spec::MemorySpec;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;

@@ -1,8 +1,8 @@
 //! The read path: every query with its own M_t, layer by layer, by matrix products (`docs/MATH.md` section 3).
 
-use super::close::{close_gamma, close_panel};
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};
+use super::source::Source;
 use super::spec::{Network, Read};
 use crate::error::Result;
 use crate::gemm::{Beside, Blend, Gemm, Store, Weighting};
@@ -54,43 +54,6 @@ impl Rows {
     }
 }
 
-/// The state `[W | S]` that answers.
-#[derive(Debug)]
-pub(super) enum Source<'a, T> {
-    /// It stays as it is.
-    Stays(&'a [T]),
-    /// The chunk closes: a panel becomes that after the open chunk's first `n` tokens (coefficients of row `row`) as soon as it has
-    /// answered, so that a large state comes near once. `scaled`: [`close_scratch`](super::close::close_scratch) elements.
-    Closes { state: &'a mut [T], row: usize, n: usize, scaled: &'a mut [T] },
-}
-
-impl<T: Scalar> Source<'_, T> {
-    fn state(&self) -> &[T] {
-        match self {
-            Self::Stays(state) => state,
-            Self::Closes { state, .. } => state,
-        }
-    }
-
-    /// A panel of layer l has answered.
-    fn panel_done<G: Gemm<T>>(
-        &mut self,
-        g: &G,
-        lay: Layout<'_>,
-        l: usize,
-        columns: (usize, usize),
-        open: Seen<'_, T>,
-        coefficients: &Coefficients<'_, T>,
-    ) -> Result<()> {
-        match self {
-            Self::Stays(_) => Ok(()),
-            Self::Closes { state, row, n, scaled } => {
-                close_panel(g, lay, l, columns, (*row, *n), open, coefficients, scaled, state)
-            }
-        }
-    }
-}
-
 /// Read-outs `y [n, d_L]` of queries `q [n, d_0]`, n ≤ the layout's rows, from the state `[W | S]` at the piece's start
 /// (of which [`Rows::Start`] reads the weights only) and the tokens of the open piece, `from` of which precede the first
 /// query's.
@@ -124,10 +87,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
             )?;
         }
     }
-    if let Source::Closes { state, row, n, scaled } = source {
-        close_gamma(g, lay, (row, n), open, coefficients, scaled, state)?;
-    }
-    Ok(())
+    source.all_done(g, lay, open, coefficients)
 }
 
 /// The layers of [`answers`] but for the last one: X of all of them, Z of all but the last.

@@ -6,7 +6,8 @@
 use super::coefficients::Coefficients;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Seen, Written};
-use super::read::{Rows, Source, answers};
+use super::read::{Rows, answers};
+use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::write;
 use crate::error::Result;

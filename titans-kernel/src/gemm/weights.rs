@@ -1,0 +1,176 @@
+//! What the chunk form does with W and S at once: rows read by a blend of both, and a chunk's tokens closed into them
+//! (`docs/MATH.md` section 3).
+
+use super::{GROUP, Gemm, Store, weighted_len};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// `Z = diag(a) X W + diag(g) X S`: every row x of X read by weights of its own, a W + g S.
+///
+/// An element is `a · (x W) + (g · (x S))`, its two chains as those of [`Gemm::gemm`] with `Set`.
+#[derive(Debug)]
+pub struct Blend<'a, T> {
+    /// X, n rows.
+    pub x: Mat<'a, T>,
+    /// Row r's factor of W is `a[r · step]` …
+    pub a: &'a [T],
+    /// … and its factor of S `g[r · step]`.
+    pub g: &'a [T],
+    /// 1, or 0 where all rows have the same.
+    pub step: usize,
+    /// W, rows without gaps between their columns.
+    pub w: Mat<'a, T>,
+    /// S, likewise.
+    pub s: Mat<'a, T>,
+    /// Z, n rows; its old values are not read.
+    pub z: MatMut<'a, T>,
+}
+
+impl<T: Scalar> Blend<'_, T> {
+    /// # Panics
+    /// When the sizes disagree.
+    pub(crate) fn check(&self) {
+        let (n, width, k) = (self.z.rows(), self.z.cols(), self.x.cols());
+        assert!(self.x.rows() == n, "rows of a blend");
+        for weights in [self.w, self.s] {
+            assert!(weights.rows() == k && weights.cols() == width && weights.col_stride() == 1, "weights of a blend");
+        }
+        assert!([self.a, self.g].iter().all(|x| holds(x.len(), n, self.step)), "factors of a blend");
+    }
+}
+
+/// Whether `len` numbers hold one for each of n rows, `step` apart.
+fn holds(len: usize, n: usize, step: usize) -> bool {
+    n == 0 || (n - 1).checked_mul(step).is_some_and(|last| last < len)
+}
+
+/// [`Gemm::blend`] by small products.
+#[inline(always)]
+pub(super) fn blend<T: Scalar, G: Gemm<T> + ?Sized>(engine: &G, mut b: Blend<'_, T>) {
+    const ROWS: usize = 4;
+    const COLUMNS: usize = 8;
+    b.check();
+    let (n, width) = (b.z.rows(), b.z.cols());
+    for i in (0..n).step_by(ROWS) {
+        let rows = ROWS.min(n - i);
+        let x = b.x.sub(i, rows);
+        for j in (0..width).step_by(COLUMNS) {
+            let columns = COLUMNS.min(width - j);
+            let mut parts = [[T::ZERO; ROWS * COLUMNS]; 2];
+            for (weights, part) in [b.w, b.s].into_iter().zip(&mut parts) {
+                if let Ok(part) = MatMut::new(&mut part[..rows * columns], rows, columns) {
+                    engine.gemm(Store::Set, x, weights.block(0, weights.rows(), j, columns), part);
+                }
+            }
+            for r in 0..rows {
+                let (a, g) = (b.a[(i + r) * b.step], b.g[(i + r) * b.step]);
+                let parts = parts.each_ref().map(|part| &part[r * columns..][..columns]);
+                for ((z, &by_w), &by_s) in b.z.row_mut(i + r)[j..j + columns].iter_mut().zip(parts[0]).zip(parts[1]) {
+                    *z = a * by_w + g * by_s;
+                }
+            }
+        }
+    }
+}
+
+/// `−diag(c ∘ rate) X` and `−diag(p ∘ rate) X` side by side, as [`Gemm::update`] takes them.
+#[derive(Debug)]
+pub struct Weighing<'a, T> {
+    /// X, n rows without gaps between their columns.
+    pub x: Mat<'a, T>,
+    /// Row r's numbers are `by[0][r · by_step]` for C and `by[1][r · by_step]` for P …
+    pub by: [&'a [T]; 2],
+    /// (1, or 0 where all rows have the same)
+    pub by_step: usize,
+    /// … times `rate[r · rate_step]`.
+    pub rate: &'a [T],
+    /// As `by_step`.
+    pub rate_step: usize,
+    /// [`weighted_len`] elements.
+    pub out: &'a mut [T],
+}
+
+impl<T: Scalar> Weighing<'_, T> {
+    /// # Panics
+    /// When the sizes disagree.
+    pub(crate) fn check(&self) {
+        let n = self.x.rows();
+        assert!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighed");
+        assert!(self.out.len() >= weighted_len(n, self.x.cols()), "room for weighed rows");
+        assert!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighed by");
+        assert!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighed by");
+    }
+
+    /// Row t's two factors.
+    #[inline(always)]
+    pub(crate) fn factors(&self, t: usize) -> [T; 2] {
+        self.by.map(|by| -(by[t * self.by_step] * self.rate[t * self.rate_step]))
+    }
+}
+
+/// [`Gemm::weigh`] row by row.
+#[inline(always)]
+pub(super) fn weigh<T: Scalar>(w: Weighing<'_, T>) {
+    w.check();
+    let (n, columns) = (w.x.rows(), w.x.cols());
+    for t in 0..n {
+        let factors = w.factors(t);
+        for j in (0..columns).step_by(GROUP) {
+            let x = &w.x.row(t)[j..columns.min(j + GROUP)];
+            let group = &mut w.out[(j / GROUP * n + t) * 2 * GROUP..][..2 * GROUP];
+            for (out, f) in group.chunks_exact_mut(GROUP).zip(factors) {
+                out.iter_mut().zip(x).for_each(|(o, &x)| *o = f * x);
+                out[x.len()..].fill(T::ZERO);
+            }
+        }
+    }
+}
+
+/// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`.
+#[derive(Debug)]
+pub struct Update<'a, T> {
+    /// a, g and e.
+    pub decay: [T; 3],
+    /// H, `[n, rows of W]`.
+    pub h: Mat<'a, T>,
+    /// C and P in groups of [`GROUP`] columns ([`weighted_len`] elements, as [`Gemm::weigh`] writes them): of each group n rows of
+    /// C's columns and then P's, zeros behind the last column.
+    pub weighted: &'a [T],
+    /// A panel of W.
+    pub w: MatMut<'a, T>,
+    /// The same panel of S.
+    pub s: MatMut<'a, T>,
+    /// Elements from W and S to what will be needed next, which may be asked for meanwhile; 0 where that is near.
+    pub ahead: usize,
+}
+
+/// [`Gemm::update`] by products.
+#[inline(always)]
+pub(super) fn update<T: Scalar, G: Gemm<T> + ?Sized>(engine: &G, u: Update<'_, T>) {
+    let Update { decay: [a, g, e], h, weighted, mut w, mut s, .. } = u;
+    engine.vectorise(
+        #[inline(always)]
+        || decay(a, g, e, w.rb(), s.rb()),
+    );
+    let (rows, columns) = (h.rows(), w.cols());
+    for (group, j) in (0..columns).step_by(GROUP).enumerate() {
+        let width = GROUP.min(columns - j);
+        let c = &weighted[group * rows * 2 * GROUP..];
+        for (x, out) in [(c, w.rb()), (c.get(GROUP..).unwrap_or(&[]), s.rb())] {
+            if let Ok(x) = Mat::strided(x, rows, width, 2 * GROUP, 1) {
+                engine.gemm(Store::Add, h.t(), x, out.columns(j, width));
+            }
+        }
+    }
+}
+
+/// `W ← a W + g S`, `S ← e S`.
+#[inline(always)]
+fn decay<T: Scalar>(a: T, g: T, e: T, mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
+    for i in 0..w.rows() {
+        for (w, s) in w.row_mut(i).iter_mut().zip(s.row_mut(i)) {
+            *w = a * *w + g * *s;
+            *s = e * *s;
+        }
+    }
+}
