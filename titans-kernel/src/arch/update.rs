@@ -2,7 +2,7 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{GROUP, Update, weighted_len};
+use crate::gemm::{GROUP, Update};
 use crate::scalar::Scalar;
 
 /// Rows of a tile.
@@ -40,10 +40,9 @@ struct Strip<T> {
 /// When the shapes do not fit.
 #[inline(always)]
 pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
+    u.check();
     let Update { decay, h, weighted, mut w, mut s, ahead } = u;
     let (tokens, rows, width) = (h.rows(), w.rows(), w.cols());
-    assert!(h.cols() == rows && s.rows() == rows && s.cols() == width, "shapes of an update");
-    assert!(weighted.len() >= weighted_len(tokens, width), "rows of an update");
     let (h_data, h_token, h_row) = (h.data().as_ptr(), h.row_stride(), h.col_stride());
     let (w_row, s_row) = (w.row_stride(), s.row_stride());
     let (w, s) = (w.data_mut().as_mut_ptr(), s.data_mut().as_mut_ptr());
@@ -68,16 +67,16 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
             };
             let tiles = left / height;
             // SAFETY: rows i .. i + tiles · height and column j lie inside W, S and H's columns; a group is whole tiles wide, so
-            // `weighted` holds whole registers for every token. W and S are borrowed mutably and overlap nothing.
+            // `weighted` holds whole registers for every token, if there is one. W and S are borrowed mutably and overlap nothing.
             unsafe {
                 let t = Strip {
                     decay,
                     tiles,
                     tokens,
-                    h: h_data.add(i * h_row),
+                    h: h_data.wrapping_add(i * h_row),
                     h_token,
                     h_row,
-                    weighted: weighted.as_ptr().add(at),
+                    weighted: weighted.as_ptr().wrapping_add(at),
                     w: w.add(i * w_row + j),
                     w_row,
                     s: s.add(i * s_row + j),

@@ -1,7 +1,7 @@
 //! What the chunk form does with W and S at once: rows read by a blend of both, and a chunk's tokens closed into them
 //! (`docs/MATH.md` section 3).
 
-use super::{GROUP, Gemm, Store, weighted_len};
+use super::{GROUP, Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -42,6 +42,12 @@ impl<T: Scalar> Blend<'_, T> {
 /// Whether `len` numbers hold one for each of n rows, `step` apart.
 fn holds(len: usize, n: usize, step: usize) -> bool {
     n == 0 || (n - 1).checked_mul(step).is_some_and(|last| last < len)
+}
+
+/// Whether `len` elements are [`weighted_len`](super::weighted_len) of n rows of `width` columns, or more.
+fn room(len: usize, n: usize, width: usize) -> bool {
+    let columns = width.checked_next_multiple_of(GROUP).and_then(|columns| columns.checked_mul(2));
+    columns.and_then(|columns| columns.checked_mul(n)).is_some_and(|needed| needed <= len)
 }
 
 /// [`Gemm::blend`] by small products.
@@ -86,7 +92,7 @@ pub struct Weighing<'a, T> {
     pub rate: &'a [T],
     /// As `by_step`.
     pub rate_step: usize,
-    /// [`weighted_len`] elements.
+    /// [`weighted_len`](super::weighted_len) elements.
     pub out: &'a mut [T],
 }
 
@@ -96,7 +102,7 @@ impl<T: Scalar> Weighing<'_, T> {
     pub(crate) fn check(&self) {
         let n = self.x.rows();
         assert!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighed");
-        assert!(self.out.len() >= weighted_len(n, self.x.cols()), "room for weighed rows");
+        assert!(room(self.out.len(), n, self.x.cols()), "room for weighed rows");
         assert!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighed by");
         assert!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighed by");
     }
@@ -127,13 +133,16 @@ pub(super) fn weigh<T: Scalar>(w: Weighing<'_, T>) {
 }
 
 /// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`.
+///
+/// Versions with fused multiply-add begin with the chain over H's rows, from 0, and add g S and a W (e S) to it; others begin with
+/// a W + g S.
 #[derive(Debug)]
 pub struct Update<'a, T> {
     /// a, g and e.
     pub decay: [T; 3],
     /// H, `[n, rows of W]`.
     pub h: Mat<'a, T>,
-    /// C and P in groups of [`GROUP`] columns ([`weighted_len`] elements, as [`Gemm::weigh`] writes them): of each group n rows of
+    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as [`Gemm::weigh`] writes them): of each group n rows of
     /// C's columns and then P's, zeros behind the last column.
     pub weighted: &'a [T],
     /// A panel of W.
@@ -144,9 +153,20 @@ pub struct Update<'a, T> {
     pub ahead: usize,
 }
 
+impl<T: Scalar> Update<'_, T> {
+    /// # Panics
+    /// When the sizes disagree.
+    pub(crate) fn check(&self) {
+        let (rows, width) = (self.w.rows(), self.w.cols());
+        assert!(self.h.cols() == rows && self.s.rows() == rows && self.s.cols() == width, "shapes of an update");
+        assert!(room(self.weighted.len(), self.h.rows(), width), "rows of an update");
+    }
+}
+
 /// [`Gemm::update`] by products.
 #[inline(always)]
 pub(super) fn update<T: Scalar, G: Gemm<T> + ?Sized>(engine: &G, u: Update<'_, T>) {
+    u.check();
     let Update { decay: [a, g, e], h, weighted, mut w, mut s, .. } = u;
     engine.vectorise(
         #[inline(always)]

@@ -7,7 +7,7 @@ use crate::gemm::{Gemm, PANEL, Update, Weighing, weighted_len};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// Elements of work space that [`close`] needs.
+/// Elements of work space that [`close`] needs, and so does its like in the backward.
 pub(super) fn close_scratch(lay: Layout<'_>) -> usize {
     weighted_len(lay.rows, PANEL.max(lay.spec.gamma_len()))
 }

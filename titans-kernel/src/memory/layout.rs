@@ -230,7 +230,7 @@ impl<'s> Layout<'s> {
 /// What a chunk must remember of its tokens until it closes.
 #[derive(Debug)]
 pub(super) struct Open<'a, T> {
-    /// The keys, where they lie side by side in the caller's array; else they are the first layer's rows of `h`.
+    /// The keys, where they lie in the caller's array as the layout's rows do; else they are the first layer's rows of `h`.
     pub keys: Option<Mat<'a, T>>,
     /// H: inputs of every layer for the keys.
     pub h: &'a mut [T],

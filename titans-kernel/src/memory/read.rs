@@ -56,7 +56,7 @@ impl Rows {
 
 /// Read-outs `y [n, d_L]` of queries `q [n, d_0]`, n ≤ the layout's rows, from the state `[W | S]` at the piece's start
 /// (of which [`Rows::Start`] reads the weights only) and the tokens of the open piece, `from` of which precede the first
-/// query's.
+/// query's. With [`Source::Closes`] the state is that at the piece's end afterwards.
 pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,

@@ -70,7 +70,7 @@ pub(super) struct Inside<'a, T> {
     pub work: [&'a mut [T]; 3],
     /// Two work spaces of rows × rows.
     pub square: [&'a mut [T]; 2],
-    /// Rows of a panel, weighed in two ways.
+    /// Rows of a panel, weighed in two ways; or what rows are weighed by.
     pub weighted: &'a mut [T],
 }
 

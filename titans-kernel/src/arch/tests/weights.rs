@@ -189,3 +189,21 @@ fn a_closed_state_is_the_definition_around_every_tile() {
         closed::<f64>(n, rows, width, i % 7 == 0);
     }
 }
+
+/// Sizes that lie: more rows than any memory holds, all of them the same number.
+#[test]
+fn lengths_that_overflow_are_refused() {
+    extern crate std;
+    let x = [1.0f32];
+    for g in versions() {
+        let rows = Mat::strided(&x, 1 << 58, 1, 0, 1).unwrap();
+        let weigh = || g.weigh(Weighing { x: rows, by: [&x, &x], by_step: 0, rate: &x, rate_step: 0, out: &mut [] });
+        assert!(std::panic::catch_unwind(weigh).is_err(), "{:?}", g.isa());
+        let update = || {
+            let (mut w, mut s) = ([1.0], [1.0]);
+            let [w, s] = [&mut w, &mut s].map(|x| MatMut::new(x, 1, 1).unwrap());
+            g.update(Update { decay: [1.0; 3], h: rows, weighted: &[], w, s, ahead: 0 });
+        };
+        assert!(std::panic::catch_unwind(update).is_err(), "{:?}", g.isa());
+    }
+}
