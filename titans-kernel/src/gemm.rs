@@ -122,6 +122,8 @@ pub trait Gemm<T: Scalar> {
     }
 
     /// Every row of X read by weights of its own: a row has the same bits in any company.
+    ///
+    /// As in [`Gemm::gemm`], sizes agree when the kernel calls; this, [`Gemm::weigh`] and [`Gemm::update`] panic when they do not.
     fn blend(&self, blend: Blend<'_, T>) {
         weights::blend(self, blend);
     }

@@ -32,11 +32,6 @@ pub(super) fn close<T: Scalar, G: Gemm<T>>(
     close_gamma(g, lay, (row, n), open, coefficients, scaled, state)
 }
 
-/// A, G and Π η of a row.
-fn decay<T: Scalar>(coefficients: &Coefficients<'_, T>, row: usize) -> [T; 3] {
-    [coefficients.a[row], coefficients.g[row], coefficients.e[row]]
-}
-
 /// One panel of W^l and S^l of [`close`].
 pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
     g: &G,
@@ -50,13 +45,10 @@ pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
     state: &mut [T],
 ) -> Result<()> {
     let (w, s) = state.split_at_mut(lay.spec.params());
-    let by = [coefficients.c_row(row), coefficients.p_row(row)];
+    let panels = [lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?];
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
     let x = delta.block(0, n, columns.0, columns.1);
-    g.weigh(Weighing { x, by, by_step: 1, rate: open.rate, rate_step: 1, out: scaled });
-    let (w, s) = (lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?);
-    let (decay, ahead) = (decay(coefficients, row), lay.ahead::<T>(l));
-    g.update(Update { decay, h, weighted: scaled, w, s, ahead });
+    fold(g, row, open.rate, coefficients, h, x, scaled, panels, lay.ahead::<T>(l));
     Ok(())
 }
 
@@ -75,12 +67,27 @@ pub(super) fn close_gamma<T: Scalar, G: Gemm<T>>(
         return Ok(());
     }
     let (w, s) = state.split_at_mut(lay.spec.params());
-    let (at, by) = (lay.spec.params() - d, [coefficients.c_row(row), coefficients.p_row(row)]);
-    let x = Mat::new(open.g_gamma, n, d)?;
-    g.weigh(Weighing { x, by, by_step: 1, rate: open.rate, rate_step: 1, out: scaled });
-    let ones = [T::ONE];
-    let ones = Mat::strided(&ones, n, 1, 0, 0)?;
-    let (w, s) = (MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?);
-    g.update(Update { decay: decay(coefficients, row), h: ones, weighted: scaled, w, s, ahead: 0 });
+    let at = lay.spec.params() - d;
+    let panels = [MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?];
+    let (one, x) = ([T::ONE], Mat::new(open.g_gamma, n, d)?);
+    fold(g, row, open.rate, coefficients, Mat::strided(&one, n, 1, 0, 0)?, x, scaled, panels, 0);
     Ok(())
+}
+
+/// `W ← A W + G S − Hᵀ diag(C ∘ rate) X`, `S ← (Π η) S − Hᵀ diag(P ∘ rate) X` by the coefficients of a row.
+fn fold<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    row: usize,
+    rate: &[T],
+    coefficients: &Coefficients<'_, T>,
+    h: Mat<'_, T>,
+    x: Mat<'_, T>,
+    scaled: &mut [T],
+    [w, s]: [MatMut<'_, T>; 2],
+    ahead: usize,
+) {
+    let by = [coefficients.c_row(row), coefficients.p_row(row)];
+    g.weigh(Weighing { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
+    let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
+    g.update(Update { decay, h, weighted: scaled, w, s, ahead });
 }

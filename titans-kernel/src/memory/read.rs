@@ -43,6 +43,11 @@ impl Rows {
         }
     }
 
+    /// Rows of the coefficients from a query's to the next one's: 1, or 0 where all queries share one.
+    pub const fn step(self) -> usize {
+        self.of(1) - self.of(0)
+    }
+
     /// How many of the chunk's tokens query t sees, `from` of them before the first query's token.
     pub const fn sees(self, from: usize, t: usize) -> usize {
         match self {
@@ -157,7 +162,7 @@ fn layer<T: Scalar, G: Gemm<T>>(
     mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
     let x = reading.inputs(lay, l, q)?;
     let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
-    let step = rows.of(1) - rows.of(0);
+    let step = rows.step();
     let delta = lay.output_rows(open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
     for columns in lay.columns(l) {
@@ -212,7 +217,7 @@ fn mask<T: Scalar, G: Gemm<T>>(
         seen,
         visible: step(rows.sees(from, 0), rows.sees(from, 1)),
         c: coefficients.c_rows(rows.of(0)),
-        c_stride: coefficients.stride(rows.of(1) - rows.of(0)),
+        c_stride: coefficients.stride(rows.step()),
         rate,
         scores,
         stride,

@@ -107,7 +107,7 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     let (one, zero, sign) = (T::ONE, T::ZERO, [-T::ONE]);
     let by = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
     for columns in lay.columns(l) {
-        let (out, by_step) = (&mut *inside.weighted, rows.of(1) - rows.of(0));
+        let (out, by_step) = (&mut *inside.weighted, rows.step());
         let block = d_z.block(0, n, columns.0, columns.1);
         g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
         let (w, s) = (lay.panel_mut(d_w, l, columns)?, lay.panel_mut(d_s, l, columns)?);
