@@ -16,11 +16,10 @@ pub fn check() {
     for threads in [1, 2] {
         let cpu = Cpu::<f32>::new(Some(threads)).unwrap();
         let mut cases = vec![(1, 1, Boundaries::All, false, Kind::Lmm), (2, 2, Boundaries::Sqrt, false, Kind::Lmm)];
-        // Not MAC: segment by segment, it has more lengths of buffers in turn than the pool keeps, and some twenty vectors a step
-        // are taken anew.
-        for kind in [Kind::Lmm, Kind::Mag, Kind::Mal, Kind::Attention] {
+        for kind in [Kind::Mac, Kind::Lmm, Kind::Mag, Kind::Mal, Kind::Attention] {
             cases.push((1, 1, Boundaries::Sqrt, true, kind));
         }
+        cases.push((2, 2, Boundaries::All, false, Kind::Mac));
         for (layers, accumulate, boundaries, recompute, kind) in cases {
             let train = TrainConfig { steps: 100, accumulate, boundaries, recompute, ..TrainConfig::default() };
             let mut model = ModelConfig {

@@ -316,6 +316,11 @@ impl<'a, D: Device> Tape<'a, D> {
         Some(Slot { tape: self.number, index: first })
     }
 
+    /// An input without a gradient whose counter is the tape's, so that nothing is taken from the heap for it.
+    pub fn constant(&mut self, buffer: D::Buffer) -> Var<D> {
+        Var::of(self.share(buffer))
+    }
+
     /// A buffer that others may hold too.
     fn share(&mut self, buffer: D::Buffer) -> Shared<D> {
         self.space.get().cells.share(buffer)

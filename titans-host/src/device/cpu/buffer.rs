@@ -149,12 +149,13 @@ impl<T: Scalar> Pool<T> {
         Ok(Buffer { data, len, pool: Arc::clone(self) })
     }
 
-    /// Keeps a vector for later. The idle ones together are never more than were ever in use at once: those of the
-    /// length that was not needed for the longest time make place.
+    /// Keeps a vector for later. The idle ones together are never more than one and a half times what was ever in use
+    /// at once: those of the length that was not needed for the longest time make place. (Once what was in use is not
+    /// enough for work in segments: its many lengths have their most at different times.)
     fn give(&self, data: Aligned<T>) {
         let mut state = self.lock();
         state.live_len -= data.len();
-        while state.idle_len + data.len() > state.peak_len {
+        while state.idle_len + data.len() > state.peak_len + state.peak_len / 2 {
             let oldest = state.idle.values_mut().filter(|class| !class.vectors.is_empty()).min_by_key(|c| c.given);
             let Some(oldest) = oldest.and_then(|class| class.vectors.pop()) else { return };
             state.idle_len -= oldest.len();
@@ -228,7 +229,7 @@ mod tests {
         for len in 1..2000 {
             drop(pool.take(len).unwrap());
         }
-        assert!(pool.idle_len() <= size_class(1999), "{} idle", pool.idle_len());
+        assert!(pool.idle_len() <= size_class(1999) * 3 / 2, "{} idle", pool.idle_len());
         assert!(pool.take(usize::MAX / 8).is_err());
         assert_eq!(pool.take(0).unwrap().as_slice().len(), 0);
     }
@@ -237,7 +238,8 @@ mod tests {
     fn what_is_used_now_stays_and_what_was_used_once_goes() {
         let pool = Arc::new(Pool::<f32>::default());
         let hold = |len: usize, count: usize| (0..count).map(|_| pool.take(len).unwrap()).collect::<Vec<_>>();
-        drop(hold(1000, 10)); // the pool is full of these
+        drop(hold(1000, 10));
+        drop(hold(1250, 4)); // the pool is full of these
         drop(hold(500, 4));
         let addresses = |buffers: &[super::Buffer<f32>]| {
             let mut all: Vec<_> = buffers.iter().map(|b| b.as_slice().as_ptr()).collect();
@@ -248,7 +250,7 @@ mod tests {
         let before = addresses(&again);
         drop(again);
         assert_eq!(addresses(&hold(500, 4)), before, "the same four again");
-        assert!(pool.idle_len() <= 10 * size_class(1000));
+        assert!(pool.idle_len() <= 15 * size_class(1000));
     }
 
     #[test]

@@ -54,8 +54,9 @@ impl<D: Device> Model<D> {
     }
 
     /// What a memory that is not there answers.
-    pub(super) fn nothing(&self, tape: &Tape<'_, D>, len: usize) -> Result<Var<D>> {
-        Ok(Var::constant(tape.device().zeros(len)?))
+    pub(super) fn nothing(&self, tape: &mut Tape<'_, D>, len: usize) -> Result<Var<D>> {
+        let zeros = tape.device().zeros(len)?;
+        Ok(tape.constant(zeros))
     }
 
     /// Surprise of the tokens alone.
