@@ -4,8 +4,10 @@
 //! (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with, and a sum
 //! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
+pub(crate) mod blocks;
 mod chunk;
 mod panel;
+mod silu;
 mod softmax;
 mod token;
 mod weights;
@@ -13,6 +15,7 @@ mod weights;
 pub(crate) use chunk::least;
 pub use chunk::{Recurrence, Weighting};
 pub use panel::panel;
+pub use silu::{Silu, SiluOf};
 pub use softmax::{Columns, QUERIES, SUMS, Seen};
 #[cfg(test)]
 pub(crate) use token::carry;
@@ -139,6 +142,14 @@ pub trait Gemm<T: Scalar> {
     /// Closes a chunk for one panel of W and S, in one visit.
     fn update(&self, update: Update<'_, T>) {
         weights::update(self, update);
+    }
+
+    /// SiLU and its derivatives; a number has the same bits in any company.
+    fn silu(&self, silu: Silu<'_, T>) {
+        self.vectorise(
+            #[inline(always)]
+            || silu::silu(silu),
+        );
     }
 
     /// `out = x W` for one row x, with W `x.len() × out.len()`.

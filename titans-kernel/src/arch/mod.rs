@@ -29,6 +29,7 @@ mod exp;
 mod isa;
 mod jobs;
 mod product;
+mod silu;
 #[allow(unconditional_panic)] // as below
 mod softmax;
 mod strip;
@@ -46,7 +47,8 @@ mod vector;
 mod x86;
 
 use crate::gemm::{
-    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Store, Update, Weighing, Weighting,
+    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Update, Weighing,
+    Weighting,
 };
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
@@ -131,6 +133,10 @@ impl<T: SimdScalar> Gemm<T> for Simd {
 
     fn update(&self, update: Update<'_, T>) {
         T::update(*self, update);
+    }
+
+    fn silu(&self, silu: Silu<'_, T>) {
+        T::silu(*self, silu);
     }
 
     fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {

@@ -5,6 +5,7 @@ mod chains;
 mod checksum;
 mod coefficients;
 mod products;
+mod silu;
 mod softmax;
 mod weights;
 

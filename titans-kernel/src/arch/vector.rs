@@ -37,6 +37,12 @@ pub unsafe trait Vector: Copy {
     unsafe fn sub(self, b: Self) -> Self;
     /// −self, the sign bit turned.
     unsafe fn neg(self) -> Self;
+    /// self / b.
+    unsafe fn div(self, b: Self) -> Self;
+    /// −|self|.
+    unsafe fn below(self) -> Self;
+    /// In every lane self, or `other` where x is less than 0; where x is −0 or NaN, one of them.
+    unsafe fn unless_negative(self, other: Self, x: Self) -> Self;
     /// In every lane the larger one; `other`'s where they are equal or one is NaN.
     unsafe fn max(self, other: Self) -> Self;
     /// Lanes `from .. to ≤ LANES` of self, the others of `other`.

@@ -2,8 +2,8 @@
 //!
 //! The inner gradient is itself an expression of φ′, so training through it needs φ″.
 
-use super::blocks::apply;
-use crate::gemm::Gemm;
+use crate::gemm::blocks::apply;
+use crate::gemm::{Gemm, Silu, SiluOf};
 use crate::scalar::Scalar;
 
 /// φ between the layers of the memory network.
@@ -23,7 +23,7 @@ pub enum Activation {
 }
 
 /// A function with two derivatives, all from one costly number, the seed.
-pub(super) trait Phi<T: Scalar> {
+trait Phi<T: Scalar> {
     /// An exponential of x, where the function has one.
     #[inline(always)]
     fn seed(_: T) -> T {
@@ -34,7 +34,6 @@ pub(super) trait Phi<T: Scalar> {
     fn second(x: T, seed: T) -> T;
 }
 
-pub(super) struct Silu;
 struct Gelu;
 struct GeluTanh;
 struct Relu;
@@ -52,27 +51,6 @@ fn sigmoid<T: Scalar>(seed: T) -> T {
 fn rest<T: Scalar>(seed: T, s: T) -> T {
     let most = T::from_f64(if T::BYTES == 4 { f64::from(f32::MAX) } else { f64::MAX });
     (if seed > most { most } else { seed }) * s
-}
-
-impl<T: Scalar> Phi<T> for Silu {
-    #[inline(always)]
-    fn seed(x: T) -> T {
-        (-x).exp()
-    }
-    #[inline(always)]
-    fn value(x: T, seed: T) -> T {
-        x * sigmoid(seed)
-    }
-    #[inline(always)]
-    fn first(x: T, seed: T) -> T {
-        let s = sigmoid(seed);
-        s * (T::ONE + x * rest(seed, s))
-    }
-    #[inline(always)]
-    fn second(x: T, seed: T) -> T {
-        let s = sigmoid(seed);
-        s * rest(seed, s) * (T::from_f64(2.0) + x * (T::ONE - s - s))
-    }
 }
 
 /// x kept within ±40, where all exponentials here are 0 and no power overflows; NaN stays NaN.
@@ -178,11 +156,12 @@ impl<T: Scalar> Phi<T> for Identity {
     }
 }
 
-/// [`apply`] to `$x` and `$y` under g, with `$p` standing for the function's type and `$s` for its seed.
+/// [`apply`] to `$x` and `$y` under g, with `$p` standing for the function's type and `$s` for its seed; SiLU, the default, has a
+/// job of its own.
 macro_rules! with_phi {
-    ($g:ident, $activation:ident, $x:expr, $y:expr, |$p:ident, $s:ident, $in:pat_param, $old:pat_param| $body:expr) => {
+    ($g:ident, $activation:ident, $silu:ident, $x:expr, $y:expr, |$p:ident, $s:ident, $in:pat_param, $old:pat_param| $body:expr) => {
         match $activation {
-            Activation::Silu => with_phi!(@ Silu, $g, $x, $y, |$p, $s, $in, $old| $body),
+            Activation::Silu => silu($g, SiluOf::$silu, &$x, $y),
             Activation::Gelu => with_phi!(@ Gelu, $g, $x, $y, |$p, $s, $in, $old| $body),
             Activation::GeluTanh => with_phi!(@ GeluTanh, $g, $x, $y, |$p, $s, $in, $old| $body),
             Activation::Relu => with_phi!(@ Relu, $g, $x, $y, |$p, $s, $in, $old| $body),
@@ -207,9 +186,17 @@ macro_rules! with_phi {
     }};
 }
 
+/// [`Gemm::silu`] with what is there.
+pub(super) fn silu<T: Scalar, G: Gemm<T>, const O: usize>(g: &G, of: SiluOf, x: &[&[T]], y: [&mut [T]; O]) {
+    let (mut inputs, mut outputs): ([&[T]; 3], [&mut [T]; 2]) = ([&[]; 3], [&mut [], &mut []]);
+    inputs.iter_mut().zip(x).for_each(|(to, from)| *to = from);
+    outputs.iter_mut().zip(y).for_each(|(to, from)| *to = from);
+    g.silu(Silu { of, x: inputs, y: outputs });
+}
+
 /// `out = φ(z)`; slices of one length.
 pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], out: &mut [T]) {
-    with_phi!(g, activation, [z], [out], |P, s, [z], [_]| [P::value(z, s)]);
+    with_phi!(g, activation, Value, [z], [out], |P, s, [z], [_]| [P::value(z, s)]);
 }
 
 /// `out = φ(z)` and `slope = φ′(z)`, from one exponential: bits of [`forward`], and with [`vjp_slope`] those of [`vjp`].
@@ -220,7 +207,7 @@ pub fn forward_with_slope<T: Scalar, G: Gemm<T>>(
     out: &mut [T],
     slope: &mut [T],
 ) {
-    with_phi!(g, activation, [z], [out, slope], |P, s, [z], [_, _]| [P::value(z, s), P::first(z, s)]);
+    with_phi!(g, activation, ValueAndSlope, [z], [out, slope], |P, s, [z], [_, _]| [P::value(z, s), P::first(z, s)]);
 }
 
 /// `d_z = d_out ∘ slope`, for the slope φ′(z) that [`forward_with_slope`] kept.
@@ -237,12 +224,12 @@ pub fn vjp_slope<T: Scalar, G: Gemm<T>>(g: &G, slope: &[T], d_out: &[T], d_z: &m
 
 /// `d_z = d_out ∘ φ′(z)`.
 pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
-    with_phi!(g, activation, [z, d_out], [d_z], |P, s, [z, o], [_]| [o * P::first(z, s)]);
+    with_phi!(g, activation, Slope, [z, d_out], [d_z], |P, s, [z, o], [_]| [o * P::first(z, s)]);
 }
 
 /// `d_z += d_out ∘ φ′(z)`.
 pub fn vjp_add<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
-    with_phi!(g, activation, [z, d_out], [d_z], |P, s, [z, o], [d]| [d + o * P::first(z, s)]);
+    with_phi!(g, activation, AddSlope, [z, d_out], [d_z], |P, s, [z, o], [d]| [d + o * P::first(z, s)]);
 }
 
 /// Backward of [`vjp`]: for the cotangent `c` of `d_z`, `d_d_out = c ∘ φ′(z)` and `d_z = c ∘ d_out ∘ φ″(z)`.
@@ -255,7 +242,7 @@ pub fn vjp_vjp<T: Scalar, G: Gemm<T>>(
     d_d_out: &mut [T],
     d_z: &mut [T],
 ) {
-    with_phi!(g, activation, [z, d_out, c], [d_d_out, d_z], |P, s, [z, o, c], [_, _]| {
+    with_phi!(g, activation, Slopes, [z, d_out, c], [d_d_out, d_z], |P, s, [z, o, c], [_, _]| {
         [c * P::first(z, s), c * o * P::second(z, s)]
     });
 }

@@ -3,9 +3,9 @@
 //!
 //! x and y are `[rows, 3, heads]`. With scale `[1, θ_max, 1]` the gates lie in their ranges, ends included.
 
-use super::blocks::apply;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
+use crate::gemm::blocks::apply;
 use crate::scalar::Scalar;
 
 /// The length is a whole number of `[3, heads]` rows.

@@ -57,7 +57,6 @@
 
 pub mod activation;
 pub mod attention;
-mod blocks;
 #[cfg(test)]
 pub(crate) mod check;
 pub mod conv;

@@ -1,8 +1,8 @@
 //! A gate that only lets through: `y = a ∘ σ(gate)`.
 
-use super::blocks::apply;
 use crate::error::{Result, expect_len};
 use crate::gemm::Gemm;
+use crate::gemm::blocks::apply;
 use crate::scalar::Scalar;
 
 /// `y = a ∘ σ(gate)`, slices of one length.

@@ -1,9 +1,8 @@
 //! The gate of SwiGLU and of the mixer's output: `y = a ∘ silu(gate)`.
 
-use super::activation::{Phi, Silu};
-use super::blocks::apply;
+use super::activation::silu;
 use crate::error::{Result, expect_len};
-use crate::gemm::Gemm;
+use crate::gemm::{Gemm, SiluOf};
 use crate::scalar::Scalar;
 
 /// `y = a ∘ gate σ(gate)`, slices of one length.
@@ -13,19 +12,7 @@ use crate::scalar::Scalar;
 pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
     expect_len("gate", a.len(), gate.len())?;
     expect_len("y", a.len(), y.len())?;
-    g.vectorise(
-        #[inline(always)]
-        || {
-            apply(
-                [gate, a],
-                [y],
-                #[inline(always)]
-                |x| Silu::seed(x),
-                #[inline(always)]
-                |s, [x, a], [_]| [a * Silu::value(x, s)],
-            );
-        },
-    );
+    silu(g, SiluOf::Gate, &[gate, a], [y]);
     Ok(())
 }
 
@@ -45,19 +32,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     expect_len("d_y", a.len(), d_y.len())?;
     expect_len("d_a", a.len(), d_a.len())?;
     expect_len("d_gate", a.len(), d_gate.len())?;
-    g.vectorise(
-        #[inline(always)]
-        || {
-            apply(
-                [gate, a, d_y],
-                [d_a, d_gate],
-                #[inline(always)]
-                |x| Silu::seed(x),
-                #[inline(always)]
-                |s, [x, a, d_y], [_, _]| [d_y * Silu::value(x, s), d_y * a * Silu::first(x, s)],
-            );
-        },
-    );
+    silu(g, SiluOf::GateSlopes, &[gate, a, d_y], [d_a, d_gate]);
     Ok(())
 }
 

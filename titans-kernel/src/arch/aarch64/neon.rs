@@ -23,7 +23,7 @@ fn apart(body: impl FnOnce()) {
 }
 
 macro_rules! vector {
-    ($name:ident, $t:ident, $lanes:literal; $splat:ident $load:ident $store:ident $fma:ident $mul:ident $add:ident
+    ($name:ident, $t:ident, $lanes:literal; $splat:ident $load:ident $store:ident $fma:ident $mul:ident $div:ident $add:ident
      $sub:ident $neg:ident $greater:ident $select:ident $abs:ident; $transpose:path, $exp:path) => {
         // SAFETY: every method is an instruction of NEON or a few on as many numbers as its contract says.
         unsafe impl Vector for $name {
@@ -92,6 +92,21 @@ macro_rules! vector {
                 Self(unsafe { $neg(self.0) })
             }
             #[inline(always)]
+            unsafe fn div(self, b: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $div(self.0, b.0) })
+            }
+            #[inline(always)]
+            unsafe fn below(self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $neg($abs(self.0)) })
+            }
+            #[inline(always)]
+            unsafe fn unless_negative(self, other: Self, x: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $select($greater($splat(0.0), x.0), other.0, self.0) })
+            }
+            #[inline(always)]
             unsafe fn max(self, other: Self) -> Self {
                 // SAFETY: as `splat`.
                 Self(unsafe { $select($greater(self.0, other.0), self.0, other.0) })
@@ -125,9 +140,9 @@ macro_rules! vector {
     };
 }
 
-vector!(F32x4, f32, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vmulq_f32 vaddq_f32 vsubq_f32 vnegq_f32 vcgtq_f32 vbslq_f32 vabsq_f32;
+vector!(F32x4, f32, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vmulq_f32 vdivq_f32 vaddq_f32 vsubq_f32 vnegq_f32 vcgtq_f32 vbslq_f32 vabsq_f32;
     transpose, exp::single);
-vector!(F64x2, f64, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vmulq_f64 vaddq_f64 vsubq_f64 vnegq_f64 vcgtq_f64 vbslq_f64 vabsq_f64;
+vector!(F64x2, f64, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vmulq_f64 vdivq_f64 vaddq_f64 vsubq_f64 vnegq_f64 vcgtq_f64 vbslq_f64 vabsq_f64;
     transpose_by_element, exp::by_element);
 
 // SAFETY: as `Vector`.

@@ -28,7 +28,7 @@ fn apart(body: impl FnOnce()) {
 
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $first:ident; $splat:ident $load:ident $store:ident $load_mask:ident
-     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $and:ident $andnot:ident $cmp:ident; $transpose:path, $exp:path) => {
+     $store_mask:ident $fma:ident $mul:ident $div:ident $or:ident $blend:ident $add:ident $sub:ident $xor:ident $max:ident $and:ident $andnot:ident $cmp:ident; $transpose:path, $exp:path) => {
         impl $name {
             #[inline(always)]
             unsafe fn mask(n: usize) -> __m256i {
@@ -95,6 +95,21 @@ macro_rules! vector {
                 Self(unsafe { $xor(self.0, $splat(-0.0)) })
             }
             #[inline(always)]
+            unsafe fn div(self, b: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $div(self.0, b.0) })
+            }
+            #[inline(always)]
+            unsafe fn below(self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $or(self.0, $splat(-0.0)) })
+            }
+            #[inline(always)]
+            unsafe fn unless_negative(self, other: Self, x: Self) -> Self {
+                // SAFETY: as `splat`. The sign bit chooses.
+                Self(unsafe { $blend(self.0, other.0, x.0) })
+            }
+            #[inline(always)]
             unsafe fn max(self, other: Self) -> Self {
                 // SAFETY: as `splat`. The instruction gives its second operand where they are equal or one is NaN.
                 Self(unsafe { $max(self.0, other.0) })
@@ -132,10 +147,10 @@ macro_rules! vector {
 }
 
 vector!(F32x8, f32, 8, FIRST32; _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_maskload_ps
-    _mm256_maskstore_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps _mm256_sub_ps _mm256_xor_ps _mm256_max_ps _mm256_and_ps _mm256_andnot_ps _mm256_cmp_ps; transpose,
+    _mm256_maskstore_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_div_ps _mm256_or_ps _mm256_blendv_ps _mm256_add_ps _mm256_sub_ps _mm256_xor_ps _mm256_max_ps _mm256_and_ps _mm256_andnot_ps _mm256_cmp_ps; transpose,
     exp::single);
 vector!(F64x4, f64, 4, FIRST64; _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_maskload_pd
-    _mm256_maskstore_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd _mm256_sub_pd _mm256_xor_pd _mm256_max_pd _mm256_and_pd _mm256_andnot_pd _mm256_cmp_pd;
+    _mm256_maskstore_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_div_pd _mm256_or_pd _mm256_blendv_pd _mm256_add_pd _mm256_sub_pd _mm256_xor_pd _mm256_max_pd _mm256_and_pd _mm256_andnot_pd _mm256_cmp_pd;
     transpose_by_element, exp::by_element);
 
 // SAFETY: as `Vector`.

@@ -30,7 +30,7 @@ unsafe fn flush_pd(x: __m512d, least: __m512d) -> __m512d {
 
 macro_rules! vector {
     ($name:ident, $t:ident, $lanes:literal, $mask:ident; $splat:ident $load:ident $store:ident $load_mask:ident
-     $store_mask:ident $fma:ident $mul:ident $add:ident $sub:ident $xor:ident $max:ident $keep:ident $flush:ident; $transpose:path, $exp:path) => {
+     $store_mask:ident $fma:ident $mul:ident $div:ident $or:ident $less:ident $add:ident $sub:ident $xor:ident $max:ident $keep:ident $flush:ident; $transpose:path, $exp:path) => {
         // SAFETY: every method is instructions of AVX-512 F or DQ on as many numbers as its contract says.
         unsafe impl Vector for $name {
             type T = $t;
@@ -88,6 +88,21 @@ macro_rules! vector {
                 Self(unsafe { $xor(self.0, $splat(-0.0)) })
             }
             #[inline(always)]
+            unsafe fn div(self, b: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $div(self.0, b.0) })
+            }
+            #[inline(always)]
+            unsafe fn below(self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $or(self.0, $splat(-0.0)) })
+            }
+            #[inline(always)]
+            unsafe fn unless_negative(self, other: Self, x: Self) -> Self {
+                // SAFETY: as `splat`.
+                Self(unsafe { $keep(self.0, $less::<_CMP_LT_OQ>(x.0, $splat(0.0)), other.0) })
+            }
+            #[inline(always)]
             unsafe fn max(self, other: Self) -> Self {
                 // SAFETY: as `splat`. The instruction gives its second operand where they are equal or one is NaN.
                 Self(unsafe { $max(self.0, other.0) })
@@ -127,9 +142,9 @@ macro_rules! vector {
 }
 
 vector!(F32x16, f32, 16, __mmask16; _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_maskz_loadu_ps
-    _mm512_mask_storeu_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps _mm512_sub_ps _mm512_xor_ps _mm512_max_ps _mm512_mask_mov_ps flush_ps; transpose, exp::single);
+    _mm512_mask_storeu_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_div_ps _mm512_or_ps _mm512_cmp_ps_mask _mm512_add_ps _mm512_sub_ps _mm512_xor_ps _mm512_max_ps _mm512_mask_mov_ps flush_ps; transpose, exp::single);
 vector!(F64x8, f64, 8, __mmask8; _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_maskz_loadu_pd
-    _mm512_mask_storeu_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd _mm512_sub_pd _mm512_xor_pd _mm512_max_pd _mm512_mask_mov_pd flush_pd; transpose_by_element,
+    _mm512_mask_storeu_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_div_pd _mm512_or_pd _mm512_cmp_pd_mask _mm512_add_pd _mm512_sub_pd _mm512_xor_pd _mm512_max_pd _mm512_mask_mov_pd flush_pd; transpose_by_element,
     exp::by_element);
 
 // SAFETY: as `Vector`.

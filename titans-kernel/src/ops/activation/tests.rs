@@ -60,7 +60,7 @@ fn three<T: Scalar, G: Gemm<T>>(g: &G, a: Activation, x: &[T]) -> [Vec<T>; 3] {
 
 /// Allowed error of φ, φ′ and φ″ in 2^−24 (1 + |value|), everywhere; and of φ in ULP where it is at least 1e-30.
 const ALLOWED: [(Activation, [f64; 3], f64); 5] = [
-    (Activation::Silu, [2.2, 1.8, 1.5], 2.3),
+    (Activation::Silu, [2.2, 1.8, 1.5], 2.9),
     (Activation::Gelu, [1.2, 1.8, 1.3], 5.6),
     (Activation::GeluTanh, [1.7, 1.7, 2.9], 180.0),
     (Activation::Relu, [0.0; 3], 0.0),
@@ -71,8 +71,10 @@ const ALLOWED: [(Activation, [f64; 3], f64); 5] = [
 fn single_precision_is_within_the_stated_errors_everywhere() {
     let x = with_edges();
     let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
-    for (a, allowed, allowed_ulp) in ALLOWED {
-        let (got, want) = (three(&Portable, a, &x), three(&Portable, a, &wide));
+    for (g, (a, allowed, allowed_ulp)) in
+        Isa::ALL.into_iter().filter_map(Simd::new).flat_map(|g| ALLOWED.map(|case| (g, case)))
+    {
+        let (got, want) = (three(&g, a, &x), three(&Portable, a, &wide));
         let (mut worst, mut worst_ulp) = ([(0.0f64, 0.0f32); 3], (0.0f64, 0.0f32));
         for i in (0..x.len()).filter(|&i| x[i].is_finite()) {
             for k in 0..3 {
@@ -90,7 +92,8 @@ fn single_precision_is_within_the_stated_errors_everywhere() {
         }
         assert!(
             (0..3).all(|k| worst[k].0 <= allowed[k]) && worst_ulp.0 <= allowed_ulp,
-            "{a:?}: {worst:?} {worst_ulp:?}"
+            "{a:?} {:?}: {worst:?} {worst_ulp:?}",
+            g.isa()
         );
     }
 }
@@ -108,15 +111,43 @@ fn not_a_number_stays_and_infinity_has_its_limits() {
     }
 }
 
+/// The bits of φ, φ′ and φ″; all NaN are one.
+fn bits<T: Scalar, G: Gemm<T>>(g: &G, a: Activation, x: &[T]) -> [Vec<u64>; 3] {
+    let bits = |x: &T| if x.to_f64().is_nan() { 0 } else { x.to_f64().to_bits() };
+    three(g, a, x).map(|x| x.iter().map(bits).collect())
+}
+
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
     let x = with_edges();
-    let bits = |x: &[f32]| x.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect::<Vec<_>>();
+    let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     for a in ALL {
-        let plain = three(&Portable, a, &x);
-        for g in Isa::ALL.into_iter().filter_map(Simd::new) {
-            for (got, plain) in three(&g, a, &x).iter().zip(&plain) {
-                assert!(bits(got) == bits(plain), "{a:?} {:?}", g.isa());
+        let versions: Vec<_> = Isa::ALL.into_iter().filter_map(Simd::new).collect();
+        let fused = versions.iter().find(|g| g.isa() != Isa::Portable);
+        for g in &versions {
+            // The e^x of SiLU has fused multiply-adds where the version has them.
+            match fused {
+                Some(fused) if a == Activation::Silu && g.isa() != Isa::Portable => {
+                    assert!(bits::<f32, _>(g, a, &x) == bits(fused, a, &x), "{a:?} {:?}", g.isa());
+                }
+                _ => assert!(bits::<f32, _>(g, a, &x) == bits(&Portable, a, &x), "{a:?} {:?}", g.isa()),
+            }
+            assert!(bits::<f64, _>(g, a, &wide) == bits(&Portable, a, &wide), "f64 {a:?} {:?}", g.isa());
+        }
+    }
+}
+
+#[test]
+fn a_number_has_the_same_bits_in_any_company() {
+    let x = values::<f32>(70, 5);
+    for g in Isa::ALL.into_iter().filter_map(Simd::new) {
+        for a in ALL {
+            let all = bits(&g, a, &x);
+            for from in [0, 1, 33] {
+                for n in 1..=x.len() - from {
+                    let part = bits(&g, a, &x[from..from + n]);
+                    assert!((0..3).all(|k| part[k] == all[k][from..from + n]), "{a:?} {from} {n} {:?}", g.isa());
+                }
             }
         }
     }
