@@ -170,7 +170,7 @@ unsafe fn panels<V: Vector, const FAR: bool>(store: Store, part: Part, o: &Opera
         let width = wide.min(o.n - j);
         // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
         unsafe {
-            match way::<V>(o, width) {
+            match way::<V, FAR>(o, width) {
                 Way::Copied => V::apart(
                     #[inline(always)]
                     || copied::<V>(store, part, o, j, width),
@@ -206,14 +206,17 @@ enum Way {
 /// of C pass by, unless their rows lie a large power of two apart and share few of its sets: then a copy pays if there
 /// are rows enough.
 #[inline(always)]
-fn way<V: Vector>(o: &Operands<V::T>, width: usize) -> Way {
+fn way<V: Vector, const FAR: bool>(o: &Operands<V::T>, width: usize) -> Way {
     let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
     let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1) };
     let spread = o.b_row * V::T::BYTES;
+    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays near.
+    let across = FAR && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
     match () {
         () if !whole => Way::Copied,
         () if o.m < 4 * ROWS => Way::InPlace(o.k),
+        () if across => Way::Copied,
         () if spread < 1024 || !spread.is_multiple_of(1024) => Way::InPlace(depth),
         () => Way::Copied,
     }

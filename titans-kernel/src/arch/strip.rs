@@ -1,10 +1,11 @@
 //! The rows of a panel of C in strips of tiles.
 
 use super::ahead::Ahead;
-use super::product::{Operands, Part, ROWS};
+use super::product::{A_BYTES, Operands, Part, ROWS};
 use super::tile::{Seen, Strip, strip};
 use super::vector::Vector;
 use crate::gemm::{Beside, Store};
+use crate::scalar::Scalar;
 
 /// Rows of a tile of one or two registers.
 const TALL: usize = 12;
@@ -36,7 +37,8 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
         None
     };
     // Tile by tile only where something comes between them.
-    let alone = ahead.iter().flatten().any(Ahead::wanted);
+    let asked = FAR && asked::<V>(store, part, o);
+    let alone = asked || ahead.iter().flatten().any(Ahead::wanted);
     let mut i = 0;
     while i < o.m {
         let (columns, end) = Columns::of(part, &p, V::LANES, i, o.m);
@@ -56,6 +58,12 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
         i = from + tiles * height;
         if columns.width == 0 {
             continue;
+        }
+        if asked {
+            for r in from..from + height {
+                let row = o.c.wrapping_add(r * o.c_row + p.j).cast_const();
+                (0..p.width).step_by(V::LANES).for_each(|j| V::prefetch(row.wrapping_add(j)));
+            }
         }
         // SAFETY: rows from .. from + tiles · height exist; the rest is the caller's promise.
         unsafe {
@@ -77,6 +85,13 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
             }
         }
     }
+}
+
+/// Whether a tile of C is asked for before it is computed: where C is only written, in pieces of long rows, and does not stay near.
+#[inline(always)]
+fn asked<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) -> bool {
+    let row = o.n * V::T::BYTES;
+    store == Store::Set && part == Part::Whole && row >= 1024 && o.m * row > A_BYTES / 2
 }
 
 /// The columns of a panel that a tile computes.
