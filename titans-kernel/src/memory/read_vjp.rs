@@ -30,37 +30,29 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (spec, n) = (lay.spec, d_y.rows());
     let top = spec.layers() - 1;
-    match spec.network {
-        Network::Plain => {
-            let mut d_z = lay.output_rows_mut(inside.z, top, 0, n)?;
-            for t in 0..n {
-                d_z.row_mut(t).copy_from_slice(d_y.row(t));
-            }
-        }
-        Network::Residual => output_vjp(g, lay, rows, start, open, coefficients, reading, d_y, d_start, inside)?,
+    if spec.network == Network::Residual {
+        output_vjp(g, lay, rows, start, open, coefficients, reading, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
-        layer_vjp(g, lay, rows, l, q, start, open, coefficients, reading, d_start, inside)?;
-        let d_x = Mat::strided(inside.work[2], n, spec.widths[l], lay.stride(spec.widths[l]), 1)?;
+        let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
+        let d_x = (l == 0).then(|| d_q.rb());
+        layer_vjp(g, lay, rows, l, q, start, open, coefficients, reading, d_z, d_x, d_start, inside)?;
         if l > 0 {
-            let len = n * d_x.row_stride();
+            let len = n * lay.stride(spec.widths[l]);
             let z = lay.output_rows(reading.z, l - 1, 0, n)?;
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
-            activation::vjp(g, spec.activation, &z.data()[..len], &d_x.data()[..len], d_z.data_mut());
-            continue;
+            activation::vjp(g, spec.activation, &z.data()[..len], &inside.work[2][..len], d_z.data_mut());
         }
+    }
+    if spec.network == Network::Residual {
         for t in 0..n {
-            let out = d_q.row_mut(t);
-            out.copy_from_slice(d_x.row(t));
-            if spec.network == Network::Residual {
-                out.iter_mut().zip(d_y.row(t)).for_each(|(o, &d)| *o += d);
-            }
+            d_q.row_mut(t).iter_mut().zip(d_y.row(t)).for_each(|(o, &d)| *o += d);
         }
     }
     Ok(())
 }
 
-/// One layer: from d_z (in `inside.z`) to d_x (in `inside.work[2]`).
+/// One layer: from d_z (if not given, in `inside.z`) to d_x (if no place is given, in `inside.work[2]`).
 fn layer_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -71,17 +63,26 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     reading: &Reading<'_, T>,
+    d_z: Option<Mat<'_, T>>,
+    d_x: Option<MatMut<'_, T>>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let p = lay.spec.params();
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
     let (n, x) = (q.rows(), reading.inputs(lay, l, q)?);
-    let d_z = lay.output_rows(inside.z, l, 0, n)?;
-    let [by_w, by_s, d_x] = &mut inside.work;
+    let d_z = match d_z {
+        Some(d_z) => d_z,
+        None => lay.output_rows(inside.z, l, 0, n)?,
+    };
+    let [by_w, by_s, d_x_here] = &mut inside.work;
     let (width, stride) = (x.cols(), lay.stride(x.cols()));
+    let mut d_x = match d_x {
+        Some(d_x) => d_x,
+        None => MatMut::strided(d_x_here, n, width, stride)?,
+    };
     if rows == Rows::Start {
-        lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(d_x, n, width, stride)?)?;
+        lay.times_transposed(g, Store::Set, d_z, w, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_w, l);
     }
     // With U = dZ Wᵀ and V = dZ Sᵀ: dA_t = x_t · u_t, dG_t = x_t · v_t, dX = diag(A) U + diag(G) V.
@@ -97,7 +98,7 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
                 let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
                 d.a[row] += dot(x, u);
                 d.g[row] += dot(x, v);
-                for ((dx, &u), &v) in d_x[at].iter_mut().zip(u).zip(v) {
+                for ((dx, &u), &v) in d_x.row_mut(t).iter_mut().zip(u).zip(v) {
                     *dx = a * u + gg * v;
                 }
             }
@@ -122,7 +123,7 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
-    g.causal(Store::Add, Beside::lower(0), d_scores, h, MatMut::strided(d_x, n, width, stride)?);
+    g.causal(Store::Add, Beside::lower(0), d_scores, h, d_x);
     g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
     Ok(())
 }

@@ -122,9 +122,8 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
             + Reading::<f64>::len(lay)
             + Coefficients::<f64>::len(lay.rows, lay.rows)
             + Inside::<f64>::len(lay)
-            + lay.rows * spec.value_width()
-            + spec.state_len();
-        chunk.max(advance_len(spec)) + spec.anchor_len()
+            + lay.rows * spec.value_width();
+        chunk.max(advance_len(spec)) + spec.state_len() + spec.anchor_len()
     })
     .saturating_add(between_len(spec))
 }
@@ -154,10 +153,6 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     check(spec, tokens, boundaries, &cotangents, &gradients, scratch.len())?;
     let lay = Layout::in_panels(spec, spec.piece());
-    match cotangents.state {
-        Some(d) => lay.to_panels(d, gradients.state),
-        None => gradients.state.fill(T::ZERO),
-    }
     for gate in [&mut *gradients.alpha, gradients.theta, gradients.eta] {
         gate.fill(T::ZERO);
     }
@@ -165,6 +160,14 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     let (between, scratch) = scratch.split_at_mut(between_len(spec));
     let (d_anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
     d_anchor.fill(T::ZERO);
+    // The cotangent of the state goes to and fro between two places, to end in the first.
+    let (there, scratch) = scratch.split_at_mut(len);
+    let (mut d_end, mut d_start) = (core::mem::take(&mut gradients.state), there);
+    match cotangents.state {
+        Some(d) => lay.to_panels(d, d_end),
+        None => d_end.fill(T::ZERO),
+    }
+    let mut home = true;
     for first in (0..chunks).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
         let span = Span::new(spec, first, tokens.len());
@@ -181,17 +184,22 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
                 states,
                 cotangents.y,
                 &mut gradients,
+                [&mut *d_end, &mut *d_start],
                 d_anchor,
                 scratch,
             )?;
+            core::mem::swap(&mut d_end, &mut d_start);
+            home = !home;
             if i == anchor {
-                gradients.state.iter_mut().zip(&mut *d_anchor).for_each(|(d, more)| *d += core::mem::take(more));
+                d_end.iter_mut().zip(&mut *d_anchor).for_each(|(d, more)| *d += core::mem::take(more));
             }
         }
     }
-    let panels = &mut scratch[..spec.state_len()];
-    panels.copy_from_slice(gradients.state);
-    lay.to_rows(panels, gradients.state);
+    if home {
+        d_start.copy_from_slice(d_end);
+        core::mem::swap(&mut d_end, &mut d_start);
+    }
+    lay.to_rows(d_end, d_start);
     Ok(())
 }
 
@@ -232,8 +240,8 @@ fn check<T: Scalar>(
     Ok(())
 }
 
-/// One piece: computes its inside again, then walks it backwards. `gradients.state` holds the cotangent of the state
-/// behind the piece and receives that of the state before it; `d_anchor` receives what belongs to the weights at the chunk's
+/// One piece: computes its inside again, then walks it backwards, from the cotangent `d_end` of the state behind the piece to that
+/// of the state before it, `d_start` (overwritten); `gradients.state` is not touched. `d_anchor` receives what belongs to the weights at the chunk's
 /// start, unless it is empty: then the piece is the chunk.
 fn piece_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
@@ -244,12 +252,12 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     [anchor, start]: [&[T]; 2],
     d_y: Option<Mat<'_, T>>,
     gradients: &mut Gradients<'_, T>,
+    [d_end, d_start]: [&mut [T]; 2],
     d_anchor: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
     let spec = lay.spec;
     let mut scratch = Scratch::new(scratch);
-    let d_start = scratch.take(spec.state_len())?;
     let mut open = Open::take(&mut scratch, lay)?;
     open.keys = side_by_side(lay, tokens.k.sub(from, n));
     let mut written = Written::take(&mut scratch, lay)?;
@@ -264,7 +272,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
-    close_vjp(g, lay, n, start, open.seen(), &coefficients, gradients.state, d_start, &mut inside)?;
+    close_vjp(g, lay, n, start, open.seen(), &coefficients, d_end, d_start, &mut inside)?;
     let mut d_q = gradients.q.rb().sub(from, n);
     match d_y {
         None => d_q.fill(T::ZERO),
@@ -301,7 +309,5 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     )?;
     let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
     let d_first = if d_anchor.is_empty() { &mut *d_start } else { d_anchor };
-    write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)?;
-    gradients.state.copy_from_slice(d_start);
-    Ok(())
+    write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
 }
