@@ -11,7 +11,7 @@ use titans_kernel::ops::{
     Tail, attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
     sigmoid_gate, silu, silu_gate, squared_error,
 };
-use titans_kernel::{Mat, MatMut, Result as KernelResult};
+use titans_kernel::{Mat, MatMut, Result as KernelResult, Store};
 
 /// Tokens, and the width of each: what stays in the second-level cache.
 const ROWS: usize = 256;
@@ -135,7 +135,7 @@ fn linears(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     let mut d_w = MatMut::new(&mut d_w, WIDTH, WIDTH)?;
     measure(group, "linear", "forward", || linear::forward(g, x, w, Some(&bias), y.rb()))?;
     measure(group, "linear", "forward, transposed", || linear::forward(g, x, w.t(), None, y.rb()))?;
-    measure(group, "linear", "vjp_input", || linear::vjp_input(g, w, d, y.rb()))?;
+    measure(group, "linear", "vjp_input", || linear::vjp_input(g, Store::Set, w, d, y.rb()))?;
     measure(group, "linear", "vjp_weight", || linear::vjp_weight(g, x, d, d_w.rb()))?;
     measure(group, "linear", "vjp_bias", || linear::vjp_bias(g, d, &mut d_bias))
 }

@@ -19,7 +19,7 @@ use titans_kernel::ops::{
     attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary, sigmoid_gate,
     silu, silu_gate, squared_error,
 };
-use titans_kernel::{Mat, MatMut, Portable, Result, Scalar};
+use titans_kernel::{Mat, MatMut, Portable, Result, Scalar, Store};
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -146,7 +146,7 @@ fn operations<T: Scalar>() -> Result<()> {
     }
     let weight = Mat::new(&w, WIDTH, WIDTH)?;
     linear::forward(g, mat!(a), weight, Some(&b[..WIDTH]), mat!(mut y))?;
-    linear::vjp_input(g, weight, mat!(b), mat!(mut d))?;
+    linear::vjp_input(g, Store::Set, weight, mat!(b), mat!(mut d))?;
     linear::vjp_weight(g, mat!(a), mat!(b), MatMut::new(&mut d_w, WIDTH, WIDTH)?)?;
     linear::vjp_bias(g, mat!(b), &mut d[..WIDTH])?;
     rms_norm::forward(g, mat!(a), &b[..WIDTH], mat!(mut y))?;

@@ -19,6 +19,7 @@ pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutp
 pub use rows::{MoveRows, Place};
 
 use crate::error::Result;
+use titans_kernel::Store;
 use titans_kernel::arch::{Simd, SimdScalar};
 
 /// Target of a row that has none: the row's loss and gradient are 0.
@@ -35,6 +36,25 @@ pub struct LinearDims {
     pub outputs: usize,
     /// The weight is stored `[outputs, inputs]` (a head tied to its embedding) instead of `[inputs, outputs]`.
     pub transposed: bool,
+}
+
+/// Where the gradient of an input goes.
+#[derive(Debug)]
+pub enum InputGradient<'a, B> {
+    /// In the place of what is there.
+    Set(&'a mut B),
+    /// Added to what is there, as if the sums had begun with it.
+    Add(&'a mut B),
+}
+
+impl<'a, B> InputGradient<'a, B> {
+    /// What the product does, and the buffer.
+    pub(crate) fn parts(self) -> (Store, &'a mut B) {
+        match self {
+            Self::Set(d_x) => (Store::Set, d_x),
+            Self::Add(d_x) => (Store::Add, d_x),
+        }
+    }
 }
 
 /// Sizes of a causal depth-wise convolution over `[batch, time, channels]`.
@@ -159,14 +179,14 @@ pub trait Device: Send + Sync + 'static {
         bias: Option<&Self::Buffer>,
         y: &mut Self::Buffer,
     ) -> Result<()>;
-    /// Backward of [`Device::linear`]: `d_x` (on request), `d_w` += and `d_bias` += (on request).
+    /// Backward of [`Device::linear`]: `d_x` (on request, set or added to), `d_w` += and `d_bias` += (on request).
     fn linear_vjp(
         &self,
         dims: LinearDims,
         x: &Self::Buffer,
         w: &Self::Buffer,
         d_y: &Self::Buffer,
-        d_x: Option<&mut Self::Buffer>,
+        d_x: Option<InputGradient<'_, Self::Buffer>>,
         d_w: &mut Self::Buffer,
         d_bias: Option<&mut Self::Buffer>,
     ) -> Result<()>;

@@ -1,7 +1,7 @@
 //! Every operation but the memory, forward and backward.
 
 use super::{Check, Numbers, Outputs, TOLERANCE, attention, compare, get, put};
-use crate::device::{AdamW, ConvDims, Device, IGNORE, LinearDims, MoveRows, Place};
+use crate::device::{AdamW, ConvDims, Device, IGNORE, InputGradient, LinearDims, MoveRows, Place};
 use crate::error::Result;
 
 /// Runs every operation but the memory on both devices.
@@ -179,12 +179,15 @@ fn linear<D: Device>(d: &D, dims: LinearDims) -> Result<Outputs> {
     let (mut d_w, mut d_bias) = (put(d, &numbers.vec(weights))?, put(d, &numbers.vec(dims.outputs))?);
     d.linear(dims, &x, &w, None, &mut plain)?;
     d.linear(dims, &x, &w, Some(&bias), &mut with_bias)?;
-    d.linear_vjp(dims, &x, &w, &d_y, Some(&mut d_x), &mut d_w, Some(&mut d_bias))?;
+    d.linear_vjp(dims, &x, &w, &d_y, Some(InputGradient::Set(&mut d_x)), &mut d_w, Some(&mut d_bias))?;
+    let mut sum = put(d, &numbers.vec(n))?;
+    d.linear_vjp(dims, &x, &w, &d_y, Some(InputGradient::Add(&mut sum)), &mut d_w, None)?;
     d.linear_vjp(dims, &x, &w, &d_y, None, &mut d_w, None)?;
     Ok(vec![
         ("y", get(d, &plain)?),
         ("y with bias", get(d, &with_bias)?),
         ("d_x", get(d, &d_x)?),
+        ("d_x, added", get(d, &sum)?),
         ("d_w", get(d, &d_w)?),
         ("d_bias", get(d, &d_bias)?),
     ])

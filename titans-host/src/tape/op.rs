@@ -1,7 +1,7 @@
 //! What a tape remembers of every operation, and the way back through it.
 
 use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows};
-use crate::device::{ConvDims, Device, LinearDims, MemoryOp, MoveRows};
+use crate::device::{ConvDims, Device, InputGradient, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -168,9 +168,22 @@ impl<D: Device> Op<D> {
             Self::Attention(recorded) => attention::vjp(run, &recorded, &d_y),
             Self::Linear { dims, x, weight, bias } => {
                 let w = run.param(weight)?;
+                // What other maps of x left there is added to by the product itself.
+                let mut sum = match x.slot {
+                    Some(slot) => run.take_at(slot)?,
+                    None => None,
+                };
+                if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {
+                    let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
+                    device.linear_vjp(dims, x.buffer(), w, &d_y, Some(InputGradient::Add(d_x)), d_w, d_bias)?;
+                    return sum.map_or(Ok(()), |sum| run.seed(slot, sum));
+                }
                 let mut d_x = if Backward::wants(&x) { Some(run.like(&x)?) } else { None };
                 let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-                device.linear_vjp(dims, x.buffer(), w, &d_y, d_x.as_mut(), d_w, d_bias)?;
+                device.linear_vjp(dims, x.buffer(), w, &d_y, d_x.as_mut().map(InputGradient::Set), d_w, d_bias)?;
+                if let (Some(slot), Some(sum)) = (x.slot, sum) {
+                    run.seed(slot, sum)?;
+                }
                 d_x.map_or(Ok(()), |d_x| run.give(&x, d_x))
             }
             Self::RmsNorm { width, x, weight } => {

@@ -40,14 +40,20 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// Gradient of the input, overwritten: `d_x = d_y W^T`.
+/// Gradient of the input: `d_x = d_y W^T`, `+=` or `−=`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree.
-pub fn vjp_input<T: Scalar, G: Gemm<T>>(g: &G, w: Mat<'_, T>, d_y: Mat<'_, T>, mut d_x: MatMut<'_, T>) -> Result<()> {
+pub fn vjp_input<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    store: Store,
+    w: Mat<'_, T>,
+    d_y: Mat<'_, T>,
+    mut d_x: MatMut<'_, T>,
+) -> Result<()> {
     expect_len("d_y columns", w.cols(), d_y.cols())?;
     expect_shape("d_x", d_x.as_ref(), d_y.rows(), w.rows())?;
-    g.gemm(Store::Set, d_y, w.t(), d_x.rb());
+    g.gemm(store, d_y, w.t(), d_x.rb());
     Ok(())
 }
 
@@ -88,7 +94,7 @@ pub fn vjp_bias<T: Scalar, G: Gemm<T>>(g: &G, d_y: Mat<'_, T>, d_bias: &mut [T])
 mod tests {
     use super::{forward, vjp_bias, vjp_input, vjp_weight};
     use crate::error::Error;
-    use crate::gemm::Portable;
+    use crate::gemm::{Portable, Store};
     use crate::ops::check::{SINGLE, added, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use crate::view::{Mat, MatMut};
@@ -131,7 +137,8 @@ mod tests {
             let loss =
                 |x: &[f64], w: &[f64], b: &[f64]| inner(&run((n, i, o), x, Mat::new(w, i, o).unwrap(), Some(b)), &cot);
             let mut d_x = poison(n * i);
-            vjp_input(&Portable, Mat::new(&w, i, o).unwrap(), d_y, MatMut::new(&mut d_x, n, i).unwrap()).unwrap();
+            vjp_input(&Portable, Store::Set, Mat::new(&w, i, o).unwrap(), d_y, MatMut::new(&mut d_x, n, i).unwrap())
+                .unwrap();
             assert_gradient("d_x", &x, &d_x, |x| loss(x, &w, &bias));
             let before = values(i * o, 8);
             let mut d_w = before.clone();
@@ -166,7 +173,7 @@ mod tests {
         assert_eq!(e, Err(Error::Shape { what: "w rows", expected: 3, found: 4 }));
         assert!(forward(&Portable, m(2, 3), m(3, 2), None, MatMut::new(&mut y, 3, 2).unwrap()).is_err());
         assert!(forward(&Portable, m(2, 3), m(3, 2), Some(&a[..3]), MatMut::new(&mut y, 2, 2).unwrap()).is_err());
-        assert!(vjp_input(&Portable, m(3, 2), m(2, 3), MatMut::new(&mut y, 2, 3).unwrap()).is_err());
+        assert!(vjp_input(&Portable, Store::Set, m(3, 2), m(2, 3), MatMut::new(&mut y, 2, 3).unwrap()).is_err());
         assert!(vjp_weight(&Portable, m(2, 3), m(3, 2), MatMut::new(&mut y, 3, 2).unwrap()).is_err());
         assert!(vjp_bias(&Portable, m(2, 3), &mut y[..2]).is_err());
         assert!(vjp_bias(&Portable, m(3, 2).t(), &mut y[..3]).is_err());

@@ -2,8 +2,8 @@
 //! the operations of a model take. It needs a device whose operations have ended when their call returns.
 
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
-    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, InputGradient, LinearDims,
+    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,7 +106,7 @@ impl<D: Device> Device for Timed<D> {
             dims: LinearDims, x: &D::Buffer, w: &D::Buffer, bias: Option<&D::Buffer>, y: &mut D::Buffer
         ) -> Result<()>;
         LINEAR linear_vjp(
-            dims: LinearDims, x: &D::Buffer, w: &D::Buffer, d_y: &D::Buffer, d_x: Option<&mut D::Buffer>,
+            dims: LinearDims, x: &D::Buffer, w: &D::Buffer, d_y: &D::Buffer, d_x: Option<InputGradient<'_, D::Buffer>>,
             d_w: &mut D::Buffer, d_bias: Option<&mut D::Buffer>
         ) -> Result<()>;
         NORMS rms_norm(width: usize, x: &D::Buffer, weight: &D::Buffer, y: &mut D::Buffer) -> Result<()>;

@@ -32,6 +32,7 @@ optimiser, outside}.
 
 Examples:
   titans bench train
+  titans bench train --chunk 32
   titans bench train --threads 1 --isa avx2 --json";
 
 /// Tokens a second and share of the machine's peak of a training step of the default text model, f32, on the CPU
@@ -44,6 +45,9 @@ pub struct Args {
     /// Tokens of a sequence
     #[arg(long, value_name = "T", default_value = "256", value_parser = size)]
     context: usize,
+    /// Tokens of a chunk of the memory [default: the text model's]
+    #[arg(long, value_name = "B", value_parser = size)]
+    chunk: Option<usize>,
     /// Time to measure, after a warm-up; at least five steps whatever they take
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     seconds: f64,
@@ -77,7 +81,8 @@ pub struct Report {
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     let isa = instruction_set(args.isa)?;
-    let report = measure(isa, args.threads, args.sequences, args.context, args.seconds)?;
+    let shape = Shape { sequences: args.sequences, context: args.context, chunk: args.chunk };
+    let report = measure(isa, args.threads, shape, args.seconds)?;
     if args.json { output::print_json(&report) } else { print(&report) }
 }
 
@@ -112,9 +117,28 @@ pub fn times(report: &Report) -> String {
     report.time.iter().map(share).collect::<Vec<_>>().join(", ")
 }
 
+/// What a step works on.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub sequences: usize,
+    pub context: usize,
+    /// Tokens of a chunk of the memory, if not the text model's.
+    pub chunk: Option<usize>,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { sequences: 16, context: 256, chunk: None }
+    }
+}
+
 /// Steps of the default text model for about `time` seconds.
-pub fn measure(isa: Isa, threads: Option<usize>, sequences: usize, context: usize, time: f64) -> Result<Report> {
+pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Result<Report> {
+    let Shape { sequences, context, chunk } = shape;
     let mut run = default_run(Vec::new())?;
+    if let Some(chunk) = chunk {
+        run.model.memory.chunk = chunk;
+    }
     let device = Cpu::<f32>::with_instruction_set(threads, isa)?;
     let threads = device.threads();
     let device = Timed::new(device);

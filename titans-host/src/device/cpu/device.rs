@@ -2,8 +2,8 @@
 
 use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
-    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, InputGradient, LinearDims,
+    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::ops;
@@ -157,11 +157,12 @@ impl<T: SimdScalar> Device for Cpu<T> {
         x: &Buffer<T>,
         w: &Buffer<T>,
         d_y: &Buffer<T>,
-        d_x: Option<&mut Buffer<T>>,
+        d_x: Option<InputGradient<'_, Buffer<T>>>,
         d_w: &mut Buffer<T>,
         d_bias: Option<&mut Buffer<T>>,
     ) -> Result<()> {
-        let (d_x, d_bias) = (d_x.map(Buffer::as_mut_slice), d_bias.map(Buffer::as_mut_slice));
+        let d_x = d_x.map(InputGradient::parts).map(|(store, d_x)| (store, d_x.as_mut_slice()));
+        let d_bias = d_bias.map(Buffer::as_mut_slice);
         self.linear_backward(&dims, x.as_slice(), w.as_slice(), d_y.as_slice(), d_x, d_w.as_mut_slice(), d_bias)
     }
 

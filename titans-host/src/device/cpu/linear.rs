@@ -3,7 +3,7 @@
 
 use titans_kernel::error::expect_len;
 use titans_kernel::ops::linear;
-use titans_kernel::{Mat, MatMut, Result as KernelResult};
+use titans_kernel::{Mat, MatMut, Result as KernelResult, Store};
 
 use super::threads::split_rows;
 use super::{Cpu, SimdScalar};
@@ -61,21 +61,21 @@ impl<T: SimdScalar> Cpu<T> {
         x: &[T],
         w: &[T],
         d_y: &[T],
-        d_x: Option<&mut [T]>,
+        d_x: Option<(Store, &mut [T])>,
         d_w: &mut [T],
         d_bias: Option<&mut [T]>,
     ) -> Result<()> {
         expect(dims, x, w, d_bias.as_ref().map(|b| b.len()), d_y)?;
         expect_len("d_w", w.len(), d_w.len())?;
         let (inputs, outputs) = (dims.inputs, dims.outputs);
-        if let Some(d_x) = d_x {
+        if let Some((store, d_x)) = d_x {
             expect_len("d_x", x.len(), d_x.len())?;
             let w = weight(dims, w)?;
             let grain = self.threads.grain(dims.rows, TILE_ROWS);
             self.threads.run(cost(dims), split_rows(d_x, inputs, grain), |(rows, d_x)| {
                 let n = rows.len();
                 let d_y = Mat::new(&d_y[rows.start * outputs..rows.end * outputs], n, outputs)?;
-                linear::vjp_input(&self.gemm, w, d_y, MatMut::new(d_x, n, inputs)?)
+                linear::vjp_input(&self.gemm, store, w, d_y, MatMut::new(d_x, n, inputs)?)
             })?;
         }
         let (x, d_y) = (Mat::new(x, dims.rows, inputs)?, Mat::new(d_y, dims.rows, outputs)?);

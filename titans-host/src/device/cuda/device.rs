@@ -6,8 +6,8 @@ use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, IGNORE, LinearDims, MemoryGradients,
-    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, IGNORE, InputGradient, LinearDims,
+    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::error::expect_len;
@@ -164,7 +164,7 @@ impl<R: Driver> Device for Cuda<R> {
         x: &Self::Buffer,
         w: &Self::Buffer,
         d_y: &Self::Buffer,
-        d_x: Option<&mut Self::Buffer>,
+        d_x: Option<InputGradient<'_, Self::Buffer>>,
         d_w: &mut Self::Buffer,
         d_bias: Option<&mut Self::Buffer>,
     ) -> Result<()> {

@@ -4,8 +4,9 @@ use super::buffer::DeviceBuffer;
 use super::driver::Driver;
 use super::product::{Matrix, args};
 use super::{Cuda, DeviceIndices};
-use crate::device::{AdamW, ConvDims, LinearDims, MoveRows};
+use crate::device::{AdamW, ConvDims, InputGradient, LinearDims, MoveRows};
 use crate::error::{Error, Result};
+use titans_kernel::Store;
 use titans_kernel::error::expect_len;
 
 /// Lanes of the partial sums over a whole buffer.
@@ -71,17 +72,18 @@ impl<R: Driver> Cuda<R> {
         x: &DeviceBuffer<R>,
         w: &DeviceBuffer<R>,
         d_y: &DeviceBuffer<R>,
-        d_x: Option<&mut DeviceBuffer<R>>,
+        d_x: Option<InputGradient<'_, DeviceBuffer<R>>>,
         d_w: &DeviceBuffer<R>,
         d_bias: Option<&mut DeviceBuffer<R>>,
     ) -> Result<()> {
         check_linear(d, x, w, d_y)?;
         expect_len("d_w", w.len(), d_w.len())?;
         let (x_rows, y_rows) = (Matrix::new(x.view(), d.rows, d.inputs), Matrix::new(d_y.view(), d.rows, d.outputs));
-        if let Some(d_x) = d_x {
+        if let Some((store, d_x)) = d_x.map(InputGradient::parts) {
+            let beta = if store == Store::Set { 0.0 } else { 1.0 };
             expect_len("d_x", x.len(), d_x.len())?;
             let c = Matrix::new(d_x.view(), d.rows, d.inputs);
-            self.product(1, 1.0, y_rows, weight(d, w).t(), 0.0, c)?;
+            self.product(1, 1.0, y_rows, weight(d, w).t(), beta, c)?;
         }
         if d.transposed {
             self.product(1, 1.0, y_rows.t(), x_rows, 1.0, Matrix::new(d_w.view(), d.outputs, d.inputs))?;

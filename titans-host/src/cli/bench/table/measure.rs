@@ -1,9 +1,10 @@
 //! How each kind of row is measured.
 
 use super::super::counts::{Counts, counts};
+use super::super::peak;
 use super::super::timing::{Spread, beside, spread};
+use super::super::train::{self, Shape};
 use super::super::work::{Streams, expect_at_work, on_cpu, operation, spec};
-use super::super::{peak, train};
 use super::attention;
 use super::report::Found;
 use super::rows::{Kind, Row};
@@ -25,7 +26,7 @@ pub fn row(row: &Row, time: f64, quick: bool) -> Result<Found> {
         Kind::Threads { dim } => threads(row, dim, time),
         Kind::Length { dim } => length(row, dim, time, quick),
         Kind::Attention { window, grad } => attention::measure(row, window, grad, time),
-        Kind::Train => training(row, time),
+        Kind::Train { chunk } => training(row, chunk, time),
     }
 }
 
@@ -214,8 +215,8 @@ fn length(row: &Row, dim: usize, time: f64, quick: bool) -> Result<Found> {
 }
 
 /// A training step on one thread.
-fn training(row: &Row, time: f64) -> Result<Found> {
-    let report = train::measure(row.isa, Some(1), 16, 256, time)?;
+fn training(row: &Row, chunk: Option<usize>, time: f64) -> Result<Found> {
+    let report = train::measure(row.isa, Some(1), Shape { chunk, ..Shape::default() }, time)?;
     let peak = report.peak_gflops;
     let note = format!("{} parameters; time: {}", report.parameters, train::times(&report));
     let (share, rate, flops) = (report.share_of_peak, report.tokens_per_s, report.flops_per_token);

@@ -28,6 +28,7 @@ Rows, all f32 and on one thread unless said; d is the width of keys and values, 
   length/dD            chunk 64: cost of a token in the most expensive of several lengths over the cheapest, 4096 to
                        1048576 tokens (--quick: to 65536)
   train                a training step of the default text model (`titans bench train`): share of the peak
+  train/chunkB         the same with chunks of B tokens
 Names begin with the instruction set: the best one of this processor, and avx2 too where the best is wider, with goals 5
 points lower. --isa leaves one. The peak is that of f32 multiply-adds in registers with the same instructions.
 

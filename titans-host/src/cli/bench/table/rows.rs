@@ -19,8 +19,8 @@ pub enum Kind {
     Length { dim: usize },
     /// Sliding-window attention, forward or its backward.
     Attention { window: usize, grad: bool },
-    /// A training step.
-    Train,
+    /// A training step, with chunks of the text model's length or another.
+    Train { chunk: Option<usize> },
 }
 
 /// One line of the table.
@@ -79,7 +79,8 @@ pub fn rows(isas: &[Isa]) -> Vec<Row> {
                 all.push(isa, format!("threads/d{dim}"), Kind::Threads { dim }, 1.9);
             }
             all.push(isa, "length/d64".into(), Kind::Length { dim: 64 }, 1.03);
-            all.push(isa, "train".into(), Kind::Train, 0.45);
+            all.push(isa, "train".into(), Kind::Train { chunk: None }, 0.45);
+            all.push(isa, "train/chunk32".into(), Kind::Train { chunk: Some(32) }, f64::NAN);
         }
     }
     all.0

@@ -6,8 +6,8 @@ use crate::device::cpu::conv::space as conv_space;
 use crate::device::cpu::memory::{backward_space, forward_space};
 use crate::device::cpu::norm::space as norm_space;
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, LinearDims, MemoryGradients,
-    MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, InputGradient, LinearDims,
+    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 
@@ -146,7 +146,7 @@ impl Device for Plan {
         _: &PlanBuffer,
         _: &PlanBuffer,
         _: &PlanBuffer,
-        _: Option<&mut PlanBuffer>,
+        _: Option<InputGradient<'_, PlanBuffer>>,
         _: &mut PlanBuffer,
         _: Option<&mut PlanBuffer>,
     ) -> Result<()> {

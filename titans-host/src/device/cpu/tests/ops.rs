@@ -1,10 +1,10 @@
 //! Every operation but the memory: the kernel's numbers, whatever the threads; wrong lengths are errors.
 
-use titans_kernel::{Mat, MatMut, ops};
+use titans_kernel::{Mat, MatMut, Store, ops};
 
 use super::super::{Buffer, Cpu, Isa};
 use super::{bits, eager, numbers, same_for_any_threads};
-use crate::device::{AdamW, ConvDims, Device, IGNORE, LinearDims};
+use crate::device::{AdamW, ConvDims, Device, IGNORE, InputGradient, LinearDims};
 
 type Cpu32 = Cpu<f32>;
 
@@ -106,9 +106,11 @@ fn linear() {
                 let (mut d_w, mut d_b) = (up(cpu, nw, 5), up(cpu, outputs, 6));
                 cpu.linear(dims, &x, &w, None, &mut y).unwrap();
                 cpu.linear(dims, &x, &w, Some(&b), &mut z).unwrap();
-                cpu.linear_vjp(dims, &x, &w, &d, Some(&mut d_x), &mut d_w, Some(&mut d_b)).unwrap();
+                let mut sum = up(cpu, nx, 7);
+                cpu.linear_vjp(dims, &x, &w, &d, Some(InputGradient::Set(&mut d_x)), &mut d_w, Some(&mut d_b)).unwrap();
+                cpu.linear_vjp(dims, &x, &w, &d, Some(InputGradient::Add(&mut sum)), &mut d_w, None).unwrap();
                 cpu.linear_vjp(dims, &x, &w, &d, None, &mut d_w, None).unwrap();
-                down(cpu, [&y, &z, &d_x, &d_w, &d_b])
+                down(cpu, [&y, &z, &d_x, &sum, &d_w, &d_b])
             }) {
                 let (x, w, d) = (numbers(nx, 1), numbers(nw, 2), numbers(ny, 4));
                 let (b, mut d_w, mut d_b) = (numbers(outputs, 3), numbers(nw, 5), numbers(outputs, 6));
@@ -123,14 +125,17 @@ fn linear() {
                 let g = &cpu.gemm;
                 ops::linear::forward(g, x, w, None, MatMut::new(&mut y, rows, outputs).unwrap()).unwrap();
                 ops::linear::forward(g, x, w, Some(&b), MatMut::new(&mut z, rows, outputs).unwrap()).unwrap();
-                ops::linear::vjp_input(g, w, d, MatMut::new(&mut d_x, rows, inputs).unwrap()).unwrap();
+                let mut sum = numbers(nx, 7);
+                for (store, d_x) in [(Store::Set, &mut d_x), (Store::Add, &mut sum)] {
+                    ops::linear::vjp_input(g, store, w, d, MatMut::new(d_x, rows, inputs).unwrap()).unwrap();
+                }
                 let (l, r) = if transposed { (d, x) } else { (x, d) };
-                for _ in 0..2 {
+                for _ in 0..3 {
                     let d_w = MatMut::new(&mut d_w, l.cols(), r.cols()).unwrap();
                     ops::linear::vjp_weight(g, l, r, d_w).unwrap();
                 }
                 ops::linear::vjp_bias(g, d, &mut d_b).unwrap();
-                assert_eq!(got, [y, z, d_x, d_w, d_b], "{dims:?}");
+                assert_eq!(got, [y, z, d_x, sum, d_w, d_b], "{dims:?}");
             }
         }
     }
@@ -316,7 +321,7 @@ fn wrong_lengths_are_errors_that_name_the_argument() {
         ("bias", cpu.linear(linear, &b(6), &b(12), Some(&b(3)), &mut b(8))),
         ("x", cpu.linear(absurd, &b(6), &b(12), None, &mut b(8))),
         ("d_w", cpu.linear_vjp(linear, &b(6), &b(12), &b(8), None, &mut b(11), None)),
-        ("d_x", cpu.linear_vjp(linear, &b(6), &b(12), &b(8), Some(&mut b(7)), &mut b(12), None)),
+        ("d_x", cpu.linear_vjp(linear, &b(6), &b(12), &b(8), Some(InputGradient::Set(&mut b(7))), &mut b(12), None)),
         ("x", cpu.rms_norm(4, &b(7), &b(4), &mut b(7))),
         ("x", cpu.l2_norm(0, &b(7), &mut b(7))),
         ("d_weight", cpu.rms_norm_vjp(4, &b(8), &b(4), &b(8), &mut b(8), &mut b(3))),
