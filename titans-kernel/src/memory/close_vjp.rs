@@ -9,8 +9,8 @@ use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
-/// From the cotangent `d_end` of the state behind the piece of `n` tokens that began with `start`: `d_start` (overwritten), and
-/// additions to the piece's inside.
+/// From the cotangent `d_end` of the state behind the piece of `n` tokens that began with `start`: additions to the piece's
+/// inside. What [`Decay`] does to `d_end` is left to do.
 pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -19,18 +19,15 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     d_end: &[T],
-    d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let p = lay.spec.params();
     let (d_w, d_s) = d_end.split_at(p);
     let (w, s) = start.split_at(p);
-    let factors = [coefficients.a[n], coefficients.g[n], coefficients.e[n]];
     let d = &mut inside.coefficients;
-    let (d_w0, d_s0) = d_start.split_at_mut(p);
     let [d_a, d_g, d_e] = g.vectorise(
         #[inline(always)]
-        || decay_vjp(factors, [w, s], [d_w, d_s], [d_w0, d_s0]),
+        || decay_vjp([w, s], [d_w, d_s]),
     );
     d.a[n] += d_a;
     d.g[n] += d_g;
@@ -60,27 +57,18 @@ fn weigh<T: Scalar>(which: Which, n: usize, i: usize, x: T, c: T, rate: T, insid
     row[n * rows + i] += x * rate;
 }
 
-/// Backward of `W ← a W + g S`, `S ← e S`: the cotangents of W and S (overwritten); returns those of a, g and e. One pass, with the
-/// sums of [`crate::ops::rows`].
+/// Backward of `W ← a W + g S`, `S ← e S` for a, g and e, in one pass with the sums of [`crate::ops::rows`].
 #[inline(always)]
-fn decay_vjp<T: Scalar>(
-    [a, g, e]: [T; 3],
-    [w, s]: [&[T]; 2],
-    [d_w, d_s]: [&[T]; 2],
-    [d_w0, d_s0]: [&mut [T]; 2],
-) -> [T; 3] {
+fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
     let whole = w.len() / LANES * LANES;
     let mut sums = [[T::ZERO; LANES]; 3];
     for i in (0..whole).step_by(LANES) {
         let at = i..i + LANES;
-        let (w, s, d_w, d_s) = (&w[at.clone()], &s[at.clone()], &d_w[at.clone()], &d_s[at.clone()]);
-        let (d_w0, d_s0) = (&mut d_w0[at.clone()], &mut d_s0[at]);
+        let (w, s, d_w, d_s) = (&w[at.clone()], &s[at.clone()], &d_w[at.clone()], &d_s[at]);
         for l in 0..LANES {
             sums[0][l] += d_w[l] * w[l];
             sums[1][l] += d_w[l] * s[l];
             sums[2][l] += d_s[l] * s[l];
-            d_w0[l] = a * d_w[l];
-            d_s0[l] = g * d_w[l] + e * d_s[l];
         }
     }
     for l in 0..w.len() - whole {
@@ -88,10 +76,39 @@ fn decay_vjp<T: Scalar>(
         sums[0][l] += d_w[i] * w[i];
         sums[1][l] += d_w[i] * s[i];
         sums[2][l] += d_s[i] * s[i];
-        d_w0[i] = a * d_w[i];
-        d_s0[i] = g * d_w[i] + e * d_s[i];
     }
     sums.map(|sum| tree(sum))
+}
+
+/// The same for W and S: `dS ← e dS + g dW`, `dW ← a dW`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decay<T> {
+    pub a: T,
+    pub g: T,
+    pub e: T,
+}
+
+impl<T: Scalar> Decay<T> {
+    /// Over the first n tokens of a chunk.
+    pub fn over(coefficients: &Coefficients<'_, T>, n: usize) -> Self {
+        Self { a: coefficients.a[n], g: coefficients.g[n], e: coefficients.e[n] }
+    }
+
+    /// All of `d` decays, or γ's part alone where the matrices do so elsewhere.
+    pub fn apply<G: Gemm<T>>(self, gemm: &G, lay: Layout<'_>, d: &mut [T], gamma: bool) {
+        let p = lay.spec.params();
+        let from = if gamma { p - lay.spec.gamma_len() } else { 0 };
+        let (d_w, d_s) = d.split_at_mut(p);
+        gemm.vectorise(
+            #[inline(always)]
+            || {
+                for (w, s) in d_w[from..].iter_mut().zip(&mut d_s[from..]) {
+                    *s = self.g * *w + self.e * *s;
+                    *w *= self.a;
+                }
+            },
+        );
+    }
 }
 
 /// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ of layer l

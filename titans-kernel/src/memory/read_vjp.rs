@@ -1,5 +1,6 @@
 //! Backward of the read path.
 
+use super::close_vjp::Decay;
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};
 use super::read::{Rows, seen_by_all};
@@ -13,7 +14,7 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start` (of
-/// which [`Rows::Start`] needs the weights only) and to the piece's inside. `reading` is what [`super::read::answers`] left.
+/// which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside. `reading` is what [`super::read::answers`] left.
 pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -25,6 +26,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     q: Mat<'_, T>,
     d_y: Mat<'_, T>,
     mut d_q: MatMut<'_, T>,
+    decay: Decay<T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
@@ -36,7 +38,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     for l in (0..spec.layers()).rev() {
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
-        layer_vjp(g, lay, rows, l, q, start, open, coefficients, reading, d_z, d_x, d_start, inside)?;
+        layer_vjp(g, lay, rows, l, q, start, open, coefficients, reading, d_z, d_x, decay, d_start, inside)?;
         if l > 0 {
             let len = n * lay.stride(spec.widths[l]);
             let z = lay.output_rows(reading.z, l - 1, 0, n)?;
@@ -65,6 +67,7 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     reading: &Reading<'_, T>,
     d_z: Option<Mat<'_, T>>,
     d_x: Option<MatMut<'_, T>>,
+    decay: Decay<T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
@@ -104,15 +107,15 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
             }
         },
     );
-    // dW += Xᵀ diag(A) dZ and dS += Xᵀ diag(G) dZ in one visit.
-    let (one, zero, sign) = (T::ONE, T::ZERO, [-T::ONE]);
-    let by = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
+    // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's part.
+    let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
+    let by = [&*coefficients.g, &*coefficients.a].map(|f| &f[rows.of(0)..]);
     for columns in lay.columns(l) {
         let (out, by_step) = (&mut *inside.weighted, rows.step());
         let block = d_z.block(0, n, columns.0, columns.1);
         g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
-        let (w, s) = (lay.panel_mut(d_w, l, columns)?, lay.panel_mut(d_s, l, columns)?);
-        g.update(Update { decay: [one, zero, one], h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
+        let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
+        g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
     }
 
     let seen = seen_by_all(rows, 0, n);

@@ -6,12 +6,12 @@
 
 use super::boundaries::{Span, advance_len, state, states_between};
 use super::close::close_scratch;
-use super::close_vjp::close_vjp;
+use super::close_vjp::{Decay, close_vjp};
 use super::coefficients::Coefficients;
 use super::forward::{enter, side_by_side};
 use super::gates::{Gate, Tokens};
 use super::layout::{Layout, Open, Reading, Written};
-use super::read::{answers, inside as layers_inside};
+use super::read::{Rows, answers, inside as layers_inside};
 use super::read_vjp::read_vjp;
 use super::source::Source;
 use super::spec::{MemorySpec, Network, Read};
@@ -123,7 +123,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
             + Coefficients::<f64>::len(lay.rows, lay.rows)
             + Inside::<f64>::len(lay)
             + lay.rows * spec.value_width();
-        chunk.max(advance_len(spec)) + spec.state_len() + spec.anchor_len()
+        chunk.max(advance_len(spec)).max(spec.state_len()) + spec.anchor_len()
     })
     .saturating_add(between_len(spec))
 }
@@ -160,14 +160,11 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     let (between, scratch) = scratch.split_at_mut(between_len(spec));
     let (d_anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
     d_anchor.fill(T::ZERO);
-    // The cotangent of the state goes to and fro between two places, to end in the first.
-    let (there, scratch) = scratch.split_at_mut(len);
-    let (mut d_end, mut d_start) = (core::mem::take(&mut gradients.state), there);
+    let d_state = core::mem::take(&mut gradients.state);
     match cotangents.state {
-        Some(d) => lay.to_panels(d, d_end),
-        None => d_end.fill(T::ZERO),
+        Some(d) => lay.to_panels(d, d_state),
+        None => d_state.fill(T::ZERO),
     }
-    let mut home = true;
     for first in (0..chunks).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
         let span = Span::new(spec, first, tokens.len());
@@ -184,22 +181,18 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
                 states,
                 cotangents.y,
                 &mut gradients,
-                [&mut *d_end, &mut *d_start],
+                d_state,
                 d_anchor,
                 scratch,
             )?;
-            core::mem::swap(&mut d_end, &mut d_start);
-            home = !home;
             if i == anchor {
-                d_end.iter_mut().zip(&mut *d_anchor).for_each(|(d, more)| *d += core::mem::take(more));
+                d_state.iter_mut().zip(&mut *d_anchor).for_each(|(d, more)| *d += core::mem::take(more));
             }
         }
     }
-    if home {
-        d_start.copy_from_slice(d_end);
-        core::mem::swap(&mut d_end, &mut d_start);
-    }
-    lay.to_rows(d_end, d_start);
+    let panels = &mut scratch[..len];
+    panels.copy_from_slice(d_state);
+    lay.to_rows(panels, d_state);
     Ok(())
 }
 
@@ -240,8 +233,8 @@ fn check<T: Scalar>(
     Ok(())
 }
 
-/// One piece: computes its inside again, then walks it backwards, from the cotangent `d_end` of the state behind the piece to that
-/// of the state before it, `d_start` (overwritten); `gradients.state` is not touched. `d_anchor` receives what belongs to the weights at the chunk's
+/// One piece: computes its inside again, then walks it backwards, `d_state` from the cotangent of the state behind the piece to that
+/// of the state before it; `gradients.state` is not touched. `d_anchor` receives what belongs to the weights at the chunk's
 /// start, unless it is empty: then the piece is the chunk.
 fn piece_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
@@ -252,7 +245,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     [anchor, start]: [&[T]; 2],
     d_y: Option<Mat<'_, T>>,
     gradients: &mut Gradients<'_, T>,
-    [d_end, d_start]: [&mut [T]; 2],
+    d_state: &mut [T],
     d_anchor: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
@@ -272,12 +265,16 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
-    close_vjp(g, lay, n, start, open.seen(), &coefficients, d_end, d_start, &mut inside)?;
+    close_vjp(g, lay, n, start, open.seen(), &coefficients, d_state, &mut inside)?;
+    let rows: Rows = read.into();
+    let decay = Decay::over(&coefficients, n);
+    // What reads leave with both W and S is added in the visit in which these decay.
+    let at_once = d_y.is_some() && rows != Rows::Start;
+    decay.apply(g, lay, d_state, at_once);
     let mut d_q = gradients.q.rb().sub(from, n);
     match d_y {
         None => d_q.fill(T::ZERO),
         Some(d_y) => {
-            let rows = read.into();
             let asked = if read == Read::ChunkStart { anchor } else { start };
             if spec.network == Network::Residual {
                 let out = MatMut::new(y, n, spec.value_width())?;
@@ -286,8 +283,22 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
                 layers_inside(g, lay, rows, &mut Source::Stays(asked), open.seen(), &coefficients, q, 0, &mut reading)?;
             }
             let d_y = d_y.sub(from, n);
-            let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_start };
-            read_vjp(g, lay, rows, asked, open.seen(), &coefficients, &reading, q, d_y, d_q, d_asked, &mut inside)?;
+            let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
+            read_vjp(
+                g,
+                lay,
+                rows,
+                asked,
+                open.seen(),
+                &coefficients,
+                &reading,
+                q,
+                d_y,
+                d_q,
+                decay,
+                d_asked,
+                &mut inside,
+            )?;
         }
     }
     g.vectorise(
@@ -308,6 +319,6 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
         },
     )?;
     let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
-    let d_first = if d_anchor.is_empty() { &mut *d_start } else { d_anchor };
+    let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
     write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
 }
