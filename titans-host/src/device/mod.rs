@@ -43,7 +43,7 @@ pub struct LinearDims {
 pub enum InputGradient<'a, B> {
     /// In the place of what is there.
     Set(&'a mut B),
-    /// Added to what is there, as if the sums had begun with it.
+    /// Added to what is there; on the CPU as if the sums had begun with it.
     Add(&'a mut B),
 }
 

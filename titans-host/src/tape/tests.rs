@@ -99,6 +99,19 @@ fn a_variable_may_be_used_many_times() {
 
 /// The second segment's read-outs depend on the first one's inputs through the state alone.
 #[test]
+fn maps_of_one_variable_add_to_what_others_left_and_leave_alone_what_is_shared() {
+    let mut world = World::new(&[("w", &[3, 4]), ("a", &[4, 4]), ("b", &[4, 4])]);
+    world.check(|world, tape| {
+        let x = tape.linear(&world.constant(6, 2.0), world.id("w"), None).unwrap();
+        // x's cotangent is that of the sum, and so is the map's.
+        let mapped = tape.linear(&x, world.id("a"), None).unwrap();
+        let y = tape.add(&x, &mapped).unwrap();
+        let [a, b] = ["a", "b"].map(|p| tape.linear(&y, world.id(p), None).unwrap());
+        tape.add(&a, &b).unwrap()
+    });
+}
+
+#[test]
 fn a_gradient_flows_through_the_state_of_a_memory() {
     let spec = MemorySpec { chunk: 2, ..MemorySpec::new(&[3, 2, 3]).unwrap() };
     let shapes: [(&str, &[usize]); 5] =

@@ -1,4 +1,4 @@
-//! e^x of several registers at once, for softmax.
+//! e^x of several registers at once, for softmax and SiLU.
 
 use super::unroll::each;
 use super::vector::Vector;

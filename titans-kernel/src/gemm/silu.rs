@@ -23,7 +23,8 @@ pub enum SiluOf {
 }
 
 impl SiluOf {
-    /// Slices that are read beside x₀, and that are written.
+    /// Slices that are read beside x₀, and that are written. The versions for instruction sets touch these and no others, by raw
+    /// pointers: what is missing here would not be checked.
     const fn counts(self) -> (usize, usize) {
         match self {
             Self::Value => (0, 1),

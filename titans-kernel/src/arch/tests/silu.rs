@@ -1,8 +1,8 @@
 //! SiLU's operations against their definition in `f64`, and what they leave alone.
 
-use super::super::SimdScalar;
-use super::{numbers, versions};
-use crate::gemm::{Gemm, Silu, SiluOf};
+use super::super::{Isa, SimdScalar};
+use super::{bits, numbers, versions};
+use crate::gemm::{Gemm, Portable, Silu, SiluOf};
 use std::vec::Vec;
 
 const OF: [SiluOf; 7] = [
@@ -59,6 +59,34 @@ fn follows<T: SimdScalar>(g: &impl Gemm<T>, of: SiluOf, n: usize, tolerance: f64
     for y in &y {
         let same = |y: &T| *y == old || y.to_f64().is_nan() && old.to_f64().is_nan();
         assert!(y[n..].iter().all(same), "{of:?} of {n} wrote behind them");
+    }
+}
+
+/// What an operation writes, of slices of which number `shortest` is the shortest.
+fn written<T: SimdScalar>(g: &impl Gemm<T>, of: SiluOf, n: usize, shortest: usize) -> Vec<u64> {
+    let len = |k: usize| if k == shortest { n } else { n + 1 + k };
+    let x = [0, 1, 2].map(|k| numbers::<T>(len(k), 40 + k as u64));
+    let mut y = [3, 4].map(|k| std::vec![T::from_f64(0.5); len(k)]);
+    let [out, more] = &mut y;
+    g.silu(Silu { of, x: [&x[0], &x[1], &x[2]], y: [out, more] });
+    y.iter().flat_map(|y| bits(y)).collect()
+}
+
+#[test]
+fn versions_have_equal_bits_and_stop_at_the_shortest_slice() {
+    let all = versions();
+    let fused = all.iter().find(|g| g.isa() != Isa::Portable).copied();
+    for (of, n) in OF.into_iter().flat_map(|of| [0, 1, 15, 16, 63, 64, 65, 130].map(|n| (of, n))) {
+        for shortest in 0..5 {
+            let wide = written::<f64>(&Portable, of, n, shortest);
+            for g in &all {
+                assert!(written::<f64>(g, of, n, shortest) == wide, "f64 {of:?} {n} {shortest} {:?}", g.isa());
+                if let (Some(fused), true) = (&fused, g.isa() != Isa::Portable) {
+                    let want = written::<f32>(fused, of, n, shortest);
+                    assert!(written::<f32>(g, of, n, shortest) == want, "f32 {of:?} {n} {shortest} {:?}", g.isa());
+                }
+            }
+        }
     }
 }
 

@@ -100,10 +100,18 @@ fn single_precision_is_within_the_stated_errors_everywhere() {
 
 #[test]
 fn not_a_number_stays_and_infinity_has_its_limits() {
-    for a in ALL {
-        let [value, first, _] = three(&Portable, a, &[f32::NAN, f32::INFINITY]);
-        assert!(value[0].is_nan() && value[1] == f32::INFINITY, "{a:?}");
-        assert!(first[0].is_nan() || matches!(a, Activation::Relu | Activation::Identity), "{a:?}");
+    for (g, a) in Isa::ALL.into_iter().filter_map(Simd::new).flat_map(|g| ALL.map(|a| (g, a))) {
+        let [value, first, _] = three(&g, a, &[f32::NAN, f32::INFINITY]);
+        assert!(value[0].is_nan() && value[1] == f32::INFINITY, "{a:?} {:?}", g.isa());
+        assert!(first[0].is_nan() || matches!(a, Activation::Relu | Activation::Identity), "{a:?} {:?}", g.isa());
+    }
+    for g in Isa::ALL.into_iter().filter_map(Simd::new) {
+        let x = [f32::NEG_INFINITY, f32::INFINITY, -0.0, -1e30, 1e30, -90.0];
+        let [value, first, second] = three(&g, Activation::Silu, &x);
+        assert!(value[0].is_nan() && first[..2].iter().chain(&second[..2]).all(|x| x.is_nan()), "{:?}", g.isa());
+        let (zero, one) = (value[2..].to_vec(), first[2..].to_vec());
+        assert_eq!((zero[0].to_bits(), &zero[1..]), ((-0.0f32).to_bits(), &[-0.0, 1e30, -0.0][..]), "{:?}", g.isa());
+        assert_eq!((one, second[3..].to_vec()), (std::vec![0.5, -0.0, 1.0, -0.0], std::vec![0.0; 3]), "{:?}", g.isa());
     }
     for a in [Activation::Gelu, Activation::GeluTanh] {
         let [_, first, second] = three(&Portable, a, &[f32::INFINITY, f32::NEG_INFINITY]);
