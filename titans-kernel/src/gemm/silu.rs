@@ -81,16 +81,10 @@ fn second<T: Scalar>(x: T, [s, rest]: [T; 2]) -> T {
     s * rest * (T::from_f64(2.0) + x * (rest - s))
 }
 
-/// [`Gemm::silu`](super::Gemm::silu) as loops for the compiler to vectorise.
+/// [`Gemm::silu`](super::Gemm::silu) as loops for the compiler to vectorise; [`apply`] finds the shortest slice.
 #[inline(always)]
-pub(super) fn silu<T: Scalar>(silu: Silu<'_, T>) {
-    let n = silu.len();
-    let ([z, a, b], [out, more]) = (silu.x, silu.y);
-    let used = |x: &[T]| x.len().min(n);
-    let (z, a, b) = (&z[..n], &a[..used(a)], &b[..used(b)]);
-    let (one, two) = (used(out), used(more));
-    let (out, more) = (&mut out[..one], &mut more[..two]);
-    match silu.of {
+pub(super) fn silu<T: Scalar>(Silu { of, x: [z, a, b], y: [out, more] }: Silu<'_, T>) {
+    match of {
         SiluOf::Value => apply(
             [z],
             [out],
