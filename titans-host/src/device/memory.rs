@@ -4,11 +4,11 @@ use super::Device;
 use serde::{Deserialize, Serialize};
 use titans_kernel::memory::{MemorySpec, Read};
 
-/// How many chunk boundaries of a memory wait for its backward.
+/// How many boundaries of a memory wait for its backward: states at the starts of its periods ([`MemorySpec::period`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Boundaries {
-    /// The state at every chunk's start: memory grows with the number n of chunks.
+    /// The state at every period's start: memory grows with the number n of periods.
     #[default]
     All,
     /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
@@ -46,14 +46,15 @@ impl MemoryOp {
         self.spec.keep_every = match boundaries {
             Boundaries::All => 1,
             Boundaries::Sqrt => {
-                let chunks = self.spec.chunks(self.time);
-                let root = chunks.isqrt();
-                (root + usize::from(root * root < chunks)).clamp(1, 1 << 20)
+                let periods = self.spec.periods(self.time);
+                let root = periods.isqrt();
+                (root + usize::from(root * root < periods)).clamp(1, 1 << 20)
             }
         };
     }
 
-    /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, kept chunks, 2 P]`.
+    /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, …]`, of every memory the
+    /// kept states `[periods, 2 P]` and where a piece is several chunks Δ `[time, d_L]` ([`MemorySpec::boundaries_len`]).
     pub fn boundaries_len(&self) -> usize {
         self.batch * self.heads * self.spec.boundaries_len(self.time)
     }

@@ -52,16 +52,22 @@ pub struct MemorySpec {
     pub network: Network,
     /// The inner loss's scale.
     pub loss: Loss,
-    /// b: tokens whose gradients are taken at the same weights.
+    /// b: tokens whose gradients are taken at the same weights. With b = 1 every token's gradient is its own, as the paper's
+    /// equations 9 to 14 say.
     pub chunk: usize,
-    /// c: at most this many tokens are computed at once, 0 for a whole chunk (as is every number of b and above). A chunk
-    /// then is walked in pieces of c tokens, whose gradients are still taken at the chunk's first weights: the same numbers in
-    /// another order of sums, with work and space for c² coefficients instead of b².
+    /// n: tokens that are computed at once, a piece; 0 for a chunk. The same numbers in another order of sums.
+    ///
+    /// - Below b a chunk is walked in pieces of n tokens, whose gradients are still taken at the chunk's first weights: work and
+    ///   space for n² coefficients instead of b².
+    /// - Above b, a multiple of it: a piece is several chunks, whose gradients follow from one another by forward substitution
+    ///   (`docs/MATH.md` section 3b). A memory of one layer in the plain shape alone can do so ([`MemorySpec::is_linear`]); others
+    ///   take every number of b and above for b.
     pub compute_chunk: usize,
     /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
     pub clip: Option<f64>,
-    /// The backward finds the state at every so many-th chunk's start in its boundaries and computes those between
-    /// again: 1 keeps all; about the root of the number of chunks needs the least memory. It changes no number.
+    /// The backward finds the state at the start of every so many-th period ([`MemorySpec::period`]) in its boundaries and
+    /// computes those between again: 1 keeps all; about the root of the number of periods needs the least memory. It changes
+    /// no number.
     pub keep_every: usize,
 }
 
@@ -107,6 +113,10 @@ impl MemorySpec {
         }
         if self.compute_chunk > LIMIT {
             return Err(Error::Config { what: "compute_chunk: 0 to 1048576", found: self.compute_chunk });
+        }
+        if self.wide() && !self.compute_chunk.is_multiple_of(self.chunk) {
+            let what = "compute_chunk: above the chunk a multiple of it";
+            return Err(Error::Config { what, found: self.compute_chunk });
         }
         if self.keep_every == 0 || self.keep_every > LIMIT {
             return Err(Error::Config { what: "keep_every: 1 to 1048576", found: self.keep_every });
@@ -191,19 +201,60 @@ impl MemorySpec {
         tokens.div_ceil(self.chunk.max(1))
     }
 
-    /// Tokens computed at once: [`compute_chunk`](MemorySpec::compute_chunk), or b.
-    pub const fn piece(&self) -> usize {
-        if self.compute_chunk == 0 || self.compute_chunk > self.chunk { self.chunk } else { self.compute_chunk }
+    /// Is the network a matrix: one layer, in the plain shape?
+    pub fn is_linear(&self) -> bool {
+        self.layers() == 1 && self.network == Network::Plain
     }
 
-    /// Pieces of a whole chunk.
-    pub(super) const fn pieces(&self) -> usize {
+    /// Is a piece several chunks?
+    pub fn wide(&self) -> bool {
+        self.compute_chunk > self.chunk && self.is_linear()
+    }
+
+    /// Tokens computed at once: [`compute_chunk`](MemorySpec::compute_chunk), or b.
+    pub fn piece(&self) -> usize {
+        let others = self.compute_chunk == 0 || self.compute_chunk > self.chunk;
+        if others && !self.wide() { self.chunk } else { self.compute_chunk }
+    }
+
+    /// Tokens from one boundary to the next, where neither a chunk nor a piece is open: b or n, whichever is more.
+    pub fn period(&self) -> usize {
+        self.piece().max(self.chunk)
+    }
+
+    /// Periods that `tokens` tokens make; the last may be shorter.
+    pub fn periods(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.period().max(1))
+    }
+
+    /// Is the state written after every token, so that no piece is ever open?
+    pub fn token_by_token(&self) -> bool {
+        self.period() == 1
+    }
+
+    /// The same memory for sequences of `tokens` tokens: no period is longer than they are, so that scratch is for the tokens
+    /// there are. The numbers are the same to the bit: a period of one token, which has sums of its own, stays what it is, and
+    /// no longer one becomes one.
+    pub fn within(&self, tokens: usize) -> Self {
+        let mut spec = self.clone();
+        if self.wide() {
+            // Two chunks at least, or else the piece would be a chunk and its gradients of another order.
+            let whole = tokens.checked_next_multiple_of(self.chunk).unwrap_or(self.compute_chunk);
+            spec.compute_chunk = self.compute_chunk.min(whole.max(self.chunk.saturating_mul(2)));
+        } else {
+            spec.chunk = self.chunk.min(tokens.max(2));
+        }
+        spec
+    }
+
+    /// Pieces of a period.
+    pub(super) fn pieces(&self) -> usize {
         let piece = self.piece();
-        if piece == 0 { 1 } else { self.chunk.div_ceil(piece) }
+        if piece == 0 { 1 } else { self.period().div_ceil(piece) }
     }
 
     /// Is a chunk computed in more than one piece?
-    pub(super) const fn split(&self) -> bool {
+    pub(super) fn split(&self) -> bool {
         self.piece() < self.chunk
     }
 
@@ -214,14 +265,19 @@ impl MemorySpec {
 
     /// Tokens of the piece that token `from` of `n` begins or goes on with.
     pub(super) fn piece_from(&self, from: usize, n: usize) -> usize {
-        let inside = from % self.chunk;
-        (self.piece() - inside % self.piece()).min(self.chunk - inside).min(n - from)
+        let inside = from % self.period();
+        (self.piece() - inside % self.piece()).min(self.period() - inside).min(n - from)
     }
 
-    /// Elements of the chunk boundaries that the backward over `tokens` tokens needs: one state for every
-    /// [`keep_every`](MemorySpec::keep_every) chunks.
+    /// Elements of the boundaries that the backward over `tokens` tokens needs: one state for every
+    /// [`keep_every`](MemorySpec::keep_every) periods, and where a piece is several chunks the residual Δ of every token.
     pub fn boundaries_len(&self, tokens: usize) -> usize {
-        self.chunks(tokens).div_ceil(self.keep_every.max(1)).saturating_mul(self.state_len())
+        self.states_len(tokens).saturating_add(if self.wide() { tokens.saturating_mul(self.value_width()) } else { 0 })
+    }
+
+    /// Elements of the states among the boundaries, which come first.
+    pub(super) fn states_len(&self, tokens: usize) -> usize {
+        self.periods(tokens).div_ceil(self.keep_every.max(1)).saturating_mul(self.state_len())
     }
 
     /// c of the inner loss c ‖M(k) − v‖².
