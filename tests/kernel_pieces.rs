@@ -127,8 +127,10 @@ fn long_chunks_need_the_space_of_their_pieces() {
     // The backward computes the states at the pieces' starts again.
     let states = ((1 << 16) / 64 - 1) * long.state_len();
     assert_eq!(vjp_scratch_len(&long), vjp_scratch_len(&short) + anchor + states);
+    assert_eq!(Stream::<f32>::len(&spec(64, 64)), Stream::<f32>::len(&short));
     for same in [64, 65, 1 << 20] {
-        assert_eq!(Stream::<f32>::len(&spec(64, same)), Stream::<f32>::len(&short));
+        let deep = |compute_chunk| MemorySpec { chunk: 64, compute_chunk, ..MemorySpec::new(&[8, 8, 8]).unwrap() };
+        assert_eq!(Stream::<f32>::len(&deep(same)), Stream::<f32>::len(&deep(0)));
     }
 }
 

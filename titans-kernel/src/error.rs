@@ -40,6 +40,12 @@ pub enum Error {
         /// Index of the first offending element in the argument.
         index: usize,
     },
+    /// A token whose write, or whose answer, would leave the range of numbers: it is refused, and a memory's stream stays what it was
+    /// after the token before it.
+    Diverged {
+        /// The token, counted from the first one of the call.
+        token: usize,
+    },
     /// Bytes that are not a state (or are one of another version, configuration or checksum).
     Format {
         /// What does not fit, e.g. `"checksum"`.
@@ -64,6 +70,11 @@ impl fmt::Display for Error {
             Self::Value { what, index } => {
                 write!(f, "{what}[{index}] is not finite or out of range; nothing was changed")
             }
+            Self::Diverged { token } => write!(
+                f,
+                "token {token}: expected a write that keeps the memory finite, found one that does not (an input that is not \
+                 finite, or a memory that runs away); it was refused: reset the memory, or lower theta, eta or the input"
+            ),
             Self::Format { what, expected, found } => {
                 write!(f, "saved state: {what}: expected {expected}, found {found}; nothing was changed")
             }

@@ -9,6 +9,7 @@ mod chunk;
 mod panel;
 mod silu;
 mod softmax;
+mod solve;
 mod token;
 mod weights;
 
@@ -17,6 +18,7 @@ pub use chunk::{Recurrence, Weighting};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
 pub use softmax::{Columns, QUERIES, SUMS, Seen};
+pub use solve::{Order, Substitution};
 #[cfg(test)]
 pub(crate) use token::carry;
 pub(crate) use token::tree;
@@ -142,6 +144,13 @@ pub trait Gemm<T: Scalar> {
     /// Closes a chunk for one panel of W and S, in one visit.
     fn update(&self, update: Update<'_, T>) {
         weights::update(self, update);
+    }
+
+    /// Rows that follow from one another; a column has the same bits in any company.
+    ///
+    /// Panics when sizes disagree.
+    fn substitute(&self, substitution: Substitution<'_, T>) {
+        solve::substitute(self, substitution);
     }
 
     /// SiLU and its derivatives; a number has the same bits in any company.

@@ -30,6 +30,7 @@ mod isa;
 mod jobs;
 mod product;
 mod silu;
+mod solve;
 #[allow(unconditional_panic)] // as below
 mod softmax;
 mod strip;
@@ -47,7 +48,7 @@ mod vector;
 mod x86;
 
 use crate::gemm::{
-    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Update, Weighing,
+    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution, Update, Weighing,
     Weighting,
 };
 use crate::view::{Mat, MatMut};
@@ -133,6 +134,10 @@ impl<T: SimdScalar> Gemm<T> for Simd {
 
     fn update(&self, update: Update<'_, T>) {
         T::update(*self, update);
+    }
+
+    fn substitute(&self, substitution: Substitution<'_, T>) {
+        T::substitute(*self, substitution);
     }
 
     fn silu(&self, silu: Silu<'_, T>) {

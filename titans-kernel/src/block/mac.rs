@@ -48,12 +48,11 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         Ok(clipped)
     }
 
-    /// Keeps the memories' weights. A segment is a whole number of chunks, so that none is open and a memory's block begins
-    /// with its weights as they are.
+    /// Keeps the memories' weights. A segment is a whole number of periods, so that no piece is open.
     fn open_segment(&self, state: &mut State<'_, T>) {
         let (block, params) = (Stream::<T>::len(&self.spec.memory).max(1), self.spec.memory.params().max(1));
         for (to, from) in state.snapshot.chunks_exact_mut(params).zip(state.memories.chunks_exact(block)) {
-            to.copy_from_slice(&from[..params]);
+            Stream::weights(&self.spec.memory, from, to);
         }
     }
 

@@ -106,7 +106,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     fn write(&self, n: usize, memories: &mut [T], work: &mut Remembering<'_, T>, wanted: Wanted<'_, T>) -> Result<u64> {
         let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
         let Wanted { at, answers, mut surprise } = wanted;
-        let filled = at % spec.memory.chunk as u64;
+        let filled = at % spec.memory.period() as u64;
         let (gates, mut clipped) = (&*work.gates[0], 0);
         let blocks = memories.chunks_exact_mut(Stream::<T>::len(&spec.memory).max(1));
         for (h, block) in blocks.enumerate() {

@@ -89,7 +89,7 @@ pub struct BlockSpec {
     pub kv_heads: usize,
     /// Tokens that a token of sliding-window attention sees, itself among them.
     pub window: usize,
-    /// Tokens of a segment of [`Kind::Mac`], a multiple of the memory's chunk.
+    /// Tokens of a segment of [`Kind::Mac`], a multiple of the memory's period ([`MemorySpec::period`]).
     pub segment: usize,
     /// Base of the rotary positions; 0 for none.
     pub rotary: f64,
@@ -137,8 +137,9 @@ impl BlockSpec {
             let width = self.attention_width();
             rule("attention width: even, for rotary positions", width, width.is_multiple_of(2) || self.rotary == 0.0)?;
         }
-        let whole = self.segment.is_multiple_of(self.memory.chunk);
-        rule("segment: a multiple of the memory's chunk", self.segment, self.kind != Kind::Mac || whole)
+        let whole = self.segment.is_multiple_of(self.memory.period());
+        let what = "segment: a multiple of the memory's chunk and compute_chunk";
+        rule(what, self.segment, self.kind != Kind::Mac || whole)
     }
 
     fn rotates(&self) -> bool {

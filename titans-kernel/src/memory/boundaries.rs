@@ -2,6 +2,7 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
+use super::exact;
 use super::forward::{enter, side_by_side};
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Written};
@@ -14,11 +15,11 @@ use crate::scratch::Scratch;
 
 /// Elements of scratch that [`states_between`] needs.
 pub(super) fn advance_len(spec: &MemorySpec) -> usize {
-    if spec.chunk == 1 {
+    if spec.token_by_token() {
         return spec.state_len() + step::scratch_len(spec);
     }
     let lay = Layout::in_panels(spec, spec.piece());
-    Open::<f64>::len(lay) + Written::<f64>::len(lay) + close_scratch(lay) + Coefficients::<f64>::len(lay.rows, lay.rows)
+    Open::<f64>::len(lay) + Written::<f64>::len(lay) + close_scratch(lay) + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
@@ -31,21 +32,21 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// From chunk `first` on, of a batch of `tokens` tokens.
+    /// From period `first` on, of a batch of `tokens` tokens.
     pub fn new(spec: &MemorySpec, first: usize, tokens: usize) -> Self {
-        let from = first * spec.chunk;
-        Self { from, tokens: spec.keep_every.saturating_mul(spec.chunk).min(tokens - from) }
+        let from = first * spec.period();
+        Self { from, tokens: spec.keep_every.saturating_mul(spec.period()).min(tokens - from) }
     }
 
     /// Number of pieces.
     pub fn pieces(self, spec: &MemorySpec) -> usize {
-        let (chunks, rest) = (self.tokens / spec.chunk, self.tokens % spec.chunk);
-        chunks * spec.pieces() + rest.div_ceil(spec.piece())
+        let (periods, rest) = (self.tokens / spec.period(), self.tokens % spec.period());
+        periods * spec.pieces() + rest.div_ceil(spec.piece())
     }
 
     /// First token and number of tokens of piece i.
     pub fn piece(self, spec: &MemorySpec, i: usize) -> (usize, usize) {
-        let inside = i / spec.pieces() * spec.chunk + i % spec.pieces() * spec.piece();
+        let inside = i / spec.pieces() * spec.period() + i % spec.pieces() * spec.piece();
         (self.from + inside, spec.piece_from(inside, self.tokens))
     }
 
@@ -61,14 +62,15 @@ pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i:
 }
 
 /// The states at the starts of the span's pieces from the second on, one after another to `states`, from `kept`, the
-/// state at the span's start: the forward's own steps without its answers, so with its bits. `scratch` is
-/// that of the forward.
+/// state at the span's start: the forward's own steps without its answers, so with its bits. `deltas`: the batch's Δ, where
+/// a piece is several chunks. `scratch`: [`advance_len`] elements.
 pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
     span: Span,
     kept: &[T],
+    deltas: &[T],
     states: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
@@ -78,7 +80,12 @@ pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
         let after = &mut after[..len];
         after.copy_from_slice(state(spec, kept, before, i - 1));
         let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
-        advance(g, lay, tokens, span.piece(spec, i - 1), anchor, after, scratch)?;
+        let piece = span.piece(spec, i - 1);
+        if spec.wide() {
+            exact::advance(g, lay, tokens, piece, deltas, after, scratch)?;
+        } else {
+            advance(g, lay, tokens, piece, anchor, after, scratch)?;
+        }
     }
     Ok(())
 }
@@ -94,7 +101,7 @@ fn advance<T: Scalar, G: Gemm<T>>(
     scratch: &mut [T],
 ) -> Result<()> {
     let spec = lay.spec;
-    if spec.chunk == 1 {
+    if spec.token_by_token() {
         let (rows, scratch) = scratch.split_at_mut(spec.state_len());
         lay.to_rows(state, rows);
         step::tokens(g, spec, Read::After, tokens, from, 1, rows, None, None, scratch)?;
@@ -107,7 +114,7 @@ fn advance<T: Scalar, G: Gemm<T>>(
     open.keys = side_by_side(lay, k);
     let mut written = Written::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
     write::gradients(g, lay, params, k, v, 0, &mut open, &mut written, None)?;
     coefficients.start();
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;

@@ -1,8 +1,8 @@
 //! Backward of closing a chunk.
 
 use super::coefficients::Coefficients;
+use super::inside::Inside;
 use super::layout::{Layout, Seen};
-use super::vjp::Inside;
 use crate::error::Result;
 use crate::gemm::{Blend, Gemm, Store};
 use crate::ops::rows::{LANES, dot, tree};
@@ -89,6 +89,9 @@ pub(super) struct Decay<T> {
 }
 
 impl<T: Scalar> Decay<T> {
+    /// Nothing decays.
+    pub const NONE: Self = Self { a: T::ONE, g: T::ZERO, e: T::ONE };
+
     /// Over the first n tokens of a chunk.
     pub fn over(coefficients: &Coefficients<'_, T>, n: usize) -> Self {
         Self { a: coefficients.a[n], g: coefficients.g[n], e: coefficients.e[n] }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::scalar::Scalar;
 
-const MAGIC: [u8; 8] = *b"TTNSTRM\x02";
+const MAGIC: [u8; 8] = *b"TTNSTRM\x03";
 const HEADER: usize = SIGNATURE + 32;
 const SIGNATURE: usize = 56;
 const CHECKSUM: usize = 4;
@@ -135,8 +135,8 @@ impl<T: Scalar> Stream<'_, T> {
         }
         let [position, clipped, filled, numbers] = [0, 8, 16, 24].map(|at| word(bytes, SIGNATURE + at));
         let counters = Counters { position, clipped, filled };
-        if counters.filled >= self.spec.chunk as u64 {
-            return format("tokens in the unfinished chunk", self.spec.chunk as u64 - 1, counters.filled);
+        if counters.filled >= self.spec.period() as u64 {
+            return format("tokens in the unfinished period", self.spec.period() as u64 - 1, counters.filled);
         }
         if numbers != self.block.len() as u64 {
             return format("numbers", self.block.len() as u64, numbers);

@@ -64,6 +64,15 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         self.p[..b].copy_from_slice(&row[3 + b..3 + 2 * b]);
     }
 
+    /// Row t from a saved row, if there is one.
+    pub fn hold(&mut self, t: usize, row: &[T]) {
+        if !row.is_empty() {
+            let b = self.chunk;
+            (self.a[t], self.g[t], self.e[t]) = (row[0], row[1], row[2]);
+            self.c[t * b..(t + 1) * b].copy_from_slice(&row[3..3 + b]);
+        }
+    }
+
     /// Saves row t, of which `filled` columns are in use; the others are saved as zeros.
     pub fn save(&self, t: usize, filled: usize, row: &mut [T]) {
         let b = self.chunk;
@@ -111,7 +120,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
     /// row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
     #[inline(always)]
-    pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Self) -> (T, T) {
+    pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
         let b = self.chunk;
         let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);
         let (dp_old, dp_new) = d.p[t * b..(t + 2) * b].split_at_mut(b);

@@ -2,6 +2,7 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
+use super::exact;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::answers;
@@ -29,7 +30,8 @@ pub enum Form {
 /// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
     spec.size(|| match form {
-        _ if spec.chunk == 1 => step::scratch_len(spec),
+        _ if spec.token_by_token() => step::scratch_len(spec),
+        Form::Token if spec.chunk == 1 => step::scratch_len(spec).max(token::scratch_len(spec)),
         Form::Token => token::scratch_len(spec),
         Form::Chunk => {
             let lay = Layout::in_panels(spec, spec.piece());
@@ -38,7 +40,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
                 + Open::<f64>::len(lay)
                 + Written::<f64>::len(lay)
                 + Reading::<f64>::len(lay)
-                + Coefficients::<f64>::len(lay.rows, lay.rows)
+                + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
                 + close_scratch(lay)
         }
     })
@@ -50,7 +52,8 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
 /// - `y` `[n, d_L]`: read-outs, by the weights that `read` names.
 /// - `surprise` (n): the inner loss c ‖M(k_t) − v_t‖² at the weights of the chunk's start ([`MemorySpec::loss_scale`]).
 /// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at the start of every
-///   [`keep_every`](MemorySpec::keep_every)-th chunk, for [`super::vjp`], in an order of its own.
+///   [`keep_every`](MemorySpec::keep_every)-th period, and Δ where a piece is several chunks, for [`super::vjp`], in an order of
+///   its own.
 /// - `scratch`: [`forward_scratch_len`] elements, contents irrelevant.
 ///
 /// Returns how many tokens' gradients were clipped. Numbers are not inspected: what is not finite spreads to later
@@ -82,17 +85,23 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     if scratch.len() < needed {
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
-    if spec.chunk == 1 && boundaries.is_none() {
+    let steps = spec.token_by_token() || (spec.chunk == 1 && form == Form::Token);
+    if steps && boundaries.is_none() {
         return step::tokens(g, spec, read, tokens, 0, n, state, Some(y), surprise, scratch);
     }
     let lay = Layout::in_panels(spec, spec.piece());
+    let (mut states, mut deltas) = match boundaries.as_deref_mut().map(|b| b.split_at_mut(spec.states_len(n))) {
+        Some((states, deltas)) => (Some(states), (!deltas.is_empty()).then_some(deltas)),
+        None => (None, None),
+    };
+    let (period, width) = (spec.period(), spec.value_width());
     let mut run = |state: &mut [T], anchor: &mut [T], boundary: Keep<T>, scratch: &mut [T]| {
         let (mut clipped, mut from) = (0, 0);
         while from < n {
-            let number = from / spec.chunk;
-            if from.is_multiple_of(spec.chunk) {
+            let number = from / period;
+            if from.is_multiple_of(period) {
                 anchor.copy_from_slice(&state[..anchor.len()]);
-                if let Some(b) = boundaries.as_deref_mut()
+                if let Some(b) = states.as_deref_mut()
                     && number.is_multiple_of(spec.keep_every)
                 {
                     boundary(lay, state, &mut b[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
@@ -101,18 +110,25 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
             let rows = if form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_from(from, n) };
             let out = y.rb().sub(from, rows);
             let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
+            let delta = match deltas.as_deref_mut() {
+                Some(deltas) => Some(MatMut::new(&mut deltas[from * width..][..rows * width], rows, width)?),
+                None => None,
+            };
             clipped += match form {
-                _ if spec.chunk == 1 => {
+                _ if spec.token_by_token() => {
                     step::tokens(g, spec, read, tokens, from, 1, state, Some(out), surprise, scratch)?
                 }
-                Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, scratch)?,
+                Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, delta, scratch)?,
+                Form::Chunk if spec.wide() => {
+                    exact::piece(g, lay, read, tokens, from, rows, state, out, surprise, delta, scratch)?
+                }
                 Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, anchor, out, surprise, scratch)?,
             };
             from += rows;
         }
         Ok(clipped)
     };
-    if form == Form::Token || spec.chunk == 1 {
+    if form == Form::Token || spec.token_by_token() {
         return run(state, &mut [], |lay, rows, panels| lay.to_panels(rows, panels), scratch);
     }
     let (panels, scratch) = scratch.split_at_mut(spec.state_len());
@@ -168,7 +184,7 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
     let params = first(anchor, state);
     write::gradients(
         g,
@@ -214,24 +230,53 @@ pub(super) fn enter<T: Scalar, G: Gemm<T>>(
     written: &mut Written<'_, T>,
     coefficients: &mut Coefficients<'_, T>,
 ) -> Result<u64> {
-    let b = lay.spec.chunk;
-    let mut clipped = 0;
+    advance(g, lay, tokens, from, n, filled, before, coefficients);
+    rates(g, lay, tokens, from, n, filled, before, open, written)
+}
+
+/// The coefficients of [`enter`]: they do not depend on rates.
+pub(super) fn advance<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    n: usize,
+    filled: usize,
+    before: usize,
+    coefficients: &mut Coefficients<'_, T>,
+) {
     for t0 in (0..n).step_by(CARRIED) {
         let mut factors = [Factors::default(); CARRIED];
         let some = &mut factors[..CARRIED.min(n - t0)];
-        g.vectorise(
-            #[inline(always)]
-            || {
-                for (t, f) in (t0..).zip(some.iter_mut()) {
-                    let writes = tokens.mask.writes(from + t);
-                    let at = (from + t, before, b);
-                    clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
-                    *f = Factors { keep: T::ONE - tokens.alpha.at(at), eta: tokens.eta.at(at), rate: T::ZERO, writes };
-                }
-                Ok(())
-            },
-        )?;
+        for (t, f) in (t0..).zip(some.iter_mut()) {
+            let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
+            *f = Factors { keep: T::ONE - tokens.alpha.at(at), eta: tokens.eta.at(at), rate: T::ZERO, writes };
+        }
         coefficients.push(g, t0, filled, some);
     }
-    Ok(clipped)
+}
+
+/// The rates of [`enter`], of tokens whose Δ is known; returns how many were clipped.
+pub(super) fn rates<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    n: usize,
+    filled: usize,
+    before: usize,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+) -> Result<u64> {
+    g.vectorise(
+        #[inline(always)]
+        || {
+            let mut clipped = 0;
+            for t in 0..n {
+                let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
+                clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
+            }
+            Ok(clipped)
+        },
+    )
 }

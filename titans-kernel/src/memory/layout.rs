@@ -19,22 +19,28 @@ pub(super) struct Layout<'s> {
     pub spec: &'s MemorySpec,
     pub rows: usize,
     pub panels: bool,
+    /// Whether rows a large power of two apart get a gap, or else they share few sets of the cache.
+    pub gaps: bool,
 }
 
 impl<'s> Layout<'s> {
     pub const fn new(spec: &'s MemorySpec, rows: usize) -> Self {
-        Self { spec, rows, panels: false }
+        Self { spec, rows, panels: false, gaps: false }
     }
 
     /// The same with weights in panels.
     pub const fn in_panels(spec: &'s MemorySpec, rows: usize) -> Self {
-        Self { spec, rows, panels: true }
+        Self { spec, rows, panels: true, gaps: true }
     }
 
-    /// Elements between rows of `width` numbers in a slab. While a batch is at work, rows a large power of two apart get a
-    /// gap, or else they share few sets of the cache.
+    /// Rows of coefficients behind row 0: one a token, and where pieces are several chunks the one of the open chunk's start.
+    pub fn coefficients(&self) -> usize {
+        self.rows + usize::from(self.spec.wide())
+    }
+
+    /// Elements between rows of `width` numbers in a slab.
     pub fn stride(&self, width: usize) -> usize {
-        if self.panels && width.is_multiple_of(256) { width + 16 } else { width }
+        if self.gaps && width.is_multiple_of(256) { width + 16 } else { width }
     }
 
     /// Elements of a slab of inputs.
@@ -190,8 +196,11 @@ impl<'s> Layout<'s> {
         Ok(())
     }
 
-    /// Parameters (`[W | …]`, or both halves of a state) from rows to panels.
+    /// Parameters (`[W | …]`, or both halves of a state) from rows to this layout.
     pub fn to_panels<T: Scalar>(self, rows: &[T], panels: &mut [T]) {
+        if !self.panels {
+            return panels.copy_from_slice(rows);
+        }
         self.exchange(rows.len(), |row, panel, width| {
             panels[panel..panel + width].copy_from_slice(&rows[row..row + width]);
         });
@@ -199,6 +208,9 @@ impl<'s> Layout<'s> {
 
     /// And back.
     pub fn to_rows<T: Scalar>(self, panels: &[T], rows: &mut [T]) {
+        if !self.panels {
+            return rows.copy_from_slice(panels);
+        }
         self.exchange(rows.len(), |row, panel, width| {
             rows[row..row + width].copy_from_slice(&panels[panel..panel + width]);
         });
@@ -253,6 +265,9 @@ pub(super) struct Seen<'a, T> {
 }
 
 impl<'a, T: Scalar> Seen<'a, T> {
+    /// No token.
+    pub const NOTHING: Self = Self { keys: None, h: &[], delta: &[], g_gamma: &[], rate: &[] };
+
     /// From the block that [`Open::take`] split.
     pub fn split(block: &'a [T], lay: Layout<'_>) -> Self {
         let (h, rest) = block.split_at(lay.inputs());
@@ -314,6 +329,11 @@ pub(super) struct Written<'a, T> {
 }
 
 impl<'a, T: Scalar> Written<'a, T> {
+    /// How many of n tokens from `from` on were clipped.
+    pub fn clipped(&self, from: usize, n: usize) -> u64 {
+        self.factor[from..from + n].iter().filter(|&&f| f != T::ONE).count() as u64
+    }
+
     pub fn len(lay: Layout<'_>) -> usize {
         3 * lay.outputs() + 2 * lay.gammas() + 3 * lay.rows + lay.spec.value_width()
     }

@@ -49,12 +49,11 @@ pub fn query<T: Scalar, G: Gemm<T>>(
     let mut scratch = Scratch::new(scratch);
     let mut reading = Reading::take(&mut scratch, lay)?;
     let coefficients = Coefficients::take(&mut scratch, 0, 0)?;
-    let nothing = Seen { keys: None, h: &[], delta: &[], g_gamma: &[], rate: &[] };
     let mut from = 0;
     while from < q.rows() {
         let n = lay.rows.min(q.rows() - from);
         let (q, y) = (q.sub(from, n), y.rb().sub(from, n));
-        answers(g, lay, Rows::Start, Source::Stays(weights), nothing, &coefficients, q, 0, &mut reading, y)?;
+        answers(g, lay, Rows::Start, Source::Stays(weights), Seen::NOTHING, &coefficients, q, 0, &mut reading, y)?;
         from += n;
     }
     Ok(())

@@ -2,10 +2,10 @@
 
 use super::close_vjp::Decay;
 use super::coefficients::Coefficients;
+use super::inside::Inside;
 use super::layout::{Layout, Reading, Seen};
 use super::read::{Rows, seen_by_all};
 use super::spec::Network;
-use super::vjp::Inside;
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Store, Update, Weighing};
 use crate::ops::rows::dot;
@@ -38,7 +38,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     for l in (0..spec.layers()).rev() {
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
-        layer_vjp(g, lay, rows, l, q, start, open, coefficients, reading, d_z, d_x, decay, d_start, inside)?;
+        layer_vjp(g, lay, rows, l, 0, q, start, open, coefficients, reading, d_z, d_x, decay, d_start, inside, false)?;
         if l > 0 {
             let len = n * lay.stride(spec.widths[l]);
             let z = lay.output_rows(reading.z, l - 1, 0, n)?;
@@ -54,12 +54,17 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// One layer: from d_z (if not given, in `inside.z`) to d_x (if no place is given, in `inside.work[2]`).
-fn layer_vjp<T: Scalar, G: Gemm<T>>(
+/// One layer: from d_z (if not given, rows `from` and on of `inside.z`) to d_x (if no place is given, in `inside.work[2]`), for
+/// queries before whose first one `from` tokens of the piece came.
+///
+/// `solved`: the queries are keys whose residuals followed from one another. Then X Hᵀ stands in `inside.square[1]` and what
+/// the cotangents of earlier residuals receive is accounted for.
+pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
+    from: usize,
     q: Mat<'_, T>,
     start: &[T],
     open: Seen<'_, T>,
@@ -70,13 +75,14 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
     decay: Decay<T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
+    solved: bool,
 ) -> Result<()> {
     let p = lay.spec.params();
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
     let (n, x) = (q.rows(), reading.inputs(lay, l, q)?);
     let d_z = match d_z {
         Some(d_z) => d_z,
-        None => lay.output_rows(inside.z, l, 0, n)?,
+        None => lay.output_rows(inside.z, l, from, n)?,
     };
     let [by_w, by_s, d_x_here] = &mut inside.work;
     let (width, stride) = (x.cols(), lay.stride(x.cols()));
@@ -118,15 +124,22 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
         g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
     }
 
-    let seen = seen_by_all(rows, 0, n);
+    let seen = seen_by_all(rows, from, n);
+    if seen == 0 {
+        return Ok(());
+    }
     let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
     let [f, scores] = &mut inside.square;
-    g.band(Beside::lower(0), d_z, delta.t(), MatMut::new(f, n, seen)?);
-    g.band(Beside::lower(0), x, h.t(), MatMut::new(scores, n, seen)?);
-    mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
+    g.band(Beside::lower(from), d_z, delta.t(), MatMut::new(f, n, seen)?);
+    if !solved {
+        g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
+    }
+    mask_vjp(g, rows, from, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
-    g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
-    g.causal(Store::Add, Beside::lower(0), d_scores, h, d_x);
+    if !solved {
+        g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
+    }
+    g.causal(Store::Add, Beside::lower(from), d_scores, h, d_x);
     g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
     Ok(())
 }
@@ -136,6 +149,7 @@ fn layer_vjp<T: Scalar, G: Gemm<T>>(
 fn mask_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     rows: Rows,
+    from: usize,
     n: usize,
     seen: usize,
     chunk: usize,
@@ -150,7 +164,7 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
         #[inline(always)]
         || {
             for t in 0..n {
-                let (row, visible) = (rows.of(t), rows.sees(0, t));
+                let (row, visible) = (rows.of(t), rows.sees(from, t));
                 let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
                 let c = coefficients.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
@@ -229,7 +243,7 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
         ones[..n * seen].fill(T::ONE);
         let d = &mut inside.coefficients;
-        mask_vjp(g, rows, n, seen, lay.rows, coefficients, open.rate, f, ones, d, inside.rate);
+        mask_vjp(g, rows, 0, n, seen, lay.rows, coefficients, open.rate, f, ones, d, inside.rate);
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

@@ -4,7 +4,9 @@
 //! A plain linear memory without a clip hands its tokens to [`Gemm::carry`]; every other visits a layer's W once more
 //! for each direction, and changes and reads it in one sweep.
 
+use super::exact::Place;
 use super::gates::Tokens;
+use super::guard::{Guard, Step as Ask, admitted};
 use super::layout::{Layout, Open, Reading, Written};
 use super::read;
 use super::spec::{MemorySpec, Network, Read};
@@ -12,6 +14,7 @@ use super::write;
 use crate::error::Result;
 use crate::gemm::{CARRIED, Carried, Carry, Factors, Gemm, Learn, Probe, carry_len};
 use crate::ops::activation;
+use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
@@ -20,6 +23,7 @@ use crate::view::{Mat, MatMut};
 pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
     let lay = Layout::new(spec, 1);
     if linear(spec) {
+        // Sums of squares lie first, where what they say of W's growth is read.
         CARRIED + carry_len(spec.key_width(), spec.value_width())
     } else {
         Open::<f64>::len(lay) + Written::<f64>::len(lay) + Reading::<f64>::len(lay) + lay.widest()
@@ -60,9 +64,112 @@ pub(super) fn tokens<T: Scalar, G: Gemm<T>>(
     for t in 0..n {
         let out = y.as_mut().map(|y| y.rb().sub(t, 1));
         let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
-        clipped += u64::from(step.token(tokens, from + t, t + 1 < n, out, surprise)?);
+        if step.token(tokens, from + t, t + 1 < n, out, surprise, None)? == Some(true) {
+            clipped += 1;
+        }
     }
     Ok(clipped)
+}
+
+/// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
+pub(super) fn guarded<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    guard: &mut Guard<T>,
+    state: &mut [T],
+    mut y: Option<MatMut<'_, T>>,
+    mut surprise: Option<&mut [T]>,
+    scratch: &mut [T],
+) -> Result<(usize, u64)> {
+    let n = tokens.len();
+    if linear(spec) {
+        let mut at = 0;
+        while at < n {
+            let rows = foreseen(g, spec, tokens, at, *guard);
+            let rows = if rows == 0 { usize::from(looked_at(g, spec, tokens, at, *guard, state, scratch)) } else { rows };
+            if rows == 0 {
+                break;
+            }
+            let out = y.as_mut().map(|y| y.rb().sub(at, rows));
+            let surprise = surprise.as_deref_mut().map(|s| &mut s[at..at + rows]);
+            carry(g, spec, read, tokens, at, rows, state, out, surprise, scratch)?;
+            let scale = T::from_f64(2.0 * spec.loss_scale());
+            for (t, &e2) in (at..).zip(&scratch[..rows]) {
+                let (step, k2) = asked(spec, tokens, t);
+                let step = step.with(k2, scale * scale * e2);
+                *guard = guard.after(spec, step).unwrap_or(*guard);
+            }
+            at += rows;
+        }
+        return Ok((at, 0));
+    }
+    let mut step = Step::new(g, spec, read, state, scratch)?;
+    let mut clipped = 0;
+    for t in 0..n {
+        let out = y.as_mut().map(|y| y.rb().sub(t, 1));
+        let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
+        match step.token(tokens, t, t + 1 < n, out, surprise, Some(guard))? {
+            Some(clip) => clipped += u64::from(clip),
+            None => return Ok((t, clipped)),
+        }
+    }
+    Ok((n, clipped))
+}
+
+/// What token t asks of a linear memory but for its gradient, and ‖k‖².
+#[inline(always)]
+fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> (Ask<T>, T) {
+    let at = (t, 0, spec.chunk);
+    let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
+    let (writes, query2) = (tokens.mask.writes(t), squares(tokens.q.row(t)));
+    (Ask { gates, writes, gradient2: T::ZERO, query2 }, squares(tokens.k.row(t)))
+}
+
+/// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
+/// most 2c (‖k‖ ‖W‖ + ‖v‖).
+fn foreseen<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    mut guard: Guard<T>,
+) -> usize {
+    let scale = T::from_f64(2.0 * spec.loss_scale());
+    g.vectorise(
+        #[inline(always)]
+        || {
+            let most = CARRIED.min(tokens.len() - from);
+            for t in 0..most {
+                let (step, k2) = asked(spec, tokens, from + t);
+                let residual = scale * (k2.sqrt() * guard.w + squares(tokens.v.row(from + t)).sqrt());
+                match guard.after(spec, step.with(k2, residual * residual)) {
+                    Some(next) => guard = next,
+                    None => return t,
+                }
+            }
+            most
+        },
+    )
+}
+
+/// Is the one token `t` admitted, by its residual as it is?
+fn looked_at<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    tokens: &Tokens<'_, T>,
+    t: usize,
+    guard: Guard<T>,
+    state: &[T],
+    scratch: &mut [T],
+) -> bool {
+    let scale = T::from_f64(2.0 * spec.loss_scale());
+    let e = &mut scratch[..spec.value_width()];
+    g.vecmat(tokens.k.row(t), &state[..spec.params()], e);
+    e.iter_mut().zip(tokens.v.row(t)).for_each(|(e, &v)| *e = scale * (*e - v));
+    let (step, k2) = asked(spec, tokens, t);
+    guard.after(spec, step.with(k2, squares(e))).is_some()
 }
 
 /// At most [`CARRIED`] tokens through a linear memory.
@@ -87,7 +194,7 @@ fn carry<T: Scalar, G: Gemm<T>>(
     }
     let (w, s) = state.split_at_mut(spec.params());
     let mut scratch = Scratch::new(scratch);
-    let squares = &mut scratch.take(CARRIED)?[..n];
+    let e2 = &mut scratch.take(CARRIED)?[..n];
     let work = scratch.take(carry_len(spec.key_width(), spec.value_width()))?;
     let c = Carry {
         k: tokens.k.sub(from, n),
@@ -97,9 +204,9 @@ fn carry<T: Scalar, G: Gemm<T>>(
         scale: loss + loss,
         factors: &factors[..n],
     };
-    g.carry(c, Carried { w, s, y, squares, work });
+    g.carry(c, Carried { w, s, y, squares: e2, work });
     if let Some(surprise) = surprise {
-        for (out, &e2) in surprise.iter_mut().zip(&*squares) {
+        for (out, &e2) in surprise.iter_mut().zip(&*e2) {
             *out = loss * e2;
         }
     }
@@ -139,7 +246,8 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         Ok(Self { g, lay, read, w, s, open, written, reading, delta, begun: false })
     }
 
-    /// Token t of the batch; `more` when the next one follows at once. True when its gradient was clipped.
+    /// Token t of the batch; `more` when the next one follows at once. Whether its gradient was clipped; none, and nothing has changed,
+    /// when `guard` refuses it.
     fn token(
         &mut self,
         tokens: &Tokens<'_, T>,
@@ -147,12 +255,21 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         more: bool,
         y: Option<MatMut<'_, T>>,
         surprise: Option<&mut [T]>,
-    ) -> Result<bool> {
+        guard: Option<&mut Guard<T>>,
+    ) -> Result<Option<bool>> {
         let (lay, at) = (self.lay, (t, 0, 1));
         let (k, v, q) = (tokens.k.sub(t, 1), tokens.v.sub(t, 1), tokens.q.sub(t, 1));
         self.gradient(k, v, surprise)?;
         let writes = tokens.mask.writes(t);
         let clipped = write::rate(lay, 0, writes, tokens.theta.at(at), &mut self.open, &mut self.written)?;
+        if let Some(guard) = guard {
+            let place = Place { from: t, n: 1, filled: 0, before: 0 };
+            let (admitted, next) = admitted(self.g, lay, tokens, place, self.open.seen(), *guard)?;
+            if admitted == 0 {
+                return Ok(None);
+            }
+            *guard = next;
+        }
         let after = self.read == Read::After;
         if y.is_some() {
             self.reading.x[..q.cols()].copy_from_slice(q.row(0));
@@ -176,7 +293,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
                 self.answer(q, y)?;
             }
         }
-        Ok(clipped)
+        Ok(Some(clipped))
     }
 
     /// H and Δ of the token: forward, residuals, backward.

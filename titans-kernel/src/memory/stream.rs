@@ -2,14 +2,13 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
-use super::forward::{check_outputs, enter, first};
-use super::gates::Tokens;
+use super::forward::check_outputs;
+use super::guard::{GUARD, Guard};
 use super::layout::{Layout, Open, Reading, Seen, Written};
 use super::read::{Rows, answers};
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
-use super::write;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -17,8 +16,9 @@ use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// One memory in a caller's block of numbers: W and S at the start of the unfinished piece, the weights at the start of its
-/// chunk (the gradient anchor) where these are others, and the piece's tokens as H, Δ, rates and the last row of A, G, Π η,
-/// C, P. Counters stand beside it.
+/// chunk (the gradient anchor) where these are others, the piece's tokens as H, Δ, rates and the last row of A, G, Π η,
+/// C, P, and bounds of ‖W‖ and ‖S‖. Counters stand beside it. Where every token is a piece ([`MemorySpec::token_by_token`]) the
+/// block is W, S and their bounds.
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) spec: &'a MemorySpec,
@@ -34,7 +34,7 @@ pub struct Counters {
     pub position: u64,
     /// Tokens whose gradient was clipped.
     pub clipped: u64,
-    /// Tokens in the unfinished chunk, below the chunk size.
+    /// Tokens in the unfinished period, below [`MemorySpec::period`].
     pub filled: u64,
 }
 
@@ -42,20 +42,24 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
         spec.size(|| {
-            let lay = Layout::new(spec, spec.piece());
-            spec.state_len() + spec.anchor_len() + Open::<T>::len(lay) + Coefficients::<T>::row_len(lay.rows)
+            let parts = Parts::of(spec);
+            parts.guard + GUARD
         })
     }
 
     /// Elements of scratch that every call needs; any stream of this configuration may use it in turn.
     pub fn scratch_len(spec: &MemorySpec) -> usize {
         spec.size(|| {
-            let lay = Layout::new(spec, spec.piece());
+            if spec.token_by_token() {
+                let reads = Reading::<T>::len(layout(spec)) + Coefficients::<T>::len(0, 1);
+                return step::scratch_len(spec).max(reads);
+            }
+            let lay = layout(spec);
             let chunks = Written::<T>::len(lay)
                 + Reading::<T>::len(lay)
-                + Coefficients::<T>::len(lay.rows, lay.rows)
+                + Coefficients::<T>::len(lay.coefficients(), lay.rows)
                 + close_scratch(lay);
-            if spec.chunk == 1 { chunks.max(step::scratch_len(spec)) } else { chunks }
+            chunks
         })
     }
 
@@ -77,8 +81,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
     pub fn attach(spec: &'a MemorySpec, read: Read, counters: Counters, block: &'a mut [T]) -> Result<Self> {
         spec.validate()?;
         expect_len("stream block", Self::len(spec), block.len())?;
-        if counters.filled >= spec.chunk as u64 {
-            return Err(Error::Shape { what: "filled: below the chunk", expected: spec.chunk, found: usize::MAX });
+        if counters.filled >= spec.period() as u64 {
+            return Err(Error::Shape { what: "filled: below the period", expected: spec.period(), found: usize::MAX });
         }
         Ok(Self { spec, read, block, counters })
     }
@@ -86,15 +90,24 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Starts anew from weights `w0`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `w0` is not [`MemorySpec::params`] long; nothing changes.
+    /// [`Error::Shape`] when `w0` is not [`MemorySpec::params`] long, [`Error::Value`] when it is not finite; nothing changes.
     pub fn reset(&mut self, w0: &[T]) -> Result<()> {
         expect_len("w0", self.spec.params(), w0.len())?;
+        if let Some(index) = w0.iter().position(|x| !x.finite()) {
+            return Err(Error::Value { what: "w0", index });
+        }
         self.block.fill(T::ZERO);
-        self.block[..w0.len()].copy_from_slice(w0);
+        layout(self.spec).to_panels(w0, &mut self.block[..w0.len()]);
+        Guard::of(w0).save(&mut self.block[Parts::of(self.spec).guard..]);
         self.counters = Counters::default();
         self.keep_anchor();
         self.start_piece();
         Ok(())
+    }
+
+    /// The weights that a block with no piece open holds, to `out` ([`MemorySpec::params`]).
+    pub(crate) fn weights(spec: &MemorySpec, block: &[T], out: &mut [T]) {
+        layout(spec).to_rows(&block[..out.len()], out);
     }
 
     /// What it counted.
@@ -117,45 +130,6 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.spec
     }
 
-    /// Writes any number of tokens and answers their queries, if `y` `[n, d_L]` is given; `surprise` (n) receives
-    /// the inner loss c ‖M(k_t) − v_t‖². Gates that come one a chunk: one for every chunk that these tokens touch.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::Buffer`], before anything changes.
-    pub fn write<G: Gemm<T>>(
-        &mut self,
-        g: &G,
-        tokens: &Tokens<'_, T>,
-        mut y: Option<MatMut<'_, T>>,
-        mut surprise: Option<&mut [T]>,
-        scratch: &mut [T],
-    ) -> Result<()> {
-        let (b, n) = (self.spec.chunk, tokens.len());
-        let before = self.filled();
-        tokens.check(self.spec.key_width(), self.spec.value_width(), before, b)?;
-        if let Some(y) = &y {
-            check_outputs(self.spec, n, y, surprise.as_deref())?;
-        } else if let Some(s) = surprise.as_deref() {
-            expect_len("surprise", n, s.len())?;
-        }
-        self.check_scratch(scratch)?;
-        if b == 1 {
-            let state = &mut self.block[..self.spec.state_len()];
-            let clipped = step::tokens(g, self.spec, self.read, tokens, 0, n, state, y, surprise, scratch)?;
-            self.count(n, clipped);
-            return Ok(());
-        }
-        let mut from = 0;
-        while from < n {
-            let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
-            let out = y.as_mut().map(|y| y.rb().sub(from, rows));
-            let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
-            self.piece(g, tokens, from, rows, before, out, surprise, scratch)?;
-            from += rows;
-        }
-        Ok(())
-    }
-
     /// Answers queries `q` `[n, d_0]` with the memory after its last token; nothing changes.
     ///
     /// # Errors
@@ -170,24 +144,15 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let mut scratch = Scratch::new(scratch);
         let mut reading = Reading::take(&mut scratch, lay)?;
         let mut coefficients = Coefficients::take(&mut scratch, 0, lay.rows)?;
-        coefficients.load(row);
-        let mut from = 0;
-        while from < q.rows() {
+        // Where no piece is ever open the weights are as they lie.
+        let rows = if self.spec.token_by_token() { Rows::Start } else { Rows::Fixed(0) };
+        if rows != Rows::Start {
+            coefficients.load(row);
+        }
+        for from in (0..q.rows()).step_by(lay.rows) {
             let n = lay.rows.min(q.rows() - from);
-            let out = y.rb().sub(from, n);
-            answers(
-                g,
-                lay,
-                Rows::Fixed(0),
-                Source::Stays(state),
-                open,
-                &coefficients,
-                q.sub(from, n),
-                filled,
-                &mut reading,
-                out,
-            )?;
-            from += n;
+            let (q, y, source) = (q.sub(from, n), y.rb().sub(from, n), Source::Stays(state));
+            answers(g, lay, rows, source, open, &coefficients, q, filled, &mut reading, y)?;
         }
         Ok(())
     }
@@ -201,11 +166,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
         expect_len("state", self.spec.state_len(), out.len())?;
         self.check_scratch(scratch)?;
         let (state, open, row) = self.parts();
-        out.copy_from_slice(state);
+        self.layout().to_rows(state, out);
         if self.pending() == 0 {
             return Ok(());
         }
-        let lay = self.layout();
+        let lay = Layout { panels: false, ..self.layout() };
         let mut scratch = Scratch::new(scratch);
         let scaled = scratch.take(close_scratch(lay))?;
         let mut coefficients = Coefficients::take(&mut scratch, 0, lay.rows)?;
@@ -213,111 +178,67 @@ impl<'a, T: Scalar> Stream<'a, T> {
         close(g, lay, 0, self.pending(), open, &coefficients, scaled, out)
     }
 
-    /// `rows` tokens from `from` on, within one piece; `before` of the chunk were there when the call began.
-    fn piece<G: Gemm<T>>(
-        &mut self,
-        g: &G,
-        tokens: &Tokens<'_, T>,
-        from: usize,
-        rows: usize,
-        before: usize,
-        y: Option<MatMut<'_, T>>,
-        surprise: Option<&mut [T]>,
-        scratch: &mut [T],
-    ) -> Result<()> {
-        let (lay, filled, spec) = (self.layout(), self.pending(), self.spec);
-        let mut scratch = Scratch::new(scratch);
-        let mut written = Written::take(&mut scratch, lay)?;
-        let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
-        let (state, rest) = self.block.split_at_mut(spec.state_len());
-        let (anchor, rest) = rest.split_at_mut(spec.anchor_len());
-        let (open, row) = rest.split_at_mut(Open::<T>::len(lay));
-        let mut open = Open::take(&mut Scratch::new(open), lay)?;
-        coefficients.load(row);
-        let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
-        write::gradients(g, lay, first(anchor, state), k, v, filled, &mut open, &mut written, surprise)?;
-        let clipped = enter(g, lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?;
-        let mut rest = Scratch::new(scratch.rest());
-        if let Some(y) = y {
-            let mut reading = Reading::take(&mut rest, lay)?;
-            let q = tokens.q.sub(from, rows);
-            let asked = if self.read == Read::ChunkStart { first(anchor, state) } else { &*state };
-            answers(
-                g,
-                lay,
-                self.read.into(),
-                Source::Stays(asked),
-                open.seen(),
-                &coefficients,
-                q,
-                filled,
-                &mut reading,
-                y,
-            )?;
-        }
-        let of_chunk = (self.counters.filled as usize + rows) % spec.chunk;
-        self.counters.filled = of_chunk as u64;
-        if of_chunk.is_multiple_of(spec.piece()) {
-            let scaled = rest.take(close_scratch(lay))?;
-            close(g, lay, rows, filled + rows, open.seen(), &coefficients, scaled, state)?;
-            coefficients.start();
-            coefficients.save(0, 0, row);
-            if of_chunk == 0 {
-                self.keep_anchor();
-            }
-        } else {
-            coefficients.save(rows, filled + rows, row);
-        }
-        self.count(rows, clipped);
-        Ok(())
-    }
-
-    /// A stream that was loaded may be at the counters' end.
-    fn count(&mut self, tokens: usize, clipped: u64) {
-        self.counters.position = self.counters.position.saturating_add(tokens as u64);
-        self.counters.clipped = self.counters.clipped.saturating_add(clipped);
-    }
-
-    /// The weights that the coming chunk's gradients are taken at.
-    fn keep_anchor(&mut self) {
-        let (state, rest) = self.block.split_at_mut(self.spec.state_len());
-        let len = self.spec.anchor_len();
-        rest[..len].copy_from_slice(&state[..len]);
-    }
-
-    /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
-    fn start_piece(&mut self) {
-        let row = self.block.len() - Coefficients::<T>::row_len(self.spec.piece());
-        self.block[row] = T::ONE;
-        self.block[row + 2] = T::ONE;
-    }
-
     pub(super) fn filled(&self) -> usize {
         self.counters.filled as usize
     }
 
     /// Tokens in the unfinished piece.
-    fn pending(&self) -> usize {
+    pub(super) fn pending(&self) -> usize {
         self.filled() % self.spec.piece()
     }
 
-    fn layout(&self) -> Layout<'a> {
-        Layout::new(self.spec, self.spec.piece())
+    pub(super) fn layout(&self) -> Layout<'a> {
+        layout(self.spec)
     }
 
     /// (state, open piece, row of coefficients), to read.
     fn parts(&self) -> (&[T], Seen<'_, T>, &[T]) {
-        let lay = self.layout();
-        let (state, rest) = self.block.split_at(self.spec.state_len());
-        let (open, row) = rest[self.spec.anchor_len()..].split_at(Open::<T>::len(lay));
-        (state, Seen::split(open, lay), row)
+        let (lay, parts) = (self.layout(), Parts::of(self.spec));
+        let open = &self.block[parts.open..parts.row];
+        let seen = if open.is_empty() { Seen::NOTHING } else { Seen::split(open, lay) };
+        (&self.block[..self.spec.state_len()], seen, &self.block[parts.row..parts.held])
     }
 
-    fn check_scratch(&self, scratch: &[T]) -> Result<()> {
+    pub(super) fn check_scratch(&self, scratch: &[T]) -> Result<()> {
         let needed = Self::scratch_len(self.spec);
         if scratch.len() < needed {
             return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
         }
         Ok(())
+    }
+}
+
+/// Weights lie in panels where a token reads all of them and writes nothing.
+fn layout(spec: &MemorySpec) -> Layout<'_> {
+    if spec.wide() { Layout::in_panels(spec, spec.piece()) } else { Layout::new(spec, spec.piece()) }
+}
+
+/// Where the parts of a block begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    /// The gradient anchor; W and S lie before it.
+    pub anchor: usize,
+    /// The open piece's rows.
+    pub open: usize,
+    /// The last row of coefficients.
+    pub row: usize,
+    /// That of the open chunk's start, where a piece is several chunks of several tokens.
+    pub held: usize,
+    /// Bounds of the norms.
+    pub guard: usize,
+}
+
+impl Parts {
+    pub fn of(spec: &MemorySpec) -> Self {
+        let lay = layout(spec);
+        let some = |is: bool, len: usize| if is { len } else { 0 };
+        let opens = !spec.token_by_token();
+        let row_len = Coefficients::<f64>::row_len(lay.rows);
+        let anchor = spec.state_len();
+        let open = anchor + spec.anchor_len();
+        let row = open + some(opens, Open::<f64>::len(lay));
+        let held = row + some(opens, row_len);
+        let guard = held + some(spec.wide() && spec.chunk > 1, row_len);
+        Self { anchor, open, row, held, guard }
     }
 }

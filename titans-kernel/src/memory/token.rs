@@ -26,7 +26,7 @@ pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
         + spec.state_len()
 }
 
-/// One chunk, tokens `from .. from + n` of the batch.
+/// One chunk, tokens `from .. from + n` of the batch; `delta` receives the last layer's residuals.
 pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
     g: &G,
     spec: &MemorySpec,
@@ -37,6 +37,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
     state: &mut [T],
     mut y: MatMut<'_, T>,
     mut surprise: Option<&mut [T]>,
+    mut delta: Option<MatMut<'_, T>>,
     scratch: &mut [T],
 ) -> Result<u64> {
     let lay = Layout::new(spec, 1);
@@ -54,6 +55,9 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
         let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
         let (k, v, q) = (tokens.k.sub(token, 1), tokens.v.sub(token, 1), tokens.q.sub(token, 1));
         write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, surprise)?;
+        if let Some(delta) = &mut delta {
+            delta.row_mut(t).copy_from_slice(lay.output_rows(open.delta, spec.layers() - 1, 0, 1)?.row(0));
+        }
         let mut ask = |state: &[T], open: Seen<'_, T>, out: MatMut<'_, T>| {
             answers(g, lay, Rows::Start, Source::Stays(state), open, &coefficients, q, 0, &mut reading, out)
         };

@@ -5,11 +5,12 @@
 //! cotangent of the state is carried along, and that of the weights at the chunk's start collected over its pieces.
 
 use super::boundaries::{Span, advance_len, state, states_between};
-use super::close::close_scratch;
 use super::close_vjp::{Decay, close_vjp};
 use super::coefficients::Coefficients;
+use super::exact_vjp;
 use super::forward::{enter, side_by_side};
 use super::gates::{Gate, Tokens};
+use super::inside::Inside;
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::{Rows, answers, inside as layers_inside};
 use super::read_vjp::read_vjp;
@@ -51,68 +52,6 @@ pub struct Gradients<'a, T> {
     pub state: &'a mut [T],
 }
 
-/// Cotangents inside one piece.
-#[derive(Debug)]
-pub(super) struct Inside<'a, T> {
-    /// Of H.
-    pub h: &'a mut [T],
-    /// Of Δ.
-    pub delta: &'a mut [T],
-    /// Of γ's gradients.
-    pub g_gamma: &'a mut [T],
-    /// Of the rates.
-    pub rate: &'a mut [T],
-    /// Of z, on the write path and (earlier) on the read path.
-    pub z: &'a mut [T],
-    /// Of the coefficients.
-    pub coefficients: Coefficients<'a, T>,
-    /// Three work spaces of rows of the widest layer.
-    pub work: [&'a mut [T]; 3],
-    /// Two work spaces of rows × rows.
-    pub square: [&'a mut [T]; 2],
-    /// Rows of a panel, weighed in two ways; or what rows are weighed by.
-    pub weighted: &'a mut [T],
-}
-
-impl<'a, T: Scalar> Inside<'a, T> {
-    fn len(lay: Layout<'_>) -> usize {
-        lay.inputs()
-            + 2 * lay.outputs()
-            + lay.gammas()
-            + lay.rows
-            + Coefficients::<T>::len(lay.rows, lay.rows)
-            + 3 * lay.widest()
-            + 2 * lay.rows * lay.rows
-            + close_scratch(lay)
-    }
-
-    fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
-        let square = lay.rows * lay.rows;
-        Ok(Self {
-            h: scratch.take(lay.inputs())?,
-            delta: scratch.take(lay.outputs())?,
-            g_gamma: scratch.take(lay.gammas())?,
-            rate: scratch.take(lay.rows)?,
-            z: scratch.take(lay.outputs())?,
-            work: [scratch.take(lay.widest())?, scratch.take(lay.widest())?, scratch.take(lay.widest())?],
-            square: [scratch.take(square)?, scratch.take(square)?],
-            weighted: scratch.take(close_scratch(lay))?,
-            coefficients: Coefficients::take(scratch, lay.rows, lay.rows)?,
-        })
-    }
-
-    /// Zeros where cotangents are added; those of H and Δ are overwritten first.
-    fn clear(&mut self) {
-        for slab in [&mut *self.g_gamma, self.rate, self.z] {
-            slab.fill(T::ZERO);
-        }
-        let c = &mut self.coefficients;
-        for slab in [&mut *c.a, c.g, c.e, c.c, c.p] {
-            slab.fill(T::ZERO);
-        }
-    }
-}
-
 /// Elements of scratch that [`vjp`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
     spec.size(|| {
@@ -120,7 +59,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
         let chunk = Open::<f64>::len(lay)
             + Written::<f64>::len(lay)
             + Reading::<f64>::len(lay)
-            + Coefficients::<f64>::len(lay.rows, lay.rows)
+            + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
             + Inside::<f64>::len(lay)
             + lay.rows * spec.value_width();
         chunk.max(advance_len(spec)).max(spec.state_len()) + spec.anchor_len()
@@ -156,7 +95,8 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     for gate in [&mut *gradients.alpha, gradients.theta, gradients.eta] {
         gate.fill(T::ZERO);
     }
-    let (len, keep, chunks) = (spec.state_len(), spec.keep_every, spec.chunks(tokens.len()));
+    let (len, keep, periods) = (spec.state_len(), spec.keep_every, spec.periods(tokens.len()));
+    let (boundaries, deltas) = boundaries.split_at(spec.states_len(tokens.len()));
     let (between, scratch) = scratch.split_at_mut(between_len(spec));
     let (d_anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
     d_anchor.fill(T::ZERO);
@@ -165,11 +105,17 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
         Some(d) => lay.to_panels(d, d_state),
         None => d_state.fill(T::ZERO),
     }
-    for first in (0..chunks).step_by(keep).rev() {
+    for first in (0..periods).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
         let span = Span::new(spec, first, tokens.len());
-        states_between(g, lay, tokens, span, kept, between, scratch)?;
+        states_between(g, lay, tokens, span, kept, deltas, between, scratch)?;
         for i in (0..span.pieces(spec)).rev() {
+            if spec.wide() {
+                let (piece, start) = (span.piece(spec, i), state(spec, kept, between, i));
+                let d_y = cotangents.y;
+                exact_vjp::piece(g, lay, read, tokens, piece, deltas, start, d_y, &mut gradients, d_state, scratch)?;
+                continue;
+            }
             let anchor = Span::anchor(spec, i);
             let states = [anchor, i].map(|i| state(spec, kept, between, i));
             piece_vjp(
@@ -257,7 +203,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     let mut reading = Reading::take(&mut scratch, lay)?;
     let y = scratch.take(lay.rows * spec.value_width())?;
     let mut inside = Inside::take(&mut scratch, lay)?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.rows, lay.rows)?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
 
     let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
     write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
@@ -301,24 +247,40 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
             )?;
         }
     }
+    gates_vjp(g, tokens, (from, n), spec.chunk, &coefficients, gradients, &mut inside, |t, inside| {
+        rate_vjp(lay, t, tokens.theta.at((from + t, 0, spec.chunk)), open.seen(), &written, inside)
+    })?;
+    let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
+    let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
+    write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
+}
+
+/// Gradients of the gates of a piece's `n` tokens from the batch's token `from` on. `d_theta` of a token that writes, from the last to the
+/// first, may add to the inside.
+pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    tokens: &Tokens<'_, T>,
+    (from, n): (usize, usize),
+    chunk: usize,
+    coefficients: &Coefficients<'_, T>,
+    gradients: &mut Gradients<'_, T>,
+    inside: &mut Inside<'_, T>,
+    d_theta: impl Fn(usize, &mut Inside<'_, T>) -> Result<T>,
+) -> Result<()> {
     g.vectorise(
         #[inline(always)]
         || {
             for t in (0..n).rev() {
-                let at = (from + t, 0, spec.chunk);
+                let at = (from + t, 0, chunk);
                 let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
                 let (d_alpha, d_eta) = coefficients.pull(t, writes, alpha, eta, &mut inside.coefficients);
                 gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
                 gradients.eta[tokens.eta.entry(at)] += d_eta;
                 if writes {
-                    let d_theta = rate_vjp(lay, t, tokens.theta.at(at), open.seen(), &written, &mut inside)?;
-                    gradients.theta[tokens.theta.entry(at)] += d_theta;
+                    gradients.theta[tokens.theta.entry(at)] += d_theta(t, inside)?;
                 }
             }
             Ok(())
         },
-    )?;
-    let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
-    let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
-    write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
+    )
 }

@@ -86,7 +86,7 @@ pub(super) fn residuals<T: Scalar, G: Gemm<T>>(
 
 /// δ^L = 2c (z^L − v); z^L stands in Δ's place.
 #[inline(always)]
-fn plain_residuals<T: Scalar>(
+pub(super) fn plain_residuals<T: Scalar>(
     lay: Layout<'_>,
     v: Mat<'_, T>,
     from: usize,

@@ -1,8 +1,8 @@
 //! Backward of the write path: the inner gradient is an expression of its own, so this is backward through a backward.
 
+use super::inside::Inside;
 use super::layout::{Layout, Seen, Written};
 use super::spec::Network;
-use super::vjp::Inside;
 use crate::error::Result;
 use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;
@@ -86,7 +86,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     match spec.network {
         Network::Plain => g.vectorise(
             #[inline(always)]
-            || plain(lay, d_v, inside),
+            || plain(lay, 0, d_v, inside),
         ),
         Network::Residual => g.vectorise(
             #[inline(always)]
@@ -112,13 +112,18 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// Backward of δ^L = 2c (z^L − v).
+/// Backward of δ^L = 2c (z^L − v), of the rows from `from` on.
 #[inline(always)]
-fn plain<T: Scalar>(lay: Layout<'_>, mut d_v: MatMut<'_, T>, inside: &mut Inside<'_, T>) -> Result<()> {
+pub(super) fn plain<T: Scalar>(
+    lay: Layout<'_>,
+    from: usize,
+    mut d_v: MatMut<'_, T>,
+    inside: &mut Inside<'_, T>,
+) -> Result<()> {
     let (top, n) = (lay.spec.layers() - 1, d_v.rows());
     let scale = T::from_f64(2.0 * lay.spec.loss_scale());
-    let d_delta = lay.output_rows(inside.delta, top, 0, n)?;
-    let mut d_z = lay.output_rows_mut(inside.z, top, 0, n)?;
+    let d_delta = lay.output_rows(inside.delta, top, from, n)?;
+    let mut d_z = lay.output_rows_mut(inside.z, top, from, n)?;
     for t in 0..n {
         for ((z, v), &d) in d_z.row_mut(t).iter_mut().zip(d_v.row_mut(t)).zip(d_delta.row(t)) {
             *z = scale * d;

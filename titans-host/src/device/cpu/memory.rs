@@ -80,12 +80,10 @@ impl Sizes {
     }
 }
 
-/// The same operation with a chunk no longer than its tokens: the same numbers, and scratch for the tokens there are.
-/// Chunks of one token have sums of their own, so no longer chunk becomes one.
+/// The same operation with a period no longer than its tokens: the same numbers, and scratch for the tokens there are.
 fn within(op: &MemoryOp) -> MemoryOp {
-    let mut op = op.clone();
-    op.spec.chunk = op.spec.chunk.min(op.time.max(2));
-    op
+    let spec = op.spec.within(op.time);
+    MemoryOp { spec, ..op.clone() }
 }
 
 /// `len` rounded up, so that every thread's part of a scratch starts at a cache line.

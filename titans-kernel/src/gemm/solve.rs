@@ -1,0 +1,81 @@
+//! Forward and back substitution: rows that follow from one another (`docs/MATH.md` section 3b).
+
+use super::{Gemm, Store};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// Which rows a row follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// From those above it, of which so many are solved already and stay as they are.
+    Down(usize),
+    /// From those below it, by the transposed weights.
+    Up,
+}
+
+/// Rows that follow from one another, m of them.
+///
+/// - [`Order::Down`]: `x_r ← scale · (x_r − Σ_{i<r} w_{r,i} x_i − v_r)`, r ascending;
+/// - [`Order::Up`]: `x_r ← scale · (x_r − Σ_{i>r} w_{i,r} x_i − v_r)`, r descending.
+///
+/// A sum is one chain from x_r on, as the chains of [`Gemm::gemm`], the nearest row last.
+#[derive(Debug)]
+pub struct Substitution<'a, T> {
+    /// w of the rows that are to be solved, m columns, of which the part below the diagonal is read.
+    pub weights: Mat<'a, T>,
+    /// x, m rows.
+    pub rows: MatMut<'a, T>,
+    /// v of the rows that are to be solved; none for 0.
+    pub values: Option<Mat<'a, T>>,
+    /// Of a row in the end.
+    pub scale: T,
+    /// From above or from below.
+    pub order: Order,
+}
+
+impl<T: Scalar> Substitution<'_, T> {
+    /// # Panics
+    /// When the sizes disagree.
+    pub(crate) fn check(&self) {
+        let (m, width, solved) = (self.rows.rows(), self.rows.cols(), self.solved());
+        assert!(solved <= m, "solved rows of a substitution");
+        assert!(self.weights.rows() == m - solved && self.weights.cols() == m, "weights of a substitution");
+        if let Some(v) = self.values {
+            assert!(v.rows() == m - solved && v.cols() == width && v.col_stride() == 1, "values of a substitution");
+        }
+    }
+
+    /// Rows that are solved already.
+    pub(crate) const fn solved(&self) -> usize {
+        match self.order {
+            Order::Down(solved) => solved,
+            Order::Up => 0,
+        }
+    }
+}
+
+/// [`Gemm::substitute`] step by step.
+#[inline(always)]
+pub(super) fn substitute<T: Scalar, G: Gemm<T> + ?Sized>(g: &G, mut s: Substitution<'_, T>) {
+    s.check();
+    let (m, width, stride) = (s.rows.rows(), s.rows.cols(), s.rows.row_stride());
+    let solved = s.solved();
+    for done in solved..m {
+        let r = if s.order == Order::Up { m - 1 - done } else { done };
+        for before in 0..done {
+            let (i, w) = match s.order {
+                Order::Down(_) => (before, s.weights.at(r - solved, before)),
+                Order::Up => (m - 1 - before, s.weights.at(m - 1 - before, r)),
+            };
+            let (low, high) = s.rows.data_mut().split_at_mut(i.max(r) * stride);
+            let (low, high) = (&mut low[i.min(r) * stride..][..width], &mut high[..width]);
+            let (x, y) = if i < r { (low, high) } else { (high, low) };
+            g.axpy(Store::Sub, w, x, y);
+        }
+        let row = s.rows.row_mut(r);
+        if let Some(v) = s.values {
+            row.iter_mut().zip(v.row(r - solved)).for_each(|(x, &v)| *x -= v);
+        }
+        row.iter_mut().for_each(|x| *x = s.scale * *x);
+    }
+}

@@ -1,0 +1,368 @@
+//! Pieces of several chunks of a linear memory: gradients that follow from one another by forward substitution
+//! (`docs/MATH.md` section 3b).
+//!
+//! Token t's gradient is taken at the weights of its chunk's start, which are W and S at the piece's start and the piece's
+//! tokens before that chunk. So its residual is what a query would be answered there, less the value:
+//! `δ_t = 2c (a k_t W + g k_t S − Σ_i C_i rate_i (k_t · k_i) δ_i − v_t)`, with a, g, C of that row. Every δ is one chain over the
+//! tokens in ascending order, however many are computed at once.
+
+use super::close::{close, close_scratch};
+use super::coefficients::Coefficients;
+use super::forward::{advance as enter, rates, side_by_side};
+use super::gates::Tokens;
+use super::layout::{Layout, Open, Reading, Written};
+use super::read::{Rows, answers};
+use super::source::Source;
+use super::spec::Read;
+use super::write::plain_residuals;
+use crate::error::Result;
+use crate::gemm::{Beside, Blend, Gemm, Order, Store, Substitution, Weighting};
+use crate::ops::rows::squares;
+use crate::scalar::Scalar;
+use crate::scratch::Scratch;
+use crate::view::{Mat, MatMut};
+
+/// Rows of Δ that are solved together; those before them come by products.
+pub(super) const TOGETHER: usize = 16;
+
+/// Tokens of a batch or a push in the open piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The first one's number in the batch or push.
+    pub from: usize,
+    /// How many.
+    pub n: usize,
+    /// Tokens of the piece before them.
+    pub filled: usize,
+    /// Tokens of its chunk before the batch's or push's token 0.
+    pub before: usize,
+}
+
+/// Tokens of one chunk among those of a [`Place`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    /// The first one, counted from the place's.
+    pub t0: usize,
+    /// How many.
+    pub n: usize,
+    /// Tokens of the piece before their chunk.
+    pub seen: usize,
+    /// Row of the coefficients at their chunk's start.
+    pub row: usize,
+}
+
+impl Place {
+    /// The groups in order.
+    pub fn groups(self, lay: Layout<'_>) -> impl DoubleEndedIterator<Item = Group> {
+        let b = lay.spec.chunk;
+        let first = self.filled / b;
+        (first..(self.filled + self.n).div_ceil(b)).map(move |chunk| {
+            let seen = chunk * b;
+            let t0 = seen.saturating_sub(self.filled);
+            let n = (seen + b).min(self.filled + self.n) - self.filled - t0;
+            // What came before this call left the row of the open chunk's start behind the others.
+            let row = if seen >= self.filled { seen - self.filled } else { lay.coefficients() };
+            Group { t0, n, seen, row }
+        })
+    }
+}
+
+/// One piece of a batch, or what there is of it: [`Place::filled`] is 0. `delta` receives Δ.
+pub(super) fn piece<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    n: usize,
+    state: &mut [T],
+    y: MatMut<'_, T>,
+    surprise: Option<&mut [T]>,
+    delta: Option<MatMut<'_, T>>,
+    scratch: &mut [T],
+) -> Result<u64> {
+    let place = Place { from, n, filled: 0, before: 0 };
+    let mut scratch = Scratch::new(scratch);
+    let mut open = Open::take(&mut scratch, lay)?;
+    open.keys = side_by_side(lay, tokens.k.sub(from, n));
+    let mut written = Written::take(&mut scratch, lay)?;
+    let mut reading = Reading::take(&mut scratch, lay)?;
+    let scaled = scratch.take(close_scratch(lay))?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
+    coefficients.start();
+    enter(g, lay, tokens, from, n, 0, 0, &mut coefficients);
+    let clipped = gradients(
+        g,
+        lay,
+        tokens,
+        place,
+        state,
+        &mut open,
+        &mut written,
+        reading.scores,
+        &coefficients,
+        surprise,
+    )?;
+    if let Some(mut delta) = delta {
+        let from = lay.output_rows(open.delta, 0, 0, n)?;
+        (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(from.row(t)));
+    }
+    let q = tokens.q.sub(from, n);
+    match rows(lay, read) {
+        Some(rows) => {
+            let source = Source::Closes { state, row: n, n, scaled };
+            answers(g, lay, rows, source, open.seen(), &coefficients, q, 0, &mut reading, y)?;
+        }
+        None => {
+            by_chunk(g, lay, place, state, &open, &coefficients, q, &mut reading, y)?;
+            close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
+        }
+    }
+    Ok(clipped)
+}
+
+/// The rows that answer the queries of a piece; none where every chunk has one of its own.
+pub(super) fn rows(lay: Layout<'_>, read: Read) -> Option<Rows> {
+    match read {
+        Read::After => Some(Rows::After),
+        Read::ChunkStart if lay.spec.chunk > 1 => None,
+        // A chunk of one token starts before it.
+        Read::Before | Read::ChunkStart => Some(Rows::Before),
+    }
+}
+
+/// Queries answered by the weights of their chunk's start.
+pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    place: Place,
+    state: &[T],
+    open: &Open<'_, T>,
+    coefficients: &Coefficients<'_, T>,
+    q: Mat<'_, T>,
+    reading: &mut Reading<'_, T>,
+    mut y: MatMut<'_, T>,
+) -> Result<()> {
+    for Group { t0, n, seen, row } in place.groups(lay) {
+        let (q, y, source) = (q.sub(t0, n), y.rb().sub(t0, n), Source::Stays(state));
+        answers(g, lay, Rows::Fixed(row), source, open.seen(), coefficients, q, seen, reading, y)?;
+    }
+    Ok(())
+}
+
+/// Keys, Δ and rates of some tokens, whose coefficients are known; `surprise` receives c ‖M(k) − v‖². Returns how many were
+/// clipped. `scores`: rows × rows elements to work in.
+pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    place: Place,
+    state: &[T],
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    scores: &mut [T],
+    coefficients: &Coefficients<'_, T>,
+    surprise: Option<&mut [T]>,
+) -> Result<u64> {
+    let Place { from, n, filled, before } = place;
+    let (k, v) = (tokens.k.sub(from, n), tokens.v.sub(from, n));
+    if open.keys.is_none() {
+        let mut keys = lay.input_rows_mut(open.h, 0, filled, n)?;
+        (0..n).for_each(|t| keys.row_mut(t).copy_from_slice(k.row(t)));
+    }
+    from_start(g, lay, place, k, state, coefficients, open)?;
+    let h = open.seen().inputs(lay, 0, 0, filled + n)?;
+    let products = MatMut::strided(scores, n, filled + n, lay.rows)?;
+    g.band(Beside::lower(filled), h.sub(filled, n), h.t(), products);
+    if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
+        rates(g, lay, tokens, from, n, filled, before, open, written)?;
+        solve(g, lay, place, v, open, scores, coefficients)?;
+        observe(g, lay, place, open, surprise)?;
+        return Ok(0);
+    }
+    chunk_by_chunk(g, lay, tokens, place, v, open, written, scores, coefficients, surprise)
+}
+
+/// a k W + g k S in Δ's place.
+fn from_start<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    place: Place,
+    k: Mat<'_, T>,
+    state: &[T],
+    coefficients: &Coefficients<'_, T>,
+    open: &mut Open<'_, T>,
+) -> Result<()> {
+    let (w, s) = state.split_at(lay.spec.params());
+    let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
+    let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
+        let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[row..]);
+        for columns in lay.columns(0) {
+            let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
+            g.blend(Blend { x, a, g: gg, step, w, s, z: z.rb().columns(columns.0, columns.1) });
+        }
+        Ok(())
+    };
+    if lay.spec.chunk == 1 {
+        return rows(k, 0, 1, z);
+    }
+    for Group { t0, n, row, .. } in place.groups(lay) {
+        rows(k.sub(t0, n), row, 0, z.rb().sub(t0, n))?;
+    }
+    Ok(())
+}
+
+/// Chunks of one token without a clip: all rates are known, so that Δ is a triangular solve.
+fn solve<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    place: Place,
+    v: Mat<'_, T>,
+    open: &mut Open<'_, T>,
+    scores: &mut [T],
+    coefficients: &Coefficients<'_, T>,
+) -> Result<()> {
+    let Place { n, filled, .. } = place;
+    g.weight(Weighting {
+        n,
+        seen: filled + n,
+        visible: (filled, 1),
+        c: coefficients.c_rows(0),
+        c_stride: coefficients.stride(1),
+        rate: open.rate,
+        scores,
+        stride: lay.rows,
+    });
+    let weights = Mat::strided(scores, n, filled + n, lay.rows, 1)?;
+    let (loss, width) = (T::from_f64(lay.spec.loss_scale()), lay.spec.value_width());
+    let stride = lay.stride(width);
+    // Blocks begin at multiples of the piece's tokens: a row is the same chain in any company.
+    for r0 in (filled / TOGETHER * TOGETHER..filled + n).step_by(TOGETHER) {
+        let (first, end) = (r0.max(filled), (r0 + TOGETHER).min(filled + n));
+        let (at, rows) = (first - filled, end - first);
+        let (above, block) = open.delta.split_at_mut(r0 * stride);
+        let above = Mat::strided(above, r0, width, stride, 1)?;
+        let mut block = MatMut::strided(&mut block[..(end - r0) * stride], end - r0, width, stride)?;
+        for (j, columns) in lay.columns(0) {
+            if r0 > 0 {
+                let z = block.rb().sub(first - r0, rows).columns(j, columns);
+                g.gemm(Store::Sub, weights.block(at, rows, 0, r0), above.block(0, r0, j, columns), z);
+            }
+            g.substitute(Substitution {
+                weights: weights.block(at, rows, r0, end - r0),
+                rows: block.rb().columns(j, columns),
+                values: Some(v.block(at, rows, j, columns)),
+                scale: loss + loss,
+                order: Order::Down(first - r0),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The inner loss of rows of Δ = 2c (M(k) − v).
+fn observe<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    place: Place,
+    open: &Open<'_, T>,
+    surprise: Option<&mut [T]>,
+) -> Result<()> {
+    let Some(surprise) = surprise else { return Ok(()) };
+    let delta = lay.output_rows(open.delta, 0, place.filled, place.n)?;
+    let scale = T::from_f64(0.25 / lay.spec.loss_scale());
+    g.vectorise(
+        #[inline(always)]
+        || surprise.iter_mut().enumerate().for_each(|(t, s)| *s = scale * squares(delta.row(t))),
+    );
+    Ok(())
+}
+
+/// Longer chunks, or a clip: a token's rate is known when its residual is, so that the next chunk can go on.
+fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    place: Place,
+    v: Mat<'_, T>,
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+    scores: &mut [T],
+    coefficients: &Coefficients<'_, T>,
+    mut surprise: Option<&mut [T]>,
+) -> Result<u64> {
+    let Place { from, filled, before, .. } = place;
+    let (width, mut clipped) = (lay.spec.value_width(), 0);
+    let stride = lay.stride(width);
+    for Group { t0, n, seen, row } in place.groups(lay) {
+        let scores = &mut scores[t0 * lay.rows..];
+        g.weight(Weighting {
+            n,
+            seen,
+            visible: (seen, 0),
+            c: coefficients.c_rows(row),
+            c_stride: 0,
+            rate: open.rate,
+            scores,
+            stride: lay.rows,
+        });
+        if seen > 0 {
+            let (above, block) = open.delta.split_at_mut((filled + t0) * stride);
+            let above = Mat::strided(above, seen, width, stride, 1)?;
+            let z = MatMut::strided(&mut block[..n * stride], n, width, stride)?;
+            g.gemm(Store::Sub, Mat::strided(scores, n, seen, lay.rows, 1)?, above, z);
+        }
+        let surprise = surprise.as_deref_mut().map(|s| &mut s[t0..t0 + n]);
+        g.vectorise(
+            #[inline(always)]
+            || plain_residuals(lay, v.sub(t0, n), filled + t0, open, surprise),
+        )?;
+        clipped += rates(g, lay, tokens, from + t0, n, filled + t0, before, open, written)?;
+    }
+    Ok(clipped)
+}
+
+/// What [`gradients`] left of a whole piece of a batch, from the batch's Δ that was kept.
+pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'a, T>,
+    (from, n): (usize, usize),
+    deltas: &[T],
+    open: &mut Open<'a, T>,
+    written: &mut Written<'_, T>,
+    coefficients: &mut Coefficients<'_, T>,
+) -> Result<()> {
+    let width = lay.spec.value_width();
+    let k = tokens.k.sub(from, n);
+    open.keys = side_by_side(lay, k);
+    if open.keys.is_none() {
+        let mut keys = lay.input_rows_mut(open.h, 0, 0, n)?;
+        (0..n).for_each(|t| keys.row_mut(t).copy_from_slice(k.row(t)));
+    }
+    let mut delta = lay.output_rows_mut(open.delta, 0, 0, n)?;
+    (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(&deltas[(from + t) * width..][..width]));
+    coefficients.start();
+    enter(g, lay, tokens, from, n, 0, 0, coefficients);
+    rates(g, lay, tokens, from, n, 0, 0, open, written)?;
+    Ok(())
+}
+
+/// One piece of a batch closed again, without its answers, from the batch's Δ.
+pub(super) fn advance<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    (from, n): (usize, usize),
+    deltas: &[T],
+    state: &mut [T],
+    scratch: &mut [T],
+) -> Result<()> {
+    let mut scratch = Scratch::new(scratch);
+    let mut open = Open::take(&mut scratch, lay)?;
+    let mut written = Written::take(&mut scratch, lay)?;
+    let scaled = scratch.take(close_scratch(lay))?;
+    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
+    recall(g, lay, tokens, (from, n), deltas, &mut open, &mut written, &mut coefficients)?;
+    close(g, lay, n, n, open.seen(), &coefficients, scaled, state)
+}

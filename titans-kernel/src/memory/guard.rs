@@ -1,0 +1,138 @@
+//! What keeps a stream's numbers finite: a token is admitted only if W and S stay in range after it.
+//!
+//! A stream carries bounds of the Frobenius norms of W and S. They grow as the norms can at most,
+//! `s ← η s + rate ‖h‖ ‖δ‖`, `w ← (1 − α) w + s`: one number a token, so that no state need be looked through and nothing that
+//! was written need be taken back. They grow linearly where the memory holds, and follow it where it runs away.
+
+use super::exact::Place;
+use super::gates::Tokens;
+use super::layout::{Layout, Seen};
+use super::spec::MemorySpec;
+use crate::error::Result;
+use crate::gemm::Gemm;
+use crate::ops::rows::squares;
+use crate::scalar::Scalar;
+
+/// Bounds of ‖W‖ and ‖S‖, over all layers and γ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Guard<T> {
+    pub w: T,
+    pub s: T,
+}
+
+/// Numbers of a [`Guard`] in a stream's block.
+pub(super) const GUARD: usize = 2;
+
+/// The largest norm of the weights: with it in every layer, an answer to a query of norm 10⁶ is still finite.
+fn limit<T: Scalar>(spec: &MemorySpec) -> T {
+    // 10^(30/L) and 10^(300/L).
+    let roots: [f64; 4] = if T::BYTES == 4 { [1e30, 1e15, 1e10, 3e7] } else { [1e300, 1e150, 1e100, 1e75] };
+    T::from_f64(roots[(spec.layers().clamp(1, 4)) - 1])
+}
+
+/// The largest square of a residual's norm, and of a query's.
+fn widest<T: Scalar>() -> [T; 2] {
+    if T::BYTES == 4 { [T::from_f64(1e30), T::from_f64(1e12)] } else { [T::from_f64(1e300), T::from_f64(1e12)] }
+}
+
+/// What a token asks of the memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<T> {
+    /// 1 − α, η and the rate; of no meaning where the token does not write.
+    pub gates: [T; 3],
+    pub writes: bool,
+    /// ‖h‖² ‖δ‖² summed over layers, or an upper bound.
+    pub gradient2: T,
+    /// ‖q‖².
+    pub query2: T,
+}
+
+impl<T: Scalar> Step<T> {
+    /// With a gradient of one layer, by the squares of its two factors' norms.
+    #[inline(always)]
+    pub fn with(self, h2: T, delta2: T) -> Self {
+        Self { gradient2: both(h2, delta2), ..self }
+    }
+}
+
+/// ‖h‖² ‖δ‖², and a little of ‖δ‖² alone: a key of zeros hides nothing, what its surprise is made of must be in range too.
+#[inline(always)]
+fn both<T: Scalar>(h2: T, delta2: T) -> T {
+    h2 * delta2 + T::from_f64(1e-6) * delta2
+}
+
+impl<T: Scalar> Guard<T> {
+    /// Of initial weights; not finite where they are not.
+    pub fn of(w0: &[T]) -> Self {
+        Self { w: squares(w0).sqrt(), s: T::ZERO }
+    }
+
+    pub fn load(block: &[T]) -> Self {
+        Self { w: block[0], s: block[1] }
+    }
+
+    pub fn save(self, block: &mut [T]) {
+        (block[0], block[1]) = (self.w, self.s);
+    }
+
+    /// The bounds after a token; none where it must be refused. What is not a number is never in range.
+    #[inline(always)]
+    pub fn after(self, spec: &MemorySpec, step: Step<T>) -> Option<Self> {
+        let [keep, eta, rate] = step.gates;
+        let [residual2, query2] = widest::<T>();
+        let mut next = self;
+        if step.writes {
+            next.s = eta.abs() * self.s + rate.abs() * step.gradient2.sqrt();
+            next.w = keep.abs() * self.w + next.s;
+        }
+        let most = limit::<T>(spec);
+        let fits = next.w <= most && next.s <= most && step.gradient2 <= residual2 && step.query2 <= query2;
+        fits.then_some(next)
+    }
+}
+
+/// How many of a place's tokens are admitted, whose Δ and rates are known, and the bounds after them.
+pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    place: Place,
+    open: Seen<'_, T>,
+    guard: Guard<T>,
+) -> Result<(usize, Guard<T>)> {
+    g.vectorise(
+        #[inline(always)]
+        || {
+            let mut guard = guard;
+            for t in 0..place.n {
+                let (number, i) = (place.from + t, place.filled + t);
+                let at = (number, place.before, lay.spec.chunk);
+                let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), open.rate[i]];
+                let step = Step {
+                    gates,
+                    writes: tokens.mask.writes(number),
+                    gradient2: gradient2(lay, open, i)?,
+                    query2: squares(tokens.q.row(number)),
+                };
+                match guard.after(lay.spec, step) {
+                    Some(next) => guard = next,
+                    None => return Ok((t, guard)),
+                }
+            }
+            Ok((place.n, guard))
+        },
+    )
+}
+
+/// Σ ‖h‖² ‖δ‖² + ‖g_γ‖² of the open piece's token i.
+#[inline(always)]
+fn gradient2<T: Scalar>(lay: Layout<'_>, open: Seen<'_, T>, i: usize) -> Result<T> {
+    let d = lay.spec.gamma_len();
+    let mut sum = squares(&open.g_gamma[i * d..(i + 1) * d]);
+    for l in 0..lay.spec.layers() {
+        let h = squares(open.inputs(lay, l, i, 1)?.row(0));
+        let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
+        sum += both(h, delta);
+    }
+    Ok(sum)
+}
