@@ -76,7 +76,11 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
     memory.activation = dice.pick(&[Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu]);
     memory.loss = dice.pick(&[Loss::Sum, Loss::Half, Loss::Mean]);
     memory.chunk = dice.pick(&[1, 2, 3, 4, 8, 16]);
+    // Pieces of a chunk; or, where they are no less than one, of several chunks.
     memory.compute_chunk = dice.pick(&[0, 0, 2, 3]);
+    if memory.compute_chunk > memory.chunk {
+        memory.compute_chunk *= memory.chunk;
+    }
     memory.clip = dice.pick(&[None, None, Some(0.2)]);
     let rotary = dice.pick(&[10000.0, 10.0, 0.0]);
     let widths: Vec<usize> =
@@ -97,7 +101,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         attention_heads,
         kv_heads: dice.pick(&divisors),
         window: dice.pick(&[1, 2, 5, 16, 17, 40]),
-        segment: memory.chunk * (1 + dice.below(4)),
+        segment: memory.period() * (1 + dice.below(4)),
         rotary,
         combine: dice.pick(&[Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum]),
         mac_read_segment: dice.below(4) == 0,
