@@ -52,13 +52,17 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
     unsafe fn run<V: Vector<T = T>>(mut self) {
         self.check();
         let (n, width) = (self.z.rows(), self.z.cols());
-        // Two registers of columns: whole cache lines of W and S.
-        let wide = 2 * V::LANES;
+        // Two registers of columns: whole cache lines of W and S. Four for one or two rows, whose chains would wait for one another.
+        let wide = if n <= 2 { 4 } else { 2 } * V::LANES;
         let mut j = 0;
         while j < width && n > 0 {
             // What is not a whole register is a strip of its own.
             let left = width - j;
-            let columns = if left < V::LANES { left } else { wide.min(left / V::LANES * V::LANES) };
+            let columns = match left / V::LANES {
+                0 => left,
+                4.. => wide,
+                registers => registers.min(2) * V::LANES,
+            };
             let strip = Strip {
                 tiles: n,
                 k: self.x.cols(),
@@ -81,11 +85,24 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
             unsafe {
                 match columns {
                     _ if columns < V::LANES => rows::<V, 1, true>(strip),
+                    _ if columns > 2 * V::LANES => few::<V>(strip),
                     _ if columns > V::LANES => rows::<V, 2, false>(strip),
                     _ => rows::<V, 1, false>(strip),
                 }
             }
             j += columns;
+        }
+    }
+}
+
+/// One or two rows of four registers of columns.
+#[inline(always)]
+unsafe fn few<V: Vector>(s: Strip<V::T>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match s.tiles {
+            1 => strip::<V, 1, 4, false>(&s),
+            _ => strip::<V, 2, 4, false>(&Strip { tiles: 1, ..s }),
         }
     }
 }
@@ -158,7 +175,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &S
     unsafe {
         let zero = V::splat(V::T::ZERO);
         let (mut by_w, mut by_s) = ([[zero; N]; R], [[zero; N]; R]);
-        let together = const { V::ACROSS >= 4 || N == 1 };
+        let together = const { V::ACROSS >= 4 || N == 1 || R == 1 };
         if together {
             chain::<V, R, N, CUT, true>(&mut by_w, &mut by_s, s, s.w, s.w_row);
         } else {

@@ -26,13 +26,14 @@ mod carry;
 mod chunk;
 mod dispatch;
 mod exp;
+mod few;
 mod isa;
 mod jobs;
 mod product;
 mod silu;
-mod solve;
 #[allow(unconditional_panic)] // as below
 mod softmax;
+mod solve;
 mod strip;
 #[allow(unconditional_panic)] // in branches of `each!` that are never compiled
 mod sweep;
@@ -48,8 +49,8 @@ mod vector;
 mod x86;
 
 use crate::gemm::{
-    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution, Update, Weighing,
-    Weighting,
+    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution, Update,
+    Weighing, Weighting,
 };
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;

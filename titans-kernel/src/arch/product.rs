@@ -5,6 +5,7 @@
 
 use core::mem::MaybeUninit;
 
+use super::few::{FEW, few};
 use super::strip::{Panel, rows};
 use super::vector::Vector;
 use crate::gemm::{Beside, Store};
@@ -94,6 +95,12 @@ pub(super) unsafe fn product<V: Vector>(
         n,
         k,
     };
+    // One row sees all of the steps that are left, and may be computed in all columns.
+    let every = part == Part::Whole || m == 1 && !matches!(part, Part::CausalInner(b) if b.before < k);
+    if m <= FEW && every && o.b_col == 1 {
+        // SAFETY: as below.
+        return unsafe { few::<V>(store, &o) };
+    }
     // Within the matrices, so that sums of them cannot overflow.
     let part = match part {
         Part::Whole => part,

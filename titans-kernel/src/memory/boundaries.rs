@@ -19,7 +19,10 @@ pub(super) fn advance_len(spec: &MemorySpec) -> usize {
         return spec.state_len() + step::scratch_len(spec);
     }
     let lay = Layout::in_panels(spec, spec.piece());
-    Open::<f64>::len(lay) + Written::<f64>::len(lay) + close_scratch(lay) + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
+    Open::<f64>::len(lay)
+        + Written::<f64>::len(lay)
+        + close_scratch(lay)
+        + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.

@@ -10,7 +10,7 @@ use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::forward::{advance as enter, rates, side_by_side};
 use super::gates::Tokens;
-use super::layout::{Layout, Open, Reading, Written};
+use super::layout::{Layout, Open, Reading, Seen, Written};
 use super::read::{Rows, answers};
 use super::source::Source;
 use super::spec::Read;
@@ -91,18 +91,8 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
     coefficients.start();
     enter(g, lay, tokens, from, n, 0, 0, &mut coefficients);
-    let clipped = gradients(
-        g,
-        lay,
-        tokens,
-        place,
-        state,
-        &mut open,
-        &mut written,
-        reading.scores,
-        &coefficients,
-        surprise,
-    )?;
+    let clipped =
+        gradients(g, lay, tokens, place, state, &mut open, &mut written, reading.scores, &coefficients, surprise)?;
     if let Some(mut delta) = delta {
         let from = lay.output_rows(open.delta, 0, 0, n)?;
         (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(from.row(t)));
@@ -167,8 +157,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
     let Place { from, n, filled, before } = place;
     let (k, v) = (tokens.k.sub(from, n), tokens.v.sub(from, n));
     if open.keys.is_none() {
-        let mut keys = lay.input_rows_mut(open.h, 0, filled, n)?;
-        (0..n).for_each(|t| keys.row_mut(t).copy_from_slice(k.row(t)));
+        lay.keep_keys(open.h, filled, k)?;
     }
     from_start(g, lay, place, k, state, coefficients, open)?;
     let h = open.seen().inputs(lay, 0, 0, filled + n)?;
@@ -261,7 +250,7 @@ fn solve<T: Scalar, G: Gemm<T>>(
 }
 
 /// The inner loss of rows of Δ = 2c (M(k) − v).
-fn observe<T: Scalar, G: Gemm<T>>(
+pub(super) fn observe<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     place: Place,
@@ -322,6 +311,24 @@ fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
     Ok(clipped)
 }
 
+/// The n tokens with their keys in rows, which lie in `space` if they lay as columns: closing goes through them many times.
+pub(super) fn upright<'a, T: Scalar>(
+    lay: Layout<'_>,
+    seen: Seen<'a, T>,
+    n: usize,
+    space: &'a mut [T],
+) -> Result<Seen<'a, T>> {
+    if !lay.turned {
+        return Ok(seen);
+    }
+    let (width, stride) = (lay.spec.key_width(), lay.stride(lay.spec.key_width()));
+    for (i, column) in seen.h.chunks_exact(lay.rows).enumerate().take(width) {
+        let row = space[i..].iter_mut().step_by(stride);
+        row.zip(&column[..n]).for_each(|(to, &x)| *to = x);
+    }
+    Ok(Seen { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
+}
+
 /// What [`gradients`] left of a whole piece of a batch, from the batch's Δ that was kept.
 pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
     g: &G,
@@ -337,8 +344,7 @@ pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
     let k = tokens.k.sub(from, n);
     open.keys = side_by_side(lay, k);
     if open.keys.is_none() {
-        let mut keys = lay.input_rows_mut(open.h, 0, 0, n)?;
-        (0..n).for_each(|t| keys.row_mut(t).copy_from_slice(k.row(t)));
+        lay.keep_keys(open.h, 0, k)?;
     }
     let mut delta = lay.output_rows_mut(open.delta, 0, 0, n)?;
     (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(&deltas[(from + t) * width..][..width]));

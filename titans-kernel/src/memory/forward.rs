@@ -274,7 +274,8 @@ pub(super) fn rates<T: Scalar, G: Gemm<T>>(
             let mut clipped = 0;
             for t in 0..n {
                 let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
-                clipped += u64::from(write::rate(lay, filled + t, writes, tokens.theta.at(at), open, written)?);
+                let (key, theta) = (tokens.k.row(from + t), tokens.theta.at(at));
+                clipped += u64::from(write::rate(lay, filled + t, key, writes, theta, open, written)?);
             }
             Ok(clipped)
         },

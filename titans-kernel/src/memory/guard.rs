@@ -111,7 +111,7 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
                 let step = Step {
                     gates,
                     writes: tokens.mask.writes(number),
-                    gradient2: gradient2(lay, open, i)?,
+                    gradient2: gradient2(lay, open, i, tokens.k.row(number))?,
                     query2: squares(tokens.q.row(number)),
                 };
                 match guard.after(lay.spec, step) {
@@ -126,11 +126,11 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
 
 /// Σ ‖h‖² ‖δ‖² + ‖g_γ‖² of the open piece's token i.
 #[inline(always)]
-fn gradient2<T: Scalar>(lay: Layout<'_>, open: Seen<'_, T>, i: usize) -> Result<T> {
+fn gradient2<T: Scalar>(lay: Layout<'_>, open: Seen<'_, T>, i: usize, key: &[T]) -> Result<T> {
     let d = lay.spec.gamma_len();
     let mut sum = squares(&open.g_gamma[i * d..(i + 1) * d]);
     for l in 0..lay.spec.layers() {
-        let h = squares(open.inputs(lay, l, i, 1)?.row(0));
+        let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         sum += both(h, delta);
     }

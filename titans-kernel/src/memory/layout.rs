@@ -21,16 +21,18 @@ pub(super) struct Layout<'s> {
     pub panels: bool,
     /// Whether rows a large power of two apart get a gap, or else they share few sets of the cache.
     pub gaps: bool,
+    /// Whether the first layer's inputs lie as columns: then one row's products with all of them read rows without gaps.
+    pub turned: bool,
 }
 
 impl<'s> Layout<'s> {
     pub const fn new(spec: &'s MemorySpec, rows: usize) -> Self {
-        Self { spec, rows, panels: false, gaps: false }
+        Self { spec, rows, panels: false, gaps: false, turned: false }
     }
 
     /// The same with weights in panels.
     pub const fn in_panels(spec: &'s MemorySpec, rows: usize) -> Self {
-        Self { spec, rows, panels: true, gaps: true }
+        Self { spec, rows, panels: true, gaps: true, turned: false }
     }
 
     /// Rows of coefficients behind row 0: one a token, and where pieces are several chunks the one of the open chunk's start.
@@ -76,6 +78,9 @@ impl<'s> Layout<'s> {
     /// Rows `from .. from + n` of layer l's inputs.
     pub fn input_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
         let w = self.spec.widths[l];
+        if self.turned && l == 0 {
+            return Mat::strided(&slab[from..], n, w, 1, self.rows);
+        }
         Mat::strided(&slab[self.input(l) + from * self.stride(w)..], n, w, self.stride(w), 1)
     }
 
@@ -90,6 +95,20 @@ impl<'s> Layout<'s> {
         let w = self.spec.widths[l];
         let stride = self.stride(w);
         MatMut::strided(&mut slab[self.input(l) + from * stride..][..n * stride], n, w, stride)
+    }
+
+    /// Keys to their place among the first layer's inputs, from row `from` on.
+    pub fn keep_keys<T: Scalar>(&self, slab: &mut [T], from: usize, k: Mat<'_, T>) -> Result<()> {
+        if self.turned {
+            for t in 0..k.rows() {
+                let column = slab[from + t..].iter_mut().step_by(self.rows);
+                column.zip(k.row(t)).for_each(|(to, &x)| *to = x);
+            }
+            return Ok(());
+        }
+        let mut keys = self.input_rows_mut(slab, 0, from, k.rows())?;
+        (0..k.rows()).for_each(|t| keys.row_mut(t).copy_from_slice(k.row(t)));
+        Ok(())
     }
 
     /// Rows `from .. from + n` of layer l's outputs.

@@ -12,6 +12,7 @@ mod gates;
 mod guard;
 mod inside;
 mod layout;
+mod pair;
 mod push;
 mod query;
 mod read;

@@ -11,7 +11,7 @@ use super::read::answers;
 use super::source::Source;
 use super::spec::Read;
 use super::stream::{Parts, Stream};
-use super::{step, write};
+use super::{pair, step, write};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -75,8 +75,7 @@ impl<T: Scalar> Stream<'_, T> {
     ) -> Result<()> {
         let (state, bounds) = self.block.split_at_mut(Parts::of(self.spec).guard);
         let mut guard = Guard::load(bounds);
-        let done =
-            step::guarded(g, self.spec, self.read, tokens, &mut guard, state, y, surprise, scratch);
+        let done = step::guarded(g, self.spec, self.read, tokens, &mut guard, state, y, surprise, scratch);
         guard.save(bounds);
         let (admitted, clipped) = done?;
         self.count(admitted, clipped);
@@ -108,11 +107,19 @@ impl<T: Scalar> Stream<'_, T> {
         let (held, bounds) = rest.split_at_mut(parts.guard - parts.held);
         let mut open = Open::take(&mut Scratch::new(open), lay)?;
         coefficients.load(row);
+        let by = if spec.wide() { exact::rows(lay, self.read) } else { Some(self.read.into()) };
+        let mut y = y;
         let mut clipped = if spec.wide() {
             coefficients.hold(lay.coefficients(), held);
             advance(g, lay, tokens, from, rows, filled, before, &mut coefficients);
-            let (scores, written) = (&mut *reading.scores, &mut written);
-            exact::gradients(g, lay, tokens, place, state, &mut open, written, scores, &coefficients, surprise)?
+            if let (Some(by), Some(y)) = (by, y.take_if(|_| pair::fits(lay, place, by))) {
+                let (open, written, reading) = (&mut open, &mut written, &mut reading);
+                pair::token(g, lay, tokens, place, by, state, open, written, reading, &coefficients, y, surprise)?;
+                0
+            } else {
+                let (scores, written) = (&mut *reading.scores, &mut written);
+                exact::gradients(g, lay, tokens, place, state, &mut open, written, scores, &coefficients, surprise)?
+            }
         } else {
             let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
             write::gradients(g, lay, first(anchor, state), k, v, filled, &mut open, &mut written, surprise)?;
@@ -127,10 +134,10 @@ impl<T: Scalar> Stream<'_, T> {
         if let Some(y) = y {
             let (asked, y) = (if self.read == Read::ChunkStart { first(anchor, state) } else { &*state }, y.sub(0, n));
             let q = tokens.q.sub(from, n);
-            match if spec.wide() { exact::rows(lay, self.read) } else { Some(self.read.into()) } {
-                Some(rows) => {
+            match by {
+                Some(by) => {
                     let source = Source::Stays(asked);
-                    answers(g, lay, rows, source, open.seen(), &coefficients, q, filled, &mut reading, y)?;
+                    answers(g, lay, by, source, open.seen(), &coefficients, q, filled, &mut reading, y)?;
                 }
                 None => exact::by_chunk(g, lay, place, state, &open, &coefficients, q, &mut reading, y)?,
             }
@@ -140,7 +147,8 @@ impl<T: Scalar> Stream<'_, T> {
             coefficients.save(at, filled + at, held);
         }
         if end == lay.rows || (of_period + n).is_multiple_of(spec.period()) {
-            close(g, lay, n, end, open.seen(), &coefficients, scaled, state)?;
+            let seen = exact::upright(lay, open.seen(), end, reading.x)?;
+            close(g, lay, n, end, seen, &coefficients, scaled, state)?;
             coefficients.start();
             coefficients.save(0, 0, row);
         } else {

@@ -88,7 +88,8 @@ pub(super) fn guarded<T: Scalar, G: Gemm<T>>(
         let mut at = 0;
         while at < n {
             let rows = foreseen(g, spec, tokens, at, *guard);
-            let rows = if rows == 0 { usize::from(looked_at(g, spec, tokens, at, *guard, state, scratch)) } else { rows };
+            let rows =
+                if rows == 0 { usize::from(looked_at(g, spec, tokens, at, *guard, state, scratch)) } else { rows };
             if rows == 0 {
                 break;
             }
@@ -261,7 +262,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         let (k, v, q) = (tokens.k.sub(t, 1), tokens.v.sub(t, 1), tokens.q.sub(t, 1));
         self.gradient(k, v, surprise)?;
         let writes = tokens.mask.writes(t);
-        let clipped = write::rate(lay, 0, writes, tokens.theta.at(at), &mut self.open, &mut self.written)?;
+        let clipped = write::rate(lay, 0, k.row(0), writes, tokens.theta.at(at), &mut self.open, &mut self.written)?;
         if let Some(guard) = guard {
             let place = Place { from: t, n: 1, filled: 0, before: 0 };
             let (admitted, next) = admitted(self.g, lay, tokens, place, self.open.seen(), *guard)?;

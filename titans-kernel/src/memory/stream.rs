@@ -210,7 +210,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
 
 /// Weights lie in panels where a token reads all of them and writes nothing.
 fn layout(spec: &MemorySpec) -> Layout<'_> {
-    if spec.wide() { Layout::in_panels(spec, spec.piece()) } else { Layout::new(spec, spec.piece()) }
+    if spec.wide() {
+        Layout { turned: true, ..Layout::in_panels(spec, spec.piece()) }
+    } else {
+        Layout::new(spec, spec.piece())
+    }
 }
 
 /// Where the parts of a block begin.

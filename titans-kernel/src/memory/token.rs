@@ -67,7 +67,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
             Read::After => {}
         }
         let writes = tokens.mask.writes(token);
-        clipped += u64::from(write::rate(lay, 0, writes, tokens.theta.at(at), &mut open, &mut written)?);
+        clipped += u64::from(write::rate(lay, 0, k.row(0), writes, tokens.theta.at(at), &mut open, &mut written)?);
         if writes {
             update(g, lay, tokens.alpha.at(at), tokens.eta.at(at), &open, state)?;
         }

@@ -24,10 +24,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (spec, n) = (lay.spec, k.rows());
     if open.keys.is_none() {
-        let mut keys = lay.input_rows_mut(open.h, 0, from, n)?;
-        for t in 0..n {
-            keys.row_mut(t).copy_from_slice(k.row(t));
-        }
+        lay.keep_keys(open.h, from, k)?;
     }
     for l in 0..spec.layers() {
         let h = match open.keys {
@@ -160,13 +157,14 @@ fn residual_residuals<T: Scalar>(
     Ok(())
 }
 
-/// The rate θ · clip factor of the chunk's token `i`; true when its gradient was longer than the clip.
+/// The rate θ · clip factor of the chunk's token `i`, whose key this is; true when its gradient was longer than the clip.
 ///
 /// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one.
 #[inline(always)]
 pub(super) fn rate<T: Scalar>(
     lay: Layout<'_>,
     i: usize,
+    key: &[T],
     writes: bool,
     theta: T,
     open: &mut Open<'_, T>,
@@ -182,7 +180,7 @@ pub(super) fn rate<T: Scalar>(
     let d = lay.spec.gamma_len();
     let mut norm2 = squares(&open.g_gamma[i * d..(i + 1) * d]);
     for l in 0..lay.spec.layers() {
-        let h = squares(open.seen().inputs(lay, l, i, 1)?.row(0));
+        let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         norm2 += h * delta;
     }
