@@ -76,6 +76,7 @@ impl<R: Driver> Ahead<R> {
             self.invert(piece, group, inputs)?;
             self.ready = group;
         }
+        // (t0 − first) / m pieces of M m² numbers lie before it.
         Ok(self.inverse.from((t0 - group.0) * piece.sizes.count * m))
     }
 
