@@ -41,6 +41,11 @@ fn the_memory_agrees_with_the_cpu_over_all_options() {
 }
 
 #[test]
+fn pieces_of_several_chunks_agree_with_the_chunks_of_the_cpu() {
+    assert_all(&selftest::exact_memories(&emulated(), &reference(), false), 29 * 21);
+}
+
+#[test]
 fn ten_training_steps_agree_with_the_cpu() {
     assert_all(&selftest::training(&emulated(), &reference()), 4);
 }
@@ -50,6 +55,7 @@ fn golden_vectors_come_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
     assert_all(&selftest::golden(&emulated(), &reference(), Some(&folder)).unwrap(), 67 * 5);
     assert_all(&selftest::golden(&emulated(), &reference(), None).unwrap(), 40);
+    assert_all(&selftest::golden_in_pieces(&emulated(), &reference(), Some(&folder)).unwrap(), 2 * 18 * 5);
 }
 
 /// Every result is the same, bit for bit, when the threads of every launch run backwards: no thread reads what another
@@ -59,6 +65,7 @@ fn the_order_of_the_threads_changes_nothing() {
     let backwards = Cuda::with_driver(Arc::new(Emulator::new(Order::Descending).unwrap()));
     let mut checks = selftest::operations(&backwards, &emulated());
     checks.extend(selftest::memories(&backwards, &emulated()));
+    checks.extend(selftest::exact_memories(&backwards, &emulated(), true));
     checks.iter_mut().for_each(|check| check.tolerance = 0.0);
     assert_all(&checks, 500);
 }

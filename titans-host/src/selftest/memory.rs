@@ -6,14 +6,16 @@ use crate::error::Result;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 
 /// Largest error of a memory's outputs and gradients in `f32`: many tokens deep, so larger than one operation's.
-const TOLERANCE: f64 = 1e-4;
+pub(super) const TOLERANCE: f64 = 1e-4;
 
 /// What a test varies around a base.
 #[derive(Clone)]
-struct Case {
-    name: &'static str,
-    op: MemoryOp,
-    masked: bool,
+pub(super) struct Case {
+    pub name: &'static str,
+    pub op: MemoryOp,
+    pub masked: bool,
+    /// Mean of θ.
+    pub theta: f64,
 }
 
 /// Runs the memory over every option of its configuration on both devices, forward and backward.
@@ -42,6 +44,7 @@ fn cases() -> Result<Vec<Case>> {
         name,
         op: MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false },
         masked: false,
+        theta: 0.02,
     };
     let mut cases = vec![
         case("one token", spec(&[1, 1], plain, 16)?, 1, 1, 1),
@@ -84,14 +87,14 @@ fn cases() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
+pub(super) fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
     let (op, mut numbers) = (&case.op, Numbers(11));
     let (key, value, tokens) = (op.spec.key_width(), op.spec.value_width(), op.batch * op.time * op.heads);
     let root = |n: usize| 1.0 / (n as f64).sqrt();
     let k = put(d, &numbers.around(0.0, 1.7 * root(key), tokens * key))?;
     let v = put(d, &numbers.vec(tokens * value))?;
     let q = put(d, &numbers.around(0.0, 1.7 * root(key), tokens * key))?;
-    let gates = put(d, &gates(&mut numbers, op))?;
+    let gates = put(d, &gates(&mut numbers, case))?;
     let state = put(d, &state(&mut numbers, op))?;
     // Every third token, the first ones of two chunks among them.
     let mask: Vec<u32> = (0..op.batch * op.time).map(|t| u32::from(t % 3 == 1 || t % op.time == 4)).collect();
@@ -158,10 +161,10 @@ fn state(numbers: &mut Numbers, op: &MemoryOp) -> Vec<f64> {
 }
 
 /// α, θ, η of every token: ordinary ones, and α = 1, η = 0, θ = 0 here and there.
-fn gates(numbers: &mut Numbers, op: &MemoryOp) -> Vec<f64> {
-    let mut gates = Vec::new();
+fn gates(numbers: &mut Numbers, case: &Case) -> Vec<f64> {
+    let (op, mut gates) = (&case.op, Vec::new());
     for t in 0..op.batch * op.time {
-        for (gate, middle, half) in [(0, 0.2, 0.2), (1, 0.02, 0.02), (2, 0.5, 0.5)] {
+        for (gate, middle, half) in [(0, 0.2, 0.2), (1, case.theta, case.theta), (2, 0.5, 0.5)] {
             for h in 0..op.heads {
                 let x = numbers.around(middle, half, 1)[0];
                 gates.push(match (gate, (t + h) % 7) {

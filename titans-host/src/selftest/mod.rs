@@ -4,12 +4,14 @@
 //! arithmetic alone. Sizes are 1, primes and one off powers of two.
 
 mod attention;
+mod exact;
 mod golden;
 mod memory;
 mod operations;
 mod training;
 
-pub use golden::golden;
+pub use exact::exact_memories;
+pub use golden::{golden, golden_in_pieces};
 pub use memory::memories;
 pub use operations::operations;
 pub use training::training;

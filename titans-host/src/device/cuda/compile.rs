@@ -38,6 +38,7 @@ pub const SOURCES: &[Source] = &sources![
     "coefficients.cu",
     "network.cu",
     "read.cu",
+    "exact.cu",
     "residual.cu",
 ];
 

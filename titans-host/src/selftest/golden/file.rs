@@ -4,12 +4,14 @@ use crate::device::MemoryOp;
 use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
+use std::rc::Rc;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 
 /// One file.
+#[derive(Clone)]
 pub(super) struct Vectors<'a> {
     path: &'a Path,
-    tensors: SafeTensors<'a>,
+    tensors: Rc<SafeTensors<'a>>,
     pub spec: MemorySpec,
     /// B, H, T.
     pub dims: [usize; 3],
@@ -42,8 +44,15 @@ impl<'a> Vectors<'a> {
             other => return Err(bad(&format!("unknown loss {other:?}"))),
         };
         spec.validate()?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(&e))?;
+        let tensors = Rc::new(SafeTensors::deserialize(bytes).map_err(|e| bad(&e))?);
         Ok(Self { path, tensors, spec, dims: [field("B")?, field("H")?, field("T")?] })
+    }
+
+    /// The same file, of which n tokens are computed at once.
+    pub fn in_pieces(&self, n: usize) -> Self {
+        let mut file = self.clone();
+        file.spec.compute_chunk = n;
+        file
     }
 
     pub fn op(&self, read: Read) -> MemoryOp {

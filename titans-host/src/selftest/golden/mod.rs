@@ -38,11 +38,34 @@ const BUILT_IN: [(&str, &[u8]); 4] =
 /// [`Error::Io`] and [`Error::File`] for a folder without vectors or a file that is not one; errors of the devices.
 pub fn golden<D: Device, R: Device>(device: &D, reference: &R, folder: Option<&Path>) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
-    let Some(folder) = folder else {
-        for (name, bytes) in BUILT_IN {
-            checks.extend(vectors(device, reference, Path::new(name), bytes)?);
+    each(folder, |path, bytes| {
+        checks.extend(vectors(device, reference, &Vectors::new(path, bytes)?, None)?);
+        Ok(())
+    })?;
+    Ok(checks)
+}
+
+/// As [`golden`], of matrix memories alone: the device computes 3 and 16 chunks at once
+/// ([`MemorySpec::compute_chunk`](titans_kernel::memory::MemorySpec::compute_chunk)), which are the same numbers.
+///
+/// # Errors
+/// As [`golden`].
+pub fn golden_in_pieces<D: Device, R: Device>(device: &D, reference: &R, folder: Option<&Path>) -> Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    each(folder, |path, bytes| {
+        let file = Vectors::new(path, bytes)?;
+        for chunks in if file.spec.is_linear() { [3, 16].as_slice() } else { &[] } {
+            checks.extend(vectors(device, reference, &file, Some(chunks * file.spec.chunk))?);
         }
-        return Ok(checks);
+        Ok(())
+    })?;
+    Ok(checks)
+}
+
+/// Every `*.safetensors` file of a folder in the order of their names, or the built-in ones.
+fn each(folder: Option<&Path>, mut visit: impl FnMut(&Path, &[u8]) -> Result<()>) -> Result<()> {
+    let Some(folder) = folder else {
+        return BUILT_IN.iter().try_for_each(|(name, bytes)| visit(Path::new(name), bytes));
     };
     let fail = |e| Error::io(folder, "listing golden vectors", e);
     let entries = std::fs::read_dir(folder).map_err(fail)?.collect::<std::io::Result<Vec<_>>>().map_err(fail)?;
@@ -54,21 +77,26 @@ pub fn golden<D: Device, R: Device>(device: &D, reference: &R, folder: Option<&P
     }
     for file in files {
         let bytes = std::fs::read(&file).map_err(|e| Error::io(&file, "reading golden vectors", e))?;
-        checks.extend(vectors(device, reference, &file, &bytes)?);
+        visit(&file, &bytes)?;
     }
-    Ok(checks)
+    Ok(())
 }
 
-/// The checks of one file.
-fn vectors<D: Device, R: Device>(device: &D, reference: &R, path: &Path, bytes: &[u8]) -> Result<Vec<Check>> {
-    let vectors = Vectors::new(path, bytes)?;
-    let got = outputs(&vectors, device, None)?;
-    let exact = outputs(&vectors, reference, None)?;
-    let rounded = (1..=4).map(|seed| outputs(&vectors, reference, Some(seed))).collect::<Result<Vec<_>>>()?;
+/// The checks of one file. `piece`: tokens that the device computes at once, where they are more than a chunk.
+fn vectors<D: Device, R: Device>(
+    device: &D,
+    reference: &R,
+    vectors: &Vectors<'_>,
+    piece: Option<usize>,
+) -> Result<Vec<Check>> {
+    let got = outputs(&vectors.in_pieces(piece.unwrap_or(0)), device, None)?;
+    let exact = outputs(vectors, reference, None)?;
+    let rounded = (1..=4).map(|seed| outputs(vectors, reference, Some(seed))).collect::<Result<Vec<_>>>()?;
+    let pieces = piece.map_or_else(String::new, |n| format!(", pieces of {n}"));
     let check = |(i, output): (usize, &Output)| {
         let change = rounded.iter().map(|r| Check::new("", 0.0, &r[i].got, &exact[i].got).error);
         let tolerance = change.fold(TOLERANCE, |a, x| a.max(AMPLIFIED * x));
-        Check::new(format!("golden {} {}", vectors.name(), output.name), tolerance, &output.got, &output.want)
+        Check::new(format!("golden {}{pieces} {}", vectors.name(), output.name), tolerance, &output.got, &output.want)
     };
     Ok(got.iter().enumerate().map(check).collect())
 }

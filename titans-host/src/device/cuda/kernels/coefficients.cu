@@ -1,7 +1,8 @@
 // A, G, C and P of the chunk form (no division, no logarithm), and the reverse of their recurrences.
 //
 // m tokens. Row 0 is the chunk's start, row t + 1 the state after token t. A, G, E: [M, m + 1]; C, P: [M, m + 1, m].
-// A token that does not write repeats the row before it.
+// A token that does not write repeats the row before it. `chunk` is the number of tokens whose gradients are taken at
+// the same row: m, or less where several chunks are computed at once.
 
 // n = M
 KERNEL chains(i64 n, i64 m, const float* alpha, const float* eta, const float* writes, float* a, float* g, float* e) {
@@ -34,21 +35,33 @@ KERNEL columns(i64 n, i64 m, const float* alpha, const float* eta, const float* 
     }
 }
 
-// The row that answers query t: after its write (1), before it (0), or the chunk's start (-1).
-__device__ inline i64 answering(i64 t, i64 read) { return read < 0 ? 0 : t + read; }
+// The row that answers query t: after its write (1), before it (0), or its chunk's start (-1), where the gradients are
+// taken too.
+__device__ inline i64 answering(i64 t, i64 read, i64 chunk) { return read < 0 ? t / chunk * chunk : t + read; }
+
+// The queries from .. to that a row answers.
+struct Span {
+    i64 from, to;
+};
+
+__device__ inline Span answered(i64 row, i64 read, i64 chunk, i64 m) {
+    const i64 from = read == 1 ? row - 1 : row;
+    const i64 to = read >= 0 ? from + 1 : row % chunk == 0 ? row + chunk : row;
+    return Span{from, to < m ? to : m};
+}
 
 // n = M * m: A and G of the rows that answer
-KERNEL answer_rows(i64 n, i64 m, i64 read, const float* a, const float* g, float* a_read, float* g_read) {
+KERNEL answer_rows(i64 n, i64 m, i64 read, i64 chunk, const float* a, const float* g, float* a_read, float* g_read) {
     THREAD(i, n);
-    const i64 row = i / m * (m + 1) + answering(i % m, read);
+    const i64 row = i / m * (m + 1) + answering(i % m, read, chunk);
     a_read[i] = a[row], g_read[i] = g[row];
 }
 
 // n = M * m * m: B[t, i] = C[row of t, i] rate[i]
-KERNEL answer_weights(i64 n, i64 m, i64 read, const float* c, const float* rate, float* b) {
+KERNEL answer_weights(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* rate, float* b) {
     THREAD(x, n);
     const i64 i = x % m, t = x / m % m, k = x / m / m;
-    b[x] = c[(k * (m + 1) + answering(t, read)) * m + i] * rate[k * m + i];
+    b[x] = c[(k * (m + 1) + answering(t, read, chunk)) * m + i] * rate[k * m + i];
 }
 
 // n = M * m: the weights of the tokens in W and S at the chunk's end: last rows of C and P times the rate
@@ -58,31 +71,37 @@ KERNEL closing_weights(i64 n, i64 m, const float* c, const float* p, const float
     in_w[x] = c[at] * rate[x], in_s[x] = p[at] * rate[x];
 }
 
-// n = M * m: d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w C_last + d_in_s P_last
-KERNEL rate_vjp(i64 n, i64 m, i64 read, const float* c, const float* p, const float* d_b, const float* d_in_w,
-                const float* d_in_s, float* d_rate) {
+// n = M * m: d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w C_last + d_in_s P_last. d_keys (may be null): dB of
+// the keys, where the rows at which gradients are taken answer them.
+KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* p, const float* d_b, const float* d_keys,
+                const float* d_in_w, const float* d_in_s, float* d_rate) {
     THREAD(x, n);
     const i64 k = x / m, i = x % m, last = (k * (m + 1) + m) * m + i;
     double sum = (double)d_in_w[x] * c[last] + (double)d_in_s[x] * p[last];
     for (i64 t = 0; t < m; ++t)
-        sum += (double)d_b[(k * m + t) * m + i] * c[(k * (m + 1) + answering(t, read)) * m + i];
+        sum += (double)d_b[(k * m + t) * m + i] * c[(k * (m + 1) + answering(t, read, chunk)) * m + i];
+    for (i64 t = 0; d_keys && t < m; ++t)
+        sum += (double)d_keys[(k * m + t) * m + i] * c[(k * (m + 1) + answering(t, -1, chunk)) * m + i];
     d_rate[x] = (float)sum;
 }
 
 // n = M * m: reverse of `columns` for column i, and what it adds to d_alpha and d_eta of every token:
-// by_alpha, by_eta [M, m (token), m (column)]. The cotangents: d_c = dB rate (rows of the queries), closing weights.
-KERNEL columns_vjp(i64 n, i64 m, i64 read, const float* alpha, const float* eta, const float* writes, const float* rate,
-                   const float* c, const float* p, const float* d_b, const float* d_in_w, const float* d_in_s,
-                   float* by_alpha, float* by_eta) {
+// by_alpha, by_eta [M, m (token), m (column)]. The cotangents: d_c = dB rate (rows of the queries, and of the keys where
+// d_keys is not null), closing weights.
+KERNEL columns_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const float* eta, const float* writes,
+                   const float* rate, const float* c, const float* p, const float* d_b, const float* d_keys,
+                   const float* d_in_w, const float* d_in_s, float* by_alpha, float* by_eta) {
     THREAD(x, n);
     const i64 k = x / m, i = x % m;
     c += k * (m + 1) * m + i, p += k * (m + 1) * m + i, d_b += k * m * m + i;
+    if (d_keys) d_keys += k * m * m + i;
     by_alpha += k * m * m + i, by_eta += k * m * m + i;
     float d_c = d_in_w[x] * rate[x], d_p = d_in_s[x] * rate[x];
     for (i64 t = m - 1; t >= 0; --t) {
-        // From row t + 1 to row t, through token t. Query t reads row t + 1 (read 1), query t + 1 too (read 0).
-        if (read == 1) d_c += d_b[t * m] * rate[x];
-        if (read == 0 && t + 1 < m) d_c += d_b[(t + 1) * m] * rate[x];
+        // From row t + 1 to row t, through token t.
+        const Span queries = answered(t + 1, read, chunk, m), keys = answered(t + 1, -1, chunk, m);
+        for (i64 q = queries.from; q < queries.to; ++q) d_c += d_b[q * m] * rate[x];
+        for (i64 q = keys.from; d_keys && q < keys.to; ++q) d_c += d_keys[q * m] * rate[x];
         float to_alpha = 0.0f, to_eta = 0.0f;
         if (t > i && writes[k * m + t] != 0.0f) {
             d_p += d_c;
@@ -104,17 +123,18 @@ KERNEL row_totals(i64 n, i64 d, const float* x, float* y) {
 }
 
 // n = M: reverse of `chains`, added to d_alpha and d_eta [M, m]. Cotangents: d_a_read, d_g_read [M, m] of the answering
-// rows; ends [3, M]: of A, G and E in the last row.
-KERNEL chains_vjp(i64 n, i64 m, i64 read, const float* alpha, const float* eta, const float* writes, const float* a,
-                  const float* g, const float* e, const float* d_a_read, const float* d_g_read, const float* ends,
-                  float* d_alpha, float* d_eta) {
+// rows; d_a_keys, d_g_keys (may be null) of those where the gradients are taken; ends [3, M]: of A, G and E in the last row.
+KERNEL chains_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const float* eta, const float* writes,
+                  const float* a, const float* g, const float* e, const float* d_a_read, const float* d_g_read,
+                  const float* d_a_keys, const float* d_g_keys, const float* ends, float* d_alpha, float* d_eta) {
     THREAD(k, n);
     a += k * (m + 1), g += k * (m + 1), e += k * (m + 1);
     float d_a = ends[k], d_g = ends[n + k], d_e = ends[2 * n + k];
     for (i64 t = m - 1; t >= 0; --t) {
         const i64 x = k * m + t;
-        if (read == 1) d_a += d_a_read[x], d_g += d_g_read[x];
-        if (read == 0 && t + 1 < m) d_a += d_a_read[x + 1], d_g += d_g_read[x + 1];
+        const Span queries = answered(t + 1, read, chunk, m), keys = answered(t + 1, -1, chunk, m);
+        for (i64 q = k * m + queries.from; q < k * m + queries.to; ++q) d_a += d_a_read[q], d_g += d_g_read[q];
+        for (i64 q = k * m + keys.from; d_a_keys && q < k * m + keys.to; ++q) d_a += d_a_keys[q], d_g += d_g_keys[q];
         if (writes[x] == 0.0f) continue;
         d_e += d_g;
         d_alpha[x] -= d_a * a[t] + d_g * g[t];

@@ -26,6 +26,11 @@ __device__ inline float silu1(float x) {
     return s * (1.0f + x * (1.0f - s));
 }
 
+// What the clip multiplies the rate by, for a gradient of squared length norm2.
+__device__ inline float clip_factor(float clip, float norm2) {
+    return norm2 > clip * clip ? clip / sqrtf(norm2) : 1.0f;
+}
+
 // Σ a_i b_i over d elements, in order, in double.
 __device__ inline double dot(i64 d, const float* a, const float* b) {
     double sum = 0.0;

@@ -83,7 +83,7 @@ KERNEL gradient_norm(i64 n, i64 d_in, i64 d_out, const float* h, const float* de
 // n = rows: rate = theta, scaled down where the gradient is longer than the clip
 KERNEL clip_rate(i64 n, float clip, const float* norm2, const float* theta, float* rate) {
     THREAD(r, n);
-    rate[r] = norm2[r] > clip * clip ? theta[r] * (clip / sqrtf(norm2[r])) : theta[r];
+    rate[r] = theta[r] * clip_factor(clip, norm2[r]);
 }
 
 // n = M: counts[k] += tokens that write and were clipped
@@ -97,7 +97,7 @@ KERNEL clip_rate_vjp(i64 n, float clip, const float* norm2, const float* theta, 
                      float* d_norm2) {
     THREAD(r, n);
     const bool over = norm2[r] > clip * clip;
-    const float factor = over ? clip / sqrtf(norm2[r]) : 1.0f;
+    const float factor = clip_factor(clip, norm2[r]);
     d_theta[r] = d_rate[r] * factor;
     d_norm2[r] = over ? d_rate[r] * theta[r] * -0.5f * factor / norm2[r] : 0.0f;
 }

@@ -1,6 +1,9 @@
 // A chunk's tokens between the batch's layout [batch, time, heads, ...] and the memories' own [M, m, ...], where
 // memory b * heads + h belongs to head h of sequence b, and m tokens start at token t0. Gates are
 // [batch, time, 3, heads].
+//
+// What is brought to the memories may be several chunks that follow one another, [chunks, M, m, ...]: chunk j of them
+// starts at token t0 + j * m.
 
 // Index in [batch, time, heads, d] of element c of the chunk's token t of memory k.
 __device__ inline i64 batch_index(i64 k, i64 t, i64 c, i64 time, i64 heads, i64 t0, i64 d) {
@@ -11,10 +14,11 @@ __device__ inline i64 gate_index(i64 k, i64 t, i64 gate, i64 time, i64 heads, i6
     return (((k / heads) * time + t0 + t) * 3 + gate) * heads + k % heads;
 }
 
-// n = M * m * d: y [M, m, d] from x [batch, time, heads, d]
-KERNEL gather(i64 n, i64 m, i64 d, i64 time, i64 heads, i64 t0, const float* x, float* y) {
+// n = chunks * M * m * d: y [chunks, M, m, d] from x [batch, time, heads, d]
+KERNEL gather(i64 n, i64 memories, i64 m, i64 d, i64 time, i64 heads, i64 t0, const float* x, float* y) {
     THREAD(i, n);
-    y[i] = x[batch_index(i / d / m, i / d % m, i % d, time, heads, t0, d)];
+    const i64 k = i / d / m;
+    y[i] = x[batch_index(k % memories, i / d % m, i % d, time, heads, t0 + k / memories * m, d)];
 }
 
 // n = M * m * d: y [batch, time, heads, d] from x [M, m, d]
@@ -23,10 +27,11 @@ KERNEL scatter(i64 n, i64 m, i64 d, i64 time, i64 heads, i64 t0, const float* x,
     y[batch_index(i / d / m, i / d % m, i % d, time, heads, t0, d)] = x[i];
 }
 
-// n = M * m: one gate of every token
-KERNEL gather_gate(i64 n, i64 m, i64 gate, i64 time, i64 heads, i64 t0, const float* gates, float* y) {
+// n = chunks * M * m: one gate of every token
+KERNEL gather_gate(i64 n, i64 memories, i64 m, i64 gate, i64 time, i64 heads, i64 t0, const float* gates, float* y) {
     THREAD(i, n);
-    y[i] = gates[gate_index(i / m, i % m, gate, time, heads, t0)];
+    const i64 k = i / m;
+    y[i] = gates[gate_index(k % memories, i % m, gate, time, heads, t0 + k / memories * m)];
 }
 
 // n = M * m
@@ -35,10 +40,11 @@ KERNEL scatter_gate(i64 n, i64 m, i64 gate, i64 time, i64 heads, i64 t0, const f
     gates[gate_index(i / m, i % m, gate, time, heads, t0)] = x[i];
 }
 
-// n = M * m: 1 where the token writes; mask [batch, time] may be null
-KERNEL write_flags(i64 n, i64 m, i64 read_only, i64 time, i64 heads, i64 t0, const unsigned* mask, float* writes) {
+// n = chunks * M * m: 1 where the token writes; mask [batch, time] may be null
+KERNEL write_flags(i64 n, i64 memories, i64 m, i64 read_only, i64 time, i64 heads, i64 t0, const unsigned* mask,
+                   float* writes) {
     THREAD(i, n);
-    const i64 b = i / m / heads, t = t0 + i % m;
+    const i64 k = i / m, b = k % memories / heads, t = t0 + k / memories * m + i % m;
     writes[i] = read_only || (mask && mask[b * time + t] != 0) ? 0.0f : 1.0f;
 }
 

@@ -1,5 +1,5 @@
 //! The forward of one chunk over all memories (`docs/MATH.md`, section 3): the write path, the coefficients, the read path,
-//! the close.
+//! the close. Several chunks computed at once, a piece, differ in the write path alone ([`super::exact`]).
 
 use super::space::{Sizes, Space};
 use crate::device::MemoryInputs;
@@ -8,7 +8,8 @@ use crate::device::cuda::product::{Matrix, args};
 use crate::device::cuda::{Cuda, Driver};
 use crate::error::Result;
 
-/// One chunk at work: tokens `t0 .. t0 + m` of every memory, the state `[M, 2P]` in force at its start.
+/// One chunk at work, or one piece of several: tokens `t0 .. t0 + m` of every memory, the state `[M, 2P]` in force at its
+/// start.
 pub(super) struct Chunk<'a, R: Driver> {
     pub cuda: &'a Cuda<R>,
     pub sizes: Sizes<'a>,
@@ -52,8 +53,8 @@ impl<'a, R: Driver> Chunk<'a, R> {
 
     /// `[M, m, d]` of this chunk from `[batch, time, heads, d]`.
     pub fn gather(&self, d: usize, from: &DeviceBuffer<R>, to: &DeviceBuffer<R>) -> Result<()> {
-        let op = self.sizes.op;
-        self.cuda.run("gather", self.rows() * d, args![self.m, d, op.time, op.heads, self.t0, from, to])
+        let (op, count) = (self.sizes.op, self.sizes.count);
+        self.cuda.run("gather", self.rows() * d, args![count, self.m, d, op.time, op.heads, self.t0, from, to])
     }
 
     /// The reverse of [`Chunk::gather`].
@@ -64,17 +65,17 @@ impl<'a, R: Driver> Chunk<'a, R> {
 
     /// Brings the chunk's tokens and gates into the memories' layout.
     pub fn load(&self, s: &Space<R>, inputs: &MemoryInputs<'_, Cuda<R>>) -> Result<()> {
-        let (op, spec) = (self.sizes.op, self.sizes.spec());
+        let (op, spec, count) = (self.sizes.op, self.sizes.spec(), self.sizes.count);
         self.gather(spec.key_width(), inputs.k, &s.h[0])?;
         self.gather(spec.value_width(), inputs.v, &s.v)?;
         self.gather(spec.key_width(), inputs.q, &s.x[0])?;
         for (gate, to) in [&s.alpha, &s.theta, &s.eta].into_iter().enumerate() {
-            let args = args![self.m, gate, op.time, op.heads, self.t0, inputs.gates, to];
+            let args = args![count, self.m, gate, op.time, op.heads, self.t0, inputs.gates, to];
             self.cuda.run("gather_gate", self.rows(), args)?;
         }
         let mask = inputs.mask.map(|m| &m.buffer);
         let read_only = usize::from(op.read_only);
-        let args = args![self.m, read_only, op.time, op.heads, self.t0, mask, &s.writes];
+        let args = args![count, self.m, read_only, op.time, op.heads, self.t0, mask, &s.writes];
         self.cuda.run("write_flags", self.rows(), args)
     }
 
@@ -123,12 +124,24 @@ impl<'a, R: Driver> Chunk<'a, R> {
 
     /// Rates (θ, or less where the clip fires) and all coefficients. `counts` `[M]` receives the clipped tokens.
     pub fn coefficients(&self, s: &Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
-        let (cuda, rows, read) = (self.cuda, self.rows(), self.sizes.read());
-        let rate = self.rates(s, counts)?;
-        cuda.run("chains", self.sizes.count, args![self.m, &s.alpha, &s.eta, &s.writes, &s.a, &s.g, &s.e])?;
-        cuda.run("columns", rows, args![self.m, &s.alpha, &s.eta, &s.writes, &s.c, &s.p])?;
-        cuda.run("answer_rows", rows, args![self.m, read, &s.a, &s.g, &s.a_read, &s.g_read])?;
-        cuda.run("answer_weights", rows * self.m, args![self.m, read, &s.c, rate, &s.b])?;
+        self.rates(s, counts)?;
+        self.chains(s)?;
+        self.weights_of_tokens(s)
+    }
+
+    /// A, G, C and P, which do not depend on the rates.
+    pub fn chains(&self, s: &Space<R>) -> Result<()> {
+        let args = args![self.m, &s.alpha, &s.eta, &s.writes, &s.a, &s.g, &s.e];
+        self.cuda.run("chains", self.sizes.count, args)?;
+        self.cuda.run("columns", self.rows(), args![self.m, &s.alpha, &s.eta, &s.writes, &s.c, &s.p])
+    }
+
+    /// The rows that answer the queries, and the tokens' weights in them and at the end.
+    pub fn weights_of_tokens(&self, s: &Space<R>) -> Result<()> {
+        let (cuda, rows, rate) = (self.cuda, self.rows(), self.rate(s));
+        let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
+        cuda.run("answer_rows", rows, args![self.m, read, chunk, &s.a, &s.g, &s.a_read, &s.g_read])?;
+        cuda.run("answer_weights", rows * self.m, args![self.m, read, chunk, &s.c, rate, &s.b])?;
         cuda.run("closing_weights", rows, args![self.m, &s.c, &s.p, rate, &s.in_w, &s.in_s])
     }
 
@@ -137,25 +150,27 @@ impl<'a, R: Driver> Chunk<'a, R> {
         if self.sizes.spec().clip.is_some() { &s.rate } else { &s.theta }
     }
 
-    fn rates<'s>(&self, s: &'s Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<&'s DeviceBuffer<R>> {
-        if let Some(clip) = self.sizes.spec().clip {
-            let (cuda, rows) = (self.cuda, self.rows());
-            cuda.run("fill", rows, args![0.0f32, &s.norm2])?;
-            for l in 0..self.sizes.layers() {
-                let (i, o) = self.sizes.spec().layer(l);
-                cuda.run("gradient_norm", rows, args![i, o, &s.h[l], &s.delta[l], &s.norm2])?;
-            }
-            if self.sizes.residual() {
-                let none: Option<&DeviceBuffer<R>> = None;
-                cuda.run("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
-            }
-            cuda.run("clip_rate", rows, args![clip, &s.norm2, &s.theta, &s.rate])?;
-            if let Some(counts) = counts {
-                let args = args![self.m, clip, &s.norm2, &s.writes, counts];
-                cuda.run("count_clipped", self.sizes.count, args)?;
-            }
+    /// Where there is a clip: the squared norms and the rates of tokens whose Δ is known.
+    pub fn rates(&self, s: &Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
+        let Some(clip) = self.sizes.spec().clip else { return Ok(()) };
+        let (cuda, rows) = (self.cuda, self.rows());
+        cuda.run("fill", rows, args![0.0f32, &s.norm2])?;
+        for l in 0..self.sizes.layers() {
+            let (i, o) = self.sizes.spec().layer(l);
+            cuda.run("gradient_norm", rows, args![i, o, &s.h[l], &s.delta[l], &s.norm2])?;
         }
-        Ok(self.rate(s))
+        if self.sizes.residual() {
+            let none: Option<&DeviceBuffer<R>> = None;
+            cuda.run("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
+        }
+        cuda.run("clip_rate", rows, args![clip, &s.norm2, &s.theta, &s.rate])?;
+        self.count(s, clip, counts)
+    }
+
+    /// Adds the clipped tokens to `counts`, where they are asked for.
+    pub fn count(&self, s: &Space<R>, clip: f64, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
+        let Some(counts) = counts else { return Ok(()) };
+        self.cuda.run("count_clipped", self.sizes.count, args![self.m, clip, &s.norm2, &s.writes, counts])
     }
 
     /// Answers every query with its own weights, into `s.y`.

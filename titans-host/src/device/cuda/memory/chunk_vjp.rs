@@ -2,119 +2,51 @@
 //! whose write path is itself a gradient, so φ″ appears.
 
 use super::chunk::Chunk;
-use super::space::{Sizes, Space};
-use crate::device::cuda::buffer::DeviceBuffer;
+use super::reverse::{LANES, Reverse};
+use super::space::Space;
+use crate::device::cuda::Driver;
+use crate::device::cuda::buffer::{DeviceBuffer, View};
 use crate::device::cuda::product::{Matrix, args};
-use crate::device::cuda::{Cuda, Driver};
 use crate::error::Result;
 
-/// Lanes of the partial sums over a state.
-const LANES: usize = 256;
-
-/// Cotangents of what [`Space`] holds.
-#[derive(Debug)]
-pub(super) struct Reverse<R: Driver> {
-    /// Of H and Δ of every layer, and of γ's gradients.
-    pub h: Vec<DeviceBuffer<R>>,
-    pub delta: Vec<DeviceBuffer<R>>,
-    pub g_gamma: DeviceBuffer<R>,
-    /// Of z^l of the keys.
-    pub z: Vec<DeviceBuffer<R>>,
-    /// Of the inputs.
-    pub k: DeviceBuffer<R>,
-    pub v: DeviceBuffer<R>,
-    pub q: DeviceBuffer<R>,
-    pub alpha: DeviceBuffer<R>,
-    pub theta: DeviceBuffer<R>,
-    pub eta: DeviceBuffer<R>,
-    /// Of the read-outs.
-    pub y: DeviceBuffer<R>,
-    /// Of the answering rows, the tokens' weights, the rates, the squared norms.
-    a_read: DeviceBuffer<R>,
-    g_read: DeviceBuffer<R>,
-    b: DeviceBuffer<R>,
-    in_w: DeviceBuffer<R>,
-    in_s: DeviceBuffer<R>,
-    rate: DeviceBuffer<R>,
-    norm2: DeviceBuffer<R>,
-    /// Of γ of every query or key.
-    gammas: DeviceBuffer<R>,
-    /// Of A, G and E of the last row `[3, M]`, and their partial sums.
-    ends: DeviceBuffer<R>,
-    partial: DeviceBuffer<R>,
-    /// `[M, m, m]`.
-    square1: DeviceBuffer<R>,
-    square2: DeviceBuffer<R>,
-    /// `[M, m, widest]`.
-    z_query: DeviceBuffer<R>,
-    x_query: DeviceBuffer<R>,
-    wide1: DeviceBuffer<R>,
-    wide2: DeviceBuffer<R>,
-}
-
-impl<R: Driver> Reverse<R> {
-    /// Room for the longest chunk of the operation.
-    pub fn new(cuda: &Cuda<R>, sizes: Sizes<'_>) -> Result<Self> {
-        let (spec, longest) = (sizes.spec(), sizes.longest());
-        let rows = sizes.count * longest;
-        let buffer = |len| DeviceBuffer::alloc(&cuda.driver, len);
-        let (row, square, top) = (|| buffer(rows), || buffer(rows * longest), || buffer(rows * sizes.top()));
-        let wide = || buffer(rows * spec.widths.iter().copied().max().unwrap_or(0));
-        let each = |width: &dyn Fn(usize) -> usize| {
-            (0..sizes.layers()).map(|l| buffer(rows * width(l))).collect::<Result<Vec<_>>>()
-        };
-        Ok(Self {
-            h: each(&|l| spec.layer(l).0)?,
-            delta: each(&|l| spec.layer(l).1)?,
-            g_gamma: top()?,
-            z: each(&|l| spec.layer(l).1)?,
-            k: buffer(rows * spec.key_width())?,
-            v: top()?,
-            q: buffer(rows * spec.key_width())?,
-            alpha: row()?,
-            theta: row()?,
-            eta: row()?,
-            y: top()?,
-            a_read: row()?,
-            g_read: row()?,
-            b: square()?,
-            in_w: row()?,
-            in_s: row()?,
-            rate: row()?,
-            norm2: row()?,
-            gammas: top()?,
-            ends: buffer(3 * sizes.count)?,
-            partial: buffer(3 * sizes.count * LANES)?,
-            square1: square()?,
-            square2: square()?,
-            z_query: wide()?,
-            x_query: wide()?,
-            wide1: wide()?,
-            wide2: wide()?,
-        })
-    }
-
-    /// Everything that is added to starts at 0.
-    fn clear(&self) -> Result<()> {
-        let sums = [&self.g_gamma, &self.a_read, &self.g_read, &self.b, &self.in_w, &self.in_s];
-        self.h.iter().chain(&self.delta).chain(sums).try_for_each(DeviceBuffer::clear)
-    }
+/// Rows asked through one layer, each at its own row of coefficients, and where their cotangents go: the queries, or the
+/// keys of a piece of several chunks ([`super::exact_vjp`]).
+pub(super) struct Asked<'b, R: Driver> {
+    pub layer: usize,
+    /// X and its products with W, S and Hᵀ.
+    pub x: &'b DeviceBuffer<R>,
+    pub products: [&'b DeviceBuffer<R>; 2],
+    pub scores: &'b DeviceBuffer<R>,
+    /// A and G of the rows, B.
+    pub rows: [&'b DeviceBuffer<R>; 2],
+    pub b: &'b DeviceBuffer<R>,
+    /// Their cotangents, which are added to.
+    pub d_rows: [&'b DeviceBuffer<R>; 2],
+    pub d_b: &'b DeviceBuffer<R>,
+    /// The cotangent of Z.
+    pub d_z: &'b DeviceBuffer<R>,
 }
 
 impl<R: Driver> Chunk<'_, R> {
     /// From the cotangents `d.y` of the read-outs and `d_state` of the state after the chunk to those of all inputs
-    /// (in `d`) and of the state before it (`d_state`, in place). `s` holds the forward.
+    /// (in `d`) and of the state before it (`d_state`, in place). `s` holds the forward. `inverse`: see [`Chunk::exact_vjp`].
     pub fn reverse(
         &self,
         s: &Space<R>,
         d: &Reverse<R>,
+        inverse: Option<View>,
         state: &DeviceBuffer<R>,
         d_state: &DeviceBuffer<R>,
     ) -> Result<()> {
         d.clear()?;
         self.close_vjp(s, d, state, d_state)?;
         self.read_vjp(s, d, state, d_state)?;
-        self.coefficients_vjp(s, d)?;
+        if let (Some(e), Some(of_keys)) = (&s.exact, &d.exact) {
+            return self.exact_vjp(s, d, (e, of_keys), inverse, state, d_state);
+        }
+        self.rates_vjp(s, d, None)?;
+        self.gates_vjp(s, d)?;
+        self.theta_vjp(s, d)?;
         self.write_vjp(s, d, state, d_state)
     }
 
@@ -160,26 +92,21 @@ impl<R: Driver> Chunk<'_, R> {
         }
         for l in (0..sizes.layers()).rev() {
             let (i, o) = sizes.spec().layer(l);
-            let (x, h, delta) = (self.tokens(&s.x[l], i), self.tokens(&s.h[l], i), self.tokens(&s.delta[l], o));
-            let (d_z, d_x) = (self.tokens(&d.z_query, o), self.tokens(&d.x_query, i));
-            let halves = [(&s.a_read, &s.xw[l], &d.a_read, &d.wide1), (&s.g_read, &s.xs[l], &d.g_read, &d.wide2)];
-            for (half, (coefficient, product, d_coefficient, scaled)) in halves.into_iter().enumerate() {
-                cuda.run("row_dots", rows, args![o, 1.0f32, &d.z_query, product, d_coefficient])?;
-                cuda.run("scale_rows", rows * o, args![o, coefficient, &d.z_query, scaled])?;
-                let scaled = self.tokens(scaled, o);
-                self.product(1.0, x.t(), scaled, 1.0, self.weights(d_state, half, l))?;
-                self.product(1.0, scaled, self.weights(state, half, l).t(), half as f64, d_x)?;
-            }
-            // dZ Δᵀ, which B weighs on the way to X and H, and X Hᵀ on the way to B.
-            self.product(1.0, d_z, delta.t(), 0.0, self.tokens(&d.square1, m))?;
-            cuda.run("multiply", rows * m, args![&d.square1, &s.scores[l], &d.square2])?;
-            cuda.run("add_scaled", rows * m, args![-1.0f32, &d.square2, &d.b])?;
-            cuda.run("multiply", rows * m, args![&d.square1, &s.b, &d.square2])?;
-            let weighed = self.tokens(&d.square2, m);
-            self.product(-1.0, weighed, h, 1.0, d_x)?;
-            self.product(-1.0, weighed.t(), x, 1.0, self.tokens(&d.h[l], i))?;
+            let asked = Asked {
+                layer: l,
+                x: &s.x[l],
+                products: [&s.xw[l], &s.xs[l]],
+                scores: &s.scores[l],
+                rows: [&s.a_read, &s.g_read],
+                b: &s.b,
+                d_rows: [&d.a_read, &d.g_read],
+                d_b: &d.b,
+                d_z: &d.z_query,
+            };
+            self.asked_vjp(s, d, &asked, state, d_state)?;
             cuda.run("multiply", rows * m, args![&s.scores[l], &s.b, &d.square2])?;
-            self.product(-1.0, weighed.t(), d_z, 1.0, self.tokens(&d.delta[l], o))?;
+            let (weighed, d_z) = (self.tokens(&d.square2, m).t(), self.tokens(&d.z_query, o));
+            self.product(-1.0, weighed, d_z, 1.0, self.tokens(&d.delta[l], o))?;
             if l > 0 {
                 let args = args![sizes.activation(), &s.zq[l - 1], &d.x_query, &d.z_query];
                 cuda.run("activate_vjp", rows * i, args)?;
@@ -188,6 +115,38 @@ impl<R: Driver> Chunk<'_, R> {
             }
         }
         Ok(())
+    }
+
+    /// From the cotangent of Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ B) Δ to those of A, G, B, W, S and H, which are added
+    /// to, and of X (`d.x_query`); all but Δ's.
+    pub fn asked_vjp(
+        &self,
+        s: &Space<R>,
+        d: &Reverse<R>,
+        asked: &Asked<'_, R>,
+        state: &DeviceBuffer<R>,
+        d_state: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let (cuda, m, rows, l) = (self.cuda, self.m, self.rows(), asked.layer);
+        let (i, o) = self.sizes.spec().layer(l);
+        let (x, h, delta) = (self.tokens(asked.x, i), self.tokens(&s.h[l], i), self.tokens(&s.delta[l], o));
+        let (d_z, d_x) = (self.tokens(asked.d_z, o), self.tokens(&d.x_query, i));
+        for (half, scaled) in [&d.wide1, &d.wide2].into_iter().enumerate() {
+            let args = args![o, 1.0f32, asked.d_z, asked.products[half], asked.d_rows[half]];
+            cuda.run("row_dots", rows, args)?;
+            cuda.run("scale_rows", rows * o, args![o, asked.rows[half], asked.d_z, scaled])?;
+            let scaled = self.tokens(scaled, o);
+            self.product(1.0, x.t(), scaled, 1.0, self.weights(d_state, half, l))?;
+            self.product(1.0, scaled, self.weights(state, half, l).t(), half as f64, d_x)?;
+        }
+        // dZ Δᵀ, which B weighs on the way to X and H, and X Hᵀ on the way to B.
+        self.product(1.0, d_z, delta.t(), 0.0, self.tokens(&d.square1, m))?;
+        cuda.run("multiply", rows * m, args![&d.square1, asked.scores, &d.square2])?;
+        cuda.run("add_scaled", rows * m, args![-1.0f32, &d.square2, asked.d_b])?;
+        cuda.run("multiply", rows * m, args![&d.square1, asked.b, &d.square2])?;
+        let weighed = self.tokens(&d.square2, m);
+        self.product(-1.0, weighed, h, 1.0, d_x)?;
+        self.product(-1.0, weighed.t(), x, 1.0, self.tokens(&d.h[l], i))
     }
 
     /// The residual network's output on the queries.
@@ -213,20 +172,35 @@ impl<R: Driver> Chunk<'_, R> {
         self.product(-1.0, d_gammas, self.tokens(&s.g_gamma, top).t(), 1.0, self.tokens(&d.b, m))
     }
 
-    fn coefficients_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
-        let (cuda, sizes, m, rows, read) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.read());
-        let rate = self.rate(s);
-        cuda.run("rate_vjp", rows, args![m, read, &s.c, &s.p, &d.b, &d.in_w, &d.in_s, &d.rate])?;
-        let args = args![
-            m, read, &s.alpha, &s.eta, &s.writes, rate, &s.c, &s.p, &d.b, &d.in_w, &d.in_s, &d.square1, &d.square2
-        ];
+    /// Cotangents of the rates, from `d.b` and the closing weights, and from those of the keys where they are known.
+    pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>, of_keys: Option<&DeviceBuffer<R>>) -> Result<()> {
+        let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
+        let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, of_keys, &d.in_w, &d.in_s, &d.rate];
+        self.cuda.run("rate_vjp", self.rows(), args)
+    }
+
+    /// α and η, through A, G, C and P.
+    pub fn gates_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
+        let (cuda, m, rows, rate) = (self.cuda, self.m, self.rows(), self.rate(s));
+        let (read, chunk, keys) = (self.sizes.read(), self.sizes.spec().chunk, d.exact.as_ref());
+        let (alpha, eta, writes, d_b) = (&s.alpha, &s.eta, &s.writes, keys.map(|x| &x.b));
+        let (by_alpha, by_eta) = (&d.square1, &d.square2);
+        let args =
+            args![m, read, chunk, alpha, eta, writes, rate, &s.c, &s.p, &d.b, d_b, &d.in_w, &d.in_s, by_alpha, by_eta];
         cuda.run("columns_vjp", rows, args)?;
-        cuda.run("row_totals", rows, args![m, &d.square1, &d.alpha])?;
-        cuda.run("row_totals", rows, args![m, &d.square2, &d.eta])?;
+        cuda.run("row_totals", rows, args![m, by_alpha, &d.alpha])?;
+        cuda.run("row_totals", rows, args![m, by_eta, &d.eta])?;
+        let (d_a, d_g) = (keys.map(|x| &x.a), keys.map(|x| &x.g));
         let args = args![
-            m, read, &s.alpha, &s.eta, &s.writes, &s.a, &s.g, &s.e, &d.a_read, &d.g_read, &d.ends, &d.alpha, &d.eta
+            m, read, chunk, alpha, eta, writes, &s.a, &s.g, &s.e, &d.a_read, &d.g_read, d_a, d_g, &d.ends, &d.alpha,
+            &d.eta
         ];
-        cuda.run("chains_vjp", sizes.count, args)?;
+        cuda.run("chains_vjp", self.sizes.count, args)
+    }
+
+    /// θ, through the rates; and what the norms of clipped gradients give H and Δ.
+    pub fn theta_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
+        let (cuda, sizes, rows) = (self.cuda, self.sizes, self.rows());
         let Some(clip) = sizes.spec().clip else {
             return cuda.run("copy_blocks", rows, args![1usize, 1usize, 1usize, &d.rate, &d.theta]);
         };

@@ -1,19 +1,25 @@
-//! The memory operation: chunk after chunk, all batch × heads memories at once.
+//! The memory operation: chunk after chunk, all batch × heads memories at once; of the exact form piece after piece.
 //!
 //! The token form gives the same numbers as the chunk form, so here it is the chunk form: `token_form` chooses nothing.
 //! Gradients are taken at the weights of the chunk's start in both.
 
+mod ahead;
+mod boundaries;
 mod chunk;
 mod chunk_vjp;
+mod exact;
+mod exact_vjp;
+mod reverse;
 mod space;
 
-use super::buffer::DeviceBuffer;
+use super::buffer::{DeviceBuffer, View};
 use super::product::args;
 use super::{Cuda, Driver};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
+use ahead::Ahead;
 use chunk::Chunk;
-use chunk_vjp::Reverse;
+use reverse::Reverse;
 use space::{Sizes, Space};
 use titans_kernel::error::expect_len;
 
@@ -51,16 +57,23 @@ impl<R: Driver> Cuda<R> {
             None => None,
         };
         let space = Space::new(self, sizes)?;
-        for j in 0..op.spec.chunks(op.time) {
+        let mut ahead = Ahead::new(self, sizes)?;
+        for j in 0..op.spec.periods(op.time) {
             let chunk = self.chunk(sizes, j);
             if let Some(boundaries) = &outputs.boundaries {
-                let len = op.spec.state_len();
-                let args = args![len, len, op.spec.boundaries_len(op.time), state, boundaries.from(j * len)];
-                self.run("copy_blocks", op.state_len(), args)?;
+                chunk.keep_state(state, boundaries)?;
             }
             chunk.load(&space, &inputs)?;
-            chunk.write(&space, state)?;
-            chunk.coefficients(&space, counts.as_ref())?;
+            if let Some(exact) = &space.exact {
+                let inverse = inverse(&mut ahead, &chunk, &inputs)?;
+                chunk.solve(&space, exact, inverse, state, counts.as_ref())?;
+                if let Some(boundaries) = &outputs.boundaries {
+                    chunk.keep_delta(&space.delta[0], boundaries)?;
+                }
+            } else {
+                chunk.write(&space, state)?;
+                chunk.coefficients(&space, counts.as_ref())?;
+            }
             chunk.read(&space, state)?;
             chunk.scatter(sizes.top(), &space.y, outputs.y)?;
             if let Some(surprise) = &outputs.surprise {
@@ -105,19 +118,24 @@ impl<R: Driver> Cuda<R> {
         let d = Reverse::new(self, sizes)?;
         d.y.clear()?;
         let state = DeviceBuffer::alloc(&self.driver, op.state_len())?;
-        for j in (0..op.spec.chunks(op.time)).rev() {
+        let mut ahead = Ahead::new(self, sizes)?;
+        for j in (0..op.spec.periods(op.time)).rev() {
             let chunk = self.chunk(sizes, j);
-            let len = op.spec.state_len();
-            let args = args![len, op.spec.boundaries_len(op.time), len, boundaries.from(j * len), &state];
-            self.run("copy_blocks", op.state_len(), args)?;
+            chunk.take_state(boundaries, &state)?;
             chunk.load(&space, &inputs)?;
-            chunk.write(&space, &state)?;
-            chunk.coefficients(&space, None)?;
+            if let Some(exact) = &space.exact {
+                chunk.take_delta(boundaries, &space.delta[0])?;
+                chunk.recall(&space, exact, &state)?;
+            } else {
+                chunk.write(&space, &state)?;
+                chunk.coefficients(&space, None)?;
+            }
             chunk.read(&space, &state)?;
             if let Some(d_y) = d_y {
                 chunk.gather(sizes.top(), d_y, &d.y)?;
             }
-            chunk.reverse(&space, &d, &state, d_state)?;
+            let inverse = inverse(&mut ahead, &chunk, &inputs)?;
+            chunk.reverse(&space, &d, inverse, &state, d_state)?;
             chunk.scatter(op.spec.key_width(), &d.k, gradients.d_k)?;
             chunk.scatter(sizes.top(), &d.v, gradients.d_v)?;
             chunk.scatter(op.spec.key_width(), &d.q, gradients.d_q)?;
@@ -130,9 +148,18 @@ impl<R: Driver> Cuda<R> {
     }
 
     fn chunk<'a>(&'a self, sizes: Sizes<'a>, j: usize) -> Chunk<'a, R> {
-        let t0 = j * sizes.spec().chunk;
-        Chunk { cuda: self, sizes, t0, m: sizes.spec().chunk.min(sizes.op.time - t0) }
+        let t0 = j * sizes.spec().period();
+        Chunk { cuda: self, sizes, t0, m: sizes.spec().period().min(sizes.op.time - t0) }
     }
+}
+
+/// (I + T)⁻¹ of a piece of several chunks, where it is known ahead of the state.
+fn inverse<R: Driver>(
+    ahead: &mut Option<Ahead<R>>,
+    piece: &Chunk<'_, R>,
+    inputs: &MemoryInputs<'_, Cuda<R>>,
+) -> Result<Option<View>> {
+    ahead.as_mut().map(|ahead| ahead.inverse(piece, inputs)).transpose()
 }
 
 /// The configuration is one a memory can have, and every input is as long as it says.

@@ -1,8 +1,9 @@
-//! What one chunk needs on the device, for all M = batch × heads memories at once: allocated once an operation, reused
-//! by every chunk.
+//! What one chunk, or one piece of several, needs on the device, for all M = batch × heads memories at once: allocated once
+//! an operation, reused by every chunk.
 //!
 //! m is the number of tokens of the chunk at hand; a shorter last chunk packs its arrays for its own m.
 
+use super::exact::Exact;
 use crate::device::MemoryOp;
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::{Cuda, Driver};
@@ -71,9 +72,9 @@ impl<'a> Sizes<'a> {
         }
     }
 
-    /// Tokens of the longest chunk.
+    /// Tokens of the longest chunk, or piece of several.
     pub fn longest(&self) -> usize {
-        self.op.spec.chunk.min(self.op.time)
+        self.op.spec.period().min(self.op.time)
     }
 }
 
@@ -132,6 +133,8 @@ pub(super) struct Space<R: Driver> {
     pub ones: DeviceBuffer<R>,
     /// `[M, m, widest]`.
     pub wide: DeviceBuffer<R>,
+    /// Of a piece of several chunks.
+    pub exact: Option<Exact<R>>,
 }
 
 impl<R: Driver> Space<R> {
@@ -188,6 +191,7 @@ impl<R: Driver> Space<R> {
             square: square()?,
             ones,
             wide: buffer(rows * spec.widths.iter().copied().max().unwrap_or(0))?,
+            exact: if spec.wide() { Some(Exact::new(cuda, sizes)?) } else { None },
         })
     }
 }

@@ -1,0 +1,98 @@
+//! The backward of a piece of several chunks (`docs/MATH.md`, section 3b): the write path is a read by the keys, whose Δ
+//! follows by substitution; its reverse substitutes from the last token to the first.
+
+use super::chunk::Chunk;
+use super::chunk_vjp::Asked;
+use super::exact::Exact;
+use super::reverse::Reverse;
+use super::space::{Sizes, Space};
+use crate::device::cuda::buffer::{DeviceBuffer, View};
+use crate::device::cuda::product::args;
+use crate::device::cuda::{Cuda, Driver};
+use crate::error::Result;
+
+/// Cotangents of what [`Exact`] holds of the rows where gradients are taken.
+#[derive(Debug)]
+pub(super) struct ExactReverse<R: Driver> {
+    pub a: DeviceBuffer<R>,
+    pub g: DeviceBuffer<R>,
+    pub b: DeviceBuffer<R>,
+}
+
+impl<R: Driver> ExactReverse<R> {
+    /// Room for the longest piece of the operation.
+    pub fn new(cuda: &Cuda<R>, sizes: Sizes<'_>) -> Result<Self> {
+        let rows = sizes.count * sizes.longest();
+        let buffer = |len| DeviceBuffer::alloc(&cuda.driver, len);
+        Ok(Self { a: buffer(rows)?, g: buffer(rows)?, b: buffer(rows * sizes.longest())? })
+    }
+
+    /// What is added to.
+    pub fn sums(&self) -> [&DeviceBuffer<R>; 3] {
+        [&self.a, &self.g, &self.b]
+    }
+}
+
+impl<R: Driver> Chunk<'_, R> {
+    /// From the cotangents of Δ, the closing and the reads to those of all inputs (in `d`) and of the state (`d_state`).
+    /// `inverse`: (I + T)⁻¹, where there is no clip.
+    pub fn exact_vjp(
+        &self,
+        s: &Space<R>,
+        d: &Reverse<R>,
+        (e, of_keys): (&Exact<R>, &ExactReverse<R>),
+        inverse: Option<View>,
+        state: &DeviceBuffer<R>,
+        d_state: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let (cuda, rows, (i, o), lambda) = (self.cuda, self.rows(), self.sizes.spec().layer(0), &d.z[0]);
+        match inverse {
+            Some(inverse) => {
+                let (transpose, d_delta) = (self.square(inverse).t(), self.tokens(&d.delta[0], o));
+                self.product(self.sizes.scale(), transpose, d_delta, 0.0, self.tokens(lambda, o))?;
+            }
+            None => self.solve_clipped_vjp(s, e, d)?,
+        }
+        let asked = Asked {
+            layer: 0,
+            x: &s.h[0],
+            products: [&e.kw, &e.ks],
+            scores: &e.scores,
+            rows: [&e.a, &e.g],
+            b: &e.b,
+            d_rows: [&of_keys.a, &of_keys.g],
+            d_b: &of_keys.b,
+            d_z: lambda,
+        };
+        self.asked_vjp(s, d, &asked, state, d_state)?;
+        if inverse.is_some() {
+            self.rates_vjp(s, d, Some(&of_keys.b))?;
+        }
+        self.gates_vjp(s, d)?;
+        self.theta_vjp(s, d)?;
+        cuda.run("fill", rows * i, args![0.0f32, &d.k])?;
+        cuda.run("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.k])?;
+        cuda.run("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+        cuda.run("fill", rows * o, args![0.0f32, &d.v])?;
+        cuda.run("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
+    }
+
+    /// λ, the cotangents of Z, and all of the rates', chunk by chunk from the last: a token's rate is known from its Δ, so
+    /// that its rate's cotangent must be complete before its λ.
+    fn solve_clipped_vjp(&self, s: &Space<R>, e: &Exact<R>, d: &Reverse<R>) -> Result<()> {
+        let (cuda, count, m, spec) = (self.cuda, self.sizes.count, self.m, self.sizes.spec());
+        let (o, chunk, scale, lambda) = (spec.value_width(), spec.chunk, self.sizes.scale(), &d.z[0]);
+        let (clip, scores, delta, rate) = (spec.clip.unwrap_or(f64::INFINITY), &e.scores, &s.delta[0], self.rate(s));
+        self.rates_vjp(s, d, None)?;
+        for (from, tokens) in self.chunks().rev() {
+            let args = args![
+                m, tokens, from, chunk, o, clip, scores, &s.c, delta, lambda, &s.norm2, &s.theta, &d.rate, &d.norm2
+            ];
+            cuda.run("exact_rate_vjp", count * tokens, args)?;
+            let args =
+                args![m, tokens, from, chunk, o, scale, scores, &s.c, rate, delta, &d.norm2, &d.delta[0], lambda];
+            cuda.run("exact_lambda", count * tokens * o, args)?;
+        }
+        Ok(())
+    }
+}
