@@ -13,8 +13,8 @@ mod solve;
 mod token;
 mod weights;
 
-pub(crate) use chunk::least;
 pub use chunk::{Recurrence, Weighting};
+pub(crate) use chunk::{faded, fading, least};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
 pub use softmax::{Columns, QUERIES, SUMS, Seen};

@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Factors, GROUP, Gemm, Portable, Recurrence, Weighing, Weighting, least};
+use crate::gemm::{Factors, GROUP, Gemm, Portable, Recurrence, Weighing, Weighting, fading, least};
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.
@@ -89,9 +89,10 @@ unsafe fn row<V: Vector, const N: usize>(
     // SAFETY: as `columns`.
     unsafe {
         if f.writes {
-            let (keep, eta, least) = (V::splat(f.keep), V::splat(f.eta), V::splat(least()));
+            let (keep, eta) = (V::splat(f.keep), V::splat(f.eta));
+            let (least, fading) = (V::splat(least()), V::splat(fading()));
             each!(J < N => {
-                block.p[J] = block.p[J].mul(eta).flush(least);
+                block.p[J] = block.p[J].mul(eta).flush(fading);
                 block.c[J] = block.c[J].mul(keep).add(block.p[J]).flush(least);
             });
         }

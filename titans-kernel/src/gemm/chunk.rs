@@ -7,7 +7,8 @@ use crate::scalar::Scalar;
 /// Rows 1 ..= n of A, G, Π η, C and P from row 0, for the n tokens of a chunk from number `offset` on.
 ///
 /// Row t + 1 of C and P is 0 ..= offset + t long; what lies beyond is unspecified afterwards. A token that does not write
-/// repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0.
+/// repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0; of Π η and P, momentum
+/// that has faded, what is below 10⁻¹⁰ or 10⁻²⁰.
 #[derive(Debug)]
 pub struct Recurrence<'a, T> {
     /// Of the n tokens.
@@ -46,7 +47,7 @@ impl<T: Scalar> Recurrence<'_, T> {
         let f = self.factors[t];
         if f.writes {
             self.a[t + 1] = flushed(f.keep * self.a[t]);
-            self.e[t + 1] = flushed(f.eta * self.e[t]);
+            self.e[t + 1] = faded(f.eta * self.e[t]);
             self.g[t + 1] = flushed(f.keep * self.g[t] + self.e[t + 1]);
         } else {
             (self.a[t + 1], self.g[t + 1], self.e[t + 1]) = (self.a[t], self.g[t], self.e[t]);
@@ -59,6 +60,19 @@ impl<T: Scalar> Recurrence<'_, T> {
 #[inline(always)]
 pub(crate) fn least<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1e-19 } else { 1e-154 })
+}
+
+/// The least factor of momentum that is not 0. What it is multiplied with has been added to W as a whole, so that less than this is
+/// lost in W's own rounding.
+#[inline(always)]
+pub(crate) fn fading<T: Scalar>() -> T {
+    T::from_f64(if T::BYTES == 4 { 1e-10 } else { 1e-20 })
+}
+
+/// `x`, or 0 where it is below [`fading`]; what is not a number stays.
+#[inline(always)]
+pub(crate) fn faded<T: Scalar>(x: T) -> T {
+    if x.abs() < fading() { T::ZERO } else { x }
 }
 
 /// `x`, or 0 where it is below [`least`]; what is not a number stays.
@@ -83,7 +97,7 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
             continue;
         }
         for (((cn, pn), &co), &po) in c_new[..i].iter_mut().zip(&mut p_new[..i]).zip(&c_old[..i]).zip(&p_old[..i]) {
-            *pn = flushed(f.eta * po);
+            *pn = faded(f.eta * po);
             *cn = flushed(f.keep * co + *pn);
         }
         (c_new[i], p_new[i]) = (T::ONE, T::ONE);

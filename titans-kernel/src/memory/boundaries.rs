@@ -2,7 +2,7 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
-use super::exact;
+use super::exact_piece;
 use super::forward::{enter, side_by_side};
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Written};
@@ -85,7 +85,7 @@ pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
         let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
         let piece = span.piece(spec, i - 1);
         if spec.wide() {
-            exact::advance(g, lay, tokens, piece, deltas, after, scratch)?;
+            exact_piece::advance(g, lay, tokens, piece, deltas, after, scratch)?;
         } else {
             advance(g, lay, tokens, piece, anchor, after, scratch)?;
         }

@@ -9,13 +9,14 @@ use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
-/// From the cotangent `d_end` of the state behind the piece of `n` tokens that began with `start`: additions to the piece's
-/// inside. What [`Decay`] does to `d_end` is left to do.
+/// From the cotangent `d_end` of the state behind the piece's `n` tokens, closed by row `row` of the coefficients onto W and S: additions
+/// to the piece's inside. What [`Decay`] does to `d_end` is left to do.
 pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     n: usize,
-    start: &[T],
+    row: usize,
+    (w, s): (&[T], &[T]),
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     d_end: &[T],
@@ -23,17 +24,16 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let p = lay.spec.params();
     let (d_w, d_s) = d_end.split_at(p);
-    let (w, s) = start.split_at(p);
     let d = &mut inside.coefficients;
     let [d_a, d_g, d_e] = g.vectorise(
         #[inline(always)]
         || decay_vjp([w, s], [d_w, d_s]),
     );
-    d.a[n] += d_a;
-    d.g[n] += d_g;
-    d.e[n] += d_e;
+    d.a[row] += d_a;
+    d.g[row] += d_g;
+    d.e[row] += d_e;
     for l in 0..lay.spec.layers() {
-        outer_products_vjp(g, lay, l, n, open, coefficients, [d_w, d_s], inside)?;
+        outer_products_vjp(g, lay, l, (n, row), open, coefficients, [d_w, d_s], inside)?;
     }
     if lay.spec.gamma_len() > 0 {
         gamma_vjp(lay, n, open, coefficients.c_row(n), Which::C, d_w, inside);
@@ -59,7 +59,7 @@ fn weigh<T: Scalar>(which: Which, n: usize, i: usize, x: T, c: T, rate: T, insid
 
 /// Backward of `W ← a W + g S`, `S ← e S` for a, g and e, in one pass with the sums of [`crate::ops::rows`].
 #[inline(always)]
-fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
+pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
     let whole = w.len() / LANES * LANES;
     let mut sums = [[T::ZERO; LANES]; 3];
     for i in (0..whole).step_by(LANES) {
@@ -120,7 +120,7 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     l: usize,
-    n: usize,
+    (n, row): (usize, usize),
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     [d_w, d_s]: [&[T]; 2],
@@ -132,9 +132,9 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     let [by_w, by_s, _] = &mut inside.work;
     lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
     lay.times_transposed(g, Store::Set, delta, d_s, l, MatMut::strided(by_s, n, width, stride)?)?;
-    let (c, p) = (coefficients.c_row(n), coefficients.p_row(n));
+    let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     let d = &mut inside.coefficients;
-    let (d_c, d_p) = (&mut d.c[n * lay.rows..][..n], &mut d.p[n * lay.rows..][..n]);
+    let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
     let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
     g.vectorise(

@@ -51,6 +51,21 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         self.e[0] = T::ONE;
     }
 
+    /// Rows from t on.
+    pub fn below(&mut self, t: usize) -> Coefficients<'_, T> {
+        let at = t * self.chunk;
+        let (a, g, e) = (&mut self.a[t..], &mut self.g[t..], &mut self.e[t..]);
+        Coefficients { a, g, e, c: &mut self.c[at..], p: &mut self.p[at..], chunk: self.chunk }
+    }
+
+    /// Row `to` begins anew where row `from` stands: its A, G and Π η have been spent on W and S, C and P go on.
+    pub fn restart(&mut self, from: usize, to: usize) {
+        let (b, from) = (self.chunk, from * self.chunk);
+        (self.a[to], self.g[to], self.e[to]) = (T::ONE, T::ZERO, T::ZERO);
+        self.c.copy_within(from..from + b, to * b);
+        self.p.copy_within(from..from + b, to * b);
+    }
+
     /// Elements of a saved row.
     pub const fn row_len(chunk: usize) -> usize {
         3 + 2 * chunk
@@ -117,10 +132,10 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         });
     }
 
-    /// Reverses [`Coefficients::push`] of token t in a whole chunk (offset 0): `d` holds the cotangents of all rows;
-    /// row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
+    /// Reverses [`Coefficients::push`] of token `i` of a chunk, which made row t + 1 of row t: `d` holds the cotangents of all
+    /// rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
     #[inline(always)]
-    pub fn pull(&self, t: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
+    pub fn pull(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
         let b = self.chunk;
         let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);
         let (dp_old, dp_new) = d.p[t * b..(t + 2) * b].split_at_mut(b);
@@ -128,7 +143,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
             d.a[t] += d.a[t + 1];
             d.g[t] += d.g[t + 1];
             d.e[t] += d.e[t + 1];
-            for i in 0..t {
+            for i in 0..i {
                 dc_old[i] += dc_new[i];
                 dp_old[i] += dp_new[i];
             }
@@ -143,7 +158,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         d.g[t] += keep * dg;
         d.e[t] += eta * de;
         // dP_t + dC_t, in place of the former.
-        let (c, p) = (&self.c_row(t)[..t], &self.p_row(t)[..t]);
+        let (c, p) = (&self.c_row(t)[..i], &self.p_row(t)[..i]);
         for ((((dc, dp), dc_old), dp_old), _) in dc_new.iter().zip(&mut *dp_new).zip(dc_old).zip(dp_old).zip(c) {
             *dp += *dc;
             *dc_old += keep * *dc;
@@ -152,6 +167,15 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         d_keep += dot(dc_new, c);
         d_eta += dot(dp_new, p);
         (-d_keep, d_eta)
+    }
+
+    /// Cotangents of Π η, C and P of row `from`, which [`Coefficients::restart`] made of row `to` with n columns, added to that row's.
+    pub fn give_back(&mut self, from: usize, to: usize, n: usize) {
+        self.e[to] += self.e[from];
+        for x in [&mut *self.c, self.p] {
+            let (low, high) = x.split_at_mut(from * self.chunk);
+            low[to * self.chunk..][..n].iter_mut().zip(high).for_each(|(to, from)| *to += *from);
+        }
     }
 }
 

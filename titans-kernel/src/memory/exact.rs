@@ -6,20 +6,19 @@
 //! `δ_t = 2c (a k_t W + g k_t S − Σ_i C_i rate_i (k_t · k_i) δ_i − v_t)`, with a, g, C of that row. Every δ is one chain over the
 //! tokens in ascending order, however many are computed at once.
 
-use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
-use super::forward::{advance as enter, rates, side_by_side};
+use super::forward::rates;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Seen, Written};
 use super::read::{Rows, answers};
+use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::Read;
 use super::write::plain_residuals;
 use crate::error::Result;
-use crate::gemm::{Beside, Blend, Gemm, Order, Store, Substitution, Weighting};
+use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// Rows of Δ that are solved together; those before them come by products.
@@ -65,50 +64,6 @@ impl Place {
             Group { t0, n, seen, row }
         })
     }
-}
-
-/// One piece of a batch, or what there is of it: [`Place::filled`] is 0. `delta` receives Δ.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    read: Read,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
-    state: &mut [T],
-    y: MatMut<'_, T>,
-    surprise: Option<&mut [T]>,
-    delta: Option<MatMut<'_, T>>,
-    scratch: &mut [T],
-) -> Result<u64> {
-    let place = Place { from, n, filled: 0, before: 0 };
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(lay, tokens.k.sub(from, n));
-    let mut written = Written::take(&mut scratch, lay)?;
-    let mut reading = Reading::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
-    coefficients.start();
-    enter(g, lay, tokens, from, n, 0, 0, &mut coefficients);
-    let clipped =
-        gradients(g, lay, tokens, place, state, &mut open, &mut written, reading.scores, &coefficients, surprise)?;
-    if let Some(mut delta) = delta {
-        let from = lay.output_rows(open.delta, 0, 0, n)?;
-        (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(from.row(t)));
-    }
-    let q = tokens.q.sub(from, n);
-    match rows(lay, read) {
-        Some(rows) => {
-            let source = Source::Closes { state, row: n, n, scaled };
-            answers(g, lay, rows, source, open.seen(), &coefficients, q, 0, &mut reading, y)?;
-        }
-        None => {
-            by_chunk(g, lay, place, state, &open, &coefficients, q, &mut reading, y)?;
-            close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
-        }
-    }
-    Ok(clipped)
 }
 
 /// The rows that answer the queries of a piece; none where every chunk has one of its own.
@@ -183,12 +138,14 @@ fn from_start<T: Scalar, G: Gemm<T>>(
     open: &mut Open<'_, T>,
 ) -> Result<()> {
     let (w, s) = state.split_at(lay.spec.params());
+    let settled = settled(lay.spec, coefficients);
     let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
     let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
         let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[row..]);
         for columns in lay.columns(0) {
-            let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
-            g.blend(Blend { x, a, g: gg, step, w, s, z: z.rb().columns(columns.0, columns.1) });
+            let (w, s, z) =
+                (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?, z.rb().columns(columns.0, columns.1));
+            onto(g, settled, x, [a, gg], step, [w, s], z);
         }
         Ok(())
     };
@@ -327,48 +284,4 @@ pub(super) fn upright<'a, T: Scalar>(
         row.zip(&column[..n]).for_each(|(to, &x)| *to = x);
     }
     Ok(Seen { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
-}
-
-/// What [`gradients`] left of a whole piece of a batch, from the batch's Δ that was kept.
-pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'a, T>,
-    (from, n): (usize, usize),
-    deltas: &[T],
-    open: &mut Open<'a, T>,
-    written: &mut Written<'_, T>,
-    coefficients: &mut Coefficients<'_, T>,
-) -> Result<()> {
-    let width = lay.spec.value_width();
-    let k = tokens.k.sub(from, n);
-    open.keys = side_by_side(lay, k);
-    if open.keys.is_none() {
-        lay.keep_keys(open.h, 0, k)?;
-    }
-    let mut delta = lay.output_rows_mut(open.delta, 0, 0, n)?;
-    (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(&deltas[(from + t) * width..][..width]));
-    coefficients.start();
-    enter(g, lay, tokens, from, n, 0, 0, coefficients);
-    rates(g, lay, tokens, from, n, 0, 0, open, written)?;
-    Ok(())
-}
-
-/// One piece of a batch closed again, without its answers, from the batch's Δ.
-pub(super) fn advance<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
-    deltas: &[T],
-    state: &mut [T],
-    scratch: &mut [T],
-) -> Result<()> {
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    let mut written = Written::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
-    recall(g, lay, tokens, (from, n), deltas, &mut open, &mut written, &mut coefficients)?;
-    close(g, lay, n, n, open.seen(), &coefficients, scaled, state)
 }

@@ -2,7 +2,7 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
-use super::exact;
+use super::exact_piece;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::answers;
@@ -120,7 +120,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
                 }
                 Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, delta, scratch)?,
                 Form::Chunk if spec.wide() => {
-                    exact::piece(g, lay, read, tokens, from, rows, state, out, surprise, delta, scratch)?
+                    exact_piece::piece(g, lay, read, tokens, from, rows, state, out, surprise, delta, scratch)?
                 }
                 Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, anchor, out, surprise, scratch)?,
             };

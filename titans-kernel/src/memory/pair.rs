@@ -8,8 +8,9 @@ use super::forward::rates;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::Rows;
+use super::settle::{onto, settled};
 use crate::error::Result;
-use crate::gemm::{Blend, Gemm, Store, Weighting};
+use crate::gemm::{Gemm, Store, Weighting};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -91,10 +92,11 @@ fn start<T: Scalar, G: Gemm<T>>(
     mut z: MatMut<'_, T>,
 ) -> Result<()> {
     let (w, s) = state.split_at(lay.spec.params());
+    let settled = settled(lay.spec, coefficients);
     for columns in lay.columns(0) {
         let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
-        let (a, gg) = (&*coefficients.a, &*coefficients.g);
-        g.blend(Blend { x, a, g: gg, step, w, s, z: z.rb().columns(columns.0, columns.1) });
+        let factors = [&*coefficients.a, &*coefficients.g];
+        onto(g, settled, x, factors, step, [w, s], z.rb().columns(columns.0, columns.1));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::gates::Tokens;
 use super::guard::{Guard, admitted};
 use super::layout::{Open, Reading, Written};
 use super::read::answers;
+use super::settle::{settle, settled, settles_behind};
 use super::source::Source;
 use super::spec::Read;
 use super::stream::{Parts, Stream};
@@ -52,9 +53,12 @@ impl<T: Scalar> Stream<'_, T> {
         let mut from = 0;
         while from < n {
             let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
+            let place = Place { from, n: rows, filled: self.pending(), before };
+            // A piece settles between two calls.
+            let rows = settles_behind(self.layout(), tokens, place, self.fading()).unwrap_or(rows);
+            let place = Place { n: rows, ..place };
             let out = y.as_mut().map(|y| y.rb().sub(from, rows));
             let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
-            let place = Place { from, n: rows, filled: self.pending(), before };
             let admitted = self.piece(g, tokens, place, out, surprise, scratch)?;
             if admitted < rows {
                 return Err(Error::Diverged { token: from + admitted });
@@ -146,6 +150,10 @@ impl<T: Scalar> Stream<'_, T> {
         if let Some(at) = (end / spec.chunk * spec.chunk).checked_sub(filled).filter(|_| !held.is_empty()) {
             coefficients.save(at, filled + at, held);
         }
+        if !settled(spec, &coefficients) && settled(spec, &coefficients.below(n)) {
+            settle(g, n, &coefficients, state);
+            coefficients.restart(n, n);
+        }
         if end == lay.rows || (of_period + n).is_multiple_of(spec.period()) {
             let seen = exact::upright(lay, open.seen(), end, reading.x)?;
             close(g, lay, n, end, seen, &coefficients, scaled, state)?;
@@ -160,6 +168,11 @@ impl<T: Scalar> Stream<'_, T> {
         }
         self.count(n, clipped);
         Ok(n)
+    }
+
+    /// Π η of the open piece.
+    fn fading(&self) -> T {
+        self.block.get(Parts::of(self.spec).row + 2).copied().unwrap_or(T::ZERO)
     }
 
     /// A stream that was loaded may be at the counters' end.

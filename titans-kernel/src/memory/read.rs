@@ -2,10 +2,11 @@
 
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Reading, Seen};
+use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::{Network, Read};
 use crate::error::Result;
-use crate::gemm::{Beside, Blend, Gemm, Store, Weighting};
+use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -163,13 +164,14 @@ fn layer<T: Scalar, G: Gemm<T>>(
     let x = reading.inputs(lay, l, q)?;
     let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
     let step = rows.step();
+    let settled = settled(lay.spec, coefficients);
     let delta = lay.output_rows(open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
     for columns in lay.columns(l) {
         let mut z = z.rb().columns(columns.0, columns.1);
         let (w, s) = source.state().split_at(lay.spec.params());
         let (w, s) = (lay.panel(w, l, columns)?, lay.panel(s, l, columns)?);
-        g.blend(Blend { x, a, g: gg, step, w, s, z: z.rb() });
+        onto(g, settled, x, [a, gg], step, [w, s], z.rb());
         subtract(g, rows, from, seen, scores, delta.block(0, seen, columns.0, columns.1), z);
         source.panel_done(g, lay, l, columns, open, coefficients)?;
     }

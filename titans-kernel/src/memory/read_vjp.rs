@@ -38,7 +38,24 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     for l in (0..spec.layers()).rev() {
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
-        layer_vjp(g, lay, rows, l, 0, q, start, open, coefficients, reading, d_z, d_x, decay, d_start, inside, false)?;
+        layer_vjp(
+            g,
+            lay,
+            rows,
+            l,
+            (0, 0),
+            q,
+            start,
+            open,
+            coefficients,
+            reading,
+            d_z,
+            d_x,
+            decay,
+            d_start,
+            inside,
+            false,
+        )?;
         if l > 0 {
             let len = n * lay.stride(spec.widths[l]);
             let z = lay.output_rows(reading.z, l - 1, 0, n)?;
@@ -55,7 +72,8 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
 }
 
 /// One layer: from d_z (if not given, rows `from` and on of `inside.z`) to d_x (if no place is given, in `inside.work[2]`), for
-/// queries before whose first one `from` tokens of the piece came.
+/// queries before whose first one `from` tokens of the piece came, and whose coefficients begin with row `base`. `start` is W and S;
+/// W alone where the piece has settled: then S has no share in anything.
 ///
 /// `solved`: the queries are keys whose residuals followed from one another. Then X Hᵀ stands in `inside.square[1]` and what
 /// the cotangents of earlier residuals receive is accounted for.
@@ -64,7 +82,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     lay: Layout<'_>,
     rows: Rows,
     l: usize,
-    from: usize,
+    (from, base): (usize, usize),
     q: Mat<'_, T>,
     start: &[T],
     open: Seen<'_, T>,
@@ -94,36 +112,54 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
         lay.times_transposed(g, Store::Set, d_z, w, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_w, l);
     }
-    // With U = dZ Wᵀ and V = dZ Sᵀ: dA_t = x_t · u_t, dG_t = x_t · v_t, dX = diag(A) U + diag(G) V.
+    let rows_from = |t: usize| base + rows.of(t);
     lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
-    lay.times_transposed(g, Store::Set, d_z, s, l, MatMut::strided(by_s, n, width, stride)?)?;
     let d = &mut inside.coefficients;
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in 0..n {
-                let (row, at) = (rows.of(t), t * stride..t * stride + width);
-                let (a, gg, x) = (coefficients.a[row], coefficients.g[row], x.row(t));
-                let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
-                d.a[row] += dot(x, u);
-                d.g[row] += dot(x, v);
-                for ((dx, &u), &v) in d_x.row_mut(t).iter_mut().zip(u).zip(v) {
-                    *dx = a * u + gg * v;
+    if s.is_empty() {
+        // With U = dZ Wᵀ: dA_t = x_t · u_t, dX = diag(A) U; dW += Xᵀ diag(A) dZ.
+        let (out, out_stride) = (&mut **by_s, lay.stride(d_z.cols()));
+        g.vectorise(
+            #[inline(always)]
+            || {
+                for t in 0..n {
+                    let (row, u, x) = (rows_from(t), &by_w[t * stride..][..width], x.row(t));
+                    let a = coefficients.a[row];
+                    d.a[row] += dot(x, u);
+                    d_x.row_mut(t).iter_mut().zip(u).for_each(|(dx, &u)| *dx = a * u);
+                    out[t * out_stride..].iter_mut().zip(d_z.row(t)).for_each(|(o, &z)| *o = a * z);
                 }
-            }
-        },
-    );
-    // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's part.
-    let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
-    let by = [&*coefficients.g, &*coefficients.a].map(|f| &f[rows.of(0)..]);
-    for columns in lay.columns(l) {
-        let (out, by_step) = (&mut *inside.weighted, rows.step());
-        let block = d_z.block(0, n, columns.0, columns.1);
-        g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
-        let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
-        g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
+            },
+        );
+        lay.add_outer(g, x, Mat::strided(out, n, d_z.cols(), out_stride, 1)?, d_w, l)?;
+    } else {
+        // With U = dZ Wᵀ and V = dZ Sᵀ: dA_t = x_t · u_t, dG_t = x_t · v_t, dX = diag(A) U + diag(G) V.
+        lay.times_transposed(g, Store::Set, d_z, s, l, MatMut::strided(by_s, n, width, stride)?)?;
+        g.vectorise(
+            #[inline(always)]
+            || {
+                for t in 0..n {
+                    let (row, at) = (rows_from(t), t * stride..t * stride + width);
+                    let (a, gg, x) = (coefficients.a[row], coefficients.g[row], x.row(t));
+                    let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
+                    d.a[row] += dot(x, u);
+                    d.g[row] += dot(x, v);
+                    for ((dx, &u), &v) in d_x.row_mut(t).iter_mut().zip(u).zip(v) {
+                        *dx = a * u + gg * v;
+                    }
+                }
+            },
+        );
+        // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's part.
+        let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
+        let by = [&*coefficients.g, &*coefficients.a].map(|f| &f[rows_from(0)..]);
+        for columns in lay.columns(l) {
+            let (out, by_step) = (&mut *inside.weighted, rows.step());
+            let block = d_z.block(0, n, columns.0, columns.1);
+            g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
+            let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
+            g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
+        }
     }
-
     let seen = seen_by_all(rows, from, n);
     if seen == 0 {
         return Ok(());
@@ -134,7 +170,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     if !solved {
         g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
     }
-    mask_vjp(g, rows, from, n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
+    mask_vjp(g, rows, (from, base), n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     if !solved {
         g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
@@ -149,7 +185,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
 fn mask_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     rows: Rows,
-    from: usize,
+    (from, base): (usize, usize),
     n: usize,
     seen: usize,
     chunk: usize,
@@ -164,7 +200,7 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
         #[inline(always)]
         || {
             for t in 0..n {
-                let (row, visible) = (rows.of(t), rows.sees(from, t));
+                let (row, visible) = (base + rows.of(t), rows.sees(from, t));
                 let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
                 let c = coefficients.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
@@ -243,7 +279,7 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
         ones[..n * seen].fill(T::ONE);
         let d = &mut inside.coefficients;
-        mask_vjp(g, rows, 0, n, seen, lay.rows, coefficients, open.rate, f, ones, d, inside.rate);
+        mask_vjp(g, rows, (0, 0), n, seen, lay.rows, coefficients, open.rate, f, ones, d, inside.rate);
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

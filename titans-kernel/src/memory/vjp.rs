@@ -14,6 +14,7 @@ use super::inside::Inside;
 use super::layout::{Layout, Open, Reading, Written};
 use super::read::{Rows, answers, inside as layers_inside};
 use super::read_vjp::read_vjp;
+use super::settle::settles;
 use super::source::Source;
 use super::spec::{MemorySpec, Network, Read};
 use super::write;
@@ -62,7 +63,8 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
             + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
             + Inside::<f64>::len(lay)
             + lay.rows * spec.value_width();
-        chunk.max(advance_len(spec)).max(spec.state_len()) + spec.anchor_len()
+        let settled = if settles(spec) { spec.state_len() } else { 0 };
+        (chunk + settled).max(advance_len(spec)).max(spec.state_len()) + spec.anchor_len()
     })
     .saturating_add(between_len(spec))
 }
@@ -211,7 +213,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
-    close_vjp(g, lay, n, start, open.seen(), &coefficients, d_state, &mut inside)?;
+    close_vjp(g, lay, n, n, start.split_at(spec.params()), open.seen(), &coefficients, d_state, &mut inside)?;
     let rows: Rows = read.into();
     let decay = Decay::over(&coefficients, n);
     // What reads leave with both W and S is added in the visit in which these decay.
@@ -247,7 +249,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
             )?;
         }
     }
-    gates_vjp(g, tokens, (from, n), spec.chunk, &coefficients, gradients, &mut inside, |t, inside| {
+    gates_vjp(g, tokens, (from, n), (0, 0), spec.chunk, &coefficients, gradients, &mut inside, |t, inside| {
         rate_vjp(lay, t, tokens.theta.at((from + t, 0, spec.chunk)), open.seen(), &written, inside)
     })?;
     let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
@@ -255,12 +257,13 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
 }
 
-/// Gradients of the gates of a piece's `n` tokens from the batch's token `from` on. `d_theta` of a token that writes, from the last to the
-/// first, may add to the inside.
+/// Gradients of the gates of `n` tokens from the batch's token `from` on, which are those of the piece from `filled` on and whose
+/// coefficients begin with row `base`. `d_theta` of a token that writes, from the last to the first, may add to the inside.
 pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     tokens: &Tokens<'_, T>,
     (from, n): (usize, usize),
+    (filled, base): (usize, usize),
     chunk: usize,
     coefficients: &Coefficients<'_, T>,
     gradients: &mut Gradients<'_, T>,
@@ -273,11 +276,12 @@ pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
             for t in (0..n).rev() {
                 let at = (from + t, 0, chunk);
                 let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
-                let (d_alpha, d_eta) = coefficients.pull(t, writes, alpha, eta, &mut inside.coefficients);
+                let (row, i, d) = (base + t, filled + t, &mut inside.coefficients);
+                let (d_alpha, d_eta) = coefficients.pull(row, i, writes, alpha, eta, d);
                 gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
                 gradients.eta[tokens.eta.entry(at)] += d_eta;
                 if writes {
-                    gradients.theta[tokens.theta.entry(at)] += d_theta(t, inside)?;
+                    gradients.theta[tokens.theta.entry(at)] += d_theta(filled + t, inside)?;
                 }
             }
             Ok(())

@@ -1,0 +1,86 @@
+//! Momentum that has faded: where Π η of an open piece has become 0, its A and G are spent on W and S, and what follows reads W
+//! alone.
+//!
+//! From there on every M_t is `A′_t (A W + G S) − …` with A′ from 1 on, and S at the piece's end is none of S at its start. With η ≤ ½
+//! that comes within 33 tokens of a piece in `f32`. When it comes follows from the gates alone, so it comes at the same token
+//! however a stream is cut. Pieces of chunks of one token do so.
+
+use super::coefficients::Coefficients;
+use super::exact::Place;
+use super::gates::Tokens;
+use super::layout::Layout;
+use super::spec::MemorySpec;
+use crate::gemm::{Blend, Gemm, Store, faded};
+use crate::scalar::Scalar;
+use crate::view::{Mat, MatMut};
+
+/// Do pieces of this memory settle?
+pub(super) fn settles(spec: &MemorySpec) -> bool {
+    spec.wide() && spec.chunk == 1
+}
+
+/// Has the piece settled before the first of these rows?
+pub(super) fn settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
+    settles(spec) && coefficients.e[0] == T::ZERO
+}
+
+/// Below this Π η has faded for derivatives too: what a later η does to it is less than rounding.
+pub(super) fn faint<T: Scalar>() -> T {
+    T::from_f64(if T::BYTES == 4 { 1e-7 } else { 1e-17 })
+}
+
+/// Behind how many of the place's tokens the piece settles, from Π η before them.
+pub(super) fn settles_behind<T: Scalar>(
+    lay: Layout<'_>,
+    tokens: &Tokens<'_, T>,
+    place: Place,
+    mut e: T,
+) -> Option<usize> {
+    if !settles(lay.spec) || e == T::ZERO {
+        return None;
+    }
+    (0..place.n)
+        .find(|t| {
+            let number = place.from + t;
+            if tokens.mask.writes(number) {
+                e = faded(tokens.eta.at((number, place.before, lay.spec.chunk)) * e);
+            }
+            e == T::ZERO
+        })
+        .map(|t| t + 1)
+}
+
+/// W ← A W + G S by row `row` of the coefficients, for a state `[W | S]` in any layout. S stays, and counts no more.
+pub(super) fn settle<T: Scalar, G: Gemm<T>>(g: &G, row: usize, coefficients: &Coefficients<'_, T>, state: &mut [T]) {
+    let (a, gg) = (coefficients.a[row], coefficients.g[row]);
+    let (w, s) = state.split_at_mut(state.len() / 2);
+    g.vectorise(
+        #[inline(always)]
+        || w.iter_mut().zip(&*s).for_each(|(w, &s)| *w = a * *w + gg * s),
+    );
+}
+
+/// `Z = diag(a) X W + diag(g) X S`, or where the piece has settled `diag(a) X W`; factors of a row are `step` from the last one's.
+pub(super) fn onto<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    settled: bool,
+    x: Mat<'_, T>,
+    [a, gg]: [&[T]; 2],
+    step: usize,
+    [w, s]: [Mat<'_, T>; 2],
+    mut z: MatMut<'_, T>,
+) {
+    if !settled {
+        return g.blend(Blend { x, a, g: gg, step, w, s, z });
+    }
+    g.gemm(Store::Set, x, w, z.rb());
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in 0..z.rows() {
+                let a = a[t * step];
+                z.row_mut(t).iter_mut().for_each(|z| *z *= a);
+            }
+        },
+    );
+}
