@@ -171,7 +171,8 @@ fn edges_of_gates_and_keys_are_those_of_the_token_form() {
     let nothing = |_: usize| [0.0; 4];
     let turning = |t: usize| [1.0, 0.0, 0.0, 0.0].map(|x: f64| if t.is_multiple_of(2) { x } else { 0.5 });
     for key in [&equal as &dyn Fn(usize) -> [f64; 4], &nothing, &turning] {
-        for (alpha, theta, eta) in [(0.0, 1.0, 0.5), (1.0, 1.0, 0.5), (0.3, 0.0, 0.9), (0.1, 0.7, 0.0), (0.0, 0.0, 1.0), (0.01, 0.8, 0.3)]
+        for (alpha, theta, eta) in
+            [(0.0, 1.0, 0.5), (1.0, 1.0, 0.5), (0.3, 0.0, 0.9), (0.1, 0.7, 0.0), (0.0, 0.0, 1.0), (0.01, 0.8, 0.3)]
         {
             let case = given(key, alpha, theta, eta);
             let (wide, token) = (case.run::<f64>(Form::Chunk), chunk_by_chunk(&case).run::<f64>(Form::Token));

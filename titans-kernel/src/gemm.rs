@@ -18,7 +18,7 @@ pub(crate) use chunk::{faded, fading, least};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
 pub use softmax::{Columns, QUERIES, SUMS, Seen};
-pub use solve::{Order, Substitution};
+pub use solve::{Order, SOLVED, Substitution};
 #[cfg(test)]
 pub(crate) use token::carry;
 pub(crate) use token::tree;

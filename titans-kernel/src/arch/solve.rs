@@ -10,6 +10,8 @@ use crate::scalar::Scalar;
 const TALL: usize = 8;
 /// Rows where fewer are left.
 const LOW: usize = 4;
+/// Rows of a substitution, at most.
+const MOST: usize = crate::gemm::SOLVED;
 
 /// A strip of columns; rows are counted in the order in which they are solved, so that steps may be negative.
 #[derive(Clone, Copy)]
@@ -72,52 +74,67 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
             return;
         }
         let first = self.strip();
-        let wide = if const { V::ACROSS >= 4 } { 2 * V::LANES } else { V::LANES };
-        let mut j = 0;
-        while j < width {
-            let left = width - j;
-            let v = if first.v.is_null() { first.v } else { first.v.wrapping_add(j) };
-            let strip = Strip { x: first.x.wrapping_add(j), v, cut: left, ..first };
-            // SAFETY: `check` found m rows of `width` columns in X and V and m × m weights, so the strip's columns exist; X is
-            // borrowed mutably and overlaps nothing. The instructions are the caller's promise.
+        let mut at = solved;
+        while at < m {
+            // SAFETY: `check` found m rows of `width` columns in X and V and at most [`MOST`] weights of each, so all of the block's
+            // rows and columns exist; X is borrowed mutably and overlaps nothing. The instructions are the caller's promise.
             unsafe {
-                if left < V::LANES {
-                    rows::<V, 1, true>(&strip, solved, m);
-                    j += left;
-                } else if left >= wide && wide > V::LANES {
-                    rows::<V, 2, false>(&strip, solved, m);
-                    j += wide;
-                } else {
-                    rows::<V, 1, false>(&strip, solved, m);
-                    j += V::LANES;
+                at += match m - at {
+                    TALL.. => block::<V, 8>(&first, at, width),
+                    LOW.. => block::<V, 4>(&first, at, width),
+                    _ => block::<V, 1>(&first, at, width),
                 }
             }
         }
     }
 }
 
-/// Rows `from .. m` of N registers of columns.
+/// R rows from `at` on, all of their columns. Returns R.
 #[inline(always)]
-unsafe fn rows<V: Vector, const N: usize, const CUT: bool>(s: &Strip<V::T>, from: usize, m: usize) {
-    let mut at = from;
-    while at < m {
-        // SAFETY: the caller's promise, and the block lies inside the m rows.
-        unsafe {
-            at += match m - at {
-                TALL.. => block::<V, 8, N, CUT>(s, at),
-                LOW.. => block::<V, 4, N, CUT>(s, at),
-                _ => block::<V, 1, N, CUT>(s, at),
+unsafe fn block<V: Vector, const R: usize>(s: &Strip<V::T>, at: usize, width: usize) -> usize {
+    // Side by side, so that their addresses are constants: what the R rows take of every row before their last.
+    let mut weights = [[V::T::ZERO; R]; MOST];
+    for (i, weights) in weights[..at + R].iter_mut().enumerate() {
+        for (r, weight) in weights.iter_mut().enumerate() {
+            if i < at + r {
+                let offset = (at + r) as isize * s.w_row + i as isize * s.w_col;
+                // SAFETY: row at + r has a weight for every row before it, by the caller's promise.
+                *weight = unsafe { *s.w.wrapping_offset(offset) };
             }
         }
     }
+    let wide = if const { V::ACROSS >= 4 } { 2 * V::LANES } else { V::LANES };
+    let mut j = 0;
+    while j < width {
+        let left = width - j;
+        let v = if s.v.is_null() { s.v } else { s.v.wrapping_add(j) };
+        let strip = Strip { x: s.x.wrapping_add(j), v, cut: left, ..*s };
+        // SAFETY: columns j and on exist, by the caller's promise.
+        unsafe {
+            j += if left < V::LANES {
+                tile::<V, R, 1, true>(&strip, &weights, at);
+                left
+            } else if left >= wide && wide > V::LANES {
+                tile::<V, R, 2, false>(&strip, &weights, at);
+                wide
+            } else {
+                tile::<V, R, 1, false>(&strip, &weights, at);
+                V::LANES
+            };
+        }
+    }
+    R
 }
 
-/// R rows from `at` on: what they take of the rows before, and then of one another. Returns R.
+/// R rows from `at` on and N registers of columns: what they take of the rows before, and then of one another.
 #[inline(always)]
 #[allow(unused_assignments)] // of what a branch of `each!` that is never taken writes
-unsafe fn block<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &Strip<V::T>, at: usize) -> usize {
-    // SAFETY: rows 0 .. at + R of X (and V) have N registers of columns or `cut` of them, and as many weights each, by the
-    // caller's promise.
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
+    s: &Strip<V::T>,
+    weights: &[[V::T; R]; MOST],
+    at: usize,
+) {
+    // SAFETY: rows 0 .. at + R of X (and V) have N registers of columns or `cut` of them, by the caller's promise.
     unsafe {
         let load = |p: *const V::T| if CUT { V::load_first(p, s.cut) } else { V::load(p) };
         let row = |i: usize| s.x.offset(i as isize * s.x_row);
@@ -125,17 +142,15 @@ unsafe fn block<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &
         each!(I < 8 => if const { I < R } {
             each!(J < N => acc[I][J] = load(row(at + I).add(J * V::LANES)));
         });
-        let mut w = s.w.wrapping_offset(at as isize * s.w_row);
-        for i in 0..at {
+        for (i, w) in weights[..at].iter().enumerate() {
             each!(J < N => {
                 let x = load(row(i).add(J * V::LANES)).neg();
                 each!(I < 8 => if const { I < R } {
-                    acc[I][J] = V::splat(*w.offset(I as isize * s.w_row)).mul_add(x, acc[I][J]);
+                    acc[I][J] = V::splat(w[I]).mul_add(x, acc[I][J]);
                 });
             });
-            w = w.wrapping_offset(s.w_col);
         }
-        let scale = V::splat(s.scale);
+        let (scale, w) = (V::splat(s.scale), weights.as_ptr().add(at));
         each!(I < 8 => if const { I < R } {
             each!(J < N => {
                 let to = row(at + I).add(J * V::LANES);
@@ -148,11 +163,9 @@ unsafe fn block<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &
                 let x = x.neg();
                 // The last row's is for nobody.
                 each!(K < 8 => if const { K > I && K < R } {
-                    let weight = V::splat(*w.offset(K as isize * s.w_row + I as isize * s.w_col));
-                    acc[K][J] = weight.mul_add(x, acc[K][J]);
+                    acc[K][J] = V::splat((*w.add(I))[K]).mul_add(x, acc[K][J]);
                 });
             });
         });
     }
-    R
 }

@@ -7,6 +7,7 @@ mod coefficients;
 mod products;
 mod silu;
 mod softmax;
+mod solve;
 mod weights;
 
 use super::{Isa, Simd};

@@ -16,6 +16,8 @@ struct Strip<T> {
     decay: [T; 3],
     tiles: usize,
     tokens: usize,
+    /// Tokens whose P is 0.
+    faded: usize,
     h: *const T,
     h_token: usize,
     h_row: usize,
@@ -41,7 +43,7 @@ struct Strip<T> {
 #[inline(always)]
 pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
     u.check();
-    let Update { decay, h, weighted, mut w, mut s, ahead } = u;
+    let Update { decay, h, weighted, mut w, mut s, ahead, faded } = u;
     let (tokens, rows, width) = (h.rows(), w.rows(), w.cols());
     let (h_data, h_token, h_row) = (h.data().as_ptr(), h.row_stride(), h.col_stride());
     let (w_row, s_row) = (w.row_stride(), s.row_stride());
@@ -73,6 +75,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
                     decay,
                     tiles,
                     tokens,
+                    faded,
                     h: h_data.wrapping_add(i * h_row),
                     h_token,
                     h_row,
@@ -182,25 +185,30 @@ unsafe fn chain<V: Vector, const R: usize, const N: usize>(
     // SAFETY: as `tile`. Pointers end a token behind the last one.
     unsafe {
         let (mut h, mut weighted) = (t.h, t.weighted);
-        let mut left = t.tokens;
+        let mut left = t.faded;
+        while left > 0 {
+            step::<V, R, N, false>(by_c, by_p, h, h_row, weighted);
+            (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.wrapping_add(2 * GROUP), left - 1);
+        }
+        left = t.tokens - t.faded;
         while left >= UNROLLED {
             each!(U < 4 => {
-                step(by_c, by_p, h, h_row, weighted.add(U * 2 * GROUP));
+                step::<V, R, N, true>(by_c, by_p, h, h_row, weighted.add(U * 2 * GROUP));
                 h = h.wrapping_add(t.h_token);
             });
             weighted = weighted.wrapping_add(UNROLLED * 2 * GROUP);
             left -= UNROLLED;
         }
         while left > 0 {
-            step(by_c, by_p, h, h_row, weighted);
+            step::<V, R, N, true>(by_c, by_p, h, h_row, weighted);
             (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.wrapping_add(2 * GROUP), left - 1);
         }
     }
 }
 
-/// One token: R numbers of H times registers of C and of P.
+/// One token: R numbers of H times registers of C and, unless it has faded, of P.
 #[inline(always)]
-unsafe fn step<V: Vector, const R: usize, const N: usize>(
+unsafe fn step<V: Vector, const R: usize, const N: usize, const BOTH: bool>(
     by_c: &mut [[V; N]; R],
     by_p: &mut [[V; N]; R],
     h: *const V::T,
@@ -212,13 +220,17 @@ unsafe fn step<V: Vector, const R: usize, const N: usize>(
         let (mut c, mut p) = ([V::splat(V::T::ZERO); N], [V::splat(V::T::ZERO); N]);
         each!(J < N => {
             c[J] = V::load(weighted.add(J * V::LANES));
-            p[J] = V::load(weighted.add(GROUP + J * V::LANES));
+            if BOTH {
+                p[J] = V::load(weighted.add(GROUP + J * V::LANES));
+            }
         });
         each!(I < R => {
             let x = V::splat(*h.add(I * h_row));
             each!(J < N => {
                 by_c[I][J] = x.mul_add(c[J], by_c[I][J]);
-                by_p[I][J] = x.mul_add(p[J], by_p[I][J]);
+                if BOTH {
+                    by_p[I][J] = x.mul_add(p[J], by_p[I][J]);
+                }
             });
         });
     }

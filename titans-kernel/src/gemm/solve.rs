@@ -13,7 +13,10 @@ pub enum Order {
     Up,
 }
 
-/// Rows that follow from one another, m of them.
+/// Rows of one [`Substitution`], at most.
+pub const SOLVED: usize = 64;
+
+/// Rows that follow from one another, m ≤ [`SOLVED`] of them.
 ///
 /// - [`Order::Down`]: `x_r ← scale · (x_r − Σ_{i<r} w_{r,i} x_i − v_r)`, r ascending;
 /// - [`Order::Up`]: `x_r ← scale · (x_r − Σ_{i>r} w_{i,r} x_i − v_r)`, r descending.
@@ -38,7 +41,7 @@ impl<T: Scalar> Substitution<'_, T> {
     /// When the sizes disagree.
     pub(crate) fn check(&self) {
         let (m, width, solved) = (self.rows.rows(), self.rows.cols(), self.solved());
-        assert!(solved <= m, "solved rows of a substitution");
+        assert!(solved <= m && m <= SOLVED, "rows of a substitution");
         assert!(self.weights.rows() == m - solved && self.weights.cols() == m, "weights of a substitution");
         if let Some(v) = self.values {
             assert!(v.rows() == m - solved && v.cols() == width && v.col_stride() == 1, "values of a substitution");

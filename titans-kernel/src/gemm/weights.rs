@@ -151,6 +151,8 @@ pub struct Update<'a, T> {
     pub s: MatMut<'a, T>,
     /// Elements from W and S to what will be needed next, which may be asked for meanwhile; 0 where that is near.
     pub ahead: usize,
+    /// So many of H's first rows whose P is 0: they may be left out of S.
+    pub faded: usize,
 }
 
 impl<T: Scalar> Update<'_, T> {
@@ -160,6 +162,7 @@ impl<T: Scalar> Update<'_, T> {
         let (rows, width) = (self.w.rows(), self.w.cols());
         assert!(self.h.cols() == rows && self.s.rows() == rows && self.s.cols() == width, "shapes of an update");
         assert!(room(self.weighted.len(), self.h.rows(), width), "rows of an update");
+        assert!(self.faded <= self.h.rows(), "faded rows of an update");
     }
 }
 

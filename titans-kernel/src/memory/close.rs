@@ -89,5 +89,7 @@ fn fold<T: Scalar, G: Gemm<T>>(
     let by = [coefficients.c_row(row), coefficients.p_row(row)];
     g.weigh(Weighing { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
     let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
-    g.update(Update { decay, h, weighted: scaled, w, s, ahead });
+    // Of tokens long before, the momentum has faded.
+    let faded = by[1][..x.rows()].iter().take_while(|&&p| p == T::ZERO).count();
+    g.update(Update { decay, h, weighted: scaled, w, s, ahead, faded });
 }

@@ -3,19 +3,19 @@
 use super::coefficients::Coefficients;
 use super::inside::Inside;
 use super::layout::{Layout, Seen};
+use super::settle::onto;
 use crate::error::Result;
-use crate::gemm::{Blend, Gemm, Store};
+use crate::gemm::{Gemm, Store};
 use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
 /// From the cotangent `d_end` of the state behind the piece's `n` tokens, closed by row `row` of the coefficients onto W and S: additions
-/// to the piece's inside. What [`Decay`] does to `d_end` is left to do.
+/// to the piece's inside. The first `faded` tokens have no share in S. What [`Decay`] does to `d_end` is left to do.
 pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
-    n: usize,
-    row: usize,
+    (n, row, faded): (usize, usize, usize),
     (w, s): (&[T], &[T]),
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
@@ -33,7 +33,7 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     d.g[row] += d_g;
     d.e[row] += d_e;
     for l in 0..lay.spec.layers() {
-        outer_products_vjp(g, lay, l, (n, row), open, coefficients, [d_w, d_s], inside)?;
+        outer_products_vjp(g, lay, l, (n, row, faded), open, coefficients, [d_w, d_s], inside)?;
     }
     if lay.spec.gamma_len() > 0 {
         gamma_vjp(lay, n, open, coefficients.c_row(n), Which::C, d_w, inside);
@@ -120,7 +120,7 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     l: usize,
-    (n, row): (usize, usize),
+    (n, row, faded): (usize, usize, usize),
     open: Seen<'_, T>,
     coefficients: &Coefficients<'_, T>,
     [d_w, d_s]: [&[T]; 2],
@@ -131,7 +131,8 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     // With U = Δ dWᵀ and V = Δ dSᵀ: d(c rate)_i = −h_i · u_i, d(p rate)_i = −h_i · v_i, dH = −diag(c rate) U − diag(p rate) V.
     let [by_w, by_s, _] = &mut inside.work;
     lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
-    lay.times_transposed(g, Store::Set, delta, d_s, l, MatMut::strided(by_s, n, width, stride)?)?;
+    let lasting = MatMut::strided(&mut by_s[faded * stride..], n - faded, width, stride)?;
+    lay.times_transposed(g, Store::Set, delta.sub(faded, n - faded), d_s, l, lasting)?;
     let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     let d = &mut inside.coefficients;
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
@@ -140,7 +141,15 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     g.vectorise(
         #[inline(always)]
         || {
-            for i in 0..n {
+            for i in 0..faded {
+                let (h, rate, u) = (h.row(i), open.rate[i], &by_w[i * stride..][..width]);
+                let (x, fc) = (-dot(h, u), -(c[i] * rate));
+                inside.rate[i] += x * c[i];
+                d_c[i] += x * rate;
+                (factors_c[i], factors_p[i]) = (fc, T::ZERO);
+                d_h.row_mut(i).iter_mut().zip(u).for_each(|(d, &u)| *d = fc * u);
+            }
+            for i in faded..n {
                 let (h, rate, at) = (h.row(i), open.rate[i], i * stride..i * stride + width);
                 let (u, v) = (&by_w[at.clone()], &by_s[at]);
                 let (x, y) = (-dot(h, u), -dot(h, v));
@@ -159,8 +168,11 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
     for columns in lay.columns(l) {
         let (w, s) = (lay.panel(d_w, l, columns)?, lay.panel(d_s, l, columns)?);
-        let z = d_delta.rb().columns(columns.0, columns.1);
-        g.blend(Blend { x: h, a: factors_c, g: factors_p, step: 1, w, s, z });
+        let mut z = d_delta.rb().columns(columns.0, columns.1);
+        let (a, gg) = (&*factors_c, &*factors_p);
+        onto(g, true, h.sub(0, faded), [a, gg], 1, [w, s], z.rb().sub(0, faded));
+        let (x, a, gg) = (h.sub(faded, n - faded), &a[faded..], &gg[faded..]);
+        onto(g, false, x, [a, gg], 1, [w, s], z.sub(faded, n - faded));
     }
     Ok(())
 }

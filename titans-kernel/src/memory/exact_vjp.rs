@@ -10,7 +10,7 @@ use super::inside::Inside;
 use super::layout::{Layout, Open, Reading, Seen, Written};
 use super::read::Rows;
 use super::read_vjp::layer_vjp;
-use super::settle::{faint, settle};
+use super::settle::{faded, faint, settle};
 use super::spec::Read;
 use super::vjp::{Gradients, gates_vjp};
 use super::write_vjp::{plain, rate_vjp};
@@ -43,19 +43,20 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
     recall(g, lay, tokens, (from, n), deltas, &mut open, &mut written)?;
     let settled = coefficients_of(g, lay, tokens, (from, n), &mut coefficients);
+    let faded = faded(lay, tokens, (from, n));
     inside.clear();
     let (place, open) = (Place { from, n, filled: 0, before: 0 }, open.seen());
     let mut piece = Piece { g, lay, read, place, base: 0, start, open, reading, written: &written };
     let Some(m) = settled else {
         let decay = Decay::over(&coefficients, n);
-        close_vjp(g, lay, n, n, start.split_at(params), open, &coefficients, d_state, &mut inside)?;
+        close_vjp(g, lay, (n, n, faded), start.split_at(params), open, &coefficients, d_state, &mut inside)?;
         return piece.all(tokens, d_y, decay, &coefficients, gradients, d_state, &mut inside);
     };
     // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η ended it, that η has.
     let after = scratch.take(lay.spec.state_len())?;
     after.copy_from_slice(start);
     settle(g, m, &coefficients, after);
-    close_vjp(g, lay, n, n + 1, after.split_at(params), open, &coefficients, d_state, &mut inside)?;
+    close_vjp(g, lay, (n, n + 1, faded), after.split_at(params), open, &coefficients, d_state, &mut inside)?;
     let behind = Place { from: from + m, n: n - m, filled: m, before: 0 };
     let abrupt = coefficients.e[m - 1].abs() > faint();
     (piece.place, piece.base, piece.start) = (behind, m + 1, if abrupt { after } else { &after[..params] });

@@ -157,7 +157,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
             let block = d_z.block(0, n, columns.0, columns.1);
             g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
             let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
-            g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l) });
+            g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
         }
     }
     let seen = seen_by_all(rows, from, n);

@@ -10,7 +10,7 @@ use super::exact::Place;
 use super::gates::Tokens;
 use super::layout::Layout;
 use super::spec::MemorySpec;
-use crate::gemm::{Blend, Gemm, Store, faded};
+use crate::gemm::{Blend, Gemm, Store, faded as fade};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -43,11 +43,24 @@ pub(super) fn settles_behind<T: Scalar>(
         .find(|t| {
             let number = place.from + t;
             if tokens.mask.writes(number) {
-                e = faded(tokens.eta.at((number, place.before, lay.spec.chunk)) * e);
+                e = fade(tokens.eta.at((number, place.before, lay.spec.chunk)) * e);
             }
             e == T::ZERO
         })
         .map(|t| t + 1)
+}
+
+/// How many of the first tokens of a piece have no momentum left at its end, whatever an η is changed by.
+pub(super) fn faded<T: Scalar>(lay: Layout<'_>, tokens: &Tokens<'_, T>, (from, n): (usize, usize)) -> usize {
+    let mut e = T::ONE;
+    for t in (0..n).rev().filter(|t| tokens.mask.writes(from + t)) {
+        let next = fade(tokens.eta.at((from + t, 0, lay.spec.chunk)) * e);
+        if next == T::ZERO {
+            return if e.abs() > faint() { 0 } else { t };
+        }
+        e = next;
+    }
+    0
 }
 
 /// W ← A W + G S by row `row` of the coefficients, for a state `[W | S]` in any layout. S stays, and counts no more.

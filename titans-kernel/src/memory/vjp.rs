@@ -213,7 +213,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
 
     inside.clear();
-    close_vjp(g, lay, n, n, start.split_at(spec.params()), open.seen(), &coefficients, d_state, &mut inside)?;
+    close_vjp(g, lay, (n, n, 0), start.split_at(spec.params()), open.seen(), &coefficients, d_state, &mut inside)?;
     let rows: Rows = read.into();
     let decay = Decay::over(&coefficients, n);
     // What reads leave with both W and S is added in the visit in which these decay.

@@ -150,7 +150,10 @@ fn closed<T: SimdScalar>(n: usize, rows: usize, width: usize, transposed: bool) 
     let h = exact::<T>(n * rows, 1);
     let h = if transposed { Mat::new(&h, rows, n).unwrap().t() } else { Mat::new(&h, n, rows).unwrap() };
     let x = exact::<T>(n * width, 2);
-    let [c, p] = [3, 4].map(|seed| exact::<T>(n, seed));
+    let [c, mut p] = [3, 4].map(|seed| exact::<T>(n, seed));
+    // What is said to have faded has.
+    let faded = n / 3;
+    p[..faded].fill(T::ZERO);
     let [w, s] = [5, 6].map(|seed| exact::<T>(rows * stride, seed));
     let decay = [0.5, -0.25, 0.75].map(T::from_f64);
     let ones = std::vec![-T::ONE; n];
@@ -167,6 +170,7 @@ fn closed<T: SimdScalar>(n: usize, rows: usize, width: usize, transposed: bool) 
                 w: MatMut::strided(&mut w_new, rows, width, stride).unwrap(),
                 s: MatMut::strided(&mut s_new, rows, width, stride).unwrap(),
                 ahead,
+                faded,
             });
             for (at, (got_w, got_s)) in w_new.into_iter().zip(s_new).enumerate() {
                 let (r, j) = (at / stride, at % stride);
@@ -202,7 +206,7 @@ fn lengths_that_overflow_are_refused() {
         let update = || {
             let (mut w, mut s) = ([1.0], [1.0]);
             let [w, s] = [&mut w, &mut s].map(|x| MatMut::new(x, 1, 1).unwrap());
-            g.update(Update { decay: [1.0; 3], h: rows, weighted: &[], w, s, ahead: 0 });
+            g.update(Update { decay: [1.0; 3], h: rows, weighted: &[], w, s, ahead: 0, faded: 0 });
         };
         assert!(std::panic::catch_unwind(update).is_err(), "{:?}", g.isa());
     }
