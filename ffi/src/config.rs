@@ -199,7 +199,7 @@ impl titans_memory_config {
 
 /// Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error, reads after
 /// the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5 and keys of length 1 at
-/// most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.2 at most. Call it with `sizeof *config` and
+/// most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most. Call it with `sizeof *config` and
 /// `TITANS_ABI_VERSION`.
 ///
 /// Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
