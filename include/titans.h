@@ -49,7 +49,7 @@
  * Number of the binary interface this header describes: the number in the shared library's soname. It rises with
  * every change after which programs must be compiled again.
  */
-#define TITANS_ABI_VERSION 0
+#define TITANS_ABI_VERSION 1
 
 /**
  * What a function returns: 0 is success, everything else is negative. The numbers never change and are never
@@ -158,6 +158,11 @@ enum titans_status
      * The bytes were changed after they were saved.
      */
     TITANS_ERROR_SAVED_CORRUPT = -54,
+    /**
+     * A token was refused because the memory's numbers would not stay finite: inputs far too large, or a memory that runs away.
+     * The tokens of the call before it are written; the memory is what it was after them.
+     */
+    TITANS_ERROR_DIVERGED = -60,
     /**
      * A bug in the library, caught at its edge. The memory of the call is poisoned; other memories are not affected.
      */
@@ -334,13 +339,22 @@ typedef struct titans_memory_config {
      */
     int32_t read;
     /**
-     * Tokens whose gradients are taken at the same weights, 1 to 1048576. 1 is the token-by-token rule.
+     * Tokens whose gradients are taken at the same weights, 1 to 1048576. 1: every token's gradient is its own, for memories of one
+     * layer; deeper ones want about 4.
      */
     uint32_t chunk;
     /**
-     * Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit.
+     * Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit. Memories of two layers and more want
+     * one, e.g. 1.
      */
     float clip;
+    /**
+     * Tokens that are computed at once, up to 1048576: the same numbers in another order of sums. Below `chunk`: a part of a chunk.
+     * A multiple of `chunk`: whole chunks, where the memory is one layer with plain output (others compute one chunk at once).
+     * Equal to `chunk`: a chunk; with a chunk of 1 every token is then written when it comes, and none waits. 0: as many whole chunks as
+     * there are in 64 tokens where the memory is one layer with plain output and `chunk` is below 64, else a chunk.
+     */
+    uint32_t compute_chunk;
 } titans_memory_config;
 
 /**
@@ -458,8 +472,10 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, sum loss, reads after the
- * write, chunk 16, no clip. Call it with `sizeof *config` and `TITANS_ABI_VERSION`.
+ * Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error, reads after
+ * the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5 and keys of length 1 at
+ * most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most. Call it with `sizeof *config` and
+ * `TITANS_ABI_VERSION`.
  *
  * Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
  * `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.
@@ -581,15 +597,17 @@ int32_t titans_memory_position(const struct titans_memory *memory, uint64_t *val
 int32_t titans_memory_clipped(const struct titans_memory *memory, uint64_t *value, struct titans_error_info *info);
 
 /**
- * The surprise of the last token given to the memory: the squared distance between what it expected for the token's
- * key and the token's value.
+ * The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default, between what
+ * it expected for the token's key and the token's value.
  *
  * Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, those of a block.
  *
  * # Safety
  * Pointers are NULL or valid.
  */
-int32_t titans_memory_surprise(const struct titans_memory *memory, float *value, struct titans_error_info *info);
+int32_t titans_memory_surprise(const struct titans_memory *memory,
+                               float *value,
+                               struct titans_error_info *info);
 
 /**
  * What the memory has learned after its last token, the unfinished chunk included: the weights in the layout of `w0`,
@@ -648,12 +666,14 @@ const char *titans_status_message(int32_t status);
  * the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits.
  *
  * `y` receives the answers [n, value width] and needs `tokens->q`; NULL with length 0 if there are no questions.
- * `surprise` receives n numbers: the squared distance between what the memory expected for each key and its value;
- * NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
+ * `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default, between what the
+ * memory expected for its key and its value; NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
  *
  * Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
- * those of a block. Nothing has changed then. Finite inputs may still drive a memory out of the range of its numbers
- * (learning too fast): then surprise and answers are not finite, and `titans_memory_reset` or an earlier state helps.
+ * those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the range of
+ * its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in this call. The tokens
+ * before it are written, with their answers and surprise; what the outputs hold from it on is unspecified. The memory goes on from
+ * there with tokens that it can take, or after `titans_memory_reset`.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.

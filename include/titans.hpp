@@ -7,7 +7,7 @@
  *     auto made = titans::Memory::create(config);
  *     if (!made) { std::fputs(made.status().message(), stderr); return 1; }
  *     titans::Memory memory = std::move(*made);
- *     titans::Status status = memory.step(key, value, {0.0f, 0.5f, 0.0f});
+ *     titans::Status status = memory.step(key, value, {0.0f, 1.0f, 0.0f});
  */
 #ifndef TITANS_HPP
 #define TITANS_HPP

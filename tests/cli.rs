@@ -170,6 +170,17 @@ fn a_memory_continues_from_its_own_output() {
     let at_once = memory(&all, &["--chunk", "8"]);
     at_once.iter().for_each(|(name, (_, x))| close(x, &pieces[name].1));
     assert!(pieces["y"] != at_once["y"], "another order of sums");
+    // One plain layer: every token's own gradient by default, computed 64 tokens at once.
+    let mut linear = all.clone();
+    linear.remove("w0.1");
+    linear.get_mut("w0.0").unwrap().0 = vec![2, 3, 3];
+    linear.get_mut("w0.0").unwrap().1.truncate(18);
+    let exact = memory(&linear, &[]);
+    assert!(exact == memory(&linear, &["--chunk", "1", "--compute-chunk", "64", "--loss", "half"]));
+    let own = memory(&linear, &["--compute-chunk", "1"]);
+    exact.iter().for_each(|(name, (_, x))| close(x, &own[name].1));
+    assert!(exact["y"] != own["y"], "another order of sums");
+    assert!(exact["y"] != memory(&linear, &["--chunk", "4"])["y"], "another gradient");
     let narrow = memory(&all, &["--chunk", "4", "--dtype", "f32"]);
     assert!(narrow["y"].1.iter().zip(&whole["y"].1).all(|(a, b)| (a - b).abs() < 1e-5 && a != b));
 }

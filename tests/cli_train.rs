@@ -28,6 +28,7 @@ blocks = 1
 heads = 2
 head_width = 8
 feed_forward = 16
+eta_max = 0.5
 [model.memory]
 chunk = 8
 [train]
@@ -95,6 +96,37 @@ fn recall_ends_with_a_table_and_a_picture() {
     fails(here, &["train", "--config", "recall.toml", "--out", "runs/recall"], 2, &["runs/recall", "resume"]);
     fails(here, &["eval", "runs/recall", "--data", "text.txt"], 2, &["--data", "recall task"]);
     fails(here, &["generate", "runs/recall"], 2, &["another task"]);
+}
+
+/// The lines of a run's `config.toml` that a recipe decides.
+fn recipe(here: &Path, args: &[&str]) -> Vec<String> {
+    ok(here, &[args, &["--out", "recipe", "--steps", "1", "--quiet"]].concat());
+    let config = std::fs::read_to_string(here.join("recipe/config.toml")).unwrap();
+    std::fs::remove_dir_all(here.join("recipe")).unwrap();
+    let decided = ["theta_max", "eta_max", "chunk", "compute_chunk", "clip", "loss", "network"];
+    let lines = config.split("[train]").next().unwrap().lines();
+    lines.filter(|line| decided.contains(&line.split(' ').next().unwrap())).map(str::to_owned).collect()
+}
+
+#[test]
+fn recipes_are_exact_for_one_layer_and_short_and_clipped_for_more() {
+    let folder = folder();
+    let here = folder.path();
+    let linear = ["theta_max = 1.0", "eta_max = 0.5", "chunk = 1", "compute_chunk = 64", "loss = \"half\""];
+    let deep = ["theta_max = 0.2", "eta_max = 0.5", "chunk = 4", "compute_chunk = 0", "network = \"plain\""];
+    let deep = [&deep[..], &["loss = \"half\"", "clip = 0.5"]].concat();
+    for block in ["lmm", "mac"] {
+        let text = |more: &[&str]| recipe(here, &[&TEXT[..], &["--block", block], more].concat());
+        assert_eq!(text(&[]), linear, "{block}");
+        assert_eq!(text(&["--layers", "2"]), deep, "{block}");
+        let said = text(&["--layers", "2", "--chunk", "8", "--theta-max", "0.05"]);
+        assert!(said.contains(&"chunk = 8".into()) && said.contains(&"theta_max = 0.05".into()), "{said:?}");
+        let short = text(&["--chunk", "5", "--segment", "20"][..if block == "mac" { 4 } else { 2 }]);
+        assert!(short.contains(&"compute_chunk = 60".into()), "{short:?}");
+    }
+    let small = ["train", "--context", "32", "--pairs", "2", "--lengths", "32", "--batch", "64"];
+    assert_eq!(recipe(here, &small), linear);
+    assert_eq!(recipe(here, &[&small[..], &["--layers", "2"]].concat()), deep);
 }
 
 #[test]
@@ -198,6 +230,14 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--window", "8"], 2, &["--window", "attention"]);
     fails(here, &["train", "--hidden", "8"], 2, &["--hidden", "--layers"]);
     fails(here, &["train", "--block", "attention", "--chunk", "8"], 2, &["--chunk", "memory"]);
+    fails(here, &["train", "--no-momentum", "--eta-max", "0.9"], 2, &["--eta-max", "momentum"]);
+    fails(here, &["train", "--eta-max", "1.5"], 2, &["eta_max", "at most 1", "1.5"]);
+    fails(here, &["train", "--gates", "chunk"], 2, &["--gates", "--chunk"]);
+    fails(here, &["train", "--chunk", "5", "--compute-chunk", "64"], 2, &["memory.compute_chunk", "5", "64"]);
+    // A configuration of a time when momentum went up to 1 would silently be another model.
+    std::fs::write(here.join("old.toml"), RECALL.replace("eta_max = 0.5\n", "")).unwrap();
+    fails(here, &["train", "--config", "old.toml"], 2, &["old.toml", "eta_max", "missing", "eta_max = 1"]);
+    fails(here, &["inspect", "--memory", "old.toml"], 2, &["old.toml", "eta_max", "missing"]);
     fails(here, &["train", "--block", "mac", "--window", "8"], 2, &["--window", "mag"]);
     std::fs::write(here.join("short.txt"), "short").unwrap();
     fails(here, &["train", "--task", "text", "--data", "short.txt"], 2, &["too short"]);

@@ -119,7 +119,7 @@ fn reads_and_indices_come_into_the_caller_s_place() {
 fn boundaries_that_it_does_not_keep_are_refused_by_name() {
     let d = emulated();
     let mut spec = MemorySpec::new(&[2, 2]).unwrap();
-    spec.chunk = 2;
+    (spec.chunk, spec.compute_chunk) = (2, 0);
     let mut op =
         MemoryOp { spec, batch: 1, time: 20, heads: 1, read: Read::After, read_only: false, token_form: false };
     op.keep(Boundaries::Sqrt);

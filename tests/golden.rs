@@ -212,6 +212,7 @@ fn command(file: &Vectors, read: Read, form: &str, dtype: &str, more: &[&str]) -
         .arg("memory")
         .args([&file.path, &out])
         .args(["--chunk", &spec.chunk.to_string(), "--form", form, "--read", read.name(), "--dtype", dtype])
+        .args(["--compute-chunk", &spec.chunk.to_string()])
         .args(["--activation", spec.activation.name(), "--loss", spec.loss.name(), "--network", spec.network.name()])
         .args(more)
         .output()

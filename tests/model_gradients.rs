@@ -37,9 +37,10 @@ fn tiny() -> ModelConfig {
         alpha_bias: -1.0,
         theta_bias: 0.3,
         eta_bias: -0.2,
+        eta_max: 1.0,
         ..ModelConfig::default()
     };
-    config.memory.chunk = 4;
+    (config.memory.chunk, config.memory.compute_chunk, config.memory.loss) = (4, 0, Loss::Sum);
     config.memory.hidden = 5;
     config
 }
@@ -212,7 +213,9 @@ fn odd_sizes() {
     check("chunk beyond the sequence", chunk, 1, 5);
     let mut token = tiny();
     token.memory.chunk = 1;
-    check("chunk of one token", token, 1, 5);
+    check("chunk of one token", token.clone(), 1, 5);
+    (token.memory.compute_chunk, token.memory.loss) = (4, Loss::Half);
+    check("the exact form", ModelConfig { theta_max: 1.0, eta_max: 0.5, ..token }, 1, 11);
     check("one head, one tap", ModelConfig { heads: 1, conv_width: 1, ..tiny() }, 3, 7);
 }
 

@@ -4,8 +4,8 @@
 use std::error::Error;
 use titans_host::device::cpu::{Isa, Simd, isa_named, simd};
 use titans_kernel::memory::{
-    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Network, Read, Stream, Tokens, forward, forward_scratch_len,
-    vjp, vjp_scratch_len,
+    Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens, forward,
+    forward_scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Mat, MatMut};
 
@@ -51,7 +51,8 @@ impl Case {
     /// forgotten, so that nothing fades into denormal numbers, on which arithmetic is slow.
     pub fn new(widths: &[usize], chunk: usize, tokens: usize) -> Result<Self> {
         let mut spec = MemorySpec::new(widths)?;
-        (spec.chunk, spec.network) = (chunk, Network::Plain);
+        (spec.chunk, spec.compute_chunk, spec.network) = (chunk, 0, Network::Plain);
+        (spec.loss, spec.clip) = (Loss::Sum, None);
         spec.validate()?;
         let (key, value, state) = (spec.key_width(), spec.value_width(), spec.state_len());
         let unit = (3.0 / key as f32).sqrt();

@@ -57,7 +57,7 @@ def ours(binary, row, network, tokens, seconds):
     """Tokens a second of the command, one head on one thread."""
     args = [binary, "bench", "memory", "--json", "--threads", "1", "--heads", "1", "--seconds", str(seconds)]
     args += ["--dim", str(row.dim), "--layers", str(row.layers), "--hidden", str(4 * row.dim), "--network", network]
-    args += ["--chunk", str(row.chunk), "--tokens", str(tokens)]
+    args += ["--chunk", str(row.chunk), "--compute-chunk", str(row.chunk), "--tokens", str(tokens)]
     args += ["--stream", "1"] if row.stream else []
     args += ["--grad"] if row.grad else []
     found = json.loads(subprocess.run(args, check=True, capture_output=True, text=True).stdout)

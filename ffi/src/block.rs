@@ -43,7 +43,6 @@ pub(crate) struct Head {
     /// 1 when `surprise` is that of a token of this memory.
     known: u32,
     surprise: f32,
-    reserved: u32,
     position: u64,
     clipped: u64,
     filled: u64,
@@ -61,7 +60,7 @@ impl Layout {
     /// # Errors
     /// `TITANS_ERROR_TOO_LARGE` when the block would not fit the address space.
     pub(crate) fn new(position: i32, spec: &MemorySpec) -> Outcome<Self> {
-        let (params, chunk) = (spec.params() as u128, spec.chunk as u128);
+        let (params, chunk) = (spec.params() as u128, spec.period() as u128);
         let widths = spec.widths.iter().map(|&w| w as u128).sum::<u128>();
         // Far above what the kernel asks for, so that its own sums cannot overflow either.
         let bound = 64 * (2 * params + (chunk + 8) * (chunk + 8) + 8 * (chunk + 8) * widths);
@@ -115,7 +114,6 @@ impl Head {
             busy: 0,
             known: 0,
             surprise: 0.0,
-            reserved: 0,
             position: 0,
             clipped: 0,
             filled: 0,
@@ -162,8 +160,8 @@ impl Head {
         if head.total_bytes != layout.total as u64 {
             return bad(TITANS_ERROR_CORRUPT, layout.total as u64, head.total_bytes);
         }
-        if head.filled >= spec.chunk as u64 {
-            return bad(TITANS_ERROR_CORRUPT, spec.chunk as u64, head.filled);
+        if head.filled >= spec.period() as u64 {
+            return bad(TITANS_ERROR_CORRUPT, spec.period() as u64, head.filled);
         }
         if head.busy != 0 {
             return Err(arg.fail(TITANS_ERROR_POISONED));
@@ -218,19 +216,20 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Runs `body` on the stream; the block is marked busy meanwhile and keeps the counters after success.
+    /// Runs `body` on the stream; the block is marked busy meanwhile and keeps the stream's counters, also where a token was refused
+    /// after others were written.
     pub(crate) fn with_stream<R>(
         &mut self,
         body: impl FnOnce(&mut Stream<'_, f32>, &mut [f32]) -> titans_kernel::Result<R>,
     ) -> titans_kernel::Result<R> {
         self.head.busy = 1;
         let stream = Stream::attach(&self.spec, self.read, self.head.counters(), self.stream);
-        let result = stream.and_then(|mut stream| Ok((body(&mut stream, self.scratch)?, stream.counters())));
+        let result = stream.map(|mut stream| (body(&mut stream, self.scratch), stream.counters()));
         self.head.busy = 0;
-        let (r, counters) = result?;
+        let (result, counters) = result?;
         (self.head.position, self.head.clipped, self.head.filled) =
             (counters.position, counters.clipped, counters.filled);
-        Ok(r)
+        result
     }
 
     /// Keeps the last token's surprise, or forgets it.
@@ -246,6 +245,7 @@ mod tests {
     use crate::config::{titans_memory_config, titans_memory_config_init};
     use crate::pointer::arg;
     use crate::status::titans_status::{TITANS_ERROR_POISONED, TITANS_OK};
+    use crate::version::TITANS_ABI_VERSION;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::ptr::null_mut;
 
@@ -259,7 +259,10 @@ mod tests {
         // SAFETY: the structure is writable and of the size that is passed.
         let config = unsafe {
             let size = size_of::<titans_memory_config>();
-            assert_eq!(titans_memory_config_init(config.as_mut_ptr(), size, 0, null_mut()), TITANS_OK as i32);
+            assert_eq!(
+                titans_memory_config_init(config.as_mut_ptr(), size, TITANS_ABI_VERSION, null_mut()),
+                TITANS_OK as i32
+            );
             config.assume_init()
         };
         let layout = config.spec(1).and_then(|(spec, _)| Layout::new(1, &spec)).unwrap();

@@ -90,17 +90,24 @@ pub struct titans_memory_config {
     pub loss: i32,
     /// A `titans_read_order`.
     pub read: i32,
-    /// Tokens whose gradients are taken at the same weights, 1 to 1048576. 1 is the token-by-token rule.
+    /// Tokens whose gradients are taken at the same weights, 1 to 1048576. 1: every token's gradient is its own, for memories of one
+    /// layer; deeper ones want about 4.
     pub chunk: u32,
-    /// Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit.
+    /// Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit. Memories of two layers and more want
+    /// one, e.g. 1.
     pub clip: f32,
+    /// Tokens that are computed at once, up to 1048576: the same numbers in another order of sums. Below `chunk`: a part of a chunk.
+    /// A multiple of `chunk`: whole chunks, where the memory is one layer with plain output (others compute one chunk at once).
+    /// Equal to `chunk`: a chunk; with a chunk of 1 every token is then written when it comes, and none waits. 0: as many whole chunks as
+    /// there are in 64 tokens where the memory is one layer with plain output and `chunk` is below 64, else a chunk.
+    pub compute_chunk: u32,
 }
 
 /// Bytes of the configuration of this ABI; no shorter one ever existed.
 const SIZE: u32 = size_of::<titans_memory_config>() as u32;
 
 impl titans_memory_config {
-    /// A linear memory of 64 to 64, SiLU, sum loss, reads after the write, chunk 16, no clip.
+    /// A linear memory of 64 to 64, SiLU, half the squared error, reads after the write, chunk 1, no clip.
     const DEFAULT: Self = Self {
         struct_size: SIZE,
         flags: 0,
@@ -108,10 +115,11 @@ impl titans_memory_config {
         widths: [64, 64, 0, 0, 0],
         activation: titans_activation::TITANS_ACTIVATION_SILU as i32,
         network: titans_network::TITANS_NETWORK_PLAIN as i32,
-        loss: titans_loss::TITANS_LOSS_SUM as i32,
+        loss: titans_loss::TITANS_LOSS_HALF as i32,
         read: titans_read_order::TITANS_READ_AFTER as i32,
-        chunk: 16,
+        chunk: 1,
         clip: 0.0,
+        compute_chunk: 0,
     };
 
     /// The caller's configuration in its one canonical form: the size of this ABI, unread widths 0.
@@ -169,6 +177,10 @@ impl titans_memory_config {
         };
         spec.chunk = self.chunk as usize;
         spec.clip = if self.clip == 0.0 { None } else { Some(f64::from(self.clip)) };
+        spec.compute_chunk = match self.compute_chunk {
+            0 => spec.usual_compute_chunk(),
+            n => n as usize,
+        };
         spec.validate().map_err(|e| Failure::config(position, e))?;
         Ok((spec, read))
     }
@@ -179,14 +191,16 @@ impl titans_memory_config {
             .into_iter()
             .chain(self.widths)
             .chain([self.activation, self.network, self.loss, self.read].map(|x| x as u32))
-            .chain([self.chunk, self.clip.to_bits()]);
+            .chain([self.chunk, self.clip.to_bits(), self.compute_chunk]);
         let bytes = fields.flat_map(u32::to_le_bytes);
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 }
 
-/// Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, sum loss, reads after the
-/// write, chunk 16, no clip. Call it with `sizeof *config` and `TITANS_ABI_VERSION`.
+/// Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error, reads after
+/// the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5 and keys of length 1 at
+/// most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most. Call it with `sizeof *config` and
+/// `TITANS_ABI_VERSION`.
 ///
 /// Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
 /// `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.

@@ -68,6 +68,14 @@ impl Failure {
         }
     }
 
+    /// The kernel refused a token; `before` tokens of the call came before those that it was given.
+    pub(crate) const fn write(at: i32, before: usize, error: Error) -> Self {
+        match error {
+            Error::Diverged { token } => Self::index(TITANS_ERROR_DIVERGED, at, "token", before + token),
+            other => Self::internal(other),
+        }
+    }
+
     /// An error that the checks before the kernel should have made impossible.
     pub(crate) const fn internal(error: Error) -> Self {
         let (what, expected, found) = match error {

@@ -141,8 +141,8 @@ pub unsafe extern "C" fn titans_memory_clipped(
     unsafe { tell(memory, value, info, |head| Ok(head.counters().clipped)) }
 }
 
-/// The surprise of the last token given to the memory: the squared distance between what it expected for the token's
-/// key and the token's value.
+/// The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default, between what
+/// it expected for the token's key and the token's value.
 ///
 /// Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, those of a block.
 ///

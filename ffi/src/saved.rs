@@ -18,7 +18,7 @@ fn refused(error: Error) -> Failure {
         "magic and format version" if expected & NAME == found & NAME => TITANS_ERROR_SAVED_VERSION,
         "magic and format version" => TITANS_ERROR_SAVED_FOREIGN,
         "length in bytes" => TITANS_ERROR_SAVED_LENGTH,
-        "checksum" | "numbers" | "tokens in the unfinished chunk" => TITANS_ERROR_SAVED_CORRUPT,
+        "checksum" | "numbers" | "tokens in the unfinished period" => TITANS_ERROR_SAVED_CORRUPT,
         _ => TITANS_ERROR_SAVED_CONFIG,
     };
     Failure::sizes(code, 2, what, expected, found)

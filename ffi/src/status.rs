@@ -58,6 +58,9 @@ pub enum titans_status {
     TITANS_ERROR_SAVED_LENGTH = -53,
     /// The bytes were changed after they were saved.
     TITANS_ERROR_SAVED_CORRUPT = -54,
+    /// A token was refused because the memory's numbers would not stay finite: inputs far too large, or a memory that runs away.
+    /// The tokens of the call before it are written; the memory is what it was after them.
+    TITANS_ERROR_DIVERGED = -60,
     /// A bug in the library, caught at its edge. The memory of the call is poisoned; other memories are not affected.
     TITANS_ERROR_INTERNAL = -90,
 }
@@ -65,7 +68,7 @@ pub enum titans_status {
 use titans_status::*;
 
 /// Every status, for lookups by number.
-pub(crate) const ALL: [titans_status; 25] = [
+pub(crate) const ALL: [titans_status; 26] = [
     TITANS_OK,
     TITANS_ERROR_NULL,
     TITANS_ERROR_STRUCT_SIZE,
@@ -90,6 +93,7 @@ pub(crate) const ALL: [titans_status; 25] = [
     TITANS_ERROR_SAVED_CONFIG,
     TITANS_ERROR_SAVED_LENGTH,
     TITANS_ERROR_SAVED_CORRUPT,
+    TITANS_ERROR_DIVERGED,
     TITANS_ERROR_INTERNAL,
 ];
 
@@ -140,6 +144,10 @@ impl titans_status {
             TITANS_ERROR_SAVED_CONFIG => (c"TITANS_ERROR_SAVED_CONFIG", c"the saved memory has another configuration"),
             TITANS_ERROR_SAVED_LENGTH => (c"TITANS_ERROR_SAVED_LENGTH", c"the bytes are cut short or too many"),
             TITANS_ERROR_SAVED_CORRUPT => (c"TITANS_ERROR_SAVED_CORRUPT", c"the saved bytes were changed"),
+            TITANS_ERROR_DIVERGED => (
+                c"TITANS_ERROR_DIVERGED",
+                c"the memory would not stay finite; lower theta, eta or the input, or reset it",
+            ),
             TITANS_ERROR_INTERNAL => (c"TITANS_ERROR_INTERNAL", c"internal error; please report it"),
         }
     }

@@ -9,7 +9,7 @@ use crate::info::titans_error_info;
 use crate::pointer::{Output, apart, arg, input, optional, output, range_of, versioned};
 use crate::status::titans_status::*;
 use titans_kernel::memory::Stream;
-use titans_kernel::{Mat, MatMut};
+use titans_kernel::{Error, Mat, MatMut};
 
 /// `n` tokens. Set `struct_size` to its sizeof and everything you do not use to zero (in C: `= {0}`). Matrices are
 /// row-major, one row a token; lengths count elements.
@@ -103,19 +103,21 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
     if let Some(y) = &y {
         y.apart_from(&[surprise_at])?;
     }
-    let (before, chunk) = (block.head.counters().filled as usize, block.spec.chunk);
+    let chunk = block.spec.chunk;
+    let before = block.head.counters().filled as usize % chunk;
     batch.rows(0, n).check_values(before, chunk).map_err(|e| Failure::value(at, e))?;
     // SAFETY: both outputs were shown to overlap nothing else.
     let (y, surprise) = unsafe { (y.map(|y| y.borrow()), surprise.map(|s| s.borrow())) };
-    feed(&mut block, &batch, y, surprise)
+    feed(&mut block, &batch, y, surprise, at("token"))
 }
 
-/// Feeds checked tokens to the stream and keeps the last one's surprise.
+/// Feeds checked tokens to the stream and keeps the surprise of the last one that was written; `at` is the argument that tokens are of.
 fn feed(
     block: &mut Block<'_>,
     batch: &Batch<'_>,
     mut y: Option<&mut [f32]>,
     surprise: Option<&mut [f32]>,
+    at: i32,
 ) -> Outcome<()> {
     /// Tokens fed at once while only the last one's surprise is kept.
     const PIECE: usize = 64;
@@ -133,10 +135,18 @@ fn feed(
         let tokens = batch.rows(from, rows);
         let y = y.as_deref_mut().map(|y| MatMut::new(&mut y[from * value..], rows, value));
         let y = y.transpose().map_err(Failure::internal)?;
-        block
-            .with_stream(|stream, scratch| stream.write(arithmetic(), &tokens, y, Some(&mut surprise[..rows]), scratch))
-            .map_err(Failure::internal)?;
-        block.set_surprise(Some(surprise[rows - 1]));
+        let done = block.with_stream(|stream, scratch| {
+            stream.write(arithmetic(), &tokens, y, Some(&mut surprise[..rows]), scratch)
+        });
+        let written = match done {
+            Ok(()) => rows,
+            Err(Error::Diverged { token }) => token,
+            Err(_) => 0,
+        };
+        if let Some(last) = written.checked_sub(1) {
+            block.set_surprise(Some(surprise[last]));
+        }
+        done.map_err(|error| Failure::write(at, from, error))?;
     }
     Ok(())
 }
@@ -145,12 +155,14 @@ fn feed(
 /// the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits.
 ///
 /// `y` receives the answers [n, value width] and needs `tokens->q`; NULL with length 0 if there are no questions.
-/// `surprise` receives n numbers: the squared distance between what the memory expected for each key and its value;
-/// NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
+/// `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default, between what the
+/// memory expected for its key and its value; NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
 ///
 /// Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
-/// those of a block. Nothing has changed then. Finite inputs may still drive a memory out of the range of its numbers
-/// (learning too fast): then surprise and answers are not finite, and `titans_memory_reset` or an earlier state helps.
+/// those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the range of
+/// its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in this call. The tokens
+/// before it are written, with their answers and surprise; what the outputs hold from it on is unspecified. The memory goes on from
+/// there with tokens that it can take, or after `titans_memory_reset`.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

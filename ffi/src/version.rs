@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char};
 
 /// Number of the binary interface this header describes: the number in the shared library's soname. It rises with
 /// every change after which programs must be compiled again.
-pub const TITANS_ABI_VERSION: u32 = 0;
+pub const TITANS_ABI_VERSION: u32 = 1;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,

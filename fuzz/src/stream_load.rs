@@ -1,6 +1,6 @@
 //! A saved stream from a stranger: refused, or loaded and usable.
 
-use titans_kernel::memory::{Gate, Mask, MemorySpec, Read, Stream, Tokens};
+use titans_kernel::memory::{Gate, Loss, Mask, MemorySpec, Read, Stream, Tokens};
 use titans_kernel::{Mat, MatMut, Portable};
 
 const WIDTH: usize = 3;
@@ -9,7 +9,7 @@ const TOKENS: usize = 5;
 /// The memory whose saved bytes are expected.
 pub fn spec() -> MemorySpec {
     let mut spec = MemorySpec::new(&[WIDTH, 4, WIDTH]).expect("a valid memory");
-    spec.chunk = 4;
+    (spec.chunk, spec.loss, spec.clip) = (4, Loss::Sum, None);
     spec
 }
 

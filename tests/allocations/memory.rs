@@ -11,9 +11,9 @@ type Machine = Cpu<f32>;
 pub fn check() {
     for threads in [1, 2, 3] {
         let cpu = Machine::new(Some(threads)).unwrap();
-        for widths in [&[16, 16][..], &[16, 24, 16]] {
+        for (widths, chunk, compute_chunk) in [(&[16, 16][..], 8, 0), (&[16, 16], 1, 16), (&[16, 24, 16], 8, 0)] {
             let mut spec = MemorySpec::new(widths).unwrap();
-            spec.chunk = 8;
+            (spec.chunk, spec.compute_chunk) = (chunk, compute_chunk);
             spec.clip = Some(1.0);
             // 3 sequences of 23 heads: more tasks than are dealt out at once.
             for (batch, heads, boundaries) in [(1, 4, Boundaries::Sqrt), (3, 23, Boundaries::All)] {
@@ -24,7 +24,7 @@ pub fn check() {
                 let mut call = call(&cpu, &op);
                 call();
                 let found = taken(|| (0..3).for_each(|_| call()));
-                assert_eq!(found, 0, "{threads} threads, {widths:?}, {batch} sequences of {heads} heads");
+                assert_eq!(found, 0, "{threads} threads, {widths:?}, {chunk}, {batch} sequences of {heads} heads");
             }
         }
     }

@@ -9,7 +9,8 @@ use titans_kernel::model::{Feed, Mode, Stream};
 
 pub fn check() {
     let cpu = Cpu::<f32>::new(Some(1)).unwrap();
-    for kind in [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention] {
+    let kinds = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
+    for (kind, chunks) in kinds.into_iter().flat_map(|kind| [(8, 0), (1, 64)].map(|chunks| (kind, chunks))) {
         let mut config = ModelConfig {
             vocabulary: 40,
             width: 24,
@@ -23,6 +24,7 @@ pub fn check() {
             ..ModelConfig::default()
         };
         (config.attention.window, config.attention.segment) = (16, 16);
+        (config.memory.chunk, config.memory.compute_chunk) = chunks;
         let model = Model::new(&cpu, config, 3).unwrap();
         let session = Session::new(&cpu, &model, MemoryMode::On).unwrap();
         let model = session.weights().model().unwrap();

@@ -9,9 +9,11 @@ use titans_kernel::memory::{Gate, Mask, MemorySpec, Read, Stream, Tokens};
 
 pub fn check() {
     let cpu = Cpu::<f32>::new(Some(1)).unwrap();
-    for widths in [&[12, 12][..], &[12, 20, 12], &[12, 20, 20, 12]] {
+    for (widths, chunk, compute_chunk) in
+        [(&[12, 12][..], 7, 0), (&[12, 12], 1, 10), (&[12, 20, 12], 7, 0), (&[12, 20, 20, 12], 7, 0)]
+    {
         let mut spec = MemorySpec::new(widths).unwrap();
-        spec.chunk = 7;
+        (spec.chunk, spec.compute_chunk) = (chunk, compute_chunk);
         let numbers: Vec<f32> = (0..64 * 12).map(|i| (1.3 * i as f32).sin() * 0.4).collect();
         let gates = [0.05f32; 64];
         let w0: Vec<f32> = numbers.iter().copied().cycle().take(spec.params()).collect();

@@ -15,12 +15,17 @@ pub fn check() {
     let bytes: Vec<u8> = (0..4000u32).map(|i| (i * i / 7) as u8).collect();
     for threads in [1, 2] {
         let cpu = Cpu::<f32>::new(Some(threads)).unwrap();
-        let mut cases = vec![(1, 1, Boundaries::All, false, Kind::Lmm), (2, 2, Boundaries::Sqrt, false, Kind::Lmm)];
+        // Chunk and tokens computed at once: chunks, and the exact form.
+        let (chunks, exact) = ((8, 0), (1, 16));
+        let mut cases =
+            vec![(1, 1, Boundaries::All, false, Kind::Lmm, chunks), (2, 2, Boundaries::Sqrt, false, Kind::Lmm, chunks)];
         for kind in [Kind::Mac, Kind::Lmm, Kind::Mag, Kind::Mal, Kind::Attention] {
-            cases.push((1, 1, Boundaries::Sqrt, true, kind));
+            cases.push((1, 1, Boundaries::Sqrt, true, kind, chunks));
         }
-        cases.push((2, 2, Boundaries::All, false, Kind::Mac));
-        for (layers, accumulate, boundaries, recompute, kind) in cases {
+        cases.push((2, 2, Boundaries::All, false, Kind::Mac, chunks));
+        cases.push((1, 1, Boundaries::All, false, Kind::Mac, exact));
+        cases.push((1, 1, Boundaries::Sqrt, true, Kind::Lmm, exact));
+        for (layers, accumulate, boundaries, recompute, kind, chunks) in cases {
             let train = TrainConfig { steps: 100, accumulate, boundaries, recompute, ..TrainConfig::default() };
             let mut model = ModelConfig {
                 width: 48,
@@ -34,6 +39,7 @@ pub fn check() {
                 ..ModelConfig::default()
             };
             (model.memory.layers, model.memory.hidden) = (layers, 24);
+            (model.memory.chunk, model.memory.compute_chunk) = chunks;
             let task = TextConfig { context: 70, sequences: 5, ..TextConfig::default() };
             let config = TaskConfig::Text(task.clone()).run(model, train).unwrap();
             let mut task = Text::new(task, &bytes, 1).unwrap();

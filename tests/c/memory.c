@@ -207,9 +207,37 @@ static void run(titans_memory_config config, const float *w0, size_t w0_len, con
     block_free(c);
 }
 
+/* A token that no memory can hold is refused, and those before it stay. */
+static void diverges(titans_memory_config config) {
+    data x;
+    float gates[3] = {0.0f, 1.0f, 0.0f}, answer[D];
+    size_t bytes;
+    uint64_t position;
+    titans_memory *memory = NULL;
+    for (int p = 0; p < PAIRS; p++) {
+        unit(x.k + p * D);
+        unit(x.v + p * D);
+    }
+    x.v[3 * D] = 1e38f;
+    titans_tokens tokens = tokens_of(&x, gates);
+    OK(titans_memory_size(&config, &bytes, &info));
+    block b = block_new(bytes);
+    OK(titans_memory_init(b.start, bytes, &config, NULL, 0, &memory, &info));
+    REFUSED(TITANS_ERROR_DIVERGED, titans_memory_write(memory, &tokens, NULL, 0, NULL, 0, &info));
+    REQUIRE(info.found == 3 && strstr(info.message, "token[3]") != NULL);
+    OK(titans_memory_position(memory, &position, &info));
+    REQUIRE(position == 3);
+    OK(titans_memory_read(memory, 1, x.k + 2 * D, D, answer, D, &info));
+    for (int i = 0; i < D; i++) { /* theta 1 on half the error: one step learns the last pair whole */
+        float e = answer[i] - x.v[2 * D + i];
+        REQUIRE(e < 1e-5f && e > -1e-5f);
+    }
+    block_free(b);
+}
+
 int main(void) {
     static float w0[D * D + D * D + D];
-    const float linear[3] = {0.0f, 0.15f, 0.3f}, deep[3] = {0.0f, 0.02f, 0.5f};
+    const float exact[3] = {0.0f, 1.0f, 0.0f}, linear[3] = {0.0f, 0.15f, 0.3f}, deep[3] = {0.0f, 0.02f, 0.5f};
     titans_memory_config config;
     size_t parameters = 0;
     memset(&info, 0, sizeof info);
@@ -223,7 +251,16 @@ int main(void) {
             titans_memory_config_init(&config, sizeof config, TITANS_ABI_VERSION + 1, &info));
     OK(titans_memory_config_init(&config, sizeof config, TITANS_ABI_VERSION, &info));
     config.widths[0] = config.widths[1] = D;
+    run(config, NULL, 0, exact, 40);
+    diverges(config);
+    config.compute_chunk = 1;
+    run(config, NULL, 0, exact, 40);
+
+    config.loss = TITANS_LOSS_SUM;
     config.chunk = 5;
+    config.compute_chunk = 0;
+    run(config, NULL, 0, linear, 40);
+    config.compute_chunk = 5;
     run(config, NULL, 0, linear, 40);
 
     config.layers = 2;

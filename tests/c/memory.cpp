@@ -107,6 +107,7 @@ int main() {
     titans::Config config;
     config->widths[0] = config->widths[1] = static_cast<uint32_t>(D);
     config->chunk = 4;
+    config->loss = TITANS_LOSS_SUM;
 
     auto made = titans::Memory::create(config);
     REQUIRE(made);

@@ -4,7 +4,7 @@ use crate::support::*;
 use std::ptr::{null, null_mut};
 use titans::*;
 use titans_kernel::arch::{Isa, Simd};
-use titans_kernel::memory::{Gate, Mask, MemorySpec, Network, Read, Stream, Tokens};
+use titans_kernel::memory::{Gate, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens};
 use titans_kernel::{Gemm, Mat, MatMut, Portable};
 
 const N: usize = 23;
@@ -16,7 +16,11 @@ fn by_the_kernel<G: Gemm<f32>>(kernel: &G, sample: &Sample, feed: &Feed) -> (Vec
     let widths: Vec<usize> = c.widths[..=c.layers as usize].iter().map(|&w| w as usize).collect();
     let mut spec = MemorySpec::new(&widths).unwrap();
     spec.network = if c.network == 0 { Network::Plain } else { Network::Residual };
-    spec.chunk = c.chunk as usize;
+    (spec.chunk, spec.compute_chunk, spec.clip) = (c.chunk as usize, c.compute_chunk as usize, None);
+    spec.loss = if c.loss == 0 { Loss::Sum } else { Loss::Half };
+    if c.compute_chunk == 0 {
+        spec.compute_chunk = spec.usual_compute_chunk();
+    }
     let mut block = vec![f32::NAN; Stream::<f32>::len(&spec)];
     let mut scratch = vec![f32::NAN; Stream::<f32>::scratch_len(&spec)];
     let mut stream = Stream::new(&spec, Read::After, &sample.w0, &mut block).unwrap();
@@ -39,7 +43,8 @@ fn by_the_kernel<G: Gemm<f32>>(kernel: &G, sample: &Sample, feed: &Feed) -> (Vec
 
 #[test]
 fn any_split_gives_the_bits_of_the_kernel() {
-    for c in [config(&[5, 3], 4), config(&[6, 9, 6], 7), config(&[4, 4], 1)] {
+    let (pieces, own) = (cut(config(&[5, 3], 4), 4, 8), cut(default(&[5, 3]), 1, 1));
+    for c in [config(&[5, 3], 4), config(&[6, 9, 6], 7), config(&[4, 4], 1), default(&[5, 3]), pieces, own] {
         let mut sample = Sample::new(c);
         let feed = Feed::new(N, sample.widths());
         let (y, surprise, state) = by_the_kernel(&Simd::best(), &sample, &feed);
@@ -144,6 +149,48 @@ fn clipped_tokens_are_counted() {
     // SAFETY: a borrow.
     expect(unsafe { titans_memory_clipped(sample.memory, &mut clipped, null_mut()) }, TITANS_OK);
     assert_eq!(clipped, N as u64);
+}
+
+#[test]
+fn a_token_that_would_not_stay_finite_is_refused_and_those_before_it_are_kept() {
+    for c in [default(&[4, 3]), cut(default(&[4, 3]), 1, 1), config(&[4, 3], 4), config(&[4, 6, 4], 3)] {
+        let (n, bad) = (150, 137);
+        let (mut sample, mut good) = (Sample::new(c), Sample::new(c));
+        let (key, value) = sample.widths();
+        let mut feed = Feed::new(n, (key, value));
+        feed.mask.fill(0);
+        let (y, surprise) = good.write(&feed, 0..bad);
+        feed.v[bad * value] = 1e38;
+        let tokens = feed.tokens(0..n, key, value);
+        let (mut got, mut info, mut last) = (vec![f32::NAN; n * value], details(), -1.0);
+        // SAFETY: borrows with their lengths, or NULL.
+        unsafe {
+            let out = got.as_mut_ptr();
+            let status = titans_memory_write(sample.memory, &tokens, out, n * value, null_mut(), 0, &mut info);
+            expect(status, TITANS_ERROR_DIVERGED);
+            expect(titans_memory_surprise(sample.memory, &mut last, null_mut()), TITANS_OK);
+        }
+        assert_eq!((info.arg, info.found), (2, bad as u64), "{}", message(&info));
+        assert!(message(&info).starts_with("token[137]: "), "{}", message(&info));
+        assert_eq!((&got[..bad * value], last), (&y[..], surprise[bad - 1]));
+        let state = |sample: &mut Sample| (sample.position(), sample.weights());
+        let before = state(&mut good);
+        assert_eq!((before.0, state(&mut sample)), (bad as u64, before.clone()));
+        // A step that is refused changes nothing, and it goes on as if nothing had been.
+        let (k, v) = (feed.k[bad * key..].as_ptr(), feed.v[bad * value..].as_ptr());
+        // SAFETY: as above.
+        let step = |m, v, info| unsafe {
+            titans_memory_step(m, k, key, v, value, null(), 0, 0.0, 0.1, 0.0, null_mut(), 0, null_mut(), info)
+        };
+        expect(step(sample.memory, v, &mut info), TITANS_ERROR_DIVERGED);
+        assert_eq!((info.found, state(&mut sample)), (0, before.clone()));
+        let nan = vec![f32::NAN; value];
+        expect(step(sample.memory, nan.as_ptr(), &mut info), TITANS_ERROR_NOT_FINITE);
+        assert_eq!(state(&mut sample), before);
+        feed.v[bad * value] = 0.5;
+        assert_eq!(sample.write(&feed, bad..n), good.write(&feed, bad..n));
+        assert_eq!(sample.save(), good.save());
+    }
 }
 
 /// Writes the feed's tokens, changed by `change`, and expects a refusal that names `name` and changes nothing.

@@ -45,6 +45,7 @@ fn structures_and_constants_are_the_same_on_both_sides() {
     use {titans_activation::*, titans_loss::*, titans_network::*, titans_read_order::*};
     let mut c = String::from("#include \"titans.h\"\nint x;\n");
     fields!(c, titans_memory_config: struct_size, flags, layers, widths, activation, network, loss, read, chunk, clip);
+    fields!(c, titans_memory_config: compute_chunk);
     fields!(c, titans_error_info: struct_size, code, arg, reserved, expected, found, message);
     fields!(c, titans_tokens: struct_size, flags, n, k, k_len, v, v_len, q, q_len);
     fields!(c, titans_tokens: alpha, alpha_len, theta, theta_len, eta, eta_len, mask, mask_len);

@@ -42,10 +42,10 @@ fn the_size_is_enough_and_one_byte_less_is_refused() {
 fn configurations_no_memory_can_have_are_refused() {
     let good = config(&[4, 6, 4], 3);
     type Change = fn(&mut titans_memory_config);
-    let cases: [(Change, titans_status, &str); 17] = [
-        (|c| c.struct_size = 0, TITANS_ERROR_STRUCT_SIZE, "config: expected 56, found 0"),
-        (|c| c.struct_size -= 1, TITANS_ERROR_STRUCT_SIZE, "config: expected 56, found 55"),
-        (|c| c.struct_size = u32::MAX, TITANS_ERROR_STRUCT_SIZE, "config: expected 56"),
+    let cases: [(Change, titans_status, &str); 19] = [
+        (|c| c.struct_size = 0, TITANS_ERROR_STRUCT_SIZE, "config: expected 60, found 0"),
+        (|c| c.struct_size -= 1, TITANS_ERROR_STRUCT_SIZE, "config: expected 60, found 59"),
+        (|c| c.struct_size = u32::MAX, TITANS_ERROR_STRUCT_SIZE, "config: expected 60"),
         (|c| c.flags = 1, TITANS_ERROR_FLAGS, "config.flags: expected 0, found 1"),
         (|c| c.layers = 0, TITANS_ERROR_CONFIG, "layers: 1 to 4, found 0"),
         (|c| c.layers = 5, TITANS_ERROR_CONFIG, "layers: 1 to 4, found 5"),
@@ -58,6 +58,12 @@ fn configurations_no_memory_can_have_are_refused() {
         (|c| c.loss = 3, TITANS_ERROR_CONFIG, "loss: 0 to 2, found 3"),
         (|c| c.read = i32::MIN, TITANS_ERROR_CONFIG, "read: 0 to 2"),
         (|c| c.chunk = 0, TITANS_ERROR_CONFIG, "chunk"),
+        (|c| c.compute_chunk = u32::MAX, TITANS_ERROR_CONFIG, "compute_chunk: 0 to 1048576"),
+        (
+            |c| *c = cut(default(&[4, 4]), 3, 64),
+            TITANS_ERROR_CONFIG,
+            "compute_chunk: above the chunk a multiple of it, found 64",
+        ),
         (|c| c.clip = -1.0, TITANS_ERROR_CONFIG, "clip"),
         (|c| c.clip = f32::NAN, TITANS_ERROR_CONFIG, "clip"),
     ];
@@ -77,6 +83,22 @@ fn configurations_no_memory_can_have_are_refused() {
     // SAFETY: borrows.
     let status = unsafe { titans_memory_size(&huge, &mut bytes, &mut info) };
     assert!(status == 0 || status == TITANS_ERROR_TOO_LARGE as i32, "{}", message(&info));
+}
+
+#[test]
+fn a_linear_memory_is_exact_by_default_and_compute_chunk_says_what_waits() {
+    let exact = default(&[4, 4]);
+    assert_eq!((exact.chunk, exact.loss, exact.compute_chunk, exact.clip), (1, 1, 0, 0.0));
+    let with = |chunk, compute_chunk| cut(exact, chunk, compute_chunk);
+    let saved = |c| ask(titans_memory_saved_size, &c);
+    assert_eq!(saved(exact), saved(with(1, 64)));
+    assert_eq!(saved(with(5, 0)), saved(with(5, 60)));
+    assert_eq!(saved(with(64, 0)), saved(with(64, 64)));
+    assert_eq!(saved(with(100, 0)), saved(with(100, 100)));
+    // W, S and two bounds, where no token ever waits.
+    assert!(saved(with(1, 1)) < saved(exact) / 4);
+    let deep = |compute_chunk| cut(config(&[4, 6, 4], 3), 3, compute_chunk);
+    assert_eq!(saved(deep(0)), saved(deep(64)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn learned(config: titans_memory_config) -> (Sample, Feed) {
 
 #[test]
 fn a_loaded_or_copied_memory_goes_on_with_the_same_bits() {
-    for c in [config(&[5, 3], 4), config(&[4, 6, 4], 7), config(&[3, 3], 1)] {
+    for c in [config(&[5, 3], 4), config(&[4, 6, 4], 7), config(&[3, 3], 1), default(&[4, 3])] {
         let (mut sample, feed) = learned(c);
         let saved = sample.save();
         let mut loaded = Sample::new(c);
@@ -70,8 +70,8 @@ fn damage_is_told_from_other_formats_and_configurations() {
     let (mut source, _) = learned(config(&[2, 2], 2));
     let saved = source.save();
     let mut others = vec![config(&[2, 2], 3), config(&[2, 3], 2), config(&[2, 2, 2], 2)];
-    let changes: [fn(&mut titans_memory_config); 4] =
-        [|c| c.loss = 1, |c| c.activation = 3, |c| c.read = 1, |c| c.clip = 2.0];
+    let changes: [fn(&mut titans_memory_config); 5] =
+        [|c| c.loss = 1, |c| c.activation = 3, |c| c.read = 1, |c| c.clip = 2.0, |c| c.compute_chunk = 4];
     for change in changes {
         let mut c = config(&[2, 2], 2);
         change(&mut c);

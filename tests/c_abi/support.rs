@@ -73,8 +73,23 @@ impl Drop for Arena {
     }
 }
 
-/// The default configuration with these widths and this chunk; deep ones are residual where they can be.
+/// A configuration with these widths and this chunk, which is computed at once, on the whole squared error; deep ones are residual
+/// where they can be.
 pub fn config(widths: &[u32], chunk: u32) -> titans_memory_config {
+    let mut config = default(widths);
+    (config.chunk, config.compute_chunk, config.loss) = (chunk, chunk, 0);
+    config.network = i32::from(widths.len() > 2 && widths.first() == widths.last());
+    config
+}
+
+/// A configuration with another chunk, and other pieces.
+pub fn cut(mut config: titans_memory_config, chunk: u32, compute_chunk: u32) -> titans_memory_config {
+    (config.chunk, config.compute_chunk) = (chunk, compute_chunk);
+    config
+}
+
+/// The default configuration with these widths: one layer in its exact form.
+pub fn default(widths: &[u32]) -> titans_memory_config {
     let mut config = std::mem::MaybeUninit::<titans_memory_config>::uninit();
     // SAFETY: the structure is writable and of the size that is passed.
     let mut config = unsafe {
@@ -85,8 +100,6 @@ pub fn config(widths: &[u32], chunk: u32) -> titans_memory_config {
     config.layers = widths.len() as u32 - 1;
     config.widths = [0; TITANS_MAX_WIDTHS];
     config.widths[..widths.len()].copy_from_slice(widths);
-    config.chunk = chunk;
-    config.network = i32::from(widths.len() > 2 && widths.first() == widths.last());
     config
 }
 

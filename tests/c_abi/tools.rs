@@ -86,7 +86,7 @@ pub fn shared_folder() -> &'static Path {
     FOLDER.get_or_init(|| {
         let folder = temporary("shared");
         std::fs::create_dir_all(&folder).expect("a folder for the shared library");
-        for name in [shared_name(), "libtitans.so.0"] {
+        for name in [shared_name(), "libtitans.so.1"] {
             std::fs::copy(libraries().join(shared_name()), folder.join(name)).expect("copying the shared library");
         }
         folder

@@ -73,9 +73,17 @@ fn networks_and_streams_are_measured() {
         let report = more(&["--layers", "2", "--network", network]);
         assert_eq!(report["flops_per_token"], 10.0 * 512.0 + 2.0 * 256.0 + 128.0 * 80.0, "{network}");
     }
-    let stream = more(&["--chunk", "1", "--stream", "3"]);
+    let stream = more(&["--chunk", "1", "--compute-chunk", "1", "--stream", "3"]);
     assert_eq!((&stream["flops_per_token"], &stream["threads"]), (&Value::from(9.0 * 64.0), &Value::from(1)));
-    assert_eq!(more(&["--chunk", "4", "--stream", "3"])["flops_per_token"], 10.0 * 64.0 + 8.0 * 16.0);
+    let chunks = more(&["--chunk", "4", "--compute-chunk", "4", "--stream", "3"]);
+    assert_eq!(chunks["flops_per_token"], 10.0 * 64.0 + 8.0 * 16.0);
+    // Short chunks of one layer are computed 64 tokens at once; chunks of 64 are what they were.
+    let exact = 12.0 * 64.0 + 4.0 * 64.0 * 16.0;
+    for more_args in [&["--chunk", "1"][..], &["--chunk", "1", "--stream", "3"], &["--chunk", "4"]] {
+        assert_eq!(more(more_args)["flops_per_token"], exact, "{more_args:?}");
+    }
+    assert_eq!(more(&["--chunk", "1", "--grad"])["flops_per_token"], 4.0 * exact);
+    assert_eq!(more(&["--chunk", "64"])["flops_per_token"], 10.0 * 64.0 + 128.0 * 16.0);
     let pieces = more(&["--chunk", "64", "--compute-chunk", "4", "--grad"]);
     assert_eq!(pieces["flops_per_token"], 4.0 * (10.0 * 64.0 + 8.0 * 16.0));
     for (args, says) in [

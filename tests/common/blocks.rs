@@ -19,10 +19,11 @@ pub fn tiny(kind: Kind) -> ModelConfig {
         feed_forward: 5,
         conv_width: 3,
         theta_max: 0.1,
+        eta_max: 0.9,
         alpha_bias: -1.0,
         theta_bias: 0.3,
         eta_bias: -0.2,
-        memory: MemoryConfig { chunk: 4, hidden: 5, ..MemoryConfig::default() },
+        memory: MemoryConfig { chunk: 4, compute_chunk: 0, hidden: 5, loss: Loss::Sum, ..MemoryConfig::default() },
         attention: AttentionConfig { window: 5, segment: 8, ..AttentionConfig::default() },
         ..ModelConfig::default()
     }
@@ -45,7 +46,7 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
     ];
     // Clips are such that they fire for some tokens and not for others. Where four layers end in a layer norm of four numbers, MAC's
     // loss bends too sharply for differences; six numbers and small steps do not.
-    let remembering: [(&str, Change); 21] = [
+    let remembering: [(&str, Change); 25] = [
         ("no convolution", |c| c.conv_width = 0),
         ("one tap", |c| c.conv_width = 1),
         ("convolution beyond the segment", |c| (c.conv_width, c.attention.segment, c.memory.chunk) = (6, 4, 2)),
@@ -58,6 +59,18 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         ("read at the chunk's start", |c| c.memory.read = Read::ChunkStart),
         ("half the loss, GELU", |c| {
             (c.memory.layers, c.memory.loss, c.memory.activation) = (2, Loss::Half, Activation::Gelu);
+        }),
+        ("exact form", |c| {
+            (c.memory.chunk, c.memory.compute_chunk, c.memory.loss, c.theta_max) = (1, 8, Loss::Half, 1.0);
+        }),
+        ("exact form, read before, clip", |c| {
+            (c.memory.chunk, c.memory.compute_chunk, c.memory.read) = (1, 64, Read::Before);
+            c.memory.clip = Some(2.0);
+        }),
+        ("several chunks at once", |c| (c.memory.chunk, c.memory.compute_chunk) = (2, 6)),
+        ("several chunks at once, gates by chunk, read at the chunk's start", |c| {
+            (c.memory.chunk, c.memory.compute_chunk) = (2, 8);
+            (c.gates, c.memory.read) = (GateSpan::Chunk, Read::ChunkStart);
         }),
         ("chunks of one, read before", |c| (c.memory.chunk, c.memory.read) = (1, Read::Before)),
         ("read before, deep", |c| (c.memory.layers, c.memory.read) = (2, Read::Before)),
@@ -100,6 +113,12 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         joining.iter().filter(|_| matches!(kind, Kind::Mac | Kind::Mag)).for_each(|c| add(kind, c));
     }
     add(Kind::Mac, &("reads the segment's start", |c| c.attention.read = MacRead::Segment));
+    add(
+        Kind::Mac,
+        &("reads the segment's start, exact form", |c| {
+            (c.attention.read, c.memory.chunk, c.memory.compute_chunk) = (MacRead::Segment, 1, 64);
+        }),
+    );
     add(
         Kind::Mac,
         &("reads the segment's start, chunks in pieces", |c| {

@@ -70,6 +70,7 @@ fn spec(tame: bool) -> impl Strategy<Value = MemorySpec> {
             let mut spec = MemorySpec::new(&w).expect("spec");
             spec.network = if residual { Network::Residual } else { Network::Plain };
             (spec.activation, spec.loss, spec.chunk, spec.clip) = (activation, loss, chunk, clip);
+            spec.compute_chunk = 0;
             spec
         },
     )

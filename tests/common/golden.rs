@@ -38,7 +38,7 @@ fn read(path: &Path) -> Golden {
     let widths: Vec<usize> =
         config["dims"].as_array().expect("dims").iter().map(|d| d.as_u64().unwrap() as usize).collect();
     let mut spec = MemorySpec::new(&widths).expect("spec");
-    spec.chunk = number("chunk");
+    (spec.chunk, spec.compute_chunk, spec.clip) = (number("chunk"), 0, None);
     spec.network = if config["network"] == "residual" { Network::Residual } else { Network::Plain };
     spec.activation = match config["activation"].as_str().expect("activation") {
         "silu" => Activation::Silu,

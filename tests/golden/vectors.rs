@@ -155,7 +155,7 @@ fn spec(config: &serde_json::Value) -> MemorySpec {
     let widths: Vec<usize> = config["dims"].as_array().unwrap().iter().map(|d| d.as_u64().unwrap() as usize).collect();
     let mut spec = MemorySpec::new(&widths).unwrap();
     spec.network = if config["network"] == "residual" { Network::Residual } else { Network::Plain };
-    spec.chunk = config["chunk"].as_u64().unwrap() as usize;
+    (spec.chunk, spec.compute_chunk, spec.clip) = (config["chunk"].as_u64().unwrap() as usize, 0, None);
     spec.activation = match config["activation"].as_str().unwrap() {
         "silu" => Activation::Silu,
         "gelu" => Activation::Gelu,

@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Inputs};
 use crate::one;
-use titans_kernel::memory::{Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Tokens, vjp, vjp_scratch_len};
+use titans_kernel::memory::{Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Tokens, vjp, vjp_scratch_len};
 use titans_kernel::{Error, Mat, MatMut};
 
 const N: usize = 7;
@@ -187,7 +187,8 @@ fn specs() -> Vec<(Case, MemorySpec)> {
     let shapes: [(&[usize], usize, usize, usize); 4] =
         [(&[3, 4], 2, 0, 1), (&[3, 5, 3], 4, 3, 1), (&[4, 3, 5, 2, 4], 3, 0, 2), (&[2, 6, 3], 1, 0, 1)];
     let of = |(widths, chunk, compute_chunk, keep_every): (&[usize], usize, usize, usize)| {
-        let spec = MemorySpec { chunk, compute_chunk, keep_every, ..MemorySpec::new(widths).unwrap() };
+        let mut spec = MemorySpec { chunk, compute_chunk, keep_every, ..MemorySpec::new(widths).unwrap() };
+        (spec.loss, spec.clip) = (Loss::Sum, None);
         (one(2, N), spec)
     };
     shapes.into_iter().map(of).collect()

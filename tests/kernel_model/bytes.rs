@@ -41,6 +41,11 @@ fn a_blob_is_read_where_it_lies_and_says_what_was_written() {
         // As many as are declared, no more.
         assert!(Model::read_into(&bytes, &mut vec![0.0f32; want.len() + 1]).is_err());
         let mut room = vec![];
+        // A blob of version 1 does not say how large momentum may be.
+        let mut old = bytes.clone();
+        old[7] = 1;
+        let error = Model::<f32>::parse(lying(&old, 0, &mut room)).unwrap_err();
+        assert!(matches!(error, Error::Format { what: "blob: magic and version", .. }), "{error}");
         let off = Model::<f32>::parse(lying(&bytes, 2, &mut room)).unwrap_err();
         assert!(matches!(off, Error::Format { found: 2, .. }), "{off}");
         assert!(matches!(
@@ -243,7 +248,7 @@ fn every_bad_field_is_named() {
     let spec = ModelSpec { blocks: 1, input: Input::Tokens(5), outputs: 5, head_bias: false, tied: true, ..spec };
     let good = |kind| BlockSpec { rotary: 0.0, ..block(&mut Dice(4), kind) };
     type Spoil = fn(&mut BlockSpec);
-    let bad: [(&str, Kind, Spoil); 17] = [
+    let bad: [(&str, Kind, Spoil); 20] = [
         ("heads", Kind::Lmm, |b| b.heads = 0),
         ("head_width", Kind::Lmm, |b| b.head_width = usize::MAX),
         ("heads × head_width", Kind::Lmm, |b| (b.heads, b.head_width) = (1 << 20, 1 << 20)),
@@ -258,6 +263,9 @@ fn every_bad_field_is_named() {
         ("segment", Kind::Mac, |b| b.segment = 0),
         ("segment", Kind::Mac, |b| (b.memory.chunk, b.segment) = (4, 6)),
         ("theta_max", Kind::Lmm, |b| b.theta_max = f64::INFINITY),
+        ("eta_max", Kind::Lmm, |b| b.eta_max = 0.0),
+        ("eta_max", Kind::Lmm, |b| b.eta_max = 1.01),
+        ("eta_max", Kind::Lmm, |b| b.eta_max = f64::NAN),
         ("conv_width", Kind::Lmm, |b| b.conv_width = 1 << 21),
         ("persistent", Kind::Lmm, |b| b.persistent = usize::MAX),
         ("feed_forward", Kind::Lmm, |b| b.feed_forward = 0),

@@ -94,6 +94,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         head_width,
         conv_width: dice.pick(&[0, 1, 2, 4]),
         theta_max: 0.1,
+        eta_max: 0.7,
         forgetting: dice.below(4) > 0,
         momentum: dice.below(4) > 0,
         gates_by_chunk: dice.coin(),

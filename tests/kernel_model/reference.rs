@@ -95,7 +95,7 @@ impl Block<'_> {
         let (s, heads) = (self.spec, self.spec.heads);
         let logits = plus(&times(u, self.w("mixer.gates.weight"), 3 * heads), self.w("mixer.gates.bias"));
         let on = |is: bool| if is { 1.0 } else { 0.0 };
-        let scale = [on(s.forgetting), s.theta_max, on(s.momentum)];
+        let scale = [on(s.forgetting), s.theta_max, s.eta_max * on(s.momentum)];
         let mut gates = map(&logits, sigmoid);
         for row in &mut gates {
             for (i, x) in row.iter_mut().enumerate() {

@@ -11,9 +11,21 @@ use titans_host::tape::{Gradients, Tape};
 use titans_host::task::TaskConfig;
 use titans_host::task::text::{Text, TextConfig};
 use titans_host::train::{RunConfig, TrainConfig, Trainer};
+use titans_kernel::memory::Loss;
+
+/// Layers, chunk and tokens computed at once of a memory.
+type Shape = (usize, usize, usize);
+const LINEAR: Shape = (1, 3, 0);
+const EXACT: Shape = (1, 1, 12);
+const DEEP: Shape = (2, 3, 0);
 
 /// Long sequences through small blocks: activations and boundaries are most of what a step holds.
-fn run(layers: usize, tied: bool, boundaries: Boundaries, recompute: bool) -> (RunConfig, Text) {
+fn run(
+    (layers, chunk, compute_chunk): Shape,
+    tied: bool,
+    boundaries: Boundaries,
+    recompute: bool,
+) -> (RunConfig, Text) {
     let mut model = ModelConfig {
         vocabulary: 256,
         width: 16,
@@ -22,9 +34,11 @@ fn run(layers: usize, tied: bool, boundaries: Boundaries, recompute: bool) -> (R
         head_width: 8,
         feed_forward: 24,
         tied,
+        theta_max: 0.25,
         ..ModelConfig::default()
     };
-    (model.memory.chunk, model.memory.layers, model.memory.hidden) = (3, layers, 12);
+    (model.memory.chunk, model.memory.compute_chunk, model.memory.loss) = (chunk, compute_chunk, Loss::Sum);
+    (model.memory.layers, model.memory.hidden) = (layers, 12);
     let train = TrainConfig { steps: 50, warm_up: 3, boundaries, recompute, ..TrainConfig::default() };
     let task = TextConfig { context: 200, sequences: 3, ..TextConfig::default() };
     let bytes: Vec<u8> = (0..5000u32).map(|i| (i * i / 7) as u8).collect();
@@ -36,7 +50,7 @@ const WAYS: [(Boundaries, bool); 4] =
 
 #[test]
 fn every_way_trains_to_the_same_bits_and_holds_less() {
-    for (layers, tied) in [(1, true), (2, false)] {
+    for (layers, tied) in [(LINEAR, true), (EXACT, true), (DEEP, false)] {
         let mut found = Vec::new();
         for (boundaries, recompute) in WAYS {
             let device = Cpu::<f32>::new(Some(2)).unwrap();
@@ -58,7 +72,7 @@ fn every_way_trains_to_the_same_bits_and_holds_less() {
         }
         assert!(
             sqrt.2 < all.2 && both.2 < recomputed.2 && recomputed.2 < sqrt.2,
-            "{layers} layers: {:?}",
+            "{layers:?}: {:?}",
             [all.2, sqrt.2, recomputed.2, both.2]
         );
     }
@@ -67,7 +81,7 @@ fn every_way_trains_to_the_same_bits_and_holds_less() {
 #[test]
 fn gradients_of_recomputed_blocks_have_the_bits_of_the_whole_tape() {
     let device = Cpu::<f64>::new(Some(2)).unwrap();
-    for (layers, tied, context) in [(1, true, 40), (3, false, 7), (2, true, 1)] {
+    for (layers, tied, context) in [(LINEAR, true, 40), (EXACT, true, 40), ((3, 3, 0), false, 7), (DEEP, true, 1)] {
         let (config, _) = run(layers, tied, Boundaries::All, false);
         let model = Model::new(&device, config.model, 3).unwrap();
         let ids: Vec<u32> = (0..2 * context).map(|i| (i * 7 + 3) % 256).collect();
@@ -110,7 +124,7 @@ fn gradients_of_recomputed_blocks_have_the_bits_of_the_whole_tape() {
                 )
                 .unwrap();
             assert_eq!(losses, expected);
-            assert_eq!(download(&again), whole, "{layers} layers, {boundaries:?}");
+            assert_eq!(download(&again), whole, "{layers:?}, {boundaries:?}");
         }
     }
 }
@@ -130,7 +144,7 @@ fn the_plan_is_the_pool_s_peak_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     for (i, (boundaries, recompute)) in WAYS.into_iter().enumerate() {
-        for layers in [1, 2] {
+        for layers in [LINEAR, EXACT, DEEP] {
             let (config, mut task) = run(layers, i % 2 == 0, boundaries, recompute);
             config.write(&path).unwrap();
             for threads in [1, 2, 3] {
@@ -140,7 +154,7 @@ fn the_plan_is_the_pool_s_peak_to_the_byte() {
                 let standing = device.pool_usage().live_bytes;
                 trainer.step(0.0).unwrap();
                 let number = |key: &str| plan[key].as_u64().unwrap() as usize;
-                let way = format!("{layers} layers, {threads} threads, {boundaries:?}, recompute {recompute}");
+                let way = format!("{layers:?}, {threads} threads, {boundaries:?}, recompute {recompute}");
                 assert_eq!(number("peak"), device.pool_usage().peak_bytes, "{way}");
                 assert_eq!(number("parameters") + number("gradients") + number("moments"), standing, "{way}");
                 assert_eq!((number("batch"), number("time"), number("threads")), (3, 200, threads));
@@ -158,7 +172,7 @@ fn the_plan_is_the_pool_s_peak_to_the_byte() {
 
 #[test]
 fn the_options_are_in_the_configuration_and_absent_ones_mean_as_before() {
-    let (config, _) = run(1, true, Boundaries::Sqrt, true);
+    let (config, _) = run(LINEAR, true, Boundaries::Sqrt, true);
     let text = toml::to_string(&config).unwrap();
     assert!(text.contains("boundaries = \"sqrt\"") && text.contains("recompute = true"), "{text}");
     assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config);

@@ -9,6 +9,7 @@ use titans_host::task::recall::{Recall, RecallConfig};
 use titans_host::task::text::TextConfig;
 use titans_host::task::{Task, TaskConfig};
 use titans_host::train::{RunConfig, TrainConfig, Trainer};
+use titans_kernel::memory::Loss;
 
 pub type Device = Cpu<f32>;
 
@@ -24,9 +25,11 @@ pub fn model(vocabulary: usize) -> ModelConfig {
         heads: 2,
         head_width: 8,
         feed_forward: 16,
+        theta_max: 0.25,
+        eta_max: 1.0,
         ..ModelConfig::default()
     };
-    model.memory.chunk = 4;
+    (model.memory.chunk, model.memory.compute_chunk, model.memory.loss) = (4, 0, Loss::Sum);
     model
 }
 

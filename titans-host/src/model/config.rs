@@ -1,7 +1,9 @@
 //! What a model is: every size and choice, and what follows from them.
 
 mod parts;
+mod recipes;
 
+use parts::common;
 pub use parts::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig};
 
 use super::layout;
@@ -20,7 +22,8 @@ const BLOCKS: usize = 1 << 12;
 /// Most numbers in all parameters: checked before anything is made, so that a slip of a size is no allocation.
 const PARAMETERS: u128 = 1 << 31;
 
-/// A whole model. The default reads bytes: 0.8 M parameters, linear memories.
+/// A whole model. The default reads bytes: 0.8 M parameters, linear memories in their exact form. For deep ones see
+/// [`ModelConfig::set_layers`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ModelConfig {
@@ -52,6 +55,8 @@ pub struct ModelConfig {
     pub conv_width: usize,
     /// θ = `theta_max` · σ(…): the largest inner learning rate.
     pub theta_max: f64,
+    /// η = `eta_max` · σ(…): the largest momentum, above 0, at most 1.
+    pub eta_max: f64,
     /// First bias of α's gate: 0 forgets half of the memory at every token, −4 in 55 tokens, −7 in 1100.
     pub alpha_bias: f64,
     /// First bias of θ's gate.
@@ -88,7 +93,8 @@ impl Default for ModelConfig {
             feed_forward: 256,
             tied: true,
             conv_width: 4,
-            theta_max: 0.25,
+            theta_max: 1.0,
+            eta_max: 0.5,
             alpha_bias: -4.0,
             theta_bias: 0.0,
             eta_bias: 0.0,
@@ -146,6 +152,9 @@ impl ModelConfig {
         if !(self.theta_max.is_finite() && self.theta_max > 0.0) {
             return Err(Error::usage(format!("model: theta_max: expected above 0, found {}", self.theta_max)));
         }
+        if !(self.eta_max > 0.0 && self.eta_max <= 1.0) {
+            return Err(Error::usage(format!("model: eta_max: expected above 0, at most 1, found {}", self.eta_max)));
+        }
         if self.inner() > LIMIT {
             return Err(Error::usage(format!(
                 "model: heads × head_width: expected up to {LIMIT}, found {}",
@@ -177,9 +186,12 @@ impl ModelConfig {
         spec.activation = m.activation;
         spec.network = m.network.unwrap_or(spec.network);
         spec.loss = m.loss;
-        spec.chunk = m.chunk;
-        spec.compute_chunk = m.compute_chunk;
-        spec.clip = m.clip;
+        (spec.chunk, spec.compute_chunk, spec.clip) = (m.chunk, m.compute_chunk, m.clip);
+        m.check_pieces(&spec)?;
+        if spec.wide() && self.kinds().any(|k| k == Kind::Mac) {
+            // Pieces end where segments do; both are whole chunks, and so is what divides them.
+            spec.compute_chunk = common(m.compute_chunk, self.attention.segment);
+        }
         spec.validate()?;
         Ok(spec)
     }
@@ -321,7 +333,7 @@ mod tests {
         config.memory.network = Some(Network::Plain);
         config.memory.clip = Some(1.5);
         config.memory.read = Read::ChunkStart;
-        assert!(!toml::to_string(&config).unwrap().contains("compute_chunk"));
+        assert!(toml::to_string(&config).unwrap().contains("compute_chunk = 64"));
         config.memory.compute_chunk = 5;
         assert_eq!(config.memory_spec().unwrap().piece(), 5);
         config.block = Kinds::Each(vec![Kind::Mac, Kind::Attention, Kind::Lmm, Kind::Mal]);
@@ -341,14 +353,18 @@ mod tests {
         let good = ModelConfig::default();
         good.validate().unwrap();
         type Spoil = fn(&mut ModelConfig);
-        let bad: [(&str, Spoil); 24] = [
+        let bad: [(&str, Spoil); 28] = [
             ("vocabulary", |c| c.vocabulary = 0),
             ("head_width", |c| c.head_width = usize::MAX),
             ("conv_width", |c| c.conv_width = usize::MAX),
             ("memory.layers", |c| c.memory.layers = 5),
             ("memory.chunk", |c| c.memory.chunk = 0),
             ("compute_chunk", |c| c.memory.compute_chunk = usize::MAX),
+            ("memory.compute_chunk: expected", |c| c.memory.chunk = 5),
             ("theta_max", |c| c.theta_max = f64::NAN),
+            ("eta_max", |c| c.eta_max = f64::NAN),
+            ("eta_max", |c| c.eta_max = 0.0),
+            ("eta_max", |c| c.eta_max = 1.01),
             ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
             ("theta_bias", |c| c.theta_bias = f64::NAN),
             ("eta_bias", |c| c.eta_bias = f64::NAN),

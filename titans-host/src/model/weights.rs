@@ -102,6 +102,7 @@ pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpe
         head_width: c.head_width,
         conv_width: c.conv_width,
         theta_max: c.theta_max,
+        eta_max: c.eta_max,
         forgetting: c.forgetting,
         momentum: c.momentum,
         gates_by_chunk: c.gates == GateSpan::Chunk,

@@ -36,7 +36,8 @@ pub fn memories<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
 fn cases() -> Result<Vec<Case>> {
     let spec = |widths: &[usize], network, chunk| -> Result<MemorySpec> {
         let mut spec = MemorySpec::new(widths)?;
-        (spec.network, spec.chunk) = (network, chunk);
+        (spec.network, spec.chunk, spec.compute_chunk) = (network, chunk, 0);
+        (spec.loss, spec.clip) = (Loss::Sum, None);
         Ok(spec)
     };
     let (plain, residual) = (Network::Plain, Network::Residual);

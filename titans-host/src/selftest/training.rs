@@ -55,7 +55,8 @@ fn config(layers: usize) -> ModelConfig {
         tied: layers == 1,
         conv_width: 3,
         theta_max: 0.05,
-        memory: MemoryConfig { layers, hidden: 7, chunk: 8, loss, ..MemoryConfig::default() },
+        eta_max: 1.0,
+        memory: MemoryConfig { layers, hidden: 7, chunk: 8, compute_chunk: 0, loss, ..MemoryConfig::default() },
         ..ModelConfig::default()
     }
 }

@@ -6,7 +6,7 @@ mod rows;
 use super::{Gradients, ParamId, Params, Tape, Var};
 use crate::device::cpu::Cpu;
 use crate::device::{Device, MemoryOp};
-use titans_kernel::memory::{MemorySpec, Read};
+use titans_kernel::memory::{Loss, MemorySpec, Read};
 
 type Machine = Cpu<f64>;
 
@@ -113,7 +113,7 @@ fn maps_of_one_variable_add_to_what_others_left_and_leave_alone_what_is_shared()
 
 #[test]
 fn a_gradient_flows_through_the_state_of_a_memory() {
-    let spec = MemorySpec { chunk: 2, ..MemorySpec::new(&[3, 2, 3]).unwrap() };
+    let spec = MemorySpec { chunk: 2, loss: Loss::Sum, clip: None, ..MemorySpec::new(&[3, 2, 3]).unwrap() };
     let shapes: [(&str, &[usize]); 5] =
         [("k", &[4, 6]), ("v", &[4, 6]), ("q", &[4, 6]), ("gates", &[4, 6]), ("w0", &[2, spec.params()])];
     let mut world = World::new(&shapes);

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use titans_kernel::Scalar;
-use titans_kernel::memory::Network;
 
 /// Tokens that an evaluation runs at once, at least one sequence.
 const EVALUATION_TOKENS: usize = 8192;
@@ -79,18 +78,11 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
         head_width: 32,
         feed_forward: 128,
         tied: true,
-        theta_max: if layers == 1 { 0.25 } else { 0.1 },
         alpha_bias: if layers == 1 { -7.0 } else { -10.0 }, // what a deep memory forgets, it does not forget evenly
         ..ModelConfig::default()
     };
-    model.memory.layers = layers;
-    // Noise tokens of one chunk write at the same weights; in longer chunks their steps add up until the memory diverges.
-    model.memory.chunk = 4;
+    model.set_layers(layers);
     model.memory.hidden = 2 * model.head_width;
-    // The layer norm of the residual shape starts with answers as large as the values: on this task it stays at chance.
-    model.memory.network = (layers > 1).then_some(Network::Plain);
-    // Without a bound on a token's gradient, a deep memory runs away as sequences grow.
-    model.memory.clip = (layers > 1).then_some(1.0);
     let steps = if layers == 1 { 2000 } else { 4000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use titans_kernel::Scalar;
 
 /// The version of the file's layout. A reader refuses others.
-pub const FORMAT: &str = "1";
+pub const FORMAT: &str = "2";
 /// The file in a run folder that a run continues from.
 pub const LATEST: &str = "latest.safetensors";
 /// The file in a run folder with the lowest validation loss so far.

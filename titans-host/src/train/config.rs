@@ -158,11 +158,24 @@ impl RunConfig {
     /// Reads `config.toml`.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and field that cannot be used.
+    /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and field that cannot be used; also where `model.eta_max` is
+    /// missing, which says that the file is of a time when momentum went up to 1: it would be another model.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "reading the configuration", e))?;
         let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;
+        expect_eta_max(&text).map_err(|reason| Error::file(path, reason))?;
         config.validate()?;
         Ok(config)
+    }
+}
+
+/// A run says how large its momentum may be: older ones do not, and meant 1.
+fn expect_eta_max(text: &str) -> std::result::Result<(), String> {
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+    match table.get("model").and_then(|model| model.get("eta_max")) {
+        Some(_) => Ok(()),
+        None => Err("[model] eta_max: missing; expected above 0, at most 1: 0.5 is the default, and a file without it is of a version \
+                     of before, whose runs had eta_max = 1, theta_max = 0.25 and chunks of 4 or 8 (compute_chunk = 0)"
+            .into()),
     }
 }

@@ -87,7 +87,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         let [out, logits] = gates;
         linear::forward(self.g, u, self.w.gates, Some(self.w.gates_bias), MatMut::new(logits, u.rows(), row)?)?;
         let one = |is: bool| f64::from(u8::from(is));
-        let scale = [one(spec.forgetting), spec.theta_max, one(spec.momentum)];
+        let scale = [one(spec.forgetting), spec.theta_max, spec.eta_max * one(spec.momentum)];
         gates::forward(self.g, spec.heads, scale, logits, out)?;
         if !spec.gates_by_chunk {
             return Ok(());

@@ -75,6 +75,9 @@ pub struct BlockSpec {
     pub conv_width: usize,
     /// The largest inner learning rate: θ = `theta_max` σ(…); finite and above 0.
     pub theta_max: f64,
+    /// The largest momentum: η = `eta_max` σ(…); finite, above 0, at most 1. With 1/2, half the loss and θ ≤ 1 no sequence of gates
+    /// along one key of norm 1 makes a linear memory grow.
+    pub eta_max: f64,
     /// Whether memories forget; without, α = 0.
     pub forgetting: bool,
     /// Whether surprise has momentum; without, η = 0.
@@ -123,6 +126,7 @@ impl BlockSpec {
         rule("conv_width: 0 to 1048576", self.conv_width, self.conv_width <= LIMIT)?;
         rule("persistent: 0 to 1048576", self.persistent, self.persistent <= LIMIT)?;
         rule("theta_max: finite and above 0", 0, self.theta_max.is_finite() && self.theta_max > 0.0)?;
+        rule("eta_max: above 0, at most 1", 0, self.eta_max > 0.0 && self.eta_max <= 1.0)?;
         rule("rotary: a base from 1 to 1e300, or 0 for none", 0, self.rotary == 0.0 || self.rotates())?;
         self.memory.validate()?;
         if self.kind.remembers() {

@@ -34,6 +34,6 @@ pub use crate::ops::activation::Activation;
 pub use forward::{Form, forward, forward_scratch_len};
 pub use gates::{Gate, Mask, Tokens};
 pub use query::{query, query_scratch_len};
-pub use spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read};
+pub use spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read, USUAL_PIECE};
 pub use stream::{Counters, Stream};
 pub use vjp::{Cotangents, Gradients, vjp, vjp_scratch_len};

@@ -85,7 +85,7 @@ mod tests {
             (&[4, 2, 8, 3, 5], Network::Plain),
         ] {
             let mut spec = MemorySpec::new(widths).unwrap();
-            spec.network = network;
+            (spec.network, spec.chunk, spec.compute_chunk) = (network, 16, 0);
             let (d, o, n) = (spec.key_width(), spec.value_width(), 37);
             let (weights, q) = (values::<f64>(spec.params(), 1), values::<f64>(n * d, 2));
             let y = ask(&spec, &weights, &q, n);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_errors_and_change_nothing() {
-        let spec = MemorySpec::new(&[4, 3]).unwrap();
+        let spec = MemorySpec { chunk: 16, compute_chunk: 0, ..MemorySpec::new(&[4, 3]).unwrap() };
         let (x, mut y) = ([1.0f32; 64], [7.0f32; 12]);
         let mut scratch = [0.0; 4096];
         let needed = query_scratch_len(&spec, 3);

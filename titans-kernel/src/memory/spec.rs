@@ -7,6 +7,9 @@ use heapless::Vec;
 /// Most layers a memory network may have.
 pub const MAX_LAYERS: usize = 4;
 
+/// Tokens of a linear memory that are computed at once by default.
+pub const USUAL_PIECE: usize = 64;
+
 /// Shape of the network's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Network {
@@ -21,9 +24,9 @@ pub enum Network {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Loss {
     /// c = 1.
-    #[default]
     Sum,
-    /// c = 1/2.
+    /// c = 1/2: with θ ≤ 1 and keys of norm 1 at most no token's step overshoots.
+    #[default]
     Half,
     /// c = 1/d_L.
     Mean,
@@ -72,25 +75,32 @@ pub struct MemorySpec {
 }
 
 impl MemorySpec {
-    /// A memory of the given widths `d_0 … d_L` with SiLU, sum loss, chunk 16 and no clip; residual when it has two
-    /// layers or more and d_0 = d_L, plain otherwise.
+    /// A memory of the given widths `d_0 … d_L` with SiLU and half the squared error as its loss.
+    ///
+    /// - One layer: every token's gradient its own (chunk 1), computed in pieces of 64 tokens, plain, no clip. It wants keys
+    ///   of norm 1 at most, θ ≤ 1 and η ≤ 1/2: then no gates along one key make it grow.
+    /// - Two layers and more: chunks of 4 and a clip of 1; residual where d_0 = d_L, else plain. They want a small θ.
+    ///
+    /// Who sets another chunk sets `compute_chunk` with it: [`MemorySpec::usual_compute_chunk`] says what suits.
     ///
     /// # Errors
     /// [`Error::Config`] as [`MemorySpec::validate`].
     pub fn new(widths: &[usize]) -> Result<Self> {
         let widths = Vec::from_slice(widths)
             .map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: widths.len() })?;
-        let deep = widths.len() > 2 && widths.first() == widths.last();
-        let spec = Self {
+        let deep = widths.len() > 2;
+        let residual = deep && widths.first() == widths.last();
+        let mut spec = Self {
             widths,
             activation: Activation::Silu,
-            network: if deep { Network::Residual } else { Network::Plain },
-            loss: Loss::Sum,
-            chunk: 16,
+            network: if residual { Network::Residual } else { Network::Plain },
+            loss: Loss::Half,
+            chunk: if deep { 4 } else { 1 },
             compute_chunk: 0,
-            clip: None,
+            clip: deep.then_some(1.0),
             keep_every: 1,
         };
+        spec.compute_chunk = spec.usual_compute_chunk();
         spec.validate()?;
         Ok(spec)
     }
@@ -206,6 +216,13 @@ impl MemorySpec {
         self.layers() == 1 && self.network == Network::Plain
     }
 
+    /// The `compute_chunk` that suits network and chunk: as many whole chunks as there are in [`USUAL_PIECE`] tokens where the network is
+    /// linear and the chunk shorter than that, else 0.
+    pub fn usual_compute_chunk(&self) -> usize {
+        let short = self.is_linear() && (1..USUAL_PIECE).contains(&self.chunk);
+        if short { USUAL_PIECE / self.chunk * self.chunk } else { 0 }
+    }
+
     /// Is a piece several chunks?
     pub fn wide(&self) -> bool {
         self.compute_chunk > self.chunk && self.is_linear()
@@ -292,11 +309,34 @@ impl MemorySpec {
 
 #[cfg(test)]
 mod tests {
-    use super::{MemorySpec, Network};
+    use super::{Loss, MemorySpec, Network};
+
+    #[test]
+    fn linear_memories_are_exact_by_default_and_deep_ones_short_and_clipped() {
+        let s = MemorySpec::new(&[8, 5]).unwrap();
+        assert_eq!((s.chunk, s.compute_chunk, s.loss, s.clip), (1, 64, Loss::Half, None));
+        assert!(s.wide() && s.period() == 64);
+        for widths in [&[8, 16, 8][..], &[8, 16, 5]] {
+            let s = MemorySpec::new(widths).unwrap();
+            assert_eq!((s.chunk, s.compute_chunk, s.loss, s.clip), (4, 0, Loss::Half, Some(1.0)));
+        }
+        let usual = |chunk| MemorySpec { chunk, ..s.clone() }.usual_compute_chunk();
+        assert_eq!([0, 1, 5, 16, 33, 63, 64, 65].map(usual), [0, 64, 60, 64, 33, 63, 0, 0]);
+        assert!(
+            [1, 5, 33, 64]
+                .map(|chunk| MemorySpec { chunk, compute_chunk: usual(chunk), ..s.clone() }.validate().is_ok())
+                == [true; 4]
+        );
+        assert_eq!(
+            MemorySpec { network: Network::Residual, ..MemorySpec::new(&[8, 8]).unwrap() }.usual_compute_chunk(),
+            0
+        );
+    }
 
     #[test]
     fn sizes_follow_from_widths_and_bad_ones_are_named() {
-        let s = MemorySpec::new(&[8, 16, 8]).unwrap();
+        let mut s = MemorySpec::new(&[8, 16, 8]).unwrap();
+        s.chunk = 16;
         assert_eq!((s.layers(), s.network, s.params(), s.state_len()), (2, Network::Residual, 264, 528));
         assert_eq!(MemorySpec::new(&[8, 5]).unwrap().params(), 40);
         assert_eq!(s.boundaries_len(17), 2 * 528);

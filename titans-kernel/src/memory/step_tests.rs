@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use crate::arch::{Isa, Simd};
 use crate::gemm::Gemm;
-use crate::memory::{Form, Gate, Mask, MemorySpec, Network, Read, Stream, Tokens, forward, forward_scratch_len};
+use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens, forward, forward_scratch_len};
 use crate::ops::check::{assert_close, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -71,7 +71,8 @@ fn chunks_of_one_token_have_one_result() {
     ];
     for (widths, network, clip) in shapes {
         let mut spec = MemorySpec::new(widths).unwrap();
-        (spec.network, spec.clip, spec.chunk) = (network, clip, 1);
+        (spec.network, spec.clip, spec.loss) = (network, clip, Loss::Sum);
+        (spec.chunk, spec.compute_chunk) = (1, 1);
         for read in [Read::After, Read::Before, Read::ChunkStart] {
             let want = run::<f64, _>(&crate::Portable, &spec, read, Form::Token, None);
             let mut fused = None;

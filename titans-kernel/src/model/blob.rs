@@ -19,7 +19,7 @@ use crate::error::{Error, Result, expect_len};
 use crate::scalar::Scalar;
 use bytemuck::Pod;
 
-const MAGIC: [u8; 8] = *b"TTNMODL\x01";
+const MAGIC: [u8; 8] = *b"TTNMODL\x02";
 const HEADER: usize = 64;
 
 /// Bytes of the checksum at a blob's end.

@@ -3,7 +3,7 @@
 //! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum), forgetting, momentum, gates by chunk, MAC reads
 //! at the segment's start; of the memory activation, network, loss, read, layers; a zero (12 bytes); d_0 … d_4, unused ones
 //! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward,
-//! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions as `f64` (24); zeros (28). Numbers of
+//! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions, η's maximum as `f64` (32); zeros (20). Numbers of
 //! variants are never given a second time. `keep_every` of a memory matters in training only and is not stored.
 
 use super::{BlockSpec, Combine, Kind};
@@ -66,7 +66,7 @@ pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
         m.compute_chunk,
     ];
     sizes.into_iter().for_each(|x| w.word(x));
-    [m.clip.unwrap_or(0.0), b.theta_max, b.rotary].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
+    [m.clip.unwrap_or(0.0), b.theta_max, b.rotary, b.eta_max].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
 }
 
 /// Reads fields one after another; what lies behind the end is 0.
@@ -133,8 +133,8 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     memory.compute_chunk = r.word();
     let clip = r.float();
     memory.clip = (clip != 0.0).then_some(clip);
-    let (theta_max, rotary) = (r.float(), r.float());
-    r.zeros("block: zeros at the end", 28)?;
+    let [theta_max, rotary, eta_max] = [(); 3].map(|()| r.float());
+    r.zeros("block: zeros at the end", 20)?;
     let spec = BlockSpec {
         kind,
         memory,
@@ -143,6 +143,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
         head_width,
         conv_width,
         theta_max,
+        eta_max,
         forgetting,
         momentum,
         gates_by_chunk,

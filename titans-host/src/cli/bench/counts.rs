@@ -13,13 +13,14 @@ pub struct Counts {
     pub bytes: f64,
 }
 
-/// With P = Σ d_in d_out, p₁ the first layer's share of it, b the chunk, or what is computed of it at once:
+/// With P = Σ d_in d_out, p₁ the first layer's share of it, b the tokens that are computed at once:
 ///
 /// | | operations | bytes |
 /// |---|---|---|
 /// | token form | 9 P (one layer), 11 P − 2 p₁ (more) | 16 P: one pass over W and S |
 /// | chunk form | 10 P + 2 (P − p₁) + 2 b Σ (d_in + d_out) | 28 P / b: fused |
-/// | + gradients | + 3 × the chunk form's: recomputation and backward | + 8 P / b: the saved states |
+/// | exact form: several chunks at once | 12 P + 4 b (d_in + d_out): keys read S too, and Δ is solved for | 28 P / b |
+/// | + gradients | + 3 × the chunk or exact form's: recomputation and backward | + 8 P / b: the saved states |
 pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
     let layers = || (0..spec.layers()).map(|l| spec.layer(l));
     let p: f64 = layers().map(|(i, o)| (i * o) as f64).sum();
@@ -28,7 +29,8 @@ pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
     let b = spec.piece() as f64;
     let token =
         Counts { operations: if spec.layers() == 1 { 9.0 * p } else { 11.0 * p - 2.0 * first }, bytes: 16.0 * p };
-    let chunk = Counts { operations: 10.0 * p + 2.0 * (p - first) + 2.0 * b * ends, bytes: 28.0 * p / b };
+    let exact = if spec.wide() { 2.0 * p + 2.0 * b * ends } else { 0.0 };
+    let chunk = Counts { operations: 10.0 * p + 2.0 * (p - first) + 2.0 * b * ends + exact, bytes: 28.0 * p / b };
     let forward = if token_form { token } else { chunk };
     if gradients {
         Counts { operations: forward.operations + 3.0 * chunk.operations, bytes: forward.bytes + 8.0 * p / b }
@@ -58,6 +60,8 @@ mod tests {
     #[test]
     fn formulas_at_sizes_worked_out_by_hand() {
         let mut one = MemorySpec::new(&[64, 64]).unwrap();
+        assert_eq!(counts(&one, false, false).operations, 49_152.0 + 32_768.0);
+        assert_eq!(counts(&one, true, true).operations, 36_864.0 + 3.0 * 81_920.0);
         one.chunk = 64;
         assert_eq!(counts(&one, true, false).operations, 36_864.0);
         assert_eq!(counts(&one, false, false).operations, 40_960.0 + 16_384.0);
@@ -73,8 +77,8 @@ mod tests {
     }
     #[test]
     fn a_training_step_by_hand() {
-        // 81,920 + 768 + 98,304 weights of linear maps, 1,536 of convolutions; a memory of 43,008 operations.
-        let block = 6.0 * (180_992.0 + 1_536.0) + 2.0 * 4.0 * 43_008.0;
+        // 81,920 + 768 + 98,304 weights of linear maps, 1,536 of convolutions; a memory of 81,920 operations.
+        let block = 6.0 * (180_992.0 + 1_536.0) + 2.0 * 4.0 * 81_920.0;
         assert_eq!(training(&ModelConfig::default()).unwrap(), 4.0 * block + 6.0 * 32_768.0);
         assert!(training(&ModelConfig { head_width: 0, ..ModelConfig::default() }).is_err());
     }

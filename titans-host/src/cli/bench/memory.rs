@@ -17,11 +17,12 @@ const ELEMENTS: u128 = 1 << 31;
 
 const ABOUT: &str = "\
 operations and bytes a token are counted by formula, per head and then times the heads. With P the weights of one
-memory, p1 those of its first layer, b the chunk, or what is computed of it at once:
+memory, p1 those of its first layer, b the tokens that are computed at once:
   chunk form   10 P + 2 (P - p1) + 2 b sum(d_in + d_out) operations, 28 P / b bytes of state
+  exact form   (several chunks at once) 12 P + 4 b (d_in + d_out), 28 P / b
   token form   9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
-  --stream     the token form's with a chunk of 1, the chunk form's else
-  --grad       + 3 times the operations of the chunk form (recomputation, backward), + 8 P / b bytes (saved states)
+  --stream     the token form's with a chunk of 1 and --compute-chunk 1, that of its chunks else
+  --grad       + 3 times the operations of that form (recomputation, backward), + 8 P / b bytes (saved states)
 The peak is that of f32 multiply-adds in registers with the same instructions on the same number of threads, measured
 before and after every repetition; the share is the median of the repetitions' own shares (on CUDA the peak is that of a
 large matrix product, measured once; threads is then 0).
@@ -32,7 +33,8 @@ isa, peak_rss_bytes (null where the system does not say).
 Examples:
   titans bench memory
   titans bench memory --dim 256 --layers 2 --hidden 1024 --chunk 64 --threads 1 --isa avx2 --json
-  titans bench memory --dim 256 --heads 1 --chunk 1 --stream 1 --threads 1
+  titans bench memory --chunk 1 --grad
+  titans bench memory --dim 256 --heads 1 --chunk 1 --compute-chunk 1 --stream 1 --threads 1
   titans bench memory --dim 64 --heads 8 --form token --tokens 2048 --grad";
 
 /// Tokens a second of the memory alone, f32, and its share of the machine's peak
@@ -57,7 +59,8 @@ pub struct Args {
     /// Tokens whose gradients are taken at the same weights
     #[arg(long, value_name = "B", default_value = "64", value_parser = size)]
     chunk: usize,
-    /// Tokens that the chunk form computes at once [default: a whole chunk; CUDA takes whole chunks always]
+    /// Tokens that the chunk form computes at once: a part of a chunk, or with one layer whole chunks; 1 with --chunk 1: every token
+    /// by itself [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens, else a chunk]
     #[arg(long, value_name = "C", value_parser = size)]
     compute_chunk: Option<usize>,
     /// How the memory is computed
@@ -135,9 +138,9 @@ fn operation(args: &Args) -> Result<MemoryOp> {
     let layers = usize::from(args.layers);
     let network = args.network.unwrap_or(if layers > 1 { Network::Residual } else { Network::Plain });
     let mut spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
-    spec.compute_chunk = args.compute_chunk.unwrap_or(0);
+    spec.compute_chunk = args.compute_chunk.unwrap_or(spec.usual_compute_chunk());
     spec.validate()?;
-    let token_form = args.form == FormName::Token || (args.stream.is_some() && args.chunk == 1);
+    let token_form = args.form == FormName::Token || (args.stream.is_some() && spec.token_by_token());
     let (batch, time, heads) = (args.batch, args.tokens, args.heads);
     let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form };
     let found = elements(&op, args.grad);

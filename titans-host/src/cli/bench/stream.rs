@@ -12,8 +12,7 @@ use std::time::Instant;
 /// state comes back from its bytes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The default text model (0.8 M parameters) of one kind of block with theta_max 0.1, on one thread; bytes come from a
-generator.
+The default text model (0.8 M parameters) of one kind of block, on one thread; bytes come from a generator.
 
 A processor's speed wanders by more over minutes than a stream could change. So every tenth also has the time of its undisturbed
 pushes: the one that a twentieth of them beat. And after the stream its state and a fresh one hear the same tokens in turn, up to a
@@ -73,8 +72,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     }
     let device = cpu::<f32>(Some(1))?;
     let persistent = if args.block == Kind::Lmm { 0 } else { 4 };
-    // New weights: the rate that keeps every kind of block finite.
-    let config = ModelConfig { block: Kinds::All(args.block), persistent, theta_max: 0.1, ..ModelConfig::default() };
+    let config = ModelConfig { block: Kinds::All(args.block), persistent, ..ModelConfig::default() };
     let model = Model::new(&device, config, 0)?;
     let mut session = Session::new(&device, &model, MemoryMode::On)?;
     let report = measure(args, &mut session, || Session::new(&device, &model, MemoryMode::On))?;

@@ -45,7 +45,7 @@ pub struct Args {
     /// Tokens of a sequence
     #[arg(long, value_name = "T", default_value = "256", value_parser = size)]
     context: usize,
-    /// Tokens of a chunk of the memory [default: the text model's]
+    /// Tokens of a chunk of the memory, which are computed at once [default: the text model's: chunks of 1, 64 at once]
     #[arg(long, value_name = "B", value_parser = size)]
     chunk: Option<usize>,
     /// Time to measure, after a warm-up; at least five steps whatever they take
@@ -122,7 +122,7 @@ pub fn times(report: &Report) -> String {
 pub struct Shape {
     pub sequences: usize,
     pub context: usize,
-    /// Tokens of a chunk of the memory, if not the text model's.
+    /// Tokens of a chunk of the memory, computed at once, if not the text model's.
     pub chunk: Option<usize>,
 }
 
@@ -137,7 +137,7 @@ pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Res
     let Shape { sequences, context, chunk } = shape;
     let mut run = default_run(Vec::new())?;
     if let Some(chunk) = chunk {
-        run.model.memory.chunk = chunk;
+        (run.model.memory.chunk, run.model.memory.compute_chunk) = (chunk, 0);
     }
     let device = Cpu::<f32>::with_instruction_set(threads, isa)?;
     let threads = device.threads();

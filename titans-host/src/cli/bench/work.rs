@@ -3,16 +3,17 @@
 use crate::device::cpu::{Buffer, Cpu, Simd};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
-use titans_kernel::memory::{Counters, Gate, Mask, MemorySpec, Network, Read, Stream, Tokens};
+use titans_kernel::memory::{Counters, Gate, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens};
 use titans_kernel::{Mat, MatMut, Scalar};
 
-/// A memory of `layers` layers of width `dim`, `hidden` between them.
+/// A memory of `layers` layers of width `dim`, `hidden` between them; chunks are computed at once, no gradient is clipped.
 pub fn spec(dim: usize, layers: usize, hidden: usize, chunk: usize, network: Network) -> Result<MemorySpec> {
     let mut widths = vec![hidden; layers + 1];
     widths[0] = dim;
     widths[layers] = dim;
     let mut spec = MemorySpec::new(&widths)?;
-    (spec.chunk, spec.network) = (chunk, network);
+    (spec.chunk, spec.compute_chunk, spec.network) = (chunk, 0, network);
+    (spec.loss, spec.clip) = (Loss::Sum, None);
     spec.validate()?;
     Ok(spec)
 }

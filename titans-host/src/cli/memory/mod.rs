@@ -42,7 +42,7 @@ batch where the input has no batch axis. Gradients are those of the chunk form, 
 Examples:
   titans memory in.safetensors out.safetensors
   titans memory in.safetensors out.safetensors --chunk 64 --read before --dtype f32
-  titans memory in.safetensors out.safetensors --chunk 16 --activation gelu --network residual --loss mean --grad
+  titans memory in.safetensors out.safetensors --chunk 4 --activation gelu --network residual --loss mean --grad
 
 In Python:
   from safetensors.numpy import save_file, load_file
@@ -60,12 +60,12 @@ pub struct Args {
     #[arg(value_name = "OUT.safetensors")]
     output: PathBuf,
 
-    /// Tokens whose gradients are taken at the weights of their chunk's start
-    #[arg(long, value_name = "N", default_value = "16", value_parser = size)]
+    /// Tokens whose gradients are taken at the weights of their chunk's start; 1: every token's own, as in the paper's equations
+    #[arg(long, value_name = "N", default_value = "1", value_parser = size)]
     chunk: usize,
 
-    /// Tokens that the chunk form computes at once: the same numbers in another order of sums, cheaper for long chunks
-    /// [default: a whole chunk; CUDA takes whole chunks always]
+    /// Tokens that the chunk form computes at once, the same numbers in another order of sums: a part of a chunk, or with one plain
+    /// layer whole chunks [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens, else a chunk]
     #[arg(long, value_name = "N", value_parser = size)]
     compute_chunk: Option<usize>,
 
@@ -86,7 +86,7 @@ pub struct Args {
     network: Option<Network>,
 
     /// Scale c of the inner loss c ‖M(k) − v‖²: 1, 1/2 or 1/d_v
-    #[arg(long, default_value = "sum", value_parser = named::<Loss>())]
+    #[arg(long, default_value = "half", value_parser = named::<Loss>())]
     loss: Loss,
 
     /// Numbers to compute with and to write [default: f64 if k is F64, f32 otherwise]
@@ -103,8 +103,7 @@ pub struct Args {
 
 impl Args {
     fn settings(&self) -> Settings {
-        let Self { chunk, activation, network, loss, grad, .. } = *self;
-        let compute_chunk = self.compute_chunk.unwrap_or(0);
+        let Self { chunk, compute_chunk, activation, network, loss, grad, .. } = *self;
         Settings { chunk, compute_chunk, activation, network, loss, grad }
     }
 }

@@ -13,8 +13,8 @@ use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network};
 pub struct Settings {
     /// b.
     pub chunk: usize,
-    /// Tokens computed at once, 0 for a whole chunk.
-    pub compute_chunk: usize,
+    /// Tokens computed at once, 0 for a whole chunk; none: what suits the network and the chunk.
+    pub compute_chunk: Option<usize>,
     /// φ.
     pub activation: Activation,
     /// The output's shape; by default residual where the file holds `gamma0`, else plain.
@@ -231,13 +231,13 @@ fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<Mem
     let mut spec = MemorySpec::new(widths)?;
     spec.activation = settings.activation;
     spec.loss = settings.loss;
-    spec.chunk = settings.chunk;
-    spec.compute_chunk = settings.compute_chunk;
+    (spec.chunk, spec.clip) = (settings.chunk, None);
     spec.network = match settings.network {
         Some(network) => network,
         None if file.has("gamma0") => Network::Residual,
         None => Network::Plain,
     };
+    spec.compute_chunk = settings.compute_chunk.unwrap_or(spec.usual_compute_chunk());
     let useless = ["gamma0", "sgamma0"].into_iter().find(|name| file.has(name));
     if let (Network::Plain, Some(name)) = (spec.network, useless) {
         return Err(file.error(name, "is of no use to --network plain; leave it out or ask for --network residual"));

@@ -8,7 +8,6 @@ use crate::task::{TaskConfig, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
 use std::path::PathBuf;
-use titans_kernel::memory::Network;
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -162,13 +161,7 @@ impl ConfigArgs {
             (None, TaskName::Text) => text::default_run(Vec::new())?,
             (None, TaskName::Series) => series::default_run(self.series()?)?,
         };
-        if self.model.layers.is_some_and(|layers| layers > 1) {
-            // Deep memories diverge at the rate of linear ones, and without a bound on a token's gradient; the residual shape
-            // learns more slowly.
-            run.model.theta_max = 0.1;
-            run.model.memory.clip = Some(1.0);
-            run.model.memory.network = Some(Network::Plain);
-        }
+        run.model.set_layers(self.model.layers.unwrap_or(1));
         Ok(run)
     }
 

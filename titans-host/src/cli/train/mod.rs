@@ -27,10 +27,11 @@ Without arguments it trains the recall task in about a minute on two idle cores 
 the memory on, frozen (no writes at test time) and absent.
 
 What an option does not say comes from the task's recipe: recall: 1 block of width 64, 2 memories of 32 x 32, feed-forward 128,
-chunk 4, theta-max 0.25, alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: theta-max 0.1, alpha-bias -10, 4000
-steps). text: 4 blocks of width 128, 2 memories of 64 x 64, feed-forward 256, chunk 8, theta-max 0.25, context 256, 16 sequences,
-2000 steps. series: 2 blocks of width 64, 1000 steps. Deep memories of text and series have theta-max 0.1. The run's config.toml
-says everything. An option that the model has no use for (--window with lmm alone) is an error.
+alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: alpha-bias -10, 4000 steps). text: 4 blocks of width 128, 2
+memories of 64 x 64, feed-forward 256, alpha-bias -4, context 256, 16 sequences, 2000 steps. series: 2 blocks of width 64, 1000
+steps. Memories of one layer take every token's own gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
+eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
+model has no use for (--window with lmm alone) is an error.
 
 The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors and best.safetensors (lowest validation
 loss), and for the recall task recall.svg and recall.json. Ctrl-C saves, says where, and ends with exit code 130; a

@@ -37,12 +37,16 @@ pub struct ModelArgs {
     /// Tokens whose memory gradients are taken at the same weights
     #[arg(long, value_name = "N", value_parser = size)]
     chunk: Option<usize>,
-    /// Tokens of a chunk that are computed at once; 0 for all: the same numbers, cheaper for long chunks
+    /// Tokens that are computed at once, a part of a chunk or (one layer) whole chunks; 0 for a chunk: the same numbers
+    /// [default: with one layer about 64]
     #[arg(long, value_name = "N")]
     compute_chunk: Option<usize>,
-    /// Largest learning rate of the memory [default: at most 0.1 with --block mac]
+    /// Largest learning rate of the memory [default: 1 with one layer, 0.2 with more]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     theta_max: Option<f64>,
+    /// Largest momentum of the memory, up to 1 [default: 0.5]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    eta_max: Option<f64>,
     /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     alpha_bias: Option<f64>,
@@ -92,10 +96,14 @@ type Meaning = (&'static str, fn(&ModelConfig) -> bool);
 
 impl ModelArgs {
     /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
-    fn options(&self) -> [(&'static str, bool, Meaning); 25] {
+    fn options(&self) -> [(&'static str, bool, Meaning); 26] {
         let always: Meaning = ("", |_| true);
         let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
         let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
+        let momentum: Meaning = ("memories with momentum", |c| c.momentum && c.kinds().any(Kind::remembers));
+        let chunks: Meaning = ("memories with chunks of two tokens or more (--chunk)", |c| {
+            c.kinds().any(Kind::remembers) && (c.memory.chunk > 1 || c.gates == GateSpan::Token)
+        });
         let deep: Meaning = ("memories of two layers or more (--layers)", |c| c.memory.layers > 1);
         let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::attends));
         let window: Meaning =
@@ -115,10 +123,11 @@ impl ModelArgs {
             ("--chunk", self.chunk.is_some(), memory),
             ("--compute-chunk", self.compute_chunk.is_some(), memory),
             ("--theta-max", self.theta_max.is_some(), memory),
+            ("--eta-max", self.eta_max.is_some(), momentum),
             ("--alpha-bias", self.alpha_bias.is_some(), forgetting),
             ("--no-momentum", self.no_momentum, memory),
             ("--no-forgetting", self.no_forgetting, memory),
-            ("--gates", self.gates.is_some(), memory),
+            ("--gates", self.gates.is_some(), chunks),
             ("--conv-width", self.conv_width.is_some(), memory),
             ("--persistent", self.persistent.is_some(), always),
             ("--untied", self.untied, tokens),
@@ -160,11 +169,6 @@ impl ModelArgs {
         if model.persistent == 0 && self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
             model.persistent = 4;
         }
-        if self.block.contains(&Kind::Mac) {
-            // Outputs of attention are much alike at first, and so are their keys: at the rate of the others the steps of a chunk
-            // add up until the memory diverges.
-            model.theta_max = model.theta_max.min(0.1);
-        }
         set(&mut model.blocks, self.blocks);
         set(&mut model.width, self.width);
         set(&mut model.heads, self.heads);
@@ -172,9 +176,17 @@ impl ModelArgs {
         set(&mut model.feed_forward, self.feed_forward);
         set(&mut model.memory.layers, self.layers);
         set(&mut model.memory.hidden, self.hidden);
-        set(&mut model.memory.chunk, self.chunk);
+        if let Some(chunk) = self.chunk {
+            model.set_chunk(chunk);
+        }
         set(&mut model.memory.compute_chunk, self.compute_chunk);
+        if self.block.contains(&Kind::Mac) && model.memory.layers > 1 {
+            // Outputs of attention are much alike at first, and so are their keys: at the rate of the others the steps of a chunk
+            // add up until the memory diverges.
+            model.theta_max = model.theta_max.min(0.2);
+        }
         set(&mut model.theta_max, self.theta_max);
+        set(&mut model.eta_max, self.eta_max);
         set(&mut model.alpha_bias, self.alpha_bias);
         model.momentum &= !self.no_momentum;
         model.forgetting &= !self.no_forgetting;

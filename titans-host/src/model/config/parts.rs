@@ -1,8 +1,9 @@
 //! The parts of a configuration and their names.
 
+use crate::error::{Error, Result};
 use crate::model::names::{self, Named};
 use serde::{Deserialize, Serialize};
-use titans_kernel::memory::{Activation, Loss, Network, Read};
+use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read, USUAL_PIECE};
 
 /// What a block's mixer is (paper, section 4; `docs/MATH.md`, section 6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,12 +120,12 @@ pub struct MemoryConfig {
     pub layers: usize,
     /// Width between the layers; unused with one layer.
     pub hidden: usize,
-    /// b: tokens whose inner gradients are taken at the same weights. Their steps add up: with long chunks and a large
-    /// `theta_max`, repeated keys overshoot, and the memory diverges on streams longer than those of the training.
+    /// b: tokens whose inner gradients are taken at the same weights; 1: every token has its own, as in the paper's equations. In
+    /// chunks their steps add up: with long ones and a large `theta_max`, repeated keys overshoot, and the memory diverges.
     pub chunk: usize,
-    /// Tokens computed at once on the CPU, 0 for whole chunks (as is every number of `chunk` and above): the same numbers in
-    /// another order of sums, cheaper for long chunks.
-    #[serde(skip_serializing_if = "is_zero")]
+    /// Tokens computed at once, 0 for whole chunks: the same numbers in another order of sums. Below `chunk` cheaper for long
+    /// chunks; above it, a multiple of it, whole chunks at once, which one layer in the plain shape can do (others compute a chunk at
+    /// once). With MAC the largest divisor of it that its segments have too.
     pub compute_chunk: usize,
     /// φ between the layers.
     #[serde(with = "names")]
@@ -148,19 +149,36 @@ impl Default for MemoryConfig {
         Self {
             layers: 1,
             hidden: 128,
-            chunk: 8,
-            compute_chunk: 0,
+            chunk: 1,
+            compute_chunk: USUAL_PIECE,
             activation: Activation::Silu,
             network: None,
-            loss: Loss::Sum,
+            loss: Loss::Half,
             clip: None,
             read: Read::After,
         }
     }
 }
 
-fn is_zero(n: &usize) -> bool {
-    *n == 0
+impl MemoryConfig {
+    /// Pieces of several chunks are whole chunks.
+    pub(super) fn check_pieces(&self, spec: &MemorySpec) -> Result<()> {
+        let (chunk, found) = (self.chunk, self.compute_chunk);
+        if spec.wide() && !found.is_multiple_of(chunk) {
+            return Err(Error::usage(format!(
+                "model: memory.compute_chunk: expected a multiple of memory.chunk = {chunk}, or below it (0: whole chunks), found {found}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The largest common divisor; that of 0 and x is x.
+pub(super) fn common(mut a: usize, mut b: usize) -> usize {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 /// Which memory answers the queries of MAC's output.

@@ -46,7 +46,7 @@ impl<D: Device> Model<D> {
         let c = &self.config;
         let on = |there: bool| if there { 1.0 } else { 0.0 };
         let gates = tape.linear(u, p.gates, Some(p.gates_bias))?;
-        let gates = tape.gates(c.heads, [on(c.forgetting), c.theta_max, on(c.momentum)], &gates)?;
+        let gates = tape.gates(c.heads, [on(c.forgetting), c.theta_max, c.eta_max * on(c.momentum)], &gates)?;
         match c.gates {
             GateSpan::Token => Ok(gates),
             GateSpan::Chunk => tape.hold(&gates, batch, self.spec.chunk, 3 * c.heads),

@@ -27,7 +27,7 @@ impl<'a> Vectors<'a> {
         let field = |name: &str| number(&config[name]).ok_or_else(|| bad(&format!("no {name} in the config")));
         let widths: Vec<usize> = config["dims"].as_array().into_iter().flatten().filter_map(number).collect();
         let mut spec = MemorySpec::new(&widths)?;
-        spec.chunk = field("chunk")?;
+        (spec.chunk, spec.compute_chunk, spec.clip) = (field("chunk")?, 0, None);
         spec.network = if config["network"] == "residual" { Network::Residual } else { Network::Plain };
         spec.activation = match config["activation"].as_str() {
             Some("silu") => Activation::Silu,

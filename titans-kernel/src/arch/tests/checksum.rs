@@ -3,7 +3,7 @@
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
 use crate::gemm::{Beside, Gemm, Store};
-use crate::memory::{Form, Gate, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
+use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
 use crate::ops::activation::{self, Activation};
 use crate::ops::attention::{self, Gradients, Keys, Span, scratch_len, vjp_scratch_len};
 use crate::view::{Mat, MatMut};
@@ -25,7 +25,8 @@ fn computation<T: SimdScalar>(g: &Simd) -> Vec<u64> {
         activation::vjp_vjp(g, a, &c, &c, &c, &mut slope, &mut second);
         [value, slope, second].iter().for_each(|x| all.extend(bits(x)));
     }
-    let (spec, t) = (MemorySpec::new(&[12, 20, 12]).unwrap(), 40);
+    let (mut spec, t) = (MemorySpec::new(&[12, 20, 12]).unwrap(), 40);
+    (spec.chunk, spec.loss, spec.clip) = (16, Loss::Sum, None);
     let [keys, v, q] = [4, 5, 6].map(|seed| numbers::<T>(t * 12, seed));
     let gate = |seed, scale| {
         let gate = numbers::<T>(t, seed);

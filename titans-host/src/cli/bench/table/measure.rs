@@ -30,9 +30,11 @@ pub fn row(row: &Row, time: f64, quick: bool) -> Result<Found> {
     }
 }
 
-/// A plain network.
+/// A plain network, whose chunks are computed at once.
 fn memory(dim: usize, deep: bool, chunk: usize) -> Result<MemorySpec> {
-    spec(dim, if deep { 2 } else { 1 }, 4 * dim, chunk, Network::Plain)
+    let mut memory = spec(dim, if deep { 2 } else { 1 }, 4 * dim, chunk, Network::Plain)?;
+    memory.compute_chunk = chunk;
+    Ok(memory)
 }
 
 /// Tokens of a call: enough that what a call costs beside its tokens does not count, in whole chunks.

@@ -1,6 +1,6 @@
 //! The memory on the device: heads as views, tasks on threads, the kernel's numbers.
 
-use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Read, Tokens};
+use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Read, Tokens};
 use titans_kernel::{Mat, MatMut};
 
 use super::super::{Buffer, Cpu, Isa};
@@ -9,8 +9,7 @@ use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutpu
 
 fn op(batch: usize, time: usize, heads: usize) -> MemoryOp {
     let mut spec = MemorySpec::new(&[5, 9, 5]).unwrap();
-    spec.chunk = 4;
-    spec.clip = Some(1.5);
+    (spec.chunk, spec.loss, spec.clip) = (4, Loss::Sum, Some(1.5));
     MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false }
 }
 

@@ -1,0 +1,62 @@
+//! Choices that go together: what else changes with a memory's layers, and with its chunk.
+
+use super::ModelConfig;
+use titans_kernel::memory::Network;
+
+impl ModelConfig {
+    /// Memories of `layers` layers. With two and more they get what keeps them finite (chunks of 4, a clip, a small θ) and the plain
+    /// shape: the layer norm of the residual one starts with answers as large as the values.
+    pub fn set_layers(&mut self, layers: usize) {
+        self.memory.layers = layers;
+        if layers > 1 {
+            // With half the loss these are the steps of θ up to 0.1 and a clip of 1 on the whole of it.
+            (self.theta_max, self.memory.clip) = (0.2, Some(0.5));
+            (self.memory.chunk, self.memory.compute_chunk) = (4, 0);
+            self.memory.network = Some(Network::Plain);
+        }
+    }
+
+    /// Chunks of `chunk` tokens, computed in the pieces that suit them ([`titans_kernel::memory::MemorySpec::usual_compute_chunk`]).
+    pub fn set_chunk(&mut self, chunk: usize) {
+        (self.memory.chunk, self.memory.compute_chunk) = (chunk, 0);
+        // A configuration that cannot be is refused by its own check.
+        self.memory.compute_chunk = self.memory_spec().map_or(0, |spec| spec.usual_compute_chunk());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Kind, Kinds, ModelConfig};
+
+    #[test]
+    fn pieces_end_where_macs_segments_do_and_deep_memories_have_whole_chunks() {
+        let mut config = ModelConfig { block: Kinds::All(Kind::Mac), ..ModelConfig::default() };
+        for (chunk, compute_chunk, segment, piece) in
+            [(1, 64, 64, 64), (1, 64, 48, 16), (1, 64, 7, 1), (4, 64, 20, 4), (8, 3, 24, 3), (8, 0, 24, 8)]
+        {
+            (config.memory.chunk, config.memory.compute_chunk, config.attention.segment) =
+                (chunk, compute_chunk, segment);
+            config.validate().unwrap();
+            let spec = config.memory_spec().unwrap();
+            assert_eq!((spec.piece(), segment % spec.period()), (piece, 0), "{chunk} {compute_chunk} {segment}");
+        }
+        assert_eq!(ModelConfig::default().memory_spec().unwrap().piece(), 64);
+        config.set_layers(2);
+        config.attention.segment = 20;
+        config.validate().unwrap();
+        assert_eq!((config.memory_spec().unwrap().period(), config.memory.clip), (4, Some(0.5)));
+    }
+
+    #[test]
+    fn a_chunk_of_another_length_is_computed_in_pieces_that_suit_it() {
+        let mut config = ModelConfig::default();
+        for (chunk, compute_chunk) in [(1, 64), (5, 60), (16, 64), (64, 0), (100, 0)] {
+            config.set_chunk(chunk);
+            config.validate().unwrap();
+            assert_eq!((config.memory.chunk, config.memory.compute_chunk), (chunk, compute_chunk));
+        }
+        config.set_layers(3);
+        config.set_chunk(16);
+        assert_eq!(config.memory.compute_chunk, 0);
+    }
+}
