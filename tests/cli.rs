@@ -270,6 +270,36 @@ fn bad_arrays_are_named() {
 }
 
 #[test]
+fn what_is_not_finite_is_named_and_not_written() {
+    let folder = tempdir().unwrap();
+    let here = folder.path();
+    std::fs::write(here.join("out"), "before").unwrap();
+    let refused = |arrays: &Arrays, options: &[&str], code: i32, says: &[&str]| {
+        write(&here.join("in"), arrays);
+        fails(here, &[&["memory", "in", "out"], options].concat(), code, says);
+        assert_eq!(std::fs::read(here.join("out")).unwrap(), b"before", "{says:?}");
+    };
+    let mut far = input();
+    far.get_mut("theta").unwrap().1[8..16].fill(1e200);
+    for form in ["chunk", "token"] {
+        let options = ["--form", form, "--network", "plain", "--chunk", "2"];
+        refused(&far, &options, 1, &["output y is not finite at [0, 1, ", "nothing is written"]);
+    }
+    // A state and a gradient that overflow behind read-outs that do not.
+    let mut last = input();
+    last.get_mut("v").unwrap().1[93..96].fill(1e38);
+    refused(&last, &["--dtype", "f32", "--network", "plain", "--chunk", "8"], 1, &["is not finite at [1, 1, "]);
+    let mut steep = input();
+    steep.get_mut("q").unwrap().1.fill(100.0);
+    steep.insert("cot.y".into(), (vec![2, 2, 8, 3], vec![1e308; 96]));
+    refused(&steep, &["--grad", "--network", "plain"], 1, &["output grad."]);
+    // Finite as it is written, but not in the numbers that are computed with.
+    let mut wide = input();
+    wide.get_mut("k").unwrap().1[0] = 1e39;
+    refused(&wide, &["--dtype", "f32"], 2, &["tensor k", "[0, 0, 0, 0]", "32 bits"]);
+}
+
+#[test]
 fn half_precision_is_refused_by_name() {
     let folder = tempdir().unwrap();
     let view = TensorView::new(Dtype::BF16, vec![1, 1, 1, 1], &[0, 0]).unwrap();

@@ -2,6 +2,8 @@
 
 #[path = "cli/common.rs"]
 mod common;
+#[path = "cli_stream/divergence.rs"]
+mod divergence;
 
 use common::{check_failure, fails, json, keys, ok, titans};
 use std::io::Write;
@@ -53,7 +55,7 @@ fn a_stream_says_what_eval_says_however_it_is_cut() {
     for model in ["runs/text", "runs/text/latest.safetensors", "runs/text/model.titans"] {
         let whole = streamed(here, &["stream", model, "--per-token", "all.csv", "--json"], &text);
         let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
-        assert_eq!(keys(&whole), ["bits_per_byte", "clipped", "nats_per_token", "position", "tokens"]);
+        assert_eq!(keys(&whole), ["bits_per_byte", "clipped", "nats_per_token", "position", "resets", "tokens"]);
         assert_eq!(whole["tokens"].as_u64(), Some(text.len() as u64 - 1));
         assert_eq!(rows(&here.join("all.csv")), rows(&here.join("eval.csv")), "{model}");
     }

@@ -7,6 +7,8 @@ mod bytes;
 mod case;
 #[path = "kernel_model/reference.rs"]
 mod reference;
+#[path = "kernel_model/refusals.rs"]
+mod refusals;
 
 use case::{Case, Dice, Fed, KINDS, MODES, Number, Out, World, buffer, push, saved, whole};
 use proptest::prelude::*;

@@ -48,13 +48,26 @@ pub enum Error {
         /// What was saved.
         kept: String,
     },
-    /// A trained model predicts with a probability that is not a number.
+    /// A trained model predicts with a probability, or a number, that is not finite.
     #[error(
-        "the loss is not finite at position {position} of the data: the memory diverged; evaluate in shorter windows, or \
-         train with a lower theta_max, a shorter chunk or a clip"
+        "the loss is not finite at position {position} of the data: the memory diverged; train with a lower theta_max, a \
+         shorter chunk or a clip"
     )]
     Diverged {
-        /// The first such byte.
+        /// The first such token or patch.
+        position: u64,
+    },
+    /// A token that a stream does not take: its write into a memory, or what the model says after it, would not be finite. The tokens before
+    /// it are in, and the stream stands as if this one had never come.
+    #[error(
+        "token {token} of this push (position {position} of the stream) is refused: with it the memory, or what the model says, \
+         would not be finite; all tokens before it are in. Go on without it, reset the stream, or train with a lower theta_max, a \
+         shorter chunk or a clip"
+    )]
+    Refused {
+        /// The token, counted from the push's first.
+        token: usize,
+        /// The tokens that the stream has taken, which is the number of this one.
         position: u64,
     },
 }

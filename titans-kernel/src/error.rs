@@ -46,6 +46,8 @@ pub enum Error {
         /// The token, counted from the first one of the call.
         token: usize,
     },
+    /// A model's stream that refused a token before: its blocks stand behind different tokens. Nothing was done.
+    Torn,
     /// Bytes that are not a state (or are one of another version, configuration or checksum).
     Format {
         /// What does not fit, e.g. `"checksum"`.
@@ -74,6 +76,11 @@ impl fmt::Display for Error {
                 f,
                 "token {token}: expected a write that keeps the memory finite, found one that does not (an input that is not \
                  finite, or a memory that runs away); it was refused: reset the memory, or lower theta, eta or the input"
+            ),
+            Self::Torn => write!(
+                f,
+                "the stream refused a token before, and its blocks stand behind different ones: expected a whole stream; reset \
+                 it, load a saved state, or copy back the state of before"
             ),
             Self::Format { what, expected, found } => {
                 write!(f, "saved state: {what}: expected {expected}, found {found}; nothing was changed")

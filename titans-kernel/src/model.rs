@@ -68,6 +68,13 @@ impl<'a, T: Scalar> Model<'a, T> {
         stream_len::<T>(&self.spec, blocks, rows)
     }
 
+    /// Numbers at the start of such a buffer that are the stream's state: with a copy of them and [`Stream::place`] one can go back to
+    /// where it stood. The numbers behind them are scratch.
+    pub fn state_len(&self, rows: usize) -> usize {
+        let blocks = (0..self.spec.blocks).filter_map(|i| self.block(i).ok());
+        blocks.fold(0, |sum, block| sum.saturating_add(state_len::<T>(&block, rows)))
+    }
+
     /// Calls `visit` with the configuration and the parameters of every block in order; returns the norm, the head (empty if
     /// tied) and its bias (empty without one).
     fn blocks(&self, mut visit: impl FnMut(&BlockSpec, &Weights<'a, T>) -> Result<()>) -> Result<[Mat<'a, T>; 3]> {

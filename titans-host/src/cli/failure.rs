@@ -55,6 +55,16 @@ impl Failure {
         Self { code: Code::Done, text: String::new() }
     }
 
+    /// An error, and what this verb can do about a memory that diverged, if that is what it is.
+    pub fn hinting(error: Error, hint: &str) -> Self {
+        let diverged = matches!(error, Error::Diverged { .. } | Error::Refused { .. });
+        let mut failure = Self::from(error);
+        if diverged {
+            failure.text = format!("{}; {hint}", failure.text);
+        }
+        failure
+    }
+
     /// The exit code.
     pub fn code(&self) -> Code {
         self.code
@@ -84,7 +94,9 @@ impl From<Error> for Failure {
             Error::Usage(_) | Error::File { .. } => Code::Input,
             Error::Io { source, .. } if unusable_path(source.kind()) => Code::Input,
             Error::Kernel(titans_kernel::Error::Shape { .. } | titans_kernel::Error::Buffer { .. }) => Code::Failed,
+            Error::Kernel(titans_kernel::Error::Diverged { .. } | titans_kernel::Error::Torn) => Code::Failed,
             Error::Kernel(_) => Code::Input,
+            Error::Refused { .. } => Code::Failed,
             Error::Device { .. } | Error::Io { .. } | Error::NotFinite { .. } | Error::Diverged { .. } => Code::Failed,
         };
         Self { code, text: error.to_string() }

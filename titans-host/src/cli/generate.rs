@@ -9,6 +9,9 @@ use crate::task::generate::{Sampling, generate};
 use crate::train::checkpoint;
 use std::path::PathBuf;
 
+/// What this verb can do about a memory that diverges.
+const HINT: &str = "or give another --prompt or --seed, or --memory frozen";
+
 /// Let a trained model write: tokens stream to standard output as they are drawn
 ///
 /// The same seed, checkpoint and options give the same text on the same device.
@@ -81,7 +84,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     });
     match broken {
         Some(failure) => Err(failure),
-        None => result.map_err(Failure::from).and_then(|_| output::stream(b"\n")),
+        None => result.map_err(|error| Failure::hinting(error, HINT)).and_then(|_| output::stream(b"\n")),
     }
 }
 

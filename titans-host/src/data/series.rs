@@ -15,6 +15,8 @@ pub struct Series {
     pub names: Vec<String>,
     /// The numbers, row by row.
     pub numbers: Vec<f64>,
+    /// The line of each row in its file; empty where there is no file.
+    pub lines: Vec<u64>,
 }
 
 /// One column and how it is standardised.
@@ -35,6 +37,26 @@ impl Column {
         (x - self.mean) / self.deviation
     }
 
+    /// The number that a field holds, standardised.
+    ///
+    /// # Errors
+    /// What was expected, where it holds none, or one that is not finite in the 32 bits that are computed in, standardised or not.
+    pub fn number(&self, field: &str) -> std::result::Result<f64, String> {
+        self.checked(finite(field)?).ok_or_else(|| self.expected(field))
+    }
+
+    fn checked(&self, x: f64) -> Option<f64> {
+        Some(self.standardise(x)).filter(|x| (*x as f32).is_finite())
+    }
+
+    fn expected(&self, found: impl std::fmt::Debug) -> String {
+        let Self { mean, deviation, .. } = self;
+        format!(
+            "expected a number that is finite in 32 bits when the training's mean {mean:e} is taken away and it is divided by the \
+             deviation {deviation:e}, found {found:?}"
+        )
+    }
+
     /// The number that [`Column::standardise`] made into `x`.
     pub fn restore(&self, x: f64) -> f64 {
         x * self.deviation + self.mean
@@ -45,8 +67,8 @@ impl Column {
 /// column that holds no number in any row (dates) is left out.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no finite number, or of a row
-/// of another length.
+/// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite in 32 bits, or of a
+/// row of another length.
 pub fn read(path: &Path) -> Result<Series> {
     parse(&text::read(&[path])?).map_err(|reason| Error::file(path, reason))
 }
@@ -59,8 +81,8 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
     let Some(first) = next()? else { return Err("expected rows of numbers, found none".into()) };
     let (mut names, mut headless): (Option<Vec<String>>, bool) = (None, true);
     let mut row = Some(first.clone());
-    // A header holds no number at all; a row of numbers with a date before them does.
-    if first.iter().all(|field| number(field).is_none()) {
+    // A header holds no number at all, not even one that cannot be used; a row of numbers with a date before them does.
+    if first.iter().all(|field| field.parse::<f64>().is_err()) {
         (names, headless) = (Some(first.iter().map(str::to_owned).collect()), false);
         row = next()?;
     }
@@ -76,7 +98,7 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
         return Err(format!("the header names {} columns, the first row has {fields}", names.len()));
     }
     let names = names[dates..].to_vec();
-    let mut numbers = Vec::new();
+    let (mut numbers, mut lines) = (Vec::new(), Vec::new());
     while let Some(record) = row {
         let line = record.position().map_or(0, |place| line(bytes, place));
         if record.len() != fields {
@@ -90,15 +112,14 @@ fn parse(bytes: &[u8]) -> std::result::Result<Series, String> {
             ));
         }
         for (field, name) in record.iter().skip(dates).zip(&names) {
-            numbers.push(number(field).ok_or_else(|| {
-                format!(
-                    "line {line}, column {name}: expected a finite number, found {field:?}; fill gaps before training"
-                )
+            numbers.push(finite(field).map_err(|reason| {
+                format!("line {line}, column {name}: {reason}; fill gaps, and what stands for them, before training")
             })?);
         }
+        lines.push(line);
         row = next()?;
     }
-    Ok(Series { names, numbers })
+    Ok(Series { names, numbers, lines })
 }
 
 /// The line of the record at `place`, which is before the empty lines above it.
@@ -115,7 +136,16 @@ fn gap(field: &str) -> bool {
 }
 
 fn number(field: &str) -> Option<f64> {
-    field.parse().ok().filter(|x: &f64| x.is_finite())
+    finite(field).ok()
+}
+
+/// A number that can be computed with, in 32 bits.
+fn finite(field: &str) -> std::result::Result<f64, String> {
+    match field.parse::<f64>() {
+        Ok(x) if (x as f32).is_finite() => Ok(x),
+        Ok(x) if x.is_finite() => Err(format!("expected a number that is finite in 32 bits (up to 3.4e38), found {field:?}")),
+        _ => Err(format!("expected a finite number, found {field:?}")),
+    }
 }
 
 impl Series {
@@ -169,7 +199,7 @@ impl Series {
     /// All numbers, standardised.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the columns are not these.
+    /// [`Error::Usage`] when the columns are not these, or naming the line and column of a number that they make too large for 32 bits.
     pub fn standardised(&self, columns: &[Column]) -> Result<Vec<f64>> {
         let expected: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         if expected != self.names.iter().map(String::as_str).collect::<Vec<_>>() {
@@ -179,7 +209,14 @@ impl Series {
                 expected.join(", ")
             )));
         }
-        Ok(self.numbers.iter().zip(columns.iter().cycle()).map(|(&x, column)| column.standardise(x)).collect())
+        let number = |(i, (&x, column)): (usize, (&f64, &Column))| {
+            column.checked(x).ok_or_else(|| {
+                let row = i / columns.len();
+                let place = self.lines.get(row).map_or(format!("row {}", row + 1), |line| format!("line {line}"));
+                Error::usage(format!("{place}, column {}: {}", column.name, column.expected(x)))
+            })
+        };
+        self.numbers.iter().zip(columns.iter().cycle()).enumerate().map(number).collect()
     }
 }
 
@@ -216,6 +253,9 @@ mod tests {
             ("a,b\nmon,1\n2,3\n", "line 3, column 1"),
             ("a,b\n1,2\n3,NaN\n", "finite number"),
             ("a,b\n1,2\n3,inf\n", "finite number"),
+            ("a,b\n1,2\n3,1e39\n", "line 3, column b: expected a number that is finite in 32 bits"),
+            ("1.7976931348623157e308,1\n", "line 1, column 1: expected a number that is finite in 32 bits"),
+            ("nan,nan\n1,2\n", "line 1, column 1"),
             ("a,b\n1,2\n3\n", "line 3: expected 2 fields, found 1"),
             ("a,b,c\n1,2\n", "names 3 columns"),
         ] {
@@ -241,6 +281,13 @@ mod tests {
         let other = parse(b"a,x,c\n1,2,3\n").unwrap();
         assert!(other.standardised(&columns).unwrap_err().to_string().contains("a, x, c"));
         assert_eq!(series.measure(0).len(), 3, "no rows have mean 0");
+        // What 32 bits hold may be too much in units of a small deviation.
+        let series = parse(b"a,b\n1,0\n1,0.001\n\n1,1e38\n").unwrap();
+        let error = series.standardised(&series.measure(2)).unwrap_err().to_string();
+        assert!(error.contains("line 5, column b: expected") && error.contains("1e38"), "{error}");
+        let column = &series.measure(2)[1];
+        assert!(column.number("1e38").is_err() && column.number("inf").is_err() && column.number("1e39").is_err());
+        assert_eq!(column.number("0.0005"), Ok(0.0));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use layout::{Declaration, Init};
 pub use loss::Targets;
 pub use names::Named;
 pub use recompute::Recompute;
-pub use session::{Session, Step};
+pub use session::{Session, Step, Taken};
 pub use weights::{Weights, specs};
 
 use crate::device::Device;

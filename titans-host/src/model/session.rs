@@ -1,65 +1,47 @@
 //! One uncut stream, fed in any cuts, on the kernel's streaming model.
 
+mod step;
+mod undo;
+
 use super::{MemoryMode, Model, Weights};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
+pub use step::{Step, Taken};
 use titans_kernel::arch::{Simd, SimdScalar};
 use titans_kernel::error::expect_len;
 use titans_kernel::model::{Feed, Input, Mode, Position, Stream};
-use titans_kernel::ops::cross_entropy;
-use titans_kernel::{Mat, MatMut, Portable, Scalar};
+use titans_kernel::{Mat, MatMut};
+use undo::Undo;
 
 /// Tokens that go through the model at once, at most: enough for matrix products to be fast.
 const AT_ONCE: usize = 128;
 
-/// What the model says after one token.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step<T> {
-    /// Logits of the next token, predicted numbers, or logits of the classes.
-    pub logits: Vec<T>,
-    /// The inner loss c ‖M(k_t) − v_t‖² of every block with memories, its heads one after another: `[blocks][heads]`;
-    /// empty when the memory is absent.
-    pub surprise: Vec<Vec<T>>,
-}
-
-impl<T: Scalar> Step<T> {
-    /// −log softmax(logits)\[target\] in nats, with the bits of [`Device::cross_entropy`].
-    ///
-    /// # Errors
-    /// [`Error::Kernel`] for a target that is no logit.
-    pub fn nats(&self, target: u32) -> Result<f64> {
-        let mut loss = [T::ZERO];
-        let logits = Mat::new(&self.logits, 1, self.logits.len())?;
-        cross_entropy::forward(&Portable, logits, &[target], &mut loss)?;
-        Ok(loss[0].to_f64())
-    }
-
-    /// log softmax of the logits, in nats.
-    pub fn log_probabilities(&self) -> Vec<f64> {
-        let top = self.logits.iter().fold(f64::NEG_INFINITY, |m, x| m.max(x.to_f64()));
-        let sum: f64 = self.logits.iter().map(|x| (x.to_f64() - top).exp()).sum();
-        self.logits.iter().map(|x| x.to_f64() - top - sum.ln()).collect()
-    }
-}
-
 /// A stream of one sequence. How it is cut into pushes changes no bit. Cloning forks it: both go on independently.
 ///
 /// It runs on this machine's processor, wherever the model was trained.
+///
+/// A token is refused whose write into a memory, or what the model says after it, would not be finite. The session then stands behind the
+/// token before it, with the bits it would have had if the refused one had never come, and goes on from there with whatever it is
+/// given. For that it holds a copy of its state, so it takes twice the state's memory, and the tokens since: the copy is made anew after every
+/// 1024 of them, and only a refusal costs the time of feeding those again.
 #[derive(Clone)]
 pub struct Session<T> {
     weights: Arc<Weights<T>>,
     arithmetic: Simd,
     buffer: Vec<T>,
     position: Position,
+    /// Numbers of the buffer that are state.
+    state: usize,
+    undo: Undo<T>,
 }
 
 impl<T: SimdScalar> Session<T> {
     /// Before the first token of a model on a device.
     ///
     /// # Errors
-    /// The device's own; as [`Session::of`].
+    /// What the device reports; as [`Session::of`].
     pub fn new<D: Device<Elem = T>>(device: &D, model: &Model<D>, mode: MemoryMode) -> Result<Self> {
         Self::of(Arc::new(Weights::of(device, model)?), device.arithmetic(), mode)
     }
@@ -67,19 +49,39 @@ impl<T: SimdScalar> Session<T> {
     /// Before the first token, on weights that others may share.
     ///
     /// # Errors
-    /// None that weights which were made can meet.
+    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite.
     pub fn of(weights: Arc<Weights<T>>, arithmetic: Simd, mode: MemoryMode) -> Result<Self> {
         let model = weights.model()?;
         let mut buffer = vec![T::ZERO; model.stream_len(AT_ONCE)];
         let position = Stream::new(&arithmetic, &model, mode.into(), AT_ONCE, &mut buffer)?.place();
-        Ok(Self { weights, arithmetic, buffer, position })
+        let state = model.state_len(AT_ONCE);
+        let undo = Undo::of(&buffer[..state], position);
+        Ok(Self { weights, arithmetic, buffer, position, state, undo })
     }
 
-    /// Reads more tokens; one [`Step`] for each. Nothing changes on error.
+    /// Reads more tokens; one [`Step`] for each.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an id beyond the vocabulary; [`Error::Kernel`] for a model that reads rows of numbers.
+    /// [`Error::Refused`] for the first token that cannot be taken: those before it are in, and [`Session::take`] tells what the model said to
+    /// them. [`Error::Usage`] for an id beyond the vocabulary and [`Error::Kernel`] for a model that reads rows of numbers: nothing changes.
     pub fn push(&mut self, ids: &[u32]) -> Result<Vec<Step<T>>> {
+        self.take(ids)?.all()
+    }
+
+    /// The same for rows of numbers, one after another.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] as [`Session::push`]. [`Error::Kernel`] for numbers that are no whole rows or not finite, or a model that reads
+    /// tokens: nothing changes.
+    pub fn push_rows(&mut self, rows: &[T]) -> Result<Vec<Step<T>>> {
+        self.take_rows(rows)?.all()
+    }
+
+    /// Reads tokens up to the first that is refused, if there is one.
+    ///
+    /// # Errors
+    /// As [`Session::push`], but for that; nothing changes.
+    pub fn take(&mut self, ids: &[u32]) -> Result<Taken<T>> {
         if let Input::Tokens(vocabulary) = self.weights.model()?.spec().input
             && let Some(i) = ids.iter().position(|&id| id as usize >= vocabulary)
         {
@@ -91,14 +93,61 @@ impl<T: SimdScalar> Session<T> {
     /// The same for rows of numbers, one after another.
     ///
     /// # Errors
-    /// [`Error::Kernel`] for numbers that are no whole rows, or a model that reads tokens.
-    pub fn push_rows(&mut self, rows: &[T]) -> Result<Vec<Step<T>>> {
+    /// As [`Session::push_rows`], but for a row that is refused; nothing changes.
+    pub fn take_rows(&mut self, rows: &[T]) -> Result<Taken<T>> {
         let size = self.weights.model()?.spec().input.size();
         expect_len("numbers of whole rows", rows.len() - rows.len() % size, rows.len())?;
         self.feed(Feed::Rows(Mat::new(rows, rows.len() / size, size)?))
     }
 
-    fn feed(&mut self, feed: Feed<'_, T>) -> Result<Vec<Step<T>>> {
+    fn feed(&mut self, feed: Feed<'_, T>) -> Result<Taken<T>> {
+        match self.run(feed) {
+            Ok(steps) => {
+                self.undo.took(&feed, &self.buffer[..self.state], self.position);
+                Ok(Taken { steps, refused: None })
+            }
+            Err(Error::Kernel(titans_kernel::Error::Diverged { token })) => self.up_to(feed, token),
+            Err(error) => Err(error), // before anything changed
+        }
+    }
+
+    /// After a token of a push was refused, which tore the stream: goes back and takes those before it.
+    fn up_to(&mut self, feed: Feed<'_, T>, refused: usize) -> Result<Taken<T>> {
+        let mut good = refused;
+        loop {
+            let (position, log) = self.undo.back(&mut self.buffer[..self.state]);
+            self.position = position;
+            let again = self.again(&log);
+            self.undo.put(log);
+            again?;
+            let before = feed.sub(0, good);
+            match self.run(before) {
+                Ok(steps) => {
+                    self.undo.took(&before, &self.buffer[..self.state], self.position);
+                    return Ok(Taken { steps, refused: Some(self.position.tokens) });
+                }
+                // An earlier one still, which the later ones had hidden.
+                Err(Error::Kernel(titans_kernel::Error::Diverged { token })) if token < good => good = token,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Feeds what was fed before; what the model says to it is known.
+    fn again(&mut self, log: &undo::Log<T>) -> Result<()> {
+        let model = self.weights.model()?;
+        let width = match model.spec().input {
+            Input::Tokens(_) => None,
+            Input::Rows(width) => Some(width),
+        };
+        let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
+        stream.push(&self.arithmetic, log.feed(width)?, None, None)?;
+        self.position = stream.place();
+        Ok(())
+    }
+
+    /// Tokens through the model; after an error that is none of the arguments' the buffer is of no use.
+    fn run(&mut self, feed: Feed<'_, T>) -> Result<Vec<Step<T>>> {
         let n = feed.len();
         let model = self.weights.model()?;
         let (outputs, memories) = (model.spec().outputs, model.memories());
@@ -137,7 +186,20 @@ impl<T: SimdScalar> Session<T> {
         &self.weights
     }
 
-    /// Lets the memories write from the next token on, or not any more.
+    /// Begins anew, with the same weights and the same [`MemoryMode`].
+    ///
+    /// # Errors
+    /// None that a session can meet: as [`Session::of`].
+    pub fn reset(&mut self) -> Result<()> {
+        let model = self.weights.model()?;
+        let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
+        stream.reset(&self.arithmetic, self.position.mode)?;
+        self.position = stream.place();
+        self.undo.keep(&self.buffer[..self.state], self.position);
+        Ok(())
+    }
+
+    /// Lets the memories write from the next token on, or not any more. A change copies the state.
     ///
     /// # Errors
     /// [`Error::Kernel`] to or from [`MemoryMode::Absent`].
@@ -145,7 +207,12 @@ impl<T: SimdScalar> Session<T> {
         let model = self.weights.model()?;
         let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
         stream.set_mode(mode.into())?;
+        let changed = self.position.mode != stream.mode();
         self.position = stream.place();
+        if changed {
+            // What was fed before was fed in the other mode.
+            self.undo.keep(&self.buffer[..self.state], self.position);
+        }
         Ok(())
     }
 
@@ -169,6 +236,7 @@ impl<T: SimdScalar> Session<T> {
         let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
         stream.load(bytes)?;
         self.position = stream.place();
+        self.undo.keep(&self.buffer[..self.state], self.position);
         Ok(())
     }
 }

@@ -70,7 +70,9 @@ impl Windows {
 /// receives every predicted token, in order.
 ///
 /// # Errors
-/// [`Error::Usage`] for fewer than 2 tokens or a model of another vocabulary; [`Error::Diverged`] at the first token whose loss is not finite, before `each` hears of it; what the device and `each` report.
+/// [`Error::Usage`] for fewer than 2 tokens or a model of another vocabulary; [`Error::Diverged`] at the first token whose loss, or whose
+/// surprise if `each` is there to hear of it, is not finite, or before which a stream refuses one: `each` does not hear of it; what the device
+/// and `each` report.
 pub fn evaluate<D: Device>(
     device: &D,
     model: &Model<D>,
@@ -82,10 +84,13 @@ pub fn evaluate<D: Device>(
 ) -> Result<Totals> {
     let mut each = each;
     let mut hear = |nats: f64, at: usize, row: &dyn Fn() -> Row| {
+        let diverged = || Err(Error::Diverged { position: at as u64 });
         if !nats.is_finite() {
-            return Err(Error::Diverged { position: at as u64 });
+            return diverged();
         }
-        each.as_mut().map_or(Ok(()), |each| each(row()))
+        let Some(each) = &mut each else { return Ok(()) };
+        let row = row();
+        if row.surprise.iter().all(|x| x.is_finite()) { each(row) } else { diverged() }
     };
     walk(device, model, (tokenizer, ids), &Windows::new(ids.len(), window), mode, &mut hear)
 }
@@ -93,7 +98,7 @@ pub fn evaluate<D: Device>(
 /// The totals over any windows, finite or not.
 ///
 /// # Errors
-/// [`Error::Usage`] as [`evaluate`]; what the device reports.
+/// [`Error::Usage`] as [`evaluate`]; [`Error::Diverged`] where a stream refuses a token; what the device reports.
 pub fn run<D: Device>(
     device: &D,
     model: &Model<D>,
@@ -202,10 +207,16 @@ impl<D: Device> Walk<'_, D> {
         let mut session = Session::new(self.device, self.model, self.mode)?;
         for start in window.clone().step_by(self.at_once) {
             let piece = start..(start + self.at_once).min(window.end);
-            for (position, step) in piece.clone().zip(session.push(&self.ids[piece])?) {
+            let taken = session.take(&self.ids[piece.clone()])?;
+            let refused = taken.refused.map(|_| (piece.start + taken.steps.len() + 1) as u64);
+            for (position, step) in piece.zip(taken.steps) {
                 let nats = step.nats(self.ids[position + 1])?;
                 let layers = || step.surprise.iter().map(|layer| mean(layer)).collect();
                 self.hear(position, nats, &layers, hear)?;
+            }
+            // The token behind the refused one is the first that cannot be predicted.
+            if let Some(position) = refused {
+                return Err(Error::Diverged { position });
             }
         }
         Ok(())

@@ -155,29 +155,42 @@ impl Recall {
         length: usize,
         mode: MemoryMode,
     ) -> Result<Validation> {
+        self.measured(device, model, length, mode).map(|(found, _)| found)
+    }
+
+    /// The same, and the first position in its sequence of a loss that is not finite.
+    fn measured<D: Device>(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        length: usize,
+        mode: MemoryMode,
+    ) -> Result<(Validation, Option<usize>)> {
         if length > BATCHED {
-            return self.stream(device, model, length, mode);
+            return self.stream(device, model, length, mode).map(|found| (found, None));
         }
         let at_once = (EVALUATION_TOKENS / length.max(1)).clamp(1, self.config.sequences);
-        let (mut loss, mut right, mut scored) = (0.0, 0, 0);
+        let (mut loss, mut right, mut scored, mut diverged) = (0.0, 0, 0, None);
         let mut first = 0;
         let mut batch = Batch::default();
         while first < self.config.sequences {
             let count = at_once.min(self.config.sequences - first);
             let size = (length, self.config.pairs);
             self.sequences(Purpose::Evaluation, length as u64, first as u64, count, size, &mut batch)?;
-            let (l, r) = score(device, model, &batch, mode)?;
+            let (losses, r) = score(device, model, &batch, mode)?;
+            let l: f64 = losses.iter().sum();
+            diverged = diverged.or_else(|| losses.iter().position(|x| !x.is_finite()).map(|i| i % length));
             (loss, right, scored) = (loss + l, right + r, scored + batch.scored() as u64);
             first += count;
         }
         let share = |x: f64| x / scored as f64;
-        Ok(Validation { loss: share(loss), accuracy: Some(share(right as f64)), tokens: scored })
+        Ok((Validation { loss: share(loss), accuracy: Some(share(right as f64)), tokens: scored }, diverged))
     }
 
     /// The same, one sequence after another as a stream that no memory must hold: for any length.
     ///
     /// # Errors
-    /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite.
+    /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite, [`Error::Refused`] where the stream refuses a token.
     pub fn stream<D: Device>(
         &self,
         device: &D,
@@ -208,7 +221,7 @@ impl Recall {
     /// Recall against length with the memory on, frozen and absent. `each` hears of every length before it is measured.
     ///
     /// # Errors
-    /// As [`Recall::measure`].
+    /// As [`Recall::row`].
     pub fn table<D: Device>(&self, device: &D, model: &Model<D>, each: &mut dyn FnMut(usize)) -> Result<Table> {
         let mut rows = BTreeMap::new();
         for &length in &self.config.lengths {
@@ -222,9 +235,12 @@ impl Recall {
     /// 32,768 tokens a piece.
     ///
     /// # Errors
-    /// As [`Recall::measure`].
+    /// As [`Recall::measure`] and [`Recall::stream`]; [`Error::Diverged`] where a scored loss is not finite.
     pub fn row<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<Row> {
-        let share = |mode| Ok::<f64, Error>(self.measure(device, model, length, mode)?.accuracy.unwrap_or(0.0));
+        let share = |mode| match self.measured(device, model, length, mode)? {
+            (_, Some(position)) => Err(Error::Diverged { position: position as u64 }),
+            (found, None) => Ok(found.accuracy.unwrap_or(0.0)),
+        };
         let on = share(MemoryMode::On)?;
         if model.config().remembering().next().is_none() {
             return Ok(Row { on, frozen: None, absent: None });
@@ -242,17 +258,17 @@ impl Recall {
     }
 }
 
-/// Sum of the losses in nats, and right predictions, of one batch.
-fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<(f64, u64)> {
+/// The losses in nats, and right predictions, of one batch.
+fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<(Vec<f64>, u64)> {
     let ids = Arc::new(device.upload_indices(&batch.ids)?);
     let targets = Arc::new(device.upload_indices(&batch.targets)?);
     let classes = model.config().vocabulary;
     let mut tape = Tape::inference(device, &model.params);
     let forward = model.forward(&mut tape, Input { mode, ..Input::new(&ids, batch.batch, batch.time) })?;
     let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
-    let loss = device.download(losses.buffer())?.iter().map(|x| x.to_f64()).sum();
+    let losses = device.download(losses.buffer())?.iter().map(|x| x.to_f64()).collect();
     let right = predicted(&device.download(forward.logits.buffer())?, classes, &batch.targets);
-    Ok((loss, right))
+    Ok((losses, right))
 }
 
 impl<D: Device> Task<D> for Recall {

@@ -160,7 +160,11 @@ impl SeriesTask {
         config.validate()?;
         let rows = config.context.saturating_add(1).saturating_mul(config.patch);
         let split = series.split(config.validation, (rows, config.patch.saturating_mul(2)))?;
-        let mut head = series.standardised(&config.columns)?;
+        let named = |error: Error| match config.data.as_os_str().is_empty() {
+            true => error,
+            false => Error::file(&config.data, error.to_string()),
+        };
+        let mut head = series.standardised(&config.columns).map_err(named)?;
         let tail = head.split_off(split * config.columns.len());
         let mut crc = Crc::new();
         series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
@@ -215,7 +219,7 @@ impl<D: Device> Task<D> for SeriesTask {
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
         let most = if thorough { usize::MAX } else { self.config.cheap_windows };
-        let found = evaluate(device, model, &self.tail, (self.config.window, most), MemoryMode::On)?;
+        let (found, _) = evaluate::run(device, model, &self.tail, (self.config.window, most), MemoryMode::On)?;
         Ok(Validation { loss: found.mean_squared_error, accuracy: None, tokens: found.patches })
     }
 }
@@ -229,7 +233,7 @@ mod tests {
 
     fn series(rows: usize) -> Series {
         let numbers = (0..2 * rows).map(|i| (i / 2) as f64 * if i % 2 == 0 { 1.0 } else { -3.0 }).collect();
-        Series { names: vec!["a".into(), "b".into()], numbers }
+        Series { names: vec!["a".into(), "b".into()], numbers, lines: Vec::new() }
     }
 
     fn config(patch: usize, context: usize) -> SeriesConfig {

@@ -13,12 +13,13 @@ mod state;
 mod weights;
 mod work;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gemm::Gemm;
 use crate::ops::{linear, silu_gate};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
+use core::cell::Cell;
 use room::Count;
 pub(crate) use spec::rule;
 pub use spec::{BlockSpec, Combine, Kind, LIMIT};
@@ -46,6 +47,9 @@ pub(crate) struct Run<'r, T, G> {
     pub(crate) width: usize,
     pub(crate) w: &'r Weights<'r, T>,
     pub(crate) mode: Mode,
+    /// The first row of a call that a memory refused: rows from it on are of no meaning, those before it are as they would be without
+    /// it. A call goes on to its end nevertheless, as another memory may refuse an earlier row.
+    pub(crate) refused: &'r Cell<usize>,
 }
 
 /// Numbers of state for pushes of up to `rows` tokens at once; `usize::MAX` where they are more than that.
@@ -66,6 +70,9 @@ pub(crate) fn scratch_len<T: Scalar>(spec: &BlockSpec, width: usize, n: usize) -
 impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     /// The start of a stream: `state` is whatever it was, but for zeros afterwards where nothing was seen yet. Up to `rows`
     /// persistent rows are taken at once. Returns how many gradients were clipped.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] naming the persistent row that a memory refused.
     pub(crate) fn reset(&self, rows: usize, state: &mut State<'_, T>, scratch: &mut [T]) -> Result<u64> {
         self.reset_memories(state)?;
         let (mut from, mut clipped) = (0, 0);
@@ -73,6 +80,9 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
             let n = rows.max(1).min(self.w.persistent.rows() - from);
             let mut work = Mixing::take(self.spec, self.width, n, &mut Scratch::new(scratch))?;
             clipped += self.begin(from, n, state, &mut work)?;
+            if self.refused.get() < n {
+                return Err(Error::Diverged { token: from + self.refused.get() });
+            }
             from += n;
         }
         Ok(clipped)

@@ -4,7 +4,7 @@ use super::Run;
 use super::state::State;
 use super::weights::Projection;
 use super::work::Remembering;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gemm::Gemm;
 use crate::memory::{Counters, Gate, Mask, Stream, Tokens};
 use crate::ops::{Tail, gates, l2_norm, linear, silu};
@@ -121,11 +121,20 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
                 eta: gate(2),
                 mask: if self.mode == super::Mode::On { Mask::Write } else { Mask::ReadOnly },
             };
-            let y = if answers { Some(MatMut::strided(&mut work.r[h * d..], n, d, inner)?) } else { None };
+            let mut y = if answers { Some(MatMut::strided(&mut work.r[h * d..], n, d, inner)?) } else { None };
             let mut memory =
                 Stream::attach(&spec.memory, spec.read, Counters { filled, ..Counters::default() }, block)?;
             let losses = surprise.is_some().then_some(&mut *work.surprise);
-            memory.write(self.g, &tokens, y, losses, work.own)?;
+            match memory.write(self.g, &tokens, y.as_mut().map(MatMut::rb), losses, work.own) {
+                Err(Error::Diverged { token }) => {
+                    self.refused.set(token.min(self.refused.get()));
+                    // What was left there may be no number, and rows are multiplied by the zeros of those that do not see them.
+                    if let Some(y) = y {
+                        y.sub(token, n - token).fill(T::ZERO);
+                    }
+                }
+                other => other?,
+            }
             clipped += memory.clipped();
             if let Some(out) = &mut surprise {
                 for (r, &loss) in work.surprise.iter().enumerate() {

@@ -57,8 +57,9 @@ impl<T: Scalar> Stream<'_, T> {
     /// their `rows`.
     ///
     /// # Errors
-    /// [`Error::Buffer`] (in bytes) when `out` is too short; nothing is written.
+    /// [`Error::Buffer`] (in bytes) when `out` is too short, [`Error::Torn`] after a token was refused; nothing is written.
     pub fn save(&self, out: &mut [u8]) -> Result<usize> {
+        self.whole()?;
         let (needed, given) = (self.model.saved_len(), out.len());
         let Some(out) = out.get_mut(..needed) else {
             return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
@@ -94,10 +95,12 @@ impl<T: Scalar> Stream<'_, T> {
         out
     }
 
-    /// Becomes the stream that was saved; it continues with the bits it would have given uncut.
+    /// Becomes the stream that was saved; it continues with the bits it would have given uncut. What it was before, torn or whole,
+    /// does not matter.
     ///
     /// # Errors
-    /// [`Error::Format`] when the bytes are of another length, format, model or checksum; nothing changes.
+    /// [`Error::Format`] when the bytes are of another length, format, model or checksum, or hold a number that is not finite, as no
+    /// stream leaves one behind; nothing changes.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let format = |what, expected: u64, found: u64| Err(Error::Format { what, expected, found });
         let needed = self.model.saved_len();
@@ -130,7 +133,11 @@ impl<T: Scalar> Stream<'_, T> {
         if numbers != word(&ours, 40) {
             return format("numbers", word(&ours, 40), numbers);
         }
-        (self.mode, self.position, self.clipped) = (mode, position, clipped);
+        let wrong = body[HEADER..].chunks_exact(T::BYTES).filter(|bytes| !T::read_le(bytes).finite()).count();
+        if wrong > 0 {
+            return format("numbers that are not finite", 0, wrong as u64);
+        }
+        (self.mode, self.position, self.clipped, self.torn) = (mode, position, clipped, false);
         let mut numbers = body[HEADER..].chunks_exact(T::BYTES).map(T::read_le);
         let state = &mut *self.state;
         each_part(&self.model, self.rows, position, |at, part| {

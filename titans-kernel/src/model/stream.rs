@@ -1,13 +1,15 @@
 //! A model that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
-use super::{BlockSpec, Input, LIMIT, Mode, Model};
-use crate::block::{Run, State, Weights, rule, state_len};
+use super::{BlockSpec, Input, LIMIT, Mode, Model, ModelSpec};
+use crate::block::{Run, State, Weights, rule};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
+use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
+use core::cell::Cell;
 
 /// Position at which a stream ends: far beyond any, and positions can be counted with signs.
 pub(super) const END: u64 = 1 << 62;
@@ -21,7 +23,15 @@ pub enum Feed<'a, T> {
     Rows(Mat<'a, T>),
 }
 
-impl<T: Scalar> Feed<'_, T> {
+impl<'a, T: Scalar> Feed<'a, T> {
+    /// Tokens `from .. from + n` of it.
+    pub fn sub(&self, from: usize, n: usize) -> Feed<'a, T> {
+        match self {
+            Self::Tokens(ids) => Feed::Tokens(&ids[from..from + n]),
+            Self::Rows(rows) => Feed::Rows(rows.sub(from, n)),
+        }
+    }
+
     /// Number of tokens.
     pub const fn len(&self) -> usize {
         match self {
@@ -45,10 +55,18 @@ pub struct Position {
     pub clipped: u64,
     /// What the memories do.
     pub mode: Mode,
+    /// A token was refused ([`Error::Diverged`]), and the blocks stand behind different ones: all that such a stream does is to begin
+    /// anew ([`Stream::reset`]) or to become another ([`Stream::load`]).
+    pub torn: bool,
 }
 
 /// One stream through a model, in a caller's buffer of [`Model::stream_len`] numbers: first the state of every block, then
 /// scratch. The buffer may hold anything before, and nothing but this stream may write it afterwards.
+///
+/// A token is refused whose write or whose outputs would not be finite: [`Stream::push`] says which. Its memories and blocks are many,
+/// and some have taken more than others by then, so that the stream is torn. Who wants to go on from the last good token keeps a
+/// copy of the state's numbers ([`Model::state_len`]) and of [`Stream::place`], copies them back, attaches the stream to them and feeds the tokens
+/// since then up to that one: they give the same bits.
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) model: Model<'a, T>,
@@ -56,6 +74,7 @@ pub struct Stream<'a, T> {
     pub(super) mode: Mode,
     pub(super) position: u64,
     pub(super) clipped: u64,
+    pub(super) torn: bool,
     pub(super) state: &'a mut [T],
     scratch: &'a mut [T],
 }
@@ -67,7 +86,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Persistent rows are seen here, and written by the memories if `mode` is [`Mode::On`].
     ///
     /// # Errors
-    /// [`Error::Config`] for rows outside of 1 to [`LIMIT`], [`Error::Buffer`] when the buffer is too short.
+    /// [`Error::Config`] for rows outside of 1 to [`LIMIT`], [`Error::Buffer`] when the buffer is too short; as [`Stream::reset`].
     pub fn new<G: Gemm<T>>(g: &G, model: &Model<'a, T>, mode: Mode, rows: usize, buffer: &'a mut [T]) -> Result<Self> {
         let mut stream = Self::attach(model, rows, Position { mode, ..Position::default() }, buffer)?;
         stream.reset(g, mode)?;
@@ -77,45 +96,46 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// The stream whose buffer another one of this model and `rows` left behind, and whose [`Stream::place`] it had then.
     ///
     /// # Errors
-    /// As [`Stream::new`].
+    /// [`Error::Config`] and [`Error::Buffer`] as [`Stream::new`].
     pub fn attach(model: &Model<'a, T>, rows: usize, place: Position, buffer: &'a mut [T]) -> Result<Self> {
         rule("rows: 1 to 1048576", rows, (1..=LIMIT).contains(&rows))?;
         let (needed, given) = (model.stream_len(rows), buffer.len());
         if given < needed {
             return Err(Error::Buffer { what: "stream", needed, given });
         }
-        let mut len = 0usize;
-        model.blocks(|spec, _| {
-            len = len.saturating_add(state_len::<T>(spec, rows));
-            Ok(())
-        })?;
-        let (state, scratch) = buffer.split_at_mut(len);
-        let Position { tokens: position, clipped, mode } = place;
-        Ok(Self { model: *model, rows, mode, position: position.min(END), clipped, state, scratch })
+        let (state, scratch) = buffer.split_at_mut(model.state_len(rows));
+        let Position { tokens: position, clipped, mode, torn } = place;
+        Ok(Self { model: *model, rows, mode, position: position.min(END), clipped, torn, state, scratch })
     }
 
     /// Where it stands, for [`Stream::attach`].
     pub const fn place(&self) -> Position {
-        Position { tokens: self.position, clipped: self.clipped, mode: self.mode }
+        Position { tokens: self.position, clipped: self.clipped, mode: self.mode, torn: self.torn }
     }
 
     /// Starts anew: as a new stream.
     ///
     /// # Errors
-    /// None that a stream can meet.
+    /// [`Error::Diverged`] when a memory refuses a persistent row, which it names, and [`Error::Value`] when initial weights are not
+    /// finite: the stream is then torn.
     pub fn reset<G: Gemm<T>>(&mut self, g: &G, mode: Mode) -> Result<()> {
         self.state.fill(T::ZERO);
-        (self.mode, self.position, self.clipped) = (mode, 0, 0);
-        let mut clipped = 0;
+        (self.mode, self.position, self.clipped, self.torn) = (mode, 0, 0, true);
+        let (mut clipped, refused) = (0, Cell::new(usize::MAX));
         let (model, rows, width) = (self.model, self.rows, self.model.spec.width);
         let (mut room, scratch) = (Scratch::new(self.state), &mut *self.scratch);
         model.blocks(|spec, w| {
             let mut state = State::take(spec, rows, &mut room)?;
-            clipped += Run { g, spec, width, w, mode }.reset(rows, &mut state, scratch)?;
+            clipped += Run { g, spec, width, w, mode, refused: &refused }.reset(rows, &mut state, scratch)?;
             Ok(())
         })?;
-        self.clipped = clipped;
+        (self.clipped, self.torn) = (clipped, false);
         Ok(())
+    }
+
+    /// That it is not torn.
+    pub(super) const fn whole(&self) -> Result<()> {
+        if self.torn { Err(Error::Torn) } else { Ok(()) }
     }
 
     /// The model.
@@ -153,8 +173,10 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// `[n, memories]` the inner loss of each memory at it, block after block (0 while memories are absent).
     ///
     /// # Errors
-    /// [`Error::Shape`], or [`Error::Value`] for an id outside of the vocabulary, before anything changes;
-    /// [`Error::Config`] at the end of all positions.
+    /// [`Error::Shape`], [`Error::Value`] for an id outside of the vocabulary or the first number that is not finite, [`Error::Config`]
+    /// at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`] names the first token, counted
+    /// from this push's first, whose write, residual row or outputs (if asked for) would not be finite: outputs and surprise of those before
+    /// it are as they would be without it, rows from it on are unspecified, and the stream is torn (see [`Stream`]).
     pub fn push<G: Gemm<T>>(
         &mut self,
         g: &G,
@@ -163,19 +185,22 @@ impl<'a, T: Scalar> Stream<'a, T> {
         mut surprise: Option<MatMut<'_, T>>,
     ) -> Result<()> {
         let n = feed.len();
+        self.whole()?;
         self.check(&feed, outputs.as_ref(), surprise.as_ref())?;
         let mut from = 0;
         while from < n {
             let cut = self.model.cut as u64;
             let left = if cut == 0 { usize::MAX } else { (cut - self.position % cut) as usize };
             let piece = self.rows.min(n - from).min(left);
-            let part = match feed {
-                Feed::Tokens(ids) => Feed::Tokens(&ids[from..from + piece]),
-                Feed::Rows(rows) => Feed::Rows(rows.sub(from, piece)),
-            };
             let outputs = outputs.as_mut().map(|y| y.rb().sub(from, piece));
             let surprise = surprise.as_mut().map(|y| y.rb().sub(from, piece));
-            self.piece(g, part, outputs, surprise)?;
+            if let Err(error) = self.piece(g, feed.sub(from, piece), outputs, surprise) {
+                self.torn = true;
+                return Err(match error {
+                    Error::Diverged { token } => Error::Diverged { token: from + token },
+                    other => other,
+                });
+            }
             from += piece;
         }
         Ok(())
@@ -208,15 +233,17 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Makes another stream of the same model and rows what this one is; both go on independently.
     ///
     /// # Errors
-    /// [`Error::Format`] for a stream of another model, [`Error::Shape`] for one of other rows; nothing changes.
+    /// [`Error::Format`] for a stream of another model, [`Error::Shape`] for one of other rows, [`Error::Torn`] when this one is; nothing
+    /// changes.
     pub fn fork_into(&self, other: &mut Stream<'_, T>) -> Result<()> {
+        self.whole()?;
         let (expected, found) = (u64::from(self.model.checksum), u64::from(other.model.checksum));
         if expected != found || self.state.len() != other.state.len() && self.rows == other.rows {
             return Err(Error::Format { what: "model of the other stream, by its checksum", expected, found });
         }
         expect_len("rows of the other stream", self.rows, other.rows)?;
         other.state.copy_from_slice(self.state);
-        (other.mode, other.position, other.clipped) = (self.mode, self.position, self.clipped);
+        (other.mode, other.position, other.clipped, other.torn) = (self.mode, self.position, self.clipped, false);
         Ok(())
     }
 
@@ -236,6 +263,10 @@ impl<'a, T: Scalar> Stream<'a, T> {
             (Feed::Rows(rows), Input::Rows(size)) => {
                 expect_len("numbers of a row", size, rows.cols())?;
                 expect_len("column stride of the rows", 1, rows.col_stride())?;
+                let number = |i: usize| rows.at(i / size, i % size);
+                if let Some(index) = (0..rows.rows() * size).find(|&i| !number(i).finite()) {
+                    return Err(Error::Value { what: "rows", index });
+                }
             }
             (Feed::Tokens(_), Input::Rows(size)) => expect_len("numbers of a row; this model reads rows", size, 0)?,
             (Feed::Rows(rows), Input::Tokens(_)) => {
@@ -258,35 +289,64 @@ impl<'a, T: Scalar> Stream<'a, T> {
         g: &G,
         feed: Feed<'_, T>,
         outputs: Option<MatMut<'_, T>>,
-        mut surprise: Option<MatMut<'_, T>>,
+        surprise: Option<MatMut<'_, T>>,
     ) -> Result<()> {
-        let (n, width) = (feed.len(), self.model.spec.width);
+        let (asked, width) = (feed.len(), self.model.spec.width);
         let mut scratch = Scratch::new(self.scratch);
-        let (x, normal) = (scratch.take(n * width)?, scratch.take(n * width)?);
+        let (x, normal) = (scratch.take(asked * width)?, scratch.take(asked * width)?);
         let scratch = scratch.rest();
         let (model, rows, mode, position) = (self.model, self.rows, self.mode, self.position);
         let mut numbers = crate::block::Numbers(model.numbers);
         let (table, bias) = model.spec.first(&mut numbers)?;
         match feed {
-            Feed::Tokens(ids) => embedding::forward(table, ids, MatMut::new(x, n, width)?)?,
-            Feed::Rows(rows) => linear::forward(g, rows, table, Some(bias.data()), MatMut::new(x, n, width)?)?,
+            Feed::Tokens(ids) => embedding::forward(table, ids, MatMut::new(x, asked, width)?)?,
+            Feed::Rows(rows) => linear::forward(g, rows, table, Some(bias.data()), MatMut::new(x, asked, width)?)?,
         }
+        // Later rows are left out: they would be multiplied by the zeros of those that do not see them.
+        let n = finite_rows(g, Mat::new(x, asked, width)?);
+        let (x, normal) = (&mut x[..n * width], &mut normal[..n * width]);
+        if n == 0 {
+            return Err(Error::Diverged { token: 0 });
+        }
+        let [outputs, mut surprise] = [outputs, surprise].map(|y| y.map(|y| y.sub(0, n)));
         let mut room = Scratch::new(self.state);
-        let (mut column, mut clipped) = (0, 0);
-        let [norm, head, head_bias] = model.blocks(|spec: &BlockSpec, w: &Weights<'_, T>| {
+        let (mut column, mut clipped, refused) = (0, 0, Cell::new(n));
+        let last = model.blocks(|spec: &BlockSpec, w: &Weights<'_, T>| {
             let mut state = State::take(spec, rows, &mut room)?;
             let memories = spec.memories();
             let surprise = surprise.as_mut().filter(|_| memories > 0).map(|y| y.rb().columns(column, memories));
-            clipped += Run { g, spec, width, w, mode }.forward(n, position, x, &mut state, surprise, scratch)?;
+            let run = Run { g, spec, width, w, mode, refused: &refused };
+            clipped += run.forward(n, position, x, &mut state, surprise, scratch)?;
             column += memories;
             Ok(())
         })?;
+        let x = Mat::new(x, n, width)?;
+        let mut good = refused.get().min(finite_rows(g, x));
+        if let Some(mut outputs) = outputs {
+            say(g, &model.spec, x, table, last, normal, outputs.rb())?;
+            good = good.min(finite_rows(g, outputs.as_ref()));
+        }
+        if good < asked {
+            return Err(Error::Diverged { token: good });
+        }
         self.position += n as u64;
         self.clipped = self.clipped.saturating_add(clipped);
-        let Some(outputs) = outputs else { return Ok(()) };
-        rms_norm::forward(g, Mat::new(x, n, width)?, norm.data(), MatMut::new(normal, n, width)?)?;
-        let head = if model.spec.tied { table.t() } else { head };
-        let bias = model.spec.head_bias.then_some(head_bias.data());
-        linear::forward(g, Mat::new(normal, n, width)?, head, bias, outputs)
+        Ok(())
     }
+}
+
+/// The outputs of rows x; `normal` is overwritten.
+fn say<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &ModelSpec,
+    x: Mat<'_, T>,
+    table: Mat<'_, T>,
+    [norm, head, bias]: [Mat<'_, T>; 3],
+    normal: &mut [T],
+    outputs: MatMut<'_, T>,
+) -> Result<()> {
+    let (n, width) = (x.rows(), x.cols());
+    rms_norm::forward(g, x, norm.data(), MatMut::new(normal, n, width)?)?;
+    let (head, bias) = (if spec.tied { table.t() } else { head }, spec.head_bias.then_some(bias.data()));
+    linear::forward(g, Mat::new(normal, n, width)?, head, bias, outputs)
 }

@@ -4,6 +4,7 @@
 //! vectorises, and a row has the same bits however many rows, threads or lanes there are.
 
 use crate::error::{Error, Result};
+use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -113,6 +114,18 @@ pub(crate) fn sum_pairs<T: Scalar>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T
         acc[l] += last[l];
     }
     tree(acc)
+}
+
+/// How many rows there are before the first one with a number that is not finite.
+pub(crate) fn finite_rows<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>) -> usize {
+    g.vectorise(
+        #[inline(always)]
+        || {
+            // 0 for what is finite, NaN for everything else.
+            let wrong = |x: T| x * T::ZERO;
+            (0..x.rows()).take_while(|&r| sum_by(x.row(r), wrong) == T::ZERO).count()
+        },
+    )
 }
 
 /// The largest element; NaNs are passed over, and −∞ if there is none.

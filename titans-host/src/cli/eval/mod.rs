@@ -29,6 +29,8 @@ A run of the series task: the mean squared error of the next patch in standardis
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
 
+A loss, or a surprise that --per-token writes, that is not finite ends the verb with exit code 1: it says where, and writes nothing.
+
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
 mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json.
 
@@ -40,6 +42,9 @@ Examples:
   titans eval runs/recall --lengths 256,1024,4096,16384
   titans eval runs/recall --lengths 2097152 --sequences 1
   titans eval runs/series --data later.csv";
+
+/// What this verb can do about a memory that diverges.
+const SHORTER: &str = "or evaluate in shorter windows (--window)";
 
 /// Measure a trained model: nats and bits a byte of text, recall by length, or the error of predicted numbers
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,8 @@ pub(super) fn run<D: Device>(
 ) -> std::result::Result<(), Failure> {
     let window = args.window.unwrap_or(task.window);
     let numbers = args.numbers::<D>(task, run)?;
-    let totals = evaluate(device, model, &numbers, (window, usize::MAX), args.mode())?;
+    let totals = evaluate(device, model, &numbers, (window, usize::MAX), args.mode())
+        .map_err(|error| Failure::hinting(error, super::SHORTER))?;
     if args.json {
         return output::print_json(&totals);
     }
@@ -41,7 +42,8 @@ impl Args {
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         };
         let series = series::read(file)?;
-        let mut numbers = series.standardised(&task.columns)?;
+        let named = |error: Error| Error::file(file, error.to_string());
+        let mut numbers = series.standardised(&task.columns).map_err(named)?;
         match self.tail {
             Some(share) => Ok(numbers.split_off(series.split(share, (0, 1))? * series.columns())),
             None => Ok(numbers),

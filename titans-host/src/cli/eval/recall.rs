@@ -18,7 +18,9 @@ pub(super) fn run<D: Device>(
         task.lengths.clone_from(&args.lengths);
     }
     task.sequences = args.sequences.unwrap_or(task.sequences);
-    let table = Recall::new(task, seed)?.table(device, model, &mut |_| {})?;
+    let table = Recall::new(task, seed)?
+        .table(device, model, &mut |_| {})
+        .map_err(|error| Failure::hinting(error, "or measure shorter sequences (--lengths)"))?;
     if args.json { output::print_json(&table) } else { print(&table) }
 }
 

@@ -30,9 +30,10 @@ pub(super) fn run<D: Device>(
     let window = args.window.unwrap_or(WINDOW);
     let evaluation = Evaluation { device, model, tokenizer: &tokenizer, ids: &ids, window, args };
     let totals = match &args.per_token {
-        None => evaluation.totals(None)?,
-        Some(path) => output::write_with(path, |out| evaluation.per_token(path, out))?,
-    };
+        None => evaluation.totals(None),
+        Some(path) => output::write_with(path, |out| evaluation.per_token(path, out)),
+    }
+    .map_err(|error| Failure::hinting(error, super::SHORTER))?;
     if args.json {
         return output::print_json(&totals);
     }

@@ -5,6 +5,7 @@ use super::problem::{Given, Problem, gather};
 use super::solve::{Gradients, Solution};
 use crate::cli::Failure;
 use crate::cli::options::FormName;
+use crate::cli::tensors::index;
 use crate::model::Named;
 use crate::train::store::Tensor;
 use safetensors::tensor::{TensorView, serialize};
@@ -45,10 +46,26 @@ pub fn outputs<T: Scalar>(problem: &Problem<T>, solution: Solution<T>) -> Vec<Ou
     out
 }
 
-/// The bytes of the output file.
+impl<T: Scalar> Output<T> {
+    /// Refuses what is not finite.
+    fn check(&self) -> Result<(), Failure> {
+        let Some(i) = self.data.iter().position(|x| !x.finite()) else { return Ok(()) };
+        Err(Failure::failed(format!(
+            "output {} is not finite at {}: the memory diverged, or its numbers are beyond {} bits; nothing is written. Expected a \
+             smaller theta, or smaller inputs",
+            self.name,
+            index(&self.shape, i),
+            8 * T::BYTES
+        )))
+    }
+}
+
+/// The bytes of the output file; a failure that names the tensor and the index where one is not finite.
 pub fn serialise<T: Scalar>(args: &Args, problem: &Problem<T>, solution: Solution<T>) -> Result<Vec<u8>, Failure> {
+    let outputs = outputs(problem, solution);
+    outputs.iter().try_for_each(Output::check)?;
     let tensors: Vec<(String, Tensor)> =
-        outputs(problem, solution).into_iter().map(|o| (o.name, Tensor::new(&o.shape, &o.data))).collect();
+        outputs.into_iter().map(|o| (o.name, Tensor::new(&o.shape, &o.data))).collect();
     let metadata = [("config".to_string(), config(args, problem))].into();
     let views = (tensors.iter())
         .map(|(name, t)| TensorView::new(t.dtype, t.shape.clone(), &t.bytes).map(|view| (name, view)))

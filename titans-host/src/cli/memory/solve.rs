@@ -1,10 +1,8 @@
 //! Runs a problem on a device.
 
-use super::super::tensors::index;
 use super::problem::Problem;
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
-use titans_kernel::Scalar;
 use titans_kernel::memory::Read;
 
 /// What the memory answered.
@@ -33,23 +31,6 @@ pub struct Gradients<T> {
     pub gates: Vec<T>,
     /// `[n, 2 P]`.
     pub state: Vec<T>,
-}
-
-impl<T: Scalar> Solution<T> {
-    /// Outputs with an element that is not finite, and where the first one is.
-    pub fn not_finite(&self, problem: &Problem<T>) -> Vec<(&'static str, String)> {
-        let [b, h, t] = problem.dims;
-        let state = problem.spec.state_len();
-        let outputs = [
-            ("y", &self.y, vec![b, h, t, problem.spec.value_width()]),
-            ("surprise", &self.surprise, vec![b, h, t]),
-            ("the final state", &self.state, vec![b, h, state]),
-        ];
-        let first = |(what, data, shape): (&'static str, &Vec<T>, Vec<usize>)| {
-            data.iter().position(|x| !x.finite()).map(|i| (what, index(&shape, i)))
-        };
-        outputs.into_iter().filter_map(first).collect()
-    }
 }
 
 /// Forward, and backward where the problem has cotangents.

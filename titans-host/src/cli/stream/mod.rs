@@ -1,5 +1,6 @@
 //! `titans stream`: a model over standard input, learning as it reads, with a state that outlives the process.
 
+mod feed;
 mod input;
 mod numbers;
 mod state;
@@ -35,8 +36,12 @@ vocabulary end where a run ends.
 
 --per-token OUT.csv writes what `titans eval --window 0 --per-token` writes: position,byte,log_probability,surprise_0,...
 
+A token (a row, a patch) is refused whose write into the memory, or what the model says after it, would not be finite. The verb then
+ends with exit code 1 and says where it is; all that was read before it is predicted, and in the state. With --on-divergence reset the memory
+begins anew there instead, reads that token and goes on; how often is told at the end, and positions count from there.
+
 Totals go to standard error. JSON keys (--json, on standard output, with neither --generate nor rows of numbers): tokens,
-position, nats_per_token, bits_per_byte, clipped.
+position, nats_per_token, bits_per_byte, clipped, resets.
 
 Examples:
   titans stream runs/text --state memory.state < book.txt
@@ -88,9 +93,22 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "on")]
     memory: ModeName,
 
+    /// What to do at a token with which the memory would not stay finite
+    #[arg(long, value_enum, default_value = "stop")]
+    on_divergence: OnDivergence,
+
     /// Print totals as JSON
     #[arg(long, conflicts_with = "generate")]
     json: bool,
+}
+
+/// What to do at a token that the stream refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnDivergence {
+    /// Keep what came before it and end with exit code 1
+    Stop,
+    /// Begin anew with it, and count that
+    Reset,
 }
 
 /// Runs the verb.
@@ -138,6 +156,8 @@ struct Live<'a> {
     /// Numbers of a patch that is not whole yet.
     open: Vec<f32>,
     saved: Instant,
+    /// How often the memory began anew.
+    resets: u64,
 }
 
 impl<'a> Live<'a> {
@@ -154,7 +174,7 @@ impl<'a> Live<'a> {
             })?;
             (pending, open) = (state.pending, state.open);
         }
-        Ok(Self { args, session, pending, open, saved: Instant::now() })
+        Ok(Self { args, session, pending, open, saved: Instant::now(), resets: 0 })
     }
 
     /// Writes the state if it is time to.
@@ -172,7 +192,7 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// What Ctrl-C leaves behind.
+    /// What an early end leaves behind.
     fn kept(&self) -> String {
         match &self.args.state {
             Some(path) => format!("the state after {} tokens is in {}", self.session.position(), path.display()),

@@ -37,20 +37,21 @@ impl Patches {
     /// more than there are columns that is no number is a date.
     fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
         let fields: Vec<&str> = record.iter().map(str::trim).collect();
-        let number = |field: &&str| field.parse::<f64>().ok().filter(|x| x.is_finite());
         let dated = self.named && fields.len() == self.columns.len() + 1 && fields[0].parse::<f64>().is_err();
-        let numbers: Vec<f64> = fields.iter().skip(usize::from(dated)).map_while(number).collect();
-        if numbers.len() == self.columns.len() && fields.len() == numbers.len() + usize::from(dated) {
-            return Ok(Some(self.columns.iter().zip(numbers).map(|(c, x)| c.standardise(x) as f32).collect()));
-        }
+        let numbers = &fields[usize::from(dated)..];
+        let one = |(column, field): (&Column, &&str)| {
+            column.number(field).map(|x| x as f32).map_err(|reason| format!("column {}: {reason}", column.name))
+        };
+        let (expected, found) = (self.columns.len(), fields.join(","));
+        let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
+        let read = match numbers.len() == expected {
+            true => self.columns.iter().zip(numbers).map(one).collect(),
+            false => Err(format!("expected {expected} finite numbers{row}, found {found}")),
+        };
         if first && fields.iter().all(|field| field.parse::<f64>().is_err()) {
             return self.expect_header(&fields).map(|()| None);
         }
-        let (expected, found) = (self.columns.len(), fields.join(","));
-        let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
-        Err(Error::usage(format!(
-            "standard input, line {line}: expected {expected} finite numbers{row}, found {found}"
-        )))
+        read.map(Some).map_err(|reason| Error::usage(format!("standard input, line {line}, {reason}")))
     }
 
     /// A header must name the columns of the run, after one of dates if there is one more.
@@ -77,9 +78,11 @@ impl Patches {
     fn values(&self, step: &Step<f32>, blocks: usize) -> String {
         let mean = |heads: &Vec<f32>| f64::from(heads.iter().sum::<f32>()) / heads.len().max(1) as f64;
         let columns = self.columns.iter().cycle();
-        let predictions = step.logits.iter().zip(columns).map(|(&x, c)| f64::from(x) * c.deviation + c.mean);
+        let predictions = step.logits.iter().zip(columns).map(|(&x, c)| c.restore(f64::from(x)));
         let surprises = step.surprise.iter().map(mean).chain(std::iter::repeat(0.0)).take(blocks);
-        predictions.chain(surprises).map(|x| (x as f32).to_string()).collect::<Vec<_>>().join(",")
+        // Finite in standardised units may be too large for 32 bits in the input's.
+        let text = |x: f64| if (x as f32).is_finite() { (x as f32).to_string() } else { format!("{x:e}") };
+        predictions.chain(surprises).map(text).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -95,6 +98,7 @@ pub(super) fn run(
         );
     }
     let result = read(live, patches, interrupt);
+    live.tell_resets();
     // Whatever ended it: what was predicted is in the state.
     live.save()?;
     result?;
@@ -108,6 +112,8 @@ pub(super) fn run(
 fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
     let (mut lines, mut headed) = (Lines { input: Input::new(), rest: Vec::new(), number: 0, ended: false }, false);
     let (mut first, blocks) = (true, blocks(live)?);
+    // Lines of the open patch: none of a patch that an earlier run began.
+    let mut began = None;
     while !interrupt.raised() {
         let line = match lines.next()? {
             Line::Is(line) => line,
@@ -125,12 +131,23 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
             continue; // an empty line
         }
         let numbers = patches.read(number, &record, std::mem::take(&mut first))?;
+        if live.open.is_empty() {
+            began = Some(number);
+        }
         live.open.extend(numbers.into_iter().flatten());
         if live.open.len() < patches.rows * patches.columns.len() {
             continue;
         }
-        let Some(step) = live.session.push_rows(&live.open)?.pop() else { continue };
-        live.open.clear();
+        let patch = std::mem::take(&mut live.open);
+        let mut fed = live.feed(1, |session, _| session.take_rows(&patch))?;
+        if let Some(position) = fed.refused {
+            let place = match began {
+                Some(began) if began < number => format!("standard input, lines {began} to {number}"),
+                _ => format!("standard input, line {number}"),
+            };
+            return Err(Failure::failed(live.refusal(&place, position)));
+        }
+        let Some((_, step)) = fed.steps.pop() else { continue };
         if !headed {
             output::print(patches.header(&blocks))?;
             headed = true;

@@ -25,6 +25,7 @@ struct Report {
     nats_per_token: Option<f64>,
     bits_per_byte: Option<f64>,
     clipped: u64,
+    resets: u64,
 }
 
 /// Rows of `--per-token`.
@@ -72,11 +73,16 @@ pub(super) fn run(
     let nats_per_token = some(totals.nats / totals.tokens as f64);
     let bits_per_byte = some(totals.nats / std::f64::consts::LN_2 / totals.bytes.max(1) as f64);
     let (tokens, position, clipped) = (totals.tokens, live.session.position(), live.session.clipped());
+    live.tell_resets();
     if args.json {
-        output::print_json(&Report { tokens, position, nats_per_token, bits_per_byte, clipped })?;
+        let resets = live.resets;
+        output::print_json(&Report { tokens, position, nats_per_token, bits_per_byte, clipped, resets })?;
     } else {
         let bits = bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits a byte"));
         output::complain(&format!("{tokens} tokens predicted{bits}; {position} tokens so far"));
+    }
+    if let Some(refusal) = totals.refused {
+        return Err(Failure::failed(refusal));
     }
     if sampling.tokens > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
 }
@@ -87,6 +93,10 @@ struct Totals {
     tokens: u64,
     bytes: u64,
     nats: f64,
+    /// Bytes of this input before the ids that come next.
+    read: u64,
+    /// Why it ended early.
+    refused: Option<String>,
 }
 
 /// Reads standard input to its end.
@@ -115,8 +125,11 @@ fn read(
         seen = rest.len();
         for ids in ids.chunks(at_once) {
             predict(live, tokenizer, ids, &mut totals, table.as_deref_mut())?;
+            if totals.refused.is_some() {
+                break;
+            }
         }
-        if ended {
+        if ended || totals.refused.is_some() {
             return Ok(totals);
         }
         live.keep()?;
@@ -140,15 +153,13 @@ fn predict(
 ) -> Result<()> {
     let columns = blocks(live)?.len();
     let mut fed: Vec<u32> = live.pending.into_iter().collect();
-    let first = 1 - fed.len();
+    let waiting = fed.len();
     let Some((&last, before)) = ids.split_last() else { return Ok(()) };
     fed.extend_from_slice(before);
-    let from = live.session.position() + 1;
-    let steps = live.session.push(&fed)?;
-    live.pending = Some(last);
-    for (i, (step, &id)) in steps.iter().zip(&ids[first..]).enumerate() {
-        let log_probability = -step.nats(id)?;
-        let position = from + i as u64;
+    let told = live.feed(fed.len(), |session, range| session.take(&fed[range]))?;
+    live.pending = Some(last).filter(|_| told.refused.is_none());
+    for ((position, step), &id) in told.steps.iter().zip(&ids[1 - waiting..]) {
+        let (position, log_probability) = (*position, -step.nats(id)?);
         if !log_probability.is_finite() {
             return Err(Error::Diverged { position });
         }
@@ -168,6 +179,17 @@ fn predict(
             table.write_record(record).map_err(|e| Error::usage(format!("writing the table: {e}")))?;
         }
     }
+    let bytes = |ids: &[u32]| ids.iter().map(|&id| tokenizer.bytes(id).len() as u64).sum::<u64>();
+    if let Some(position) = told.refused {
+        // The one that waited may be from an earlier run.
+        let before = totals.read + bytes(&fed[..told.steps.len()]);
+        let place = match before.checked_sub(bytes(&fed[..waiting])) {
+            Some(byte) => format!("standard input, byte {byte}"),
+            None => "the token that waited in the state".into(),
+        };
+        totals.refused = Some(live.refusal(&place, position));
+    }
+    totals.read += bytes(ids);
     Ok(())
 }
 

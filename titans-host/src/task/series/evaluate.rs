@@ -27,14 +27,30 @@ pub struct Totals {
 /// next window begins with the last patch of the one before.
 ///
 /// # Errors
-/// [`Error::Usage`] for fewer than 2 patches or a model that does not read such patches; what the device reports.
+/// [`Error::Usage`] for fewer than 2 patches or a model that does not read such patches; [`Error::Diverged`] naming the first patch whose
+/// prediction is not finite; what the device reports.
 pub fn evaluate<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    numbers: &[f64],
+    windows: (usize, usize),
+    mode: MemoryMode,
+) -> Result<Totals> {
+    let (totals, diverged) = run(device, model, numbers, windows, mode)?;
+    diverged.map_or(Ok(totals), |patch| Err(Error::Diverged { position: patch as u64 }))
+}
+
+/// The same, finite or not, and the first patch whose error is not.
+///
+/// # Errors
+/// [`Error::Usage`] as [`evaluate`]; what the device reports.
+pub(super) fn run<D: Device>(
     device: &D,
     model: &Model<D>,
     numbers: &[f64],
     (window, most): (usize, usize),
     mode: MemoryMode,
-) -> Result<Totals> {
+) -> Result<(Totals, Option<usize>)> {
     let c = model.config();
     let width = c.inputs;
     if width == 0 || c.outputs != width || c.head != Head::Regression {
@@ -50,7 +66,7 @@ pub fn evaluate<D: Device>(
     let window = if window == 0 { fed } else { window.min(fed) };
     let starts: Vec<usize> = (0..fed).step_by(window).collect();
     let kept = most.min(starts.len()).max(1);
-    let (mut patches, mut error, mut unchanged) = (0, 0.0, 0.0);
+    let (mut patches, mut error, mut unchanged, mut diverged) = (0, 0.0, 0.0, None);
     let mut batch = Batch::default();
     let mut left: Vec<usize> = (0..kept).map(|i| starts[i * starts.len() / kept]).collect();
     while let Some(&first) = left.first() {
@@ -58,22 +74,25 @@ pub fn evaluate<D: Device>(
         let at_once = (AT_ONCE / time).max(1);
         let now = left.iter().take(at_once).take_while(|&&s| window.min(fed - s) == time).count();
         batch.restart(now, time);
-        for start in left.drain(..now) {
+        let firsts: Vec<usize> = left.drain(..now).collect();
+        for start in &firsts {
             let part = &numbers[start * width..(start + time + 1) * width];
             batch.rows.extend_from_slice(&part[..time * width]);
             batch.wanted.extend_from_slice(&part[width..]);
         }
         patches += (now * time) as u64;
-        error += squared_errors(device, model, &batch, mode)?;
+        let errors = squared_errors(device, model, &batch, mode)?;
+        error += errors.iter().sum::<f64>();
+        diverged = diverged.or_else(|| errors.iter().position(|x| !x.is_finite()).map(|i| firsts[i / time] + i % time + 1));
         let still = batch.rows.iter().zip(&batch.wanted).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
         unchanged += still / width as f64;
     }
     let n = patches as f64;
-    Ok(Totals { patches, mean_squared_error: error / n, unchanged: unchanged / n })
+    Ok((Totals { patches, mean_squared_error: error / n, unchanged: unchanged / n }, diverged))
 }
 
-/// Sum over a batch's patches of the mean square of the errors.
-fn squared_errors<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<f64> {
+/// The mean square of the errors of each of a batch's patches.
+fn squared_errors<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<Vec<f64>> {
     let upload = |numbers: &[f64]| -> Result<Shared<D>> {
         let numbers: Vec<D::Elem> = numbers.iter().map(|&x| D::Elem::from_f64(x)).collect();
         Ok(Shared::new(device.upload(&numbers)?))
@@ -83,5 +102,5 @@ fn squared_errors<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: 
     let input = Input { mode, ..Input::of(Source::Rows(&rows), batch.batch, batch.time) };
     let forward = model.forward(&mut tape, input)?;
     let losses = model.loss(&mut tape, &forward.logits, Targets::Numbers(&wanted))?;
-    Ok(device.download(losses.buffer())?.iter().map(|x| x.to_f64()).sum())
+    Ok(device.download(losses.buffer())?.iter().map(|x| x.to_f64()).collect())
 }
