@@ -100,7 +100,7 @@ fn recall_ends_with_a_table_and_a_picture() {
 
 /// The lines of a run's `config.toml` that a recipe decides.
 fn recipe(here: &Path, args: &[&str]) -> Vec<String> {
-    ok(here, &[args, &["--out", "recipe", "--steps", "1", "--quiet"]].concat());
+    ok(here, &[args, &["--out", "recipe", "--steps", "1"]].concat());
     let config = std::fs::read_to_string(here.join("recipe/config.toml")).unwrap();
     std::fs::remove_dir_all(here.join("recipe")).unwrap();
     let decided = ["theta_max", "eta_max", "chunk", "compute_chunk", "clip", "loss", "network"];
@@ -124,7 +124,7 @@ fn recipes_are_exact_for_one_layer_and_short_and_clipped_for_more() {
         let short = text(&["--chunk", "5", "--segment", "20"][..if block == "mac" { 4 } else { 2 }]);
         assert!(short.contains(&"compute_chunk = 60".into()), "{short:?}");
     }
-    let small = ["train", "--context", "32", "--pairs", "2", "--lengths", "32", "--batch", "64"];
+    let small = ["train", "--quiet", "--context", "32", "--pairs", "2", "--lengths", "32", "--batch", "64"];
     assert_eq!(recipe(here, &small), linear);
     assert_eq!(recipe(here, &[&small[..], &["--layers", "2"]].concat()), deep);
 }

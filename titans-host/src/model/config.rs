@@ -377,7 +377,9 @@ mod tests {
                 (c.block, c.attention.heads, c.attention.kv_heads) = (Kinds::All(Kind::Mal), 4, 3)
             }),
             ("rotary", |c| (c.block, c.head_width) = (Kinds::All(Kind::Attention), 33)),
-            ("attention.segment", |c| (c.block, c.attention.segment) = (Kinds::All(Kind::Mac), 63)),
+            ("attention.segment", |c| {
+                (c.block, c.memory.chunk, c.attention.segment) = (Kinds::All(Kind::Mac), 4, 63);
+            }),
             ("tied", |c| (c.head, c.outputs) = (Head::Classes, 3)),
             ("head", |c| (c.inputs, c.tied) = (3, false)),
             ("outputs", |c| (c.head, c.tied) = (Head::Regression, false)),

@@ -260,6 +260,8 @@ impl MemorySpec {
             spec.compute_chunk = self.compute_chunk.min(whole.max(self.chunk.saturating_mul(2)));
         } else {
             spec.chunk = self.chunk.min(tokens.max(2));
+            // What was a chunk or a part of it stays that: no piece of several chunks comes of a shorter chunk.
+            spec.compute_chunk = self.compute_chunk.min(spec.chunk);
         }
         spec
     }
@@ -319,6 +321,14 @@ mod tests {
         for widths in [&[8, 16, 8][..], &[8, 16, 5]] {
             let s = MemorySpec::new(widths).unwrap();
             assert_eq!((s.chunk, s.compute_chunk, s.loss, s.clip), (4, 0, Loss::Half, Some(1.0)));
+        }
+        for (chunk, compute_chunk) in [(64, 64), (64, 48), (64, 0), (1, 64), (3, 63), (1, 1)] {
+            let long = MemorySpec { chunk, compute_chunk, ..s.clone() };
+            for tokens in 1..80 {
+                let short = long.within(tokens);
+                assert!(short.validate().is_ok() && short.wide() == long.wide(), "{chunk} {compute_chunk} {tokens}");
+                assert!(short.piece() <= long.piece() && (short.period() == 1) == (long.period() == 1));
+            }
         }
         let usual = |chunk| MemorySpec { chunk, ..s.clone() }.usual_compute_chunk();
         assert_eq!([0, 1, 5, 16, 33, 63, 64, 65].map(usual), [0, 64, 60, 64, 33, 63, 0, 0]);
