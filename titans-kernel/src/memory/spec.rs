@@ -243,6 +243,7 @@ impl MemorySpec {
             spec.compute_chunk = self.compute_chunk.min(whole.max(self.chunk.saturating_mul(2)));
         } else {
             spec.chunk = self.chunk.min(tokens.max(2));
+            spec.compute_chunk = self.compute_chunk.min(spec.chunk); // above it, only multiples of it can be
         }
         spec
     }
