@@ -197,6 +197,9 @@ fn a_loss_that_is_not_finite_fails_and_writes_nothing() {
     fails(here, &["eval", "run", "--json"], 1, &["not finite", "position"]);
     let says = fails(here, &["eval", "run", "--per-token", "out.csv"], 1, &["not finite", "theta_max"]);
     assert!(!here.join("out.csv").exists() && !says.contains("the content failed"), "{says}");
+    assert!(says.contains("--window"), "{says}");
+    let prompt = ["generate", "run", "--prompt", "ten green bottles and then some more", "-n", "20"];
+    fails(here, &prompt, 1, &["token ", "is refused", "theta_max", "--memory frozen"]);
 }
 
 #[test]

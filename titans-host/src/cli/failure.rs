@@ -57,12 +57,15 @@ impl Failure {
 
     /// An error, and what this verb can do about a memory that diverged, if that is what it is.
     pub fn hinting(error: Error, hint: &str) -> Self {
-        let diverged = matches!(error, Error::Diverged { .. } | Error::Refused { .. });
-        let mut failure = Self::from(error);
-        if diverged {
-            failure.text = format!("{}; {hint}", failure.text);
+        match &error {
+            // A verb's user knows of no pushes.
+            Error::Refused { position, .. } => Self::failed(format!(
+                "token {position} of the stream is refused: with it the memory, or what the model says, would not be finite; \
+                 train with a lower theta_max, a shorter chunk or a clip, {hint}"
+            )),
+            Error::Diverged { .. } => Self::failed(format!("{error}, {hint}")),
+            _ => error.into(),
         }
-        failure
     }
 
     /// The exit code.

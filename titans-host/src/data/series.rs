@@ -143,7 +143,9 @@ fn number(field: &str) -> Option<f64> {
 fn finite(field: &str) -> std::result::Result<f64, String> {
     match field.parse::<f64>() {
         Ok(x) if (x as f32).is_finite() => Ok(x),
-        Ok(x) if x.is_finite() => Err(format!("expected a number that is finite in 32 bits (up to 3.4e38), found {field:?}")),
+        Ok(x) if x.is_finite() => {
+            Err(format!("expected a number that is finite in 32 bits (up to 3.4e38), found {field:?}"))
+        }
         _ => Err(format!("expected a finite number, found {field:?}")),
     }
 }

@@ -208,7 +208,8 @@ fn generate(
         if interrupt.raised() {
             break;
         }
-        let odds = fork.push(&[next])?.pop().as_ref().map(Step::log_probabilities).unwrap_or_default();
+        let said = fork.push(&[next]).map_err(|error| Failure::hinting(error, "or give another --seed"))?.pop();
+        let odds = said.as_ref().map(Step::log_probabilities).unwrap_or_default();
         let token = sample(&odds, sampling.temperature, sampling.top_p, &mut random)
             .ok_or(Error::Diverged { position: fork.position() })?;
         next = token as u32;

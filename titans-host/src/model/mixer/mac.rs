@@ -167,9 +167,7 @@ impl<D: Device> Model<D> {
         let gates = self.nothing(tape, batch * time * 3 * self.config.heads)?;
         let idle = Var::of(q.share());
         let mut op = self.memory_op(batch, time, true);
-        if op.spec.compute_chunk >= op.spec.chunk {
-            op.spec.compute_chunk = 0; // pieces of several chunks are for writes
-        }
+        op.spec.compute_chunk = 0; // that of the configuration may divide no such chunk
         op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
         Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
     }

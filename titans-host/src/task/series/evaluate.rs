@@ -83,7 +83,8 @@ pub(super) fn run<D: Device>(
         patches += (now * time) as u64;
         let errors = squared_errors(device, model, &batch, mode)?;
         error += errors.iter().sum::<f64>();
-        diverged = diverged.or_else(|| errors.iter().position(|x| !x.is_finite()).map(|i| firsts[i / time] + i % time + 1));
+        diverged =
+            diverged.or_else(|| errors.iter().position(|x| !x.is_finite()).map(|i| firsts[i / time] + i % time + 1));
         let still = batch.rows.iter().zip(&batch.wanted).map(|(x, y)| (x - y).powi(2)).sum::<f64>();
         unchanged += still / width as f64;
     }
