@@ -5,9 +5,9 @@ use super::super::peak;
 use super::super::timing::{Spread, beside, spread};
 use super::super::train::{self, Shape};
 use super::super::work::{Streams, expect_at_work, on_cpu, operation, spec};
-use super::attention;
 use super::report::Found;
 use super::rows::{Kind, Row};
+use super::{attention, exact};
 use crate::device::cpu::{Cpu, simd};
 use crate::error::Result;
 use std::time::Instant;
@@ -20,6 +20,8 @@ const PIECE: usize = 4096;
 pub fn row(row: &Row, time: f64, quick: bool) -> Result<Found> {
     match row.kind {
         Kind::Chunk { dim, deep, chunk, grad } => chunked(row, &memory(dim, deep, chunk)?, grad, false, time),
+        Kind::Exact { dim, grad } => exact::batch(row, dim, grad, time),
+        Kind::ExactStream { dim } => exact::stream(row, dim, time),
         Kind::Token { dim } => chunked(row, &memory(dim, false, 1)?, false, true, time),
         Kind::Residual { dim } => residual(row, dim, time),
         Kind::Stream { dim, deep } => stream(row, &memory(dim, deep, 1)?, time),
@@ -31,14 +33,14 @@ pub fn row(row: &Row, time: f64, quick: bool) -> Result<Found> {
 }
 
 /// A plain network, whose chunks are computed at once.
-fn memory(dim: usize, deep: bool, chunk: usize) -> Result<MemorySpec> {
+pub(super) fn memory(dim: usize, deep: bool, chunk: usize) -> Result<MemorySpec> {
     let mut memory = spec(dim, if deep { 2 } else { 1 }, 4 * dim, chunk, Network::Plain)?;
     memory.compute_chunk = chunk;
     Ok(memory)
 }
 
 /// Tokens of a call: enough that what a call costs beside its tokens does not count, in whole chunks.
-fn tokens(spec: &MemorySpec, counts: Counts) -> usize {
+pub(super) fn tokens(spec: &MemorySpec, counts: Counts) -> usize {
     let wanted = (2e9 / counts.operations) as usize;
     wanted.clamp(4 * spec.chunk, 8192).next_multiple_of(spec.chunk)
 }
@@ -107,7 +109,7 @@ fn stream(row: &Row, spec: &MemorySpec, time: f64) -> Result<Found> {
 }
 
 /// Tokens a second of what takes turns with the work: calls of `amount` tokens for some milliseconds.
-fn rate(amount: f64, time: f64, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+pub(super) fn rate(amount: f64, time: f64, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     let (begin, mut calls) = (Instant::now(), 0.0);
     while calls < 1.0 || begin.elapsed().as_secs_f64() < 8e-3_f64.min(time) {
         call()?;

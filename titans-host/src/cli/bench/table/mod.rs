@@ -1,6 +1,7 @@
 //! `titans bench table`: the figures by which this project judges its speed on a CPU, each beside the machine's limit.
 
 mod attention;
+mod exact;
 mod measure;
 mod report;
 mod rows;
@@ -16,6 +17,9 @@ const ABOUT: &str = "\
 Rows, all f32 and on one thread unless said; d is the width of keys and values, deep memories have two layers and 4 d between:
   linear/chunkB/dD     one layer, chunks of B tokens: share of the peak
   deep/chunk64/dD      two layers, plain: share of the peak
+  exact/dD, exact-grad/dD   one layer, every token's own gradient, pieces of 64: its rate over that of chunks of 64,
+                       measured by turns; forward, forward and backward
+  exact-stream/dD      a stream of them that takes one token a call: its rate over that of pieces of one token, by turns
   residual/chunk64/dD  two layers, residual: its rate over the plain network's, measured by turns
   stream/linear/dD     a stream that takes one token a call, chunk 1: share of the peak (9 P operations a token)
   stream/deep/dD       the same, two layers: share of what the slower of peak (11 P - 2 p1 operations) and bandwidth (16 P

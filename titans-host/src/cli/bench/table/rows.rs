@@ -7,6 +7,10 @@ use crate::device::cpu::Isa;
 pub enum Kind {
     /// The chunk form, forward or with its backward.
     Chunk { dim: usize, deep: bool, chunk: usize, grad: bool },
+    /// The exact form beside the chunk form, forward or with the backward.
+    Exact { dim: usize, grad: bool },
+    /// A stream of the exact form beside one whose every token is a piece.
+    ExactStream { dim: usize },
     /// A residual network beside a plain one.
     Residual { dim: usize },
     /// A stream, one token a call.
@@ -48,6 +52,14 @@ pub fn rows(isas: &[Isa]) -> Vec<Row> {
         for (dim, goal) in [(64, 0.75), (256, 0.85)] {
             let kind = Kind::Chunk { dim, deep: true, chunk: 64, grad: false };
             all.push(isa, format!("deep/chunk64/d{dim}"), kind, goal);
+        }
+        for (name, grad) in [("exact", false), ("exact-grad", true)] {
+            for dim in [64, 128, 256] {
+                all.push(isa, format!("{name}/d{dim}"), Kind::Exact { dim, grad }, 0.90);
+            }
+        }
+        for (dim, goal) in [(64, f64::NAN), (128, 1.2), (256, 1.4)] {
+            all.push(isa, format!("exact-stream/d{dim}"), Kind::ExactStream { dim }, goal);
         }
         for dim in [64, 256] {
             all.push(isa, format!("residual/chunk64/d{dim}"), Kind::Residual { dim }, 0.90);
@@ -92,7 +104,8 @@ impl List {
     /// Adds a row. Without wide vectors shares are to be 5 points lower; without fused multiply-adds, and for a goal that is no
     /// number, there is none.
     fn push(&mut self, isa: Isa, name: String, kind: Kind, goal: f64) {
-        let of_machine = matches!(kind, Kind::Threads { .. } | Kind::Length { .. } | Kind::Residual { .. });
+        let of_machine = matches!(kind, Kind::Threads { .. } | Kind::Length { .. } | Kind::Residual { .. })
+            || matches!(kind, Kind::Exact { .. } | Kind::ExactStream { .. });
         let goal = match isa {
             Isa::Portable => None,
             Isa::Avx2 if !of_machine => Some(goal - 0.05),
@@ -118,7 +131,7 @@ mod tests {
         let goal = |name: &str| all.iter().find(|row| row.name == name).unwrap().goal;
         assert_eq!(goal("avx512/linear/chunk64/d512"), Some(0.93));
         assert_eq!(goal("avx2/linear/chunk16/d64"), Some(0.70 - 0.05));
-        assert_eq!(goal("avx2/residual/chunk64/d64"), Some(0.90));
+        assert_eq!((goal("avx2/residual/chunk64/d64"), goal("avx2/exact-stream/d256")), (Some(0.90), Some(1.4)));
         assert_eq!((goal("avx512/length/d64"), goal("avx512/token/linear/d64")), (Some(1.03), None));
         assert_eq!((goal("avx512/attention/window64"), goal("avx512/attention/window256")), (Some(0.50), None));
         assert!(!names.contains(&"avx2/train") && rows(&[Isa::Portable]).iter().all(|row| row.goal.is_none()));
