@@ -9,11 +9,12 @@
 use super::coefficients::Coefficients;
 use super::forward::rates;
 use super::gates::Tokens;
-use super::layout::{Layout, Open, Reading, Seen, Written};
+use super::layout::{Layout, Open, Seen};
 use super::read::{Rows, answers};
 use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::Read;
+use super::work::{Reading, Written};
 use super::write::plain_residuals;
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};

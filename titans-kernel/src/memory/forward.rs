@@ -4,12 +4,13 @@ use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::exact_piece;
 use super::gates::Tokens;
-use super::layout::{Layout, Open, Reading, Written};
+use super::layout::{Layout, Open};
 use super::read::answers;
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
 use super::token;
+use super::work::{Reading, Written};
 use super::write;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::{CARRIED, Factors, Gemm};
@@ -70,7 +71,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     state: &mut [T],
     mut y: MatMut<'_, T>,
     mut surprise: Option<&mut [T]>,
-    mut boundaries: Option<&mut [T]>,
+    boundaries: Option<&mut [T]>,
     scratch: &mut [T],
 ) -> Result<u64> {
     spec.validate()?;
@@ -90,7 +91,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
         return step::tokens(g, spec, read, tokens, 0, n, state, Some(y), surprise, scratch);
     }
     let lay = Layout::in_panels(spec, spec.piece());
-    let (mut states, mut deltas) = match boundaries.as_deref_mut().map(|b| b.split_at_mut(spec.states_len(n))) {
+    let (mut states, mut deltas) = match boundaries.map(|b| b.split_at_mut(spec.states_len(n))) {
         Some((states, deltas)) => (Some(states), (!deltas.is_empty()).then_some(deltas)),
         None => (None, None),
     };

@@ -11,6 +11,7 @@ mod exact_vjp;
 mod forward;
 mod gates;
 mod guard;
+mod guarded;
 mod inside;
 mod layout;
 mod pair;
@@ -27,6 +28,7 @@ mod step_tests;
 mod stream;
 mod token;
 mod vjp;
+mod work;
 mod write;
 mod write_vjp;
 

@@ -6,13 +6,14 @@ use super::exact::{self, Place};
 use super::forward::{advance, check_outputs, enter, first};
 use super::gates::Tokens;
 use super::guard::{Guard, admitted};
-use super::layout::{Open, Reading, Written};
+use super::layout::Open;
 use super::read::answers;
 use super::settle::{settle, settled, settles_behind};
 use super::source::Source;
 use super::spec::Read;
 use super::stream::{Parts, Stream};
-use super::{pair, step, write};
+use super::work::{Reading, Written};
+use super::{guarded, pair, write};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -79,7 +80,7 @@ impl<T: Scalar> Stream<'_, T> {
     ) -> Result<()> {
         let (state, bounds) = self.block.split_at_mut(Parts::of(self.spec).guard);
         let mut guard = Guard::load(bounds);
-        let done = step::guarded(g, self.spec, self.read, tokens, &mut guard, state, y, surprise, scratch);
+        let done = guarded::tokens_guarded(g, self.spec, self.read, tokens, &mut guard, state, y, surprise, scratch);
         guard.save(bounds);
         let (admitted, clipped) = done?;
         self.count(admitted, clipped);
@@ -134,6 +135,7 @@ impl<T: Scalar> Stream<'_, T> {
         let place = Place { n, ..place };
         if n < rows {
             clipped = written.clipped(filled, n);
+            open.forget(lay, filled + n, rows - n)?;
         }
         if let Some(y) = y {
             let (asked, y) = (if self.read == Read::ChunkStart { first(anchor, state) } else { &*state }, y.sub(0, n));

@@ -2,10 +2,11 @@
 
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
-use super::layout::{Layout, Reading, Seen};
+use super::layout::{Layout, Seen};
 use super::read::{Rows, answers};
 use super::source::Source;
 use super::spec::MemorySpec;
+use super::work::Reading;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;

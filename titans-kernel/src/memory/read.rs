@@ -1,10 +1,11 @@
 //! The read path: every query with its own M_t, layer by layer, by matrix products (`docs/MATH.md` section 3).
 
 use super::coefficients::Coefficients;
-use super::layout::{Layout, Reading, Seen};
+use super::layout::{Layout, Seen};
 use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::{Network, Read};
+use super::work::Reading;
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::ops::{activation, layer_norm};

@@ -3,9 +3,10 @@
 use super::close_vjp::Decay;
 use super::coefficients::Coefficients;
 use super::inside::Inside;
-use super::layout::{Layout, Reading, Seen};
+use super::layout::{Layout, Seen};
 use super::read::{Rows, seen_by_all};
 use super::spec::Network;
+use super::work::Reading;
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Store, Update, Weighing};
 use crate::ops::rows::dot;

@@ -6,15 +6,15 @@
 
 use super::exact::Place;
 use super::gates::Tokens;
-use super::guard::{Guard, Step as Ask, admitted};
-use super::layout::{Layout, Open, Reading, Written};
+use super::guard::{Guard, admitted};
+use super::layout::{Layout, Open};
 use super::read;
 use super::spec::{MemorySpec, Network, Read};
+use super::work::{Reading, Written};
 use super::write;
 use crate::error::Result;
 use crate::gemm::{CARRIED, Carried, Carry, Factors, Gemm, Learn, Probe, carry_len};
 use crate::ops::activation;
-use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
@@ -31,7 +31,7 @@ pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
 }
 
 /// Can all tokens pass through a strip of columns before the next strip?
-fn linear(spec: &MemorySpec) -> bool {
+pub(super) fn linear(spec: &MemorySpec) -> bool {
     spec.layers() == 1 && spec.network == Network::Plain && spec.clip.is_none()
 }
 
@@ -71,110 +71,8 @@ pub(super) fn tokens<T: Scalar, G: Gemm<T>>(
     Ok(clipped)
 }
 
-/// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
-pub(super) fn guarded<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
-    read: Read,
-    tokens: &Tokens<'_, T>,
-    guard: &mut Guard<T>,
-    state: &mut [T],
-    mut y: Option<MatMut<'_, T>>,
-    mut surprise: Option<&mut [T]>,
-    scratch: &mut [T],
-) -> Result<(usize, u64)> {
-    let n = tokens.len();
-    if linear(spec) {
-        let mut at = 0;
-        while at < n {
-            let rows = foreseen(g, spec, tokens, at, *guard);
-            let rows =
-                if rows == 0 { usize::from(looked_at(g, spec, tokens, at, *guard, state, scratch)) } else { rows };
-            if rows == 0 {
-                break;
-            }
-            let out = y.as_mut().map(|y| y.rb().sub(at, rows));
-            let surprise = surprise.as_deref_mut().map(|s| &mut s[at..at + rows]);
-            carry(g, spec, read, tokens, at, rows, state, out, surprise, scratch)?;
-            let scale = T::from_f64(2.0 * spec.loss_scale());
-            for (t, &e2) in (at..).zip(&scratch[..rows]) {
-                let (step, k2) = asked(spec, tokens, t);
-                let step = step.with(k2, scale * scale * e2);
-                *guard = guard.after(spec, step).unwrap_or(*guard);
-            }
-            at += rows;
-        }
-        return Ok((at, 0));
-    }
-    let mut step = Step::new(g, spec, read, state, scratch)?;
-    let mut clipped = 0;
-    for t in 0..n {
-        let out = y.as_mut().map(|y| y.rb().sub(t, 1));
-        let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
-        match step.token(tokens, t, t + 1 < n, out, surprise, Some(guard))? {
-            Some(clip) => clipped += u64::from(clip),
-            None => return Ok((t, clipped)),
-        }
-    }
-    Ok((n, clipped))
-}
-
-/// What token t asks of a linear memory but for its gradient, and ‖k‖².
-#[inline(always)]
-fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> (Ask<T>, T) {
-    let at = (t, 0, spec.chunk);
-    let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
-    let (writes, query2) = (tokens.mask.writes(t), squares(tokens.q.row(t)));
-    (Ask { gates, writes, gradient2: T::ZERO, query2 }, squares(tokens.k.row(t)))
-}
-
-/// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
-/// most 2c (‖k‖ ‖W‖ + ‖v‖).
-fn foreseen<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    mut guard: Guard<T>,
-) -> usize {
-    let scale = T::from_f64(2.0 * spec.loss_scale());
-    g.vectorise(
-        #[inline(always)]
-        || {
-            let most = CARRIED.min(tokens.len() - from);
-            for t in 0..most {
-                let (step, k2) = asked(spec, tokens, from + t);
-                let residual = scale * (k2.sqrt() * guard.w + squares(tokens.v.row(from + t)).sqrt());
-                match guard.after(spec, step.with(k2, residual * residual)) {
-                    Some(next) => guard = next,
-                    None => return t,
-                }
-            }
-            most
-        },
-    )
-}
-
-/// Is the one token `t` admitted, by its residual as it is?
-fn looked_at<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
-    tokens: &Tokens<'_, T>,
-    t: usize,
-    guard: Guard<T>,
-    state: &[T],
-    scratch: &mut [T],
-) -> bool {
-    let scale = T::from_f64(2.0 * spec.loss_scale());
-    let e = &mut scratch[..spec.value_width()];
-    g.vecmat(tokens.k.row(t), &state[..spec.params()], e);
-    e.iter_mut().zip(tokens.v.row(t)).for_each(|(e, &v)| *e = scale * (*e - v));
-    let (step, k2) = asked(spec, tokens, t);
-    guard.after(spec, step.with(k2, squares(e))).is_some()
-}
-
 /// At most [`CARRIED`] tokens through a linear memory.
-fn carry<T: Scalar, G: Gemm<T>>(
+pub(super) fn carry<T: Scalar, G: Gemm<T>>(
     g: &G,
     spec: &MemorySpec,
     read: Read,
@@ -220,7 +118,7 @@ fn layer<'x, T>(lay: Layout<'_>, params: &'x [T], l: usize) -> &'x [T] {
 }
 
 /// A memory of any shape, token by token.
-struct Step<'a, T, G> {
+pub(super) struct Step<'a, T, G> {
     g: &'a G,
     lay: Layout<'a>,
     read: Read,
@@ -236,7 +134,7 @@ struct Step<'a, T, G> {
 }
 
 impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
-    fn new(g: &'a G, spec: &'a MemorySpec, read: Read, state: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
+    pub fn new(g: &'a G, spec: &'a MemorySpec, read: Read, state: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
         let lay = Layout::new(spec, 1);
         let (w, s) = state.split_at_mut(spec.params());
         let mut scratch = Scratch::new(scratch);
@@ -249,7 +147,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
 
     /// Token t of the batch; `more` when the next one follows at once. Whether its gradient was clipped; none, and nothing has changed,
     /// when `guard` refuses it.
-    fn token(
+    pub fn token(
         &mut self,
         tokens: &Tokens<'_, T>,
         t: usize,

@@ -4,11 +4,12 @@ use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
 use super::guard::{GUARD, Guard};
-use super::layout::{Layout, Open, Reading, Seen, Written};
+use super::layout::{Layout, Open, Seen};
 use super::read::{Rows, answers};
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
+use super::work::{Reading, Written};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -55,11 +56,10 @@ impl<'a, T: Scalar> Stream<'a, T> {
                 return step::scratch_len(spec).max(reads);
             }
             let lay = layout(spec);
-            let chunks = Written::<T>::len(lay)
+            Written::<T>::len(lay)
                 + Reading::<T>::len(lay)
                 + Coefficients::<T>::len(lay.coefficients(), lay.rows)
-                + close_scratch(lay);
-            chunks
+                + close_scratch(lay)
         })
     }
 

@@ -5,10 +5,11 @@
 
 use super::coefficients::Coefficients;
 use super::gates::Tokens;
-use super::layout::{Layout, Open, Reading, Seen, Written};
+use super::layout::{Layout, Open, Seen};
 use super::read::{Rows, answers};
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
+use super::work::{Reading, Written};
 use super::write;
 use crate::error::Result;
 use crate::gemm::Gemm;

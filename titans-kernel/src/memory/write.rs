@@ -1,7 +1,8 @@
 //! The write path: every token's gradient at the chunk's first weights, kept as its two factors H and Δ.
 
-use super::layout::{Layout, Open, Written};
+use super::layout::{Layout, Open};
 use super::spec::Network;
+use super::work::Written;
 use crate::error::Result;
 use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;

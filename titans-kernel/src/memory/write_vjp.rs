@@ -1,8 +1,9 @@
 //! Backward of the write path: the inner gradient is an expression of its own, so this is backward through a backward.
 
 use super::inside::Inside;
-use super::layout::{Layout, Seen, Written};
+use super::layout::{Layout, Seen};
 use super::spec::Network;
+use super::work::Written;
 use crate::error::Result;
 use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;

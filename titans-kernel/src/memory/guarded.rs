@@ -1,0 +1,113 @@
+//! Chunk 1 in a stream: every token is a piece, and none is written that would not stay finite.
+
+use super::gates::Tokens;
+use super::guard::{Guard, Step as Ask};
+use super::spec::{MemorySpec, Read};
+use super::step::{Step, carry, linear};
+use crate::error::Result;
+use crate::gemm::{CARRIED, Gemm};
+use crate::ops::rows::squares;
+use crate::scalar::Scalar;
+use crate::view::MatMut;
+
+/// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
+pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    read: Read,
+    tokens: &Tokens<'_, T>,
+    guard: &mut Guard<T>,
+    state: &mut [T],
+    mut y: Option<MatMut<'_, T>>,
+    mut surprise: Option<&mut [T]>,
+    scratch: &mut [T],
+) -> Result<(usize, u64)> {
+    let n = tokens.len();
+    if linear(spec) {
+        let mut at = 0;
+        while at < n {
+            let rows = foreseen(g, spec, tokens, at, *guard);
+            let rows =
+                if rows == 0 { usize::from(looked_at(g, spec, tokens, at, *guard, state, scratch)) } else { rows };
+            if rows == 0 {
+                break;
+            }
+            let out = y.as_mut().map(|y| y.rb().sub(at, rows));
+            let surprise = surprise.as_deref_mut().map(|s| &mut s[at..at + rows]);
+            carry(g, spec, read, tokens, at, rows, state, out, surprise, scratch)?;
+            let scale = T::from_f64(2.0 * spec.loss_scale());
+            for (t, &e2) in (at..).zip(&scratch[..rows]) {
+                let (step, k2) = asked(spec, tokens, t);
+                let step = step.with(k2, scale * scale * e2);
+                *guard = guard.after(spec, step).unwrap_or(*guard);
+            }
+            at += rows;
+        }
+        return Ok((at, 0));
+    }
+    let mut step = Step::new(g, spec, read, state, scratch)?;
+    let mut clipped = 0;
+    for t in 0..n {
+        let out = y.as_mut().map(|y| y.rb().sub(t, 1));
+        let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
+        match step.token(tokens, t, t + 1 < n, out, surprise, Some(guard))? {
+            Some(clip) => clipped += u64::from(clip),
+            None => return Ok((t, clipped)),
+        }
+    }
+    Ok((n, clipped))
+}
+
+/// What token t asks of a linear memory but for its gradient, and ‖k‖².
+#[inline(always)]
+fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> (Ask<T>, T) {
+    let at = (t, 0, spec.chunk);
+    let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
+    let (writes, query2) = (tokens.mask.writes(t), squares(tokens.q.row(t)));
+    (Ask { gates, writes, gradient2: T::ZERO, query2 }, squares(tokens.k.row(t)))
+}
+
+/// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
+/// most 2c (‖k‖ ‖W‖ + ‖v‖).
+fn foreseen<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    tokens: &Tokens<'_, T>,
+    from: usize,
+    mut guard: Guard<T>,
+) -> usize {
+    let scale = T::from_f64(2.0 * spec.loss_scale());
+    g.vectorise(
+        #[inline(always)]
+        || {
+            let most = CARRIED.min(tokens.len() - from);
+            for t in 0..most {
+                let (step, k2) = asked(spec, tokens, from + t);
+                let residual = scale * (k2.sqrt() * guard.w + squares(tokens.v.row(from + t)).sqrt());
+                match guard.after(spec, step.with(k2, residual * residual)) {
+                    Some(next) => guard = next,
+                    None => return t,
+                }
+            }
+            most
+        },
+    )
+}
+
+/// Is the one token `t` admitted, by its residual as it is?
+fn looked_at<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    tokens: &Tokens<'_, T>,
+    t: usize,
+    guard: Guard<T>,
+    state: &[T],
+    scratch: &mut [T],
+) -> bool {
+    let scale = T::from_f64(2.0 * spec.loss_scale());
+    let e = &mut scratch[..spec.value_width()];
+    g.vecmat(tokens.k.row(t), &state[..spec.params()], e);
+    e.iter_mut().zip(tokens.v.row(t)).for_each(|(e, &v)| *e = scale * (*e - v));
+    let (step, k2) = asked(spec, tokens, t);
+    guard.after(spec, step.with(k2, squares(e))).is_some()
+}
