@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 BLOCKS = {
     "attention": ["--block", "attention", "--persistent", "4"],
     "lmm": ["--block", "lmm", "--persistent", "4"],
-    "mac": ["--block", "mac", "--theta-max", "0.1"],
+    "mac": ["--block", "mac"],
     "mag": ["--block", "mag"],
     "mal": ["--block", "mal"],
 }

@@ -15,6 +15,9 @@ use crate::gemm::{Gemm, Store, Weighting};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
+/// Columns that are cheaper together.
+const TILE: usize = 32;
+
 /// Is the place one token, whose δ can be found while its query is answered?
 pub(super) fn fits(lay: Layout<'_>, place: Place, rows: Option<Rows>) -> bool {
     place.n == 1 && lay.spec.chunk == 1 && lay.spec.clip.is_none() && rows.is_some()
@@ -50,8 +53,10 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
     // The query sees its own token's key too, if it comes after.
     let seen = filled + after;
     let scores = &mut reading.scores[..2 * lay.rows];
-    let keys = open.seen().inputs(lay, 0, 0, seen)?;
-    g.gemm(Store::Set, x, keys.t(), MatMut::strided(scores, 2, seen, lay.rows)?);
+    // In whole tiles: what lies behind the keys that are seen costs less than to stop before it, and is not looked at.
+    let wide = seen.next_multiple_of(TILE).min(lay.rows);
+    let keys = open.seen().inputs(lay, 0, 0, wide)?;
+    g.gemm(Store::Set, x, keys.t(), MatMut::strided(scores, 2, wide, lay.rows)?);
     g.weight(Weighting {
         n: 2,
         seen,

@@ -11,7 +11,7 @@ use super::read::answers;
 use super::settle::{settle, settled, settles_behind};
 use super::source::Source;
 use super::spec::Read;
-use super::stream::{Parts, Stream};
+use super::stream::Stream;
 use super::work::{Reading, Written};
 use super::{guarded, pair, write};
 use crate::error::{Error, Result, expect_len};
@@ -78,7 +78,7 @@ impl<T: Scalar> Stream<'_, T> {
         surprise: Option<&mut [T]>,
         scratch: &mut [T],
     ) -> Result<()> {
-        let (state, bounds) = self.block.split_at_mut(Parts::of(self.spec).guard);
+        let (state, bounds) = self.block.split_at_mut(self.parts.guard);
         let mut guard = Guard::load(bounds);
         let done = guarded::tokens_guarded(g, self.spec, self.read, tokens, &mut guard, state, y, surprise, scratch);
         guard.save(bounds);
@@ -97,8 +97,7 @@ impl<T: Scalar> Stream<'_, T> {
         surprise: Option<&mut [T]>,
         scratch: &mut [T],
     ) -> Result<usize> {
-        let (lay, spec, parts, Place { from, n: rows, filled, before }) =
-            (self.layout(), self.spec, Parts::of(self.spec), place);
+        let (lay, spec, parts, Place { from, n: rows, filled, before }) = (self.layout(), self.spec, self.parts, place);
         let of_period = self.filled();
         let mut scratch = Scratch::new(scratch);
         let mut written = Written::take(&mut scratch, lay)?;
@@ -174,7 +173,7 @@ impl<T: Scalar> Stream<'_, T> {
 
     /// Π η of the open piece.
     fn fading(&self) -> T {
-        self.block.get(Parts::of(self.spec).row + 2).copied().unwrap_or(T::ZERO)
+        self.block.get(self.parts.row + 2).copied().unwrap_or(T::ZERO)
     }
 
     /// A stream that was loaded may be at the counters' end.
@@ -192,7 +191,7 @@ impl<T: Scalar> Stream<'_, T> {
 
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
     pub(super) fn start_piece(&mut self) {
-        let parts = Parts::of(self.spec);
+        let parts = self.parts;
         if let Some(row) = self.block[parts.row..parts.held].first_chunk_mut::<3>() {
             *row = [T::ONE, T::ZERO, T::ONE];
         }

@@ -26,6 +26,9 @@ pub struct Stream<'a, T> {
     pub(super) read: Read,
     pub(super) block: &'a mut [T],
     pub(super) counters: Counters,
+    /// Worked out once: a token takes no longer than a few of these.
+    pub(super) parts: Parts,
+    scratch: usize,
 }
 
 /// The whole numbers of a stream.
@@ -84,7 +87,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         if counters.filled >= spec.period() as u64 {
             return Err(Error::Shape { what: "filled: below the period", expected: spec.period(), found: usize::MAX });
         }
-        Ok(Self { spec, read, block, counters })
+        Ok(Self { spec, read, block, counters, parts: Parts::of(spec), scratch: Self::scratch_len(spec) })
     }
 
     /// Starts anew from weights `w0`.
@@ -98,7 +101,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         }
         self.block.fill(T::ZERO);
         layout(self.spec).to_panels(w0, &mut self.block[..w0.len()]);
-        Guard::of(w0).save(&mut self.block[Parts::of(self.spec).guard..]);
+        Guard::of(w0).save(&mut self.block[self.parts.guard..]);
         self.counters = Counters::default();
         self.keep_anchor();
         self.start_piece();
@@ -193,16 +196,16 @@ impl<'a, T: Scalar> Stream<'a, T> {
 
     /// (state, open piece, row of coefficients), to read.
     fn parts(&self) -> (&[T], Seen<'_, T>, &[T]) {
-        let (lay, parts) = (self.layout(), Parts::of(self.spec));
+        let (lay, parts) = (self.layout(), self.parts);
         let open = &self.block[parts.open..parts.row];
         let seen = if open.is_empty() { Seen::NOTHING } else { Seen::split(open, lay) };
         (&self.block[..self.spec.state_len()], seen, &self.block[parts.row..parts.held])
     }
 
     pub(super) fn check_scratch(&self, scratch: &[T]) -> Result<()> {
-        let needed = Self::scratch_len(self.spec);
-        if scratch.len() < needed {
-            return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
+        let (needed, given) = (self.scratch, scratch.len());
+        if given < needed {
+            return Err(Error::Buffer { what: "scratch", needed, given });
         }
         Ok(())
     }

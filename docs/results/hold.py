@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Does a memory hold? Streams of one byte, NULs, two letters by turns, blanks in runs and random bytes (text), and of constants,
+steps, spikes and zeros (rows of numbers) through every block, linear and deep, at their defaults, untrained and after some steps;
+then good text behind them, beside the same text from a fresh stream.
+
+    python3 docs/results/hold.py --titans target/release/titans --data input.txt --out runs/hold --tokens 1000000
+
+Prints a table, writes hold.json. Runs that are there already are not run again. Needs Python 3.9.
+"""
+
+import argparse
+import csv
+import json
+import math
+import pathlib
+import random
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+BLOCKS = ["lmm", "mac", "mag", "mal"]
+# Bytes of good text that a stream may take to find its way back, and those that are judged behind them.
+AGAIN, JUDGED = 20_000, 20_000
+
+
+def bytes_of(kind, n):
+    dice = random.Random(7)
+    if kind == "one byte":
+        return b"e" * n
+    if kind == "NULs":
+        return bytes(n)
+    if kind == "two letters":
+        return b"ab" * (n // 2)
+    if kind == "blanks in runs":
+        out = bytearray()
+        while len(out) < n:
+            out += b" " * dice.randrange(1, 400) + b"x" * dice.randrange(1, 3)
+        return bytes(out[:n])
+    return dice.randbytes(n)
+
+
+def rows_of(kind, n):
+    dice = random.Random(7)
+    for t in range(n):
+        if kind == "constant":
+            yield 3.0
+        elif kind == "steps":
+            yield float(t // 500 % 2)
+        elif kind == "spikes":
+            yield 100.0 if dice.random() < 0.002 else 0.0
+        else:
+            yield 0.0
+
+
+TEXT = ["one byte", "NULs", "two letters", "blanks in runs", "random bytes"]
+NUMBERS = ["constant", "steps", "spikes", "zeros"]
+
+
+def titans(args, *words, stdin=None):
+    return subprocess.run([args.titans, *map(str, words)], stdin=stdin, capture_output=True, text=True)
+
+
+def train(args, name, words):
+    run = args.out / name
+    if not run.exists():
+        done = titans(args, "train", "--out", run, "--threads", 1, *words)
+        if done.returncode != 0:
+            raise SystemExit(f"{name}: {done.stderr}")
+    return run
+
+
+def nats(args, run, state, text, out):
+    """Nats a byte of the last JUDGED bytes of a text, read behind a state."""
+    with open(text, "rb") as file:
+        words = ["stream", run, "--per-token", out] + (["--state", state] if state else [])
+        done = titans(args, *words, stdin=file)
+    if done.returncode != 0:
+        return math.nan, done.stderr.strip().splitlines()[-1]
+    with open(out) as file:
+        column = [float(row["log_prob"]) for row in csv.DictReader(file) if row["log_prob"]]
+    out.unlink()
+    last = column[-JUDGED:]
+    return -sum(last) / len(last), ""
+
+
+def text_case(args, run, name, kind, fresh):
+    folder = args.out / "states"
+    state, log = folder / f"{name} {kind}.state".replace(" ", "-"), folder / f"{name} {kind}.csv".replace(" ", "-")
+    if state.exists():
+        state.unlink()
+    with open(args.out / f"{kind}.bin", "rb") as file:
+        done = titans(args, "stream", run, "--state", state, stdin=file)
+    if done.returncode != 0:
+        return {"name": name, "input": kind, "finite": False, "why": done.stderr.strip().splitlines()[-1]}
+    found, why = nats(args, run, state, args.out / "good.txt", log)
+    state.unlink()
+    return {"name": name, "input": kind, "finite": math.isfinite(found), "why": why, "bits_more": (found - fresh) / math.log(2)}
+
+
+def numbers_case(args, run, name, kind):
+    with open(args.out / f"{kind}.csv", "rb") as file:
+        done = titans(args, "stream", run, stdin=file)
+    words = done.stdout.replace(",", " ").lower().split()
+    finite = done.returncode == 0 and "nan" not in words and "inf" not in words
+    return {"name": name, "input": kind, "finite": finite, "why": "" if finite else done.stderr.strip()[-300:]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--titans", default="target/release/titans")
+    parser.add_argument("--data", required=True, type=pathlib.Path, help="good text, uncompressed")
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--tokens", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--blocks", nargs="+", default=BLOCKS)
+    parser.add_argument("--layers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", choices=["text", "numbers"])
+    args = parser.parse_args()
+    (args.out / "states").mkdir(parents=True, exist_ok=True)
+    good = args.data.read_bytes()
+    (args.out / "good.txt").write_bytes(good[-AGAIN - JUDGED :])
+    for kind in TEXT:
+        (args.out / f"{kind}.bin").write_bytes(bytes_of(kind, args.tokens))
+    for kind in NUMBERS:
+        with open(args.out / f"{kind}.csv", "w") as file:
+            file.write("x\n")
+            file.writelines(f"{x}\n" for x in rows_of(kind, args.rows))
+    with open(args.out / "series.csv", "w") as file:
+        file.write("x\n")
+        file.writelines(f"{math.sin(0.05 * t) + 0.3 * math.sin(0.31 * t)}\n" for t in range(20_000))
+
+    cases = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for block in args.blocks:
+            for layers in args.layers:
+                for steps in (1, args.steps):
+                    shape = ["--block", block] + (["--layers", layers] if layers > 1 else [])
+                    # One step at a rate of nearly nothing is no training.
+                    length = ["--steps", steps] + (["--learning-rate", "1e-12"] if steps == 1 else [])
+                    state = "untrained" if steps == 1 else f"{steps} steps"
+                    name = f"{block}, {layers} layer{'s' if layers > 1 else ''}, {state}"
+                    if args.only != "numbers":
+                        run = train(args, f"text {name}".replace(" ", "-"), ["--task", "text", "--data", args.data, *shape, *length])
+                        fresh, _ = nats(args, run, None, args.out / "good.txt", args.out / "fresh.csv")
+                        cases += [pool.submit(text_case, args, run, name, kind, fresh) for kind in TEXT]
+                    if args.only != "text":
+                        words = ["--task", "series", "--data", args.out / "series.csv", *shape, *length]
+                        run = train(args, f"series {name}".replace(" ", "-"), words)
+                        cases += [pool.submit(numbers_case, args, run, name, kind) for kind in NUMBERS]
+        found = [case.result() for case in cases]
+    (args.out / "hold.json").write_text(json.dumps({"tokens": args.tokens, "rows": args.rows, "cases": found}, indent=1))
+    print(f"| model | input | finite | bits a byte more than from a fresh stream, {AGAIN // 1000} KB behind |")
+    print("|---|---|---|---|")
+    for case in found:
+        more = f"{case['bits_more']:+.3f}" if "bits_more" in case else case["why"]
+        print(f"| {case['name']} | {case['input']} | {'yes' if case['finite'] else 'NO'} | {more} |")
+
+
+if __name__ == "__main__":
+    main()
