@@ -171,6 +171,7 @@ impl<D: Device> Model<D> {
             op.spec.compute_chunk = 0; // pieces of several chunks are for writes
         }
         op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
+        op.spec.compute_chunk = op.spec.compute_chunk.min(op.spec.chunk);
         Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
     }
 
