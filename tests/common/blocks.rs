@@ -19,7 +19,7 @@ pub fn tiny(kind: Kind) -> ModelConfig {
         feed_forward: 5,
         conv_width: 3,
         theta_max: 0.1,
-        eta_max: 0.9,
+        eta_max: 1.0,
         alpha_bias: -1.0,
         theta_bias: 0.3,
         eta_bias: -0.2,
@@ -61,7 +61,8 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
             (c.memory.layers, c.memory.loss, c.memory.activation) = (2, Loss::Half, Activation::Gelu);
         }),
         ("exact form", |c| {
-            (c.memory.chunk, c.memory.compute_chunk, c.memory.loss, c.theta_max) = (1, 8, Loss::Half, 1.0);
+            (c.memory.chunk, c.memory.compute_chunk, c.memory.loss) = (1, 8, Loss::Half);
+            (c.theta_max, c.eta_max) = (1.0, 0.5);
         }),
         ("exact form, read before, clip", |c| {
             (c.memory.chunk, c.memory.compute_chunk, c.memory.read) = (1, 64, Read::Before);

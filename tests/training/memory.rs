@@ -16,7 +16,7 @@ use titans_kernel::memory::Loss;
 /// Layers, chunk and tokens computed at once of a memory.
 type Shape = (usize, usize, usize);
 const LINEAR: Shape = (1, 3, 0);
-const EXACT: Shape = (1, 1, 12);
+const EXACT: Shape = (1, 1, 3);
 const DEEP: Shape = (2, 3, 0);
 
 /// Long sequences through small blocks: activations and boundaries are most of what a step holds.
