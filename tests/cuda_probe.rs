@@ -39,9 +39,7 @@ fn a_gpu_passes_the_self_test() {
     let (cuda, cpu) = (Cuda::new(0).unwrap(), Cpu::<f64>::new(None).unwrap());
     println!("{}", cuda.describe());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
-    let mut checks = selftest::all(&cuda, &cpu, Some(&folder)).unwrap();
-    checks.extend(selftest::exact_memories(&cuda, &cpu, false));
-    checks.extend(selftest::golden_in_pieces(&cuda, &cpu, Some(&folder)).unwrap());
+    let checks = selftest::all(&cuda, &cpu, Some(&folder)).unwrap();
     let failed: Vec<_> = checks.iter().filter(|c| !c.passed()).collect();
     assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), checks.len());
 }

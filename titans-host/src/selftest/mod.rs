@@ -59,15 +59,18 @@ impl Check {
     }
 }
 
-/// Everything: [`operations`], [`memories`], [`training`], and the [`golden`] vectors of a folder (or the built-in ones).
+/// Everything: [`operations`], [`memories`], [`exact_memories`], [`training`], and the [`golden`] vectors of a folder (or the built-in ones), whole and
+/// [in pieces](golden_in_pieces).
 ///
 /// # Errors
 /// As [`golden`]; an operation that fails is a failed [`Check`], not an error.
 pub fn all<D: Device, R: Device>(device: &D, reference: &R, vectors: Option<&Path>) -> Result<Vec<Check>> {
     let mut checks = operations(device, reference);
     checks.extend(memories(device, reference));
+    checks.extend(exact_memories(device, reference, false));
     checks.extend(training(device, reference));
     checks.extend(golden(device, reference, vectors)?);
+    checks.extend(golden_in_pieces(device, reference, vectors)?);
     Ok(checks)
 }
 

@@ -169,7 +169,6 @@ impl<D: Device> Model<D> {
         let mut op = self.memory_op(batch, time, true);
         op.spec.compute_chunk = 0; // that of the configuration may divide no such chunk
         op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
-        op.spec.compute_chunk = op.spec.compute_chunk.min(op.spec.chunk);
         Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
     }
 
