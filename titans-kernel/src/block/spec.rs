@@ -75,8 +75,8 @@ pub struct BlockSpec {
     pub conv_width: usize,
     /// The largest inner learning rate: θ = `theta_max` σ(…); finite and above 0.
     pub theta_max: f64,
-    /// The largest momentum: η = `eta_max` σ(…); finite, above 0, at most 1. With 1/2, half the loss and θ ≤ 1 no sequence of gates
-    /// along one key of norm 1 makes a linear memory grow.
+    /// The largest momentum: η = `eta_max` σ(…); finite, above 0, at most 1. With 1/2, half the loss, keys of norm 1 and θ ≤ 1 a
+    /// linear memory is stable whatever gates stay; which range holds for gates that change, docs/NUMERICS.md says.
     pub eta_max: f64,
     /// Whether memories forget; without, α = 0.
     pub forgetting: bool,

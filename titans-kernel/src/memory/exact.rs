@@ -181,6 +181,19 @@ fn solve<T: Scalar, G: Gemm<T>>(
         stride: lay.rows,
     });
     let weights = Mat::strided(scores, n, filled + n, lay.rows, 1)?;
+    lay.columns(0).try_for_each(|columns| solve_panel(g, lay, place, weights, v, open, columns))
+}
+
+/// The columns of a panel of [`solve`], which do not know the others.
+pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    Place { n, filled, .. }: Place,
+    weights: Mat<'_, T>,
+    v: Mat<'_, T>,
+    open: &mut Open<'_, T>,
+    (j, columns): (usize, usize),
+) -> Result<()> {
     let (loss, width) = (T::from_f64(lay.spec.loss_scale()), lay.spec.value_width());
     let stride = lay.stride(width);
     // Blocks begin at multiples of the piece's tokens: a row is the same chain in any company.
@@ -190,19 +203,17 @@ fn solve<T: Scalar, G: Gemm<T>>(
         let (above, block) = open.delta.split_at_mut(r0 * stride);
         let above = Mat::strided(above, r0, width, stride, 1)?;
         let mut block = MatMut::strided(&mut block[..(end - r0) * stride], end - r0, width, stride)?;
-        for (j, columns) in lay.columns(0) {
-            if r0 > 0 {
-                let z = block.rb().sub(first - r0, rows).columns(j, columns);
-                g.gemm(Store::Sub, weights.block(at, rows, 0, r0), above.block(0, r0, j, columns), z);
-            }
-            g.substitute(Substitution {
-                weights: weights.block(at, rows, r0, end - r0),
-                rows: block.rb().columns(j, columns),
-                values: Some(v.block(at, rows, j, columns)),
-                scale: loss + loss,
-                order: Order::Down(first - r0),
-            });
+        if r0 > 0 {
+            let z = block.rb().sub(first - r0, rows).columns(j, columns);
+            g.gemm(Store::Sub, weights.block(at, rows, 0, r0), above.block(0, r0, j, columns), z);
         }
+        g.substitute(Substitution {
+            weights: weights.block(at, rows, r0, end - r0),
+            rows: block.columns(j, columns),
+            values: Some(v.block(at, rows, j, columns)),
+            scale: loss + loss,
+            order: Order::Down(first - r0),
+        });
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::exact::{Place, by_chunk, gradients, rows};
+use super::exact_panels;
 use super::forward::{advance as enter, rates, side_by_side};
 use super::gates::Tokens;
 use super::layout::{Layout, Open};
@@ -31,6 +32,10 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     delta: Option<MatMut<'_, T>>,
     scratch: &mut [T],
 ) -> Result<u64> {
+    if let Some(by) = exact_panels::fits(lay, read) {
+        exact_panels::piece(g, lay, by, tokens, (from, n), state, y, surprise, delta, scratch)?;
+        return Ok(0);
+    }
     let mut scratch = Scratch::new(scratch);
     let mut open = Open::take(&mut scratch, lay)?;
     open.keys = side_by_side(lay, tokens.k.sub(from, n));

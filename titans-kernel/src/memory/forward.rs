@@ -2,7 +2,6 @@
 
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
-use super::exact_piece;
 use super::gates::Tokens;
 use super::layout::{Layout, Open};
 use super::read::answers;
@@ -12,6 +11,7 @@ use super::step;
 use super::token;
 use super::work::{Reading, Written};
 use super::write;
+use super::{exact_panels, exact_piece};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::{CARRIED, Factors, Gemm};
 use crate::scalar::Scalar;
@@ -43,6 +43,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
                 + Reading::<f64>::len(lay)
                 + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
                 + close_scratch(lay)
+                + exact_panels::scratch_len(lay)
         }
     })
 }

@@ -6,6 +6,7 @@ mod close_vjp;
 mod codec;
 mod coefficients;
 mod exact;
+mod exact_panels;
 mod exact_piece;
 mod exact_vjp;
 mod forward;
