@@ -76,7 +76,7 @@ def nats(args, run, state, text, out):
     if done.returncode != 0:
         return math.nan, done.stderr.strip().splitlines()[-1]
     with open(out) as file:
-        column = [float(row["log_prob"]) for row in csv.DictReader(file) if row["log_prob"]]
+        column = [float(row["log_probability"]) for row in csv.DictReader(file) if row["log_probability"]]
     out.unlink()
     last = column[-JUDGED:]
     return -sum(last) / len(last), ""
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--tokens", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", nargs="+", type=int, default=[1, 60], help="1: untrained, at a rate of nearly nothing")
     parser.add_argument("--blocks", nargs="+", default=BLOCKS)
     parser.add_argument("--layers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--jobs", type=int, default=2)
@@ -134,7 +134,7 @@ def main():
     with ThreadPoolExecutor(args.jobs) as pool:
         for block in args.blocks:
             for layers in args.layers:
-                for steps in (1, args.steps):
+                for steps in args.steps:
                     shape = ["--block", block] + (["--layers", layers] if layers > 1 else [])
                     # One step at a rate of nearly nothing is no training.
                     length = ["--steps", steps] + (["--learning-rate", "1e-12"] if steps == 1 else [])

@@ -8,6 +8,7 @@ use super::exact::Place;
 use super::gates::Tokens;
 use super::layout::{Layout, Seen};
 use super::spec::MemorySpec;
+use super::work::Written;
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::ops::rows::squares;
@@ -75,19 +76,28 @@ impl<T: Scalar> Guard<T> {
         (block[0], block[1]) = (self.w, self.s);
     }
 
+    /// The bounds after a token that was written.
+    #[inline(always)]
+    pub fn grown(self, step: Step<T>) -> Self {
+        if !step.writes {
+            return self;
+        }
+        let [keep, eta, rate] = step.gates;
+        let s = eta * self.s + rate * step.gradient2.sqrt();
+        Self { w: keep * self.w + s, s }
+    }
+
     /// The bounds after a token; none where it must be refused. What is not a number is never in range.
     #[inline(always)]
     pub fn after(self, spec: &MemorySpec, step: Step<T>) -> Option<Self> {
-        let [keep, eta, rate] = step.gates;
         let [residual2, query2] = widest::<T>();
-        let mut next = self;
-        if step.writes {
-            next.s = eta.abs() * self.s + rate.abs() * step.gradient2.sqrt();
-            next.w = keep.abs() * self.w + next.s;
-        }
-        let most = limit::<T>(spec);
+        let (next, most) = (self.grown(step), limit::<T>(spec));
+        // Gates beyond 1 would let the coefficients of an open piece grow where the bounds, of weights of 0, do not.
+        let [keep, eta, rate] = step.gates;
+        let unit = |x: T| x >= T::ZERO && x <= T::ONE;
+        let gates = !step.writes || unit(keep) && unit(eta) && rate >= T::ZERO;
         let fits = next.w <= most && next.s <= most && step.gradient2 <= residual2 && step.query2 <= query2;
-        fits.then_some(next)
+        (gates && fits).then_some(next)
     }
 }
 
@@ -98,6 +108,7 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
     tokens: &Tokens<'_, T>,
     place: Place,
     open: Seen<'_, T>,
+    written: &Written<'_, T>,
     guard: Guard<T>,
 ) -> Result<(usize, Guard<T>)> {
     g.vectorise(
@@ -111,7 +122,7 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
                 let step = Step {
                     gates,
                     writes: tokens.mask.writes(number),
-                    gradient2: gradient2(lay, open, i, tokens.k.row(number))?,
+                    gradient2: gradient2(lay, open, written, i, tokens.k.row(number))?,
                     query2: squares(tokens.q.row(number)),
                 };
                 match guard.after(lay.spec, step) {
@@ -126,9 +137,16 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
 
 /// Σ ‖h‖² ‖δ‖² + ‖g_γ‖² of the open piece's token i.
 #[inline(always)]
-fn gradient2<T: Scalar>(lay: Layout<'_>, open: Seen<'_, T>, i: usize, key: &[T]) -> Result<T> {
-    let d = lay.spec.gamma_len();
-    let mut sum = squares(&open.g_gamma[i * d..(i + 1) * d]);
+fn gradient2<T: Scalar>(
+    lay: Layout<'_>,
+    open: Seen<'_, T>,
+    written: &Written<'_, T>,
+    i: usize,
+    key: &[T],
+) -> Result<T> {
+    let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
+    // A layer norm may hide how large the error is that the surprise is made of.
+    let mut sum = squares(&open.g_gamma[row.clone()]) + both(T::ZERO, squares(&written.e[row]));
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));

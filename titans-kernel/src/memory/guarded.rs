@@ -39,7 +39,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
             for (t, &e2) in (at..).zip(&scratch[..rows]) {
                 let (step, k2) = asked(spec, tokens, t);
                 let step = step.with(k2, scale * scale * e2);
-                *guard = guard.after(spec, step).unwrap_or(*guard);
+                *guard = guard.grown(step);
             }
             at += rows;
         }

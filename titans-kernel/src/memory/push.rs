@@ -24,9 +24,10 @@ impl<T: Scalar> Stream<'_, T> {
     /// Writes any number of tokens and answers their queries, if `y` `[n, d_L]` is given; `surprise` (n) receives
     /// the inner loss c ‖M(k_t) − v_t‖². Gates that come one a chunk: one for every chunk that these tokens touch.
     ///
-    /// A token is refused when an input of it is not finite, or when after its write a norm of W or S could be above
-    /// 10^(30 / L) (`f32`; 10^(300 / L) in `f64`), a residual's above 10¹⁵ (10¹⁵⁰) or the query's above 10⁶: whatever is admitted has
-    /// finite numbers, now and later. The bounds are carried along, not looked up: they may be above the norms.
+    /// A token is refused when a number of it is not finite, when it writes with α or η outside of [0, 1] or a negative θ, or when after its write a
+    /// norm of W or S could be above 10^(30 / L) (`f32`; 10^(300 / L) in `f64`), its gradient's (or a thousandth of its residual's) is above 10¹⁵
+    /// (10¹⁵⁰) or its query's above 10⁶: whatever is admitted has finite numbers, now and later. The bounds are carried along, not looked up: they
+    /// may be above the norms, and without forgetting they only grow.
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`], before anything changes. [`Error::Diverged`] names the first token that is refused: those
@@ -129,12 +130,15 @@ impl<T: Scalar> Stream<'_, T> {
             write::gradients(g, lay, first(anchor, state), k, v, filled, &mut open, &mut written, surprise)?;
             enter(g, lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?
         };
-        let (n, guard) = admitted(g, lay, tokens, place, open.seen(), Guard::load(bounds))?;
+        let (n, guard) = admitted(g, lay, tokens, place, open.seen(), &written, Guard::load(bounds))?;
         guard.save(bounds);
         let place = Place { n, ..place };
         if n < rows {
             clipped = written.clipped(filled, n);
             open.forget(lay, filled + n, rows - n)?;
+            if n == 0 {
+                return Ok(0);
+            }
         }
         if let Some(y) = y {
             let (asked, y) = (if self.read == Read::ChunkStart { first(anchor, state) } else { &*state }, y.sub(0, n));

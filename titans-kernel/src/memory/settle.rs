@@ -2,7 +2,7 @@
 //! alone.
 //!
 //! From there on every M_t is `A′_t (A W + G S) − …` with A′ from 1 on, and S at the piece's end is none of S at its start. With η ≤ ½
-//! that comes within 33 tokens of a piece in `f32`. When it comes follows from the gates alone, so it comes at the same token
+//! that comes within 34 tokens that write in `f32`. When it comes follows from the gates alone, so it comes at the same token
 //! however a stream is cut. Pieces of chunks of one token do so.
 
 use super::coefficients::Coefficients;

@@ -163,7 +163,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         let clipped = write::rate(lay, 0, k.row(0), writes, tokens.theta.at(at), &mut self.open, &mut self.written)?;
         if let Some(guard) = guard {
             let place = Place { from: t, n: 1, filled: 0, before: 0 };
-            let (admitted, next) = admitted(self.g, lay, tokens, place, self.open.seen(), *guard)?;
+            let (admitted, next) = admitted(self.g, lay, tokens, place, self.open.seen(), &self.written, *guard)?;
             if admitted == 0 {
                 return Ok(None);
             }
