@@ -91,15 +91,16 @@ fn text_stops_behind_the_last_good_byte() {
 
 /// Feeds all, beginning anew where a token is refused; how often.
 fn take(session: &mut Session<f32>, mut ids: &[u32]) -> u64 {
-    for resets in 0.. {
+    let mut resets = 0;
+    loop {
         let taken = session.take(ids).unwrap();
         if taken.refused.is_none() {
             return resets;
         }
         ids = &ids[taken.steps.len()..];
         session.reset().unwrap();
+        resets += 1;
     }
-    unreachable!()
 }
 
 #[test]
