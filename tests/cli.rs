@@ -185,6 +185,22 @@ fn a_memory_continues_from_its_own_output() {
     assert!(narrow["y"].1.iter().zip(&whole["y"].1).all(|(a, b)| (a - b).abs() < 1e-5 && a != b));
 }
 
+/// The settings of README's Python example, which has no option, as one token again and again.
+#[test]
+fn the_readmes_python_settings_hold_on_equal_tokens() {
+    let (n, d) = (20_000, 4);
+    let mut arrays = Arrays::new();
+    let mut add = |name: &str, shape: &[usize], x: f64| {
+        arrays.insert(name.into(), (shape.to_vec(), vec![x; shape.iter().product()]));
+    };
+    [("k", 0.5), ("v", 2.0), ("q", 0.5)].into_iter().for_each(|(name, x)| add(name, &[1, 1, n, d], x));
+    [("alpha", 0.01), ("theta", 0.5), ("eta", 0.3)].into_iter().for_each(|(name, x)| add(name, &[1, 1, n], x));
+    add("w0.0", &[1, d, d], 0.0);
+    let found = memory(&arrays, &[]);
+    assert!(found["y"].1[(n - 1) * d..].iter().all(|y| (y - 2.0).abs() < 0.1), "{:?}", &found["y"].1[(n - 1) * d..]);
+    assert!(found.values().flat_map(|(_, x)| x).all(|x| x.is_finite()));
+}
+
 #[test]
 fn masked_tokens_read_but_do_not_write() {
     let mut all = input();

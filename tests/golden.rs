@@ -154,6 +154,24 @@ fn the_kernel_agrees_in_f32() {
     every_file::<f32>(&all(), tolerance::<f32>, &Simd::best());
 }
 
+/// Memories of which every token has its own gradient, computed in pieces: gradients too, in both precisions, with every
+/// version of the arithmetic.
+#[test]
+fn the_exact_form_agrees_in_pieces_of_any_length() {
+    let exact: Vec<_> = all().into_iter().filter(|f| f.spec.is_linear() && f.spec.chunk == 1).collect();
+    assert!(exact.iter().filter(|f| f.get("grad.k").is_some()).count() >= 2, "{} files", exact.len());
+    for mut file in exact {
+        for piece in [1, 3, 16, 64, file.time] {
+            file.spec.compute_chunk = piece;
+            let one = std::slice::from_ref(&file);
+            for kernel in Isa::ALL.into_iter().filter_map(Simd::new) {
+                every_file::<f64>(one, tolerance::<f64>, &kernel);
+                every_file::<f32>(one, tolerance::<f32>, &kernel);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_exceptions_are_needed() {
     if Isa::best() == Isa::Portable {

@@ -1,7 +1,7 @@
 //! The range of gates in which an exact linear memory never grows: searched by an adversary who chooses gates and keys.
 
 use titans_kernel::arch::Simd;
-use titans_kernel::memory::{Form, Gate, Loss, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
+use titans_kernel::memory::{Form, Gate, Loss, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len};
 use titans_kernel::{Mat, MatMut};
 
 /// Width of the keys, and about how many tokens a sequence is repeated for before it is judged.
@@ -115,4 +115,35 @@ fn forgetting_and_momentum_by_turns_push_a_memory_outwards() {
     let found = growth(&[[on, on, off, 0.0], [off, off, on, 0.0]], Range([1.0, 1.0, 0.5]));
     let by = found.powf(2.0 / TOKENS as f64);
     assert!((by - 1.5).abs() < 0.01, "{by}");
+}
+
+/// The settings of README's examples in Rust, C++ and Python (α, θ, η), as one token again and again.
+#[test]
+fn the_settings_of_the_readme_hold_on_equal_tokens() {
+    for (d, alpha, theta, eta) in [(4, 0.0, 1.0, 0.0), (16, 0.01, 0.5, 0.3)] {
+        let spec = MemorySpec::new(&[d, d]).unwrap();
+        let mut block = vec![0.0f32; Stream::<f32>::len(&spec)];
+        let mut scratch = vec![0.0; Stream::<f32>::scratch_len(&spec)];
+        let mut stream = Stream::new(&spec, Read::After, &vec![0.0; d * d], &mut block).unwrap();
+        let unit = 1.0 / (d as f32).sqrt();
+        const N: usize = 100;
+        let (k, v) = (vec![unit; N * d], vec![0.7f32; N * d]);
+        let [alpha, theta, eta] = [alpha, theta, eta].map(|gate: f32| [gate; N]);
+        let tokens = Tokens {
+            k: Mat::new(&k, N, d).unwrap(),
+            v: Mat::new(&v, N, d).unwrap(),
+            q: Mat::new(&k, N, d).unwrap(),
+            alpha: Gate::tokens(&alpha),
+            theta: Gate::tokens(&theta),
+            eta: Gate::tokens(&eta),
+            mask: Mask::Write,
+        };
+        let mut y = vec![f32::NAN; N * d];
+        for _ in 0..1000 {
+            let y = MatMut::new(&mut y, N, d).unwrap();
+            stream.write(&Simd::best(), &tokens, Some(y), None, &mut scratch).unwrap();
+        }
+        assert_eq!(stream.position(), 100_000);
+        assert!(y.iter().all(|y| (y - 0.7).abs() < 0.05), "α {alpha:?}: {:?}", &y[..d]);
+    }
 }

@@ -5,6 +5,8 @@
 mod cases;
 #[path = "common/feed.rs"]
 mod feed;
+#[path = "model_streams/holds.rs"]
+mod holds;
 #[path = "model_streams/refusals.rs"]
 mod refusals;
 

@@ -99,6 +99,20 @@ void copies_go_on_alike(titans::Memory &memory, const titans::Config &config, co
     REQUIRE(!status && status.code() == TITANS_ERROR_SAVED_LENGTH);
 }
 
+// The settings of the README: one token again and again.
+void defaults_hold_on_equal_tokens() {
+    titans::Config config;
+    config->widths[0] = config->widths[1] = 4;
+    auto made = titans::Memory::create(config);
+    REQUIRE(made);
+    const float key[4] = {0.5f, 0.5f, 0.5f, 0.5f}, value[4] = {0.3f, -0.5f, 0.1f, 0.9f};
+    std::vector<float> answer(4);
+    for (int t = 0; t < 20000; t++) {
+        REQUIRE(made->step(key, value, {0.0f, 1.0f, 0.0f}, key, answer));
+    }
+    REQUIRE(distance(answer, std::vector<float>(value, value + 4)) < 1e-3f);
+}
+
 } // namespace
 
 int main() {
@@ -132,6 +146,8 @@ int main() {
     REQUIRE(second);
     memory = std::move(*second); // the first memory's buffer is freed here
     REQUIRE(memory.position(position) && position == 61 * PAIRS + 1);
+
+    defaults_hold_on_equal_tokens();
 
     config->widths[1] = 0;
     auto refused = titans::Memory::create(config);

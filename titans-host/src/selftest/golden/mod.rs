@@ -45,7 +45,7 @@ pub fn golden<D: Device, R: Device>(device: &D, reference: &R, folder: Option<&P
     Ok(checks)
 }
 
-/// As [`golden`], of matrix memories alone: the device computes 3 and 16 chunks at once
+/// As [`golden`], of matrix memories alone: the device computes 3 and 16 chunks at once, and 64 of one token
 /// ([`MemorySpec::compute_chunk`](titans_kernel::memory::MemorySpec::compute_chunk)), which are the same numbers.
 ///
 /// # Errors
@@ -54,7 +54,12 @@ pub fn golden_in_pieces<D: Device, R: Device>(device: &D, reference: &R, folder:
     let mut checks = Vec::new();
     each(folder, |path, bytes| {
         let file = Vectors::new(path, bytes)?;
-        for chunks in if file.spec.is_linear() { [3, 16].as_slice() } else { &[] } {
+        let at_once: &[usize] = match (file.spec.is_linear(), file.spec.chunk) {
+            (false, _) => &[],
+            (true, 1) => &[3, 16, 64],
+            (true, _) => &[3, 16],
+        };
+        for chunks in at_once {
             checks.extend(vectors(device, reference, &file, Some(chunks * file.spec.chunk))?);
         }
         Ok(())
