@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
-use titans_host::model::{Input, MemoryMode, Model, ModelConfig, Source, Targets};
+use titans_host::model::{Input, MemoryMode, Model, ModelConfig, Source, Targets, Wiring};
 use titans_host::tape::{Gradients, Params, Shared, Tape};
 use titans_host::train::optimiser::{Constants, Optimiser};
 
@@ -45,9 +45,12 @@ impl<'a> Golden<'a> {
     }
 
     fn config(&self) -> ModelConfig {
-        // What the files were written without: momentum up to 1, whole chunks.
+        // What the files were written without: momentum up to 1, whole chunks; and, but for the newer ones, another wiring.
         let mut config: ModelConfig = serde_json::from_value(self.case["config"].clone()).unwrap();
         (config.eta_max, config.memory.compute_chunk) = (1.0, 0);
+        if self.case["config"].get("wiring").is_none() {
+            config.wiring = Wiring::Letter;
+        }
         config
     }
 

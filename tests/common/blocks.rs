@@ -1,6 +1,8 @@
 //! Small models of every block and every option, for the tests that must hold for all of them.
 
-use titans_host::model::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+use titans_host::model::{
+    AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, ModelConfig, Wiring,
+};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
 /// All kinds.
@@ -96,10 +98,16 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         ("window of one", |c| (c.attention.window, c.attention.segment) = (1, 4)),
         ("window beyond all", |c| (c.attention.window, c.attention.segment) = (40, 40)),
     ];
-    let joining: [(&str, Change); 3] = [
+    // The paper's equations to the letter.
+    let letter: [(&str, Change); 8] = [
+        ("product", |_| {}),
         ("silu", |c| c.combine = Combine::Silu),
         ("sigmoid", |c| c.combine = Combine::Sigmoid),
         ("sum", |c| c.combine = Combine::Sum),
+        ("deep", |c| c.memory.layers = 2),
+        ("no persistent tokens, no convolution", |c| (c.persistent, c.conv_width) = (0, 0)),
+        ("exact form", |c| (c.memory.chunk, c.memory.compute_chunk) = (1, 8)),
+        ("gates by chunk, one key head", |c| (c.gates, c.attention.kv_heads) = (GateSpan::Chunk, 1)),
     ];
     let mut all = Vec::new();
     let mut add = |kind: Kind, (what, change): &(&str, Change)| {
@@ -111,8 +119,27 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         general.iter().for_each(|c| add(kind, c));
         remembering.iter().filter(|_| kind.remembers()).for_each(|c| add(kind, c));
         attending.iter().filter(|_| kind.attends()).for_each(|c| add(kind, c));
-        joining.iter().filter(|_| matches!(kind, Kind::Mac | Kind::Mag)).for_each(|c| add(kind, c));
+        for (what, change) in letter.iter().filter(|_| kind.attends()) {
+            let mut config = tiny(kind);
+            config.set_wiring(Wiring::Letter);
+            change(&mut config);
+            all.push((format!("{kind:?} to the letter, {what}"), config));
+        }
     }
+    let mut add = |kind: Kind, (what, change): &(&str, Change)| {
+        let mut config = tiny(kind);
+        change(&mut config);
+        all.push((format!("{kind:?}, {what}"), config));
+    };
+    add(Kind::Mag, &("one gate", |c| c.combine = Combine::Gated));
+    add(Kind::Mac, &("fed the tokens", |c| c.attention.feed = MacFeed::Tokens));
+    add(Kind::Mac, &("fed attention's output", |c| c.attention.feed = MacFeed::Output));
+    add(
+        Kind::Mac,
+        &("fed attention's output, no convolution, reads the segment's start", |c| {
+            (c.attention.feed, c.attention.read, c.conv_width) = (MacFeed::Output, MacRead::Segment, 0);
+        }),
+    );
     add(Kind::Mac, &("reads the segment's start", |c| c.attention.read = MacRead::Segment));
     add(
         Kind::Mac,
@@ -127,6 +154,10 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         }),
     );
     let list = Kinds::Each(vec![Kind::Mal, Kind::Attention, Kind::Mac, Kind::Lmm, Kind::Mag]);
-    all.push(("all kinds in a stack".into(), ModelConfig { blocks: 5, block: list, ..tiny(Kind::Lmm) }));
+    let stack = ModelConfig { blocks: 5, block: list, ..tiny(Kind::Lmm) };
+    let mut to_the_letter = stack.clone();
+    to_the_letter.set_wiring(Wiring::Letter);
+    all.push(("all kinds in a stack".into(), stack));
+    all.push(("all kinds in a stack, to the letter".into(), to_the_letter));
     all
 }

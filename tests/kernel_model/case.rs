@@ -3,7 +3,8 @@
 use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 use titans_kernel::model::{
-    BlockSpec, Combine, Feed, Input, Kind, Mode, Model, ModelSpec, Stream, blob_len, checksum, encode_header,
+    BlockSpec, Combine, Feed, Input, Kind, MacFeed, Mode, Model, ModelSpec, Stream, Wiring, blob_len, checksum,
+    encode_header,
 };
 use titans_kernel::{Gemm, Mat, MatMut, Portable, Result, Scalar};
 
@@ -62,6 +63,8 @@ impl Dice {
 pub const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
 pub const MODES: [Mode; 3] = [Mode::On, Mode::Frozen, Mode::Absent];
 
+const LETTER: [Combine; 4] = [Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum];
+
 /// A block of any kind with any options, small.
 pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
     let (heads, head_width) = dice.pick(&[(1, 6), (2, 4), (3, 4), (2, 2), (1, 8), (4, 3)]);
@@ -87,8 +90,11 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         (1..=inner).filter(|c| inner.is_multiple_of(*c) && (rotary == 0.0 || c % 2 == 0)).collect();
     let attention_heads = inner / dice.pick(&widths);
     let divisors: Vec<usize> = (1..=attention_heads).filter(|n| attention_heads.is_multiple_of(*n)).collect();
+    let more = &mut Dice(dice.0 ^ 0x77);
+    let wiring = more.pick(&[Wiring::Letter, Wiring::Residual, Wiring::Residual]);
     BlockSpec {
         kind,
+        wiring,
         read: dice.pick(&[Read::After, Read::After, Read::Before, Read::ChunkStart]),
         heads,
         head_width,
@@ -104,7 +110,11 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         window: dice.pick(&[1, 2, 5, 16, 17, 40]),
         segment: memory.period() * (1 + dice.below(4)),
         rotary,
-        combine: dice.pick(&[Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum]),
+        combine: match (dice.pick(&LETTER), wiring) {
+            (letter, Wiring::Letter) => letter,
+            _ => more.pick(&[Combine::Gated, Combine::Gates]),
+        },
+        mac_feed: more.pick(&[MacFeed::Split, MacFeed::Tokens, MacFeed::Output]),
         mac_read_segment: dice.below(4) == 0,
         feed_forward: 1 + dice.below(9),
         memory,

@@ -5,7 +5,7 @@
 use crate::case::{Case, Fed};
 use std::collections::HashMap;
 use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
-use titans_kernel::model::{BlockSpec, Combine, Kind, Mode};
+use titans_kernel::model::{BlockSpec, Combine, Kind, MacFeed, Mode, Wiring};
 use titans_kernel::{Mat, MatMut, Portable};
 
 type Rows = Vec<Vec<f64>>;
@@ -75,10 +75,11 @@ impl Block<'_> {
     }
 
     fn conv(&self, x: &Rows, name: &str) -> Rows {
-        let (taps, inner) = (self.spec.conv_width, self.spec.inner());
-        if taps == 0 {
+        let taps = self.spec.conv_width;
+        if taps == 0 || x.is_empty() {
             return x.clone();
         }
+        let inner = x[0].len();
         let (w, bias) = (self.w(&format!("{name}.conv.weight")), self.w(&format!("{name}.conv.bias")));
         let at = |t: usize, c: usize| {
             let tap = |j: usize| (t + j + 1).checked_sub(taps).map_or(0.0, |s| w[c * taps + j] * x[s][c]);
@@ -92,6 +93,11 @@ impl Block<'_> {
     }
 
     fn heads(&self, u: &Rows) -> Heads {
+        self.heads_of([u, u, u])
+    }
+
+    /// Of the rows that queries, keys, and values with the gates come from.
+    fn heads_of(&self, [u_q, u_k, u]: [&Rows; 3]) -> Heads {
         let (s, heads) = (self.spec, self.spec.heads);
         let logits = plus(&times(u, self.w("mixer.gates.weight"), 3 * heads), self.w("mixer.gates.bias"));
         let on = |is: bool| if is { 1.0 } else { 0.0 };
@@ -105,8 +111,8 @@ impl Block<'_> {
         if s.gates_by_chunk {
             gates = (0..gates.len()).map(|t| gates[t - t % s.memory.chunk].clone()).collect();
         }
-        let q = l2(&self.project(u, "mixer.q"), s.head_width);
-        Heads { q, k: l2(&self.project(u, "mixer.k"), s.head_width), v: self.project(u, "mixer.v"), gates }
+        let q = l2(&self.project(u_q, "mixer.q"), s.head_width);
+        Heads { q, k: l2(&self.project(u_k, "mixer.k"), s.head_width), v: self.project(u, "mixer.v"), gates }
     }
 
     /// Rows `from .. to` through the memory of head h; `state` goes on. (answers, surprise)
@@ -191,9 +197,11 @@ impl Block<'_> {
     fn attend(&self, z: &Rows, persistent: &Rows, context: Option<&Rows>) -> Rows {
         let (s, c) = (self.spec, self.spec.attention_width());
         let period = |i: usize| if s.kind == Kind::Mac { i % s.segment } else { i } as f64;
-        let q = times(z, self.w("mixer.attention.q.weight"), s.inner());
+        let own = |x: Rows, name: &str| if s.wiring == Wiring::Residual { self.conv(&x, name) } else { x };
+        let q = own(times(z, self.w("mixer.attention.q.weight"), s.inner()), "mixer.attention.q");
         let turned = self.rotate(&q, period);
         let (k, v) = self.keys_values(z);
+        let (k, v) = (own(k, "mixer.attention.k"), own(v, "mixer.attention.v"));
         let k = self.rotate(&k, period);
         let (pk, pv) = self.keys_values(persistent);
         let (ck, cv) = context.map(|h| self.keys_values(h)).unwrap_or_default();
@@ -214,7 +222,15 @@ impl Block<'_> {
             };
             (0..s.attention_heads).flat_map(head).collect()
         };
-        (0..z.len()).map(row).collect()
+        let a: Rows = (0..z.len()).map(row).collect();
+        if s.wiring == Wiring::Letter {
+            return a;
+        }
+        let a = rms(&a, self.w("mixer.attention.read.norm.weight"));
+        match self.w("mixer.attention.gate.weight") {
+            [] => a,
+            gate => zip(&a, &times(z, gate, s.inner()), |a, g| a * silu(g)),
+        }
     }
 
     fn combine(&self, a: &Rows, m: &Rows) -> Rows {
@@ -223,6 +239,7 @@ impl Block<'_> {
             Combine::Silu => |a, m| a * silu(m),
             Combine::Sigmoid => |a, m| a * sigmoid(m),
             Combine::Sum => |a, m| a + m,
+            Combine::Gated | Combine::Gates => unreachable!("no product"),
         };
         zip(a, m, f)
     }
@@ -232,7 +249,8 @@ impl Block<'_> {
         zip(&rms(r, self.w("mixer.norm.weight")), &gate, |r, g| r * silu(g))
     }
 
-    fn mixer(&self, n: &Rows) -> (Rows, Rows) {
+    /// What the mixer adds to x in all, and the surprises; n is x normalised.
+    fn mixer(&self, x: &Rows, n: &Rows) -> (Rows, Rows) {
         let persistent: Rows = self.w("mixer.persistent").chunks(self.width).map(<[f64]>::to_vec).collect();
         let np = persistent.len();
         let all: Rows = persistent.iter().chain(n).cloned().collect();
@@ -241,7 +259,25 @@ impl Block<'_> {
             let a = rms(a, self.w("mixer.combine.attention.weight"));
             out(&self.combine(&a, &rms(r, self.w("mixer.combine.memory.weight"))))
         };
+        let plus = |x: &Rows, y: &Rows| zip(x, y, |x, y| x + y);
+        let residual = self.spec.wiring == Wiring::Residual;
         match self.spec.kind {
+            Kind::Mag if residual => {
+                let (r, surprise) = self.layer(n);
+                let a = self.attend(n, &persistent, None);
+                if self.spec.combine == Combine::Gates {
+                    return (out(&plus(&a, &self.gated(&r, n))), surprise);
+                }
+                let sum = plus(&a, &rms(&r, self.w("mixer.norm.weight")));
+                let gate = times(n, self.w("mixer.gate.weight"), self.spec.inner());
+                (out(&zip(&sum, &gate, |x, g| x * silu(g))), surprise)
+            }
+            Kind::Mal if residual => {
+                let (r, surprise) = self.layer(n);
+                let said = times(&self.gated(&r, n), self.w("mixer.memory.out.weight"), self.width);
+                let z = rms(&plus(x, &said), self.w("mixer.attention.norm.weight"));
+                (plus(&said, &out(&self.attend(&z, &persistent, None))), surprise)
+            }
             Kind::Lmm => {
                 let (r, surprise) = self.layer(&all);
                 (out(&self.gated(&r[np..].to_vec(), n)), surprise[np..].to_vec())
@@ -259,17 +295,18 @@ impl Block<'_> {
                 (out(&a), surprise[np..].to_vec())
             }
             Kind::Attention => (out(&self.attend(n, &persistent, None)), vec![vec![]; n.len()]),
-            Kind::Mac => self.mac(n, &persistent, out),
+            Kind::Mac => self.mac(x, n, &persistent, out),
         }
     }
 
     /// Token by token, each with everything before it computed anew up to its segment: the weights of a segment's start
     /// are those after all tokens before it.
-    fn mac(&self, n: &Rows, persistent: &Rows, out: impl Fn(&Rows) -> Rows) -> (Rows, Rows) {
+    fn mac(&self, x: &Rows, n: &Rows, persistent: &Rows, out: impl Fn(&Rows) -> Rows) -> (Rows, Rows) {
         let (s, heads, absent) = (self.spec, self.spec.heads, self.mode == Mode::Absent);
         let qh = l2(&self.project(n, "mixer.context.q"), s.head_width);
         let mut states: Vec<_> = (0..heads).map(|h| self.start(h)).collect();
-        let (mut h, mut a, mut y): (Rows, Rows, Rows) = (vec![], vec![], vec![]);
+        let residual = s.wiring == Wiring::Residual;
+        let (mut h, mut said, mut y): (Rows, Rows, Rows) = (vec![], vec![], vec![]);
         let (mut r, mut surprise): (Rows, Rows) = (vec![], vec![]);
         for from in (0..n.len()).step_by(s.segment) {
             let to = (from + s.segment).min(n.len());
@@ -285,9 +322,19 @@ impl Block<'_> {
             };
             let context = rms(&ask(&qh, &states), self.w("mixer.context.norm.weight"));
             h.extend(times(&context, self.w("mixer.context.out.weight"), self.width));
-            a = self.attend(&n[..to].to_vec(), persistent, Some(&h));
-            y = rms(&a, self.w("mixer.combine.attention.weight"));
-            let x = self.heads(&y);
+            let a = self.attend(&n[..to].to_vec(), persistent, Some(&h));
+            if residual {
+                said = times(&a, self.w("mixer.attention.out.weight"), self.width);
+                y = rms(&zip(&x[..to].to_vec(), &said, |x, y| x + y), self.w("mixer.memory.norm.weight"));
+            } else {
+                y = rms(&a, self.w("mixer.combine.attention.weight"));
+            }
+            let n = n[..to].to_vec();
+            let x = match s.mac_feed {
+                MacFeed::Split if residual => self.heads_of([&n, &n, &y]),
+                MacFeed::Tokens if residual => self.heads(&n),
+                _ => self.heads(&y),
+            };
             let asked = ask(&x.q, &states);
             let (mut answers, mut losses) = (vec![vec![]; to - from], vec![vec![]; to - from]);
             for (head, state) in states.iter_mut().enumerate() {
@@ -299,12 +346,14 @@ impl Block<'_> {
             r.extend(if s.mac_read_segment { asked } else { answers });
             surprise.extend(losses);
         }
-        drop(a);
+        if residual {
+            return (zip(&said, &out(&self.gated(&r, &y)), |x, y| x + y), surprise);
+        }
         (out(&self.combine(&y, &rms(&r, self.w("mixer.combine.memory.weight")))), surprise)
     }
 
     fn forward(&self, x: &Rows) -> (Rows, Rows) {
-        let (y, surprise) = self.mixer(&rms(x, self.w("norm.weight")));
+        let (y, surprise) = self.mixer(x, &rms(x, self.w("norm.weight")));
         let x = zip(x, &y, |x, y| x + y);
         let n = rms(&x, self.w("feed_forward.norm.weight"));
         let up = times(&n, self.w("feed_forward.up.weight"), self.spec.feed_forward);

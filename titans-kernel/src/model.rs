@@ -11,7 +11,7 @@ mod saved;
 mod spec;
 mod stream;
 
-pub use crate::block::{BlockSpec, Combine, Kind, LIMIT, Mode};
+pub use crate::block::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Mode, Wiring};
 use crate::block::{Numbers, Weights, scratch_len, state_len};
 use crate::error::Result;
 use crate::scalar::Scalar;

@@ -18,6 +18,8 @@ pub(super) struct Segment {
 /// What a mixer or a block gives.
 pub(super) struct Mixed<D: Device> {
     pub(super) y: Var<D>,
+    /// What the mixer's output is added to, where its layers before the last have added to the stream.
+    pub(super) stream: Option<Var<D>>,
     pub(super) surprise: Option<D::Buffer>,
     pub(super) clipped: u64,
 }
@@ -25,7 +27,7 @@ pub(super) struct Mixed<D: Device> {
 impl<D: Device> Mixed<D> {
     /// A mixer without memory, or with one that is absent.
     pub(super) fn of(y: Var<D>) -> Self {
-        Self { y, surprise: None, clipped: 0 }
+        Self { y, stream: None, surprise: None, clipped: 0 }
     }
 }
 
@@ -42,9 +44,9 @@ impl<D: Device> Model<D> {
             Mixed::of(x.clone())
         } else {
             let n = tape.rms_norm(x, block.norm)?;
-            let mixed = self.mixer(tape, block, &n, segment)?;
+            let mixed = self.mixer(tape, block, x, &n, segment)?;
             let y = tape.linear(&mixed.y, block.out, None)?;
-            Mixed { y: tape.add(x, &y)?, ..mixed }
+            Mixed { y: tape.add(mixed.stream.as_ref().unwrap_or(x), &y)?, stream: None, ..mixed }
         };
         let y = feed_forward(tape, &block.feed_forward, &mixed.y)?;
         mixed.y = tape.add(&mixed.y, &y)?;

@@ -4,9 +4,10 @@ mod parts;
 mod recipes;
 
 use parts::common;
-pub use parts::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig};
+pub use parts::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, Wiring};
 
 use super::layout;
+use super::names::Named;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use titans_kernel::memory::{MAX_LAYERS, MemorySpec};
@@ -41,6 +42,8 @@ pub struct ModelConfig {
     pub blocks: usize,
     /// What their mixers are.
     pub block: Kinds,
+    /// How their layers are joined to the stream.
+    pub wiring: Wiring,
     /// N_p: learned rows that every mixer puts before the sequence; 0 for none.
     pub persistent: usize,
     /// Memories a mixer.
@@ -69,7 +72,7 @@ pub struct ModelConfig {
     pub momentum: bool,
     /// Whether the gates are a token's or a chunk's.
     pub gates: GateSpan,
-    /// How MAC and MAG join attention and memory.
+    /// How MAG (to the letter MAC too) joins attention and memory: one of the wiring's.
     pub combine: Combine,
     /// The memories.
     pub memory: MemoryConfig,
@@ -87,6 +90,7 @@ impl Default for ModelConfig {
             width: 128,
             blocks: 4,
             block: Kinds::default(),
+            wiring: Wiring::default(),
             persistent: 0,
             heads: 2,
             head_width: 64,
@@ -101,7 +105,7 @@ impl Default for ModelConfig {
             forgetting: true,
             momentum: true,
             gates: GateSpan::Token,
-            combine: Combine::Product,
+            combine: Combine::Gates,
             memory: MemoryConfig::default(),
             attention: AttentionConfig::default(),
         }
@@ -249,6 +253,14 @@ impl ModelConfig {
     }
 
     fn validate_blocks(&self) -> Result<()> {
+        if self.combine.wiring() != self.wiring {
+            let (wiring, found) = (self.wiring.name(), self.combine.name());
+            let known = Combine::ALL.iter().filter(|(_, c)| c.wiring() == self.wiring).map(|(name, _)| *name);
+            let known = known.collect::<Vec<_>>().join(", ");
+            return Err(Error::usage(format!(
+                "model: combine: expected one of {known} (wiring {wiring}), found {found}"
+            )));
+        }
         if let Kinds::Each(kinds) = &self.block
             && kinds.len() != self.blocks
         {

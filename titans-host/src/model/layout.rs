@@ -3,10 +3,11 @@
 mod find;
 
 pub(super) use find::{
-    AttentionParams, Block, CombineParams, ContextParams, FeedForward, Layout, MemoryParams, Mixer, Projection, ReadOut,
+    AttentionParams, Block, CombineParams, ContextParams, FeedForward, Join, Layout, MacParams, MemoryParams, Mixer,
+    Projection, ReadOut,
 };
 
-use super::{Head, Kind, ModelConfig};
+use super::{Combine, Head, Kind, ModelConfig, Wiring};
 use crate::error::Result;
 use titans_kernel::memory::Network;
 
@@ -39,8 +40,15 @@ pub struct Declaration {
     pub decay: bool,
 }
 
-/// Standard deviation of the embedding: small, so that a tied head begins near the uniform distribution.
-const EMBEDDING_STD: f64 = 0.02;
+/// Standard deviation of the embedding: large enough that a token is heard beside what the blocks add to it (0.02 costs 0.05 bits a
+/// byte of text), small enough that a tied head begins near the uniform distribution.
+const EMBEDDING_STD: f64 = 0.125;
+/// Of a head of its own.
+const HEAD_STD: f64 = 0.02;
+/// Of the first layer of a deep memory, over 1/√(width of the keys): its hidden units must differ before the last layer, which is 0, learns.
+const FIRST_LAYER: f64 = 2.0;
+/// Of the last layer of MAC's memories, over 1/√(its inputs).
+const MAC_LAST_LAYER: f64 = 0.3;
 
 /// All parameters of a configuration.
 pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
@@ -57,7 +65,7 @@ pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
     }
     all.ones("norm.weight", c.width);
     if !c.tied {
-        all.push("head.weight", &[c.width, c.said()], Init::Normal { std: EMBEDDING_STD }, true);
+        all.push("head.weight", &[c.width, c.said()], Init::Normal { std: HEAD_STD }, true);
     }
     if c.head == Head::Regression {
         all.zeros("head.bias", c.said());
@@ -70,13 +78,17 @@ pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
 /// memories before anything is written: the norm of answers that are 0 would have a derivative of a thousand, so they are not.
 fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
     let spec = c.memory_spec()?;
-    let empty = |l: usize| kind != Kind::Mac && spec.network == Network::Plain && l + 1 == spec.layers();
-    let mut pieces: Vec<_> = (0..spec.layers())
-        .map(|l| {
-            let (inputs, outputs) = spec.layer(l);
-            (inputs * outputs, if empty(l) { 0.0 } else { 1.0 / (inputs as f64).sqrt() })
-        })
-        .collect();
+    let scale = |l: usize| match (l + 1 == spec.layers(), spec.network) {
+        (true, Network::Plain) if kind != Kind::Mac => 0.0,
+        (true, Network::Plain) => MAC_LAST_LAYER,
+        (false, Network::Plain) if l == 0 => FIRST_LAYER,
+        _ => 1.0,
+    };
+    let piece = |l: usize| {
+        let (inputs, outputs) = spec.layer(l);
+        (inputs * outputs, scale(l) / (inputs as f64).sqrt())
+    };
+    let mut pieces: Vec<_> = (0..spec.layers()).map(piece).collect();
     pieces.push((spec.gamma_len(), 0.0));
     Ok(Init::Memories(pieces))
 }
@@ -89,13 +101,13 @@ impl List {
         let (b, m, kind) = (format!("blocks.{i}"), format!("blocks.{i}.mixer"), c.kind(i));
         // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
         let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
-        let inner = c.inner();
+        let (inner, residual) = (c.inner(), c.wiring == Wiring::Residual);
         self.ones(format!("{b}.norm.weight"), c.width);
         if c.persistent > 0 {
             self.push(format!("{m}.persistent"), &[c.persistent, c.width], Init::Normal { std: 1.0 }, false);
         }
         if kind == Kind::Mac {
-            self.projection(c, &format!("{m}.context.q"), c.width);
+            self.projection(c, &format!("{m}.context.q"), c.width, inner);
             self.ones(format!("{m}.context.norm.weight"), c.head_width);
             self.linear(format!("{m}.context.out.weight"), inner, c.width, 1.0);
         }
@@ -103,15 +115,12 @@ impl List {
             self.ones(format!("{m}.attention.norm.weight"), c.width);
         }
         if kind.attends() {
-            let kv = c.kv_heads() * c.attention_width();
-            for (p, outputs) in [("q", inner), ("k", kv), ("v", kv)] {
-                self.linear(format!("{m}.attention.{p}.weight"), c.width, outputs, 1.0);
-            }
+            self.attention(c, &m, kind, small);
         }
         if kind.remembers() {
-            let rows = if kind == Kind::Mac { inner } else { c.width };
+            let rows = if kind == Kind::Mac && !residual { inner } else { c.width };
             for p in ["q", "k", "v"] {
-                self.projection(c, &format!("{m}.{p}"), rows);
+                self.projection(c, &format!("{m}.{p}"), rows, inner);
             }
             // The gates begin at their biases, whatever the token.
             self.linear(format!("{m}.gates.weight"), rows, 3 * c.heads, 0.1);
@@ -120,14 +129,14 @@ impl List {
             let spec = c.memory_spec()?;
             self.push(format!("{m}.memory.w0"), &[c.heads, spec.params()], memories(c, kind)?, false);
         }
-        if matches!(kind, Kind::Lmm | Kind::Mal) {
+        if matches!(kind, Kind::Lmm | Kind::Mal) || residual && kind.remembers() {
             self.ones(format!("{m}.norm.weight"), c.head_width);
             self.linear(format!("{m}.gate.weight"), c.width, inner, 1.0);
         }
         if kind == Kind::Mal {
-            self.linear(format!("{m}.memory.out.weight"), inner, c.width, 1.0);
+            self.linear(format!("{m}.memory.out.weight"), inner, c.width, if residual { small } else { 1.0 });
         }
-        if matches!(kind, Kind::Mac | Kind::Mag) {
+        if !residual && matches!(kind, Kind::Mac | Kind::Mag) {
             self.ones(format!("{m}.combine.attention.weight"), inner);
             self.ones(format!("{m}.combine.memory.weight"), inner);
         }
@@ -139,12 +148,36 @@ impl List {
         Ok(())
     }
 
-    fn projection(&mut self, c: &ModelConfig, name: &str, inputs: usize) {
-        self.linear(format!("{name}.weight"), inputs, c.inner(), 1.0);
+    /// Attention of a block whose parameters begin with `m`; with convolutions, head norms and a gate where it adds to the stream
+    /// itself. `small`: scale of outputs into the stream.
+    fn attention(&mut self, c: &ModelConfig, m: &str, kind: Kind, small: f64) {
+        let (inner, kv) = (c.inner(), c.kv_heads() * c.attention_width());
+        for (p, outputs) in [("q", inner), ("k", kv), ("v", kv)] {
+            let name = format!("{m}.attention.{p}");
+            match c.wiring {
+                Wiring::Residual => self.projection(c, &name, c.width, outputs),
+                Wiring::Letter => self.linear(format!("{name}.weight"), c.width, outputs, 1.0),
+            }
+        }
+        if c.wiring == Wiring::Letter {
+            return;
+        }
+        self.ones(format!("{m}.attention.read.norm.weight"), c.attention_width());
+        if !(kind == Kind::Mag && c.combine == Combine::Gated) {
+            self.linear(format!("{m}.attention.gate.weight"), c.width, inner, 1.0);
+        }
+        if kind == Kind::Mac {
+            self.linear(format!("{m}.attention.out.weight"), inner, c.width, small);
+            self.ones(format!("{m}.memory.norm.weight"), c.width);
+        }
+    }
+
+    fn projection(&mut self, c: &ModelConfig, name: &str, inputs: usize, outputs: usize) {
+        self.linear(format!("{name}.weight"), inputs, outputs, 1.0);
         if c.conv_width > 0 {
             let std = 1.0 / (c.conv_width as f64).sqrt();
-            self.push(format!("{name}.conv.weight"), &[c.inner(), c.conv_width], Init::Normal { std }, false);
-            self.zeros(format!("{name}.conv.bias"), c.inner());
+            self.push(format!("{name}.conv.weight"), &[outputs, c.conv_width], Init::Normal { std }, false);
+            self.zeros(format!("{name}.conv.bias"), outputs);
         }
     }
 

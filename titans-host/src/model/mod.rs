@@ -21,7 +21,9 @@ mod session;
 mod tests;
 mod weights;
 
-pub use config::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+pub use config::{
+    AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, ModelConfig, Wiring,
+};
 pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};
 pub use loss::Targets;

@@ -1,7 +1,7 @@
 //! A model's weights as one blob: what streams run on, and what `titans export` writes.
 
 use super::mixer::ROTARY_BASE;
-use super::{Combine, GateSpan, Head, Kind, MacRead, Model, ModelConfig};
+use super::{Combine, GateSpan, Head, Kind, MacFeed, MacRead, Model, ModelConfig, Wiring};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -96,6 +96,10 @@ pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpe
             Kind::Mal => kernel::Kind::Mal,
             Kind::Attention => kernel::Kind::Attention,
         },
+        wiring: match c.wiring {
+            Wiring::Residual => kernel::Wiring::Residual,
+            Wiring::Letter => kernel::Wiring::Letter,
+        },
         memory: memory.clone(),
         read: c.memory.read,
         heads: c.heads,
@@ -117,6 +121,13 @@ pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpe
             Combine::Silu => kernel::Combine::Silu,
             Combine::Sigmoid => kernel::Combine::Sigmoid,
             Combine::Sum => kernel::Combine::Sum,
+            Combine::Gated => kernel::Combine::Gated,
+            Combine::Gates => kernel::Combine::Gates,
+        },
+        mac_feed: match c.attention.feed {
+            MacFeed::Split => kernel::MacFeed::Split,
+            MacFeed::Tokens => kernel::MacFeed::Tokens,
+            MacFeed::Output => kernel::MacFeed::Output,
         },
         mac_read_segment: c.attention.read == MacRead::Segment,
         feed_forward: c.feed_forward,

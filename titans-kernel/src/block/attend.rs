@@ -3,12 +3,13 @@
 use super::Run;
 use super::spec::{BlockSpec, Kind};
 use super::state::{KeyValues, State, in_segment, in_window, window_start};
+use super::weights::Projection;
 use super::work::Attending;
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::ops::attention::{self, Keys, Span};
-use crate::ops::linear;
 use crate::ops::rotary::{self, Rotary};
+use crate::ops::{Tail, linear, silu_gate};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -47,25 +48,44 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         (base != 0.0).then_some(Rotary { width: spec.attention_width(), base, period, shift })
     }
 
-    /// Keys and values of rows z `[n, w]`, to rows `from ..` of `out`; `k` is for those that rotate.
+    /// `out = conv(z W)`, the convolution going on from its tail; rows without one (no tail) are `z W`. `t` is as long as `out`.
+    fn map(
+        &self,
+        z: Mat<'_, T>,
+        p: &Projection<'_, T>,
+        tail: Option<&mut [T]>,
+        t: &mut [T],
+        mut out: MatMut<'_, T>,
+    ) -> Result<()> {
+        let (n, width, taps) = (z.rows(), out.cols(), self.spec.attention_taps());
+        let Some(tail) = tail.filter(|_| taps > 0) else { return linear::forward(self.g, z, p.weight, None, out) };
+        let t = &mut t[..n * width];
+        linear::forward(self.g, z, p.weight, None, MatMut::new(t, n, width)?)?;
+        Tail::resume(taps, width, tail)?.run(self.g, Mat::new(t, n, width)?, p.conv, p.bias, out.rb())
+    }
+
+    /// Keys and values of rows z `[n, w]`, to rows `from ..` of `out`; `k` is for those that rotate, `t` for convolutions. Tokens have
+    /// `tails`, other rows none.
     fn keys_values(
         &self,
         z: Mat<'_, T>,
+        tails: Option<[&mut [T]; 2]>,
         rotary: Option<(Rotary, u64)>,
         from: usize,
-        k: &mut [T],
+        [k, t]: [&mut [T]; 2],
         out: &mut KeyValues<'_, T>,
     ) -> Result<()> {
-        let (g, n, width, [_, wk, wv]) = (self.g, z.rows(), self.spec.kv_width(), self.w.attention);
+        let (n, width, [_, wk, wv]) = (z.rows(), self.spec.kv_width(), &self.w.attention);
         let keys = rows(out.k, from, n, width)?;
+        let [k_tail, v_tail] = tails.map_or([None, None], |tails| tails.map(Some));
         match rotary {
             Some((rotary, first)) => {
-                linear::forward(g, z, wk, None, MatMut::new(k, n, width)?)?;
-                rotary::forward(g, &rotary, first, Mat::new(k, n, width)?, keys)?;
+                self.map(z, wk, k_tail, t, MatMut::new(k, n, width)?)?;
+                rotary::forward(self.g, &rotary, first, Mat::new(k, n, width)?, keys)?;
             }
-            None => linear::forward(g, z, wk, None, keys)?,
+            None => self.map(z, wk, k_tail, t, keys)?,
         }
-        linear::forward(g, z, wv, None, rows(out.v, from, n, width)?)
+        self.map(z, wv, v_tail, t, rows(out.v, from, n, width)?)
     }
 
     /// Rows z `[n, w]` become the persistent keys and values from row `from` on.
@@ -76,7 +96,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         state: &mut State<'_, T>,
         work: &mut Attending<'_, T>,
     ) -> Result<()> {
-        self.keys_values(z, None, from, work.k, &mut state.persistent)
+        self.keys_values(z, None, None, from, [&mut *work.k, &mut *work.a], &mut state.persistent)
     }
 
     /// Context rows h `[n, w]` of the tokens from `position` on become keys and values of their segment.
@@ -88,7 +108,8 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         work: &mut Attending<'_, T>,
     ) -> Result<()> {
         let rotary = self.rotary(true).map(|r| (r, position));
-        self.keys_values(h, rotary, in_segment(self.spec, position), work.k, &mut state.context)
+        let spaces = [&mut *work.k, &mut *work.a];
+        self.keys_values(h, None, rotary, in_segment(self.spec, position), spaces, &mut state.context)
     }
 
     /// Attention of tokens z `[n, w]`, the first of which is number `position`, to `work.a` `[n, I]`. Their keys and values
@@ -108,9 +129,11 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
             _ => (window_start(spec, position), position, in_window(spec, position)),
         };
         let rotary = self.rotary(false);
-        self.keys_values(z, rotary.map(|r| (r, position)), kept, work.k, &mut state.tokens)?;
+        let [q_tail, k_tail, v_tail] = &mut state.attention_tails;
+        let (tails, spaces) = (Some([&mut **k_tail, &mut **v_tail]), [&mut *work.k, &mut *work.a]);
+        self.keys_values(z, tails, rotary.map(|r| (r, position)), kept, spaces, &mut state.tokens)?;
         let [q, rotated] = &mut work.q;
-        linear::forward(g, z, self.w.attention[0], None, MatMut::new(q, n, inner)?)?;
+        self.map(z, &self.w.attention[0], Some(q_tail), work.a, MatMut::new(q, n, inner)?)?;
         let rotated = match rotary {
             Some(rotary) => {
                 rotary::forward(g, &rotary, position, Mat::new(q, n, inner)?, MatMut::new(rotated, n, inner)?)?;
@@ -142,6 +165,18 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
                 state.tokens.v.copy_within(gone..end, 0);
             }
         }
-        Ok(())
+        if self.spec.residual() { self.read_attention(z, work) } else { Ok(()) }
+    }
+
+    /// `a ← rms(a; head by head)`, times silu of its own gate of z where it has one.
+    fn read_attention(&self, z: Mat<'_, T>, work: &mut Attending<'_, T>) -> Result<()> {
+        let [normal, gate] = &mut work.q;
+        self.norm(work.a, self.w.attention_read_norm, normal)?;
+        if self.w.attention_gate.rows() == 0 {
+            work.a.copy_from_slice(normal);
+            return Ok(());
+        }
+        linear::forward(self.g, z, self.w.attention_gate, None, MatMut::new(gate, z.rows(), self.spec.inner())?)?;
+        silu_gate::forward(self.g, normal, gate, work.a)
     }
 }

@@ -1,6 +1,7 @@
 //! MAC: what the memory recalls becomes the context of attention, which the memory then writes (equations 21 to 25).
 
 use super::remember::Wanted;
+use super::spec::MacFeed;
 use super::state::{State, in_segment};
 use super::work::Mixing;
 use super::{Mode, Run};
@@ -22,6 +23,61 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         surprise: Option<MatMut<'_, T>>,
     ) -> Result<u64> {
         let (g, spec, width, inner) = (self.g, self.spec, self.width, self.spec.inner());
+        self.attend_in_context(n, position, state, work)?;
+        let [y, t] = &mut work.t;
+        self.norm(work.attention.a, self.w.combine[0], y)?;
+        let wanted = Wanted { at: position, answers: !spec.mac_read_segment, surprise };
+        let clipped = self.answers([Mat::new(y, n, inner)?; 3], state, &mut work.memory, t, wanted)?;
+        if spec.mac_read_segment {
+            self.ask(n, work.memory.qkv[0], state.snapshot, work.memory.r, work.memory.own)?;
+        }
+        self.norm(work.memory.r, self.w.combine[1], t)?;
+        self.combine(y, t, work.memory.r)?;
+        linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
+        Ok(clipped)
+    }
+
+    /// The same in [`Wiring::Residual`](super::spec::Wiring): attention adds to x, then the memories to what that gives.
+    pub(crate) fn mac_residual(
+        &self,
+        n: usize,
+        position: u64,
+        x: &mut [T],
+        state: &mut State<'_, T>,
+        work: &mut Mixing<'_, T>,
+        surprise: Option<MatMut<'_, T>>,
+    ) -> Result<u64> {
+        let (g, spec, width, inner) = (self.g, self.spec, self.width, self.spec.inner());
+        self.attend_in_context(n, position, state, work)?;
+        let a = Mat::new(work.attention.a, n, inner)?;
+        linear::forward(g, a, self.w.attention_out, None, MatMut::new(work.y, n, width)?)?;
+        self.add(work.y, x);
+        self.norm(x, self.w.memory_norm, work.z)?;
+        let (rows, y) = (Mat::new(work.n, n, width)?, Mat::new(work.z, n, width)?);
+        let fed = match spec.mac_feed {
+            MacFeed::Split => [rows, rows, y],
+            MacFeed::Tokens => [rows; 3],
+            MacFeed::Output => [y; 3],
+        };
+        let wanted = Wanted { at: position, answers: !spec.mac_read_segment, surprise };
+        let clipped = self.answers(fed, state, &mut work.memory, work.t[0], wanted)?;
+        if spec.mac_read_segment {
+            self.ask(n, work.memory.qkv[0], state.snapshot, work.memory.r, work.memory.own)?;
+        }
+        self.gate(y, work.memory.r, &mut work.t)?;
+        linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
+        Ok(clipped)
+    }
+
+    /// Attention of the rows `work.n` within their segment, with what the memories of its start say of them.
+    fn attend_in_context(
+        &self,
+        n: usize,
+        position: u64,
+        state: &mut State<'_, T>,
+        work: &mut Mixing<'_, T>,
+    ) -> Result<()> {
+        let (spec, width, inner) = (self.spec, self.width, self.spec.inner());
         let x = Mat::new(work.n, n, width)?;
         if in_segment(spec, position) == 0 {
             self.open_segment(state);
@@ -32,20 +88,9 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         }
         self.ask(n, q, state.snapshot, work.memory.r, work.memory.own)?;
         self.norm(work.memory.r, self.w.context_norm, t)?;
-        linear::forward(g, Mat::new(t, n, inner)?, self.w.context_out, None, MatMut::new(work.z, n, width)?)?;
+        linear::forward(self.g, Mat::new(t, n, inner)?, self.w.context_out, None, MatMut::new(work.z, n, width)?)?;
         self.recall(Mat::new(work.z, n, width)?, position, state, &mut work.attention)?;
-        self.attend(x, position, state, &mut work.attention)?;
-        let [y, t] = &mut work.t;
-        self.norm(work.attention.a, self.w.combine[0], y)?;
-        let wanted = Wanted { at: position, answers: !spec.mac_read_segment, surprise };
-        let clipped = self.answers(Mat::new(y, n, inner)?, state, &mut work.memory, t, wanted)?;
-        if spec.mac_read_segment {
-            self.ask(n, work.memory.qkv[0], state.snapshot, work.memory.r, work.memory.own)?;
-        }
-        self.norm(work.memory.r, self.w.combine[1], t)?;
-        self.combine(y, t, work.memory.r)?;
-        linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
-        Ok(clipped)
+        self.attend(x, position, state, &mut work.attention)
     }
 
     /// Keeps the memories' weights. A segment is a whole number of periods, so that no piece is open.

@@ -1,7 +1,7 @@
 //! The mixers LMM, MAG, MAL and attention: how their layers follow one another. MAC is in `mac`.
 
 use super::remember::Wanted;
-use super::spec::{Combine, Kind};
+use super::spec::{Combine, Kind, Wiring};
 use super::state::State;
 use super::work::{Mixing, Remembering};
 use super::{Mode, Run};
@@ -12,50 +12,52 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
-    /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`. Returns how many gradients were clipped.
+    /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`, which is what x `[n, w]` still lacks: what layers
+    /// before the last add to it is in it. Returns how many gradients were clipped.
     pub(crate) fn mix(
         &self,
         n: usize,
         position: u64,
+        x: &mut [T],
         state: &mut State<'_, T>,
         work: &mut Mixing<'_, T>,
         surprise: Option<MatMut<'_, T>>,
     ) -> Result<u64> {
         let (width, inner) = (self.width, self.spec.inner());
         if self.spec.kind == Kind::Mac {
-            return self.mac(n, position, state, work, surprise);
+            return match self.spec.wiring {
+                Wiring::Letter => self.mac(n, position, state, work, surprise),
+                Wiring::Residual => self.mac_residual(n, position, x, state, work, surprise),
+            };
         }
-        let x = Mat::new(work.n, n, width)?;
-        let at = position.saturating_add(self.spec.persistent as u64);
+        let rows = Mat::new(work.n, n, width)?;
+        let persistent = if self.spec.remembers_persistent() { self.spec.persistent } else { 0 };
+        let at = position.saturating_add(persistent as u64);
         let wanted = Wanted { at, answers: true, surprise };
         let clipped = match self.spec.kind {
             Kind::Attention => 0,
-            _ => self.answers(x, state, &mut work.memory, work.t[0], wanted)?,
+            _ => self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?,
         };
         let inner_rows = match self.spec.kind {
             Kind::Lmm => {
-                self.gate(x, work.memory.r, &mut work.t)?;
+                self.gate(rows, work.memory.r, &mut work.t)?;
                 &*work.memory.r
             }
             Kind::Mal => {
-                self.gate(x, work.memory.r, &mut work.t)?;
-                self.seen(n, work.memory.r, work.y, work.z)?;
+                self.gate(rows, work.memory.r, &mut work.t)?;
+                self.pass_on(n, x, work.memory.r, work.y, work.z)?;
                 self.attend(Mat::new(work.z, n, width)?, position, state, &mut work.attention)?;
                 &*work.attention.a
             }
+            Kind::Mag => {
+                self.attend(rows, position, state, &mut work.attention)?;
+                self.join(rows, work.attention.a, work.memory.r, &mut work.t)?;
+                &*work.memory.r
+            }
             _ => {
-                self.attend(x, position, state, &mut work.attention)?;
+                self.attend(rows, position, state, &mut work.attention)?;
                 &*work.attention.a
             }
-        };
-        let inner_rows = if self.spec.kind == Kind::Mag {
-            let [a, m] = &mut work.t;
-            self.norm(inner_rows, self.w.combine[0], a)?;
-            self.norm(work.memory.r, self.w.combine[1], m)?;
-            self.combine(a, m, work.memory.r)?;
-            &*work.memory.r
-        } else {
-            inner_rows
         };
         linear::forward(self.g, Mat::new(inner_rows, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
         Ok(clipped)
@@ -71,13 +73,13 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     ) -> Result<u64> {
         let (kind, rows) = (self.spec.kind, self.w.persistent.sub(from, n));
         let mut clipped = 0;
-        if kind.remembers_persistent() {
+        if self.spec.remembers_persistent() {
             let wanted = Wanted { at: from as u64, answers: kind == Kind::Mal, surprise: None };
-            clipped = self.answers(rows, state, &mut work.memory, work.t[0], wanted)?;
+            clipped = self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?;
         }
-        if kind == Kind::Mal {
+        if kind == Kind::Mal && !self.spec.residual() {
             self.gate(rows, work.memory.r, &mut work.t)?;
-            self.seen(n, work.memory.r, work.y, work.z)?;
+            self.pass_on(n, &mut [], work.memory.r, work.y, work.z)?;
             self.persist(Mat::new(work.z, n, self.width)?, from, state, &mut work.attention)?;
         } else if kind.attends() {
             self.persist(rows, from, state, &mut work.attention)?;
@@ -85,10 +87,10 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         Ok(clipped)
     }
 
-    /// What the memories answer to rows u, in `work.r`; nothing where they are absent.
+    /// What the memories answer to rows, in `work.r`; nothing where they are absent.
     pub(crate) fn answers(
         &self,
-        u: Mat<'_, T>,
+        u: [Mat<'_, T>; 3],
         state: &mut State<'_, T>,
         work: &mut Remembering<'_, T>,
         t: &mut [T],
@@ -105,22 +107,45 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     }
 
     /// `r ← rms(r; g_r) ∘ silu(u W_gate)`, a norm for each head.
-    fn gate(&self, u: Mat<'_, T>, r: &mut [T], [normal, gate]: &mut [&mut [T]; 2]) -> Result<()> {
+    pub(crate) fn gate(&self, u: Mat<'_, T>, r: &mut [T], [normal, gate]: &mut [&mut [T]; 2]) -> Result<()> {
         self.norm(r, self.w.read_norm, normal)?;
         linear::forward(self.g, u, self.w.gate, None, MatMut::new(gate, u.rows(), self.spec.inner())?)?;
         silu_gate::forward(self.g, normal, gate, r)
     }
 
-    /// MAL: what attention sees, `z = rms(r W_m; attention.norm)`.
-    fn seen(&self, n: usize, r: &[T], t: &mut [T], z: &mut [T]) -> Result<()> {
-        linear::forward(
-            self.g,
-            Mat::new(r, n, self.spec.inner())?,
-            self.w.memory_out,
-            None,
-            MatMut::new(t, n, self.width)?,
-        )?;
-        self.norm(t, self.w.attention_norm, z)
+    /// MAL: what attention sees, `z = rms(r W_m)`, or `x ← x + r W_m, z = rms(x)`.
+    fn pass_on(&self, n: usize, x: &mut [T], r: &[T], t: &mut [T], z: &mut [T]) -> Result<()> {
+        let r = Mat::new(r, n, self.spec.inner())?;
+        linear::forward(self.g, r, self.w.memory_out, None, MatMut::new(t, n, self.width)?)?;
+        if !self.spec.residual() {
+            return self.norm(t, self.w.attention_norm, z);
+        }
+        self.add(t, x);
+        self.norm(x, self.w.attention_norm, z)
+    }
+
+    /// MAG: what attention and memory say of rows u, together, to r.
+    fn join(&self, u: Mat<'_, T>, a: &[T], r: &mut [T], t: &mut [&mut [T]; 2]) -> Result<()> {
+        match self.spec.combine {
+            Combine::Gates => {
+                self.gate(u, r, t)?;
+                self.add(a, r);
+                Ok(())
+            }
+            Combine::Gated => {
+                let [sum, gate] = t;
+                self.norm(r, self.w.read_norm, sum)?;
+                self.add(a, sum);
+                linear::forward(self.g, u, self.w.gate, None, MatMut::new(gate, u.rows(), self.spec.inner())?)?;
+                silu_gate::forward(self.g, sum, gate, r)
+            }
+            _ => {
+                let [normal, m] = t;
+                self.norm(a, self.w.combine[0], normal)?;
+                self.norm(r, self.w.combine[1], m)?;
+                self.combine(normal, m, r)
+            }
+        }
     }
 
     /// `y = rms(x; weight)` over rows of the weight's length.
@@ -151,7 +176,8 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
                     )
                 },
             ),
-            Combine::Sum => g.vectorise(
+            // Those of the other wiring never come here.
+            Combine::Sum | Combine::Gated | Combine::Gates => g.vectorise(
                 #[inline(always)]
                 || {
                     pairs(

@@ -22,7 +22,7 @@ use crate::view::{Mat, MatMut};
 use core::cell::Cell;
 use room::Count;
 pub(crate) use spec::rule;
-pub use spec::{BlockSpec, Combine, Kind, LIMIT};
+pub use spec::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Wiring};
 pub(crate) use state::{Part, State, parts};
 pub(crate) use weights::{Numbers, Source, Visit, Weights};
 use work::{Feeding, Mixing};
@@ -101,7 +101,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     ) -> Result<u64> {
         let mut work = Mixing::take(self.spec, self.width, n, &mut Scratch::new(scratch))?;
         self.norm(x, self.w.norm, work.n)?;
-        let clipped = self.mix(n, position, state, &mut work, surprise)?;
+        let clipped = self.mix(n, position, x, state, &mut work, surprise)?;
         self.add(work.y, x);
         let mut work = Feeding::take(self.spec, self.width, n, &mut Scratch::new(scratch))?;
         self.feed_forward(n, x, &mut work)?;
@@ -121,7 +121,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     }
 
     /// `x += y`.
-    fn add(&self, y: &[T], x: &mut [T]) {
+    pub(crate) fn add(&self, y: &[T], x: &mut [T]) {
         self.g.vectorise(
             #[inline(always)]
             || {

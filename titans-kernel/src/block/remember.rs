@@ -32,11 +32,11 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         Ok(())
     }
 
-    /// Rows u `[n, m]` through the memories; what they answer is `work.r` `[n, I]`. `t` `[n, I]` is overwritten. Returns how
-    /// many gradients were clipped.
+    /// Rows `[n, m]` that queries, keys, and values with the gates come from, through the memories; what they answer is `work.r`
+    /// `[n, I]`. `t` `[n, I]` is overwritten. Returns how many gradients were clipped.
     pub(crate) fn remember(
         &self,
-        u: Mat<'_, T>,
+        [u_q, u_k, u]: [Mat<'_, T>; 3],
         state: &mut State<'_, T>,
         work: &mut Remembering<'_, T>,
         t: &mut [T],
@@ -45,8 +45,8 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         let [q_tail, k_tail, v_tail] = &mut state.tails;
         let [q, k, v] = &mut work.qkv;
         let [wq, wk, wv] = &self.w.memory;
-        self.project(u, wq, q_tail, true, t, q)?;
-        self.project(u, wk, k_tail, true, t, k)?;
+        self.project(u_q, wq, q_tail, true, t, q)?;
+        self.project(u_k, wk, k_tail, true, t, k)?;
         self.project(u, wv, v_tail, false, t, v)?;
         self.gates(u, wanted.at, state.gates, &mut work.gates)?;
         self.write(u.rows(), state.memories, work, wanted)

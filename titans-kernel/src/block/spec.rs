@@ -33,22 +33,40 @@ impl Kind {
         !matches!(self, Self::Lmm)
     }
 
-    /// Do the memories see the persistent rows, before the first token?
-    pub(crate) const fn remembers_persistent(self) -> bool {
-        matches!(self, Self::Lmm | Self::Mag | Self::Mal)
-    }
-
     /// Attention over the last tokens, in place of segments?
     pub(crate) const fn has_window(self) -> bool {
         matches!(self, Self::Mag | Self::Mal | Self::Attention)
     }
 }
 
-/// How MAC and MAG put attention `a` and memory `m` together, both normalised with learned scales.
+/// How the layers of a block are joined to the rows of the model (`docs/MATH.md` section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wiring {
+    /// Memory and attention each add to the rows, as in the published models around the paper: attention has convolutions, a norm for
+    /// each head and a gate, and the persistent rows are its own.
+    #[default]
+    Residual,
+    /// The paper's equations 21 to 31 to the letter: one residual connection a mixer, so that what the memory says passes through
+    /// attention (MAL) or the other way round (MAC).
+    Letter,
+}
+
+/// What the memories of [`Kind::Mac`] in [`Wiring::Residual`] are fed: n, the rows before attention, or y, those after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MacFeed {
+    /// Queries and keys from n, values and gates from y: what attention says is kept under what was there.
+    #[default]
+    Split,
+    /// All from n.
+    Tokens,
+    /// All from y (equation 24).
+    Output,
+}
+
+/// How MAC (in [`Wiring::Letter`]) and MAG put attention `a` and memory `m` together, both normalised with learned scales.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Combine {
     /// silu(a) ∘ silu(m).
-    #[default]
     Product,
     /// a ∘ silu(m).
     Silu,
@@ -56,6 +74,21 @@ pub enum Combine {
     Sigmoid,
     /// a + m.
     Sum,
+    /// (a + m) ∘ silu(n G), in [`Wiring::Residual`].
+    Gated,
+    /// a ∘ silu(n G₂) + m ∘ silu(n G₁), in [`Wiring::Residual`].
+    #[default]
+    Gates,
+}
+
+impl Combine {
+    /// The wiring that knows it.
+    pub const fn wiring(self) -> Wiring {
+        match self {
+            Self::Product | Self::Silu | Self::Sigmoid | Self::Sum => Wiring::Letter,
+            Self::Gated | Self::Gates => Wiring::Residual,
+        }
+    }
 }
 
 /// The configuration of one block. Fields that its kind does not use must be valid and change nothing.
@@ -63,6 +96,8 @@ pub enum Combine {
 pub struct BlockSpec {
     /// The mixer.
     pub kind: Kind,
+    /// How its layers are joined to the rows.
+    pub wiring: Wiring,
     /// One memory; its key and value width are `head_width` (unused by [`Kind::Attention`]).
     pub memory: MemorySpec,
     /// Which weights answer a query of the memories.
@@ -71,7 +106,7 @@ pub struct BlockSpec {
     pub heads: usize,
     /// Width of a memory's keys, values and queries; `heads · head_width` is the mixer's inner width I.
     pub head_width: usize,
-    /// Taps of the convolutions on queries, keys and values; 0 for none.
+    /// Taps of the convolutions on queries, keys and values (of attention too in [`Wiring::Residual`]); 0 for none.
     pub conv_width: usize,
     /// The largest inner learning rate: θ = `theta_max` σ(…); finite and above 0.
     pub theta_max: f64,
@@ -96,8 +131,10 @@ pub struct BlockSpec {
     pub segment: usize,
     /// Base of the rotary positions; 0 for none.
     pub rotary: f64,
-    /// How attention and memory are put together ([`Kind::Mac`], [`Kind::Mag`]).
+    /// How attention and memory are put together ([`Kind::Mag`], and [`Kind::Mac`] in [`Wiring::Letter`]); one that the wiring knows.
     pub combine: Combine,
+    /// What the memories of [`Kind::Mac`] are fed in [`Wiring::Residual`].
+    pub mac_feed: MacFeed,
     /// [`Kind::Mac`]: queries are answered by the weights of the segment's start instead of those that `read` names.
     pub mac_read_segment: bool,
     /// Hidden width of the feed-forward.
@@ -141,6 +178,7 @@ impl BlockSpec {
             let width = self.attention_width();
             rule("attention width: even, for rotary positions", width, width.is_multiple_of(2) || self.rotary == 0.0)?;
         }
+        rule("combine: one that the wiring knows", 0, self.combine.wiring() == self.wiring)?;
         let whole = self.segment.is_multiple_of(self.memory.period());
         let what = "segment: a multiple of the memory's chunk and compute_chunk";
         rule(what, self.segment, self.kind != Kind::Mac || whole)
@@ -170,7 +208,26 @@ impl BlockSpec {
 
     /// Width of the rows that the memories see, in a model of this width.
     pub(crate) const fn memory_input(&self, width: usize) -> usize {
-        if matches!(self.kind, Kind::Mac) { self.inner() } else { width }
+        if matches!(self.kind, Kind::Mac) && matches!(self.wiring, Wiring::Letter) { self.inner() } else { width }
+    }
+
+    /// Layers that each add to the rows?
+    pub(crate) const fn residual(&self) -> bool {
+        matches!(self.wiring, Wiring::Residual)
+    }
+
+    /// Taps of attention's convolutions; 0 for none.
+    pub(crate) const fn attention_taps(&self) -> usize {
+        if self.kind.attends() && self.residual() { self.conv_width } else { 0 }
+    }
+
+    /// Do the memories see the persistent rows, before the first token?
+    pub(crate) const fn remembers_persistent(&self) -> bool {
+        match self.kind {
+            Kind::Lmm => true,
+            Kind::Mag | Kind::Mal => !self.residual(),
+            Kind::Mac | Kind::Attention => false,
+        }
     }
 
     /// Memories whose surprise a push reports.

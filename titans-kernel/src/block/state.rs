@@ -25,6 +25,8 @@ pub(crate) struct State<'a, T> {
     pub(crate) gates: &'a mut [T],
     /// The memories, one [`memory::Stream`]'s block after another.
     pub(crate) memories: &'a mut [T],
+    /// Tails of the convolutions of attention's q, k, v.
+    pub(crate) attention_tails: [&'a mut [T]; 3],
     /// MAC: tail of the convolution of the context's queries.
     pub(crate) context_tail: &'a mut [T],
     /// MAC: the memories' weights at the segment's start.
@@ -48,7 +50,7 @@ pub(crate) struct Part {
 }
 
 /// The parts in order, for pushes of up to `rows` tokens at once.
-pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> [Part; 13] {
+pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> [Part; 16] {
     let (kind, inner, kv) = (spec.kind, spec.inner(), spec.kv_width());
     let mac = kind == Kind::Mac;
     let on = |is: bool, n: usize| if is { n } else { 0 };
@@ -60,6 +62,7 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let heads = on(kind.remembers(), spec.heads);
     let taps = Tail::<T>::len(spec.conv_width, inner);
     let tail = whole(on(kind.remembers(), taps));
+    let attention_tail = |width: usize| whole(Tail::<T>::len(spec.attention_taps(), width));
     let gates = whole(on(spec.gates_by_chunk, heads.saturating_mul(3)));
     let memories = whole(heads.saturating_mul(memory::Stream::<T>::len(&spec.memory)));
     let context_tail = whole(on(mac, taps));
@@ -80,6 +83,9 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
         tail,
         gates,
         memories,
+        attention_tail(inner),
+        attention_tail(kv),
+        attention_tail(kv),
         context_tail,
         persistent,
         persistent,
@@ -94,12 +100,14 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
 impl<'a, T: Scalar> State<'a, T> {
     /// Takes the parts for pushes of up to `rows` tokens at once.
     pub(crate) fn take<R: Room<'a, T>>(spec: &BlockSpec, rows: usize, room: &mut R) -> Result<Self> {
-        let [q, k, v, gates, memories, context_tail, pk, pv, snapshot, ck, cv, tk, tv] = parts::<T>(spec, rows, 0);
+        let [q, k, v, gates, memories, aq, ak, av, context_tail, pk, pv, snapshot, ck, cv, tk, tv] =
+            parts::<T>(spec, rows, 0);
         let mut take = |part: Part| room.take(part.len);
         Ok(Self {
             tails: [take(q)?, take(k)?, take(v)?],
             gates: take(gates)?,
             memories: take(memories)?,
+            attention_tails: [take(aq)?, take(ak)?, take(av)?],
             context_tail: take(context_tail)?,
             persistent: KeyValues { k: take(pk)?, v: take(pv)? },
             snapshot: take(snapshot)?,

@@ -1,6 +1,6 @@
 //! The parameters of a block: their order, their shapes, and views of them. Parts that a kind does not have are empty.
 
-use super::spec::{BlockSpec, Kind};
+use super::spec::{BlockSpec, Combine, Kind};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 use crate::view::Mat;
@@ -54,7 +54,13 @@ pub(crate) struct Weights<'a, T> {
     pub(crate) context_out: Mat<'a, T>,
     pub(crate) attention_norm: &'a [T],
     /// Queries, keys and values of attention.
-    pub(crate) attention: [Mat<'a, T>; 3],
+    pub(crate) attention: [Projection<'a, T>; 3],
+    /// The norm of its heads, and the map of its gate.
+    pub(crate) attention_read_norm: &'a [T],
+    pub(crate) attention_gate: Mat<'a, T>,
+    pub(crate) attention_out: Mat<'a, T>,
+    /// Of the rows that MAC's memories are fed.
+    pub(crate) memory_norm: &'a [T],
     /// q, k, v of the memories.
     pub(crate) memory: [Projection<'a, T>; 3],
     pub(crate) gates: Mat<'a, T>,
@@ -91,22 +97,20 @@ impl<S> Taking<'_, S> {
         Ok(self.mat(is, name, 1, cols)?.data())
     }
 
-    /// `names`: of the weight, the filters and their bias.
+    /// `names`: of the weight, the filters and their bias; rows, columns and taps.
     fn projection<'a, T: Scalar>(
         &mut self,
         is: bool,
         names: [&'static str; 3],
-        inputs: usize,
-        spec: &BlockSpec,
+        [inputs, outputs, taps]: [usize; 3],
     ) -> Result<Projection<'a, T>>
     where
         S: Source<'a, T>,
     {
-        let (inner, taps) = (spec.inner(), spec.conv_width);
         Ok(Projection {
-            weight: self.mat(is, names[0], inputs, inner)?,
-            conv: self.mat(is, names[1], inner, taps)?.data(),
-            bias: self.row(is && taps > 0, names[2], inner)?,
+            weight: self.mat(is, names[0], inputs, outputs)?,
+            conv: self.mat(is, names[1], outputs, taps)?.data(),
+            bias: self.row(is && taps > 0, names[2], outputs)?,
         })
     }
 }
@@ -123,35 +127,49 @@ impl<'a, T: Scalar> Weights<'a, T> {
     pub(crate) fn take<S: Source<'a, T>>(spec: &BlockSpec, width: usize, source: &mut S) -> Result<Self> {
         let (kind, inner, heads) = (spec.kind, spec.inner(), spec.heads);
         let (mac, mal, lmm) = (kind == Kind::Mac, kind == Kind::Mal, kind == Kind::Lmm);
-        let (attends, remembers) = (kind.attends(), kind.remembers());
+        let (attends, remembers, residual) = (kind.attends(), kind.remembers(), spec.residual());
         let (input, kv, hidden) = (spec.memory_input(width), spec.kv_width(), spec.feed_forward);
+        let (asks, sees) = ([width, inner, spec.conv_width], [input, inner, spec.conv_width]);
+        let attention = |outputs: usize| [width, outputs, spec.attention_taps()];
+        // In MAG one gate may serve both.
+        let gates_itself = attends && residual && !(kind == Kind::Mag && spec.combine == Combine::Gated);
+        let reads_out = lmm || mal || residual && remembers;
+        let combines = !residual && (mac || kind == Kind::Mag);
         let mut t = Taking(source);
         Ok(Self {
             norm: t.row(true, "norm.weight", width)?,
             persistent: t.mat(true, "mixer.persistent", spec.persistent, width)?,
-            context_q: t.projection(mac, projection!("mixer.context.q"), width, spec)?,
+            context_q: t.projection(mac, projection!("mixer.context.q"), asks)?,
             context_norm: t.row(mac, "mixer.context.norm.weight", spec.head_width)?,
             context_out: t.mat(mac, "mixer.context.out.weight", inner, width)?,
             attention_norm: t.row(mal, "mixer.attention.norm.weight", width)?,
             attention: [
-                t.mat(attends, "mixer.attention.q.weight", width, inner)?,
-                t.mat(attends, "mixer.attention.k.weight", width, kv)?,
-                t.mat(attends, "mixer.attention.v.weight", width, kv)?,
+                t.projection(attends, projection!("mixer.attention.q"), attention(inner))?,
+                t.projection(attends, projection!("mixer.attention.k"), attention(kv))?,
+                t.projection(attends, projection!("mixer.attention.v"), attention(kv))?,
             ],
+            attention_read_norm: t.row(
+                attends && residual,
+                "mixer.attention.read.norm.weight",
+                spec.attention_width(),
+            )?,
+            attention_gate: t.mat(gates_itself, "mixer.attention.gate.weight", width, inner)?,
+            attention_out: t.mat(mac && residual, "mixer.attention.out.weight", inner, width)?,
+            memory_norm: t.row(mac && residual, "mixer.memory.norm.weight", width)?,
             memory: [
-                t.projection(remembers, projection!("mixer.q"), input, spec)?,
-                t.projection(remembers, projection!("mixer.k"), input, spec)?,
-                t.projection(remembers, projection!("mixer.v"), input, spec)?,
+                t.projection(remembers, projection!("mixer.q"), sees)?,
+                t.projection(remembers, projection!("mixer.k"), sees)?,
+                t.projection(remembers, projection!("mixer.v"), sees)?,
             ],
             gates: t.mat(remembers, "mixer.gates.weight", input, heads.saturating_mul(3))?,
             gates_bias: t.mat(remembers, "mixer.gates.bias", 3, heads)?.data(),
             w0: t.mat(remembers, "mixer.memory.w0", heads, spec.memory.params())?.data(),
-            read_norm: t.row(lmm || mal, "mixer.norm.weight", spec.head_width)?,
-            gate: t.mat(lmm || mal, "mixer.gate.weight", width, inner)?,
+            read_norm: t.row(reads_out, "mixer.norm.weight", spec.head_width)?,
+            gate: t.mat(reads_out, "mixer.gate.weight", width, inner)?,
             memory_out: t.mat(mal, "mixer.memory.out.weight", inner, width)?,
             combine: [
-                t.row(kind == Kind::Mag || mac, "mixer.combine.attention.weight", inner)?,
-                t.row(kind == Kind::Mag || mac, "mixer.combine.memory.weight", inner)?,
+                t.row(combines, "mixer.combine.attention.weight", inner)?,
+                t.row(combines, "mixer.combine.memory.weight", inner)?,
             ],
             out: t.mat(true, "mixer.out.weight", inner, width)?,
             ff_norm: t.row(true, "feed_forward.norm.weight", width)?,

@@ -1,12 +1,13 @@
 //! The record of a block in a blob: fields of fixed size, little-endian.
 //!
-//! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum), forgetting, momentum, gates by chunk, MAC reads
-//! at the segment's start; of the memory activation, network, loss, read, layers; a zero (12 bytes); d_0 … d_4, unused ones
+//! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum, gated, gates), forgetting, momentum, gates by chunk, MAC reads
+//! at the segment's start; of the memory activation, network, loss, read, layers; wiring (letter, residual) (12 bytes); d_0 … d_4, unused ones
 //! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward,
-//! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions, η's maximum as `f64` (32); zeros (20). Numbers of
+//! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions, η's maximum as `f64` (32); what MAC's memories
+//! are fed (output, split, tokens) (1); zeros (19). Numbers of
 //! variants are never given a second time. `keep_every` of a memory matters in training only and is not stored.
 
-use super::{BlockSpec, Combine, Kind};
+use super::{BlockSpec, Combine, Kind, MacFeed, Wiring};
 use crate::error::{Error, Result};
 use crate::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
 
@@ -14,7 +15,11 @@ use crate::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
 pub(super) const RECORD: usize = 128;
 
 const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
-const COMBINES: [Combine; 4] = [Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum];
+const COMBINES: [Combine; 6] =
+    [Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum, Combine::Gated, Combine::Gates];
+// The first are what blobs hold that were written before there were others.
+const WIRINGS: [Wiring; 2] = [Wiring::Letter, Wiring::Residual];
+const FEEDS: [MacFeed; 3] = [MacFeed::Output, MacFeed::Split, MacFeed::Tokens];
 const ACTIVATIONS: [Activation; 5] =
     [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Identity];
 const NETWORKS: [Network; 2] = [Network::Plain, Network::Residual];
@@ -50,7 +55,8 @@ pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
     w.bytes(&[number(&KINDS, &b.kind), number(&COMBINES, &b.combine)]);
     w.bytes(&flags);
     w.bytes(&[number(&ACTIVATIONS, &m.activation), number(&NETWORKS, &m.network)]);
-    w.bytes(&[number(&LOSSES, &m.loss), number(&READS, &b.read), m.layers() as u8, 0]);
+    w.bytes(&[number(&LOSSES, &m.loss), number(&READS, &b.read), m.layers() as u8]);
+    w.bytes(&[number(&WIRINGS, &b.wiring)]);
     (0..=MAX_LAYERS).for_each(|i| w.word(m.widths.get(i).copied().unwrap_or(0)));
     let sizes = [
         m.chunk,
@@ -67,6 +73,7 @@ pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
     ];
     sizes.into_iter().for_each(|x| w.word(x));
     [m.clip.unwrap_or(0.0), b.theta_max, b.rotary, b.eta_max].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
+    w.bytes(&[number(&FEEDS, &b.mac_feed)]);
 }
 
 /// Reads fields one after another; what lies behind the end is 0.
@@ -116,7 +123,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     let network = r.variant("block: network", &NETWORKS)?;
     let (loss, read) = (r.variant("block: loss", &LOSSES)?, r.variant("block: read", &READS)?);
     let layers = r.variant("block: layers of the memory", &[0, 1, 2, 3, 4])?;
-    r.zeros("block: a zero", 1)?;
+    let wiring = r.variant("block: wiring", &WIRINGS)?;
     let mut memory = MemorySpec::new(&[1, 1])?;
     memory.widths.clear();
     for i in 0..=MAX_LAYERS {
@@ -134,9 +141,11 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     let clip = r.float();
     memory.clip = (clip != 0.0).then_some(clip);
     let [theta_max, rotary, eta_max] = [(); 3].map(|()| r.float());
-    r.zeros("block: zeros at the end", 20)?;
+    let mac_feed = r.variant("block: mac_feed", &FEEDS)?;
+    r.zeros("block: zeros at the end", 19)?;
     let spec = BlockSpec {
         kind,
+        wiring,
         memory,
         read,
         heads,
@@ -154,6 +163,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
         segment,
         rotary,
         combine,
+        mac_feed,
         mac_read_segment,
         feed_forward,
     };

@@ -3,7 +3,7 @@
 use super::config::set;
 use crate::cli::options::size;
 use crate::error::{Error, Result};
-use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacRead, ModelConfig, Named};
+use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Named, Wiring};
 
 /// What of the model is not the task's recipe.
 #[derive(Debug, clap::Args)]
@@ -83,9 +83,17 @@ pub struct ModelArgs {
     /// Attention without rotary positions
     #[arg(long)]
     no_rotary: bool,
-    /// How mac and mag join attention and memory: product, silu, sigmoid or sum
+    /// How layers are joined to the stream: residual (memory and attention each add to it; attention has convolutions, head norms and a
+    /// gate) or letter (the paper's equations as they stand)
+    #[arg(long, value_name = "NAME", value_parser = Wiring::parse)]
+    wiring: Option<Wiring>,
+    /// How mag joins attention and memory: gates or gated; to the letter (mac too) product, silu, sigmoid or sum
     #[arg(long, value_name = "NAME", value_parser = Combine::parse)]
     combine: Option<Combine>,
+    /// What mac's memory is fed, rows before (tokens) or after attention (output), or queries and keys from before and
+    /// the rest from after (split)
+    #[arg(long, value_name = "NAME", value_parser = MacFeed::parse)]
+    mac_feed: Option<MacFeed>,
     /// Which memory answers mac's output: after the writes so far, or before the segment
     #[arg(long, value_name = "after|segment", value_parser = mac_read)]
     mac_read: Option<MacRead>,
@@ -96,7 +104,7 @@ type Meaning = (&'static str, fn(&ModelConfig) -> bool);
 
 impl ModelArgs {
     /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
-    fn options(&self) -> [(&'static str, bool, Meaning); 26] {
+    fn options(&self) -> [(&'static str, bool, Meaning); 28] {
         let always: Meaning = ("", |_| true);
         let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
         let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
@@ -110,7 +118,12 @@ impl ModelArgs {
             ("a block of mag, mal or attention", |c| c.kinds().any(|k| k.attends() && k != Kind::Mac));
         let tokens: Meaning = ("a model of tokens", |c| c.head == Head::Tokens);
         let mac: Meaning = ("a block of mac", |c| c.kinds().any(|k| k == Kind::Mac));
-        let joined: Meaning = ("a block of mac or mag", |c| c.kinds().any(|k| matches!(k, Kind::Mac | Kind::Mag)));
+        let joined: Meaning = ("a block of mag (or mac with --wiring letter)", |c| {
+            c.kinds().any(|k| k == Kind::Mag || k == Kind::Mac && c.wiring == Wiring::Letter)
+        });
+        let fed: Meaning = ("a block of mac in the residual wiring", |c| {
+            c.wiring == Wiring::Residual && c.kinds().any(|k| k == Kind::Mac)
+        });
         [
             ("--block", !self.block.is_empty(), always),
             ("--blocks", self.blocks.is_some(), always),
@@ -136,6 +149,8 @@ impl ModelArgs {
             ("--attention-heads", self.attention_heads.is_some(), attention),
             ("--kv-heads", self.kv_heads.is_some(), attention),
             ("--no-rotary", self.no_rotary, attention),
+            ("--wiring", self.wiring.is_some(), attention),
+            ("--mac-feed", self.mac_feed.is_some(), fed),
             ("--combine", self.combine.is_some(), joined),
             ("--mac-read", self.mac_read.is_some(), mac),
         ]
@@ -194,13 +209,17 @@ impl ModelArgs {
         set(&mut model.conv_width, self.conv_width);
         set(&mut model.persistent, self.persistent);
         model.tied &= !self.untied;
+        if let Some(wiring) = self.wiring {
+            model.set_wiring(wiring);
+        }
+        set(&mut model.combine, self.combine);
         let attention = &mut model.attention;
         set(&mut attention.window, self.window);
         set(&mut attention.segment, self.segment);
         set(&mut attention.heads, self.attention_heads);
         set(&mut attention.kv_heads, self.kv_heads);
         attention.rotary &= !self.no_rotary;
-        set(&mut model.combine, self.combine);
+        set(&mut attention.feed, self.mac_feed);
         set(&mut attention.read, self.mac_read);
     }
 }

@@ -61,12 +61,47 @@ impl Default for Kinds {
     }
 }
 
-/// How attention's output ŷ and the memory's m̂, both normalised with a learned vector, are joined in MAC and MAG.
+/// How the layers of a block are joined to the residual stream (`docs/MATH.md`, section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wiring {
+    /// Memory and attention each add to the stream; attention has convolutions, head norms and a gate, and the persistent tokens are
+    /// its own.
+    #[default]
+    Residual,
+    /// The paper's equations to the letter: one residual connection a mixer.
+    Letter,
+}
+
+impl Named for Wiring {
+    const WHAT: &'static str = "wiring";
+    const ALL: &'static [(&'static str, Self)] = &[("residual", Self::Residual), ("letter", Self::Letter)];
+}
+
+/// What MAC's memory is fed in the residual wiring: n, the rows before attention, or y, those after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacFeed {
+    /// Queries and keys from n, values and gates from y.
+    #[default]
+    Split,
+    /// All from n.
+    Tokens,
+    /// All from y (equation 24).
+    Output,
+}
+
+impl Named for MacFeed {
+    const WHAT: &'static str = "mac-feed";
+    const ALL: &'static [(&'static str, Self)] =
+        &[("split", Self::Split), ("tokens", Self::Tokens), ("output", Self::Output)];
+}
+
+/// How attention's output ŷ and the memory's m̂, both normalised with a learned vector, are joined in MAG (and in MAC to the letter).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Combine {
-    /// silu(ŷ) ∘ silu(m̂): the paper's words, "a non-linearity" on both sides.
-    #[default]
+    /// silu(ŷ) ∘ silu(m̂): the paper's words, "a non-linearity" on both sides. This and the next three go with [`Wiring::Letter`].
     Product,
     /// ŷ ∘ silu(m̂).
     Silu,
@@ -74,12 +109,33 @@ pub enum Combine {
     Sigmoid,
     /// ŷ + m̂.
     Sum,
+    /// (ŷ + m̂) ∘ silu(n G). This and the next go with [`Wiring::Residual`].
+    Gated,
+    /// ŷ ∘ silu(n G₂) + m̂ ∘ silu(n G₁).
+    #[default]
+    Gates,
+}
+
+impl Combine {
+    /// The wiring that knows it.
+    pub fn wiring(self) -> Wiring {
+        match self {
+            Self::Product | Self::Silu | Self::Sigmoid | Self::Sum => Wiring::Letter,
+            Self::Gated | Self::Gates => Wiring::Residual,
+        }
+    }
 }
 
 impl Named for Combine {
     const WHAT: &'static str = "combine";
-    const ALL: &'static [(&'static str, Self)] =
-        &[("product", Self::Product), ("silu", Self::Silu), ("sigmoid", Self::Sigmoid), ("sum", Self::Sum)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("product", Self::Product),
+        ("silu", Self::Silu),
+        ("sigmoid", Self::Sigmoid),
+        ("sum", Self::Sum),
+        ("gated", Self::Gated),
+        ("gates", Self::Gates),
+    ];
 }
 
 /// Whether α, θ and η are a token's or a chunk's (paper, section 3.2: "parameters as the function of chunks").
@@ -208,10 +264,20 @@ pub struct AttentionConfig {
     pub rotary: bool,
     /// Which memory answers MAC's output.
     pub read: MacRead,
+    /// What MAC's memory is fed.
+    pub feed: MacFeed,
 }
 
 impl Default for AttentionConfig {
     fn default() -> Self {
-        Self { heads: 0, kv_heads: 0, window: 64, segment: 64, rotary: true, read: MacRead::After }
+        Self {
+            heads: 0,
+            kv_heads: 0,
+            window: 64,
+            segment: 64,
+            rotary: true,
+            read: MacRead::After,
+            feed: MacFeed::Split,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Choices that go together: what else changes with a memory's layers, and with its chunk.
 
-use super::ModelConfig;
+use super::{Combine, ModelConfig, Wiring};
 use titans_kernel::memory::Network;
 
 impl ModelConfig {
@@ -14,6 +14,15 @@ impl ModelConfig {
             (self.memory.chunk, self.memory.compute_chunk) = (4, 0);
             self.memory.network = Some(Network::Plain);
         }
+    }
+
+    /// Blocks joined to the stream so, attention and memory together as is usual there.
+    pub fn set_wiring(&mut self, wiring: Wiring) {
+        self.wiring = wiring;
+        self.combine = match wiring {
+            Wiring::Residual => Combine::default(),
+            Wiring::Letter => Combine::Product,
+        };
     }
 
     /// Chunks of `chunk` tokens, computed in the pieces that suit them ([`titans_kernel::memory::MemorySpec::usual_compute_chunk`]).

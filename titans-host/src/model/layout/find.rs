@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Head, Kind, ModelConfig};
+use crate::model::{Combine, Head, Kind, ModelConfig, Wiring};
 use crate::tape::{ParamId, Params};
 
 /// A linear map and, if there is one, its convolution: weight and bias.
@@ -26,9 +26,31 @@ pub(in crate::model) struct MemoryParams {
 /// The linear maps of attention.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::model) struct AttentionParams {
-    pub(in crate::model) q: ParamId,
-    pub(in crate::model) k: ParamId,
-    pub(in crate::model) v: ParamId,
+    pub(in crate::model) q: Projection,
+    pub(in crate::model) k: Projection,
+    pub(in crate::model) v: Projection,
+    /// Norm of its heads, where it adds to the stream itself.
+    pub(in crate::model) norm: Option<ParamId>,
+    pub(in crate::model) gate: Option<ParamId>,
+}
+
+/// How MAG joins attention and memory.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) enum Join {
+    /// By the paper's ⊗.
+    Product(CombineParams),
+    /// A sum of gated terms, or a gated sum.
+    Sum(ReadOut),
+}
+
+/// What MAC in the residual wiring has beside the rest.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::model) struct MacParams {
+    /// From attention to the stream.
+    pub(in crate::model) out: ParamId,
+    /// Of the stream behind it, for the memories.
+    pub(in crate::model) norm: ParamId,
+    pub(in crate::model) read: ReadOut,
 }
 
 /// The norm of the read-outs, head by head, and the linear map of their gate.
@@ -56,11 +78,38 @@ pub(in crate::model) struct CombineParams {
 /// A mixer by its kind.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::model) enum Mixer {
-    Lmm { memory: MemoryParams, read: ReadOut },
-    Mac { context: ContextParams, attention: AttentionParams, memory: MemoryParams, combine: CombineParams },
-    Mag { attention: AttentionParams, memory: MemoryParams, combine: CombineParams },
-    Mal { norm: ParamId, attention: AttentionParams, memory: MemoryParams, read: ReadOut, out: ParamId },
-    Attention { attention: AttentionParams },
+    Lmm {
+        memory: MemoryParams,
+        read: ReadOut,
+    },
+    /// To the letter.
+    Mac {
+        context: ContextParams,
+        attention: AttentionParams,
+        memory: MemoryParams,
+        combine: CombineParams,
+    },
+    MacResidual {
+        context: ContextParams,
+        attention: AttentionParams,
+        memory: MemoryParams,
+        own: MacParams,
+    },
+    Mag {
+        attention: AttentionParams,
+        memory: MemoryParams,
+        join: Join,
+    },
+    Mal {
+        norm: ParamId,
+        attention: AttentionParams,
+        memory: MemoryParams,
+        read: ReadOut,
+        out: ParamId,
+    },
+    Attention {
+        attention: AttentionParams,
+    },
 }
 
 /// SwiGLU with its norm.
@@ -127,7 +176,11 @@ impl<D: Device> Find<'_, D> {
     }
 
     fn projection(&self, name: &str) -> Result<Projection> {
-        let conv = if self.config.conv_width > 0 {
+        self.convolved(name, self.config.conv_width > 0)
+    }
+
+    fn convolved(&self, name: &str, is: bool) -> Result<Projection> {
+        let conv = if is {
             Some((self.weight(&format!("{name}.conv"))?, self.id(&format!("{name}.conv.bias"))?))
         } else {
             None
@@ -146,9 +199,23 @@ impl<D: Device> Find<'_, D> {
         })
     }
 
-    fn attention(&self) -> Result<AttentionParams> {
-        let of = |name: &str| self.weight(&format!("mixer.attention.{name}"));
-        Ok(AttentionParams { q: of("q")?, k: of("k")?, v: of("v")? })
+    fn residual(&self) -> bool {
+        self.config.wiring == Wiring::Residual
+    }
+
+    fn attention(&self, kind: Kind) -> Result<AttentionParams> {
+        let residual = self.residual();
+        let of =
+            |name: &str| self.convolved(&format!("mixer.attention.{name}"), residual && self.config.conv_width > 0);
+        let gated = residual && !(kind == Kind::Mag && self.config.combine == Combine::Gated);
+        let some = |is: bool, name: &str| is.then(|| self.weight(name)).transpose();
+        Ok(AttentionParams {
+            q: of("q")?,
+            k: of("k")?,
+            v: of("v")?,
+            norm: some(residual, "mixer.attention.read.norm")?,
+            gate: some(gated, "mixer.attention.gate")?,
+        })
     }
 
     fn read_out(&self) -> Result<ReadOut> {
@@ -163,26 +230,39 @@ impl<D: Device> Find<'_, D> {
     fn mixer(&self, kind: Kind) -> Result<Mixer> {
         Ok(match kind {
             Kind::Lmm => Mixer::Lmm { memory: self.memory()?, read: self.read_out()? },
-            Kind::Mac => Mixer::Mac {
-                context: ContextParams {
-                    q: self.projection("mixer.context.q")?,
-                    norm: self.weight("mixer.context.norm")?,
-                    out: self.weight("mixer.context.out")?,
-                },
-                attention: self.attention()?,
+            Kind::Mac => self.mac()?,
+            Kind::Mag => Mixer::Mag {
+                attention: self.attention(kind)?,
                 memory: self.memory()?,
-                combine: self.combine()?,
+                join: if self.residual() { Join::Sum(self.read_out()?) } else { Join::Product(self.combine()?) },
             },
-            Kind::Mag => Mixer::Mag { attention: self.attention()?, memory: self.memory()?, combine: self.combine()? },
             Kind::Mal => Mixer::Mal {
                 norm: self.weight("mixer.attention.norm")?,
-                attention: self.attention()?,
+                attention: self.attention(kind)?,
                 memory: self.memory()?,
                 read: self.read_out()?,
                 out: self.weight("mixer.memory.out")?,
             },
-            Kind::Attention => Mixer::Attention { attention: self.attention()? },
+            Kind::Attention => Mixer::Attention { attention: self.attention(kind)? },
         })
+    }
+
+    fn mac(&self) -> Result<Mixer> {
+        let context = ContextParams {
+            q: self.projection("mixer.context.q")?,
+            norm: self.weight("mixer.context.norm")?,
+            out: self.weight("mixer.context.out")?,
+        };
+        let (attention, memory) = (self.attention(Kind::Mac)?, self.memory()?);
+        if !self.residual() {
+            return Ok(Mixer::Mac { context, attention, memory, combine: self.combine()? });
+        }
+        let own = MacParams {
+            out: self.weight("mixer.attention.out")?,
+            norm: self.weight("mixer.memory.norm")?,
+            read: self.read_out()?,
+        };
+        Ok(Mixer::MacResidual { context, attention, memory, own })
     }
 
     fn block(&self, kind: Kind) -> Result<Block> {

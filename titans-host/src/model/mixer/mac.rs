@@ -21,7 +21,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// What is there for all tokens before the first segment.
-struct Tokens<D: Device> {
+pub(super) struct Tokens<D: Device> {
     q: Var<D>,
     k: Var<D>,
     v: Var<D>,
@@ -33,17 +33,19 @@ struct Tokens<D: Device> {
 /// What goes from one segment to the next.
 struct Carried<D: Device> {
     memory: Option<Var<D>>,
-    /// The last inputs of the convolutions on q, k and v, and how many rows they are.
-    tails: [Option<(Var<D>, usize)>; 3],
+    tails: Tails<D>,
 }
 
 /// A segment within the sequences, and the rows before it that a convolution sees.
-struct Place {
-    batch: usize,
-    from: usize,
-    time: usize,
+pub(super) struct Place {
+    pub(super) batch: usize,
+    pub(super) from: usize,
+    pub(super) time: usize,
     history: usize,
 }
+
+/// The last inputs of the convolutions on q, k and v, and how many rows they are.
+pub(super) type Tails<D> = [Option<(Var<D>, usize)>; 3];
 
 /// What a segment gives: ŷ, the read-out, and for the caller surprise and the clip's count.
 struct Gives<D: Device> {
@@ -63,7 +65,7 @@ impl<D: Device> Model<D> {
         segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (batch, time, inner) = (segment.batch, segment.time, self.config.inner());
-        let tokens = self.mac_tokens(tape, block, p, n, segment)?;
+        let tokens = self.mac_tokens(tape, block, (p.context, p.attention), n, segment)?;
         let memory = if answers(segment.mode) { Some(tape.memory_start(batch, p.memory.w0)?) } else { None };
         let mut carried = Carried { memory, tails: [None, None, None] };
         let (mut ys, mut rs) = (tape.assemble(batch, time, inner)?, tape.assemble(batch, time, inner)?);
@@ -73,9 +75,8 @@ impl<D: Device> Model<D> {
             None
         };
         let mut clipped = 0;
-        for from in (0..time).step_by(self.config.attention.segment) {
-            let history = self.config.conv_width.saturating_sub(1);
-            let place = Place { batch, from, time: self.config.attention.segment.min(time - from), history };
+        for place in self.places(segment) {
+            let from = place.from;
             let gives = self.mac_segment(tape, p, &tokens, &place, &mut carried, segment)?;
             ys.place(tape, from, place.time, &gives.y)?;
             rs.place(tape, from, place.time, &gives.r)?;
@@ -85,24 +86,30 @@ impl<D: Device> Model<D> {
             }
         }
         let (y, r) = (ys.finish(tape)?, rs.finish(tape)?);
-        Ok(Mixed { y: self.combine(tape, p.combine, &y, &r)?, surprise, clipped })
+        Ok(Mixed { y: self.combine(tape, p.combine, &y, &r)?, stream: None, surprise, clipped })
+    }
+
+    /// The segments of sequences.
+    pub(super) fn places(&self, segment: &Segment) -> impl Iterator<Item = Place> + use<D> {
+        let (batch, time, rows) = (segment.batch, segment.time, self.config.attention.segment);
+        let history = self.config.conv_width.saturating_sub(1);
+        (0..time).step_by(rows).map(move |from| Place { batch, from, time: rows.min(time - from), history })
     }
 
     /// All that no memory is needed for.
-    fn mac_tokens(
+    pub(super) fn mac_tokens(
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
-        p: &Parts<'_>,
+        (context, attention): (&ContextParams, &AttentionParams),
         n: &Var<D>,
         segment: &Segment,
     ) -> Result<Tokens<D>> {
-        let q = tape.linear(n, p.attention.q, None)?;
-        let [k, v] = self.keys(tape, p.attention, n)?;
+        let [q, k, v] = self.token_keys(tape, attention, n, segment.batch)?;
         let rows = self.persistent(tape, block, segment.batch)?;
-        let persistent = rows.map(|rows| self.keys(tape, p.attention, &rows)).transpose()?;
+        let persistent = rows.map(|rows| self.keys(tape, attention, &rows)).transpose()?;
         let context = if answers(segment.mode) {
-            let q = project(tape, segment.batch, n, &p.context.q)?;
+            let q = project(tape, segment.batch, n, &context.q)?;
             Some(tape.l2_norm(self.config.head_width, &q)?)
         } else {
             None
@@ -119,25 +126,9 @@ impl<D: Device> Model<D> {
         carried: &mut Carried<D>,
         segment: &Segment,
     ) -> Result<Gives<D>> {
-        let &Place { batch, from, time, .. } = place;
+        let &Place { batch, time, .. } = place;
         let inner = self.config.inner();
-        let kv = self.config.kv_heads() * self.config.attention_width();
-        // h = M_s(q), from the weights at the segment's start.
-        let h = match (&tokens.context, &carried.memory) {
-            (Some(context), Some(memory)) => {
-                let q = tape.slice(context, batch, from, time, inner)?;
-                self.ask(tape, &q, memory, batch, time)?
-            }
-            _ => self.nothing(tape, batch * time * inner)?,
-        };
-        let h = self.normed(tape, &h, p.context.norm, p.context.out)?;
-        let [h_k, h_v] = self.keys(tape, p.attention, &h)?;
-        let q = tape.slice(&tokens.q, batch, from, time, inner)?;
-        let k = tape.slice(&tokens.k, batch, from, time, kv)?;
-        let v = tape.slice(&tokens.v, batch, from, time, kv)?;
-        let op = self.attention_op(batch, time, Span::Segment(self.config.attention.segment));
-        let persistent = tokens.persistent.as_ref().map(|[k, v]| [k, v]);
-        let a = tape.attention(&op, &q, &k, &v, persistent, Some([&h_k, &h_v]))?;
+        let a = self.attend_in_context(tape, (p.context, p.attention), tokens, place, carried.memory.as_ref())?;
         let y = tape.rms_norm(&a, p.combine.attention)?;
         let Some(memory) = carried.memory.take() else {
             let r = self.nothing(tape, batch * time * inner)?;
@@ -161,8 +152,45 @@ impl<D: Device> Model<D> {
         Ok(Gives { y, r, surprise: read.surprise, clipped: read.clipped })
     }
 
+    /// Attention of a segment's tokens, with what the memory of its start says of them as context.
+    pub(super) fn attend_in_context(
+        &self,
+        tape: &mut Tape<'_, D>,
+        (context, attention): (&ContextParams, &AttentionParams),
+        tokens: &Tokens<D>,
+        place: &Place,
+        memory: Option<&Var<D>>,
+    ) -> Result<Var<D>> {
+        let &Place { batch, from, time, .. } = place;
+        let inner = self.config.inner();
+        let kv = self.config.kv_heads() * self.config.attention_width();
+        // h = M_s(q), from the weights at the segment's start.
+        let h = match (&tokens.context, memory) {
+            (Some(context), Some(memory)) => {
+                let q = tape.slice(context, batch, from, time, inner)?;
+                self.ask(tape, &q, memory, batch, time)?
+            }
+            _ => self.nothing(tape, batch * time * inner)?,
+        };
+        let h = self.normed(tape, &h, context.norm, context.out)?;
+        let [h_k, h_v] = self.keys(tape, attention, &h)?;
+        let q = tape.slice(&tokens.q, batch, from, time, inner)?;
+        let k = tape.slice(&tokens.k, batch, from, time, kv)?;
+        let v = tape.slice(&tokens.v, batch, from, time, kv)?;
+        let op = self.attention_op(batch, time, Span::Segment(self.config.attention.segment));
+        let persistent = tokens.persistent.as_ref().map(|[k, v]| [k, v]);
+        tape.attention(&op, &q, &k, &v, persistent, Some([&h_k, &h_v]))
+    }
+
     /// M(q) with the weights of one state, for `time` rows.
-    fn ask(&self, tape: &mut Tape<'_, D>, q: &Var<D>, memory: &Var<D>, batch: usize, time: usize) -> Result<Var<D>> {
+    pub(super) fn ask(
+        &self,
+        tape: &mut Tape<'_, D>,
+        q: &Var<D>,
+        memory: &Var<D>,
+        batch: usize,
+        time: usize,
+    ) -> Result<Var<D>> {
         // Nothing is written, so keys, values and gates say nothing.
         let gates = self.nothing(tape, batch * time * 3 * self.config.heads)?;
         let idle = Var::of(q.share());
@@ -172,7 +200,7 @@ impl<D: Device> Model<D> {
         Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
     }
 
-    fn keep_surprise(
+    pub(super) fn keep_surprise(
         &self,
         tape: &Tape<'_, D>,
         place: &Place,
@@ -188,7 +216,7 @@ impl<D: Device> Model<D> {
 
 /// A linear map, the convolution and SiLU of a segment's rows: the convolution goes on from the segment before, and so
 /// does its gradient. `tail` becomes the next segment's.
-fn carry_on<D: Device>(
+pub(super) fn carry_on<D: Device>(
     tape: &mut Tape<'_, D>,
     place: &Place,
     inner: usize,

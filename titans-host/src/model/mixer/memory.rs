@@ -32,7 +32,7 @@ impl<D: Device> Model<D> {
         let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
         let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
         let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
-        Ok(Mixed { y: read.y, surprise, clipped: read.clipped })
+        Ok(Mixed { y: read.y, stream: None, surprise, clipped: read.clipped })
     }
 
     /// One call of the memories over `time` rows.

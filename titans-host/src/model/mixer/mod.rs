@@ -1,17 +1,18 @@
 //! The mixers: LMM, MAC, MAG, MAL and plain attention (paper, section 4; `docs/MATH.md`, section 6).
 //!
-//! A mixer takes the normalised stream n `[batch, time, width]` and gives rows of all heads `[batch, time, heads · head_width]`,
+//! A mixer takes the stream x `[batch, time, width]` and its norm n and gives rows of all heads `[batch, time, heads · head_width]`,
 //! which the block's last linear map brings back to the stream.
 
 mod attention;
 mod mac;
+mod mac_residual;
 mod memory;
 
 pub(super) use attention::ROTARY_BASE;
 
 use super::block::{Mixed, Segment};
-use super::layout::{Block, CombineParams, Mixer, ReadOut};
-use super::{Combine, MemoryMode, Model};
+use super::layout::{Block, CombineParams, Join, Mixer, ReadOut};
+use super::{Combine, MemoryMode, Model, Wiring};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{ParamId, Tape, Var};
@@ -22,15 +23,24 @@ struct Rows<D: Device> {
     persistent: usize,
 }
 
+impl<D: Device> Rows<D> {
+    /// Tokens alone.
+    fn of(n: &Var<D>) -> Self {
+        Self { all: n.clone(), persistent: 0 }
+    }
+}
+
 impl<D: Device> Model<D> {
     pub(super) fn mixer(
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
+        x: &Var<D>,
         n: &Var<D>,
         segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (batch, time) = (segment.batch, segment.time);
+        let residual = self.config.wiring == Wiring::Residual;
         match &block.mixer {
             Mixer::Lmm { memory, read } => {
                 let rows = self.rows(tape, block, n, segment)?;
@@ -42,14 +52,22 @@ impl<D: Device> Model<D> {
                 let p = self.persistent(tape, block, batch)?;
                 Ok(Mixed::of(self.attend(tape, attention, n, p.as_ref(), batch, time)?))
             }
-            Mixer::Mag { attention, memory, combine } => {
+            Mixer::Mag { attention, memory, join } => {
                 let p = self.persistent(tape, block, batch)?;
                 let a = self.attend(tape, attention, n, p.as_ref(), batch, time)?;
-                let rows = self.rows(tape, block, n, segment)?;
+                let rows = if residual { Rows::of(n) } else { self.rows(tape, block, n, segment)? };
                 let mixed = self.remember(tape, memory, &rows, segment)?;
                 let r = self.token_rows(tape, &mixed.y, &rows, segment)?;
-                let a = tape.rms_norm(&a, combine.attention)?;
-                Ok(Mixed { y: self.combine(tape, combine, &a, &r)?, ..mixed })
+                Ok(Mixed { y: self.join(tape, join, &a, &r, n)?, ..mixed })
+            }
+            Mixer::Mal { norm, attention, memory, read, out } if residual => {
+                let mixed = self.remember(tape, memory, &Rows::of(n), segment)?;
+                let y = self.read_out(tape, read, &mixed.y, n)?;
+                let y = tape.linear(&y, *out, None)?;
+                let x = tape.add(x, &y)?;
+                let (z, p) = (tape.rms_norm(&x, *norm)?, self.persistent(tape, block, batch)?);
+                let y = self.attend(tape, attention, &z, p.as_ref(), batch, time)?;
+                Ok(Mixed { y, stream: Some(x), ..mixed })
             }
             Mixer::Mal { norm, attention, memory, read, out } => {
                 let rows = self.rows(tape, block, n, segment)?;
@@ -66,6 +84,10 @@ impl<D: Device> Model<D> {
                 let parts = mac::Parts { context, attention, memory, combine };
                 self.mac(tape, block, &parts, n, segment)
             }
+            Mixer::MacResidual { context, attention, memory, own } => {
+                let parts = mac_residual::Parts { context, attention, memory, own };
+                self.mac_residual(tape, block, &parts, [x, n], segment)
+            }
         }
     }
 
@@ -78,7 +100,7 @@ impl<D: Device> Model<D> {
     fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment) -> Result<Rows<D>> {
         let (batch, time, width) = (segment.batch, segment.time, self.config.width);
         let Some(p) = self.persistent(tape, block, batch)? else {
-            return Ok(Rows { all: n.clone(), persistent: 0 });
+            return Ok(Rows::of(n));
         };
         let persistent = self.config.persistent;
         let mut all = tape.assemble(batch, persistent + time, width)?;
@@ -102,6 +124,26 @@ impl<D: Device> Model<D> {
         tape.silu_gate(&y, &gate)
     }
 
+    /// What MAG makes of attention's output and the read-outs r of rows n.
+    fn join(&self, tape: &mut Tape<'_, D>, join: &Join, a: &Var<D>, r: &Var<D>, n: &Var<D>) -> Result<Var<D>> {
+        match join {
+            Join::Product(combine) => {
+                let a = tape.rms_norm(a, combine.attention)?;
+                self.combine(tape, combine, &a, r)
+            }
+            Join::Sum(read) if self.config.combine == Combine::Gated => {
+                let m = tape.rms_norm(r, read.norm)?;
+                let sum = tape.add(&m, a)?;
+                let gate = tape.linear(n, read.gate, None)?;
+                tape.silu_gate(&sum, &gate)
+            }
+            Join::Sum(read) => {
+                let m = self.read_out(tape, read, r, n)?;
+                tape.add(&m, a)
+            }
+        }
+    }
+
     /// ŷ ⊗ rms_norm(r), from the normalised ŷ.
     fn combine(&self, tape: &mut Tape<'_, D>, p: &CombineParams, y: &Var<D>, r: &Var<D>) -> Result<Var<D>> {
         let m = tape.rms_norm(r, p.memory)?;
@@ -112,7 +154,8 @@ impl<D: Device> Model<D> {
             }
             Combine::Silu => tape.silu_gate(y, &m),
             Combine::Sigmoid => tape.sigmoid_gate(y, &m),
-            Combine::Sum => tape.add(y, &m),
+            // Those of the other wiring never come here.
+            Combine::Sum | Combine::Gated | Combine::Gates => tape.add(y, &m),
         }
     }
 
