@@ -1,10 +1,12 @@
 //! What a model is: every size and choice, and what follows from them.
 
 mod parts;
+mod presets;
 mod recipes;
 
 use parts::common;
 pub use parts::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, Wiring};
+pub use presets::Preset;
 
 use super::layout;
 use super::names::Named;

@@ -22,7 +22,7 @@ mod tests;
 mod weights;
 
 pub use config::{
-    AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, ModelConfig, Wiring,
+    AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, ModelConfig, Preset, Wiring,
 };
 pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use titans_kernel::Scalar;
 
-/// The version of the file's layout. A reader refuses others.
-pub const FORMAT: &str = "2";
+/// The version of the file's layout. A reader refuses others, but for 2, whose models are all wired to the letter.
+pub const FORMAT: &str = "3";
+/// The version before there was a choice of wirings.
+const BEFORE_WIRINGS: &str = "2";
 /// The file in a run folder that a run continues from.
 pub const LATEST: &str = "latest.safetensors";
 /// The file in a run folder with the lowest validation loss so far.
@@ -123,11 +125,18 @@ pub fn file(path: &Path) -> PathBuf {
 
 fn parts(path: &Path, store: &Store) -> Result<(RunConfig, RunState)> {
     let format = text(store, path, "titans.format")?;
-    if format != FORMAT {
+    if format != FORMAT && format != BEFORE_WIRINGS {
         let reason = format!("titans.format: expected {FORMAT}, found {format}; use the version that wrote it");
         return Err(Error::file(path, reason));
     }
-    let config: RunConfig = json(store, path, "titans.config")?;
+    let mut config: serde_json::Value = json(store, path, "titans.config")?;
+    if format == BEFORE_WIRINGS
+        && let Some(model) = config.get_mut("model").and_then(serde_json::Value::as_object_mut)
+    {
+        model.insert("wiring".into(), "letter".into());
+    }
+    let config: RunConfig =
+        serde_json::from_value(config).map_err(|e| Error::file(path, format!("titans.config: {e}")))?;
     let state: RunState = json(store, path, "titans.state")?;
     config.validate().map_err(|e| Error::file(path, format!("titans.config: {e}")))?;
     Ok((config, state))

@@ -4,6 +4,7 @@ use super::model::ModelArgs;
 use crate::cli::options::size;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
+use crate::model::Preset;
 use crate::task::{TaskConfig, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
@@ -144,6 +145,7 @@ impl ConfigArgs {
         run = task.run(run.model, run.train)?;
         self.model.change(&mut run.model);
         let train = &mut run.train;
+        set(&mut train.learning_rate, self.model.preset.and_then(Preset::learning_rate));
         set(&mut train.seed, self.seed);
         set(&mut train.learning_rate, self.learning_rate);
         set(&mut train.accumulate, self.accumulate);

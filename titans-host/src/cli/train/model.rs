@@ -3,12 +3,16 @@
 use super::config::set;
 use crate::cli::options::size;
 use crate::error::{Error, Result};
-use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Named, Wiring};
+use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Named, Preset, Wiring};
 
 /// What of the model is not the task's recipe.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
+    /// Sizes by name: small (the default), paper-170m, paper-340m, paper-760m, paper-1.3b (the published ones, with deep memories
+    /// in chunks of 16); the other options change it
+    #[arg(long, value_name = "NAME", value_parser = Preset::parse)]
+    pub(super) preset: Option<Preset>,
     /// Mixer of all blocks: lmm (memory alone), mac (memory as context), mag (as gate), mal (as layer), attention (no
     /// memory); or a list, one for each block: mac,attention,mac,lmm
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Kind::parse)]
@@ -104,7 +108,7 @@ type Meaning = (&'static str, fn(&ModelConfig) -> bool);
 
 impl ModelArgs {
     /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
-    fn options(&self) -> [(&'static str, bool, Meaning); 28] {
+    fn options(&self) -> [(&'static str, bool, Meaning); 29] {
         let always: Meaning = ("", |_| true);
         let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
         let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
@@ -125,6 +129,7 @@ impl ModelArgs {
             c.wiring == Wiring::Residual && c.kinds().any(|k| k == Kind::Mac)
         });
         [
+            ("--preset", self.preset.is_some(), always),
             ("--block", !self.block.is_empty(), always),
             ("--blocks", self.blocks.is_some(), always),
             ("--width", self.width.is_some(), always),
@@ -180,6 +185,9 @@ impl ModelArgs {
             [] => {}
             &[kind] => model.block = Kinds::All(kind),
             kinds => (model.block, model.blocks) = (Kinds::Each(kinds.to_vec()), kinds.len()),
+        }
+        if let Some(preset) = self.preset {
+            preset.apply(model);
         }
         if model.persistent == 0 && self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
             model.persistent = 4;
