@@ -1,5 +1,7 @@
 //! `titans train`, `eval`, `generate` and `inspect` on runs that take seconds: good input, bad input, and interruptions.
 
+#[path = "cli/checkpoints.rs"]
+mod checkpoints;
 #[path = "cli/common.rs"]
 mod common;
 #[path = "cli/tasks.rs"]
@@ -77,7 +79,7 @@ fn recall_ends_with_a_table_and_a_picture() {
     let folder = folder();
     let here = folder.path();
     let report = json(here, &["train", "--config", "recall.toml", "--quiet", "--json", "--threads", "2"]);
-    assert_eq!(keys(&report), ["parameters", "recall", "run", "seconds", "steps", "tokens", "validation"]);
+    assert_eq!(keys(&report), ["best", "parameters", "recall", "run", "seconds", "steps", "tokens", "validation"]);
     assert_eq!((report["run"].as_str(), report["steps"].as_u64()), (Some("runs/recall"), Some(6)));
     let run = here.join("runs/recall");
     let table: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("recall.json")).unwrap()).unwrap();
@@ -136,10 +138,11 @@ fn a_run_may_be_prolonged_and_a_finished_one_stays() {
     text_run(here, &["--out", "whole", "--steps", "6", "--threads", "2"]);
     text_run(here, &["--out", "cut", "--steps", "3", "--threads", "1"]);
     ok(here, &["train", "--resume", "cut", "--steps", "6", "--quiet"]);
-    let steps = |run: &str| json(here, &["inspect", run, "--json"])["metadata"]["titans.state"]["step"].clone();
+    let latest = |run: &str| json(here, &["inspect", run, "--checkpoint", "latest", "--json"]);
+    let steps = |run: &str| latest(run)["metadata"]["titans.state"]["step"].clone();
     assert_eq!((steps("whole"), steps("cut")), (6.into(), 6.into()));
     // A finished run is resumed to itself, bit for bit.
-    let state = |run: &str| json(here, &["inspect", run, "--json"])["tensors"].clone();
+    let state = |run: &str| latest(run)["tensors"].clone();
     let before = state("whole");
     ok(here, &["train", "--resume", "whole", "--quiet"]);
     assert_eq!(state("whole"), before);
@@ -257,10 +260,14 @@ fn damaged_checkpoints_are_refused_everywhere() {
     text_run(here, &["--out", "run", "--steps", "1"]);
     let whole = std::fs::read(here.join("run/latest.safetensors")).unwrap();
     let refused = |bytes: &[u8], says: &str| {
-        std::fs::write(here.join("run/latest.safetensors"), bytes).unwrap();
-        for args in [&["inspect", "run"][..], &["eval", "run"], &["generate", "run"], &["train", "--resume", "run"]] {
-            fails(here, args, 2, &["latest.safetensors", says]);
+        for file in ["best.safetensors", "latest.safetensors"] {
+            std::fs::write(here.join("run").join(file), bytes).unwrap();
         }
+        for args in [&["inspect", "run"][..], &["eval", "run"], &["generate", "run"], &["export", "run"]] {
+            fails(here, args, 2, &["best.safetensors", says]);
+            fails(here, &[args, &["--checkpoint", "latest"]].concat(), 2, &["latest.safetensors", says]);
+        }
+        fails(here, &["train", "--resume", "run"], 2, &["latest.safetensors", says]);
     };
     refused(&whole[..whole.len() / 2], "safetensors");
     refused(b"", "safetensors");
@@ -269,7 +276,10 @@ fn damaged_checkpoints_are_refused_everywhere() {
     flipped[middle] ^= 1;
     refused(&flipped, "checksum");
     std::fs::remove_file(here.join("run/latest.safetensors")).unwrap();
-    fails(here, &["eval", "run"], 2, &["latest.safetensors"]);
+    fails(here, &["train", "--resume", "run"], 2, &["latest.safetensors"]);
+    fails(here, &[&TEXT[..], &["--out", "run"]].concat(), 2, &["run", "holds a run already"]);
+    std::fs::remove_file(here.join("run/best.safetensors")).unwrap();
+    fails(here, &["eval", "run"], 2, &["run", "best.safetensors", "latest.safetensors", "neither"]);
 }
 
 #[test]
@@ -315,7 +325,8 @@ fn ctrl_c_saves_says_where_and_the_rest_has_the_bits_of_an_uncut_run() {
     assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     common::check_failure(&output, "Ctrl-C", 130, &["interrupted", "run/latest.safetensors", "--resume run"]);
-    let state = json(here, &["inspect", "run", "--json"])["metadata"]["titans.state"].clone();
+    let latest = json(here, &["inspect", "run", "--checkpoint", "latest", "--json"]);
+    let state = latest["metadata"]["titans.state"].clone();
     let step = state["step"].as_u64().unwrap();
     assert!((1..1_000_000_000).contains(&step), "{state}");
     let end = (step + 20).to_string();

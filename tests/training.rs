@@ -1,5 +1,7 @@
 //! Training on the CPU, end to end and to the bit: optimiser, checkpoints, resume, runs in their folders, evaluation.
 
+#[path = "training/best.rs"]
+mod best;
 #[path = "training/checkpoints.rs"]
 mod checkpoints;
 #[path = "training/evaluation.rs"]

@@ -96,7 +96,7 @@ fn a_text_run_leaves_everything_in_its_folder() {
     }
     let (kept, state) = checkpoint::load_config(&folder).unwrap();
     assert_eq!((kept, state.step, state.tokens), (config.clone(), 20, 20 * 4 * 32));
-    assert!(state.best.unwrap() <= validation.loss);
+    assert_eq!(outcome.best.map(|best| (Some(best.step), Some(best.loss))), Some((state.best_step, state.best)));
     let error = create(&folder, &config).unwrap_err().to_string();
     assert!(error.contains("holds a run already"), "{error}");
 }

@@ -1,12 +1,13 @@
 //! `titans export`: a trained model as one blob, for the kernel's streams.
 
+use super::checkpoint::CheckpointArgs;
 use super::options::DeviceArgs;
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, Weights};
 use crate::train::RunConfig;
-use crate::train::checkpoint::{self, RunState};
+use crate::train::checkpoint::RunState;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -21,11 +22,14 @@ once).
 
 Examples:
   titans export runs/text
-  titans export runs/text/best.safetensors --out model.titans --json")]
+  titans export runs/text --checkpoint latest --out model.titans --json")]
 pub struct Args {
-    /// A run folder (its latest checkpoint), or a checkpoint
+    /// A run folder (its best checkpoint), or a checkpoint
     #[arg(value_name = "RUN")]
     run: PathBuf,
+
+    #[command(flatten)]
+    which: CheckpointArgs,
 
     /// The file to write [default: model.titans in the run folder]
     #[arg(long, value_name = "FILE")]
@@ -55,7 +59,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
-    let (config, _, model) = checkpoint::load_model(device, &args.run)?;
+    let (config, _, model) = args.which.load(device, &args.run)?;
     let weights = Weights::of(device, &model)?;
     let out = args.out.clone().unwrap_or_else(|| beside(&args.run));
     output::write_whole(&out, weights.bytes())?;
@@ -104,10 +108,12 @@ impl Runnable {
     /// From a run folder, a checkpoint or a blob.
     ///
     /// # Errors
-    /// [`Error::Io`] and [`Error::File`] when it is none; what the device reports.
-    pub fn open<D: Device<Elem = f32>>(device: &D, path: &Path) -> Result<Self> {
-        if path.is_dir() || path.extension().is_some_and(|e| e == "safetensors") {
-            let (config, state, model) = checkpoint::load_model(device, path)?;
+    /// [`Error::Io`], [`Error::File`] and [`Error::Usage`] when it is none, or a file and `which` asks for one of a folder's; what the
+    /// device reports.
+    pub fn open<D: Device<Elem = f32>>(device: &D, path: &Path, which: &CheckpointArgs) -> Result<Self> {
+        let asked = which.checkpoint.is_some();
+        if asked || path.is_dir() || path.extension().is_some_and(|e| e == "safetensors") {
+            let (config, state, model) = which.load(device, path)?;
             return Ok(Self { weights: Weights::of(device, &model)?, run: Some((config, state)) });
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, "reading the model", e))?;

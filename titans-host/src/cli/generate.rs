@@ -1,12 +1,12 @@
 //! `titans generate`: a trained model continues a text.
 
+use super::checkpoint::CheckpointArgs;
 use super::eval::tokenizer;
 use super::options::{DeviceArgs, ModeName};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::task::generate::{Sampling, generate};
-use crate::train::checkpoint;
 use std::path::PathBuf;
 
 /// What this verb can do about a memory that diverges.
@@ -20,12 +20,15 @@ const HINT: &str = "or give another --prompt or --seed, or --memory frozen";
 Examples:
   titans generate runs/text
   titans generate runs/text --prompt 'ROMEO:' --tokens 300 --temperature 0.7 --top-p 0.9 --seed 1
-  titans generate runs/text/best.safetensors --temperature 0
+  titans generate runs/text --checkpoint latest --temperature 0
   titans generate runs/text --prompt-file chapter.txt > continued.txt")]
 pub struct Args {
-    /// A run folder (its latest checkpoint), or a checkpoint
+    /// A run folder (its best checkpoint), or a checkpoint
     #[arg(value_name = "RUN")]
     run: PathBuf,
+
+    #[command(flatten)]
+    which: CheckpointArgs,
 
     /// Text to continue [default: a line break]
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
@@ -73,7 +76,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let sampling = Sampling { tokens, temperature, top_p, seed, mode: args.memory.into() };
     sampling.validate()?;
     let prompt = args.prompt()?;
-    let (config, state, model) = checkpoint::load_model(device, &args.run)?;
+    let (config, state, model) = args.which.load(device, &args.run)?;
     let tokenizer = tokenizer(&args.run, &config, &state, args.tokenizer.as_deref())?;
     // The prompt is echoed with the first token: a model that cannot write prints nothing.
     let (mut broken, mut echo) = (None, Some(&prompt));

@@ -4,6 +4,7 @@
 //! ([`Code`]). No verb panics on bad input: errors name the thing, what was expected and what was found.
 
 mod bench;
+mod checkpoint;
 mod devices;
 mod eval;
 mod export;

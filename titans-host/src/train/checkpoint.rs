@@ -34,6 +34,9 @@ pub struct RunState {
     pub tokens: u64,
     /// Lowest validation loss so far.
     pub best: Option<f64>,
+    /// The step it was found at; not known of checkpoints of before.
+    #[serde(default)]
+    pub best_step: Option<u64>,
     /// The task's own state, e.g. a curriculum.
     pub task: serde_json::Value,
 }
@@ -99,7 +102,7 @@ pub fn load<D: Device>(device: &D, path: &Path) -> Result<Checkpoint<D>> {
     Ok(Checkpoint { config, state, model, optimiser })
 }
 
-/// Reads the model alone, from a checkpoint or the latest one of a run folder.
+/// Reads the model alone, from a checkpoint or the latest one of a run folder; [`super::which::find`] finds its best one.
 ///
 /// # Errors
 /// As [`load`].
@@ -118,7 +121,12 @@ pub fn load_config(path: &Path) -> Result<(RunConfig, RunState)> {
     parts(path, &Store::read(path, "reading the checkpoint")?)
 }
 
-/// The checkpoint that `path` names: itself, or [`LATEST`] in it if it is a folder.
+/// Whether a folder holds a run: any of its checkpoints.
+pub fn are_in(folder: &Path) -> bool {
+    [LATEST, BEST].iter().any(|name| folder.join(name).exists())
+}
+
+/// The checkpoint that training goes on from: `path` itself, or [`LATEST`] in it if it is a folder. [`super::which`] finds others.
 pub fn file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(LATEST) } else { path.to_path_buf() }
 }

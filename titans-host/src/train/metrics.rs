@@ -28,9 +28,12 @@ pub struct Record {
     /// Global norm of the gradients before the clip.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gradient_norm: Option<f64>,
-    /// Mean validation loss in nats a scored token.
+    /// Mean validation loss in nats a scored token, of the validation that the run's best checkpoint is chosen by.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation_loss: Option<f64>,
+    /// The loss of the thorough validation at the end of a run whose others are cheap ones.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub thorough_validation_loss: Option<f64>,
     /// Share of validation tokens that were predicted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation_accuracy: Option<f64>,

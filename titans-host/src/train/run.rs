@@ -1,15 +1,18 @@
 //! A run in its folder: `config.toml`, `metrics.jsonl`, `loss.svg`, `latest.safetensors` and `best.safetensors`.
 
-use super::checkpoint::{BEST, LATEST};
+use super::checkpoint::{self, BEST, LATEST};
 use super::config::RunConfig;
 use super::interrupt::Interrupt;
 use super::metrics::{Metrics, Record};
 use super::plot::{self, Curve, Labels};
 use super::progress::{Progress, Status};
+use super::recent::Recent;
 use super::task::Validation;
-use super::trainer::{StepReport, Trainer};
+use super::trainer::Trainer;
+use super::turn;
 use crate::device::Device;
 use crate::{Error, Result};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,6 +34,17 @@ pub struct Outcome {
     pub tokens: u64,
     /// The thorough validation at the end; none after an interruption.
     pub validation: Option<Validation>,
+    /// Which checkpoint is the best one, and the folder stands for; none while nothing was validated.
+    pub best: Option<Best>,
+}
+
+/// The checkpoint with the lowest validation loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Best {
+    /// Steps done.
+    pub step: u64,
+    /// The loss of its validation: the cheap one where the run has such, by which checkpoints compare.
+    pub loss: f64,
 }
 
 /// Makes `folder` a run folder: creates it and writes `config.toml`.
@@ -39,7 +53,7 @@ pub struct Outcome {
 /// [`Error::Usage`] when it holds a run already, [`Error::Io`] when it cannot be made or written.
 pub fn create(folder: &Path, config: &RunConfig) -> Result<()> {
     config.validate()?;
-    if folder.join(LATEST).exists() {
+    if checkpoint::are_in(folder) {
         let name = folder.display();
         return Err(Error::usage(format!("{name}: holds a run already; resume it or choose another folder")));
     }
@@ -103,10 +117,19 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             self.step(progress)?;
         }
         self.save()?; // before the validation, which may take long or fail
-        let validation = if interrupted { None } else { Some(self.validate(true, progress)?) };
+        let validation = if interrupted { None } else { Some(self.validate_at_the_end(progress)?) };
         let state = self.trainer.state();
-        let saved = self.folder.join(LATEST);
-        Ok(Outcome { interrupted, saved, step: state.step, seconds: state.seconds, tokens: state.tokens, validation })
+        let (saved, best) = (self.folder.join(LATEST), state.best_step.zip(state.best));
+        let best = best.map(|(step, loss)| Best { step, loss });
+        Ok(Outcome {
+            interrupted,
+            saved,
+            step: state.step,
+            seconds: state.seconds,
+            tokens: state.tokens,
+            validation,
+            best,
+        })
     }
 
     fn done(&self) -> bool {
@@ -158,30 +181,60 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         }
     }
 
+    /// A validation that chooses the best checkpoint. All those of a run are of the same data, or their losses would not compare.
     fn validate(&mut self, thorough: bool, progress: &mut dyn Progress) -> Result<Validation> {
         let validation = self.trainer.validate(thorough)?;
-        let (step, tokens) = (self.trainer.state().step, self.trainer.state().tokens);
-        let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
-        progress.message(&format!(
-            "validation at step {step}: loss {:.4} {}{accuracy}",
-            validation.loss,
-            self.trainer.unit()
-        ));
-        let seconds = self.seconds();
-        self.metrics.push(Record {
-            step,
-            seconds,
-            tokens,
+        self.tell("validation", &validation, progress);
+        let record = Record {
             validation_loss: Some(validation.loss),
             validation_accuracy: validation.accuracy,
-            ..Record::default()
-        })?;
+            ..self.record()
+        };
+        let seconds = record.seconds;
+        self.metrics.push(record)?;
         if self.trainer.improves(validation.loss) {
             self.trainer.save(&self.folder.join(BEST), seconds)?;
         }
         self.save()?;
+        self.tell_turned(validation.loss, progress);
         self.recent.pause(self.seconds());
         Ok(validation)
+    }
+
+    /// The thorough validation. Where those on the way were cheap, one of these comes first and chooses.
+    fn validate_at_the_end(&mut self, progress: &mut dyn Progress) -> Result<Validation> {
+        if self.trainer.config().train.validate_every == 0 {
+            return self.validate(true, progress);
+        }
+        self.validate(false, progress)?;
+        let whole = self.trainer.validate(true)?;
+        self.tell("thorough validation", &whole, progress);
+        self.metrics.push(Record { thorough_validation_loss: Some(whole.loss), ..self.record() })?;
+        Ok(whole)
+    }
+
+    /// A line of the metrics that says where the run is.
+    fn record(&self) -> Record {
+        let state = self.trainer.state();
+        Record { step: state.step, seconds: self.seconds(), tokens: state.tokens, ..Record::default() }
+    }
+
+    fn tell(&self, what: &str, validation: &Validation, progress: &mut dyn Progress) {
+        let (step, unit, loss) = (self.trainer.state().step, self.trainer.unit(), validation.loss);
+        let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
+        progress.message(&format!("{what} at step {step}: loss {loss:.4} {unit}{accuracy}"));
+    }
+
+    /// Says that validation has turned, with the one that shows it.
+    fn tell_turned(&self, loss: f64, progress: &mut dyn Progress) {
+        let validations = self.metrics.records().iter().filter_map(|r| Some((r.step, r.validation_loss?)));
+        if let Some((step, best)) = turn::turned(validations) {
+            progress.message(&format!(
+                "validation was best at step {step} ({best:.4} {}, now {loss:.4}); more training makes it worse: stop, more data, or \
+                 dropout",
+                self.trainer.unit()
+            ));
+        }
     }
 
     fn save(&mut self) -> Result<()> {
@@ -217,45 +270,5 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             }
             (error, _) => error,
         }
-    }
-}
-
-/// Averages over about the last twenty steps.
-#[derive(Debug, Default)]
-struct Recent {
-    steps: u64,
-    loss: f64,
-    accuracy: Option<f64>,
-    tokens: f64,
-    seconds: f64,
-    last: Option<f64>,
-}
-
-impl Recent {
-    fn add(&mut self, report: &StepReport, now: f64) {
-        self.steps += 1;
-        let share = 1.0 / self.steps.min(20) as f64;
-        let mix = |old: f64, new: f64| old + share * (new - old);
-        self.loss = mix(self.loss, report.loss);
-        self.accuracy = report.accuracy.map(|a| mix(self.accuracy.unwrap_or(0.0), a));
-        if let Some(last) = self.last {
-            self.seconds = if self.seconds == 0.0 { now - last } else { mix(self.seconds, now - last) };
-            self.tokens =
-                if self.tokens == 0.0 { report.tokens as f64 } else { mix(self.tokens, report.tokens as f64) };
-        }
-        self.last = Some(now);
-    }
-
-    /// What happened until `now` was no training.
-    fn pause(&mut self, now: f64) {
-        self.last = Some(now);
-    }
-
-    fn seconds_per_step(&self) -> f64 {
-        if self.seconds > 0.0 { self.seconds } else { f64::NAN }
-    }
-
-    fn tokens_per_s(&self) -> f64 {
-        if self.seconds > 0.0 { self.tokens / self.seconds } else { 0.0 }
     }
 }

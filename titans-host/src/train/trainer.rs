@@ -158,11 +158,11 @@ impl<'a, D: Device> Trainer<'a, D> {
         Ok(validation)
     }
 
-    /// Keeps `loss` if it is the lowest validation loss so far, and says whether it is.
+    /// Keeps `loss` and the step if it is the lowest validation loss so far, and says whether it is.
     pub fn improves(&mut self, loss: f64) -> bool {
         let better = self.state.best.is_none_or(|best| loss < best);
         if better {
-            self.state.best = Some(loss);
+            (self.state.best, self.state.best_step) = (Some(loss), Some(self.state.step));
         }
         better
     }

@@ -7,13 +7,13 @@ mod text;
 pub use recall::print as print_recall;
 pub use text::tokenizer;
 
+use super::checkpoint::CheckpointArgs;
 use super::options::{DeviceArgs, ModeName, size};
 use super::{Failure, on_device};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::MemoryMode;
 use crate::task::TaskConfig;
-use crate::train::checkpoint;
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
@@ -37,7 +37,7 @@ mean_squared_error, unchanged (the error of predicting that nothing changes); of
 Examples:
   titans eval runs/text
   titans eval runs/text --memory frozen
-  titans eval runs/text/best.safetensors --data book.txt.gz --window 0 --json
+  titans eval runs/text --checkpoint latest --data book.txt.gz --window 0 --json
   titans eval runs/text --data book.txt --per-token book.csv
   titans eval runs/recall --lengths 256,1024,4096,16384
   titans eval runs/recall --lengths 2097152 --sequences 1
@@ -50,9 +50,12 @@ const SHORTER: &str = "or evaluate in shorter windows (--window)";
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
-    /// A run folder (its latest checkpoint), or a checkpoint
+    /// A run folder (its best checkpoint), or a checkpoint
     #[arg(value_name = "RUN")]
     run: PathBuf,
+
+    #[command(flatten)]
+    which: CheckpointArgs,
 
     /// Text or numbers to predict, one file after the other; .gz is read as it is [default: the run's validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -101,7 +104,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
-    let (config, state, model) = checkpoint::load_model(device, &args.run)?;
+    let (config, state, model) = args.which.load(device, &args.run)?;
     let task = TaskConfig::of(&config)?;
     args.foreign(&task)?;
     match task {

@@ -2,10 +2,10 @@
 
 mod memory;
 
+use super::checkpoint::CheckpointArgs;
 use super::options::threads;
 use super::{Failure, output, state, tensors};
 use crate::error::Error;
-use crate::train::checkpoint;
 use crate::train::store::Store;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
@@ -26,18 +26,21 @@ boundaries, other, total} (what the forward leaves for the backward), working (w
 peak), peak.
 
 Examples:
-  titans inspect runs/recall/latest.safetensors
+  titans inspect runs/recall --checkpoint latest
   titans inspect out.safetensors --json
   titans inspect --memory runs/text/config.toml --threads 2")]
 pub struct Args {
     /// A checkpoint, any safetensors file, or a raw memory's stream as the kernel and libtitans save it (not the state of
-    /// `titans stream`, which that verb checks); of a run folder, its latest checkpoint. With --memory a
+    /// `titans stream`, which that verb checks); of a run folder, its best checkpoint. With --memory a
     /// run's config.toml, a run folder or a checkpoint
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
+    #[command(flatten)]
+    which: CheckpointArgs,
+
     /// Print the bytes of a training step of this configuration on the CPU, before anything runs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "checkpoint")]
     memory: bool,
 
     /// CPU threads of the step [default: all of this machine's]
@@ -81,7 +84,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.memory {
         return memory::run(&args.file, args.threads, args.json);
     }
-    let path = checkpoint::file(&args.file);
+    let path = args.which.file(&args.file)?;
     let bytes = tensors::read(&path)?;
     if state::is_state(&bytes) {
         let (file, bytes, state) = (&path, bytes.len(), state::read(&path, &bytes)?);

@@ -6,6 +6,7 @@ mod numbers;
 mod state;
 mod text;
 
+use super::checkpoint::CheckpointArgs;
 use super::export::Runnable;
 use super::options::{self, ModeName};
 use super::{Failure, output};
@@ -32,7 +33,8 @@ them as they are, the rows of a patch side by side.
 
 --state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
 every --save-every seconds, at the end and at Ctrl-C, always whole. However bytes are cut into runs, the predictions are those of one run; tokens of a larger
-vocabulary end where a run ends.
+vocabulary end where a run ends. A state belongs to its weights: the best checkpoint of a run may be another one after more
+training, and so is the latest; then another FILE begins anew.
 
 --per-token OUT.csv writes what `titans eval --window 0 --per-token` writes: position,byte,log_probability,surprise_0,...
 
@@ -53,9 +55,12 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
-    /// A run folder (its latest checkpoint), a checkpoint, or a blob that `titans export` wrote
+    /// A run folder (its best checkpoint), a checkpoint, or a blob that `titans export` wrote
     #[arg(value_name = "RUN")]
     run: PathBuf,
+
+    #[command(flatten)]
+    which: CheckpointArgs,
 
     /// Continue from this state and keep it up to date
     #[arg(long, value_name = "FILE")]
@@ -114,7 +119,7 @@ enum OnDivergence {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let device = options::cpu::<f32>(Some(1))?;
-    let Runnable { weights, run } = Runnable::open(&device, &args.run)?;
+    let Runnable { weights, run } = Runnable::open(&device, &args.run, &args.which)?;
     let weights = Arc::new(weights);
     let input = weights.model()?.spec().input;
     let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory.into())?;
@@ -167,7 +172,13 @@ impl<'a> Live<'a> {
             && let Some(state) = State::read(path)?
         {
             session.load(&state.stream).map_err(|e| {
-                Error::file(path, format!("{e}; it must come from this model; name another file to begin anew"))
+                Error::file(
+                    path,
+                    format!(
+                        "{e}; it must come from this model: of a run, from the same checkpoint (--checkpoint; the best one may \
+                         change with more training); name another file to begin anew"
+                    ),
+                )
             })?;
             session.set_mode(args.memory.into()).map_err(|e| {
                 Error::file(path, format!("{e}; --memory absent goes with a state that began so, and with no other"))

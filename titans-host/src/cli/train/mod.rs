@@ -11,10 +11,10 @@ use crate::model::Model;
 use crate::task::recall::Recall;
 use crate::task::table::Table;
 use crate::task::{self, TaskConfig, Validation};
-use crate::train::checkpoint::{self, LATEST};
+use crate::train::checkpoint;
 use crate::train::progress::{Bar, Lines, Silent};
 use crate::train::run::CONFIG;
-use crate::train::{Interrupt, Outcome, Progress, RunConfig, Trainer};
+use crate::train::{Best, Interrupt, Outcome, Progress, RunConfig, Trainer};
 use config::ConfigArgs;
 use indicatif::ProgressDrawTarget;
 use serde::Serialize;
@@ -33,11 +33,13 @@ steps. Memories of one layer take every token's own gradient, 64 tokens at once:
 eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
 
-The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors and best.safetensors (lowest validation
-loss), and for the recall task recall.svg and recall.json. Ctrl-C saves, says where, and ends with exit code 130; a
+The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors (from which --resume goes on) and
+best.safetensors (lowest validation loss: what the folder stands for in other verbs), and for the recall task recall.svg and
+recall.json, of the model at the end. Where three validations in a row are worse than the best, a line says so. Ctrl-C saves, says where, and ends with exit code 130; a
 second Ctrl-C leaves at once.
 
-JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens}, recall (as recall.json).
+JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens} (at the end), best
+{step, loss}, recall (as recall.json).
 
 Examples:
   titans train
@@ -92,6 +94,7 @@ struct Report {
     tokens: u64,
     parameters: usize,
     validation: Option<Validation>,
+    best: Option<Best>,
     recall: Option<Table>,
 }
 
@@ -128,8 +131,8 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     if interrupt.raised() {
         return Err(stopped(&outcome, &folder));
     }
-    let Outcome { step, seconds, tokens, validation, .. } = outcome;
-    let report = Report { run: folder, steps: step, seconds, tokens, parameters, validation, recall };
+    let Outcome { step, seconds, tokens, validation, best, .. } = outcome;
+    let report = Report { run: folder, steps: step, seconds, tokens, parameters, validation, best, recall };
     if args.json { output::print_json(&report) } else { print(&report, trainer.unit()) }
 }
 
@@ -164,7 +167,7 @@ fn recall<D: Device>(
 }
 
 fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
-    let Report { run, steps, seconds, tokens, validation, recall, .. } = report;
+    let Report { run, steps, seconds, tokens, validation, best, recall, .. } = report;
     output::print(format_args!("{steps} steps, {tokens} tokens, {seconds:.0} s"))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
@@ -173,6 +176,11 @@ fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
             _ => String::new(),
         };
         output::print(format_args!("validation loss {loss:.4} {unit}{bits}{accuracy}"))?;
+    }
+    if let Some(Best { step, loss }) = best {
+        output::print(format_args!(
+            "best checkpoint: step {step} (validation loss {loss:.4} {unit}), which the run folder stands for"
+        ))?;
     }
     if let Some(table) = recall {
         super::eval::print_recall(table)?;
@@ -239,6 +247,6 @@ impl Args {
 fn free_folder(config: &RunConfig) -> Result<PathBuf> {
     let name = TaskConfig::of(config)?.name();
     let folder = |n: u32| Path::new("runs").join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
-    let free = |folder: &PathBuf| !folder.join(LATEST).exists();
+    let free = |folder: &PathBuf| !checkpoint::are_in(folder);
     (1..10_000).map(folder).find(free).ok_or_else(|| Error::usage("runs/ is full of runs; name a folder with --out"))
 }
