@@ -110,15 +110,15 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         ("gates by chunk, one key head", |c| (c.gates, c.attention.kv_heads) = (GateSpan::Chunk, 1)),
     ];
     let mut all = Vec::new();
-    let mut add = |kind: Kind, (what, change): &(&str, Change)| {
+    let changed = |kind: Kind, (what, change): &(&str, Change)| {
         let mut config = tiny(kind);
         change(&mut config);
-        all.push((format!("{kind:?}, {what}"), config));
+        (format!("{kind:?}, {what}"), config)
     };
     for kind in KINDS {
-        general.iter().for_each(|c| add(kind, c));
-        remembering.iter().filter(|_| kind.remembers()).for_each(|c| add(kind, c));
-        attending.iter().filter(|_| kind.attends()).for_each(|c| add(kind, c));
+        all.extend(general.iter().map(|c| changed(kind, c)));
+        all.extend(remembering.iter().filter(|_| kind.remembers()).map(|c| changed(kind, c)));
+        all.extend(attending.iter().filter(|_| kind.attends()).map(|c| changed(kind, c)));
         for (what, change) in letter.iter().filter(|_| kind.attends()) {
             let mut config = tiny(kind);
             config.set_wiring(Wiring::Letter);
@@ -126,11 +126,7 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
             all.push((format!("{kind:?} to the letter, {what}"), config));
         }
     }
-    let mut add = |kind: Kind, (what, change): &(&str, Change)| {
-        let mut config = tiny(kind);
-        change(&mut config);
-        all.push((format!("{kind:?}, {what}"), config));
-    };
+    let mut add = |kind, case: &(&str, Change)| all.push(changed(kind, case));
     add(Kind::Mag, &("one gate", |c| c.combine = Combine::Gated));
     add(Kind::Mac, &("fed the tokens", |c| c.attention.feed = MacFeed::Tokens));
     add(Kind::Mac, &("fed attention's output", |c| c.attention.feed = MacFeed::Output));
