@@ -9,6 +9,7 @@
 
 mod block;
 mod config;
+mod dropout;
 mod forward;
 mod init;
 mod layout;
@@ -22,6 +23,7 @@ mod tests;
 mod weights;
 
 pub use config::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacRead, MemoryConfig, ModelConfig};
+pub use dropout::Dropout;
 pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};
 pub use loss::Targets;
