@@ -2,6 +2,8 @@
 
 #[path = "training/checkpoints.rs"]
 mod checkpoints;
+#[path = "training/dropout.rs"]
+mod dropout;
 #[path = "training/evaluation.rs"]
 mod evaluation;
 #[path = "training/memory.rs"]
