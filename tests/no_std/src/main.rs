@@ -16,8 +16,8 @@ use titans_kernel::memory::{
 };
 use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
-    attention, conv, cross_entropy, dropout, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary, sigmoid_gate,
-    silu, silu_gate, squared_error,
+    attention, conv, cross_entropy, dropout, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
+    sigmoid_gate, silu, silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Portable, Result, Scalar, Store};
 
