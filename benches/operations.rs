@@ -8,7 +8,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use titans_host::device::cpu::Simd;
 use titans_kernel::ops::activation::{self, Activation};
 use titans_kernel::ops::{
-    Tail, attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
+    Tail, attention, conv, cross_entropy, dropout, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
     sigmoid_gate, silu, silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Result as KernelResult, Store};
@@ -78,6 +78,8 @@ fn elementwise(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     measure(group, "silu_gate", "vjp", || silu_gate::vjp(g, &x, &z, &d, &mut d_x, &mut d_z))?;
     measure(group, "sigmoid_gate", "forward", || sigmoid_gate::forward(g, &x, &z, &mut y))?;
     measure(group, "sigmoid_gate", "vjp", || sigmoid_gate::vjp(g, &x, &z, &d, &mut d_x, &mut d_z))?;
+    let mask = dropout::DropMask::new(0.1, 7)?;
+    measure(group, "dropout", "forward", || dropout::forward(g, &mask, 0, &x, &mut y))?;
     let (heads, scale) = (4, [1.0, 0.25, 1.0]);
     let len = LEN / (3 * heads) * 3 * heads;
     measure(group, "gates", "forward", || gates::forward(g, heads, scale, &x[..len], &mut y[..len]))?;

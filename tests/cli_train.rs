@@ -136,7 +136,7 @@ fn a_run_may_be_prolonged_and_a_finished_one_stays() {
     let folder = folder();
     let here = folder.path();
     text_run(here, &["--out", "whole", "--steps", "6", "--threads", "2"]);
-    text_run(here, &["--out", "cut", "--steps", "3", "--threads", "1"]);
+    text_run(here, &["--out", "cut", "--steps", "3", "--threads", "1", "--dropout", "0.2"]);
     ok(here, &["train", "--resume", "cut", "--steps", "6", "--quiet"]);
     let latest = |run: &str| json(here, &["inspect", run, "--checkpoint", "latest", "--json"]);
     let steps = |run: &str| latest(run)["metadata"]["titans.state"]["step"].clone();
@@ -148,13 +148,14 @@ fn a_run_may_be_prolonged_and_a_finished_one_stays() {
     assert_eq!(state("whole"), before);
     // config.toml follows, fewer steps than were done are refused, and so are other data.
     let config = std::fs::read_to_string(here.join("cut/config.toml")).unwrap();
-    assert!(config.contains("steps = 6"), "{config}");
+    assert!(config.contains("steps = 6") && config.contains("dropout = 0.2"), "{config}");
     fails(here, &["train", "--resume", "cut", "--steps", "5"], 2, &["--steps", "6", "found 5"]);
     let text = std::fs::read(here.join("text.txt")).unwrap();
     std::fs::write(here.join("text.txt"), text.to_ascii_uppercase()).unwrap();
     fails(here, &["train", "--resume", "cut", "--steps", "9"], 2, &["text.txt", "changed", "CRC-32"]);
     std::fs::write(here.join("text.txt"), text).unwrap();
     fails(here, &["train", "--resume", "whole", "--layers", "2"], 2, &["--layers", "--resume"]);
+    fails(here, &["train", "--resume", "whole", "--dropout", "0.1"], 2, &["--dropout", "--resume"]);
     fails(here, &["train", "--resume", "nowhere"], 2, &["nowhere"]);
 }
 
@@ -214,6 +215,8 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--task", "text", "--data", "missing.txt"], 2, &["missing.txt"]);
     fails(here, &["train", "--layers", "9"], 2, &["memory.layers", "9"]);
     fails(here, &["train", "--learning-rate", "-1"], 2, &["learning_rate", "-1"]);
+    fails(here, &["train", "--dropout", "1"], 2, &["train.dropout", "0 to below 1", "found 1"]);
+    fails(here, &["train", "--dropout", "-0.1"], 2, &["train.dropout", "-0.1"]);
     fails(here, &["train", "--config", "text.txt"], 2, &["text.txt"]);
     // Sizes far from any use are refused before anything is allocated.
     for (args, field) in [

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use titans_host::device::cpu::Cpu;
 use titans_host::device::cuda::emulator::{Emulator, Order};
 use titans_host::device::cuda::{Arg, Cuda, Driver};
-use titans_host::device::{Boundaries, ConvDims, Device, IGNORE, LinearDims, MemoryInputs, MemoryOp, MemoryOutputs};
+use titans_host::device::{
+    Boundaries, ConvDims, Device, DropMask, IGNORE, LinearDims, MemoryInputs, MemoryOp, MemoryOutputs,
+};
 use titans_host::selftest::{self, Check};
 use titans_kernel::memory::{MemorySpec, Read};
 
@@ -33,6 +35,24 @@ fn assert_all(checks: &[Check], at_least: usize) {
 #[test]
 fn every_operation_agrees_with_the_cpu() {
     assert_all(&selftest::operations(&emulated(), &reference()), 90);
+}
+
+#[test]
+fn dropout_has_the_bits_of_the_cpu() {
+    fn dropped<D: Device<Elem = f32>>(d: &D, mask: &DropMask, x: &[f32]) -> Vec<u32> {
+        let (x, mut y) = (d.upload(x).unwrap(), d.alloc(x.len()).unwrap());
+        d.dropout(mask, &x, &mut y).unwrap();
+        d.download(&y).unwrap().into_iter().map(f32::to_bits).collect()
+    }
+    let (d, cpu) = (emulated(), Cpu::<f32>::new(Some(1)).unwrap());
+    for (n, share, key) in [(1, 0.5, 3), (257, 0.1, u64::MAX), (1021, 0.9, 1 << 63), (1031, 1.0 - 1e-12, 0)] {
+        let x: Vec<f32> = (0..n).map(|i| 1.0 + (0.7 * i as f32).sin()).collect();
+        let mask = DropMask::new(share, key).unwrap();
+        assert_eq!(dropped(&d, &mask, &x), dropped(&cpu, &mask, &x), "{n}, {share}, {key}");
+    }
+    let mask = DropMask::new(0.5, 1).unwrap();
+    let error = d.dropout(&mask, &d.zeros(3).unwrap(), &mut d.zeros(4).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("y: expected 3, found 4"), "{error}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod feed;
 use feed::Fed;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
-use titans_host::model::{Input, MemoryMode, Model, ModelConfig};
+use titans_host::model::{Dropout, Input, MemoryMode, Model, ModelConfig};
 use titans_host::tape::{Gradients, Tape};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
@@ -51,6 +51,7 @@ struct Problem {
     batch: usize,
     time: usize,
     mode: MemoryMode,
+    dropout: Dropout,
     input: Fed<Machine>,
     targets: Fed<Machine>,
 }
@@ -83,7 +84,7 @@ impl Problem {
         let mut targets = draw(batch * time, config.said());
         targets[batch * time / 2] = IGNORE;
         let (input, targets) = (Fed::input(&device, &config, &ids), Fed::wanted(&device, &config, &targets));
-        Self { device, model, batch, time, mode, input, targets }
+        Self { device, model, batch, time, mode, dropout: Dropout::default(), input, targets }
     }
 
     fn scale(&self) -> f64 {
@@ -91,7 +92,8 @@ impl Problem {
     }
 
     fn run(&self, mut tape: Tape<'_, Machine>, gradients: Option<&mut Gradients<Machine>>) -> f64 {
-        let input = Input { mode: self.mode, ..Input::of(self.input.source(), self.batch, self.time) };
+        let (mode, dropout) = (self.mode, self.dropout);
+        let input = Input { mode, dropout, ..Input::of(self.input.source(), self.batch, self.time) };
         let forward = self.model.forward(&mut tape, input).unwrap();
         let losses = self.model.loss(&mut tape, &forward.logits, self.targets.targets()).unwrap();
         let loss: f64 = self.device.download(losses.buffer()).unwrap().iter().sum();

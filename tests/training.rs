@@ -4,6 +4,8 @@
 mod best;
 #[path = "training/checkpoints.rs"]
 mod checkpoints;
+#[path = "training/dropout.rs"]
+mod dropout;
 #[path = "training/evaluation.rs"]
 mod evaluation;
 #[path = "training/memory.rs"]

@@ -26,7 +26,9 @@ pub fn check() {
         cases.push((1, 1, Boundaries::All, false, Kind::Mac, exact));
         cases.push((1, 1, Boundaries::Sqrt, true, Kind::Lmm, exact));
         for (layers, accumulate, boundaries, recompute, kind, chunks) in cases {
-            let train = TrainConfig { steps: 100, accumulate, boundaries, recompute, ..TrainConfig::default() };
+            let dropout = if accumulate == 2 || recompute { 0.1 } else { 0.0 };
+            let train =
+                TrainConfig { steps: 100, accumulate, boundaries, recompute, dropout, ..TrainConfig::default() };
             let mut model = ModelConfig {
                 width: 48,
                 blocks: 3,

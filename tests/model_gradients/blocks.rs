@@ -2,7 +2,7 @@
 
 use super::cases::cases;
 use super::{Problem, check};
-use titans_host::model::MemoryMode;
+use titans_host::model::{Dropout, MemoryMode};
 
 /// 11 tokens: no segment, chunk or window divides them.
 #[test]
@@ -21,6 +21,19 @@ fn frozen_and_absent_memories_of_every_block() {
             let wrong = problem.disagreements(&gradients);
             assert!(wrong.is_empty(), "{what}, {mode:?}:\n{}", wrong.join("\n"));
         }
+    }
+}
+
+#[test]
+fn dropout_in_every_block() {
+    for (what, config) in cases().into_iter().filter(|(what, _)| what.contains("as it is")) {
+        let mut problem = Problem::new(config, 1, 9, MemoryMode::On);
+        problem.dropout = Dropout::new(0.3, 1, 2, 0).unwrap();
+        let gradients = problem.gradients();
+        let wrong = problem.disagreements(&gradients);
+        assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+        problem.dropout = Dropout::new(0.3, 1, 3, 0).unwrap();
+        assert!(!problem.disagreements(&gradients).is_empty(), "{what}: another step drops something else");
     }
 }
 

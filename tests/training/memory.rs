@@ -145,7 +145,8 @@ fn the_plan_is_the_pool_s_peak_to_the_byte() {
     let path = folder.path().join("config.toml");
     for (i, (boundaries, recompute)) in WAYS.into_iter().enumerate() {
         for layers in [LINEAR, EXACT, DEEP] {
-            let (config, mut task) = run(layers, i % 2 == 0, boundaries, recompute);
+            let (mut config, mut task) = run(layers, i % 2 == 0, boundaries, recompute);
+            config.train.dropout = if i % 3 == 0 { 0.0 } else { 0.1 };
             config.write(&path).unwrap();
             for threads in [1, 2, 3] {
                 let plan = inspect(&path, threads);

@@ -28,7 +28,7 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
 }
 
 /// Always the same batch.
-struct Fixed(Batch);
+pub struct Fixed(pub Batch);
 
 impl<D: titans_host::device::Device> Task<D> for Fixed {
     fn batch(&self, _step: u64, _part: u64, batch: &mut Batch) -> Result<()> {

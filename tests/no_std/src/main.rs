@@ -16,8 +16,8 @@ use titans_kernel::memory::{
 };
 use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
-    attention, conv, cross_entropy, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary, sigmoid_gate,
-    silu, silu_gate, squared_error,
+    attention, conv, cross_entropy, dropout, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
+    sigmoid_gate, silu, silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Portable, Result, Scalar, Store};
 
@@ -161,6 +161,7 @@ fn operations<T: Scalar>() -> Result<()> {
     silu_gate::vjp(g, &a, &b, &y, &mut d, &mut e)?;
     sigmoid_gate::forward(g, &a, &b, &mut y)?;
     sigmoid_gate::vjp(g, &a, &b, &y, &mut d, &mut e)?;
+    dropout::forward(g, &dropout::DropMask::new(0.5, 1)?, 0, &a, &mut y)?;
     gates::forward(g, 1, [1.0; 3], &a[..3], &mut y[..3])?;
     gates::vjp(g, 1, [1.0; 3], &y[..3], &b[..3], &mut d[..3])?;
     embedding::forward(mat!(a), &ids, mat!(mut y))?;

@@ -20,6 +20,8 @@ pub enum Purpose {
     Evaluation,
     /// Sampling a continuation.
     Generation,
+    /// What a training step drops; the sequence is the part of its batch.
+    Dropout,
 }
 
 /// The generator of sequence `sequence` of step `step`: the four numbers are its key.

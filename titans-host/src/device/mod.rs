@@ -17,6 +17,7 @@ mod rows;
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use rows::{MoveRows, Place};
+pub use titans_kernel::ops::dropout::DropMask;
 
 use crate::error::Result;
 use titans_kernel::Store;
@@ -165,6 +166,9 @@ pub trait Device: Send + Sync + 'static {
         d_a: &mut Self::Buffer,
         d_g: &mut Self::Buffer,
     ) -> Result<()>;
+    /// `y = x / (1 − P)` where the mask keeps, else 0; its backward is itself, of the cotangent. Every device has the mask
+    /// to the bit.
+    fn dropout(&self, mask: &DropMask, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
 
     // Maps of rows.
 

@@ -1,5 +1,6 @@
 //! One block: the mixer and the SwiGLU, each on the normalised residual stream.
 
+use super::dropout::{Addition, Dropout};
 use super::layout::{Block, FeedForward, Mixer};
 use super::{MemoryMode, Model};
 use crate::device::Device;
@@ -13,6 +14,8 @@ pub(super) struct Segment {
     pub(super) time: usize,
     pub(super) mode: MemoryMode,
     pub(super) surprise: bool,
+    /// Of this block.
+    pub(super) dropout: Dropout,
 }
 
 /// What a mixer or a block gives.
@@ -46,9 +49,11 @@ impl<D: Device> Model<D> {
             let n = tape.rms_norm(x, block.norm)?;
             let mixed = self.mixer(tape, block, x, &n, segment)?;
             let y = tape.linear(&mixed.y, block.out, None)?;
+            let y = segment.dropout.apply(tape, Addition::Mixer, y)?;
             Mixed { y: tape.add(mixed.stream.as_ref().unwrap_or(x), &y)?, stream: None, ..mixed }
         };
         let y = feed_forward(tape, &block.feed_forward, &mixed.y)?;
+        let y = segment.dropout.apply(tape, Addition::FeedForward, y)?;
         mixed.y = tape.add(&mixed.y, &y)?;
         Ok(mixed)
     }

@@ -2,6 +2,7 @@
 
 use super::Model;
 use super::block::Segment;
+use super::dropout::Dropout;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{Shared, Tape, Var};
@@ -50,17 +51,19 @@ pub struct Input<'a, D: Device> {
     pub mode: MemoryMode,
     /// Ask for every token's surprise.
     pub surprise: bool,
+    /// What the blocks drop, in training alone.
+    pub dropout: Dropout,
 }
 
 impl<'a, D: Device> Input<'a, D> {
-    /// Whole sequences with the memory on.
+    /// Whole sequences with the memory on and nothing dropped.
     pub fn new(ids: &'a Arc<D::Indices>, batch: usize, time: usize) -> Self {
         Self::of(Source::Ids(ids), batch, time)
     }
 
     /// The same of tokens or rows of numbers.
     pub fn of(source: Source<'a, D>, batch: usize, time: usize) -> Self {
-        Self { source, batch, time, mode: MemoryMode::On, surprise: false }
+        Self { source, batch, time, mode: MemoryMode::On, surprise: false, dropout: Dropout::default() }
     }
 
     /// Tokens of all sequences, at least 1.
@@ -98,11 +101,12 @@ impl<D: Device> Model<D> {
     /// beyond the vocabulary among them.
     pub fn forward(&self, tape: &mut Tape<'_, D>, input: Input<'_, D>) -> Result<Forward<D>> {
         let rows = input.rows()?;
-        let Input { source, batch, time, mode, surprise } = input;
+        let Input { source, batch, time, mode, surprise, dropout } = input;
         let mut forward = Forward { logits: self.read(tape, source, rows)?, surprise: Vec::new(), clipped: 0 };
         let mut x = forward.logits.clone();
-        for block in &self.layout.blocks {
-            let mixed = self.block(tape, block, &x, &Segment { batch, time, mode, surprise })?;
+        for (i, block) in self.layout.blocks.iter().enumerate() {
+            let segment = Segment { batch, time, mode, surprise, dropout: dropout.of_block(i) };
+            let mixed = self.block(tape, block, &x, &segment)?;
             x = mixed.y;
             forward.surprise.extend(mixed.surprise);
             forward.clipped += mixed.clipped;

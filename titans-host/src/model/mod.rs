@@ -9,6 +9,7 @@
 
 mod block;
 mod config;
+mod dropout;
 mod forward;
 mod init;
 mod layout;
@@ -24,6 +25,7 @@ mod weights;
 pub use config::{
     AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, ModelConfig, Preset, Wiring,
 };
+pub use dropout::Dropout;
 pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};
 pub use loss::Targets;

@@ -52,15 +52,16 @@ impl<D: Device> Model<D> {
         seen: impl FnOnce(&Var<D>, &Losses<D>) -> Result<()>,
     ) -> Result<()> {
         let (source, rows) = (input.source, input.rows()?);
-        let segment = Segment { batch: input.batch, time: input.time, mode: input.mode, surprise: false };
+        let Input { batch, time, mode, dropout, .. } = *input;
+        let segment = |i| Segment { batch, time, mode, surprise: false, dropout: dropout.of_block(i) };
         let Recompute { tape: space, kept } = space;
         kept.clear();
 
         let mut tape = Tape::inference_in(device, &self.params, space);
         let mut x = self.read(&mut tape, source, rows)?.share();
-        for block in &self.layout.blocks {
+        for (i, block) in self.layout.blocks.iter().enumerate() {
             kept.push(x.clone());
-            x = self.block(&mut tape, block, &Var::of(x), &segment)?.y.share();
+            x = self.block(&mut tape, block, &Var::of(x), &segment(i))?.y.share();
         }
         drop(tape);
 
@@ -73,12 +74,12 @@ impl<D: Device> Model<D> {
         let mut d_x = tape.backward_to(&losses, scale, gradients, Some(&x))?;
         drop((x, losses));
 
-        for block in self.layout.blocks.iter().rev() {
+        for (i, block) in self.layout.blocks.iter().enumerate().rev() {
             let (Some(x), Some(d_y)) = (kept.pop(), d_x) else { return Ok(()) };
             let mut tape = Tape::recording_in(device, &self.params, space);
             tape.keep_boundaries(boundaries);
             let x = tape.input(x);
-            let y = self.block(&mut tape, block, &x, &segment)?.y;
+            let y = self.block(&mut tape, block, &x, &segment(i))?.y;
             d_x = tape.backward_through(&y, d_y, gradients, Some(&x))?;
         }
         let Some(d_x) = d_x else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Every operation but the memory, forward and backward.
 
 use super::{Check, Numbers, Outputs, TOLERANCE, attention, compare, get, put};
-use crate::device::{AdamW, ConvDims, Device, IGNORE, InputGradient, LinearDims, MoveRows, Place};
+use crate::device::{AdamW, ConvDims, Device, DropMask, IGNORE, InputGradient, LinearDims, MoveRows, Place};
 use crate::error::Result;
 
 /// Runs every operation but the memory on both devices.
@@ -13,6 +13,7 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     SIZES
         .into_iter()
         .for_each(|n| check(&format!("elementwise {n}"), elementwise(device, n), elementwise(reference, n)));
+    SIZES.into_iter().for_each(|n| check(&format!("dropout {n}"), dropout(device, n), dropout(reference, n)));
     SIZES.into_iter().for_each(|n| check(&format!("sums {n}"), sums(device, n), sums(reference, n)));
     SIZES.into_iter().for_each(|n| check(&format!("adamw {n}"), adamw(device, n), adamw(reference, n)));
     for (rows, width) in [(1, 1), (5, 17), (33, 64), (3, 129)] {
@@ -95,6 +96,22 @@ fn elementwise<D: Device>(d: &D, n: usize) -> Result<Outputs> {
         ("sigmoid_gate_vjp d_a", get(d, &d_as)?),
         ("sigmoid_gate_vjp d_g", get(d, &d_gs)?),
     ])
+}
+
+/// Masks of several shares and keys: a single element that is dropped on one device alone is an error of about 1.
+fn dropout<D: Device>(d: &D, n: usize) -> Result<Outputs> {
+    let (mut numbers, mut outputs) = (Numbers(11), vec![]);
+    for (name, share) in [("a tenth", 0.1), ("half", 0.5), ("nearly all", 0.97), ("none", 0.0)] {
+        let mask = DropMask::new(share, numbers.next())?;
+        let (ones, x) = (put(d, &vec![1.0; n])?, put(d, &numbers.vec(n))?);
+        let (mut kept, mut y) = (d.alloc(n)?, d.alloc(n)?);
+        d.dropout(&mask, &ones, &mut kept)?;
+        d.dropout(&mask, &x, &mut y)?;
+        let mut y = get(d, &y)?;
+        y.extend(get(d, &kept)?.iter().map(|&x| f64::from(x != 0.0)));
+        outputs.push((name, y));
+    }
+    Ok(outputs)
 }
 
 fn sums<D: Device>(d: &D, n: usize) -> Result<Outputs> {

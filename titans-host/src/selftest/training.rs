@@ -3,7 +3,7 @@
 use super::{Check, Numbers, Outputs, compare, get};
 use crate::device::Device;
 use crate::error::Result;
-use crate::model::{AttentionConfig, Input, Kind, Kinds, MemoryConfig, Model, ModelConfig};
+use crate::model::{AttentionConfig, Dropout, Input, Kind, Kinds, MemoryConfig, Model, ModelConfig};
 use crate::tape::{Gradients, Tape};
 use crate::train::optimiser::{Constants, Optimiser};
 use std::sync::Arc;
@@ -37,8 +37,22 @@ pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
     ];
     for (name, count, config) in cases {
         let name = format!("training, {name}");
-        compare(&mut checks, &name, TOLERANCE, steps(device, &config, count), steps(reference, &config, count));
+        compare(
+            &mut checks,
+            &name,
+            TOLERANCE,
+            steps(device, &config, count, 0.0),
+            steps(reference, &config, count, 0.0),
+        );
     }
+    let name = "training, 1 memory layer, dropout";
+    compare(
+        &mut checks,
+        name,
+        TOLERANCE,
+        steps(device, &config(1), STEPS, 0.3),
+        steps(reference, &config(1), STEPS, 0.3),
+    );
     checks
 }
 
@@ -61,19 +75,20 @@ fn config(layers: usize) -> ModelConfig {
     }
 }
 
-fn steps<D: Device>(d: &D, config: &ModelConfig, count: usize) -> Result<Outputs> {
+fn steps<D: Device>(d: &D, config: &ModelConfig, count: usize, dropout: f64) -> Result<Outputs> {
     let mut model = Model::new(d, config.clone(), 7)?;
     // An epsilon above most gradients and a small rate: AdamW's division would otherwise make whole steps of rounding
     // errors, and two correct devices would part within ten steps.
     let constants = Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-2, weight_decay: 0.1, clip: f64::INFINITY };
     let mut optimiser = Optimiser::new(d, constants, &model.params)?;
     let (mut numbers, mut losses, rows) = (Numbers(21), Vec::new(), BATCH * TIME);
-    for _ in 0..count {
+    for step in 0..count {
         let ids = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
         let targets = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
         let mut gradients = Gradients::zeros_like(d, &model.params)?;
         let mut tape = Tape::recording(d, &model.params);
-        let logits = model.forward(&mut tape, Input::new(&ids, BATCH, TIME))?.logits;
+        let dropout = Dropout::new(dropout, 7, step as u64, 0)?;
+        let logits = model.forward(&mut tape, Input { dropout, ..Input::new(&ids, BATCH, TIME) })?.logits;
         let loss = tape.cross_entropy(config.vocabulary, &logits, &targets)?;
         losses.push(get(d, loss.buffer())?.iter().sum::<f64>() / rows as f64);
         tape.backward(&loss, 1.0 / rows as f64, &mut gradients)?;

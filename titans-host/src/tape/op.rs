@@ -1,7 +1,7 @@
 //! What a tape remembers of every operation, and the way back through it.
 
 use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows};
-use crate::device::{ConvDims, Device, InputGradient, LinearDims, MemoryOp, MoveRows};
+use crate::device::{ConvDims, Device, DropMask, InputGradient, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -26,6 +26,11 @@ pub(super) enum Op<D: Device> {
     SigmoidGate {
         a: Var<D>,
         gate: Var<D>,
+    },
+    /// Of its input nothing but the place: the mask is computed again.
+    Dropout {
+        mask: DropMask,
+        x: Slot,
     },
     /// A slice or rows held: rows of what collects `len` elements of cotangent at `x`.
     Move {
@@ -162,6 +167,11 @@ impl<D: Device> Op<D> {
                 device.sigmoid_gate_vjp(a.buffer(), gate.buffer(), &d_y, &mut d_a, &mut d_gate)?;
                 run.give(&gate, d_gate)?;
                 run.give(&a, d_a)
+            }
+            Self::Dropout { mask, x } => {
+                let mut d_x = device.alloc(device.len(&d_y))?;
+                device.dropout(&mask, &d_y, &mut d_x)?;
+                run.give_at(x, d_x)
             }
             Self::Move { op, x, len } => run.give_rows(x, len, &op.reversed(), &d_y),
             Self::Repeat { op, rows } => device.move_rows(&op.reversed(), &d_y, run.gradient(rows)?),

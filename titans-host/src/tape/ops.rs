@@ -1,7 +1,7 @@
 //! Element-wise operations, linear maps, norms and the convolution on the tape.
 
 use super::{Op, ParamId, Shared, Tape, Var};
-use crate::device::{ConvDims, Device, LinearDims};
+use crate::device::{ConvDims, Device, DropMask, LinearDims};
 use crate::error::{Error, Result};
 
 impl<D: Device> Tape<'_, D> {
@@ -43,6 +43,19 @@ impl<D: Device> Tape<'_, D> {
         let mut y = self.like(a)?;
         self.device.sigmoid_gate(&a.buffer, &gate.buffer, &mut y)?;
         Ok(self.push(y, || Op::SigmoidGate { a: a.clone(), gate: gate.clone() }))
+    }
+
+    /// `x / (1 − P)` where the mask keeps, else 0.
+    ///
+    /// # Errors
+    /// As [`Tape::add`].
+    pub fn dropout(&mut self, mask: DropMask, x: &Var<D>) -> Result<Var<D>> {
+        let mut y = self.like(x)?;
+        self.device.dropout(&mask, &x.buffer, &mut y)?;
+        Ok(match x.slot {
+            Some(x) => self.push(y, || Op::Dropout { mask, x }),
+            None => self.constant(y),
+        })
     }
 
     /// `x W + bias` with `W [inputs, outputs]`.

@@ -5,7 +5,7 @@ mod rows;
 
 use super::{Gradients, ParamId, Params, Tape, Var};
 use crate::device::cpu::Cpu;
-use crate::device::{Device, MemoryOp};
+use crate::device::{Device, DropMask, MemoryOp};
 use titans_kernel::memory::{Loss, MemorySpec, Read};
 
 type Machine = Cpu<f64>;
@@ -95,6 +95,22 @@ fn a_variable_may_be_used_many_times() {
         let sum = tape.linear_transposed(&sum, world.id("square")).unwrap();
         tape.linear(&sum, world.id("square"), None).unwrap()
     });
+}
+
+#[test]
+fn the_backward_of_dropout_drops_the_same() {
+    let mut world = World::new(&[("w", &[3, 4]), ("square", &[4, 4])]);
+    let masks = [1, 2].map(|key| DropMask::new(0.4, key).unwrap());
+    world.check(|world, tape| {
+        let x = tape.linear(&world.constant(12, 2.0), world.id("w"), None).unwrap();
+        let y = tape.dropout(masks[0], &x).unwrap();
+        let y = tape.linear(&y, world.id("square"), None).unwrap();
+        let y = tape.dropout(masks[1], &y).unwrap();
+        tape.add(&x, &y).unwrap()
+    });
+    let mut tape = Tape::recording(&world.device, &world.params);
+    let y = tape.dropout(masks[0], &world.constant(9, 1.0)).unwrap();
+    assert!(y.slot.is_none() && tape.slots == 0, "a constant is none the less for it");
 }
 
 /// The second segment's read-outs depend on the first one's inputs through the state alone.

@@ -37,6 +37,9 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Largest global gradient norm; 0 never clips.
     pub clip: f64,
+    /// Share of what each block's mixer and feed-forward add to the stream that a training step drops, 0 to below 1; the rest
+    /// is divided by 1 minus it.
+    pub dropout: f64,
     /// Steps between cheap validations; 0 validates only at the end.
     pub validate_every: u64,
     /// Which chunk boundaries of the memories wait for the backward: `all`, or their `sqrt` for less memory and more time.
@@ -62,6 +65,7 @@ impl Default for TrainConfig {
             epsilon: 1e-8,
             weight_decay: 0.1,
             clip: 1.0,
+            dropout: 0.0,
             validate_every: 0,
             boundaries: Boundaries::All,
             recompute: false,
@@ -90,6 +94,7 @@ impl TrainConfig {
         check("epsilon", some, self.epsilon, above(self.epsilon))?;
         check("weight_decay", none, self.weight_decay, at_least_0(self.weight_decay))?;
         check("clip", none, self.clip, at_least_0(self.clip))?;
+        check("dropout", "0 to below 1", self.dropout, share(self.dropout))?;
         check("save_every", none, self.save_every, at_least_0(self.save_every))?;
         check("accumulate", "1 to 1048576", self.accumulate as f64, (1..=1 << 20).contains(&self.accumulate))?;
         match self.minutes {

@@ -6,7 +6,7 @@ use super::given::Given;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
-use crate::model::{Input, Model, Recompute};
+use crate::model::{Dropout, Input, Model, Recompute};
 use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
@@ -50,7 +50,7 @@ impl<D: Device> std::fmt::Debug for Trainer<'_, D> {
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepReport {
-    /// Mean loss in nats a scored token, before the step.
+    /// Mean loss in nats a scored token, before the step, with what it drops.
     pub loss: f64,
     /// Share of scored tokens that were predicted, where the task wants it.
     pub accuracy: Option<f64>,
@@ -195,9 +195,11 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.gradients.clear(device)?;
         let Space { tape: space, recompute, parts, given: place, logits } = &mut self.space;
         let (boundaries, scale) = (self.config.train.boundaries, 1.0 / scored as f64);
-        for part in parts.iter() {
+        let (share, seed, step) = (self.config.train.dropout, self.config.train.seed, self.state.step);
+        for (number, part) in (0..).zip(parts.iter()) {
             let [read, wanted] = Given::both(device, place, part)?;
-            let input = Input::of(read.source(), part.batch, part.time);
+            let dropout = Dropout::new(share, seed, step, number)?;
+            let input = Input { dropout, ..Input::of(read.source(), part.batch, part.time) };
             let targets = wanted.targets();
             let mut see = |x: &Var<D>, losses: &Losses<D>| {
                 device.sum(losses.buffer(), &mut total)?;

@@ -9,6 +9,7 @@
 //! | [`silu`] | `y = x σ(x)` |
 //! | [`silu_gate`] | `y = a ∘ silu(gate)` |
 //! | [`sigmoid_gate`] | `y = a ∘ σ(gate)` |
+//! | [`dropout`] | `y = x / (1 − P)` or 0, by a mask of a key |
 //! | [`gates`] | `y = scale σ(x)` for α, θ, η |
 //! | [`activation`] | `φ(x)` of the memory network, and φ′, φ″ |
 //! | [`layer_norm`] | `x̂ = (x − mean) / deviation`, twice differentiable |
@@ -61,6 +62,7 @@ pub mod attention;
 pub(crate) mod check;
 pub mod conv;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod embedding;
 pub mod gates;
 pub mod l2_norm;

@@ -2,7 +2,7 @@
 //! the operations of a model take. It needs a device whose operations have ended when their call returns.
 
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, InputGradient, LinearDims,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, InputGradient, LinearDims,
     MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
@@ -101,6 +101,7 @@ impl<D: Device> Device for Timed<D> {
         ELEMENTWISE sigmoid_gate_vjp(
             a: &D::Buffer, g: &D::Buffer, d_y: &D::Buffer, d_a: &mut D::Buffer, d_g: &mut D::Buffer
         ) -> Result<()>;
+        ELEMENTWISE dropout(mask: &DropMask, x: &D::Buffer, y: &mut D::Buffer) -> Result<()>;
         ELEMENTWISE move_rows(op: &MoveRows, x: &D::Buffer, y: &mut D::Buffer) -> Result<()>;
         LINEAR linear(
             dims: LinearDims, x: &D::Buffer, w: &D::Buffer, bias: Option<&D::Buffer>, y: &mut D::Buffer

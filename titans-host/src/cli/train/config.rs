@@ -100,6 +100,9 @@ pub struct ConfigArgs {
     /// Batches whose gradients are added up to one step
     #[arg(long, value_name = "N", help_heading = "Training")]
     accumulate: Option<u64>,
+    /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1 [default: 0]
+    #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true)]
+    dropout: Option<f64>,
     /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time
     #[arg(long, value_enum, help_heading = "Training")]
     boundaries: Option<BoundariesName>,
@@ -124,6 +127,7 @@ impl ConfigArgs {
             ("--batch", self.batch.is_some()),
             ("--context", self.context.is_some()),
             ("--accumulate", self.accumulate.is_some()),
+            ("--dropout", self.dropout.is_some()),
             ("--boundaries", self.boundaries.is_some()),
             ("--recompute", self.recompute),
         ];
@@ -149,6 +153,7 @@ impl ConfigArgs {
         set(&mut train.seed, self.seed);
         set(&mut train.learning_rate, self.learning_rate);
         set(&mut train.accumulate, self.accumulate);
+        set(&mut train.dropout, self.dropout);
         set(&mut train.boundaries, self.boundaries.map(Into::into));
         train.recompute |= self.recompute;
         run.validate()?;

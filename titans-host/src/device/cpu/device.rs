@@ -2,7 +2,7 @@
 
 use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, InputGradient, LinearDims,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, InputGradient, LinearDims,
     MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
@@ -134,6 +134,10 @@ impl<T: SimdScalar> Device for Cpu<T> {
             d_g.as_mut_slice(),
             ops::sigmoid_gate::vjp,
         )
+    }
+
+    fn dropout(&self, mask: &DropMask, x: &Buffer<T>, y: &mut Buffer<T>) -> Result<()> {
+        self.drop_some(mask, x.as_slice(), y.as_mut_slice())
     }
 
     fn move_rows(&self, op: &MoveRows, x: &Buffer<T>, y: &mut Buffer<T>) -> Result<()> {

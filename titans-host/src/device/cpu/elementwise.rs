@@ -5,6 +5,7 @@ use titans_kernel::{Error as KernelError, Gemm, Result as KernelResult, ops};
 
 use super::threads::split_rows;
 use super::{Cpu, Simd, SimdScalar};
+use crate::device::DropMask;
 use crate::error::Result;
 
 /// Guesses at nanoseconds per 16 elements: one that only moves numbers, and one with an exponential.
@@ -117,6 +118,14 @@ impl<T: SimdScalar> Cpu<T> {
         let tasks = split_rows(d_a, 1, piece).zip(split_rows(d_gate, 1, piece));
         self.threads.run(Self::cost(a.len(), 2 * EXP), tasks, |((at, d_a), (_, d_gate))| {
             op(&self.gemm, &a[at.clone()], &gate[at.clone()], &d_y[at], d_a, d_gate)
+        })
+    }
+
+    pub(super) fn drop_some(&self, mask: &DropMask, x: &[T], y: &mut [T]) -> Result<()> {
+        expect_len("y", x.len(), y.len())?;
+        let piece = self.piece(y.len());
+        self.threads.run(Self::cost(x.len(), EXP), split_rows(y, 1, piece), |(at, y)| {
+            ops::dropout::forward(&self.gemm, mask, at.start, &x[at], y)
         })
     }
 

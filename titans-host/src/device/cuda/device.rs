@@ -6,8 +6,8 @@ use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, IGNORE, InputGradient, LinearDims,
-    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, IGNORE, InputGradient,
+    LinearDims, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::error::expect_len;
@@ -117,10 +117,7 @@ impl<R: Driver> Device for Cuda<R> {
         d_a: &mut Self::Buffer,
         d_g: &mut Self::Buffer,
     ) -> Result<()> {
-        for (what, x) in [("gate", g), ("d_y", d_y), ("d_a", &*d_a), ("d_gate", &*d_g)] {
-            expect_len(what, a.len(), x.len())?;
-        }
-        self.run("silu_gate_vjp", a.len(), args![a, g, d_y, d_a, d_g])
+        self.gate_backward("silu_gate_vjp", a, g, d_y, d_a, d_g)
     }
 
     fn sigmoid_gate(&self, a: &Self::Buffer, g: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
@@ -137,10 +134,11 @@ impl<R: Driver> Device for Cuda<R> {
         d_a: &mut Self::Buffer,
         d_g: &mut Self::Buffer,
     ) -> Result<()> {
-        for (what, x) in [("gate", g), ("d_y", d_y), ("d_a", &*d_a), ("d_gate", &*d_g)] {
-            expect_len(what, a.len(), x.len())?;
-        }
-        self.run("sigmoid_gate_vjp", a.len(), args![a, g, d_y, d_a, d_g])
+        self.gate_backward("sigmoid_gate_vjp", a, g, d_y, d_a, d_g)
+    }
+
+    fn dropout(&self, mask: &DropMask, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
+        self.drop_some(mask, x, y)
     }
 
     fn move_rows(&self, op: &MoveRows, x: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {

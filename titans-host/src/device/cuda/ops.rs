@@ -1,10 +1,10 @@
-//! The operations that take more than one launch.
+//! The operations that take more than one launch, or more checks.
 
 use super::buffer::DeviceBuffer;
 use super::driver::Driver;
 use super::product::{Matrix, args};
 use super::{Cuda, DeviceIndices};
-use crate::device::{AdamW, ConvDims, InputGradient, LinearDims, MoveRows};
+use crate::device::{AdamW, ConvDims, DropMask, InputGradient, LinearDims, MoveRows};
 use crate::error::{Error, Result};
 use titans_kernel::Store;
 use titans_kernel::error::expect_len;
@@ -48,6 +48,28 @@ fn check_conv<R: Driver>(
 }
 
 impl<R: Driver> Cuda<R> {
+    /// A gate's backward, `kernel` being its name.
+    pub(super) fn gate_backward(
+        &self,
+        kernel: &'static str,
+        a: &DeviceBuffer<R>,
+        g: &DeviceBuffer<R>,
+        d_y: &DeviceBuffer<R>,
+        d_a: &DeviceBuffer<R>,
+        d_g: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        for (what, x) in [("gate", g), ("d_y", d_y), ("d_a", d_a), ("d_gate", d_g)] {
+            expect_len(what, a.len(), x.len())?;
+        }
+        self.run(kernel, a.len(), args![a, g, d_y, d_a, d_g])
+    }
+
+    pub(super) fn drop_some(&self, mask: &DropMask, x: &DeviceBuffer<R>, y: &DeviceBuffer<R>) -> Result<()> {
+        expect_len("y", x.len(), y.len())?;
+        let ([low, high], threshold) = (mask.key().map(i64::from), i64::from(mask.threshold()));
+        self.run("dropout", y.len(), args![low, high, threshold, mask.scale(), x, y])
+    }
+
     pub(super) fn linear_forward(
         &self,
         d: LinearDims,

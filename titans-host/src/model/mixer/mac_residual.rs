@@ -8,6 +8,7 @@ use super::memory::project;
 use crate::device::Device;
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
+use crate::model::dropout::Addition;
 use crate::model::layout::{AttentionParams, Block, ContextParams, MacParams, MemoryParams};
 use crate::model::{MacFeed, MacRead, MemoryMode, Model};
 use crate::tape::{Tape, Var};
@@ -71,6 +72,7 @@ impl<D: Device> Model<D> {
                 None => a,
             };
             let a = tape.linear(&a, p.own.out, None)?;
+            let a = segment.dropout.apply(tape, Addition::First(from as u64), a)?;
             let stream = tape.slice(x, batch, from, rows, width)?;
             let stream = tape.add(&stream, &a)?;
             let y = tape.rms_norm(&stream, p.own.norm)?;

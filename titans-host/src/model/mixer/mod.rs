@@ -11,6 +11,7 @@ mod memory;
 pub(super) use attention::ROTARY_BASE;
 
 use super::block::{Mixed, Segment};
+use super::dropout::Addition;
 use super::layout::{Block, CombineParams, Join, Mixer, ReadOut};
 use super::{Combine, MemoryMode, Model, Wiring};
 use crate::device::Device;
@@ -64,6 +65,7 @@ impl<D: Device> Model<D> {
                 let mixed = self.remember(tape, memory, &Rows::of(n), segment)?;
                 let y = self.read_out(tape, read, &mixed.y, n)?;
                 let y = tape.linear(&y, *out, None)?;
+                let y = segment.dropout.apply(tape, Addition::First(0), y)?;
                 let x = tape.add(x, &y)?;
                 let (z, p) = (tape.rms_norm(&x, *norm)?, self.persistent(tape, block, batch)?);
                 let y = self.attend(tape, attention, &z, p.as_ref(), batch, time)?;

@@ -6,7 +6,7 @@ use crate::device::cpu::conv::space as conv_space;
 use crate::device::cpu::memory::{backward_space, forward_space};
 use crate::device::cpu::norm::space as norm_space;
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, InputGradient, LinearDims,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, InputGradient, LinearDims,
     MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
@@ -118,6 +118,11 @@ impl Device for Plan {
         _: &mut PlanBuffer,
         _: &mut PlanBuffer,
     ) -> Result<()> {
+        Ok(())
+    }
+
+    fn dropout(&self, _: &DropMask, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
+        y.is(Kind::Elementwise);
         Ok(())
     }
 

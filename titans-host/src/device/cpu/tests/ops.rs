@@ -4,7 +4,7 @@ use titans_kernel::{Mat, MatMut, Store, ops};
 
 use super::super::{Buffer, Cpu, Isa};
 use super::{bits, eager, numbers, same_for_any_threads};
-use crate::device::{AdamW, ConvDims, Device, IGNORE, InputGradient, LinearDims};
+use crate::device::{AdamW, ConvDims, Device, DropMask, IGNORE, InputGradient, LinearDims};
 
 type Cpu32 = Cpu<f32>;
 
@@ -72,6 +72,23 @@ fn elementwise() {
         ops::sigmoid_gate::forward(&cpu.gemm, &a, &x, shut).unwrap();
         ops::sigmoid_gate::vjp(&cpu.gemm, &a, &x, &d, d_as, d_gs).unwrap();
         assert_eq!(got, want);
+    }
+}
+
+#[test]
+fn dropout() {
+    for n in [0, 1, 63, 64, 65, 1003, 40_009] {
+        let mask = DropMask::new(0.3, 0x1234_5678_9abc_def0 + n as u64).unwrap();
+        for (cpu, got) in same_for_any_threads(|cpu| {
+            let (x, mut y) = (up(cpu, n, 1), cpu.alloc(n).unwrap());
+            cpu.dropout(&mask, &x, &mut y).unwrap();
+            down(cpu, [&y])
+        }) {
+            let scaled = numbers(n, 1).into_iter().map(|x| x * mask.scale() as f32);
+            let want: Vec<_> = (0..).zip(scaled).map(|(i, x)| if mask.keeps(i) { x } else { 0.0 }).collect();
+            assert_eq!(bits(&got[0]), bits(&want));
+            assert!(cpu.dropout(&mask, &up(&cpu, n, 1), &mut up(&cpu, n + 1, 1)).is_err());
+        }
     }
 }
 

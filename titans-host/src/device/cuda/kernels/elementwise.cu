@@ -60,6 +60,21 @@ KERNEL sigmoid_gate_vjp(i64 n, const float* a, const float* g, const float* d_y,
     d_g[i] = d * a[i] * s * (1.0f - s);
 }
 
+// A bijection of 32 bits of which every bit depends on every bit; the kernel crate's ops/dropout.rs has the same.
+__device__ inline unsigned mix_bits(unsigned x) {
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    return x ^ (x >> 16);
+}
+
+// y[n] = scale x, or 0 where the hash of the element's number by the key of two words is below the threshold. The
+// whole numbers fit in 32 bits.
+KERNEL dropout(i64 n, i64 key0, i64 key1, i64 threshold, float scale, const float* x, float* y) {
+    THREAD(i, n);
+    const unsigned hash = mix_bits(mix_bits((unsigned)i ^ (unsigned)key0) ^ (unsigned)key1);
+    y[i] = hash >= (unsigned)threshold ? scale * x[i] : 0.0f;
+}
+
 // x, y: [rows, 3, heads]; y = scale[gate] sigmoid(x)
 KERNEL gates_forward(i64 n, i64 heads, float s0, float s1, float s2, const float* x, float* y) {
     THREAD(i, n);
