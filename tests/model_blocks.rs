@@ -10,7 +10,7 @@ use feed::Fed;
 use std::sync::Arc;
 use titans_host::device::Device;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, Input, Kind, Kinds, MemoryMode, Model, ModelConfig};
+use titans_host::model::{Head, Input, Kind, Kinds, MemoryMode, Model, ModelConfig, Wiring};
 use titans_host::tape::Tape;
 
 const TIME: usize = 27;
@@ -120,14 +120,21 @@ fn reach_is_what_the_options_say() {
         (0..TIME).filter(|&t| plain[t] != perturbed[t]).collect::<Vec<_>>()
     };
     let all: Vec<_> = (9..TIME).collect();
-    // Token 9 is in the windows of 5 that end at 9 to 13, and in the second segment of 8.
-    assert_eq!(reach(tiny(Kind::Attention), MemoryMode::On), [9, 10, 11, 12, 13]);
+    let letter = |mut config: ModelConfig| {
+        config.set_wiring(Wiring::Letter);
+        config
+    };
+    // Token 9 is in the windows of 5 that end at 9 to 13, and in the second segment of 8; convolutions of three taps carry it to the
+    // keys of 10 and 11.
+    assert_eq!(reach(letter(tiny(Kind::Attention)), MemoryMode::On), [9, 10, 11, 12, 13]);
+    assert_eq!(reach(tiny(Kind::Attention), MemoryMode::On), [9, 10, 11, 12, 13, 14, 15]);
     for kind in [Kind::Lmm, Kind::Mag, Kind::Mal, Kind::Mac] {
         assert_eq!(reach(tiny(kind), MemoryMode::On), all, "{kind:?}");
     }
     let mac = ModelConfig { conv_width: 0, ..tiny(Kind::Mac) };
-    assert_eq!(reach(mac, MemoryMode::Absent), [9], "without a memory the product is 0");
-    let mut sum = tiny(Kind::Mac);
+    assert_eq!(reach(letter(mac.clone()), MemoryMode::Absent), [9], "without a memory the product is 0");
+    assert_eq!(reach(mac, MemoryMode::Absent), (9..16).collect::<Vec<_>>(), "attention adds for itself");
+    let mut sum = letter(tiny(Kind::Mac));
     sum.combine = titans_host::model::Combine::Sum;
     assert_eq!(reach(sum, MemoryMode::Absent), (9..16).collect::<Vec<_>>());
     let lmm = ModelConfig { conv_width: 0, ..tiny(Kind::Lmm) };
