@@ -15,7 +15,7 @@ use titans_host::tape::{Gradients, Tape};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
 /// Steps of the differences: H and 2 H, extrapolated to fourth order, for norms of short vectors are strongly curved.
-const H: f64 = 3e-6;
+const H: f64 = 1e-6;
 /// Largest disagreement, relative to the largest gradient of the tensor.
 const RELATIVE: f64 = 1e-7;
 /// Rounding of a loss near 3, divided by `H`.
