@@ -112,6 +112,7 @@ pub fn default_run(data: PathBuf) -> Result<RunConfig> {
     task.measure()?;
     let mut model =
         ModelConfig { width: 64, blocks: 2, heads: 2, head_width: 32, feed_forward: 128, ..ModelConfig::default() };
+    model.alpha_bias = -4.0;
     let task = TaskConfig::Series(task);
     task.fit(&mut model)?;
     let train = TrainConfig { steps: 1000, learning_rate: 1e-3, validate_every: 100, ..TrainConfig::default() };
