@@ -2,6 +2,7 @@
 
 use crate::support::{bits, device, recall, recall_run, steps, trainer};
 use std::path::{Path, PathBuf};
+use titans_host::model::Wiring;
 use titans_host::train::Trainer;
 use titans_host::train::checkpoint;
 use titans_host::train::store::{Store, Tensor};
@@ -101,7 +102,7 @@ fn what_is_missing_or_wrong_inside_is_named() {
         s.tensors.insert(name.clone(), tensor);
     };
     refused(&words, &[&name, "expected F32 or F64"]);
-    for (found, says) in [("1", "expected 2, found 1"), ("3", "expected 2, found 3")] {
+    for (found, says) in [("1", "expected 3, found 1"), ("4", "expected 3, found 4")] {
         refused(&|s| drop(s.text.insert("titans.format".into(), found.into())), &[says]);
     }
     refused(&|s| drop(s.text.remove("titans.config")), &["titans.config"]);
@@ -118,6 +119,21 @@ fn what_is_missing_or_wrong_inside_is_named() {
     refused(&config("\"width\":16", "\"breadth\":16"), &["titans.config", "breadth"]);
     good.write(&path, "writing").unwrap();
     assert!(checkpoint::load(&device, &path).is_ok());
+}
+
+/// Before there was a choice of wirings all were what is called to the letter now.
+#[test]
+fn a_file_of_format_2_is_read_to_the_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = saved(folder.path());
+    let mut store = Store::read(&path, "reading").unwrap();
+    let text = store.text["titans.config"].replace("\"wiring\":\"residual\",", "");
+    let text = text.replace("\"combine\":\"gates\"", "\"combine\":\"product\"");
+    assert!(!text.contains("wiring") && text.contains("product"), "{text}");
+    store.text.insert("titans.format".into(), "2".into());
+    store.text.insert("titans.config".into(), text);
+    store.write(&path, "writing").unwrap();
+    assert_eq!(checkpoint::load(&device(), &path).unwrap().config.model.wiring, Wiring::Letter);
 }
 
 #[test]

@@ -35,6 +35,8 @@ fn run(
         feed_forward: 24,
         tied,
         theta_max: 0.25,
+        // A layer norm behind weights that are forgotten at once divides by nearly nothing.
+        alpha_bias: -4.0,
         ..ModelConfig::default()
     };
     (model.memory.chunk, model.memory.compute_chunk, model.memory.loss) = (chunk, compute_chunk, Loss::Sum);

@@ -78,10 +78,10 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
         head_width: 32,
         feed_forward: 128,
         tied: true,
-        alpha_bias: if layers == 1 { -7.0 } else { -10.0 }, // what a deep memory forgets, it does not forget evenly
         ..ModelConfig::default()
     };
     model.set_layers(layers);
+    model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
     model.memory.hidden = 2 * model.head_width;
     let steps = if layers == 1 { 2000 } else { 4000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })

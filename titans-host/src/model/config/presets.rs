@@ -66,6 +66,8 @@ impl Preset {
         (c.memory.hidden, c.memory.activation) = (4 * c.head_width, Activation::Gelu);
         c.memory.network = Some(Network::Residual);
         c.set_chunk(16);
+        // A layer norm behind weights that are forgotten soon divides by nearly nothing.
+        c.alpha_bias = -7.0;
     }
 }
 
