@@ -82,6 +82,10 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
     };
     model.set_layers(layers);
     model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
+    if layers == 1 {
+        // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well.
+        model.theta_bias = -4.0;
+    }
     model.memory.hidden = 2 * model.head_width;
     let steps = if layers == 1 { 2000 } else { 4000 };
     TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
