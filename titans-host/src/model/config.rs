@@ -257,11 +257,11 @@ impl ModelConfig {
 
     fn validate_blocks(&self) -> Result<()> {
         if self.combine.wiring() != self.wiring {
-            let (wiring, found) = (self.wiring.name(), self.combine.name());
+            let (wiring, found, other) = (self.wiring.name(), self.combine.name(), self.combine.wiring().name());
             let known = Combine::ALL.iter().filter(|(_, c)| c.wiring() == self.wiring).map(|(name, _)| *name);
             let known = known.collect::<Vec<_>>().join(", ");
             return Err(Error::usage(format!(
-                "model: combine: expected one of {known} (wiring {wiring}), found {found}"
+                "model: combine: expected one of {known} (wiring {wiring}), found {found}, which goes with wiring {other}"
             )));
         }
         if let Kinds::Each(kinds) = &self.block
