@@ -3,7 +3,7 @@
 use super::remember::Wanted;
 use super::spec::MacFeed;
 use super::state::{State, in_segment};
-use super::work::Mixing;
+use super::work::{Mixing, Remembering};
 use super::{Mode, Run};
 use crate::error::Result;
 use crate::gemm::Gemm;
@@ -22,15 +22,12 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         work: &mut Mixing<'_, T>,
         surprise: Option<MatMut<'_, T>>,
     ) -> Result<u64> {
-        let (g, spec, width, inner) = (self.g, self.spec, self.width, self.spec.inner());
+        let (g, width, inner) = (self.g, self.width, self.spec.inner());
         self.attend_in_context(n, position, state, work)?;
         let [y, t] = &mut work.t;
         self.norm(work.attention.a, self.w.combine[0], y)?;
-        let wanted = Wanted { at: position, answers: !spec.mac_read_segment, surprise };
-        let clipped = self.answers([Mat::new(y, n, inner)?; 3], state, &mut work.memory, t, wanted)?;
-        if spec.mac_read_segment {
-            self.ask(n, work.memory.qkv[0], state.snapshot, work.memory.r, work.memory.own)?;
-        }
+        let rows = Mat::new(y, n, inner)?;
+        let clipped = self.write_and_ask([rows; 3], position, state, &mut work.memory, t, surprise)?;
         self.norm(work.memory.r, self.w.combine[1], t)?;
         self.combine(y, t, work.memory.r)?;
         linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
@@ -59,13 +56,28 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
             MacFeed::Tokens => [rows; 3],
             MacFeed::Output => [y; 3],
         };
-        let wanted = Wanted { at: position, answers: !spec.mac_read_segment, surprise };
-        let clipped = self.answers(fed, state, &mut work.memory, work.t[0], wanted)?;
-        if spec.mac_read_segment {
-            self.ask(n, work.memory.qkv[0], state.snapshot, work.memory.r, work.memory.own)?;
-        }
+        let clipped = self.write_and_ask(fed, position, state, &mut work.memory, work.t[0], surprise)?;
         self.gate(y, work.memory.r, &mut work.t)?;
         linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
+        Ok(clipped)
+    }
+
+    /// The memories write rows of a segment and answer them, in `work.r`.
+    fn write_and_ask(
+        &self,
+        rows: [Mat<'_, T>; 3],
+        position: u64,
+        state: &mut State<'_, T>,
+        work: &mut Remembering<'_, T>,
+        t: &mut [T],
+        surprise: Option<MatMut<'_, T>>,
+    ) -> Result<u64> {
+        let by_segment = self.spec.mac_read_segment;
+        let n = rows[0].rows();
+        let clipped = self.answers(rows, state, work, t, Wanted { at: position, answers: !by_segment, surprise })?;
+        if by_segment {
+            self.ask(n, work.qkv[0], state.snapshot, work.r, work.own)?;
+        }
         Ok(clipped)
     }
 

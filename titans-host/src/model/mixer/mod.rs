@@ -5,6 +5,7 @@
 
 mod attention;
 mod mac;
+mod mac_memory;
 mod mac_residual;
 mod memory;
 

@@ -1,0 +1,161 @@
+//! MAC's memory, segment by segment: what it is fed, its writes and its answers.
+
+use super::answers;
+use super::mac::Place;
+use super::memory::project;
+use crate::device::Device;
+use crate::error::Result;
+use crate::model::block::{Mixed, Segment};
+use crate::model::layout::{MemoryParams, Projection};
+use crate::model::{MacFeed, MacRead, MemoryMode, Model};
+use crate::tape::{Tape, Var};
+
+/// The last inputs of the convolutions on q, k and v, and how many rows they are.
+type Tails<D> = [Option<(Var<D>, usize)>; 3];
+
+/// What goes from one segment to the next.
+pub(super) struct Carried<D: Device> {
+    pub(super) memory: Option<Var<D>>,
+    tails: Tails<D>,
+}
+
+impl<D: Device> Carried<D> {
+    /// Before the first segment.
+    pub(super) fn start(tape: &mut Tape<'_, D>, p: &MemoryParams, segment: &Segment) -> Result<Self> {
+        let memory = if answers(segment.mode) { Some(tape.memory_start(segment.batch, p.w0)?) } else { None };
+        Ok(Self { memory, tails: [None, None, None] })
+    }
+}
+
+/// What the memory is fed that comes from the tokens: queries (normalised), keys (normalised), values, gates.
+pub(super) struct Fed<D: Device> {
+    qk: Option<[Var<D>; 2]>,
+    v_gates: Option<[Var<D>; 2]>,
+}
+
+impl<D: Device> Default for Fed<D> {
+    /// Nothing: all comes from behind attention.
+    fn default() -> Self {
+        Self { qk: None, v_gates: None }
+    }
+}
+
+impl<D: Device> Model<D> {
+    /// What the memory is fed of the tokens.
+    pub(super) fn fed(
+        &self,
+        tape: &mut Tape<'_, D>,
+        p: &MemoryParams,
+        n: &Var<D>,
+        segment: &Segment,
+    ) -> Result<Fed<D>> {
+        let (batch, feed) = (segment.batch, self.config.attention.feed);
+        if !answers(segment.mode) {
+            return Ok(Fed::default());
+        }
+        let qk = if feed == MacFeed::Output {
+            None
+        } else {
+            let q = project(tape, batch, n, &p.q)?;
+            let k = project(tape, batch, n, &p.k)?;
+            Some([tape.l2_norm(self.config.head_width, &q)?, tape.l2_norm(self.config.head_width, &k)?])
+        };
+        let v_gates = if feed == MacFeed::Tokens {
+            Some([project(tape, batch, n, &p.v)?, self.gates(tape, p, n, batch)?])
+        } else {
+            None
+        };
+        Ok(Fed { qk, v_gates })
+    }
+
+    /// The memory writes a segment and answers it. What it becomes goes to `carried`.
+    pub(super) fn write_and_ask(
+        &self,
+        tape: &mut Tape<'_, D>,
+        p: &MemoryParams,
+        fed: &Fed<D>,
+        y: &Var<D>,
+        place: &Place,
+        memory: Var<D>,
+        carried: &mut Carried<D>,
+        segment: &Segment,
+    ) -> Result<Mixed<D>> {
+        let (&Place { batch, from, time, .. }, c) = (place, &self.config);
+        let inner = c.inner();
+        let [q_tail, k_tail, v_tail] = &mut carried.tails;
+        let [q, k] = match &fed.qk {
+            Some(qk) => {
+                let [q, k] = [&qk[0], &qk[1]].map(|x| tape.slice(x, batch, from, time, inner));
+                [q?, k?]
+            }
+            None => {
+                let q = carry_on(tape, place, inner, y, &p.q, q_tail)?;
+                let k = carry_on(tape, place, inner, y, &p.k, k_tail)?;
+                [tape.l2_norm(c.head_width, &q)?, tape.l2_norm(c.head_width, &k)?]
+            }
+        };
+        let [v, gates] = match &fed.v_gates {
+            Some([v, gates]) => {
+                [tape.slice(v, batch, from, time, inner)?, tape.slice(gates, batch, from, time, 3 * c.heads)?]
+            }
+            None => [carry_on(tape, place, inner, y, &p.v, v_tail)?, self.gates(tape, p, y, batch)?],
+        };
+        let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
+        let read = tape.memory(&op, &k, &v, &q, &gates, &memory, segment.surprise)?;
+        let r = match c.attention.read {
+            MacRead::After => read.y,
+            MacRead::Segment => self.ask(tape, &q, &memory, batch, time)?,
+        };
+        carried.memory = Some(read.state);
+        Ok(Mixed { y: r, stream: None, surprise: read.surprise, clipped: read.clipped })
+    }
+
+    /// M(q) with the weights of one state, for `time` rows.
+    pub(super) fn ask(
+        &self,
+        tape: &mut Tape<'_, D>,
+        q: &Var<D>,
+        memory: &Var<D>,
+        batch: usize,
+        time: usize,
+    ) -> Result<Var<D>> {
+        // Nothing is written, so keys, values and gates say nothing.
+        let gates = self.nothing(tape, batch * time * 3 * self.config.heads)?;
+        let idle = Var::of(q.share());
+        let mut op = self.memory_op(batch, time, true);
+        op.spec.compute_chunk = 0; // that of the configuration may divide no such chunk
+        op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
+        Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
+    }
+}
+
+/// A linear map, the convolution and SiLU of a segment's rows: the convolution goes on from the segment before, and so
+/// does its gradient. `tail` becomes the next segment's.
+fn carry_on<D: Device>(
+    tape: &mut Tape<'_, D>,
+    place: &Place,
+    inner: usize,
+    x: &Var<D>,
+    p: &Projection,
+    tail: &mut Option<(Var<D>, usize)>,
+) -> Result<Var<D>> {
+    let &Place { batch, time, .. } = place;
+    let x = tape.linear(x, p.weight, None)?;
+    let Some((conv, bias)) = p.conv else { return tape.silu(&x) };
+    let (x, before) = match tail.take() {
+        Some((before, rows)) => {
+            let mut all = tape.assemble(batch, rows + time, inner)?;
+            all.place(tape, 0, rows, &before)?;
+            all.place(tape, rows, time, &x)?;
+            (all.finish(tape)?, rows)
+        }
+        None => (x, 0),
+    };
+    let kept = place.history.min(before + time);
+    if kept > 0 {
+        *tail = Some((tape.slice(&x, batch, before + time - kept, kept, inner)?, kept));
+    }
+    let y = tape.conv(batch, &x, None, conv, bias)?;
+    let y = if before > 0 { tape.slice(&y, batch, before, time, inner)? } else { y };
+    tape.silu(&y)
+}
