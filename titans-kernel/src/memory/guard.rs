@@ -54,6 +54,12 @@ impl<T: Scalar> Step<T> {
     pub fn with(self, h2: T, delta2: T) -> Self {
         Self { gradient2: both(h2, delta2), ..self }
     }
+
+    /// With its query.
+    #[inline(always)]
+    pub fn asking(self, q: &[T]) -> Self {
+        Self { query2: squares(q), ..self }
+    }
 }
 
 /// ‖h‖² ‖δ‖², and a little of ‖δ‖² alone: a key of zeros hides nothing, what its surprise is made of must be in range too.

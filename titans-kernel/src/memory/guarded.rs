@@ -24,22 +24,23 @@ pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
 ) -> Result<(usize, u64)> {
     let n = tokens.len();
     if linear(spec) {
-        let mut at = 0;
+        let (mut at, mut keys) = (0, [T::ZERO; CARRIED]);
+        let scale = T::from_f64(2.0 * spec.loss_scale());
         while at < n {
-            let rows = foreseen(g, spec, tokens, at, *guard);
-            let rows =
-                if rows == 0 { usize::from(looked_at(g, spec, tokens, at, *guard, state, scratch)) } else { rows };
+            let rows = foreseen(g, spec, tokens, at, *guard, &mut keys);
+            let rows = if rows == 0 {
+                usize::from(looked_at(g, spec, tokens, at, *guard, keys[0], state, scratch))
+            } else {
+                rows
+            };
             if rows == 0 {
                 break;
             }
             let out = y.as_mut().map(|y| y.rb().sub(at, rows));
             let surprise = surprise.as_deref_mut().map(|s| &mut s[at..at + rows]);
             carry(g, spec, read, tokens, at, rows, state, out, surprise, scratch)?;
-            let scale = T::from_f64(2.0 * spec.loss_scale());
-            for (t, &e2) in (at..).zip(&scratch[..rows]) {
-                let (step, k2) = asked(spec, tokens, t);
-                let step = step.with(k2, scale * scale * e2);
-                *guard = guard.grown(step);
+            for ((t, &e2), &k2) in (at..).zip(&scratch[..rows]).zip(&keys) {
+                *guard = guard.grown(asked(spec, tokens, t).with(k2, scale * scale * e2));
             }
             at += rows;
         }
@@ -58,33 +59,36 @@ pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
     Ok((n, clipped))
 }
 
-/// What token t asks of a linear memory but for its gradient, and ‖k‖².
+/// What token t asks of a linear memory but for its gradient and its query.
 #[inline(always)]
-fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> (Ask<T>, T) {
+fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> Ask<T> {
     let at = (t, 0, spec.chunk);
     let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
-    let (writes, query2) = (tokens.mask.writes(t), squares(tokens.q.row(t)));
-    (Ask { gates, writes, gradient2: T::ZERO, query2 }, squares(tokens.k.row(t)))
+    Ask { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, query2: T::ZERO }
 }
 
 /// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
-/// most 2c (‖k‖ ‖W‖ + ‖v‖).
+/// most 2c (‖k‖ ‖W‖ + ‖v‖). `keys` receives ‖k‖² of every token that was looked at.
 fn foreseen<T: Scalar, G: Gemm<T>>(
     g: &G,
     spec: &MemorySpec,
     tokens: &Tokens<'_, T>,
     from: usize,
     mut guard: Guard<T>,
+    keys: &mut [T; CARRIED],
 ) -> usize {
     let scale = T::from_f64(2.0 * spec.loss_scale());
     g.vectorise(
         #[inline(always)]
         || {
             let most = CARRIED.min(tokens.len() - from);
-            for t in 0..most {
-                let (step, k2) = asked(spec, tokens, from + t);
-                let residual = scale * (k2.sqrt() * guard.w + squares(tokens.v.row(from + t)).sqrt());
-                match guard.after(spec, step.with(k2, residual * residual)) {
+            for (t, kept) in keys[..most].iter_mut().enumerate() {
+                let at = from + t;
+                let k2 = squares(tokens.k.row(at));
+                *kept = k2;
+                let residual = scale * (k2.sqrt() * guard.w + squares(tokens.v.row(at)).sqrt());
+                let step = asked(spec, tokens, at).asking(tokens.q.row(at)).with(k2, residual * residual);
+                match guard.after(spec, step) {
                     Some(next) => guard = next,
                     None => return t,
                 }
@@ -101,6 +105,7 @@ fn looked_at<T: Scalar, G: Gemm<T>>(
     tokens: &Tokens<'_, T>,
     t: usize,
     guard: Guard<T>,
+    k2: T,
     state: &[T],
     scratch: &mut [T],
 ) -> bool {
@@ -108,6 +113,6 @@ fn looked_at<T: Scalar, G: Gemm<T>>(
     let e = &mut scratch[..spec.value_width()];
     g.vecmat(tokens.k.row(t), &state[..spec.params()], e);
     e.iter_mut().zip(tokens.v.row(t)).for_each(|(e, &v)| *e = scale * (*e - v));
-    let (step, k2) = asked(spec, tokens, t);
-    guard.after(spec, step.with(k2, squares(e))).is_some()
+    let step = asked(spec, tokens, t).asking(tokens.q.row(t)).with(k2, squares(e));
+    guard.after(spec, step).is_some()
 }
