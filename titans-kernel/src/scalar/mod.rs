@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 pub(crate) mod grid;
+mod root;
 mod single;
 
 use core::fmt::Debug;
@@ -139,8 +140,8 @@ fn normal(x: f64, _: f64) -> f64 {
     0.5 * libm::erfc(-x * core::f64::consts::FRAC_1_SQRT_2)
 }
 
-scalar!(f32, 4, single::exp, single::ln, libm::sqrtf, single::gauss, single::normal, f32::abs);
-scalar!(f64, 8, libm::exp, libm::log, libm::sqrt, |x: f64| libm::exp(-0.5 * x * x), normal, f64::abs);
+scalar!(f32, 4, single::exp, single::ln, root::single, single::gauss, single::normal, f32::abs);
+scalar!(f64, 8, libm::exp, libm::log, root::double, |x: f64| libm::exp(-0.5 * x * x), normal, f64::abs);
 
 #[cfg(test)]
 mod tests {
