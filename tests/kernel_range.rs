@@ -4,9 +4,9 @@ use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Form, Gate, Loss, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len};
 use titans_kernel::{Mat, MatMut};
 
-/// Width of the keys, and about how many tokens a sequence is repeated for before it is judged.
+/// Width of the keys, and the numbers of W and S that one column of the values touches.
 const D: usize = 2;
-const TOKENS: usize = 400;
+const STATE: usize = 2 * D;
 
 /// Numbers that look random.
 struct Dice(u64);
@@ -28,19 +28,18 @@ type Move = [f64; 4];
 #[derive(Clone, Copy, Debug)]
 struct Range([f64; 3]);
 
-/// How much W and S are after the moves, again and again, of weights that were 1 along both directions, to values of 0.
-fn growth(moves: &[Move], Range(most): Range) -> f64 {
-    let n = TOKENS / moves.len() * moves.len();
+/// Columns of the map that the moves are for a column of W and S, to values of 0: the kernel's answer to unit states.
+fn period(moves: &[Move], Range(most): Range) -> [[f64; STATE]; STATE] {
+    let n = moves.len();
     let spec = MemorySpec { chunk: 1, compute_chunk: 16, loss: Loss::Half, ..MemorySpec::new(&[D, D]).unwrap() };
     let share = |x: f64| 0.5 * (1.0 + (std::f64::consts::TAU * x).sin());
-    let gate =
-        |which: usize| -> Vec<f64> { (0..n).map(|t| most[which] * share(moves[t % moves.len()][which])).collect() };
+    let gate = |which: usize| -> Vec<f64> { moves.iter().map(|m| most[which] * share(m[which])).collect() };
     let (alpha, theta, eta) = (gate(0), gate(1), gate(2));
-    let key = |t: usize| {
-        let angle = std::f64::consts::TAU * moves[t % moves.len()][3];
+    let key = |m: &Move| {
+        let angle = std::f64::consts::TAU * m[3];
         [angle.cos(), angle.sin()]
     };
-    let k: Vec<f64> = (0..n).flat_map(key).collect();
+    let k: Vec<f64> = moves.iter().flat_map(key).collect();
     let v = vec![0.0; n * D];
     let tokens = Tokens {
         k: Mat::new(&k, n, D).unwrap(),
@@ -51,31 +50,55 @@ fn growth(moves: &[Move], Range(most): Range) -> f64 {
         eta: Gate::tokens(&eta),
         mask: Mask::Write,
     };
-    let size = |state: &[f64]| state.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let mut state = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
-    let before = size(&state);
     let (mut y, mut scratch) = (vec![f64::NAN; n * D], vec![f64::NAN; forward_scratch_len(&spec, Form::Chunk)]);
-    let y = MatMut::new(&mut y, n, D).unwrap();
-    forward(&Simd::best(), &spec, Form::Chunk, Read::After, &tokens, &mut state, y, None, None, &mut scratch).unwrap();
-    size(&state) / before
+    let mut columns = [[0.0; STATE]; STATE];
+    // Two unit states at a time: W or S is the identity, whose columns do not know of each other.
+    for half in 0..2 {
+        let mut state = [0.0; 2 * D * D];
+        (state[half * D * D], state[half * D * D + 3]) = (1.0, 1.0);
+        let y = MatMut::new(&mut y, n, D).unwrap();
+        let isa = Simd::best();
+        forward(&isa, &spec, Form::Chunk, Read::After, &tokens, &mut state, y, None, None, &mut scratch).unwrap();
+        for c in 0..D {
+            columns[half * D + c] = [state[c], state[D + c], state[D * D + c], state[D * D + D + c]];
+        }
+    }
+    columns
 }
 
-/// The largest growth that climbing from random beginnings finds.
+/// By how much the moves, again and again, multiply W and S a token in the long run: the spectral radius of their map.
+fn rate(moves: &[Move], range: Range) -> f64 {
+    let (mut map, mut log, mut power) = (period(moves, range), 0.0, 1.0);
+    for _ in 0..24 {
+        let size = map.iter().flatten().map(|x| x * x).sum::<f64>().sqrt();
+        if size == 0.0 {
+            return 0.0;
+        }
+        log += size.ln() / power;
+        map.iter_mut().flatten().for_each(|x| *x /= size);
+        let times = |c: usize, r: usize| (0..STATE).map(|i| map[i][r] * map[c][i]).sum();
+        map = std::array::from_fn(|c| std::array::from_fn(|r| times(c, r)));
+        power *= 2.0;
+    }
+    (log / moves.len() as f64).exp()
+}
+
+/// The largest rate that climbing from random beginnings finds.
 fn search(range: Range, seed: u64, beginnings: usize) -> f64 {
     let mut dice = Dice(seed);
     let mut worst: f64 = 0.0;
     for _ in 0..beginnings {
-        let period = 1 + (dice.number() * 6.0) as usize;
+        let period = 1 + (dice.number() * 14.0) as usize;
         let mut moves: Vec<Move> = (0..period).map(|_| [(); 4].map(|()| dice.number())).collect();
-        let (mut best, mut step) = (growth(&moves, range), 0.2);
-        for _ in 0..150 {
+        let (mut best, mut step) = (rate(&moves, range), 0.2);
+        for _ in 0..400 {
             let mut tried = moves.clone();
             for x in tried.iter_mut().flatten() {
                 if dice.number() < 0.4 {
                     *x += step * (dice.number() - 0.5);
                 }
             }
-            let found = growth(&tried, range);
+            let found = rate(&tried, range);
             if found > best {
                 (moves, best, step) = (tried, found, (step * 1.3_f64).min(0.5));
             } else {
@@ -90,21 +113,40 @@ fn search(range: Range, seed: u64, beginnings: usize) -> f64 {
 /// docs/NUMERICS.md states these ranges, for 2cθ‖k‖² in place of θ.
 #[test]
 fn an_adversary_finds_no_growth_in_the_stated_range() {
-    for (i, range) in [Range([1.0, 0.5, 0.5]), Range([1.0, 0.75, 0.25]), Range([1.0, 1.0, 0.0])].into_iter().enumerate()
+    for (i, range) in [Range([1.0, 0.4, 0.5]), Range([1.0, 0.7, 0.25]), Range([1.0, 1.0, 0.0])].into_iter().enumerate()
     {
-        let found = search(range, 77 + i as u64, 24);
-        // What is written passes through the momentum, so that it may be more for a while; it does not add up.
-        assert!(found <= 3.0, "{range:?}: {found} times as much");
-        assert!(found > 0.9, "{range:?}: the search found only {found}");
+        let found = search(range, 77 + i as u64, 120);
+        assert!(found <= 1.0 + 1e-6, "{range:?}: {found} times as much a token");
+        assert!(found > 0.99, "{range:?}: the search found only {found}");
     }
 }
 
 /// The search is able to find growth: outside of the range it does.
 #[test]
 fn outside_of_it_there_is_growth_and_the_search_finds_it() {
-    assert!(search(Range([1.0, 1.0, 0.5]), 5, 24) > 1e6);
+    assert!(search(Range([1.0, 1.0, 0.5]), 5, 24) > 1.2);
     // Also where nothing is forgotten, if keys turn; along one key it does not.
-    assert!(search(Range([0.0, 1.0, 0.5]), 5, 24) > 1e6);
+    assert!(search(Range([0.0, 1.0, 0.5]), 5, 24) > 1.1);
+}
+
+/// A slow one, which short periods and few tokens do not show: θ and η up to 1/2, eight moves, keys that turn by quarters.
+#[test]
+fn half_and_half_grows_slowly() {
+    let moves = [
+        [0.0, 0.498, 0.4919, 0.7671],
+        [0.0, 0.5, 0.4023, -0.1036],
+        [1.0, 0.5, 0.5, 0.0320],
+        [0.0, 0.4611, 0.5, 0.2430],
+        [0.0, 0.4929, 0.5, 0.2466],
+        [0.0, 0.0, 0.5, 0.7543],
+        [0.0, 0.0219, 0.5, 0.2527],
+        [0.0, 0.2332, 0.5, 0.7574],
+    ];
+    // As shares of a half, through the sine that the search moves along.
+    let share = |x: f64| ((2.0 * x - 1.0).asin() / std::f64::consts::TAU).rem_euclid(1.0);
+    let moves: Vec<Move> = moves.map(|[a, t, e, k]: Move| [share(a), share(2.0 * t), share(2.0 * e), k]).to_vec();
+    let found = rate(&moves, Range([1.0, 0.5, 0.5]));
+    assert!(found > 1.002 && found < 1.004, "{found}");
 }
 
 /// One key, θ and α of 1 by turns, η of 0 and 1/2: the weights grow by half every other token, though each gate is in [0, 1].
@@ -112,9 +154,8 @@ fn outside_of_it_there_is_growth_and_the_search_finds_it() {
 fn forgetting_and_momentum_by_turns_push_a_memory_outwards() {
     // sin(τ x): 1 at ¼, −1 at ¾.
     let (on, off) = (0.25, 0.75);
-    let found = growth(&[[on, on, off, 0.0], [off, off, on, 0.0]], Range([1.0, 1.0, 0.5]));
-    let by = found.powf(2.0 / TOKENS as f64);
-    assert!((by - 1.5).abs() < 0.01, "{by}");
+    let by = rate(&[[on, on, off, 0.0], [off, off, on, 0.0]], Range([1.0, 1.0, 0.5])).powi(2);
+    assert!((by - 1.5).abs() < 1e-3, "{by}");
 }
 
 /// The settings of README's examples in Rust, C++ and Python (α, θ, η), as one token again and again.

@@ -6,7 +6,7 @@ done is kept in cases.jsonl and not run again.
 
     python3 docs/results/hold.py --titans target/release/titans --data input.txt --out runs/hold --tokens 1000000
 
-Prints a table, writes hold.json. Needs Python 3.9.
+Prints a table, writes hold.json. A folder belongs to one text and one version of the command. Needs Python 3.9.
 """
 
 import argparse
@@ -106,15 +106,34 @@ def numbers_case(args, run, name, kind):
     return {"name": name, "input": kind, "finite": finite, "why": "" if finite else done.stderr.strip()[-300:]}
 
 
+def key(case):
+    """What tells one case from another."""
+    return case["name"], case["input"], case["length"], case["blocks of a model"]
+
+
 def once(args, known, lock, case, *words):
     """A case's result, from an earlier run of this program if there is one."""
     name, kind = words[-3:-1] if case is text_case else words[-2:]
-    if (name, kind) not in known:
-        found = case(args, *words)
+    length = args.tokens if case is text_case else args.rows
+    asked = {"name": name, "input": kind, "length": length, "blocks of a model": args.stack}
+    if key(asked) not in known:
+        found = asked | case(args, *words)
         with lock, open(args.out / "cases.jsonl", "a") as file:
             file.write(json.dumps(found) + "\n")
-        known[name, kind] = found
-    return known[name, kind]
+        known[key(asked)] = found
+    return known[key(asked)]
+
+
+def table(cases):
+    """A row for each model and length."""
+    print("| model | tokens | texts held (of 5) | series held (of 4) | worst of the texts, bits a byte more |")
+    print("|---|---|---|---|---|")
+    for name, length in dict.fromkeys((case["name"], case["length"]) for case in cases):
+        mine = [case for case in cases if (case["name"], case["length"]) == (name, length)]
+        texts, series = ([c for c in mine if c["input"] in kinds] for kinds in (TEXT, NUMBERS))
+        held = lambda some: sum(case["finite"] for case in some) if some else "not run"
+        worst = max((case.get("bits_more", math.inf) for case in texts), default=math.nan)
+        print(f"| {name} | {length:,} | {held(texts)} | {held(series)} | {worst:+.3f} |")
 
 
 def main():
@@ -146,7 +165,7 @@ def main():
 
     cases, lock, log = [], threading.Lock(), args.out / "cases.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []
-    known = {(case["name"], case["input"]): case for case in map(json.loads, lines)}
+    known = {key(case): case for case in map(json.loads, lines)}
     with ThreadPoolExecutor(args.jobs) as pool:
         for block in args.blocks:
             for layers in args.layers:
@@ -167,11 +186,10 @@ def main():
         found = [case.result() for case in cases]
     made = {"tokens": args.tokens, "rows": args.rows, "blocks of a model": args.stack, "cases": found}
     (args.out / "hold.json").write_text(json.dumps(made, indent=1))
-    print(f"| model | input | finite | bits a byte more than from a fresh stream, {AGAIN // 1000} KB behind |")
-    print("|---|---|---|---|")
+    table(found)
     for case in found:
-        more = f"{case['bits_more']:+.3f}" if "bits_more" in case else case["why"]
-        print(f"| {case['name']} | {case['input']} | {'yes' if case['finite'] else 'NO'} | {more} |")
+        if not case["finite"]:
+            print(f"{case['name']}, {case['input']}: {case['why']}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ pub fn recall_config() -> RecallConfig {
 
 pub fn recall_run(train: TrainConfig) -> RunConfig {
     let task = recall_config();
-    let model = model(task.alphabet.vocabulary());
+    // The exact form, in pieces of which several are in a sequence; text has chunks.
+    let mut model = model(task.alphabet.vocabulary());
+    (model.memory.chunk, model.memory.compute_chunk, model.memory.loss) = (1, 16, Loss::Half);
+    (model.theta_max, model.eta_max) = (1.0, 0.5);
     TaskConfig::Recall(task).run(model, train).unwrap()
 }
 

@@ -12,7 +12,7 @@ pub use step::{Step, Taken};
 use titans_kernel::arch::{Simd, SimdScalar};
 use titans_kernel::error::expect_len;
 use titans_kernel::model::{Feed, Input, Mode, Position, Stream};
-use titans_kernel::{Mat, MatMut};
+use titans_kernel::{Mat, MatMut, Scalar};
 use undo::Undo;
 
 /// Tokens that go through the model at once, at most: enough for matrix products to be fast.
@@ -37,6 +37,20 @@ pub struct Session<T> {
     undo: Undo<T>,
 }
 
+/// Room for `len` numbers, or an error where the system has none.
+fn zeros<T: Scalar>(len: usize) -> Result<Vec<T>> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(len).map_err(|_| Error::Device {
+        device: "cpu",
+        reason: format!(
+            "no memory for a stream of {} bytes: a smaller memory.compute_chunk, window or segment, or a smaller model, needs less",
+            len.saturating_mul(T::BYTES)
+        ),
+    })?;
+    room.resize(len, T::ZERO);
+    Ok(room)
+}
+
 impl<T: SimdScalar> Session<T> {
     /// Before the first token of a model on a device.
     ///
@@ -49,13 +63,14 @@ impl<T: SimdScalar> Session<T> {
     /// Before the first token, on weights that others may share.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite.
+    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite; [`Error::Device`] where the system has no
+    /// memory for it.
     pub fn of(weights: Arc<Weights<T>>, arithmetic: Simd, mode: MemoryMode) -> Result<Self> {
         let model = weights.model()?;
-        let mut buffer = vec![T::ZERO; model.stream_len(AT_ONCE)];
+        let mut buffer = zeros(model.stream_len(AT_ONCE))?;
         let position = Stream::new(&arithmetic, &model, mode.into(), AT_ONCE, &mut buffer)?.place();
         let state = model.state_len(AT_ONCE);
-        let undo = Undo::of(&buffer[..state], position);
+        let undo = Undo::of(&buffer[..state], position)?;
         Ok(Self { weights, arithmetic, buffer, position, state, undo })
     }
 

@@ -238,6 +238,12 @@ fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<Mem
         None => Network::Plain,
     };
     spec.compute_chunk = settings.compute_chunk.unwrap_or(spec.usual_compute_chunk());
+    if spec.wide() && !spec.compute_chunk.is_multiple_of(spec.chunk) {
+        let (n, b) = (spec.compute_chunk, spec.chunk);
+        return Err(Error::usage(format!(
+            "--compute-chunk: expected up to --chunk {b} or a multiple of it, found {n}"
+        )));
+    }
     let useless = ["gamma0", "sgamma0"].into_iter().find(|name| file.has(name));
     if let (Network::Plain, Some(name)) = (spec.network, useless) {
         return Err(file.error(name, "is of no use to --network plain; leave it out or ask for --network residual"));

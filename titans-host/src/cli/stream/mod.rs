@@ -40,7 +40,8 @@ training, and so is the latest; then another FILE begins anew.
 
 A token (a row, a patch) is refused whose write into the memory, or what the model says after it, would not be finite. The verb then
 ends with exit code 1 and says where it is; all that was read before it is predicted, and in the state. With --on-divergence reset the memory
-begins anew there instead, reads that token and goes on; how often is told at the end, and positions count from there.
+begins anew there instead, reads that token and goes on; how often is told at the end, and positions count from there. Text that
+--generate writes is not read anew: it ends there.
 
 Totals go to standard error. JSON keys (--json, on standard output, with neither --generate nor rows of numbers): tokens,
 position, nats_per_token, bits_per_byte, clipped, resets.

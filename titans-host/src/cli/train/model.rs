@@ -4,6 +4,7 @@ use super::config::set;
 use crate::cli::options::size;
 use crate::error::{Error, Result};
 use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Named, Preset, Wiring};
+use titans_kernel::memory::MemorySpec;
 
 /// What of the model is not the task's recipe.
 #[derive(Debug, clap::Args)]
@@ -116,6 +117,11 @@ impl ModelArgs {
         let chunks: Meaning = ("memories with chunks of two tokens or more (--chunk)", |c| {
             c.kinds().any(Kind::remembers) && (c.memory.chunk > 1 || c.gates == GateSpan::Token)
         });
+        let pieces: Meaning =
+            ("memories that compute several chunks at once (one plain layer), or a --chunk that is longer", |c| {
+                let several = |spec: MemorySpec| spec.wide() || c.memory.compute_chunk <= c.memory.chunk;
+                c.kinds().any(Kind::remembers) && c.memory_spec().map_or(true, several)
+            });
         let deep: Meaning = ("memories of two layers or more (--layers)", |c| c.memory.layers > 1);
         let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::attends));
         let window: Meaning =
@@ -139,7 +145,7 @@ impl ModelArgs {
             ("--layers", self.layers.is_some(), memory),
             ("--hidden", self.hidden.is_some(), deep),
             ("--chunk", self.chunk.is_some(), memory),
-            ("--compute-chunk", self.compute_chunk.is_some(), memory),
+            ("--compute-chunk", self.compute_chunk.is_some(), pieces),
             ("--theta-max", self.theta_max.is_some(), memory),
             ("--eta-max", self.eta_max.is_some(), momentum),
             ("--alpha-bias", self.alpha_bias.is_some(), forgetting),
@@ -197,7 +203,9 @@ impl ModelArgs {
         set(&mut model.heads, self.heads);
         set(&mut model.head_width, self.head_width);
         set(&mut model.feed_forward, self.feed_forward);
-        set(&mut model.memory.layers, self.layers);
+        if let Some(layers) = self.layers.filter(|&layers| layers != model.memory.layers) {
+            model.change_layers(layers);
+        }
         set(&mut model.memory.hidden, self.hidden);
         if let Some(chunk) = self.chunk {
             model.set_chunk(chunk);

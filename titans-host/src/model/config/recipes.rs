@@ -17,6 +17,22 @@ impl ModelConfig {
         }
     }
 
+    /// The same for a configuration that was made for another number of layers: from several to one it takes back what
+    /// [`set_layers`](Self::set_layers) gave. A first bias of α below −4 stays: whoever keeps pairs for long goes on keeping them.
+    pub fn change_layers(&mut self, layers: usize) {
+        let (deep, bias) = (self.memory.layers > 1, self.alpha_bias);
+        if deep && layers == 1 {
+            let usual = Self::default();
+            self.memory = super::MemoryConfig { read: self.memory.read, hidden: self.memory.hidden, ..usual.memory };
+            (self.theta_max, self.alpha_bias) = (usual.theta_max, usual.alpha_bias);
+        } else {
+            self.set_layers(layers);
+        }
+        if bias < -4.0 {
+            self.alpha_bias = bias;
+        }
+    }
+
     /// Blocks joined to the stream so, attention and memory together as is usual there.
     pub fn set_wiring(&mut self, wiring: Wiring) {
         self.wiring = wiring;
@@ -55,6 +71,21 @@ mod tests {
         config.attention.segment = 20;
         config.validate().unwrap();
         assert_eq!((config.memory_spec().unwrap().period(), config.memory.clip), (4, Some(0.5)));
+    }
+
+    #[test]
+    fn memories_of_other_layers_get_the_recipe_of_theirs() {
+        let linear = ModelConfig::default();
+        let mut config = linear.clone();
+        config.change_layers(2);
+        let mut deep = linear.clone();
+        deep.set_layers(2);
+        assert_eq!(config, deep);
+        config.change_layers(1);
+        assert_eq!(config, linear);
+        config.alpha_bias = -7.0;
+        config.change_layers(3);
+        assert_eq!((config.alpha_bias, config.memory.layers, config.memory.chunk), (-7.0, 3, 4));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a session goes back to when a token is refused: a copy of its state, and what it was fed since.
 
+use super::zeros;
+use crate::error::Result;
 use titans_kernel::model::{Feed, Position};
-use titans_kernel::{Mat, Result, Scalar};
+use titans_kernel::{Mat, Scalar};
 
 /// Tokens after which the copy is made anew: its time is small against theirs.
 pub(super) const MOST: usize = 1024;
@@ -23,8 +25,10 @@ pub(super) struct Log<T> {
 
 impl<T: Scalar> Undo<T> {
     /// Of a session that stands there.
-    pub(super) fn of(state: &[T], position: Position) -> Self {
-        Self { state: state.to_vec(), position, log: Log { ids: Vec::new(), rows: Vec::new() } }
+    pub(super) fn of(state: &[T], position: Position) -> Result<Self> {
+        let mut kept = zeros(state.len())?;
+        kept.copy_from_slice(state);
+        Ok(Self { state: kept, position, log: Log { ids: Vec::new(), rows: Vec::new() } })
     }
 
     /// The session now stands there; how it came there is forgotten.

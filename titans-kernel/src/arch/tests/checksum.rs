@@ -9,7 +9,7 @@ use crate::ops::attention::{self, Gradients, Keys, Span, scratch_len, vjp_scratc
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
-/// Products, activations, and a memory of two layers over two and a half chunks.
+/// Products, activations, a memory of two layers over two and a half chunks and one of a matrix in the exact form.
 fn computation<T: SimdScalar>(g: &Simd) -> Vec<u64> {
     let (m, n, k) = (37, 50, 70);
     let (a, b, mut c) = (numbers::<T>(m * k, 1), numbers::<T>(k * n, 2), numbers::<T>(m * n, 3));
@@ -25,8 +25,19 @@ fn computation<T: SimdScalar>(g: &Simd) -> Vec<u64> {
         activation::vjp_vjp(g, a, &c, &c, &c, &mut slope, &mut second);
         [value, slope, second].iter().for_each(|x| all.extend(bits(x)));
     }
-    let (mut spec, t) = (MemorySpec::new(&[12, 20, 12]).unwrap(), 40);
-    (spec.chunk, spec.loss, spec.clip) = (16, Loss::Sum, None);
+    let mut deep = MemorySpec::new(&[12, 20, 12]).unwrap();
+    (deep.chunk, deep.loss, deep.clip) = (16, Loss::Sum, None);
+    let exact = MemorySpec { chunk: 1, compute_chunk: 24, ..MemorySpec::new(&[12, 12]).unwrap() };
+    for spec in [deep, exact] {
+        all.extend(memory::<T>(g, &spec));
+    }
+    all.extend(attention::<T>(g));
+    all
+}
+
+/// Read-outs and last state of a memory over 40 tokens.
+fn memory<T: SimdScalar>(g: &Simd, spec: &MemorySpec) -> Vec<u64> {
+    let t = 40;
     let [keys, v, q] = [4, 5, 6].map(|seed| numbers::<T>(t * 12, seed));
     let gate = |seed, scale| {
         let gate = numbers::<T>(t, seed);
@@ -43,14 +54,11 @@ fn computation<T: SimdScalar>(g: &Simd) -> Vec<u64> {
         eta: Gate::tokens(&eta),
         mask: Mask::Write,
     };
-    let (mut y, mut scratch) = (std::vec![T::NAN; t * 12], std::vec![T::NAN; forward_scratch_len(&spec, Form::Chunk)]);
+    let (mut y, mut scratch) = (std::vec![T::NAN; t * 12], std::vec![T::NAN; forward_scratch_len(spec, Form::Chunk)]);
     let out = MatMut::new(&mut y, t, 12).unwrap();
-    forward(g, &spec, Form::Chunk, Read::After, &tokens, &mut state, out, None, None, &mut scratch).unwrap();
+    forward(g, spec, Form::Chunk, Read::After, &tokens, &mut state, out, None, None, &mut scratch).unwrap();
     assert!(y.iter().chain(&state).all(|x| x.finite()));
-    all.extend(bits(&y));
-    all.extend(bits(&state));
-    all.extend(attention::<T>(g));
-    all
+    [bits(&y), bits(&state)].concat()
 }
 
 /// Sliding-window attention of 41 queries, and of the last 5 of them alone, and its backward.

@@ -13,6 +13,13 @@ fn op(batch: usize, time: usize, heads: usize) -> MemoryOp {
     MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false }
 }
 
+/// The exact form, in pieces of 4 tokens.
+fn exact(batch: usize, time: usize, heads: usize) -> MemoryOp {
+    let mut op = op(batch, time, heads);
+    op.spec = MemorySpec { chunk: 1, compute_chunk: 4, ..MemorySpec::new(&[5, 7]).unwrap() };
+    op
+}
+
 /// Host copies of the inputs: k, v, q, gates, state, mask.
 struct Data {
     k: Vec<f32>,
@@ -99,6 +106,7 @@ fn forward_is_the_kernels_for_every_head() {
     variants.push(MemoryOp { token_form: true, ..op(2, 7, 2) });
     variants.push(MemoryOp { read_only: true, ..op(2, 7, 2) });
     variants.push(MemoryOp { read: Read::Before, ..op(2, 7, 2) });
+    variants.extend([exact(2, 11, 3), exact(1, 4, 1), MemoryOp { read: Read::ChunkStart, ..exact(2, 9, 2) }]);
     for (op, masked) in variants.iter().flat_map(|op| [(op, false), (op, true)]) {
         let data = Data::new(op);
         let run = |cpu: &Cpu<f32>| {
