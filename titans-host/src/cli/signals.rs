@@ -8,10 +8,10 @@ use crate::train::Interrupt;
 /// at once.
 ///
 /// # Errors
-/// [`Error::Usage`] when the system lets nobody listen.
+/// [`Error::Io`] when the system lets nobody listen.
 pub fn listen() -> Result<Interrupt> {
     let interrupt = Interrupt::new();
-    system::listen(&interrupt).map_err(|e| Error::usage(format!("cannot listen for signals: {e}")))?;
+    system::listen(&interrupt).map_err(|e| Error::io("signals", "listening for them", e))?;
     Ok(interrupt)
 }
 

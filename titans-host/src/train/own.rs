@@ -29,7 +29,7 @@ impl Owner {
     /// # Errors
     /// [`Error::Held`] naming who owns it; [`Error::Io`] when its folder cannot be written.
     pub fn of_file(path: &Path) -> Result<Self> {
-        let target = atomic::target(path).map_err(|e| Error::io(path, "looking for it", e))?;
+        let target = atomic::target(path).map_err(|e| Error::io(path, "following its links", e))?;
         let owner = Self::take(path, &atomic::beside(&target, ".lock"))?;
         atomic::remove_strays(&target);
         Ok(owner)
@@ -51,7 +51,7 @@ impl Owner {
     }
 
     fn take(what: &Path, lock: &Path) -> Result<Self> {
-        let fail = |e| Error::io(what, "locking it against other processes", e);
+        let fail = |e| Error::io(what, "making a lock beside it", e);
         for _ in 0..TRIES {
             let (mut file, mine) = open(lock).map_err(fail)?;
             match file.try_lock() {
@@ -107,7 +107,11 @@ fn sign(file: &mut File, lock: &Path) -> Result<()> {
         return Err(Error::file(lock, "is in the place of a lock, and no lock of this program; remove it"));
     }
     let name = format!("{MARK}{} on {}\n", std::process::id(), host());
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(name.as_bytes())).map_err(fail)
+    let signed = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(name.as_bytes()));
+    signed.map_err(|e| {
+        let _ = std::fs::remove_file(lock);
+        fail(e)
+    })
 }
 
 /// Who holds a lock, once its file says so.

@@ -14,6 +14,7 @@ mod linear;
 mod memory;
 mod norm;
 pub mod plan;
+mod rest;
 mod rows;
 #[cfg(test)]
 mod tests;
