@@ -167,13 +167,18 @@ fn a_limit_of_files_is_told_and_what_was_learned_before_it_is_kept() {
         let said = streamed(here, &["stream", "runs/text", "--state", "s", "--json"], b"");
         serde_json::from_str::<serde_json::Value>(&said).unwrap()["position"].as_u64().unwrap()
     };
+    // The state fits, the table does not: what is learned up to there is kept.
     streamed(here, &["stream", "runs/text", "--state", "s"], &text[..100]);
-    // The state fits, the table does not: the text is learned all the same.
     let blocks = std::fs::metadata(here.join("s")).unwrap().len() / 512 + 100;
     let blocks = u32::try_from(blocks).unwrap();
     let output = limited(here, blocks, "stream runs/text --state s --per-token out.csv", &text);
-    check_failure(&output, "a table that is too large", 1, &["out.csv", "File too large", "ulimit -f"]);
-    assert_eq!(position(), 100 + text.len() as u64 - 1);
+    let says = check_failure(&output, "a table that is too large", 1, &["out.csv", "File too large", "ulimit -f"]);
+    let at = position();
+    assert!(at > 1000 && says.contains(&format!("the state after {at} tokens is in s")), "{at}: {says}");
+    let uncut = [&text[..100], &text[..]].concat();
+    streamed(here, &["stream", "runs/text", "--state", "uncut"], &uncut[..=usize::try_from(at).unwrap()]);
+    assert!(std::fs::read(here.join("s")).unwrap() == std::fs::read(here.join("uncut")).unwrap());
+    std::fs::remove_file(here.join("uncut")).unwrap();
     // Nothing fits: the state stays as it was.
     let before = std::fs::read(here.join("s")).unwrap();
     let output = limited(here, 1, "stream runs/text --state s", &text);

@@ -72,7 +72,10 @@ pub(super) fn run(
     };
     // Whatever ended it: what was learned is in the state.
     live.save()?;
-    written?;
+    if let Err(error) = written {
+        output::complain(&live.kept());
+        return Err(error.into());
+    }
     // Of nothing there is no mean.
     let some = |x: f64| (totals.tokens > 0).then_some(x);
     let nats_per_token = some(totals.nats / totals.tokens as f64);

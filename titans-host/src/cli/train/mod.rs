@@ -113,11 +113,11 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let interrupt = signals::listen()?;
     let mut begun = args.begin()?;
+    let mut progress = args.progress();
+    let mut task = task::open::<D>(&begun.config).map_err(|error| args.missing(error))?;
     if !args.on.cuda()? {
         room::expect(&begun.config, args.on.threads)?;
     }
-    let mut progress = args.progress();
-    let mut task = task::open::<D>(&begun.config).map_err(|error| args.missing(error))?;
     let mut trainer = match &args.resume {
         None => {
             begun.take_folder(args.out.as_deref())?;

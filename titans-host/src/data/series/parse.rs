@@ -13,7 +13,11 @@ const SAMPLE: usize = 64;
 /// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
 pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Read, String> {
     let mut layout = said.clone();
-    let delimiter = *layout.delimiter.get_or_insert_with(|| layout::delimiter(bytes));
+    let delimiter = *layout.delimiter.get_or_insert_with(|| match (layout::delimiter(bytes), said.decimal) {
+        // One column, whose commas are decimal ones.
+        (Delimiter::Comma, Some(Decimal::Comma)) => Delimiter::Semicolon,
+        (delimiter, _) => delimiter,
+    });
     let mut table = Table::open(bytes, delimiter);
     let Some(first) = table.next()? else { return Err("expected rows of numbers, found none".into()) };
     let mut ahead = vec![first];
@@ -36,7 +40,10 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
     let width = start.record.len();
     let names = names.unwrap_or_else(|| (1..=width).map(|i| i.to_string()).collect());
     if names.len() != width {
-        return Err(format!("the header names {} columns, the first row has {width}", names.len()));
+        return Err(format!(
+            "the header names {} columns, the first row has {width}; if commas are decimal ones, say --decimal comma",
+            names.len()
+        ));
     }
     let mut why = None;
     let mut skipped = match &layout.left_out {

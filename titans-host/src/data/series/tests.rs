@@ -112,6 +112,11 @@ fn what_is_guessed_is_told_and_what_is_said_is_not() {
     // What was found says it all: reading it again guesses nothing, and finds the same.
     let again = said(&read.layout, german.as_bytes()).unwrap();
     assert_eq!((again.series, again.layout, again.guesses), (read.series, read.layout, Vec::new()));
+    // One column looks like two.
+    let one = b"a\n1,5\n2\n";
+    assert!(said(&Layout::default(), b"a\n1,5\n2,5\n").unwrap_err().contains("--decimal comma"));
+    let comma = Layout { decimal: Some(super::Decimal::Comma), ..Layout::default() };
+    assert_eq!(said(&comma, one).unwrap().series.numbers, [1.5, 2.0]);
     // Names of numbers are a header if that is said.
     let years = b"2019,2020\n1,2\n3,4\n";
     assert!(
