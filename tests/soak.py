@@ -31,6 +31,8 @@ class Soak:
 
     def start(self, args, limit=None):
         def limits():
+            for name in SIGNALS:  # whatever this program itself was started with
+                signal.signal(name, signal.SIG_DFL)
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
