@@ -14,7 +14,6 @@ mod linear;
 mod memory;
 mod norm;
 pub mod plan;
-mod rest;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,11 @@
 //! threads still wait for more (they do for about a tenth of a millisecond before they sleep) and allocates nothing.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
 
 use micropool::{ThreadPool, ThreadPoolBuilder};
 
-use super::rest::Rest;
 use crate::error::{Error, Result};
 
 /// Less work than this is not worth a second thread: several times what entering the pool costs.
@@ -25,7 +22,6 @@ const DEAL: usize = 64;
 pub(super) struct Threads {
     pool: Option<ThreadPool>,
     count: usize,
-    rest: Rest,
     /// Less work than this many nanoseconds stays on the caller's thread.
     pub(super) inline_ns: usize,
 }
@@ -38,7 +34,7 @@ impl Threads {
             1 => None,
             _ => Some(pool(count - 1)?),
         };
-        Ok(Self { pool, count, rest: Rest::new(), inline_ns: INLINE_NS })
+        Ok(Self { pool, count, inline_ns: INLINE_NS })
     }
 
     /// Threads at work.
@@ -78,42 +74,20 @@ impl Threads {
     ) -> Result<()> {
         let mut tasks = tasks;
         match &self.pool {
-            Some(pool) if ns >= self.inline_ns && !self.rest.alone() => loop {
+            Some(pool) if ns >= self.inline_ns => loop {
                 let mut dealt = [const { None }; DEAL];
                 let mut count = 0;
                 for (slot, task) in dealt.iter_mut().zip(tasks.by_ref().take(DEAL)) {
                     *slot = Some(task);
                     count += 1;
                 }
-                self.deal(pool, &mut dealt[..count], space, &body).map_err(Into::into)?;
+                spread(pool, self.count.min(count), &mut dealt[..count], space, &body).map_err(Into::into)?;
                 if count < DEAL {
                     return Ok(());
                 }
             },
             _ => tasks.try_for_each(|task| body(task, space)).map_err(Into::into),
         }
-    }
-
-    /// Deals tasks out, and notes how long the caller waited for the others.
-    fn deal<I: Send, S: Send, E: Send>(
-        &self,
-        pool: &ThreadPool,
-        tasks: &mut [Option<I>],
-        space: &mut [S],
-        body: &(impl Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync),
-    ) -> std::result::Result<(), E> {
-        let (parts, caller, begin) = (self.count.min(tasks.len()), std::thread::current().id(), Instant::now());
-        let mine = AtomicU64::new(0);
-        let note = || {
-            if std::thread::current().id() == caller {
-                mine.store(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-            }
-        };
-        let done = spread(pool, parts, tasks, space, body, &note);
-        if parts > 1 {
-            self.rest.waited(begin, begin + Duration::from_nanos(mine.into_inner()), Instant::now());
-        }
-        done
     }
 
     /// Rows of a task, so that every thread gets about two: a multiple of `multiple`.
@@ -170,24 +144,21 @@ fn pool(count: usize) -> Result<ThreadPool> {
     Ok(pool)
 }
 
-/// Deals the tasks out to `parts` threads, by halves; each calls `note` when its own are done.
+/// Deals the tasks out to `parts` threads, by halves.
 fn spread<I: Send, S: Send, E: Send>(
     pool: &ThreadPool,
     parts: usize,
     tasks: &mut [Option<I>],
     space: &mut [S],
     body: &(impl Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync),
-    note: &(impl Fn() + Sync),
 ) -> std::result::Result<(), E> {
     if parts <= 1 {
-        let done = tasks.iter_mut().filter_map(Option::take).try_for_each(|task| body(task, space));
-        note();
-        return done;
+        return tasks.iter_mut().filter_map(Option::take).try_for_each(|task| body(task, space));
     }
     let left = parts / 2;
     let (a, b) = tasks.split_at_mut(tasks.len() * left / parts);
     let (x, y) = space.split_at_mut(space.len() / parts * left);
-    let (a, b) = pool.join(|| spread(pool, left, a, x, body, note), || spread(pool, parts - left, b, y, body, note));
+    let (a, b) = pool.join(|| spread(pool, left, a, x, body), || spread(pool, parts - left, b, y, body));
     a.and(b)
 }
 
