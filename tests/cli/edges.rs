@@ -105,9 +105,17 @@ fn what_is_edited_in_a_run_is_used_and_named_or_refused_and_named() {
     }
     std::fs::write(&path, b"[train]\nsteps = \xff\n").unwrap();
     fails(here, &["train", "--resume", "run"], 2, &["config.toml", "UTF-8"]);
+    // None, and one of a version that had no wirings, are written anew.
     std::fs::remove_file(&path).unwrap();
     ok(here, &["train", "--resume", "run", "--quiet", "--steps", "5"]);
-    assert!(std::fs::read_to_string(&path).unwrap().contains("steps = 5"));
+    let config = std::fs::read_to_string(&path).unwrap();
+    assert!(config.contains("steps = 5") && config.contains("wiring = \"residual\""), "{config}");
+    std::fs::write(&path, config.replace("wiring = \"residual\"\n", "")).unwrap();
+    let output = run(here, &["train", "--resume", "run", "--quiet"]);
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stderr).contains("config.toml: it names no wiring")
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), config);
 }
 
 /// Options of a tiny run on a series.

@@ -60,10 +60,7 @@ impl Args {
         let owner = own(run)?;
         let (mut config, state) = checkpoint::load_config(run)?;
         let path = run.join(CONFIG);
-        let written = match RunConfig::read(&path) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => None,
-            read => Some(read?),
-        };
+        let written = written(&path)?;
         if let Some(edited) = &written {
             honour(&path, &mut config, edited)?;
         }
@@ -151,6 +148,24 @@ fn own(folder: &Path) -> Result<Owner> {
         output::complain(why);
     }
     Ok(owner)
+}
+
+/// What the folder's `config.toml` says; nothing where there is none.
+fn written(path: &Path) -> Result<Option<RunConfig>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|e| Error::io(path, "reading the configuration", e))?,
+    };
+    // Today's defaults would say another model for it.
+    let table = text.parse::<toml::Table>();
+    if table.is_ok_and(|table| table.get("model").is_some_and(|model| model.get("wiring").is_none())) {
+        output::complain(&format!(
+            "{}: it names no wiring, as in versions of before: the checkpoint's configuration is taken, and written anew",
+            path.display()
+        ));
+        return Ok(None);
+    }
+    RunConfig::read(path).map(Some)
 }
 
 /// Takes over what was changed in `config.toml`, by name; what may not change is refused by name.

@@ -55,8 +55,10 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
         }
         None => Vec::new(),
     };
+    skipped.sort_unstable();
+    skipped.dedup();
     let dates = why.is_some();
-    let columns = width - skipped.len().min(width);
+    let columns = width - skipped.len();
     if columns == 0 || columns > COLUMNS {
         return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
     }

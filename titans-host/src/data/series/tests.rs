@@ -131,7 +131,8 @@ fn what_is_guessed_is_told_and_what_is_said_is_not() {
     let leave = |places: Vec<Place>| Layout { left_out: Some(places), ..Layout::default() };
     let all = said(&leave(vec![]), german.replace(',', ".").as_bytes()).unwrap();
     assert_eq!((all.series.names.join(" "), all.series.numbers[0]), ("t a b".into(), 1.0));
-    let two = said(&leave(vec![Place::Name("a".into()), Place::Number(1)]), b"t,a,b\nx,?,1\ny,z,2\n").unwrap();
+    let two = said(&leave(vec![Place::Name("a".into()), Place::Number(1), Place::Number(2)]), b"t,a,b\nx,?,1\ny,z,2\n")
+        .unwrap();
     assert_eq!((two.series.names.join(" "), two.series.numbers), ("b".into(), vec![1.0, 2.0]));
     for bad in [Place::Number(0), Place::Number(4), Place::Name("c".into())] {
         let error = said(&leave(vec![bad]), b"t,a,b\n1,2,3\n").unwrap_err();
