@@ -251,7 +251,7 @@ mod tests {
     fn a_column_that_counts_is_known_from_one_that_measures() {
         let rows = |from: f64, step: f64| (0..9).map(|i| from + step * f64::from(i)).collect::<Vec<_>>();
         assert!(counts(&rows(0.0, 1.0)).is_some() && counts(&rows(1.0, 1.0)).is_some());
-        for (from, step) in [(5.0, 1.0), (0.0, 2.0), (0.5, 1.0), (1e15, 1.0), (1.7e9, 0.0)] {
+        for (from, step) in [(5.0, 1.0), (0.0, 2.0), (0.5, 1.0), (1e14, 1.0), (1.7e9, 0.0)] {
             assert_eq!(counts(&rows(from, step)), None, "{from} {step}");
         }
         for scale in [1.0, 1e3, 1e6, 1e9] {

@@ -62,7 +62,7 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
     if columns == 0 || columns > COLUMNS {
         return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
     }
-    let above = if header { "no number".into() } else { brief(&first[0]) };
+    let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
     let kept: Vec<bool> = (0..width).map(|i| !skipped.contains(&i)).collect();
     let mut rows = Rows { layout: &layout, kept, names: &names, numbers: Vec::new(), lines: Vec::new(), gaps: 0 };
     let mut ahead = ahead.into_iter();
