@@ -21,6 +21,8 @@
  * Threads. Functions that take a const titans_memory may run on one memory at the same time; all others need the memory
  * for themselves, and so does titans_memory_read, which works in the memory's scratch. Different memories are
  * independent. There is no global state.
+ *
+ * Stack. A thread that makes calls needs 64 KiB of it.
  */
 
 

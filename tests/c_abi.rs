@@ -11,6 +11,8 @@ mod lifecycle;
 mod programs;
 #[path = "c_abi/saved.rs"]
 mod saved;
+#[path = "c_abi/stack.rs"]
+mod stack;
 #[path = "c_abi/support.rs"]
 mod support;
 #[path = "c_abi/tools.rs"]

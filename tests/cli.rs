@@ -4,6 +4,8 @@
 mod bench;
 #[path = "cli/common.rs"]
 mod common;
+#[path = "cli/shell.rs"]
+mod shell;
 
 use common::{check_failure, fails, json, keys, ok, run, titans};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -13,13 +15,26 @@ use std::path::Path;
 use std::process::Stdio;
 use tempfile::tempdir;
 
-const VERBS: [&str; 8] = ["train", "eval", "generate", "devices", "memory", "bench", "inspect", "selftest"];
+const VERBS: [&str; 12] = [
+    "train",
+    "eval",
+    "generate",
+    "export",
+    "stream",
+    "devices",
+    "memory",
+    "bench",
+    "inspect",
+    "selftest",
+    "completions",
+    "man",
+];
 
 #[test]
 fn help_is_there_for_every_verb() {
     let here = Path::new(".");
     let all = ok(here, &["--help"]);
-    assert!(all.contains("Exit codes") && all.contains("130"), "{all}");
+    assert!(all.contains("Exit codes") && all.contains("129, 130, 143"), "{all}");
     for verb in VERBS {
         assert!(all.contains(verb), "{verb}");
         let help = ok(here, &[verb, "--help"]);

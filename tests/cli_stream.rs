@@ -4,11 +4,14 @@
 mod common;
 #[path = "cli_stream/divergence.rs"]
 mod divergence;
+#[path = "cli_stream/edges.rs"]
+mod edges;
+#[path = "cli/input.rs"]
+mod input;
 
-use common::{check_failure, fails, json, keys, ok, titans};
-use std::io::Write;
+use common::{check_failure, fails, json, keys, ok};
+use input::with_input;
 use std::path::Path;
-use std::process::{Output, Stdio};
 use tempfile::{TempDir, tempdir};
 use titans_host::device::cpu::Cpu;
 use titans_host::model::{Head, Kind, Kinds, MemoryMode, Model, ModelConfig, Session, Weights};
@@ -22,14 +25,6 @@ fn folder() -> TempDir {
                  --feed-forward 16 --block mac,attention,lmm --segment 16 --window 7 --persistent 2 --threads 1";
     ok(folder.path(), &train.split_whitespace().collect::<Vec<_>>());
     folder
-}
-
-fn with_input(here: &Path, args: &[&str], input: &[u8]) -> Output {
-    let mut child =
-        titans(here).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A verb that refuses its arguments reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    child.wait_with_output().unwrap()
 }
 
 fn streamed(here: &Path, args: &[&str], input: &[u8]) -> String {

@@ -4,6 +4,10 @@
 mod checkpoints;
 #[path = "cli/common.rs"]
 mod common;
+#[path = "cli/edges.rs"]
+mod edges;
+#[path = "cli/input.rs"]
+mod input;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "common/vocabulary.rs"]

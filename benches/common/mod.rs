@@ -15,8 +15,8 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The product of the instruction set that `TITANS_ISA` names, by default of the best one this processor has.
 pub fn gemm() -> Result<Simd> {
     let isa = match std::env::var("TITANS_ISA") {
-        Ok(name) => isa_named(&name)?,
-        Err(_) => Isa::best(),
+        Ok(name) if !name.is_empty() => isa_named(&name)?,
+        _ => Isa::best(),
     };
     Ok(simd(isa)?)
 }

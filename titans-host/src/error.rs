@@ -38,6 +38,14 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Another process is writing there.
+    #[error("{}: another process is writing it ({by}); wait for it to end, or name another place", path.display())]
+    Held {
+        /// The file or folder.
+        path: PathBuf,
+        /// The program, its process and its host.
+        by: String,
+    },
     /// A number left the finite range.
     #[error("{what} is not finite at step {step}: lower the learning rate or theta_max; {kept}")]
     NotFinite {
@@ -81,10 +89,38 @@ fn remedy(source: &std::io::Error) -> &'static str {
             "; choose another place or change its permissions"
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space or choose another place",
+        ErrorKind::FileTooLarge => {
+            "; files may not grow so large here: raise the limit (ulimit -f) or choose another place"
+        }
+        ErrorKind::InvalidData => "; expected text in UTF-8",
         ErrorKind::AlreadyExists => "; choose another name or remove it",
         ErrorKind::IsADirectory | ErrorKind::NotADirectory => "; a file and a folder are confused: check the path",
+        _ if links_loop(source) => "; links that lead to each other lead nowhere: check the path",
+        _ if too_many_open(source) => "; raise the limit of open files (ulimit -n)",
         _ => "",
     }
+}
+
+/// Whether the reason is a loop of links, for which there is no stable kind.
+#[cfg(unix)]
+pub(crate) fn links_loop(source: &std::io::Error) -> bool {
+    source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(unix)]
+fn too_many_open(source: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|e| source.raw_os_error() == Some(e.raw_os_error()))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn links_loop(_: &std::io::Error) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn too_many_open(_: &std::io::Error) -> bool {
+    false
 }
 
 impl Error {
@@ -104,5 +140,58 @@ impl Error {
     }
 }
 
+/// Most characters of a message, and how many of them are its end, where it says what to do.
+const MESSAGE: usize = 4000;
+const END: usize = 800;
+/// Most characters of what was found.
+const FOUND: usize = 60;
+
+/// A message as a terminal may show it, whatever names and data are in it: without control characters, and of bounded length.
+pub fn tidy(text: &str) -> String {
+    let mut tidy = String::with_capacity(text.len().min(2 * MESSAGE));
+    let count = text.chars().count();
+    for (i, c) in text.chars().enumerate() {
+        match c {
+            _ if count > MESSAGE && (MESSAGE - END..count - END).contains(&i) => {
+                if i == MESSAGE - END {
+                    tidy.push_str(&format!(" … ({} characters left out) … ", count - MESSAGE));
+                }
+            }
+            '\n' => tidy.push(c),
+            // Control characters, and those that turn the direction of the text around.
+            _ if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) => {
+                tidy.extend(c.escape_default());
+            }
+            _ => tidy.push(c),
+        }
+    }
+    tidy
+}
+
+/// The beginning of what was found somewhere, in quotes, and its length where that is not all.
+pub fn brief(found: &str) -> String {
+    match found.char_indices().nth(FOUND) {
+        None => format!("{found:?}"),
+        Some((end, _)) => format!("{:?}… ({} bytes)", &found[..end], found.len()),
+    }
+}
+
 /// The host's result.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::{brief, tidy};
+
+    #[test]
+    fn messages_are_bounded_and_without_control_characters() {
+        assert_eq!(tidy("a\x1b[31mb\u{202e}\n\tc\u{7f}é"), "a\\u{1b}[31mb\\u{202e}\n\\tc\\u{7f}é");
+        let long = format!("begin {} what to do", "é".repeat(1_000_000));
+        let told = tidy(&long);
+        assert!(told.chars().count() < 4100 && told.starts_with("begin é") && told.ends_with("é what to do"), "{told}");
+        assert_eq!(tidy(&"x".repeat(4000)), "x".repeat(4000));
+        assert_eq!((brief("1e39"), brief("")), ("\"1e39\"".into(), "\"\"".into()));
+        let field = brief(&"é".repeat(1000));
+        assert!(field.ends_with("… (2000 bytes)") && field.len() < 200, "{field}");
+    }
+}

@@ -1,7 +1,8 @@
 //! How a run of the command ends when it does not end well.
 
 use super::output;
-use crate::error::Error;
+use crate::error::{Error, links_loop};
+use crate::train::Interrupt;
 use std::fmt;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -17,8 +18,33 @@ pub enum Code {
     Failed = 1,
     /// Bad usage, bad input, or a device that is not there.
     Input = 2,
+    /// SIGHUP: the terminal went away.
+    HungUp = 129,
     /// Ctrl-C.
     Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+impl Code {
+    /// 128 and the number of the signal.
+    pub fn of_signal(signal: u8) -> Self {
+        match signal {
+            1 => Self::HungUp,
+            15 => Self::Terminated,
+            _ => Self::Interrupted,
+        }
+    }
+
+    /// What asked for the end; nothing for other codes than those of signals.
+    fn signal(self) -> Option<&'static str> {
+        match self {
+            Self::HungUp => Some("SIGHUP"),
+            Self::Interrupted => Some("Ctrl-C"),
+            Self::Terminated => Some("SIGTERM"),
+            Self::Done | Self::Failed | Self::Input => None,
+        }
+    }
 }
 
 impl From<Code> for ExitCode {
@@ -45,9 +71,9 @@ impl Failure {
         Self { code: Code::Failed, text: text.into() }
     }
 
-    /// Ctrl-C; `text` says what was kept and how to go on: exit code 130.
-    pub fn interrupted(text: impl Into<String>) -> Self {
-        Self { code: Code::Interrupted, text: text.into() }
+    /// A signal; `text` says what was kept and how to go on: exit code 128 and its number.
+    pub fn interrupted(interrupt: &Interrupt, text: impl Into<String>) -> Self {
+        Self { code: Code::of_signal(interrupt.signal().unwrap_or_default()), text: text.into() }
     }
 
     /// The reader of standard output went away (`titans … | head`): we stop in silence, exit code 0.
@@ -76,9 +102,9 @@ impl Failure {
     /// Prints the lines on standard error and gives the exit code.
     pub fn report(self) -> Code {
         if !self.text.is_empty() {
-            output::complain(&match self.code {
-                Code::Interrupted => self.text,
-                _ => format!("error: {}", self.text),
+            output::complain(&match self.code.signal() {
+                Some(signal) => format!("interrupted by {signal}: {}", self.text),
+                None => format!("error: {}", self.text),
             });
         }
         self.code
@@ -94,8 +120,8 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Usage(_) | Error::File { .. } => Code::Input,
-            Error::Io { source, .. } if unusable_path(source.kind()) => Code::Input,
+            Error::Usage(_) | Error::File { .. } | Error::Held { .. } => Code::Input,
+            Error::Io { source, .. } if unusable_path(source.kind()) || links_loop(source) => Code::Input,
             Error::Kernel(titans_kernel::Error::Shape { .. } | titans_kernel::Error::Buffer { .. }) => Code::Failed,
             Error::Kernel(titans_kernel::Error::Diverged { .. } | titans_kernel::Error::Torn) => Code::Failed,
             Error::Kernel(_) => Code::Input,
@@ -122,6 +148,7 @@ fn unusable_path(kind: ErrorKind) -> bool {
             | ErrorKind::IsADirectory
             | ErrorKind::AlreadyExists
             | ErrorKind::InvalidInput
+            | ErrorKind::InvalidData
             | ErrorKind::InvalidFilename
             | ErrorKind::ReadOnlyFilesystem
     )
@@ -149,6 +176,7 @@ pub(super) fn bug() -> Failure {
 mod tests {
     use super::{Code, Failure};
     use crate::error::Error;
+    use crate::train::Interrupt;
     use std::io;
 
     #[test]
@@ -158,7 +186,22 @@ mod tests {
         assert_eq!(code(Error::file("x", "damaged")), Code::Input);
         assert_eq!(code(Error::io("x", "reading", io::ErrorKind::NotFound.into())), Code::Input);
         assert_eq!(code(Error::io("x", "writing", io::ErrorKind::StorageFull.into())), Code::Failed);
+        assert_eq!(code(Error::io("x", "reading", io::ErrorKind::InvalidData.into())), Code::Input);
+        let held = Error::Held { path: "x".into(), by: "titans, process 7 on mars".into() };
+        assert!(held.to_string().contains("process 7 on mars"));
+        assert_eq!(code(held), Code::Input);
         assert_eq!(code(titans_kernel::Error::Config { what: "chunk", found: 0 }.into()), Code::Input);
         assert_eq!(code(titans_kernel::Error::Shape { what: "k", expected: 1, found: 2 }.into()), Code::Failed);
+    }
+
+    #[test]
+    fn a_signal_s_code_is_128_and_its_number() {
+        for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
+            let interrupt = Interrupt::new();
+            interrupt.raise_by(signal);
+            let failure = Failure::interrupted(&interrupt, "saved");
+            assert_eq!(failure.code() as i32, code);
+            assert!(failure.code().signal().is_some());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::checkpoint::CheckpointArgs;
 use super::eval::tokenizer;
-use super::options::{DeviceArgs, ModeName};
+use super::options::{DeviceArgs, ModeName, whole};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ pub struct Args {
     which: CheckpointArgs,
 
     /// Text to continue [default: a line break]
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     prompt: String,
 
     /// A file to continue instead; written out first like the text of --prompt
@@ -51,7 +51,7 @@ pub struct Args {
     top_p: f64,
 
     /// Seed of the draws
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = whole)]
     seed: u64,
 
     /// What the memories may do

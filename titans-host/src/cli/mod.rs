@@ -15,6 +15,8 @@ mod memory;
 mod options;
 mod output;
 mod selftest;
+mod shell;
+mod signals;
 mod state;
 mod stream;
 mod tensors;
@@ -23,7 +25,9 @@ mod train;
 pub use failure::{Code, Failure};
 use options::on_device;
 
-use clap::{Parser, Subcommand};
+use crate::error::tidy;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
@@ -31,7 +35,7 @@ Exit codes:
   0    done
   1    failed while running (a full disk, a device error, a loss that is not a number)
   2    bad usage or bad input (an unknown flag, a wrong shape, a damaged file, a device that is not there)
-  130  interrupted by Ctrl-C
+  129, 130, 143  stopped by SIGHUP, Ctrl-C, SIGTERM (128 and the signal's number), after keeping what there is to keep
 
 Results go to standard output, errors and progress to standard error.";
 
@@ -55,6 +59,8 @@ enum Verb {
     Bench(bench::Args),
     Inspect(inspect::Args),
     Selftest(selftest::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 impl Verb {
@@ -70,6 +76,8 @@ impl Verb {
             Self::Bench(args) => bench::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Selftest(args) => selftest::run(&args),
+            Self::Completions(args) => shell::completions(&args, command()),
+            Self::Man(args) => shell::man(&args, command()),
         }
     }
 }
@@ -78,24 +86,62 @@ impl Verb {
 /// ends as one line on standard error and exit code 1.
 pub fn main() -> ExitCode {
     failure::watch_panics();
-    let code = std::panic::catch_unwind(|| match Cli::try_parse() {
+    signals::survive_limits();
+    let code = std::panic::catch_unwind(|| match parse() {
         Ok(cli) => cli.verb.run().map_or_else(|failure| failure.report(), |()| Code::Done),
         Err(error) => {
-            // Printing may fail where nobody listens; there is nobody to tell.
-            let _ = error.print();
-            if error.use_stderr() { Code::Input } else { Code::Done }
+            let wrong = error.use_stderr();
+            tell_usage(error);
+            if wrong { Code::Input } else { Code::Done }
         }
     });
     code.unwrap_or_else(|_| failure::bug().report()).into()
 }
 
+/// The command line. A negative number is a value wherever one is expected, so that the option says which numbers it takes.
+fn command() -> Command {
+    fn with_numbers(command: Command) -> Command {
+        let takes = |arg: Arg| match arg.get_action().takes_values() && !arg.is_positional() {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        };
+        command.mut_args(takes).mut_subcommands(with_numbers)
+    }
+    with_numbers(Cli::command())
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Prints help, or what is wrong with the arguments, which may hold anything.
+fn tell_usage(mut error: clap::Error) {
+    if let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !found.starts_with("--")
+    {
+        // The parser's own advice, `-- VALUE`, does not help an option.
+        let tip = format!("a value that begins with a dash is given as --OPTION={found}, a file also as ./{found}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    let text = error.render().to_string();
+    let tidied = tidy(&text);
+    // Printing may fail where nobody listens; there is nobody to tell.
+    if tidied == text || !error.use_stderr() {
+        let _ = error.print();
+    } else {
+        output::complain_plainly(&tidied);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
+    use super::command;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -47,10 +47,10 @@ pub fn cpu<T: SimdScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
     Ok(Cpu::with_instruction_set(threads, instruction_set(None)?)?)
 }
 
-/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA`, else the best one of
+/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA` (empty is as good as not set), else the best one of
 /// this processor. A name that is none, or a set that this processor lacks, is bad input: exit code 2.
 pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
-    let (by, isa) = match (asked, std::env::var_os("TITANS_ISA")) {
+    let (by, isa) = match (asked, forced_by_environment()) {
         (Some(isa), _) => ("--isa", isa),
         (None, Some(name)) => {
             let isa = isa_named(&name.to_string_lossy()).map_err(|e| Failure::input(format!("TITANS_ISA: {e}")))?;
@@ -63,6 +63,11 @@ pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
     }
     let has: Vec<_> = Isa::ALL.into_iter().filter(|isa| isa.available()).map(Isa::name).collect();
     Err(Failure::input(format!("{by}: this processor has no {}; choose of {}", isa.name(), has.join(", "))))
+}
+
+/// What `TITANS_ISA` says, if it says anything.
+pub fn forced_by_environment() -> Option<std::ffi::OsString> {
+    std::env::var_os("TITANS_ISA").filter(|name| !name.is_empty())
 }
 
 /// The name of an instruction set.
@@ -78,6 +83,11 @@ pub fn threads(text: &str) -> Result<usize, String> {
 /// A whole number from 1 to 2²⁰: widths, chunks, heads.
 pub fn size(text: &str) -> Result<usize, String> {
     between(text, 1, 1 << 20)
+}
+
+/// A whole number that is not negative: seeds.
+pub fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
 fn between(text: &str, low: usize, high: usize) -> Result<usize, String> {

@@ -1,7 +1,7 @@
 //! Standard output and standard error that may be closed or full, and files that appear whole or not at all.
 
 use super::Failure;
-use crate::error::Error;
+use crate::error::{Error, tidy};
 use crate::train::atomic;
 use serde::Serialize;
 use std::fmt::Display;
@@ -26,9 +26,22 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(text)
 }
 
+/// One line of a table, its fields quoted where they must be.
+pub fn csv_line(fields: impl IntoIterator<Item = String>) -> Result<String, Failure> {
+    let mut line = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    line.write_record(fields).map_err(|e| Failure::failed(format!("writing a row: {e}")))?;
+    let line = line.into_inner().map_err(|e| Failure::failed(format!("writing a row: {e}")))?;
+    Ok(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned())
+}
+
 /// Writes a line to standard error; where nobody listens there is nobody to tell.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "titans: {text}");
+    let _ = writeln!(std::io::stderr().lock(), "titans: {}", tidy(text));
+}
+
+/// Writes text to standard error as it is.
+pub fn complain_plainly(text: &str) {
+    let _ = write!(std::io::stderr().lock(), "{text}");
 }
 
 fn stdout_result(result: std::io::Result<()>) -> Result<(), Failure> {
@@ -47,8 +60,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// the same folder and a rename. A device or a pipe (`/dev/stdout`) is written directly.
 pub fn write_with<R>(path: &Path, content: impl FnOnce(&mut dyn Write) -> Result<R, Error>) -> Result<R, Error> {
     const DOING: &str = "writing the output";
-    // The target of a link is replaced, not the link.
-    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let target = atomic::target(path).map_err(|e| Error::io(path, DOING, e))?;
     let meta = std::fs::metadata(&target).ok();
     if meta.as_ref().is_some_and(std::fs::Metadata::is_dir) {
         return Err(Error::file(path, "is a folder; name a file to write"));

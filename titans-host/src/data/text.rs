@@ -1,9 +1,9 @@
 //! Text as bytes: files, plain or compressed with gzip, one after the other, split by bytes.
 
 use crate::{Error, Result};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Reads the files in order into one run of bytes. A file whose name ends in `.gz` is decompressed.
@@ -29,13 +29,31 @@ pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<u8>> {
 fn read_into(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
     let mut file = File::open(path).map_err(|e| Error::io(path, "opening the data", e))?;
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
-        MultiGzDecoder::new(file)
-            .read_to_end(bytes)
+        members(file, bytes)
             .map_err(|e| Error::file(path, format!("expected gzip data, found damage ({e}); fetch the file again")))?;
     } else {
         file.read_to_end(bytes).map_err(|e| Error::io(path, "reading the data", e))?;
     }
     Ok(())
+}
+
+/// Decompresses all members of a gzip file, with zeros between and behind them, which tapes and archives fill their blocks with.
+fn members(file: File, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut input = BufReader::new(file);
+    loop {
+        GzDecoder::new(&mut input).read_to_end(bytes)?;
+        loop {
+            let ahead = input.fill_buf()?;
+            let (zeros, all) = (ahead.iter().take_while(|&&b| b == 0).count(), ahead.len());
+            if all == 0 {
+                return Ok(());
+            }
+            input.consume(zeros);
+            if zeros < all {
+                break;
+            }
+        }
+    }
 }
 
 /// Splits off the last `fraction` of the bytes: (training head, validation tail).
@@ -87,6 +105,13 @@ mod tests {
         let b = file(&folder, "b.txt.gz", &[gzip(b"second "), gzip(b"third")].concat());
         assert_eq!(read(&[&a, &b]).unwrap(), b"first second third");
         assert_eq!(read(&[&b, &a]).unwrap(), b"second thirdfirst ");
+        // Zeros that fill a block, whatever the size of ours; something else behind them is damage.
+        for zeros in [1, 512, 8192, 20_000] {
+            let padded = [gzip(b"one "), vec![0; zeros], gzip(b"two"), vec![0; zeros]].concat();
+            assert_eq!(read(&[file(&folder, "padded.gz", &padded)]).unwrap(), b"one two", "{zeros}");
+            let spoilt = file(&folder, "spoilt.gz", &[padded, b"x".to_vec()].concat());
+            assert!(read(&[spoilt]).unwrap_err().to_string().contains("spoilt.gz: expected gzip"), "{zeros}");
+        }
     }
 
     #[test]

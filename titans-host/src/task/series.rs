@@ -5,7 +5,7 @@ mod evaluate;
 pub use evaluate::{Totals, evaluate};
 
 use super::TaskConfig;
-use crate::data::series::{Column, Series, read};
+use crate::data::series::{Column, Layout, Series, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, MemoryMode, Model, ModelConfig};
@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 
+/// Columns that are told by name.
+const NAMED: usize = 8;
 /// Most patches of a batch.
 const BATCH_PATCHES: usize = 1 << 26;
 
@@ -39,6 +41,8 @@ pub struct SeriesConfig {
     pub window: usize,
     /// Windows of the cheap validation during training, spread over the validation rows.
     pub cheap_windows: usize,
+    /// How the file is written down: [`SeriesConfig::measure`] fills in what is not said.
+    pub layout: Layout,
     /// The columns and how they are standardised, by the training rows: [`SeriesConfig::measure`] fills it in.
     pub columns: Vec<Column>,
 }
@@ -53,20 +57,38 @@ impl Default for SeriesConfig {
             validation: 0.1,
             window: 512,
             cheap_windows: 8,
+            layout: Layout::default(),
             columns: Vec::new(),
         }
     }
 }
 
 impl SeriesConfig {
-    /// Reads the file and takes columns, means and deviations from its training rows.
+    /// Reads the file and takes columns, means and deviations from its training rows. Returns what was guessed about it and is worth a
+    /// word, a sentence each.
     ///
     /// # Errors
     /// As [`read`] and [`Series::split`].
-    pub fn measure(&mut self) -> Result<()> {
-        let series = read(&self.data)?;
-        self.columns = series.measure(series.split(self.validation, (1, 1))?);
-        Ok(())
+    pub fn measure(&mut self) -> Result<Vec<String>> {
+        let read = read(&self.data, &self.layout, &[])?;
+        let rows = read.series.split(self.validation, (1, 1))?;
+        self.columns = read.series.measure(rows);
+        let mut told = Vec::new();
+        if !read.guesses.is_empty() {
+            told.push(format!("guessed: {}", read.guesses.join("; ")));
+        }
+        if read.gaps > 0 {
+            told.push(format!("{} missing numbers, for which their column's mean stands (--gaps)", read.gaps));
+        }
+        if let constant @ [_, ..] = &read.series.constant(rows)[..] {
+            let (names, more) = (constant.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "), constant.len());
+            let more = if more > NAMED { format!(" and {} more", more - NAMED) } else { String::new() };
+            told.push(format!(
+                "constant in the training rows, so that deviation 1 is taken: {names}{more} (--leave-out)"
+            ));
+        }
+        self.layout = read.layout;
+        Ok(told)
     }
 
     /// Numbers of a patch.
@@ -106,17 +128,25 @@ impl SeriesConfig {
 /// The run that `titans train --task series` does by default on this file.
 ///
 /// # Errors
-/// As [`SeriesConfig::measure`] and [`TaskConfig::run`].
+/// As [`recipe`].
 pub fn default_run(data: PathBuf) -> Result<RunConfig> {
-    let mut task = SeriesConfig { data, ..SeriesConfig::default() };
-    task.measure()?;
+    recipe(data, Layout::default()).map(|(run, _)| run)
+}
+
+/// The same of a file about which something is said, and what was guessed of it.
+///
+/// # Errors
+/// As [`SeriesConfig::measure`] and [`TaskConfig::run`].
+pub fn recipe(data: PathBuf, layout: Layout) -> Result<(RunConfig, Vec<String>)> {
+    let mut task = SeriesConfig { data, layout, ..SeriesConfig::default() };
+    let told = task.measure()?;
     let mut model =
         ModelConfig { width: 64, blocks: 2, heads: 2, head_width: 32, feed_forward: 128, ..ModelConfig::default() };
     model.alpha_bias = -4.0;
     let task = TaskConfig::Series(task);
     task.fit(&mut model)?;
     let train = TrainConfig { steps: 1000, learning_rate: 1e-3, validate_every: 100, ..TrainConfig::default() };
-    task.run(model, train)
+    Ok((task.run(model, train)?, told))
 }
 
 /// Gives the model the ends that this task needs.
@@ -149,7 +179,7 @@ impl SeriesTask {
     /// # Errors
     /// As [`read`] and [`SeriesTask::new`].
     pub fn read(config: SeriesConfig, seed: u64) -> Result<Self> {
-        let series = read(&config.data)?;
+        let series = read(&config.data, &config.layout, &config.columns)?.series;
         Self::new(config, &series, seed)
     }
 

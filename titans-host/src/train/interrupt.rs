@@ -1,12 +1,14 @@
-//! Ctrl-C as a flag that training looks at between steps.
+//! A request to stop, as a flag that training looks at between steps.
 
-use crate::{Error, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A request to stop after the current step. Clones share the request.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<AtomicUsize>);
+
+/// Asked for by no signal.
+const BY_HAND: usize = usize::MAX;
 
 impl Interrupt {
     /// A request that nobody has made yet.
@@ -14,52 +16,46 @@ impl Interrupt {
         Self::default()
     }
 
-    /// A request that Ctrl-C makes. `again` runs, on a thread of its own, when it comes a second time: the place to
-    /// leave at once.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] when the process already has a handler.
-    pub fn on_ctrl_c(again: impl Fn() + Send + 'static) -> Result<Self> {
-        let interrupt = Self::new();
-        let shared = interrupt.clone();
-        ctrlc::set_handler(move || shared.raise_or(&again))
-            .map_err(|e| Error::usage(format!("cannot listen for Ctrl-C: {e}")))?;
-        Ok(interrupt)
-    }
-
     /// Makes the request.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.store(BY_HAND);
+    }
+
+    /// Makes the request in the name of a signal. The first one counts; says whether this is it.
+    pub fn raise_by(&self, signal: u8) -> bool {
+        self.store(usize::from(signal))
     }
 
     /// Whether it was made.
     pub fn raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.load(Ordering::SeqCst) != 0
     }
 
-    fn raise_or(&self, again: &impl Fn()) {
-        if self.0.swap(true, Ordering::SeqCst) {
-            again();
-        }
+    /// The signal that made it, if one did.
+    pub fn signal(&self) -> Option<u8> {
+        u8::try_from(self.0.load(Ordering::SeqCst)).ok().filter(|&signal| signal != 0)
+    }
+
+    fn store(&self, by: usize) -> bool {
+        self.0.compare_exchange(0, by, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Interrupt;
-    use std::cell::Cell;
 
     #[test]
-    fn the_second_signal_calls_and_clones_share_the_first() {
+    fn the_first_signal_counts_and_clones_share_it() {
         let interrupt = Interrupt::new();
         let seen = interrupt.clone();
-        let calls = Cell::new(0);
-        let again = || calls.set(calls.get() + 1);
-        assert!(!seen.raised());
-        interrupt.raise_or(&again);
+        assert!(!seen.raised() && seen.signal().is_none());
+        assert!(interrupt.raise_by(15) && !interrupt.raise_by(2));
+        interrupt.raise();
         assert!(seen.raised());
-        assert_eq!(calls.get(), 0);
-        interrupt.raise_or(&again);
-        assert_eq!(calls.get(), 1);
+        assert_eq!(seen.signal(), Some(15));
+        let by_hand = Interrupt::new();
+        by_hand.raise();
+        assert!(by_hand.raised() && by_hand.signal().is_none());
     }
 }

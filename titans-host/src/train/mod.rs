@@ -7,6 +7,7 @@ mod given;
 mod interrupt;
 pub mod metrics;
 pub mod optimiser;
+mod own;
 pub mod plot;
 pub mod progress;
 mod recent;
@@ -20,6 +21,7 @@ pub mod which;
 
 pub use config::{RunConfig, TrainConfig};
 pub use interrupt::Interrupt;
+pub use own::Owner;
 pub use progress::Progress;
 pub use run::{Best, Outcome, create, train};
 pub use task::{Batch, Task, Validation};

@@ -1,5 +1,6 @@
 //! Telling how a run goes: training reports to a [`Progress`], which may draw a bar, write lines, or keep silent.
 
+use crate::error::tidy;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -91,7 +92,7 @@ impl Progress for Bar {
     }
 
     fn message(&mut self, text: &str) {
-        self.0.println(text);
+        self.0.println(tidy(text));
     }
 
     fn finish(&mut self) {
@@ -132,7 +133,7 @@ impl<W: Write> Progress for Lines<W> {
     }
 
     fn message(&mut self, text: &str) {
-        self.write(text);
+        self.write(&tidy(text));
     }
 
     fn finish(&mut self) {

@@ -16,6 +16,9 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// What a run writes into its folder.
+pub const FILES: [&str; 7] = [CONFIG, "metrics.jsonl", "loss.svg", LATEST, BEST, "recall.json", "recall.svg"];
+
 /// The file in a run folder that says what the run is.
 pub const CONFIG: &str = "config.toml";
 
@@ -76,6 +79,12 @@ pub fn train<D: Device>(
     let metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.state().step)?;
     let mut run = Run::new(trainer, folder, metrics);
     let outcome = run.train(interrupt, progress);
+    if let Err(Error::Io { .. }) = &outcome
+        && run.saved_step.is_some_and(|saved| saved != run.trainer.state().step)
+    {
+        // What could not be written may be another file, or there is room again: the steps since the last checkpoint are worth a try.
+        let _ = run.save();
+    }
     progress.finish();
     let drawn = run.draw();
     let outcome = outcome.map_err(|e| run.kept(e))?;

@@ -41,7 +41,7 @@ impl Args {
             }
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         };
-        let series = series::read(file)?;
+        let series = series::read(file, &task.layout, &task.columns)?.series;
         let named = |error: Error| Error::file(file, error.to_string());
         let mut numbers = series.standardised(&task.columns).map_err(named)?;
         match self.tail {

@@ -24,7 +24,7 @@ const TOKENS: usize = 1 << 28;
 /// Bytes of a step.
 #[derive(Debug, Serialize)]
 struct Report {
-    file: PathBuf,
+    file: String,
     threads: usize,
     /// Sequences and tokens of the batch that needs most.
     batch: usize,
@@ -53,16 +53,29 @@ struct Kept {
 
 pub(super) fn run(path: &Path, threads: Option<usize>, json: bool) -> std::result::Result<(), Failure> {
     let (file, config) = config(path)?;
+    let report = worst(&file, &config, threads)?;
+    if json { output::print_json(&report) } else { print(&report) }
+}
+
+/// The most bytes that a step of training holds on the CPU.
+///
+/// # Errors
+/// [`Error::File`] for a batch that is larger than any plan; [`Error::Usage`] for a model that cannot be.
+pub fn peak(config: &RunConfig, threads: Option<usize>) -> Result<usize> {
+    Ok(worst(Path::new("the configuration"), config, threads)?.peak)
+}
+
+/// The batch that needs most.
+fn worst(file: &Path, config: &RunConfig, threads: Option<usize>) -> Result<Report> {
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut worst: Option<Report> = None;
-    for (batch, time) in batches(&TaskConfig::of(&config)?) {
-        let report = plan(&file, &config, threads, batch, time)?;
+    for (batch, time) in batches(&TaskConfig::of(config)?) {
+        let report = plan(file, config, threads, batch, time)?;
         if worst.as_ref().is_none_or(|worst| report.peak > worst.peak) {
             worst = Some(report);
         }
     }
-    let report = worst.ok_or_else(|| Error::file(&file, "its task draws no batch"))?;
-    if json { output::print_json(&report) } else { print(&report) }
+    worst.ok_or_else(|| Error::file(file, "its task draws no batch"))
 }
 
 /// The configuration that `path` names: a `config.toml`, one in a run folder, or that of a checkpoint.
@@ -146,7 +159,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     let of = |kind: Kind| kept[kind as usize].saturating_sub(before[kind as usize]);
     let total = all(kept) - standing;
     Ok(Report {
-        file: file.to_path_buf(),
+        file: file.display().to_string(),
         threads,
         batch,
         time,
@@ -171,10 +184,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
 
 fn print(report: &Report) -> std::result::Result<(), Failure> {
     let Report { file, threads, batch, time, kept, .. } = report;
-    output::print(format_args!(
-        "{}: a step of {batch} sequences of {time} tokens on {threads} threads, in bytes",
-        file.display()
-    ))?;
+    output::print(format_args!("{file}: a step of {batch} sequences of {time} tokens on {threads} threads, in bytes"))?;
     let lines = [
         ("parameters", report.parameters),
         ("gradients", report.gradients),

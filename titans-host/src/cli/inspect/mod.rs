@@ -2,6 +2,8 @@
 
 mod memory;
 
+pub use memory::peak;
+
 use super::checkpoint::CheckpointArgs;
 use super::options::threads;
 use super::{Failure, output, state, tensors};
@@ -54,7 +56,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    file: PathBuf,
+    file: String,
     bytes: usize,
     metadata: Map<String, Value>,
     elements: usize,
@@ -87,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let path = args.which.file(&args.file)?;
     let bytes = tensors::read(&path)?;
     if state::is_state(&bytes) {
-        let (file, bytes, state) = (&path, bytes.len(), state::read(&path, &bytes)?);
+        let (file, bytes, state) = (path.display().to_string(), bytes.len(), state::read(&path, &bytes)?);
         let report = serde_json::json!({ "file": file, "bytes": bytes, "state": state });
         return if args.json {
             output::print_json(&report)
@@ -116,7 +118,7 @@ fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
     let mut tensors: Vec<Tensor> = file.iter().map(|(name, view)| tensor(name, &view)).collect();
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Report {
-        file: path.to_path_buf(),
+        file: path.display().to_string(),
         bytes: bytes.len(),
         metadata: entries.into_iter().map(|(key, text)| (key.clone(), json(text))).collect(),
         elements: tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum(),
@@ -155,7 +157,7 @@ fn values(all: impl Iterator<Item = f64>) -> Values {
 
 fn print(report: &Report) -> Result<(), Failure> {
     let Report { file, bytes, metadata, elements, tensors } = report;
-    output::print(format_args!("{}: {bytes} bytes, {} tensors, {elements} elements", file.display(), tensors.len()))?;
+    output::print(format_args!("{}: {bytes} bytes, {} tensors, {elements} elements", file, tensors.len()))?;
     for (key, value) in metadata {
         output::print(format_args!("  {key} = {value}"))?;
     }

@@ -24,7 +24,20 @@ impl Fed {
 impl Live<'_> {
     /// Feeds n tokens: `take` gives a range of them to a session. One that is refused ends it; or the memory begins anew before it,
     /// where that is asked for and helps.
+    ///
+    /// # Errors
+    /// What the session reports; nothing is known of it then, and it is not saved any more.
     pub(super) fn feed(
+        &mut self,
+        n: usize,
+        take: impl FnMut(&mut Session<f32>, Range<usize>) -> Result<Taken<f32>>,
+    ) -> Result<Fed> {
+        let fed = self.feed_all(n, take);
+        self.torn |= fed.is_err();
+        fed
+    }
+
+    fn feed_all(
         &mut self,
         n: usize,
         mut take: impl FnMut(&mut Session<f32>, Range<usize>) -> Result<Taken<f32>>,

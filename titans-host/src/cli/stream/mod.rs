@@ -2,6 +2,7 @@
 
 mod feed;
 mod input;
+mod lines;
 mod numbers;
 mod state;
 mod text;
@@ -9,18 +10,18 @@ mod text;
 use super::checkpoint::CheckpointArgs;
 use super::export::Runnable;
 use super::options::{self, ModeName};
-use super::{Failure, output};
+use super::{Failure, output, signals};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::error::Error;
 use crate::model::Session;
 use crate::task::TaskConfig;
 use crate::task::text::TextConfig;
-use crate::train::Interrupt;
+use crate::train::Owner;
 use crate::train::checkpoint::RunState;
 use numbers::Patches;
 use state::State;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use titans_kernel::model::Input;
@@ -32,7 +33,8 @@ and the surprise of each block; a run of the series task knows how to standardis
 them as they are, the rows of a patch side by side.
 
 --state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
-every --save-every seconds, at the end and at Ctrl-C, always whole. However bytes are cut into runs, the predictions are those of one run; tokens of a larger
+every --save-every seconds, at the end, at an error of the input, and at Ctrl-C, SIGTERM and SIGHUP (a second signal leaves at once),
+always whole. One process at a time writes it: another one is refused. However bytes are cut into runs, the predictions are those of one run; tokens of a larger
 vocabulary end where a run ends. A state belongs to its weights: the best checkpoint of a run may be another one after more
 training, and so is the latest; then another FILE begins anew.
 
@@ -84,7 +86,7 @@ pub struct Args {
     top_p: f64,
 
     /// Seed of the draws
-    #[arg(long, value_name = "N", default_value = "0", requires = "generate")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = options::whole, requires = "generate")]
     seed: u64,
 
     /// Write every token's log-probability and surprise
@@ -124,9 +126,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let weights = Arc::new(weights);
     let input = weights.model()?.spec().input;
     let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory.into())?;
+    let interrupt = signals::listen()?;
     let mut live = Live::new(args, session)?;
     live.save()?; // before anything is read: a place that cannot be written is told at once
-    let interrupt = Interrupt::on_ctrl_c(|| std::process::exit(130))?;
     let task = run.as_ref().map(|(config, _)| TaskConfig::of(config)).transpose()?;
     match (input, task.zip(run.as_ref().map(|(_, state)| state))) {
         (Input::Tokens(_), Some((TaskConfig::Text(task), state))) => {
@@ -142,7 +144,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         (Input::Rows(size), _) => numbers::run(args, &mut live, &Patches::plain(size), &interrupt)?,
     }
-    if interrupt.raised() { Err(Failure::interrupted(live.kept())) } else { Ok(()) }
+    if interrupt.raised() { Err(Failure::interrupted(&interrupt, live.kept())) } else { Ok(()) }
 }
 
 /// The vocabulary of a run, wherever it lies now.
@@ -164,11 +166,16 @@ struct Live<'a> {
     saved: Instant,
     /// How often the memory began anew.
     resets: u64,
+    /// Whether a push failed half way.
+    torn: bool,
+    /// Nobody else writes the file meanwhile.
+    _owner: Option<Owner>,
 }
 
 impl<'a> Live<'a> {
     fn new(args: &'a Args, mut session: Session<f32>) -> Result<Self, Error> {
         let (mut pending, mut open) = (None, Vec::new());
+        let owner = args.state.as_deref().map(own).transpose()?.flatten();
         if let Some(path) = &args.state
             && let Some(state) = State::read(path)?
         {
@@ -186,7 +193,7 @@ impl<'a> Live<'a> {
             })?;
             (pending, open) = (state.pending, state.open);
         }
-        Ok(Self { args, session, pending, open, saved: Instant::now(), resets: 0 })
+        Ok(Self { args, session, pending, open, saved: Instant::now(), resets: 0, torn: false, _owner: owner })
     }
 
     /// Writes the state if it is time to.
@@ -196,7 +203,7 @@ impl<'a> Live<'a> {
 
     /// Writes the state, if there is a file for it.
     fn save(&mut self) -> Result<(), Error> {
-        if let Some(path) = &self.args.state {
+        if let Some(path) = self.args.state.as_ref().filter(|_| !self.torn) {
             let state = State { pending: self.pending, open: self.open.clone(), stream: self.session.save()? };
             output::write_whole(path, &state.bytes())?;
         }
@@ -211,6 +218,18 @@ impl<'a> Live<'a> {
             None => "nothing was saved; --state FILE would have".into(),
         }
     }
+}
+
+/// Owns a state file; devices have no owner.
+fn own(path: &Path) -> Result<Option<Owner>, Error> {
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Ok(None);
+    }
+    let owner = Owner::of_file(path)?;
+    if let Some(why) = owner.unlocked() {
+        output::complain(why);
+    }
+    Ok(Some(owner))
 }
 
 /// The blocks whose surprise a step tells.

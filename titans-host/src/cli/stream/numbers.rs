@@ -1,10 +1,10 @@
 //! Rows of numbers in, predictions and surprise out.
 
-use super::input::{Input, Piece};
+use super::lines::{Line, Lines};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
-use crate::data::series::Column;
-use crate::error::{Error, Result};
+use crate::data::series::{Column, Layout};
+use crate::error::{Error, Result, brief};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
 use crate::train::Interrupt;
@@ -14,8 +14,10 @@ pub(super) struct Patches {
     columns: Vec<Column>,
     /// Rows of a patch.
     rows: usize,
-    /// Columns before those that the model reads, e.g. a date.
+    /// Whether the columns have names.
     named: bool,
+    /// How rows are written down.
+    layout: Layout,
 }
 
 impl Patches {
@@ -24,65 +26,98 @@ impl Patches {
         if task.width() != size {
             return Self::plain(size);
         }
-        Self { columns: task.columns.clone(), rows: task.patch, named: true }
+        Self { columns: task.columns.clone(), rows: task.patch, named: true, layout: task.layout.clone() }
     }
 
     /// Numbers as they are, a row a token.
     pub(super) fn plain(size: usize) -> Self {
         let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0 };
-        Self { columns: (0..size).map(column).collect(), rows: 1, named: false }
+        Self { columns: (0..size).map(column).collect(), rows: 1, named: false, layout: Layout::default() }
     }
 
-    /// The numbers of a line in the model's units; none for a header, a first line in which nothing is a number. A first field
-    /// more than there are columns that is no number is a date.
+    /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which nothing is a number.
     fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
         let fields: Vec<&str> = record.iter().map(str::trim).collect();
-        let dated = self.named && fields.len() == self.columns.len() + 1 && fields[0].parse::<f64>().is_err();
-        let numbers = &fields[usize::from(dated)..];
-        let one = |(column, field): (&Column, &&str)| {
-            column.number(field).map(|x| x as f32).map_err(|reason| format!("column {}: {reason}", column.name))
-        };
-        let (expected, found) = (self.columns.len(), fields.join(","));
-        let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
-        let read = match numbers.len() == expected {
-            true => self.columns.iter().zip(numbers).map(one).collect(),
-            false => Err(format!("expected {expected} finite numbers{row}, found {found}")),
-        };
-        if first && fields.iter().all(|field| field.parse::<f64>().is_err()) {
-            return self.expect_header(&fields).map(|()| None);
+        let fields = self.kept(fields);
+        if first && self.is_header(&fields)? {
+            return Ok(None);
         }
+        let one = |(column, field): (&Column, &&str)| {
+            let number = column.number(field, &self.layout);
+            number.map(|x| x as f32).map_err(|reason| format!("column {}: {reason}", column.name))
+        };
+        let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
+        let (expected, found) = (self.columns.len(), fields.len());
+        let read: std::result::Result<_, String> = match expected == found {
+            true => self.columns.iter().zip(&fields).map(one).collect(),
+            false => {
+                let found = format!("{found} fields: {}", brief(&fields.join(",")));
+                Err(format!("expected {expected} finite numbers{row}, found {found}"))
+            }
+        };
         read.map(Some).map_err(|reason| Error::usage(format!("standard input, line {line}, {reason}")))
     }
 
-    /// A header must name the columns of the run, after one of dates if there is one more.
-    fn expect_header(&self, fields: &[&str]) -> Result<()> {
-        let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
-        let skipped = usize::from(fields.len() == names.len() + 1);
-        if self.named && fields[skipped..] != names[..] {
-            let (expected, found) = (names.join(", "), fields[skipped..].join(", "));
-            return Err(Error::usage(format!("standard input: expected the run's columns {expected}, found {found}")));
+    /// The fields that the run reads of a whole row; in a run of before there were layouts, all but a date before them.
+    fn kept<'a>(&self, fields: Vec<&'a str>) -> Vec<&'a str> {
+        let skipped = match &self.layout.left_out {
+            Some(_) => self.layout.skipped(),
+            None if self.named && fields[0].parse::<f64>().is_err() => vec![0],
+            None => Vec::new(),
+        };
+        if fields.len() != self.columns.len() + skipped.len() {
+            return fields;
         }
-        Ok(())
+        fields.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, field)| field).collect()
     }
 
-    fn header(&self, blocks: &[usize]) -> String {
+    /// Whether a first line is a header, which must name the columns of the run.
+    fn is_header(&self, fields: &[&str]) -> Result<bool> {
+        let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
+        if self.named && fields == names {
+            return Ok(true);
+        }
+        let number = |field: &&str| field.parse::<f64>().is_ok() || self.layout.number(field).is_ok();
+        if fields.iter().any(number) {
+            return Ok(false);
+        }
+        match self.named {
+            true => Err(Error::usage(format!(
+                "standard input: expected the run's columns {}, found {}",
+                names.join(", "),
+                fields.join(", ")
+            ))),
+            false => Ok(true),
+        }
+    }
+
+    fn header(&self, blocks: &[usize]) -> Vec<String> {
         let row = |r: usize| {
             let behind = if self.rows > 1 { format!("_{r}") } else { String::new() };
             self.columns.iter().map(move |c| format!("prediction_{}{behind}", c.name))
         };
         let surprises = blocks.iter().map(|block| format!("surprise_{block}"));
-        (0..self.rows).flat_map(row).chain(surprises).collect::<Vec<_>>().join(",")
+        (0..self.rows).flat_map(row).chain(surprises).collect()
     }
 
     /// The prediction in the input's units, and the surprise of each of so many blocks: 0 where no memory is asked.
-    fn values(&self, step: &Step<f32>, blocks: usize) -> String {
+    fn values(&self, step: &Step<f32>, blocks: usize) -> Vec<String> {
         let mean = |heads: &Vec<f32>| f64::from(heads.iter().sum::<f32>()) / heads.len().max(1) as f64;
         let columns = self.columns.iter().cycle();
-        let predictions = step.logits.iter().zip(columns).map(|(&x, c)| c.restore(f64::from(x)));
+        let predictions = step.logits.iter().zip(columns).map(|(&x, c)| (c.restore(f64::from(x)), c.deviation));
         let surprises = step.surprise.iter().map(mean).chain(std::iter::repeat(0.0)).take(blocks);
-        // Finite in standardised units may be too large for 32 bits in the input's.
-        let text = |x: f64| if (x as f32).is_finite() { (x as f32).to_string() } else { format!("{x:e}") };
-        predictions.chain(surprises).map(text).collect::<Vec<_>>().join(",")
+        predictions.chain(surprises.map(|x| (x, x.abs()))).map(|(x, scale)| text(x, scale)).collect()
+    }
+}
+
+/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so far from 0 that they
+/// would round away what matters on a scale.
+fn text(x: f64, scale: f64) -> String {
+    let short = x as f32;
+    match (f64::from(short) - x).abs() <= scale / 65_536.0 {
+        true => short.to_string(),
+        false if short.is_finite() => x.to_string(),
+        false => format!("{x:e}"),
     }
 }
 
@@ -110,7 +145,7 @@ pub(super) fn run(
 }
 
 fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
-    let (mut lines, mut headed) = (Lines { input: Input::new(), rest: Vec::new(), number: 0, ended: false }, false);
+    let (mut lines, mut headed) = (Lines::new(), false);
     let (mut first, blocks) = (true, blocks(live)?);
     // Lines of the open patch: none of a patch that an earlier run began.
     let mut began = None;
@@ -123,9 +158,11 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
             }
             Line::End => return Ok(()),
         };
-        let mut fields = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&line[..]);
+        let mut fields = csv::ReaderBuilder::new();
+        fields.has_headers(false).flexible(true).delimiter(patches.layout.byte());
+        let mut fields = fields.from_reader(&line[..]);
         let mut record = csv::StringRecord::new();
-        let number = lines.number;
+        let number = lines.number();
         let wrong = |e: csv::Error| Error::usage(format!("standard input, line {number}: {e}"));
         if !fields.read_record(&mut record).map_err(wrong)? {
             continue; // an empty line
@@ -149,49 +186,13 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
         }
         let Some((_, step)) = fed.steps.pop() else { continue };
         if !headed {
-            output::print(patches.header(&blocks))?;
+            output::print(output::csv_line(patches.header(&blocks))?)?;
             headed = true;
         }
-        output::print(patches.values(&step, blocks.len()))?;
+        output::print(output::csv_line(patches.values(&step, blocks.len()))?)?;
         live.keep()?;
     }
     Ok(())
-}
-
-/// Lines of standard input.
-struct Lines {
-    input: Input,
-    rest: Vec<u8>,
-    /// Of the line given last, from 1.
-    number: u64,
-    ended: bool,
-}
-
-enum Line {
-    Is(Vec<u8>),
-    NotYet,
-    End,
-}
-
-impl Lines {
-    fn next(&mut self) -> Result<Line> {
-        loop {
-            if let Some(end) = self.rest.iter().position(|&b| b == b'\n') {
-                self.number += 1;
-                return Ok(Line::Is(self.rest.drain(..=end).collect()));
-            }
-            if self.ended {
-                self.number += 1;
-                let last = std::mem::take(&mut self.rest);
-                return Ok(if last.is_empty() { Line::End } else { Line::Is(last) });
-            }
-            match self.input.next()? {
-                Piece::Bytes(bytes) => self.rest.extend(bytes),
-                Piece::Nothing => return Ok(Line::NotYet),
-                Piece::End => self.ended = true,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -201,10 +202,10 @@ mod tests {
     #[test]
     fn columns_of_surprise_have_the_numbers_of_their_blocks() {
         let patches = Patches::plain(2);
-        assert_eq!(patches.header(&[1, 3]), "prediction_0,prediction_1,surprise_1,surprise_3");
+        assert_eq!(patches.header(&[1, 3]).join(","), "prediction_0,prediction_1,surprise_1,surprise_3");
         let step = |surprise| Step { logits: vec![0.5, -1.0], surprise };
-        assert_eq!(patches.values(&step(vec![vec![1.0, 2.0], vec![4.0]]), 2), "0.5,-1,1.5,4");
+        assert_eq!(patches.values(&step(vec![vec![1.0, 2.0], vec![4.0]]), 2).join(","), "0.5,-1,1.5,4");
         // Without memory no surprise is told; the columns stay.
-        assert_eq!(patches.values(&step(Vec::new()), 2), "0.5,-1,0,0");
+        assert_eq!(patches.values(&step(Vec::new()), 2).join(","), "0.5,-1,0,0");
     }
 }

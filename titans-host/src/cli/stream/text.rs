@@ -52,8 +52,12 @@ pub(super) fn run(
         mode: args.memory.into(),
     };
     sampling.validate()?;
-    let totals = match &args.per_token {
-        None => read(live, tokenizer, None, interrupt)?,
+    let mut totals = Totals::default();
+    let written = match &args.per_token {
+        None => {
+            read(live, tokenizer, None, interrupt, &mut totals);
+            Ok(())
+        }
         Some(path) => output::write_with(path, |out| {
             let mut table = csv::Writer::from_writer(out);
             let bytes_alone = tokenizer.crc32().is_none();
@@ -62,12 +66,16 @@ pub(super) fn run(
             header.push("log_probability".into());
             header.extend(blocks(live)?.into_iter().map(|block| format!("surprise_{block}")));
             table.write_record(header).map_err(|e| Error::file(path, e.to_string()))?;
-            let totals = read(live, tokenizer, Some(&mut table), interrupt)?;
-            table.flush().map_err(|e| Error::io(path, "writing the table", e))?;
-            Ok(totals)
-        })?,
+            read(live, tokenizer, Some(&mut table), interrupt, &mut totals);
+            table.flush().map_err(|e| Error::io(path, "writing the table", e))
+        }),
     };
+    // Whatever ended it: what was learned is in the state.
     live.save()?;
+    if let Err(error) = written {
+        output::complain(&live.kept());
+        return Err(error.into());
+    }
     // Of nothing there is no mean.
     let some = |x: f64| (totals.tokens > 0).then_some(x);
     let nats_per_token = some(totals.nats / totals.tokens as f64);
@@ -81,8 +89,8 @@ pub(super) fn run(
         let bits = bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits a byte"));
         output::complain(&format!("{tokens} tokens predicted{bits}; {position} tokens so far"));
     }
-    if let Some(refusal) = totals.refused {
-        return Err(Failure::failed(refusal));
+    if let Some(failure) = totals.failed {
+        return Err(failure);
     }
     if sampling.tokens > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
 }
@@ -96,17 +104,30 @@ struct Totals {
     /// Bytes of this input before the ids that come next.
     read: u64,
     /// Why it ended early.
-    refused: Option<String>,
+    failed: Option<Failure>,
 }
 
-/// Reads standard input to its end.
+/// Reads standard input to its end, or to what ends it early.
 fn read(
+    live: &mut Live<'_>,
+    tokenizer: &Tokenizer,
+    table: Option<&mut Table<'_>>,
+    interrupt: &Interrupt,
+    totals: &mut Totals,
+) {
+    if let Err(error) = read_all(live, tokenizer, table, interrupt, totals) {
+        totals.failed.get_or_insert(error.into());
+    }
+}
+
+fn read_all(
     live: &mut Live<'_>,
     tokenizer: &Tokenizer,
     mut table: Option<&mut Table<'_>>,
     interrupt: &Interrupt,
-) -> Result<Totals> {
-    let (mut totals, mut rest, mut seen) = (Totals::default(), Vec::new(), 0);
+    totals: &mut Totals,
+) -> Result<()> {
+    let (mut rest, mut seen) = (Vec::new(), 0);
     let (input, at_once) = (Input::new(), (LOGITS / tokenizer.vocabulary()).max(1));
     loop {
         let ended = match input.next()? {
@@ -124,13 +145,13 @@ fn read(
         rest.drain(..whole);
         seen = rest.len();
         for ids in ids.chunks(at_once) {
-            predict(live, tokenizer, ids, &mut totals, table.as_deref_mut())?;
-            if totals.refused.is_some() {
-                break;
+            predict(live, tokenizer, ids, totals, table.as_deref_mut())?;
+            if totals.failed.is_some() {
+                return Ok(());
             }
         }
-        if ended || totals.refused.is_some() {
-            return Ok(totals);
+        if ended {
+            return Ok(());
         }
         live.keep()?;
     }
@@ -187,7 +208,7 @@ fn predict(
             Some(byte) => format!("standard input, byte {byte}"),
             None => "the token that waited in the state".into(),
         };
-        totals.refused = Some(live.refusal(&place, position));
+        totals.failed = Some(Failure::failed(live.refusal(&place, position)));
     }
     totals.read += bytes(ids);
     Ok(())

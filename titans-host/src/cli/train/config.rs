@@ -1,7 +1,9 @@
 //! From arguments to the configuration of a run.
 
+use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
-use crate::cli::options::size;
+use crate::cli::options::{size, whole};
+use crate::data::series::Layout;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
@@ -69,6 +71,9 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N", value_parser = size)]
     patch: Option<usize>,
 
+    #[command(flatten)]
+    layout: LayoutArgs,
+
     /// Most pairs of a sequence (recall) [default: 16]
     #[arg(long, value_name = "N", value_parser = size)]
     pairs: Option<usize>,
@@ -82,7 +87,7 @@ pub struct ConfigArgs {
     config: Option<PathBuf>,
 
     /// Seed of the first weights and of every batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole)]
     seed: Option<u64>,
 
     #[command(flatten)]
@@ -112,12 +117,33 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The first option that says something about a new run, by name: none of them fits to `--resume`.
+    /// Puts the places where a run's data lie now into its task, and says whether any was given.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a task that has no such data.
+    pub fn moved(&self, task: &mut TaskConfig) -> Result<bool> {
+        self.foreign(task)?;
+        match task {
+            TaskConfig::Recall(_) => {}
+            TaskConfig::Text(c) => {
+                if !self.data.is_empty() {
+                    c.data = self.data.iter().map(absolute).collect();
+                }
+                c.tokenizer = self.tokenizer.as_ref().map(absolute).or(c.tokenizer.take());
+            }
+            TaskConfig::Series(c) => {
+                if !self.data.is_empty() {
+                    c.data = self.series()?;
+                }
+            }
+        }
+        Ok(!self.data.is_empty() || self.tokenizer.is_some())
+    }
+
+    /// The first option that says something about a new run, by name: none of them fits to `--resume`. Where data lie is no part of it.
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--task", self.task.is_some()),
-            ("--data", !self.data.is_empty()),
-            ("--tokenizer", self.tokenizer.is_some()),
             ("--patch", self.patch.is_some()),
             ("--pairs", self.pairs.is_some()),
             ("--lengths", !self.lengths.is_empty()),
@@ -132,7 +158,7 @@ impl ConfigArgs {
             ("--recompute", self.recompute),
         ];
         let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
-        own.or_else(|| self.model.given())
+        own.or_else(|| self.layout.given()).or_else(|| self.model.given())
     }
 
     /// The configuration of a new run.
@@ -166,7 +192,12 @@ impl ConfigArgs {
             (Some(path), _) => return RunConfig::read(path),
             (None, TaskName::Recall) => return recall::default_run(self.model.layers.unwrap_or(1)),
             (None, TaskName::Text) => text::default_run(Vec::new())?,
-            (None, TaskName::Series) => series::default_run(self.series()?)?,
+            (None, TaskName::Series) => {
+                let file = self.series()?;
+                let (run, told) = series::recipe(file.clone(), self.layout.said(Layout::default()))?;
+                tell(&file, &told);
+                run
+            }
         };
         run.model.set_layers(self.model.layers.unwrap_or(1));
         Ok(run)
@@ -189,6 +220,7 @@ impl ConfigArgs {
         let options = [
             ("--tokenizer", "text", self.tokenizer.is_some()),
             ("--patch", "series", self.patch.is_some()),
+            (self.layout.given().unwrap_or_default(), "series", self.layout.given().is_some()),
             ("--pairs", "recall", self.pairs.is_some()),
             ("--lengths", "recall", !self.lengths.is_empty()),
         ];
@@ -228,15 +260,22 @@ impl ConfigArgs {
                 Ok(self.tokenizer.is_some())
             }
             TaskConfig::Series(c) => {
+                let said = self.layout.said(c.layout.clone());
                 let other = !self.data.is_empty() && self.series()? != c.data;
+                // What was found out about one file is no more than a guess about another.
+                let anew = other || (self.config.is_some() && self.layout.given().is_some());
                 if other {
                     c.data = self.series()?;
-                    c.measure()?;
+                }
+                if anew {
+                    c.layout = if other { self.layout.said(Layout::default()) } else { said };
+                    let told = c.measure()?;
+                    tell(&c.data, &told);
                 }
                 set(&mut c.patch, self.patch);
                 set(&mut c.context, self.context);
                 set(&mut c.sequences, self.batch);
-                Ok(other || self.patch.is_some())
+                Ok(anew || self.patch.is_some())
             }
         }
     }

@@ -1,20 +1,23 @@
 //! `titans train`.
 
+mod begin;
 mod config;
+mod layout;
 mod model;
+mod room;
 
 use super::options::DeviceArgs;
-use super::{Failure, on_device, output};
+use super::{Failure, on_device, output, signals};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Model;
 use crate::task::recall::Recall;
 use crate::task::table::Table;
 use crate::task::{self, TaskConfig, Validation};
 use crate::train::checkpoint;
 use crate::train::progress::{Bar, Lines, Silent};
-use crate::train::run::CONFIG;
 use crate::train::{Best, Interrupt, Outcome, Progress, RunConfig, Trainer};
+use begin::Begun;
 use config::ConfigArgs;
 use indicatif::ProgressDrawTarget;
 use serde::Serialize;
@@ -35,8 +38,12 @@ model has no use for (--window with lmm alone) is an error.
 
 The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors (from which --resume goes on) and
 best.safetensors (lowest validation loss: what the folder stands for in other verbs), and for the recall task recall.svg and
-recall.json, of the model at the end. Where three validations in a row are worse than the best, a line says so. Ctrl-C saves, says where, and ends with exit code 130; a
-second Ctrl-C leaves at once.
+recall.json, of the model at the end. Where three validations in a row are worse than the best, a line says so. Ctrl-C, SIGTERM and SIGHUP
+save, say where, and end with exit code 130, 143 or 129; a second one leaves at once. One process at a time writes a folder: another one is refused.
+
+On --resume the run goes on with the same data: --data and --tokenizer say where they lie now, and their bytes are checked. In config.toml
+you may change steps, minutes, save_every, boundaries, recompute, and the paths data and tokenizer: what is changed is named and used; any
+other change is refused by name.
 
 JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens} (at the end), best
 {step, loss}, recall (as recall.json).
@@ -88,7 +95,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    run: PathBuf,
+    run: String,
     steps: u64,
     seconds: f64,
     tokens: u64,
@@ -104,44 +111,51 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
-    let (folder, config) = args.folder_and_config()?;
-    let interrupt = Interrupt::on_ctrl_c(|| std::process::exit(super::Code::Interrupted as i32))?;
+    let interrupt = signals::listen()?;
+    let mut begun = args.begin()?;
     let mut progress = args.progress();
-    let mut task = task::open::<D>(&config)?;
+    let mut task = task::open::<D>(&begun.config).map_err(|error| args.missing(error))?;
+    if !args.on.cuda()? {
+        room::expect(&begun.config, args.on.threads)?;
+    }
     let mut trainer = match &args.resume {
         None => {
-            crate::train::create(&folder, &config)?;
-            Trainer::new(device, config.clone(), &mut *task)?
+            begun.take_folder(args.out.as_deref())?;
+            crate::train::create(&begun.folder, &begun.config)?;
+            Trainer::new(device, begun.config.clone(), &mut *task)?
         }
         Some(run) => {
             let mut checkpoint = checkpoint::load(device, run)?;
-            checkpoint.config = config.clone();
+            checkpoint.config = begun.config.clone();
             let trainer = Trainer::resume(device, checkpoint, &mut *task)?;
-            config.write(&folder.join(CONFIG))?; // --steps and --minutes may have changed it
+            begun.write_config()?;
             trainer
         }
     };
+    let Begun { folder, config, .. } = &begun;
     let parameters = trainer.model().params.count();
     progress.message(&format!("{}: {parameters} parameters on {}", folder.display(), device.describe()));
-    let outcome = crate::train::train(&mut trainer, &folder, &interrupt, &mut *progress)?;
+    let outcome = crate::train::train(&mut trainer, folder, &interrupt, &mut *progress)?;
     if outcome.interrupted {
-        return Err(stopped(&outcome, &folder));
+        return Err(stopped(&interrupt, &outcome, folder));
     }
-    let recall = recall(device, &config, trainer.model(), &folder, &interrupt, &mut *progress)?;
+    let recall = recall(device, config, trainer.model(), folder, &interrupt, &mut *progress)?;
     if interrupt.raised() {
-        return Err(stopped(&outcome, &folder));
+        return Err(stopped(&interrupt, &outcome, folder));
     }
     let Outcome { step, seconds, tokens, validation, best, .. } = outcome;
-    let report = Report { run: folder, steps: step, seconds, tokens, parameters, validation, best, recall };
+    let run = folder.display().to_string();
+    let report = Report { run, steps: step, seconds, tokens, parameters, validation, best, recall };
     if args.json { output::print_json(&report) } else { print(&report, trainer.unit()) }
 }
 
-/// What Ctrl-C leaves.
-fn stopped(outcome: &Outcome, folder: &Path) -> Failure {
+/// What a signal leaves.
+fn stopped(interrupt: &Interrupt, outcome: &Outcome, folder: &Path) -> Failure {
     let (step, saved, folder) = (outcome.step, outcome.saved.display(), folder.display());
-    Failure::interrupted(format!(
-        "interrupted after step {step}; saved {saved}; go on with: titans train --resume {folder}"
-    ))
+    Failure::interrupted(
+        interrupt,
+        format!("saved {saved} after step {step}; go on with: titans train --resume {folder}"),
+    )
 }
 
 /// The recall table of a run that has one, unless Ctrl-C comes.
@@ -184,54 +198,12 @@ fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     }
     if let Some(table) = recall {
         super::eval::print_recall(table)?;
-        output::print(format_args!("picture: {}", run.join("recall.svg").display()))?;
+        output::print(format_args!("picture: {run}/recall.svg"))?;
     }
-    output::print(format_args!("run: {}", run.display()))
+    output::print(format_args!("run: {run}"))
 }
 
 impl Args {
-    /// The folder of the run, and what the run is.
-    fn folder_and_config(&self) -> Result<(PathBuf, RunConfig)> {
-        let (folder, mut config) = match &self.resume {
-            None => {
-                let config = self.config.run_config()?;
-                (self.out.clone().map_or_else(|| free_folder(&config), Ok)?, config)
-            }
-            Some(run) => {
-                if let Some(name) = self.config.given() {
-                    return Err(Error::usage(format!("{name} describes a new run; --resume keeps the run as it is")));
-                }
-                if !run.is_dir() {
-                    return Err(Error::file(
-                        run,
-                        "is no run folder; --resume takes the folder that holds latest.safetensors",
-                    ));
-                }
-                let (config, state) = checkpoint::load_config(run)?;
-                if let Some(steps) = self.steps.filter(|&steps| steps < state.step) {
-                    let done = state.step;
-                    return Err(Error::usage(format!(
-                        "--steps: expected {done} or more, the steps done, found {steps}"
-                    )));
-                }
-                if let Some(minutes) = self.minutes.filter(|minutes| 60.0 * minutes <= state.seconds) {
-                    let done = state.seconds / 60.0;
-                    return Err(Error::usage(format!(
-                        "--minutes: expected more than {done:.2}, the minutes of training done (they count from the run's \
-                         beginning), found {minutes}"
-                    )));
-                }
-                (run.clone(), config)
-            }
-        };
-        if let Some(steps) = self.steps {
-            (config.train.steps, config.train.minutes) = (steps, None);
-        }
-        config.train.minutes = self.minutes.or(config.train.minutes);
-        config.validate()?;
-        Ok((folder, config))
-    }
-
     fn progress(&self) -> Box<dyn Progress> {
         if self.quiet {
             Box::new(Silent)
@@ -241,12 +213,4 @@ impl Args {
             Box::new(Lines::new(std::io::stderr(), Duration::from_secs(5)))
         }
     }
-}
-
-/// `runs/TASK`, or the first of `runs/TASK-2`, `runs/TASK-3`, … without a run in it.
-fn free_folder(config: &RunConfig) -> Result<PathBuf> {
-    let name = TaskConfig::of(config)?.name();
-    let folder = |n: u32| Path::new("runs").join(if n == 1 { name.to_owned() } else { format!("{name}-{n}") });
-    let free = |folder: &PathBuf| !checkpoint::are_in(folder);
-    (1..10_000).map(folder).find(free).ok_or_else(|| Error::usage("runs/ is full of runs; name a folder with --out"))
 }

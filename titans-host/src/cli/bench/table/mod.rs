@@ -7,7 +7,7 @@ mod report;
 mod rows;
 
 use super::seconds;
-use crate::cli::options::{instruction_set, isa};
+use crate::cli::options::{forced_by_environment, instruction_set, isa};
 use crate::cli::{Failure, output};
 use crate::device::cpu::Isa;
 use report::Record;
@@ -75,7 +75,7 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let forced = args.isa.is_some() || std::env::var_os("TITANS_ISA").is_some();
+    let forced = args.isa.is_some() || forced_by_environment().is_some();
     let best = instruction_set(args.isa)?;
     let mut isas = vec![best];
     if !forced && best == Isa::Avx512 && Isa::Avx2.available() {

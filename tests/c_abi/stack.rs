@@ -1,0 +1,27 @@
+//! What a call takes of the stack: docs/ABI.md says so, and threads of small systems count on it.
+
+use crate::support::{Feed, Sample, config, default};
+
+/// What the page says is enough for a thread that makes calls.
+const STACK: usize = 64 << 10;
+
+#[test]
+fn a_thread_with_the_stack_that_the_page_names_makes_every_kind_of_call() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ABI.md")).unwrap();
+    assert!(page.contains(&format!("{} KiB", STACK >> 10)), "the page names another number");
+    for config in
+        [default(&[48, 48]), default(&[48; 3]), config(&[48; 5], 4), config(&[48; 2], 64), config(&[7, 150, 13], 9)]
+    {
+        let call = move || {
+            let mut sample = Sample::new(config);
+            let feed = Feed::new(130, sample.widths());
+            let (y, _) = sample.write(&feed, 0..130);
+            assert!(y.iter().all(|y| y.is_finite()));
+            let saved = sample.save();
+            assert_eq!(sample.load(&saved, std::ptr::null_mut()), 0);
+            sample.position()
+        };
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(call).unwrap();
+        assert_eq!(thread.join().unwrap(), 130);
+    }
+}

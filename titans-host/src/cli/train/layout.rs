@@ -1,0 +1,117 @@
+//! Options that say how a file of numbers is written down, and what is told of the guesses where they do not.
+
+use crate::cli::output;
+use crate::data::series::{Decimal, Delimiter, Gaps, Layout, Place};
+use clap::ValueEnum;
+use std::path::Path;
+
+/// What ends a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DelimiterName {
+    /// `,`
+    Comma,
+    /// `;`
+    Semicolon,
+    /// A tab
+    Tab,
+}
+
+/// What begins a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DecimalName {
+    /// 1.5
+    Point,
+    /// 1,5
+    Comma,
+}
+
+/// What becomes of missing numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum GapsName {
+    /// An error that names line and column
+    Refuse,
+    /// The column's mean stands for them
+    Mean,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Answer {
+    /// The first line names the columns
+    Yes,
+    /// The first line is a row
+    No,
+}
+
+/// How the file of a series is written down. What is not said is guessed, told once and kept in config.toml.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Series")]
+pub struct LayoutArgs {
+    /// What ends a field [default: what all first lines have in common]
+    #[arg(long, value_enum)]
+    delimiter: Option<DelimiterName>,
+    /// What begins a fraction [default: a comma where numbers have one and fields end otherwise]
+    #[arg(long, value_enum)]
+    decimal: Option<DecimalName>,
+    /// Whether the first line names the columns [default: if it holds no number]
+    #[arg(long, value_enum)]
+    header: Option<Answer>,
+    /// Columns that are not read, by name or number from 1, or none [default: a first one of dates, row numbers or times]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', allow_hyphen_values = true)]
+    leave_out: Vec<String>,
+    /// What becomes of missing numbers [default: refuse]
+    #[arg(long, value_enum)]
+    gaps: Option<GapsName>,
+}
+
+impl LayoutArgs {
+    /// The first option that is given, by name.
+    pub fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--delimiter", self.delimiter.is_some()),
+            ("--decimal", self.decimal.is_some()),
+            ("--header", self.header.is_some()),
+            ("--leave-out", !self.leave_out.is_empty()),
+            ("--gaps", self.gaps.is_some()),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// `layout` with what these options say.
+    pub fn said(&self, mut layout: Layout) -> Layout {
+        if let Some(delimiter) = self.delimiter {
+            layout.delimiter = Some(match delimiter {
+                DelimiterName::Comma => Delimiter::Comma,
+                DelimiterName::Semicolon => Delimiter::Semicolon,
+                DelimiterName::Tab => Delimiter::Tab,
+            });
+        }
+        if let Some(decimal) = self.decimal {
+            layout.decimal = Some(match decimal {
+                DecimalName::Point => Decimal::Point,
+                DecimalName::Comma => Decimal::Comma,
+            });
+        }
+        layout.header = self.header.map(|answer| answer == Answer::Yes).or(layout.header);
+        if !self.leave_out.is_empty() {
+            layout.left_out = Some(places(&self.leave_out));
+        }
+        if let Some(gaps) = self.gaps {
+            layout.gaps = match gaps {
+                GapsName::Refuse => Gaps::Refuse,
+                GapsName::Mean => Gaps::Mean,
+            };
+        }
+        layout
+    }
+}
+
+/// Columns by number or name; `none` alone is none.
+fn places(names: &[String]) -> Vec<Place> {
+    let place = |name: &String| name.parse().map_or_else(|_| Place::Name(name.clone()), Place::Number);
+    if names == ["none"] { Vec::new() } else { names.iter().map(place).collect() }
+}
+
+/// Tells what was guessed about a file.
+pub fn tell(file: &Path, told: &[String]) {
+    told.iter().for_each(|sentence| output::complain(&format!("{}: {sentence}", file.display())));
+}

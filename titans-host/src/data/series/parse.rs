@@ -1,0 +1,235 @@
+//! From the bytes of a file to rows of numbers.
+
+use super::layout::{self, Decimal, Delimiter, Layout, Place};
+use super::{COLUMNS, Read, Series};
+use crate::error::brief;
+
+/// Most bytes of a field: no number is longer.
+const FIELD: usize = 1000;
+/// Rows that are looked at for a decimal comma.
+const SAMPLE: usize = 64;
+
+/// The numbers of a file, what was found out about how it is written, and what of that was guessed. `known` are the names of the columns,
+/// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
+pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Read, String> {
+    let mut layout = said.clone();
+    let delimiter = *layout.delimiter.get_or_insert_with(|| match (layout::delimiter(bytes), said.decimal) {
+        // One column, whose commas are decimal ones.
+        (Delimiter::Comma, Some(Decimal::Comma)) => Delimiter::Semicolon,
+        (delimiter, _) => delimiter,
+    });
+    let mut table = Table::open(bytes, delimiter);
+    let Some(first) = table.next()? else { return Err("expected rows of numbers, found none".into()) };
+    let mut ahead = vec![first];
+    while ahead.len() < SAMPLE
+        && let Some(row) = table.next()?
+    {
+        ahead.push(row);
+    }
+    let fields = |row: &Row| row.record.iter().map(str::to_owned).collect::<Vec<_>>();
+    let sample = || ahead.iter().flat_map(|row| row.record.iter());
+    layout.decimal.get_or_insert_with(|| layout::decimal(delimiter, sample()));
+    let first = fields(&ahead[0]);
+    let header = layout.header.filter(|_| known.is_empty()).unwrap_or_else(|| is_header(&first, &layout, known));
+    layout.header = Some(header);
+    let names = header.then(|| first.clone());
+    if header {
+        ahead.remove(0);
+    }
+    let Some(start) = ahead.first() else { return Err("expected rows of numbers below the header, found none".into()) };
+    let width = start.record.len();
+    let names = names.unwrap_or_else(|| (1..=width).map(|i| i.to_string()).collect());
+    if names.len() != width {
+        return Err(format!(
+            "the header names {} columns, the first row has {width}; if commas are decimal ones, say --decimal comma",
+            names.len()
+        ));
+    }
+    let mut why = None;
+    let mut skipped = match &layout.left_out {
+        _ if !known.is_empty() && width == known.len() => Vec::new(),
+        Some(places) => places.iter().map(|place| number_of(place, &names)).collect::<Result<_, _>>()?,
+        None if width > 1 && is_date(&start.record[0], &layout) => {
+            why = Some("it holds no numbers");
+            vec![0]
+        }
+        None => Vec::new(),
+    };
+    skipped.sort_unstable();
+    skipped.dedup();
+    let dates = why.is_some();
+    let columns = width - skipped.len();
+    if columns == 0 || columns > COLUMNS {
+        return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
+    }
+    let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
+    let kept: Vec<bool> = (0..width).map(|i| !skipped.contains(&i)).collect();
+    let mut rows = Rows { layout: &layout, kept, names: &names, numbers: Vec::new(), lines: Vec::new(), gaps: 0 };
+    let mut ahead = ahead.into_iter();
+    while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
+        if dates && layout.number(row.record.get(0).unwrap_or_default()).is_ok_and(|x| x.is_some()) {
+            return Err(format!(
+                "line {}, column 1: expected a date as in the first row ({above}), found the number {}; the column must hold numbers \
+                 or none",
+                row.line,
+                brief(&row.record[0]).trim_matches('"')
+            ));
+        }
+        rows.add(&row)?;
+    }
+    let Rows { mut numbers, lines, gaps, .. } = rows;
+    // A column that counts says nothing that the model could learn from, and leaves the training's range at once.
+    if layout.left_out.is_none() && skipped.is_empty() && columns > 1 && known.is_empty() {
+        let column: Vec<f64> = numbers.iter().step_by(columns).copied().collect();
+        why = layout::counts(&column);
+        if why.is_some() {
+            skipped = vec![0];
+            let mut i = 0;
+            numbers.retain(|_| {
+                i += 1;
+                (i - 1) % columns != 0
+            });
+        }
+    }
+    let guesses = guesses(said, &layout, &first, &names, why);
+    layout.left_out = Some(skipped.iter().map(|&i| Place::Number(i + 1)).collect());
+    let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
+    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps })
+}
+
+/// One row and where it begins.
+struct Row {
+    line: u64,
+    record: csv::StringRecord,
+}
+
+/// The rows of a file, none of them empty.
+struct Table<'a> {
+    bytes: &'a [u8],
+    reader: csv::Reader<&'a [u8]>,
+}
+
+impl<'a> Table<'a> {
+    fn open(bytes: &'a [u8], delimiter: Delimiter) -> Self {
+        let mut builder = csv::ReaderBuilder::new();
+        builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.byte());
+        Self { bytes, reader: builder.from_reader(bytes) }
+    }
+
+    fn next(&mut self) -> Result<Option<Row>, String> {
+        let mut record = csv::StringRecord::new();
+        let more = self.reader.read_record(&mut record);
+        if !more.map_err(|e| format!("expected comma-separated values, found {e}"))? {
+            return Ok(None);
+        }
+        let line = record.position().map_or(0, |place| line(self.bytes, place));
+        if let Some((column, field)) = record.iter().enumerate().find(|(_, field)| field.len() > FIELD) {
+            return Err(format!(
+                "line {line}, column {}: expected a number or a name, found {}; is a quote not closed, or is it a file of another kind?",
+                column + 1,
+                brief(field)
+            ));
+        }
+        Ok(Some(Row { line, record }))
+    }
+}
+
+/// The line of the record at `place`, which is before the empty lines above it.
+fn line(bytes: &[u8], place: &csv::Position) -> u64 {
+    let from = bytes.get(place.byte() as usize..).unwrap_or_default();
+    let empty = from.iter().take_while(|b| matches!(b, b'\n' | b'\r')).filter(|&&b| b == b'\n').count();
+    place.line() + empty as u64
+}
+
+/// A header names the columns, or holds no number at all, not even one that cannot be used; a row of numbers with a date before them does.
+fn is_header(first: &[String], layout: &Layout, known: &[String]) -> bool {
+    let skipped = layout.skipped();
+    let kept = first.iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name);
+    let named = !known.is_empty() && (first == known || kept.eq(known.iter()));
+    named || first.iter().all(|field| field.parse::<f64>().is_err() && layout.number(field).is_err())
+}
+
+/// Neither a number, good or bad, nor what stands for one.
+fn is_date(field: &str, layout: &Layout) -> bool {
+    !layout::is_gap(field) && field.parse::<f64>().is_err() && layout.number(field).is_err()
+}
+
+/// A column's number, from 0.
+fn number_of(place: &Place, names: &[String]) -> Result<usize, String> {
+    let found = match place {
+        Place::Number(n) => n.checked_sub(1).filter(|&i| i < names.len()),
+        Place::Name(name) => names.iter().position(|n| n == name),
+    };
+    found.ok_or_else(|| {
+        let place = match place {
+            Place::Number(n) => n.to_string(),
+            Place::Name(name) => brief(name),
+        };
+        format!("the column to leave out, {place}: expected one of {} columns: {}", names.len(), names.join(", "))
+    })
+}
+
+/// What is read.
+struct Rows<'a> {
+    layout: &'a Layout,
+    kept: Vec<bool>,
+    names: &'a [String],
+    numbers: Vec<f64>,
+    lines: Vec<u64>,
+    gaps: usize,
+}
+
+impl Rows<'_> {
+    fn add(&mut self, Row { line, record }: &Row) -> Result<(), String> {
+        if record.len() != self.kept.len() {
+            return Err(format!("line {line}: expected {} fields, found {}", self.kept.len(), record.len()));
+        }
+        for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
+            let number = self.layout.number(field).map_err(|reason| {
+                let name = &self.names[i];
+                format!(
+                    "line {line}, column {name}: {reason}; fill gaps, and what stands for them, before training, or let the column's \
+                     mean stand for them with --gaps mean"
+                )
+            })?;
+            self.gaps += usize::from(number.is_none());
+            self.numbers.push(number.unwrap_or(f64::NAN));
+        }
+        self.lines.push(*line);
+        Ok(())
+    }
+}
+
+/// What was not said and had to be guessed, with the option that says it.
+fn guesses(said: &Layout, found: &Layout, first: &[String], names: &[String], why: Option<&str>) -> Vec<String> {
+    let mut guesses = Vec::new();
+    if let (None, Some(delimiter)) = (said.delimiter, found.delimiter) {
+        guesses.push(format!("fields end at a {} (--delimiter)", delimiter.name()));
+    }
+    if let (None, Some(decimal)) = (said.decimal, found.decimal) {
+        guesses.push(format!("decimal {} (--decimal)", decimal.name()));
+    }
+    if said.header.is_none() {
+        let line = brief(&first.join(","));
+        guesses.push(match found.header {
+            Some(true) => format!("the first line is the header {line} (--header)"),
+            _ => format!("no header, the first line is numbers: {line} (--header)"),
+        });
+    }
+    if said.left_out.is_none() {
+        guesses.push(match why {
+            Some(why) => format!("column {} is left out, {why} (--leave-out)", brief(&names[0])),
+            None => "every column is read (--leave-out)".into(),
+        });
+    }
+    guesses
+}
+
+/// Whether a decimal comma can be meant where fields end at commas.
+pub(super) fn contradiction(said: &Layout) -> Option<String> {
+    let both = said.decimal == Some(Decimal::Comma) && said.delimiter == Some(Delimiter::Comma);
+    both.then(|| {
+        "a decimal comma and fields that end at commas: expected one of them; choose --delimiter semicolon or tab"
+            .into()
+    })
+}

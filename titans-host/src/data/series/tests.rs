@@ -1,0 +1,179 @@
+use super::{Column, Gaps, Layout, Place, Series, read};
+
+fn parse(bytes: &[u8]) -> Result<Series, String> {
+    super::parse::parse(bytes, &Layout::default(), &[]).map(|read| read.series)
+}
+
+fn said(layout: &Layout, bytes: &[u8]) -> Result<super::Read, String> {
+    super::parse::parse(bytes, layout, &[])
+}
+
+#[test]
+fn headers_and_dates_are_recognised() {
+    let plain = parse(b"1,2\n3,-4e1\n").unwrap();
+    assert_eq!((plain.names.join(" "), &plain.numbers[..]), ("1 2".into(), &[1., 2., 3., -40.][..]));
+    let header = parse(b"a, b\n1, 2\n3,4").unwrap();
+    assert_eq!((header.names.join(" "), header.numbers, plain.columns()), ("a b".into(), vec![1., 2., 3., 4.], 2));
+    let dates = parse(b"date,a\n2016-07-01 00:00:00,1\n2016-07-01 01:00:00,2\n").unwrap();
+    assert_eq!((dates.names.join(" "), dates.rows(), dates.numbers), ("a".into(), 2, vec![1., 2.]));
+    let bare = parse(b"mon,1,2\ntue,3,4\n").unwrap();
+    assert_eq!((bare.names.join(" "), bare.rows()), ("2 3".into(), 2), "dates without a header");
+    let one = parse(b"x\n5\n6\n7\n").unwrap();
+    assert_eq!((one.names.join(" "), one.rows()), ("x".into(), 3));
+}
+
+#[test]
+fn what_is_no_number_is_named() {
+    for (text, says) in [
+        ("", "found none"),
+        ("a,b\n", "below the header"),
+        ("1,2\n3,x\n", "line 2, column 2"),
+        ("a,b\n1,2\n\n3,\n", "line 4, column b"),
+        ("a,b\r\n1,2\r\n3,\r\n", "line 3, column b"),
+        ("a,b\n,1\n2,3\n", "line 2, column a"),
+        ("a,b\nNA,1\n2,3\n", "line 2, column a"),
+        ("nan,1\n2,3\n", "line 1, column 1"),
+        ("1e,2\n3,4\n", "line 2, column 1: expected a date as in the first row (1e), found the number 3"),
+        ("a,b\nmon,1\n2,3\n", "line 3, column 1"),
+        ("a,b\n1,2\n3,NaN\n", "finite number"),
+        ("a,b\n1,2\n3,inf\n", "finite number"),
+        ("a,b\n1,2\n3,1e39\n", "line 3, column b: expected a number that is finite in 32 bits"),
+        ("1.7976931348623157e308,1\n", "line 1, column 1: expected a number that is finite in 32 bits"),
+        ("nan,nan\n1,2\n", "line 1, column 1"),
+        ("a,b\n1,2\n3\n", "line 3: expected 2 fields, found 1"),
+        ("a,b,c\n1,2\n", "names 3 columns"),
+    ] {
+        let error = parse(text.as_bytes()).unwrap_err();
+        assert!(error.contains(says), "{text}: {error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.csv");
+    std::fs::write(&path, "1\nx\n").unwrap();
+    assert!(read(&path, &Layout::default(), &[]).unwrap_err().to_string().contains("bad.csv: line 2"));
+}
+
+#[test]
+fn columns_are_standardised_by_the_first_rows_alone() {
+    let series = parse(b"a,b,c\n1,5,1e9\n3,5,1e9\n9,5,1e9\n").unwrap();
+    let columns = series.measure(2);
+    let column = |mean, deviation, name: &str| Column { name: name.into(), mean, deviation };
+    assert_eq!(columns, [column(2., 1., "a"), column(5., 1., "b"), column(1e9, 1., "c")]);
+    let numbers = series.standardised(&columns).unwrap();
+    assert_eq!(numbers, [-1., 0., 0., 1., 0., 0., 7., 0., 0.]);
+    let back: Vec<f64> = numbers.iter().zip(columns.iter().cycle()).map(|(&x, c)| c.restore(x)).collect();
+    assert_eq!(back, series.numbers);
+    let other = parse(b"a,x,c\n1,2,3\n").unwrap();
+    assert!(other.standardised(&columns).unwrap_err().to_string().contains("a, x, c"));
+    assert_eq!(series.measure(0).len(), 3, "no rows have mean 0");
+    // What 32 bits hold may be too much in units of a small deviation.
+    let series = parse(b"a,b\n1,0\n1,0.001\n\n1,1e38\n").unwrap();
+    let error = series.standardised(&series.measure(2)).unwrap_err().to_string();
+    assert!(error.contains("line 5, column b: expected") && error.contains("1e38"), "{error}");
+    let column = &series.measure(2)[1];
+    assert!(["1e38", "inf", "1e39"].iter().all(|field| column.number(field, &Layout::default()).is_err()));
+    assert_eq!(column.number("0.0005", &Layout::default()), Ok(0.0));
+}
+
+#[test]
+fn the_tail_is_for_validation() {
+    let series = parse("1\n".repeat(100).as_bytes()).unwrap();
+    assert_eq!(series.split(0.1, (90, 10)).unwrap(), 90);
+    assert!(series.split(0.1, (91, 1)).unwrap_err().to_string().contains("too short"));
+    assert!(series.split(0.1, (1, 11)).is_err());
+    for fraction in [0.0, 1.0, f64::NAN] {
+        assert!(series.split(fraction, (1, 1)).is_err());
+    }
+}
+
+#[test]
+fn a_large_offset_takes_no_digits_from_the_deviation() {
+    let text: String = (0..1500).map(|k| format!("{:.3}\n", 1e15 + 141.0 * (f64::from(k) / 7.0).sin())).collect();
+    let column = &parse(text.as_bytes()).unwrap().measure(1350)[0];
+    let offsets = (0..1350).map(|k| 141.0 * (f64::from(k) / 7.0).sin());
+    let (mean, square) = (offsets.clone().sum::<f64>() / 1350.0, offsets.map(|x| x * x).sum::<f64>() / 1350.0);
+    let deviation = (square - mean * mean).sqrt();
+    // Doubles near 1e15 are an eighth apart.
+    assert!((column.mean - 1e15 - mean).abs() < 0.125 && (column.deviation - deviation).abs() < 0.125, "{column:?}");
+    let constant = parse(b"1e15\n1e15\n1e15\n").unwrap();
+    assert_eq!((constant.measure(3)[0].deviation, constant.constant(3)), (1.0, vec!["1"]));
+    assert_eq!(parse(b"a,b\n1,2\n1,3\n2,3\n").unwrap().constant(2), ["a"]);
+}
+
+#[test]
+fn what_is_guessed_is_told_and_what_is_said_is_not() {
+    let german = "t;a;b\n1;1,5;-2\n2;2,5;3e-1\n3;0;0\n";
+    let read = said(&Layout::default(), german.as_bytes()).unwrap();
+    assert_eq!((read.series.names.join(" "), &read.series.numbers[..4]), ("a b".into(), &[1.5, -2.0, 2.5, 0.3][..]));
+    let told = read.guesses.join("; ");
+    for says in [
+        "semicolon (--delimiter)",
+        "decimal comma (--decimal)",
+        "header \"t,a,b\"",
+        "column \"t\" is left out, it numbers",
+    ] {
+        assert!(told.contains(says), "{told}");
+    }
+    // What was found says it all: reading it again guesses nothing, and finds the same.
+    let again = said(&read.layout, german.as_bytes()).unwrap();
+    assert_eq!((again.series, again.layout, again.guesses), (read.series, read.layout, Vec::new()));
+    // One column looks like two.
+    let one = b"a\n1,5\n2\n";
+    assert!(said(&Layout::default(), b"a\n1,5\n2,5\n").unwrap_err().contains("--decimal comma"));
+    let comma = Layout { decimal: Some(super::Decimal::Comma), ..Layout::default() };
+    assert_eq!(said(&comma, one).unwrap().series.numbers, [1.5, 2.0]);
+    // Names of numbers are a header if that is said.
+    let years = b"2019,2020\n1,2\n3,4\n";
+    assert!(
+        said(&Layout::default(), years)
+            .unwrap()
+            .guesses
+            .join("; ")
+            .contains("no header, the first line is numbers: \"2019,2020\"")
+    );
+    let header = said(&Layout { header: Some(true), ..Layout::default() }, years).unwrap();
+    assert_eq!((header.series.names.join(" "), header.series.rows()), ("2019 2020".into(), 2));
+    let leave = |places: Vec<Place>| Layout { left_out: Some(places), ..Layout::default() };
+    let all = said(&leave(vec![]), german.replace(',', ".").as_bytes()).unwrap();
+    assert_eq!((all.series.names.join(" "), all.series.numbers[0]), ("t a b".into(), 1.0));
+    let two = said(&leave(vec![Place::Name("a".into()), Place::Number(1), Place::Number(2)]), b"t,a,b\nx,?,1\ny,z,2\n")
+        .unwrap();
+    assert_eq!((two.series.names.join(" "), two.series.numbers), ("b".into(), vec![1.0, 2.0]));
+    for bad in [Place::Number(0), Place::Number(4), Place::Name("c".into())] {
+        let error = said(&leave(vec![bad]), b"t,a,b\n1,2,3\n").unwrap_err();
+        assert!(error.contains("leave out") && error.contains("t, a, b"), "{error}");
+    }
+}
+
+#[test]
+fn a_run_finds_its_columns_in_other_files() {
+    let known = ["2019".to_owned(), "2020".to_owned()];
+    let left = Layout { left_out: Some(vec![Place::Number(1)]), header: Some(false), ..Layout::default() };
+    let of = |layout: &Layout, text: &str| super::parse::parse(text.as_bytes(), layout, &known).unwrap().series.numbers;
+    for text in ["2019,2020\n1,2\n", "day,2019,2020\n7,1,2\n", "7,1,2\n", "1,2\n"] {
+        assert_eq!(of(&left, text), [1.0, 2.0], "{text}");
+    }
+    // A run of before there were layouts keeps a column that counts.
+    assert_eq!(of(&Layout::default(), "0,5\n1,6\n2,7\n"), [0.0, 5.0, 1.0, 6.0, 2.0, 7.0]);
+}
+
+#[test]
+fn gaps_are_the_mean_where_that_is_said() {
+    let layout = Layout { gaps: Gaps::Mean, ..Layout::default() };
+    let read = said(&layout, b"a,b\n1,5\n,7\n3,NA\n").unwrap();
+    assert_eq!(read.gaps, 2);
+    let columns = read.series.measure(3);
+    assert_eq!((columns[0].mean, columns[0].deviation, columns[1].mean), (2.0, 1.0, 6.0));
+    assert_eq!(read.series.standardised(&columns).unwrap(), [-1.0, -1.0, 0.0, 1.0, 1.0, 0.0]);
+    assert_eq!(columns[0].number("n/a", &layout), Ok(0.0));
+    assert!(parse(b"a,b\n1,5\n,7\n").unwrap_err().contains("--gaps mean"));
+}
+
+#[test]
+fn a_huge_cell_is_named_and_not_repeated() {
+    for text in
+        [format!("a,b\n1,2\n3,{}\n", "x".repeat(1 << 20)), format!("a,b\n1,2\n3,\"4\n{}", "5,6\n".repeat(1 << 18))]
+    {
+        let error = parse(text.as_bytes()).unwrap_err();
+        assert!(error.contains("line 3, column 2") && error.contains("bytes)") && error.len() < 400, "{error}");
+    }
+}
