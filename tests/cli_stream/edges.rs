@@ -185,6 +185,9 @@ fn a_limit_of_files_is_told_and_what_was_learned_before_it_is_kept() {
     check_failure(&output, "a state that is too large", 1, &["s: ", "File too large", "ulimit -f"]);
     assert_eq!(std::fs::read(here.join("s")).unwrap(), before);
     assert_eq!(names(here), ["runs", "s", "text.txt"]);
+    // A pipe is no file to replace.
+    let table = streamed(here, &["stream", "runs/text", "--per-token", "/dev/stdout"], b"3 green bottles");
+    assert!(table.starts_with("position,byte,") && table.lines().count() == 15, "{table}");
     // Input that cannot be read ends the run with what came before it: here nothing.
     let unreadable =
         titans(here).args(["stream", "runs/text", "--state", "s"]).stdin(std::fs::File::open(here).unwrap()).output();

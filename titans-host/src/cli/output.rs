@@ -60,19 +60,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// the same folder and a rename. A device or a pipe (`/dev/stdout`) is written directly.
 pub fn write_with<R>(path: &Path, content: impl FnOnce(&mut dyn Write) -> Result<R, Error>) -> Result<R, Error> {
     const DOING: &str = "writing the output";
-    let target = atomic::target(path).map_err(|e| Error::io(path, DOING, e))?;
-    let meta = std::fs::metadata(&target).ok();
+    // Not by the end of its links: those of an open pipe (`/dev/stdout`) name nothing.
+    let meta = std::fs::metadata(path).ok();
     if meta.as_ref().is_some_and(std::fs::Metadata::is_dir) {
         return Err(Error::file(path, "is a folder; name a file to write"));
     }
     if meta.is_some_and(|meta| !meta.is_file()) {
         let fail = |e| Error::io(path, DOING, e);
-        let mut device = BufWriter::new(OpenOptions::new().write(true).open(&target).map_err(fail)?);
+        let mut device = BufWriter::new(OpenOptions::new().write(true).open(path).map_err(fail)?);
         let answer = content(&mut device)?;
         return device.flush().map_err(fail).map(|()| answer);
     }
     let mut answer = None;
-    let written = atomic::write(&target, DOING, |out| {
+    let written = atomic::write(path, DOING, |out| {
         let result = content(out);
         let go_on = if result.is_ok() { Ok(()) } else { Err(std::io::Error::other("the content failed")) };
         answer = Some(result);
