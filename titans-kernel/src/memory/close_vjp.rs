@@ -57,7 +57,16 @@ enum Which {
 }
 
 /// Adds the cotangent `x` of `coefficient · rate` of token i, of γ's set of gates.
-fn weigh<T: Scalar>(lay: Layout<'_>, which: Which, n: usize, i: usize, x: T, c: T, rate: T, inside: &mut Inside<'_, T>) {
+fn weigh<T: Scalar>(
+    lay: Layout<'_>,
+    which: Which,
+    n: usize,
+    i: usize,
+    x: T,
+    c: T,
+    rate: T,
+    inside: &mut Inside<'_, T>,
+) {
     let (set, rows) = (lay.spec.top_set(), lay.rows);
     inside.rate[set * rows + i] += x * c;
     let d = &mut inside.coefficients[set];

@@ -1,6 +1,6 @@
 //! What a memory is fed with: keys, values, queries, the three gates of every token, and which tokens write.
 
-use super::spec::MemorySpec;
+use super::spec::{MAX_LAYERS, MemorySpec};
 use crate::error::{Error, Result, expect_len};
 use crate::scalar::Scalar;
 use crate::view::Mat;
@@ -189,7 +189,7 @@ impl<T: Scalar> Tokens<'_, T> {
     /// # Errors
     /// [`Error::Value`] naming the argument and the element (for matrices `row · columns + column`).
     pub fn check_values(&self, before: usize, chunk: usize) -> Result<()> {
-        let layers = [&self.alpha, &self.theta, &self.eta].map(|gate| gate.layers.max(1));
+        let layers = [&self.alpha, &self.theta, &self.eta].map(|gate| gate.layers.clamp(1, MAX_LAYERS));
         self.fit(self.k.cols(), self.v.cols(), before, chunk, layers)?;
         for (what, m) in [("k", &self.k), ("v", &self.v), ("q", &self.q)] {
             for i in 0..m.rows() {

@@ -81,7 +81,8 @@ impl<'a, T: Scalar> Sets<'a, T> {
         let mut all = Vec::new();
         for _ in 0..spec.gate_sets() {
             let one = Coefficients::take(scratch, m, chunk)?;
-            all.push(one).map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: spec.widths.len() })?;
+            all.push(one)
+                .map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: spec.widths.len() })?;
         }
         Ok(Self(all))
     }

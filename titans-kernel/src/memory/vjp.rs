@@ -233,20 +233,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
             }
             let d_y = d_y.sub(from, n);
             let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
-            read_vjp(
-                g,
-                lay,
-                rows,
-                asked,
-                open.seen(),
-                &coefficients,
-                &reading,
-                q,
-                d_y,
-                d_q,
-                d_asked,
-                &mut inside,
-            )?;
+            read_vjp(g, lay, rows, asked, open.seen(), &coefficients, &reading, q, d_y, d_q, d_asked, &mut inside)?;
         }
     }
     g.vectorise(

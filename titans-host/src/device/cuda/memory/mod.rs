@@ -174,6 +174,14 @@ fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, Cuda<R>>) ->
             ),
         });
     }
+    if op.spec.gate_sets() > 1 {
+        return Err(Error::Device {
+            device: "cuda",
+            reason: "has one set of gates for all layers of a memory, not one a layer; train without layer_gates \
+                     (--layer-gates), or on the processor (--device cpu)"
+                .into(),
+        });
+    }
     let tokens = op.batch * op.time * op.heads;
     expect_len("k", tokens * op.spec.key_width(), inputs.k.len())?;
     expect_len("v", tokens * op.spec.value_width(), inputs.v.len())?;
