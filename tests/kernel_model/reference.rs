@@ -130,21 +130,16 @@ impl Block<'_> {
         let (d, heads, n) = (self.spec.head_width, self.spec.heads, to - from);
         let cut = |x: &Rows| x[from..to].iter().flat_map(|row| row[h * d..(h + 1) * d].to_vec()).collect::<Vec<_>>();
         let sets = self.spec.memory.gate_sets();
-        let gate = |i: usize| {
-            let of = |row: &Vec<f64>| row[(i * heads + h) * sets..][..sets].to_vec();
-            x.gates[from..to].iter().flat_map(of).collect::<Vec<_>>()
-        };
-        fn own(x: &[f64], sets: usize) -> Gate<'_, f64> {
-            Gate::strided(x, sets).layers(sets, 1)
-        }
+        let own = |i: usize| move |row: &Vec<f64>| row[(i * heads + h) * sets..][..sets].to_vec();
+        let gate = |i: usize| x.gates[from..to].iter().flat_map(own(i)).collect::<Vec<_>>();
         let (q, k, v, alpha, theta, eta) = (cut(&x.q), cut(&x.k), cut(&x.v), gate(0), gate(1), gate(2));
         let tokens = Tokens {
             k: Mat::new(&k, n, d).unwrap(),
             v: Mat::new(&v, n, d).unwrap(),
             q: Mat::new(&q, n, d).unwrap(),
-            alpha: own(&alpha, sets),
-            theta: own(&theta, sets),
-            eta: own(&eta, sets),
+            alpha: Gate::strided(&alpha, sets).layers(sets, 1),
+            theta: Gate::strided(&theta, sets).layers(sets, 1),
+            eta: Gate::strided(&eta, sets).layers(sets, 1),
             mask: if writes && self.mode == Mode::On { Mask::Write } else { Mask::ReadOnly },
         };
         let spec: &MemorySpec = &self.spec.memory;

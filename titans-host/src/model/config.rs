@@ -75,7 +75,7 @@ pub struct ModelConfig {
     pub momentum: bool,
     /// Whether the gates are a token's or a chunk's.
     pub gates: GateSpan,
-    /// Whether every layer of a memory has α, θ and η of its own; one layer's are those of all. On the processor only.
+    /// Whether every layer of a memory has α, θ and η of its own; one layer's are those of all.
     pub layer_gates: bool,
     /// How MAG (to the letter MAC too) joins attention and memory: one of the wiring's.
     pub combine: Combine,

@@ -63,7 +63,7 @@ pub struct ModelArgs {
     /// The memories' gates: every token's own, or those of its chunk's first token
     #[arg(long, value_name = "token|chunk", value_parser = gates)]
     gates: Option<GateSpan>,
-    /// Gates of its own for every layer of a memory (--layers 2 or more; not on a CUDA device)
+    /// Gates of its own for every layer of a memory (--layers 2 or more)
     #[arg(long)]
     layer_gates: bool,
     /// Taps of the convolutions on q, k and v; 0 for none
