@@ -246,6 +246,7 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--no-momentum", "--eta-max", "0.9"], 2, &["--eta-max", "momentum"]);
     fails(here, &["train", "--eta-max", "1.5"], 2, &["eta_max", "at most 1", "1.5"]);
     fails(here, &["train", "--gates", "chunk"], 2, &["--gates", "--chunk"]);
+    fails(here, &["train", "--layer-gates"], 2, &["--layer-gates", "--layers"]);
     fails(here, &["train", "--chunk", "5", "--compute-chunk", "64"], 2, &["memory.compute_chunk", "5", "64"]);
     // A configuration of a time when momentum went up to 1 would silently be another model.
     std::fs::write(here.join("old.toml"), RECALL.replace("eta_max = 0.5\n", "")).unwrap();

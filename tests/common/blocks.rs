@@ -48,7 +48,7 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
     ];
     // Clips are such that they fire for some tokens and not for others. Where four layers end in a layer norm of four numbers, MAC's
     // loss bends too sharply for differences; six numbers and small steps do not.
-    let remembering: [(&str, Change); 25] = [
+    let remembering: [(&str, Change); 28] = [
         ("no convolution", |c| c.conv_width = 0),
         ("one tap", |c| c.conv_width = 1),
         ("convolution beyond the segment", |c| (c.conv_width, c.attention.segment, c.memory.chunk) = (6, 4, 2)),
@@ -74,6 +74,15 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         ("several chunks at once, gates by chunk, read at the chunk's start", |c| {
             (c.memory.chunk, c.memory.compute_chunk) = (2, 8);
             (c.gates, c.memory.read) = (GateSpan::Chunk, Read::ChunkStart);
+        }),
+        ("gates of every layer", |c| {
+            (c.memory.layers, c.memory.network, c.layer_gates) = (3, Some(Network::Plain), true)
+        }),
+        ("gates of every layer, by chunk, clip", |c| {
+            (c.memory.layers, c.layer_gates, c.gates, c.memory.clip) = (2, true, GateSpan::Chunk, Some(6.0));
+        }),
+        ("gates of every layer, chunks of one", |c| {
+            (c.memory.layers, c.layer_gates, c.memory.chunk, c.heads) = (2, true, 1, 1);
         }),
         ("chunks of one, read before", |c| (c.memory.chunk, c.memory.read) = (1, Read::Before)),
         ("read before, deep", |c| (c.memory.layers, c.memory.read) = (2, Read::Before)),

@@ -18,6 +18,7 @@ pub struct Case {
     pub k: Vec<f64>,
     pub v: Vec<f64>,
     pub q: Vec<f64>,
+    /// Gates, a value for every token or chunk; with [`MemorySpec::layer_gates`] as many or `[entries, layers]`.
     pub alpha: Vec<f64>,
     pub theta: Vec<f64>,
     pub eta: Vec<f64>,
@@ -126,10 +127,16 @@ pub struct Inputs<T> {
     mask: Option<Vec<u32>>,
     per_chunk: bool,
     chunk: usize,
+    entries: usize,
     widths: (usize, usize),
 }
 
 impl Case {
+    /// Values of a gate that all layers share.
+    pub fn entries(&self) -> usize {
+        if self.per_chunk { self.spec.chunks(self.n) } else { self.n }
+    }
+
     pub fn inputs<T: Scalar>(&self) -> Inputs<T> {
         let cast = |x: &[f64]| x.iter().map(|&x| T::from_f64(x)).collect();
         Inputs {
@@ -143,6 +150,7 @@ impl Case {
             mask: self.mask.clone(),
             per_chunk: self.per_chunk,
             chunk: self.spec.chunk,
+            entries: self.entries(),
             widths: (self.spec.key_width(), self.spec.value_width()),
         }
     }
@@ -182,16 +190,22 @@ impl<T: Scalar> Inputs<T> {
         let (dk, dv) = self.widths;
         let touched =
             if self.per_chunk { (from / self.chunk, (from + n).div_ceil(self.chunk)) } else { (from, from + n) };
-        fn make<T: Scalar>(x: &[T], (a, b): (usize, usize), per_chunk: bool) -> Gate<'_, T> {
+        fn make<T: Scalar>(x: &[T], (a, b): (usize, usize), per_chunk: bool, entries: usize) -> Gate<'_, T> {
+            let layers = x.len() / entries;
+            if layers > 1 {
+                let x = &x[a * layers..b * layers];
+                let gate = if per_chunk { Gate::strided_chunks(x, layers) } else { Gate::strided(x, layers) };
+                return gate.layers(layers, 1);
+            }
             if per_chunk { Gate::chunks(&x[a..b]) } else { Gate::tokens(&x[a..b]) }
         }
         Tokens {
             k: Mat::new(&self.k[from * dk..], n, dk).expect("k"),
             v: Mat::new(&self.v[from * dv..], n, dv).expect("v"),
             q: Mat::new(&self.q[from * dk..], n, dk).expect("q"),
-            alpha: make(&self.alpha, touched, self.per_chunk),
-            theta: make(&self.theta, touched, self.per_chunk),
-            eta: make(&self.eta, touched, self.per_chunk),
+            alpha: make(&self.alpha, touched, self.per_chunk, self.entries),
+            theta: make(&self.theta, touched, self.per_chunk, self.entries),
+            eta: make(&self.eta, touched, self.per_chunk, self.entries),
             mask: self.mask.as_ref().map_or(Mask::Write, |m| Mask::Tokens(&m[from..from + n])),
         }
     }

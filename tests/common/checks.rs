@@ -40,7 +40,7 @@ pub fn gradients(case: &Case) -> [Vec<f64>; 7] {
     let boundaries = case.run::<f64>(Form::Chunk).boundaries;
     let (n, dk, dv) = (case.n, case.spec.key_width(), case.spec.value_width());
     let (d_y, d_final) = (cotangent(n * dv, 1), cotangent(case.spec.state_len(), 2));
-    let sizes = [n * dk, n * dv, n * dk, case.alpha.len(), case.alpha.len(), case.alpha.len(), d_final.len()];
+    let sizes = [n * dk, n * dv, n * dk, case.alpha.len(), case.theta.len(), case.eta.len(), d_final.len()];
     let mut d = sizes.map(|n| vec![f64::NAN; n]);
     let mut scratch = vec![f64::NAN; vjp_scratch_len(&case.spec)];
     let [k, v, q, alpha, theta, eta, state] = &mut d;
@@ -137,7 +137,11 @@ pub fn started(mut case: Case) -> Case {
 pub fn for_stream(case: Case) -> Case {
     let mut case = started(case);
     if case.per_chunk {
-        let of = |gate: &[f64]| (0..case.n).map(|t| gate[t / case.spec.chunk]).collect::<Vec<_>>();
+        let entries = case.entries();
+        let of = |gate: &[f64]| {
+            let rows = gate.chunks(gate.len() / entries).collect::<Vec<_>>();
+            (0..case.n).flat_map(|t| rows[t / case.spec.chunk].to_vec()).collect::<Vec<_>>()
+        };
         (case.alpha, case.theta, case.eta) = (of(&case.alpha), of(&case.theta), of(&case.eta));
         case.per_chunk = false;
     }

@@ -85,6 +85,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         memory.compute_chunk *= memory.chunk;
     }
     memory.clip = dice.pick(&[None, None, Some(0.2)]);
+    memory.layer_gates = Dice(dice.0 ^ 0x1a7e).coin();
     let rotary = dice.pick(&[10000.0, 10.0, 0.0]);
     let widths: Vec<usize> =
         (1..=inner).filter(|c| inner.is_multiple_of(*c) && (rotary == 0.0 || c % 2 == 0)).collect();

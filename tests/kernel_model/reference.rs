@@ -65,7 +65,7 @@ struct Heads {
     q: Rows,
     k: Rows,
     v: Rows,
-    /// `[n][3 H]`.
+    /// `[n][3 H L]`.
     gates: Rows,
 }
 
@@ -98,14 +98,15 @@ impl Block<'_> {
 
     /// Of the rows that queries, keys, and values with the gates come from.
     fn heads_of(&self, [u_q, u_k, u]: [&Rows; 3]) -> Heads {
-        let (s, heads) = (self.spec, self.spec.heads);
-        let logits = plus(&times(u, self.w("mixer.gates.weight"), 3 * heads), self.w("mixer.gates.bias"));
+        let s = self.spec;
+        let columns = s.heads * s.memory.gate_sets();
+        let logits = plus(&times(u, self.w("mixer.gates.weight"), 3 * columns), self.w("mixer.gates.bias"));
         let on = |is: bool| if is { 1.0 } else { 0.0 };
         let scale = [on(s.forgetting), s.theta_max, s.eta_max * on(s.momentum)];
         let mut gates = map(&logits, sigmoid);
         for row in &mut gates {
             for (i, x) in row.iter_mut().enumerate() {
-                *x *= scale[i / heads];
+                *x *= scale[i / columns];
             }
         }
         if s.gates_by_chunk {
@@ -128,15 +129,17 @@ impl Block<'_> {
     ) -> (Rows, Vec<f64>) {
         let (d, heads, n) = (self.spec.head_width, self.spec.heads, to - from);
         let cut = |x: &Rows| x[from..to].iter().flat_map(|row| row[h * d..(h + 1) * d].to_vec()).collect::<Vec<_>>();
-        let gate = |i: usize| x.gates[from..to].iter().map(|row| row[i * heads + h]).collect::<Vec<_>>();
+        let sets = self.spec.memory.gate_sets();
+        let own = |i: usize| move |row: &Vec<f64>| row[(i * heads + h) * sets..][..sets].to_vec();
+        let gate = |i: usize| x.gates[from..to].iter().flat_map(own(i)).collect::<Vec<_>>();
         let (q, k, v, alpha, theta, eta) = (cut(&x.q), cut(&x.k), cut(&x.v), gate(0), gate(1), gate(2));
         let tokens = Tokens {
             k: Mat::new(&k, n, d).unwrap(),
             v: Mat::new(&v, n, d).unwrap(),
             q: Mat::new(&q, n, d).unwrap(),
-            alpha: Gate::tokens(&alpha),
-            theta: Gate::tokens(&theta),
-            eta: Gate::tokens(&eta),
+            alpha: Gate::strided(&alpha, sets).layers(sets, 1),
+            theta: Gate::strided(&theta, sets).layers(sets, 1),
+            eta: Gate::strided(&eta, sets).layers(sets, 1),
             mask: if writes && self.mode == Mode::On { Mask::Write } else { Mask::ReadOnly },
         };
         let spec: &MemorySpec = &self.spec.memory;
@@ -313,8 +316,8 @@ impl Block<'_> {
             let ask = |q: &Rows, states: &[Vec<f64>]| -> Rows {
                 let mut r = vec![vec![]; to - from];
                 for (head, state) in states.iter().enumerate() {
-                    let x =
-                        Heads { q: q.clone(), k: q.clone(), v: q.clone(), gates: vec![vec![0.0; 3 * heads]; q.len()] };
+                    let gates = vec![vec![0.0; 3 * heads * s.memory.gate_sets()]; q.len()];
+                    let x = Heads { q: q.clone(), k: q.clone(), v: q.clone(), gates };
                     let (y, _) = self.memory(&x, head, from, to, Read::ChunkStart, false, &mut state.clone());
                     (0..to - from).for_each(|t| r[t].extend(&y[t]));
                 }

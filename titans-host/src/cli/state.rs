@@ -14,6 +14,7 @@ pub struct State {
     widths: Vec<usize>,
     chunk: usize,
     compute_chunk: usize,
+    layer_gates: bool,
     activation: &'static str,
     network: &'static str,
     loss: &'static str,
@@ -36,7 +37,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
         .first_chunk()
         .ok_or_else(|| wrong(format!("a saved stream has at least 92 bytes, found {}: it is cut off", bytes.len())))?;
     let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
-    let layers = word(12);
+    let layers = word(12) & 0xff_ffff;
     if !(1..=4).contains(&layers) {
         return Err(wrong(format!("saved stream: layers: expected 1 to 4, found {layers}; the file is damaged")));
     }
@@ -50,6 +51,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
     spec.loss = choice::<Loss>(code(46));
     spec.chunk = word(36);
     spec.compute_chunk = word(40);
+    spec.layer_gates = header[15] == 1;
     let clip = f64::from_bits(u64::from_le_bytes(std::array::from_fn(|i| header[48 + i])));
     spec.clip = (clip != 0.0).then_some(clip);
     spec.validate().map_err(damaged)?;
@@ -63,6 +65,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
         bits: 8 * word(8),
         chunk: spec.chunk,
         compute_chunk: spec.compute_chunk,
+        layer_gates: spec.layer_gates,
         activation: spec.activation.name(),
         network: spec.network.name(),
         loss: spec.loss.name(),
@@ -103,7 +106,7 @@ mod tests {
     fn a_saved_stream_is_described_and_damage_is_not() {
         let mut spec = MemorySpec::new(&[4, 6, 4]).unwrap();
         (spec.activation, spec.loss, spec.clip, spec.chunk) = (Activation::Relu, Loss::Mean, Some(2.5), 7);
-        spec.compute_chunk = 3;
+        (spec.compute_chunk, spec.layer_gates) = (3, true);
         let mut block = vec![0.0f32; Stream::<f32>::len(&spec)];
         let stream = Stream::new(&spec, Read::Before, &vec![0.5; spec.params()], &mut block).unwrap();
         let mut bytes = vec![0; Stream::<f32>::saved_len(&spec)];
@@ -113,6 +116,7 @@ mod tests {
         let state = read(path, &bytes).unwrap();
         assert_eq!((state.bits, state.chunk, state.compute_chunk, &state.widths[..]), (32, 7, 3, &[4, 6, 4][..]));
         assert_eq!((state.activation, state.network, state.loss, state.read), ("relu", "residual", "mean", "before"));
+        assert!(state.layer_gates);
         assert_eq!((state.clip, state.position, state.unfinished), (Some(2.5), 0, 0));
         for length in 7..bytes.len() {
             assert!(read(path, &bytes[..length]).is_err(), "{length} bytes");

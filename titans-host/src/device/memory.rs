@@ -41,6 +41,11 @@ impl MemoryOp {
         self.batch * self.heads * self.spec.state_len()
     }
 
+    /// Elements of the gates' buffer `[batch, time, 3, heads, L]`; saturated where they overflow.
+    pub fn gates_len(&self) -> usize {
+        [self.time, 3, self.heads, self.spec.gate_sets()].into_iter().fold(self.batch, usize::saturating_mul)
+    }
+
     /// Chooses which chunk boundaries the backward finds; it changes no number.
     pub fn keep(&mut self, boundaries: Boundaries) {
         self.spec.keep_every = match boundaries {
@@ -69,7 +74,8 @@ pub struct MemoryInputs<'a, D: Device + ?Sized> {
     pub v: &'a D::Buffer,
     /// Queries `[batch, time, heads, d_0]`.
     pub q: &'a D::Buffer,
-    /// Gates `[batch, time, 3, heads]`: α, θ, η (see [`Device::gates`]).
+    /// Gates `[batch, time, 3, heads, L]`: α, θ, η (see [`Device::gates`]), L being 1 where all layers share them
+    /// ([`MemorySpec::gate_sets`]).
     pub gates: &'a D::Buffer,
     /// State at the start `[batch, heads, 2 P]`.
     pub state: &'a D::Buffer,
@@ -99,7 +105,7 @@ pub struct MemoryGradients<'a, D: Device + ?Sized> {
     pub d_v: &'a mut D::Buffer,
     /// Of the queries.
     pub d_q: &'a mut D::Buffer,
-    /// Of the gates `[batch, time, 3, heads]`.
+    /// Of the gates `[batch, time, 3, heads, L]`.
     pub d_gates: &'a mut D::Buffer,
     /// Of the initial state `[batch, heads, 2 P]`.
     pub d_state: &'a mut D::Buffer,

@@ -75,6 +75,8 @@ pub struct ModelConfig {
     pub momentum: bool,
     /// Whether the gates are a token's or a chunk's.
     pub gates: GateSpan,
+    /// Whether every layer of a memory has α, θ and η of its own; one layer's are those of all.
+    pub layer_gates: bool,
     /// How MAG (to the letter MAC too) joins attention and memory: one of the wiring's.
     pub combine: Combine,
     /// The memories.
@@ -108,6 +110,7 @@ impl Default for ModelConfig {
             forgetting: true,
             momentum: true,
             gates: GateSpan::Token,
+            layer_gates: false,
             combine: Combine::Gates,
             memory: MemoryConfig::default(),
             attention: AttentionConfig::default(),
@@ -194,6 +197,7 @@ impl ModelConfig {
         spec.network = m.network.unwrap_or(spec.network);
         spec.loss = m.loss;
         (spec.chunk, spec.compute_chunk, spec.clip) = (m.chunk, m.compute_chunk, m.clip);
+        spec.layer_gates = self.layer_gates;
         m.check_pieces(&spec)?;
         if spec.wide() && self.kinds().any(|k| k == Kind::Mac) {
             // Pieces end where segments do; both are whole chunks, and so is what divides them.
@@ -201,6 +205,12 @@ impl ModelConfig {
         }
         spec.validate()?;
         Ok(spec)
+    }
+
+    /// Gates of a row: α, θ, η of every memory (`[3, heads, layers]` where every layer has its own).
+    pub fn gates_width(&self) -> usize {
+        let layers = if self.layer_gates { self.memory.layers.max(1) } else { 1 };
+        [self.heads, layers].into_iter().fold(3, usize::saturating_mul)
     }
 
     /// Width of all heads together.

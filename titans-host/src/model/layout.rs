@@ -123,9 +123,9 @@ impl List {
                 self.projection(c, &format!("{m}.{p}"), rows, inner);
             }
             // The gates begin at their biases, whatever the token.
-            self.linear(format!("{m}.gates.weight"), rows, 3 * c.heads, 0.1);
+            self.linear(format!("{m}.gates.weight"), rows, c.gates_width(), 0.1);
             let biases = Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias]);
-            self.push(format!("{m}.gates.bias"), &[3, c.heads], biases, false);
+            self.push(format!("{m}.gates.bias"), &[3, c.gates_width() / 3], biases, false);
             let spec = c.memory_spec()?;
             self.push(format!("{m}.memory.w0"), &[c.heads, spec.params()], memories(c, kind)?, false);
         }

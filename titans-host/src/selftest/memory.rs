@@ -40,6 +40,7 @@ fn cases() -> Result<Vec<Case>> {
         (spec.loss, spec.clip) = (Loss::Sum, None);
         Ok(spec)
     };
+    let of_layers = |spec: MemorySpec, clip| MemorySpec { layer_gates: true, clip, ..spec };
     let (plain, residual) = (Network::Plain, Network::Residual);
     let case = |name, spec, batch, time, heads| Case {
         name,
@@ -56,6 +57,13 @@ fn cases() -> Result<Vec<Case>> {
         case("deep 2", spec(&[5, 9, 5], plain, 4)?, 2, 11, 2),
         case("deep 2 residual", spec(&[6, 11, 6], residual, 4)?, 2, 11, 2),
         case("deep 3 residual", spec(&[6, 9, 7, 6], residual, 7)?, 1, 15, 2),
+        case(
+            "deep 3 residual, gates of every layer",
+            of_layers(spec(&[6, 9, 7, 6], residual, 7)?, Some(20.0)),
+            1,
+            15,
+            2,
+        ),
         case("deep 4", spec(&[4, 7, 6, 5, 3], plain, 3)?, 1, 8, 2),
     ];
     let deep = case("", spec(&[6, 11, 6], residual, 4)?, 2, 11, 2);
@@ -73,6 +81,11 @@ fn cases() -> Result<Vec<Case>> {
         vary("mean loss", &|c| c.op.spec.loss = Loss::Mean),
         vary("clip", &|c| c.op.spec.clip = Some(20.0)),
         vary("plain, clip", &|c| (c.op.spec.network, c.op.spec.clip) = (plain, Some(1.5))),
+        vary("gates of every layer", &|c| c.op.spec.layer_gates = true),
+        vary("gates of every layer, plain, read before, mask, clip", &|c| {
+            (c.op.spec.layer_gates, c.op.spec.network, c.op.spec.clip) = (true, plain, Some(1.5));
+            (c.op.read, c.masked) = (Read::Before, true);
+        }),
         vary("read before", &|c| c.op.read = Read::Before),
         vary("read at the chunk's start", &|c| c.op.read = Read::ChunkStart),
         vary("read only", &|c| c.op.read_only = true),
@@ -129,7 +142,7 @@ pub(super) fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
     let given = [(ALL, Some(&d_y), Some(&d_last)), (OF_Y, Some(&d_y), None), (OF_STATE, None, Some(&d_last))];
     for (names, d_y, d_last) in given {
         let (mut d_k, mut d_v, mut d_q) = (d.alloc(tokens * key)?, d.alloc(tokens * value)?, d.alloc(tokens * key)?);
-        let (mut d_gates, mut d_state) = (d.alloc(tokens * 3)?, d.alloc(op.state_len())?);
+        let (mut d_gates, mut d_state) = (d.alloc(op.gates_len())?, d.alloc(op.state_len())?);
         let gradients = MemoryGradients {
             d_k: &mut d_k,
             d_v: &mut d_v,
@@ -166,9 +179,9 @@ fn gates(numbers: &mut Numbers, case: &Case) -> Vec<f64> {
     let (op, mut gates) = (&case.op, Vec::new());
     for t in 0..op.batch * op.time {
         for (gate, middle, half) in [(0, 0.2, 0.2), (1, case.theta, case.theta), (2, 0.5, 0.5)] {
-            for h in 0..op.heads {
+            for (h, l) in (0..op.heads).flat_map(|h| (0..op.spec.gate_sets()).map(move |l| (h, l))) {
                 let x = numbers.around(middle, half, 1)[0];
-                gates.push(match (gate, (t + h) % 7) {
+                gates.push(match (gate, (t + h + 2 * l) % 7) {
                     (0, 3) => 1.0,
                     (1, 5) | (2, 2) => 0.0,
                     _ => x,

@@ -83,12 +83,12 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
 
     /// α, θ, η of every row; by chunk, those of its chunk's first row, which `held` keeps.
     fn gates(&self, u: Mat<'_, T>, at: u64, held: &mut [T], gates: &mut [&mut [T]; 2]) -> Result<()> {
-        let (spec, row) = (self.spec, self.spec.heads.saturating_mul(3));
+        let (spec, row) = (self.spec, self.spec.gates());
         let [out, logits] = gates;
         linear::forward(self.g, u, self.w.gates, Some(self.w.gates_bias), MatMut::new(logits, u.rows(), row)?)?;
         let one = |is: bool| f64::from(u8::from(is));
         let scale = [one(spec.forgetting), spec.theta_max, spec.eta_max * one(spec.momentum)];
-        gates::forward(self.g, spec.heads, scale, logits, out)?;
+        gates::forward(self.g, spec.gate_columns(), scale, logits, out)?;
         if !spec.gates_by_chunk {
             return Ok(());
         }
@@ -107,10 +107,10 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
         let Wanted { at, answers, mut surprise } = wanted;
         let filled = at % spec.memory.period() as u64;
-        let (gates, mut clipped) = (&*work.gates[0], 0);
+        let (gates, layers, mut clipped) = (&*work.gates[0], spec.memory.gate_sets(), 0);
         let blocks = memories.chunks_exact_mut(Stream::<T>::len(&spec.memory).max(1));
         for (h, block) in blocks.enumerate() {
-            let gate = |i: usize| Gate::strided(&gates[i * heads + h..], 3 * heads);
+            let gate = |i: usize| Gate::strided(&gates[(i * heads + h) * layers..], spec.gates()).layers(layers, 1);
             let [q, k, v] = &work.qkv;
             let tokens = Tokens {
                 k: Mat::strided(&k[h * d..], n, d, inner, 1)?,

@@ -193,6 +193,16 @@ impl BlockSpec {
         self.heads.saturating_mul(self.head_width)
     }
 
+    /// Gates of all heads, `[3, H, L]`: α, θ, η of every memory, and with [`MemorySpec::layer_gates`] of every layer of it (else L is 1).
+    pub(crate) fn gates(&self) -> usize {
+        self.gate_columns().saturating_mul(3)
+    }
+
+    /// One of the three gates of all heads and layers.
+    pub(crate) fn gate_columns(&self) -> usize {
+        self.heads.saturating_mul(self.memory.gate_sets())
+    }
+
     /// c, the width of a head of attention.
     pub const fn attention_width(&self) -> usize {
         match self.inner().checked_div(self.attention_heads) {

@@ -63,7 +63,7 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let taps = Tail::<T>::len(spec.conv_width, inner);
     let tail = whole(on(kind.remembers(), taps));
     let attention_tail = |width: usize| whole(Tail::<T>::len(spec.attention_taps(), width));
-    let gates = whole(on(spec.gates_by_chunk, heads.saturating_mul(3)));
+    let gates = whole(on(spec.gates_by_chunk && heads > 0, spec.gates()));
     let memories = whole(heads.saturating_mul(memory::Stream::<T>::len(&spec.memory)));
     let context_tail = whole(on(mac, taps));
     let persistent = part(on(kind.attends(), spec.persistent), 0, 0).len;

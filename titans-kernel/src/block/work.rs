@@ -24,7 +24,7 @@ pub(crate) struct Mixing<'a, T> {
 pub(crate) struct Remembering<'a, T> {
     /// q, k, v `[n, I]`.
     pub(crate) qkv: [&'a mut [T]; 3],
-    /// Gates and their logits `[n, 3, H]`.
+    /// Gates and their logits `[n, 3, H, L]`, L being 1 where layers share them.
     pub(crate) gates: [&'a mut [T]; 2],
     /// `[n]`.
     pub(crate) surprise: &'a mut [T],
@@ -65,7 +65,7 @@ impl<'a, T: Scalar> Mixing<'a, T> {
 impl<'a, T: Scalar> Remembering<'a, T> {
     fn take<R: Room<'a, T>>(spec: &BlockSpec, n: usize, room: &mut R) -> Result<Self> {
         let n = if spec.kind.remembers() { n } else { 0 };
-        let (inner, gates) = (spec.inner(), spec.heads.saturating_mul(3));
+        let (inner, gates) = (spec.inner(), spec.gates());
         let own = match spec.kind {
             Kind::Attention => 0,
             Kind::Mac => memory::Stream::<T>::scratch_len(&spec.memory).max(memory::query_scratch_len(&spec.memory, n)),

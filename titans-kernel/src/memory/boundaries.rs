@@ -1,11 +1,11 @@
 //! The states between two kept boundaries, computed again for the backward.
 
 use super::close::{close, close_scratch};
-use super::coefficients::Coefficients;
 use super::exact_piece;
 use super::forward::{enter, side_by_side};
 use super::gates::Tokens;
 use super::layout::{Layout, Open};
+use super::sets::Sets;
 use super::spec::{MemorySpec, Read};
 use super::work::Written;
 use super::{step, write};
@@ -23,7 +23,7 @@ pub(super) fn advance_len(spec: &MemorySpec) -> usize {
     Open::<f64>::len(lay)
         + Written::<f64>::len(lay)
         + close_scratch(lay)
-        + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
+        + Sets::<f64>::len(spec, lay.coefficients(), lay.rows)
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
@@ -118,7 +118,7 @@ fn advance<T: Scalar, G: Gemm<T>>(
     open.keys = side_by_side(lay, k);
     let mut written = Written::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
+    let mut coefficients = Sets::take(&mut scratch, spec, lay.coefficients(), lay.rows)?;
     write::gradients(g, lay, params, k, v, 0, &mut open, &mut written, None)?;
     coefficients.start();
     enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;

@@ -2,6 +2,7 @@
 
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Seen};
+use super::sets::of_layer;
 use crate::error::Result;
 use crate::gemm::{Gemm, PANEL, Update, Weighing, weighted_len};
 use crate::scalar::Scalar;
@@ -20,13 +21,13 @@ pub(super) fn close<T: Scalar, G: Gemm<T>>(
     row: usize,
     n: usize,
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     scaled: &mut [T],
     state: &mut [T],
 ) -> Result<()> {
     for l in 0..lay.spec.layers() {
         for columns in lay.columns(l) {
-            close_panel(g, lay, l, columns, (row, n), open, coefficients, scaled, state)?;
+            close_panel(g, lay, l, columns, (row, n), open, of_layer(coefficients, l), scaled, state)?;
         }
     }
     close_gamma(g, lay, (row, n), open, coefficients, scaled, state)
@@ -48,17 +49,17 @@ pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
     let panels = [lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?];
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
     let x = delta.block(0, n, columns.0, columns.1);
-    fold(g, row, open.rate, coefficients, h, x, scaled, panels, lay.ahead::<T>(l));
+    fold(g, row, lay.rates_of(open.rate, l), coefficients, h, x, scaled, panels, lay.ahead::<T>(l));
     Ok(())
 }
 
-/// γ of [`close`]: a layer of one row whose inputs are 1.
+/// γ of [`close`]: a layer of one row whose inputs are 1, by the last layer's gates.
 pub(super) fn close_gamma<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     (row, n): (usize, usize),
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     scaled: &mut [T],
     state: &mut [T],
 ) -> Result<()> {
@@ -69,8 +70,9 @@ pub(super) fn close_gamma<T: Scalar, G: Gemm<T>>(
     let (w, s) = state.split_at_mut(lay.spec.params());
     let at = lay.spec.params() - d;
     let panels = [MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?];
-    let (one, x) = ([T::ONE], Mat::new(open.g_gamma, n, d)?);
-    fold(g, row, open.rate, coefficients, Mat::strided(&one, n, 1, 0, 0)?, x, scaled, panels, 0);
+    let (one, x, top) = ([T::ONE], Mat::new(open.g_gamma, n, d)?, lay.spec.layers() - 1);
+    let (rate, coefficients) = (lay.rates_of(open.rate, top), of_layer(coefficients, top));
+    fold(g, row, rate, coefficients, Mat::strided(&one, n, 1, 0, 0)?, x, scaled, panels, 0);
     Ok(())
 }
 

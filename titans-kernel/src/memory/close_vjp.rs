@@ -1,8 +1,11 @@
 //! Backward of closing a chunk.
 
+use core::ops::Range;
+
 use super::coefficients::Coefficients;
 use super::inside::Inside;
 use super::layout::{Layout, Seen};
+use super::sets::of_layer;
 use super::settle::onto;
 use crate::error::Result;
 use crate::gemm::{Gemm, Store};
@@ -18,26 +21,30 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
     (n, row, faded): (usize, usize, usize),
     (w, s): (&[T], &[T]),
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     d_end: &[T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let p = lay.spec.params();
-    let (d_w, d_s) = d_end.split_at(p);
-    let d = &mut inside.coefficients;
-    let [d_a, d_g, d_e] = g.vectorise(
-        #[inline(always)]
-        || decay_vjp([w, s], [d_w, d_s]),
-    );
-    d.a[row] += d_a;
-    d.g[row] += d_g;
-    d.e[row] += d_e;
+    let (d_w, d_s) = d_end.split_at(lay.spec.params());
+    for (set, d) in inside.coefficients.iter_mut().enumerate() {
+        let part = lay.spec.part(set);
+        let [w, s, d_w, d_s] = [w, s, d_w, d_s].map(|x| &x[part.clone()]);
+        let [d_a, d_g, d_e] = g.vectorise(
+            #[inline(always)]
+            || decay_vjp([w, s], [d_w, d_s]),
+        );
+        d.a[row] += d_a;
+        d.g[row] += d_g;
+        d.e[row] += d_e;
+    }
     for l in 0..lay.spec.layers() {
-        outer_products_vjp(g, lay, l, (n, row, faded), open, coefficients, [d_w, d_s], inside)?;
+        let own = of_layer(coefficients, l);
+        outer_products_vjp(g, lay, l, (n, row, faded), open, own, [d_w, d_s], inside)?;
     }
     if lay.spec.gamma_len() > 0 {
-        gamma_vjp(lay, n, open, coefficients.c_row(n), Which::C, d_w, inside);
-        gamma_vjp(lay, n, open, coefficients.p_row(n), Which::P, d_s, inside);
+        let own = of_layer(coefficients, lay.spec.layers() - 1);
+        gamma_vjp(lay, n, open, own.c_row(n), Which::C, d_w, inside);
+        gamma_vjp(lay, n, open, own.p_row(n), Which::P, d_s, inside);
     }
     Ok(())
 }
@@ -49,10 +56,20 @@ enum Which {
     P,
 }
 
-/// Adds the cotangent `x` of `coefficient · rate` of token i.
-fn weigh<T: Scalar>(which: Which, n: usize, i: usize, x: T, c: T, rate: T, inside: &mut Inside<'_, T>, rows: usize) {
-    inside.rate[i] += x * c;
-    let d = &mut inside.coefficients;
+/// Adds the cotangent `x` of `coefficient · rate` of token i, of γ's set of gates.
+fn weigh<T: Scalar>(
+    lay: Layout<'_>,
+    which: Which,
+    n: usize,
+    i: usize,
+    x: T,
+    c: T,
+    rate: T,
+    inside: &mut Inside<'_, T>,
+) {
+    let (set, rows) = (lay.spec.top_set(), lay.rows);
+    inside.rate[set * rows + i] += x * c;
+    let d = &mut inside.coefficients[set];
     let row = if which == Which::C { &mut d.c } else { &mut d.p };
     row[n * rows + i] += x * rate;
 }
@@ -97,20 +114,35 @@ impl<T: Scalar> Decay<T> {
         Self { a: coefficients.a[n], g: coefficients.g[n], e: coefficients.e[n] }
     }
 
-    /// All of `d` decays, or γ's part alone where the matrices do so elsewhere.
-    pub fn apply<G: Gemm<T>>(self, gemm: &G, lay: Layout<'_>, d: &mut [T], gamma: bool) {
-        let p = lay.spec.params();
-        let from = if gamma { p - lay.spec.gamma_len() } else { 0 };
-        let (d_w, d_s) = d.split_at_mut(p);
+    /// A part of the parameters of `d` `[W | S]` decays.
+    pub fn apply<G: Gemm<T>>(self, gemm: &G, part: Range<usize>, d: &mut [T]) {
+        let (d_w, d_s) = d.split_at_mut(d.len() / 2);
         gemm.vectorise(
             #[inline(always)]
             || {
-                for (w, s) in d_w[from..].iter_mut().zip(&mut d_s[from..]) {
+                for (w, s) in d_w[part.clone()].iter_mut().zip(&mut d_s[part]) {
                     *s = self.g * *w + self.e * *s;
                     *w *= self.a;
                 }
             },
         );
+    }
+}
+
+/// Every part of `d` decays over the first n tokens of a chunk, or γ's alone where the matrices do so elsewhere.
+pub(super) fn decay<T: Scalar, G: Gemm<T>>(
+    g: &G,
+    lay: Layout<'_>,
+    coefficients: &[Coefficients<'_, T>],
+    n: usize,
+    d: &mut [T],
+    gamma: bool,
+) {
+    let spec = lay.spec;
+    for (set, own) in coefficients.iter().enumerate().filter(|(set, _)| !gamma || *set == spec.top_set()) {
+        let part = spec.part(set);
+        let from = if gamma { part.end - spec.gamma_len() } else { part.start };
+        Decay::over(own, n).apply(g, from..part.end, d);
     }
 }
 
@@ -134,26 +166,27 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     let lasting = MatMut::strided(&mut by_s[faded * stride..], n - faded, width, stride)?;
     lay.times_transposed(g, Store::Set, delta.sub(faded, n - faded), d_s, l, lasting)?;
     let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
-    let d = &mut inside.coefficients;
+    let d = &mut inside.coefficients[lay.spec.set(l)];
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
     let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
+    let (rates, d_rates) = (lay.rates_of(open.rate, l), lay.rates_of_mut(inside.rate, l));
     g.vectorise(
         #[inline(always)]
         || {
             for i in 0..faded {
-                let (h, rate, u) = (h.row(i), open.rate[i], &by_w[i * stride..][..width]);
+                let (h, rate, u) = (h.row(i), rates[i], &by_w[i * stride..][..width]);
                 let (x, fc) = (-dot(h, u), -(c[i] * rate));
-                inside.rate[i] += x * c[i];
+                d_rates[i] += x * c[i];
                 d_c[i] += x * rate;
                 (factors_c[i], factors_p[i]) = (fc, T::ZERO);
                 d_h.row_mut(i).iter_mut().zip(u).for_each(|(d, &u)| *d = fc * u);
             }
             for i in faded..n {
-                let (h, rate, at) = (h.row(i), open.rate[i], i * stride..i * stride + width);
+                let (h, rate, at) = (h.row(i), rates[i], i * stride..i * stride + width);
                 let (u, v) = (&by_w[at.clone()], &by_s[at]);
                 let (x, y) = (-dot(h, u), -dot(h, v));
-                inside.rate[i] += x * c[i] + y * p[i];
+                d_rates[i] += x * c[i] + y * p[i];
                 d_c[i] += x * rate;
                 d_p[i] += y * rate;
                 let (fc, fp) = (-(c[i] * rate), -(p[i] * rate));
@@ -188,13 +221,14 @@ fn gamma_vjp<T: Scalar>(
     inside: &mut Inside<'_, T>,
 ) {
     let (d_gamma, width) = (lay.gamma(d), lay.spec.gamma_len());
+    let rates = lay.rates_of(open.rate, lay.spec.layers() - 1);
     for i in 0..n {
         let row = i * width..(i + 1) * width;
-        let f = c[i] * open.rate[i];
+        let f = c[i] * rates[i];
         for (o, &d) in inside.g_gamma[row.clone()].iter_mut().zip(d_gamma) {
             *o -= f * d;
         }
         let x = -dot(&open.g_gamma[row], d_gamma);
-        weigh(which, n, i, x, c[i], open.rate[i], inside, lay.rows);
+        weigh(lay, which, n, i, x, c[i], rates[i], inside);
     }
 }

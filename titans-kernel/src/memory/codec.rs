@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `TTNSTRM` and the format's version |
-//! | 8 | bytes of a number (4 or 8), number of layers |
+//! | 8 | bytes of a number (4 or 8), number of layers, the last byte of which is 1 where every layer has gates of its own |
 //! | 20 | d_0 … d_4, unused ones 0 |
 //! | 20 | chunk, tokens computed at once; activation, network, loss, read (one byte each); clip as `f64` (0 for none) |
 //! | 24 | position, clipped, filled |
@@ -28,6 +28,8 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
     out[..8].copy_from_slice(&MAGIC);
     out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
     out[12..16].copy_from_slice(&(spec.layers() as u32).to_le_bytes());
+    // The layers are few: their number's last byte is free.
+    out[15] = u8::from(spec.gate_sets() > 1);
     for (i, &w) in spec.widths.iter().enumerate() {
         out[16 + 4 * i..20 + 4 * i].copy_from_slice(&(w as u32).to_le_bytes());
     }
@@ -56,10 +58,11 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
 }
 
 /// Names of the fields of [`signature`], by where they end.
-const FIELDS: [(usize, &str); 10] = [
+const FIELDS: [(usize, &str); 11] = [
     (8, "magic and format version"),
     (12, "bytes of a number"),
-    (16, "layers"),
+    (15, "layers"),
+    (16, "gates of every layer"),
     (36, "widths"),
     (40, "chunk"),
     (44, "tokens computed at once"),

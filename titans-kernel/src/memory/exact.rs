@@ -6,6 +6,8 @@
 //! `δ_t = 2c (a k_t W + g k_t S − Σ_i C_i rate_i (k_t · k_i) δ_i − v_t)`, with a, g, C of that row. Every δ is one chain over the
 //! tokens in ascending order, however many are computed at once.
 
+use core::slice::from_ref;
+
 use super::coefficients::Coefficients;
 use super::forward::rates;
 use super::gates::Tokens;
@@ -91,7 +93,7 @@ pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     for Group { t0, n, seen, row } in place.groups(lay) {
         let (q, y, source) = (q.sub(t0, n), y.rb().sub(t0, n), Source::Stays(state));
-        answers(g, lay, Rows::Fixed(row), source, open.seen(), coefficients, q, seen, reading, y)?;
+        answers(g, lay, Rows::Fixed(row), source, open.seen(), from_ref(coefficients), q, seen, reading, y)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A piece of several chunks in a batch: written, answered and closed; and closed again for the backward.
 
+use core::slice::from_ref;
+
 use super::close::{close, close_scratch};
 use super::coefficients::Coefficients;
 use super::exact::{Place, by_chunk, gradients, rows};
@@ -51,7 +53,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
         let settling = settles_behind(lay, tokens, place, coefficients.e[0]);
         let place = Place { n: settling.unwrap_or(place.n), ..place };
         let end = at + place.n;
-        enter(g, lay, tokens, place.from, place.n, at, 0, &mut coefficients);
+        enter(g, lay, tokens, 0, place.from, place.n, at, 0, &mut coefficients);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[at..end]);
         let (open, scores) = (&mut open, &mut *reading.scores);
         clipped += gradients(g, lay, tokens, place, state, open, &mut written, scores, &coefficients, surprise)?;
@@ -60,11 +62,11 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
         match rows(lay, read) {
             Some(rows) if closes => {
                 let source = Source::Closes { state, row: place.n, n, scaled };
-                answers(g, lay, rows, source, open.seen(), &coefficients, q, at, &mut reading, y)?;
+                answers(g, lay, rows, source, open.seen(), from_ref(&coefficients), q, at, &mut reading, y)?;
             }
             Some(rows) => {
                 let source = Source::Stays(&*state);
-                answers(g, lay, rows, source, open.seen(), &coefficients, q, at, &mut reading, y)?;
+                answers(g, lay, rows, source, open.seen(), from_ref(&coefficients), q, at, &mut reading, y)?;
             }
             None => by_chunk(g, lay, place, state, open, &coefficients, q, &mut reading, y)?,
         }
@@ -73,7 +75,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
             coefficients.restart(place.n, place.n);
         }
         if end == n && !(closes && rows(lay, read).is_some()) {
-            close(g, lay, place.n, n, open.seen(), &coefficients, scaled, state)?;
+            close(g, lay, place.n, n, open.seen(), from_ref(&coefficients), scaled, state)?;
         }
         at = end;
     }
@@ -127,7 +129,7 @@ pub(super) fn advance<T: Scalar, G: Gemm<T>>(
         settle(g, m, &coefficients, state);
     }
     let row = n + usize::from(settled.is_some());
-    close(g, lay, row, n, open.seen(), &coefficients, scaled, state)
+    close(g, lay, row, n, open.seen(), from_ref(&coefficients), scaled, state)
 }
 
 /// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before and row
@@ -142,10 +144,10 @@ pub(super) fn coefficients_of<T: Scalar, G: Gemm<T>>(
     coefficients.start();
     let settled = settles_behind(lay, tokens, Place { from, n, filled: 0, before: 0 }, T::ONE);
     let m = settled.unwrap_or(n);
-    enter(g, lay, tokens, from, m, 0, 0, coefficients);
+    enter(g, lay, tokens, 0, from, m, 0, 0, coefficients);
     if settled.is_some() {
         coefficients.restart(m, m + 1);
-        enter(g, lay, tokens, from + m, n - m, m, 0, &mut coefficients.below(m + 1));
+        enter(g, lay, tokens, 0, from + m, n - m, m, 0, &mut coefficients.below(m + 1));
     }
     settled
 }

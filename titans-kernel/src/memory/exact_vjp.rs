@@ -1,6 +1,8 @@
 //! Backward of pieces of several chunks (`docs/MATH.md` section 3b): the residuals' cotangents follow from one another too, from the
 //! last token to the first.
 
+use core::slice::from_ref;
+
 use super::close_vjp::{Decay, close_vjp, decay_vjp};
 use super::coefficients::Coefficients;
 use super::exact::{Group, Place, TOGETHER, rows};
@@ -50,14 +52,14 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     let mut piece = Piece { g, lay, read, place, base: 0, start, open, reading, written: &written };
     let Some(m) = settled else {
         let decay = Decay::over(&coefficients, n);
-        close_vjp(g, lay, (n, n, faded), start.split_at(params), open, &coefficients, d_state, &mut inside)?;
+        close_vjp(g, lay, (n, n, faded), start.split_at(params), open, from_ref(&coefficients), d_state, &mut inside)?;
         return piece.all(tokens, d_y, decay, &coefficients, gradients, d_state, &mut inside);
     };
     // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η ended it, that η has.
     let after = scratch.take(lay.spec.state_len())?;
     after.copy_from_slice(start);
     settle(g, m, &coefficients, after);
-    close_vjp(g, lay, (n, n + 1, faded), after.split_at(params), open, &coefficients, d_state, &mut inside)?;
+    close_vjp(g, lay, (n, n + 1, faded), after.split_at(params), open, from_ref(&coefficients), d_state, &mut inside)?;
     let behind = Place { from: from + m, n: n - m, filled: m, before: 0 };
     let abrupt = coefficients.e[m - 1].abs() > faint();
     (piece.place, piece.base, piece.start) = (behind, m + 1, if abrupt { after } else { &after[..params] });
@@ -70,7 +72,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
         #[inline(always)]
         || decay_vjp([w, s], [d_u, d_s]),
     );
-    let d = &mut inside.coefficients;
+    let d = &mut inside.coefficients[0];
     (d.a[m], d.g[m]) = (d.a[m] + d_a, d.g[m] + d_g);
     d.give_back(m + 1, m, m);
     (piece.place, piece.base, piece.start) = (Place { n: m, ..place }, 0, start);
@@ -111,10 +113,8 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
         let d_y = d_y.map(|d_y| d_y.sub(from, n));
         self.reads(q, d_y, d_q, decay, coefficients, d_state, inside)?;
         self.writes(tokens, gradients.v.rb().sub(from, n), coefficients, d_state, inside)?;
-        let (at, chunk) = ((filled, self.base), lay.spec.chunk);
-        gates_vjp(self.g, tokens, (from, n), at, chunk, coefficients, gradients, inside, |i, inside| {
-            Ok(inside.rate[i])
-        })?;
+        let at = (filled, self.base);
+        gates_vjp(self.g, lay, tokens, (from, n), at, from_ref(coefficients), gradients, inside);
         let (mut d_k, d_keys) = (gradients.k.rb().sub(from, n), lay.input_rows(inside.h, 0, filled, n)?);
         (0..n).for_each(|t| d_k.row_mut(t).copy_from_slice(d_keys.row(t)));
         Ok(())
@@ -136,7 +136,7 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
         // What reads leave with both W and S is added in the visit in which these decay.
         let at_once = rows.is_some() && d_y.is_some() && self.start.len() == lay.spec.state_len();
         if !at_once {
-            decay.apply(g, lay, d_state, false);
+            decay.apply(g, lay.spec.part(0), d_state);
         }
         let Some(d_y) = d_y else {
             d_q.fill(T::ZERO);
@@ -173,8 +173,8 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
         }
         for Group { t0, n, seen, row } in self.place.groups(lay).rev() {
             for t in (t0..t0 + n).rev().filter(|t| tokens.mask.writes(from + t)) {
-                let theta = tokens.theta.at((from + t, 0, lay.spec.chunk));
-                inside.rate[filled + t] = rate_vjp(lay, filled + t, theta, self.open, self.written, inside)?;
+                let theta = |set| tokens.theta.of(set).at((from + t, 0, lay.spec.chunk));
+                rate_vjp(lay, filled + t, theta, self.open, self.written, inside)?;
             }
             g.vectorise(
                 #[inline(always)]

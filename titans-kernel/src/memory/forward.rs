@@ -5,6 +5,7 @@ use super::coefficients::Coefficients;
 use super::gates::Tokens;
 use super::layout::{Layout, Open};
 use super::read::answers;
+use super::sets::Sets;
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
@@ -41,7 +42,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
                 + Open::<f64>::len(lay)
                 + Written::<f64>::len(lay)
                 + Reading::<f64>::len(lay)
-                + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
+                + Sets::<f64>::len(spec, lay.coefficients(), lay.rows)
                 + close_scratch(lay)
                 + exact_panels::scratch_len(lay)
         }
@@ -77,7 +78,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
 ) -> Result<u64> {
     spec.validate()?;
     let n = tokens.len();
-    tokens.check(spec.key_width(), spec.value_width(), 0, spec.chunk)?;
+    tokens.check(spec, 0)?;
     expect_len("state", spec.state_len(), state.len())?;
     check_outputs(spec, n, &y, surprise.as_deref())?;
     if let Some(b) = &boundaries {
@@ -186,7 +187,7 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     let mut written = Written::take(&mut scratch, lay)?;
     let mut reading = Reading::take(&mut scratch, lay)?;
     let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
+    let mut coefficients = Sets::take(&mut scratch, lay.spec, lay.coefficients(), lay.rows)?;
     let params = first(anchor, state);
     write::gradients(
         g,
@@ -230,29 +231,33 @@ pub(super) fn enter<T: Scalar, G: Gemm<T>>(
     before: usize,
     open: &mut Open<'_, T>,
     written: &mut Written<'_, T>,
-    coefficients: &mut Coefficients<'_, T>,
+    coefficients: &mut [Coefficients<'_, T>],
 ) -> Result<u64> {
-    advance(g, lay, tokens, from, n, filled, before, coefficients);
+    for (set, coefficients) in coefficients.iter_mut().enumerate() {
+        advance(g, lay, tokens, set, from, n, filled, before, coefficients);
+    }
     rates(g, lay, tokens, from, n, filled, before, open, written)
 }
 
-/// The coefficients of [`enter`]: they do not depend on rates.
+/// One set of the coefficients of [`enter`]: they do not depend on rates.
 pub(super) fn advance<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
+    set: usize,
     from: usize,
     n: usize,
     filled: usize,
     before: usize,
     coefficients: &mut Coefficients<'_, T>,
 ) {
+    let (alpha, eta) = (tokens.alpha.of(set), tokens.eta.of(set));
     for t0 in (0..n).step_by(CARRIED) {
         let mut factors = [Factors::default(); CARRIED];
         let some = &mut factors[..CARRIED.min(n - t0)];
         for (t, f) in (t0..).zip(some.iter_mut()) {
             let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
-            *f = Factors { keep: T::ONE - tokens.alpha.at(at), eta: tokens.eta.at(at), rate: T::ZERO, writes };
+            *f = Factors { keep: T::ONE - alpha.at(at), eta: eta.at(at), rate: T::ZERO, writes };
         }
         coefficients.push(g, t0, filled, some);
     }
@@ -276,7 +281,7 @@ pub(super) fn rates<T: Scalar, G: Gemm<T>>(
             let mut clipped = 0;
             for t in 0..n {
                 let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
-                let (key, theta) = (tokens.k.row(from + t), tokens.theta.at(at));
+                let (key, theta) = (tokens.k.row(from + t), |set| tokens.theta.of(set).at(at));
                 clipped += u64::from(write::rate(lay, filled + t, key, writes, theta, open, written)?);
             }
             Ok(clipped)

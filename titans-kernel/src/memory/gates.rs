@@ -1,5 +1,6 @@
 //! What a memory is fed with: keys, values, queries, the three gates of every token, and which tokens write.
 
+use super::spec::{MAX_LAYERS, MemorySpec};
 use crate::error::{Error, Result, expect_len};
 use crate::scalar::Scalar;
 use crate::view::Mat;
@@ -10,22 +11,44 @@ pub struct Gate<'a, T> {
     data: &'a [T],
     stride: usize,
     per_chunk: bool,
+    /// Values a token or chunk: 1 for all layers, or one a layer, so many elements apart.
+    layers: usize,
+    apart: usize,
 }
 
 impl<'a, T: Scalar> Gate<'a, T> {
     /// One value a token, one after another.
     pub const fn tokens(data: &'a [T]) -> Self {
-        Self { data, stride: 1, per_chunk: false }
+        Self::strided(data, 1)
     }
 
     /// One value a token, `stride` elements apart: a gate inside a `[time, 3, heads]` array.
     pub const fn strided(data: &'a [T], stride: usize) -> Self {
-        Self { data, stride, per_chunk: false }
+        Self { data, stride, per_chunk: false, layers: 1, apart: 0 }
     }
 
     /// One value a chunk ("parameters as functions of chunks", section 3.2).
     pub const fn chunks(data: &'a [T]) -> Self {
-        Self { data, stride: 1, per_chunk: true }
+        Self::strided_chunks(data, 1)
+    }
+
+    /// A value for each of `layers` layers, `apart` elements from one to the next, in the place of every value
+    /// ([`MemorySpec::layer_gates`](super::MemorySpec::layer_gates)). A gate without is one for all layers.
+    pub const fn layers(self, layers: usize, apart: usize) -> Self {
+        Self { layers, apart, ..self }
+    }
+
+    /// One value a chunk, `stride` elements apart.
+    pub const fn strided_chunks(data: &'a [T], stride: usize) -> Self {
+        Self { data, stride, per_chunk: true, layers: 1, apart: 0 }
+    }
+
+    /// The gate of layer l alone.
+    pub(super) fn of(self, l: usize) -> Self {
+        if self.layers == 1 {
+            return self;
+        }
+        Self { data: self.data.get(l * self.apart..).unwrap_or(&[]), layers: 1, ..self }
     }
 
     /// Values for `tokens` tokens in chunks of `chunk`, the first token `before` tokens into its chunk.
@@ -44,14 +67,37 @@ impl<'a, T: Scalar> Gate<'a, T> {
         if self.per_chunk { (before + t) / if chunk == 0 { 1 } else { chunk } } else { t }
     }
 
+    /// Values for `tokens` tokens in all: as many gradients it has, `[entries, layers]`.
+    pub(super) const fn values(&self, tokens: usize, before: usize, chunk: usize) -> usize {
+        self.entries(tokens, before, chunk).saturating_mul(self.layers)
+    }
+
+    /// Where layer l's value for token t lies among [`Gate::values`].
+    pub(super) const fn value(&self, at: (usize, usize, usize), l: usize) -> usize {
+        self.entry(at) * self.layers + if l < self.layers { l } else { 0 }
+    }
+
     /// The gate of token t, for `(t, before, chunk)`.
     pub(super) fn at(&self, at: (usize, usize, usize)) -> T {
         self.data[self.entry(at) * self.stride]
     }
 
-    fn check(&self, what: &'static str, tokens: usize, before: usize, chunk: usize) -> Result<()> {
+    /// Long enough, and for one layer or for `sets`?
+    fn check(
+        &self,
+        [what, layers]: [&'static str; 2],
+        tokens: usize,
+        before: usize,
+        chunk: usize,
+        sets: usize,
+    ) -> Result<()> {
+        if self.layers != 1 && self.layers != sets {
+            return Err(Error::Shape { what: layers, expected: sets, found: self.layers });
+        }
         let entries = self.entries(tokens, before, chunk);
-        let needed = if entries == 0 { 0 } else { (entries - 1).saturating_mul(self.stride).saturating_add(1) };
+        let layers = self.apart.saturating_mul(self.layers - 1);
+        let before = entries.saturating_sub(1).saturating_mul(self.stride).saturating_add(layers);
+        let needed = if entries == 0 { 0 } else { before.saturating_add(1) };
         if self.data.len() < needed {
             return Err(Error::Shape { what, expected: needed, found: self.data.len() });
         }
@@ -112,8 +158,12 @@ impl<T: Scalar> Tokens<'_, T> {
         self.len() == 0
     }
 
-    /// Do all shapes fit together, for a memory of these widths and this chunk, `before` tokens into one?
-    pub(super) fn check(&self, key: usize, value: usize, before: usize, chunk: usize) -> Result<()> {
+    /// Do all shapes fit together, for this memory, `before` tokens into a chunk?
+    pub(super) fn check(&self, spec: &MemorySpec, before: usize) -> Result<()> {
+        self.fit(spec.key_width(), spec.value_width(), before, spec.chunk, [spec.gate_sets(); 3])
+    }
+
+    fn fit(&self, key: usize, value: usize, before: usize, chunk: usize, sets: [usize; 3]) -> Result<()> {
         let n = self.len();
         expect_len("k columns", key, self.k.cols())?;
         expect_len("v rows", n, self.v.rows())?;
@@ -123,9 +173,9 @@ impl<T: Scalar> Tokens<'_, T> {
         for (what, m) in [("k column stride", &self.k), ("v column stride", &self.v), ("q column stride", &self.q)] {
             expect_len(what, 1, m.col_stride())?;
         }
-        self.alpha.check("alpha", n, before, chunk)?;
-        self.theta.check("theta", n, before, chunk)?;
-        self.eta.check("eta", n, before, chunk)?;
+        self.alpha.check(["alpha", "alpha layers"], n, before, chunk, sets[0])?;
+        self.theta.check(["theta", "theta layers"], n, before, chunk, sets[1])?;
+        self.eta.check(["eta", "eta layers"], n, before, chunk, sets[2])?;
         if let Mask::Tokens(m) = self.mask {
             expect_len("mask", n, m.len())?;
         }
@@ -139,7 +189,8 @@ impl<T: Scalar> Tokens<'_, T> {
     /// # Errors
     /// [`Error::Value`] naming the argument and the element (for matrices `row · columns + column`).
     pub fn check_values(&self, before: usize, chunk: usize) -> Result<()> {
-        self.check(self.k.cols(), self.v.cols(), before, chunk)?;
+        let layers = [&self.alpha, &self.theta, &self.eta].map(|gate| gate.layers.clamp(1, MAX_LAYERS));
+        self.fit(self.k.cols(), self.v.cols(), before, chunk, layers)?;
         for (what, m) in [("k", &self.k), ("v", &self.v), ("q", &self.q)] {
             for i in 0..m.rows() {
                 if let Some(j) = m.row(i).iter().position(|x| !x.finite()) {
@@ -150,14 +201,14 @@ impl<T: Scalar> Tokens<'_, T> {
         for t in 0..self.len() {
             let at = (t, before, chunk);
             let unit = |x: T| x >= T::ZERO && x <= T::ONE;
-            let theta = self.theta.at(at);
+            let rate = |x: T| x.finite() && x >= T::ZERO;
             for (what, gate, ok) in [
-                ("alpha", &self.alpha, unit(self.alpha.at(at))),
-                ("theta", &self.theta, theta.finite() && theta >= T::ZERO),
-                ("eta", &self.eta, unit(self.eta.at(at))),
+                ("alpha", &self.alpha, &unit as &dyn Fn(T) -> bool),
+                ("theta", &self.theta, &rate),
+                ("eta", &self.eta, &unit),
             ] {
-                if !ok {
-                    return Err(Error::Value { what, index: gate.entry(at) });
+                if let Some(l) = (0..gate.layers).find(|&l| !ok(gate.of(l).at(at))) {
+                    return Err(Error::Value { what, index: gate.value(at, l) });
                 }
             }
         }

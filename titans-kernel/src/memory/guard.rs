@@ -39,7 +39,7 @@ fn widest<T: Scalar>() -> [T; 2] {
 /// What a token asks of the memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<T> {
-    /// 1 − α, η and the rate; of no meaning where the token does not write.
+    /// 1 − α, η and the rate, the largest of all layers; of no meaning where the token does not write.
     pub gates: [T; 3],
     pub writes: bool,
     /// ‖h‖² ‖δ‖² summed over layers, or an upper bound.
@@ -98,13 +98,33 @@ impl<T: Scalar> Guard<T> {
     pub fn after(self, spec: &MemorySpec, step: Step<T>) -> Option<Self> {
         let [residual2, query2] = widest::<T>();
         let (next, most) = (self.grown(step), limit::<T>(spec));
-        // Gates beyond 1 would let the coefficients of an open piece grow where the bounds, of weights of 0, do not.
-        let [keep, eta, rate] = step.gates;
-        let unit = |x: T| x >= T::ZERO && x <= T::ONE;
-        let gates = !step.writes || unit(keep) && unit(eta) && rate >= T::ZERO;
+        let gates = !step.writes || in_range(step.gates);
         let fits = next.w <= most && next.s <= most && step.gradient2 <= residual2 && step.query2 <= query2;
         (gates && fits).then_some(next)
     }
+}
+
+/// 1 − α, η and the rate that no layer's exceed; not numbers where one of a layer's is out of range. ‖diag(η^l) S‖ ≤ max η ‖S‖, and so for
+/// the others: bounds of the norms over all layers stay bounds.
+#[inline(always)]
+fn largest<T: Scalar>(sets: usize, gates: impl Fn(usize) -> [T; 3]) -> [T; 3] {
+    let mut most = gates(0);
+    if sets > 1 {
+        for next in (0..sets).map(gates) {
+            if !in_range(next) {
+                return [T::NAN; 3];
+            }
+            most.iter_mut().zip(next).filter(|(most, x)| **most < *x).for_each(|(most, x)| *most = x);
+        }
+    }
+    most
+}
+
+/// Gates beyond 1 would let the coefficients of an open piece grow where the bounds, of weights of 0, do not.
+#[inline(always)]
+fn in_range<T: Scalar>([keep, eta, rate]: [T; 3]) -> bool {
+    let unit = |x: T| x >= T::ZERO && x <= T::ONE;
+    unit(keep) && unit(eta) && rate >= T::ZERO
 }
 
 /// How many of a place's tokens are admitted, whose Δ and rates are known, and the bounds after them.
@@ -124,9 +144,12 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
             for t in 0..place.n {
                 let (number, i) = (place.from + t, place.filled + t);
                 let at = (number, place.before, lay.spec.chunk);
-                let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), open.rate[i]];
+                let own = |set: usize| {
+                    let (alpha, eta) = (tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at));
+                    [T::ONE - alpha, eta, open.rate[set * lay.rows + i]]
+                };
                 let step = Step {
-                    gates,
+                    gates: largest(lay.spec.gate_sets(), own),
                     writes: tokens.mask.writes(number),
                     gradient2: gradient2(lay, open, written, i, tokens.k.row(number))?,
                     query2: squares(tokens.q.row(number)),

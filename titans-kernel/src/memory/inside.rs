@@ -1,8 +1,8 @@
 //! Cotangents of what one piece of a chunk computes inside.
 
 use super::close::close_scratch;
-use super::coefficients::Coefficients;
 use super::layout::Layout;
+use super::sets::Sets;
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
@@ -16,12 +16,12 @@ pub(super) struct Inside<'a, T> {
     pub delta: &'a mut [T],
     /// Of γ's gradients.
     pub g_gamma: &'a mut [T],
-    /// Of the rates.
+    /// Of the rates, rows of every set of gates.
     pub rate: &'a mut [T],
     /// Of z, on the write path and (earlier) on the read path.
     pub z: &'a mut [T],
     /// Of the coefficients.
-    pub coefficients: Coefficients<'a, T>,
+    pub coefficients: Sets<'a, T>,
     /// Three work spaces of rows of the widest layer.
     pub work: [&'a mut [T]; 3],
     /// Two work spaces of rows × rows.
@@ -35,8 +35,8 @@ impl<'a, T: Scalar> Inside<'a, T> {
         lay.inputs()
             + 2 * lay.outputs()
             + lay.gammas()
-            + lay.rows
-            + Coefficients::<T>::len(lay.coefficients(), lay.rows)
+            + lay.rates()
+            + Sets::<T>::len(lay.spec, lay.coefficients(), lay.rows)
             + 3 * lay.widest()
             + 2 * lay.rows * lay.rows
             + close_scratch(lay)
@@ -48,12 +48,12 @@ impl<'a, T: Scalar> Inside<'a, T> {
             h: scratch.take(lay.inputs())?,
             delta: scratch.take(lay.outputs())?,
             g_gamma: scratch.take(lay.gammas())?,
-            rate: scratch.take(lay.rows)?,
+            rate: scratch.take(lay.rates())?,
             z: scratch.take(lay.outputs())?,
             work: [scratch.take(lay.widest())?, scratch.take(lay.widest())?, scratch.take(lay.widest())?],
             square: [scratch.take(square)?, scratch.take(square)?],
             weighted: scratch.take(close_scratch(lay))?,
-            coefficients: Coefficients::take(scratch, lay.coefficients(), lay.rows)?,
+            coefficients: Sets::take(scratch, lay.spec, lay.coefficients(), lay.rows)?,
         })
     }
 
@@ -62,9 +62,10 @@ impl<'a, T: Scalar> Inside<'a, T> {
         for slab in [&mut *self.g_gamma, self.rate, self.z] {
             slab.fill(T::ZERO);
         }
-        let c = &mut self.coefficients;
-        for slab in [&mut *c.a, c.g, c.e, c.c, c.p] {
-            slab.fill(T::ZERO);
+        for c in self.coefficients.iter_mut() {
+            for slab in [&mut *c.a, c.g, c.e, c.c, c.p] {
+                slab.fill(T::ZERO);
+            }
         }
     }
 }

@@ -269,7 +269,7 @@ pub(super) struct Open<'a, T> {
     pub delta: &'a mut [T],
     /// Gradients of γ, rows of d_L.
     pub g_gamma: &'a mut [T],
-    /// θ of every token times its clip factor; 0 for tokens that do not write.
+    /// θ of every token times its clip factor, rows of every set of gates; 0 for tokens that do not write.
     pub rate: &'a mut [T],
 }
 
@@ -321,12 +321,12 @@ impl<'a, T: Scalar> Open<'a, T> {
         }
         let d = lay.spec.gamma_len();
         self.g_gamma[from * d..(from + n) * d].fill(T::ZERO);
-        self.rate[from..from + n].fill(T::ZERO);
+        self.rate.chunks_exact_mut(lay.rows).for_each(|rate| rate[from..from + n].fill(T::ZERO));
         Ok(())
     }
 
     pub fn len(lay: Layout<'_>) -> usize {
-        lay.inputs() + lay.outputs() + lay.gammas() + lay.rows
+        lay.inputs() + lay.outputs() + lay.gammas() + lay.rates()
     }
 
     pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
@@ -335,7 +335,7 @@ impl<'a, T: Scalar> Open<'a, T> {
             h: scratch.take(lay.inputs())?,
             delta: scratch.take(lay.outputs())?,
             g_gamma: scratch.take(lay.gammas())?,
-            rate: scratch.take(lay.rows)?,
+            rate: scratch.take(lay.rates())?,
         })
     }
 }

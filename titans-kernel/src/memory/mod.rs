@@ -20,6 +20,7 @@ mod push;
 mod query;
 mod read;
 mod read_vjp;
+mod sets;
 mod settle;
 mod source;
 mod spec;

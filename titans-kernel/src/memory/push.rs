@@ -8,6 +8,7 @@ use super::gates::Tokens;
 use super::guard::{Guard, admitted};
 use super::layout::Open;
 use super::read::answers;
+use super::sets::Sets;
 use super::settle::{settle, settled, settles_behind};
 use super::source::Source;
 use super::spec::Read;
@@ -42,7 +43,7 @@ impl<T: Scalar> Stream<'_, T> {
     ) -> Result<()> {
         let (b, n) = (self.spec.chunk, tokens.len());
         let before = self.filled() % b;
-        tokens.check(self.spec.key_width(), self.spec.value_width(), before, b)?;
+        tokens.check(self.spec, before)?;
         if let Some(y) = &y {
             check_outputs(self.spec, n, y, surprise.as_deref())?;
         } else if let Some(s) = surprise.as_deref() {
@@ -102,7 +103,7 @@ impl<T: Scalar> Stream<'_, T> {
         let of_period = self.filled();
         let mut scratch = Scratch::new(scratch);
         let mut written = Written::take(&mut scratch, lay)?;
-        let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
+        let mut coefficients = Sets::take(&mut scratch, spec, lay.coefficients(), lay.rows)?;
         let mut reading = Reading::take(&mut scratch, lay)?;
         let scaled = scratch.take(close_scratch(lay))?;
         let (state, rest) = self.block.split_at_mut(parts.anchor);
@@ -111,19 +112,20 @@ impl<T: Scalar> Stream<'_, T> {
         let (row, rest) = rest.split_at_mut(parts.held - parts.row);
         let (held, bounds) = rest.split_at_mut(parts.guard - parts.held);
         let mut open = Open::take(&mut Scratch::new(open), lay)?;
-        coefficients.load(row);
+        coefficients.load(row, lay.rows);
         let by = if spec.wide() { exact::rows(lay, self.read) } else { Some(self.read.into()) };
         let mut y = y;
         let mut clipped = if spec.wide() {
+            let coefficients = &mut coefficients[0];
             coefficients.hold(lay.coefficients(), held);
-            advance(g, lay, tokens, from, rows, filled, before, &mut coefficients);
+            advance(g, lay, tokens, 0, from, rows, filled, before, coefficients);
             if let (Some(by), Some(y)) = (by, y.take_if(|_| pair::fits(lay, place, by))) {
                 let (open, written, reading) = (&mut open, &mut written, &mut reading);
-                pair::token(g, lay, tokens, place, by, state, open, written, reading, &coefficients, y, surprise)?;
+                pair::token(g, lay, tokens, place, by, state, open, written, reading, coefficients, y, surprise)?;
                 0
             } else {
                 let (scores, written) = (&mut *reading.scores, &mut written);
-                exact::gradients(g, lay, tokens, place, state, &mut open, written, scores, &coefficients, surprise)?
+                exact::gradients(g, lay, tokens, place, state, &mut open, written, scores, coefficients, surprise)?
             }
         } else {
             let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
@@ -148,24 +150,25 @@ impl<T: Scalar> Stream<'_, T> {
                     let source = Source::Stays(asked);
                     answers(g, lay, by, source, open.seen(), &coefficients, q, filled, &mut reading, y)?;
                 }
-                None => exact::by_chunk(g, lay, place, state, &open, &coefficients, q, &mut reading, y)?,
+                None => exact::by_chunk(g, lay, place, state, &open, &coefficients[0], q, &mut reading, y)?,
             }
         }
         let end = filled + n;
         if let Some(at) = (end / spec.chunk * spec.chunk).checked_sub(filled).filter(|_| !held.is_empty()) {
-            coefficients.save(at, filled + at, held);
+            coefficients.save(at, filled + at, held, lay.rows);
         }
-        if !settled(spec, &coefficients) && settled(spec, &coefficients.below(n)) {
-            settle(g, n, &coefficients, state);
-            coefficients.restart(n, n);
+        let first = &mut coefficients[0];
+        if !settled(spec, first) && settled(spec, &first.below(n)) {
+            settle(g, n, first, state);
+            first.restart(n, n);
         }
         if end == lay.rows || (of_period + n).is_multiple_of(spec.period()) {
             let seen = exact::upright(lay, open.seen(), end, reading.x)?;
             close(g, lay, n, end, seen, &coefficients, scaled, state)?;
             coefficients.start();
-            coefficients.save(0, 0, row);
+            coefficients.save(0, 0, row, lay.rows);
         } else {
-            coefficients.save(n, end, row);
+            coefficients.save(n, end, row, lay.rows);
         }
         self.counters.filled = ((of_period + n) % spec.period()) as u64;
         if self.filled() == 0 {
@@ -195,9 +198,9 @@ impl<T: Scalar> Stream<'_, T> {
 
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
     pub(super) fn start_piece(&mut self) {
-        let parts = self.parts;
-        if let Some(row) = self.block[parts.row..parts.held].first_chunk_mut::<3>() {
-            *row = [T::ONE, T::ZERO, T::ONE];
+        let (parts, len) = (self.parts, Coefficients::<T>::row_len(self.spec.piece()));
+        for row in self.block[parts.row..parts.held].chunks_exact_mut(len) {
+            row[..3].copy_from_slice(&[T::ONE, T::ZERO, T::ONE]);
         }
     }
 }

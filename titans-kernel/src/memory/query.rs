@@ -1,5 +1,7 @@
 //! Answers of weights that are given: nothing is written, and no stream is needed.
 
+use core::slice::from_ref;
+
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
 use super::layout::{Layout, Seen};
@@ -54,7 +56,18 @@ pub fn query<T: Scalar, G: Gemm<T>>(
     while from < q.rows() {
         let n = lay.rows.min(q.rows() - from);
         let (q, y) = (q.sub(from, n), y.rb().sub(from, n));
-        answers(g, lay, Rows::Start, Source::Stays(weights), Seen::NOTHING, &coefficients, q, 0, &mut reading, y)?;
+        answers(
+            g,
+            lay,
+            Rows::Start,
+            Source::Stays(weights),
+            Seen::NOTHING,
+            from_ref(&coefficients),
+            q,
+            0,
+            &mut reading,
+            y,
+        )?;
         from += n;
     }
     Ok(())

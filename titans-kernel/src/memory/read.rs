@@ -2,6 +2,7 @@
 
 use super::coefficients::Coefficients;
 use super::layout::{Layout, Seen};
+use super::sets::of_layer;
 use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::{Network, Read};
@@ -70,7 +71,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     rows: Rows,
     mut source: Source<'_, T>,
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     q: Mat<'_, T>,
     from: usize,
     reading: &mut Reading<'_, T>,
@@ -79,12 +80,13 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
     let (spec, n) = (lay.spec, q.rows());
     inside(g, lay, rows, &mut source, open, coefficients, q, from, reading)?;
     let top = spec.layers() - 1;
+    let own = of_layer(coefficients, top);
     match spec.network {
-        Network::Plain => layer(g, lay, rows, top, q, &mut source, open, coefficients, from, reading, y)?,
+        Network::Plain => layer(g, lay, rows, top, q, &mut source, open, own, from, reading, y)?,
         Network::Residual => {
             let slab = core::mem::take(&mut reading.z);
             let z = lay.output_rows_mut(slab, top, 0, n)?;
-            let done = layer(g, lay, rows, top, q, &mut source, open, coefficients, from, reading, z);
+            let done = layer(g, lay, rows, top, q, &mut source, open, own, from, reading, z);
             reading.z = slab;
             done?;
             gammas(g, lay, rows, source.state(), open, coefficients, from, n, reading)?;
@@ -104,7 +106,7 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
     rows: Rows,
     source: &mut Source<'_, T>,
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     q: Mat<'_, T>,
     from: usize,
     reading: &mut Reading<'_, T>,
@@ -114,7 +116,7 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
         if l + 1 < spec.layers() {
             let slab = core::mem::take(&mut reading.z);
             let z = lay.output_rows_mut(slab, l, 0, n)?;
-            let done = layer(g, lay, rows, l, q, source, open, coefficients, from, reading, z);
+            let done = layer(g, lay, rows, l, q, source, open, of_layer(coefficients, l), from, reading, z);
             reading.z = slab;
             done?;
             let z = lay.output_rows(reading.z, l, 0, n)?;
@@ -136,7 +138,7 @@ pub(super) const fn seen_by_all(rows: Rows, from: usize, n: usize) -> usize {
 }
 
 /// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one over
-/// S's, blended, and goes on over the tokens.
+/// S's, blended, and goes on over the tokens. The coefficients are the layer's.
 fn layer<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -161,7 +163,7 @@ fn layer<T: Scalar, G: Gemm<T>>(
     }
     let seen = seen_by_all(rows, from, n);
     scores(g, lay, rows, l, from, q, open, reading)?;
-    mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
+    mask(g, rows, from, n, seen, lay.rows, coefficients, lay.rates_of(open.rate, l), reading.scores);
     let x = reading.inputs(lay, l, q)?;
     let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
     let step = rows.step();
@@ -248,14 +250,14 @@ fn subtract<T: Scalar, G: Gemm<T>>(
     }
 }
 
-/// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query.
+/// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query, by the last layer's gates.
 pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
     rows: Rows,
     state: &[T],
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     from: usize,
     n: usize,
     reading: &mut Reading<'_, T>,
@@ -266,7 +268,8 @@ pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
         (0..n).for_each(|t| reading.gamma[t * d..][..d].copy_from_slice(gamma));
         return Ok(());
     }
-    let momentum = lay.gamma(s);
+    let (momentum, top) = (lay.gamma(s), lay.spec.layers() - 1);
+    let coefficients = of_layer(coefficients, top);
     for t in 0..n {
         let out = &mut reading.gamma[t * d..][..d];
         let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
@@ -279,7 +282,8 @@ pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
         for t in 0..n {
             reading.scores[t * lay.rows..][..seen].fill(T::ONE);
         }
-        mask(g, rows, from, n, seen, lay.rows, coefficients, open.rate, reading.scores);
+        let rate = lay.rates_of(open.rate, top);
+        mask(g, rows, from, n, seen, lay.rows, coefficients, rate, reading.scores);
         let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
         subtract(g, rows, from, seen, scores, Mat::new(open.g_gamma, seen, d)?, MatMut::new(reading.gamma, n, d)?);
     }

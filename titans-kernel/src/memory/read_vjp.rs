@@ -5,6 +5,7 @@ use super::coefficients::Coefficients;
 use super::inside::Inside;
 use super::layout::{Layout, Seen};
 use super::read::{Rows, seen_by_all};
+use super::sets::of_layer;
 use super::spec::Network;
 use super::work::Reading;
 use crate::error::Result;
@@ -22,23 +23,23 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     rows: Rows,
     start: &[T],
     open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     reading: &Reading<'_, T>,
     q: Mat<'_, T>,
     d_y: Mat<'_, T>,
     mut d_q: MatMut<'_, T>,
-    decay: Decay<T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let (spec, n) = (lay.spec, d_y.rows());
     let top = spec.layers() - 1;
     if spec.network == Network::Residual {
-        output_vjp(g, lay, rows, start, open, coefficients, reading, d_y, d_start, inside)?;
+        output_vjp(g, lay, rows, start, open, of_layer(coefficients, top), reading, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
+        let own = of_layer(coefficients, l);
         layer_vjp(
             g,
             lay,
@@ -48,11 +49,11 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
             q,
             start,
             open,
-            coefficients,
+            own,
             reading,
             d_z,
             d_x,
-            decay,
+            Decay::over(own, n),
             d_start,
             inside,
             false,
@@ -72,7 +73,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// One layer: from d_z (if not given, rows `from` and on of `inside.z`) to d_x (if no place is given, in `inside.work[2]`), for
+/// One layer, by its coefficients: from d_z (if not given, rows `from` and on of `inside.z`) to d_x (if no place is given, in `inside.work[2]`), for
 /// queries before whose first one `from` tokens of the piece came, and whose coefficients begin with row `base`. `start` is W and S;
 /// W alone where the piece has settled: then S has no share in anything.
 ///
@@ -115,7 +116,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     }
     let rows_from = |t: usize| base + rows.of(t);
     lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
-    let d = &mut inside.coefficients;
+    let d = &mut inside.coefficients[lay.spec.set(l)];
     if s.is_empty() {
         // With U = dZ Wᵀ: dA_t = x_t · u_t, dX = diag(A) U; dW += Xᵀ diag(A) dZ.
         let (out, out_stride) = (&mut **by_s, lay.stride(d_z.cols()));
@@ -171,7 +172,8 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     if !solved {
         g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
     }
-    mask_vjp(g, rows, (from, base), n, seen, lay.rows, coefficients, open.rate, f, scores, d, inside.rate);
+    let (rate, d_rate) = (lay.rates_of(open.rate, l), lay.rates_of_mut(inside.rate, l));
+    mask_vjp(g, rows, (from, base), n, seen, lay.rows, coefficients, rate, f, scores, d, d_rate);
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     if !solved {
         g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
@@ -220,7 +222,7 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
     );
 }
 
-/// Backward of y = q + x̂ ∘ (1 + γ_t): d_z^L into `inside.z`, and γ_t's share of everything.
+/// Backward of y = q + x̂ ∘ (1 + γ_t): d_z^L into `inside.z`, and γ_t's share of everything, by the last layer's coefficients.
 fn output_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
@@ -262,7 +264,8 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         }
         return Ok(());
     }
-    let (gamma, momentum) = (lay.gamma(w), lay.gamma(s));
+    let (gamma, momentum, top) = (lay.gamma(w), lay.gamma(s), lay.spec.layers() - 1);
+    let d = &mut inside.coefficients[lay.spec.top_set()];
     for t in 0..n {
         let (row, dg) = (rows.of(t), d_gammas.row(t));
         let (a, gg) = (coefficients.a[row], coefficients.g[row]);
@@ -270,8 +273,8 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
             *dw += a * dg;
             *ds += gg * dg;
         }
-        inside.coefficients.a[row] += dot(dg, gamma);
-        inside.coefficients.g[row] += dot(dg, momentum);
+        d.a[row] += dot(dg, gamma);
+        d.g[row] += dot(dg, momentum);
     }
     let seen = seen_by_all(rows, 0, n);
     if seen > 0 {
@@ -279,8 +282,8 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         let [f, ones] = &mut inside.square;
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
         ones[..n * seen].fill(T::ONE);
-        let d = &mut inside.coefficients;
-        mask_vjp(g, rows, (0, 0), n, seen, lay.rows, coefficients, open.rate, f, ones, d, inside.rate);
+        let (rate, d_rate) = (lay.rates_of(open.rate, top), lay.rates_of_mut(inside.rate, top));
+        mask_vjp(g, rows, (0, 0), n, seen, lay.rows, coefficients, rate, f, ones, d, d_rate);
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

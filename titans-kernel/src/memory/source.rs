@@ -26,7 +26,7 @@ impl<T: Scalar> Source<'_, T> {
         }
     }
 
-    /// A panel of layer l has answered.
+    /// A panel of layer l has answered; these are the layer's coefficients.
     pub fn panel_done<G: Gemm<T>>(
         &mut self,
         g: &G,
@@ -50,7 +50,7 @@ impl<T: Scalar> Source<'_, T> {
         g: &G,
         lay: Layout<'_>,
         open: Seen<'_, T>,
-        coefficients: &Coefficients<'_, T>,
+        coefficients: &[Coefficients<'_, T>],
     ) -> Result<()> {
         match self {
             Self::Stays(_) => Ok(()),

@@ -66,6 +66,9 @@ pub struct MemorySpec {
     ///   (`docs/MATH.md` section 3b). A memory of one layer in the plain shape alone can do so ([`MemorySpec::is_linear`]); others
     ///   take every number of b and above for b.
     pub compute_chunk: usize,
+    /// Every layer has gates of its own, α_t^l, θ_t^l and η_t^l: S^l ← η^l S^l − θ^l ∇_{W^l} ℓ, W^l ← (1 − α^l) W^l + S^l, with γ by the
+    /// last layer's ([`Gate::layers`](super::Gate::layers)). Else, and where there is one layer, all go by the same.
+    pub layer_gates: bool,
     /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
     pub clip: Option<f64>,
     /// The backward finds the state at the start of every so many-th period ([`MemorySpec::period`]) in its boundaries and
@@ -97,6 +100,7 @@ impl MemorySpec {
             loss: Loss::Half,
             chunk: if deep { 4 } else { 1 },
             compute_chunk: 0,
+            layer_gates: false,
             clip: deep.then_some(1.0),
             keep_every: 1,
         };

@@ -160,7 +160,8 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         let (k, v, q) = (tokens.k.sub(t, 1), tokens.v.sub(t, 1), tokens.q.sub(t, 1));
         self.gradient(k, v, surprise)?;
         let writes = tokens.mask.writes(t);
-        let clipped = write::rate(lay, 0, k.row(0), writes, tokens.theta.at(at), &mut self.open, &mut self.written)?;
+        let theta = |set| tokens.theta.of(set).at(at);
+        let clipped = write::rate(lay, 0, k.row(0), writes, theta, &mut self.open, &mut self.written)?;
         if let Some(guard) = guard {
             let place = Place { from: t, n: 1, filled: 0, before: 0 };
             let (admitted, next) = admitted(self.g, lay, tokens, place, self.open.seen(), &self.written, *guard)?;
@@ -187,7 +188,8 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         self.begun = writes && more;
         if writes {
             let next = if more { Some(tokens.k.row(t + 1)) } else { None };
-            self.change(T::ONE - tokens.alpha.at(at), tokens.eta.at(at), y.is_some(), next)?;
+            let gates = |set| [T::ONE - tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at)];
+            self.change(gates, y.is_some(), next)?;
             if let Some(y) = y {
                 self.answer(q, y)?;
             }
@@ -250,10 +252,12 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         Ok(())
     }
 
-    /// Changes every layer, and if `asks` reads it in the same sweep; the first layer's product with the key `next` too.
-    fn change(&mut self, keep: T, eta: T, asks: bool, next: Option<&[T]>) -> Result<()> {
-        let (g, lay, rate) = (self.g, self.lay, self.open.rate[0]);
+    /// Changes every layer by 1 − α and η of its set of gates, and if `asks` reads it in the same sweep; the first layer's product with the
+    /// key `next` too.
+    fn change(&mut self, gates: impl Fn(usize) -> [T; 2], asks: bool, next: Option<&[T]>) -> Result<()> {
+        let (g, lay) = (self.g, self.lay);
         for l in 0..lay.spec.layers() {
+            let ([keep, eta], rate) = (gates(lay.spec.set(l)), self.open.rate[lay.spec.set(l)]);
             let (h, residual) = (lay.input_rows(self.open.h, l, 0, 1)?, lay.output_rows(self.open.delta, l, 0, 1)?);
             let delta = &mut self.delta[..residual.cols()];
             for (o, &d) in delta.iter_mut().zip(residual.row(0)) {
@@ -273,6 +277,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         }
         let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
         let (w, s) = (&mut self.w[gamma.clone()], &mut self.s[gamma]);
+        let ([keep, eta], rate) = (gates(lay.spec.top_set()), self.open.rate[lay.spec.top_set()]);
         for ((w, s), &d) in w.iter_mut().zip(s).zip(&*self.open.g_gamma) {
             *s = eta * *s - rate * d;
             *w = keep * *w + *s;

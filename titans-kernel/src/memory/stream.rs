@@ -6,6 +6,7 @@ use super::forward::check_outputs;
 use super::guard::{GUARD, Guard};
 use super::layout::{Layout, Open, Seen};
 use super::read::{Rows, answers};
+use super::sets::Sets;
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
@@ -55,13 +56,13 @@ impl<'a, T: Scalar> Stream<'a, T> {
     pub fn scratch_len(spec: &MemorySpec) -> usize {
         spec.size(|| {
             if spec.token_by_token() {
-                let reads = Reading::<T>::len(layout(spec)) + Coefficients::<T>::len(0, 1);
+                let reads = Reading::<T>::len(layout(spec)) + Sets::<T>::len(spec, 0, 1);
                 return step::scratch_len(spec).max(reads);
             }
             let lay = layout(spec);
             Written::<T>::len(lay)
                 + Reading::<T>::len(lay)
-                + Coefficients::<T>::len(lay.coefficients(), lay.rows)
+                + Sets::<T>::len(spec, lay.coefficients(), lay.rows)
                 + close_scratch(lay)
         })
     }
@@ -146,11 +147,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let (state, open, row) = self.parts();
         let mut scratch = Scratch::new(scratch);
         let mut reading = Reading::take(&mut scratch, lay)?;
-        let mut coefficients = Coefficients::take(&mut scratch, 0, lay.rows)?;
+        let mut coefficients = Sets::take(&mut scratch, self.spec, 0, lay.rows)?;
         // Where no piece is ever open the weights are as they lie.
         let rows = if self.spec.token_by_token() { Rows::Start } else { Rows::Fixed(0) };
         if rows != Rows::Start {
-            coefficients.load(row);
+            coefficients.load(row, lay.rows);
         }
         for from in (0..q.rows()).step_by(lay.rows) {
             let n = lay.rows.min(q.rows() - from);
@@ -176,8 +177,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let lay = Layout { panels: false, ..self.layout() };
         let mut scratch = Scratch::new(scratch);
         let scaled = scratch.take(close_scratch(lay))?;
-        let mut coefficients = Coefficients::take(&mut scratch, 0, lay.rows)?;
-        coefficients.load(row);
+        let mut coefficients = Sets::take(&mut scratch, self.spec, 0, lay.rows)?;
+        coefficients.load(row, lay.rows);
         close(g, lay, 0, self.pending(), open, &coefficients, scaled, out)
     }
 
@@ -227,7 +228,7 @@ pub(super) struct Parts {
     pub anchor: usize,
     /// The open piece's rows.
     pub open: usize,
-    /// The last row of coefficients.
+    /// The last row of coefficients of every set of gates.
     pub row: usize,
     /// That of the open chunk's start, where a piece is several chunks of several tokens.
     pub held: usize,
@@ -240,7 +241,7 @@ impl Parts {
         let lay = layout(spec);
         let some = |is: bool, len: usize| if is { len } else { 0 };
         let opens = !spec.token_by_token();
-        let row_len = Coefficients::<f64>::row_len(lay.rows);
+        let row_len = spec.gate_sets() * Coefficients::<f64>::row_len(lay.rows);
         let anchor = spec.state_len();
         let open = anchor + spec.anchor_len();
         let row = open + some(opens, Open::<f64>::len(lay));

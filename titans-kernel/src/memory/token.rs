@@ -3,6 +3,8 @@
 //! Gradients are taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the
 //! chunk form, so the two give the same numbers up to rounding.
 
+use core::slice::from_ref;
+
 use super::coefficients::Coefficients;
 use super::gates::Tokens;
 use super::layout::{Layout, Open, Seen};
@@ -60,7 +62,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
             delta.row_mut(t).copy_from_slice(lay.output_rows(open.delta, spec.layers() - 1, 0, 1)?.row(0));
         }
         let mut ask = |state: &[T], open: Seen<'_, T>, out: MatMut<'_, T>| {
-            answers(g, lay, Rows::Start, Source::Stays(state), open, &coefficients, q, 0, &mut reading, out)
+            answers(g, lay, Rows::Start, Source::Stays(state), open, from_ref(&coefficients), q, 0, &mut reading, out)
         };
         match read {
             Read::Before => ask(state, open.seen(), out)?,
@@ -68,9 +70,10 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
             Read::After => {}
         }
         let writes = tokens.mask.writes(token);
-        clipped += u64::from(write::rate(lay, 0, k.row(0), writes, tokens.theta.at(at), &mut open, &mut written)?);
+        let theta = |set| tokens.theta.of(set).at(at);
+        clipped += u64::from(write::rate(lay, 0, k.row(0), writes, theta, &mut open, &mut written)?);
         if writes {
-            update(g, lay, tokens.alpha.at(at), tokens.eta.at(at), &open, state)?;
+            update(g, lay, |set| [T::ONE - tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at)], &open, state)?;
         }
         if read == Read::After {
             ask(state, open.seen(), y.rb().sub(t, 1))?;
@@ -79,18 +82,16 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
     Ok(clipped)
 }
 
-/// S ← η S − rate hᵀ δ, W ← (1 − α) W + S, in one sweep over both.
+/// S ← η S − rate hᵀ δ, W ← (1 − α) W + S, in one sweep over both; `gates` gives 1 − α and η of every set.
 fn update<T: Scalar, G: Gemm<T>>(
     g: &G,
     lay: Layout<'_>,
-    alpha: T,
-    eta: T,
+    gates: impl Fn(usize) -> [T; 2],
     open: &Open<'_, T>,
     state: &mut [T],
 ) -> Result<()> {
     let (w, s) = state.split_at_mut(lay.spec.params());
-    let (keep, rate) = (T::ONE - alpha, open.rate[0]);
-    let step = |w: &mut [T], s: &mut [T], factor: T, row: &[T]| {
+    let step = |[keep, eta]: [T; 2], w: &mut [T], s: &mut [T], factor: T, row: &[T]| {
         for ((w, s), &d) in w.iter_mut().zip(s).zip(row) {
             *s = eta * *s - factor * d;
             *w = keep * *w + *s;
@@ -99,17 +100,19 @@ fn update<T: Scalar, G: Gemm<T>>(
     for l in 0..lay.spec.layers() {
         let (h, delta) = (open.seen().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
         let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
+        let (gates, rate) = (gates(lay.spec.set(l)), lay.rates_of(open.rate, l)[0]);
         g.vectorise(
             #[inline(always)]
             || {
                 for i in 0..rows {
                     let row = at + i * d..at + (i + 1) * d;
-                    step(&mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
+                    step(gates, &mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
                 }
             },
         );
     }
     let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
-    step(&mut w[gamma.clone()], &mut s[gamma], rate, open.g_gamma);
+    let top = lay.spec.top_set();
+    step(gates(top), &mut w[gamma.clone()], &mut s[gamma], open.rate[top], open.g_gamma);
     Ok(())
 }

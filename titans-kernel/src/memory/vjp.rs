@@ -5,7 +5,7 @@
 //! cotangent of the state is carried along, and that of the weights at the chunk's start collected over its pieces.
 
 use super::boundaries::{Span, advance_len, state, states_between};
-use super::close_vjp::{Decay, close_vjp};
+use super::close_vjp::{close_vjp, decay};
 use super::coefficients::Coefficients;
 use super::exact_vjp;
 use super::forward::{enter, side_by_side};
@@ -14,6 +14,7 @@ use super::inside::Inside;
 use super::layout::{Layout, Open};
 use super::read::{Rows, answers, inside as layers_inside};
 use super::read_vjp::read_vjp;
+use super::sets::Sets;
 use super::settle::settles;
 use super::source::Source;
 use super::spec::{MemorySpec, Network, Read};
@@ -44,7 +45,7 @@ pub struct Gradients<'a, T> {
     pub v: MatMut<'a, T>,
     /// Of the queries `[n, d_0]`.
     pub q: MatMut<'a, T>,
-    /// Of α: one for every entry of the gate.
+    /// Of α: one for every value of the gate, `[entries, L]` for one with a value for every layer.
     pub alpha: &'a mut [T],
     /// Of θ.
     pub theta: &'a mut [T],
@@ -61,7 +62,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
         let chunk = Open::<f64>::len(lay)
             + Written::<f64>::len(lay)
             + Reading::<f64>::len(lay)
-            + Coefficients::<f64>::len(lay.coefficients(), lay.rows)
+            + Sets::<f64>::len(spec, lay.coefficients(), lay.rows)
             + Inside::<f64>::len(lay)
             + lay.rows * spec.value_width();
         let settled = if settles(spec) { spec.state_len() } else { 0 };
@@ -156,7 +157,7 @@ fn check<T: Scalar>(
     spec.validate()?;
     let (n, b) = (tokens.len(), spec.chunk);
     let (key, value) = (spec.key_width(), spec.value_width());
-    tokens.check(key, value, 0, b)?;
+    tokens.check(spec, 0)?;
     expect_len("boundaries", spec.boundaries_len(n), boundaries.len())?;
     if let Some(y) = cotangents.y {
         expect_len("cotangent of y, rows", n, y.rows())?;
@@ -170,7 +171,7 @@ fn check<T: Scalar>(
         expect_len(what, n, m.rows())?;
         expect_len(what, width, m.cols())?;
     }
-    let entries = |gate: &Gate<'_, T>| gate.entries(n, 0, b);
+    let entries = |gate: &Gate<'_, T>| gate.values(n, 0, b);
     expect_len("d_alpha", entries(&tokens.alpha), gradients.alpha.len())?;
     expect_len("d_theta", entries(&tokens.theta), gradients.theta.len())?;
     expect_len("d_eta", entries(&tokens.eta), gradients.eta.len())?;
@@ -206,7 +207,7 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     let mut reading = Reading::take(&mut scratch, lay)?;
     let y = scratch.take(lay.rows * spec.value_width())?;
     let mut inside = Inside::take(&mut scratch, lay)?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
+    let mut coefficients = Sets::take(&mut scratch, spec, lay.coefficients(), lay.rows)?;
 
     let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
     write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
@@ -216,10 +217,9 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
     inside.clear();
     close_vjp(g, lay, (n, n, 0), start.split_at(spec.params()), open.seen(), &coefficients, d_state, &mut inside)?;
     let rows: Rows = read.into();
-    let decay = Decay::over(&coefficients, n);
     // What reads leave with both W and S is added in the visit in which these decay.
     let at_once = d_y.is_some() && rows != Rows::Start;
-    decay.apply(g, lay, d_state, at_once);
+    decay(g, lay, &coefficients, n, d_state, at_once);
     let mut d_q = gradients.q.rb().sub(from, n);
     match d_y {
         None => d_q.fill(T::ZERO),
@@ -233,59 +233,53 @@ fn piece_vjp<T: Scalar, G: Gemm<T>>(
             }
             let d_y = d_y.sub(from, n);
             let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
-            read_vjp(
-                g,
-                lay,
-                rows,
-                asked,
-                open.seen(),
-                &coefficients,
-                &reading,
-                q,
-                d_y,
-                d_q,
-                decay,
-                d_asked,
-                &mut inside,
-            )?;
+            read_vjp(g, lay, rows, asked, open.seen(), &coefficients, &reading, q, d_y, d_q, d_asked, &mut inside)?;
         }
     }
-    gates_vjp(g, tokens, (from, n), (0, 0), spec.chunk, &coefficients, gradients, &mut inside, |t, inside| {
-        rate_vjp(lay, t, tokens.theta.at((from + t, 0, spec.chunk)), open.seen(), &written, inside)
-    })?;
+    g.vectorise(
+        #[inline(always)]
+        || {
+            for t in (0..n).filter(|t| tokens.mask.writes(from + t)) {
+                let theta = |set| tokens.theta.of(set).at((from + t, 0, spec.chunk));
+                rate_vjp(lay, t, theta, open.seen(), &written, &mut inside)?;
+            }
+            Ok(())
+        },
+    )?;
+    gates_vjp(g, lay, tokens, (from, n), (0, 0), &coefficients, gradients, &mut inside);
     let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
     let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
     write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
 }
 
 /// Gradients of the gates of `n` tokens from the batch's token `from` on, which are those of the piece from `filled` on and whose
-/// coefficients begin with row `base`. `d_theta` of a token that writes, from the last to the first, may add to the inside.
+/// coefficients begin with row `base`. Those of θ stand in the rates' place.
 pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
+    lay: Layout<'_>,
     tokens: &Tokens<'_, T>,
     (from, n): (usize, usize),
     (filled, base): (usize, usize),
-    chunk: usize,
-    coefficients: &Coefficients<'_, T>,
+    coefficients: &[Coefficients<'_, T>],
     gradients: &mut Gradients<'_, T>,
     inside: &mut Inside<'_, T>,
-    d_theta: impl Fn(usize, &mut Inside<'_, T>) -> Result<T>,
-) -> Result<()> {
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in (0..n).rev() {
-                let at = (from + t, 0, chunk);
-                let (writes, alpha, eta) = (tokens.mask.writes(from + t), tokens.alpha.at(at), tokens.eta.at(at));
-                let (row, i, d) = (base + t, filled + t, &mut inside.coefficients);
-                let (d_alpha, d_eta) = coefficients.pull(row, i, writes, alpha, eta, d);
-                gradients.alpha[tokens.alpha.entry(at)] += d_alpha;
-                gradients.eta[tokens.eta.entry(at)] += d_eta;
-                if writes {
-                    gradients.theta[tokens.theta.entry(at)] += d_theta(filled + t, inside)?;
+) {
+    for (set, (own, d)) in coefficients.iter().zip(inside.coefficients.iter_mut()).enumerate() {
+        let ([alpha, eta], theta) = ([tokens.alpha, tokens.eta].map(|gate| gate.of(set)), tokens.theta);
+        let d_theta = lay.rates_of(inside.rate, set);
+        g.vectorise(
+            #[inline(always)]
+            || {
+                for t in (0..n).rev() {
+                    let (at, writes) = ((from + t, 0, lay.spec.chunk), tokens.mask.writes(from + t));
+                    let (d_alpha, d_eta) = own.pull(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
+                    gradients.alpha[tokens.alpha.value(at, set)] += d_alpha;
+                    gradients.eta[tokens.eta.value(at, set)] += d_eta;
+                    if writes {
+                        gradients.theta[theta.value(at, set)] += d_theta[filled + t];
+                    }
                 }
-            }
-            Ok(())
-        },
-    )
+            },
+        );
+    }
 }

@@ -160,23 +160,25 @@ fn residual_residuals<T: Scalar>(
 
 /// The rate θ · clip factor of the chunk's token `i`, whose key this is; true when its gradient was longer than the clip.
 ///
-/// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one.
+/// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one. `theta` gives θ of every set of gates; the
+/// clip factor is one for all layers.
 #[inline(always)]
 pub(super) fn rate<T: Scalar>(
     lay: Layout<'_>,
     i: usize,
     key: &[T],
     writes: bool,
-    theta: T,
+    theta: impl Fn(usize) -> T,
     open: &mut Open<'_, T>,
     written: &mut Written<'_, T>,
 ) -> Result<bool> {
     written.factor[i] = T::ONE;
+    let sets = lay.spec.gate_sets();
     if !writes {
-        open.rate[i] = T::ZERO;
+        (0..sets).for_each(|s| open.rate[s * lay.rows + i] = T::ZERO);
         return Ok(false);
     }
-    open.rate[i] = theta;
+    (0..sets).for_each(|s| open.rate[s * lay.rows + i] = theta(s));
     let Some(clip) = lay.spec.clip else { return Ok(false) };
     let d = lay.spec.gamma_len();
     let mut norm2 = squares(&open.g_gamma[i * d..(i + 1) * d]);
@@ -189,7 +191,7 @@ pub(super) fn rate<T: Scalar>(
     let clip = T::from_f64(clip);
     if norm2 > clip * clip {
         written.factor[i] = clip / norm2.sqrt();
-        open.rate[i] = theta * written.factor[i];
+        (0..sets).for_each(|s| open.rate[s * lay.rows + i] *= written.factor[i]);
         return Ok(true);
     }
     Ok(false)

@@ -11,25 +11,27 @@ use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// From the cotangent of token i's rate: returns that of θ, and with a clip that bit, adds to those of H, Δ and γ's
+/// The cotangents of token i's rates become those of θ, of every set of gates; with a clip that bit, adds to those of H, Δ and γ's
 /// gradient through the norm.
 #[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
     lay: Layout<'_>,
     i: usize,
-    theta: T,
+    theta: impl Fn(usize) -> T,
     open: Seen<'_, T>,
     written: &Written<'_, T>,
     inside: &mut Inside<'_, T>,
-) -> Result<T> {
-    let (factor, d_rate) = (written.factor[i], inside.rate[i]);
+) -> Result<()> {
+    let (factor, rows) = (written.factor[i], lay.rows);
     let bit = lay.spec.clip.is_some_and(|c| {
         let c = T::from_f64(c);
         written.norm2[i] > c * c
     });
     if bit {
         // factor = clip / √norm2, so ∂factor/∂norm2 = −factor / (2 norm2)
-        let d_norm2 = -(d_rate * theta * factor) / (written.norm2[i] + written.norm2[i]);
+        let d_factor = (1..lay.spec.gate_sets())
+            .fold(inside.rate[i] * theta(0), |sum, set| sum + inside.rate[set * rows + i] * theta(set));
+        let d_norm2 = -(d_factor * factor) / (written.norm2[i] + written.norm2[i]);
         let two = T::from_f64(2.0) * d_norm2;
         for l in 0..lay.spec.layers() {
             let h = open.inputs(lay, l, i, 1)?.row(0);
@@ -45,7 +47,8 @@ pub(super) fn rate_vjp<T: Scalar>(
             *d += two * x;
         }
     }
-    Ok(d_rate * factor)
+    (0..lay.spec.gate_sets()).for_each(|set| inside.rate[set * rows + i] *= factor);
+    Ok(())
 }
 
 /// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`: the weights

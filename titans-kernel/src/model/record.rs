@@ -4,7 +4,7 @@
 //! at the segment's start; of the memory activation, network, loss, read, layers; wiring (letter, residual) (12 bytes); d_0 … d_4, unused ones
 //! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward,
 //! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions, η's maximum as `f64` (32); what MAC's memories
-//! are fed (output, split, tokens) (1); zeros (19). Numbers of
+//! are fed (output, split, tokens) (1); whether every layer of a memory has gates of its own (1); zeros (18). Numbers of
 //! variants are never given a second time. `keep_every` of a memory matters in training only and is not stored.
 
 use super::{BlockSpec, Combine, Kind, MacFeed, Wiring};
@@ -73,7 +73,7 @@ pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
     ];
     sizes.into_iter().for_each(|x| w.word(x));
     [m.clip.unwrap_or(0.0), b.theta_max, b.rotary, b.eta_max].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
-    w.bytes(&[number(&FEEDS, &b.mac_feed)]);
+    w.bytes(&[number(&FEEDS, &b.mac_feed), u8::from(m.layer_gates)]);
 }
 
 /// Reads fields one after another; what lies behind the end is 0.
@@ -142,7 +142,8 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     memory.clip = (clip != 0.0).then_some(clip);
     let [theta_max, rotary, eta_max] = [(); 3].map(|()| r.float());
     let mac_feed = r.variant("block: mac_feed", &FEEDS)?;
-    r.zeros("block: zeros at the end", 19)?;
+    memory.layer_gates = r.variant("block: gates of every layer", &[false, true])?;
+    r.zeros("block: zeros at the end", 18)?;
     let spec = BlockSpec {
         kind,
         wiring,

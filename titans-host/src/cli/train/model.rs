@@ -64,6 +64,9 @@ pub struct ModelArgs {
     /// The memories' gates: every token's own, or those of its chunk's first token
     #[arg(long, value_name = "token|chunk", value_parser = gates)]
     gates: Option<GateSpan>,
+    /// Gates of its own for every layer of a memory (--layers 2 or more)
+    #[arg(long)]
+    layer_gates: bool,
     /// Taps of the convolutions on q, k and v; 0 for none
     #[arg(long, value_name = "N")]
     conv_width: Option<usize>,
@@ -109,7 +112,7 @@ type Meaning = (&'static str, fn(&ModelConfig) -> bool);
 
 impl ModelArgs {
     /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
-    fn options(&self) -> [(&'static str, bool, Meaning); 29] {
+    fn options(&self) -> [(&'static str, bool, Meaning); 30] {
         let always: Meaning = ("", |_| true);
         let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
         let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
@@ -152,6 +155,7 @@ impl ModelArgs {
             ("--no-momentum", self.no_momentum, memory),
             ("--no-forgetting", self.no_forgetting, memory),
             ("--gates", self.gates.is_some(), chunks),
+            ("--layer-gates", self.layer_gates, deep),
             ("--conv-width", self.conv_width.is_some(), memory),
             ("--persistent", self.persistent.is_some(), always),
             ("--untied", self.untied, tokens),
@@ -222,6 +226,7 @@ impl ModelArgs {
         model.momentum &= !self.no_momentum;
         model.forgetting &= !self.no_forgetting;
         set(&mut model.gates, self.gates);
+        model.layer_gates |= self.layer_gates;
         set(&mut model.conv_width, self.conv_width);
         set(&mut model.persistent, self.persistent);
         model.tied &= !self.untied;

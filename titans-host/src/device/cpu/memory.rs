@@ -109,7 +109,7 @@ fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts
 fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
     let scratch = whole_lines(memory::vjp_scratch_len(&op.spec)).saturating_mul(parts);
     let [keys, values] = [sizes.keys, sizes.values].map(|len| by_heads(op, len));
-    [keys, values, keys, sizes.gate.saturating_mul(3), scratch]
+    [keys, values, keys, op.gates_len(), scratch]
 }
 
 /// The same for a device of `threads` threads that is not there, with and without outputs of surprise and state.
@@ -141,7 +141,7 @@ impl<'a, T: SimdScalar> Operands<'a, T> {
         expect_len("k", sizes.keys, k.len())?;
         expect_len("v", sizes.values, v.len())?;
         expect_len("q", sizes.keys, q.len())?;
-        expect_len("gates", sizes.gate.saturating_mul(3), gates.len())?;
+        expect_len("gates", op.gates_len(), gates.len())?;
         expect_len("state", sizes.state, state.as_slice().len())?;
         let mask = mask.map(|mask| mask.0.as_slice());
         if let Some(mask) = mask {
@@ -155,7 +155,11 @@ impl<'a, T: SimdScalar> Operands<'a, T> {
         let (time, heads) = (self.op.time, self.op.heads);
         let (b, h) = (i / heads, i % heads);
         let (d_0, d_l) = (self.op.spec.key_width(), self.op.spec.value_width());
-        let gate = |g: usize| Gate::strided(&self.gates[(b * time * 3 + g) * heads + h..], 3 * heads);
+        let layers = self.op.spec.gate_sets();
+        let gate = |g: usize| {
+            let first = ((b * time * 3 + g) * heads + h) * layers;
+            Gate::strided(&self.gates[first..], 3 * heads * layers).layers(layers, 1)
+        };
         Ok(Tokens {
             k: head(self.k, b, h, time, heads, d_0)?,
             v: head(self.v, b, h, time, heads, d_l)?,
@@ -284,7 +288,7 @@ impl<T: SimdScalar> Cpu<T> {
             ("d_k", sizes.keys, d_k.as_slice().len()),
             ("d_v", sizes.values, d_v.as_slice().len()),
             ("d_q", sizes.keys, d_q.as_slice().len()),
-            ("d_gates", sizes.gate.saturating_mul(3), d_gates.as_slice().len()),
+            ("d_gates", op.gates_len(), d_gates.as_slice().len()),
             ("d_state", sizes.state, d_state.as_slice().len()),
         ] {
             expect_len(what, expected, found)?;
@@ -296,17 +300,18 @@ impl<T: SimdScalar> Cpu<T> {
             };
         }
         let (n, d_0, d_l) = (op.time, op.spec.key_width(), op.spec.value_width());
+        let (layers, gate) = (op.spec.gate_sets(), n * op.spec.gate_sets());
         let cost = sizes.backward_cost(op);
         let [keys, values, queries, gates, scratch] = backward_lens(op, &sizes, self.threads.parts(cost, sizes.tasks));
         let (mut k_heads, mut v_heads, mut q_heads) = (self.take(keys)?, self.take(values)?, self.take(queries)?);
-        let mut gate_heads = self.take(gates)?; // [batch, heads, 3, time]
+        let mut gate_heads = self.take(gates)?; // [batch, heads, 3, time, L]
         let mut scratch = self.take(scratch)?;
         let (state_len, boundaries_len) = (op.spec.state_len(), boundaries.len() / sizes.tasks);
         let tasks = of_tasks(op, &mut k_heads, d_k.as_mut_slice())
             .chunks_mut(n * d_0)
             .zip(of_tasks(op, &mut v_heads, d_v.as_mut_slice()).chunks_mut(n * d_l))
             .zip(of_tasks(op, &mut q_heads, d_q.as_mut_slice()).chunks_mut(n * d_0))
-            .zip(gate_heads.as_mut_slice().chunks_mut(3 * n))
+            .zip(gate_heads.as_mut_slice().chunks_mut(3 * gate))
             .zip(d_state.as_mut_slice().chunks_mut(state_len))
             .enumerate();
         let scratch = scratch.as_mut_slice();
@@ -314,8 +319,8 @@ impl<T: SimdScalar> Cpu<T> {
             let tokens = operands.tokens(i)?;
             let d_y = d_y.map(|d| head(d, i / op.heads, i % op.heads, n, op.heads, d_l)).transpose()?;
             let cotangents = Cotangents { y: d_y, state: d_final.map(|d| &d[i * state_len..][..state_len]) };
-            let (alpha, rest) = gates.split_at_mut(n);
-            let (theta, eta) = rest.split_at_mut(n);
+            let (alpha, rest) = gates.split_at_mut(gate);
+            let (theta, eta) = rest.split_at_mut(gate);
             let (k, v, q) = (MatMut::new(k, n, d_0)?, MatMut::new(v, n, d_l)?, MatMut::new(q, n, d_0)?);
             let gradients = Gradients { k, v, q, alpha, theta, eta, state };
             let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
@@ -325,11 +330,12 @@ impl<T: SimdScalar> Cpu<T> {
             self.in_order(op, by_heads, out.as_mut_slice())?;
         }
         let gates = gate_heads.as_slice();
-        for (row, out) in d_gates.as_mut_slice().chunks_exact_mut(3 * op.heads).enumerate() {
+        for (row, out) in d_gates.as_mut_slice().chunks_exact_mut(3 * op.heads * layers).enumerate() {
             let (b, t) = (row / n, row % n);
-            for (gh, out) in out.iter_mut().enumerate() {
+            for (gh, out) in out.chunks_exact_mut(layers).enumerate() {
                 let (g, h) = (gh / op.heads, gh % op.heads);
-                *out = gates[((b * op.heads + h) * 3 + g) * n + t];
+                let from = &gates[(((b * op.heads + h) * 3 + g) * n + t) * layers..];
+                out.iter_mut().zip(from).for_each(|(out, &d)| *out = d);
             }
         }
         Ok(())

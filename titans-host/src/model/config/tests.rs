@@ -25,6 +25,21 @@ fn a_configuration_comes_back_from_text_and_absent_fields_are_the_default() {
     assert!(toml::from_str::<ModelConfig>("widht = 3").is_err());
 }
 
+/// A configuration from before has gates for all layers.
+#[test]
+fn gates_of_every_layer_are_named_and_counted() {
+    let mut config = toml::from_str::<ModelConfig>("[memory]\nlayers = 3\nchunk = 4\ncompute_chunk = 0").unwrap();
+    let shared = config.parameters().unwrap();
+    assert_eq!((config.layer_gates, config.gates_width(), config.memory_spec().unwrap().gate_sets()), (false, 6, 1));
+    config.layer_gates = true;
+    assert_eq!((config.gates_width(), config.memory_spec().unwrap().gate_sets()), (18, 3));
+    // 12 columns and biases more in every block.
+    assert_eq!(config.parameters().unwrap() - shared, config.blocks * 12 * (config.width + 1));
+    assert!(toml::to_string(&config).unwrap().contains("layer_gates = true"));
+    let linear = ModelConfig { layer_gates: true, ..ModelConfig::default() };
+    assert_eq!(linear.parameters().unwrap(), ModelConfig::default().parameters().unwrap());
+}
+
 #[test]
 fn every_bad_field_is_named() {
     let good = ModelConfig::default();

@@ -96,7 +96,7 @@ impl<D: Device> Model<D> {
         };
         let [v, gates] = match &fed.v_gates {
             Some([v, gates]) => {
-                [tape.slice(v, batch, from, time, inner)?, tape.slice(gates, batch, from, time, 3 * c.heads)?]
+                [tape.slice(v, batch, from, time, inner)?, tape.slice(gates, batch, from, time, c.gates_width())?]
             }
             None => [carry_on(tape, place, inner, y, &p.v, v_tail)?, self.gates(tape, p, y, batch)?],
         };
@@ -120,7 +120,7 @@ impl<D: Device> Model<D> {
         time: usize,
     ) -> Result<Var<D>> {
         // Nothing is written, so keys, values and gates say nothing.
-        let gates = self.nothing(tape, batch * time * 3 * self.config.heads)?;
+        let gates = self.nothing(tape, batch * time * self.config.gates_width())?;
         let idle = Var::of(q.share());
         let mut op = self.memory_op(batch, time, true);
         op.spec.compute_chunk = 0; // that of the configuration may divide no such chunk

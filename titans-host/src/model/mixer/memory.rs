@@ -41,15 +41,16 @@ impl<D: Device> Model<D> {
         MemoryOp { spec, batch, time, heads, read, read_only, token_form: false }
     }
 
-    /// α, θ, η of all rows `[batch, rows, 3, heads]`.
+    /// α, θ, η of all rows `[batch, rows, 3, heads, L]`, L being 1 where a memory's layers share them.
     pub(super) fn gates(&self, tape: &mut Tape<'_, D>, p: &MemoryParams, u: &Var<D>, batch: usize) -> Result<Var<D>> {
         let c = &self.config;
         let on = |there: bool| if there { 1.0 } else { 0.0 };
         let gates = tape.linear(u, p.gates, Some(p.gates_bias))?;
-        let gates = tape.gates(c.heads, [on(c.forgetting), c.theta_max, c.eta_max * on(c.momentum)], &gates)?;
+        let width = c.gates_width();
+        let gates = tape.gates(width / 3, [on(c.forgetting), c.theta_max, c.eta_max * on(c.momentum)], &gates)?;
         match c.gates {
             GateSpan::Token => Ok(gates),
-            GateSpan::Chunk => tape.hold(&gates, batch, self.spec.chunk, 3 * c.heads),
+            GateSpan::Chunk => tape.hold(&gates, batch, self.spec.chunk, width),
         }
     }
 

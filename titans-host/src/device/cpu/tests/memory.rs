@@ -20,6 +20,12 @@ fn exact(batch: usize, time: usize, heads: usize) -> MemoryOp {
     op
 }
 
+/// With gates of every layer's own.
+fn of_layers(mut op: MemoryOp) -> MemoryOp {
+    op.spec.layer_gates = true;
+    op
+}
+
 /// Host copies of the inputs: k, v, q, gates, state, mask.
 struct Data {
     k: Vec<f32>,
@@ -33,7 +39,7 @@ struct Data {
 impl Data {
     fn new(op: &MemoryOp) -> Self {
         let rows = op.batch * op.time * op.heads;
-        let positive = |seed| numbers(rows * 3, seed).iter().map(|x| x.abs() * 0.4).collect();
+        let positive = |seed| numbers(op.gates_len(), seed).iter().map(|x| x.abs() * 0.4).collect();
         Self {
             k: numbers(rows * op.spec.key_width(), 1),
             v: numbers(rows * op.spec.value_width(), 2),
@@ -58,15 +64,16 @@ impl Data {
         let rows = |x: &[f32], d: usize| pick(x, b, n, heads, h, d);
         let (d_0, d_l) = (op.spec.key_width(), op.spec.value_width());
         let (k, v, q) = (rows(&self.k, d_0), rows(&self.v, d_l), rows(&self.q, d_0));
-        let gate = |g: usize| pick(&self.gates, b, n, 3 * heads, g * heads + h, 1);
+        let layers = op.spec.gate_sets();
+        let gate = |g: usize| pick(&self.gates, b, n, 3 * heads, g * heads + h, layers);
         let (alpha, theta, eta) = (gate(0), gate(1), gate(2));
         run(&Tokens {
             k: Mat::new(&k, n, d_0).unwrap(),
             v: Mat::new(&v, n, d_l).unwrap(),
             q: Mat::new(&q, n, d_0).unwrap(),
-            alpha: Gate::tokens(&alpha),
-            theta: Gate::tokens(&theta),
-            eta: Gate::tokens(&eta),
+            alpha: Gate::strided(&alpha, layers).layers(layers, 1),
+            theta: Gate::strided(&theta, layers).layers(layers, 1),
+            eta: Gate::strided(&eta, layers).layers(layers, 1),
             mask: match (op.read_only, masked) {
                 (true, _) => Mask::ReadOnly,
                 (_, true) => Mask::Tokens(&self.mask[b * n..][..n]),
@@ -107,6 +114,7 @@ fn forward_is_the_kernels_for_every_head() {
     variants.push(MemoryOp { read_only: true, ..op(2, 7, 2) });
     variants.push(MemoryOp { read: Read::Before, ..op(2, 7, 2) });
     variants.extend([exact(2, 11, 3), exact(1, 4, 1), MemoryOp { read: Read::ChunkStart, ..exact(2, 9, 2) }]);
+    variants.push(of_layers(op(2, 7, 3)));
     for (op, masked) in variants.iter().flat_map(|op| [(op, false), (op, true)]) {
         let data = Data::new(op);
         let run = |cpu: &Cpu<f32>| {
@@ -154,7 +162,8 @@ fn forward_is_the_kernels_for_every_head() {
 
 #[test]
 fn backward_is_the_kernels_for_every_head() {
-    for (op, masked) in [(op(2, 11, 3), false), (op(2, 6, 2), true), (op(1, 3, 1), false)] {
+    let own = [(of_layers(op(2, 6, 3)), true), (of_layers(op(1, 5, 1)), false)];
+    for (op, masked) in [(op(2, 11, 3), false), (op(2, 6, 2), true), (op(1, 3, 1), false)].into_iter().chain(own) {
         let data = Data::new(&op);
         let (d_0, d_l, state_len) = (op.spec.key_width(), op.spec.value_width(), op.spec.state_len());
         let rows = op.batch * op.time * op.heads;
@@ -162,7 +171,8 @@ fn backward_is_the_kernels_for_every_head() {
         let run = |cpu: &Cpu<f32>| {
             let boundaries = cpu.upload(&forward(cpu, &op, &data, masked).0[3]).unwrap();
             let (d_y, d_final) = (cpu.upload(&d_y).unwrap(), cpu.upload(&d_final).unwrap());
-            let mut all = [rows * d_0, rows * d_l, rows * d_0, rows * 3, op.state_len()].map(|n| cpu.alloc(n).unwrap());
+            let mut all =
+                [rows * d_0, rows * d_l, rows * d_0, op.gates_len(), op.state_len()].map(|n| cpu.alloc(n).unwrap());
             let [d_k, d_v, d_q, d_gates, d_state] = &mut all;
             let gradients = MemoryGradients { d_k, d_v, d_q, d_gates, d_state };
             data.lend(cpu, masked, |inputs| {
@@ -176,7 +186,8 @@ fn backward_is_the_kernels_for_every_head() {
             let n = op.time;
             for i in 0..op.batch * op.heads {
                 let (b, h) = (i / op.heads, i % op.heads);
-                let sizes = [n * d_0, n * d_l, n * d_0, n, n, n, state_len];
+                let (layers, gates) = (op.spec.gate_sets(), n * op.spec.gate_sets());
+                let sizes = [n * d_0, n * d_l, n * d_0, gates, gates, gates, state_len];
                 let mut want = sizes.map(|n| vec![f32::NAN; n]);
                 let [k, v, q, alpha, theta, eta, state] = &mut want;
                 let gradients = Gradients {
@@ -200,7 +211,7 @@ fn backward_is_the_kernels_for_every_head() {
                     let g = &cpu.gemm;
                     memory::vjp(g, &op.spec, op.read, tokens, boundaries, cotangents, gradients, &mut scratch).unwrap();
                 });
-                let gate = |g: usize| pick(&got[3], b, n, 3 * op.heads, g * op.heads + h, 1);
+                let gate = |g: usize| pick(&got[3], b, n, 3 * op.heads, g * op.heads + h, layers);
                 let heads = |x: usize, d: usize| pick(&got[x], b, n, op.heads, h, d);
                 let state = got[4][i * state_len..][..state_len].to_vec();
                 let found = [heads(0, d_0), heads(1, d_l), heads(2, d_0), gate(0), gate(1), gate(2), state];

@@ -25,32 +25,32 @@ KERNEL subtract_two(i64 n, i64 d, const float* a, const float* b, const float* x
     y[i] -= a[i / d] * x1[i] + b[i / d] * x2[i];
 }
 
-// n = M * P: the state's decay over a chunk: W = A W + G S, S = E S with the last row of the coefficients
-KERNEL advance(i64 n, i64 params, i64 m, const float* a, const float* g, const float* e, float* state) {
+// n = M * len: the decay of `len` parameters of every state over a chunk: W = A W + G S, S = E S with the last row of the coefficients
+KERNEL advance(i64 n, i64 len, i64 params, i64 m, const float* a, const float* g, const float* e, float* state) {
     THREAD(i, n);
-    const i64 k = i / params, last = k * (m + 1) + m;
-    float* w = state + k * 2 * params + i % params;
+    const i64 k = i / len, last = k * (m + 1) + m;
+    float* w = state + k * 2 * params + i % len;
     w[0] = a[last] * w[0] + g[last] * w[params];
     w[params] = e[last] * w[params];
 }
 
-// n = M * P: its reverse in place: d_W = A d_W', d_S = G d_W' + E d_S'
-KERNEL advance_vjp(i64 n, i64 params, i64 m, const float* a, const float* g, const float* e, float* d_state) {
+// n = M * len: its reverse in place: d_W = A d_W', d_S = G d_W' + E d_S'
+KERNEL advance_vjp(i64 n, i64 len, i64 params, i64 m, const float* a, const float* g, const float* e, float* d_state) {
     THREAD(i, n);
-    const i64 k = i / params, last = k * (m + 1) + m;
-    float* d_w = d_state + k * 2 * params + i % params;
+    const i64 k = i / len, last = k * (m + 1) + m;
+    float* d_w = d_state + k * 2 * params + i % len;
     d_w[params] = g[last] * d_w[0] + e[last] * d_w[params];
     d_w[0] = a[last] * d_w[0];
 }
 
-// n = M * lanes: partial sums of <W, d_W'>, <S, d_W'>, <S, d_S'>, each [M, lanes], one behind the other
-KERNEL state_dots(i64 n, i64 lanes, i64 params, const float* state, const float* d_state, float* partial) {
+// n = M * lanes: partial sums of <W, d_W'>, <S, d_W'>, <S, d_S'> over `len` parameters, each [M, lanes], one behind the other
+KERNEL state_dots(i64 n, i64 lanes, i64 len, i64 params, const float* state, const float* d_state, float* partial) {
     THREAD(i, n);
     const i64 k = i / lanes;
     const float* w = state + k * 2 * params;
     const float* d_w = d_state + k * 2 * params;
     double of_a = 0.0, of_g = 0.0, of_e = 0.0;
-    for (i64 p = i % lanes; p < params; p += lanes) {
+    for (i64 p = i % lanes; p < len; p += lanes) {
         of_a += (double)w[p] * d_w[p];
         of_g += (double)w[params + p] * d_w[p];
         of_e += (double)w[params + p] * d_w[params + p];

@@ -70,13 +70,16 @@ impl<'a, R: Driver> Chunk<'a, R> {
         self.gather(spec.value_width(), inputs.v, &s.v)?;
         self.gather(spec.key_width(), inputs.q, &s.x[0])?;
         for (gate, to) in [&s.alpha, &s.theta, &s.eta].into_iter().enumerate() {
-            let args = args![count, self.m, gate, op.time, op.heads, self.t0, inputs.gates, to];
-            self.cuda.run("gather_gate", self.rows(), args)?;
+            self.gather_gate(gate, s, inputs.gates, to)?;
         }
         let mask = inputs.mask.map(|m| &m.buffer);
         let read_only = usize::from(op.read_only);
-        let args = args![count, self.m, read_only, op.time, op.heads, self.t0, mask, &s.writes];
-        self.cuda.run("write_flags", self.rows(), args)
+        for set in 0..self.sizes.sets() {
+            let to = self.of_set(&s.writes, set);
+            let args = args![count, self.m, read_only, op.time, op.heads, self.t0, mask, to];
+            self.cuda.run("write_flags", self.rows(), args)?;
+        }
+        Ok(())
     }
 
     /// H, Δ and the surprise of the keys at the chunk's first weights.
@@ -132,13 +135,14 @@ impl<'a, R: Driver> Chunk<'a, R> {
     /// A, G, C and P, which do not depend on the rates.
     pub fn chains(&self, s: &Space<R>) -> Result<()> {
         let args = args![self.m, &s.alpha, &s.eta, &s.writes, &s.a, &s.g, &s.e];
-        self.cuda.run("chains", self.sizes.count, args)?;
-        self.cuda.run("columns", self.rows(), args![self.m, &s.alpha, &s.eta, &s.writes, &s.c, &s.p])
+        let sets = self.sizes.sets();
+        self.cuda.run("chains", sets * self.sizes.count, args)?;
+        self.cuda.run("columns", sets * self.rows(), args![self.m, &s.alpha, &s.eta, &s.writes, &s.c, &s.p])
     }
 
     /// The rows that answer the queries, and the tokens' weights in them and at the end.
     pub fn weights_of_tokens(&self, s: &Space<R>) -> Result<()> {
-        let (cuda, rows, rate) = (self.cuda, self.rows(), self.rate(s));
+        let (cuda, rows, rate) = (self.cuda, self.sizes.sets() * self.rows(), self.rate(s));
         let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
         cuda.run("answer_rows", rows, args![self.m, read, chunk, &s.a, &s.g, &s.a_read, &s.g_read])?;
         cuda.run("answer_weights", rows * self.m, args![self.m, read, chunk, &s.c, rate, &s.b])?;
@@ -163,7 +167,10 @@ impl<'a, R: Driver> Chunk<'a, R> {
             let none: Option<&DeviceBuffer<R>> = None;
             cuda.run("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
         }
-        cuda.run("clip_rate", rows, args![clip, &s.norm2, &s.theta, &s.rate])?;
+        for set in 0..self.sizes.sets() {
+            let args = args![clip, &s.norm2, self.of_set(&s.theta, set), self.of_set(&s.rate, set)];
+            cuda.run("clip_rate", rows, args)?;
+        }
         self.count(s, clip, counts)
     }
 
@@ -177,13 +184,14 @@ impl<'a, R: Driver> Chunk<'a, R> {
     pub fn read(&self, s: &Space<R>, state: &DeviceBuffer<R>) -> Result<()> {
         let (cuda, sizes, m, rows) = (self.cuda, self.sizes, self.m, self.rows());
         for l in 0..sizes.layers() {
-            let (i, o) = sizes.spec().layer(l);
+            let ((i, o), set) = (sizes.spec().layer(l), self.set(l));
             let x = self.tokens(&s.x[l], i);
+            let [a_read, g_read] = [&s.a_read, &s.g_read].map(|x| self.of_set(x, set));
             self.product(1.0, x, self.weights(state, 0, l), 0.0, self.tokens(&s.xw[l], o))?;
             self.product(1.0, x, self.weights(state, 1, l), 0.0, self.tokens(&s.xs[l], o))?;
-            cuda.run("mix", rows * o, args![o, &s.a_read, &s.g_read, &s.xw[l], &s.xs[l], &s.zq[l]])?;
+            cuda.run("mix", rows * o, args![o, a_read, g_read, &s.xw[l], &s.xs[l], &s.zq[l]])?;
             self.product(1.0, x, self.tokens(&s.h[l], i).t(), 0.0, self.tokens(&s.scores[l], m))?;
-            cuda.run("multiply", rows * m, args![&s.scores[l], &s.b, &s.square])?;
+            cuda.run("multiply", rows * m, args![&s.scores[l], self.square_of_set(&s.b, set), &s.square])?;
             let delta = self.tokens(&s.delta[l], o);
             self.product(-1.0, self.tokens(&s.square, m), delta, 1.0, self.tokens(&s.zq[l], o))?;
             if l + 1 < sizes.layers() {
@@ -194,26 +202,31 @@ impl<'a, R: Driver> Chunk<'a, R> {
         if !sizes.residual() {
             return cuda.run("copy_blocks", rows * top, args![top, top, top, z, &s.y]);
         }
-        let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));
-        cuda.run("gamma_rows", rows * top, args![m, top, stride, &s.a_read, &s.g_read, gamma, &s.gammas])?;
-        let gradients = self.tokens(&s.g_gamma, top);
-        self.product(-1.0, self.tokens(&s.b, m), gradients, 1.0, self.tokens(&s.gammas, top))?;
+        let (stride, gamma, set) = (2 * sizes.params, self.gamma_view(state), sizes.sets() - 1);
+        let [a_read, g_read] = [&s.a_read, &s.g_read].map(|x| self.of_set(x, set));
+        cuda.run("gamma_rows", rows * top, args![m, top, stride, a_read, g_read, gamma, &s.gammas])?;
+        let (gradients, b) = (self.tokens(&s.g_gamma, top), Matrix::new(self.square_of_set(&s.b, set), m, m));
+        self.product(-1.0, b, gradients, 1.0, self.tokens(&s.gammas, top))?;
         cuda.run("residual_read", rows, args![top, &s.x[0], z, &s.gammas, &s.q_hat, &s.q_r, &s.y])
     }
 
     /// The state after the chunk, in place.
     pub fn close(&self, s: &Space<R>, state: &DeviceBuffer<R>) -> Result<()> {
         let (cuda, sizes, m, rows) = (self.cuda, self.sizes, self.m, self.rows());
-        cuda.run("advance", sizes.count * sizes.params, args![sizes.params, m, &s.a, &s.g, &s.e, state])?;
+        for set in 0..sizes.sets() {
+            let ((start, len), [a, g, e]) = (sizes.part(set), self.chains_of_set(s, set));
+            cuda.run("advance", sizes.count * len, args![len, sizes.params, m, a, g, e, state.from(start)])?;
+        }
         for (half, weight) in [&s.in_w, &s.in_s].into_iter().enumerate() {
             for l in 0..sizes.layers() {
                 let (i, o) = sizes.spec().layer(l);
+                let weight = self.of_set(weight, self.set(l));
                 cuda.run("scale_rows", rows * o, args![o, weight, &s.delta[l], &s.wide])?;
                 let keys = self.tokens(&s.h[l], i).t();
                 self.product(-1.0, keys, self.tokens(&s.wide, o), 1.0, self.weights(state, half, l))?;
             }
             if sizes.residual() {
-                let (one_row, top) = (Matrix::new(weight.view(), 1, m), sizes.top());
+                let (one_row, top) = (Matrix::new(self.of_set(weight, sizes.sets() - 1), 1, m), sizes.top());
                 self.product(-1.0, one_row, self.tokens(&s.g_gamma, top), 1.0, self.gamma(state, half))?;
             }
         }

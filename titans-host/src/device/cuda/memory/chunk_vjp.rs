@@ -18,11 +18,11 @@ pub(super) struct Asked<'b, R: Driver> {
     pub products: [&'b DeviceBuffer<R>; 2],
     pub scores: &'b DeviceBuffer<R>,
     /// A and G of the rows, B.
-    pub rows: [&'b DeviceBuffer<R>; 2],
-    pub b: &'b DeviceBuffer<R>,
+    pub rows: [View; 2],
+    pub b: View,
     /// Their cotangents, which are added to.
-    pub d_rows: [&'b DeviceBuffer<R>; 2],
-    pub d_b: &'b DeviceBuffer<R>,
+    pub d_rows: [View; 2],
+    pub d_b: View,
     /// The cotangent of Z.
     pub d_z: &'b DeviceBuffer<R>,
 }
@@ -58,28 +58,39 @@ impl<R: Driver> Chunk<'_, R> {
         d_state: &DeviceBuffer<R>,
     ) -> Result<()> {
         let (cuda, sizes, rows, count) = (self.cuda, self.sizes, self.rows(), self.sizes.count);
-        cuda.run("state_dots", count * LANES, args![LANES, sizes.params, state, d_state, &d.partial])?;
-        cuda.run("row_totals", 3 * count, args![LANES, &d.partial, &d.ends])?;
+        for set in 0..sizes.sets() {
+            let (start, len) = sizes.part(set);
+            let [state, d_state] = [state, d_state].map(|x| x.from(start));
+            cuda.run("state_dots", count * LANES, args![LANES, len, sizes.params, state, d_state, &d.partial])?;
+            cuda.run("row_totals", 3 * count, args![LANES, &d.partial, self.ends_of_set(d, set)])?;
+        }
         for l in 0..sizes.layers() {
-            let (i, o) = sizes.spec().layer(l);
+            let ((i, o), set) = (sizes.spec().layer(l), self.set(l));
+            let [in_w, in_s, d_in_w, d_in_s] = [&s.in_w, &s.in_s, &d.in_w, &d.in_s].map(|x| self.of_set(x, set));
             let (h, delta) = (self.tokens(&s.h[l], i), self.tokens(&s.delta[l], o));
-            for (half, to, d_weight) in [(0, &d.wide1, &d.in_w), (1, &d.wide2, &d.in_s)] {
+            for (half, to, d_weight) in [(0, &d.wide1, d_in_w), (1, &d.wide2, d_in_s)] {
                 self.product(1.0, delta, self.weights(d_state, half, l).t(), 0.0, self.tokens(to, i))?;
                 cuda.run("row_dots", rows, args![i, -1.0f32, &s.h[l], to, d_weight])?;
             }
-            cuda.run("subtract_two", rows * i, args![i, &s.in_w, &s.in_s, &d.wide1, &d.wide2, &d.h[l]])?;
+            cuda.run("subtract_two", rows * i, args![i, in_w, in_s, &d.wide1, &d.wide2, &d.h[l]])?;
             for (half, to) in [(0, &d.wide1), (1, &d.wide2)] {
                 self.product(1.0, h, self.weights(d_state, half, l), 0.0, self.tokens(to, o))?;
             }
-            cuda.run("subtract_two", rows * o, args![o, &s.in_w, &s.in_s, &d.wide1, &d.wide2, &d.delta[l]])?;
+            cuda.run("subtract_two", rows * o, args![o, in_w, in_s, &d.wide1, &d.wide2, &d.delta[l]])?;
         }
         if sizes.residual() {
             let (stride, d_gamma) = (2 * sizes.params, self.gamma_view(d_state));
-            let args =
-                args![self.m, sizes.top(), stride, &s.g_gamma, &s.in_w, &s.in_s, d_gamma, &d.g_gamma, &d.in_w, &d.in_s];
+            let (top, last) = (sizes.top(), sizes.sets() - 1);
+            let [in_w, in_s, d_in_w, d_in_s] = [&s.in_w, &s.in_s, &d.in_w, &d.in_s].map(|x| self.of_set(x, last));
+            let args = args![self.m, top, stride, &s.g_gamma, in_w, in_s, d_gamma, &d.g_gamma, d_in_w, d_in_s];
             cuda.run("gamma_close_vjp", rows, args)?;
         }
-        cuda.run("advance_vjp", count * sizes.params, args![sizes.params, self.m, &s.a, &s.g, &s.e, d_state])
+        for set in 0..sizes.sets() {
+            let ((start, len), [a, g, e]) = (sizes.part(set), self.chains_of_set(s, set));
+            let args = args![len, sizes.params, self.m, a, g, e, d_state.from(start)];
+            cuda.run("advance_vjp", count * len, args)?;
+        }
+        Ok(())
     }
 
     fn read_vjp(&self, s: &Space<R>, d: &Reverse<R>, state: &DeviceBuffer<R>, d_state: &DeviceBuffer<R>) -> Result<()> {
@@ -91,20 +102,20 @@ impl<R: Driver> Chunk<'_, R> {
             cuda.run("copy_blocks", rows * top, args![top, top, top, &d.y, &d.z_query])?;
         }
         for l in (0..sizes.layers()).rev() {
-            let (i, o) = sizes.spec().layer(l);
+            let ((i, o), set) = (sizes.spec().layer(l), self.set(l));
             let asked = Asked {
                 layer: l,
                 x: &s.x[l],
                 products: [&s.xw[l], &s.xs[l]],
                 scores: &s.scores[l],
-                rows: [&s.a_read, &s.g_read],
-                b: &s.b,
-                d_rows: [&d.a_read, &d.g_read],
-                d_b: &d.b,
+                rows: [&s.a_read, &s.g_read].map(|x| self.of_set(x, set)),
+                b: self.square_of_set(&s.b, set),
+                d_rows: [&d.a_read, &d.g_read].map(|x| self.of_set(x, set)),
+                d_b: self.square_of_set(&d.b, set),
                 d_z: &d.z_query,
             };
             self.asked_vjp(s, d, &asked, state, d_state)?;
-            cuda.run("multiply", rows * m, args![&s.scores[l], &s.b, &d.square2])?;
+            cuda.run("multiply", rows * m, args![&s.scores[l], asked.b, &d.square2])?;
             let (weighed, d_z) = (self.tokens(&d.square2, m).t(), self.tokens(&d.z_query, o));
             self.product(-1.0, weighed, d_z, 1.0, self.tokens(&d.delta[l], o))?;
             if l > 0 {
@@ -162,39 +173,48 @@ impl<R: Driver> Chunk<'_, R> {
         let args = args![top, &s.q_hat, &s.q_r, &s.gammas, &d.y, &d.gammas, &d.z_query];
         cuda.run("residual_read_vjp", rows, args)?;
         let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));
-        cuda.run("gamma_rows_vjp", rows, args![m, top, stride, gamma, &d.gammas, &d.a_read, &d.g_read])?;
+        let set = sizes.sets() - 1;
+        let [a_read, g_read, d_a_read, d_g_read] =
+            [&s.a_read, &s.g_read, &d.a_read, &d.g_read].map(|x| self.of_set(x, set));
+        let [b, d_b] = [&s.b, &d.b].map(|x| Matrix::new(self.square_of_set(x, set), m, m));
+        cuda.run("gamma_rows_vjp", rows, args![m, top, stride, gamma, &d.gammas, d_a_read, d_g_read])?;
         let d_gammas = self.tokens(&d.gammas, top);
-        for (half, coefficient) in [&s.a_read, &s.g_read].into_iter().enumerate() {
-            let row = Matrix::new(coefficient.view(), 1, m);
+        for (half, coefficient) in [a_read, g_read].into_iter().enumerate() {
+            let row = Matrix::new(coefficient, 1, m);
             self.product(1.0, row, d_gammas, 1.0, self.gamma(d_state, half))?;
         }
-        self.product(-1.0, self.tokens(&s.b, m).t(), d_gammas, 1.0, self.tokens(&d.g_gamma, top))?;
-        self.product(-1.0, d_gammas, self.tokens(&s.g_gamma, top).t(), 1.0, self.tokens(&d.b, m))
+        self.product(-1.0, b.t(), d_gammas, 1.0, self.tokens(&d.g_gamma, top))?;
+        self.product(-1.0, d_gammas, self.tokens(&s.g_gamma, top).t(), 1.0, d_b)
     }
 
     /// Cotangents of the rates, from `d.b` and the closing weights, and from those of the keys where they are known.
     pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>, of_keys: Option<&DeviceBuffer<R>>) -> Result<()> {
         let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
         let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, of_keys, &d.in_w, &d.in_s, &d.rate];
-        self.cuda.run("rate_vjp", self.rows(), args)
+        self.cuda.run("rate_vjp", self.sizes.sets() * self.rows(), args)
     }
 
     /// α and η, through A, G, C and P.
     pub fn gates_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
-        let (cuda, m, rows, rate) = (self.cuda, self.m, self.rows(), self.rate(s));
-        let (read, chunk, keys) = (self.sizes.read(), self.sizes.spec().chunk, d.exact.as_ref());
-        let (alpha, eta, writes, d_b) = (&s.alpha, &s.eta, &s.writes, keys.map(|x| &x.b));
+        (0..self.sizes.sets()).try_for_each(|set| self.gates_of_set_vjp(s, d, set))
+    }
+
+    fn gates_of_set_vjp(&self, s: &Space<R>, d: &Reverse<R>, set: usize) -> Result<()> {
+        let (cuda, m, rows, keys) = (self.cuda, self.m, self.rows(), d.exact.as_ref());
+        let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
+        let [alpha, eta, writes, rate] = [&s.alpha, &s.eta, &s.writes, self.rate(s)].map(|x| self.of_set(x, set));
+        let [in_w, in_s, d_alpha, d_eta] = [&d.in_w, &d.in_s, &d.alpha, &d.eta].map(|x| self.of_set(x, set));
+        let ([c, p], [a, g, e]) = (self.columns_of_set(s, set), self.chains_of_set(s, set));
+        let (d_b, b_keys) = (self.square_of_set(&d.b, set), keys.map(|x| &x.b));
         let (by_alpha, by_eta) = (&d.square1, &d.square2);
-        let args =
-            args![m, read, chunk, alpha, eta, writes, rate, &s.c, &s.p, &d.b, d_b, &d.in_w, &d.in_s, by_alpha, by_eta];
+        let args = args![m, read, chunk, alpha, eta, writes, rate, c, p, d_b, b_keys, in_w, in_s, by_alpha, by_eta];
         cuda.run("columns_vjp", rows, args)?;
-        cuda.run("row_totals", rows, args![m, by_alpha, &d.alpha])?;
-        cuda.run("row_totals", rows, args![m, by_eta, &d.eta])?;
-        let (d_a, d_g) = (keys.map(|x| &x.a), keys.map(|x| &x.g));
-        let args = args![
-            m, read, chunk, alpha, eta, writes, &s.a, &s.g, &s.e, &d.a_read, &d.g_read, d_a, d_g, &d.ends, &d.alpha,
-            &d.eta
-        ];
+        cuda.run("row_totals", rows, args![m, by_alpha, d_alpha])?;
+        cuda.run("row_totals", rows, args![m, by_eta, d_eta])?;
+        let [a_read, g_read] = [&d.a_read, &d.g_read].map(|x| self.of_set(x, set));
+        let (a_keys, g_keys, ends) = (keys.map(|x| &x.a), keys.map(|x| &x.g), self.ends_of_set(d, set));
+        let args =
+            args![m, read, chunk, alpha, eta, writes, a, g, e, a_read, g_read, a_keys, g_keys, ends, d_alpha, d_eta];
         cuda.run("chains_vjp", self.sizes.count, args)
     }
 
@@ -202,9 +222,16 @@ impl<R: Driver> Chunk<'_, R> {
     pub fn theta_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
         let (cuda, sizes, rows) = (self.cuda, self.sizes, self.rows());
         let Some(clip) = sizes.spec().clip else {
-            return cuda.run("copy_blocks", rows, args![1usize, 1usize, 1usize, &d.rate, &d.theta]);
+            return cuda.run("copy_blocks", sizes.sets() * rows, args![1usize, 1usize, 1usize, &d.rate, &d.theta]);
         };
-        cuda.run("clip_rate_vjp", rows, args![clip, &s.norm2, &s.theta, &d.rate, &d.theta, &d.norm2])?;
+        for set in 0..sizes.sets() {
+            let [theta, d_rate, d_theta, d_norm2] =
+                [&s.theta, &d.rate, &d.theta, &d.norm2].map(|x| self.of_set(x, set));
+            cuda.run("clip_rate_vjp", rows, args![clip, &s.norm2, theta, d_rate, d_theta, d_norm2])?;
+            if set > 0 {
+                cuda.run("add_scaled", rows, args![1.0f32, d_norm2, &d.norm2])?;
+            }
+        }
         for l in 0..sizes.layers() {
             let (i, o) = sizes.spec().layer(l);
             let args = args![i, o, &s.h[l], &s.delta[l], &d.norm2, &d.h[l], &d.delta[l]];

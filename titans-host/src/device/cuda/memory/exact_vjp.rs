@@ -58,10 +58,10 @@ impl<R: Driver> Chunk<'_, R> {
             x: &s.h[0],
             products: [&e.kw, &e.ks],
             scores: &e.scores,
-            rows: [&e.a, &e.g],
-            b: &e.b,
-            d_rows: [&of_keys.a, &of_keys.g],
-            d_b: &of_keys.b,
+            rows: [e.a.view(), e.g.view()],
+            b: e.b.view(),
+            d_rows: [of_keys.a.view(), of_keys.g.view()],
+            d_b: of_keys.b.view(),
             d_z: lambda,
         };
         self.asked_vjp(s, d, &asked, state, d_state)?;

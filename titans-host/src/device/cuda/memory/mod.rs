@@ -10,10 +10,10 @@ mod chunk_vjp;
 mod exact;
 mod exact_vjp;
 mod reverse;
+mod sets;
 mod space;
 
 use super::buffer::{DeviceBuffer, View};
-use super::product::args;
 use super::{Cuda, Driver};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
@@ -140,8 +140,7 @@ impl<R: Driver> Cuda<R> {
             chunk.scatter(sizes.top(), &d.v, gradients.d_v)?;
             chunk.scatter(op.spec.key_width(), &d.q, gradients.d_q)?;
             for (gate, from) in [&d.alpha, &d.theta, &d.eta].into_iter().enumerate() {
-                let args = args![chunk.m, gate, op.time, op.heads, chunk.t0, from, &*gradients.d_gates];
-                self.run("scatter_gate", chunk.rows(), args)?;
+                chunk.scatter_gate(gate, &d, from, gradients.d_gates)?;
             }
         }
         Ok(())
@@ -178,7 +177,7 @@ fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, Cuda<R>>) ->
     expect_len("k", tokens * op.spec.key_width(), inputs.k.len())?;
     expect_len("v", tokens * op.spec.value_width(), inputs.v.len())?;
     expect_len("q", tokens * op.spec.key_width(), inputs.q.len())?;
-    expect_len("gates", tokens * 3, inputs.gates.len())?;
+    expect_len("gates", op.gates_len(), inputs.gates.len())?;
     expect_len("state", op.state_len(), inputs.state.len())?;
     if let Some(mask) = inputs.mask {
         expect_len("mask", op.batch * op.time, mask.buffer.len())?;

@@ -27,7 +27,7 @@ pub(super) struct Reverse<R: Driver> {
     pub eta: DeviceBuffer<R>,
     /// Of the read-outs.
     pub y: DeviceBuffer<R>,
-    /// Of the answering rows, the tokens' weights, the rates, the squared norms.
+    /// Of the gates' sets: the answering rows, the tokens' weights, the rates; the squared norms, a share of every set.
     pub a_read: DeviceBuffer<R>,
     pub g_read: DeviceBuffer<R>,
     pub b: DeviceBuffer<R>,
@@ -37,7 +37,7 @@ pub(super) struct Reverse<R: Driver> {
     pub norm2: DeviceBuffer<R>,
     /// Of γ of every query or key.
     pub gammas: DeviceBuffer<R>,
-    /// Of A, G and E of the last row `[3, M]`, and their partial sums.
+    /// Of A, G and E of the last row `[sets, 3, M]`, and their partial sums of one set.
     pub ends: DeviceBuffer<R>,
     pub partial: DeviceBuffer<R>,
     /// `[M, m, m]`.
@@ -58,7 +58,9 @@ impl<R: Driver> Reverse<R> {
         let (spec, longest) = (sizes.spec(), sizes.longest());
         let rows = sizes.count * longest;
         let buffer = |len| DeviceBuffer::alloc(&cuda.driver, len);
-        let (row, square, top) = (|| buffer(rows), || buffer(rows * longest), || buffer(rows * sizes.top()));
+        let (square, top) = (|| buffer(rows * longest), || buffer(rows * sizes.top()));
+        let sets = sizes.sets();
+        let gate = || buffer(rows * sets);
         let wide = || buffer(rows * spec.widths.iter().copied().max().unwrap_or(0));
         let each = |width: &dyn Fn(usize) -> usize| {
             (0..sizes.layers()).map(|l| buffer(rows * width(l))).collect::<Result<Vec<_>>>()
@@ -71,19 +73,19 @@ impl<R: Driver> Reverse<R> {
             k: buffer(rows * spec.key_width())?,
             v: top()?,
             q: buffer(rows * spec.key_width())?,
-            alpha: row()?,
-            theta: row()?,
-            eta: row()?,
+            alpha: gate()?,
+            theta: gate()?,
+            eta: gate()?,
             y: top()?,
-            a_read: row()?,
-            g_read: row()?,
-            b: square()?,
-            in_w: row()?,
-            in_s: row()?,
-            rate: row()?,
-            norm2: row()?,
+            a_read: gate()?,
+            g_read: gate()?,
+            b: buffer(sets * rows * longest)?,
+            in_w: gate()?,
+            in_s: gate()?,
+            rate: gate()?,
+            norm2: gate()?,
             gammas: top()?,
-            ends: buffer(3 * sizes.count)?,
+            ends: buffer(sets * 3 * sizes.count)?,
             partial: buffer(3 * sizes.count * LANES)?,
             square1: square()?,
             square2: square()?,

@@ -72,6 +72,18 @@ impl<'a> Sizes<'a> {
         }
     }
 
+    /// Sets of gates: one for all layers, or one a layer.
+    pub fn sets(&self) -> usize {
+        self.op.spec.gate_sets()
+    }
+
+    /// Start and length of the parameters that a set is for; γ goes with the last layer.
+    pub fn part(&self, set: usize) -> (usize, usize) {
+        let spec = self.spec();
+        let (start, last) = (spec.layer_offset(set), set + 1 == self.sets());
+        (start, if last { self.params } else { spec.layer_offset(set + 1) } - start)
+    }
+
     /// Tokens of the longest chunk, or piece of several.
     pub fn longest(&self) -> usize {
         self.op.spec.period().min(self.op.time)
@@ -87,18 +99,18 @@ pub(super) struct Space<R: Driver> {
     pub v: DeviceBuffer<R>,
     /// Inputs of the layers for the queries: `x[0]` are the queries.
     pub x: Vec<DeviceBuffer<R>>,
-    /// Gates of the tokens and 1 where a token writes, `[M, m]`.
+    /// Gates of the tokens and 1 where a token writes, `[sets, M, m]`.
     pub alpha: DeviceBuffer<R>,
     pub theta: DeviceBuffer<R>,
     pub eta: DeviceBuffer<R>,
     pub writes: DeviceBuffer<R>,
-    /// Rows of coefficients `[M, m + 1]`, columns `[M, m + 1, m]`.
+    /// Rows of coefficients `[sets, M, m + 1]`, columns `[sets, M, m + 1, m]`.
     pub a: DeviceBuffer<R>,
     pub g: DeviceBuffer<R>,
     pub e: DeviceBuffer<R>,
     pub c: DeviceBuffer<R>,
     pub p: DeviceBuffer<R>,
-    /// Rows that answer the queries `[M, m]`, the tokens' weights in them `[M, m, m]` and at the chunk's end `[M, m]`.
+    /// Rows that answer the queries `[sets, M, m]`, the tokens' weights in them `[sets, M, m, m]` and at the chunk's end `[sets, M, m]`.
     pub a_read: DeviceBuffer<R>,
     pub g_read: DeviceBuffer<R>,
     pub b: DeviceBuffer<R>,
@@ -108,7 +120,7 @@ pub(super) struct Space<R: Driver> {
     pub z: Vec<DeviceBuffer<R>>,
     pub delta: Vec<DeviceBuffer<R>>,
     pub u: Vec<DeviceBuffer<R>>,
-    /// Squared gradient norms and clipped rates `[M, m]`.
+    /// Squared gradient norms `[M, m]` and clipped rates `[sets, M, m]`.
     pub norm2: DeviceBuffer<R>,
     pub rate: DeviceBuffer<R>,
     pub surprise: DeviceBuffer<R>,
@@ -147,34 +159,36 @@ impl<R: Driver> Space<R> {
         let outputs = || (0..layers).map(|l| buffer(rows * spec.layer(l).1)).collect::<Result<Vec<_>>>();
         let row = || buffer(rows);
         let top = || buffer(rows * sizes.top());
-        let chain = || buffer(sizes.count * (longest + 1));
+        let sets = sizes.sets();
+        let gate = || buffer(rows * sets);
+        let chain = || buffer(sets * sizes.count * (longest + 1));
         let square = || buffer(rows * longest);
-        let column = || buffer(sizes.count * (longest + 1) * longest);
+        let column = || buffer(sets * sizes.count * (longest + 1) * longest);
         let ones = row()?;
         cuda.run("fill", rows, crate::device::cuda::product::args![1.0f32, &ones])?;
         Ok(Self {
             h: inputs()?,
             v: top()?,
             x: inputs()?,
-            alpha: row()?,
-            theta: row()?,
-            eta: row()?,
-            writes: row()?,
+            alpha: gate()?,
+            theta: gate()?,
+            eta: gate()?,
+            writes: gate()?,
             a: chain()?,
             g: chain()?,
             e: chain()?,
             c: column()?,
             p: column()?,
-            a_read: row()?,
-            g_read: row()?,
-            b: square()?,
-            in_w: row()?,
-            in_s: row()?,
+            a_read: gate()?,
+            g_read: gate()?,
+            b: buffer(sets * rows * longest)?,
+            in_w: gate()?,
+            in_s: gate()?,
             z: outputs()?,
             delta: outputs()?,
             u: (1..layers).map(|l| buffer(rows * spec.layer(l).0)).collect::<Result<Vec<_>>>()?,
             norm2: row()?,
-            rate: row()?,
+            rate: gate()?,
             surprise: row()?,
             x_hat: top()?,
             r: row()?,
