@@ -281,7 +281,7 @@ pub(super) fn rates<T: Scalar, G: Gemm<T>>(
             let mut clipped = 0;
             for t in 0..n {
                 let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
-                let (key, theta) = (tokens.k.row(from + t), |set| tokens.theta.of(set).at(at));
+                let (key, theta) = (tokens.k.row(from + t), (&tokens.theta, at));
                 clipped += u64::from(write::rate(lay, filled + t, key, writes, theta, open, written)?);
             }
             Ok(clipped)

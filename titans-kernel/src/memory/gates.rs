@@ -82,22 +82,24 @@ impl<'a, T: Scalar> Gate<'a, T> {
         self.data[self.entry(at) * self.stride]
     }
 
-    /// Long enough, and for one layer or for `sets`?
-    fn check(
-        &self,
-        [what, layers]: [&'static str; 2],
-        tokens: usize,
-        before: usize,
-        chunk: usize,
-        sets: usize,
-    ) -> Result<()> {
+    #[inline(always)]
+    fn check(&self, what: &'static str, tokens: usize, before: usize, chunk: usize) -> Result<()> {
+        let entries = self.entries(tokens, before, chunk);
+        let needed = if entries == 0 { 0 } else { (entries - 1).saturating_mul(self.stride).saturating_add(1) };
+        if self.data.len() < needed {
+            return Err(Error::Shape { what, expected: needed, found: self.data.len() });
+        }
+        Ok(())
+    }
+
+    /// What [`Gate::check`] does not see: is it for one layer or for `sets`, and long enough for all of them?
+    fn check_layers(&self, [what, layers]: [&'static str; 2], entries: usize, sets: usize) -> Result<()> {
         if self.layers != 1 && self.layers != sets {
             return Err(Error::Shape { what: layers, expected: sets, found: self.layers });
         }
-        let entries = self.entries(tokens, before, chunk);
-        let layers = self.apart.saturating_mul(self.layers - 1);
-        let before = entries.saturating_sub(1).saturating_mul(self.stride).saturating_add(layers);
-        let needed = if entries == 0 { 0 } else { before.saturating_add(1) };
+        let last = entries.saturating_sub(1).saturating_mul(self.stride);
+        let last = last.saturating_add(self.apart.saturating_mul(self.layers - 1));
+        let needed = if entries == 0 { 0 } else { last.saturating_add(1) };
         if self.data.len() < needed {
             return Err(Error::Shape { what, expected: needed, found: self.data.len() });
         }
@@ -173,13 +175,28 @@ impl<T: Scalar> Tokens<'_, T> {
         for (what, m) in [("k column stride", &self.k), ("v column stride", &self.v), ("q column stride", &self.q)] {
             expect_len(what, 1, m.col_stride())?;
         }
-        self.alpha.check(["alpha", "alpha layers"], n, before, chunk, sets[0])?;
-        self.theta.check(["theta", "theta layers"], n, before, chunk, sets[1])?;
-        self.eta.check(["eta", "eta layers"], n, before, chunk, sets[2])?;
+        self.alpha.check("alpha", n, before, chunk)?;
+        self.theta.check("theta", n, before, chunk)?;
+        self.eta.check("eta", n, before, chunk)?;
+        if self.alpha.layers != 1 || self.theta.layers != 1 || self.eta.layers != 1 {
+            self.fit_layers(n, before, chunk, sets)?;
+        }
         if let Mask::Tokens(m) = self.mask {
             expect_len("mask", n, m.len())?;
         }
         Ok(())
+    }
+
+    /// [`Gate::check_layers`] of all gates, out of the way of those that layers share.
+    #[inline(never)]
+    fn fit_layers(&self, n: usize, before: usize, chunk: usize, sets: [usize; 3]) -> Result<()> {
+        let names = [["alpha", "alpha layers"], ["theta", "theta layers"], ["eta", "eta layers"]];
+        let gates = [&self.alpha, &self.theta, &self.eta];
+        gates
+            .into_iter()
+            .zip(names)
+            .zip(sets)
+            .try_for_each(|((gate, names), sets)| gate.check_layers(names, gate.entries(n, before, chunk), sets))
     }
 
     /// Are all numbers finite and all gates in range? The kernel does not ask by itself: a caller with untrusted

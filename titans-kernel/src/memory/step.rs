@@ -160,7 +160,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         let (k, v, q) = (tokens.k.sub(t, 1), tokens.v.sub(t, 1), tokens.q.sub(t, 1));
         self.gradient(k, v, surprise)?;
         let writes = tokens.mask.writes(t);
-        let theta = |set| tokens.theta.of(set).at(at);
+        let theta = (&tokens.theta, at);
         let clipped = write::rate(lay, 0, k.row(0), writes, theta, &mut self.open, &mut self.written)?;
         if let Some(guard) = guard {
             let place = Place { from: t, n: 1, filled: 0, before: 0 };

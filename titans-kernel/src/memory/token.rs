@@ -70,7 +70,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
             Read::After => {}
         }
         let writes = tokens.mask.writes(token);
-        let theta = |set| tokens.theta.of(set).at(at);
+        let theta = (&tokens.theta, at);
         clipped += u64::from(write::rate(lay, 0, k.row(0), writes, theta, &mut open, &mut written)?);
         if writes {
             update(g, lay, |set| [T::ONE - tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at)], &open, state)?;

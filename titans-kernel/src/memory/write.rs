@@ -1,5 +1,6 @@
 //! The write path: every token's gradient at the chunk's first weights, kept as its two factors H and Δ.
 
+use super::gates::Gate;
 use super::layout::{Layout, Open};
 use super::spec::Network;
 use super::work::Written;
@@ -158,27 +159,44 @@ fn residual_residuals<T: Scalar>(
     Ok(())
 }
 
-/// The rate θ · clip factor of the chunk's token `i`, whose key this is; true when its gradient was longer than the clip.
-///
-/// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one. `theta` gives θ of every set of gates; the
-/// clip factor is one for all layers.
+/// The rate θ · clip factor of the chunk's token `i`, whose key this is, for every set of gates; true when its gradient was longer than
+/// the clip. The factor is one for all layers.
 #[inline(always)]
 pub(super) fn rate<T: Scalar>(
     lay: Layout<'_>,
     i: usize,
     key: &[T],
     writes: bool,
-    theta: impl Fn(usize) -> T,
+    (theta, at): (&Gate<'_, T>, (usize, usize, usize)),
+    open: &mut Open<'_, T>,
+    written: &mut Written<'_, T>,
+) -> Result<bool> {
+    let clipped = first_rate(lay, i, key, writes, theta.at(at), open, written)?;
+    for set in 1..lay.spec.gate_sets() {
+        open.rate[set * lay.rows + i] = if writes { theta.of(set).at(at) * written.factor[i] } else { T::ZERO };
+    }
+    Ok(clipped)
+}
+
+/// That of the first set.
+///
+/// The gradient's squared norm is Σ_l ‖h^l‖² ‖δ^l‖² + ‖g_γ‖²: the matrices are rank one.
+#[inline(always)]
+fn first_rate<T: Scalar>(
+    lay: Layout<'_>,
+    i: usize,
+    key: &[T],
+    writes: bool,
+    theta: T,
     open: &mut Open<'_, T>,
     written: &mut Written<'_, T>,
 ) -> Result<bool> {
     written.factor[i] = T::ONE;
-    let sets = lay.spec.gate_sets();
     if !writes {
-        (0..sets).for_each(|s| open.rate[s * lay.rows + i] = T::ZERO);
+        open.rate[i] = T::ZERO;
         return Ok(false);
     }
-    (0..sets).for_each(|s| open.rate[s * lay.rows + i] = theta(s));
+    open.rate[i] = theta;
     let Some(clip) = lay.spec.clip else { return Ok(false) };
     let d = lay.spec.gamma_len();
     let mut norm2 = squares(&open.g_gamma[i * d..(i + 1) * d]);
@@ -191,7 +209,7 @@ pub(super) fn rate<T: Scalar>(
     let clip = T::from_f64(clip);
     if norm2 > clip * clip {
         written.factor[i] = clip / norm2.sqrt();
-        (0..sets).for_each(|s| open.rate[s * lay.rows + i] *= written.factor[i]);
+        open.rate[i] = theta * written.factor[i];
         return Ok(true);
     }
     Ok(false)
