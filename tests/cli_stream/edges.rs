@@ -59,6 +59,17 @@ fn feed(child: &mut Child, out: &mut BufReader<ChildStdout>, rows: &[&str], head
     }
 }
 
+/// Whether these tests run under `nohup`: so then does what they start, and SIGHUP says nothing to it.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map_or("0", str::trim);
+    let ignored = u64::from_str_radix(mask, 16).unwrap_or(0) & 1 == 1;
+    if ignored {
+        println!("SIGHUP is not tested: it is ignored here (nohup)");
+    }
+    ignored
+}
+
 #[test]
 fn every_signal_that_asks_for_the_end_leaves_the_state_of_the_last_row() {
     let folder = tempdir().unwrap();
@@ -71,7 +82,8 @@ fn every_signal_that_asks_for_the_end_leaves_the_state_of_the_last_row() {
         (&["INT"], 130, "Ctrl-C"),
         (&["TERM", "TERM"], 143, "SIGTERM"),
     ];
-    for (i, (signals, code, name)) in cases.into_iter().enumerate() {
+    let heard = |(signals, ..): &(&[&str], i32, &str)| signals[0] != "HUP" || !hangups_are_ignored();
+    for (i, (signals, code, name)) in cases.into_iter().filter(heard).enumerate() {
         let mut child = started(here, &["stream", "model.titans", "--state", "s"]);
         let mut out = BufReader::new(child.stdout.take().unwrap());
         feed(&mut child, &mut out, &["0.5,-1", "0.25,1"], true);
@@ -103,8 +115,8 @@ fn a_second_signal_ends_at_once_and_one_that_is_ignored_does_not() {
     signal(&child, "TERM");
     std::thread::sleep(Duration::from_millis(1000));
     assert!(child.try_wait().unwrap().is_none(), "the first signal waits for the row");
-    signal(&child, "HUP");
-    assert_eq!(child.wait().unwrap().code(), Some(129));
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     writer.join().unwrap();
     // What it held is free, and its state whole.
     streamed(here, &["stream", "model.titans", "--state", "s"], b"1,2\n");
