@@ -66,10 +66,15 @@ impl Owner {
                     None => std::thread::sleep(Duration::from_millis(10)),
                 },
                 Err(TryLockError::Error(e)) => {
+                    // What another process has signed stays: it may hold it all the same.
+                    let by = holder(&mut file);
                     drop(file);
-                    let _ = std::fs::remove_file(lock);
+                    if by.is_none() {
+                        let _ = std::fs::remove_file(lock);
+                    }
+                    let also = by.map_or(String::new(), |by| format!("; {by} may be writing it now"));
                     let unlocked = format!(
-                        "{}: its file system knows no locks ({e}): nothing keeps a second process from writing it",
+                        "{}: its file system knows no locks ({e}): nothing keeps a second process from writing it{also}",
                         what.display()
                     );
                     return Ok(Self { path: lock.into(), file: None, unlocked: Some(unlocked) });
