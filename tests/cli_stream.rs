@@ -135,10 +135,8 @@ fn patches_go_on_from_run_to_run() {
     fails(here, &["stream", "run", "--tokenizer", "t.json"], 2, &["--tokenizer", "numbers"]);
 }
 
-#[test]
-fn numbers_give_a_prediction_a_row() {
-    let folder = tempdir().unwrap();
-    let here = folder.path();
+/// A blob of numbers, two a row, and a session of it.
+fn numbers(here: &Path, blocks: usize, kind: Kind) -> Session<f32> {
     let device = Cpu::<f32>::new(Some(1)).unwrap();
     let config = ModelConfig {
         inputs: 2,
@@ -146,8 +144,8 @@ fn numbers_give_a_prediction_a_row() {
         outputs: 2,
         tied: false,
         width: 16,
-        blocks: 2,
-        block: Kinds::All(Kind::Mag),
+        blocks,
+        block: Kinds::All(kind),
         heads: 2,
         head_width: 8,
         feed_forward: 16,
@@ -155,12 +153,19 @@ fn numbers_give_a_prediction_a_row() {
     };
     let model = Model::new(&device, config, 3).unwrap();
     std::fs::write(here.join("model.titans"), Weights::of(&device, &model).unwrap().bytes()).unwrap();
+    Session::new(&device, &model, MemoryMode::On).unwrap()
+}
+
+#[test]
+fn numbers_give_a_prediction_a_row() {
+    let folder = tempdir().unwrap();
+    let here = folder.path();
+    let mut session = numbers(here, 2, Kind::Mag);
     let said = streamed(here, &["stream", "model.titans", "--state", "s"], b"a,b\n0.5,-1\n0.25,0.75\n");
     let said = said + &streamed(here, &["stream", "model.titans", "--state", "s"], b"1,2\n");
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines.len(), 5, "{said}");
     assert_eq!((lines[0], lines[3]), ("prediction_0,prediction_1,surprise_0,surprise_1", lines[0]));
-    let mut session = Session::new(&device, &model, MemoryMode::On).unwrap();
     let steps = session.push_rows(&[0.5, -1.0, 0.25, 0.75, 1.0, 2.0]).unwrap();
     for (line, step) in [lines[1], lines[2], lines[4]].iter().zip(&steps) {
         let numbers: Vec<f32> = line.split(',').map(|x| x.parse().unwrap()).collect();

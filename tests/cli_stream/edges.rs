@@ -2,34 +2,13 @@
 #![cfg(unix)]
 
 use crate::common::{check_failure, fails, titans};
-use crate::{folder, streamed, with_input};
+use crate::{folder, numbers, streamed, with_input};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::tempdir;
-use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, MemoryMode, Model, ModelConfig, Session, Weights};
-
-/// A blob of numbers, two a row, and a session of it.
-fn numbers(here: &Path) -> Session<f32> {
-    let device = Cpu::<f32>::new(Some(1)).unwrap();
-    let config = ModelConfig {
-        inputs: 2,
-        head: Head::Regression,
-        outputs: 2,
-        tied: false,
-        width: 16,
-        blocks: 1,
-        heads: 2,
-        head_width: 8,
-        feed_forward: 16,
-        ..ModelConfig::default()
-    };
-    let model = Model::new(&device, config, 3).unwrap();
-    std::fs::write(here.join("model.titans"), Weights::of(&device, &model).unwrap().bytes()).unwrap();
-    Session::new(&device, &model, MemoryMode::On).unwrap()
-}
+use titans_host::model::Kind;
 
 fn started(here: &Path, args: &[&str]) -> Child {
     let piped = |command: &mut Command| {
@@ -74,7 +53,7 @@ fn hangups_are_ignored() -> bool {
 fn every_signal_that_asks_for_the_end_leaves_the_state_of_the_last_row() {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    let mut session = numbers(here);
+    let mut session = numbers(here, 1, Kind::Lmm);
     // `timeout` and closing terminals send the same signal twice.
     let cases: [(&[&str], i32, &str); 4] = [
         (&["TERM"], 143, "SIGTERM"),
@@ -103,7 +82,7 @@ fn every_signal_that_asks_for_the_end_leaves_the_state_of_the_last_row() {
 fn a_second_signal_ends_at_once_and_one_that_is_ignored_does_not() {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    numbers(here);
+    numbers(here, 1, Kind::Lmm);
     // Nobody reads the predictions: the verb waits in the middle of a row.
     let mut child = started(here, &["stream", "model.titans", "--state", "s"]);
     let mut input = child.stdin.take().unwrap();
@@ -133,10 +112,24 @@ fn a_second_signal_ends_at_once_and_one_that_is_ignored_does_not() {
 }
 
 #[test]
+fn one_file_is_not_two_outputs_nor_the_model() {
+    let folder = tempdir().unwrap();
+    let here = folder.path();
+    numbers(here, 1, Kind::Lmm);
+    let model = std::fs::read(here.join("model.titans")).unwrap();
+    fails(here, &["stream", "model.titans", "--state", "x", "--per-token", "./x"], 2, &["--state and --per-token"]);
+    for option in ["--state", "--per-token"] {
+        fails(here, &["stream", "model.titans", option, "model.titans"], 2, &["RUN", option, "same file"]);
+    }
+    assert_eq!(std::fs::read(here.join("model.titans")).unwrap(), model);
+    assert_eq!(names(here), ["model.titans"]);
+}
+
+#[test]
 fn a_state_has_one_owner_who_is_named() {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    let mut session = numbers(here);
+    let mut session = numbers(here, 1, Kind::Lmm);
     std::os::unix::fs::symlink("s", here.join("link")).unwrap();
     let mut child = started(here, &["stream", "model.titans", "--state", "s"]);
     let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -211,7 +204,7 @@ fn a_state_keeps_its_mode_and_a_link_its_target() {
     use std::os::unix::fs::{PermissionsExt, symlink};
     let folder = tempdir().unwrap();
     let here = folder.path();
-    numbers(here);
+    numbers(here, 1, Kind::Lmm);
     std::fs::create_dir(here.join("store")).unwrap();
     symlink("store/s", here.join("s")).unwrap();
     let run = || streamed(here, &["stream", "model.titans", "--state", "s"], b"1,2\n");
@@ -235,7 +228,7 @@ fn a_state_keeps_its_mode_and_a_link_its_target() {
 fn messages_are_short_and_show_no_control_characters() {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    numbers(here);
+    numbers(here, 1, Kind::Lmm);
     let endless = [b"1,2\n".to_vec(), vec![b'x'; 3_000_000], b"\n".to_vec()].concat();
     let says = check_failure(
         &with_input(here, &["stream", "model.titans"], &endless),

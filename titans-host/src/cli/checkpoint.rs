@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::train::RunConfig;
 use crate::train::checkpoint::{self, RunState};
+use crate::train::run::FILES;
 use crate::train::which::{Found, Which, find};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -43,6 +44,17 @@ impl CheckpointArgs {
         }
         Ok(loaded)
     }
+}
+
+/// Refuses outputs, where they are given, that would be written over RUN's own files or over one another.
+///
+/// # Errors
+/// As [`output::expect_distinct`].
+pub fn spare(run: &Path, outputs: &[(&str, Option<&Path>)]) -> Result<()> {
+    let own = if run.is_dir() { FILES.iter().map(|name| run.join(name)).collect() } else { vec![run.to_path_buf()] };
+    let mut files: Vec<(&str, &Path)> = own.iter().map(|path| ("RUN", path.as_path())).collect();
+    files.extend(outputs.iter().filter_map(|&(name, path)| Some((name, path?))));
+    output::expect_distinct(&files)
 }
 
 /// Says which checkpoint of a run is taken, as far as that is known or not expected.

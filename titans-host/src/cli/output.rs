@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes `text` and a line end to standard output.
 pub fn print(text: impl Display) -> Result<(), Failure> {
@@ -42,6 +42,36 @@ pub fn complain(text: &str) {
 /// Writes text to standard error as it is.
 pub fn complain_plainly(text: &str) {
     let _ = write!(std::io::stderr().lock(), "{text}");
+}
+
+/// Refuses files of which one would be written over another: what is read, and everything that is written, each with its name.
+///
+/// # Errors
+/// [`Error::Usage`] with both names.
+pub fn expect_distinct(files: &[(&str, &Path)]) -> Result<(), Error> {
+    for (i, (name, path)) in files.iter().enumerate() {
+        let Some(here) = place(path) else { continue };
+        if let Some((other, _)) = files[..i].iter().find(|(_, other)| place(other).as_ref() == Some(&here)) {
+            return Err(Error::usage(format!(
+                "{other} and {name} are the same file, {}: expected another one to write",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Where a file is or will be; nothing for devices and pipes, which many may write.
+fn place(path: &Path) -> Option<PathBuf> {
+    let target = atomic::target(path).ok()?;
+    match std::fs::metadata(&target) {
+        Ok(meta) if !meta.is_file() => None,
+        Ok(_) => Some(target),
+        Err(_) => {
+            let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Some(std::fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?.join(target.file_name()?))
+        }
+    }
 }
 
 fn stdout_result(result: std::io::Result<()>) -> Result<(), Failure> {
@@ -87,7 +117,24 @@ pub fn write_with<R>(path: &Path, content: impl FnOnce(&mut dyn Write) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::write_whole;
+    use super::{expect_distinct, write_whole};
+
+    #[test]
+    fn files_that_are_one_are_refused_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b, again] = ["a", "b", "./a"].map(|name| folder.path().join(name));
+        expect_distinct(&[("IN", &a), ("OUT", &b)]).unwrap();
+        let error = expect_distinct(&[("IN", &a), ("OUT", &b), ("--table", &again)]).unwrap_err().to_string();
+        assert!(error.contains("IN and --table"), "{error}");
+        std::fs::write(&a, "x").unwrap();
+        assert!(expect_distinct(&[("IN", &a), ("OUT", &again)]).is_err());
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("a", &b).unwrap();
+            assert!(expect_distinct(&[("IN", &a), ("OUT", &b)]).is_err());
+            expect_distinct(&[("IN", "/dev/null".as_ref()), ("OUT", "/dev/null".as_ref())]).unwrap();
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_is_left_behind() {

@@ -12,6 +12,7 @@ mod attention;
 pub mod cpu;
 pub mod cuda;
 mod memory;
+pub(crate) mod room;
 mod rows;
 
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};

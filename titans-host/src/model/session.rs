@@ -4,7 +4,7 @@ mod step;
 mod undo;
 
 use super::{MemoryMode, Model, Weights};
-use crate::device::Device;
+use crate::device::{Device, room};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -37,18 +37,8 @@ pub struct Session<T> {
     undo: Undo<T>,
 }
 
-/// Room for `len` numbers, or an error where the system has none.
 fn zeros<T: Scalar>(len: usize) -> Result<Vec<T>> {
-    let mut room = Vec::new();
-    room.try_reserve_exact(len).map_err(|_| Error::Device {
-        device: "cpu",
-        reason: format!(
-            "no memory for a stream of {} bytes: a smaller memory.compute_chunk, window or segment, or a smaller model, needs less",
-            len.saturating_mul(T::BYTES)
-        ),
-    })?;
-    room.resize(len, T::ZERO);
-    Ok(room)
+    room::zeros(len, "a stream", "a smaller memory.compute_chunk, window or segment, or a smaller model")
 }
 
 impl<T: SimdScalar> Session<T> {

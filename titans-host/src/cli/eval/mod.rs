@@ -7,7 +7,7 @@ mod text;
 pub use recall::print as print_recall;
 pub use text::tokenizer;
 
-use super::checkpoint::CheckpointArgs;
+use super::checkpoint::{CheckpointArgs, spare};
 use super::options::{DeviceArgs, ModeName, size};
 use super::{Failure, on_device};
 use crate::device::Device;
@@ -104,6 +104,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
+    spare(&args.run, &[("--per-token", args.per_token.as_deref())])?;
     let (config, state, model) = args.which.load(device, &args.run)?;
     let task = TaskConfig::of(&config)?;
     args.foreign(&task)?;

@@ -111,10 +111,7 @@ impl Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let place = |path: &PathBuf| std::fs::canonicalize(path).ok();
-    if place(&args.input).is_some_and(|input| place(&args.output) == Some(input)) {
-        return Err(Failure::input("IN and OUT are the same file: expected another one to write"));
-    }
+    output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
     let bytes = tensors::read(&args.input)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
     let wide = match args.dtype {

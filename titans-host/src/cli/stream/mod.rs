@@ -7,7 +7,7 @@ mod numbers;
 mod state;
 mod text;
 
-use super::checkpoint::CheckpointArgs;
+use super::checkpoint::{CheckpointArgs, spare};
 use super::export::Runnable;
 use super::options::{self, ModeName};
 use super::{Failure, output, signals};
@@ -121,6 +121,7 @@ enum OnDivergence {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    spare(&args.run, &[("--state", args.state.as_deref()), ("--per-token", args.per_token.as_deref())])?;
     let device = options::cpu::<f32>(Some(1))?;
     let Runnable { weights, run } = Runnable::open(&device, &args.run, &args.which)?;
     let weights = Arc::new(weights);

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titans_kernel::Scalar;
 
-use crate::error::{Error, Result};
+use crate::device::room;
+use crate::error::Result;
 
 /// Numbers in the host's memory. Dropping one gives its space back to the device's pool.
 #[derive(Debug)]
@@ -193,18 +194,8 @@ impl<T: Scalar> Pool<T> {
     }
 }
 
-/// A vector of zeros, or an error where the system has no such space.
 fn allocate<T: Scalar>(len: usize) -> Result<Vec<T>> {
-    let mut data = Vec::new();
-    data.try_reserve_exact(len).map_err(|_| Error::Device {
-        device: "cpu",
-        reason: format!(
-            "no memory for a buffer of {} bytes: use smaller batches, shorter sequences or a smaller model",
-            len.saturating_mul(T::BYTES)
-        ),
-    })?;
-    data.resize(len, T::ZERO);
-    Ok(data)
+    room::zeros(len, "a buffer", "smaller batches, shorter sequences or a smaller model")
 }
 
 /// `u32`s in the host's memory: token ids, targets, masks.
