@@ -6,12 +6,15 @@ mod case;
 mod checks;
 #[path = "kernel_layer_gates/definition.rs"]
 mod definition;
+#[path = "common/forms.rs"]
+mod forms;
 #[path = "kernel_layer_gates/sizes.rs"]
 mod sizes;
 
 use case::{Case, case};
-use checks::{bits, close, difference, for_stream, gradients, on_every_version, started, streamed};
+use checks::{bits, close, for_stream, gradients, on_every_version, started, stream_is_the_batch, streamed};
 use definition::definition;
+use forms::{agree, both_forms, differences};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use titans_kernel::memory::{Activation, Form, Stream};
@@ -65,31 +68,6 @@ fn shared_and_repeated(case: &Case) -> [Case; 2] {
     [shared, repeated]
 }
 
-/// Without what has no derivative: ReLU at 0, and a clip where it begins to bite.
-fn smooth(mut case: Case) -> Case {
-    if case.spec.activation == Activation::Relu {
-        case.spec.activation = Activation::Silu;
-    }
-    case.spec.clip = case.spec.clip.map(|_| 1e-3);
-    case.mask = case.mask.map(|m| m.iter().map(|&m| u32::from(m == 0)).collect());
-    case
-}
-
-fn differences(case: &Case) -> Result<(), TestCaseError> {
-    let d = gradients(case);
-    for which in 0..7 {
-        let n = d[which].len();
-        for i in [0, n / 3, n / 2, n - 1] {
-            let (got, want) = (d[which][i], difference(case, which, i));
-            prop_assert!(
-                (got - want).abs() <= 1e-7 * (1.0 + want.abs()),
-                "input {which}[{i}]: {got}, differences {want}"
-            );
-        }
-    }
-    Ok(())
-}
-
 /// The same cases in every run.
 const SEED: RngSeed = RngSeed::Fixed(2509);
 
@@ -104,11 +82,7 @@ proptest! {
             }
             let want = definition(&case);
             for form in [Form::Token, Form::Chunk] {
-                let got = case.run::<f64>(form);
-                close("y", &got.y, &want.y, 1e-11)?;
-                close("surprise", &got.surprise, &want.surprise, 1e-11)?;
-                close("state", &got.state, &want.state, 1e-11)?;
-                prop_assert_eq!(got.clipped, want.clipped);
+                agree(&case.run::<f64>(form), &want)?;
             }
             Ok(())
         })?;
@@ -116,25 +90,17 @@ proptest! {
 
     #[test]
     fn token_form_and_chunk_form_are_the_same_numbers(case in layered(70, true)) {
-        on_every_version(&case, |case| {
-            let (token, chunk) = (case.run::<f64>(Form::Token), case.run::<f64>(Form::Chunk));
-            close("y", &chunk.y, &token.y, 1e-11)?;
-            close("surprise", &chunk.surprise, &token.surprise, 1e-11)?;
-            close("state", &chunk.state, &token.state, 1e-11)?;
-            close("boundaries", &chunk.boundaries, &token.boundaries, 1e-11)?;
-            prop_assert_eq!(chunk.clipped, token.clipped);
-            Ok(())
-        })?;
+        on_every_version(&case, |case| both_forms(&case))?;
     }
 
     #[test]
     fn gradients_match_finite_differences(case in layered(9, true)) {
-        on_every_version(&case, |case| differences(&smooth(case)))?;
+        on_every_version(&case, differences)?;
     }
 
     #[test]
     fn gradients_of_pieces_match_finite_differences(case in in_pieces(16, true)) {
-        differences(&smooth(case))?;
+        differences(case)?;
     }
 
     #[test]
@@ -191,17 +157,7 @@ proptest! {
         case in prop_oneof![layered(70, false).boxed(), in_pieces(70, false).boxed()],
         fed in prop_oneof![Just(vec![1]), Just(vec![7]), Just(vec![64]), prop::collection::vec(1usize..20, 1..6)],
     ) {
-        on_every_version(&case, |case| {
-            let case = started(case);
-            let batch = case.run::<f32>(Form::Chunk);
-            let (y, surprise, state, clipped) = streamed::<f32>(&case, &fed);
-            prop_assert_eq!((bits(&y), bits(&surprise), bits(&state)), (bits(&batch.y), bits(&batch.surprise), bits(&batch.state)));
-            prop_assert_eq!(clipped, batch.clipped);
-            let batch = case.run::<f64>(Form::Chunk);
-            let (y, surprise, state, _) = streamed::<f64>(&case, &fed);
-            prop_assert_eq!((bits(&y), bits(&surprise), bits(&state)), (bits(&batch.y), bits(&batch.surprise), bits(&batch.state)));
-            Ok(())
-        })?;
+        on_every_version(&case, |case| stream_is_the_batch(case, &fed))?;
     }
 
     #[test]

@@ -4,11 +4,14 @@
 mod case;
 #[path = "common/checks.rs"]
 mod checks;
+#[path = "common/forms.rs"]
+mod forms;
 #[path = "kernel_memory/refusals.rs"]
 mod refusals;
 
 use case::{Case, case};
-use checks::{bits, close, difference, for_stream, gradients, on_every_version, started, streamed};
+use checks::{bits, close, difference, for_stream, gradients, on_every_version, stream_is_the_batch, streamed};
+use forms::{both_forms, differences};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use titans_kernel::memory::{Activation, Form, Mask, Read, Stream};
@@ -22,38 +25,12 @@ proptest! {
 
     #[test]
     fn token_form_and_chunk_form_are_the_same_numbers(case in case(70, true)) {
-        on_every_version(&case, |case| {
-            let (token, chunk) = (case.run::<f64>(Form::Token), case.run::<f64>(Form::Chunk));
-            close("y", &chunk.y, &token.y, 1e-11)?;
-            close("surprise", &chunk.surprise, &token.surprise, 1e-11)?;
-            close("state", &chunk.state, &token.state, 1e-11)?;
-            close("boundaries", &chunk.boundaries, &token.boundaries, 1e-11)?;
-            prop_assert_eq!(chunk.clipped, token.clipped);
-            Ok(())
-        })?;
+        on_every_version(&case, |case| both_forms(&case))?;
     }
 
     #[test]
     fn gradients_match_finite_differences(case in case(9, true)) {
-        on_every_version(&case, |case| {
-            // ReLU has no derivative at 0, and a clip none where it begins to bite: tested apart.
-            let mut case = case;
-            if case.spec.activation == Activation::Relu {
-                case.spec.activation = Activation::Silu;
-            }
-            case.spec.clip = case.spec.clip.map(|_| 1e-3);
-            case.mask = case.mask.map(|m| m.iter().map(|&m| u32::from(m == 0)).collect());
-            let d = gradients(&case);
-            for which in 0..7 {
-                let n = d[which].len();
-                for i in [0, n / 3, n / 2, n - 1] {
-                    let want = difference(&case, which, i);
-                    let got = d[which][i];
-                    prop_assert!((got - want).abs() <= 1e-7 * (1.0 + want.abs()), "input {which}[{i}]: {got}, differences {want}");
-                }
-            }
-            Ok(())
-        })?;
+        on_every_version(&case, differences)?;
     }
 
     #[test]
@@ -61,19 +38,7 @@ proptest! {
         case in case(70, false),
         pieces in prop_oneof![Just(vec![1]), Just(vec![7]), Just(vec![64]), prop::collection::vec(1usize..20, 1..6)],
     ) {
-        on_every_version(&case, |case| {
-            let case = started(case);
-            let batch = case.run::<f32>(Form::Chunk);
-            let (y, surprise, state, clipped) = streamed::<f32>(&case, &pieces);
-            prop_assert_eq!(bits(&y), bits(&batch.y));
-            prop_assert_eq!(bits(&surprise), bits(&batch.surprise));
-            prop_assert_eq!(bits(&state), bits(&batch.state));
-            prop_assert_eq!(clipped, batch.clipped);
-            let batch = case.run::<f64>(Form::Chunk);
-            let (y, surprise, state, _) = streamed::<f64>(&case, &pieces);
-            prop_assert_eq!((bits(&y), bits(&surprise), bits(&state)), (bits(&batch.y), bits(&batch.surprise), bits(&batch.state)));
-            Ok(())
-        })?;
+        on_every_version(&case, |case| stream_is_the_batch(case, &pieces))?;
     }
 
     #[test]

@@ -126,6 +126,22 @@ pub fn streamed<T: SimdScalar>(case: &Case, pieces: &[usize]) -> (Vec<T>, Vec<T>
     (y, surprise, state, stream.clipped())
 }
 
+/// A stream in these pieces has the bits of the batch, in both precisions.
+pub fn stream_is_the_batch(case: Case, pieces: &[usize]) -> Result<(), TestCaseError> {
+    fn one<T: SimdScalar>(case: &Case, pieces: &[usize]) -> Result<(), TestCaseError> {
+        let batch = case.run::<T>(Form::Chunk);
+        let (y, surprise, state, clipped) = streamed::<T>(case, pieces);
+        prop_assert_eq!(bits(&y), bits(&batch.y));
+        prop_assert_eq!(bits(&surprise), bits(&batch.surprise));
+        prop_assert_eq!(bits(&state), bits(&batch.state));
+        prop_assert_eq!(clipped, batch.clipped);
+        Ok(())
+    }
+    let case = started(case);
+    one::<f32>(&case, pieces)?;
+    one::<f64>(&case, pieces)
+}
+
 /// A stream starts without momentum.
 pub fn started(mut case: Case) -> Case {
     let p = case.spec.params();
