@@ -51,7 +51,10 @@ impl Owner {
     }
 
     fn take(what: &Path, lock: &Path) -> Result<Self> {
-        let fail = |e| Error::io(what, "making a lock beside it", e);
+        let fail = |e| match lock.exists() {
+            true => Error::io(lock, "opening the lock", e),
+            false => Error::io(what, "making a lock beside it", e),
+        };
         for _ in 0..TRIES {
             let (mut file, mine) = open(lock).map_err(fail)?;
             match file.try_lock() {
@@ -112,11 +115,27 @@ fn sign(file: &mut File, lock: &Path) -> Result<()> {
         return Err(Error::file(lock, "is in the place of a lock, and no lock of this program; remove it"));
     }
     let name = format!("{MARK}{} on {}\n", std::process::id(), host());
-    let signed = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(name.as_bytes()));
+    let signed = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(name.as_bytes()))
+        .and_then(|()| readable(file));
     signed.map_err(|e| {
         let _ = std::fs::remove_file(lock);
         fail(e)
     })
+}
+
+/// Whatever the umask: who is refused is to know by whom.
+#[cfg(unix)]
+fn readable(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable(_: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// Who holds a lock, once its file says so.
@@ -171,6 +190,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let first = Owner::of_file(&path).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let lock = std::fs::metadata(folder.path().join(".state.titans.lock")).unwrap();
+            assert_eq!(lock.permissions().mode() & 0o777, 0o644, "others may read who it is");
+        }
         assert_eq!(first.unlocked(), None);
         let error = Owner::of_file(&path).unwrap_err().to_string();
         assert!(error.contains("state") && error.contains(&format!("{MARK}{}", std::process::id())), "{error}");
