@@ -1,19 +1,20 @@
-//! One memory in one block of bytes: a head, the stream's numbers, scratch. No pointer is stored, so a copy of the
-//! block is a memory too.
+//! One memory in one block of bytes: a head, then the kernel's memory with its scratch. No pointer is stored, so a copy of
+//! the block is a memory too.
 //!
 //! ```text
 //! 0            Head: magic, ABI, sizes, configuration and its hash, counters
-//! HEAD         the stream's numbers, f32
-//! …            scratch, f32, up to the total size (a multiple of 64)
+//! HEAD         the buffer of a `Memory`, f32, up to the total size (a multiple of 64)
 //! ```
 
+use crate::arithmetic::arithmetic;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::pointer::{Arg, range};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
 use std::ops::Range;
-use titans_kernel::memory::{Counters, MemorySpec, Read, Stream};
+use titans_kernel::arch::Simd;
+use titans_kernel::memory::{Counters, Memory, MemorySpec, Read};
 
 /// A memory in a caller's block. Only pointers to it exist; its contents belong to the library.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
@@ -51,8 +52,8 @@ pub(crate) struct Head {
 /// Where things lie in the block of a configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    stream: usize,
-    scratch: usize,
+    /// Numbers of the memory's buffer.
+    numbers: usize,
     total: usize,
 }
 
@@ -67,10 +68,9 @@ impl Layout {
         if bound > isize::MAX as u128 {
             return Err(Failure::new(TITANS_ERROR_TOO_LARGE, position, "config"));
         }
-        let stream = Stream::<f32>::len(spec);
-        let scratch = Stream::<f32>::scratch_len(spec).max(spec.params());
-        let total = HEAD + size_of::<f32>() * (stream + scratch);
-        Ok(Self { stream, scratch, total: total.next_multiple_of(ALIGN) })
+        let numbers = Owned::buffer_len(spec);
+        let total = HEAD + size_of::<f32>() * numbers;
+        Ok(Self { numbers, total: total.next_multiple_of(ALIGN) })
     }
 
     /// Bytes of the block.
@@ -79,14 +79,14 @@ impl Layout {
     }
 }
 
+/// The kernel's memory in the numbers of a block.
+pub(crate) type Owned<'a> = Memory<f32, &'a mut [f32], Simd>;
+
 /// A block that was checked, borrowed for the length of a call.
 #[derive(Debug)]
 pub(crate) struct Block<'a> {
     pub(crate) head: &'a mut Head,
-    pub(crate) spec: MemorySpec,
-    pub(crate) read: Read,
-    pub(crate) stream: &'a mut [f32],
-    pub(crate) scratch: &'a mut [f32],
+    memory: Owned<'a>,
     pub(crate) addresses: Range<usize>,
 }
 
@@ -180,7 +180,7 @@ impl<'a> Block<'a> {
         // SAFETY: readable by promise.
         let (_, spec, read, layout) = unsafe { Head::read(arg, block) }?;
         // SAFETY: the head was just checked, so by promise the whole block is there.
-        Ok(unsafe { Self::split(block.cast(), spec, read, layout) })
+        unsafe { Self::split(block.cast(), spec, read, layout) }
     }
 
     /// Makes a block: every byte of it is written.
@@ -193,7 +193,7 @@ impl<'a> Block<'a> {
         spec: MemorySpec,
         read: Read,
         layout: Layout,
-    ) -> Self {
+    ) -> Outcome<Self> {
         // SAFETY: writable by promise; the head fits because the total is at least HEAD.
         unsafe {
             buffer.write_bytes(0, layout.total);
@@ -204,29 +204,33 @@ impl<'a> Block<'a> {
 
     /// # Safety
     /// `buffer` is aligned and points to the initialised bytes of a block with this layout, nobody else's meanwhile.
-    unsafe fn split(buffer: *mut u8, spec: MemorySpec, read: Read, layout: Layout) -> Self {
+    unsafe fn split(buffer: *mut u8, spec: MemorySpec, read: Read, layout: Layout) -> Outcome<Self> {
         let addresses = range(buffer, layout.total);
-        // SAFETY: the three parts are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold
+        // SAFETY: head and numbers are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold
         // integers and floats, for which all bytes are valid.
-        unsafe {
+        let (head, numbers) = unsafe {
             let numbers = buffer.add(HEAD).cast::<f32>();
-            let stream = std::slice::from_raw_parts_mut(numbers, layout.stream);
-            let scratch = std::slice::from_raw_parts_mut(numbers.add(layout.stream), layout.scratch);
-            Self { head: &mut *buffer.cast::<Head>(), spec, read, stream, scratch, addresses }
-        }
+            (&mut *buffer.cast::<Head>(), std::slice::from_raw_parts_mut(numbers, layout.numbers))
+        };
+        let memory = Memory::attach(spec, read, head.counters(), *arithmetic(), numbers).map_err(Failure::internal)?;
+        Ok(Self { head, memory, addresses })
     }
 
-    /// Runs `body` on the stream; the block is marked busy meanwhile and keeps the stream's counters, also where a token was refused
+    /// The configuration.
+    pub(crate) const fn spec(&self) -> &MemorySpec {
+        self.memory.spec()
+    }
+
+    /// Runs `body` on the memory; the block is marked busy meanwhile and keeps what was counted, also where a token was refused
     /// after others were written.
-    pub(crate) fn with_stream<R>(
+    pub(crate) fn with_memory<R>(
         &mut self,
-        body: impl FnOnce(&mut Stream<'_, f32>, &mut [f32]) -> titans_kernel::Result<R>,
+        body: impl FnOnce(&mut Owned<'a>) -> titans_kernel::Result<R>,
     ) -> titans_kernel::Result<R> {
         self.head.busy = 1;
-        let stream = Stream::attach(&self.spec, self.read, self.head.counters(), self.stream);
-        let result = stream.map(|mut stream| (body(&mut stream, self.scratch), stream.counters()));
+        let result = body(&mut self.memory);
         self.head.busy = 0;
-        let (result, counters) = result?;
+        let counters = self.memory.counters();
         (self.head.position, self.head.clipped, self.head.filled) =
             (counters.position, counters.clipped, counters.filled);
         result
@@ -272,9 +276,9 @@ mod tests {
         for _ in 0..2 {
             let (spec, read) = config.spec(1).unwrap();
             // SAFETY: the buffer has the layout's size and alignment, and each borrow ends before the next.
-            let mut block = unsafe { Block::create(buffer, config, spec, read, layout) };
+            let mut block = unsafe { Block::create(buffer, config, spec, read, layout) }.unwrap();
             assert_eq!(block.head.busy, 0);
-            let call = || block.with_stream(|_, _| -> titans_kernel::Result<()> { panic!("planted") });
+            let call = || block.with_memory(|_| -> titans_kernel::Result<()> { panic!("planted") });
             assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
             // SAFETY: as above.
             let failure = unsafe { Head::read(arg(1, "memory"), memory) }.unwrap_err();

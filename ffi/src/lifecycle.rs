@@ -8,7 +8,7 @@ use crate::info::titans_error_info;
 use crate::pointer::{Arg, apart, arg, input, output, range, range_of};
 use crate::status::titans_status::*;
 use std::ffi::c_void;
-use titans_kernel::memory::MemorySpec;
+use titans_kernel::memory::{MemorySpec, Start};
 
 /// The initial weights: `params` finite numbers, or none (NULL) for zeros where zeros can learn.
 ///
@@ -29,19 +29,12 @@ unsafe fn initial<'a>(arg: Arg, w0: *const f32, len: usize, spec: &MemorySpec) -
     }
 }
 
-/// Starts the block's stream from `w0`, or from zeros.
+/// Starts the block's memory from `w0`, or from zeros.
 fn start(block: &mut Block<'_>, w0: Option<&[f32]>) -> Outcome<()> {
-    let params = block.spec.params();
     block.set_surprise(None);
-    block
-        .with_stream(|stream, scratch| match w0 {
-            Some(w0) => stream.reset(w0),
-            None => {
-                scratch[..params].fill(0.0);
-                stream.reset(&scratch[..params])
-            }
-        })
-        .map_err(Failure::internal)
+    // Memories of several layers were refused without weights; of one layer a fresh one is zeros.
+    let start = w0.map_or(Start::Fresh(0), Start::Weights);
+    block.with_memory(|memory| memory.reset(start)).map_err(Failure::internal)
 }
 
 /// A buffer a memory may live in: not NULL, aligned, not smaller than `needed` (when that is known).
@@ -94,7 +87,7 @@ pub unsafe extern "C" fn titans_memory_init(
         out.apart_from(std::slice::from_ref(&own))?;
         apart(arg(1, "buffer"), &own, &w0.map_or(0..0, range_of))?;
         // SAFETY: aligned and large enough (just checked), the caller's to lend.
-        let mut block = unsafe { Block::create(buffer.cast(), config, spec, read, layout) };
+        let mut block = unsafe { Block::create(buffer.cast(), config, spec, read, layout) }?;
         start(&mut block, w0)?;
         // SAFETY: not NULL, aligned, outside of the block.
         let out = unsafe { out.borrow() };
@@ -153,7 +146,7 @@ pub unsafe extern "C" fn titans_memory_reset(
         let mut block = unsafe { Block::open(arg(1, "memory"), memory) }?;
         apart(arg(2, "w0"), &range(w0, w0_len), &block.addresses)?;
         // SAFETY: the caller promises `w0`, and it lies outside of the block.
-        let w0 = unsafe { initial(arg(2, "w0"), w0, w0_len, &block.spec) }?;
+        let w0 = unsafe { initial(arg(2, "w0"), w0, w0_len, block.spec()) }?;
         start(&mut block, w0)
     };
     // SAFETY: `info` is as this function's documentation asks.

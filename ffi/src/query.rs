@@ -1,14 +1,13 @@
 //! Sizes of a configuration, and what a memory knows about itself.
 
-use crate::arithmetic::arithmetic;
-use crate::block::{ALIGN, Block, Head, Layout, titans_memory};
+use crate::block::{ALIGN, Block, Head, Layout, Owned, titans_memory};
 use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::pointer::{Arg, arg, output, store};
 use crate::status::titans_status::*;
-use titans_kernel::memory::{MemorySpec, Stream};
+use titans_kernel::memory::MemorySpec;
 
 /// Alignment in bytes that a memory's buffer needs: 64.
 #[unsafe(no_mangle)]
@@ -67,7 +66,7 @@ pub unsafe extern "C" fn titans_memory_saved_size(
     info: *mut titans_error_info,
 ) -> i32 {
     // SAFETY: the caller's promises are the same.
-    unsafe { ask(config, arg(2, "bytes"), bytes, info, |spec, _| Stream::<f32>::saved_len(spec)) }
+    unsafe { ask(config, arg(2, "bytes"), bytes, info, |spec, _| Owned::saved_len(spec)) }
 }
 
 /// Numbers that a memory of this configuration learns: the length of `w0`.
@@ -176,11 +175,11 @@ pub unsafe extern "C" fn titans_memory_weights(
     let body = || {
         // SAFETY: the caller lends the memory for the length of the call.
         let mut block = unsafe { Block::open(arg(1, "memory"), memory) }?;
-        let out = output(arg(2, "weights"), weights, len, block.spec.state_len())?;
+        let out = output(arg(2, "weights"), weights, len, block.spec().state_len())?;
         out.apart_from(&[block.addresses.clone()])?;
         // SAFETY: apart from the block, the only other borrow.
         let out = unsafe { out.borrow() };
-        block.with_stream(|stream, scratch| stream.state(arithmetic(), out, scratch)).map_err(Failure::internal)
+        block.with_memory(|memory| memory.state(out)).map_err(Failure::internal)
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }

@@ -1,6 +1,6 @@
 //! A memory as bytes that may travel: checked in full before anything changes.
 
-use crate::block::{Block, titans_memory};
+use crate::block::{Block, Owned, titans_memory};
 use crate::boundary;
 use crate::failure::Failure;
 use crate::info::titans_error_info;
@@ -8,7 +8,6 @@ use crate::pointer::{apart, arg, input, output, range};
 use crate::status::titans_status::*;
 use std::ffi::c_void;
 use titans_kernel::Error;
-use titans_kernel::memory::Stream;
 
 /// What the reader of saved bytes refuses, as a status.
 fn refused(error: Error) -> Failure {
@@ -43,7 +42,7 @@ pub unsafe extern "C" fn titans_memory_save(
     let body = || {
         // SAFETY: the caller lends the memory for the length of the call.
         let mut block = unsafe { Block::open(arg(1, "memory"), memory) }?;
-        let needed = Stream::<f32>::saved_len(&block.spec);
+        let needed = Owned::saved_len(block.spec());
         if len < needed && !bytes.is_null() {
             return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 3, "len", needed as u64, len as u64));
         }
@@ -53,7 +52,7 @@ pub unsafe extern "C" fn titans_memory_save(
         count.apart_from(&[block.addresses.clone()])?;
         // SAFETY: block, bytes and count were shown to be apart.
         let (out, count) = unsafe { (out.borrow(), count.borrow()) };
-        count[0] = block.with_stream(|stream, _| stream.save(out)).map_err(Failure::internal)?;
+        count[0] = block.with_memory(|memory| memory.save(out)).map_err(Failure::internal)?;
         Ok(())
     };
     // SAFETY: the caller promises `info`.
@@ -84,7 +83,7 @@ pub unsafe extern "C" fn titans_memory_load(
         apart(arg(2, "bytes"), &range(bytes.cast::<u8>(), len), &block.addresses)?;
         // SAFETY: the caller promises `bytes`; they lie outside of the block.
         let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
-        block.with_stream(|stream, _| stream.load(bytes)).map_err(refused)?;
+        block.with_memory(|memory| memory.load(bytes)).map_err(refused)?;
         block.set_surprise(None);
         Ok(())
     };

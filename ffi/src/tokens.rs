@@ -1,6 +1,5 @@
 //! Feeding a memory: tokens that write and read, queries that only read.
 
-use crate::arithmetic::arithmetic;
 use crate::batch::{Batch, INPUTS, Positions, elements};
 use crate::block::{Block, titans_memory};
 use crate::boundary;
@@ -8,7 +7,6 @@ use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::pointer::{Output, apart, arg, input, optional, output, range_of, versioned};
 use crate::status::titans_status::*;
-use titans_kernel::memory::Stream;
 use titans_kernel::{Error, Mat, MatMut};
 
 /// `n` tokens. Set `struct_size` to its sizeof and everything you do not use to zero (in C: `= {0}`). Matrices are
@@ -84,7 +82,7 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
     let names = |name| arg(at(name), name);
     // SAFETY: lent by the caller.
     let mut block = unsafe { Block::open(names("memory"), memory) }?;
-    let (key, value, n) = (block.spec.key_width(), block.spec.value_width(), tokens.n);
+    let (key, value, n) = (block.spec().key_width(), block.spec().value_width(), tokens.n);
     let answers = elements(names("y"), n, value)?;
     let y = optional(names("y"), outputs.y, outputs.y_len, answers)?;
     let surprise = optional(names("surprise"), outputs.surprise, outputs.surprise_len, n)?;
@@ -103,7 +101,7 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
     if let Some(y) = &y {
         y.apart_from(&[surprise_at])?;
     }
-    let chunk = block.spec.chunk;
+    let chunk = block.spec().chunk;
     let before = block.head.counters().filled as usize % chunk;
     batch.rows(0, n).check_values(before, chunk).map_err(|e| Failure::value(at, e))?;
     // SAFETY: both outputs were shown to overlap nothing else.
@@ -121,7 +119,7 @@ fn feed(
 ) -> Outcome<()> {
     /// Tokens fed at once while only the last one's surprise is kept.
     const PIECE: usize = 64;
-    let (n, value) = (batch.n, block.spec.value_width());
+    let (n, value) = (batch.n, block.spec().value_width());
     if n == 0 {
         return Ok(());
     }
@@ -135,9 +133,7 @@ fn feed(
         let tokens = batch.rows(from, rows);
         let y = y.as_deref_mut().map(|y| MatMut::new(&mut y[from * value..], rows, value));
         let y = y.transpose().map_err(Failure::internal)?;
-        let done = block.with_stream(|stream, scratch| {
-            stream.write(arithmetic(), &tokens, y, Some(&mut surprise[..rows]), scratch)
-        });
+        let done = block.with_memory(|memory| memory.write_batch(&tokens, y, Some(&mut surprise[..rows])));
         let written = match done {
             Ok(()) => rows,
             Err(Error::Diverged { token }) => token,
@@ -276,7 +272,7 @@ pub unsafe extern "C" fn titans_memory_read(
         // SAFETY: the caller lends the memory for the length of the call.
         let mut block = unsafe { Block::open(arg(1, "memory"), memory) }?;
         let (q_arg, y_arg) = (arg(3, "q"), arg(5, "y"));
-        let (key, value) = (block.spec.key_width(), block.spec.value_width());
+        let (key, value) = (block.spec().key_width(), block.spec().value_width());
         let y = output(y_arg, y, y_len, elements(y_arg, n, value)?)?;
         let wanted = elements(q_arg, n, key)?;
         // SAFETY: the caller promises `q`; nothing is written before it is known to lie apart from the rest.
@@ -288,10 +284,8 @@ pub unsafe extern "C" fn titans_memory_read(
         }
         // SAFETY: shown to overlap nothing else.
         let y = unsafe { y.borrow() };
-        let run = |stream: &mut Stream<'_, f32>, scratch: &mut [f32]| {
-            stream.read(arithmetic(), Mat::new(q, n, key)?, MatMut::new(y, n, value)?, scratch)
-        };
-        block.with_stream(run).map_err(Failure::internal)
+        let (q, y) = (Mat::new(q, n, key), MatMut::new(y, n, value));
+        block.with_memory(|memory| memory.read_batch(q?, y?)).map_err(Failure::internal)
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }

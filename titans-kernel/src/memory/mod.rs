@@ -1,6 +1,7 @@
 //! The memory: a small network whose weights learn at test time.
 
 mod boundaries;
+mod builder;
 mod close;
 mod close_vjp;
 mod codec;
@@ -15,6 +16,9 @@ mod guard;
 mod guarded;
 mod inside;
 mod layout;
+mod owner;
+#[cfg(test)]
+mod owner_tests;
 mod pair;
 mod push;
 mod query;
@@ -35,8 +39,10 @@ mod write;
 mod write_vjp;
 
 pub use crate::ops::activation::Activation;
+pub use builder::{Builder, Start};
 pub use forward::{Form, forward, forward_scratch_len};
 pub use gates::{Gate, Mask, Tokens};
+pub use owner::{Gates, Memory};
 pub use query::{query, query_scratch_len};
 pub use spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read, USUAL_PIECE};
 pub use stream::{Counters, Stream};

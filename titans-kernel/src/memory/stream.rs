@@ -43,6 +43,16 @@ pub struct Counters {
     pub filled: u64,
 }
 
+impl Counters {
+    /// Can a stream of this configuration have counted so?
+    pub(super) fn check(&self, spec: &MemorySpec) -> Result<()> {
+        if self.filled >= spec.period() as u64 {
+            return Err(Error::Shape { what: "filled: below the period", expected: spec.period(), found: usize::MAX });
+        }
+        Ok(())
+    }
+}
+
 impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
@@ -85,10 +95,20 @@ impl<'a, T: Scalar> Stream<'a, T> {
     pub fn attach(spec: &'a MemorySpec, read: Read, counters: Counters, block: &'a mut [T]) -> Result<Self> {
         spec.validate()?;
         expect_len("stream block", Self::len(spec), block.len())?;
-        if counters.filled >= spec.period() as u64 {
-            return Err(Error::Shape { what: "filled: below the period", expected: spec.period(), found: usize::MAX });
-        }
+        counters.check(spec)?;
         Ok(Self { spec, read, block, counters, parts: Parts::of(spec), scratch: Self::scratch_len(spec) })
+    }
+
+    /// The stream of a block and counters that were checked before, with what [`Stream::attach`] works out.
+    pub(super) const fn resume(
+        spec: &'a MemorySpec,
+        read: Read,
+        counters: Counters,
+        block: &'a mut [T],
+        parts: Parts,
+        scratch: usize,
+    ) -> Self {
+        Self { spec, read, block, counters, parts, scratch }
     }
 
     /// Starts anew from weights `w0`.
