@@ -9,6 +9,8 @@ mod case;
 mod reference;
 #[path = "kernel_model/refusals.rs"]
 mod refusals;
+#[path = "kernel_model/session.rs"]
+mod session;
 
 use case::{Case, Dice, Fed, KINDS, MODES, Number, Out, World, buffer, push, saved, whole};
 use proptest::prelude::*;

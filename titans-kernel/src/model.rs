@@ -8,6 +8,7 @@
 mod blob;
 mod record;
 mod saved;
+mod session;
 mod spec;
 mod stream;
 
@@ -17,6 +18,7 @@ use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
+pub use session::Session;
 pub use spec::{Input, MAX_BLOCKS, ModelSpec};
 pub use stream::{Feed, Position, Stream};
 
