@@ -1,0 +1,10 @@
+//! The `titans` command as its users meet it.
+
+mod common;
+mod input;
+#[path = "../common/vocabulary.rs"]
+mod vocabulary;
+
+mod general;
+mod stream;
+mod train;

@@ -1,0 +1,21 @@
+//! The host's tests across its rooms, in one program: models and trainers are compiled for each device and number once.
+
+#[path = "../common/blocks.rs"]
+mod cases;
+#[path = "../common/feed.rs"]
+mod feed;
+#[path = "../common/vocabulary.rs"]
+mod vocabulary;
+
+mod cuda_emulator;
+#[cfg(target_os = "linux")]
+mod cuda_fake_driver;
+mod cuda_nvrtc;
+mod cuda_probe;
+mod fuzz_corpus;
+mod golden;
+mod model_blocks;
+mod model_golden;
+mod model_gradients;
+mod model_streams;
+mod training;

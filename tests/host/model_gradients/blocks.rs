@@ -1,0 +1,53 @@
+//! Every block and every option.
+
+use crate::cases::cases;
+use super::{Problem, check};
+use titans_host::model::{Dropout, MemoryMode};
+
+/// 11 tokens: no segment, chunk or window divides them.
+#[test]
+fn every_block_and_option() {
+    for (what, config) in cases() {
+        check(&what, config, if what.contains("as it is") { 2 } else { 1 }, 11);
+    }
+}
+
+#[test]
+fn frozen_and_absent_memories_of_every_block() {
+    for (what, config) in cases().into_iter().filter(|(what, _)| what.contains("as it is")) {
+        for mode in [MemoryMode::Absent, MemoryMode::Frozen] {
+            let mut problem = Problem::new(config.clone(), 1, 9, mode);
+            let gradients = problem.gradients();
+            let wrong = problem.disagreements(&gradients);
+            assert!(wrong.is_empty(), "{what}, {mode:?}:\n{}", wrong.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn dropout_in_every_block() {
+    for (what, config) in cases().into_iter().filter(|(what, _)| what.contains("as it is")) {
+        let mut problem = Problem::new(config, 1, 9, MemoryMode::On);
+        problem.dropout = Dropout::new(0.3, 1, 2, 0).unwrap();
+        let gradients = problem.gradients();
+        let wrong = problem.disagreements(&gradients);
+        assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+        problem.dropout = Dropout::new(0.3, 1, 3, 0).unwrap();
+        assert!(!problem.disagreements(&gradients).is_empty(), "{what}: another step drops something else");
+    }
+}
+
+/// Otherwise the cases with a clip would be those without.
+#[test]
+fn the_clips_of_the_cases_fire_for_some_tokens_and_not_for_others() {
+    for (what, config) in cases() {
+        let Some(clip) = config.memory.clip else { continue };
+        let clipped = |clip: f64| {
+            let mut config = config.clone();
+            config.memory.clip = Some(clip);
+            Problem::new(config, 1, 11, MemoryMode::On).clipped()
+        };
+        let (some, all) = (clipped(clip), clipped(1e-9));
+        assert!(some > 0 && some < all, "{what}: {some} of {all}");
+    }
+}

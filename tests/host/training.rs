@@ -1,0 +1,12 @@
+//! Training on the CPU, end to end and to the bit: optimiser, checkpoints, resume, runs in their folders, evaluation.
+
+mod best;
+mod checkpoints;
+mod dropout;
+mod evaluation;
+mod memory;
+mod optimiser;
+mod runs;
+mod series;
+mod steps;
+mod support;
