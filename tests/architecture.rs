@@ -15,6 +15,7 @@ const KERNEL: House = House {
     folder: "titans-kernel/src/",
     floors: &[
         &["error", "scalar"],
+        &["choice"],
         &["view"],
         &["scratch"],
         &["gemm"],

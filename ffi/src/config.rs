@@ -6,6 +6,7 @@ use crate::info::titans_error_info;
 use crate::pointer::{LARGEST_STRUCT, arg, store, versioned};
 use crate::status::titans_status::*;
 use crate::version::TITANS_ABI_VERSION;
+use titans_kernel::Choice;
 use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
 
 /// Most layers a memory's network may have.
@@ -106,6 +107,35 @@ pub struct titans_memory_config {
 /// Bytes of the configuration of this ABI; no shorter one ever existed.
 const SIZE: u32 = size_of::<titans_memory_config>() as u32;
 
+/// The kernel's choice of a number of the interface, which is its byte.
+fn chosen<T: Choice>(position: i32, rule: &'static str, number: i32) -> Outcome<T> {
+    let choice = u8::try_from(number).ok().and_then(|code| T::of_code(code).ok());
+    choice.ok_or_else(|| Failure::rule(position, rule, i64::from(number) as u64))
+}
+
+/// The numbers of the header are the kernel's bytes, all of them.
+const _: () = {
+    use titans_activation::*;
+    use titans_loss::*;
+    use titans_network::*;
+    use titans_read_order::*;
+    assert!(TITANS_ACTIVATION_SILU as u8 == Activation::Silu as u8);
+    assert!(TITANS_ACTIVATION_GELU as u8 == Activation::Gelu as u8);
+    assert!(TITANS_ACTIVATION_GELU_TANH as u8 == Activation::GeluTanh as u8);
+    assert!(TITANS_ACTIVATION_RELU as u8 == Activation::Relu as u8);
+    assert!(TITANS_ACTIVATION_IDENTITY as u8 == Activation::Identity as u8);
+    assert!(TITANS_NETWORK_PLAIN as u8 == Network::Plain as u8);
+    assert!(TITANS_NETWORK_RESIDUAL as u8 == Network::Residual as u8);
+    assert!(TITANS_LOSS_SUM as u8 == Loss::Sum as u8);
+    assert!(TITANS_LOSS_HALF as u8 == Loss::Half as u8);
+    assert!(TITANS_LOSS_MEAN as u8 == Loss::Mean as u8);
+    assert!(TITANS_READ_AFTER as u8 == Read::After as u8);
+    assert!(TITANS_READ_BEFORE as u8 == Read::Before as u8);
+    assert!(TITANS_READ_CHUNK_START as u8 == Read::ChunkStart as u8);
+    // A variant that the header lacks is an error here.
+    assert!(Activation::ALL.len() == 5 && Network::ALL.len() == 2 && Loss::ALL.len() == 3 && Read::ALL.len() == 3);
+};
+
 impl titans_memory_config {
     /// A linear memory of 64 to 64, SiLU, half the squared error, reads after the write, chunk 1, no clip.
     const DEFAULT: Self = Self {
@@ -143,38 +173,16 @@ impl titans_memory_config {
 
     /// The memory this configuration describes.
     pub(crate) fn spec(&self, position: i32) -> Outcome<(MemorySpec, Read)> {
-        let bad = |rule, found: i32| Failure::rule(position, rule, i64::from(found) as u64);
         let layers = self.layers as usize;
         if !(1..=TITANS_MAX_LAYERS).contains(&layers) {
             return Err(Failure::rule(position, "layers: 1 to 4", u64::from(self.layers)));
         }
         let widths = self.widths.map(|w| w as usize);
         let mut spec = MemorySpec::new(&widths[..=layers]).map_err(|e| Failure::config(position, e))?;
-        spec.activation = match self.activation {
-            0 => Activation::Silu,
-            1 => Activation::Gelu,
-            2 => Activation::GeluTanh,
-            3 => Activation::Relu,
-            4 => Activation::Identity,
-            other => return Err(bad("activation: 0 to 4", other)),
-        };
-        spec.network = match self.network {
-            0 => Network::Plain,
-            1 => Network::Residual,
-            other => return Err(bad("network: 0 or 1", other)),
-        };
-        spec.loss = match self.loss {
-            0 => Loss::Sum,
-            1 => Loss::Half,
-            2 => Loss::Mean,
-            other => return Err(bad("loss: 0 to 2", other)),
-        };
-        let read = match self.read {
-            0 => Read::After,
-            1 => Read::Before,
-            2 => Read::ChunkStart,
-            other => return Err(bad("read: 0 to 2", other)),
-        };
+        spec.activation = chosen(position, "activation: 0 to 4", self.activation)?;
+        spec.network = chosen(position, "network: 0 or 1", self.network)?;
+        spec.loss = chosen(position, "loss: 0 to 2", self.loss)?;
+        let read = chosen(position, "read: 0 to 2", self.read)?;
         spec.chunk = self.chunk as usize;
         spec.clip = if self.clip == 0.0 { None } else { Some(f64::from(self.clip)) };
         spec.compute_chunk = match self.compute_chunk {

@@ -3,7 +3,7 @@
 
 use crate::taken;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Kind, Kinds, MemoryMode, Model, ModelConfig, Session};
+use titans_host::model::{Kind, Kinds, Mode, Model, ModelConfig, Session};
 use titans_kernel::MatMut;
 use titans_kernel::model::{Feed, Mode, Stream};
 
@@ -26,7 +26,7 @@ pub fn check() {
         (config.attention.window, config.attention.segment) = (16, 16);
         (config.memory.chunk, config.memory.compute_chunk) = chunks;
         let model = Model::new(&cpu, config, 3).unwrap();
-        let session = Session::new(&cpu, &model, MemoryMode::On).unwrap();
+        let session = Session::new(&cpu, &model, Mode::On).unwrap();
         let model = session.weights().model().unwrap();
         let (outputs, memories) = (model.spec().outputs, model.memories());
         let ids: Vec<u32> = (0..64u32).map(|i| i * i % 40).collect();

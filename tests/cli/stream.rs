@@ -8,7 +8,7 @@ use crate::input::with_input;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, Kind, Kinds, MemoryMode, Model, ModelConfig, Session, Weights};
+use titans_host::model::{Head, Kind, Kinds, Mode, Model, ModelConfig, Session, Weights};
 
 /// A folder with some text and a run of a stack of blocks in `runs/text`.
 fn folder() -> TempDir {
@@ -147,7 +147,7 @@ fn numbers(here: &Path, blocks: usize, kind: Kind) -> Session<f32> {
     };
     let model = Model::new(&device, config, 3).unwrap();
     std::fs::write(here.join("model.titans"), Weights::of(&device, &model).unwrap().bytes()).unwrap();
-    Session::new(&device, &model, MemoryMode::On).unwrap()
+    Session::new(&device, &model, Mode::On).unwrap()
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod vectors;
 use safetensors::{Dtype, SafeTensors};
 use std::process::Command;
 use titans_host::device::cpu::{Isa, Simd};
-use titans_host::model::Named;
+use titans_host::model::Choice;
 use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Network, Read, Tokens, forward, forward_scratch_len, vjp,
     vjp_scratch_len,

@@ -6,7 +6,7 @@ use crate::feed::Fed;
 use std::sync::Arc;
 use titans_host::device::Device;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, Input, Kind, Kinds, MemoryMode, Model, ModelConfig, Wiring};
+use titans_host::model::{Head, Input, Kind, Kinds, Mode, Model, ModelConfig, Wiring};
 use titans_host::tape::Tape;
 
 const TIME: usize = 27;
@@ -34,14 +34,14 @@ impl World {
     }
 
     /// The bits of what the model says and of the surprises, token by token.
-    fn run(&self, ids: &[u32], batch: usize, mode: MemoryMode) -> Vec<Vec<u32>> {
+    fn run(&self, ids: &[u32], batch: usize, mode: Mode) -> Vec<Vec<u32>> {
         let fed = Fed::input(&self.device, self.model.config(), ids);
         let said = self.run_of(&fed, batch, ids.len() / batch, mode);
         assert!(said.iter().flatten().all(|&x| f32::from_bits(x).is_finite()));
         said
     }
 
-    fn run_of(&self, fed: &Fed<Cpu<f32>>, batch: usize, time: usize, mode: MemoryMode) -> Vec<Vec<u32>> {
+    fn run_of(&self, fed: &Fed<Cpu<f32>>, batch: usize, time: usize, mode: Mode) -> Vec<Vec<u32>> {
         let mut tape = Tape::inference(&self.device, &self.model.params);
         let input = Input { surprise: true, mode, ..Input::of(fed.source(), batch, time) };
         let (logits, surprise) = tape_forward(&self.model, &mut tape, input);
@@ -77,7 +77,7 @@ fn ids(n: usize) -> Vec<u32> {
 fn a_token_changes_nothing_before_it_and_something_after() {
     for (what, config) in cases() {
         let world = World::new(config);
-        for mode in [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent] {
+        for mode in [Mode::On, Mode::Frozen, Mode::Absent] {
             let before = ids(TIME);
             let plain = world.run(&before, 1, mode);
             for j in [0, 1, 3, 4, 7, 8, 9, 15, 16, 23, 24, TIME - 1] {
@@ -96,7 +96,7 @@ fn sequences_of_a_batch_are_apart() {
     for (what, config) in cases() {
         let world = World::new(config);
         let (a, b) = (ids(TIME), ids(2 * TIME)[TIME..].to_vec());
-        for mode in [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent] {
+        for mode in [Mode::On, Mode::Frozen, Mode::Absent] {
             let together = world.run(&[a.clone(), b.clone()].concat(), 2, mode);
             assert_eq!(together[..TIME], world.run(&a, 1, mode), "{what}, {mode:?}");
             assert_eq!(together[TIME..], world.run(&b, 1, mode), "{what}, {mode:?}");
@@ -122,19 +122,19 @@ fn reach_is_what_the_options_say() {
     };
     // Token 9 is in the windows of 5 that end at 9 to 13, and in the second segment of 8; convolutions of three taps carry it to the
     // keys of 10 and 11.
-    assert_eq!(reach(letter(tiny(Kind::Attention)), MemoryMode::On), [9, 10, 11, 12, 13]);
-    assert_eq!(reach(tiny(Kind::Attention), MemoryMode::On), [9, 10, 11, 12, 13, 14, 15]);
+    assert_eq!(reach(letter(tiny(Kind::Attention)), Mode::On), [9, 10, 11, 12, 13]);
+    assert_eq!(reach(tiny(Kind::Attention), Mode::On), [9, 10, 11, 12, 13, 14, 15]);
     for kind in [Kind::Lmm, Kind::Mag, Kind::Mal, Kind::Mac] {
-        assert_eq!(reach(tiny(kind), MemoryMode::On), all, "{kind:?}");
+        assert_eq!(reach(tiny(kind), Mode::On), all, "{kind:?}");
     }
     let mac = ModelConfig { conv_width: 0, ..tiny(Kind::Mac) };
-    assert_eq!(reach(letter(mac.clone()), MemoryMode::Absent), [9], "without a memory the product is 0");
-    assert_eq!(reach(mac, MemoryMode::Absent), (9..16).collect::<Vec<_>>(), "attention adds for itself");
+    assert_eq!(reach(letter(mac.clone()), Mode::Absent), [9], "without a memory the product is 0");
+    assert_eq!(reach(mac, Mode::Absent), (9..16).collect::<Vec<_>>(), "attention adds for itself");
     let mut sum = letter(tiny(Kind::Mac));
     sum.combine = titans_host::model::Combine::Sum;
-    assert_eq!(reach(sum, MemoryMode::Absent), (9..16).collect::<Vec<_>>());
+    assert_eq!(reach(sum, Mode::Absent), (9..16).collect::<Vec<_>>());
     let lmm = ModelConfig { conv_width: 0, ..tiny(Kind::Lmm) };
-    assert_eq!(reach(lmm, MemoryMode::Frozen), [9]);
+    assert_eq!(reach(lmm, Mode::Frozen), [9]);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn rows_of_numbers_give_predictions() {
     let config = ModelConfig { inputs: 3, head: Head::Regression, outputs: 2, tied: false, ..tiny(Kind::Mag) };
     let world = World::new(ModelConfig { block: Kinds::Each(vec![Kind::Mac, Kind::Mag]), ..config });
     let numbers: Vec<f32> = (0..TIME * 3).map(|i| ((i * 37 % 19) as f32 - 9.0) / 7.0).collect();
-    let run = |numbers: &[f32]| world.run_of(&Fed::numbers(&world.device, numbers), 1, TIME, MemoryMode::On);
+    let run = |numbers: &[f32]| world.run_of(&Fed::numbers(&world.device, numbers), 1, TIME, Mode::On);
     let plain = run(&numbers);
     assert_eq!(plain[0].len(), 2 + 2 * 2, "two numbers, and the surprise of two heads in two blocks");
     let mut changed = numbers.clone();
@@ -162,7 +162,7 @@ fn a_nan_reaches_nothing_before_it_and_no_other_sequence() {
     for (what, config) in cases().into_iter().filter(|(_, config)| config.inputs > 0) {
         let (width, world) = (config.inputs, World::new(config));
         let numbers: Vec<f32> = feed::rows(width, &ids(2 * TIME));
-        for mode in [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent] {
+        for mode in [Mode::On, Mode::Frozen, Mode::Absent] {
             let run = |numbers: &[f32]| world.run_of(&Fed::numbers(&world.device, numbers), 2, TIME, mode);
             let plain = run(&numbers);
             for j in [0, 1, 4, 7, 8, 15, 16, TIME - 1] {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
-use titans_host::model::{Input, MemoryMode, Model, ModelConfig, Source, Targets, Wiring};
+use titans_host::model::{Input, Mode, Model, ModelConfig, Source, Targets, Wiring};
 use titans_host::tape::{Gradients, Params, Shared, Tape};
 use titans_host::train::optimiser::{Constants, Optimiser};
 
@@ -164,12 +164,10 @@ fn check(name: &str, golden: &Golden<'_>) -> Vec<String> {
     let (inputs, targets) = (golden.numbers("inputs"), golden.numbers("targets"));
     let [_, batch, time] = golden.shape("inputs")[..3] else { panic!("{name}: inputs") };
     let mut wrong = Vec::new();
-    for (key, mode) in
-        [("outputs", MemoryMode::On), ("outputs.frozen", MemoryMode::Frozen), ("outputs.absent", MemoryMode::Absent)]
-    {
+    for (key, mode) in [("outputs", Mode::On), ("outputs.frozen", Mode::Frozen), ("outputs.absent", Mode::Absent)] {
         let first = inputs.step(&device, 0);
         let mut tape = Tape::inference(&device, &model.params);
-        let input = Input { mode, surprise: mode == MemoryMode::On, ..Input::of(first.source(), batch, time) };
+        let input = Input { mode, surprise: mode == Mode::On, ..Input::of(first.source(), batch, time) };
         let forward = model.forward(&mut tape, input).unwrap();
         let got = device.download(forward.logits.buffer()).unwrap();
         for (i, surprise) in model.config().remembering().zip(&forward.surprise) {

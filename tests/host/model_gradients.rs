@@ -5,7 +5,7 @@ mod blocks;
 use crate::feed::Fed;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
-use titans_host::model::{Dropout, Input, MemoryMode, Model, ModelConfig};
+use titans_host::model::{Dropout, Input, Mode, Model, ModelConfig};
 use titans_host::tape::{Gradients, Tape};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
@@ -45,7 +45,7 @@ struct Problem {
     model: Model<Machine>,
     batch: usize,
     time: usize,
-    mode: MemoryMode,
+    mode: Mode,
     dropout: Dropout,
     input: Fed<Machine>,
     targets: Fed<Machine>,
@@ -64,7 +64,7 @@ fn noise(seed: u64) -> impl FnMut() -> f64 {
 
 impl Problem {
     /// A model of which no parameter is at a special point: all are moved by noise.
-    fn new(config: ModelConfig, batch: usize, time: usize, mode: MemoryMode) -> Self {
+    fn new(config: ModelConfig, batch: usize, time: usize, mode: Mode) -> Self {
         let device = Machine::new(Some(2)).unwrap();
         let mut model = Model::new(&device, config.clone(), 5).unwrap();
         let mut random = noise(3);
@@ -143,7 +143,7 @@ impl Problem {
 }
 
 fn check(what: &str, config: ModelConfig, batch: usize, time: usize) {
-    let mut problem = Problem::new(config, batch, time, MemoryMode::On);
+    let mut problem = Problem::new(config, batch, time, Mode::On);
     let gradients = problem.gradients();
     for (p, g) in problem.model.params.iter().zip(&gradients) {
         assert!(g.iter().any(|x| x.abs() > 1e-7), "{what}: {}: no gradient arrives", p.name);
@@ -221,13 +221,13 @@ fn a_clip_that_fires() {
     let mut config = tiny();
     config.memory.clip = Some(0.5);
     check("clip", config.clone(), 1, 9);
-    let clipped = Problem::new(config, 1, 9, MemoryMode::On).clipped();
+    let clipped = Problem::new(config, 1, 9, Mode::On).clipped();
     assert!(clipped > 0 && clipped < 36, "{clipped} of 9 tokens × 2 heads × 2 blocks");
 }
 
 #[test]
 fn frozen_and_absent_memories() {
-    for mode in [MemoryMode::Absent, MemoryMode::Frozen] {
+    for mode in [Mode::Absent, Mode::Frozen] {
         let mut problem = Problem::new(tiny(), 1, 9, mode);
         let gradients = problem.gradients();
         let wrong = problem.disagreements(&gradients);
@@ -238,7 +238,7 @@ fn frozen_and_absent_memories() {
 /// The checker itself: one entry that is wrong by a hundred-thousandth is found, and nothing else.
 #[test]
 fn a_planted_error_is_found() {
-    let mut problem = Problem::new(tiny(), 1, 9, MemoryMode::On);
+    let mut problem = Problem::new(tiny(), 1, 9, Mode::On);
     let mut gradients = problem.gradients();
     for tensor in 0..gradients.len() {
         let right = gradients[tensor].clone();
@@ -250,14 +250,14 @@ fn a_planted_error_is_found() {
         gradients[tensor] = right;
     }
     // A gradient of another computation is not this one's.
-    let frozen = Problem { mode: MemoryMode::Frozen, ..Problem::new(tiny(), 1, 9, MemoryMode::On) }.gradients();
+    let frozen = Problem { mode: Mode::Frozen, ..Problem::new(tiny(), 1, 9, Mode::On) }.gradients();
     assert!(problem.disagreements(&frozen).len() > gradients.len());
 }
 
 /// Gradients are added to, and `scale` weighs them.
 #[test]
 fn gradients_accumulate() {
-    let problem = Problem::new(tiny(), 1, 9, MemoryMode::On);
+    let problem = Problem::new(tiny(), 1, 9, Mode::On);
     let once = problem.gradients();
     let mut twice = Gradients::zeros_like(&problem.device, &problem.model.params).unwrap();
     for _ in 0..2 {

@@ -12,11 +12,11 @@ use proptest::test_runner::{Config, TestRunner};
 use std::sync::Arc;
 use titans_host::device::Device;
 use titans_host::device::cpu::{Cpu, SimdScalar};
-use titans_host::model::{Head, Input, Kind, MemoryMode, Model, ModelConfig, Session, Source, Step, Weights};
+use titans_host::model::{Head, Input, Kind, Mode, Model, ModelConfig, Session, Source, Step, Weights};
 use titans_host::tape::Tape;
 use titans_kernel::Scalar;
 
-const MODES: [MemoryMode; 3] = [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent];
+const MODES: [Mode; 3] = [Mode::On, Mode::Frozen, Mode::Absent];
 
 /// A model whose parameters are far from special points.
 struct World<T: SimdScalar> {
@@ -46,7 +46,7 @@ impl<T: SimdScalar> World<T> {
     }
 
     /// Logits and surprises of every token, from one batch.
-    fn batch(&self, source: Source<'_, Cpu<T>>, time: usize, mode: MemoryMode) -> Vec<Step<T>> {
+    fn batch(&self, source: Source<'_, Cpu<T>>, time: usize, mode: Mode) -> Vec<Step<T>> {
         let mut tape = Tape::inference(&self.device, &self.model.params);
         let input = Input { surprise: true, mode, ..Input::of(source, 1, time) };
         let forward = self.model.forward(&mut tape, input).unwrap();
@@ -57,12 +57,12 @@ impl<T: SimdScalar> World<T> {
         (0..time).map(step).collect()
     }
 
-    fn of_ids(&self, ids: &[u32], mode: MemoryMode) -> Vec<Step<T>> {
+    fn of_ids(&self, ids: &[u32], mode: Mode) -> Vec<Step<T>> {
         let fed = Fed::input(&self.device, self.model.config(), ids);
         self.batch(fed.source(), ids.len(), mode)
     }
 
-    fn session(&self, mode: MemoryMode) -> Session<T> {
+    fn session(&self, mode: Mode) -> Session<T> {
         Session::new(&self.device, &self.model, mode).unwrap()
     }
 }
@@ -137,8 +137,8 @@ fn streams_of_numbers_are_batches() {
         let world = World::<f64>::new(config);
         let mut random = noise(9);
         let rows: Vec<f64> = (0..3 * 29).map(|_| random()).collect();
-        let batch = world.batch(Fed::numbers(&world.device, &rows).source(), 29, MemoryMode::On);
-        let mut session = world.session(MemoryMode::On);
+        let batch = world.batch(Fed::numbers(&world.device, &rows).source(), 29, Mode::On);
+        let mut session = world.session(Mode::On);
         let stream: Vec<_> = rows.chunks(3 * 5).flat_map(|rows| session.push_rows(rows).unwrap()).collect();
         assert_eq!(bits(&batch), bits(&stream), "{kind:?}: {:e}", apart(&batch, &stream));
         assert!(session.push_rows(&rows[..4]).is_err());
@@ -153,8 +153,8 @@ fn long_streams_are_batches() {
     for kind in cases::KINDS {
         let world = World::<f64>::new(tiny(kind));
         let tokens = ids(700, 4);
-        let batch = world.of_ids(&tokens, MemoryMode::On);
-        let stream = world.session(MemoryMode::On).push(&tokens).unwrap();
+        let batch = world.of_ids(&tokens, Mode::On);
+        let stream = world.session(Mode::On).push(&tokens).unwrap();
         assert_eq!(bits(&batch), bits(&stream), "{kind:?}: {:e}", apart(&batch, &stream));
     }
 }
@@ -219,16 +219,15 @@ fn no_token_of_a_stream_sees_the_future() {
 #[test]
 fn a_fork_goes_its_own_way_and_threads_share_weights() {
     let world = World::<f32>::new(tiny(Kind::Mac));
-    let mut session = world.session(MemoryMode::On);
+    let mut session = world.session(Mode::On);
     session.push(&ids(13, 0)).unwrap();
     let mut fork = session.clone();
     fork.push(&ids(9, 5)).unwrap();
-    let alone = world.session(MemoryMode::On).push(&[ids(13, 0), ids(20, 1)].concat()).unwrap();
+    let alone = world.session(Mode::On).push(&[ids(13, 0), ids(20, 1)].concat()).unwrap();
     assert_eq!(bits(&session.push(&ids(20, 1)).unwrap()), bits(&alone[13..]));
     let weights = Arc::clone(session.weights());
     let arithmetic = world.device.arithmetic();
-    let run =
-        |seed| Session::of(Arc::clone(&weights), arithmetic, MemoryMode::On).unwrap().push(&ids(50, seed)).unwrap();
+    let run = |seed| Session::of(Arc::clone(&weights), arithmetic, Mode::On).unwrap().push(&ids(50, seed)).unwrap();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || bits(&run(seed)))).collect();
         for (seed, thread) in threads.into_iter().enumerate() {
@@ -244,18 +243,18 @@ fn frozen_memories_stay_and_may_thaw() {
     let [on, frozen, absent] = MODES.map(|mode| world.session(mode).push(&tokens).unwrap());
     assert!(bits(&on[39..]) != bits(&frozen[39..]) && bits(&frozen[39..]) != bits(&absent[39..]));
     assert!(on.iter().all(|s| s.surprise.len() == 2) && absent.iter().all(|s| s.surprise.is_empty()));
-    let mut session = world.session(MemoryMode::Frozen);
+    let mut session = world.session(Mode::Frozen);
     session.push(&tokens[..20]).unwrap();
-    session.set_mode(MemoryMode::On).unwrap();
+    session.set_mode(Mode::On).unwrap();
     let later = session.push(&tokens[20..]).unwrap();
     assert_ne!(bits(&later), bits(&frozen[20..]));
-    assert!(session.set_mode(MemoryMode::Absent).is_err());
+    assert!(session.set_mode(Mode::Absent).is_err());
 }
 
 #[test]
 fn what_cannot_be_is_refused_and_changes_nothing() {
     let world = World::<f32>::new(tiny(Kind::Mag));
-    let (mut session, mut other) = (world.session(MemoryMode::On), world.session(MemoryMode::On));
+    let (mut session, mut other) = (world.session(Mode::On), world.session(Mode::On));
     session.push(&ids(21, 0)).unwrap();
     other.push(&ids(21, 0)).unwrap();
     let error = session.push(&[1, 2, 999]).unwrap_err().to_string();
@@ -271,7 +270,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         damaged[at] ^= 4;
         assert!(session.load(&damaged).is_err(), "byte {at}");
     }
-    let foreign = World::<f32>::new(tiny(Kind::Mal)).session(MemoryMode::On).save().unwrap();
+    let foreign = World::<f32>::new(tiny(Kind::Mal)).session(Mode::On).save().unwrap();
     assert!(session.load(&foreign).is_err());
     assert_eq!(session.push(&[3]).unwrap(), other.push(&[3]).unwrap());
     let step = session.push(&[4]).unwrap().remove(0);

@@ -16,6 +16,7 @@ extern crate std;
 
 pub mod arch;
 mod block;
+pub mod choice;
 pub mod error;
 pub mod gemm;
 pub mod memory;
@@ -25,11 +26,17 @@ pub mod scalar;
 pub mod scratch;
 pub mod view;
 
+pub use choice::Choice;
 pub use error::{Error, Result};
 pub use gemm::{Gemm, Portable, Store};
 pub use scalar::Scalar;
 pub use scratch::Scratch;
 pub use view::{Mat, MatMut};
+
+/// For [`choice!`] in other crates.
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub use serde;
 
 /// The README's examples, held to by `cargo test`.
 #[cfg(doctest)]

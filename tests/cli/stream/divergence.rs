@@ -8,7 +8,7 @@ use std::process::Output;
 use tempfile::tempdir;
 use titans_host::device::Device;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, MemoryMode, Model, ModelConfig, Session, Weights};
+use titans_host::model::{Head, Mode, Model, ModelConfig, Session, Weights};
 use titans_kernel::memory::{Loss, Network};
 
 /// One block whose memory diverges within some dozens of equal tokens, as all memories could by default before.
@@ -42,7 +42,7 @@ fn blob(here: &Path, config: ModelConfig, scale: f32) -> Session<f32> {
     values.iter_mut().for_each(|x| *x *= scale);
     device.write(&values, model.params.value_mut(first).unwrap()).unwrap();
     std::fs::write(here.join("model.titans"), Weights::of(&device, &model).unwrap().bytes()).unwrap();
-    Session::new(&device, &model, MemoryMode::On).unwrap()
+    Session::new(&device, &model, Mode::On).unwrap()
 }
 
 fn stream(here: &Path, options: &[&str], input: &[u8]) -> Output {

@@ -1,8 +1,8 @@
 //! Vocabularies, series and recall by length, from training to evaluation.
 
 use super::{TEXT, folder, text_run};
-use crate::vocabulary;
 use crate::common::{fails, json, keys, ok};
+use crate::vocabulary;
 use std::path::Path;
 
 const MERGES: [(&str, &str); 5] = [(" ", "b"), ("l", "e"), ("t", "t"), ("tt", "le"), ("g", "r")];

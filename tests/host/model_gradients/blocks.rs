@@ -1,8 +1,8 @@
 //! Every block and every option.
 
-use crate::cases::cases;
 use super::{Problem, check};
-use titans_host::model::{Dropout, MemoryMode};
+use crate::cases::cases;
+use titans_host::model::{Dropout, Mode};
 
 /// 11 tokens: no segment, chunk or window divides them.
 #[test]
@@ -15,7 +15,7 @@ fn every_block_and_option() {
 #[test]
 fn frozen_and_absent_memories_of_every_block() {
     for (what, config) in cases().into_iter().filter(|(what, _)| what.contains("as it is")) {
-        for mode in [MemoryMode::Absent, MemoryMode::Frozen] {
+        for mode in [Mode::Absent, Mode::Frozen] {
             let mut problem = Problem::new(config.clone(), 1, 9, mode);
             let gradients = problem.gradients();
             let wrong = problem.disagreements(&gradients);
@@ -27,7 +27,7 @@ fn frozen_and_absent_memories_of_every_block() {
 #[test]
 fn dropout_in_every_block() {
     for (what, config) in cases().into_iter().filter(|(what, _)| what.contains("as it is")) {
-        let mut problem = Problem::new(config, 1, 9, MemoryMode::On);
+        let mut problem = Problem::new(config, 1, 9, Mode::On);
         problem.dropout = Dropout::new(0.3, 1, 2, 0).unwrap();
         let gradients = problem.gradients();
         let wrong = problem.disagreements(&gradients);
@@ -45,7 +45,7 @@ fn the_clips_of_the_cases_fire_for_some_tokens_and_not_for_others() {
         let clipped = |clip: f64| {
             let mut config = config.clone();
             config.memory.clip = Some(clip);
-            Problem::new(config, 1, 11, MemoryMode::On).clipped()
+            Problem::new(config, 1, 11, Mode::On).clipped()
         };
         let (some, all) = (clipped(clip), clipped(1e-9));
         assert!(some > 0 && some < all, "{what}: {some} of {all}");

@@ -2,7 +2,7 @@
 //! behind them is read as well as from a fresh stream. `docs/results/hold.py` does so with a million tokens and trained models.
 
 use super::{Cpu, Session, World};
-use titans_host::model::{Head, Kind, Kinds, MemoryMode, Model, ModelConfig, Step};
+use titans_host::model::{Head, Kind, Kinds, Mode, Model, ModelConfig, Step};
 
 const JOINED: [Kind; 4] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal];
 /// Memories whose gradients are taken at a chunk's first weights left `f32` within 300 to 5,000 such tokens.
@@ -30,7 +30,7 @@ fn block(kind: Kind, layers: usize) -> ModelConfig {
 fn session(config: ModelConfig) -> Session<f32> {
     let device = Cpu::new(Some(1)).unwrap();
     let model = Model::new(&device, config, 1).unwrap();
-    Session::new(&device, &model, MemoryMode::On).unwrap()
+    Session::new(&device, &model, Mode::On).unwrap()
 }
 
 fn finite(steps: &[Step<f32>]) -> bool {
@@ -114,7 +114,7 @@ fn chunks_of_eight_do_not_hold() {
     let mut config = block(Kind::Lmm, 1);
     config.theta_bias = 4.0;
     config.theta_max = 1.0;
-    let stream = |config: ModelConfig| World::<f32>::new(config).session(MemoryMode::On).push(&[5; TOKENS]);
+    let stream = |config: ModelConfig| World::<f32>::new(config).session(Mode::On).push(&[5; TOKENS]);
     config.set_chunk(1);
     assert!(stream(config.clone()).is_ok());
     config.set_chunk(8);

@@ -5,7 +5,7 @@ use crate::cases::{KINDS, tiny};
 use titans_host::Error;
 use titans_host::device::Device;
 use titans_host::device::cpu::Cpu;
-use titans_host::model::{Head, Kind, MemoryMode, Model, ModelConfig, Session, Step, Taken};
+use titans_host::model::{Head, Kind, Mode, Model, ModelConfig, Session, Step, Taken};
 use titans_kernel::memory::{Loss, Network};
 
 /// A token that is harmless for ever, as the model forgets; and one that makes the memory run away when it comes again and again.
@@ -21,7 +21,7 @@ fn hot(kind: Kind) -> ModelConfig {
 
 fn session(config: ModelConfig) -> Session<f32> {
     let device = Cpu::<f32>::new(Some(1)).unwrap();
-    Session::new(&device, &Model::new(&device, config, 1).unwrap(), MemoryMode::On).unwrap()
+    Session::new(&device, &Model::new(&device, config, 1).unwrap(), Mode::On).unwrap()
 }
 
 fn bits(steps: &[Step<f32>]) -> Vec<u32> {
@@ -81,7 +81,7 @@ fn steep() -> Session<f32> {
     let mut values = model.params.download(&device, first).unwrap();
     values.iter_mut().for_each(|x| *x *= 1000.0);
     device.write(&values, model.params.value_mut(first).unwrap()).unwrap();
-    Session::new(&device, &model, MemoryMode::On).unwrap()
+    Session::new(&device, &model, Mode::On).unwrap()
 }
 
 /// Longer than what is logged, in pushes of any size, with forks and another mode on the way.
@@ -94,7 +94,7 @@ fn what_came_long_before_a_refusal_is_not_lost() {
     never.push_rows(&rows).unwrap();
     let state = never.save().unwrap();
     let mut thawed = never.clone();
-    for mode in [MemoryMode::Frozen, MemoryMode::On] {
+    for mode in [Mode::Frozen, Mode::On] {
         thawed.set_mode(mode).unwrap();
         thawed.push_rows(calm).unwrap();
     }
@@ -115,7 +115,7 @@ fn what_came_long_before_a_refusal_is_not_lost() {
             assert_eq!((taken.steps.len(), taken.refused), (40, Some(N as u64 + 40)));
             assert!(session.save().unwrap() == longer, "{push}");
         }
-        for mode in [MemoryMode::Frozen, MemoryMode::On] {
+        for mode in [Mode::Frozen, Mode::On] {
             frozen.set_mode(mode).unwrap();
             assert!(frozen.push_rows(&[calm, &bad].concat()).is_err());
         }

@@ -5,7 +5,7 @@ use super::support::{bits, device, model, recall, recall_run, steps, trainer};
 use std::sync::Arc;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Boundaries, Device};
-use titans_host::model::{Dropout, Input, Kind, Kinds, MemoryMode, Model, ModelConfig};
+use titans_host::model::{Dropout, Input, Kind, Kinds, Mode, Model, ModelConfig};
 use titans_host::tape::Tape;
 use titans_host::task;
 use titans_host::train::{Batch, RunConfig, TrainConfig, Trainer, checkpoint};
@@ -120,7 +120,7 @@ fn validation_drops_nothing() {
 }
 
 /// What a tape has recorded, and the logits.
-fn recorded(model: &Model<Cpu<f32>>, mode: MemoryMode, dropout: Dropout) -> (usize, Vec<f32>) {
+fn recorded(model: &Model<Cpu<f32>>, mode: Mode, dropout: Dropout) -> (usize, Vec<f32>) {
     let device = device();
     let ids = Arc::new(device.upload_indices(&batch().ids).unwrap());
     let mut tape = Tape::recording(&device, &model.params);
@@ -135,15 +135,15 @@ fn a_share_of_0_records_nothing_and_another_an_operation_an_addition() {
     let kinds = Kinds::Each(vec![Kind::Lmm, Kind::Mac, Kind::Attention]);
     let config = ModelConfig { blocks: 3, block: kinds, persistent: 2, ..model(11) };
     let model = Model::new(&device(), config, 3).unwrap();
-    let plain = recorded(&model, MemoryMode::On, Dropout::default());
-    assert_eq!(recorded(&model, MemoryMode::On, Dropout::new(0.0, 1, 2, 3).unwrap()), plain);
+    let plain = recorded(&model, Mode::On, Dropout::default());
+    assert_eq!(recorded(&model, Mode::On, Dropout::new(0.0, 1, 2, 3).unwrap()), plain);
     // Two additions a block, and MAC's attention adds too.
-    let dropped = recorded(&model, MemoryMode::On, Dropout::new(0.1, 1, 2, 3).unwrap());
+    let dropped = recorded(&model, Mode::On, Dropout::new(0.1, 1, 2, 3).unwrap());
     assert_eq!(dropped.0, plain.0 + 7);
     assert_ne!(dropped.1, plain.1);
     // A memory layer that is absent adds nothing, so there is nothing to drop.
-    let plain = recorded(&model, MemoryMode::Absent, Dropout::default());
-    assert_eq!(recorded(&model, MemoryMode::Absent, Dropout::new(0.1, 1, 2, 3).unwrap()).0, plain.0 + 6);
+    let plain = recorded(&model, Mode::Absent, Dropout::default());
+    assert_eq!(recorded(&model, Mode::Absent, Dropout::new(0.1, 1, 2, 3).unwrap()).0, plain.0 + 6);
 }
 
 #[test]

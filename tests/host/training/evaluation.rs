@@ -3,11 +3,11 @@
 use super::support::{Device, device, model, recall, recall_run, steps, trainer};
 use crate::vocabulary;
 use titans_host::data::tokenizer::Tokenizer;
-use titans_host::model::{Kind, Kinds, MemoryMode, Model, Session};
+use titans_host::model::{Kind, Kinds, Mode, Model, Session};
 use titans_host::task::evaluate::{Row, evaluate};
 use titans_host::task::generate::{Sampling, generate};
 
-const MODES: [MemoryMode; 3] = [MemoryMode::On, MemoryMode::Frozen, MemoryMode::Absent];
+const MODES: [Mode; 3] = [Mode::On, Mode::Frozen, Mode::Absent];
 
 fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|i| (i * i % 97 + i % 7) as u8).collect()
@@ -26,7 +26,7 @@ fn fresh(device: &Device) -> Model<Device> {
     Model::new(device, config, 3).unwrap()
 }
 
-fn rows(device: &Device, model: &Model<Device>, bytes: &[u8], window: usize, mode: MemoryMode) -> (f64, Vec<Row>) {
+fn rows(device: &Device, model: &Model<Device>, bytes: &[u8], window: usize, mode: Mode) -> (f64, Vec<Row>) {
     let mut rows = Vec::new();
     let mut keep = |row| {
         rows.push(row);
@@ -61,7 +61,7 @@ fn rows_are_what_a_session_says_byte_by_byte() {
                 assert!((row.log_probability - expected).abs() < 1e-5, "{mode:?} {window} {i}");
                 let mean = |heads: &Vec<f32>| f64::from(heads.iter().sum::<f32>()) / heads.len() as f64;
                 let expected: Vec<f64> = step.surprise.iter().map(mean).collect();
-                let expected = if mode == MemoryMode::Absent { vec![0.0; 2] } else { expected };
+                let expected = if mode == Mode::Absent { vec![0.0; 2] } else { expected };
                 assert_eq!(row.surprise.len(), 2);
                 for (f, e) in row.surprise.iter().zip(&expected) {
                     assert!((f - e).abs() < 1e-5 * e.max(1.0), "{mode:?} {window} {i}: {f} {e}");
@@ -79,8 +79,8 @@ fn a_long_stream_in_segments_is_the_stream() {
     let device = device();
     let model = fresh(&device);
     let bytes = bytes(8192 + 300);
-    let (_, uncut) = rows(&device, &model, &bytes, 0, MemoryMode::On);
-    let mut session = Session::new(&device, &model, MemoryMode::On).unwrap();
+    let (_, uncut) = rows(&device, &model, &bytes, 0, Mode::On);
+    let mut session = Session::new(&device, &model, Mode::On).unwrap();
     let ids: Vec<u32> = bytes.iter().map(|&b| u32::from(b)).collect();
     let steps = session.push(&ids).unwrap();
     for i in (8100..8491).step_by(10) {
@@ -88,7 +88,7 @@ fn a_long_stream_in_segments_is_the_stream() {
         let found = uncut[i].log_probability;
         assert!((found - expected).abs() < 1e-4, "{i}: {found} {expected}");
     }
-    let (_, windows) = rows(&device, &model, &bytes, 8192, MemoryMode::On);
+    let (_, windows) = rows(&device, &model, &bytes, 8192, Mode::On);
     assert_eq!(windows[..8192], uncut[..8192]);
     assert_ne!(windows[8300].log_probability, uncut[8300].log_probability, "the second window begins afresh");
 }
@@ -98,17 +98,17 @@ fn too_few_bytes_and_other_models_are_refused() {
     let device = device();
     let model = fresh(&device);
     for few in [&b""[..], b"x"] {
-        let error = evaluate(&device, &model, &BYTES, &ids(few), 10, MemoryMode::On, None).unwrap_err().to_string();
+        let error = evaluate(&device, &model, &BYTES, &ids(few), 10, Mode::On, None).unwrap_err().to_string();
         assert!(error.contains("at least 2 tokens"), "{error}");
     }
     let small = Model::<Device>::new(&device, super::support::model(16), 0).unwrap();
-    let error = evaluate(&device, &small, &BYTES, &ids(b"bytes"), 0, MemoryMode::On, None).unwrap_err().to_string();
+    let error = evaluate(&device, &small, &BYTES, &ids(b"bytes"), 0, Mode::On, None).unwrap_err().to_string();
     assert!(error.contains("16 symbols"), "{error}");
     let error =
         generate(&device, &small, &BYTES, b"x", &Sampling::default(), &mut |_| Ok(true)).unwrap_err().to_string();
     assert!(error.contains("16 symbols"), "{error}");
     let stop = |_| Err(titans_host::Error::usage("the disk is full"));
-    let error = evaluate(&device, &model, &BYTES, &ids(b"bytes"), 0, MemoryMode::On, Some(&mut { stop })).unwrap_err();
+    let error = evaluate(&device, &model, &BYTES, &ids(b"bytes"), 0, Mode::On, Some(&mut { stop })).unwrap_err();
     assert_eq!(error.to_string(), "the disk is full");
 }
 
@@ -134,7 +134,7 @@ fn generation_follows_the_seed_the_odds_and_the_listener() {
     assert_eq!(run(&sampling, 7), first[..7]);
     // At temperature 0 every byte is the likeliest after all before it.
     let greedy = run(&Sampling { temperature: 0.0, ..sampling }, 1000);
-    let mut session = Session::new(&device, &model, MemoryMode::On).unwrap();
+    let mut session = Session::new(&device, &model, Mode::On).unwrap();
     let mut ids: Vec<u32> = b"prompt".iter().map(|&b| u32::from(b)).collect();
     for &byte in &greedy[..10] {
         let odds = session.push(&ids).unwrap().pop().unwrap().log_probabilities();
@@ -156,7 +156,7 @@ fn recall_is_measured_at_every_length_and_memory() {
     let table = task.table(&device, run.model(), &mut |length| heard.push(length)).unwrap();
     assert_eq!(heard, [64, 128]);
     assert_eq!(table.0.keys().copied().collect::<Vec<_>>(), heard);
-    let whole = task.measure(&device, run.model(), 128, MemoryMode::On).unwrap();
+    let whole = task.measure(&device, run.model(), 128, Mode::On).unwrap();
     assert_eq!(whole.tokens, 4 * 4, "four sequences of four pairs");
     assert_eq!(whole.accuracy, Some(table.0[&128].on));
     assert!(table.0[&64].frozen.is_some() && table.0[&64].absent.is_some());
@@ -197,7 +197,7 @@ fn tokens_of_a_vocabulary_are_counted_by_their_bytes() {
         rows.push(row);
         Ok(())
     };
-    let totals = evaluate(&device, &model, &bpe, &ids, 50, MemoryMode::On, Some(&mut keep)).unwrap();
+    let totals = evaluate(&device, &model, &bpe, &ids, 50, Mode::On, Some(&mut keep)).unwrap();
     let nats: f64 = -rows.iter().map(|row| row.log_probability).sum::<f64>();
     let bytes = text.len() - bpe.bytes(ids[0]).len();
     assert_eq!((totals.tokens as usize, totals.bytes as usize), (ids.len() - 1, bytes));
@@ -205,7 +205,7 @@ fn tokens_of_a_vocabulary_are_counted_by_their_bytes() {
     assert!((totals.bits_per_byte - nats / std::f64::consts::LN_2 / bytes as f64).abs() < 1e-12);
     assert_eq!(rows.iter().map(|row| row.token).collect::<Vec<_>>(), ids[1..]);
     // Bytes are not its vocabulary, and generation gives whole tokens.
-    let error = evaluate(&device, &model, &BYTES, &ids, 50, MemoryMode::On, None).unwrap_err().to_string();
+    let error = evaluate(&device, &model, &BYTES, &ids, 50, Mode::On, None).unwrap_err().to_string();
     assert!(error.contains("262 symbols") && error.contains("tokenizer"), "{error}");
     let mut made = Vec::new();
     let each = &mut |bytes: &[u8]| {

@@ -3,7 +3,7 @@
 use super::support::{Device, bits, device, steps, trainer};
 use std::path::Path;
 use titans_host::Error;
-use titans_host::model::{Kind, Kinds, MemoryMode, Model, ModelConfig};
+use titans_host::model::{Kind, Kinds, Mode, Model, ModelConfig};
 use titans_host::task::series::{SeriesConfig, SeriesTask, default_run, evaluate};
 use titans_host::task::{self, TaskConfig};
 use titans_host::train::progress::Silent;
@@ -51,7 +51,7 @@ fn a_tiny_run_learns_more_than_that_nothing_changes() {
         let outcome = train(&mut run, &out, &Interrupt::new(), &mut Silent).unwrap();
         let TaskConfig::Series(c) = TaskConfig::of(&config).unwrap() else { panic!() };
         let numbers = SeriesTask::read(c, 0).unwrap().validation_numbers().to_vec();
-        let found = evaluate(&device, run.model(), &numbers, (20, usize::MAX), MemoryMode::On).unwrap();
+        let found = evaluate(&device, run.model(), &numbers, (20, usize::MAX), Mode::On).unwrap();
         let validation = outcome.validation.unwrap();
         assert_eq!((validation.loss, validation.tokens), (found.mean_squared_error, found.patches));
         assert_eq!(found.patches as usize, 60 / patch - 1, "every patch of the last tenth but the first");
@@ -107,7 +107,7 @@ fn windows_cover_every_patch_and_other_models_are_refused() {
     let config = run(&data, 3, Kind::Lmm, 1);
     let model = Model::<Device>::new(&device, config.model.clone(), 1).unwrap();
     let numbers: Vec<f64> = (0..6 * 50 + 5).map(|i| f64::from(i % 13) - 6.0).collect();
-    let of = |window: usize, most: usize| evaluate(&device, &model, &numbers, (window, most), MemoryMode::On).unwrap();
+    let of = |window: usize, most: usize| evaluate(&device, &model, &numbers, (window, most), Mode::On).unwrap();
     let moved = |i: usize| (0..6).map(|j| (numbers[6 * i + j] - numbers[6 * i + 6 + j]).powi(2) / 6.0).sum::<f64>();
     for window in [0, 1, 7, 49, 50, 1000] {
         let found = of(window, usize::MAX);
@@ -117,10 +117,10 @@ fn windows_cover_every_patch_and_other_models_are_refused() {
     }
     assert_eq!(of(0, 9), of(49, 9));
     assert_eq!(of(10, 2).patches, 20, "two windows of the five");
-    let error = evaluate(&device, &model, &numbers[..11], (0, 1), MemoryMode::On).unwrap_err().to_string();
+    let error = evaluate(&device, &model, &numbers[..11], (0, 1), Mode::On).unwrap_err().to_string();
     assert!(error.contains("2 patches of 6"), "{error}");
     let text = Model::<Device>::new(&device, super::support::model(16), 0).unwrap();
-    let error = evaluate(&device, &text, &numbers, (0, 1), MemoryMode::On).unwrap_err();
+    let error = evaluate(&device, &text, &numbers, (0, 1), Mode::On).unwrap_err();
     assert!(matches!(error, Error::Usage(_)), "{error}");
     let mut wrong = config;
     wrong.model.inputs = 5;

@@ -2,10 +2,11 @@
 
 use super::checkpoint::CheckpointArgs;
 use super::eval::tokenizer;
-use super::options::{DeviceArgs, ModeName, whole};
+use super::options::{DeviceArgs, named, whole};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::model::Mode;
 use crate::task::generate::{Sampling, generate};
 use std::path::PathBuf;
 
@@ -54,9 +55,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "0", value_parser = whole)]
     seed: u64,
 
-    /// What the memories may do
-    #[arg(long, value_enum, default_value = "on")]
-    memory: ModeName,
+    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent)
+    #[arg(long, default_value = "on", value_parser = named::<Mode>())]
+    memory: Mode,
 
     /// Where the run's vocabulary lies now [default: where it was in training]
     #[arg(long, value_name = "FILE")]
@@ -73,7 +74,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let Args { tokens, temperature, top_p, seed, .. } = *args;
-    let sampling = Sampling { tokens, temperature, top_p, seed, mode: args.memory.into() };
+    let sampling = Sampling { tokens, temperature, top_p, seed, mode: args.memory };
     sampling.validate()?;
     let prompt = args.prompt()?;
     let (config, state, model) = args.which.load(device, &args.run)?;

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
-use crate::model::{MemoryMode, Named};
+use crate::model::Choice;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
@@ -98,8 +98,9 @@ fn between(text: &str, low: usize, high: usize) -> Result<usize, String> {
 }
 
 /// The choices of `T` by their names.
-pub fn named<T: Named + Send + Sync>() -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(T::ALL.iter().map(|(name, _)| *name)).try_map(|name| T::parse(&name))
+pub fn named<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::ALL.iter().map(|choice| choice.name()))
+        .try_map(|name| T::of_name(&name).ok_or("not one of the names"))
 }
 
 /// How the memory is computed.
@@ -118,27 +119,6 @@ pub enum DtypeName {
     F32,
     /// 64 bits.
     F64,
-}
-
-/// What the memories may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ModeName {
-    /// Every token writes
-    On,
-    /// No token writes: the memory stays as training left it
-    Frozen,
-    /// The memory's answer is 0
-    Absent,
-}
-
-impl From<ModeName> for MemoryMode {
-    fn from(name: ModeName) -> Self {
-        match name {
-            ModeName::On => Self::On,
-            ModeName::Frozen => Self::Frozen,
-            ModeName::Absent => Self::Absent,
-        }
-    }
 }
 
 /// Runs `$body` with `$device`, the `f32` device that `$args` ask for.

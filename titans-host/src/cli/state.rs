@@ -1,7 +1,7 @@
 //! What a saved stream of the kernel holds (`titans_kernel::memory::Stream::save`).
 
 use crate::error::{Error, Result};
-use crate::model::Named;
+use crate::model::Choice;
 use serde::Serialize;
 use std::path::Path;
 use titans_kernel::Scalar;
@@ -45,7 +45,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
     let damaged = |e: titans_kernel::Error| wrong(format!("{e}; the file is damaged"));
     let mut spec = MemorySpec::new(&widths).map_err(damaged)?;
     // Unknown codes become a wrong configuration, which the stream's own check refuses by name.
-    let code = |at: usize| usize::from(header[at]);
+    let code = |at: usize| header[at];
     spec.activation = choice::<Activation>(code(44));
     spec.network = choice::<Network>(code(45));
     spec.loss = choice::<Loss>(code(46));
@@ -79,8 +79,8 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
 }
 
 /// The choice of that number, the first one for numbers that no choice has.
-fn choice<T: Named>(code: usize) -> T {
-    T::ALL.get(code).unwrap_or(&T::ALL[0]).1
+fn choice<T: Choice>(code: u8) -> T {
+    T::of_code(code).unwrap_or(T::ALL[0])
 }
 
 fn load<T: Scalar>(spec: &MemorySpec, read: Read, bytes: &[u8]) -> titans_kernel::Result<(u64, u64, u64)> {

@@ -2,7 +2,7 @@
 
 use super::dropout::{Addition, Dropout};
 use super::layout::{Block, FeedForward, Mixer};
-use super::{MemoryMode, Model};
+use super::{Mode, Model};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{Tape, Var};
@@ -12,7 +12,7 @@ use crate::tape::{Tape, Var};
 pub(super) struct Segment {
     pub(super) batch: usize,
     pub(super) time: usize,
-    pub(super) mode: MemoryMode,
+    pub(super) mode: Mode,
     pub(super) surprise: bool,
     /// Of this block.
     pub(super) dropout: Dropout,
@@ -43,7 +43,7 @@ impl<D: Device> Model<D> {
         x: &Var<D>,
         segment: &Segment,
     ) -> Result<Mixed<D>> {
-        let mut mixed = if segment.mode == MemoryMode::Absent && matches!(block.mixer, Mixer::Lmm { .. }) {
+        let mut mixed = if segment.mode == Mode::Absent && matches!(block.mixer, Mixer::Lmm { .. }) {
             Mixed::of(x.clone())
         } else {
             let n = tape.rms_norm(x, block.norm)?;

@@ -5,11 +5,12 @@ mod presets;
 mod recipes;
 
 use parts::common;
-pub use parts::{AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, Wiring};
+pub use parts::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig};
 pub use presets::Preset;
+use titans_kernel::Choice;
+pub(super) use titans_kernel::model::{Combine, Kind, Wiring};
 
 use super::layout;
-use super::names::Named;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use titans_kernel::memory::{MAX_LAYERS, MemorySpec};
@@ -268,7 +269,7 @@ impl ModelConfig {
     fn validate_blocks(&self) -> Result<()> {
         if self.combine.wiring() != self.wiring {
             let (wiring, found, other) = (self.wiring.name(), self.combine.name(), self.combine.wiring().name());
-            let known = Combine::ALL.iter().filter(|(_, c)| c.wiring() == self.wiring).map(|(name, _)| *name);
+            let known = Combine::ALL.iter().filter(|c| c.wiring() == self.wiring).map(|c| c.name());
             let known = known.collect::<Vec<_>>().join(", ");
             return Err(Error::usage(format!(
                 "model: combine: expected one of {known} (wiring {wiring}), found {found}, which goes with wiring {other}"

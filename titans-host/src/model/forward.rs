@@ -6,22 +6,9 @@ use super::dropout::Dropout;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{Shared, Tape, Var};
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
-
-/// What the memories may do while the model reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MemoryMode {
-    /// Every token writes.
-    #[default]
-    On,
-    /// No token writes: queries are answered by the memory's state at the start of the segment.
-    Frozen,
-    /// The read-out is 0: mixers of the memory alone add nothing, others what their attention makes of it.
-    Absent,
-}
+use titans_kernel::model::Mode;
 
 /// What a model reads.
 pub enum Source<'a, D: Device> {
@@ -48,7 +35,7 @@ pub struct Input<'a, D: Device> {
     /// Tokens of each.
     pub time: usize,
     /// What the memories may do.
-    pub mode: MemoryMode,
+    pub mode: Mode,
     /// Ask for every token's surprise.
     pub surprise: bool,
     /// What the blocks drop, in training alone.
@@ -63,7 +50,7 @@ impl<'a, D: Device> Input<'a, D> {
 
     /// The same of tokens or rows of numbers.
     pub fn of(source: Source<'a, D>, batch: usize, time: usize) -> Self {
-        Self { source, batch, time, mode: MemoryMode::On, surprise: false, dropout: Dropout::default() }
+        Self { source, batch, time, mode: Mode::On, surprise: false, dropout: Dropout::default() }
     }
 
     /// Tokens of all sequences, at least 1.

@@ -1,7 +1,7 @@
 //! The models, written once for every device.
 //!
 //! Embedding; blocks of `x += Mixer(rms_norm(x))` and `x += SwiGLU(rms_norm(x))`; a final RMS norm; the head. The
-//! mixer is a memory, attention, or both ([`Kind`]). The memory learns while the model reads: [`MemoryMode`] says
+//! mixer is a memory, attention, or both ([`Kind`]). The memory learns while the model reads: [`Mode`] says
 //! whether it may.
 //!
 //! [`Model::forward`] runs a batch of sequences on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
@@ -15,23 +15,21 @@ mod init;
 mod layout;
 mod loss;
 mod mixer;
-mod names;
 mod recompute;
 mod session;
 #[cfg(test)]
 mod tests;
 mod weights;
 
-pub use config::{
-    AttentionConfig, Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, MemoryConfig, ModelConfig, Preset, Wiring,
-};
+pub use config::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, ModelConfig, Preset};
 pub use dropout::Dropout;
-pub use forward::{Forward, Input, MemoryMode, Source};
+pub use forward::{Forward, Input, Source};
 pub use layout::{Declaration, Init};
 pub use loss::Targets;
-pub use names::Named;
 pub use recompute::Recompute;
 pub use session::{Session, Step, Taken};
+pub use titans_kernel::Choice;
+pub use titans_kernel::model::{Combine, Kind, MacFeed, Mode, Wiring};
 pub use weights::{Weights, specs};
 
 use crate::device::Device;

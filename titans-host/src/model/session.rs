@@ -3,7 +3,7 @@
 mod step;
 mod undo;
 
-use super::{MemoryMode, Model, Weights};
+use super::{Model, Weights};
 use crate::device::{Device, room};
 use crate::error::{Error, Result};
 use std::fmt;
@@ -46,7 +46,7 @@ impl<T: SimdScalar> Session<T> {
     ///
     /// # Errors
     /// What the device reports; as [`Session::of`].
-    pub fn new<D: Device<Elem = T>>(device: &D, model: &Model<D>, mode: MemoryMode) -> Result<Self> {
+    pub fn new<D: Device<Elem = T>>(device: &D, model: &Model<D>, mode: Mode) -> Result<Self> {
         Self::of(Arc::new(Weights::of(device, model)?), device.arithmetic(), mode)
     }
 
@@ -55,10 +55,10 @@ impl<T: SimdScalar> Session<T> {
     /// # Errors
     /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite; [`Error::Device`] where the system has no
     /// memory for it.
-    pub fn of(weights: Arc<Weights<T>>, arithmetic: Simd, mode: MemoryMode) -> Result<Self> {
+    pub fn of(weights: Arc<Weights<T>>, arithmetic: Simd, mode: Mode) -> Result<Self> {
         let model = weights.model()?;
         let mut buffer = zeros(model.stream_len(AT_ONCE))?;
-        let position = Stream::new(&arithmetic, &model, mode.into(), AT_ONCE, &mut buffer)?.place();
+        let position = Stream::new(&arithmetic, &model, mode, AT_ONCE, &mut buffer)?.place();
         let state = model.state_len(AT_ONCE);
         let undo = Undo::of(&buffer[..state], position)?;
         Ok(Self { weights, arithmetic, buffer, position, state, undo })
@@ -191,7 +191,7 @@ impl<T: SimdScalar> Session<T> {
         &self.weights
     }
 
-    /// Begins anew, with the same weights and the same [`MemoryMode`].
+    /// Begins anew, with the same weights and the same [`Mode`].
     ///
     /// # Errors
     /// None that a session can meet: as [`Session::of`].
@@ -207,11 +207,11 @@ impl<T: SimdScalar> Session<T> {
     /// Lets the memories write from the next token on, or not any more. A change copies the state.
     ///
     /// # Errors
-    /// [`Error::Kernel`] to or from [`MemoryMode::Absent`].
-    pub fn set_mode(&mut self, mode: MemoryMode) -> Result<()> {
+    /// [`Error::Kernel`] to or from [`Mode::Absent`].
+    pub fn set_mode(&mut self, mode: Mode) -> Result<()> {
         let model = self.weights.model()?;
         let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
-        stream.set_mode(mode.into())?;
+        stream.set_mode(mode)?;
         let changed = self.position.mode != stream.mode();
         self.position = stream.place();
         if changed {
@@ -243,16 +243,6 @@ impl<T: SimdScalar> Session<T> {
         self.position = stream.place();
         self.undo.keep(&self.buffer[..self.state], self.position);
         Ok(())
-    }
-}
-
-impl From<MemoryMode> for Mode {
-    fn from(mode: MemoryMode) -> Self {
-        match mode {
-            MemoryMode::On => Self::On,
-            MemoryMode::Frozen => Self::Frozen,
-            MemoryMode::Absent => Self::Absent,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A model's weights as one blob: what streams run on, and what `titans export` writes.
 
 use super::mixer::ROTARY_BASE;
-use super::{Combine, GateSpan, Head, Kind, MacFeed, MacRead, Model, ModelConfig, Wiring};
+use super::{GateSpan, Head, Kind, MacRead, Model, ModelConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -89,17 +89,8 @@ pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpe
     c.validate()?;
     let memory = c.memory_spec()?;
     let block = |kind: Kind| kernel::BlockSpec {
-        kind: match kind {
-            Kind::Lmm => kernel::Kind::Lmm,
-            Kind::Mac => kernel::Kind::Mac,
-            Kind::Mag => kernel::Kind::Mag,
-            Kind::Mal => kernel::Kind::Mal,
-            Kind::Attention => kernel::Kind::Attention,
-        },
-        wiring: match c.wiring {
-            Wiring::Residual => kernel::Wiring::Residual,
-            Wiring::Letter => kernel::Wiring::Letter,
-        },
+        kind: kind,
+        wiring: c.wiring,
         memory: memory.clone(),
         read: c.memory.read,
         heads: c.heads,
@@ -116,19 +107,8 @@ pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpe
         window: c.attention.window,
         segment: c.attention.segment,
         rotary: if c.attention.rotary { ROTARY_BASE } else { 0.0 },
-        combine: match c.combine {
-            Combine::Product => kernel::Combine::Product,
-            Combine::Silu => kernel::Combine::Silu,
-            Combine::Sigmoid => kernel::Combine::Sigmoid,
-            Combine::Sum => kernel::Combine::Sum,
-            Combine::Gated => kernel::Combine::Gated,
-            Combine::Gates => kernel::Combine::Gates,
-        },
-        mac_feed: match c.attention.feed {
-            MacFeed::Split => kernel::MacFeed::Split,
-            MacFeed::Tokens => kernel::MacFeed::Tokens,
-            MacFeed::Output => kernel::MacFeed::Output,
-        },
+        combine: c.combine,
+        mac_feed: c.attention.feed,
         mac_read_segment: c.attention.read == MacRead::Segment,
         feed_forward: c.feed_forward,
     };

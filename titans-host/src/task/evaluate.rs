@@ -2,7 +2,7 @@
 
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::model::{Forward, Head, Input, MemoryMode, Model, Session};
+use crate::model::{Forward, Head, Input, Mode, Model, Session};
 use crate::tape::Tape;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub fn evaluate<D: Device>(
     tokenizer: &Tokenizer,
     ids: &[u32],
     window: usize,
-    mode: MemoryMode,
+    mode: Mode,
     each: Option<&mut dyn FnMut(Row) -> Result<()>>,
 ) -> Result<Totals> {
     let mut each = each;
@@ -105,7 +105,7 @@ pub fn run<D: Device>(
     tokenizer: &Tokenizer,
     ids: &[u32],
     windows: &Windows,
-    mode: MemoryMode,
+    mode: Mode,
 ) -> Result<Totals> {
     walk(device, model, (tokenizer, ids), windows, mode, &mut |_, _, _| Ok(()))
 }
@@ -115,7 +115,7 @@ fn walk<D: Device>(
     model: &Model<D>,
     (tokenizer, ids): (&Tokenizer, &[u32]),
     windows: &Windows,
-    mode: MemoryMode,
+    mode: Mode,
     hear: &mut Hear<'_>,
 ) -> Result<Totals> {
     let vocabulary = tokenizer.vocabulary();
@@ -168,7 +168,7 @@ struct Walk<'a, D: Device> {
     device: &'a D,
     model: &'a Model<D>,
     ids: &'a [u32],
-    mode: MemoryMode,
+    mode: Mode,
     at_once: usize,
 }
 

@@ -4,7 +4,7 @@ use super::evaluate::reads;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{MemoryMode, Model, Session, Step};
+use crate::model::{Mode, Model, Session, Step};
 use crate::{Error, Result};
 use rand::{Rng, RngExt};
 
@@ -23,12 +23,12 @@ pub struct Sampling {
     /// Seed of the draws.
     pub seed: u64,
     /// What the memories may do.
-    pub mode: MemoryMode,
+    pub mode: Mode,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { tokens: 500, temperature: 0.8, top_p: 0.95, seed: 0, mode: MemoryMode::On }
+        Self { tokens: 500, temperature: 0.8, top_p: 0.95, seed: 0, mode: Mode::On }
     }
 }
 

@@ -13,7 +13,7 @@ pub use crate::train::task::{Batch, Task, Validation};
 
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::model::{Head, ModelConfig, Named};
+use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use recall::{Recall, RecallConfig};
@@ -120,7 +120,7 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
 mod tests {
     use super::{TaskConfig, open};
     use crate::device::cpu::Cpu;
-    use crate::model::{Head, ModelConfig, Named};
+    use crate::model::{Choice, Head, ModelConfig};
     use crate::task::recall::RecallConfig;
     use crate::task::text::TextConfig;
     use crate::train::TrainConfig;

@@ -7,7 +7,7 @@ use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Input, MemoryMode, Model, ModelConfig, Session};
+use crate::model::{Input, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
 use crate::train::task::{Batch, Task, Validation};
 use crate::train::trainer::predicted;
@@ -152,13 +152,7 @@ impl Recall {
     ///
     /// # Errors
     /// What the device reports; [`Error::Usage`] when the pairs do not fit in the length.
-    pub fn measure<D: Device>(
-        &self,
-        device: &D,
-        model: &Model<D>,
-        length: usize,
-        mode: MemoryMode,
-    ) -> Result<Validation> {
+    pub fn measure<D: Device>(&self, device: &D, model: &Model<D>, length: usize, mode: Mode) -> Result<Validation> {
         self.measured(device, model, length, mode).map(|(found, _)| found)
     }
 
@@ -168,7 +162,7 @@ impl Recall {
         device: &D,
         model: &Model<D>,
         length: usize,
-        mode: MemoryMode,
+        mode: Mode,
     ) -> Result<(Validation, Option<usize>)> {
         if length > BATCHED {
             return self.stream(device, model, length, mode).map(|found| (found, None));
@@ -195,13 +189,7 @@ impl Recall {
     ///
     /// # Errors
     /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite, [`Error::Refused`] where the stream refuses a token.
-    pub fn stream<D: Device>(
-        &self,
-        device: &D,
-        model: &Model<D>,
-        length: usize,
-        mode: MemoryMode,
-    ) -> Result<Validation> {
+    pub fn stream<D: Device>(&self, device: &D, model: &Model<D>, length: usize, mode: Mode) -> Result<Validation> {
         let (mut loss, mut right, mut scored) = (0.0, 0.0, 0);
         let fresh = Session::new(device, model, mode)?;
         for number in 0..self.config.sequences as u64 {
@@ -245,11 +233,11 @@ impl Recall {
             (_, Some(position)) => Err(Error::Diverged { position: position as u64 }),
             (found, None) => Ok(found.accuracy.unwrap_or(0.0)),
         };
-        let on = share(MemoryMode::On)?;
+        let on = share(Mode::On)?;
         if model.config().remembering().next().is_none() {
             return Ok(Row { on, frozen: None, absent: None });
         }
-        Ok(Row { on, frozen: Some(share(MemoryMode::Frozen)?), absent: Some(share(MemoryMode::Absent)?) })
+        Ok(Row { on, frozen: Some(share(Mode::Frozen)?), absent: Some(share(Mode::Absent)?) })
     }
 
     /// Sequence `number` of the evaluation at `length` tokens, token by token with targets, for [`needle::score`].
@@ -263,7 +251,7 @@ impl Recall {
 }
 
 /// The losses in nats, and right predictions, of one batch.
-fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<(Vec<f64>, u64)> {
+fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: Mode) -> Result<(Vec<f64>, u64)> {
     let ids = Arc::new(device.upload_indices(&batch.ids)?);
     let targets = Arc::new(device.upload_indices(&batch.targets)?);
     let classes = model.config().vocabulary;
@@ -312,7 +300,7 @@ impl<D: Device> Task<D> for Recall {
     }
 
     fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
-        self.measure(device, model, self.config.length, MemoryMode::On)
+        self.measure(device, model, self.config.length, Mode::On)
     }
 }
 

@@ -8,7 +8,7 @@ use super::TaskConfig;
 use crate::data::series::{Column, Layout, Series, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Head, MemoryMode, Model, ModelConfig};
+use crate::model::{Head, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -250,7 +250,7 @@ impl<D: Device> Task<D> for SeriesTask {
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
         let most = if thorough { usize::MAX } else { self.config.cheap_windows };
-        let (found, _) = evaluate::run(device, model, &self.tail, (self.config.window, most), MemoryMode::On)?;
+        let (found, _) = evaluate::run(device, model, &self.tail, (self.config.window, most), Mode::On)?;
         Ok(Validation { loss: found.mean_squared_error, accuracy: None, tokens: found.patches })
     }
 }

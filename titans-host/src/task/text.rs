@@ -5,7 +5,7 @@ use super::evaluate::{self, Windows};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng, text};
 use crate::device::Device;
-use crate::model::{MemoryMode, Model, ModelConfig};
+use crate::model::{Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -216,7 +216,7 @@ impl<D: Device> Task<D> for Text {
         if !thorough {
             windows.thin(self.config.cheap_windows);
         }
-        let found = evaluate::run(device, model, &self.tokenizer, &self.tail, &windows, MemoryMode::On)?;
+        let found = evaluate::run(device, model, &self.tokenizer, &self.tail, &windows, Mode::On)?;
         Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
     }
 }

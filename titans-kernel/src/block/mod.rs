@@ -13,6 +13,7 @@ mod state;
 mod weights;
 mod work;
 
+use crate::choice;
 use crate::error::{Error, Result};
 use crate::gemm::Gemm;
 use crate::ops::{linear, silu_gate};
@@ -27,16 +28,18 @@ pub(crate) use state::{Part, State, parts};
 pub(crate) use weights::{Numbers, Source, Visit, Weights};
 use work::{Feeding, Mixing};
 
-/// What the memories of a model do with its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// They write every token.
-    #[default]
-    On,
-    /// They answer, and do not change.
-    Frozen,
-    /// They answer 0: what the model is without them.
-    Absent,
+choice! {
+    /// What the memories of a model do with its tokens.
+    #[derive(Default)]
+    pub enum Mode: "memory mode" {
+        /// They write every token.
+        #[default]
+        On = 0, "on";
+        /// They answer, and do not change.
+        Frozen = 1, "frozen";
+        /// They answer 0: what the model is without them.
+        Absent = 2, "absent";
+    }
 }
 
 /// One block at work.

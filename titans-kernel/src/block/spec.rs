@@ -1,25 +1,28 @@
 //! What a block is: its mixer, the sizes of its parts, and the rules they keep.
 
+use crate::choice;
 use crate::error::{Error, Result};
 use crate::memory::{MemorySpec, Read};
 
 /// Largest size of anything that is counted in rows, columns or heads.
 pub const LIMIT: usize = 1 << 20;
 
-/// The mixer of a block (`docs/MATH.md` section 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
-    /// The memory alone.
-    #[default]
-    Lmm,
-    /// Memory as context: attention over a segment, the persistent tokens and what the memory recalls.
-    Mac,
-    /// Memory as gate: a memory and sliding-window attention side by side, combined element by element.
-    Mag,
-    /// Memory as layer: sliding-window attention over what the memory answers.
-    Mal,
-    /// Sliding-window attention, without a memory.
-    Attention,
+choice! {
+    /// The mixer of a block (`docs/MATH.md` section 6).
+    #[derive(Default)]
+    pub enum Kind: "block" {
+        /// The memory alone.
+        #[default]
+        Lmm = 0, "lmm";
+        /// Memory as context: attention over a segment, the persistent tokens and what the memory recalls.
+        Mac = 1, "mac";
+        /// Memory as gate: a memory and sliding-window attention side by side, combined element by element.
+        Mag = 2, "mag";
+        /// Memory as layer: sliding-window attention over what the memory answers.
+        Mal = 3, "mal";
+        /// Sliding-window attention, without a memory.
+        Attention = 4, "attention";
+    }
 }
 
 impl Kind {
@@ -39,46 +42,52 @@ impl Kind {
     }
 }
 
-/// How the layers of a block are joined to the rows of the model (`docs/MATH.md` section 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wiring {
-    /// Memory and attention each add to the rows, as in the published models around the paper: attention has convolutions, a norm for
-    /// each head and a gate, and the persistent rows are its own.
-    #[default]
-    Residual,
-    /// The paper's equations 21 to 31 to the letter: one residual connection a mixer, so that what the memory says passes through
-    /// attention (MAL) or the other way round (MAC).
-    Letter,
+choice! {
+    /// How the layers of a block are joined to the rows of the model (`docs/MATH.md` section 6).
+    #[derive(Default)]
+    pub enum Wiring: "wiring" {
+        /// Memory and attention each add to the rows, as in the published models around the paper: attention has convolutions, a norm for
+        /// each head and a gate, and the persistent rows are its own.
+        #[default]
+        Residual = 1, "residual";
+        /// The paper's equations 21 to 31 to the letter: one residual connection a mixer, so that what the memory says passes through
+        /// attention (MAL) or the other way round (MAC).
+        Letter = 0, "letter";
+    }
 }
 
-/// What the memories of [`Kind::Mac`] in [`Wiring::Residual`] are fed: n, the rows before attention, or y, those after it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MacFeed {
-    /// Queries and keys from n, values and gates from y: what attention says is kept under what was there.
-    #[default]
-    Split,
-    /// All from n.
-    Tokens,
-    /// All from y (equation 24).
-    Output,
+choice! {
+    /// What the memories of [`Kind::Mac`] in [`Wiring::Residual`] are fed: n, the rows before attention, or y, those after it.
+    #[derive(Default)]
+    pub enum MacFeed: "mac-feed" {
+        /// Queries and keys from n, values and gates from y: what attention says is kept under what was there.
+        #[default]
+        Split = 1, "split";
+        /// All from n.
+        Tokens = 2, "tokens";
+        /// All from y (equation 24).
+        Output = 0, "output";
+    }
 }
 
-/// How MAC (in [`Wiring::Letter`]) and MAG put attention `a` and memory `m` together, both normalised with learned scales.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Combine {
-    /// silu(a) ∘ silu(m).
-    Product,
-    /// a ∘ silu(m).
-    Silu,
-    /// a ∘ σ(m).
-    Sigmoid,
-    /// a + m.
-    Sum,
-    /// (a + m) ∘ silu(n G), in [`Wiring::Residual`].
-    Gated,
-    /// a ∘ silu(n G₂) + m ∘ silu(n G₁), in [`Wiring::Residual`].
-    #[default]
-    Gates,
+choice! {
+    /// How MAC (in [`Wiring::Letter`]) and MAG put attention `a` and memory `m` together, both normalised with learned scales.
+    #[derive(Default)]
+    pub enum Combine: "combine" {
+        /// silu(a) ∘ silu(m).
+        Product = 0, "product";
+        /// a ∘ silu(m).
+        Silu = 1, "silu";
+        /// a ∘ σ(m).
+        Sigmoid = 2, "sigmoid";
+        /// a + m.
+        Sum = 3, "sum";
+        /// (a + m) ∘ silu(n G), in [`Wiring::Residual`].
+        Gated = 4, "gated";
+        /// a ∘ silu(n G₂) + m ∘ silu(n G₁), in [`Wiring::Residual`].
+        #[default]
+        Gates = 5, "gates";
+    }
 }
 
 impl Combine {

@@ -11,10 +11,10 @@
 //! | … | the stream's block |
 //! | 4 | CRC-32 of all bytes before |
 
-use super::spec::{Loss, MemorySpec, Network, Read};
+use super::spec::{MemorySpec, Read};
 use super::stream::{Counters, Stream};
+use crate::Choice;
 use crate::error::{Error, Result};
-use crate::ops::activation::Activation;
 use crate::scalar::Scalar;
 
 const MAGIC: [u8; 8] = *b"TTNSTRM\x03";
@@ -35,24 +35,10 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
     }
     out[36..40].copy_from_slice(&(spec.chunk as u32).to_le_bytes());
     out[40..44].copy_from_slice(&(spec.piece() as u32).to_le_bytes());
-    out[44] = match spec.activation {
-        Activation::Silu => 0,
-        Activation::Gelu => 1,
-        Activation::GeluTanh => 2,
-        Activation::Relu => 3,
-        Activation::Identity => 4,
-    };
-    out[45] = u8::from(spec.network == Network::Residual);
-    out[46] = match spec.loss {
-        Loss::Sum => 0,
-        Loss::Half => 1,
-        Loss::Mean => 2,
-    };
-    out[47] = match read {
-        Read::After => 0,
-        Read::Before => 1,
-        Read::ChunkStart => 2,
-    };
+    out[44] = spec.activation.code();
+    out[45] = spec.network.code();
+    out[46] = spec.loss.code();
+    out[47] = read.code();
     out[48..56].copy_from_slice(&spec.clip.unwrap_or(0.0).to_le_bytes());
     out
 }

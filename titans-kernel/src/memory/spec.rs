@@ -1,5 +1,6 @@
 //! What a memory is: its network, its inner loss and its chunk, and every size that follows.
 
+use crate::choice;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use heapless::Vec;
@@ -10,38 +11,44 @@ pub const MAX_LAYERS: usize = 4;
 /// Tokens of a linear memory that are computed at once by default.
 pub const USUAL_PIECE: usize = 64;
 
-/// Shape of the network's output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// M(x) = z^L.
-    #[default]
-    Plain,
-    /// M(x) = x + LN(z^L) ∘ (1 + γ), γ learned at test time like the weights; needs d_0 = d_L.
-    Residual,
+choice! {
+    /// Shape of the network's output.
+    #[derive(Default)]
+    pub enum Network: "network" {
+        /// M(x) = z^L.
+        #[default]
+        Plain = 0, "plain";
+        /// M(x) = x + LN(z^L) ∘ (1 + γ), γ learned at test time like the weights; needs d_0 = d_L.
+        Residual = 1, "residual";
+    }
 }
 
-/// Scale c of the inner loss c ‖M(k) − v‖².
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Loss {
-    /// c = 1.
-    Sum,
-    /// c = 1/2: with θ ≤ 1 and keys of norm 1 at most no token's step overshoots.
-    #[default]
-    Half,
-    /// c = 1/d_L.
-    Mean,
+choice! {
+    /// Scale c of the inner loss c ‖M(k) − v‖².
+    #[derive(Default)]
+    pub enum Loss: "loss" {
+        /// c = 1.
+        Sum = 0, "sum";
+        /// c = 1/2: with θ ≤ 1 and keys of norm 1 at most no token's step overshoots.
+        #[default]
+        Half = 1, "half";
+        /// c = 1/d_L.
+        Mean = 2, "mean";
+    }
 }
 
-/// Which weights answer a query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Read {
-    /// y_t = M_t(q_t): after the token's own write (LMM, MAG, MAL).
-    #[default]
-    After,
-    /// M_{t−1}(q_t): before it (MAC).
-    Before,
-    /// The weights at the start of the token's chunk.
-    ChunkStart,
+choice! {
+    /// Which weights answer a query.
+    #[derive(Default)]
+    pub enum Read: "read" {
+        /// y_t = M_t(q_t): after the token's own write (LMM, MAG, MAL).
+        #[default]
+        After = 0, "after";
+        /// M_{t−1}(q_t): before it (MAC).
+        Before = 1, "before";
+        /// The weights at the start of the token's chunk.
+        ChunkStart = 2, "chunk-start";
+    }
 }
 
 /// The configuration of one memory (one head of one sequence).

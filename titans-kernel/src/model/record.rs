@@ -7,24 +7,13 @@
 //! are fed (output, split, tokens) (1); whether every layer of a memory has gates of its own (1); zeros (18). Numbers of
 //! variants are never given a second time. `keep_every` of a memory matters in training only and is not stored.
 
-use super::{BlockSpec, Combine, Kind, MacFeed, Wiring};
+use super::BlockSpec;
+use crate::Choice;
 use crate::error::{Error, Result};
-use crate::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
+use crate::memory::{MAX_LAYERS, MemorySpec};
 
 /// Bytes of a record.
 pub(super) const RECORD: usize = 128;
-
-const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
-const COMBINES: [Combine; 6] =
-    [Combine::Product, Combine::Silu, Combine::Sigmoid, Combine::Sum, Combine::Gated, Combine::Gates];
-// The first are what blobs hold that were written before there were others.
-const WIRINGS: [Wiring; 2] = [Wiring::Letter, Wiring::Residual];
-const FEEDS: [MacFeed; 3] = [MacFeed::Output, MacFeed::Split, MacFeed::Tokens];
-const ACTIVATIONS: [Activation; 5] =
-    [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Identity];
-const NETWORKS: [Network; 2] = [Network::Plain, Network::Residual];
-const LOSSES: [Loss; 3] = [Loss::Sum, Loss::Half, Loss::Mean];
-const READS: [Read; 3] = [Read::After, Read::Before, Read::ChunkStart];
 
 /// Writes fields one after another.
 pub(super) struct Writer<'a> {
@@ -44,19 +33,14 @@ impl Writer<'_> {
     }
 }
 
-/// The number of a variant.
-fn number<V: PartialEq>(all: &[V], x: &V) -> u8 {
-    all.iter().position(|v| v == x).unwrap_or(usize::from(u8::MAX)) as u8
-}
-
 pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
     let m = &b.memory;
     let flags = [b.forgetting, b.momentum, b.gates_by_chunk, b.mac_read_segment].map(u8::from);
-    w.bytes(&[number(&KINDS, &b.kind), number(&COMBINES, &b.combine)]);
+    w.bytes(&[b.kind.code(), b.combine.code()]);
     w.bytes(&flags);
-    w.bytes(&[number(&ACTIVATIONS, &m.activation), number(&NETWORKS, &m.network)]);
-    w.bytes(&[number(&LOSSES, &m.loss), number(&READS, &b.read), m.layers() as u8]);
-    w.bytes(&[number(&WIRINGS, &b.wiring)]);
+    w.bytes(&[m.activation.code(), m.network.code()]);
+    w.bytes(&[m.loss.code(), b.read.code(), m.layers() as u8]);
+    w.bytes(&[b.wiring.code()]);
     (0..=MAX_LAYERS).for_each(|i| w.word(m.widths.get(i).copied().unwrap_or(0)));
     let sizes = [
         m.chunk,
@@ -73,7 +57,7 @@ pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
     ];
     sizes.into_iter().for_each(|x| w.word(x));
     [m.clip.unwrap_or(0.0), b.theta_max, b.rotary, b.eta_max].into_iter().for_each(|x| w.bytes(&x.to_le_bytes()));
-    w.bytes(&[number(&FEEDS, &b.mac_feed), u8::from(m.layer_gates)]);
+    w.bytes(&[b.mac_feed.code(), u8::from(m.layer_gates)]);
 }
 
 /// Reads fields one after another; what lies behind the end is 0.
@@ -103,6 +87,11 @@ impl Reader<'_> {
         all.get(usize::from(x)).copied().ok_or_else(|| format(what, all.len() as u64 - 1, u64::from(x)))
     }
 
+    fn choice<V: Choice>(&mut self) -> Result<V> {
+        let [code] = self.take();
+        V::of_code(code)
+    }
+
     pub(super) fn zeros(&mut self, what: &'static str, n: usize) -> Result<()> {
         (0..n).try_for_each(|_| self.variant(what, &[()]))
     }
@@ -114,16 +103,16 @@ pub(super) fn format(what: &'static str, expected: u64, found: u64) -> Error {
 
 fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     let mut r = Reader { bytes };
-    let kind = r.variant("block: kind", &KINDS)?;
-    let combine = r.variant("block: combine", &COMBINES)?;
+    let kind = r.choice()?;
+    let combine = r.choice()?;
     let mut flag = |what| r.variant(what, &[false, true]);
     let (forgetting, momentum) = (flag("block: forgetting")?, flag("block: momentum")?);
     let (gates_by_chunk, mac_read_segment) = (flag("block: gates by chunk")?, flag("block: mac_read_segment")?);
-    let activation = r.variant("block: activation", &ACTIVATIONS)?;
-    let network = r.variant("block: network", &NETWORKS)?;
-    let (loss, read) = (r.variant("block: loss", &LOSSES)?, r.variant("block: read", &READS)?);
+    let activation = r.choice()?;
+    let network = r.choice()?;
+    let (loss, read) = (r.choice()?, r.choice()?);
     let layers = r.variant("block: layers of the memory", &[0, 1, 2, 3, 4])?;
-    let wiring = r.variant("block: wiring", &WIRINGS)?;
+    let wiring = r.choice()?;
     let mut memory = MemorySpec::new(&[1, 1])?;
     memory.widths.clear();
     for i in 0..=MAX_LAYERS {
@@ -141,7 +130,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     let clip = r.float();
     memory.clip = (clip != 0.0).then_some(clip);
     let [theta_max, rotary, eta_max] = [(); 3].map(|()| r.float());
-    let mac_feed = r.variant("block: mac_feed", &FEEDS)?;
+    let mac_feed = r.choice()?;
     memory.layer_gates = r.variant("block: gates of every layer", &[false, true])?;
     r.zeros("block: zeros at the end", 18)?;
     let spec = BlockSpec {

@@ -12,6 +12,7 @@
 
 use super::stream::{END, Stream};
 use super::{Mode, Model};
+use crate::Choice;
 use crate::block::{Part, parts};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
@@ -19,7 +20,6 @@ use crate::scalar::Scalar;
 const MAGIC: [u8; 8] = *b"TTNSESS\x01";
 const HEADER: usize = 48;
 const CHECKSUM: usize = 4;
-const MODES: [Mode; 3] = [Mode::On, Mode::Frozen, Mode::Absent];
 
 /// Calls `visit` with every part of a state in order, and with its first number's place.
 fn each_part<T: Scalar>(model: &Model<'_, T>, rows: usize, position: u64, mut visit: impl FnMut(usize, Part)) {
@@ -87,7 +87,7 @@ impl<T: Scalar> Stream<'_, T> {
         out[..8].copy_from_slice(&MAGIC);
         out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
         out[12..16].copy_from_slice(&self.model.checksum().to_le_bytes());
-        out[16] = MODES.iter().position(|m| *m == self.mode).unwrap_or(0) as u8;
+        out[16] = self.mode.code();
         let numbers = saved_numbers(&self.model) as u64;
         for (out, x) in out[24..].chunks_exact_mut(8).zip([self.position, self.clipped, numbers]) {
             out.copy_from_slice(&x.to_le_bytes());
@@ -124,9 +124,7 @@ impl<T: Scalar> Stream<'_, T> {
             return format("checksum", expected, u64::from(found));
         }
         let (mode, position, clipped, numbers) = (word(bytes, 16), word(bytes, 24), word(bytes, 32), word(bytes, 40));
-        let Some(&mode) = usize::try_from(mode).ok().and_then(|i| MODES.get(i)) else {
-            return format("mode", MODES.len() as u64 - 1, mode);
-        };
+        let mode = Mode::of_code(u8::try_from(mode).unwrap_or(u8::MAX))?;
         if position > END {
             return format("position, at most", END, position);
         }

@@ -2,24 +2,27 @@
 //!
 //! The inner gradient is itself an expression of φ′, so training through it needs φ″.
 
+use crate::choice;
 use crate::gemm::blocks::apply;
 use crate::gemm::{Gemm, Silu, SiluOf};
 use crate::scalar::Scalar;
 
-/// φ between the layers of the memory network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Activation {
-    /// x σ(x).
-    #[default]
-    Silu,
-    /// x Φ(x), with the error function.
-    Gelu,
-    /// The tanh approximation of GELU.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-    /// x.
-    Identity,
+choice! {
+    /// φ between the layers of the memory network.
+    #[derive(Default)]
+    pub enum Activation: "activation" {
+        /// x σ(x).
+        #[default]
+        Silu = 0, "silu";
+        /// x Φ(x), with the error function.
+        Gelu = 1, "gelu";
+        /// The tanh approximation of GELU.
+        GeluTanh = 2, "gelu-tanh";
+        /// max(x, 0).
+        Relu = 3, "relu";
+        /// x.
+        Identity = 4, "identity";
+    }
 }
 
 /// A function with two derivatives, all from one costly number, the seed.

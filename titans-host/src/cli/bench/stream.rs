@@ -1,10 +1,10 @@
 //! `titans bench stream`: a whole model over a long stream: time per token and memory, from its beginning to its end.
 
-use crate::cli::options::{cpu, size};
+use crate::cli::options::{cpu, named, size};
 use crate::cli::{Failure, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Kind, Kinds, MemoryMode, Model, ModelConfig, Named, Session};
+use crate::model::{Choice, Kind, Kinds, Mode, Model, ModelConfig, Session};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ Examples:
   titans bench stream --block lmm --push 1 --tokens 100000")]
 pub struct Args {
     /// The mixer of all blocks: lmm, mac, mag, mal or attention
-    #[arg(long, value_name = "KIND", default_value = "lmm", value_parser = Kind::parse)]
+    #[arg(long, value_name = "KIND", default_value = "lmm", value_parser = named::<Kind>())]
     block: Kind,
 
     /// Tokens of the stream
@@ -74,8 +74,8 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     let persistent = if args.block == Kind::Lmm { 0 } else { 4 };
     let config = ModelConfig { block: Kinds::All(args.block), persistent, ..ModelConfig::default() };
     let model = Model::new(&device, config, 0)?;
-    let mut session = Session::new(&device, &model, MemoryMode::On)?;
-    let report = measure(args, &mut session, || Session::new(&device, &model, MemoryMode::On))?;
+    let mut session = Session::new(&device, &model, Mode::On)?;
+    let report = measure(args, &mut session, || Session::new(&device, &model, Mode::On))?;
     if args.json {
         return output::print_json(&report);
     }

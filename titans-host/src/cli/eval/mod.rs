@@ -8,11 +8,11 @@ pub use recall::print as print_recall;
 pub use text::tokenizer;
 
 use super::checkpoint::{CheckpointArgs, spare};
-use super::options::{DeviceArgs, ModeName, size};
+use super::options::{DeviceArgs, named, size};
 use super::{Failure, on_device};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::MemoryMode;
+use crate::model::Mode;
 use crate::task::TaskConfig;
 use std::path::PathBuf;
 
@@ -70,9 +70,10 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     window: Option<usize>,
 
-    /// What the memories may do [default: on; a table of recall has all three]
-    #[arg(long, value_enum)]
-    memory: Option<ModeName>,
+    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent) [default: on; a table
+    /// of recall has all three]
+    #[arg(long, value_parser = named::<Mode>())]
+    memory: Option<Mode>,
 
     /// Write every token's log-probability and surprise (text)
     #[arg(long, value_name = "OUT.csv")]
@@ -121,8 +122,8 @@ fn own(error: Error) -> Error {
 }
 
 impl Args {
-    fn mode(&self) -> MemoryMode {
-        self.memory.map_or(MemoryMode::On, Into::into)
+    fn mode(&self) -> Mode {
+        self.memory.unwrap_or_default()
     }
 
     /// Refuses options that say nothing about this task.

@@ -6,7 +6,7 @@ use super::solve::{Gradients, Solution};
 use crate::cli::Failure;
 use crate::cli::options::FormName;
 use crate::cli::tensors::index;
-use crate::model::Named;
+use crate::model::Choice;
 use crate::train::store::Tensor;
 use safetensors::tensor::{TensorView, serialize};
 use titans_kernel::Scalar;

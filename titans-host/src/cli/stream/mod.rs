@@ -9,12 +9,12 @@ mod text;
 
 use super::checkpoint::{CheckpointArgs, spare};
 use super::export::Runnable;
-use super::options::{self, ModeName};
+use super::options::{self, named};
 use super::{Failure, output, signals};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::error::Error;
-use crate::model::Session;
+use crate::model::{Mode, Session};
 use crate::task::TaskConfig;
 use crate::task::text::TextConfig;
 use crate::train::Owner;
@@ -97,9 +97,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// What the memories may do
-    #[arg(long, value_enum, default_value = "on")]
-    memory: ModeName,
+    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent)
+    #[arg(long, default_value = "on", value_parser = named::<Mode>())]
+    memory: Mode,
 
     /// What to do at a token with which the memory would not stay finite
     #[arg(long, value_enum, default_value = "stop")]
@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let Runnable { weights, run } = Runnable::open(&device, &args.run, &args.which)?;
     let weights = Arc::new(weights);
     let input = weights.model()?.spec().input;
-    let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory.into())?;
+    let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory)?;
     let interrupt = signals::listen()?;
     let mut live = Live::new(args, session)?;
     live.save()?; // before anything is read: a place that cannot be written is told at once
@@ -189,7 +189,7 @@ impl<'a> Live<'a> {
                     ),
                 )
             })?;
-            session.set_mode(args.memory.into()).map_err(|e| {
+            session.set_mode(args.memory).map_err(|e| {
                 Error::file(path, format!("{e}; --memory absent goes with a state that began so, and with no other"))
             })?;
             (pending, open) = (state.pending, state.open);

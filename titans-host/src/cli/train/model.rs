@@ -1,9 +1,9 @@
 //! The options that change a model's configuration.
 
 use super::config::set;
-use crate::cli::options::size;
+use crate::cli::options::{named, size};
 use crate::error::{Error, Result};
-use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Named, Preset, Wiring};
+use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Preset, Wiring};
 use titans_kernel::memory::MemorySpec;
 
 /// What of the model is not the task's recipe.
@@ -12,11 +12,11 @@ use titans_kernel::memory::MemorySpec;
 pub struct ModelArgs {
     /// Sizes by name: small (the default), paper-170m, paper-340m, paper-760m, paper-1.3b (the published ones, with deep memories
     /// in chunks of 16); the other options change it
-    #[arg(long, value_name = "NAME", value_parser = Preset::parse)]
+    #[arg(long, value_name = "NAME", value_parser = named::<Preset>())]
     pub(super) preset: Option<Preset>,
     /// Mixer of all blocks: lmm (memory alone), mac (memory as context), mag (as gate), mal (as layer), attention (no
     /// memory); or a list, one for each block: mac,attention,mac,lmm
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = Kind::parse)]
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = named::<Kind>())]
     block: Vec<Kind>,
     /// Blocks of mixer and feed-forward
     #[arg(long, value_name = "N", value_parser = size)]
@@ -62,7 +62,7 @@ pub struct ModelArgs {
     #[arg(long)]
     no_forgetting: bool,
     /// The memories' gates: every token's own, or those of its chunk's first token
-    #[arg(long, value_name = "token|chunk", value_parser = gates)]
+    #[arg(long, value_name = "token|chunk", value_parser = named::<GateSpan>())]
     gates: Option<GateSpan>,
     /// Gates of its own for every layer of a memory (--layers 2 or more)
     #[arg(long)]
@@ -93,17 +93,17 @@ pub struct ModelArgs {
     no_rotary: bool,
     /// How layers are joined to the stream: residual (memory and attention each add to it; attention has convolutions, head norms and a
     /// gate) or letter (the paper's equations as they stand)
-    #[arg(long, value_name = "NAME", value_parser = Wiring::parse)]
+    #[arg(long, value_name = "NAME", value_parser = named::<Wiring>())]
     wiring: Option<Wiring>,
     /// How mag joins attention and memory: gates or gated; to the letter (mac too) product, silu, sigmoid or sum
-    #[arg(long, value_name = "NAME", value_parser = Combine::parse)]
+    #[arg(long, value_name = "NAME", value_parser = named::<Combine>())]
     combine: Option<Combine>,
     /// What mac's memory is fed, rows before (tokens) or after attention (output), or queries and keys from before and
     /// the rest from after (split)
-    #[arg(long, value_name = "NAME", value_parser = MacFeed::parse)]
+    #[arg(long, value_name = "NAME", value_parser = named::<MacFeed>())]
     mac_feed: Option<MacFeed>,
     /// Which memory answers mac's output: after the writes so far, or before the segment
-    #[arg(long, value_name = "after|segment", value_parser = mac_read)]
+    #[arg(long, value_name = "after|segment", value_parser = named::<MacRead>())]
     mac_read: Option<MacRead>,
 }
 
@@ -242,21 +242,5 @@ impl ModelArgs {
         attention.rotary &= !self.no_rotary;
         set(&mut attention.feed, self.mac_feed);
         set(&mut attention.read, self.mac_read);
-    }
-}
-
-fn gates(name: &str) -> Result<GateSpan> {
-    match name {
-        "token" => Ok(GateSpan::Token),
-        "chunk" => Ok(GateSpan::Chunk),
-        _ => Err(Error::usage(format!("expected token or chunk, found {name}"))),
-    }
-}
-
-fn mac_read(name: &str) -> Result<MacRead> {
-    match name {
-        "after" => Ok(MacRead::After),
-        "segment" => Ok(MacRead::Segment),
-        _ => Err(Error::usage(format!("expected after or segment, found {name}"))),
     }
 }

@@ -1,33 +1,23 @@
 //! Sizes by name: the published ones, and ours.
 
 use super::{Kind, Kinds, ModelConfig};
-use crate::model::names::Named;
+use titans_kernel::choice;
 use titans_kernel::memory::{Activation, Network};
 
-/// A model's sizes and choices by name; what a task needs (vocabulary, head) is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// The default: four blocks of width 128 with linear memories, 0.8 M parameters.
-    Small,
-    /// The published version's smallest size: 12 blocks of width 768, 16 heads.
-    Paper170m,
-    /// 24 blocks of width 1024, 16 heads.
-    Paper340m,
-    /// 24 blocks of width 1536, 16 heads.
-    Paper760m,
-    /// 18 blocks of width 2048, 8 heads.
-    Paper1300m,
-}
-
-impl Named for Preset {
-    const WHAT: &'static str = "preset";
-    const ALL: &'static [(&'static str, Self)] = &[
-        ("small", Self::Small),
-        ("paper-170m", Self::Paper170m),
-        ("paper-340m", Self::Paper340m),
-        ("paper-760m", Self::Paper760m),
-        ("paper-1.3b", Self::Paper1300m),
-    ];
+choice! {
+    /// A model's sizes and choices by name; what a task needs (vocabulary, head) is left as it is.
+    pub enum Preset: "preset" {
+        /// The default: four blocks of width 128 with linear memories, 0.8 M parameters.
+        Small = 0, "small";
+        /// The published version's smallest size: 12 blocks of width 768, 16 heads.
+        Paper170m = 1, "paper-170m";
+        /// 24 blocks of width 1024, 16 heads.
+        Paper340m = 2, "paper-340m";
+        /// 24 blocks of width 1536, 16 heads.
+        Paper760m = 3, "paper-760m";
+        /// 18 blocks of width 2048, 8 heads.
+        Paper1300m = 4, "paper-1.3b";
+    }
 }
 
 impl Preset {
@@ -73,7 +63,7 @@ impl Preset {
 
 #[cfg(test)]
 mod tests {
-    use super::{Named, Preset};
+    use super::{Choice, Preset};
     use crate::model::{Kind, Kinds, ModelConfig};
 
     #[test]

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{MemoryParams, Projection};
-use crate::model::{MacFeed, MacRead, MemoryMode, Model};
+use crate::model::{MacFeed, MacRead, Mode, Model};
 use crate::tape::{Tape, Var};
 
 /// The last inputs of the convolutions on q, k and v, and how many rows they are.
@@ -100,7 +100,7 @@ impl<D: Device> Model<D> {
             }
             None => [carry_on(tape, place, inner, y, &p.v, v_tail)?, self.gates(tape, p, y, batch)?],
         };
-        let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
+        let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
         let read = tape.memory(&op, &k, &v, &q, &gates, &memory, segment.surprise)?;
         let r = match c.attention.read {
             MacRead::After => read.y,

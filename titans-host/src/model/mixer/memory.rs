@@ -5,7 +5,7 @@ use crate::device::{Device, MemoryOp, MoveRows, Place};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{MemoryParams, Projection};
-use crate::model::{GateSpan, MemoryMode, Model};
+use crate::model::{GateSpan, Mode, Model};
 use crate::tape::{Tape, Var};
 
 impl<D: Device> Model<D> {
@@ -29,7 +29,7 @@ impl<D: Device> Model<D> {
         let k = tape.l2_norm(c.head_width, &k)?;
         let gates = self.gates(tape, p, u, batch)?;
         let state = tape.memory_start(batch, p.w0)?;
-        let op = self.memory_op(batch, time, segment.mode == MemoryMode::Frozen);
+        let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
         let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
         let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
         Ok(Mixed { y: read.y, stream: None, surprise, clipped: read.clipped })

@@ -14,7 +14,7 @@ pub(super) use attention::ROTARY_BASE;
 use super::block::{Mixed, Segment};
 use super::dropout::Addition;
 use super::layout::{Block, CombineParams, Join, Mixer, ReadOut};
-use super::{Combine, MemoryMode, Model, Wiring};
+use super::{Combine, Mode, Model, Wiring};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{ParamId, Tape, Var};
@@ -170,6 +170,6 @@ impl<D: Device> Model<D> {
 }
 
 /// Whether the memories answer at all.
-fn answers(mode: MemoryMode) -> bool {
-    mode != MemoryMode::Absent
+fn answers(mode: Mode) -> bool {
+    mode != Mode::Absent
 }

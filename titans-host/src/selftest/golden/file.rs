@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 use std::rc::Rc;
+use titans_kernel::Choice;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 
 /// One file.
@@ -29,20 +30,11 @@ impl<'a> Vectors<'a> {
         let mut spec = MemorySpec::new(&widths)?;
         (spec.chunk, spec.compute_chunk, spec.clip) = (field("chunk")?, 0, None);
         spec.network = if config["network"] == "residual" { Network::Residual } else { Network::Plain };
-        spec.activation = match config["activation"].as_str() {
-            Some("silu") => Activation::Silu,
-            Some("gelu") => Activation::Gelu,
-            Some("gelu_tanh" | "gelu-tanh") => Activation::GeluTanh,
-            Some("relu") => Activation::Relu,
-            Some("identity") => Activation::Identity,
-            other => return Err(bad(&format!("unknown activation {other:?}"))),
-        };
-        spec.loss = match config["scale"].as_str().or_else(|| config["loss"].as_str()) {
-            Some("sum") => Loss::Sum,
-            Some("half") => Loss::Half,
-            Some("mean") => Loss::Mean,
-            other => return Err(bad(&format!("unknown loss {other:?}"))),
-        };
+        let named = |what: &str| config[what].as_str().unwrap_or_default().replace('_', "-");
+        let unknown = |what: &str| bad(&format!("unknown {what} {:?}", config[what]));
+        spec.activation = Activation::of_name(&named("activation")).ok_or_else(|| unknown("activation"))?;
+        let loss = Some(named("scale")).filter(|name| !name.is_empty()).unwrap_or_else(|| named("loss"));
+        spec.loss = Loss::of_name(&loss).ok_or_else(|| unknown("loss"))?;
         spec.validate()?;
         let tensors = Rc::new(SafeTensors::deserialize(bytes).map_err(|e| bad(&e))?);
         Ok(Self { path, tensors, spec, dims: [field("B")?, field("H")?, field("T")?] })

@@ -1,7 +1,7 @@
 //! How well a model predicts a series, in windows with fresh memories.
 
 use crate::device::Device;
-use crate::model::{Head, Input, MemoryMode, Model, Source, Targets};
+use crate::model::{Head, Input, Mode, Model, Source, Targets};
 use crate::tape::{Shared, Tape};
 use crate::train::task::Batch;
 use crate::{Error, Result};
@@ -34,7 +34,7 @@ pub fn evaluate<D: Device>(
     model: &Model<D>,
     numbers: &[f64],
     windows: (usize, usize),
-    mode: MemoryMode,
+    mode: Mode,
 ) -> Result<Totals> {
     let (totals, diverged) = run(device, model, numbers, windows, mode)?;
     diverged.map_or(Ok(totals), |patch| Err(Error::Diverged { position: patch as u64 }))
@@ -49,7 +49,7 @@ pub(super) fn run<D: Device>(
     model: &Model<D>,
     numbers: &[f64],
     (window, most): (usize, usize),
-    mode: MemoryMode,
+    mode: Mode,
 ) -> Result<(Totals, Option<usize>)> {
     let c = model.config();
     let width = c.inputs;
@@ -93,7 +93,7 @@ pub(super) fn run<D: Device>(
 }
 
 /// The mean square of the errors of each of a batch's patches.
-fn squared_errors<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: MemoryMode) -> Result<Vec<f64>> {
+fn squared_errors<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: Mode) -> Result<Vec<f64>> {
     let upload = |numbers: &[f64]| -> Result<Shared<D>> {
         let numbers: Vec<D::Elem> = numbers.iter().map(|&x| D::Elem::from_f64(x)).collect();
         Ok(Shared::new(device.upload(&numbers)?))

@@ -8,7 +8,8 @@ use crate::device::MemoryOp;
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::{Cuda, Driver};
 use crate::error::Result;
-use titans_kernel::memory::{Activation, MemorySpec, Network, Read};
+use titans_kernel::Choice;
+use titans_kernel::memory::{MemorySpec, Network, Read};
 
 /// Sizes of a memory operation.
 #[derive(Clone, Copy, Debug)]
@@ -54,13 +55,7 @@ impl<'a> Sizes<'a> {
 
     /// φ as `network.cu` numbers it.
     pub fn activation(&self) -> i64 {
-        match self.op.spec.activation {
-            Activation::Silu => 0,
-            Activation::Gelu => 1,
-            Activation::GeluTanh => 2,
-            Activation::Relu => 3,
-            Activation::Identity => 4,
-        }
+        self.op.spec.activation.code().into()
     }
 
     /// Which row of the coefficients answers, as `coefficients.cu` numbers it.
