@@ -6,8 +6,12 @@ mod checkpoints;
 mod common;
 #[path = "cli/edges.rs"]
 mod edges;
+#[path = "cli/foreign.rs"]
+mod foreign;
 #[path = "cli/input.rs"]
 mod input;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "common/vocabulary.rs"]
