@@ -5,7 +5,7 @@ use crate::taken;
 use titans_host::device::cpu::Cpu;
 use titans_host::model::{Kind, Kinds, Mode, Model, ModelConfig, Session};
 use titans_kernel::MatMut;
-use titans_kernel::model::{Feed, Mode, Stream};
+use titans_kernel::model::{Feed, Stream};
 
 pub fn check() {
     let cpu = Cpu::<f32>::new(Some(1)).unwrap();

@@ -4,12 +4,27 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// The binary in `folder`.
+/// The binary in `folder`, to which every signal says something, whatever it says to these tests.
 pub fn titans(folder: &Path) -> Command {
+    hear_signals();
     let mut command = Command::new(env!("CARGO_BIN_EXE_titans"));
     command.current_dir(folder).env_remove("TITANS_ISA");
     command
 }
+
+/// What is ignored here (under `nohup`, in the background of a script) would be ignored by what is started; what has a handler is not.
+#[cfg(unix)]
+fn hear_signals() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map_or("0", str::trim);
+    let mask = u64::from_str_radix(mask, 16).unwrap_or(0);
+    for signal in [1, 2, 15].into_iter().filter(|signal| mask >> (signal - 1) & 1 == 1) {
+        signal_hook::flag::register(signal, std::sync::Arc::default()).unwrap();
+    }
+}
+
+#[cfg(not(unix))]
+fn hear_signals() {}
 
 /// Runs it to its end.
 pub fn run<S: AsRef<OsStr>>(folder: &Path, args: &[S]) -> Output {

@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod edges;
+mod foreign;
+mod names;
 mod tasks;
 
 use crate::common;

@@ -158,14 +158,27 @@ pub fn tidy(text: &str) -> String {
                 }
             }
             '\n' => tidy.push(c),
-            // Control characters, and those that turn the direction of the text around.
-            _ if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) => {
-                tidy.extend(c.escape_default());
-            }
-            _ => tidy.push(c),
+            _ => show(c, &mut tidy),
         }
     }
     tidy
+}
+
+/// A name as a terminal may show it, on one line: whatever [`tidy`] escapes, and line ends.
+pub fn plain(name: impl std::fmt::Display) -> String {
+    let name = name.to_string();
+    let mut plain = String::with_capacity(name.len());
+    name.chars().for_each(|c| show(c, &mut plain));
+    plain
+}
+
+/// Escapes control characters, and those that turn the direction of the text around.
+fn show(c: char, out: &mut String) {
+    if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) {
+        out.extend(c.escape_default());
+    } else {
+        out.push(c);
+    }
 }
 
 /// The beginning of what was found somewhere, in quotes, and its length where that is not all.
@@ -181,11 +194,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 #[cfg(test)]
 mod tests {
-    use super::{brief, tidy};
+    use super::{brief, plain, tidy};
 
     #[test]
     fn messages_are_bounded_and_without_control_characters() {
         assert_eq!(tidy("a\x1b[31mb\u{202e}\n\tc\u{7f}é"), "a\\u{1b}[31mb\\u{202e}\n\\tc\\u{7f}é");
+        assert_eq!(plain("a\x1b[31mb\u{9b}\u{202e}\n\"é"), "a\\u{1b}[31mb\\u{9b}\\u{202e}\\n\"é");
         let long = format!("begin {} what to do", "é".repeat(1_000_000));
         let told = tidy(&long);
         assert!(told.chars().count() < 4100 && told.starts_with("begin é") && told.ends_with("é what to do"), "{told}");

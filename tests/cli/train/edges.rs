@@ -69,6 +69,107 @@ fn a_run_goes_on_where_its_data_are_now() {
 }
 
 #[test]
+fn a_place_of_the_data_that_is_edited_is_used_and_named_and_options_go_before_what_is_edited() {
+    let folder = folder();
+    let here = folder.path();
+    text_run(here, &["--out", "run", "--steps", "2"]);
+    std::fs::rename(here.join("text.txt"), here.join("moved.txt")).unwrap();
+    let path = here.join("run/config.toml");
+    let edit = |from: &str, to: &str| {
+        let config = std::fs::read_to_string(&path).unwrap();
+        assert!(config.contains(from), "{from} in {config}");
+        std::fs::write(&path, config.replacen(from, to, 1)).unwrap();
+    };
+    let resume = |more: &[&str]| {
+        let output = run(here, &[&["train", "--resume", "run", "--quiet"], more].concat());
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{says}");
+        says
+    };
+    edit("text.txt", "moved.txt");
+    let says = resume(&["--steps", "3"]);
+    let place = |name: &str| format!("[{:?}]", here.join(name));
+    let told = format!("and used: task.data ({}, was {})", place("moved.txt"), place("text.txt"));
+    assert!(says.contains(&told) && !says.contains("not used"), "{told} in {says}");
+    assert_eq!(step(here, "run"), 3);
+    edit("moved.txt", "nowhere.txt");
+    fails(here, &["train", "--resume", "run", "--steps", "4"], 2, &["nowhere.txt", "no longer there", "--data"]);
+    // Options go before it, and that is said of each.
+    edit("steps = 3", "steps = 9");
+    let says = resume(&["--steps", "4", "--data", "moved.txt"]);
+    assert!(says.contains("changed by hand, but not used: ") && !says.contains("and used"), "{says}");
+    assert!(says.contains("train.steps (9, was 3): --steps counts instead"), "{says}");
+    assert!(says.contains("nowhere.txt\"], was ") && says.contains("): --data counts instead"), "{says}");
+    assert_eq!(step(here, "run"), 4);
+    edit("steps = 4", "steps = 5");
+    edit("save_every = 30.0", "save_every = 20.0");
+    let says = resume(&["--minutes", "0.02"]);
+    assert!(says.contains("and used: train.save_every (20.0, was 30.0)"), "{says}");
+    assert!(says.contains("not used: train.steps (5, was 4): --minutes counts instead"), "{says}");
+    edit("steps = 5", "steps = 7");
+    edit("minutes = 0.02", "minutes = 0.03");
+    let says = resume(&[]);
+    assert!(says.contains("and used: train.minutes (0.03, was 0.02)"), "{says}");
+    assert!(says.contains("train.steps (7, was 5): train.minutes counts instead"), "{says}");
+}
+
+#[test]
+fn what_is_behind_gzip_data_is_told_once_a_file() {
+    let folder = folder();
+    let here = folder.path();
+    let pack = |content: &[u8], name: &str, behind: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, content).unwrap();
+        std::fs::write(here.join(name), [encoder.finish().unwrap(), behind.to_vec()].concat()).unwrap();
+    };
+    pack(&std::fs::read(here.join("text.txt")).unwrap(), "text.gz", b"rubbish");
+    let vocabulary = crate::vocabulary::tokenizer(&[(" ", "b"), ("l", "e")]).to_string();
+    pack(vocabulary.as_bytes(), "words.json.gz", b"!!!");
+    let rows: String = (0..200).map(|i| format!("{}\n", (f64::from(i) / 7.0).sin())).collect();
+    pack(rows.as_bytes(), "in.csv.gz", b"xx");
+    let small = &TEXT[5..];
+    let text = [
+        "train",
+        "--task",
+        "text",
+        "--data",
+        "text.gz",
+        "--tokenizer",
+        "words.json.gz",
+        "--steps",
+        "1",
+        "--out",
+        "run",
+    ];
+    let (data, words) = ("text.gz: 7 bytes behind the gzip data", "words.json.gz: 3 bytes behind");
+    for (args, told) in [
+        (&[&text[..], small].concat()[..], &[data, words][..]),
+        (&["train", "--resume", "run", "--steps", "2", "--quiet"], &[data, words]),
+        (&["eval", "run"], &[data, words]),
+        (&["eval", "run", "--data", "text.gz", "text.gz"], &[data, words]),
+        (&["generate", "run", "-n", "2"], &[words]),
+        (&["stream", "run"], &[words]),
+        (
+            &SERIES.split_whitespace().chain(["--data", "in.csv.gz", "--out", "series"]).collect::<Vec<_>>(),
+            &["in.csv.gz: 2 bytes"],
+        ),
+        (&["eval", "series"], &["in.csv.gz: 2 bytes"]),
+        (&["eval", "series", "--data", "in.csv.gz"], &["in.csv.gz: 2 bytes"]),
+    ] {
+        let output = with_input(here, args, b"ten");
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {says}");
+        for part in told {
+            assert_eq!(says.matches(part).count(), 1, "{args:?}: {part} in {says}");
+        }
+        assert_eq!(says.matches("behind the gzip data").count(), told.len(), "{args:?}: {says}");
+    }
+    let packed = std::fs::read(here.join("text.gz")).unwrap();
+    std::fs::write(here.join("cut.gz"), &packed[..packed.len() - 8]).unwrap();
+    fails(here, &["eval", "run", "--data", "cut.gz"], 2, &["cut.gz: expected gzip data, found damage"]);
+}
+
+#[test]
 fn what_is_edited_in_a_run_is_used_and_named_or_refused_and_named() {
     let folder = folder();
     let here = folder.path();
@@ -226,6 +327,29 @@ fn what_does_not_fit_is_refused_with_its_bytes() {
     };
     let large = "train --task text --data text.txt --out run --steps 1 --threads 1 --quiet --width 1024 --blocks 2";
     check_failure(&limited("-v 400000", large), "addresses", 2, &["needs", "ulimit -v", "--batch"]);
+    // The batch of a validation is larger than that of the step: 8192 tokens beside 16.
+    let long = std::fs::read(here.join("text.txt")).unwrap().repeat(40);
+    std::fs::write(here.join("long.txt"), long).unwrap();
+    let small = "train --task text --data long.txt --out run --steps 1 --threads 1 --quiet --blocks 1 --batch 1 --context 16 --width 512 \
+                 --head-width 128";
+    check_failure(
+        &limited("-v 100000", small),
+        "validation",
+        2,
+        &["a validation with ", " bytes of data needs", "task.window"],
+    );
+    // Data are refused before they are read: a file of a tebibyte without blocks.
+    std::fs::File::create(here.join("huge.txt")).unwrap().set_len(1 << 40).unwrap();
+    for task in ["text", "series"] {
+        let says = fails(
+            here,
+            &["train", "--task", task, "--data", "huge.txt"],
+            2,
+            &["huge.txt: the data do not fit", "less"],
+        );
+        assert!(says.contains(if task == "text" { "5497558138880 bytes" } else { "1099511627776 bytes" }), "{says}");
+    }
+    assert!(!here.join("runs").exists());
     // The system's own reason.
     let says = check_failure(&limited("-n 4", &TEXT.join(" ")), "files", 1, &["Too many open files", "ulimit -n"]);
     assert!(!says.contains("uncategorized"), "{says}");

@@ -2,7 +2,7 @@
 
 use super::output;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Result, plain};
 use crate::model::Model;
 use crate::train::RunConfig;
 use crate::train::checkpoint::{self, RunState};
@@ -69,5 +69,5 @@ fn tell(run: &Path, found: &Found, step: Option<u64>) {
         Which::File(_) => format!("checkpoint {}", found.path.display()),
     };
     let step = step.map_or(String::new(), |step| format!(", step {step}"));
-    output::complain(&format!("{}: {what}{step}", run.display()));
+    output::complain(&plain(format_args!("{}: {what}{step}", run.display())));
 }

@@ -3,6 +3,7 @@
 use super::options::instruction_set;
 use super::{Failure, output};
 use crate::device::cuda;
+use crate::error::plain;
 use serde::Serialize;
 
 /// List what this machine offers: CPU cores and instruction sets, CUDA devices or the reason why there are none
@@ -47,9 +48,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     output::print(format_args!("      instruction sets: {}", cpu.instruction_sets.join(", ")))?;
     output::print(format_args!("      chosen: {}", cpu.chosen))?;
     for (i, name) in cuda.devices.iter().enumerate() {
-        output::print(format_args!("cuda  {i}: {name}"))?;
+        output::print(format_args!("cuda  {i}: {}", plain(name)))?;
     }
-    cuda.absent.map_or(Ok(()), |reason| output::print(format_args!("cuda  not usable: {reason}")))
+    cuda.absent.map_or(Ok(()), |reason| output::print(format_args!("cuda  not usable: {}", plain(reason))))
 }
 
 /// Why CUDA cannot be used here; `None` where it can.

@@ -4,7 +4,7 @@ use super::checkpoint::CheckpointArgs;
 use super::options::DeviceArgs;
 use super::{Failure, on_device, output};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain};
 use crate::model::{ModelConfig, Weights};
 use crate::train::RunConfig;
 use crate::train::checkpoint::RunState;
@@ -69,8 +69,9 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     }
     let Exported { file, bytes, parameters, block_bytes_1, block_bytes_64 } = exported;
     output::print(format_args!(
-        "{file}: {parameters} parameters, {bytes} bytes; a stream takes {block_bytes_1} bytes token by token, {block_bytes_64} \
-         with 64 tokens at once"
+        "{}: {parameters} parameters, {bytes} bytes; a stream takes {block_bytes_1} bytes token by token, {block_bytes_64} \
+         with 64 tokens at once",
+        plain(file)
     ))
 }
 

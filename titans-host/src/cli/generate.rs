@@ -2,12 +2,14 @@
 
 use super::checkpoint::CheckpointArgs;
 use super::eval::tokenizer;
-use super::options::{DeviceArgs, named, whole};
+use super::options::{DeviceArgs, count, named, number, whole};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Mode;
 use crate::task::generate::{Sampling, generate};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What this verb can do about a memory that diverges.
@@ -32,7 +34,8 @@ pub struct Args {
     which: CheckpointArgs,
 
     /// Text to continue [default: a line break]
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true,
+        value_parser = OsStringValueParser::new().try_map(utf8))]
     prompt: String,
 
     /// A file to continue instead; written out first like the text of --prompt
@@ -40,15 +43,15 @@ pub struct Args {
     prompt_file: Option<PathBuf>,
 
     /// Tokens to write: bytes, or those of the run's vocabulary
-    #[arg(long, short = 'n', value_name = "N", default_value = "500")]
+    #[arg(long, short = 'n', value_name = "N", default_value = "500", value_parser = count)]
     tokens: usize,
 
     /// 0 takes the likeliest token, 1 the model's own odds
-    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true, value_parser = number)]
     temperature: f64,
 
     /// Draw among the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, value_parser = number)]
     top_p: f64,
 
     /// Seed of the draws
@@ -90,6 +93,11 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         Some(failure) => Err(failure),
         None => result.map_err(|error| Failure::hinting(error, HINT)).and_then(|_| output::stream(b"\n")),
     }
+}
+
+/// The text of an argument.
+fn utf8(argument: OsString) -> std::result::Result<String, String> {
+    argument.into_string().map_err(|_| "expected text in UTF-8; --prompt-file FILE takes any bytes".into())
 }
 
 impl Args {

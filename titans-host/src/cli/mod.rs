@@ -28,6 +28,7 @@ use options::on_device;
 use crate::error::tidy;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
@@ -116,10 +117,35 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
+/// What to say of an argument that is not UTF-8 where text is expected: the parser itself names none. It is the one without which the
+/// parser complains no more, or not of that.
+fn not_utf8(arguments: &[OsString]) -> Option<String> {
+    let mut tried = arguments.to_vec();
+    let culprit = (1..arguments.len()).find(|&i| {
+        let text = tried[i].to_string_lossy().into_owned().into();
+        tried[i] = text;
+        let fine = |error: clap::Error| error.kind() != ErrorKind::InvalidUtf8;
+        arguments[i].to_str().is_none() && command().try_get_matches_from(&tried).err().is_none_or(fine)
+    })?;
+    let found = arguments[culprit].to_string_lossy();
+    let option = match found.split_once('=') {
+        Some((option, _)) if option.starts_with("--") => option.to_owned(),
+        _ => arguments[culprit - 1].to_str().filter(|before| before.starts_with('-')).unwrap_or_default().to_owned(),
+    };
+    let of = if option.is_empty() { format!("argument {culprit}") } else { option };
+    Some(format!("{of}: expected text in UTF-8, found {found:?}; give it in UTF-8"))
+}
+
 /// Prints help, or what is wrong with the arguments, which may hold anything.
 fn tell_usage(mut error: clap::Error) {
+    if error.kind() == ErrorKind::InvalidUtf8
+        && let Some(text) = not_utf8(&std::env::args_os().collect::<Vec<_>>())
+    {
+        return output::complain(&format!("error: {text}"));
+    }
     if let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
+        && found.starts_with('-')
         && !found.starts_with("--")
     {
         // The parser's own advice, `-- VALUE`, does not help an option.

@@ -90,6 +90,16 @@ pub fn whole(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
+/// The same for what is counted in memory: tokens, steps, lengths.
+pub fn count(text: &str) -> Result<usize, String> {
+    between(text, 0, usize::MAX)
+}
+
+/// A number, whose range the verb knows.
+pub fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| "expected a number".into())
+}
+
 fn between(text: &str, low: usize, high: usize) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (low..=high).contains(&n) => Ok(n),

@@ -1,7 +1,7 @@
 //! Standard output and standard error that may be closed or full, and files that appear whole or not at all.
 
 use super::Failure;
-use crate::error::{Error, tidy};
+use crate::error::{Error, plain, tidy};
 use crate::train::atomic;
 use serde::Serialize;
 use std::fmt::Display;
@@ -37,6 +37,11 @@ pub fn csv_line(fields: impl IntoIterator<Item = String>) -> Result<String, Fail
 /// Writes a line to standard error; where nobody listens there is nobody to tell.
 pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "titans: {}", tidy(text));
+}
+
+/// Tells what is worth a word about files that were read.
+pub fn tell<'a>(notes: impl IntoIterator<Item = &'a String>) {
+    notes.into_iter().for_each(|note| complain(&plain(note)));
 }
 
 /// Writes text to standard error as it is.

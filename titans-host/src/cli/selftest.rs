@@ -83,7 +83,7 @@ fn on<D: Device>(device: &D, args: &Args) -> Result<(), Failure> {
 
 /// One line a group, then one for every check that failed.
 fn print(device: &str, checks: &[Check]) -> Result<(), Failure> {
-    output::print(device)?;
+    output::print(crate::error::plain(device))?;
     for group in checks.chunk_by(|a, b| a.group() == b.group()) {
         let Some(first) = group.first() else { continue };
         let mark = if group.iter().all(Check::passed) { "ok    " } else { "FAILED" };

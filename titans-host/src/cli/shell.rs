@@ -1,7 +1,7 @@
 //! `titans completions` and `titans man`: the command line for shells and readers, from the text that parses it.
 
 use super::{Failure, output};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain};
 use clap::Command;
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub fn man(args: &ManArgs, command: Command) -> std::result::Result<(), Failure>
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let count = pages(folder, &command)?;
-    output::print(format_args!("{count} pages in {}", folder.display()))
+    output::print(format_args!("{count} pages in {}", plain(folder.display())))
 }
 
 fn pages(folder: &Path, command: &Command) -> Result<usize> {

@@ -40,10 +40,7 @@ mod system {
     const ONE: Duration = Duration::from_millis(300);
 
     pub(super) fn listen(interrupt: &Interrupt) -> io::Result<()> {
-        let mut signals = vec![SIGINT, SIGTERM];
-        if !ignored(SIGHUP) {
-            signals.push(SIGHUP);
-        }
+        let signals = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !ignored(signal));
         let (mut signals, interrupt) = (Signals::new(signals)?, interrupt.clone());
         let wait = move || {
             let mut first: Option<Instant> = None;
@@ -65,7 +62,8 @@ mod system {
         let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     }
 
-    /// Whether the process was started so that it outlives its terminal (`nohup`); known on Linux alone.
+    /// Whether the process was started so that this signal says nothing to it (`nohup`, `trap ''`, a background job of a script); known on
+    /// Linux alone.
     fn ignored(signal: i32) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -4,6 +4,7 @@ mod layout;
 mod parse;
 
 pub use layout::{Decimal, Delimiter, Gaps, Layout, Place};
+pub use parse::no_record;
 
 use super::text;
 use crate::{Error, Result};
@@ -82,6 +83,8 @@ pub struct Read {
     pub guesses: Vec<String>,
     /// Numbers that are missing.
     pub gaps: usize,
+    /// What else is worth a word, a sentence each that names the file.
+    pub notes: Vec<String>,
 }
 
 /// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at semicolons or tabs, decimal
@@ -96,7 +99,9 @@ pub fn read(path: &Path, said: &Layout, known: &[Column]) -> Result<Read> {
     if let Some(reason) = parse::contradiction(said) {
         return Err(Error::usage(reason));
     }
-    parse::parse(&text::read(&[path])?, said, &known).map_err(|reason| Error::file(path, reason))
+    let text::Content { bytes, notes } = text::read(&[path])?;
+    let read = parse::parse(&bytes, said, &known).map_err(|reason| Error::file(path, reason))?;
+    Ok(Read { notes, ..read })
 }
 
 impl Series {

@@ -6,52 +6,82 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Reads the files in order into one run of bytes. A file whose name ends in `.gz` is decompressed.
+/// How every member of a gzip file begins.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// What was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Content {
+    /// The bytes of all files.
+    pub bytes: Vec<u8>,
+    /// What is worth a word about them, a sentence each that names its file.
+    pub notes: Vec<String>,
+}
+
+/// Reads the files in order into one run of bytes. A file whose name ends in `.gz` is decompressed; what is behind its last member and is
+/// none, as it comes of a transfer or a tape, is left out with a note.
 ///
 /// # Errors
 /// [`Error::Usage`] without any file, [`Error::Io`] when one cannot be read, [`Error::File`] when one is empty or its
 /// compressed data are damaged.
-pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<u8>> {
+pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
     if paths.is_empty() {
         return Err(Error::usage("no data: name at least one file"));
     }
-    let mut bytes = Vec::new();
+    let mut content = Content::default();
     for path in paths {
-        let before = bytes.len();
-        read_into(path.as_ref(), &mut bytes)?;
-        if bytes.len() == before {
+        let before = content.bytes.len();
+        let behind = read_into(path.as_ref(), &mut content.bytes)?;
+        if content.bytes.len() == before {
             return Err(Error::file(path, "the file is empty; give a text of at least a few hundred bytes"));
         }
+        if behind > 0 {
+            let path = path.as_ref().display();
+            let note = format!("{path}: {behind} bytes behind the gzip data are no gzip data, and ignored");
+            if !content.notes.contains(&note) {
+                content.notes.push(note);
+            }
+        }
     }
-    Ok(bytes)
+    Ok(content)
 }
 
-fn read_into(path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
+/// The bytes that were ignored.
+fn read_into(path: &Path, bytes: &mut Vec<u8>) -> Result<u64> {
     let mut file = File::open(path).map_err(|e| Error::io(path, "opening the data", e))?;
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz")) {
-        members(file, bytes)
-            .map_err(|e| Error::file(path, format!("expected gzip data, found damage ({e}); fetch the file again")))?;
-    } else {
-        file.read_to_end(bytes).map_err(|e| Error::io(path, "reading the data", e))?;
+        return members(file, bytes)
+            .map_err(|e| Error::file(path, format!("expected gzip data, found damage ({e}); fetch the file again")));
     }
-    Ok(())
+    file.read_to_end(bytes).map_err(|e| Error::io(path, "reading the data", e))?;
+    Ok(0)
 }
 
-/// Decompresses all members of a gzip file, with zeros between and behind them, which tapes and archives fill their blocks with.
-fn members(file: File, bytes: &mut Vec<u8>) -> std::io::Result<()> {
+/// Decompresses all members of a gzip file, with zeros between and behind them, which tapes and archives fill their blocks with. Returns
+/// how many bytes from the first on behind them that begins no member are left, as gzip(1) ignores them.
+fn members(file: File, bytes: &mut Vec<u8>) -> std::io::Result<u64> {
     let mut input = BufReader::new(file);
+    GzDecoder::new(&mut input).read_to_end(bytes)?;
+    while skip_zeros(&mut input)? {
+        let mut ahead = Vec::with_capacity(MAGIC.len());
+        Read::by_ref(&mut input).take(MAGIC.len() as u64).read_to_end(&mut ahead)?;
+        // The first byte of a member alone is one that was cut off.
+        if !MAGIC.starts_with(&ahead) {
+            return Ok(ahead.len() as u64 + std::io::copy(&mut input, &mut std::io::sink())?);
+        }
+        GzDecoder::new((&ahead[..]).chain(&mut input)).read_to_end(bytes)?;
+    }
+    Ok(0)
+}
+
+/// Whether there is something behind the zeros.
+fn skip_zeros(input: &mut impl BufRead) -> std::io::Result<bool> {
     loop {
-        GzDecoder::new(&mut input).read_to_end(bytes)?;
-        loop {
-            let ahead = input.fill_buf()?;
-            let (zeros, all) = (ahead.iter().take_while(|&&b| b == 0).count(), ahead.len());
-            if all == 0 {
-                return Ok(());
-            }
-            input.consume(zeros);
-            if zeros < all {
-                break;
-            }
+        let ahead = input.fill_buf()?;
+        let (zeros, all) = (ahead.iter().take_while(|&&b| b == 0).count(), ahead.len());
+        input.consume(zeros);
+        if zeros < all || all == 0 {
+            return Ok(all > 0);
         }
     }
 }
@@ -81,7 +111,7 @@ pub fn split(bytes: &[u8], fraction: f64, least_head: usize) -> Result<(&[u8], &
 
 #[cfg(test)]
 mod tests {
-    use super::{read, split};
+    use super::{Content, read, split};
     use std::io::Write;
     use std::path::PathBuf;
 
@@ -103,14 +133,39 @@ mod tests {
         let a = file(&folder, "a.txt", b"first ");
         // Two members in one file are what `cat a.gz b.gz` makes.
         let b = file(&folder, "b.txt.gz", &[gzip(b"second "), gzip(b"third")].concat());
-        assert_eq!(read(&[&a, &b]).unwrap(), b"first second third");
-        assert_eq!(read(&[&b, &a]).unwrap(), b"second thirdfirst ");
-        // Zeros that fill a block, whatever the size of ours; something else behind them is damage.
-        for zeros in [1, 512, 8192, 20_000] {
+        let whole = |bytes: &[u8]| Content { bytes: bytes.to_vec(), notes: Vec::new() };
+        assert_eq!(read(&[&a, &b]).unwrap(), whole(b"first second third"));
+        assert_eq!(read(&[&b, &a]).unwrap(), whole(b"second thirdfirst "));
+        // Zeros that fill a block, whatever the size of ours.
+        for zeros in [0, 1, 512, 8191, 8192, 20_000] {
             let padded = [gzip(b"one "), vec![0; zeros], gzip(b"two"), vec![0; zeros]].concat();
-            assert_eq!(read(&[file(&folder, "padded.gz", &padded)]).unwrap(), b"one two", "{zeros}");
-            let spoilt = file(&folder, "spoilt.gz", &[padded, b"x".to_vec()].concat());
-            assert!(read(&[spoilt]).unwrap_err().to_string().contains("spoilt.gz: expected gzip"), "{zeros}");
+            assert_eq!(read(&[file(&folder, "padded.gz", &padded)]).unwrap(), whole(b"one two"), "{zeros}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_the_last_member_is_ignored_and_counted_and_a_broken_member_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let two = [gzip(b"one "), gzip(b"two")].concat();
+        let more = gzip(b"three");
+        for zeros in [0, 1, 8192, 20_000] {
+            let with = |name, behind: &[u8]| file(&folder, name, &[&two, &vec![0; zeros], behind].concat());
+            for junk in [b"x".to_vec(), b"\x1fx".to_vec(), vec![b'j'; 30_000], [b"-".to_vec(), more.clone()].concat()] {
+                let read = read(&[with("junk.gz", &junk), file(&folder, "a.txt", b"!")]).unwrap();
+                assert_eq!(read.bytes, b"one two!");
+                let [note] = &read.notes[..] else { panic!("{:?}", read.notes) };
+                assert!(note.contains(&format!("junk.gz: {} bytes behind", junk.len())), "{note}");
+            }
+            let broken = |bytes: &[u8]| {
+                let error = read(&[with("broken.gz", bytes)]).unwrap_err().to_string();
+                assert!(error.contains("broken.gz: expected gzip"), "{zeros}: {error}");
+            };
+            (1..more.len()).for_each(|length| broken(&more[..length]));
+            let mut spoilt = more.clone();
+            let crc = spoilt.len() - 8;
+            spoilt[crc] ^= 1;
+            broken(&spoilt);
+            broken(&[&spoilt[..], b"junk"].concat());
         }
     }
 

@@ -3,7 +3,7 @@
 //! Both lose nothing: what the ids stand for, one after another, is the text, whatever bytes it has. That is what makes bits
 //! a byte of one comparable with the other, and is checked while a text is read.
 
-use super::text;
+use super::text::{self, Content};
 use crate::{Error, Result};
 use flate2::Crc;
 use serde_json::{Value, json};
@@ -35,6 +35,7 @@ pub struct Bpe {
     /// The ids of single bytes.
     singles: Vec<Option<u32>>,
     crc32: u32,
+    notes: Vec<String>,
 }
 
 impl Tokenizer {
@@ -63,6 +64,14 @@ impl Tokenizer {
         match self {
             Self::Bytes => None,
             Self::Bpe(bpe) => Some(bpe.crc32),
+        }
+    }
+
+    /// What is worth a word about the vocabulary's files, a sentence each that names its file.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Self::Bytes => &[],
+            Self::Bpe(bpe) => &bpe.notes,
         }
     }
 
@@ -105,18 +114,19 @@ impl Tokenizer {
 impl Bpe {
     fn open(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::file(path, reason);
-        let content = text::read(&[path])?;
+        let Content { bytes, mut notes } = text::read(&[path])?;
         let mut crc = Crc::new();
-        crc.update(&content);
-        let json: Value = serde_json::from_slice(&content).map_err(|e| {
+        crc.update(&bytes);
+        let json: Value = serde_json::from_slice(&bytes).map_err(|e| {
             wrong(format!("expected the JSON of a tokenizer.json or a vocab.json, found damage or another format: {e}"))
         })?;
         let mut json = if json.get("model").is_some_and(Value::is_object) {
             json
         } else {
             let merges = merges_beside(path)?;
-            crc.update(&merges);
-            pair(json, &String::from_utf8_lossy(&merges))
+            notes.extend(merges.notes);
+            crc.update(&merges.bytes);
+            pair(json, &String::from_utf8_lossy(&merges.bytes))
         };
         // What would cut, fill or add to a text.
         for part in ["truncation", "padding", "post_processor"] {
@@ -134,7 +144,7 @@ impl Bpe {
         }
         let inner = tokenizers::Tokenizer::from_bytes(json.to_string())
             .map_err(|e| wrong(format!("expected a vocabulary of byte-level BPE: {e}")))?;
-        Self::new(path, inner, crc.sum())
+        Ok(Self { notes, ..Self::new(path, inner, crc.sum())? })
     }
 
     fn new(path: &Path, inner: tokenizers::Tokenizer, crc32: u32) -> Result<Self> {
@@ -161,7 +171,7 @@ impl Bpe {
             }
             bytes[id as usize] = said.into_boxed_slice();
         }
-        Ok(Self { path: path.to_path_buf(), inner, bytes, singles, crc32 })
+        Ok(Self { path: path.to_path_buf(), inner, bytes, singles, crc32, notes: Vec::new() })
     }
 
     fn encode(&self, text: &[u8]) -> Result<Vec<u32>> {
@@ -222,7 +232,7 @@ fn cut(text: &[u8], least: usize) -> usize {
 }
 
 /// The `merges.txt` of a `vocab.json`: the same name with "vocab" and ".json" changed, in the same folder.
-fn merges_beside(path: &Path) -> Result<Vec<u8>> {
+fn merges_beside(path: &Path) -> Result<Content> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let named =
         path.file_name().unwrap_or_default().to_string_lossy().replace("vocab", "merges").replace(".json", ".txt");

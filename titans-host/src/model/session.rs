@@ -3,7 +3,7 @@
 mod step;
 mod undo;
 
-use super::{Model, Weights};
+use super::{Model, ModelConfig, Weights, specs};
 use crate::device::{Device, room};
 use crate::error::{Error, Result};
 use std::fmt;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use step::{Step, Taken};
 use titans_kernel::arch::{Simd, SimdScalar};
 use titans_kernel::error::expect_len;
+use titans_kernel::model as kernel;
 use titans_kernel::model::{Feed, Input, Mode, Position, Stream};
 use titans_kernel::{Mat, MatMut, Scalar};
 use undo::Undo;
@@ -42,6 +43,17 @@ fn zeros<T: Scalar>(len: usize) -> Result<Vec<T>> {
 }
 
 impl<T: SimdScalar> Session<T> {
+    /// Bytes of a session of such a model, its weights with it.
+    ///
+    /// # Errors
+    /// As [`specs`].
+    pub fn space(config: &ModelConfig) -> Result<usize> {
+        let (spec, blocks) = specs(config)?;
+        let weights = kernel::blob_len::<T>(&spec, &blocks)?;
+        let numbers = kernel::stream_len::<T>(&spec, blocks, AT_ONCE);
+        Ok(weights.saturating_add(numbers.saturating_mul(T::BYTES)))
+    }
+
     /// Before the first token of a model on a device.
     ///
     /// # Errors

@@ -2,13 +2,15 @@
 
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::model::{Forward, Head, Input, Mode, Model, Session};
+use crate::model::{Forward, Head, Input, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
+use crate::train::task::Load;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 use titans_kernel::Scalar;
+use titans_kernel::arch::SimdScalar;
 
 /// Tokens that run at once: bounds the device memory, whatever the window.
 const AT_ONCE: usize = 8192;
@@ -55,6 +57,12 @@ impl Windows {
         let fed = tokens.saturating_sub(1);
         let window = if window == 0 { fed.max(1) } else { window };
         Self((0..fed).step_by(window).map(|start| start..(start + window).min(fed)).collect())
+    }
+
+    /// How many of the first ones run side by side, where so many tokens run at once.
+    fn beside(windows: &[Range<usize>], at_once: usize) -> usize {
+        let length = windows.first().map_or(1, Range::len).max(1);
+        windows.iter().take((at_once / length).max(1)).take_while(|w| w.len() == length).count().max(1)
     }
 
     /// Keeps at most `count`, evenly spread.
@@ -123,13 +131,11 @@ fn walk<D: Device>(
     if windows.0.iter().any(|w| w.end >= ids.len()) || windows.0.is_empty() {
         return Err(Error::usage(format!("the data are too short: at least 2 tokens are needed, found {}", ids.len())));
     }
-    let walk = Walk { device, model, ids, mode, at_once: (LOGITS / vocabulary).clamp(LEAST, AT_ONCE) };
+    let walk = Walk { device, model, ids, mode, at_once: at_once(vocabulary) };
     let (mut tokens, mut bytes, mut nats) = (0, 0, 0.0);
     let mut left = &windows.0[..];
-    while let Some(first) = left.first() {
-        let length = first.len();
-        let most = (walk.at_once / length).max(1);
-        let group = left.iter().take(most).take_while(|w| w.len() == length).count();
+    while !left.is_empty() {
+        let group = Windows::beside(left, walk.at_once);
         let (now, rest) = left.split_at(group);
         left = rest;
         walk.group(now, &mut |row_nats, at, row| {
@@ -141,6 +147,29 @@ fn walk<D: Device>(
     }
     let bits_per_byte = nats / std::f64::consts::LN_2 / bytes as f64;
     Ok(Totals { tokens, bytes, nats_per_token: nats / tokens as f64, bits_per_byte })
+}
+
+/// Tokens that run at once.
+fn at_once(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).clamp(LEAST, AT_ONCE)
+}
+
+/// What the first of these windows, the longest, take at once.
+///
+/// # Errors
+/// As [`Session::space`].
+pub fn load<T: SimdScalar>(model: &ModelConfig, windows: &Windows) -> Result<Load> {
+    let (at_once, time) = (at_once(model.vocabulary), windows.0.first().map_or(0, Range::len));
+    if time > at_once {
+        // What a push says, and the same as steps.
+        let said = at_once.saturating_mul(model.vocabulary).saturating_mul(2 * T::BYTES);
+        return Ok(Load { host: Session::<T>::space(model)?.saturating_add(said), ..Load::default() });
+    }
+    let batch = Windows::beside(&windows.0, at_once);
+    // Positions; ids and targets, here and in the device's form; losses and surprise.
+    let surprise = model.remembering().count() * model.heads;
+    let token = size_of::<usize>() + 4 * size_of::<u32>() + (1 + surprise) * T::BYTES;
+    Ok(Load { batch, time, surprise: true, host: (batch * time).saturating_mul(token) })
 }
 
 /// Whether a model reads what the tokenizer gives.

@@ -9,7 +9,7 @@ use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Input, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
-use crate::train::task::{Batch, Task, Validation};
+use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::predicted;
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use titans_kernel::Scalar;
+use titans_kernel::arch::SimdScalar;
 
 /// Tokens that an evaluation runs at once, at least one sequence.
 const EVALUATION_TOKENS: usize = 8192;
@@ -167,7 +168,7 @@ impl Recall {
         if length > BATCHED {
             return self.stream(device, model, length, mode).map(|found| (found, None));
         }
-        let at_once = (EVALUATION_TOKENS / length.max(1)).clamp(1, self.config.sequences);
+        let at_once = self.at_once(length);
         let (mut loss, mut right, mut scored, mut diverged) = (0.0, 0, 0, None);
         let mut first = 0;
         let mut batch = Batch::default();
@@ -183,6 +184,24 @@ impl Recall {
         }
         let share = |x: f64| x / scored as f64;
         Ok((Validation { loss: share(loss), accuracy: Some(share(right as f64)), tokens: scored }, diverged))
+    }
+
+    /// Sequences of an evaluation that run at once.
+    fn at_once(&self, length: usize) -> usize {
+        (EVALUATION_TOKENS / length.max(1)).clamp(1, self.config.sequences)
+    }
+
+    /// What an evaluation at `length` tokens takes at once.
+    fn load<T: SimdScalar>(&self, model: &ModelConfig, length: usize) -> Result<Load> {
+        if length > BATCHED {
+            // A piece's logits as they are said, as steps and as they are scored.
+            let piece = PIECE.saturating_mul(model.vocabulary).saturating_mul(2 * T::BYTES + size_of::<f64>());
+            return Ok(Load { host: Session::<T>::space(model)?.saturating_add(piece), ..Load::default() });
+        }
+        let batch = self.at_once(length);
+        // Ids and targets, here and in the device's form; losses, and as they are summed; logits.
+        let token = 4 * size_of::<u32>() + (1 + model.vocabulary) * T::BYTES + size_of::<f64>();
+        Ok(Load { batch, time: length, surprise: false, host: (batch * length).saturating_mul(token) })
     }
 
     /// The same, one sequence after another as a stream that no memory must hold: for any length.
@@ -293,6 +312,12 @@ impl<D: Device> Task<D> for Recall {
         }
         self.curriculum = state;
         Ok(())
+    }
+
+    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+        // The table at the end is of the same kind.
+        let lengths = self.config.lengths.iter().chain([&self.config.length]);
+        lengths.map(|&length| self.load::<D::Elem>(model, length)).collect()
     }
 
     fn note(&self) -> String {

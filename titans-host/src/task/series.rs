@@ -9,7 +9,7 @@ use crate::data::series::{Column, Layout, Series, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
-use crate::train::task::{Batch, Task, Validation};
+use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use flate2::Crc;
@@ -163,6 +163,7 @@ pub struct SeriesTask {
     head: Vec<f64>,
     tail: Vec<f64>,
     data: Fingerprint,
+    notes: Vec<String>,
 }
 
 /// What tells one series from another, kept in checkpoints.
@@ -179,8 +180,8 @@ impl SeriesTask {
     /// # Errors
     /// As [`read`] and [`SeriesTask::new`].
     pub fn read(config: SeriesConfig, seed: u64) -> Result<Self> {
-        let series = read(&config.data, &config.layout, &config.columns)?.series;
-        Self::new(config, &series, seed)
+        let read = read(&config.data, &config.layout, &config.columns)?;
+        Ok(Self { notes: read.notes, ..Self::new(config, &read.series, seed)? })
     }
 
     /// The task over `series`, whatever file the configuration names.
@@ -200,7 +201,7 @@ impl SeriesTask {
         let mut crc = Crc::new();
         series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
         let data = Fingerprint { rows: series.rows() as u64, crc32: crc.sum() };
-        Ok(Self { config, seed, head, tail, data })
+        Ok(Self { config, seed, head, tail, data, notes: Vec::new() })
     }
 
     /// The standardised numbers that validation measures, row by row.
@@ -246,6 +247,18 @@ impl<D: Device> Task<D> for SeriesTask {
 
     fn unit(&self) -> &'static str {
         "squared deviations"
+    }
+
+    fn held(&self) -> usize {
+        (self.head.len() + self.tail.len()) * size_of::<f64>()
+    }
+
+    fn loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
+        Ok(vec![evaluate::load::<D::Elem>(self.tail.len(), self.config.width(), self.config.window)])
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {

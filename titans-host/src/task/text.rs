@@ -6,7 +6,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng, text};
 use crate::device::Device;
 use crate::model::{Mode, Model, ModelConfig};
-use crate::train::task::{Batch, Task, Validation};
+use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use flate2::Crc;
@@ -71,6 +71,7 @@ pub struct Text {
     head: Vec<u32>,
     tail: Vec<u32>,
     data: Fingerprint,
+    notes: Vec<String>,
 }
 
 /// What tells one text from another, kept in checkpoints: a run resumed on other bytes would be another run.
@@ -122,8 +123,10 @@ impl Text {
     /// # Errors
     /// As [`text::read`] and [`Text::new`].
     pub fn read(config: TextConfig, seed: u64) -> Result<Self> {
-        let bytes = text::read(&config.data)?;
-        Self::new(config, &bytes, seed)
+        let text::Content { bytes, notes } = text::read(&config.data)?;
+        let mut text = Self::new(config, &bytes, seed)?;
+        text.notes = [notes, text.tokenizer.notes().to_vec()].concat();
+        Ok(text)
     }
 
     /// The task over `bytes`, whatever files the configuration names.
@@ -163,7 +166,7 @@ impl Text {
         let mut crc = Crc::new();
         crc.update(bytes);
         let data = Fingerprint { bytes: bytes.len() as u64, crc32: crc.sum(), tokenizer: tokenizer.crc32() };
-        Ok(Self { config, seed, tokenizer, head, tail, data })
+        Ok(Self { config, seed, tokenizer, head, tail, data, notes: Vec::new() })
     }
 
     /// How the text is read.
@@ -209,6 +212,18 @@ impl<D: Device> Task<D> for Text {
              {:08x}; put the old ones back, or begin a new run",
             before.bytes, before.crc32, now.bytes, now.crc32
         )))
+    }
+
+    fn held(&self) -> usize {
+        (self.head.len() + self.tail.len()) * size_of::<u32>()
+    }
+
+    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+        Ok(vec![evaluate::load::<D::Elem>(model, &Windows::new(self.tail.len(), self.config.window))?])
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {

@@ -1,7 +1,7 @@
 //! What training needs of a task: batches, an ear, and a way to measure.
 
 use crate::device::Device;
-use crate::model::Model;
+use crate::model::{Model, ModelConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,19 @@ pub struct Validation {
     pub tokens: u64,
 }
 
+/// What a validation runs at once, for planning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Sequences of the batch on the device; 0 where the host reads a stream instead.
+    pub batch: usize,
+    /// Tokens of each.
+    pub time: usize,
+    /// Whether every token's surprise is asked for.
+    pub surprise: bool,
+    /// Bytes of vectors on the host beside it.
+    pub host: usize,
+}
+
 /// Something to learn. Batches are a function of the step and of the state that `feedback` changed, nothing else.
 pub trait Task<D: Device> {
     /// Puts part `part` (0 to accumulate − 1) of the batch of step `step` into `batch`, whatever that held. The
@@ -122,6 +135,25 @@ pub trait Task<D: Device> {
     /// What its losses are in.
     fn unit(&self) -> &'static str {
         "nats"
+    }
+
+    /// Bytes of the data that it holds on the host.
+    fn held(&self) -> usize {
+        0
+    }
+
+    /// The largest batches or streams by which a model of that configuration is measured, in validations and at the run's end.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] and [`Error::Kernel`] for a configuration that cannot be.
+    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+        let _ = model;
+        Ok(Vec::new())
+    }
+
+    /// What is worth a word about the files that were read, a sentence each that names its file.
+    fn notes(&self) -> &[String] {
+        &[]
     }
 
     /// A word on where the task stands, for people; may be empty.

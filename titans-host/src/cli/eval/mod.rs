@@ -8,7 +8,7 @@ pub use recall::print as print_recall;
 pub use text::tokenizer;
 
 use super::checkpoint::{CheckpointArgs, spare};
-use super::options::{DeviceArgs, named, size};
+use super::options::{DeviceArgs, count, named, number, size};
 use super::{Failure, on_device};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -62,12 +62,12 @@ pub struct Args {
     data: Vec<PathBuf>,
 
     /// Evaluate only the last part of --data, a share above 0 and below 1
-    #[arg(long, value_name = "SHARE", requires = "data", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", requires = "data", allow_negative_numbers = true, value_parser = number)]
     tail: Option<f64>,
 
     /// Tokens or patches of a window, each with fresh memories; 0 reads everything as one uncut stream [default: 512, or that
     /// of the run's validation]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     window: Option<usize>,
 
     /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent) [default: on; a table
@@ -84,7 +84,7 @@ pub struct Args {
     tokenizer: Option<PathBuf>,
 
     /// Lengths of the table (recall) [default: those of the run]
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
     /// Sequences of each length (recall) [default: those of the run]

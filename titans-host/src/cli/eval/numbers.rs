@@ -37,11 +37,13 @@ impl Args {
             if self.data.is_empty() {
                 let mut series = SeriesTask::read(task, seed).map_err(own)?;
                 Task::<D>::restore(&mut series, &state.task).map_err(own)?;
+                output::tell(Task::<D>::notes(&series));
                 return Ok(series.validation_numbers().to_vec());
             }
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         };
-        let series = series::read(file, &task.layout, &task.columns)?.series;
+        let series::Read { series, notes, .. } = series::read(file, &task.layout, &task.columns)?;
+        output::tell(&notes);
         let named = |error: Error| Error::file(file, error.to_string());
         let mut numbers = series.standardised(&task.columns).map_err(named)?;
         match self.tail {

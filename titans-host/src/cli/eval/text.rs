@@ -62,7 +62,9 @@ pub fn tokenizer(run: &Path, config: &RunConfig, state: &RunState, place: Option
     if let Some(place) = place {
         task.tokenizer = Some(place.to_path_buf());
     }
-    task_text::tokenizer(&task, &state.task)
+    let tokenizer = task_text::tokenizer(&task, &state.task)?;
+    output::tell(tokenizer.notes());
+    Ok(tokenizer)
 }
 
 struct Evaluation<'a, D: Device> {
@@ -120,9 +122,13 @@ impl Args {
             let task = TextConfig { tokenizer: place, ..task.clone() };
             let mut text = Text::read(task, seed).map_err(own)?;
             Task::<D>::restore(&mut text, &state.task).map_err(own)?;
+            // Those of the vocabulary are told.
+            let notes = Task::<D>::notes(&text);
+            output::tell(notes.iter().filter(|note| !tokenizer.notes().contains(note)));
             return Ok(text.validation_ids().to_vec());
         }
-        let bytes = text::read(&self.data)?;
+        let text::Content { bytes, notes } = text::read(&self.data)?;
+        output::tell(&notes);
         match self.tail {
             Some(share) => tokenizer.encode(text::split(&bytes, share, 0)?.1),
             None => tokenizer.encode(&bytes),

@@ -1,9 +1,11 @@
 //! `titans inspect --memory`: what a training step will hold, counted by a device that computes nothing.
 
 use crate::cli::{Failure, output};
+use crate::device::Device;
 use crate::device::cpu::plan::{Bytes, Kind, Plan};
-use crate::error::{Error, Result};
-use crate::model::{Head, Model, ModelConfig};
+use crate::error::{Error, Result, plain};
+use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
+use crate::tape::{Shared, Tape};
 use crate::task::TaskConfig;
 use crate::task::recall::RecallConfig;
 use crate::task::series::SeriesConfig;
@@ -11,10 +13,11 @@ use crate::task::text::TextConfig;
 use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::optimiser::Optimiser;
 use crate::train::run::CONFIG;
-use crate::train::task::{Batch, Task, Validation};
+use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, Trainer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Shortest sequences that the recall task draws.
 const SHORTEST: usize = 16;
@@ -57,12 +60,51 @@ pub(super) fn run(path: &Path, threads: Option<usize>, json: bool) -> std::resul
     if json { output::print_json(&report) } else { print(&report) }
 }
 
-/// The most bytes that a step of training holds on the CPU.
+/// The most bytes that a run holds on the CPU beside its data, in a training step and in what measures the model, and which of them that is.
 ///
 /// # Errors
 /// [`Error::File`] for a batch that is larger than any plan; [`Error::Usage`] for a model that cannot be.
-pub fn peak(config: &RunConfig, threads: Option<usize>) -> Result<usize> {
-    Ok(worst(Path::new("the configuration"), config, threads)?.peak)
+pub fn peak(config: &RunConfig, threads: Option<usize>, loads: &[Load]) -> Result<(usize, &'static str)> {
+    let report = worst(Path::new("the configuration"), config, threads)?;
+    let mut most = (report.peak, "a training step");
+    for load in loads {
+        let bytes = measured(config, report.threads, load)?;
+        if bytes > most.0 {
+            most = (bytes, "a validation");
+        }
+    }
+    Ok(most)
+}
+
+/// The bytes that stand in training, and those of what measures the model then.
+fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
+    let device = Plan::new(threads)?;
+    let model = Model::blank(&device, config.model.clone())?;
+    let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
+    let mut task = Sized(Batch::default());
+    let checkpoint = Checkpoint { config: config.clone(), state: RunState::default(), model, optimiser };
+    let trainer = Trainer::resume(&device, checkpoint, &mut task)?;
+    if load.batch > 0 {
+        let tokens = load.batch.saturating_mul(load.time);
+        let c = &config.model;
+        let numbers = |width: usize| device.upload(&vec![0.0; tokens.saturating_mul(width)]).map(Shared::new);
+        let mut tape = Tape::inference(&device, &trainer.model().params);
+        let (ids, rows, wanted);
+        let (source, targets) = match c.inputs {
+            0 => {
+                ids = Arc::new(());
+                (Source::Ids(&ids), Targets::Ids(&ids))
+            }
+            width => {
+                (rows, wanted) = (numbers(width)?, numbers(c.outputs)?);
+                (Source::Rows(&rows), Targets::Numbers(&wanted))
+            }
+        };
+        let input = Input { surprise: load.surprise, ..Input::of(source, load.batch, load.time) };
+        let forward = trainer.model().forward(&mut tape, input)?;
+        trainer.model().loss(&mut tape, &forward.logits, targets)?;
+    }
+    Ok(device.peak().saturating_add(load.host))
 }
 
 /// The batch that needs most.
@@ -184,6 +226,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
 
 fn print(report: &Report) -> std::result::Result<(), Failure> {
     let Report { file, threads, batch, time, kept, .. } = report;
+    let file = plain(file);
     output::print(format_args!("{file}: a step of {batch} sequences of {time} tokens on {threads} threads, in bytes"))?;
     let lines = [
         ("parameters", report.parameters),
@@ -205,4 +248,90 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
         output::print(format_args!("{name:24}{bytes:>16}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Load, measured, peak};
+    use crate::device::cpu::Cpu;
+    use crate::model::ModelConfig;
+    use crate::task::recall::{Recall, RecallConfig};
+    use crate::task::series::{SeriesConfig, SeriesTask};
+    use crate::task::text::{Text, TextConfig};
+    use crate::task::{Task, TaskConfig};
+    use crate::train::{RunConfig, TrainConfig, Trainer};
+
+    fn small(task: &TaskConfig) -> RunConfig {
+        let mut model =
+            ModelConfig { width: 16, blocks: 2, heads: 2, head_width: 8, feed_forward: 24, ..ModelConfig::default() };
+        model.alpha_bias = -4.0;
+        task.fit(&mut model).unwrap();
+        task.run(model, TrainConfig::default()).unwrap()
+    }
+
+    /// What is planned of a validation is what the CPU then holds; returns the load.
+    fn check(config: &RunConfig, task: &mut dyn Task<Cpu<f32>>) -> Load {
+        let loads = task.loads(&config.model).unwrap();
+        let mut largest = 0;
+        for threads in [1, 3] {
+            let device = Cpu::<f32>::new(Some(threads)).unwrap();
+            let trainer = Trainer::new(&device, config.clone(), task).unwrap();
+            device.restart_peak();
+            trainer.validate(true).unwrap();
+            let planned = |load: &Load| measured(config, threads, load).unwrap() - load.host;
+            largest = loads.iter().map(planned).max().unwrap();
+            assert_eq!(largest, device.pool_usage().peak_bytes, "{threads} threads, {loads:?}");
+        }
+        let (all, of) = peak(config, Some(3), &loads).unwrap();
+        assert!(all >= largest + loads[0].host || of == "a training step", "{all} of {of}");
+        loads[0]
+    }
+
+    #[test]
+    fn what_a_validation_holds_is_planned_to_the_byte() {
+        let bytes: Vec<u8> = (0..30_000u32).map(|i| (i * i / 7) as u8).collect();
+        let text = TextConfig { context: 8, sequences: 1, window: 100, ..TextConfig::default() };
+        let config = small(&TaskConfig::Text(text.clone()));
+        let mut task = Text::new(text, &bytes, 1).unwrap();
+        let load = check(&config, &mut task);
+        assert_eq!((load.batch, load.time, load.surprise), (29, 100, true), "2,999 tokens are predicted");
+        assert!(load.host >= 2900 * (8 + 4 * 4));
+        assert_eq!(Task::<Cpu<f32>>::held(&task), 4 * 30_000);
+        let (bytes, of) = peak(&config, Some(1), &[load]).unwrap();
+        assert!(of == "a validation" && bytes == measured(&config, 1, &load).unwrap(), "{of}: 2900 tokens beside 8");
+        assert_eq!(peak(&config, Some(1), &[]).unwrap().1, "a training step");
+
+        let numbers = (0..6000).map(|i| f64::from(i % 7)).collect();
+        let series = crate::data::series::Series { names: vec!["a".into(), "b".into()], numbers, lines: Vec::new() };
+        let columns = series.measure(2000);
+        let numbers =
+            SeriesConfig { context: 8, sequences: 1, patch: 2, window: 40, columns, ..SeriesConfig::default() };
+        let config = small(&TaskConfig::Series(numbers.clone()));
+        let load = check(&config, &mut SeriesTask::new(numbers, &series, 1).unwrap());
+        assert_eq!((load.batch, load.time), (3, 40), "149 patches are predicted");
+
+        let recall = RecallConfig { length: 64, pairs: 2, tokens: 64, lengths: vec![64], ..RecallConfig::default() };
+        let config = small(&TaskConfig::Recall(recall.clone()));
+        let load = check(&config, &mut Recall::new(recall, 1).unwrap());
+        assert_eq!((load.batch, load.time), (32, 64));
+        assert!(load.host >= 32 * 64 * 4 * config.model.vocabulary, "logits on the host");
+    }
+
+    /// Windows and sequences too long for a batch are read as streams.
+    #[test]
+    fn long_windows_hold_a_session_on_the_host() {
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| (i % 997 * 7) as u8).collect();
+        let text = TextConfig { context: 8, window: 8193, ..TextConfig::default() };
+        let config = small(&TaskConfig::Text(text.clone()));
+        let session = crate::model::Session::<f32>::space(&config.model).unwrap();
+        assert!(session > 4 * config.model.parameters().unwrap());
+        let loads = Task::<Cpu<f32>>::loads(&Text::new(text, &bytes, 1).unwrap(), &config.model).unwrap();
+        assert_eq!(loads, [Load { host: session + 8192 * 256 * 8, ..Load::default() }]);
+        let standing = measured(&config, 1, &Load::default()).unwrap();
+        assert_eq!(measured(&config, 1, &loads[0]).unwrap(), standing + loads[0].host);
+        let recall = RecallConfig { lengths: vec![64, 1 << 15, (1 << 15) + 1], ..RecallConfig::default() };
+        let config = small(&TaskConfig::Recall(recall.clone()));
+        let loads = Task::<Cpu<f32>>::loads(&Recall::new(recall, 1).unwrap(), &config.model).unwrap();
+        assert_eq!(loads.iter().map(|load| load.batch).collect::<Vec<_>>(), [32, 1, 0, 32]);
+    }
 }

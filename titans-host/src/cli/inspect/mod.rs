@@ -7,7 +7,7 @@ pub use memory::peak;
 use super::checkpoint::CheckpointArgs;
 use super::options::threads;
 use super::{Failure, output, state, tensors};
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::train::store::Store;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return if args.json {
             output::print_json(&report)
         } else {
-            output::print(format_args!("saved stream: {report}"))
+            output::print(format_args!("saved stream: {}", plain(report)))
         };
     }
     if bytes.starts_with(b"TTNMODL") || bytes.starts_with(b"TTNFEED") {
@@ -157,12 +157,13 @@ fn values(all: impl Iterator<Item = f64>) -> Values {
 
 fn print(report: &Report) -> Result<(), Failure> {
     let Report { file, bytes, metadata, elements, tensors } = report;
-    output::print(format_args!("{}: {bytes} bytes, {} tensors, {elements} elements", file, tensors.len()))?;
+    output::print(format_args!("{}: {bytes} bytes, {} tensors, {elements} elements", plain(file), tensors.len()))?;
     for (key, value) in metadata {
-        output::print(format_args!("  {key} = {value}"))?;
+        output::print(format_args!("  {} = {}", plain(key), plain(value)))?;
     }
-    let width = tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
-    for Tensor { name, dtype, shape, values } in tensors {
+    let names: Vec<String> = tensors.iter().map(|t| plain(&t.name)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (name, Tensor { dtype, shape, values, .. }) in names.iter().zip(tensors) {
         let shape = format!("{shape:?}");
         let values = values.as_ref().map_or(String::new(), |v| {
             let broken = if v.not_finite > 0 { format!("  {} not finite", v.not_finite) } else { String::new() };

@@ -70,19 +70,19 @@ pub struct Args {
     state: Option<PathBuf>,
 
     /// Seconds between two writings of the state
-    #[arg(long, value_name = "S", default_value = "60", requires = "state")]
+    #[arg(long, value_name = "S", default_value = "60", requires = "state", value_parser = options::whole)]
     save_every: u64,
 
     /// Tokens to write after the input
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = options::count)]
     generate: Option<usize>,
 
     /// 0 takes the likeliest token, 1 the model's own odds
-    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true, requires = "generate")]
+    #[arg(long, value_name = "X", default_value = "0.8", allow_negative_numbers = true, requires = "generate", value_parser = options::number)]
     temperature: f64,
 
     /// Draw among the likeliest tokens that together have this probability
-    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, requires = "generate")]
+    #[arg(long, value_name = "P", default_value = "0.95", allow_negative_numbers = true, requires = "generate", value_parser = options::number)]
     top_p: f64,
 
     /// Seed of the draws
@@ -134,9 +134,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match (input, task.zip(run.as_ref().map(|(_, state)| state))) {
         (Input::Tokens(_), Some((TaskConfig::Text(task), state))) => {
             let tokenizer = tokenizer(args, task, state)?;
+            output::tell(tokenizer.notes());
             text::run(args, &mut live, &tokenizer, &interrupt)?;
         }
-        (Input::Tokens(_), _) => text::run(args, &mut live, &Tokenizer::open(args.tokenizer.as_deref())?, &interrupt)?,
+        (Input::Tokens(_), _) => {
+            let tokenizer = Tokenizer::open(args.tokenizer.as_deref())?;
+            output::tell(tokenizer.notes());
+            text::run(args, &mut live, &tokenizer, &interrupt)?;
+        }
         (Input::Rows(_), _) if args.tokenizer.is_some() => {
             return Err(Error::usage("--tokenizer is for models of text; this one reads rows of numbers").into());
         }

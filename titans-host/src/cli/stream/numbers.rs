@@ -3,7 +3,7 @@
 use super::lines::{Line, Lines};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
-use crate::data::series::{Column, Layout};
+use crate::data::series::{Column, Layout, no_record};
 use crate::error::{Error, Result, brief};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
@@ -163,7 +163,8 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
         let mut fields = fields.from_reader(&line[..]);
         let mut record = csv::StringRecord::new();
         let number = lines.number();
-        let wrong = |e: csv::Error| Error::usage(format!("standard input, line {number}: {e}"));
+        // The reader has seen this row alone.
+        let wrong = |e: csv::Error| Error::usage(format!("standard input, {}", no_record(e, |_| number)));
         if !fields.read_record(&mut record).map_err(wrong)? {
             continue; // an empty line
         }

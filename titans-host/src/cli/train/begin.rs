@@ -2,7 +2,7 @@
 
 use super::Args;
 use crate::cli::output;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, plain};
 use crate::task::TaskConfig;
 use crate::train::checkpoint::{self, RunState};
 use crate::train::run::{CONFIG, FILES};
@@ -62,7 +62,7 @@ impl Args {
         let path = run.join(CONFIG);
         let written = written(&path)?;
         if let Some(edited) = &written {
-            honour(&path, &mut config, edited)?;
+            honour(&path, &mut config, edited, |name| self.overrides(name))?;
         }
         let mut task = TaskConfig::of(&config)?;
         if self.config.moved(&mut task)? {
@@ -70,6 +70,17 @@ impl Args {
         }
         self.expect_a_later_end(&config, &state)?;
         Ok(Begun { folder: run.into(), config, written, owner: Some(owner) })
+    }
+
+    /// The option that is given instead of what `config.toml` says under that name.
+    fn overrides(&self, name: &str) -> Option<&'static str> {
+        match name {
+            "train.steps" | "train.minutes" if self.steps.is_some() => Some("--steps"),
+            "train.steps" | "train.minutes" if self.minutes.is_some() => Some("--minutes"),
+            "task.data" if self.config.names_data() => Some("--data"),
+            "task.tokenizer" if self.config.names_tokenizer() => Some("--tokenizer"),
+            _ => None,
+        }
     }
 
     /// The end must lie behind what is done.
@@ -168,8 +179,14 @@ fn written(path: &Path) -> Result<Option<RunConfig>> {
     RunConfig::read(path).map(Some)
 }
 
-/// Takes over what was changed in `config.toml`, by name; what may not change is refused by name.
-fn honour(path: &Path, config: &mut RunConfig, edited: &RunConfig) -> Result<()> {
+/// Takes over what was changed in `config.toml`, by name, and says what does not count because an option or another entry goes before it;
+/// what may not change is refused by name.
+fn honour(
+    path: &Path,
+    config: &mut RunConfig,
+    edited: &RunConfig,
+    overrides: impl Fn(&str) -> Option<&'static str>,
+) -> Result<()> {
     let differences = differences(&value(config)?, &value(edited)?);
     if differences.is_empty() {
         return Ok(());
@@ -184,8 +201,21 @@ fn honour(path: &Path, config: &mut RunConfig, edited: &RunConfig) -> Result<()>
             ),
         ));
     }
-    let told: Vec<String> = differences.iter().map(|(name, was, is)| format!("{name} ({is}, was {was})")).collect();
-    output::complain(&format!("{}: changed by hand, and used: {}", path.display(), told.join(", ")));
+    let minutes = edited.train.minutes.map(|_| "train.minutes");
+    let (mut used, mut idle) = (Vec::new(), Vec::new());
+    for (name, was, is) in &differences {
+        let change = format!("{name} ({is}, was {was})");
+        match overrides(name).or(minutes.filter(|_| name == "train.steps")) {
+            None => used.push(change),
+            Some(instead) => idle.push(format!("{change}: {instead} counts instead")),
+        }
+    }
+    for (what, changes) in [("and used", used), ("but not used", idle)] {
+        if !changes.is_empty() {
+            let changes = changes.join(", ");
+            output::complain(&plain(format_args!("{}: changed by hand, {what}: {changes}", path.display())));
+        }
+    }
     *config = edited.clone();
     Ok(())
 }

@@ -2,15 +2,17 @@
 
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
-use crate::cli::options::{size, whole};
+use super::room;
+use crate::cli::options::{count, number, size, whole};
 use crate::data::series::Layout;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
+use crate::task::text::TextConfig;
 use crate::task::{TaskConfig, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -79,7 +81,7 @@ pub struct ConfigArgs {
     pairs: Option<usize>,
 
     /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096]
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
     /// A run's config.toml to start from; the other options change it
@@ -94,7 +96,7 @@ pub struct ConfigArgs {
     model: ModelArgs,
 
     /// Highest learning rate
-    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f64>,
     /// Sequences of a batch (text, series), or tokens of one (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
@@ -103,10 +105,10 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = whole)]
     accumulate: Option<u64>,
     /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1 [default: 0]
-    #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true)]
+    #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
     /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time
     #[arg(long, value_enum, help_heading = "Training")]
@@ -126,10 +128,7 @@ impl ConfigArgs {
         match task {
             TaskConfig::Recall(_) => {}
             TaskConfig::Text(c) => {
-                if !self.data.is_empty() {
-                    c.data = self.data.iter().map(absolute).collect();
-                }
-                c.tokenizer = self.tokenizer.as_ref().map(absolute).or(c.tokenizer.take());
+                self.texts(c)?;
             }
             TaskConfig::Series(c) => {
                 if !self.data.is_empty() {
@@ -138,6 +137,16 @@ impl ConfigArgs {
             }
         }
         Ok(!self.data.is_empty() || self.tokenizer.is_some())
+    }
+
+    /// Whether it is said where the data lie.
+    pub fn names_data(&self) -> bool {
+        !self.data.is_empty()
+    }
+
+    /// Whether it is said where the vocabulary lies.
+    pub fn names_tokenizer(&self) -> bool {
+        self.tokenizer.is_some()
     }
 
     /// The first option that says something about a new run, by name: none of them fits to `--resume`. Where data lie is no part of it.
@@ -194,6 +203,8 @@ impl ConfigArgs {
             (None, TaskName::Text) => text::default_run(Vec::new())?,
             (None, TaskName::Series) => {
                 let file = self.series()?;
+                let task = series::SeriesConfig { data: file.clone(), ..series::SeriesConfig::default() };
+                room::expect_data(&TaskConfig::Series(task))?;
                 let (run, told) = series::recipe(file.clone(), self.layout.said(Layout::default()))?;
                 tell(&file, &told);
                 run
@@ -248,13 +259,10 @@ impl ConfigArgs {
                 Ok(more)
             }
             TaskConfig::Text(c) => {
-                if !self.data.is_empty() {
-                    c.data = self.data.iter().map(absolute).collect();
-                }
+                self.texts(c)?;
                 if c.data.is_empty() {
                     return Err(Error::usage("--task text needs --data FILE…: text to learn from"));
                 }
-                c.tokenizer = self.tokenizer.as_ref().map(absolute).or(c.tokenizer.take());
                 set(&mut c.context, self.context);
                 set(&mut c.sequences, self.batch);
                 Ok(self.tokenizer.is_some())
@@ -280,10 +288,21 @@ impl ConfigArgs {
         }
     }
 
+    /// The files of a text and its vocabulary, as far as they are given.
+    fn texts(&self, c: &mut TextConfig) -> Result<()> {
+        if !self.data.is_empty() {
+            c.data = self.data.iter().map(|path| absolute("--data", path)).collect::<Result<_>>()?;
+        }
+        if let Some(path) = &self.tokenizer {
+            c.tokenizer = Some(absolute("--tokenizer", path)?);
+        }
+        Ok(())
+    }
+
     /// The one file of a series.
     fn series(&self) -> Result<PathBuf> {
         match &self.data[..] {
-            [file] => Ok(absolute(file)),
+            [file] => absolute("--data", file),
             files => {
                 let found = files.len();
                 Err(Error::usage(format!("--task series needs --data FILE.csv: expected one file, found {found}")))
@@ -292,9 +311,18 @@ impl ConfigArgs {
     }
 }
 
-/// So that the run resumes from anywhere.
-fn absolute(path: &PathBuf) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.clone())
+/// So that the run resumes from anywhere. What `config.toml` names must be text.
+fn absolute(option: &str, path: &Path) -> Result<PathBuf> {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    match whole.to_str() {
+        Some(_) => Ok(whole),
+        None => Err(Error::usage(format!(
+            "{option} {}: expected a path in UTF-8, because config.toml names it, found {:?}; rename it, or give a link to it \
+             (ln -s) that lies under such a name",
+            path.display(),
+            whole
+        ))),
+    }
 }
 
 pub(super) fn set<T: Copy>(field: &mut T, value: Option<T>) {

@@ -2,6 +2,7 @@
 
 use crate::cli::output;
 use crate::data::series::{Decimal, Delimiter, Gaps, Layout, Place};
+use crate::error::plain;
 use clap::ValueEnum;
 use std::path::Path;
 
@@ -113,5 +114,5 @@ fn places(names: &[String]) -> Vec<Place> {
 
 /// Tells what was guessed about a file.
 pub fn tell(file: &Path, told: &[String]) {
-    told.iter().for_each(|sentence| output::complain(&format!("{}: {sentence}", file.display())));
+    told.iter().for_each(|sentence| output::complain(&plain(format_args!("{}: {sentence}", file.display()))));
 }

@@ -6,10 +6,10 @@ mod layout;
 mod model;
 mod room;
 
-use super::options::DeviceArgs;
+use super::options::{DeviceArgs, number, whole};
 use super::{Failure, on_device, output, signals};
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Result, plain};
 use crate::model::Model;
 use crate::task::recall::Recall;
 use crate::task::table::Table;
@@ -74,11 +74,11 @@ pub struct Args {
     resume: Option<PathBuf>,
 
     /// Stop after that many steps
-    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = whole)]
     steps: Option<u64>,
 
     /// Stop after that many minutes; the learning rate follows the time
-    #[arg(long, value_name = "M", allow_negative_numbers = true)]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number)]
     minutes: Option<f64>,
 
     /// No progress on standard error
@@ -114,9 +114,11 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let interrupt = signals::listen()?;
     let mut begun = args.begin()?;
     let mut progress = args.progress();
+    room::expect_data(&TaskConfig::of(&begun.config)?)?;
     let mut task = task::open::<D>(&begun.config).map_err(|error| args.missing(error))?;
+    output::tell(task.notes());
     if !args.on.cuda()? {
-        room::expect(&begun.config, args.on.threads)?;
+        room::expect(&begun.config, args.on.threads, task.held(), &task.loads(&begun.config.model)?)?;
     }
     let mut trainer = match &args.resume {
         None => {
@@ -134,7 +136,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     };
     let Begun { folder, config, .. } = &begun;
     let parameters = trainer.model().params.count();
-    progress.message(&format!("{}: {parameters} parameters on {}", folder.display(), device.describe()));
+    progress.message(&format!("{}: {parameters} parameters on {}", plain(folder.display()), device.describe()));
     let outcome = crate::train::train(&mut trainer, folder, &interrupt, &mut *progress)?;
     if outcome.interrupted {
         return Err(stopped(&interrupt, &outcome, folder));
@@ -151,7 +153,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
 
 /// What a signal leaves.
 fn stopped(interrupt: &Interrupt, outcome: &Outcome, folder: &Path) -> Failure {
-    let (step, saved, folder) = (outcome.step, outcome.saved.display(), folder.display());
+    let (step, saved, folder) = (outcome.step, plain(outcome.saved.display()), plain(folder.display()));
     Failure::interrupted(
         interrupt,
         format!("saved {saved} after step {step}; go on with: titans train --resume {folder}"),
@@ -182,6 +184,7 @@ fn recall<D: Device>(
 
 fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     let Report { run, steps, seconds, tokens, validation, best, recall, .. } = report;
+    let run = plain(run);
     output::print(format_args!("{steps} steps, {tokens} tokens, {seconds:.0} s"))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));

@@ -1,7 +1,7 @@
 //! The options that change a model's configuration.
 
 use super::config::set;
-use crate::cli::options::{named, size};
+use crate::cli::options::{count, named, number, size};
 use crate::error::{Error, Result};
 use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Preset, Wiring};
 use titans_kernel::memory::MemorySpec;
@@ -44,16 +44,16 @@ pub struct ModelArgs {
     chunk: Option<usize>,
     /// Tokens that are computed at once, a part of a chunk or (one layer) whole chunks; 0 for a chunk: the same numbers
     /// [default: with one layer about 64]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     compute_chunk: Option<usize>,
     /// Largest learning rate of the memory [default: 1 with one layer, 0.2 with more]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number)]
     theta_max: Option<f64>,
     /// Largest momentum of the memory, up to 1 [default: 0.5]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number)]
     eta_max: Option<f64>,
     /// First bias of the forget gate: -4 forgets half in 55 tokens, -7 in 1100
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number)]
     alpha_bias: Option<f64>,
     /// Memories without momentum
     #[arg(long)]
@@ -68,10 +68,10 @@ pub struct ModelArgs {
     #[arg(long)]
     layer_gates: bool,
     /// Taps of the convolutions on q, k and v; 0 for none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     conv_width: Option<usize>,
     /// Learned tokens that are put before the sequence [default: 4 with --block mac, mag or mal]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     persistent: Option<usize>,
     /// A head with weights of its own instead of the embedding's (recall and text)
     #[arg(long)]
@@ -83,10 +83,10 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = size)]
     segment: Option<usize>,
     /// Query heads of attention; 0: as many as memories
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     attention_heads: Option<usize>,
     /// Key and value heads of attention, a divisor of its query heads; 0: as many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     kv_heads: Option<usize>,
     /// Attention without rotary positions
     #[arg(long)]

@@ -1,24 +1,72 @@
-//! Whether a training step fits into this machine, before it runs.
+//! Whether a run fits into this machine: its data before they are read, its steps and validations before they run.
 
 use crate::cli::inspect;
 use crate::error::{Error, Result};
+use crate::task::TaskConfig;
 use crate::train::RunConfig;
+use crate::train::task::Load;
 use std::path::{Path, PathBuf};
 
-/// Refuses a configuration that takes more memory than there is. Where the system does not say how much that is, everything passes.
+/// Refuses data that take more memory than there is. Where the system does not say how much that is, everything passes.
+///
+/// # Errors
+/// [`Error::File`] with the bytes needed and those there.
+pub(super) fn expect_data(task: &TaskConfig) -> Result<()> {
+    let Some((there, by)) = available(Path::new("/")) else { return Ok(()) };
+    let (files, needed) = reading(task);
+    match files.first().filter(|_| needed > there) {
+        None => Ok(()),
+        Some(first) => Err(Error::file(
+            first,
+            format!(
+                "the data do not fit: reading them needs {needed} bytes ({}) or more, expected {there} ({}) at most, what {by}; give \
+                 less data",
+                gib(needed),
+                gib(there)
+            ),
+        )),
+    }
+}
+
+/// The files of a task, and the bytes that reading them takes at least: theirs (packed ones are larger), and those of a text's ids, which are
+/// made while it is there.
+fn reading(task: &TaskConfig) -> (&[PathBuf], u64) {
+    let bytes = |files: &[PathBuf]| files.iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum();
+    match task {
+        TaskConfig::Recall(_) => (&[], 0),
+        TaskConfig::Series(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
+        TaskConfig::Text(c) => {
+            let text: u64 = bytes(&c.data);
+            // Of a vocabulary so much is taken at first.
+            let ids = if c.tokenizer.is_some() { text / 3 } else { text };
+            (&c.data, text.saturating_add(ids.saturating_mul(size_of::<u32>() as u64)))
+        }
+    }
+}
+
+/// Refuses a configuration that takes more memory than there is, by what its task holds already and by what measures it.
 ///
 /// # Errors
 /// [`Error::Usage`] with the bytes needed and those there; as [`inspect::peak`].
-pub(super) fn expect(config: &RunConfig, threads: Option<usize>) -> Result<()> {
-    let Some((there, by)) = available(Path::new("/")) else { return Ok(()) };
-    let needed = inspect::peak(config, threads)? as u64;
-    if needed <= there {
+pub(super) fn expect(config: &RunConfig, threads: Option<usize>, held: usize, loads: &[Load]) -> Result<()> {
+    let Some((left, by)) = available(Path::new("/")) else { return Ok(()) };
+    let (peak, of) = inspect::peak(config, threads, loads)?;
+    fits((peak as u64, of), held as u64, (left, by))
+}
+
+/// The data are in memory: what is left there is without them.
+fn fits((peak, of): (u64, &str), held: u64, (left, by): (u64, &str)) -> Result<()> {
+    if peak <= left {
         return Ok(());
     }
+    let (needed, there) = (peak.saturating_add(held), left.saturating_add(held));
+    let data = if held > 0 { format!(" with {held} bytes of data") } else { String::new() };
+    let remedy =
+        if of == "a validation" { "a shorter task.window (config.toml) or --lengths" } else { "--batch or --context" };
     Err(Error::usage(format!(
-        "this configuration does not fit: a training step needs {needed} bytes ({}), expected {there} ({}) at most, what {by}; a \
-         smaller --width, --batch or --context needs less, and so do --recompute and --boundaries sqrt (titans inspect --memory says \
-         where it goes)",
+        "this configuration does not fit: {of}{data} needs {needed} bytes ({}), expected {there} ({}) at most, what {by}; a smaller \
+         --width or {remedy} needs less, and in a step so do --recompute and --boundaries sqrt (titans inspect --memory says where it \
+         goes)",
         gib(needed),
         gib(there),
     )))
@@ -96,8 +144,34 @@ fn addresses(root: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::available;
+    use super::{available, fits, reading};
+    use crate::task::TaskConfig;
+    use crate::task::text::TextConfig;
     use std::path::Path;
+
+    #[test]
+    fn what_is_needed_is_named_with_the_data() {
+        let machine = (500, "this machine has left");
+        fits((500, "a training step"), 1 << 40, machine).unwrap();
+        let refused = |of, held| fits((501, of), held, machine).unwrap_err().to_string();
+        let step = refused("a training step", 0);
+        assert!(step.contains("a training step needs 501 bytes") && step.contains("expected 500"), "{step}");
+        let validation = refused("a validation", 100);
+        assert!(validation.contains("a validation with 100 bytes of data needs 601 bytes"), "{validation}");
+        assert!(validation.contains("expected 600") && validation.contains("task.window"), "{validation}");
+    }
+
+    #[test]
+    fn reading_takes_the_text_and_its_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a.txt", "b.txt"].map(|name| folder.path().join(name));
+        std::fs::write(&a, [0; 300]).unwrap();
+        std::fs::write(&b, [0; 600]).unwrap();
+        let text = TextConfig { data: vec![a, folder.path().join("none"), b], ..TextConfig::default() };
+        assert_eq!(reading(&TaskConfig::Text(text.clone())).1, 900 + 4 * 900);
+        let words = TextConfig { tokenizer: Some("words.json".into()), ..text };
+        assert_eq!(reading(&TaskConfig::Text(words)).1, 900 + 4 * 300);
+    }
 
     fn write(root: &Path, files: &[(&str, &str)]) {
         for (path, text) in files {

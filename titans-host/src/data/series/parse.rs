@@ -94,7 +94,7 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
     let guesses = guesses(said, &layout, &first, &names, why);
     layout.left_out = Some(skipped.iter().map(|&i| Place::Number(i + 1)).collect());
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
-    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps })
+    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new() })
 }
 
 /// One row and where it begins.
@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
     fn next(&mut self) -> Result<Option<Row>, String> {
         let mut record = csv::StringRecord::new();
         let more = self.reader.read_record(&mut record);
-        if !more.map_err(|e| format!("expected comma-separated values, found {e}"))? {
+        if !more.map_err(|e| no_record(e, |place| line(self.bytes, place)))? {
             return Ok(None);
         }
         let line = record.position().map_or(0, |place| line(self.bytes, place));
@@ -131,6 +131,19 @@ impl<'a> Table<'a> {
             ));
         }
         Ok(Some(Row { line, record }))
+    }
+}
+
+/// Why there is no record, by line and column from 1; `line` is that of a place.
+pub fn no_record(error: csv::Error, line: impl Fn(&csv::Position) -> u64) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { pos: Some(place), err } => format!(
+            "line {}, column {}: expected text in UTF-8, found other bytes behind the first {} of the field; save the file as UTF-8",
+            line(place),
+            err.field() + 1,
+            err.valid_up_to()
+        ),
+        _ => format!("expected comma-separated values, found {error}"),
     }
 }
 

@@ -53,6 +53,25 @@ fn what_is_no_number_is_named() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_named_by_line_and_column_from_1() {
+    for (text, says) in [
+        (&b"\xff,b\n1,2\n"[..], "line 1, column 1: expected text in UTF-8"),
+        (b"a,b\n1,2\n3,\xe9\n", "line 3, column 2: expected text in UTF-8"),
+        (
+            b"a,b\r\n\r\n\r\n1,2\r\n\r\n3x\xe9,4\r\n",
+            "line 6, column 1: expected text in UTF-8, found other bytes behind the first 2",
+        ),
+        (b"a;b\n1;2\n1;caf\xe9\n", "line 3, column 2"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(says) && error.contains("save the file as UTF-8"), "{error}");
+    }
+    // Far behind the rows that are looked at first.
+    let error = parse(&[&b"a,b\n"[..], &b"1,2\n".repeat(500), b"1,\xff\n"].concat()).unwrap_err();
+    assert!(error.contains("line 502, column 2"), "{error}");
+}
+
+#[test]
 fn columns_are_standardised_by_the_first_rows_alone() {
     let series = parse(b"a,b,c\n1,5,1e9\n3,5,1e9\n9,5,1e9\n").unwrap();
     let columns = series.measure(2);

@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::model::{Head, Input, Mode, Model, Source, Targets};
 use crate::tape::{Shared, Tape};
-use crate::train::task::Batch;
+use crate::train::task::{Batch, Load};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use titans_kernel::Scalar;
@@ -90,6 +90,16 @@ pub(super) fn run<D: Device>(
     }
     let n = patches as f64;
     Ok((Totals { patches, mean_squared_error: error / n, unchanged: unchanged / n }, diverged))
+}
+
+/// What the largest batch takes of an evaluation of so many numbers, `width` a patch, in such windows.
+pub(super) fn load<T: Scalar>(numbers: usize, width: usize, window: usize) -> Load {
+    let fed = (numbers / width.max(1)).saturating_sub(1);
+    let time = if window == 0 { fed } else { window.min(fed) }.max(1);
+    let batch = (AT_ONCE / time).max(1).min(fed / time).max(1);
+    // Rows and what is wanted, here and in the device's numbers; losses, and as they are summed.
+    let token = 2 * width * (size_of::<f64>() + T::BYTES) + T::BYTES + size_of::<f64>();
+    Load { batch, time, surprise: false, host: (batch * time).saturating_mul(token) }
 }
 
 /// The mean square of the errors of each of a batch's patches.
