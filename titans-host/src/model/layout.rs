@@ -7,7 +7,7 @@ pub(super) use find::{
     Projection, ReadOut,
 };
 
-use super::{Combine, Head, Kind, ModelConfig, Wiring};
+use super::{Kind, ModelConfig, Wiring, weights};
 use crate::error::Result;
 use titans_kernel::memory::Network;
 
@@ -50,27 +50,64 @@ const FIRST_LAYER: f64 = 2.0;
 /// Of the last layer of MAC's memories, over 1/√(its inputs).
 const MAC_LAST_LAYER: f64 = 0.3;
 
-/// All parameters of a configuration.
+/// All parameters of a configuration: names, shapes and order are the kernel's ([`ModelSpec::tensors`]), how each begins is said here.
+///
+/// [`ModelSpec::tensors`]: titans_kernel::model::ModelSpec::tensors
 pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
-    let mut all = List(Vec::new());
-    let inputs = if c.inputs > 0 { c.inputs } else { c.vocabulary };
-    if c.inputs > 0 {
-        all.linear("embedding.weight", c.inputs, c.width, 1.0);
-        all.zeros("embedding.bias", c.width);
-    } else {
-        all.push("embedding.weight", &[inputs, c.width], Init::Normal { std: EMBEDDING_STD }, false);
+    let (spec, blocks) = weights::unchecked(c)?;
+    let memories = c.kinds().map(|kind| memories(c, kind)).collect::<Result<Vec<_>>>()?;
+    let mut all = Vec::new();
+    spec.tensors(&blocks, |block, name, rows, cols| {
+        let Beginning { init, decay, vector } = match name {
+            "mixer.memory.w0" => plain(block.map_or(Init::Constant(0.0), |i| memories[i].clone())),
+            _ => begin(c, name, [rows, cols]),
+        };
+        let name = block.map_or(name.into(), |i| format!("blocks.{i}.{name}"));
+        let shape = if vector { vec![cols] } else { vec![rows, cols] };
+        all.push(Declaration { name, shape, init, decay });
+    });
+    Ok(all)
+}
+
+/// How a parameter begins, whether weight decay applies, and whether it is a vector.
+struct Beginning {
+    init: Init,
+    decay: bool,
+    vector: bool,
+}
+
+/// A parameter that does not decay.
+const fn plain(init: Init) -> Beginning {
+    Beginning { init, decay: false, vector: false }
+}
+
+/// A vector that begins with one value.
+const fn vector(value: f64) -> Beginning {
+    Beginning { init: Init::Constant(value), decay: false, vector: true }
+}
+
+/// By a parameter's name behind `blocks.{i}.`; `docs/MATH.md`, section 6, has the list.
+fn begin(c: &ModelConfig, name: &str, [inputs, outputs]: [usize; 2]) -> Beginning {
+    let linear = |scale: f64| {
+        let init = Init::Normal { std: scale / (inputs as f64).sqrt() };
+        Beginning { init, decay: true, vector: false }
+    };
+    // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
+    let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
+    match name {
+        "embedding.weight" if c.inputs == 0 => plain(Init::Normal { std: EMBEDDING_STD }),
+        "head.weight" => Beginning { init: Init::Normal { std: HEAD_STD }, ..linear(1.0) },
+        "mixer.persistent" => plain(Init::Normal { std: 1.0 }),
+        // The gates begin at their biases, whatever the token.
+        "mixer.gates.weight" => linear(0.1),
+        "mixer.gates.bias" => plain(Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias])),
+        "mixer.out.weight" | "mixer.attention.out.weight" | "feed_forward.down.weight" => linear(small),
+        "mixer.memory.out.weight" if c.wiring == Wiring::Residual => linear(small),
+        _ if name.ends_with("conv.weight") => plain(Init::Normal { std: 1.0 / (outputs as f64).sqrt() }),
+        _ if name.ends_with(".bias") => vector(0.0),
+        _ if name.ends_with("norm.weight") || name.starts_with("mixer.combine.") => vector(1.0),
+        _ => linear(1.0),
     }
-    for i in 0..c.blocks {
-        all.block(c, i)?;
-    }
-    all.ones("norm.weight", c.width);
-    if !c.tied {
-        all.push("head.weight", &[c.width, c.said()], Init::Normal { std: HEAD_STD }, true);
-    }
-    if c.head == Head::Regression {
-        all.zeros("head.bias", c.said());
-    }
-    Ok(all.0)
 }
 
 /// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need different
@@ -91,112 +128,6 @@ fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
     let mut pieces: Vec<_> = (0..spec.layers()).map(piece).collect();
     pieces.push((spec.gamma_len(), 0.0));
     Ok(Init::Memories(pieces))
-}
-
-struct List(Vec<Declaration>);
-
-impl List {
-    /// One block; `docs/MATH.md`, section 6, has the list.
-    fn block(&mut self, c: &ModelConfig, i: usize) -> Result<()> {
-        let (b, m, kind) = (format!("blocks.{i}"), format!("blocks.{i}.mixer"), c.kind(i));
-        // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
-        let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
-        let (inner, residual) = (c.inner(), c.wiring == Wiring::Residual);
-        self.ones(format!("{b}.norm.weight"), c.width);
-        if c.persistent > 0 {
-            self.push(format!("{m}.persistent"), &[c.persistent, c.width], Init::Normal { std: 1.0 }, false);
-        }
-        if kind == Kind::Mac {
-            self.projection(c, &format!("{m}.context.q"), c.width, inner);
-            self.ones(format!("{m}.context.norm.weight"), c.head_width);
-            self.linear(format!("{m}.context.out.weight"), inner, c.width, 1.0);
-        }
-        if kind == Kind::Mal {
-            self.ones(format!("{m}.attention.norm.weight"), c.width);
-        }
-        if kind.attends() {
-            self.attention(c, &m, kind, small);
-        }
-        if kind.remembers() {
-            let rows = if kind == Kind::Mac && !residual { inner } else { c.width };
-            for p in ["q", "k", "v"] {
-                self.projection(c, &format!("{m}.{p}"), rows, inner);
-            }
-            // The gates begin at their biases, whatever the token.
-            self.linear(format!("{m}.gates.weight"), rows, c.gates_width(), 0.1);
-            let biases = Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias]);
-            self.push(format!("{m}.gates.bias"), &[3, c.gates_width() / 3], biases, false);
-            let spec = c.memory_spec()?;
-            self.push(format!("{m}.memory.w0"), &[c.heads, spec.params()], memories(c, kind)?, false);
-        }
-        if matches!(kind, Kind::Lmm | Kind::Mal) || residual && kind.remembers() {
-            self.ones(format!("{m}.norm.weight"), c.head_width);
-            self.linear(format!("{m}.gate.weight"), c.width, inner, 1.0);
-        }
-        if kind == Kind::Mal {
-            self.linear(format!("{m}.memory.out.weight"), inner, c.width, if residual { small } else { 1.0 });
-        }
-        if !residual && matches!(kind, Kind::Mac | Kind::Mag) {
-            self.ones(format!("{m}.combine.attention.weight"), inner);
-            self.ones(format!("{m}.combine.memory.weight"), inner);
-        }
-        self.linear(format!("{m}.out.weight"), inner, c.width, small);
-        self.ones(format!("{b}.feed_forward.norm.weight"), c.width);
-        self.linear(format!("{b}.feed_forward.up.weight"), c.width, c.feed_forward, 1.0);
-        self.linear(format!("{b}.feed_forward.gate.weight"), c.width, c.feed_forward, 1.0);
-        self.linear(format!("{b}.feed_forward.down.weight"), c.feed_forward, c.width, small);
-        Ok(())
-    }
-
-    /// Attention of a block whose parameters begin with `m`; with convolutions, head norms and a gate where it adds to the stream
-    /// itself. `small`: scale of outputs into the stream.
-    fn attention(&mut self, c: &ModelConfig, m: &str, kind: Kind, small: f64) {
-        let (inner, kv) = (c.inner(), c.kv_heads() * c.attention_width());
-        for (p, outputs) in [("q", inner), ("k", kv), ("v", kv)] {
-            let name = format!("{m}.attention.{p}");
-            match c.wiring {
-                Wiring::Residual => self.projection(c, &name, c.width, outputs),
-                Wiring::Letter => self.linear(format!("{name}.weight"), c.width, outputs, 1.0),
-            }
-        }
-        if c.wiring == Wiring::Letter {
-            return;
-        }
-        self.ones(format!("{m}.attention.read.norm.weight"), c.attention_width());
-        if !(kind == Kind::Mag && c.combine == Combine::Gated) {
-            self.linear(format!("{m}.attention.gate.weight"), c.width, inner, 1.0);
-        }
-        if kind == Kind::Mac {
-            self.linear(format!("{m}.attention.out.weight"), inner, c.width, small);
-            self.ones(format!("{m}.memory.norm.weight"), c.width);
-        }
-    }
-
-    fn projection(&mut self, c: &ModelConfig, name: &str, inputs: usize, outputs: usize) {
-        self.linear(format!("{name}.weight"), inputs, outputs, 1.0);
-        if c.conv_width > 0 {
-            let std = 1.0 / (c.conv_width as f64).sqrt();
-            self.push(format!("{name}.conv.weight"), &[outputs, c.conv_width], Init::Normal { std }, false);
-            self.zeros(format!("{name}.conv.bias"), outputs);
-        }
-    }
-
-    fn push(&mut self, name: impl Into<String>, shape: &[usize], init: Init, decay: bool) {
-        self.0.push(Declaration { name: name.into(), shape: shape.to_vec(), init, decay });
-    }
-
-    fn linear(&mut self, name: impl Into<String>, inputs: usize, outputs: usize, scale: f64) {
-        let std = scale / (inputs as f64).sqrt();
-        self.push(name, &[inputs, outputs], Init::Normal { std }, true);
-    }
-
-    fn ones(&mut self, name: impl Into<String>, width: usize) {
-        self.push(name, &[width], Init::Constant(1.0), false);
-    }
-
-    fn zeros(&mut self, name: impl Into<String>, width: usize) {
-        self.push(name, &[width], Init::Constant(0.0), false);
-    }
 }
 
 #[cfg(test)]

@@ -87,9 +87,14 @@ impl<T> fmt::Debug for Weights<T> {
 /// As [`ModelConfig::validate`].
 pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpec>)> {
     c.validate()?;
+    unchecked(c)
+}
+
+/// The same of a configuration that may not be valid.
+pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpec>)> {
     let memory = c.memory_spec()?;
     let block = |kind: Kind| kernel::BlockSpec {
-        kind: kind,
+        kind,
         wiring: c.wiring,
         memory: memory.clone(),
         read: c.memory.read,

@@ -7,6 +7,8 @@ use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
+use titans_kernel::Choice;
+use titans_kernel::memory::Activation;
 
 /// A file of `kernels/`.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +44,15 @@ pub const SOURCES: &[Source] = &sources![
     "residual.cu",
 ];
 
-/// [`COMMON`] followed by the given files, with line directives so that messages name the files.
+/// `enum { SILU = 0, … }`: a choice's variants by their names, each its byte.
+fn enumeration<T: Choice>() -> String {
+    let variant = |x: &T| format!("{} = {}", x.name().to_uppercase().replace('-', "_"), x.code());
+    format!("enum {{ {} }};\n", T::ALL.iter().map(variant).collect::<Vec<_>>().join(", "))
+}
+
+/// The numbers of activations, then [`COMMON`] and the given files, with line directives so that messages name the files.
 pub fn unit(files: &[Source]) -> String {
-    let mut text = String::new();
+    let mut text = enumeration::<Activation>();
     for file in std::iter::once(&COMMON).chain(files) {
         text.push_str(&format!("#line 1 \"{}\"\n{}\n", file.name, file.text));
     }

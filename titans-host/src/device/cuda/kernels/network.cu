@@ -1,7 +1,5 @@
 // The memory network on the keys: activations, the inner residual and its gradients, the clip. `rows` are M * m tokens.
 
-enum { SILU = 0, GELU = 1, GELU_TANH = 2, RELU = 3, IDENTITY = 4 };
-
 struct Phi {
     float value, first, second;
 };

@@ -53,7 +53,7 @@ impl<'a> Sizes<'a> {
         2.0 * self.op.spec.loss_scale()
     }
 
-    /// φ as `network.cu` numbers it.
+    /// φ by its byte, as the kernels know it.
     pub fn activation(&self) -> i64 {
         self.op.spec.activation.code().into()
     }
