@@ -30,7 +30,7 @@ pub use forward::{Forward, Input, MemoryMode, Source};
 pub use layout::{Declaration, Init};
 pub use loss::Targets;
 pub use names::Named;
-pub use recompute::Recompute;
+pub use recompute::{Aim, Recompute};
 pub use session::{Session, Step, Taken};
 pub use weights::{Weights, specs};
 
