@@ -198,10 +198,6 @@ pub unsafe extern "C" fn titans_memory_write(
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the C interface is what it is: one token's numbers, without a structure around them"
-)]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn titans_memory_step(
     memory: *mut titans_memory,

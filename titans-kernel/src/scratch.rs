@@ -106,7 +106,7 @@ mod tests {
         fn walk<'a, R: Room<'a, u8>>(room: &mut R) -> crate::error::Result<[&'a mut [u8]; 2]> {
             Ok([room.area(2, 3)?, room.take(4)?])
         }
-        assert_eq!(counted(|room| walk(room)), 10);
+        assert_eq!(counted(walk), 10);
         let mut b = [0u8; 10];
         let mut s = Scratch::new(&mut b);
         assert_eq!(walk(&mut s).unwrap().map(|part| part.len()), [6, 4]);

@@ -79,6 +79,7 @@ pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
     for i in 1..span.pieces(spec) {
         let (before, after) = states.split_at_mut((i - 1) * len);
         let after = &mut after[..len];
+        // Each state follows from the one before it.
         after.copy_from_slice(state(spec, kept, before, i - 1));
         let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
         let feed = Feed::new(tokens, span.piece(spec, i - 1));
@@ -111,6 +112,7 @@ fn advance<T: Scalar, G: Gemm<T>>(
     let mut work = Work::take(&mut Scratch::new(scratch), lay)?;
     work.writing.open.keys = side_by_side(lay, feed.k());
     let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
+    // H and Δ at the chunk's first weights; A, G, C, P; then W and S.
     write::gradients(on, &anchor[..spec.params()], pairs, &mut work.writing, None)?;
     work.coefficients.start();
     enter(on, feed, &mut work.writing, &mut work.coefficients)?;

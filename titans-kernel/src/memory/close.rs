@@ -44,6 +44,7 @@ pub(super) fn close<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     for l in 0..on.lay.spec.layers() {
         for columns in on.lay.columns(l) {
+            // W and S of a panel come near once, for both updates.
             close_panel(on, (l, columns), end, past, scaled, state)?;
         }
     }
@@ -60,6 +61,7 @@ pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
     state: &mut [T],
 ) -> Result<()> {
     let (lay, open) = (on.lay, past.open);
+    // [d_in, width] of W and of S; H [n, d_in], Δ [n, d_out].
     let (w, s) = state.split_at_mut(lay.spec.params());
     let panels = [lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?];
     let (h, delta) = (open.inputs(lay, l, 0, end.n)?, lay.output_rows(open.delta, l, 0, end.n)?);
@@ -83,7 +85,7 @@ pub(super) fn close_gamma<T: Scalar, G: Gemm<T>>(
         return Ok(());
     }
     let (w, s) = state.split_at_mut(lay.spec.params());
-    let at = lay.spec.params() - d;
+    let at = lay.spec.params() - d; // γ is the last of the parameters
     let panels = [MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?];
     // γ ← a γ + g S_γ − Σ_i c_i rate_i g_i: H is a column of ones (one number, strides of 0), Δ the rows g_i.
     let (one, x) = ([T::ONE], Mat::new(past.open.g_gamma, end.n, d)?);
@@ -109,6 +111,7 @@ impl<T: Scalar> Fold<'_, T> {
         // diag(c ∘ rate) X and diag(p ∘ rate) X come first: then one pass over W and S does the rest.
         let by = [coefficients.c_row(row), coefficients.p_row(row)];
         g.weigh(Weighing { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
+        // a, g and Π η.
         let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
         // Of tokens long before, the momentum has faded: p_i = 0, and their products with S need not be formed.
         let faded = by[1][..x.rows()].iter().take_while(|&&p| p == T::ZERO).count();

@@ -39,6 +39,7 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (lay, row) = (on.lay, end.row);
     let ((w, s), (d_w, d_s)) = (start.split_at(lay.spec.params()), d_end.split_at(lay.spec.params()));
+    // ⟨dW′, W⟩, ⟨dW′, S⟩, ⟨dS′, S⟩ over the parameters that go by each set of gates.
     for (set, d) in inside.coefficients.iter_mut().enumerate() {
         let part = lay.spec.part(set);
         let [w, s, d_w, d_s] = [w, s, d_w, d_s].map(|x| &x[part.clone()]);
@@ -50,6 +51,7 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
         d.g[row] += d_g;
         d.e[row] += d_e;
     }
+    // Every layer is overwritten here, so that reads and rates can add.
     for l in 0..lay.spec.layers() {
         outer_products_vjp(on, l, (end, faded), past, [d_w, d_s], inside)?;
     }
@@ -71,6 +73,7 @@ enum Which {
 /// the sums of [`crate::ops::rows`].
 #[inline(always)]
 pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
+    // Partial sums, one a lane: the same bits on every instruction set.
     let whole = w.len() / LANES * LANES;
     let mut sums = [[T::ZERO; LANES]; 3];
     for i in (0..whole).step_by(LANES) {
@@ -82,6 +85,7 @@ pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> 
             sums[2][l] += d_s[l] * s[l];
         }
     }
+    // The rest goes to the first lanes.
     for l in 0..w.len() - whole {
         let i = whole + l;
         sums[0][l] += d_w[i] * w[i];
@@ -115,6 +119,7 @@ impl<T: Scalar> Decay<T> {
             #[inline(always)]
             || {
                 for (w, s) in d_w[part.clone()].iter_mut().zip(&mut d_s[part]) {
+                    // dS before dW: it needs dW as it was.
                     *s = self.g * *w + self.e * *s;
                     *w *= self.a;
                 }
@@ -128,6 +133,7 @@ pub(super) fn decay<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, past: Past<'_, T>, 
     let spec = on.lay.spec;
     let sets = past.coefficients.iter().enumerate();
     for (set, own) in sets.filter(|(set, _)| !gamma || *set == spec.top_set()) {
+        // γ lies behind the last layer's matrices, in its set's part.
         let part = spec.part(set);
         let from = if gamma { part.end - spec.gamma_len() } else { part.start };
         Decay::over(own, n).apply(on.g, from..part.end, d);
@@ -152,9 +158,11 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
     let lasting = MatMut::strided(&mut by_s[faded * stride..], n - faded, width, stride)?;
     lay.times_transposed(g, Store::Set, delta.sub(faded, n - faded), d_s, l, lasting)?;
+    // The last row of C and P is what the piece closed by; their cotangents go there.
     let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
+    // −c_i rate_i and −p_i rate_i, once for dH and dΔ.
     let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
     let d_rates = lay.rates_of_mut(inside.rate, l);
@@ -193,6 +201,7 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
         let (w, s) = (lay.panel(d_w, l, columns)?, lay.panel(d_s, l, columns)?);
         let mut z = d_delta.rb().columns(columns.0, columns.1);
         let (a, gg) = (&*factors_c, &*factors_p);
+        // Tokens whose p is 0 read dW alone.
         onto(g, true, h.sub(0, faded), [a, gg], 1, [w, s], z.rb().sub(0, faded));
         let (x, a, gg) = (h.sub(faded, n - faded), &a[faded..], &gg[faded..]);
         onto(g, false, x, [a, gg], 1, [w, s], z.sub(faded, n - faded));
@@ -217,10 +226,12 @@ fn gamma_vjp<T: Scalar>(
     let d_c = if which == Which::C { &mut d.c } else { &mut d.p };
     for i in 0..n {
         let at = i * width..(i + 1) * width;
+        // dg_i −= c_i rate_i dγ.
         let f = c[i] * rates[i];
         for (o, &d) in inside.g_gamma[at.clone()].iter_mut().zip(d_gamma) {
             *o -= f * d;
         }
+        // x = d(c rate)_i, to its two factors.
         let x = -dot(&past.open.g_gamma[at], d_gamma);
         inside.rate[set * lay.rows + i] += x * c[i];
         d_c[row * lay.rows + i] += x * rates[i];

@@ -114,6 +114,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Rows `t + 1 ..` from row t, for the chunk's tokens from `offset + t` on.
     pub fn push<G: Gemm<T>>(&mut self, g: &G, t: usize, offset: usize, factors: &[Factors<T>]) {
+        // A, G, Π η, C and P from row t on; columns count from the chunk's first token.
         let chunk = self.chunk;
         g.recur(Recurrence {
             factors,
@@ -141,6 +142,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     #[inline(always)]
     pub fn pull(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
         let b = self.chunk;
+        // Rows t and t + 1.
         let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);
         let (dp_old, dp_new) = d.p[t * b..(t + 2) * b].split_at_mut(b);
         if !writes {
@@ -154,9 +156,10 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
             }
             return (T::ZERO, T::ZERO);
         }
-        let keep = T::ONE - alpha;
+        let keep = T::ONE - alpha; // κ
         let (da, dg) = (d.a[t + 1], d.g[t + 1]);
         let de = d.e[t + 1] + dg; // E′ went into G′ too
+        // dκ of A and G, dη of Π η; C and P follow.
         let mut d_keep = da * self.a[t] + dg * self.g[t];
         let mut d_eta = de * self.e[t];
         d.a[t] += keep * da;
@@ -169,6 +172,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
             *dc_old += keep * *dc;
             *dp_old += eta * *dp;
         }
+        // Σ dC′ C and Σ dP′ P.
         d_keep += dot(dc_new, c);
         d_eta += dot(dp_new, p);
         (-d_keep, d_eta)

@@ -76,6 +76,7 @@ pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
     mut y: MatMut<'_, T>,
 ) -> Result<()> {
     for Group { t0, n, seen, row } in feed.place.groups(on.lay) {
+        // All of a chunk's queries by the row of its start, over the tokens before it.
         let asked = Asked::new(Rows::Fixed(row), feed.q().sub(t0, n), seen);
         answers(on, asked, Source::Stays(state), past, reading, y.rb().sub(t0, n))?;
     }
@@ -128,6 +129,7 @@ fn from_start<T: Scalar, G: Gemm<T>>(
     let settled = settled(lay.spec, coefficients);
     let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
     let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
+        // Z = diag(a) X W + diag(g) X S, [n, d_out].
         let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[row..]);
         for columns in lay.columns(0) {
             let (w, s, z) =
@@ -166,6 +168,7 @@ fn solve<T: Scalar, G: Gemm<T>>(
         scores,
         stride: lay.rows,
     });
+    // M [n, filled + n]; T = 2c M.
     let weights = Mat::strided(scores, n, filled + n, lay.rows, 1)?;
     lay.columns(0).try_for_each(|columns| solve_panel(on, feed, weights, open, columns))
 }
@@ -187,6 +190,7 @@ pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
         let (first, end) = (r0.max(filled), (r0 + TOGETHER).min(filled + n));
         let (at, rows) = (first - filled, end - first);
         let (above, block) = open.delta.split_at_mut(r0 * stride);
+        // Δ's rows 0 .. r0 are done, those of the block hold z.
         let above = Mat::strided(above, r0, width, stride, 1)?;
         let mut block = MatMut::strided(&mut block[..(end - r0) * stride], end - r0, width, stride)?;
         if r0 > 0 {
@@ -215,6 +219,7 @@ pub(super) fn observe<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (Some(surprise), lay) = (surprise, on.lay) else { return Ok(()) };
     let delta = lay.output_rows(open.delta, 0, place.filled, place.n)?;
+    // ‖δ‖² = 4c² ‖M(k) − v‖².
     let scale = T::from_f64(0.25 / lay.spec.loss_scale());
     on.g.vectorise(
         #[inline(always)]
@@ -249,11 +254,13 @@ fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
             stride: lay.rows,
         });
         if seen > 0 {
+            // z −= M Δ over the chunks before.
             let (above, block) = open.delta.split_at_mut((filled + t0) * stride);
             let above = Mat::strided(above, seen, width, stride, 1)?;
             let z = MatMut::strided(&mut block[..n * stride], n, width, stride)?;
             g.gemm(Store::Sub, Mat::strided(scores, n, seen, lay.rows, 1)?, above, z);
         }
+        // δ = 2c (z − v); its rate is then known, and later chunks may use it.
         let (surprise, some) = (surprise.as_deref_mut().map(|s| &mut s[t0..t0 + n]), feed.part(t0, n));
         g.vectorise(
             #[inline(always)]

@@ -62,6 +62,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     if writing.open.keys.is_none() {
         lay.keep_keys(writing.open.h, 0, feed.k())?;
     }
+    // Without a clip a rate is θ itself: no Δ is needed for it.
     rates(on, feed, &mut writing)?;
     let (mut open, coefficients) = (writing.open, &mut coefficients[0]);
     let settled = coefficients_of(on, feed, coefficients);
@@ -80,6 +81,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
             let seen = filled + count;
             let (w, s) = state.split_at(lay.spec.params());
             let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
+            // A and G from a row on; the weights of keys and queries by their tokens' rows.
             let factors = |row: usize| [&coefficients.a[row..], &coefficients.g[row..]];
             let of = |weights| Mat::strided(weights, count, seen, lay.rows, 1);
             // Keys: diag(A⁻) K W + diag(G⁻) K S, then Δ's columns by substitution.
@@ -91,10 +93,12 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
             onto(g, settled, feed.q(), factors(base + by.of(0)), 1, [w, s], y.rb());
             let delta = lay.output_rows(open.delta, 0, 0, seen)?.block(0, seen, columns.0, columns.1);
             g.causal(Store::Sub, Beside::lower(filled), of(&queries[filled * lay.rows..])?, delta, y);
+            // Tokens behind stand on A_m W + G_m S of this panel.
             if !settled && parts.len() > 1 {
                 settle_panel(on, m, coefficients, state, columns)?;
             }
         }
+        // The panel is closed while it is near.
         let (end, past) = (end_of(n, settled), Past::new(open.seen(), from_ref(coefficients)));
         close_panel(on, (0, columns), end, past, scaled, state)?;
     }
@@ -116,6 +120,7 @@ fn weigh<T: Scalar, G: Gemm<T>>(
     let keys = open.seen().inputs(lay, 0, 0, n)?;
     // A key is asked before its own token's write, a query as the read says.
     for ((x, by), weights) in [(whole.k(), Rows::Before), (whole.q(), by)].into_iter().zip(weights) {
+        // X Kᵀ [n, n], of which the lower band is looked at.
         g.band(Beside::lower(0), x, keys.t(), MatMut::strided(weights, n, n, lay.rows)?);
         for Part { feed, base, .. } in parts {
             let (filled, n) = (feed.place.filled, feed.place.n);

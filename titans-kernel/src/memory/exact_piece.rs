@@ -51,6 +51,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
         let part = rest.part(0, settling.unwrap_or(rest.place.n));
         let n = part.place.n;
         let end = at + n;
+        // A, G, C, P need the gates alone; Δ needs them.
         enter(on, part, 0, &mut coefficients);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[at..end]);
         clipped += gradients(on, part, state, writing, reading.scores, &coefficients, surprise)?;
@@ -61,7 +62,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
         match by {
             Some(rows) => {
                 let source = if closes {
-                    Source::Closes { state: &mut *state, end: closing, scaled: &mut *scaled }
+                    Source::Closes { state: &mut *state, end: closing, scaled }
                 } else {
                     Source::Stays(&*state)
                 };
@@ -70,6 +71,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
             None => by_chunk(on, part, state, past, reading, y)?,
         }
         if settling.is_some() {
+            // W ← A W + G S; A goes on from 1, G and Π η from 0.
             settle(on.g, n, &coefficients, state);
             coefficients.restart(n, n);
         }
@@ -126,6 +128,7 @@ pub(super) fn advance<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let mut work = Work::take(&mut Scratch::new(scratch), on.lay)?;
     recall(on, feed, deltas, &mut work.writing)?;
+    // Settled first, closed from there: as in the forward.
     let settled = coefficients_of(on, feed, &mut work.coefficients[0]);
     if let Some(m) = settled {
         settle(on.g, m, &work.coefficients[0], state);
@@ -148,6 +151,7 @@ pub(super) fn coefficients_of<T: Scalar, G: Gemm<T>>(
 ) -> Option<usize> {
     coefficients.start();
     let (n, settled) = (feed.place.n, settles_behind(on.lay, feed, T::ONE));
+    // Rows 0 ..= m by the tokens before, m + 1 .. by those behind.
     let m = settled.unwrap_or(n);
     enter(on, feed.part(0, m), 0, coefficients);
     if settled.is_some() {

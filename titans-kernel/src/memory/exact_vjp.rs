@@ -57,11 +57,13 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     inside.clear();
     let ground = Ground { start, past, reading: &reading };
     let part = Part { on, read: run.read, feed, base: 0, ground, writing: &writing };
+    // Closing gives H̄, Δ̄ and the coefficients' cotangents; then the tokens.
     let Some(m) = settled else {
         close_vjp(on, (end, faded), start, past, d_state, inside)?;
         return part.all(run.d_y, Decay::over(own, n), gradients, d_state, inside);
     };
     // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η ended it, that η has.
+    // U = A_m W + G_m S once more.
     after.copy_from_slice(start);
     settle(on.g, m, own, after);
     close_vjp(on, (end, faded), after, past, d_state, inside)?;
@@ -139,6 +141,7 @@ impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
             let flow = Flow { d_z: Some(d_y), d_x: Some(d_q), decay, solved: false };
             return self.layer(self.asked(rows, q, self.feed.place.filled), flow, d_state, inside);
         }
+        // Chunk by chunk, each by the row of its start.
         for Group { t0, n, seen, row } in self.feed.place.groups(lay) {
             let (d_z, d_x) = (Some(d_y.sub(t0, n)), Some(d_q.rb().sub(t0, n)));
             let flow = Flow { d_z, d_x, decay: Decay::NONE, solved: false };
@@ -160,6 +163,7 @@ impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
             }
             return self.keys((Rows::Before, filled, n), true, d_state, inside);
         }
+        // From the last chunk: keys of a chunk add to Δ's cotangent of those before.
         for Group { t0, n, seen, row } in feed.place.groups(lay).rev() {
             for t in (t0..t0 + n).rev().filter(|&t| feed.writes(t)) {
                 rate_vjp(lay, feed, t, self.writing, inside)?;
@@ -182,6 +186,7 @@ impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
         let (h, rows) = (open.inputs(lay, 0, 0, seen)?, filled * stride..seen * stride);
         let [weights, products] = &mut inside.square;
         g.band(Beside::lower(filled), h.sub(filled, n), h.t(), MatMut::new(products, n, seen)?);
+        // K Kᵀ is kept for M's backward; its copy becomes M.
         weights[..n * seen].copy_from_slice(&products[..n * seen]);
         g.weight(Weighting {
             n,

@@ -151,6 +151,7 @@ impl<T: Scalar, G: Gemm<T>> Batch<'_, T, G> {
         let (mut clipped, mut from) = (0, 0);
         while from < n {
             if from.is_multiple_of(spec.period()) {
+                // A chunk in pieces takes all its gradients at these weights.
                 anchor.copy_from_slice(&state[..anchor.len()]);
                 self.boundary(from / spec.period(), state, keep);
             }
@@ -281,6 +282,7 @@ pub(super) fn advance<T: Scalar, G: Gemm<T>>(
         let some = &mut factors[..CARRIED.min(n - t0)];
         for (t, f) in (t0..).zip(some.iter_mut()) {
             let at = feed.at(t, chunk);
+            // κ = 1 − α and η; a token that does not write repeats the row before it.
             *f = Factors { keep: T::ONE - alpha.at(at), eta: eta.at(at), rate: T::ZERO, writes: feed.writes(t) };
         }
         coefficients.push(on.g, t0, filled, some);

@@ -89,6 +89,7 @@ impl<T: Scalar> Guard<T> {
             return self;
         }
         let [keep, eta, rate] = step.gates;
+        // ‖S‖ ≤ η ‖S‖ + rate ‖hᵀ δ‖, ‖W‖ ≤ (1 − α) ‖W‖ + ‖S‖.
         let s = eta * self.s + rate * step.gradient2.sqrt();
         Self { w: keep * self.w + s, s }
     }
@@ -171,6 +172,7 @@ fn gradient2<T: Scalar>(lay: Layout<'_>, writing: &Writing<'_, T>, i: usize, key
     let mut sum = squares(&open.g_gamma[row.clone()]) + both(T::ZERO, squares(&written.e[row]));
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
+        // ‖hᵀ δ‖ = ‖h‖ ‖δ‖: the matrix is of rank one.
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         sum += both(h, delta);
     }

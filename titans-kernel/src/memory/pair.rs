@@ -45,6 +45,7 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
     let coefficients = &coefficients[0];
     lay.keep_keys(writing.open.h, filled, k)?;
     rates(on, feed, writing)?;
+    // X = [k; q], [2, d].
     let x = &mut reading.x[..2 * d];
     x[..d].copy_from_slice(k.row(0));
     x[d..].copy_from_slice(q.row(0));
@@ -70,12 +71,14 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
         stride: lay.rows,
     });
     let stride = lay.stride(width);
+    // Z −= weights Δ over the tokens before, both rows at once.
     let (above, delta) = open.delta.split_at_mut(filled * stride);
     let delta = &mut delta[..width];
     if filled > 0 {
         let weights = Mat::strided(scores, 2, filled, lay.rows, 1)?;
         g.gemm(Store::Sub, weights, Mat::strided(above, filled, width, stride, 1)?, MatMut::new(z, 2, width)?);
     }
+    // δ = 2c (z_k − v), to its row of Δ.
     let scale = T::from_f64(2.0 * lay.spec.loss_scale());
     let (key, answer) = z.split_at(width);
     for ((delta, &z), &v) in delta.iter_mut().zip(key).zip(v.row(0)) {

@@ -110,6 +110,7 @@ impl<T: Scalar> Stream<'_, T> {
                 return Ok(0);
             }
         }
+        // Only what was admitted is answered, and stays.
         if let Some(y) = y {
             piece.answer(feed.part(0, n), y.sub(0, n))?;
         }
@@ -225,12 +226,14 @@ impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
         if let Some(at) = (filled / spec.chunk * spec.chunk).checked_sub(before).filter(|_| !self.held.is_empty()) {
             coefficients.save(at, before + at, self.held, lay.rows);
         }
+        // Where Π η has become 0 with the last of these tokens: W ← A W + G S, once.
         let first = &mut coefficients[0];
         if !settled(spec, first) && settled(spec, &first.below(n)) {
             settle(on.g, n, first, self.state);
             first.restart(n, n);
         }
         if closes {
+            // W and S at the piece's end; the next one begins with A = 1, G = 0, Π η = 1.
             let seen = exact::upright(lay, writing.open.seen(), filled, reading.x)?;
             let (end, past) = (End { n: filled, row: n }, Past::new(seen, &coefficients));
             close(on, end, past, scaled, self.state)?;

@@ -139,6 +139,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
             )?;
         }
     }
+    // The matrices closed panel by panel; γ is left.
     source.all_done(on, past)
 }
 
@@ -152,6 +153,7 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let (lay, n) = (on.lay, asked.q.rows());
     for l in 0..lay.spec.layers() - 1 {
+        // Z of layer l [n, d_l], lent out while it is written.
         let slab = core::mem::take(&mut reading.z);
         let z = lay.output_rows_mut(slab, l, 0, n)?;
         let done = layer(on, l, asked, source, past, reading, z);
@@ -193,8 +195,9 @@ fn layer<T: Scalar, G: Gemm<T>>(
     mask(on, asked, gates, reading.scores);
     let x = reading.inputs(lay, l, asked.q)?;
     let [a, gg] = [&*gates.by.a, &*gates.by.g].map(|f| &f[asked.row(0)..]);
-    let step = asked.rows.step();
+    let step = asked.rows.step(); // 0: all queries by one row
     let settled = settled(lay.spec, gates.by);
+    // X [n, d_in], Δ [seen, d_out], weights [n, seen].
     let delta = lay.output_rows(past.open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
     for columns in lay.columns(l) {
@@ -218,6 +221,7 @@ fn scores<T: Scalar, G: Gemm<T>>(
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
     let (Frame { g, lay }, n, seen) = (on, asked.q.rows(), asked.seen());
+    // Queries are the first layer's inputs themselves.
     let x = if l == 0 { asked.q } else { lay.input_rows(reading.x, l, 0, n)? };
     let h = past.open.inputs(lay, l, 0, seen)?;
     let scores = MatMut::strided(reading.scores, n, seen, lay.rows)?;
@@ -255,6 +259,7 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 ) {
     match asked.rows {
         Rows::Start => {}
+        // Row t ends where its query's view does.
         Rows::Before | Rows::After => g.causal(Store::Sub, Beside::lower(asked.from), scores, delta, z),
         Rows::Fixed(_) => {
             if asked.from > 0 {
@@ -276,9 +281,11 @@ pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
     let (w, s) = state.split_at(lay.spec.params());
     let (gamma, d) = (lay.gamma(w), lay.spec.gamma_len());
     if asked.rows == Rows::Start {
+        // γ as it is, for every query.
         (0..n).for_each(|t| reading.gamma[t * d..][..d].copy_from_slice(gamma));
         return Ok(());
     }
+    // A_t γ + G_t S_γ first.
     let momentum = lay.gamma(s);
     let gates = past.gates(lay, lay.spec.layers() - 1);
     for t in 0..n {
@@ -313,6 +320,7 @@ pub(super) fn residual<T: Scalar>(
     let (n, d) = (q.rows(), lay.spec.value_width());
     let z = lay.output_rows(reading.z, lay.spec.layers() - 1, 0, n)?;
     for t in 0..n {
+        // x̂ and 1 / deviation stay for the backward.
         let x_hat = &mut reading.x_hat[t * d..][..d];
         reading.r[t] = layer_norm::forward_row(z.row(t), x_hat);
         let gamma = &reading.gamma[t * d..][..d];

@@ -67,9 +67,11 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     let (lay, spec, n) = (on.lay, on.lay.spec, d_y.rows());
     let top = spec.layers() - 1;
     if spec.network == Network::Residual {
+        // γ and the layer norm lie above the last layer.
         output_vjp(on, asked, ground, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
+        // dZ is dy at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
         let decay = Decay::over(ground.past.gates(lay, l).by, n);
@@ -91,7 +93,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// One layer: from d_z to d_x, and additions to everything that [the page above](self) names.
+/// One layer: from d_z to d_x, and additions to everything else that the head of this file names.
 pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     on: Frame<'_, G>,
     l: usize,
@@ -117,6 +119,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
         lay.times_transposed(g, Store::Set, d_z, ground.start, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_start, l);
     }
+    // Through W and S first: dX is overwritten there, and added to by the tokens.
     let gates = ground.past.gates(lay, l);
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let layer = Layer { on, l, asked, gates, x, d_z };
@@ -131,6 +134,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
         return Ok(());
     }
     let open = ground.past.open;
+    // H [seen, d_in], Δ [seen, d_out].
     let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
     let [f, scores] = &mut inside.square;
     // dZ Δᵀ, which is −dM, and N = X Hᵀ once more.
@@ -173,6 +177,7 @@ impl<T: Scalar, G: Gemm<T>> Layer<'_, T, G> {
         let Self { on: Frame { g, lay }, l, asked, gates, x, d_z } = *self;
         let (n, width, stride) = (x.rows(), x.cols(), lay.stride(x.cols()));
         lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
+        // diag(A) dZ to `out`, [n, d_out].
         let out_stride = lay.stride(d_z.cols());
         g.vectorise(
             #[inline(always)]
@@ -212,8 +217,10 @@ impl<T: Scalar, G: Gemm<T>> Layer<'_, T, G> {
                     let (row, at) = (asked.row(t), t * stride..t * stride + width);
                     let (a, gg, x) = (gates.by.a[row], gates.by.g[row], x.row(t));
                     let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
+                    // dA_t = x_t · u_t, dG_t = x_t · v_t.
                     d.a[row] += dot(x, u);
                     d.g[row] += dot(x, v);
+                    // dX = diag(A) U + diag(G) V.
                     for ((dx, &u), &v) in d_x.row_mut(t).iter_mut().zip(u).zip(v) {
                         *dx = a * u + gg * v;
                     }
@@ -257,6 +264,7 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
                 for i in 0..visible {
                     // dM N, of which C and the rate are the other two factors.
                     let d_weight = -(f[i] * scores[i]);
+                    // A read by one row (`Rows::Fixed`) adds all its queries up there.
                     d_c[i] += d_weight * rate[i];
                     d_rate[i] += d_weight * c[i];
                     let weight = c[i] * rate[i];
@@ -302,6 +310,7 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
                 for ((((dg, dx), &dy), &h), &gamma) in
                     d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
                 {
+                    // dγ_t = dy ∘ x̂, dx̂ = dy ∘ (1 + γ_t).
                     *dg = dy * h;
                     *dx = dy * (T::ONE + gamma);
                 }
@@ -324,6 +333,7 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
     for t in 0..n {
         let (row, dg) = (asked.row(t), d_gammas.row(t));
         let (a, gg) = (gates.by.a[row], gates.by.g[row]);
+        // dγ += A_t dγ_t, dS_γ += G_t dγ_t.
         for ((dw, ds), &dg) in d_w[at..].iter_mut().zip(&mut d_s[at..]).zip(dg) {
             *dw += a * dg;
             *ds += gg * dg;
@@ -336,8 +346,9 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         let gradients = Mat::new(past.open.g_gamma, seen, width)?;
         let [f, ones] = &mut inside.square;
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
-        ones[..n * seen].fill(T::ONE);
+        ones[..n * seen].fill(T::ONE); // N
         mask_vjp(on, asked, gates, [f, ones], d, lay.rates_of_mut(inside.rate, top));
+        // dg −= Mᵀ dγ.
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

@@ -36,6 +36,7 @@ pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>, mut 
     (0..feed.place.n)
         .find(|&t| {
             if feed.writes(t) {
+                // Π η, as the coefficients' recurrence has it: 0 where it has faded.
                 e = fade(feed.tokens.eta.at(feed.at(t, lay.spec.chunk)) * e);
             }
             e == T::ZERO
@@ -50,6 +51,7 @@ pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>) -> usize {
     for t in (0..feed.place.n).rev().filter(|&t| feed.writes(t)) {
         let next = fade(feed.tokens.eta.at(feed.at(t, lay.spec.chunk)) * e);
         if next == T::ZERO {
+            // Not where one small η ended it at a stroke: then that η still has a derivative.
             return if e.abs() > faint() { 0 } else { t };
         }
         e = next;
@@ -80,6 +82,7 @@ pub(super) fn onto<T: Scalar, G: Gemm<T>>(
     if !settled {
         return g.blend(Blend { x, a, g: gg, step, w, s, z });
     }
+    // G = 0: X W, each row times its A.
     g.gemm(Store::Set, x, w, z.rb());
     g.vectorise(
         #[inline(always)]

@@ -99,7 +99,7 @@ pub(super) fn carry<T: Scalar, G: Gemm<T>>(
     on.g.carry(c, Carried { w, s, y, squares: e2, work });
     if let Some(surprise) = surprise {
         for (out, &e2) in surprise.iter_mut().zip(&*e2) {
-            *out = loss * e2;
+            *out = loss * e2; // c ‖M(k) − v‖²
         }
     }
     Ok(())
@@ -179,6 +179,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
             }
             *guard = next;
         }
+        // Read-outs by the weights before the write come first, those after it with the sweep that writes.
         let after = self.read == Read::After;
         if y.is_some() {
             self.reading.x[..q.cols()].copy_from_slice(q.row(0));
@@ -219,12 +220,14 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
                 g.vecmat(h.row(0), layer(lay, self.w, l), z.row_mut(0));
             }
             if l + 1 < layers {
+                // h of the next layer: φ(z).
                 let z = lay.output_rows(written.z, l, 0, 1)?;
                 let mut a = lay.input_rows_mut(open.h, l + 1, 0, 1)?;
                 activation::forward(g, lay.spec.activation, z.row(0), a.row_mut(0));
             }
         }
         if lay.spec.network == Network::Plain {
+            // Residuals look for z^L in Δ's place.
             let z = lay.output_rows(written.z, layers - 1, 0, 1)?;
             lay.output_rows_mut(open.delta, layers - 1, 0, 1)?.row_mut(0).copy_from_slice(z.row(0));
         }
@@ -271,12 +274,14 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
             let ([keep, eta], rate) = (gates(lay.spec.set(l)), self.writing.open.rate[lay.spec.set(l)]);
             let (h, residual) =
                 (lay.input_rows(self.writing.open.h, l, 0, 1)?, lay.output_rows(self.writing.open.delta, l, 0, 1)?);
+            // S ← η S − rate hᵀ δ, W ← (1 − α) W + S; and x W of the changed W for key and query, in one sweep.
             let delta = &mut self.delta[..residual.cols()];
             for (o, &d) in delta.iter_mut().zip(residual.row(0)) {
                 *o = -rate * d;
             }
             let mut z = lay.output_rows_mut(self.reading.z, l, 0, 1)?;
             let x = lay.input_rows(self.reading.x, l, 0, 1)?.row(0);
+            // The layer below has given the query's input; the next token's key is known for the first layer only.
             let query = if asks { Some(Probe { x, out: z.row_mut(0) }) } else { None };
             let mut begun = lay.output_rows_mut(self.writing.written.z, l, 0, 1)?;
             let key = next.filter(|_| l == 0).map(|x| Probe { x, out: begun.row_mut(0) });
@@ -290,6 +295,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
         let (w, s) = (&mut self.w[gamma.clone()], &mut self.s[gamma]);
         let ([keep, eta], rate) = (gates(lay.spec.top_set()), self.writing.open.rate[lay.spec.top_set()]);
+        // γ by the last layer's gates.
         for ((w, s), &d) in w.iter_mut().zip(s).zip(&*self.writing.open.g_gamma) {
             *s = eta * *s - rate * d;
             *w = keep * *w + *s;

@@ -67,6 +67,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
         let out = y.rb().sub(t, 1);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
         let pairs = Pairs { k: one.k(), v: one.v(), from: 0 };
+        // u_t = ∇ℓ at the chunk's first weights; with chunk 1 these are M_{t−1}.
         write::gradients(on, &anchor[..spec.params()], pairs, &mut writing, surprise)?;
         if let Some(delta) = &mut delta {
             delta.row_mut(t).copy_from_slice(lay.output_rows(writing.open.delta, spec.layers() - 1, 0, 1)?.row(0));
@@ -75,11 +76,13 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
             let past = Past::new(open, from_ref(&coefficients));
             answers(on, Asked::new(Rows::Start, one.q(), 0), Source::Stays(state), past, &mut reading, out)
         };
+        // h_t = M_{t−1}(q_t), or the weights of the chunk's start; after the write y_t = M_t(q_t).
         match read {
             Read::Before => ask(state, writing.open.seen(), out)?,
             Read::ChunkStart => ask(anchor, writing.open.seen(), out)?,
             Read::After => {}
         }
+        // θ_t, scaled down where the gradient is longer than the clip.
         clipped += u64::from(write::rate(lay, one, 0, &mut writing)?);
         if one.writes(0) {
             let (tokens, at) = (one.tokens, one.at(0, spec.chunk));
@@ -104,6 +107,7 @@ fn update<T: Scalar, G: Gemm<T>>(
     let (w, s) = state.split_at_mut(lay.spec.params());
     let step = |[keep, eta]: [T; 2], w: &mut [T], s: &mut [T], factor: T, row: &[T]| {
         for ((w, s), &d) in w.iter_mut().zip(s).zip(row) {
+            // S first: W takes the new one.
             *s = eta * *s - factor * d;
             *w = keep * *w + *s;
         }
@@ -115,6 +119,7 @@ fn update<T: Scalar, G: Gemm<T>>(
         g.vectorise(
             #[inline(always)]
             || {
+                // Row i of hᵀ δ is h_i δ.
                 for i in 0..rows {
                     let row = at + i * d..at + (i + 1) * d;
                     step(gates, &mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
@@ -122,6 +127,7 @@ fn update<T: Scalar, G: Gemm<T>>(
             },
         );
     }
+    // γ: a layer whose input is 1.
     let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
     let top = lay.spec.top_set();
     step(gates(top), &mut w[gamma.clone()], &mut s[gamma], open.rate[top], open.g_gamma);

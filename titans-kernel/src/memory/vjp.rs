@@ -144,6 +144,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
             }
         }
     }
+    // From panels back to rows.
     let panels = &mut scratch[..len];
     panels.copy_from_slice(d_state);
     on.lay.to_rows(panels, d_state);
@@ -225,11 +226,13 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
         let (spec, feed) = (lay.spec, Feed::new(self.tokens, place));
         let mut space = Space::take(&mut Scratch::new(scratch), lay)?;
         space.writing.open.keys = side_by_side(lay, feed.k());
+        // H, Δ, A, G, C, P and the rates once more.
         let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
         write::gradients(on, &anchor[..spec.params()], pairs, &mut space.writing, None)?;
         space.coefficients.start();
         enter(on, feed, &mut space.writing, &mut space.coefficients)?;
 
+        // Closing first: it overwrites the cotangents of H and Δ, all others add.
         space.inside.clear();
         let past = Past::new(space.writing.open.seen(), &space.coefficients);
         close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
@@ -239,6 +242,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
         let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
         let asked = if read == Read::ChunkStart { anchor } else { start };
         self.reads(feed, asked, &mut space, gradients.q.rb().sub(place.from, n), d_asked)?;
+        // The rates' cotangents are complete: through the clip, then through the recurrences.
         on.g.vectorise(
             #[inline(always)]
             || {
@@ -250,6 +254,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
         )?;
         gates_vjp(on, feed, 0, &space.coefficients, gradients, &mut space.inside);
         let d_pairs = [gradients.k.rb().sub(place.from, n), gradients.v.rb().sub(place.from, n)];
+        // Gradients were taken at the chunk's first weights.
         let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
         write_vjp(on, &anchor[..spec.params()], &mut space.writing, d_pairs, d_first, &mut space.inside)
     }
@@ -308,6 +313,7 @@ pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
                     gradients.alpha[tokens.alpha.value(at, set)] += d_alpha;
                     gradients.eta[tokens.eta.value(at, set)] += d_eta;
                     if writes {
+                        // dθ = f d rate, which `rate_vjp` left in the rate's place.
                         gradients.theta[theta.value(at, set)] += d_theta[filled + t];
                     }
                 }

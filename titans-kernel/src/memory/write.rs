@@ -103,7 +103,7 @@ pub(super) fn plain_residuals<T: Scalar>(
 ) -> Result<()> {
     let (top, n) = (lay.spec.layers() - 1, v.rows());
     let loss = T::from_f64(lay.spec.loss_scale());
-    let scale = loss + loss;
+    let scale = loss + loss; // 2c
     let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
     if surprise.is_none() {
         // One pass, and one loop where no row has a gap behind it.
@@ -120,7 +120,7 @@ pub(super) fn plain_residuals<T: Scalar>(
         let row = delta.row_mut(t);
         row.iter_mut().zip(v.row(t)).for_each(|(z, &v)| *z -= v);
         if let Some(s) = surprise.as_deref_mut() {
-            s[t] = loss * squares(row);
+            s[t] = loss * squares(row); // c ‖M(k) − v‖²
         }
         row.iter_mut().for_each(|e| *e = scale * *e);
     }
@@ -164,6 +164,7 @@ fn residual_residuals<T: Scalar>(
             *o = *e * h;
             *row = *e * (T::ONE + gamma);
         }
+        // δ^L = LN′ᵀ (e ∘ (1 + γ)).
         layer_norm::vjp_row(x_hat, r, written.row, delta.row_mut(t));
     }
     Ok(())
@@ -204,6 +205,7 @@ fn first_rate<T: Scalar>(
         open.rate[i] = T::ZERO;
         return Ok(false);
     };
+    // rate = θ f, f = min(1, clip / ‖u‖).
     open.rate[i] = theta;
     let Some(clip) = lay.spec.clip else { return Ok(false) };
     let d = lay.spec.gamma_len();
@@ -213,6 +215,7 @@ fn first_rate<T: Scalar>(
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         norm2 += h * delta;
     }
+    // Kept for the backward of the clip.
     written.norm2[i] = norm2;
     let clip = T::from_f64(clip);
     // Squares are compared: a gradient within the clip costs no root.

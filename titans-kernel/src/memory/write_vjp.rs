@@ -50,6 +50,7 @@ pub(super) fn rate_vjp<T: Scalar>(
     });
     if bit {
         let theta = |set: usize| theta.of(set).at(at);
+        // df = Σ_l θ^l d rate^l, before the rates' cotangents become θ's.
         let d_factor = (1..lay.spec.gate_sets())
             .fold(inside.rate[i] * theta(0), |sum, set| sum + inside.rate[set * rows + i] * theta(set));
         let d_norm2 = -(d_factor * factor) / (written.norm2[i] + written.norm2[i]);
@@ -59,8 +60,10 @@ pub(super) fn rate_vjp<T: Scalar>(
             let delta = lay.output_rows(open.delta, l, i, 1)?.row(0);
             let (h2, delta2) = (squares(h), squares(delta));
             let mut d_h = lay.input_rows_mut(inside.h, l, i, 1)?;
+            // dh += 2 d‖u‖² ‖δ‖² h.
             d_h.row_mut(0).iter_mut().zip(h).for_each(|(d, &h)| *d += two * delta2 * h);
             let mut d_delta = lay.output_rows_mut(inside.delta, l, i, 1)?;
+            // dδ += 2 d‖u‖² ‖h‖² δ.
             d_delta.row_mut(0).iter_mut().zip(delta).for_each(|(d, &x)| *d += two * h2 * x);
         }
         let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
@@ -131,6 +134,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
             activation::vjp_add(g, spec.activation, &z.data()[..len], &d_h.data()[..len], d_z.data_mut());
         }
     }
+    // dK = dH of the first layer.
     let d_keys = lay.input_rows(inside.h, 0, 0, n)?;
     for t in 0..n {
         d_k.row_mut(t).copy_from_slice(d_keys.row(t));
@@ -191,6 +195,7 @@ fn residual<T: Scalar>(
     for t in 0..n {
         let row = t * width..(t + 1) * width;
         let (x_hat, e, r) = (&written.x_hat[row.clone()], &written.e[row.clone()], written.r[t]);
+        // e ∘ (1 + γ), what the norm's backward was given.
         for ((o, &e), &gamma) in written.row.iter_mut().zip(e).zip(gamma) {
             *o = e * (T::ONE + gamma);
         }
@@ -206,6 +211,7 @@ fn residual<T: Scalar>(
             d_key[j] += d_out;
             d_v[j] = -d_out;
         }
+        // dz += LN′ᵀ dx̂.
         layer_norm::vjp_row(x_hat, r, d_x_hat, work);
         d_z.row_mut(t).iter_mut().zip(&*work).for_each(|(d, &w)| *d += w);
     }

@@ -3,11 +3,11 @@
 
 use titans_kernel::error::expect_len;
 use titans_kernel::ops::linear;
-use titans_kernel::{Mat, MatMut, Result as KernelResult, Store};
+use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
 use super::{Cpu, SimdScalar};
-use crate::device::{LinearDims, LinearGradients};
+use crate::device::{InputGradient, LinearDims, LinearGradients};
 use crate::error::Result;
 
 /// Rows of a task are a multiple of the tallest register tile.

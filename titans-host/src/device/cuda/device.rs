@@ -7,7 +7,7 @@ use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::{
     AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Device, DropMask, IGNORE,
-    InputGradient, LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::error::expect_len;

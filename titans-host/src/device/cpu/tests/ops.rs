@@ -240,8 +240,15 @@ fn convolution() {
                     let y = MatMut::new(&mut y[i * s..], time, channels).unwrap();
                     ops::conv::forward(&cpu.gemm, x, tail, &w, &b, y).unwrap();
                     let d_x = MatMut::new(&mut d_x[i * s..], time, channels).unwrap();
-                    ops::conv::vjp(&cpu.gemm, x, tail, &w, d, conv::Gradients { x: d_x, w: &mut d_w, bias: &mut d_b })
-                        .unwrap();
+                    ops::conv::vjp(
+                        &cpu.gemm,
+                        x,
+                        tail,
+                        &w,
+                        d,
+                        ops::conv::Gradients { x: d_x, w: &mut d_w, bias: &mut d_b },
+                    )
+                    .unwrap();
                     let next = MatMut::new(&mut next[i * kept..], width - 1, channels).unwrap();
                     ops::conv::next_tail(x, tail, next).unwrap();
                 }
