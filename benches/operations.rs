@@ -153,7 +153,9 @@ fn convolution(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     {
         let mut y = MatMut::new(&mut y, ROWS, WIDTH)?;
         measure(group, "conv", "forward", || conv::forward(g, rows, None, &w, &bias, y.rb()))?;
-        measure(group, "conv", "vjp", || conv::vjp(g, rows, None, &w, d, y.rb(), &mut d_w, &mut d_bias))?;
+        measure(group, "conv", "vjp", || {
+            conv::vjp(g, rows, None, &w, d, conv::Gradients { x: y.rb(), w: &mut d_w, bias: &mut d_bias })
+        })?;
     }
     measure(group, "conv", "next_tail", || conv::next_tail(rows, None, next.rb()))?;
     let mut buffer = vec![0.0; Tail::<f32>::len(TAPS, WIDTH)];
@@ -183,7 +185,15 @@ fn attentions(group: &mut Group<'_>, g: &Simd) -> Result<()> {
         vec![0.0; attention::vjp_scratch_len(SPAN, ROWS, 0, false).max(attention::scratch_len(SPAN, ROWS, 0, false))];
     measure(group, "attention", "forward", || {
         let out = MatMut::new(&mut y, ROWS, WIDTH)?;
-        attention::forward(g, SPAN, 0, q, q, &keys, out, Some(&mut sums), &mut scratch)
+        attention::forward(
+            g,
+            SPAN,
+            attention::Queries { first: 0, q, q_rotated: q },
+            &keys,
+            out,
+            Some(&mut sums),
+            &mut scratch,
+        )
     })?;
     let y = Mat::new(&y, ROWS, WIDTH)?;
     let mut d: [_; 4] = std::array::from_fn(|_| vec![0.0; LEN]);
@@ -196,7 +206,15 @@ fn attentions(group: &mut Group<'_>, g: &Simd) -> Result<()> {
             context: None,
             tokens: (MatMut::new(d_k, ROWS, WIDTH)?, MatMut::new(d_v, ROWS, WIDTH)?),
         };
-        attention::vjp(g, SPAN, 0, q, q, &keys, y, &sums, d_y, gradients, &mut scratch)
+        attention::vjp(
+            g,
+            SPAN,
+            attention::Queries { first: 0, q, q_rotated: q },
+            &keys,
+            attention::Answered { y, log_sum: &sums, d_y },
+            gradients,
+            &mut scratch,
+        )
     })
 }
 

@@ -4,7 +4,7 @@
 use std::error::Error;
 use titans_host::device::cpu::{Isa, Simd, isa_named, simd};
 use titans_kernel::memory::{
-    Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens, forward,
+    Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Network, Outputs, Read, Record, Stream, Tokens, forward,
     forward_scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Mat, MatMut};
@@ -86,7 +86,7 @@ impl Case {
         let tokens = tokens(&self.spec, self.tokens, [&self.k, &self.v, &self.q], &self.gates)?;
         let y = MatMut::new(&mut self.y, self.tokens, self.spec.value_width())?;
         let (state, boundaries, scratch) = (&mut self.state, Some(&mut self.boundaries[..]), &mut self.scratch);
-        forward(g, &self.spec, form, Read::After, &tokens, state, y, None, boundaries, scratch)?;
+        forward(g, &self.spec, form, Read::After, &tokens, Outputs { state, y, surprise: None, boundaries }, scratch)?;
         Ok(())
     }
 
@@ -98,7 +98,14 @@ impl Case {
         let [k, v, q, alpha, theta, eta, state] = &mut self.gradients;
         let (k, v, q) = (MatMut::new(k, n, key)?, MatMut::new(v, n, value)?, MatMut::new(q, n, key)?);
         let gradients = Gradients { k, v, q, alpha, theta, eta, state };
-        vjp(g, &self.spec, Read::After, &tokens, &self.boundaries, cotangents, gradients, &mut self.scratch)?;
+        vjp(
+            g,
+            &self.spec,
+            Record { read: Read::After, tokens: &tokens, boundaries: &self.boundaries },
+            cotangents,
+            gradients,
+            &mut self.scratch,
+        )?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use titans_kernel::arch::{Isa, Simd, SimdScalar};
 use titans_kernel::memory::{
-    Activation, Form, Gate, Loss, Mask, MemorySpec, Network, Read, Tokens, forward, forward_scratch_len,
+    Activation, Form, Gate, Loss, Mask, MemorySpec, Network, Outputs, Read, Tokens, forward, forward_scratch_len,
 };
 use titans_kernel::{Mat, MatMut, Scalar};
 
@@ -173,10 +173,12 @@ impl Case {
             form,
             self.read,
             &inputs.tokens(0, self.n),
-            &mut out.state,
-            MatMut::new(&mut out.y, self.n, dv).expect("y"),
-            Some(&mut out.surprise),
-            Some(&mut out.boundaries),
+            Outputs {
+                state: &mut out.state,
+                y: MatMut::new(&mut out.y, self.n, dv).expect("y"),
+                surprise: Some(&mut out.surprise),
+                boundaries: Some(&mut out.boundaries),
+            },
             &mut scratch,
         )
         .expect("forward");

@@ -3,7 +3,7 @@
 use crate::case::Case;
 use proptest::prelude::*;
 use titans_kernel::arch::{Isa, Simd, SimdScalar};
-use titans_kernel::memory::{Cotangents, Form, Gradients, Stream, vjp, vjp_scratch_len};
+use titans_kernel::memory::{Cotangents, Form, Gradients, Record, Stream, vjp, vjp_scratch_len};
 use titans_kernel::{Error, Mat, MatMut, Scalar};
 
 pub fn close(what: &str, a: &[f64], b: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
@@ -47,9 +47,7 @@ pub fn gradients(case: &Case) -> [Vec<f64>; 7] {
     vjp(
         &case.kernel,
         &case.spec,
-        case.read,
-        &inputs.tokens(0, n),
-        &boundaries,
+        Record { read: case.read, tokens: &inputs.tokens(0, n), boundaries: &boundaries },
         Cotangents { y: Some(Mat::new(&d_y, n, dv).unwrap()), state: Some(&d_final) },
         Gradients {
             k: MatMut::new(k, n, dk).unwrap(),

@@ -9,8 +9,8 @@ use std::process::Command;
 use titans_host::device::cpu::{Isa, Simd};
 use titans_host::model::Choice;
 use titans_kernel::memory::{
-    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Network, Read, Tokens, forward, forward_scratch_len, vjp,
-    vjp_scratch_len,
+    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Network, Outputs, Read, Record, Tokens, forward,
+    forward_scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar};
 use vectors::{READS, Vectors, all};
@@ -70,14 +70,22 @@ fn run<T: Scalar, G: Gemm<T>>(
         let y = MatMut::new(share_mut(&mut y, i, n), t, d_v).unwrap();
         let (state, surprise) = (share_mut(&mut state, i, n), Some(share_mut(&mut surprise, i, n)));
         let kept = Some(&mut boundaries[..]);
-        forward(g, spec, form, read, &tokens, state, y, surprise, kept, &mut scratch).unwrap();
+        forward(g, spec, form, read, &tokens, Outputs { state, y, surprise, boundaries: kept }, &mut scratch).unwrap();
         if gradients {
             let cotangents =
                 Cotangents { y: cot_y.as_ref().map(|y| rows(y, d_v)), state: Some(share(&cot_state, i, n)) };
             let [k, v, q, alpha, theta, eta, state] = d.each_mut().map(|x| share_mut(x, i, n));
             let [k, v, q] = [(k, d_k), (v, d_v), (q, d_k)].map(|(x, width)| MatMut::new(x, t, width).unwrap());
             let gradients = Gradients { k, v, q, alpha, theta, eta, state };
-            vjp(g, spec, read, &tokens, &boundaries, cotangents, gradients, &mut scratch).unwrap();
+            vjp(
+                g,
+                spec,
+                Record { read, tokens: &tokens, boundaries: &boundaries },
+                cotangents,
+                gradients,
+                &mut scratch,
+            )
+            .unwrap();
         }
     }
     let get = |x: &[T]| x.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();

@@ -4,7 +4,7 @@
 use crate::case::{Case, case};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use titans_kernel::memory::{Cotangents, Form, Gradients, vjp, vjp_scratch_len};
+use titans_kernel::memory::{Cotangents, Form, Gradients, Record, vjp, vjp_scratch_len};
 use titans_kernel::{Error, Mat, MatMut, Portable, Scalar};
 
 fn bits<T: Scalar>(x: &[T]) -> Vec<u64> {
@@ -39,7 +39,14 @@ fn gradients_of<T: Scalar>(
     let (k, v, q) = (MatMut::new(k, n, dk)?, MatMut::new(v, n, dv)?, MatMut::new(q, n, dk)?);
     let cotangents = Cotangents { y: d_y.map(|y| Mat::new(y, n, dv)).transpose()?, state: Some(&d_final) };
     let gradients = Gradients { k, v, q, alpha, theta, eta, state };
-    vjp(&Portable, &case.spec, case.read, &inputs.tokens(0, n), boundaries, cotangents, gradients, &mut scratch)?;
+    vjp(
+        &Portable,
+        &case.spec,
+        Record { read: case.read, tokens: &inputs.tokens(0, n), boundaries },
+        cotangents,
+        gradients,
+        &mut scratch,
+    )?;
     Ok(d)
 }
 

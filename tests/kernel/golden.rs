@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use titans_kernel::arch::{Isa, Simd, SimdScalar};
 use titans_kernel::memory::{
-    Cotangents, Form, Gate, Gradients, Mask, Read, Tokens, forward, forward_scratch_len, vjp, vjp_scratch_len,
+    Cotangents, Form, Gate, Gradients, Mask, Outputs, Read, Record, Tokens, forward, forward_scratch_len, vjp,
+    vjp_scratch_len,
 };
 use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar, Store};
 
@@ -133,10 +134,12 @@ fn run<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, head: &Head<T>, form: Form
         form,
         read,
         &head.tokens(g),
-        &mut out.state,
-        MatMut::new(&mut out.y, t, dv).unwrap(),
-        Some(&mut out.surprise),
-        Some(&mut out.boundaries),
+        Outputs {
+            state: &mut out.state,
+            y: MatMut::new(&mut out.y, t, dv).unwrap(),
+            surprise: Some(&mut out.surprise),
+            boundaries: Some(&mut out.boundaries),
+        },
         &mut scratch,
     )
     .unwrap();
@@ -216,9 +219,7 @@ fn gradient_case<T: SimdScalar>(kernel: &Simd, g: &Golden, tolerance: f64) -> us
             vjp(
                 kernel,
                 &g.spec,
-                Read::After,
-                &head.tokens(g),
-                &boundaries,
+                Record { read: Read::After, tokens: &head.tokens(g), boundaries: &boundaries },
                 Cotangents { y: Some(Mat::new(&d_y, t, dv).unwrap()), state: Some(&d_final) },
                 Gradients {
                     k: MatMut::new(d_k, t, dk).unwrap(),

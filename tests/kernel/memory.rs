@@ -7,7 +7,7 @@ use crate::checks::{bits, close, difference, for_stream, gradients, on_every_ver
 use crate::forms::{both_forms, differences};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use titans_kernel::memory::{Activation, Form, Mask, Read, Stream};
+use titans_kernel::memory::{Activation, Form, Mask, Outputs, Read, Stream};
 use titans_kernel::{Error, Mat, MatMut};
 
 /// The same 256 cases in every run, so that a failure is one for everybody.
@@ -183,8 +183,15 @@ fn wrong_sizes_are_named_and_nothing_is_written() {
         let out = MatMut::new(&mut y, y_rows, dv).unwrap();
         let tokens = inputs.tokens(0, 5);
         let mut scratch = vec![0.0; scratch];
-        let result =
-            forward(&case.kernel, spec, Form::Chunk, case.read, &tokens, &mut state, out, None, None, &mut scratch);
+        let result = forward(
+            &case.kernel,
+            spec,
+            Form::Chunk,
+            case.read,
+            &tokens,
+            Outputs { state: &mut state, y: out, surprise: None, boundaries: None },
+            &mut scratch,
+        );
         if result.is_err() {
             assert!(y.iter().all(|y| y.is_nan()) && state.iter().all(|&s| s == 1.0));
         }

@@ -1,7 +1,9 @@
 //! The range of gates in which an exact linear memory never grows: searched by an adversary who chooses gates and keys.
 
 use titans_kernel::arch::Simd;
-use titans_kernel::memory::{Form, Gate, Loss, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len};
+use titans_kernel::memory::{
+    Form, Gate, Loss, Mask, MemorySpec, Outputs, Read, Stream, Tokens, forward, forward_scratch_len,
+};
 use titans_kernel::{Mat, MatMut};
 
 /// Width of the keys, and the numbers of W and S that one column of the values touches.
@@ -58,7 +60,16 @@ fn period(moves: &[Move], Range(most): Range) -> [[f64; STATE]; STATE] {
         (state[half * D * D], state[half * D * D + 3]) = (1.0, 1.0);
         let y = MatMut::new(&mut y, n, D).unwrap();
         let isa = Simd::best();
-        forward(&isa, &spec, Form::Chunk, Read::After, &tokens, &mut state, y, None, None, &mut scratch).unwrap();
+        forward(
+            &isa,
+            &spec,
+            Form::Chunk,
+            Read::After,
+            &tokens,
+            Outputs { state: &mut state, y, surprise: None, boundaries: None },
+            &mut scratch,
+        )
+        .unwrap();
         for c in 0..D {
             columns[half * D + c] = [state[c], state[D + c], state[D * D + c], state[D * D + D + c]];
         }

@@ -1,4 +1,7 @@
 //! Splits one caller's buffer into the pieces an operation works in.
+//!
+//! One walk over a buffer's parts answers both questions: where are they ([`Scratch`] hands them out), and how long is
+//! the buffer ([`Count`] adds them up). So no length is a sum that somebody wrote beside the walk.
 
 use crate::error::{Error, Result};
 use crate::view::MatMut;
@@ -48,9 +51,46 @@ impl<'a, T: Copy> Scratch<'a, T> {
     }
 }
 
+/// Whoever hands out the parts of a buffer.
+pub(crate) trait Room<'a, T> {
+    /// The next part.
+    fn take(&mut self, len: usize) -> Result<&'a mut [T]>;
+
+    /// The next `rows · cols` numbers.
+    fn area(&mut self, rows: usize, cols: usize) -> Result<&'a mut [T]> {
+        self.take(rows.saturating_mul(cols))
+    }
+}
+
+impl<'a, T: Copy> Room<'a, T> for Scratch<'a, T> {
+    fn take(&mut self, len: usize) -> Result<&'a mut [T]> {
+        Scratch::take(self, len)
+    }
+}
+
+/// Counts what would be taken, up to `usize::MAX`, and hands out empty parts.
+#[derive(Debug, Default)]
+pub(crate) struct Count(pub(crate) usize);
+
+impl<'a, T> Room<'a, T> for Count {
+    fn take(&mut self, len: usize) -> Result<&'a mut [T]> {
+        self.0 = self.0.saturating_add(len);
+        Ok(&mut [])
+    }
+}
+
+/// Elements that a walk takes; `usize::MAX`, which no buffer has, where it fails.
+pub(crate) fn counted<P>(walk: impl FnOnce(&mut Count) -> Result<P>) -> usize {
+    let mut count = Count::default();
+    match walk(&mut count) {
+        Ok(_) => count.0,
+        Err(_) => usize::MAX,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Scratch;
+    use super::{Room, Scratch, counted};
     use crate::error::Error;
 
     #[test]
@@ -60,5 +100,17 @@ mod tests {
         assert_eq!(s.take(4).unwrap().len(), 4);
         assert_eq!(s.mat(2, 3).unwrap().rows(), 2);
         assert_eq!(s.take(1).unwrap_err(), Error::Buffer { what: "scratch", needed: 11, given: 10 });
+    }
+    #[test]
+    fn a_walk_takes_what_it_counts() {
+        fn walk<'a, R: Room<'a, u8>>(room: &mut R) -> crate::error::Result<[&'a mut [u8]; 2]> {
+            Ok([room.area(2, 3)?, room.take(4)?])
+        }
+        assert_eq!(counted(walk), 10);
+        let mut b = [0u8; 10];
+        let mut s = Scratch::new(&mut b);
+        assert_eq!(walk(&mut s).unwrap().map(|part| part.len()), [6, 4]);
+        assert!(s.rest().is_empty());
+        assert_eq!(counted(|room| Room::<u8>::area(room, usize::MAX, 2).and(walk(room))), usize::MAX);
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Boundaries, Device, IGNORE};
-use titans_host::model::{Input, Model, ModelConfig, Recompute, Targets};
+use titans_host::model::{Aim, Input, Model, ModelConfig, Recompute, Targets};
 use titans_host::tape::{Gradients, Tape};
 use titans_host::task::TaskConfig;
 use titans_host::task::text::{Text, TextConfig};
@@ -113,18 +113,8 @@ fn gradients_of_recomputed_blocks_have_the_bits_of_the_whole_tape() {
                 losses = device.download(found.buffer())?;
                 Ok(())
             };
-            model
-                .backward_recomputed(
-                    &device,
-                    &mut space,
-                    &input,
-                    Targets::Ids(&targets),
-                    boundaries,
-                    0.25,
-                    &mut again,
-                    seen,
-                )
-                .unwrap();
+            let aim = Aim { targets: Targets::Ids(&targets), scale: 0.25, boundaries };
+            model.backward_recomputed(&device, &mut space, &input, aim, &mut again, seen).unwrap();
             assert_eq!(losses, expected);
             assert_eq!(download(&again), whole, "{layers:?}, {boundaries:?}");
         }

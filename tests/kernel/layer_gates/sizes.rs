@@ -1,8 +1,8 @@
 //! Sizes with and without, what is refused, and streams of another configuration.
 
 use titans_kernel::memory::{
-    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len, vjp,
-    vjp_scratch_len,
+    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Outputs, Read, Record, Stream, Tokens, forward,
+    forward_scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Error, Mat, MatMut, Portable};
 
@@ -54,8 +54,15 @@ fn gates_of_another_number_of_layers_are_refused_before_anything_is_written() {
         let (mut state, mut y) = (vec![0.25; spec.state_len()], vec![7.0; N * 4]);
         let mut scratch = vec![f64::NAN; forward_scratch_len(spec, Form::Chunk)];
         let out = MatMut::new(&mut y, N, 4).unwrap();
-        let result =
-            forward(&Portable, spec, Form::Chunk, Read::After, tokens, &mut state, out, None, None, &mut scratch);
+        let result = forward(
+            &Portable,
+            spec,
+            Form::Chunk,
+            Read::After,
+            tokens,
+            Outputs { state: &mut state, y: out, surprise: None, boundaries: None },
+            &mut scratch,
+        );
         assert!(result.is_ok() || y.iter().all(|&y| y == 7.0) && state.iter().all(|&s| s == 0.25));
         result.map(|_| ())
     };
@@ -99,7 +106,14 @@ fn gradients_of_gates_have_a_value_for_every_layer() {
         let gradients = Gradients { k, v, q, alpha, theta, eta, state: &mut state };
         let none = Cotangents { y: None, state: None };
         let (tokens, mut scratch) = (tokens(&pool, [2 * N, 2]), vec![f64::NAN; vjp_scratch_len(&spec)]);
-        vjp(&Portable, &spec, Read::After, &tokens, &boundaries, none, gradients, &mut scratch)
+        vjp(
+            &Portable,
+            &spec,
+            Record { read: Read::After, tokens: &tokens, boundaries: &boundaries },
+            none,
+            gradients,
+            &mut scratch,
+        )
     };
     run([2 * N, 2 * N, N]).unwrap();
     assert_eq!(run([N, 2 * N, N]), Err(Error::Shape { what: "d_alpha", expected: 2 * N, found: N }));

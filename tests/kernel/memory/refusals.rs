@@ -2,7 +2,9 @@
 
 use super::one;
 use crate::case::{Case, Inputs};
-use titans_kernel::memory::{Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Tokens, vjp, vjp_scratch_len};
+use titans_kernel::memory::{
+    Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Record, Tokens, vjp, vjp_scratch_len,
+};
 use titans_kernel::{Error, Mat, MatMut};
 
 const N: usize = 7;
@@ -79,7 +81,14 @@ fn call(case: &Case, spec: &MemorySpec, s: &Sizes, turned: bool) -> Result<(), E
     };
     let mut scratch = vec![f64::NAN; s.scratch];
     let boundaries = &pool[..s.boundaries];
-    let result = vjp(&case.kernel, spec, case.read, &tokens, boundaries, cotangents, gradients, &mut scratch);
+    let result = vjp(
+        &case.kernel,
+        spec,
+        Record { read: case.read, tokens: &tokens, boundaries },
+        cotangents,
+        gradients,
+        &mut scratch,
+    );
     if result.is_err() {
         let outputs = d_rows.iter().chain(&d_gates).chain([&d_state]);
         assert!(outputs.flatten().all(|&x| x == BEFORE), "{result:?}: a gradient was written");
@@ -174,7 +183,14 @@ fn gradients_of_gates_have_the_gates_lengths() {
         let mut scratch = vec![f64::NAN; vjp_scratch_len(&case.spec)];
         let none = Cotangents { y: None, state: None };
         let tokens = inputs.tokens(0, N);
-        let result = vjp(&case.kernel, &case.spec, case.read, &tokens, &boundaries, none, gradients, &mut scratch);
+        let result = vjp(
+            &case.kernel,
+            &case.spec,
+            Record { read: case.read, tokens: &tokens, boundaries: &boundaries },
+            none,
+            gradients,
+            &mut scratch,
+        );
         assert!(result.is_ok() || d.iter().flatten().all(|&x| x == BEFORE));
         result
     };

@@ -4,7 +4,8 @@
 
 use super::case::{Case, Fed};
 use std::collections::HashMap;
-use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
+use std::ops::Range;
+use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
 use titans_kernel::model::{BlockSpec, Combine, Kind, MacFeed, Mode, Wiring};
 use titans_kernel::{Mat, MatMut, Portable};
 
@@ -116,22 +117,22 @@ impl Block<'_> {
         Heads { q, k: l2(&self.project(u_k, "mixer.k"), s.head_width), v: self.project(u, "mixer.v"), gates }
     }
 
-    /// Rows `from .. to` through the memory of head h; `state` goes on. (answers, surprise)
+    /// Rows of a range through the memory of head h; `state` goes on. (answers, surprise)
     fn memory(
         &self,
         x: &Heads,
         h: usize,
-        from: usize,
-        to: usize,
+        rows: Range<usize>,
         read: Read,
         writes: bool,
         state: &mut [f64],
     ) -> (Rows, Vec<f64>) {
-        let (d, heads, n) = (self.spec.head_width, self.spec.heads, to - from);
-        let cut = |x: &Rows| x[from..to].iter().flat_map(|row| row[h * d..(h + 1) * d].to_vec()).collect::<Vec<_>>();
+        let (d, heads, n) = (self.spec.head_width, self.spec.heads, rows.len());
+        let cut =
+            |x: &Rows| x[rows.clone()].iter().flat_map(|row| row[h * d..(h + 1) * d].to_vec()).collect::<Vec<_>>();
         let sets = self.spec.memory.gate_sets();
         let own = |i: usize| move |row: &Vec<f64>| row[(i * heads + h) * sets..][..sets].to_vec();
-        let gate = |i: usize| x.gates[from..to].iter().flat_map(own(i)).collect::<Vec<_>>();
+        let gate = |i: usize| x.gates[rows.clone()].iter().flat_map(own(i)).collect::<Vec<_>>();
         let (q, k, v, alpha, theta, eta) = (cut(&x.q), cut(&x.k), cut(&x.v), gate(0), gate(1), gate(2));
         let tokens = Tokens {
             k: Mat::new(&k, n, d).unwrap(),
@@ -146,8 +147,16 @@ impl Block<'_> {
         let (mut y, mut surprise) = (vec![f64::NAN; n * d], vec![f64::NAN; n]);
         let mut scratch = vec![f64::NAN; forward_scratch_len(spec, Form::Token)];
         let out = MatMut::new(&mut y, n, d).unwrap();
-        forward(&Portable, spec, Form::Token, read, &tokens, state, out, Some(&mut surprise), None, &mut scratch)
-            .unwrap();
+        forward(
+            &Portable,
+            spec,
+            Form::Token,
+            read,
+            &tokens,
+            Outputs { state, y: out, surprise: Some(&mut surprise), boundaries: None },
+            &mut scratch,
+        )
+        .unwrap();
         (y.chunks(d).map(<[f64]>::to_vec).collect(), surprise)
     }
 
@@ -167,7 +176,7 @@ impl Block<'_> {
         }
         let x = self.heads(u);
         for h in 0..heads {
-            let (y, s) = self.memory(&x, h, 0, n, self.spec.read, true, &mut self.start(h));
+            let (y, s) = self.memory(&x, h, 0..n, self.spec.read, true, &mut self.start(h));
             (0..n).for_each(|t| r[t].extend(&y[t]));
             (0..n).for_each(|t| surprise[t].push(s[t]));
         }
@@ -318,7 +327,7 @@ impl Block<'_> {
                 for (head, state) in states.iter().enumerate() {
                     let gates = vec![vec![0.0; 3 * heads * s.memory.gate_sets()]; q.len()];
                     let x = Heads { q: q.clone(), k: q.clone(), v: q.clone(), gates };
-                    let (y, _) = self.memory(&x, head, from, to, Read::ChunkStart, false, &mut state.clone());
+                    let (y, _) = self.memory(&x, head, from..to, Read::ChunkStart, false, &mut state.clone());
                     (0..to - from).for_each(|t| r[t].extend(&y[t]));
                 }
                 if absent { map(&r, |_| 0.0) } else { r }
@@ -341,7 +350,7 @@ impl Block<'_> {
             let asked = ask(&x.q, &states);
             let (mut answers, mut losses) = (vec![vec![]; to - from], vec![vec![]; to - from]);
             for (head, state) in states.iter_mut().enumerate() {
-                let (answer, loss) = self.memory(&x, head, from, to, s.read, true, state);
+                let (answer, loss) = self.memory(&x, head, from..to, s.read, true, state);
                 (0..to - from).for_each(|t| answers[t].extend(&answer[t]));
                 (0..to - from).for_each(|t| losses[t].push(if absent { 0.0 } else { loss[t] }));
             }

@@ -11,8 +11,8 @@ extern crate alloc;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use titans_kernel::memory::{
-    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Read, Stream, Tokens, forward, forward_scratch_len, vjp,
-    vjp_scratch_len,
+    Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Outputs, Read, Record, Stream, Tokens, forward,
+    forward_scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
@@ -107,7 +107,15 @@ fn batch<T: Scalar>(spec: &MemorySpec) -> Result<()> {
             (part(&mut scratch, forward_scratch_len(spec, form))?, part(&mut state, spec.state_len())?);
         let y = MatMut::new(&mut y, TOKENS, WIDTH)?;
         let (s, b) = (Some(&mut surprise[..]), Some(&mut boundaries[..]));
-        forward(&Portable, spec, form, Read::Before, &tokens, state, y, s, b, scratch)?;
+        forward(
+            &Portable,
+            spec,
+            form,
+            Read::Before,
+            &tokens,
+            Outputs { state, y, surprise: s, boundaries: b },
+            scratch,
+        )?;
     }
     let mut d = [[T::ZERO; TOKENS * WIDTH]; 3];
     let mut d_gate = [[T::ZERO; TOKENS]; 3];
@@ -124,7 +132,7 @@ fn batch<T: Scalar>(spec: &MemorySpec) -> Result<()> {
     };
     let cotangents = Cotangents { y: Some(Mat::new(&y, TOKENS, WIDTH)?), state: None };
     let scratch = part(&mut scratch, vjp_scratch_len(spec))?;
-    vjp(&Portable, spec, Read::Before, &tokens, boundaries, cotangents, gradients, scratch)?;
+    vjp(&Portable, spec, Record { read: Read::Before, tokens: &tokens, boundaries }, cotangents, gradients, scratch)?;
     black_box((&d, &d_gate, &d_state));
     Ok(())
 }
@@ -154,7 +162,7 @@ fn operations<T: Scalar>() -> Result<()> {
     l2_norm::forward(g, mat!(a), mat!(mut y))?;
     l2_norm::vjp(g, mat!(a), mat!(b), mat!(mut d))?;
     conv::forward(g, mat!(a), None, &w, &b[..WIDTH], mat!(mut y))?;
-    conv::vjp(g, mat!(a), None, &w, mat!(b), mat!(mut d), &mut d_w, &mut e[..WIDTH])?;
+    conv::vjp(g, mat!(a), None, &w, mat!(b), conv::Gradients { x: mat!(mut d), w: &mut d_w, bias: &mut e[..WIDTH] })?;
     silu::forward(g, &a, &mut y)?;
     silu::vjp(g, &a, &b, &mut d)?;
     silu_gate::forward(g, &a, &b, &mut y)?;
@@ -187,7 +195,15 @@ fn attend<T: Scalar>() -> Result<()> {
     let keys = attention::Keys { persistent: Some((x, x)), context: Some((x, x)), tokens: (x, x), first: 0 };
     let out = MatMut::new(&mut y, TOKENS, WIDTH)?;
     let room = part(&mut scratch, attention::scratch_len(span, TOKENS, TOKENS, true))?;
-    attention::forward(&Portable, span, 0, x, x, &keys, out, Some(&mut sums), room)?;
+    attention::forward(
+        &Portable,
+        span,
+        attention::Queries { first: 0, q: x, q_rotated: x },
+        &keys,
+        out,
+        Some(&mut sums),
+        room,
+    )?;
     let mut d = [[T::ZERO; TOKENS * WIDTH]; 8];
     let [q, q_rotated, pk, pv, ck, cv, k, v] = &mut d;
     let gradients = attention::Gradients {
@@ -199,7 +215,15 @@ fn attend<T: Scalar>() -> Result<()> {
     };
     let y = Mat::new(&y, TOKENS, WIDTH)?;
     let room = part(&mut scratch, attention::vjp_scratch_len(span, TOKENS, TOKENS, true))?;
-    attention::vjp(&Portable, span, 0, x, x, &keys, y, &sums, x, gradients, room)?;
+    attention::vjp(
+        &Portable,
+        span,
+        attention::Queries { first: 0, q: x, q_rotated: x },
+        &keys,
+        attention::Answered { y, log_sum: &sums, d_y: x },
+        gradients,
+        room,
+    )?;
     black_box(&d);
     Ok(())
 }

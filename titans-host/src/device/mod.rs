@@ -42,14 +42,14 @@ pub struct LinearDims {
 
 /// Where the gradient of an input goes.
 #[derive(Debug)]
-pub enum InputGradient<'a, B> {
+pub enum InputGradient<'a, B: ?Sized> {
     /// In the place of what is there.
     Set(&'a mut B),
     /// Added to what is there; on the CPU as if the sums had begun with it.
     Add(&'a mut B),
 }
 
-impl<'a, B> InputGradient<'a, B> {
+impl<'a, B: ?Sized> InputGradient<'a, B> {
     /// What the product does, and the buffer.
     pub(crate) fn parts(self) -> (Store, &'a mut B) {
         match self {
@@ -57,6 +57,28 @@ impl<'a, B> InputGradient<'a, B> {
             Self::Add(d_x) => (Store::Add, d_x),
         }
     }
+}
+
+/// Where the gradients of a linear map go.
+#[derive(Debug)]
+pub struct LinearGradients<'a, B: ?Sized> {
+    /// Of x, on request.
+    pub d_x: Option<InputGradient<'a, B>>,
+    /// Of the weight, added to.
+    pub d_w: &'a mut B,
+    /// Of the bias, on request; added to.
+    pub d_bias: Option<&'a mut B>,
+}
+
+/// Where the gradients of a convolution go.
+#[derive(Debug)]
+pub struct ConvGradients<'a, B: ?Sized> {
+    /// Of x, overwritten.
+    pub d_x: &'a mut B,
+    /// Of the taps, added to.
+    pub d_w: &'a mut B,
+    /// Of the bias, added to.
+    pub d_bias: &'a mut B,
 }
 
 /// Sizes of a causal depth-wise convolution over `[batch, time, channels]`.
@@ -191,9 +213,7 @@ pub trait Device: Send + Sync + 'static {
         x: &Self::Buffer,
         w: &Self::Buffer,
         d_y: &Self::Buffer,
-        d_x: Option<InputGradient<'_, Self::Buffer>>,
-        d_w: &mut Self::Buffer,
-        d_bias: Option<&mut Self::Buffer>,
+        gradients: LinearGradients<'_, Self::Buffer>,
     ) -> Result<()>;
     /// `y = x / rms(x) ∘ weight`, rms over rows of `width` (the weight's length), eps 1e-6.
     fn rms_norm(&self, width: usize, x: &Self::Buffer, weight: &Self::Buffer, y: &mut Self::Buffer) -> Result<()>;
@@ -233,9 +253,7 @@ pub trait Device: Send + Sync + 'static {
         tail: Option<&Self::Buffer>,
         w: &Self::Buffer,
         d_y: &Self::Buffer,
-        d_x: &mut Self::Buffer,
-        d_w: &mut Self::Buffer,
-        d_bias: &mut Self::Buffer,
+        gradients: ConvGradients<'_, Self::Buffer>,
     ) -> Result<()>;
     /// The last `width − 1` tokens of `tail` followed by `x`: the tail of the next segment.
     fn conv_tail(

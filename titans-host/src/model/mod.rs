@@ -26,7 +26,7 @@ pub use dropout::Dropout;
 pub use forward::{Forward, Input, Source};
 pub use layout::{Declaration, Init};
 pub use loss::Targets;
-pub use recompute::Recompute;
+pub use recompute::{Aim, Recompute};
 pub use session::{Session, Step, Taken};
 pub use titans_kernel::Choice;
 pub use titans_kernel::model::{Combine, Kind, MacFeed, Mode, Wiring};

@@ -33,8 +33,24 @@ impl<D: Device> fmt::Debug for Recompute<D> {
     }
 }
 
+/// What [`Model::backward_recomputed`] goes back from: `scale · Σ losses` of predicting `targets`.
+pub struct Aim<'a, D: Device> {
+    /// What is to be predicted.
+    pub targets: Targets<'a, D>,
+    /// By what the losses' gradients are multiplied.
+    pub scale: f64,
+    /// What the blocks' memories keep while one of them is computed again.
+    pub boundaries: Boundaries,
+}
+
+impl<D: Device> fmt::Debug for Aim<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aim").field("scale", &self.scale).field("boundaries", &self.boundaries).finish_non_exhaustive()
+    }
+}
+
 impl<D: Device> Model<D> {
-    /// Adds to `gradients` the gradient of `scale · Σ losses` of predicting `targets`, to the bit what recording
+    /// Adds to `gradients` the gradient of what `aim` says, to the bit what recording
     /// [`Model::forward`] as a whole gives, with the activations of one block at a time. `seen` is shown the logits and
     /// the losses. `input.surprise` is not looked at.
     ///
@@ -45,9 +61,7 @@ impl<D: Device> Model<D> {
         device: &D,
         space: &mut Recompute<D>,
         input: &Input<'_, D>,
-        targets: Targets<'_, D>,
-        boundaries: Boundaries,
-        scale: f64,
+        Aim { targets, scale, boundaries }: Aim<'_, D>,
         gradients: &mut Gradients<D>,
         seen: impl FnOnce(&Var<D>, &Losses<D>) -> Result<()>,
     ) -> Result<()> {

@@ -1,7 +1,10 @@
 //! Every operation but the memory, forward and backward.
 
 use super::{Check, Numbers, Outputs, TOLERANCE, attention, compare, get, put};
-use crate::device::{AdamW, ConvDims, Device, DropMask, IGNORE, InputGradient, LinearDims, MoveRows, Place};
+use crate::device::{
+    AdamW, ConvDims, ConvGradients, Device, DropMask, IGNORE, InputGradient, LinearDims, LinearGradients, MoveRows,
+    Place,
+};
 use crate::error::Result;
 
 /// Runs every operation but the memory on both devices.
@@ -196,10 +199,22 @@ fn linear<D: Device>(d: &D, dims: LinearDims) -> Result<Outputs> {
     let (mut d_w, mut d_bias) = (put(d, &numbers.vec(weights))?, put(d, &numbers.vec(dims.outputs))?);
     d.linear(dims, &x, &w, None, &mut plain)?;
     d.linear(dims, &x, &w, Some(&bias), &mut with_bias)?;
-    d.linear_vjp(dims, &x, &w, &d_y, Some(InputGradient::Set(&mut d_x)), &mut d_w, Some(&mut d_bias))?;
+    d.linear_vjp(
+        dims,
+        &x,
+        &w,
+        &d_y,
+        LinearGradients { d_x: Some(InputGradient::Set(&mut d_x)), d_w: &mut d_w, d_bias: Some(&mut d_bias) },
+    )?;
     let mut sum = put(d, &numbers.vec(n))?;
-    d.linear_vjp(dims, &x, &w, &d_y, Some(InputGradient::Add(&mut sum)), &mut d_w, None)?;
-    d.linear_vjp(dims, &x, &w, &d_y, None, &mut d_w, None)?;
+    d.linear_vjp(
+        dims,
+        &x,
+        &w,
+        &d_y,
+        LinearGradients { d_x: Some(InputGradient::Add(&mut sum)), d_w: &mut d_w, d_bias: None },
+    )?;
+    d.linear_vjp(dims, &x, &w, &d_y, LinearGradients { d_x: None, d_w: &mut d_w, d_bias: None })?;
     Ok(vec![
         ("y", get(d, &plain)?),
         ("y with bias", get(d, &with_bias)?),
@@ -220,7 +235,7 @@ fn conv<D: Device>(d: &D, dims: ConvDims, tail: bool) -> Result<Outputs> {
     let (mut y, mut d_x, mut next) = (d.alloc(n)?, d.alloc(n)?, d.alloc(before)?);
     let (mut d_w, mut d_bias) = (put(d, &numbers.vec(taps))?, put(d, &numbers.vec(dims.channels))?);
     d.conv(dims, &x, tail, &w, &bias, &mut y)?;
-    d.conv_vjp(dims, &x, tail, &w, &d_y, &mut d_x, &mut d_w, &mut d_bias)?;
+    d.conv_vjp(dims, &x, tail, &w, &d_y, ConvGradients { d_x: &mut d_x, d_w: &mut d_w, d_bias: &mut d_bias })?;
     d.conv_tail(dims, &x, tail, &mut next)?;
     Ok(vec![
         ("y", get(d, &y)?),

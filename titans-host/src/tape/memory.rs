@@ -23,6 +23,47 @@ impl<D: Device> fmt::Debug for MemoryRead<D> {
     }
 }
 
+/// What [`Tape::memory`] is given.
+pub struct MemoryVars<'a, D: Device> {
+    /// Keys `[batch, time, heads, d_0]`.
+    pub k: &'a Var<D>,
+    /// Values `[batch, time, heads, d_L]`.
+    pub v: &'a Var<D>,
+    /// Queries `[batch, time, heads, d_0]`.
+    pub q: &'a Var<D>,
+    /// From [`Tape::gates`].
+    pub gates: &'a Var<D>,
+    /// From [`Tape::memory_start`], or from the segment before.
+    pub state: &'a Var<D>,
+}
+
+impl<D: Device> fmt::Debug for MemoryVars<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { k, v, q, gates, state } = self;
+        f.debug_struct("MemoryVars")
+            .field("k", k)
+            .field("v", v)
+            .field("q", q)
+            .field("gates", gates)
+            .field("state", state)
+            .finish()
+    }
+}
+
+impl<'a, D: Device> MemoryVars<'a, D> {
+    fn buffers(&self) -> MemoryInputs<'a, D> {
+        let Self { k, v, q, gates, state } = self;
+        MemoryInputs {
+            k: &k.buffer,
+            v: &v.buffer,
+            q: &q.buffer,
+            gates: &gates.buffer,
+            state: &state.buffer,
+            mask: None,
+        }
+    }
+}
+
 impl<D: Device> Tape<'_, D> {
     /// Gates from logits `[rows, 3, heads]`: `scale ∘ σ(x)` for α, θ, η.
     ///
@@ -51,21 +92,9 @@ impl<D: Device> Tape<'_, D> {
 
     /// Writes and reads `batch × heads` memories over `time` tokens (paper, equations 9 to 18).
     ///
-    /// `k` and `q` are `[batch, time, heads, d_0]`, `v` is `[batch, time, heads, d_L]`, `gates` come from
-    /// [`Tape::gates`], `state` from [`Tape::memory_start`] or from the segment before.
-    ///
     /// # Errors
     /// As [`Tape::linear`].
-    pub fn memory(
-        &mut self,
-        op: &MemoryOp,
-        k: &Var<D>,
-        v: &Var<D>,
-        q: &Var<D>,
-        gates: &Var<D>,
-        state: &Var<D>,
-        surprise: bool,
-    ) -> Result<MemoryRead<D>> {
+    pub fn memory(&mut self, op: &MemoryOp, x: MemoryVars<'_, D>, surprise: bool) -> Result<MemoryRead<D>> {
         let device = self.device;
         let mut op = op.clone();
         if self.is_recording() {
@@ -79,7 +108,7 @@ impl<D: Device> Tape<'_, D> {
         let mut boundaries = if self.is_recording() { Some(device.alloc(op.boundaries_len())?) } else { None };
         let clipped = device.memory(
             op,
-            inputs(k, v, q, gates, state),
+            x.buffers(),
             MemoryOutputs {
                 y: &mut y,
                 surprise: surprises.as_mut(),
@@ -88,7 +117,7 @@ impl<D: Device> Tape<'_, D> {
             },
         )?;
         let slot = boundaries.and_then(|boundaries| {
-            let x = [k, v, q, gates, state].map(Var::clone);
+            let x = [x.k, x.v, x.q, x.gates, x.state].map(Var::clone);
             self.record(|| Op::Memory { op: op.clone(), x, boundaries })
         });
         Ok(MemoryRead {
@@ -114,20 +143,11 @@ pub(super) fn vjp<D: Device>(
     let [mut d_gates, mut d_state] = [run.like(gates)?, run.like(state)?];
     let gradients =
         MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q: &mut d_q, d_gates: &mut d_gates, d_state: &mut d_state };
-    run.device().memory_vjp(op, inputs(k, v, q, gates, state), boundaries, d_y, d_final, gradients)?;
+    let inputs = MemoryVars { k, v, q, gates, state }.buffers();
+    run.device().memory_vjp(op, inputs, boundaries, d_y, d_final, gradients)?;
     run.give(state, d_state)?;
     run.give(gates, d_gates)?;
     run.give(q, d_q)?;
     run.give(v, d_v)?;
     run.give(k, d_k)
-}
-
-fn inputs<'a, D: Device>(
-    k: &'a Var<D>,
-    v: &'a Var<D>,
-    q: &'a Var<D>,
-    gates: &'a Var<D>,
-    state: &'a Var<D>,
-) -> MemoryInputs<'a, D> {
-    MemoryInputs { k: &k.buffer, v: &v.buffer, q: &q.buffer, gates: &gates.buffer, state: &state.buffer, mask: None }
 }

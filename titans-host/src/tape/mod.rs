@@ -23,7 +23,7 @@ mod tests;
 
 pub use ends::Losses;
 pub use gradients::Gradients;
-pub use memory::MemoryRead;
+pub use memory::{MemoryRead, MemoryVars};
 pub use params::{ParamId, ParamView, Params};
 pub use rows::Assembly;
 pub use shared::Shared;

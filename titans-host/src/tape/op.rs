@@ -1,7 +1,9 @@
 //! What a tape remembers of every operation, and the way back through it.
 
 use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows};
-use crate::device::{ConvDims, Device, DropMask, InputGradient, LinearDims, MemoryOp, MoveRows};
+use crate::device::{
+    ConvDims, ConvGradients, Device, DropMask, InputGradient, LinearDims, LinearGradients, MemoryOp, MoveRows,
+};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -185,12 +187,24 @@ impl<D: Device> Op<D> {
                 };
                 if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {
                     let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-                    device.linear_vjp(dims, x.buffer(), w, &d_y, Some(InputGradient::Add(d_x)), d_w, d_bias)?;
+                    device.linear_vjp(
+                        dims,
+                        x.buffer(),
+                        w,
+                        &d_y,
+                        LinearGradients { d_x: Some(InputGradient::Add(d_x)), d_w, d_bias },
+                    )?;
                     return sum.map_or(Ok(()), |sum| run.seed(slot, sum));
                 }
                 let mut d_x = if Backward::wants(&x) { Some(run.like(&x)?) } else { None };
                 let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-                device.linear_vjp(dims, x.buffer(), w, &d_y, d_x.as_mut().map(InputGradient::Set), d_w, d_bias)?;
+                device.linear_vjp(
+                    dims,
+                    x.buffer(),
+                    w,
+                    &d_y,
+                    LinearGradients { d_x: d_x.as_mut().map(InputGradient::Set), d_w, d_bias },
+                )?;
                 if let (Some(slot), Some(sum)) = (x.slot, sum) {
                     run.seed(slot, sum)?;
                 }
@@ -209,7 +223,14 @@ impl<D: Device> Op<D> {
             Self::Conv { dims, x, tail, weight, bias } => {
                 let (w, mut d_x) = (run.param(weight)?, run.like(&x)?);
                 if let (d_w, Some(d_bias)) = run.gradient_pair(weight, Some(bias))? {
-                    device.conv_vjp(dims, x.buffer(), tail.as_deref(), w, &d_y, &mut d_x, d_w, d_bias)?;
+                    device.conv_vjp(
+                        dims,
+                        x.buffer(),
+                        tail.as_deref(),
+                        w,
+                        &d_y,
+                        ConvGradients { d_x: &mut d_x, d_w, d_bias },
+                    )?;
                 }
                 run.give(&x, d_x)
             }

@@ -3,7 +3,7 @@
 mod attention;
 mod rows;
 
-use super::{Gradients, ParamId, Params, Tape, Var};
+use super::{Gradients, MemoryVars, ParamId, Params, Tape, Var};
 use crate::device::cpu::Cpu;
 use crate::device::{Device, DropMask, MemoryOp};
 use titans_kernel::memory::{Loss, MemorySpec, Read};
@@ -150,7 +150,8 @@ fn a_gradient_flows_through_the_state_of_a_memory() {
                 read_only: false,
                 token_form: false,
             };
-            let read = tape.memory(&op, &k, &v, &q, &gates, &state, false).unwrap();
+            let read =
+                tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &state }, false).unwrap();
             (state, last) = (read.state, Some(read.y));
         }
         last.unwrap()

@@ -6,7 +6,7 @@ use super::given::Given;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
-use crate::model::{Dropout, Input, Model, Recompute};
+use crate::model::{Aim, Dropout, Input, Model, Recompute};
 use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
@@ -212,7 +212,8 @@ impl<'a, D: Device> Trainer<'a, D> {
             };
             let (model, gradients) = (&self.model, &mut self.gradients);
             if self.config.train.recompute {
-                model.backward_recomputed(device, recompute, &input, targets, boundaries, scale, gradients, see)?;
+                let aim = Aim { targets, scale, boundaries };
+                model.backward_recomputed(device, recompute, &input, aim, gradients, see)?;
                 continue;
             }
             let mut tape = Tape::recording_in(device, &model.params, space);

@@ -154,7 +154,15 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
             let q = Mat::strided(&q[at..], n, width, inner, 1)?;
             let rotated = Mat::strided(&rotated[at..], n, width, inner, 1)?;
             let y = MatMut::strided(&mut work.a[at..], n, width, inner)?;
-            attention::forward(g, span(spec), first, q, rotated, &keys, y, None, work.own)?;
+            attention::forward(
+                g,
+                span(spec),
+                attention::Queries { first, q, q_rotated: rotated },
+                &keys,
+                y,
+                None,
+                work.own,
+            )?;
         }
         if spec.kind.has_window() {
             let next = position.saturating_add(n as u64);

@@ -7,7 +7,6 @@ mod attend;
 mod mac;
 mod mixer;
 mod remember;
-mod room;
 mod spec;
 mod state;
 mod weights;
@@ -18,10 +17,9 @@ use crate::error::{Error, Result};
 use crate::gemm::Gemm;
 use crate::ops::{linear, silu_gate};
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, counted};
 use crate::view::{Mat, MatMut};
 use core::cell::Cell;
-use room::Count;
 pub(crate) use spec::rule;
 pub use spec::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Wiring};
 pub(crate) use state::{Part, State, parts};
@@ -57,17 +55,13 @@ pub(crate) struct Run<'r, T, G> {
 
 /// Numbers of state for pushes of up to `rows` tokens at once; `usize::MAX` where they are more than that.
 pub(crate) fn state_len<T: Scalar>(spec: &BlockSpec, rows: usize) -> usize {
-    let mut count = Count::default();
-    let _: Result<State<'_, T>> = State::take(spec, rows, &mut count); // counting does not fail
-    count.0
+    counted(|room| State::<T>::take(spec, rows, room))
 }
 
 /// Numbers of scratch for n tokens.
 pub(crate) fn scratch_len<T: Scalar>(spec: &BlockSpec, width: usize, n: usize) -> usize {
-    let (mut mixing, mut feeding) = (Count::default(), Count::default());
-    let _: Result<Mixing<'_, T>> = Mixing::take(spec, width, n, &mut mixing);
-    let _: Result<Feeding<'_, T>> = Feeding::take(spec, width, n, &mut feeding);
-    mixing.0.max(feeding.0)
+    let mixing = counted(|room| Mixing::<T>::take(spec, width, n, room));
+    mixing.max(counted(|room| Feeding::<T>::take(spec, width, n, room)))
 }
 
 impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {

@@ -1,11 +1,11 @@
 //! What a block keeps of a stream, as parts of the caller's buffer. Parts that a kind does not have are empty.
 
-use super::room::Room;
 use super::spec::{BlockSpec, Kind};
 use crate::error::Result;
 use crate::memory;
 use crate::ops::Tail;
 use crate::scalar::Scalar;
+use crate::scratch::Room;
 
 /// Windows begin at a token whose number is a multiple of this: then a row of attention has the same bits wherever
 /// the window begins.

@@ -1,10 +1,10 @@
 //! What a block works in while it takes some tokens: scratch, full of anything before.
 
-use super::room::Room;
 use super::spec::{BlockSpec, Kind};
 use crate::error::Result;
 use crate::memory;
 use crate::scalar::Scalar;
+use crate::scratch::Room;
 
 /// Scratch of the mixer for n tokens.
 pub(crate) struct Mixing<'a, T> {

@@ -32,8 +32,8 @@ pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC
             (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
         }
     } else if b.col_stride() == 1 && width == NR && (m < COPY_FROM || m.max(depth) < COPY_BEYOND) {
-        let b_data = &b.data()[j..];
-        tiles::<T, F, MR, NR>(store, a, 0, depth, b_data, b.row_stride(), c, j, width);
+        let block = Block { k0: 0, kc: depth, b: &b.data()[j..], stride: b.row_stride() };
+        tiles::<T, F, MR, NR>(store, a, block, c, (j, width));
     } else {
         copied::<T, F, MR, NR, KC>(store, a, b, c, j, width);
     }
@@ -55,7 +55,8 @@ fn copied<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: u
         let kc = KC.min(b.rows() - k0);
         copy_block(&mut block[..kc], b, k0, j, width);
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-        tiles::<T, F, MR, NR>(store, a, k0, kc, block.as_flattened(), NR, c, j, width);
+        let rows = Block { k0, kc, b: block.as_flattened(), stride: NR };
+        tiles::<T, F, MR, NR>(store, a, rows, c, (j, width));
         k0 += kc;
     }
 }
@@ -84,44 +85,46 @@ fn copy_block<T: Scalar, const NR: usize>(out: &mut [[T; NR]], b: Mat<'_, T>, k0
     }
 }
 
-/// All rows of C over `k0 .. k0 + kc`.
+/// Rows `k0 .. k0 + kc` of a panel of B.
+#[derive(Clone, Copy)]
+struct Block<'a, T> {
+    k0: usize,
+    kc: usize,
+    b: &'a [T],
+    /// Elements from a row of `b` to the next.
+    stride: usize,
+}
+
+/// All rows of C's columns `j .. j + width` over a block of B.
 #[inline(always)]
 fn tiles<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
     store: Store,
     a: Mat<'_, T>,
-    k0: usize,
-    kc: usize,
-    b: &[T],
-    b_stride: usize,
+    block: Block<'_, T>,
     c: &mut MatMut<'_, T>,
-    j: usize,
-    width: usize,
+    columns: (usize, usize),
 ) {
     let m = a.rows();
     let mut i = 0;
     while i + MR <= m {
-        tile::<T, F, MR, NR>(store, a, i, k0, kc, b, b_stride, c, j, width);
+        tile::<T, F, MR, NR>(store, a, i, block, c, columns);
         i += MR;
     }
     while i < m {
-        tile::<T, F, 1, NR>(store, a, i, k0, kc, b, b_stride, c, j, width);
+        tile::<T, F, 1, NR>(store, a, i, block, c, columns);
         i += 1;
     }
 }
 
-/// One MR × NR tile of C over `k0 .. k0 + kc`. For `Sub`, A is negated: exact, so the chain is acc + (−a) b.
+/// One MR × NR tile of C over a block of B. For `Sub`, A is negated: exact, so the chain is acc + (−a) b.
 #[inline(always)]
 fn tile<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
     store: Store,
     a: Mat<'_, T>,
     i: usize,
-    k0: usize,
-    kc: usize,
-    b: &[T],
-    b_stride: usize,
+    Block { k0, kc, b, stride: b_stride }: Block<'_, T>,
     c: &mut MatMut<'_, T>,
-    j: usize,
-    width: usize,
+    (j, width): (usize, usize),
 ) {
     let mut acc = [[T::ZERO; NR]; MR];
     if store != Store::Set {

@@ -1,29 +1,28 @@
 //! The states between two kept boundaries, computed again for the backward.
 
-use super::close::{close, close_scratch};
+use super::close::{End, close};
 use super::exact_piece;
+use super::feed::{Feed, Pairs, Place, Wanted};
 use super::forward::{enter, side_by_side};
+use super::frame::Frame;
 use super::gates::Tokens;
-use super::layout::{Layout, Open};
-use super::sets::Sets;
+use super::layout::Layout;
+use super::open::Past;
 use super::spec::{MemorySpec, Read};
-use super::work::Written;
+use super::work::Work;
 use super::{step, write};
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, counted};
 
 /// Elements of scratch that [`states_between`] needs.
 pub(super) fn advance_len(spec: &MemorySpec) -> usize {
     if spec.token_by_token() {
-        return spec.state_len() + step::scratch_len(spec);
+        // A state by rows, and what its step works in.
+        return spec.state_len().saturating_add(step::scratch_len(spec));
     }
-    let lay = Layout::in_panels(spec, spec.piece());
-    Open::<f64>::len(lay)
-        + Written::<f64>::len(lay)
-        + close_scratch(lay)
-        + Sets::<f64>::len(spec, lay.coefficients(), lay.rows)
+    counted(|room| Work::<f64>::take(room, Layout::in_panels(spec, spec.piece())))
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
@@ -48,10 +47,10 @@ impl Span {
         periods * spec.pieces() + rest.div_ceil(spec.piece())
     }
 
-    /// First token and number of tokens of piece i.
-    pub fn piece(self, spec: &MemorySpec, i: usize) -> (usize, usize) {
+    /// The tokens of piece i.
+    pub fn piece(self, spec: &MemorySpec, i: usize) -> Place {
         let inside = i / spec.pieces() * spec.period() + i % spec.pieces() * spec.piece();
-        (self.from + inside, spec.piece_from(inside, self.tokens))
+        Place::of_batch(self.from + inside, spec.piece_from(inside, self.tokens))
     }
 
     /// The piece that begins the chunk of piece i.
@@ -69,58 +68,53 @@ pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i:
 /// state at the span's start: the forward's own steps without its answers, so with its bits. `deltas`: the batch's Δ, where
 /// a piece is several chunks. `scratch`: [`advance_len`] elements.
 pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    span: Span,
+    on: Frame<'_, G>,
+    (tokens, span): (&Tokens<'_, T>, Span),
     kept: &[T],
     deltas: &[T],
     states: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let (spec, len) = (lay.spec, lay.spec.state_len());
+    let (spec, len) = (on.lay.spec, on.lay.spec.state_len());
     for i in 1..span.pieces(spec) {
         let (before, after) = states.split_at_mut((i - 1) * len);
         let after = &mut after[..len];
+        // Each state follows from the one before it.
         after.copy_from_slice(state(spec, kept, before, i - 1));
         let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
-        let piece = span.piece(spec, i - 1);
+        let feed = Feed::new(tokens, span.piece(spec, i - 1));
         if spec.wide() {
-            exact_piece::advance(g, lay, tokens, piece, deltas, after, scratch)?;
+            exact_piece::advance(on, feed, deltas, after, scratch)?;
         } else {
-            advance(g, lay, tokens, piece, anchor, after, scratch)?;
+            advance(on, feed, anchor, after, scratch)?;
         }
     }
     Ok(())
 }
 
-/// One piece of `n` tokens from the batch's token `from` on, written and closed; `anchor` is the state at its chunk's start.
+/// One piece written and closed; `anchor` is the state at its chunk's start.
 fn advance<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     anchor: &[T],
     state: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let spec = lay.spec;
+    let (lay, spec) = (on.lay, on.lay.spec);
     if spec.token_by_token() {
+        // Steps go by weights in rows. A chunk of one token is a piece of one.
         let (rows, scratch) = scratch.split_at_mut(spec.state_len());
         lay.to_rows(state, rows);
-        step::tokens(g, spec, Read::After, tokens, from, 1, rows, None, None, scratch)?;
+        step::tokens(Frame::of_tokens(on.g, spec), Read::After, feed, rows, Wanted::NOTHING, scratch)?;
         lay.to_panels(rows, state);
         return Ok(());
     }
-    let (params, k, v) = (&anchor[..spec.params()], tokens.k.sub(from, n), tokens.v.sub(from, n));
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(lay, k);
-    let mut written = Written::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Sets::take(&mut scratch, spec, lay.coefficients(), lay.rows)?;
-    write::gradients(g, lay, params, k, v, 0, &mut open, &mut written, None)?;
-    coefficients.start();
-    enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
-    close(g, lay, n, n, open.seen(), &coefficients, scaled, state)
+    let mut work = Work::take(&mut Scratch::new(scratch), lay)?;
+    work.writing.open.keys = side_by_side(lay, feed.k());
+    let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
+    // H and Δ at the chunk's first weights; A, G, C, P; then W and S.
+    write::gradients(on, &anchor[..spec.params()], pairs, &mut work.writing, None)?;
+    work.coefficients.start();
+    enter(on, feed, &mut work.writing, &mut work.coefficients)?;
+    close(on, End::of(feed.place.n), Past::new(work.writing.open.seen(), &work.coefficients), work.scaled, state)
 }

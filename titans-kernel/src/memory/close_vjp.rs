@@ -1,11 +1,25 @@
 //! Backward of closing a chunk.
+//!
+//! Forward, with a, g, e, c, p the coefficients at the piece's end (of every layer's gates):
+//! `W′ = a W + g S − Hᵀ diag(c ∘ rate) Δ` and `S′ = e S − Hᵀ diag(p ∘ rate) Δ`. Hence, layer by layer,
+//!
+//! ```text
+//! da = ⟨dW′, W⟩,  dg = ⟨dW′, S⟩,  de = ⟨dS′, S⟩
+//! dW = a dW′,     dS = e dS′ + g dW′                                    (Decay, left to the caller)
+//! U = Δ dW′ᵀ,     V = Δ dS′ᵀ                                            [n, d_in]
+//! d(c rate)_i = −h_i · u_i,   d(p rate)_i = −h_i · v_i                  hence dc, dp and d rate by the product rule
+//! dH = −diag(c ∘ rate) U − diag(p ∘ rate) V
+//! dΔ = −diag(c ∘ rate) H dW′ − diag(p ∘ rate) H dS′
+//! ```
 
 use core::ops::Range;
 
+use super::close::End;
 use super::coefficients::Coefficients;
+use super::frame::Frame;
 use super::inside::Inside;
-use super::layout::{Layout, Seen};
-use super::sets::of_layer;
+use super::layout::Layout;
+use super::open::{Gated, Past};
 use super::settle::onto;
 use crate::error::Result;
 use crate::gemm::{Gemm, Store};
@@ -13,23 +27,23 @@ use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
-/// From the cotangent `d_end` of the state behind the piece's `n` tokens, closed by row `row` of the coefficients onto W and S: additions
-/// to the piece's inside. The first `faded` tokens have no share in S. What [`Decay`] does to `d_end` is left to do.
+/// From the cotangent `d_end` of the state at the piece's end, closed onto the state `start`: additions to the piece's
+/// inside. The first `faded` tokens have no share in S. What [`Decay`] does to `d_end` is left to do.
 pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    (n, row, faded): (usize, usize, usize),
-    (w, s): (&[T], &[T]),
-    open: Seen<'_, T>,
-    coefficients: &[Coefficients<'_, T>],
+    on: Frame<'_, G>,
+    (end, faded): (End, usize),
+    start: &[T],
+    past: Past<'_, T>,
     d_end: &[T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (d_w, d_s) = d_end.split_at(lay.spec.params());
+    let (lay, row) = (on.lay, end.row);
+    let ((w, s), (d_w, d_s)) = (start.split_at(lay.spec.params()), d_end.split_at(lay.spec.params()));
+    // ⟨dW′, W⟩, ⟨dW′, S⟩, ⟨dS′, S⟩ over the parameters that go by each set of gates.
     for (set, d) in inside.coefficients.iter_mut().enumerate() {
         let part = lay.spec.part(set);
         let [w, s, d_w, d_s] = [w, s, d_w, d_s].map(|x| &x[part.clone()]);
-        let [d_a, d_g, d_e] = g.vectorise(
+        let [d_a, d_g, d_e] = on.g.vectorise(
             #[inline(always)]
             || decay_vjp([w, s], [d_w, d_s]),
         );
@@ -37,14 +51,13 @@ pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
         d.g[row] += d_g;
         d.e[row] += d_e;
     }
+    // Every layer is overwritten here, so that reads and rates can add.
     for l in 0..lay.spec.layers() {
-        let own = of_layer(coefficients, l);
-        outer_products_vjp(g, lay, l, (n, row, faded), open, own, [d_w, d_s], inside)?;
+        outer_products_vjp(on, l, (end, faded), past, [d_w, d_s], inside)?;
     }
     if lay.spec.gamma_len() > 0 {
-        let own = of_layer(coefficients, lay.spec.layers() - 1);
-        gamma_vjp(lay, n, open, own.c_row(n), Which::C, d_w, inside);
-        gamma_vjp(lay, n, open, own.p_row(n), Which::P, d_s, inside);
+        gamma_vjp(lay, end, past, Which::C, d_w, inside);
+        gamma_vjp(lay, end, past, Which::P, d_s, inside);
     }
     Ok(())
 }
@@ -56,27 +69,11 @@ enum Which {
     P,
 }
 
-/// Adds the cotangent `x` of `coefficient · rate` of token i, of γ's set of gates.
-fn weigh<T: Scalar>(
-    lay: Layout<'_>,
-    which: Which,
-    n: usize,
-    i: usize,
-    x: T,
-    c: T,
-    rate: T,
-    inside: &mut Inside<'_, T>,
-) {
-    let (set, rows) = (lay.spec.top_set(), lay.rows);
-    inside.rate[set * rows + i] += x * c;
-    let d = &mut inside.coefficients[set];
-    let row = if which == Which::C { &mut d.c } else { &mut d.p };
-    row[n * rows + i] += x * rate;
-}
-
-/// Backward of `W ← a W + g S`, `S ← e S` for a, g and e, in one pass with the sums of [`crate::ops::rows`].
+/// Backward of `W ← a W + g S`, `S ← e S` for a, g and e: da = ⟨dW, W⟩, dg = ⟨dW, S⟩, de = ⟨dS, S⟩, in one pass with
+/// the sums of [`crate::ops::rows`].
 #[inline(always)]
 pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
+    // Partial sums, one a lane: the same bits on every instruction set.
     let whole = w.len() / LANES * LANES;
     let mut sums = [[T::ZERO; LANES]; 3];
     for i in (0..whole).step_by(LANES) {
@@ -88,6 +85,7 @@ pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> 
             sums[2][l] += d_s[l] * s[l];
         }
     }
+    // The rest goes to the first lanes.
     for l in 0..w.len() - whole {
         let i = whole + l;
         sums[0][l] += d_w[i] * w[i];
@@ -97,7 +95,7 @@ pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> 
     sums.map(|sum| tree(sum))
 }
 
-/// The same for W and S: `dS ← e dS + g dW`, `dW ← a dW`.
+/// The same for W and S: `dS ← e dS + g dW` (S went into both), `dW ← a dW`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay<T> {
     pub a: T,
@@ -121,6 +119,7 @@ impl<T: Scalar> Decay<T> {
             #[inline(always)]
             || {
                 for (w, s) in d_w[part.clone()].iter_mut().zip(&mut d_s[part]) {
+                    // dS before dW: it needs dW as it was.
                     *s = self.g * *w + self.e * *s;
                     *w *= self.a;
                 }
@@ -130,52 +129,49 @@ impl<T: Scalar> Decay<T> {
 }
 
 /// Every part of `d` decays over the first n tokens of a chunk, or γ's alone where the matrices do so elsewhere.
-pub(super) fn decay<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    coefficients: &[Coefficients<'_, T>],
-    n: usize,
-    d: &mut [T],
-    gamma: bool,
-) {
-    let spec = lay.spec;
-    for (set, own) in coefficients.iter().enumerate().filter(|(set, _)| !gamma || *set == spec.top_set()) {
+pub(super) fn decay<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, past: Past<'_, T>, n: usize, d: &mut [T], gamma: bool) {
+    let spec = on.lay.spec;
+    let sets = past.coefficients.iter().enumerate();
+    for (set, own) in sets.filter(|(set, _)| !gamma || *set == spec.top_set()) {
+        // γ lies behind the last layer's matrices, in its set's part.
         let part = spec.part(set);
         let from = if gamma { part.end - spec.gamma_len() } else { part.start };
-        Decay::over(own, n).apply(g, from..part.end, d);
+        Decay::over(own, n).apply(on.g, from..part.end, d);
     }
 }
 
 /// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ of layer l
 /// (overwritten), and additions to those of the coefficients and rates.
 fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     l: usize,
-    (n, row, faded): (usize, usize, usize),
-    open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    (End { n, row }, faded): (End, usize),
+    past: Past<'_, T>,
     [d_w, d_s]: [&[T]; 2],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
+    let (Frame { g, lay }, open, Gated { rate: rates, by: coefficients }) = (on, past.open, past.gates(on.lay, l));
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
     let (width, stride) = (h.cols(), lay.stride(h.cols()));
-    // With U = Δ dWᵀ and V = Δ dSᵀ: d(c rate)_i = −h_i · u_i, d(p rate)_i = −h_i · v_i, dH = −diag(c rate) U − diag(p rate) V.
+    // U = Δ dWᵀ and V = Δ dSᵀ; where p_i = 0 nothing looks at v_i.
     let [by_w, by_s, _] = &mut inside.work;
     lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
     let lasting = MatMut::strided(&mut by_s[faded * stride..], n - faded, width, stride)?;
     lay.times_transposed(g, Store::Set, delta.sub(faded, n - faded), d_s, l, lasting)?;
+    // The last row of C and P is what the piece closed by; their cotangents go there.
     let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
+    // −c_i rate_i and −p_i rate_i, once for dH and dΔ.
     let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
-    let (rates, d_rates) = (lay.rates_of(open.rate, l), lay.rates_of_mut(inside.rate, l));
+    let d_rates = lay.rates_of_mut(inside.rate, l);
     g.vectorise(
         #[inline(always)]
         || {
             for i in 0..faded {
                 let (h, rate, u) = (h.row(i), rates[i], &by_w[i * stride..][..width]);
+                // x = d(c rate)_i.
                 let (x, fc) = (-dot(h, u), -(c[i] * rate));
                 d_rates[i] += x * c[i];
                 d_c[i] += x * rate;
@@ -185,24 +181,27 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
             for i in faded..n {
                 let (h, rate, at) = (h.row(i), rates[i], i * stride..i * stride + width);
                 let (u, v) = (&by_w[at.clone()], &by_s[at]);
+                // x = d(c rate)_i, y = d(p rate)_i.
                 let (x, y) = (-dot(h, u), -dot(h, v));
                 d_rates[i] += x * c[i] + y * p[i];
                 d_c[i] += x * rate;
                 d_p[i] += y * rate;
                 let (fc, fp) = (-(c[i] * rate), -(p[i] * rate));
                 (factors_c[i], factors_p[i]) = (fc, fp);
+                // dH = −diag(c rate) U − diag(p rate) V.
                 for ((d, &u), &v) in d_h.row_mut(i).iter_mut().zip(u).zip(v) {
                     *d = fc * u + fp * v;
                 }
             }
         },
     );
-    // dΔ = −diag(c rate) H dW − diag(p rate) H dS.
+    // dΔ = −diag(c rate) H dW − diag(p rate) H dS: a read of dW and dS with H for the queries.
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
     for columns in lay.columns(l) {
         let (w, s) = (lay.panel(d_w, l, columns)?, lay.panel(d_s, l, columns)?);
         let mut z = d_delta.rb().columns(columns.0, columns.1);
         let (a, gg) = (&*factors_c, &*factors_p);
+        // Tokens whose p is 0 read dW alone.
         onto(g, true, h.sub(0, faded), [a, gg], 1, [w, s], z.rb().sub(0, faded));
         let (x, a, gg) = (h.sub(faded, n - faded), &a[faded..], &gg[faded..]);
         onto(g, false, x, [a, gg], 1, [w, s], z.sub(faded, n - faded));
@@ -210,25 +209,31 @@ fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// Backward of `γ −= Σ_i c_i rate_i g_i`.
+/// Backward of `γ −= Σ_i c_i rate_i g_i`, or of S_γ with p, by the last layer's gates: dg_i = −c_i rate_i dγ, and
+/// x = d(c rate)_i = −g_i · dγ, hence dc_i = x rate_i, d rate_i = x c_i.
 fn gamma_vjp<T: Scalar>(
     lay: Layout<'_>,
-    n: usize,
-    open: Seen<'_, T>,
-    c: &[T],
+    End { n, row }: End,
+    past: Past<'_, T>,
     which: Which,
     d: &[T],
     inside: &mut Inside<'_, T>,
 ) {
-    let (d_gamma, width) = (lay.gamma(d), lay.spec.gamma_len());
-    let rates = lay.rates_of(open.rate, lay.spec.layers() - 1);
+    let (d_gamma, width, set) = (lay.gamma(d), lay.spec.gamma_len(), lay.spec.top_set());
+    let Gated { rate: rates, by } = past.gates(lay, lay.spec.layers() - 1);
+    let c = if which == Which::C { by.c_row(row) } else { by.p_row(row) };
+    let d = &mut inside.coefficients[set];
+    let d_c = if which == Which::C { &mut d.c } else { &mut d.p };
     for i in 0..n {
-        let row = i * width..(i + 1) * width;
+        let at = i * width..(i + 1) * width;
+        // dg_i −= c_i rate_i dγ.
         let f = c[i] * rates[i];
-        for (o, &d) in inside.g_gamma[row.clone()].iter_mut().zip(d_gamma) {
+        for (o, &d) in inside.g_gamma[at.clone()].iter_mut().zip(d_gamma) {
             *o -= f * d;
         }
-        let x = -dot(&open.g_gamma[row], d_gamma);
-        weigh(lay, which, n, i, x, c[i], rates[i], inside);
+        // x = d(c rate)_i, to its two factors.
+        let x = -dot(&past.open.g_gamma[at], d_gamma);
+        inside.rate[set * lay.rows + i] += x * c[i];
+        d_c[row * lay.rows + i] += x * rates[i];
     }
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::gemm::{Factors, Gemm, Recurrence};
 use crate::ops::rows::dot;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::Room;
 
 /// Rows 0 ..= m of the coefficients, m tokens of a chunk whose first `offset` tokens came before.
 ///
@@ -32,16 +32,11 @@ pub(super) struct Coefficients<'a, T> {
 }
 
 impl<'a, T: Scalar> Coefficients<'a, T> {
-    /// Elements for m tokens.
-    pub const fn len(m: usize, chunk: usize) -> usize {
-        (m + 1) * (3 + 2 * chunk)
-    }
-
     /// Takes the space for m tokens; nothing is written.
-    pub fn take(scratch: &mut Scratch<'a, T>, m: usize, chunk: usize) -> Result<Self> {
+    pub fn take<R: Room<'a, T>>(room: &mut R, m: usize, chunk: usize) -> Result<Self> {
         // The large ones first: they stay aligned where chunks are.
-        let (c, p) = (scratch.take((m + 1) * chunk)?, scratch.take((m + 1) * chunk)?);
-        Ok(Self { a: scratch.take(m + 1)?, g: scratch.take(m + 1)?, e: scratch.take(m + 1)?, c, p, chunk })
+        let (c, p) = (room.area(m + 1, chunk)?, room.area(m + 1, chunk)?);
+        Ok(Self { a: room.take(m + 1)?, g: room.take(m + 1)?, e: room.take(m + 1)?, c, p, chunk })
     }
 
     /// Row 0 of a chunk's start: A = 1, G = 0, Π η = 1.
@@ -119,6 +114,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Rows `t + 1 ..` from row t, for the chunk's tokens from `offset + t` on.
     pub fn push<G: Gemm<T>>(&mut self, g: &G, t: usize, offset: usize, factors: &[Factors<T>]) {
+        // A, G, Π η, C and P from row t on; columns count from the chunk's first token.
         let chunk = self.chunk;
         g.recur(Recurrence {
             factors,
@@ -134,12 +130,23 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Reverses [`Coefficients::push`] of token `i` of a chunk, which made row t + 1 of row t: `d` holds the cotangents of all
     /// rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
+    ///
+    /// With κ = 1 − α, and ′ for row t + 1, a token that writes made `E′ = η E`, `A′ = κ A`, `G′ = κ G + E′`,
+    /// `P′_j = η P_j`, `C′_j = κ C_j + P′_j` for j < i, and `P′_i = C′_i = 1`. Hence
+    ///
+    /// ```text
+    /// dE′ += dG′,  dP′_j += dC′_j                                (E′ and P′ went into G′ and C′)
+    /// dκ = dA′ A + dG′ G + Σ_j dC′_j C_j,   dη = dE′ E + Σ_j dP′_j P_j,   dα = −dκ
+    /// dA += κ dA′,  dG += κ dG′,  dE += η dE′,  dC_j += κ dC′_j,  dP_j += η dP′_j
+    /// ```
     #[inline(always)]
     pub fn pull(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
         let b = self.chunk;
+        // Rows t and t + 1.
         let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);
         let (dp_old, dp_new) = d.p[t * b..(t + 2) * b].split_at_mut(b);
         if !writes {
+            // The row was repeated.
             d.a[t] += d.a[t + 1];
             d.g[t] += d.g[t + 1];
             d.e[t] += d.e[t + 1];
@@ -149,21 +156,23 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
             }
             return (T::ZERO, T::ZERO);
         }
-        let keep = T::ONE - alpha;
+        let keep = T::ONE - alpha; // κ
         let (da, dg) = (d.a[t + 1], d.g[t + 1]);
-        let de = d.e[t + 1] + dg;
+        let de = d.e[t + 1] + dg; // E′ went into G′ too
+        // dκ of A and G, dη of Π η; C and P follow.
         let mut d_keep = da * self.a[t] + dg * self.g[t];
         let mut d_eta = de * self.e[t];
         d.a[t] += keep * da;
         d.g[t] += keep * dg;
         d.e[t] += eta * de;
-        // dP_t + dC_t, in place of the former.
+        // dP′ + dC′ in the former's place; what belongs to column i, a constant, is not looked at.
         let (c, p) = (&self.c_row(t)[..i], &self.p_row(t)[..i]);
         for ((((dc, dp), dc_old), dp_old), _) in dc_new.iter().zip(&mut *dp_new).zip(dc_old).zip(dp_old).zip(c) {
             *dp += *dc;
             *dc_old += keep * *dc;
             *dp_old += eta * *dp;
         }
+        // Σ dC′ C and Σ dP′ P.
         d_keep += dot(dc_new, c);
         d_eta += dot(dp_new, p);
         (-d_keep, d_eta)
@@ -183,13 +192,13 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 mod tests {
     use super::Coefficients;
     use crate::gemm::{Factors, Portable};
-    use crate::scratch::Scratch;
+    use crate::scratch::{Scratch, counted};
     use std::vec;
 
     #[test]
     fn coefficients_are_normal_numbers_or_zero() {
         const M: usize = 200;
-        let mut space = vec![f32::NAN; Coefficients::<f32>::len(M, M)];
+        let mut space = vec![f32::NAN; counted(|room| Coefficients::<f32>::take(room, M, M))];
         let mut c = Coefficients::take(&mut Scratch::new(&mut space), M, M).unwrap();
         let factors = |writes, keep, eta| Factors { keep, eta, rate: 0.0, writes };
         c.start();

@@ -6,17 +6,17 @@
 //! `δ_t = 2c (a k_t W + g k_t S − Σ_i C_i rate_i (k_t · k_i) δ_i − v_t)`, with a, g, C of that row. Every δ is one chain over the
 //! tokens in ascending order, however many are computed at once.
 
-use core::slice::from_ref;
-
 use super::coefficients::Coefficients;
+use super::feed::{Feed, Place};
 use super::forward::rates;
-use super::gates::Tokens;
-use super::layout::{Layout, Open, Seen};
-use super::read::{Rows, answers};
+use super::frame::Frame;
+use super::layout::Layout;
+use super::open::{Open, Past, Seen};
+use super::read::{Asked, Rows, answers};
 use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::Read;
-use super::work::{Reading, Written};
+use super::work::{Reading, Writing};
 use super::write::plain_residuals;
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
@@ -26,19 +26,6 @@ use crate::view::{Mat, MatMut};
 
 /// Rows of Δ that are solved together; those before them come by products.
 pub(super) const TOGETHER: usize = 16;
-
-/// Tokens of a batch or a push in the open piece.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    /// The first one's number in the batch or push.
-    pub from: usize,
-    /// How many.
-    pub n: usize,
-    /// Tokens of the piece before them.
-    pub filled: usize,
-    /// Tokens of its chunk before the batch's or push's token 0.
-    pub before: usize,
-}
 
 /// Tokens of one chunk among those of a [`Place`].
 #[derive(Clone, Copy, Debug)]
@@ -81,69 +68,68 @@ pub(super) fn rows(lay: Layout<'_>, read: Read) -> Option<Rows> {
 
 /// Queries answered by the weights of their chunk's start.
 pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    place: Place,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     state: &[T],
-    open: &Open<'_, T>,
-    coefficients: &Coefficients<'_, T>,
-    q: Mat<'_, T>,
+    past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     mut y: MatMut<'_, T>,
 ) -> Result<()> {
-    for Group { t0, n, seen, row } in place.groups(lay) {
-        let (q, y, source) = (q.sub(t0, n), y.rb().sub(t0, n), Source::Stays(state));
-        answers(g, lay, Rows::Fixed(row), source, open.seen(), from_ref(coefficients), q, seen, reading, y)?;
+    for Group { t0, n, seen, row } in feed.place.groups(on.lay) {
+        // All of a chunk's queries by the row of its start, over the tokens before it.
+        let asked = Asked::new(Rows::Fixed(row), feed.q().sub(t0, n), seen);
+        answers(on, asked, Source::Stays(state), past, reading, y.rb().sub(t0, n))?;
     }
     Ok(())
 }
 
 /// Keys, Δ and rates of some tokens, whose coefficients are known; `surprise` receives c ‖M(k) − v‖². Returns how many were
 /// clipped. `scores`: rows × rows elements to work in.
+///
+/// With A⁻, G⁻, C⁻ the row of every token's chunk start, `(I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V)` and
+/// `T = 2c ((K Kᵀ) ∘ C⁻ diag(rate))`, 0 from a token's own chunk on.
 pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    place: Place,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     state: &[T],
-    open: &mut Open<'_, T>,
-    written: &mut Written<'_, T>,
+    writing: &mut Writing<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
     surprise: Option<&mut [T]>,
 ) -> Result<u64> {
-    let Place { from, n, filled, before } = place;
-    let (k, v) = (tokens.k.sub(from, n), tokens.v.sub(from, n));
+    let (Frame { g, lay }, Place { n, filled, .. }) = (on, feed.place);
+    let open = &mut writing.open;
     if open.keys.is_none() {
-        lay.keep_keys(open.h, filled, k)?;
+        lay.keep_keys(open.h, filled, feed.k())?;
     }
-    from_start(g, lay, place, k, state, coefficients, open)?;
+    from_start(on, feed, state, coefficients, open)?;
+    // K Kᵀ: these tokens against all of the piece before them.
     let h = open.seen().inputs(lay, 0, 0, filled + n)?;
     let products = MatMut::strided(scores, n, filled + n, lay.rows)?;
     g.band(Beside::lower(filled), h.sub(filled, n), h.t(), products);
     if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
-        rates(g, lay, tokens, from, n, filled, before, open, written)?;
-        solve(g, lay, place, v, open, scores, coefficients)?;
-        observe(g, lay, place, open, surprise)?;
+        rates(on, feed, writing)?;
+        solve(on, feed, &mut writing.open, scores, coefficients)?;
+        observe(on, feed.place, &writing.open, surprise)?;
         return Ok(0);
     }
-    chunk_by_chunk(g, lay, tokens, place, v, open, written, scores, coefficients, surprise)
+    chunk_by_chunk(on, feed, writing, scores, coefficients, surprise)
 }
 
-/// a k W + g k S in Δ's place.
+/// diag(A⁻) K W + diag(G⁻) K S in Δ's place.
 fn from_start<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    place: Place,
-    k: Mat<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     state: &[T],
     coefficients: &Coefficients<'_, T>,
     open: &mut Open<'_, T>,
 ) -> Result<()> {
+    let (Frame { g, lay }, place, k) = (on, feed.place, feed.k());
     let (w, s) = state.split_at(lay.spec.params());
     let settled = settled(lay.spec, coefficients);
     let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
     let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
+        // Z = diag(a) X W + diag(g) X S, [n, d_out].
         let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[row..]);
         for columns in lay.columns(0) {
             let (w, s, z) =
@@ -153,6 +139,7 @@ fn from_start<T: Scalar, G: Gemm<T>>(
         Ok(())
     };
     if lay.spec.chunk == 1 {
+        // Every token has its own row; those of a longer chunk share the one of its start.
         return rows(k, 0, 1, z);
     }
     for Group { t0, n, row, .. } in place.groups(lay) {
@@ -163,16 +150,15 @@ fn from_start<T: Scalar, G: Gemm<T>>(
 
 /// Chunks of one token without a clip: all rates are known, so that Δ is a triangular solve.
 fn solve<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    place: Place,
-    v: Mat<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     open: &mut Open<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
 ) -> Result<()> {
-    let Place { n, filled, .. } = place;
-    g.weight(Weighting {
+    let (lay, Place { n, filled, .. }) = (on.lay, feed.place);
+    // (K Kᵀ) ∘ C⁻ diag(rate), strictly below the diagonal: token t sees t − 1 others.
+    on.g.weight(Weighting {
         n,
         seen: filled + n,
         visible: (filled, 1),
@@ -182,20 +168,21 @@ fn solve<T: Scalar, G: Gemm<T>>(
         scores,
         stride: lay.rows,
     });
+    // M [n, filled + n]; T = 2c M.
     let weights = Mat::strided(scores, n, filled + n, lay.rows, 1)?;
-    lay.columns(0).try_for_each(|columns| solve_panel(g, lay, place, weights, v, open, columns))
+    lay.columns(0).try_for_each(|columns| solve_panel(on, feed, weights, open, columns))
 }
 
-/// The columns of a panel of [`solve`], which do not know the others.
+/// The columns of a panel of [`solve`], which do not know the others:
+/// `δ_t = 2c (z_t − Σ_{i<t} weights_{t,i} δ_i − v_t)`, with z in Δ's place.
 pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    Place { n, filled, .. }: Place,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     weights: Mat<'_, T>,
-    v: Mat<'_, T>,
     open: &mut Open<'_, T>,
     (j, columns): (usize, usize),
 ) -> Result<()> {
+    let (Frame { g, lay }, Place { n, filled, .. }, v) = (on, feed.place, feed.v());
     let (loss, width) = (T::from_f64(lay.spec.loss_scale()), lay.spec.value_width());
     let stride = lay.stride(width);
     // Blocks begin at multiples of the piece's tokens: a row is the same chain in any company.
@@ -203,12 +190,15 @@ pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
         let (first, end) = (r0.max(filled), (r0 + TOGETHER).min(filled + n));
         let (at, rows) = (first - filled, end - first);
         let (above, block) = open.delta.split_at_mut(r0 * stride);
+        // Δ's rows 0 .. r0 are done, those of the block hold z.
         let above = Mat::strided(above, r0, width, stride, 1)?;
         let mut block = MatMut::strided(&mut block[..(end - r0) * stride], end - r0, width, stride)?;
         if r0 > 0 {
+            // What whole blocks above take, by a product …
             let z = block.rb().sub(first - r0, rows).columns(j, columns);
             g.gemm(Store::Sub, weights.block(at, rows, 0, r0), above.block(0, r0, j, columns), z);
         }
+        // … and inside the block row after row.
         g.substitute(Substitution {
             weights: weights.block(at, rows, r0, end - r0),
             rows: block.columns(j, columns),
@@ -220,18 +210,18 @@ pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// The inner loss of rows of Δ = 2c (M(k) − v).
+/// The inner loss of rows of Δ = 2c (M(k) − v): c ‖M(k) − v‖² = ‖δ‖² / 4c.
 pub(super) fn observe<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     place: Place,
     open: &Open<'_, T>,
     surprise: Option<&mut [T]>,
 ) -> Result<()> {
-    let Some(surprise) = surprise else { return Ok(()) };
+    let (Some(surprise), lay) = (surprise, on.lay) else { return Ok(()) };
     let delta = lay.output_rows(open.delta, 0, place.filled, place.n)?;
+    // ‖δ‖² = 4c² ‖M(k) − v‖².
     let scale = T::from_f64(0.25 / lay.spec.loss_scale());
-    g.vectorise(
+    on.g.vectorise(
         #[inline(always)]
         || surprise.iter_mut().enumerate().for_each(|(t, s)| *s = scale * squares(delta.row(t))),
     );
@@ -240,22 +230,19 @@ pub(super) fn observe<T: Scalar, G: Gemm<T>>(
 
 /// Longer chunks, or a clip: a token's rate is known when its residual is, so that the next chunk can go on.
 fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    place: Place,
-    v: Mat<'_, T>,
-    open: &mut Open<'_, T>,
-    written: &mut Written<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
+    writing: &mut Writing<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
     mut surprise: Option<&mut [T]>,
 ) -> Result<u64> {
-    let Place { from, filled, before, .. } = place;
+    let (Frame { g, lay }, filled) = (on, feed.place.filled);
     let (width, mut clipped) = (lay.spec.value_width(), 0);
     let stride = lay.stride(width);
-    for Group { t0, n, seen, row } in place.groups(lay) {
-        let scores = &mut scores[t0 * lay.rows..];
+    for Group { t0, n, seen, row } in feed.place.groups(lay) {
+        // Every token of the chunk sees those before the chunk, by the row of the chunk's start.
+        let (open, scores) = (&mut writing.open, &mut scores[t0 * lay.rows..]);
         g.weight(Weighting {
             n,
             seen,
@@ -267,17 +254,19 @@ fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
             stride: lay.rows,
         });
         if seen > 0 {
+            // z −= M Δ over the chunks before.
             let (above, block) = open.delta.split_at_mut((filled + t0) * stride);
             let above = Mat::strided(above, seen, width, stride, 1)?;
             let z = MatMut::strided(&mut block[..n * stride], n, width, stride)?;
             g.gemm(Store::Sub, Mat::strided(scores, n, seen, lay.rows, 1)?, above, z);
         }
-        let surprise = surprise.as_deref_mut().map(|s| &mut s[t0..t0 + n]);
+        // δ = 2c (z − v); its rate is then known, and later chunks may use it.
+        let (surprise, some) = (surprise.as_deref_mut().map(|s| &mut s[t0..t0 + n]), feed.part(t0, n));
         g.vectorise(
             #[inline(always)]
-            || plain_residuals(lay, v.sub(t0, n), filled + t0, open, surprise),
+            || plain_residuals(lay, some.v(), some.place.filled, open, surprise),
         )?;
-        clipped += rates(g, lay, tokens, from + t0, n, filled + t0, before, open, written)?;
+        clipped += rates(on, some, writing)?;
     }
     Ok(clipped)
 }

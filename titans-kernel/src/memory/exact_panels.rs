@@ -3,21 +3,25 @@
 //!
 //! The numbers are those of [`super::exact_piece::piece`], to the bit.
 
-use super::close::{close_panel, close_scratch};
+use core::slice::from_ref;
+
+use super::close::close_panel;
 use super::coefficients::Coefficients;
-use super::exact::{Place, observe, rows, solve_panel};
-use super::exact_piece::coefficients_of;
+use super::exact::{observe, rows, solve_panel};
+use super::exact_piece::{coefficients_of, end_of, keep_delta};
+use super::feed::{Feed, Returned};
 use super::forward::{rates, side_by_side};
-use super::gates::Tokens;
-use super::layout::{Layout, Open};
+use super::frame::Frame;
+use super::layout::Layout;
+use super::open::{Open, Past};
 use super::read::Rows;
 use super::settle::onto;
 use super::spec::Read;
-use super::work::{Reading, Written};
+use super::work::Work;
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Room, Scratch};
 use crate::view::{Mat, MatMut};
 
 /// The rows that answer queries, if pieces of this memory can be walked so.
@@ -25,112 +29,109 @@ pub(super) fn fits(lay: Layout<'_>, read: Read) -> Option<Rows> {
     if lay.spec.chunk == 1 && lay.spec.clip.is_none() { rows(lay, read) } else { None }
 }
 
-/// Elements of work space beside that of any piece: the keys' weights.
-pub(super) fn scratch_len(lay: Layout<'_>) -> usize {
-    if lay.spec.wide() { lay.rows * lay.rows } else { 0 }
+/// What any piece of a batch works in, and here the keys' weights, rows × rows: empty where no piece is several chunks.
+pub(super) fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<(Work<'a, T>, &'a mut [T])> {
+    let work = Work::take(room, lay)?;
+    let rows = if lay.spec.wide() { lay.rows } else { 0 };
+    Ok((work, room.area(rows, rows)?))
 }
 
 /// Tokens before a piece settled, or behind.
 #[derive(Clone, Copy)]
-struct Part {
-    place: Place,
+struct Part<'a, T> {
+    feed: Feed<'a, T>,
     /// Row of the coefficients before the first token.
     base: usize,
     settled: bool,
 }
 
-/// Tokens `from .. from + n` of the batch, which begin a piece. `delta` receives Δ.
+/// Tokens of a batch that begin a piece.
 pub(super) fn piece<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     by: Rows,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
+    feed: Feed<'_, T>,
     state: &mut [T],
-    mut y: MatMut<'_, T>,
-    surprise: Option<&mut [T]>,
-    delta: Option<MatMut<'_, T>>,
+    returned: Returned<'_, T>,
     scratch: &mut [T],
 ) -> Result<()> {
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    let mut written = Written::take(&mut scratch, lay)?;
-    let reading = Reading::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
-    let mut weights = [scratch.take(scratch_len(lay))?, reading.scores];
-    let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
-    open.keys = side_by_side(lay, k);
-    if open.keys.is_none() {
-        lay.keep_keys(open.h, 0, k)?;
+    let (Frame { g, lay }, n, Returned { mut y, surprise, delta }) = (on, feed.place.n, returned);
+    let (work, keys) = take(&mut Scratch::new(scratch), lay)?;
+    let Work { mut writing, reading, mut coefficients, scaled } = work;
+    let mut weights = [keys, reading.scores];
+    writing.open.keys = side_by_side(lay, feed.k());
+    if writing.open.keys.is_none() {
+        lay.keep_keys(writing.open.h, 0, feed.k())?;
     }
-    rates(g, lay, tokens, from, n, 0, 0, &mut open, &mut written)?;
-    let settled = coefficients_of(g, lay, tokens, (from, n), &mut coefficients);
+    // Without a clip a rate is θ itself: no Δ is needed for it.
+    rates(on, feed, &mut writing)?;
+    let (mut open, coefficients) = (writing.open, &mut coefficients[0]);
+    let settled = coefficients_of(on, feed, coefficients);
     let m = settled.unwrap_or(n);
-    let place = |filled: usize, n: usize| Place { from: from + filled, n, filled, before: 0 };
     let parts = [
-        Part { place: place(0, m), base: 0, settled: false },
-        Part { place: place(m, n - m), base: m + 1, settled: true },
+        Part { feed: feed.part(0, m), base: 0, settled: false },
+        Part { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
     let parts = &parts[..1 + usize::from(settled.is_some())];
-    weigh(g, lay, by, parts, k, q, &open, &coefficients, &mut weights)?;
+    weigh(on, by, (feed, parts), &open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
     for columns in lay.columns(0) {
         for part in parts {
-            let Part { place, base, settled } = *part;
-            let (filled, count, seen) = (place.filled, place.n, place.filled + place.n);
+            let Part { feed, base, settled } = *part;
+            let (filled, count) = (feed.place.filled, feed.place.n);
+            let seen = filled + count;
             let (w, s) = state.split_at(lay.spec.params());
             let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
+            // A and G from a row on; the weights of keys and queries by their tokens' rows.
             let factors = |row: usize| [&coefficients.a[row..], &coefficients.g[row..]];
             let of = |weights| Mat::strided(weights, count, seen, lay.rows, 1);
+            // Keys: diag(A⁻) K W + diag(G⁻) K S, then Δ's columns by substitution.
             let z = lay.output_rows_mut(open.delta, 0, filled, count)?.columns(columns.0, columns.1);
-            onto(g, settled, k.sub(filled, count), factors(base), 1, [w, s], z);
-            let keys = of(&keys[filled * lay.rows..])?;
-            solve_panel(g, lay, place, keys, v.sub(filled, count), &mut open, columns)?;
+            onto(g, settled, feed.k(), factors(base), 1, [w, s], z);
+            solve_panel(on, feed, of(&keys[filled * lay.rows..])?, &mut open, columns)?;
+            // Queries: diag(A) Q W + diag(G) Q S − weights Δ.
             let mut y = y.rb().sub(filled, count).columns(columns.0, columns.1);
-            onto(g, settled, q.sub(filled, count), factors(base + by.of(0)), 1, [w, s], y.rb());
+            onto(g, settled, feed.q(), factors(base + by.of(0)), 1, [w, s], y.rb());
             let delta = lay.output_rows(open.delta, 0, 0, seen)?.block(0, seen, columns.0, columns.1);
             g.causal(Store::Sub, Beside::lower(filled), of(&queries[filled * lay.rows..])?, delta, y);
+            // Tokens behind stand on A_m W + G_m S of this panel.
             if !settled && parts.len() > 1 {
-                settle_panel(g, lay, m, &coefficients, state, columns)?;
+                settle_panel(on, m, coefficients, state, columns)?;
             }
         }
-        let row = n + parts.len() - 1;
-        close_panel(g, lay, 0, columns, (row, n), open.seen(), &coefficients, scaled, state)?;
+        // The panel is closed while it is near.
+        let (end, past) = (end_of(n, settled), Past::new(open.seen(), from_ref(coefficients)));
+        close_panel(on, (0, columns), end, past, scaled, state)?;
     }
-    observe(g, lay, place(0, n), &open, surprise)?;
-    if let Some(mut delta) = delta {
-        let from = lay.output_rows(open.delta, 0, 0, n)?;
-        (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(from.row(t)));
-    }
-    Ok(())
+    observe(on, feed.place, &open, surprise)?;
+    keep_delta(lay, n, &open, delta)
 }
 
-/// What keys and queries take of the residuals: their products with the keys, weighed by the rows that answer them.
+/// What keys and queries take of the residuals: their products with the keys, weighed by the rows that answer them,
+/// `(K Kᵀ) ∘ C⁻ diag(rate)` and `(Q Kᵀ) ∘ C diag(rate)`.
 fn weigh<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     by: Rows,
-    parts: &[Part],
-    k: Mat<'_, T>,
-    q: Mat<'_, T>,
+    (whole, parts): (Feed<'_, T>, &[Part<'_, T>]),
     open: &Open<'_, T>,
     coefficients: &Coefficients<'_, T>,
     weights: &mut [&mut [T]; 2],
 ) -> Result<()> {
-    let n = k.rows();
+    let (Frame { g, lay }, n) = (on, whole.place.n);
     let keys = open.seen().inputs(lay, 0, 0, n)?;
-    for ((x, by), weights) in [(k, Rows::Before), (q, by)].into_iter().zip(weights) {
+    // A key is asked before its own token's write, a query as the read says.
+    for ((x, by), weights) in [(whole.k(), Rows::Before), (whole.q(), by)].into_iter().zip(weights) {
+        // X Kᵀ [n, n], of which the lower band is looked at.
         g.band(Beside::lower(0), x, keys.t(), MatMut::strided(weights, n, n, lay.rows)?);
-        for Part { place, base, .. } in parts {
+        for Part { feed, base, .. } in parts {
+            let (filled, n) = (feed.place.filled, feed.place.n);
             g.weight(Weighting {
-                n: place.n,
-                seen: place.filled + place.n,
-                visible: (by.sees(place.filled, 0), 1),
+                n,
+                seen: filled + n,
+                visible: (by.sees(filled, 0), 1),
                 c: coefficients.c_rows(base + by.of(0)),
                 c_stride: coefficients.stride(1),
                 rate: open.rate,
-                scores: &mut weights[place.filled * lay.rows..],
+                scores: &mut weights[filled * lay.rows..],
                 stride: lay.rows,
             });
         }
@@ -138,19 +139,18 @@ fn weigh<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// [`super::settle::settle`] for one panel, by row m of the coefficients.
+/// [`super::settle::settle`] for one panel, by row m of the coefficients: `W ← A_m W + G_m S`.
 fn settle_panel<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     m: usize,
     coefficients: &Coefficients<'_, T>,
     state: &mut [T],
     columns: (usize, usize),
 ) -> Result<()> {
-    let (a, gg) = (coefficients.a[m], coefficients.g[m]);
+    let (lay, a, gg) = (on.lay, coefficients.a[m], coefficients.g[m]);
     let (w, s) = state.split_at_mut(lay.spec.params());
     let (mut w, s) = (lay.panel_mut(w, 0, columns)?, lay.panel(s, 0, columns)?);
-    g.vectorise(
+    on.g.vectorise(
         #[inline(always)]
         || {
             for i in 0..w.rows() {

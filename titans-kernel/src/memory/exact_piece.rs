@@ -2,152 +2,161 @@
 
 use core::slice::from_ref;
 
-use super::close::{close, close_scratch};
+use super::close::{End, close};
 use super::coefficients::Coefficients;
-use super::exact::{Place, by_chunk, gradients, rows};
+use super::exact::{by_chunk, gradients, rows};
 use super::exact_panels;
+use super::feed::{Feed, Returned};
 use super::forward::{advance as enter, rates, side_by_side};
-use super::gates::Tokens;
-use super::layout::{Layout, Open};
-use super::read::answers;
+use super::frame::Frame;
+use super::layout::Layout;
+use super::open::{Open, Past};
+use super::read::{Asked, answers};
 use super::settle::{settle, settles_behind};
 use super::source::Source;
 use super::spec::Read;
-use super::work::{Reading, Written};
+use super::work::{Work, Writing};
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::MatMut;
 
-/// Tokens `from .. from + n` of the batch, which begin a piece. `delta` receives Δ. Returns how many were clipped.
+/// Tokens of a batch that begin a piece. Returns how many were clipped.
 pub(super) fn piece<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     read: Read,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
+    feed: Feed<'_, T>,
     state: &mut [T],
-    mut y: MatMut<'_, T>,
-    mut surprise: Option<&mut [T]>,
-    delta: Option<MatMut<'_, T>>,
+    returned: Returned<'_, T>,
     scratch: &mut [T],
 ) -> Result<u64> {
+    let (lay, whole) = (on.lay, feed.place.n);
     if let Some(by) = exact_panels::fits(lay, read) {
-        exact_panels::piece(g, lay, by, tokens, (from, n), state, y, surprise, delta, scratch)?;
+        exact_panels::piece(on, by, feed, state, returned, scratch)?;
         return Ok(0);
     }
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(lay, tokens.k.sub(from, n));
-    let mut written = Written::take(&mut scratch, lay)?;
-    let mut reading = Reading::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut all = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
-    all.start();
+    let Returned { mut y, mut surprise, delta } = returned;
+    let mut work = Work::take(&mut Scratch::new(scratch), lay)?;
+    work.writing.open.keys = side_by_side(lay, feed.k());
+    work.coefficients.start();
+    let Work { writing, reading, coefficients, scaled } = &mut work;
+    let by = rows(lay, read);
     let (mut clipped, mut at) = (0, 0);
-    while at < n {
-        let mut coefficients = all.below(at);
-        let place = Place { from: from + at, n: n - at, filled: at, before: 0 };
-        let settling = settles_behind(lay, tokens, place, coefficients.e[0]);
-        let place = Place { n: settling.unwrap_or(place.n), ..place };
-        let end = at + place.n;
-        enter(g, lay, tokens, 0, place.from, place.n, at, 0, &mut coefficients);
+    // At most two parts: the tokens up to where the piece settles, and those behind.
+    while at < whole {
+        let mut coefficients = coefficients[0].below(at);
+        let rest = feed.part(at, whole - at);
+        let settling = settles_behind(lay, rest, coefficients.e[0]);
+        let part = rest.part(0, settling.unwrap_or(rest.place.n));
+        let n = part.place.n;
+        let end = at + n;
+        // A, G, C, P need the gates alone; Δ needs them.
+        enter(on, part, 0, &mut coefficients);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[at..end]);
-        let (open, scores) = (&mut open, &mut *reading.scores);
-        clipped += gradients(g, lay, tokens, place, state, open, &mut written, scores, &coefficients, surprise)?;
-        let (q, y) = (tokens.q.sub(place.from, place.n), y.rb().sub(at, place.n));
-        let closes = end == n && settling.is_none();
-        match rows(lay, read) {
-            Some(rows) if closes => {
-                let source = Source::Closes { state, row: place.n, n, scaled };
-                answers(g, lay, rows, source, open.seen(), from_ref(&coefficients), q, at, &mut reading, y)?;
-            }
+        clipped += gradients(on, part, state, writing, reading.scores, &coefficients, surprise)?;
+        let (past, y) = (Past::new(writing.open.seen(), from_ref(&coefficients)), y.rb().sub(at, n));
+        let (closing, last) = (End { n: end, row: n }, end == whole);
+        // The last part closes while it answers, unless it must settle in between or answers chunk by chunk.
+        let closes = last && settling.is_none();
+        match by {
             Some(rows) => {
-                let source = Source::Stays(&*state);
-                answers(g, lay, rows, source, open.seen(), from_ref(&coefficients), q, at, &mut reading, y)?;
+                let source = if closes {
+                    Source::Closes { state: &mut *state, end: closing, scaled }
+                } else {
+                    Source::Stays(&*state)
+                };
+                answers(on, Asked::new(rows, part.q(), at), source, past, reading, y)?;
             }
-            None => by_chunk(g, lay, place, state, open, &coefficients, q, &mut reading, y)?,
+            None => by_chunk(on, part, state, past, reading, y)?,
         }
         if settling.is_some() {
-            settle(g, place.n, &coefficients, state);
-            coefficients.restart(place.n, place.n);
+            // W ← A W + G S; A goes on from 1, G and Π η from 0.
+            settle(on.g, n, &coefficients, state);
+            coefficients.restart(n, n);
         }
-        if end == n && !(closes && rows(lay, read).is_some()) {
-            close(g, lay, place.n, n, open.seen(), from_ref(&coefficients), scaled, state)?;
+        if last && !(closes && by.is_some()) {
+            close(on, closing, Past::new(writing.open.seen(), from_ref(&coefficients)), scaled, state)?;
         }
         at = end;
     }
+    keep_delta(lay, whole, &writing.open, delta)?;
+    Ok(clipped)
+}
+
+/// Δ of a piece's n tokens to where it is kept for the backward.
+pub(super) fn keep_delta<T: Scalar>(
+    lay: Layout<'_>,
+    n: usize,
+    open: &Open<'_, T>,
+    delta: Option<MatMut<'_, T>>,
+) -> Result<()> {
     if let Some(mut delta) = delta {
         let from = lay.output_rows(open.delta, 0, 0, n)?;
         (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(from.row(t)));
     }
-    Ok(clipped)
+    Ok(())
 }
 
 /// What [`gradients`] left of a piece of a batch, from the batch's Δ that was kept.
 pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'a, T>,
-    (from, n): (usize, usize),
+    on: Frame<'_, G>,
+    feed: Feed<'a, T>,
     deltas: &[T],
-    open: &mut Open<'a, T>,
-    written: &mut Written<'_, T>,
+    writing: &mut Writing<'a, T>,
 ) -> Result<()> {
-    let width = lay.spec.value_width();
-    let k = tokens.k.sub(from, n);
-    open.keys = side_by_side(lay, k);
+    let (lay, from, n) = (on.lay, feed.place.from, feed.place.n);
+    let (width, open) = (lay.spec.value_width(), &mut writing.open);
+    open.keys = side_by_side(lay, feed.k());
     if open.keys.is_none() {
-        lay.keep_keys(open.h, 0, k)?;
+        lay.keep_keys(open.h, 0, feed.k())?;
     }
     let mut delta = lay.output_rows_mut(open.delta, 0, 0, n)?;
     (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(&deltas[(from + t) * width..][..width]));
-    rates(g, lay, tokens, from, n, 0, 0, open, written)?;
+    // The rates follow from keys and Δ: a clip is found again.
+    rates(on, feed, writing)?;
     Ok(())
 }
 
 /// One piece of a batch closed again, without its answers, from the batch's Δ.
 pub(super) fn advance<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     deltas: &[T],
     state: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    let mut written = Written::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
-    recall(g, lay, tokens, (from, n), deltas, &mut open, &mut written)?;
-    let settled = coefficients_of(g, lay, tokens, (from, n), &mut coefficients);
+    let mut work = Work::take(&mut Scratch::new(scratch), on.lay)?;
+    recall(on, feed, deltas, &mut work.writing)?;
+    // Settled first, closed from there: as in the forward.
+    let settled = coefficients_of(on, feed, &mut work.coefficients[0]);
     if let Some(m) = settled {
-        settle(g, m, &coefficients, state);
+        settle(on.g, m, &work.coefficients[0], state);
     }
-    let row = n + usize::from(settled.is_some());
-    close(g, lay, row, n, open.seen(), from_ref(&coefficients), scaled, state)
+    let end = end_of(feed.place.n, settled);
+    close(on, end, Past::new(work.writing.open.seen(), &work.coefficients), work.scaled, state)
+}
+
+/// The end of a piece of n tokens by its [`coefficients_of`]: settling takes a row of its own.
+pub(super) fn end_of(n: usize, settled: Option<usize>) -> End {
+    End { n, row: n + usize::from(settled.is_some()) }
 }
 
 /// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before and row
 /// m + 1 the first one after: all rows that follow are one further on.
 pub(super) fn coefficients_of<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     coefficients: &mut Coefficients<'_, T>,
 ) -> Option<usize> {
     coefficients.start();
-    let settled = settles_behind(lay, tokens, Place { from, n, filled: 0, before: 0 }, T::ONE);
+    let (n, settled) = (feed.place.n, settles_behind(on.lay, feed, T::ONE));
+    // Rows 0 ..= m by the tokens before, m + 1 .. by those behind.
     let m = settled.unwrap_or(n);
-    enter(g, lay, tokens, 0, from, m, 0, 0, coefficients);
+    enter(on, feed.part(0, m), 0, coefficients);
     if settled.is_some() {
         coefficients.restart(m, m + 1);
-        enter(g, lay, tokens, 0, from + m, n - m, m, 0, &mut coefficients.below(m + 1));
+        enter(on, feed.part(m, n - m), 0, &mut coefficients.below(m + 1));
     }
     settled
 }

@@ -1,21 +1,33 @@
 //! Backward of pieces of several chunks (`docs/MATH.md` section 3b): the residuals' cotangents follow from one another too, from the
 //! last token to the first.
+//!
+//! Forward: (I + T) Δ = 2c (B − V) with B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(rate) and T = 2c M. With
+//! dΔ from reads and closing,
+//!
+//! ```text
+//! Λ = 2c (I + T)⁻ᵀ dΔ,   row by row from the last:  λ_i = 2c (dδ_i − Σ_{t > i} M_{t,i} λ_t)
+//! dV = −Λ,   dB = Λ,   dM = −Λ Δᵀ
+//! ```
+//!
+//! which is the read path's backward with K for the queries and dZ = Λ: only that dΔ −= Mᵀ Λ has been done on the way.
+//! K receives what queries do, and what keys do. With longer chunks, or a clip, a chunk's rates follow from its Δ: then
+//! the chunks go one by one, each with its rates, its Λ = 2c dΔ and its keys.
 
 use core::slice::from_ref;
 
 use super::close_vjp::{Decay, close_vjp, decay_vjp};
-use super::coefficients::Coefficients;
-use super::exact::{Group, Place, TOGETHER, rows};
-use super::exact_piece::{coefficients_of, recall};
-use super::gates::Tokens;
-use super::inside::Inside;
-use super::layout::{Layout, Open, Seen};
-use super::read::Rows;
-use super::read_vjp::layer_vjp;
+use super::exact::{Group, TOGETHER, rows};
+use super::exact_piece::{coefficients_of, end_of, recall};
+use super::feed::{Feed, Place};
+use super::frame::Frame;
+use super::inside::{Inside, Space};
+use super::open::Past;
+use super::read::{Asked, Rows};
+use super::read_vjp::{Flow, Ground, layer_vjp};
 use super::settle::{faded, faint, settle};
 use super::spec::Read;
-use super::vjp::{Gradients, gates_vjp};
-use super::work::{Reading, Written};
+use super::vjp::{Gradients, Run, gates_vjp};
+use super::work::Writing;
 use super::write_vjp::{plain, rate_vjp};
 use crate::error::Result;
 use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
@@ -23,98 +35,83 @@ use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
-/// One piece of `n` tokens from the batch's token `from` on, whose Δ is among `deltas`: `d_state` from the cotangent of the state behind it to
-/// that of the state before it, which is `start`.
+/// One piece, whose Δ is among the batch's: `d_state` from the cotangent of the state behind it to that of the state
+/// before it, which is `start`.
 pub(super) fn piece<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    read: Read,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
-    deltas: &[T],
+    run: Run<'_, T, G>,
+    place: Place,
     start: &[T],
-    d_y: Option<Mat<'_, T>>,
     gradients: &mut Gradients<'_, T>,
     d_state: &mut [T],
     scratch: &mut [T],
 ) -> Result<()> {
-    let (params, mut scratch) = (lay.spec.params(), Scratch::new(scratch));
-    let mut open = Open::take(&mut scratch, lay)?;
-    let mut written = Written::take(&mut scratch, lay)?;
-    let reading = Reading::take(&mut scratch, lay)?;
-    let mut inside = Inside::take(&mut scratch, lay)?;
-    let mut coefficients = Coefficients::take(&mut scratch, lay.coefficients(), lay.rows)?;
-    recall(g, lay, tokens, (from, n), deltas, &mut open, &mut written)?;
-    let settled = coefficients_of(g, lay, tokens, (from, n), &mut coefficients);
-    let faded = faded(lay, tokens, (from, n));
+    let (on, lay, params, n) = (run.on, run.on.lay, run.on.lay.spec.params(), place.n);
+    let feed = Feed::new(run.tokens, place);
+    let space = Space::take(&mut Scratch::new(scratch), lay)?;
+    let Space { mut writing, reading, mut coefficients, mut inside, settled: after, .. } = space;
+    recall(on, feed, run.deltas, &mut writing)?;
+    let settled = coefficients_of(on, feed, &mut coefficients[0]);
+    let (own, faded) = (&coefficients[0], faded(lay, feed));
+    let past = Past::new(writing.open.seen(), from_ref(own));
+    let (end, inside) = (end_of(n, settled), &mut inside);
     inside.clear();
-    let (place, open) = (Place { from, n, filled: 0, before: 0 }, open.seen());
-    let mut piece = Piece { g, lay, read, place, base: 0, start, open, reading, written: &written };
+    let ground = Ground { start, past, reading: &reading };
+    let part = Part { on, read: run.read, feed, base: 0, ground, writing: &writing };
+    // Closing gives H̄, Δ̄ and the coefficients' cotangents; then the tokens.
     let Some(m) = settled else {
-        let decay = Decay::over(&coefficients, n);
-        close_vjp(g, lay, (n, n, faded), start.split_at(params), open, from_ref(&coefficients), d_state, &mut inside)?;
-        return piece.all(tokens, d_y, decay, &coefficients, gradients, d_state, &mut inside);
+        close_vjp(on, (end, faded), start, past, d_state, inside)?;
+        return part.all(run.d_y, Decay::over(own, n), gradients, d_state, inside);
     };
     // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η ended it, that η has.
-    let after = scratch.take(lay.spec.state_len())?;
+    // U = A_m W + G_m S once more.
     after.copy_from_slice(start);
-    settle(g, m, &coefficients, after);
-    close_vjp(g, lay, (n, n + 1, faded), after.split_at(params), open, from_ref(&coefficients), d_state, &mut inside)?;
-    let behind = Place { from: from + m, n: n - m, filled: m, before: 0 };
-    let abrupt = coefficients.e[m - 1].abs() > faint();
-    (piece.place, piece.base, piece.start) = (behind, m + 1, if abrupt { after } else { &after[..params] });
-    let decay = Decay::over(&coefficients, n + 1);
-    piece.all(tokens, d_y, decay, &coefficients, gradients, d_state, &mut inside)?;
-    // Through settling; S at the piece's end is none of S at its start.
+    settle(on.g, m, own, after);
+    close_vjp(on, (end, faded), after, past, d_state, inside)?;
+    let abrupt = own.e[m - 1].abs() > faint();
+    let stood = Ground { start: if abrupt { after } else { &after[..params] }, ..ground };
+    let behind = Part { feed: feed.part(m, n - m), base: m + 1, ground: stood, ..part };
+    behind.all(run.d_y, Decay::over(own, end.row), gradients, d_state, inside)?;
+    // Through settling, U = A_m W + G_m S: dA_m = ⟨dU, W⟩, dG_m = ⟨dU, S⟩, then dW = A_m dU and dS = G_m dU. S at the
+    // piece's end is none of S at its start.
     let ((w, s), (d_u, d_s)) = (start.split_at(params), d_state.split_at(params));
-    let (a, gg) = (coefficients.a[m], coefficients.g[m]);
-    let [d_a, d_g, _] = g.vectorise(
+    let (a, gg) = (own.a[m], own.g[m]);
+    let [d_a, d_g, _] = on.g.vectorise(
         #[inline(always)]
         || decay_vjp([w, s], [d_u, d_s]),
     );
     let d = &mut inside.coefficients[0];
     (d.a[m], d.g[m]) = (d.a[m] + d_a, d.g[m] + d_g);
+    // Π η, C and P of the first row behind were copies of row m's.
     d.give_back(m + 1, m, m);
-    (piece.place, piece.base, piece.start) = (Place { n: m, ..place }, 0, start);
-    let decay = Decay { a, g: gg, e: T::ZERO };
-    piece.all(tokens, d_y, decay, &coefficients, gradients, d_state, &mut inside)
+    let before = Part { feed: feed.part(0, m), ..part };
+    before.all(run.d_y, Decay { a, g: gg, e: T::ZERO }, gradients, d_state, inside)
 }
 
-/// What all parts of the backward of one piece look at.
-struct Piece<'a, T, G> {
-    g: &'a G,
-    lay: Layout<'a>,
+/// The tokens of a piece, or those before it settled, or those behind, and what their backward looks at.
+struct Part<'a, T, G> {
+    on: Frame<'a, G>,
     read: Read,
-    /// Its tokens, or those before it settled, or those behind.
-    place: Place,
+    feed: Feed<'a, T>,
     /// Row of the coefficients before the first of them.
     base: usize,
-    /// The state `[W | S]` that they stand on; W alone behind settling.
-    start: &'a [T],
-    open: Seen<'a, T>,
-    reading: Reading<'a, T>,
-    written: &'a Written<'a, T>,
+    ground: Ground<'a, T>,
+    writing: &'a Writing<'a, T>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
-    /// Queries, then keys and values, then gates of the place's tokens, of the batch's `d_y`; the state's cotangent decays first.
+impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
+    /// Queries, then keys and values, then gates, from the batch's `d_y`; the state's cotangent decays first.
     fn all(
         &self,
-        tokens: &Tokens<'_, T>,
         d_y: Option<Mat<'_, T>>,
         decay: Decay<T>,
-        coefficients: &Coefficients<'_, T>,
         gradients: &mut Gradients<'_, T>,
         d_state: &mut [T],
         inside: &mut Inside<'_, T>,
     ) -> Result<()> {
-        let (lay, Place { from, n, filled, .. }) = (self.lay, self.place);
-        let (q, d_q) = (tokens.q.sub(from, n), gradients.q.rb().sub(from, n));
-        let d_y = d_y.map(|d_y| d_y.sub(from, n));
-        self.reads(q, d_y, d_q, decay, coefficients, d_state, inside)?;
-        self.writes(tokens, gradients.v.rb().sub(from, n), coefficients, d_state, inside)?;
-        let at = (filled, self.base);
-        gates_vjp(self.g, lay, tokens, (from, n), at, from_ref(coefficients), gradients, inside);
+        let (lay, Place { from, n, filled, .. }) = (self.on.lay, self.feed.place);
+        self.reads(d_y.map(|d_y| d_y.sub(from, n)), gradients.q.rb().sub(from, n), decay, d_state, inside)?;
+        self.writes(gradients.v.rb().sub(from, n), d_state, inside)?;
+        gates_vjp(self.on, self.feed, self.base, self.ground.past.coefficients, gradients, inside);
         let (mut d_k, d_keys) = (gradients.k.rb().sub(from, n), lay.input_rows(inside.h, 0, filled, n)?);
         (0..n).for_each(|t| d_k.row_mut(t).copy_from_slice(d_keys.row(t)));
         Ok(())
@@ -123,76 +120,73 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
     /// The queries: `d_q` is overwritten.
     fn reads(
         &self,
-        q: Mat<'_, T>,
         d_y: Option<Mat<'_, T>>,
         mut d_q: MatMut<'_, T>,
         decay: Decay<T>,
-        coefficients: &Coefficients<'_, T>,
         d_state: &mut [T],
         inside: &mut Inside<'_, T>,
     ) -> Result<()> {
-        let (g, lay, filled) = (self.g, self.lay, self.place.filled);
+        let (lay, q) = (self.on.lay, self.feed.q());
         let rows = rows(lay, self.read);
         // What reads leave with both W and S is added in the visit in which these decay.
-        let at_once = rows.is_some() && d_y.is_some() && self.start.len() == lay.spec.state_len();
+        let at_once = rows.is_some() && d_y.is_some() && self.ground.start.len() == lay.spec.state_len();
         if !at_once {
-            decay.apply(g, lay.spec.part(0), d_state);
+            decay.apply(self.on.g, lay.spec.part(0), d_state);
         }
         let Some(d_y) = d_y else {
             d_q.fill(T::ZERO);
             return Ok(());
         };
         if let Some(rows) = rows {
-            return self.layer(rows, filled, q, Some(d_y), Some(d_q), decay, coefficients, d_state, inside, false);
+            let flow = Flow { d_z: Some(d_y), d_x: Some(d_q), decay, solved: false };
+            return self.layer(self.asked(rows, q, self.feed.place.filled), flow, d_state, inside);
         }
-        for Group { t0, n, seen, row } in self.place.groups(lay) {
-            let (q, d_y, d_q) = (q.sub(t0, n), Some(d_y.sub(t0, n)), Some(d_q.rb().sub(t0, n)));
-            self.layer(Rows::Fixed(row), seen, q, d_y, d_q, Decay::NONE, coefficients, d_state, inside, false)?;
+        // Chunk by chunk, each by the row of its start.
+        for Group { t0, n, seen, row } in self.feed.place.groups(lay) {
+            let (d_z, d_x) = (Some(d_y.sub(t0, n)), Some(d_q.rb().sub(t0, n)));
+            let flow = Flow { d_z, d_x, decay: Decay::NONE, solved: false };
+            self.layer(self.asked(Rows::Fixed(row), q.sub(t0, n), seen), flow, d_state, inside)?;
         }
         Ok(())
     }
 
     /// The keys and values, which are complete when Δ's cotangent is: `d_v` is overwritten, the keys' share added to that of H, and
     /// the rates' cotangents become those of θ.
-    fn writes(
-        &self,
-        tokens: &Tokens<'_, T>,
-        mut d_v: MatMut<'_, T>,
-        coefficients: &Coefficients<'_, T>,
-        d_state: &mut [T],
-        inside: &mut Inside<'_, T>,
-    ) -> Result<()> {
-        let (g, lay, Place { from, n, filled, .. }) = (self.g, self.lay, self.place);
+    fn writes(&self, mut d_v: MatMut<'_, T>, d_state: &mut [T], inside: &mut Inside<'_, T>) -> Result<()> {
+        let (lay, feed, Place { n, filled, .. }) = (self.on.lay, self.feed, self.feed.place);
         if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
-            self.solve(coefficients, inside)?;
+            // Λ for all tokens at once; dV = −Λ.
+            self.solve(inside)?;
             let z = lay.output_rows(inside.z, 0, filled, n)?;
             for t in 0..n {
                 d_v.row_mut(t).iter_mut().zip(z.row(t)).for_each(|(d, &z)| *d = -z);
             }
-            return self.keys(Rows::Before, filled, n, coefficients, d_state, inside, true);
+            return self.keys((Rows::Before, filled, n), true, d_state, inside);
         }
-        for Group { t0, n, seen, row } in self.place.groups(lay).rev() {
-            for t in (t0..t0 + n).rev().filter(|t| tokens.mask.writes(from + t)) {
-                let theta = |set| tokens.theta.of(set).at((from + t, 0, lay.spec.chunk));
-                rate_vjp(lay, filled + t, theta, self.open, self.written, inside)?;
+        // From the last chunk: keys of a chunk add to Δ's cotangent of those before.
+        for Group { t0, n, seen, row } in feed.place.groups(lay).rev() {
+            for t in (t0..t0 + n).rev().filter(|&t| feed.writes(t)) {
+                rate_vjp(lay, feed, t, self.writing, inside)?;
             }
-            g.vectorise(
+            self.on.g.vectorise(
                 #[inline(always)]
                 || plain(lay, filled + t0, d_v.rb().sub(t0, n), inside),
             )?;
-            self.keys(Rows::Fixed(row), seen, n, coefficients, d_state, inside, false)?;
+            self.keys((Rows::Fixed(row), seen, n), false, d_state, inside)?;
         }
         Ok(())
     }
 
     /// Λ = 2c Δ̄, where every row of Δ̄ loses what later rows took of its own: to `inside.z`. The keys' products stay in `inside.square[1]`.
-    fn solve(&self, coefficients: &Coefficients<'_, T>, inside: &mut Inside<'_, T>) -> Result<()> {
-        let (g, lay, Place { n, filled, .. }) = (self.g, self.lay, self.place);
+    fn solve(&self, inside: &mut Inside<'_, T>) -> Result<()> {
+        let (Frame { g, lay }, Place { n, filled, .. }) = (self.on, self.feed.place);
+        let (open, coefficients) = (self.ground.past.open, &self.ground.past.coefficients[0]);
         let (width, scale) = (lay.spec.value_width(), T::from_f64(2.0 * lay.spec.loss_scale()));
         let (stride, seen) = (lay.stride(width), filled + n);
-        let (h, rows) = (self.open.inputs(lay, 0, 0, seen)?, filled * stride..seen * stride);
+        let (h, rows) = (open.inputs(lay, 0, 0, seen)?, filled * stride..seen * stride);
         let [weights, products] = &mut inside.square;
         g.band(Beside::lower(filled), h.sub(filled, n), h.t(), MatMut::new(products, n, seen)?);
+        // K Kᵀ is kept for M's backward; its copy becomes M.
         weights[..n * seen].copy_from_slice(&products[..n * seen]);
         g.weight(Weighting {
             n,
@@ -200,10 +194,11 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
             visible: (filled, 1),
             c: coefficients.c_rows(self.base),
             c_stride: coefficients.stride(1),
-            rate: self.open.rate,
+            rate: open.rate,
             scores: weights,
             stride: seen,
         });
+        // Λ grows in the place of a copy of dΔ, blocks of rows from the last to the first.
         let weights = Mat::new(weights, n, seen)?;
         let z = &mut inside.z[rows.clone()];
         z.copy_from_slice(&inside.delta[rows]);
@@ -214,9 +209,11 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
             let below = Mat::strided(below, n - end, width, stride, 1)?;
             for (j, columns) in lay.columns(0) {
                 if end < n {
+                    // dδ_i −= Σ_t M_{t,i} λ_t over the rows behind the block, by a product …
                     let taken = weights.block(end, n - end, filled + r0, end - r0).t();
                     g.gemm(Store::Sub, taken, below.block(0, n - end, j, columns), block.rb().columns(j, columns));
                 }
+                // … and inside it row after row, each times 2c when it is complete.
                 g.substitute(Substitution {
                     weights: weights.block(r0, end - r0, filled + r0, end - r0),
                     rows: block.rb().columns(j, columns),
@@ -227,6 +224,7 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
             }
         }
         if filled > 0 {
+            // Residuals before these tokens, where the piece settled in between: dΔ −= Mᵀ Λ.
             let taken = weights.block(0, n, 0, filled).t();
             let before = lay.output_rows_mut(inside.delta, 0, 0, filled)?;
             g.gemm(Store::Sub, taken, Mat::strided(z, n, width, stride, 1)?, before);
@@ -237,17 +235,16 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
     /// From Λ in `inside.z` through the weights of the chunks' starts, for n keys with `seen` tokens before them.
     fn keys(
         &self,
-        rows: Rows,
-        seen: usize,
-        n: usize,
-        coefficients: &Coefficients<'_, T>,
+        (rows, seen, n): (Rows, usize, usize),
+        solved: bool,
         d_state: &mut [T],
         inside: &mut Inside<'_, T>,
-        solved: bool,
     ) -> Result<()> {
-        let lay = self.lay;
-        let keys = self.open.inputs(lay, 0, seen, n)?;
-        self.layer(rows, seen, keys, None, None, Decay::NONE, coefficients, d_state, inside, solved)?;
+        let lay = self.on.lay;
+        let keys = self.ground.past.open.inputs(lay, 0, seen, n)?;
+        let flow = Flow { d_z: None, d_x: None, decay: Decay::NONE, solved };
+        self.layer(self.asked(rows, keys, seen), flow, d_state, inside)?;
+        // dK: what the keys received as queries joins what they received as H.
         let mut d_h = lay.input_rows_mut(inside.h, 0, seen, n)?;
         let d_x = Mat::strided(inside.work[2], n, keys.cols(), lay.stride(keys.cols()), 1)?;
         for t in 0..n {
@@ -256,37 +253,18 @@ impl<T: Scalar, G: Gemm<T>> Piece<'_, T, G> {
         Ok(())
     }
 
+    /// Queries before whose first one `seen` tokens of the piece came.
+    fn asked<'q>(&self, rows: Rows, q: Mat<'q, T>, seen: usize) -> Asked<'q, T> {
+        Asked { rows, q, from: seen, base: self.base }
+    }
+
     fn layer(
         &self,
-        rows: Rows,
-        seen: usize,
-        x: Mat<'_, T>,
-        d_z: Option<Mat<'_, T>>,
-        d_x: Option<MatMut<'_, T>>,
-        decay: Decay<T>,
-        coefficients: &Coefficients<'_, T>,
+        asked: Asked<'_, T>,
+        flow: Flow<'_, T>,
         d_state: &mut [T],
         inside: &mut Inside<'_, T>,
-        solved: bool,
     ) -> Result<()> {
-        let Self { g, lay, base, start, open, reading, .. } = self;
-        layer_vjp(
-            *g,
-            *lay,
-            rows,
-            0,
-            (seen, *base),
-            x,
-            start,
-            *open,
-            coefficients,
-            reading,
-            d_z,
-            d_x,
-            decay,
-            d_state,
-            inside,
-            solved,
-        )
+        layer_vjp(self.on, 0, asked, self.ground, flow, d_state, inside)
     }
 }

@@ -1,22 +1,21 @@
 //! The memory over a batch of tokens: chunk form and token form (`docs/MATH.md` sections 2 and 3).
 
-use super::close::{close, close_scratch};
+use super::close::{End, close};
 use super::coefficients::Coefficients;
+use super::feed::{Feed, Pairs, Place, Returned, Wanted};
+use super::frame::Frame;
 use super::gates::Tokens;
-use super::layout::{Layout, Open};
-use super::read::answers;
-use super::sets::Sets;
+use super::layout::Layout;
+use super::open::Past;
+use super::read::{Asked, answers};
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
-use super::step;
-use super::token;
-use super::work::{Reading, Written};
-use super::write;
-use super::{exact_panels, exact_piece};
+use super::work::{Work, Writing};
+use super::{exact_panels, exact_piece, step, token, write};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::{CARRIED, Factors, Gemm};
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
 /// By which of two ways the same numbers are computed.
@@ -29,35 +28,41 @@ pub enum Form {
     Chunk,
 }
 
+/// Where [`forward`] writes, for n tokens.
+#[derive(Debug)]
+pub struct Outputs<'a, T> {
+    /// `[W | S]` before the first token ([`MemorySpec::state_len`]); afterwards that after the last one.
+    pub state: &'a mut [T],
+    /// Read-outs `[n, d_L]`, by the weights that the read names.
+    pub y: MatMut<'a, T>,
+    /// On request (n): the inner loss c ‖M(k_t) − v_t‖² at the weights of the chunk's start
+    /// ([`MemorySpec::loss_scale`]).
+    pub surprise: Option<&'a mut [T]>,
+    /// For [`super::vjp`] ([`MemorySpec::boundaries_len`]): the state at the start of every
+    /// [`keep_every`](MemorySpec::keep_every)-th period, and Δ where a piece is several chunks, in an order of its own.
+    pub boundaries: Option<&'a mut [T]>,
+}
+
 /// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
     spec.size(|| match form {
         _ if spec.token_by_token() => step::scratch_len(spec),
         Form::Token if spec.chunk == 1 => step::scratch_len(spec).max(token::scratch_len(spec)),
         Form::Token => token::scratch_len(spec),
-        Form::Chunk => {
-            let lay = Layout::in_panels(spec, spec.piece());
-            spec.state_len()
-                + spec.anchor_len()
-                + Open::<f64>::len(lay)
-                + Written::<f64>::len(lay)
-                + Reading::<f64>::len(lay)
-                + Sets::<f64>::len(spec, lay.coefficients(), lay.rows)
-                + close_scratch(lay)
-                + exact_panels::scratch_len(lay)
-        }
+        Form::Chunk => counted(|room| {
+            let _: [&mut [f64]; 2] = panels(room, spec)?;
+            exact_panels::take::<f64, _>(room, Layout::in_panels(spec, spec.piece()))
+        }),
     })
 }
 
-/// Writes `tokens` into the memory and answers their queries.
-///
-/// - `state` (`state_len`): `[W | S]` before the first token; afterwards that after the last one.
-/// - `y` `[n, d_L]`: read-outs, by the weights that `read` names.
-/// - `surprise` (n): the inner loss c ‖M(k_t) − v_t‖² at the weights of the chunk's start ([`MemorySpec::loss_scale`]).
-/// - `boundaries` ([`MemorySpec::boundaries_len`]): the state at the start of every
-///   [`keep_every`](MemorySpec::keep_every)-th period, and Δ where a piece is several chunks, for [`super::vjp`], in an order of
-///   its own.
-/// - `scratch`: [`forward_scratch_len`] elements, contents irrelevant.
+/// The state in panels, and the weights at the chunk's start where these are not the piece's.
+fn panels<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a mut [T]; 2]> {
+    Ok([room.take(spec.state_len())?, room.take(spec.anchor_len())?])
+}
+
+/// Writes `tokens` into the memory and answers their queries. `scratch`: [`forward_scratch_len`] elements, contents
+/// irrelevant.
 ///
 /// Returns how many tokens' gradients were clipped. Numbers are not inspected: what is not finite spreads to later
 /// tokens (see [`Tokens::check_values`]), never to earlier ones.
@@ -70,85 +75,126 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     form: Form,
     read: Read,
     tokens: &Tokens<'_, T>,
-    state: &mut [T],
-    mut y: MatMut<'_, T>,
-    mut surprise: Option<&mut [T]>,
-    boundaries: Option<&mut [T]>,
+    outputs: Outputs<'_, T>,
     scratch: &mut [T],
 ) -> Result<u64> {
-    spec.validate()?;
-    let n = tokens.len();
-    tokens.check(spec, 0)?;
-    expect_len("state", spec.state_len(), state.len())?;
-    check_outputs(spec, n, &y, surprise.as_deref())?;
-    if let Some(b) = &boundaries {
-        expect_len("boundaries", spec.boundaries_len(n), b.len())?;
-    }
-    let needed = forward_scratch_len(spec, form);
-    if scratch.len() < needed {
-        return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
-    }
+    check(spec, form, tokens, &outputs, scratch.len())?;
+    let (n, Outputs { state, y, surprise, boundaries }) = (tokens.len(), outputs);
     let steps = spec.token_by_token() || (spec.chunk == 1 && form == Form::Token);
     if steps && boundaries.is_none() {
-        return step::tokens(g, spec, read, tokens, 0, n, state, Some(y), surprise, scratch);
+        let feed = Feed::new(tokens, Place::of_batch(0, n));
+        let wanted = Wanted { y: Some(y), surprise };
+        return step::tokens(Frame::of_tokens(g, spec), read, feed, state, wanted, scratch);
     }
-    let lay = Layout::in_panels(spec, spec.piece());
-    let (mut states, mut deltas) = match boundaries.map(|b| b.split_at_mut(spec.states_len(n))) {
+    let (states, deltas) = match boundaries.map(|b| b.split_at_mut(spec.states_len(n))) {
         Some((states, deltas)) => (Some(states), (!deltas.is_empty()).then_some(deltas)),
         None => (None, None),
     };
-    let (period, width) = (spec.period(), spec.value_width());
-    let mut run = |state: &mut [T], anchor: &mut [T], boundary: Keep<T>, scratch: &mut [T]| {
-        let (mut clipped, mut from) = (0, 0);
-        while from < n {
-            let number = from / period;
-            if from.is_multiple_of(period) {
-                anchor.copy_from_slice(&state[..anchor.len()]);
-                if let Some(b) = states.as_deref_mut()
-                    && number.is_multiple_of(spec.keep_every)
-                {
-                    boundary(lay, state, &mut b[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
-                }
-            }
-            let rows = if form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_from(from, n) };
-            let out = y.rb().sub(from, rows);
-            let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
-            let delta = match deltas.as_deref_mut() {
-                Some(deltas) => Some(MatMut::new(&mut deltas[from * width..][..rows * width], rows, width)?),
-                None => None,
-            };
-            clipped += match form {
-                _ if spec.token_by_token() => {
-                    step::tokens(g, spec, read, tokens, from, 1, state, Some(out), surprise, scratch)?
-                }
-                Form::Token => token::chunk(g, spec, read, tokens, from, rows, state, out, surprise, delta, scratch)?,
-                Form::Chunk if spec.wide() => {
-                    exact_piece::piece(g, lay, read, tokens, from, rows, state, out, surprise, delta, scratch)?
-                }
-                Form::Chunk => chunk(g, lay, read, tokens, from, rows, state, anchor, out, surprise, scratch)?,
-            };
-            from += rows;
-        }
-        Ok(clipped)
-    };
+    let on = Frame::of_pieces(g, spec);
+    let batch = Batch { on, form, read, tokens, y, surprise, states, deltas };
     if form == Form::Token || spec.token_by_token() {
-        return run(state, &mut [], |lay, rows, panels| lay.to_panels(rows, panels), scratch);
+        // Weights lie by rows: only what is kept for the backward goes to panels.
+        return batch.run(state, &mut [], |lay, rows, panels| lay.to_panels(rows, panels), scratch);
     }
-    let (panels, scratch) = scratch.split_at_mut(spec.state_len());
-    let (anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
-    lay.to_panels(state, panels);
-    let clipped = run(panels, anchor, |_, from, to| to.copy_from_slice(from), scratch)?;
-    lay.to_rows(panels, state);
+    let mut room = Scratch::new(scratch);
+    let [in_panels, anchor] = panels(&mut room, spec)?;
+    on.lay.to_panels(state, in_panels);
+    let clipped = batch.run(in_panels, anchor, |_, from, to| to.copy_from_slice(from), room.rest())?;
+    on.lay.to_rows(in_panels, state);
     Ok(clipped)
+}
+
+/// Do all sizes fit together?
+fn check<T: Scalar>(
+    spec: &MemorySpec,
+    form: Form,
+    tokens: &Tokens<'_, T>,
+    outputs: &Outputs<'_, T>,
+    given: usize,
+) -> Result<()> {
+    spec.validate()?;
+    let n = tokens.len();
+    tokens.check(spec, 0)?;
+    expect_len("state", spec.state_len(), outputs.state.len())?;
+    check_outputs(spec, n, &outputs.y, outputs.surprise.as_deref())?;
+    if let Some(b) = &outputs.boundaries {
+        expect_len("boundaries", spec.boundaries_len(n), b.len())?;
+    }
+    let needed = forward_scratch_len(spec, form);
+    if given < needed {
+        return Err(Error::Buffer { what: "scratch", needed, given });
+    }
+    Ok(())
 }
 
 /// Writes a state to its place among the boundaries.
 type Keep<T> = fn(Layout<'_>, &[T], &mut [T]);
 
-/// Keys that follow one another as the layout's rows do can be used where they are; others are copied, or else they share few
-/// sets of the cache.
-pub(super) fn side_by_side<'k, T: Scalar>(lay: Layout<'_>, k: Mat<'k, T>) -> Option<Mat<'k, T>> {
-    (k.row_stride() == lay.stride(k.cols())).then_some(k)
+/// A batch on its way through the memory, piece after piece.
+struct Batch<'a, T, G> {
+    on: Frame<'a, G>,
+    form: Form,
+    read: Read,
+    tokens: &'a Tokens<'a, T>,
+    y: MatMut<'a, T>,
+    surprise: Option<&'a mut [T]>,
+    /// The states among the boundaries.
+    states: Option<&'a mut [T]>,
+    /// Δ among the boundaries.
+    deltas: Option<&'a mut [T]>,
+}
+
+impl<T: Scalar, G: Gemm<T>> Batch<'_, T, G> {
+    /// All of the tokens; `anchor` receives the weights at every chunk's start, unless it is empty.
+    fn run(mut self, state: &mut [T], anchor: &mut [T], keep: Keep<T>, scratch: &mut [T]) -> Result<u64> {
+        let (spec, n) = (self.on.lay.spec, self.tokens.len());
+        let (mut clipped, mut from) = (0, 0);
+        while from < n {
+            if from.is_multiple_of(spec.period()) {
+                // A chunk in pieces takes all its gradients at these weights.
+                anchor.copy_from_slice(&state[..anchor.len()]);
+                self.boundary(from / spec.period(), state, keep);
+            }
+            let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_from(from, n) };
+            let rows = if spec.token_by_token() { 1 } else { chunk };
+            clipped += self.piece(Place::of_batch(from, rows), [state, anchor], scratch)?;
+            from += rows;
+        }
+        Ok(clipped)
+    }
+
+    /// The state at the start of a period, where it is one that is kept.
+    fn boundary(&mut self, number: usize, state: &[T], keep: Keep<T>) {
+        let spec = self.on.lay.spec;
+        if let Some(states) = self.states.as_deref_mut()
+            && number.is_multiple_of(spec.keep_every)
+        {
+            keep(self.on.lay, state, &mut states[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
+        }
+    }
+
+    /// One piece; in the token form one chunk.
+    fn piece(&mut self, place: Place, [state, anchor]: [&mut [T]; 2], scratch: &mut [T]) -> Result<u64> {
+        let Self { on, form, read, tokens, .. } = *self;
+        let (spec, Place { from, n, .. }) = (on.lay.spec, place);
+        let (feed, tokenwise) = (Feed::new(tokens, place), Frame::of_tokens(on.g, spec));
+        let (y, width) = (self.y.rb().sub(from, n), spec.value_width());
+        let surprise = self.surprise.as_deref_mut().map(|s| &mut s[from..from + n]);
+        let delta = match self.deltas.as_deref_mut() {
+            Some(deltas) => Some(MatMut::new(&mut deltas[from * width..][..n * width], n, width)?),
+            None => None,
+        };
+        match form {
+            _ if spec.token_by_token() => {
+                step::tokens(tokenwise, read, feed, state, Wanted { y: Some(y), surprise }, scratch)
+            }
+            Form::Token => token::chunk(tokenwise, read, feed, state, Returned { y, surprise, delta }, scratch),
+            Form::Chunk if spec.wide() => {
+                exact_piece::piece(on, read, feed, state, Returned { y, surprise, delta }, scratch)
+            }
+            Form::Chunk => chunk(on, read, feed, (state, anchor), Returned { y, surprise, delta }, scratch),
+        }
+    }
 }
 
 /// Shapes of what a call over n tokens returns.
@@ -166,52 +212,41 @@ pub(super) fn check_outputs<T: Scalar>(
     Ok(())
 }
 
-/// One piece of a chunk, tokens `from .. from + n` of the batch, n ≤ the layout's rows. `anchor` are the weights at the
-/// chunk's start, empty where the piece is the whole chunk.
+/// One piece of a chunk, n ≤ the layout's rows. `anchor` are the weights at the chunk's start, empty where the piece is
+/// the whole chunk.
 fn chunk<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     read: Read,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
-    state: &mut [T],
-    anchor: &[T],
-    y: MatMut<'_, T>,
-    surprise: Option<&mut [T]>,
+    feed: Feed<'_, T>,
+    (state, anchor): (&mut [T], &[T]),
+    returned: Returned<'_, T>,
     scratch: &mut [T],
 ) -> Result<u64> {
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(lay, tokens.k.sub(from, n));
-    let mut written = Written::take(&mut scratch, lay)?;
-    let mut reading = Reading::take(&mut scratch, lay)?;
-    let scaled = scratch.take(close_scratch(lay))?;
-    let mut coefficients = Sets::take(&mut scratch, lay.spec, lay.coefficients(), lay.rows)?;
-    let params = first(anchor, state);
-    write::gradients(
-        g,
-        lay,
-        params,
-        tokens.k.sub(from, n),
-        tokens.v.sub(from, n),
-        0,
-        &mut open,
-        &mut written,
-        surprise,
-    )?;
-    coefficients.start();
-    let clipped = enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
-    let q = tokens.q.sub(from, n);
+    let (lay, n, Returned { y, surprise, .. }) = (on.lay, feed.place.n, returned);
+    let mut work = Work::take(&mut Scratch::new(scratch), lay)?;
+    work.writing.open.keys = side_by_side(lay, feed.k());
+    // H and Δ at the chunk's first weights, then A, G, C, P and the rates.
+    let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
+    write::gradients(on, first(anchor, state), pairs, &mut work.writing, surprise)?;
+    work.coefficients.start();
+    let clipped = enter(on, feed, &mut work.writing, &mut work.coefficients)?;
+    let Work { writing, coefficients, reading, scaled } = &mut work;
+    let past = Past::new(writing.open.seen(), coefficients);
+    let (asked, end) = (Asked::new(read.into(), feed.q(), 0), End::of(n));
     if read == Read::ChunkStart && !anchor.is_empty() {
-        let source = Source::Stays(anchor);
-        answers(g, lay, read.into(), source, open.seen(), &coefficients, q, 0, &mut reading, y)?;
-        close(g, lay, n, n, open.seen(), &coefficients, scaled, state)?;
+        // The weights that answer are not those that close.
+        answers(on, asked, Source::Stays(anchor), past, reading, y)?;
+        close(on, end, past, scaled, state)?;
     } else {
-        let source = Source::Closes { state, row: n, n, scaled };
-        answers(g, lay, read.into(), source, open.seen(), &coefficients, q, 0, &mut reading, y)?;
+        answers(on, asked, Source::Closes { state, end, scaled }, past, reading, y)?;
     }
     Ok(clipped)
+}
+
+/// Keys that follow one another as the layout's rows do can be used where they are; others are copied, or else they
+/// share few sets of the cache.
+pub(super) fn side_by_side<'k, T: Scalar>(lay: Layout<'_>, k: Mat<'k, T>) -> Option<Mat<'k, T>> {
+    (k.row_stride() == lay.stride(k.cols())).then_some(k)
 }
 
 /// The weights at the chunk's start: `anchor`, or where it is empty those that `state` begins with.
@@ -219,70 +254,53 @@ pub(super) fn first<'a, T>(anchor: &'a [T], state: &'a [T]) -> &'a [T] {
     if anchor.is_empty() { state } else { anchor }
 }
 
-/// Rates and coefficients of `n` tokens from the batch's token `from` on, which are the open piece's tokens from
-/// `filled` on; gates one a chunk count chunks from the batch's token 0, `before` tokens into a chunk.
+/// Rates and coefficients of some tokens of the open piece, whose Δ is known; gates one a chunk count chunks from the
+/// batch's token 0.
 pub(super) fn enter<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
-    filled: usize,
-    before: usize,
-    open: &mut Open<'_, T>,
-    written: &mut Written<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
+    writing: &mut Writing<'_, T>,
     coefficients: &mut [Coefficients<'_, T>],
 ) -> Result<u64> {
     for (set, coefficients) in coefficients.iter_mut().enumerate() {
-        advance(g, lay, tokens, set, from, n, filled, before, coefficients);
+        advance(on, feed, set, coefficients);
     }
-    rates(g, lay, tokens, from, n, filled, before, open, written)
+    rates(on, feed, writing)
 }
 
 /// One set of the coefficients of [`enter`]: they do not depend on rates.
 pub(super) fn advance<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     set: usize,
-    from: usize,
-    n: usize,
-    filled: usize,
-    before: usize,
     coefficients: &mut Coefficients<'_, T>,
 ) {
-    let (alpha, eta) = (tokens.alpha.of(set), tokens.eta.of(set));
+    let (alpha, eta, chunk) = (feed.tokens.alpha.of(set), feed.tokens.eta.of(set), on.lay.spec.chunk);
+    let Place { n, filled, .. } = feed.place;
     for t0 in (0..n).step_by(CARRIED) {
         let mut factors = [Factors::default(); CARRIED];
         let some = &mut factors[..CARRIED.min(n - t0)];
         for (t, f) in (t0..).zip(some.iter_mut()) {
-            let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
-            *f = Factors { keep: T::ONE - alpha.at(at), eta: eta.at(at), rate: T::ZERO, writes };
+            let at = feed.at(t, chunk);
+            // κ = 1 − α and η; a token that does not write repeats the row before it.
+            *f = Factors { keep: T::ONE - alpha.at(at), eta: eta.at(at), rate: T::ZERO, writes: feed.writes(t) };
         }
-        coefficients.push(g, t0, filled, some);
+        coefficients.push(on.g, t0, filled, some);
     }
 }
 
-/// The rates of [`enter`], of tokens whose Δ is known; returns how many were clipped.
+/// The rates of [`enter`]; returns how many were clipped.
 pub(super) fn rates<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
-    filled: usize,
-    before: usize,
-    open: &mut Open<'_, T>,
-    written: &mut Written<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
+    writing: &mut Writing<'_, T>,
 ) -> Result<u64> {
-    g.vectorise(
+    on.g.vectorise(
         #[inline(always)]
         || {
             let mut clipped = 0;
-            for t in 0..n {
-                let (at, writes) = ((from + t, before, lay.spec.chunk), tokens.mask.writes(from + t));
-                let (key, theta) = (tokens.k.row(from + t), (&tokens.theta, at));
-                clipped += u64::from(write::rate(lay, filled + t, key, writes, theta, open, written)?);
+            for t in 0..feed.place.n {
+                clipped += u64::from(write::rate(on.lay, feed, t, writing)?);
             }
             Ok(clipped)
         },

@@ -4,11 +4,11 @@
 //! `s ← η s + rate ‖h‖ ‖δ‖`, `w ← (1 − α) w + s`: one number a token, so that no state need be looked through and nothing that
 //! was written need be taken back. They grow linearly where the memory holds, and follow it where it runs away.
 
-use super::exact::Place;
-use super::gates::Tokens;
-use super::layout::{Layout, Seen};
+use super::feed::Feed;
+use super::frame::Frame;
+use super::layout::Layout;
 use super::spec::MemorySpec;
-use super::work::Written;
+use super::work::Writing;
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::ops::rows::squares;
@@ -89,6 +89,7 @@ impl<T: Scalar> Guard<T> {
             return self;
         }
         let [keep, eta, rate] = step.gates;
+        // ‖S‖ ≤ η ‖S‖ + rate ‖hᵀ δ‖, ‖W‖ ≤ (1 − α) ‖W‖ + ‖S‖.
         let s = eta * self.s + rate * step.gradient2.sqrt();
         Self { w: keep * self.w + s, s }
     }
@@ -129,29 +130,27 @@ fn in_range<T: Scalar>([keep, eta, rate]: [T; 3]) -> bool {
 
 /// How many of a place's tokens are admitted, whose Δ and rates are known, and the bounds after them.
 pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    place: Place,
-    open: Seen<'_, T>,
-    written: &Written<'_, T>,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
+    writing: &Writing<'_, T>,
     guard: Guard<T>,
 ) -> Result<(usize, Guard<T>)> {
-    g.vectorise(
+    let (lay, place, tokens) = (on.lay, feed.place, feed.tokens);
+    on.g.vectorise(
         #[inline(always)]
         || {
             let mut guard = guard;
             for t in 0..place.n {
                 let (number, i) = (place.from + t, place.filled + t);
-                let at = (number, place.before, lay.spec.chunk);
+                let at = feed.at(t, lay.spec.chunk);
                 let own = |set: usize| {
                     let (alpha, eta) = (tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at));
-                    [T::ONE - alpha, eta, open.rate[set * lay.rows + i]]
+                    [T::ONE - alpha, eta, writing.open.rate[set * lay.rows + i]]
                 };
                 let step = Step {
                     gates: largest(lay.spec.gate_sets(), own),
-                    writes: tokens.mask.writes(number),
-                    gradient2: gradient2(lay, open, written, i, tokens.k.row(number))?,
+                    writes: feed.writes(t),
+                    gradient2: gradient2(lay, writing, i, tokens.k.row(number))?,
                     query2: squares(tokens.q.row(number)),
                 };
                 match guard.after(lay.spec, step) {
@@ -166,18 +165,14 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
 
 /// Σ ‖h‖² ‖δ‖² + ‖g_γ‖² of the open piece's token i.
 #[inline(always)]
-fn gradient2<T: Scalar>(
-    lay: Layout<'_>,
-    open: Seen<'_, T>,
-    written: &Written<'_, T>,
-    i: usize,
-    key: &[T],
-) -> Result<T> {
+fn gradient2<T: Scalar>(lay: Layout<'_>, writing: &Writing<'_, T>, i: usize, key: &[T]) -> Result<T> {
+    let Writing { open, written } = writing;
     let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
     // A layer norm may hide how large the error is that the surprise is made of.
     let mut sum = squares(&open.g_gamma[row.clone()]) + both(T::ZERO, squares(&written.e[row]));
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
+        // ‖hᵀ δ‖ = ‖h‖ ‖δ‖: the matrix is of rank one.
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         sum += both(h, delta);
     }

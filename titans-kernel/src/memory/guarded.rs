@@ -1,44 +1,46 @@
 //! Chunk 1 in a stream: every token is a piece, and none is written that would not stay finite.
 
+use super::feed::{Feed, Place, Wanted};
+use super::frame::Frame;
 use super::gates::Tokens;
 use super::guard::{Guard, Step as Ask};
 use super::spec::{MemorySpec, Read};
-use super::step::{Step, carry, linear};
+use super::step::{Coming, Step, carry, linear};
 use crate::error::Result;
 use crate::gemm::{CARRIED, Gemm};
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
-use crate::view::MatMut;
 
 /// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
 pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
+    on: Frame<'_, G>,
     read: Read,
     tokens: &Tokens<'_, T>,
     guard: &mut Guard<T>,
     state: &mut [T],
-    mut y: Option<MatMut<'_, T>>,
-    mut surprise: Option<&mut [T]>,
+    mut wanted: Wanted<'_, T>,
     scratch: &mut [T],
 ) -> Result<(usize, u64)> {
-    let n = tokens.len();
+    let (n, spec) = (tokens.len(), on.lay.spec);
     if linear(spec) {
         let (mut at, mut keys) = (0, [T::ZERO; CARRIED]);
         let scale = T::from_f64(2.0 * spec.loss_scale());
         while at < n {
-            let rows = foreseen(g, spec, tokens, at, *guard, &mut keys);
+            // Bounds admit a run of tokens at once; where they are too wide, the next token's residual itself is looked
+            // at.
+            let rows = foreseen(on, tokens, at, *guard, &mut keys);
             let rows = if rows == 0 {
-                usize::from(looked_at(g, spec, tokens, at, *guard, keys[0], state, scratch))
+                let w = &state[..spec.params()];
+                usize::from(looked_at(on, (tokens, at), *guard, keys[0], w, &mut scratch[..spec.value_width()]))
             } else {
                 rows
             };
             if rows == 0 {
                 break;
             }
-            let out = y.as_mut().map(|y| y.rb().sub(at, rows));
-            let surprise = surprise.as_deref_mut().map(|s| &mut s[at..at + rows]);
-            carry(g, spec, read, tokens, at, rows, state, out, surprise, scratch)?;
+            let feed = Feed::new(tokens, Place::of_batch(at, rows));
+            carry(on, read, feed, state, wanted.part(at, rows), scratch)?;
+            // Now ‖M(k) − v‖² is known: the bounds grow by what was, not by what was foreseen.
             for ((t, &e2), &k2) in (at..).zip(&scratch[..rows]).zip(&keys) {
                 *guard = guard.grown(asked(spec, tokens, t).with(k2, scale * scale * e2));
             }
@@ -46,12 +48,11 @@ pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
         }
         return Ok((at, 0));
     }
-    let mut step = Step::new(g, spec, read, state, scratch)?;
+    let mut step = Step::new(on, read, state, scratch)?;
     let mut clipped = 0;
     for t in 0..n {
-        let out = y.as_mut().map(|y| y.rb().sub(t, 1));
-        let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
-        match step.token(tokens, t, t + 1 < n, out, surprise, Some(guard))? {
+        let coming = Coming { tokens, t, more: t + 1 < n };
+        match step.token(coming, wanted.part(t, 1), Some(guard))? {
             Some(clip) => clipped += u64::from(clip),
             None => return Ok((t, clipped)),
         }
@@ -70,15 +71,15 @@ fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> Ask<
 /// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
 /// most 2c (‖k‖ ‖W‖ + ‖v‖). `keys` receives ‖k‖² of every token that was looked at.
 fn foreseen<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
+    on: Frame<'_, G>,
     tokens: &Tokens<'_, T>,
     from: usize,
     mut guard: Guard<T>,
     keys: &mut [T; CARRIED],
 ) -> usize {
+    let spec = on.lay.spec;
     let scale = T::from_f64(2.0 * spec.loss_scale());
-    g.vectorise(
+    on.g.vectorise(
         #[inline(always)]
         || {
             let most = CARRIED.min(tokens.len() - from);
@@ -98,20 +99,19 @@ fn foreseen<T: Scalar, G: Gemm<T>>(
     )
 }
 
-/// Is the one token `t` admitted, by its residual as it is?
+/// Is the one token `t` admitted, by its residual as it is? `e`: a row to work in.
 fn looked_at<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
-    tokens: &Tokens<'_, T>,
-    t: usize,
+    on: Frame<'_, G>,
+    (tokens, t): (&Tokens<'_, T>, usize),
     guard: Guard<T>,
     k2: T,
-    state: &[T],
-    scratch: &mut [T],
+    w: &[T],
+    e: &mut [T],
 ) -> bool {
+    let spec = on.lay.spec;
     let scale = T::from_f64(2.0 * spec.loss_scale());
-    let e = &mut scratch[..spec.value_width()];
-    g.vecmat(tokens.k.row(t), &state[..spec.params()], e);
+    // δ = 2c (k W − v).
+    on.g.vecmat(tokens.k.row(t), w, e);
     e.iter_mut().zip(tokens.v.row(t)).for_each(|(e, &v)| *e = scale * (*e - v));
     let step = asked(spec, tokens, t).asking(tokens.q.row(t)).with(k2, squares(e));
     guard.after(spec, step).is_some()

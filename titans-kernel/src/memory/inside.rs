@@ -3,9 +3,11 @@
 use super::close::close_scratch;
 use super::layout::Layout;
 use super::sets::Sets;
+use super::settle::settles;
+use super::work::{Reading, Writing};
 use crate::error::Result;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::Room;
 
 /// Cotangents inside one piece.
 #[derive(Debug)]
@@ -31,29 +33,18 @@ pub(super) struct Inside<'a, T> {
 }
 
 impl<'a, T: Scalar> Inside<'a, T> {
-    pub fn len(lay: Layout<'_>) -> usize {
-        lay.inputs()
-            + 2 * lay.outputs()
-            + lay.gammas()
-            + lay.rates()
-            + Sets::<T>::len(lay.spec, lay.coefficients(), lay.rows)
-            + 3 * lay.widest()
-            + 2 * lay.rows * lay.rows
-            + close_scratch(lay)
-    }
-
-    pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
-        let square = lay.rows * lay.rows;
+    /// Takes the space; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
-            h: scratch.take(lay.inputs())?,
-            delta: scratch.take(lay.outputs())?,
-            g_gamma: scratch.take(lay.gammas())?,
-            rate: scratch.take(lay.rates())?,
-            z: scratch.take(lay.outputs())?,
-            work: [scratch.take(lay.widest())?, scratch.take(lay.widest())?, scratch.take(lay.widest())?],
-            square: [scratch.take(square)?, scratch.take(square)?],
-            weighted: scratch.take(close_scratch(lay))?,
-            coefficients: Sets::take(scratch, lay.spec, lay.coefficients(), lay.rows)?,
+            h: room.take(lay.inputs())?,
+            delta: room.take(lay.outputs())?,
+            g_gamma: room.take(lay.gammas())?,
+            rate: room.take(lay.rates())?,
+            z: room.take(lay.outputs())?,
+            work: [room.take(lay.widest())?, room.take(lay.widest())?, room.take(lay.widest())?],
+            square: [room.area(lay.rows, lay.rows)?, room.area(lay.rows, lay.rows)?],
+            weighted: room.take(close_scratch(lay))?,
+            coefficients: Sets::take(room, lay.spec, lay.coefficients(), lay.rows)?,
         })
     }
 
@@ -67,5 +58,32 @@ impl<'a, T: Scalar> Inside<'a, T> {
                 slab.fill(T::ZERO);
             }
         }
+    }
+}
+
+/// What the backward of a piece works in.
+#[derive(Debug)]
+pub(super) struct Space<'a, T> {
+    pub writing: Writing<'a, T>,
+    pub reading: Reading<'a, T>,
+    pub coefficients: Sets<'a, T>,
+    pub inside: Inside<'a, T>,
+    /// Read-outs, which nobody looks at.
+    pub y: &'a mut [T],
+    /// The state that a piece has settled to, where pieces do.
+    pub settled: &'a mut [T],
+}
+
+impl<'a, T: Scalar> Space<'a, T> {
+    /// Takes the space; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        Ok(Self {
+            writing: Writing::take(room, lay)?,
+            reading: Reading::take(room, lay)?,
+            y: room.area(lay.rows, lay.spec.value_width())?,
+            inside: Inside::take(room, lay)?,
+            coefficients: Sets::take(room, lay.spec, lay.coefficients(), lay.rows)?,
+            settled: room.take(if settles(lay.spec) { lay.spec.state_len() } else { 0 })?,
+        })
     }
 }

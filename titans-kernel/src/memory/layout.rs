@@ -1,10 +1,9 @@
-//! Where the rows of every layer lie inside one slab, and the slabs of a chunk.
+//! Where the rows of every layer lie inside one slab, and the panels of its weights.
 
 use super::spec::MemorySpec;
 use crate::error::Result;
 use crate::gemm::{Gemm, PANEL, Store};
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// A state of so many bytes stays in the second-level cache while a chunk is at work.
@@ -255,87 +254,5 @@ impl<'s> Layout<'s> {
     /// γ of a block of parameters; empty in plain networks.
     pub fn gamma<'x, T>(&self, params: &'x [T]) -> &'x [T] {
         &params[self.spec.params() - self.spec.gamma_len()..self.spec.params()]
-    }
-}
-
-/// What a chunk must remember of its tokens until it closes.
-#[derive(Debug)]
-pub(super) struct Open<'a, T> {
-    /// The keys, where they lie in the caller's array as the layout's rows do; else they are the first layer's rows of `h`.
-    pub keys: Option<Mat<'a, T>>,
-    /// H: inputs of every layer for the keys.
-    pub h: &'a mut [T],
-    /// Δ: back-propagated residuals of every layer.
-    pub delta: &'a mut [T],
-    /// Gradients of γ, rows of d_L.
-    pub g_gamma: &'a mut [T],
-    /// θ of every token times its clip factor, rows of every set of gates; 0 for tokens that do not write.
-    pub rate: &'a mut [T],
-}
-
-/// [`Open`], to read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a, T> {
-    pub keys: Option<Mat<'a, T>>,
-    pub h: &'a [T],
-    pub delta: &'a [T],
-    pub g_gamma: &'a [T],
-    pub rate: &'a [T],
-}
-
-impl<'a, T: Scalar> Seen<'a, T> {
-    /// No token.
-    pub const NOTHING: Self = Self { keys: None, h: &[], delta: &[], g_gamma: &[], rate: &[] };
-
-    /// From the block that [`Open::take`] split.
-    pub fn split(block: &'a [T], lay: Layout<'_>) -> Self {
-        let (h, rest) = block.split_at(lay.inputs());
-        let (delta, rest) = rest.split_at(lay.outputs());
-        let (g_gamma, rate) = rest.split_at(lay.gammas());
-        Self { keys: None, h, delta, g_gamma, rate }
-    }
-
-    /// H of layer l: rows `from .. from + n`.
-    pub fn inputs(&self, lay: Layout<'_>, l: usize, from: usize, n: usize) -> Result<Mat<'a, T>> {
-        match self.keys {
-            Some(keys) if l == 0 => Ok(keys.sub(from, n)),
-            _ => lay.input_rows(self.h, l, from, n),
-        }
-    }
-}
-
-impl<'a, T: Scalar> Open<'a, T> {
-    pub fn seen(&self) -> Seen<'_, T> {
-        Seen { keys: self.keys, h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
-    }
-
-    /// Zeros in place of n rows from `from` on, whatever was tried there: what is saved of a piece is what was admitted.
-    pub fn forget(&mut self, lay: Layout<'_>, from: usize, n: usize) -> Result<()> {
-        for l in 0..lay.spec.layers() {
-            if l == 0 && lay.turned {
-                self.h.chunks_exact_mut(lay.rows).for_each(|column| column[from..from + n].fill(T::ZERO));
-            } else {
-                lay.input_rows_mut(self.h, l, from, n)?.fill(T::ZERO);
-            }
-            lay.output_rows_mut(self.delta, l, from, n)?.fill(T::ZERO);
-        }
-        let d = lay.spec.gamma_len();
-        self.g_gamma[from * d..(from + n) * d].fill(T::ZERO);
-        self.rate.chunks_exact_mut(lay.rows).for_each(|rate| rate[from..from + n].fill(T::ZERO));
-        Ok(())
-    }
-
-    pub fn len(lay: Layout<'_>) -> usize {
-        lay.inputs() + lay.outputs() + lay.gammas() + lay.rates()
-    }
-
-    pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
-        Ok(Self {
-            keys: None,
-            h: scratch.take(lay.inputs())?,
-            delta: scratch.take(lay.outputs())?,
-            g_gamma: scratch.take(lay.gammas())?,
-            rate: scratch.take(lay.rates())?,
-        })
     }
 }

@@ -10,12 +10,15 @@ mod exact;
 mod exact_panels;
 mod exact_piece;
 mod exact_vjp;
+mod feed;
 mod forward;
+mod frame;
 mod gates;
 mod guard;
 mod guarded;
 mod inside;
 mod layout;
+mod open;
 mod owner;
 #[cfg(test)]
 mod owner_tests;
@@ -40,10 +43,10 @@ mod write_vjp;
 
 pub use crate::ops::activation::Activation;
 pub use builder::{Builder, Start};
-pub use forward::{Form, forward, forward_scratch_len};
+pub use forward::{Form, Outputs, forward, forward_scratch_len};
 pub use gates::{Gate, Mask, Tokens};
 pub use owner::{Gates, Memory};
 pub use query::{query, query_scratch_len};
 pub use spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read, USUAL_PIECE};
 pub use stream::{Counters, Stream};
-pub use vjp::{Cotangents, Gradients, vjp, vjp_scratch_len};
+pub use vjp::{Cotangents, Gradients, Record, vjp, vjp_scratch_len};

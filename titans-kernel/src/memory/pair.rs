@@ -3,13 +3,14 @@
 //! Every number is the chain that it is in [`super::exact`] and [`super::read`]: only what lies beside it differs.
 
 use super::coefficients::Coefficients;
-use super::exact::{Place, observe};
+use super::exact::observe;
+use super::feed::{Feed, Place};
 use super::forward::rates;
-use super::gates::Tokens;
-use super::layout::{Layout, Open};
+use super::frame::Frame;
+use super::layout::Layout;
 use super::read::Rows;
 use super::settle::{onto, settled};
-use super::work::{Reading, Written};
+use super::work::Work;
 use crate::error::Result;
 use crate::gemm::{Gemm, Store, Weighting};
 use crate::scalar::Scalar;
@@ -19,37 +20,38 @@ use crate::view::{Mat, MatMut};
 const TILE: usize = 32;
 
 /// Is the place one token, whose δ can be found while its query is answered?
-pub(super) fn fits(lay: Layout<'_>, place: Place, rows: Option<Rows>) -> bool {
-    place.n == 1 && lay.spec.chunk == 1 && lay.spec.clip.is_none() && rows.is_some()
+pub(super) fn fits(lay: Layout<'_>, place: Place) -> bool {
+    place.n == 1 && lay.spec.chunk == 1 && lay.spec.clip.is_none()
 }
 
-/// Key, δ and rate of the place's token, and its query answered by the weights before (`rows` is [`Rows::Before`]) or after its
-/// write.
+/// Key, δ and rate of the one token, and its query answered by the weights before (`rows` is [`Rows::Before`]) or after
+/// its write.
+///
+/// Of the two rows x = k and q, z = a x W + g x S − Σ_i C_i rate_i (x · k_i) δ_i; then δ = 2c (z_k − v), and y = z_q,
+/// less the token's own share where the query comes after.
 pub(super) fn token<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    place: Place,
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
     rows: Rows,
     state: &[T],
-    open: &mut Open<'_, T>,
-    written: &mut Written<'_, T>,
-    reading: &mut Reading<'_, T>,
-    coefficients: &Coefficients<'_, T>,
+    work: &mut Work<'_, T>,
     mut y: MatMut<'_, T>,
     surprise: Option<&mut [T]>,
 ) -> Result<()> {
-    let Place { from, filled, before, .. } = place;
+    let (Frame { g, lay }, filled) = (on, feed.place.filled);
     let (d, width, after) = (lay.spec.key_width(), lay.spec.value_width(), rows.of(0));
-    let (k, v, q) = (tokens.k.sub(from, 1), tokens.v.row(from), tokens.q.row(from));
-    lay.keep_keys(open.h, filled, k)?;
-    rates(g, lay, tokens, from, 1, filled, before, open, written)?;
+    let (k, v, q) = (feed.k(), feed.v(), feed.q());
+    let Work { writing, reading, coefficients, .. } = work;
+    let coefficients = &coefficients[0];
+    lay.keep_keys(writing.open.h, filled, k)?;
+    rates(on, feed, writing)?;
+    // X = [k; q], [2, d].
     let x = &mut reading.x[..2 * d];
     x[..d].copy_from_slice(k.row(0));
-    x[d..].copy_from_slice(q);
+    x[d..].copy_from_slice(q.row(0));
     let x = Mat::new(x, 2, d)?;
-    let z = &mut written.z[..2 * width];
-    start(g, lay, x, state, coefficients, after, MatMut::new(z, 2, width)?)?;
+    let (open, z) = (&mut writing.open, &mut writing.written.z[..2 * width]);
+    start(on, x, state, coefficients, after, MatMut::new(z, 2, width)?)?;
     // The query sees its own token's key too, if it comes after.
     let seen = filled + after;
     let scores = &mut reading.scores[..2 * lay.rows];
@@ -57,6 +59,7 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
     let wide = seen.next_multiple_of(TILE).min(lay.rows);
     let keys = open.seen().inputs(lay, 0, 0, wide)?;
     g.gemm(Store::Set, x, keys.t(), MatMut::strided(scores, 2, wide, lay.rows)?);
+    // C_i rate_i (x · k_i), each row by its own row of C.
     g.weight(Weighting {
         n: 2,
         seen,
@@ -68,41 +71,44 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
         stride: lay.rows,
     });
     let stride = lay.stride(width);
+    // Z −= weights Δ over the tokens before, both rows at once.
     let (above, delta) = open.delta.split_at_mut(filled * stride);
     let delta = &mut delta[..width];
     if filled > 0 {
         let weights = Mat::strided(scores, 2, filled, lay.rows, 1)?;
         g.gemm(Store::Sub, weights, Mat::strided(above, filled, width, stride, 1)?, MatMut::new(z, 2, width)?);
     }
+    // δ = 2c (z_k − v), to its row of Δ.
     let scale = T::from_f64(2.0 * lay.spec.loss_scale());
     let (key, answer) = z.split_at(width);
-    for ((delta, &z), &v) in delta.iter_mut().zip(key).zip(v) {
+    for ((delta, &z), &v) in delta.iter_mut().zip(key).zip(v.row(0)) {
         *delta = scale * (z - v);
     }
     let y = y.row_mut(0);
     y.copy_from_slice(answer);
     if after > 0 {
+        // The last link of the answer's chain: the token's own δ, known only now.
         g.axpy(Store::Sub, scores[lay.rows + filled], delta, y);
     }
-    observe(g, lay, place, open, surprise)
+    observe(on, feed.place, &writing.open, surprise)
 }
 
 /// What the piece's start says of both rows: a x W + g x S, the query's by the row behind the key's if it comes after the write.
 fn start<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     x: Mat<'_, T>,
     state: &[T],
     coefficients: &Coefficients<'_, T>,
     step: usize,
     mut z: MatMut<'_, T>,
 ) -> Result<()> {
+    let lay = on.lay;
     let (w, s) = state.split_at(lay.spec.params());
     let settled = settled(lay.spec, coefficients);
     for columns in lay.columns(0) {
         let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
         let factors = [&*coefficients.a, &*coefficients.g];
-        onto(g, settled, x, factors, step, [w, s], z.rb().columns(columns.0, columns.1));
+        onto(on.g, settled, x, factors, step, [w, s], z.rb().columns(columns.0, columns.1));
     }
     Ok(())
 }

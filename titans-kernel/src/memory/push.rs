@@ -1,19 +1,20 @@
 //! Tokens into a stream: piece after piece, each token admitted only if the numbers stay in range.
 
-use super::close::{close, close_scratch};
+use super::close::{End, close};
 use super::coefficients::Coefficients;
-use super::exact::{self, Place};
+use super::exact;
+use super::feed::{Feed, Pairs, Place, Wanted};
 use super::forward::{advance, check_outputs, enter, first};
+use super::frame::Frame;
 use super::gates::Tokens;
 use super::guard::{Guard, admitted};
-use super::layout::Open;
-use super::read::answers;
-use super::sets::Sets;
+use super::open::{Open, Past};
+use super::read::{Asked, Rows, answers};
 use super::settle::{settle, settled, settles_behind};
 use super::source::Source;
 use super::spec::Read;
-use super::stream::Stream;
-use super::work::{Reading, Written};
+use super::stream::{Parts, Stream};
+use super::work::Work;
 use super::{guarded, pair, write};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
@@ -37,8 +38,8 @@ impl<T: Scalar> Stream<'_, T> {
         &mut self,
         g: &G,
         tokens: &Tokens<'_, T>,
-        mut y: Option<MatMut<'_, T>>,
-        mut surprise: Option<&mut [T]>,
+        y: Option<MatMut<'_, T>>,
+        surprise: Option<&mut [T]>,
         scratch: &mut [T],
     ) -> Result<()> {
         let (b, n) = (self.spec.chunk, tokens.len());
@@ -50,19 +51,17 @@ impl<T: Scalar> Stream<'_, T> {
             expect_len("surprise", n, s.len())?;
         }
         self.check_scratch(scratch)?;
+        let mut wanted = Wanted { y, surprise };
         if self.spec.token_by_token() {
-            return self.steps(g, tokens, y, surprise, scratch);
+            return self.steps(g, tokens, wanted, scratch);
         }
         let mut from = 0;
         while from < n {
             let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
-            let place = Place { from, n: rows, filled: self.pending(), before };
+            let feed = Feed::new(tokens, Place { from, n: rows, filled: self.pending(), before });
             // A piece settles between two calls.
-            let rows = settles_behind(self.layout(), tokens, place, self.fading()).unwrap_or(rows);
-            let place = Place { n: rows, ..place };
-            let out = y.as_mut().map(|y| y.rb().sub(from, rows));
-            let surprise = surprise.as_deref_mut().map(|s| &mut s[from..from + rows]);
-            let admitted = self.piece(g, tokens, place, out, surprise, scratch)?;
+            let rows = settles_behind(self.layout(), feed, self.fading()).unwrap_or(rows);
+            let admitted = self.piece(g, feed.part(0, rows), wanted.part(from, rows), scratch)?;
             if admitted < rows {
                 return Err(Error::Diverged { token: from + admitted });
             }
@@ -76,13 +75,13 @@ impl<T: Scalar> Stream<'_, T> {
         &mut self,
         g: &G,
         tokens: &Tokens<'_, T>,
-        y: Option<MatMut<'_, T>>,
-        surprise: Option<&mut [T]>,
+        wanted: Wanted<'_, T>,
         scratch: &mut [T],
     ) -> Result<()> {
+        let on = Frame::of_tokens(g, self.spec);
         let (state, bounds) = self.block.split_at_mut(self.parts.guard);
         let mut guard = Guard::load(bounds);
-        let done = guarded::tokens_guarded(g, self.spec, self.read, tokens, &mut guard, state, y, surprise, scratch);
+        let done = guarded::tokens_guarded(on, self.read, tokens, &mut guard, state, wanted, scratch);
         guard.save(bounds);
         let (admitted, clipped) = done?;
         self.count(admitted, clipped);
@@ -93,83 +92,30 @@ impl<T: Scalar> Stream<'_, T> {
     fn piece<G: Gemm<T>>(
         &mut self,
         g: &G,
-        tokens: &Tokens<'_, T>,
-        place: Place,
-        y: Option<MatMut<'_, T>>,
-        surprise: Option<&mut [T]>,
+        feed: Feed<'_, T>,
+        wanted: Wanted<'_, T>,
         scratch: &mut [T],
     ) -> Result<usize> {
-        let (lay, spec, parts, Place { from, n: rows, filled, before }) = (self.layout(), self.spec, self.parts, place);
-        let of_period = self.filled();
-        let mut scratch = Scratch::new(scratch);
-        let mut written = Written::take(&mut scratch, lay)?;
-        let mut coefficients = Sets::take(&mut scratch, spec, lay.coefficients(), lay.rows)?;
-        let mut reading = Reading::take(&mut scratch, lay)?;
-        let scaled = scratch.take(close_scratch(lay))?;
-        let (state, rest) = self.block.split_at_mut(parts.anchor);
-        let (anchor, rest) = rest.split_at_mut(parts.open - parts.anchor);
-        let (open, rest) = rest.split_at_mut(parts.row - parts.open);
-        let (row, rest) = rest.split_at_mut(parts.held - parts.row);
-        let (held, bounds) = rest.split_at_mut(parts.guard - parts.held);
-        let mut open = Open::take(&mut Scratch::new(open), lay)?;
-        coefficients.load(row, lay.rows);
-        let by = if spec.wide() { exact::rows(lay, self.read) } else { Some(self.read.into()) };
-        let mut y = y;
-        let mut clipped = if spec.wide() {
-            let coefficients = &mut coefficients[0];
-            coefficients.hold(lay.coefficients(), held);
-            advance(g, lay, tokens, 0, from, rows, filled, before, coefficients);
-            if let (Some(by), Some(y)) = (by, y.take_if(|_| pair::fits(lay, place, by))) {
-                let (open, written, reading) = (&mut open, &mut written, &mut reading);
-                pair::token(g, lay, tokens, place, by, state, open, written, reading, coefficients, y, surprise)?;
-                0
-            } else {
-                let (scores, written) = (&mut *reading.scores, &mut written);
-                exact::gradients(g, lay, tokens, place, state, &mut open, written, scores, coefficients, surprise)?
-            }
-        } else {
-            let (k, v) = (tokens.k.sub(from, rows), tokens.v.sub(from, rows));
-            write::gradients(g, lay, first(anchor, state), k, v, filled, &mut open, &mut written, surprise)?;
-            enter(g, lay, tokens, from, rows, filled, before, &mut open, &mut written, &mut coefficients)?
-        };
-        let (n, guard) = admitted(g, lay, tokens, place, open.seen(), &written, Guard::load(bounds))?;
-        guard.save(bounds);
-        let place = Place { n, ..place };
+        let (on, spec, of_period, Place { n: rows, filled, .. }) =
+            (Frame::new(g, self.layout()), self.spec, self.filled(), feed.place);
+        let mut piece = Piece::take(on, self.read, self.parts, self.block, scratch)?;
+        let Wanted { mut y, surprise } = wanted;
+        let mut clipped = piece.write(feed, &mut y, surprise)?;
+        let (n, guard) = admitted(on, feed, &piece.work.writing, Guard::load(piece.bounds))?;
+        guard.save(piece.bounds);
         if n < rows {
-            clipped = written.clipped(filled, n);
-            open.forget(lay, filled + n, rows - n)?;
+            clipped = piece.work.writing.written.clipped(filled, n);
+            piece.work.writing.open.forget(on.lay, filled + n, rows - n)?;
             if n == 0 {
                 return Ok(0);
             }
         }
+        // Only what was admitted is answered, and stays.
         if let Some(y) = y {
-            let (asked, y) = (if self.read == Read::ChunkStart { first(anchor, state) } else { &*state }, y.sub(0, n));
-            let q = tokens.q.sub(from, n);
-            match by {
-                Some(by) => {
-                    let source = Source::Stays(asked);
-                    answers(g, lay, by, source, open.seen(), &coefficients, q, filled, &mut reading, y)?;
-                }
-                None => exact::by_chunk(g, lay, place, state, &open, &coefficients[0], q, &mut reading, y)?,
-            }
+            piece.answer(feed.part(0, n), y.sub(0, n))?;
         }
-        let end = filled + n;
-        if let Some(at) = (end / spec.chunk * spec.chunk).checked_sub(filled).filter(|_| !held.is_empty()) {
-            coefficients.save(at, filled + at, held, lay.rows);
-        }
-        let first = &mut coefficients[0];
-        if !settled(spec, first) && settled(spec, &first.below(n)) {
-            settle(g, n, first, state);
-            first.restart(n, n);
-        }
-        if end == lay.rows || (of_period + n).is_multiple_of(spec.period()) {
-            let seen = exact::upright(lay, open.seen(), end, reading.x)?;
-            close(g, lay, n, end, seen, &coefficients, scaled, state)?;
-            coefficients.start();
-            coefficients.save(0, 0, row, lay.rows);
-        } else {
-            coefficients.save(n, end, row, lay.rows);
-        }
+        let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period());
+        piece.end(n, filled + n, closes)?;
         self.counters.filled = ((of_period + n) % spec.period()) as u64;
         if self.filled() == 0 {
             self.keep_anchor();
@@ -202,5 +148,100 @@ impl<T: Scalar> Stream<'_, T> {
         for row in self.block[parts.row..parts.held].chunks_exact_mut(len) {
             row[..3].copy_from_slice(&[T::ONE, T::ZERO, T::ONE]);
         }
+    }
+}
+
+/// A stream's open piece at work: the parts of its block, and scratch around the slabs that lie there.
+struct Piece<'a, T, G> {
+    on: Frame<'a, G>,
+    read: Read,
+    /// The rows that answer queries; none where every chunk has one of its own.
+    by: Option<Rows>,
+    work: Work<'a, T>,
+    /// `[W | S]` at the piece's start.
+    state: &'a mut [T],
+    /// The weights at its chunk's start, where these are others.
+    anchor: &'a [T],
+    /// The last row of coefficients, and that of the open chunk's start.
+    row: &'a mut [T],
+    held: &'a mut [T],
+    /// Of the norms.
+    bounds: &'a mut [T],
+}
+
+impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
+    fn take(on: Frame<'a, G>, read: Read, parts: Parts, block: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
+        let lay = on.lay;
+        let (state, rest) = block.split_at_mut(parts.anchor);
+        let (anchor, rest) = rest.split_at_mut(parts.open - parts.anchor);
+        let (open, rest) = rest.split_at_mut(parts.row - parts.open);
+        let (row, rest) = rest.split_at_mut(parts.held - parts.row);
+        let (held, bounds) = rest.split_at_mut(parts.guard - parts.held);
+        let open = Open::take(&mut Scratch::new(open), lay)?;
+        let mut work = Work::around(open, &mut Scratch::new(scratch), lay)?;
+        // A, G, C and P go on from where the last call left them.
+        work.coefficients.load(row, lay.rows);
+        let by = if lay.spec.wide() { exact::rows(lay, read) } else { Some(read.into()) };
+        Ok(Self { on, read, by, work, state, anchor, row, held, bounds })
+    }
+
+    /// Coefficients, H, Δ and rates of some tokens; returns how many were clipped. The query of a single token may be
+    /// answered on the way: then `y` is taken.
+    fn write(&mut self, feed: Feed<'_, T>, y: &mut Option<MatMut<'_, T>>, surprise: Option<&mut [T]>) -> Result<u64> {
+        let (on, lay, work) = (self.on, self.on.lay, &mut self.work);
+        if !lay.spec.wide() {
+            let pairs = Pairs { k: feed.k(), v: feed.v(), from: feed.place.filled };
+            write::gradients(on, first(self.anchor, self.state), pairs, &mut work.writing, surprise)?;
+            return enter(on, feed, &mut work.writing, &mut work.coefficients);
+        }
+        let coefficients = &mut work.coefficients[0];
+        coefficients.hold(lay.coefficients(), self.held);
+        advance(on, feed, 0, coefficients);
+        if let Some(by) = self.by
+            && let Some(y) = y.take_if(|_| pair::fits(lay, feed.place))
+        {
+            pair::token(on, feed, by, self.state, work, y, surprise)?;
+            return Ok(0);
+        }
+        let Work { writing, reading, coefficients, .. } = work;
+        exact::gradients(on, feed, self.state, writing, reading.scores, &coefficients[0], surprise)
+    }
+
+    /// The queries of tokens that were admitted.
+    fn answer(&mut self, feed: Feed<'_, T>, y: MatMut<'_, T>) -> Result<()> {
+        let (on, state) = (self.on, &*self.state);
+        let Work { writing, reading, coefficients, .. } = &mut self.work;
+        let past = Past::new(writing.open.seen(), coefficients);
+        let Some(rows) = self.by else { return exact::by_chunk(on, feed, state, past, reading, y) };
+        let state = if self.read == Read::ChunkStart { first(self.anchor, state) } else { state };
+        answers(on, Asked::new(rows, feed.q(), feed.place.filled), Source::Stays(state), past, reading, y)
+    }
+
+    /// Behind n more tokens, `filled` of the piece in all: it settles, closes, or its last row of coefficients is
+    /// saved.
+    fn end(self, n: usize, filled: usize, closes: bool) -> Result<()> {
+        let (on, lay, spec) = (self.on, self.on.lay, self.on.lay.spec);
+        let Work { writing, reading, mut coefficients, scaled } = self.work;
+        let before = filled - n;
+        if let Some(at) = (filled / spec.chunk * spec.chunk).checked_sub(before).filter(|_| !self.held.is_empty()) {
+            coefficients.save(at, before + at, self.held, lay.rows);
+        }
+        // Where Π η has become 0 with the last of these tokens: W ← A W + G S, once.
+        let first = &mut coefficients[0];
+        if !settled(spec, first) && settled(spec, &first.below(n)) {
+            settle(on.g, n, first, self.state);
+            first.restart(n, n);
+        }
+        if closes {
+            // W and S at the piece's end; the next one begins with A = 1, G = 0, Π η = 1.
+            let seen = exact::upright(lay, writing.open.seen(), filled, reading.x)?;
+            let (end, past) = (End { n: filled, row: n }, Past::new(seen, &coefficients));
+            close(on, end, past, scaled, self.state)?;
+            coefficients.start();
+            coefficients.save(0, 0, self.row, lay.rows);
+        } else {
+            coefficients.save(n, filled, self.row, lay.rows);
+        }
+        Ok(())
     }
 }

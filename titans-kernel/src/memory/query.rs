@@ -4,15 +4,17 @@ use core::slice::from_ref;
 
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
-use super::layout::{Layout, Seen};
-use super::read::{Rows, answers};
+use super::frame::Frame;
+use super::layout::Layout;
+use super::open::{Past, Seen};
+use super::read::{Asked, Rows, answers};
 use super::source::Source;
 use super::spec::MemorySpec;
 use super::work::Reading;
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
 /// Queries that are answered together.
@@ -20,10 +22,12 @@ const TOGETHER: usize = 16;
 
 /// Elements of scratch that [`query`] needs for n queries; `usize::MAX` for an invalid configuration.
 pub fn query_scratch_len(spec: &MemorySpec, n: usize) -> usize {
-    spec.size(|| {
-        let lay = Layout::new(spec, n.min(TOGETHER));
-        Reading::<f64>::len(lay).saturating_add(Coefficients::<f64>::len(0, 0))
-    })
+    spec.size(|| counted(|room| take::<f64, _>(room, Layout::new(spec, n.min(TOGETHER)))))
+}
+
+/// What the layers leave, and coefficients of no token.
+fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<(Reading<'a, T>, Coefficients<'a, T>)> {
+    Ok((Reading::take(room, lay)?, Coefficients::take(room, 0, 0)?))
 }
 
 /// `y = M(q)`: queries `[n, d_0]` by a memory of these weights ([`MemorySpec::params`] numbers), to y `[n, d_L]`. A row has the
@@ -48,26 +52,14 @@ pub fn query<T: Scalar, G: Gemm<T>>(
     if given < needed {
         return Err(Error::Buffer { what: "scratch", needed, given });
     }
-    let lay = Layout::new(spec, q.rows().min(TOGETHER));
-    let mut scratch = Scratch::new(scratch);
-    let mut reading = Reading::take(&mut scratch, lay)?;
-    let coefficients = Coefficients::take(&mut scratch, 0, 0)?;
+    let on = Frame::new(g, Layout::new(spec, q.rows().min(TOGETHER)));
+    let (mut reading, coefficients) = take(&mut Scratch::new(scratch), on.lay)?;
+    let past = Past::new(Seen::NOTHING, from_ref(&coefficients));
     let mut from = 0;
     while from < q.rows() {
-        let n = lay.rows.min(q.rows() - from);
-        let (q, y) = (q.sub(from, n), y.rb().sub(from, n));
-        answers(
-            g,
-            lay,
-            Rows::Start,
-            Source::Stays(weights),
-            Seen::NOTHING,
-            from_ref(&coefficients),
-            q,
-            0,
-            &mut reading,
-            y,
-        )?;
+        let n = on.lay.rows.min(q.rows() - from);
+        let asked = Asked::new(Rows::Start, q.sub(from, n), 0);
+        answers(on, asked, Source::Stays(weights), past, &mut reading, y.rb().sub(from, n))?;
         from += n;
     }
     Ok(())

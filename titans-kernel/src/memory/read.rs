@@ -1,8 +1,15 @@
 //! The read path: every query with its own M_t, layer by layer, by matrix products (`docs/MATH.md` section 3).
+//!
+//! ```text
+//! Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ,   X ← φ(Z)
+//! ```
+//!
+//! X are the queries' inputs to a layer (Q to the first), H and Δ what the piece's tokens left there. The last term is
+//! causal linear attention: row t of C is 0 for tokens that query t does not see.
 
-use super::coefficients::Coefficients;
-use super::layout::{Layout, Seen};
-use super::sets::of_layer;
+use super::frame::Frame;
+use super::layout::Layout;
+use super::open::{Gated, Past};
 use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::{Network, Read};
@@ -62,188 +69,200 @@ impl Rows {
     }
 }
 
-/// Read-outs `y [n, d_L]` of queries `q [n, d_0]`, n ≤ the layout's rows, from the state `[W | S]` at the piece's start
-/// (of which [`Rows::Start`] reads the weights only) and the tokens of the open piece, `from` of which precede the first
-/// query's. With [`Source::Closes`] the state is that at the piece's end afterwards.
+/// Queries, and what they see of the open piece.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a, T> {
+    pub rows: Rows,
+    /// `[n, d_0]`.
+    pub q: Mat<'a, T>,
+    /// Tokens of the piece before the first query's.
+    pub from: usize,
+    /// The row of the coefficients from which [`Rows::of`] counts.
+    pub base: usize,
+}
+
+impl<'a, T: Scalar> Asked<'a, T> {
+    /// Queries before whose first one `from` tokens of the piece came, by coefficients from row 0 on.
+    pub const fn new(rows: Rows, q: Mat<'a, T>, from: usize) -> Self {
+        Self { rows, q, from, base: 0 }
+    }
+
+    /// Row of the coefficients for query t.
+    #[inline(always)]
+    pub const fn row(&self, t: usize) -> usize {
+        self.base + self.rows.of(t)
+    }
+
+    /// How many of the piece's tokens query t sees.
+    #[inline(always)]
+    pub const fn sees(&self, t: usize) -> usize {
+        self.rows.sees(self.from, t)
+    }
+
+    /// Tokens of the piece that any of the queries may see.
+    pub fn seen(&self) -> usize {
+        match self.rows {
+            Rows::Start => 0,
+            Rows::Before | Rows::After => self.from + self.q.rows(),
+            Rows::Fixed(_) => self.from,
+        }
+    }
+}
+
+/// Read-outs `y [n, d_L]` of queries, n ≤ the layout's rows, from the state `[W | S]` at the piece's start (of which
+/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`Source::Closes`] the state is that
+/// at the piece's end afterwards.
 pub(super) fn answers<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
+    on: Frame<'_, G>,
+    asked: Asked<'_, T>,
     mut source: Source<'_, T>,
-    open: Seen<'_, T>,
-    coefficients: &[Coefficients<'_, T>],
-    q: Mat<'_, T>,
-    from: usize,
+    past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     y: MatMut<'_, T>,
 ) -> Result<()> {
-    let (spec, n) = (lay.spec, q.rows());
-    inside(g, lay, rows, &mut source, open, coefficients, q, from, reading)?;
-    let top = spec.layers() - 1;
-    let own = of_layer(coefficients, top);
-    match spec.network {
-        Network::Plain => layer(g, lay, rows, top, q, &mut source, open, own, from, reading, y)?,
+    let (lay, n) = (on.lay, asked.q.rows());
+    inside(on, asked, &mut source, past, reading)?;
+    let top = lay.spec.layers() - 1;
+    match lay.spec.network {
+        Network::Plain => layer(on, top, asked, &mut source, past, reading, y)?,
         Network::Residual => {
+            // Z lies in `reading` itself: it is lent out while the layer writes it.
             let slab = core::mem::take(&mut reading.z);
             let z = lay.output_rows_mut(slab, top, 0, n)?;
-            let done = layer(g, lay, rows, top, q, &mut source, open, own, from, reading, z);
+            let done = layer(on, top, asked, &mut source, past, reading, z);
             reading.z = slab;
             done?;
-            gammas(g, lay, rows, source.state(), open, coefficients, from, n, reading)?;
-            g.vectorise(
+            gammas(on, asked, source.state(), past, reading)?;
+            on.g.vectorise(
                 #[inline(always)]
-                || residual(lay, q, reading, y),
+                || residual(lay, asked.q, reading, y),
             )?;
         }
     }
-    source.all_done(g, lay, open, coefficients)
+    // The matrices closed panel by panel; γ is left.
+    source.all_done(on, past)
 }
 
 /// The layers of [`answers`] but for the last one: X of all of them, Z of all but the last.
 pub(super) fn inside<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
+    on: Frame<'_, G>,
+    asked: Asked<'_, T>,
     source: &mut Source<'_, T>,
-    open: Seen<'_, T>,
-    coefficients: &[Coefficients<'_, T>],
-    q: Mat<'_, T>,
-    from: usize,
+    past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (spec, n) = (lay.spec, q.rows());
-    for l in 0..spec.layers() {
-        if l + 1 < spec.layers() {
-            let slab = core::mem::take(&mut reading.z);
-            let z = lay.output_rows_mut(slab, l, 0, n)?;
-            let done = layer(g, lay, rows, l, q, source, open, of_layer(coefficients, l), from, reading, z);
-            reading.z = slab;
-            done?;
-            let z = lay.output_rows(reading.z, l, 0, n)?;
-            let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
-            let len = n * z.row_stride();
-            activation::forward(g, spec.activation, &z.data()[..len], next.data_mut());
-        }
+    let (lay, n) = (on.lay, asked.q.rows());
+    for l in 0..lay.spec.layers() - 1 {
+        // Z of layer l [n, d_l], lent out while it is written.
+        let slab = core::mem::take(&mut reading.z);
+        let z = lay.output_rows_mut(slab, l, 0, n)?;
+        let done = layer(on, l, asked, source, past, reading, z);
+        reading.z = slab;
+        done?;
+        // X ← φ(Z), over the rows as they lie: gaps between them, if there are any, are mapped too.
+        let z = lay.output_rows(reading.z, l, 0, n)?;
+        let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
+        let len = n * z.row_stride();
+        activation::forward(on.g, lay.spec.activation, &z.data()[..len], next.data_mut());
     }
     Ok(())
 }
 
-/// Tokens of the open chunk that any of n queries may see.
-pub(super) const fn seen_by_all(rows: Rows, from: usize, n: usize) -> usize {
-    match rows {
-        Rows::Start => 0,
-        Rows::Before | Rows::After => from + n,
-        Rows::Fixed(_) => from,
-    }
-}
-
 /// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one over
-/// S's, blended, and goes on over the tokens. The coefficients are the layer's.
+/// S's, blended, and goes on over the tokens.
 fn layer<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
+    on: Frame<'_, G>,
     l: usize,
-    q: Mat<'_, T>,
+    asked: Asked<'_, T>,
     source: &mut Source<'_, T>,
-    open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
-    from: usize,
+    past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     mut z: MatMut<'_, T>,
 ) -> Result<()> {
-    let n = q.rows();
-    if rows == Rows::Start {
-        let x = reading.inputs(lay, l, q)?;
+    let (Frame { g, lay }, n) = (on, asked.q.rows());
+    if asked.rows == Rows::Start {
+        // A = 1, G = 0, C = 0: Z = X W.
+        let x = reading.inputs(lay, l, asked.q)?;
         for columns in lay.columns(l) {
             g.gemm(Store::Set, x, lay.panel(source.state(), l, columns)?, z.rb().columns(columns.0, columns.1));
-            source.panel_done(g, lay, l, columns, open, coefficients)?;
+            source.panel_done(on, (l, columns), past)?;
         }
         return Ok(());
     }
-    let seen = seen_by_all(rows, from, n);
-    scores(g, lay, rows, l, from, q, open, reading)?;
-    mask(g, rows, from, n, seen, lay.rows, coefficients, lay.rates_of(open.rate, l), reading.scores);
-    let x = reading.inputs(lay, l, q)?;
-    let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[rows.of(0)..]);
-    let step = rows.step();
-    let settled = settled(lay.spec, coefficients);
-    let delta = lay.output_rows(open.delta, l, 0, seen)?;
+    // The weights (X Hᵀ) ∘ C diag(rate) do not know the layer's columns: once for all panels.
+    let (seen, gates) = (asked.seen(), past.gates(lay, l));
+    scores(on, l, asked, past, reading)?;
+    mask(on, asked, gates, reading.scores);
+    let x = reading.inputs(lay, l, asked.q)?;
+    let [a, gg] = [&*gates.by.a, &*gates.by.g].map(|f| &f[asked.row(0)..]);
+    let step = asked.rows.step(); // 0: all queries by one row
+    let settled = settled(lay.spec, gates.by);
+    // X [n, d_in], Δ [seen, d_out], weights [n, seen].
+    let delta = lay.output_rows(past.open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
     for columns in lay.columns(l) {
         let mut z = z.rb().columns(columns.0, columns.1);
         let (w, s) = source.state().split_at(lay.spec.params());
         let (w, s) = (lay.panel(w, l, columns)?, lay.panel(s, l, columns)?);
+        // diag(A) X W + diag(G) X S, then − weights Δ.
         onto(g, settled, x, [a, gg], step, [w, s], z.rb());
-        subtract(g, rows, from, seen, scores, delta.block(0, seen, columns.0, columns.1), z);
-        source.panel_done(g, lay, l, columns, open, coefficients)?;
+        subtract(g, asked, scores, delta.block(0, seen, columns.0, columns.1), z);
+        source.panel_done(on, (l, columns), past)?;
     }
     Ok(())
 }
 
 /// X Hᵀ against the tokens of the chunk that a query may see.
 fn scores<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
+    on: Frame<'_, G>,
     l: usize,
-    from: usize,
-    q: Mat<'_, T>,
-    open: Seen<'_, T>,
+    asked: Asked<'_, T>,
+    past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (n, seen) = (q.rows(), seen_by_all(rows, from, q.rows()));
-    let x = if l == 0 { q } else { lay.input_rows(reading.x, l, 0, n)? };
-    let h = open.inputs(lay, l, 0, seen)?;
+    let (Frame { g, lay }, n, seen) = (on, asked.q.rows(), asked.seen());
+    // Queries are the first layer's inputs themselves.
+    let x = if l == 0 { asked.q } else { lay.input_rows(reading.x, l, 0, n)? };
+    let h = past.open.inputs(lay, l, 0, seen)?;
     let scores = MatMut::strided(reading.scores, n, seen, lay.rows)?;
-    match rows {
-        Rows::Before | Rows::After => g.band(Beside::lower(from), x, h.t(), scores),
+    match asked.rows {
+        // Only what lies in the band is ever read.
+        Rows::Before | Rows::After => g.band(Beside::lower(asked.from), x, h.t(), scores),
         Rows::Start | Rows::Fixed(_) => g.gemm(Store::Set, x, h.t(), scores),
     }
     Ok(())
 }
 
 /// scores ∘ C diag(rate), 0 where a query does not see a token.
-fn mask<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    rows: Rows,
-    from: usize,
-    n: usize,
-    seen: usize,
-    stride: usize,
-    coefficients: &Coefficients<'_, T>,
-    rate: &[T],
-    scores: &mut [T],
-) {
+fn mask<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
     // Of the first query, and from one to the next.
     let step = |first: usize, next: usize| (first, next - first);
-    g.weight(Weighting {
-        n,
-        seen,
-        visible: step(rows.sees(from, 0), rows.sees(from, 1)),
-        c: coefficients.c_rows(rows.of(0)),
-        c_stride: coefficients.stride(rows.step()),
-        rate,
+    on.g.weight(Weighting {
+        n: asked.q.rows(),
+        seen: asked.seen(),
+        visible: step(asked.sees(0), asked.sees(1)),
+        c: gates.by.c_rows(asked.row(0)),
+        c_stride: gates.by.stride(asked.rows.step()),
+        rate: gates.rate,
         scores,
-        stride,
+        stride: on.lay.rows,
     });
 }
 
 /// Z −= scores Δ, each row over the tokens it may see and no others: what comes later is never read.
 fn subtract<T: Scalar, G: Gemm<T>>(
     g: &G,
-    rows: Rows,
-    from: usize,
-    seen: usize,
+    asked: Asked<'_, T>,
     scores: Mat<'_, T>,
     delta: Mat<'_, T>,
     z: MatMut<'_, T>,
 ) {
-    match rows {
+    match asked.rows {
         Rows::Start => {}
-        Rows::Before | Rows::After => g.causal(Store::Sub, Beside::lower(from), scores, delta, z),
+        // Row t ends where its query's view does.
+        Rows::Before | Rows::After => g.causal(Store::Sub, Beside::lower(asked.from), scores, delta, z),
         Rows::Fixed(_) => {
-            if seen > 0 {
+            if asked.from > 0 {
                 g.gemm(Store::Sub, scores, delta, z);
             }
         }
@@ -252,40 +271,40 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 
 /// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query, by the last layer's gates.
 pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
+    on: Frame<'_, G>,
+    asked: Asked<'_, T>,
     state: &[T],
-    open: Seen<'_, T>,
-    coefficients: &[Coefficients<'_, T>],
-    from: usize,
-    n: usize,
+    past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
+    let (lay, n) = (on.lay, asked.q.rows());
     let (w, s) = state.split_at(lay.spec.params());
     let (gamma, d) = (lay.gamma(w), lay.spec.gamma_len());
-    if rows == Rows::Start {
+    if asked.rows == Rows::Start {
+        // γ as it is, for every query.
         (0..n).for_each(|t| reading.gamma[t * d..][..d].copy_from_slice(gamma));
         return Ok(());
     }
-    let (momentum, top) = (lay.gamma(s), lay.spec.layers() - 1);
-    let coefficients = of_layer(coefficients, top);
+    // A_t γ + G_t S_γ first.
+    let momentum = lay.gamma(s);
+    let gates = past.gates(lay, lay.spec.layers() - 1);
     for t in 0..n {
         let out = &mut reading.gamma[t * d..][..d];
-        let (a, gg) = (coefficients.a[rows.of(t)], coefficients.g[rows.of(t)]);
+        let (a, gg) = (gates.by.a[asked.row(t)], gates.by.g[asked.row(t)]);
         for ((o, &w), &s) in out.iter_mut().zip(gamma).zip(momentum) {
             *o = a * w + gg * s;
         }
     }
-    let seen = seen_by_all(rows, from, n);
+    let seen = asked.seen();
     if seen > 0 {
+        // A layer whose inputs are 1: X Hᵀ is ones, and masking leaves C diag(rate).
         for t in 0..n {
             reading.scores[t * lay.rows..][..seen].fill(T::ONE);
         }
-        let rate = lay.rates_of(open.rate, top);
-        mask(g, rows, from, n, seen, lay.rows, coefficients, rate, reading.scores);
+        mask(on, asked, gates, reading.scores);
         let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
-        subtract(g, rows, from, seen, scores, Mat::new(open.g_gamma, seen, d)?, MatMut::new(reading.gamma, n, d)?);
+        let gradients = Mat::new(past.open.g_gamma, seen, d)?;
+        subtract(on.g, asked, scores, gradients, MatMut::new(reading.gamma, n, d)?);
     }
     Ok(())
 }
@@ -301,6 +320,7 @@ pub(super) fn residual<T: Scalar>(
     let (n, d) = (q.rows(), lay.spec.value_width());
     let z = lay.output_rows(reading.z, lay.spec.layers() - 1, 0, n)?;
     for t in 0..n {
+        // x̂ and 1 / deviation stay for the backward.
         let x_hat = &mut reading.x_hat[t * d..][..d];
         reading.r[t] = layer_norm::forward_row(z.row(t), x_hat);
         let gamma = &reading.gamma[t * d..][..d];

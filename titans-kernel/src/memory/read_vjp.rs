@@ -1,11 +1,26 @@
 //! Backward of the read path.
+//!
+//! Forward, for a layer with inputs X: N = X Hᵀ, M = N ∘ C diag(rate) (0 where a query does not see a token), and
+//! `Z = diag(A) X W + diag(G) X S − M Δ`. Hence
+//!
+//! ```text
+//! U = dZ Wᵀ,  V = dZ Sᵀ                                                 [n, d_in]
+//! dA_t = x_t · u_t,  dG_t = x_t · v_t
+//! dW += Xᵀ diag(A) dZ,  dS += Xᵀ diag(G) dZ
+//! dM = −dZ Δᵀ,  F = dN = dM ∘ C diag(rate)
+//! dC_{t,i} += dM_{t,i} N_{t,i} rate_i,  d rate_i += Σ_t dM_{t,i} N_{t,i} C_{t,i}
+//! dX = diag(A) U + diag(G) V + F H
+//! dΔ −= Mᵀ dZ,  dH += Fᵀ X
+//! ```
+//!
+//! and dZ of the layer below is dX ∘ φ′(Z). The cotangents of A, G, C, H, Δ and rates are sums over all who use them.
 
 use super::close_vjp::Decay;
 use super::coefficients::Coefficients;
+use super::frame::Frame;
 use super::inside::Inside;
-use super::layout::{Layout, Seen};
-use super::read::{Rows, seen_by_all};
-use super::sets::of_layer;
+use super::open::{Gated, Past};
+use super::read::{Asked, Rows};
 use super::spec::Network;
 use super::work::Reading;
 use crate::error::Result;
@@ -15,57 +30,62 @@ use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
+/// What reads stood on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground<'a, T> {
+    /// W and S; W alone where the piece has settled: then S has no share in anything.
+    pub start: &'a [T],
+    pub past: Past<'a, T>,
+    /// What [`super::read::answers`] left.
+    pub reading: &'a Reading<'a, T>,
+}
+
+/// What one layer's backward begins and ends with.
+#[derive(Debug)]
+pub(super) struct Flow<'a, T> {
+    /// Of Z; if not given, it stands in the queries' rows of `inside.z`.
+    pub d_z: Option<Mat<'a, T>>,
+    /// Of X; if no place is given, it goes to `inside.work[2]`.
+    pub d_x: Option<MatMut<'a, T>>,
+    /// What the state's cotangent decays by in the same visit.
+    pub decay: Decay<T>,
+    /// The queries are keys whose residuals followed from one another. Then X Hᵀ stands in `inside.square[1]` and what
+    /// the cotangents of earlier residuals receive is accounted for.
+    pub solved: bool,
+}
+
 /// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start` (of
-/// which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside. `reading` is what [`super::read::answers`] left.
+/// which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
 pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
-    start: &[T],
-    open: Seen<'_, T>,
-    coefficients: &[Coefficients<'_, T>],
-    reading: &Reading<'_, T>,
-    q: Mat<'_, T>,
-    d_y: Mat<'_, T>,
-    mut d_q: MatMut<'_, T>,
+    on: Frame<'_, G>,
+    asked: Asked<'_, T>,
+    ground: Ground<'_, T>,
+    (d_y, mut d_q): (Mat<'_, T>, MatMut<'_, T>),
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (spec, n) = (lay.spec, d_y.rows());
+    let (lay, spec, n) = (on.lay, on.lay.spec, d_y.rows());
     let top = spec.layers() - 1;
     if spec.network == Network::Residual {
-        output_vjp(g, lay, rows, start, open, of_layer(coefficients, top), reading, d_y, d_start, inside)?;
+        // γ and the layer norm lie above the last layer.
+        output_vjp(on, asked, ground, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
+        // dZ is dy at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
-        let own = of_layer(coefficients, l);
-        layer_vjp(
-            g,
-            lay,
-            rows,
-            l,
-            (0, 0),
-            q,
-            start,
-            open,
-            own,
-            reading,
-            d_z,
-            d_x,
-            Decay::over(own, n),
-            d_start,
-            inside,
-            false,
-        )?;
+        let decay = Decay::over(ground.past.gates(lay, l).by, n);
+        layer_vjp(on, l, asked, ground, Flow { d_z, d_x, decay, solved: false }, d_start, inside)?;
         if l > 0 {
+            // dZ of the layer below: dX ∘ φ′(Z).
             let len = n * lay.stride(spec.widths[l]);
-            let z = lay.output_rows(reading.z, l - 1, 0, n)?;
+            let z = lay.output_rows(ground.reading.z, l - 1, 0, n)?;
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
-            activation::vjp(g, spec.activation, &z.data()[..len], &inside.work[2][..len], d_z.data_mut());
+            activation::vjp(on.g, spec.activation, &z.data()[..len], &inside.work[2][..len], d_z.data_mut());
         }
     }
     if spec.network == Network::Residual {
+        // y = q + …: the query's own share.
         for t in 0..n {
             d_q.row_mut(t).iter_mut().zip(d_y.row(t)).for_each(|(o, &d)| *o += d);
         }
@@ -73,78 +93,134 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// One layer, by its coefficients: from d_z (if not given, rows `from` and on of `inside.z`) to d_x (if no place is given, in `inside.work[2]`), for
-/// queries before whose first one `from` tokens of the piece came, and whose coefficients begin with row `base`. `start` is W and S;
-/// W alone where the piece has settled: then S has no share in anything.
-///
-/// `solved`: the queries are keys whose residuals followed from one another. Then X Hᵀ stands in `inside.square[1]` and what
-/// the cotangents of earlier residuals receive is accounted for.
+/// One layer: from d_z to d_x, and additions to everything else that the head of this file names.
 pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
+    on: Frame<'_, G>,
     l: usize,
-    (from, base): (usize, usize),
-    q: Mat<'_, T>,
-    start: &[T],
-    open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
-    reading: &Reading<'_, T>,
-    d_z: Option<Mat<'_, T>>,
-    d_x: Option<MatMut<'_, T>>,
-    decay: Decay<T>,
+    asked: Asked<'_, T>,
+    ground: Ground<'_, T>,
+    Flow { d_z, d_x, decay, solved }: Flow<'_, T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
-    solved: bool,
 ) -> Result<()> {
-    let p = lay.spec.params();
-    let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
-    let (n, x) = (q.rows(), reading.inputs(lay, l, q)?);
+    let (Frame { g, lay }, Asked { q, from, .. }) = (on, asked);
+    let (n, x) = (q.rows(), ground.reading.inputs(lay, l, q)?);
     let d_z = match d_z {
         Some(d_z) => d_z,
         None => lay.output_rows(inside.z, l, from, n)?,
     };
-    let [by_w, by_s, d_x_here] = &mut inside.work;
-    let (width, stride) = (x.cols(), lay.stride(x.cols()));
+    let [u, v, d_x_here] = &mut inside.work;
     let mut d_x = match d_x {
         Some(d_x) => d_x,
-        None => MatMut::strided(d_x_here, n, width, stride)?,
+        None => MatMut::strided(d_x_here, n, x.cols(), lay.stride(x.cols()))?,
     };
-    if rows == Rows::Start {
-        lay.times_transposed(g, Store::Set, d_z, w, l, d_x)?;
-        return lay.add_outer(g, x, d_z, d_w, l);
+    if asked.rows == Rows::Start {
+        // Z = X W: dX = dZ Wᵀ, dW += Xᵀ dZ.
+        lay.times_transposed(g, Store::Set, d_z, ground.start, l, d_x)?;
+        return lay.add_outer(g, x, d_z, d_start, l);
     }
-    let rows_from = |t: usize| base + rows.of(t);
-    lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
+    // Through W and S first: dX is overwritten there, and added to by the tokens.
+    let gates = ground.past.gates(lay, l);
     let d = &mut inside.coefficients[lay.spec.set(l)];
-    if s.is_empty() {
-        // With U = dZ Wᵀ: dA_t = x_t · u_t, dX = diag(A) U; dW += Xᵀ diag(A) dZ.
-        let (out, out_stride) = (&mut **by_s, lay.stride(d_z.cols()));
+    let layer = Layer { on, l, asked, gates, x, d_z };
+    let [u, v] = [&mut **u, &mut **v];
+    if ground.start.len() == lay.spec.params() {
+        layer.settled(ground.start, d_start, &mut d_x, [u, v], d)?;
+    } else {
+        layer.state(ground.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
+    }
+    let seen = asked.seen();
+    if seen == 0 {
+        return Ok(());
+    }
+    let open = ground.past.open;
+    // H [seen, d_in], Δ [seen, d_out].
+    let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
+    let [f, scores] = &mut inside.square;
+    // dZ Δᵀ, which is −dM, and N = X Hᵀ once more.
+    g.band(Beside::lower(from), d_z, delta.t(), MatMut::new(f, n, seen)?);
+    if !solved {
+        g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
+    }
+    mask_vjp(on, asked, gates, [f, scores], d, lay.rates_of_mut(inside.rate, l));
+    let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
+    if !solved {
+        // dΔ −= Mᵀ dZ.
+        g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
+    }
+    // dX += F H, dH += Fᵀ X.
+    g.causal(Store::Add, Beside::lower(from), d_scores, h, d_x);
+    g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
+    Ok(())
+}
+
+/// What the backward of one layer looks at.
+struct Layer<'a, T, G> {
+    on: Frame<'a, G>,
+    l: usize,
+    asked: Asked<'a, T>,
+    gates: Gated<'a, T>,
+    x: Mat<'a, T>,
+    d_z: Mat<'a, T>,
+}
+
+impl<T: Scalar, G: Gemm<T>> Layer<'_, T, G> {
+    /// Backward of Z = diag(A) X W: dA_t += x_t · u_t with U = dZ Wᵀ, dX = diag(A) U, dW += Xᵀ diag(A) dZ.
+    fn settled(
+        &self,
+        w: &[T],
+        d_start: &mut [T],
+        d_x: &mut MatMut<'_, T>,
+        [by_w, out]: [&mut [T]; 2],
+        d: &mut Coefficients<'_, T>,
+    ) -> Result<()> {
+        let Self { on: Frame { g, lay }, l, asked, gates, x, d_z } = *self;
+        let (n, width, stride) = (x.rows(), x.cols(), lay.stride(x.cols()));
+        lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
+        // diag(A) dZ to `out`, [n, d_out].
+        let out_stride = lay.stride(d_z.cols());
         g.vectorise(
             #[inline(always)]
             || {
                 for t in 0..n {
-                    let (row, u, x) = (rows_from(t), &by_w[t * stride..][..width], x.row(t));
-                    let a = coefficients.a[row];
+                    let (row, u, x) = (asked.row(t), &by_w[t * stride..][..width], x.row(t));
+                    let a = gates.by.a[row];
                     d.a[row] += dot(x, u);
                     d_x.row_mut(t).iter_mut().zip(u).for_each(|(dx, &u)| *dx = a * u);
                     out[t * out_stride..].iter_mut().zip(d_z.row(t)).for_each(|(o, &z)| *o = a * z);
                 }
             },
         );
-        lay.add_outer(g, x, Mat::strided(out, n, d_z.cols(), out_stride, 1)?, d_w, l)?;
-    } else {
-        // With U = dZ Wᵀ and V = dZ Sᵀ: dA_t = x_t · u_t, dG_t = x_t · v_t, dX = diag(A) U + diag(G) V.
+        lay.add_outer(g, x, Mat::strided(out, n, d_z.cols(), out_stride, 1)?, d_start, l)
+    }
+
+    /// Backward of Z = diag(A) X W + diag(G) X S, and the decay of the state's cotangent.
+    fn state(
+        &self,
+        start: &[T],
+        (d_start, decay): (&mut [T], Decay<T>),
+        d_x: &mut MatMut<'_, T>,
+        [by_w, by_s, weighted]: [&mut [T]; 3],
+        d: &mut Coefficients<'_, T>,
+    ) -> Result<()> {
+        let Self { on: Frame { g, lay }, l, asked, gates, x, d_z } = *self;
+        let (n, width, stride) = (x.rows(), x.cols(), lay.stride(x.cols()));
+        let p = lay.spec.params();
+        let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
+        // U = dZ Wᵀ and V = dZ Sᵀ.
+        lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
         lay.times_transposed(g, Store::Set, d_z, s, l, MatMut::strided(by_s, n, width, stride)?)?;
         g.vectorise(
             #[inline(always)]
             || {
                 for t in 0..n {
-                    let (row, at) = (rows_from(t), t * stride..t * stride + width);
-                    let (a, gg, x) = (coefficients.a[row], coefficients.g[row], x.row(t));
+                    let (row, at) = (asked.row(t), t * stride..t * stride + width);
+                    let (a, gg, x) = (gates.by.a[row], gates.by.g[row], x.row(t));
                     let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
+                    // dA_t = x_t · u_t, dG_t = x_t · v_t.
                     d.a[row] += dot(x, u);
                     d.g[row] += dot(x, v);
+                    // dX = diag(A) U + diag(G) V.
                     for ((dx, &u), &v) in d_x.row_mut(t).iter_mut().zip(u).zip(v) {
                         *dx = a * u + gg * v;
                     }
@@ -153,68 +229,49 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
         );
         // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's part.
         let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
-        let by = [&*coefficients.g, &*coefficients.a].map(|f| &f[rows_from(0)..]);
+        let by = [&*gates.by.g, &*gates.by.a].map(|f| &f[asked.row(0)..]);
         for columns in lay.columns(l) {
-            let (out, by_step) = (&mut *inside.weighted, rows.step());
+            let (out, by_step) = (&mut *weighted, asked.rows.step());
             let block = d_z.block(0, n, columns.0, columns.1);
+            // A rate of −1: closing subtracts.
             g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
             let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
             g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
         }
+        Ok(())
     }
-    let seen = seen_by_all(rows, from, n);
-    if seen == 0 {
-        return Ok(());
-    }
-    let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
-    let [f, scores] = &mut inside.square;
-    g.band(Beside::lower(from), d_z, delta.t(), MatMut::new(f, n, seen)?);
-    if !solved {
-        g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
-    }
-    let (rate, d_rate) = (lay.rates_of(open.rate, l), lay.rates_of_mut(inside.rate, l));
-    mask_vjp(g, rows, (from, base), n, seen, lay.rows, coefficients, rate, f, scores, d, d_rate);
-    let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
-    if !solved {
-        g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
-    }
-    g.causal(Store::Add, Beside::lower(from), d_scores, h, d_x);
-    g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
-    Ok(())
 }
 
-/// Backward of `scores ∘ C diag(rate)`, which the read path subtracts: on entry `f` = d_z Δᵀ and `scores` = X Hᵀ (or ones);
-/// on exit `f` is the cotangent of X Hᵀ and `scores` the masked scores.
+/// Backward of M = N ∘ C diag(rate), which the read path subtracts: on entry `f` = dZ Δᵀ = −dM and `scores` = N (or
+/// ones); on exit `f` is F = dM ∘ C diag(rate) and `scores` M.
 fn mask_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    rows: Rows,
-    (from, base): (usize, usize),
-    n: usize,
-    seen: usize,
-    chunk: usize,
-    coefficients: &Coefficients<'_, T>,
-    rate: &[T],
-    f: &mut [T],
-    scores: &mut [T],
+    on: Frame<'_, G>,
+    asked: Asked<'_, T>,
+    gates: Gated<'_, T>,
+    [f, scores]: [&mut [T]; 2],
     d: &mut Coefficients<'_, T>,
     d_rate: &mut [T],
 ) {
-    g.vectorise(
+    let (seen, chunk, rate) = (asked.seen(), on.lay.rows, gates.rate);
+    on.g.vectorise(
         #[inline(always)]
         || {
-            for t in 0..n {
-                let (row, visible) = (base + rows.of(t), rows.sees(from, t));
+            for t in 0..asked.q.rows() {
+                let (row, visible) = (asked.row(t), asked.sees(t));
                 let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
-                let c = coefficients.c_row(row);
+                let c = gates.by.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
                 for i in 0..visible {
+                    // dM N, of which C and the rate are the other two factors.
                     let d_weight = -(f[i] * scores[i]);
+                    // A read by one row (`Rows::Fixed`) adds all its queries up there.
                     d_c[i] += d_weight * rate[i];
                     d_rate[i] += d_weight * c[i];
                     let weight = c[i] * rate[i];
                     f[i] = -(f[i] * weight);
                     scores[i] *= weight;
                 }
+                // Products of whole rows follow: what is not seen must be 0 there.
                 f[visible..].fill(T::ZERO);
                 scores[visible..].fill(T::ZERO);
             }
@@ -222,19 +279,24 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
     );
 }
 
-/// Backward of y = q + x̂ ∘ (1 + γ_t): d_z^L into `inside.z`, and γ_t's share of everything, by the last layer's coefficients.
+/// Backward of y = q + x̂ ∘ (1 + γ_t), x̂ = LN(z), and of `γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i`, but for q:
+///
+/// ```text
+/// dγ_t = dy_t ∘ x̂_t,   dx̂_t = dy_t ∘ (1 + γ_t),   dz_t = LN′ᵀ dx̂_t      (to `inside.z`)
+/// dγ += Σ_t A_t dγ_t,   dS_γ += Σ_t G_t dγ_t
+/// dA_t += dγ_t · γ,     dG_t += dγ_t · S_γ
+/// ```
+///
+/// and the sum over tokens as a layer whose N is ones, Δ the rows g_i: dM_{t,i} = −dγ_t · g_i, dg −= Mᵀ dγ.
 fn output_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    rows: Rows,
-    start: &[T],
-    open: Seen<'_, T>,
-    coefficients: &Coefficients<'_, T>,
-    reading: &Reading<'_, T>,
+    on: Frame<'_, G>,
+    asked: Asked<'_, T>,
+    ground: Ground<'_, T>,
     d_y: Mat<'_, T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
+    let (Frame { g, lay }, Ground { start, past, reading }) = (on, ground);
     let (n, p, width) = (d_y.rows(), lay.spec.params(), lay.spec.gamma_len());
     let [d_gammas, d_x_hat, _] = &mut inside.work;
     let mut d_z = lay.output_rows_mut(inside.z, lay.spec.layers() - 1, 0, n)?;
@@ -248,6 +310,7 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
                 for ((((dg, dx), &dy), &h), &gamma) in
                     d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
                 {
+                    // dγ_t = dy ∘ x̂, dx̂ = dy ∘ (1 + γ_t).
                     *dg = dy * h;
                     *dx = dy * (T::ONE + gamma);
                 }
@@ -258,17 +321,19 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
     let d_gammas = Mat::new(d_gammas, n, width)?;
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
     let at = p - width;
-    if rows == Rows::Start {
+    if asked.rows == Rows::Start {
+        // γ_t = γ.
         for t in 0..n {
             d_w[at..].iter_mut().zip(d_gammas.row(t)).for_each(|(dw, &dg)| *dw += dg);
         }
         return Ok(());
     }
     let (gamma, momentum, top) = (lay.gamma(w), lay.gamma(s), lay.spec.layers() - 1);
-    let d = &mut inside.coefficients[lay.spec.top_set()];
+    let (gates, d) = (past.gates(lay, top), &mut inside.coefficients[lay.spec.top_set()]);
     for t in 0..n {
-        let (row, dg) = (rows.of(t), d_gammas.row(t));
-        let (a, gg) = (coefficients.a[row], coefficients.g[row]);
+        let (row, dg) = (asked.row(t), d_gammas.row(t));
+        let (a, gg) = (gates.by.a[row], gates.by.g[row]);
+        // dγ += A_t dγ_t, dS_γ += G_t dγ_t.
         for ((dw, ds), &dg) in d_w[at..].iter_mut().zip(&mut d_s[at..]).zip(dg) {
             *dw += a * dg;
             *ds += gg * dg;
@@ -276,14 +341,14 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         d.a[row] += dot(dg, gamma);
         d.g[row] += dot(dg, momentum);
     }
-    let seen = seen_by_all(rows, 0, n);
+    let seen = asked.seen();
     if seen > 0 {
-        let gradients = Mat::new(open.g_gamma, seen, width)?;
+        let gradients = Mat::new(past.open.g_gamma, seen, width)?;
         let [f, ones] = &mut inside.square;
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
-        ones[..n * seen].fill(T::ONE);
-        let (rate, d_rate) = (lay.rates_of(open.rate, top), lay.rates_of_mut(inside.rate, top));
-        mask_vjp(g, rows, (0, 0), n, seen, lay.rows, coefficients, rate, f, ones, d, d_rate);
+        ones[..n * seen].fill(T::ONE); // N
+        mask_vjp(on, asked, gates, [f, ones], d, lay.rates_of_mut(inside.rate, top));
+        // dg −= Mᵀ dγ.
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

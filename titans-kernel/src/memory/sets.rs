@@ -9,7 +9,7 @@ use super::layout::Layout;
 use super::spec::{MAX_LAYERS, MemorySpec};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::Room;
 use heapless::Vec;
 
 impl MemorySpec {
@@ -71,16 +71,11 @@ impl<T> DerefMut for Sets<'_, T> {
 }
 
 impl<'a, T: Scalar> Sets<'a, T> {
-    /// Elements for m tokens of chunks of `chunk`.
-    pub fn len(spec: &MemorySpec, m: usize, chunk: usize) -> usize {
-        spec.gate_sets() * Coefficients::<T>::len(m, chunk)
-    }
-
-    /// Takes the space; nothing is written.
-    pub fn take(scratch: &mut Scratch<'a, T>, spec: &MemorySpec, m: usize, chunk: usize) -> Result<Self> {
+    /// Takes the space for m tokens of chunks of `chunk`; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, spec: &MemorySpec, m: usize, chunk: usize) -> Result<Self> {
         let mut all = Vec::new();
         for _ in 0..spec.gate_sets() {
-            let one = Coefficients::take(scratch, m, chunk)?;
+            let one = Coefficients::take(room, m, chunk)?;
             all.push(one)
                 .map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: spec.widths.len() })?;
         }

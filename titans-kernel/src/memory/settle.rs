@@ -6,8 +6,7 @@
 //! however a stream is cut. Pieces of chunks of one token do so.
 
 use super::coefficients::Coefficients;
-use super::exact::Place;
-use super::gates::Tokens;
+use super::feed::Feed;
 use super::layout::Layout;
 use super::spec::MemorySpec;
 use crate::gemm::{Blend, Gemm, Store, faded as fade};
@@ -29,21 +28,16 @@ pub(super) fn faint<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1e-7 } else { 1e-17 })
 }
 
-/// Behind how many of the place's tokens the piece settles, from Π η before them.
-pub(super) fn settles_behind<T: Scalar>(
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    place: Place,
-    mut e: T,
-) -> Option<usize> {
+/// Behind how many of the tokens the piece settles, from Π η before them.
+pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>, mut e: T) -> Option<usize> {
     if !settles(lay.spec) || e == T::ZERO {
         return None;
     }
-    (0..place.n)
-        .find(|t| {
-            let number = place.from + t;
-            if tokens.mask.writes(number) {
-                e = fade(tokens.eta.at((number, place.before, lay.spec.chunk)) * e);
+    (0..feed.place.n)
+        .find(|&t| {
+            if feed.writes(t) {
+                // Π η, as the coefficients' recurrence has it: 0 where it has faded.
+                e = fade(feed.tokens.eta.at(feed.at(t, lay.spec.chunk)) * e);
             }
             e == T::ZERO
         })
@@ -51,11 +45,13 @@ pub(super) fn settles_behind<T: Scalar>(
 }
 
 /// How many of the first tokens of a piece have no momentum left at its end, whatever an η is changed by.
-pub(super) fn faded<T: Scalar>(lay: Layout<'_>, tokens: &Tokens<'_, T>, (from, n): (usize, usize)) -> usize {
+pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>) -> usize {
+    // P of the end's row, from the last token back: Π η of the tokens behind t.
     let mut e = T::ONE;
-    for t in (0..n).rev().filter(|t| tokens.mask.writes(from + t)) {
-        let next = fade(tokens.eta.at((from + t, 0, lay.spec.chunk)) * e);
+    for t in (0..feed.place.n).rev().filter(|&t| feed.writes(t)) {
+        let next = fade(feed.tokens.eta.at(feed.at(t, lay.spec.chunk)) * e);
         if next == T::ZERO {
+            // Not where one small η ended it at a stroke: then that η still has a derivative.
             return if e.abs() > faint() { 0 } else { t };
         }
         e = next;
@@ -86,6 +82,7 @@ pub(super) fn onto<T: Scalar, G: Gemm<T>>(
     if !settled {
         return g.blend(Blend { x, a, g: gg, step, w, s, z });
     }
+    // G = 0: X W, each row times its A.
     g.gemm(Store::Set, x, w, z.rb());
     g.vectorise(
         #[inline(always)]

@@ -1,8 +1,8 @@
 //! The state that answers: it stays as it is, or its chunk closes while it answers.
 
-use super::close::{close_gamma, close_panel};
-use super::coefficients::Coefficients;
-use super::layout::{Layout, Seen};
+use super::close::{End, close_gamma, close_panel};
+use super::frame::Frame;
+use super::open::Past;
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
@@ -12,9 +12,9 @@ use crate::scalar::Scalar;
 pub(super) enum Source<'a, T> {
     /// It stays as it is.
     Stays(&'a [T]),
-    /// The chunk closes: a panel becomes that after the open chunk's first `n` tokens (coefficients of row `row`) as soon as it has
-    /// answered, so that a large state comes near once. `scaled`: [`close_scratch`](super::close::close_scratch) elements.
-    Closes { state: &'a mut [T], row: usize, n: usize, scaled: &'a mut [T] },
+    /// The chunk closes: a panel becomes that at the chunk's end as soon as it has answered, so that a large state
+    /// comes near once. `scaled`: [`close_scratch`](super::close::close_scratch) elements.
+    Closes { state: &'a mut [T], end: End, scaled: &'a mut [T] },
 }
 
 impl<T: Scalar> Source<'_, T> {
@@ -26,35 +26,24 @@ impl<T: Scalar> Source<'_, T> {
         }
     }
 
-    /// A panel of layer l has answered; these are the layer's coefficients.
+    /// A panel of layer l has answered.
     pub fn panel_done<G: Gemm<T>>(
         &mut self,
-        g: &G,
-        lay: Layout<'_>,
-        l: usize,
-        columns: (usize, usize),
-        open: Seen<'_, T>,
-        coefficients: &Coefficients<'_, T>,
+        on: Frame<'_, G>,
+        (l, columns): (usize, (usize, usize)),
+        past: Past<'_, T>,
     ) -> Result<()> {
         match self {
             Self::Stays(_) => Ok(()),
-            Self::Closes { state, row, n, scaled } => {
-                close_panel(g, lay, l, columns, (*row, *n), open, coefficients, scaled, state)
-            }
+            Self::Closes { state, end, scaled } => close_panel(on, (l, columns), *end, past, scaled, state),
         }
     }
 
     /// All layers have answered.
-    pub fn all_done<G: Gemm<T>>(
-        self,
-        g: &G,
-        lay: Layout<'_>,
-        open: Seen<'_, T>,
-        coefficients: &[Coefficients<'_, T>],
-    ) -> Result<()> {
+    pub fn all_done<G: Gemm<T>>(self, on: Frame<'_, G>, past: Past<'_, T>) -> Result<()> {
         match self {
             Self::Stays(_) => Ok(()),
-            Self::Closes { state, row, n, scaled } => close_gamma(g, lay, (row, n), open, coefficients, scaled, state),
+            Self::Closes { state, end, scaled } => close_gamma(on, end, past, scaled, state),
         }
     }
 }

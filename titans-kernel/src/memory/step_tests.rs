@@ -5,7 +5,9 @@ use std::vec::Vec;
 
 use crate::arch::{Isa, Simd};
 use crate::gemm::Gemm;
-use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens, forward, forward_scratch_len};
+use crate::memory::{
+    Form, Gate, Loss, Mask, MemorySpec, Network, Outputs, Read, Stream, Tokens, forward, forward_scratch_len,
+};
 use crate::ops::check::{assert_close, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -40,7 +42,16 @@ fn run<T: Scalar, G: Gemm<T>>(g: &G, spec: &MemorySpec, read: Read, form: Form, 
     let Some(pieces) = pieces else {
         let mut scratch = vec![T::NAN; forward_scratch_len(spec, form)];
         let out = MatMut::new(&mut y, N, dv).unwrap();
-        forward(g, spec, form, read, &tokens(0, N), &mut state, out, Some(&mut surprise), None, &mut scratch).unwrap();
+        forward(
+            g,
+            spec,
+            form,
+            read,
+            &tokens(0, N),
+            Outputs { state: &mut state, y: out, surprise: Some(&mut surprise), boundaries: None },
+            &mut scratch,
+        )
+        .unwrap();
         return [y, surprise, state];
     };
     let mut block = vec![T::NAN; Stream::<T>::len(spec)];

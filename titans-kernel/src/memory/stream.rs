@@ -1,20 +1,22 @@
 //! A memory that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
-use super::close::{close, close_scratch};
+use super::close::{End, close};
 use super::coefficients::Coefficients;
 use super::forward::check_outputs;
+use super::frame::Frame;
 use super::guard::{GUARD, Guard};
-use super::layout::{Layout, Open, Seen};
-use super::read::{Rows, answers};
+use super::layout::Layout;
+use super::open::{Open, Past, Seen};
+use super::read::{Asked, Rows, answers};
 use super::sets::Sets;
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
-use super::work::{Reading, Written};
+use super::work::{Reading, Work};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Count, Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
 /// One memory in a caller's block of numbers: W and S at the start of the unfinished piece, the weights at the start of its
@@ -65,15 +67,12 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of scratch that every call needs; any stream of this configuration may use it in turn.
     pub fn scratch_len(spec: &MemorySpec) -> usize {
         spec.size(|| {
+            let lay = layout(spec);
+            let reads = counted(|room| take_reads::<T, _>(room, lay));
             if spec.token_by_token() {
-                let reads = Reading::<T>::len(layout(spec)) + Sets::<T>::len(spec, 0, 1);
                 return step::scratch_len(spec).max(reads);
             }
-            let lay = layout(spec);
-            Written::<T>::len(lay)
-                + Reading::<T>::len(lay)
-                + Sets::<T>::len(spec, lay.coefficients(), lay.rows)
-                + close_scratch(lay)
+            counted(|room| Work::<T>::count_around(room, lay)).max(reads)
         })
     }
 
@@ -165,18 +164,17 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.check_scratch(scratch)?;
         let (lay, filled) = (self.layout(), self.pending());
         let (state, open, row) = self.parts();
-        let mut scratch = Scratch::new(scratch);
-        let mut reading = Reading::take(&mut scratch, lay)?;
-        let mut coefficients = Sets::take(&mut scratch, self.spec, 0, lay.rows)?;
+        let (mut reading, mut coefficients) = take_reads(&mut Scratch::new(scratch), lay)?;
         // Where no piece is ever open the weights are as they lie.
         let rows = if self.spec.token_by_token() { Rows::Start } else { Rows::Fixed(0) };
         if rows != Rows::Start {
             coefficients.load(row, lay.rows);
         }
+        let (on, past) = (Frame::new(g, lay), Past::new(open, &coefficients));
         for from in (0..q.rows()).step_by(lay.rows) {
             let n = lay.rows.min(q.rows() - from);
-            let (q, y, source) = (q.sub(from, n), y.rb().sub(from, n), Source::Stays(state));
-            answers(g, lay, rows, source, open, &coefficients, q, filled, &mut reading, y)?;
+            let asked = Asked::new(rows, q.sub(from, n), filled);
+            answers(on, asked, Source::Stays(state), past, &mut reading, y.rb().sub(from, n))?;
         }
         Ok(())
     }
@@ -195,11 +193,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
             return Ok(());
         }
         let lay = Layout { panels: false, ..self.layout() };
-        let mut scratch = Scratch::new(scratch);
-        let scaled = scratch.take(close_scratch(lay))?;
-        let mut coefficients = Sets::take(&mut scratch, self.spec, 0, lay.rows)?;
-        coefficients.load(row, lay.rows);
-        close(g, lay, 0, self.pending(), open, &coefficients, scaled, out)
+        let elsewhere = Open::take(&mut Count::default(), lay)?;
+        let mut work = Work::around(elsewhere, &mut Scratch::new(scratch), lay)?;
+        work.coefficients.load(row, lay.rows);
+        let (end, past) = (End { n: self.pending(), row: 0 }, Past::new(open, &work.coefficients));
+        close(Frame::new(g, lay), end, past, work.scaled, out)
     }
 
     pub(super) fn filled(&self) -> usize {
@@ -230,6 +228,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
         }
         Ok(())
     }
+}
+
+/// What [`Stream::read`] works in: what the layers leave, and the row of coefficients that answers.
+fn take_reads<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<(Reading<'a, T>, Sets<'a, T>)> {
+    Ok((Reading::take(room, lay)?, Sets::take(room, lay.spec, 0, lay.rows)?))
 }
 
 /// Weights lie in panels where a token reads all of them and writes nothing.
@@ -264,7 +267,7 @@ impl Parts {
         let row_len = spec.gate_sets() * Coefficients::<f64>::row_len(lay.rows);
         let anchor = spec.state_len();
         let open = anchor + spec.anchor_len();
-        let row = open + some(opens, Open::<f64>::len(lay));
+        let row = open + some(opens, counted(|room| Open::<f64>::take(room, lay)));
         let held = row + some(opens, row_len);
         let guard = held + some(spec.wide() && spec.chunk > 1, row_len);
         Self { anchor, open, row, held, guard }

@@ -6,77 +6,91 @@
 use core::slice::from_ref;
 
 use super::coefficients::Coefficients;
-use super::gates::Tokens;
-use super::layout::{Layout, Open, Seen};
-use super::read::{Rows, answers};
+use super::feed::{Feed, Pairs, Place, Returned};
+use super::frame::Frame;
+use super::layout::Layout;
+use super::open::{Open, Past, Seen};
+use super::read::{Asked, Rows, answers};
 use super::source::Source;
 use super::spec::{MemorySpec, Read};
-use super::work::{Reading, Written};
+use super::work::{Reading, Writing};
 use super::write;
 use crate::error::Result;
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::MatMut;
 
-/// Elements of scratch: one token's rows, and the weights of the chunk's start (a state, its momentum unused).
-pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
-    let lay = Layout::new(spec, 1);
-    Open::<f64>::len(lay)
-        + Written::<f64>::len(lay)
-        + Reading::<f64>::len(lay)
-        + Coefficients::<f64>::len(0, 1)
-        + spec.state_len()
+/// One token's rows, and the state at the chunk's start.
+struct Space<'a, T> {
+    writing: Writing<'a, T>,
+    reading: Reading<'a, T>,
+    /// None are needed: reads are by weights as they lie.
+    coefficients: Coefficients<'a, T>,
+    /// `[W | S]`, of which the momentum is not used.
+    anchor: &'a mut [T],
 }
 
-/// One chunk, tokens `from .. from + n` of the batch; `delta` receives the last layer's residuals.
+impl<'a, T: Scalar> Space<'a, T> {
+    fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        Ok(Self {
+            writing: Writing::take(room, lay)?,
+            reading: Reading::take(room, lay)?,
+            coefficients: Coefficients::take(room, 0, 1)?,
+            anchor: room.take(lay.spec.state_len())?,
+        })
+    }
+}
+
+/// Elements of scratch, whatever the number of tokens.
+pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
+    counted(|room| Space::<f64>::take(room, Layout::new(spec, 1)))
+}
+
+/// One chunk of a batch.
 pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    spec: &MemorySpec,
+    on: Frame<'_, G>,
     read: Read,
-    tokens: &Tokens<'_, T>,
-    from: usize,
-    n: usize,
+    feed: Feed<'_, T>,
     state: &mut [T],
-    mut y: MatMut<'_, T>,
-    mut surprise: Option<&mut [T]>,
-    mut delta: Option<MatMut<'_, T>>,
+    returned: Returned<'_, T>,
     scratch: &mut [T],
 ) -> Result<u64> {
-    let lay = Layout::new(spec, 1);
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    let mut written = Written::take(&mut scratch, lay)?;
-    let mut reading = Reading::take(&mut scratch, lay)?;
-    let coefficients = Coefficients::take(&mut scratch, 0, 1)?;
-    let anchor = scratch.take(spec.state_len())?;
+    let (lay, spec, Returned { mut y, mut surprise, mut delta }) = (on.lay, on.lay.spec, returned);
+    let space = Space::take(&mut Scratch::new(scratch), lay)?;
+    let Space { mut writing, mut reading, coefficients, anchor } = space;
     anchor.copy_from_slice(state);
     let mut clipped = 0;
-    for t in 0..n {
-        let (token, at) = (from + t, (from + t, 0, spec.chunk));
+    for t in 0..feed.place.n {
+        // Every token is the first of a piece of its own: row 0 of all slabs.
+        let one = Feed::new(feed.tokens, Place { filled: 0, ..feed.place.part(t, 1) });
         let out = y.rb().sub(t, 1);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
-        let (k, v, q) = (tokens.k.sub(token, 1), tokens.v.sub(token, 1), tokens.q.sub(token, 1));
-        write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, surprise)?;
+        let pairs = Pairs { k: one.k(), v: one.v(), from: 0 };
+        // u_t = ∇ℓ at the chunk's first weights; with chunk 1 these are M_{t−1}.
+        write::gradients(on, &anchor[..spec.params()], pairs, &mut writing, surprise)?;
         if let Some(delta) = &mut delta {
-            delta.row_mut(t).copy_from_slice(lay.output_rows(open.delta, spec.layers() - 1, 0, 1)?.row(0));
+            delta.row_mut(t).copy_from_slice(lay.output_rows(writing.open.delta, spec.layers() - 1, 0, 1)?.row(0));
         }
         let mut ask = |state: &[T], open: Seen<'_, T>, out: MatMut<'_, T>| {
-            answers(g, lay, Rows::Start, Source::Stays(state), open, from_ref(&coefficients), q, 0, &mut reading, out)
+            let past = Past::new(open, from_ref(&coefficients));
+            answers(on, Asked::new(Rows::Start, one.q(), 0), Source::Stays(state), past, &mut reading, out)
         };
+        // h_t = M_{t−1}(q_t), or the weights of the chunk's start; after the write y_t = M_t(q_t).
         match read {
-            Read::Before => ask(state, open.seen(), out)?,
-            Read::ChunkStart => ask(anchor, open.seen(), out)?,
+            Read::Before => ask(state, writing.open.seen(), out)?,
+            Read::ChunkStart => ask(anchor, writing.open.seen(), out)?,
             Read::After => {}
         }
-        let writes = tokens.mask.writes(token);
-        let theta = (&tokens.theta, at);
-        clipped += u64::from(write::rate(lay, 0, k.row(0), writes, theta, &mut open, &mut written)?);
-        if writes {
-            update(g, lay, |set| [T::ONE - tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at)], &open, state)?;
+        // θ_t, scaled down where the gradient is longer than the clip.
+        clipped += u64::from(write::rate(lay, one, 0, &mut writing)?);
+        if one.writes(0) {
+            let (tokens, at) = (one.tokens, one.at(0, spec.chunk));
+            let gates = |set| [T::ONE - tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at)];
+            update(on, gates, &writing.open, state)?;
         }
         if read == Read::After {
-            ask(state, open.seen(), y.rb().sub(t, 1))?;
+            ask(state, writing.open.seen(), y.rb().sub(t, 1))?;
         }
     }
     Ok(clipped)
@@ -84,15 +98,16 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
 
 /// S ← η S − rate hᵀ δ, W ← (1 − α) W + S, in one sweep over both; `gates` gives 1 − α and η of every set.
 fn update<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     gates: impl Fn(usize) -> [T; 2],
     open: &Open<'_, T>,
     state: &mut [T],
 ) -> Result<()> {
+    let Frame { g, lay } = on;
     let (w, s) = state.split_at_mut(lay.spec.params());
     let step = |[keep, eta]: [T; 2], w: &mut [T], s: &mut [T], factor: T, row: &[T]| {
         for ((w, s), &d) in w.iter_mut().zip(s).zip(row) {
+            // S first: W takes the new one.
             *s = eta * *s - factor * d;
             *w = keep * *w + *s;
         }
@@ -104,6 +119,7 @@ fn update<T: Scalar, G: Gemm<T>>(
         g.vectorise(
             #[inline(always)]
             || {
+                // Row i of hᵀ δ is h_i δ.
                 for i in 0..rows {
                     let row = at + i * d..at + (i + 1) * d;
                     step(gates, &mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
@@ -111,6 +127,7 @@ fn update<T: Scalar, G: Gemm<T>>(
             },
         );
     }
+    // γ: a layer whose input is 1.
     let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
     let top = lay.spec.top_set();
     step(gates(top), &mut w[gamma.clone()], &mut s[gamma], open.rate[top], open.g_gamma);

@@ -3,29 +3,45 @@
 //! Only the state at every chunk's start, or at every so many-th, is kept from the forward; the inside of a piece is
 //! computed again, and the states between two that are kept. Pieces are walked from the last to the first; the
 //! cotangent of the state is carried along, and that of the weights at the chunk's start collected over its pieces.
+//!
+//! `d_x` is the cotangent of x everywhere. A piece's forward was: gradients, coefficients and rates, reads, closing. So
+//! back through closing (`close_vjp`), reads (`read_vjp`), rates and coefficients (`rate_vjp`, `gates_vjp`) and
+//! gradients (`write_vjp`).
 
 use super::boundaries::{Span, advance_len, state, states_between};
+use super::close::End;
 use super::close_vjp::{close_vjp, decay};
 use super::coefficients::Coefficients;
 use super::exact_vjp;
+use super::feed::{Feed, Pairs, Place};
 use super::forward::{enter, side_by_side};
+use super::frame::Frame;
 use super::gates::{Gate, Tokens};
-use super::inside::Inside;
-use super::layout::{Layout, Open};
-use super::read::{Rows, answers, inside as layers_inside};
-use super::read_vjp::read_vjp;
-use super::sets::Sets;
-use super::settle::settles;
+use super::inside::{Inside, Space};
+use super::layout::Layout;
+use super::open::Past;
+use super::read::{Asked, Rows, answers, inside as layers_inside};
+use super::read_vjp::{Ground, read_vjp};
 use super::source::Source;
 use super::spec::{MemorySpec, Network, Read};
-use super::work::{Reading, Written};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::Gemm;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
+
+/// What a forward was given and left for its backward.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a, T> {
+    /// The weights that its read-outs were by.
+    pub read: Read,
+    /// Its tokens.
+    pub tokens: &'a Tokens<'a, T>,
+    /// Its boundaries ([`MemorySpec::boundaries_len`]).
+    pub boundaries: &'a [T],
+}
 
 /// Cotangents of what [`super::forward`] returned; `None` is zero.
 #[derive(Clone, Copy, Debug)]
@@ -58,103 +74,93 @@ pub struct Gradients<'a, T> {
 /// Elements of scratch that [`vjp`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
     spec.size(|| {
-        let lay = Layout::in_panels(spec, spec.piece());
-        let chunk = Open::<f64>::len(lay)
-            + Written::<f64>::len(lay)
-            + Reading::<f64>::len(lay)
-            + Sets::<f64>::len(spec, lay.coefficients(), lay.rows)
-            + Inside::<f64>::len(lay)
-            + lay.rows * spec.value_width();
-        let settled = if settles(spec) { spec.state_len() } else { 0 };
-        (chunk + settled).max(advance_len(spec)).max(spec.state_len()) + spec.anchor_len()
+        counted(|room| {
+            let _: [&mut [f64]; 2] = between(room, spec)?;
+            // One after another in the same place: the states between two boundaries, a piece's inside, the state by
+            // rows.
+            let piece = counted(|room| Space::<f64>::take(room, Layout::in_panels(spec, spec.piece())));
+            let most = piece.max(advance_len(spec)).max(spec.state_len());
+            let rest: Result<&mut [f64]> = room.take(most);
+            rest
+        })
     })
-    .saturating_add(between_len(spec))
 }
 
-/// Elements of the states between two kept boundaries.
-fn between_len(spec: &MemorySpec) -> usize {
-    spec.keep_every.saturating_mul(spec.pieces()).saturating_sub(1).saturating_mul(spec.state_len())
+/// The states between two kept boundaries, and the cotangent of the weights at a chunk's start.
+fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a mut [T]; 2]> {
+    let pieces = spec.keep_every.saturating_mul(spec.pieces()).saturating_sub(1);
+    Ok([room.area(pieces, spec.state_len())?, room.take(spec.anchor_len())?])
 }
 
 /// Backward of [`super::forward`]: the gradients of ⟨cotangents, outputs⟩.
 ///
-/// `boundaries` are those that the forward wrote. States between them are computed by the chunk form: after a forward
-/// in the chunk form all gradients have the bits that they have with every boundary kept. With a clip, the factor is differentiated too. The surprise is an
-/// observation: it receives no cotangent.
+/// States between the record's boundaries are computed by the chunk form: after a forward in the chunk form all
+/// gradients have the bits that they have with every boundary kept. With a clip, the factor is differentiated too. The
+/// surprise is an observation: it receives no cotangent. `scratch`: [`vjp_scratch_len`] elements, contents irrelevant.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
 pub fn vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     spec: &MemorySpec,
-    read: Read,
-    tokens: &Tokens<'_, T>,
-    boundaries: &[T],
+    record: Record<'_, T>,
     cotangents: Cotangents<'_, T>,
     mut gradients: Gradients<'_, T>,
     scratch: &mut [T],
 ) -> Result<()> {
-    check(spec, tokens, boundaries, &cotangents, &gradients, scratch.len())?;
-    let lay = Layout::in_panels(spec, spec.piece());
+    check(spec, &record, &cotangents, &gradients, scratch.len())?;
+    let (on, Record { read, tokens, boundaries }) = (Frame::of_pieces(g, spec), record);
+    // A gate's gradient is a sum over the tokens that share its value.
     for gate in [&mut *gradients.alpha, gradients.theta, gradients.eta] {
         gate.fill(T::ZERO);
     }
     let (len, keep, periods) = (spec.state_len(), spec.keep_every, spec.periods(tokens.len()));
     let (boundaries, deltas) = boundaries.split_at(spec.states_len(tokens.len()));
-    let (between, scratch) = scratch.split_at_mut(between_len(spec));
-    let (d_anchor, scratch) = scratch.split_at_mut(spec.anchor_len());
+    let mut room = Scratch::new(scratch);
+    let [between, d_anchor] = between(&mut room, spec)?;
+    let scratch = room.rest();
     d_anchor.fill(T::ZERO);
     let d_state = core::mem::take(&mut gradients.state);
     match cotangents.state {
-        Some(d) => lay.to_panels(d, d_state),
+        Some(d) => on.lay.to_panels(d, d_state),
         None => d_state.fill(T::ZERO),
     }
+    let run = Run { on, read, tokens, deltas, d_y: cotangents.y };
     for first in (0..periods).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
         let span = Span::new(spec, first, tokens.len());
-        states_between(g, lay, tokens, span, kept, deltas, between, scratch)?;
+        states_between(on, (tokens, span), kept, deltas, between, scratch)?;
         for i in (0..span.pieces(spec)).rev() {
+            let (place, anchor) = (span.piece(spec, i), Span::anchor(spec, i));
+            let states = [anchor, i].map(|i| state(spec, kept, between, i));
             if spec.wide() {
-                let (piece, start) = (span.piece(spec, i), state(spec, kept, between, i));
-                let d_y = cotangents.y;
-                exact_vjp::piece(g, lay, read, tokens, piece, deltas, start, d_y, &mut gradients, d_state, scratch)?;
+                exact_vjp::piece(run, place, states[1], &mut gradients, d_state, scratch)?;
                 continue;
             }
-            let anchor = Span::anchor(spec, i);
-            let states = [anchor, i].map(|i| state(spec, kept, between, i));
-            piece_vjp(
-                g,
-                lay,
-                read,
-                tokens,
-                span.piece(spec, i),
-                states,
-                cotangents.y,
-                &mut gradients,
-                d_state,
-                d_anchor,
-                scratch,
-            )?;
+            run.piece(place, states, &mut gradients, [d_state, d_anchor], scratch)?;
             if i == anchor {
+                // The weights at the chunk's start are W of its first piece's state: both cotangents meet.
                 d_state.iter_mut().zip(&mut *d_anchor).for_each(|(d, more)| *d += core::mem::take(more));
             }
         }
     }
+    // From panels back to rows.
     let panels = &mut scratch[..len];
     panels.copy_from_slice(d_state);
-    lay.to_rows(panels, d_state);
+    on.lay.to_rows(panels, d_state);
     Ok(())
 }
 
+/// Do all sizes fit together?
 fn check<T: Scalar>(
     spec: &MemorySpec,
-    tokens: &Tokens<'_, T>,
-    boundaries: &[T],
+    record: &Record<'_, T>,
     cotangents: &Cotangents<'_, T>,
     gradients: &Gradients<'_, T>,
     given: usize,
 ) -> Result<()> {
     spec.validate()?;
+    let Record { tokens, boundaries, .. } = record;
     let (n, b) = (tokens.len(), spec.chunk);
     let (key, value) = (spec.key_width(), spec.value_width());
     tokens.check(spec, 0)?;
@@ -183,99 +189,131 @@ fn check<T: Scalar>(
     Ok(())
 }
 
-/// One piece: computes its inside again, then walks it backwards, `d_state` from the cotangent of the state behind the piece to that
-/// of the state before it; `gradients.state` is not touched. `d_anchor` receives what belongs to the weights at the chunk's
-/// start, unless it is empty: then the piece is the chunk.
-fn piece_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    read: Read,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
-    [anchor, start]: [&[T]; 2],
-    d_y: Option<Mat<'_, T>>,
-    gradients: &mut Gradients<'_, T>,
-    d_state: &mut [T],
-    d_anchor: &mut [T],
-    scratch: &mut [T],
-) -> Result<()> {
-    let spec = lay.spec;
-    let mut scratch = Scratch::new(scratch);
-    let mut open = Open::take(&mut scratch, lay)?;
-    open.keys = side_by_side(lay, tokens.k.sub(from, n));
-    let mut written = Written::take(&mut scratch, lay)?;
-    let mut reading = Reading::take(&mut scratch, lay)?;
-    let y = scratch.take(lay.rows * spec.value_width())?;
-    let mut inside = Inside::take(&mut scratch, lay)?;
-    let mut coefficients = Sets::take(&mut scratch, spec, lay.coefficients(), lay.rows)?;
-
-    let (k, v, q) = (tokens.k.sub(from, n), tokens.v.sub(from, n), tokens.q.sub(from, n));
-    write::gradients(g, lay, &anchor[..spec.params()], k, v, 0, &mut open, &mut written, None)?;
-    coefficients.start();
-    enter(g, lay, tokens, from, n, 0, 0, &mut open, &mut written, &mut coefficients)?;
-
-    inside.clear();
-    close_vjp(g, lay, (n, n, 0), start.split_at(spec.params()), open.seen(), &coefficients, d_state, &mut inside)?;
-    let rows: Rows = read.into();
-    // What reads leave with both W and S is added in the visit in which these decay.
-    let at_once = d_y.is_some() && rows != Rows::Start;
-    decay(g, lay, &coefficients, n, d_state, at_once);
-    let mut d_q = gradients.q.rb().sub(from, n);
-    match d_y {
-        None => d_q.fill(T::ZERO),
-        Some(d_y) => {
-            let asked = if read == Read::ChunkStart { anchor } else { start };
-            if spec.network == Network::Residual {
-                let out = MatMut::new(y, n, spec.value_width())?;
-                answers(g, lay, rows, Source::Stays(asked), open.seen(), &coefficients, q, 0, &mut reading, out)?;
-            } else {
-                layers_inside(g, lay, rows, &mut Source::Stays(asked), open.seen(), &coefficients, q, 0, &mut reading)?;
-            }
-            let d_y = d_y.sub(from, n);
-            let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
-            read_vjp(g, lay, rows, asked, open.seen(), &coefficients, &reading, q, d_y, d_q, d_asked, &mut inside)?;
-        }
-    }
-    g.vectorise(
-        #[inline(always)]
-        || {
-            for t in (0..n).filter(|t| tokens.mask.writes(from + t)) {
-                let theta = |set| tokens.theta.of(set).at((from + t, 0, spec.chunk));
-                rate_vjp(lay, t, theta, open.seen(), &written, &mut inside)?;
-            }
-            Ok(())
-        },
-    )?;
-    gates_vjp(g, lay, tokens, (from, n), (0, 0), &coefficients, gradients, &mut inside);
-    let (d_k, d_v) = (gradients.k.rb().sub(from, n), gradients.v.rb().sub(from, n));
-    let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
-    write_vjp(g, lay, &anchor[..spec.params()], open.seen(), &mut written, d_k, d_v, d_first, &mut inside)
+/// What the backward of every piece of a batch looks at.
+#[derive(Debug)]
+pub(super) struct Run<'a, T, G> {
+    pub on: Frame<'a, G>,
+    pub read: Read,
+    pub tokens: &'a Tokens<'a, T>,
+    /// The batch's Δ, where a piece is several chunks.
+    pub deltas: &'a [T],
+    /// The cotangent of the read-outs.
+    pub d_y: Option<Mat<'a, T>>,
 }
 
-/// Gradients of the gates of `n` tokens from the batch's token `from` on, which are those of the piece from `filled` on and whose
-/// coefficients begin with row `base`. Those of θ stand in the rates' place.
+// Not derived: the arithmetic itself need not be `Copy`.
+impl<T: Copy, G> Clone for Run<'_, T, G> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Copy, G> Copy for Run<'_, T, G> {}
+
+impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
+    /// One piece: computes its inside again, then walks it backwards, `d_state` from the cotangent of the state behind
+    /// the piece to that of the state before it; `gradients.state` is not touched. `d_anchor` receives what belongs to
+    /// the weights at the chunk's start, unless it is empty: then the piece is the chunk.
+    fn piece(
+        self,
+        place: Place,
+        states: [&[T]; 2],
+        gradients: &mut Gradients<'_, T>,
+        [d_state, d_anchor]: [&mut [T]; 2],
+        scratch: &mut [T],
+    ) -> Result<()> {
+        let (Self { on, read, .. }, lay, n, [anchor, start]) = (self, self.on.lay, place.n, states);
+        let (spec, feed) = (lay.spec, Feed::new(self.tokens, place));
+        let mut space = Space::take(&mut Scratch::new(scratch), lay)?;
+        space.writing.open.keys = side_by_side(lay, feed.k());
+        // H, Δ, A, G, C, P and the rates once more.
+        let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
+        write::gradients(on, &anchor[..spec.params()], pairs, &mut space.writing, None)?;
+        space.coefficients.start();
+        enter(on, feed, &mut space.writing, &mut space.coefficients)?;
+
+        // Closing first: it overwrites the cotangents of H and Δ, all others add.
+        space.inside.clear();
+        let past = Past::new(space.writing.open.seen(), &space.coefficients);
+        close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
+        // What reads leave with both W and S is added in the visit in which these decay.
+        let at_once = self.d_y.is_some() && read != Read::ChunkStart;
+        decay(on, past, n, d_state, at_once);
+        let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
+        let asked = if read == Read::ChunkStart { anchor } else { start };
+        self.reads(feed, asked, &mut space, gradients.q.rb().sub(place.from, n), d_asked)?;
+        // The rates' cotangents are complete: through the clip, then through the recurrences.
+        on.g.vectorise(
+            #[inline(always)]
+            || {
+                for t in (0..n).filter(|&t| feed.writes(t)) {
+                    rate_vjp(lay, feed, t, &space.writing, &mut space.inside)?;
+                }
+                Ok(())
+            },
+        )?;
+        gates_vjp(on, feed, 0, &space.coefficients, gradients, &mut space.inside);
+        let d_pairs = [gradients.k.rb().sub(place.from, n), gradients.v.rb().sub(place.from, n)];
+        // Gradients were taken at the chunk's first weights.
+        let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
+        write_vjp(on, &anchor[..spec.params()], &mut space.writing, d_pairs, d_first, &mut space.inside)
+    }
+
+    /// The queries of a piece, answered by the state `asked`: once more what the layers left, and back.
+    fn reads(
+        self,
+        feed: Feed<'_, T>,
+        asked: &[T],
+        space: &mut Space<'_, T>,
+        mut d_q: MatMut<'_, T>,
+        d_asked: &mut [T],
+    ) -> Result<()> {
+        let Some(d_y) = self.d_y else {
+            d_q.fill(T::ZERO);
+            return Ok(());
+        };
+        let (on, spec, Place { from, n, .. }) = (self.on, self.on.lay.spec, feed.place);
+        let Space { writing, reading, coefficients, inside, y, .. } = space;
+        let (past, start) = (Past::new(writing.open.seen(), coefficients), asked);
+        let asked = Asked::new(Rows::from(self.read), feed.q(), 0);
+        if spec.network == Network::Residual {
+            // Its last layer's z is needed too; a plain network's is y itself, which its backward does not look at.
+            let out = MatMut::new(y, n, spec.value_width())?;
+            answers(on, asked, Source::Stays(start), past, reading, out)?;
+        } else {
+            layers_inside(on, asked, &mut Source::Stays(start), past, reading)?;
+        }
+        let ground = Ground { start, past, reading };
+        read_vjp(on, asked, ground, (d_y.sub(from, n), d_q), d_asked, inside)
+    }
+}
+
+/// Gradients of the gates of some tokens of a piece, whose coefficients begin with row `base`. Those of θ stand in the
+/// rates' place.
+///
+/// From the last token to the first, (dα, dη) are what [`Coefficients::pull`] gives; tokens that share a value add up.
 pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
-    tokens: &Tokens<'_, T>,
-    (from, n): (usize, usize),
-    (filled, base): (usize, usize),
+    on: Frame<'_, G>,
+    feed: Feed<'_, T>,
+    base: usize,
     coefficients: &[Coefficients<'_, T>],
     gradients: &mut Gradients<'_, T>,
     inside: &mut Inside<'_, T>,
 ) {
+    let (lay, tokens, Place { n, filled, .. }) = (on.lay, feed.tokens, feed.place);
     for (set, (own, d)) in coefficients.iter().zip(inside.coefficients.iter_mut()).enumerate() {
         let ([alpha, eta], theta) = ([tokens.alpha, tokens.eta].map(|gate| gate.of(set)), tokens.theta);
         let d_theta = lay.rates_of(inside.rate, set);
-        g.vectorise(
+        on.g.vectorise(
             #[inline(always)]
             || {
                 for t in (0..n).rev() {
-                    let (at, writes) = ((from + t, 0, lay.spec.chunk), tokens.mask.writes(from + t));
+                    let (at, writes) = (feed.at(t, lay.spec.chunk), feed.writes(t));
                     let (d_alpha, d_eta) = own.pull(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
                     gradients.alpha[tokens.alpha.value(at, set)] += d_alpha;
                     gradients.eta[tokens.eta.value(at, set)] += d_eta;
                     if writes {
+                        // dθ = f d rate, which `rate_vjp` left in the rate's place.
                         gradients.theta[theta.value(at, set)] += d_theta[filled + t];
                     }
                 }

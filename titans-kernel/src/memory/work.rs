@@ -1,9 +1,12 @@
 //! What the write path and the read path leave behind for the backward, and work in.
 
+use super::close::close_scratch;
 use super::layout::Layout;
+use super::open::Open;
+use super::sets::Sets;
 use crate::error::Result;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Count, Room};
 use crate::view::Mat;
 
 /// What the write path leaves behind for the backward, and works in.
@@ -35,21 +38,18 @@ impl<'a, T: Scalar> Written<'a, T> {
         self.factor[from..from + n].iter().filter(|&&f| f != T::ONE).count() as u64
     }
 
-    pub fn len(lay: Layout<'_>) -> usize {
-        3 * lay.outputs() + 2 * lay.gammas() + 3 * lay.rows + lay.spec.value_width()
-    }
-
-    pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
+    /// Takes the space; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
-            z: scratch.take(lay.outputs())?,
-            slope: scratch.take(lay.outputs())?,
-            d_a: scratch.take(lay.outputs())?,
-            x_hat: scratch.take(lay.gammas())?,
-            e: scratch.take(lay.gammas())?,
-            r: scratch.take(lay.rows)?,
-            norm2: scratch.take(lay.rows)?,
-            factor: scratch.take(lay.rows)?,
-            row: scratch.take(lay.spec.value_width())?,
+            z: room.take(lay.outputs())?,
+            slope: room.take(lay.outputs())?,
+            d_a: room.take(lay.outputs())?,
+            x_hat: room.take(lay.gammas())?,
+            e: room.take(lay.gammas())?,
+            r: room.take(lay.rows)?,
+            norm2: room.take(lay.rows)?,
+            factor: room.take(lay.rows)?,
+            row: room.take(lay.spec.value_width())?,
         })
     }
 }
@@ -77,18 +77,64 @@ impl<'a, T: Scalar> Reading<'a, T> {
         if l == 0 { Ok(q) } else { lay.input_rows(self.x, l, 0, q.rows()) }
     }
 
-    pub fn len(lay: Layout<'_>) -> usize {
-        lay.inputs() + lay.outputs() + lay.rows * lay.rows + 2 * lay.gammas() + lay.rows
+    /// Takes the space; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        Ok(Self {
+            x: room.take(lay.inputs())?,
+            z: room.take(lay.outputs())?,
+            scores: room.area(lay.rows, lay.rows)?,
+            x_hat: room.take(lay.gammas())?,
+            gamma: room.take(lay.gammas())?,
+            r: room.take(lay.rows)?,
+        })
+    }
+}
+
+/// What the write path fills: the open piece's slabs, and what lies beside them.
+#[derive(Debug)]
+pub(super) struct Writing<'a, T> {
+    pub open: Open<'a, T>,
+    pub written: Written<'a, T>,
+}
+
+impl<'a, T: Scalar> Writing<'a, T> {
+    /// Takes the space; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        Ok(Self { open: Open::take(room, lay)?, written: Written::take(room, lay)? })
+    }
+}
+
+/// What a piece is written, answered and closed in.
+#[derive(Debug)]
+pub(super) struct Work<'a, T> {
+    pub writing: Writing<'a, T>,
+    pub reading: Reading<'a, T>,
+    /// A, G, Π η, C and P.
+    pub coefficients: Sets<'a, T>,
+    /// [`close_scratch`] elements.
+    pub scaled: &'a mut [T],
+}
+
+impl<'a, T: Scalar> Work<'a, T> {
+    /// Takes the space; nothing is written.
+    pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        let open = Open::take(room, lay)?;
+        Self::around(open, room, lay)
     }
 
-    pub fn take(scratch: &mut Scratch<'a, T>, lay: Layout<'_>) -> Result<Self> {
+    /// The same around slabs that lie elsewhere: a stream keeps them in its block.
+    pub fn around<R: Room<'a, T>>(open: Open<'a, T>, room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
-            x: scratch.take(lay.inputs())?,
-            z: scratch.take(lay.outputs())?,
-            scores: scratch.take(lay.rows * lay.rows)?,
-            x_hat: scratch.take(lay.gammas())?,
-            gamma: scratch.take(lay.gammas())?,
-            r: scratch.take(lay.rows)?,
+            writing: Writing { open, written: Written::take(room, lay)? },
+            reading: Reading::take(room, lay)?,
+            scaled: room.take(close_scratch(lay))?,
+            coefficients: Sets::take(room, lay.spec, lay.coefficients(), lay.rows)?,
         })
+    }
+
+    /// [`Work::around`] for its length alone.
+    pub fn count_around(room: &mut Count, lay: Layout<'_>) -> Result<Self> {
+        let elsewhere = Open::take(&mut Count::default(), lay)?;
+        Self::around(elsewhere, room, lay)
     }
 }

@@ -1,9 +1,24 @@
 //! Backward of the write path: the inner gradient is an expression of its own, so this is backward through a backward.
+//!
+//! Forward, with layers counted from 1 and H^1 = K: Z^l = H^l W^l, H^{l+1} = φ(Z^l), Δ^L = 2c (Z^L − V), then
+//! D^l = Δ^{l+1} (W^{l+1})ᵀ and Δ^l = D^l ∘ φ′(Z^l). Hence, from the bottom of Δ up,
+//!
+//! ```text
+//! dD^l = dΔ^l ∘ φ′(Z^l),            dZ^l = dΔ^l ∘ D^l ∘ φ″(Z^l)
+//! dΔ^{l+1} += dD^l W^{l+1},         dW^{l+1} += (dD^l)ᵀ Δ^{l+1}
+//! dZ^L = 2c dΔ^L,                   dV = −2c dΔ^L
+//! ```
+//!
+//! and from the top of Z down: dW^l += (H^l)ᵀ dZ^l, dH^l += dZ^l (W^l)ᵀ, dZ^{l−1} += dH^l ∘ φ′(Z^{l−1}), dK = dH^1.
+//!
+//! The rates are θ_i f_i, and with a clip f_i = min(1, clip / ‖u_i‖), ‖u_i‖² = Σ_l ‖h_i‖² ‖δ_i‖² + ‖g_i‖².
 
+use super::feed::Feed;
+use super::frame::Frame;
 use super::inside::Inside;
-use super::layout::{Layout, Seen};
+use super::layout::Layout;
 use super::spec::Network;
-use super::work::Written;
+use super::work::{Writing, Written};
 use crate::error::Result;
 use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;
@@ -11,24 +26,31 @@ use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// The cotangents of token i's rates become those of θ, of every set of gates; with a clip that bit, adds to those of H, Δ and γ's
-/// gradient through the norm.
+/// The cotangents of the t-th token's rates become those of θ, of every set of gates; with a clip that bit, adds to
+/// those of H, Δ and γ's gradient through the norm.
+///
+/// ```text
+/// dθ^l = f d rate^l                                      (in the rate's place)
+/// df = Σ_l θ^l d rate^l,   d‖u‖² = −f df / (2 ‖u‖²)      (f = clip ‖u‖^−1)
+/// dh += 2 d‖u‖² ‖δ‖² h,   dδ += 2 d‖u‖² ‖h‖² δ,   dg += 2 d‖u‖² g
+/// ```
 #[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
     lay: Layout<'_>,
-    i: usize,
-    theta: impl Fn(usize) -> T,
-    open: Seen<'_, T>,
-    written: &Written<'_, T>,
+    feed: Feed<'_, T>,
+    t: usize,
+    Writing { open, written }: &Writing<'_, T>,
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (factor, rows) = (written.factor[i], lay.rows);
+    let (i, at, theta) = (feed.place.filled + t, feed.at(t, lay.spec.chunk), feed.tokens.theta);
+    let (open, factor, rows) = (open.seen(), written.factor[i], lay.rows);
     let bit = lay.spec.clip.is_some_and(|c| {
         let c = T::from_f64(c);
         written.norm2[i] > c * c
     });
     if bit {
-        // factor = clip / √norm2, so ∂factor/∂norm2 = −factor / (2 norm2)
+        let theta = |set: usize| theta.of(set).at(at);
+        // df = Σ_l θ^l d rate^l, before the rates' cotangents become θ's.
         let d_factor = (1..lay.spec.gate_sets())
             .fold(inside.rate[i] * theta(0), |sum, set| sum + inside.rate[set * rows + i] * theta(set));
         let d_norm2 = -(d_factor * factor) / (written.norm2[i] + written.norm2[i]);
@@ -38,8 +60,10 @@ pub(super) fn rate_vjp<T: Scalar>(
             let delta = lay.output_rows(open.delta, l, i, 1)?.row(0);
             let (h2, delta2) = (squares(h), squares(delta));
             let mut d_h = lay.input_rows_mut(inside.h, l, i, 1)?;
+            // dh += 2 d‖u‖² ‖δ‖² h.
             d_h.row_mut(0).iter_mut().zip(h).for_each(|(d, &h)| *d += two * delta2 * h);
             let mut d_delta = lay.output_rows_mut(inside.delta, l, i, 1)?;
+            // dδ += 2 d‖u‖² ‖h‖² δ.
             d_delta.row_mut(0).iter_mut().zip(delta).for_each(|(d, &x)| *d += two * h2 * x);
         }
         let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
@@ -54,17 +78,14 @@ pub(super) fn rate_vjp<T: Scalar>(
 /// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`: the weights
 /// are those at the chunk's start.
 pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
-    g: &G,
-    lay: Layout<'_>,
+    on: Frame<'_, G>,
     w: &[T],
-    open: Seen<'_, T>,
-    written: &mut Written<'_, T>,
-    mut d_k: MatMut<'_, T>,
-    d_v: MatMut<'_, T>,
+    Writing { open, written }: &mut Writing<'_, T>,
+    [mut d_k, d_v]: [MatMut<'_, T>; 2],
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (spec, n) = (lay.spec, d_k.rows());
+    let (Frame { g, lay }, spec, n, open) = (on, on.lay.spec, d_k.rows(), open.seen());
     let d_w = &mut d_start[..spec.params()];
     // Δ was computed from the top layer down: its cotangents go up.
     for l in 1..spec.layers() {
@@ -74,6 +95,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
         let c = lay.output_rows(inside.delta, l - 1, 0, n)?;
         let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
         let dd_a = &mut inside.work[0][..len];
+        // dD = dΔ ∘ φ′(Z), dZ = dΔ ∘ D ∘ φ″(Z).
         activation::vjp_vjp(
             g,
             spec.activation,
@@ -84,6 +106,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
             d_z.data_mut(),
         );
         let dd_a = Mat::strided(inside.work[0], n, width, lay.stride(width), 1)?;
+        // dΔ of the layer above += dD W, its dW += dDᵀ Δ.
         lay.times(g, Store::Add, dd_a, w, l, lay.output_rows_mut(inside.delta, l, 0, n)?)?;
         lay.add_outer(g, dd_a, lay.output_rows(open.delta, l, 0, n)?, d_w, l)?;
     }
@@ -99,16 +122,19 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     }?;
     // Then the forward pass of the keys, from the top layer down.
     for l in (0..spec.layers()).rev() {
+        // dW += Hᵀ dZ, dH += dZ Wᵀ.
         let (h, d_z) = (open.inputs(lay, l, 0, n)?, lay.output_rows(inside.z, l, 0, n)?);
         lay.add_outer(g, h, d_z, d_w, l)?;
         lay.times_transposed(g, Store::Add, d_z, w, l, lay.input_rows_mut(inside.h, l, 0, n)?)?;
         if l > 0 {
+            // dZ of the layer below += dH ∘ φ′(Z).
             let len = n * lay.stride(spec.widths[l]);
             let (z, d_h) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.input_rows(inside.h, l, 0, n)?);
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
             activation::vjp_add(g, spec.activation, &z.data()[..len], &d_h.data()[..len], d_z.data_mut());
         }
     }
+    // dK = dH of the first layer.
     let d_keys = lay.input_rows(inside.h, 0, 0, n)?;
     for t in 0..n {
         d_k.row_mut(t).copy_from_slice(d_keys.row(t));
@@ -116,7 +142,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// Backward of δ^L = 2c (z^L − v), of the rows from `from` on.
+/// Backward of δ^L = 2c (z^L − v), of the rows from `from` on: dz = 2c dδ, dv = −2c dδ.
 #[inline(always)]
 pub(super) fn plain<T: Scalar>(
     lay: Layout<'_>,
@@ -137,7 +163,16 @@ pub(super) fn plain<T: Scalar>(
     Ok(())
 }
 
-/// Backward of e = 2c (k + x̂ ∘ (1 + γ) − v), of γ's gradient e ∘ x̂ and of δ^L = layer norm's backward of e ∘ (1 + γ).
+/// Backward of e = 2c (k + x̂ ∘ (1 + γ) − v) with x̂ = LN(z), of γ's gradient g = e ∘ x̂ and of δ^L = LN′(z)ᵀ (e ∘ (1 +
+/// γ)). With p the cotangent of e ∘ (1 + γ), which [`layer_norm::vjp_vjp_row`] finds from dδ beside what dz receives
+/// through LN′:
+///
+/// ```text
+/// de = p ∘ (1 + γ) + dg ∘ x̂
+/// dγ += p ∘ e + 2c de ∘ x̂,   dx̂ = dg ∘ e + 2c de ∘ (1 + γ)
+/// dk += 2c de,   dv = −2c de,   dz += LN′ᵀ dx̂
+/// ```
+///
 /// The key's own share is added to its row of d_h.
 #[inline(always)]
 fn residual<T: Scalar>(
@@ -160,20 +195,23 @@ fn residual<T: Scalar>(
     for t in 0..n {
         let row = t * width..(t + 1) * width;
         let (x_hat, e, r) = (&written.x_hat[row.clone()], &written.e[row.clone()], written.r[t]);
+        // e ∘ (1 + γ), what the norm's backward was given.
         for ((o, &e), &gamma) in written.row.iter_mut().zip(e).zip(gamma) {
             *o = e * (T::ONE + gamma);
         }
+        // p to `d_gated`, and dz through the norm's derivative.
         layer_norm::vjp_vjp_row(x_hat, r, written.row, d_delta.row(t), d_gated, d_z.row_mut(t), work);
         let d_g = &inside.g_gamma[row];
         let (d_v, d_key) = (d_v.row_mut(t), d_keys.row_mut(t));
         for j in 0..width {
             let d_e = d_gated[j] * (T::ONE + gamma[j]) + d_g[j] * x_hat[j];
-            let d_out = scale * d_e;
+            let d_out = scale * d_e; // of M(k)
             d_gamma[j] += d_gated[j] * e[j] + d_out * x_hat[j];
             d_x_hat[j] = d_g[j] * e[j] + d_out * (T::ONE + gamma[j]);
             d_key[j] += d_out;
             d_v[j] = -d_out;
         }
+        // dz += LN′ᵀ dx̂.
         layer_norm::vjp_row(x_hat, r, d_x_hat, work);
         d_z.row_mut(t).iter_mut().zip(&*work).for_each(|(d, &w)| *d += w);
     }

@@ -235,7 +235,8 @@ pub fn vjp_add<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_
     with_phi!(g, activation, AddSlope, [z, d_out], [d_z], |P, s, [z, o], [d]| [d + o * P::first(z, s)]);
 }
 
-/// Backward of [`vjp`]: for the cotangent `c` of `d_z`, `d_d_out = c ∘ φ′(z)` and `d_z = c ∘ d_out ∘ φ″(z)`.
+/// Backward of [`vjp`], d_z = d_out ∘ φ′(z), a product of two factors: for the cotangent `c` of `d_z`,
+/// `d_d_out = c ∘ φ′(z)` and `d_z = c ∘ d_out ∘ φ″(z)`.
 pub fn vjp_vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     activation: Activation,

@@ -23,7 +23,7 @@ mod rows;
 mod vjp;
 
 use band::{Band, Part, Parts};
-pub use vjp::{Gradients, vjp, vjp_scratch_len};
+pub use vjp::{Answered, Gradients, vjp, vjp_scratch_len};
 
 /// Which tokens a query sees, besides all persistent keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,17 @@ impl Span {
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }
+}
+
+/// Queries of neighbouring tokens, `[n, c]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Queries<'a, T> {
+    /// Number of the first in the sequence.
+    pub first: u64,
+    /// As they are: they meet the persistent keys, and without these they are not read.
+    pub q: Mat<'a, T>,
+    /// Rotated: they meet all other keys.
+    pub q_rotated: Mat<'a, T>,
 }
 
 /// What queries see. Pairs are keys and values, `[rows, c]`; a view of keys may be a transpose.
@@ -99,10 +110,8 @@ fn from_line<T>(scratch: &mut [T]) -> &mut [T] {
     &mut scratch[skipped..]
 }
 
-/// `y[r]` for the token with number `first + r`; q, q_rotated and y `[n, c]`, `log_sum` `[n]`.
-///
-/// `q` is not rotated and meets the persistent keys (without them it is not read), `q_rotated` meets the others. Scratch:
-/// [`scratch_len`] elements, contents irrelevant.
+/// `y[r]` for the token with number `first + r`; y `[n, c]`, `log_sum` `[n]`. Scratch: [`scratch_len`] elements,
+/// contents irrelevant.
 ///
 /// # Errors
 /// [`Error::Shape`] when the sizes disagree, columns of q, values or y are not neighbours, or `keys` ends before the
@@ -111,16 +120,15 @@ fn from_line<T>(scratch: &mut [T]) -> &mut [T] {
 pub fn forward<T: Scalar, G: Gemm<T>>(
     g: &G,
     span: Span,
-    first: u64,
-    q: Mat<'_, T>,
-    q_rotated: Mat<'_, T>,
+    queries: Queries<'_, T>,
     keys: &Keys<'_, T>,
     mut y: MatMut<'_, T>,
     mut log_sum: Option<&mut [T]>,
     scratch: &mut [T],
 ) -> Result<()> {
+    let Queries { first, q, q_rotated } = queries;
     let n = q_rotated.rows();
-    expect(span, first, q, q_rotated, keys)?;
+    expect(span, queries, keys)?;
     expect_shape("y", y.as_ref(), n, q.cols())?;
     if let Some(log_sum) = &log_sum {
         expect_len("log_sum", n, log_sum.len())?;
@@ -161,7 +169,8 @@ fn persistent_rows<T: Copy>(keys: &Keys<'_, T>) -> usize {
 }
 
 /// Checks what forward and backward share.
-fn expect<T: Copy>(span: Span, first: u64, q: Mat<'_, T>, q_rotated: Mat<'_, T>, keys: &Keys<'_, T>) -> Result<()> {
+fn expect<T: Copy>(span: Span, queries: Queries<'_, T>, keys: &Keys<'_, T>) -> Result<()> {
+    let Queries { first, q, q_rotated } = queries;
     let (n, c) = (q_rotated.rows(), q_rotated.cols());
     if span.is_empty() {
         return Err(Error::Config { what: "attention window or segment: at least 1", found: 0 });

@@ -88,8 +88,27 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     Ok(())
 }
 
-/// Backward of [`forward`]: `d_x` overwritten, `d_w` and `d_bias` added (sums over ascending tokens). The tail is a
-/// constant, but the taps that met it receive their gradient.
+/// Where [`vjp`] writes, in the shapes of its inputs.
+#[derive(Debug)]
+pub struct Gradients<'a, T> {
+    /// Of x, overwritten.
+    pub x: MatMut<'a, T>,
+    /// Of w, added to.
+    pub w: &'a mut [T],
+    /// Of the bias, added to.
+    pub bias: &'a mut [T],
+}
+
+/// Backward of [`forward`], sums over ascending tokens. The tail is a constant, but the taps that met it receive their
+/// gradient.
+///
+/// As y[t, c] = bias[c] + Σ_j w[c, j] x[t − width + 1 + j, c], token s meets tap j in the output of token s + width − 1
+/// − j:
+///
+/// ```text
+/// d_x[s, c] = Σ_j w[c, j] d_y[s + width − 1 − j, c]
+/// d_w[c, j] += Σ_t d_y[t, c] x[t − width + 1 + j, c],   d_bias[c] += Σ_t d_y[t, c]
+/// ```
 ///
 /// # Errors
 /// As [`forward`].
@@ -99,10 +118,9 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     tail: Option<Mat<'_, T>>,
     w: &[T],
     d_y: Mat<'_, T>,
-    mut d_x: MatMut<'_, T>,
-    d_w: &mut [T],
-    d_bias: &mut [T],
+    gradients: Gradients<'_, T>,
 ) -> Result<()> {
+    let Gradients { x: mut d_x, w: d_w, bias: d_bias } = gradients;
     let width = expect(x, tail, w)?;
     let channels = x.cols();
     expect_rows("d_y", "d_y column stride", d_y, x.rows(), channels)?;

@@ -55,7 +55,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, logits: Mat<'_, T>, targets: &[u32]
 }
 
 /// Backward of [`forward`] for the cotangent `scale` of every row, overwritten:
-/// `d_logits[r] = scale (softmax(logits[r]) − one-hot(targets[r]))`.
+/// `d_logits[r] = scale (softmax(logits[r]) − one-hot(targets[r]))`, as ∂ ln Σ_k e^{x_k} / ∂x_j = e^{x_j} / Σ_k
+/// e^{x_k}, and −x_target adds −1 at the target.
 ///
 /// # Errors
 /// As [`forward`]; `d_logits` is not touched then.
@@ -86,6 +87,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
                 for (d, &x) in d.iter_mut().zip(row) {
                     *d = (x - m).exp();
                 }
+                // scale / Σ e
                 let share = scale
                     / sum_by(
                         d,

@@ -31,7 +31,8 @@ pub fn forward<T: Scalar>(table: Mat<'_, T>, ids: &[u32], mut y: MatMut<'_, T>) 
     Ok(())
 }
 
-/// Backward of [`forward`], added in the order of the ids: `d_table[ids[r]] += d_y[r]`.
+/// Backward of [`forward`], added in the order of the ids: `d_table[ids[r]] += d_y[r]`. A row that several ids name is
+/// in several rows of y.
 ///
 /// # Errors
 /// As [`forward`]; `d_table` is not touched then.

@@ -51,6 +51,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, heads: usize, scale: [f64; 3], x: &
 
 /// Backward of [`forward`] from its output, overwritten: `d_x = d_y y (1 − y / scale[i])`, 0 where the scale is 0.
 ///
+/// σ′ = σ (1 − σ), and with y = scale σ that is scale σ′ = y (1 − y / scale): x is not needed.
+///
 /// # Errors
 /// [`Error::Shape`] when the lengths differ or are no multiple of `3 · heads`.
 pub fn vjp<T: Scalar, G: Gemm<T>>(

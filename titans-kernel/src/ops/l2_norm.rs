@@ -40,7 +40,10 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, mut y: MatMut<'_, T>
     Ok(())
 }
 
-/// Backward of [`forward`], overwritten: with ρ = 1 / sqrt(‖x‖² + EPS), `d_x = ρ (d_y − x ρ² (d_y · x))`.
+/// Backward of [`forward`], overwritten.
+///
+/// y = ρ x with ρ = (‖x‖² + EPS)^(−1/2), so ∂ρ/∂x = −ρ³ x and
+/// `d_x = ρ d_y + (d_y · x) ∂ρ/∂x = ρ (d_y − x ρ² (d_y · x))`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or a view's columns are not neighbours.
@@ -57,6 +60,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, mut d_x
             for r in 0..x.rows() {
                 let (x, d_y) = (x.row(r), d_y.row(r));
                 let scale = inverse_norm(x);
+                // ρ² (d_y · x)
                 let along = scale * scale * dot(d_y, x);
                 for ((d_x, &d), &x) in d_x.row_mut(r).iter_mut().zip(d_y).zip(x) {
                     *d_x = scale * (d - x * along);

@@ -23,6 +23,9 @@ pub fn forward_row<T: Scalar>(x: &[T], x_hat: &mut [T]) -> T {
 }
 
 /// d_x = r (d − mean(d) − x̂ mean(d ∘ x̂)), for the cotangent d of x̂.
+///
+/// With u = x − mean(x), x̂ = r u and ∂r/∂u = −r³ u / n = −r² x̂ / n: d_u = r d + (d · u) ∂r/∂u = r (d − x̂ (d · x̂) /
+/// n), and the mean's share is d_x = d_u − mean(d_u), where mean(x̂) = 0.
 #[inline(always)]
 pub fn vjp_row<T: Scalar>(x_hat: &[T], r: T, d_x_hat: &[T], d_x: &mut [T]) {
     let n = T::from_f64(x_hat.len() as f64);
@@ -34,13 +37,21 @@ pub fn vjp_row<T: Scalar>(x_hat: &[T], r: T, d_x_hat: &[T], d_x: &mut [T]) {
 
 /// Backward of [`vjp_row`]: for the cotangent c of its result δ, the cotangents of d (`d_d`) and of x (`d_x`).
 ///
-/// δ is linear and symmetric in d; x enters through x̂ and r. `work` is a row.
+/// δ = J d with J = r (I − 1 1ᵀ / n − x̂ x̂ᵀ / n), which is linear in d and symmetric: d_d = J c. x enters through x̂
+/// and r:
+///
+/// ```text
+/// w = ∂⟨c, δ⟩/∂x̂ = −r (c mean(d ∘ x̂) + d mean(c ∘ x̂))                 x̂'s share is J w
+/// ∂⟨c, δ⟩/∂r = ⟨c, δ⟩ / r,   ∂r/∂x = −r² x̂ / n                          r's share is −(⟨c, δ⟩ / r) r² x̂ / n
+/// ```
+///
+/// `work` is a row.
 #[inline(always)]
 pub fn vjp_vjp_row<T: Scalar>(x_hat: &[T], r: T, d: &[T], c: &[T], d_d: &mut [T], d_x: &mut [T], work: &mut [T]) {
     let n = T::from_f64(x_hat.len() as f64);
     vjp_row(x_hat, r, c, d_d);
     let (m1, m2, c_h) = (sum_by(d, |x| x) / n, dot(d, x_hat) / n, dot(c, x_hat));
-    // through x̂ at fixed r
+    // w: through x̂ at fixed r
     let k = c_h / n;
     for (((w, &d), &c), _) in work.iter_mut().zip(d).zip(c).zip(x_hat) {
         *w = -(r * (c * m2 + d * k));

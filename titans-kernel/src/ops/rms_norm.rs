@@ -42,7 +42,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, weight: &[T], mut y:
 
 /// Backward of [`forward`]: `d_x` overwritten, `d_weight` added, rows in ascending order.
 ///
-/// With ρ = 1 / rms(x) and e = d_y ∘ weight: `d_x = ρ (e − x ρ² (e · x) / d)`, `d_weight += Σ_r d_y ∘ x ρ`.
+/// y = ρ x ∘ weight with ρ = (‖x‖² / d + EPS)^(−1/2), so ∂ρ/∂x = −ρ³ x / d. With e = d_y ∘ weight
+/// `d_x = ρ e + (e · x) ∂ρ/∂x`: `d_x = ρ (e − x ρ² (e · x) / d)`, `d_weight += Σ_r d_y ∘ x ρ`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or a view's columns are not neighbours.
@@ -68,10 +69,11 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
             for r in 0..x.rows() {
                 let (x, d_y, d_x) = (x.row(r), d_y.row(r), d_x.row_mut(r));
                 let scale = inverse_rms(x);
+                // e, in d_x's place.
                 for ((e, &d), &w) in d_x.iter_mut().zip(d_y).zip(weight) {
                     *e = d * w;
                 }
-                let along = scale * scale * dot(d_x, x) / width;
+                let along = scale * scale * dot(d_x, x) / width; // ρ² (e · x) / d
                 for (e, &x) in d_x.iter_mut().zip(x) {
                     *e = scale * (*e - x * along);
                 }

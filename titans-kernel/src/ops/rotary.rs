@@ -51,7 +51,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     rotate(g, rotary, T::ONE, first, "x column stride", x, y)
 }
 
-/// Backward of [`forward`]: `d_x`, overwritten, is `d_y` rotated back.
+/// Backward of [`forward`]: `d_x`, overwritten, is `d_y` rotated back, as a rotation's transpose is its inverse: the
+/// angle's sign turns.
 ///
 /// # Errors
 /// As [`forward`].

@@ -28,7 +28,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -
     Ok(())
 }
 
-/// Backward of [`forward`], both overwritten: `d_a = d_y σ(gate)`, `d_gate = d_y a σ (1 − σ)`.
+/// Backward of [`forward`], both overwritten, by the product rule with σ′ = σ (1 − σ): `d_a = d_y σ(gate)`,
+/// `d_gate = d_y a σ (1 − σ)`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.

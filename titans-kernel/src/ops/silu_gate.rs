@@ -16,7 +16,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -
     Ok(())
 }
 
-/// Backward of [`forward`], both overwritten: `d_a = d_y silu(gate)`, `d_gate = d_y a σ (1 + gate (1 − σ))`.
+/// Backward of [`forward`], both overwritten, by the product rule: `d_a = d_y silu(gate)`, `d_gate = d_y a silu′(gate)
+/// = d_y a σ (1 + gate (1 − σ))`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.

@@ -39,7 +39,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, target: Mat<'_, T>, 
     Ok(())
 }
 
-/// Backward of [`forward`] for the cotangent `scale` of every row, overwritten: `d_x = scale · 2 (x − target) / width`.
+/// Backward of [`forward`] for the cotangent `scale` of every row, overwritten: `d_x = scale · 2 (x − target) / width`,
+/// the derivative of a mean of squares.
 ///
 /// # Errors
 /// As [`forward`]; `d_x` is not touched then.

@@ -2,8 +2,8 @@
 //! the operations of a model take. It needs a device whose operations have ended when their call returns.
 
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, InputGradient, LinearDims,
-    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Device, DropMask, LinearDims,
+    LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,8 +107,8 @@ impl<D: Device> Device for Timed<D> {
             dims: LinearDims, x: &D::Buffer, w: &D::Buffer, bias: Option<&D::Buffer>, y: &mut D::Buffer
         ) -> Result<()>;
         LINEAR linear_vjp(
-            dims: LinearDims, x: &D::Buffer, w: &D::Buffer, d_y: &D::Buffer, d_x: Option<InputGradient<'_, D::Buffer>>,
-            d_w: &mut D::Buffer, d_bias: Option<&mut D::Buffer>
+            dims: LinearDims, x: &D::Buffer, w: &D::Buffer, d_y: &D::Buffer,
+            gradients: LinearGradients<'_, D::Buffer>
         ) -> Result<()>;
         NORMS rms_norm(width: usize, x: &D::Buffer, weight: &D::Buffer, y: &mut D::Buffer) -> Result<()>;
         NORMS rms_norm_vjp(
@@ -122,7 +122,7 @@ impl<D: Device> Device for Timed<D> {
         ) -> Result<()>;
         CONVOLUTION conv_vjp(
             dims: ConvDims, x: &D::Buffer, tail: Option<&D::Buffer>, w: &D::Buffer, d_y: &D::Buffer,
-            d_x: &mut D::Buffer, d_w: &mut D::Buffer, d_bias: &mut D::Buffer
+            gradients: ConvGradients<'_, D::Buffer>
         ) -> Result<()>;
         CONVOLUTION conv_tail(
             dims: ConvDims, x: &D::Buffer, tail: Option<&D::Buffer>, next: &mut D::Buffer

@@ -180,9 +180,7 @@ impl<T: SimdScalar> Cpu<T> {
                 attention::forward(
                     &self.gemm,
                     operands.span,
-                    rows.start as u64,
-                    q,
-                    q_rotated,
+                    attention::Queries { first: rows.start as u64, q, q_rotated },
                     &keys,
                     out,
                     wanted,

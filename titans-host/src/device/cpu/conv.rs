@@ -7,7 +7,7 @@ use titans_kernel::{Mat, MatMut, Result as KernelResult};
 use super::norm::add_parts;
 use super::threads::split_rows;
 use super::{Cpu, SimdScalar};
-use crate::device::ConvDims;
+use crate::device::{ConvDims, ConvGradients};
 use crate::error::Result;
 
 /// Nanoseconds for 16 elements and one tap.
@@ -76,10 +76,9 @@ impl<T: SimdScalar> Cpu<T> {
         tail: Option<&[T]>,
         w: &[T],
         d_y: &[T],
-        d_x: &mut [T],
-        d_w: &mut [T],
-        d_bias: &mut [T],
+        gradients: ConvGradients<'_, [T]>,
     ) -> Result<()> {
+        let ConvGradients { d_x, d_w, d_bias } = gradients;
         let (sequence, kept) = sizes(dims);
         let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
         expect(dims, x.len(), tail.map(<[T]>::len))?;
@@ -101,7 +100,14 @@ impl<T: SimdScalar> Cpu<T> {
             let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
             let d_y = Mat::new(&d_y[b * sequence..][..sequence], dims.time, channels)?;
             let tail = tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?;
-            conv::vjp(&self.gemm, x, tail, w, d_y, MatMut::new(d_x, dims.time, channels)?, d_w, d_bias)
+            conv::vjp(
+                &self.gemm,
+                x,
+                tail,
+                w,
+                d_y,
+                conv::Gradients { x: MatMut::new(d_x, dims.time, channels)?, w: d_w, bias: d_bias },
+            )
         })?;
         add_parts(w_parts, d_w);
         add_parts(bias_parts, d_bias);

@@ -2,8 +2,8 @@
 
 use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, InputGradient, LinearDims,
-    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Device, DropMask, InputGradient,
+    LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::ops;
@@ -161,13 +161,15 @@ impl<T: SimdScalar> Device for Cpu<T> {
         x: &Buffer<T>,
         w: &Buffer<T>,
         d_y: &Buffer<T>,
-        d_x: Option<InputGradient<'_, Buffer<T>>>,
-        d_w: &mut Buffer<T>,
-        d_bias: Option<&mut Buffer<T>>,
+        gradients: LinearGradients<'_, Buffer<T>>,
     ) -> Result<()> {
-        let d_x = d_x.map(InputGradient::parts).map(|(store, d_x)| (store, d_x.as_mut_slice()));
-        let d_bias = d_bias.map(Buffer::as_mut_slice);
-        self.linear_backward(&dims, x.as_slice(), w.as_slice(), d_y.as_slice(), d_x, d_w.as_mut_slice(), d_bias)
+        let LinearGradients { d_x, d_w, d_bias } = gradients;
+        let d_x = d_x.map(|d_x| match d_x {
+            InputGradient::Set(d_x) => InputGradient::Set(d_x.as_mut_slice()),
+            InputGradient::Add(d_x) => InputGradient::Add(d_x.as_mut_slice()),
+        });
+        let gradients = LinearGradients { d_x, d_w: d_w.as_mut_slice(), d_bias: d_bias.map(Buffer::as_mut_slice) };
+        self.linear_backward(&dims, x.as_slice(), w.as_slice(), d_y.as_slice(), gradients)
     }
 
     fn rms_norm(&self, width: usize, x: &Buffer<T>, weight: &Buffer<T>, y: &mut Buffer<T>) -> Result<()> {
@@ -215,13 +217,12 @@ impl<T: SimdScalar> Device for Cpu<T> {
         tail: Option<&Buffer<T>>,
         w: &Buffer<T>,
         d_y: &Buffer<T>,
-        d_x: &mut Buffer<T>,
-        d_w: &mut Buffer<T>,
-        d_bias: &mut Buffer<T>,
+        gradients: ConvGradients<'_, Buffer<T>>,
     ) -> Result<()> {
+        let ConvGradients { d_x, d_w, d_bias } = gradients;
         let (x, tail, w, d_y) = (x.as_slice(), tail.map(Buffer::as_slice), w.as_slice(), d_y.as_slice());
         let (d_x, d_w, d_bias) = (d_x.as_mut_slice(), d_w.as_mut_slice(), d_bias.as_mut_slice());
-        self.conv_backward(&dims, x, tail, w, d_y, d_x, d_w, d_bias)
+        self.conv_backward(&dims, x, tail, w, d_y, ConvGradients { d_x, d_w, d_bias })
     }
 
     fn conv_tail(&self, dims: ConvDims, x: &Buffer<T>, tail: Option<&Buffer<T>>, next: &mut Buffer<T>) -> Result<()> {

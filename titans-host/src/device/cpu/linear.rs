@@ -3,11 +3,11 @@
 
 use titans_kernel::error::expect_len;
 use titans_kernel::ops::linear;
-use titans_kernel::{Mat, MatMut, Result as KernelResult, Store};
+use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
 use super::{Cpu, SimdScalar};
-use crate::device::LinearDims;
+use crate::device::{InputGradient, LinearDims, LinearGradients};
 use crate::error::Result;
 
 /// Rows of a task are a multiple of the tallest register tile.
@@ -61,14 +61,13 @@ impl<T: SimdScalar> Cpu<T> {
         x: &[T],
         w: &[T],
         d_y: &[T],
-        d_x: Option<(Store, &mut [T])>,
-        d_w: &mut [T],
-        d_bias: Option<&mut [T]>,
+        gradients: LinearGradients<'_, [T]>,
     ) -> Result<()> {
+        let LinearGradients { d_x, d_w, d_bias } = gradients;
         expect(dims, x, w, d_bias.as_ref().map(|b| b.len()), d_y)?;
         expect_len("d_w", w.len(), d_w.len())?;
         let (inputs, outputs) = (dims.inputs, dims.outputs);
-        if let Some((store, d_x)) = d_x {
+        if let Some((store, d_x)) = d_x.map(InputGradient::parts) {
             expect_len("d_x", x.len(), d_x.len())?;
             let w = weight(dims, w)?;
             let grain = self.threads.grain(dims.rows, TILE_ROWS);

@@ -254,8 +254,15 @@ impl<T: SimdScalar> Cpu<T> {
             let (Some(state), Some(y)) = (state, y) else { return Ok(()) };
             let tokens = operands.tokens(i)?;
             let y = MatMut::new(y, op.time, op.spec.value_width())?;
-            let n =
-                memory::forward(&self.gemm, &op.spec, form, op.read, &tokens, state, y, surprise, boundaries, scratch)?;
+            let n = memory::forward(
+                &self.gemm,
+                &op.spec,
+                form,
+                op.read,
+                &tokens,
+                memory::Outputs { state, y, surprise, boundaries },
+                scratch,
+            )?;
             clipped.fetch_add(n, Ordering::Relaxed);
             Ok::<_, Error>(())
         })?;
@@ -324,7 +331,14 @@ impl<T: SimdScalar> Cpu<T> {
             let (k, v, q) = (MatMut::new(k, n, d_0)?, MatMut::new(v, n, d_l)?, MatMut::new(q, n, d_0)?);
             let gradients = Gradients { k, v, q, alpha, theta, eta, state };
             let boundaries = &boundaries[i * boundaries_len..][..boundaries_len];
-            memory::vjp(&self.gemm, &op.spec, op.read, &tokens, boundaries, cotangents, gradients, scratch)
+            memory::vjp(
+                &self.gemm,
+                &op.spec,
+                memory::Record { read: op.read, tokens: &tokens, boundaries },
+                cotangents,
+                gradients,
+                scratch,
+            )
         })?;
         for (by_heads, out) in [(&k_heads, d_k), (&v_heads, d_v), (&q_heads, d_q)] {
             self.in_order(op, by_heads, out.as_mut_slice())?;

@@ -6,8 +6,8 @@ use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, IGNORE, InputGradient,
-    LinearDims, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Device, DropMask, IGNORE,
+    LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 use titans_kernel::error::expect_len;
@@ -162,11 +162,9 @@ impl<R: Driver> Device for Cuda<R> {
         x: &Self::Buffer,
         w: &Self::Buffer,
         d_y: &Self::Buffer,
-        d_x: Option<InputGradient<'_, Self::Buffer>>,
-        d_w: &mut Self::Buffer,
-        d_bias: Option<&mut Self::Buffer>,
+        gradients: LinearGradients<'_, Self::Buffer>,
     ) -> Result<()> {
-        self.linear_backward(dims, x, w, d_y, d_x, d_w, d_bias)
+        self.linear_backward(dims, x, w, d_y, gradients)
     }
 
     fn rms_norm(&self, width: usize, x: &Self::Buffer, weight: &Self::Buffer, y: &mut Self::Buffer) -> Result<()> {
@@ -212,11 +210,9 @@ impl<R: Driver> Device for Cuda<R> {
         tail: Option<&Self::Buffer>,
         w: &Self::Buffer,
         d_y: &Self::Buffer,
-        d_x: &mut Self::Buffer,
-        d_w: &mut Self::Buffer,
-        d_bias: &mut Self::Buffer,
+        gradients: ConvGradients<'_, Self::Buffer>,
     ) -> Result<()> {
-        self.conv_backward(dims, x, tail, w, d_y, d_x, d_w, d_bias)
+        self.conv_backward(dims, x, tail, w, d_y, gradients)
     }
 
     fn conv_tail(

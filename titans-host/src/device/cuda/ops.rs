@@ -4,7 +4,7 @@ use super::buffer::DeviceBuffer;
 use super::driver::Driver;
 use super::product::{Matrix, args};
 use super::{Cuda, DeviceIndices};
-use crate::device::{AdamW, ConvDims, DropMask, InputGradient, LinearDims, MoveRows};
+use crate::device::{AdamW, ConvDims, ConvGradients, DropMask, InputGradient, LinearDims, LinearGradients, MoveRows};
 use crate::error::{Error, Result};
 use titans_kernel::Store;
 use titans_kernel::error::expect_len;
@@ -94,10 +94,9 @@ impl<R: Driver> Cuda<R> {
         x: &DeviceBuffer<R>,
         w: &DeviceBuffer<R>,
         d_y: &DeviceBuffer<R>,
-        d_x: Option<InputGradient<'_, DeviceBuffer<R>>>,
-        d_w: &DeviceBuffer<R>,
-        d_bias: Option<&mut DeviceBuffer<R>>,
+        gradients: LinearGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
+        let LinearGradients { d_x, d_w, d_bias } = gradients;
         check_linear(d, x, w, d_y)?;
         expect_len("d_w", w.len(), d_w.len())?;
         let (x_rows, y_rows) = (Matrix::new(x.view(), d.rows, d.inputs), Matrix::new(d_y.view(), d.rows, d.outputs));
@@ -192,10 +191,10 @@ impl<R: Driver> Cuda<R> {
         tail: Option<&DeviceBuffer<R>>,
         w: &DeviceBuffer<R>,
         d_y: &DeviceBuffer<R>,
-        d_x: &DeviceBuffer<R>,
-        d_w: &DeviceBuffer<R>,
-        d_bias: &DeviceBuffer<R>,
+        gradients: ConvGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
+        let ConvGradients { d_x, d_w, d_bias } = gradients;
+        let (d_x, d_w, d_bias) = (&*d_x, &*d_w, &*d_bias);
         let tokens = check_conv(d, x, tail, Some(w))?;
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;

@@ -110,15 +110,9 @@ impl<D: Device> Model<D> {
         carried: &mut Carried<D>,
         segment: &Segment,
     ) -> Result<(Var<D>, Mixed<D>)> {
-        let &Place { batch, time, .. } = place;
-        let inner = self.config.inner();
         let a = self.attend_in_context(tape, (p.context, p.attention), tokens, place, carried.memory.as_ref())?;
         let y = tape.rms_norm(&a, p.combine.attention)?;
-        let Some(memory) = carried.memory.take() else {
-            let r = self.nothing(tape, batch * time * inner)?;
-            return Ok((y, Mixed::of(r)));
-        };
-        let read = self.write_and_ask(tape, p.memory, &Fed::default(), &y, place, memory, carried, segment)?;
+        let read = self.write_and_ask(tape, p.memory, &Fed::default(), &y, (place, segment), carried)?;
         Ok((y, read))
     }
 

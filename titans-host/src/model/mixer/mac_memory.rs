@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{MemoryParams, Projection};
 use crate::model::{MacFeed, MacRead, Mode, Model};
-use crate::tape::{Tape, Var};
+use crate::tape::{MemoryVars, Tape, Var};
 
 /// The last inputs of the convolutions on q, k and v, and how many rows they are.
 type Tails<D> = [Option<(Var<D>, usize)>; 3];
@@ -68,20 +68,22 @@ impl<D: Device> Model<D> {
         Ok(Fed { qk, v_gates })
     }
 
-    /// The memory writes a segment and answers it. What it becomes goes to `carried`.
+    /// The memory writes a segment and answers it. What it becomes goes to `carried`; where there is none the answer is
+    /// 0.
     pub(super) fn write_and_ask(
         &self,
         tape: &mut Tape<'_, D>,
         p: &MemoryParams,
         fed: &Fed<D>,
         y: &Var<D>,
-        place: &Place,
-        memory: Var<D>,
+        (place, segment): (&Place, &Segment),
         carried: &mut Carried<D>,
-        segment: &Segment,
     ) -> Result<Mixed<D>> {
         let (&Place { batch, from, time, .. }, c) = (place, &self.config);
         let inner = c.inner();
+        let Some(memory) = carried.memory.take() else {
+            return Ok(Mixed::of(self.nothing(tape, batch * time * inner)?));
+        };
         let [q_tail, k_tail, v_tail] = &mut carried.tails;
         let [q, k] = match &fed.qk {
             Some(qk) => {
@@ -101,7 +103,8 @@ impl<D: Device> Model<D> {
             None => [carry_on(tape, place, inner, y, &p.v, v_tail)?, self.gates(tape, p, y, batch)?],
         };
         let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
-        let read = tape.memory(&op, &k, &v, &q, &gates, &memory, segment.surprise)?;
+        let read =
+            tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &memory }, segment.surprise)?;
         let r = match c.attention.read {
             MacRead::After => read.y,
             MacRead::Segment => self.ask(tape, &q, &memory, batch, time)?,
@@ -125,7 +128,7 @@ impl<D: Device> Model<D> {
         let mut op = self.memory_op(batch, time, true);
         op.spec.compute_chunk = 0; // that of the configuration may divide no such chunk
         op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
-        Ok(tape.memory(&op, &idle, &idle, q, &gates, memory, false)?.y)
+        Ok(tape.memory(&op, MemoryVars { k: &idle, v: &idle, q, gates: &gates, state: memory }, false)?.y)
     }
 }
 

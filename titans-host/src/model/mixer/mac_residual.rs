@@ -63,20 +63,14 @@ impl<D: Device> Model<D> {
             let stream = tape.slice(x, batch, from, rows, width)?;
             let stream = tape.add(&stream, &a)?;
             let y = tape.rms_norm(&stream, p.own.norm)?;
-            let r = match carried.memory.take() {
-                None => self.nothing(tape, batch * rows * inner)?,
-                Some(memory) => {
-                    let read = self.write_and_ask(tape, p.memory, &fed, &y, &place, memory, &mut carried, segment)?;
-                    clipped += read.clipped;
-                    if let (Some(part), Some(all)) = (read.surprise, &mut surprise) {
-                        self.keep_surprise(tape, &place, time, &part, all)?;
-                    }
-                    read.y
-                }
-            };
+            let read = self.write_and_ask(tape, p.memory, &fed, &y, (&place, segment), &mut carried)?;
+            clipped += read.clipped;
+            if let (Some(part), Some(all)) = (read.surprise, &mut surprise) {
+                self.keep_surprise(tape, &place, time, &part, all)?;
+            }
             xs.place(tape, from, rows, &stream)?;
             ys.place(tape, from, rows, &y)?;
-            rs.place(tape, from, rows, &r)?;
+            rs.place(tape, from, rows, &read.y)?;
         }
         let (stream, y, r) = (xs.finish(tape)?, ys.finish(tape)?, rs.finish(tape)?);
         Ok(Mixed { y: self.read_out(tape, &p.own.read, &r, &y)?, stream: Some(stream), surprise, clipped })

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::{MemoryParams, Projection};
 use crate::model::{GateSpan, Mode, Model};
-use crate::tape::{Tape, Var};
+use crate::tape::{MemoryVars, Tape, Var};
 
 impl<D: Device> Model<D> {
     /// M(q) of all rows, `[batch, rows, heads, head_width]`.
@@ -30,7 +30,8 @@ impl<D: Device> Model<D> {
         let gates = self.gates(tape, p, u, batch)?;
         let state = tape.memory_start(batch, p.w0)?;
         let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
-        let read = tape.memory(&op, &k, &v, &q, &gates, &state, segment.surprise)?;
+        let read =
+            tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &state }, segment.surprise)?;
         let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
         Ok(Mixed { y: read.y, stream: None, surprise, clipped: read.clipped })
     }

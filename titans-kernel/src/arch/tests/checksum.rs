@@ -3,7 +3,7 @@
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
 use crate::gemm::{Beside, Gemm, Store};
-use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Read, Tokens, forward, forward_scratch_len};
+use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
 use crate::ops::activation::{self, Activation};
 use crate::ops::attention::{self, Gradients, Keys, Span, scratch_len, vjp_scratch_len};
 use crate::view::{Mat, MatMut};
@@ -56,7 +56,16 @@ fn memory<T: SimdScalar>(g: &Simd, spec: &MemorySpec) -> Vec<u64> {
     };
     let (mut y, mut scratch) = (std::vec![T::NAN; t * 12], std::vec![T::NAN; forward_scratch_len(spec, Form::Chunk)]);
     let out = MatMut::new(&mut y, t, 12).unwrap();
-    forward(g, spec, Form::Chunk, Read::After, &tokens, &mut state, out, None, None, &mut scratch).unwrap();
+    forward(
+        g,
+        spec,
+        Form::Chunk,
+        Read::After,
+        &tokens,
+        Outputs { state: &mut state, y: out, surprise: None, boundaries: None },
+        &mut scratch,
+    )
+    .unwrap();
     assert!(y.iter().chain(&state).all(|x| x.finite()));
     [bits(&y), bits(&state)].concat()
 }
@@ -71,15 +80,42 @@ fn attention<T: SimdScalar>(g: &Simd) -> Vec<u64> {
     let (mut y, mut sums) = (std::vec![T::NAN; t * c], std::vec![T::NAN; t]);
     let mut scratch = std::vec![T::NAN; scratch_len(span, t, 0, false).max(vjp_scratch_len(span, t, 0, false))];
     let out = MatMut::new(&mut y, t, c).unwrap();
-    attention::forward(g, span, 0, q, q, &keys, out, Some(&mut sums), &mut scratch).unwrap();
+    attention::forward(
+        g,
+        span,
+        attention::Queries { first: 0, q, q_rotated: q },
+        &keys,
+        out,
+        Some(&mut sums),
+        &mut scratch,
+    )
+    .unwrap();
     let (mut few, last) = (std::vec![T::NAN; 5 * c], q.sub(t - 5, 5));
     let out = MatMut::new(&mut few, 5, c).unwrap();
-    attention::forward(g, span, t as u64 - 5, last, last, &keys, out, None, &mut scratch).unwrap();
+    attention::forward(
+        g,
+        span,
+        attention::Queries { first: t as u64 - 5, q: last, q_rotated: last },
+        &keys,
+        out,
+        None,
+        &mut scratch,
+    )
+    .unwrap();
     assert_eq!(bits(&few), bits(&y[(t - 5) * c..]));
     let mut d = [(); 4].map(|()| std::vec![T::ZERO; t * c]);
     let [d_q, q_rotated, d_k, d_v] = d.each_mut().map(|x| MatMut::new(x, t, c).unwrap());
     let gradients = Gradients { q: d_q, q_rotated, persistent: None, context: None, tokens: (d_k, d_v) };
-    attention::vjp(g, span, 0, q, q, &keys, mat(&y), &sums, d_y, gradients, &mut scratch).unwrap();
+    attention::vjp(
+        g,
+        span,
+        attention::Queries { first: 0, q, q_rotated: q },
+        &keys,
+        attention::Answered { y: mat(&y), log_sum: &sums, d_y },
+        gradients,
+        &mut scratch,
+    )
+    .unwrap();
     [&y, &sums, &d[1], &d[2], &d[3]].into_iter().flat_map(|x| bits(x)).collect()
 }
 

@@ -1,8 +1,17 @@
 //! Backward: the scores once more from `log_sum`, then d_S = P ∘ (d_P − rowsum(d_y ∘ y)).
+//!
+//! Forward, σ = 1 / √c: S = σ q kᵀ, P = e^(S − log_sum) row by row, y = P v. The softmax's derivative is
+//! ∂P_j/∂S_i = P_j (δ_{ij} − P_i), so with d_P = d_y vᵀ
+//!
+//! ```text
+//! d_v = Pᵀ d_y
+//! d_S = P ∘ (d_P − Σ_j P_j d_P_j) = P ∘ (d_P − d_y · y)       as Σ_j P_j (d_y · v_j) = d_y · y
+//! d_q = σ d_S k,   d_k = σ d_Sᵀ q                             (σ is taken into d_S)
+//! ```
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
 use super::band::{Band, Part, Parts, finite};
-use super::{BLOCK, Keys, LINE, Span, columns, expect, from_line, persistent_rows, scale};
+use super::{BLOCK, Keys, LINE, Queries, Span, columns, expect, from_line, persistent_rows, scale};
 use crate::error::{Error, Result, expect_len};
 use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
@@ -26,6 +35,17 @@ pub struct Gradients<'a, T> {
     pub tokens: Pair<'a, T>,
 }
 
+/// What the forward answered, and what it is to be held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a, T> {
+    /// The read-outs `[n, c]`.
+    pub y: Mat<'a, T>,
+    /// ln Σ e^score of every row `[n]`.
+    pub log_sum: &'a [T],
+    /// The cotangent of `y`.
+    pub d_y: Mat<'a, T>,
+}
+
 /// Elements of scratch that [`vjp`] needs; `usize::MAX` if that is beyond counting.
 pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
     let seen = span.len().saturating_add(if n < BLOCK { n } else { BLOCK });
@@ -44,18 +64,15 @@ pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: b
 pub fn vjp<T: Scalar, G: Gemm<T>>(
     g: &G,
     span: Span,
-    first: u64,
-    q: Mat<'_, T>,
-    q_rotated: Mat<'_, T>,
+    queries: Queries<'_, T>,
     keys: &Keys<'_, T>,
-    y: Mat<'_, T>,
-    log_sum: &[T],
-    d_y: Mat<'_, T>,
+    answered: Answered<'_, T>,
     mut d: Gradients<'_, T>,
     scratch: &mut [T],
 ) -> Result<()> {
+    let (Queries { first, q, q_rotated }, Answered { y, log_sum, d_y }) = (queries, answered);
     let n = q_rotated.rows();
-    expect(span, first, q, q_rotated, keys)?;
+    expect(span, queries, keys)?;
     expect_rows("y", "y column stride", y, n, q.cols())?;
     expect_rows("d_y", "d_y column stride", d_y, n, q.cols())?;
     expect_len("log_sum", n, log_sum.len())?;
@@ -75,6 +92,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
             // A row alone meets nothing that it does not see.
             band = Band::new(span, first, keys.first, r, 1);
         }
+        // S, d_P, then P and σ d_S in their places, then the products with them.
         columns::score(g, &band, &parts, scores);
         d_probabilities(g, &band, &parts, d_y, d_scores);
         g.vectorise(

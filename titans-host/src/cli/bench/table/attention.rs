@@ -7,7 +7,9 @@ use super::rows::Row;
 use crate::device::Device;
 use crate::device::cpu::{Buffer, Cpu, simd};
 use crate::error::Result;
-use titans_kernel::ops::attention::{Gradients, Keys, Span, forward, scratch_len, vjp, vjp_scratch_len};
+use titans_kernel::ops::attention::{
+    Answered, Gradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
+};
 use titans_kernel::{Mat, MatMut};
 
 /// Tokens of the sequence: queries, keys, values and outputs fit into a second-level cache.
@@ -49,7 +51,15 @@ pub fn measure(row: &Row, window: usize, grad: bool, time: f64) -> Result<Found>
     let limit = || Ok(peak::cpu(row.isa, 1) / operations);
     let mut answer = || {
         let out = rows_mut(&mut y)?;
-        Result::Ok(forward(&gemm, span, 0, q, q, &keys, out, Some(&mut log_sum), &mut scratch)?)
+        Result::Ok(forward(
+            &gemm,
+            span,
+            Queries { first: 0, q, q_rotated: q },
+            &keys,
+            out,
+            Some(&mut log_sum),
+            &mut scratch,
+        )?)
     };
     let found = if grad {
         answer()?;
@@ -58,7 +68,15 @@ pub fn measure(row: &Row, window: usize, grad: bool, time: f64) -> Result<Found>
             let tokens = (rows_mut(&mut d_k)?, rows_mut(&mut d_v)?);
             let (q_rotated, d_q) = (rows_mut(&mut d_rotated)?, rows_mut(&mut d_q)?);
             let out = Gradients { q: d_q, q_rotated, persistent: None, context: None, tokens };
-            Ok(vjp(&gemm, span, 0, q, q, &keys, y, &log_sum, d_y, out, &mut scratch)?)
+            Ok(vjp(
+                &gemm,
+                span,
+                Queries { first: 0, q, q_rotated: q },
+                &keys,
+                Answered { y, log_sum: &log_sum, d_y },
+                out,
+                &mut scratch,
+            )?)
         })?
     } else {
         beside(TOKENS as f64, time, limit, answer)?

@@ -105,7 +105,15 @@ impl<T: SimdScalar> Cpu<T> {
                 let y = head(y, b, h, n, op.heads, op.width)?;
                 let d_y = head(d_y, b, h, n, op.heads, op.width)?;
                 let (g, span) = (&self.gemm, operands.span);
-                attention::vjp(g, span, 0, q, q_rotated, &keys, y, sums, d_y, gradients, scratch)?;
+                attention::vjp(
+                    g,
+                    span,
+                    attention::Queries { first: 0, q, q_rotated },
+                    &keys,
+                    attention::Answered { y, log_sum: sums, d_y },
+                    gradients,
+                    scratch,
+                )?;
             }
             Ok::<_, KernelError>(())
         })

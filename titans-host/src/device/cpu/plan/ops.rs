@@ -6,8 +6,8 @@ use crate::device::cpu::conv::space as conv_space;
 use crate::device::cpu::memory::{backward_space, forward_space};
 use crate::device::cpu::norm::space as norm_space;
 use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, Device, DropMask, InputGradient, LinearDims,
-    MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Device, DropMask, LinearDims,
+    LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
 use crate::error::Result;
 
@@ -151,9 +151,7 @@ impl Device for Plan {
         _: &PlanBuffer,
         _: &PlanBuffer,
         _: &PlanBuffer,
-        _: Option<InputGradient<'_, PlanBuffer>>,
-        _: &mut PlanBuffer,
-        _: Option<&mut PlanBuffer>,
+        _: LinearGradients<'_, PlanBuffer>,
     ) -> Result<()> {
         Ok(())
     }
@@ -204,9 +202,7 @@ impl Device for Plan {
         _: Option<&PlanBuffer>,
         _: &PlanBuffer,
         _: &PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
+        _: ConvGradients<'_, PlanBuffer>,
     ) -> Result<()> {
         self.pass(&[conv_space(&dims)])
     }

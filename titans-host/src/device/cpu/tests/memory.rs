@@ -142,10 +142,7 @@ fn forward_is_the_kernels_for_every_head() {
                         form,
                         op.read,
                         tokens,
-                        &mut state,
-                        y,
-                        extra.0,
-                        extra.1,
+                        memory::Outputs { state: &mut state, y, surprise: extra.0, boundaries: extra.1 },
                         &mut scratch,
                     )
                     .unwrap()
@@ -209,7 +206,15 @@ fn backward_is_the_kernels_for_every_head() {
                 let mut scratch = vec![f32::NAN; memory::vjp_scratch_len(&op.spec)];
                 data.head(&op, masked, b, h, |tokens| {
                     let g = &cpu.gemm;
-                    memory::vjp(g, &op.spec, op.read, tokens, boundaries, cotangents, gradients, &mut scratch).unwrap();
+                    memory::vjp(
+                        g,
+                        &op.spec,
+                        memory::Record { read: op.read, tokens, boundaries },
+                        cotangents,
+                        gradients,
+                        &mut scratch,
+                    )
+                    .unwrap();
                 });
                 let gate = |g: usize| pick(&got[3], b, n, 3 * op.heads, g * op.heads + h, layers);
                 let heads = |x: usize, d: usize| pick(&got[x], b, n, op.heads, h, d);

@@ -4,7 +4,9 @@ use titans_kernel::{Mat, MatMut, Store, ops};
 
 use super::super::{Buffer, Cpu, Isa};
 use super::{bits, eager, numbers, same_for_any_threads};
-use crate::device::{AdamW, ConvDims, Device, DropMask, IGNORE, InputGradient, LinearDims};
+use crate::device::{
+    AdamW, ConvDims, ConvGradients, Device, DropMask, IGNORE, InputGradient, LinearDims, LinearGradients,
+};
 
 type Cpu32 = Cpu<f32>;
 
@@ -124,9 +126,23 @@ fn linear() {
                 cpu.linear(dims, &x, &w, None, &mut y).unwrap();
                 cpu.linear(dims, &x, &w, Some(&b), &mut z).unwrap();
                 let mut sum = up(cpu, nx, 7);
-                cpu.linear_vjp(dims, &x, &w, &d, Some(InputGradient::Set(&mut d_x)), &mut d_w, Some(&mut d_b)).unwrap();
-                cpu.linear_vjp(dims, &x, &w, &d, Some(InputGradient::Add(&mut sum)), &mut d_w, None).unwrap();
-                cpu.linear_vjp(dims, &x, &w, &d, None, &mut d_w, None).unwrap();
+                cpu.linear_vjp(
+                    dims,
+                    &x,
+                    &w,
+                    &d,
+                    LinearGradients { d_x: Some(InputGradient::Set(&mut d_x)), d_w: &mut d_w, d_bias: Some(&mut d_b) },
+                )
+                .unwrap();
+                cpu.linear_vjp(
+                    dims,
+                    &x,
+                    &w,
+                    &d,
+                    LinearGradients { d_x: Some(InputGradient::Add(&mut sum)), d_w: &mut d_w, d_bias: None },
+                )
+                .unwrap();
+                cpu.linear_vjp(dims, &x, &w, &d, LinearGradients { d_x: None, d_w: &mut d_w, d_bias: None }).unwrap();
                 down(cpu, [&y, &z, &d_x, &sum, &d_w, &d_b])
             }) {
                 let (x, w, d) = (numbers(nx, 1), numbers(nw, 2), numbers(ny, 4));
@@ -201,7 +217,15 @@ fn convolution() {
                 let (mut d_w, mut d_b) = (up(cpu, channels * width, 6), up(cpu, channels, 7));
                 let mut next = cpu.alloc(batch * kept).unwrap();
                 cpu.conv(dims, &x, tail.as_ref(), &w, &b, &mut y).unwrap();
-                cpu.conv_vjp(dims, &x, tail.as_ref(), &w, &d, &mut d_x, &mut d_w, &mut d_b).unwrap();
+                cpu.conv_vjp(
+                    dims,
+                    &x,
+                    tail.as_ref(),
+                    &w,
+                    &d,
+                    ConvGradients { d_x: &mut d_x, d_w: &mut d_w, d_bias: &mut d_b },
+                )
+                .unwrap();
                 cpu.conv_tail(dims, &x, tail.as_ref(), &mut next).unwrap();
                 down(cpu, [&y, &d_x, &d_w, &d_b, &next])
             }) {
@@ -216,7 +240,15 @@ fn convolution() {
                     let y = MatMut::new(&mut y[i * s..], time, channels).unwrap();
                     ops::conv::forward(&cpu.gemm, x, tail, &w, &b, y).unwrap();
                     let d_x = MatMut::new(&mut d_x[i * s..], time, channels).unwrap();
-                    ops::conv::vjp(&cpu.gemm, x, tail, &w, d, d_x, &mut d_w, &mut d_b).unwrap();
+                    ops::conv::vjp(
+                        &cpu.gemm,
+                        x,
+                        tail,
+                        &w,
+                        d,
+                        ops::conv::Gradients { x: d_x, w: &mut d_w, bias: &mut d_b },
+                    )
+                    .unwrap();
                     let next = MatMut::new(&mut next[i * kept..], width - 1, channels).unwrap();
                     ops::conv::next_tail(x, tail, next).unwrap();
                 }
@@ -337,15 +369,37 @@ fn wrong_lengths_are_errors_that_name_the_argument() {
         ("w", cpu.linear(linear, &b(6), &b(11), None, &mut b(8))),
         ("bias", cpu.linear(linear, &b(6), &b(12), Some(&b(3)), &mut b(8))),
         ("x", cpu.linear(absurd, &b(6), &b(12), None, &mut b(8))),
-        ("d_w", cpu.linear_vjp(linear, &b(6), &b(12), &b(8), None, &mut b(11), None)),
-        ("d_x", cpu.linear_vjp(linear, &b(6), &b(12), &b(8), Some(InputGradient::Set(&mut b(7))), &mut b(12), None)),
+        (
+            "d_w",
+            cpu.linear_vjp(linear, &b(6), &b(12), &b(8), LinearGradients { d_x: None, d_w: &mut b(11), d_bias: None }),
+        ),
+        (
+            "d_x",
+            cpu.linear_vjp(
+                linear,
+                &b(6),
+                &b(12),
+                &b(8),
+                LinearGradients { d_x: Some(InputGradient::Set(&mut b(7))), d_w: &mut b(12), d_bias: None },
+            ),
+        ),
         ("x", cpu.rms_norm(4, &b(7), &b(4), &mut b(7))),
         ("x", cpu.l2_norm(0, &b(7), &mut b(7))),
         ("d_weight", cpu.rms_norm_vjp(4, &b(8), &b(4), &b(8), &mut b(8), &mut b(3))),
         ("tail", cpu.conv(conv, &b(24), Some(&b(7)), &b(8), &b(4), &mut b(24))),
         ("w", cpu.conv(conv, &b(24), None, &b(7), &b(4), &mut b(24))),
         ("taps", cpu.conv(ConvDims { width: 0, ..conv }, &b(24), None, &b(0), &b(4), &mut b(24))),
-        ("d_bias", cpu.conv_vjp(conv, &b(24), None, &b(8), &b(24), &mut b(24), &mut b(8), &mut b(5))),
+        (
+            "d_bias",
+            cpu.conv_vjp(
+                conv,
+                &b(24),
+                None,
+                &b(8),
+                &b(24),
+                ConvGradients { d_x: &mut b(24), d_w: &mut b(8), d_bias: &mut b(5) },
+            ),
+        ),
         ("next", cpu.conv_tail(conv, &b(24), None, &mut b(9))),
         ("gates", cpu.gates(2, [1.0; 3], &b(7), &mut b(7))),
         ("state", cpu.memory_start(2, 3, &b(6), &mut b(23))),

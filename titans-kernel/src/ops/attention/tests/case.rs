@@ -1,7 +1,7 @@
 //! A case of attention with its numbers, the definition in `f64`, and calls of the operation.
 
 use crate::gemm::Gemm;
-use crate::ops::attention::{Gradients, Keys, Span, forward, scratch_len, vjp, vjp_scratch_len};
+use crate::ops::attention::{Answered, Gradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len};
 use crate::ops::check::{poison, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -71,7 +71,16 @@ impl<T: Scalar> Case<T> {
         let mut scratch = poison(scratch_len(span, n, persistent, context));
         let (q, rotated) = (self.mat(Q).sub(from, n), self.mat(Q_ROTATED).sub(from, n));
         let out = MatMut::new(&mut y, n, c).unwrap();
-        forward(g, span, first + from as u64, q, rotated, &self.keys(), out, Some(&mut sums), &mut scratch).unwrap();
+        forward(
+            g,
+            span,
+            Queries { first: first + from as u64, q, q_rotated: rotated },
+            &self.keys(),
+            out,
+            Some(&mut sums),
+            &mut scratch,
+        )
+        .unwrap();
         (y, sums)
     }
 
@@ -107,7 +116,16 @@ impl<T: Scalar> Case<T> {
             let (q, rotated) = (self.mat(Q).sub(from, rows), self.mat(Q_ROTATED).sub(from, rows));
             let mut scratch = poison(vjp_scratch_len(span, rows, persistent, context));
             let (at, sums) = (first + from as u64, &sums[from..to]);
-            vjp(g, span, at, q, rotated, &self.keys(), y, sums, d_y, gradients, &mut scratch).unwrap();
+            vjp(
+                g,
+                span,
+                Queries { first: at, q, q_rotated: rotated },
+                &self.keys(),
+                Answered { y, log_sum: sums, d_y },
+                gradients,
+                &mut scratch,
+            )
+            .unwrap();
             from = to;
         }
         d

@@ -3,7 +3,7 @@
 use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS, cases, naive};
 use crate::arch::Simd;
 use crate::gemm::{Gemm, Portable};
-use crate::ops::attention::{Keys, Span, forward, scratch_len};
+use crate::ops::attention::{Keys, Queries, Span, forward, scratch_len};
 use crate::ops::check::{SINGLE, assert_close, poison, widen};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
@@ -137,7 +137,16 @@ fn keys_may_be_a_transpose_and_scores_huge() {
         let keys = Keys { tokens: (turned, keys.tokens.1), ..keys };
         let (q, rotated) = (case.mat(Q).sub(0, n), case.mat(Q_ROTATED).sub(0, n));
         let view = MatMut::new(&mut out, n, c).unwrap();
-        forward(&Simd::best(), SIZES.span, SIZES.first, q, rotated, &keys, view, None, &mut scratch).unwrap();
+        forward(
+            &Simd::best(),
+            SIZES.span,
+            Queries { first: SIZES.first, q, q_rotated: rotated },
+            &keys,
+            view,
+            None,
+            &mut scratch,
+        )
+        .unwrap();
         assert_eq!(out, y[..n * c]);
     }
 }
@@ -150,7 +159,15 @@ fn wrong_sizes_are_errors_that_name_the_argument_and_change_nothing() {
     let mut run = |span, first, q: Mat<'_, f32>, keys: &Keys<'_, f32>, scratch: usize| {
         let (mut scratch, mut sums) = (poison(scratch), [7.0; SIZES.n]);
         let out = MatMut::new(&mut y, n, c).unwrap();
-        let result = forward(&Portable, span, first, q, case.mat(Q_ROTATED), keys, out, Some(&mut sums), &mut scratch);
+        let result = forward(
+            &Portable,
+            span,
+            Queries { first, q, q_rotated: case.mat(Q_ROTATED) },
+            keys,
+            out,
+            Some(&mut sums),
+            &mut scratch,
+        );
         assert!(result.is_ok() || sums == [7.0; SIZES.n] && y.iter().all(|&y| y == 7.0));
         result.err().map(|e| std::format!("{e}"))
     };

@@ -2,7 +2,7 @@
 
 use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS};
 use crate::gemm::Portable;
-use crate::ops::attention::{Gradients, Keys, Span, vjp, vjp_scratch_len};
+use crate::ops::attention::{Answered, Gradients, Keys, Queries, Span, vjp, vjp_scratch_len};
 use crate::ops::check::poison;
 use crate::view::{Mat, MatMut};
 use std::string::{String, ToString};
@@ -53,7 +53,15 @@ impl Call {
         };
         let (rotated, log_sum, mut scratch) = (case.mat(Q_ROTATED), &pool[..self.log_sum], poison(self.scratch));
         let (y, d_y) = (view(self.y), view(self.d_y));
-        let result = vjp(&Portable, self.span, self.first, q, rotated, keys, y, log_sum, d_y, gradients, &mut scratch);
+        let result = vjp(
+            &Portable,
+            self.span,
+            Queries { first: self.first, q, q_rotated: rotated },
+            keys,
+            Answered { y, log_sum, d_y },
+            gradients,
+            &mut scratch,
+        );
         let error = result.err()?.to_string();
         assert!(d.iter().flatten().all(|&x| x == BEFORE), "{error}: a gradient was written");
         Some(error)
