@@ -41,15 +41,15 @@ fn chunks(criterion: &mut Criterion, name: &str, widths: &[usize]) -> Result<()>
     Ok(())
 }
 
-/// The token form, all tokens in one call and as a stream that takes one at a time.
+/// Every token a piece of its own, all tokens in one call and as a stream that takes one at a time.
 fn tokens(criterion: &mut Criterion, name: &str, widths: &[usize]) -> Result<()> {
     let g = common::gemm()?;
-    let mut group = criterion.benchmark_group("memory token form");
+    let mut group = criterion.benchmark_group("memory token by token");
     let mut case = Case::new(widths, 1, 64)?;
-    case.forward(&g, Form::Token)?;
+    case.forward(&g, Form::Chunk)?;
     group.throughput(Throughput::Elements(case.tokens as u64));
     group.bench_function(BenchmarkId::new("forward", name), |b| {
-        b.iter(|| case.forward(&g, Form::Token).is_ok());
+        b.iter(|| case.forward(&g, Form::Chunk).is_ok());
     });
     for chunk in [1, 64] {
         let mut case = Case::new(widths, chunk, 64)?;

@@ -21,7 +21,8 @@ use crate::view::{Mat, MatMut};
 /// By which of two ways the same numbers are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
-    /// Walks the tokens and builds the weights after each: the specification (equations 9 to 14).
+    /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk: the
+    /// specification that the other form is tested against, and slow.
     Token,
     /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
     #[default]
@@ -46,9 +47,8 @@ pub struct Outputs<'a, T> {
 /// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
 pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
     spec.size(|| match form {
-        _ if spec.token_by_token() => step::scratch_len(spec),
-        Form::Token if spec.chunk == 1 => step::scratch_len(spec).max(token::scratch_len(spec)),
         Form::Token => token::scratch_len(spec),
+        Form::Chunk if spec.token_by_token() => step::scratch_len(spec),
         Form::Chunk => counted(|room| {
             let _: [&mut [f64]; 2] = panels(room, spec)?;
             exact_panels::take::<f64, _>(room, Layout::in_panels(spec, spec.piece()))
@@ -80,8 +80,8 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
 ) -> Result<u64> {
     check(spec, form, tokens, &outputs, scratch.len())?;
     let (n, Outputs { state, y, surprise, boundaries }) = (tokens.len(), outputs);
-    let steps = spec.token_by_token() || (spec.chunk == 1 && form == Form::Token);
-    if steps && boundaries.is_none() {
+    // Fused sweeps; the token form stays the plain definition, also where every token is a piece.
+    if form == Form::Chunk && spec.token_by_token() && boundaries.is_none() {
         let feed = Feed::new(tokens, Place::of_batch(0, n));
         let wanted = Wanted { y: Some(y), surprise };
         return step::tokens(Frame::of_tokens(g, spec), read, feed, state, wanted, scratch);

@@ -138,9 +138,12 @@ fn operation(args: &Args) -> Result<MemoryOp> {
     let layers = usize::from(args.layers);
     let network = args.network.unwrap_or(if layers > 1 { Network::Residual } else { Network::Plain });
     let mut spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
-    spec.compute_chunk = args.compute_chunk.unwrap_or(spec.usual_compute_chunk());
+    let token = args.form == FormName::Token;
+    // The plain definition is no engine: a token by itself is timed by the fused sweeps.
+    let usual = if token && spec.chunk == 1 { 1 } else { spec.usual_compute_chunk() };
+    spec.compute_chunk = args.compute_chunk.unwrap_or(usual);
     spec.validate()?;
-    let token_form = args.form == FormName::Token || (args.stream.is_some() && spec.token_by_token());
+    let token_form = (token && !spec.token_by_token()) || (args.stream.is_some() && spec.token_by_token());
     let (batch, time, heads) = (args.batch, args.tokens, args.heads);
     let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form };
     let found = elements(&op, args.grad);
@@ -207,7 +210,7 @@ fn report(
     work: impl FnMut() -> Result<()>,
 ) -> Result<Report> {
     let heads = op.heads as f64;
-    let counts = counts(&op.spec, op.token_form, args.grad);
+    let counts = counts(&op.spec, op.token_form || op.spec.token_by_token(), args.grad);
     let flops_per_token = heads * counts.operations;
     let tokens = (op.batch * op.time) as f64;
     let found = timing::beside(tokens, args.seconds, || Ok(peak()? / flops_per_token), work)?;

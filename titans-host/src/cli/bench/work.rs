@@ -172,9 +172,16 @@ impl Streams {
     }
 }
 
-/// One operation of `heads` memories over `time` tokens.
+/// One operation of `heads` memories over `time` tokens; where every token has its own gradient, the token form is that of the fused
+/// sweeps, not the plain definition.
 pub fn operation(spec: &MemorySpec, time: usize, heads: usize, token_form: bool) -> MemoryOp {
-    MemoryOp { spec: spec.clone(), batch: 1, time, heads, read: Read::After, read_only: false, token_form }
+    let mut spec = spec.clone();
+    let fused = token_form && spec.chunk == 1;
+    if fused {
+        spec.compute_chunk = 1;
+    }
+    let token_form = token_form && !fused;
+    MemoryOp { spec, batch: 1, time, heads, read: Read::After, read_only: false, token_form }
 }
 
 /// All numbers are finite, and their mean square is far from the smallest.
