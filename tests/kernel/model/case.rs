@@ -6,11 +6,11 @@ use titans_kernel::model::{
     BlockSpec, Combine, Feed, Input, Kind, MacFeed, Mode, Model, ModelSpec, Stream, Wiring, blob_len, checksum,
     encode_header,
 };
-use titans_kernel::{Gemm, Mat, MatMut, Portable, Result, Scalar};
+use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Result, Scalar};
 
 /// A number, and the arithmetic that these tests lend it: the fastest there is to `f32`, the plain one to `f64`.
 pub trait Number: Scalar {
-    type Kernel: Gemm<Self> + Copy + Send;
+    type Kernel: Arithmetic<Self> + Copy + Send;
     fn kernel() -> Self::Kernel;
 }
 

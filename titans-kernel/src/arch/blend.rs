@@ -7,7 +7,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{Blend, Gemm, Portable};
+use crate::arithmetic::{Arithmetic, Blend, Portable};
 use crate::scalar::Scalar;
 
 /// Rows of a tile.

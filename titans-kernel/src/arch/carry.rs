@@ -6,7 +6,7 @@
 use super::token::{Change, Strip, load, pass, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{CARRIED, Carried, Carry, carry_len, tree};
+use crate::arithmetic::{CARRIED, Carried, Carry, carry_len, tree};
 use crate::scalar::Scalar;
 
 /// From so many tokens on a strip is worth copying side by side.

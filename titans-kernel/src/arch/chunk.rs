@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Factors, GROUP, Gemm, Portable, Recurrence, Weighing, Weighting, fading, least};
+use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, Recurrence, Weighing, Weighting, fading, least};
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.

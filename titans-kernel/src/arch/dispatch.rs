@@ -5,7 +5,7 @@ use super::softmax::{Row, Scaled};
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
-use crate::gemm::{Blend, Columns, QUERIES, Recurrence, Silu, Substitution, Update, Weighing, Weighting};
+use crate::arithmetic::{Blend, Columns, QUERIES, Recurrence, Silu, Substitution, Update, Weighing, Weighting};
 use crate::scalar::Scalar;
 
 /// The numbers that have versions: `f32` and `f64`.

@@ -4,7 +4,7 @@ use super::dispatch::{Job, SimdScalar};
 use super::product::Part;
 use super::vector::Vector;
 use super::{product, update};
-use crate::gemm::{Gemm, Portable, Store, Update};
+use crate::arithmetic::{Arithmetic, Portable, Store, Update};
 use crate::view::{Mat, MatMut};
 
 /// The operands of a product.

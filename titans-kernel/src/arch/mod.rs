@@ -1,6 +1,6 @@
 //! The heavy arithmetic in versions for instruction sets, chosen at run time by asking the processor: no std needed.
 //!
-//! [`Simd`] implements [`Gemm`] for `f32` and `f64`. All versions with fused multiply-add compute every element by the
+//! [`Simd`] implements [`Arithmetic`] for `f32` and `f64`. All versions with fused multiply-add compute every element by the
 //! same operations in the same order and give the same bits; [`Isa::Portable`] rounds twice a step and differs.
 //!
 //! This is the only room of the kernel with `unsafe`. Sizes are checked at the safe edge ([`Simd`]'s methods and
@@ -48,9 +48,9 @@ mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
-use crate::gemm::{
-    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution, Update,
-    Weighing, Weighting,
+use crate::arithmetic::{
+    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution,
+    Update, Weighing, Weighting,
 };
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
@@ -83,7 +83,7 @@ impl Simd {
     }
 }
 
-impl<T: SimdScalar> Gemm<T> for Simd {
+impl<T: SimdScalar> Arithmetic<T> for Simd {
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         T::product(*self, Product { store, part: Part::Whole, a, b, c });
     }

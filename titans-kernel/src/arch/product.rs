@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 use super::few::{FEW, few};
 use super::strip::{Panel, rows};
 use super::vector::Vector;
-use crate::gemm::{Beside, Store};
+use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 

@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Gemm, Portable, Silu, SiluOf};
+use crate::arithmetic::{Arithmetic, Portable, Silu, SiluOf};
 use crate::scalar::Scalar;
 
 impl<T: SimdScalar> Silu<'_, T> {

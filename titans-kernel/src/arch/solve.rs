@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Gemm, Order, Portable, Substitution};
+use crate::arithmetic::{Arithmetic, Order, Portable, Substitution};
 use crate::scalar::Scalar;
 
 /// Rows that are solved together.
@@ -11,7 +11,7 @@ const TALL: usize = 8;
 /// Rows where fewer are left.
 const LOW: usize = 4;
 /// Rows of a substitution, at most.
-const MOST: usize = crate::gemm::SOLVED;
+const MOST: usize = crate::arithmetic::SOLVED;
 
 /// A strip of columns; rows are counted in the order in which they are solved, so that steps may be negative.
 #[derive(Clone, Copy)]

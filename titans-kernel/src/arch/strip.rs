@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::product::{A_BYTES, Operands, Part, ROWS};
 use super::tile::{Seen, Strip, strip};
 use super::vector::Vector;
-use crate::gemm::{Beside, Store};
+use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 
 /// Rows of a tile of one or two registers.

@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 use super::token::{Change, Strip, load, pass, rows, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Learn, Probe};
+use crate::arithmetic::{Learn, Probe};
 use crate::scalar::Scalar;
 
 /// Rows side by side in row order; even, so that chains keep their parity.

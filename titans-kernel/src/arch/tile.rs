@@ -2,7 +2,7 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{Beside, Store};
+use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 
 /// Steps of k that are written out.

@@ -2,7 +2,7 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{GROUP, Update};
+use crate::arithmetic::{GROUP, Update};
 use crate::scalar::Scalar;
 
 /// Rows of a tile.
@@ -33,7 +33,7 @@ struct Strip<T> {
     ahead: usize,
 }
 
-/// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`: see [`crate::Gemm::update`].
+/// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`: see [`crate::Arithmetic::update`].
 ///
 /// # Safety
 /// Only inside a function that enables V's instructions.

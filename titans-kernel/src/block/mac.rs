@@ -5,14 +5,14 @@ use super::spec::MacFeed;
 use super::state::{State, in_segment};
 use super::work::{Mixing, Remembering};
 use super::{Mode, Run};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::memory::{Stream, query};
 use crate::ops::linear;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Run<'_, T, G> {
     /// [`Run::mix`] of n tokens that lie in one segment.
     pub(crate) fn mac(
         &self,

@@ -5,13 +5,13 @@ use super::spec::{Combine, Kind, Wiring};
 use super::state::State;
 use super::work::{Mixing, Remembering};
 use super::{Mode, Run};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::ops::{linear, rms_norm, silu, silu_gate};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Run<'_, T, G> {
     /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`, which is what x `[n, w]` still lacks: what layers
     /// before the last add to it is in it. Returns how many gradients were clipped.
     pub(crate) fn mix(

@@ -12,9 +12,9 @@ mod state;
 mod weights;
 mod work;
 
+use crate::arithmetic::Arithmetic;
 use crate::choice;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::ops::{linear, silu_gate};
 use crate::scalar::Scalar;
 use crate::scratch::{Scratch, counted};
@@ -64,7 +64,7 @@ pub(crate) fn scratch_len<T: Scalar>(spec: &BlockSpec, width: usize, n: usize) -
     mixing.max(counted(|room| Feeding::<T>::take(spec, width, n, room)))
 }
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Run<'_, T, G> {
     /// The start of a stream: `state` is whatever it was, but for zeros afterwards where nothing was seen yet. Up to `rows`
     /// persistent rows are taken at once. Returns how many gradients were clipped.
     ///

@@ -4,8 +4,8 @@ use super::Run;
 use super::state::State;
 use super::weights::Projection;
 use super::work::Remembering;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::memory::{Counters, Gate, Mask, Stream, Tokens};
 use crate::ops::{Tail, gates, l2_norm, linear, silu};
 use crate::scalar::Scalar;
@@ -21,7 +21,7 @@ pub(crate) struct Wanted<'a, T> {
     pub(crate) surprise: Option<MatMut<'a, T>>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Run<'_, T, G> {
     /// The memories before their first row.
     pub(crate) fn reset_memories(&self, state: &mut State<'_, T>) -> Result<()> {
         let (spec, params) = (&self.spec.memory, self.spec.memory.params());

@@ -11,8 +11,8 @@ use super::open::Past;
 use super::spec::{MemorySpec, Read};
 use super::work::Work;
 use super::{step, write};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Scratch, counted};
 
@@ -67,7 +67,7 @@ pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i:
 /// The states at the starts of the span's pieces from the second on, one after another to `states`, from `kept`, the
 /// state at the span's start: the forward's own steps without its answers, so with its bits. `deltas`: the batch's Δ, where
 /// a piece is several chunks. `scratch`: [`advance_len`] elements.
-pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
+pub(super) fn states_between<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (tokens, span): (&Tokens<'_, T>, Span),
     kept: &[T],
@@ -93,7 +93,7 @@ pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
 }
 
 /// One piece written and closed; `anchor` is the state at its chunk's start.
-fn advance<T: Scalar, G: Gemm<T>>(
+fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     anchor: &[T],

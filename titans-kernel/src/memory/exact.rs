@@ -18,8 +18,8 @@ use super::source::Source;
 use super::spec::Read;
 use super::work::{Reading, Writing};
 use super::write::plain_residuals;
+use crate::arithmetic::{Arithmetic, Beside, Order, Store, Substitution, Weighting};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -67,7 +67,7 @@ pub(super) fn rows(lay: Layout<'_>, read: Read) -> Option<Rows> {
 }
 
 /// Queries answered by the weights of their chunk's start.
-pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
+pub(super) fn by_chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     state: &[T],
@@ -88,7 +88,7 @@ pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
 ///
 /// With A⁻, G⁻, C⁻ the row of every token's chunk start, `(I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V)` and
 /// `T = 2c ((K Kᵀ) ∘ C⁻ diag(rate))`, 0 from a token's own chunk on.
-pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
+pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     state: &[T],
@@ -117,7 +117,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
 }
 
 /// diag(A⁻) K W + diag(G⁻) K S in Δ's place.
-fn from_start<T: Scalar, G: Gemm<T>>(
+fn from_start<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     state: &[T],
@@ -149,7 +149,7 @@ fn from_start<T: Scalar, G: Gemm<T>>(
 }
 
 /// Chunks of one token without a clip: all rates are known, so that Δ is a triangular solve.
-fn solve<T: Scalar, G: Gemm<T>>(
+fn solve<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     open: &mut Open<'_, T>,
@@ -175,7 +175,7 @@ fn solve<T: Scalar, G: Gemm<T>>(
 
 /// The columns of a panel of [`solve`], which do not know the others:
 /// `δ_t = 2c (z_t − Σ_{i<t} weights_{t,i} δ_i − v_t)`, with z in Δ's place.
-pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
+pub(super) fn solve_panel<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     weights: Mat<'_, T>,
@@ -211,7 +211,7 @@ pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
 }
 
 /// The inner loss of rows of Δ = 2c (M(k) − v): c ‖M(k) − v‖² = ‖δ‖² / 4c.
-pub(super) fn observe<T: Scalar, G: Gemm<T>>(
+pub(super) fn observe<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     place: Place,
     open: &Open<'_, T>,
@@ -229,7 +229,7 @@ pub(super) fn observe<T: Scalar, G: Gemm<T>>(
 }
 
 /// Longer chunks, or a clip: a token's rate is known when its residual is, so that the next chunk can go on.
-fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
+fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     writing: &mut Writing<'_, T>,

@@ -18,8 +18,8 @@ use super::read::Rows;
 use super::settle::onto;
 use super::spec::Read;
 use super::work::Work;
+use crate::arithmetic::{Arithmetic, Beside, Store, Weighting};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch};
 use crate::view::{Mat, MatMut};
@@ -46,7 +46,7 @@ struct Part<'a, T> {
 }
 
 /// Tokens of a batch that begin a piece.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
+pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
     feed: Feed<'_, T>,
@@ -108,7 +108,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
 
 /// What keys and queries take of the residuals: their products with the keys, weighed by the rows that answer them,
 /// `(K Kᵀ) ∘ C⁻ diag(rate)` and `(Q Kᵀ) ∘ C diag(rate)`.
-fn weigh<T: Scalar, G: Gemm<T>>(
+fn weigh<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
     (whole, parts): (Feed<'_, T>, &[Part<'_, T>]),
@@ -140,7 +140,7 @@ fn weigh<T: Scalar, G: Gemm<T>>(
 }
 
 /// [`super::settle::settle`] for one panel, by row m of the coefficients: `W ← A_m W + G_m S`.
-fn settle_panel<T: Scalar, G: Gemm<T>>(
+fn settle_panel<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     m: usize,
     coefficients: &Coefficients<'_, T>,

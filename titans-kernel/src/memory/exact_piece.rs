@@ -16,14 +16,14 @@ use super::settle::{settle, settles_behind};
 use super::source::Source;
 use super::spec::Read;
 use super::work::{Work, Writing};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::MatMut;
 
 /// Tokens of a batch that begin a piece. Returns how many were clipped.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
+pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     feed: Feed<'_, T>,
@@ -99,7 +99,7 @@ pub(super) fn keep_delta<T: Scalar>(
 }
 
 /// What [`gradients`] left of a piece of a batch, from the batch's Δ that was kept.
-pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
+pub(super) fn recall<'a, T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'a, T>,
     deltas: &[T],
@@ -119,7 +119,7 @@ pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
 }
 
 /// One piece of a batch closed again, without its answers, from the batch's Δ.
-pub(super) fn advance<T: Scalar, G: Gemm<T>>(
+pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     deltas: &[T],
@@ -144,7 +144,7 @@ pub(super) fn end_of(n: usize, settled: Option<usize>) -> End {
 
 /// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before and row
 /// m + 1 the first one after: all rows that follow are one further on.
-pub(super) fn coefficients_of<T: Scalar, G: Gemm<T>>(
+pub(super) fn coefficients_of<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     coefficients: &mut Coefficients<'_, T>,

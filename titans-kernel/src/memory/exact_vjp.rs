@@ -29,15 +29,15 @@ use super::spec::Read;
 use super::vjp::{Gradients, Run, gates_vjp};
 use super::work::Writing;
 use super::write_vjp::{plain, rate_vjp};
+use crate::arithmetic::{Arithmetic, Beside, Order, Store, Substitution, Weighting};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// One piece, whose Δ is among the batch's: `d_state` from the cotangent of the state behind it to that of the state
 /// before it, which is `start`.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
+pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     run: Run<'_, T, G>,
     place: Place,
     start: &[T],
@@ -98,7 +98,7 @@ struct Part<'a, T, G> {
     writing: &'a Writing<'a, T>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Part<'_, T, G> {
     /// Queries, then keys and values, then gates, from the batch's `d_y`; the state's cotangent decays first.
     fn all(
         &self,

@@ -12,8 +12,8 @@ use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::work::{Work, Writing};
 use super::{exact_panels, exact_piece, step, token, write};
+use crate::arithmetic::{Arithmetic, CARRIED, Factors};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::{CARRIED, Factors, Gemm};
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -69,7 +69,7 @@ fn panels<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
-pub fn forward<T: Scalar, G: Gemm<T>>(
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &MemorySpec,
     form: Form,
@@ -144,7 +144,7 @@ struct Batch<'a, T, G> {
     deltas: Option<&'a mut [T]>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Batch<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
     /// All of the tokens; `anchor` receives the weights at every chunk's start, unless it is empty.
     fn run(mut self, state: &mut [T], anchor: &mut [T], keep: Keep<T>, scratch: &mut [T]) -> Result<u64> {
         let (spec, n) = (self.on.lay.spec, self.tokens.len());
@@ -214,7 +214,7 @@ pub(super) fn check_outputs<T: Scalar>(
 
 /// One piece of a chunk, n ≤ the layout's rows. `anchor` are the weights at the chunk's start, empty where the piece is
 /// the whole chunk.
-fn chunk<T: Scalar, G: Gemm<T>>(
+fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     feed: Feed<'_, T>,
@@ -256,7 +256,7 @@ pub(super) fn first<'a, T>(anchor: &'a [T], state: &'a [T]) -> &'a [T] {
 
 /// Rates and coefficients of some tokens of the open piece, whose Δ is known; gates one a chunk count chunks from the
 /// batch's token 0.
-pub(super) fn enter<T: Scalar, G: Gemm<T>>(
+pub(super) fn enter<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     writing: &mut Writing<'_, T>,
@@ -269,7 +269,7 @@ pub(super) fn enter<T: Scalar, G: Gemm<T>>(
 }
 
 /// One set of the coefficients of [`enter`]: they do not depend on rates.
-pub(super) fn advance<T: Scalar, G: Gemm<T>>(
+pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     set: usize,
@@ -290,7 +290,7 @@ pub(super) fn advance<T: Scalar, G: Gemm<T>>(
 }
 
 /// The rates of [`enter`]; returns how many were clipped.
-pub(super) fn rates<T: Scalar, G: Gemm<T>>(
+pub(super) fn rates<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     writing: &mut Writing<'_, T>,

@@ -9,8 +9,8 @@ use super::frame::Frame;
 use super::layout::Layout;
 use super::spec::MemorySpec;
 use super::work::Writing;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 
@@ -129,7 +129,7 @@ fn in_range<T: Scalar>([keep, eta, rate]: [T; 3]) -> bool {
 }
 
 /// How many of a place's tokens are admitted, whose Δ and rates are known, and the bounds after them.
-pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
+pub(super) fn admitted<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     writing: &Writing<'_, T>,

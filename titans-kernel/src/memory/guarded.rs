@@ -6,13 +6,13 @@ use super::gates::Tokens;
 use super::guard::{Guard, Step as Ask};
 use super::spec::{MemorySpec, Read};
 use super::step::{Coming, Step, carry, linear};
+use crate::arithmetic::{Arithmetic, CARRIED};
 use crate::error::Result;
-use crate::gemm::{CARRIED, Gemm};
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 
 /// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
-pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
+pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     tokens: &Tokens<'_, T>,
@@ -70,7 +70,7 @@ fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> Ask<
 
 /// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
 /// most 2c (‖k‖ ‖W‖ + ‖v‖). `keys` receives ‖k‖² of every token that was looked at.
-fn foreseen<T: Scalar, G: Gemm<T>>(
+fn foreseen<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     tokens: &Tokens<'_, T>,
     from: usize,
@@ -100,7 +100,7 @@ fn foreseen<T: Scalar, G: Gemm<T>>(
 }
 
 /// Is the one token `t` admitted, by its residual as it is? `e`: a row to work in.
-fn looked_at<T: Scalar, G: Gemm<T>>(
+fn looked_at<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (tokens, t): (&Tokens<'_, T>, usize),
     guard: Guard<T>,

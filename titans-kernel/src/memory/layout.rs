@@ -1,8 +1,8 @@
 //! Where the rows of every layer lie inside one slab, and the panels of its weights.
 
 use super::spec::MemorySpec;
+use crate::arithmetic::{Arithmetic, PANEL, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, PANEL, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -167,7 +167,7 @@ impl<'s> Layout<'s> {
     }
 
     /// `out ± x W^l`, x `[n, d_in]`.
-    pub fn times<T: Scalar, G: Gemm<T>>(
+    pub fn times<T: Scalar, G: Arithmetic<T>>(
         &self,
         g: &G,
         store: Store,
@@ -183,7 +183,7 @@ impl<'s> Layout<'s> {
     }
 
     /// `out ± d (W^l)ᵀ`, d `[n, d_out]`.
-    pub fn times_transposed<T: Scalar, G: Gemm<T>>(
+    pub fn times_transposed<T: Scalar, G: Arithmetic<T>>(
         &self,
         g: &G,
         store: Store,
@@ -200,7 +200,7 @@ impl<'s> Layout<'s> {
     }
 
     /// `W^l += xᵀ d`.
-    pub fn add_outer<T: Scalar, G: Gemm<T>>(
+    pub fn add_outer<T: Scalar, G: Arithmetic<T>>(
         &self,
         g: &G,
         x: Mat<'_, T>,

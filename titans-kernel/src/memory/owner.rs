@@ -5,8 +5,8 @@ use super::gates::{Gate, Mask, Tokens};
 use super::spec::{MemorySpec, Read};
 use super::stream::{Counters, Parts, Stream};
 use crate::arch::Simd;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 use core::marker::PhantomData;
@@ -135,7 +135,7 @@ impl<T: Scalar, B, G> Memory<T, B, G> {
     }
 }
 
-impl<T: Scalar, B: AsMut<[T]>, G: Gemm<T>> Memory<T, B, G> {
+impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
     /// The memory whose buffer another one of this configuration left behind, with the counters it had then.
     ///
     /// # Errors

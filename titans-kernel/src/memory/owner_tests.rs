@@ -1,8 +1,8 @@
 use super::{Counters, Gates, Loss, Memory, MemorySpec, Network, Read, Start, Stream, Tokens};
 use super::{Gate, Mask};
 use crate::arch::{Simd, SimdScalar};
+use crate::arithmetic::Portable;
 use crate::error::Error;
-use crate::gemm::Portable;
 use crate::ops::check::{poison, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};

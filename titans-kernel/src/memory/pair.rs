@@ -11,8 +11,8 @@ use super::layout::Layout;
 use super::read::Rows;
 use super::settle::{onto, settled};
 use super::work::Work;
+use crate::arithmetic::{Arithmetic, Store, Weighting};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store, Weighting};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -29,7 +29,7 @@ pub(super) fn fits(lay: Layout<'_>, place: Place) -> bool {
 ///
 /// Of the two rows x = k and q, z = a x W + g x S − Σ_i C_i rate_i (x · k_i) δ_i; then δ = 2c (z_k − v), and y = z_q,
 /// less the token's own share where the query comes after.
-pub(super) fn token<T: Scalar, G: Gemm<T>>(
+pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     rows: Rows,
@@ -94,7 +94,7 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
 }
 
 /// What the piece's start says of both rows: a x W + g x S, the query's by the row behind the key's if it comes after the write.
-fn start<T: Scalar, G: Gemm<T>>(
+fn start<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     x: Mat<'_, T>,
     state: &[T],

@@ -16,8 +16,8 @@ use super::spec::Read;
 use super::stream::{Parts, Stream};
 use super::work::Work;
 use super::{guarded, pair, write};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::MatMut;
@@ -34,7 +34,7 @@ impl<T: Scalar> Stream<'_, T> {
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`], before anything changes. [`Error::Diverged`] names the first token that is refused: those
     /// before it are written and answered, the stream stands behind them, and rows of `y` and `surprise` from it on are unspecified.
-    pub fn write<G: Gemm<T>>(
+    pub fn write<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         tokens: &Tokens<'_, T>,
@@ -71,7 +71,7 @@ impl<T: Scalar> Stream<'_, T> {
     }
 
     /// Every token a piece.
-    fn steps<G: Gemm<T>>(
+    fn steps<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         tokens: &Tokens<'_, T>,
@@ -89,7 +89,7 @@ impl<T: Scalar> Stream<'_, T> {
     }
 
     /// Tokens of one piece. Returns how many were admitted: they are written and answered.
-    fn piece<G: Gemm<T>>(
+    fn piece<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         feed: Feed<'_, T>,
@@ -169,7 +169,7 @@ struct Piece<'a, T, G> {
     bounds: &'a mut [T],
 }
 
-impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
+impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
     fn take(on: Frame<'a, G>, read: Read, parts: Parts, block: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
         let lay = on.lay;
         let (state, rest) = block.split_at_mut(parts.anchor);

@@ -11,8 +11,8 @@ use super::read::{Asked, Rows, answers};
 use super::source::Source;
 use super::spec::MemorySpec;
 use super::work::Reading;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -35,7 +35,7 @@ fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
-pub fn query<T: Scalar, G: Gemm<T>>(
+pub fn query<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &MemorySpec,
     weights: &[T],
@@ -68,8 +68,8 @@ pub fn query<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{query, query_scratch_len};
+    use crate::arithmetic::Portable;
     use crate::error::Error;
-    use crate::gemm::Portable;
     use crate::memory::{MemorySpec, Network, Read, Stream};
     use crate::ops::check::{assert_close, poison, values};
     use crate::view::{Mat, MatMut};

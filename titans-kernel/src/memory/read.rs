@@ -14,8 +14,8 @@ use super::settle::{onto, settled};
 use super::source::Source;
 use super::spec::{Network, Read};
 use super::work::Reading;
+use crate::arithmetic::{Arithmetic, Beside, Store, Weighting};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -112,7 +112,7 @@ impl<'a, T: Scalar> Asked<'a, T> {
 /// Read-outs `y [n, d_L]` of queries, n ≤ the layout's rows, from the state `[W | S]` at the piece's start (of which
 /// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`Source::Closes`] the state is that
 /// at the piece's end afterwards.
-pub(super) fn answers<T: Scalar, G: Gemm<T>>(
+pub(super) fn answers<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     mut source: Source<'_, T>,
@@ -144,7 +144,7 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
 }
 
 /// The layers of [`answers`] but for the last one: X of all of them, Z of all but the last.
-pub(super) fn inside<T: Scalar, G: Gemm<T>>(
+pub(super) fn inside<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     source: &mut Source<'_, T>,
@@ -170,7 +170,7 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
 
 /// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one over
 /// S's, blended, and goes on over the tokens.
-fn layer<T: Scalar, G: Gemm<T>>(
+fn layer<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
@@ -213,7 +213,7 @@ fn layer<T: Scalar, G: Gemm<T>>(
 }
 
 /// X Hᵀ against the tokens of the chunk that a query may see.
-fn scores<T: Scalar, G: Gemm<T>>(
+fn scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
@@ -234,7 +234,7 @@ fn scores<T: Scalar, G: Gemm<T>>(
 }
 
 /// scores ∘ C diag(rate), 0 where a query does not see a token.
-fn mask<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
+fn mask<T: Scalar, G: Arithmetic<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
     // Of the first query, and from one to the next.
     let step = |first: usize, next: usize| (first, next - first);
     on.g.weight(Weighting {
@@ -250,7 +250,7 @@ fn mask<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gat
 }
 
 /// Z −= scores Δ, each row over the tokens it may see and no others: what comes later is never read.
-fn subtract<T: Scalar, G: Gemm<T>>(
+fn subtract<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     asked: Asked<'_, T>,
     scores: Mat<'_, T>,
@@ -270,7 +270,7 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 }
 
 /// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query, by the last layer's gates.
-pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
+pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     state: &[T],

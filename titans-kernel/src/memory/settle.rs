@@ -9,7 +9,7 @@ use super::coefficients::Coefficients;
 use super::feed::Feed;
 use super::layout::Layout;
 use super::spec::MemorySpec;
-use crate::gemm::{Blend, Gemm, Store, faded as fade};
+use crate::arithmetic::{Arithmetic, Blend, Store, faded as fade};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -60,7 +60,12 @@ pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>) -> usize {
 }
 
 /// W ← A W + G S by row `row` of the coefficients, for a state `[W | S]` in any layout. S stays, and counts no more.
-pub(super) fn settle<T: Scalar, G: Gemm<T>>(g: &G, row: usize, coefficients: &Coefficients<'_, T>, state: &mut [T]) {
+pub(super) fn settle<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    row: usize,
+    coefficients: &Coefficients<'_, T>,
+    state: &mut [T],
+) {
     let (a, gg) = (coefficients.a[row], coefficients.g[row]);
     let (w, s) = state.split_at_mut(state.len() / 2);
     g.vectorise(
@@ -70,7 +75,7 @@ pub(super) fn settle<T: Scalar, G: Gemm<T>>(g: &G, row: usize, coefficients: &Co
 }
 
 /// `Z = diag(a) X W + diag(g) X S`, or where the piece has settled `diag(a) X W`; factors of a row are `step` from the last one's.
-pub(super) fn onto<T: Scalar, G: Gemm<T>>(
+pub(super) fn onto<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     settled: bool,
     x: Mat<'_, T>,

@@ -3,8 +3,8 @@
 use super::close::{End, close_gamma, close_panel};
 use super::frame::Frame;
 use super::open::Past;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 
 /// The state `[W | S]` that answers.
@@ -27,7 +27,7 @@ impl<T: Scalar> Source<'_, T> {
     }
 
     /// A panel of layer l has answered.
-    pub fn panel_done<G: Gemm<T>>(
+    pub fn panel_done<G: Arithmetic<T>>(
         &mut self,
         on: Frame<'_, G>,
         (l, columns): (usize, (usize, usize)),
@@ -40,7 +40,7 @@ impl<T: Scalar> Source<'_, T> {
     }
 
     /// All layers have answered.
-    pub fn all_done<G: Gemm<T>>(self, on: Frame<'_, G>, past: Past<'_, T>) -> Result<()> {
+    pub fn all_done<G: Arithmetic<T>>(self, on: Frame<'_, G>, past: Past<'_, T>) -> Result<()> {
         match self {
             Self::Stays(_) => Ok(()),
             Self::Closes { state, end, scaled } => close_gamma(on, end, past, scaled, state),

@@ -1,7 +1,7 @@
 //! Chunk 1: one token after another, each at the weights that the last one left. Batches in both forms and streams go
 //! through here, so their bits are equal.
 //!
-//! A plain linear memory without a clip hands its tokens to [`Gemm::carry`]; every other visits a layer's W once more
+//! A plain linear memory without a clip hands its tokens to [`Arithmetic::carry`]; every other visits a layer's W once more
 //! for each direction, and changes and reads it in one sweep.
 
 use super::feed::{Feed, Pairs, Place, Wanted};
@@ -13,8 +13,8 @@ use super::read;
 use super::spec::{MemorySpec, Network, Read};
 use super::work::{Reading, Writing};
 use super::write;
+use crate::arithmetic::{Arithmetic, CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
 use crate::error::Result;
-use crate::gemm::{CARRIED, Carried, Carry, Factors, Gemm, Learn, Probe, carry_len};
 use crate::ops::activation;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
@@ -41,7 +41,7 @@ pub(super) fn linear(spec: &MemorySpec) -> bool {
 }
 
 /// Tokens of a batch or push, each a piece; returns how many were clipped.
-pub(super) fn tokens<T: Scalar, G: Gemm<T>>(
+pub(super) fn tokens<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     feed: Feed<'_, T>,
@@ -69,7 +69,7 @@ pub(super) fn tokens<T: Scalar, G: Gemm<T>>(
 }
 
 /// At most [`CARRIED`] tokens through a linear memory.
-pub(super) fn carry<T: Scalar, G: Gemm<T>>(
+pub(super) fn carry<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     feed: Feed<'_, T>,
@@ -151,7 +151,7 @@ pub(super) struct Step<'a, T, G> {
     begun: bool,
 }
 
-impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
+impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
     /// `on`: one token's rows.
     pub fn new(on: Frame<'a, G>, read: Read, state: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
         let (w, s) = state.split_at_mut(on.lay.spec.params());

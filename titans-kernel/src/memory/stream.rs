@@ -13,8 +13,8 @@ use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::step;
 use super::work::{Reading, Work};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Count, Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -157,7 +157,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`].
-    pub fn read<G: Gemm<T>>(&self, g: &G, q: Mat<'_, T>, mut y: MatMut<'_, T>, scratch: &mut [T]) -> Result<()> {
+    pub fn read<G: Arithmetic<T>>(&self, g: &G, q: Mat<'_, T>, mut y: MatMut<'_, T>, scratch: &mut [T]) -> Result<()> {
         expect_len("q columns", self.spec.key_width(), q.cols())?;
         expect_len("q column stride", 1, q.col_stride())?;
         check_outputs(self.spec, q.rows(), &y, None)?;
@@ -184,7 +184,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`].
-    pub fn state<G: Gemm<T>>(&self, g: &G, out: &mut [T], scratch: &mut [T]) -> Result<()> {
+    pub fn state<G: Arithmetic<T>>(&self, g: &G, out: &mut [T], scratch: &mut [T]) -> Result<()> {
         expect_len("state", self.spec.state_len(), out.len())?;
         self.check_scratch(scratch)?;
         let (state, open, row) = self.parts();

@@ -15,8 +15,8 @@ use super::source::Source;
 use super::spec::{MemorySpec, Read};
 use super::work::{Reading, Writing};
 use super::write;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::MatMut;
@@ -48,7 +48,7 @@ pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
 }
 
 /// One chunk of a batch.
-pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
+pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     feed: Feed<'_, T>,
@@ -97,7 +97,7 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
 }
 
 /// S ← η S − rate hᵀ δ, W ← (1 − α) W + S, in one sweep over both; `gates` gives 1 − α and η of every set.
-fn update<T: Scalar, G: Gemm<T>>(
+fn update<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     gates: impl Fn(usize) -> [T; 2],
     open: &Open<'_, T>,

@@ -26,8 +26,8 @@ use super::source::Source;
 use super::spec::{MemorySpec, Network, Read};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -100,7 +100,7 @@ fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &MemorySpec,
     record: Record<'_, T>,
@@ -210,7 +210,7 @@ impl<T: Copy, G> Clone for Run<'_, T, G> {
 
 impl<T: Copy, G> Copy for Run<'_, T, G> {}
 
-impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
+impl<'a, T: Scalar, G: Arithmetic<T>> Run<'a, T, G> {
     /// One piece: computes its inside again, then walks it backwards, `d_state` from the cotangent of the state behind
     /// the piece to that of the state before it; `gradients.state` is not touched. `d_anchor` receives what belongs to
     /// the weights at the chunk's start, unless it is empty: then the piece is the chunk.
@@ -292,7 +292,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
 /// rates' place.
 ///
 /// From the last token to the first, (dα, dη) are what [`Coefficients::pull`] gives; tokens that share a value add up.
-pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: Feed<'_, T>,
     base: usize,

@@ -19,8 +19,8 @@ use super::inside::Inside;
 use super::layout::Layout;
 use super::spec::Network;
 use super::work::{Writing, Written};
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
@@ -77,7 +77,7 @@ pub(super) fn rate_vjp<T: Scalar>(
 
 /// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`: the weights
 /// are those at the chunk's start.
-pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     w: &[T],
     Writing { open, written }: &mut Writing<'_, T>,

@@ -2,7 +2,7 @@
 
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
-use crate::gemm::{Beside, Gemm, Store};
+use crate::arithmetic::{Arithmetic, Beside, Store};
 use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
 use crate::ops::activation::{self, Activation};
 use crate::ops::attention::{self, Gradients, Keys, Span, scratch_len, vjp_scratch_len};

@@ -2,7 +2,7 @@
 
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
-use crate::gemm::{Columns, Gemm, QUERIES, SUMS, Seen};
+use crate::arithmetic::{Arithmetic, Columns, QUERIES, SUMS, Seen};
 use crate::scalar::grid::{even, ulp};
 use crate::view::MatMut;
 use std::vec::Vec;

@@ -2,7 +2,7 @@
 
 use super::super::SimdScalar;
 use super::{bits, exact, numbers, versions};
-use crate::gemm::{Blend, GROUP, Gemm, Update, Weighing, weighted_len};
+use crate::arithmetic::{Arithmetic, Blend, GROUP, Update, Weighing, weighted_len};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
@@ -13,7 +13,7 @@ const DEPTHS: [usize; 5] = [0, 1, 4, 6, 67];
 
 /// Z by `g`, rows of Z three numbers further apart than they are long, with 77 between them.
 fn blended<T: SimdScalar>(
-    g: &impl Gemm<T>,
+    g: &impl Arithmetic<T>,
     (n, width, k): (usize, usize, usize),
     numbers: fn(usize, u64) -> Vec<T>,
     step: usize,

@@ -2,7 +2,7 @@
 
 use super::super::rows::LANES;
 use super::{Keys, Span};
-use crate::gemm::{Beside, Gemm, Seen};
+use crate::arithmetic::{Arithmetic, Beside, Seen};
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -121,7 +121,7 @@ impl<'a, T: Scalar> Parts<'a, T> {
 }
 
 /// Whether rows `from .. from + rows` are finite.
-pub(super) fn finite<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, from: usize, rows: usize) -> bool {
+pub(super) fn finite<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, from: usize, rows: usize) -> bool {
     g.vectorise(
         #[inline(always)]
         || {

@@ -3,12 +3,12 @@
 use super::super::rows::LANES;
 use super::BLOCK;
 use super::band::{Band, Parts};
-use crate::gemm::{Columns, Gemm, Store};
+use crate::arithmetic::{Arithmetic, Columns, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// y and `log_sum` of a band, and whether y is finite.
-pub(super) fn forward<T: Scalar, G: Gemm<T>>(
+pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     scale: T,
     band: &Band,
@@ -43,7 +43,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 }
 
 /// The products of all parts: rows of [`BLOCK`] queries, one a key.
-pub(super) fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, scores: &mut [T]) {
+pub(super) fn score<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, scores: &mut [T]) {
     let mut at = 0;
     for part in parts.iter() {
         let len = part.len(band);
@@ -60,7 +60,7 @@ pub(super) fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_,
 }
 
 /// `y = P v` for a group of the band's rows, from row r on, and the tokens that it sees.
-fn sum_values<T: Scalar, G: Gemm<T>>(
+fn sum_values<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     (skipped, group): &(usize, Band),
     band: &Band,

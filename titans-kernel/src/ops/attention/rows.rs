@@ -3,7 +3,7 @@
 use super::super::rows::LANES;
 use super::Part;
 use super::band::{Band, Parts};
-use crate::gemm::{Beside, Gemm, Store};
+use crate::arithmetic::{Arithmetic, Beside, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -21,7 +21,7 @@ fn place<T: Scalar>(part: &Part<'_, T>, band: &Band, start: usize) -> Place {
 }
 
 /// y and `log_sum` of a band, and whether y is finite.
-pub(super) fn forward<T: Scalar, G: Gemm<T>>(
+pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     scale: T,
     band: &Band,
@@ -64,7 +64,14 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
-fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &Place, width: usize, scores: &mut [T]) {
+fn score<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    band: &Band,
+    part: &Part<'_, T>,
+    here: &Place,
+    width: usize,
+    scores: &mut [T],
+) {
     let (len, from) = (part.len(band), here.start + here.lane);
     let q = part.q.sub(band.from, band.rows);
     if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {

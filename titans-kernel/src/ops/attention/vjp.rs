@@ -12,8 +12,8 @@
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
 use super::band::{Band, Part, Parts, finite};
 use super::{BLOCK, Keys, LINE, Queries, Span, columns, expect, from_line, persistent_rows, scale};
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -61,7 +61,7 @@ pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: b
 ///
 /// # Errors
 /// As [`forward`](super::forward), also for a gradient that does not have the shape of its input.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     span: Span,
     queries: Queries<'_, T>,
@@ -126,7 +126,7 @@ fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &Gradients<'_, T>)
 }
 
 /// Whether a weight of 0 adds nothing to any gradient, so that rows and keys that do not see one another may meet in a product.
-fn zeros_stay_zeros<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, d_y: Mat<'_, T>) -> bool {
+fn zeros_stay_zeros<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, d_y: Mat<'_, T>) -> bool {
     let corner = band.corner();
     finite(g, d_y, band.from, band.rows)
         && parts
@@ -136,7 +136,7 @@ fn zeros_stay_zeros<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_,
 }
 
 /// [`finite`] of keys, which may be a transpose.
-fn finite_keys<T: Scalar, G: Gemm<T>>(g: &G, k: Mat<'_, T>, from: usize, rows: usize) -> bool {
+fn finite_keys<T: Scalar, G: Arithmetic<T>>(g: &G, k: Mat<'_, T>, from: usize, rows: usize) -> bool {
     if k.col_stride() == 1 {
         return finite(g, k, from, rows);
     }
@@ -164,7 +164,7 @@ impl<T: Scalar> Rows<T> {
 }
 
 /// d_P = v d_yᵀ, laid out as the scores.
-fn d_probabilities<T: Scalar, G: Gemm<T>>(
+fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
     parts: &Parts<'_, T>,
@@ -232,7 +232,7 @@ fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T
 }
 
 /// The products of P and d_S with queries, keys and d_y.
-fn spread<T: Scalar, G: Gemm<T>>(
+fn spread<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
     parts: &Parts<'_, T>,
@@ -266,12 +266,12 @@ fn spread<T: Scalar, G: Gemm<T>>(
 }
 
 /// `out += weights x` where token s of the span meets rows s − behind ..= ahead + s; the weights of rows before them are 0.
-fn d_keys<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
+fn d_keys<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
     g.causal(Store::Add, band.of_keys(), weights, x, out);
 }
 
 /// d_q ← or += d_S k.
-fn d_queries<T: Scalar, G: Gemm<T>>(
+fn d_queries<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     store: Store,
     band: &Band,

@@ -1,7 +1,7 @@
 //! Tests of the convolution: the definition, finite differences, tails, causality.
 
 use super::{Gradients, forward, next_tail, vjp};
-use crate::gemm::Portable;
+use crate::arithmetic::Portable;
 use crate::ops::check::{SINGLE, added, assert_close, assert_gradient, inner, poison, values, widen};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};

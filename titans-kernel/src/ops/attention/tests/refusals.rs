@@ -1,7 +1,7 @@
 //! A backward that is called wrongly names the argument, and every gradient stays as it was.
 
 use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS};
-use crate::gemm::Portable;
+use crate::arithmetic::Portable;
 use crate::ops::attention::{Answered, Gradients, Keys, Queries, Span, vjp, vjp_scratch_len};
 use crate::ops::check::poison;
 use crate::view::{Mat, MatMut};

@@ -81,7 +81,7 @@ fn flushed<T: Scalar>(x: T) -> T {
     if x.abs() < least() { T::ZERO } else { x }
 }
 
-/// [`Gemm::recur`](super::Gemm::recur) row by row.
+/// [`Arithmetic::recur`](super::Arithmetic::recur) row by row.
 #[inline(always)]
 pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
     r.check();
@@ -141,7 +141,7 @@ impl<T> Weighting<'_, T> {
     }
 }
 
-/// [`Gemm::weight`](super::Gemm::weight) row by row.
+/// [`Arithmetic::weight`](super::Arithmetic::weight) row by row.
 #[inline(always)]
 pub(super) fn weight<T: Scalar>(w: Weighting<'_, T>) {
     w.check();
