@@ -56,7 +56,7 @@ use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
 pub use isa::Isa;
 use jobs::{Axpy, Product};
-use product::Part;
+use product::ProductPart;
 use softmax::{Row, Scaled};
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
 
@@ -85,7 +85,7 @@ impl Simd {
 
 impl<T: SimdScalar> Arithmetic<T> for Simd {
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store, part: Part::Whole, a, b, c });
+        T::product(*self, Product { store, part: ProductPart::Whole, a, b, c });
     }
 
     fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
@@ -98,11 +98,11 @@ impl<T: SimdScalar> Arithmetic<T> for Simd {
     }
 
     fn causal(&self, store: Store, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store, part: Part::CausalInner(beside), a, b, c });
+        T::product(*self, Product { store, part: ProductPart::CausalInner(beside), a, b, c });
     }
 
     fn band(&self, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store: Store::Set, part: Part::Band(beside), a, b, c });
+        T::product(*self, Product { store: Store::Set, part: ProductPart::Band(beside), a, b, c });
     }
 
     fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {

@@ -2,7 +2,7 @@
 
 use super::close::{End, close};
 use super::exact_piece;
-use super::feed::{Feed, Pairs, Place, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Wanted};
 use super::forward::{enter, side_by_side};
 use super::frame::Frame;
 use super::gates::Tokens;
@@ -27,14 +27,14 @@ pub(super) fn advance_len(spec: &MemorySpec) -> usize {
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(super) struct BoundarySpan {
     /// The batch's token at the boundary.
     pub from: usize,
     /// Tokens to the next boundary, or to the batch's end.
     pub tokens: usize,
 }
 
-impl Span {
+impl BoundarySpan {
     /// From period `first` on, of a batch of `tokens` tokens.
     pub fn new(spec: &MemorySpec, first: usize, tokens: usize) -> Self {
         let from = first * spec.period();
@@ -69,7 +69,7 @@ pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i:
 /// a piece is several chunks. `scratch`: [`advance_len`] elements.
 pub(super) fn states_between<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    (tokens, span): (&Tokens<'_, T>, Span),
+    (tokens, span): (&Tokens<'_, T>, BoundarySpan),
     kept: &[T],
     deltas: &[T],
     states: &mut [T],
@@ -81,8 +81,8 @@ pub(super) fn states_between<T: Scalar, G: Arithmetic<T>>(
         let after = &mut after[..len];
         // Each state follows from the one before it.
         after.copy_from_slice(state(spec, kept, before, i - 1));
-        let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
-        let feed = Feed::new(tokens, span.piece(spec, i - 1));
+        let anchor = state(spec, kept, before, BoundarySpan::anchor(spec, i - 1));
+        let feed = PieceTokens::new(tokens, span.piece(spec, i - 1));
         if spec.wide() {
             exact_piece::advance(on, feed, deltas, after, scratch)?;
         } else {
@@ -95,7 +95,7 @@ pub(super) fn states_between<T: Scalar, G: Arithmetic<T>>(
 /// One piece written and closed; `anchor` is the state at its chunk's start.
 fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     anchor: &[T],
     state: &mut [T],
     scratch: &mut [T],

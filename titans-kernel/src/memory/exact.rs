@@ -7,14 +7,14 @@
 //! tokens in ascending order, however many are computed at once.
 
 use super::coefficients::Coefficients;
-use super::feed::{Feed, Place};
+use super::feed::{PieceTokens, Place};
 use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Open, Past, Seen};
+use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
 use super::settle::{onto, settled};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Reading, Writing};
 use super::write::plain_residuals;
@@ -69,7 +69,7 @@ pub(super) fn rows(lay: Layout<'_>, read: Read) -> Option<Rows> {
 /// Queries answered by the weights of their chunk's start.
 pub(super) fn by_chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &[T],
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
@@ -78,7 +78,7 @@ pub(super) fn by_chunk<T: Scalar, G: Arithmetic<T>>(
     for Group { t0, n, seen, row } in feed.place.groups(on.lay) {
         // All of a chunk's queries by the row of its start, over the tokens before it.
         let asked = Asked::new(Rows::Fixed(row), feed.q().sub(t0, n), seen);
-        answers(on, asked, Source::Stays(state), past, reading, y.rb().sub(t0, n))?;
+        answers(on, asked, StateSource::Stays(state), past, reading, y.rb().sub(t0, n))?;
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(super) fn by_chunk<T: Scalar, G: Arithmetic<T>>(
 /// `T = 2c ((K Kᵀ) ∘ C⁻ diag(rate))`, 0 from a token's own chunk on.
 pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &[T],
     writing: &mut Writing<'_, T>,
     scores: &mut [T],
@@ -119,7 +119,7 @@ pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
 /// diag(A⁻) K W + diag(G⁻) K S in Δ's place.
 fn from_start<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &[T],
     coefficients: &Coefficients<'_, T>,
     open: &mut Open<'_, T>,
@@ -151,7 +151,7 @@ fn from_start<T: Scalar, G: Arithmetic<T>>(
 /// Chunks of one token without a clip: all rates are known, so that Δ is a triangular solve.
 fn solve<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     open: &mut Open<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
@@ -177,7 +177,7 @@ fn solve<T: Scalar, G: Arithmetic<T>>(
 /// `δ_t = 2c (z_t − Σ_{i<t} weights_{t,i} δ_i − v_t)`, with z in Δ's place.
 pub(super) fn solve_panel<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     weights: Mat<'_, T>,
     open: &mut Open<'_, T>,
     (j, columns): (usize, usize),
@@ -231,7 +231,7 @@ pub(super) fn observe<T: Scalar, G: Arithmetic<T>>(
 /// Longer chunks, or a clip: a token's rate is known when its residual is, so that the next chunk can go on.
 fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
@@ -274,10 +274,10 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
 /// The n tokens with their keys in rows, which lie in `space` if they lay as columns: closing goes through them many times.
 pub(super) fn upright<'a, T: Scalar>(
     lay: Layout<'_>,
-    seen: Seen<'a, T>,
+    seen: OpenView<'a, T>,
     n: usize,
     space: &'a mut [T],
-) -> Result<Seen<'a, T>> {
+) -> Result<OpenView<'a, T>> {
     if !lay.turned {
         return Ok(seen);
     }
@@ -286,5 +286,5 @@ pub(super) fn upright<'a, T: Scalar>(
         let row = space[i..].iter_mut().step_by(stride);
         row.zip(&column[..n]).for_each(|(to, &x)| *to = x);
     }
-    Ok(Seen { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
+    Ok(OpenView { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
 }

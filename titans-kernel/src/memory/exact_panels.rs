@@ -9,7 +9,7 @@ use super::close::close_panel;
 use super::coefficients::Coefficients;
 use super::exact::{observe, rows, solve_panel};
 use super::exact_piece::{coefficients_of, end_of, keep_delta};
-use super::feed::{Feed, Returned};
+use super::feed::{PieceTokens, Returned};
 use super::forward::{rates, side_by_side};
 use super::frame::Frame;
 use super::layout::Layout;
@@ -38,8 +38,8 @@ pub(super) fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>)
 
 /// Tokens before a piece settled, or behind.
 #[derive(Clone, Copy)]
-struct Part<'a, T> {
-    feed: Feed<'a, T>,
+struct PanelPart<'a, T> {
+    feed: PieceTokens<'a, T>,
     /// Row of the coefficients before the first token.
     base: usize,
     settled: bool,
@@ -49,7 +49,7 @@ struct Part<'a, T> {
 pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     returned: Returned<'_, T>,
     scratch: &mut [T],
@@ -68,15 +68,15 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     let settled = coefficients_of(on, feed, coefficients);
     let m = settled.unwrap_or(n);
     let parts = [
-        Part { feed: feed.part(0, m), base: 0, settled: false },
-        Part { feed: feed.part(m, n - m), base: m + 1, settled: true },
+        PanelPart { feed: feed.part(0, m), base: 0, settled: false },
+        PanelPart { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
     let parts = &parts[..1 + usize::from(settled.is_some())];
     weigh(on, by, (feed, parts), &open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
     for columns in lay.columns(0) {
         for part in parts {
-            let Part { feed, base, settled } = *part;
+            let PanelPart { feed, base, settled } = *part;
             let (filled, count) = (feed.place.filled, feed.place.n);
             let seen = filled + count;
             let (w, s) = state.split_at(lay.spec.params());
@@ -111,7 +111,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
 fn weigh<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
-    (whole, parts): (Feed<'_, T>, &[Part<'_, T>]),
+    (whole, parts): (PieceTokens<'_, T>, &[PanelPart<'_, T>]),
     open: &Open<'_, T>,
     coefficients: &Coefficients<'_, T>,
     weights: &mut [&mut [T]; 2],
@@ -122,7 +122,7 @@ fn weigh<T: Scalar, G: Arithmetic<T>>(
     for ((x, by), weights) in [(whole.k(), Rows::Before), (whole.q(), by)].into_iter().zip(weights) {
         // X Kᵀ [n, n], of which the lower band is looked at.
         g.band(Beside::lower(0), x, keys.t(), MatMut::strided(weights, n, n, lay.rows)?);
-        for Part { feed, base, .. } in parts {
+        for PanelPart { feed, base, .. } in parts {
             let (filled, n) = (feed.place.filled, feed.place.n);
             g.weight(Weighting {
                 n,

@@ -6,14 +6,14 @@ use super::close::{End, close};
 use super::coefficients::Coefficients;
 use super::exact::{by_chunk, gradients, rows};
 use super::exact_panels;
-use super::feed::{Feed, Returned};
+use super::feed::{PieceTokens, Returned};
 use super::forward::{advance as enter, rates, side_by_side};
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, Past};
 use super::read::{Asked, answers};
 use super::settle::{settle, settles_behind};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Work, Writing};
 use crate::arithmetic::Arithmetic;
@@ -26,7 +26,7 @@ use crate::view::MatMut;
 pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     returned: Returned<'_, T>,
     scratch: &mut [T],
@@ -62,9 +62,9 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         match by {
             Some(rows) => {
                 let source = if closes {
-                    Source::Closes { state: &mut *state, end: closing, scaled }
+                    StateSource::Closes { state: &mut *state, end: closing, scaled }
                 } else {
-                    Source::Stays(&*state)
+                    StateSource::Stays(&*state)
                 };
                 answers(on, Asked::new(rows, part.q(), at), source, past, reading, y)?;
             }
@@ -101,7 +101,7 @@ pub(super) fn keep_delta<T: Scalar>(
 /// What [`gradients`] left of a piece of a batch, from the batch's Δ that was kept.
 pub(super) fn recall<'a, T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'a, T>,
+    feed: PieceTokens<'a, T>,
     deltas: &[T],
     writing: &mut Writing<'a, T>,
 ) -> Result<()> {
@@ -121,7 +121,7 @@ pub(super) fn recall<'a, T: Scalar, G: Arithmetic<T>>(
 /// One piece of a batch closed again, without its answers, from the batch's Δ.
 pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     deltas: &[T],
     state: &mut [T],
     scratch: &mut [T],
@@ -146,7 +146,7 @@ pub(super) fn end_of(n: usize, settled: Option<usize>) -> End {
 /// m + 1 the first one after: all rows that follow are one further on.
 pub(super) fn coefficients_of<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     coefficients: &mut Coefficients<'_, T>,
 ) -> Option<usize> {
     coefficients.start();

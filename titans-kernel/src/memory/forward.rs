@@ -2,13 +2,13 @@
 
 use super::close::{End, close};
 use super::coefficients::Coefficients;
-use super::feed::{Feed, Pairs, Place, Returned, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Returned, Wanted};
 use super::frame::Frame;
 use super::gates::Tokens;
 use super::layout::Layout;
 use super::open::Past;
 use super::read::{Asked, answers};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Read};
 use super::work::{Work, Writing};
 use super::{exact_panels, exact_piece, step, token, write};
@@ -82,7 +82,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     let (n, Outputs { state, y, surprise, boundaries }) = (tokens.len(), outputs);
     // Fused sweeps; the token form stays the plain definition, also where every token is a piece.
     if form == Form::Chunk && spec.token_by_token() && boundaries.is_none() {
-        let feed = Feed::new(tokens, Place::of_batch(0, n));
+        let feed = PieceTokens::new(tokens, Place::of_batch(0, n));
         let wanted = Wanted { y: Some(y), surprise };
         return step::tokens(Frame::of_tokens(g, spec), read, feed, state, wanted, scratch);
     }
@@ -177,7 +177,7 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
     fn piece(&mut self, place: Place, [state, anchor]: [&mut [T]; 2], scratch: &mut [T]) -> Result<u64> {
         let Self { on, form, read, tokens, .. } = *self;
         let (spec, Place { from, n, .. }) = (on.lay.spec, place);
-        let (feed, tokenwise) = (Feed::new(tokens, place), Frame::of_tokens(on.g, spec));
+        let (feed, tokenwise) = (PieceTokens::new(tokens, place), Frame::of_tokens(on.g, spec));
         let (y, width) = (self.y.rb().sub(from, n), spec.value_width());
         let surprise = self.surprise.as_deref_mut().map(|s| &mut s[from..from + n]);
         let delta = match self.deltas.as_deref_mut() {
@@ -217,7 +217,7 @@ pub(super) fn check_outputs<T: Scalar>(
 fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     (state, anchor): (&mut [T], &[T]),
     returned: Returned<'_, T>,
     scratch: &mut [T],
@@ -235,10 +235,10 @@ fn chunk<T: Scalar, G: Arithmetic<T>>(
     let (asked, end) = (Asked::new(read.into(), feed.q(), 0), End::of(n));
     if read == Read::ChunkStart && !anchor.is_empty() {
         // The weights that answer are not those that close.
-        answers(on, asked, Source::Stays(anchor), past, reading, y)?;
+        answers(on, asked, StateSource::Stays(anchor), past, reading, y)?;
         close(on, end, past, scaled, state)?;
     } else {
-        answers(on, asked, Source::Closes { state, end, scaled }, past, reading, y)?;
+        answers(on, asked, StateSource::Closes { state, end, scaled }, past, reading, y)?;
     }
     Ok(clipped)
 }
@@ -258,7 +258,7 @@ pub(super) fn first<'a, T>(anchor: &'a [T], state: &'a [T]) -> &'a [T] {
 /// batch's token 0.
 pub(super) fn enter<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,
     coefficients: &mut [Coefficients<'_, T>],
 ) -> Result<u64> {
@@ -271,7 +271,7 @@ pub(super) fn enter<T: Scalar, G: Arithmetic<T>>(
 /// One set of the coefficients of [`enter`]: they do not depend on rates.
 pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     set: usize,
     coefficients: &mut Coefficients<'_, T>,
 ) {
@@ -292,7 +292,7 @@ pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
 /// The rates of [`enter`]; returns how many were clipped.
 pub(super) fn rates<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,
 ) -> Result<u64> {
     on.g.vectorise(

@@ -1,11 +1,11 @@
 //! Chunk 1 in a stream: every token is a piece, and none is written that would not stay finite.
 
-use super::feed::{Feed, Place, Wanted};
+use super::feed::{PieceTokens, Place, Wanted};
 use super::frame::Frame;
 use super::gates::Tokens;
-use super::guard::{Guard, Step as Ask};
+use super::guard::{Guard, TokenDemand};
 use super::spec::{MemorySpec, Read};
-use super::step::{Coming, Step, carry, linear};
+use super::step::{Coming, TokenDemand, carry, linear};
 use crate::arithmetic::{Arithmetic, CARRIED};
 use crate::error::Result;
 use crate::ops::rows::squares;
@@ -38,7 +38,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
             if rows == 0 {
                 break;
             }
-            let feed = Feed::new(tokens, Place::of_batch(at, rows));
+            let feed = PieceTokens::new(tokens, Place::of_batch(at, rows));
             carry(on, read, feed, state, wanted.part(at, rows), scratch)?;
             // Now ‖M(k) − v‖² is known: the bounds grow by what was, not by what was foreseen.
             for ((t, &e2), &k2) in (at..).zip(&scratch[..rows]).zip(&keys) {
@@ -48,7 +48,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
         }
         return Ok((at, 0));
     }
-    let mut step = Step::new(on, read, state, scratch)?;
+    let mut step = TokenDemand::new(on, read, state, scratch)?;
     let mut clipped = 0;
     for t in 0..n {
         let coming = Coming { tokens, t, more: t + 1 < n };
@@ -62,10 +62,10 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
 
 /// What token t asks of a linear memory but for its gradient and its query.
 #[inline(always)]
-fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> Ask<T> {
+fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> TokenDemand<T> {
     let at = (t, 0, spec.chunk);
     let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
-    Ask { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, query2: T::ZERO }
+    TokenDemand { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, query2: T::ZERO }
 }
 
 /// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at

@@ -63,7 +63,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
 
 /// What the backward of a piece works in.
 #[derive(Debug)]
-pub(super) struct Space<'a, T> {
+pub(super) struct BackwardSpace<'a, T> {
     pub writing: Writing<'a, T>,
     pub reading: Reading<'a, T>,
     pub coefficients: Sets<'a, T>,
@@ -74,7 +74,7 @@ pub(super) struct Space<'a, T> {
     pub settled: &'a mut [T],
 }
 
-impl<'a, T: Scalar> Space<'a, T> {
+impl<'a, T: Scalar> BackwardSpace<'a, T> {
     /// Takes the space; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {

@@ -4,7 +4,7 @@
 
 use super::coefficients::Coefficients;
 use super::exact::observe;
-use super::feed::{Feed, Place};
+use super::feed::{PieceTokens, Place};
 use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
@@ -31,7 +31,7 @@ pub(super) fn fits(lay: Layout<'_>, place: Place) -> bool {
 /// less the token's own share where the query comes after.
 pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     rows: Rows,
     state: &[T],
     work: &mut Work<'_, T>,

@@ -3,7 +3,7 @@
 use super::close::{End, close};
 use super::coefficients::Coefficients;
 use super::exact;
-use super::feed::{Feed, Pairs, Place, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Wanted};
 use super::forward::{advance, check_outputs, enter, first};
 use super::frame::Frame;
 use super::gates::Tokens;
@@ -11,9 +11,9 @@ use super::guard::{Guard, admitted};
 use super::open::{Open, Past};
 use super::read::{Asked, Rows, answers};
 use super::settle::{settle, settled, settles_behind};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::Read;
-use super::stream::{Parts, Stream};
+use super::stream::{Stream, StreamParts};
 use super::work::Work;
 use super::{guarded, pair, write};
 use crate::arithmetic::Arithmetic;
@@ -58,7 +58,7 @@ impl<T: Scalar> Stream<'_, T> {
         let mut from = 0;
         while from < n {
             let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
-            let feed = Feed::new(tokens, Place { from, n: rows, filled: self.pending(), before });
+            let feed = PieceTokens::new(tokens, Place { from, n: rows, filled: self.pending(), before });
             // A piece settles between two calls.
             let rows = settles_behind(self.layout(), feed, self.fading()).unwrap_or(rows);
             let admitted = self.piece(g, feed.part(0, rows), wanted.part(from, rows), scratch)?;
@@ -92,7 +92,7 @@ impl<T: Scalar> Stream<'_, T> {
     fn piece<G: Arithmetic<T>>(
         &mut self,
         g: &G,
-        feed: Feed<'_, T>,
+        feed: PieceTokens<'_, T>,
         wanted: Wanted<'_, T>,
         scratch: &mut [T],
     ) -> Result<usize> {
@@ -170,7 +170,13 @@ struct Piece<'a, T, G> {
 }
 
 impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
-    fn take(on: Frame<'a, G>, read: Read, parts: Parts, block: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
+    fn take(
+        on: Frame<'a, G>,
+        read: Read,
+        parts: StreamParts,
+        block: &'a mut [T],
+        scratch: &'a mut [T],
+    ) -> Result<Self> {
         let lay = on.lay;
         let (state, rest) = block.split_at_mut(parts.anchor);
         let (anchor, rest) = rest.split_at_mut(parts.open - parts.anchor);
@@ -187,7 +193,12 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
 
     /// Coefficients, H, Δ and rates of some tokens; returns how many were clipped. The query of a single token may be
     /// answered on the way: then `y` is taken.
-    fn write(&mut self, feed: Feed<'_, T>, y: &mut Option<MatMut<'_, T>>, surprise: Option<&mut [T]>) -> Result<u64> {
+    fn write(
+        &mut self,
+        feed: PieceTokens<'_, T>,
+        y: &mut Option<MatMut<'_, T>>,
+        surprise: Option<&mut [T]>,
+    ) -> Result<u64> {
         let (on, lay, work) = (self.on, self.on.lay, &mut self.work);
         if !lay.spec.wide() {
             let pairs = Pairs { k: feed.k(), v: feed.v(), from: feed.place.filled };
@@ -208,13 +219,13 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
     }
 
     /// The queries of tokens that were admitted.
-    fn answer(&mut self, feed: Feed<'_, T>, y: MatMut<'_, T>) -> Result<()> {
+    fn answer(&mut self, feed: PieceTokens<'_, T>, y: MatMut<'_, T>) -> Result<()> {
         let (on, state) = (self.on, &*self.state);
         let Work { writing, reading, coefficients, .. } = &mut self.work;
         let past = Past::new(writing.open.seen(), coefficients);
         let Some(rows) = self.by else { return exact::by_chunk(on, feed, state, past, reading, y) };
         let state = if self.read == Read::ChunkStart { first(self.anchor, state) } else { state };
-        answers(on, Asked::new(rows, feed.q(), feed.place.filled), Source::Stays(state), past, reading, y)
+        answers(on, Asked::new(rows, feed.q(), feed.place.filled), StateSource::Stays(state), past, reading, y)
     }
 
     /// Behind n more tokens, `filled` of the piece in all: it settles, closes, or its last row of coefficients is

@@ -6,9 +6,9 @@ use super::coefficients::Coefficients;
 use super::forward::check_outputs;
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Past, Seen};
+use super::open::{OpenView, Past};
 use super::read::{Asked, Rows, answers};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::MemorySpec;
 use super::work::Reading;
 use crate::arithmetic::Arithmetic;
@@ -54,12 +54,12 @@ pub fn query<T: Scalar, G: Arithmetic<T>>(
     }
     let on = Frame::new(g, Layout::new(spec, q.rows().min(TOGETHER)));
     let (mut reading, coefficients) = take(&mut Scratch::new(scratch), on.lay)?;
-    let past = Past::new(Seen::NOTHING, from_ref(&coefficients));
+    let past = Past::new(OpenView::NOTHING, from_ref(&coefficients));
     let mut from = 0;
     while from < q.rows() {
         let n = on.lay.rows.min(q.rows() - from);
         let asked = Asked::new(Rows::Start, q.sub(from, n), 0);
-        answers(on, asked, Source::Stays(weights), past, &mut reading, y.rb().sub(from, n))?;
+        answers(on, asked, StateSource::Stays(weights), past, &mut reading, y.rb().sub(from, n))?;
         from += n;
     }
     Ok(())

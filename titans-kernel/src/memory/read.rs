@@ -11,7 +11,7 @@ use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Gated, Past};
 use super::settle::{onto, settled};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{Network, Read};
 use super::work::Reading;
 use crate::arithmetic::{Arithmetic, Beside, Store, Weighting};
@@ -110,12 +110,12 @@ impl<'a, T: Scalar> Asked<'a, T> {
 }
 
 /// Read-outs `y [n, d_L]` of queries, n ≤ the layout's rows, from the state `[W | S]` at the piece's start (of which
-/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`Source::Closes`] the state is that
+/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`StateSource::Closes`] the state is that
 /// at the piece's end afterwards.
 pub(super) fn answers<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
-    mut source: Source<'_, T>,
+    mut source: StateSource<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     y: MatMut<'_, T>,
@@ -147,7 +147,7 @@ pub(super) fn answers<T: Scalar, G: Arithmetic<T>>(
 pub(super) fn inside<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
-    source: &mut Source<'_, T>,
+    source: &mut StateSource<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
@@ -174,7 +174,7 @@ fn layer<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
-    source: &mut Source<'_, T>,
+    source: &mut StateSource<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     mut z: MatMut<'_, T>,

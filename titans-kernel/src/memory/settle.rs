@@ -6,7 +6,7 @@
 //! however a stream is cut. Pieces of chunks of one token do so.
 
 use super::coefficients::Coefficients;
-use super::feed::Feed;
+use super::feed::PieceTokens;
 use super::layout::Layout;
 use super::spec::MemorySpec;
 use crate::arithmetic::{Arithmetic, Blend, Store, faded as fade};
@@ -29,7 +29,7 @@ pub(super) fn faint<T: Scalar>() -> T {
 }
 
 /// Behind how many of the tokens the piece settles, from Π η before them.
-pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>, mut e: T) -> Option<usize> {
+pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>, mut e: T) -> Option<usize> {
     if !settles(lay.spec) || e == T::ZERO {
         return None;
     }
@@ -45,7 +45,7 @@ pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>, mut 
 }
 
 /// How many of the first tokens of a piece have no momentum left at its end, whatever an η is changed by.
-pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>) -> usize {
+pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>) -> usize {
     // P of the end's row, from the last token back: Π η of the tokens behind t.
     let mut e = T::ONE;
     for t in (0..feed.place.n).rev().filter(|&t| feed.writes(t)) {

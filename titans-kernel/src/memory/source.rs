@@ -9,7 +9,7 @@ use crate::scalar::Scalar;
 
 /// The state `[W | S]` that answers.
 #[derive(Debug)]
-pub(super) enum Source<'a, T> {
+pub(super) enum StateSource<'a, T> {
     /// It stays as it is.
     Stays(&'a [T]),
     /// The chunk closes: a panel becomes that at the chunk's end as soon as it has answered, so that a large state
@@ -17,7 +17,7 @@ pub(super) enum Source<'a, T> {
     Closes { state: &'a mut [T], end: End, scaled: &'a mut [T] },
 }
 
-impl<T: Scalar> Source<'_, T> {
+impl<T: Scalar> StateSource<'_, T> {
     /// As it is now.
     pub fn state(&self) -> &[T] {
         match self {

@@ -6,10 +6,10 @@ use super::forward::check_outputs;
 use super::frame::Frame;
 use super::guard::{GUARD, Guard};
 use super::layout::Layout;
-use super::open::{Open, Past, Seen};
+use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
 use super::sets::Sets;
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Read};
 use super::step;
 use super::work::{Reading, Work};
@@ -30,7 +30,7 @@ pub struct Stream<'a, T> {
     pub(super) block: &'a mut [T],
     pub(super) counters: Counters,
     /// Worked out once: a token takes no longer than a few of these.
-    pub(super) parts: Parts,
+    pub(super) parts: StreamParts,
     scratch: usize,
 }
 
@@ -59,7 +59,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
         spec.size(|| {
-            let parts = Parts::of(spec);
+            let parts = StreamParts::of(spec);
             parts.guard + GUARD
         })
     }
@@ -95,7 +95,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         spec.validate()?;
         expect_len("stream block", Self::len(spec), block.len())?;
         counters.check(spec)?;
-        Ok(Self { spec, read, block, counters, parts: Parts::of(spec), scratch: Self::scratch_len(spec) })
+        Ok(Self { spec, read, block, counters, parts: StreamParts::of(spec), scratch: Self::scratch_len(spec) })
     }
 
     /// The stream of a block and counters that were checked before, with what [`Stream::attach`] works out.
@@ -104,7 +104,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         read: Read,
         counters: Counters,
         block: &'a mut [T],
-        parts: Parts,
+        parts: StreamParts,
         scratch: usize,
     ) -> Self {
         Self { spec, read, block, counters, parts, scratch }
@@ -174,7 +174,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         for from in (0..q.rows()).step_by(lay.rows) {
             let n = lay.rows.min(q.rows() - from);
             let asked = Asked::new(rows, q.sub(from, n), filled);
-            answers(on, asked, Source::Stays(state), past, &mut reading, y.rb().sub(from, n))?;
+            answers(on, asked, StateSource::Stays(state), past, &mut reading, y.rb().sub(from, n))?;
         }
         Ok(())
     }
@@ -214,10 +214,10 @@ impl<'a, T: Scalar> Stream<'a, T> {
     }
 
     /// (state, open piece, row of coefficients), to read.
-    fn parts(&self) -> (&[T], Seen<'_, T>, &[T]) {
+    fn parts(&self) -> (&[T], OpenView<'_, T>, &[T]) {
         let (lay, parts) = (self.layout(), self.parts);
         let open = &self.block[parts.open..parts.row];
-        let seen = if open.is_empty() { Seen::NOTHING } else { Seen::split(open, lay) };
+        let seen = if open.is_empty() { OpenView::NOTHING } else { OpenView::split(open, lay) };
         (&self.block[..self.spec.state_len()], seen, &self.block[parts.row..parts.held])
     }
 
@@ -246,7 +246,7 @@ fn layout(spec: &MemorySpec) -> Layout<'_> {
 
 /// Where the parts of a block begin.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Parts {
+pub(super) struct StreamParts {
     /// The gradient anchor; W and S lie before it.
     pub anchor: usize,
     /// The open piece's rows.
@@ -259,7 +259,7 @@ pub(super) struct Parts {
     pub guard: usize,
 }
 
-impl Parts {
+impl StreamParts {
     pub fn of(spec: &MemorySpec) -> Self {
         let lay = layout(spec);
         let some = |is: bool, len: usize| if is { len } else { 0 };

@@ -6,12 +6,12 @@
 use core::slice::from_ref;
 
 use super::coefficients::Coefficients;
-use super::feed::{Feed, Pairs, Place, Returned};
+use super::feed::{Pairs, PieceTokens, Place, Returned};
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Open, Past, Seen};
+use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Read};
 use super::work::{Reading, Writing};
 use super::write;
@@ -22,7 +22,7 @@ use crate::scratch::{Room, Scratch, counted};
 use crate::view::MatMut;
 
 /// One token's rows, and the state at the chunk's start.
-struct Space<'a, T> {
+struct TokenSpace<'a, T> {
     writing: Writing<'a, T>,
     reading: Reading<'a, T>,
     /// None are needed: reads are by weights as they lie.
@@ -31,7 +31,7 @@ struct Space<'a, T> {
     anchor: &'a mut [T],
 }
 
-impl<'a, T: Scalar> Space<'a, T> {
+impl<'a, T: Scalar> TokenSpace<'a, T> {
     fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             writing: Writing::take(room, lay)?,
@@ -44,26 +44,26 @@ impl<'a, T: Scalar> Space<'a, T> {
 
 /// Elements of scratch, whatever the number of tokens.
 pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
-    counted(|room| Space::<f64>::take(room, Layout::new(spec, 1)))
+    counted(|room| TokenSpace::<f64>::take(room, Layout::new(spec, 1)))
 }
 
 /// One chunk of a batch.
 pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     returned: Returned<'_, T>,
     scratch: &mut [T],
 ) -> Result<u64> {
     let (lay, spec, Returned { mut y, mut surprise, mut delta }) = (on.lay, on.lay.spec, returned);
-    let space = Space::take(&mut Scratch::new(scratch), lay)?;
-    let Space { mut writing, mut reading, coefficients, anchor } = space;
+    let space = TokenSpace::take(&mut Scratch::new(scratch), lay)?;
+    let TokenSpace { mut writing, mut reading, coefficients, anchor } = space;
     anchor.copy_from_slice(state);
     let mut clipped = 0;
     for t in 0..feed.place.n {
         // Every token is the first of a piece of its own: row 0 of all slabs.
-        let one = Feed::new(feed.tokens, Place { filled: 0, ..feed.place.part(t, 1) });
+        let one = PieceTokens::new(feed.tokens, Place { filled: 0, ..feed.place.part(t, 1) });
         let out = y.rb().sub(t, 1);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
         let pairs = Pairs { k: one.k(), v: one.v(), from: 0 };
@@ -72,9 +72,9 @@ pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
         if let Some(delta) = &mut delta {
             delta.row_mut(t).copy_from_slice(lay.output_rows(writing.open.delta, spec.layers() - 1, 0, 1)?.row(0));
         }
-        let mut ask = |state: &[T], open: Seen<'_, T>, out: MatMut<'_, T>| {
+        let mut ask = |state: &[T], open: OpenView<'_, T>, out: MatMut<'_, T>| {
             let past = Past::new(open, from_ref(&coefficients));
-            answers(on, Asked::new(Rows::Start, one.q(), 0), Source::Stays(state), past, &mut reading, out)
+            answers(on, Asked::new(Rows::Start, one.q(), 0), StateSource::Stays(state), past, &mut reading, out)
         };
         // h_t = M_{t−1}(q_t), or the weights of the chunk's start; after the write y_t = M_t(q_t).
         match read {

@@ -8,21 +8,21 @@
 //! back through closing (`close_vjp`), reads (`read_vjp`), rates and coefficients (`rate_vjp`, `gates_vjp`) and
 //! gradients (`write_vjp`).
 
-use super::boundaries::{Span, advance_len, state, states_between};
+use super::boundaries::{BoundarySpan, advance_len, state, states_between};
 use super::close::End;
 use super::close_vjp::{close_vjp, decay};
 use super::coefficients::Coefficients;
 use super::exact_vjp;
-use super::feed::{Feed, Pairs, Place};
+use super::feed::{Pairs, PieceTokens, Place};
 use super::forward::{enter, side_by_side};
 use super::frame::Frame;
 use super::gates::{Gate, Tokens};
-use super::inside::{Inside, Space};
+use super::inside::{BackwardSpace, Inside};
 use super::layout::Layout;
 use super::open::Past;
 use super::read::{Asked, Rows, answers, inside as layers_inside};
 use super::read_vjp::{Ground, read_vjp};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Network, Read};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
@@ -78,7 +78,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
             let _: [&mut [f64]; 2] = between(room, spec)?;
             // One after another in the same place: the states between two boundaries, a piece's inside, the state by
             // rows.
-            let piece = counted(|room| Space::<f64>::take(room, Layout::in_panels(spec, spec.piece())));
+            let piece = counted(|room| BackwardSpace::<f64>::take(room, Layout::in_panels(spec, spec.piece())));
             let most = piece.max(advance_len(spec)).max(spec.state_len());
             let rest: Result<&mut [f64]> = room.take(most);
             rest
@@ -125,13 +125,13 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
         Some(d) => on.lay.to_panels(d, d_state),
         None => d_state.fill(T::ZERO),
     }
-    let run = Run { on, read, tokens, deltas, d_y: cotangents.y };
+    let run = BackwardPass { on, read, tokens, deltas, d_y: cotangents.y };
     for first in (0..periods).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
-        let span = Span::new(spec, first, tokens.len());
+        let span = BoundarySpan::new(spec, first, tokens.len());
         states_between(on, (tokens, span), kept, deltas, between, scratch)?;
         for i in (0..span.pieces(spec)).rev() {
-            let (place, anchor) = (span.piece(spec, i), Span::anchor(spec, i));
+            let (place, anchor) = (span.piece(spec, i), BoundarySpan::anchor(spec, i));
             let states = [anchor, i].map(|i| state(spec, kept, between, i));
             if spec.wide() {
                 exact_vjp::piece(run, place, states[1], &mut gradients, d_state, scratch)?;
@@ -191,7 +191,7 @@ fn check<T: Scalar>(
 
 /// What the backward of every piece of a batch looks at.
 #[derive(Debug)]
-pub(super) struct Run<'a, T, G> {
+pub(super) struct BackwardPass<'a, T, G> {
     pub on: Frame<'a, G>,
     pub read: Read,
     pub tokens: &'a Tokens<'a, T>,
@@ -202,15 +202,15 @@ pub(super) struct Run<'a, T, G> {
 }
 
 // Not derived: the arithmetic itself need not be `Copy`.
-impl<T: Copy, G> Clone for Run<'_, T, G> {
+impl<T: Copy, G> Clone for BackwardPass<'_, T, G> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy, G> Copy for Run<'_, T, G> {}
+impl<T: Copy, G> Copy for BackwardPass<'_, T, G> {}
 
-impl<'a, T: Scalar, G: Arithmetic<T>> Run<'a, T, G> {
+impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
     /// One piece: computes its inside again, then walks it backwards, `d_state` from the cotangent of the state behind
     /// the piece to that of the state before it; `gradients.state` is not touched. `d_anchor` receives what belongs to
     /// the weights at the chunk's start, unless it is empty: then the piece is the chunk.
@@ -223,8 +223,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Run<'a, T, G> {
         scratch: &mut [T],
     ) -> Result<()> {
         let (Self { on, read, .. }, lay, n, [anchor, start]) = (self, self.on.lay, place.n, states);
-        let (spec, feed) = (lay.spec, Feed::new(self.tokens, place));
-        let mut space = Space::take(&mut Scratch::new(scratch), lay)?;
+        let (spec, feed) = (lay.spec, PieceTokens::new(self.tokens, place));
+        let mut space = BackwardSpace::take(&mut Scratch::new(scratch), lay)?;
         space.writing.open.keys = side_by_side(lay, feed.k());
         // H, Δ, A, G, C, P and the rates once more.
         let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
@@ -262,9 +262,9 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Run<'a, T, G> {
     /// The queries of a piece, answered by the state `asked`: once more what the layers left, and back.
     fn reads(
         self,
-        feed: Feed<'_, T>,
+        feed: PieceTokens<'_, T>,
         asked: &[T],
-        space: &mut Space<'_, T>,
+        space: &mut BackwardSpace<'_, T>,
         mut d_q: MatMut<'_, T>,
         d_asked: &mut [T],
     ) -> Result<()> {
@@ -273,15 +273,15 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Run<'a, T, G> {
             return Ok(());
         };
         let (on, spec, Place { from, n, .. }) = (self.on, self.on.lay.spec, feed.place);
-        let Space { writing, reading, coefficients, inside, y, .. } = space;
+        let BackwardSpace { writing, reading, coefficients, inside, y, .. } = space;
         let (past, start) = (Past::new(writing.open.seen(), coefficients), asked);
         let asked = Asked::new(Rows::from(self.read), feed.q(), 0);
         if spec.network == Network::Residual {
             // Its last layer's z is needed too; a plain network's is y itself, which its backward does not look at.
             let out = MatMut::new(y, n, spec.value_width())?;
-            answers(on, asked, Source::Stays(start), past, reading, out)?;
+            answers(on, asked, StateSource::Stays(start), past, reading, out)?;
         } else {
-            layers_inside(on, asked, &mut Source::Stays(start), past, reading)?;
+            layers_inside(on, asked, &mut StateSource::Stays(start), past, reading)?;
         }
         let ground = Ground { start, past, reading };
         read_vjp(on, asked, ground, (d_y.sub(from, n), d_q), d_asked, inside)
@@ -294,7 +294,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Run<'a, T, G> {
 /// From the last token to the first, (dα, dη) are what [`Coefficients::pull`] gives; tokens that share a value add up.
 pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     base: usize,
     coefficients: &[Coefficients<'_, T>],
     gradients: &mut Gradients<'_, T>,

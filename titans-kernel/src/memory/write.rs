@@ -10,7 +10,7 @@
 //!
 //! The gradient of token i at W^l is then h_iᵀ δ_i, of rank one.
 
-use super::feed::{Feed, Pairs};
+use super::feed::{Pairs, PieceTokens};
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::Open;
@@ -175,7 +175,7 @@ fn residual_residuals<T: Scalar>(
 #[inline(always)]
 pub(super) fn rate<T: Scalar>(
     lay: Layout<'_>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     t: usize,
     writing: &mut Writing<'_, T>,
 ) -> Result<bool> {

@@ -13,7 +13,7 @@
 //!
 //! The rates are θ_i f_i, and with a clip f_i = min(1, clip / ‖u_i‖), ‖u_i‖² = Σ_l ‖h_i‖² ‖δ_i‖² + ‖g_i‖².
 
-use super::feed::Feed;
+use super::feed::PieceTokens;
 use super::frame::Frame;
 use super::inside::Inside;
 use super::layout::Layout;
@@ -37,7 +37,7 @@ use crate::view::{Mat, MatMut};
 #[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
     lay: Layout<'_>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     t: usize,
     Writing { open, written }: &Writing<'_, T>,
     inside: &mut Inside<'_, T>,

@@ -2,7 +2,7 @@
 
 use super::{BlockSpec, Input, LIMIT, Mode, Model, ModelSpec};
 use crate::arithmetic::Arithmetic;
-use crate::block::{Run, State, Weights, rule};
+use crate::block::{BlockRun, State, Weights, rule};
 use crate::error::{Error, Result, expect_len};
 use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
@@ -132,7 +132,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let (mut room, scratch) = (Scratch::new(self.state), &mut *self.scratch);
         model.blocks(|spec, w| {
             let mut state = State::take(spec, rows, &mut room)?;
-            clipped += Run { g, spec, width, w, mode, refused: &refused }.reset(rows, &mut state, scratch)?;
+            clipped += BlockRun { g, spec, width, w, mode, refused: &refused }.reset(rows, &mut state, scratch)?;
             Ok(())
         })?;
         (self.clipped, self.torn) = (clipped, false);
@@ -321,7 +321,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             let mut state = State::take(spec, rows, &mut room)?;
             let memories = spec.memories();
             let surprise = surprise.as_mut().filter(|_| memories > 0).map(|y| y.rb().columns(column, memories));
-            let run = Run { g, spec, width, w, mode, refused: &refused };
+            let run = BlockRun { g, spec, width, w, mode, refused: &refused };
             clipped += run.forward(n, position, x, &mut state, surprise, scratch)?;
             column += memories;
             Ok(())

@@ -22,8 +22,8 @@ mod columns;
 mod rows;
 mod vjp;
 
-use band::{Band, Part, Parts};
-pub use vjp::{Answered, Gradients, vjp, vjp_scratch_len};
+use band::{Band, KeyPart, KeyParts};
+pub use vjp::{Answered, AttentionGradients, vjp, vjp_scratch_len};
 
 /// Which tokens a query sees, besides all persistent keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
     let (scale, scratch) = (scale(q.cols()), from_line(scratch));
-    let parts = Parts::new(q, q_rotated, keys);
+    let parts = KeyParts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
         let mut some = |band: &Band| {

@@ -90,7 +90,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
 
 /// Where [`vjp`] writes, in the shapes of its inputs.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
+pub struct ConvGradients<'a, T> {
     /// Of x, overwritten.
     pub x: MatMut<'a, T>,
     /// Of w, added to.
@@ -118,9 +118,9 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     tail: Option<Mat<'_, T>>,
     w: &[T],
     d_y: Mat<'_, T>,
-    gradients: Gradients<'_, T>,
+    gradients: ConvGradients<'_, T>,
 ) -> Result<()> {
-    let Gradients { x: mut d_x, w: d_w, bias: d_bias } = gradients;
+    let ConvGradients { x: mut d_x, w: d_w, bias: d_bias } = gradients;
     let width = expect(x, tail, w)?;
     let channels = x.cols();
     expect_rows("d_y", "d_y column stride", d_y, x.rows(), channels)?;

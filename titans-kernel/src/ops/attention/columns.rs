@@ -2,7 +2,7 @@
 
 use super::super::rows::LANES;
 use super::BLOCK;
-use super::band::{Band, Parts};
+use super::band::{Band, KeyParts};
 use crate::arithmetic::{Arithmetic, Columns, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -12,7 +12,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     scale: T,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     mut y: MatMut<'_, T>,
     log_sum: Option<&mut [T]>,
     scratch: &mut [T],
@@ -43,7 +43,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
 }
 
 /// The products of all parts: rows of [`BLOCK`] queries, one a key.
-pub(super) fn score<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, scores: &mut [T]) {
+pub(super) fn score<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &KeyParts<'_, T>, scores: &mut [T]) {
     let mut at = 0;
     for part in parts.iter() {
         let len = part.len(band);
@@ -64,7 +64,7 @@ fn sum_values<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     (skipped, group): &(usize, Band),
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     p: &[T],
     r: usize,
     mut y: MatMut<'_, T>,

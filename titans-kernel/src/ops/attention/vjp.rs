@@ -10,7 +10,7 @@
 //! ```
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
-use super::band::{Band, Part, Parts, finite};
+use super::band::{Band, KeyPart, KeyParts, finite};
 use super::{BLOCK, Keys, LINE, Queries, Span, columns, expect, from_line, persistent_rows, scale};
 use crate::arithmetic::{Arithmetic, Store};
 use crate::error::{Error, Result, expect_len};
@@ -22,7 +22,7 @@ type Pair<'a, T> = (MatMut<'a, T>, MatMut<'a, T>);
 
 /// Where [`vjp`] writes, in the shapes of its inputs.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
+pub struct AttentionGradients<'a, T> {
     /// Of `q`, overwritten; zeros without persistent keys.
     pub q: MatMut<'a, T>,
     /// Of `q_rotated`, overwritten.
@@ -67,7 +67,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     queries: Queries<'_, T>,
     keys: &Keys<'_, T>,
     answered: Answered<'_, T>,
-    mut d: Gradients<'_, T>,
+    mut d: AttentionGradients<'_, T>,
     scratch: &mut [T],
 ) -> Result<()> {
     let (Queries { first, q, q_rotated }, Answered { y, log_sum, d_y }) = (queries, answered);
@@ -84,7 +84,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     d.q.fill(T::ZERO);
     let (scores, d_scores) = from_line(scratch).split_at_mut((needed - LINE) / 2);
     let scale = scale(q.cols());
-    let parts = Parts::new(q, q_rotated, keys);
+    let parts = KeyParts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
         let mut band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
@@ -97,7 +97,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
         d_probabilities(g, &band, &parts, d_y, d_scores);
         g.vectorise(
             #[inline(always)]
-            || weigh(scale, &band, &parts, &Rows::new(&band, y, log_sum, d_y), scores, d_scores),
+            || weigh(scale, &band, &parts, &RowSums::new(&band, y, log_sum, d_y), scores, d_scores),
         );
         spread(g, &band, &parts, d_y, scores, d_scores, &mut d);
         r += band.rows;
@@ -106,7 +106,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
 }
 
 /// Every gradient has the shape of its input, and is there if that is.
-fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &Gradients<'_, T>) -> Result<()> {
+fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &AttentionGradients<'_, T>) -> Result<()> {
     let c = keys.tokens.0.cols();
     expect_shape("d of q", d.q.as_ref(), n, c)?;
     expect_shape("d of q_rotated", d.q_rotated.as_ref(), n, c)?;
@@ -126,7 +126,7 @@ fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &Gradients<'_, T>)
 }
 
 /// Whether a weight of 0 adds nothing to any gradient, so that rows and keys that do not see one another may meet in a product.
-fn zeros_stay_zeros<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, d_y: Mat<'_, T>) -> bool {
+fn zeros_stay_zeros<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &KeyParts<'_, T>, d_y: Mat<'_, T>) -> bool {
     let corner = band.corner();
     finite(g, d_y, band.from, band.rows)
         && parts
@@ -144,13 +144,13 @@ fn finite_keys<T: Scalar, G: Arithmetic<T>>(g: &G, k: Mat<'_, T>, from: usize, r
 }
 
 /// Numbers of the rows of a block, for whole registers of them.
-struct Rows<T> {
+struct RowSums<T> {
     log_sum: [T; BLOCK],
     /// d_y · y.
     along: [T; BLOCK],
 }
 
-impl<T: Scalar> Rows<T> {
+impl<T: Scalar> RowSums<T> {
     #[inline(always)]
     fn new(band: &Band, y: Mat<'_, T>, log_sum: &[T], d_y: Mat<'_, T>) -> Self {
         let mut rows = Self { log_sum: [T::ZERO; BLOCK], along: [T::ZERO; BLOCK] };
@@ -167,7 +167,7 @@ impl<T: Scalar> Rows<T> {
 fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     d_y: Mat<'_, T>,
     d_scores: &mut [T],
 ) {
@@ -188,7 +188,14 @@ fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
 
 /// P from the scores and d_S from d_P, in place; zeros where a row does not see a key.
 #[inline(always)]
-fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>, scores: &mut [T], d_scores: &mut [T]) {
+fn weigh<T: Scalar>(
+    scale: T,
+    band: &Band,
+    parts: &KeyParts<'_, T>,
+    rows: &RowSums<T>,
+    scores: &mut [T],
+    d_scores: &mut [T],
+) {
     let (p, d_p) = (scores.as_chunks_mut::<BLOCK>().0, d_scores.as_chunks_mut::<BLOCK>().0);
     let mut at = 0;
     for part in parts.iter() {
@@ -215,7 +222,13 @@ fn seen_by(band: &Band, s: usize) -> (usize, usize) {
 
 /// One key and the sixteens of rows that reach into `from .. to`.
 #[inline(always)]
-fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T; BLOCK], (from, to): (usize, usize)) {
+fn weigh_key<T: Scalar>(
+    scale: T,
+    rows: &RowSums<T>,
+    p: &mut [T; BLOCK],
+    d: &mut [T; BLOCK],
+    (from, to): (usize, usize),
+) {
     for r in (from..to).step_by(LANES) {
         let (Some(p), Some(d)) = (p[r..].first_chunk_mut::<LANES>(), d[r..].first_chunk_mut::<LANES>()) else {
             continue;
@@ -235,13 +248,13 @@ fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T
 fn spread<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     d_y: Mat<'_, T>,
     p: &[T],
     d_s: &[T],
-    d: &mut Gradients<'_, T>,
+    d: &mut AttentionGradients<'_, T>,
 ) {
-    let Gradients { q, q_rotated, persistent, context, tokens } = d;
+    let AttentionGradients { q, q_rotated, persistent, context, tokens } = d;
     let pairs = [persistent.as_mut(), context.as_mut(), Some(tokens)];
     let (mut at, mut store) = (0, Store::Set);
     let d_y = d_y.sub(band.from, band.rows);
@@ -275,7 +288,7 @@ fn d_queries<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     store: Store,
     band: &Band,
-    part: &Part<'_, T>,
+    part: &KeyPart<'_, T>,
     d_s: Mat<'_, T>,
     d_q: MatMut<'_, T>,
 ) {

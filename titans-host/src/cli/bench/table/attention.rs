@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::device::cpu::{Buffer, Cpu, simd};
 use crate::error::Result;
 use titans_kernel::ops::attention::{
-    Answered, Gradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
+    Answered, AttentionGradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Mat, MatMut};
 
@@ -67,7 +67,7 @@ pub fn measure(row: &Row, window: usize, grad: bool, time: f64) -> Result<Found>
         beside(TOKENS as f64, time, limit, || {
             let tokens = (rows_mut(&mut d_k)?, rows_mut(&mut d_v)?);
             let (q_rotated, d_q) = (rows_mut(&mut d_rotated)?, rows_mut(&mut d_q)?);
-            let out = Gradients { q: d_q, q_rotated, persistent: None, context: None, tokens };
+            let out = AttentionGradients { q: d_q, q_rotated, persistent: None, context: None, tokens };
             Ok(vjp(
                 &gemm,
                 span,

@@ -1,6 +1,6 @@
 //! The backward head by head, and the way of its gradients into the order of the operation.
 
-use titans_kernel::ops::attention::{self, Gradients};
+use titans_kernel::ops::attention::{self, AttentionGradients};
 use titans_kernel::ops::rotary::{self, Rotary};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
@@ -95,7 +95,7 @@ impl<T: SimdScalar> Cpu<T> {
                 sums.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
                 let [q, q_rotated] = operands.queries(b, h)?;
                 let Some(tokens) = pair(&mut k, op.width)? else { return Ok(()) };
-                let gradients = Gradients {
+                let gradients = AttentionGradients {
                     q: MatMut::new(d_q, n, op.width)?,
                     q_rotated: MatMut::new(d_q_rotated, n, op.width)?,
                     persistent: pair(&mut p, op.width)?,

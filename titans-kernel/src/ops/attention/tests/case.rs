@@ -1,7 +1,9 @@
 //! A case of attention with its numbers, the definition in `f64`, and calls of the operation.
 
 use crate::arithmetic::Arithmetic;
-use crate::ops::attention::{Answered, Gradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len};
+use crate::ops::attention::{
+    Answered, AttentionGradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
+};
 use crate::ops::check::{poison, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -105,7 +107,7 @@ impl<T: Scalar> Case<T> {
                 MatMut::new(d, rows, c).unwrap()
             });
             let mut next = || views.next().unwrap();
-            let gradients = Gradients {
+            let gradients = AttentionGradients {
                 q: next().sub(from, rows),
                 q_rotated: next().sub(from, rows),
                 persistent: Some((next(), next())),
