@@ -13,7 +13,7 @@ mod solve;
 mod token;
 mod weights;
 
-pub use chunk::{Recurrence, Weighting};
+pub use chunk::{Recurrence, ScoreWeighting};
 pub(crate) use chunk::{faded, fading, least};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
@@ -23,7 +23,7 @@ pub use solve::{Order, SOLVED, Substitution};
 pub(crate) use token::carry;
 pub(crate) use token::tree;
 pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
-pub use weights::{Blend, Update, Weighing};
+pub use weights::{Blend, RateScaling, Update};
 
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -88,14 +88,14 @@ pub trait Arithmetic<T: Scalar> {
     }
 
     /// The softmax of scores in columns: the largest score m of every query and its sum of `e^(scale (x − m))`.
-    fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+    fn softmax_columns(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
         self.vectorise(
             #[inline(always)]
             || softmax::softmax(columns),
         )
     }
 
-    /// The softmax of one query whose scores are a row of whole sixteens: as [`Arithmetic::softmax`], with the same bits.
+    /// The softmax of one query whose scores are a row of whole sixteens: as [`Arithmetic::softmax_columns`], with the same bits.
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
         self.vectorise(
             #[inline(always)]
@@ -121,25 +121,25 @@ pub trait Arithmetic<T: Scalar> {
 
     /// Scores times their tokens' coefficients and rates, 0 where a query does not see a token; the same bits on every
     /// implementation.
-    fn weight(&self, weighting: Weighting<'_, T>) {
+    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || chunk::weight(weighting),
+            || chunk::weight_scores(weighting),
         );
     }
 
     /// Every row of X read by weights of its own: a row has the same bits in any company.
     ///
-    /// As in [`Arithmetic::gemm`], sizes agree when the kernel calls; this, [`Arithmetic::weigh`] and [`Arithmetic::update`] panic when they do not.
+    /// As in [`Arithmetic::gemm`], sizes agree when the kernel calls; this, [`Arithmetic::scale_by_rates`] and [`Arithmetic::update`] panic when they do not.
     fn blend(&self, blend: Blend<'_, T>) {
         weights::blend(self, blend);
     }
 
     /// Rows weighed in two ways; the same bits on every implementation.
-    fn weigh(&self, weighing: Weighing<'_, T>) {
+    fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || weights::weigh(weighing),
+            || weights::scale_by_rates(scaling),
         );
     }
 

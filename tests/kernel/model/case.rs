@@ -109,7 +109,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         attention_heads,
         kv_heads: dice.pick(&divisors),
         window: dice.pick(&[1, 2, 5, 16, 17, 40]),
-        segment: memory.period() * (1 + dice.below(4)),
+        segment: memory.period_len() * (1 + dice.below(4)),
         rotary,
         combine: match (dice.pick(&LETTER), wiring) {
             (letter, Wiring::Letter) => letter,

@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, Recurrence, Weighing, Weighting, fading, least};
+use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least};
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.
@@ -116,13 +116,13 @@ unsafe fn row<V: Vector, const N: usize>(
     }
 }
 
-impl<T: SimdScalar> Weighting<'_, T> {
+impl<T: SimdScalar> ScoreWeighting<'_, T> {
     pub(super) fn portable(self) {
-        Portable.weight(self);
+        Portable.weight_scores(self);
     }
 }
 
-impl<T: SimdScalar> Job<T> for Weighting<'_, T> {
+impl<T: SimdScalar> Job<T> for ScoreWeighting<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -157,13 +157,13 @@ impl<T: SimdScalar> Job<T> for Weighting<'_, T> {
     }
 }
 
-impl<T: SimdScalar> Weighing<'_, T> {
+impl<T: SimdScalar> RateScaling<'_, T> {
     pub(super) fn portable(self) {
-        Portable.weigh(self);
+        Portable.scale_by_rates(self);
     }
 }
 
-impl<T: SimdScalar> Job<T> for Weighing<'_, T> {
+impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -49,8 +49,8 @@ mod vector;
 mod x86;
 
 use crate::arithmetic::{
-    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution,
-    Update, Weighing, Weighting,
+    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, RateScaling, Recurrence, ScoreWeighting,
+    Silu, Store, Substitution, Update,
 };
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
@@ -105,8 +105,8 @@ impl<T: SimdScalar> Arithmetic<T> for Simd {
         T::product(*self, Product { store: Store::Set, part: ProductPart::Band(beside), a, b, c });
     }
 
-    fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
-        T::softmax(*self, columns)
+    fn softmax_columns(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+        T::softmax_columns(*self, columns)
     }
 
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
@@ -121,16 +121,16 @@ impl<T: SimdScalar> Arithmetic<T> for Simd {
         T::recur(*self, recurrence);
     }
 
-    fn weight(&self, weighting: Weighting<'_, T>) {
-        T::weight(*self, weighting);
+    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
+        T::weight_scores(*self, weighting);
     }
 
     fn blend(&self, blend: Blend<'_, T>) {
         T::blend(*self, blend);
     }
 
-    fn weigh(&self, weighing: Weighing<'_, T>) {
-        T::weigh(*self, weighing);
+    fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
+        T::scale_by_rates(*self, scaling);
     }
 
     fn update(&self, update: Update<'_, T>) {

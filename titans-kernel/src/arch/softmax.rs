@@ -11,7 +11,7 @@ use crate::view::MatMut;
 
 impl<T: SimdScalar> Columns<'_, T> {
     pub(super) fn portable(self) -> [[T; QUERIES]; 2] {
-        Portable.softmax(self)
+        Portable.softmax_columns(self)
     }
 }
 

@@ -51,7 +51,7 @@ impl Seen {
     }
 }
 
-/// What [`Arithmetic::softmax`](super::Arithmetic::softmax) works on.
+/// What [`Arithmetic::softmax_columns`](super::Arithmetic::softmax_columns) works on.
 #[derive(Debug)]
 pub struct Columns<'a, T> {
     /// Factor of the scores, above 0.
@@ -74,7 +74,7 @@ impl<T> Columns<'_, T> {
     }
 }
 
-/// [`Arithmetic::softmax`](super::Arithmetic::softmax) as loops for the compiler to vectorise.
+/// [`Arithmetic::softmax_columns`](super::Arithmetic::softmax_columns) as loops for the compiler to vectorise.
 #[inline(always)]
 pub(super) fn softmax<T: Scalar>(c: Columns<'_, T>) -> [[T; QUERIES]; 2] {
     let mut found = [[T::ZERO; QUERIES]; 2];

@@ -81,7 +81,7 @@ pub(super) fn blend<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, mut b: Ble
 
 /// `−diag(c ∘ rate) X` and `−diag(p ∘ rate) X` side by side, as [`Arithmetic::update`] takes them.
 #[derive(Debug)]
-pub struct Weighing<'a, T> {
+pub struct RateScaling<'a, T> {
     /// X, n rows without gaps between their columns.
     pub x: Mat<'a, T>,
     /// Row r's numbers are `by[0][r · by_step]` for C and `by[1][r · by_step]` for P …
@@ -96,7 +96,7 @@ pub struct Weighing<'a, T> {
     pub out: &'a mut [T],
 }
 
-impl<T: Scalar> Weighing<'_, T> {
+impl<T: Scalar> RateScaling<'_, T> {
     /// # Panics
     /// When the sizes disagree.
     pub(crate) fn check(&self) {
@@ -114,9 +114,9 @@ impl<T: Scalar> Weighing<'_, T> {
     }
 }
 
-/// [`Arithmetic::weigh`] row by row.
+/// [`Arithmetic::scale_by_rates`] row by row.
 #[inline(always)]
-pub(super) fn weigh<T: Scalar>(w: Weighing<'_, T>) {
+pub(super) fn scale_by_rates<T: Scalar>(w: RateScaling<'_, T>) {
     w.check();
     let (n, columns) = (w.x.rows(), w.x.cols());
     for t in 0..n {
@@ -142,7 +142,7 @@ pub struct Update<'a, T> {
     pub decay: [T; 3],
     /// H, `[n, rows of W]`.
     pub h: Mat<'a, T>,
-    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as [`Arithmetic::weigh`] writes them): of each group n rows of
+    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as [`Arithmetic::scale_by_rates`] writes them): of each group n rows of
     /// C's columns and then P's, zeros behind the last column.
     pub weighted: &'a [T],
     /// A panel of W.

@@ -112,11 +112,12 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     ) -> Result<u64> {
         let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
         let RememberCall { at, answers, mut surprise } = wanted;
-        let filled = at % spec.memory.period() as u64;
+        let filled = at % spec.memory.period_len() as u64;
         let (gates, layers, mut clipped) = (&*work.gates[0], spec.memory.gate_sets(), 0);
         let blocks = memories.chunks_exact_mut(Stream::<T>::len(&spec.memory).max(1));
         for (h, block) in blocks.enumerate() {
-            let gate = |i: usize| Gate::strided(&gates[(i * heads + h) * layers..], spec.gates()).layers(layers, 1);
+            let gate =
+                |i: usize| Gate::strided_tokens(&gates[(i * heads + h) * layers..], spec.gates()).layers(layers, 1);
             let [q, k, v] = &work.qkv;
             let tokens = Tokens {
                 k: Mat::strided(&k[h * d..], n, d, inner, 1)?,

@@ -22,7 +22,7 @@ pub(super) fn advance_len(spec: &MemorySpec) -> usize {
         // A state by rows, and what its step works in.
         return spec.state_len().saturating_add(step::scratch_len(spec));
     }
-    counted(|room| Work::<f64>::take(room, Layout::in_panels(spec, spec.piece())))
+    counted(|room| Work::<f64>::take(room, Layout::in_panels(spec, spec.piece_len())))
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
@@ -37,25 +37,25 @@ pub(super) struct BoundarySpan {
 impl BoundarySpan {
     /// From period `first` on, of a batch of `tokens` tokens.
     pub fn new(spec: &MemorySpec, first: usize, tokens: usize) -> Self {
-        let from = first * spec.period();
-        Self { from, tokens: spec.keep_every.saturating_mul(spec.period()).min(tokens - from) }
+        let from = first * spec.period_len();
+        Self { from, tokens: spec.keep_every.saturating_mul(spec.period_len()).min(tokens - from) }
     }
 
     /// Number of pieces.
     pub fn pieces(self, spec: &MemorySpec) -> usize {
-        let (periods, rest) = (self.tokens / spec.period(), self.tokens % spec.period());
-        periods * spec.pieces() + rest.div_ceil(spec.piece())
+        let (periods, rest) = (self.tokens / spec.period_len(), self.tokens % spec.period_len());
+        periods * spec.pieces_of_period() + rest.div_ceil(spec.piece_len())
     }
 
     /// The tokens of piece i.
     pub fn piece(self, spec: &MemorySpec, i: usize) -> Place {
-        let inside = i / spec.pieces() * spec.period() + i % spec.pieces() * spec.piece();
-        Place::of_batch(self.from + inside, spec.piece_from(inside, self.tokens))
+        let inside = i / spec.pieces_of_period() * spec.period_len() + i % spec.pieces_of_period() * spec.piece_len();
+        Place::of_batch(self.from + inside, spec.piece_len_from(inside, self.tokens))
     }
 
     /// The piece that begins the chunk of piece i.
     pub fn anchor(spec: &MemorySpec, i: usize) -> usize {
-        i - i % spec.pieces()
+        i - i % spec.pieces_of_period()
     }
 }
 
@@ -116,5 +116,5 @@ fn advance<T: Scalar, G: Arithmetic<T>>(
     write::gradients(on, &anchor[..spec.params()], pairs, &mut work.writing, None)?;
     work.coefficients.start();
     enter(on, feed, &mut work.writing, &mut work.coefficients)?;
-    close(on, End::of(feed.place.n), Past::new(work.writing.open.seen(), &work.coefficients), work.scaled, state)
+    close(on, End::of(feed.place.n), Past::new(work.writing.open.view(), &work.coefficients), work.scaled, state)
 }

@@ -10,7 +10,7 @@
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Gated, Past};
-use crate::arithmetic::{Arithmetic, PANEL, Update, Weighing, weighted_len};
+use crate::arithmetic::{Arithmetic, PANEL, RateScaling, Update, weighted_len};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -110,7 +110,7 @@ impl<T: Scalar> Fold<'_, T> {
         let Self { h, x, gates: Gated { rate, by: coefficients }, row, ahead } = self;
         // diag(c ∘ rate) X and diag(p ∘ rate) X come first: then one pass over W and S does the rest.
         let by = [coefficients.c_row(row), coefficients.p_row(row)];
-        g.weigh(Weighing { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
+        g.scale_by_rates(RateScaling { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
         // a, g and Π η.
         let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
         // Of tokens long before, the momentum has faded: p_i = 0, and their products with S need not be formed.

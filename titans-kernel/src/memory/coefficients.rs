@@ -98,7 +98,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// C of row t and the rows behind it.
-    pub fn c_rows(&self, t: usize) -> &[T] {
+    pub fn c_rows_from(&self, t: usize) -> &[T] {
         &self.c[t * self.chunk..]
     }
 

@@ -13,12 +13,12 @@ use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
-use super::settle::{onto, settled};
+use super::settle::{has_settled, onto};
 use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Reading, Writing};
 use super::write::plain_residuals;
-use crate::arithmetic::{Arithmetic, Beside, Order, Store, Substitution, Weighting};
+use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
 use crate::error::Result;
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
@@ -104,7 +104,7 @@ pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
     }
     from_start(on, feed, state, coefficients, open)?;
     // K Kᵀ: these tokens against all of the piece before them.
-    let h = open.seen().inputs(lay, 0, 0, filled + n)?;
+    let h = open.view().inputs(lay, 0, 0, filled + n)?;
     let products = MatMut::strided(scores, n, filled + n, lay.rows)?;
     g.band(Beside::lower(filled), h.sub(filled, n), h.t(), products);
     if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
@@ -126,7 +126,7 @@ fn from_start<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let (Frame { g, lay }, place, k) = (on, feed.place, feed.k());
     let (w, s) = state.split_at(lay.spec.params());
-    let settled = settled(lay.spec, coefficients);
+    let settled = has_settled(lay.spec, coefficients);
     let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
     let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
         // Z = diag(a) X W + diag(g) X S, [n, d_out].
@@ -158,11 +158,11 @@ fn solve<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let (lay, Place { n, filled, .. }) = (on.lay, feed.place);
     // (K Kᵀ) ∘ C⁻ diag(rate), strictly below the diagonal: token t sees t − 1 others.
-    on.g.weight(Weighting {
+    on.g.weight_scores(ScoreWeighting {
         n,
         seen: filled + n,
         visible: (filled, 1),
-        c: coefficients.c_rows(0),
+        c: coefficients.c_rows_from(0),
         c_stride: coefficients.stride(1),
         rate: open.rate,
         scores,
@@ -243,11 +243,11 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     for Group { t0, n, seen, row } in feed.place.groups(lay) {
         // Every token of the chunk sees those before the chunk, by the row of the chunk's start.
         let (open, scores) = (&mut writing.open, &mut scores[t0 * lay.rows..]);
-        g.weight(Weighting {
+        g.weight_scores(ScoreWeighting {
             n,
             seen,
             visible: (seen, 0),
-            c: coefficients.c_rows(row),
+            c: coefficients.c_rows_from(row),
             c_stride: 0,
             rate: open.rate,
             scores,

@@ -18,7 +18,7 @@ use super::read::Rows;
 use super::settle::onto;
 use super::spec::Read;
 use super::work::Work;
-use crate::arithmetic::{Arithmetic, Beside, Store, Weighting};
+use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch};
@@ -72,7 +72,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         PanelPart { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
     let parts = &parts[..1 + usize::from(settled.is_some())];
-    weigh(on, by, (feed, parts), &open, coefficients, &mut weights)?;
+    weight_scores(on, by, (feed, parts), &open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
     for columns in lay.columns(0) {
         for part in parts {
@@ -99,7 +99,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
             }
         }
         // The panel is closed while it is near.
-        let (end, past) = (end_of(n, settled), Past::new(open.seen(), from_ref(coefficients)));
+        let (end, past) = (end_of(n, settled), Past::new(open.view(), from_ref(coefficients)));
         close_panel(on, (0, columns), end, past, scaled, state)?;
     }
     observe(on, feed.place, &open, surprise)?;
@@ -108,7 +108,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
 
 /// What keys and queries take of the residuals: their products with the keys, weighed by the rows that answer them,
 /// `(K Kᵀ) ∘ C⁻ diag(rate)` and `(Q Kᵀ) ∘ C diag(rate)`.
-fn weigh<T: Scalar, G: Arithmetic<T>>(
+fn weight_scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
     (whole, parts): (PieceTokens<'_, T>, &[PanelPart<'_, T>]),
@@ -117,18 +117,18 @@ fn weigh<T: Scalar, G: Arithmetic<T>>(
     weights: &mut [&mut [T]; 2],
 ) -> Result<()> {
     let (Frame { g, lay }, n) = (on, whole.place.n);
-    let keys = open.seen().inputs(lay, 0, 0, n)?;
+    let keys = open.view().inputs(lay, 0, 0, n)?;
     // A key is asked before its own token's write, a query as the read says.
     for ((x, by), weights) in [(whole.k(), Rows::Before), (whole.q(), by)].into_iter().zip(weights) {
         // X Kᵀ [n, n], of which the lower band is looked at.
         g.band(Beside::lower(0), x, keys.t(), MatMut::strided(weights, n, n, lay.rows)?);
         for PanelPart { feed, base, .. } in parts {
             let (filled, n) = (feed.place.filled, feed.place.n);
-            g.weight(Weighting {
+            g.weight_scores(ScoreWeighting {
                 n,
                 seen: filled + n,
-                visible: (by.sees(filled, 0), 1),
-                c: coefficients.c_rows(base + by.of(0)),
+                visible: (by.visible_to(filled, 0), 1),
+                c: coefficients.c_rows_from(base + by.of(0)),
                 c_stride: coefficients.stride(1),
                 rate: open.rate,
                 scores: &mut weights[filled * lay.rows..],

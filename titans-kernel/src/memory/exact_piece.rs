@@ -12,7 +12,7 @@ use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, Past};
 use super::read::{Asked, answers};
-use super::settle::{settle, settles_behind};
+use super::settle::{settle, settling_token};
 use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Work, Writing};
@@ -47,7 +47,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     while at < whole {
         let mut coefficients = coefficients[0].below(at);
         let rest = feed.part(at, whole - at);
-        let settling = settles_behind(lay, rest, coefficients.e[0]);
+        let settling = settling_token(lay, rest, coefficients.e[0]);
         let part = rest.part(0, settling.unwrap_or(rest.place.n));
         let n = part.place.n;
         let end = at + n;
@@ -55,7 +55,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         enter(on, part, 0, &mut coefficients);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[at..end]);
         clipped += gradients(on, part, state, writing, reading.scores, &coefficients, surprise)?;
-        let (past, y) = (Past::new(writing.open.seen(), from_ref(&coefficients)), y.rb().sub(at, n));
+        let (past, y) = (Past::new(writing.open.view(), from_ref(&coefficients)), y.rb().sub(at, n));
         let (closing, last) = (End { n: end, row: n }, end == whole);
         // The last part closes while it answers, unless it must settle in between or answers chunk by chunk.
         let closes = last && settling.is_none();
@@ -76,7 +76,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
             coefficients.restart(n, n);
         }
         if last && !(closes && by.is_some()) {
-            close(on, closing, Past::new(writing.open.seen(), from_ref(&coefficients)), scaled, state)?;
+            close(on, closing, Past::new(writing.open.view(), from_ref(&coefficients)), scaled, state)?;
         }
         at = end;
     }
@@ -134,7 +134,7 @@ pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
         settle(on.g, m, &work.coefficients[0], state);
     }
     let end = end_of(feed.place.n, settled);
-    close(on, end, Past::new(work.writing.open.seen(), &work.coefficients), work.scaled, state)
+    close(on, end, Past::new(work.writing.open.view(), &work.coefficients), work.scaled, state)
 }
 
 /// The end of a piece of n tokens by its [`coefficients_of`]: settling takes a row of its own.
@@ -150,7 +150,7 @@ pub(super) fn coefficients_of<T: Scalar, G: Arithmetic<T>>(
     coefficients: &mut Coefficients<'_, T>,
 ) -> Option<usize> {
     coefficients.start();
-    let (n, settled) = (feed.place.n, settles_behind(on.lay, feed, T::ONE));
+    let (n, settled) = (feed.place.n, settling_token(on.lay, feed, T::ONE));
     // Rows 0 ..= m by the tokens before, m + 1 .. by those behind.
     let m = settled.unwrap_or(n);
     enter(on, feed.part(0, m), 0, coefficients);

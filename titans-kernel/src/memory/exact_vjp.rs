@@ -29,7 +29,7 @@ use super::spec::Read;
 use super::vjp::{BackwardPass, Gradients, gates_vjp};
 use super::work::Writing;
 use super::write_vjp::{plain, rate_vjp};
-use crate::arithmetic::{Arithmetic, Beside, Order, Store, Substitution, Weighting};
+use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
@@ -52,7 +52,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     recall(on, feed, run.deltas, &mut writing)?;
     let settled = coefficients_of(on, feed, &mut coefficients[0]);
     let (own, faded) = (&coefficients[0], faded(lay, feed));
-    let past = Past::new(writing.open.seen(), from_ref(own));
+    let past = Past::new(writing.open.view(), from_ref(own));
     let (end, inside) = (end_of(n, settled), &mut inside);
     inside.clear();
     let ground = Ground { start, past, reading: &reading };
@@ -188,11 +188,11 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         g.band(Beside::lower(filled), h.sub(filled, n), h.t(), MatMut::new(products, n, seen)?);
         // K Kᵀ is kept for M's backward; its copy becomes M.
         weights[..n * seen].copy_from_slice(&products[..n * seen]);
-        g.weight(Weighting {
+        g.weight_scores(ScoreWeighting {
             n,
             seen,
             visible: (filled, 1),
-            c: coefficients.c_rows(self.base),
+            c: coefficients.c_rows_from(self.base),
             c_stride: coefficients.stride(1),
             rate: open.rate,
             scores: weights,

@@ -51,7 +51,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
         Form::Chunk if spec.token_by_token() => step::scratch_len(spec),
         Form::Chunk => counted(|room| {
             let _: [&mut [f64]; 2] = panels(room, spec)?;
-            exact_panels::take::<f64, _>(room, Layout::in_panels(spec, spec.piece()))
+            exact_panels::take::<f64, _>(room, Layout::in_panels(spec, spec.piece_len()))
         }),
     })
 }
@@ -150,12 +150,12 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
         let (spec, n) = (self.on.lay.spec, self.tokens.len());
         let (mut clipped, mut from) = (0, 0);
         while from < n {
-            if from.is_multiple_of(spec.period()) {
+            if from.is_multiple_of(spec.period_len()) {
                 // A chunk in pieces takes all its gradients at these weights.
                 anchor.copy_from_slice(&state[..anchor.len()]);
-                self.boundary(from / spec.period(), state, keep);
+                self.boundary(from / spec.period_len(), state, keep);
             }
-            let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_from(from, n) };
+            let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_len_from(from, n) };
             let rows = if spec.token_by_token() { 1 } else { chunk };
             clipped += self.piece(Place::of_batch(from, rows), [state, anchor], scratch)?;
             from += rows;
@@ -231,7 +231,7 @@ fn chunk<T: Scalar, G: Arithmetic<T>>(
     work.coefficients.start();
     let clipped = enter(on, feed, &mut work.writing, &mut work.coefficients)?;
     let Work { writing, coefficients, reading, scaled } = &mut work;
-    let past = Past::new(writing.open.seen(), coefficients);
+    let past = Past::new(writing.open.view(), coefficients);
     let (asked, end) = (Asked::new(read.into(), feed.q(), 0), End::of(n));
     if read == Read::ChunkStart && !anchor.is_empty() {
         // The weights that answer are not those that close.

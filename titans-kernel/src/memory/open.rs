@@ -41,9 +41,9 @@ impl<'a, T: Scalar> OpenView<'a, T> {
 
     /// From the block that [`Open::take`] split.
     pub fn split(block: &'a [T], lay: Layout<'_>) -> Self {
-        let (h, rest) = block.split_at(lay.inputs());
-        let (delta, rest) = rest.split_at(lay.outputs());
-        let (g_gamma, rate) = rest.split_at(lay.gammas());
+        let (h, rest) = block.split_at(lay.input_slab_len());
+        let (delta, rest) = rest.split_at(lay.output_slab_len());
+        let (g_gamma, rate) = rest.split_at(lay.gamma_slab_len());
         Self { keys: None, h, delta, g_gamma, rate }
     }
 
@@ -57,7 +57,7 @@ impl<'a, T: Scalar> OpenView<'a, T> {
 }
 
 impl<'a, T: Scalar> Open<'a, T> {
-    pub fn seen(&self) -> OpenView<'_, T> {
+    pub fn view(&self) -> OpenView<'_, T> {
         OpenView { keys: self.keys, h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
     }
 
@@ -82,10 +82,10 @@ impl<'a, T: Scalar> Open<'a, T> {
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             keys: None,
-            h: room.take(lay.inputs())?,
-            delta: room.take(lay.outputs())?,
-            g_gamma: room.take(lay.gammas())?,
-            rate: room.take(lay.rates())?,
+            h: room.take(lay.input_slab_len())?,
+            delta: room.take(lay.output_slab_len())?,
+            g_gamma: room.take(lay.gamma_slab_len())?,
+            rate: room.take(lay.rates_len())?,
         })
     }
 }

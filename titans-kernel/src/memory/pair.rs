@@ -9,9 +9,9 @@ use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::read::Rows;
-use super::settle::{onto, settled};
+use super::settle::{has_settled, onto};
 use super::work::Work;
-use crate::arithmetic::{Arithmetic, Store, Weighting};
+use crate::arithmetic::{Arithmetic, ScoreWeighting, Store};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -57,14 +57,14 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     let scores = &mut reading.scores[..2 * lay.rows];
     // In whole tiles: what lies behind the keys that are seen costs less than to stop before it, and is not looked at.
     let wide = seen.next_multiple_of(TILE).min(lay.rows);
-    let keys = open.seen().inputs(lay, 0, 0, wide)?;
+    let keys = open.view().inputs(lay, 0, 0, wide)?;
     g.gemm(Store::Set, x, keys.t(), MatMut::strided(scores, 2, wide, lay.rows)?);
     // C_i rate_i (x · k_i), each row by its own row of C.
-    g.weight(Weighting {
+    g.weight_scores(ScoreWeighting {
         n: 2,
         seen,
         visible: (filled, after),
-        c: coefficients.c_rows(0),
+        c: coefficients.c_rows_from(0),
         c_stride: coefficients.stride(after),
         rate: open.rate,
         scores,
@@ -104,7 +104,7 @@ fn start<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let lay = on.lay;
     let (w, s) = state.split_at(lay.spec.params());
-    let settled = settled(lay.spec, coefficients);
+    let settled = has_settled(lay.spec, coefficients);
     for columns in lay.columns(0) {
         let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
         let factors = [&*coefficients.a, &*coefficients.g];

@@ -10,7 +10,7 @@ use super::gates::Tokens;
 use super::guard::{Guard, admitted};
 use super::open::{Open, Past};
 use super::read::{Asked, Rows, answers};
-use super::settle::{settle, settled, settles_behind};
+use super::settle::{has_settled, settle, settling_token};
 use super::source::StateSource;
 use super::spec::Read;
 use super::stream::{Stream, StreamParts};
@@ -57,10 +57,10 @@ impl<T: Scalar> Stream<'_, T> {
         }
         let mut from = 0;
         while from < n {
-            let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
+            let rows = self.spec.piece_len_from(self.filled(), self.filled() + (n - from));
             let feed = PieceTokens::new(tokens, Place { from, n: rows, filled: self.pending(), before });
             // A piece settles between two calls.
-            let rows = settles_behind(self.layout(), feed, self.fading()).unwrap_or(rows);
+            let rows = settling_token(self.layout(), feed, self.fading()).unwrap_or(rows);
             let admitted = self.piece(g, feed.part(0, rows), wanted.part(from, rows), scratch)?;
             if admitted < rows {
                 return Err(Error::Diverged { token: from + admitted });
@@ -114,9 +114,9 @@ impl<T: Scalar> Stream<'_, T> {
         if let Some(y) = y {
             piece.answer(feed.part(0, n), y.sub(0, n))?;
         }
-        let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period());
+        let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period_len());
         piece.end(n, filled + n, closes)?;
-        self.counters.filled = ((of_period + n) % spec.period()) as u64;
+        self.counters.filled = ((of_period + n) % spec.period_len()) as u64;
         if self.filled() == 0 {
             self.keep_anchor();
         }
@@ -144,7 +144,7 @@ impl<T: Scalar> Stream<'_, T> {
 
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
     pub(super) fn start_piece(&mut self) {
-        let (parts, len) = (self.parts, Coefficients::<T>::row_len(self.spec.piece()));
+        let (parts, len) = (self.parts, Coefficients::<T>::row_len(self.spec.piece_len()));
         for row in self.block[parts.row..parts.held].chunks_exact_mut(len) {
             row[..3].copy_from_slice(&[T::ONE, T::ZERO, T::ONE]);
         }
@@ -222,7 +222,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
     fn answer(&mut self, feed: PieceTokens<'_, T>, y: MatMut<'_, T>) -> Result<()> {
         let (on, state) = (self.on, &*self.state);
         let Work { writing, reading, coefficients, .. } = &mut self.work;
-        let past = Past::new(writing.open.seen(), coefficients);
+        let past = Past::new(writing.open.view(), coefficients);
         let Some(rows) = self.by else { return exact::by_chunk(on, feed, state, past, reading, y) };
         let state = if self.read == Read::ChunkStart { first(self.anchor, state) } else { state };
         answers(on, Asked::new(rows, feed.q(), feed.place.filled), StateSource::Stays(state), past, reading, y)
@@ -239,13 +239,13 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
         }
         // Where Π η has become 0 with the last of these tokens: W ← A W + G S, once.
         let first = &mut coefficients[0];
-        if !settled(spec, first) && settled(spec, &first.below(n)) {
+        if !has_settled(spec, first) && has_settled(spec, &first.below(n)) {
             settle(on.g, n, first, self.state);
             first.restart(n, n);
         }
         if closes {
             // W and S at the piece's end; the next one begins with A = 1, G = 0, Π η = 1.
-            let seen = exact::upright(lay, writing.open.seen(), filled, reading.x)?;
+            let seen = exact::upright(lay, writing.open.view(), filled, reading.x)?;
             let (end, past) = (End { n: filled, row: n }, Past::new(seen, &coefficients));
             close(on, end, past, scaled, self.state)?;
             coefficients.start();

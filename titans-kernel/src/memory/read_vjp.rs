@@ -23,7 +23,7 @@ use super::open::{Gated, Past};
 use super::read::{Asked, Rows};
 use super::spec::Network;
 use super::work::Reading;
-use crate::arithmetic::{Arithmetic, Beside, Store, Update, Weighing};
+use crate::arithmetic::{Arithmetic, Beside, RateScaling, Store, Update};
 use crate::error::Result;
 use crate::ops::rows::dot;
 use crate::ops::{activation, layer_norm};
@@ -129,7 +129,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     } else {
         layer.state(ground.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
     }
-    let seen = asked.seen();
+    let seen = asked.visible_to_any();
     if seen == 0 {
         return Ok(());
     }
@@ -234,7 +234,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
             let (out, by_step) = (&mut *weighted, asked.rows.step());
             let block = d_z.block(0, n, columns.0, columns.1);
             // A rate of −1: closing subtracts.
-            g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
+            g.scale_by_rates(RateScaling { x: block, by, by_step, rate: &sign, rate_step: 0, out });
             let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
             g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
         }
@@ -252,12 +252,12 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     d: &mut Coefficients<'_, T>,
     d_rate: &mut [T],
 ) {
-    let (seen, chunk, rate) = (asked.seen(), on.lay.rows, gates.rate);
+    let (seen, chunk, rate) = (asked.visible_to_any(), on.lay.rows, gates.rate);
     on.g.vectorise(
         #[inline(always)]
         || {
             for t in 0..asked.q.rows() {
-                let (row, visible) = (asked.row(t), asked.sees(t));
+                let (row, visible) = (asked.row(t), asked.visible_to(t));
                 let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
                 let c = gates.by.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
@@ -341,7 +341,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
         d.a[row] += dot(dg, gamma);
         d.g[row] += dot(dg, momentum);
     }
-    let seen = asked.seen();
+    let seen = asked.visible_to_any();
     if seen > 0 {
         let gradients = Mat::new(past.open.g_gamma, seen, width)?;
         let [f, ones] = &mut inside.square;

@@ -14,13 +14,13 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// Do pieces of this memory settle?
-pub(super) fn settles(spec: &MemorySpec) -> bool {
+pub(super) fn can_settle(spec: &MemorySpec) -> bool {
     spec.wide() && spec.chunk == 1
 }
 
 /// Has the piece settled before the first of these rows?
-pub(super) fn settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
-    settles(spec) && coefficients.e[0] == T::ZERO
+pub(super) fn has_settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
+    can_settle(spec) && coefficients.e[0] == T::ZERO
 }
 
 /// Below this Π η has faded for derivatives too: what a later η does to it is less than rounding.
@@ -29,8 +29,8 @@ pub(super) fn faint<T: Scalar>() -> T {
 }
 
 /// Behind how many of the tokens the piece settles, from Π η before them.
-pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>, mut e: T) -> Option<usize> {
-    if !settles(lay.spec) || e == T::ZERO {
+pub(super) fn settling_token<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>, mut e: T) -> Option<usize> {
+    if !can_settle(lay.spec) || e == T::ZERO {
         return None;
     }
     (0..feed.place.n)

@@ -41,15 +41,19 @@ pub struct Counters {
     pub position: u64,
     /// Tokens whose gradient was clipped.
     pub clipped: u64,
-    /// Tokens in the unfinished period, below [`MemorySpec::period`].
+    /// Tokens in the unfinished period, below [`MemorySpec::period_len`].
     pub filled: u64,
 }
 
 impl Counters {
     /// Can a stream of this configuration have counted so?
     pub(super) fn check(&self, spec: &MemorySpec) -> Result<()> {
-        if self.filled >= spec.period() as u64 {
-            return Err(Error::Shape { what: "filled: below the period", expected: spec.period(), found: usize::MAX });
+        if self.filled >= spec.period_len() as u64 {
+            return Err(Error::Shape {
+                what: "filled: below the period",
+                expected: spec.period_len(),
+                found: usize::MAX,
+            });
         }
         Ok(())
     }
@@ -206,7 +210,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
 
     /// Tokens in the unfinished piece.
     pub(super) fn pending(&self) -> usize {
-        self.filled() % self.spec.piece()
+        self.filled() % self.spec.piece_len()
     }
 
     pub(super) fn layout(&self) -> Layout<'a> {
@@ -238,9 +242,9 @@ fn take_reads<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> R
 /// Weights lie in panels where a token reads all of them and writes nothing.
 fn layout(spec: &MemorySpec) -> Layout<'_> {
     if spec.wide() {
-        Layout { turned: true, ..Layout::in_panels(spec, spec.piece()) }
+        Layout { turned: true, ..Layout::in_panels(spec, spec.piece_len()) }
     } else {
-        Layout::new(spec, spec.piece())
+        Layout::new(spec, spec.piece_len())
     }
 }
 

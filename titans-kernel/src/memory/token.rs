@@ -78,8 +78,8 @@ pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
         };
         // h_t = M_{t−1}(q_t), or the weights of the chunk's start; after the write y_t = M_t(q_t).
         match read {
-            Read::Before => ask(state, writing.open.seen(), out)?,
-            Read::ChunkStart => ask(anchor, writing.open.seen(), out)?,
+            Read::Before => ask(state, writing.open.view(), out)?,
+            Read::ChunkStart => ask(anchor, writing.open.view(), out)?,
             Read::After => {}
         }
         // θ_t, scaled down where the gradient is longer than the clip.
@@ -90,7 +90,7 @@ pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
             update(on, gates, &writing.open, state)?;
         }
         if read == Read::After {
-            ask(state, writing.open.seen(), y.rb().sub(t, 1))?;
+            ask(state, writing.open.view(), y.rb().sub(t, 1))?;
         }
     }
     Ok(clipped)
@@ -113,7 +113,7 @@ fn update<T: Scalar, G: Arithmetic<T>>(
         }
     };
     for l in 0..lay.spec.layers() {
-        let (h, delta) = (open.seen().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
+        let (h, delta) = (open.view().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
         let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
         let (gates, rate) = (gates(lay.spec.set(l)), lay.rates_of(open.rate, l)[0]);
         g.vectorise(

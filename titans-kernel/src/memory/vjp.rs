@@ -78,7 +78,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
             let _: [&mut [f64]; 2] = between(room, spec)?;
             // One after another in the same place: the states between two boundaries, a piece's inside, the state by
             // rows.
-            let piece = counted(|room| BackwardSpace::<f64>::take(room, Layout::in_panels(spec, spec.piece())));
+            let piece = counted(|room| BackwardSpace::<f64>::take(room, Layout::in_panels(spec, spec.piece_len())));
             let most = piece.max(advance_len(spec)).max(spec.state_len());
             let rest: Result<&mut [f64]> = room.take(most);
             rest
@@ -88,7 +88,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
 
 /// The states between two kept boundaries, and the cotangent of the weights at a chunk's start.
 fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a mut [T]; 2]> {
-    let pieces = spec.keep_every.saturating_mul(spec.pieces()).saturating_sub(1);
+    let pieces = spec.keep_every.saturating_mul(spec.pieces_of_period()).saturating_sub(1);
     Ok([room.area(pieces, spec.state_len())?, room.take(spec.anchor_len())?])
 }
 
@@ -177,7 +177,7 @@ fn check<T: Scalar>(
         expect_len(what, n, m.rows())?;
         expect_len(what, width, m.cols())?;
     }
-    let entries = |gate: &Gate<'_, T>| gate.values(n, 0, b);
+    let entries = |gate: &Gate<'_, T>| gate.gradient_len(n, 0, b);
     expect_len("d_alpha", entries(&tokens.alpha), gradients.alpha.len())?;
     expect_len("d_theta", entries(&tokens.theta), gradients.theta.len())?;
     expect_len("d_eta", entries(&tokens.eta), gradients.eta.len())?;
@@ -234,7 +234,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 
         // Closing first: it overwrites the cotangents of H and Δ, all others add.
         space.inside.clear();
-        let past = Past::new(space.writing.open.seen(), &space.coefficients);
+        let past = Past::new(space.writing.open.view(), &space.coefficients);
         close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
         // What reads leave with both W and S is added in the visit in which these decay.
         let at_once = self.d_y.is_some() && read != Read::ChunkStart;
@@ -274,7 +274,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         };
         let (on, spec, Place { from, n, .. }) = (self.on, self.on.lay.spec, feed.place);
         let BackwardSpace { writing, reading, coefficients, inside, y, .. } = space;
-        let (past, start) = (Past::new(writing.open.seen(), coefficients), asked);
+        let (past, start) = (Past::new(writing.open.view(), coefficients), asked);
         let asked = Asked::new(Rows::from(self.read), feed.q(), 0);
         if spec.network == Network::Residual {
             // Its last layer's z is needed too; a plain network's is y itself, which its backward does not look at.
@@ -310,11 +310,11 @@ pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
                 for t in (0..n).rev() {
                     let (at, writes) = (feed.at(t, lay.spec.chunk), feed.writes(t));
                     let (d_alpha, d_eta) = own.pull(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
-                    gradients.alpha[tokens.alpha.value(at, set)] += d_alpha;
-                    gradients.eta[tokens.eta.value(at, set)] += d_eta;
+                    gradients.alpha[tokens.alpha.value_index(at, set)] += d_alpha;
+                    gradients.eta[tokens.eta.value_index(at, set)] += d_eta;
                     if writes {
                         // dθ = f d rate, which `rate_vjp` left in the rate's place.
-                        gradients.theta[theta.value(at, set)] += d_theta[filled + t];
+                        gradients.theta[theta.value_index(at, set)] += d_theta[filled + t];
                     }
                 }
             },

@@ -43,7 +43,7 @@ pub(super) fn rate_vjp<T: Scalar>(
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let (i, at, theta) = (feed.place.filled + t, feed.at(t, lay.spec.chunk), feed.tokens.theta);
-    let (open, factor, rows) = (open.seen(), written.factor[i], lay.rows);
+    let (open, factor, rows) = (open.view(), written.factor[i], lay.rows);
     let bit = lay.spec.clip.is_some_and(|c| {
         let c = T::from_f64(c);
         written.norm2[i] > c * c
@@ -85,7 +85,7 @@ pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (Frame { g, lay }, spec, n, open) = (on, on.lay.spec, d_k.rows(), open.seen());
+    let (Frame { g, lay }, spec, n, open) = (on, on.lay.spec, d_k.rows(), open.view());
     let d_w = &mut d_start[..spec.params()];
     // Δ was computed from the top layer down: its cotangents go up.
     for l in 1..spec.layers() {

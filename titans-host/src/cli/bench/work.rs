@@ -157,7 +157,7 @@ impl Streams {
         let mut y = MatMut::new(self.y.as_mut_slice(), n, value)?;
         for from in (0..n).step_by(piece.max(1)) {
             let rows = piece.max(1).min(n - from);
-            let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided(&self.gates[3 * from + i..], 3));
+            let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided_tokens(&self.gates[3 * from + i..], 3));
             let (k, v, q) = (k.sub(from, rows), v.sub(from, rows), q.sub(from, rows));
             let tokens = Tokens { k, v, q, alpha, theta, eta, mask: Mask::Write };
             stream.write(gemm, &tokens, Some(y.rb().sub(from, rows)), None, scratch)?;

@@ -111,7 +111,7 @@ fn config<T>(args: &Args, problem: &Problem<T>) -> String {
     serde_json::json!({
         "widths": &spec.widths[..],
         "chunk": spec.chunk,
-        "compute_chunk": spec.piece(),
+        "compute_chunk": spec.piece_len(),
         "activation": spec.activation.name(),
         "network": spec.network.name(),
         "loss": spec.loss.name(),

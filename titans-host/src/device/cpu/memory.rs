@@ -158,7 +158,7 @@ impl<'a, T: SimdScalar> Operands<'a, T> {
         let layers = self.op.spec.gate_sets();
         let gate = |g: usize| {
             let first = ((b * time * 3 + g) * heads + h) * layers;
-            Gate::strided(&self.gates[first..], 3 * heads * layers).layers(layers, 1)
+            Gate::strided_tokens(&self.gates[first..], 3 * heads * layers).layers(layers, 1)
         };
         Ok(Tokens {
             k: head(self.k, b, h, time, heads, d_0)?,

@@ -2,7 +2,7 @@
 
 use super::super::SimdScalar;
 use super::{bits, numbers, versions};
-use crate::arithmetic::{Arithmetic, Factors, Portable, Recurrence, Weighting};
+use crate::arithmetic::{Arithmetic, Factors, Portable, Recurrence, ScoreWeighting};
 use std::vec::Vec;
 
 /// A, G, Π η, and what is to be read of C and P.
@@ -73,7 +73,16 @@ fn weights<T: SimdScalar>() {
         rate[sees(n - 1)..].fill(T::NAN);
         for g in versions() {
             let mut found = scores.clone();
-            g.weight(Weighting { n, seen, visible, c: &c, c_stride, rate: &rate, scores: &mut found, stride });
+            g.weight_scores(ScoreWeighting {
+                n,
+                seen,
+                visible,
+                c: &c,
+                c_stride,
+                rate: &rate,
+                scores: &mut found,
+                stride,
+            });
             for t in 0..n {
                 for i in 0..stride {
                     let (old, at) = (scores[t * stride + i], t * c_stride + i);

@@ -20,7 +20,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     score(g, band, parts, scratch);
     let (scores, _) = scratch.as_chunks_mut::<BLOCK>();
     let (keys, count) = parts.seen(band);
-    let [m, sum] = g.softmax(Columns { scale, queries: band.rows, keys: &keys[..count], scores });
+    let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys: &keys[..count], scores });
     for r in (0..band.rows).step_by(LANES) {
         let rows = LANES.min(band.rows - r);
         sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));

@@ -97,7 +97,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
         d_probabilities(g, &band, &parts, d_y, d_scores);
         g.vectorise(
             #[inline(always)]
-            || weigh(scale, &band, &parts, &RowSums::new(&band, y, log_sum, d_y), scores, d_scores),
+            || softmax_vjp(scale, &band, &parts, &RowSums::new(&band, y, log_sum, d_y), scores, d_scores),
         );
         spread(g, &band, &parts, d_y, scores, d_scores, &mut d);
         r += band.rows;
@@ -188,7 +188,7 @@ fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
 
 /// P from the scores and d_S from d_P, in place; zeros where a row does not see a key.
 #[inline(always)]
-fn weigh<T: Scalar>(
+fn softmax_vjp<T: Scalar>(
     scale: T,
     band: &Band,
     parts: &KeyParts<'_, T>,
@@ -202,7 +202,7 @@ fn weigh<T: Scalar>(
         let len = part.len(band);
         for (s, (p, d)) in p[at..at + len].iter_mut().zip(&mut d_p[at..at + len]).enumerate() {
             let (from, to) = if part.banded { seen_by(band, s) } else { (0, band.rows) };
-            weigh_key(scale, rows, p, d, (from / LANES * LANES, to));
+            softmax_vjp_key(scale, rows, p, d, (from / LANES * LANES, to));
             if to - from < band.rows {
                 for x in [p, d] {
                     x[..from].fill(T::ZERO);
@@ -222,7 +222,7 @@ fn seen_by(band: &Band, s: usize) -> (usize, usize) {
 
 /// One key and the sixteens of rows that reach into `from .. to`.
 #[inline(always)]
-fn weigh_key<T: Scalar>(
+fn softmax_vjp_key<T: Scalar>(
     scale: T,
     rows: &RowSums<T>,
     p: &mut [T; BLOCK],
