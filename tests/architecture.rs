@@ -3,6 +3,8 @@
 #[path = "architecture/source.rs"]
 mod source;
 
+use std::collections::BTreeMap;
+
 use source::{Source, code, files, names_after, without_tests};
 
 /// A crate's rooms from the ground up: each uses rooms of the floors below it, and itself.
@@ -160,6 +162,37 @@ fn ffi_uses_host(all: &[Source]) -> Vec<String> {
     all.iter().filter(|f| f.path.starts_with("ffi/")).flat_map(|f| in_code(f, &["titans_host"])).collect()
 }
 
+/// Where a type may have the name of another one of its crate: what clap fills and what a verb prints have the same names in every
+/// verb, and the streams of a memory and of a model are the public ones of their rooms.
+const SHARED: [(&str, &str); 3] =
+    [("titans-host/src/cli/", "Args"), ("titans-host/src/cli/", "Report"), ("titans-kernel/src/model/", "Stream")];
+
+/// The types and traits that a file declares.
+fn declared(file: &Source) -> Vec<String> {
+    let code = without_tests(&code(&file.text));
+    let outermost: String = code.lines().filter(|line| !line.starts_with(' ')).flat_map(|line| [line, "\n"]).collect();
+    let named = ["struct ", "enum ", "trait "].iter().flat_map(|word| names_after(&code, word));
+    named.chain(names_after(&outermost, "type ")).collect() // associated types are indented
+}
+
+/// One name, one type: within a crate a reader need not ask which of two is meant.
+fn names_shared(all: &[Source]) -> Vec<String> {
+    let mut owners = BTreeMap::new();
+    let mut wrong = vec![];
+    for file in all {
+        let owner = file.path.split('/').next().unwrap_or_default();
+        for name in declared(file) {
+            if SHARED.iter().any(|&(folder, shared)| name == shared && file.path.starts_with(folder)) {
+                continue;
+            }
+            if let Some(other) = owners.insert((owner, name.clone()), &file.path) {
+                wrong.push(format!("{}: `{name}` is a type of {other} too: call one of them what it is", file.path));
+            }
+        }
+    }
+    wrong
+}
+
 const LONGEST: usize = 400;
 
 fn too_long(all: &[Source]) -> Vec<String> {
@@ -193,6 +226,11 @@ fn nothing_below_the_command_prints_or_exits() {
 #[test]
 fn unsafe_code_lives_in_three_rooms() {
     none(unsafe_code(&library()));
+}
+
+#[test]
+fn no_two_types_of_a_crate_share_a_name() {
+    none(names_shared(&library()));
 }
 
 #[test]
@@ -251,6 +289,24 @@ fn planted_violations_of_the_other_rules_are_found() {
     assert_eq!(ffi_uses_host(&file("ffi/src/lib.rs", "use titans_host::model;")).len(), 1);
     assert_eq!(too_long(&file("ffi/src/lib.rs", &"\n".repeat(LONGEST + 1))).len(), 1);
     assert_eq!(too_long(&file("ffi/src/lib.rs", &"\n".repeat(LONGEST))).len(), 0);
+}
+
+#[test]
+fn planted_types_of_one_name_are_found() {
+    let found = |files: [(&str, &str); 2]| names_shared(&files.map(|(path, text)| planted(path, text)).concat()).len();
+    let (tile, solve) = ("titans-kernel/src/arch/tile.rs", "titans-kernel/src/arch/solve.rs");
+    assert_eq!(found([(tile, "pub(super) struct Strip<T> {}"), (solve, "struct Strip;")]), 1);
+    assert_eq!(found([(tile, "pub trait Strip {}"), (solve, "fn f() {\n    enum Strip {}\n}")]), 1);
+    assert_eq!(found([(tile, "pub type Strip = [u8; 4];"), (solve, "pub(in crate::arch) type Other = u8;")]), 0);
+    assert_eq!(found([(tile, "pub type Strip = [u8; 4];"), (solve, "struct Strip;")]), 1);
+    assert_eq!(found([(tile, "struct TileStrip;"), (solve, "struct Strip;")]), 0);
+    assert_eq!(found([(tile, "struct Strip;"), ("titans-host/src/tape/op.rs", "struct Strip;")]), 0, "two crates");
+    assert_eq!(found([(tile, "struct Strip;"), (solve, "// struct Strip;\nconst A: &str = \"struct Strip\";")]), 0);
+    assert_eq!(found([(tile, "struct Strip;"), (solve, "#[cfg(test)]\nmod tests { struct Strip; }")]), 0);
+    assert_eq!(found([(tile, "struct Output;"), (solve, "impl Add for A {\n    type Output = A;\n}")]), 0);
+    let verbs = ["titans-host/src/cli/eval.rs", "titans-host/src/cli/export.rs"];
+    assert_eq!(found(verbs.map(|verb| (verb, "pub struct Args {}\nstruct Report {}"))), 0);
+    assert_eq!(found(verbs.map(|verb| (verb, "struct Row {}"))), 1);
 }
 
 #[test]

@@ -162,7 +162,14 @@ fn operations<T: Scalar>() -> Result<()> {
     l2_norm::forward(g, mat!(a), mat!(mut y))?;
     l2_norm::vjp(g, mat!(a), mat!(b), mat!(mut d))?;
     conv::forward(g, mat!(a), None, &w, &b[..WIDTH], mat!(mut y))?;
-    conv::vjp(g, mat!(a), None, &w, mat!(b), conv::ConvGradients { x: mat!(mut d), w: &mut d_w, bias: &mut e[..WIDTH] })?;
+    conv::vjp(
+        g,
+        mat!(a),
+        None,
+        &w,
+        mat!(b),
+        conv::ConvGradients { x: mat!(mut d), w: &mut d_w, bias: &mut e[..WIDTH] },
+    )?;
     silu::forward(g, &a, &mut y)?;
     silu::vjp(g, &a, &b, &mut d)?;
     silu_gate::forward(g, &a, &b, &mut y)?;

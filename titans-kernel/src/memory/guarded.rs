@@ -5,7 +5,7 @@ use super::frame::Frame;
 use super::gates::Tokens;
 use super::guard::{Guard, TokenDemand};
 use super::spec::{MemorySpec, Read};
-use super::step::{Coming, TokenDemand, carry, linear};
+use super::step::{Coming, Step, carry, linear};
 use crate::arithmetic::{Arithmetic, CARRIED};
 use crate::error::Result;
 use crate::ops::rows::squares;
@@ -48,7 +48,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
         }
         return Ok((at, 0));
     }
-    let mut step = TokenDemand::new(on, read, state, scratch)?;
+    let mut step = Step::new(on, read, state, scratch)?;
     let mut clipped = 0;
     for t in 0..n {
         let coming = Coming { tokens, t, more: t + 1 < n };
