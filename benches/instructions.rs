@@ -6,10 +6,10 @@ mod common;
 use common::{Case, Result, numbers};
 use std::hint::black_box;
 use titans_host::device::cpu::Simd;
-use titans_kernel::gemm::Beside;
+use titans_kernel::arithmetic::Beside;
 use titans_kernel::memory::Form;
 use titans_kernel::ops::activation::{self, Activation};
-use titans_kernel::{Gemm, Mat, MatMut, Store};
+use titans_kernel::{Arithmetic, Mat, MatMut, Store};
 
 /// What runs once, by name.
 type Kernel = fn(&Simd) -> Result<()>;

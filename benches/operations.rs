@@ -154,7 +154,7 @@ fn convolution(group: &mut Group<'_>, g: &Simd) -> Result<()> {
         let mut y = MatMut::new(&mut y, ROWS, WIDTH)?;
         measure(group, "conv", "forward", || conv::forward(g, rows, None, &w, &bias, y.rb()))?;
         measure(group, "conv", "vjp", || {
-            conv::vjp(g, rows, None, &w, d, conv::Gradients { x: y.rb(), w: &mut d_w, bias: &mut d_bias })
+            conv::vjp(g, rows, None, &w, d, conv::ConvGradients { x: y.rb(), w: &mut d_w, bias: &mut d_bias })
         })?;
     }
     measure(group, "conv", "next_tail", || conv::next_tail(rows, None, next.rb()))?;
@@ -199,7 +199,7 @@ fn attentions(group: &mut Group<'_>, g: &Simd) -> Result<()> {
     let mut d: [_; 4] = std::array::from_fn(|_| vec![0.0; LEN]);
     measure(group, "attention", "vjp", || {
         let [d_q, d_turned, d_k, d_v] = &mut d;
-        let gradients = attention::Gradients {
+        let gradients = attention::AttentionGradients {
             q: MatMut::new(d_q, ROWS, WIDTH)?,
             q_rotated: MatMut::new(d_turned, ROWS, WIDTH)?,
             persistent: None,

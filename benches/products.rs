@@ -6,8 +6,8 @@ mod common;
 use common::{Result, numbers};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use titans_host::device::cpu::Simd;
-use titans_kernel::gemm::Beside;
-use titans_kernel::{Gemm, Mat, MatMut, Store};
+use titans_kernel::arithmetic::Beside;
+use titans_kernel::{Arithmetic, Mat, MatMut, Store};
 
 fn main() -> Result<()> {
     let mut criterion = Criterion::default().configure_from_args();

@@ -3,6 +3,8 @@
 #[path = "architecture/source.rs"]
 mod source;
 
+use std::collections::BTreeMap;
+
 use source::{Source, code, files, names_after, without_tests};
 
 /// A crate's rooms from the ground up: each uses rooms of the floors below it, and itself.
@@ -18,7 +20,7 @@ const KERNEL: House = House {
         &["choice"],
         &["view"],
         &["scratch"],
-        &["gemm"],
+        &["arithmetic"],
         &["arch"],
         &["ops"],
         &["memory"],
@@ -160,6 +162,37 @@ fn ffi_uses_host(all: &[Source]) -> Vec<String> {
     all.iter().filter(|f| f.path.starts_with("ffi/")).flat_map(|f| in_code(f, &["titans_host"])).collect()
 }
 
+/// Where a type may have the name of another one of its crate: what clap fills and what a verb prints have the same names in every
+/// verb, and the streams of a memory and of a model are the public ones of their rooms.
+const SHARED: [(&str, &str); 3] =
+    [("titans-host/src/cli/", "Args"), ("titans-host/src/cli/", "Report"), ("titans-kernel/src/model/", "Stream")];
+
+/// The types and traits that a file declares.
+fn declared(file: &Source) -> Vec<String> {
+    let code = without_tests(&code(&file.text));
+    let outermost: String = code.lines().filter(|line| !line.starts_with(' ')).flat_map(|line| [line, "\n"]).collect();
+    let named = ["struct ", "enum ", "trait "].iter().flat_map(|word| names_after(&code, word));
+    named.chain(names_after(&outermost, "type ")).collect() // associated types are indented
+}
+
+/// One name, one type: within a crate a reader need not ask which of two is meant.
+fn names_shared(all: &[Source]) -> Vec<String> {
+    let mut owners = BTreeMap::new();
+    let mut wrong = vec![];
+    for file in all {
+        let owner = file.path.split('/').next().unwrap_or_default();
+        for name in declared(file) {
+            if SHARED.iter().any(|&(folder, shared)| name == shared && file.path.starts_with(folder)) {
+                continue;
+            }
+            if let Some(other) = owners.insert((owner, name.clone()), &file.path) {
+                wrong.push(format!("{}: `{name}` is a type of {other} too: call one of them what it is", file.path));
+            }
+        }
+    }
+    wrong
+}
+
 const LONGEST: usize = 400;
 
 fn too_long(all: &[Source]) -> Vec<String> {
@@ -196,6 +229,11 @@ fn unsafe_code_lives_in_three_rooms() {
 }
 
 #[test]
+fn no_two_types_of_a_crate_share_a_name() {
+    none(names_shared(&library()));
+}
+
+#[test]
 fn files_stay_short() {
     let folders = ["titans-kernel/src", "titans-host/src", "ffi/src", "tests", "include", "benches"];
     let all: Vec<_> =
@@ -228,8 +266,8 @@ fn planted_violations_of_the_floors_are_found() {
         1,
         "code after the unit tests counts"
     );
-    let mut kernel = planted("titans-kernel/src/view.rs", "use crate::Gemm;");
-    kernel.extend(planted("titans-kernel/src/lib.rs", "pub use gemm::{Gemm, Portable};"));
+    let mut kernel = planted("titans-kernel/src/view.rs", "use crate::Arithmetic;");
+    kernel.extend(planted("titans-kernel/src/lib.rs", "pub use arithmetic::{Arithmetic, Portable};"));
     assert_eq!(KERNEL.violations(&kernel).len(), 1, "a re-export is its room");
 }
 
@@ -243,14 +281,32 @@ fn planted_violations_of_the_other_rules_are_found() {
     assert_eq!(talk(&file("titans-host/src/train/run.rs", "fn f() { println!(\"loss\"); }")).len(), 1);
     assert_eq!(talk(&file("titans-host/src/train/run.rs", "/// println! is not code\nfn f() {}")).len(), 0);
     assert_eq!(talk(&file("titans-host/src/cli/eval.rs", "fn f() { std::process::exit(1) }")).len(), 0);
-    assert_eq!(talk(&file("titans-kernel/src/gemm.rs", "fn f() { std::process::exit(1) }")).len(), 1);
-    assert_eq!(unsafe_code(&file("titans-kernel/src/gemm.rs", "fn f() { unsafe { g() } }")).len(), 1);
+    assert_eq!(talk(&file("titans-kernel/src/arithmetic.rs", "fn f() { std::process::exit(1) }")).len(), 1);
+    assert_eq!(unsafe_code(&file("titans-kernel/src/arithmetic.rs", "fn f() { unsafe { g() } }")).len(), 1);
     assert_eq!(unsafe_code(&file("titans-kernel/src/lib.rs", "#![forbid(unsafe_code)]")).len(), 0);
     assert_eq!(unsafe_code(&file("ffi/src/lib.rs", "fn f() { unsafe { g() } }")).len(), 0);
     assert_eq!(unsafe_code(&file("titans-kernel/src/arch/tile.rs", "fn f() { unsafe { g() } }")).len(), 0);
     assert_eq!(ffi_uses_host(&file("ffi/src/lib.rs", "use titans_host::model;")).len(), 1);
     assert_eq!(too_long(&file("ffi/src/lib.rs", &"\n".repeat(LONGEST + 1))).len(), 1);
     assert_eq!(too_long(&file("ffi/src/lib.rs", &"\n".repeat(LONGEST))).len(), 0);
+}
+
+#[test]
+fn planted_types_of_one_name_are_found() {
+    let found = |files: [(&str, &str); 2]| names_shared(&files.map(|(path, text)| planted(path, text)).concat()).len();
+    let (tile, solve) = ("titans-kernel/src/arch/tile.rs", "titans-kernel/src/arch/solve.rs");
+    assert_eq!(found([(tile, "pub(super) struct Strip<T> {}"), (solve, "struct Strip;")]), 1);
+    assert_eq!(found([(tile, "pub trait Strip {}"), (solve, "fn f() {\n    enum Strip {}\n}")]), 1);
+    assert_eq!(found([(tile, "pub type Strip = [u8; 4];"), (solve, "pub(in crate::arch) type Other = u8;")]), 0);
+    assert_eq!(found([(tile, "pub type Strip = [u8; 4];"), (solve, "struct Strip;")]), 1);
+    assert_eq!(found([(tile, "struct TileStrip;"), (solve, "struct Strip;")]), 0);
+    assert_eq!(found([(tile, "struct Strip;"), ("titans-host/src/tape/op.rs", "struct Strip;")]), 0, "two crates");
+    assert_eq!(found([(tile, "struct Strip;"), (solve, "// struct Strip;\nconst A: &str = \"struct Strip\";")]), 0);
+    assert_eq!(found([(tile, "struct Strip;"), (solve, "#[cfg(test)]\nmod tests { struct Strip; }")]), 0);
+    assert_eq!(found([(tile, "struct Output;"), (solve, "impl Add for A {\n    type Output = A;\n}")]), 0);
+    let verbs = ["titans-host/src/cli/eval.rs", "titans-host/src/cli/export.rs"];
+    assert_eq!(found(verbs.map(|verb| (verb, "pub struct Args {}\nstruct Report {}"))), 0);
+    assert_eq!(found(verbs.map(|verb| (verb, "struct Row {}"))), 1);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Layout {
     /// # Errors
     /// `TITANS_ERROR_TOO_LARGE` when the block would not fit the address space.
     pub(crate) fn new(position: i32, spec: &MemorySpec) -> Outcome<Self> {
-        let (params, chunk) = (spec.params() as u128, spec.period() as u128);
+        let (params, chunk) = (spec.params() as u128, spec.period_len() as u128);
         let widths = spec.widths.iter().map(|&w| w as u128).sum::<u128>();
         // Far above what the kernel asks for, so that its own sums cannot overflow either.
         let bound = 64 * (2 * params + (chunk + 8) * (chunk + 8) + 8 * (chunk + 8) * widths);
@@ -160,8 +160,8 @@ impl Head {
         if head.total_bytes != layout.total as u64 {
             return bad(TITANS_ERROR_CORRUPT, layout.total as u64, head.total_bytes);
         }
-        if head.filled >= spec.period() as u64 {
-            return bad(TITANS_ERROR_CORRUPT, spec.period() as u64, head.filled);
+        if head.filled >= spec.period_len() as u64 {
+            return bad(TITANS_ERROR_CORRUPT, spec.period_len() as u64, head.filled);
         }
         if head.busy != 0 {
             return Err(arg.fail(TITANS_ERROR_POISONED));

@@ -5,12 +5,12 @@ use std::ptr::{null, null_mut};
 use titans::*;
 use titans_kernel::arch::{Isa, Simd};
 use titans_kernel::memory::{Gate, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens};
-use titans_kernel::{Gemm, Mat, MatMut, Portable};
+use titans_kernel::{Arithmetic, Mat, MatMut, Portable};
 
 const N: usize = 23;
 
 /// What the kernel itself makes of the feed with `kernel`'s arithmetic: y, surprise, and the final state.
-fn by_the_kernel<G: Gemm<f32>>(kernel: &G, sample: &Sample, feed: &Feed) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+fn by_the_kernel<G: Arithmetic<f32>>(kernel: &G, sample: &Sample, feed: &Feed) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let (key, value) = sample.widths();
     let c = &sample.config;
     let widths: Vec<usize> = c.widths[..=c.layers as usize].iter().map(|&w| w as usize).collect();

@@ -196,7 +196,7 @@ impl<T: Scalar> Inputs<T> {
             let layers = x.len() / entries;
             if layers > 1 {
                 let x = &x[a * layers..b * layers];
-                let gate = if per_chunk { Gate::strided_chunks(x, layers) } else { Gate::strided(x, layers) };
+                let gate = if per_chunk { Gate::strided_chunks(x, layers) } else { Gate::strided_tokens(x, layers) };
                 return gate.layers(layers, 1);
             }
             if per_chunk { Gate::chunks(&x[a..b]) } else { Gate::tokens(&x[a..b]) }

@@ -12,7 +12,7 @@ use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Network, Outputs, Read, Record, Tokens, forward,
     forward_scratch_len, vjp, vjp_scratch_len,
 };
-use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar};
+use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Scalar};
 use vectors::{READS, Vectors, all};
 
 /// Largest error of f64, relative to the largest value of the tensor.
@@ -41,7 +41,7 @@ fn tolerance<T: Scalar>(file: &Vectors) -> f64 {
 type Tensors = Vec<(String, Vec<f64>)>;
 
 /// Runs all memories of a file in numbers of type `T`, forward and, with `gradients`, backward.
-fn run<T: Scalar, G: Gemm<T>>(
+fn run<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     file: &Vectors,
     spec: &MemorySpec,
@@ -137,7 +137,7 @@ fn compare(what: &str, file: &Vectors, y: &str, found: &Tensors, gradients: bool
     }
 }
 
-fn every_file<T: Scalar>(files: &[Vectors], tolerance: impl Fn(&Vectors) -> f64, g: &impl Gemm<T>) {
+fn every_file<T: Scalar>(files: &[Vectors], tolerance: impl Fn(&Vectors) -> f64, g: &impl Arithmetic<T>) {
     for file in files {
         for (read, y) in READS {
             for form in [Form::Token, Form::Chunk] {

@@ -220,7 +220,7 @@ fn pieces_are_whole_chunks_and_matrices_alone_have_them() {
     assert!(refused(&spec(4, 6)) && refused(&spec(64, 65)));
     assert!([spec(4, 8), spec(1, 7), spec(7, 3)].iter().all(|s| s.validate().is_ok()));
     let deep = MemorySpec { chunk: 4, compute_chunk: 64, ..MemorySpec::new(&[8, 8, 8]).unwrap() };
-    assert!(deep.validate().is_ok() && deep.piece() == 4 && !deep.wide());
+    assert!(deep.validate().is_ok() && deep.piece_len() == 4 && !deep.wide());
     let residual = MemorySpec { network: Network::Residual, ..spec(1, 64) };
     assert!(residual.validate().is_ok() && residual.token_by_token());
 }

@@ -9,7 +9,7 @@ use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, Outputs, Read, Record, Tokens, forward, forward_scratch_len, vjp,
     vjp_scratch_len,
 };
-use titans_kernel::{Gemm, Mat, MatMut, Portable, Scalar, Store};
+use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Scalar, Store};
 
 /// The versions of the kernel's arithmetic that this machine has.
 fn versions() -> Vec<Simd> {
@@ -43,7 +43,7 @@ impl Noisy {
     }
 }
 
-impl Gemm<f64> for Noisy {
+impl Arithmetic<f64> for Noisy {
     fn gemm(&self, store: Store, a: Mat<'_, f64>, b: Mat<'_, f64>, mut c: MatMut<'_, f64>) {
         Portable.gemm(store, a, b, c.rb());
         (0..c.rows()).for_each(|i| c.row_mut(i).iter_mut().for_each(|x| self.spoil(x)));
@@ -119,7 +119,7 @@ struct Output<T> {
     boundaries: Vec<T>,
 }
 
-fn run<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, head: &Head<T>, form: Form, read: Read) -> Output<T> {
+fn run<T: Scalar, K: Arithmetic<T>>(kernel: &K, g: &Golden, head: &Head<T>, form: Form, read: Read) -> Output<T> {
     let (t, dv) = (g.dims.2, g.spec.value_width());
     let mut out = Output {
         y: vec![T::NAN; t * dv],
@@ -147,7 +147,7 @@ fn run<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, head: &Head<T>, form: Form
 }
 
 /// Everything that one way of computing returns, by the names of the golden tensors.
-fn outputs<T: Scalar, K: Gemm<T>>(kernel: &K, g: &Golden, form: Form) -> BTreeMap<String, Vec<T>> {
+fn outputs<T: Scalar, K: Arithmetic<T>>(kernel: &K, g: &Golden, form: Form) -> BTreeMap<String, Vec<T>> {
     let (batch, heads, _) = g.dims;
     let mut all = BTreeMap::<String, Vec<T>>::new();
     for (read, name) in [(Read::After, "y.post"), (Read::Before, "y.pre"), (Read::ChunkStart, "y.chunk_start")] {

@@ -5,7 +5,7 @@
 //! forward and backward; [`model`] is a whole stack of them as a stream. Everything borrows the caller's slices through [`Mat`] and [`MatMut`]; sizes are functions of
 //! the configuration; errors are small, [`Copy`], and name the argument.
 //!
-//! The first argument of what is heavy is a [`Gemm`]: [`Portable`], or a caller's faster matrix product.
+//! The first argument of what is heavy is an [`Arithmetic`]: [`Portable`], or a caller's faster matrix product.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -15,10 +15,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod arch;
+pub mod arithmetic;
 mod block;
 pub mod choice;
 pub mod error;
-pub mod gemm;
 pub mod memory;
 pub mod model;
 pub mod ops;
@@ -26,9 +26,9 @@ pub mod scalar;
 pub mod scratch;
 pub mod view;
 
+pub use arithmetic::{Arithmetic, Portable, Store};
 pub use choice::Choice;
 pub use error::{Error, Result};
-pub use gemm::{Gemm, Portable, Store};
 pub use scalar::Scalar;
 pub use scratch::Scratch;
 pub use view::{Mat, MatMut};

@@ -4,7 +4,7 @@ use super::support::{Device, device, model, recall, recall_run, steps, trainer};
 use crate::vocabulary;
 use titans_host::data::tokenizer::Tokenizer;
 use titans_host::model::{Kind, Kinds, Mode, Model, Session};
-use titans_host::task::evaluate::{Row, evaluate};
+use titans_host::task::evaluate::{TokenRow, evaluate};
 use titans_host::task::generate::{Sampling, generate};
 
 const MODES: [Mode; 3] = [Mode::On, Mode::Frozen, Mode::Absent];
@@ -26,7 +26,7 @@ fn fresh(device: &Device) -> Model<Device> {
     Model::new(device, config, 3).unwrap()
 }
 
-fn rows(device: &Device, model: &Model<Device>, bytes: &[u8], window: usize, mode: Mode) -> (f64, Vec<Row>) {
+fn rows(device: &Device, model: &Model<Device>, bytes: &[u8], window: usize, mode: Mode) -> (f64, Vec<TokenRow>) {
     let mut rows = Vec::new();
     let mut keep = |row| {
         rows.push(row);
@@ -193,7 +193,7 @@ fn tokens_of_a_vocabulary_are_counted_by_their_bytes() {
     let ids = bpe.encode(text.as_bytes()).unwrap();
     assert!(ids.len() < text.len() && ids.contains(&258));
     let mut rows = Vec::new();
-    let mut keep = |row: Row| {
+    let mut keep = |row: TokenRow| {
         rows.push(row);
         Ok(())
     };

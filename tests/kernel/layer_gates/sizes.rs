@@ -43,7 +43,7 @@ fn one_layer_has_one_set_of_gates_and_more_need_what_they_add() {
 /// Tokens with gates of so many values of so many layers.
 fn tokens<'a>(pool: &'a [f64], [values, layers]: [usize; 2]) -> Tokens<'a, f64> {
     let rows = |width| Mat::new(&pool[..N * width], N, width).unwrap();
-    let gate = Gate::strided(&pool[..values], layers).layers(layers, 1);
+    let gate = Gate::strided_tokens(&pool[..values], layers).layers(layers, 1);
     Tokens { k: rows(4), v: rows(4), q: rows(4), alpha: gate, theta: gate, eta: Gate::tokens(pool), mask: Mask::Write }
 }
 
@@ -133,7 +133,7 @@ fn a_stream_refuses_what_one_layer_alone_makes_run_away_and_stands_before_it() {
                 gates[gate][2 * 4 + layer] = value;
                 let x: Vec<f32> = (0..N * 4).map(|i| (i as f32 * 1.3).sin()).collect();
                 let rows = Mat::new(&x, N, 4).unwrap();
-                let [alpha, theta, eta] = gates.each_ref().map(|gate| Gate::strided(gate, 2).layers(2, 1));
+                let [alpha, theta, eta] = gates.each_ref().map(|gate| Gate::strided_tokens(gate, 2).layers(2, 1));
                 let tokens = Tokens { k: rows, v: rows, q: rows, alpha, theta, eta, mask: Mask::Write };
                 let w0: Vec<f32> = (0..spec.params()).map(|i| (i as f32 * 0.7).cos()).collect();
                 let mut block = vec![f32::NAN; Stream::<f32>::len(&spec)];

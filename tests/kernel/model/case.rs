@@ -6,11 +6,11 @@ use titans_kernel::model::{
     BlockSpec, Combine, Feed, Input, Kind, MacFeed, Mode, Model, ModelSpec, Stream, Wiring, blob_len, checksum,
     encode_header,
 };
-use titans_kernel::{Gemm, Mat, MatMut, Portable, Result, Scalar};
+use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Result, Scalar};
 
 /// A number, and the arithmetic that these tests lend it: the fastest there is to `f32`, the plain one to `f64`.
 pub trait Number: Scalar {
-    type Kernel: Gemm<Self> + Copy + Send;
+    type Kernel: Arithmetic<Self> + Copy + Send;
     fn kernel() -> Self::Kernel;
 }
 
@@ -109,7 +109,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         attention_heads,
         kv_heads: dice.pick(&divisors),
         window: dice.pick(&[1, 2, 5, 16, 17, 40]),
-        segment: memory.period() * (1 + dice.below(4)),
+        segment: memory.period_len() * (1 + dice.below(4)),
         rotary,
         combine: match (dice.pick(&LETTER), wiring) {
             (letter, Wiring::Letter) => letter,

@@ -138,9 +138,9 @@ impl Block<'_> {
             k: Mat::new(&k, n, d).unwrap(),
             v: Mat::new(&v, n, d).unwrap(),
             q: Mat::new(&q, n, d).unwrap(),
-            alpha: Gate::strided(&alpha, sets).layers(sets, 1),
-            theta: Gate::strided(&theta, sets).layers(sets, 1),
-            eta: Gate::strided(&eta, sets).layers(sets, 1),
+            alpha: Gate::strided_tokens(&alpha, sets).layers(sets, 1),
+            theta: Gate::strided_tokens(&theta, sets).layers(sets, 1),
+            eta: Gate::strided_tokens(&eta, sets).layers(sets, 1),
             mask: if writes && self.mode == Mode::On { Mask::Write } else { Mask::ReadOnly },
         };
         let spec: &MemorySpec = &self.spec.memory;

@@ -162,7 +162,14 @@ fn operations<T: Scalar>() -> Result<()> {
     l2_norm::forward(g, mat!(a), mat!(mut y))?;
     l2_norm::vjp(g, mat!(a), mat!(b), mat!(mut d))?;
     conv::forward(g, mat!(a), None, &w, &b[..WIDTH], mat!(mut y))?;
-    conv::vjp(g, mat!(a), None, &w, mat!(b), conv::Gradients { x: mat!(mut d), w: &mut d_w, bias: &mut e[..WIDTH] })?;
+    conv::vjp(
+        g,
+        mat!(a),
+        None,
+        &w,
+        mat!(b),
+        conv::ConvGradients { x: mat!(mut d), w: &mut d_w, bias: &mut e[..WIDTH] },
+    )?;
     silu::forward(g, &a, &mut y)?;
     silu::vjp(g, &a, &b, &mut d)?;
     silu_gate::forward(g, &a, &b, &mut y)?;
@@ -206,7 +213,7 @@ fn attend<T: Scalar>() -> Result<()> {
     )?;
     let mut d = [[T::ZERO; TOKENS * WIDTH]; 8];
     let [q, q_rotated, pk, pv, ck, cv, k, v] = &mut d;
-    let gradients = attention::Gradients {
+    let gradients = attention::AttentionGradients {
         q: MatMut::new(q, TOKENS, WIDTH)?,
         q_rotated: MatMut::new(q_rotated, TOKENS, WIDTH)?,
         persistent: Some((MatMut::new(pk, TOKENS, WIDTH)?, MatMut::new(pv, TOKENS, WIDTH)?)),

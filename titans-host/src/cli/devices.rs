@@ -19,12 +19,12 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    cpu: Cpu,
-    cuda: Cuda,
+    cpu: CpuReport,
+    cuda: CudaReport,
 }
 
 #[derive(Serialize)]
-struct Cpu {
+struct CpuReport {
     cores: usize,
     threads: usize,
     instruction_sets: Vec<&'static str>,
@@ -32,7 +32,7 @@ struct Cpu {
 }
 
 #[derive(Serialize)]
-struct Cuda {
+struct CudaReport {
     devices: Vec<String>,
     absent: Option<String>,
 }
@@ -58,7 +58,7 @@ pub fn cuda_absent() -> Option<String> {
     cuda::probe().missing
 }
 
-fn cuda() -> Cuda {
+fn cuda() -> CudaReport {
     let probe = cuda::probe();
     let describe = |info: cuda::Info| {
         let (major, minor) = info.capability;
@@ -68,13 +68,13 @@ fn cuda() -> Cuda {
             info.memory as f64 / (1u64 << 30) as f64
         )
     };
-    Cuda { devices: probe.devices.into_iter().map(describe).collect(), absent: probe.missing }
+    CudaReport { devices: probe.devices.into_iter().map(describe).collect(), absent: probe.missing }
 }
 
-fn cpu() -> Result<Cpu, Failure> {
+fn cpu() -> Result<CpuReport, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let chosen = instruction_set(None)?.name();
-    Ok(Cpu { cores: cores().unwrap_or(threads), threads, instruction_sets: instruction_sets(), chosen })
+    Ok(CpuReport { cores: cores().unwrap_or(threads), threads, instruction_sets: instruction_sets(), chosen })
 }
 
 /// Cores of the machine as the system counts them, where Linux tells; this process may be allowed fewer.

@@ -34,7 +34,7 @@ pub struct Args {
 
 /// How one check went.
 #[derive(Serialize)]
-struct Line<'a> {
+struct CheckLine<'a> {
     name: &'a str,
     /// Null where there is none: a number was not finite, or the operation failed.
     error: Option<f64>,
@@ -44,7 +44,7 @@ struct Line<'a> {
     reason: Option<&'a str>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CheckLine<'a> {
     fn new(check: &'a Check) -> Self {
         let error = Some(check.error).filter(|e| e.is_finite());
         let not_finite = error.is_none().then_some("not finite");
@@ -57,7 +57,7 @@ impl<'a> Line<'a> {
 struct Report<'a> {
     device: &'a str,
     passed: bool,
-    checks: Vec<Line<'a>>,
+    checks: Vec<CheckLine<'a>>,
 }
 
 /// Runs the verb.
@@ -70,7 +70,7 @@ fn on<D: Device>(device: &D, args: &Args) -> Result<(), Failure> {
     let checks = selftest::all(device, &reference, args.golden.as_deref())?;
     let (device, failed) = (device.describe(), checks.iter().filter(|check| !check.passed()).count());
     if args.json {
-        let checks = checks.iter().map(Line::new).collect();
+        let checks = checks.iter().map(CheckLine::new).collect();
         output::print_json(&Report { device: &device, passed: failed == 0, checks })?;
     } else {
         print(&device, &checks)?;
@@ -92,7 +92,7 @@ fn print(device: &str, checks: &[Check]) -> Result<(), Failure> {
         output::print(line)?;
     }
     for check in checks.iter().filter(|check| !check.passed()) {
-        let Line { name, error, allowed, reason, .. } = Line::new(check);
+        let CheckLine { name, error, allowed, reason, .. } = CheckLine::new(check);
         let error = error.map_or(String::new(), |e| format!("error {e:.1e} of {allowed:.0e} allowed "));
         output::print(format!("FAILED  {name}: {error}{}", reason.unwrap_or("")).trim_end())?;
     }

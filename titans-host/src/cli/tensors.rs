@@ -13,7 +13,7 @@ pub struct Tensors<'a> {
 
 /// One tensor, row-major.
 #[derive(Debug)]
-pub struct Tensor<T> {
+pub struct NumberTensor<T> {
     /// Its shape.
     pub shape: Vec<usize>,
     /// Its elements.
@@ -54,14 +54,14 @@ impl<'a> Tensors<'a> {
     }
 
     /// A tensor of finite F32 or F64 numbers, rounded to `T`.
-    pub fn get<T: Scalar>(&self, name: &str, shape: &str) -> Result<Tensor<T>> {
+    pub fn get<T: Scalar>(&self, name: &str, shape: &str) -> Result<NumberTensor<T>> {
         let view = self.view(name, shape)?;
         let data: Vec<T> = match view.dtype() {
             Dtype::F32 => view.data().chunks_exact(4).map(|b| T::from_f64(f32::read_le(b).into())).collect(),
             Dtype::F64 => view.data().chunks_exact(8).map(|b| T::from_f64(f64::read_le(b))).collect(),
             other => return Err(self.error(name, format!("expected F32 or F64, found {other}; convert it first"))),
         };
-        let tensor = Tensor { shape: view.shape().to_vec(), data };
+        let tensor = NumberTensor { shape: view.shape().to_vec(), data };
         match tensor.data.iter().position(|x| !x.finite()) {
             None => Ok(tensor),
             Some(i) => {

@@ -3,7 +3,7 @@
 mod layout;
 mod parse;
 
-pub use layout::{Decimal, Delimiter, Gaps, Layout, Place};
+pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 pub use parse::no_record;
 
 use super::text;
@@ -47,7 +47,7 @@ impl Column {
     ///
     /// # Errors
     /// What was expected, where it holds none, or one that is not finite in the 32 bits that are computed in, standardised or not.
-    pub fn number(&self, field: &str, layout: &Layout) -> std::result::Result<f64, String> {
+    pub fn number(&self, field: &str, layout: &TableLayout) -> std::result::Result<f64, String> {
         match layout.number(field)? {
             Some(x) => self.checked(x).ok_or_else(|| self.expected(field)),
             None => Ok(0.0),
@@ -78,7 +78,7 @@ pub struct Read {
     /// The rows; NaN where a number is missing and the layout allows that.
     pub series: Series,
     /// How the file is written, all of it said.
-    pub layout: Layout,
+    pub layout: TableLayout,
     /// What of that was guessed, a few words each.
     pub guesses: Vec<String>,
     /// Numbers that are missing.
@@ -94,7 +94,7 @@ pub struct Read {
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite in 32 bits, or of a
 /// row of another length.
-pub fn read(path: &Path, said: &Layout, known: &[Column]) -> Result<Read> {
+pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     let known: Vec<String> = known.iter().map(|column| column.name.clone()).collect();
     if let Some(reason) = parse::contradiction(said) {
         return Err(Error::usage(reason));

@@ -4,7 +4,7 @@ use super::Device;
 use serde::{Deserialize, Serialize};
 use titans_kernel::memory::{MemorySpec, Read};
 
-/// How many boundaries of a memory wait for its backward: states at the starts of its periods ([`MemorySpec::period`]).
+/// How many boundaries of a memory wait for its backward: states at the starts of its periods ([`MemorySpec::period_len`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Boundaries {

@@ -1,6 +1,6 @@
 //! Attention, forward and backward.
 
-use super::{Numbers, Outputs, get, put};
+use super::{NumberGenerator, Outputs, get, put};
 use crate::device::{AttentionGradients, AttentionInputs, AttentionOp, Device, Span};
 use crate::error::Result;
 
@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<(AttentionOp, bool)> {
 }
 
 pub(super) fn run<D: Device>(d: &D, op: &AttentionOp, context: bool) -> Result<Outputs> {
-    let mut numbers = Numbers(11);
+    let mut numbers = NumberGenerator(11);
     let of = |rows: usize, heads: usize| op.batch * rows * heads * op.width;
     let (queries, keys, own) = (of(op.time, op.heads), of(op.time, op.kv_heads), of(op.persistent, op.kv_heads));
     let mut new = |len: usize| put(d, &numbers.around(0.0, 2.0, len));

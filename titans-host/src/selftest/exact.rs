@@ -38,7 +38,7 @@ fn states_of_pieces(mut outputs: Outputs, op: &MemoryOp) -> Outputs {
         let own = numbers.len() / (op.batch * op.heads);
         // Of a piece's states the reference has one a chunk.
         let alone = own != op.spec.boundaries_len(op.time);
-        let every = if alone { op.spec.piece() / op.spec.chunk } else { 1 };
+        let every = if alone { op.spec.piece_len() / op.spec.chunk } else { 1 };
         let states = |memory: &[f64]| (0..pieces).flat_map(|j| memory[j * every * len..][..len].to_vec()).collect();
         *numbers = numbers.chunks(own).flat_map(|memory| -> Vec<f64> { states(memory) }).collect();
     }

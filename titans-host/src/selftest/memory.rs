@@ -1,6 +1,6 @@
 //! The memory operation over its options.
 
-use super::{Check, Numbers, Outputs, compare, get, put};
+use super::{Check, NumberGenerator, Outputs, compare, get, put};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
@@ -102,7 +102,7 @@ fn cases() -> Result<Vec<Case>> {
 }
 
 pub(super) fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
-    let (op, mut numbers) = (&case.op, Numbers(11));
+    let (op, mut numbers) = (&case.op, NumberGenerator(11));
     let (key, value, tokens) = (op.spec.key_width(), op.spec.value_width(), op.batch * op.time * op.heads);
     let root = |n: usize| 1.0 / (n as f64).sqrt();
     let k = put(d, &numbers.around(0.0, 1.7 * root(key), tokens * key))?;
@@ -160,7 +160,7 @@ pub(super) fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
 
 /// Weights of a network that keeps the size of its activations, γ and a momentum a tenth of it: a well-conditioned
 /// problem, in which f32 has something to show.
-fn state(numbers: &mut Numbers, op: &MemoryOp) -> Vec<f64> {
+fn state(numbers: &mut NumberGenerator, op: &MemoryOp) -> Vec<f64> {
     let (spec, mut state) = (&op.spec, Vec::new());
     for _ in 0..op.batch * op.heads {
         for size in [1.0, 0.1] {
@@ -175,7 +175,7 @@ fn state(numbers: &mut Numbers, op: &MemoryOp) -> Vec<f64> {
 }
 
 /// α, θ, η of every token: ordinary ones, and α = 1, η = 0, θ = 0 here and there.
-fn gates(numbers: &mut Numbers, case: &Case) -> Vec<f64> {
+fn gates(numbers: &mut NumberGenerator, case: &Case) -> Vec<f64> {
     let (op, mut gates) = (&case.op, Vec::new());
     for t in 0..op.batch * op.time {
         for (gate, middle, half) in [(0, 0.2, 0.2), (1, case.theta, case.theta), (2, 0.5, 0.5)] {

@@ -96,9 +96,9 @@ fn compare(checks: &mut Vec<Check>, name: &str, tolerance: f64, got: Result<Outp
 }
 
 /// Numbers from a seed, uniform in [−1, 1] and exact in `f32` (SplitMix64).
-struct Numbers(u64);
+struct NumberGenerator(u64);
 
-impl Numbers {
+impl NumberGenerator {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

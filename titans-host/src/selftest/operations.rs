@@ -1,6 +1,6 @@
 //! Every operation but the memory, forward and backward.
 
-use super::{Check, Numbers, Outputs, TOLERANCE, attention, compare, get, put};
+use super::{Check, NumberGenerator, Outputs, TOLERANCE, attention, compare, get, put};
 use crate::device::{
     AdamW, ConvDims, ConvGradients, Device, DropMask, IGNORE, InputGradient, LinearDims, LinearGradients, MoveRows,
     Place,
@@ -53,7 +53,7 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
 }
 
 fn movement<D: Device>(d: &D) -> Result<Outputs> {
-    let mut n = Numbers(1);
+    let mut n = NumberGenerator(1);
     let a = put(d, &n.vec(37))?;
     let (mut b, mut c, zeros) = (d.alloc(37)?, d.alloc(5)?, d.zeros(3)?);
     d.copy(&a, &mut b)?;
@@ -73,7 +73,7 @@ fn movement<D: Device>(d: &D) -> Result<Outputs> {
 }
 
 fn elementwise<D: Device>(d: &D, n: usize) -> Result<Outputs> {
-    let mut numbers = Numbers(2);
+    let mut numbers = NumberGenerator(2);
     let (a, b) = (put(d, &numbers.around(0.0, 6.0, n))?, put(d, &numbers.around(0.0, 6.0, n))?);
     let d_y = put(d, &numbers.vec(n))?;
     let (mut add, mut scaled, mut silu, mut gate) = (d.alloc(n)?, put(d, &numbers.vec(n))?, d.alloc(n)?, d.alloc(n)?);
@@ -103,7 +103,7 @@ fn elementwise<D: Device>(d: &D, n: usize) -> Result<Outputs> {
 
 /// Masks of several shares and keys: a single element that is dropped on one device alone is an error of about 1.
 fn dropout<D: Device>(d: &D, n: usize) -> Result<Outputs> {
-    let (mut numbers, mut outputs) = (Numbers(11), vec![]);
+    let (mut numbers, mut outputs) = (NumberGenerator(11), vec![]);
     for (name, share) in [("a tenth", 0.1), ("half", 0.5), ("nearly all", 0.97), ("none", 0.0)] {
         let mask = DropMask::new(share, numbers.next())?;
         let (ones, x) = (put(d, &vec![1.0; n])?, put(d, &numbers.vec(n))?);
@@ -118,7 +118,7 @@ fn dropout<D: Device>(d: &D, n: usize) -> Result<Outputs> {
 }
 
 fn sums<D: Device>(d: &D, n: usize) -> Result<Outputs> {
-    let mut numbers = Numbers(3);
+    let mut numbers = NumberGenerator(3);
     // Away from 0, so that the sum is not a difference of large numbers.
     let x = put(d, &numbers.around(1.0, 0.5, n))?;
     let (mut sum, mut squares) = (put(d, &[0.5])?, put(d, &[0.25])?);
@@ -128,7 +128,7 @@ fn sums<D: Device>(d: &D, n: usize) -> Result<Outputs> {
 }
 
 fn adamw<D: Device>(d: &D, n: usize) -> Result<Outputs> {
-    let mut numbers = Numbers(4);
+    let mut numbers = NumberGenerator(4);
     let (mut p, mut m, mut v) = (put(d, &numbers.vec(n))?, d.zeros(n)?, d.zeros(n)?);
     for step in 1..=3 {
         let gradient = put(d, &numbers.vec(n))?;
@@ -147,7 +147,7 @@ fn adamw<D: Device>(d: &D, n: usize) -> Result<Outputs> {
 }
 
 fn norms<D: Device>(d: &D, rows: usize, width: usize) -> Result<Outputs> {
-    let (mut numbers, n) = (Numbers(5), rows * width);
+    let (mut numbers, n) = (NumberGenerator(5), rows * width);
     // Rows of very different lengths, the first one where the epsilon counts.
     let mut x = numbers.vec(n);
     for (r, row) in x.chunks_mut(width).enumerate() {
@@ -172,7 +172,7 @@ fn norms<D: Device>(d: &D, rows: usize, width: usize) -> Result<Outputs> {
 
 /// Every kind of move: a slice and its reverse, rows repeated and summed, rows held and summed.
 fn moved_rows<D: Device>(d: &D, rows: usize, width: usize) -> Result<Outputs> {
-    let (mut numbers, batch, time) = (Numbers(10), 3, rows + 4);
+    let (mut numbers, batch, time) = (NumberGenerator(10), 3, rows + 4);
     let x = put(d, &numbers.vec(batch * time * width))?;
     let (whole, slice) = (Place::new(time, 2), Place::new(rows, 0));
     let held = Place { hold: 3, ..slice };
@@ -191,7 +191,7 @@ fn moved_rows<D: Device>(d: &D, rows: usize, width: usize) -> Result<Outputs> {
 }
 
 fn linear<D: Device>(d: &D, dims: LinearDims) -> Result<Outputs> {
-    let mut numbers = Numbers(6);
+    let mut numbers = NumberGenerator(6);
     let (n, m, weights) = (dims.rows * dims.inputs, dims.rows * dims.outputs, dims.inputs * dims.outputs);
     let (x, w, bias) = (put(d, &numbers.vec(n))?, put(d, &numbers.vec(weights))?, put(d, &numbers.vec(dims.outputs))?);
     let d_y = put(d, &numbers.vec(m))?;
@@ -226,7 +226,7 @@ fn linear<D: Device>(d: &D, dims: LinearDims) -> Result<Outputs> {
 }
 
 fn conv<D: Device>(d: &D, dims: ConvDims, tail: bool) -> Result<Outputs> {
-    let mut numbers = Numbers(7);
+    let mut numbers = NumberGenerator(7);
     let (n, before) = (dims.batch * dims.time * dims.channels, dims.batch * (dims.width - 1) * dims.channels);
     let taps = dims.channels * dims.width;
     let (x, w, bias) = (put(d, &numbers.vec(n))?, put(d, &numbers.vec(taps))?, put(d, &numbers.vec(dims.channels))?);
@@ -247,7 +247,7 @@ fn conv<D: Device>(d: &D, dims: ConvDims, tail: bool) -> Result<Outputs> {
 }
 
 fn gates<D: Device>(d: &D, rows: usize, heads: usize) -> Result<Outputs> {
-    let (mut numbers, n) = (Numbers(8), rows * heads * 3);
+    let (mut numbers, n) = (NumberGenerator(8), rows * heads * 3);
     let (x, d_y) = (put(d, &numbers.around(0.0, 8.0, n))?, put(d, &numbers.vec(n))?);
     let (mut y, mut d_x, mut off) = (d.alloc(n)?, d.alloc(n)?, d.alloc(n)?);
     d.gates(heads, [1.0, 0.125, 1.0], &x, &mut y)?;
@@ -264,7 +264,7 @@ fn gates<D: Device>(d: &D, rows: usize, heads: usize) -> Result<Outputs> {
 }
 
 fn ends<D: Device>(d: &D, rows: usize, classes: usize) -> Result<Outputs> {
-    let (mut numbers, width) = (Numbers(9), 5);
+    let (mut numbers, width) = (NumberGenerator(9), 5);
     let ids = d.upload_indices(&numbers.indices(classes as u32, rows))?;
     let mut targets = numbers.indices(classes as u32, rows);
     targets[rows / 2] = IGNORE;

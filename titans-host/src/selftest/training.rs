@@ -1,6 +1,6 @@
 //! Ten training steps of small models, from the same first parameters on the same tokens.
 
-use super::{Check, Numbers, Outputs, compare, get};
+use super::{Check, NumberGenerator, Outputs, compare, get};
 use crate::device::Device;
 use crate::error::Result;
 use crate::model::{AttentionConfig, Dropout, Input, Kind, Kinds, MemoryConfig, Model, ModelConfig};
@@ -81,7 +81,7 @@ fn steps<D: Device>(d: &D, config: &ModelConfig, count: usize, dropout: f64) -> 
     // errors, and two correct devices would part within ten steps.
     let constants = Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-2, weight_decay: 0.1, clip: f64::INFINITY };
     let mut optimiser = Optimiser::new(d, constants, &model.params)?;
-    let (mut numbers, mut losses, rows) = (Numbers(21), Vec::new(), BATCH * TIME);
+    let (mut numbers, mut losses, rows) = (NumberGenerator(21), Vec::new(), BATCH * TIME);
     for step in 0..count {
         let ids = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
         let targets = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);

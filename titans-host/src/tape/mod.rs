@@ -86,7 +86,7 @@ impl<D: Device> fmt::Debug for Var<D> {
 }
 
 /// One recorded operation; its outputs are the slots from `first` on.
-struct Record<D: Device> {
+struct TapeRecord<D: Device> {
     first: usize,
     op: Op<D>,
 }
@@ -94,7 +94,7 @@ struct Record<D: Device> {
 /// What tapes leave for the next one: lent to [`Tape::recording_in`] step after step, it makes recording and going
 /// backward free of heap allocations after the first step of a kind.
 pub struct Workspace<D: Device> {
-    records: Vec<Record<D>>,
+    records: Vec<TapeRecord<D>>,
     slots: Vec<Option<Shared<D>>>,
     cells: Arc<Cells<D>>,
 }
@@ -124,12 +124,12 @@ impl<D: Device> fmt::Debug for Workspace<D> {
 }
 
 /// A tape's workspace: its own or one that outlives it.
-enum Space<'a, D: Device> {
+enum OwnOrLent<'a, D: Device> {
     Own(Workspace<D>),
     Lent(&'a mut Workspace<D>),
 }
 
-impl<D: Device> Space<'_, D> {
+impl<D: Device> OwnOrLent<'_, D> {
     fn get(&mut self) -> &mut Workspace<D> {
         match self {
             Self::Own(space) => space,
@@ -138,7 +138,7 @@ impl<D: Device> Space<'_, D> {
     }
 }
 
-impl<D: Device> Drop for Space<'_, D> {
+impl<D: Device> Drop for OwnOrLent<'_, D> {
     fn drop(&mut self) {
         self.get().clear(); // a tape that never went backward frees its activations too
     }
@@ -148,7 +148,7 @@ impl<D: Device> Drop for Space<'_, D> {
 pub struct Tape<'a, D: Device> {
     device: &'a D,
     params: &'a Params<D>,
-    space: Space<'a, D>,
+    space: OwnOrLent<'a, D>,
     recording: bool,
     boundaries: Boundaries,
     slots: usize,
@@ -159,25 +159,25 @@ pub struct Tape<'a, D: Device> {
 impl<'a, D: Device> Tape<'a, D> {
     /// A tape that can go [`backward`](Tape::backward).
     pub fn recording(device: &'a D, params: &'a Params<D>) -> Self {
-        Self::start(device, params, Space::Own(Workspace::new()), true)
+        Self::start(device, params, OwnOrLent::Own(Workspace::new()), true)
     }
 
     /// The same in a space that was used before.
     pub fn recording_in(device: &'a D, params: &'a Params<D>, space: &'a mut Workspace<D>) -> Self {
-        Self::start(device, params, Space::Lent(space), true)
+        Self::start(device, params, OwnOrLent::Lent(space), true)
     }
 
     /// A tape that keeps nothing.
     pub fn inference(device: &'a D, params: &'a Params<D>) -> Self {
-        Self::start(device, params, Space::Own(Workspace::new()), false)
+        Self::start(device, params, OwnOrLent::Own(Workspace::new()), false)
     }
 
     /// The same in a space that was used before.
     pub fn inference_in(device: &'a D, params: &'a Params<D>, space: &'a mut Workspace<D>) -> Self {
-        Self::start(device, params, Space::Lent(space), false)
+        Self::start(device, params, OwnOrLent::Lent(space), false)
     }
 
-    fn start(device: &'a D, params: &'a Params<D>, mut space: Space<'a, D>, recording: bool) -> Self {
+    fn start(device: &'a D, params: &'a Params<D>, mut space: OwnOrLent<'a, D>, recording: bool) -> Self {
         static TAPES: AtomicU64 = AtomicU64::new(0);
         space.get().clear();
         Self {
@@ -279,7 +279,7 @@ impl<'a, D: Device> Tape<'a, D> {
         slots.resize_with(self.slots, || None);
         let mut run = Backward::new(self.device, self.params, gradients, slots, cells, self.number, scale);
         run.seed(from, seed)?;
-        while let Some(Record { first, op }) = records.pop() {
+        while let Some(TapeRecord { first, op }) = records.pop() {
             let cotangents = run.take(first, op.outputs());
             // A part of an assembly has no output of its own: it looks at the whole's cotangent.
             if op.outputs() == 0 || cotangents.iter().any(Option::is_some) {
@@ -312,7 +312,7 @@ impl<'a, D: Device> Tape<'a, D> {
         }
         let (first, op) = (self.slots, op());
         self.slots += op.outputs();
-        self.space.get().records.push(Record { first, op });
+        self.space.get().records.push(TapeRecord { first, op });
         Some(Slot { tape: self.number, index: first })
     }
 

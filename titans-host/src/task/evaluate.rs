@@ -21,7 +21,7 @@ const LEAST: usize = 1024;
 
 /// One predicted token.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct TokenRow {
     /// Its place among the tokens, from 0; the first is never predicted.
     pub position: u64,
     /// The token: with bytes, the byte.
@@ -88,10 +88,10 @@ pub fn evaluate<D: Device>(
     ids: &[u32],
     window: usize,
     mode: Mode,
-    each: Option<&mut dyn FnMut(Row) -> Result<()>>,
+    each: Option<&mut dyn FnMut(TokenRow) -> Result<()>>,
 ) -> Result<Totals> {
     let mut each = each;
-    let mut hear = |nats: f64, at: usize, row: &dyn Fn() -> Row| {
+    let mut hear = |nats: f64, at: usize, row: &dyn Fn() -> TokenRow| {
         let diverged = || Err(Error::Diverged { position: at as u64 });
         if !nats.is_finite() {
             return diverged();
@@ -191,7 +191,7 @@ pub fn reads<D: Device>(model: &Model<D>, tokenizer: &Tokenizer) -> Result<()> {
 }
 
 /// Hears of one predicted token: its nats, its position, and the rest if it asks.
-type Hear<'a> = dyn FnMut(f64, usize, &dyn Fn() -> Row) -> Result<()> + 'a;
+type Hear<'a> = dyn FnMut(f64, usize, &dyn Fn() -> TokenRow) -> Result<()> + 'a;
 
 struct Walk<'a, D: Device> {
     device: &'a D,
@@ -258,7 +258,7 @@ impl<D: Device> Walk<'_, D> {
                 surprise = vec![0.0; self.model.config().remembering().count()];
             }
             let token = self.ids[position + 1];
-            Row { position: position as u64 + 1, token, log_probability: -nats, surprise }
+            TokenRow { position: position as u64 + 1, token, log_probability: -nats, surprise }
         };
         hear(nats, position + 1, &row)
     }

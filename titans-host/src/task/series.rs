@@ -2,10 +2,10 @@
 
 mod evaluate;
 
-pub use evaluate::{Totals, evaluate};
+pub use evaluate::{SeriesTotals, evaluate};
 
 use super::TaskConfig;
-use crate::data::series::{Column, Layout, Series, read};
+use crate::data::series::{Column, Series, TableLayout, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
@@ -42,7 +42,7 @@ pub struct SeriesConfig {
     /// Windows of the cheap validation during training, spread over the validation rows.
     pub cheap_windows: usize,
     /// How the file is written down: [`SeriesConfig::measure`] fills in what is not said.
-    pub layout: Layout,
+    pub layout: TableLayout,
     /// The columns and how they are standardised, by the training rows: [`SeriesConfig::measure`] fills it in.
     pub columns: Vec<Column>,
 }
@@ -57,7 +57,7 @@ impl Default for SeriesConfig {
             validation: 0.1,
             window: 512,
             cheap_windows: 8,
-            layout: Layout::default(),
+            layout: TableLayout::default(),
             columns: Vec::new(),
         }
     }
@@ -130,14 +130,14 @@ impl SeriesConfig {
 /// # Errors
 /// As [`recipe`].
 pub fn default_run(data: PathBuf) -> Result<RunConfig> {
-    recipe(data, Layout::default()).map(|(run, _)| run)
+    recipe(data, TableLayout::default()).map(|(run, _)| run)
 }
 
 /// The same of a file about which something is said, and what was guessed of it.
 ///
 /// # Errors
 /// As [`SeriesConfig::measure`] and [`TaskConfig::run`].
-pub fn recipe(data: PathBuf, layout: Layout) -> Result<(RunConfig, Vec<String>)> {
+pub fn recipe(data: PathBuf, layout: TableLayout) -> Result<(RunConfig, Vec<String>)> {
     let mut task = SeriesConfig { data, layout, ..SeriesConfig::default() };
     let told = task.measure()?;
     let mut model =
@@ -162,14 +162,14 @@ pub struct SeriesTask {
     seed: u64,
     head: Vec<f64>,
     tail: Vec<f64>,
-    data: Fingerprint,
+    data: SeriesFingerprint,
     notes: Vec<String>,
 }
 
 /// What tells one series from another, kept in checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fingerprint {
+struct SeriesFingerprint {
     rows: u64,
     crc32: u32,
 }
@@ -200,7 +200,7 @@ impl SeriesTask {
         let tail = head.split_off(split * config.columns.len());
         let mut crc = Crc::new();
         series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
-        let data = Fingerprint { rows: series.rows() as u64, crc32: crc.sum() };
+        let data = SeriesFingerprint { rows: series.rows() as u64, crc32: crc.sum() };
         Ok(Self { config, seed, head, tail, data, notes: Vec::new() })
     }
 
@@ -231,7 +231,7 @@ impl<D: Device> Task<D> for SeriesTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let before: Fingerprint = serde_json::from_value(state.clone()).map_err(|e| {
+        let before: SeriesFingerprint = serde_json::from_value(state.clone()).map_err(|e| {
             Error::usage(format!("task: expected rows and CRC-32 of the series in the checkpoint: {e}"))
         })?;
         if before == self.data {

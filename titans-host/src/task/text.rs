@@ -70,14 +70,14 @@ pub struct Text {
     tokenizer: Tokenizer,
     head: Vec<u32>,
     tail: Vec<u32>,
-    data: Fingerprint,
+    data: TextFingerprint,
     notes: Vec<String>,
 }
 
 /// What tells one text from another, kept in checkpoints: a run resumed on other bytes would be another run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Fingerprint {
+struct TextFingerprint {
     bytes: u64,
     crc32: u32,
     /// CRC-32 of the vocabulary; none for bytes.
@@ -85,7 +85,7 @@ struct Fingerprint {
     tokenizer: Option<u32>,
 }
 
-impl Fingerprint {
+impl TextFingerprint {
     /// What [`Task::state`] of a text gave.
     fn of(state: &Value) -> Result<Self> {
         serde_json::from_value(state.clone())
@@ -113,7 +113,7 @@ impl Fingerprint {
 /// As [`Tokenizer::open`]; [`Error::Usage`] when the file is no longer what the run was trained with.
 pub fn tokenizer(config: &TextConfig, state: &Value) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
-    Fingerprint::of(state)?.check(tokenizer.crc32(), config)?;
+    TextFingerprint::of(state)?.check(tokenizer.crc32(), config)?;
     Ok(tokenizer)
 }
 
@@ -165,7 +165,7 @@ impl Text {
         }
         let mut crc = Crc::new();
         crc.update(bytes);
-        let data = Fingerprint { bytes: bytes.len() as u64, crc32: crc.sum(), tokenizer: tokenizer.crc32() };
+        let data = TextFingerprint { bytes: bytes.len() as u64, crc32: crc.sum(), tokenizer: tokenizer.crc32() };
         Ok(Self { config, seed, tokenizer, head, tail, data, notes: Vec::new() })
     }
 
@@ -200,7 +200,7 @@ impl<D: Device> Task<D> for Text {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let before = Fingerprint::of(state)?;
+        let before = TextFingerprint::of(state)?;
         before.check(self.data.tokenizer, &self.config)?;
         if before == self.data {
             return Ok(());

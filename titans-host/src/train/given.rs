@@ -9,12 +9,12 @@ use std::sync::Arc;
 use titans_kernel::Scalar;
 
 /// Ids or rows of numbers.
-pub(super) enum Given<D: Device> {
+pub(super) enum IdsOrNumbers<D: Device> {
     Ids(Arc<D::Indices>),
     Numbers(Shared<D>),
 }
 
-impl<D: Device> Clone for Given<D> {
+impl<D: Device> Clone for IdsOrNumbers<D> {
     fn clone(&self) -> Self {
         match self {
             Self::Ids(ids) => Self::Ids(Arc::clone(ids)),
@@ -23,7 +23,7 @@ impl<D: Device> Clone for Given<D> {
     }
 }
 
-impl<D: Device> Given<D> {
+impl<D: Device> IdsOrNumbers<D> {
     /// What a part reads and what it should say. Ids take the place of those before and nothing from the heap.
     pub(super) fn both(device: &D, place: &mut Option<[Self; 2]>, part: &Batch) -> Result<[Self; 2]> {
         let [read, wanted] = match place.take() {

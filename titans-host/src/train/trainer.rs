@@ -2,7 +2,7 @@
 
 use super::checkpoint::{self, Checkpoint, RunState};
 use super::config::RunConfig;
-use super::given::Given;
+use super::given::IdsOrNumbers;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
@@ -21,20 +21,20 @@ pub struct Trainer<'a, D: Device> {
     model: Model<D>,
     optimiser: Optimiser<D>,
     gradients: Gradients<D>,
-    space: Space<D>,
+    space: StepSpace<D>,
 }
 
 /// What a step leaves for the next one, so that it takes nothing from the heap.
-struct Space<D: Device> {
+struct StepSpace<D: Device> {
     tape: Workspace<D>,
     recompute: Recompute<D>,
     parts: Vec<Batch>,
     /// What a part reads, and what it should say.
-    given: Option<[Given<D>; 2]>,
+    given: Option<[IdsOrNumbers<D>; 2]>,
     logits: Vec<D::Elem>,
 }
 
-impl<D: Device> Space<D> {
+impl<D: Device> StepSpace<D> {
     fn new(parts: usize) -> Self {
         let parts = (0..parts).map(|_| Batch::default()).collect();
         Self { tape: Workspace::new(), recompute: Recompute::new(), parts, given: None, logits: Vec::new() }
@@ -85,7 +85,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         optimiser.constants = config.train.optimiser();
         task.restore(&state.task)?;
         let gradients = Gradients::zeros_like(device, &model.params)?;
-        let space = Space::new(config.train.accumulate as usize);
+        let space = StepSpace::new(config.train.accumulate as usize);
         Ok(Self { device, task, config, state, model, optimiser, gradients, space })
     }
 
@@ -193,11 +193,11 @@ impl<'a, D: Device> Trainer<'a, D> {
         let mut total = device.zeros(1)?;
         let mut correct = 0;
         self.gradients.clear(device)?;
-        let Space { tape: space, recompute, parts, given: place, logits } = &mut self.space;
+        let StepSpace { tape: space, recompute, parts, given: place, logits } = &mut self.space;
         let (boundaries, scale) = (self.config.train.boundaries, 1.0 / scored as f64);
         let (share, seed, step) = (self.config.train.dropout, self.config.train.seed, self.state.step);
         for (number, part) in (0..).zip(parts.iter()) {
-            let [read, wanted] = Given::both(device, place, part)?;
+            let [read, wanted] = IdsOrNumbers::both(device, place, part)?;
             let dropout = Dropout::new(share, seed, step, number)?;
             let input = Input { dropout, ..Input::of(read.source(), part.batch, part.time) };
             let targets = wanted.targets();

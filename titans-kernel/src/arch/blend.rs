@@ -7,7 +7,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{Blend, Gemm, Portable};
+use crate::arithmetic::{Arithmetic, Blend, Portable};
 use crate::scalar::Scalar;
 
 /// Rows of a tile.
@@ -19,7 +19,7 @@ const UNROLLED: usize = 4;
 
 /// Everything that tiles one below the other need; addresses are those of the first.
 #[derive(Clone, Copy)]
-struct Strip<T> {
+struct BlendStrip<T> {
     tiles: usize,
     k: usize,
     x: *const T,
@@ -63,7 +63,7 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
                 4.. => wide,
                 registers => registers.min(2) * V::LANES,
             };
-            let strip = Strip {
+            let strip = BlendStrip {
                 tiles: n,
                 k: self.x.cols(),
                 x: self.x.data().as_ptr(),
@@ -97,12 +97,12 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
 
 /// One or two rows of four registers of columns.
 #[inline(always)]
-unsafe fn few<V: Vector>(s: Strip<V::T>) {
+unsafe fn few<V: Vector>(s: BlendStrip<V::T>) {
     // SAFETY: the caller's promise.
     unsafe {
         match s.tiles {
             1 => strip::<V, 1, 4, false>(&s),
-            _ => strip::<V, 2, 4, false>(&Strip { tiles: 1, ..s }),
+            _ => strip::<V, 2, 4, false>(&BlendStrip { tiles: 1, ..s }),
         }
     }
 }
@@ -110,7 +110,7 @@ unsafe fn few<V: Vector>(s: Strip<V::T>) {
 /// All rows (`s.tiles` of them) of N registers of columns. Where a tile is higher than what is left, it computes rows once more
 /// that are done already: that costs less than smaller tiles.
 #[inline(always)]
-unsafe fn rows<V: Vector, const N: usize, const CUT: bool>(s: Strip<V::T>) {
+unsafe fn rows<V: Vector, const N: usize, const CUT: bool>(s: BlendStrip<V::T>) {
     let n = s.tiles;
     let mut i = 0;
     while i < n {
@@ -123,7 +123,7 @@ unsafe fn rows<V: Vector, const N: usize, const CUT: bool>(s: Strip<V::T>) {
             _ => (1, left),
         };
         let from = i.min(n - height);
-        let s = Strip {
+        let s = BlendStrip {
             tiles,
             x: s.x.wrapping_add(from * s.x_row),
             z: s.z.wrapping_add(from * s.z_row),
@@ -149,7 +149,7 @@ unsafe fn rows<V: Vector, const N: usize, const CUT: bool>(s: Strip<V::T>) {
 
 /// Tiles of R rows and N registers, in a function of its own: see the strips of a product.
 #[inline(always)]
-unsafe fn strip<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &Strip<V::T>) {
+unsafe fn strip<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &BlendStrip<V::T>) {
     // SAFETY: the caller's promise: V's instructions are enabled here, and all tiles lie inside X, W, S and Z.
     unsafe {
         V::apart(
@@ -159,7 +159,7 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &
                 for _ in 0..s.tiles {
                     // Read anew for every tile: what is computed from it is not worth keeping.
                     let s = &*opaque(s);
-                    tile::<V, R, N, CUT>(&Strip { x, z, a, g, ..*s });
+                    tile::<V, R, N, CUT>(&BlendStrip { x, z, a, g, ..*s });
                     (x, z) = (x.wrapping_add(R * s.x_row), z.wrapping_add(R * s.z_row));
                     (a, g) = (a.wrapping_add(R * s.step), g.wrapping_add(R * s.step));
                 }
@@ -169,7 +169,7 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &
 }
 
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &Strip<V::T>) {
+unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &BlendStrip<V::T>) {
     // SAFETY: R rows of X and Z with their factors and k rows of N registers (or of `cut` columns) of W and S are valid, by
     // the caller's promise.
     unsafe {
@@ -201,7 +201,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &S
 unsafe fn chain<V: Vector, const R: usize, const N: usize, const CUT: bool, const BOTH: bool>(
     by_w: &mut [[V; N]; R],
     by_s: &mut [[V; N]; R],
-    s: &Strip<V::T>,
+    s: &BlendStrip<V::T>,
     mut w: *const V::T,
     w_row: usize,
 ) {
@@ -241,7 +241,7 @@ unsafe fn step<V: Vector, const R: usize, const N: usize, const CUT: bool, const
     by_s: &mut [[V; N]; R],
     at: [*const V::T; 6],
     u: usize,
-    s: &Strip<V::T>,
+    s: &BlendStrip<V::T>,
     w: *const V::T,
     m: *const V::T,
 ) {

@@ -3,10 +3,10 @@
 //! Given keys and queries, every column evolves by itself; only Σ e² looks across, and keeps its 16 partial sums
 //! (column i to sum i mod 16, strips from left to right) until the end.
 
-use super::token::{Change, Strip, load, pass, store, strips};
+use super::token::{Change, TokenStrip, load, pass, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{CARRIED, Carried, Carry, carry_len, tree};
+use crate::arithmetic::{CARRIED, Carried, Carry, carry_len, tree};
 use crate::scalar::Scalar;
 
 /// From so many tokens on a strip is worth copying side by side.
@@ -72,14 +72,14 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
         strips!(V, d, across, |j, N, MASK| {
             let rest = if MASK { d - j } else { V::LANES };
             let (w, s) = (o.w.as_mut_ptr().add(j), o.s.as_mut_ptr().add(j));
-            let strip = Strip { w, s, stride: d, rows, rest };
+            let strip = TokenStrip { w, s, stride: d, rows, rest };
             let y = if wants { y.add(j) } else { y };
             let ends = Ends { y, y_stride, sums: sums.as_mut_ptr().add(j % 16), j, rest };
             if n < COPY_FROM {
                 tokens::<V, N, MASK, MASK>(&c, strip, ends);
             } else {
                 let wide = N * V::LANES;
-                let near = Strip { w: copy, s: copy.add(wide), stride: 2 * wide, rows, rest };
+                let near = TokenStrip { w: copy, s: copy.add(wide), stride: 2 * wide, rows, rest };
                 for i in 0..rows {
                     store::<V, N, false>(load::<V, N, MASK>(w.add(i * d), rest), near.w.add(i * near.stride), rest);
                     store::<V, N, false>(load::<V, N, MASK>(s.add(i * d), rest), near.s.add(i * near.stride), rest);
@@ -102,7 +102,7 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
 #[inline(always)]
 unsafe fn tokens<V: Vector, const N: usize, const MASK: bool, const CUT: bool>(
     c: &Carry<'_, V::T>,
-    strip: Strip<V::T>,
+    strip: TokenStrip<V::T>,
     ends: Ends<V::T>,
 ) {
     let n = c.k.rows();

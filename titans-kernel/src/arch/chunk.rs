@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Factors, GROUP, Gemm, Portable, Recurrence, Weighing, Weighting, fading, least};
+use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least};
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.
@@ -31,7 +31,7 @@ impl<T: SimdScalar> Job<T> for Recurrence<'_, T> {
 }
 
 /// Columns of C and P from number j on.
-struct Block<V: Vector> {
+struct ChunkColumns<V: Vector> {
     c: [V; WIDE],
     p: [V; WIDE],
     /// Columns in a row from j on.
@@ -45,7 +45,7 @@ unsafe fn columns<V: Vector>(r: &mut Recurrence<'_, V::T>, j: usize) {
     // SAFETY: the caller's promise: rows 0 ..= n have `chunk` columns, j among them.
     unsafe {
         let (c, p) = (r.c.as_mut_ptr().add(j), r.p.as_mut_ptr().add(j));
-        let mut block = Block { c: [V::splat(zero); WIDE], p: [V::splat(zero); WIDE], width: r.chunk - j };
+        let mut block = ChunkColumns { c: [V::splat(zero); WIDE], p: [V::splat(zero); WIDE], width: r.chunk - j };
         // What row 0 holds of them; the others are 0 until their token comes.
         let filled = r.offset.saturating_sub(j);
         each!(J < 4 => {
@@ -80,7 +80,7 @@ unsafe fn columns<V: Vector>(r: &mut Recurrence<'_, V::T>, j: usize) {
 /// The next row of the first N registers: in the last of them a token's own number begins at `lane`.
 #[inline(always)]
 unsafe fn row<V: Vector, const N: usize>(
-    block: &mut Block<V>,
+    block: &mut ChunkColumns<V>,
     f: &Factors<V::T>,
     lane: Option<usize>,
     c: *mut V::T,
@@ -116,13 +116,13 @@ unsafe fn row<V: Vector, const N: usize>(
     }
 }
 
-impl<T: SimdScalar> Weighting<'_, T> {
+impl<T: SimdScalar> ScoreWeighting<'_, T> {
     pub(super) fn portable(self) {
-        Portable.weight(self);
+        Portable.weight_scores(self);
     }
 }
 
-impl<T: SimdScalar> Job<T> for Weighting<'_, T> {
+impl<T: SimdScalar> Job<T> for ScoreWeighting<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -157,13 +157,13 @@ impl<T: SimdScalar> Job<T> for Weighting<'_, T> {
     }
 }
 
-impl<T: SimdScalar> Weighing<'_, T> {
+impl<T: SimdScalar> RateScaling<'_, T> {
     pub(super) fn portable(self) {
-        Portable.weigh(self);
+        Portable.scale_by_rates(self);
     }
 }
 
-impl<T: SimdScalar> Job<T> for Weighing<'_, T> {
+impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
     type Output = ();
 
     #[inline(always)]

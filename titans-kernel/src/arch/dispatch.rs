@@ -5,7 +5,7 @@ use super::softmax::{Row, Scaled};
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
-use crate::gemm::{Blend, Columns, QUERIES, Recurrence, Silu, Substitution, Update, Weighing, Weighting};
+use crate::arithmetic::{Blend, Columns, QUERIES, RateScaling, Recurrence, ScoreWeighting, Silu, Substitution, Update};
 use crate::scalar::Scalar;
 
 /// The numbers that have versions: `f32` and `f64`.
@@ -63,13 +63,13 @@ pub(super) mod versions {
         product(Product) -> ();
         axpy(Axpy) -> ();
         update(Update) -> ();
-        softmax(Columns) -> [[Self; QUERIES]; 2];
+        softmax_columns(Columns) -> [[Self; QUERIES]; 2];
         softmax_row(Row) -> [Self; 2];
         scale_rows(Scaled) -> bool;
         recur(Recurrence) -> ();
-        weight(Weighting) -> ();
+        weight_scores(ScoreWeighting) -> ();
         blend(Blend) -> ();
-        weigh(Weighing) -> ();
+        scale_by_rates(RateScaling) -> ();
         substitute(Substitution) -> ();
         silu(Silu) -> ();
         vecmat(VecMat) -> ();

@@ -3,7 +3,7 @@
 use super::product::Operands;
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::Store;
+use crate::arithmetic::Store;
 use crate::scalar::Scalar;
 
 /// Rows that are few.

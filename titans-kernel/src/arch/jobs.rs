@@ -1,16 +1,16 @@
 //! The operations of the chunk form as work for every instruction set.
 
 use super::dispatch::{Job, SimdScalar};
-use super::product::Part;
+use super::product::ProductPart;
 use super::vector::Vector;
 use super::{product, update};
-use crate::gemm::{Gemm, Portable, Store, Update};
+use crate::arithmetic::{Arithmetic, Portable, Store, Update};
 use crate::view::{Mat, MatMut};
 
 /// The operands of a product.
 pub struct Product<'a, T> {
     pub store: Store,
-    pub part: Part,
+    pub part: ProductPart,
     pub a: Mat<'a, T>,
     pub b: Mat<'a, T>,
     pub c: MatMut<'a, T>,
@@ -20,9 +20,9 @@ impl<T: SimdScalar> Product<'_, T> {
     pub fn portable(self) {
         let Self { store, part, a, b, c } = self;
         match part {
-            Part::Whole => Portable.gemm(store, a, b, c),
-            Part::CausalInner(beside) => Portable.causal(store, beside, a, b, c),
-            Part::Band(beside) => Portable.band(beside, a, b, c),
+            ProductPart::Whole => Portable.gemm(store, a, b, c),
+            ProductPart::CausalInner(beside) => Portable.causal(store, beside, a, b, c),
+            ProductPart::Band(beside) => Portable.band(beside, a, b, c),
         }
     }
 }

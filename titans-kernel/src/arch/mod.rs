@@ -1,6 +1,6 @@
 //! The heavy arithmetic in versions for instruction sets, chosen at run time by asking the processor: no std needed.
 //!
-//! [`Simd`] implements [`Gemm`] for `f32` and `f64`. All versions with fused multiply-add compute every element by the
+//! [`Simd`] implements [`Arithmetic`] for `f32` and `f64`. All versions with fused multiply-add compute every element by the
 //! same operations in the same order and give the same bits; [`Isa::Portable`] rounds twice a step and differs.
 //!
 //! This is the only room of the kernel with `unsafe`. Sizes are checked at the safe edge ([`Simd`]'s methods and
@@ -48,15 +48,15 @@ mod vector;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
-use crate::gemm::{
-    Beside, Blend, Carried, Carry, Columns, Gemm, Learn, Probe, QUERIES, Recurrence, Silu, Store, Substitution, Update,
-    Weighing, Weighting,
+use crate::arithmetic::{
+    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, RateScaling, Recurrence, ScoreWeighting,
+    Silu, Store, Substitution, Update,
 };
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
 pub use isa::Isa;
 use jobs::{Axpy, Product};
-use product::Part;
+use product::ProductPart;
 use softmax::{Row, Scaled};
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
 
@@ -83,9 +83,9 @@ impl Simd {
     }
 }
 
-impl<T: SimdScalar> Gemm<T> for Simd {
+impl<T: SimdScalar> Arithmetic<T> for Simd {
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store, part: Part::Whole, a, b, c });
+        T::product(*self, Product { store, part: ProductPart::Whole, a, b, c });
     }
 
     fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
@@ -98,15 +98,15 @@ impl<T: SimdScalar> Gemm<T> for Simd {
     }
 
     fn causal(&self, store: Store, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store, part: Part::CausalInner(beside), a, b, c });
+        T::product(*self, Product { store, part: ProductPart::CausalInner(beside), a, b, c });
     }
 
     fn band(&self, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
-        T::product(*self, Product { store: Store::Set, part: Part::Band(beside), a, b, c });
+        T::product(*self, Product { store: Store::Set, part: ProductPart::Band(beside), a, b, c });
     }
 
-    fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
-        T::softmax(*self, columns)
+    fn softmax_columns(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+        T::softmax_columns(*self, columns)
     }
 
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
@@ -121,16 +121,16 @@ impl<T: SimdScalar> Gemm<T> for Simd {
         T::recur(*self, recurrence);
     }
 
-    fn weight(&self, weighting: Weighting<'_, T>) {
-        T::weight(*self, weighting);
+    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
+        T::weight_scores(*self, weighting);
     }
 
     fn blend(&self, blend: Blend<'_, T>) {
         T::blend(*self, blend);
     }
 
-    fn weigh(&self, weighing: Weighing<'_, T>) {
-        T::weigh(*self, weighing);
+    fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
+        T::scale_by_rates(*self, scaling);
     }
 
     fn update(&self, update: Update<'_, T>) {

@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 use super::few::{FEW, few};
 use super::strip::{Panel, rows};
 use super::vector::Vector;
-use crate::gemm::{Beside, Store};
+use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -26,7 +26,7 @@ const STEPS: usize = 512;
 
 /// Which part of the product is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ProductPart {
     /// All of C, over all of k.
     Whole,
     /// Row r over those k only; A is not read to the right of them, and is 0 to the left.
@@ -61,18 +61,18 @@ pub(super) struct Operands<T> {
 #[inline(always)]
 pub(super) unsafe fn product<V: Vector>(
     store: Store,
-    part: Part,
+    part: ProductPart,
     a: Mat<'_, V::T>,
     b: Mat<'_, V::T>,
     mut c: MatMut<'_, V::T>,
 ) {
     let (m, n) = (c.rows(), c.cols());
     let k = match part {
-        Part::CausalInner(beside) => beside.behind.saturating_add(m).min(a.cols()),
+        ProductPart::CausalInner(beside) => beside.behind.saturating_add(m).min(a.cols()),
         _ => a.cols(),
     };
     assert!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
-    assert!(matches!(part, Part::CausalInner(_)) || b.rows() == k, "shapes of a product");
+    assert!(matches!(part, ProductPart::CausalInner(_)) || b.rows() == k, "shapes of a product");
     if m == 0 || n == 0 {
         return;
     }
@@ -96,16 +96,16 @@ pub(super) unsafe fn product<V: Vector>(
         k,
     };
     // One row sees all of the steps that are left, and may be computed in all columns.
-    let every = part == Part::Whole || m == 1 && !matches!(part, Part::CausalInner(b) if b.before < k);
+    let every = part == ProductPart::Whole || m == 1 && !matches!(part, ProductPart::CausalInner(b) if b.before < k);
     if m <= FEW && every && o.b_col == 1 {
         // SAFETY: as below.
         return unsafe { few::<V>(store, &o) };
     }
     // Within the matrices, so that sums of them cannot overflow.
     let part = match part {
-        Part::Whole => part,
-        Part::CausalInner(b) => Part::CausalInner(Beside { behind: b.behind.min(k), ..b }),
-        Part::Band(b) => Part::Band(Beside { behind: b.behind.min(n), ..b }),
+        ProductPart::Whole => part,
+        ProductPart::CausalInner(b) => ProductPart::CausalInner(Beside { behind: b.behind.min(k), ..b }),
+        ProductPart::Band(b) => ProductPart::Band(Beside { behind: b.behind.min(n), ..b }),
     };
     // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie inside A, B
     // and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
@@ -124,18 +124,18 @@ pub(super) unsafe fn product<V: Vector>(
 /// Whether everything stays near while the product is at work: nothing is cut in blocks or asked for ahead. (What decides that
 /// otherwise takes as long as a small product.)
 #[inline(always)]
-fn near<V: Vector>(part: Part, o: &Operands<V::T>) -> bool {
+fn near<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
     let bytes = o.k * V::T::BYTES;
     let wide = o.n.min(V::ACROSS * V::LANES);
-    (part != Part::Whole || o.m * bytes <= A_BYTES / 2)
+    (part != ProductPart::Whole || o.m * bytes <= A_BYTES / 2)
         && o.n * bytes <= 2 * BLOCK_BYTES
         && wide * bytes <= IN_PLACE_BYTES
 }
 
 /// Steps of k in blocks where A does not stay near.
 #[inline(always)]
-unsafe fn steps<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
-    let far = part == Part::Whole && o.m * o.k * V::T::BYTES > A_BYTES;
+unsafe fn steps<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
+    let far = part == ProductPart::Whole && o.m * o.k * V::T::BYTES > A_BYTES;
     let steps = if far && o.k >= 2 * STEPS { STEPS } else { o.k };
     let mut k0 = 0;
     while k0 < o.k {
@@ -152,9 +152,9 @@ unsafe fn steps<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
 
 /// Rows of A that stay in the second-level cache while all panels of B pass by, block after block.
 #[inline(always)]
-unsafe fn row_blocks<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
+unsafe fn row_blocks<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     // The division takes as long as a small tile.
-    let small = part != Part::Whole || o.m <= 64 || o.m * o.k * V::T::BYTES <= A_BYTES;
+    let small = part != ProductPart::Whole || o.m <= 64 || o.m * o.k * V::T::BYTES <= A_BYTES;
     let block = if small { o.m } else { (A_BYTES / (o.k * V::T::BYTES)).max(64).next_multiple_of(ROWS) };
     let mut i = 0;
     while i < o.m {
@@ -170,7 +170,7 @@ unsafe fn row_blocks<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) {
 
 /// Columns of C in panels of `ACROSS` registers; `FAR` where not everything stays near.
 #[inline(always)]
-unsafe fn panels<V: Vector, const FAR: bool>(store: Store, part: Part, o: &Operands<V::T>) {
+unsafe fn panels<V: Vector, const FAR: bool>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     let wide = V::ACROSS * V::LANES;
     let mut j = 0;
     while j < o.n {
@@ -231,8 +231,8 @@ fn way<V: Vector, const FAR: bool>(o: &Operands<V::T>, width: usize) -> Way {
 
 /// The panel through copies of B's blocks, zero-padded to whole registers.
 #[inline(always)]
-unsafe fn copied<V: Vector>(store: Store, part: Part, o: &Operands<V::T>, j: usize, width: usize) {
-    let mut block = Block::new();
+unsafe fn copied<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>, j: usize, width: usize) {
+    let mut block = PackBuffer::new();
     let buffer = block.0.as_mut_ptr().cast::<V::T>();
     let across = width.div_ceil(V::LANES);
     let stride = across * V::LANES;
@@ -253,9 +253,9 @@ unsafe fn copied<V: Vector>(store: Store, part: Part, o: &Operands<V::T>, j: usi
 
 /// Space for a block of B, aligned to whole cache lines.
 #[repr(align(64))]
-struct Block([MaybeUninit<u8>; BLOCK_BYTES]);
+struct PackBuffer([MaybeUninit<u8>; BLOCK_BYTES]);
 
-impl Block {
+impl PackBuffer {
     #[inline(always)]
     const fn new() -> Self {
         Self([MaybeUninit::uninit(); BLOCK_BYTES])

@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Gemm, Portable, Silu, SiluOf};
+use crate::arithmetic::{Arithmetic, Portable, Silu, SiluOf};
 use crate::scalar::Scalar;
 
 impl<T: SimdScalar> Silu<'_, T> {
@@ -19,7 +19,7 @@ impl<T: SimdScalar> Job<T> for Silu<'_, T> {
     unsafe fn run<V: Vector<T = T>>(self) {
         let n = self.len();
         let (x, y) = (self.x.map(<[T]>::as_ptr), self.y.map(<[T]>::as_mut_ptr));
-        let at = |i: usize, lanes: usize| Place { x, y, i, lanes };
+        let at = |i: usize, lanes: usize| SiluLanes { x, y, i, lanes };
         let mut i = 0;
         // SAFETY: all slices that `of` uses hold n numbers, and no others are touched. The instructions are the caller's
         // promise.
@@ -38,14 +38,14 @@ impl<T: SimdScalar> Job<T> for Silu<'_, T> {
 
 /// Numbers from i on; `lanes` of them in a register.
 #[derive(Clone, Copy)]
-struct Place<T> {
+struct SiluLanes<T> {
     x: [*const T; 3],
     y: [*mut T; 2],
     i: usize,
     lanes: usize,
 }
 
-impl<T: Scalar> Place<T> {
+impl<T: Scalar> SiluLanes<T> {
     #[inline(always)]
     unsafe fn load<V: Vector<T = T>>(&self, p: *const T) -> V {
         // SAFETY: the caller's promise: so many numbers are valid there.
@@ -70,23 +70,23 @@ impl<T: Scalar> Place<T> {
 /// # Safety
 /// The numbers of all slices that `of` uses are valid; V's instructions are enabled.
 #[inline(always)]
-unsafe fn several<V: Vector, const R: usize>(of: SiluOf, first: Place<V::T>) {
+unsafe fn several<V: Vector, const R: usize>(of: SiluOf, first: SiluLanes<V::T>) {
     // SAFETY: the same contract.
     unsafe {
         let mut z = [V::splat(V::T::ZERO); R];
         let mut seed = z;
         each!(K < R => {
-            z[K] = Place { i: first.i + K * V::LANES, ..first }.load(first.x[0]);
+            z[K] = SiluLanes { i: first.i + K * V::LANES, ..first }.load(first.x[0]);
             seed[K] = z[K].below();
         });
         let seed = V::exp(seed);
-        each!(K < R => one::<V>(of, Place { i: first.i + K * V::LANES, ..first }, z[K], seed[K]));
+        each!(K < R => one::<V>(of, SiluLanes { i: first.i + K * V::LANES, ..first }, z[K], seed[K]));
     }
 }
 
 /// One register, operation by operation as the portable loops.
 #[inline(always)]
-unsafe fn one<V: Vector>(of: SiluOf, p: Place<V::T>, x: V, seed: V) {
+unsafe fn one<V: Vector>(of: SiluOf, p: SiluLanes<V::T>, x: V, seed: V) {
     // SAFETY: as `several`.
     unsafe {
         let one = V::splat(V::T::ONE);

@@ -5,13 +5,13 @@ use core::ops::Range;
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Columns, Gemm, Portable, QUERIES, SUMS, Seen, tree};
+use crate::arithmetic::{Arithmetic, Columns, Portable, QUERIES, SUMS, Seen, tree};
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
 impl<T: SimdScalar> Columns<'_, T> {
     pub(super) fn portable(self) -> [[T; QUERIES]; 2] {
-        Portable.softmax(self)
+        Portable.softmax_columns(self)
     }
 }
 
@@ -153,7 +153,7 @@ unsafe fn several<V: Vector, const R: usize>(m: V, scale: V, at: *mut V::T, lane
     }
 }
 
-/// The operands of [`Gemm::softmax_row`].
+/// The operands of [`Arithmetic::softmax_row`].
 pub struct Row<'a, T>(pub T, pub &'a mut [T]);
 
 impl<T: SimdScalar> Row<'_, T> {
@@ -205,7 +205,7 @@ impl<T: SimdScalar> Job<T> for Row<'_, T> {
     }
 }
 
-/// The operands of [`Gemm::scale_rows`].
+/// The operands of [`Arithmetic::scale_rows`].
 pub struct Scaled<'a, T>(pub &'a [T], pub MatMut<'a, T>);
 
 impl<T: SimdScalar> Scaled<'_, T> {

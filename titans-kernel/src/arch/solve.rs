@@ -3,7 +3,7 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Gemm, Order, Portable, Substitution};
+use crate::arithmetic::{Arithmetic, Order, Portable, Substitution};
 use crate::scalar::Scalar;
 
 /// Rows that are solved together.
@@ -11,11 +11,11 @@ const TALL: usize = 8;
 /// Rows where fewer are left.
 const LOW: usize = 4;
 /// Rows of a substitution, at most.
-const MOST: usize = crate::gemm::SOLVED;
+const MOST: usize = crate::arithmetic::SOLVED;
 
 /// A strip of columns; rows are counted in the order in which they are solved, so that steps may be negative.
 #[derive(Clone, Copy)]
-struct Strip<T> {
+struct TriangleStrip<T> {
     x: *mut T,
     x_row: isize,
     v: *const T,
@@ -34,7 +34,7 @@ impl<T: SimdScalar> Substitution<'_, T> {
         Portable.substitute(self);
     }
 
-    fn strip(&mut self) -> Strip<T> {
+    fn strip(&mut self) -> TriangleStrip<T> {
         let (m, w, v) = (self.rows.rows(), self.weights, self.values);
         let [x_row, v_row] = [self.rows.row_stride(), v.map_or(0, |v| v.row_stride())].map(|s| s as isize);
         let [by_row, by_col] = [w.row_stride(), w.col_stride()].map(|s| s as isize);
@@ -45,10 +45,10 @@ impl<T: SimdScalar> Substitution<'_, T> {
             let back = -(solved as isize);
             let v = if v.is_null() { v } else { v.wrapping_offset(back * v_row) };
             let w = w.wrapping_offset(back * by_row);
-            return Strip { x, x_row, v, v_row, w, w_row: by_row, w_col: by_col, scale, cut: 0 };
+            return TriangleStrip { x, x_row, v, v_row, w, w_row: by_row, w_col: by_col, scale, cut: 0 };
         }
         let last = m as isize - 1;
-        Strip {
+        TriangleStrip {
             x: x.wrapping_offset(last * x_row),
             x_row: -x_row,
             v: if v.is_null() { v } else { v.wrapping_offset(last * v_row) },
@@ -91,7 +91,7 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
 
 /// R rows from `at` on, all of their columns. Returns R.
 #[inline(always)]
-unsafe fn block<V: Vector, const R: usize>(s: &Strip<V::T>, at: usize, width: usize) -> usize {
+unsafe fn block<V: Vector, const R: usize>(s: &TriangleStrip<V::T>, at: usize, width: usize) -> usize {
     // Side by side, so that their addresses are constants: what the R rows take of every row before their last.
     let mut weights = [[V::T::ZERO; R]; MOST];
     for (i, weights) in weights[..at + R].iter_mut().enumerate() {
@@ -108,7 +108,7 @@ unsafe fn block<V: Vector, const R: usize>(s: &Strip<V::T>, at: usize, width: us
     while j < width {
         let left = width - j;
         let v = if s.v.is_null() { s.v } else { s.v.wrapping_add(j) };
-        let strip = Strip { x: s.x.wrapping_add(j), v, cut: left, ..*s };
+        let strip = TriangleStrip { x: s.x.wrapping_add(j), v, cut: left, ..*s };
         // SAFETY: columns j and on exist, by the caller's promise.
         unsafe {
             j += if left < V::LANES {
@@ -130,7 +130,7 @@ unsafe fn block<V: Vector, const R: usize>(s: &Strip<V::T>, at: usize, width: us
 #[inline(always)]
 #[allow(unused_assignments)] // of what a branch of `each!` that is never taken writes
 unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
-    s: &Strip<V::T>,
+    s: &TriangleStrip<V::T>,
     weights: &[[V::T; R]; MOST],
     at: usize,
 ) {

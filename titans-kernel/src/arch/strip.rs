@@ -1,10 +1,10 @@
 //! The rows of a panel of C in strips of tiles.
 
 use super::ahead::Ahead;
-use super::product::{A_BYTES, Operands, Part, ROWS};
-use super::tile::{Seen, Strip, strip};
+use super::product::{A_BYTES, Operands, ProductPart, ROWS};
+use super::tile::{SeenSteps, TileStrip, strip};
 use super::vector::Vector;
-use crate::gemm::{Beside, Store};
+use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 
 /// Rows of a tile of one or two registers.
@@ -30,7 +30,12 @@ pub(super) struct Panel<T> {
 
 /// All rows of C over the panel's steps, for its columns; `FAR` where something may be asked for ahead.
 #[inline(always)]
-pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, o: &Operands<V::T>, p: Panel<V::T>) {
+pub(super) unsafe fn rows<V: Vector, const FAR: bool>(
+    store: Store,
+    part: ProductPart,
+    o: &Operands<V::T>,
+    p: Panel<V::T>,
+) {
     let ahead = if FAR {
         Some([Ahead::new::<V>(o, p.k0 + p.kc, p.j, p.width), Ahead::of_a::<V>(o, p.k0, p.kc, p.j, p.width)])
     } else {
@@ -41,7 +46,7 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
     let alone = asked || ahead.iter().flatten().any(Ahead::wanted);
     let mut i = 0;
     while i < o.m {
-        let (columns, end) = Columns::of(part, &p, V::LANES, i, o.m);
+        let (columns, end) = TileColumns::of(part, &p, V::LANES, i, o.m);
         let (left, registers) = (end - i, columns.width.div_ceil(V::LANES));
         // The last rows once more with those before them cost less than in small tiles.
         let again = store == Store::Set;
@@ -89,25 +94,25 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(store: Store, part: Part, 
 
 /// Whether a tile of C is asked for before it is computed: where C is only written, in pieces of long rows, and does not stay near.
 #[inline(always)]
-fn asked<V: Vector>(store: Store, part: Part, o: &Operands<V::T>) -> bool {
+fn asked<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) -> bool {
     let row = o.n * V::T::BYTES;
-    store == Store::Set && part == Part::Whole && row >= 1024 && o.m * row > A_BYTES / 2
+    store == Store::Set && part == ProductPart::Whole && row >= 1024 && o.m * row > A_BYTES / 2
 }
 
 /// The columns of a panel that a tile computes.
 #[derive(Clone, Copy)]
-struct Columns {
+struct TileColumns {
     /// Left out at the beginning.
     skipped: usize,
     /// None if 0.
     width: usize,
 }
 
-impl Columns {
+impl TileColumns {
     /// Of row i, and where rows with others begin: whole registers but for the panel's last.
     #[inline(always)]
-    fn of<T>(part: Part, p: &Panel<T>, lanes: usize, i: usize, m: usize) -> (Self, usize) {
-        let Part::Band(Beside { before, behind }) = part else {
+    fn of<T>(part: ProductPart, p: &Panel<T>, lanes: usize, i: usize, m: usize) -> (Self, usize) {
+        let ProductPart::Band(Beside { before, behind }) = part else {
             return (Self { skipped: 0, width: p.width }, m);
         };
         let needed = (i + 1 + behind).saturating_sub(p.j).next_multiple_of(lanes);
@@ -133,16 +138,16 @@ fn low(left: usize) -> usize {
 #[inline(always)]
 unsafe fn across<V: Vector, const R: usize>(
     store: Store,
-    part: Part,
+    part: ProductPart,
     o: &Operands<V::T>,
     p: &Panel<V::T>,
-    Columns { skipped, width }: Columns,
+    TileColumns { skipped, width }: TileColumns,
     i: usize,
     tiles: usize,
 ) {
     let seen = match part {
-        Part::CausalInner(beside) => Some(Seen { i, k0: p.k0, beside }),
-        Part::Whole | Part::Band(_) => None,
+        ProductPart::CausalInner(beside) => Some(SeenSteps { i, k0: p.k0, beside }),
+        ProductPart::Whole | ProductPart::Band(_) => None,
     };
     let last = match width % V::LANES {
         0 => V::LANES,
@@ -150,7 +155,7 @@ unsafe fn across<V: Vector, const R: usize>(
     };
     // SAFETY: the tiles lie inside C, and the panel's steps inside A's columns and b's rows as far as they are seen.
     unsafe {
-        let s = Strip {
+        let s = TileStrip {
             a: o.a.add(i * o.a_row + p.k0 * o.a_col),
             a_row: o.a_row,
             a_col: o.a_col,

@@ -6,10 +6,10 @@
 
 use core::mem::MaybeUninit;
 
-use super::token::{Change, Strip, load, pass, rows, store, strips};
+use super::token::{Change, TokenStrip, load, pass, rows, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::gemm::{Learn, Probe};
+use crate::arithmetic::{Learn, Probe};
 use crate::scalar::Scalar;
 
 /// Rows side by side in row order; even, so that chains keep their parity.
@@ -59,7 +59,7 @@ pub(super) unsafe fn vecmat<V: Vector>(x: &[V::T], w: &[V::T], out: &mut [V::T])
         }
         strips!(V, d, V::ACROSS, |j, N, MASK| {
             let w = w.as_ptr().add(j).cast_mut();
-            let strip = Strip { w, s: w, stride: d, rows: x.len(), rest };
+            let strip = TokenStrip { w, s: w, stride: d, rows: x.len(), rest };
             let [y, _] = pass::<V, N, MASK>(strip, None, Some(p), None);
             store::<V, N, MASK>(y, out.as_mut_ptr().add(j), rest);
         });
@@ -105,7 +105,7 @@ pub(super) unsafe fn learn<V: Vector>(
         }
         let (keep, eta) = (V::splat(c.keep), V::splat(c.eta));
         strips!(V, d, V::ACROSS, |j, N, MASK| {
-            let strip = Strip { w: w.add(j), s: s.add(j), stride: d, rows, rest };
+            let strip = TokenStrip { w: w.add(j), s: s.add(j), stride: d, rows, rest };
             let delta = load::<V, N, MASK>(c.delta.as_ptr().add(j), rest);
             let y = pass::<V, N, MASK>(strip, Some(Change { x: c.x.as_ptr(), delta, keep, eta }), x[0], x[1]);
             each!(I < 2 => if !outs[I].is_null() {
@@ -171,7 +171,7 @@ unsafe fn few<V: Vector, const LEARN: bool, const P: usize>(
         let mut probes = all.probes;
         each!(I < 2 => if I < P { probes[I] = probes[I].add(i) });
         strips!(V, width, V::ACROSS, |j, N, MASK| {
-            let strip = Strip { w: w.add(j), s: s.wrapping_add(j), stride: all.d, rows: n, rest };
+            let strip = TokenStrip { w: w.add(j), s: s.wrapping_add(j), stride: all.d, rows: n, rest };
             let delta = if LEARN { load::<V, N, MASK>(all.delta.add(j0 + j), rest) } else { [zero; N] };
             let mut sums = [[[zero; N]; 2]; 2];
             if i > 0 {

@@ -2,7 +2,7 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{Beside, Store};
+use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 
 /// Steps of k that are written out.
@@ -10,7 +10,7 @@ const UNROLLED: usize = 4;
 
 /// Where the numbers of a strip's first tile lie, and how many tiles there are.
 #[derive(Clone, Copy)]
-pub(super) struct Strip<T> {
+pub(super) struct TileStrip<T> {
     pub a: *const T,
     pub a_row: usize,
     pub a_col: usize,
@@ -23,12 +23,12 @@ pub(super) struct Strip<T> {
     pub last: usize,
     pub tiles: usize,
     /// Which steps the rows see; none: all.
-    pub seen: Option<Seen>,
+    pub seen: Option<SeenSteps>,
 }
 
 /// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind it.
 #[derive(Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct SeenSteps {
     pub i: usize,
     pub k0: usize,
     pub beside: Beside,
@@ -44,7 +44,7 @@ struct Steps {
     corner: usize,
 }
 
-impl Seen {
+impl SeenSteps {
     /// For R rows that begin `down` rows below the strip's first.
     #[inline(always)]
     fn steps<const R: usize>(&self, down: usize, kc: usize) -> Steps {
@@ -61,7 +61,7 @@ impl Seen {
 /// Tiles of R rows by N registers of C, in a function of its own: among the conditions around it the compiler would keep the
 /// addresses of all rows in memory.
 #[inline(always)]
-pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Store, s: &Strip<V::T>) {
+pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Store, s: &TileStrip<V::T>) {
     // SAFETY: the caller's promise: V's instructions are enabled here, and all elements addressed lie inside A, the panel of B,
     // and C.
     unsafe {
@@ -90,7 +90,7 @@ pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Sto
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const N: usize>(
     store: Store,
-    s: &Strip<V::T>,
+    s: &TileStrip<V::T>,
     a: *const V::T,
     c: *mut V::T,
     steps: Steps,
@@ -159,7 +159,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
 
 /// Rows of C in groups of three, so that the addresses of all rows need not be kept.
 #[inline(always)]
-fn group<T>(c: *mut T, s: &Strip<T>, g: usize) -> *mut T {
+fn group<T>(c: *mut T, s: &TileStrip<T>, g: usize) -> *mut T {
     opaque(c.wrapping_add(3 * g * s.c_row).cast_const()).cast_mut()
 }
 
@@ -167,7 +167,7 @@ fn group<T>(c: *mut T, s: &Strip<T>, g: usize) -> *mut T {
 #[inline(always)]
 unsafe fn load<V: Vector, const R: usize, const N: usize, const CUT: bool>(
     c: *mut V::T,
-    s: &Strip<V::T>,
+    s: &TileStrip<V::T>,
     sum: &mut [[V; N]; R],
 ) {
     // SAFETY: as `strip`.
@@ -188,7 +188,7 @@ unsafe fn load<V: Vector, const R: usize, const N: usize, const CUT: bool>(
 #[inline(always)]
 unsafe fn write<V: Vector, const R: usize, const N: usize, const CUT: bool>(
     c: *mut V::T,
-    s: &Strip<V::T>,
+    s: &TileStrip<V::T>,
     sum: &[[V; N]; R],
 ) {
     // SAFETY: as `strip`.

@@ -10,7 +10,7 @@ use crate::scalar::Scalar;
 
 /// Columns of W and S.
 #[derive(Clone, Copy)]
-pub(super) struct Strip<T> {
+pub(super) struct TokenStrip<T> {
     pub w: *mut T,
     /// Not used where nothing is learned.
     pub s: *mut T,
@@ -37,7 +37,7 @@ pub(super) struct Change<V: Vector, const N: usize> {
 /// first `rest` columns) and so are all x.
 #[inline(always)]
 pub(super) unsafe fn pass<V: Vector, const N: usize, const MASK: bool>(
-    strip: Strip<V::T>,
+    strip: TokenStrip<V::T>,
     change: Option<Change<V, N>>,
     p: Option<*const V::T>,
     q: Option<*const V::T>,
@@ -73,7 +73,7 @@ pub(super) unsafe fn pass<V: Vector, const N: usize, const MASK: bool>(
 /// [`pass`] with P probes.
 #[inline(always)]
 unsafe fn sweep<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, const P: usize>(
-    strip: Strip<V::T>,
+    strip: TokenStrip<V::T>,
     c: Change<V, N>,
     probes: [*const V::T; 2],
 ) -> [[V; N]; 2] {
@@ -89,7 +89,7 @@ unsafe fn sweep<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, 
 /// The chains of [`pass`], even and odd, continued over a strip's rows.
 #[inline(always)]
 pub(super) unsafe fn rows<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, const P: usize>(
-    strip: Strip<V::T>,
+    strip: TokenStrip<V::T>,
     c: Change<V, N>,
     probes: [*const V::T; 2],
     [mut even, mut odd]: [[[V; N]; 2]; 2],

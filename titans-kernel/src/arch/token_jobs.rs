@@ -3,9 +3,9 @@
 use super::dispatch::{Job, SimdScalar};
 use super::vector::Vector;
 use super::{back, carry, sweep};
-use crate::gemm::{Carried, Carry, Gemm, Learn, Portable, Probe};
+use crate::arithmetic::{Arithmetic, Carried, Carry, Learn, Portable, Probe};
 
-/// The operands of [`Gemm::vecmat`].
+/// The operands of [`Arithmetic::vecmat`].
 pub struct VecMat<'a, T> {
     pub x: &'a [T],
     pub w: &'a [T],
@@ -28,7 +28,7 @@ impl<T: SimdScalar> Job<T> for VecMat<'_, T> {
     }
 }
 
-/// The operands of [`Gemm::matvec`].
+/// The operands of [`Arithmetic::matvec`].
 pub struct MatVec<'a, T> {
     pub w: &'a [T],
     pub delta: &'a [T],
@@ -51,7 +51,7 @@ impl<T: SimdScalar> Job<T> for MatVec<'_, T> {
     }
 }
 
-/// The operands of [`Gemm::learn`].
+/// The operands of [`Arithmetic::learn`].
 pub struct Learning<'a, T> {
     pub change: Learn<'a, T>,
     pub w: &'a mut [T],
@@ -75,7 +75,7 @@ impl<T: SimdScalar> Job<T> for Learning<'_, T> {
     }
 }
 
-/// The operands of [`Gemm::carry`].
+/// The operands of [`Arithmetic::carry`].
 pub struct Carrying<'a, T> {
     pub tokens: Carry<'a, T>,
     pub out: Carried<'a, T>,

@@ -4,7 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::{Isa, Simd, SimdScalar};
-use crate::gemm::{Carried, Carry, Factors, Gemm, Learn, Portable, Probe, carry, carry_len};
+use crate::arithmetic::{Arithmetic, Carried, Carry, Factors, Learn, Portable, Probe, carry, carry_len};
 use crate::ops::check::{assert_close, values, widen};
 use crate::view::{Mat, MatMut};
 
@@ -31,7 +31,7 @@ fn bits<T: SimdScalar>(x: &[T]) -> Vec<u64> {
 }
 
 /// What a change with two probes leaves: W, S, x W after the change twice, and x W and W δ before it; between NaN.
-fn step<T: SimdScalar, G: Gemm<T>>(g: &G, rows: usize, d: usize) -> [Vec<T>; 6] {
+fn step<T: SimdScalar, G: Arithmetic<T>>(g: &G, rows: usize, d: usize) -> [Vec<T>; 6] {
     const PAD: usize = 17;
     let inside = |n: usize| PAD..PAD + n;
     let (mut w, mut s) = (padded::<T>(rows * d, 1, PAD), padded::<T>(rows * d, 2, PAD));

@@ -2,7 +2,7 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::gemm::{GROUP, Update};
+use crate::arithmetic::{GROUP, Update};
 use crate::scalar::Scalar;
 
 /// Rows of a tile.
@@ -12,7 +12,7 @@ const UNROLLED: usize = 4;
 
 /// Everything that tiles one below the other need; addresses are those of the first.
 #[derive(Clone, Copy)]
-struct Strip<T> {
+struct UpdateStrip<T> {
     decay: [T; 3],
     tiles: usize,
     tokens: usize,
@@ -33,7 +33,7 @@ struct Strip<T> {
     ahead: usize,
 }
 
-/// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`: see [`crate::Gemm::update`].
+/// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`: see [`crate::Arithmetic::update`].
 ///
 /// # Safety
 /// Only inside a function that enables V's instructions.
@@ -71,7 +71,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
             // SAFETY: rows i .. i + tiles · height and column j lie inside W, S and H's columns; a group is whole tiles wide, so
             // `weighted` holds whole registers for every token, if there is one. W and S are borrowed mutably and overlap nothing.
             unsafe {
-                let t = Strip {
+                let t = UpdateStrip {
                     decay,
                     tiles,
                     tokens,
@@ -101,7 +101,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
 }
 
 #[inline(always)]
-unsafe fn across<V: Vector, const R: usize>(t: &Strip<V::T>, columns: usize) {
+unsafe fn across<V: Vector, const R: usize>(t: &UpdateStrip<V::T>, columns: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         match columns.div_ceil(V::LANES) {
@@ -114,7 +114,7 @@ unsafe fn across<V: Vector, const R: usize>(t: &Strip<V::T>, columns: usize) {
 
 /// Tiles of R rows and N registers, in a function of its own: see the strips of a product.
 #[inline(always)]
-unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
+unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>) {
     // SAFETY: the caller's promise: V's instructions are enabled here, and all tiles lie inside W, S and H.
     unsafe {
         V::apart(
@@ -124,7 +124,7 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
                 for _ in 0..t.tiles {
                     // Read anew for every tile: what is computed from it is not worth keeping.
                     let t = &*opaque(t);
-                    tile::<V, R, N>(&Strip { h, w, s, ..*t });
+                    tile::<V, R, N>(&UpdateStrip { h, w, s, ..*t });
                     h = h.wrapping_add(R * t.h_row);
                     (w, s) = (w.wrapping_add(R * t.w_row), s.wrapping_add(R * t.s_row));
                 }
@@ -134,7 +134,7 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
 }
 
 #[inline(always)]
-unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
+unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>) {
     // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of C
     // and P and of R numbers of H are valid, by the caller's promise; any address may be asked for.
     unsafe {
@@ -179,7 +179,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &Strip<V::T>) {
 unsafe fn chain<V: Vector, const R: usize, const N: usize>(
     by_c: &mut [[V; N]; R],
     by_p: &mut [[V; N]; R],
-    t: &Strip<V::T>,
+    t: &UpdateStrip<V::T>,
     h_row: usize,
 ) {
     // SAFETY: as `tile`. Pointers end a token behind the last one.

@@ -1,12 +1,12 @@
 //! The attention of a block: queries, keys and values of some tokens, and what its state adds to them.
 
-use super::Run;
+use super::BlockRun;
 use super::spec::{BlockSpec, Kind};
 use super::state::{KeyValues, State, in_segment, in_window, window_start};
 use super::weights::Projection;
 use super::work::Attending;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::ops::attention::{self, Keys, Span};
 use crate::ops::rotary::{self, Rotary};
 use crate::ops::{Tail, linear, silu_gate};
@@ -39,7 +39,7 @@ fn head<'x, T: Scalar>(
     Ok((Mat::strided(&x.k[at..], rows, width, stride, 1)?, Mat::strided(&x.v[at..], rows, width, stride, 1)?))
 }
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     /// Positions of tokens, or of the context; none without rotary positions.
     fn rotary(&self, context: bool) -> Option<Rotary> {
         let (spec, base) = (self.spec, self.spec.rotary);

@@ -1,19 +1,19 @@
 //! MAC: what the memory recalls becomes the context of attention, which the memory then writes (equations 21 to 25).
 
-use super::remember::Wanted;
+use super::remember::RememberCall;
 use super::spec::MacFeed;
 use super::state::{State, in_segment};
 use super::work::{Mixing, Remembering};
-use super::{Mode, Run};
+use super::{BlockRun, Mode};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::memory::{Stream, query};
 use crate::ops::linear;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
-    /// [`Run::mix`] of n tokens that lie in one segment.
+impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
+    /// [`BlockRun::mix`] of n tokens that lie in one segment.
     pub(crate) fn mac(
         &self,
         n: usize,
@@ -74,7 +74,8 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     ) -> Result<u64> {
         let by_segment = self.spec.mac_read_segment;
         let n = rows[0].rows();
-        let clipped = self.answers(rows, state, work, t, Wanted { at: position, answers: !by_segment, surprise })?;
+        let clipped =
+            self.answers(rows, state, work, t, RememberCall { at: position, answers: !by_segment, surprise })?;
         if by_segment {
             self.ask(n, work.qkv[0], state.snapshot, work.r, work.own)?;
         }

@@ -1,17 +1,17 @@
 //! The mixers LMM, MAG, MAL and attention: how their layers follow one another. MAC is in `mac`.
 
-use super::remember::Wanted;
+use super::remember::RememberCall;
 use super::spec::{Combine, Kind, Wiring};
 use super::state::State;
 use super::work::{Mixing, Remembering};
-use super::{Mode, Run};
+use super::{BlockRun, Mode};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::ops::{linear, rms_norm, silu, silu_gate};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`, which is what x `[n, w]` still lacks: what layers
     /// before the last add to it is in it. Returns how many gradients were clipped.
     pub(crate) fn mix(
@@ -33,7 +33,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         let rows = Mat::new(work.n, n, width)?;
         let persistent = if self.spec.remembers_persistent() { self.spec.persistent } else { 0 };
         let at = position.saturating_add(persistent as u64);
-        let wanted = Wanted { at, answers: true, surprise };
+        let wanted = RememberCall { at, answers: true, surprise };
         let clipped = match self.spec.kind {
             Kind::Attention => 0,
             _ => self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?,
@@ -74,7 +74,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         let (kind, rows) = (self.spec.kind, self.w.persistent.sub(from, n));
         let mut clipped = 0;
         if self.spec.remembers_persistent() {
-            let wanted = Wanted { at: from as u64, answers: kind == Kind::Mal, surprise: None };
+            let wanted = RememberCall { at: from as u64, answers: kind == Kind::Mal, surprise: None };
             clipped = self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?;
         }
         if kind == Kind::Mal && !self.spec.residual() {
@@ -94,7 +94,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         state: &mut State<'_, T>,
         work: &mut Remembering<'_, T>,
         t: &mut [T],
-        wanted: Wanted<'_, T>,
+        wanted: RememberCall<'_, T>,
     ) -> Result<u64> {
         if self.mode != Mode::Absent {
             return self.remember(u, state, work, t, wanted);

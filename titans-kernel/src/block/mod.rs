@@ -12,9 +12,9 @@ mod state;
 mod weights;
 mod work;
 
+use crate::arithmetic::Arithmetic;
 use crate::choice;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::ops::{linear, silu_gate};
 use crate::scalar::Scalar;
 use crate::scratch::{Scratch, counted};
@@ -22,8 +22,8 @@ use crate::view::{Mat, MatMut};
 use core::cell::Cell;
 pub(crate) use spec::rule;
 pub use spec::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Wiring};
-pub(crate) use state::{Part, State, parts};
-pub(crate) use weights::{Numbers, Source, Visit, Weights};
+pub(crate) use state::{State, StatePart, parts};
+pub(crate) use weights::{Numbers, Visit, WeightSource, Weights};
 use work::{Feeding, Mixing};
 
 choice! {
@@ -41,7 +41,7 @@ choice! {
 }
 
 /// One block at work.
-pub(crate) struct Run<'r, T, G> {
+pub(crate) struct BlockRun<'r, T, G> {
     pub(crate) g: &'r G,
     pub(crate) spec: &'r BlockSpec,
     /// Of the model's rows.
@@ -64,7 +64,7 @@ pub(crate) fn scratch_len<T: Scalar>(spec: &BlockSpec, width: usize, n: usize) -
     mixing.max(counted(|room| Feeding::<T>::take(spec, width, n, room)))
 }
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     /// The start of a stream: `state` is whatever it was, but for zeros afterwards where nothing was seen yet. Up to `rows`
     /// persistent rows are taken at once. Returns how many gradients were clipped.
     ///

@@ -1,18 +1,18 @@
 //! The memory layer of a block: queries, keys, values and gates of some rows, the memories' writes and answers.
 
-use super::Run;
+use super::BlockRun;
 use super::state::State;
 use super::weights::Projection;
 use super::work::Remembering;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::memory::{Counters, Gate, Mask, Stream, Tokens};
 use crate::ops::{Tail, gates, l2_norm, linear, silu};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// What becomes of the rows of a call.
-pub(crate) struct Wanted<'a, T> {
+pub(crate) struct RememberCall<'a, T> {
     /// Number of the first row, as the memories count them.
     pub(crate) at: u64,
     /// Whether queries are answered.
@@ -21,7 +21,7 @@ pub(crate) struct Wanted<'a, T> {
     pub(crate) surprise: Option<MatMut<'a, T>>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     /// The memories before their first row.
     pub(crate) fn reset_memories(&self, state: &mut State<'_, T>) -> Result<()> {
         let (spec, params) = (&self.spec.memory, self.spec.memory.params());
@@ -40,7 +40,7 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
         state: &mut State<'_, T>,
         work: &mut Remembering<'_, T>,
         t: &mut [T],
-        wanted: Wanted<'_, T>,
+        wanted: RememberCall<'_, T>,
     ) -> Result<u64> {
         let [q_tail, k_tail, v_tail] = &mut state.tails;
         let [q, k, v] = &mut work.qkv;
@@ -103,14 +103,21 @@ impl<T: Scalar, G: Gemm<T>> Run<'_, T, G> {
     }
 
     /// Every memory writes its columns of n rows, and answers.
-    fn write(&self, n: usize, memories: &mut [T], work: &mut Remembering<'_, T>, wanted: Wanted<'_, T>) -> Result<u64> {
+    fn write(
+        &self,
+        n: usize,
+        memories: &mut [T],
+        work: &mut Remembering<'_, T>,
+        wanted: RememberCall<'_, T>,
+    ) -> Result<u64> {
         let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
-        let Wanted { at, answers, mut surprise } = wanted;
-        let filled = at % spec.memory.period() as u64;
+        let RememberCall { at, answers, mut surprise } = wanted;
+        let filled = at % spec.memory.period_len() as u64;
         let (gates, layers, mut clipped) = (&*work.gates[0], spec.memory.gate_sets(), 0);
         let blocks = memories.chunks_exact_mut(Stream::<T>::len(&spec.memory).max(1));
         for (h, block) in blocks.enumerate() {
-            let gate = |i: usize| Gate::strided(&gates[(i * heads + h) * layers..], spec.gates()).layers(layers, 1);
+            let gate =
+                |i: usize| Gate::strided_tokens(&gates[(i * heads + h) * layers..], spec.gates()).layers(layers, 1);
             let [q, k, v] = &work.qkv;
             let tokens = Tokens {
                 k: Mat::strided(&k[h * d..], n, d, inner, 1)?,

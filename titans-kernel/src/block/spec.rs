@@ -136,7 +136,7 @@ pub struct BlockSpec {
     pub kv_heads: usize,
     /// Tokens that a token of sliding-window attention sees, itself among them.
     pub window: usize,
-    /// Tokens of a segment of [`Kind::Mac`], a multiple of the memory's period ([`MemorySpec::period`]).
+    /// Tokens of a segment of [`Kind::Mac`], a multiple of the memory's period ([`MemorySpec::period_len`]).
     pub segment: usize,
     /// Base of the rotary positions; 0 for none.
     pub rotary: f64,
@@ -188,7 +188,7 @@ impl BlockSpec {
             rule("attention width: even, for rotary positions", width, width.is_multiple_of(2) || self.rotary == 0.0)?;
         }
         rule("combine: one that the wiring knows", 0, self.combine.wiring() == self.wiring)?;
-        let whole = self.segment.is_multiple_of(self.memory.period());
+        let whole = self.segment.is_multiple_of(self.memory.period_len());
         let what = "segment: a multiple of the memory's chunk and compute_chunk";
         rule(what, self.segment, self.kind != Kind::Mac || whole)
     }

@@ -43,21 +43,21 @@ pub(crate) struct State<'a, T> {
 /// Saved numbers without a meaning are zeros: what is saved follows from the configuration and the position alone, not
 /// from how a stream was cut.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Part {
+pub(crate) struct StatePart {
     pub(crate) len: usize,
     pub(crate) saved: usize,
     pub(crate) used: usize,
 }
 
 /// The parts in order, for pushes of up to `rows` tokens at once.
-pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> [Part; 16] {
+pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> [StatePart; 16] {
     let (kind, inner, kv) = (spec.kind, spec.inner(), spec.kv_width());
     let mac = kind == Kind::Mac;
     let on = |is: bool, n: usize| if is { n } else { 0 };
-    let whole = |n: usize| Part { len: n, saved: n, used: n };
+    let whole = |n: usize| StatePart { len: n, saved: n, used: n };
     let part = |len: usize, saved: usize, used: usize| {
         let [len, saved, used] = [len, saved, used].map(|rows| rows.saturating_mul(kv));
-        Part { len, saved, used }
+        StatePart { len, saved, used }
     };
     let heads = on(kind.remembers(), spec.heads);
     let taps = Tail::<T>::len(spec.conv_width, inner);
@@ -69,10 +69,10 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let persistent = part(on(kind.attends(), spec.persistent), 0, 0).len;
     let open = on(mac, in_segment(spec, position));
     let snapshot = whole(on(mac, heads).saturating_mul(spec.memory.params()));
-    let snapshot = Part { used: on(open > 0, snapshot.len), ..snapshot };
+    let snapshot = StatePart { used: on(open > 0, snapshot.len), ..snapshot };
     let context = part(on(mac, spec.segment), on(mac, spec.segment), open);
     let tokens = match kind {
-        Kind::Lmm => Part::default(),
+        Kind::Lmm => StatePart::default(),
         Kind::Mac => context,
         _ => part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position)),
     };
@@ -102,7 +102,7 @@ impl<'a, T: Scalar> State<'a, T> {
     pub(crate) fn take<R: Room<'a, T>>(spec: &BlockSpec, rows: usize, room: &mut R) -> Result<Self> {
         let [q, k, v, gates, memories, aq, ak, av, context_tail, pk, pv, snapshot, ck, cv, tk, tv] =
             parts::<T>(spec, rows, 0);
-        let mut take = |part: Part| room.take(part.len);
+        let mut take = |part: StatePart| room.take(part.len);
         Ok(Self {
             tails: [take(q)?, take(k)?, take(v)?],
             gates: take(gates)?,

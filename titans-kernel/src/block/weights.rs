@@ -6,14 +6,14 @@ use crate::scalar::Scalar;
 use crate::view::Mat;
 
 /// Whoever answers for the next parameter of a block, by its name behind `blocks.{i}.` and its rows and columns.
-pub(crate) trait Source<'a, T> {
+pub(crate) trait WeightSource<'a, T> {
     fn tensor(&mut self, name: &'static str, rows: usize, cols: usize) -> Result<Mat<'a, T>>;
 }
 
 /// Parameters one after another.
 pub(crate) struct Numbers<'a, T>(pub(crate) &'a [T]);
 
-impl<'a, T: Scalar> Source<'a, T> for Numbers<'a, T> {
+impl<'a, T: Scalar> WeightSource<'a, T> for Numbers<'a, T> {
     fn tensor(&mut self, _: &'static str, rows: usize, cols: usize) -> Result<Mat<'a, T>> {
         let (needed, given) = (rows.saturating_mul(cols), self.0.len());
         if needed > given {
@@ -28,7 +28,7 @@ impl<'a, T: Scalar> Source<'a, T> for Numbers<'a, T> {
 /// Calls a function for each parameter; the views are empty.
 pub(crate) struct Visit<F>(pub(crate) F);
 
-impl<'a, T: Scalar, F: FnMut(&'static str, usize, usize)> Source<'a, T> for Visit<F> {
+impl<'a, T: Scalar, F: FnMut(&'static str, usize, usize)> WeightSource<'a, T> for Visit<F> {
     fn tensor(&mut self, name: &'static str, rows: usize, cols: usize) -> Result<Mat<'a, T>> {
         (self.0)(name, rows, cols);
         Mat::new(&[], 0, 0)
@@ -85,14 +85,14 @@ struct Taking<'s, S>(&'s mut S);
 impl<S> Taking<'_, S> {
     fn mat<'a, T: Scalar>(&mut self, is: bool, name: &'static str, rows: usize, cols: usize) -> Result<Mat<'a, T>>
     where
-        S: Source<'a, T>,
+        S: WeightSource<'a, T>,
     {
         if is && rows > 0 && cols > 0 { self.0.tensor(name, rows, cols) } else { Mat::new(&[], 0, 0) }
     }
 
     fn row<'a, T: Scalar>(&mut self, is: bool, name: &'static str, cols: usize) -> Result<&'a [T]>
     where
-        S: Source<'a, T>,
+        S: WeightSource<'a, T>,
     {
         Ok(self.mat(is, name, 1, cols)?.data())
     }
@@ -105,7 +105,7 @@ impl<S> Taking<'_, S> {
         [inputs, outputs, taps]: [usize; 3],
     ) -> Result<Projection<'a, T>>
     where
-        S: Source<'a, T>,
+        S: WeightSource<'a, T>,
     {
         Ok(Projection {
             weight: self.mat(is, names[0], inputs, outputs)?,
@@ -124,7 +124,7 @@ macro_rules! projection {
 
 impl<'a, T: Scalar> Weights<'a, T> {
     /// Takes them in order, for a model of this width.
-    pub(crate) fn take<S: Source<'a, T>>(spec: &BlockSpec, width: usize, source: &mut S) -> Result<Self> {
+    pub(crate) fn take<S: WeightSource<'a, T>>(spec: &BlockSpec, width: usize, source: &mut S) -> Result<Self> {
         let (kind, inner, heads) = (spec.kind, spec.inner(), spec.heads);
         let (mac, mal, lmm) = (kind == Kind::Mac, kind == Kind::Mal, kind == Kind::Lmm);
         let (attends, remembers, residual) = (kind.attends(), kind.remembers(), spec.residual());

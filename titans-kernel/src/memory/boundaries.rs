@@ -2,7 +2,7 @@
 
 use super::close::{End, close};
 use super::exact_piece;
-use super::feed::{Feed, Pairs, Place, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Wanted};
 use super::forward::{enter, side_by_side};
 use super::frame::Frame;
 use super::gates::Tokens;
@@ -11,8 +11,8 @@ use super::open::Past;
 use super::spec::{MemorySpec, Read};
 use super::work::Work;
 use super::{step, write};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Scratch, counted};
 
@@ -22,40 +22,40 @@ pub(super) fn advance_len(spec: &MemorySpec) -> usize {
         // A state by rows, and what its step works in.
         return spec.state_len().saturating_add(step::scratch_len(spec));
     }
-    counted(|room| Work::<f64>::take(room, Layout::in_panels(spec, spec.piece())))
+    counted(|room| Work::<f64>::take(room, Layout::in_panels(spec, spec.piece_len())))
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(super) struct BoundarySpan {
     /// The batch's token at the boundary.
     pub from: usize,
     /// Tokens to the next boundary, or to the batch's end.
     pub tokens: usize,
 }
 
-impl Span {
+impl BoundarySpan {
     /// From period `first` on, of a batch of `tokens` tokens.
     pub fn new(spec: &MemorySpec, first: usize, tokens: usize) -> Self {
-        let from = first * spec.period();
-        Self { from, tokens: spec.keep_every.saturating_mul(spec.period()).min(tokens - from) }
+        let from = first * spec.period_len();
+        Self { from, tokens: spec.keep_every.saturating_mul(spec.period_len()).min(tokens - from) }
     }
 
     /// Number of pieces.
     pub fn pieces(self, spec: &MemorySpec) -> usize {
-        let (periods, rest) = (self.tokens / spec.period(), self.tokens % spec.period());
-        periods * spec.pieces() + rest.div_ceil(spec.piece())
+        let (periods, rest) = (self.tokens / spec.period_len(), self.tokens % spec.period_len());
+        periods * spec.pieces_of_period() + rest.div_ceil(spec.piece_len())
     }
 
     /// The tokens of piece i.
     pub fn piece(self, spec: &MemorySpec, i: usize) -> Place {
-        let inside = i / spec.pieces() * spec.period() + i % spec.pieces() * spec.piece();
-        Place::of_batch(self.from + inside, spec.piece_from(inside, self.tokens))
+        let inside = i / spec.pieces_of_period() * spec.period_len() + i % spec.pieces_of_period() * spec.piece_len();
+        Place::of_batch(self.from + inside, spec.piece_len_from(inside, self.tokens))
     }
 
     /// The piece that begins the chunk of piece i.
     pub fn anchor(spec: &MemorySpec, i: usize) -> usize {
-        i - i % spec.pieces()
+        i - i % spec.pieces_of_period()
     }
 }
 
@@ -67,9 +67,9 @@ pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i:
 /// The states at the starts of the span's pieces from the second on, one after another to `states`, from `kept`, the
 /// state at the span's start: the forward's own steps without its answers, so with its bits. `deltas`: the batch's Δ, where
 /// a piece is several chunks. `scratch`: [`advance_len`] elements.
-pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
+pub(super) fn states_between<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    (tokens, span): (&Tokens<'_, T>, Span),
+    (tokens, span): (&Tokens<'_, T>, BoundarySpan),
     kept: &[T],
     deltas: &[T],
     states: &mut [T],
@@ -81,8 +81,8 @@ pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
         let after = &mut after[..len];
         // Each state follows from the one before it.
         after.copy_from_slice(state(spec, kept, before, i - 1));
-        let anchor = state(spec, kept, before, Span::anchor(spec, i - 1));
-        let feed = Feed::new(tokens, span.piece(spec, i - 1));
+        let anchor = state(spec, kept, before, BoundarySpan::anchor(spec, i - 1));
+        let feed = PieceTokens::new(tokens, span.piece(spec, i - 1));
         if spec.wide() {
             exact_piece::advance(on, feed, deltas, after, scratch)?;
         } else {
@@ -93,9 +93,9 @@ pub(super) fn states_between<T: Scalar, G: Gemm<T>>(
 }
 
 /// One piece written and closed; `anchor` is the state at its chunk's start.
-fn advance<T: Scalar, G: Gemm<T>>(
+fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     anchor: &[T],
     state: &mut [T],
     scratch: &mut [T],
@@ -116,5 +116,5 @@ fn advance<T: Scalar, G: Gemm<T>>(
     write::gradients(on, &anchor[..spec.params()], pairs, &mut work.writing, None)?;
     work.coefficients.start();
     enter(on, feed, &mut work.writing, &mut work.coefficients)?;
-    close(on, End::of(feed.place.n), Past::new(work.writing.open.seen(), &work.coefficients), work.scaled, state)
+    close(on, End::of(feed.place.n), Past::new(work.writing.open.view(), &work.coefficients), work.scaled, state)
 }

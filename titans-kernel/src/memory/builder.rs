@@ -4,8 +4,8 @@ use super::owner::Memory;
 use super::spec::{Loss, MemorySpec, Network, Read};
 use super::stream::Counters;
 use crate::arch::Simd;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::ops::activation::Activation;
 use crate::scalar::Scalar;
 use core::marker::PhantomData;
@@ -149,7 +149,7 @@ impl<'a, T: Scalar, G> Builder<'a, T, G> {
     }
 }
 
-impl<T: Scalar, G: Gemm<T>> Builder<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Builder<'_, T, G> {
     /// The memory in a buffer of its own.
     ///
     /// # Errors

@@ -10,8 +10,8 @@
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Gated, Past};
+use crate::arithmetic::{Arithmetic, PANEL, RateScaling, Update, weighted_len};
 use crate::error::Result;
-use crate::gemm::{Gemm, PANEL, Update, Weighing, weighted_len};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -35,7 +35,7 @@ impl End {
 }
 
 /// The state `[W | S]` at the end of the chunk that it started. `scaled` is a work space of [`close_scratch`] elements.
-pub(super) fn close<T: Scalar, G: Gemm<T>>(
+pub(super) fn close<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     end: End,
     past: Past<'_, T>,
@@ -52,7 +52,7 @@ pub(super) fn close<T: Scalar, G: Gemm<T>>(
 }
 
 /// One panel of W^l and S^l of [`close`].
-pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
+pub(super) fn close_panel<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (l, columns): (usize, (usize, usize)),
     end: End,
@@ -73,7 +73,7 @@ pub(super) fn close_panel<T: Scalar, G: Gemm<T>>(
 }
 
 /// γ of [`close`]: a layer of one row whose inputs are 1, by the last layer's gates.
-pub(super) fn close_gamma<T: Scalar, G: Gemm<T>>(
+pub(super) fn close_gamma<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     end: End,
     past: Past<'_, T>,
@@ -106,11 +106,11 @@ struct Fold<'a, T> {
 
 impl<T: Scalar> Fold<'_, T> {
     /// `W ← a W + g S − Hᵀ diag(c ∘ rate) X`, `S ← e S − Hᵀ diag(p ∘ rate) X`.
-    fn onto<G: Gemm<T>>(self, g: &G, scaled: &mut [T], [w, s]: [MatMut<'_, T>; 2]) {
+    fn onto<G: Arithmetic<T>>(self, g: &G, scaled: &mut [T], [w, s]: [MatMut<'_, T>; 2]) {
         let Self { h, x, gates: Gated { rate, by: coefficients }, row, ahead } = self;
         // diag(c ∘ rate) X and diag(p ∘ rate) X come first: then one pass over W and S does the rest.
         let by = [coefficients.c_row(row), coefficients.p_row(row)];
-        g.weigh(Weighing { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
+        g.scale_by_rates(RateScaling { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
         // a, g and Π η.
         let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
         // Of tokens long before, the momentum has faded: p_i = 0, and their products with S need not be formed.

@@ -21,15 +21,15 @@ use super::inside::Inside;
 use super::layout::Layout;
 use super::open::{Gated, Past};
 use super::settle::onto;
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
 use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
 /// From the cotangent `d_end` of the state at the piece's end, closed onto the state `start`: additions to the piece's
 /// inside. The first `faded` tokens have no share in S. What [`Decay`] does to `d_end` is left to do.
-pub(super) fn close_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn close_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (end, faded): (End, usize),
     start: &[T],
@@ -113,9 +113,9 @@ impl<T: Scalar> Decay<T> {
     }
 
     /// A part of the parameters of `d` `[W | S]` decays.
-    pub fn apply<G: Gemm<T>>(self, gemm: &G, part: Range<usize>, d: &mut [T]) {
+    pub fn apply<G: Arithmetic<T>>(self, g: &G, part: Range<usize>, d: &mut [T]) {
         let (d_w, d_s) = d.split_at_mut(d.len() / 2);
-        gemm.vectorise(
+        g.vectorise(
             #[inline(always)]
             || {
                 for (w, s) in d_w[part.clone()].iter_mut().zip(&mut d_s[part]) {
@@ -129,7 +129,13 @@ impl<T: Scalar> Decay<T> {
 }
 
 /// Every part of `d` decays over the first n tokens of a chunk, or γ's alone where the matrices do so elsewhere.
-pub(super) fn decay<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, past: Past<'_, T>, n: usize, d: &mut [T], gamma: bool) {
+pub(super) fn decay<T: Scalar, G: Arithmetic<T>>(
+    on: Frame<'_, G>,
+    past: Past<'_, T>,
+    n: usize,
+    d: &mut [T],
+    gamma: bool,
+) {
     let spec = on.lay.spec;
     let sets = past.coefficients.iter().enumerate();
     for (set, own) in sets.filter(|(set, _)| !gamma || *set == spec.top_set()) {
@@ -142,7 +148,7 @@ pub(super) fn decay<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, past: Past<'_, T>, 
 
 /// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ of layer l
 /// (overwritten), and additions to those of the coefficients and rates.
-fn outer_products_vjp<T: Scalar, G: Gemm<T>>(
+fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     (End { n, row }, faded): (End, usize),

@@ -34,7 +34,7 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
         out[16 + 4 * i..20 + 4 * i].copy_from_slice(&(w as u32).to_le_bytes());
     }
     out[36..40].copy_from_slice(&(spec.chunk as u32).to_le_bytes());
-    out[40..44].copy_from_slice(&(spec.piece() as u32).to_le_bytes());
+    out[40..44].copy_from_slice(&(spec.piece_len() as u32).to_le_bytes());
     out[44] = spec.activation.code();
     out[45] = spec.network.code();
     out[46] = spec.loss.code();
@@ -124,8 +124,8 @@ impl<T: Scalar> Stream<'_, T> {
         }
         let [position, clipped, filled, numbers] = [0, 8, 16, 24].map(|at| word(bytes, SIGNATURE + at));
         let counters = Counters { position, clipped, filled };
-        if counters.filled >= self.spec.period() as u64 {
-            return format("tokens in the unfinished period", self.spec.period() as u64 - 1, counters.filled);
+        if counters.filled >= self.spec.period_len() as u64 {
+            return format("tokens in the unfinished period", self.spec.period_len() as u64 - 1, counters.filled);
         }
         if numbers != self.block.len() as u64 {
             return format("numbers", self.block.len() as u64, numbers);

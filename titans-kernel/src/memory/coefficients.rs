@@ -6,8 +6,8 @@
 //! within a chunk of 64), and every product with such a coefficient would. What is below 10⁻¹⁹ of the newest token's coefficient
 //! in `f32`, 10⁻¹⁵⁴ in `f64`, is 0.
 
+use crate::arithmetic::{Arithmetic, Factors, Recurrence};
 use crate::error::Result;
-use crate::gemm::{Factors, Gemm, Recurrence};
 use crate::ops::rows::dot;
 use crate::scalar::Scalar;
 use crate::scratch::Room;
@@ -98,7 +98,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// C of row t and the rows behind it.
-    pub fn c_rows(&self, t: usize) -> &[T] {
+    pub fn c_rows_from(&self, t: usize) -> &[T] {
         &self.c[t * self.chunk..]
     }
 
@@ -113,7 +113,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// Rows `t + 1 ..` from row t, for the chunk's tokens from `offset + t` on.
-    pub fn push<G: Gemm<T>>(&mut self, g: &G, t: usize, offset: usize, factors: &[Factors<T>]) {
+    pub fn push<G: Arithmetic<T>>(&mut self, g: &G, t: usize, offset: usize, factors: &[Factors<T>]) {
         // A, G, Π η, C and P from row t on; columns count from the chunk's first token.
         let chunk = self.chunk;
         g.recur(Recurrence {
@@ -191,7 +191,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::Coefficients;
-    use crate::gemm::{Factors, Portable};
+    use crate::arithmetic::{Factors, Portable};
     use crate::scratch::{Scratch, counted};
     use std::vec;
 

@@ -7,19 +7,19 @@
 //! tokens in ascending order, however many are computed at once.
 
 use super::coefficients::Coefficients;
-use super::feed::{Feed, Place};
+use super::feed::{PieceTokens, Place};
 use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Open, Past, Seen};
+use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
-use super::settle::{onto, settled};
-use super::source::Source;
+use super::settle::{has_settled, onto};
+use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Reading, Writing};
 use super::write::plain_residuals;
+use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -67,9 +67,9 @@ pub(super) fn rows(lay: Layout<'_>, read: Read) -> Option<Rows> {
 }
 
 /// Queries answered by the weights of their chunk's start.
-pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
+pub(super) fn by_chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &[T],
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
@@ -78,7 +78,7 @@ pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
     for Group { t0, n, seen, row } in feed.place.groups(on.lay) {
         // All of a chunk's queries by the row of its start, over the tokens before it.
         let asked = Asked::new(Rows::Fixed(row), feed.q().sub(t0, n), seen);
-        answers(on, asked, Source::Stays(state), past, reading, y.rb().sub(t0, n))?;
+        answers(on, asked, StateSource::Stays(state), past, reading, y.rb().sub(t0, n))?;
     }
     Ok(())
 }
@@ -88,9 +88,9 @@ pub(super) fn by_chunk<T: Scalar, G: Gemm<T>>(
 ///
 /// With A⁻, G⁻, C⁻ the row of every token's chunk start, `(I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V)` and
 /// `T = 2c ((K Kᵀ) ∘ C⁻ diag(rate))`, 0 from a token's own chunk on.
-pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
+pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &[T],
     writing: &mut Writing<'_, T>,
     scores: &mut [T],
@@ -104,7 +104,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
     }
     from_start(on, feed, state, coefficients, open)?;
     // K Kᵀ: these tokens against all of the piece before them.
-    let h = open.seen().inputs(lay, 0, 0, filled + n)?;
+    let h = open.view().inputs(lay, 0, 0, filled + n)?;
     let products = MatMut::strided(scores, n, filled + n, lay.rows)?;
     g.band(Beside::lower(filled), h.sub(filled, n), h.t(), products);
     if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
@@ -117,16 +117,16 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
 }
 
 /// diag(A⁻) K W + diag(G⁻) K S in Δ's place.
-fn from_start<T: Scalar, G: Gemm<T>>(
+fn from_start<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &[T],
     coefficients: &Coefficients<'_, T>,
     open: &mut Open<'_, T>,
 ) -> Result<()> {
     let (Frame { g, lay }, place, k) = (on, feed.place, feed.k());
     let (w, s) = state.split_at(lay.spec.params());
-    let settled = settled(lay.spec, coefficients);
+    let settled = has_settled(lay.spec, coefficients);
     let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
     let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
         // Z = diag(a) X W + diag(g) X S, [n, d_out].
@@ -149,20 +149,20 @@ fn from_start<T: Scalar, G: Gemm<T>>(
 }
 
 /// Chunks of one token without a clip: all rates are known, so that Δ is a triangular solve.
-fn solve<T: Scalar, G: Gemm<T>>(
+fn solve<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     open: &mut Open<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
 ) -> Result<()> {
     let (lay, Place { n, filled, .. }) = (on.lay, feed.place);
     // (K Kᵀ) ∘ C⁻ diag(rate), strictly below the diagonal: token t sees t − 1 others.
-    on.g.weight(Weighting {
+    on.g.weight_scores(ScoreWeighting {
         n,
         seen: filled + n,
         visible: (filled, 1),
-        c: coefficients.c_rows(0),
+        c: coefficients.c_rows_from(0),
         c_stride: coefficients.stride(1),
         rate: open.rate,
         scores,
@@ -175,9 +175,9 @@ fn solve<T: Scalar, G: Gemm<T>>(
 
 /// The columns of a panel of [`solve`], which do not know the others:
 /// `δ_t = 2c (z_t − Σ_{i<t} weights_{t,i} δ_i − v_t)`, with z in Δ's place.
-pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
+pub(super) fn solve_panel<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     weights: Mat<'_, T>,
     open: &mut Open<'_, T>,
     (j, columns): (usize, usize),
@@ -211,7 +211,7 @@ pub(super) fn solve_panel<T: Scalar, G: Gemm<T>>(
 }
 
 /// The inner loss of rows of Δ = 2c (M(k) − v): c ‖M(k) − v‖² = ‖δ‖² / 4c.
-pub(super) fn observe<T: Scalar, G: Gemm<T>>(
+pub(super) fn observe<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     place: Place,
     open: &Open<'_, T>,
@@ -229,9 +229,9 @@ pub(super) fn observe<T: Scalar, G: Gemm<T>>(
 }
 
 /// Longer chunks, or a clip: a token's rate is known when its residual is, so that the next chunk can go on.
-fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
+fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,
     scores: &mut [T],
     coefficients: &Coefficients<'_, T>,
@@ -243,11 +243,11 @@ fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
     for Group { t0, n, seen, row } in feed.place.groups(lay) {
         // Every token of the chunk sees those before the chunk, by the row of the chunk's start.
         let (open, scores) = (&mut writing.open, &mut scores[t0 * lay.rows..]);
-        g.weight(Weighting {
+        g.weight_scores(ScoreWeighting {
             n,
             seen,
             visible: (seen, 0),
-            c: coefficients.c_rows(row),
+            c: coefficients.c_rows_from(row),
             c_stride: 0,
             rate: open.rate,
             scores,
@@ -274,10 +274,10 @@ fn chunk_by_chunk<T: Scalar, G: Gemm<T>>(
 /// The n tokens with their keys in rows, which lie in `space` if they lay as columns: closing goes through them many times.
 pub(super) fn upright<'a, T: Scalar>(
     lay: Layout<'_>,
-    seen: Seen<'a, T>,
+    seen: OpenView<'a, T>,
     n: usize,
     space: &'a mut [T],
-) -> Result<Seen<'a, T>> {
+) -> Result<OpenView<'a, T>> {
     if !lay.turned {
         return Ok(seen);
     }
@@ -286,5 +286,5 @@ pub(super) fn upright<'a, T: Scalar>(
         let row = space[i..].iter_mut().step_by(stride);
         row.zip(&column[..n]).for_each(|(to, &x)| *to = x);
     }
-    Ok(Seen { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
+    Ok(OpenView { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
 }

@@ -9,7 +9,7 @@ use super::close::close_panel;
 use super::coefficients::Coefficients;
 use super::exact::{observe, rows, solve_panel};
 use super::exact_piece::{coefficients_of, end_of, keep_delta};
-use super::feed::{Feed, Returned};
+use super::feed::{PieceTokens, Returned};
 use super::forward::{rates, side_by_side};
 use super::frame::Frame;
 use super::layout::Layout;
@@ -18,8 +18,8 @@ use super::read::Rows;
 use super::settle::onto;
 use super::spec::Read;
 use super::work::Work;
+use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch};
 use crate::view::{Mat, MatMut};
@@ -38,18 +38,18 @@ pub(super) fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>)
 
 /// Tokens before a piece settled, or behind.
 #[derive(Clone, Copy)]
-struct Part<'a, T> {
-    feed: Feed<'a, T>,
+struct PanelPart<'a, T> {
+    feed: PieceTokens<'a, T>,
     /// Row of the coefficients before the first token.
     base: usize,
     settled: bool,
 }
 
 /// Tokens of a batch that begin a piece.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
+pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     returned: Returned<'_, T>,
     scratch: &mut [T],
@@ -68,15 +68,15 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     let settled = coefficients_of(on, feed, coefficients);
     let m = settled.unwrap_or(n);
     let parts = [
-        Part { feed: feed.part(0, m), base: 0, settled: false },
-        Part { feed: feed.part(m, n - m), base: m + 1, settled: true },
+        PanelPart { feed: feed.part(0, m), base: 0, settled: false },
+        PanelPart { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
     let parts = &parts[..1 + usize::from(settled.is_some())];
-    weigh(on, by, (feed, parts), &open, coefficients, &mut weights)?;
+    weight_scores(on, by, (feed, parts), &open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
     for columns in lay.columns(0) {
         for part in parts {
-            let Part { feed, base, settled } = *part;
+            let PanelPart { feed, base, settled } = *part;
             let (filled, count) = (feed.place.filled, feed.place.n);
             let seen = filled + count;
             let (w, s) = state.split_at(lay.spec.params());
@@ -99,7 +99,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
             }
         }
         // The panel is closed while it is near.
-        let (end, past) = (end_of(n, settled), Past::new(open.seen(), from_ref(coefficients)));
+        let (end, past) = (end_of(n, settled), Past::new(open.view(), from_ref(coefficients)));
         close_panel(on, (0, columns), end, past, scaled, state)?;
     }
     observe(on, feed.place, &open, surprise)?;
@@ -108,27 +108,27 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
 
 /// What keys and queries take of the residuals: their products with the keys, weighed by the rows that answer them,
 /// `(K Kᵀ) ∘ C⁻ diag(rate)` and `(Q Kᵀ) ∘ C diag(rate)`.
-fn weigh<T: Scalar, G: Gemm<T>>(
+fn weight_scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
-    (whole, parts): (Feed<'_, T>, &[Part<'_, T>]),
+    (whole, parts): (PieceTokens<'_, T>, &[PanelPart<'_, T>]),
     open: &Open<'_, T>,
     coefficients: &Coefficients<'_, T>,
     weights: &mut [&mut [T]; 2],
 ) -> Result<()> {
     let (Frame { g, lay }, n) = (on, whole.place.n);
-    let keys = open.seen().inputs(lay, 0, 0, n)?;
+    let keys = open.view().inputs(lay, 0, 0, n)?;
     // A key is asked before its own token's write, a query as the read says.
     for ((x, by), weights) in [(whole.k(), Rows::Before), (whole.q(), by)].into_iter().zip(weights) {
         // X Kᵀ [n, n], of which the lower band is looked at.
         g.band(Beside::lower(0), x, keys.t(), MatMut::strided(weights, n, n, lay.rows)?);
-        for Part { feed, base, .. } in parts {
+        for PanelPart { feed, base, .. } in parts {
             let (filled, n) = (feed.place.filled, feed.place.n);
-            g.weight(Weighting {
+            g.weight_scores(ScoreWeighting {
                 n,
                 seen: filled + n,
-                visible: (by.sees(filled, 0), 1),
-                c: coefficients.c_rows(base + by.of(0)),
+                visible: (by.visible_to(filled, 0), 1),
+                c: coefficients.c_rows_from(base + by.of(0)),
                 c_stride: coefficients.stride(1),
                 rate: open.rate,
                 scores: &mut weights[filled * lay.rows..],
@@ -140,7 +140,7 @@ fn weigh<T: Scalar, G: Gemm<T>>(
 }
 
 /// [`super::settle::settle`] for one panel, by row m of the coefficients: `W ← A_m W + G_m S`.
-fn settle_panel<T: Scalar, G: Gemm<T>>(
+fn settle_panel<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     m: usize,
     coefficients: &Coefficients<'_, T>,

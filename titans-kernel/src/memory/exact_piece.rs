@@ -6,27 +6,27 @@ use super::close::{End, close};
 use super::coefficients::Coefficients;
 use super::exact::{by_chunk, gradients, rows};
 use super::exact_panels;
-use super::feed::{Feed, Returned};
+use super::feed::{PieceTokens, Returned};
 use super::forward::{advance as enter, rates, side_by_side};
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, Past};
 use super::read::{Asked, answers};
-use super::settle::{settle, settles_behind};
-use super::source::Source;
+use super::settle::{settle, settling_token};
+use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Work, Writing};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::MatMut;
 
 /// Tokens of a batch that begin a piece. Returns how many were clipped.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
+pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     returned: Returned<'_, T>,
     scratch: &mut [T],
@@ -47,7 +47,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     while at < whole {
         let mut coefficients = coefficients[0].below(at);
         let rest = feed.part(at, whole - at);
-        let settling = settles_behind(lay, rest, coefficients.e[0]);
+        let settling = settling_token(lay, rest, coefficients.e[0]);
         let part = rest.part(0, settling.unwrap_or(rest.place.n));
         let n = part.place.n;
         let end = at + n;
@@ -55,16 +55,16 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
         enter(on, part, 0, &mut coefficients);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[at..end]);
         clipped += gradients(on, part, state, writing, reading.scores, &coefficients, surprise)?;
-        let (past, y) = (Past::new(writing.open.seen(), from_ref(&coefficients)), y.rb().sub(at, n));
+        let (past, y) = (Past::new(writing.open.view(), from_ref(&coefficients)), y.rb().sub(at, n));
         let (closing, last) = (End { n: end, row: n }, end == whole);
         // The last part closes while it answers, unless it must settle in between or answers chunk by chunk.
         let closes = last && settling.is_none();
         match by {
             Some(rows) => {
                 let source = if closes {
-                    Source::Closes { state: &mut *state, end: closing, scaled }
+                    StateSource::Closes { state: &mut *state, end: closing, scaled }
                 } else {
-                    Source::Stays(&*state)
+                    StateSource::Stays(&*state)
                 };
                 answers(on, Asked::new(rows, part.q(), at), source, past, reading, y)?;
             }
@@ -76,7 +76,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
             coefficients.restart(n, n);
         }
         if last && !(closes && by.is_some()) {
-            close(on, closing, Past::new(writing.open.seen(), from_ref(&coefficients)), scaled, state)?;
+            close(on, closing, Past::new(writing.open.view(), from_ref(&coefficients)), scaled, state)?;
         }
         at = end;
     }
@@ -99,9 +99,9 @@ pub(super) fn keep_delta<T: Scalar>(
 }
 
 /// What [`gradients`] left of a piece of a batch, from the batch's Δ that was kept.
-pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
+pub(super) fn recall<'a, T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'a, T>,
+    feed: PieceTokens<'a, T>,
     deltas: &[T],
     writing: &mut Writing<'a, T>,
 ) -> Result<()> {
@@ -119,9 +119,9 @@ pub(super) fn recall<'a, T: Scalar, G: Gemm<T>>(
 }
 
 /// One piece of a batch closed again, without its answers, from the batch's Δ.
-pub(super) fn advance<T: Scalar, G: Gemm<T>>(
+pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     deltas: &[T],
     state: &mut [T],
     scratch: &mut [T],
@@ -134,7 +134,7 @@ pub(super) fn advance<T: Scalar, G: Gemm<T>>(
         settle(on.g, m, &work.coefficients[0], state);
     }
     let end = end_of(feed.place.n, settled);
-    close(on, end, Past::new(work.writing.open.seen(), &work.coefficients), work.scaled, state)
+    close(on, end, Past::new(work.writing.open.view(), &work.coefficients), work.scaled, state)
 }
 
 /// The end of a piece of n tokens by its [`coefficients_of`]: settling takes a row of its own.
@@ -144,13 +144,13 @@ pub(super) fn end_of(n: usize, settled: Option<usize>) -> End {
 
 /// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before and row
 /// m + 1 the first one after: all rows that follow are one further on.
-pub(super) fn coefficients_of<T: Scalar, G: Gemm<T>>(
+pub(super) fn coefficients_of<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     coefficients: &mut Coefficients<'_, T>,
 ) -> Option<usize> {
     coefficients.start();
-    let (n, settled) = (feed.place.n, settles_behind(on.lay, feed, T::ONE));
+    let (n, settled) = (feed.place.n, settling_token(on.lay, feed, T::ONE));
     // Rows 0 ..= m by the tokens before, m + 1 .. by those behind.
     let m = settled.unwrap_or(n);
     enter(on, feed.part(0, m), 0, coefficients);

@@ -18,27 +18,27 @@ use core::slice::from_ref;
 use super::close_vjp::{Decay, close_vjp, decay_vjp};
 use super::exact::{Group, TOGETHER, rows};
 use super::exact_piece::{coefficients_of, end_of, recall};
-use super::feed::{Feed, Place};
+use super::feed::{PieceTokens, Place};
 use super::frame::Frame;
-use super::inside::{Inside, Space};
+use super::inside::{BackwardSpace, Inside};
 use super::open::Past;
 use super::read::{Asked, Rows};
 use super::read_vjp::{Flow, Ground, layer_vjp};
 use super::settle::{faded, faint, settle};
 use super::spec::Read;
-use super::vjp::{Gradients, Run, gates_vjp};
+use super::vjp::{BackwardPass, Gradients, gates_vjp};
 use super::work::Writing;
 use super::write_vjp::{plain, rate_vjp};
+use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Order, Store, Substitution, Weighting};
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// One piece, whose Δ is among the batch's: `d_state` from the cotangent of the state behind it to that of the state
 /// before it, which is `start`.
-pub(super) fn piece<T: Scalar, G: Gemm<T>>(
-    run: Run<'_, T, G>,
+pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
+    run: BackwardPass<'_, T, G>,
     place: Place,
     start: &[T],
     gradients: &mut Gradients<'_, T>,
@@ -46,17 +46,17 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     scratch: &mut [T],
 ) -> Result<()> {
     let (on, lay, params, n) = (run.on, run.on.lay, run.on.lay.spec.params(), place.n);
-    let feed = Feed::new(run.tokens, place);
-    let space = Space::take(&mut Scratch::new(scratch), lay)?;
-    let Space { mut writing, reading, mut coefficients, mut inside, settled: after, .. } = space;
+    let feed = PieceTokens::new(run.tokens, place);
+    let space = BackwardSpace::take(&mut Scratch::new(scratch), lay)?;
+    let BackwardSpace { mut writing, reading, mut coefficients, mut inside, settled: after, .. } = space;
     recall(on, feed, run.deltas, &mut writing)?;
     let settled = coefficients_of(on, feed, &mut coefficients[0]);
     let (own, faded) = (&coefficients[0], faded(lay, feed));
-    let past = Past::new(writing.open.seen(), from_ref(own));
+    let past = Past::new(writing.open.view(), from_ref(own));
     let (end, inside) = (end_of(n, settled), &mut inside);
     inside.clear();
     let ground = Ground { start, past, reading: &reading };
-    let part = Part { on, read: run.read, feed, base: 0, ground, writing: &writing };
+    let part = PiecePart { on, read: run.read, feed, base: 0, ground, writing: &writing };
     // Closing gives H̄, Δ̄ and the coefficients' cotangents; then the tokens.
     let Some(m) = settled else {
         close_vjp(on, (end, faded), start, past, d_state, inside)?;
@@ -69,7 +69,7 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     close_vjp(on, (end, faded), after, past, d_state, inside)?;
     let abrupt = own.e[m - 1].abs() > faint();
     let stood = Ground { start: if abrupt { after } else { &after[..params] }, ..ground };
-    let behind = Part { feed: feed.part(m, n - m), base: m + 1, ground: stood, ..part };
+    let behind = PiecePart { feed: feed.part(m, n - m), base: m + 1, ground: stood, ..part };
     behind.all(run.d_y, Decay::over(own, end.row), gradients, d_state, inside)?;
     // Through settling, U = A_m W + G_m S: dA_m = ⟨dU, W⟩, dG_m = ⟨dU, S⟩, then dW = A_m dU and dS = G_m dU. S at the
     // piece's end is none of S at its start.
@@ -83,22 +83,22 @@ pub(super) fn piece<T: Scalar, G: Gemm<T>>(
     (d.a[m], d.g[m]) = (d.a[m] + d_a, d.g[m] + d_g);
     // Π η, C and P of the first row behind were copies of row m's.
     d.give_back(m + 1, m, m);
-    let before = Part { feed: feed.part(0, m), ..part };
+    let before = PiecePart { feed: feed.part(0, m), ..part };
     before.all(run.d_y, Decay { a, g: gg, e: T::ZERO }, gradients, d_state, inside)
 }
 
 /// The tokens of a piece, or those before it settled, or those behind, and what their backward looks at.
-struct Part<'a, T, G> {
+struct PiecePart<'a, T, G> {
     on: Frame<'a, G>,
     read: Read,
-    feed: Feed<'a, T>,
+    feed: PieceTokens<'a, T>,
     /// Row of the coefficients before the first of them.
     base: usize,
     ground: Ground<'a, T>,
     writing: &'a Writing<'a, T>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
     /// Queries, then keys and values, then gates, from the batch's `d_y`; the state's cotangent decays first.
     fn all(
         &self,
@@ -188,11 +188,11 @@ impl<T: Scalar, G: Gemm<T>> Part<'_, T, G> {
         g.band(Beside::lower(filled), h.sub(filled, n), h.t(), MatMut::new(products, n, seen)?);
         // K Kᵀ is kept for M's backward; its copy becomes M.
         weights[..n * seen].copy_from_slice(&products[..n * seen]);
-        g.weight(Weighting {
+        g.weight_scores(ScoreWeighting {
             n,
             seen,
             visible: (filled, 1),
-            c: coefficients.c_rows(self.base),
+            c: coefficients.c_rows_from(self.base),
             c_stride: coefficients.stride(1),
             rate: open.rate,
             scores: weights,

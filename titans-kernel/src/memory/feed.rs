@@ -31,13 +31,13 @@ impl Place {
 
 /// What a piece is fed: the tokens at a place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Feed<'a, T> {
+pub(super) struct PieceTokens<'a, T> {
     /// Of the whole batch or push.
     pub tokens: &'a Tokens<'a, T>,
     pub place: Place,
 }
 
-impl<'a, T: Scalar> Feed<'a, T> {
+impl<'a, T: Scalar> PieceTokens<'a, T> {
     pub const fn new(tokens: &'a Tokens<'a, T>, place: Place) -> Self {
         Self { tokens, place }
     }

@@ -2,18 +2,18 @@
 
 use super::close::{End, close};
 use super::coefficients::Coefficients;
-use super::feed::{Feed, Pairs, Place, Returned, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Returned, Wanted};
 use super::frame::Frame;
 use super::gates::Tokens;
 use super::layout::Layout;
 use super::open::Past;
 use super::read::{Asked, answers};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Read};
 use super::work::{Work, Writing};
 use super::{exact_panels, exact_piece, step, token, write};
+use crate::arithmetic::{Arithmetic, CARRIED, Factors};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::{CARRIED, Factors, Gemm};
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -51,7 +51,7 @@ pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
         Form::Chunk if spec.token_by_token() => step::scratch_len(spec),
         Form::Chunk => counted(|room| {
             let _: [&mut [f64]; 2] = panels(room, spec)?;
-            exact_panels::take::<f64, _>(room, Layout::in_panels(spec, spec.piece()))
+            exact_panels::take::<f64, _>(room, Layout::in_panels(spec, spec.piece_len()))
         }),
     })
 }
@@ -69,7 +69,7 @@ fn panels<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
-pub fn forward<T: Scalar, G: Gemm<T>>(
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &MemorySpec,
     form: Form,
@@ -82,7 +82,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
     let (n, Outputs { state, y, surprise, boundaries }) = (tokens.len(), outputs);
     // Fused sweeps; the token form stays the plain definition, also where every token is a piece.
     if form == Form::Chunk && spec.token_by_token() && boundaries.is_none() {
-        let feed = Feed::new(tokens, Place::of_batch(0, n));
+        let feed = PieceTokens::new(tokens, Place::of_batch(0, n));
         let wanted = Wanted { y: Some(y), surprise };
         return step::tokens(Frame::of_tokens(g, spec), read, feed, state, wanted, scratch);
     }
@@ -144,18 +144,18 @@ struct Batch<'a, T, G> {
     deltas: Option<&'a mut [T]>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Batch<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
     /// All of the tokens; `anchor` receives the weights at every chunk's start, unless it is empty.
     fn run(mut self, state: &mut [T], anchor: &mut [T], keep: Keep<T>, scratch: &mut [T]) -> Result<u64> {
         let (spec, n) = (self.on.lay.spec, self.tokens.len());
         let (mut clipped, mut from) = (0, 0);
         while from < n {
-            if from.is_multiple_of(spec.period()) {
+            if from.is_multiple_of(spec.period_len()) {
                 // A chunk in pieces takes all its gradients at these weights.
                 anchor.copy_from_slice(&state[..anchor.len()]);
-                self.boundary(from / spec.period(), state, keep);
+                self.boundary(from / spec.period_len(), state, keep);
             }
-            let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_from(from, n) };
+            let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_len_from(from, n) };
             let rows = if spec.token_by_token() { 1 } else { chunk };
             clipped += self.piece(Place::of_batch(from, rows), [state, anchor], scratch)?;
             from += rows;
@@ -177,7 +177,7 @@ impl<T: Scalar, G: Gemm<T>> Batch<'_, T, G> {
     fn piece(&mut self, place: Place, [state, anchor]: [&mut [T]; 2], scratch: &mut [T]) -> Result<u64> {
         let Self { on, form, read, tokens, .. } = *self;
         let (spec, Place { from, n, .. }) = (on.lay.spec, place);
-        let (feed, tokenwise) = (Feed::new(tokens, place), Frame::of_tokens(on.g, spec));
+        let (feed, tokenwise) = (PieceTokens::new(tokens, place), Frame::of_tokens(on.g, spec));
         let (y, width) = (self.y.rb().sub(from, n), spec.value_width());
         let surprise = self.surprise.as_deref_mut().map(|s| &mut s[from..from + n]);
         let delta = match self.deltas.as_deref_mut() {
@@ -214,10 +214,10 @@ pub(super) fn check_outputs<T: Scalar>(
 
 /// One piece of a chunk, n ≤ the layout's rows. `anchor` are the weights at the chunk's start, empty where the piece is
 /// the whole chunk.
-fn chunk<T: Scalar, G: Gemm<T>>(
+fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     (state, anchor): (&mut [T], &[T]),
     returned: Returned<'_, T>,
     scratch: &mut [T],
@@ -231,14 +231,14 @@ fn chunk<T: Scalar, G: Gemm<T>>(
     work.coefficients.start();
     let clipped = enter(on, feed, &mut work.writing, &mut work.coefficients)?;
     let Work { writing, coefficients, reading, scaled } = &mut work;
-    let past = Past::new(writing.open.seen(), coefficients);
+    let past = Past::new(writing.open.view(), coefficients);
     let (asked, end) = (Asked::new(read.into(), feed.q(), 0), End::of(n));
     if read == Read::ChunkStart && !anchor.is_empty() {
         // The weights that answer are not those that close.
-        answers(on, asked, Source::Stays(anchor), past, reading, y)?;
+        answers(on, asked, StateSource::Stays(anchor), past, reading, y)?;
         close(on, end, past, scaled, state)?;
     } else {
-        answers(on, asked, Source::Closes { state, end, scaled }, past, reading, y)?;
+        answers(on, asked, StateSource::Closes { state, end, scaled }, past, reading, y)?;
     }
     Ok(clipped)
 }
@@ -256,9 +256,9 @@ pub(super) fn first<'a, T>(anchor: &'a [T], state: &'a [T]) -> &'a [T] {
 
 /// Rates and coefficients of some tokens of the open piece, whose Δ is known; gates one a chunk count chunks from the
 /// batch's token 0.
-pub(super) fn enter<T: Scalar, G: Gemm<T>>(
+pub(super) fn enter<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,
     coefficients: &mut [Coefficients<'_, T>],
 ) -> Result<u64> {
@@ -269,9 +269,9 @@ pub(super) fn enter<T: Scalar, G: Gemm<T>>(
 }
 
 /// One set of the coefficients of [`enter`]: they do not depend on rates.
-pub(super) fn advance<T: Scalar, G: Gemm<T>>(
+pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     set: usize,
     coefficients: &mut Coefficients<'_, T>,
 ) {
@@ -290,9 +290,9 @@ pub(super) fn advance<T: Scalar, G: Gemm<T>>(
 }
 
 /// The rates of [`enter`]; returns how many were clipped.
-pub(super) fn rates<T: Scalar, G: Gemm<T>>(
+pub(super) fn rates<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,
 ) -> Result<u64> {
     on.g.vectorise(

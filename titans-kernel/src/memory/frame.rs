@@ -31,6 +31,6 @@ impl<'a, G> Frame<'a, G> {
 
     /// A batch's pieces, weights in panels.
     pub fn of_pieces(g: &'a G, spec: &'a MemorySpec) -> Self {
-        Self::new(g, Layout::in_panels(spec, spec.piece()))
+        Self::new(g, Layout::in_panels(spec, spec.piece_len()))
     }
 }

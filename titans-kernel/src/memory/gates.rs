@@ -19,11 +19,11 @@ pub struct Gate<'a, T> {
 impl<'a, T: Scalar> Gate<'a, T> {
     /// One value a token, one after another.
     pub const fn tokens(data: &'a [T]) -> Self {
-        Self::strided(data, 1)
+        Self::strided_tokens(data, 1)
     }
 
     /// One value a token, `stride` elements apart: a gate inside a `[time, 3, heads]` array.
-    pub const fn strided(data: &'a [T], stride: usize) -> Self {
+    pub const fn strided_tokens(data: &'a [T], stride: usize) -> Self {
         Self { data, stride, per_chunk: false, layers: 1, apart: 0 }
     }
 
@@ -63,23 +63,23 @@ impl<'a, T: Scalar> Gate<'a, T> {
     }
 
     /// Index of token t's value among [`Gate::entries`], for `(t, before, chunk)`.
-    pub(super) const fn entry(&self, (t, before, chunk): (usize, usize, usize)) -> usize {
+    pub(super) const fn entry_index(&self, (t, before, chunk): (usize, usize, usize)) -> usize {
         if self.per_chunk { (before + t) / if chunk == 0 { 1 } else { chunk } } else { t }
     }
 
     /// Values for `tokens` tokens in all: as many gradients it has, `[entries, layers]`.
-    pub(super) const fn values(&self, tokens: usize, before: usize, chunk: usize) -> usize {
+    pub(super) const fn gradient_len(&self, tokens: usize, before: usize, chunk: usize) -> usize {
         self.entries(tokens, before, chunk).saturating_mul(self.layers)
     }
 
-    /// Where layer l's value for token t lies among [`Gate::values`].
-    pub(super) const fn value(&self, at: (usize, usize, usize), l: usize) -> usize {
-        self.entry(at) * self.layers + if l < self.layers { l } else { 0 }
+    /// Where layer l's value for token t lies among [`Gate::gradient_len`].
+    pub(super) const fn value_index(&self, at: (usize, usize, usize), l: usize) -> usize {
+        self.entry_index(at) * self.layers + if l < self.layers { l } else { 0 }
     }
 
     /// The gate of token t, for `(t, before, chunk)`.
     pub(super) fn at(&self, at: (usize, usize, usize)) -> T {
-        self.data[self.entry(at) * self.stride]
+        self.data[self.entry_index(at) * self.stride]
     }
 
     #[inline(always)]
@@ -225,7 +225,7 @@ impl<T: Scalar> Tokens<'_, T> {
                 ("eta", &self.eta, &unit),
             ] {
                 if let Some(l) = (0..gate.layers).find(|&l| !ok(gate.of(l).at(at))) {
-                    return Err(Error::Value { what, index: gate.value(at, l) });
+                    return Err(Error::Value { what, index: gate.value_index(at, l) });
                 }
             }
         }

@@ -4,13 +4,13 @@
 //! `s ← η s + rate ‖h‖ ‖δ‖`, `w ← (1 − α) w + s`: one number a token, so that no state need be looked through and nothing that
 //! was written need be taken back. They grow linearly where the memory holds, and follow it where it runs away.
 
-use super::feed::Feed;
+use super::feed::PieceTokens;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::spec::MemorySpec;
 use super::work::Writing;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 
@@ -38,7 +38,7 @@ fn widest<T: Scalar>() -> [T; 2] {
 
 /// What a token asks of the memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step<T> {
+pub(super) struct TokenDemand<T> {
     /// 1 − α, η and the rate, the largest of all layers; of no meaning where the token does not write.
     pub gates: [T; 3],
     pub writes: bool,
@@ -48,7 +48,7 @@ pub(super) struct Step<T> {
     pub query2: T,
 }
 
-impl<T: Scalar> Step<T> {
+impl<T: Scalar> TokenDemand<T> {
     /// With a gradient of one layer, by the squares of its two factors' norms.
     #[inline(always)]
     pub fn with(self, h2: T, delta2: T) -> Self {
@@ -84,7 +84,7 @@ impl<T: Scalar> Guard<T> {
 
     /// The bounds after a token that was written.
     #[inline(always)]
-    pub fn grown(self, step: Step<T>) -> Self {
+    pub fn grown(self, step: TokenDemand<T>) -> Self {
         if !step.writes {
             return self;
         }
@@ -96,7 +96,7 @@ impl<T: Scalar> Guard<T> {
 
     /// The bounds after a token; none where it must be refused. What is not a number is never in range.
     #[inline(always)]
-    pub fn after(self, spec: &MemorySpec, step: Step<T>) -> Option<Self> {
+    pub fn after(self, spec: &MemorySpec, step: TokenDemand<T>) -> Option<Self> {
         let [residual2, query2] = widest::<T>();
         let (next, most) = (self.grown(step), limit::<T>(spec));
         let gates = !step.writes || in_range(step.gates);
@@ -129,9 +129,9 @@ fn in_range<T: Scalar>([keep, eta, rate]: [T; 3]) -> bool {
 }
 
 /// How many of a place's tokens are admitted, whose Δ and rates are known, and the bounds after them.
-pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
+pub(super) fn admitted<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     writing: &Writing<'_, T>,
     guard: Guard<T>,
 ) -> Result<(usize, Guard<T>)> {
@@ -147,7 +147,7 @@ pub(super) fn admitted<T: Scalar, G: Gemm<T>>(
                     let (alpha, eta) = (tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at));
                     [T::ONE - alpha, eta, writing.open.rate[set * lay.rows + i]]
                 };
-                let step = Step {
+                let step = TokenDemand {
                     gates: largest(lay.spec.gate_sets(), own),
                     writes: feed.writes(t),
                     gradient2: gradient2(lay, writing, i, tokens.k.row(number))?,

@@ -1,18 +1,18 @@
 //! Chunk 1 in a stream: every token is a piece, and none is written that would not stay finite.
 
-use super::feed::{Feed, Place, Wanted};
+use super::feed::{PieceTokens, Place, Wanted};
 use super::frame::Frame;
 use super::gates::Tokens;
-use super::guard::{Guard, Step as Ask};
+use super::guard::{Guard, TokenDemand};
 use super::spec::{MemorySpec, Read};
 use super::step::{Coming, Step, carry, linear};
+use crate::arithmetic::{Arithmetic, CARRIED};
 use crate::error::Result;
-use crate::gemm::{CARRIED, Gemm};
 use crate::ops::rows::squares;
 use crate::scalar::Scalar;
 
 /// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
-pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
+pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
     tokens: &Tokens<'_, T>,
@@ -38,7 +38,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
             if rows == 0 {
                 break;
             }
-            let feed = Feed::new(tokens, Place::of_batch(at, rows));
+            let feed = PieceTokens::new(tokens, Place::of_batch(at, rows));
             carry(on, read, feed, state, wanted.part(at, rows), scratch)?;
             // Now ‖M(k) − v‖² is known: the bounds grow by what was, not by what was foreseen.
             for ((t, &e2), &k2) in (at..).zip(&scratch[..rows]).zip(&keys) {
@@ -62,15 +62,15 @@ pub(super) fn tokens_guarded<T: Scalar, G: Gemm<T>>(
 
 /// What token t asks of a linear memory but for its gradient and its query.
 #[inline(always)]
-fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> Ask<T> {
+fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> TokenDemand<T> {
     let at = (t, 0, spec.chunk);
     let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
-    Ask { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, query2: T::ZERO }
+    TokenDemand { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, query2: T::ZERO }
 }
 
 /// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
 /// most 2c (‖k‖ ‖W‖ + ‖v‖). `keys` receives ‖k‖² of every token that was looked at.
-fn foreseen<T: Scalar, G: Gemm<T>>(
+fn foreseen<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     tokens: &Tokens<'_, T>,
     from: usize,
@@ -100,7 +100,7 @@ fn foreseen<T: Scalar, G: Gemm<T>>(
 }
 
 /// Is the one token `t` admitted, by its residual as it is? `e`: a row to work in.
-fn looked_at<T: Scalar, G: Gemm<T>>(
+fn looked_at<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (tokens, t): (&Tokens<'_, T>, usize),
     guard: Guard<T>,

@@ -3,7 +3,7 @@
 use super::close::close_scratch;
 use super::layout::Layout;
 use super::sets::Sets;
-use super::settle::settles;
+use super::settle::can_settle;
 use super::work::{Reading, Writing};
 use crate::error::Result;
 use crate::scalar::Scalar;
@@ -36,11 +36,11 @@ impl<'a, T: Scalar> Inside<'a, T> {
     /// Takes the space; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
-            h: room.take(lay.inputs())?,
-            delta: room.take(lay.outputs())?,
-            g_gamma: room.take(lay.gammas())?,
-            rate: room.take(lay.rates())?,
-            z: room.take(lay.outputs())?,
+            h: room.take(lay.input_slab_len())?,
+            delta: room.take(lay.output_slab_len())?,
+            g_gamma: room.take(lay.gamma_slab_len())?,
+            rate: room.take(lay.rates_len())?,
+            z: room.take(lay.output_slab_len())?,
             work: [room.take(lay.widest())?, room.take(lay.widest())?, room.take(lay.widest())?],
             square: [room.area(lay.rows, lay.rows)?, room.area(lay.rows, lay.rows)?],
             weighted: room.take(close_scratch(lay))?,
@@ -63,7 +63,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
 
 /// What the backward of a piece works in.
 #[derive(Debug)]
-pub(super) struct Space<'a, T> {
+pub(super) struct BackwardSpace<'a, T> {
     pub writing: Writing<'a, T>,
     pub reading: Reading<'a, T>,
     pub coefficients: Sets<'a, T>,
@@ -74,7 +74,7 @@ pub(super) struct Space<'a, T> {
     pub settled: &'a mut [T],
 }
 
-impl<'a, T: Scalar> Space<'a, T> {
+impl<'a, T: Scalar> BackwardSpace<'a, T> {
     /// Takes the space; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
@@ -83,7 +83,7 @@ impl<'a, T: Scalar> Space<'a, T> {
             y: room.area(lay.rows, lay.spec.value_width())?,
             inside: Inside::take(room, lay)?,
             coefficients: Sets::take(room, lay.spec, lay.coefficients(), lay.rows)?,
-            settled: room.take(if settles(lay.spec) { lay.spec.state_len() } else { 0 })?,
+            settled: room.take(if can_settle(lay.spec) { lay.spec.state_len() } else { 0 })?,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Where the rows of every layer lie inside one slab, and the panels of its weights.
 
 use super::spec::MemorySpec;
+use crate::arithmetic::{Arithmetic, PANEL, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, PANEL, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -45,27 +45,27 @@ impl<'s> Layout<'s> {
     }
 
     /// Elements of a slab of inputs.
-    pub fn inputs(&self) -> usize {
-        self.input(self.spec.layers())
+    pub fn input_slab_len(&self) -> usize {
+        self.input_offset(self.spec.layers())
     }
 
     /// Elements of a slab of outputs.
-    pub fn outputs(&self) -> usize {
-        self.output(self.spec.layers())
+    pub fn output_slab_len(&self) -> usize {
+        self.output_offset(self.spec.layers())
     }
 
     /// Start of layer l's inputs.
-    pub fn input(&self, l: usize) -> usize {
+    pub fn input_offset(&self, l: usize) -> usize {
         self.rows * self.spec.widths.get(..l).map_or(0, |w| w.iter().map(|&w| self.stride(w)).sum::<usize>())
     }
 
     /// Start of layer l's outputs.
-    pub fn output(&self, l: usize) -> usize {
+    pub fn output_offset(&self, l: usize) -> usize {
         self.rows * self.spec.widths.get(1..=l).map_or(0, |w| w.iter().map(|&w| self.stride(w)).sum::<usize>())
     }
 
     /// Elements of `rows` rows of γ's width.
-    pub fn gammas(&self) -> usize {
+    pub fn gamma_slab_len(&self) -> usize {
         self.rows * self.spec.gamma_len()
     }
 
@@ -80,7 +80,7 @@ impl<'s> Layout<'s> {
         if self.turned && l == 0 {
             return Mat::strided(&slab[from..], n, w, 1, self.rows);
         }
-        Mat::strided(&slab[self.input(l) + from * self.stride(w)..], n, w, self.stride(w), 1)
+        Mat::strided(&slab[self.input_offset(l) + from * self.stride(w)..], n, w, self.stride(w), 1)
     }
 
     /// The same, to write.
@@ -93,7 +93,7 @@ impl<'s> Layout<'s> {
     ) -> Result<MatMut<'x, T>> {
         let w = self.spec.widths[l];
         let stride = self.stride(w);
-        MatMut::strided(&mut slab[self.input(l) + from * stride..][..n * stride], n, w, stride)
+        MatMut::strided(&mut slab[self.input_offset(l) + from * stride..][..n * stride], n, w, stride)
     }
 
     /// Keys to their place among the first layer's inputs, from row `from` on.
@@ -114,7 +114,7 @@ impl<'s> Layout<'s> {
     pub fn output_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
         let w = self.spec.widths[l + 1];
         let stride = self.stride(w);
-        Mat::strided(&slab[self.output(l) + from * stride..][..n * stride], n, w, stride, 1)
+        Mat::strided(&slab[self.output_offset(l) + from * stride..][..n * stride], n, w, stride, 1)
     }
 
     /// The same, to write.
@@ -127,7 +127,7 @@ impl<'s> Layout<'s> {
     ) -> Result<MatMut<'x, T>> {
         let w = self.spec.widths[l + 1];
         let stride = self.stride(w);
-        MatMut::strided(&mut slab[self.output(l) + from * stride..][..n * stride], n, w, stride)
+        MatMut::strided(&mut slab[self.output_offset(l) + from * stride..][..n * stride], n, w, stride)
     }
 
     /// First column and width of every panel of W^l.
@@ -167,7 +167,7 @@ impl<'s> Layout<'s> {
     }
 
     /// `out ± x W^l`, x `[n, d_in]`.
-    pub fn times<T: Scalar, G: Gemm<T>>(
+    pub fn times<T: Scalar, G: Arithmetic<T>>(
         &self,
         g: &G,
         store: Store,
@@ -183,7 +183,7 @@ impl<'s> Layout<'s> {
     }
 
     /// `out ± d (W^l)ᵀ`, d `[n, d_out]`.
-    pub fn times_transposed<T: Scalar, G: Gemm<T>>(
+    pub fn times_transposed<T: Scalar, G: Arithmetic<T>>(
         &self,
         g: &G,
         store: Store,
@@ -200,7 +200,7 @@ impl<'s> Layout<'s> {
     }
 
     /// `W^l += xᵀ d`.
-    pub fn add_outer<T: Scalar, G: Gemm<T>>(
+    pub fn add_outer<T: Scalar, G: Arithmetic<T>>(
         &self,
         g: &G,
         x: Mat<'_, T>,

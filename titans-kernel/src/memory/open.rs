@@ -27,7 +27,7 @@ pub(super) struct Open<'a, T> {
 
 /// [`Open`], to read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen<'a, T> {
+pub(super) struct OpenView<'a, T> {
     pub keys: Option<Mat<'a, T>>,
     pub h: &'a [T],
     pub delta: &'a [T],
@@ -35,15 +35,15 @@ pub(super) struct Seen<'a, T> {
     pub rate: &'a [T],
 }
 
-impl<'a, T: Scalar> Seen<'a, T> {
+impl<'a, T: Scalar> OpenView<'a, T> {
     /// No token.
     pub const NOTHING: Self = Self { keys: None, h: &[], delta: &[], g_gamma: &[], rate: &[] };
 
     /// From the block that [`Open::take`] split.
     pub fn split(block: &'a [T], lay: Layout<'_>) -> Self {
-        let (h, rest) = block.split_at(lay.inputs());
-        let (delta, rest) = rest.split_at(lay.outputs());
-        let (g_gamma, rate) = rest.split_at(lay.gammas());
+        let (h, rest) = block.split_at(lay.input_slab_len());
+        let (delta, rest) = rest.split_at(lay.output_slab_len());
+        let (g_gamma, rate) = rest.split_at(lay.gamma_slab_len());
         Self { keys: None, h, delta, g_gamma, rate }
     }
 
@@ -57,8 +57,8 @@ impl<'a, T: Scalar> Seen<'a, T> {
 }
 
 impl<'a, T: Scalar> Open<'a, T> {
-    pub fn seen(&self) -> Seen<'_, T> {
-        Seen { keys: self.keys, h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
+    pub fn view(&self) -> OpenView<'_, T> {
+        OpenView { keys: self.keys, h: self.h, delta: self.delta, g_gamma: self.g_gamma, rate: self.rate }
     }
 
     /// Zeros in place of n rows from `from` on, whatever was tried there: what is saved of a piece is what was
@@ -78,14 +78,14 @@ impl<'a, T: Scalar> Open<'a, T> {
         Ok(())
     }
 
-    /// Takes the slabs, in the order in which [`Seen::split`] finds them and a stream is saved; nothing is written.
+    /// Takes the slabs, in the order in which [`OpenView::split`] finds them and a stream is saved; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             keys: None,
-            h: room.take(lay.inputs())?,
-            delta: room.take(lay.outputs())?,
-            g_gamma: room.take(lay.gammas())?,
-            rate: room.take(lay.rates())?,
+            h: room.take(lay.input_slab_len())?,
+            delta: room.take(lay.output_slab_len())?,
+            g_gamma: room.take(lay.gamma_slab_len())?,
+            rate: room.take(lay.rates_len())?,
         })
     }
 }
@@ -94,13 +94,13 @@ impl<'a, T: Scalar> Open<'a, T> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Past<'a, T> {
     /// H, Δ, γ's gradients and rates.
-    pub open: Seen<'a, T>,
+    pub open: OpenView<'a, T>,
     /// A, G, Π η, C and P of every set of gates.
     pub coefficients: &'a [Coefficients<'a, T>],
 }
 
 impl<'a, T: Scalar> Past<'a, T> {
-    pub const fn new(open: Seen<'a, T>, coefficients: &'a [Coefficients<'a, T>]) -> Self {
+    pub const fn new(open: OpenView<'a, T>, coefficients: &'a [Coefficients<'a, T>]) -> Self {
         Self { open, coefficients }
     }
 

@@ -3,10 +3,10 @@
 use super::builder::{Builder, Start};
 use super::gates::{Gate, Mask, Tokens};
 use super::spec::{MemorySpec, Read};
-use super::stream::{Counters, Parts, Stream};
+use super::stream::{Counters, Stream, StreamParts};
 use crate::arch::Simd;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 use core::marker::PhantomData;
@@ -50,7 +50,7 @@ pub struct Memory<T, B, G = Simd> {
     arithmetic: G,
     counters: Counters,
     /// Worked out once: a token takes no longer than a few of these.
-    parts: Parts,
+    parts: StreamParts,
     lens: Lens,
     buffer: B,
     number: PhantomData<T>,
@@ -135,7 +135,7 @@ impl<T: Scalar, B, G> Memory<T, B, G> {
     }
 }
 
-impl<T: Scalar, B: AsMut<[T]>, G: Gemm<T>> Memory<T, B, G> {
+impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
     /// The memory whose buffer another one of this configuration left behind, with the counters it had then.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl<T: Scalar, B: AsMut<[T]>, G: Gemm<T>> Memory<T, B, G> {
         let lens = Lens::of::<T>(&spec);
         lens.split(buffer.as_mut())?;
         counters.check(&spec)?;
-        Ok(Self { parts: Parts::of(&spec), spec, read, arithmetic, counters, lens, buffer, number: PhantomData })
+        Ok(Self { parts: StreamParts::of(&spec), spec, read, arithmetic, counters, lens, buffer, number: PhantomData })
     }
 
     /// Begins anew: no momentum, all counters 0.

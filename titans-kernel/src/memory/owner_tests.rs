@@ -1,8 +1,8 @@
 use super::{Counters, Gates, Loss, Memory, MemorySpec, Network, Read, Start, Stream, Tokens};
 use super::{Gate, Mask};
 use crate::arch::{Simd, SimdScalar};
+use crate::arithmetic::Portable;
 use crate::error::Error;
-use crate::gemm::Portable;
 use crate::ops::check::{poison, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -45,7 +45,7 @@ fn agrees_with_a_stream<T: SimdScalar>() {
         let mut stream = Stream::new(&spec, Read::After, &w0, &mut block).unwrap();
         let gates = gates::<T>();
         let [alpha, theta, eta] =
-            [&gates.alpha, &gates.theta, &gates.eta].map(|x| Gate::strided(core::slice::from_ref(x), 0));
+            [&gates.alpha, &gates.theta, &gates.eta].map(|x| Gate::strided_tokens(core::slice::from_ref(x), 0));
         let mat = |x, w| Mat::new(x, N, w).unwrap();
         let (k_, v_, q_) = (mat(&k, keys), mat(&v, outs), mat(&q, keys));
         let tokens = Tokens { k: k_, v: v_, q: q_, alpha, theta, eta, mask: Mask::Write };

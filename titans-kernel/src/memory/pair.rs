@@ -4,15 +4,15 @@
 
 use super::coefficients::Coefficients;
 use super::exact::observe;
-use super::feed::{Feed, Place};
+use super::feed::{PieceTokens, Place};
 use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::read::Rows;
-use super::settle::{onto, settled};
+use super::settle::{has_settled, onto};
 use super::work::Work;
+use crate::arithmetic::{Arithmetic, ScoreWeighting, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store, Weighting};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -29,9 +29,9 @@ pub(super) fn fits(lay: Layout<'_>, place: Place) -> bool {
 ///
 /// Of the two rows x = k and q, z = a x W + g x S − Σ_i C_i rate_i (x · k_i) δ_i; then δ = 2c (z_k − v), and y = z_q,
 /// less the token's own share where the query comes after.
-pub(super) fn token<T: Scalar, G: Gemm<T>>(
+pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     rows: Rows,
     state: &[T],
     work: &mut Work<'_, T>,
@@ -57,14 +57,14 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
     let scores = &mut reading.scores[..2 * lay.rows];
     // In whole tiles: what lies behind the keys that are seen costs less than to stop before it, and is not looked at.
     let wide = seen.next_multiple_of(TILE).min(lay.rows);
-    let keys = open.seen().inputs(lay, 0, 0, wide)?;
+    let keys = open.view().inputs(lay, 0, 0, wide)?;
     g.gemm(Store::Set, x, keys.t(), MatMut::strided(scores, 2, wide, lay.rows)?);
     // C_i rate_i (x · k_i), each row by its own row of C.
-    g.weight(Weighting {
+    g.weight_scores(ScoreWeighting {
         n: 2,
         seen,
         visible: (filled, after),
-        c: coefficients.c_rows(0),
+        c: coefficients.c_rows_from(0),
         c_stride: coefficients.stride(after),
         rate: open.rate,
         scores,
@@ -94,7 +94,7 @@ pub(super) fn token<T: Scalar, G: Gemm<T>>(
 }
 
 /// What the piece's start says of both rows: a x W + g x S, the query's by the row behind the key's if it comes after the write.
-fn start<T: Scalar, G: Gemm<T>>(
+fn start<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     x: Mat<'_, T>,
     state: &[T],
@@ -104,7 +104,7 @@ fn start<T: Scalar, G: Gemm<T>>(
 ) -> Result<()> {
     let lay = on.lay;
     let (w, s) = state.split_at(lay.spec.params());
-    let settled = settled(lay.spec, coefficients);
+    let settled = has_settled(lay.spec, coefficients);
     for columns in lay.columns(0) {
         let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
         let factors = [&*coefficients.a, &*coefficients.g];

@@ -3,21 +3,21 @@
 use super::close::{End, close};
 use super::coefficients::Coefficients;
 use super::exact;
-use super::feed::{Feed, Pairs, Place, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Wanted};
 use super::forward::{advance, check_outputs, enter, first};
 use super::frame::Frame;
 use super::gates::Tokens;
 use super::guard::{Guard, admitted};
 use super::open::{Open, Past};
 use super::read::{Asked, Rows, answers};
-use super::settle::{settle, settled, settles_behind};
-use super::source::Source;
+use super::settle::{has_settled, settle, settling_token};
+use super::source::StateSource;
 use super::spec::Read;
-use super::stream::{Parts, Stream};
+use super::stream::{Stream, StreamParts};
 use super::work::Work;
 use super::{guarded, pair, write};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::MatMut;
@@ -34,7 +34,7 @@ impl<T: Scalar> Stream<'_, T> {
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`], before anything changes. [`Error::Diverged`] names the first token that is refused: those
     /// before it are written and answered, the stream stands behind them, and rows of `y` and `surprise` from it on are unspecified.
-    pub fn write<G: Gemm<T>>(
+    pub fn write<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         tokens: &Tokens<'_, T>,
@@ -57,10 +57,10 @@ impl<T: Scalar> Stream<'_, T> {
         }
         let mut from = 0;
         while from < n {
-            let rows = self.spec.piece_from(self.filled(), self.filled() + (n - from));
-            let feed = Feed::new(tokens, Place { from, n: rows, filled: self.pending(), before });
+            let rows = self.spec.piece_len_from(self.filled(), self.filled() + (n - from));
+            let feed = PieceTokens::new(tokens, Place { from, n: rows, filled: self.pending(), before });
             // A piece settles between two calls.
-            let rows = settles_behind(self.layout(), feed, self.fading()).unwrap_or(rows);
+            let rows = settling_token(self.layout(), feed, self.fading()).unwrap_or(rows);
             let admitted = self.piece(g, feed.part(0, rows), wanted.part(from, rows), scratch)?;
             if admitted < rows {
                 return Err(Error::Diverged { token: from + admitted });
@@ -71,7 +71,7 @@ impl<T: Scalar> Stream<'_, T> {
     }
 
     /// Every token a piece.
-    fn steps<G: Gemm<T>>(
+    fn steps<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         tokens: &Tokens<'_, T>,
@@ -89,10 +89,10 @@ impl<T: Scalar> Stream<'_, T> {
     }
 
     /// Tokens of one piece. Returns how many were admitted: they are written and answered.
-    fn piece<G: Gemm<T>>(
+    fn piece<G: Arithmetic<T>>(
         &mut self,
         g: &G,
-        feed: Feed<'_, T>,
+        feed: PieceTokens<'_, T>,
         wanted: Wanted<'_, T>,
         scratch: &mut [T],
     ) -> Result<usize> {
@@ -114,9 +114,9 @@ impl<T: Scalar> Stream<'_, T> {
         if let Some(y) = y {
             piece.answer(feed.part(0, n), y.sub(0, n))?;
         }
-        let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period());
+        let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period_len());
         piece.end(n, filled + n, closes)?;
-        self.counters.filled = ((of_period + n) % spec.period()) as u64;
+        self.counters.filled = ((of_period + n) % spec.period_len()) as u64;
         if self.filled() == 0 {
             self.keep_anchor();
         }
@@ -144,7 +144,7 @@ impl<T: Scalar> Stream<'_, T> {
 
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
     pub(super) fn start_piece(&mut self) {
-        let (parts, len) = (self.parts, Coefficients::<T>::row_len(self.spec.piece()));
+        let (parts, len) = (self.parts, Coefficients::<T>::row_len(self.spec.piece_len()));
         for row in self.block[parts.row..parts.held].chunks_exact_mut(len) {
             row[..3].copy_from_slice(&[T::ONE, T::ZERO, T::ONE]);
         }
@@ -169,8 +169,14 @@ struct Piece<'a, T, G> {
     bounds: &'a mut [T],
 }
 
-impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
-    fn take(on: Frame<'a, G>, read: Read, parts: Parts, block: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
+impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
+    fn take(
+        on: Frame<'a, G>,
+        read: Read,
+        parts: StreamParts,
+        block: &'a mut [T],
+        scratch: &'a mut [T],
+    ) -> Result<Self> {
         let lay = on.lay;
         let (state, rest) = block.split_at_mut(parts.anchor);
         let (anchor, rest) = rest.split_at_mut(parts.open - parts.anchor);
@@ -187,7 +193,12 @@ impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
 
     /// Coefficients, H, Δ and rates of some tokens; returns how many were clipped. The query of a single token may be
     /// answered on the way: then `y` is taken.
-    fn write(&mut self, feed: Feed<'_, T>, y: &mut Option<MatMut<'_, T>>, surprise: Option<&mut [T]>) -> Result<u64> {
+    fn write(
+        &mut self,
+        feed: PieceTokens<'_, T>,
+        y: &mut Option<MatMut<'_, T>>,
+        surprise: Option<&mut [T]>,
+    ) -> Result<u64> {
         let (on, lay, work) = (self.on, self.on.lay, &mut self.work);
         if !lay.spec.wide() {
             let pairs = Pairs { k: feed.k(), v: feed.v(), from: feed.place.filled };
@@ -208,13 +219,13 @@ impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
     }
 
     /// The queries of tokens that were admitted.
-    fn answer(&mut self, feed: Feed<'_, T>, y: MatMut<'_, T>) -> Result<()> {
+    fn answer(&mut self, feed: PieceTokens<'_, T>, y: MatMut<'_, T>) -> Result<()> {
         let (on, state) = (self.on, &*self.state);
         let Work { writing, reading, coefficients, .. } = &mut self.work;
-        let past = Past::new(writing.open.seen(), coefficients);
+        let past = Past::new(writing.open.view(), coefficients);
         let Some(rows) = self.by else { return exact::by_chunk(on, feed, state, past, reading, y) };
         let state = if self.read == Read::ChunkStart { first(self.anchor, state) } else { state };
-        answers(on, Asked::new(rows, feed.q(), feed.place.filled), Source::Stays(state), past, reading, y)
+        answers(on, Asked::new(rows, feed.q(), feed.place.filled), StateSource::Stays(state), past, reading, y)
     }
 
     /// Behind n more tokens, `filled` of the piece in all: it settles, closes, or its last row of coefficients is
@@ -228,13 +239,13 @@ impl<'a, T: Scalar, G: Gemm<T>> Piece<'a, T, G> {
         }
         // Where Π η has become 0 with the last of these tokens: W ← A W + G S, once.
         let first = &mut coefficients[0];
-        if !settled(spec, first) && settled(spec, &first.below(n)) {
+        if !has_settled(spec, first) && has_settled(spec, &first.below(n)) {
             settle(on.g, n, first, self.state);
             first.restart(n, n);
         }
         if closes {
             // W and S at the piece's end; the next one begins with A = 1, G = 0, Π η = 1.
-            let seen = exact::upright(lay, writing.open.seen(), filled, reading.x)?;
+            let seen = exact::upright(lay, writing.open.view(), filled, reading.x)?;
             let (end, past) = (End { n: filled, row: n }, Past::new(seen, &coefficients));
             close(on, end, past, scaled, self.state)?;
             coefficients.start();

@@ -6,13 +6,13 @@ use super::coefficients::Coefficients;
 use super::forward::check_outputs;
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Past, Seen};
+use super::open::{OpenView, Past};
 use super::read::{Asked, Rows, answers};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::MemorySpec;
 use super::work::Reading;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -35,7 +35,7 @@ fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
-pub fn query<T: Scalar, G: Gemm<T>>(
+pub fn query<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &MemorySpec,
     weights: &[T],
@@ -54,12 +54,12 @@ pub fn query<T: Scalar, G: Gemm<T>>(
     }
     let on = Frame::new(g, Layout::new(spec, q.rows().min(TOGETHER)));
     let (mut reading, coefficients) = take(&mut Scratch::new(scratch), on.lay)?;
-    let past = Past::new(Seen::NOTHING, from_ref(&coefficients));
+    let past = Past::new(OpenView::NOTHING, from_ref(&coefficients));
     let mut from = 0;
     while from < q.rows() {
         let n = on.lay.rows.min(q.rows() - from);
         let asked = Asked::new(Rows::Start, q.sub(from, n), 0);
-        answers(on, asked, Source::Stays(weights), past, &mut reading, y.rb().sub(from, n))?;
+        answers(on, asked, StateSource::Stays(weights), past, &mut reading, y.rb().sub(from, n))?;
         from += n;
     }
     Ok(())
@@ -68,8 +68,8 @@ pub fn query<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{query, query_scratch_len};
+    use crate::arithmetic::Portable;
     use crate::error::Error;
-    use crate::gemm::Portable;
     use crate::memory::{MemorySpec, Network, Read, Stream};
     use crate::ops::check::{assert_close, poison, values};
     use crate::view::{Mat, MatMut};

@@ -10,12 +10,12 @@
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Gated, Past};
-use super::settle::{onto, settled};
-use super::source::Source;
+use super::settle::{has_settled, onto};
+use super::source::StateSource;
 use super::spec::{Network, Read};
 use super::work::Reading;
+use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store, Weighting};
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -59,7 +59,7 @@ impl Rows {
     }
 
     /// How many of the chunk's tokens query t sees, `from` of them before the first query's token.
-    pub const fn sees(self, from: usize, t: usize) -> usize {
+    pub const fn visible_to(self, from: usize, t: usize) -> usize {
         match self {
             Self::Start => 0,
             Self::Before => from + t,
@@ -95,12 +95,12 @@ impl<'a, T: Scalar> Asked<'a, T> {
 
     /// How many of the piece's tokens query t sees.
     #[inline(always)]
-    pub const fn sees(&self, t: usize) -> usize {
-        self.rows.sees(self.from, t)
+    pub const fn visible_to(&self, t: usize) -> usize {
+        self.rows.visible_to(self.from, t)
     }
 
     /// Tokens of the piece that any of the queries may see.
-    pub fn seen(&self) -> usize {
+    pub fn visible_to_any(&self) -> usize {
         match self.rows {
             Rows::Start => 0,
             Rows::Before | Rows::After => self.from + self.q.rows(),
@@ -110,12 +110,12 @@ impl<'a, T: Scalar> Asked<'a, T> {
 }
 
 /// Read-outs `y [n, d_L]` of queries, n ≤ the layout's rows, from the state `[W | S]` at the piece's start (of which
-/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`Source::Closes`] the state is that
+/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`StateSource::Closes`] the state is that
 /// at the piece's end afterwards.
-pub(super) fn answers<T: Scalar, G: Gemm<T>>(
+pub(super) fn answers<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
-    mut source: Source<'_, T>,
+    mut source: StateSource<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     y: MatMut<'_, T>,
@@ -144,10 +144,10 @@ pub(super) fn answers<T: Scalar, G: Gemm<T>>(
 }
 
 /// The layers of [`answers`] but for the last one: X of all of them, Z of all but the last.
-pub(super) fn inside<T: Scalar, G: Gemm<T>>(
+pub(super) fn inside<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
-    source: &mut Source<'_, T>,
+    source: &mut StateSource<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
@@ -170,11 +170,11 @@ pub(super) fn inside<T: Scalar, G: Gemm<T>>(
 
 /// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one over
 /// S's, blended, and goes on over the tokens.
-fn layer<T: Scalar, G: Gemm<T>>(
+fn layer<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
-    source: &mut Source<'_, T>,
+    source: &mut StateSource<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
     mut z: MatMut<'_, T>,
@@ -190,13 +190,13 @@ fn layer<T: Scalar, G: Gemm<T>>(
         return Ok(());
     }
     // The weights (X Hᵀ) ∘ C diag(rate) do not know the layer's columns: once for all panels.
-    let (seen, gates) = (asked.seen(), past.gates(lay, l));
+    let (seen, gates) = (asked.visible_to_any(), past.gates(lay, l));
     scores(on, l, asked, past, reading)?;
     mask(on, asked, gates, reading.scores);
     let x = reading.inputs(lay, l, asked.q)?;
     let [a, gg] = [&*gates.by.a, &*gates.by.g].map(|f| &f[asked.row(0)..]);
     let step = asked.rows.step(); // 0: all queries by one row
-    let settled = settled(lay.spec, gates.by);
+    let settled = has_settled(lay.spec, gates.by);
     // X [n, d_in], Δ [seen, d_out], weights [n, seen].
     let delta = lay.output_rows(past.open.delta, l, 0, seen)?;
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
@@ -213,14 +213,14 @@ fn layer<T: Scalar, G: Gemm<T>>(
 }
 
 /// X Hᵀ against the tokens of the chunk that a query may see.
-fn scores<T: Scalar, G: Gemm<T>>(
+fn scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (Frame { g, lay }, n, seen) = (on, asked.q.rows(), asked.seen());
+    let (Frame { g, lay }, n, seen) = (on, asked.q.rows(), asked.visible_to_any());
     // Queries are the first layer's inputs themselves.
     let x = if l == 0 { asked.q } else { lay.input_rows(reading.x, l, 0, n)? };
     let h = past.open.inputs(lay, l, 0, seen)?;
@@ -234,14 +234,14 @@ fn scores<T: Scalar, G: Gemm<T>>(
 }
 
 /// scores ∘ C diag(rate), 0 where a query does not see a token.
-fn mask<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
+fn mask<T: Scalar, G: Arithmetic<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
     // Of the first query, and from one to the next.
     let step = |first: usize, next: usize| (first, next - first);
-    on.g.weight(Weighting {
+    on.g.weight_scores(ScoreWeighting {
         n: asked.q.rows(),
-        seen: asked.seen(),
-        visible: step(asked.sees(0), asked.sees(1)),
-        c: gates.by.c_rows(asked.row(0)),
+        seen: asked.visible_to_any(),
+        visible: step(asked.visible_to(0), asked.visible_to(1)),
+        c: gates.by.c_rows_from(asked.row(0)),
         c_stride: gates.by.stride(asked.rows.step()),
         rate: gates.rate,
         scores,
@@ -250,7 +250,7 @@ fn mask<T: Scalar, G: Gemm<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gat
 }
 
 /// Z −= scores Δ, each row over the tokens it may see and no others: what comes later is never read.
-fn subtract<T: Scalar, G: Gemm<T>>(
+fn subtract<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     asked: Asked<'_, T>,
     scores: Mat<'_, T>,
@@ -270,7 +270,7 @@ fn subtract<T: Scalar, G: Gemm<T>>(
 }
 
 /// γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i for every query, by the last layer's gates.
-pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
+pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     state: &[T],
@@ -295,7 +295,7 @@ pub(super) fn gammas<T: Scalar, G: Gemm<T>>(
             *o = a * w + gg * s;
         }
     }
-    let seen = asked.seen();
+    let seen = asked.visible_to_any();
     if seen > 0 {
         // A layer whose inputs are 1: X Hᵀ is ones, and masking leaves C diag(rate).
         for t in 0..n {

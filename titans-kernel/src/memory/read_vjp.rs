@@ -23,8 +23,8 @@ use super::open::{Gated, Past};
 use super::read::{Asked, Rows};
 use super::spec::Network;
 use super::work::Reading;
+use crate::arithmetic::{Arithmetic, Beside, RateScaling, Store, Update};
 use crate::error::Result;
-use crate::gemm::{Beside, Gemm, Store, Update, Weighing};
 use crate::ops::rows::dot;
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
@@ -56,7 +56,7 @@ pub(super) struct Flow<'a, T> {
 
 /// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start` (of
 /// which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
-pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     ground: Ground<'_, T>,
@@ -94,7 +94,7 @@ pub(super) fn read_vjp<T: Scalar, G: Gemm<T>>(
 }
 
 /// One layer: from d_z to d_x, and additions to everything else that the head of this file names.
-pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
@@ -129,7 +129,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Gemm<T>>(
     } else {
         layer.state(ground.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
     }
-    let seen = asked.seen();
+    let seen = asked.visible_to_any();
     if seen == 0 {
         return Ok(());
     }
@@ -164,7 +164,7 @@ struct Layer<'a, T, G> {
     d_z: Mat<'a, T>,
 }
 
-impl<T: Scalar, G: Gemm<T>> Layer<'_, T, G> {
+impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
     /// Backward of Z = diag(A) X W: dA_t += x_t · u_t with U = dZ Wᵀ, dX = diag(A) U, dW += Xᵀ diag(A) dZ.
     fn settled(
         &self,
@@ -234,7 +234,7 @@ impl<T: Scalar, G: Gemm<T>> Layer<'_, T, G> {
             let (out, by_step) = (&mut *weighted, asked.rows.step());
             let block = d_z.block(0, n, columns.0, columns.1);
             // A rate of −1: closing subtracts.
-            g.weigh(Weighing { x: block, by, by_step, rate: &sign, rate_step: 0, out });
+            g.scale_by_rates(RateScaling { x: block, by, by_step, rate: &sign, rate_step: 0, out });
             let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
             g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
         }
@@ -244,7 +244,7 @@ impl<T: Scalar, G: Gemm<T>> Layer<'_, T, G> {
 
 /// Backward of M = N ∘ C diag(rate), which the read path subtracts: on entry `f` = dZ Δᵀ = −dM and `scores` = N (or
 /// ones); on exit `f` is F = dM ∘ C diag(rate) and `scores` M.
-fn mask_vjp<T: Scalar, G: Gemm<T>>(
+fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     gates: Gated<'_, T>,
@@ -252,12 +252,12 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
     d: &mut Coefficients<'_, T>,
     d_rate: &mut [T],
 ) {
-    let (seen, chunk, rate) = (asked.seen(), on.lay.rows, gates.rate);
+    let (seen, chunk, rate) = (asked.visible_to_any(), on.lay.rows, gates.rate);
     on.g.vectorise(
         #[inline(always)]
         || {
             for t in 0..asked.q.rows() {
-                let (row, visible) = (asked.row(t), asked.sees(t));
+                let (row, visible) = (asked.row(t), asked.visible_to(t));
                 let (f, scores) = (&mut f[t * seen..][..seen], &mut scores[t * seen..][..seen]);
                 let c = gates.by.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
@@ -288,7 +288,7 @@ fn mask_vjp<T: Scalar, G: Gemm<T>>(
 /// ```
 ///
 /// and the sum over tokens as a layer whose N is ones, Δ the rows g_i: dM_{t,i} = −dγ_t · g_i, dg −= Mᵀ dγ.
-fn output_vjp<T: Scalar, G: Gemm<T>>(
+fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
     ground: Ground<'_, T>,
@@ -341,7 +341,7 @@ fn output_vjp<T: Scalar, G: Gemm<T>>(
         d.a[row] += dot(dg, gamma);
         d.g[row] += dot(dg, momentum);
     }
-    let seen = asked.seen();
+    let seen = asked.visible_to_any();
     if seen > 0 {
         let gradients = Mat::new(past.open.g_gamma, seen, width)?;
         let [f, ones] = &mut inside.square;

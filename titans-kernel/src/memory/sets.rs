@@ -37,7 +37,7 @@ impl MemorySpec {
 
 impl Layout<'_> {
     /// Elements of the rates: `rows` of every set.
-    pub fn rates(&self) -> usize {
+    pub fn rates_len(&self) -> usize {
         self.rows * self.spec.gate_sets()
     }
 

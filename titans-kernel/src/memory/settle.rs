@@ -6,21 +6,21 @@
 //! however a stream is cut. Pieces of chunks of one token do so.
 
 use super::coefficients::Coefficients;
-use super::feed::Feed;
+use super::feed::PieceTokens;
 use super::layout::Layout;
 use super::spec::MemorySpec;
-use crate::gemm::{Blend, Gemm, Store, faded as fade};
+use crate::arithmetic::{Arithmetic, Blend, Store, faded as fade};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// Do pieces of this memory settle?
-pub(super) fn settles(spec: &MemorySpec) -> bool {
+pub(super) fn can_settle(spec: &MemorySpec) -> bool {
     spec.wide() && spec.chunk == 1
 }
 
 /// Has the piece settled before the first of these rows?
-pub(super) fn settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
-    settles(spec) && coefficients.e[0] == T::ZERO
+pub(super) fn has_settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
+    can_settle(spec) && coefficients.e[0] == T::ZERO
 }
 
 /// Below this Π η has faded for derivatives too: what a later η does to it is less than rounding.
@@ -29,8 +29,8 @@ pub(super) fn faint<T: Scalar>() -> T {
 }
 
 /// Behind how many of the tokens the piece settles, from Π η before them.
-pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>, mut e: T) -> Option<usize> {
-    if !settles(lay.spec) || e == T::ZERO {
+pub(super) fn settling_token<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>, mut e: T) -> Option<usize> {
+    if !can_settle(lay.spec) || e == T::ZERO {
         return None;
     }
     (0..feed.place.n)
@@ -45,7 +45,7 @@ pub(super) fn settles_behind<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>, mut 
 }
 
 /// How many of the first tokens of a piece have no momentum left at its end, whatever an η is changed by.
-pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>) -> usize {
+pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>) -> usize {
     // P of the end's row, from the last token back: Π η of the tokens behind t.
     let mut e = T::ONE;
     for t in (0..feed.place.n).rev().filter(|&t| feed.writes(t)) {
@@ -60,7 +60,12 @@ pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: Feed<'_, T>) -> usize {
 }
 
 /// W ← A W + G S by row `row` of the coefficients, for a state `[W | S]` in any layout. S stays, and counts no more.
-pub(super) fn settle<T: Scalar, G: Gemm<T>>(g: &G, row: usize, coefficients: &Coefficients<'_, T>, state: &mut [T]) {
+pub(super) fn settle<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    row: usize,
+    coefficients: &Coefficients<'_, T>,
+    state: &mut [T],
+) {
     let (a, gg) = (coefficients.a[row], coefficients.g[row]);
     let (w, s) = state.split_at_mut(state.len() / 2);
     g.vectorise(
@@ -70,7 +75,7 @@ pub(super) fn settle<T: Scalar, G: Gemm<T>>(g: &G, row: usize, coefficients: &Co
 }
 
 /// `Z = diag(a) X W + diag(g) X S`, or where the piece has settled `diag(a) X W`; factors of a row are `step` from the last one's.
-pub(super) fn onto<T: Scalar, G: Gemm<T>>(
+pub(super) fn onto<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     settled: bool,
     x: Mat<'_, T>,

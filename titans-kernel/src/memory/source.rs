@@ -3,13 +3,13 @@
 use super::close::{End, close_gamma, close_panel};
 use super::frame::Frame;
 use super::open::Past;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 
 /// The state `[W | S]` that answers.
 #[derive(Debug)]
-pub(super) enum Source<'a, T> {
+pub(super) enum StateSource<'a, T> {
     /// It stays as it is.
     Stays(&'a [T]),
     /// The chunk closes: a panel becomes that at the chunk's end as soon as it has answered, so that a large state
@@ -17,7 +17,7 @@ pub(super) enum Source<'a, T> {
     Closes { state: &'a mut [T], end: End, scaled: &'a mut [T] },
 }
 
-impl<T: Scalar> Source<'_, T> {
+impl<T: Scalar> StateSource<'_, T> {
     /// As it is now.
     pub fn state(&self) -> &[T] {
         match self {
@@ -27,7 +27,7 @@ impl<T: Scalar> Source<'_, T> {
     }
 
     /// A panel of layer l has answered.
-    pub fn panel_done<G: Gemm<T>>(
+    pub fn panel_done<G: Arithmetic<T>>(
         &mut self,
         on: Frame<'_, G>,
         (l, columns): (usize, (usize, usize)),
@@ -40,7 +40,7 @@ impl<T: Scalar> Source<'_, T> {
     }
 
     /// All layers have answered.
-    pub fn all_done<G: Gemm<T>>(self, on: Frame<'_, G>, past: Past<'_, T>) -> Result<()> {
+    pub fn all_done<G: Arithmetic<T>>(self, on: Frame<'_, G>, past: Past<'_, T>) -> Result<()> {
         match self {
             Self::Stays(_) => Ok(()),
             Self::Closes { state, end, scaled } => close_gamma(on, end, past, scaled, state),

@@ -78,7 +78,7 @@ pub struct MemorySpec {
     pub layer_gates: bool,
     /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
     pub clip: Option<f64>,
-    /// The backward finds the state at the start of every so many-th period ([`MemorySpec::period`]) in its boundaries and
+    /// The backward finds the state at the start of every so many-th period ([`MemorySpec::period_len`]) in its boundaries and
     /// computes those between again: 1 keeps all; about the root of the number of periods needs the least memory. It changes
     /// no number.
     pub keep_every: usize,
@@ -161,8 +161,8 @@ impl MemorySpec {
         if params > limit {
             return Err(Error::Config { what: "widths: more weights than memory can hold", found: params });
         }
-        let row = self.widths.iter().sum::<usize>() + self.piece() + 8;
-        if row.checked_mul(self.piece()).is_none_or(|rows| rows > limit / 16) {
+        let row = self.widths.iter().sum::<usize>() + self.piece_len() + 8;
+        if row.checked_mul(self.piece_len()).is_none_or(|rows| rows > limit / 16) {
             return Err(Error::Config { what: "chunk: more rows than memory can hold", found: self.chunk });
         }
         Ok(())
@@ -240,24 +240,24 @@ impl MemorySpec {
     }
 
     /// Tokens computed at once: [`compute_chunk`](MemorySpec::compute_chunk), or b.
-    pub fn piece(&self) -> usize {
+    pub fn piece_len(&self) -> usize {
         let others = self.compute_chunk == 0 || self.compute_chunk > self.chunk;
         if others && !self.wide() { self.chunk } else { self.compute_chunk }
     }
 
     /// Tokens from one boundary to the next, where neither a chunk nor a piece is open: b or n, whichever is more.
-    pub fn period(&self) -> usize {
-        self.piece().max(self.chunk)
+    pub fn period_len(&self) -> usize {
+        self.piece_len().max(self.chunk)
     }
 
     /// Periods that `tokens` tokens make; the last may be shorter.
     pub fn periods(&self, tokens: usize) -> usize {
-        tokens.div_ceil(self.period().max(1))
+        tokens.div_ceil(self.period_len().max(1))
     }
 
     /// Is the state written after every token, so that no piece is ever open?
     pub fn token_by_token(&self) -> bool {
-        self.period() == 1
+        self.period_len() == 1
     }
 
     /// The same memory for sequences of `tokens` tokens: no period is longer than they are, so that scratch is for the tokens
@@ -278,14 +278,14 @@ impl MemorySpec {
     }
 
     /// Pieces of a period.
-    pub(super) fn pieces(&self) -> usize {
-        let piece = self.piece();
-        if piece == 0 { 1 } else { self.period().div_ceil(piece) }
+    pub(super) fn pieces_of_period(&self) -> usize {
+        let piece = self.piece_len();
+        if piece == 0 { 1 } else { self.period_len().div_ceil(piece) }
     }
 
     /// Is a chunk computed in more than one piece?
     pub(super) fn split(&self) -> bool {
-        self.piece() < self.chunk
+        self.piece_len() < self.chunk
     }
 
     /// Elements of the weights at the chunk's start, which must be kept only where they are not those of the piece.
@@ -294,9 +294,9 @@ impl MemorySpec {
     }
 
     /// Tokens of the piece that token `from` of `n` begins or goes on with.
-    pub(super) fn piece_from(&self, from: usize, n: usize) -> usize {
-        let inside = from % self.period();
-        (self.piece() - inside % self.piece()).min(self.period() - inside).min(n - from)
+    pub(super) fn piece_len_from(&self, from: usize, n: usize) -> usize {
+        let inside = from % self.period_len();
+        (self.piece_len() - inside % self.piece_len()).min(self.period_len() - inside).min(n - from)
     }
 
     /// Elements of the boundaries that the backward over `tokens` tokens needs: one state for every
@@ -328,7 +328,7 @@ mod tests {
     fn linear_memories_are_exact_by_default_and_deep_ones_short_and_clipped() {
         let s = MemorySpec::new(&[8, 5]).unwrap();
         assert_eq!((s.chunk, s.compute_chunk, s.loss, s.clip), (1, 64, Loss::Half, None));
-        assert!(s.wide() && s.period() == 64);
+        assert!(s.wide() && s.period_len() == 64);
         for widths in [&[8, 16, 8][..], &[8, 16, 5]] {
             let s = MemorySpec::new(widths).unwrap();
             assert_eq!((s.chunk, s.compute_chunk, s.loss, s.clip), (4, 0, Loss::Half, Some(1.0)));
@@ -338,7 +338,7 @@ mod tests {
             for tokens in 1..80 {
                 let short = long.within(tokens);
                 assert!(short.validate().is_ok() && short.wide() == long.wide(), "{chunk} {compute_chunk} {tokens}");
-                assert!(short.piece() <= long.piece() && (short.period() == 1) == (long.period() == 1));
+                assert!(short.piece_len() <= long.piece_len() && (short.period_len() == 1) == (long.period_len() == 1));
             }
         }
         let usual = |chunk| MemorySpec { chunk, ..s.clone() }.usual_compute_chunk();
@@ -363,10 +363,10 @@ mod tests {
         assert_eq!(s.boundaries_len(17), 2 * 528);
         let kept = |keep_every, tokens| MemorySpec { keep_every, ..s.clone() }.boundaries_len(tokens);
         let cut = |chunk, compute_chunk| MemorySpec { chunk, compute_chunk, ..s.clone() };
-        assert_eq!([0, 4, 5, 9].map(|c| cut(5, c).piece()), [5, 4, 5, 5]);
+        assert_eq!([0, 4, 5, 9].map(|c| cut(5, c).piece_len()), [5, 4, 5, 5]);
         let (c, walk) = (cut(10, 4), [(0, 99), (4, 99), (6, 99), (8, 99), (9, 99), (10, 99), (12, 13)]);
-        assert_eq!(walk.map(|(from, n)| c.piece_from(from, n)), [4, 4, 2, 2, 1, 4, 1]);
-        assert_eq!((c.pieces(), c.split(), c.anchor_len(), cut(10, 0).anchor_len()), (3, true, 264, 0));
+        assert_eq!(walk.map(|(from, n)| c.piece_len_from(from, n)), [4, 4, 2, 2, 1, 4, 1]);
+        assert_eq!((c.pieces_of_period(), c.split(), c.anchor_len(), cut(10, 0).anchor_len()), (3, true, 264, 0));
         assert!(cut(5, (1 << 20) + 1).validate().is_err() && cut(1 << 20, 64).validate().is_ok());
         assert_eq!((kept(2, 17), kept(2, 33), kept(9, 33), kept(9, 0)), (528, 2 * 528, 528, 0));
         assert!(MemorySpec::new(&[8]).is_err());

@@ -1,10 +1,10 @@
 //! Chunk 1: one token after another, each at the weights that the last one left. Batches in both forms and streams go
 //! through here, so their bits are equal.
 //!
-//! A plain linear memory without a clip hands its tokens to [`Gemm::carry`]; every other visits a layer's W once more
+//! A plain linear memory without a clip hands its tokens to [`Arithmetic::carry`]; every other visits a layer's W once more
 //! for each direction, and changes and reads it in one sweep.
 
-use super::feed::{Feed, Pairs, Place, Wanted};
+use super::feed::{Pairs, PieceTokens, Place, Wanted};
 use super::frame::Frame;
 use super::gates::Tokens;
 use super::guard::{Guard, admitted};
@@ -13,8 +13,8 @@ use super::read;
 use super::spec::{MemorySpec, Network, Read};
 use super::work::{Reading, Writing};
 use super::write;
+use crate::arithmetic::{Arithmetic, CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
 use crate::error::Result;
-use crate::gemm::{CARRIED, Carried, Carry, Factors, Gemm, Learn, Probe, carry_len};
 use crate::ops::activation;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
@@ -25,7 +25,7 @@ pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
     if linear(spec) {
         counted(|room| -> Result<[&mut [f64]; 2]> { strip(room, spec) })
     } else {
-        counted(|room| Space::<f64>::take(room, Layout::new(spec, 1)))
+        counted(|room| StepSpace::<f64>::take(room, Layout::new(spec, 1)))
     }
 }
 
@@ -41,10 +41,10 @@ pub(super) fn linear(spec: &MemorySpec) -> bool {
 }
 
 /// Tokens of a batch or push, each a piece; returns how many were clipped.
-pub(super) fn tokens<T: Scalar, G: Gemm<T>>(
+pub(super) fn tokens<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     mut wanted: Wanted<'_, T>,
     scratch: &mut [T],
@@ -69,10 +69,10 @@ pub(super) fn tokens<T: Scalar, G: Gemm<T>>(
 }
 
 /// At most [`CARRIED`] tokens through a linear memory.
-pub(super) fn carry<T: Scalar, G: Gemm<T>>(
+pub(super) fn carry<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     Wanted { y, surprise }: Wanted<'_, T>,
     scratch: &mut [T],
@@ -111,14 +111,14 @@ fn layer<'x, T>(lay: Layout<'_>, params: &'x [T], l: usize) -> &'x [T] {
 }
 
 /// What [`Step`] works in.
-struct Space<'a, T> {
+struct StepSpace<'a, T> {
     writing: Writing<'a, T>,
     reading: Reading<'a, T>,
     /// −rate δ of one layer.
     delta: &'a mut [T],
 }
 
-impl<'a, T: Scalar> Space<'a, T> {
+impl<'a, T: Scalar> StepSpace<'a, T> {
     fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             writing: Writing::take(room, lay)?,
@@ -151,11 +151,11 @@ pub(super) struct Step<'a, T, G> {
     begun: bool,
 }
 
-impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
+impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
     /// `on`: one token's rows.
     pub fn new(on: Frame<'a, G>, read: Read, state: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
         let (w, s) = state.split_at_mut(on.lay.spec.params());
-        let Space { writing, reading, delta } = Space::take(&mut Scratch::new(scratch), on.lay)?;
+        let StepSpace { writing, reading, delta } = StepSpace::take(&mut Scratch::new(scratch), on.lay)?;
         Ok(Self { on, read, w, s, writing, reading, delta, begun: false })
     }
 
@@ -167,7 +167,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Step<'a, T, G> {
         guard: Option<&mut Guard<T>>,
     ) -> Result<Option<bool>> {
         let (lay, at) = (self.on.lay, (t, 0, 1));
-        let one = Feed::new(tokens, Place::of_batch(t, 1));
+        let one = PieceTokens::new(tokens, Place::of_batch(t, 1));
         let q = one.q();
         self.gradient(Pairs { k: one.k(), v: one.v(), from: 0 }, surprise)?;
         let writes = one.writes(0);

@@ -4,7 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::arch::{Isa, Simd};
-use crate::gemm::Gemm;
+use crate::arithmetic::Arithmetic;
 use crate::memory::{
     Form, Gate, Loss, Mask, MemorySpec, Network, Outputs, Read, Stream, Tokens, forward, forward_scratch_len,
 };
@@ -15,7 +15,13 @@ use crate::view::{Mat, MatMut};
 const N: usize = 70;
 
 /// y, surprise and state of N tokens: all at once, or `pieces` at a time through a stream.
-fn run<T: Scalar, G: Gemm<T>>(g: &G, spec: &MemorySpec, read: Read, form: Form, pieces: Option<usize>) -> [Vec<T>; 3] {
+fn run<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    spec: &MemorySpec,
+    read: Read,
+    form: Form,
+    pieces: Option<usize>,
+) -> [Vec<T>; 3] {
     let (dk, dv) = (spec.key_width(), spec.value_width());
     let small = |n: usize, seed: u64, by: f64| -> Vec<T> {
         values::<T>(n, seed).iter().map(|x| *x * T::from_f64(by)).collect()

@@ -6,15 +6,15 @@ use super::forward::check_outputs;
 use super::frame::Frame;
 use super::guard::{GUARD, Guard};
 use super::layout::Layout;
-use super::open::{Open, Past, Seen};
+use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
 use super::sets::Sets;
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Read};
 use super::step;
 use super::work::{Reading, Work};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Count, Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -30,7 +30,7 @@ pub struct Stream<'a, T> {
     pub(super) block: &'a mut [T],
     pub(super) counters: Counters,
     /// Worked out once: a token takes no longer than a few of these.
-    pub(super) parts: Parts,
+    pub(super) parts: StreamParts,
     scratch: usize,
 }
 
@@ -41,15 +41,19 @@ pub struct Counters {
     pub position: u64,
     /// Tokens whose gradient was clipped.
     pub clipped: u64,
-    /// Tokens in the unfinished period, below [`MemorySpec::period`].
+    /// Tokens in the unfinished period, below [`MemorySpec::period_len`].
     pub filled: u64,
 }
 
 impl Counters {
     /// Can a stream of this configuration have counted so?
     pub(super) fn check(&self, spec: &MemorySpec) -> Result<()> {
-        if self.filled >= spec.period() as u64 {
-            return Err(Error::Shape { what: "filled: below the period", expected: spec.period(), found: usize::MAX });
+        if self.filled >= spec.period_len() as u64 {
+            return Err(Error::Shape {
+                what: "filled: below the period",
+                expected: spec.period_len(),
+                found: usize::MAX,
+            });
         }
         Ok(())
     }
@@ -59,7 +63,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
         spec.size(|| {
-            let parts = Parts::of(spec);
+            let parts = StreamParts::of(spec);
             parts.guard + GUARD
         })
     }
@@ -95,7 +99,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         spec.validate()?;
         expect_len("stream block", Self::len(spec), block.len())?;
         counters.check(spec)?;
-        Ok(Self { spec, read, block, counters, parts: Parts::of(spec), scratch: Self::scratch_len(spec) })
+        Ok(Self { spec, read, block, counters, parts: StreamParts::of(spec), scratch: Self::scratch_len(spec) })
     }
 
     /// The stream of a block and counters that were checked before, with what [`Stream::attach`] works out.
@@ -104,7 +108,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         read: Read,
         counters: Counters,
         block: &'a mut [T],
-        parts: Parts,
+        parts: StreamParts,
         scratch: usize,
     ) -> Self {
         Self { spec, read, block, counters, parts, scratch }
@@ -157,7 +161,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`].
-    pub fn read<G: Gemm<T>>(&self, g: &G, q: Mat<'_, T>, mut y: MatMut<'_, T>, scratch: &mut [T]) -> Result<()> {
+    pub fn read<G: Arithmetic<T>>(&self, g: &G, q: Mat<'_, T>, mut y: MatMut<'_, T>, scratch: &mut [T]) -> Result<()> {
         expect_len("q columns", self.spec.key_width(), q.cols())?;
         expect_len("q column stride", 1, q.col_stride())?;
         check_outputs(self.spec, q.rows(), &y, None)?;
@@ -174,7 +178,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         for from in (0..q.rows()).step_by(lay.rows) {
             let n = lay.rows.min(q.rows() - from);
             let asked = Asked::new(rows, q.sub(from, n), filled);
-            answers(on, asked, Source::Stays(state), past, &mut reading, y.rb().sub(from, n))?;
+            answers(on, asked, StateSource::Stays(state), past, &mut reading, y.rb().sub(from, n))?;
         }
         Ok(())
     }
@@ -184,7 +188,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`].
-    pub fn state<G: Gemm<T>>(&self, g: &G, out: &mut [T], scratch: &mut [T]) -> Result<()> {
+    pub fn state<G: Arithmetic<T>>(&self, g: &G, out: &mut [T], scratch: &mut [T]) -> Result<()> {
         expect_len("state", self.spec.state_len(), out.len())?;
         self.check_scratch(scratch)?;
         let (state, open, row) = self.parts();
@@ -206,7 +210,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
 
     /// Tokens in the unfinished piece.
     pub(super) fn pending(&self) -> usize {
-        self.filled() % self.spec.piece()
+        self.filled() % self.spec.piece_len()
     }
 
     pub(super) fn layout(&self) -> Layout<'a> {
@@ -214,10 +218,10 @@ impl<'a, T: Scalar> Stream<'a, T> {
     }
 
     /// (state, open piece, row of coefficients), to read.
-    fn parts(&self) -> (&[T], Seen<'_, T>, &[T]) {
+    fn parts(&self) -> (&[T], OpenView<'_, T>, &[T]) {
         let (lay, parts) = (self.layout(), self.parts);
         let open = &self.block[parts.open..parts.row];
-        let seen = if open.is_empty() { Seen::NOTHING } else { Seen::split(open, lay) };
+        let seen = if open.is_empty() { OpenView::NOTHING } else { OpenView::split(open, lay) };
         (&self.block[..self.spec.state_len()], seen, &self.block[parts.row..parts.held])
     }
 
@@ -238,15 +242,15 @@ fn take_reads<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> R
 /// Weights lie in panels where a token reads all of them and writes nothing.
 fn layout(spec: &MemorySpec) -> Layout<'_> {
     if spec.wide() {
-        Layout { turned: true, ..Layout::in_panels(spec, spec.piece()) }
+        Layout { turned: true, ..Layout::in_panels(spec, spec.piece_len()) }
     } else {
-        Layout::new(spec, spec.piece())
+        Layout::new(spec, spec.piece_len())
     }
 }
 
 /// Where the parts of a block begin.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Parts {
+pub(super) struct StreamParts {
     /// The gradient anchor; W and S lie before it.
     pub anchor: usize,
     /// The open piece's rows.
@@ -259,7 +263,7 @@ pub(super) struct Parts {
     pub guard: usize,
 }
 
-impl Parts {
+impl StreamParts {
     pub fn of(spec: &MemorySpec) -> Self {
         let lay = layout(spec);
         let some = |is: bool, len: usize| if is { len } else { 0 };

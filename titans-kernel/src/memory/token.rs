@@ -6,23 +6,23 @@
 use core::slice::from_ref;
 
 use super::coefficients::Coefficients;
-use super::feed::{Feed, Pairs, Place, Returned};
+use super::feed::{Pairs, PieceTokens, Place, Returned};
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Open, Past, Seen};
+use super::open::{Open, OpenView, Past};
 use super::read::{Asked, Rows, answers};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Read};
 use super::work::{Reading, Writing};
 use super::write;
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::MatMut;
 
 /// One token's rows, and the state at the chunk's start.
-struct Space<'a, T> {
+struct TokenSpace<'a, T> {
     writing: Writing<'a, T>,
     reading: Reading<'a, T>,
     /// None are needed: reads are by weights as they lie.
@@ -31,7 +31,7 @@ struct Space<'a, T> {
     anchor: &'a mut [T],
 }
 
-impl<'a, T: Scalar> Space<'a, T> {
+impl<'a, T: Scalar> TokenSpace<'a, T> {
     fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             writing: Writing::take(room, lay)?,
@@ -44,26 +44,26 @@ impl<'a, T: Scalar> Space<'a, T> {
 
 /// Elements of scratch, whatever the number of tokens.
 pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
-    counted(|room| Space::<f64>::take(room, Layout::new(spec, 1)))
+    counted(|room| TokenSpace::<f64>::take(room, Layout::new(spec, 1)))
 }
 
 /// One chunk of a batch.
-pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
+pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     state: &mut [T],
     returned: Returned<'_, T>,
     scratch: &mut [T],
 ) -> Result<u64> {
     let (lay, spec, Returned { mut y, mut surprise, mut delta }) = (on.lay, on.lay.spec, returned);
-    let space = Space::take(&mut Scratch::new(scratch), lay)?;
-    let Space { mut writing, mut reading, coefficients, anchor } = space;
+    let space = TokenSpace::take(&mut Scratch::new(scratch), lay)?;
+    let TokenSpace { mut writing, mut reading, coefficients, anchor } = space;
     anchor.copy_from_slice(state);
     let mut clipped = 0;
     for t in 0..feed.place.n {
         // Every token is the first of a piece of its own: row 0 of all slabs.
-        let one = Feed::new(feed.tokens, Place { filled: 0, ..feed.place.part(t, 1) });
+        let one = PieceTokens::new(feed.tokens, Place { filled: 0, ..feed.place.part(t, 1) });
         let out = y.rb().sub(t, 1);
         let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
         let pairs = Pairs { k: one.k(), v: one.v(), from: 0 };
@@ -72,14 +72,14 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
         if let Some(delta) = &mut delta {
             delta.row_mut(t).copy_from_slice(lay.output_rows(writing.open.delta, spec.layers() - 1, 0, 1)?.row(0));
         }
-        let mut ask = |state: &[T], open: Seen<'_, T>, out: MatMut<'_, T>| {
+        let mut ask = |state: &[T], open: OpenView<'_, T>, out: MatMut<'_, T>| {
             let past = Past::new(open, from_ref(&coefficients));
-            answers(on, Asked::new(Rows::Start, one.q(), 0), Source::Stays(state), past, &mut reading, out)
+            answers(on, Asked::new(Rows::Start, one.q(), 0), StateSource::Stays(state), past, &mut reading, out)
         };
         // h_t = M_{t−1}(q_t), or the weights of the chunk's start; after the write y_t = M_t(q_t).
         match read {
-            Read::Before => ask(state, writing.open.seen(), out)?,
-            Read::ChunkStart => ask(anchor, writing.open.seen(), out)?,
+            Read::Before => ask(state, writing.open.view(), out)?,
+            Read::ChunkStart => ask(anchor, writing.open.view(), out)?,
             Read::After => {}
         }
         // θ_t, scaled down where the gradient is longer than the clip.
@@ -90,14 +90,14 @@ pub(super) fn chunk<T: Scalar, G: Gemm<T>>(
             update(on, gates, &writing.open, state)?;
         }
         if read == Read::After {
-            ask(state, writing.open.seen(), y.rb().sub(t, 1))?;
+            ask(state, writing.open.view(), y.rb().sub(t, 1))?;
         }
     }
     Ok(clipped)
 }
 
 /// S ← η S − rate hᵀ δ, W ← (1 − α) W + S, in one sweep over both; `gates` gives 1 − α and η of every set.
-fn update<T: Scalar, G: Gemm<T>>(
+fn update<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     gates: impl Fn(usize) -> [T; 2],
     open: &Open<'_, T>,
@@ -113,7 +113,7 @@ fn update<T: Scalar, G: Gemm<T>>(
         }
     };
     for l in 0..lay.spec.layers() {
-        let (h, delta) = (open.seen().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
+        let (h, delta) = (open.view().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
         let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
         let (gates, rate) = (gates(lay.spec.set(l)), lay.rates_of(open.rate, l)[0]);
         g.vectorise(

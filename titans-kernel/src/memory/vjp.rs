@@ -8,26 +8,26 @@
 //! back through closing (`close_vjp`), reads (`read_vjp`), rates and coefficients (`rate_vjp`, `gates_vjp`) and
 //! gradients (`write_vjp`).
 
-use super::boundaries::{Span, advance_len, state, states_between};
+use super::boundaries::{BoundarySpan, advance_len, state, states_between};
 use super::close::End;
 use super::close_vjp::{close_vjp, decay};
 use super::coefficients::Coefficients;
 use super::exact_vjp;
-use super::feed::{Feed, Pairs, Place};
+use super::feed::{Pairs, PieceTokens, Place};
 use super::forward::{enter, side_by_side};
 use super::frame::Frame;
 use super::gates::{Gate, Tokens};
-use super::inside::{Inside, Space};
+use super::inside::{BackwardSpace, Inside};
 use super::layout::Layout;
 use super::open::Past;
 use super::read::{Asked, Rows, answers, inside as layers_inside};
 use super::read_vjp::{Ground, read_vjp};
-use super::source::Source;
+use super::source::StateSource;
 use super::spec::{MemorySpec, Network, Read};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -78,7 +78,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
             let _: [&mut [f64]; 2] = between(room, spec)?;
             // One after another in the same place: the states between two boundaries, a piece's inside, the state by
             // rows.
-            let piece = counted(|room| Space::<f64>::take(room, Layout::in_panels(spec, spec.piece())));
+            let piece = counted(|room| BackwardSpace::<f64>::take(room, Layout::in_panels(spec, spec.piece_len())));
             let most = piece.max(advance_len(spec)).max(spec.state_len());
             let rest: Result<&mut [f64]> = room.take(most);
             rest
@@ -88,7 +88,7 @@ pub fn vjp_scratch_len(spec: &MemorySpec) -> usize {
 
 /// The states between two kept boundaries, and the cotangent of the weights at a chunk's start.
 fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a mut [T]; 2]> {
-    let pieces = spec.keep_every.saturating_mul(spec.pieces()).saturating_sub(1);
+    let pieces = spec.keep_every.saturating_mul(spec.pieces_of_period()).saturating_sub(1);
     Ok([room.area(pieces, spec.state_len())?, room.take(spec.anchor_len())?])
 }
 
@@ -100,7 +100,7 @@ fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &MemorySpec,
     record: Record<'_, T>,
@@ -125,13 +125,13 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
         Some(d) => on.lay.to_panels(d, d_state),
         None => d_state.fill(T::ZERO),
     }
-    let run = Run { on, read, tokens, deltas, d_y: cotangents.y };
+    let run = BackwardPass { on, read, tokens, deltas, d_y: cotangents.y };
     for first in (0..periods).step_by(keep).rev() {
         let kept = &boundaries[first / keep * len..][..len];
-        let span = Span::new(spec, first, tokens.len());
+        let span = BoundarySpan::new(spec, first, tokens.len());
         states_between(on, (tokens, span), kept, deltas, between, scratch)?;
         for i in (0..span.pieces(spec)).rev() {
-            let (place, anchor) = (span.piece(spec, i), Span::anchor(spec, i));
+            let (place, anchor) = (span.piece(spec, i), BoundarySpan::anchor(spec, i));
             let states = [anchor, i].map(|i| state(spec, kept, between, i));
             if spec.wide() {
                 exact_vjp::piece(run, place, states[1], &mut gradients, d_state, scratch)?;
@@ -177,7 +177,7 @@ fn check<T: Scalar>(
         expect_len(what, n, m.rows())?;
         expect_len(what, width, m.cols())?;
     }
-    let entries = |gate: &Gate<'_, T>| gate.values(n, 0, b);
+    let entries = |gate: &Gate<'_, T>| gate.gradient_len(n, 0, b);
     expect_len("d_alpha", entries(&tokens.alpha), gradients.alpha.len())?;
     expect_len("d_theta", entries(&tokens.theta), gradients.theta.len())?;
     expect_len("d_eta", entries(&tokens.eta), gradients.eta.len())?;
@@ -191,7 +191,7 @@ fn check<T: Scalar>(
 
 /// What the backward of every piece of a batch looks at.
 #[derive(Debug)]
-pub(super) struct Run<'a, T, G> {
+pub(super) struct BackwardPass<'a, T, G> {
     pub on: Frame<'a, G>,
     pub read: Read,
     pub tokens: &'a Tokens<'a, T>,
@@ -202,15 +202,15 @@ pub(super) struct Run<'a, T, G> {
 }
 
 // Not derived: the arithmetic itself need not be `Copy`.
-impl<T: Copy, G> Clone for Run<'_, T, G> {
+impl<T: Copy, G> Clone for BackwardPass<'_, T, G> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy, G> Copy for Run<'_, T, G> {}
+impl<T: Copy, G> Copy for BackwardPass<'_, T, G> {}
 
-impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
+impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
     /// One piece: computes its inside again, then walks it backwards, `d_state` from the cotangent of the state behind
     /// the piece to that of the state before it; `gradients.state` is not touched. `d_anchor` receives what belongs to
     /// the weights at the chunk's start, unless it is empty: then the piece is the chunk.
@@ -223,8 +223,8 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
         scratch: &mut [T],
     ) -> Result<()> {
         let (Self { on, read, .. }, lay, n, [anchor, start]) = (self, self.on.lay, place.n, states);
-        let (spec, feed) = (lay.spec, Feed::new(self.tokens, place));
-        let mut space = Space::take(&mut Scratch::new(scratch), lay)?;
+        let (spec, feed) = (lay.spec, PieceTokens::new(self.tokens, place));
+        let mut space = BackwardSpace::take(&mut Scratch::new(scratch), lay)?;
         space.writing.open.keys = side_by_side(lay, feed.k());
         // H, Δ, A, G, C, P and the rates once more.
         let pairs = Pairs { k: feed.k(), v: feed.v(), from: 0 };
@@ -234,7 +234,7 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
 
         // Closing first: it overwrites the cotangents of H and Δ, all others add.
         space.inside.clear();
-        let past = Past::new(space.writing.open.seen(), &space.coefficients);
+        let past = Past::new(space.writing.open.view(), &space.coefficients);
         close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
         // What reads leave with both W and S is added in the visit in which these decay.
         let at_once = self.d_y.is_some() && read != Read::ChunkStart;
@@ -262,9 +262,9 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
     /// The queries of a piece, answered by the state `asked`: once more what the layers left, and back.
     fn reads(
         self,
-        feed: Feed<'_, T>,
+        feed: PieceTokens<'_, T>,
         asked: &[T],
-        space: &mut Space<'_, T>,
+        space: &mut BackwardSpace<'_, T>,
         mut d_q: MatMut<'_, T>,
         d_asked: &mut [T],
     ) -> Result<()> {
@@ -273,15 +273,15 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
             return Ok(());
         };
         let (on, spec, Place { from, n, .. }) = (self.on, self.on.lay.spec, feed.place);
-        let Space { writing, reading, coefficients, inside, y, .. } = space;
-        let (past, start) = (Past::new(writing.open.seen(), coefficients), asked);
+        let BackwardSpace { writing, reading, coefficients, inside, y, .. } = space;
+        let (past, start) = (Past::new(writing.open.view(), coefficients), asked);
         let asked = Asked::new(Rows::from(self.read), feed.q(), 0);
         if spec.network == Network::Residual {
             // Its last layer's z is needed too; a plain network's is y itself, which its backward does not look at.
             let out = MatMut::new(y, n, spec.value_width())?;
-            answers(on, asked, Source::Stays(start), past, reading, out)?;
+            answers(on, asked, StateSource::Stays(start), past, reading, out)?;
         } else {
-            layers_inside(on, asked, &mut Source::Stays(start), past, reading)?;
+            layers_inside(on, asked, &mut StateSource::Stays(start), past, reading)?;
         }
         let ground = Ground { start, past, reading };
         read_vjp(on, asked, ground, (d_y.sub(from, n), d_q), d_asked, inside)
@@ -292,9 +292,9 @@ impl<'a, T: Scalar, G: Gemm<T>> Run<'a, T, G> {
 /// rates' place.
 ///
 /// From the last token to the first, (dα, dη) are what [`Coefficients::pull`] gives; tokens that share a value add up.
-pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     base: usize,
     coefficients: &[Coefficients<'_, T>],
     gradients: &mut Gradients<'_, T>,
@@ -310,11 +310,11 @@ pub(super) fn gates_vjp<T: Scalar, G: Gemm<T>>(
                 for t in (0..n).rev() {
                     let (at, writes) = (feed.at(t, lay.spec.chunk), feed.writes(t));
                     let (d_alpha, d_eta) = own.pull(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
-                    gradients.alpha[tokens.alpha.value(at, set)] += d_alpha;
-                    gradients.eta[tokens.eta.value(at, set)] += d_eta;
+                    gradients.alpha[tokens.alpha.value_index(at, set)] += d_alpha;
+                    gradients.eta[tokens.eta.value_index(at, set)] += d_eta;
                     if writes {
                         // dθ = f d rate, which `rate_vjp` left in the rate's place.
-                        gradients.theta[theta.value(at, set)] += d_theta[filled + t];
+                        gradients.theta[theta.value_index(at, set)] += d_theta[filled + t];
                     }
                 }
             },

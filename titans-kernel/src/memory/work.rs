@@ -41,11 +41,11 @@ impl<'a, T: Scalar> Written<'a, T> {
     /// Takes the space; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
-            z: room.take(lay.outputs())?,
-            slope: room.take(lay.outputs())?,
-            d_a: room.take(lay.outputs())?,
-            x_hat: room.take(lay.gammas())?,
-            e: room.take(lay.gammas())?,
+            z: room.take(lay.output_slab_len())?,
+            slope: room.take(lay.output_slab_len())?,
+            d_a: room.take(lay.output_slab_len())?,
+            x_hat: room.take(lay.gamma_slab_len())?,
+            e: room.take(lay.gamma_slab_len())?,
             r: room.take(lay.rows)?,
             norm2: room.take(lay.rows)?,
             factor: room.take(lay.rows)?,
@@ -80,11 +80,11 @@ impl<'a, T: Scalar> Reading<'a, T> {
     /// Takes the space; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
-            x: room.take(lay.inputs())?,
-            z: room.take(lay.outputs())?,
+            x: room.take(lay.input_slab_len())?,
+            z: room.take(lay.output_slab_len())?,
             scores: room.area(lay.rows, lay.rows)?,
-            x_hat: room.take(lay.gammas())?,
-            gamma: room.take(lay.gammas())?,
+            x_hat: room.take(lay.gamma_slab_len())?,
+            gamma: room.take(lay.gamma_slab_len())?,
             r: room.take(lay.rows)?,
         })
     }

@@ -10,14 +10,14 @@
 //!
 //! The gradient of token i at W^l is then h_iᵀ δ_i, of rank one.
 
-use super::feed::{Feed, Pairs};
+use super::feed::{Pairs, PieceTokens};
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::Open;
 use super::spec::Network;
 use super::work::Writing;
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
@@ -25,7 +25,7 @@ use crate::view::Mat;
 
 /// H and Δ of every layer (and γ's gradients) for some tokens of the chunk, at the parameters `w`. `surprise` receives
 /// the inner loss c ‖M(k) − v‖².
-pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
+pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     w: &[T],
     pairs: Pairs<'_, T>,
@@ -72,7 +72,7 @@ pub(super) fn gradients<T: Scalar, G: Gemm<T>>(
 }
 
 /// δ^L of the rows, whose z^L is known: in `written.z`, or in a plain network in Δ's place.
-pub(super) fn residuals<T: Scalar, G: Gemm<T>>(
+pub(super) fn residuals<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     w: &[T],
     pairs: Pairs<'_, T>,
@@ -175,7 +175,7 @@ fn residual_residuals<T: Scalar>(
 #[inline(always)]
 pub(super) fn rate<T: Scalar>(
     lay: Layout<'_>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     t: usize,
     writing: &mut Writing<'_, T>,
 ) -> Result<bool> {

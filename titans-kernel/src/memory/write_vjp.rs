@@ -13,14 +13,14 @@
 //!
 //! The rates are θ_i f_i, and with a clip f_i = min(1, clip / ‖u_i‖), ‖u_i‖² = Σ_l ‖h_i‖² ‖δ_i‖² + ‖g_i‖².
 
-use super::feed::Feed;
+use super::feed::PieceTokens;
 use super::frame::Frame;
 use super::inside::Inside;
 use super::layout::Layout;
 use super::spec::Network;
 use super::work::{Writing, Written};
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
-use crate::gemm::{Gemm, Store};
 use crate::ops::rows::squares;
 use crate::ops::{activation, layer_norm};
 use crate::scalar::Scalar;
@@ -37,13 +37,13 @@ use crate::view::{Mat, MatMut};
 #[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
     lay: Layout<'_>,
-    feed: Feed<'_, T>,
+    feed: PieceTokens<'_, T>,
     t: usize,
     Writing { open, written }: &Writing<'_, T>,
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let (i, at, theta) = (feed.place.filled + t, feed.at(t, lay.spec.chunk), feed.tokens.theta);
-    let (open, factor, rows) = (open.seen(), written.factor[i], lay.rows);
+    let (open, factor, rows) = (open.view(), written.factor[i], lay.rows);
     let bit = lay.spec.clip.is_some_and(|c| {
         let c = T::from_f64(c);
         written.norm2[i] > c * c
@@ -77,7 +77,7 @@ pub(super) fn rate_vjp<T: Scalar>(
 
 /// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`: the weights
 /// are those at the chunk's start.
-pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
+pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     w: &[T],
     Writing { open, written }: &mut Writing<'_, T>,
@@ -85,7 +85,7 @@ pub(super) fn write_vjp<T: Scalar, G: Gemm<T>>(
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (Frame { g, lay }, spec, n, open) = (on, on.lay.spec, d_k.rows(), open.seen());
+    let (Frame { g, lay }, spec, n, open) = (on, on.lay.spec, d_k.rows(), open.view());
     let d_w = &mut d_start[..spec.params()];
     // Δ was computed from the top layer down: its cotangents go up.
     for l in 1..spec.layers() {

@@ -13,7 +13,7 @@
 use super::stream::{END, Stream};
 use super::{Mode, Model};
 use crate::Choice;
-use crate::block::{Part, parts};
+use crate::block::{StatePart, parts};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 
@@ -22,7 +22,7 @@ const HEADER: usize = 48;
 const CHECKSUM: usize = 4;
 
 /// Calls `visit` with every part of a state in order, and with its first number's place.
-fn each_part<T: Scalar>(model: &Model<'_, T>, rows: usize, position: u64, mut visit: impl FnMut(usize, Part)) {
+fn each_part<T: Scalar>(model: &Model<'_, T>, rows: usize, position: u64, mut visit: impl FnMut(usize, StatePart)) {
     let mut at = 0usize;
     for spec in (0..model.spec().blocks).filter_map(|i| model.block(i).ok()) {
         for part in parts::<T>(&spec, rows, position) {

@@ -3,8 +3,8 @@
 use super::stream::{Feed, Position, Stream};
 use super::{Mode, Model};
 use crate::arch::Simd;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
@@ -78,7 +78,7 @@ impl<'m, T: Scalar, B, G> Session<'m, T, B, G> {
     }
 }
 
-impl<'m, T: Scalar, B: AsMut<[T]>, G: Gemm<T>> Session<'m, T, B, G> {
+impl<'m, T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Session<'m, T, B, G> {
     /// Before the first token, in a caller's buffer of any content, taking up to `rows` tokens at once: [`Stream::new`].
     ///
     /// # Errors

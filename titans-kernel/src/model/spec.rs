@@ -1,6 +1,6 @@
 //! What a model is, but for its blocks, and the order of all parameters.
 
-use crate::block::{BlockSpec, LIMIT, Source, Visit, rule};
+use crate::block::{BlockSpec, LIMIT, Visit, WeightSource, rule};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::Mat;
@@ -107,7 +107,7 @@ impl ModelSpec {
     }
 
     /// The parameters before the blocks: the embedding, and its bias for rows of numbers.
-    pub(super) fn first<'a, T: Scalar, S: Source<'a, T>>(&self, s: &mut S) -> Result<(Mat<'a, T>, Mat<'a, T>)> {
+    pub(super) fn first<'a, T: Scalar, S: WeightSource<'a, T>>(&self, s: &mut S) -> Result<(Mat<'a, T>, Mat<'a, T>)> {
         let embedding = s.tensor("embedding.weight", self.input.size(), self.width)?;
         let bias = match self.input {
             Input::Tokens(_) => Mat::new(&[], 0, 0)?,
@@ -117,7 +117,7 @@ impl ModelSpec {
     }
 
     /// Those after them: the norm, the head and its bias.
-    pub(super) fn last<'a, T: Scalar, S: Source<'a, T>>(&self, s: &mut S) -> Result<[Mat<'a, T>; 3]> {
+    pub(super) fn last<'a, T: Scalar, S: WeightSource<'a, T>>(&self, s: &mut S) -> Result<[Mat<'a, T>; 3]> {
         let norm = s.tensor("norm.weight", 1, self.width)?;
         let head = if self.tied { Mat::new(&[], 0, 0)? } else { s.tensor("head.weight", self.width, self.outputs)? };
         let bias = if self.head_bias { s.tensor("head.bias", 1, self.outputs)? } else { Mat::new(&[], 0, 0)? };

@@ -1,9 +1,9 @@
 //! A model that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
 use super::{BlockSpec, Input, LIMIT, Mode, Model, ModelSpec};
-use crate::block::{Run, State, Weights, rule};
+use crate::arithmetic::Arithmetic;
+use crate::block::{BlockRun, State, Weights, rule};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
 use crate::scalar::Scalar;
@@ -87,7 +87,13 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ///
     /// # Errors
     /// [`Error::Config`] for rows outside of 1 to [`LIMIT`], [`Error::Buffer`] when the buffer is too short; as [`Stream::reset`].
-    pub fn new<G: Gemm<T>>(g: &G, model: &Model<'a, T>, mode: Mode, rows: usize, buffer: &'a mut [T]) -> Result<Self> {
+    pub fn new<G: Arithmetic<T>>(
+        g: &G,
+        model: &Model<'a, T>,
+        mode: Mode,
+        rows: usize,
+        buffer: &'a mut [T],
+    ) -> Result<Self> {
         let mut stream = Self::attach(model, rows, Position { mode, ..Position::default() }, buffer)?;
         stream.reset(g, mode)?;
         Ok(stream)
@@ -118,7 +124,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// # Errors
     /// [`Error::Diverged`] when a memory refuses a persistent row, which it names, and [`Error::Value`] when initial weights are not
     /// finite: the stream is then torn.
-    pub fn reset<G: Gemm<T>>(&mut self, g: &G, mode: Mode) -> Result<()> {
+    pub fn reset<G: Arithmetic<T>>(&mut self, g: &G, mode: Mode) -> Result<()> {
         self.state.fill(T::ZERO);
         (self.mode, self.position, self.clipped, self.torn) = (mode, 0, 0, true);
         let (mut clipped, refused) = (0, Cell::new(usize::MAX));
@@ -126,7 +132,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let (mut room, scratch) = (Scratch::new(self.state), &mut *self.scratch);
         model.blocks(|spec, w| {
             let mut state = State::take(spec, rows, &mut room)?;
-            clipped += Run { g, spec, width, w, mode, refused: &refused }.reset(rows, &mut state, scratch)?;
+            clipped += BlockRun { g, spec, width, w, mode, refused: &refused }.reset(rows, &mut state, scratch)?;
             Ok(())
         })?;
         (self.clipped, self.torn) = (clipped, false);
@@ -177,7 +183,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`] names the first token, counted
     /// from this push's first, whose write, residual row or outputs (if asked for) would not be finite: outputs and surprise of those before
     /// it are as they would be without it, rows from it on are unspecified, and the stream is torn (see [`Stream`]).
-    pub fn push<G: Gemm<T>>(
+    pub fn push<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         feed: Feed<'_, T>,
@@ -210,7 +216,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ///
     /// # Errors
     /// As [`Stream::push`]; [`Error::Shape`] when the feed is not one token.
-    pub fn step<G: Gemm<T>>(
+    pub fn step<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         feed: Feed<'_, T>,
@@ -284,7 +290,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     }
 
     /// Tokens that go through all blocks together.
-    fn piece<G: Gemm<T>>(
+    fn piece<G: Arithmetic<T>>(
         &mut self,
         g: &G,
         feed: Feed<'_, T>,
@@ -315,7 +321,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             let mut state = State::take(spec, rows, &mut room)?;
             let memories = spec.memories();
             let surprise = surprise.as_mut().filter(|_| memories > 0).map(|y| y.rb().columns(column, memories));
-            let run = Run { g, spec, width, w, mode, refused: &refused };
+            let run = BlockRun { g, spec, width, w, mode, refused: &refused };
             clipped += run.forward(n, position, x, &mut state, surprise, scratch)?;
             column += memories;
             Ok(())
@@ -336,7 +342,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
 }
 
 /// The outputs of rows x; `normal` is overwritten.
-fn say<T: Scalar, G: Gemm<T>>(
+fn say<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     spec: &ModelSpec,
     x: Mat<'_, T>,

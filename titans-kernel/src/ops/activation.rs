@@ -2,9 +2,9 @@
 //!
 //! The inner gradient is itself an expression of φ′, so training through it needs φ″.
 
+use crate::arithmetic::blocks::apply;
+use crate::arithmetic::{Arithmetic, Silu, SiluOf};
 use crate::choice;
-use crate::gemm::blocks::apply;
-use crate::gemm::{Gemm, Silu, SiluOf};
 use crate::scalar::Scalar;
 
 choice! {
@@ -189,8 +189,8 @@ macro_rules! with_phi {
     }};
 }
 
-/// [`Gemm::silu`] with what is there.
-pub(super) fn silu<T: Scalar, G: Gemm<T>, const O: usize>(g: &G, of: SiluOf, x: &[&[T]], y: [&mut [T]; O]) {
+/// [`Arithmetic::silu`] with what is there.
+pub(super) fn silu<T: Scalar, G: Arithmetic<T>, const O: usize>(g: &G, of: SiluOf, x: &[&[T]], y: [&mut [T]; O]) {
     let (mut inputs, mut outputs): ([&[T]; 3], [&mut [T]; 2]) = ([&[]; 3], [&mut [], &mut []]);
     inputs.iter_mut().zip(x).for_each(|(to, from)| *to = from);
     outputs.iter_mut().zip(y).for_each(|(to, from)| *to = from);
@@ -198,12 +198,12 @@ pub(super) fn silu<T: Scalar, G: Gemm<T>, const O: usize>(g: &G, of: SiluOf, x: 
 }
 
 /// `out = φ(z)`; slices of one length.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], out: &mut [T]) {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[T], out: &mut [T]) {
     with_phi!(g, activation, Value, [z], [out], |P, s, [z], [_]| [P::value(z, s)]);
 }
 
 /// `out = φ(z)` and `slope = φ′(z)`, from one exponential: bits of [`forward`], and with [`vjp_slope`] those of [`vjp`].
-pub fn forward_with_slope<T: Scalar, G: Gemm<T>>(
+pub fn forward_with_slope<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     activation: Activation,
     z: &[T],
@@ -214,7 +214,7 @@ pub fn forward_with_slope<T: Scalar, G: Gemm<T>>(
 }
 
 /// `d_z = d_out ∘ slope`, for the slope φ′(z) that [`forward_with_slope`] kept.
-pub fn vjp_slope<T: Scalar, G: Gemm<T>>(g: &G, slope: &[T], d_out: &[T], d_z: &mut [T]) {
+pub fn vjp_slope<T: Scalar, G: Arithmetic<T>>(g: &G, slope: &[T], d_out: &[T], d_z: &mut [T]) {
     g.vectorise(
         #[inline(always)]
         || {
@@ -226,18 +226,18 @@ pub fn vjp_slope<T: Scalar, G: Gemm<T>>(g: &G, slope: &[T], d_out: &[T], d_z: &m
 }
 
 /// `d_z = d_out ∘ φ′(z)`.
-pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
     with_phi!(g, activation, Slope, [z, d_out], [d_z], |P, s, [z, o], [_]| [o * P::first(z, s)]);
 }
 
 /// `d_z += d_out ∘ φ′(z)`.
-pub fn vjp_add<T: Scalar, G: Gemm<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
+pub fn vjp_add<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
     with_phi!(g, activation, AddSlope, [z, d_out], [d_z], |P, s, [z, o], [d]| [d + o * P::first(z, s)]);
 }
 
 /// Backward of [`vjp`], d_z = d_out ∘ φ′(z), a product of two factors: for the cotangent `c` of `d_z`,
 /// `d_d_out = c ∘ φ′(z)` and `d_z = c ∘ d_out ∘ φ″(z)`.
-pub fn vjp_vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp_vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     activation: Activation,
     z: &[T],

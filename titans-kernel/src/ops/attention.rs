@@ -12,8 +12,8 @@
 //! turned.
 
 use super::rows::{expect_rows, expect_shape};
+use crate::arithmetic::{Arithmetic, QUERIES};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::{Gemm, QUERIES};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -22,8 +22,8 @@ mod columns;
 mod rows;
 mod vjp;
 
-use band::{Band, Part, Parts};
-pub use vjp::{Answered, Gradients, vjp, vjp_scratch_len};
+use band::{Band, KeyPart, KeyParts};
+pub use vjp::{Answered, AttentionGradients, vjp, vjp_scratch_len};
 
 /// Which tokens a query sees, besides all persistent keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn from_line<T>(scratch: &mut [T]) -> &mut [T] {
 /// [`Error::Shape`] when the sizes disagree, columns of q, values or y are not neighbours, or `keys` ends before the
 /// last query or begins behind the oldest token that the first one sees; [`Error::Config`] for a span or width of 0;
 /// [`Error::Buffer`] when the scratch is too short.
-pub fn forward<T: Scalar, G: Gemm<T>>(
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     span: Span,
     queries: Queries<'_, T>,
@@ -138,7 +138,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
     let (scale, scratch) = (scale(q.cols()), from_line(scratch));
-    let parts = Parts::new(q, q_rotated, keys);
+    let parts = KeyParts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
         let mut some = |band: &Band| {

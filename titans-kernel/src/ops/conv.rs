@@ -7,8 +7,8 @@
 
 use self::pass::{BLOCK, Padded, TAPS, pass, pass_input, pass_weight};
 use super::rows::{expect_rows, expect_shape};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -60,7 +60,7 @@ fn expect<T: Copy>(x: Mat<'_, T>, tail: Option<Mat<'_, T>>, w: &[T]) -> Result<u
 /// # Errors
 /// [`Error::Shape`] when the sizes disagree, `w` holds no whole number of taps a channel, or a view's columns are not
 /// neighbours.
-pub fn forward<T: Scalar, G: Gemm<T>>(
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     x: Mat<'_, T>,
     tail: Option<Mat<'_, T>>,
@@ -90,7 +90,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
 
 /// Where [`vjp`] writes, in the shapes of its inputs.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
+pub struct ConvGradients<'a, T> {
     /// Of x, overwritten.
     pub x: MatMut<'a, T>,
     /// Of w, added to.
@@ -112,15 +112,15 @@ pub struct Gradients<'a, T> {
 ///
 /// # Errors
 /// As [`forward`].
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     x: Mat<'_, T>,
     tail: Option<Mat<'_, T>>,
     w: &[T],
     d_y: Mat<'_, T>,
-    gradients: Gradients<'_, T>,
+    gradients: ConvGradients<'_, T>,
 ) -> Result<()> {
-    let Gradients { x: mut d_x, w: d_w, bias: d_bias } = gradients;
+    let ConvGradients { x: mut d_x, w: d_w, bias: d_bias } = gradients;
     let width = expect(x, tail, w)?;
     let channels = x.cols();
     expect_rows("d_y", "d_y column stride", d_y, x.rows(), channels)?;

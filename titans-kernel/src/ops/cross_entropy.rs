@@ -6,8 +6,8 @@
 //! gradient NaN. Rows whose target is [`IGNORE`] are not read: their loss and gradient are 0.
 
 use super::rows::{expect_rows, max, sum_by};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -28,7 +28,12 @@ fn expect_targets(targets: &[u32], classes: usize) -> Result<()> {
 /// # Errors
 /// [`Error::Shape`] when the sizes disagree or the logits' columns are not neighbours; [`Error::Value`] with the
 /// index of the first target that is neither a class nor [`IGNORE`]. `losses` is not touched then.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, logits: Mat<'_, T>, targets: &[u32], losses: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    logits: Mat<'_, T>,
+    targets: &[u32],
+    losses: &mut [T],
+) -> Result<()> {
     expect_rows("logits", "logits column stride", logits, targets.len(), logits.cols())?;
     expect_len("losses", targets.len(), losses.len())?;
     expect_targets(targets, logits.cols())?;
@@ -60,7 +65,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, logits: Mat<'_, T>, targets: &[u32]
 ///
 /// # Errors
 /// As [`forward`]; `d_logits` is not touched then.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     logits: Mat<'_, T>,
     targets: &[u32],
@@ -107,8 +112,8 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{IGNORE, forward, vjp};
+    use crate::arithmetic::Portable;
     use crate::error::Error;
-    use crate::gemm::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use crate::view::{Mat, MatMut};

@@ -3,8 +3,8 @@
 //! The mask is computed where it is used and never stored: whether element i stays follows from the mask's key and i
 //! alone, by integer arithmetic that is the same on every machine.
 
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 
 /// Which elements of an array are dropped, and what the others are multiplied by.
@@ -69,7 +69,7 @@ const fn mix(mut x: u32) -> u32 {
 ///
 /// # Errors
 /// [`Error::Shape`] when the lengths differ.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, mask: &DropMask, first: usize, x: &[T], y: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, mask: &DropMask, first: usize, x: &[T], y: &mut [T]) -> Result<()> {
     expect_len("y", x.len(), y.len())?;
     let (scale, first) = (T::from_f64(mask.scale), first as u32);
     g.vectorise(
@@ -87,7 +87,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, mask: &DropMask, first: usize, x: &
 #[cfg(test)]
 mod tests {
     use super::{DropMask, forward};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{WIDTHS, assert_gradient, inner, poison, values};
     use crate::scalar::Scalar;
     use std::vec;

@@ -3,9 +3,9 @@
 //!
 //! x and y are `[rows, 3, heads]`. With scale `[1, θ_max, 1]` the gates lie in their ranges, ends included.
 
+use crate::arithmetic::Arithmetic;
+use crate::arithmetic::blocks::apply;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
-use crate::gemm::blocks::apply;
 use crate::scalar::Scalar;
 
 /// The length is a whole number of `[3, heads]` rows.
@@ -19,7 +19,7 @@ fn expect_gates(heads: usize, len: usize) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Shape`] when the lengths differ or are no multiple of `3 · heads`.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, heads: usize, scale: [f64; 3], x: &[T], y: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, heads: usize, scale: [f64; 3], x: &[T], y: &mut [T]) -> Result<()> {
     expect_gates(heads, x.len())?;
     expect_len("y", x.len(), y.len())?;
     if x.is_empty() {
@@ -55,7 +55,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, heads: usize, scale: [f64; 3], x: &
 ///
 /// # Errors
 /// [`Error::Shape`] when the lengths differ or are no multiple of `3 · heads`.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     heads: usize,
     scale: [f64; 3],
@@ -88,7 +88,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use std::vec::Vec;

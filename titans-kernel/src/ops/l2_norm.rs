@@ -1,8 +1,8 @@
 //! Rows scaled to length one: `y = x / sqrt(‖x‖² + EPS)`, for keys and queries.
 
 use super::rows::{dot, expect_rows};
+use crate::arithmetic::Arithmetic;
 use crate::error::Result;
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -19,7 +19,7 @@ fn inverse_norm<T: Scalar>(x: &[T]) -> T {
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or x's columns are not neighbours.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, mut y: MatMut<'_, T>) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, mut y: MatMut<'_, T>) -> Result<()> {
     expect_rows("x", "x column stride", x, x.rows(), x.cols())?;
     expect_rows("y", "y column stride", y.as_ref(), x.rows(), x.cols())?;
     if x.cols() == 0 {
@@ -47,7 +47,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, mut y: MatMut<'_, T>
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or a view's columns are not neighbours.
-pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, mut d_x: MatMut<'_, T>) -> Result<()> {
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, mut d_x: MatMut<'_, T>) -> Result<()> {
     expect_rows("x", "x column stride", x, x.rows(), x.cols())?;
     expect_rows("d_y", "d_y column stride", d_y, x.rows(), x.cols())?;
     expect_rows("d_x", "d_x column stride", d_x.as_ref(), x.rows(), x.cols())?;
@@ -74,7 +74,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, mut d_x
 #[cfg(test)]
 mod tests {
     use super::{EPS, forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use crate::view::{Mat, MatMut};

@@ -8,8 +8,8 @@
 //! exchanged, as `(x^T d_y)^T = d_y^T x`.
 
 use super::rows::{expect_rows, expect_shape};
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::{Result, expect_len};
-use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -17,7 +17,7 @@ use crate::view::{Mat, MatMut};
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree.
-pub fn forward<T: Scalar, G: Gemm<T>>(
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     x: Mat<'_, T>,
     w: Mat<'_, T>,
@@ -47,7 +47,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree.
-pub fn vjp_input<T: Scalar, G: Gemm<T>>(
+pub fn vjp_input<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     store: Store,
     w: Mat<'_, T>,
@@ -64,7 +64,12 @@ pub fn vjp_input<T: Scalar, G: Gemm<T>>(
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree.
-pub fn vjp_weight<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, mut d_w: MatMut<'_, T>) -> Result<()> {
+pub fn vjp_weight<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    x: Mat<'_, T>,
+    d_y: Mat<'_, T>,
+    mut d_w: MatMut<'_, T>,
+) -> Result<()> {
     expect_len("d_y rows", x.rows(), d_y.rows())?;
     expect_shape("d_w", d_w.as_ref(), x.cols(), d_y.cols())?;
     g.gemm(Store::Add, x.t(), d_y, d_w.rb());
@@ -75,7 +80,7 @@ pub fn vjp_weight<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, 
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or `d_y`'s columns are not neighbours.
-pub fn vjp_bias<T: Scalar, G: Gemm<T>>(g: &G, d_y: Mat<'_, T>, d_bias: &mut [T]) -> Result<()> {
+pub fn vjp_bias<T: Scalar, G: Arithmetic<T>>(g: &G, d_y: Mat<'_, T>, d_bias: &mut [T]) -> Result<()> {
     expect_rows("d_bias", "d_y column stride", d_y, d_y.rows(), d_bias.len())?;
     if d_bias.is_empty() {
         return Ok(());
@@ -96,8 +101,8 @@ pub fn vjp_bias<T: Scalar, G: Gemm<T>>(g: &G, d_y: Mat<'_, T>, d_bias: &mut [T])
 #[cfg(test)]
 mod tests {
     use super::{forward, vjp_bias, vjp_input, vjp_weight};
+    use crate::arithmetic::{Portable, Store};
     use crate::error::Error;
-    use crate::gemm::{Portable, Store};
     use crate::ops::check::{SINGLE, added, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use crate::view::{Mat, MatMut};

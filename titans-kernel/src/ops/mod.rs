@@ -29,9 +29,9 @@
 //! - All sizes are checked before anything is written; a mistake is an [`Error`](crate::Error) that names the
 //!   argument, and the outputs are as they were. Sizes of 0 are valid. Nothing allocates, nothing panics.
 //! - Every sum has one fixed order: over a row 16 partial sums, over rows ascending. So the bits of a row do not depend
-//!   on the rows around it, nor on the instruction set (but for the matrix product and the e^x of a softmax and of SiLU, see [`Gemm`](crate::Gemm)).
+//!   on the rows around it, nor on the instruction set (but for the matrix product and the e^x of a softmax and of SiLU, see [`Arithmetic`](crate::Arithmetic)).
 //! - NaN in gives NaN out in every element that depends on it.
-//! - The first argument lends the arithmetic: [`Portable`](crate::Portable), or a faster [`Gemm`](crate::Gemm).
+//! - The first argument lends the arithmetic: [`Portable`](crate::Portable), or a faster [`Arithmetic`](crate::Arithmetic).
 //!
 //! # Example
 //!

@@ -1,8 +1,8 @@
 //! Root-mean-square norm of rows with a learned scale: `y = x / rms(x) ∘ weight`, `rms(x) = sqrt(mean(x²) + EPS)`.
 
 use super::rows::{dot, expect_rows};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -19,7 +19,7 @@ fn inverse_rms<T: Scalar>(x: &[T]) -> T {
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or x's columns are not neighbours.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, weight: &[T], mut y: MatMut<'_, T>) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, weight: &[T], mut y: MatMut<'_, T>) -> Result<()> {
     expect_rows("x columns", "x column stride", x, x.rows(), weight.len())?;
     expect_rows("y", "y column stride", y.as_ref(), x.rows(), x.cols())?;
     if x.cols() == 0 {
@@ -47,7 +47,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, weight: &[T], mut y:
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or a view's columns are not neighbours.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     x: Mat<'_, T>,
     weight: &[T],
@@ -89,7 +89,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{EPS, forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, added, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use crate::view::{Mat, MatMut};

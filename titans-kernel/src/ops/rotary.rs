@@ -5,8 +5,8 @@
 
 use self::angles::{LARGEST, cos_sin, exp2};
 use super::rows::{expect_rows, expect_shape};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -41,7 +41,7 @@ impl Rotary {
 /// # Errors
 /// [`Error::Shape`] when the sizes disagree, a row is no whole number of heads, or x's columns are not neighbours;
 /// [`Error::Config`] when the width is odd or 0, or the base out of its range.
-pub fn forward<T: Scalar, G: Gemm<T>>(
+pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     rotary: &Rotary,
     first: u64,
@@ -56,7 +56,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(
 ///
 /// # Errors
 /// As [`forward`].
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     rotary: &Rotary,
     first: u64,
@@ -67,7 +67,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 }
 
 /// Both: `turn` is 1 or −1.
-fn rotate<T: Scalar, G: Gemm<T>>(
+fn rotate<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     rotary: &Rotary,
     turn: T,

@@ -3,8 +3,8 @@
 //! A reduction keeps 16 partial sums, element i going to sum i mod 16, and adds them up in one fixed tree. So it
 //! vectorises, and a row has the same bits however many rows, threads or lanes there are.
 
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -117,7 +117,7 @@ pub(crate) fn sum_pairs<T: Scalar>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T
 }
 
 /// How many rows there are before the first one with a number that is not finite.
-pub(crate) fn finite_rows<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>) -> usize {
+pub(crate) fn finite_rows<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>) -> usize {
     g.vectorise(
         #[inline(always)]
         || {

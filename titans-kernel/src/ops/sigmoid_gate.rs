@@ -1,15 +1,15 @@
 //! A gate that only lets through: `y = a ∘ σ(gate)`.
 
+use crate::arithmetic::Arithmetic;
+use crate::arithmetic::blocks::apply;
 use crate::error::{Result, expect_len};
-use crate::gemm::Gemm;
-use crate::gemm::blocks::apply;
 use crate::scalar::Scalar;
 
 /// `y = a ∘ σ(gate)`, slices of one length.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
     expect_len("gate", a.len(), gate.len())?;
     expect_len("y", a.len(), y.len())?;
     g.vectorise(
@@ -33,7 +33,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     a: &[T],
     gate: &[T],
@@ -64,7 +64,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use std::vec::Vec;

@@ -3,15 +3,15 @@
 //! NaN stays NaN, and so does −∞ become NaN (−∞ · 0); finite values below about −87 give −0 in `f32`.
 
 use super::activation::{self, Activation};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 
 /// `y = x σ(x)`, slices of one length.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: &[T], y: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: &[T], y: &mut [T]) -> Result<()> {
     expect_len("y", x.len(), y.len())?;
     activation::forward(g, Activation::Silu, x, y);
     Ok(())
@@ -21,7 +21,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: &[T], y: &mut [T]) -> Result<()>
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
-pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, x: &[T], d_y: &[T], d_x: &mut [T]) -> Result<()> {
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(g: &G, x: &[T], d_y: &[T], d_x: &mut [T]) -> Result<()> {
     expect_len("d_y", x.len(), d_y.len())?;
     expect_len("d_x", x.len(), d_x.len())?;
     activation::vjp(g, Activation::Silu, x, d_y, d_x);
@@ -31,7 +31,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(g: &G, x: &[T], d_y: &[T], d_x: &mut [T]) -> R
 #[cfg(test)]
 mod tests {
     use super::{forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use std::vec::Vec;

@@ -1,15 +1,15 @@
 //! The gate of SwiGLU and of the mixer's output: `y = a ∘ silu(gate)`.
 
 use super::activation::silu;
+use crate::arithmetic::{Arithmetic, SiluOf};
 use crate::error::{Result, expect_len};
-use crate::gemm::{Gemm, SiluOf};
 use crate::scalar::Scalar;
 
 /// `y = a ∘ gate σ(gate)`, slices of one length.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -> Result<()> {
     expect_len("gate", a.len(), gate.len())?;
     expect_len("y", a.len(), y.len())?;
     silu(g, SiluOf::Gate, &[gate, a], [y]);
@@ -21,7 +21,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, a: &[T], gate: &[T], y: &mut [T]) -
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     a: &[T],
     gate: &[T],
@@ -40,7 +40,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use std::vec::Vec;

@@ -4,8 +4,8 @@
 //! element's gradient NaN.
 
 use super::rows::{expect_rows, sum_pairs};
+use crate::arithmetic::Arithmetic;
 use crate::error::{Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -13,7 +13,7 @@ use crate::view::{Mat, MatMut};
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or columns are not neighbours. `losses` is not touched then.
-pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, target: Mat<'_, T>, losses: &mut [T]) -> Result<()> {
+pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, target: Mat<'_, T>, losses: &mut [T]) -> Result<()> {
     expect_rows("x", "x column stride", x, x.rows(), x.cols())?;
     expect_rows("target", "target column stride", target, x.rows(), x.cols())?;
     expect_len("losses", x.rows(), losses.len())?;
@@ -44,7 +44,7 @@ pub fn forward<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, target: Mat<'_, T>, 
 ///
 /// # Errors
 /// As [`forward`]; `d_x` is not touched then.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     x: Mat<'_, T>,
     target: Mat<'_, T>,
@@ -74,7 +74,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 #[cfg(test)]
 mod tests {
     use super::{forward, vjp};
-    use crate::gemm::Portable;
+    use crate::arithmetic::Portable;
     use crate::ops::check::{SINGLE, WIDTHS, assert_close, assert_gradient, inner, poison, values, widen};
     use crate::scalar::Scalar;
     use crate::view::{Mat, MatMut};

@@ -1,8 +1,8 @@
 //! The convolution as a stream: it keeps its own tail in a caller's buffer.
 
 use super::conv;
+use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::Gemm;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -52,7 +52,7 @@ impl<'a, T: Scalar> Tail<'a, T> {
     ///
     /// # Errors
     /// As [`Tail::run`].
-    pub fn step<G: Gemm<T>>(&mut self, g: &G, x: &[T], w: &[T], bias: &[T], y: &mut [T]) -> Result<()> {
+    pub fn step<G: Arithmetic<T>>(&mut self, g: &G, x: &[T], w: &[T], bias: &[T], y: &mut [T]) -> Result<()> {
         expect_len("x", self.channels, x.len())?;
         expect_len("y", self.channels, y.len())?;
         self.run(g, Mat::new(x, 1, x.len())?, w, bias, MatMut::new(y, 1, x.len())?)
@@ -62,7 +62,7 @@ impl<'a, T: Scalar> Tail<'a, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] when a size disagrees; the state is not touched then.
-    pub fn run<G: Gemm<T>>(&mut self, g: &G, x: Mat<'_, T>, w: &[T], bias: &[T], y: MatMut<'_, T>) -> Result<()> {
+    pub fn run<G: Arithmetic<T>>(&mut self, g: &G, x: Mat<'_, T>, w: &[T], bias: &[T], y: MatMut<'_, T>) -> Result<()> {
         let c = self.channels;
         expect_len("x columns", c, x.cols())?;
         if c == 0 {
@@ -83,8 +83,8 @@ impl<'a, T: Scalar> Tail<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::Tail;
+    use crate::arithmetic::Portable;
     use crate::error::Error;
-    use crate::gemm::Portable;
     use crate::ops::check::{poison, values};
     use crate::ops::conv;
     use crate::view::{Mat, MatMut};

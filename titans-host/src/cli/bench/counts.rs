@@ -26,7 +26,7 @@ pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
     let p: f64 = layers().map(|(i, o)| (i * o) as f64).sum();
     let first = layers().next().map_or(0.0, |(i, o)| (i * o) as f64);
     let ends: f64 = layers().map(|(i, o)| (i + o) as f64).sum();
-    let b = spec.piece() as f64;
+    let b = spec.piece_len() as f64;
     let token =
         Counts { operations: if spec.layers() == 1 { 9.0 * p } else { 11.0 * p - 2.0 * first }, bytes: 16.0 * p };
     let exact = if spec.wide() { 2.0 * p + 2.0 * b * ends } else { 0.0 };

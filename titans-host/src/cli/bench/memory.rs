@@ -158,7 +158,7 @@ fn operation(args: &Args) -> Result<MemoryOp> {
 
 /// Numbers in the largest array of the operation: those of the tokens, the states, the saved states.
 fn elements(op: &MemoryOp, grad: bool) -> u128 {
-    let [batch, time, heads, chunk] = [op.batch, op.time, op.heads, op.spec.piece()].map(|x| x as u128);
+    let [batch, time, heads, chunk] = [op.batch, op.time, op.heads, op.spec.piece_len()].map(|x| x as u128);
     let layer = |l| {
         let (i, o) = op.spec.layer(l);
         i as u128 * o as u128

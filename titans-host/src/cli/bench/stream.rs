@@ -109,9 +109,9 @@ fn mib(bytes: u64) -> String {
 }
 
 /// Bytes of a generator.
-struct Bytes(u64);
+struct GeneratedBytes(u64);
 
-impl Bytes {
+impl GeneratedBytes {
     fn draw(&mut self, ids: &mut [u32]) {
         for id in ids {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -121,7 +121,7 @@ impl Bytes {
 }
 
 fn measure(args: &Args, session: &mut Session<f32>, fresh: impl Fn() -> Result<Session<f32>>) -> Result<Report> {
-    let (mut bytes, mut not_finite) = (Bytes(1), 0);
+    let (mut bytes, mut not_finite) = (GeneratedBytes(1), 0);
     let mut ids = vec![0; args.push];
     // The last tenth takes what is left.
     let (all, mut done) = ((args.tokens as usize).div_ceil(args.push), 0);
@@ -183,7 +183,7 @@ fn in_turn(
     new: &mut Session<f32>,
     pushes: usize,
     ids: &mut [u32],
-    bytes: &mut Bytes,
+    bytes: &mut GeneratedBytes,
 ) -> Result<[f64; 3]> {
     let mut ratios = [0.0; ROUNDS];
     for (round, ratio) in ratios.iter_mut().enumerate() {

@@ -23,13 +23,13 @@ pub fn spec(dim: usize, layers: usize, hidden: usize, chunk: usize, network: Net
 /// Nothing may fade away, because arithmetic on denormal numbers is many times slower and no memory at work does it: half of each
 /// value is its key, so that there is something to learn, and little is forgotten. (Near zero a plain deep memory's gradients are
 /// as small as its weights, and much forgetting drives both out of the range of f32.)
-struct Numbers<T> {
+struct WorkNumbers<T> {
     rows: [Vec<T>; 3],
     gates: Vec<T>,
     weights: Vec<T>,
 }
 
-impl<T: Scalar> Numbers<T> {
+impl<T: Scalar> WorkNumbers<T> {
     fn new(spec: &MemorySpec, rows: usize, heads: usize, weights: usize) -> Self {
         const LEVELS: [f64; 3] = [1e-4, 0.05, 0.5];
         let width = spec.key_width();
@@ -57,7 +57,8 @@ impl<D: Device> Work<D> {
     /// Numbers for `op`, and with `grad` what its backward needs.
     pub fn new(device: &D, op: &MemoryOp, grad: bool) -> Result<Self> {
         let rows = op.batch * op.time * op.heads;
-        let Numbers { rows: [k, v, q], gates, weights } = Numbers::new(&op.spec, rows, op.heads, op.state_len());
+        let WorkNumbers { rows: [k, v, q], gates, weights } =
+            WorkNumbers::new(&op.spec, rows, op.heads, op.state_len());
         let d = |len: usize| device.alloc(if grad { len } else { 0 });
         Ok(Self {
             inputs: [
@@ -112,7 +113,7 @@ pub struct Streams {
 impl Streams {
     /// `streams` of them, with `tokens` tokens that all are fed over and over.
     pub fn new(spec: &MemorySpec, streams: usize, tokens: usize) -> Result<Self> {
-        let Numbers { rows: [k, v, q], gates, weights } = Numbers::new(spec, tokens, 1, spec.params());
+        let WorkNumbers { rows: [k, v, q], gates, weights } = WorkNumbers::new(spec, tokens, 1, spec.params());
         let cpu = Cpu::<f32>::new(Some(1))?;
         let blocks = (0..streams).map(|_| cpu.alloc(Stream::<f32>::len(spec))).collect::<Result<Vec<_>>>()?;
         let mut all = Self {
@@ -157,7 +158,7 @@ impl Streams {
         let mut y = MatMut::new(self.y.as_mut_slice(), n, value)?;
         for from in (0..n).step_by(piece.max(1)) {
             let rows = piece.max(1).min(n - from);
-            let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided(&self.gates[3 * from + i..], 3));
+            let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided_tokens(&self.gates[3 * from + i..], 3));
             let (k, v, q) = (k.sub(from, rows), v.sub(from, rows), q.sub(from, rows));
             let tokens = Tokens { k, v, q, alpha, theta, eta, mask: Mask::Write };
             stream.write(gemm, &tokens, Some(y.rb().sub(from, rows)), None, scratch)?;

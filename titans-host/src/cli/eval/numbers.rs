@@ -6,7 +6,7 @@ use crate::data::series;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::task::series::{SeriesConfig, SeriesTask, Totals, evaluate};
+use crate::task::series::{SeriesConfig, SeriesTask, SeriesTotals, evaluate};
 use crate::train::checkpoint::RunState;
 use crate::train::task::Task;
 
@@ -24,7 +24,7 @@ pub(super) fn run<D: Device>(
     if args.json {
         return output::print_json(&totals);
     }
-    let Totals { patches, mean_squared_error, unchanged } = totals;
+    let SeriesTotals { patches, mean_squared_error, unchanged } = totals;
     output::print(format_args!(
         "{patches} patches, mean squared error {mean_squared_error:.6} in standardised units ({unchanged:.6} if nothing changed)"
     ))

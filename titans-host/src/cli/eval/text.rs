@@ -7,7 +7,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::task::evaluate::{Row, Totals, evaluate};
+use crate::task::evaluate::{TokenRow, Totals, evaluate};
 use crate::task::text::{Text, TextConfig};
 use crate::task::{TaskConfig, text as task_text};
 use crate::train::RunConfig;
@@ -77,7 +77,7 @@ struct Evaluation<'a, D: Device> {
 }
 
 impl<D: Device> Evaluation<'_, D> {
-    fn totals(&self, each: Option<&mut dyn FnMut(Row) -> Result<()>>) -> Result<Totals> {
+    fn totals(&self, each: Option<&mut dyn FnMut(TokenRow) -> Result<()>>) -> Result<Totals> {
         let Self { device, model, tokenizer, ids, window, args } = *self;
         evaluate(device, model, tokenizer, ids, window, args.mode(), each)
     }
@@ -94,7 +94,7 @@ impl<D: Device> Evaluation<'_, D> {
         header.push("log_probability".into());
         header.extend(self.model.config().remembering().map(|block| format!("surprise_{block}")));
         table.write_record(header).map_err(fail)?;
-        let mut each = |row: Row| -> Result<()> {
+        let mut each = |row: TokenRow| -> Result<()> {
             let mut record = vec![row.position.to_string(), row.token.to_string()];
             if !bytes_alone {
                 record.push(self.tokenizer.bytes(row.token).len().to_string());

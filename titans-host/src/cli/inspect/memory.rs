@@ -2,7 +2,7 @@
 
 use crate::cli::{Failure, output};
 use crate::device::Device;
-use crate::device::cpu::plan::{Bytes, Kind, Plan};
+use crate::device::cpu::plan::{BufferKind, BytesByKind, Plan};
 use crate::error::{Error, Result, plain};
 use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
 use crate::tape::{Shared, Tape};
@@ -185,7 +185,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
         ));
     }
     let device = Plan::new(threads)?;
-    let all = |bytes: Bytes| bytes.iter().sum::<usize>();
+    let all = |bytes: BytesByKind| bytes.iter().sum::<usize>();
     let model = Model::blank(&device, config.model.clone())?;
     let parameters = all(device.live());
     let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
@@ -198,7 +198,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     let before = device.live();
     trainer.step(0.0)?;
     let (kept, standing) = (device.kept(), all(before));
-    let of = |kind: Kind| kept[kind as usize].saturating_sub(before[kind as usize]);
+    let of = |kind: BufferKind| kept[kind as usize].saturating_sub(before[kind as usize]);
     let total = all(kept) - standing;
     Ok(Report {
         file: file.display().to_string(),
@@ -209,14 +209,14 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
         gradients: standing - parameters - moments,
         moments,
         kept: Kept {
-            linear: of(Kind::Linear),
-            norms: of(Kind::Norm),
-            convolutions: of(Kind::Conv),
-            elementwise: of(Kind::Elementwise),
-            attention: of(Kind::Attention),
-            memories: of(Kind::Memory),
-            boundaries: of(Kind::Boundaries),
-            other: of(Kind::Given) + of(Kind::Other),
+            linear: of(BufferKind::Linear),
+            norms: of(BufferKind::Norm),
+            convolutions: of(BufferKind::Conv),
+            elementwise: of(BufferKind::Elementwise),
+            attention: of(BufferKind::Attention),
+            memories: of(BufferKind::Memory),
+            boundaries: of(BufferKind::Boundaries),
+            other: of(BufferKind::Given) + of(BufferKind::Other),
             total,
         },
         working: device.peak() - standing - total,

@@ -60,11 +60,11 @@ struct Report {
     bytes: usize,
     metadata: Map<String, Value>,
     elements: usize,
-    tensors: Vec<Tensor>,
+    tensors: Vec<TensorEntry>,
 }
 
 #[derive(Serialize)]
-struct Tensor {
+struct TensorEntry {
     name: String,
     dtype: String,
     shape: Vec<usize>,
@@ -115,7 +115,7 @@ fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
     let mut entries: Vec<_> = header.metadata().iter().flatten().collect();
     entries.sort();
     let json = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
-    let mut tensors: Vec<Tensor> = file.iter().map(|(name, view)| tensor(name, &view)).collect();
+    let mut tensors: Vec<TensorEntry> = file.iter().map(|(name, view)| tensor(name, &view)).collect();
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Report {
         file: path.display().to_string(),
@@ -126,13 +126,13 @@ fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
     })
 }
 
-fn tensor(name: &str, view: &TensorView<'_>) -> Tensor {
+fn tensor(name: &str, view: &TensorView<'_>) -> TensorEntry {
     let values = match view.dtype() {
         Dtype::F32 => Some(values(view.data().chunks_exact(4).map(|b| f32::read_le(b).into()))),
         Dtype::F64 => Some(values(view.data().chunks_exact(8).map(f64::read_le))),
         _ => None,
     };
-    Tensor { name: name.to_owned(), dtype: view.dtype().to_string(), shape: view.shape().to_vec(), values }
+    TensorEntry { name: name.to_owned(), dtype: view.dtype().to_string(), shape: view.shape().to_vec(), values }
 }
 
 fn values(all: impl Iterator<Item = f64>) -> Values {
@@ -163,7 +163,7 @@ fn print(report: &Report) -> Result<(), Failure> {
     }
     let names: Vec<String> = tensors.iter().map(|t| plain(&t.name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    for (name, Tensor { dtype, shape, values, .. }) in names.iter().zip(tensors) {
+    for (name, TensorEntry { dtype, shape, values, .. }) in names.iter().zip(tensors) {
         let shape = format!("{shape:?}");
         let values = values.as_ref().map_or(String::new(), |v| {
             let broken = if v.not_finite > 0 { format!("  {} not finite", v.not_finite) } else { String::new() };

@@ -2,7 +2,7 @@
 
 use super::Args;
 use super::problem::{Given, Problem, gather};
-use super::solve::{Gradients, Solution};
+use super::solve::{ProblemGradients, Solution};
 use crate::cli::Failure;
 use crate::cli::options::FormName;
 use crate::cli::tensors::index;
@@ -74,7 +74,7 @@ pub fn serialise<T: Scalar>(args: &Args, problem: &Problem<T>, solution: Solutio
         .map_err(|e| Failure::failed(format!("writing tensors: {e}")))
 }
 
-fn push_gradients<T: Scalar>(out: &mut Vec<Output<T>>, problem: &Problem<T>, gradients: Gradients<T>) {
+fn push_gradients<T: Scalar>(out: &mut Vec<Output<T>>, problem: &Problem<T>, gradients: ProblemGradients<T>) {
     let [b, h, t] = problem.dims;
     let (d_k, d_v) = (problem.spec.key_width(), problem.spec.value_width());
     out.push(Output::new("grad.k", &[b, h, t, d_k], gradients.k));
@@ -111,7 +111,7 @@ fn config<T>(args: &Args, problem: &Problem<T>) -> String {
     serde_json::json!({
         "widths": &spec.widths[..],
         "chunk": spec.chunk,
-        "compute_chunk": spec.piece(),
+        "compute_chunk": spec.piece_len(),
         "activation": spec.activation.name(),
         "network": spec.network.name(),
         "loss": spec.loss.name(),

@@ -103,12 +103,12 @@ pub struct Problem<T> {
     /// The pieces of the parameters and how (weights, momentum) were given.
     pub parts: Vec<(Part, [Given; 2])>,
     /// With `--grad`: cotangents of y `[n, T, d_v]` and of the final state `[n, 2 P]`.
-    pub cotangents: Option<Cotangents<T>>,
+    pub cotangents: Option<ProblemCotangents<T>>,
 }
 
 /// Cotangents of the outputs; an absent one is 0.
 #[derive(Debug)]
-pub struct Cotangents<T> {
+pub struct ProblemCotangents<T> {
     /// Of the read-outs.
     pub y: Option<Vec<T>>,
     /// Of the final state.
@@ -147,7 +147,7 @@ impl<T: Scalar> Problem<T> {
         Ok(problem)
     }
 
-    fn read_cotangents(&self, file: &Tensors<'_>) -> Result<Cotangents<T>> {
+    fn read_cotangents(&self, file: &Tensors<'_>) -> Result<ProblemCotangents<T>> {
         let [b, h, t] = self.dims;
         let axes = "[B, H, T, d_v]";
         let y = match file.has("cot.y") {
@@ -167,7 +167,7 @@ impl<T: Scalar> Problem<T> {
         if y.is_none() && state.is_none() {
             return Err(file.error("cot.y", "is missing, and so are all other cotangents: --grad needs one at least"));
         }
-        Ok(Cotangents { y, state })
+        Ok(ProblemCotangents { y, state })
     }
 }
 

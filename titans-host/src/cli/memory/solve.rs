@@ -15,12 +15,12 @@ pub struct Solution<T> {
     /// Final state `[n, 2 P]`.
     pub state: Vec<T>,
     /// With cotangents.
-    pub gradients: Option<Gradients<T>>,
+    pub gradients: Option<ProblemGradients<T>>,
 }
 
 /// Gradients, laid out like the problem's inputs.
 #[derive(Debug)]
-pub struct Gradients<T> {
+pub struct ProblemGradients<T> {
     /// `[n, T, d_k]`.
     pub k: Vec<T>,
     /// `[n, T, d_v]`.
@@ -86,7 +86,7 @@ fn backward<D: Device>(
     problem: &Problem<D::Elem>,
     op: MemoryOp,
     inputs: &Uploaded<D>,
-) -> Result<Gradients<D::Elem>> {
+) -> Result<ProblemGradients<D::Elem>> {
     let op = MemoryOp { token_form: false, ..op };
     let mut y = device.alloc(problem.v.len())?;
     let mut boundaries = device.alloc(op.boundaries_len())?;
@@ -103,7 +103,7 @@ fn backward<D: Device>(
     let gradients =
         MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q: &mut d_q, d_gates: &mut d_gates, d_state: &mut d_state };
     device.memory_vjp(&op, inputs.lend(), &boundaries, d_y.as_ref(), d_final.as_ref(), gradients)?;
-    Ok(Gradients {
+    Ok(ProblemGradients {
         k: device.download(&d_k)?,
         v: device.download(&d_v)?,
         q: device.download(&d_q)?,

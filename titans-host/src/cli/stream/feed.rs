@@ -8,14 +8,14 @@ use std::ops::Range;
 
 /// What the model said.
 #[derive(Default)]
-pub(super) struct Fed {
+pub(super) struct FeedOutcome {
     /// After each token that is in: the stream's position behind it, and what was said.
     pub(super) steps: Vec<(u64, Step<f32>)>,
     /// The position at which a token was refused for good: it and those behind it are not in.
     pub(super) refused: Option<u64>,
 }
 
-impl Fed {
+impl FeedOutcome {
     fn add(&mut self, from: u64, steps: Vec<Step<f32>>) {
         self.steps.extend((from + 1..).zip(steps));
     }
@@ -31,7 +31,7 @@ impl Live<'_> {
         &mut self,
         n: usize,
         take: impl FnMut(&mut Session<f32>, Range<usize>) -> Result<Taken<f32>>,
-    ) -> Result<Fed> {
+    ) -> Result<FeedOutcome> {
         let fed = self.feed_all(n, take);
         self.torn |= fed.is_err();
         fed
@@ -41,8 +41,8 @@ impl Live<'_> {
         &mut self,
         n: usize,
         mut take: impl FnMut(&mut Session<f32>, Range<usize>) -> Result<Taken<f32>>,
-    ) -> Result<Fed> {
-        let mut fed = Fed::default();
+    ) -> Result<FeedOutcome> {
+        let mut fed = FeedOutcome::default();
         while fed.steps.len() < n {
             let (from, position) = (fed.steps.len(), self.session.position());
             let taken = take(&mut self.session, from..n)?;

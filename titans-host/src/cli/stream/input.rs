@@ -21,9 +21,9 @@ pub(super) enum Piece {
 }
 
 /// Standard input.
-pub(super) struct Input(Receiver<io::Result<Vec<u8>>>);
+pub(super) struct ByteInput(Receiver<io::Result<Vec<u8>>>);
 
-impl Input {
+impl ByteInput {
     /// Begins to read.
     pub(super) fn new() -> Self {
         let (send, receive) = sync_channel(4);

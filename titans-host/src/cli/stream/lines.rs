@@ -1,6 +1,6 @@
 //! Rows of standard input: its lines, but for line breaks in quotes.
 
-use super::input::{Input, Piece};
+use super::input::{ByteInput, Piece};
 use crate::error::{Error, Result};
 
 /// Longest row: more than the numbers of any model take.
@@ -17,16 +17,16 @@ pub(super) enum Line {
 }
 
 /// The rows.
-pub(super) struct Lines {
-    input: Input,
-    rows: Rows,
+pub(super) struct LineReader {
+    input: ByteInput,
+    rows: RowSplitter,
     ended: bool,
 }
 
-impl Lines {
+impl LineReader {
     /// Begins to read.
     pub(super) fn new() -> Self {
-        Self { input: Input::new(), rows: Rows::default(), ended: false }
+        Self { input: ByteInput::new(), rows: RowSplitter::default(), ended: false }
     }
 
     /// The line on which the row given last begins, from 1.
@@ -54,7 +54,7 @@ impl Lines {
 
 /// Bytes on their way to rows.
 #[derive(Default)]
-struct Rows {
+struct RowSplitter {
     rest: Vec<u8>,
     /// Bytes that hold no end, and whether a quote is open behind them.
     seen: usize,
@@ -64,7 +64,7 @@ struct Rows {
     breaks: u64,
 }
 
-impl Rows {
+impl RowSplitter {
     fn next(&mut self, ended: bool) -> Result<Option<Vec<u8>>> {
         let end = self.rest[self.seen..].iter().position(|&b| {
             self.quoted ^= b == b'"';
@@ -95,11 +95,11 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, Rows};
+    use super::{LONGEST, RowSplitter};
 
     fn rows(pieces: &[&str]) -> Vec<(u64, String)> {
-        let (mut rows, mut all) = (Rows::default(), Vec::new());
-        let mut take = |rows: &mut Rows, ended| {
+        let (mut rows, mut all) = (RowSplitter::default(), Vec::new());
+        let mut take = |rows: &mut RowSplitter, ended| {
             while let Some(row) = rows.next(ended).unwrap() {
                 all.push((rows.number, String::from_utf8(row).unwrap()));
             }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_refused() {
-        let mut rows = Rows { rest: b"1\n".to_vec(), ..Rows::default() };
+        let mut rows = RowSplitter { rest: b"1\n".to_vec(), ..RowSplitter::default() };
         assert!(rows.next(false).unwrap().is_some());
         rows.rest = vec![b'x'; LONGEST + 1];
         let error = rows.next(false).unwrap_err().to_string();

@@ -20,7 +20,7 @@ use crate::task::text::TextConfig;
 use crate::train::Owner;
 use crate::train::checkpoint::RunState;
 use numbers::Patches;
-use state::State;
+use state::StreamState;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -183,7 +183,7 @@ impl<'a> Live<'a> {
         let (mut pending, mut open) = (None, Vec::new());
         let owner = args.state.as_deref().map(own).transpose()?.flatten();
         if let Some(path) = &args.state
-            && let Some(state) = State::read(path)?
+            && let Some(state) = StreamState::read(path)?
         {
             session.load(&state.stream).map_err(|e| {
                 Error::file(
@@ -210,7 +210,7 @@ impl<'a> Live<'a> {
     /// Writes the state, if there is a file for it.
     fn save(&mut self) -> Result<(), Error> {
         if let Some(path) = self.args.state.as_ref().filter(|_| !self.torn) {
-            let state = State { pending: self.pending, open: self.open.clone(), stream: self.session.save()? };
+            let state = StreamState { pending: self.pending, open: self.open.clone(), stream: self.session.save()? };
             output::write_whole(path, &state.bytes())?;
         }
         self.saved = Instant::now();

@@ -1,9 +1,9 @@
 //! Rows of numbers in, predictions and surprise out.
 
-use super::lines::{Line, Lines};
+use super::lines::{Line, LineReader};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
-use crate::data::series::{Column, Layout, no_record};
+use crate::data::series::{Column, TableLayout, no_record};
 use crate::error::{Error, Result, brief};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
@@ -17,7 +17,7 @@ pub(super) struct Patches {
     /// Whether the columns have names.
     named: bool,
     /// How rows are written down.
-    layout: Layout,
+    layout: TableLayout,
 }
 
 impl Patches {
@@ -32,7 +32,7 @@ impl Patches {
     /// Numbers as they are, a row a token.
     pub(super) fn plain(size: usize) -> Self {
         let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0 };
-        Self { columns: (0..size).map(column).collect(), rows: 1, named: false, layout: Layout::default() }
+        Self { columns: (0..size).map(column).collect(), rows: 1, named: false, layout: TableLayout::default() }
     }
 
     /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which nothing is a number.
@@ -145,7 +145,7 @@ pub(super) fn run(
 }
 
 fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
-    let (mut lines, mut headed) = (Lines::new(), false);
+    let (mut lines, mut headed) = (LineReader::new(), false);
     let (mut first, blocks) = (true, blocks(live)?);
     // Lines of the open patch: none of a patch that an earlier run began.
     let mut began = None;

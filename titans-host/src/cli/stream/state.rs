@@ -11,7 +11,7 @@ const HEAD: usize = 20;
 const NONE: u32 = u32::MAX;
 
 /// Where a stream stands.
-pub(super) struct State {
+pub(super) struct StreamState {
     /// The token that was read and waits to be fed.
     pub(super) pending: Option<u32>,
     /// Numbers of a patch that is not whole yet.
@@ -20,7 +20,7 @@ pub(super) struct State {
     pub(super) stream: Vec<u8>,
 }
 
-impl State {
+impl StreamState {
     /// Reads a file, if it is there.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let bytes = match std::fs::read(path) {

@@ -1,6 +1,6 @@
 //! Text in, predictions out.
 
-use super::input::{Input, Piece};
+use super::input::{ByteInput, Piece};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
 use crate::data::tokenizer::Tokenizer;
@@ -29,7 +29,7 @@ struct Report {
 }
 
 /// Rows of `--per-token`.
-type Table<'a> = csv::Writer<&'a mut dyn Write>;
+type TokenTable<'a> = csv::Writer<&'a mut dyn Write>;
 
 pub(super) fn run(
     args: &Args,
@@ -52,7 +52,7 @@ pub(super) fn run(
         mode: args.memory.into(),
     };
     sampling.validate()?;
-    let mut totals = Totals::default();
+    let mut totals = StreamTotals::default();
     let written = match &args.per_token {
         None => {
             read(live, tokenizer, None, interrupt, &mut totals);
@@ -97,7 +97,7 @@ pub(super) fn run(
 
 /// What was predicted.
 #[derive(Default)]
-struct Totals {
+struct StreamTotals {
     tokens: u64,
     bytes: u64,
     nats: f64,
@@ -111,9 +111,9 @@ struct Totals {
 fn read(
     live: &mut Live<'_>,
     tokenizer: &Tokenizer,
-    table: Option<&mut Table<'_>>,
+    table: Option<&mut TokenTable<'_>>,
     interrupt: &Interrupt,
-    totals: &mut Totals,
+    totals: &mut StreamTotals,
 ) {
     if let Err(error) = read_all(live, tokenizer, table, interrupt, totals) {
         totals.failed.get_or_insert(error.into());
@@ -123,12 +123,12 @@ fn read(
 fn read_all(
     live: &mut Live<'_>,
     tokenizer: &Tokenizer,
-    mut table: Option<&mut Table<'_>>,
+    mut table: Option<&mut TokenTable<'_>>,
     interrupt: &Interrupt,
-    totals: &mut Totals,
+    totals: &mut StreamTotals,
 ) -> Result<()> {
     let (mut rest, mut seen) = (Vec::new(), 0);
-    let (input, at_once) = (Input::new(), (LOGITS / tokenizer.vocabulary()).max(1));
+    let (input, at_once) = (ByteInput::new(), (LOGITS / tokenizer.vocabulary()).max(1));
     loop {
         let ended = match input.next()? {
             Piece::Bytes(bytes) => {
@@ -169,8 +169,8 @@ fn predict(
     live: &mut Live<'_>,
     tokenizer: &Tokenizer,
     ids: &[u32],
-    totals: &mut Totals,
-    mut table: Option<&mut Table<'_>>,
+    totals: &mut StreamTotals,
+    mut table: Option<&mut TokenTable<'_>>,
 ) -> Result<()> {
     let columns = blocks(live)?.len();
     let mut fed: Vec<u32> = live.pending.into_iter().collect();

@@ -4,7 +4,7 @@ use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
 use super::room;
 use crate::cli::options::{count, number, size, whole};
-use crate::data::series::Layout;
+use crate::data::series::TableLayout;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
@@ -205,7 +205,7 @@ impl ConfigArgs {
                 let file = self.series()?;
                 let task = series::SeriesConfig { data: file.clone(), ..series::SeriesConfig::default() };
                 room::expect_data(&TaskConfig::Series(task))?;
-                let (run, told) = series::recipe(file.clone(), self.layout.said(Layout::default()))?;
+                let (run, told) = series::recipe(file.clone(), self.layout.said(TableLayout::default()))?;
                 tell(&file, &told);
                 run
             }
@@ -276,7 +276,7 @@ impl ConfigArgs {
                     c.data = self.series()?;
                 }
                 if anew {
-                    c.layout = if other { self.layout.said(Layout::default()) } else { said };
+                    c.layout = if other { self.layout.said(TableLayout::default()) } else { said };
                     let told = c.measure()?;
                     tell(&c.data, &told);
                 }

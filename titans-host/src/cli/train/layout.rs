@@ -1,7 +1,7 @@
 //! Options that say how a file of numbers is written down, and what is told of the guesses where they do not.
 
 use crate::cli::output;
-use crate::data::series::{Decimal, Delimiter, Gaps, Layout, Place};
+use crate::data::series::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 use crate::error::plain;
 use clap::ValueEnum;
 use std::path::Path;
@@ -78,7 +78,7 @@ impl LayoutArgs {
     }
 
     /// `layout` with what these options say.
-    pub fn said(&self, mut layout: Layout) -> Layout {
+    pub fn said(&self, mut layout: TableLayout) -> TableLayout {
         if let Some(delimiter) = self.delimiter {
             layout.delimiter = Some(match delimiter {
                 DelimiterName::Comma => Delimiter::Comma,
@@ -107,8 +107,8 @@ impl LayoutArgs {
 }
 
 /// Columns by number or name; `none` alone is none.
-fn places(names: &[String]) -> Vec<Place> {
-    let place = |name: &String| name.parse().map_or_else(|_| Place::Name(name.clone()), Place::Number);
+fn places(names: &[String]) -> Vec<ColumnRef> {
+    let place = |name: &String| name.parse().map_or_else(|_| ColumnRef::Name(name.clone()), ColumnRef::Number);
     if names == ["none"] { Vec::new() } else { names.iter().map(place).collect() }
 }
 

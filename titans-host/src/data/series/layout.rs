@@ -71,7 +71,7 @@ pub enum Gaps {
 /// A column as a user names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Place {
+pub enum ColumnRef {
     /// Counted from 1.
     Number(usize),
     /// By its name in the header.
@@ -81,7 +81,7 @@ pub enum Place {
 /// How a file is written down. What is not said is guessed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Layout {
+pub struct TableLayout {
     /// Between the fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<Delimiter>,
@@ -93,12 +93,12 @@ pub struct Layout {
     pub header: Option<bool>,
     /// Columns that are not read: dates, numbers of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub left_out: Option<Vec<Place>>,
+    pub left_out: Option<Vec<ColumnRef>>,
     /// What becomes of missing numbers.
     pub gaps: Gaps,
 }
 
-impl Layout {
+impl TableLayout {
     /// The delimiter, a comma where nothing is said.
     pub fn byte(&self) -> u8 {
         self.delimiter.unwrap_or(Delimiter::Comma).byte()
@@ -107,9 +107,9 @@ impl Layout {
     /// The columns that are left out, from 0, of those that are counted.
     pub fn skipped(&self) -> Vec<usize> {
         let places = self.left_out.iter().flatten();
-        let number = |place: &Place| match place {
-            Place::Number(n) => n.checked_sub(1),
-            Place::Name(_) => None,
+        let number = |place: &ColumnRef| match place {
+            ColumnRef::Number(n) => n.checked_sub(1),
+            ColumnRef::Name(_) => None,
         };
         places.filter_map(number).collect()
     }
@@ -210,7 +210,7 @@ pub(super) fn counts(column: &[f64]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decimal, Delimiter, Gaps, Layout, counts, decimal, delimiter};
+    use super::{Decimal, Delimiter, Gaps, TableLayout, counts, decimal, delimiter};
 
     #[test]
     fn delimiters_and_decimal_commas_are_told_apart() {
@@ -234,15 +234,15 @@ mod tests {
 
     #[test]
     fn numbers_and_gaps_are_read_as_the_layout_says() {
-        let comma = Layout { decimal: Some(Decimal::Comma), ..Layout::default() };
+        let comma = TableLayout { decimal: Some(Decimal::Comma), ..TableLayout::default() };
         assert_eq!((comma.number("-1,5e1"), comma.number("2")), (Ok(Some(-15.0)), Ok(Some(2.0))));
         for bad in ["1.5", "1.234,5", "1,2,3", "", "NA"] {
             assert!(comma.number(bad).unwrap_err().contains(bad), "{bad}");
         }
-        let mean = Layout { gaps: Gaps::Mean, ..Layout::default() };
+        let mean = TableLayout { gaps: Gaps::Mean, ..TableLayout::default() };
         for gap in ["", "NA", "n/a", "NaN", "-", "?"] {
             assert_eq!(mean.number(gap), Ok(None));
-            assert!(Layout::default().number(gap).is_err());
+            assert!(TableLayout::default().number(gap).is_err());
         }
         assert!(mean.number("x").is_err() && mean.number("inf").is_err() && mean.number("1e39").is_err());
     }

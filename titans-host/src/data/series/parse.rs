@@ -1,6 +1,6 @@
 //! From the bytes of a file to rows of numbers.
 
-use super::layout::{self, Decimal, Delimiter, Layout, Place};
+use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
 use super::{COLUMNS, Read, Series};
 use crate::error::brief;
 
@@ -11,14 +11,14 @@ const SAMPLE: usize = 64;
 
 /// The numbers of a file, what was found out about how it is written, and what of that was guessed. `known` are the names of the columns,
 /// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
-pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Read, String> {
+pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Result<Read, String> {
     let mut layout = said.clone();
     let delimiter = *layout.delimiter.get_or_insert_with(|| match (layout::delimiter(bytes), said.decimal) {
         // One column, whose commas are decimal ones.
         (Delimiter::Comma, Some(Decimal::Comma)) => Delimiter::Semicolon,
         (delimiter, _) => delimiter,
     });
-    let mut table = Table::open(bytes, delimiter);
+    let mut table = CsvTable::open(bytes, delimiter);
     let Some(first) = table.next()? else { return Err("expected rows of numbers, found none".into()) };
     let mut ahead = vec![first];
     while ahead.len() < SAMPLE
@@ -26,7 +26,7 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
     {
         ahead.push(row);
     }
-    let fields = |row: &Row| row.record.iter().map(str::to_owned).collect::<Vec<_>>();
+    let fields = |row: &CsvRow| row.record.iter().map(str::to_owned).collect::<Vec<_>>();
     let sample = || ahead.iter().flat_map(|row| row.record.iter());
     layout.decimal.get_or_insert_with(|| layout::decimal(delimiter, sample()));
     let first = fields(&ahead[0]);
@@ -64,7 +64,8 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
     }
     let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
     let kept: Vec<bool> = (0..width).map(|i| !skipped.contains(&i)).collect();
-    let mut rows = Rows { layout: &layout, kept, names: &names, numbers: Vec::new(), lines: Vec::new(), gaps: 0 };
+    let mut rows =
+        SeriesReader { layout: &layout, kept, names: &names, numbers: Vec::new(), lines: Vec::new(), gaps: 0 };
     let mut ahead = ahead.into_iter();
     while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
         if dates && layout.number(row.record.get(0).unwrap_or_default()).is_ok_and(|x| x.is_some()) {
@@ -77,7 +78,7 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
         }
         rows.add(&row)?;
     }
-    let Rows { mut numbers, lines, gaps, .. } = rows;
+    let SeriesReader { mut numbers, lines, gaps, .. } = rows;
     // A column that counts says nothing that the model could learn from, and leaves the training's range at once.
     if layout.left_out.is_none() && skipped.is_empty() && columns > 1 && known.is_empty() {
         let column: Vec<f64> = numbers.iter().step_by(columns).copied().collect();
@@ -92,31 +93,31 @@ pub(super) fn parse(bytes: &[u8], said: &Layout, known: &[String]) -> Result<Rea
         }
     }
     let guesses = guesses(said, &layout, &first, &names, why);
-    layout.left_out = Some(skipped.iter().map(|&i| Place::Number(i + 1)).collect());
+    layout.left_out = Some(skipped.iter().map(|&i| ColumnRef::Number(i + 1)).collect());
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
     Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new() })
 }
 
 /// One row and where it begins.
-struct Row {
+struct CsvRow {
     line: u64,
     record: csv::StringRecord,
 }
 
 /// The rows of a file, none of them empty.
-struct Table<'a> {
+struct CsvTable<'a> {
     bytes: &'a [u8],
     reader: csv::Reader<&'a [u8]>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> CsvTable<'a> {
     fn open(bytes: &'a [u8], delimiter: Delimiter) -> Self {
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.byte());
         Self { bytes, reader: builder.from_reader(bytes) }
     }
 
-    fn next(&mut self) -> Result<Option<Row>, String> {
+    fn next(&mut self) -> Result<Option<CsvRow>, String> {
         let mut record = csv::StringRecord::new();
         let more = self.reader.read_record(&mut record);
         if !more.map_err(|e| no_record(e, |place| line(self.bytes, place)))? {
@@ -130,7 +131,7 @@ impl<'a> Table<'a> {
                 brief(field)
             ));
         }
-        Ok(Some(Row { line, record }))
+        Ok(Some(CsvRow { line, record }))
     }
 }
 
@@ -155,7 +156,7 @@ fn line(bytes: &[u8], place: &csv::Position) -> u64 {
 }
 
 /// A header names the columns, or holds no number at all, not even one that cannot be used; a row of numbers with a date before them does.
-fn is_header(first: &[String], layout: &Layout, known: &[String]) -> bool {
+fn is_header(first: &[String], layout: &TableLayout, known: &[String]) -> bool {
     let skipped = layout.skipped();
     let kept = first.iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name);
     let named = !known.is_empty() && (first == known || kept.eq(known.iter()));
@@ -163,28 +164,28 @@ fn is_header(first: &[String], layout: &Layout, known: &[String]) -> bool {
 }
 
 /// Neither a number, good or bad, nor what stands for one.
-fn is_date(field: &str, layout: &Layout) -> bool {
+fn is_date(field: &str, layout: &TableLayout) -> bool {
     !layout::is_gap(field) && field.parse::<f64>().is_err() && layout.number(field).is_err()
 }
 
 /// A column's number, from 0.
-fn number_of(place: &Place, names: &[String]) -> Result<usize, String> {
+fn number_of(place: &ColumnRef, names: &[String]) -> Result<usize, String> {
     let found = match place {
-        Place::Number(n) => n.checked_sub(1).filter(|&i| i < names.len()),
-        Place::Name(name) => names.iter().position(|n| n == name),
+        ColumnRef::Number(n) => n.checked_sub(1).filter(|&i| i < names.len()),
+        ColumnRef::Name(name) => names.iter().position(|n| n == name),
     };
     found.ok_or_else(|| {
         let place = match place {
-            Place::Number(n) => n.to_string(),
-            Place::Name(name) => brief(name),
+            ColumnRef::Number(n) => n.to_string(),
+            ColumnRef::Name(name) => brief(name),
         };
         format!("the column to leave out, {place}: expected one of {} columns: {}", names.len(), names.join(", "))
     })
 }
 
 /// What is read.
-struct Rows<'a> {
-    layout: &'a Layout,
+struct SeriesReader<'a> {
+    layout: &'a TableLayout,
     kept: Vec<bool>,
     names: &'a [String],
     numbers: Vec<f64>,
@@ -192,8 +193,8 @@ struct Rows<'a> {
     gaps: usize,
 }
 
-impl Rows<'_> {
-    fn add(&mut self, Row { line, record }: &Row) -> Result<(), String> {
+impl SeriesReader<'_> {
+    fn add(&mut self, CsvRow { line, record }: &CsvRow) -> Result<(), String> {
         if record.len() != self.kept.len() {
             return Err(format!("line {line}: expected {} fields, found {}", self.kept.len(), record.len()));
         }
@@ -214,7 +215,13 @@ impl Rows<'_> {
 }
 
 /// What was not said and had to be guessed, with the option that says it.
-fn guesses(said: &Layout, found: &Layout, first: &[String], names: &[String], why: Option<&str>) -> Vec<String> {
+fn guesses(
+    said: &TableLayout,
+    found: &TableLayout,
+    first: &[String],
+    names: &[String],
+    why: Option<&str>,
+) -> Vec<String> {
     let mut guesses = Vec::new();
     if let (None, Some(delimiter)) = (said.delimiter, found.delimiter) {
         guesses.push(format!("fields end at a {} (--delimiter)", delimiter.name()));
@@ -239,7 +246,7 @@ fn guesses(said: &Layout, found: &Layout, first: &[String], names: &[String], wh
 }
 
 /// Whether a decimal comma can be meant where fields end at commas.
-pub(super) fn contradiction(said: &Layout) -> Option<String> {
+pub(super) fn contradiction(said: &TableLayout) -> Option<String> {
     let both = said.decimal == Some(Decimal::Comma) && said.delimiter == Some(Delimiter::Comma);
     both.then(|| {
         "a decimal comma and fields that end at commas: expected one of them; choose --delimiter semicolon or tab"

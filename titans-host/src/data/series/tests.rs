@@ -1,10 +1,10 @@
-use super::{Column, Gaps, Layout, Place, Series, read};
+use super::{Column, ColumnRef, Gaps, Series, TableLayout, read};
 
 fn parse(bytes: &[u8]) -> Result<Series, String> {
-    super::parse::parse(bytes, &Layout::default(), &[]).map(|read| read.series)
+    super::parse::parse(bytes, &TableLayout::default(), &[]).map(|read| read.series)
 }
 
-fn said(layout: &Layout, bytes: &[u8]) -> Result<super::Read, String> {
+fn said(layout: &TableLayout, bytes: &[u8]) -> Result<super::Read, String> {
     super::parse::parse(bytes, layout, &[])
 }
 
@@ -49,7 +49,7 @@ fn what_is_no_number_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.csv");
     std::fs::write(&path, "1\nx\n").unwrap();
-    assert!(read(&path, &Layout::default(), &[]).unwrap_err().to_string().contains("bad.csv: line 2"));
+    assert!(read(&path, &TableLayout::default(), &[]).unwrap_err().to_string().contains("bad.csv: line 2"));
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn columns_are_standardised_by_the_first_rows_alone() {
     let error = series.standardised(&series.measure(2)).unwrap_err().to_string();
     assert!(error.contains("line 5, column b: expected") && error.contains("1e38"), "{error}");
     let column = &series.measure(2)[1];
-    assert!(["1e38", "inf", "1e39"].iter().all(|field| column.number(field, &Layout::default()).is_err()));
-    assert_eq!(column.number("0.0005", &Layout::default()), Ok(0.0));
+    assert!(["1e38", "inf", "1e39"].iter().all(|field| column.number(field, &TableLayout::default()).is_err()));
+    assert_eq!(column.number("0.0005", &TableLayout::default()), Ok(0.0));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_large_offset_takes_no_digits_from_the_deviation() {
 #[test]
 fn what_is_guessed_is_told_and_what_is_said_is_not() {
     let german = "t;a;b\n1;1,5;-2\n2;2,5;3e-1\n3;0;0\n";
-    let read = said(&Layout::default(), german.as_bytes()).unwrap();
+    let read = said(&TableLayout::default(), german.as_bytes()).unwrap();
     assert_eq!((read.series.names.join(" "), &read.series.numbers[..4]), ("a b".into(), &[1.5, -2.0, 2.5, 0.3][..]));
     let told = read.guesses.join("; ");
     for says in [
@@ -137,27 +137,30 @@ fn what_is_guessed_is_told_and_what_is_said_is_not() {
     assert_eq!((again.series, again.layout, again.guesses), (read.series, read.layout, Vec::new()));
     // One column looks like two.
     let one = b"a\n1,5\n2\n";
-    assert!(said(&Layout::default(), b"a\n1,5\n2,5\n").unwrap_err().contains("--decimal comma"));
-    let comma = Layout { decimal: Some(super::Decimal::Comma), ..Layout::default() };
+    assert!(said(&TableLayout::default(), b"a\n1,5\n2,5\n").unwrap_err().contains("--decimal comma"));
+    let comma = TableLayout { decimal: Some(super::Decimal::Comma), ..TableLayout::default() };
     assert_eq!(said(&comma, one).unwrap().series.numbers, [1.5, 2.0]);
     // Names of numbers are a header if that is said.
     let years = b"2019,2020\n1,2\n3,4\n";
     assert!(
-        said(&Layout::default(), years)
+        said(&TableLayout::default(), years)
             .unwrap()
             .guesses
             .join("; ")
             .contains("no header, the first line is numbers: \"2019,2020\"")
     );
-    let header = said(&Layout { header: Some(true), ..Layout::default() }, years).unwrap();
+    let header = said(&TableLayout { header: Some(true), ..TableLayout::default() }, years).unwrap();
     assert_eq!((header.series.names.join(" "), header.series.rows()), ("2019 2020".into(), 2));
-    let leave = |places: Vec<Place>| Layout { left_out: Some(places), ..Layout::default() };
+    let leave = |places: Vec<ColumnRef>| TableLayout { left_out: Some(places), ..TableLayout::default() };
     let all = said(&leave(vec![]), german.replace(',', ".").as_bytes()).unwrap();
     assert_eq!((all.series.names.join(" "), all.series.numbers[0]), ("t a b".into(), 1.0));
-    let two = said(&leave(vec![Place::Name("a".into()), Place::Number(1), Place::Number(2)]), b"t,a,b\nx,?,1\ny,z,2\n")
-        .unwrap();
+    let two = said(
+        &leave(vec![ColumnRef::Name("a".into()), ColumnRef::Number(1), ColumnRef::Number(2)]),
+        b"t,a,b\nx,?,1\ny,z,2\n",
+    )
+    .unwrap();
     assert_eq!((two.series.names.join(" "), two.series.numbers), ("b".into(), vec![1.0, 2.0]));
-    for bad in [Place::Number(0), Place::Number(4), Place::Name("c".into())] {
+    for bad in [ColumnRef::Number(0), ColumnRef::Number(4), ColumnRef::Name("c".into())] {
         let error = said(&leave(vec![bad]), b"t,a,b\n1,2,3\n").unwrap_err();
         assert!(error.contains("leave out") && error.contains("t, a, b"), "{error}");
     }
@@ -166,18 +169,20 @@ fn what_is_guessed_is_told_and_what_is_said_is_not() {
 #[test]
 fn a_run_finds_its_columns_in_other_files() {
     let known = ["2019".to_owned(), "2020".to_owned()];
-    let left = Layout { left_out: Some(vec![Place::Number(1)]), header: Some(false), ..Layout::default() };
-    let of = |layout: &Layout, text: &str| super::parse::parse(text.as_bytes(), layout, &known).unwrap().series.numbers;
+    let left =
+        TableLayout { left_out: Some(vec![ColumnRef::Number(1)]), header: Some(false), ..TableLayout::default() };
+    let of =
+        |layout: &TableLayout, text: &str| super::parse::parse(text.as_bytes(), layout, &known).unwrap().series.numbers;
     for text in ["2019,2020\n1,2\n", "day,2019,2020\n7,1,2\n", "7,1,2\n", "1,2\n"] {
         assert_eq!(of(&left, text), [1.0, 2.0], "{text}");
     }
     // A run of before there were layouts keeps a column that counts.
-    assert_eq!(of(&Layout::default(), "0,5\n1,6\n2,7\n"), [0.0, 5.0, 1.0, 6.0, 2.0, 7.0]);
+    assert_eq!(of(&TableLayout::default(), "0,5\n1,6\n2,7\n"), [0.0, 5.0, 1.0, 6.0, 2.0, 7.0]);
 }
 
 #[test]
 fn gaps_are_the_mean_where_that_is_said() {
-    let layout = Layout { gaps: Gaps::Mean, ..Layout::default() };
+    let layout = TableLayout { gaps: Gaps::Mean, ..TableLayout::default() };
     let read = said(&layout, b"a,b\n1,5\n,7\n3,NA\n").unwrap();
     assert_eq!(read.gaps, 2);
     let columns = read.series.measure(3);

@@ -97,7 +97,7 @@ pub(super) fn backward_space(op: &AttentionOp, context: bool, threads: usize) ->
 }
 
 /// Operands as the kernel takes them: rotated where there are positions.
-struct Operands<'a, T> {
+struct AttentionOperands<'a, T> {
     op: &'a AttentionOp,
     span: Span,
     q: &'a [T],
@@ -107,7 +107,7 @@ struct Operands<'a, T> {
     context: Option<(&'a [T], &'a [T])>,
 }
 
-impl<'a, T: SimdScalar> Operands<'a, T> {
+impl<'a, T: SimdScalar> AttentionOperands<'a, T> {
     /// All keys of head `h` of keys and values in sequence b.
     fn keys(&self, b: usize, h: usize) -> KernelResult<Keys<'a, T>> {
         let AttentionOp { time, kv_heads, width, persistent, .. } = *self.op;
@@ -253,14 +253,14 @@ impl<T: SimdScalar> Cpu<T> {
         op: &'a AttentionOp,
         inputs: &AttentionInputs<'a, Self>,
         rotated: &'a mut [Buffer<T>; 3],
-    ) -> Result<Operands<'a, T>> {
+    ) -> Result<AttentionOperands<'a, T>> {
         let (q, k) = (inputs.q.as_slice(), inputs.k.as_slice());
         let context = inputs.context.map(|(k, v)| (k.as_slice(), v.as_slice()));
         let persistent = inputs.persistent.map(|(k, v)| (k.as_slice(), v.as_slice()));
         let span = within(op);
         let v = inputs.v.as_slice();
         let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else {
-            return Ok(Operands { op, span, q, q_rotated: q, tokens: (k, v), persistent, context });
+            return Ok(AttentionOperands { op, span, q, q_rotated: q, tokens: (k, v), persistent, context });
         };
         let [to_q, to_k, to_c] = rotated.each_mut().map(Buffer::as_mut_slice);
         self.rotate(false, &rotary, [op.time, op.heads], q, to_q)?;
@@ -269,6 +269,6 @@ impl<T: SimdScalar> Cpu<T> {
             self.rotate(false, &before, [op.time, op.kv_heads], k, to_c)?;
         }
         let context = context.map(|(_, v)| (&*to_c, v));
-        Ok(Operands { op, span, q, q_rotated: to_q, tokens: (to_k, v), persistent, context })
+        Ok(AttentionOperands { op, span, q, q_rotated: to_q, tokens: (to_k, v), persistent, context })
     }
 }

@@ -83,11 +83,11 @@ pub struct PoolUsage {
 /// Vectors that nobody uses now, by their length.
 #[derive(Debug, Default)]
 pub(super) struct Pool<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<PoolState<T>>,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct PoolState<T> {
     idle: BTreeMap<usize, Class<T>>,
     /// Counts what is given back.
     clock: u64,
@@ -112,7 +112,7 @@ impl<T> Default for Class<T> {
     }
 }
 
-impl<T> Default for State<T> {
+impl<T> Default for PoolState<T> {
     fn default() -> Self {
         Self { idle: BTreeMap::new(), clock: 0, idle_len: 0, live_len: 0, peak_len: 0, recent_len: 0 }
     }
@@ -189,7 +189,7 @@ impl<T: Scalar> Pool<T> {
         self.lock().idle_len
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, PoolState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -106,7 +106,7 @@ impl<T: SimdScalar> Cpu<T> {
                 tail,
                 w,
                 d_y,
-                conv::Gradients { x: MatMut::new(d_x, dims.time, channels)?, w: d_w, bias: d_bias },
+                conv::ConvGradients { x: MatMut::new(d_x, dims.time, channels)?, w: d_w, bias: d_bias },
             )
         })?;
         add_parts(w_parts, d_w);

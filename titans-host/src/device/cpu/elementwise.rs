@@ -1,7 +1,7 @@
 //! Operations element by element, cut into pieces.
 
 use titans_kernel::error::expect_len;
-use titans_kernel::{Error as KernelError, Gemm, Result as KernelResult, ops};
+use titans_kernel::{Arithmetic, Error as KernelError, Result as KernelResult, ops};
 
 use super::threads::split_rows;
 use super::{Cpu, Simd, SimdScalar};
@@ -46,7 +46,7 @@ impl<T: SimdScalar> Cpu<T> {
         let piece = self.piece(y.len());
         self.threads.run(Self::cost(a.len(), MOVE), split_rows(y, 1, piece), |(at, y)| {
             let (a, b) = (&a[at.clone()], &b[at]);
-            Gemm::<T>::vectorise(
+            Arithmetic::<T>::vectorise(
                 &self.gemm,
                 #[inline(always)]
                 || y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = a + b),
@@ -60,7 +60,7 @@ impl<T: SimdScalar> Cpu<T> {
         let piece = self.piece(y.len());
         self.threads.run(Self::cost(x.len(), MOVE), split_rows(y, 1, piece), |(at, y)| {
             let x = &x[at];
-            Gemm::<T>::vectorise(
+            Arithmetic::<T>::vectorise(
                 &self.gemm,
                 #[inline(always)]
                 || y.iter_mut().zip(x).for_each(|(y, &x)| *y += scale * x),

@@ -42,7 +42,7 @@ pub(super) fn start_vjp<T: SimdScalar>(batch: usize, heads: usize, d_state: &[T]
 }
 
 /// Lengths of an operation's buffers; saturated where they overflow, so that no buffer fits then.
-struct Sizes {
+struct BufferLens {
     /// Memories: batch · heads.
     tasks: usize,
     /// Keys and queries, values and read-outs, one gate.
@@ -53,7 +53,7 @@ struct Sizes {
     boundaries: usize,
 }
 
-impl Sizes {
+impl BufferLens {
     fn new(op: &MemoryOp) -> KernelResult<Self> {
         op.spec.validate()?;
         let tasks = op.batch.saturating_mul(op.heads);
@@ -98,7 +98,7 @@ fn by_heads(op: &MemoryOp, len: usize) -> usize {
 
 /// Lengths of what a forward takes from the pool: a state, read-outs and surprise by heads, scratch; 0 where it takes
 /// nothing.
-fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts: usize) -> [usize; 4] {
+fn forward_lens(op: &MemoryOp, sizes: &BufferLens, surprise: bool, state: bool, parts: usize) -> [usize; 4] {
     let form = if op.token_form { Form::Token } else { Form::Chunk };
     let scratch = whole_lines(memory::forward_scratch_len(&op.spec, form)).saturating_mul(parts);
     let surprise = if surprise { by_heads(op, sizes.gate) } else { 0 };
@@ -106,7 +106,7 @@ fn forward_lens(op: &MemoryOp, sizes: &Sizes, surprise: bool, state: bool, parts
 }
 
 /// Lengths of what a backward takes: gradients of keys, values, queries and gates by heads, scratch.
-fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
+fn backward_lens(op: &MemoryOp, sizes: &BufferLens, parts: usize) -> [usize; 5] {
     let scratch = whole_lines(memory::vjp_scratch_len(&op.spec)).saturating_mul(parts);
     let [keys, values] = [sizes.keys, sizes.values].map(|len| by_heads(op, len));
     [keys, values, keys, op.gates_len(), scratch]
@@ -114,18 +114,18 @@ fn backward_lens(op: &MemoryOp, sizes: &Sizes, parts: usize) -> [usize; 5] {
 
 /// The same for a device of `threads` threads that is not there, with and without outputs of surprise and state.
 pub(super) fn forward_space(op: &MemoryOp, surprise: bool, state: bool, threads: usize) -> Result<[usize; 4]> {
-    let (sizes, op) = (Sizes::new(op)?, &within(op));
+    let (sizes, op) = (BufferLens::new(op)?, &within(op));
     Ok(forward_lens(op, &sizes, surprise, state, default_parts(threads, sizes.cost(op), sizes.tasks)))
 }
 
 /// As [`forward_space`].
 pub(super) fn backward_space(op: &MemoryOp, threads: usize) -> Result<[usize; 5]> {
-    let (sizes, op) = (Sizes::new(op)?, &within(op));
+    let (sizes, op) = (BufferLens::new(op)?, &within(op));
     Ok(backward_lens(op, &sizes, default_parts(threads, sizes.backward_cost(op), sizes.tasks)))
 }
 
 /// The operands of every task.
-struct Operands<'a, T> {
+struct MemoryOperands<'a, T> {
     op: &'a MemoryOp,
     k: &'a [T],
     v: &'a [T],
@@ -134,8 +134,8 @@ struct Operands<'a, T> {
     mask: Option<&'a [u32]>,
 }
 
-impl<'a, T: SimdScalar> Operands<'a, T> {
-    fn new(op: &'a MemoryOp, sizes: &Sizes, inputs: &MemoryInputs<'a, Cpu<T>>) -> KernelResult<Self> {
+impl<'a, T: SimdScalar> MemoryOperands<'a, T> {
+    fn new(op: &'a MemoryOp, sizes: &BufferLens, inputs: &MemoryInputs<'a, Cpu<T>>) -> KernelResult<Self> {
         let MemoryInputs { k, v, q, gates, state, mask } = *inputs;
         let (k, v, q, gates) = (k.as_slice(), v.as_slice(), q.as_slice(), gates.as_slice());
         expect_len("k", sizes.keys, k.len())?;
@@ -158,7 +158,7 @@ impl<'a, T: SimdScalar> Operands<'a, T> {
         let layers = self.op.spec.gate_sets();
         let gate = |g: usize| {
             let first = ((b * time * 3 + g) * heads + h) * layers;
-            Gate::strided(&self.gates[first..], 3 * heads * layers).layers(layers, 1)
+            Gate::strided_tokens(&self.gates[first..], 3 * heads * layers).layers(layers, 1)
         };
         Ok(Tokens {
             k: head(self.k, b, h, time, heads, d_0)?,
@@ -210,9 +210,9 @@ impl<T: SimdScalar> Cpu<T> {
         inputs: &MemoryInputs<'_, Self>,
         outputs: MemoryOutputs<'_, Self>,
     ) -> Result<u64> {
-        let sizes = Sizes::new(op)?;
+        let sizes = BufferLens::new(op)?;
         let op = &within(op);
-        let operands = Operands::new(op, &sizes, inputs)?;
+        let operands = MemoryOperands::new(op, &sizes, inputs)?;
         let y = outputs.y.as_mut_slice();
         let mut surprise = outputs.surprise.map(Buffer::as_mut_slice);
         let boundaries = outputs.boundaries.map(Buffer::as_mut_slice);
@@ -282,9 +282,9 @@ impl<T: SimdScalar> Cpu<T> {
         d_final: Option<&Buffer<T>>,
         gradients: MemoryGradients<'_, Self>,
     ) -> Result<()> {
-        let sizes = Sizes::new(op)?;
+        let sizes = BufferLens::new(op)?;
         let op = &within(op);
-        let operands = Operands::new(op, &sizes, inputs)?;
+        let operands = MemoryOperands::new(op, &sizes, inputs)?;
         let (d_y, d_final) = (d_y.map(Buffer::as_slice), d_final.map(Buffer::as_slice));
         let boundaries = boundaries.as_slice();
         let MemoryGradients { d_k, d_v, d_q, d_gates, d_state } = gradients;

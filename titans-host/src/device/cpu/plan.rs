@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a buffer is for: the last operation that wrote it decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BufferKind {
     /// Uploaded or zeroed: parameters, gradients, moments.
     Given,
     /// Outputs of linear maps, the embedding and the head's among them.
@@ -32,7 +32,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl BufferKind {
     /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Given,
@@ -47,8 +47,8 @@ impl Kind {
     ];
 }
 
-/// Bytes by [`Kind`].
-pub type Bytes = [usize; Kind::ALL.len()];
+/// Bytes by [`BufferKind`].
+pub type BytesByKind = [usize; BufferKind::ALL.len()];
 
 /// The CPU that only counts, for `f32`.
 #[derive(Debug)]
@@ -59,9 +59,9 @@ pub struct Plan {
 
 #[derive(Debug, Default)]
 struct Count {
-    live: Bytes,
+    live: BytesByKind,
     peak: usize,
-    kept: Bytes,
+    kept: BytesByKind,
 }
 
 impl Plan {
@@ -77,7 +77,7 @@ impl Plan {
     }
 
     /// Bytes in buffers now.
-    pub fn live(&self) -> Bytes {
+    pub fn live(&self) -> BytesByKind {
         lock(&self.count).live
     }
 
@@ -87,11 +87,11 @@ impl Plan {
     }
 
     /// Bytes in buffers when a loss was last differentiated: what the forward left for the backward.
-    pub fn kept(&self) -> Bytes {
+    pub fn kept(&self) -> BytesByKind {
         lock(&self.count).kept
     }
 
-    fn take(&self, kind: Kind, len: usize) -> Result<PlanBuffer> {
+    fn take(&self, kind: BufferKind, len: usize) -> Result<PlanBuffer> {
         let bytes = size_class(len).saturating_mul(size_of::<f32>());
         let mut count = lock(&self.count);
         let total = count.live.iter().try_fold(bytes, |sum, &x| sum.checked_add(x));
@@ -107,7 +107,7 @@ impl Plan {
 
     /// Space that an operation takes all at once and gives back at its end.
     fn pass(&self, lens: &[usize]) -> Result<()> {
-        let held: Vec<_> = lens.iter().map(|&len| self.take(Kind::Other, len)).collect::<Result<_>>()?;
+        let held: Vec<_> = lens.iter().map(|&len| self.take(BufferKind::Other, len)).collect::<Result<_>>()?;
         drop(held);
         Ok(())
     }
@@ -118,13 +118,13 @@ impl Plan {
 pub struct PlanBuffer {
     len: usize,
     bytes: usize,
-    kind: Kind,
+    kind: BufferKind,
     count: Arc<Mutex<Count>>,
 }
 
 impl PlanBuffer {
     /// The buffer is written by an operation of that kind.
-    fn is(&mut self, kind: Kind) {
+    fn is(&mut self, kind: BufferKind) {
         let mut count = lock(&self.count);
         count.live[self.kind as usize] -= self.bytes;
         count.live[kind as usize] += self.bytes;

@@ -1,6 +1,6 @@
 //! Rows that move. Entries of the batch and rows over the threads; where all entries meet in the same rows, rows alone.
 
-use titans_kernel::{Error as KernelError, Gemm};
+use titans_kernel::{Arithmetic, Error as KernelError};
 
 use super::threads::split_rows;
 use super::{Cpu, SimdScalar};
@@ -63,7 +63,7 @@ impl<T: SimdScalar> Cpu<T> {
         if !add {
             return y.copy_from_slice(x);
         }
-        Gemm::<T>::vectorise(
+        Arithmetic::<T>::vectorise(
             &self.gemm,
             #[inline(always)]
             || y.iter_mut().zip(x).for_each(|(y, &x)| *y += x),

@@ -1,7 +1,7 @@
 //! Sums in a fixed order, and the optimiser's step.
 
 use titans_kernel::error::expect_len;
-use titans_kernel::{Error as KernelError, Gemm};
+use titans_kernel::{Arithmetic, Error as KernelError};
 
 use super::threads::split_rows;
 use super::{Cpu, SimdScalar};
@@ -52,7 +52,7 @@ impl<T: SimdScalar> Cpu<T> {
         self.threads.run(x.len() / 4, split_rows(sums, 1, grain), |(blocks, sums)| {
             for (block, sum) in blocks.zip(sums) {
                 let x = &x[block * BLOCK..x.len().min((block + 1) * BLOCK)];
-                *sum = Gemm::<T>::vectorise(
+                *sum = Arithmetic::<T>::vectorise(
                     &self.gemm,
                     #[inline(always)]
                     || if squares { block_sum(x, |x| x * x) } else { block_sum(x, |x| x) },
@@ -79,7 +79,7 @@ impl<T: SimdScalar> Cpu<T> {
         let moments = split_rows(moment1, 1, piece).zip(split_rows(moment2, 1, piece));
         self.threads.run(len, split_rows(parameter, 1, piece).zip(moments), |((at, p), ((_, m), (_, v)))| {
             let gradient = &gradient[at];
-            Gemm::<T>::vectorise(
+            Arithmetic::<T>::vectorise(
                 &self.gemm,
                 #[inline(always)]
                 || {

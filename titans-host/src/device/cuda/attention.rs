@@ -10,7 +10,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::ops::rotary::Rotary;
 
 /// Buffers of keys and values, where they are there.
-type Pair<'a, R> = (Option<&'a DeviceBuffer<R>>, Option<&'a DeviceBuffer<R>>);
+type KeyValueBuffers<'a, R> = (Option<&'a DeviceBuffer<R>>, Option<&'a DeviceBuffer<R>>);
 
 /// Rotated queries, keys and context; `None` without positions.
 struct Rotated<R: Driver> {
@@ -28,7 +28,7 @@ fn span(op: &AttentionOp) -> [usize; 2] {
     }
 }
 
-fn split<'a, R: Driver>(pair: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>) -> Pair<'a, R> {
+fn split<'a, R: Driver>(pair: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>) -> KeyValueBuffers<'a, R> {
     pair.map_or((None, None), |(k, v)| (Some(k), Some(v)))
 }
 

@@ -12,7 +12,7 @@ use titans_kernel::memory::Activation;
 
 /// A file of `kernels/`.
 #[derive(Clone, Copy, Debug)]
-pub struct Source {
+pub struct KernelFile {
     /// The file's name.
     pub name: &'static str,
     /// Its text.
@@ -21,15 +21,15 @@ pub struct Source {
 
 macro_rules! sources {
     ($($name:literal),* $(,)?) => {
-        [$(Source { name: $name, text: include_str!(concat!("kernels/", $name)) }),*]
+        [$(KernelFile { name: $name, text: include_str!(concat!("kernels/", $name)) }),*]
     };
 }
 
 /// What every kernel file starts from: macros and the activations.
-pub const COMMON: Source = Source { name: "common.cuh", text: include_str!("kernels/common.cuh") };
+pub const COMMON: KernelFile = KernelFile { name: "common.cuh", text: include_str!("kernels/common.cuh") };
 
 /// All kernel files; each compiles after [`COMMON`].
-pub const SOURCES: &[Source] = &sources![
+pub const SOURCES: &[KernelFile] = &sources![
     "elementwise.cu",
     "rows.cu",
     "conv.cu",
@@ -51,7 +51,7 @@ fn enumeration<T: Choice>() -> String {
 }
 
 /// The numbers of activations, then [`COMMON`] and the given files, with line directives so that messages name the files.
-pub fn unit(files: &[Source]) -> String {
+pub fn unit(files: &[KernelFile]) -> String {
     let mut text = enumeration::<Activation>();
     for file in std::iter::once(&COMMON).chain(files) {
         text.push_str(&format!("#line 1 \"{}\"\n{}\n", file.name, file.text));

@@ -64,13 +64,17 @@ mod tests {
                 (chunk, compute_chunk, segment);
             config.validate().unwrap();
             let spec = config.memory_spec().unwrap();
-            assert_eq!((spec.piece(), segment % spec.period()), (piece, 0), "{chunk} {compute_chunk} {segment}");
+            assert_eq!(
+                (spec.piece_len(), segment % spec.period_len()),
+                (piece, 0),
+                "{chunk} {compute_chunk} {segment}"
+            );
         }
-        assert_eq!(ModelConfig::default().memory_spec().unwrap().piece(), 64);
+        assert_eq!(ModelConfig::default().memory_spec().unwrap().piece_len(), 64);
         config.set_layers(2);
         config.attention.segment = 20;
         config.validate().unwrap();
-        assert_eq!((config.memory_spec().unwrap().period(), config.memory.clip), (4, Some(0.5)));
+        assert_eq!((config.memory_spec().unwrap().period_len(), config.memory.clip), (4, Some(0.5)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ fn a_configuration_comes_back_from_text_and_absent_fields_are_the_default() {
     config.memory.read = Read::ChunkStart;
     assert!(toml::to_string(&config).unwrap().contains("compute_chunk = 64"));
     config.memory.compute_chunk = 5;
-    assert_eq!(config.memory_spec().unwrap().piece(), 5);
+    assert_eq!(config.memory_spec().unwrap().piece_len(), 5);
     config.block = Kinds::Each(vec![Kind::Mac, Kind::Attention, Kind::Lmm, Kind::Mal]);
     let toml = toml::to_string(&config).unwrap();
     assert!(toml.contains("gelu-tanh") && toml.contains("chunk-start"), "{toml}");

@@ -6,7 +6,7 @@
 use super::answers;
 use super::mac_memory::{Carried, Fed};
 use super::memory::project;
-use crate::device::{Device, MoveRows, Place as Rows, Span};
+use crate::device::{Device, MoveRows, Place, Span};
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::block::{Mixed, Segment};
@@ -14,7 +14,7 @@ use crate::model::layout::{AttentionParams, Block, CombineParams, ContextParams,
 use crate::tape::{Tape, Var};
 
 /// The mixer's parameters.
-pub(super) struct Parts<'a> {
+pub(super) struct MacParts<'a> {
     pub(super) context: &'a ContextParams,
     pub(super) attention: &'a AttentionParams,
     pub(super) memory: &'a MemoryParams,
@@ -22,7 +22,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// What is there for all tokens before the first segment.
-pub(super) struct Tokens<D: Device> {
+pub(super) struct TokenProjections<D: Device> {
     q: Var<D>,
     k: Var<D>,
     v: Var<D>,
@@ -32,7 +32,7 @@ pub(super) struct Tokens<D: Device> {
 }
 
 /// A segment within the sequences, and the rows before it that a convolution sees.
-pub(super) struct Place {
+pub(super) struct SegmentPlace {
     pub(super) batch: usize,
     pub(super) from: usize,
     pub(super) time: usize,
@@ -44,7 +44,7 @@ impl<D: Device> Model<D> {
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
-        p: &Parts<'_>,
+        p: &MacParts<'_>,
         n: &Var<D>,
         segment: &Segment,
     ) -> Result<Mixed<D>> {
@@ -73,10 +73,10 @@ impl<D: Device> Model<D> {
     }
 
     /// The segments of sequences.
-    pub(super) fn places(&self, segment: &Segment) -> impl Iterator<Item = Place> + use<D> {
+    pub(super) fn places(&self, segment: &Segment) -> impl Iterator<Item = SegmentPlace> + use<D> {
         let (batch, time, rows) = (segment.batch, segment.time, self.config.attention.segment);
         let history = self.config.conv_width.saturating_sub(1);
-        (0..time).step_by(rows).map(move |from| Place { batch, from, time: rows.min(time - from), history })
+        (0..time).step_by(rows).map(move |from| SegmentPlace { batch, from, time: rows.min(time - from), history })
     }
 
     /// All that no memory is needed for.
@@ -87,7 +87,7 @@ impl<D: Device> Model<D> {
         (context, attention): (&ContextParams, &AttentionParams),
         n: &Var<D>,
         segment: &Segment,
-    ) -> Result<Tokens<D>> {
+    ) -> Result<TokenProjections<D>> {
         let [q, k, v] = self.token_keys(tape, attention, n, segment.batch)?;
         let rows = self.persistent(tape, block, segment.batch)?;
         let persistent = rows.map(|rows| self.keys(tape, attention, &rows)).transpose()?;
@@ -97,16 +97,16 @@ impl<D: Device> Model<D> {
         } else {
             None
         };
-        Ok(Tokens { q, k, v, context, persistent })
+        Ok(TokenProjections { q, k, v, context, persistent })
     }
 
     /// ŷ, and what the memory answers to it.
     fn mac_segment(
         &self,
         tape: &mut Tape<'_, D>,
-        p: &Parts<'_>,
-        tokens: &Tokens<D>,
-        place: &Place,
+        p: &MacParts<'_>,
+        tokens: &TokenProjections<D>,
+        place: &SegmentPlace,
         carried: &mut Carried<D>,
         segment: &Segment,
     ) -> Result<(Var<D>, Mixed<D>)> {
@@ -121,11 +121,11 @@ impl<D: Device> Model<D> {
         &self,
         tape: &mut Tape<'_, D>,
         (context, attention): (&ContextParams, &AttentionParams),
-        tokens: &Tokens<D>,
-        place: &Place,
+        tokens: &TokenProjections<D>,
+        place: &SegmentPlace,
         memory: Option<&Var<D>>,
     ) -> Result<Var<D>> {
-        let &Place { batch, from, time, .. } = place;
+        let &SegmentPlace { batch, from, time, .. } = place;
         let inner = self.config.inner();
         let kv = self.config.kv_heads() * self.config.attention_width();
         // h = M_s(q), from the weights at the segment's start.
@@ -149,13 +149,13 @@ impl<D: Device> Model<D> {
     pub(super) fn keep_surprise(
         &self,
         tape: &Tape<'_, D>,
-        place: &Place,
+        place: &SegmentPlace,
         time: usize,
         part: &D::Buffer,
         all: &mut D::Buffer,
     ) -> Result<()> {
         let (batch, rows, width) = (place.batch, place.time, self.config.heads);
-        let (from, to) = (Rows::new(rows, 0), Rows::new(time, place.from));
+        let (from, to) = (Place::new(rows, 0), Place::new(time, place.from));
         tape.device().move_rows(&MoveRows { batch, rows, width, from, to, add: false }, part, all)
     }
 }

@@ -1,7 +1,7 @@
 //! MAC's memory, segment by segment: what it is fed, its writes and its answers.
 
 use super::answers;
-use super::mac::Place;
+use super::mac::SegmentPlace;
 use super::memory::project;
 use crate::device::Device;
 use crate::error::Result;
@@ -76,10 +76,10 @@ impl<D: Device> Model<D> {
         p: &MemoryParams,
         fed: &Fed<D>,
         y: &Var<D>,
-        (place, segment): (&Place, &Segment),
+        (place, segment): (&SegmentPlace, &Segment),
         carried: &mut Carried<D>,
     ) -> Result<Mixed<D>> {
-        let (&Place { batch, from, time, .. }, c) = (place, &self.config);
+        let (&SegmentPlace { batch, from, time, .. }, c) = (place, &self.config);
         let inner = c.inner();
         let Some(memory) = carried.memory.take() else {
             return Ok(Mixed::of(self.nothing(tape, batch * time * inner)?));
@@ -136,13 +136,13 @@ impl<D: Device> Model<D> {
 /// does its gradient. `tail` becomes the next segment's.
 fn carry_on<D: Device>(
     tape: &mut Tape<'_, D>,
-    place: &Place,
+    place: &SegmentPlace,
     inner: usize,
     x: &Var<D>,
     p: &Projection,
     tail: &mut Option<(Var<D>, usize)>,
 ) -> Result<Var<D>> {
-    let &Place { batch, time, .. } = place;
+    let &SegmentPlace { batch, time, .. } = place;
     let x = tape.linear(x, p.weight, None)?;
     let Some((conv, bias)) = p.conv else { return tape.silu(&x) };
     let (x, before) = match tail.take() {

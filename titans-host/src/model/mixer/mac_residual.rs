@@ -3,7 +3,7 @@
 //! Everything that comes from the tokens alone is computed for all segments at once.
 
 use super::answers;
-use super::mac::Place;
+use super::mac::SegmentPlace;
 use super::mac_memory::Carried;
 use crate::device::Device;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::model::layout::{AttentionParams, Block, ContextParams, MacParams, Mem
 use crate::tape::{Tape, Var};
 
 /// The mixer's parameters.
-pub(super) struct Parts<'a> {
+pub(super) struct MacResidualParts<'a> {
     pub(super) context: &'a ContextParams,
     pub(super) attention: &'a AttentionParams,
     pub(super) memory: &'a MemoryParams,
@@ -26,7 +26,7 @@ impl<D: Device> Model<D> {
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
-        p: &Parts<'_>,
+        p: &MacResidualParts<'_>,
         [x, n]: [&Var<D>; 2],
         segment: &Segment,
     ) -> Result<Mixed<D>> {
@@ -45,7 +45,7 @@ impl<D: Device> Model<D> {
         };
         let mut clipped = 0;
         for place in self.places(segment) {
-            let &Place { from, time: rows, .. } = &place;
+            let &SegmentPlace { from, time: rows, .. } = &place;
             let a = self.attend_in_context(tape, (p.context, p.attention), &tokens, &place, carried.memory.as_ref())?;
             let a = match p.attention.norm {
                 Some(norm) => tape.rms_norm(&a, norm)?,

@@ -84,11 +84,11 @@ impl<D: Device> Model<D> {
                 Ok(Mixed { y: self.attend(tape, attention, &tokens, first.as_ref(), batch, time)?, ..mixed })
             }
             Mixer::Mac { context, attention, memory, combine } => {
-                let parts = mac::Parts { context, attention, memory, combine };
+                let parts = mac::MacParts { context, attention, memory, combine };
                 self.mac(tape, block, &parts, n, segment)
             }
             Mixer::MacResidual { context, attention, memory, own } => {
-                let parts = mac_residual::Parts { context, attention, memory, own };
+                let parts = mac_residual::MacResidualParts { context, attention, memory, own };
                 self.mac_residual(tape, block, &parts, [x, n], segment)
             }
         }

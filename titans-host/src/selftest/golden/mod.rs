@@ -2,7 +2,7 @@
 
 mod file;
 
-use super::{Check, Numbers, get, put};
+use super::{Check, NumberGenerator, get, put};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOutputs};
 use crate::error::{Error, Result};
 use file::{Vectors, named};
@@ -98,7 +98,7 @@ fn vectors<D: Device, R: Device>(
     let exact = outputs(vectors, reference, None)?;
     let rounded = (1..=4).map(|seed| outputs(vectors, reference, Some(seed))).collect::<Result<Vec<_>>>()?;
     let pieces = piece.map_or_else(String::new, |n| format!(", pieces of {n}"));
-    let check = |(i, output): (usize, &Output)| {
+    let check = |(i, output): (usize, &GoldenOutput)| {
         let change = rounded.iter().map(|r| Check::new("", 0.0, &r[i].got, &exact[i].got).error);
         let tolerance = change.fold(TOLERANCE, |a, x| a.max(AMPLIFIED * x));
         Check::new(format!("golden {}{pieces} {}", vectors.name(), output.name), tolerance, &output.got, &output.want)
@@ -107,7 +107,7 @@ fn vectors<D: Device, R: Device>(
 }
 
 /// One tensor of the file, and what a device made of it.
-struct Output {
+struct GoldenOutput {
     name: String,
     got: Vec<f64>,
     want: Vec<f64>,
@@ -116,7 +116,7 @@ struct Output {
 /// Copies to a device; with a seed, every number is off by one rounding, up or down.
 fn put_rounded<D: Device>(d: &D, x: &[f64], noise: Option<u64>) -> Result<D::Buffer> {
     let Some(seed) = noise else { return put(d, x) };
-    let mut numbers = Numbers(seed);
+    let mut numbers = NumberGenerator(seed);
     put(d, &x.iter().map(|x| x * (1.0 + numbers.uniform().signum() * UNIT)).collect::<Vec<_>>())
 }
 
@@ -167,7 +167,7 @@ impl<D: Device> Inputs<D> {
 }
 
 /// Everything the file knows, from a device.
-fn outputs<D: Device>(file: &Vectors<'_>, d: &D, noise: Option<u64>) -> Result<Vec<Output>> {
+fn outputs<D: Device>(file: &Vectors<'_>, d: &D, noise: Option<u64>) -> Result<Vec<GoldenOutput>> {
     let tokens: usize = file.dims.iter().product();
     let value = file.spec.value_width();
     let inputs = Inputs::new(file, d, noise)?;
@@ -184,14 +184,14 @@ fn outputs<D: Device>(file: &Vectors<'_>, d: &D, noise: Option<u64>) -> Result<V
         };
         d.memory(&op, inputs.of(), outputs)?;
         if let Some(want) = file.find(name, tokens * value)? {
-            all.push(Output { name: name.to_owned(), got: get(d, &y)?, want: file.token_major(&want, value) });
+            all.push(GoldenOutput { name: name.to_owned(), got: get(d, &y)?, want: file.token_major(&want, value) });
         }
         if read != Read::After {
             continue;
         }
         if let Some(want) = file.find("surprise", tokens)? {
             let (got, want) = (get(d, &surprise)?, file.token_major(&want, 1));
-            all.push(Output { name: "surprise".to_owned(), got, want });
+            all.push(GoldenOutput { name: "surprise".to_owned(), got, want });
         }
         let got = get(d, &last)?;
         let want = file.state(|momentum, part| named(letter(momentum), "", part))?;
@@ -200,7 +200,7 @@ fn outputs<D: Device>(file: &Vectors<'_>, d: &D, noise: Option<u64>) -> Result<V
             if file.has(&name) {
                 let cut =
                     |x: &[f64]| x.chunks_exact(file.spec.state_len()).flat_map(|m| m[at..at + len].to_vec()).collect();
-                all.push(Output { name, got: cut(&got), want: cut(&want) });
+                all.push(GoldenOutput { name, got: cut(&got), want: cut(&want) });
             }
         }
     }
@@ -216,7 +216,7 @@ fn gradients<D: Device>(
     d: &D,
     inputs: &Inputs<D>,
     boundaries: &D::Buffer,
-    all: &mut Vec<Output>,
+    all: &mut Vec<GoldenOutput>,
 ) -> Result<()> {
     let [_, heads, _] = file.dims;
     let (tokens, key, value) = (file.dims.iter().product::<usize>(), file.spec.key_width(), file.spec.value_width());
@@ -230,7 +230,7 @@ fn gradients<D: Device>(
     d.memory_vjp(&op, inputs.of(), boundaries, Some(&d_y), Some(&d_last), gradients)?;
     for (name, got, width) in [("grad.k", &d_k, key), ("grad.v", &d_v, value), ("grad.q", &d_q, key)] {
         if let Some(want) = file.find(name, tokens * width)? {
-            all.push(Output { name: name.to_owned(), got: get(d, got)?, want: file.token_major(&want, width) });
+            all.push(GoldenOutput { name: name.to_owned(), got: get(d, got)?, want: file.token_major(&want, width) });
         }
     }
     let d_gates = get(d, &d_gates)?;
@@ -238,7 +238,7 @@ fn gradients<D: Device>(
         if let Some(want) = file.find(name, tokens)? {
             let rows = d_gates.chunks_exact(heads).skip(gate).step_by(3);
             let got = rows.flat_map(|row| row.iter().copied()).collect();
-            all.push(Output { name: name.to_owned(), got, want: file.token_major(&want, 1) });
+            all.push(GoldenOutput { name: name.to_owned(), got, want: file.token_major(&want, 1) });
         }
     }
     let d_state = get(d, &d_state)?;
@@ -252,7 +252,7 @@ fn gradients<D: Device>(
                 *g += x;
             }
         }
-        all.push(Output { name, got, want });
+        all.push(GoldenOutput { name, got, want });
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ const AT_ONCE: usize = 8192;
 
 /// How well a model predicts a series, in standardised units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
+pub struct SeriesTotals {
     /// Patches predicted.
     pub patches: u64,
     /// Mean square of the predictions' errors.
@@ -35,7 +35,7 @@ pub fn evaluate<D: Device>(
     numbers: &[f64],
     windows: (usize, usize),
     mode: Mode,
-) -> Result<Totals> {
+) -> Result<SeriesTotals> {
     let (totals, diverged) = run(device, model, numbers, windows, mode)?;
     diverged.map_or(Ok(totals), |patch| Err(Error::Diverged { position: patch as u64 }))
 }
@@ -50,7 +50,7 @@ pub(super) fn run<D: Device>(
     numbers: &[f64],
     (window, most): (usize, usize),
     mode: Mode,
-) -> Result<(Totals, Option<usize>)> {
+) -> Result<(SeriesTotals, Option<usize>)> {
     let c = model.config();
     let width = c.inputs;
     if width == 0 || c.outputs != width || c.head != Head::Regression {
@@ -89,7 +89,7 @@ pub(super) fn run<D: Device>(
         unchanged += still / width as f64;
     }
     let n = patches as f64;
-    Ok((Totals { patches, mean_squared_error: error / n, unchanged: unchanged / n }, diverged))
+    Ok((SeriesTotals { patches, mean_squared_error: error / n, unchanged: unchanged / n }, diverged))
 }
 
 /// What the largest batch takes of an evaluation of so many numbers, `width` a patch, in such windows.

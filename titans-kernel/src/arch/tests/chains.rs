@@ -3,7 +3,7 @@
 use super::super::{Isa, SimdScalar};
 use super::products::STORES;
 use super::{bits, numbers, versions, view};
-use crate::gemm::{Beside, Gemm, Store};
+use crate::arithmetic::{Arithmetic, Beside, Store};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 

@@ -2,10 +2,10 @@
 
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
-use crate::gemm::{Beside, Gemm, Store};
+use crate::arithmetic::{Arithmetic, Beside, Store};
 use crate::memory::{Form, Gate, Loss, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
 use crate::ops::activation::{self, Activation};
-use crate::ops::attention::{self, Gradients, Keys, Span, scratch_len, vjp_scratch_len};
+use crate::ops::attention::{self, AttentionGradients, Keys, Span, scratch_len, vjp_scratch_len};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
@@ -105,7 +105,7 @@ fn attention<T: SimdScalar>(g: &Simd) -> Vec<u64> {
     assert_eq!(bits(&few), bits(&y[(t - 5) * c..]));
     let mut d = [(); 4].map(|()| std::vec![T::ZERO; t * c]);
     let [d_q, q_rotated, d_k, d_v] = d.each_mut().map(|x| MatMut::new(x, t, c).unwrap());
-    let gradients = Gradients { q: d_q, q_rotated, persistent: None, context: None, tokens: (d_k, d_v) };
+    let gradients = AttentionGradients { q: d_q, q_rotated, persistent: None, context: None, tokens: (d_k, d_v) };
     attention::vjp(
         g,
         span,

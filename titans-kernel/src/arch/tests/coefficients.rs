@@ -2,11 +2,11 @@
 
 use super::super::SimdScalar;
 use super::{bits, numbers, versions};
-use crate::gemm::{Factors, Gemm, Portable, Recurrence, Weighting};
+use crate::arithmetic::{Arithmetic, Factors, Portable, Recurrence, ScoreWeighting};
 use std::vec::Vec;
 
 /// A, G, Π η, and what is to be read of C and P.
-fn rows<T: SimdScalar, G: Gemm<T>>(g: &G, chunk: usize, offset: usize, factors: &[Factors<T>]) -> Vec<u64> {
+fn rows<T: SimdScalar, G: Arithmetic<T>>(g: &G, chunk: usize, offset: usize, factors: &[Factors<T>]) -> Vec<u64> {
     let n = factors.len();
     let [mut a, mut gg, mut e] = [(); 3].map(|()| std::vec![T::NAN; n + 1]);
     (a[0], gg[0], e[0]) = (T::from_f64(0.75), T::from_f64(0.5), T::from_f64(0.25));
@@ -73,7 +73,16 @@ fn weights<T: SimdScalar>() {
         rate[sees(n - 1)..].fill(T::NAN);
         for g in versions() {
             let mut found = scores.clone();
-            g.weight(Weighting { n, seen, visible, c: &c, c_stride, rate: &rate, scores: &mut found, stride });
+            g.weight_scores(ScoreWeighting {
+                n,
+                seen,
+                visible,
+                c: &c,
+                c_stride,
+                rate: &rate,
+                scores: &mut found,
+                stride,
+            });
             for t in 0..n {
                 for i in 0..stride {
                     let (old, at) = (scores[t * stride + i], t * c_stride + i);

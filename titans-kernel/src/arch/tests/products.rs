@@ -2,7 +2,7 @@
 
 use super::super::{Simd, SimdScalar};
 use super::{bits, exact, numbers, versions, view};
-use crate::gemm::{Beside, Gemm, Store};
+use crate::arithmetic::{Arithmetic, Beside, Store};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 

@@ -2,7 +2,7 @@
 
 use super::super::{Isa, SimdScalar};
 use super::{bits, numbers, versions};
-use crate::gemm::{Gemm, Portable, Silu, SiluOf};
+use crate::arithmetic::{Arithmetic, Portable, Silu, SiluOf};
 use std::vec::Vec;
 
 const OF: [SiluOf; 7] = [
@@ -32,7 +32,7 @@ fn want(of: SiluOf, [x, a, b]: [f64; 3], old: f64) -> [Option<f64>; 2] {
 }
 
 /// Slices of several lengths of which the shortest counts; what is not used is empty.
-fn follows<T: SimdScalar>(g: &impl Gemm<T>, of: SiluOf, n: usize, tolerance: f64) {
+fn follows<T: SimdScalar>(g: &impl Arithmetic<T>, of: SiluOf, n: usize, tolerance: f64) {
     let x = [n + 1, n, n + 5].map(|len| numbers::<T>(len, len as u64));
     let x = x.map(|x| x.iter().map(|&x| x * T::from_f64(4.0)).collect::<Vec<_>>());
     let (read, written) = match of {
@@ -63,7 +63,7 @@ fn follows<T: SimdScalar>(g: &impl Gemm<T>, of: SiluOf, n: usize, tolerance: f64
 }
 
 /// What an operation writes, of slices of which number `shortest` is the shortest.
-fn written<T: SimdScalar>(g: &impl Gemm<T>, of: SiluOf, n: usize, shortest: usize) -> Vec<u64> {
+fn written<T: SimdScalar>(g: &impl Arithmetic<T>, of: SiluOf, n: usize, shortest: usize) -> Vec<u64> {
     let len = |k: usize| if k == shortest { n } else { n + 1 + k };
     let x = [0, 1, 2].map(|k| numbers::<T>(len(k), 40 + k as u64));
     let mut y = [3, 4].map(|k| std::vec![T::from_f64(0.5); len(k)]);

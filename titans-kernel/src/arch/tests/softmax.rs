@@ -2,7 +2,7 @@
 
 use super::super::{Isa, Simd, SimdScalar};
 use super::{bits, numbers, versions};
-use crate::gemm::{Columns, Gemm, QUERIES, SUMS, Seen};
+use crate::arithmetic::{Arithmetic, Columns, QUERIES, SUMS, Seen};
 use crate::scalar::grid::{even, ulp};
 use crate::view::MatMut;
 use std::vec::Vec;
@@ -66,7 +66,8 @@ fn columns<T: SimdScalar>(tolerance: f64) {
                     }
                 }
             }
-            let [m, sums] = g.softmax(Columns { scale: T::from_f64(0.3), queries, keys: &keys, scores: &mut scores });
+            let [m, sums] =
+                g.softmax_columns(Columns { scale: T::from_f64(0.3), queries, keys: &keys, scores: &mut scores });
             for r in 0..queries {
                 assert_eq!(m[r].to_f64(), found[r][0], "{:?}", g.isa());
                 assert!((sums[r].to_f64() / found[r][1] - 1.0).abs() <= tolerance, "{:?}", g.isa());
@@ -104,7 +105,8 @@ fn a_row_has_the_bits_of_its_column<T: SimdScalar>() {
             }
             let keys = [Seen { len, ..ALL }];
             let [m, sum] = g.softmax_row(T::from_f64(0.7), &mut row);
-            let all = g.softmax(Columns { scale: T::from_f64(0.7), queries: 20, keys: &keys, scores: &mut column });
+            let all =
+                g.softmax_columns(Columns { scale: T::from_f64(0.7), queries: 20, keys: &keys, scores: &mut column });
             assert_eq!(bits(&[m, sum]), bits(&[all[0][19], all[1][19]]), "{:?} {len}", g.isa());
             assert_eq!(bits(&row), bits(&column.iter().map(|x| x[19]).collect::<Vec<_>>()));
         }
@@ -124,7 +126,7 @@ fn keys_behind_the_scores_are_refused_before_anything_is_written() {
             let mut scores = [[7.0f32; QUERIES]; 4];
             let keys = [Seen { first, len, ..ALL }];
             let columns = Columns { scale: 1.0, queries, keys: &keys, scores: &mut scores };
-            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| g.softmax(columns)));
+            let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| g.softmax_columns(columns)));
             assert!(refused.is_err() && scores == [[7.0; QUERIES]; 4], "{:?}", g.isa());
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::SimdScalar;
 use super::{bits, exact, numbers, versions};
-use crate::gemm::{Gemm, Order, SOLVED, Substitution};
+use crate::arithmetic::{Arithmetic, Order, SOLVED, Substitution};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
@@ -36,7 +36,7 @@ impl<T: SimdScalar> Case<T> {
         if let Order::Down(solved) = self.order { solved } else { 0 }
     }
 
-    fn run(&self, g: &impl Gemm<T>) -> Vec<T> {
+    fn run(&self, g: &impl Arithmetic<T>) -> Vec<T> {
         let (m, width, left) = (self.m, self.width, self.m - self.solved());
         let values = Mat::new(&self.values[self.solved() * width..], left, width).unwrap();
         let mut rows = self.rows.clone();

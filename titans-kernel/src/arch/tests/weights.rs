@@ -2,7 +2,7 @@
 
 use super::super::SimdScalar;
 use super::{bits, exact, numbers, versions};
-use crate::gemm::{Blend, GROUP, Gemm, Update, Weighing, weighted_len};
+use crate::arithmetic::{Arithmetic, Blend, GROUP, RateScaling, Update, weighted_len};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
@@ -13,7 +13,7 @@ const DEPTHS: [usize; 5] = [0, 1, 4, 6, 67];
 
 /// Z by `g`, rows of Z three numbers further apart than they are long, with 77 between them.
 fn blended<T: SimdScalar>(
-    g: &impl Gemm<T>,
+    g: &impl Arithmetic<T>,
     (n, width, k): (usize, usize, usize),
     numbers: fn(usize, u64) -> Vec<T>,
     step: usize,
@@ -100,7 +100,7 @@ fn weighed<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize; 
     let [c, p, rate] = [2, 3, 4].map(|seed| numbers::<T>(n, seed));
     for g in versions() {
         let mut out = std::vec![T::NAN; weighted_len(n, width) + 1];
-        g.weigh(Weighing {
+        g.scale_by_rates(RateScaling {
             x: Mat::strided(&x, n, width, stride, 1).unwrap(),
             by: [&c, &p],
             by_step,
@@ -137,7 +137,7 @@ fn weighed_rows_are_the_definition_on_every_version() {
     for g in versions() {
         let mut out = [7.0; weighted_len(1, 3)];
         let (x, by) = (Mat::new(&x, 1, 3).unwrap(), [&[f32::NAN][..], &[f32::INFINITY]]);
-        g.weigh(Weighing { x, by, by_step: 0, rate: &[1.0], rate_step: 0, out: &mut out });
+        g.scale_by_rates(RateScaling { x, by, by_step: 0, rate: &[1.0], rate_step: 0, out: &mut out });
         for half in out.chunks(GROUP) {
             assert!(half[..3].iter().all(|x| !x.is_finite()) && half[3..].iter().all(|&x| x == 0.0), "{:?}", g.isa());
         }
@@ -160,7 +160,7 @@ fn closed<T: SimdScalar>(n: usize, rows: usize, width: usize, transposed: bool) 
     for g in versions() {
         let mut weighted = std::vec![T::NAN; weighted_len(n, width)];
         let x = Mat::new(&x, n, width).unwrap();
-        g.weigh(Weighing { x, by: [&c, &p], by_step: 1, rate: &ones, rate_step: 1, out: &mut weighted });
+        g.scale_by_rates(RateScaling { x, by: [&c, &p], by_step: 1, rate: &ones, rate_step: 1, out: &mut weighted });
         for ahead in [0, rows * stride] {
             let (mut w_new, mut s_new) = (w.clone(), s.clone());
             g.update(Update {
@@ -201,7 +201,9 @@ fn lengths_that_overflow_are_refused() {
     let x = [1.0f32];
     for g in versions() {
         let rows = Mat::strided(&x, 1 << 58, 1, 0, 1).unwrap();
-        let weigh = || g.weigh(Weighing { x: rows, by: [&x, &x], by_step: 0, rate: &x, rate_step: 0, out: &mut [] });
+        let weigh = || {
+            g.scale_by_rates(RateScaling { x: rows, by: [&x, &x], by_step: 0, rate: &x, rate_step: 0, out: &mut [] })
+        };
         assert!(std::panic::catch_unwind(weigh).is_err(), "{:?}", g.isa());
         let update = || {
             let (mut w, mut s) = ([1.0], [1.0]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::arch::{Isa, Simd};
-use crate::gemm::Portable;
+use crate::arithmetic::Portable;
 use crate::ops::check::{poison, values};
 use crate::scalar::grid::{ulp, with_edges};
 use std::vec::Vec;
@@ -49,7 +49,7 @@ fn single_precision_follows_double() {
 }
 
 /// φ, φ′ and φ″ of every x by the public functions.
-fn three<T: Scalar, G: Gemm<T>>(g: &G, a: Activation, x: &[T]) -> [Vec<T>; 3] {
+fn three<T: Scalar, G: Arithmetic<T>>(g: &G, a: Activation, x: &[T]) -> [Vec<T>; 3] {
     let (n, one) = (x.len(), std::vec![T::ONE; x.len()]);
     let mut out = core::array::from_fn(|_| std::vec![T::NAN; n]);
     let [value, first, second] = &mut out;
@@ -120,7 +120,7 @@ fn not_a_number_stays_and_infinity_has_its_limits() {
 }
 
 /// The bits of φ, φ′ and φ″; all NaN are one.
-fn bits<T: Scalar, G: Gemm<T>>(g: &G, a: Activation, x: &[T]) -> [Vec<u64>; 3] {
+fn bits<T: Scalar, G: Arithmetic<T>>(g: &G, a: Activation, x: &[T]) -> [Vec<u64>; 3] {
     let bits = |x: &T| if x.to_f64().is_nan() { 0 } else { x.to_f64().to_bits() };
     three(g, a, x).map(|x| x.iter().map(bits).collect())
 }

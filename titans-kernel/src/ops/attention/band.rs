@@ -2,7 +2,7 @@
 
 use super::super::rows::LANES;
 use super::{Keys, Span};
-use crate::gemm::{Beside, Gemm, Seen};
+use crate::arithmetic::{Arithmetic, Beside, Seen};
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -68,7 +68,7 @@ impl Band {
 
 /// Keys and values with the queries that meet them.
 #[derive(Clone, Copy)]
-pub(super) struct Part<'a, T> {
+pub(super) struct KeyPart<'a, T> {
     pub(super) q: Mat<'a, T>,
     pub(super) k: Mat<'a, T>,
     pub(super) v: Mat<'a, T>,
@@ -76,7 +76,7 @@ pub(super) struct Part<'a, T> {
     pub(super) banded: bool,
 }
 
-impl<T> Part<'_, T> {
+impl<T> KeyPart<'_, T> {
     /// Keys that any row of the band sees.
     pub(super) fn len(&self, band: &Band) -> usize
     where
@@ -87,11 +87,11 @@ impl<T> Part<'_, T> {
 }
 
 /// Persistent keys, context, tokens: the order of all sums.
-pub(super) struct Parts<'a, T>(pub(super) [Option<Part<'a, T>>; 3]);
+pub(super) struct KeyParts<'a, T>(pub(super) [Option<KeyPart<'a, T>>; 3]);
 
-impl<'a, T: Scalar> Parts<'a, T> {
+impl<'a, T: Scalar> KeyParts<'a, T> {
     pub(super) fn new(q: Mat<'a, T>, q_rotated: Mat<'a, T>, keys: &Keys<'a, T>) -> Self {
-        let part = |q, banded| move |(k, v)| Part { q, k, v, banded };
+        let part = |q, banded| move |(k, v)| KeyPart { q, k, v, banded };
         Self([
             keys.persistent.map(part(q, false)),
             keys.context.map(part(q_rotated, true)),
@@ -99,7 +99,7 @@ impl<'a, T: Scalar> Parts<'a, T> {
         ])
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Part<'a, T>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = KeyPart<'a, T>> {
         self.0.into_iter().flatten().filter(|p| p.k.rows() > 0)
     }
 
@@ -121,7 +121,7 @@ impl<'a, T: Scalar> Parts<'a, T> {
 }
 
 /// Whether rows `from .. from + rows` are finite.
-pub(super) fn finite<T: Scalar, G: Gemm<T>>(g: &G, x: Mat<'_, T>, from: usize, rows: usize) -> bool {
+pub(super) fn finite<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, from: usize, rows: usize) -> bool {
     g.vectorise(
         #[inline(always)]
         || {

@@ -2,17 +2,17 @@
 
 use super::super::rows::LANES;
 use super::BLOCK;
-use super::band::{Band, Parts};
-use crate::gemm::{Columns, Gemm, Store};
+use super::band::{Band, KeyParts};
+use crate::arithmetic::{Arithmetic, Columns, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// y and `log_sum` of a band, and whether y is finite.
-pub(super) fn forward<T: Scalar, G: Gemm<T>>(
+pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     scale: T,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     mut y: MatMut<'_, T>,
     log_sum: Option<&mut [T]>,
     scratch: &mut [T],
@@ -20,7 +20,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
     score(g, band, parts, scratch);
     let (scores, _) = scratch.as_chunks_mut::<BLOCK>();
     let (keys, count) = parts.seen(band);
-    let [m, sum] = g.softmax(Columns { scale, queries: band.rows, keys: &keys[..count], scores });
+    let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys: &keys[..count], scores });
     for r in (0..band.rows).step_by(LANES) {
         let rows = LANES.min(band.rows - r);
         sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));
@@ -43,7 +43,7 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 }
 
 /// The products of all parts: rows of [`BLOCK`] queries, one a key.
-pub(super) fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, scores: &mut [T]) {
+pub(super) fn score<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &KeyParts<'_, T>, scores: &mut [T]) {
     let mut at = 0;
     for part in parts.iter() {
         let len = part.len(band);
@@ -60,11 +60,11 @@ pub(super) fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_,
 }
 
 /// `y = P v` for a group of the band's rows, from row r on, and the tokens that it sees.
-fn sum_values<T: Scalar, G: Gemm<T>>(
+fn sum_values<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     (skipped, group): &(usize, Band),
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     p: &[T],
     r: usize,
     mut y: MatMut<'_, T>,

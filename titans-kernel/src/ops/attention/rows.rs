@@ -1,31 +1,31 @@
 //! A few queries: scores in rows, a query a row.
 
 use super::super::rows::LANES;
-use super::Part;
-use super::band::{Band, Parts};
-use crate::gemm::{Beside, Gemm, Store};
+use super::KeyPart;
+use super::band::{Band, KeyParts};
+use crate::arithmetic::{Arithmetic, Beside, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// Where the scores of a part lie in a row: `[start, end)` are whole sixteens, the first key is at `start + lane`.
-struct Place {
+struct ScorePlace {
     start: usize,
     lane: usize,
     end: usize,
 }
 
 /// The places of the parts, from `start` on.
-fn place<T: Scalar>(part: &Part<'_, T>, band: &Band, start: usize) -> Place {
+fn place<T: Scalar>(part: &KeyPart<'_, T>, band: &Band, start: usize) -> ScorePlace {
     let lane = if part.banded { band.lane } else { 0 };
-    Place { start, lane, end: start + (lane + part.len(band)).next_multiple_of(LANES) }
+    ScorePlace { start, lane, end: start + (lane + part.len(band)).next_multiple_of(LANES) }
 }
 
 /// y and `log_sum` of a band, and whether y is finite.
-pub(super) fn forward<T: Scalar, G: Gemm<T>>(
+pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     scale: T,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     mut y: MatMut<'_, T>,
     mut log_sum: Option<&mut [T]>,
     scratch: &mut [T],
@@ -64,7 +64,14 @@ pub(super) fn forward<T: Scalar, G: Gemm<T>>(
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
-fn score<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, part: &Part<'_, T>, here: &Place, width: usize, scores: &mut [T]) {
+fn score<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    band: &Band,
+    part: &KeyPart<'_, T>,
+    here: &ScorePlace,
+    width: usize,
+    scores: &mut [T],
+) {
     let (len, from) = (part.len(band), here.start + here.lane);
     let q = part.q.sub(band.from, band.rows);
     if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {

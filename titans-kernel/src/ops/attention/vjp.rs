@@ -10,10 +10,10 @@
 //! ```
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
-use super::band::{Band, Part, Parts, finite};
+use super::band::{Band, KeyPart, KeyParts, finite};
 use super::{BLOCK, Keys, LINE, Queries, Span, columns, expect, from_line, persistent_rows, scale};
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::{Error, Result, expect_len};
-use crate::gemm::{Gemm, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -22,7 +22,7 @@ type Pair<'a, T> = (MatMut<'a, T>, MatMut<'a, T>);
 
 /// Where [`vjp`] writes, in the shapes of its inputs.
 #[derive(Debug)]
-pub struct Gradients<'a, T> {
+pub struct AttentionGradients<'a, T> {
     /// Of `q`, overwritten; zeros without persistent keys.
     pub q: MatMut<'a, T>,
     /// Of `q_rotated`, overwritten.
@@ -61,13 +61,13 @@ pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: b
 ///
 /// # Errors
 /// As [`forward`](super::forward), also for a gradient that does not have the shape of its input.
-pub fn vjp<T: Scalar, G: Gemm<T>>(
+pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     span: Span,
     queries: Queries<'_, T>,
     keys: &Keys<'_, T>,
     answered: Answered<'_, T>,
-    mut d: Gradients<'_, T>,
+    mut d: AttentionGradients<'_, T>,
     scratch: &mut [T],
 ) -> Result<()> {
     let (Queries { first, q, q_rotated }, Answered { y, log_sum, d_y }) = (queries, answered);
@@ -84,7 +84,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
     d.q.fill(T::ZERO);
     let (scores, d_scores) = from_line(scratch).split_at_mut((needed - LINE) / 2);
     let scale = scale(q.cols());
-    let parts = Parts::new(q, q_rotated, keys);
+    let parts = KeyParts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
         let mut band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
@@ -97,7 +97,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
         d_probabilities(g, &band, &parts, d_y, d_scores);
         g.vectorise(
             #[inline(always)]
-            || weigh(scale, &band, &parts, &Rows::new(&band, y, log_sum, d_y), scores, d_scores),
+            || softmax_vjp(scale, &band, &parts, &RowSums::new(&band, y, log_sum, d_y), scores, d_scores),
         );
         spread(g, &band, &parts, d_y, scores, d_scores, &mut d);
         r += band.rows;
@@ -106,7 +106,7 @@ pub fn vjp<T: Scalar, G: Gemm<T>>(
 }
 
 /// Every gradient has the shape of its input, and is there if that is.
-fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &Gradients<'_, T>) -> Result<()> {
+fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &AttentionGradients<'_, T>) -> Result<()> {
     let c = keys.tokens.0.cols();
     expect_shape("d of q", d.q.as_ref(), n, c)?;
     expect_shape("d of q_rotated", d.q_rotated.as_ref(), n, c)?;
@@ -126,7 +126,7 @@ fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &Gradients<'_, T>)
 }
 
 /// Whether a weight of 0 adds nothing to any gradient, so that rows and keys that do not see one another may meet in a product.
-fn zeros_stay_zeros<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_, T>, d_y: Mat<'_, T>) -> bool {
+fn zeros_stay_zeros<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &KeyParts<'_, T>, d_y: Mat<'_, T>) -> bool {
     let corner = band.corner();
     finite(g, d_y, band.from, band.rows)
         && parts
@@ -136,7 +136,7 @@ fn zeros_stay_zeros<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, parts: &Parts<'_,
 }
 
 /// [`finite`] of keys, which may be a transpose.
-fn finite_keys<T: Scalar, G: Gemm<T>>(g: &G, k: Mat<'_, T>, from: usize, rows: usize) -> bool {
+fn finite_keys<T: Scalar, G: Arithmetic<T>>(g: &G, k: Mat<'_, T>, from: usize, rows: usize) -> bool {
     if k.col_stride() == 1 {
         return finite(g, k, from, rows);
     }
@@ -144,13 +144,13 @@ fn finite_keys<T: Scalar, G: Gemm<T>>(g: &G, k: Mat<'_, T>, from: usize, rows: u
 }
 
 /// Numbers of the rows of a block, for whole registers of them.
-struct Rows<T> {
+struct RowSums<T> {
     log_sum: [T; BLOCK],
     /// d_y · y.
     along: [T; BLOCK],
 }
 
-impl<T: Scalar> Rows<T> {
+impl<T: Scalar> RowSums<T> {
     #[inline(always)]
     fn new(band: &Band, y: Mat<'_, T>, log_sum: &[T], d_y: Mat<'_, T>) -> Self {
         let mut rows = Self { log_sum: [T::ZERO; BLOCK], along: [T::ZERO; BLOCK] };
@@ -164,10 +164,10 @@ impl<T: Scalar> Rows<T> {
 }
 
 /// d_P = v d_yᵀ, laid out as the scores.
-fn d_probabilities<T: Scalar, G: Gemm<T>>(
+fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     d_y: Mat<'_, T>,
     d_scores: &mut [T],
 ) {
@@ -188,14 +188,21 @@ fn d_probabilities<T: Scalar, G: Gemm<T>>(
 
 /// P from the scores and d_S from d_P, in place; zeros where a row does not see a key.
 #[inline(always)]
-fn weigh<T: Scalar>(scale: T, band: &Band, parts: &Parts<'_, T>, rows: &Rows<T>, scores: &mut [T], d_scores: &mut [T]) {
+fn softmax_vjp<T: Scalar>(
+    scale: T,
+    band: &Band,
+    parts: &KeyParts<'_, T>,
+    rows: &RowSums<T>,
+    scores: &mut [T],
+    d_scores: &mut [T],
+) {
     let (p, d_p) = (scores.as_chunks_mut::<BLOCK>().0, d_scores.as_chunks_mut::<BLOCK>().0);
     let mut at = 0;
     for part in parts.iter() {
         let len = part.len(band);
         for (s, (p, d)) in p[at..at + len].iter_mut().zip(&mut d_p[at..at + len]).enumerate() {
             let (from, to) = if part.banded { seen_by(band, s) } else { (0, band.rows) };
-            weigh_key(scale, rows, p, d, (from / LANES * LANES, to));
+            softmax_vjp_key(scale, rows, p, d, (from / LANES * LANES, to));
             if to - from < band.rows {
                 for x in [p, d] {
                     x[..from].fill(T::ZERO);
@@ -215,7 +222,13 @@ fn seen_by(band: &Band, s: usize) -> (usize, usize) {
 
 /// One key and the sixteens of rows that reach into `from .. to`.
 #[inline(always)]
-fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T; BLOCK], (from, to): (usize, usize)) {
+fn softmax_vjp_key<T: Scalar>(
+    scale: T,
+    rows: &RowSums<T>,
+    p: &mut [T; BLOCK],
+    d: &mut [T; BLOCK],
+    (from, to): (usize, usize),
+) {
     for r in (from..to).step_by(LANES) {
         let (Some(p), Some(d)) = (p[r..].first_chunk_mut::<LANES>(), d[r..].first_chunk_mut::<LANES>()) else {
             continue;
@@ -232,16 +245,16 @@ fn weigh_key<T: Scalar>(scale: T, rows: &Rows<T>, p: &mut [T; BLOCK], d: &mut [T
 }
 
 /// The products of P and d_S with queries, keys and d_y.
-fn spread<T: Scalar, G: Gemm<T>>(
+fn spread<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
-    parts: &Parts<'_, T>,
+    parts: &KeyParts<'_, T>,
     d_y: Mat<'_, T>,
     p: &[T],
     d_s: &[T],
-    d: &mut Gradients<'_, T>,
+    d: &mut AttentionGradients<'_, T>,
 ) {
-    let Gradients { q, q_rotated, persistent, context, tokens } = d;
+    let AttentionGradients { q, q_rotated, persistent, context, tokens } = d;
     let pairs = [persistent.as_mut(), context.as_mut(), Some(tokens)];
     let (mut at, mut store) = (0, Store::Set);
     let d_y = d_y.sub(band.from, band.rows);
@@ -266,16 +279,16 @@ fn spread<T: Scalar, G: Gemm<T>>(
 }
 
 /// `out += weights x` where token s of the span meets rows s − behind ..= ahead + s; the weights of rows before them are 0.
-fn d_keys<T: Scalar, G: Gemm<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
+fn d_keys<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
     g.causal(Store::Add, band.of_keys(), weights, x, out);
 }
 
 /// d_q ← or += d_S k.
-fn d_queries<T: Scalar, G: Gemm<T>>(
+fn d_queries<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     store: Store,
     band: &Band,
-    part: &Part<'_, T>,
+    part: &KeyPart<'_, T>,
     d_s: Mat<'_, T>,
     d_q: MatMut<'_, T>,
 ) {

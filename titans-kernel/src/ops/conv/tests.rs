@@ -1,7 +1,7 @@
 //! Tests of the convolution: the definition, finite differences, tails, causality.
 
-use super::{Gradients, forward, next_tail, vjp};
-use crate::gemm::Portable;
+use super::{ConvGradients, forward, next_tail, vjp};
+use crate::arithmetic::Portable;
 use crate::ops::check::{SINGLE, added, assert_close, assert_gradient, inner, poison, values, widen};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -55,7 +55,7 @@ impl<T: Scalar> Case<T> {
         let (mut d_x, mut d_w, mut d_bias) = (poison(t * c), d_w.to_vec(), d_bias.to_vec());
         let (x, d_y) = (Mat::new(&self.x, t, c).unwrap(), Mat::new(cot, t, c).unwrap());
         let out = MatMut::new(&mut d_x, t, c).unwrap();
-        vjp(&Portable, x, self.tail(), &self.w, d_y, Gradients { x: out, w: &mut d_w, bias: &mut d_bias }).unwrap();
+        vjp(&Portable, x, self.tail(), &self.w, d_y, ConvGradients { x: out, w: &mut d_w, bias: &mut d_bias }).unwrap();
         [d_x, d_w, d_bias]
     }
 }
@@ -156,11 +156,11 @@ fn mistakes_are_errors_and_change_nothing() {
     assert!(try_forward(x, None, &a, &a[..3], 1, 3), "y");
     assert!(try_forward(x.t(), None, &a, &a[..2], 3, 2), "columns apart");
     let d_x = MatMut::new(&mut y, 2, 3).unwrap();
-    assert!(vjp(&Portable, x, None, &a, x, Gradients { x: d_x, w: &mut d_w[..11], bias: &mut d_b }).is_err());
+    assert!(vjp(&Portable, x, None, &a, x, ConvGradients { x: d_x, w: &mut d_w[..11], bias: &mut d_b }).is_err());
     let d_x = MatMut::new(&mut y, 2, 3).unwrap();
-    assert!(vjp(&Portable, x, None, &a, x, Gradients { x: d_x, w: &mut d_w, bias: &mut d_b[..2] }).is_err());
+    assert!(vjp(&Portable, x, None, &a, x, ConvGradients { x: d_x, w: &mut d_w, bias: &mut d_b[..2] }).is_err());
     let d_x = MatMut::new(&mut y, 2, 3).unwrap();
-    assert!(vjp(&Portable, x, None, &a, x.sub(0, 1), Gradients { x: d_x, w: &mut d_w, bias: &mut d_b }).is_err());
+    assert!(vjp(&Portable, x, None, &a, x.sub(0, 1), ConvGradients { x: d_x, w: &mut d_w, bias: &mut d_b }).is_err());
     assert!(next_tail(x, tail(3), MatMut::new(&mut y, 2, 3).unwrap()).is_err());
     assert!(next_tail(x, None, MatMut::new(&mut y, 2, 2).unwrap()).is_err());
     assert_eq!((y, d_w, d_b), ([7.0; 6], [7.0; 12], [7.0; 3]));

@@ -1,7 +1,7 @@
 //! Rotation against its definition, its inverse, and its cuts.
 
 use super::{Rotary, forward, vjp};
-use crate::gemm::Portable;
+use crate::arithmetic::Portable;
 use crate::ops::check::{SINGLE, assert_close, assert_gradient, inner, poison, values, widen};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};

@@ -2,13 +2,13 @@
 
 use super::super::peak;
 use super::super::timing::beside;
-use super::report::Found;
-use super::rows::Row;
+use super::report::Measured;
+use super::rows::TableRow;
 use crate::device::Device;
 use crate::device::cpu::{Buffer, Cpu, simd};
 use crate::error::Result;
 use titans_kernel::ops::attention::{
-    Answered, Gradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
+    Answered, AttentionGradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
 };
 use titans_kernel::{Mat, MatMut};
 
@@ -33,7 +33,7 @@ fn rows_mut(x: &mut Buffer<f32>) -> Result<MatMut<'_, f32>> {
 }
 
 /// Sliding-window attention on one thread, forward (with what a backward needs of it) or its backward alone.
-pub fn measure(row: &Row, window: usize, grad: bool, time: f64) -> Result<Found> {
+pub fn measure(row: &TableRow, window: usize, grad: bool, time: f64) -> Result<Measured> {
     let (gemm, span) = (simd(row.isa)?, Span::Window(window));
     let cpu = Cpu::<f32>::with_instruction_set(Some(1), row.isa)?;
     let numbers = |seed: usize| {
@@ -67,7 +67,7 @@ pub fn measure(row: &Row, window: usize, grad: bool, time: f64) -> Result<Found>
         beside(TOKENS as f64, time, limit, || {
             let tokens = (rows_mut(&mut d_k)?, rows_mut(&mut d_v)?);
             let (q_rotated, d_q) = (rows_mut(&mut d_rotated)?, rows_mut(&mut d_q)?);
-            let out = Gradients { q: d_q, q_rotated, persistent: None, context: None, tokens };
+            let out = AttentionGradients { q: d_q, q_rotated, persistent: None, context: None, tokens };
             Ok(vjp(
                 &gemm,
                 span,
@@ -81,9 +81,9 @@ pub fn measure(row: &Row, window: usize, grad: bool, time: f64) -> Result<Found>
     } else {
         beside(TOKENS as f64, time, limit, answer)?
     };
-    Ok(Found {
+    Ok(Measured {
         peak_gflops: Some(found.limit.times(1e-9 * operations)),
         repetitions: found.repetitions,
-        ..Found::new(row, "share of peak", found.share, found.rate, operations)
+        ..Measured::new(row, "share of peak", found.share, found.rate, operations)
     })
 }

@@ -4,8 +4,8 @@ use super::super::counts::counts;
 use super::super::timing::beside;
 use super::super::work::{Streams, expect_at_work, on_cpu, operation, spec};
 use super::measure::{memory, rate, tokens};
-use super::report::Found;
-use super::rows::Row;
+use super::report::Measured;
+use super::rows::TableRow;
 use crate::device::cpu::{Cpu, simd};
 use crate::error::Result;
 use titans_kernel::memory::{MemorySpec, Network};
@@ -20,7 +20,7 @@ fn exact(dim: usize) -> Result<MemorySpec> {
 }
 
 /// A batch beside the same tokens in chunks of 64, forward or with the backward.
-pub fn batch(row: &Row, dim: usize, grad: bool, time: f64) -> Result<Found> {
+pub fn batch(row: &TableRow, dim: usize, grad: bool, time: f64) -> Result<Measured> {
     let cpu = Cpu::with_instruction_set(Some(1), row.isa)?;
     let (exact, chunks) = (exact(dim)?, memory(dim, false, PIECE)?);
     let counts = counts(&exact, false, grad);
@@ -30,15 +30,15 @@ pub fn batch(row: &Row, dim: usize, grad: bool, time: f64) -> Result<Found> {
     let amount = steps as f64;
     let limit = || rate(amount, time, || other.run(&cpu, &chunks, grad));
     let found = beside(amount, time, limit, || one.run(&cpu, &exact, grad))?;
-    Ok(Found {
+    Ok(Measured {
         repetitions: found.repetitions,
         note: format!("chunks of 64: {:.0} tokens/s", found.limit.median),
-        ..Found::new(row, "rate over that of chunks of 64", found.share, found.rate, counts.operations)
+        ..Measured::new(row, "rate over that of chunks of 64", found.share, found.rate, counts.operations)
     })
 }
 
 /// A stream of one token a call beside one that writes its state at every token.
-pub fn stream(row: &Row, dim: usize, time: f64) -> Result<Found> {
+pub fn stream(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     let gemm = simd(row.isa)?;
     let (exact, steps) = (exact(dim)?, memory(dim, false, 1)?);
     let counts = counts(&exact, false, false);
@@ -57,9 +57,9 @@ pub fn stream(row: &Row, dim: usize, time: f64) -> Result<Found> {
         one.run(&gemm, 1)
     })?;
     expect_at_work(one.at_work() && other.at_work(), "bench table: read-outs of a stream")?;
-    Ok(Found {
+    Ok(Measured {
         repetitions: found.repetitions,
         note: format!("every token a piece: {:.0} tokens/s", found.limit.median),
-        ..Found::new(row, "rate over pieces of one token", found.share, found.rate, counts.operations)
+        ..Measured::new(row, "rate over pieces of one token", found.share, found.rate, counts.operations)
     })
 }

@@ -5,30 +5,30 @@ use super::super::peak;
 use super::super::timing::{Spread, beside, spread};
 use super::super::train::{self, Shape};
 use super::super::work::{Streams, expect_at_work, on_cpu, operation, spec};
-use super::report::Found;
-use super::rows::{Kind, Row};
+use super::report::Measured;
+use super::rows::{RowKind, TableRow};
 use super::{attention, exact};
 use crate::device::cpu::{Cpu, simd};
 use crate::error::Result;
 use std::time::Instant;
 use titans_kernel::memory::{MemorySpec, Network};
 
-/// Tokens of a stream's piece in [`Kind::Length`], and its shortest length.
+/// Tokens of a stream's piece in [`RowKind::Length`], and its shortest length.
 const PIECE: usize = 4096;
 
 /// Measures `row` for about `time` seconds.
-pub fn row(row: &Row, time: f64, quick: bool) -> Result<Found> {
+pub fn row(row: &TableRow, time: f64, quick: bool) -> Result<Measured> {
     match row.kind {
-        Kind::Chunk { dim, deep, chunk, grad } => chunked(row, &memory(dim, deep, chunk)?, grad, false, time),
-        Kind::Exact { dim, grad } => exact::batch(row, dim, grad, time),
-        Kind::ExactStream { dim } => exact::stream(row, dim, time),
-        Kind::Token { dim } => chunked(row, &memory(dim, false, 1)?, false, true, time),
-        Kind::Residual { dim } => residual(row, dim, time),
-        Kind::Stream { dim, deep } => stream(row, &memory(dim, deep, 1)?, time),
-        Kind::Threads { dim } => threads(row, dim, time),
-        Kind::Length { dim } => length(row, dim, time, quick),
-        Kind::Attention { window, grad } => attention::measure(row, window, grad, time),
-        Kind::Train { chunk } => training(row, chunk, time),
+        RowKind::Chunk { dim, deep, chunk, grad } => chunked(row, &memory(dim, deep, chunk)?, grad, false, time),
+        RowKind::Exact { dim, grad } => exact::batch(row, dim, grad, time),
+        RowKind::ExactStream { dim } => exact::stream(row, dim, time),
+        RowKind::Token { dim } => chunked(row, &memory(dim, false, 1)?, false, true, time),
+        RowKind::Residual { dim } => residual(row, dim, time),
+        RowKind::Stream { dim, deep } => stream(row, &memory(dim, deep, 1)?, time),
+        RowKind::Threads { dim } => threads(row, dim, time),
+        RowKind::Length { dim } => length(row, dim, time, quick),
+        RowKind::Attention { window, grad } => attention::measure(row, window, grad, time),
+        RowKind::Train { chunk } => training(row, chunk, time),
     }
 }
 
@@ -46,23 +46,23 @@ pub(super) fn tokens(spec: &MemorySpec, counts: Counts) -> usize {
 }
 
 /// The chunk form, or the token form over a whole sequence.
-fn chunked(row: &Row, spec: &MemorySpec, grad: bool, token_form: bool, time: f64) -> Result<Found> {
+fn chunked(row: &TableRow, spec: &MemorySpec, grad: bool, token_form: bool, time: f64) -> Result<Measured> {
     let cpu = Cpu::with_instruction_set(Some(1), row.isa)?;
     let counts = counts(spec, token_form, grad);
     let op = operation(spec, tokens(spec, counts), 1, token_form);
     let mut work = on_cpu(&cpu, &op, grad)?;
     let limit = || Ok(peak::cpu(row.isa, 1) / counts.operations);
     let found = beside(op.time as f64, time, limit, || work.run(&cpu, &op, grad))?;
-    Ok(Found {
+    Ok(Measured {
         peak_gflops: Some(found.limit.times(1e-9 * counts.operations)),
         repetitions: found.repetitions,
-        ..Found::new(row, "share of peak", found.share, found.rate, counts.operations)
+        ..Measured::new(row, "share of peak", found.share, found.rate, counts.operations)
     })
 }
 
 /// A stream of one token a call. Where the memory is deep its state may be larger than a cache, and what moves it may
 /// take longer than the arithmetic.
-fn stream(row: &Row, spec: &MemorySpec, time: f64) -> Result<Found> {
+fn stream(row: &TableRow, spec: &MemorySpec, time: f64) -> Result<Measured> {
     let gemm = simd(row.isa)?;
     let counts = counts(spec, true, false);
     let deep = spec.layers() > 1;
@@ -99,12 +99,12 @@ fn stream(row: &Row, spec: &MemorySpec, time: f64) -> Result<Found> {
             found.limit.median
         );
     }
-    Ok(Found {
+    Ok(Measured {
         peak_gflops: Some(peak.times(1e-9)),
         bandwidth_gb_s: bandwidth.map(|b| b.times(1e-9)),
         repetitions: found.repetitions,
         note,
-        ..Found::new(row, figure, found.share, found.rate, counts.operations)
+        ..Measured::new(row, figure, found.share, found.rate, counts.operations)
     })
 }
 
@@ -119,7 +119,7 @@ pub(super) fn rate(amount: f64, time: f64, mut call: impl FnMut() -> Result<()>)
 }
 
 /// A residual network beside a plain one of the same widths.
-fn residual(row: &Row, dim: usize, time: f64) -> Result<Found> {
+fn residual(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     let cpu = Cpu::with_instruction_set(Some(1), row.isa)?;
     let plain = memory(dim, true, 64)?;
     let counts = counts(&plain, false, false);
@@ -130,15 +130,15 @@ fn residual(row: &Row, dim: usize, time: f64) -> Result<Found> {
     let amount = time_steps as f64;
     let limit = || rate(amount, time, || other.run(&cpu, &plain, false));
     let found = beside(amount, time, limit, || one.run(&cpu, &residual, false))?;
-    Ok(Found {
+    Ok(Measured {
         repetitions: found.repetitions,
         note: format!("plain: {:.0} tokens/s", found.limit.median),
-        ..Found::new(row, "rate over the plain network's", found.share, found.rate, counts.operations)
+        ..Measured::new(row, "rate over the plain network's", found.share, found.rate, counts.operations)
     })
 }
 
 /// Four heads on two threads beside the same on one. The peak's own ratio says what the machine had to give.
-fn threads(row: &Row, dim: usize, time: f64) -> Result<Found> {
+fn threads(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     const HEADS: usize = 4;
     let spec = memory(dim, false, 64)?;
     let counts = counts(&spec, false, false);
@@ -161,17 +161,17 @@ fn threads(row: &Row, dim: usize, time: f64) -> Result<Found> {
     );
     let flops = HEADS as f64 * counts.operations;
     let figure = "rate of two threads over one";
-    Ok(Found {
+    Ok(Measured {
         threads: 2,
         repetitions: found.repetitions,
         note,
-        ..Found::new(row, figure, found.share, found.rate, flops)
+        ..Measured::new(row, figure, found.share, found.rate, flops)
     })
 }
 
 /// What a token costs in sequences of several lengths, each a stream that begins anew at its length. They take turns piece by
 /// piece, so that what slows the machine down for a second slows all of them, until the longest has reached its length.
-fn length(row: &Row, dim: usize, time: f64, quick: bool) -> Result<Found> {
+fn length(row: &TableRow, dim: usize, time: f64, quick: bool) -> Result<Measured> {
     /// Pieces of a turn.
     const TURN: usize = 4;
     let gemm = simd(row.isa)?;
@@ -215,19 +215,19 @@ fn length(row: &Row, dim: usize, time: f64, quick: bool) -> Result<Found> {
     let last = costs.last().copied().unwrap_or(reached);
     let rate = Spread { median: 1.0 / last.median, p10: 1.0 / last.p90, p90: 1.0 / last.p10 };
     let figure = "cost of a token: dearest length over cheapest";
-    Ok(Found { repetitions, note, ..Found::new(row, figure, reached, rate, counts.operations) }.at_most())
+    Ok(Measured { repetitions, note, ..Measured::new(row, figure, reached, rate, counts.operations) }.at_most())
 }
 
 /// A training step on one thread.
-fn training(row: &Row, chunk: Option<usize>, time: f64) -> Result<Found> {
+fn training(row: &TableRow, chunk: Option<usize>, time: f64) -> Result<Measured> {
     let report = train::measure(row.isa, Some(1), Shape { chunk, ..Shape::default() }, time)?;
     let peak = report.peak_gflops;
     let note = format!("{} parameters; time: {}", report.parameters, train::times(&report));
     let (share, rate, flops) = (report.share_of_peak, report.tokens_per_s, report.flops_per_token);
-    Ok(Found {
+    Ok(Measured {
         peak_gflops: Some(Spread { median: peak, p10: peak, p90: peak }),
         repetitions: report.repetitions,
         note,
-        ..Found::new(row, "share of peak", share, rate, flops)
+        ..Measured::new(row, "share of peak", share, rate, flops)
     })
 }

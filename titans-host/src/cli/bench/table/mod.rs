@@ -10,8 +10,8 @@ use super::seconds;
 use crate::cli::options::{forced_by_environment, instruction_set, isa};
 use crate::cli::{Failure, output};
 use crate::device::cpu::Isa;
-use report::Record;
-use rows::{Row, rows};
+use report::TableRecord;
+use rows::{TableRow, rows};
 
 const ABOUT: &str = "\
 Rows, all f32 and on one thread unless said; d is the width of keys and values, deep memories have two layers and 4 d between:
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return chosen.iter().try_for_each(|row| output::print(&row.name));
     }
     let time = if args.quick { 0.1 * args.seconds } else { args.seconds };
-    let mut record = Record::new(best, time, args.quick);
+    let mut record = TableRecord::new(best, time, args.quick);
     if !args.json {
         output::print(record.head())?;
     }
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// The rows whose names contain `pattern`; an error with the names there are where it fits none.
-fn select(all: Vec<Row>, pattern: Option<&str>) -> Result<Vec<Row>, Failure> {
+fn select(all: Vec<TableRow>, pattern: Option<&str>) -> Result<Vec<TableRow>, Failure> {
     let pattern = pattern.unwrap_or("");
     let (chosen, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|row| row.name.contains(pattern));
     if chosen.is_empty() {

@@ -1,13 +1,13 @@
 //! The table as people and programs read it.
 
 use super::super::timing::Spread;
-use super::rows::Row;
+use super::rows::TableRow;
 use crate::device::cpu::Isa;
 use serde::Serialize;
 
 /// Everything of one run.
 #[derive(Serialize)]
-pub struct Record {
+pub struct TableRecord {
     /// The processor, as the system names it.
     pub cpu: String,
     /// Cores this process may use.
@@ -19,12 +19,12 @@ pub struct Record {
     /// Whether lengths were cut.
     pub quick: bool,
     /// As measured.
-    pub rows: Vec<Found>,
+    pub rows: Vec<Measured>,
 }
 
 /// One line as measured.
 #[derive(Serialize)]
-pub struct Found {
+pub struct Measured {
     pub name: String,
     pub isa: &'static str,
     pub threads: usize,
@@ -43,9 +43,15 @@ pub struct Found {
     pub note: String,
 }
 
-impl Found {
+impl Measured {
     /// A row's line without what it alone measures.
-    pub fn new(row: &Row, figure: &'static str, reached: Spread, tokens_per_s: Spread, flops_per_token: f64) -> Self {
+    pub fn new(
+        row: &TableRow,
+        figure: &'static str,
+        reached: Spread,
+        tokens_per_s: Spread,
+        flops_per_token: f64,
+    ) -> Self {
         Self {
             name: row.name.clone(),
             isa: row.isa.name(),
@@ -71,7 +77,7 @@ impl Found {
         self
     }
 
-    /// The line below [`Record::head`].
+    /// The line below [`TableRecord::head`].
     pub fn line(&self) -> String {
         let share = self.figure.starts_with("share");
         let figure = |x: f64| if share { format!("{:.1} %", 100.0 * x) } else { format!("{x:.3}") };
@@ -87,7 +93,7 @@ impl Found {
     }
 }
 
-impl Record {
+impl TableRecord {
     /// A record without rows.
     pub fn new(isa: Isa, seconds: f64, quick: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,13 +1,13 @@
 //! The backward head by head, and the way of its gradients into the order of the operation.
 
-use titans_kernel::ops::attention::{self, Gradients};
+use titans_kernel::ops::attention::{self, AttentionGradients};
 use titans_kernel::ops::rotary::{self, Rotary};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
 use super::super::memory::parts;
 use super::super::threads::split_rows;
 use super::super::{Buffer, Cpu, SimdScalar};
-use super::{Operands, backward_tasks, head};
+use super::{AttentionOperands, backward_tasks, head};
 use crate::error::Result;
 
 /// Gradients `[batch, heads, rows, width]`, and scratch.
@@ -43,11 +43,11 @@ impl<T: SimdScalar> Heads<T> {
 }
 
 /// Gradients of keys and values as a head's task has them.
-type Pair<'a, T> = (Option<&'a mut [T]>, Option<&'a mut [T]>);
+type KeyValueGradients<'a, T> = (Option<&'a mut [T]>, Option<&'a mut [T]>);
 
 /// The same as the kernel takes them; `None` where there are no such rows.
 fn pair<'a, T: SimdScalar>(
-    gradients: &'a mut Pair<'_, T>,
+    gradients: &'a mut KeyValueGradients<'_, T>,
     width: usize,
 ) -> KernelResult<Option<(MatMut<'a, T>, MatMut<'a, T>)>> {
     let (Some(k), Some(v)) = gradients else { return Ok(None) };
@@ -56,7 +56,7 @@ fn pair<'a, T: SimdScalar>(
 }
 
 /// Fills both with zeros, which the heads that share keys add to.
-fn clear<T: SimdScalar>(pair: &mut Pair<'_, T>) {
+fn clear<T: SimdScalar>(pair: &mut KeyValueGradients<'_, T>) {
     for x in [&mut pair.0, &mut pair.1].into_iter().flatten() {
         x.fill(T::ZERO);
     }
@@ -67,7 +67,7 @@ impl<T: SimdScalar> Cpu<T> {
     pub(super) fn heads_backward(
         &self,
         cost: usize,
-        operands: &Operands<'_, T>,
+        operands: &AttentionOperands<'_, T>,
         y: &[T],
         log_sum: &[T],
         d_y: &[T],
@@ -95,7 +95,7 @@ impl<T: SimdScalar> Cpu<T> {
                 sums.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
                 let [q, q_rotated] = operands.queries(b, h)?;
                 let Some(tokens) = pair(&mut k, op.width)? else { return Ok(()) };
-                let gradients = Gradients {
+                let gradients = AttentionGradients {
                     q: MatMut::new(d_q, n, op.width)?,
                     q_rotated: MatMut::new(d_q_rotated, n, op.width)?,
                     persistent: pair(&mut p, op.width)?,

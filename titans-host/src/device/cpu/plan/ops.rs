@@ -1,6 +1,6 @@
 //! The operations: what they write, and the scratch that passes.
 
-use super::{Kind, Plan, PlanBuffer, lock};
+use super::{BufferKind, Plan, PlanBuffer, lock};
 use crate::device::cpu::attention::{backward_space as attention_backward_space, forward_space as attention_space};
 use crate::device::cpu::conv::space as conv_space;
 use crate::device::cpu::memory::{backward_space, forward_space};
@@ -21,11 +21,11 @@ impl Device for Plan {
     }
 
     fn alloc(&self, len: usize) -> Result<PlanBuffer> {
-        self.take(Kind::Other, len)
+        self.take(BufferKind::Other, len)
     }
 
     fn zeros(&self, len: usize) -> Result<PlanBuffer> {
-        self.take(Kind::Given, len)
+        self.take(BufferKind::Given, len)
     }
 
     fn len(&self, x: &PlanBuffer) -> usize {
@@ -33,7 +33,7 @@ impl Device for Plan {
     }
 
     fn upload(&self, x: &[f32]) -> Result<PlanBuffer> {
-        self.take(Kind::Given, x.len())
+        self.take(BufferKind::Given, x.len())
     }
 
     fn write(&self, _: &[f32], _: &mut PlanBuffer) -> Result<()> {
@@ -72,7 +72,7 @@ impl Device for Plan {
     }
 
     fn add(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Elementwise);
+        y.is(BufferKind::Elementwise);
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Device for Plan {
     }
 
     fn silu(&self, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Elementwise);
+        y.is(BufferKind::Elementwise);
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Device for Plan {
     }
 
     fn silu_gate(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Elementwise);
+        y.is(BufferKind::Elementwise);
         Ok(())
     }
 
@@ -106,7 +106,7 @@ impl Device for Plan {
     }
 
     fn sigmoid_gate(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Elementwise);
+        y.is(BufferKind::Elementwise);
         Ok(())
     }
 
@@ -122,13 +122,13 @@ impl Device for Plan {
     }
 
     fn dropout(&self, _: &DropMask, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Elementwise);
+        y.is(BufferKind::Elementwise);
         Ok(())
     }
 
     fn move_rows(&self, op: &MoveRows, x: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
         if op.check(x.len, y.len)? && !op.add {
-            y.is(Kind::Elementwise);
+            y.is(BufferKind::Elementwise);
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Device for Plan {
         _: Option<&PlanBuffer>,
         y: &mut PlanBuffer,
     ) -> Result<()> {
-        y.is(Kind::Linear);
+        y.is(BufferKind::Linear);
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Device for Plan {
     }
 
     fn rms_norm(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Norm);
+        y.is(BufferKind::Norm);
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Device for Plan {
     }
 
     fn l2_norm(&self, _: usize, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Norm);
+        y.is(BufferKind::Norm);
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Device for Plan {
         _: &PlanBuffer,
         y: &mut PlanBuffer,
     ) -> Result<()> {
-        y.is(Kind::Conv);
+        y.is(BufferKind::Conv);
         Ok(())
     }
 
@@ -219,7 +219,7 @@ impl Device for Plan {
         _: Option<&mut PlanBuffer>,
     ) -> Result<()> {
         self.pass(&attention_space(op, inputs.context.is_some(), self.threads)?)?;
-        y.is(Kind::Attention);
+        y.is(BufferKind::Attention);
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl Device for Plan {
     }
 
     fn gates(&self, _: usize, _: [f64; 3], _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Elementwise);
+        y.is(BufferKind::Elementwise);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Device for Plan {
     }
 
     fn memory_start(&self, _: usize, _: usize, _: &PlanBuffer, state: &mut PlanBuffer) -> Result<()> {
-        state.is(Kind::Memory);
+        state.is(BufferKind::Memory);
         Ok(())
     }
 
@@ -256,12 +256,12 @@ impl Device for Plan {
     fn memory(&self, op: &MemoryOp, _: MemoryInputs<'_, Self>, outputs: MemoryOutputs<'_, Self>) -> Result<u64> {
         let MemoryOutputs { y, surprise, state, boundaries } = outputs;
         self.pass(&forward_space(op, surprise.is_some(), state.is_some(), self.threads)?)?;
-        y.is(Kind::Memory);
+        y.is(BufferKind::Memory);
         if let Some(state) = state {
-            state.is(Kind::Memory);
+            state.is(BufferKind::Memory);
         }
         if let Some(boundaries) = boundaries {
-            boundaries.is(Kind::Boundaries);
+            boundaries.is(BufferKind::Boundaries);
         }
         Ok(0)
     }
@@ -279,7 +279,7 @@ impl Device for Plan {
     }
 
     fn embedding(&self, _: usize, _: &(), _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(Kind::Linear);
+        y.is(BufferKind::Linear);
         Ok(())
     }
 

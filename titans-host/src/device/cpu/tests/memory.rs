@@ -71,9 +71,9 @@ impl Data {
             k: Mat::new(&k, n, d_0).unwrap(),
             v: Mat::new(&v, n, d_l).unwrap(),
             q: Mat::new(&q, n, d_0).unwrap(),
-            alpha: Gate::strided(&alpha, layers).layers(layers, 1),
-            theta: Gate::strided(&theta, layers).layers(layers, 1),
-            eta: Gate::strided(&eta, layers).layers(layers, 1),
+            alpha: Gate::strided_tokens(&alpha, layers).layers(layers, 1),
+            theta: Gate::strided_tokens(&theta, layers).layers(layers, 1),
+            eta: Gate::strided_tokens(&eta, layers).layers(layers, 1),
             mask: match (op.read_only, masked) {
                 (true, _) => Mask::ReadOnly,
                 (_, true) => Mask::Tokens(&self.mask[b * n..][..n]),

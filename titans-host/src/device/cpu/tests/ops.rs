@@ -246,7 +246,7 @@ fn convolution() {
                         tail,
                         &w,
                         d,
-                        ops::conv::Gradients { x: d_x, w: &mut d_w, bias: &mut d_b },
+                        ops::conv::ConvGradients { x: d_x, w: &mut d_w, bias: &mut d_b },
                     )
                     .unwrap();
                     let next = MatMut::new(&mut next[i * kept..], width - 1, channels).unwrap();

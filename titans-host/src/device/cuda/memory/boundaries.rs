@@ -40,7 +40,7 @@ impl<R: Driver> Chunk<'_, R> {
     /// Elements and place of the chunk's state in the first memory's boundaries.
     fn state_place(&self, boundaries: &DeviceBuffer<R>) -> (usize, View) {
         let (spec, len) = (self.sizes.spec(), self.sizes.spec().state_len());
-        (len, boundaries.from(self.t0 / spec.period() * len))
+        (len, boundaries.from(self.t0 / spec.period_len() * len))
     }
 
     /// Elements and place of the piece's Δ in the first memory's boundaries.

@@ -147,8 +147,8 @@ impl<R: Driver> Cuda<R> {
     }
 
     fn chunk<'a>(&'a self, sizes: Sizes<'a>, j: usize) -> Chunk<'a, R> {
-        let t0 = j * sizes.spec().period();
-        Chunk { cuda: self, sizes, t0, m: sizes.spec().period().min(sizes.op.time - t0) }
+        let t0 = j * sizes.spec().period_len();
+        Chunk { cuda: self, sizes, t0, m: sizes.spec().period_len().min(sizes.op.time - t0) }
     }
 }
 

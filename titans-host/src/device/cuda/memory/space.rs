@@ -81,7 +81,7 @@ impl<'a> Sizes<'a> {
 
     /// Tokens of the longest chunk, or piece of several.
     pub fn longest(&self) -> usize {
-        self.op.spec.period().min(self.op.time)
+        self.op.spec.period_len().min(self.op.time)
     }
 }
 

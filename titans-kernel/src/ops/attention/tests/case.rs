@@ -1,7 +1,9 @@
 //! A case of attention with its numbers, the definition in `f64`, and calls of the operation.
 
-use crate::gemm::Gemm;
-use crate::ops::attention::{Answered, Gradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len};
+use crate::arithmetic::Arithmetic;
+use crate::ops::attention::{
+    Answered, AttentionGradients, Keys, Queries, Span, forward, scratch_len, vjp, vjp_scratch_len,
+};
 use crate::ops::check::{poison, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -65,7 +67,7 @@ impl<T: Scalar> Case<T> {
     }
 
     /// Queries `from .. from + n` of the case: (y, log_sum).
-    pub(super) fn part<G: Gemm<T>>(&self, g: &G, from: usize, n: usize) -> (Vec<T>, Vec<T>) {
+    pub(super) fn part<G: Arithmetic<T>>(&self, g: &G, from: usize, n: usize) -> (Vec<T>, Vec<T>) {
         let Sizes { span, c, persistent, context, first, .. } = self.sizes;
         let (mut y, mut sums) = (poison(n * c), poison(n));
         let mut scratch = poison(scratch_len(span, n, persistent, context));
@@ -84,13 +86,13 @@ impl<T: Scalar> Case<T> {
         (y, sums)
     }
 
-    pub(super) fn run<G: Gemm<T>>(&self, g: &G) -> (Vec<T>, Vec<T>) {
+    pub(super) fn run<G: Arithmetic<T>>(&self, g: &G) -> (Vec<T>, Vec<T>) {
         self.part(g, 0, self.sizes.n)
     }
 
     /// Gradients of everything, in the order of [`Case::x`], of queries in pieces that end at `cuts`; those of keys and
     /// values are added to `before`.
-    pub(super) fn gradients<G: Gemm<T>>(&self, g: &G, d_y: &[T], before: T, cuts: &[usize]) -> [Vec<T>; 8] {
+    pub(super) fn gradients<G: Arithmetic<T>>(&self, g: &G, d_y: &[T], before: T, cuts: &[usize]) -> [Vec<T>; 8] {
         let Sizes { span, c, persistent, context, first, n, .. } = self.sizes;
         let (y, sums) = self.run(g);
         let mut d: [Vec<T>; 8] = core::array::from_fn(|i| match i {
@@ -105,7 +107,7 @@ impl<T: Scalar> Case<T> {
                 MatMut::new(d, rows, c).unwrap()
             });
             let mut next = || views.next().unwrap();
-            let gradients = Gradients {
+            let gradients = AttentionGradients {
                 q: next().sub(from, rows),
                 q_rotated: next().sub(from, rows),
                 persistent: Some((next(), next())),

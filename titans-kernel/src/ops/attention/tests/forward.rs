@@ -2,7 +2,7 @@
 
 use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS, cases, naive};
 use crate::arch::Simd;
-use crate::gemm::{Gemm, Portable};
+use crate::arithmetic::{Arithmetic, Portable};
 use crate::ops::attention::{Keys, Queries, Span, forward, scratch_len};
 use crate::ops::check::{SINGLE, assert_close, poison, widen};
 use crate::view::{Mat, MatMut};
@@ -29,7 +29,7 @@ fn forward_is_the_definition_in_both_precisions() {
 }
 
 /// Every row alone, and rows in pieces of some sizes, against all at once.
-fn the_same_in_pieces<G: Gemm<f32>>(g: &G, case: &Case<f32>) {
+fn the_same_in_pieces<G: Arithmetic<f32>>(g: &G, case: &Case<f32>) {
     let (n, c) = (case.sizes.n, case.sizes.c);
     let (y, sums) = case.run(g);
     for piece in [1, 3, 15, 16, 17, 33] {

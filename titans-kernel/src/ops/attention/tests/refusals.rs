@@ -1,8 +1,8 @@
 //! A backward that is called wrongly names the argument, and every gradient stays as it was.
 
 use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS};
-use crate::gemm::Portable;
-use crate::ops::attention::{Answered, Gradients, Keys, Queries, Span, vjp, vjp_scratch_len};
+use crate::arithmetic::Portable;
+use crate::ops::attention::{Answered, AttentionGradients, Keys, Queries, Span, vjp, vjp_scratch_len};
 use crate::ops::check::poison;
 use crate::view::{Mat, MatMut};
 use std::string::{String, ToString};
@@ -44,7 +44,7 @@ impl Call {
         let mut next = || views.next().unwrap();
         let (d_q, d_rotated) = (next(), next());
         let [persistent, context, tokens] = core::array::from_fn(|_| (next(), next()));
-        let gradients = Gradients {
+        let gradients = AttentionGradients {
             q: d_q,
             q_rotated: d_rotated,
             persistent: self.persistent.then_some(persistent),

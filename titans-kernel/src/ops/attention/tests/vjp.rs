@@ -2,13 +2,13 @@
 
 use super::case::{CONTEXT, Case, Q_ROTATED, Sizes, TOKENS, cases};
 use crate::arch::Simd;
-use crate::gemm::{Gemm, Portable};
+use crate::arithmetic::{Arithmetic, Portable};
 use crate::ops::attention::Span;
 use crate::ops::check::{SINGLE, assert_close, assert_gradient, inner, values, widen};
 
 const NAMES: [&str; 8] = ["q", "q_rotated", "persistent k", "v", "context k", "v", "token k", "v"];
 
-fn is_the_difference<G: Gemm<f64>>(g: &G, sizes: Sizes, seed: u64) {
+fn is_the_difference<G: Arithmetic<f64>>(g: &G, sizes: Sizes, seed: u64) {
     let case = Case::<f64>::new(sizes, seed);
     let cot = values::<f64>(sizes.n * sizes.c, 99);
     let d = case.gradients(g, &cot, 0.5, &[]);

@@ -3,7 +3,7 @@
 use super::blocks::apply;
 use crate::scalar::Scalar;
 
-/// What [`Gemm::silu`](super::Gemm::silu) computes from x₀ and up to two slices more.
+/// What [`Arithmetic::silu`](super::Arithmetic::silu) computes from x₀ and up to two slices more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiluOf {
     /// `y₀ = φ(x₀)`.
@@ -35,7 +35,7 @@ impl SiluOf {
     }
 }
 
-/// The operands of [`Gemm::silu`](super::Gemm::silu); the shortest of those that are used counts.
+/// The operands of [`Arithmetic::silu`](super::Arithmetic::silu); the shortest of those that are used counts.
 #[derive(Debug)]
 pub struct Silu<'a, T> {
     /// What is computed.
@@ -81,7 +81,7 @@ fn second<T: Scalar>(x: T, [s, rest]: [T; 2]) -> T {
     s * rest * (T::from_f64(2.0) + x * (rest - s))
 }
 
-/// [`Gemm::silu`](super::Gemm::silu) as loops for the compiler to vectorise; [`apply`] finds the shortest slice.
+/// [`Arithmetic::silu`](super::Arithmetic::silu) as loops for the compiler to vectorise; [`apply`] finds the shortest slice.
 #[inline(always)]
 pub(super) fn silu<T: Scalar>(Silu { of, x: [z, a, b], y: [out, more] }: Silu<'_, T>) {
     match of {

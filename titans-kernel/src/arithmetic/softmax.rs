@@ -51,7 +51,7 @@ impl Seen {
     }
 }
 
-/// What [`Gemm::softmax`](super::Gemm::softmax) works on.
+/// What [`Arithmetic::softmax_columns`](super::Arithmetic::softmax_columns) works on.
 #[derive(Debug)]
 pub struct Columns<'a, T> {
     /// Factor of the scores, above 0.
@@ -74,7 +74,7 @@ impl<T> Columns<'_, T> {
     }
 }
 
-/// [`Gemm::softmax`](super::Gemm::softmax) as loops for the compiler to vectorise.
+/// [`Arithmetic::softmax_columns`](super::Arithmetic::softmax_columns) as loops for the compiler to vectorise.
 #[inline(always)]
 pub(super) fn softmax<T: Scalar>(c: Columns<'_, T>) -> [[T; QUERIES]; 2] {
     let mut found = [[T::ZERO; QUERIES]; 2];
@@ -140,7 +140,7 @@ fn exponentials<T: Scalar>(scale: T, keys: &[Seen], scores: &mut [[T; QUERIES]],
     sums[0]
 }
 
-/// [`Gemm::softmax_row`](super::Gemm::softmax_row) as loops for the compiler to vectorise.
+/// [`Arithmetic::softmax_row`](super::Arithmetic::softmax_row) as loops for the compiler to vectorise.
 #[inline(always)]
 pub(super) fn row<T: Scalar>(scale: T, row: &mut [T]) -> [T; 2] {
     let (blocks, _) = row.as_chunks_mut::<SUMS>();
@@ -165,7 +165,7 @@ pub(super) fn row<T: Scalar>(scale: T, row: &mut [T]) -> [T; 2] {
     [m, tree(&sums)]
 }
 
-/// [`Gemm::scale_rows`](super::Gemm::scale_rows) as loops for the compiler to vectorise.
+/// [`Arithmetic::scale_rows`](super::Arithmetic::scale_rows) as loops for the compiler to vectorise.
 #[inline(always)]
 pub(super) fn scale_rows<T: Scalar>(factors: &[T], mut y: MatMut<'_, T>) -> bool {
     // NaN from x · 0 stays in its sum. Blocks of columns, so that the sums stay in registers over the rows.

@@ -1,6 +1,6 @@
 //! Forward and back substitution: rows that follow from one another (`docs/MATH.md` section 3b).
 
-use super::{Gemm, Store};
+use super::{Arithmetic, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -21,7 +21,7 @@ pub const SOLVED: usize = 64;
 /// - [`Order::Down`]: `x_r ← scale · (x_r − Σ_{i<r} w_{r,i} x_i − v_r)`, r ascending;
 /// - [`Order::Up`]: `x_r ← scale · (x_r − Σ_{i>r} w_{i,r} x_i − v_r)`, r descending.
 ///
-/// A sum is one chain from x_r on, as the chains of [`Gemm::gemm`], the nearest row last.
+/// A sum is one chain from x_r on, as the chains of [`Arithmetic::gemm`], the nearest row last.
 #[derive(Debug)]
 pub struct Substitution<'a, T> {
     /// w of the rows that are to be solved, m columns, of which the part below the diagonal is read.
@@ -57,9 +57,9 @@ impl<T: Scalar> Substitution<'_, T> {
     }
 }
 
-/// [`Gemm::substitute`] step by step.
+/// [`Arithmetic::substitute`] step by step.
 #[inline(always)]
-pub(super) fn substitute<T: Scalar, G: Gemm<T> + ?Sized>(g: &G, mut s: Substitution<'_, T>) {
+pub(super) fn substitute<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, mut s: Substitution<'_, T>) {
     s.check();
     let (m, width, stride) = (s.rows.rows(), s.rows.cols(), s.rows.row_stride());
     let solved = s.solved();

@@ -32,7 +32,7 @@ pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC
             (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
         }
     } else if b.col_stride() == 1 && width == NR && (m < COPY_FROM || m.max(depth) < COPY_BEYOND) {
-        let block = Block { k0: 0, kc: depth, b: &b.data()[j..], stride: b.row_stride() };
+        let block = PanelBlock { k0: 0, kc: depth, b: &b.data()[j..], stride: b.row_stride() };
         tiles::<T, F, MR, NR>(store, a, block, c, (j, width));
     } else {
         copied::<T, F, MR, NR, KC>(store, a, b, c, j, width);
@@ -55,7 +55,7 @@ fn copied<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: u
         let kc = KC.min(b.rows() - k0);
         copy_block(&mut block[..kc], b, k0, j, width);
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-        let rows = Block { k0, kc, b: block.as_flattened(), stride: NR };
+        let rows = PanelBlock { k0, kc, b: block.as_flattened(), stride: NR };
         tiles::<T, F, MR, NR>(store, a, rows, c, (j, width));
         k0 += kc;
     }
@@ -87,7 +87,7 @@ fn copy_block<T: Scalar, const NR: usize>(out: &mut [[T; NR]], b: Mat<'_, T>, k0
 
 /// Rows `k0 .. k0 + kc` of a panel of B.
 #[derive(Clone, Copy)]
-struct Block<'a, T> {
+struct PanelBlock<'a, T> {
     k0: usize,
     kc: usize,
     b: &'a [T],
@@ -100,7 +100,7 @@ struct Block<'a, T> {
 fn tiles<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
     store: Store,
     a: Mat<'_, T>,
-    block: Block<'_, T>,
+    block: PanelBlock<'_, T>,
     c: &mut MatMut<'_, T>,
     columns: (usize, usize),
 ) {
@@ -122,7 +122,7 @@ fn tile<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
     store: Store,
     a: Mat<'_, T>,
     i: usize,
-    Block { k0, kc, b, stride: b_stride }: Block<'_, T>,
+    PanelBlock { k0, kc, b, stride: b_stride }: PanelBlock<'_, T>,
     c: &mut MatMut<'_, T>,
     (j, width): (usize, usize),
 ) {

@@ -1,8 +1,8 @@
-//! The one heavy primitive: C = A B, C += A B or C −= A B, as a trait, and a portable tile.
+//! The heavy operations as a trait, [`Arithmetic`], and their portable implementation; first of all the matrix product.
 //!
-//! Every implementation computes each element of C as one chain over k in ascending order, starting from 0
-//! (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with, and a sum
-//! may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
+//! C = A B, C += A B or C −= A B: every implementation computes each element of C as one chain over k in ascending
+//! order, starting from 0 (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with,
+//! and a sum may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
 pub(crate) mod blocks;
 mod chunk;
@@ -13,7 +13,7 @@ mod solve;
 mod token;
 mod weights;
 
-pub use chunk::{Recurrence, Weighting};
+pub use chunk::{Recurrence, ScoreWeighting};
 pub(crate) use chunk::{faded, fading, least};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
@@ -23,7 +23,7 @@ pub use solve::{Order, SOLVED, Substitution};
 pub(crate) use token::carry;
 pub(crate) use token::tree;
 pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
-pub use weights::{Blend, Update, Weighing};
+pub use weights::{Blend, RateScaling, Update};
 
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -39,7 +39,7 @@ pub enum Store {
     Sub,
 }
 
-/// The columns of a row that [`Gemm::band`] and [`Gemm::causal`] are asked for, counted from the diagonal.
+/// The columns of a row that [`Arithmetic::band`] and [`Arithmetic::causal`] are asked for, counted from the diagonal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Beside {
     /// Columns to the left of the diagonal; `usize::MAX` for all.
@@ -55,14 +55,16 @@ impl Beside {
     }
 }
 
-/// How a caller lends the kernel faster arithmetic.
-pub trait Gemm<T: Scalar> {
+/// The heavy operations, in one implementation for a processor: [`Portable`], [`Simd`](crate::arch::Simd) or a caller's own.
+///
+/// Two methods must be written; the others have portable defaults.
+pub trait Arithmetic<T: Scalar> {
     /// `c (m × n)` from `a (m × k)` and `b (k × n)`. Views may be transposes.
     ///
     /// Shapes agree when the kernel calls; an implementation may panic when they do not.
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>);
 
-    /// `y += w x` or `y −= w x`, with the rounding of one step of [`Gemm::gemm`]'s chain.
+    /// `y += w x` or `y −= w x`, with the rounding of one step of [`Arithmetic::gemm`]'s chain.
     fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]);
 
     /// Runs a loop the compiler may vectorise; an implementation may enable wider instructions around it.
@@ -71,7 +73,7 @@ pub trait Gemm<T: Scalar> {
         body()
     }
 
-    /// Like [`Gemm::gemm`] where row r of C uses only a's columns r − before ..= r + behind: causal.
+    /// Like [`Arithmetic::gemm`] where row r of C uses only a's columns r − before ..= r + behind: causal.
     ///
     /// Elements of `a` to the right of them are not read, nor are the rows of `b` behind them. To the left of them `a` must be 0
     /// and `b` finite: they may be left out or not.
@@ -79,21 +81,21 @@ pub trait Gemm<T: Scalar> {
         causal(self, store, beside.behind, a, b, c);
     }
 
-    /// Like [`Gemm::gemm`] with `Set`, where row r of C is needed in columns r − before ..= r + behind only; what lies beside
+    /// Like [`Arithmetic::gemm`] with `Set`, where row r of C is needed in columns r − before ..= r + behind only; what lies beside
     /// them is unspecified afterwards.
     fn band(&self, _: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         self.gemm(Store::Set, a, b, c);
     }
 
     /// The softmax of scores in columns: the largest score m of every query and its sum of `e^(scale (x − m))`.
-    fn softmax(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
+    fn softmax_columns(&self, columns: Columns<'_, T>) -> [[T; QUERIES]; 2] {
         self.vectorise(
             #[inline(always)]
             || softmax::softmax(columns),
         )
     }
 
-    /// The softmax of one query whose scores are a row of whole sixteens: as [`Gemm::softmax`], with the same bits.
+    /// The softmax of one query whose scores are a row of whole sixteens: as [`Arithmetic::softmax_columns`], with the same bits.
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
         self.vectorise(
             #[inline(always)]
@@ -119,25 +121,25 @@ pub trait Gemm<T: Scalar> {
 
     /// Scores times their tokens' coefficients and rates, 0 where a query does not see a token; the same bits on every
     /// implementation.
-    fn weight(&self, weighting: Weighting<'_, T>) {
+    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || chunk::weight(weighting),
+            || chunk::weight_scores(weighting),
         );
     }
 
     /// Every row of X read by weights of its own: a row has the same bits in any company.
     ///
-    /// As in [`Gemm::gemm`], sizes agree when the kernel calls; this, [`Gemm::weigh`] and [`Gemm::update`] panic when they do not.
+    /// As in [`Arithmetic::gemm`], sizes agree when the kernel calls; this, [`Arithmetic::scale_by_rates`] and [`Arithmetic::update`] panic when they do not.
     fn blend(&self, blend: Blend<'_, T>) {
         weights::blend(self, blend);
     }
 
     /// Rows weighed in two ways; the same bits on every implementation.
-    fn weigh(&self, weighing: Weighing<'_, T>) {
+    fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || weights::weigh(weighing),
+            || weights::scale_by_rates(scaling),
         );
     }
 
@@ -163,8 +165,8 @@ pub trait Gemm<T: Scalar> {
 
     /// `out = x W` for one row x, with W `x.len() × out.len()`.
     ///
-    /// The order of the sum may differ from [`Gemm::gemm`]'s, but equals that of the probes of [`Gemm::learn`] and of
-    /// [`Gemm::carry`]. As in all of these: shapes agree when the kernel calls.
+    /// The order of the sum may differ from [`Arithmetic::gemm`]'s, but equals that of the probes of [`Arithmetic::learn`] and of
+    /// [`Arithmetic::carry`]. As in all of these: shapes agree when the kernel calls.
     fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {
         token::vecmat(self, x, w, out);
     }
@@ -179,7 +181,7 @@ pub trait Gemm<T: Scalar> {
         token::learn(self, c, w, s, probes);
     }
 
-    /// Tokens through a linear memory; the bits are those of [`Gemm::vecmat`] and [`Gemm::learn`] token by token.
+    /// Tokens through a linear memory; the bits are those of [`Arithmetic::vecmat`] and [`Arithmetic::learn`] token by token.
     fn carry(&self, c: Carry<'_, T>, o: Carried<'_, T>) {
         token::carry(self, c, o);
     }
@@ -188,17 +190,17 @@ pub trait Gemm<T: Scalar> {
 /// Columns of a panel of weights.
 pub const PANEL: usize = 64;
 
-/// Columns whose C and P lie side by side in [`Gemm::update`]: those of a chunk of 64 tokens fill half of a 32 KiB cache.
+/// Columns whose C and P lie side by side in [`Arithmetic::update`]: those of a chunk of 64 tokens fill half of a 32 KiB cache.
 pub const GROUP: usize = 32;
 
-/// Elements of [`Gemm::update`]'s C and P for n tokens and a panel of `width` columns.
+/// Elements of [`Arithmetic::update`]'s C and P for n tokens and a panel of `width` columns.
 pub const fn weighted_len(n: usize, width: usize) -> usize {
     2 * n * width.next_multiple_of(GROUP)
 }
 
-/// [`Gemm::causal`] in products of four rows and single steps for their last columns.
+/// [`Arithmetic::causal`] in products of four rows and single steps for their last columns.
 #[inline(always)]
-pub fn causal<T: Scalar, G: Gemm<T> + ?Sized>(
+pub fn causal<T: Scalar, G: Arithmetic<T> + ?Sized>(
     g: &G,
     store: Store,
     offset: usize,
@@ -246,7 +248,7 @@ impl<T: Scalar> MulAdd<T> for Unfused {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 
-impl<T: Scalar> Gemm<T> for Portable {
+impl<T: Scalar> Arithmetic<T> for Portable {
     fn gemm(&self, store: Store, a: Mat<'_, T>, b: Mat<'_, T>, mut c: MatMut<'_, T>) {
         let n = c.cols();
         let mut j = 0;
@@ -273,7 +275,7 @@ pub fn axpy<T: Scalar, F: MulAdd<T>>(store: Store, w: T, x: &[T], y: &mut [T]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Beside, Gemm, Portable, Store};
+    use super::{Arithmetic, Beside, Portable, Store};
     use crate::view::{Mat, MatMut};
 
     fn fill(n: usize, seed: usize) -> [f64; 4096] {

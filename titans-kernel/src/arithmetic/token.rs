@@ -3,14 +3,14 @@
 //! The parts add up in any order they like, but always the same one: a token's numbers do not depend on the tokens it
 //! comes with. An implementation may visit W and S once where these visit them often.
 
-use super::{Gemm, Store};
+use super::{Arithmetic, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// Most tokens of one [`Gemm::carry`].
+/// Most tokens of one [`Arithmetic::carry`].
 pub const CARRIED: usize = 64;
 
-/// Columns that a [`Gemm::carry`] may copy side by side.
+/// Columns that an [`Arithmetic::carry`] may copy side by side.
 const COPIED: usize = 64;
 
 /// S ← η S + xᵀ δ, W ← keep W + S.
@@ -81,16 +81,16 @@ pub struct Carried<'a, T> {
     pub work: &'a mut [T],
 }
 
-/// Numbers that [`Gemm::carry`] works in.
+/// Numbers that [`Arithmetic::carry`] works in.
 pub const fn carry_len(d_in: usize, d_out: usize) -> usize {
     let wide = if d_out < COPIED { d_out.next_multiple_of(16) } else { COPIED };
     // Sums of squares, W and S of some columns beginning at a cache line, and two rows.
     16 * (CARRIED + 1) + 2 * d_in * wide + 2 * d_out
 }
 
-/// [`Gemm::learn`] in rows.
+/// [`Arithmetic::learn`] in rows.
 #[inline(always)]
-pub(super) fn learn<T: Scalar, G: Gemm<T> + ?Sized>(
+pub(super) fn learn<T: Scalar, G: Arithmetic<T> + ?Sized>(
     g: &G,
     c: Learn<'_, T>,
     w: &mut [T],
@@ -114,8 +114,8 @@ pub(super) fn learn<T: Scalar, G: Gemm<T> + ?Sized>(
     }
 }
 
-/// [`Gemm::carry`] step by step.
-pub(crate) fn carry<T: Scalar, G: Gemm<T> + ?Sized>(g: &G, c: Carry<'_, T>, o: Carried<'_, T>) {
+/// [`Arithmetic::carry`] step by step.
+pub(crate) fn carry<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, c: Carry<'_, T>, o: Carried<'_, T>) {
     let (d, mut y) = (c.v.cols(), o.y);
     let (e, rest) = o.work.split_at_mut(d);
     let delta = &mut rest[..d];
@@ -169,7 +169,7 @@ pub(crate) fn tree<T: Scalar>(sums: &[T; 16]) -> T {
 
 /// `out = x W` as a product of one row.
 #[inline(always)]
-pub(super) fn vecmat<T: Scalar, G: Gemm<T> + ?Sized>(g: &G, x: &[T], w: &[T], out: &mut [T]) {
+pub(super) fn vecmat<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, x: &[T], w: &[T], out: &mut [T]) {
     let (rows, d) = (x.len(), out.len());
     if let (Ok(x), Ok(w), Ok(out)) = (Mat::new(x, 1, rows), Mat::new(w, rows, d), MatMut::new(out, 1, d)) {
         g.gemm(Store::Set, x, w, out);
@@ -178,7 +178,7 @@ pub(super) fn vecmat<T: Scalar, G: Gemm<T> + ?Sized>(g: &G, x: &[T], w: &[T], ou
 
 /// `out = W δ` as a product of one row with W's transpose.
 #[inline(always)]
-pub(super) fn matvec<T: Scalar, G: Gemm<T> + ?Sized>(g: &G, w: &[T], delta: &[T], out: &mut [T]) {
+pub(super) fn matvec<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, w: &[T], delta: &[T], out: &mut [T]) {
     let (rows, d) = (out.len(), delta.len());
     if let (Ok(x), Ok(w), Ok(out)) = (Mat::new(delta, 1, d), Mat::new(w, rows, d), MatMut::new(out, 1, rows)) {
         g.gemm(Store::Set, x, w.t(), out);

@@ -1,13 +1,13 @@
 //! What the chunk form does with W and S at once: rows read by a blend of both, and a chunk's tokens closed into them
 //! (`docs/MATH.md` section 3).
 
-use super::{GROUP, Gemm, Store};
+use super::{Arithmetic, GROUP, Store};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// `Z = diag(a) X W + diag(g) X S`: every row x of X read by weights of its own, a W + g S.
 ///
-/// An element is `a · (x W) + (g · (x S))`, its two chains as those of [`Gemm::gemm`] with `Set`.
+/// An element is `a · (x W) + (g · (x S))`, its two chains as those of [`Arithmetic::gemm`] with `Set`.
 #[derive(Debug)]
 pub struct Blend<'a, T> {
     /// X, n rows.
@@ -50,9 +50,9 @@ fn room(len: usize, n: usize, width: usize) -> bool {
     columns.and_then(|columns| columns.checked_mul(n)).is_some_and(|needed| needed <= len)
 }
 
-/// [`Gemm::blend`] by small products.
+/// [`Arithmetic::blend`] by small products.
 #[inline(always)]
-pub(super) fn blend<T: Scalar, G: Gemm<T> + ?Sized>(engine: &G, mut b: Blend<'_, T>) {
+pub(super) fn blend<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, mut b: Blend<'_, T>) {
     const ROWS: usize = 4;
     const COLUMNS: usize = 8;
     b.check();
@@ -79,9 +79,9 @@ pub(super) fn blend<T: Scalar, G: Gemm<T> + ?Sized>(engine: &G, mut b: Blend<'_,
     }
 }
 
-/// `−diag(c ∘ rate) X` and `−diag(p ∘ rate) X` side by side, as [`Gemm::update`] takes them.
+/// `−diag(c ∘ rate) X` and `−diag(p ∘ rate) X` side by side, as [`Arithmetic::update`] takes them.
 #[derive(Debug)]
-pub struct Weighing<'a, T> {
+pub struct RateScaling<'a, T> {
     /// X, n rows without gaps between their columns.
     pub x: Mat<'a, T>,
     /// Row r's numbers are `by[0][r · by_step]` for C and `by[1][r · by_step]` for P …
@@ -96,7 +96,7 @@ pub struct Weighing<'a, T> {
     pub out: &'a mut [T],
 }
 
-impl<T: Scalar> Weighing<'_, T> {
+impl<T: Scalar> RateScaling<'_, T> {
     /// # Panics
     /// When the sizes disagree.
     pub(crate) fn check(&self) {
@@ -114,9 +114,9 @@ impl<T: Scalar> Weighing<'_, T> {
     }
 }
 
-/// [`Gemm::weigh`] row by row.
+/// [`Arithmetic::scale_by_rates`] row by row.
 #[inline(always)]
-pub(super) fn weigh<T: Scalar>(w: Weighing<'_, T>) {
+pub(super) fn scale_by_rates<T: Scalar>(w: RateScaling<'_, T>) {
     w.check();
     let (n, columns) = (w.x.rows(), w.x.cols());
     for t in 0..n {
@@ -142,7 +142,7 @@ pub struct Update<'a, T> {
     pub decay: [T; 3],
     /// H, `[n, rows of W]`.
     pub h: Mat<'a, T>,
-    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as [`Gemm::weigh`] writes them): of each group n rows of
+    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as [`Arithmetic::scale_by_rates`] writes them): of each group n rows of
     /// C's columns and then P's, zeros behind the last column.
     pub weighted: &'a [T],
     /// A panel of W.
@@ -166,9 +166,9 @@ impl<T: Scalar> Update<'_, T> {
     }
 }
 
-/// [`Gemm::update`] by products.
+/// [`Arithmetic::update`] by products.
 #[inline(always)]
-pub(super) fn update<T: Scalar, G: Gemm<T> + ?Sized>(engine: &G, u: Update<'_, T>) {
+pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update<'_, T>) {
     u.check();
     let Update { decay: [a, g, e], h, weighted, mut w, mut s, .. } = u;
     engine.vectorise(

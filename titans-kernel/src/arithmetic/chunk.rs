@@ -81,7 +81,7 @@ fn flushed<T: Scalar>(x: T) -> T {
     if x.abs() < least() { T::ZERO } else { x }
 }
 
-/// [`Gemm::recur`](super::Gemm::recur) row by row.
+/// [`Arithmetic::recur`](super::Arithmetic::recur) row by row.
 #[inline(always)]
 pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
     r.check();
@@ -107,7 +107,7 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
 /// `scores ∘ C diag(rate)`: query t keeps its scores of the first `visible.0 + t visible.1` tokens, times `c rate`; the others up
 /// to `seen` become 0.
 #[derive(Debug)]
-pub struct Weighting<'a, T> {
+pub struct ScoreWeighting<'a, T> {
     /// Queries.
     pub n: usize,
     /// Scores of a query.
@@ -126,7 +126,7 @@ pub struct Weighting<'a, T> {
     pub stride: usize,
 }
 
-impl<T> Weighting<'_, T> {
+impl<T> ScoreWeighting<'_, T> {
     /// # Panics
     /// When the sizes disagree.
     pub(crate) fn check(&self) {
@@ -141,9 +141,9 @@ impl<T> Weighting<'_, T> {
     }
 }
 
-/// [`Gemm::weight`](super::Gemm::weight) row by row.
+/// [`Arithmetic::weight_scores`](super::Arithmetic::weight_scores) row by row.
 #[inline(always)]
-pub(super) fn weight<T: Scalar>(w: Weighting<'_, T>) {
+pub(super) fn weight_scores<T: Scalar>(w: ScoreWeighting<'_, T>) {
     w.check();
     for t in 0..w.n {
         let visible = w.visible.0 + t * w.visible.1;
