@@ -3,6 +3,7 @@
 
 mod bytes;
 mod case;
+mod plain;
 mod reference;
 mod refusals;
 mod session;

@@ -64,7 +64,7 @@ macro_rules! choice {
             }
         }
 
-        $crate::__choice_in_serde!($name);
+        $crate::choice::in_serde!($name);
     };
 }
 
@@ -80,8 +80,8 @@ macro_rules! __choice_in_serde {
 #[cfg(feature = "serde")]
 macro_rules! __choice_in_serde {
     ($name:ident) => {
-        impl $crate::serde::Serialize for $name {
-            fn serialize<S: $crate::serde::Serializer>(
+        impl $crate::choice::serde::Serialize for $name {
+            fn serialize<S: $crate::choice::serde::Serializer>(
                 &self,
                 serializer: S,
             ) -> ::core::result::Result<S::Ok, S::Error> {
@@ -89,8 +89,8 @@ macro_rules! __choice_in_serde {
             }
         }
 
-        impl<'de> $crate::serde::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::serde::Deserializer<'de>>(
+        impl<'de> $crate::choice::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::choice::serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> ::core::result::Result<Self, D::Error> {
                 deserializer.deserialize_str($crate::choice::ByName::<Self>::default())
@@ -98,6 +98,14 @@ macro_rules! __choice_in_serde {
         }
     };
 }
+
+#[doc(hidden)]
+pub use __choice_in_serde as in_serde;
+
+/// For [`choice!`](crate::choice!) in other crates.
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub use serde;
 
 /// Reads a choice by its name.
 #[cfg(feature = "serde")]

@@ -33,11 +33,6 @@ pub use scalar::Scalar;
 pub use scratch::Scratch;
 pub use view::{Mat, MatMut};
 
-/// For [`choice!`] in other crates.
-#[cfg(feature = "serde")]
-#[doc(hidden)]
-pub use serde;
-
 /// The README's examples, held to by `cargo test`.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

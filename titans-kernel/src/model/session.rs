@@ -4,7 +4,7 @@ use super::stream::{Feed, Position, Stream};
 use super::{Mode, Model};
 use crate::arch::Simd;
 use crate::arithmetic::Arithmetic;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
@@ -45,12 +45,12 @@ impl<'m, T: crate::arch::SimdScalar> Session<'m, T, alloc::vec::Vec<T>> {
     /// Before the first token, with memories that learn, in a buffer of its own, on the fastest instruction set of the processor.
     ///
     /// # Errors
-    /// As [`Session::new_in`]; [`Error::Buffer`] where the system has no memory for it.
+    /// As [`Session::new_in`]; [`Error::Buffer`](crate::Error::Buffer) where the system has no memory for it.
     pub fn new(model: Model<'m, T>) -> Result<Self> {
         let needed = model.stream_len(AT_ONCE);
         let mut buffer = alloc::vec::Vec::new();
         let what = "buffer of a session, from the system's memory";
-        buffer.try_reserve_exact(needed).map_err(|_| Error::Buffer { what, needed, given: 0 })?;
+        buffer.try_reserve_exact(needed).map_err(|_| crate::Error::Buffer { what, needed, given: 0 })?;
         buffer.resize(needed, T::ZERO);
         Self::new_in(model, Mode::On, AT_ONCE, Simd::best(), buffer)
     }
@@ -102,7 +102,7 @@ impl<'m, T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Session<'m, T, B, G> {
     /// Feeds any number of tokens: [`Stream::push`].
     ///
     /// # Errors
-    /// As [`Stream::push`]. After [`Error::Diverged`] it is torn, and goes on after [`Session::reset`] or [`Session::load`]: who wants to go on from
+    /// As [`Stream::push`]. After [`Error::Diverged`](crate::Error::Diverged) it is torn, and goes on after [`Session::reset`] or [`Session::load`]: who wants to go on from
     /// the last good token keeps a clone or what [`Session::save`] wrote.
     pub fn push(
         &mut self,
@@ -116,7 +116,7 @@ impl<'m, T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Session<'m, T, B, G> {
     /// One token: logits or a prediction, [`ModelSpec::outputs`](super::ModelSpec::outputs) numbers, and a surprise for each memory.
     ///
     /// # Errors
-    /// As [`Session::push`]; [`Error::Shape`] when the feed is not one token.
+    /// As [`Session::push`]; [`Error::Shape`](crate::Error::Shape) when the feed is not one token.
     pub fn step(&mut self, feed: Feed<'_, T>, outputs: &mut [T], surprise: Option<&mut [T]>) -> Result<()> {
         self.run(|stream, g| stream.step(g, feed, outputs, surprise))
     }

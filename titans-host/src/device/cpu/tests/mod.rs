@@ -2,6 +2,7 @@
 
 mod attention;
 mod gemm;
+mod lengths;
 mod memory;
 mod ops;
 mod rows;
