@@ -34,6 +34,7 @@ const HOST: House = House {
         &["device"],
         &["tape", "data"],
         &["model"],
+        &["array"],
         &["train"],
         &["task"],
         &["selftest"],
