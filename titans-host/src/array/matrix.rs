@@ -98,7 +98,11 @@ fn refused((rows, cols): (usize, usize), strides: [isize; 2], expected: &str) ->
 /// [`Error::Usage`] for more elements than an array can have.
 pub fn view<T: Copy>(m: Mat<'_, T>) -> Result<ArrayView2<'_, T>> {
     let (shape, strides) = ((m.rows(), m.cols()), (m.row_stride(), m.col_stride()));
-    ArrayView2::from_shape(shape.strides(strides), m.data()).map_err(|e| too_large(shape, strides, &e))
+    let array = match m.rows().min(m.cols()) {
+        0 => ArrayView2::from_shape(shape, &[]),
+        _ => ArrayView2::from_shape(shape.strides(strides), m.data()),
+    };
+    array.map_err(|e| too_large(shape, strides, &e))
 }
 
 /// The same numbers as an array, to write.
@@ -120,7 +124,11 @@ pub fn view<T: Copy>(m: Mat<'_, T>) -> Result<ArrayView2<'_, T>> {
 /// As [`view`].
 pub fn view_mut<'a, T: Copy>(m: &'a mut MatMut<'_, T>) -> Result<ArrayViewMut2<'a, T>> {
     let (shape, strides) = ((m.rows(), m.cols()), (m.row_stride(), 1));
-    ArrayViewMut2::from_shape(shape.strides(strides), m.data_mut()).map_err(|e| too_large(shape, strides, &e))
+    let array = match m.rows().min(m.cols()) {
+        0 => ArrayViewMut2::from_shape(shape, &mut []),
+        _ => ArrayViewMut2::from_shape(shape.strides(strides), m.data_mut()),
+    };
+    array.map_err(|e| too_large(shape, strides, &e))
 }
 
 fn too_large(shape: (usize, usize), strides: (usize, usize), reason: &ndarray::ShapeError) -> Error {

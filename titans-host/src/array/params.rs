@@ -16,8 +16,8 @@ use ndarray::{ArrayViewD, IxDyn};
 /// # fn main() -> titans_host::Result<()> {
 /// let device = Cpu::<f32>::new(None)?;
 /// let model = Model::new(&device, ModelConfig { width: 16, ..ModelConfig::default() }, 1)?;
-/// assert_eq!(parameter(&model.params, "embedding")?.shape(), [256, 16]);
-/// assert!(parameter(&model.params, "embeding").unwrap_err().to_string().contains("embeding"));
+/// assert_eq!(parameter(&model.params, "embedding.weight")?.shape(), [256, 16]);
+/// assert!(parameter(&model.params, "embeding.weight").unwrap_err().to_string().contains("embeding"));
 /// # Ok(())
 /// # }
 /// ```
@@ -47,10 +47,10 @@ where
 /// # fn main() -> titans_host::Result<()> {
 /// let device = Cpu::<f32>::new(None)?;
 /// let mut model = Model::new(&device, ModelConfig { width: 16, ..ModelConfig::default() }, 1)?;
-/// let halved = parameter(&model.params, "embedding")?.mapv(|x| x / 2.0);
-/// set_parameter(&mut model.params, &device, "embedding", halved.view())?;
-/// assert_eq!(parameter(&model.params, "embedding")?, halved);
-/// assert!(set_parameter(&mut model.params, &device, "embedding", halved.t()).is_err()); // [16, 256]
+/// let halved = parameter(&model.params, "embedding.weight")?.mapv(|x| x / 2.0);
+/// set_parameter(&mut model.params, &device, "embedding.weight", halved.view())?;
+/// assert_eq!(parameter(&model.params, "embedding.weight")?, halved);
+/// assert!(set_parameter(&mut model.params, &device, "embedding.weight", halved.t()).is_err()); // [16, 256]
 /// # Ok(())
 /// # }
 /// ```
