@@ -40,13 +40,14 @@ fn zipped(files: &[(String, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
 
 /// Every second array column-major.
 fn files(arrays: &Arrays) -> Vec<(String, Vec<u8>)> {
-    let one = |(i, (name, (shape, x))): (usize, (&String, &(Vec<usize>, Vec<f64>)))| {
+    let mut files = Vec::new();
+    for (i, (name, (shape, x))) in arrays.iter().enumerate() {
         let columns = i % 2 == 1;
         let x = if columns { fortran(shape, x) } else { x.clone() };
         let bytes: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
-        (format!("{name}.npy"), npy("<f8", columns, shape, &bytes))
-    };
-    arrays.iter().enumerate().map(one).collect()
+        files.push((format!("{name}.npy"), npy("<f8", columns, shape, &bytes)));
+    }
+    files
 }
 
 fn read(path: &Path) -> Arrays {

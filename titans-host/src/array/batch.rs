@@ -15,7 +15,7 @@ const STATE_AXES: &str = "[B, H, 2 P]";
 /// What the tokens of B sequences bring to H memories each. Every memory starts and learns on its own.
 ///
 /// An example is at the head of [the module](super).
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tokens<'a, T> {
     /// Keys `[B, H, T, d_k]`.
     pub k: ArrayView4<'a, T>,
@@ -45,7 +45,7 @@ pub struct Answers<T> {
 }
 
 /// Cotangents of the answers; one that is absent is 0.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Cotangents<'a, T> {
     /// Of the read-outs `[B, H, T, d_v]`.
     pub y: Option<ArrayView4<'a, T>>,

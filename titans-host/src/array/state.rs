@@ -62,7 +62,7 @@ pub fn momentum<'a, T>(spec: &MemorySpec, state: ArrayView1<'a, T>) -> Result<Ve
 /// let spec = MemorySpec::new(&[4, 4])?;
 /// let mut state = Array1::<f64>::zeros(spec.state_len());
 /// weights_mut(&spec, state.view_mut())?[0].assign(&Array2::eye(4));
-/// assert_eq!(weights(&spec, state.view())?, [Array2::eye(4)]);
+/// assert_eq!(weights(&spec, state.view())?, [Array2::<f64>::eye(4)]);
 /// # Ok(())
 /// # }
 /// ```

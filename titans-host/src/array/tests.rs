@@ -164,7 +164,7 @@ fn arrays_of_other_shapes_are_named() {
     tokens.eta.slice_axis_inplace(Axis(2), (1..).into());
     assert!(error(&tokens, state).contains("eta: expected shape [B, H, T] = [2, 3, 7], found [2, 3, 6]"));
     let mut tokens = case.tokens();
-    tokens.v = tokens.q.clone();
+    tokens.v = tokens.q;
     assert!(error(&tokens, state).contains("v: expected"));
     let mut tokens = case.tokens();
     tokens.mask = Some(case.mask.slice(s![..1, .., ..]));

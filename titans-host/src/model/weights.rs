@@ -89,7 +89,7 @@ pub fn specs(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kernel::BlockSpe
     c.validate()?;
     let memory = c.memory_spec()?;
     let block = |kind: Kind| kernel::BlockSpec {
-        kind: kind,
+        kind,
         wiring: c.wiring,
         memory: memory.clone(),
         read: c.memory.read,

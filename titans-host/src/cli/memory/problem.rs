@@ -97,8 +97,15 @@ pub struct Problem<T> {
     pub state: Array3<T>,
     /// The pieces of the parameters and how (weights, momentum) were given.
     pub parts: Vec<(Part, [Given; 2])>,
-    /// With `--grad`: cotangents of y and of the final state; an absent one is 0.
-    cotangents: Option<(Option<Array4<T>>, Option<Array3<T>>)>,
+    /// With `--grad`.
+    cotangents: Option<Cotangents<T>>,
+}
+
+/// Cotangents of y and of the final state; an absent one is 0.
+#[derive(Debug)]
+struct Cotangents<T> {
+    y: Option<Array4<T>>,
+    state: Option<Array3<T>>,
 }
 
 impl<T: Scalar> Problem<T> {
@@ -155,11 +162,11 @@ impl<T: Scalar> Problem<T> {
 
     /// The cotangents, where gradients are asked for.
     pub fn cotangents(&self) -> Option<array::Cotangents<'_, T>> {
-        let (y, state) = self.cotangents.as_ref()?;
+        let Cotangents { y, state } = self.cotangents.as_ref()?;
         Some(array::Cotangents { y: y.as_ref().map(|y| y.view()), state: state.as_ref().map(|s| s.view()) })
     }
 
-    fn read_cotangents(&self, file: &Tensors<'_>) -> Result<(Option<Array4<T>>, Option<Array3<T>>)> {
+    fn read_cotangents(&self, file: &Tensors<'_>) -> Result<Cotangents<T>> {
         let [b, h, t] = self.dims;
         let (axes, d_v) = ("[B, H, T, d_v]", self.spec.value_width());
         let y = match file.has("cot.y") {
@@ -180,7 +187,7 @@ impl<T: Scalar> Problem<T> {
             return Err(file.error("cot.y", "is missing, and so are all other cotangents: --grad needs one at least"));
         }
         let state = state.map(|state| owned(Ix3(b, h, self.spec.state_len()), state)).transpose()?;
-        Ok((y, state))
+        Ok(Cotangents { y, state })
     }
 }
 
