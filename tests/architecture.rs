@@ -36,6 +36,7 @@ const HOST: House = House {
         &["device"],
         &["tape", "data"],
         &["model"],
+        &["array"],
         &["train"],
         &["task"],
         &["selftest"],

@@ -1,6 +1,7 @@
 //! The `titans` command as its users meet it: help, devices, bench, memory and inspect, good input and bad.
 
 mod bench;
+mod npz;
 mod shell;
 
 use crate::common::{check_failure, fails, json, keys, ok, run, titans};

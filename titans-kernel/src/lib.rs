@@ -1,5 +1,19 @@
 //! The Titans test-time memory over fixed buffers: no std, no allocation; `unsafe` in [`arch`] only.
 //!
+//! ```
+//! use titans_kernel::memory::{Gates, Memory};
+//!
+//! # fn main() -> titans_kernel::Result<()> {
+//! let mut memory = Memory::linear(4, 4).build()?; // keys of 4, values of 4; `build_in` takes a buffer of yours instead
+//! let (key, value, mut answer) = ([1.0, 0.0, 0.0, 0.0], [0.3, -0.5, 0.1, 0.9], [0.0; 4]);
+//! let gates = Gates { alpha: 0.0, theta: 1.0, eta: 0.0 }; // α forgets, θ learns, η carries on
+//! let surprise = memory.write(&key, &value, gates)?; // ½ ‖M(key) − value‖² before it learned
+//! memory.read(&key, &mut answer)?;
+//! assert!(surprise > 0.5 && answer == value);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`memory`] is the memory: a small network whose weights learn at test time (arXiv 2501.00663, section 3), in batches
 //! ([`memory::forward`], [`memory::vjp`]) and in streams ([`memory::Stream`]). [`ops`] are the operations of a model around it,
 //! forward and backward; [`model`] is a whole stack of them as a stream. Everything borrows the caller's slices through [`Mat`] and [`MatMut`]; sizes are functions of

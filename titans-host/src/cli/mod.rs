@@ -12,6 +12,7 @@ mod failure;
 mod generate;
 mod inspect;
 mod memory;
+mod npz;
 mod options;
 mod output;
 mod selftest;

@@ -80,13 +80,13 @@ impl<'a> Tensors<'a> {
         Ok(tensor.data)
     }
 
-    /// The nonzero elements of a tensor of numbers or booleans as 1, the others as 0.
-    pub fn mask(&self, name: &str, axes: &str, shape: &[usize]) -> Result<Vec<u32>> {
+    /// Which elements of a tensor of numbers or booleans are not 0.
+    pub fn mask(&self, name: &str, axes: &str, shape: &[usize]) -> Result<Vec<bool>> {
         let view = self.view(name, axes)?;
         self.expect(name, axes, shape, view.shape())?;
         let bytes = match view.dtype() {
             Dtype::F32 | Dtype::F64 => {
-                return Ok(self.get::<f64>(name, axes)?.data.iter().map(|&x| u32::from(x != 0.0)).collect());
+                return Ok(self.get::<f64>(name, axes)?.data.iter().map(|&x| x != 0.0).collect());
             }
             Dtype::BOOL | Dtype::U8 | Dtype::I8 => 1,
             Dtype::U16 | Dtype::I16 => 2,
@@ -94,7 +94,7 @@ impl<'a> Tensors<'a> {
             Dtype::U64 | Dtype::I64 => 8,
             other => return Err(self.error(name, format!("expected BOOL or numbers, found {other}; convert it first"))),
         };
-        Ok(view.data().chunks_exact(bytes).map(|b| u32::from(b.iter().any(|&b| b != 0))).collect())
+        Ok(view.data().chunks_exact(bytes).map(|b| b.iter().any(|&b| b != 0)).collect())
     }
 
     /// An error unless `found` is the shape that the other tensors ask for.
@@ -149,7 +149,7 @@ mod tests {
         assert!(message.contains("tensor a") && message.contains("[0, 1]"), "{message}");
         assert!(tensors.get::<f32>("b", "[T]").unwrap_err().to_string().contains("the file holds a, m"));
         assert!(tensors.get::<f32>("m", "[4]").unwrap_err().to_string().contains("I16"));
-        assert_eq!(tensors.mask("m", "[4]", &[4]).unwrap(), [0, 1, 0, 1]);
+        assert_eq!(tensors.mask("m", "[4]", &[4]).unwrap(), [false, true, false, true]);
         assert!(tensors.mask("m", "[T]", &[5]).unwrap_err().to_string().contains("[T] = [5], found [4]"));
         assert!(Tensors::new(path, &file[..file.len() - 1]).is_err());
         assert_eq!(index(&[2, 3, 4], 23), "[1, 2, 3]");

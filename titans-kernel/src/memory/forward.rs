@@ -185,10 +185,10 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
             None => None,
         };
         match form {
-            _ if spec.token_by_token() => {
+            Form::Token => token::chunk(tokenwise, read, feed, state, Returned { y, surprise, delta }, scratch),
+            Form::Chunk if spec.token_by_token() => {
                 step::tokens(tokenwise, read, feed, state, Wanted { y: Some(y), surprise }, scratch)
             }
-            Form::Token => token::chunk(tokenwise, read, feed, state, Returned { y, surprise, delta }, scratch),
             Form::Chunk if spec.wide() => {
                 exact_piece::piece(on, read, feed, state, Returned { y, surprise, delta }, scratch)
             }

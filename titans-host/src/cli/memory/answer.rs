@@ -2,12 +2,13 @@
 
 use super::Args;
 use super::problem::{Given, Problem, gather};
-use super::solve::{ProblemGradients, Solution};
-use crate::cli::Failure;
+use crate::array::{Answers, ArrayGradients};
 use crate::cli::options::FormName;
 use crate::cli::tensors::index;
+use crate::cli::{Failure, npz};
 use crate::model::Choice;
 use crate::train::store::Tensor;
+use ndarray::{Array, Array3, Dimension};
 use safetensors::tensor::{TensorView, serialize};
 use titans_kernel::Scalar;
 
@@ -24,23 +25,30 @@ impl<T> Output<T> {
     fn new(name: impl Into<String>, shape: &[usize], data: Vec<T>) -> Self {
         Self { name: name.into(), shape: shape.to_vec(), data }
     }
+
+    fn of<D: Dimension>(name: &str, array: Array<T, D>) -> Self {
+        // Whole and row-major, as they were made.
+        let shape = array.shape().to_vec();
+        Self { name: name.into(), shape, data: array.into_raw_vec_and_offset().0 }
+    }
 }
 
 /// All tensors of the answer.
-pub fn outputs<T: Scalar>(problem: &Problem<T>, solution: Solution<T>) -> Vec<Output<T>> {
-    let [b, h, t] = problem.dims;
-    let mut out = vec![
-        Output::new("y", &[b, h, t, problem.spec.value_width()], solution.y),
-        Output::new("surprise", &[b, h, t], solution.surprise),
-    ];
+pub fn outputs<T: Scalar>(
+    problem: &Problem<T>,
+    answers: Answers<T>,
+    gradients: Option<ArrayGradients<T>>,
+) -> Vec<Output<T>> {
+    let [b, h, _] = problem.dims;
+    let mut out = vec![Output::of("y", answers.y), Output::of("surprise", answers.surprise)];
     for (part, _) in &problem.parts {
         for momentum in [false, true] {
             let shape = [&[b, h], &part.shape[..]].concat();
-            let data = gather(&problem.spec, part, momentum, &solution.state);
+            let data = gather(&problem.spec, part, momentum, &answers.state);
             out.push(Output::new(part.last(momentum), &shape, data));
         }
     }
-    if let Some(gradients) = solution.gradients {
+    if let Some(gradients) = gradients {
         push_gradients(&mut out, problem, gradients);
     }
     out
@@ -61,12 +69,21 @@ impl<T: Scalar> Output<T> {
 }
 
 /// The bytes of the output file; a failure that names the tensor and the index where one is not finite.
-pub fn serialise<T: Scalar>(args: &Args, problem: &Problem<T>, solution: Solution<T>) -> Result<Vec<u8>, Failure> {
-    let outputs = outputs(problem, solution);
+pub fn serialise<T: Scalar>(
+    args: &Args,
+    problem: &Problem<T>,
+    answers: Answers<T>,
+    gradients: Option<ArrayGradients<T>>,
+) -> Result<Vec<u8>, Failure> {
+    let outputs = outputs(problem, answers, gradients);
     outputs.iter().try_for_each(Output::check)?;
     let tensors: Vec<(String, Tensor)> =
         outputs.into_iter().map(|o| (o.name, Tensor::new(&o.shape, &o.data))).collect();
-    let metadata = [("config".to_string(), config(args, problem))].into();
+    let config = config(args, problem);
+    if npz::named(&args.output) {
+        return npz::to_bytes(&tensors, &config).map_err(|e| Failure::failed(e.to_string()));
+    }
+    let metadata = [("config".to_string(), config)].into();
     let views = (tensors.iter())
         .map(|(name, t)| TensorView::new(t.dtype, t.shape.clone(), &t.bytes).map(|view| (name, view)))
         .collect::<Result<Vec<_>, _>>();
@@ -74,19 +91,15 @@ pub fn serialise<T: Scalar>(args: &Args, problem: &Problem<T>, solution: Solutio
         .map_err(|e| Failure::failed(format!("writing tensors: {e}")))
 }
 
-fn push_gradients<T: Scalar>(out: &mut Vec<Output<T>>, problem: &Problem<T>, gradients: ProblemGradients<T>) {
-    let [b, h, t] = problem.dims;
-    let (d_k, d_v) = (problem.spec.key_width(), problem.spec.value_width());
-    out.push(Output::new("grad.k", &[b, h, t, d_k], gradients.k));
-    out.push(Output::new("grad.v", &[b, h, t, d_v], gradients.v));
-    out.push(Output::new("grad.q", &[b, h, t, d_k], gradients.q));
-    for (g, name) in ["grad.alpha", "grad.theta", "grad.eta"].into_iter().enumerate() {
-        let data = gradients.gates.iter().copied().skip(g).step_by(3).collect();
-        out.push(Output::new(name, &[b, h, t], data));
-    }
+fn push_gradients<T: Scalar>(out: &mut Vec<Output<T>>, problem: &Problem<T>, gradients: ArrayGradients<T>) {
+    let [b, h, _] = problem.dims;
+    let ArrayGradients { k, v, q, alpha, theta, eta, state } = gradients;
+    out.extend([("grad.k", k), ("grad.v", v), ("grad.q", q)].map(|(name, array)| Output::of(name, array)));
+    let gates = [("grad.alpha", alpha), ("grad.theta", theta), ("grad.eta", eta)];
+    out.extend(gates.map(|(name, array): (_, Array3<T>)| Output::of(name, array)));
     for (part, given) in &problem.parts {
         for (momentum, given) in [false, true].into_iter().zip(given) {
-            let each = gather(&problem.spec, part, momentum, &gradients.state);
+            let each = gather(&problem.spec, part, momentum, &state);
             let name = format!("grad.{}", part.initial(momentum));
             let heads = [&[h], &part.shape[..]].concat();
             match given {

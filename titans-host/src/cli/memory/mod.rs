@@ -3,19 +3,20 @@
 mod answer;
 mod names;
 mod problem;
-mod solve;
 
 use super::options::{DeviceArgs, DeviceChoice, DtypeName, FormName, named, size};
-use super::{Failure, on_device, options, output, tensors};
+use super::{Failure, npz, on_device, options, output, tensors};
+use crate::array;
 use crate::device::Device;
 use problem::{Problem, Settings};
 use safetensors::Dtype;
 use std::path::PathBuf;
-use titans_kernel::memory::{Activation, Loss, Network, Read};
+use titans_kernel::memory::{Activation, Form, Loss, Network, Read};
 
 const ABOUT: &str = "\
-IN and OUT are safetensors files; numbers are F64 or F32, tokens are rows. An input that is not finite is refused; an output that
-is not finite ends the verb with exit code 1, which names it, and nothing is written.
+IN and OUT are safetensors files or NumPy's .npz, IN by its content, OUT by its name; numbers are F64 or F32, tokens are rows. An
+input that is not finite is refused; an output that is not finite ends the verb with exit code 1, which names it, and nothing is
+written. Every array of an .npz must be of float32, float64, bool or integers, little-endian, in C or Fortran order.
 
 Input tensors:
   k q      [B, H, T, d_k]   keys and queries
@@ -45,20 +46,20 @@ Examples:
   titans memory in.safetensors out.safetensors --chunk 64 --read before --dtype f32
   titans memory in.safetensors out.safetensors --chunk 4 --activation gelu --network residual --loss mean --grad
 
-In Python:
-  from safetensors.numpy import save_file, load_file
-  save_file({'k': k, 'v': v, 'q': q, 'alpha': a, 'theta': t, 'eta': e, 'w0.0': w}, 'in.safetensors')";
+In Python (titans memory in.npz out.npz; or save_file and load_file of safetensors.numpy):
+  numpy.savez('in.npz', **{'k': k, 'v': v, 'q': q, 'alpha': a, 'theta': t, 'eta': e, 'w0.0': w})
+  y = numpy.load('out.npz')['y']";
 
 /// Run the raw memory over arrays: keys, values, queries and gates in, read-outs and final weights out
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
-    /// File of input tensors
-    #[arg(value_name = "IN.safetensors")]
+    /// File of input tensors: safetensors, or NumPy's .npz
+    #[arg(value_name = "IN")]
     input: PathBuf,
 
-    /// File to write; it appears whole or not at all
-    #[arg(value_name = "OUT.safetensors")]
+    /// File to write, whole or not at all: safetensors, or where its name ends in .npz that
+    #[arg(value_name = "OUT")]
     output: PathBuf,
 
     /// Tokens whose gradients are taken at the weights of their chunk's start; 1: every token's own, as in the paper's equations
@@ -112,7 +113,7 @@ impl Args {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
-    let bytes = tensors::read(&args.input)?;
+    let bytes = npz::as_safetensors(&args.input, tensors::read(&args.input)?)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
     let wide = match args.dtype {
         Some(dtype) => dtype == DtypeName::F64,
@@ -131,8 +132,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn on<D: Device>(device: &D, args: &Args, file: &tensors::Tensors<'_>) -> Result<(), Failure> {
     let problem = Problem::<D::Elem>::read(file, &args.settings())?;
-    let solution = solve::solve(device, &problem, args.read, args.form == FormName::Token)?;
-    let bytes = answer::serialise(args, &problem, solution)?;
+    let (spec, tokens, state) = (&problem.spec, problem.tokens(), problem.state.view());
+    let form = if args.form == FormName::Token { Form::Token } else { Form::Chunk };
+    let answers = array::memory(device, spec, args.read, form, &tokens, state)?;
+    let gradients = match problem.cotangents() {
+        Some(cotangents) => Some(array::memory_vjp(device, spec, args.read, &tokens, state, &cotangents)?),
+        None => None,
+    };
+    let bytes = answer::serialise(args, &problem, answers, gradients)?;
     output::write_whole(&args.output, &bytes)?;
     Ok(())
 }

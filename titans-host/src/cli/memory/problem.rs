@@ -1,10 +1,9 @@
-//! The input of `titans memory`, checked and laid out for a device.
-//!
-//! Every (sequence, head) becomes a sequence of its own with one head: then `[B, H, T, …]` is the device's layout as
-//! it is, and masks and gates may differ by head.
+//! The input of `titans memory`, checked, as arrays.
 
 use super::super::tensors::{Tensors, index};
+use crate::array::{self, ArrayTokens, owned};
 use crate::error::{Error, Result};
+use ndarray::{Array3, Array4, Ix3, Ix4, s};
 use titans_kernel::Scalar;
 use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network};
 
@@ -81,38 +80,32 @@ pub enum Given {
     Batched,
 }
 
-/// Everything a device needs, `n = B H` memories of one head.
+/// What the file says.
 #[derive(Debug)]
 pub struct Problem<T> {
     /// The memory.
     pub spec: MemorySpec,
     /// B, H, T.
     pub dims: [usize; 3],
-    /// Keys `[n, T, d_k]`.
-    pub k: Vec<T>,
-    /// Values `[n, T, d_v]`.
-    pub v: Vec<T>,
-    /// Queries `[n, T, d_k]`.
-    pub q: Vec<T>,
-    /// Gates `[n, T, 3]`.
-    pub gates: Vec<T>,
-    /// State at the start `[n, 2 P]`.
-    pub state: Vec<T>,
-    /// `[n, T]`.
-    pub mask: Option<Vec<u32>>,
+    k: Array4<T>,
+    v: Array4<T>,
+    q: Array4<T>,
+    /// α, θ, η.
+    gates: [Array3<T>; 3],
+    mask: Option<Array3<bool>>,
+    /// State at the start `[B, H, 2 P]`.
+    pub state: Array3<T>,
     /// The pieces of the parameters and how (weights, momentum) were given.
     pub parts: Vec<(Part, [Given; 2])>,
-    /// With `--grad`: cotangents of y `[n, T, d_v]` and of the final state `[n, 2 P]`.
-    pub cotangents: Option<ProblemCotangents<T>>,
+    /// With `--grad`.
+    cotangents: Option<ProblemCotangents<T>>,
 }
 
-/// Cotangents of the outputs; an absent one is 0.
+/// ProblemCotangents of y and of the final state; an absent one is 0.
 #[derive(Debug)]
-pub struct ProblemCotangents<T> {
-    /// Of the read-outs.
-    pub y: Option<Vec<T>>,
-    /// Of the final state.
-    pub state: Option<Vec<T>>,
+struct ProblemCotangents<T> {
+    y: Option<Array4<T>>,
+    state: Option<Array3<T>>,
 }
 
 impl<T: Scalar> Problem<T> {
@@ -138,20 +131,46 @@ impl<T: Scalar> Problem<T> {
         let parts = (parts.into_iter())
             .map(|part| initial(file, &spec, [b, h], &part, &mut state).map(|given| (part, given)))
             .collect::<Result<Vec<_>>>()?;
-        let mask = if file.has("mask") { Some(file.mask("mask", GATE_AXES, &[b, h, t])?) } else { None };
-        let gates = gates(file, [b, h, t])?;
-        let mut problem = Self { spec, dims: [b, h, t], k: k.data, v, q, gates, state, mask, parts, cotangents: None };
+        let mask = match file.has("mask") {
+            true => Some(owned(Ix3(b, h, t), file.mask("mask", GATE_AXES, &[b, h, t])?)?),
+            false => None,
+        };
+        let mut problem = Self {
+            dims: [b, h, t],
+            k: owned(Ix4(b, h, t, d_k), k.data)?,
+            v: owned(Ix4(b, h, t, spec.value_width()), v)?,
+            q: owned(Ix4(b, h, t, d_k), q)?,
+            gates: gates(file, [b, h, t])?,
+            mask,
+            state: owned(Ix3(b, h, spec.state_len()), state)?,
+            spec,
+            parts,
+            cotangents: None,
+        };
         if settings.grad {
             problem.cotangents = Some(problem.read_cotangents(file)?);
         }
         Ok(problem)
     }
 
+    /// The tokens.
+    pub fn tokens(&self) -> ArrayTokens<'_, T> {
+        let [alpha, theta, eta] = self.gates.each_ref().map(|gate| gate.view());
+        let mask = self.mask.as_ref().map(|mask| mask.view());
+        ArrayTokens { k: self.k.view(), v: self.v.view(), q: self.q.view(), alpha, theta, eta, mask }
+    }
+
+    /// The cotangents, where gradients are asked for.
+    pub fn cotangents(&self) -> Option<array::Cotangents<'_, T>> {
+        let ProblemCotangents { y, state } = self.cotangents.as_ref()?;
+        Some(array::Cotangents { y: y.as_ref().map(|y| y.view()), state: state.as_ref().map(|s| s.view()) })
+    }
+
     fn read_cotangents(&self, file: &Tensors<'_>) -> Result<ProblemCotangents<T>> {
         let [b, h, t] = self.dims;
-        let axes = "[B, H, T, d_v]";
+        let (axes, d_v) = ("[B, H, T, d_v]", self.spec.value_width());
         let y = match file.has("cot.y") {
-            true => Some(file.shaped("cot.y", axes, &[b, h, t, self.spec.value_width()])?),
+            true => Some(owned(Ix4(b, h, t, d_v), file.shaped("cot.y", axes, &[b, h, t, d_v])?)?),
             false => None,
         };
         let mut state = None;
@@ -167,6 +186,7 @@ impl<T: Scalar> Problem<T> {
         if y.is_none() && state.is_none() {
             return Err(file.error("cot.y", "is missing, and so are all other cotangents: --grad needs one at least"));
         }
+        let state = state.map(|state| owned(Ix3(b, h, self.spec.state_len()), state)).transpose()?;
         Ok(ProblemCotangents { y, state })
     }
 }
@@ -289,16 +309,16 @@ fn scatter<T: Copy>(spec: &MemorySpec, part: &Part, momentum: bool, data: &[T], 
     }
 }
 
-/// Reads `[n, part]` out of `state [n, 2 P]`.
-pub fn gather<T: Copy>(spec: &MemorySpec, part: &Part, momentum: bool, state: &[T]) -> Vec<T> {
+/// Reads `[B, H, part]` out of a state.
+pub fn gather<T: Copy>(spec: &MemorySpec, part: &Part, momentum: bool, state: &Array3<T>) -> Vec<T> {
     let from = part.offset + if momentum { spec.params() } else { 0 };
-    state.chunks_exact(spec.state_len()).flat_map(|state| &state[from..from + part.len()]).copied().collect()
+    state.slice(s![.., .., from..from + part.len()]).iter().copied().collect()
 }
 
-/// α, θ, η side by side, each in its range; α and η are 0 where the file has none.
-fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<Vec<T>> {
-    let mut gates = vec![T::ZERO; 3 * shape.iter().product::<usize>()];
-    for (g, name) in ["alpha", "theta", "eta"].into_iter().enumerate() {
+/// α, θ, η, each in its range; α and η are 0 where the file has none.
+fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<[Array3<T>; 3]> {
+    let mut gates = [(); 3].map(|()| Array3::from_elem(shape, T::ZERO));
+    for (gate, name) in gates.iter_mut().zip(["alpha", "theta", "eta"]) {
         if name != "theta" && !file.has(name) {
             continue; // a memory that never forgets, or has no momentum
         }
@@ -309,7 +329,7 @@ fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<Vec<T>> {
             let (at, x) = (index(&shape, i), data[i].to_f64());
             return Err(file.error(name, format!("expected {rule}, found {x} at {at}; pass gates, not logits")));
         }
-        gates.iter_mut().skip(g).step_by(3).zip(data).for_each(|(gate, x)| *gate = x);
+        *gate = owned(Ix3(shape[0], shape[1], shape[2]), data)?;
     }
     Ok(gates)
 }

@@ -49,7 +49,7 @@ pub(super) fn run(
         temperature: args.temperature,
         top_p: args.top_p,
         seed: args.seed,
-        mode: args.memory.into(),
+        mode: args.memory,
     };
     sampling.validate()?;
     let mut totals = StreamTotals::default();

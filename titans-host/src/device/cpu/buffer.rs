@@ -29,6 +29,12 @@ impl<T: Scalar> Buffer<T> {
     }
 }
 
+impl<T: Scalar> AsRef<[T]> for Buffer<T> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
 impl<T: Scalar> Drop for Buffer<T> {
     fn drop(&mut self) {
         self.pool.give(std::mem::take(&mut self.data));
