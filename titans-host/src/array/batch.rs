@@ -44,9 +44,9 @@ pub struct Answers<T> {
     pub state: Array3<T>,
 }
 
-/// Cotangents of the answers; one that is absent is 0.
+/// ArrayCotangents of the answers; one that is absent is 0.
 #[derive(Clone, Copy, Debug)]
-pub struct Cotangents<'a, T> {
+pub struct ArrayCotangents<'a, T> {
     /// Of the read-outs `[B, H, T, d_v]`.
     pub y: Option<ArrayView4<'a, T>>,
     /// Of the final state `[B, H, 2 P]`.
@@ -107,7 +107,7 @@ pub fn memory<D: Device>(
 ///
 /// ```
 /// use ndarray::{Array3, Array4};
-/// use titans_host::array::{self, Cotangents, ArrayTokens};
+/// use titans_host::array::{self, ArrayCotangents, ArrayTokens};
 /// use titans_host::device::cpu::Cpu;
 /// use titans_kernel::memory::{MemorySpec, Read};
 ///
@@ -121,7 +121,7 @@ pub fn memory<D: Device>(
 /// let tokens = ArrayTokens { k: k.view(), v: k.view(), q: k.view(), alpha: gate, theta: gate, eta: gate, mask: None };
 /// let start = Array3::zeros((b, h, spec.state_len()));
 /// let d_y = Array4::ones((b, h, t, 2));
-/// let cotangents = Cotangents { y: Some(d_y.view()), state: None };
+/// let cotangents = ArrayCotangents { y: Some(d_y.view()), state: None };
 /// let gradients = array::memory_vjp(&device, &spec, Read::After, &tokens, start.view(), &cotangents)?;
 /// assert_eq!(gradients.k.dim(), (b, h, t, 2));
 /// assert!(gradients.theta[[2, 1, 0]] > 0.0); // a larger step, a larger answer
@@ -138,7 +138,7 @@ pub fn memory_vjp<D: Device>(
     read: Read,
     tokens: &ArrayTokens<'_, D::Elem>,
     state: ArrayView3<'_, D::Elem>,
-    cotangents: &Cotangents<'_, D::Elem>,
+    cotangents: &ArrayCotangents<'_, D::Elem>,
 ) -> Result<ArrayGradients<D::Elem>> {
     let batch = ArrayBatch::upload(device, spec, read, tokens, state)?;
     let op = &batch.op;

@@ -49,7 +49,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Answers, ArrayGradients, ArrayTokens, Cotangents, memory, memory_vjp};
+pub use batch::{Answers, ArrayCotangents, ArrayGradients, ArrayTokens, memory, memory_vjp};
 pub use matrix::{mat, mat_mut, view, view_mut};
 pub use params::{parameter, set_parameter};
 pub use state::{momentum, weights, weights_mut};

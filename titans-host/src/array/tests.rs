@@ -1,4 +1,6 @@
-use super::{Answers, ArrayTokens, Cotangents, memory, memory_vjp, parameter, push, push_rows, set_parameter, weights};
+use super::{
+    Answers, ArrayCotangents, ArrayTokens, memory, memory_vjp, parameter, push, push_rows, set_parameter, weights,
+};
 use crate::device::cpu::Cpu;
 use crate::model::{Head, Mode, Model, ModelConfig, Session};
 use ndarray::{Array1, Array2, Array3, Array4, ArrayView3, Axis, Dimension, ShapeBuilder, array, s};
@@ -91,7 +93,7 @@ fn strides_change_no_bit() {
     let spec = MemorySpec::new(&[3, 5, 3]).unwrap();
     let mut case = Case::new(&spec);
     let expected = case.answers(&device, &spec);
-    let cotangents = Cotangents { y: Some(expected.y.view()), state: Some(expected.state.view()) };
+    let cotangents = ArrayCotangents { y: Some(expected.y.view()), state: Some(expected.state.view()) };
     let vjp =
         |case: &Case| memory_vjp(&device, &spec, Read::After, &case.tokens(), case.state.view(), &cotangents).unwrap();
     let gradients = vjp(&case);
@@ -114,7 +116,7 @@ fn gradients_are_those_of_the_answers() {
     let spec = MemorySpec::new(&[3, 5, 3]).unwrap();
     let mut case = Case::new(&spec);
     let (d_y, d_state) = (numbers(case.rows[1].raw_dim(), -1.0, 1.0, 8), numbers(case.state.raw_dim(), -1.0, 1.0, 9));
-    let cotangents = Cotangents { y: Some(d_y.view()), state: Some(d_state.view()) };
+    let cotangents = ArrayCotangents { y: Some(d_y.view()), state: Some(d_state.view()) };
     let found = memory_vjp(&device, &spec, Read::After, &case.tokens(), case.state.view(), &cotangents).unwrap();
     let loss = |case: &Case| {
         let answers = case.answers(&device, &spec);
@@ -181,7 +183,7 @@ fn arrays_of_other_shapes_are_named() {
     };
     assert!(error(&none, state).contains("at least one element"));
     let d_y = case.rows[0].view();
-    let cotangents = Cotangents { y: Some(d_y), state: None };
+    let cotangents = ArrayCotangents { y: Some(d_y), state: None };
     let found = memory_vjp(&device, &spec, Read::After, &case.tokens(), state, &cotangents).unwrap_err().to_string();
     assert!(found.contains("the cotangent of y: expected"), "{found}");
     assert!(weights(&spec, case.state.slice(s![0, 0, 1..])).unwrap_err().to_string().contains("24 numbers"));

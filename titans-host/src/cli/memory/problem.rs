@@ -161,9 +161,9 @@ impl<T: Scalar> Problem<T> {
     }
 
     /// The cotangents, where gradients are asked for.
-    pub fn cotangents(&self) -> Option<array::Cotangents<'_, T>> {
+    pub fn cotangents(&self) -> Option<array::ArrayCotangents<'_, T>> {
         let ProblemCotangents { y, state } = self.cotangents.as_ref()?;
-        Some(array::Cotangents { y: y.as_ref().map(|y| y.view()), state: state.as_ref().map(|s| s.view()) })
+        Some(array::ArrayCotangents { y: y.as_ref().map(|y| y.view()), state: state.as_ref().map(|s| s.view()) })
     }
 
     fn read_cotangents(&self, file: &Tensors<'_>) -> Result<ProblemCotangents<T>> {
