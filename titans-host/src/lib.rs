@@ -30,7 +30,7 @@
 //! | [`tape`] | reverse mode over those operations, parameters, gradients |
 //! | [`data`] | text, vocabularies, series of numbers, the recall task's symbols |
 //! | [`model`] | the LMM language model, in batches and as an uncut stream ([`model::Session`]) |
-//! | [`array`] | arrays with axes in and out: batches through the memory, sessions, parameters |
+//! | [`mod@array`] | arrays with axes in and out: batches through the memory, sessions, parameters |
 //! | [`train`] | the optimiser, runs and their folders, checkpoints that resume to the bit |
 //! | [`task`] | what is learned and measured: recall, text by byte or token, series of numbers |
 //! | [`selftest`] | a device against another |

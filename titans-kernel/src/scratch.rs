@@ -1,7 +1,7 @@
 //! Splits one caller's buffer into the pieces an operation works in.
 //!
 //! One walk over a buffer's parts answers both questions: where are they ([`Scratch`] hands them out), and how long is
-//! the buffer ([`Count`] adds them up). So no length is a sum that somebody wrote beside the walk.
+//! the buffer (`Count` adds them up). So no length is a sum that somebody wrote beside the walk.
 
 use crate::error::{Error, Result};
 use crate::view::MatMut;

@@ -1,6 +1,6 @@
 //! Linear maps of rows: `y = x W + bias`, with x `[n, i]`, W `[i, o]`, y `[n, o]`.
 //!
-//! As dy = dx W + x dW + dbias, ⟨d_y, dy⟩ = ⟨d_y Wᵀ, dx⟩ + ⟨xᵀ d_y, dW⟩ + ⟨Σ_r d_y[r], dbias⟩: hence the three
+//! As dy = dx W + x dW + dbias, ⟨d_y, dy⟩ = ⟨d_y Wᵀ, dx⟩ + ⟨xᵀ d_y, dW⟩ + ⟨Σ_r d_y\[r\], dbias⟩: hence the three
 //! gradients.
 //!
 //! The backward is three functions, because not everybody needs all three gradients. A weight stored the other way
