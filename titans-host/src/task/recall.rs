@@ -7,7 +7,7 @@ use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Input, Mode, Model, ModelConfig, Session};
+use crate::model::{Input, Kind, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::predicted;
@@ -65,11 +65,12 @@ impl Default for RecallConfig {
     }
 }
 
-/// The run that `titans train` does by default: one block with memories of `layers` layers.
+/// The run that `titans train` does by default: one block with memories of `layers` layers, of any of these kinds (none for the memory
+/// alone), which the caller sets.
 ///
 /// # Errors
 /// As [`TaskConfig::run`].
-pub fn default_run(layers: usize) -> Result<RunConfig> {
+pub fn default_run(layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
     let task = RecallConfig::default();
     let mut model = ModelConfig {
         vocabulary: task.alphabet.vocabulary(),
@@ -83,8 +84,9 @@ pub fn default_run(layers: usize) -> Result<RunConfig> {
     };
     model.set_layers(layers);
     model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
-    if layers == 1 {
-        // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well.
+    if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
+        // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well. Beside
+        // attention a memory that begins shut is not learned to be used in so many steps.
         model.theta_bias = -4.0;
     }
     model.memory.hidden = 2 * model.head_width;
@@ -331,8 +333,16 @@ impl<D: Device> Task<D> for Recall {
 
 #[cfg(test)]
 mod tests {
-    use super::{Recall, RecallConfig};
+    use super::{Recall, RecallConfig, default_run};
     use crate::data::recall::Alphabet;
+    use crate::model::Kind;
+
+    #[test]
+    fn gates_of_the_memory_alone_begin_shut_and_beside_attention_half_open() {
+        let bias = |layers, kinds: &[Kind]| default_run(layers, kinds).unwrap().model.theta_bias;
+        assert_eq!([bias(1, &[]), bias(1, &[Kind::Lmm])], [-4.0; 2]);
+        assert_eq!([bias(1, &[Kind::Mal]), bias(1, &[Kind::Lmm, Kind::Mag]), bias(2, &[])], [0.0; 3]);
+    }
 
     #[test]
     fn sizes_far_from_any_use_are_refused_by_name() {

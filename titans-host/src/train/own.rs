@@ -97,12 +97,31 @@ impl Drop for Owner {
     }
 }
 
-/// Opens a lock's file, or makes it; whether it can be written.
+/// Opens a lock's file, or makes it; whether it can be written. Neither a link nor anything else than a file is one.
 fn open(lock: &Path) -> io::Result<(File, bool)> {
-    match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && lock.exists() => Ok((File::open(lock)?, false)),
-        opened => Ok((opened?, true)),
+    let (file, mine) = match itself(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(lock) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && lock.exists() => {
+            (itself(OpenOptions::new().read(true)).open(lock)?, false)
+        }
+        opened => (opened?, true),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file; remove it"));
     }
+    Ok((file, mine))
+}
+
+/// Follows no link, and waits for nobody at the other end of a pipe.
+#[cfg(unix)]
+fn itself(options: &mut OpenOptions) -> &mut OpenOptions {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt;
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+}
+
+#[cfg(not(unix))]
+fn itself(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
 }
 
 /// Writes down who owns it. A file with something else in it is none of ours, and stays.
@@ -216,6 +235,24 @@ mod tests {
         std::fs::write(&foreign, "letters").unwrap();
         assert!(Owner::of_file(&path).unwrap_err().to_string().contains("no lock of this program"));
         assert_eq!(std::fs::read(&foreign).unwrap(), b"letters");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_lies_in_a_lock_s_place_and_is_no_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lock, victim) = (folder.path().join(".state.titans.lock"), folder.path().join("victim"));
+        std::fs::write(&victim, "").unwrap();
+        std::os::unix::fs::symlink("victim", &lock).unwrap();
+        assert!(Owner::of_file(&folder.path().join("state")).is_err());
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "", "a link is not followed");
+        std::fs::remove_file(&lock).unwrap();
+        if !std::process::Command::new("mkfifo").arg(&lock).status().is_ok_and(|made| made.success()) {
+            println!("no mkfifo here: pipes are not tried");
+            return;
+        }
+        let error = Owner::of_file(&folder.path().join("state")).unwrap_err().to_string();
+        assert!(error.contains(".state.titans.lock") && error.contains("no file"), "{error}");
     }
 
     #[test]

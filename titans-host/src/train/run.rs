@@ -79,7 +79,8 @@ pub fn train<D: Device>(
     let metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.state().step)?;
     let mut run = Run::new(trainer, folder, metrics);
     let outcome = run.train(interrupt, progress);
-    if let Err(Error::Io { .. }) = &outcome
+    // Where numbers are not finite, the checkpoint of before the trouble stays.
+    if outcome.as_ref().is_err_and(|e| !matches!(e, Error::NotFinite { .. }))
         && run.saved_step.is_some_and(|saved| saved != run.trainer.state().step)
     {
         // What could not be written may be another file, or there is room again: the steps since the last checkpoint are worth a try.

@@ -199,7 +199,9 @@ impl ConfigArgs {
     fn base(&self) -> Result<RunConfig> {
         let mut run = match (&self.config, self.task.unwrap_or(TaskName::Recall)) {
             (Some(path), _) => return RunConfig::read(path),
-            (None, TaskName::Recall) => return recall::default_run(self.model.layers.unwrap_or(1)),
+            (None, TaskName::Recall) => {
+                return recall::default_run(self.model.layers.unwrap_or(1), &self.model.block);
+            }
             (None, TaskName::Text) => text::default_run(Vec::new())?,
             (None, TaskName::Series) => {
                 let file = self.series()?;

@@ -17,7 +17,7 @@ pub struct ModelArgs {
     /// Mixer of all blocks: lmm (memory alone), mac (memory as context), mag (as gate), mal (as layer), attention (no
     /// memory); or a list, one for each block: mac,attention,mac,lmm
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = named::<Kind>())]
-    block: Vec<Kind>,
+    pub(super) block: Vec<Kind>,
     /// Blocks of mixer and feed-forward
     #[arg(long, value_name = "N", value_parser = size)]
     blocks: Option<usize>,
