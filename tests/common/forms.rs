@@ -1,7 +1,7 @@
 //! The two forms beside one another, and gradients beside differences: of any memory, over random cases.
 
 use crate::case::{Case, Output};
-use crate::checks::{close, difference, gradients};
+use crate::checks::{bits, close, difference, gradients};
 use proptest::prelude::*;
 use titans_kernel::memory::{Activation, Form};
 
@@ -35,6 +35,16 @@ pub fn differences(mut case: Case) -> Result<(), TestCaseError> {
             let near = (got - want).abs() <= 1e-7 * (1.0 + want.abs());
             prop_assert!(near, "input {which}[{i}]: {got}, differences {want}");
         }
+    }
+    Ok(())
+}
+
+/// Gradients have the same bits however many boundaries are kept.
+pub fn boundaries_change_no_bit(case: &Case, keep: usize) -> Result<(), TestCaseError> {
+    let mut some = case.clone();
+    some.spec.keep_every = keep;
+    for (a, b) in gradients(case).iter().zip(&gradients(&some)) {
+        prop_assert_eq!(bits(a), bits(b));
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Pieces of several chunks of a linear memory: the numbers of chunk by chunk, exact gradients, streams, causality.
 
 use crate::case::{Case, case};
-use crate::checks::{bits, close, difference, for_stream, gradients, on_every_version, stream_is_the_batch, streamed};
+use crate::checks::{bits, close, for_stream, gradients, on_every_version, stream_is_the_batch, streamed};
+use crate::forms::{boundaries_change_no_bit, differences};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::cell::RefCell;
@@ -65,27 +66,12 @@ proptest! {
 
     #[test]
     fn gradients_match_finite_differences(case in wide(20, true)) {
-        // A clip has no derivative where it begins to bite.
-        let mut case = case;
-        case.spec.clip = case.spec.clip.map(|_| 1e-3);
-        case.mask = case.mask.map(|m| m.iter().map(|&m| u32::from(m == 0)).collect());
-        let d = gradients(&case);
-        for which in 0..7 {
-            let n = d[which].len();
-            for i in [0, n / 3, n / 2, n - 1] {
-                let (got, want) = (d[which][i], difference(&case, which, i));
-                prop_assert!((got - want).abs() <= 1e-7 * (1.0 + want.abs()), "input {which}[{i}]: {got}, differences {want}");
-            }
-        }
+        differences(case)?;
     }
 
     #[test]
     fn gradients_have_the_same_bits_however_many_boundaries_are_kept(case in wide(70, true), keep in prop_oneof![2usize..6, Just(64)]) {
-        let mut some = case.clone();
-        some.spec.keep_every = keep;
-        for (a, b) in gradients(&case).iter().zip(&gradients(&some)) {
-            prop_assert_eq!(bits(a), bits(b));
-        }
+        boundaries_change_no_bit(&case, keep)?;
     }
 
     #[test]

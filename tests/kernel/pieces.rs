@@ -1,13 +1,12 @@
 //! Chunks computed in pieces: the numbers of whole chunks, exact gradients, streams, causality.
 
 use crate::case::{Case, case};
-use crate::checks::{bits, close, difference, for_stream, gradients, on_every_version, stream_is_the_batch, streamed};
+use crate::checks::{bits, close, for_stream, gradients, on_every_version, stream_is_the_batch, streamed};
+use crate::forms::{boundaries_change_no_bit, differences};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use titans_kernel::Error;
-use titans_kernel::memory::{
-    Activation, Form, MemorySpec, Network, Read, Stream, forward_scratch_len, vjp_scratch_len,
-};
+use titans_kernel::memory::{Form, MemorySpec, Network, Read, Stream, forward_scratch_len, vjp_scratch_len};
 
 /// Cases whose chunks of 2 tokens or more come in pieces of 1 up to one token less.
 fn pieces(longest: usize, tame: bool) -> impl Strategy<Value = Case> {
@@ -50,30 +49,12 @@ proptest! {
 
     #[test]
     fn gradients_match_finite_differences(case in pieces(20, true)) {
-        // ReLU has no derivative at 0, and a clip none where it begins to bite.
-        let mut case = case;
-        if case.spec.activation == Activation::Relu {
-            case.spec.activation = Activation::Silu;
-        }
-        case.spec.clip = case.spec.clip.map(|_| 1e-3);
-        case.mask = case.mask.map(|m| m.iter().map(|&m| u32::from(m == 0)).collect());
-        let d = gradients(&case);
-        for which in 0..7 {
-            let n = d[which].len();
-            for i in [0, n / 3, n / 2, n - 1] {
-                let (got, want) = (d[which][i], difference(&case, which, i));
-                prop_assert!((got - want).abs() <= 1e-7 * (1.0 + want.abs()), "input {which}[{i}]: {got}, differences {want}");
-            }
-        }
+        differences(case)?;
     }
 
     #[test]
     fn gradients_have_the_same_bits_however_many_boundaries_are_kept(case in pieces(70, true), keep in prop_oneof![2usize..6, Just(64)]) {
-        let mut some = case.clone();
-        some.spec.keep_every = keep;
-        for (a, b) in gradients(&case).iter().zip(&gradients(&some)) {
-            prop_assert_eq!(bits(a), bits(b));
-        }
+        boundaries_change_no_bit(&case, keep)?;
     }
 
     #[test]

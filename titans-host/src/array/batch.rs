@@ -44,7 +44,7 @@ pub struct Answers<T> {
     pub state: Array3<T>,
 }
 
-/// ArrayCotangents of the answers; one that is absent is 0.
+/// Cotangents of the answers; one that is absent is 0.
 #[derive(Clone, Copy, Debug)]
 pub struct ArrayCotangents<'a, T> {
     /// Of the read-outs `[B, H, T, d_v]`.
@@ -53,7 +53,7 @@ pub struct ArrayCotangents<'a, T> {
     pub state: Option<ArrayView3<'a, T>>,
 }
 
-/// ArrayGradients, each shaped like what it is of.
+/// Gradients, each shaped like what it is of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrayGradients<T> {
     /// Of the keys.

@@ -5,7 +5,7 @@ use super::spec::{Loss, MemorySpec, Network, Read};
 use super::stream::Counters;
 use crate::arch::Simd;
 use crate::arithmetic::Arithmetic;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::scalar::Scalar;
 use core::marker::PhantomData;
@@ -111,10 +111,19 @@ impl<'a, T: Scalar, G> Builder<'a, T, G> {
         self
     }
 
-    /// Numbers of another type, `f64` for instance. What it begins with must be said behind this, not before.
+    /// Numbers of another type, `f64` for instance. Weights to begin with are of that type and said behind this; `build` refuses
+    /// those said before.
     pub fn scalar<U: Scalar>(self) -> Builder<'a, U, G> {
-        let Self { spec, read, arithmetic, pieces, .. } = self;
-        Builder { spec, read, start: Start::default(), arithmetic, pieces, number: PhantomData }
+        let Self { mut spec, read, start, arithmetic, pieces, .. } = self;
+        let start = match start {
+            Start::Fresh(seed) => Start::Fresh(seed),
+            Start::Weights(w0) => {
+                spec =
+                    Err(Error::Config { what: "start: weights behind `scalar`, not before; numbers", found: w0.len() });
+                Start::default()
+            }
+        };
+        Builder { spec, read, start, arithmetic, pieces, number: PhantomData }
     }
 
     /// Other matrix products: [`Portable`](crate::Portable) for instance, or one instruction set.

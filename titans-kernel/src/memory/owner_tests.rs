@@ -138,6 +138,14 @@ fn mistakes_are_told_and_change_nothing() {
     assert!(matches!(Memory::linear(0, 4).build(), Err(Error::Config { .. })));
     assert!(matches!(Memory::mlp(&[1; 6]).chunk(3).build(), Err(Error::Config { .. })));
     assert!(matches!(Memory::linear(4, 4).chunk(0).build(), Err(Error::Config { .. })));
+    let early = Memory::linear(3, 2).start(Start::Weights(&[0.0; 6])).scalar::<f64>();
+    assert!(
+        matches!(early.build(), Err(Error::Config { found: 6, .. })),
+        "weights of another type are not dropped in silence"
+    );
+    let seeded =
+        |seed| Memory::mlp(&[3, 4, 2]).start(Start::Fresh(seed)).scalar::<f64>().build().unwrap().into_buffer();
+    assert_ne!(seeded(1), seeded(2), "a seed is of every type");
     let builder = Memory::linear(3, 2).arithmetic(Portable);
     let needed = builder.buffer_len().unwrap();
     let short = builder.clone().build_in(vec![0.0; needed - 1]).err();
