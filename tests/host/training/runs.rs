@@ -1,12 +1,15 @@
 //! Runs in their folders: what they leave, how they stop, what an error keeps.
 
-use super::support::{Device, bits, device, recall, recall_run, steps, text_run, trainer, write_text};
+use super::support::{Device, bits, device, model, recall, recall_run, steps, text_run, trainer, write_text};
 use std::path::Path;
-use titans_host::Error;
+use titans_host::model::Model;
 use titans_host::task;
+use titans_host::task::Task;
 use titans_host::train::metrics::Record;
 use titans_host::train::progress::{Progress, Silent, Status};
+use titans_host::train::task::{Batch, Validation};
 use titans_host::train::{Interrupt, RunConfig, TrainConfig, Trainer, checkpoint, create, train};
+use titans_host::{Error, Result};
 
 fn records(folder: &Path) -> Vec<Record> {
     let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
@@ -129,6 +132,45 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint() {
     assert!(kept.contains("latest.safetensors holds step 0"), "{error}");
     assert_eq!(checkpoint::load(&device, folder.path()).unwrap().state.step, 0);
     assert!(folder.path().join("loss.svg").is_file());
+}
+
+/// A task whose batches end at a step.
+struct Ending(Batch, u64);
+
+impl Task<Device> for Ending {
+    fn batch(&self, step: u64, _part: u64, batch: &mut Batch) -> Result<()> {
+        if step >= self.1 {
+            return Err(Error::usage("the batches are at their end"));
+        }
+        batch.clone_from(&self.0);
+        Ok(())
+    }
+
+    fn validate(&self, _device: &Device, _model: &Model<Device>, _thorough: bool) -> Result<Validation> {
+        Ok(Validation::default())
+    }
+}
+
+#[test]
+fn an_error_of_another_kind_keeps_the_steps_before_it_in_new_runs_and_resumed_ones() {
+    let device = device();
+    let batch = Batch { ids: vec![1, 2, 3], targets: vec![2, 3, 1], batch: 1, time: 3, ..Batch::default() };
+    let train_config = TrainConfig { validate_every: 0, ..steps(50) };
+    let config = RunConfig { task: serde_json::Value::Null, model: model(11), train: train_config };
+    let folder = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for end in [7, 12] {
+        let mut task = Ending(batch.clone(), end);
+        let mut trainer = match last {
+            0 => trainer(&device, &config, &mut task),
+            _ => Trainer::resume(&device, checkpoint::load(&device, folder.path()).unwrap(), &mut task).unwrap(),
+        };
+        assert_eq!(trainer.state().step, last);
+        let error = train(&mut trainer, folder.path(), &Interrupt::new(), &mut Silent).unwrap_err().to_string();
+        assert!(error.contains("at their end"), "{error}");
+        last = checkpoint::load(&device, folder.path()).unwrap().state.step;
+        assert_eq!((last, trainer.state().step), (end, end));
+    }
 }
 
 #[test]

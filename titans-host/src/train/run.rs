@@ -107,7 +107,9 @@ struct Run<'t, 'a, D: Device> {
 impl<'t, 'a, D: Device> Run<'t, 'a, D> {
     fn new(trainer: &'t mut Trainer<'a, D>, folder: &'t Path, metrics: Metrics) -> Self {
         let (before, start) = (trainer.state().seconds, Instant::now());
-        Self { trainer, folder, metrics, before, start, saved_step: None, saved_at: start, recent: Recent::default() }
+        // A run that goes on begins at its checkpoint.
+        let saved_step = Some(trainer.state().step).filter(|&step| step > 0);
+        Self { trainer, folder, metrics, before, start, saved_step, saved_at: start, recent: Recent::default() }
     }
 
     fn seconds(&self) -> f64 {
