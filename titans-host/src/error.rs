@@ -21,7 +21,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The content of a file is not what it should be.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", plain(path.display()))]
     File {
         /// The file.
         path: PathBuf,
@@ -29,7 +29,7 @@ pub enum Error {
         reason: String,
     },
     /// The operating system refused.
-    #[error("{}: {doing}: {source}{}", path.display(), remedy(source))]
+    #[error("{}: {doing}: {source}{}", plain(path.display()), remedy(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Another process is writing there.
-    #[error("{}: another process is writing it ({by}); wait for it to end, or name another place", path.display())]
+    #[error("{}: another process is writing it ({by}); wait for it to end, or name another place", plain(path.display()))]
     Held {
         /// The file or folder.
         path: PathBuf,
@@ -194,7 +194,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 #[cfg(test)]
 mod tests {
-    use super::{brief, plain, tidy};
+    use super::{Error, brief, plain, tidy};
+
+    #[test]
+    fn a_path_is_one_line_whatever_it_holds() {
+        let error = Error::file("a\nb", "is no file");
+        assert_eq!(error.to_string(), "a\\nb: is no file");
+    }
 
     #[test]
     fn messages_are_bounded_and_without_control_characters() {

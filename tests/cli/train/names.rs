@@ -62,6 +62,24 @@ fn people_are_shown_no_control_characters_of_names() {
     assert!(text.contains("c\\u{1b}on\\nst (--leave-out)"), "{text}");
 }
 
+#[test]
+fn a_column_whose_name_has_a_comma_can_be_left_out() {
+    let folder = folder();
+    let here = folder.path();
+    let rows: String = (0..200).map(|i| format!("{},{i}.5,7\n", (f64::from(i) / 7.0).sin())).collect();
+    std::fs::write(here.join("comma.csv"), format!("a,\"b, c\",d\n{rows}")).unwrap();
+    let train = "train --task series --quiet --width 16 --heads 2 --head-width 8 --feed-forward 16 --context 16 --batch 2 --steps 1 \
+                 --blocks 1 --out comma --data comma.csv --leave-out";
+    let train = |columns| train.split(' ').filter(|arg| !arg.is_empty()).chain([columns]).collect::<Vec<_>>();
+    for wrong in ["", "a,", "a\nd"] {
+        fails(here, &os(&train(wrong), &[]), 2, &["--leave-out", "double quotes"]);
+    }
+    fails(here, &os(&train("b, c"), &[]), 2, &["column to leave out", "\"b\""]);
+    shown(here, &train("\"b, c\",3"));
+    let config = std::fs::read_to_string(here.join("comma/config.toml")).unwrap();
+    assert!(config.contains("left_out = [\"b, c\", 3]") && config.matches("name = ").count() == 1, "{config}");
+}
+
 fn os<'a>(args: &'a [&'a str], more: &[&'a [u8]]) -> Vec<&'a OsStr> {
     args.iter().map(OsStr::new).chain(more.iter().map(|bytes| OsStr::from_bytes(bytes))).collect()
 }

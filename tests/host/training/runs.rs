@@ -105,6 +105,24 @@ fn a_text_run_leaves_everything_in_its_folder() {
 }
 
 #[test]
+fn files_that_no_run_wrote_are_not_written_over() {
+    let config = recall_run(steps(1));
+    for (name, text) in [("config.toml", "[server]\nport = 80\n"), ("metrics.jsonl", "{}\n"), ("loss.svg", "<svg/>")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let error = create(folder.path(), &config).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("another folder"), "{error}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    }
+    // What an earlier try has left is.
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path(), &config).unwrap();
+    std::fs::write(folder.path().join("metrics.jsonl"), "{}\n").unwrap();
+    create(folder.path(), &config).unwrap();
+}
+
+#[test]
 fn minutes_end_a_run_and_its_learning_rate() {
     let device = device();
     let config = recall_run(TrainConfig { minutes: Some(0.01), ..steps(1) });

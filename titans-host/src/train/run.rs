@@ -53,15 +53,29 @@ pub struct Best {
 /// Makes `folder` a run folder: creates it and writes `config.toml`.
 ///
 /// # Errors
-/// [`Error::Usage`] when it holds a run already, [`Error::Io`] when it cannot be made or written.
+/// [`Error::Usage`] when it holds a run already, [`Error::File`] when a file of a run's name lies there that no run wrote,
+/// [`Error::Io`] when it cannot be made or written.
 pub fn create(folder: &Path, config: &RunConfig) -> Result<()> {
     config.validate()?;
     if checkpoint::are_in(folder) {
         let name = folder.display();
         return Err(Error::usage(format!("{name}: holds a run already; resume it or choose another folder")));
     }
+    if let Some(foreign) = foreign(folder) {
+        let reason = "a run writes a file of this name, and no run has written this one; choose another folder";
+        return Err(Error::file(&foreign, reason));
+    }
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, "making the run folder", e))?;
     config.write(&folder.join(CONFIG))
+}
+
+/// A file that a run would write over and that is not of an earlier try: a run begins with a configuration that can be read.
+fn foreign(folder: &Path) -> Option<PathBuf> {
+    let config = folder.join(CONFIG);
+    if RunConfig::read(&config).is_ok() {
+        return None;
+    }
+    FILES.iter().map(|name| folder.join(name)).find(|path| path.symlink_metadata().is_ok())
 }
 
 /// Trains until the run is done or `interrupt` is raised, and saves on the way and at the end. The folder must exist

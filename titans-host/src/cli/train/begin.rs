@@ -61,14 +61,16 @@ impl Args {
         let (mut config, state) = checkpoint::load_config(run)?;
         let path = run.join(CONFIG);
         let written = written(&path)?;
-        if let Some(edited) = &written {
-            honour(&path, &mut config, edited, |name| self.overrides(name))?;
-        }
+        let told = match &written {
+            Some(edited) => honour(&path, &mut config, edited, |name| self.overrides(name))?,
+            None => Vec::new(),
+        };
         let mut task = TaskConfig::of(&config)?;
         if self.config.moved(&mut task)? {
             config = task.run(config.model, config.train)?;
         }
         self.expect_a_later_end(&config, &state)?;
+        told.iter().for_each(|sentence| output::complain(sentence));
         Ok(Begun { folder: run.into(), config, written, owner: Some(owner) })
     }
 
@@ -179,17 +181,17 @@ fn written(path: &Path) -> Result<Option<RunConfig>> {
     RunConfig::read(path).map(Some)
 }
 
-/// Takes over what was changed in `config.toml`, by name, and says what does not count because an option or another entry goes before it;
-/// what may not change is refused by name.
+/// Takes over what was changed in `config.toml`. Returns sentences that name it, and what does not count because an option or
+/// another entry goes before it; what may not change is refused by name.
 fn honour(
     path: &Path,
     config: &mut RunConfig,
     edited: &RunConfig,
     overrides: impl Fn(&str) -> Option<&'static str>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let differences = differences(&value(config)?, &value(edited)?);
     if differences.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if let Some((name, was, is)) = differences.iter().find(|(name, ..)| !EDITABLE.contains(&name.as_str())) {
         return Err(Error::file(
@@ -210,14 +212,12 @@ fn honour(
             Some(instead) => idle.push(format!("{change}: {instead} counts instead")),
         }
     }
-    for (what, changes) in [("and used", used), ("but not used", idle)] {
-        if !changes.is_empty() {
-            let changes = changes.join(", ");
-            output::complain(&plain(format_args!("{}: changed by hand, {what}: {changes}", path.display())));
-        }
-    }
+    let told = [("and used", used), ("but not used", idle)].into_iter().filter(|(_, changes)| !changes.is_empty());
+    let told = told.map(|(what, changes)| {
+        plain(format_args!("{}: changed by hand, {what}: {}", path.display(), changes.join(", ")))
+    });
     *config = edited.clone();
-    Ok(())
+    Ok(told.collect())
 }
 
 fn same(a: &RunConfig, b: &RunConfig) -> bool {

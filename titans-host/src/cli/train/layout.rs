@@ -56,9 +56,10 @@ pub struct LayoutArgs {
     /// Whether the first line names the columns [default: if it holds no number]
     #[arg(long, value_enum)]
     header: Option<Answer>,
-    /// Columns that are not read, by name or number from 1, or none [default: a first one of dates, row numbers or times]
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', allow_hyphen_values = true)]
-    leave_out: Vec<String>,
+    /// Columns that are not read, by name or number from 1, or none; a name with a comma in double quotes [default: a first
+    /// one of dates, row numbers or times]
+    #[arg(long, value_name = "COLUMN,…", value_parser = columns, allow_hyphen_values = true)]
+    leave_out: Option<Columns>,
     /// What becomes of missing numbers [default: refuse]
     #[arg(long, value_enum)]
     gaps: Option<GapsName>,
@@ -71,7 +72,7 @@ impl LayoutArgs {
             ("--delimiter", self.delimiter.is_some()),
             ("--decimal", self.decimal.is_some()),
             ("--header", self.header.is_some()),
-            ("--leave-out", !self.leave_out.is_empty()),
+            ("--leave-out", self.leave_out.is_some()),
             ("--gaps", self.gaps.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
@@ -93,8 +94,8 @@ impl LayoutArgs {
             });
         }
         layout.header = self.header.map(|answer| answer == Answer::Yes).or(layout.header);
-        if !self.leave_out.is_empty() {
-            layout.left_out = Some(places(&self.leave_out));
+        if let Some(Columns(columns)) = &self.leave_out {
+            layout.left_out = Some(columns.clone());
         }
         if let Some(gaps) = self.gaps {
             layout.gaps = match gaps {
@@ -106,10 +107,23 @@ impl LayoutArgs {
     }
 }
 
-/// Columns by number or name; `none` alone is none.
-fn places(names: &[String]) -> Vec<ColumnRef> {
-    let place = |name: &String| name.parse().map_or_else(|_| ColumnRef::Name(name.clone()), ColumnRef::Number);
-    if names == ["none"] { Vec::new() } else { names.iter().map(place).collect() }
+/// Columns as one option says them.
+#[derive(Clone, Debug)]
+struct Columns(Vec<ColumnRef>);
+
+/// Columns by number or name, written as fields of CSV; `none` alone is none.
+fn columns(said: &str) -> Result<Columns, String> {
+    if said == "none" {
+        return Ok(Columns(Vec::new()));
+    }
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(said.as_bytes());
+    let mut fields = csv::StringRecord::new();
+    let read = reader.read_record(&mut fields).map_err(|e| e.to_string())?;
+    if !read || fields.iter().any(str::is_empty) || reader.read_record(&mut csv::StringRecord::new()).unwrap_or(true) {
+        return Err("expected names or numbers of columns between commas, a name with a comma in double quotes".into());
+    }
+    let place = |name: &str| name.parse().map_or_else(|_| ColumnRef::Name(name.into()), ColumnRef::Number);
+    Ok(Columns(fields.iter().map(place).collect()))
 }
 
 /// Tells what was guessed about a file.

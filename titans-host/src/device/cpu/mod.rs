@@ -13,6 +13,7 @@ mod gemm;
 mod linear;
 mod memory;
 mod norm;
+mod patience;
 pub mod plan;
 mod rows;
 #[cfg(test)]

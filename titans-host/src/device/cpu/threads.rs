@@ -1,15 +1,19 @@
 //! How an operation's work is split: over outputs, never over a reduction, so the number of threads changes no bit.
 //!
 //! Tasks are dealt out in order, every thread a run of neighbours, so that a head meets the same cache from call to
-//! call. A thread that is late loses its run to the others. Entering the pool costs less than a microsecond while its
+//! call. A thread that is done takes what others have not begun, from the ends of their runs. Entering the pool costs less than a microsecond while its
 //! threads still wait for more (they do for about a tenth of a millisecond before they sleep) and allocates nothing.
+//! Where other programs hold cores, work goes to fewer threads for a while (`device/cpu/patience.rs`).
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle, ThreadId};
 
 use micropool::{ThreadPool, ThreadPoolBuilder};
 
+use super::patience::{Dealt, Patience};
 use crate::error::{Error, Result};
 
 /// Less work than this is not worth a second thread: several times what entering the pool costs.
@@ -22,6 +26,8 @@ const DEAL: usize = 64;
 pub(super) struct Threads {
     pool: Option<ThreadPool>,
     count: usize,
+    /// Whether the others were there when they were needed.
+    patience: Patience,
     /// Less work than this many nanoseconds stays on the caller's thread.
     pub(super) inline_ns: usize,
 }
@@ -34,7 +40,7 @@ impl Threads {
             1 => None,
             _ => Some(pool(count - 1)?),
         };
-        Ok(Self { pool, count, inline_ns: INLINE_NS })
+        Ok(Self { pool, count, patience: Patience::new(), inline_ns: INLINE_NS })
     }
 
     /// Threads at work.
@@ -75,13 +81,14 @@ impl Threads {
         let mut tasks = tasks;
         match &self.pool {
             Some(pool) if ns >= self.inline_ns => loop {
-                let mut dealt = [const { None }; DEAL];
+                let mut dealt = [const { Mutex::new(None) }; DEAL];
                 let mut count = 0;
                 for (slot, task) in dealt.iter_mut().zip(tasks.by_ref().take(DEAL)) {
-                    *slot = Some(task);
+                    *slot = Mutex::new(Some(task));
                     count += 1;
                 }
-                spread(pool, self.count.min(count), &mut dealt[..count], space, &body).map_err(Into::into)?;
+                let parts = self.patience.threads(self.count).min(count);
+                Deal::new(pool, &dealt[..count], &body).run(&self.patience, parts, space).map_err(Into::into)?;
                 if count < DEAL {
                     return Ok(());
                 }
@@ -144,22 +151,86 @@ fn pool(count: usize) -> Result<ThreadPool> {
     Ok(pool)
 }
 
-/// Deals the tasks out to `parts` threads, by halves.
-fn spread<I: Send, S: Send, E: Send>(
-    pool: &ThreadPool,
-    parts: usize,
-    tasks: &mut [Option<I>],
-    space: &mut [S],
-    body: &(impl Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync),
-) -> std::result::Result<(), E> {
-    if parts <= 1 {
-        return tasks.iter_mut().filter_map(Option::take).try_for_each(|task| body(task, space));
+/// One deal: the tasks, each until somebody has taken it, and what is done with them.
+struct Deal<'a, I, B> {
+    pool: &'a ThreadPool,
+    tasks: &'a [Mutex<Option<I>>],
+    body: &'a B,
+    caller: ThreadId,
+    /// Whether a thread besides the caller has done a task.
+    helped: AtomicBool,
+}
+
+impl<'a, I: Send, B> Deal<'a, I, B> {
+    fn new(pool: &'a ThreadPool, tasks: &'a [Mutex<Option<I>>], body: &'a B) -> Self {
+        Self { pool, tasks, body, caller: std::thread::current().id(), helped: AtomicBool::new(false) }
     }
-    let left = parts / 2;
-    let (a, b) = tasks.split_at_mut(tasks.len() * left / parts);
-    let (x, y) = space.split_at_mut(space.len() / parts * left);
-    let (a, b) = pool.join(|| spread(pool, left, a, x, body), || spread(pool, parts - left, b, y, body));
-    a.and(b)
+
+    /// Deals the tasks out to `parts` threads, and learns how that went.
+    fn run<S: Send, E: Send>(&self, patience: &Patience, parts: usize, space: &mut [S]) -> std::result::Result<(), E>
+    where
+        B: Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync,
+    {
+        if parts <= 1 {
+            return self.work(0..self.tasks.len(), space);
+        }
+        let (begin, own_end) = (patience.now(), AtomicU64::new(0));
+        let ended = || own_end.store(patience.now(), Relaxed);
+        let done = self.spread(parts, 0..self.tasks.len(), space, &ended);
+        let (own_end, helped) = (own_end.into_inner(), self.helped.load(Relaxed));
+        patience.learn(parts, Dealt { begin, own_end, end: patience.now(), helped });
+        done
+    }
+
+    /// Deals the tasks of `run` out to `parts` threads, by halves. The caller says when it has `ended`.
+    fn spread<S: Send, E: Send>(
+        &self,
+        parts: usize,
+        run: Range<usize>,
+        space: &mut [S],
+        ended: &(impl Fn() + Sync),
+    ) -> std::result::Result<(), E>
+    where
+        B: Fn(I, &mut [S]) -> std::result::Result<(), E> + Sync,
+    {
+        if parts <= 1 {
+            let done = self.work(run, space);
+            if self.is_caller() {
+                ended();
+            }
+            return done;
+        }
+        let left = parts / 2;
+        let middle = run.start + run.len() * left / parts;
+        let (x, y) = space.split_at_mut(space.len() / parts * left);
+        let (a, b) = self.pool.join(
+            || self.spread(left, run.start..middle, x, ended),
+            || self.spread(parts - left, middle..run.end, y, ended),
+        );
+        a.and(b)
+    }
+
+    /// One thread: its own run in order, then what is left of the others', from their ends.
+    fn work<S, E>(&self, run: Range<usize>, space: &mut [S]) -> std::result::Result<(), E>
+    where
+        B: Fn(I, &mut [S]) -> std::result::Result<(), E>,
+    {
+        let (before, after) = ((0..run.start).rev(), (run.end..self.tasks.len()).rev());
+        let mut taken = false;
+        let done = run.chain(after).chain(before).try_for_each(|i| {
+            let task = self.tasks[i].lock().unwrap_or_else(PoisonError::into_inner).take();
+            taken |= task.is_some();
+            task.map_or(Ok(()), |task| (self.body)(task, space))
+        });
+        if taken && !self.is_caller() {
+            self.helped.store(true, Relaxed);
+        }
+        done
+    }
+
+    fn is_caller(&self) -> bool {
+        std::thread::current().id() == self.caller
+    }
 }
 
 /// Cuts `rows` rows of `width` elements into tasks of `grain` rows. Nothing comes out where there is nothing to write.
