@@ -247,7 +247,7 @@ impl<D: Device> ArrayBatch<D> {
         device.upload(&elements(what, state)?)
     }
 
-    fn lend(&self) -> MemoryInputs<'_, D> {
+    fn lend(&self) -> MemoryInputs<'_, D::Buffer, D::Indices> {
         let Self { k, v, q, gates, state, mask, .. } = self;
         MemoryInputs { k, v, q, gates, state, mask: mask.as_ref() }
     }

@@ -5,6 +5,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::Params;
 use ndarray::{ArrayViewD, IxDyn};
+use std::ops::Deref;
 
 /// A parameter, where it lies, on a device whose buffers are the host's own memory: the CPU. (Of others: [`Params::download`].)
 ///
@@ -26,13 +27,13 @@ use ndarray::{ArrayViewD, IxDyn};
 /// [`Error::Usage`] for a name that is none.
 pub fn parameter<'a, D: Device>(params: &'a Params<D>, name: &str) -> Result<ArrayViewD<'a, D::Elem>>
 where
-    D::Buffer: AsRef<[D::Elem]>,
+    D::Buffer: Deref<Target = [D::Elem]>,
 {
     let id = params.id(name).ok_or_else(|| {
         let held: Vec<&str> = params.iter().map(|p| p.name).take(12).collect();
         Error::usage(format!("parameter {name}: the model has none of that name; it has {} …", held.join(", ")))
     })?;
-    let (shape, numbers) = (params.shape(id)?, params.value(id)?.as_ref());
+    let (shape, numbers): (_, &[D::Elem]) = (params.shape(id)?, params.value(id)?);
     ArrayViewD::from_shape(IxDyn(shape), numbers).map_err(|e| Error::usage(format!("parameter {name}: {e}")))
 }
 

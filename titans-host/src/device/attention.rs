@@ -1,6 +1,5 @@
 //! One attention operation: its sizes, what it reads, what its backward writes.
 
-use super::Device;
 use crate::error::Result;
 use titans_kernel::error::expect_len;
 pub use titans_kernel::ops::attention::Span;
@@ -92,40 +91,40 @@ impl AttentionOp {
 
 /// What an attention operation reads; `[batch, rows, heads, width]` each.
 #[derive(Debug)]
-pub struct AttentionInputs<'a, D: Device + ?Sized> {
+pub struct AttentionInputs<'a, B: ?Sized> {
     /// Queries `[batch, time, heads, width]`.
-    pub q: &'a D::Buffer,
+    pub q: &'a B,
     /// Keys `[batch, time, kv_heads, width]`.
-    pub k: &'a D::Buffer,
+    pub k: &'a B,
     /// Values, like the keys.
-    pub v: &'a D::Buffer,
+    pub v: &'a B,
     /// Persistent keys and values `[batch, persistent, kv_heads, width]`, if there are any.
-    pub persistent: Option<(&'a D::Buffer, &'a D::Buffer)>,
+    pub persistent: Option<(&'a B, &'a B)>,
     /// The context's keys and values, shaped like those of the tokens; with [`Span::Segment`] only.
-    pub context: Option<(&'a D::Buffer, &'a D::Buffer)>,
+    pub context: Option<(&'a B, &'a B)>,
 }
 
 /// Gradients of an attention operation, each overwritten, each shaped like its input.
 #[derive(Debug)]
-pub struct AttentionGradients<'a, D: Device + ?Sized> {
+pub struct AttentionGradients<'a, B: ?Sized> {
     /// Of the queries.
-    pub d_q: &'a mut D::Buffer,
+    pub d_q: &'a mut B,
     /// Of the keys.
-    pub d_k: &'a mut D::Buffer,
+    pub d_k: &'a mut B,
     /// Of the values.
-    pub d_v: &'a mut D::Buffer,
+    pub d_v: &'a mut B,
     /// Of persistent keys and values.
-    pub d_persistent: Option<(&'a mut D::Buffer, &'a mut D::Buffer)>,
+    pub d_persistent: Option<(&'a mut B, &'a mut B)>,
     /// Of the context's keys and values.
-    pub d_context: Option<(&'a mut D::Buffer, &'a mut D::Buffer)>,
+    pub d_context: Option<(&'a mut B, &'a mut B)>,
 }
 
-impl<D: Device + ?Sized> AttentionInputs<'_, D> {
+impl<B: ?Sized> AttentionInputs<'_, B> {
     /// Checks the operands' lengths, which `len` tells.
     ///
     /// # Errors
     /// Those of [`AttentionOp::sizes`]; [`Error::Shape`](KernelError::Shape) naming the operand.
-    pub(super) fn check(&self, op: &AttentionOp, len: impl Fn(&D::Buffer) -> usize) -> Result<AttentionSizes> {
+    pub(super) fn check(&self, op: &AttentionOp, len: impl Fn(&B) -> usize) -> Result<AttentionSizes> {
         let sizes = op.sizes()?;
         expect_len("q", sizes.queries, len(self.q))?;
         expect_len("k", sizes.keys, len(self.k))?;
@@ -152,7 +151,7 @@ impl<D: Device + ?Sized> AttentionInputs<'_, D> {
     }
 }
 
-impl<D: Device + ?Sized> AttentionGradients<'_, D> {
+impl<B: ?Sized> AttentionGradients<'_, B> {
     /// Checks that there is a gradient of its size for every input.
     ///
     /// # Errors
@@ -160,8 +159,8 @@ impl<D: Device + ?Sized> AttentionGradients<'_, D> {
     pub(super) fn check(
         &self,
         sizes: &AttentionSizes,
-        inputs: &AttentionInputs<'_, D>,
-        len: impl Fn(&D::Buffer) -> usize,
+        inputs: &AttentionInputs<'_, B>,
+        len: impl Fn(&B) -> usize,
     ) -> Result<()> {
         expect_len("d_q", sizes.queries, len(self.d_q))?;
         expect_len("d_k", sizes.keys, len(self.d_k))?;

@@ -1,6 +1,5 @@
 //! One memory operation: its sizes, what it reads, what it writes.
 
-use super::Device;
 use serde::{Deserialize, Serialize};
 use titans_kernel::memory::{MemorySpec, Read};
 
@@ -67,46 +66,46 @@ impl MemoryOp {
 
 /// What a memory operation reads.
 #[derive(Debug)]
-pub struct MemoryInputs<'a, D: Device + ?Sized> {
+pub struct MemoryInputs<'a, B: ?Sized, I: ?Sized> {
     /// Keys `[batch, time, heads, d_0]`.
-    pub k: &'a D::Buffer,
+    pub k: &'a B,
     /// Values `[batch, time, heads, d_L]`.
-    pub v: &'a D::Buffer,
+    pub v: &'a B,
     /// Queries `[batch, time, heads, d_0]`.
-    pub q: &'a D::Buffer,
-    /// Gates `[batch, time, 3, heads, L]`: α, θ, η (see [`Device::gates`]), L being 1 where all layers share them
+    pub q: &'a B,
+    /// Gates `[batch, time, 3, heads, L]`: α, θ, η (see [`Device::gates`](super::Device::gates)), L being 1 where all layers share them
     /// ([`MemorySpec::gate_sets`]).
-    pub gates: &'a D::Buffer,
+    pub gates: &'a B,
     /// State at the start `[batch, heads, 2 P]`.
-    pub state: &'a D::Buffer,
+    pub state: &'a B,
     /// `[batch, time]`: tokens whose entry is not 0 read but do not write.
-    pub mask: Option<&'a D::Indices>,
+    pub mask: Option<&'a I>,
 }
 
 /// What a memory operation writes. All but `y` on request.
 #[derive(Debug)]
-pub struct MemoryOutputs<'a, D: Device + ?Sized> {
+pub struct MemoryOutputs<'a, B: ?Sized> {
     /// Read-outs `[batch, time, heads, d_L]`.
-    pub y: &'a mut D::Buffer,
+    pub y: &'a mut B,
     /// The inner loss c ‖M(k_t) − v_t‖² `[batch, time, heads]`.
-    pub surprise: Option<&'a mut D::Buffer>,
+    pub surprise: Option<&'a mut B>,
     /// State after the last token `[batch, heads, 2 P]`.
-    pub state: Option<&'a mut D::Buffer>,
+    pub state: Option<&'a mut B>,
     /// For the backward, [`MemoryOp::boundaries_len`] elements.
-    pub boundaries: Option<&'a mut D::Buffer>,
+    pub boundaries: Option<&'a mut B>,
 }
 
 /// Gradients of a memory operation, each overwritten, each shaped like its input.
 #[derive(Debug)]
-pub struct MemoryGradients<'a, D: Device + ?Sized> {
+pub struct MemoryGradients<'a, B: ?Sized> {
     /// Of the keys.
-    pub d_k: &'a mut D::Buffer,
+    pub d_k: &'a mut B,
     /// Of the values.
-    pub d_v: &'a mut D::Buffer,
+    pub d_v: &'a mut B,
     /// Of the queries.
-    pub d_q: &'a mut D::Buffer,
+    pub d_q: &'a mut B,
     /// Of the gates `[batch, time, 3, heads, L]`.
-    pub d_gates: &'a mut D::Buffer,
+    pub d_gates: &'a mut B,
     /// Of the initial state `[batch, heads, 2 P]`.
-    pub d_state: &'a mut D::Buffer,
+    pub d_state: &'a mut B,
 }

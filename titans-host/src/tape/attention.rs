@@ -90,7 +90,7 @@ fn inputs<'a, D: Device>(
     [q, k, v]: [&'a Var<D>; 3],
     persistent: Option<[&'a Var<D>; 2]>,
     context: Option<[&'a Var<D>; 2]>,
-) -> AttentionInputs<'a, D> {
+) -> AttentionInputs<'a, D::Buffer> {
     let pair = |[k, v]: [&'a Var<D>; 2]| (k.buffer(), v.buffer());
     AttentionInputs {
         q: q.buffer(),

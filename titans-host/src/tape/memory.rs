@@ -51,7 +51,7 @@ impl<D: Device> fmt::Debug for MemoryVars<'_, D> {
 }
 
 impl<'a, D: Device> MemoryVars<'a, D> {
-    fn buffers(&self) -> MemoryInputs<'a, D> {
+    fn buffers(&self) -> MemoryInputs<'a, D::Buffer, D::Indices> {
         let Self { k, v, q, gates, state } = self;
         MemoryInputs {
             k: &k.buffer,

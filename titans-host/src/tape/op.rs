@@ -178,38 +178,7 @@ impl<D: Device> Op<D> {
             Self::Move { op, x, len } => run.give_rows(x, len, &op.reversed(), &d_y),
             Self::Repeat { op, rows } => device.move_rows(&op.reversed(), &d_y, run.gradient(rows)?),
             Self::Attention(recorded) => attention::vjp(run, &recorded, &d_y),
-            Self::Linear { dims, x, weight, bias } => {
-                let w = run.param(weight)?;
-                // What other maps of x left there is added to by the product itself.
-                let mut sum = match x.slot {
-                    Some(slot) => run.take_at(slot)?,
-                    None => None,
-                };
-                if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {
-                    let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-                    device.linear_vjp(
-                        dims,
-                        x.buffer(),
-                        w,
-                        &d_y,
-                        LinearGradients { d_x: Some(InputGradient::Add(d_x)), d_w, d_bias },
-                    )?;
-                    return sum.map_or(Ok(()), |sum| run.seed(slot, sum));
-                }
-                let mut d_x = if Backward::wants(&x) { Some(run.like(&x)?) } else { None };
-                let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-                device.linear_vjp(
-                    dims,
-                    x.buffer(),
-                    w,
-                    &d_y,
-                    LinearGradients { d_x: d_x.as_mut().map(InputGradient::Set), d_w, d_bias },
-                )?;
-                if let (Some(slot), Some(sum)) = (x.slot, sum) {
-                    run.seed(slot, sum)?;
-                }
-                d_x.map_or(Ok(()), |d_x| run.give(&x, d_x))
-            }
+            Self::Linear { dims, x, weight, bias } => linear_vjp(run, dims, &x, (weight, bias), &d_y),
             Self::RmsNorm { width, x, weight } => {
                 let (w, mut d_x) = (run.param(weight)?, run.like(&x)?);
                 device.rms_norm_vjp(width, x.buffer(), w, &d_y, &mut d_x, run.gradient(weight)?)?;
@@ -249,4 +218,33 @@ impl<D: Device> Op<D> {
             | Self::SquaredError { .. } => Ok(()),
         }
     }
+}
+
+/// The backward of a linear map. What other maps of x left at its place is added to by the product itself.
+fn linear_vjp<D: Device>(
+    run: &mut Backward<'_, D>,
+    dims: LinearDims,
+    x: &Var<D>,
+    (weight, bias): (ParamId, Option<ParamId>),
+    d_y: &Shared<D>,
+) -> Result<()> {
+    let (device, w) = (run.device(), run.param(weight)?);
+    let mut sum = match x.slot {
+        Some(slot) => run.take_at(slot)?,
+        None => None,
+    };
+    if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {
+        let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
+        let gradients = LinearGradients { d_x: Some(InputGradient::Add(d_x)), d_w, d_bias };
+        device.linear_vjp(dims, x.buffer(), w, d_y, gradients)?;
+        return sum.map_or(Ok(()), |sum| run.seed(slot, sum));
+    }
+    let mut d_x = if Backward::wants(x) { Some(run.like(x)?) } else { None };
+    let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
+    let gradients = LinearGradients { d_x: d_x.as_mut().map(InputGradient::Set), d_w, d_bias };
+    device.linear_vjp(dims, x.buffer(), w, d_y, gradients)?;
+    if let (Some(slot), Some(sum)) = (x.slot, sum) {
+        run.seed(slot, sum)?;
+    }
+    d_x.map_or(Ok(()), |d_x| run.give(x, d_x))
 }

@@ -79,15 +79,15 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
                 tokens::<V, N, MASK, MASK>(&c, strip, ends);
             } else {
                 let wide = N * V::LANES;
-                let near = TokenStrip { w: copy, s: copy.add(wide), stride: 2 * wide, rows, rest };
+                let copied = TokenStrip { w: copy, s: copy.add(wide), stride: 2 * wide, rows, rest };
                 for i in 0..rows {
-                    store::<V, N, false>(load::<V, N, MASK>(w.add(i * d), rest), near.w.add(i * near.stride), rest);
-                    store::<V, N, false>(load::<V, N, MASK>(s.add(i * d), rest), near.s.add(i * near.stride), rest);
+                    store::<V, N, false>(load::<V, N, MASK>(w.add(i * d), rest), copied.w.add(i * copied.stride), rest);
+                    store::<V, N, false>(load::<V, N, MASK>(s.add(i * d), rest), copied.s.add(i * copied.stride), rest);
                 }
-                tokens::<V, N, MASK, false>(&c, near, ends);
+                tokens::<V, N, MASK, false>(&c, copied, ends);
                 for i in 0..rows {
-                    store::<V, N, MASK>(load::<V, N, false>(near.w.add(i * near.stride), rest), w.add(i * d), rest);
-                    store::<V, N, MASK>(load::<V, N, false>(near.s.add(i * near.stride), rest), s.add(i * d), rest);
+                    store::<V, N, MASK>(load::<V, N, false>(copied.w.add(i * copied.stride), rest), w.add(i * d), rest);
+                    store::<V, N, MASK>(load::<V, N, false>(copied.s.add(i * copied.stride), rest), s.add(i * d), rest);
                 }
             }
         });

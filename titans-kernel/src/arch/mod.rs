@@ -19,7 +19,6 @@
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod aarch64;
-mod ahead;
 mod back;
 mod blend;
 mod carry;
@@ -29,6 +28,7 @@ mod exp;
 mod few;
 mod isa;
 mod jobs;
+mod prefetch;
 mod product;
 mod silu;
 #[allow(unconditional_panic)] // as below

@@ -19,9 +19,9 @@ pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Bytes of a block of B that is read where it is.
 const IN_PLACE_BYTES: usize = 64 * 1024;
-/// Bytes of A's rows that are kept near while B passes by.
+/// Bytes of A's rows that stay in L2 while B passes by.
 pub(super) const A_BYTES: usize = 256 * 1024;
-/// Steps of k of a product whose A does not stay near: what A and B have in them does, while all of C passes by.
+/// Steps of k of a product whose A does not stay in the cache: what A and B have in them does, while all of C passes by.
 const STEPS: usize = 512;
 
 /// Which part of the product is wanted.
@@ -110,7 +110,7 @@ pub(super) unsafe fn product<V: Vector>(
     // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie inside A, B
     // and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
     unsafe {
-        if near::<V>(part, &o) {
+        if cached::<V>(part, &o) {
             panels::<V, false>(store, part, &o);
         } else {
             V::apart(
@@ -121,10 +121,10 @@ pub(super) unsafe fn product<V: Vector>(
     }
 }
 
-/// Whether everything stays near while the product is at work: nothing is cut in blocks or asked for ahead. (What decides that
+/// Whether everything stays in the cache while the product is at work: nothing is blocked or prefetched. (What decides that
 /// otherwise takes as long as a small product.)
 #[inline(always)]
-fn near<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
+fn cached<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
     let bytes = o.k * V::T::BYTES;
     let wide = o.n.min(V::ACROSS * V::LANES);
     (part != ProductPart::Whole || o.m * bytes <= A_BYTES / 2)
@@ -132,7 +132,7 @@ fn near<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
         && wide * bytes <= IN_PLACE_BYTES
 }
 
-/// Steps of k in blocks where A does not stay near.
+/// Steps of k in blocks where A does not stay in the cache.
 #[inline(always)]
 unsafe fn steps<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     let far = part == ProductPart::Whole && o.m * o.k * V::T::BYTES > A_BYTES;
@@ -168,21 +168,21 @@ unsafe fn row_blocks<V: Vector>(store: Store, part: ProductPart, o: &Operands<V:
     }
 }
 
-/// Columns of C in panels of `ACROSS` registers; `FAR` where not everything stays near.
+/// Columns of C in panels of `ACROSS` registers; `BLOCKED` where not everything stays in the cache.
 #[inline(always)]
-unsafe fn panels<V: Vector, const FAR: bool>(store: Store, part: ProductPart, o: &Operands<V::T>) {
+unsafe fn panels<V: Vector, const BLOCKED: bool>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     let wide = V::ACROSS * V::LANES;
     let mut j = 0;
     while j < o.n {
         let width = wide.min(o.n - j);
         // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
         unsafe {
-            match way::<V, FAR>(o, width) {
+            match way::<V, BLOCKED>(o, width) {
                 Way::Copied => V::apart(
                     #[inline(always)]
                     || copied::<V>(store, part, o, j, width),
                 ),
-                Way::InPlace(_) if !FAR => {
+                Way::InPlace(_) if !BLOCKED => {
                     rows::<V, false>(store, part, o, Panel { k0: 0, kc: o.k, b: o.b.add(j), b_row: o.b_row, j, width });
                 }
                 Way::InPlace(depth) => {
@@ -213,13 +213,13 @@ enum Way {
 /// of C pass by, unless their rows lie a large power of two apart and share few of its sets: then a copy pays if there
 /// are rows enough.
 #[inline(always)]
-fn way<V: Vector, const FAR: bool>(o: &Operands<V::T>, width: usize) -> Way {
+fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way {
     let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
     let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1) };
     let spread = o.b_row * V::T::BYTES;
-    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays near.
-    let across = FAR && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
+    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays in L1.
+    let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
     match () {
         () if !whole => Way::Copied,
         () if o.m < 4 * ROWS => Way::InPlace(o.k),

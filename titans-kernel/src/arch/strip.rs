@@ -1,6 +1,6 @@
 //! The rows of a panel of C in strips of tiles.
 
-use super::ahead::Ahead;
+use super::prefetch::Prefetch;
 use super::product::{A_BYTES, Operands, ProductPart, ROWS};
 use super::tile::{SeenSteps, TileStrip, strip};
 use super::vector::Vector;
@@ -28,22 +28,22 @@ pub(super) struct Panel<T> {
     pub width: usize,
 }
 
-/// All rows of C over the panel's steps, for its columns; `FAR` where something may be asked for ahead.
+/// All rows of C over the panel's steps, for its columns; `BLOCKED` where something may be prefetched.
 #[inline(always)]
-pub(super) unsafe fn rows<V: Vector, const FAR: bool>(
+pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
     store: Store,
     part: ProductPart,
     o: &Operands<V::T>,
     p: Panel<V::T>,
 ) {
-    let ahead = if FAR {
-        Some([Ahead::new::<V>(o, p.k0 + p.kc, p.j, p.width), Ahead::of_a::<V>(o, p.k0, p.kc, p.j, p.width)])
+    let next = if BLOCKED {
+        Some([Prefetch::new::<V>(o, p.k0 + p.kc, p.j, p.width), Prefetch::of_a::<V>(o, p.k0, p.kc, p.j, p.width)])
     } else {
         None
     };
     // Tile by tile only where something comes between them.
-    let asked = FAR && asked::<V>(store, part, o);
-    let alone = asked || ahead.iter().flatten().any(Ahead::wanted);
+    let prefetched = BLOCKED && prefetched::<V>(store, part, o);
+    let alone = prefetched || next.iter().flatten().any(Prefetch::wanted);
     let mut i = 0;
     while i < o.m {
         let (columns, end) = TileColumns::of(part, &p, V::LANES, i, o.m);
@@ -59,12 +59,12 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(
         };
         let from = i.min(end - height);
         let tiles = if alone { 1 } else { (left / height).max(1) };
-        ahead.iter().flatten().for_each(|a| a.ask::<V>(i, height, o.m));
+        next.iter().flatten().for_each(|a| a.share::<V>(i, height, o.m));
         i = from + tiles * height;
         if columns.width == 0 {
             continue;
         }
-        if asked {
+        if prefetched {
             for r in from..from + height {
                 let row = o.c.wrapping_add(r * o.c_row + p.j).cast_const();
                 (0..p.width).step_by(V::LANES).for_each(|j| V::prefetch(row.wrapping_add(j)));
@@ -92,9 +92,9 @@ pub(super) unsafe fn rows<V: Vector, const FAR: bool>(
     }
 }
 
-/// Whether a tile of C is asked for before it is computed: where C is only written, in pieces of long rows, and does not stay near.
+/// Whether a tile of C is prefetched before it is computed: where C is only written, in pieces of long rows, and does not stay in the cache.
 #[inline(always)]
-fn asked<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) -> bool {
+fn prefetched<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) -> bool {
     let row = o.n * V::T::BYTES;
     store == Store::Set && part == ProductPart::Whole && row >= 1024 && o.m * row > A_BYTES / 2
 }

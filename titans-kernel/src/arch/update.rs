@@ -29,7 +29,7 @@ struct UpdateStrip<T> {
     s_row: usize,
     /// Columns in the last register.
     last: usize,
-    /// From W and S to what is needed next; 0: nothing is asked for.
+    /// From W and S to what is needed next; 0: nothing is prefetched.
     ahead: usize,
 }
 
@@ -136,7 +136,7 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>) {
     // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of C
-    // and P and of R numbers of H are valid, by the caller's promise; any address may be asked for.
+    // and P and of R numbers of H are valid, by the caller's promise; any address may be prefetched.
     unsafe {
         // W and S come last, so that nothing waits for them; and what is needed after this panel.
         if t.ahead > 0 {

@@ -149,7 +149,7 @@ pub struct Update<'a, T> {
     pub w: MatMut<'a, T>,
     /// The same panel of S.
     pub s: MatMut<'a, T>,
-    /// Elements from W and S to what will be needed next, which may be asked for meanwhile; 0 where that is near.
+    /// Elements from W and S to what will be needed next, which may be prefetched meanwhile; 0 where that is in the cache.
     pub ahead: usize,
     /// So many of H's first rows whose P is 0: they may be left out of S.
     pub faded: usize,

@@ -160,7 +160,7 @@ impl<T: Scalar> Phi<T> for Identity {
 }
 
 /// [`apply`] to `$x` and `$y` under g, with `$p` standing for the function's type and `$s` for its seed; SiLU, the default, has a
-/// job of its own.
+/// path of its own.
 macro_rules! with_phi {
     ($g:ident, $activation:ident, $silu:ident, $x:expr, $y:expr, |$p:ident, $s:ident, $in:pat_param, $old:pat_param| $body:expr) => {
         match $activation {

@@ -1,11 +1,12 @@
 //! `titans bench train`: one training step of the text model, as a share of the machine's peak.
 
 use super::counts::training;
-use super::timed::{KINDS, Timed};
+use super::timed::Timed;
 use super::work::noise;
 use super::{peak, seconds, timing};
 use crate::cli::options::{instruction_set, isa, size, threads};
 use crate::cli::{Failure, output};
+use crate::device::OperationKind;
 use crate::device::cpu::{Cpu, Isa};
 use crate::error::Result;
 use crate::task::text::{Text, TextConfig, default_run};
@@ -154,7 +155,7 @@ pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Res
     let parameters = trainer.model().params.count();
     let tokens_per_step = sequences * context;
     trainer.step(0.0)?; // buffers are made
-    let (mut kinds, mut whole) = ([0.0; KINDS.len()], 0.0);
+    let (mut kinds, mut whole) = ([0.0; OperationKind::ALL.len()], 0.0);
     device.take_seconds();
     let found = timing::beside(
         tokens_per_step as f64,
@@ -169,7 +170,7 @@ pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Res
         },
     )?;
     let outside = whole - kinds.iter().sum::<f64>();
-    let named = KINDS.iter().zip(kinds).chain([(&"outside", outside)]);
+    let named = OperationKind::ALL.map(OperationKind::name).into_iter().zip(kinds).chain([("outside", outside)]);
     Ok(Report {
         tokens_per_s: found.rate,
         step_s: tokens_per_step as f64 / found.rate.median,
@@ -181,6 +182,6 @@ pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Res
         repetitions: found.repetitions,
         threads,
         isa: isa.name(),
-        time: named.map(|(&kind, s)| (kind.to_owned(), (s / whole).into())).collect(),
+        time: named.map(|(kind, s)| (kind.to_owned(), (s / whole).into())).collect(),
     })
 }

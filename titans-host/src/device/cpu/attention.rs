@@ -144,7 +144,7 @@ impl<T: SimdScalar> Cpu<T> {
     pub(super) fn attention_forward(
         &self,
         op: &AttentionOp,
-        inputs: &AttentionInputs<'_, Self>,
+        inputs: &AttentionInputs<'_, Buffer<T>>,
         y: &mut [T],
         log_sum: Option<&mut [T]>,
     ) -> Result<()> {
@@ -197,11 +197,11 @@ impl<T: SimdScalar> Cpu<T> {
     pub(super) fn attention_backward(
         &self,
         op: &AttentionOp,
-        inputs: &AttentionInputs<'_, Self>,
+        inputs: &AttentionInputs<'_, Buffer<T>>,
         y: &[T],
         log_sum: &[T],
         d_y: &[T],
-        gradients: AttentionGradients<'_, Self>,
+        gradients: AttentionGradients<'_, Buffer<T>>,
     ) -> Result<()> {
         let sizes = inputs.check(op, |x| x.as_slice().len())?;
         expect_len("y", sizes.queries, y.len())?;
@@ -251,7 +251,7 @@ impl<T: SimdScalar> Cpu<T> {
     fn operands<'a>(
         &self,
         op: &'a AttentionOp,
-        inputs: &AttentionInputs<'a, Self>,
+        inputs: &AttentionInputs<'a, Buffer<T>>,
         rotated: &'a mut [Buffer<T>; 3],
     ) -> Result<AttentionOperands<'a, T>> {
         let (q, k) = (inputs.q.as_slice(), inputs.k.as_slice());

@@ -1,6 +1,7 @@
 //! Buffers that come back: a pool of vectors by size, so that a training step allocates nothing after the first.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titans_kernel::Scalar;
@@ -29,9 +30,17 @@ impl<T: Scalar> Buffer<T> {
     }
 }
 
-impl<T: Scalar> AsRef<[T]> for Buffer<T> {
-    fn as_ref(&self) -> &[T] {
+impl<T: Scalar> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
         self.as_slice()
+    }
+}
+
+impl<T: Scalar> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.as_mut_slice()
     }
 }
 

@@ -8,7 +8,7 @@ use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Token
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
 use super::threads::default_parts;
-use super::{Buffer, Cpu, SimdScalar};
+use super::{Buffer, Cpu, Indices, SimdScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 
@@ -135,7 +135,7 @@ struct MemoryOperands<'a, T> {
 }
 
 impl<'a, T: SimdScalar> MemoryOperands<'a, T> {
-    fn new(op: &'a MemoryOp, sizes: &BufferLens, inputs: &MemoryInputs<'a, Cpu<T>>) -> KernelResult<Self> {
+    fn new(op: &'a MemoryOp, sizes: &BufferLens, inputs: &MemoryInputs<'a, Buffer<T>, Indices>) -> KernelResult<Self> {
         let MemoryInputs { k, v, q, gates, state, mask } = *inputs;
         let (k, v, q, gates) = (k.as_slice(), v.as_slice(), q.as_slice(), gates.as_slice());
         expect_len("k", sizes.keys, k.len())?;
@@ -207,8 +207,8 @@ impl<T: SimdScalar> Cpu<T> {
     pub(super) fn memory_forward(
         &self,
         op: &MemoryOp,
-        inputs: &MemoryInputs<'_, Self>,
-        outputs: MemoryOutputs<'_, Self>,
+        inputs: &MemoryInputs<'_, Buffer<T>, Indices>,
+        outputs: MemoryOutputs<'_, Buffer<T>>,
     ) -> Result<u64> {
         let sizes = BufferLens::new(op)?;
         let op = &within(op);
@@ -276,11 +276,11 @@ impl<T: SimdScalar> Cpu<T> {
     pub(super) fn memory_backward(
         &self,
         op: &MemoryOp,
-        inputs: &MemoryInputs<'_, Self>,
+        inputs: &MemoryInputs<'_, Buffer<T>, Indices>,
         boundaries: &Buffer<T>,
         d_y: Option<&Buffer<T>>,
         d_final: Option<&Buffer<T>>,
-        gradients: MemoryGradients<'_, Self>,
+        gradients: MemoryGradients<'_, Buffer<T>>,
     ) -> Result<()> {
         let sizes = BufferLens::new(op)?;
         let op = &within(op);

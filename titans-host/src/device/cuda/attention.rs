@@ -47,10 +47,10 @@ impl<R: Driver> Cuda<R> {
         let high = log as f32;
         let low = log - f64::from(high);
         let args = args![time, heads, rotary.width, rotary.period, rotary.shift, high, low, turn, x, y];
-        self.run("rotary", x.len() / 2, args)
+        self.launch("rotary", x.len() / 2, args)
     }
 
-    fn rotated(&self, op: &AttentionOp, inputs: &AttentionInputs<'_, Self>) -> Result<Rotated<R>> {
+    fn rotated(&self, op: &AttentionOp, inputs: &AttentionInputs<'_, DeviceBuffer<R>>) -> Result<Rotated<R>> {
         let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else {
             return Ok(Rotated { q: None, k: None, context: None });
         };
@@ -69,7 +69,7 @@ impl<R: Driver> Cuda<R> {
     pub(super) fn attention_forward(
         &self,
         op: &AttentionOp,
-        inputs: &AttentionInputs<'_, Self>,
+        inputs: &AttentionInputs<'_, DeviceBuffer<R>>,
         y: &DeviceBuffer<R>,
         log_sum: Option<&mut DeviceBuffer<R>>,
     ) -> Result<()> {
@@ -99,17 +99,17 @@ impl<R: Driver> Cuda<R> {
             y,
             log_sum
         ];
-        self.run("attention_forward", sizes.sums, args)
+        self.launch("attention_forward", sizes.sums, args)
     }
 
     pub(super) fn attention_backward(
         &self,
         op: &AttentionOp,
-        inputs: &AttentionInputs<'_, Self>,
+        inputs: &AttentionInputs<'_, DeviceBuffer<R>>,
         y: &DeviceBuffer<R>,
         log_sum: &DeviceBuffer<R>,
         d_y: &DeviceBuffer<R>,
-        gradients: AttentionGradients<'_, Self>,
+        gradients: AttentionGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
         let sizes = inputs.check(op, DeviceBuffer::len)?;
         expect_len("y", sizes.queries, y.len())?;
@@ -130,11 +130,11 @@ impl<R: Driver> Cuda<R> {
             time, heads, kv_heads, width, persistent, window, segment, inputs.q, q, k, inputs.v, pk, pv, ck, cv, y,
             log_sum, d_y, &along, plain, &turned
         ];
-        self.run("attention_vjp_queries", sizes.sums, args)?;
+        self.launch("attention_vjp_queries", sizes.sums, args)?;
         let keys = |[window, segment]: [usize; 2], rows: usize, q, k: &DeviceBuffer<R>, v, d_k: &_, d_v: &_| {
             let args =
                 args![rows, time, heads, kv_heads, width, window, segment, q, k, v, log_sum, d_y, &along, d_k, d_v];
-            self.run("attention_vjp_keys", k.len() / width, args)
+            self.launch("attention_vjp_keys", k.len() / width, args)
         };
         self.add_rotated_back(op.rotary(), [time, heads], turned, d_q)?;
         keys([window, segment], time, q, k, inputs.v, &*d_k, &*d_v)?;
@@ -164,6 +164,6 @@ impl<R: Driver> Cuda<R> {
         sum: &DeviceBuffer<R>,
     ) -> Result<()> {
         self.rotated_back(rotary, shape, &d)?;
-        self.run("add_scaled", sum.len(), args![1.0, &d, sum])
+        self.launch("add_scaled", sum.len(), args![1.0, &d, sum])
     }
 }

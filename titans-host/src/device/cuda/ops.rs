@@ -61,13 +61,13 @@ impl<R: Driver> Cuda<R> {
         for (what, x) in [("gate", g), ("d_y", d_y), ("d_a", d_a), ("d_gate", d_g)] {
             expect_len(what, a.len(), x.len())?;
         }
-        self.run(kernel, a.len(), args![a, g, d_y, d_a, d_g])
+        self.launch(kernel, a.len(), args![a, g, d_y, d_a, d_g])
     }
 
     pub(super) fn drop_some(&self, mask: &DropMask, x: &DeviceBuffer<R>, y: &DeviceBuffer<R>) -> Result<()> {
         expect_len("y", x.len(), y.len())?;
         let ([low, high], threshold) = (mask.key().map(i64::from), i64::from(mask.threshold()));
-        self.run("dropout", y.len(), args![low, high, threshold, mask.scale(), x, y])
+        self.launch("dropout", y.len(), args![low, high, threshold, mask.scale(), x, y])
     }
 
     pub(super) fn linear_forward(
@@ -81,7 +81,7 @@ impl<R: Driver> Cuda<R> {
         check_linear(d, x, w, y)?;
         if let Some(bias) = bias {
             expect_len("bias", d.outputs, bias.len())?;
-            self.run("repeat_row", y.len(), args![d.outputs, bias, y])?;
+            self.launch("repeat_row", y.len(), args![d.outputs, bias, y])?;
         }
         let beta = if bias.is_some() { 1.0 } else { 0.0 };
         let c = Matrix::new(y.view(), d.rows, d.outputs);
@@ -113,7 +113,7 @@ impl<R: Driver> Cuda<R> {
         }
         if let Some(d_bias) = d_bias {
             expect_len("d_bias", d.outputs, d_bias.len())?;
-            self.run("sum_rows", d.outputs, args![d.rows, d_y, d_bias])?;
+            self.launch("sum_rows", d.outputs, args![d.rows, d_y, d_bias])?;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl<R: Driver> Cuda<R> {
     ) -> Result<()> {
         expect_len("y", x.len(), y.len())?;
         let inverse = self.inverse_norm(width, x, weight)?;
-        self.run("norm_forward", x.len(), args![width, x, &inverse, weight, y])
+        self.launch("norm_forward", x.len(), args![width, x, &inverse, weight, y])
     }
 
     /// Backward of [`Cuda::norm`]; `d_weight` where there is a weight.
@@ -145,10 +145,10 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_x", x.len(), d_x.len())?;
         let inverse = self.inverse_norm(width, x, weight)?;
         let divisor = if weight.is_some() { width as f64 } else { 1.0 };
-        self.run("norm_vjp", inverse.len(), args![width, divisor, x, weight, d_y, d_x])?;
+        self.launch("norm_vjp", inverse.len(), args![width, divisor, x, weight, d_y, d_x])?;
         if let Some(d_weight) = d_weight {
             expect_len("d_weight", width, d_weight.len())?;
-            self.run("norm_weight_vjp", width, args![inverse.len(), x, &inverse, d_y, d_weight])?;
+            self.launch("norm_weight_vjp", width, args![inverse.len(), x, &inverse, d_y, d_weight])?;
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl<R: Driver> Cuda<R> {
         }
         let divisor = if weight.is_some() { width as f64 } else { 1.0 };
         let inverse = DeviceBuffer::alloc(&self.driver, rows)?;
-        self.run("inverse_norm", rows, args![width, divisor, x, &inverse])?;
+        self.launch("inverse_norm", rows, args![width, divisor, x, &inverse])?;
         Ok(inverse)
     }
 
@@ -181,7 +181,7 @@ impl<R: Driver> Cuda<R> {
         check_conv(d, x, tail, Some(w))?;
         expect_len("bias", d.channels, bias.len())?;
         expect_len("y", x.len(), y.len())?;
-        self.run("conv_forward", x.len(), args![d.time, d.channels, d.width, x, tail, w, bias, y])
+        self.launch("conv_forward", x.len(), args![d.time, d.channels, d.width, x, tail, w, bias, y])
     }
 
     pub(super) fn conv_backward(
@@ -200,10 +200,10 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_x", x.len(), d_x.len())?;
         expect_len("d_w", w.len(), d_w.len())?;
         expect_len("d_bias", d.channels, d_bias.len())?;
-        self.run("conv_vjp_input", x.len(), args![d.time, d.channels, d.width, w, d_y, d_x])?;
+        self.launch("conv_vjp_input", x.len(), args![d.time, d.channels, d.width, w, d_y, d_x])?;
         let args = args![d.batch, d.time, d.channels, d.width, x, tail, d_y, d_w];
-        self.run("conv_vjp_weight", w.len(), args)?;
-        self.run("sum_rows", d.channels, args![tokens, d_y, d_bias])
+        self.launch("conv_vjp_weight", w.len(), args)?;
+        self.launch("sum_rows", d.channels, args![tokens, d_y, d_bias])
     }
 
     pub(super) fn conv_next_tail(
@@ -215,7 +215,7 @@ impl<R: Driver> Cuda<R> {
     ) -> Result<()> {
         check_conv(d, x, tail, None)?;
         expect_len("next", d.batch * (d.width - 1) * d.channels, next.len())?;
-        self.run("conv_tail", next.len(), args![d.time, d.channels, d.width, x, tail, next])
+        self.launch("conv_tail", next.len(), args![d.time, d.channels, d.width, x, tail, next])
     }
 
     /// A thread for every element that is written: it adds up the rows that meet there.
@@ -241,7 +241,7 @@ impl<R: Driver> Cuda<R> {
             x,
             y
         ];
-        self.run("move_rows", entries * rows.div_ceil(to_hold) * width, args)
+        self.launch("move_rows", entries * rows.div_ceil(to_hold) * width, args)
     }
 
     /// The ids' count, once every id is known to be a row of a table of `entries`.
@@ -271,8 +271,8 @@ impl<R: Driver> Cuda<R> {
     pub(super) fn add_sum(&self, squares: bool, x: &DeviceBuffer<R>, total: &DeviceBuffer<R>) -> Result<()> {
         expect_len("total", 1, total.len())?;
         let partial = DeviceBuffer::alloc(&self.driver, LANES)?;
-        self.run("partial_sums", LANES, args![x.len(), usize::from(squares), x, &partial])?;
-        self.run("total_sum", 1, args![LANES, &partial, total])
+        self.launch("partial_sums", LANES, args![x.len(), usize::from(squares), x, &partial])?;
+        self.launch("total_sum", 1, args![LANES, &partial, total])
     }
 
     pub(super) fn adamw_step(
@@ -302,7 +302,7 @@ impl<R: Driver> Cuda<R> {
             moment1,
             moment2
         ];
-        self.run("adamw", parameter.len(), args)
+        self.launch("adamw", parameter.len(), args)
     }
 }
 

@@ -88,7 +88,7 @@ impl<R: Driver> Cuda<R> {
     ///
     /// Callers pass what the kernel's comment asks for, buffers of checked lengths. The tests run every call on the
     /// emulator, which checks the number and kinds of the arguments and guards both ends of every allocation.
-    pub(super) fn run(&self, kernel: &'static str, threads: usize, args: &[driver::Arg]) -> Result<()> {
+    pub(super) fn launch(&self, kernel: &'static str, threads: usize, args: &[driver::Arg]) -> Result<()> {
         if threads == 0 {
             return Ok(());
         }

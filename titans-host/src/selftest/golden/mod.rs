@@ -161,7 +161,7 @@ impl<D: Device> Inputs<D> {
         })
     }
 
-    fn of(&self) -> MemoryInputs<'_, D> {
+    fn of(&self) -> MemoryInputs<'_, D::Buffer, D::Indices> {
         MemoryInputs { k: &self.k, v: &self.v, q: &self.q, gates: &self.gates, state: &self.state, mask: None }
     }
 }

@@ -95,7 +95,7 @@ fn whole<T: SimdScalar>() {
     for size in [(259, 17, 3), (7, 65, 1030), (66, 64, 65), (16, 16, 16), (32, 32, 32)] {
         STORES.into_iter().for_each(|store| case::<T>(Ask::Whole, size, 0, store));
     }
-    // A is too large to stay near, and k too long for one go.
+    // A is too large to stay in the cache, and k too long for one go.
     for (kind, store) in (0..4).zip(STORES.into_iter().cycle()) {
         case::<T>(Ask::Whole, (67, 70, 1100), kind, store);
     }

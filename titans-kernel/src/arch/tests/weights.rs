@@ -144,7 +144,7 @@ fn weighed_rows_are_the_definition_on_every_version() {
     }
 }
 
-/// W and S closed by every version, with something to be asked for ahead or not.
+/// W and S closed by every version, with and without prefetch.
 fn closed<T: SimdScalar>(n: usize, rows: usize, width: usize, transposed: bool) {
     let stride = width + 3;
     let h = exact::<T>(n * rows, 1);

@@ -5,10 +5,7 @@ use crate::device::cpu::attention::{backward_space as attention_backward_space, 
 use crate::device::cpu::conv::space as conv_space;
 use crate::device::cpu::memory::{backward_space, forward_space};
 use crate::device::cpu::norm::space as norm_space;
-use crate::device::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Device, DropMask, LinearDims,
-    LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
-};
+use crate::device::{Device, MemoryOutputs, Operation};
 use crate::error::Result;
 
 impl Device for Plan {
@@ -63,266 +60,67 @@ impl Device for Plan {
         Ok(())
     }
 
-    fn copy(&self, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn fill(&self, _: f64, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn add(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn add_scaled(&self, _: f64, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn silu(&self, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn silu_vjp(&self, _: &PlanBuffer, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn silu_gate(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn silu_gate_vjp(
-        &self,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn sigmoid_gate(&self, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn sigmoid_gate_vjp(
-        &self,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn dropout(&self, _: &DropMask, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn move_rows(&self, op: &MoveRows, x: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        if op.check(x.len, y.len)? && !op.add {
-            y.is(BufferKind::Elementwise);
-        }
-        Ok(())
-    }
-
-    fn linear(
-        &self,
-        _: LinearDims,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: Option<&PlanBuffer>,
-        y: &mut PlanBuffer,
-    ) -> Result<()> {
-        y.is(BufferKind::Linear);
-        Ok(())
-    }
-
-    fn linear_vjp(
-        &self,
-        _: LinearDims,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: LinearGradients<'_, PlanBuffer>,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn rms_norm(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Norm);
-        Ok(())
-    }
-
-    fn rms_norm_vjp(
-        &self,
-        width: usize,
-        x: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
-    ) -> Result<()> {
-        self.pass(&[norm_space(width, x.len)])
-    }
-
-    fn l2_norm(&self, _: usize, _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Norm);
-        Ok(())
-    }
-
-    fn l2_norm_vjp(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn conv(
-        &self,
-        _: ConvDims,
-        _: &PlanBuffer,
-        _: Option<&PlanBuffer>,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        y: &mut PlanBuffer,
-    ) -> Result<()> {
-        y.is(BufferKind::Conv);
-        Ok(())
-    }
-
-    fn conv_vjp(
-        &self,
-        dims: ConvDims,
-        _: &PlanBuffer,
-        _: Option<&PlanBuffer>,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: ConvGradients<'_, PlanBuffer>,
-    ) -> Result<()> {
-        self.pass(&[conv_space(&dims)])
-    }
-
-    fn conv_tail(&self, _: ConvDims, _: &PlanBuffer, _: Option<&PlanBuffer>, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn attention(
-        &self,
-        op: &AttentionOp,
-        inputs: AttentionInputs<'_, Self>,
-        y: &mut PlanBuffer,
-        _: Option<&mut PlanBuffer>,
-    ) -> Result<()> {
-        self.pass(&attention_space(op, inputs.context.is_some(), self.threads)?)?;
-        y.is(BufferKind::Attention);
-        Ok(())
-    }
-
-    fn attention_vjp(
-        &self,
-        op: &AttentionOp,
-        inputs: AttentionInputs<'_, Self>,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: &PlanBuffer,
-        _: AttentionGradients<'_, Self>,
-    ) -> Result<()> {
-        self.pass(&attention_backward_space(op, inputs.context.is_some(), self.threads)?)
-    }
-
-    fn gates(&self, _: usize, _: [f64; 3], _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn gates_vjp(&self, _: usize, _: [f64; 3], _: &PlanBuffer, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn memory_start(&self, _: usize, _: usize, _: &PlanBuffer, state: &mut PlanBuffer) -> Result<()> {
-        state.is(BufferKind::Memory);
-        Ok(())
-    }
-
-    fn memory_start_vjp(&self, _: usize, _: usize, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn memory(&self, op: &MemoryOp, _: MemoryInputs<'_, Self>, outputs: MemoryOutputs<'_, Self>) -> Result<u64> {
-        let MemoryOutputs { y, surprise, state, boundaries } = outputs;
-        self.pass(&forward_space(op, surprise.is_some(), state.is_some(), self.threads)?)?;
-        y.is(BufferKind::Memory);
-        if let Some(state) = state {
-            state.is(BufferKind::Memory);
-        }
-        if let Some(boundaries) = boundaries {
-            boundaries.is(BufferKind::Boundaries);
+    fn run(&self, operation: Operation<'_, PlanBuffer, ()>) -> Result<u64> {
+        use Operation as Op;
+        match operation {
+            Op::Add { y, .. }
+            | Op::Silu { y, .. }
+            | Op::SiluGate { y, .. }
+            | Op::SigmoidGate { y, .. }
+            | Op::Dropout { y, .. }
+            | Op::Gates { y, .. } => y.is(BufferKind::Elementwise),
+            Op::MoveRows { op, x, y } => {
+                if op.check(x.len, y.len)? && !op.add {
+                    y.is(BufferKind::Elementwise);
+                }
+            }
+            Op::Linear { y, .. } | Op::Embedding { y, .. } => y.is(BufferKind::Linear),
+            Op::RmsNorm { y, .. } | Op::L2Norm { y, .. } => y.is(BufferKind::Norm),
+            Op::RmsNormVjp { width, x, .. } => self.pass(&[norm_space(width, x.len)])?,
+            Op::Conv { y, .. } => y.is(BufferKind::Conv),
+            Op::ConvVjp { dims, .. } => self.pass(&[conv_space(&dims)])?,
+            Op::Attention { op, inputs, y, .. } => {
+                self.pass(&attention_space(op, inputs.context.is_some(), self.threads)?)?;
+                y.is(BufferKind::Attention);
+            }
+            Op::AttentionVjp { op, inputs, .. } => {
+                self.pass(&attention_backward_space(op, inputs.context.is_some(), self.threads)?)?;
+            }
+            Op::MemoryStart { state, .. } => state.is(BufferKind::Memory),
+            Op::Memory { op, outputs: MemoryOutputs { y, surprise, state, boundaries }, .. } => {
+                self.pass(&forward_space(op, surprise.is_some(), state.is_some(), self.threads)?)?;
+                y.is(BufferKind::Memory);
+                if let Some(state) = state {
+                    state.is(BufferKind::Memory);
+                }
+                if let Some(boundaries) = boundaries {
+                    boundaries.is(BufferKind::Boundaries);
+                }
+            }
+            Op::MemoryVjp { op, .. } => self.pass(&backward_space(op, self.threads)?)?,
+            // The backward begins here: what lives now is what the forward keeps.
+            Op::CrossEntropyVjp { .. } | Op::SquaredErrorVjp { .. } => {
+                let mut count = lock(&self.count);
+                count.kept = count.live;
+            }
+            Op::Copy { .. }
+            | Op::Fill { .. }
+            | Op::AddScaled { .. }
+            | Op::SiluVjp { .. }
+            | Op::SiluGateVjp { .. }
+            | Op::SigmoidGateVjp { .. }
+            | Op::LinearVjp { .. }
+            | Op::L2NormVjp { .. }
+            | Op::ConvTail { .. }
+            | Op::GatesVjp { .. }
+            | Op::MemoryStartVjp { .. }
+            | Op::EmbeddingVjp { .. }
+            | Op::CrossEntropy { .. }
+            | Op::SquaredError { .. }
+            | Op::SumSquares { .. }
+            | Op::Sum { .. }
+            | Op::AdamW { .. } => {}
         }
         Ok(0)
-    }
-
-    fn memory_vjp(
-        &self,
-        op: &MemoryOp,
-        _: MemoryInputs<'_, Self>,
-        _: &PlanBuffer,
-        _: Option<&PlanBuffer>,
-        _: Option<&PlanBuffer>,
-        _: MemoryGradients<'_, Self>,
-    ) -> Result<()> {
-        self.pass(&backward_space(op, self.threads)?)
-    }
-
-    fn embedding(&self, _: usize, _: &(), _: &PlanBuffer, y: &mut PlanBuffer) -> Result<()> {
-        y.is(BufferKind::Linear);
-        Ok(())
-    }
-
-    fn embedding_vjp(&self, _: usize, _: &(), _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn cross_entropy(&self, _: usize, _: &PlanBuffer, _: &(), _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn cross_entropy_vjp(&self, _: usize, _: &PlanBuffer, _: &(), _: f64, _: &mut PlanBuffer) -> Result<()> {
-        let mut count = lock(&self.count);
-        count.kept = count.live;
-        Ok(())
-    }
-
-    fn squared_error(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn squared_error_vjp(&self, _: usize, _: &PlanBuffer, _: &PlanBuffer, _: f64, _: &mut PlanBuffer) -> Result<()> {
-        let mut count = lock(&self.count);
-        count.kept = count.live;
-        Ok(())
-    }
-
-    fn sum_squares(&self, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn sum(&self, _: &PlanBuffer, _: &mut PlanBuffer) -> Result<()> {
-        Ok(())
-    }
-
-    fn adamw(
-        &self,
-        _: &AdamW,
-        _: &PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
-        _: &mut PlanBuffer,
-    ) -> Result<()> {
-        Ok(())
     }
 }

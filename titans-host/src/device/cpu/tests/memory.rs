@@ -3,7 +3,7 @@
 use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Read, Tokens};
 use titans_kernel::{Mat, MatMut};
 
-use super::super::{Buffer, Cpu, Isa};
+use super::super::{Buffer, Cpu, Indices, Isa};
 use super::{eager, numbers, same_for_any_threads};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 
@@ -51,7 +51,12 @@ impl Data {
     }
 
     /// Calls `run` with the inputs on the device.
-    fn lend<R>(&self, cpu: &Cpu<f32>, masked: bool, run: impl FnOnce(MemoryInputs<'_, Cpu<f32>>) -> R) -> R {
+    fn lend<R>(
+        &self,
+        cpu: &Cpu<f32>,
+        masked: bool,
+        run: impl FnOnce(MemoryInputs<'_, Buffer<f32>, Indices>) -> R,
+    ) -> R {
         let [k, v, q] = [&self.k, &self.v, &self.q].map(|x| cpu.upload(x).unwrap());
         let (gates, state) = (cpu.upload(&self.gates).unwrap(), cpu.upload(&self.state).unwrap());
         let mask = cpu.upload_indices(&self.mask).unwrap();

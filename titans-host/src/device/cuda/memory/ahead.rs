@@ -8,7 +8,7 @@ use super::space::Sizes;
 use crate::device::MemoryInputs;
 use crate::device::cuda::buffer::{DeviceBuffer, View};
 use crate::device::cuda::product::{Matrix, args};
-use crate::device::cuda::{Cuda, Driver};
+use crate::device::cuda::{Cuda, DeviceIndices, Driver};
 use crate::error::Result;
 
 /// Columns of a group (a thread each) and pieces of it, at most; one piece at least.
@@ -64,7 +64,11 @@ impl<R: Driver> Ahead<R> {
     }
 
     /// (I + T)⁻¹ `[M, m, m]` of a piece.
-    pub fn inverse(&mut self, piece: &Chunk<'_, R>, inputs: &MemoryInputs<'_, Cuda<R>>) -> Result<View> {
+    pub fn inverse(
+        &mut self,
+        piece: &Chunk<'_, R>,
+        inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
+    ) -> Result<View> {
         let (t0, m, n) = (piece.t0, piece.m, piece.sizes.longest());
         let group = if m < n {
             (t0, 1)
@@ -85,25 +89,25 @@ impl<R: Driver> Ahead<R> {
         &self,
         piece: &Chunk<'_, R>,
         (t0, pieces): (usize, usize),
-        inputs: &MemoryInputs<'_, Cuda<R>>,
+        inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
     ) -> Result<()> {
         let (cuda, sizes, m) = (piece.cuda, piece.sizes, piece.m);
         let (op, spec, count) = (sizes.op, sizes.spec(), sizes.count);
         let (all, rows, width) = (pieces * count, pieces * count * m, spec.key_width());
         let args = args![count, m, width, op.time, op.heads, t0, inputs.k, &self.k];
-        cuda.run("gather", rows * width, args)?;
+        cuda.launch("gather", rows * width, args)?;
         for (gate, to) in [&self.alpha, &self.theta, &self.eta].into_iter().enumerate() {
-            cuda.run("gather_gate", rows, args![count, m, gate, op.time, op.heads, t0, inputs.gates, to])?;
+            cuda.launch("gather_gate", rows, args![count, m, gate, op.time, op.heads, t0, inputs.gates, to])?;
         }
         let (mask, read_only) = (inputs.mask.map(|m| &m.buffer), usize::from(op.read_only));
         let args = args![count, m, read_only, op.time, op.heads, t0, mask, &self.writes];
-        cuda.run("write_flags", rows, args)?;
-        cuda.run("columns", rows, args![m, &self.alpha, &self.eta, &self.writes, &self.c, &self.b])?;
+        cuda.launch("write_flags", rows, args)?;
+        cuda.launch("columns", rows, args![m, &self.alpha, &self.eta, &self.writes, &self.c, &self.b])?;
         let args = args![m, -1i64, spec.chunk, &self.c, &self.theta, &self.b];
-        cuda.run("answer_weights", rows * m, args)?;
+        cuda.launch("answer_weights", rows * m, args)?;
         let keys = Matrix::new(self.k.view(), m, width);
         cuda.product(all, 1.0, keys, keys.t(), 0.0, Matrix::new(self.scores.view(), m, m))?;
-        cuda.run("multiply", rows * m, args![&self.scores, &self.b, &self.scores])?;
-        cuda.run("exact_inverse", rows, args![m, sizes.scale(), &self.scores, &self.inverse])
+        cuda.launch("multiply", rows * m, args![&self.scores, &self.b, &self.scores])?;
+        cuda.launch("exact_inverse", rows, args![m, sizes.scale(), &self.scores, &self.inverse])
     }
 }

@@ -52,6 +52,6 @@ impl<R: Driver> Chunk<'_, R> {
 
     /// `len` elements of every memory, which lie `from_stride` and `to_stride` apart.
     fn copy(&self, len: usize, from_stride: usize, to_stride: usize, from: View, to: View) -> Result<()> {
-        self.cuda.run("copy_blocks", self.sizes.count * len, args![len, from_stride, to_stride, from, to])
+        self.cuda.launch("copy_blocks", self.sizes.count * len, args![len, from_stride, to_stride, from, to])
     }
 }

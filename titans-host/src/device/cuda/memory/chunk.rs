@@ -5,7 +5,7 @@ use super::space::{Sizes, Space};
 use crate::device::MemoryInputs;
 use crate::device::cuda::buffer::{DeviceBuffer, View};
 use crate::device::cuda::product::{Matrix, args};
-use crate::device::cuda::{Cuda, Driver};
+use crate::device::cuda::{Cuda, DeviceIndices, Driver};
 use crate::error::Result;
 
 /// One chunk at work, or one piece of several: tokens `t0 .. t0 + m` of every memory, the state `[M, 2P]` in force at its
@@ -54,17 +54,17 @@ impl<'a, R: Driver> Chunk<'a, R> {
     /// `[M, m, d]` of this chunk from `[batch, time, heads, d]`.
     pub fn gather(&self, d: usize, from: &DeviceBuffer<R>, to: &DeviceBuffer<R>) -> Result<()> {
         let (op, count) = (self.sizes.op, self.sizes.count);
-        self.cuda.run("gather", self.rows() * d, args![count, self.m, d, op.time, op.heads, self.t0, from, to])
+        self.cuda.launch("gather", self.rows() * d, args![count, self.m, d, op.time, op.heads, self.t0, from, to])
     }
 
     /// The reverse of [`Chunk::gather`].
     pub fn scatter(&self, d: usize, from: &DeviceBuffer<R>, to: &DeviceBuffer<R>) -> Result<()> {
         let op = self.sizes.op;
-        self.cuda.run("scatter", self.rows() * d, args![self.m, d, op.time, op.heads, self.t0, from, to])
+        self.cuda.launch("scatter", self.rows() * d, args![self.m, d, op.time, op.heads, self.t0, from, to])
     }
 
     /// Brings the chunk's tokens and gates into the memories' layout.
-    pub fn load(&self, s: &Space<R>, inputs: &MemoryInputs<'_, Cuda<R>>) -> Result<()> {
+    pub fn load(&self, s: &Space<R>, inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>) -> Result<()> {
         let (op, spec, count) = (self.sizes.op, self.sizes.spec(), self.sizes.count);
         self.gather(spec.key_width(), inputs.k, &s.h[0])?;
         self.gather(spec.value_width(), inputs.v, &s.v)?;
@@ -77,7 +77,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
         for set in 0..self.sizes.sets() {
             let to = self.of_set(&s.writes, set);
             let args = args![count, self.m, read_only, op.time, op.heads, self.t0, mask, to];
-            self.cuda.run("write_flags", self.rows(), args)?;
+            self.cuda.launch("write_flags", self.rows(), args)?;
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
             let (i, o) = sizes.spec().layer(l);
             self.product(1.0, self.tokens(&s.h[l], i), self.weights(state, 0, l), 0.0, self.tokens(&s.z[l], o))?;
             if l + 1 < layers {
-                cuda.run("activate", rows * o, args![kind, &s.z[l], &s.h[l + 1]])?;
+                cuda.launch("activate", rows * o, args![kind, &s.z[l], &s.h[l + 1]])?;
             }
         }
         let (z, delta) = (&s.z[layers - 1], &s.delta[layers - 1]);
@@ -112,15 +112,15 @@ impl<'a, R: Driver> Chunk<'a, R> {
                 delta,
                 &s.surprise
             ];
-            cuda.run("residual_top", rows, args)?;
+            cuda.launch("residual_top", rows, args)?;
         } else {
-            cuda.run("plain_top", rows, args![top, sizes.scale(), z, &s.v, delta, &s.surprise])?;
+            cuda.launch("plain_top", rows, args![top, sizes.scale(), z, &s.v, delta, &s.surprise])?;
         }
         for l in (1..layers).rev() {
             let (i, o) = sizes.spec().layer(l);
             let weights = self.weights(state, 0, l).t();
             self.product(1.0, self.tokens(&s.delta[l], o), weights, 0.0, self.tokens(&s.u[l - 1], i))?;
-            cuda.run("activate_vjp", rows * i, args![kind, &s.z[l - 1], &s.u[l - 1], &s.delta[l - 1]])?;
+            cuda.launch("activate_vjp", rows * i, args![kind, &s.z[l - 1], &s.u[l - 1], &s.delta[l - 1]])?;
         }
         Ok(())
     }
@@ -136,17 +136,17 @@ impl<'a, R: Driver> Chunk<'a, R> {
     pub fn chains(&self, s: &Space<R>) -> Result<()> {
         let args = args![self.m, &s.alpha, &s.eta, &s.writes, &s.a, &s.g, &s.e];
         let sets = self.sizes.sets();
-        self.cuda.run("chains", sets * self.sizes.count, args)?;
-        self.cuda.run("columns", sets * self.rows(), args![self.m, &s.alpha, &s.eta, &s.writes, &s.c, &s.p])
+        self.cuda.launch("chains", sets * self.sizes.count, args)?;
+        self.cuda.launch("columns", sets * self.rows(), args![self.m, &s.alpha, &s.eta, &s.writes, &s.c, &s.p])
     }
 
     /// The rows that answer the queries, and the tokens' weights in them and at the end.
     pub fn weights_of_tokens(&self, s: &Space<R>) -> Result<()> {
         let (cuda, rows, rate) = (self.cuda, self.sizes.sets() * self.rows(), self.rate(s));
         let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
-        cuda.run("answer_rows", rows, args![self.m, read, chunk, &s.a, &s.g, &s.a_read, &s.g_read])?;
-        cuda.run("answer_weights", rows * self.m, args![self.m, read, chunk, &s.c, rate, &s.b])?;
-        cuda.run("closing_weights", rows, args![self.m, &s.c, &s.p, rate, &s.in_w, &s.in_s])
+        cuda.launch("answer_rows", rows, args![self.m, read, chunk, &s.a, &s.g, &s.a_read, &s.g_read])?;
+        cuda.launch("answer_weights", rows * self.m, args![self.m, read, chunk, &s.c, rate, &s.b])?;
+        cuda.launch("closing_weights", rows, args![self.m, &s.c, &s.p, rate, &s.in_w, &s.in_s])
     }
 
     /// The buffer that holds the tokens' rates.
@@ -158,18 +158,18 @@ impl<'a, R: Driver> Chunk<'a, R> {
     pub fn rates(&self, s: &Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
         let Some(clip) = self.sizes.spec().clip else { return Ok(()) };
         let (cuda, rows) = (self.cuda, self.rows());
-        cuda.run("fill", rows, args![0.0f32, &s.norm2])?;
+        cuda.launch("fill", rows, args![0.0f32, &s.norm2])?;
         for l in 0..self.sizes.layers() {
             let (i, o) = self.sizes.spec().layer(l);
-            cuda.run("gradient_norm", rows, args![i, o, &s.h[l], &s.delta[l], &s.norm2])?;
+            cuda.launch("gradient_norm", rows, args![i, o, &s.h[l], &s.delta[l], &s.norm2])?;
         }
         if self.sizes.residual() {
             let none: Option<&DeviceBuffer<R>> = None;
-            cuda.run("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
+            cuda.launch("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
         }
         for set in 0..self.sizes.sets() {
             let args = args![clip, &s.norm2, self.of_set(&s.theta, set), self.of_set(&s.rate, set)];
-            cuda.run("clip_rate", rows, args)?;
+            cuda.launch("clip_rate", rows, args)?;
         }
         self.count(s, clip, counts)
     }
@@ -177,7 +177,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
     /// Adds the clipped tokens to `counts`, where they are asked for.
     pub fn count(&self, s: &Space<R>, clip: f64, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
         let Some(counts) = counts else { return Ok(()) };
-        self.cuda.run("count_clipped", self.sizes.count, args![self.m, clip, &s.norm2, &s.writes, counts])
+        self.cuda.launch("count_clipped", self.sizes.count, args![self.m, clip, &s.norm2, &s.writes, counts])
     }
 
     /// Answers every query with its own weights, into `s.y`.
@@ -189,25 +189,25 @@ impl<'a, R: Driver> Chunk<'a, R> {
             let [a_read, g_read] = [&s.a_read, &s.g_read].map(|x| self.of_set(x, set));
             self.product(1.0, x, self.weights(state, 0, l), 0.0, self.tokens(&s.xw[l], o))?;
             self.product(1.0, x, self.weights(state, 1, l), 0.0, self.tokens(&s.xs[l], o))?;
-            cuda.run("mix", rows * o, args![o, a_read, g_read, &s.xw[l], &s.xs[l], &s.zq[l]])?;
+            cuda.launch("mix", rows * o, args![o, a_read, g_read, &s.xw[l], &s.xs[l], &s.zq[l]])?;
             self.product(1.0, x, self.tokens(&s.h[l], i).t(), 0.0, self.tokens(&s.scores[l], m))?;
-            cuda.run("multiply", rows * m, args![&s.scores[l], self.square_of_set(&s.b, set), &s.square])?;
+            cuda.launch("multiply", rows * m, args![&s.scores[l], self.square_of_set(&s.b, set), &s.square])?;
             let delta = self.tokens(&s.delta[l], o);
             self.product(-1.0, self.tokens(&s.square, m), delta, 1.0, self.tokens(&s.zq[l], o))?;
             if l + 1 < sizes.layers() {
-                cuda.run("activate", rows * o, args![sizes.activation(), &s.zq[l], &s.x[l + 1]])?;
+                cuda.launch("activate", rows * o, args![sizes.activation(), &s.zq[l], &s.x[l + 1]])?;
             }
         }
         let (top, z) = (sizes.top(), &s.zq[sizes.layers() - 1]);
         if !sizes.residual() {
-            return cuda.run("copy_blocks", rows * top, args![top, top, top, z, &s.y]);
+            return cuda.launch("copy_blocks", rows * top, args![top, top, top, z, &s.y]);
         }
         let (stride, gamma, set) = (2 * sizes.params, self.gamma_view(state), sizes.sets() - 1);
         let [a_read, g_read] = [&s.a_read, &s.g_read].map(|x| self.of_set(x, set));
-        cuda.run("gamma_rows", rows * top, args![m, top, stride, a_read, g_read, gamma, &s.gammas])?;
+        cuda.launch("gamma_rows", rows * top, args![m, top, stride, a_read, g_read, gamma, &s.gammas])?;
         let (gradients, b) = (self.tokens(&s.g_gamma, top), Matrix::new(self.square_of_set(&s.b, set), m, m));
         self.product(-1.0, b, gradients, 1.0, self.tokens(&s.gammas, top))?;
-        cuda.run("residual_read", rows, args![top, &s.x[0], z, &s.gammas, &s.q_hat, &s.q_r, &s.y])
+        cuda.launch("residual_read", rows, args![top, &s.x[0], z, &s.gammas, &s.q_hat, &s.q_r, &s.y])
     }
 
     /// The state after the chunk, in place.
@@ -215,13 +215,13 @@ impl<'a, R: Driver> Chunk<'a, R> {
         let (cuda, sizes, m, rows) = (self.cuda, self.sizes, self.m, self.rows());
         for set in 0..sizes.sets() {
             let ((start, len), [a, g, e]) = (sizes.part(set), self.chains_of_set(s, set));
-            cuda.run("advance", sizes.count * len, args![len, sizes.params, m, a, g, e, state.from(start)])?;
+            cuda.launch("advance", sizes.count * len, args![len, sizes.params, m, a, g, e, state.from(start)])?;
         }
         for (half, weight) in [&s.in_w, &s.in_s].into_iter().enumerate() {
             for l in 0..sizes.layers() {
                 let (i, o) = sizes.spec().layer(l);
                 let weight = self.of_set(weight, self.set(l));
-                cuda.run("scale_rows", rows * o, args![o, weight, &s.delta[l], &s.wide])?;
+                cuda.launch("scale_rows", rows * o, args![o, weight, &s.delta[l], &s.wide])?;
                 let keys = self.tokens(&s.h[l], i).t();
                 self.product(-1.0, keys, self.tokens(&s.wide, o), 1.0, self.weights(state, half, l))?;
             }

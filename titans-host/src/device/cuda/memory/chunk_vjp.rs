@@ -61,8 +61,8 @@ impl<R: Driver> Chunk<'_, R> {
         for set in 0..sizes.sets() {
             let (start, len) = sizes.part(set);
             let [state, d_state] = [state, d_state].map(|x| x.from(start));
-            cuda.run("state_dots", count * LANES, args![LANES, len, sizes.params, state, d_state, &d.partial])?;
-            cuda.run("row_totals", 3 * count, args![LANES, &d.partial, self.ends_of_set(d, set)])?;
+            cuda.launch("state_dots", count * LANES, args![LANES, len, sizes.params, state, d_state, &d.partial])?;
+            cuda.launch("row_totals", 3 * count, args![LANES, &d.partial, self.ends_of_set(d, set)])?;
         }
         for l in 0..sizes.layers() {
             let ((i, o), set) = (sizes.spec().layer(l), self.set(l));
@@ -70,25 +70,25 @@ impl<R: Driver> Chunk<'_, R> {
             let (h, delta) = (self.tokens(&s.h[l], i), self.tokens(&s.delta[l], o));
             for (half, to, d_weight) in [(0, &d.wide1, d_in_w), (1, &d.wide2, d_in_s)] {
                 self.product(1.0, delta, self.weights(d_state, half, l).t(), 0.0, self.tokens(to, i))?;
-                cuda.run("row_dots", rows, args![i, -1.0f32, &s.h[l], to, d_weight])?;
+                cuda.launch("row_dots", rows, args![i, -1.0f32, &s.h[l], to, d_weight])?;
             }
-            cuda.run("subtract_two", rows * i, args![i, in_w, in_s, &d.wide1, &d.wide2, &d.h[l]])?;
+            cuda.launch("subtract_two", rows * i, args![i, in_w, in_s, &d.wide1, &d.wide2, &d.h[l]])?;
             for (half, to) in [(0, &d.wide1), (1, &d.wide2)] {
                 self.product(1.0, h, self.weights(d_state, half, l), 0.0, self.tokens(to, o))?;
             }
-            cuda.run("subtract_two", rows * o, args![o, in_w, in_s, &d.wide1, &d.wide2, &d.delta[l]])?;
+            cuda.launch("subtract_two", rows * o, args![o, in_w, in_s, &d.wide1, &d.wide2, &d.delta[l]])?;
         }
         if sizes.residual() {
             let (stride, d_gamma) = (2 * sizes.params, self.gamma_view(d_state));
             let (top, last) = (sizes.top(), sizes.sets() - 1);
             let [in_w, in_s, d_in_w, d_in_s] = [&s.in_w, &s.in_s, &d.in_w, &d.in_s].map(|x| self.of_set(x, last));
             let args = args![self.m, top, stride, &s.g_gamma, in_w, in_s, d_gamma, &d.g_gamma, d_in_w, d_in_s];
-            cuda.run("gamma_close_vjp", rows, args)?;
+            cuda.launch("gamma_close_vjp", rows, args)?;
         }
         for set in 0..sizes.sets() {
             let ((start, len), [a, g, e]) = (sizes.part(set), self.chains_of_set(s, set));
             let args = args![len, sizes.params, self.m, a, g, e, d_state.from(start)];
-            cuda.run("advance_vjp", count * len, args)?;
+            cuda.launch("advance_vjp", count * len, args)?;
         }
         Ok(())
     }
@@ -98,8 +98,8 @@ impl<R: Driver> Chunk<'_, R> {
         if sizes.residual() {
             self.gamma_vjp(s, d, state, d_state)?;
         } else {
-            cuda.run("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.q])?;
-            cuda.run("copy_blocks", rows * top, args![top, top, top, &d.y, &d.z_query])?;
+            cuda.launch("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.q])?;
+            cuda.launch("copy_blocks", rows * top, args![top, top, top, &d.y, &d.z_query])?;
         }
         for l in (0..sizes.layers()).rev() {
             let ((i, o), set) = (sizes.spec().layer(l), self.set(l));
@@ -115,14 +115,14 @@ impl<R: Driver> Chunk<'_, R> {
                 d_z: &d.z_query,
             };
             self.asked_vjp(s, d, &asked, state, d_state)?;
-            cuda.run("multiply", rows * m, args![&s.scores[l], asked.b, &d.square2])?;
+            cuda.launch("multiply", rows * m, args![&s.scores[l], asked.b, &d.square2])?;
             let (weighed, d_z) = (self.tokens(&d.square2, m).t(), self.tokens(&d.z_query, o));
             self.product(-1.0, weighed, d_z, 1.0, self.tokens(&d.delta[l], o))?;
             if l > 0 {
                 let args = args![sizes.activation(), &s.zq[l - 1], &d.x_query, &d.z_query];
-                cuda.run("activate_vjp", rows * i, args)?;
+                cuda.launch("activate_vjp", rows * i, args)?;
             } else {
-                cuda.run("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.q])?;
+                cuda.launch("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.q])?;
             }
         }
         Ok(())
@@ -144,17 +144,17 @@ impl<R: Driver> Chunk<'_, R> {
         let (d_z, d_x) = (self.tokens(asked.d_z, o), self.tokens(&d.x_query, i));
         for (half, scaled) in [&d.wide1, &d.wide2].into_iter().enumerate() {
             let args = args![o, 1.0f32, asked.d_z, asked.products[half], asked.d_rows[half]];
-            cuda.run("row_dots", rows, args)?;
-            cuda.run("scale_rows", rows * o, args![o, asked.rows[half], asked.d_z, scaled])?;
+            cuda.launch("row_dots", rows, args)?;
+            cuda.launch("scale_rows", rows * o, args![o, asked.rows[half], asked.d_z, scaled])?;
             let scaled = self.tokens(scaled, o);
             self.product(1.0, x.t(), scaled, 1.0, self.weights(d_state, half, l))?;
             self.product(1.0, scaled, self.weights(state, half, l).t(), half as f64, d_x)?;
         }
         // dZ Δᵀ, which B weighs on the way to X and H, and X Hᵀ on the way to B.
         self.product(1.0, d_z, delta.t(), 0.0, self.tokens(&d.square1, m))?;
-        cuda.run("multiply", rows * m, args![&d.square1, asked.scores, &d.square2])?;
-        cuda.run("add_scaled", rows * m, args![-1.0f32, &d.square2, asked.d_b])?;
-        cuda.run("multiply", rows * m, args![&d.square1, asked.b, &d.square2])?;
+        cuda.launch("multiply", rows * m, args![&d.square1, asked.scores, &d.square2])?;
+        cuda.launch("add_scaled", rows * m, args![-1.0f32, &d.square2, asked.d_b])?;
+        cuda.launch("multiply", rows * m, args![&d.square1, asked.b, &d.square2])?;
         let weighed = self.tokens(&d.square2, m);
         self.product(-1.0, weighed, h, 1.0, d_x)?;
         self.product(-1.0, weighed.t(), x, 1.0, self.tokens(&d.h[l], i))
@@ -169,15 +169,15 @@ impl<R: Driver> Chunk<'_, R> {
         d_state: &DeviceBuffer<R>,
     ) -> Result<()> {
         let (cuda, sizes, m, rows, top) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.top());
-        cuda.run("copy_blocks", rows * top, args![top, top, top, &d.y, &d.q])?;
+        cuda.launch("copy_blocks", rows * top, args![top, top, top, &d.y, &d.q])?;
         let args = args![top, &s.q_hat, &s.q_r, &s.gammas, &d.y, &d.gammas, &d.z_query];
-        cuda.run("residual_read_vjp", rows, args)?;
+        cuda.launch("residual_read_vjp", rows, args)?;
         let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));
         let set = sizes.sets() - 1;
         let [a_read, g_read, d_a_read, d_g_read] =
             [&s.a_read, &s.g_read, &d.a_read, &d.g_read].map(|x| self.of_set(x, set));
         let [b, d_b] = [&s.b, &d.b].map(|x| Matrix::new(self.square_of_set(x, set), m, m));
-        cuda.run("gamma_rows_vjp", rows, args![m, top, stride, gamma, &d.gammas, d_a_read, d_g_read])?;
+        cuda.launch("gamma_rows_vjp", rows, args![m, top, stride, gamma, &d.gammas, d_a_read, d_g_read])?;
         let d_gammas = self.tokens(&d.gammas, top);
         for (half, coefficient) in [a_read, g_read].into_iter().enumerate() {
             let row = Matrix::new(coefficient, 1, m);
@@ -191,7 +191,7 @@ impl<R: Driver> Chunk<'_, R> {
     pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>, of_keys: Option<&DeviceBuffer<R>>) -> Result<()> {
         let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
         let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, of_keys, &d.in_w, &d.in_s, &d.rate];
-        self.cuda.run("rate_vjp", self.sizes.sets() * self.rows(), args)
+        self.cuda.launch("rate_vjp", self.sizes.sets() * self.rows(), args)
     }
 
     /// α and η, through A, G, C and P.
@@ -208,39 +208,39 @@ impl<R: Driver> Chunk<'_, R> {
         let (d_b, b_keys) = (self.square_of_set(&d.b, set), keys.map(|x| &x.b));
         let (by_alpha, by_eta) = (&d.square1, &d.square2);
         let args = args![m, read, chunk, alpha, eta, writes, rate, c, p, d_b, b_keys, in_w, in_s, by_alpha, by_eta];
-        cuda.run("columns_vjp", rows, args)?;
-        cuda.run("row_totals", rows, args![m, by_alpha, d_alpha])?;
-        cuda.run("row_totals", rows, args![m, by_eta, d_eta])?;
+        cuda.launch("columns_vjp", rows, args)?;
+        cuda.launch("row_totals", rows, args![m, by_alpha, d_alpha])?;
+        cuda.launch("row_totals", rows, args![m, by_eta, d_eta])?;
         let [a_read, g_read] = [&d.a_read, &d.g_read].map(|x| self.of_set(x, set));
         let (a_keys, g_keys, ends) = (keys.map(|x| &x.a), keys.map(|x| &x.g), self.ends_of_set(d, set));
         let args =
             args![m, read, chunk, alpha, eta, writes, a, g, e, a_read, g_read, a_keys, g_keys, ends, d_alpha, d_eta];
-        cuda.run("chains_vjp", self.sizes.count, args)
+        cuda.launch("chains_vjp", self.sizes.count, args)
     }
 
     /// θ, through the rates; and what the norms of clipped gradients give H and Δ.
     pub fn theta_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
         let (cuda, sizes, rows) = (self.cuda, self.sizes, self.rows());
         let Some(clip) = sizes.spec().clip else {
-            return cuda.run("copy_blocks", sizes.sets() * rows, args![1usize, 1usize, 1usize, &d.rate, &d.theta]);
+            return cuda.launch("copy_blocks", sizes.sets() * rows, args![1usize, 1usize, 1usize, &d.rate, &d.theta]);
         };
         for set in 0..sizes.sets() {
             let [theta, d_rate, d_theta, d_norm2] =
                 [&s.theta, &d.rate, &d.theta, &d.norm2].map(|x| self.of_set(x, set));
-            cuda.run("clip_rate_vjp", rows, args![clip, &s.norm2, theta, d_rate, d_theta, d_norm2])?;
+            cuda.launch("clip_rate_vjp", rows, args![clip, &s.norm2, theta, d_rate, d_theta, d_norm2])?;
             if set > 0 {
-                cuda.run("add_scaled", rows, args![1.0f32, d_norm2, &d.norm2])?;
+                cuda.launch("add_scaled", rows, args![1.0f32, d_norm2, &d.norm2])?;
             }
         }
         for l in 0..sizes.layers() {
             let (i, o) = sizes.spec().layer(l);
             let args = args![i, o, &s.h[l], &s.delta[l], &d.norm2, &d.h[l], &d.delta[l]];
-            cuda.run("gradient_norm_vjp", rows, args)?;
+            cuda.launch("gradient_norm_vjp", rows, args)?;
         }
         if sizes.residual() {
             let none: Option<&DeviceBuffer<R>> = None;
             let args = args![sizes.top(), 0usize, &s.g_gamma, none, &d.norm2, &d.g_gamma, none];
-            cuda.run("gradient_norm_vjp", rows, args)?;
+            cuda.launch("gradient_norm_vjp", rows, args)?;
         }
         Ok(())
     }
@@ -257,7 +257,7 @@ impl<R: Driver> Chunk<'_, R> {
         for l in 1..sizes.layers() {
             let (i, o) = sizes.spec().layer(l);
             let args = args![kind, &s.z[l - 1], &s.u[l - 1], &d.delta[l - 1], &d.wide1, &d.z[l - 1]];
-            cuda.run("activate_second", rows * i, args)?;
+            cuda.launch("activate_second", rows * i, args)?;
             let d_u = self.tokens(&d.wide1, i);
             self.product(1.0, d_u, self.weights(state, 0, l), 1.0, self.tokens(&d.delta[l], o))?;
             self.product(1.0, d_u.t(), self.tokens(&s.delta[l], o), 1.0, self.weights(d_state, 0, l))?;
@@ -269,9 +269,9 @@ impl<R: Driver> Chunk<'_, R> {
             self.product(1.0, self.tokens(&s.h[l], i).t(), d_z, 1.0, self.weights(d_state, 0, l))?;
             self.product(1.0, d_z, self.weights(state, 0, l).t(), 1.0, self.tokens(&d.h[l], i))?;
             if l > 0 {
-                cuda.run("activate_vjp_add", rows * i, args![kind, &s.z[l - 1], &d.h[l], &d.z[l - 1]])?;
+                cuda.launch("activate_vjp_add", rows * i, args![kind, &s.z[l - 1], &d.h[l], &d.z[l - 1]])?;
             } else {
-                cuda.run("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+                cuda.launch("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
             }
         }
         Ok(())
@@ -282,8 +282,8 @@ impl<R: Driver> Chunk<'_, R> {
         let (cuda, sizes, m, rows, top) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.top());
         let last = sizes.layers() - 1;
         if !sizes.residual() {
-            cuda.run("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.k])?;
-            return cuda.run("plain_top_vjp", rows * top, args![sizes.scale(), &d.delta[last], &d.z[last], &d.v]);
+            cuda.launch("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.k])?;
+            return cuda.launch("plain_top_vjp", rows * top, args![sizes.scale(), &d.delta[last], &d.z[last], &d.v]);
         }
         let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));
         let args = args![
@@ -303,7 +303,7 @@ impl<R: Driver> Chunk<'_, R> {
             &d.v,
             &d.gammas
         ];
-        cuda.run("residual_top_vjp", rows, args)?;
+        cuda.launch("residual_top_vjp", rows, args)?;
         let ones = Matrix::new(s.ones.view(), 1, m);
         self.product(1.0, ones, self.tokens(&d.gammas, top), 1.0, self.gamma(d_state, 0))
     }

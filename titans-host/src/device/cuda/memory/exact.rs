@@ -55,7 +55,7 @@ impl<R: Driver> Chunk<'_, R> {
         let (cuda, rows, top, scale) = (self.cuda, self.rows(), self.sizes.top(), self.sizes.scale());
         self.ask(s, e, state)?;
         let right = if inverse.is_some() { &s.z[0] } else { &s.delta[0] };
-        cuda.run("exact_right", rows * top, args![top, scale, &e.a, &e.g, &e.kw, &e.ks, &s.v, right])?;
+        cuda.launch("exact_right", rows * top, args![top, scale, &e.a, &e.g, &e.kw, &e.ks, &s.v, right])?;
         match inverse {
             Some(inverse) => {
                 let delta = self.tokens(&s.delta[0], top);
@@ -63,7 +63,7 @@ impl<R: Driver> Chunk<'_, R> {
             }
             None => self.solve_clipped(s, e, counts)?,
         }
-        cuda.run("exact_surprise", rows, args![top, scale, &s.delta[0], &s.surprise])?;
+        cuda.launch("exact_surprise", rows, args![top, scale, &s.delta[0], &s.surprise])?;
         self.weights_of_tokens(s)
     }
 
@@ -73,7 +73,7 @@ impl<R: Driver> Chunk<'_, R> {
         self.score(s, e)?;
         self.rates(s, None)?;
         let args = args![self.m, -1i64, self.sizes.spec().chunk, &s.c, self.rate(s), &e.b];
-        self.cuda.run("answer_weights", self.rows() * self.m, args)?;
+        self.cuda.launch("answer_weights", self.rows() * self.m, args)?;
         self.weights_of_tokens(s)
     }
 
@@ -87,7 +87,7 @@ impl<R: Driver> Chunk<'_, R> {
         let (i, o) = self.sizes.spec().layer(0);
         self.chains(s)?;
         let args = args![self.m, -1i64, self.sizes.spec().chunk, &s.a, &s.g, &e.a, &e.g];
-        self.cuda.run("answer_rows", self.rows(), args)?;
+        self.cuda.launch("answer_rows", self.rows(), args)?;
         let keys = self.tokens(&s.h[0], i);
         self.product(1.0, keys, self.weights(state, 0, 0), 0.0, self.tokens(&e.kw, o))?;
         self.product(1.0, keys, self.weights(state, 1, 0), 0.0, self.tokens(&e.ks, o))
@@ -107,9 +107,9 @@ impl<R: Driver> Chunk<'_, R> {
         self.score(s, e)?;
         for (from, tokens) in self.chunks() {
             let args = args![m, tokens, from, o, scale, &e.scores, &s.c, &s.rate, delta];
-            cuda.run("exact_delta", count * tokens * o, args)?;
+            cuda.launch("exact_delta", count * tokens * o, args)?;
             let args = args![m, tokens, from, i, o, clip, &s.h[0], delta, &s.theta, &s.norm2, &s.rate];
-            cuda.run("exact_rate", count * tokens, args)?;
+            cuda.launch("exact_rate", count * tokens, args)?;
         }
         self.count(s, clip, counts)
     }

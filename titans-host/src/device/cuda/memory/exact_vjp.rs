@@ -70,11 +70,11 @@ impl<R: Driver> Chunk<'_, R> {
         }
         self.gates_vjp(s, d)?;
         self.theta_vjp(s, d)?;
-        cuda.run("fill", rows * i, args![0.0f32, &d.k])?;
-        cuda.run("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.k])?;
-        cuda.run("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
-        cuda.run("fill", rows * o, args![0.0f32, &d.v])?;
-        cuda.run("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
+        cuda.launch("fill", rows * i, args![0.0f32, &d.k])?;
+        cuda.launch("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.k])?;
+        cuda.launch("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+        cuda.launch("fill", rows * o, args![0.0f32, &d.v])?;
+        cuda.launch("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
     }
 
     /// λ, the cotangents of Z, and all of the rates', chunk by chunk from the last: a token's rate is known from its Δ, so
@@ -88,10 +88,10 @@ impl<R: Driver> Chunk<'_, R> {
             let args = args![
                 m, tokens, from, chunk, o, clip, scores, &s.c, delta, lambda, &s.norm2, &s.theta, &d.rate, &d.norm2
             ];
-            cuda.run("exact_rate_vjp", count * tokens, args)?;
+            cuda.launch("exact_rate_vjp", count * tokens, args)?;
             let args =
                 args![m, tokens, from, chunk, o, scale, scores, &s.c, rate, delta, &d.norm2, &d.delta[0], lambda];
-            cuda.run("exact_lambda", count * tokens * o, args)?;
+            cuda.launch("exact_lambda", count * tokens * o, args)?;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ mod sets;
 mod space;
 
 use super::buffer::{DeviceBuffer, View};
-use super::{Cuda, Driver};
+use super::{Cuda, DeviceIndices, Driver};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 use ahead::Ahead;
@@ -27,8 +27,8 @@ impl<R: Driver> Cuda<R> {
     pub(super) fn memory_forward(
         &self,
         op: &MemoryOp,
-        inputs: MemoryInputs<'_, Self>,
-        outputs: MemoryOutputs<'_, Self>,
+        inputs: MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
+        outputs: MemoryOutputs<'_, DeviceBuffer<R>>,
     ) -> Result<u64> {
         check_inputs(op, &inputs)?;
         let sizes = Sizes::new(op);
@@ -89,11 +89,11 @@ impl<R: Driver> Cuda<R> {
     pub(super) fn memory_backward(
         &self,
         op: &MemoryOp,
-        inputs: MemoryInputs<'_, Self>,
+        inputs: MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
         boundaries: &DeviceBuffer<R>,
         d_y: Option<&DeviceBuffer<R>>,
         d_final: Option<&DeviceBuffer<R>>,
-        gradients: MemoryGradients<'_, Self>,
+        gradients: MemoryGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
         check_inputs(op, &inputs)?;
         let sizes = Sizes::new(op);
@@ -156,13 +156,13 @@ impl<R: Driver> Cuda<R> {
 fn inverse<R: Driver>(
     ahead: &mut Option<Ahead<R>>,
     piece: &Chunk<'_, R>,
-    inputs: &MemoryInputs<'_, Cuda<R>>,
+    inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
 ) -> Result<Option<View>> {
     ahead.as_mut().map(|ahead| ahead.inverse(piece, inputs)).transpose()
 }
 
 /// The configuration is one a memory can have, and every input is as long as it says.
-fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, Cuda<R>>) -> Result<()> {
+fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>) -> Result<()> {
     op.spec.validate()?;
     if op.spec.keep_every != 1 {
         return Err(Error::Device {

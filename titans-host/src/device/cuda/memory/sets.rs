@@ -46,10 +46,10 @@ impl<R: Driver> Chunk<'_, R> {
         // The layers of a head are to the kernel as many heads; `[M, sets, m]` comes of it.
         let first = if sets == 1 { to } else { &s.b };
         let args = args![sets * count, self.m, gate, op.time, sets * op.heads, self.t0, gates, first];
-        self.cuda.run("gather_gate", sets * self.rows(), args)?;
+        self.cuda.launch("gather_gate", sets * self.rows(), args)?;
         for set in (0..sets).filter(|_| sets > 1) {
             let args = args![self.m, sets * self.m, self.m, first.from(set * self.m), self.of_set(to, set)];
-            self.cuda.run("copy_blocks", self.rows(), args)?;
+            self.cuda.launch("copy_blocks", self.rows(), args)?;
         }
         Ok(())
     }
@@ -66,9 +66,9 @@ impl<R: Driver> Chunk<'_, R> {
         let last = if sets == 1 { from } else { &d.b };
         for set in (0..sets).filter(|_| sets > 1) {
             let args = args![self.m, self.m, sets * self.m, self.of_set(from, set), last.from(set * self.m)];
-            self.cuda.run("copy_blocks", self.rows(), args)?;
+            self.cuda.launch("copy_blocks", self.rows(), args)?;
         }
         let args = args![self.m, gate, op.time, sets * op.heads, self.t0, last, gates];
-        self.cuda.run("scatter_gate", sets * self.rows(), args)
+        self.cuda.launch("scatter_gate", sets * self.rows(), args)
     }
 }

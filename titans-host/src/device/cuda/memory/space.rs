@@ -160,7 +160,7 @@ impl<R: Driver> Space<R> {
         let square = || buffer(rows * longest);
         let column = || buffer(sets * sizes.count * (longest + 1) * longest);
         let ones = row()?;
-        cuda.run("fill", rows, crate::device::cuda::product::args![1.0f32, &ones])?;
+        cuda.launch("fill", rows, crate::device::cuda::product::args![1.0f32, &ones])?;
         Ok(Self {
             h: inputs()?,
             v: top()?,

@@ -1,21 +1,21 @@
-//! What a product will need soon, asked for while it is at work.
+//! Software prefetch for products: the block that comes next is loaded into the cache while this one is at work.
 
 use super::product::{A_BYTES, BLOCK_BYTES, Operands};
 use super::vector::Vector;
 use crate::scalar::Scalar;
 
-/// The block of B that comes next, asked for while this one is at work, a share of it with every tile.
-pub(super) struct Ahead<T> {
+/// The next block of an operand, prefetched a share with every tile.
+pub(super) struct Prefetch<T> {
     b: *const T,
     stride: usize,
     rows: usize,
     bytes: usize,
 }
 
-impl<T: Scalar> Ahead<T> {
+impl<T: Scalar> Prefetch<T> {
     #[inline(always)]
     pub(super) fn new<V: Vector<T = T>>(o: &Operands<T>, k: usize, j: usize, width: usize) -> Self {
-        // Behind the last block comes the next panel; a small matrix is near anyway.
+        // Behind the last block comes the next panel; a small matrix is in the cache anyway.
         let (k, j) = if k < o.k { (k, j) } else { (0, j + width) };
         let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
         let rows = if some { (BLOCK_BYTES / (width * T::BYTES)).min(o.k - k) } else { 0 };
@@ -33,15 +33,15 @@ impl<T: Scalar> Ahead<T> {
         Self { b: o.a.wrapping_add(next * o.a_col), stride: o.a_col, rows, bytes: o.m * T::BYTES }
     }
 
-    /// Whether anything is asked for.
+    /// Whether anything is prefetched.
     #[inline(always)]
     pub(super) fn wanted(&self) -> bool {
         self.rows > 0
     }
 
-    /// The share of `height` rows of m from row i on.
+    /// Prefetches the share of `height` rows of m from row i on.
     #[inline(always)]
-    pub(super) fn ask<V: Vector<T = T>>(&self, i: usize, height: usize, m: usize) {
+    pub(super) fn share<V: Vector<T = T>>(&self, i: usize, height: usize, m: usize) {
         const LINE: usize = 64;
         if self.rows == 0 {
             return; // before the divisions, which take as long as a small tile

@@ -1,0 +1,257 @@
+//! Every operation, once: a variant of [`Operation`], which a device runs, and a method of its name in
+//! [`Device`](super::Device).
+
+use super::{
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, DropMask, LinearDims,
+    LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+};
+
+/// The type of an operand: of a buffer that is read or written, one that may be left out, or what the word says.
+macro_rules! operand {
+    ($l:lifetime, $b:ty, $i:ty, read) => { &$l $b };
+    ($l:lifetime, $b:ty, $i:ty, write) => { &$l mut $b };
+    ($l:lifetime, $b:ty, $i:ty, may_read) => { Option<&$l $b> };
+    ($l:lifetime, $b:ty, $i:ty, may_write) => { Option<&$l mut $b> };
+    ($l:lifetime, $b:ty, $i:ty, indices) => { &$l $i };
+    ($l:lifetime, $b:ty, $i:ty, scale_of_gates) => { [f64; 3] };
+    ($l:lifetime, $b:ty, $i:ty, usize) => { usize };
+    ($l:lifetime, $b:ty, $i:ty, f64) => { f64 };
+    ($l:lifetime, $b:ty, $i:ty, LinearDims) => { LinearDims };
+    ($l:lifetime, $b:ty, $i:ty, ConvDims) => { ConvDims };
+    ($l:lifetime, $b:ty, $i:ty, MemoryInputs) => { MemoryInputs<$l, $b, $i> };
+    ($l:lifetime, $b:ty, $i:ty, LinearGradients) => { LinearGradients<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, ConvGradients) => { ConvGradients<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, AttentionInputs) => { AttentionInputs<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, AttentionGradients) => { AttentionGradients<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, MemoryOutputs) => { MemoryOutputs<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, MemoryGradients) => { MemoryGradients<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, $sizes:ident) => { &$l $sizes };
+}
+
+/// What an operation's method returns of the number that [`Device::run`] does.
+macro_rules! returned {
+    () => {
+        ()
+    };
+    ($out:ident) => {
+        $out
+    };
+    ($result:expr;) => {
+        $result.map(drop)
+    };
+    ($result:expr; $out:ident) => {
+        $result
+    };
+}
+
+/// The list of operations, given to another macro: kind, name, variant, operands, and what is returned if not nothing.
+macro_rules! operations {
+    ($then:ident) => { $then! {
+        /// `y = x` for buffers of one length.
+        Elementwise copy Copy { x: read, y: write };
+        /// Every element becomes `value`.
+        Elementwise fill Fill { value: f64, x: write };
+
+        // Element by element; all buffers of one length.
+
+        /// `y = a + b`.
+        Elementwise add Add { a: read, b: read, y: write };
+        /// `y += scale · x`.
+        Elementwise add_scaled AddScaled { scale: f64, x: read, y: write };
+        /// `y = silu(x) = x σ(x)`.
+        Elementwise silu Silu { x: read, y: write };
+        /// Backward of [`Device::silu`].
+        Elementwise silu_vjp SiluVjp { x: read, d_y: read, d_x: write };
+        /// `y = a ∘ silu(g)`: the gate of SwiGLU and of the mixer's output.
+        Elementwise silu_gate SiluGate { a: read, g: read, y: write };
+        /// Backward of [`Device::silu_gate`].
+        Elementwise silu_gate_vjp SiluGateVjp { a: read, g: read, d_y: read, d_a: write, d_g: write };
+        /// `y = a ∘ σ(g)`.
+        Elementwise sigmoid_gate SigmoidGate { a: read, g: read, y: write };
+        /// Backward of [`Device::sigmoid_gate`].
+        Elementwise sigmoid_gate_vjp SigmoidGateVjp { a: read, g: read, d_y: read, d_a: write, d_g: write };
+        /// `y = x / (1 − P)` where the mask keeps, else 0; its backward is itself, of the cotangent. Every device has
+        /// the mask to the bit.
+        Elementwise dropout Dropout { mask: DropMask, x: read, y: write };
+
+        // Maps of rows.
+
+        /// Copies or adds rows from their places in `x` to theirs in `y`; all other rows of `y` stay. See [`MoveRows`].
+        Elementwise move_rows MoveRows { op: MoveRows, x: read, y: write };
+        /// `y = x W + bias`, rows of `inputs` to rows of `outputs`.
+        Linear linear Linear { dims: LinearDims, x: read, w: read, bias: may_read, y: write };
+        /// Backward of [`Device::linear`]: `d_x` (on request, set or added to), `d_w` += and `d_bias` += (on request).
+        Linear linear_vjp LinearVjp { dims: LinearDims, x: read, w: read, d_y: read, gradients: LinearGradients };
+        /// `y = x / rms(x) ∘ weight`, rms over rows of `width` (the weight's length), eps 1e-6.
+        Norms rms_norm RmsNorm { width: usize, x: read, weight: read, y: write };
+        /// Backward of [`Device::rms_norm`]: `d_x`, and `d_weight` +=.
+        Norms rms_norm_vjp RmsNormVjp { width: usize, x: read, weight: read, d_y: read, d_x: write, d_weight: write };
+        /// `y = x / sqrt(‖x‖² + 1e-6)` over rows of `width`.
+        Norms l2_norm L2Norm { width: usize, x: read, y: write };
+        /// Backward of [`Device::l2_norm`].
+        Norms l2_norm_vjp L2NormVjp { width: usize, x: read, d_y: read, d_x: write };
+
+        // Over time.
+
+        /// Causal depth-wise convolution: `y[b,t,c] = bias[c] + Σ_j w[c,j] x[b, t − width + 1 + j, c]`; tokens before
+        /// the first come from `tail` `[batch, width − 1, channels]` (zeros without one).
+        Convolution conv Conv { dims: ConvDims, x: read, tail: may_read, w: read, bias: read, y: write };
+        /// Backward of [`Device::conv`]: `d_x`, `d_w` +=, `d_bias` +=. The tail is a constant.
+        Convolution conv_vjp ConvVjp {
+            dims: ConvDims, x: read, tail: may_read, w: read, d_y: read, gradients: ConvGradients
+        };
+        /// The last `width − 1` tokens of `tail` followed by `x`: the tail of the next segment.
+        Convolution conv_tail ConvTail { dims: ConvDims, x: read, tail: may_read, next: write };
+        /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads, width]`,
+        /// and for the backward `log_sum [batch, time, heads]`, the logarithm of each softmax's denominator.
+        Attention attention Attention { op: AttentionOp, inputs: AttentionInputs, y: write, log_sum: may_write };
+        /// Backward of [`Device::attention`] from its output `y` and its `log_sum`.
+        Attention attention_vjp AttentionVjp {
+            op: AttentionOp, inputs: AttentionInputs, y: read, log_sum: read, d_y: read, gradients: AttentionGradients
+        };
+
+        // The memory.
+
+        /// Gates from logits, `[rows, 3, heads]`: `y[r,g,h] = scale[g] σ(x[r,g,h])` for g = α, θ, η.
+        Elementwise gates Gates { heads: usize, scale: scale_of_gates, x: read, y: write };
+        /// Backward of [`Device::gates`], from the output `y`.
+        Elementwise gates_vjp GatesVjp { heads: usize, scale: scale_of_gates, y: read, d_y: read, d_x: write };
+        /// The state that every sequence starts with: weights `w0 [heads, P]`, momentum 0, to `[batch, heads, 2 P]`.
+        Memory memory_start MemoryStart { batch: usize, heads: usize, w0: read, state: write };
+        /// Backward of [`Device::memory_start`]: `d_w0` += the sum over the batch.
+        Memory memory_start_vjp MemoryStartVjp { batch: usize, heads: usize, d_state: read, d_w0: write };
+        /// Writes and reads the memories (paper, equations 9 to 18; `titans_kernel::memory`). Returns how many tokens'
+        /// gradients were clipped, 0 where no clip is configured.
+        Memory memory Memory { op: MemoryOp, inputs: MemoryInputs, outputs: MemoryOutputs } -> u64;
+        /// Backward of [`Device::memory`] from its boundaries and the cotangents of `y` and of the final state.
+        Memory memory_vjp MemoryVjp {
+            op: MemoryOp, inputs: MemoryInputs, boundaries: read, d_y: may_read, d_final: may_read,
+            gradients: MemoryGradients
+        };
+
+        // Ends of the model.
+
+        /// `y[r] = table[ids[r]]`, rows of `width`; an id beyond the table is an error.
+        Ends embedding Embedding { width: usize, ids: indices, table: read, y: write };
+        /// Backward of [`Device::embedding`]: `d_table` +=.
+        Ends embedding_vjp EmbeddingVjp { width: usize, ids: indices, d_y: read, d_table: write };
+        /// `losses[r] = −log softmax(logits[r])[targets[r]]` in nats, 0 for [`IGNORE`](super::IGNORE).
+        Ends cross_entropy CrossEntropy { classes: usize, logits: read, targets: indices, losses: write };
+        /// `d_logits = scale · (softmax − one-hot)`, 0 for ignored rows.
+        Ends cross_entropy_vjp CrossEntropyVjp {
+            classes: usize, logits: read, targets: indices, scale: f64, d_logits: write
+        };
+        /// `losses[r] = mean_c (x[r, c] − target[r, c])²` over rows of `width`.
+        Ends squared_error SquaredError { width: usize, x: read, target: read, losses: write };
+        /// `d_x = scale · 2 (x − target) / width`.
+        Ends squared_error_vjp SquaredErrorVjp { width: usize, x: read, target: read, scale: f64, d_x: write };
+
+        // Training.
+
+        /// `total[0] += Σ x²`, in a fixed order.
+        Optimiser sum_squares SumSquares { x: read, total: write };
+        /// `total[0] += Σ x`, in a fixed order.
+        Ends sum Sum { x: read, total: write };
+        /// One AdamW step on a parameter and its two moments.
+        Optimiser adamw AdamW { step: AdamW, gradient: read, parameter: write, moment1: write, moment2: write };
+    } };
+}
+
+macro_rules! declare {
+    ($($(#[$doc:meta])* $kind:ident $name:ident $op:ident { $($arg:ident: $type:ident),* } $(-> $out:ident)?;)+) => {
+        /// An operation with its operands: buffers `B` and indices `I` of a device. The method of
+        /// [`Device`](super::Device) that has its name says what it does and what its operands are.
+        #[allow(missing_docs)]
+        pub enum Operation<'a, B, I> {
+            $(#[doc = concat!("[`", stringify!($name), "`](super::Device::", stringify!($name), ").")]
+            $op { $($arg: operand!('a, B, I, $type)),* },)+
+        }
+
+        impl<B, I> Operation<'_, B, I> {
+            /// What it is to somebody who asks where the time goes.
+            pub const fn kind(&self) -> OperationKind {
+                match self {
+                    $(Self::$op { .. } => OperationKind::$kind,)+
+                }
+            }
+
+            /// The name of its method.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$op { .. } => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+operations!(declare);
+
+impl<B, I> std::fmt::Debug for Operation<'_, B, I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct(self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Inside the trait [`Device`](super::Device): for every operation the method that runs it.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $kind:ident $name:ident $op:ident { $($arg:ident: $type:ident),* } $(-> $out:ident)?;)+) => {
+        $($(#[$doc])*
+        fn $name(
+            &self, $($arg: operand!('_, Self::Buffer, Self::Indices, $type)),*
+        ) -> Result<returned!($($out)?)> {
+            returned!(self.run(Operation::$op { $($arg),* }); $($out)?)
+        })+
+    };
+}
+
+pub(super) use {methods, operand, operations, returned};
+
+/// Kinds of operations, as `titans bench train` reports their time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    /// Linear maps.
+    Linear,
+    /// Attention.
+    Attention,
+    /// Memories.
+    Memory,
+    /// Convolutions over time.
+    Convolution,
+    /// Norms of rows.
+    Norms,
+    /// Element by element, gates, rows that move.
+    Elementwise,
+    /// Embedding and losses.
+    Ends,
+    /// The optimiser, and the sum for its clip.
+    Optimiser,
+}
+
+impl OperationKind {
+    /// All of them, in the order of a report; the number of each is its place here.
+    pub const ALL: [Self; 8] = [
+        Self::Linear,
+        Self::Attention,
+        Self::Memory,
+        Self::Convolution,
+        Self::Norms,
+        Self::Elementwise,
+        Self::Ends,
+        Self::Optimiser,
+    ];
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Attention => "attention",
+            Self::Memory => "memory",
+            Self::Convolution => "convolution",
+            Self::Norms => "norms",
+            Self::Elementwise => "elementwise",
+            Self::Ends => "ends",
+            Self::Optimiser => "optimiser",
+        }
+    }
+}
