@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::pointer::{Arg, range};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
-use std::ops::Range;
+use core::ops::Range;
 use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Counters, Memory, MemorySpec, Read};
 
@@ -210,9 +210,9 @@ impl<'a> Block<'a> {
         // integers and floats, for which all bytes are valid.
         let (head, numbers) = unsafe {
             let numbers = buffer.add(HEAD).cast::<f32>();
-            (&mut *buffer.cast::<Head>(), std::slice::from_raw_parts_mut(numbers, layout.numbers))
+            (&mut *buffer.cast::<Head>(), core::slice::from_raw_parts_mut(numbers, layout.numbers))
         };
-        let memory = Memory::attach(spec, read, head.counters(), *arithmetic(), numbers).map_err(Failure::internal)?;
+        let memory = Memory::attach(spec, read, head.counters(), arithmetic(), numbers).map_err(Failure::internal)?;
         Ok(Self { head, memory, addresses })
     }
 
@@ -243,7 +243,7 @@ impl<'a> Block<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{Block, Head, Layout, titans_memory};
     use crate::config::{titans_memory_config, titans_memory_config_init};
@@ -252,6 +252,7 @@ mod tests {
     use crate::version::TITANS_ABI_VERSION;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::ptr::null_mut;
+    use std::vec;
 
     #[repr(align(64))]
     #[derive(Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use crate::failure::{Detail, Failure, Outcome};
 use crate::status::titans_status::{TITANS_ERROR_MISALIGNED, TITANS_ERROR_STRUCT_SIZE};
-use std::ffi::c_char;
-use std::fmt::Write;
+use core::ffi::c_char;
+use core::fmt::Write;
 
 /// Bytes of the text in a `titans_error_info`, its final zero included.
 pub const TITANS_MESSAGE_BYTES: usize = 128;
@@ -37,7 +37,7 @@ struct Field<'a> {
 }
 
 impl Write for Field<'_> {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
+    fn write_str(&mut self, s: &str) -> core::fmt::Result {
         let room = TITANS_MESSAGE_BYTES - 1 - self.len;
         for byte in s.bytes().take(room) {
             self.out[self.len] = if byte.is_ascii() { byte as c_char } else { b'?' as c_char };
@@ -96,7 +96,7 @@ pub(crate) fn fill(info: &mut titans_error_info, outcome: &Outcome<()>) {
 #[cfg(test)]
 mod tests {
     use super::{Field, TITANS_MESSAGE_BYTES};
-    use std::fmt::Write;
+    use core::fmt::Write;
 
     #[test]
     fn long_texts_are_cut_before_the_final_zero() {
@@ -106,7 +106,7 @@ mod tests {
         for _ in 0..50 {
             write!(field, "a≥b").unwrap();
         }
-        assert_eq!(out[0], b'a' as std::ffi::c_char);
+        assert_eq!(out[0], b'a' as core::ffi::c_char);
         assert!(out[..TITANS_MESSAGE_BYTES - 1].iter().all(|&c| c > 0), "{out:?}");
         assert_eq!(out[TITANS_MESSAGE_BYTES - 1], 0);
     }

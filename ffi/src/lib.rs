@@ -6,6 +6,8 @@
 //! Every function checks every pointer, length, alignment and value before anything changes, and no panic leaves it.
 //! `unsafe` is confined to turning pointers into borrows: `pointer.rs` for arguments, `block.rs` for memories.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
 mod arithmetic;
 mod batch;
 mod block;

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::pointer::{Arg, apart, arg, input, output, range, range_of};
 use crate::status::titans_status::*;
-use std::ffi::c_void;
+use core::ffi::c_void;
 use titans_kernel::memory::{MemorySpec, Start};
 
 /// The initial weights: `params` finite numbers, or none (NULL) for zeros where zeros can learn.
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn titans_memory_init(
         let w0 = unsafe { initial(arg(4, "w0"), w0, w0_len, &spec) }?;
         let own = range(buffer.cast::<u8>(), layout.total());
         let out = output(arg(6, "memory"), memory, 1, 1)?;
-        out.apart_from(std::slice::from_ref(&own))?;
+        out.apart_from(core::slice::from_ref(&own))?;
         apart(arg(1, "buffer"), &own, &w0.map_or(0..0, range_of))?;
         // SAFETY: aligned and large enough (just checked), the caller's to lend.
         let mut block = unsafe { Block::create(buffer.cast(), config, spec, read, layout) }?;

@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, Outcome};
 use crate::status::titans_status::{self, *};
-use std::ops::Range;
+use core::ops::Range;
 
 /// Which argument of the call a pointer came from.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub(crate) unsafe fn input<'a, T>(arg: Arg, pointer: *const T, len: usize, expec
         return Ok(&[]);
     }
     // SAFETY: not NULL, aligned, of a size that fits the address space; the caller promises the contents.
-    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+    Ok(unsafe { core::slice::from_raw_parts(pointer, len) })
 }
 
 /// An output of exactly `expected` elements, not yet borrowed: first it must be shown to overlap nothing.
@@ -96,7 +96,7 @@ impl<T> Output<T> {
             return &mut [];
         }
         // SAFETY: not NULL, aligned, sized (checked when made); exclusive by the promise above.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.len) }
+        unsafe { core::slice::from_raw_parts_mut(self.pointer, self.len) }
     }
 }
 
@@ -146,7 +146,7 @@ pub(crate) unsafe fn versioned<T: Copy>(arg: Arg, pointer: *const T) -> Outcome<
         return Err(wrong);
     }
     // SAFETY: `size` readable bytes by promise; the tail starts right behind the known fields.
-    let tail = unsafe { std::slice::from_raw_parts(pointer.add(1).cast::<u8>(), size - size_of::<T>()) };
+    let tail = unsafe { core::slice::from_raw_parts(pointer.add(1).cast::<u8>(), size - size_of::<T>()) };
     if tail.iter().any(|&byte| byte != 0) {
         return Err(wrong);
     }

@@ -1,6 +1,6 @@
 //! Status codes: stable numbers in families of ten, with a name and a sentence each.
 
-use std::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char};
 
 /// What a function returns: 0 is success, everything else is negative. The numbers never change and are never
 /// used again for something else. Unless its text says otherwise, after an error nothing has changed: not the

@@ -54,4 +54,24 @@ impl Isa {
     pub fn best() -> Self {
         Self::ALL.into_iter().find(|isa| isa.available()).unwrap_or(Self::Portable)
     }
+
+    /// The same, asked of the processor in the first call of the program only: under a hypervisor the question can cost more than a
+    /// token.
+    pub fn cached() -> Self {
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        {
+            use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+            /// 1 and the place in [`Isa::ALL`]; 0 before the first call.
+            static FOUND: AtomicUsize = AtomicUsize::new(0);
+            if let Some(&isa) = FOUND.load(Relaxed).checked_sub(1).and_then(|place| Self::ALL.get(place)) {
+                return isa;
+            }
+            let best = Self::best();
+            let place = Self::ALL.iter().position(|&isa| isa == best);
+            FOUND.store(place.map_or(0, |place| place + 1), Relaxed); // whoever is first: all find the same
+            best
+        }
+        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+        Self::best()
+    }
 }

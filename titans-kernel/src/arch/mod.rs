@@ -77,6 +77,11 @@ impl Simd {
         Self { isa: Isa::best() }
     }
 
+    /// The same, with what the processor said in the program's first call ([`Isa::cached`]).
+    pub fn cached() -> Self {
+        Self { isa: Isa::cached() }
+    }
+
     /// Which instruction set it uses.
     pub const fn isa(&self) -> Isa {
         self.isa

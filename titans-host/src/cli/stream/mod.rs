@@ -211,7 +211,7 @@ impl<'a> Live<'a> {
     fn save(&mut self) -> Result<(), Error> {
         if let Some(path) = self.args.state.as_ref().filter(|_| !self.torn) {
             let state = StreamState { pending: self.pending, open: self.open.clone(), stream: self.session.save()? };
-            output::write_whole(path, &state.bytes())?;
+            output::write_whole(path, &state.bytes()?)?;
         }
         self.saved = Instant::now();
         Ok(())
