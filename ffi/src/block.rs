@@ -9,7 +9,7 @@
 use crate::arithmetic::arithmetic;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
-use crate::pointer::{Arg, range};
+use crate::pointer::{ALIGN, Arg, aligned_block, range};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
 use core::ops::Range;
@@ -22,8 +22,6 @@ pub struct titans_memory {
     _head: Head,
 }
 
-/// Alignment of a block: a cache line.
-pub(crate) const ALIGN: usize = 64;
 /// "TITANSM" and a zero, read as a little-endian number.
 const MAGIC: u64 = u64::from_le_bytes(*b"TITANSM\0");
 const HEAD: usize = size_of::<Head>();
@@ -90,18 +88,6 @@ pub(crate) struct Block<'a> {
     pub(crate) addresses: Range<usize>,
 }
 
-/// NULL and alignment of a pointer to a block.
-fn check_pointer(arg: Arg, block: *const titans_memory) -> Outcome<()> {
-    if block.is_null() {
-        return Err(arg.fail(TITANS_ERROR_NULL));
-    }
-    if !block.addr().is_multiple_of(ALIGN) {
-        let found = (block.addr() % ALIGN) as u64;
-        return Err(Failure::sizes(TITANS_ERROR_MISALIGNED, arg.position, arg.name, 0, found));
-    }
-    Ok(())
-}
-
 impl Head {
     const fn new(config: titans_memory_config, hash: u64, total: usize) -> Self {
         Self {
@@ -135,7 +121,7 @@ impl Head {
     /// # Safety
     /// A pointer that is not NULL points to at least `HEAD` readable bytes that nobody writes meanwhile.
     pub(crate) unsafe fn read(arg: Arg, block: *const titans_memory) -> Outcome<(Self, MemorySpec, Read, Layout)> {
-        check_pointer(arg, block)?;
+        aligned_block(arg, block.cast())?;
         // SAFETY: aligned and not NULL; readable by promise; any bytes are a Head.
         let head = unsafe { block.cast::<Self>().read() };
         let bad = |code: titans_status, expected: u64, found: u64| {
