@@ -18,6 +18,8 @@ mod failure;
 mod info;
 mod lifecycle;
 mod model;
+#[cfg(not(any(feature = "std", test)))]
+mod panic;
 mod pointer;
 mod query;
 mod saved;

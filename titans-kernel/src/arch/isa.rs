@@ -1,6 +1,6 @@
 //! Instruction sets, and what this processor has of them.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
 use super::x86;
 
 /// An instruction set that [`Simd`](super::Simd) has a version for.
@@ -38,9 +38,9 @@ impl Isa {
     /// Does this processor have it, and does the system save its registers?
     pub fn available(self) -> bool {
         match self {
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx512", target_arch = "x86_64", target_feature = "sse2"))]
             Self::Avx512 => x86::detect::avx512(),
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx2", target_arch = "x86_64", target_feature = "sse2"))]
             Self::Avx2 => x86::detect::avx2(),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Self::Neon => true,
@@ -58,7 +58,7 @@ impl Isa {
     /// The same, asked of the processor in the first call of the program only: under a hypervisor the question can cost more than a
     /// token.
     pub fn cached() -> Self {
-        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        #[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
         {
             use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
             /// 1 and the place in [`Isa::ALL`]; 0 before the first call.
@@ -71,7 +71,7 @@ impl Isa {
             FOUND.store(place.map_or(0, |place| place + 1), Relaxed); // whoever is first: all find the same
             best
         }
-        #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+        #[cfg(not(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2")))]
         Self::best()
     }
 }
