@@ -1,6 +1,6 @@
 //! The edge of the library: no panic crosses it, and every outcome becomes a number.
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::info::{self, titans_error_info};
 use crate::status::titans_status::TITANS_OK;
 
@@ -30,7 +30,7 @@ fn caught(body: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         std::mem::forget(payload); // its drop could panic again
-        Err(Failure::new(crate::status::titans_status::TITANS_ERROR_INTERNAL, 0, "library"))
+        Err(crate::failure::Failure::new(crate::status::titans_status::TITANS_ERROR_INTERNAL, 0, "library"))
     })
 }
 
