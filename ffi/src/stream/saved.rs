@@ -132,6 +132,10 @@ pub unsafe extern "C" fn titans_stream_load(
         apart(arg(3, "bytes"), &range(bytes.cast::<u8>(), len), &block.addresses[0])?;
         // SAFETY: the caller promises `bytes`; they lie outside of the block.
         let bytes = unsafe { input(arg(3, "bytes"), bytes.cast::<u8>(), len, len) }?;
+        let known = [b"TTNFEED", b"TTNSESS"].iter().any(|name| bytes.starts_with(*name) || name.starts_with(bytes));
+        if !known {
+            return Err(arg(3, "bytes").fail(TITANS_ERROR_SAVED_FOREIGN));
+        }
         block.load(KeptState::parse(bytes).map_err(refused)?)
     };
     // SAFETY: the caller promises `info`.
