@@ -41,6 +41,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The tier with an operating system is declared, unless the program is for a library without it (-DTITANS_FREESTANDING). */
+#if !defined(TITANS_FREESTANDING) && !defined(TITANS_HOST)
+#define TITANS_HOST
+#endif
+
 /**
  * Most layers a memory's network may have.
  */
@@ -222,6 +227,30 @@ enum titans_status
      * The model's own first numbers do not stay finite: initial weights or persistent rows of a memory.
      */
     TITANS_ERROR_MODEL_NOT_FINITE = -76,
+    /**
+     * The operating system refuses a file.
+     */
+    TITANS_ERROR_IO = -80,
+    /**
+     * The content of a file is not what it should be.
+     */
+    TITANS_ERROR_FILE = -81,
+    /**
+     * An argument cannot be used with this model or file.
+     */
+    TITANS_ERROR_USAGE = -82,
+    /**
+     * The system has no memory or no thread for it.
+     */
+    TITANS_ERROR_SYSTEM = -83,
+    /**
+     * A progress function said to stop. What was done is kept.
+     */
+    TITANS_ERROR_STOPPED = -84,
+    /**
+     * Another process is writing there.
+     */
+    TITANS_ERROR_HELD = -85,
     /**
      * A bug in the library, caught at its edge. The memory of the call is poisoned; other memories are not affected.
      */
@@ -472,6 +501,44 @@ typedef int32_t titans_mode;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+#if defined(TITANS_HOST)
+/**
+ * How much a line of the log matters.
+ */
+enum titans_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+#if defined(TITANS_HOST)
+    /**
+     * What was done.
+     */
+    TITANS_LOG_INFO = 0,
+#endif
+#if defined(TITANS_HOST)
+    /**
+     * What may not be what you meant.
+     */
+    TITANS_LOG_WARNING = 1,
+#endif
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum titans_log_level titans_log_level;
+#else
+typedef int32_t titans_log_level;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * A model that the library owns: `titans_host_open` makes one, `titans_host_close` gives it back. Any number of threads may read it.
+ */
+typedef struct titans_host_model titans_host_model;
+#endif
+
 /**
  * A memory in a caller's block. Only pointers to it exist; its contents belong to the library.
  */
@@ -481,6 +548,14 @@ typedef struct titans_memory titans_memory;
  * A stream in a caller's block. Only pointers to it exist; its contents belong to the library.
  */
 typedef struct titans_stream titans_stream;
+
+#if defined(TITANS_HOST)
+/**
+ * A text that a model reads: `titans_text_open` makes one, `titans_text_close` gives it back. One thread at a time; different ones are
+ * independent, of one model too.
+ */
+typedef struct titans_text titans_text;
+#endif
 
 /**
  * The configuration of a memory. Fill it with `titans_memory_config_init`, then change fields.
@@ -670,6 +745,148 @@ typedef struct titans_block_info {
      */
     uint32_t window;
 } titans_block_info;
+
+#if defined(TITANS_HOST)
+/**
+ * Is told a line, without a line break, that ends in a zero and lives during the call. It comes in the thread of the call that it is
+ * about, must not call this library with the same handle, and no C++ exception may leave it.
+ */
+typedef void (*titans_log_fn)(void *user, int32_t level, const char *line);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * How a model is opened. Fill it with `titans_host_options_init`, then change fields.
+ */
+typedef struct titans_host_options {
+    /**
+     * sizeof(titans_host_options), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 0; reserved.
+     */
+    uint32_t flags;
+    /**
+     * Threads that may work while a checkpoint is read, 1 to 256. They end with the call.
+     */
+    uint32_t threads;
+    /**
+     * 0; reserved.
+     */
+    uint32_t reserved;
+    /**
+     * Of a run folder: "best", "latest" or a checkpoint's file; NULL for the best one, the latest while nothing was validated.
+     */
+    const char *checkpoint;
+    /**
+     * The vocabulary's file, `tokenizer.json` or `vocab.json`; NULL for where it was in training, of a blob for bytes.
+     */
+    const char *tokenizer;
+    /**
+     * Is told what is opened; NULL for nobody.
+     */
+    titans_log_fn log;
+    /**
+     * For `log`.
+     */
+    void *user;
+} titans_host_options;
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Is told how many of how many tokens are done; returns 0 to go on, anything else to stop. As `titans_log_fn`.
+ */
+typedef int32_t (*titans_progress_fn)(void *user, uint64_t done, uint64_t total);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * How a text is read and written. Fill it with `titans_text_config_init`, then change fields.
+ */
+typedef struct titans_text_config {
+    /**
+     * sizeof(titans_text_config), set by the init function.
+     */
+    uint32_t struct_size;
+    /**
+     * 0; reserved.
+     */
+    uint32_t flags;
+    /**
+     * A `titans_mode`.
+     */
+    int32_t mode;
+    /**
+     * 0; reserved.
+     */
+    uint32_t reserved;
+    /**
+     * Seed of the draws.
+     */
+    uint64_t seed;
+    /**
+     * 0 takes the likeliest token, 1 the model's own odds, more is wilder.
+     */
+    double temperature;
+    /**
+     * Draws among the likeliest tokens that together have this probability, above 0 up to 1.
+     */
+    double top_p;
+    /**
+     * Is told how far a long call is, and may stop it; NULL for nobody.
+     */
+    titans_progress_fn progress;
+    /**
+     * For `progress`.
+     */
+    void *user;
+} titans_text_config;
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * What a call returns of a text that was read. Set `struct_size` to its sizeof.
+ */
+typedef struct titans_text_read {
+    /**
+     * sizeof(titans_text_read), set by the caller.
+     */
+    uint32_t struct_size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Tokens that are in.
+     */
+    uint64_t tokens;
+    /**
+     * Bytes of them.
+     */
+    uint64_t bytes;
+    /**
+     * Tokens among them that were predicted: all but a stream's very first.
+     */
+    uint64_t predicted;
+    /**
+     * Bytes of those.
+     */
+    uint64_t predicted_bytes;
+    /**
+     * What those cost, in nats, all together. Divided by ln 2 and by `predicted_bytes`: bits a byte.
+     */
+    double nats;
+} titans_text_read;
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Is given bytes that were written, which may end within a character; returns 0 to go on, anything else to stop. As `titans_log_fn`.
+ */
+typedef int32_t (*titans_bytes_fn)(void *user, const uint8_t *bytes, size_t len);
+#endif
 
 /**
  * The configuration of a stream. Fill it with `titans_stream_config_init`, then change fields.
@@ -871,6 +1088,312 @@ int32_t titans_model_describe_block(const struct titans_model *model,
                                     uint32_t block,
                                     struct titans_block_info *about,
                                     struct titans_error_info *info);
+
+#if defined(TITANS_HOST)
+/**
+ * The whole sentence of the last failure of a function of this tier in this thread; "" before the first. The details structure has
+ * room for its beginning only. It lives until the thread's next failure.
+ */
+const char *titans_host_error(void);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
+ *
+ * Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
+ * a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
+ *
+ * # Safety
+ * Pointers are NULL or valid; texts end in a zero.
+ */
+int32_t titans_host_open(const char *from,
+                         const struct titans_host_options *options,
+                         struct titans_host_model **model,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Gives a model back. Readers of texts that were made from it go on; a `titans_model` that `titans_host_view` filled does not. NULL is
+ * fine.
+ *
+ * # Safety
+ * A pointer that is not NULL is a model that was opened and not closed, and no other call uses it.
+ */
+void titans_host_close(struct titans_host_model *model);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until `titans_host_close`.
+ *
+ * Errors: `NULL`, `FOREIGN`, those of `titans_model_open`.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_host_view(const struct titans_host_model *model,
+                         struct titans_model *view,
+                         size_t view_size,
+                         uint32_t abi_version,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the whole new one.
+ *
+ * Errors: `NULL`, `FOREIGN`, `IO`.
+ *
+ * # Safety
+ * Pointers are NULL or valid; texts end in a zero.
+ */
+int32_t titans_host_save_blob(const struct titans_host_model *model,
+                              const char *to,
+                              struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Fills options with the defaults: one thread, the best checkpoint, the vocabulary of training, no log. Call it with
+ * `sizeof *options` and `TITANS_ABI_VERSION`.
+ *
+ * Errors: `ABI_VERSION`, `STRUCT_SIZE`, `NULL`, `MISALIGNED`.
+ *
+ * # Safety
+ * `options` points to `struct_size` writable bytes.
+ */
+int32_t titans_host_options_init(struct titans_host_options *options,
+                                 size_t struct_size,
+                                 uint32_t abi_version,
+                                 struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Fills a configuration with the defaults: memories that learn, seed 0, temperature 0.8, top_p 0.95, no progress. Call it with
+ * `sizeof *config` and `TITANS_ABI_VERSION`.
+ *
+ * Errors: `ABI_VERSION`, `STRUCT_SIZE`, `NULL`, `MISALIGNED`.
+ *
+ * # Safety
+ * `config` points to `struct_size` writable bytes.
+ */
+int32_t titans_text_config_init(struct titans_text_config *config,
+                                size_t struct_size,
+                                uint32_t abi_version,
+                                struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Begins to read a text with a model. `config` may be NULL.
+ *
+ * Errors: `NULL`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
+ * vocabulary, `SYSTEM` without memory. `*text` is not written then.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_open(const struct titans_host_model *model,
+                         const struct titans_text_config *config,
+                         struct titans_text **text,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Gives a text back. NULL is fine.
+ *
+ * # Safety
+ * A pointer that is not NULL is a text that was opened and not closed, and no other call uses it.
+ */
+void titans_text_close(struct titans_text *text);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
+ * becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
+ * number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
+ * in), `FILE` when the vocabulary cannot write the bytes.
+ *
+ * # Safety
+ * Pointers are NULL or valid for their lengths.
+ */
+int32_t titans_text_feed(struct titans_text *text,
+                         const void *bytes,
+                         size_t len,
+                         struct titans_text_read *read,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Ids of the vocabulary: the length of what `titans_text_next` writes.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_vocabulary(const struct titans_text *text, size_t *count, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to `*len`. NULL with
+ * capacity 0 asks for the number alone.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
+ *
+ * # Safety
+ * Pointers are NULL or valid for their lengths.
+ */
+int32_t titans_text_token(const struct titans_text *text,
+                          uint32_t id,
+                          uint8_t *bytes,
+                          size_t capacity,
+                          size_t *len,
+                          struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary` numbers; before the first
+ * token all are alike.
+ *
+ * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `FOREIGN`, `POISONED`.
+ *
+ * # Safety
+ * Pointers are NULL or valid for their lengths.
+ */
+int32_t titans_text_next(const struct titans_text *text,
+                         double *probabilities,
+                         size_t len,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With `keep` 1 the model reads
+ * what it writes, as any text; with 0 the text stays where it is, and the same call writes the same. Before the first token the text begins with a
+ * line break. `*written` (may be NULL) is how many tokens there were.
+ *
+ * Errors: `NULL`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
+ * finite (what came before it was written, and read with `keep` 1), `STOPPED` by `progress`, `SYSTEM` without memory.
+ *
+ * # Safety
+ * Pointers are NULL or valid; `each` and its `user` are the caller's.
+ */
+int32_t titans_text_write(struct titans_text *text,
+                          size_t tokens,
+                          int32_t keep,
+                          titans_bytes_fn each,
+                          void *user,
+                          size_t *written,
+                          struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Makes a second text that stands where this one stands; both go on independently.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`. `*other` is not written then.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_fork(const struct titans_text *text, struct titans_text **other, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Begins anew, before the first byte.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_reset(struct titans_text *text, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_read_only(struct titans_text *text, int32_t read_only, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Tokens read since the start, across save and load.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_position(const struct titans_text *text, uint64_t *value, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`.
+ *
+ * # Safety
+ * Pointers are NULL or valid; texts end in a zero.
+ */
+int32_t titans_text_save(struct titans_text *text,
+                         const char *to,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`; `SAVED_CORRUPT` for bytes that are no state of this model, or damaged. The text is as before then.
+ *
+ * # Safety
+ * Pointers are NULL or valid; texts end in a zero.
+ */
+int32_t titans_text_load(struct titans_text *text,
+                         const char *from,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one is one of them), which
+ * end with the call. `reads` (may be NULL) are as many structures, each with its `struct_size`. All texts are read, whatever happens
+ * to one of them. `progress` of a text is called in the thread that reads it.
+ *
+ * Errors: `NULL`, `CONFIG` for other threads, `OVERLAP` for a text that is there twice: nothing was read. Else that of the first text that failed;
+ * `info->found` is then its token's number if that was refused, and `info->arg` 1.
+ *
+ * # Safety
+ * Pointers are NULL or valid for their lengths.
+ */
+int32_t titans_text_feed_all(struct titans_text *const *texts,
+                             const void *const *bytes,
+                             const size_t *lens,
+                             size_t count,
+                             uint32_t threads,
+                             struct titans_text_read *reads,
+                             struct titans_error_info *info);
+#endif
 
 /**
  * Makes a memory in `buffer`: `buffer_bytes` of at least `titans_memory_size`, aligned to `titans_memory_align()`.

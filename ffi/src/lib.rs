@@ -15,6 +15,8 @@ mod boundary;
 mod config;
 mod described;
 mod failure;
+#[cfg(feature = "host")]
+mod host;
 mod info;
 mod lifecycle;
 mod model;
@@ -36,6 +38,15 @@ pub use config::{
 pub use described::{
     titans_block_info, titans_block_kind, titans_input, titans_model_describe, titans_model_describe_block,
     titans_model_info, titans_output,
+};
+#[cfg(feature = "host")]
+pub use host::{
+    titans_bytes_fn, titans_host_close, titans_host_error, titans_host_model, titans_host_open, titans_host_options,
+    titans_host_options_init, titans_host_save_blob, titans_host_view, titans_log_fn, titans_log_level,
+    titans_progress_fn, titans_text, titans_text_close, titans_text_config, titans_text_config_init, titans_text_feed,
+    titans_text_feed_all, titans_text_fork, titans_text_load, titans_text_next, titans_text_open, titans_text_position,
+    titans_text_read, titans_text_read_only, titans_text_reset, titans_text_save, titans_text_token,
+    titans_text_vocabulary, titans_text_write,
 };
 pub use info::{TITANS_MESSAGE_BYTES, titans_error_info};
 pub use lifecycle::{titans_memory_attach, titans_memory_init, titans_memory_reset};

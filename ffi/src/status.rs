@@ -85,6 +85,18 @@ pub enum titans_status {
     TITANS_ERROR_MODEL_CONFIG = -75,
     /// The model's own first numbers do not stay finite: initial weights or persistent rows of a memory.
     TITANS_ERROR_MODEL_NOT_FINITE = -76,
+    /// The operating system refuses a file.
+    TITANS_ERROR_IO = -80,
+    /// The content of a file is not what it should be.
+    TITANS_ERROR_FILE = -81,
+    /// An argument cannot be used with this model or file.
+    TITANS_ERROR_USAGE = -82,
+    /// The system has no memory or no thread for it.
+    TITANS_ERROR_SYSTEM = -83,
+    /// A progress function said to stop. What was done is kept.
+    TITANS_ERROR_STOPPED = -84,
+    /// Another process is writing there.
+    TITANS_ERROR_HELD = -85,
     /// A bug in the library, caught at its edge. The memory of the call is poisoned; other memories are not affected.
     TITANS_ERROR_INTERNAL = -90,
 }
@@ -92,7 +104,7 @@ pub enum titans_status {
 use titans_status::*;
 
 /// Every status, for lookups by number.
-pub(crate) const ALL: [titans_status; 38] = [
+pub(crate) const ALL: [titans_status; 44] = [
     TITANS_OK,
     TITANS_ERROR_NULL,
     TITANS_ERROR_STRUCT_SIZE,
@@ -130,6 +142,12 @@ pub(crate) const ALL: [titans_status; 38] = [
     TITANS_ERROR_MODEL_CORRUPT,
     TITANS_ERROR_MODEL_CONFIG,
     TITANS_ERROR_MODEL_NOT_FINITE,
+    TITANS_ERROR_IO,
+    TITANS_ERROR_FILE,
+    TITANS_ERROR_USAGE,
+    TITANS_ERROR_SYSTEM,
+    TITANS_ERROR_STOPPED,
+    TITANS_ERROR_HELD,
     TITANS_ERROR_INTERNAL,
 ];
 
@@ -212,6 +230,16 @@ impl titans_status {
             TITANS_ERROR_MODEL_NOT_FINITE => {
                 (c"TITANS_ERROR_MODEL_NOT_FINITE", c"the model's initial weights or persistent rows do not stay finite")
             }
+            TITANS_ERROR_IO => {
+                (c"TITANS_ERROR_IO", c"the operating system refuses the file; titans_host_error says why")
+            }
+            TITANS_ERROR_FILE => {
+                (c"TITANS_ERROR_FILE", c"the file is not what it should be; titans_host_error says why")
+            }
+            TITANS_ERROR_USAGE => (c"TITANS_ERROR_USAGE", c"an argument cannot be used; titans_host_error says why"),
+            TITANS_ERROR_SYSTEM => (c"TITANS_ERROR_SYSTEM", c"no memory or no thread; titans_host_error says why"),
+            TITANS_ERROR_STOPPED => (c"TITANS_ERROR_STOPPED", c"a progress function said to stop"),
+            TITANS_ERROR_HELD => (c"TITANS_ERROR_HELD", c"another process is writing there"),
             TITANS_ERROR_INTERNAL => (c"TITANS_ERROR_INTERNAL", c"internal error; please report it"),
         }
     }
