@@ -13,6 +13,8 @@ mod programs;
 mod saved;
 #[path = "c_abi/stack.rs"]
 mod stack;
+#[path = "c_abi/streams/mod.rs"]
+mod streams;
 #[path = "c_abi/support.rs"]
 mod support;
 #[path = "c_abi/tools.rs"]

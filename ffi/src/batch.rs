@@ -4,7 +4,7 @@ use crate::failure::{Failure, Outcome};
 use crate::pointer::{Arg, arg, input, range_of};
 use crate::status::titans_status::*;
 use crate::tokens::titans_tokens;
-use std::ops::Range;
+use core::ops::Range;
 use titans_kernel::Mat;
 use titans_kernel::memory::{Gate, Mask, Tokens};
 

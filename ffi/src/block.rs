@@ -9,10 +9,10 @@
 use crate::arithmetic::arithmetic;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
-use crate::pointer::{Arg, range};
+use crate::pointer::{ALIGN, Arg, aligned_block, range};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
-use std::ops::Range;
+use core::ops::Range;
 use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Counters, Memory, MemorySpec, Read};
 
@@ -22,8 +22,6 @@ pub struct titans_memory {
     _head: Head,
 }
 
-/// Alignment of a block: a cache line.
-pub(crate) const ALIGN: usize = 64;
 /// "TITANSM" and a zero, read as a little-endian number.
 const MAGIC: u64 = u64::from_le_bytes(*b"TITANSM\0");
 const HEAD: usize = size_of::<Head>();
@@ -90,18 +88,6 @@ pub(crate) struct Block<'a> {
     pub(crate) addresses: Range<usize>,
 }
 
-/// NULL and alignment of a pointer to a block.
-fn check_pointer(arg: Arg, block: *const titans_memory) -> Outcome<()> {
-    if block.is_null() {
-        return Err(arg.fail(TITANS_ERROR_NULL));
-    }
-    if !block.addr().is_multiple_of(ALIGN) {
-        let found = (block.addr() % ALIGN) as u64;
-        return Err(Failure::sizes(TITANS_ERROR_MISALIGNED, arg.position, arg.name, 0, found));
-    }
-    Ok(())
-}
-
 impl Head {
     const fn new(config: titans_memory_config, hash: u64, total: usize) -> Self {
         Self {
@@ -135,7 +121,7 @@ impl Head {
     /// # Safety
     /// A pointer that is not NULL points to at least `HEAD` readable bytes that nobody writes meanwhile.
     pub(crate) unsafe fn read(arg: Arg, block: *const titans_memory) -> Outcome<(Self, MemorySpec, Read, Layout)> {
-        check_pointer(arg, block)?;
+        aligned_block(arg, block.cast())?;
         // SAFETY: aligned and not NULL; readable by promise; any bytes are a Head.
         let head = unsafe { block.cast::<Self>().read() };
         let bad = |code: titans_status, expected: u64, found: u64| {
@@ -210,9 +196,9 @@ impl<'a> Block<'a> {
         // integers and floats, for which all bytes are valid.
         let (head, numbers) = unsafe {
             let numbers = buffer.add(HEAD).cast::<f32>();
-            (&mut *buffer.cast::<Head>(), std::slice::from_raw_parts_mut(numbers, layout.numbers))
+            (&mut *buffer.cast::<Head>(), core::slice::from_raw_parts_mut(numbers, layout.numbers))
         };
-        let memory = Memory::attach(spec, read, head.counters(), *arithmetic(), numbers).map_err(Failure::internal)?;
+        let memory = Memory::attach(spec, read, head.counters(), arithmetic(), numbers).map_err(Failure::internal)?;
         Ok(Self { head, memory, addresses })
     }
 
@@ -243,7 +229,7 @@ impl<'a> Block<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{Block, Head, Layout, titans_memory};
     use crate::config::{titans_memory_config, titans_memory_config_init};
@@ -252,6 +238,7 @@ mod tests {
     use crate::version::TITANS_ABI_VERSION;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::ptr::null_mut;
+    use std::vec;
 
     #[repr(align(64))]
     #[derive(Clone, Copy)]

@@ -3,9 +3,8 @@
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{LARGEST_STRUCT, arg, store, versioned};
+use crate::pointer::{arg, defaults, versioned};
 use crate::status::titans_status::*;
-use crate::version::TITANS_ABI_VERSION;
 use titans_kernel::Choice;
 use titans_kernel::memory::{Activation, Loss, MAX_LAYERS, MemorySpec, Network, Read};
 
@@ -223,21 +222,9 @@ pub unsafe extern "C" fn titans_memory_config_init(
     info: *mut titans_error_info,
 ) -> i32 {
     let body = || {
-        if abi_version != TITANS_ABI_VERSION {
-            let (expected, found) = (u64::from(TITANS_ABI_VERSION), u64::from(abi_version));
-            return Err(Failure::sizes(TITANS_ERROR_ABI_VERSION, 3, "abi_version", expected, found));
-        }
-        if !(SIZE as usize..=LARGEST_STRUCT).contains(&struct_size) {
-            let (expected, found) = (u64::from(SIZE), struct_size as u64);
-            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 2, "struct_size", expected, found));
-        }
         let default = titans_memory_config { struct_size: struct_size as u32, ..titans_memory_config::DEFAULT };
-        // SAFETY: the caller promises `struct_size` writable bytes, and that is at least this ABI's structure.
-        unsafe {
-            store(arg(1, "config"), config, default)?;
-            config.add(1).cast::<u8>().write_bytes(0, struct_size - SIZE as usize);
-        }
-        Ok(())
+        // SAFETY: the caller promises `struct_size` writable bytes.
+        unsafe { defaults(config, struct_size, abi_version, default) }
     };
     // SAFETY: `info` is as this function's documentation asks.
     unsafe { boundary::call(info, body) }

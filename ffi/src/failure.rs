@@ -43,9 +43,14 @@ impl Failure {
         Self { code, arg, what, detail: Detail::Index(index as u64) }
     }
 
+    /// A number breaks the rule that `what` states.
+    pub(crate) const fn found(code: titans_status, arg: i32, what: &'static str, found: u64) -> Self {
+        Self { code, arg, what, detail: Detail::Found(found) }
+    }
+
     /// A number in a configuration breaks a rule, e.g. "chunk: 1 to 1048576".
     pub(crate) const fn rule(arg: i32, rule: &'static str, found: u64) -> Self {
-        Self { code: TITANS_ERROR_CONFIG, arg, what: rule, detail: Detail::Found(found) }
+        Self::found(TITANS_ERROR_CONFIG, arg, rule, found)
     }
 
     /// A configuration the kernel refuses.
@@ -72,6 +77,16 @@ impl Failure {
     pub(crate) const fn write(at: i32, before: usize, error: Error) -> Self {
         match error {
             Error::Diverged { token } => Self::index(TITANS_ERROR_DIVERGED, at, "token", before + token),
+            other => Self::internal(other),
+        }
+    }
+
+    /// What the kernel refuses to feed a stream, before anything changes.
+    pub(crate) fn fed(error: Error) -> Self {
+        match error {
+            Error::Value { what: "ids", index } => Self::index(TITANS_ERROR_TOKEN_RANGE, 3, "ids", index),
+            Error::Value { what, index } => Self::index(TITANS_ERROR_NOT_FINITE, 3, what, index),
+            Error::Config { found, .. } => Self::found(TITANS_ERROR_END, 1, "stream: tokens of the call", found as u64),
             other => Self::internal(other),
         }
     }

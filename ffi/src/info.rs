@@ -2,8 +2,7 @@
 
 use crate::failure::{Detail, Failure, Outcome};
 use crate::status::titans_status::{TITANS_ERROR_MISALIGNED, TITANS_ERROR_STRUCT_SIZE};
-use std::ffi::c_char;
-use std::fmt::Write;
+use core::ffi::c_char;
 
 /// Bytes of the text in a `titans_error_info`, its final zero included.
 pub const TITANS_MESSAGE_BYTES: usize = 128;
@@ -36,14 +35,33 @@ struct Field<'a> {
     len: usize,
 }
 
-impl Write for Field<'_> {
-    fn write_str(&mut self, s: &str) -> std::fmt::Result {
-        let room = TITANS_MESSAGE_BYTES - 1 - self.len;
-        for byte in s.bytes().take(room) {
-            self.out[self.len] = if byte.is_ascii() { byte as c_char } else { b'?' as c_char };
+// Not `core::fmt`: it is larger than the rest of the boundary, and it may panic.
+impl Field<'_> {
+    fn text(&mut self, s: &str) -> &mut Self {
+        self.bytes(s.as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        let free = self.out.split_last_mut().and_then(|(_, text)| text.get_mut(self.len..)).unwrap_or_default();
+        for (out, byte) in free.iter_mut().zip(bytes) {
+            *out = if byte.is_ascii() { *byte as c_char } else { b'?' as c_char };
             self.len += 1;
         }
-        Ok(())
+        self
+    }
+
+    /// A number in decimal.
+    fn number(&mut self, mut n: u64) -> &mut Self {
+        let mut digits = [b'0'; 20]; // those of the largest
+        let mut first = digits.len();
+        for (at, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (n % 10) as u8;
+            (n, first) = (n / 10, at);
+            if n == 0 {
+                break;
+            }
+        }
+        self.bytes(digits.get(first..).unwrap_or_default())
     }
 }
 
@@ -73,30 +91,30 @@ pub(crate) fn fill(info: &mut titans_error_info, outcome: &Outcome<()>) {
     info.message = [0; TITANS_MESSAGE_BYTES];
     let Err(failure) = outcome else { return };
     (info.code, info.arg) = (failure.code as i32, failure.arg);
-    let sentence = failure.code.texts().1.to_str().unwrap_or_default();
+    let sentence = failure.code.texts().1.to_bytes();
     let mut text = Field { out: &mut info.message, len: 0 };
-    // Writing into a Field never fails: it cuts.
-    let _ = match failure.detail {
-        Detail::None => write!(text, "{}: {sentence}", failure.what),
+    text.text(failure.what);
+    match failure.detail {
+        Detail::None => text.text(": "),
         Detail::Sizes { expected, found } => {
             (info.expected, info.found) = (expected, found);
-            write!(text, "{}: expected {expected}, found {found}; {sentence}", failure.what)
+            text.text(": expected ").number(expected).text(", found ").number(found).text("; ")
         }
         Detail::Found(found) => {
             info.found = found;
-            write!(text, "{}, found {found}; {sentence}", failure.what)
+            text.text(", found ").number(found).text("; ")
         }
         Detail::Index(index) => {
             info.found = index;
-            write!(text, "{}[{index}]: {sentence}", failure.what)
+            text.text("[").number(index).text("]: ")
         }
-    };
+    }
+    .bytes(sentence);
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::{Field, TITANS_MESSAGE_BYTES};
-    use std::fmt::Write;
 
     #[test]
     fn long_texts_are_cut_before_the_final_zero() {
@@ -104,10 +122,20 @@ mod tests {
         out[TITANS_MESSAGE_BYTES - 1] = 0;
         let mut field = Field { out: &mut out, len: 0 };
         for _ in 0..50 {
-            write!(field, "a≥b").unwrap();
+            field.text("a≥b");
         }
-        assert_eq!(out[0], b'a' as std::ffi::c_char);
+        assert_eq!(out[0], b'a' as core::ffi::c_char);
         assert!(out[..TITANS_MESSAGE_BYTES - 1].iter().all(|&c| c > 0), "{out:?}");
         assert_eq!(out[TITANS_MESSAGE_BYTES - 1], 0);
+    }
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for n in [0, 9, 10, 101, 1_000_000, u64::from(u32::MAX), u64::MAX] {
+            let mut out = [0; TITANS_MESSAGE_BYTES];
+            Field { out: &mut out, len: 0 }.number(n);
+            let said: String = out.iter().take_while(|&&c| c != 0).map(|&c| c as u8 as char).collect();
+            assert_eq!(said, n.to_string());
+        }
     }
 }

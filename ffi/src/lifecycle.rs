@@ -1,13 +1,13 @@
 //! Making a memory in a caller's buffer, finding it again in a copy, and starting it anew.
 
-use crate::block::{ALIGN, Block, Head, Layout, titans_memory};
+use crate::block::{Block, Head, Layout, titans_memory};
 use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, apart, arg, input, output, range, range_of};
+use crate::pointer::{Arg, apart, arg, check_buffer, input, output, range, range_of};
 use crate::status::titans_status::*;
-use std::ffi::c_void;
+use core::ffi::c_void;
 use titans_kernel::memory::{MemorySpec, Start};
 
 /// The initial weights: `params` finite numbers, or none (NULL) for zeros where zeros can learn.
@@ -35,21 +35,6 @@ fn start(block: &mut Block<'_>, w0: Option<&[f32]>) -> Outcome<()> {
     // Memories of several layers were refused without weights; of one layer a fresh one is zeros.
     let start = w0.map_or(Start::Fresh(0), Start::Weights);
     block.with_memory(|memory| memory.reset(start)).map_err(Failure::internal)
-}
-
-/// A buffer a memory may live in: not NULL, aligned, not smaller than `needed` (when that is known).
-fn check_buffer(buffer: *const c_void, bytes: usize, needed: usize) -> Outcome<()> {
-    if buffer.is_null() {
-        return Err(Failure::new(TITANS_ERROR_NULL, 1, "buffer"));
-    }
-    if !buffer.addr().is_multiple_of(ALIGN) {
-        let found = (buffer.addr() % ALIGN) as u64;
-        return Err(Failure::sizes(TITANS_ERROR_MISALIGNED, 1, "buffer (address modulo 64)", 0, found));
-    }
-    if bytes < needed {
-        return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 2, "buffer_bytes", needed as u64, bytes as u64));
-    }
-    Ok(())
 }
 
 /// Makes a memory in `buffer`: `buffer_bytes` of at least `titans_memory_size`, aligned to `titans_memory_align()`.
@@ -84,7 +69,7 @@ pub unsafe extern "C" fn titans_memory_init(
         let w0 = unsafe { initial(arg(4, "w0"), w0, w0_len, &spec) }?;
         let own = range(buffer.cast::<u8>(), layout.total());
         let out = output(arg(6, "memory"), memory, 1, 1)?;
-        out.apart_from(std::slice::from_ref(&own))?;
+        out.apart_from(core::slice::from_ref(&own))?;
         apart(arg(1, "buffer"), &own, &w0.map_or(0..0, range_of))?;
         // SAFETY: aligned and large enough (just checked), the caller's to lend.
         let mut block = unsafe { Block::create(buffer.cast(), config, spec, read, layout) }?;

@@ -2,7 +2,12 @@
 
 use crate::failure::{Failure, Outcome};
 use crate::status::titans_status::{self, *};
-use std::ops::Range;
+use crate::version::TITANS_ABI_VERSION;
+use core::ffi::c_void;
+use core::ops::Range;
+
+/// Alignment of a block: a cache line.
+pub(crate) const ALIGN: usize = 64;
 
 /// Which argument of the call a pointer came from.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +58,7 @@ pub(crate) unsafe fn input<'a, T>(arg: Arg, pointer: *const T, len: usize, expec
         return Ok(&[]);
     }
     // SAFETY: not NULL, aligned, of a size that fits the address space; the caller promises the contents.
-    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+    Ok(unsafe { core::slice::from_raw_parts(pointer, len) })
 }
 
 /// An output of exactly `expected` elements, not yet borrowed: first it must be shown to overlap nothing.
@@ -96,7 +101,7 @@ impl<T> Output<T> {
             return &mut [];
         }
         // SAFETY: not NULL, aligned, sized (checked when made); exclusive by the promise above.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.len) }
+        unsafe { core::slice::from_raw_parts_mut(self.pointer, self.len) }
     }
 }
 
@@ -128,6 +133,79 @@ pub(crate) unsafe fn store<T: Copy>(arg: Arg, pointer: *mut T, value: T) -> Outc
     Ok(())
 }
 
+/// Fills a caller's structure whose first field is its own size: with `value` in front, and zeros in what this library does not know.
+/// That field keeps what the caller said. It overlaps none of `others`.
+///
+/// # Safety
+/// A pointer that is not NULL points to as many writable bytes as its first field, a `u32`, says, at least to that field; `T` is
+/// `repr(C)` and begins with that field.
+pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: &[Range<usize>]) -> Outcome<()> {
+    check(arg, pointer, 1, 1)?;
+    // SAFETY: aligned, not NULL; the first field is there whatever its value.
+    let said = unsafe { pointer.cast::<u32>().read() };
+    let size = said as usize;
+    if !(size_of::<T>()..=LARGEST_STRUCT).contains(&size) {
+        return Err(arg.sizes(TITANS_ERROR_STRUCT_SIZE, size_of::<T>(), size));
+    }
+    others.iter().try_for_each(|other| apart(arg, &range(pointer.cast::<u8>(), size), other))?;
+    // SAFETY: `size` writable bytes by promise, and at least this library's structure.
+    unsafe {
+        pointer.write(value);
+        pointer.cast::<u32>().write(said);
+        pointer.add(1).cast::<u8>().write_bytes(0, size - size_of::<T>());
+    }
+    Ok(())
+}
+
+/// Fills a caller's configuration of `struct_size` bytes with `default`, which says so in its first field, and zeros behind it.
+///
+/// # Safety
+/// `config` is NULL or points to `struct_size` writable bytes; `T` is `repr(C)`.
+pub(crate) unsafe fn defaults<T: Copy>(
+    config: *mut T,
+    struct_size: usize,
+    abi_version: u32,
+    default: T,
+) -> Outcome<()> {
+    if abi_version != TITANS_ABI_VERSION {
+        let (expected, found) = (u64::from(TITANS_ABI_VERSION), u64::from(abi_version));
+        return Err(Failure::sizes(TITANS_ERROR_ABI_VERSION, 3, "abi_version", expected, found));
+    }
+    if !(size_of::<T>()..=LARGEST_STRUCT).contains(&struct_size) {
+        return Err(arg(2, "struct_size").sizes(TITANS_ERROR_STRUCT_SIZE, size_of::<T>(), struct_size));
+    }
+    // SAFETY: `struct_size` writable bytes by promise, and that is at least this library's structure.
+    unsafe {
+        store(arg(1, "config"), config, default)?;
+        config.add(1).cast::<u8>().write_bytes(0, struct_size - size_of::<T>());
+    }
+    Ok(())
+}
+
+/// NULL and alignment of a pointer to a block.
+pub(crate) fn aligned_block(arg: Arg, block: *const u8) -> Outcome<()> {
+    if block.is_null() {
+        return Err(arg.fail(TITANS_ERROR_NULL));
+    }
+    if !block.addr().is_multiple_of(ALIGN) {
+        return Err(arg.sizes(TITANS_ERROR_MISALIGNED, 0, block.addr() % ALIGN));
+    }
+    Ok(())
+}
+
+/// A buffer that a block may live in: not NULL, aligned, not smaller than `needed` (when that is known). It is the first argument of its
+/// call, and its size the second.
+pub(crate) fn check_buffer(buffer: *const c_void, bytes: usize, needed: usize) -> Outcome<()> {
+    aligned_block(arg(1, "buffer (address modulo 64)"), buffer.cast()).map_err(|failure| match failure.code {
+        TITANS_ERROR_NULL => arg(1, "buffer").fail(TITANS_ERROR_NULL),
+        _ => failure,
+    })?;
+    if bytes < needed {
+        return Err(arg(2, "buffer_bytes").sizes(TITANS_ERROR_BUFFER_TOO_SMALL, needed, bytes));
+    }
+    Ok(())
+}
+
 /// A `struct_size` above this is taken for garbage and its tail is not looked at.
 pub(crate) const LARGEST_STRUCT: usize = 4096;
 
@@ -146,7 +224,7 @@ pub(crate) unsafe fn versioned<T: Copy>(arg: Arg, pointer: *const T) -> Outcome<
         return Err(wrong);
     }
     // SAFETY: `size` readable bytes by promise; the tail starts right behind the known fields.
-    let tail = unsafe { std::slice::from_raw_parts(pointer.add(1).cast::<u8>(), size - size_of::<T>()) };
+    let tail = unsafe { core::slice::from_raw_parts(pointer.add(1).cast::<u8>(), size - size_of::<T>()) };
     if tail.iter().any(|&byte| byte != 0) {
         return Err(wrong);
     }

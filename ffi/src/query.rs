@@ -1,11 +1,11 @@
 //! Sizes of a configuration, and what a memory knows about itself.
 
-use crate::block::{ALIGN, Block, Head, Layout, Owned, titans_memory};
+use crate::block::{Block, Head, Layout, Owned, titans_memory};
 use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, arg, output, store};
+use crate::pointer::{ALIGN, Arg, arg, output, store};
 use crate::status::titans_status::*;
 use titans_kernel::memory::MemorySpec;
 

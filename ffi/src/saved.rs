@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::info::titans_error_info;
 use crate::pointer::{apart, arg, input, output, range};
 use crate::status::titans_status::*;
-use std::ffi::c_void;
+use core::ffi::c_void;
 use titans_kernel::Error;
 
 /// What the reader of saved bytes refuses, as a status.

@@ -1,6 +1,6 @@
 //! Status codes: stable numbers in families of ten, with a name and a sentence each.
 
-use std::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char};
 
 /// What a function returns: 0 is success, everything else is negative. The numbers never change and are never
 /// used again for something else. Unless its text says otherwise, after an error nothing has changed: not the
@@ -27,6 +27,10 @@ pub enum titans_status {
     TITANS_ERROR_GATE_RANGE = -16,
     /// The program was compiled against the header of another ABI.
     TITANS_ERROR_ABI_VERSION = -17,
+    /// A token id is not below the model's vocabulary.
+    TITANS_ERROR_TOKEN_RANGE = -18,
+    /// The model reads rows of numbers and was given token ids, or the other way round.
+    TITANS_ERROR_INPUT_KIND = -19,
     /// A field of a configuration has a value that no memory can have.
     TITANS_ERROR_CONFIG = -20,
     /// A reserved flag is set.
@@ -35,32 +39,64 @@ pub enum titans_status {
     TITANS_ERROR_TOO_LARGE = -22,
     /// The caller's buffer is smaller than the size function said.
     TITANS_ERROR_BUFFER_TOO_SMALL = -30,
-    /// The block holds zeros: no memory was initialised in it.
+    /// The block holds zeros: nothing was initialised in it.
     TITANS_ERROR_UNINITIALISED = -40,
-    /// The block holds something else than a memory.
+    /// The block holds something else.
     TITANS_ERROR_FOREIGN = -41,
-    /// The block holds a memory made by a library of another ABI.
+    /// The block was made by a library of another ABI.
     TITANS_ERROR_BLOCK_VERSION = -42,
     /// The head of the block contradicts itself: it was overwritten.
     TITANS_ERROR_CORRUPT = -43,
-    /// An earlier call on this memory did not come to its end (an internal error, or two calls at once). The memory
+    /// An earlier call on this memory or stream did not come to its end (an internal error, or two calls at once). It
     /// is lost; initialise it again.
     TITANS_ERROR_POISONED = -44,
     /// No token was written since the memory was initialised, reset or loaded.
     TITANS_ERROR_NO_TOKEN = -45,
-    /// The bytes are not a saved memory.
+    /// The stream belongs to another model, or the blob behind the model is not the one it was opened over.
+    TITANS_ERROR_OTHER_MODEL = -46,
+    /// The stream refused a token before and keeps nothing to go back to (`undo` 0). Reset it, or load a state.
+    TITANS_ERROR_TORN = -47,
+    /// The bytes are not a saved memory or stream.
     TITANS_ERROR_SAVED_FOREIGN = -50,
-    /// The bytes are a memory saved in a format this library cannot read.
+    /// The bytes were saved in a format this library cannot read.
     TITANS_ERROR_SAVED_VERSION = -51,
-    /// The bytes are a saved memory of another configuration.
+    /// The bytes are a saved memory of another configuration, or a stream of another model.
     TITANS_ERROR_SAVED_CONFIG = -52,
-    /// The bytes are shorter or longer than the memory that was saved.
+    /// The bytes are shorter or longer than what was saved.
     TITANS_ERROR_SAVED_LENGTH = -53,
     /// The bytes were changed after they were saved.
     TITANS_ERROR_SAVED_CORRUPT = -54,
-    /// A token was refused because the memory's numbers would not stay finite: inputs far too large, or a memory that runs away.
-    /// The tokens of the call before it are written; the memory is what it was after them.
+    /// A token was refused because numbers would not stay finite: inputs far too large, or a memory that runs away.
+    /// The tokens of the call before it are written; the memory or stream is what it was after them.
     TITANS_ERROR_DIVERGED = -60,
+    /// The stream is at the end of all positions, 2 to the power of 62.
+    TITANS_ERROR_END = -61,
+    /// The bytes are not an exported model.
+    TITANS_ERROR_MODEL_FOREIGN = -70,
+    /// The model was exported in a format this library cannot read.
+    TITANS_ERROR_MODEL_VERSION = -71,
+    /// The model has numbers of 64 bits; the library computes with 32.
+    TITANS_ERROR_MODEL_NUMBERS = -72,
+    /// The bytes are shorter or longer than the exported model.
+    TITANS_ERROR_MODEL_LENGTH = -73,
+    /// The bytes were changed after they were exported.
+    TITANS_ERROR_MODEL_CORRUPT = -74,
+    /// The bytes describe a model that cannot be, or that this processor cannot read where it lies.
+    TITANS_ERROR_MODEL_CONFIG = -75,
+    /// The model's own first numbers do not stay finite: initial weights or persistent rows of a memory.
+    TITANS_ERROR_MODEL_NOT_FINITE = -76,
+    /// The operating system refuses a file.
+    TITANS_ERROR_IO = -80,
+    /// The content of a file is not what it should be.
+    TITANS_ERROR_FILE = -81,
+    /// An argument cannot be used with this model or file.
+    TITANS_ERROR_USAGE = -82,
+    /// The system has no memory or no thread for it.
+    TITANS_ERROR_SYSTEM = -83,
+    /// A progress function said to stop. What was done is kept.
+    TITANS_ERROR_STOPPED = -84,
+    /// Another process is writing there.
+    TITANS_ERROR_HELD = -85,
     /// A bug in the library, caught at its edge. The memory of the call is poisoned; other memories are not affected.
     TITANS_ERROR_INTERNAL = -90,
 }
@@ -68,7 +104,7 @@ pub enum titans_status {
 use titans_status::*;
 
 /// Every status, for lookups by number.
-pub(crate) const ALL: [titans_status; 26] = [
+pub(crate) const ALL: [titans_status; 44] = [
     TITANS_OK,
     TITANS_ERROR_NULL,
     TITANS_ERROR_STRUCT_SIZE,
@@ -78,6 +114,8 @@ pub(crate) const ALL: [titans_status; 26] = [
     TITANS_ERROR_NOT_FINITE,
     TITANS_ERROR_GATE_RANGE,
     TITANS_ERROR_ABI_VERSION,
+    TITANS_ERROR_TOKEN_RANGE,
+    TITANS_ERROR_INPUT_KIND,
     TITANS_ERROR_CONFIG,
     TITANS_ERROR_FLAGS,
     TITANS_ERROR_TOO_LARGE,
@@ -88,12 +126,28 @@ pub(crate) const ALL: [titans_status; 26] = [
     TITANS_ERROR_CORRUPT,
     TITANS_ERROR_POISONED,
     TITANS_ERROR_NO_TOKEN,
+    TITANS_ERROR_OTHER_MODEL,
+    TITANS_ERROR_TORN,
     TITANS_ERROR_SAVED_FOREIGN,
     TITANS_ERROR_SAVED_VERSION,
     TITANS_ERROR_SAVED_CONFIG,
     TITANS_ERROR_SAVED_LENGTH,
     TITANS_ERROR_SAVED_CORRUPT,
     TITANS_ERROR_DIVERGED,
+    TITANS_ERROR_END,
+    TITANS_ERROR_MODEL_FOREIGN,
+    TITANS_ERROR_MODEL_VERSION,
+    TITANS_ERROR_MODEL_NUMBERS,
+    TITANS_ERROR_MODEL_LENGTH,
+    TITANS_ERROR_MODEL_CORRUPT,
+    TITANS_ERROR_MODEL_CONFIG,
+    TITANS_ERROR_MODEL_NOT_FINITE,
+    TITANS_ERROR_IO,
+    TITANS_ERROR_FILE,
+    TITANS_ERROR_USAGE,
+    TITANS_ERROR_SYSTEM,
+    TITANS_ERROR_STOPPED,
+    TITANS_ERROR_HELD,
     TITANS_ERROR_INTERNAL,
 ];
 
@@ -125,29 +179,67 @@ impl titans_status {
             TITANS_ERROR_BUFFER_TOO_SMALL => {
                 (c"TITANS_ERROR_BUFFER_TOO_SMALL", c"the buffer is too small; ask the size function")
             }
-            TITANS_ERROR_UNINITIALISED => (c"TITANS_ERROR_UNINITIALISED", c"no memory was initialised in this block"),
-            TITANS_ERROR_FOREIGN => (c"TITANS_ERROR_FOREIGN", c"the block does not hold a memory"),
+            TITANS_ERROR_UNINITIALISED => (c"TITANS_ERROR_UNINITIALISED", c"nothing was initialised in this block"),
+            TITANS_ERROR_FOREIGN => (c"TITANS_ERROR_FOREIGN", c"the block holds something else"),
             TITANS_ERROR_BLOCK_VERSION => {
                 (c"TITANS_ERROR_BLOCK_VERSION", c"the block was made by a library of another ABI")
             }
             TITANS_ERROR_CORRUPT => (c"TITANS_ERROR_CORRUPT", c"the head of the block was overwritten"),
             TITANS_ERROR_POISONED => {
-                (c"TITANS_ERROR_POISONED", c"an earlier call did not come to its end; initialise the memory again")
+                (c"TITANS_ERROR_POISONED", c"an earlier call did not come to its end; initialise it again")
             }
             TITANS_ERROR_NO_TOKEN => {
                 (c"TITANS_ERROR_NO_TOKEN", c"no token was written since the memory was initialised, reset or loaded")
             }
-            TITANS_ERROR_SAVED_FOREIGN => (c"TITANS_ERROR_SAVED_FOREIGN", c"the bytes are not a saved memory"),
+            TITANS_ERROR_SAVED_FOREIGN => (c"TITANS_ERROR_SAVED_FOREIGN", c"the bytes are no saved memory or stream"),
             TITANS_ERROR_SAVED_VERSION => {
-                (c"TITANS_ERROR_SAVED_VERSION", c"the memory was saved in a format this library cannot read")
+                (c"TITANS_ERROR_SAVED_VERSION", c"saved in a format this library cannot read")
             }
-            TITANS_ERROR_SAVED_CONFIG => (c"TITANS_ERROR_SAVED_CONFIG", c"the saved memory has another configuration"),
+            TITANS_ERROR_SAVED_CONFIG => (c"TITANS_ERROR_SAVED_CONFIG", c"saved with another configuration or model"),
             TITANS_ERROR_SAVED_LENGTH => (c"TITANS_ERROR_SAVED_LENGTH", c"the bytes are cut short or too many"),
             TITANS_ERROR_SAVED_CORRUPT => (c"TITANS_ERROR_SAVED_CORRUPT", c"the saved bytes were changed"),
             TITANS_ERROR_DIVERGED => (
                 c"TITANS_ERROR_DIVERGED",
                 c"the memory would not stay finite; lower theta, eta or the input, or reset it",
             ),
+            TITANS_ERROR_TOKEN_RANGE => (c"TITANS_ERROR_TOKEN_RANGE", c"a token id is not below the vocabulary"),
+            TITANS_ERROR_INPUT_KIND => {
+                (c"TITANS_ERROR_INPUT_KIND", c"the model reads the other kind of input: ids or rows")
+            }
+            TITANS_ERROR_OTHER_MODEL => {
+                (c"TITANS_ERROR_OTHER_MODEL", c"the stream belongs to another model, or the blob has changed")
+            }
+            TITANS_ERROR_TORN => {
+                (c"TITANS_ERROR_TORN", c"the stream refused a token and has no way back; reset it or load a state")
+            }
+            TITANS_ERROR_END => (c"TITANS_ERROR_END", c"the end of all positions; reset the stream"),
+            TITANS_ERROR_MODEL_FOREIGN => {
+                (c"TITANS_ERROR_MODEL_FOREIGN", c"the bytes are no exported model; `titans export` writes one")
+            }
+            TITANS_ERROR_MODEL_VERSION => (
+                c"TITANS_ERROR_MODEL_VERSION",
+                c"the model was exported in a format this library cannot read; export it again",
+            ),
+            TITANS_ERROR_MODEL_NUMBERS => (
+                c"TITANS_ERROR_MODEL_NUMBERS",
+                c"the library computes with numbers of 32 bits; export the model with them",
+            ),
+            TITANS_ERROR_MODEL_LENGTH => (c"TITANS_ERROR_MODEL_LENGTH", c"the bytes are cut short or too many"),
+            TITANS_ERROR_MODEL_CORRUPT => (c"TITANS_ERROR_MODEL_CORRUPT", c"the exported bytes were changed"),
+            TITANS_ERROR_MODEL_CONFIG => (c"TITANS_ERROR_MODEL_CONFIG", c"the bytes describe a model that cannot be"),
+            TITANS_ERROR_MODEL_NOT_FINITE => {
+                (c"TITANS_ERROR_MODEL_NOT_FINITE", c"the model's initial weights or persistent rows do not stay finite")
+            }
+            TITANS_ERROR_IO => {
+                (c"TITANS_ERROR_IO", c"the operating system refuses the file; titans_host_error says why")
+            }
+            TITANS_ERROR_FILE => {
+                (c"TITANS_ERROR_FILE", c"the file is not what it should be; titans_host_error says why")
+            }
+            TITANS_ERROR_USAGE => (c"TITANS_ERROR_USAGE", c"an argument cannot be used; titans_host_error says why"),
+            TITANS_ERROR_SYSTEM => (c"TITANS_ERROR_SYSTEM", c"no memory or no thread; titans_host_error says why"),
+            TITANS_ERROR_STOPPED => (c"TITANS_ERROR_STOPPED", c"a progress function said to stop"),
+            TITANS_ERROR_HELD => (c"TITANS_ERROR_HELD", c"another process is writing there"),
             TITANS_ERROR_INTERNAL => (c"TITANS_ERROR_INTERNAL", c"internal error; please report it"),
         }
     }

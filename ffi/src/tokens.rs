@@ -96,7 +96,7 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
     let surprise_at = surprise.as_ref().map_or(0..0, Output::range);
     for output in [&y, &surprise].into_iter().flatten() {
         output.apart_from(&inputs)?;
-        output.apart_from(std::slice::from_ref(&block.addresses))?;
+        output.apart_from(core::slice::from_ref(&block.addresses))?;
     }
     if let Some(y) = &y {
         y.apart_from(&[surprise_at])?;
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn titans_memory_step(
             theta_len: 1,
             eta: &eta,
             eta_len: 1,
-            mask: std::ptr::null(),
+            mask: core::ptr::null(),
             mask_len: 0,
         };
         let surprise_len = usize::from(!surprise.is_null());

@@ -1,6 +1,6 @@
 //! Which library this is.
 
-use std::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char};
 
 /// Number of the binary interface this header describes: the number in the shared library's soname. It rises with
 /// every change after which programs must be compiled again.

@@ -6,6 +6,7 @@
 //! several threads.
 
 mod blob;
+mod kept;
 mod record;
 mod saved;
 mod session;
@@ -18,6 +19,7 @@ use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
+pub use kept::KeptState;
 pub use session::Session;
 pub use spec::{Input, MAX_BLOCKS, ModelSpec};
 pub use stream::{Feed, Position, Stream};

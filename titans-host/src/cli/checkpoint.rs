@@ -58,7 +58,7 @@ pub fn spare(run: &Path, outputs: &[(&str, Option<&Path>)]) -> Result<()> {
 }
 
 /// Says which checkpoint of a run is taken, as far as that is known or not expected.
-fn tell(run: &Path, found: &Found, step: Option<u64>) {
+pub fn tell(run: &Path, found: &Found, step: Option<u64>) {
     let what = match &found.which {
         _ if found.for_want_of_best => {
             "no best.safetensors, nothing was validated yet: taking the latest checkpoint".into()

@@ -4,10 +4,8 @@ use super::checkpoint::CheckpointArgs;
 use super::options::DeviceArgs;
 use super::{Failure, on_device, output};
 use crate::device::Device;
-use crate::error::{Error, Result, plain};
+use crate::error::{Result, plain};
 use crate::model::{ModelConfig, Weights};
-use crate::train::RunConfig;
-use crate::train::checkpoint::RunState;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -95,36 +93,4 @@ fn describe<T: titans_kernel::arch::SimdScalar>(
 fn beside(run: &Path) -> PathBuf {
     let folder = if run.is_dir() { Some(run) } else { run.parent() };
     folder.unwrap_or_else(|| Path::new("")).join("model.titans")
-}
-
-/// What `titans stream` runs: weights, and the task if they come from a run.
-pub struct Runnable {
-    /// The model.
-    pub weights: Weights<f32>,
-    /// What it was trained on, and how far; not known of a blob.
-    pub run: Option<(RunConfig, RunState)>,
-}
-
-impl Runnable {
-    /// From a run folder, a checkpoint or a blob.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::File`] and [`Error::Usage`] when it is none, or a file and `which` asks for one of a folder's; what the
-    /// device reports.
-    pub fn open<D: Device<Elem = f32>>(device: &D, path: &Path, which: &CheckpointArgs) -> Result<Self> {
-        let asked = which.checkpoint.is_some();
-        if asked || path.is_dir() || path.extension().is_some_and(|e| e == "safetensors") {
-            let (config, state, model) = which.load(device, path)?;
-            return Ok(Self { weights: Weights::of(device, &model)?, run: Some((config, state)) });
-        }
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, "reading the model", e))?;
-        if !bytes.starts_with(b"TTNMODL") {
-            let reason =
-                "is neither a run folder nor a checkpoint (.safetensors) nor a blob that `titans export` writes";
-            return Err(Error::file(path, reason));
-        }
-        let weights = Weights::from_bytes(&bytes)
-            .map_err(|e| Error::file(path, format!("{e}; `titans export` makes such files")))?;
-        Ok(Self { weights, run: None })
-    }
 }

@@ -25,10 +25,10 @@ pub(super) mod versions {
             /// The registers of a number by instruction set, and the operations.
             pub trait Versions: Sized {
                 /// 512 bits.
-                #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+                #[cfg(all(feature = "avx512", target_arch = "x86_64", target_feature = "sse2"))]
                 type Avx512: Vector<T = Self>;
                 /// 256 bits.
-                #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+                #[cfg(all(feature = "avx2", target_arch = "x86_64", target_feature = "sse2"))]
                 type Avx2: Vector<T = Self>;
                 /// 128 bits.
                 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -42,9 +42,9 @@ pub(super) mod versions {
         };
         (@ $t:ident, $avx512:ident, $avx2:ident, $neon:ident; $($operation:ident($job:ident) -> $output:ty;)*) => {
             impl Versions for $t {
-                #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+                #[cfg(all(feature = "avx512", target_arch = "x86_64", target_feature = "sse2"))]
                 type Avx512 = crate::arch::x86::avx512::$avx512;
-                #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+                #[cfg(all(feature = "avx2", target_arch = "x86_64", target_feature = "sse2"))]
                 type Avx2 = crate::arch::x86::avx2::$avx2;
                 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
                 type Neon = crate::arch::aarch64::neon::$neon;
@@ -90,27 +90,31 @@ pub(super) trait Job<T: SimdScalar> {
     unsafe fn run<V: Vector<T = T>>(self) -> Self::Output;
 }
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
 mod enabled {
     use super::{Job, SimdScalar};
 
+    #[cfg(feature = "avx512")]
     #[target_feature(enable = "avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn avx512<T: SimdScalar, J: Job<T>>(job: J) -> J::Output {
         // SAFETY: this function enables the instructions; whoever may call it is on a processor that has them.
         unsafe { job.run::<T::Avx512>() }
     }
 
+    #[cfg(feature = "avx2")]
     #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn avx2<T: SimdScalar, J: Job<T>>(job: J) -> J::Output {
         // SAFETY: as above.
         unsafe { job.run::<T::Avx2>() }
     }
 
+    #[cfg(feature = "avx512")]
     #[target_feature(enable = "avx512f,avx512cd,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn loops_avx512<R>(body: impl FnOnce() -> R) -> R {
         body()
     }
 
+    #[cfg(feature = "avx2")]
     #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
     pub(super) fn loops_avx2<R>(body: impl FnOnce() -> R) -> R {
         body()
@@ -134,10 +138,10 @@ impl Simd {
     pub(super) fn run<T: SimdScalar, J: Job<T>>(self, job: J, portable: impl FnOnce(J) -> J::Output) -> J::Output {
         match self.isa() {
             // SAFETY: a `Simd` of an instruction set exists only where the processor has it.
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx512", target_arch = "x86_64", target_feature = "sse2"))]
             Isa::Avx512 => unsafe { enabled::avx512(job) },
             // SAFETY: as above.
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx2", target_arch = "x86_64", target_feature = "sse2"))]
             Isa::Avx2 => unsafe { enabled::avx2(job) },
             // SAFETY: as above.
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -152,10 +156,10 @@ impl Simd {
     pub(super) fn loops<R>(self, body: impl FnOnce() -> R) -> R {
         match self.isa() {
             // SAFETY: a `Simd` of an instruction set exists only where the processor has it.
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx512", target_arch = "x86_64", target_feature = "sse2"))]
             Isa::Avx512 => unsafe { enabled::loops_avx512(body) },
             // SAFETY: as above.
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx2", target_arch = "x86_64", target_feature = "sse2"))]
             Isa::Avx2 => unsafe { enabled::loops_avx2(body) },
             #[allow(unreachable_patterns)]
             _ => body(),

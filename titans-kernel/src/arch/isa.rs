@@ -1,6 +1,6 @@
 //! Instruction sets, and what this processor has of them.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
 use super::x86;
 
 /// An instruction set that [`Simd`](super::Simd) has a version for.
@@ -38,9 +38,9 @@ impl Isa {
     /// Does this processor have it, and does the system save its registers?
     pub fn available(self) -> bool {
         match self {
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx512", target_arch = "x86_64", target_feature = "sse2"))]
             Self::Avx512 => x86::detect::avx512(),
-            #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+            #[cfg(all(feature = "avx2", target_arch = "x86_64", target_feature = "sse2"))]
             Self::Avx2 => x86::detect::avx2(),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Self::Neon => true,
@@ -53,5 +53,25 @@ impl Isa {
     /// The fastest one this processor has.
     pub fn best() -> Self {
         Self::ALL.into_iter().find(|isa| isa.available()).unwrap_or(Self::Portable)
+    }
+
+    /// The same, asked of the processor in the first call of the program only: under a hypervisor the question can cost more than a
+    /// token.
+    pub fn cached() -> Self {
+        #[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
+        {
+            use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+            /// 1 and the place in [`Isa::ALL`]; 0 before the first call.
+            static FOUND: AtomicUsize = AtomicUsize::new(0);
+            if let Some(&isa) = FOUND.load(Relaxed).checked_sub(1).and_then(|place| Self::ALL.get(place)) {
+                return isa;
+            }
+            let best = Self::best();
+            let place = Self::ALL.iter().position(|&isa| isa == best);
+            FOUND.store(place.map_or(0, |place| place + 1), Relaxed); // whoever is first: all find the same
+            best
+        }
+        #[cfg(not(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2")))]
+        Self::best()
     }
 }

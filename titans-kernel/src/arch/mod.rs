@@ -9,7 +9,7 @@
 // Without a version for this processor, the portable loops remain, and the rest is not called.
 #![cfg_attr(
     not(any(
-        all(target_arch = "x86_64", target_feature = "sse2"),
+        all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"),
         all(target_arch = "aarch64", target_feature = "neon")
     )),
     allow(dead_code, unused_imports, unused_macros)
@@ -45,7 +45,7 @@ mod token_tests;
 mod unroll;
 mod update;
 mod vector;
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
 mod x86;
 
 use crate::arithmetic::{
@@ -75,6 +75,11 @@ impl Simd {
     /// The version for the fastest instruction set of this processor.
     pub fn best() -> Self {
         Self { isa: Isa::best() }
+    }
+
+    /// The same, with what the processor said in the program's first call ([`Isa::cached`]).
+    pub fn cached() -> Self {
+        Self { isa: Isa::cached() }
     }
 
     /// Which instruction set it uses.

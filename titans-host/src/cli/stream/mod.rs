@@ -7,8 +7,7 @@ mod numbers;
 mod state;
 mod text;
 
-use super::checkpoint::{CheckpointArgs, spare};
-use super::export::Runnable;
+use super::checkpoint::{CheckpointArgs, spare, tell};
 use super::options::{self, named};
 use super::{Failure, output, signals};
 use crate::data::tokenizer::Tokenizer;
@@ -16,6 +15,7 @@ use crate::device::Device;
 use crate::error::Error;
 use crate::model::{Mode, Session};
 use crate::task::TaskConfig;
+use crate::task::runnable::Runnable;
 use crate::task::text::TextConfig;
 use crate::train::Owner;
 use crate::train::checkpoint::RunState;
@@ -123,7 +123,10 @@ enum OnDivergence {
 pub fn run(args: &Args) -> Result<(), Failure> {
     spare(&args.run, &[("--state", args.state.as_deref()), ("--per-token", args.per_token.as_deref())])?;
     let device = options::cpu::<f32>(Some(1))?;
-    let Runnable { weights, run } = Runnable::open(&device, &args.run, &args.which)?;
+    let Runnable { weights, run, found } = Runnable::open(&device, &args.run, args.which.checkpoint.as_ref())?;
+    if let Some(found) = found.filter(|_| args.run.is_dir()) {
+        tell(&args.run, &found, run.as_ref().map(|(_, state)| state.step));
+    }
     let weights = Arc::new(weights);
     let input = weights.model()?.spec().input;
     let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory)?;
@@ -167,7 +170,7 @@ struct Live<'a> {
     session: Session<f32>,
     /// The last token read: it is fed when the next one comes.
     pending: Option<u32>,
-    /// Numbers of a patch that is not whole yet.
+    /// Numbers of a patch that is not whole yet; of text, what the model says after the last token, if none waits.
     open: Vec<f32>,
     saved: Instant,
     /// How often the memory began anew.
@@ -211,7 +214,7 @@ impl<'a> Live<'a> {
     fn save(&mut self) -> Result<(), Error> {
         if let Some(path) = self.args.state.as_ref().filter(|_| !self.torn) {
             let state = StreamState { pending: self.pending, open: self.open.clone(), stream: self.session.save()? };
-            output::write_whole(path, &state.bytes())?;
+            output::write_whole(path, &state.bytes()?)?;
         }
         self.saved = Instant::now();
         Ok(())

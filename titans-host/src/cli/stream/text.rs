@@ -174,12 +174,16 @@ fn predict(
 ) -> Result<()> {
     let columns = blocks(live)?.len();
     let mut fed: Vec<u32> = live.pending.into_iter().collect();
-    let waiting = fed.len();
     let Some((&last, before)) = ids.split_last() else { return Ok(()) };
+    // The C library's readers feed every token, and keep what the model says to the last one.
+    let said = Some(std::mem::take(&mut live.open)).filter(|said| said.len() == tokenizer.vocabulary());
+    let said = said.map(|logits| (live.session.position(), Step { logits, surprise: vec![] }));
+    let (waiting, known) = (fed.len(), said.is_some());
     fed.extend_from_slice(before);
     let told = live.feed(fed.len(), |session, range| session.take(&fed[range]))?;
     live.pending = Some(last).filter(|_| told.refused.is_none());
-    for ((position, step), &id) in told.steps.iter().zip(&ids[1 - waiting..]) {
+    let first = 1 - waiting.max(usize::from(known));
+    for ((position, step), &id) in said.iter().chain(&told.steps).zip(&ids[first..]) {
         let (position, log_probability) = (*position, -step.nats(id)?);
         if !log_probability.is_finite() {
             return Err(Error::Diverged { position });
@@ -225,11 +229,16 @@ fn generate(
     let mut random = rng(sampling.seed, Purpose::Generation, 0, fork.position());
     let start = tokenizer.encode(b"\n")?;
     let mut next = live.pending.or(start.last().copied()).unwrap_or(0);
+    let known = Some(&live.open).filter(|said| said.len() == tokenizer.vocabulary());
+    let mut known = known.map(|logits| Step { logits: logits.clone(), surprise: vec![] });
     for _ in 0..sampling.tokens {
         if interrupt.raised() {
             break;
         }
-        let said = fork.push(&[next]).map_err(|error| Failure::hinting(error, "or give another --seed"))?.pop();
+        let said = match known.take() {
+            Some(said) => Some(said),
+            None => fork.push(&[next]).map_err(|error| Failure::hinting(error, "or give another --seed"))?.pop(),
+        };
         let odds = said.as_ref().map(Step::log_probabilities).unwrap_or_default();
         let token = sample(&odds, sampling.temperature, sampling.top_p, &mut random)
             .ok_or(Error::Diverged { position: fork.position() })?;

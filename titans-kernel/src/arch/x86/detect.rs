@@ -2,8 +2,10 @@
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 
-/// Bits of a register that the system saves: SSE and AVX, and the masks and upper halves of AVX-512.
+/// Bits of a register that the system saves: SSE and AVX.
 const YMM: u64 = 0b110;
+/// The same with the masks and upper halves of AVX-512.
+#[cfg(feature = "avx512")]
 const ZMM: u64 = 0b1110_0110;
 
 /// The registers that the system saves (XCR0), 0 where it does not say.
@@ -31,6 +33,7 @@ pub(in crate::arch) fn avx2() -> bool {
 }
 
 /// AVX-512 F, CD, BW, DQ and VL, and all that [`avx2`] asks for.
+#[cfg(feature = "avx512")]
 pub(in crate::arch) fn avx512() -> bool {
     const ALL: u32 = 1 << 16 | 1 << 17 | 1 << 28 | 1 << 30 | 1 << 31;
     avx2() && saved() & ZMM == ZMM && __cpuid_count(7, 0).ebx & ALL == ALL

@@ -1,0 +1,439 @@
+//! `titans_text`: a text that is read as a stream, and goes on.
+
+use super::call::{Handle, HostFailure, HostOutcome, call, path};
+use super::model::{borrowed, titans_host_model, write_whole};
+use super::options::{titans_bytes_fn, titans_progress_fn, titans_text_config};
+use crate::failure::Failure;
+use crate::info::titans_error_info;
+use crate::pointer::{Arg, arg, fill, input, output, store};
+use crate::status::titans_status::*;
+use core::ffi::{c_char, c_void};
+use std::sync::Arc;
+use titans_host::Error;
+use titans_host::model::Mode;
+use titans_host::task::generate::Sampling;
+use titans_host::task::reader::{ReadText, TextReader};
+
+/// A text that a model reads: `titans_text_open` makes one, `titans_text_close` gives it back. One thread at a time; different ones are
+/// independent, of one model too.
+#[allow(non_camel_case_types, reason = "the name is that of the C header")]
+pub struct titans_text {
+    _handle: Handle<TextState>,
+}
+
+pub(super) const TEXT: u64 = u64::from_le_bytes(*b"TITANST\0");
+
+/// What a call returns of a text that was read. Set `struct_size` to its sizeof.
+#[allow(non_camel_case_types, reason = "the name is that of the C header")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct titans_text_read {
+    /// sizeof(titans_text_read), set by the caller.
+    pub struct_size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Tokens that are in.
+    pub tokens: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Tokens among them that were predicted: all but a stream's very first.
+    pub predicted: u64,
+    /// Bytes of those.
+    pub predicted_bytes: u64,
+    /// What those cost, in nats, all together. Divided by ln 2 and by `predicted_bytes`: bits a byte.
+    pub nats: f64,
+}
+
+/// A reader, how it writes, and who is told.
+#[derive(Clone, Debug)]
+pub(super) struct TextState {
+    pub(super) reader: TextReader,
+    sampling: Sampling,
+    progress: titans_progress_fn,
+    user: *mut c_void,
+}
+
+/// The one argument that all functions of a text begin with.
+const OWN: Arg = arg(1, "text");
+
+impl TextState {
+    /// Tells how far a call is; false to stop.
+    pub(super) fn told(progress: titans_progress_fn, user: *mut c_void, done: u64, total: u64) -> bool {
+        // SAFETY: the caller promises the function and what it is given back.
+        progress.is_none_or(|progress| unsafe { progress(user, done, total) } == 0)
+    }
+
+    /// Reads bytes; what was read, and how it ended.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> (ReadText, HostOutcome<()>) {
+        let (progress, user, mut stopped) = (self.progress, self.user, false);
+        let (read, done) = self.reader.feed(bytes, |done, total| {
+            stopped = !Self::told(progress, user, done, total);
+            !stopped
+        });
+        let done = done.map_err(HostFailure::host);
+        let stop = || Err(Failure::new(TITANS_ERROR_STOPPED, 0, "progress").into());
+        (read, if stopped && done.is_ok() { stop() } else { done })
+    }
+}
+
+pub(super) fn told(read: &ReadText) -> titans_text_read {
+    let ReadText { tokens, bytes, predicted, predicted_bytes, nats } = *read;
+    titans_text_read { struct_size: 0, reserved: 0, tokens, bytes, predicted, predicted_bytes, nats }
+}
+
+/// Begins to read a text with a model. `config` may be NULL.
+///
+/// Errors: `NULL`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
+/// vocabulary, `SYSTEM` without memory. `*text` is not written then.
+///
+/// # Safety
+/// Pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_open(
+    model: *const titans_host_model,
+    config: *const titans_text_config,
+    text: *mut *mut titans_text,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        let out = output(arg(3, "text"), text, 1, 1)?;
+        // SAFETY: the caller promises model and configuration.
+        let (own, (config, sampling)) = unsafe { (borrowed(model)?, titans_text_config::read(2, config)?) };
+        let reader = TextReader::new(Arc::clone(&own.weights), own.tokenizer.clone(), sampling.mode);
+        let reader = reader.map_err(HostFailure::host)?;
+        let state = TextState { reader, sampling, progress: config.progress, user: config.user };
+        // SAFETY: not NULL, aligned, writable by promise.
+        unsafe { out.borrow()[0] = Handle::give(TEXT, state).cast() };
+        Ok(())
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Gives a text back. NULL is fine.
+///
+/// # Safety
+/// A pointer that is not NULL is a text that was opened and not closed, and no other call uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_close(text: *mut titans_text) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { Handle::<TextState>::take(TEXT, text.cast()) }
+}
+
+/// Lends a text to `body`.
+///
+/// # Safety
+/// Pointers are NULL or valid; nobody else uses the text.
+unsafe fn change(
+    text: *mut titans_text,
+    info: *mut titans_error_info,
+    body: impl FnOnce(&mut TextState) -> HostOutcome<()>,
+) -> i32 {
+    // SAFETY: the promises are this function's own.
+    unsafe { call(info, || Handle::change(OWN, TEXT, text.cast(), body)) }
+}
+
+/// Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
+/// becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
+/// number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
+/// in), `FILE` when the vocabulary cannot write the bytes.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_feed(
+    text: *mut titans_text,
+    bytes: *const c_void,
+    len: usize,
+    read: *mut titans_text_read,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = |state: &mut TextState| {
+        if !read.is_null() {
+            // SAFETY: the caller promises `read`: it can be written at the end too.
+            unsafe { fill(arg(4, "read"), read, told(&ReadText::default()), &[]) }?;
+        }
+        // SAFETY: the caller promises `bytes`.
+        let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
+        let (what, done) = state.feed(bytes);
+        if !read.is_null() {
+            // SAFETY: as above.
+            unsafe { fill(arg(4, "read"), read, told(&what), &[]) }?;
+        }
+        done
+    };
+    // SAFETY: the caller's promises are the same.
+    unsafe { change(text, info, body) }
+}
+
+/// Ids of the vocabulary: the length of what `titans_text_next` writes.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`.
+///
+/// # Safety
+/// Pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_vocabulary(
+    text: *const titans_text,
+    count: *mut usize,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        // SAFETY: the caller promises text and count.
+        unsafe {
+            let state = Handle::<TextState>::borrow(OWN, TEXT, text.cast())?;
+            Ok(store(arg(2, "count"), count, state.reader.tokenizer().vocabulary())?)
+        }
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to `*len`. NULL with
+/// capacity 0 asks for the number alone.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_token(
+    text: *const titans_text,
+    id: u32,
+    bytes: *mut u8,
+    capacity: usize,
+    len: *mut usize,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        // SAFETY: the caller promises the text.
+        let state = unsafe { Handle::<TextState>::borrow(OWN, TEXT, text.cast()) }?;
+        let tokenizer = state.reader.tokenizer();
+        if id as usize >= tokenizer.vocabulary() {
+            let below = tokenizer.vocabulary() as u64;
+            return Err(Failure::sizes(TITANS_ERROR_TOKEN_RANGE, 2, "id (below)", below, id.into()).into());
+        }
+        let token = tokenizer.bytes(id);
+        if !bytes.is_null() || capacity != 0 {
+            if capacity < token.len() {
+                let (needed, given) = (token.len() as u64, capacity as u64);
+                return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 4, "capacity", needed, given).into());
+            }
+            let out = output(arg(3, "bytes"), bytes, token.len(), token.len())?;
+            // SAFETY: the caller's own buffer.
+            unsafe { out.borrow() }.copy_from_slice(token);
+        }
+        // SAFETY: the caller promises `len`.
+        Ok(unsafe { store(arg(5, "len"), len, token.len()) }?)
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary` numbers; before the first
+/// token all are alike.
+///
+/// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `FOREIGN`, `POISONED`.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_next(
+    text: *const titans_text,
+    probabilities: *mut f64,
+    len: usize,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        // SAFETY: the caller promises the text.
+        let state = unsafe { Handle::<TextState>::borrow(OWN, TEXT, text.cast()) }?;
+        let out = output(arg(2, "probabilities"), probabilities, len, state.reader.tokenizer().vocabulary())?;
+        // SAFETY: the caller's own buffer.
+        let out = unsafe { out.borrow() };
+        out.iter_mut().zip(state.reader.next()).for_each(|(p, log)| *p = log.exp());
+        Ok(())
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With `keep` 1 the model reads
+/// what it writes, as any text; with 0 the text stays where it is, and the same call writes the same. Before the first token the text begins with a
+/// line break. `*written` (may be NULL) is how many tokens there were.
+///
+/// Errors: `NULL`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
+/// finite (what came before it was written, and read with `keep` 1), `STOPPED` by `progress`, `SYSTEM` without memory.
+///
+/// # Safety
+/// Pointers are NULL or valid; `each` and its `user` are the caller's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_write(
+    text: *mut titans_text,
+    tokens: usize,
+    keep: i32,
+    each: titans_bytes_fn,
+    user: *mut c_void,
+    written: *mut usize,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = |state: &mut TextState| {
+        let each = each.ok_or(arg(4, "each").fail(TITANS_ERROR_NULL))?;
+        if !(0..=1).contains(&keep) {
+            return Err(Failure::rule(3, "keep: 0 or 1", i64::from(keep) as u64).into());
+        }
+        let count = if written.is_null() { None } else { Some(output(arg(6, "written"), written, 1, 1)?) };
+        let sampling = Sampling { tokens, ..state.sampling.clone() };
+        let mut fork = None;
+        let reader = if keep == 1 { &mut state.reader } else { fork.insert(state.reader.clone()) };
+        let (mut made, mut stopped) = (0, false);
+        let (progress, user_of) = (state.progress, state.user);
+        let done = reader.write(&sampling, |bytes| {
+            made += 1;
+            // SAFETY: the caller promises the function and what it is given back.
+            let asked = unsafe { each(user, bytes.as_ptr(), bytes.len()) } != 0;
+            stopped = !TextState::told(progress, user_of, made as u64, tokens as u64);
+            !asked && !stopped
+        });
+        if let Some(count) = count {
+            // SAFETY: the caller's own.
+            unsafe { count.borrow()[0] = made };
+        }
+        done.map_err(HostFailure::host)?;
+        if stopped { Err(Failure::new(TITANS_ERROR_STOPPED, 0, "progress").into()) } else { Ok(()) }
+    };
+    // SAFETY: the caller's promises are the same.
+    unsafe { change(text, info, body) }
+}
+
+/// Makes a second text that stands where this one stands; both go on independently.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`. `*other` is not written then.
+///
+/// # Safety
+/// Pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_fork(
+    text: *const titans_text,
+    other: *mut *mut titans_text,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        let out = output(arg(2, "other"), other, 1, 1)?;
+        // SAFETY: the caller promises the text, and the place.
+        unsafe {
+            let state = Handle::<TextState>::borrow(OWN, TEXT, text.cast())?;
+            out.borrow()[0] = Handle::give(TEXT, state.clone()).cast();
+        }
+        Ok(())
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Begins anew, before the first byte.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+///
+/// # Safety
+/// Pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_reset(text: *mut titans_text, info: *mut titans_error_info) -> i32 {
+    // SAFETY: the caller's promises are the same.
+    unsafe { change(text, info, |state| state.reader.reset().map_err(HostFailure::host)) }
+}
+
+/// With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
+///
+/// # Safety
+/// Pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_read_only(
+    text: *mut titans_text,
+    read_only: i32,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = |state: &mut TextState| {
+        let mode = match read_only {
+            0 => Mode::On,
+            1 => Mode::Frozen,
+            other => return Err(Failure::rule(2, "read_only: 0 or 1", i64::from(other) as u64).into()),
+        };
+        let absent = |_| Failure::rule(1, "mode: absent from the start to the end", 2);
+        Ok(state.reader.set_mode(mode).map_err(absent)?)
+    };
+    // SAFETY: the caller's promises are the same.
+    unsafe { change(text, info, body) }
+}
+
+/// Tokens read since the start, across save and load.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`.
+///
+/// # Safety
+/// Pointers are NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_position(
+    text: *const titans_text,
+    value: *mut u64,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        // SAFETY: the caller promises text and value.
+        unsafe {
+            let state = Handle::<TextState>::borrow(OWN, TEXT, text.cast())?;
+            Ok(store(arg(2, "value"), value, state.reader.position())?)
+        }
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`.
+///
+/// # Safety
+/// Pointers are NULL or valid; texts end in a zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_save(
+    text: *mut titans_text,
+    to: *const c_char,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = |state: &mut TextState| {
+        // SAFETY: the caller promises the path.
+        let to = unsafe { path(arg(2, "to"), to) }?.ok_or(arg(2, "to").fail(TITANS_ERROR_NULL))?;
+        write_whole(to, &state.reader.save().map_err(HostFailure::host)?)
+    };
+    // SAFETY: the caller's promises are the same.
+    unsafe { change(text, info, body) }
+}
+
+/// Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
+///
+/// Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`; `SAVED_CORRUPT` for bytes that are no state of this model, or damaged. The text is as before then.
+///
+/// # Safety
+/// Pointers are NULL or valid; texts end in a zero.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_load(
+    text: *mut titans_text,
+    from: *const c_char,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = |state: &mut TextState| {
+        // SAFETY: the caller promises the path.
+        let from = unsafe { path(arg(2, "from"), from) }?.ok_or(arg(2, "from").fail(TITANS_ERROR_NULL))?;
+        let bytes = std::fs::read(from).map_err(|e| HostFailure::host(Error::io(from, "reading the state", e)))?;
+        state.reader.load(&bytes).map_err(|error| {
+            let text = format!("{}: {error}; it must come from this model", from.display());
+            HostFailure::new(TITANS_ERROR_SAVED_CORRUPT, 2, "from", text)
+        })
+    };
+    // SAFETY: the caller's promises are the same.
+    unsafe { change(text, info, body) }
+}

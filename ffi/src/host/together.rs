@@ -1,0 +1,118 @@
+//! Several texts at once, on as many threads as are asked for.
+
+use super::call::{Handle, HostFailure, HostOutcome, call};
+use super::text::{TEXT, TextState, titans_text, titans_text_read, told};
+use crate::failure::Failure;
+use crate::info::titans_error_info;
+use crate::pointer::{Arg, arg, fill, input};
+use crate::status::titans_status::*;
+use core::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use titans_host::task::reader::ReadText;
+
+/// A text and its bytes, for one thread at a time.
+struct Job<'a> {
+    text: *mut titans_text,
+    bytes: &'a [u8],
+    done: Option<(ReadText, HostOutcome<()>)>,
+}
+
+// SAFETY: a text may be used in any thread, one at a time, and so may what its caller gave it: the documentation says so.
+unsafe impl Send for Job<'_> {}
+
+impl Job<'_> {
+    fn run(&mut self, which: Arg) {
+        let (bytes, mut read) = (self.bytes, ReadText::default());
+        let body = |state: &mut TextState| {
+            let (what, done) = state.feed(bytes);
+            read = what;
+            done
+        };
+        // SAFETY: all texts are different ones, lent by the caller.
+        let one = || unsafe { Handle::change(which, TEXT, self.text.cast(), body) };
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(one));
+        let lost = |_| Err(Failure::new(TITANS_ERROR_INTERNAL, 0, "library").into());
+        self.done = Some((read, done.unwrap_or_else(lost)));
+    }
+}
+
+/// Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one is one of them), which
+/// end with the call. `reads` (may be NULL) are as many structures, each with its `struct_size`. All texts are read, whatever happens
+/// to one of them. `progress` of a text is called in the thread that reads it.
+///
+/// Errors: `NULL`, `CONFIG` for other threads, `OVERLAP` for a text that is there twice: nothing was read. Else that of the first text that failed;
+/// `info->found` is then its token's number if that was refused, and `info->arg` 1.
+///
+/// # Safety
+/// Pointers are NULL or valid for their lengths.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn titans_text_feed_all(
+    texts: *const *mut titans_text,
+    bytes: *const *const c_void,
+    lens: *const usize,
+    count: usize,
+    threads: u32,
+    reads: *mut titans_text_read,
+    info: *mut titans_error_info,
+) -> i32 {
+    let body = || {
+        // SAFETY: the caller promises arrays of that length.
+        let (texts, bytes, lens) = unsafe {
+            let texts = input(arg(1, "texts"), texts, count, count)?;
+            (texts, input(arg(2, "bytes"), bytes, count, count)?, input(arg(3, "lens"), lens, count, count)?)
+        };
+        if !(1..=256).contains(&threads) {
+            return Err(Failure::rule(5, "threads: 1 to 256", threads.into()).into());
+        }
+        let mut jobs = Vec::with_capacity(count);
+        for ((i, &text), (&bytes, &len)) in texts.iter().enumerate().zip(bytes.iter().zip(lens)) {
+            if texts[..i].contains(&text) {
+                return Err(arg(1, "texts").fail(TITANS_ERROR_OVERLAP).into());
+            }
+            // SAFETY: the caller promises the bytes, and what is there of the texts.
+            let bytes = unsafe {
+                Handle::<TextState>::borrow(arg(1, "texts"), TEXT, text.cast())?;
+                input(arg(2, "bytes"), bytes.cast::<u8>(), len, len)?
+            };
+            jobs.push(Mutex::new(Job { text, bytes, done: None }));
+        }
+        for i in 0..if reads.is_null() { 0 } else { count } {
+            // SAFETY: the caller promises `count` structures: they can be written at the end too.
+            unsafe { fill(arg(6, "reads"), reads.add(i), told(&ReadText::default()), &[]) }?;
+        }
+        run(&jobs, threads as usize);
+        let mut first = Ok(());
+        for (i, job) in jobs.into_iter().enumerate() {
+            let done = job.into_inner().unwrap_or_else(PoisonError::into_inner).done;
+            let Some((read, done)) = done else { continue };
+            if !reads.is_null() {
+                // SAFETY: as above.
+                unsafe { fill(arg(6, "reads"), reads.add(i), told(&read), &[]) }?;
+            }
+            first = first.and(done.map_err(|mut failed: HostFailure| {
+                failed.failure.arg = 1;
+                failed
+            }));
+        }
+        first
+    };
+    // SAFETY: the caller promises `info`.
+    unsafe { call(info, body) }
+}
+
+/// Every job once; a thread that the system does not give is done without.
+fn run(jobs: &[Mutex<Job<'_>>], threads: usize) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Relaxed)) {
+            job.lock().unwrap_or_else(PoisonError::into_inner).run(arg(1, "texts"));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(jobs.len()) {
+            let _ = std::thread::Builder::new().name("titans-text".into()).spawn_scoped(scope, work);
+        }
+        work();
+    });
+}

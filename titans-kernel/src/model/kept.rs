@@ -1,0 +1,126 @@
+//! What `titans stream --state` and the C library write: a stream's bytes behind a short head, which holds what was read and not fed.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `TTNFEED` and the format's version |
+//! | 4 | the token that was read and waits to be fed; all ones for none |
+//! | 4 | numbers that follow the head |
+//! | 4 | CRC-32 of the bytes before and of those numbers |
+//! | … | those numbers, `f32`: of a row that is not whole yet, or, of text, what the model says after the last token |
+//! | … | what [`Stream::save`](super::Stream::save) writes |
+
+use crate::error::{Error, Result};
+use crc32fast::Hasher;
+
+const MAGIC: [u8; 8] = *b"TTNFEED\x01";
+const HEAD: usize = 20;
+const NONE: u32 = u32::MAX;
+
+/// A state as it is kept, its parts still where they lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptState<'a> {
+    /// The token that was read and waits to be fed.
+    pub pending: Option<u32>,
+    open: &'a [u8],
+    /// What [`Stream::save`](super::Stream::save) wrote, unchecked.
+    pub stream: &'a [u8],
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    let mut b = [0; 4];
+    bytes.iter().skip(at).zip(&mut b).for_each(|(&from, to)| *to = from);
+    u32::from_le_bytes(b)
+}
+
+fn format(what: &'static str, expected: u64, found: u64) -> Error {
+    Error::Format { what, expected, found }
+}
+
+impl<'a> KeptState<'a> {
+    /// Reads the head; bytes that begin otherwise are taken for a stream's alone. The stream's are for
+    /// [`Stream::load`](super::Stream::load) to check.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a head that is cut short, of another version, or damaged.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        if bytes.get(..7) != Some(&MAGIC[..7]) {
+            return Ok(Self { pending: None, open: &[], stream: bytes });
+        }
+        let short = || format("kept state: length in bytes", HEAD as u64, bytes.len() as u64);
+        let (head, rest) = (bytes.get(..HEAD).ok_or_else(short)?, bytes.get(HEAD..).ok_or_else(short)?);
+        if head[7] != MAGIC[7] {
+            return Err(format("kept state: version", u64::from(MAGIC[7]), u64::from(head[7])));
+        }
+        let open = rest.get(..(word(head, 12) as usize).saturating_mul(4)).ok_or_else(short)?;
+        let found = sum(&head[..16], open);
+        if word(head, 16) != found {
+            return Err(format("kept state: checksum", u64::from(word(head, 16)), u64::from(found)));
+        }
+        let pending = Some(word(head, 8)).filter(|&id| id != NONE);
+        Ok(Self { pending, open, stream: &rest[open.len()..] })
+    }
+
+    /// The numbers of the head.
+    pub fn open(&self) -> impl ExactSizeIterator<Item = f32> + 'a {
+        self.open.chunks_exact(4).map(|b| f32::from_bits(word(b, 0)))
+    }
+
+    /// Bytes before the stream's, with so many numbers.
+    pub const fn head_len(open: usize) -> usize {
+        open.saturating_mul(4).saturating_add(HEAD)
+    }
+
+    /// Writes what comes before the stream's bytes; returns its length, [`KeptState::head_len`].
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] (in bytes) when `out` is too short; nothing is written.
+    pub fn write_head(pending: Option<u32>, open: &[f32], out: &mut [u8]) -> Result<usize> {
+        let (needed, given) = (Self::head_len(open.len()), out.len());
+        let Some(out) = out.get_mut(..needed) else {
+            return Err(Error::Buffer { what: "head of a kept state, bytes", needed, given });
+        };
+        let (head, numbers) = out.split_at_mut(HEAD);
+        numbers.chunks_exact_mut(4).zip(open).for_each(|(b, x)| b.copy_from_slice(&x.to_bits().to_le_bytes()));
+        head[..8].copy_from_slice(&MAGIC);
+        head[8..12].copy_from_slice(&pending.unwrap_or(NONE).to_le_bytes());
+        head[12..16].copy_from_slice(&(open.len() as u32).to_le_bytes());
+        let sum = sum(&head[..16], numbers);
+        head[16..].copy_from_slice(&sum.to_le_bytes());
+        Ok(needed)
+    }
+}
+
+fn sum(head: &[u8], open: &[u8]) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(head);
+    hasher.update(open);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KeptState;
+    use std::{vec, vec::Vec};
+
+    #[test]
+    fn what_was_written_is_read_and_damage_is_not() {
+        for (pending, open) in [(None, vec![]), (Some(7), vec![]), (None, vec![1.5f32, f32::MIN]), (Some(0), vec![0.0])]
+        {
+            let mut bytes = vec![0xee; KeptState::head_len(open.len()) + 3];
+            assert_eq!(KeptState::write_head(pending, &open, &mut bytes).unwrap(), bytes.len() - 3);
+            let kept = KeptState::parse(&bytes).unwrap();
+            assert_eq!((kept.pending, kept.stream), (pending, &[0xee; 3][..]));
+            assert_eq!(kept.open().collect::<Vec<_>>(), open);
+            let short = bytes.len() - 4;
+            assert!(KeptState::write_head(pending, &open, &mut bytes[..short]).is_err());
+            for bit in 0..8 * (bytes.len() - 3) {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                // Another beginning is another format: the whole goes to the stream, which refuses it.
+                let alone = KeptState { pending: None, open: &[], stream: &flipped };
+                assert!(KeptState::parse(&flipped).map_or(true, |kept| bit < 56 && kept == alone), "bit {bit}");
+            }
+            assert!((7..bytes.len() - 3).all(|n| KeptState::parse(&bytes[..n]).is_err()));
+        }
+    }
+}
