@@ -33,6 +33,8 @@ enum GapsName {
     Refuse,
     /// The column's mean stands for them
     Mean,
+    /// The number before stands for them
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,6 +61,9 @@ pub struct LayoutArgs {
     /// Columns that are not read, by name or number from 1, or none [default: a first one of dates, row numbers or times]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', allow_hyphen_values = true)]
     leave_out: Vec<String>,
+    /// The column of dates, by name or number from 1 [default: the first one that is left out]
+    #[arg(long, value_name = "COLUMN")]
+    date: Option<String>,
     /// What becomes of missing numbers [default: refuse]
     #[arg(long, value_enum)]
     gaps: Option<GapsName>,
@@ -72,6 +77,7 @@ impl LayoutArgs {
             ("--decimal", self.decimal.is_some()),
             ("--header", self.header.is_some()),
             ("--leave-out", !self.leave_out.is_empty()),
+            ("--date", self.date.is_some()),
             ("--gaps", self.gaps.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
@@ -96,10 +102,14 @@ impl LayoutArgs {
         if !self.leave_out.is_empty() {
             layout.left_out = Some(places(&self.leave_out));
         }
+        if let Some(date) = &self.date {
+            layout.date = Some(place(date));
+        }
         if let Some(gaps) = self.gaps {
             layout.gaps = match gaps {
                 GapsName::Refuse => Gaps::Refuse,
                 GapsName::Mean => Gaps::Mean,
+                GapsName::Hold => Gaps::Hold,
             };
         }
         layout
@@ -108,8 +118,11 @@ impl LayoutArgs {
 
 /// Columns by number or name; `none` alone is none.
 fn places(names: &[String]) -> Vec<ColumnRef> {
-    let place = |name: &String| name.parse().map_or_else(|_| ColumnRef::Name(name.clone()), ColumnRef::Number);
-    if names == ["none"] { Vec::new() } else { names.iter().map(place).collect() }
+    if names == ["none"] { Vec::new() } else { names.iter().map(|name| place(name)).collect() }
+}
+
+fn place(name: &str) -> ColumnRef {
+    name.parse().map_or_else(|_| ColumnRef::Name(name.to_owned()), ColumnRef::Number)
 }
 
 /// Tells what was guessed about a file.

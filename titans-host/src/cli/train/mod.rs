@@ -2,6 +2,7 @@
 
 mod begin;
 mod config;
+mod forecast;
 mod layout;
 mod model;
 mod room;
