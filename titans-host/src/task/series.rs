@@ -5,7 +5,7 @@ mod evaluate;
 pub use evaluate::{SeriesTotals, evaluate};
 
 use super::TaskConfig;
-use crate::data::series::{Column, Series, TableLayout, read};
+use crate::data::series::{Column, Gaps, Series, TableLayout, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
@@ -68,6 +68,7 @@ impl SeriesConfig {
     /// # Errors
     /// As [`read`] and [`Series::split`].
     pub fn measure(&mut self) -> Result<Vec<String>> {
+        self.expect_policy()?;
         let read = read(&self.data, &self.layout, &[])?;
         let rows = read.series.split(self.validation, (1, 1))?;
         self.columns = read.series.measure(rows);
@@ -76,12 +77,21 @@ impl SeriesConfig {
         Ok(told)
     }
 
+    /// A stream of patches knows no rows before.
+    fn expect_policy(&self) -> Result<()> {
+        if self.layout.gaps == Gaps::Hold {
+            return Err(Error::usage("--gaps hold is for --task forecast; expected refuse or mean"));
+        }
+        Ok(())
+    }
+
     /// Numbers of a patch.
     pub fn width(&self) -> usize {
         self.patch.saturating_mul(self.columns.len())
     }
 
     fn validate(&self) -> Result<()> {
+        self.expect_policy()?;
         let sizes = [
             ("patch", self.patch),
             ("context", self.context),

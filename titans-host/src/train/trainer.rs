@@ -6,7 +6,7 @@ use super::given::IdsOrNumbers;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
-use crate::model::{Aim, Dropout, Input, Model, Recompute};
+use crate::model::{Aim, Dropout, Input, Model, Recompute, Shortcut};
 use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
@@ -103,6 +103,11 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// What a checkpoint would say of the task.
     pub fn task_state(&self) -> serde_json::Value {
         self.task.state()
+    }
+
+    /// Whether a new model knows something before its first step, by its shortcut: the best checkpoint may be that one.
+    pub fn prepared(&self) -> bool {
+        self.config.model.shortcut != Shortcut::None
     }
 
     /// The model as it is now.

@@ -27,13 +27,17 @@ the model's memory.loss (sum 1, half 1/2, mean 1/d_v). With --tokenizer in train
 in the place of byte are token,bytes: its id and how many bytes it stands for.
 
 A run of the series task: the mean squared error of the next patch in standardised units, over the validation part or --data.
+A run of the forecast task: mean squared and absolute errors by horizon, of every forecast of the test part, beside baselines; --carry
+lets the memories go on learning from forecast to forecast. --per-window writes row,column,mse,surprise; --picture draws them.
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
 
 A loss, or a surprise that --per-token writes, that is not finite ends the verb with exit code 1: it says where, and writes nothing.
 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
-mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json.
+mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of forecasts mse, mae (the first
+horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
+linear, season, ridge}.
 
 Examples:
   titans eval runs/text
@@ -42,7 +46,8 @@ Examples:
   titans eval runs/text --data book.txt --per-token book.csv
   titans eval runs/recall --lengths 256,1024,4096,16384
   titans eval runs/recall --lengths 2097152 --sequences 1
-  titans eval runs/series --data later.csv";
+  titans eval runs/series --data later.csv
+  titans eval runs/forecast --carry --picture errors.svg";
 
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";

@@ -7,6 +7,7 @@ use crate::model::{Head, Input, Mode, Model, Source};
 use crate::tape::{Shared, Tape};
 use crate::train::task::Load;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use titans_kernel::Scalar;
 
@@ -47,8 +48,8 @@ struct Sequences<'a> {
 }
 
 /// Forecasts from every one of `moments`, in an order of its own. Fresh memories read a whole sequence before each. Those that are carried
-/// begin with a whole sequence at the first moments, one for every row of a patch, and go on from there; what a forecast has seen lies before its
-/// moment all the same.
+/// begin with a whole sequence at the first moments, one for every row of a patch, and go on from there, through the moments between that are a
+/// patch apart, asked for or not; what a forecast has seen lies before its moment all the same.
 ///
 /// # Errors
 /// [`Error::Usage`] for a model of another frame, for rows that are not there; [`Error::Diverged`] with the first moment whose forecast is not
@@ -97,10 +98,15 @@ pub fn forecast<D: Device>(
         let starts: Vec<_> = starts.into_iter().flat_map(lanes).collect();
         return run(&starts, frame.context, frame.context - 1);
     }
-    let (Some(&first), Some(&last)) = (starts.iter().min(), starts.iter().max()) else { return Ok(()) };
-    for start in first..(first + frame.patch).min(last + 1) {
-        let time = (last - start) / frame.patch + frame.context;
-        run(&lanes(start).collect::<Vec<_>>(), time, frame.context - 1)?;
+    // One stream for each row of a patch: its first and its last start.
+    let mut streams: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for start in starts {
+        let ends = streams.entry(start % frame.patch).or_insert((start, start));
+        *ends = (ends.0.min(start), ends.1.max(start));
+    }
+    for (first, last) in streams.into_values() {
+        let time = (last - first) / frame.patch + frame.context;
+        run(&lanes(first).collect::<Vec<_>>(), time, frame.context - 1)?;
     }
     Ok(())
 }
