@@ -5,6 +5,7 @@ mod input;
 #[path = "../common/vocabulary.rs"]
 mod vocabulary;
 
+mod forecast;
 mod general;
 mod stream;
 mod train;

@@ -4,6 +4,7 @@ mod best;
 mod checkpoints;
 mod dropout;
 mod evaluation;
+mod forecast;
 mod memory;
 mod optimiser;
 mod runs;

@@ -80,8 +80,8 @@ impl<'a, T: Scalar> Model<'a, T> {
     }
 
     /// Calls `visit` with the configuration and the parameters of every block in order; returns the norm, the head (empty if
-    /// tied) and its bias (empty without one).
-    fn blocks(&self, mut visit: impl FnMut(&BlockSpec, &Weights<'a, T>) -> Result<()>) -> Result<[Mat<'a, T>; 3]> {
+    /// tied), its bias and the shortcut (empty without one).
+    fn blocks(&self, mut visit: impl FnMut(&BlockSpec, &Weights<'a, T>) -> Result<()>) -> Result<[Mat<'a, T>; 4]> {
         let mut numbers = Numbers(self.numbers);
         self.spec.first(&mut numbers)?;
         for i in 0..self.spec.blocks {
@@ -99,5 +99,7 @@ pub fn stream_len<T: Scalar>(spec: &ModelSpec, blocks: impl IntoIterator<Item = 
         state = state.saturating_add(state_len::<T>(&block, rows));
         scratch = scratch.max(scratch_len::<T>(&block, spec.width, rows));
     }
+    // What the shortcut says, when the blocks are done.
+    scratch = scratch.max(if spec.shortcut { rows.saturating_mul(spec.outputs) } else { 0 });
     state.saturating_add(scratch).saturating_add(rows.saturating_mul(spec.width).saturating_mul(2))
 }

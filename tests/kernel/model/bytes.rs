@@ -245,7 +245,15 @@ fn a_step_is_a_push_of_one_and_outputs_need_not_be_asked_for() {
 #[test]
 fn every_bad_field_is_named() {
     let (mut dice, spec) = (Dice(1), Case::any(1).spec);
-    let spec = ModelSpec { blocks: 1, input: Input::Tokens(5), outputs: 5, head_bias: false, tied: true, ..spec };
+    let spec = ModelSpec {
+        blocks: 1,
+        input: Input::Tokens(5),
+        outputs: 5,
+        head_bias: false,
+        tied: true,
+        shortcut: false,
+        ..spec
+    };
     let good = |kind| BlockSpec { rotary: 0.0, ..block(&mut Dice(4), kind) };
     type Spoil = fn(&mut BlockSpec);
     let bad: [(&str, Kind, Spoil); 20] = [
@@ -288,6 +296,7 @@ fn every_bad_field_is_named() {
         ModelSpec { outputs: 4, ..spec },
         ModelSpec { head_bias: true, ..spec },
         ModelSpec { input: Input::Rows(5), ..spec },
+        ModelSpec { shortcut: true, ..spec },
         ModelSpec { input: Input::Tokens(0), ..spec },
     ] {
         assert!(encode_header::<f32>(&bad, core::slice::from_ref(&block), &mut out).is_err(), "{bad:?}");

@@ -143,6 +143,7 @@ impl Case {
             head_bias: !tied && dice.coin(),
             width: 3 + dice.below(8),
             tied,
+            shortcut: matches!(input, Input::Rows(_)) && dice.coin(),
             blocks: kinds.len(),
         };
         let blocks = kinds.iter().map(|&kind| block(&mut dice, kind)).collect();
@@ -184,7 +185,8 @@ impl Case {
     /// Rows of numbers in; out go as many predicted numbers, which have a bias, or logits of classes, which have none.
     fn read_rows(&mut self, size: usize, predicts: bool) {
         let (input, outputs) = (Input::Rows(size), if predicts { size } else { 5 });
-        self.spec = ModelSpec { input, outputs, tied: false, head_bias: predicts, ..self.spec };
+        let shortcut = predicts;
+        self.spec = ModelSpec { input, outputs, tied: false, head_bias: predicts, shortcut, ..self.spec };
         // The memory is not what is looked at, and a layer norm behind one hidden unit is nearly a sign.
         self.blocks[0].memory.network = Network::Plain;
     }

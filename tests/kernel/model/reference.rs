@@ -351,6 +351,13 @@ pub fn outputs(case: &Case, mode: Mode, fed: &Fed<f64>) -> (Rows, Rows) {
             plus(&times(&rows, table, width), &own["embedding.bias"])
         }
     };
+    let passed = match (fed, own.get("shortcut.weight")) {
+        (Fed::Rows(rows, size), Some(shortcut)) => {
+            let rows: Rows = rows.chunks(*size).map(<[f64]>::to_vec).collect();
+            times(&rows, shortcut, case.spec.outputs)
+        }
+        _ => vec![vec![0.0; case.spec.outputs]; x.len()],
+    };
     let mut surprise = vec![vec![]; x.len()];
     for (spec, weights) in case.blocks.iter().zip(blocks) {
         let (y, losses) = Block { spec, width, mode, weights }.forward(&x);
@@ -361,5 +368,6 @@ pub fn outputs(case: &Case, mode: Mode, fed: &Fed<f64>) -> (Rows, Rows) {
     let outputs = case.spec.outputs;
     let turned = |w: &[f64]| (0..width * outputs).map(|i| w[i % outputs * width + i / outputs]).collect::<Vec<_>>();
     let y = times(&x, &if case.spec.tied { turned(table) } else { own["head.weight"].clone() }, outputs);
-    (own.get("head.bias").map_or(y.clone(), |bias| plus(&y, bias)), surprise)
+    let y = own.get("head.bias").map_or(y.clone(), |bias| plus(&y, bias));
+    (zip(&y, &passed, |y, s| y + s), surprise)
 }

@@ -9,6 +9,7 @@ mod devices;
 mod eval;
 mod export;
 mod failure;
+mod forecast;
 mod generate;
 mod inspect;
 mod memory;
@@ -54,6 +55,7 @@ enum Verb {
     Train(Box<train::Args>),
     Eval(eval::Args),
     Generate(generate::Args),
+    Forecast(forecast::Args),
     Export(export::Args),
     Stream(stream::Args),
     Devices(devices::Args),
@@ -71,6 +73,7 @@ impl Verb {
             Self::Train(args) => train::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Generate(args) => generate::run(&args),
+            Self::Forecast(args) => forecast::run(&args),
             Self::Export(args) => export::run(&args),
             Self::Stream(args) => stream::run(&args),
             Self::Devices(args) => devices::run(&args),

@@ -34,6 +34,17 @@ pub fn csv_line(fields: impl IntoIterator<Item = String>) -> Result<String, Fail
     Ok(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned())
 }
 
+/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so far from 0 that they
+/// would round away what matters on a scale.
+pub fn digits(x: f64, scale: f64) -> String {
+    let short = x as f32;
+    match (f64::from(short) - x).abs() <= scale / 65_536.0 {
+        true => short.to_string(),
+        false if short.is_finite() => x.to_string(),
+        false => format!("{x:e}"),
+    }
+}
+
 /// Writes a line to standard error; where nobody listens there is nobody to tell.
 pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "titans: {}", tidy(text));

@@ -1,8 +1,11 @@
 //! Series of numbers from CSV: rows in time, columns that are predicted together.
 
+mod calendar;
+mod dates;
 mod layout;
 mod parse;
 
+pub use dates::Dates;
 pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 pub use parse::no_record;
 
@@ -11,6 +14,8 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+/// Columns that are told by name.
+const NAMED: usize = 8;
 /// Most columns.
 const COLUMNS: usize = 1 << 16;
 
@@ -85,6 +90,33 @@ pub struct Read {
     pub gaps: usize,
     /// What else is worth a word, a sentence each that names the file.
     pub notes: Vec<String>,
+    /// The dates of the rows as they are written; empty where the file has none.
+    pub dates: Vec<String>,
+}
+
+impl Read {
+    /// What is worth a word about the file, of which the first `rows` rows are for training: a sentence each.
+    pub fn told(&self, rows: usize) -> Vec<String> {
+        let mut told = Vec::new();
+        if !self.guesses.is_empty() {
+            told.push(format!("guessed: {}", self.guesses.join("; ")));
+        }
+        if self.gaps > 0 {
+            let stands = match self.layout.gaps {
+                Gaps::Hold => "the number before",
+                Gaps::Refuse | Gaps::Mean => "their column's mean",
+            };
+            told.push(format!("{} missing numbers, for which {stands} stands (--gaps)", self.gaps));
+        }
+        if let constant @ [_, ..] = &self.series.constant(rows)[..] {
+            let (names, more) = (constant.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "), constant.len());
+            let more = if more > NAMED { format!(" and {} more", more - NAMED) } else { String::new() };
+            told.push(format!(
+                "constant in the training rows, so that deviation 1 is taken: {names}{more} (--leave-out)"
+            ));
+        }
+        told
+    }
 }
 
 /// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at semicolons or tabs, decimal
@@ -158,6 +190,24 @@ impl Series {
         let of = |c: usize| self.numbers[..rows * columns].iter().skip(c).step_by(columns).filter(|x| !x.is_nan());
         let constant = |c: usize| of(c).next().is_none_or(|first| of(c).all(|x| x == first));
         self.names.iter().enumerate().filter(|&(c, _)| constant(c)).map(|(_, name)| name.as_str()).collect()
+    }
+
+    /// All numbers, standardised; for one that is missing what the layout says: the column's mean, or the number before it (the mean where
+    /// there is none).
+    ///
+    /// # Errors
+    /// As [`Series::standardised`].
+    pub fn filled(&self, columns: &[Column], layout: &TableLayout) -> Result<Vec<f64>> {
+        let mut numbers = self.standardised(columns)?;
+        if layout.gaps == Gaps::Hold {
+            let width = columns.len().max(1);
+            for i in width..numbers.len() {
+                if self.numbers.get(i).is_some_and(|x| x.is_nan()) {
+                    numbers[i] = numbers[i - width];
+                }
+            }
+        }
+        Ok(numbers)
     }
 
     /// All numbers, standardised; 0, the mean, where one is missing.

@@ -5,7 +5,7 @@ mod presets;
 mod recipes;
 
 use parts::common;
-pub use parts::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig};
+pub use parts::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, Shortcut};
 pub use presets::Preset;
 use titans_kernel::Choice;
 pub(super) use titans_kernel::model::{Combine, Kind, Wiring};
@@ -39,6 +39,8 @@ pub struct ModelConfig {
     pub head: Head,
     /// Numbers or classes that the head gives; unused for tokens.
     pub outputs: usize,
+    /// A linear map of the row itself, past all blocks, that is added to what the model says (rows of numbers).
+    pub shortcut: Shortcut,
     /// Of the residual stream.
     pub width: usize,
     /// Blocks of mixer and feed-forward.
@@ -93,6 +95,7 @@ impl Default for ModelConfig {
             inputs: 0,
             head: Head::Tokens,
             outputs: 0,
+            shortcut: Shortcut::None,
             width: 128,
             blocks: 4,
             block: Kinds::default(),
@@ -318,6 +321,11 @@ impl ModelConfig {
         if self.head == Head::Tokens && self.inputs > 0 {
             return Err(Error::usage(
                 "model: head: rows of numbers have no next token; expected regression or classes, found tokens",
+            ));
+        }
+        if self.shortcut != Shortcut::None && self.inputs == 0 {
+            return Err(Error::usage(
+                "model: shortcut: it is of rows of numbers; set it to none for a model of tokens",
             ));
         }
         if self.head != Head::Tokens && self.outputs == 0 {

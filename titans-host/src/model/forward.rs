@@ -1,8 +1,8 @@
 //! A batch of sequences through the model.
 
-use super::Model;
 use super::block::Segment;
 use super::dropout::Dropout;
+use super::{Model, Shortcut};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{Shared, Tape, Var};
@@ -98,7 +98,7 @@ impl<D: Device> Model<D> {
             forward.surprise.extend(mixed.surprise);
             forward.clipped += mixed.clipped;
         }
-        forward.logits = self.head(tape, &x)?;
+        forward.logits = self.head(tape, &x, source)?;
         Ok(forward)
     }
 
@@ -113,12 +113,23 @@ impl<D: Device> Model<D> {
         }
     }
 
-    /// The final norm, and logits or predictions.
-    pub(super) fn head(&self, tape: &mut Tape<'_, D>, x: &Var<D>) -> Result<Var<D>> {
+    /// The final norm, and logits or predictions; what the shortcut says of the source's rows is added.
+    pub(super) fn head(&self, tape: &mut Tape<'_, D>, x: &Var<D>, source: Source<'_, D>) -> Result<Var<D>> {
         let x = tape.rms_norm(x, self.layout.norm)?;
-        match self.layout.head {
-            Some(head) => tape.linear(&x, head, self.layout.head_bias),
-            None => tape.linear_transposed(&x, self.layout.embedding),
+        let said = match self.layout.head {
+            Some(head) => tape.linear(&x, head, self.layout.head_bias)?,
+            None => tape.linear_transposed(&x, self.layout.embedding)?,
+        };
+        match (source, self.layout.shortcut) {
+            (Source::Rows(rows), Some(shortcut)) => {
+                let rows = Var::of((*rows).clone());
+                let passed = match self.config.shortcut {
+                    Shortcut::Learned => tape.linear(&rows, shortcut, None)?,
+                    _ => tape.linear_fixed(&rows, shortcut)?,
+                };
+                tape.add(&said, &passed)
+            }
+            _ => Ok(said),
         }
     }
 }

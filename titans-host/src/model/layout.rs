@@ -7,7 +7,7 @@ pub(super) use find::{
     Projection, ReadOut,
 };
 
-use super::{Kind, ModelConfig, Wiring, weights};
+use super::{Kind, ModelConfig, Shortcut, Wiring, weights};
 use crate::error::Result;
 use titans_kernel::memory::Network;
 
@@ -96,6 +96,10 @@ fn begin(c: &ModelConfig, name: &str, [inputs, outputs]: [usize; 2]) -> Beginnin
     let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
     match name {
         "embedding.weight" if c.inputs == 0 => plain(Init::Normal { std: EMBEDDING_STD }),
+        // It begins with nothing to say.
+        "shortcut.weight" => {
+            Beginning { init: Init::Constant(0.0), decay: c.shortcut == Shortcut::Learned, vector: false }
+        }
         "head.weight" => Beginning { init: Init::Normal { std: HEAD_STD }, ..linear(1.0) },
         "mixer.persistent" => plain(Init::Normal { std: 1.0 }),
         // The gates begin at their biases, whatever the token.

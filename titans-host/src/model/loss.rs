@@ -12,6 +12,13 @@ pub enum Targets<'a, D: Device> {
     Ids(&'a Arc<D::Indices>),
     /// The predicted numbers `[batch, time, outputs]`.
     Numbers(&'a Shared<D>),
+    /// The same where every number has a weight w between 0 and 1, by which its error is multiplied before it is squared.
+    Weighted {
+        /// The numbers times w.
+        numbers: &'a Shared<D>,
+        /// ln w − ln(1 − w): σ of it is w.
+        gates: &'a Shared<D>,
+    },
 }
 
 impl<D: Device> Clone for Targets<'_, D> {
@@ -31,7 +38,13 @@ impl<D: Device> Model<D> {
         match (targets, self.config.head) {
             (Targets::Ids(ids), Head::Tokens | Head::Classes) => tape.cross_entropy(self.config.said(), said, ids),
             (Targets::Numbers(numbers), Head::Regression) => tape.squared_error(said, numbers, self.config.said()),
-            (Targets::Numbers(_), _) => Err(Error::usage("model: expected ids as its targets, found numbers")),
+            (Targets::Weighted { numbers, gates }, Head::Regression) => {
+                let said = tape.sigmoid_gate(said, &Var::of(gates.clone()))?;
+                tape.squared_error(&said, numbers, self.config.said())
+            }
+            (Targets::Numbers(_) | Targets::Weighted { .. }, _) => {
+                Err(Error::usage("model: expected ids as its targets, found numbers"))
+            }
             (Targets::Ids(_), _) => Err(Error::usage("model: expected numbers as its targets, found ids")),
         }
     }

@@ -21,7 +21,7 @@ mod session;
 mod tests;
 mod weights;
 
-pub use config::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, ModelConfig, Preset};
+pub use config::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, ModelConfig, Preset, Shortcut};
 pub use dropout::Dropout;
 pub use forward::{Forward, Input, Source};
 pub use layout::{Declaration, Init};

@@ -81,7 +81,7 @@ impl<D: Device> Model<D> {
 
         let mut tape = Tape::recording_in(device, &self.params, space);
         let x = tape.input(x);
-        let logits = self.head(&mut tape, &x)?;
+        let logits = self.head(&mut tape, &x, source)?;
         let losses = self.loss(&mut tape, &logits, targets)?;
         seen(&logits, &losses)?;
         drop(logits);

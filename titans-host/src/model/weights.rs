@@ -1,7 +1,7 @@
 //! A model's weights as one blob: what streams run on, and what `titans export` writes.
 
 use super::mixer::ROTARY_BASE;
-use super::{GateSpan, Head, Kind, MacRead, Model, ModelConfig};
+use super::{GateSpan, Head, Kind, MacRead, Model, ModelConfig, Shortcut};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -123,6 +123,7 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
         head_bias: c.head == Head::Regression,
         width: c.width,
         tied: c.tied,
+        shortcut: c.shortcut != Shortcut::None,
         blocks: c.blocks,
     };
     Ok((spec, c.kinds().map(block).collect()))

@@ -76,6 +76,18 @@ impl<D: Device> Tape<'_, D> {
         self.linear_as(inputs, outputs, true, x, weight, None)
     }
 
+    /// `x W` of a weight that no gradient reaches, nor x by it.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`].
+    pub fn linear_fixed(&mut self, x: &Var<D>, weight: ParamId) -> Result<Var<D>> {
+        let (inputs, outputs) = self.matrix(weight)?;
+        let dims = LinearDims { rows: self.rows("linear: x", &x.buffer, inputs)?, inputs, outputs, transposed: false };
+        let mut y = self.device.alloc(dims.rows * outputs)?;
+        self.device.linear(dims, &x.buffer, self.params.value(weight)?, None, &mut y)?;
+        Ok(self.constant(y))
+    }
+
     fn linear_as(
         &mut self,
         inputs: usize,

@@ -1,7 +1,8 @@
-//! What is learned and measured: recall, text, and series of numbers.
+//! What is learned and measured: recall, text, series of numbers, and forecasts of them.
 
 pub mod curriculum;
 pub mod evaluate;
+pub mod forecast;
 pub mod generate;
 pub mod needle;
 pub mod reader;
@@ -18,6 +19,7 @@ use crate::device::Device;
 use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
+use forecast::{ForecastConfig, ForecastTask, Frame};
 use recall::{Recall, RecallConfig};
 use serde::{Deserialize, Serialize};
 use series::{SeriesConfig, SeriesTask};
@@ -33,6 +35,8 @@ pub enum TaskConfig {
     Text(TextConfig),
     /// Series of numbers, patch by patch.
     Series(SeriesConfig),
+    /// Forecasts of series of numbers.
+    Forecast(ForecastConfig),
 }
 
 impl TaskConfig {
@@ -59,6 +63,7 @@ impl TaskConfig {
             Self::Recall(_) => "recall",
             Self::Text(_) => "text",
             Self::Series(_) => "series",
+            Self::Forecast(_) => "forecast",
         }
     }
 
@@ -71,6 +76,7 @@ impl TaskConfig {
             Self::Recall(c) => model.vocabulary = c.alphabet.vocabulary(),
             Self::Text(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
             Self::Series(c) => series::fit(c, model),
+            Self::Forecast(c) => forecast::fit(c, model),
         }
         Ok(())
     }
@@ -87,7 +93,10 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
         false => Err(Error::usage(format!("model.{field}: this task has {needed} {what}, found {found}"))),
     };
     let task = TaskConfig::of(config)?;
-    let head = if matches!(task, TaskConfig::Series(_)) { Head::Regression } else { Head::Tokens };
+    let head = match task {
+        TaskConfig::Series(_) | TaskConfig::Forecast(_) => Head::Regression,
+        TaskConfig::Recall(_) | TaskConfig::Text(_) => Head::Tokens,
+    };
     if model.head != head {
         return Err(Error::usage(format!(
             "model.head: the task {} trains {}, found {} (classes are for the library: Model::loss)",
@@ -114,6 +123,12 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
             same("inputs", "numbers a patch", c.width(), model.inputs)?;
             same("outputs", "numbers a patch", c.width(), model.outputs)?;
             Box::new(SeriesTask::read(c, seed)?)
+        }
+        TaskConfig::Forecast(c) => {
+            let frame = Frame::of(&c);
+            same("inputs", "numbers a token", frame.inputs(), model.inputs)?;
+            same("outputs", "numbers a forecast", frame.outputs(), model.outputs)?;
+            Box::new(ForecastTask::read(c, seed)?)
         }
     })
 }

@@ -5,7 +5,7 @@ mod evaluate;
 pub use evaluate::{SeriesTotals, evaluate};
 
 use super::TaskConfig;
-use crate::data::series::{Column, Series, TableLayout, read};
+use crate::data::series::{Column, Gaps, Series, TableLayout, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
@@ -18,8 +18,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Columns that are told by name.
-const NAMED: usize = 8;
 /// Most patches of a batch.
 const BATCH_PATCHES: usize = 1 << 26;
 
@@ -70,25 +68,21 @@ impl SeriesConfig {
     /// # Errors
     /// As [`read`] and [`Series::split`].
     pub fn measure(&mut self) -> Result<Vec<String>> {
+        self.expect_policy()?;
         let read = read(&self.data, &self.layout, &[])?;
         let rows = read.series.split(self.validation, (1, 1))?;
         self.columns = read.series.measure(rows);
-        let mut told = Vec::new();
-        if !read.guesses.is_empty() {
-            told.push(format!("guessed: {}", read.guesses.join("; ")));
-        }
-        if read.gaps > 0 {
-            told.push(format!("{} missing numbers, for which their column's mean stands (--gaps)", read.gaps));
-        }
-        if let constant @ [_, ..] = &read.series.constant(rows)[..] {
-            let (names, more) = (constant.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "), constant.len());
-            let more = if more > NAMED { format!(" and {} more", more - NAMED) } else { String::new() };
-            told.push(format!(
-                "constant in the training rows, so that deviation 1 is taken: {names}{more} (--leave-out)"
-            ));
-        }
+        let told = read.told(rows);
         self.layout = read.layout;
         Ok(told)
+    }
+
+    /// A stream of patches knows no rows before.
+    fn expect_policy(&self) -> Result<()> {
+        if self.layout.gaps == Gaps::Hold {
+            return Err(Error::usage("--gaps hold is for --task forecast; expected refuse or mean"));
+        }
+        Ok(())
     }
 
     /// Numbers of a patch.
@@ -97,6 +91,7 @@ impl SeriesConfig {
     }
 
     fn validate(&self) -> Result<()> {
+        self.expect_policy()?;
         let sizes = [
             ("patch", self.patch),
             ("context", self.context),

@@ -8,10 +8,19 @@ use crate::tape::Shared;
 use std::sync::Arc;
 use titans_kernel::Scalar;
 
-/// Ids or rows of numbers.
+/// Logarithm of the odds of the smallest weight: σ of it is 0 for all that is computed.
+const LEAST: f64 = -80.0;
+
+/// Ids, rows of numbers, or numbers that have weights.
 pub(super) enum IdsOrNumbers<D: Device> {
     Ids(Arc<D::Indices>),
     Numbers(Shared<D>),
+    Weighted {
+        numbers: Shared<D>,
+        gates: Shared<D>,
+        /// What the weights were divided by.
+        unit: f64,
+    },
 }
 
 impl<D: Device> Clone for IdsOrNumbers<D> {
@@ -19,6 +28,9 @@ impl<D: Device> Clone for IdsOrNumbers<D> {
         match self {
             Self::Ids(ids) => Self::Ids(Arc::clone(ids)),
             Self::Numbers(numbers) => Self::Numbers(numbers.clone()),
+            Self::Weighted { numbers, gates, unit } => {
+                Self::Weighted { numbers: numbers.clone(), gates: gates.clone(), unit: *unit }
+            }
         }
     }
 }
@@ -31,14 +43,16 @@ impl<D: Device> IdsOrNumbers<D> {
             None => [None, None],
         };
         let read = Self::put(device, read, &part.ids, &part.rows)?;
-        let wanted = Self::put(device, wanted, &part.targets, &part.wanted)?;
+        let wanted = match part.weights.is_empty() {
+            true => Self::put(device, wanted, &part.targets, &part.wanted)?,
+            false => Self::weigh(device, &part.wanted, &part.weights)?,
+        };
         Ok(place.insert([read, wanted]).clone())
     }
 
     fn put(device: &D, before: Option<Self>, ids: &[u32], numbers: &[f64]) -> Result<Self> {
         if ids.is_empty() {
-            let numbers: Vec<D::Elem> = numbers.iter().map(|&x| D::Elem::from_f64(x)).collect();
-            return Ok(Self::Numbers(Shared::new(device.upload(&numbers)?)));
+            return Ok(Self::Numbers(upload(device, numbers.iter().copied())?));
         }
         if let Some(Self::Ids(mut place)) = before
             && let Some(place_of) = Arc::get_mut(&mut place)
@@ -49,11 +63,29 @@ impl<D: Device> IdsOrNumbers<D> {
         Ok(Self::Ids(Arc::new(device.upload_indices(ids)?)))
     }
 
+    /// Weights in units of twice the largest one: then all are at most 1/2, and have odds.
+    fn weigh(device: &D, wanted: &[f64], weights: &[f64]) -> Result<Self> {
+        let most = weights.iter().copied().fold(0.0, f64::max);
+        let unit = if most > 0.0 { 2.0 * most } else { 1.0 };
+        let share = |w: f64| w / unit;
+        let numbers = upload(device, wanted.iter().zip(weights).map(|(x, &w)| x * share(w)))?;
+        let gates = upload(device, weights.iter().map(|&w| (share(w) / (1.0 - share(w))).ln().max(LEAST)))?;
+        Ok(Self::Weighted { numbers, gates, unit })
+    }
+
+    /// By what the losses must be multiplied to be those of the weights that the task gave.
+    pub(super) fn unit(&self) -> f64 {
+        match self {
+            Self::Weighted { unit, .. } => unit * unit,
+            _ => 1.0,
+        }
+    }
+
     /// As a model's input.
     pub(super) fn source(&self) -> Source<'_, D> {
         match self {
             Self::Ids(ids) => Source::Ids(ids),
-            Self::Numbers(numbers) => Source::Rows(numbers),
+            Self::Numbers(numbers) | Self::Weighted { numbers, .. } => Source::Rows(numbers),
         }
     }
 
@@ -62,6 +94,12 @@ impl<D: Device> IdsOrNumbers<D> {
         match self {
             Self::Ids(ids) => Targets::Ids(ids),
             Self::Numbers(numbers) => Targets::Numbers(numbers),
+            Self::Weighted { numbers, gates, .. } => Targets::Weighted { numbers, gates },
         }
     }
+}
+
+fn upload<D: Device>(device: &D, numbers: impl Iterator<Item = f64>) -> Result<Shared<D>> {
+    let numbers: Vec<D::Elem> = numbers.map(D::Elem::from_f64).collect();
+    Ok(Shared::new(device.upload(&numbers)?))
 }

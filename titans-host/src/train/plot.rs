@@ -45,6 +45,25 @@ pub fn loss(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<()> {
     save(path, svg)
 }
 
+/// Draws curves over any range to the file `path`, atomically. Points that are not finite are left out.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written.
+pub fn lines(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<()> {
+    let points = || curves.iter().flat_map(|c| &c.points).filter(|p| p.0.is_finite() && p.1.is_finite());
+    let range = |of: fn(&(f64, f64)) -> f64| {
+        let low = points().map(of).fold(f64::INFINITY, f64::min);
+        let high = points().map(of).fold(f64::NEG_INFINITY, f64::max);
+        if low <= high { (low, high) } else { (0.0, 1.0) }
+    };
+    let ((left, right), (bottom, top)) = (range(|p| p.0), range(|p| p.1));
+    // Beside a large level the least step that there is in its numbers.
+    let margin = (0.05 * (top - bottom)).max(1e-9 * top.abs().max(bottom.abs())).max(1e-9);
+    let right = right.max(left + 1e-9 * left.abs().max(1.0));
+    let svg = draw(labels, curves, left..right, bottom - margin..top + margin, &|x| format!("{x}"), None);
+    save(path, svg)
+}
+
 /// Draws shares (0 to 1) against lengths on a logarithmic axis to the file `path`, atomically. Every point's length
 /// is a mark of the axis.
 ///

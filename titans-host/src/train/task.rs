@@ -17,6 +17,9 @@ pub struct Batch {
     pub targets: Vec<u32>,
     /// Predicted numbers `[batch, time, outputs]`; empty where ids are predicted.
     pub wanted: Vec<f64>,
+    /// By what the error of each predicted number is multiplied before it is squared, finite and 0 or above, `[batch, time, outputs]`; empty
+    /// where all count alike.
+    pub weights: Vec<f64>,
     /// Sequences.
     pub batch: usize,
     /// Tokens of each.
@@ -31,6 +34,7 @@ impl Batch {
         self.rows.clear();
         self.targets.clear();
         self.wanted.clear();
+        self.weights.clear();
     }
 
     /// Tokens of all sequences.
@@ -66,6 +70,14 @@ impl Batch {
                 self.rows.len(),
                 self.targets.len(),
                 self.wanted.len()
+            )));
+        }
+        let weighs = |w: &f64| w.is_finite() && *w >= 0.0;
+        if !self.weights.is_empty() && (self.weights.len() != self.wanted.len() || !self.weights.iter().all(weighs)) {
+            return Err(Error::usage(format!(
+                "batch: expected a finite weight, 0 or above, for each of {} predicted numbers or none at all, found {}",
+                self.wanted.len(),
+                self.weights.len()
             )));
         }
         if self.scored() == 0 {
@@ -107,6 +119,15 @@ pub trait Task<D: Device> {
     /// # Errors
     /// [`Error::Usage`] when the configuration allows no batch.
     fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()>;
+
+    /// Puts numbers that need no training into a new model, e.g. the solution of a linear problem.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn prepare(&self, device: &D, model: &mut Model<D>) -> Result<()> {
+        let _ = (device, model);
+        Ok(())
+    }
 
     /// Whether `feedback` needs the accuracy (it costs a copy of the logits to the host).
     fn wants_accuracy(&self) -> bool {

@@ -6,7 +6,7 @@ use super::given::IdsOrNumbers;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::{Device, IGNORE};
-use crate::model::{Aim, Dropout, Input, Model, Recompute};
+use crate::model::{Aim, Dropout, Input, Model, Recompute, Shortcut};
 use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
@@ -69,7 +69,8 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// [`Error::Usage`] for a configuration that cannot be used; what the device reports.
     pub fn new(device: &'a D, config: RunConfig, task: &'a mut dyn Task<D>) -> Result<Self> {
         config.validate()?;
-        let model = Model::new(device, config.model.clone(), config.train.seed)?;
+        let mut model = Model::new(device, config.model.clone(), config.train.seed)?;
+        task.prepare(device, &mut model)?;
         let optimiser = Optimiser::new(device, config.train.optimiser(), &model.params)?;
         let state = RunState { task: task.state(), ..RunState::default() };
         Self::resume(device, Checkpoint { config, state, model, optimiser }, task)
@@ -102,6 +103,11 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// What a checkpoint would say of the task.
     pub fn task_state(&self) -> serde_json::Value {
         self.task.state()
+    }
+
+    /// Whether a new model knows something before its first step, by its shortcut: the best checkpoint may be that one.
+    pub fn prepared(&self) -> bool {
+        self.config.model.shortcut != Shortcut::None
     }
 
     /// The model as it is now.
@@ -194,15 +200,22 @@ impl<'a, D: Device> Trainer<'a, D> {
         let mut correct = 0;
         self.gradients.clear(device)?;
         let StepSpace { tape: space, recompute, parts, given: place, logits } = &mut self.space;
-        let (boundaries, scale) = (self.config.train.boundaries, 1.0 / scored as f64);
+        let boundaries = self.config.train.boundaries;
         let (share, seed, step) = (self.config.train.dropout, self.config.train.seed, self.state.step);
         for (number, part) in (0..).zip(parts.iter()) {
             let [read, wanted] = IdsOrNumbers::both(device, place, part)?;
             let dropout = Dropout::new(share, seed, step, number)?;
             let input = Input { dropout, ..Input::of(read.source(), part.batch, part.time) };
-            let targets = wanted.targets();
+            let (targets, unit) = (wanted.targets(), wanted.unit());
+            let scale = unit / scored as f64;
             let mut see = |x: &Var<D>, losses: &Losses<D>| {
-                device.sum(losses.buffer(), &mut total)?;
+                if unit == 1.0 {
+                    device.sum(losses.buffer(), &mut total)?;
+                } else {
+                    let mut sum = device.zeros(1)?;
+                    device.sum(losses.buffer(), &mut sum)?;
+                    device.add_scaled(unit, &sum, &mut total)?;
+                }
                 if accuracy {
                     logits.resize(device.len(x.buffer()), D::Elem::ZERO);
                     device.read(x.buffer(), logits)?;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 8 | `TTNMODL` and the format's version |
 //! | 4 | bytes of a number, 4 or 8 |
-//! | 4 | input: 0 tokens, 1 rows; head's bias; tied; 0 |
+//! | 4 | input: 0 tokens, 1 rows; head's bias; tied; shortcut |
 //! | 16 | size of the input, outputs, width, blocks |
 //! | 8 | numbers in all parameters |
 //! | 24 | zeros |
@@ -55,7 +55,7 @@ pub fn encode_header<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec], out: &mu
     w.bytes(&MAGIC);
     w.word(T::BYTES);
     let rows = matches!(spec.input, Input::Rows(_));
-    w.bytes(&[u8::from(rows), u8::from(spec.head_bias), u8::from(spec.tied), 0]);
+    w.bytes(&[u8::from(rows), u8::from(spec.head_bias), u8::from(spec.tied), u8::from(spec.shortcut)]);
     [spec.input.size(), spec.outputs, spec.width, spec.blocks].into_iter().for_each(|x| w.word(x));
     w.bytes(&(numbers as u64).to_le_bytes());
     for (i, block) in blocks.iter().enumerate() {
@@ -114,12 +114,12 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     let rows = r.variant("blob: input", &[false, true])?;
     let head_bias = r.variant("blob: bias of the head", &[false, true])?;
     let tied = r.variant("blob: tied", &[false, true])?;
-    r.zeros("blob: a zero", 1)?;
+    let shortcut = r.variant("blob: shortcut", &[false, true])?;
     let [size, outputs, width, blocks] = [(); 4].map(|()| r.word());
     let declared = u64::from_le_bytes(r.take());
     r.zeros("blob: zeros of the header", 24)?;
     let input = if rows { Input::Rows(size) } else { Input::Tokens(size) };
-    let spec = ModelSpec { input, outputs, head_bias, width, tied, blocks };
+    let spec = ModelSpec { input, outputs, head_bias, width, tied, shortcut, blocks };
     spec.validate()?;
     let begin = header_len(blocks);
     let short = |needed: usize| format("blob: bytes", needed as u64, bytes.len() as u64);

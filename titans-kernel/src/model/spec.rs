@@ -39,6 +39,8 @@ pub struct ModelSpec {
     pub width: usize,
     /// The head is the embedding's transpose: for tokens, with as many outputs, without a bias.
     pub tied: bool,
+    /// Whether a linear map of the row itself, past all blocks, is added to the outputs (rows of numbers).
+    pub shortcut: bool,
     /// Number of blocks.
     pub blocks: usize,
 }
@@ -59,7 +61,9 @@ impl ModelSpec {
         }
         rule("blocks: 1 to 4096", self.blocks, self.blocks >= 1 && self.blocks <= MAX_BLOCKS)?;
         let same = self.input == Input::Tokens(self.outputs) && !self.head_bias;
-        rule("tied: tokens, outputs = vocabulary, no bias of the head", self.outputs, !self.tied || same)
+        rule("tied: tokens, outputs = vocabulary, no bias of the head", self.outputs, !self.tied || same)?;
+        let rows = matches!(self.input, Input::Rows(_));
+        rule("shortcut: of rows of numbers", usize::from(self.shortcut), !self.shortcut || rows)
     }
 
     /// Checks the blocks too: their number, every field, and that all parameters and states can be counted.
@@ -79,7 +83,7 @@ impl ModelSpec {
         let mut add = |n: usize| sum = sum.saturating_add(n);
         let mut visit = Visit(|_, rows: usize, cols: usize| add(rows.saturating_mul(cols)));
         let _: Result<(Mat<'_, f32>, _)> = self.first(&mut visit);
-        let _: Result<[Mat<'_, f32>; 3]> = self.last(&mut visit);
+        let _: Result<[Mat<'_, f32>; 4]> = self.last(&mut visit);
         blocks.for_each(&mut add);
         // Bytes of all of them can be counted in any number format, with room to spare.
         let most = isize::MAX as usize / 64;
@@ -103,7 +107,7 @@ impl ModelSpec {
         for (i, block) in blocks.iter().enumerate() {
             block.tensors(self.width, |name, r, c| visit(Some(i), name, r, c));
         }
-        let _: Result<[Mat<'_, f32>; 3]> = self.last(&mut Visit(|name, r, c| visit(None, name, r, c)));
+        let _: Result<[Mat<'_, f32>; 4]> = self.last(&mut Visit(|name, r, c| visit(None, name, r, c)));
     }
 
     /// The parameters before the blocks: the embedding, and its bias for rows of numbers.
@@ -116,11 +120,13 @@ impl ModelSpec {
         Ok((embedding, bias))
     }
 
-    /// Those after them: the norm, the head and its bias.
-    pub(super) fn last<'a, T: Scalar, S: WeightSource<'a, T>>(&self, s: &mut S) -> Result<[Mat<'a, T>; 3]> {
+    /// Those after them: the norm, the head, its bias and the shortcut.
+    pub(super) fn last<'a, T: Scalar, S: WeightSource<'a, T>>(&self, s: &mut S) -> Result<[Mat<'a, T>; 4]> {
         let norm = s.tensor("norm.weight", 1, self.width)?;
         let head = if self.tied { Mat::new(&[], 0, 0)? } else { s.tensor("head.weight", self.width, self.outputs)? };
         let bias = if self.head_bias { s.tensor("head.bias", 1, self.outputs)? } else { Mat::new(&[], 0, 0)? };
-        Ok([norm, head, bias])
+        let size = if self.shortcut { self.input.size() } else { 0 };
+        let shortcut = if size > 0 { s.tensor("shortcut.weight", size, self.outputs)? } else { Mat::new(&[], 0, 0)? };
+        Ok([norm, head, bias, shortcut])
     }
 }

@@ -329,7 +329,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let x = Mat::new(x, n, width)?;
         let mut good = refused.get().min(finite_rows(g, x));
         if let Some(mut outputs) = outputs {
-            say(g, &model.spec, x, table, last, normal, outputs.rb())?;
+            let [norm, head, bias, shortcut] = last;
+            say(g, &model.spec, x, table, [norm, head, bias], normal, outputs.rb())?;
+            if let (true, Feed::Rows(rows)) = (model.spec.shortcut, feed) {
+                pass(g, rows.sub(0, n), shortcut, scratch, outputs.rb())?;
+            }
             good = good.min(finite_rows(g, outputs.as_ref()));
         }
         if good < asked {
@@ -355,4 +359,21 @@ fn say<T: Scalar, G: Arithmetic<T>>(
     rms_norm::forward(g, x, norm.data(), MatMut::new(normal, n, width)?)?;
     let (head, bias) = (if spec.tied { table.t() } else { head }, spec.head_bias.then_some(bias.data()));
     linear::forward(g, Mat::new(normal, n, width)?, head, bias, outputs)
+}
+
+/// Adds what the shortcut says of rows; `scratch` is overwritten.
+fn pass<T: Scalar, G: Arithmetic<T>>(
+    g: &G,
+    rows: Mat<'_, T>,
+    shortcut: Mat<'_, T>,
+    scratch: &mut [T],
+    mut outputs: MatMut<'_, T>,
+) -> Result<()> {
+    let (n, columns) = (rows.rows(), shortcut.cols());
+    let said = Scratch::new(scratch).take(n * columns)?;
+    linear::forward(g, rows, shortcut, None, MatMut::new(said, n, columns)?)?;
+    for (r, said) in said.chunks_exact(columns.max(1)).enumerate() {
+        outputs.row_mut(r).iter_mut().zip(said).for_each(|(y, x)| *y += *x);
+    }
+    Ok(())
 }

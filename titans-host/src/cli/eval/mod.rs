@@ -1,5 +1,6 @@
 //! `titans eval`: how well a trained model does what it was trained for.
 
+mod forecast;
 mod numbers;
 mod recall;
 mod text;
@@ -26,13 +27,17 @@ the model's memory.loss (sum 1, half 1/2, mean 1/d_v). With --tokenizer in train
 in the place of byte are token,bytes: its id and how many bytes it stands for.
 
 A run of the series task: the mean squared error of the next patch in standardised units, over the validation part or --data.
+A run of the forecast task: mean squared and absolute errors by horizon, of every forecast of the test part, beside baselines; --carry
+lets the memories go on learning from forecast to forecast. --per-window writes row,column,mse,surprise; --picture draws them.
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
 
 A loss, or a surprise that --per-token writes, that is not finite ends the verb with exit code 1: it says where, and writes nothing.
 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
-mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json.
+mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of forecasts mse, mae (the first
+horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
+linear, season, ridge}.
 
 Examples:
   titans eval runs/text
@@ -41,7 +46,8 @@ Examples:
   titans eval runs/text --data book.txt --per-token book.csv
   titans eval runs/recall --lengths 256,1024,4096,16384
   titans eval runs/recall --lengths 2097152 --sequences 1
-  titans eval runs/series --data later.csv";
+  titans eval runs/series --data later.csv
+  titans eval runs/forecast --carry --picture errors.svg";
 
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";
@@ -91,6 +97,26 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = size)]
     sequences: Option<usize>,
 
+    /// The memories go on from forecast to forecast, in time, instead of beginning anew before each (forecast)
+    #[arg(long)]
+    carry: bool,
+
+    /// Which rows of the run are measured (forecast) [default: test]
+    #[arg(long, value_enum, conflicts_with = "data")]
+    part: Option<forecast::PartName>,
+
+    /// Leave the baselines out (forecast)
+    #[arg(long)]
+    no_baselines: bool,
+
+    /// Write every forecast's error and the memory's surprise (forecast)
+    #[arg(long, value_name = "OUT.csv")]
+    per_window: Option<PathBuf>,
+
+    /// Draw errors and surprise over the rows (forecast)
+    #[arg(long, value_name = "OUT.svg")]
+    picture: Option<PathBuf>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -105,13 +131,19 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
-    spare(&args.run, &[("--per-token", args.per_token.as_deref())])?;
+    let outputs = [
+        ("--per-token", args.per_token.as_deref()),
+        ("--per-window", args.per_window.as_deref()),
+        ("--picture", args.picture.as_deref()),
+    ];
+    spare(&args.run, &outputs)?;
     let (config, state, model) = args.which.load(device, &args.run)?;
     let task = TaskConfig::of(&config)?;
     args.foreign(&task)?;
     match task {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
+        TaskConfig::Forecast(task) => forecast::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),
     }
 }
@@ -129,11 +161,16 @@ impl Args {
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
-        let options: [(&str, &[&str], bool); 8] = [
-            ("--data", &["text", "series"], !self.data.is_empty()),
-            ("--tail", &["text", "series"], self.tail.is_some()),
+        let options: [(&str, &[&str], bool); 13] = [
+            ("--data", &["text", "series", "forecast"], !self.data.is_empty()),
+            ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
-            ("--memory", &["text", "series"], self.memory.is_some()),
+            ("--memory", &["text", "series", "forecast"], self.memory.is_some()),
+            ("--carry", &["forecast"], self.carry),
+            ("--part", &["forecast"], self.part.is_some()),
+            ("--no-baselines", &["forecast"], self.no_baselines),
+            ("--per-window", &["forecast"], self.per_window.is_some()),
+            ("--picture", &["forecast"], self.picture.is_some()),
             ("--per-token", &["text"], self.per_token.is_some()),
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
             ("--lengths", &["recall"], !self.lengths.is_empty()),

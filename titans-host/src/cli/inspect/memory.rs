@@ -7,6 +7,7 @@ use crate::error::{Error, Result, plain};
 use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
 use crate::tape::{Shared, Tape};
 use crate::task::TaskConfig;
+use crate::task::forecast::ForecastConfig;
 use crate::task::recall::RecallConfig;
 use crate::task::series::SeriesConfig;
 use crate::task::text::TextConfig;
@@ -135,7 +136,8 @@ fn config(path: &Path) -> Result<(PathBuf, RunConfig)> {
 fn batches(task: &TaskConfig) -> Vec<(usize, usize)> {
     match task {
         TaskConfig::Text(TextConfig { sequences, context, .. }) => vec![(*sequences, *context)],
-        TaskConfig::Series(SeriesConfig { sequences, context, .. }) => vec![(*sequences, *context)],
+        TaskConfig::Series(SeriesConfig { sequences, context, .. })
+        | TaskConfig::Forecast(ForecastConfig { sequences, context, .. }) => vec![(*sequences, *context)],
         TaskConfig::Recall(RecallConfig { length, tokens, .. }) => {
             let shorter = std::iter::successors(Some(SHORTEST), |&l| l.checked_mul(2)).take_while(|l| l < length);
             shorter.chain([*length]).map(|l| ((tokens / l.max(1)).max(1), l)).collect()

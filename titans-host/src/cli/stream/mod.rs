@@ -1,6 +1,8 @@
 //! `titans stream`: a model over standard input, learning as it reads, with a state that outlives the process.
 
 mod feed;
+mod forecast;
+mod forecast_state;
 mod input;
 mod lines;
 mod numbers;
@@ -30,7 +32,10 @@ const ABOUT: &str = "\
 A model of text reads text, predicts each token (byte) and learns from it; --generate N then continues the text on standard
 output, from a copy of the memory. A model of numbers reads CSV rows and writes one row for each: its prediction of the next one,
 and the surprise of each block; a run of the series task knows how to standardise them and how many make a patch, a blob takes
-them as they are, the rows of a patch side by side.
+them as they are, the rows of a patch side by side. A run of the forecast task reads CSV rows too, and from the end of the first look-back on
+writes one row for each: row (its number), the forecast of the next --ahead rows of each column, error (how far the row was from its
+forecast, the root of the mean square in standardised units) and surprise (the memories' inner loss): two scores of anomaly, which
+--picture draws.
 
 --state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
 every --save-every seconds, at the end, at an error of the input, and at Ctrl-C, SIGTERM and SIGHUP (a second signal leaves at once),
@@ -52,7 +57,8 @@ Examples:
   titans stream runs/text --state memory.state < book.txt
   titans stream runs/text --state memory.state --generate 300 < /dev/null
   titans stream model.titans --per-token out.csv < book.txt
-  titans stream runs/series < measurements.csv > predictions.csv";
+  titans stream runs/series < measurements.csv > predictions.csv
+  titans stream runs/forecast --state live.state --picture scores.svg < measurements.csv > forecasts.csv";
 
 /// Run a model over standard input, token by token, learning as it reads
 #[derive(Debug, clap::Args)]
@@ -105,6 +111,14 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "stop")]
     on_divergence: OnDivergence,
 
+    /// Rows ahead that are printed of each forecast (runs of --task forecast) [default: 1]
+    #[arg(long, value_name = "N", value_parser = options::size)]
+    ahead: Option<usize>,
+
+    /// Draw the error of the forecasts and the memory's surprise over the rows, at the end (runs of --task forecast)
+    #[arg(long, value_name = "OUT.svg")]
+    picture: Option<PathBuf>,
+
     /// Print totals as JSON
     #[arg(long, conflicts_with = "generate")]
     json: bool,
@@ -121,7 +135,12 @@ enum OnDivergence {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    spare(&args.run, &[("--state", args.state.as_deref()), ("--per-token", args.per_token.as_deref())])?;
+    let outputs = [
+        ("--state", args.state.as_deref()),
+        ("--per-token", args.per_token.as_deref()),
+        ("--picture", args.picture.as_deref()),
+    ];
+    spare(&args.run, &outputs)?;
     let device = options::cpu::<f32>(Some(1))?;
     let Runnable { weights, run, found } = Runnable::open(&device, &args.run, args.which.checkpoint.as_ref())?;
     if let Some(found) = found.filter(|_| args.run.is_dir()) {
@@ -129,11 +148,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let weights = Arc::new(weights);
     let input = weights.model()?.spec().input;
+    let task = run.as_ref().map(|(config, _)| TaskConfig::of(config)).transpose()?;
+    if let Some(TaskConfig::Forecast(task)) = &task {
+        return forecast::run(args, task, &weights, device.arithmetic());
+    }
+    if args.ahead.is_some() || args.picture.is_some() {
+        return Err(Error::usage("--ahead and --picture are for runs of --task forecast").into());
+    }
     let session = Session::of(Arc::clone(&weights), device.arithmetic(), args.memory)?;
     let interrupt = signals::listen()?;
     let mut live = Live::new(args, session)?;
     live.save()?; // before anything is read: a place that cannot be written is told at once
-    let task = run.as_ref().map(|(config, _)| TaskConfig::of(config)).transpose()?;
     match (input, task.zip(run.as_ref().map(|(_, state)| state))) {
         (Input::Tokens(_), Some((TaskConfig::Text(task), state))) => {
             let tokenizer = tokenizer(args, task, state)?;

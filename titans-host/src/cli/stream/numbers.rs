@@ -3,7 +3,7 @@
 use super::lines::{Line, LineReader};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
-use crate::data::series::{Column, TableLayout, no_record};
+use crate::data::series::{Column, Gaps, TableLayout, no_record};
 use crate::error::{Error, Result, brief};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
@@ -29,6 +29,11 @@ impl Patches {
         Self { columns: task.columns.clone(), rows: task.patch, named: true, layout: task.layout.clone() }
     }
 
+    /// Rows of a table, one by one, in a run's units; NaN for a gap for which the number before stands.
+    pub(super) fn table(columns: &[Column], layout: &TableLayout) -> Self {
+        Self { columns: columns.to_vec(), rows: 1, named: true, layout: layout.clone() }
+    }
+
     /// Numbers as they are, a row a token.
     pub(super) fn plain(size: usize) -> Self {
         let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0 };
@@ -36,14 +41,15 @@ impl Patches {
     }
 
     /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which nothing is a number.
-    fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
+    pub(super) fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
         let fields: Vec<&str> = record.iter().map(str::trim).collect();
         let fields = self.kept(fields);
         if first && self.is_header(&fields)? {
             return Ok(None);
         }
         let one = |(column, field): (&Column, &&str)| {
-            let number = column.number(field, &self.layout);
+            let held = self.layout.gaps == Gaps::Hold && self.layout.number(field) == Ok(None);
+            let number = if held { Ok(f64::NAN) } else { column.number(field, &self.layout) };
             number.map(|x| x as f32).map_err(|reason| format!("column {}: {reason}", column.name))
         };
         let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
@@ -106,18 +112,7 @@ impl Patches {
         let columns = self.columns.iter().cycle();
         let predictions = step.logits.iter().zip(columns).map(|(&x, c)| (c.restore(f64::from(x)), c.deviation));
         let surprises = step.surprise.iter().map(mean).chain(std::iter::repeat(0.0)).take(blocks);
-        predictions.chain(surprises.map(|x| (x, x.abs()))).map(|(x, scale)| text(x, scale)).collect()
-    }
-}
-
-/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so far from 0 that they
-/// would round away what matters on a scale.
-fn text(x: f64, scale: f64) -> String {
-    let short = x as f32;
-    match (f64::from(short) - x).abs() <= scale / 65_536.0 {
-        true => short.to_string(),
-        false if short.is_finite() => x.to_string(),
-        false => format!("{x:e}"),
+        predictions.chain(surprises.map(|x| (x, x.abs()))).map(|(x, scale)| output::digits(x, scale)).collect()
     }
 }
 

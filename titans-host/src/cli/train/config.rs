@@ -1,5 +1,6 @@
 //! From arguments to the configuration of a run.
 
+use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
 use super::room;
@@ -9,7 +10,7 @@ use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
 use crate::task::text::TextConfig;
-use crate::task::{TaskConfig, recall, series, text};
+use crate::task::{TaskConfig, forecast, recall, series, text};
 use crate::train::RunConfig;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub enum TaskName {
     Text,
     /// Numbers from --data FILE.csv: the next patch of rows
     Series,
+    /// Numbers from --data FILE.csv: forecasts of the next --horizon rows from the rows before
+    Forecast,
 }
 
 impl TaskName {
@@ -31,6 +34,7 @@ impl TaskName {
             Self::Recall => "recall",
             Self::Text => "text",
             Self::Series => "series",
+            Self::Forecast => "forecast",
         }
     }
 }
@@ -60,8 +64,8 @@ pub struct ConfigArgs {
     #[arg(long, value_enum)]
     task: Option<TaskName>,
 
-    /// Files of text, one after the other, or one of comma-separated numbers (series), the last tenth for validation; .gz is
-    /// read as it is
+    /// Files of text, one after the other, or one of comma-separated numbers (series, forecast); the last tenth is for validation
+    /// (of forecasts see --split); .gz is read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -69,12 +73,16 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// Rows of a patch, which are read and predicted together (series) [default: 1]
+    /// Rows of a patch, which are read and predicted together (series) [default: 1], or rows from one token to the next (forecast)
+    /// [default: 24]
     #[arg(long, value_name = "N", value_parser = size)]
     patch: Option<usize>,
 
     #[command(flatten)]
     layout: LayoutArgs,
+
+    #[command(flatten)]
+    forecast: ForecastArgs,
 
     /// Most pairs of a sequence (recall) [default: 16]
     #[arg(long, value_name = "N", value_parser = size)]
@@ -98,7 +106,7 @@ pub struct ConfigArgs {
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text, series), or tokens of one (recall)
+    /// Sequences of a batch (text, series, forecast), or tokens of one (recall)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
     /// Tokens or patches of a training sequence; the longest of the curriculum (recall)
@@ -135,6 +143,11 @@ impl ConfigArgs {
                     c.data = self.series()?;
                 }
             }
+            TaskConfig::Forecast(c) => {
+                if !self.data.is_empty() {
+                    c.data = self.series()?;
+                }
+            }
         }
         Ok(!self.data.is_empty() || self.tokenizer.is_some())
     }
@@ -167,7 +180,8 @@ impl ConfigArgs {
             ("--recompute", self.recompute),
         ];
         let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
-        own.or_else(|| self.layout.given()).or_else(|| self.model.given())
+        let own = own.or_else(|| self.layout.given()).or_else(|| self.forecast.given());
+        own.or_else(|| self.model.given())
     }
 
     /// The configuration of a new run.
@@ -183,6 +197,7 @@ impl ConfigArgs {
         }
         run = task.run(run.model, run.train)?;
         self.model.change(&mut run.model);
+        self.forecast.change_model(&mut run.model);
         let train = &mut run.train;
         set(&mut train.learning_rate, self.model.preset.and_then(Preset::learning_rate));
         set(&mut train.seed, self.seed);
@@ -211,6 +226,16 @@ impl ConfigArgs {
                 tell(&file, &told);
                 run
             }
+            (None, TaskName::Forecast) => {
+                let file = self.series()?;
+                let mut task = forecast::ForecastConfig { data: file.clone(), ..forecast::ForecastConfig::default() };
+                task.layout = self.layout.said(task.layout);
+                self.change_forecast(&mut task);
+                room::expect_data(&TaskConfig::Forecast(task.clone()))?;
+                let (run, told) = forecast::recipe(task)?;
+                tell(&file, &told);
+                run
+            }
         };
         run.model.set_layers(self.model.layers.unwrap_or(1));
         Ok(run)
@@ -227,18 +252,23 @@ impl ConfigArgs {
         }
         if name == "recall" && !self.data.is_empty() {
             return Err(Error::usage(
-                "--data is for --task text and --task series; the recall task makes its own data",
+                "--data is for --task text, series and forecast; the recall task makes its own data",
             ));
         }
-        let options = [
-            ("--tokenizer", "text", self.tokenizer.is_some()),
-            ("--patch", "series", self.patch.is_some()),
-            (self.layout.given().unwrap_or_default(), "series", self.layout.given().is_some()),
-            ("--pairs", "recall", self.pairs.is_some()),
-            ("--lengths", "recall", !self.lengths.is_empty()),
+        let numbers: &[&str] = &["series", "forecast"];
+        let options: [(&str, &[&str], bool); 6] = [
+            ("--tokenizer", &["text"], self.tokenizer.is_some()),
+            ("--patch", numbers, self.patch.is_some()),
+            (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
+            (self.forecast.given().unwrap_or_default(), &["forecast"], self.forecast.given().is_some()),
+            ("--pairs", &["recall"], self.pairs.is_some()),
+            ("--lengths", &["recall"], !self.lengths.is_empty()),
         ];
-        match options.into_iter().find(|&(_, of, given)| given && of != name) {
-            Some((option, of, _)) => Err(Error::usage(format!("{option} is for the {of} task, this run is of {name}"))),
+        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
+            Some((option, of, _)) => {
+                let of = of.join(" or ");
+                Err(Error::usage(format!("{option} is for the {of} task, this run is of {name}")))
+            }
             None => Ok(()),
         }
     }
@@ -287,7 +317,31 @@ impl ConfigArgs {
                 set(&mut c.sequences, self.batch);
                 Ok(anew || self.patch.is_some())
             }
+            TaskConfig::Forecast(c) => {
+                let other = !self.data.is_empty() && self.series()? != c.data;
+                let given = self.layout.given().is_some() || self.forecast.changes_columns();
+                let anew = other || (self.config.is_some() && given);
+                if other {
+                    c.data = self.series()?;
+                }
+                self.change_forecast(c);
+                if anew {
+                    let before = if other { TableLayout::default() } else { c.layout.clone() };
+                    c.layout = self.layout.said(before);
+                    let told = c.measure()?;
+                    tell(&c.data, &told);
+                }
+                Ok(true)
+            }
         }
+    }
+
+    /// Puts the options into a forecasting task.
+    fn change_forecast(&self, c: &mut forecast::ForecastConfig) {
+        self.forecast.change(c);
+        set(&mut c.patch, self.patch);
+        set(&mut c.context, self.context);
+        set(&mut c.sequences, self.batch);
     }
 
     /// The files of a text and its vocabulary, as far as they are given.

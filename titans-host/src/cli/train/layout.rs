@@ -33,6 +33,8 @@ enum GapsName {
     Refuse,
     /// The column's mean stands for them
     Mean,
+    /// The number before stands for them
+    Hold,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,6 +62,9 @@ pub struct LayoutArgs {
     /// one of dates, row numbers or times]
     #[arg(long, value_name = "COLUMN,…", value_parser = columns, allow_hyphen_values = true)]
     leave_out: Option<Columns>,
+    /// The column of dates, by name or number from 1 [default: the first one that is left out]
+    #[arg(long, value_name = "COLUMN")]
+    date: Option<String>,
     /// What becomes of missing numbers [default: refuse]
     #[arg(long, value_enum)]
     gaps: Option<GapsName>,
@@ -73,6 +78,7 @@ impl LayoutArgs {
             ("--decimal", self.decimal.is_some()),
             ("--header", self.header.is_some()),
             ("--leave-out", self.leave_out.is_some()),
+            ("--date", self.date.is_some()),
             ("--gaps", self.gaps.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
@@ -97,10 +103,14 @@ impl LayoutArgs {
         if let Some(Columns(columns)) = &self.leave_out {
             layout.left_out = Some(columns.clone());
         }
+        if let Some(date) = &self.date {
+            layout.date = Some(place(date));
+        }
         if let Some(gaps) = self.gaps {
             layout.gaps = match gaps {
                 GapsName::Refuse => Gaps::Refuse,
                 GapsName::Mean => Gaps::Mean,
+                GapsName::Hold => Gaps::Hold,
             };
         }
         layout
@@ -122,8 +132,11 @@ fn columns(said: &str) -> Result<Columns, String> {
     if !read || fields.iter().any(str::is_empty) || reader.read_record(&mut csv::StringRecord::new()).unwrap_or(true) {
         return Err("expected names or numbers of columns between commas, a name with a comma in double quotes".into());
     }
-    let place = |name: &str| name.parse().map_or_else(|_| ColumnRef::Name(name.into()), ColumnRef::Number);
     Ok(Columns(fields.iter().map(place).collect()))
+}
+
+fn place(name: &str) -> ColumnRef {
+    name.parse().map_or_else(|_| ColumnRef::Name(name.to_owned()), ColumnRef::Number)
 }
 
 /// Tells what was guessed about a file.

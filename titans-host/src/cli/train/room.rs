@@ -35,6 +35,7 @@ fn reading(task: &TaskConfig) -> (&[PathBuf], u64) {
     match task {
         TaskConfig::Recall(_) => (&[], 0),
         TaskConfig::Series(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
+        TaskConfig::Forecast(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
         TaskConfig::Text(c) => {
             let text: u64 = bytes(&c.data);
             // Of a vocabulary so much is taken at first.

@@ -66,6 +66,8 @@ pub enum Gaps {
     Refuse,
     /// The column's mean stands for it, which is 0 in standardised units.
     Mean,
+    /// The number before it in its column stands for it, the column's mean where there is none.
+    Hold,
 }
 
 /// A column as a user names it.
@@ -94,6 +96,9 @@ pub struct TableLayout {
     /// Columns that are not read: dates, numbers of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<Vec<ColumnRef>>,
+    /// The column of dates, which is not read as numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<ColumnRef>,
     /// What becomes of missing numbers.
     pub gaps: Gaps,
 }
@@ -119,7 +124,7 @@ impl TableLayout {
     /// # Errors
     /// What was expected, where it holds none that is finite in 32 bits.
     pub fn number(&self, field: &str) -> Result<Option<f64>, String> {
-        if self.gaps == Gaps::Mean && is_gap(field) {
+        if self.gaps != Gaps::Refuse && is_gap(field) {
             return Ok(None);
         }
         let x = match self.decimal {

@@ -55,20 +55,34 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         }
         None => Vec::new(),
     };
+    // A file of the run's columns alone has no dates.
+    let alone = !known.is_empty() && width == known.len();
+    let date = layout.date.as_ref().filter(|_| !alone).map(|place| number_of(place, &names)).transpose()?;
+    let written = |&i: &usize| start.record.get(i).is_some_and(|field| is_date(field, &layout));
+    let date = date.or_else(|| skipped.iter().copied().find(written));
+    skipped.extend(date);
     skipped.sort_unstable();
     skipped.dedup();
-    let dates = why.is_some();
+    let dated = why.is_some();
     let columns = width - skipped.len();
     if columns == 0 || columns > COLUMNS {
         return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
     }
     let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
     let kept: Vec<bool> = (0..width).map(|i| !skipped.contains(&i)).collect();
-    let mut rows =
-        SeriesReader { layout: &layout, kept, names: &names, numbers: Vec::new(), lines: Vec::new(), gaps: 0 };
+    let mut rows = SeriesReader {
+        layout: &layout,
+        kept,
+        names: &names,
+        numbers: Vec::new(),
+        lines: Vec::new(),
+        gaps: 0,
+        date,
+        dates: Vec::new(),
+    };
     let mut ahead = ahead.into_iter();
     while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
-        if dates && layout.number(row.record.get(0).unwrap_or_default()).is_ok_and(|x| x.is_some()) {
+        if dated && layout.number(row.record.get(0).unwrap_or_default()).is_ok_and(|x| x.is_some()) {
             return Err(format!(
                 "line {}, column 1: expected a date as in the first row ({above}), found the number {}; the column must hold numbers \
                  or none",
@@ -78,13 +92,14 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         }
         rows.add(&row)?;
     }
-    let SeriesReader { mut numbers, lines, gaps, .. } = rows;
+    let SeriesReader { mut numbers, lines, gaps, mut dates, .. } = rows;
     // A column that counts says nothing that the model could learn from, and leaves the training's range at once.
     if layout.left_out.is_none() && skipped.is_empty() && columns > 1 && known.is_empty() {
         let column: Vec<f64> = numbers.iter().step_by(columns).copied().collect();
         why = layout::counts(&column);
         if why.is_some() {
             skipped = vec![0];
+            dates = column.iter().map(f64::to_string).collect();
             let mut i = 0;
             numbers.retain(|_| {
                 i += 1;
@@ -93,9 +108,12 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         }
     }
     let guesses = guesses(said, &layout, &first, &names, why);
+    if !dates.is_empty() {
+        layout.date = Some(ColumnRef::Number(date.unwrap_or(0) + 1));
+    }
     layout.left_out = Some(skipped.iter().map(|&i| ColumnRef::Number(i + 1)).collect());
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
-    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new() })
+    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new(), dates })
 }
 
 /// One row and where it begins.
@@ -191,6 +209,8 @@ struct SeriesReader<'a> {
     numbers: Vec<f64>,
     lines: Vec<u64>,
     gaps: usize,
+    date: Option<usize>,
+    dates: Vec<String>,
 }
 
 impl SeriesReader<'_> {
@@ -210,6 +230,9 @@ impl SeriesReader<'_> {
             self.numbers.push(number.unwrap_or(f64::NAN));
         }
         self.lines.push(*line);
+        if let Some(date) = self.date {
+            self.dates.push(record.get(date).unwrap_or_default().to_owned());
+        }
         Ok(())
     }
 }

@@ -48,6 +48,20 @@ choice! {
     }
 }
 
+choice! {
+    /// A linear map of a row of numbers past all blocks, added to what the model says.
+    #[derive(Default)]
+    pub enum Shortcut: "shortcut" {
+        /// None.
+        #[default]
+        None = 0, "none";
+        /// As the task made it, e.g. by least squares: training moves the blocks alone.
+        Fixed = 1, "fixed";
+        /// Trained with the rest.
+        Learned = 2, "learned";
+    }
+}
+
 /// The memory of a mixer's head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]

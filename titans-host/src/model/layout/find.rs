@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::model::{Combine, Head, Kind, ModelConfig, Wiring};
+use crate::model::{Combine, Head, Kind, ModelConfig, Shortcut, Wiring};
 use crate::tape::{ParamId, Params};
 
 /// A linear map and, if there is one, its convolution: weight and bias.
@@ -141,6 +141,8 @@ pub(in crate::model) struct Layout {
     pub(in crate::model) norm: ParamId,
     pub(in crate::model) head: Option<ParamId>,
     pub(in crate::model) head_bias: Option<ParamId>,
+    /// From rows of numbers to what is said of them.
+    pub(in crate::model) shortcut: Option<ParamId>,
 }
 
 impl Layout {
@@ -155,6 +157,7 @@ impl Layout {
             norm: ends.weight("norm")?,
             head: if c.tied { None } else { Some(ends.weight("head")?) },
             head_bias: if c.head == Head::Regression { Some(ends.id("head.bias")?) } else { None },
+            shortcut: if c.shortcut == Shortcut::None { None } else { Some(ends.weight("shortcut")?) },
         })
     }
 }

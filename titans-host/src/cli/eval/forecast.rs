@@ -1,0 +1,209 @@
+//! Forecasts: errors by horizon, beside the baselines.
+
+use super::{Args, own};
+use crate::cli::{Failure, output};
+use crate::data::series;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::task::forecast::{
+    Baselines, Forecast, ForecastConfig, ForecastTask, Frame, Manner, Scores, Table, Tally, forecast, moments, table,
+};
+use crate::train::checkpoint::RunState;
+use crate::train::task::Task;
+use serde::Serialize;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
+use titans_kernel::Choice;
+
+/// Which rows are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PartName {
+    /// Those behind the validation rows
+    Test,
+    /// Those by which the best checkpoint was chosen
+    Valid,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    mse: f64,
+    mae: f64,
+    horizons: Scores,
+    mean: crate::task::forecast::Score,
+    part: Option<PartName>,
+    windows: u64,
+    columns: usize,
+    lookback: usize,
+    rows_seen: usize,
+    memory: &'static str,
+    carry: bool,
+    seconds: f64,
+    baselines: Option<Baselines>,
+}
+
+/// What is measured.
+struct Ground {
+    table: Table,
+    moments: Range<usize>,
+    end: usize,
+    /// Rows before the first one, in its file.
+    part: Option<PartName>,
+    baselines: Option<Baselines>,
+}
+
+/// One forecast's row of `--per-window`.
+struct WindowRow {
+    moment: usize,
+    column: usize,
+    mse: f64,
+    surprise: f64,
+}
+
+pub(super) fn run<D: Device>(
+    device: &D,
+    args: &Args,
+    task: ForecastConfig,
+    run: (u64, &RunState),
+    model: &Model<D>,
+) -> std::result::Result<(), Failure> {
+    let frame = Frame::of(&task);
+    let ground = args.ground::<D>(&task, &frame, run)?;
+    let (manner, start) = (
+        Manner { mode: args.mode(), carry: args.carry, surprise: args.per_window.is_some() || args.picture.is_some() },
+        Instant::now(),
+    );
+    let (mut tally, mut rows) = (Tally::new(&task.horizons, ground.end), Vec::new());
+    let all: Vec<usize> = ground.moments.clone().collect();
+    forecast(device, model, (&frame, &ground.table), &all, manner, |f: Forecast<'_>| {
+        let error = |(i, y): (usize, &f64)| Some(ground.table.known(f.column, f.moment + i)? - y);
+        let mse = tally.add(f.moment, f.said.iter().enumerate().map(error)).unwrap_or(f64::NAN);
+        if manner.surprise {
+            rows.push(WindowRow { moment: f.moment, column: f.column, mse, surprise: f.surprise });
+        }
+        Ok(())
+    })
+    .map_err(|error| Failure::hinting(error, "or evaluate with --memory frozen, or without --carry"))?;
+    rows.sort_by_key(|row| (row.moment, row.column));
+    let names: Vec<&str> = task.columns.iter().map(|c| c.name.as_str()).collect();
+    if let Some(path) = &args.per_window {
+        write_rows(path, &rows, &names)?;
+    }
+    if let Some(path) = &args.picture {
+        draw(path, &rows)?;
+    }
+    let scores = tally.scores();
+    let first = scores.0.values().next().copied().ok_or_else(|| Error::usage("no horizon to measure"))?;
+    let report = Report {
+        mse: first.mse,
+        mae: first.mae,
+        mean: scores.mean(),
+        horizons: scores,
+        part: ground.part,
+        windows: tally.windows() / frame.targets.len().max(1) as u64,
+        columns: frame.targets.len(),
+        lookback: frame.lookback,
+        rows_seen: frame.reach(),
+        memory: manner.mode.name(),
+        carry: manner.carry,
+        seconds: start.elapsed().as_secs_f64(),
+        baselines: ground.baselines,
+    };
+    if args.json { output::print_json(&report) } else { print(&report) }
+}
+
+impl Args {
+    /// The rows to measure, standardised as in training.
+    fn ground<D: Device>(
+        &self,
+        task: &ForecastConfig,
+        frame: &Frame,
+        (seed, state): (u64, &RunState),
+    ) -> Result<Ground> {
+        let horizons = &task.horizons;
+        let [file] = &self.data[..] else {
+            if !self.data.is_empty() {
+                return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
+            }
+            let mut run = ForecastTask::read(task.clone(), seed).map_err(own)?;
+            Task::<D>::restore(&mut run, &state.task).map_err(own)?;
+            output::tell(Task::<D>::notes(&run));
+            let name = self.part.unwrap_or(PartName::Test);
+            let part = if name == PartName::Test { run.parts().test.clone() } else { run.parts().valid.clone() };
+            let moments = expect_some(moments(frame, &part, horizons), part.len(), frame)?;
+            let baselines = if self.no_baselines { None } else { Some(run.baselines(&part)?) };
+            return Ok(Ground { table: run.table().clone(), moments, end: part.end, part: Some(name), baselines });
+        };
+        let series::Read { series, notes, .. } = series::read(file, &task.layout, &task.columns)?;
+        output::tell(&notes);
+        let named = |error: Error| Error::file(file, error.to_string());
+        let table = table(&series, &task.columns, &task.layout).map_err(named)?;
+        let rows = table.rows();
+        let from = match self.tail {
+            Some(share) => series.split(share, (0, 1))?,
+            None => 0,
+        };
+        let moments = expect_some(moments(frame, &(from..rows), horizons), rows, frame).map_err(named)?;
+        Ok(Ground { table, moments, end: rows, part: None, baselines: None })
+    }
+}
+
+fn expect_some(moments: Range<usize>, rows: usize, frame: &Frame) -> Result<Range<usize>> {
+    if !moments.is_empty() {
+        return Ok(moments);
+    }
+    Err(Error::usage(format!(
+        "expected rows for one forecast or more, {} that are seen before it and the first horizon behind it, found {rows} rows",
+        frame.reach()
+    )))
+}
+
+fn write_rows(path: &Path, rows: &[WindowRow], names: &[&str]) -> std::result::Result<(), Failure> {
+    let mut text = String::from("row,column,mse,surprise\n");
+    for row in rows {
+        let name = names.get(row.column).copied().unwrap_or_default();
+        let fields = [(row.moment + 1).to_string(), name.to_owned(), row.mse.to_string(), row.surprise.to_string()];
+        text.push_str(&output::csv_line(fields)?);
+        text.push('\n');
+    }
+    Ok(output::write_whole(path, text.as_bytes())?)
+}
+
+/// Error and surprise over the rows, means over the columns.
+fn draw(path: &Path, rows: &[WindowRow]) -> Result<()> {
+    use crate::train::plot::{Curve, Labels, lines};
+    let mean = |name: &str, value: fn(&WindowRow) -> f64| {
+        let of = |rows: &[WindowRow]| rows.iter().map(value).sum::<f64>() / rows.len() as f64;
+        let points = rows.chunk_by(|a, b| a.moment == b.moment).map(|rows| (rows[0].moment as f64 + 1.0, of(rows)));
+        Curve { name: name.into(), points: points.collect(), marked: false }
+    };
+    let curves =
+        [mean("mean squared error of the forecast", |r| r.mse), mean("surprise of the memory", |r| r.surprise)];
+    let labels = Labels { title: "Error and surprise", x: "row", y: "squared deviations; inner loss" };
+    lines(path, &labels, &curves)
+}
+
+fn print(report: &Report) -> std::result::Result<(), Failure> {
+    let Report { windows, columns, rows_seen, memory, carry, baselines, .. } = report;
+    let carried = if *carry { ", carried on from forecast to forecast" } else { "" };
+    output::print(format_args!(
+        "{windows} forecasts of {columns} columns from {rows_seen} rows each, memory {memory}{carried}; errors in standardised units"
+    ))?;
+    let mut table: Vec<(String, &Scores)> = vec![("model".into(), &report.horizons)];
+    if let Some(b) = baselines {
+        table.push(("linear".into(), &b.linear));
+        table.push((format!("last {} rows", b.season), &b.seasonal));
+        table.push(("last row".into(), &b.last));
+    }
+    let heads = report.horizons.0.keys().map(|h| format!("{h:>17}")).collect::<String>();
+    output::print(format_args!("{:<16}{heads}{:>17}", "mse / mae", "mean"))?;
+    for (name, scores) in table {
+        let cell = |s: &crate::task::forecast::Score| format!("{:>17}", format!("{:.4} / {:.4}", s.mse, s.mae));
+        let cells = scores.0.values().map(cell).collect::<String>();
+        output::print(format_args!("{name:<16}{cells}{}", cell(&scores.mean())))?;
+    }
+    Ok(())
+}

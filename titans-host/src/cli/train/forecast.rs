@@ -1,0 +1,86 @@
+//! Options of the forecasting task.
+
+use super::config::set;
+use crate::cli::options::{count, named, size};
+use crate::model::{ModelConfig, Shortcut};
+use crate::task::forecast::{Channels, ForecastConfig, Normalise, Split};
+
+/// What is forecast, from what, and how a file is shared out.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Forecast")]
+pub struct ForecastArgs {
+    /// Rows ahead that are measured; the model forecasts the most of them [default: 96]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = size)]
+    horizon: Vec<usize>,
+    /// Rows that a token sees; a forecast has seen this look-back and --context − 1 times --patch rows before it [default: 336]
+    #[arg(long, value_name = "N", value_parser = size)]
+    lookback: Option<usize>,
+    /// Rows for training, validation and test: ett-hour or ett-minute (12, 4 and 4 months of 30 days), or the shares of the first two
+    /// [default: 0.7,0.1]
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<Split>,
+    /// Columns that are forecast, by name, or all [default: all]
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    target: Vec<String>,
+    /// What is taken away from a look-back and put back into its forecast: instance (mean and deviation), mean, last or none
+    /// [default: instance]
+    #[arg(long, value_name = "NAME", value_parser = named::<Normalise>())]
+    normalise: Option<Normalise>,
+    /// Every column as a series of its own, with shared weights (independent), or all side by side in a token (mixed)
+    /// [default: independent]
+    #[arg(long, value_name = "NAME", value_parser = named::<Channels>())]
+    channels: Option<Channels>,
+    /// Rows after which the seasonal baseline repeats itself; 0: the number that fits the training rows best [default: 0]
+    #[arg(long, value_name = "N", value_parser = count)]
+    season: Option<usize>,
+    /// A linear map from look-back to forecast past all blocks: fixed as least squares give it, learned from there on, or none
+    /// [default: fixed]
+    #[arg(long, value_name = "NAME", value_parser = named::<Shortcut>())]
+    shortcut: Option<Shortcut>,
+}
+
+impl ForecastArgs {
+    /// The first option that is given, by name.
+    pub fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--horizon", !self.horizon.is_empty()),
+            ("--lookback", self.lookback.is_some()),
+            ("--split", self.split.is_some()),
+            ("--target", !self.target.is_empty()),
+            ("--normalise", self.normalise.is_some()),
+            ("--channels", self.channels.is_some()),
+            ("--season", self.season.is_some()),
+            ("--shortcut", self.shortcut.is_some()),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// Whether means and deviations become other ones.
+    pub fn changes_columns(&self) -> bool {
+        self.split.is_some()
+    }
+
+    /// Puts the options into the task.
+    pub fn change(&self, c: &mut ForecastConfig) {
+        if !self.horizon.is_empty() {
+            c.horizons.clone_from(&self.horizon);
+            c.horizons.sort_unstable();
+            c.horizons.dedup();
+        }
+        set(&mut c.lookback, self.lookback);
+        if let Some(split) = &self.split {
+            c.split = split.clone();
+        }
+        if !self.target.is_empty() {
+            c.target = if self.target == ["all"] { Vec::new() } else { self.target.clone() };
+        }
+        set(&mut c.normalise, self.normalise);
+        set(&mut c.channels, self.channels);
+        set(&mut c.season, self.season);
+    }
+
+    /// Puts the rest into the model.
+    pub fn change_model(&self, model: &mut ModelConfig) {
+        set(&mut model.shortcut, self.shortcut);
+    }
+}

@@ -1,0 +1,212 @@
+//! The task: batches of sequences, the linear map that a new model begins with, and validation.
+
+use super::evaluate::{Forecast, Manner, forecast, load, moments};
+use super::{Baselines, ForecastConfig, Frame, Linear, Parts, Table, Tally, table};
+use crate::data::series::{Series, read};
+use crate::data::{Purpose, rng};
+use crate::device::Device;
+use crate::model::{Mode, Model, ModelConfig, Shortcut};
+use crate::train::task::{Batch, Load, Task, Validation};
+use crate::{Error, Result};
+use flate2::Crc;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::ops::Range;
+use titans_kernel::Scalar;
+
+/// The task, with its numbers.
+#[derive(Clone, Debug)]
+pub struct ForecastTask {
+    config: ForecastConfig,
+    frame: Frame,
+    parts: Parts,
+    table: Table,
+    seed: u64,
+    data: TableFingerprint,
+    notes: Vec<String>,
+}
+
+/// What tells one table from another, kept in checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TableFingerprint {
+    rows: u64,
+    crc32: u32,
+}
+
+impl ForecastTask {
+    /// Reads the configuration's file.
+    ///
+    /// # Errors
+    /// As [`read`] and [`ForecastTask::new`].
+    pub fn read(config: ForecastConfig, seed: u64) -> Result<Self> {
+        let read = read(&config.data, &config.layout, &config.columns)?;
+        Ok(Self { notes: read.notes, ..Self::new(config, &read.series, seed)? })
+    }
+
+    /// The task over `series`, whatever file the configuration names.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field that cannot be used, or when there are other columns or too few rows.
+    pub fn new(config: ForecastConfig, series: &Series, seed: u64) -> Result<Self> {
+        config.validate()?;
+        let named = |error: Error| match config.data.as_os_str().is_empty() {
+            true => error,
+            false => Error::file(&config.data, error.to_string()),
+        };
+        let (frame, parts) = (Frame::of(&config), config.split.parts(series.rows()).map_err(named)?);
+        let enough = |what: &str, rows: usize, needed: usize| match rows >= needed {
+            true => Ok(()),
+            false => Err(named(Error::usage(format!(
+                "{what}: expected {needed} rows or more (look-back {}, {} tokens {} rows apart, {} rows ahead), found {rows}; give more \
+                 rows, or less --lookback, --context, --patch or --horizon",
+                frame.lookback, frame.context, frame.patch, frame.horizon
+            )))),
+        };
+        enough("the training rows", parts.train.len(), frame.reach().saturating_add(frame.horizon))?;
+        enough("the validation rows", parts.valid.len(), frame.horizon)?;
+        let table = table(series, &config.columns, &config.layout).map_err(named)?;
+        let mut crc = Crc::new();
+        series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
+        let data = TableFingerprint { rows: series.rows() as u64, crc32: crc.sum() };
+        Ok(Self { config, frame, parts, table, seed, data, notes: Vec::new() })
+    }
+
+    /// Sizes and places of its tokens.
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Its rows' parts.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Its numbers, standardised.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The baselines on forecasts that lie in `part`.
+    ///
+    /// # Errors
+    /// As [`Baselines::measure`].
+    pub fn baselines(&self, part: &Range<usize>) -> Result<Baselines> {
+        let moments = moments(&self.frame, part, &self.config.horizons);
+        let learned = (&self.table, &self.parts, self.config.season);
+        Baselines::measure(&self.frame, learned, &self.table, (moments, part.end), &self.config.horizons)
+    }
+
+    /// One sequence of a batch, drawn by its number: where it begins, and its lane.
+    fn draw(&self, step: u64, number: u64) -> (usize, usize) {
+        let mut random = rng(self.seed, Purpose::Training, step, number);
+        let lane = random.random_range(0..self.frame.lanes() as u64) as usize;
+        let first = self.config.horizons.first().copied().unwrap_or(1);
+        // The last token's first horizon is known.
+        let last = self.parts.train.end - first - (self.frame.reach() - self.frame.lookback);
+        (random.random_range(self.frame.lookback as u64..=last as u64) as usize, lane)
+    }
+}
+
+impl<D: Device> Task<D> for ForecastTask {
+    fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()> {
+        let (frame, sequences) = (&self.frame, self.config.sequences);
+        batch.restart(sequences, frame.context);
+        let first = part * sequences as u64;
+        for number in first..first + sequences as u64 {
+            let (start, lane) = self.draw(step, number);
+            for t in 0..frame.context {
+                let moment = start + t * frame.patch;
+                let levels = frame.token(&self.table, moment, lane, &mut batch.rows);
+                for row in moment..moment + frame.horizon {
+                    for (&column, level) in frame.said(lane).iter().zip(&levels) {
+                        let known = self.table.known(column, row).filter(|_| row < self.parts.train.end);
+                        batch.wanted.push(known.map_or(0.0, |x| (x - level.shift) / level.scale));
+                        batch.weights.push(known.map_or(0.0, |_| level.scale));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, device: &D, model: &mut Model<D>) -> Result<()> {
+        let c = model.config();
+        let Some(id) = model.params.id("shortcut.weight").filter(|_| c.shortcut != Shortcut::None) else {
+            return Ok(());
+        };
+        let linear = Linear::fit(&self.frame, &self.table, &self.parts, &self.config.horizons)?;
+        let mut weights = vec![D::Elem::ZERO; self.frame.inputs() * self.frame.outputs()];
+        let (l, h, outputs) = (self.frame.lookback, self.frame.horizon, self.frame.outputs());
+        let (read, said) = (self.frame.read(0), self.frame.said(0));
+        for (to, column) in said.iter().enumerate() {
+            let from = read.iter().position(|c| c == column).unwrap_or(0);
+            for i in 0..l {
+                for ahead in 0..h {
+                    let place = (from * l + i) * outputs + ahead * said.len() + to;
+                    weights[place] = D::Elem::from_f64(linear.weights[i * h + ahead]);
+                }
+            }
+        }
+        device.write(&weights, model.params.value_mut(id)?)
+    }
+
+    fn state(&self) -> Value {
+        serde_json::to_value(self.data).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let before: TableFingerprint = serde_json::from_value(state.clone()).map_err(|e| {
+            Error::usage(format!("task: expected rows and CRC-32 of the series in the checkpoint: {e}"))
+        })?;
+        if before == self.data {
+            return Ok(());
+        }
+        let (now, file) = (self.data, self.config.data.display());
+        Err(Error::usage(format!(
+            "{file}: the data have changed since the run began: expected {} rows with CRC-32 {:08x}, found {} with {:08x}; put \
+             the old ones back, or begin a new run",
+            before.rows, before.crc32, now.rows, now.crc32
+        )))
+    }
+
+    fn unit(&self) -> &'static str {
+        "squared deviations"
+    }
+
+    fn held(&self) -> usize {
+        self.table.rows().saturating_mul(self.table.columns.len()).saturating_mul(size_of::<f64>())
+    }
+
+    fn loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
+        let sequences = self.parts.valid.len().saturating_mul(self.frame.lanes());
+        Ok(vec![load::<D::Elem>(&self.frame, sequences)])
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The mean of the horizons' mean squared errors.
+    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        let (part, horizons) = (&self.parts.valid, &self.config.horizons);
+        // Every forecast counts for every horizon here.
+        let all = moments(&self.frame, part, &[self.frame.horizon]);
+        let step = if thorough { 1 } else { all.len().div_ceil(self.config.cheap_windows).max(1) };
+        let moments: Vec<usize> = all.step_by(step).collect();
+        let mut tally = Tally::new(horizons, part.end);
+        let manner = Manner { mode: Mode::On, carry: false, surprise: false };
+        let loss = forecast(device, model, (&self.frame, &self.table), &moments, manner, |f: Forecast<'_>| {
+            let error = |(i, y): (usize, &f64)| Some(self.table.known(f.column, f.moment + i)? - y);
+            tally.add(f.moment, f.said.iter().enumerate().map(error));
+            Ok(())
+        });
+        let loss = match loss {
+            Ok(()) => tally.scores().mean().mse,
+            Err(Error::Diverged { .. }) => f64::NAN,
+            Err(error) => return Err(error),
+        };
+        Ok(Validation { loss, accuracy: None, tokens: tally.windows() })
+    }
+}
