@@ -8,4 +8,5 @@ mod vocabulary;
 mod forecast;
 mod general;
 mod stream;
+mod track;
 mod train;

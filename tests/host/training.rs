@@ -11,3 +11,4 @@ mod runs;
 mod series;
 mod steps;
 mod support;
+mod track;

@@ -5,6 +5,7 @@ pub mod recall;
 pub mod series;
 pub mod text;
 pub mod tokenizer;
+pub mod track;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -11,10 +11,12 @@ pub mod runnable;
 pub mod series;
 pub mod table;
 pub mod text;
+pub mod track;
 
 pub use crate::train::task::{Batch, Task, Validation};
 
 use crate::data::tokenizer::Tokenizer;
+use crate::data::track::Products;
 use crate::device::Device;
 use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
@@ -24,6 +26,7 @@ use recall::{Recall, RecallConfig};
 use serde::{Deserialize, Serialize};
 use series::{SeriesConfig, SeriesTask};
 use text::{Text, TextConfig};
+use track::{Track, TrackConfig};
 
 /// The task's part of a [`RunConfig`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub enum TaskConfig {
     Series(SeriesConfig),
     /// Forecasts of series of numbers.
     Forecast(ForecastConfig),
+    /// Products of a finite group.
+    Track(TrackConfig),
 }
 
 impl TaskConfig {
@@ -64,6 +69,7 @@ impl TaskConfig {
             Self::Text(_) => "text",
             Self::Series(_) => "series",
             Self::Forecast(_) => "forecast",
+            Self::Track(_) => "track",
         }
     }
 
@@ -77,6 +83,7 @@ impl TaskConfig {
             Self::Text(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
             Self::Series(c) => series::fit(c, model),
             Self::Forecast(c) => forecast::fit(c, model),
+            Self::Track(c) => model.vocabulary = Products::of(c.group).order(),
         }
         Ok(())
     }
@@ -95,7 +102,7 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
     let task = TaskConfig::of(config)?;
     let head = match task {
         TaskConfig::Series(_) | TaskConfig::Forecast(_) => Head::Regression,
-        TaskConfig::Recall(_) | TaskConfig::Text(_) => Head::Tokens,
+        TaskConfig::Recall(_) | TaskConfig::Text(_) | TaskConfig::Track(_) => Head::Tokens,
     };
     if model.head != head {
         return Err(Error::usage(format!(
@@ -129,6 +136,11 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
             same("inputs", "numbers a token", frame.inputs(), model.inputs)?;
             same("outputs", "numbers a forecast", frame.outputs(), model.outputs)?;
             Box::new(ForecastTask::read(c, seed)?)
+        }
+        TaskConfig::Track(c) => {
+            let task = Track::new(c, seed)?;
+            same("vocabulary", "elements of its group", task.products().order(), model.vocabulary)?;
+            Box::new(task)
         }
     })
 }

@@ -5,7 +5,7 @@ use super::config::RunConfig;
 use super::given::IdsOrNumbers;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
-use crate::device::{Device, IGNORE};
+use crate::device::Device;
 use crate::model::{Aim, Dropout, Input, Model, Recompute, Shortcut};
 use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
 use crate::{Error, Result};
@@ -250,20 +250,28 @@ impl<'a, D: Device> Trainer<'a, D> {
     }
 }
 
-/// How many of the targets are the largest of their row of logits; the first one wins a tie.
+/// How many of the targets are the largest of their row of logits.
 pub fn predicted<T: PartialOrd + Copy>(logits: &[T], classes: usize, targets: &[u32]) -> u64 {
-    let right = |(row, &target): (&[T], &u32)| {
+    right(logits, classes, targets).filter(|&right| right).count() as u64
+}
+
+/// Whether each target is the largest of its row of logits; the first one wins a tie, and [`IGNORE`](crate::device::IGNORE) is never right.
+pub fn right<'a, T: PartialOrd + Copy>(
+    logits: &'a [T],
+    classes: usize,
+    targets: &'a [u32],
+) -> impl Iterator<Item = bool> + 'a {
+    logits.chunks_exact(classes.max(1)).zip(targets).map(|(row, &target)| {
         let Some(&score) = row.get(target as usize) else { return false };
         let (before, after) = row.split_at(target as usize);
         before.iter().all(|&x| x < score) && after.iter().all(|&x| x <= score)
-    };
-    let rows = logits.chunks_exact(classes.max(1)).zip(targets);
-    rows.filter(|&(_, &target)| target != IGNORE).filter(|&row| right(row)).count() as u64
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{IGNORE, predicted};
+    use super::predicted;
+    use crate::device::IGNORE;
 
     #[test]
     fn the_largest_logit_is_the_prediction() {

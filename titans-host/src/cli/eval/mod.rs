@@ -4,9 +4,11 @@ mod forecast;
 mod numbers;
 mod recall;
 mod text;
+mod track;
 
 pub use recall::print as print_recall;
 pub use text::tokenizer;
+pub use track::print as print_tracked;
 
 use super::checkpoint::{CheckpointArgs, spare};
 use super::options::{DeviceArgs, count, named, number, size};
@@ -31,11 +33,13 @@ A run of the forecast task: mean squared and absolute errors by horizon, of ever
 lets the memories go on learning from forecast to forecast. --per-window writes row,column,mse,surprise; --picture draws them.
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
+A run of the track task: products and whole words that are right, by --lengths, of new words or of those of --data (CSV with columns input and
+target, a file for each length).
 
 A loss, or a surprise that --per-token writes, that is not finite ends the verb with exit code 1: it says where, and writes nothing.
 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
-mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of forecasts mse, mae (the first
+mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of track for each length products, words, frozen; of forecasts mse, mae (the first
 horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
 linear, season, ridge}.
 
@@ -47,6 +51,7 @@ Examples:
   titans eval runs/recall --lengths 256,1024,4096,16384
   titans eval runs/recall --lengths 2097152 --sequences 1
   titans eval runs/series --data later.csv
+  titans eval runs/track --data S5.len256.test.csv.gz S5.len1024.test.csv.gz
   titans eval runs/forecast --carry --picture errors.svg";
 
 /// What this verb can do about a memory that diverges.
@@ -89,11 +94,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// Lengths of the table (recall) [default: those of the run]
+    /// Lengths of the table (recall, track) [default: those of the run]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
-    /// Sequences of each length (recall) [default: those of the run]
+    /// Sequences of each length (recall, track) [default: those of the run]
     #[arg(long, value_name = "N", value_parser = size)]
     sequences: Option<usize>,
 
@@ -143,6 +148,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     match task {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
+        TaskConfig::Track(task) => track::run(device, args, task, config.train.seed, &model),
         TaskConfig::Forecast(task) => forecast::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),
     }
@@ -162,7 +168,7 @@ impl Args {
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
         let options: [(&str, &[&str], bool); 13] = [
-            ("--data", &["text", "series", "forecast"], !self.data.is_empty()),
+            ("--data", &["text", "series", "forecast", "track"], !self.data.is_empty()),
             ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
             ("--memory", &["text", "series", "forecast"], self.memory.is_some()),
@@ -173,8 +179,8 @@ impl Args {
             ("--picture", &["forecast"], self.picture.is_some()),
             ("--per-token", &["text"], self.per_token.is_some()),
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
-            ("--lengths", &["recall"], !self.lengths.is_empty()),
-            ("--sequences", &["recall"], self.sequences.is_some()),
+            ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
+            ("--sequences", &["recall", "track"], self.sequences.is_some()),
         ];
         match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
             Some((option, of, _)) => Err(Error::usage(format!(

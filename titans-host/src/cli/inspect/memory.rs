@@ -11,6 +11,7 @@ use crate::task::forecast::ForecastConfig;
 use crate::task::recall::RecallConfig;
 use crate::task::series::SeriesConfig;
 use crate::task::text::TextConfig;
+use crate::task::track::TrackConfig;
 use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::optimiser::Optimiser;
 use crate::train::run::CONFIG;
@@ -138,7 +139,8 @@ fn batches(task: &TaskConfig) -> Vec<(usize, usize)> {
         TaskConfig::Text(TextConfig { sequences, context, .. }) => vec![(*sequences, *context)],
         TaskConfig::Series(SeriesConfig { sequences, context, .. })
         | TaskConfig::Forecast(ForecastConfig { sequences, context, .. }) => vec![(*sequences, *context)],
-        TaskConfig::Recall(RecallConfig { length, tokens, .. }) => {
+        TaskConfig::Recall(RecallConfig { length, tokens, .. })
+        | TaskConfig::Track(TrackConfig { length, tokens, .. }) => {
             let shorter = std::iter::successors(Some(SHORTEST), |&l| l.checked_mul(2)).take_while(|l| l < length);
             shorter.chain([*length]).map(|l| ((tokens / l.max(1)).max(1), l)).collect()
         }

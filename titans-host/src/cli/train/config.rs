@@ -4,13 +4,14 @@ use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
 use super::room;
-use crate::cli::options::{count, number, size, whole};
+use crate::cli::options::{count, named, number, size, whole};
 use crate::data::series::TableLayout;
+use crate::data::track::Group;
 use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
 use crate::task::text::TextConfig;
-use crate::task::{TaskConfig, forecast, recall, series, text};
+use crate::task::{TaskConfig, forecast, recall, series, text, track};
 use crate::train::RunConfig;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub enum TaskName {
     Series,
     /// Numbers from --data FILE.csv: forecasts of the next --horizon rows from the rows before
     Forecast,
+    /// Words over the finite group --group: after every element the product of all so far
+    Track,
 }
 
 impl TaskName {
@@ -35,6 +38,7 @@ impl TaskName {
             Self::Text => "text",
             Self::Series => "series",
             Self::Forecast => "forecast",
+            Self::Track => "track",
         }
     }
 }
@@ -88,7 +92,11 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N", value_parser = size)]
     pairs: Option<usize>,
 
-    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096]
+    /// The group whose products are tracked (track): parity, s3, z60, a5 or s5 [default: parity]
+    #[arg(long, value_name = "NAME", value_parser = named::<Group>())]
+    group: Option<Group>,
+
+    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
@@ -106,10 +114,10 @@ pub struct ConfigArgs {
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text, series, forecast), or tokens of one (recall)
+    /// Sequences of a batch (text, series, forecast), or tokens of one (recall, track)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens or patches of a training sequence; the longest of the curriculum (recall)
+    /// Tokens or patches of a training sequence; the longest of the curriculum (recall, track)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
@@ -134,7 +142,7 @@ impl ConfigArgs {
     pub fn moved(&self, task: &mut TaskConfig) -> Result<bool> {
         self.foreign(task)?;
         match task {
-            TaskConfig::Recall(_) => {}
+            TaskConfig::Recall(_) | TaskConfig::Track(_) => {}
             TaskConfig::Text(c) => {
                 self.texts(c)?;
             }
@@ -168,6 +176,7 @@ impl ConfigArgs {
             ("--task", self.task.is_some()),
             ("--patch", self.patch.is_some()),
             ("--pairs", self.pairs.is_some()),
+            ("--group", self.group.is_some()),
             ("--lengths", !self.lengths.is_empty()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),
@@ -217,6 +226,9 @@ impl ConfigArgs {
             (None, TaskName::Recall) => {
                 return recall::default_run(self.model.layers.unwrap_or(1), &self.model.block);
             }
+            (None, TaskName::Track) => {
+                return track::default_run(self.group.unwrap_or_default(), self.model.layers.unwrap_or(1));
+            }
             (None, TaskName::Text) => text::default_run(Vec::new())?,
             (None, TaskName::Series) => {
                 let file = self.series()?;
@@ -250,19 +262,20 @@ impl ConfigArgs {
                 asked.name()
             )));
         }
-        if name == "recall" && !self.data.is_empty() {
-            return Err(Error::usage(
-                "--data is for --task text, series and forecast; the recall task makes its own data",
-            ));
+        if (name == "recall" || name == "track") && !self.data.is_empty() {
+            return Err(Error::usage(format!(
+                "--data is for --task text, series and forecast; the {name} task makes its own data"
+            )));
         }
         let numbers: &[&str] = &["series", "forecast"];
-        let options: [(&str, &[&str], bool); 6] = [
+        let options: [(&str, &[&str], bool); 7] = [
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
             ("--patch", numbers, self.patch.is_some()),
             (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
             (self.forecast.given().unwrap_or_default(), &["forecast"], self.forecast.given().is_some()),
             ("--pairs", &["recall"], self.pairs.is_some()),
-            ("--lengths", &["recall"], !self.lengths.is_empty()),
+            ("--group", &["track"], self.group.is_some()),
+            ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
         ];
         match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
             Some((option, of, _)) => {
@@ -289,6 +302,15 @@ impl ConfigArgs {
                     c.alphabet.keys = c.pairs;
                 }
                 Ok(more)
+            }
+            TaskConfig::Track(c) => {
+                set(&mut c.group, self.group);
+                set(&mut c.length, self.context);
+                set(&mut c.tokens, self.batch);
+                if !self.lengths.is_empty() {
+                    c.lengths.clone_from(&self.lengths);
+                }
+                Ok(self.group.is_some())
             }
             TaskConfig::Text(c) => {
                 self.texts(c)?;

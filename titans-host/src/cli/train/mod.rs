@@ -14,6 +14,7 @@ use crate::error::{Result, plain};
 use crate::model::Model;
 use crate::task::recall::Recall;
 use crate::task::table::Table;
+use crate::task::track::{Track, TrackTable};
 use crate::task::{self, TaskConfig, Validation};
 use crate::train::checkpoint;
 use crate::train::progress::{Bar, Lines, Silent};
@@ -33,7 +34,7 @@ the memory on, frozen (no writes at test time) and absent.
 What an option does not say comes from the task's recipe: recall: 1 block of width 64, 2 memories of 32 x 32, feed-forward 128,
 alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: alpha-bias -10, 4000 steps). text: 4 blocks of width 128, 2
 memories of 64 x 64, feed-forward 256, alpha-bias -1, context 256, 16 sequences, 2000 steps. series: 2 blocks of width 64, 1000
-steps. forecast: the same with a shortcut by least squares, dropout 0.2, 500 steps of 64 sequences of 8 tokens. Memories of one layer take every token's own gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
+steps. track: 1 block of width 64, 2 memories of 32 x 32, theta-max 2, alpha-bias -7, 3000 steps of 4096 elements. forecast: the same with a shortcut by least squares, dropout 0.2, 500 steps of 64 sequences of 8 tokens. Memories of one layer take every token's own gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
 eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
 
@@ -47,7 +48,7 @@ you may change steps, minutes, save_every, boundaries, recompute, and the paths 
 other change is refused by name.
 
 JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens} (at the end), best
-{step, loss}, recall (as recall.json).
+{step, loss}, recall (as recall.json), track (for each length products, words, frozen).
 
 Examples:
   titans train
@@ -57,17 +58,18 @@ Examples:
   titans train --task text --data book.txt --tokenizer tokenizer.json --batch 4
   titans train --task series --data measured.csv --patch 4
   titans train --task forecast --data measured.csv --horizon 96,192,336,720 --lookback 336
+  titans train --task track --group s5 --blocks 2
   titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
   titans train --resume runs/shakespeare";
 
-/// Train a model: the built-in recall task, text, series of numbers, or forecasts of them
+/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, or products of a group
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
 
-    /// Run folder to make [default: runs/recall, runs/text, runs/series or runs/forecast, numbered if taken]
+    /// Run folder to make [default: runs/ and the task's name, numbered if taken]
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
 
@@ -105,6 +107,8 @@ struct Report {
     validation: Option<Validation>,
     best: Option<Best>,
     recall: Option<Table>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<TrackTable>,
 }
 
 /// Runs the verb.
@@ -144,12 +148,13 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         return Err(stopped(&interrupt, &outcome, folder));
     }
     let recall = recall(device, config, trainer.model(), folder, &interrupt, &mut *progress)?;
+    let track = track(device, config, trainer.model(), &interrupt, &mut *progress)?;
     if interrupt.raised() {
         return Err(stopped(&interrupt, &outcome, folder));
     }
     let Outcome { step, seconds, tokens, validation, best, .. } = outcome;
     let run = folder.display().to_string();
-    let report = Report { run, steps: step, seconds, tokens, parameters, validation, best, recall };
+    let report = Report { run, steps: step, seconds, tokens, parameters, validation, best, recall, track };
     if args.json { output::print_json(&report) } else { print(&report, trainer.unit()) }
 }
 
@@ -184,8 +189,28 @@ fn recall<D: Device>(
     Ok(Some(table))
 }
 
+/// The table of a run that tracks products, unless Ctrl-C comes.
+fn track<D: Device>(
+    device: &D,
+    config: &RunConfig,
+    model: &Model<D>,
+    interrupt: &Interrupt,
+    progress: &mut dyn Progress,
+) -> Result<Option<TrackTable>> {
+    let TaskConfig::Track(task) = TaskConfig::of(config)? else { return Ok(None) };
+    let (task, mut table) = (Track::new(task, config.train.seed)?, TrackTable::default());
+    for &length in &task.config().lengths {
+        if interrupt.raised() {
+            return Ok(None);
+        }
+        progress.message(&format!("measuring words of {length} elements"));
+        table.0.insert(length, task.row(device, model, &task.words(length))?);
+    }
+    Ok(Some(table))
+}
+
 fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
-    let Report { run, steps, seconds, tokens, validation, best, recall, .. } = report;
+    let Report { run, steps, seconds, tokens, validation, best, recall, track, .. } = report;
     let run = plain(run);
     output::print(format_args!("{steps} steps, {tokens} tokens, {seconds:.0} s"))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
@@ -204,6 +229,9 @@ fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     if let Some(table) = recall {
         super::eval::print_recall(table)?;
         output::print(format_args!("picture: {run}/recall.svg"))?;
+    }
+    if let Some(table) = track {
+        super::eval::print_tracked(table)?;
     }
     output::print(format_args!("run: {run}"))
 }

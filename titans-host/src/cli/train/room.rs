@@ -33,7 +33,7 @@ pub(super) fn expect_data(task: &TaskConfig) -> Result<()> {
 fn reading(task: &TaskConfig) -> (&[PathBuf], u64) {
     let bytes = |files: &[PathBuf]| files.iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum();
     match task {
-        TaskConfig::Recall(_) => (&[], 0),
+        TaskConfig::Recall(_) | TaskConfig::Track(_) => (&[], 0),
         TaskConfig::Series(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
         TaskConfig::Forecast(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
         TaskConfig::Text(c) => {

@@ -1,0 +1,105 @@
+//! State tracking: what its batches hold, that it goes on where it stopped, and that it is learned.
+
+use super::support::{Device, bits, device, model, steps, trainer};
+use titans_host::data::track::{Group, Products};
+use titans_host::model::ModelConfig;
+use titans_host::task::track::{Track, TrackConfig};
+use titans_host::task::{Task, TaskConfig};
+use titans_host::train::progress::Silent;
+use titans_host::train::task::Batch;
+use titans_host::train::{Interrupt, RunConfig, TrainConfig, Trainer, checkpoint, train};
+use titans_kernel::memory::Loss;
+
+fn config(group: Group) -> TrackConfig {
+    TrackConfig { group, length: 8, first_length: 2, tokens: 256, lengths: vec![8, 16], sequences: 20 }
+}
+
+fn tracker(group: Group, train: TrainConfig) -> RunConfig {
+    let mut model =
+        ModelConfig { theta_max: 2.0, eta_max: 0.01, alpha_bias: -7.0, ..model(Products::of(group).order()) };
+    (model.memory.chunk, model.memory.compute_chunk, model.memory.loss) = (1, 16, Loss::Half);
+    TaskConfig::Track(config(group)).run(model, train).unwrap()
+}
+
+#[test]
+fn batches_are_words_of_the_curriculum_and_a_function_of_the_step() {
+    let mut task = Track::new(config(Group::S3), 5).unwrap();
+    let draw = |task: &Track, step, part| {
+        let mut batch = Batch::default();
+        Task::<Device>::batch(task, step, part, &mut batch).unwrap();
+        batch
+    };
+    let first = draw(&task, 3, 0);
+    assert!(first.time <= 2 && first.batch == 256 / first.time && first == draw(&task, 3, 0));
+    assert!(first != draw(&task, 4, 0) && first != draw(&task, 3, 1));
+    for _ in 0..200 {
+        Task::<Device>::feedback(&mut task, 0.0, Some(1.0));
+    }
+    let lengths: Vec<usize> = (0..40).map(|step| draw(&task, step, 0).time).collect();
+    assert!(lengths.contains(&8) && lengths.iter().all(|n| (4..=8).contains(n)), "{lengths:?}");
+    // Its place in the curriculum is saved; one that cannot be is refused and changes nothing.
+    let state = Task::<Device>::state(&task);
+    let mut other = Track::new(config(Group::S3), 5).unwrap();
+    for wrong in ["{}", r#"{"length":9.0,"accuracy":0.5,"since":1}"#, r#"{"length":2.0,"accuracy":2.0,"since":1}"#] {
+        let wrong = serde_json::from_str(wrong).unwrap();
+        assert!(Task::<Device>::restore(&mut other, &wrong).unwrap_err().to_string().contains("curriculum"));
+        assert_eq!(draw(&other, 3, 0), first);
+    }
+    Task::<Device>::restore(&mut other, &state).unwrap();
+    assert_eq!(draw(&other, 7, 0), draw(&task, 7, 0));
+}
+
+#[test]
+fn sizes_that_cannot_be_are_refused_by_name() {
+    type Spoil = fn(&mut TrackConfig, usize);
+    let fields: [(&str, Spoil); 5] = [
+        ("task.length:", |c, x| c.length = x),
+        ("task.first_length", |c, x| c.first_length = x),
+        ("task.tokens", |c, x| c.tokens = x),
+        ("task.lengths", |c, x| c.lengths = vec![16, x]),
+        ("task.sequences", |c, x| c.sequences = x),
+    ];
+    for (name, spoil) in fields {
+        for x in [0, usize::MAX] {
+            let mut config = config(Group::A5);
+            spoil(&mut config, x);
+            assert!(Track::new(config, 0).unwrap_err().to_string().contains(name), "{name} {x}");
+        }
+    }
+}
+
+#[test]
+fn parity_is_learned_and_holds_at_twice_the_length() {
+    let device = device();
+    let run = tracker(Group::Parity, steps(260));
+    let folder = tempfile::tempdir().unwrap();
+    let mut task = Track::new(config(Group::Parity), 0).unwrap();
+    let measure = task.clone();
+    let mut whole = trainer(&device, &run, &mut task);
+    train(&mut whole, folder.path(), &Interrupt::new(), &mut Silent).unwrap();
+    let found = measure.row(&device, whole.model(), &measure.words(16)).unwrap();
+    assert!(found.products > 0.95 && found.words > 0.5, "{found:?}");
+    assert!(found.frozen.unwrap() < 0.8, "without writes there is no state: {found:?}");
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one() {
+    let device = device();
+    let run = tracker(Group::S3, steps(12));
+    let mut task = Track::new(config(Group::S3), 0).unwrap();
+    let mut whole = trainer(&device, &run, &mut task);
+    let folder = tempfile::tempdir().unwrap();
+    for step in 0..12 {
+        if step == 7 {
+            whole.save(&folder.path().join("latest.safetensors"), 0.0).unwrap();
+        }
+        whole.step(0.0).unwrap();
+    }
+    let mut again = Track::new(config(Group::S3), 0).unwrap();
+    let mut part = Trainer::resume(&device, checkpoint::load(&device, folder.path()).unwrap(), &mut again).unwrap();
+    assert_eq!(part.state().step, 7);
+    while part.state().step < 12 {
+        part.step(0.0).unwrap();
+    }
+    assert_eq!(bits(&part, &device), bits(&whole, &device));
+}
