@@ -16,7 +16,7 @@ fn config(group: Group) -> TrackConfig {
 
 fn tracker(group: Group, train: TrainConfig) -> RunConfig {
     let mut model =
-        ModelConfig { theta_max: 2.0, eta_max: 0.01, alpha_bias: -7.0, ..model(Products::of(group).order()) };
+        ModelConfig { theta_max: 2.0, momentum: false, forgetting: false, ..model(Products::of(group).order()) };
     (model.memory.chunk, model.memory.compute_chunk, model.memory.loss) = (1, 16, Loss::Half);
     TaskConfig::Track(config(group)).run(model, train).unwrap()
 }

@@ -64,7 +64,7 @@ impl Default for TrackConfig {
 }
 
 /// The run that `titans train --task track` does by default: one block whose memories can turn what they hold around
-/// (1 − θ between −1 and 1, half the loss), with next to no momentum.
+/// (1 − θ between −1 and 1, half the loss), without forgetting and without momentum.
 ///
 /// # Errors
 /// As [`TaskConfig::run`].
@@ -82,7 +82,8 @@ pub fn default_run(group: Group, layers: usize) -> Result<RunConfig> {
     model.set_layers(layers);
     model.alpha_bias = -7.0; // a state is kept until it is changed
     if layers == 1 {
-        (model.theta_max, model.eta_max, model.eta_bias) = (2.0, 0.01, -4.0);
+        // Along a key what is held is multiplied by 1 − α − θ: −1 at the most, where nothing is forgotten. Momentum would make it grow.
+        (model.theta_max, model.momentum, model.forgetting) = (2.0, false, false);
     }
     let task = TrackConfig { group, ..TrackConfig::default() };
     TaskConfig::Track(task).run(model, TrainConfig { steps: 3000, ..TrainConfig::default() })
