@@ -5,6 +5,7 @@
 
 pub mod blob_open;
 pub mod calls;
+#[cfg(feature = "host")]
 pub mod checkpoint_load;
 pub mod configs;
 pub mod cuts;

@@ -137,3 +137,21 @@ fn forecast_errs_less_while_it_learns() {
         assert!(with > 0.0 && with < without, "{said}");
     });
 }
+
+/// A checker that sees nothing would be content with everything.
+#[test]
+fn helgrind_still_sees_races_of_a_program() {
+    if !is_here("valgrind") {
+        return;
+    }
+    let (source, program) = (temporary("race.cpp"), temporary("race"));
+    let text =
+        "#include <thread>\nint x;\nint main() { std::thread a([] { x = 1; }); x = 2; a.join(); return x == 0; }\n";
+    std::fs::write(&source, text).unwrap();
+    run(Standard("c++17").compiler().args(["-g", "-O0"]).arg(&source).arg("-o").arg(&program));
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=helgrind", "--quiet", "--error-exitcode=9"]);
+    command.arg(format!("--suppressions={}", root().join("tests/c_abi/helgrind.supp").display()));
+    let output = command.arg(&program).output().unwrap();
+    assert_eq!(output.status.code(), Some(9), "a planted race went unnoticed");
+}
