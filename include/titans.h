@@ -86,7 +86,7 @@
     (320 + 4 * (((undo) > 0 ? 2 : 1) * (size_t)(blocks) *                                                            \
                     TITANS_BLOCK_STATE_NUMBERS(rows, heads, head_width, sets, params, state, taps, persistent, seen) +\
                 TITANS_BLOCK_WORK_NUMBERS(rows, width, heads, head_width, sets, work, persistent, seen, feed_forward) +\
-                2 * (size_t)(rows) * (width) + ((size_t)(undo) + 1) * (input) + (outputs) +                          \
+                2 * (size_t)(rows) * (width) + ((size_t)(undo) + 1) * (input) + ((size_t)(rows) + 1) * (outputs) +   \
                 (size_t)(blocks) * (heads)))
 
 /** Numbers that a block keeps. */
