@@ -6,6 +6,9 @@ mod allocations;
 #[path = "c_abi/bounds.rs"]
 mod bounds;
 #[cfg(feature = "host")]
+#[path = "c_abi/command.rs"]
+mod command;
+#[cfg(feature = "host")]
 #[path = "c_abi/examples.rs"]
 mod examples;
 #[path = "c_abi/feeding.rs"]

@@ -59,7 +59,15 @@ pub fn blob(which: usize) -> Vec<u8> {
     };
     let blocks = [block(kind), block(Kind::Lmm)];
     let outputs = SYMBOLS as usize;
-    let spec = ModelSpec { input: Input::Tokens(outputs), outputs, head_bias: false, width: 3, tied: false, shortcut: false, blocks: 2 };
+    let spec = ModelSpec {
+        input: Input::Tokens(outputs),
+        outputs,
+        head_bias: false,
+        width: 3,
+        tied: false,
+        shortcut: false,
+        blocks: 2,
+    };
     let mut bytes = vec![0; blob_len::<f32>(&spec, &blocks).expect("a valid model")];
     let start = encode_header::<f32>(&spec, &blocks, &mut bytes).expect("the size is right");
     let end = bytes.len() - 4;
