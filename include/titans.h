@@ -47,6 +47,65 @@
 #endif
 
 /**
+ * @name Upper bounds for static arrays
+ * Constant expressions for arrays of unsigned char, aligned to 64, in which a block fits; the size functions say how much it is. All
+ * arguments are integer constants; widths may be larger than they are, for a bound of several.
+ *
+ * `piece` is the larger of `chunk` and `compute_chunk` (64 where that is 0, with one layer and a smaller chunk).
+ */
+/**@{*/
+
+/** Numbers that a memory keeps: `params` parameters, `inputs` the sum of its layers' input widths, `outputs` that of their output widths,
+ * `gamma` the last width of residual networks (else 0), `sets` the layers with gates of their own (else 1). */
+#define TITANS_MEMORY_STATE_NUMBERS(params, inputs, outputs, gamma, piece, sets)                                     \
+    (3 * (size_t)(params) + (size_t)(piece) * ((size_t)(inputs) + (outputs) + (gamma) + (sets)) +                    \
+     2 * (size_t)(sets) * (3 + 2 * (size_t)(piece)) + 2)
+
+/** Numbers that it works in. */
+#define TITANS_MEMORY_WORK_NUMBERS(params, inputs, outputs, gamma, piece, sets)                                      \
+    ((size_t)(params) + (size_t)(outputs) +                                                                          \
+     (size_t)(piece) * ((size_t)(inputs) + 4 * (size_t)(outputs) + 4 * (size_t)(gamma) + (size_t)(piece) + 196) +    \
+     (size_t)(sets) * ((size_t)(piece) + 2) * (3 + 2 * (size_t)(piece)) +                                            \
+     ((piece) == 1 ? 1104 + 2 * (size_t)(inputs) * ((outputs) < 64 ? (outputs) + 17 : 65) + 4 * ((size_t)(outputs) + (gamma)) : 0))
+
+/** Bytes of the block of a memory of any layers. */
+#define TITANS_MEMORY_BYTES(params, inputs, outputs, gamma, piece)                                                   \
+    (320 + 4 * (TITANS_MEMORY_STATE_NUMBERS(params, inputs, outputs, gamma, piece, 1) +                              \
+                TITANS_MEMORY_WORK_NUMBERS(params, inputs, outputs, gamma, piece, 1)))
+
+/** Bytes of the block of a memory of one layer with plain output, key width and value width. */
+#define TITANS_LINEAR_MEMORY_BYTES(key, value, piece)                                                                \
+    TITANS_MEMORY_BYTES((size_t)(key) * (value), (key) + 16, (value) + 16, 0, piece)
+
+/** Bytes of the block of a stream through a model of `blocks` blocks, `rows` and `undo` as configured, `input` the numbers of a row (1 for
+ * token ids), `outputs` and `width` of the model, and of each block: `heads` memories of `head_width` with gates for `sets` layers,
+ * `params` parameters, `state` and `work` as the two macros above say (`work` of a MAC: with a piece of 16 at least), `taps` of the convolutions, `persistent` tokens, `seen` tokens
+ * that attention sees (a MAC: twice its segment; without attention 0), `feed_forward` hidden numbers. */
+#define TITANS_STREAM_BYTES(rows, undo, input, outputs, width, blocks, heads, head_width, sets, params, state, work, taps,\
+                            persistent, seen, feed_forward)                                                          \
+    (320 + 4 * (((undo) > 0 ? 2 : 1) * (size_t)(blocks) *                                                            \
+                    TITANS_BLOCK_STATE_NUMBERS(rows, heads, head_width, sets, params, state, taps, persistent, seen) +\
+                TITANS_BLOCK_WORK_NUMBERS(rows, width, heads, head_width, sets, work, persistent, seen, feed_forward) +\
+                2 * (size_t)(rows) * (width) + ((size_t)(undo) + 1) * (input) + ((size_t)(rows) + 1) * (outputs) +   \
+                (size_t)(blocks) * (heads)))
+
+/** Numbers that a block keeps. */
+#define TITANS_BLOCK_STATE_NUMBERS(rows, heads, head_width, sets, params, state, taps, persistent, seen)             \
+    ((size_t)(heads) * (3 * (size_t)(sets) + (state) + ((seen) > 0 ? (size_t)(params) : 0)) +                        \
+     (size_t)(heads) * (head_width) *                                                                                \
+         (((seen) > 0 ? 7 : 3) * (size_t)(taps) +                                                                    \
+          ((seen) > 0 ? 2 * ((size_t)(persistent) + (seen) + (rows) + 16) : 0)))
+
+/** Numbers that a block works in. */
+#define TITANS_BLOCK_WORK_NUMBERS(rows, width, heads, head_width, sets, work, persistent, seen, feed_forward)        \
+    ((size_t)(rows) * (5 * (size_t)(width) + 10 * (size_t)(heads) * (head_width) +                                   \
+                       6 * (size_t)(heads) * (sets) + 1 + 3 * (size_t)(feed_forward)) +                              \
+     (work) + ((seen) > 0 ? 32 * (2 * (size_t)(seen) + 2 * (size_t)(rows) + (persistent) + 96) + 16 : 0))
+
+/**@}*/
+
+
+/**
  * Most layers a memory's network may have.
  */
 #define TITANS_MAX_LAYERS 4

@@ -1,7 +1,7 @@
 //! The headers alone, the layout of the structures on both sides, and the symbols and name of the shared library.
 
 use crate::support::*;
-use crate::tools::{Standard, root, run, shared_folder, shared_name, temporary};
+use crate::tools::{Standard, is_here, root, run, shared_folder, shared_name, temporary};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::mem::offset_of;
@@ -10,18 +10,43 @@ use titans::*;
 
 /// Compiles `text` alone; nothing is linked.
 fn compiles(name: &str, text: &str, standard: Standard) {
+    let compiler = standard.compiler();
+    write_and_compile(compiler, name, text, standard);
+}
+
+fn compiles_by(compiler: Command, name: &str, text: &str, standard: Standard) {
+    write_and_compile(standard.by(compiler), name, text, standard);
+}
+
+fn write_and_compile(mut compiler: Command, name: &str, text: &str, standard: Standard) {
     let source =
         temporary(&format!("{name}-{}", standard.0)).with_extension(if standard.0.contains('+') { "cpp" } else { "c" });
     std::fs::write(&source, text).expect("a source file");
-    run(standard.compiler().args(["-c", "-o"]).arg(source.with_extension("o")).arg(&source));
+    run(compiler.args(["-c", "-o"]).arg(source.with_extension("o")).arg(&source));
 }
 
 #[test]
-fn the_headers_stand_alone_in_every_standard() {
-    for standard in ["c99", "c11", "c++11", "c++17"] {
-        compiles("alone", "#include \"titans.h\"\n#include \"titans.h\"\nint x;\n", Standard(standard));
+fn the_headers_stand_alone_in_every_standard_and_by_every_compiler() {
+    let alone = "#include \"titans.h\"\n#include \"titans.h\"\nint x;\n";
+    let firmware = format!("#define TITANS_FREESTANDING\n{alone}");
+    let cpp = alone.replace("titans.h", "titans.hpp");
+    for standard in ["c99", "c11", "c++11", "c++17", "c++20", "c++2b"] {
+        compiles("alone", alone, Standard(standard));
+        compiles("firmware", &firmware, Standard(standard));
+        let wraps = standard.contains("++") && standard != "c++11";
+        if wraps {
+            compiles("alone_hpp", &cpp, Standard(standard));
+            compiles("firmware_hpp", &format!("#define TITANS_FREESTANDING\n{cpp}"), Standard(standard));
+        }
+        let clang = if standard.contains('+') { "clang++" } else { "clang" };
+        if is_here(clang) {
+            for (name, text) in [("clang", alone), ("clang_hpp", &cpp)] {
+                if name == "clang" || wraps {
+                    compiles_by(Command::new(clang), name, text, Standard(standard));
+                }
+            }
+        }
     }
-    compiles("alone_hpp", "#include \"titans.hpp\"\n#include \"titans.hpp\"\nint x;\n", Standard("c++17"));
 }
 
 macro_rules! fields {
@@ -43,16 +68,32 @@ macro_rules! values {
 #[test]
 fn structures_and_constants_are_the_same_on_both_sides() {
     use {titans_activation::*, titans_loss::*, titans_network::*, titans_read_order::*};
+    use {titans_block_kind::*, titans_input::*, titans_mode::*, titans_output::*};
     let mut c = String::from("#include \"titans.h\"\nint x;\n");
     fields!(c, titans_memory_config: struct_size, flags, layers, widths, activation, network, loss, read, chunk, clip);
     fields!(c, titans_memory_config: compute_chunk);
     fields!(c, titans_error_info: struct_size, code, arg, reserved, expected, found, message);
     fields!(c, titans_tokens: struct_size, flags, n, k, k_len, v, v_len, q, q_len);
     fields!(c, titans_tokens: alpha, alpha_len, theta, theta_len, eta, eta_len, mask, mask_len);
+    fields!(c, titans_model: opaque);
+    fields!(c, titans_model_info: struct_size, input, input_size, output, outputs, width, blocks, memories, parameters);
+    fields!(c, titans_model_info: checksum, reserved);
+    fields!(c, titans_block_info: struct_size, kind, memories, first_memory, head_width, layers, chunk, window);
+    fields!(c, titans_stream_config: struct_size, flags, rows, undo, mode, reserved);
+    fields!(c, titans_stream_info: struct_size, mode, position, clipped, refused, bytes, rows, undo, torn, checksum);
+    #[cfg(feature = "host")]
+    {
+        fields!(c, titans_host_options: struct_size, flags, threads, reserved, checkpoint, tokenizer, log, user);
+        fields!(c, titans_text_config: struct_size, flags, mode, reserved, seed, temperature, top_p, progress, user);
+        fields!(c, titans_text_read: struct_size, reserved, tokens, bytes, predicted, predicted_bytes, nats);
+    }
     values!(c: TITANS_ABI_VERSION, TITANS_MAX_LAYERS, TITANS_MAX_WIDTHS, TITANS_MESSAGE_BYTES);
     values!(c: TITANS_ACTIVATION_SILU, TITANS_ACTIVATION_GELU, TITANS_ACTIVATION_GELU_TANH, TITANS_ACTIVATION_RELU);
     values!(c: TITANS_ACTIVATION_IDENTITY, TITANS_NETWORK_PLAIN, TITANS_NETWORK_RESIDUAL, TITANS_LOSS_SUM);
     values!(c: TITANS_LOSS_HALF, TITANS_LOSS_MEAN, TITANS_READ_AFTER, TITANS_READ_BEFORE, TITANS_READ_CHUNK_START);
+    values!(c: TITANS_INPUT_TOKENS, TITANS_INPUT_ROWS, TITANS_OUTPUT_LOGITS, TITANS_OUTPUT_NUMBERS, TITANS_BLOCK_LMM);
+    values!(c: TITANS_BLOCK_MAC, TITANS_BLOCK_MAG, TITANS_BLOCK_MAL, TITANS_BLOCK_ATTENTION, TITANS_MODE_ON);
+    values!(c: TITANS_MODE_FROZEN, TITANS_MODE_ABSENT);
     values!(c: TITANS_OK, TITANS_ERROR_NULL, TITANS_ERROR_CONFIG, TITANS_ERROR_SAVED_CORRUPT, TITANS_ERROR_INTERNAL);
     compiles("layout", &c, Standard("c11"));
 }
@@ -93,4 +134,19 @@ fn the_shared_library_exports_the_documented_functions_and_its_name_carries_the_
     let dynamic = run(Command::new("readelf").arg("-d").arg(&library));
     let soname = format!("[libtitans.so.{TITANS_ABI_VERSION}]");
     assert!(dynamic.contains(&soname), "no soname {soname} in\n{dynamic}");
+}
+
+#[test]
+fn the_headers_make_pages_without_a_warning() {
+    if !is_here("doxygen") {
+        return;
+    }
+    let (pages, file) = (temporary("doxygen"), temporary("Doxyfile"));
+    let own = std::fs::read_to_string(root().join("docs/Doxyfile")).expect("docs/Doxyfile");
+    std::fs::write(&file, format!("{own}OUTPUT_DIRECTORY = {}\n", pages.display())).expect("a configuration");
+    std::fs::create_dir_all(&pages).expect("a folder for the pages");
+    run(Command::new("doxygen").arg(&file).current_dir(root()));
+    let page =
+        std::fs::read_to_string(pages.join("html/classtitans_1_1Stream.html")).expect("a page of titans::Stream");
+    assert!(page.contains("before its first token"), "the comments are in the pages");
 }

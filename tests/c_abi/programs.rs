@@ -1,8 +1,13 @@
-//! The programs of `tests/c`, compiled by C99, C11 and C++17, linked both ways, run, and run again under the address
-//! and undefined-behaviour sanitizers.
+//! The programs of `tests/c`, compiled by every standard and compiler, linked both ways, run, and run again under the address and
+//! undefined-behaviour sanitizers and valgrind.
 
-use crate::tools::{Standard, libraries, root, run, shared_folder, system_libraries, temporary};
+use crate::streams::blocks::tiny;
+use crate::streams::support::weights;
+use crate::tools::{Standard, is_here, libraries, root, run, shared_folder, system_libraries, temporary};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use titans_host::model::Kind;
 
 /// How a program finds libtitans.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +19,11 @@ enum Link {
 /// Compiles `source` with `extra` flags, links and runs it.
 fn build_and_run(source: &str, standard: Standard, link: Link, extra: &[&str]) {
     let program = temporary(&format!("{source}-{}-{link:?}-{}", standard.0, extra.len()).replace('+', "p"));
-    let mut compile = standard.compiler();
+    build(source, standard.compiler(), link, extra, &program);
+    held(source, &mut Command::new(&program));
+}
+
+fn build(source: &str, mut compile: Command, link: Link, extra: &[&str], program: &Path) {
     compile.args(extra).arg(root().join("tests/c").join(source));
     match link {
         Link::Static => compile.arg(libraries().join("libtitans.a")).args(system_libraries()),
@@ -23,10 +32,26 @@ fn build_and_run(source: &str, standard: Standard, link: Link, extra: &[&str]) {
             compile.arg(format!("-L{folder}")).arg(format!("-Wl,-rpath,{folder}")).args(["-ltitans", "-lm"])
         }
     };
-    run(compile.arg("-o").arg(&program));
-    let mut command = Command::new(&program);
+    run(compile.arg("-o").arg(program));
+}
+
+/// The blob of a small model, for the programs that want one.
+fn blob() -> &'static Path {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let path = temporary("programs.titans");
+        std::fs::write(&path, weights(&tiny(Kind::Mag)).bytes()).unwrap();
+        path
+    })
+}
+
+/// Runs it; it must say that all held.
+fn held(source: &str, command: &mut Command) {
+    if source.starts_with("stream") {
+        command.arg(blob());
+    }
     command.env("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1").env("UBSAN_OPTIONS", "print_stacktrace=1");
-    assert_eq!(run(&mut command), format!("{source}: all held\n"));
+    assert_eq!(run(command), format!("{source}: all held\n"));
 }
 
 const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
@@ -35,18 +60,24 @@ const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanit
 fn the_c_program_runs_with_both_libraries_as_c99_and_c11() {
     build_and_run("memory.c", Standard("c99"), Link::Static, &[]);
     build_and_run("memory.c", Standard("c11"), Link::Shared, &[]);
+    build_and_run("stream.c", Standard("c99"), Link::Static, &[]);
+    build_and_run("stream.c", Standard("c11"), Link::Shared, &[]);
 }
 
 #[test]
 fn the_cpp_program_runs_with_both_libraries_and_without_exceptions() {
     build_and_run("memory.cpp", Standard("c++17"), Link::Static, &[]);
     build_and_run("memory.cpp", Standard("c++17"), Link::Shared, &[]);
+    build_and_run("stream.cpp", Standard("c++17"), Link::Static, &[]);
+    build_and_run("stream.cpp", Standard("c++20"), Link::Shared, &[]);
 }
 
 #[test]
 fn the_programs_run_under_the_sanitizers() {
     build_and_run("memory.c", Standard("c11"), Link::Static, &SANITIZERS);
     build_and_run("memory.cpp", Standard("c++17"), Link::Static, &SANITIZERS);
+    build_and_run("stream.c", Standard("c11"), Link::Static, &SANITIZERS);
+    build_and_run("stream.cpp", Standard("c++17"), Link::Static, &SANITIZERS);
 }
 
 #[test]
@@ -60,4 +91,38 @@ fn the_sanitizers_are_on() {
     let errors = String::from_utf8_lossy(&output.stderr);
     let found = errors.contains("AddressSanitizer") || errors.contains("out of bounds");
     assert!(!output.status.success() && found, "a planted overflow went unnoticed: {errors}");
+}
+
+/// Where the other compiler is installed, it takes the headers and programs too.
+#[test]
+fn clang_compiles_the_programs_too() {
+    for (compiler, source, standard) in [
+        ("clang", "stream.c", "c99"),
+        ("clang", "memory.c", "c11"),
+        ("clang++", "stream.cpp", "c++17"),
+        ("clang++", "memory.cpp", "c++20"),
+        ("clang++", "stream.cpp", "c++2b"),
+    ] {
+        if !is_here(compiler) {
+            continue;
+        }
+        let program = temporary(&format!("{source}-{compiler}-{standard}").replace('+', "p"));
+        build(source, Standard(standard).by(Command::new(compiler)), Link::Static, &[], &program);
+        held(source, &mut Command::new(&program));
+    }
+}
+
+#[test]
+fn the_programs_run_under_valgrind() {
+    if !is_here("valgrind") {
+        return;
+    }
+    for source in ["memory.c", "memory.cpp", "stream.c", "stream.cpp"] {
+        let program = temporary(&format!("{source}-valgrind"));
+        let standard = Standard(if source.ends_with(".c") { "c11" } else { "c++17" });
+        build(source, standard.compiler(), Link::Static, &["-g", "-O1"], &program);
+        let mut command = Command::new("valgrind");
+        command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
+        held(source, command.arg(&program));
+    }
 }

@@ -1,5 +1,7 @@
 //! What a call takes of the stack: docs/ABI.md says so, and threads of small systems count on it.
 
+use crate::streams::blocks::cases;
+use crate::streams::support::{Blob, Fed, Running, running};
 use crate::support::{Feed, Sample, config, default};
 
 /// What the page says is enough for a thread that makes calls.
@@ -24,5 +26,29 @@ fn a_thread_with_the_stack_that_the_page_names_makes_every_kind_of_call() {
         };
         let thread = std::thread::Builder::new().stack_size(STACK).spawn(call).unwrap();
         assert_eq!(thread.join().unwrap(), 130);
+    }
+}
+
+#[test]
+fn streams_of_every_block_make_do_with_it_too() {
+    for (_, model) in cases().into_iter().step_by(3) {
+        let call = move || {
+            let blob = Blob::new(&model);
+            let fed = Fed::new(&blob.info, 40);
+            (blob, fed)
+        };
+        // Making a model is the host's business, and takes what it takes.
+        let (blob, fed) = std::thread::Builder::new().stack_size(8 << 20).spawn(call).unwrap().join().unwrap();
+        std::thread::scope(|scope| {
+            let call = || {
+                let mut stream = Running::new(&blob, running(16, 5));
+                stream.push(&fed, 0..40);
+                (0..9).for_each(|t| drop(stream.push(&fed, t..t + 1)));
+                let saved = stream.save();
+                assert_eq!(stream.load(&saved, std::ptr::null_mut()), 0);
+                assert_eq!(stream.reset(), 0);
+            };
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, call).unwrap().join().unwrap();
+        });
     }
 }

@@ -44,14 +44,23 @@ impl Standard {
     /// The compiler with this standard, every warning an error, and our headers.
     pub fn compiler(self) -> Command {
         let cpp = self.0.starts_with("c++");
-        let mut command = if cpp { compiler("CXX", "c++", "C++") } else { compiler("CC", "cc", "C") };
+        self.by(if cpp { compiler("CXX", "c++", "C++") } else { compiler("CC", "cc", "C") })
+    }
+
+    /// The same of this compiler.
+    pub fn by(self, mut command: Command) -> Command {
         command.arg(format!("-std={}", self.0)).args(["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]);
-        if cpp {
+        if self.0.starts_with("c++") {
             command.args(["-fno-exceptions", "-fno-rtti"]);
         }
         command.arg("-I").arg(root().join("include"));
         command
     }
+}
+
+/// Is a program installed here?
+pub fn is_here(name: &str) -> bool {
+    Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success())
 }
 
 /// The folder with libtitans.a and the shared library that belong to this test.
@@ -96,4 +105,21 @@ pub fn shared_folder() -> &'static Path {
 /// The system's libraries that a program with the static library needs.
 pub fn system_libraries() -> &'static [&'static str] {
     if cfg!(target_os = "linux") { &["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"] } else { &["-lm"] }
+}
+
+/// The command `titans` of these sources and this profile.
+#[cfg(feature = "host")]
+pub fn titans() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let exe = std::env::current_exe().expect("the test has a path");
+        let profile = exe.parent().and_then(Path::parent).expect("target/<profile>/deps");
+        let name = profile.file_name().and_then(|n| n.to_str()).expect("a profile's name");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let mut build = Command::new(cargo);
+        build.args(["build", "--package", "titans-host", "--bin", "titans"]);
+        build.args(["--profile", if name == "debug" { "dev" } else { name }]);
+        run(build.arg("--target-dir").arg(profile.parent().expect("target")).current_dir(root()));
+        profile.join("titans")
+    })
 }

@@ -171,7 +171,7 @@ impl<T> Handle<T> {
             return Err(arg.fail(TITANS_ERROR_MISALIGNED).into());
         }
         // SAFETY: readable by promise, integers.
-        let (found, busy) = unsafe { (*(&raw const (*handle).magic), *(&raw const (*handle).busy)) };
+        let (found, busy) = unsafe { ((*handle).magic, (*handle).busy) };
         if found != magic {
             return Err(Failure::sizes(TITANS_ERROR_FOREIGN, arg.position, arg.name, magic, found).into());
         }
@@ -224,8 +224,8 @@ impl<T> Handle<T> {
         }
         // SAFETY: a handle by promise, and its box is dropped once: the magic number goes first.
         unsafe {
-            if *(&raw const (*handle).magic) == magic {
-                *(&raw mut (*handle).magic) = 0;
+            if (*handle).magic == magic {
+                (*handle).magic = 0;
                 let own = Box::from_raw(handle);
                 // A drop that panics must not cross the edge.
                 let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(own)));

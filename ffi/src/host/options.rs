@@ -155,9 +155,12 @@ impl titans_text_config {
     /// # Safety
     /// A pointer that is not NULL points to `struct_size` readable bytes, whose functions are functions.
     pub(super) unsafe fn read(position: i32, config: *const Self) -> HostOutcome<(Self, Sampling)> {
-        // SAFETY: a structure of this kind by promise.
-        let config =
-            if config.is_null() { Self::DEFAULT } else { unsafe { versioned(arg(position, "config"), config) }? };
+        let config = if config.is_null() {
+            Self::DEFAULT
+        } else {
+            // SAFETY: a structure of this kind by promise.
+            unsafe { versioned(arg(position, "config"), config) }?
+        };
         flags(position, [config.flags, config.reserved])?;
         let mode = u8::try_from(config.mode).ok().and_then(|code| Mode::of_code(code).ok());
         let mode = mode.ok_or_else(|| Failure::rule(position, "mode: 0 to 2", i64::from(config.mode) as u64))?;

@@ -20,6 +20,11 @@ pub fn weights(config: &ModelConfig) -> Weights<f32> {
     Weights::of(&device, &Model::new(&device, config.clone(), 3).unwrap()).unwrap()
 }
 
+// SAFETY: a blob is only read, from any thread.
+unsafe impl Send for Blob {}
+// SAFETY: as above.
+unsafe impl Sync for Blob {}
+
 impl Blob {
     pub fn new(config: &ModelConfig) -> Self {
         Self::of(weights(config).bytes())
