@@ -100,6 +100,8 @@ fn begin(c: &ModelConfig, name: &str, [inputs, outputs]: [usize; 2]) -> Beginnin
         "shortcut.weight" => {
             Beginning { init: Init::Constant(0.0), decay: c.shortcut == Shortcut::Learned, vector: false }
         }
+        // What the blocks say begins as nothing beside a shortcut that is known.
+        "head.weight" if c.shortcut != Shortcut::None => Beginning { init: Init::Constant(0.0), ..linear(1.0) },
         "head.weight" => Beginning { init: Init::Normal { std: HEAD_STD }, ..linear(1.0) },
         "mixer.persistent" => plain(Init::Normal { std: 1.0 }),
         // The gates begin at their biases, whatever the token.

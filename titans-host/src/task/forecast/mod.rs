@@ -100,8 +100,8 @@ impl Default for ForecastConfig {
             horizons: vec![96],
             lookback: 336,
             patch: 24,
-            context: 8,
-            sequences: 32,
+            context: 4,
+            sequences: 64,
             split: Split::default(),
             target: Vec::new(),
             normalise: Normalise::Instance,
@@ -210,7 +210,7 @@ pub fn recipe(mut task: ForecastConfig) -> Result<(RunConfig, Vec<String>)> {
     let task = TaskConfig::Forecast(task);
     task.fit(&mut model)?;
     let train =
-        TrainConfig { steps: 1000, learning_rate: 1e-3, validate_every: 50, dropout: 0.1, ..TrainConfig::default() };
+        TrainConfig { steps: 500, learning_rate: 1e-3, validate_every: 50, dropout: 0.2, ..TrainConfig::default() };
     Ok((task.run(model, train)?, told))
 }
 
