@@ -16,7 +16,7 @@ struct House {
 const KERNEL: House = House {
     folder: "titans-kernel/src/",
     floors: &[
-        &["error", "scalar"],
+        &["error", "scalar", "part", "crc"],
         &["choice"],
         &["view"],
         &["scratch"],

@@ -24,8 +24,10 @@ pub(crate) trait Parts<T> {
     fn part<R: SliceIndex<[T], Output = [T]>>(&self, range: R) -> &[T];
     /// `&mut self[range]`.
     fn part_mut<R: SliceIndex<[T], Output = [T]>>(&mut self, range: R) -> &mut [T];
+    /// `self.split_at(at)`.
+    fn halves(&self, at: usize) -> (&[T], &[T]);
     /// `self.split_at_mut(at)`.
-    fn split_mut(&mut self, at: usize) -> (&mut [T], &mut [T]);
+    fn halves_mut(&mut self, at: usize) -> (&mut [T], &mut [T]);
     /// `self[i]`.
     fn item(&self, i: usize) -> T
     where
@@ -52,7 +54,12 @@ impl<T> Parts<T> for [T] {
     }
     #[inline(always)]
     #[track_caller]
-    fn split_mut(&mut self, at: usize) -> (&mut [T], &mut [T]) {
+    fn halves(&self, at: usize) -> (&[T], &[T]) {
+        self.split_at(at)
+    }
+    #[inline(always)]
+    #[track_caller]
+    fn halves_mut(&mut self, at: usize) -> (&mut [T], &mut [T]) {
         self.split_at_mut(at)
     }
     #[inline(always)]
@@ -89,7 +96,11 @@ impl<T> Parts<T> for [T] {
         self.get_mut(range).unwrap_or(&mut [])
     }
     #[inline(always)]
-    fn split_mut(&mut self, at: usize) -> (&mut [T], &mut [T]) {
+    fn halves(&self, at: usize) -> (&[T], &[T]) {
+        self.split_at(at.min(self.len()))
+    }
+    #[inline(always)]
+    fn halves_mut(&mut self, at: usize) -> (&mut [T], &mut [T]) {
         let at = at.min(self.len());
         self.split_at_mut(at)
     }

@@ -20,7 +20,9 @@ impl<T: SimdScalar> Job<T> for Recurrence<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(mut self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let n = self.factors.len();
         for j in (0..self.offset + n).step_by(WIDE * V::LANES) {
             // SAFETY: `check` found n + 1 rows of `chunk` columns, and j lies inside them. The instructions are the caller's
@@ -127,7 +129,9 @@ impl<T: SimdScalar> Job<T> for ScoreWeighting<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let zero = T::ZERO;
         for t in 0..self.n {
             let visible = self.visible.0 + t * self.visible.1;
@@ -168,7 +172,9 @@ impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let (n, columns, x_row) = (self.x.rows(), self.x.cols(), self.x.row_stride());
         // SAFETY: `check` found n rows of X, factors for each of them, and room for n rows of every group; a group is whole
         // registers wide. The instructions are the caller's promise.

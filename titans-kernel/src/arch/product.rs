@@ -3,6 +3,7 @@
 //! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have the
 //! same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
 
+use crate::part::sure;
 use core::mem::MaybeUninit;
 
 use super::few::{FEW, few};
@@ -71,8 +72,8 @@ pub(super) unsafe fn product<V: Vector>(
         ProductPart::CausalInner(beside) => beside.behind.saturating_add(m).min(a.cols()),
         _ => a.cols(),
     };
-    assert!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
-    assert!(matches!(part, ProductPart::CausalInner(_)) || b.rows() == k, "shapes of a product");
+    sure!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
+    sure!(matches!(part, ProductPart::CausalInner(_)) || b.rows() == k, "shapes of a product");
     if m == 0 || n == 0 {
         return;
     }

@@ -67,7 +67,9 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(mut self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let (m, width) = (self.rows.rows(), self.rows.cols());
         let solved = self.solved();
         if m == 0 || width == 0 {

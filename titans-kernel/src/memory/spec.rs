@@ -3,6 +3,7 @@
 use crate::choice;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
+use crate::part::Parts;
 use heapless::Vec;
 
 /// Most layers a memory network may have.
@@ -188,12 +189,12 @@ impl MemorySpec {
     /// # Panics
     /// When there is no layer l.
     pub fn layer(&self, l: usize) -> (usize, usize) {
-        (self.widths[l], self.widths[l + 1])
+        (self.widths.item(l), self.widths.item(l + 1))
     }
 
     /// Start of layer l's weights inside a block of parameters.
     pub fn layer_offset(&self, l: usize) -> usize {
-        self.widths.windows(2).take(l).fold(0, |sum, w| sum.saturating_add(w[0].saturating_mul(w[1])))
+        self.widths.windows(2).take(l).fold(0, |sum, w| sum.saturating_add(w.item(0).saturating_mul(w.item(1))))
     }
 
     /// `len`, or `usize::MAX` (no buffer is that large) for a configuration that [`MemorySpec::validate`] refuses.
