@@ -34,6 +34,10 @@ pub(crate) trait Parts<T> {
         T: Copy + Default;
     /// `self[i] = x`.
     fn put(&mut self, i: usize, x: T);
+    /// `self.copy_within(from..from + n, to)`.
+    fn move_within(&mut self, from: usize, n: usize, to: usize)
+    where
+        T: Copy;
     /// `self.copy_from_slice(from)`.
     fn become_copy(&mut self, from: &[T])
     where
@@ -77,6 +81,14 @@ impl<T> Parts<T> for [T] {
     }
     #[inline(always)]
     #[track_caller]
+    fn move_within(&mut self, from: usize, n: usize, to: usize)
+    where
+        T: Copy,
+    {
+        self.copy_within(from..from + n, to);
+    }
+    #[inline(always)]
+    #[track_caller]
     fn become_copy(&mut self, from: &[T])
     where
         T: Copy,
@@ -116,6 +128,21 @@ impl<T> Parts<T> for [T] {
         if let Some(place) = self.get_mut(i) {
             *place = x;
         }
+    }
+    #[inline(always)]
+    fn move_within(&mut self, from: usize, n: usize, to: usize)
+    where
+        T: Copy,
+    {
+        // `copy_within` has panics that the compiler does not see through.
+        let mut one = |i: usize| {
+            if let Some(&x) = self.get(from + i)
+                && let Some(place) = self.get_mut(to + i)
+            {
+                *place = x;
+            }
+        };
+        if to <= from { (0..n).for_each(&mut one) } else { (0..n).rev().for_each(one) }
     }
     #[inline(always)]
     fn become_copy(&mut self, from: &[T])

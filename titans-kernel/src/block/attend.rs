@@ -170,8 +170,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             let gone = (window_start(spec, next) - start) as usize * kv_width;
             let end = total * kv_width;
             if gone > 0 {
-                state.tokens.k.copy_within(gone..end, 0);
-                state.tokens.v.copy_within(gone..end, 0);
+                state.tokens.k.move_within(gone, end - gone, 0);
+                state.tokens.v.move_within(gone, end - gone, 0);
             }
         }
         if self.spec.residual() { self.read_attention(z, work) } else { Ok(()) }

@@ -58,8 +58,8 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     pub fn restart(&mut self, from: usize, to: usize) {
         let (b, from) = (self.chunk, from * self.chunk);
         self.set(to, &[T::ONE, T::ZERO, T::ZERO]);
-        self.c.copy_within(from..from + b, to * b);
-        self.p.copy_within(from..from + b, to * b);
+        self.c.move_within(from, b, to * b);
+        self.p.move_within(from, b, to * b);
     }
 
     /// Elements of a saved row.

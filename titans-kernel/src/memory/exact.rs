@@ -44,7 +44,7 @@ pub(super) struct Group {
 impl Place {
     /// The groups in order.
     pub fn groups(self, lay: Layout<'_>) -> impl DoubleEndedIterator<Item = Group> {
-        let b = lay.spec.chunk;
+        let b = lay.spec.chunk.max(1);
         let first = self.filled / b;
         (first..(self.filled + self.n).div_ceil(b)).map(move |chunk| {
             let seen = chunk * b;
@@ -283,8 +283,8 @@ pub(super) fn upright<'a, T: Scalar>(
         return Ok(seen);
     }
     let (width, stride) = (lay.spec.key_width(), lay.stride(lay.spec.key_width()));
-    for (i, column) in seen.h.chunks_exact(lay.rows).enumerate().take(width) {
-        let row = space.part_mut(i..).iter_mut().step_by(stride);
+    for (i, column) in seen.h.chunks_exact(lay.rows.max(1)).enumerate().take(width) {
+        let row = space.part_mut(i..).iter_mut().step_by(stride.max(1));
         row.zip(column.part(..n)).for_each(|(to, &x)| *to = x);
     }
     Ok(OpenView { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })

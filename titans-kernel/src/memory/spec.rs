@@ -296,8 +296,8 @@ impl MemorySpec {
 
     /// Tokens of the piece that token `from` of `n` begins or goes on with.
     pub(super) fn piece_len_from(&self, from: usize, n: usize) -> usize {
-        let inside = from % self.period_len();
-        (self.piece_len() - inside % self.piece_len()).min(self.period_len() - inside).min(n - from)
+        let inside = from % self.period_len().max(1);
+        (self.piece_len() - inside % self.piece_len().max(1)).min(self.period_len() - inside).min(n - from)
     }
 
     /// Elements of the boundaries that the backward over `tokens` tokens needs: one state for every

@@ -288,13 +288,13 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
             let key = next.filter(|_| l == 0).map(|x| Probe { x, out: begun.row_mut(0) });
             let range = lay.spec.layer_offset(l)..lay.spec.layer_offset(l + 1);
             let change = Learn { x: h.row(0), delta, keep, eta };
-            g.learn(change, &mut self.w[range.clone()], &mut self.s[range], [key, query]);
+            g.learn(change, self.w.part_mut(range.clone()), self.s.part_mut(range), [key, query]);
             if asks {
                 self.pass_on(l)?;
             }
         }
         let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
-        let (w, s) = (&mut self.w[gamma.clone()], &mut self.s[gamma]);
+        let (w, s) = (self.w.part_mut(gamma.clone()), self.s.part_mut(gamma));
         let ([keep, eta], rate) = (gates(lay.spec.top_set()), self.writing.open.rate.item(lay.spec.top_set()));
         // γ by the last layer's gates.
         for ((w, s), &d) in w.iter_mut().zip(s).zip(&*self.writing.open.g_gamma) {

@@ -133,9 +133,10 @@ impl<T: Scalar> Stream<'_, T> {
         if numbers != word(&ours, 40) {
             return format("numbers", word(&ours, 40), numbers);
         }
-        let wrong = body.part(HEADER..).chunks_exact(T::BYTES).filter(|bytes| !T::read_le(bytes).finite()).count();
+        let mut wrong = 0;
+        body.part(HEADER..).chunks_exact(T::BYTES).for_each(|bytes| wrong += u64::from(!T::read_le(bytes).finite()));
         if wrong > 0 {
-            return format("numbers that are not finite", 0, wrong as u64);
+            return format("numbers that are not finite", 0, wrong);
         }
         (self.mode, self.position, self.clipped, self.torn) = (mode, position, clipped, false);
         let mut numbers = body.part(HEADER..).chunks_exact(T::BYTES).map(T::read_le);

@@ -72,7 +72,7 @@ impl<'a, T: Scalar> Tail<'a, T> {
         let kept = self.tokens.len() / c;
         conv::forward(g, x, Some(Mat::new(self.tokens, kept, c)?), w, bias, y)?;
         let fresh = x.rows().min(kept);
-        self.tokens.copy_within((fresh * c).min(self.tokens.len()).., 0);
+        self.tokens.move_within(fresh * c, self.tokens.len() - fresh * c, 0);
         let last = self.tokens.part_mut((kept - fresh) * c..).chunks_exact_mut(c);
         for (i, token) in last.enumerate() {
             token.become_copy(x.row(x.rows() - fresh + i));

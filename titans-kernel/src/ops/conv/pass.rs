@@ -47,7 +47,7 @@ fn load<T: Scalar, const N: usize>(w: &[T], width: usize, c: usize, n: usize, j0
         // The usual filter of one pass: a stride known at compile time vectorises.
         for (l, filter) in filters.as_chunks::<N>().0.iter().enumerate() {
             for j in 0..N {
-                taps[j][l] = filter[j];
+                taps[j].put(l, filter[j]);
             }
         }
     } else {
