@@ -7,7 +7,7 @@ use super::token::{Change, TokenStrip, load, pass, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{CARRIED, Carried, Carry, carry_len, tree};
-use crate::part::sure;
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 
 /// From so many tokens on a strip is worth copying side by side.
@@ -53,7 +53,7 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
         y_stride = out.row_stride();
         y = out.data_mut().as_mut_ptr();
     }
-    let (sums, copy) = o.work.split_at_mut(16 * n);
+    let (sums, copy) = o.work.halves_mut(16 * n);
     sums.fill(V::T::ZERO);
     let copy = copy.as_mut_ptr();
     // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written. The
@@ -119,7 +119,7 @@ unsafe fn tokens<V: Vector, const N: usize, const MASK: bool, const CUT: bool>(
             now = pass::<V, N, CUT>(strip, None, Some(key(0)), early(0));
         }
         for t in 0..n {
-            let f = c.factors[t];
+            let f = c.factors.item(t);
             let v = load::<V, N, MASK>(c.v.row(t).as_ptr().add(ends.j), ends.rest);
             let mut delta = [zero; N];
             let rate = V::splat(-f.rate);

@@ -4,6 +4,7 @@ use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.
@@ -65,7 +66,7 @@ unsafe fn columns<V: Vector>(r: &mut Recurrence<'_, V::T>, j: usize) {
             if i < j {
                 continue;
             }
-            let (f, at) = (&r.factors[t], (t + 1) * r.chunk);
+            let (f, at) = (&r.factors.item(t), (t + 1) * r.chunk);
             let (born, lane) = ((i - j) / V::LANES, (i - j) % V::LANES);
             let (c, p) = (c.add(at), p.add(at));
             match born {

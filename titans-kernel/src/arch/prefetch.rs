@@ -46,6 +46,7 @@ impl<T: Scalar> Prefetch<T> {
         if self.rows == 0 {
             return; // before the divisions, which take as long as a small tile
         }
+        let m = m.max(1);
         let (from, to) = (i * self.rows / m, ((i + height) * self.rows / m).min(self.rows));
         for row in from..to {
             let p = self.b.wrapping_add(row * self.stride);

@@ -156,7 +156,7 @@ unsafe fn steps<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) 
 unsafe fn row_blocks<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     // The division takes as long as a small tile.
     let small = part != ProductPart::Whole || o.m <= 64 || o.m * o.k * V::T::BYTES <= A_BYTES;
-    let block = if small { o.m } else { (A_BYTES / (o.k * V::T::BYTES)).max(64).next_multiple_of(ROWS) };
+    let block = if small { o.m } else { (A_BYTES / (o.k * V::T::BYTES).max(1)).max(64).next_multiple_of(ROWS) };
     let mut i = 0;
     while i < o.m {
         let m = block.min(o.m - i);
@@ -217,7 +217,7 @@ enum Way {
 fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way {
     let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
-    let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1) };
+    let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES).max(1)).max(1) };
     let spread = o.b_row * V::T::BYTES;
     // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays in L1.
     let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;

@@ -133,12 +133,20 @@ unsafe fn exponentials<V: Vector>(scale: V::T, keys: &[Seen], scores: *mut V::T,
             }
         }
         // The tree of all reductions over rows, for every query.
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                sums[i] = sums[i].add(sums[i + half]);
-            }
-        }
+        add_half::<V, 8>(&mut sums);
+        add_half::<V, 4>(&mut sums);
+        add_half::<V, 2>(&mut sums);
+        add_half::<V, 1>(&mut sums);
         sums[0]
+    }
+}
+
+/// One level of the tree: sums HALF .. 2 HALF onto those before them.
+#[inline(always)]
+unsafe fn add_half<V: Vector, const HALF: usize>(sums: &mut [V; SUMS]) {
+    for i in 0..HALF {
+        // SAFETY: the caller enables the instructions.
+        sums[i] = unsafe { sums[i].add(sums[i + HALF]) };
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) unsafe fn learn<V: Vector>(
     if probes[0].is_none() {
         probes.swap(0, 1);
     }
-    let x = [0, 1].map(|i: usize| probes[i].as_ref().map(|p: &Probe<'_, V::T>| p.x.as_ptr()));
+    let x = probes.each_ref().map(|p| p.as_ref().map(|p: &Probe<'_, V::T>| p.x.as_ptr()));
     let outs = probes.map(|p| p.map_or(core::ptr::null_mut(), |p| p.out.as_mut_ptr()));
     // SAFETY: W's and S's columns j .. j + the strip's width are valid in all rows, and so are x, δ and the probes; a
     // probe that is there has a place for its result.

@@ -9,6 +9,7 @@ use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::read::Rows;
+use super::sets::of_layer;
 use super::settle::{has_settled, onto};
 use super::work::Work;
 use crate::arithmetic::{Arithmetic, ScoreWeighting, Store};
@@ -43,7 +44,7 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     let (d, width, after) = (lay.spec.key_width(), lay.spec.value_width(), rows.of(0));
     let (k, v, q) = (feed.k(), feed.v(), feed.q());
     let Work { writing, reading, coefficients, .. } = work;
-    let coefficients = &coefficients[0];
+    let coefficients = of_layer(coefficients, 0)?;
     lay.keep_keys(writing.open.h, filled, k)?;
     rates(on, feed, writing)?;
     // X = [k; q], [2, d].

@@ -107,9 +107,9 @@ fn rotate<T: Scalar, G: Arithmetic<T>>(
                     for s in &mut sin {
                         *s *= turn;
                     }
-                    for (x, y) in x.row(r).chunks_exact(c).zip(y.row_mut(r).chunks_exact_mut(c)) {
+                    for (x, y) in x.row(r).chunks_exact(c.max(1)).zip(y.row_mut(r).chunks_exact_mut(c.max(1))) {
                         let (x0, x1) = (x.part(i..i + n), x.part(half + i..half + i + n));
-                        let (y0, y1) = y.split_at_mut(half);
+                        let (y0, y1) = y.halves_mut(half);
                         pairs([x0, x1], [y0.part_mut(i..i + n), y1.part_mut(i..i + n)], &cos, &sin);
                     }
                 }
