@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 ffi/install.sh --prefix DIR [option…]
 
-Builds libtitans with cargo and installs below DIR: include/titans.h and titans.hpp, lib/libtitans.a, the shared library with its
+Builds libtitans with cargo and installs below DIR: include/titans.h and titans.hpp (with titans/), lib/libtitans.a, the shared library with its
 links, lib/pkgconfig/titans.pc and lib/cmake/titans (find_package(titans): titans::titans, titans::shared, titans::static).
 DESTDIR=DIR in the environment goes before every path that is written, and into none of the files.
 
@@ -154,8 +154,9 @@ fi
 
 to=${DESTDIR:-}$prefix
 lib=$to/$libdir
-mkdir -p "$to/include" "$lib/pkgconfig" "$lib/cmake/titans"
+mkdir -p "$to/include/titans" "$lib/pkgconfig" "$lib/cmake/titans"
 install -m 644 "$root/include/titans.h" "$root/include/titans.hpp" "$to/include/"
+install -m 644 "$root/include/titans"/*.hpp "$to/include/titans/"
 case "$shared" in
 *.so) seal "$libraries/libtitans.a" "$work/libtitans.a" ;;
 *) cp "$libraries/libtitans.a" "$work/" && echo "install.sh: names inside the archive are not hidden on this system" >&2 ;;
@@ -175,8 +176,14 @@ else
     rm -f "$lib/$shared" # of an earlier installation: linkers would take it
 fi
 up=$(sed -E 's,[^/]+,..,g' <<<"$libdir")
+# A library without the host's functions has a header without them.
+defines=''
+case ",$features," in
+,default, | *,host,*) ;;
+*) defines=TITANS_FREESTANDING ;;
+esac
 fill() {
-    sed -e "s,@VERSION@,$version,g" -e "s,@LIBDIR@,$libdir,g" -e "s,@UP@,$up,g" -e "s,@SHARED@,${static_only:+}$shared,g" \
+    sed -e "s,@CFLAGS@,${defines:+ -D}$defines,g" -e "s,@DEFINES@,$defines,g" -e "s,@VERSION@,$version,g" -e "s,@LIBDIR@,$libdir,g" -e "s,@UP@,$up,g" -e "s,@SHARED@,$shared,g" \
         -e "s,@ABI@,$abi,g" -e "s,@PRIVATE@,$private,g" -e "s,@PRIVATE_LIST@,${private// /;},g" "$1"
 }
 fill "$ffi/package/titans.pc.in" >"$lib/pkgconfig/titans.pc"
