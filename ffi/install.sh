@@ -131,7 +131,11 @@ seal() {
     "$objcopy" --remove-section='.*.attributes' "$work/hide.o" # of the assembler's usual processor
     { sed 's/^/-u /' "$work/api"; echo "${emulation[@]}" -r --gc-sections --force-group-allocation -o "$work/titans.o"; echo "$work/hide.o" "$in"; } >"$work/link"
     "$ld" "@$work/link"
-    "$objcopy" --strip-debug --remove-section=.titans.api --remove-section='.rel*.titans.api' --remove-section='.llvmbc' \
+    local unwinding=() # nothing unwinds through a library that cannot panic
+    [ -n "$hosted" ] || for name in .eh_frame .ARM.exidx .ARM.extab; do
+        unwinding+=(--remove-section="$name*" --remove-section=".rel$name*" --remove-section=".rela$name*")
+    done
+    "$objcopy" --strip-debug "${unwinding[@]}" --remove-section=.titans.api --remove-section='.rel*.titans.api' --remove-section='.llvmbc' \
         --remove-section='.llvmcmd' --keep-global-symbols="$work/api" "$work/titans.o"
     rm -f "$out"
     "$ar" rcsD "$out" "$work/titans.o"

@@ -26,6 +26,9 @@ fn main() {
     }
     fs::write(out.join("memory.x"), script).expect("memory.x");
     println!("cargo:rustc-link-search={}", out.display());
+    if target.starts_with("riscv") {
+        println!("cargo:rustc-link-arg-bins=-Tmemory.x"); // cortex-m-rt's script includes it by itself
+    }
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     println!("cargo:rustc-link-arg-bins=--nmagic");
     println!("cargo:rerun-if-changed=build.rs");

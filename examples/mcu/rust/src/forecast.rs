@@ -23,6 +23,7 @@ const QUIET: usize = 32;
 #[derive(Debug)]
 pub enum Stop {
     /// The model refused something.
+    #[allow(dead_code, reason = "the firmware says only that it did")]
     Model(Error),
     /// The text could not be written.
     Text,
