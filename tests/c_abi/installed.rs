@@ -44,7 +44,8 @@ fn everything_lies_where_it_is_looked_for() {
     for file in ["include/titans.h", "include/titans.hpp", "include/titans/core.hpp", "lib/libtitans.a"] {
         assert!(prefix.join(file).is_file(), "no {file}");
     }
-    for file in ["pkgconfig/titans.pc", "cmake/titans/titans-config.cmake", "cmake/titans/titans-config-version.cmake"] {
+    for file in ["pkgconfig/titans.pc", "cmake/titans/titans-config.cmake", "cmake/titans/titans-config-version.cmake"]
+    {
         let text = std::fs::read_to_string(lib.join(file)).expect(file);
         assert!(!text.contains('@') && !text.contains(prefix.to_str().unwrap()), "{file} is not relocatable:\n{text}");
         assert!(file.ends_with("config.cmake") || text.contains(VERSION), "{file}:\n{text}");
@@ -98,7 +99,9 @@ fn a_plugin_that_holds_the_library_exports_its_own_function_alone() {
     let prefix = installed("plugin", &["--static-only"]);
     let plugin = temporary("plugin.so");
     let mut cc = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
-    cc.args(["-std=c11", "-shared", "-fPIC", "-I"]).arg(prefix.join("include")).arg(root().join("tests/install/plugin.c"));
+    cc.args(["-std=c11", "-shared", "-fPIC", "-I"])
+        .arg(prefix.join("include"))
+        .arg(root().join("tests/install/plugin.c"));
     run(cc.arg(prefix.join("lib/libtitans.a")).args(crate::tools::system_libraries()).arg("-o").arg(&plugin));
     assert_eq!(names(&["-D", "--defined-only"], &plugin), ["plugin_version"]);
     // In the archive nothing but the interface has a name for linkers.
@@ -112,7 +115,10 @@ fn pkg_config_finds_both_libraries() {
     if !there("pkg-config", "pkg-config") {
         return;
     }
-    for (name, options, how) in [("pc-shared", &[][..], &["--cflags", "--libs"][..]), ("pc-static", &["--static-only"], &["--static", "--cflags", "--libs"])] {
+    for (name, options, how) in [
+        ("pc-shared", &[][..], &["--cflags", "--libs"][..]),
+        ("pc-static", &["--static-only"], &["--static", "--cflags", "--libs"]),
+    ] {
         let prefix = installed(name, options);
         let ask = |arguments: &[&str]| {
             let mut command = Command::new("pkg-config");
@@ -151,9 +157,15 @@ fn cmake_finds_both_libraries() {
     let text = std::fs::read_to_string(root().join("tests/install/consumer/CMakeLists.txt")).unwrap();
     let wrong = temporary("cmake-wrong");
     std::fs::create_dir_all(&wrong).unwrap();
-    std::fs::write(wrong.join("CMakeLists.txt"), text.replace("find_package(titans 0.1", "find_package(titans 9.0")).unwrap();
+    std::fs::write(wrong.join("CMakeLists.txt"), text.replace("find_package(titans 0.1", "find_package(titans 9.0"))
+        .unwrap();
     let mut refused = Command::new("cmake");
-    refused.arg("-S").arg(&wrong).arg("-B").arg(wrong.join("build")).arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()));
+    refused
+        .arg("-S")
+        .arg(&wrong)
+        .arg("-B")
+        .arg(wrong.join("build"))
+        .arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()));
     let output = refused.output().unwrap();
     assert!(!output.status.success() && said(&output).contains(VERSION), "{}", said(&output));
 }

@@ -40,10 +40,8 @@ fn the_host_prints_what_the_microcontroller_prints() {
 fn an_alarm_begins_in_each_fault_on_every_instruction_set() {
     for simd in Isa::ALL.into_iter().filter_map(Simd::new) {
         let (good, said) = run(simd);
-        let alarms: Vec<usize> = said
-            .lines()
-            .filter_map(|line| line.strip_prefix("row ")?.split_once(": alarm")?.0.parse().ok())
-            .collect();
+        let alarms: Vec<usize> =
+            said.lines().filter_map(|line| line.strip_prefix("row ")?.split_once(": alarm")?.0.parse().ok()).collect();
         for fault in [300, 420, 540, 640] {
             let near = alarms.iter().any(|&at| (fault..fault + 16).contains(&at));
             assert!(near, "{}: no alarm behind row {fault}: {alarms:?}", simd.isa().name());

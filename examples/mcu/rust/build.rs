@@ -11,16 +11,12 @@ fn main() {
         "riscv32imc-unknown-none-elf" => (0x8000_0000, 0x8010_0000),
         _ => (0, 0x2000_0000),
     };
-    let mut script = format!("MEMORY {{ FLASH : ORIGIN = {flash}, LENGTH = 1M  RAM : ORIGIN = {ram}, LENGTH = 256K }}\n");
+    let mut script =
+        format!("MEMORY {{ FLASH : ORIGIN = {flash}, LENGTH = 1M  RAM : ORIGIN = {ram}, LENGTH = 256K }}\n");
     if target.starts_with("riscv") {
-        for (region, memory) in [
-            ("TEXT", "FLASH"),
-            ("RODATA", "FLASH"),
-            ("DATA", "RAM"),
-            ("BSS", "RAM"),
-            ("HEAP", "RAM"),
-            ("STACK", "RAM"),
-        ] {
+        for (region, memory) in
+            [("TEXT", "FLASH"), ("RODATA", "FLASH"), ("DATA", "RAM"), ("BSS", "RAM"), ("HEAP", "RAM"), ("STACK", "RAM")]
+        {
             script += &format!("REGION_ALIAS(\"REGION_{region}\", {memory});\n");
         }
     }

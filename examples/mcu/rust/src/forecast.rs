@@ -115,7 +115,7 @@ pub fn run<G: Arithmetic<f32> + Copy>(
     let model = Model::<f32>::parse(blob)?;
     let sensor = Sensor::new(sensor);
     let [a, b] = buffers;
-    
+
     let mut learning = Session::new_in(model, Mode::On, 1, g, a)?;
     let mut frozen = Session::new_in(model, Mode::Frozen, 1, g, b)?;
     let mut said = [const { Said::NEW }; 2];
