@@ -124,12 +124,21 @@ seal() {
     riscv32imc-*) kind=(-march=rv32imc -mabi=ilp32) emulation=(-m elf32lriscv) ;;
     *) kind=() emulation=() ;;
     esac
+    # With musl Rust brings an unwinder of its own, which the archive does not hold as cargo makes it.
+    local unwinder=()
+    case "${target:-$host}" in
+    *-musl*)
+        unwinder=("$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/${target:-$host}/lib/self-contained/libunwind.a")
+        [ -z "$hosted" ] || [ -f "${unwinder[0]}" ] || die "no ${unwinder[0]}: rustup target add ${target:-$host}"
+        [ -n "$hosted" ] || unwinder=()
+        ;;
+    esac
     # An undefined hidden symbol hides the defined one that it is linked with.
     { echo '.section .note.GNU-stack,"",%progbits' && echo '.section .titans.api,"",%progbits'; } >"$work/hide.s"
     sed 's/.*/.hidden &\n.long &/' "$work/api" >>"$work/hide.s"
     "$as" "${kind[@]}" -o "$work/hide.o" "$work/hide.s"
     "$objcopy" --remove-section='.*.attributes' "$work/hide.o" # of the assembler's usual processor
-    { sed 's/^/-u /' "$work/api"; echo "${emulation[@]}" -r --gc-sections --force-group-allocation -o "$work/titans.o"; echo "$work/hide.o" "$in"; } >"$work/link"
+    { sed 's/^/-u /' "$work/api"; echo "${emulation[@]}" -r --gc-sections --force-group-allocation -o "$work/titans.o"; echo "$work/hide.o" "$in" "${unwinder[@]}"; } >"$work/link"
     "$ld" "@$work/link"
     local unwinding=() # nothing unwinds through a library that cannot panic
     [ -n "$hosted" ] || for name in .eh_frame .ARM.exidx .ARM.extab; do
