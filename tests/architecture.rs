@@ -16,7 +16,8 @@ struct House {
 const KERNEL: House = House {
     folder: "titans-kernel/src/",
     floors: &[
-        &["error", "scalar", "part", "crc"],
+        &["part", "crc"],
+        &["error", "scalar"],
         &["choice"],
         &["view"],
         &["scratch"],
