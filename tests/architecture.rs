@@ -16,6 +16,7 @@ struct House {
 const KERNEL: House = House {
     folder: "titans-kernel/src/",
     floors: &[
+        &["part", "crc"],
         &["error", "scalar"],
         &["choice"],
         &["view"],

@@ -17,6 +17,8 @@ mod feeding;
 mod fuzz_corpus;
 #[path = "c_abi/header.rs"]
 mod header;
+#[path = "c_abi/installed.rs"]
+mod installed;
 #[path = "c_abi/lifecycle.rs"]
 mod lifecycle;
 #[path = "c_abi/programs.rs"]

@@ -83,10 +83,14 @@ impl<'a> Batch<'a> {
     /// Tokens `from .. from + rows` as the kernel takes them.
     pub(crate) fn rows(&self, from: usize, rows: usize) -> Tokens<'a, f32> {
         let gate = |values: &'a [f32]| {
-            if values.len() == 1 { Gate::strided_tokens(values, 0) } else { Gate::tokens(&values[from..from + rows]) }
+            if values.len() == 1 {
+                Gate::strided_tokens(values, 0)
+            } else {
+                Gate::tokens(values.get(from..from + rows).unwrap_or_default())
+            }
         };
         let [alpha, theta, eta] = self.gates.map(gate);
-        let mask = self.mask.map_or(Mask::Write, |mask| Mask::Tokens(&mask[from..from + rows]));
+        let mask = self.mask.map_or(Mask::Write, |mask| Mask::Tokens(mask.get(from..from + rows).unwrap_or_default()));
         let [k, v, q] = [self.k, self.v, self.q].map(|m| m.sub(from, rows));
         Tokens { k, v, q, alpha, theta, eta, mask }
     }

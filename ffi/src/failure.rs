@@ -30,6 +30,17 @@ pub(crate) struct Failure {
 /// The result of everything inside the library.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
+/// A part that sizes make sure of.
+pub(crate) fn sure<T>(part: Option<T>) -> Outcome<T> {
+    part.ok_or(Failure::new(TITANS_ERROR_INTERNAL, 0, "library"))
+}
+
+/// `to.copy_from_slice(from)` of slices of one length.
+pub(crate) fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    debug_assert_eq!(to.len(), from.len());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
 impl Failure {
     pub(crate) const fn new(code: titans_status, arg: i32, what: &'static str) -> Self {
         Self { code, arg, what, detail: Detail::None }

@@ -102,7 +102,7 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
         y.apart_from(&[surprise_at])?;
     }
     let chunk = block.spec().chunk;
-    let before = block.head.counters().filled as usize % chunk;
+    let before = (block.head.counters().filled as usize).checked_rem(chunk).unwrap_or(0);
     batch.rows(0, n).check_values(before, chunk).map_err(|e| Failure::value(at, e))?;
     // SAFETY: both outputs were shown to overlap nothing else.
     let (y, surprise) = unsafe { (y.map(|y| y.borrow()), surprise.map(|s| s.borrow())) };
@@ -131,16 +131,16 @@ fn feed(
     for from in (0..n).step_by(piece) {
         let rows = piece.min(n - from);
         let tokens = batch.rows(from, rows);
-        let y = y.as_deref_mut().map(|y| MatMut::new(&mut y[from * value..], rows, value));
+        let y = y.as_deref_mut().map(|y| MatMut::new(y.get_mut(from * value..).unwrap_or_default(), rows, value));
         let y = y.transpose().map_err(Failure::internal)?;
-        let done = block.with_memory(|memory| memory.write_batch(&tokens, y, Some(&mut surprise[..rows])));
+        let done = block.with_memory(|memory| memory.write_batch(&tokens, y, surprise.get_mut(..rows)));
         let written = match done {
             Ok(()) => rows,
             Err(Error::Diverged { token }) => token,
             Err(_) => 0,
         };
         if let Some(last) = written.checked_sub(1) {
-            block.set_surprise(Some(surprise[last]));
+            block.set_surprise(surprise.get(last).copied());
         }
         done.map_err(|error| Failure::write(at, from, error))?;
     }

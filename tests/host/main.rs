@@ -14,6 +14,7 @@ mod cuda_nvrtc;
 mod cuda_probe;
 mod fuzz_corpus;
 mod golden;
+mod mcu;
 mod model_blocks;
 mod model_golden;
 mod model_gradients;

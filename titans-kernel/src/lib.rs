@@ -20,6 +20,10 @@
 //! the configuration; errors are small, [`Copy`], and name the argument.
 //!
 //! The first argument of what is heavy is an [`Arithmetic`]: [`Portable`], or a caller's faster matrix product.
+//!
+//! Features, all on by default: `alloc` (memories and sessions in a `Vec`), `avx2` and `avx512` (versions for these instructions),
+//! `crc32fast` (fast checksums, 16 KiB of tables), `strict`: a mistake of the kernel's own sizes panics. Without `strict` nothing panics,
+//! which programs for bare metal count on. `serde`, off: choices by their names.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -32,10 +36,12 @@ pub mod arch;
 pub mod arithmetic;
 mod block;
 pub mod choice;
+mod crc;
 pub mod error;
 pub mod memory;
 pub mod model;
 pub mod ops;
+mod part;
 pub mod scalar;
 pub mod scratch;
 pub mod view;

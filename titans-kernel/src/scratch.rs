@@ -4,6 +4,7 @@
 //! the buffer (`Count` adds them up). So no length is a sum that somebody wrote beside the walk.
 
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::view::MatMut;
 
 /// A bump allocator over a borrowed slice; it never allocates and never frees.
@@ -32,7 +33,7 @@ impl<'a, T: Copy> Scratch<'a, T> {
             let used = self.given - self.rest.len();
             return Err(Error::Buffer { what: "scratch", needed: used.saturating_add(len), given: self.given });
         }
-        let (head, tail) = core::mem::take(&mut self.rest).split_at_mut(len);
+        let (head, tail) = core::mem::take(&mut self.rest).halves_mut(len);
         self.rest = tail;
         Ok(head)
     }

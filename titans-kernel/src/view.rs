@@ -1,6 +1,7 @@
 //! Shaped, strided views of slices. All bounds are checked when a view is made.
 
 use crate::error::{Error, Result};
+use crate::part::{Parts, sure};
 
 /// A read-only matrix: `rows × cols` elements of a slice with any two strides, so a transpose is a view.
 #[derive(Clone, Copy, Debug)]
@@ -87,11 +88,14 @@ impl<'a, T: Copy> Mat<'a, T> {
     /// Element (i, j).
     ///
     /// # Panics
-    /// When (i, j) lies outside the slice.
+    /// When (i, j) lies outside the slice (without the feature `strict` nothing panics: it is 0).
     #[inline(always)]
-    pub fn at(&self, i: usize, j: usize) -> T {
+    pub fn at(&self, i: usize, j: usize) -> T
+    where
+        T: Default,
+    {
         debug_assert!(i < self.rows && j < self.cols);
-        self.data[i * self.row_stride + j * self.col_stride]
+        self.data.item(i * self.row_stride + j * self.col_stride)
     }
 
     /// Row `i` of a row-major view.
@@ -101,7 +105,7 @@ impl<'a, T: Copy> Mat<'a, T> {
     #[inline(always)]
     pub fn row(&self, i: usize) -> &'a [T] {
         debug_assert!(self.col_stride == 1 && i < self.rows);
-        &self.data[i * self.row_stride..][..self.cols]
+        self.data.part(i * self.row_stride..).part(..self.cols)
     }
 
     /// The transpose: no element moves.
@@ -119,12 +123,13 @@ impl<'a, T: Copy> Mat<'a, T> {
     /// Rows `from .. from + rows` and columns `col .. col + cols`.
     ///
     /// # Panics
-    /// When the block reaches beyond the view (a bug of the caller, not of its input).
+    /// When the block reaches beyond the view, a bug of the caller, not of its input (without the feature `strict` it is empty).
     #[inline(always)]
     pub fn block(self, from: usize, rows: usize, col: usize, cols: usize) -> Self {
-        assert!(inside(from, rows, self.rows) && inside(col, cols, self.cols), "block outside of its matrix");
+        let lies = inside(from, rows, self.rows) && inside(col, cols, self.cols);
+        sure!(lies, "block outside of its matrix", Self { data: &[], rows: 0, cols: 0, ..self });
         let start = (from * self.row_stride + col * self.col_stride).min(self.data.len());
-        Self { data: &self.data[start..], rows, cols, ..self }
+        Self { data: self.data.part(start..), rows, cols, ..self }
     }
 
     /// Rows `from .. from + rows`, all columns.
@@ -196,7 +201,7 @@ impl<'a, T: Copy> MatMut<'a, T> {
     #[inline(always)]
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
         debug_assert!(i < self.rows);
-        &mut self.data[i * self.row_stride..][..self.cols]
+        self.data.part_mut(i * self.row_stride..).part_mut(..self.cols)
     }
 
     /// The slice under the view, from element (0, 0) on.
@@ -223,9 +228,9 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// When they reach beyond the view.
     #[inline(always)]
     pub fn sub(self, from: usize, rows: usize) -> MatMut<'a, T> {
-        assert!(inside(from, rows, self.rows), "rows outside of their matrix");
+        sure!(inside(from, rows, self.rows), "rows outside of their matrix", MatMut { rows: 0, ..self });
         let start = (from * self.row_stride).min(self.data.len());
-        MatMut { data: &mut self.data[start..], rows, cols: self.cols, row_stride: self.row_stride }
+        MatMut { data: self.data.part_mut(start..), rows, cols: self.cols, row_stride: self.row_stride }
     }
 
     /// Columns `from .. from + cols`, all rows.
@@ -234,9 +239,9 @@ impl<'a, T: Copy> MatMut<'a, T> {
     /// When they reach beyond the view.
     #[inline(always)]
     pub fn columns(self, from: usize, cols: usize) -> MatMut<'a, T> {
-        assert!(inside(from, cols, self.cols), "columns outside of their matrix");
+        sure!(inside(from, cols, self.cols), "columns outside of their matrix", MatMut { cols: 0, ..self });
         let start = from.min(self.data.len());
-        MatMut { data: &mut self.data[start..], rows: self.rows, cols, row_stride: self.row_stride }
+        MatMut { data: self.data.part_mut(start..), rows: self.rows, cols, row_stride: self.row_stride }
     }
 
     /// Every element becomes `x`.

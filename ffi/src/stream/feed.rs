@@ -3,7 +3,7 @@
 use super::block::{StreamBlock, titans_stream};
 use crate::batch::elements;
 use crate::boundary;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, copy, sure};
 use crate::info::titans_error_info;
 use crate::model::{opened, titans_model};
 use crate::pointer::{Output, apart, arg, input, optional, range_of};
@@ -40,7 +40,8 @@ unsafe fn feed<'a>(fed: Fed, reads: Input) -> Outcome<(Feed<'a, f32>, Range<usiz
             Ok((Feed::Tokens(ids), range_of(ids)))
         }
         (Fed::Rows(rows, len), Input::Rows(size)) => {
-            if len % size != 0 {
+            let size = size.max(1);
+            if !len.is_multiple_of(size) {
                 let whole = len.next_multiple_of(size) as u64;
                 return Err(Failure::sizes(TITANS_ERROR_LENGTH, 4, "rows_len (whole rows)", whole, len as u64));
             }
@@ -127,12 +128,12 @@ impl StreamBlock<'_> {
     /// One token, whose outputs are written when it is in, and not otherwise.
     fn step(&mut self, feed: Feed<'_, f32>, said: [Option<&mut [f32]>; 2]) -> Outcome<Option<usize>> {
         let staged = core::mem::take(&mut self.staged);
-        let (y, s) = staged.split_at_mut(self.model.spec().outputs);
+        let (y, s) = sure(staged.split_at_mut_checked(self.model.spec().outputs))?;
         let [outputs, surprise] = said;
         let refused = self.take(feed, [outputs.as_ref().map(|_| &mut *y), surprise.as_ref().map(|_| &mut *s)]);
         if let Ok(None) = refused {
-            outputs.into_iter().for_each(|out| out.copy_from_slice(y));
-            surprise.into_iter().for_each(|out| out.copy_from_slice(s));
+            outputs.into_iter().for_each(|out| copy(out, y));
+            surprise.into_iter().for_each(|out| copy(out, s));
         }
         self.staged = staged;
         refused

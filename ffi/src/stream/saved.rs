@@ -2,7 +2,7 @@
 
 use super::block::{StreamBlock, titans_stream};
 use crate::boundary;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, sure};
 use crate::info::titans_error_info;
 use crate::model::{opened, titans_model};
 use crate::pointer::{apart, arg, input, output, range};
@@ -97,10 +97,11 @@ pub unsafe extern "C" fn titans_stream_save(
         count.apart_from(&block.addresses)?;
         // SAFETY: block, bytes and count were shown to be apart.
         let (out, count) = unsafe { (out.borrow(), count.borrow()) };
-        let (before, body) = out.split_at_mut(head);
+        let (before, body) = sure(out.split_at_mut_checked(head))?;
         block.with_stream(|stream, _| stream.save(body))?.map_err(Failure::internal)?;
-        KeptState::write_head(block.waiting(), &block.open[..open], before).map_err(Failure::internal)?;
-        count[0] = needed;
+        KeptState::write_head(block.waiting(), block.open.get(..open).unwrap_or_default(), before)
+            .map_err(Failure::internal)?;
+        count.fill(needed);
         Ok(())
     };
     // SAFETY: the caller promises `info`.

@@ -1,7 +1,7 @@
 //! What a stream goes back to when a token is refused: a copy of its state, and the tokens that it took since.
 
 use super::block::{Place, StreamBlock};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, copy, sure};
 use titans_kernel::model::Feed;
 use titans_kernel::{Error, Mat, MatMut};
 
@@ -28,7 +28,7 @@ fn first<'o>(
     n: usize,
     columns: usize,
 ) -> titans_kernel::Result<Option<MatMut<'o, f32>>> {
-    let rows = rows.as_deref_mut().map(|y| MatMut::new(&mut y[..n * columns], n, columns));
+    let rows = rows.as_deref_mut().map(|y| MatMut::new(y.get_mut(..n * columns).unwrap_or_default(), n, columns));
     rows.transpose()
 }
 
@@ -82,14 +82,14 @@ impl StreamBlock<'_> {
     /// Stands where it stood before the call: from the copy, by the tokens since.
     pub(super) fn back(&mut self) -> Outcome<()> {
         let (state, n) = (self.state_len(), self.head.logged as usize);
-        self.buffer[..state].copy_from_slice(self.undo.spare);
+        copy(sure(self.buffer.get_mut(..state))?, self.undo.spare);
         self.head.place = self.head.spare;
         let empty = Log::Ids(&mut []);
         let log = core::mem::replace(&mut self.undo.log, empty);
         let again = match &log {
-            Log::Ids(ids) => self.push(Feed::Tokens(&ids[..n]), &mut [None, None]),
+            Log::Ids(ids) => self.push(Feed::Tokens(sure(ids.get(..n))?), &mut [None, None]),
             Log::Rows(rows, size) => {
-                let rows = Mat::new(&rows[..n * size], n, *size).map_err(Failure::internal)?;
+                let rows = Mat::new(sure(rows.get(..n * size))?, n, *size).map_err(Failure::internal)?;
                 self.push(Feed::Rows(rows), &mut [None, None])
             }
         };
@@ -107,10 +107,10 @@ impl StreamBlock<'_> {
             return self.keep();
         }
         match (&mut self.undo.log, feed) {
-            (Log::Ids(log), Feed::Tokens(ids)) => log[logged..logged + n].copy_from_slice(ids),
+            (Log::Ids(log), Feed::Tokens(ids)) => copy(log.get_mut(logged..logged + n).unwrap_or_default(), ids),
             (Log::Rows(log, size), Feed::Rows(rows)) => {
-                let places = log[logged * *size..].chunks_exact_mut(*size);
-                places.zip(0..n).for_each(|(place, i)| place.copy_from_slice(rows.row(i)));
+                let places = log.get_mut(logged * *size..).unwrap_or_default().chunks_exact_mut((*size).max(1));
+                places.zip(0..n).for_each(|(place, i)| copy(place, rows.row(i)));
             }
             _ => return self.keep(), // fed in the other kind, which the kernel refuses
         }
@@ -121,7 +121,7 @@ impl StreamBlock<'_> {
     pub(super) fn keep(&mut self) {
         if self.has_undo() {
             let state = self.state_len();
-            self.undo.spare.copy_from_slice(&self.buffer[..state]);
+            copy(self.undo.spare, self.buffer.get(..state).unwrap_or_default());
             self.head.spare = self.head.place;
             self.head.logged = 0;
         }

@@ -5,6 +5,7 @@
 
 use super::unroll::each;
 use super::vector::Vector;
+use crate::part::sure;
 use crate::scalar::Scalar;
 
 /// Partial sums of a row, and rows whose sums are added up together.
@@ -24,7 +25,7 @@ struct Sums<T>([T; SUMS * SUMS]);
 #[inline(always)]
 pub(super) unsafe fn matvec<V: Vector>(w: &[V::T], delta: &[V::T], out: &mut [V::T]) {
     let d = delta.len();
-    assert!(w.len() == out.len() * d, "shapes of a product");
+    sure!(w.len() == out.len() * d, "shapes of a product");
     let mut sums = Sums([V::T::ZERO; SUMS * SUMS]);
     let mut turned = Sums([V::T::ZERO; SUMS * SUMS]);
     let rows = out.len();

@@ -50,7 +50,9 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(mut self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let (n, width) = (self.z.rows(), self.z.cols());
         // Two registers of columns: whole cache lines of W and S. Four for one or two rows, whose chains would wait for one another.
         let wide = if n <= 2 { 4 } else { 2 } * V::LANES;

@@ -7,6 +7,7 @@ use super::token::{Change, TokenStrip, load, pass, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{CARRIED, Carried, Carry, carry_len, tree};
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 
 /// From so many tokens on a strip is worth copying side by side.
@@ -40,19 +41,19 @@ struct Ends<T> {
 #[inline(always)]
 pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) {
     let (n, rows, d) = (c.k.rows(), c.k.cols(), c.v.cols());
-    assert!(n <= CARRIED && c.v.rows() == n && c.factors.len() == n && o.squares.len() == n, "shapes of tokens");
-    assert!(o.w.len() == rows * d && o.s.len() == rows * d, "shapes of a linear memory");
-    assert!(o.work.len() >= carry_len(rows, d), "work space");
-    assert!(c.k.col_stride() == 1 && c.v.col_stride() == 1, "rows of tokens");
+    sure!(n <= CARRIED && c.v.rows() == n && c.factors.len() == n && o.squares.len() == n, "shapes of tokens");
+    sure!(o.w.len() == rows * d && o.s.len() == rows * d, "shapes of a linear memory");
+    sure!(o.work.len() >= carry_len(rows, d), "work space");
+    sure!(c.k.col_stride() == 1 && c.v.col_stride() == 1, "rows of tokens");
     let wants = o.y.is_some();
-    assert!(!wants || (c.q.rows() == n && c.q.cols() == rows && c.q.col_stride() == 1), "shapes of queries");
+    sure!(!wants || (c.q.rows() == n && c.q.cols() == rows && c.q.col_stride() == 1), "shapes of queries");
     let (mut y, mut y_stride) = (core::ptr::null_mut(), 0);
     if let Some(mut out) = o.y {
-        assert!(out.rows() == n && out.cols() == d, "shapes of answers");
+        sure!(out.rows() == n && out.cols() == d, "shapes of answers");
         y_stride = out.row_stride();
         y = out.data_mut().as_mut_ptr();
     }
-    let (sums, copy) = o.work.split_at_mut(16 * n);
+    let (sums, copy) = o.work.halves_mut(16 * n);
     sums.fill(V::T::ZERO);
     let copy = copy.as_mut_ptr();
     // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written. The
@@ -118,7 +119,7 @@ unsafe fn tokens<V: Vector, const N: usize, const MASK: bool, const CUT: bool>(
             now = pass::<V, N, CUT>(strip, None, Some(key(0)), early(0));
         }
         for t in 0..n {
-            let f = c.factors[t];
+            let f = c.factors.item(t);
             let v = load::<V, N, MASK>(c.v.row(t).as_ptr().add(ends.j), ends.rest);
             let mut delta = [zero; N];
             let rate = V::splat(-f.rate);

@@ -4,6 +4,7 @@ use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// Registers of C and of P that go through all tokens side by side.
@@ -20,7 +21,9 @@ impl<T: SimdScalar> Job<T> for Recurrence<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(mut self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let n = self.factors.len();
         for j in (0..self.offset + n).step_by(WIDE * V::LANES) {
             // SAFETY: `check` found n + 1 rows of `chunk` columns, and j lies inside them. The instructions are the caller's
@@ -63,7 +66,7 @@ unsafe fn columns<V: Vector>(r: &mut Recurrence<'_, V::T>, j: usize) {
             if i < j {
                 continue;
             }
-            let (f, at) = (&r.factors[t], (t + 1) * r.chunk);
+            let (f, at) = (&r.factors.item(t), (t + 1) * r.chunk);
             let (born, lane) = ((i - j) / V::LANES, (i - j) % V::LANES);
             let (c, p) = (c.add(at), p.add(at));
             match born {
@@ -127,7 +130,9 @@ impl<T: SimdScalar> Job<T> for ScoreWeighting<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let zero = T::ZERO;
         for t in 0..self.n {
             let visible = self.visible.0 + t * self.visible.1;
@@ -168,7 +173,9 @@ impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let (n, columns, x_row) = (self.x.rows(), self.x.cols(), self.x.row_stride());
         // SAFETY: `check` found n rows of X, factors for each of them, and room for n rows of every group; a group is whole
         // registers wide. The instructions are the caller's promise.

@@ -18,7 +18,7 @@ impl<T: Scalar> Prefetch<T> {
         // Behind the last block comes the next panel; a small matrix is in the cache anyway.
         let (k, j) = if k < o.k { (k, j) } else { (0, j + width) };
         let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
-        let rows = if some { (BLOCK_BYTES / (width * T::BYTES)).min(o.k - k) } else { 0 };
+        let rows = if some { (BLOCK_BYTES / (width * T::BYTES).max(1)).min(o.k - k) } else { 0 };
         Self { b: o.b.wrapping_add(k * o.b_row + j), stride: o.b_row, rows, bytes: width * T::BYTES }
     }
 
@@ -46,6 +46,7 @@ impl<T: Scalar> Prefetch<T> {
         if self.rows == 0 {
             return; // before the divisions, which take as long as a small tile
         }
+        let m = m.max(1);
         let (from, to) = (i * self.rows / m, ((i + height) * self.rows / m).min(self.rows));
         for row in from..to {
             let p = self.b.wrapping_add(row * self.stride);

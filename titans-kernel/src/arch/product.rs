@@ -3,6 +3,7 @@
 //! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have the
 //! same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
 
+use crate::part::sure;
 use core::mem::MaybeUninit;
 
 use super::few::{FEW, few};
@@ -71,8 +72,8 @@ pub(super) unsafe fn product<V: Vector>(
         ProductPart::CausalInner(beside) => beside.behind.saturating_add(m).min(a.cols()),
         _ => a.cols(),
     };
-    assert!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
-    assert!(matches!(part, ProductPart::CausalInner(_)) || b.rows() == k, "shapes of a product");
+    sure!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
+    sure!(matches!(part, ProductPart::CausalInner(_)) || b.rows() == k, "shapes of a product");
     if m == 0 || n == 0 {
         return;
     }
@@ -155,7 +156,7 @@ unsafe fn steps<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) 
 unsafe fn row_blocks<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     // The division takes as long as a small tile.
     let small = part != ProductPart::Whole || o.m <= 64 || o.m * o.k * V::T::BYTES <= A_BYTES;
-    let block = if small { o.m } else { (A_BYTES / (o.k * V::T::BYTES)).max(64).next_multiple_of(ROWS) };
+    let block = if small { o.m } else { (A_BYTES / (o.k * V::T::BYTES).max(1)).max(64).next_multiple_of(ROWS) };
     let mut i = 0;
     while i < o.m {
         let m = block.min(o.m - i);
@@ -216,7 +217,7 @@ enum Way {
 fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way {
     let whole = o.b_col == 1 && width.is_multiple_of(V::LANES);
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
-    let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES)).max(1) };
+    let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES).max(1)).max(1) };
     let spread = o.b_row * V::T::BYTES;
     // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays in L1.
     let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;

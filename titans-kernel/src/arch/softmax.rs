@@ -1,5 +1,6 @@
 //! Softmax of queries in columns, a register of queries at a time, and of a query in a row.
 
+use crate::part::sure;
 use core::ops::Range;
 
 use super::dispatch::{Job, SimdScalar};
@@ -22,7 +23,9 @@ impl<T: SimdScalar> Job<T> for Columns<'_, T> {
     unsafe fn run<V: Vector<T = T>>(self) -> Self::Output {
         const { assert!(SUMS.is_multiple_of(V::LANES)) };
         let mut found = [[T::ZERO; QUERIES]; 2];
-        self.check();
+        if !self.check() {
+            return found;
+        }
         let Self { scale, queries, keys, scores } = self;
         let scores = scores.as_mut_ptr().cast::<T>();
         // Groups as wide as their sums' readers take them: what the group sees is written in all of its lanes.
@@ -130,12 +133,20 @@ unsafe fn exponentials<V: Vector>(scale: V::T, keys: &[Seen], scores: *mut V::T,
             }
         }
         // The tree of all reductions over rows, for every query.
-        for half in [8, 4, 2, 1] {
-            for i in 0..half {
-                sums[i] = sums[i].add(sums[i + half]);
-            }
-        }
+        add_half::<V, 8>(&mut sums);
+        add_half::<V, 4>(&mut sums);
+        add_half::<V, 2>(&mut sums);
+        add_half::<V, 1>(&mut sums);
         sums[0]
+    }
+}
+
+/// One level of the tree: sums HALF .. 2 HALF onto those before them.
+#[inline(always)]
+unsafe fn add_half<V: Vector, const HALF: usize>(sums: &mut [V; SUMS]) {
+    for i in 0..HALF {
+        // SAFETY: the caller enables the instructions.
+        sums[i] = unsafe { sums[i].add(sums[i + HALF]) };
     }
 }
 
@@ -220,7 +231,7 @@ impl<T: SimdScalar> Job<T> for Scaled<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) -> bool {
         let Self(factors, mut y) = self;
-        assert!(factors.len() == y.rows(), "a factor for every row");
+        sure!(factors.len() == y.rows(), "a factor for every row", false);
         let (width, stride) = (y.cols(), y.row_stride());
         let y = y.data_mut().as_mut_ptr();
         // SAFETY: rows of `width` numbers, `stride` apart, lie inside y. The instructions are the caller's promise.

@@ -4,6 +4,7 @@ use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{Arithmetic, Order, Portable, Substitution};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// Rows that are solved together.
@@ -67,7 +68,9 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
 
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(mut self) {
-        self.check();
+        if !self.check() {
+            return;
+        }
         let (m, width) = (self.rows.rows(), self.rows.cols());
         let solved = self.solved();
         if m == 0 || width == 0 {
@@ -94,7 +97,7 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
 unsafe fn block<V: Vector, const R: usize>(s: &TriangleStrip<V::T>, at: usize, width: usize) -> usize {
     // Side by side, so that their addresses are constants: what the R rows take of every row before their last.
     let mut weights = [[V::T::ZERO; R]; MOST];
-    for (i, weights) in weights[..at + R].iter_mut().enumerate() {
+    for (i, weights) in weights.part_mut(..at + R).iter_mut().enumerate() {
         for (r, weight) in weights.iter_mut().enumerate() {
             if i < at + r {
                 let offset = (at + r) as isize * s.w_row + i as isize * s.w_col;
@@ -142,7 +145,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
         each!(I < 8 => if const { I < R } {
             each!(J < N => acc[I][J] = load(row(at + I).add(J * V::LANES)));
         });
-        for (i, w) in weights[..at].iter().enumerate() {
+        for (i, w) in weights.part(..at).iter().enumerate() {
             each!(J < N => {
                 let x = load(row(i).add(J * V::LANES)).neg();
                 each!(I < 8 => if const { I < R } {

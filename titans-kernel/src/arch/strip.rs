@@ -58,7 +58,7 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
             _ => low(left),
         };
         let from = i.min(end - height);
-        let tiles = if alone { 1 } else { (left / height).max(1) };
+        let tiles = if alone { 1 } else { left.checked_div(height).unwrap_or(1).max(1) };
         next.iter().flatten().for_each(|a| a.share::<V>(i, height, o.m));
         i = from + tiles * height;
         if columns.width == 0 {

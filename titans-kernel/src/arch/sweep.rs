@@ -4,6 +4,7 @@
 //! are long, order pays more: a few rows at a time over all columns, the sums in the first-level cache. The chains are the
 //! same.
 
+use crate::part::sure;
 use core::mem::MaybeUninit;
 
 use super::token::{Change, TokenStrip, load, pass, rows, store, strips};
@@ -44,7 +45,7 @@ struct Whole<T> {
 #[inline(always)]
 pub(super) unsafe fn vecmat<V: Vector>(x: &[V::T], w: &[V::T], out: &mut [V::T]) {
     let d = out.len();
-    assert!(w.len() == x.len() * d, "shapes of a product");
+    sure!(w.len() == x.len() * d, "shapes of a product");
     let rest = d % V::LANES;
     let (none, p) = (core::ptr::null(), x.as_ptr());
     // SAFETY: W's columns j .. j + the strip's width are valid in all rows; nothing is learned, so nothing is written to W.
@@ -81,13 +82,13 @@ pub(super) unsafe fn learn<V: Vector>(
     mut probes: [Option<Probe<'_, V::T>>; 2],
 ) {
     let (rows, d) = (c.x.len(), c.delta.len());
-    assert!(w.len() == rows * d && s.len() == rows * d, "shapes of a token step");
-    assert!(probes.iter().flatten().all(|p| p.x.len() == rows && p.out.len() == d), "shapes of a token step");
+    sure!(w.len() == rows * d && s.len() == rows * d, "shapes of a token step");
+    sure!(probes.iter().flatten().all(|p| p.x.len() == rows && p.out.len() == d), "shapes of a token step");
     let rest = d % V::LANES;
     if probes[0].is_none() {
         probes.swap(0, 1);
     }
-    let x = [0, 1].map(|i: usize| probes[i].as_ref().map(|p: &Probe<'_, V::T>| p.x.as_ptr()));
+    let x = probes.each_ref().map(|p| p.as_ref().map(|p: &Probe<'_, V::T>| p.x.as_ptr()));
     let outs = probes.map(|p| p.map_or(core::ptr::null_mut(), |p| p.out.as_mut_ptr()));
     // SAFETY: W's and S's columns j .. j + the strip's width are valid in all rows, and so are x, δ and the probes; a
     // probe that is there has a place for its result.

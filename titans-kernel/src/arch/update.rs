@@ -42,7 +42,9 @@ struct UpdateStrip<T> {
 /// When the shapes do not fit.
 #[inline(always)]
 pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
-    u.check();
+    if !u.check() {
+        return;
+    }
     let Update { decay, h, weighted, mut w, mut s, ahead, faded } = u;
     let (tokens, rows, width) = (h.rows(), w.rows(), w.cols());
     let (h_data, h_token, h_row) = (h.data().as_ptr(), h.row_stride(), h.col_stride());

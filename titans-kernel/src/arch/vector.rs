@@ -1,5 +1,6 @@
 //! What a kernel needs of a register of numbers, so that it is written once for every instruction set.
 
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// A register of [`Vector::LANES`] numbers.
@@ -54,7 +55,7 @@ pub unsafe trait Vector: Copy {
         unsafe {
             other.store(lanes.as_mut_ptr());
             self.store(kept.as_mut_ptr());
-            lanes[from..to].copy_from_slice(&kept[from..to]);
+            lanes.part_mut(from..to).become_copy(kept.part(from..to));
             Self::load(lanes.as_ptr())
         }
     }

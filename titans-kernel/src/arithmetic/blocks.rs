@@ -4,6 +4,7 @@
 //! compiler knows, with the exponentials in a loop of their own, keeps several such chains going. What is left goes by
 //! blocks of 16, the last one padded: no number is worked on alone.
 
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// Numbers of a block, and of a block of the rest.
@@ -19,43 +20,49 @@ pub(crate) fn apply<T: Scalar, const I: usize, const O: usize>(
     seed: impl Fn(T) -> T,
     f: impl Fn(T, [T; I], [T; O]) -> [T; O],
 ) {
-    let n = x.iter().map(|x| x.len()).chain(y.iter().map(|y| y.len())).min().unwrap_or(0);
+    let mut n = usize::MAX;
+    for i in 0..I {
+        n = n.min(x[i].len());
+    }
+    for i in 0..O {
+        n = n.min(y[i].len());
+    }
     let x = x.map(
         #[inline(always)]
-        |x| x[..n].as_chunks::<BLOCK>(),
+        |x| x.part(..n).as_chunks::<BLOCK>(),
     );
     let mut y = y.map(
         #[inline(always)]
-        |y| y[..n].as_chunks_mut::<BLOCK>(),
+        |y| y.part_mut(..n).as_chunks_mut::<BLOCK>(),
     );
+    let nothing = [T::ZERO; BLOCK]; // every block is there
     for b in 0..n / BLOCK {
         let x = x.map(
             #[inline(always)]
-            |(blocks, _)| &blocks[b],
+            |(blocks, _)| blocks.get(b).unwrap_or(&nothing),
         );
-        block(
-            x,
-            y.each_mut().map(
-                #[inline(always)]
-                |(blocks, _)| &mut blocks[b],
-            ),
-            &seed,
-            &f,
+        let old = y.each_ref().map(
+            #[inline(always)]
+            |(blocks, _)| blocks.get(b).unwrap_or(&nothing),
         );
+        let new = block(x, old, &seed, &f);
+        for ((blocks, _), new) in y.iter_mut().zip(new) {
+            blocks.put(b, new);
+        }
     }
     let mut at = 0;
     while at < n % BLOCK {
         let len = REST.min(n % BLOCK - at);
         let (mut x_rest, mut y_rest) = ([[T::ZERO; REST]; I], [[T::ZERO; REST]; O]);
         for (to, (_, from)) in x_rest.iter_mut().zip(&x) {
-            to[..len].copy_from_slice(&from[at..at + len]);
+            to.part_mut(..len).become_copy(from.part(at..at + len));
         }
         for (to, (_, from)) in y_rest.iter_mut().zip(&y) {
-            to[..len].copy_from_slice(&from[at..at + len]);
+            to.part_mut(..len).become_copy(from.part(at..at + len));
         }
-        block(x_rest.each_ref(), y_rest.each_mut(), &seed, &f);
+        y_rest = block(x_rest.each_ref(), y_rest.each_ref(), &seed, &f);
         for (from, (_, to)) in y_rest.iter().zip(&mut y) {
-            to[at..at + len].copy_from_slice(&from[..len]);
+            to.part_mut(at..at + len).become_copy(from.part(..len));
         }
         at += len;
     }
@@ -65,10 +72,10 @@ pub(crate) fn apply<T: Scalar, const I: usize, const O: usize>(
 #[inline(always)]
 fn block<T: Scalar, const N: usize, const I: usize, const O: usize>(
     x: [&[T; N]; I],
-    y: [&mut [T; N]; O],
+    y: [&[T; N]; O],
     seed: impl Fn(T) -> T,
     f: impl Fn(T, [T; I], [T; O]) -> [T; O],
-) {
+) -> [[T; N]; O] {
     let mut seeds = [T::ZERO; N];
     if I > 0 {
         for i in 0..N {
@@ -91,9 +98,7 @@ fn block<T: Scalar, const N: usize, const I: usize, const O: usize>(
             new[k][i] = outputs[k];
         }
     }
-    for (y, new) in y.into_iter().zip(new) {
-        *y = new;
-    }
+    new
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! (`docs/MATH.md` section 3).
 
 use super::Factors;
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 
 /// Rows 1 ..= n of A, G, Π η, C and P from row 0, for the n tokens of a chunk from number `offset` on.
@@ -30,28 +31,34 @@ pub struct Recurrence<'a, T> {
 }
 
 impl<T: Scalar> Recurrence<'_, T> {
+    /// Whether the sizes agree, as they do.
+    ///
     /// # Panics
-    /// When the sizes disagree.
-    pub(crate) fn check(&self) {
+    /// With the feature `strict`, when they disagree.
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         let n = self.factors.len();
         let few = n.checked_add(1).and_then(|rows| rows.checked_mul(self.chunk));
         let fits = |len: usize| few.is_some_and(|few| len >= few);
-        assert!(fits(self.c.len()) && fits(self.p.len()), "rows of coefficients");
-        assert!(self.offset.checked_add(n).is_some_and(|end| end <= self.chunk), "columns of coefficients");
-        assert!([&self.a, &self.g, &self.e].iter().all(|x| x.len() > n), "numbers of coefficients");
+        sure!(fits(self.c.len()) && fits(self.p.len()), "rows of coefficients", false);
+        sure!(self.offset.checked_add(n).is_some_and(|end| end <= self.chunk), "columns of coefficients", false);
+        sure!([&self.a, &self.g, &self.e].iter().all(|x| x.len() > n), "numbers of coefficients", false);
+        true
     }
 
     /// A, G and Π η after token t.
     #[inline(always)]
     pub(crate) fn numbers(&mut self, t: usize) {
-        let f = self.factors[t];
+        let f = self.factors.item(t);
+        let (mut a, mut g, mut e) = (self.a.item(t), self.g.item(t), self.e.item(t));
         if f.writes {
-            self.a[t + 1] = flushed(f.keep * self.a[t]);
-            self.e[t + 1] = faded(f.eta * self.e[t]);
-            self.g[t + 1] = flushed(f.keep * self.g[t] + self.e[t + 1]);
-        } else {
-            (self.a[t + 1], self.g[t + 1], self.e[t + 1]) = (self.a[t], self.g[t], self.e[t]);
+            a = flushed(f.keep * a);
+            e = faded(f.eta * e);
+            g = flushed(f.keep * g + e);
         }
+        self.a.put(t + 1, a);
+        self.g.put(t + 1, g);
+        self.e.put(t + 1, e);
     }
 }
 
@@ -84,23 +91,28 @@ fn flushed<T: Scalar>(x: T) -> T {
 /// [`Arithmetic::recur`](super::Arithmetic::recur) row by row.
 #[inline(always)]
 pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
-    r.check();
+    if !r.check() {
+        return;
+    }
     for (t, f) in r.factors.iter().enumerate() {
         r.numbers(t);
         let (i, b) = (r.offset + t, r.chunk);
-        let (c_old, c_new) = r.c[t * b..(t + 2) * b].split_at_mut(b);
-        let (p_old, p_new) = r.p[t * b..(t + 2) * b].split_at_mut(b);
+        let (c_old, c_new) = r.c.part_mut(t * b..(t + 2) * b).halves_mut(b);
+        let (p_old, p_new) = r.p.part_mut(t * b..(t + 2) * b).halves_mut(b);
         if !f.writes {
-            c_new[..i].copy_from_slice(&c_old[..i]);
-            p_new[..i].copy_from_slice(&p_old[..i]);
-            (c_new[i], p_new[i]) = (T::ZERO, T::ZERO);
+            c_new.part_mut(..i).become_copy(c_old.part(..i));
+            p_new.part_mut(..i).become_copy(p_old.part(..i));
+            c_new.put(i, T::ZERO);
+            p_new.put(i, T::ZERO);
             continue;
         }
-        for (((cn, pn), &co), &po) in c_new[..i].iter_mut().zip(&mut p_new[..i]).zip(&c_old[..i]).zip(&p_old[..i]) {
+        let (c_some, p_some) = (c_new.part_mut(..i), p_new.part_mut(..i));
+        for (((cn, pn), &co), &po) in c_some.iter_mut().zip(p_some).zip(c_old.part(..i)).zip(p_old.part(..i)) {
             *pn = faded(f.eta * po);
             *cn = flushed(f.keep * co + *pn);
         }
-        (c_new[i], p_new[i]) = (T::ONE, T::ONE);
+        c_new.put(i, T::ONE);
+        p_new.put(i, T::ONE);
     }
 }
 
@@ -127,30 +139,33 @@ pub struct ScoreWeighting<'a, T> {
 }
 
 impl<T> ScoreWeighting<'_, T> {
-    /// # Panics
-    /// When the sizes disagree.
-    pub(crate) fn check(&self) {
+    /// As [`Recurrence::check`].
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         if self.n == 0 {
-            return;
+            return true;
         }
         let end = |stride: usize, len: usize| (self.n - 1).checked_mul(stride).and_then(|x| x.checked_add(len));
         let most = (self.n - 1).checked_mul(self.visible.1).and_then(|x| x.checked_add(self.visible.0));
-        assert!(most.is_some_and(|most| most <= self.seen && most <= self.rate.len()), "tokens that a query sees");
-        assert!(end(self.c_stride, self.seen).is_some_and(|end| end <= self.c.len()), "rows of coefficients");
-        assert!(end(self.stride, self.seen).is_some_and(|end| end <= self.scores.len()), "rows of scores");
+        sure!(most.is_some_and(|most| most <= self.seen && most <= self.rate.len()), "tokens that a query sees", false);
+        sure!(end(self.c_stride, self.seen).is_some_and(|end| end <= self.c.len()), "rows of coefficients", false);
+        sure!(end(self.stride, self.seen).is_some_and(|end| end <= self.scores.len()), "rows of scores", false);
+        true
     }
 }
 
 /// [`Arithmetic::weight_scores`](super::Arithmetic::weight_scores) row by row.
 #[inline(always)]
 pub(super) fn weight_scores<T: Scalar>(w: ScoreWeighting<'_, T>) {
-    w.check();
+    if !w.check() {
+        return;
+    }
     for t in 0..w.n {
         let visible = w.visible.0 + t * w.visible.1;
-        let row = &mut w.scores[t * w.stride..][..w.seen];
-        for ((m, &c), &rate) in row[..visible].iter_mut().zip(&w.c[t * w.c_stride..]).zip(w.rate) {
+        let row = w.scores.part_mut(t * w.stride..).part_mut(..w.seen);
+        for ((m, &c), &rate) in row.part_mut(..visible).iter_mut().zip(w.c.part(t * w.c_stride..)).zip(w.rate) {
             *m *= c * rate;
         }
-        row[visible..].fill(T::ZERO);
+        row.part_mut(visible..).fill(T::ZERO);
     }
 }

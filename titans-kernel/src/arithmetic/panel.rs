@@ -1,6 +1,7 @@
 //! The register tile: a panel of C's columns, in plain Rust that compilers turn into wide arithmetic.
 
 use super::{MulAdd, Store};
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -23,16 +24,17 @@ pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC
     width: usize,
 ) {
     let (m, depth) = (a.rows(), a.cols());
-    assert!(b.rows() == depth && c.rows() == m && j + width <= b.cols() && width <= NR, "gemm shapes");
+    let agree = b.rows() == depth && c.rows() == m && j + width <= b.cols() && width <= NR;
+    sure!(agree, "gemm shapes");
     if m == 0 || width == 0 {
         return;
     }
     if depth == 0 {
         if store == Store::Set {
-            (0..m).for_each(|i| c.row_mut(i)[j..j + width].fill(T::ZERO));
+            (0..m).for_each(|i| c.row_mut(i).part_mut(j..j + width).fill(T::ZERO));
         }
     } else if b.col_stride() == 1 && width == NR && (m < COPY_FROM || m.max(depth) < COPY_BEYOND) {
-        let block = PanelBlock { k0: 0, kc: depth, b: &b.data()[j..], stride: b.row_stride() };
+        let block = PanelBlock { k0: 0, kc: depth, b: b.data().part(j..), stride: b.row_stride() };
         tiles::<T, F, MR, NR>(store, a, block, c, (j, width));
     } else {
         copied::<T, F, MR, NR, KC>(store, a, b, c, j, width);
@@ -53,7 +55,7 @@ fn copied<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: u
     let mut k0 = 0;
     while k0 < b.rows() {
         let kc = KC.min(b.rows() - k0);
-        copy_block(&mut block[..kc], b, k0, j, width);
+        copy_block(block.part_mut(..kc), b, k0, j, width);
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
         let rows = PanelBlock { k0, kc, b: block.as_flattened(), stride: NR };
         tiles::<T, F, MR, NR>(store, a, rows, c, (j, width));
@@ -67,19 +69,19 @@ fn copy_block<T: Scalar, const NR: usize>(out: &mut [[T; NR]], b: Mat<'_, T>, k0
     let kc = out.len();
     if b.col_stride() == 1 {
         for (k, row) in out.iter_mut().enumerate() {
-            row[..width].copy_from_slice(&b.data()[(k0 + k) * b.row_stride() + j..][..width]);
+            row.part_mut(..width).become_copy(b.data().part((k0 + k) * b.row_stride() + j..).part(..width));
         }
     } else if b.row_stride() == 1 {
         for n in 0..width {
-            let column = &b.data()[(j + n) * b.col_stride() + k0..][..kc];
+            let column = b.data().part((j + n) * b.col_stride() + k0..).part(..kc);
             for (row, &x) in out.iter_mut().zip(column) {
-                row[n] = x;
+                row.put(n, x);
             }
         }
     } else {
         for (k, row) in out.iter_mut().enumerate() {
             for n in 0..width {
-                row[n] = b.at(k0 + k, j + n);
+                row.put(n, b.at(k0 + k, j + n));
             }
         }
     }
@@ -129,28 +131,28 @@ fn tile<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
     let mut acc = [[T::ZERO; NR]; MR];
     if store != Store::Set {
         for r in 0..MR {
-            acc[r][..width].copy_from_slice(&c.row_mut(i + r)[j..j + width]);
+            acc[r].part_mut(..width).become_copy(c.row_mut(i + r).part(j..j + width));
         }
     }
     let (rs, cs) = (a.row_stride(), a.col_stride());
-    let a = &a.data()[i * rs + k0 * cs..];
+    let a = a.data().part(i * rs + k0 * cs..);
     if cs == 1 {
-        let rows: [&[T]; MR] = core::array::from_fn(|r| &a[r * rs..][..kc]);
+        let rows: [&[T]; MR] = core::array::from_fn(|r| a.part(r * rs..).part(..kc));
         match store {
-            Store::Sub => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| -rows[r][k]),
-            _ => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| rows[r][k]),
+            Store::Sub => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| -rows[r].item(k)),
+            _ => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| rows[r].item(k)),
         }
     } else if rs == 1 {
         match store {
-            Store::Sub => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| -a[k * cs..][..MR][r]),
-            _ => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| a[k * cs..][..MR][r]),
+            Store::Sub => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| -a.part(k * cs..).part(..MR).item(r)),
+            _ => chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| a.part(k * cs..).part(..MR).item(r)),
         }
     } else {
         let sign = if store == Store::Sub { -T::ONE } else { T::ONE };
-        chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| sign * a[k * cs + r * rs]);
+        chain::<T, F, MR, NR>(&mut acc, kc, b, b_stride, |k, r| sign * a.item(k * cs + r * rs));
     }
     for r in 0..MR {
-        c.row_mut(i + r)[j..j + width].copy_from_slice(&acc[r][..width]);
+        c.row_mut(i + r).part_mut(j..j + width).become_copy(acc[r].part(..width));
     }
 }
 
@@ -166,14 +168,14 @@ fn chain<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize>(
 ) {
     let mut sum = *acc;
     for k in 0..kc {
-        let b_row = &b[k * b_stride..][..NR];
+        let b_row = b.part(k * b_stride..).part(..NR);
         let mut column = [T::ZERO; MR];
         for r in 0..MR {
             column[r] = a(k, r);
         }
         for r in 0..MR {
             for n in 0..NR {
-                sum[r][n] = F::mul_add(column[r], b_row[n], sum[r][n]);
+                sum[r][n] = F::mul_add(column[r], b_row.item(n), sum[r][n]);
             }
         }
     }

@@ -50,8 +50,8 @@ impl<T> Silu<'_, T> {
     /// Numbers that are computed.
     pub(crate) fn len(&self) -> usize {
         let (read, written) = self.of.counts();
-        let x = self.x[..=read].iter().map(|x| x.len());
-        x.chain(self.y[..written].iter().map(|y| y.len())).min().unwrap_or(0)
+        let x = self.x.iter().take(read + 1).map(|x| x.len());
+        x.chain(self.y.iter().take(written).map(|y| y.len())).min().unwrap_or(0)
     }
 }
 

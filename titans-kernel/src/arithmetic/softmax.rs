@@ -1,5 +1,6 @@
 //! Softmax of scores in columns: a key a row, a query a column.
 
+use crate::part::{Parts, sure};
 use core::ops::Range;
 
 use super::tree;
@@ -65,12 +66,16 @@ pub struct Columns<'a, T> {
 }
 
 impl<T> Columns<'_, T> {
+    /// Whether there are at most [`QUERIES`] queries and no keys beyond the scores, as it is.
+    ///
     /// # Panics
-    /// When there are more than [`QUERIES`] queries, or keys beyond the scores.
-    pub(crate) fn check(&self) {
+    /// With the feature `strict`, when that is not so.
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         let rows = self.scores.len();
         let inside = |run: &Seen| run.first.checked_add(run.len).is_some_and(|end| end <= rows);
-        assert!(self.queries <= QUERIES && self.keys.iter().all(inside), "keys of a softmax");
+        sure!(self.queries <= QUERIES && self.keys.iter().all(inside), "keys of a softmax", false);
+        true
     }
 }
 
@@ -78,12 +83,14 @@ impl<T> Columns<'_, T> {
 #[inline(always)]
 pub(super) fn softmax<T: Scalar>(c: Columns<'_, T>) -> [[T; QUERIES]; 2] {
     let mut found = [[T::ZERO; QUERIES]; 2];
-    c.check();
+    if !c.check() {
+        return found;
+    }
     for r in (0..c.queries).step_by(SUMS) {
         let m = largest(c.keys, c.scores, r);
         let sum = exponentials(c.scale, c.keys, c.scores, r, &m);
         for (found, new) in found.iter_mut().zip([m, sum]) {
-            found[r..r + SUMS].copy_from_slice(&new);
+            found.part_mut(r..r + SUMS).become_copy(&new);
         }
     }
     found
@@ -98,10 +105,14 @@ fn largest<T: Scalar>(keys: &[Seen], scores: &mut [[T; QUERIES]], r: usize) -> [
     for run in keys {
         for s in run.range(r, SUMS) {
             let (from, to) = run.lanes(s, r, SUMS);
-            let x = &mut scores[run.first + s][r..r + SUMS];
+            let Some(x) =
+                scores.get_mut(run.first + s).and_then(|row| row.part_mut(r..r + SUMS).first_chunk_mut::<SUMS>())
+            else {
+                continue;
+            };
             if to - from < SUMS {
-                x[..from].fill(nothing);
-                x[to..].fill(nothing);
+                x.part_mut(..from).fill(nothing);
+                x.part_mut(to..).fill(nothing);
             }
             for l in 0..SUMS {
                 m[l] = if x[l] > m[l] { x[l] } else { m[l] };
@@ -117,12 +128,16 @@ fn exponentials<T: Scalar>(scale: T, keys: &[Seen], scores: &mut [[T; QUERIES]],
     let mut sums = [[T::ZERO; SUMS]; SUMS];
     for run in keys {
         for s in run.range(r, SUMS) {
-            let x = &mut scores[run.first + s][r..r + SUMS];
+            let Some(x) =
+                scores.get_mut(run.first + s).and_then(|row| row.part_mut(r..r + SUMS).first_chunk_mut::<SUMS>())
+            else {
+                continue;
+            };
             let mut e = [T::ZERO; SUMS];
             for l in 0..SUMS {
                 e[l] = ((x[l] - m[l]) * scale).exp();
             }
-            x.copy_from_slice(&e);
+            *x = e;
             let sum = &mut sums[(run.lane + s) % SUMS];
             for l in 0..SUMS {
                 sum[l] += e[l];
@@ -130,14 +145,21 @@ fn exponentials<T: Scalar>(scale: T, keys: &[Seen], scores: &mut [[T; QUERIES]],
         }
     }
     // The tree of all reductions over rows, for every query.
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            for l in 0..SUMS {
-                sums[i][l] += sums[i + half][l];
-            }
+    add_half::<T, 8>(&mut sums);
+    add_half::<T, 4>(&mut sums);
+    add_half::<T, 2>(&mut sums);
+    add_half::<T, 1>(&mut sums);
+    sums[0]
+}
+
+/// One level of the tree: sums HALF .. 2 HALF onto those before them.
+#[inline(always)]
+fn add_half<T: Scalar, const HALF: usize>(sums: &mut [[T; SUMS]; SUMS]) {
+    for i in 0..HALF {
+        for l in 0..SUMS {
+            sums[i][l] += sums[i + HALF][l];
         }
     }
-    sums[0]
 }
 
 /// [`Arithmetic::softmax_row`](super::Arithmetic::softmax_row) as loops for the compiler to vectorise.
@@ -176,7 +198,7 @@ pub(super) fn scale_rows<T: Scalar>(factors: &[T], mut y: MatMut<'_, T>) -> bool
     let whole = width / WIDE * WIDE;
     for c in (0..whole).step_by(WIDE) {
         let mut some = [T::ZERO; WIDE];
-        for (y, &factor) in y.data_mut()[c..].chunks_mut(stride).zip(factors) {
+        for (y, &factor) in y.data_mut().part_mut(c..).chunks_mut(stride).zip(factors) {
             if let Some(y) = y.first_chunk_mut::<WIDE>() {
                 for l in 0..WIDE {
                     y[l] *= factor;
@@ -189,7 +211,7 @@ pub(super) fn scale_rows<T: Scalar>(factors: &[T], mut y: MatMut<'_, T>) -> bool
         }
     }
     for (y, &factor) in y.data_mut().chunks_mut(stride).zip(factors) {
-        for y in y[whole..width].chunks_mut(SUMS) {
+        for y in y.part_mut(whole..width).chunks_mut(SUMS) {
             for (y, zero) in y.iter_mut().zip(&mut zeros) {
                 *y *= factor;
                 *zero += *y * T::ZERO;

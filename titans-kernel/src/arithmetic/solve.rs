@@ -1,6 +1,7 @@
 //! Forward and back substitution: rows that follow from one another (`docs/MATH.md` section 3b).
 
 use super::{Arithmetic, Store};
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -37,15 +38,20 @@ pub struct Substitution<'a, T> {
 }
 
 impl<T: Scalar> Substitution<'_, T> {
+    /// Whether the sizes agree, as they do.
+    ///
     /// # Panics
-    /// When the sizes disagree.
-    pub(crate) fn check(&self) {
+    /// With the feature `strict`, when they disagree.
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         let (m, width, solved) = (self.rows.rows(), self.rows.cols(), self.solved());
-        assert!(solved <= m && m <= SOLVED, "rows of a substitution");
-        assert!(self.weights.rows() == m - solved && self.weights.cols() == m, "weights of a substitution");
+        sure!(solved <= m && m <= SOLVED, "rows of a substitution", false);
+        sure!(self.weights.rows() == m - solved && self.weights.cols() == m, "weights of a substitution", false);
         if let Some(v) = self.values {
-            assert!(v.rows() == m - solved && v.cols() == width && v.col_stride() == 1, "values of a substitution");
+            let fit = v.rows() == m - solved && v.cols() == width && v.col_stride() == 1;
+            sure!(fit, "values of a substitution", false);
         }
+        true
     }
 
     /// Rows that are solved already.
@@ -60,7 +66,9 @@ impl<T: Scalar> Substitution<'_, T> {
 /// [`Arithmetic::substitute`] step by step.
 #[inline(always)]
 pub(super) fn substitute<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, mut s: Substitution<'_, T>) {
-    s.check();
+    if !s.check() {
+        return;
+    }
     let (m, width, stride) = (s.rows.rows(), s.rows.cols(), s.rows.row_stride());
     let solved = s.solved();
     for done in solved..m {
@@ -70,8 +78,8 @@ pub(super) fn substitute<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, mut s: Sub
                 Order::Down(_) => (before, s.weights.at(r - solved, before)),
                 Order::Up => (m - 1 - before, s.weights.at(m - 1 - before, r)),
             };
-            let (low, high) = s.rows.data_mut().split_at_mut(i.max(r) * stride);
-            let (low, high) = (&mut low[i.min(r) * stride..][..width], &mut high[..width]);
+            let (low, high) = s.rows.data_mut().halves_mut(i.max(r) * stride);
+            let (low, high) = (low.part_mut(i.min(r) * stride..).part_mut(..width), high.part_mut(..width));
             let (x, y) = if i < r { (low, high) } else { (high, low) };
             g.axpy(Store::Sub, w, x, y);
         }

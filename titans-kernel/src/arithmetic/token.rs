@@ -4,6 +4,7 @@
 //! comes with. An implementation may visit W and S once where these visit them often.
 
 use super::{Arithmetic, Store};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -97,7 +98,7 @@ pub(super) fn learn<T: Scalar, G: Arithmetic<T> + ?Sized>(
     s: &mut [T],
     probes: [Option<Probe<'_, T>>; 2],
 ) {
-    let d = c.delta.len();
+    let d = c.delta.len().max(1);
     g.vectorise(
         #[inline(always)]
         || {
@@ -117,16 +118,16 @@ pub(super) fn learn<T: Scalar, G: Arithmetic<T> + ?Sized>(
 /// [`Arithmetic::carry`] step by step.
 pub(crate) fn carry<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, c: Carry<'_, T>, o: Carried<'_, T>) {
     let (d, mut y) = (c.v.cols(), o.y);
-    let (e, rest) = o.work.split_at_mut(d);
-    let delta = &mut rest[..d];
+    let (e, rest) = o.work.halves_mut(d);
+    let delta = rest.part_mut(..d);
     for t in 0..c.k.rows() {
-        let (k, f) = (c.k.row(t), c.factors[t]);
+        let (k, f) = (c.k.row(t), c.factors.item(t));
         g.vecmat(k, o.w, e);
         for (((e, delta), &v), _) in e.iter_mut().zip(delta.iter_mut()).zip(c.v.row(t)).zip(0..d) {
             *e -= v;
             *delta = -f.rate * (c.scale * *e);
         }
-        o.squares[t] = squares(e);
+        o.squares.put(t, squares(e));
         let mut ask = |w: &[T]| {
             if let Some(y) = &mut y {
                 g.vecmat(c.q.row(t), w, y.row_mut(t));
@@ -159,12 +160,19 @@ fn squares<T: Scalar>(x: &[T]) -> T {
 #[inline(always)]
 pub(crate) fn tree<T: Scalar>(sums: &[T; 16]) -> T {
     let mut s = *sums;
-    for half in [8, 4, 2, 1] {
-        for l in 0..half {
-            s[l] += s[l + half];
-        }
-    }
+    add_half::<T, 8>(&mut s);
+    add_half::<T, 4>(&mut s);
+    add_half::<T, 2>(&mut s);
+    add_half::<T, 1>(&mut s);
     s[0]
+}
+
+/// One level of the tree: sums HALF .. 2 HALF onto those before them.
+#[inline(always)]
+fn add_half<T: Scalar, const HALF: usize>(s: &mut [T; 16]) {
+    for l in 0..HALF {
+        s[l] += s[l + HALF];
+    }
 }
 
 /// `out = x W` as a product of one row.

@@ -2,6 +2,7 @@
 //! (`docs/MATH.md` section 3).
 
 use super::{Arithmetic, GROUP, Store};
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -27,15 +28,23 @@ pub struct Blend<'a, T> {
 }
 
 impl<T: Scalar> Blend<'_, T> {
+    /// Whether the sizes agree, as they do.
+    ///
     /// # Panics
-    /// When the sizes disagree.
-    pub(crate) fn check(&self) {
+    /// With the feature `strict`, when they disagree.
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         let (n, width, k) = (self.z.rows(), self.z.cols(), self.x.cols());
-        assert!(self.x.rows() == n, "rows of a blend");
+        sure!(self.x.rows() == n, "rows of a blend", false);
         for weights in [self.w, self.s] {
-            assert!(weights.rows() == k && weights.cols() == width && weights.col_stride() == 1, "weights of a blend");
+            sure!(
+                weights.rows() == k && weights.cols() == width && weights.col_stride() == 1,
+                "weights of a blend",
+                false
+            );
         }
-        assert!([self.a, self.g].iter().all(|x| holds(x.len(), n, self.step)), "factors of a blend");
+        sure!([self.a, self.g].iter().all(|x| holds(x.len(), n, self.step)), "factors of a blend", false);
+        true
     }
 }
 
@@ -55,7 +64,9 @@ fn room(len: usize, n: usize, width: usize) -> bool {
 pub(super) fn blend<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, mut b: Blend<'_, T>) {
     const ROWS: usize = 4;
     const COLUMNS: usize = 8;
-    b.check();
+    if !b.check() {
+        return;
+    }
     let (n, width) = (b.z.rows(), b.z.cols());
     for i in (0..n).step_by(ROWS) {
         let rows = ROWS.min(n - i);
@@ -64,14 +75,16 @@ pub(super) fn blend<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, mut b: Ble
             let columns = COLUMNS.min(width - j);
             let mut parts = [[T::ZERO; ROWS * COLUMNS]; 2];
             for (weights, part) in [b.w, b.s].into_iter().zip(&mut parts) {
-                if let Ok(part) = MatMut::new(&mut part[..rows * columns], rows, columns) {
+                if let Ok(part) = MatMut::new(part.part_mut(..rows * columns), rows, columns) {
                     engine.gemm(Store::Set, x, weights.block(0, weights.rows(), j, columns), part);
                 }
             }
             for r in 0..rows {
-                let (a, g) = (b.a[(i + r) * b.step], b.g[(i + r) * b.step]);
-                let parts = parts.each_ref().map(|part| &part[r * columns..][..columns]);
-                for ((z, &by_w), &by_s) in b.z.row_mut(i + r)[j..j + columns].iter_mut().zip(parts[0]).zip(parts[1]) {
+                let (a, g) = (b.a.item((i + r) * b.step), b.g.item((i + r) * b.step));
+                let parts = parts.each_ref().map(|part| part.part(r * columns..).part(..columns));
+                for ((z, &by_w), &by_s) in
+                    b.z.row_mut(i + r).part_mut(j..j + columns).iter_mut().zip(parts[0]).zip(parts[1])
+                {
                     *z = a * by_w + g * by_s;
                 }
             }
@@ -97,36 +110,42 @@ pub struct RateScaling<'a, T> {
 }
 
 impl<T: Scalar> RateScaling<'_, T> {
+    /// Whether the sizes agree, as they do.
+    ///
     /// # Panics
-    /// When the sizes disagree.
-    pub(crate) fn check(&self) {
+    /// With the feature `strict`, when they disagree.
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         let n = self.x.rows();
-        assert!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighed");
-        assert!(room(self.out.len(), n, self.x.cols()), "room for weighed rows");
-        assert!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighed by");
-        assert!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighed by");
+        sure!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighed", false);
+        sure!(room(self.out.len(), n, self.x.cols()), "room for weighed rows", false);
+        sure!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighed by", false);
+        sure!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighed by", false);
+        true
     }
 
     /// Row t's two factors.
     #[inline(always)]
     pub(crate) fn factors(&self, t: usize) -> [T; 2] {
-        self.by.map(|by| -(by[t * self.by_step] * self.rate[t * self.rate_step]))
+        self.by.map(|by| -(by.item(t * self.by_step) * self.rate.item(t * self.rate_step)))
     }
 }
 
 /// [`Arithmetic::scale_by_rates`] row by row.
 #[inline(always)]
 pub(super) fn scale_by_rates<T: Scalar>(w: RateScaling<'_, T>) {
-    w.check();
+    if !w.check() {
+        return;
+    }
     let (n, columns) = (w.x.rows(), w.x.cols());
     for t in 0..n {
         let factors = w.factors(t);
         for j in (0..columns).step_by(GROUP) {
-            let x = &w.x.row(t)[j..columns.min(j + GROUP)];
-            let group = &mut w.out[(j / GROUP * n + t) * 2 * GROUP..][..2 * GROUP];
+            let x = w.x.row(t).part(j..columns.min(j + GROUP));
+            let group = w.out.part_mut((j / GROUP * n + t) * 2 * GROUP..).part_mut(..2 * GROUP);
             for (out, f) in group.chunks_exact_mut(GROUP).zip(factors) {
                 out.iter_mut().zip(x).for_each(|(o, &x)| *o = f * x);
-                out[x.len()..].fill(T::ZERO);
+                out.part_mut(x.len()..).fill(T::ZERO);
             }
         }
     }
@@ -156,20 +175,26 @@ pub struct Update<'a, T> {
 }
 
 impl<T: Scalar> Update<'_, T> {
+    /// Whether the sizes agree, as they do.
+    ///
     /// # Panics
-    /// When the sizes disagree.
-    pub(crate) fn check(&self) {
+    /// With the feature `strict`, when they disagree.
+    #[must_use]
+    pub(crate) fn check(&self) -> bool {
         let (rows, width) = (self.w.rows(), self.w.cols());
-        assert!(self.h.cols() == rows && self.s.rows() == rows && self.s.cols() == width, "shapes of an update");
-        assert!(room(self.weighted.len(), self.h.rows(), width), "rows of an update");
-        assert!(self.faded <= self.h.rows(), "faded rows of an update");
+        sure!(self.h.cols() == rows && self.s.rows() == rows && self.s.cols() == width, "shapes of an update", false);
+        sure!(room(self.weighted.len(), self.h.rows(), width), "rows of an update", false);
+        sure!(self.faded <= self.h.rows(), "faded rows of an update", false);
+        true
     }
 }
 
 /// [`Arithmetic::update`] by products.
 #[inline(always)]
 pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update<'_, T>) {
-    u.check();
+    if !u.check() {
+        return;
+    }
     let Update { decay: [a, g, e], h, weighted, mut w, mut s, .. } = u;
     engine.vectorise(
         #[inline(always)]
@@ -178,7 +203,7 @@ pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update
     let (rows, columns) = (h.rows(), w.cols());
     for (group, j) in (0..columns).step_by(GROUP).enumerate() {
         let width = GROUP.min(columns - j);
-        let c = &weighted[group * rows * 2 * GROUP..];
+        let c = weighted.part(group * rows * 2 * GROUP..);
         for (x, out) in [(c, w.rb()), (c.get(GROUP..).unwrap_or(&[]), s.rb())] {
             if let Ok(x) = Mat::strided(x, rows, width, 2 * GROUP, 1) {
                 engine.gemm(Store::Add, h.t(), x, out.columns(j, width));

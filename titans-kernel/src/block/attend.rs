@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::ops::attention::{self, Keys, Span};
 use crate::ops::rotary::{self, Rotary};
 use crate::ops::{Tail, linear, silu_gate};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -36,7 +37,7 @@ fn head<'x, T: Scalar>(
     width: usize,
     stride: usize,
 ) -> Result<(Mat<'x, T>, Mat<'x, T>)> {
-    Ok((Mat::strided(&x.k[at..], rows, width, stride, 1)?, Mat::strided(&x.v[at..], rows, width, stride, 1)?))
+    Ok((Mat::strided(x.k.part(at..), rows, width, stride, 1)?, Mat::strided(x.v.part(at..), rows, width, stride, 1)?))
 }
 
 impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
@@ -59,7 +60,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     ) -> Result<()> {
         let (n, width, taps) = (z.rows(), out.cols(), self.spec.attention_taps());
         let Some(tail) = tail.filter(|_| taps > 0) else { return linear::forward(self.g, z, p.weight, None, out) };
-        let t = &mut t[..n * width];
+        let t = t.part_mut(..n * width);
         linear::forward(self.g, z, p.weight, None, MatMut::new(t, n, width)?)?;
         Tail::resume(taps, width, tail)?.run(self.g, Mat::new(t, n, width)?, p.conv, p.bias, out.rb())
     }
@@ -143,7 +144,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         };
         let total = kept.saturating_add(n);
         for number in 0..spec.attention_heads {
-            let (at, kv_at) = (number * width, number / (spec.attention_heads / spec.kv_heads) * width);
+            let (at, kv_at) = (number * width, spec.kv_head(number) * width);
             let head = |x, rows| head(x, rows, kv_at, width, kv_width);
             let keys = Keys {
                 persistent: if spec.persistent > 0 { Some(head(&state.persistent, spec.persistent)?) } else { None },
@@ -151,9 +152,9 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
                 tokens: head(&state.tokens, total)?,
                 first: start,
             };
-            let q = Mat::strided(&q[at..], n, width, inner, 1)?;
-            let rotated = Mat::strided(&rotated[at..], n, width, inner, 1)?;
-            let y = MatMut::strided(&mut work.a[at..], n, width, inner)?;
+            let q = Mat::strided(q.part(at..), n, width, inner, 1)?;
+            let rotated = Mat::strided(rotated.part(at..), n, width, inner, 1)?;
+            let y = MatMut::strided(work.a.part_mut(at..), n, width, inner)?;
             attention::forward(
                 g,
                 span(spec),
@@ -169,8 +170,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             let gone = (window_start(spec, next) - start) as usize * kv_width;
             let end = total * kv_width;
             if gone > 0 {
-                state.tokens.k.copy_within(gone..end, 0);
-                state.tokens.v.copy_within(gone..end, 0);
+                state.tokens.k.move_within(gone, end - gone, 0);
+                state.tokens.v.move_within(gone, end - gone, 0);
             }
         }
         if self.spec.residual() { self.read_attention(z, work) } else { Ok(()) }
@@ -181,7 +182,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         let [normal, gate] = &mut work.q;
         self.norm(work.a, self.w.attention_read_norm, normal)?;
         if self.w.attention_gate.rows() == 0 {
-            work.a.copy_from_slice(normal);
+            work.a.become_copy(normal);
             return Ok(());
         }
         linear::forward(self.g, z, self.w.attention_gate, None, MatMut::new(gate, z.rows(), self.spec.inner())?)?;

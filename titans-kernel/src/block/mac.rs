@@ -9,6 +9,7 @@ use crate::arithmetic::Arithmetic;
 use crate::error::Result;
 use crate::memory::{Stream, query};
 use crate::ops::linear;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -122,8 +123,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             return Ok(());
         }
         for (h, weights) in snapshot.chunks_exact(spec.params().max(1)).enumerate() {
-            let q = Mat::strided(&q[h * d..], n, d, inner, 1)?;
-            query(self.g, spec, weights, q, MatMut::strided(&mut r[h * d..], n, d, inner)?, own)?;
+            let q = Mat::strided(q.part(h * d..), n, d, inner, 1)?;
+            query(self.g, spec, weights, q, MatMut::strided(r.part_mut(h * d..), n, d, inner)?, own)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::{BlockRun, Mode};
 use crate::arithmetic::Arithmetic;
 use crate::error::Result;
 use crate::ops::{linear, rms_norm, silu, silu_gate};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -160,7 +161,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         match self.spec.combine {
             Combine::Product => {
                 silu::forward(g, a, out)?;
-                a.copy_from_slice(out);
+                a.become_copy(out);
                 silu_gate::forward(g, a, m, out)
             }
             Combine::Silu => silu_gate::forward(g, a, m, out),

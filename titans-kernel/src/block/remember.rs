@@ -8,6 +8,7 @@ use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
 use crate::memory::{Counters, Gate, Mask, Stream, Tokens};
 use crate::ops::{Tail, gates, l2_norm, linear, silu};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -92,11 +93,11 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         if !spec.gates_by_chunk {
             return Ok(());
         }
-        for (number, row) in (at..).zip(out.chunks_exact_mut(row)) {
+        for (number, row) in (at..).zip(out.chunks_exact_mut(row.max(1))) {
             if number.is_multiple_of(spec.memory.chunk as u64) {
-                held.copy_from_slice(row);
+                held.become_copy(row);
             } else {
-                row.copy_from_slice(held);
+                row.become_copy(held);
             }
         }
         Ok(())
@@ -112,23 +113,23 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     ) -> Result<u64> {
         let (spec, heads, d, inner) = (self.spec, self.spec.heads, self.spec.head_width, self.spec.inner());
         let RememberCall { at, answers, mut surprise } = wanted;
-        let filled = at % spec.memory.period_len() as u64;
+        let filled = at.checked_rem(spec.memory.period_len() as u64).unwrap_or(0);
         let (gates, layers, mut clipped) = (&*work.gates[0], spec.memory.gate_sets(), 0);
         let blocks = memories.chunks_exact_mut(Stream::<T>::len(&spec.memory).max(1));
         for (h, block) in blocks.enumerate() {
             let gate =
-                |i: usize| Gate::strided_tokens(&gates[(i * heads + h) * layers..], spec.gates()).layers(layers, 1);
+                |i: usize| Gate::strided_tokens(gates.part((i * heads + h) * layers..), spec.gates()).layers(layers, 1);
             let [q, k, v] = &work.qkv;
             let tokens = Tokens {
-                k: Mat::strided(&k[h * d..], n, d, inner, 1)?,
-                v: Mat::strided(&v[h * d..], n, d, inner, 1)?,
-                q: Mat::strided(&q[h * d..], n, d, inner, 1)?,
+                k: Mat::strided(k.part(h * d..), n, d, inner, 1)?,
+                v: Mat::strided(v.part(h * d..), n, d, inner, 1)?,
+                q: Mat::strided(q.part(h * d..), n, d, inner, 1)?,
                 alpha: gate(0),
                 theta: gate(1),
                 eta: gate(2),
                 mask: if self.mode == super::Mode::On { Mask::Write } else { Mask::ReadOnly },
             };
-            let mut y = if answers { Some(MatMut::strided(&mut work.r[h * d..], n, d, inner)?) } else { None };
+            let mut y = if answers { Some(MatMut::strided(work.r.part_mut(h * d..), n, d, inner)?) } else { None };
             let mut memory =
                 Stream::attach(&spec.memory, spec.read, Counters { filled, ..Counters::default() }, block)?;
             let losses = surprise.is_some().then_some(&mut *work.surprise);
@@ -145,7 +146,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             clipped += memory.clipped();
             if let Some(out) = &mut surprise {
                 for (r, &loss) in work.surprise.iter().enumerate() {
-                    out.row_mut(r)[h] = loss;
+                    out.row_mut(r).put(h, loss);
                 }
             }
         }

@@ -220,6 +220,14 @@ impl BlockSpec {
         }
     }
 
+    /// The keys' and values' head that a head of attention looks at.
+    pub(crate) const fn kv_head(&self, head: usize) -> usize {
+        match self.attention_heads.checked_div(self.kv_heads) {
+            Some(of_one @ 1..) => head / of_one,
+            _ => 0,
+        }
+    }
+
     /// Width of the keys of all heads together.
     pub(crate) const fn kv_width(&self) -> usize {
         self.kv_heads.saturating_mul(self.attention_width())

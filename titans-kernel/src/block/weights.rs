@@ -2,6 +2,7 @@
 
 use super::spec::{BlockSpec, Combine, Kind};
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -19,7 +20,7 @@ impl<'a, T: Scalar> WeightSource<'a, T> for Numbers<'a, T> {
         if needed > given {
             return Err(Error::Buffer { what: "parameters", needed, given });
         }
-        let (head, rest) = self.0.split_at(needed);
+        let (head, rest) = self.0.halves(needed);
         self.0 = rest;
         Mat::new(head, rows, cols)
     }

@@ -7,6 +7,7 @@ use crate::arch::Simd;
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use core::marker::PhantomData;
 
@@ -194,7 +195,7 @@ impl MemorySpec {
             let (from, (i, o)) = (self.layer_offset(l), self.layer(l));
             // Uniform in ±a has deviation a / √3.
             let scale = 2.0 * Scalar::sqrt(3.0 / i as f64);
-            for w in &mut out[from..from + i * o] {
+            for w in out.part_mut(from..from + i * o) {
                 *w = T::from_f64(scale * uniform(&mut state));
             }
         }

@@ -12,6 +12,7 @@ use super::layout::Layout;
 use super::open::{Gated, Past};
 use crate::arithmetic::{Arithmetic, PANEL, RateScaling, Update, weighted_len};
 use crate::error::Result;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -62,12 +63,12 @@ pub(super) fn close_panel<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let (lay, open) = (on.lay, past.open);
     // [d_in, width] of W and of S; H [n, d_in], Δ [n, d_out].
-    let (w, s) = state.split_at_mut(lay.spec.params());
+    let (w, s) = state.halves_mut(lay.spec.params());
     let panels = [lay.panel_mut(w, l, columns)?, lay.panel_mut(s, l, columns)?];
     let (h, delta) = (open.inputs(lay, l, 0, end.n)?, lay.output_rows(open.delta, l, 0, end.n)?);
     // A column of W and S knows its own column of Δ only.
     let x = delta.block(0, end.n, columns.0, columns.1);
-    let fold = Fold { h, x, gates: past.gates(lay, l), row: end.row, ahead: lay.ahead::<T>(l) };
+    let fold = Fold { h, x, gates: past.gates(lay, l)?, row: end.row, ahead: lay.ahead::<T>(l) };
     fold.onto(on.g, scaled, panels);
     Ok(())
 }
@@ -84,12 +85,12 @@ pub(super) fn close_gamma<T: Scalar, G: Arithmetic<T>>(
     if d == 0 {
         return Ok(());
     }
-    let (w, s) = state.split_at_mut(lay.spec.params());
+    let (w, s) = state.halves_mut(lay.spec.params());
     let at = lay.spec.params() - d; // γ is the last of the parameters
-    let panels = [MatMut::new(&mut w[at..], 1, d)?, MatMut::new(&mut s[at..], 1, d)?];
+    let panels = [MatMut::new(w.part_mut(at..), 1, d)?, MatMut::new(s.part_mut(at..), 1, d)?];
     // γ ← a γ + g S_γ − Σ_i c_i rate_i g_i: H is a column of ones (one number, strides of 0), Δ the rows g_i.
     let (one, x) = ([T::ONE], Mat::new(past.open.g_gamma, end.n, d)?);
-    let (h, gates) = (Mat::strided(&one, end.n, 1, 0, 0)?, past.gates(lay, lay.spec.layers() - 1));
+    let (h, gates) = (Mat::strided(&one, end.n, 1, 0, 0)?, past.gates(lay, lay.spec.layers() - 1)?);
     Fold { h, x, gates, row: end.row, ahead: 0 }.onto(on.g, scaled, panels);
     Ok(())
 }
@@ -112,9 +113,9 @@ impl<T: Scalar> Fold<'_, T> {
         let by = [coefficients.c_row(row), coefficients.p_row(row)];
         g.scale_by_rates(RateScaling { x, by, by_step: 1, rate, rate_step: 1, out: scaled });
         // a, g and Π η.
-        let decay = [coefficients.a[row], coefficients.g[row], coefficients.e[row]];
+        let decay = [coefficients.a.item(row), coefficients.g.item(row), coefficients.e.item(row)];
         // Of tokens long before, the momentum has faded: p_i = 0, and their products with S need not be formed.
-        let faded = by[1][..x.rows()].iter().take_while(|&&p| p == T::ZERO).count();
+        let faded = by.item(1).part(..x.rows()).iter().take_while(|&&p| p == T::ZERO).count();
         g.update(Update { decay, h, weighted: scaled, w, s, ahead, faded });
     }
 }

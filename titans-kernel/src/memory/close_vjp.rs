@@ -56,8 +56,8 @@ pub(super) fn close_vjp<T: Scalar, G: Arithmetic<T>>(
         outer_products_vjp(on, l, (end, faded), past, [d_w, d_s], inside)?;
     }
     if lay.spec.gamma_len() > 0 {
-        gamma_vjp(lay, end, past, Which::C, d_w, inside);
-        gamma_vjp(lay, end, past, Which::P, d_s, inside);
+        gamma_vjp(lay, end, past, Which::C, d_w, inside)?;
+        gamma_vjp(lay, end, past, Which::P, d_s, inside)?;
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     [d_w, d_s]: [&[T]; 2],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (Frame { g, lay }, open, Gated { rate: rates, by: coefficients }) = (on, past.open, past.gates(on.lay, l));
+    let (Frame { g, lay }, open, Gated { rate: rates, by: coefficients }) = (on, past.open, past.gates(on.lay, l)?);
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
     let (width, stride) = (h.cols(), lay.stride(h.cols()));
     // U = Δ dWᵀ and V = Δ dSᵀ; where p_i = 0 nothing looks at v_i.
@@ -224,9 +224,9 @@ fn gamma_vjp<T: Scalar>(
     which: Which,
     d: &[T],
     inside: &mut Inside<'_, T>,
-) {
+) -> Result<()> {
     let (d_gamma, width, set) = (lay.gamma(d), lay.spec.gamma_len(), lay.spec.top_set());
-    let Gated { rate: rates, by } = past.gates(lay, lay.spec.layers() - 1);
+    let Gated { rate: rates, by } = past.gates(lay, lay.spec.layers() - 1)?;
     let c = if which == Which::C { by.c_row(row) } else { by.p_row(row) };
     let d = &mut inside.coefficients[set];
     let d_c = if which == Which::C { &mut d.c } else { &mut d.p };
@@ -242,4 +242,5 @@ fn gamma_vjp<T: Scalar>(
         inside.rate[set * lay.rows + i] += x * c[i];
         d_c[row * lay.rows + i] += x * rates[i];
     }
+    Ok(())
 }

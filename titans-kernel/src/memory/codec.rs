@@ -14,7 +14,9 @@
 use super::spec::{MemorySpec, Read};
 use super::stream::{Counters, Stream};
 use crate::Choice;
+use crate::crc::Crc;
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 const MAGIC: [u8; 8] = *b"TTNSTRM\x03";
@@ -25,21 +27,21 @@ const CHECKSUM: usize = 4;
 /// The part of the header that a configuration determines.
 fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
     let mut out = [0; SIGNATURE];
-    out[..8].copy_from_slice(&MAGIC);
-    out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
-    out[12..16].copy_from_slice(&(spec.layers() as u32).to_le_bytes());
+    out.part_mut(..8).become_copy(&MAGIC);
+    out.part_mut(8..12).become_copy(&(T::BYTES as u32).to_le_bytes());
+    out.part_mut(12..16).become_copy(&(spec.layers() as u32).to_le_bytes());
     // The layers are few: their number's last byte is free.
-    out[15] = u8::from(spec.gate_sets() > 1);
+    out.put(15, u8::from(spec.gate_sets() > 1));
     for (i, &w) in spec.widths.iter().enumerate() {
-        out[16 + 4 * i..20 + 4 * i].copy_from_slice(&(w as u32).to_le_bytes());
+        out.part_mut(16 + 4 * i..20 + 4 * i).become_copy(&(w as u32).to_le_bytes());
     }
-    out[36..40].copy_from_slice(&(spec.chunk as u32).to_le_bytes());
-    out[40..44].copy_from_slice(&(spec.piece_len() as u32).to_le_bytes());
-    out[44] = spec.activation.code();
-    out[45] = spec.network.code();
-    out[46] = spec.loss.code();
-    out[47] = read.code();
-    out[48..56].copy_from_slice(&spec.clip.unwrap_or(0.0).to_le_bytes());
+    out.part_mut(36..40).become_copy(&(spec.chunk as u32).to_le_bytes());
+    out.part_mut(40..44).become_copy(&(spec.piece_len() as u32).to_le_bytes());
+    out.put(44, spec.activation.code());
+    out.put(45, spec.network.code());
+    out.put(46, spec.loss.code());
+    out.put(47, read.code());
+    out.part_mut(48..56).become_copy(&spec.clip.unwrap_or(0.0).to_le_bytes());
     out
 }
 
@@ -60,7 +62,7 @@ const FIELDS: [(usize, &str); 11] = [
 
 fn word(bytes: &[u8], at: usize) -> u64 {
     let mut b = [0; 8];
-    b.copy_from_slice(&bytes[at..at + 8]);
+    b.become_copy(bytes.part(at..at + 8));
     u64::from_le_bytes(b)
 }
 
@@ -79,17 +81,17 @@ impl<T: Scalar> Stream<'_, T> {
         if given < needed {
             return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
         }
-        out[..SIGNATURE].copy_from_slice(&signature::<T>(self.spec, self.read));
+        out.part_mut(..SIGNATURE).become_copy(&signature::<T>(self.spec, self.read));
         let c = self.counters;
         for (i, x) in [c.position, c.clipped, c.filled, self.block.len() as u64].into_iter().enumerate() {
-            out[SIGNATURE + 8 * i..][..8].copy_from_slice(&x.to_le_bytes());
+            out.part_mut(SIGNATURE + 8 * i..).part_mut(..8).become_copy(&x.to_le_bytes());
         }
-        let body = &mut out[HEADER..needed - CHECKSUM];
+        let body = out.part_mut(HEADER..needed - CHECKSUM);
         for (bytes, x) in body.chunks_exact_mut(T::BYTES).zip(self.block.iter()) {
             x.write_le(bytes);
         }
-        let sum = crc32fast::hash(&out[..needed - CHECKSUM]);
-        out[needed - CHECKSUM..needed].copy_from_slice(&sum.to_le_bytes());
+        let sum = Crc::of(out.part(..needed - CHECKSUM));
+        out.part_mut(needed - CHECKSUM..needed).become_copy(&sum.to_le_bytes());
         Ok(needed)
     }
 
@@ -106,8 +108,8 @@ impl<T: Scalar> Stream<'_, T> {
         let expected = signature::<T>(self.spec, self.read);
         let mut from = 0;
         for (to, what) in FIELDS {
-            if bytes[from..to] != expected[from..to] {
-                let number = |b: &[u8]| b[from..to].iter().rev().take(8).fold(0u64, |n, &x| n << 8 | u64::from(x));
+            if bytes.part(from..to) != expected.part(from..to) {
+                let number = |b: &[u8]| b.part(from..to).iter().rev().take(8).fold(0u64, |n, &x| n << 8 | u64::from(x));
                 return format(what, number(&expected), number(bytes));
             }
             from = to;
@@ -115,10 +117,10 @@ impl<T: Scalar> Stream<'_, T> {
         if bytes.len() != needed {
             return format("length in bytes", needed as u64, bytes.len() as u64);
         }
-        let body = &bytes[..needed - CHECKSUM];
+        let body = bytes.part(..needed - CHECKSUM);
         let mut sum = [0; 4];
-        sum.copy_from_slice(&bytes[needed - CHECKSUM..]);
-        let (found, expected) = (crc32fast::hash(body), u32::from_le_bytes(sum));
+        sum.become_copy(bytes.part(needed - CHECKSUM..));
+        let (found, expected) = (Crc::of(body), u32::from_le_bytes(sum));
         if found != expected {
             return format("checksum", u64::from(expected), u64::from(found));
         }
@@ -130,7 +132,7 @@ impl<T: Scalar> Stream<'_, T> {
         if numbers != self.block.len() as u64 {
             return format("numbers", self.block.len() as u64, numbers);
         }
-        for (x, bytes) in self.block.iter_mut().zip(body[HEADER..].chunks_exact(T::BYTES)) {
+        for (x, bytes) in self.block.iter_mut().zip(body.part(HEADER..).chunks_exact(T::BYTES)) {
             *x = T::read_le(bytes);
         }
         self.counters = counters;

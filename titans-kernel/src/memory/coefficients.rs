@@ -9,6 +9,7 @@
 use crate::arithmetic::{Arithmetic, Factors, Recurrence};
 use crate::error::Result;
 use crate::ops::rows::dot;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::Room;
 
@@ -41,24 +42,24 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Row 0 of a chunk's start: A = 1, G = 0, Π η = 1.
     pub fn start(&mut self) {
-        self.a[0] = T::ONE;
-        self.g[0] = T::ZERO;
-        self.e[0] = T::ONE;
+        self.a.put(0, T::ONE);
+        self.g.put(0, T::ZERO);
+        self.e.put(0, T::ONE);
     }
 
     /// Rows from t on.
     pub fn below(&mut self, t: usize) -> Coefficients<'_, T> {
         let at = t * self.chunk;
-        let (a, g, e) = (&mut self.a[t..], &mut self.g[t..], &mut self.e[t..]);
-        Coefficients { a, g, e, c: &mut self.c[at..], p: &mut self.p[at..], chunk: self.chunk }
+        let (a, g, e) = (self.a.part_mut(t..), self.g.part_mut(t..), self.e.part_mut(t..));
+        Coefficients { a, g, e, c: self.c.part_mut(at..), p: self.p.part_mut(at..), chunk: self.chunk }
     }
 
     /// Row `to` begins anew where row `from` stands: its A, G and Π η have been spent on W and S, C and P go on.
     pub fn restart(&mut self, from: usize, to: usize) {
         let (b, from) = (self.chunk, from * self.chunk);
-        (self.a[to], self.g[to], self.e[to]) = (T::ONE, T::ZERO, T::ZERO);
-        self.c.copy_within(from..from + b, to * b);
-        self.p.copy_within(from..from + b, to * b);
+        self.set(to, &[T::ONE, T::ZERO, T::ZERO]);
+        self.c.move_within(from, b, to * b);
+        self.p.move_within(from, b, to * b);
     }
 
     /// Elements of a saved row.
@@ -66,20 +67,27 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         3 + 2 * chunk
     }
 
+    /// A, G and Π η of row t.
+    fn set(&mut self, t: usize, row: &[T]) {
+        self.a.put(t, row.item(0));
+        self.g.put(t, row.item(1));
+        self.e.put(t, row.item(2));
+    }
+
     /// Row 0 from a saved row.
     pub fn load(&mut self, row: &[T]) {
         let b = self.chunk;
-        (self.a[0], self.g[0], self.e[0]) = (row[0], row[1], row[2]);
-        self.c[..b].copy_from_slice(&row[3..3 + b]);
-        self.p[..b].copy_from_slice(&row[3 + b..3 + 2 * b]);
+        self.set(0, row);
+        self.c.part_mut(..b).become_copy(row.part(3..3 + b));
+        self.p.part_mut(..b).become_copy(row.part(3 + b..3 + 2 * b));
     }
 
     /// Row t from a saved row, if there is one.
     pub fn hold(&mut self, t: usize, row: &[T]) {
         if !row.is_empty() {
             let b = self.chunk;
-            (self.a[t], self.g[t], self.e[t]) = (row[0], row[1], row[2]);
-            self.c[t * b..(t + 1) * b].copy_from_slice(&row[3..3 + b]);
+            self.set(t, row);
+            self.c.part_mut(t * b..(t + 1) * b).become_copy(row.part(3..3 + b));
         }
     }
 
@@ -87,19 +95,19 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     pub fn save(&self, t: usize, filled: usize, row: &mut [T]) {
         let b = self.chunk;
         row.fill(T::ZERO);
-        (row[0], row[1], row[2]) = (self.a[t], self.g[t], self.e[t]);
-        row[3..3 + filled].copy_from_slice(&self.c_row(t)[..filled]);
-        row[3 + b..3 + b + filled].copy_from_slice(&self.p_row(t)[..filled]);
+        row.part_mut(..3).become_copy(&[self.a.item(t), self.g.item(t), self.e.item(t)]);
+        row.part_mut(3..3 + filled).become_copy(self.c_row(t).part(..filled));
+        row.part_mut(3 + b..3 + b + filled).become_copy(self.p_row(t).part(..filled));
     }
 
     /// C of row t.
     pub fn c_row(&self, t: usize) -> &[T] {
-        &self.c[t * self.chunk..][..self.chunk]
+        self.c.part(t * self.chunk..).part(..self.chunk)
     }
 
     /// C of row t and the rows behind it.
     pub fn c_rows_from(&self, t: usize) -> &[T] {
-        &self.c[t * self.chunk..]
+        self.c.part(t * self.chunk..)
     }
 
     /// From a row of C to the one so many rows behind it.
@@ -109,7 +117,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// P of row t.
     pub fn p_row(&self, t: usize) -> &[T] {
-        &self.p[t * self.chunk..][..self.chunk]
+        self.p.part(t * self.chunk..).part(..self.chunk)
     }
 
     /// Rows `t + 1 ..` from row t, for the chunk's tokens from `offset + t` on.
@@ -120,11 +128,11 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
             factors,
             offset: offset + t,
             chunk,
-            a: &mut self.a[t..],
-            g: &mut self.g[t..],
-            e: &mut self.e[t..],
-            c: &mut self.c[t * chunk..],
-            p: &mut self.p[t * chunk..],
+            a: self.a.part_mut(t..),
+            g: self.g.part_mut(t..),
+            e: self.e.part_mut(t..),
+            c: self.c.part_mut(t * chunk..),
+            p: self.p.part_mut(t * chunk..),
         });
     }
 
@@ -143,30 +151,30 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     pub fn pull(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
         let b = self.chunk;
         // Rows t and t + 1.
-        let (dc_old, dc_new) = d.c[t * b..(t + 2) * b].split_at_mut(b);
-        let (dp_old, dp_new) = d.p[t * b..(t + 2) * b].split_at_mut(b);
+        let (dc_old, dc_new) = d.c.part_mut(t * b..(t + 2) * b).split_at_mut(b);
+        let (dp_old, dp_new) = d.p.part_mut(t * b..(t + 2) * b).split_at_mut(b);
         if !writes {
             // The row was repeated.
-            d.a[t] += d.a[t + 1];
-            d.g[t] += d.g[t + 1];
-            d.e[t] += d.e[t + 1];
+            d.a[t] += d.a.item(t + 1);
+            d.g[t] += d.g.item(t + 1);
+            d.e[t] += d.e.item(t + 1);
             for i in 0..i {
-                dc_old[i] += dc_new[i];
-                dp_old[i] += dp_new[i];
+                dc_old[i] += dc_new.item(i);
+                dp_old[i] += dp_new.item(i);
             }
             return (T::ZERO, T::ZERO);
         }
         let keep = T::ONE - alpha; // κ
-        let (da, dg) = (d.a[t + 1], d.g[t + 1]);
-        let de = d.e[t + 1] + dg; // E′ went into G′ too
+        let (da, dg) = (d.a.item(t + 1), d.g.item(t + 1));
+        let de = d.e.item(t + 1) + dg; // E′ went into G′ too
         // dκ of A and G, dη of Π η; C and P follow.
-        let mut d_keep = da * self.a[t] + dg * self.g[t];
-        let mut d_eta = de * self.e[t];
+        let mut d_keep = da * self.a.item(t) + dg * self.g.item(t);
+        let mut d_eta = de * self.e.item(t);
         d.a[t] += keep * da;
         d.g[t] += keep * dg;
         d.e[t] += eta * de;
         // dP′ + dC′ in the former's place; what belongs to column i, a constant, is not looked at.
-        let (c, p) = (&self.c_row(t)[..i], &self.p_row(t)[..i]);
+        let (c, p) = (self.c_row(t).part(..i), self.p_row(t).part(..i));
         for ((((dc, dp), dc_old), dp_old), _) in dc_new.iter().zip(&mut *dp_new).zip(dc_old).zip(dp_old).zip(c) {
             *dp += *dc;
             *dc_old += keep * *dc;
@@ -180,10 +188,10 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
 
     /// Cotangents of Π η, C and P of row `from`, which [`Coefficients::restart`] made of row `to` with n columns, added to that row's.
     pub fn give_back(&mut self, from: usize, to: usize, n: usize) {
-        self.e[to] += self.e[from];
+        self.e[to] += self.e.item(from);
         for x in [&mut *self.c, self.p] {
             let (low, high) = x.split_at_mut(from * self.chunk);
-            low[to * self.chunk..][..n].iter_mut().zip(high).for_each(|(to, from)| *to += *from);
+            low.part_mut(to * self.chunk..).part_mut(..n).iter_mut().zip(high).for_each(|(to, from)| *to += *from);
         }
     }
 }

@@ -21,6 +21,7 @@ use super::write::plain_residuals;
 use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
 use crate::error::Result;
 use crate::ops::rows::squares;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -43,7 +44,7 @@ pub(super) struct Group {
 impl Place {
     /// The groups in order.
     pub fn groups(self, lay: Layout<'_>) -> impl DoubleEndedIterator<Item = Group> {
-        let b = lay.spec.chunk;
+        let b = lay.spec.chunk.max(1);
         let first = self.filled / b;
         (first..(self.filled + self.n).div_ceil(b)).map(move |chunk| {
             let seen = chunk * b;
@@ -125,12 +126,12 @@ fn from_start<T: Scalar, G: Arithmetic<T>>(
     open: &mut Open<'_, T>,
 ) -> Result<()> {
     let (Frame { g, lay }, place, k) = (on, feed.place, feed.k());
-    let (w, s) = state.split_at(lay.spec.params());
+    let (w, s) = state.halves(lay.spec.params());
     let settled = has_settled(lay.spec, coefficients);
     let mut z = lay.output_rows_mut(open.delta, 0, place.filled, place.n)?;
     let rows = |x: Mat<'_, T>, row: usize, step: usize, mut z: MatMut<'_, T>| -> Result<()> {
         // Z = diag(a) X W + diag(g) X S, [n, d_out].
-        let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| &f[row..]);
+        let [a, gg] = [&*coefficients.a, &*coefficients.g].map(|f| f.part(row..));
         for columns in lay.columns(0) {
             let (w, s, z) =
                 (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?, z.rb().columns(columns.0, columns.1));
@@ -189,10 +190,10 @@ pub(super) fn solve_panel<T: Scalar, G: Arithmetic<T>>(
     for r0 in (filled / TOGETHER * TOGETHER..filled + n).step_by(TOGETHER) {
         let (first, end) = (r0.max(filled), (r0 + TOGETHER).min(filled + n));
         let (at, rows) = (first - filled, end - first);
-        let (above, block) = open.delta.split_at_mut(r0 * stride);
+        let (above, block) = open.delta.halves_mut(r0 * stride);
         // Δ's rows 0 .. r0 are done, those of the block hold z.
         let above = Mat::strided(above, r0, width, stride, 1)?;
-        let mut block = MatMut::strided(&mut block[..(end - r0) * stride], end - r0, width, stride)?;
+        let mut block = MatMut::strided(block.part_mut(..(end - r0) * stride), end - r0, width, stride)?;
         if r0 > 0 {
             // What whole blocks above take, by a product …
             let z = block.rb().sub(first - r0, rows).columns(j, columns);
@@ -242,7 +243,7 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     let stride = lay.stride(width);
     for Group { t0, n, seen, row } in feed.place.groups(lay) {
         // Every token of the chunk sees those before the chunk, by the row of the chunk's start.
-        let (open, scores) = (&mut writing.open, &mut scores[t0 * lay.rows..]);
+        let (open, scores) = (&mut writing.open, scores.part_mut(t0 * lay.rows..));
         g.weight_scores(ScoreWeighting {
             n,
             seen,
@@ -255,13 +256,13 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
         });
         if seen > 0 {
             // z −= M Δ over the chunks before.
-            let (above, block) = open.delta.split_at_mut((filled + t0) * stride);
+            let (above, block) = open.delta.halves_mut((filled + t0) * stride);
             let above = Mat::strided(above, seen, width, stride, 1)?;
-            let z = MatMut::strided(&mut block[..n * stride], n, width, stride)?;
+            let z = MatMut::strided(block.part_mut(..n * stride), n, width, stride)?;
             g.gemm(Store::Sub, Mat::strided(scores, n, seen, lay.rows, 1)?, above, z);
         }
         // δ = 2c (z − v); its rate is then known, and later chunks may use it.
-        let (surprise, some) = (surprise.as_deref_mut().map(|s| &mut s[t0..t0 + n]), feed.part(t0, n));
+        let (surprise, some) = (surprise.as_deref_mut().map(|s| s.part_mut(t0..t0 + n)), feed.part(t0, n));
         g.vectorise(
             #[inline(always)]
             || plain_residuals(lay, some.v(), some.place.filled, open, surprise),
@@ -282,9 +283,9 @@ pub(super) fn upright<'a, T: Scalar>(
         return Ok(seen);
     }
     let (width, stride) = (lay.spec.key_width(), lay.stride(lay.spec.key_width()));
-    for (i, column) in seen.h.chunks_exact(lay.rows).enumerate().take(width) {
-        let row = space[i..].iter_mut().step_by(stride);
-        row.zip(&column[..n]).for_each(|(to, &x)| *to = x);
+    for (i, column) in seen.h.chunks_exact(lay.rows.max(1)).enumerate().take(width) {
+        let row = space.part_mut(i..).iter_mut().step_by(stride.max(1));
+        row.zip(column.part(..n)).for_each(|(to, &x)| *to = x);
     }
     Ok(OpenView { keys: Some(Mat::strided(space, n, width, stride, 1)?), ..seen })
 }

@@ -3,6 +3,7 @@
 //!
 //! The numbers are those of [`super::exact_piece::piece`], to the bit.
 
+use crate::part::Parts;
 use core::slice::from_ref;
 
 use super::close::close_panel;
@@ -71,7 +72,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         PanelPart { feed: feed.part(0, m), base: 0, settled: false },
         PanelPart { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
-    let parts = &parts[..1 + usize::from(settled.is_some())];
+    let parts = parts.part(..1 + usize::from(settled.is_some()));
     weight_scores(on, by, (feed, parts), &open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
     for columns in lay.columns(0) {
@@ -79,20 +80,20 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
             let PanelPart { feed, base, settled } = *part;
             let (filled, count) = (feed.place.filled, feed.place.n);
             let seen = filled + count;
-            let (w, s) = state.split_at(lay.spec.params());
+            let (w, s) = state.halves(lay.spec.params());
             let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
             // A and G from a row on; the weights of keys and queries by their tokens' rows.
-            let factors = |row: usize| [&coefficients.a[row..], &coefficients.g[row..]];
+            let factors = |row: usize| [coefficients.a.part(row..), coefficients.g.part(row..)];
             let of = |weights| Mat::strided(weights, count, seen, lay.rows, 1);
             // Keys: diag(A⁻) K W + diag(G⁻) K S, then Δ's columns by substitution.
             let z = lay.output_rows_mut(open.delta, 0, filled, count)?.columns(columns.0, columns.1);
             onto(g, settled, feed.k(), factors(base), 1, [w, s], z);
-            solve_panel(on, feed, of(&keys[filled * lay.rows..])?, &mut open, columns)?;
+            solve_panel(on, feed, of(keys.part(filled * lay.rows..))?, &mut open, columns)?;
             // Queries: diag(A) Q W + diag(G) Q S − weights Δ.
             let mut y = y.rb().sub(filled, count).columns(columns.0, columns.1);
             onto(g, settled, feed.q(), factors(base + by.of(0)), 1, [w, s], y.rb());
             let delta = lay.output_rows(open.delta, 0, 0, seen)?.block(0, seen, columns.0, columns.1);
-            g.causal(Store::Sub, Beside::lower(filled), of(&queries[filled * lay.rows..])?, delta, y);
+            g.causal(Store::Sub, Beside::lower(filled), of(queries.part(filled * lay.rows..))?, delta, y);
             // Tokens behind stand on A_m W + G_m S of this panel.
             if !settled && parts.len() > 1 {
                 settle_panel(on, m, coefficients, state, columns)?;
@@ -131,7 +132,7 @@ fn weight_scores<T: Scalar, G: Arithmetic<T>>(
                 c: coefficients.c_rows_from(base + by.of(0)),
                 c_stride: coefficients.stride(1),
                 rate: open.rate,
-                scores: &mut weights[filled * lay.rows..],
+                scores: weights.part_mut(filled * lay.rows..),
                 stride: lay.rows,
             });
         }
@@ -147,8 +148,8 @@ fn settle_panel<T: Scalar, G: Arithmetic<T>>(
     state: &mut [T],
     columns: (usize, usize),
 ) -> Result<()> {
-    let (lay, a, gg) = (on.lay, coefficients.a[m], coefficients.g[m]);
-    let (w, s) = state.split_at_mut(lay.spec.params());
+    let (lay, a, gg) = (on.lay, coefficients.a.item(m), coefficients.g.item(m));
+    let (w, s) = state.halves_mut(lay.spec.params());
     let (mut w, s) = (lay.panel_mut(w, 0, columns)?, lay.panel(s, 0, columns)?);
     on.g.vectorise(
         #[inline(always)]

@@ -1,5 +1,6 @@
 //! A piece of several chunks in a batch: written, answered and closed; and closed again for the backward.
 
+use crate::part::Parts;
 use core::slice::from_ref;
 
 use super::close::{End, close};
@@ -47,13 +48,13 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     while at < whole {
         let mut coefficients = coefficients[0].below(at);
         let rest = feed.part(at, whole - at);
-        let settling = settling_token(lay, rest, coefficients.e[0]);
+        let settling = settling_token(lay, rest, coefficients.e.item(0));
         let part = rest.part(0, settling.unwrap_or(rest.place.n));
         let n = part.place.n;
         let end = at + n;
         // A, G, C, P need the gates alone; Δ needs them.
         enter(on, part, 0, &mut coefficients);
-        let surprise = surprise.as_deref_mut().map(|s| &mut s[at..end]);
+        let surprise = surprise.as_deref_mut().map(|s| s.part_mut(at..end));
         clipped += gradients(on, part, state, writing, reading.scores, &coefficients, surprise)?;
         let (past, y) = (Past::new(writing.open.view(), from_ref(&coefficients)), y.rb().sub(at, n));
         let (closing, last) = (End { n: end, row: n }, end == whole);
@@ -93,7 +94,7 @@ pub(super) fn keep_delta<T: Scalar>(
 ) -> Result<()> {
     if let Some(mut delta) = delta {
         let from = lay.output_rows(open.delta, 0, 0, n)?;
-        (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(from.row(t)));
+        (0..n).for_each(|t| delta.row_mut(t).become_copy(from.row(t)));
     }
     Ok(())
 }
@@ -112,7 +113,7 @@ pub(super) fn recall<'a, T: Scalar, G: Arithmetic<T>>(
         lay.keep_keys(open.h, 0, feed.k())?;
     }
     let mut delta = lay.output_rows_mut(open.delta, 0, 0, n)?;
-    (0..n).for_each(|t| delta.row_mut(t).copy_from_slice(&deltas[(from + t) * width..][..width]));
+    (0..n).for_each(|t| delta.row_mut(t).become_copy(deltas.part((from + t) * width..).part(..width)));
     // The rates follow from keys and Δ: a clip is found again.
     rates(on, feed, writing)?;
     Ok(())

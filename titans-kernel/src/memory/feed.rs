@@ -1,6 +1,7 @@
 //! Some tokens of a batch or push: which they are, where they stand in the open piece, and what a call returns of them.
 
 use super::gates::Tokens;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -102,7 +103,7 @@ impl<T: Scalar> Wanted<'_, T> {
     pub fn part(&mut self, t: usize, n: usize) -> Wanted<'_, T> {
         Wanted {
             y: self.y.as_mut().map(|y| y.rb().sub(t, n)),
-            surprise: self.surprise.as_deref_mut().map(|s| &mut s[t..t + n]),
+            surprise: self.surprise.as_deref_mut().map(|s| s.part_mut(t..t + n)),
         }
     }
 }

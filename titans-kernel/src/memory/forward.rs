@@ -14,6 +14,7 @@ use super::work::{Work, Writing};
 use super::{exact_panels, exact_piece, step, token, write};
 use crate::arithmetic::{Arithmetic, CARRIED, Factors};
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -99,7 +100,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     let mut room = Scratch::new(scratch);
     let [in_panels, anchor] = panels(&mut room, spec)?;
     on.lay.to_panels(state, in_panels);
-    let clipped = batch.run(in_panels, anchor, |_, from, to| to.copy_from_slice(from), room.rest())?;
+    let clipped = batch.run(in_panels, anchor, |_, from, to| to.become_copy(from), room.rest())?;
     on.lay.to_rows(in_panels, state);
     Ok(clipped)
 }
@@ -152,7 +153,7 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
         while from < n {
             if from.is_multiple_of(spec.period_len()) {
                 // A chunk in pieces takes all its gradients at these weights.
-                anchor.copy_from_slice(&state[..anchor.len()]);
+                anchor.become_copy(state.part(..anchor.len()));
                 self.boundary(from / spec.period_len(), state, keep);
             }
             let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_len_from(from, n) };
@@ -169,7 +170,11 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
         if let Some(states) = self.states.as_deref_mut()
             && number.is_multiple_of(spec.keep_every)
         {
-            keep(self.on.lay, state, &mut states[number / spec.keep_every * spec.state_len()..][..spec.state_len()]);
+            keep(
+                self.on.lay,
+                state,
+                states.part_mut(number / spec.keep_every * spec.state_len()..).part_mut(..spec.state_len()),
+            );
         }
     }
 
@@ -179,9 +184,9 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
         let (spec, Place { from, n, .. }) = (on.lay.spec, place);
         let (feed, tokenwise) = (PieceTokens::new(tokens, place), Frame::of_tokens(on.g, spec));
         let (y, width) = (self.y.rb().sub(from, n), spec.value_width());
-        let surprise = self.surprise.as_deref_mut().map(|s| &mut s[from..from + n]);
+        let surprise = self.surprise.as_deref_mut().map(|s| s.part_mut(from..from + n));
         let delta = match self.deltas.as_deref_mut() {
-            Some(deltas) => Some(MatMut::new(&mut deltas[from * width..][..n * width], n, width)?),
+            Some(deltas) => Some(MatMut::new(deltas.part_mut(from * width..).part_mut(..n * width), n, width)?),
             None => None,
         };
         match form {
@@ -279,7 +284,7 @@ pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     let Place { n, filled, .. } = feed.place;
     for t0 in (0..n).step_by(CARRIED) {
         let mut factors = [Factors::default(); CARRIED];
-        let some = &mut factors[..CARRIED.min(n - t0)];
+        let some = factors.part_mut(..CARRIED.min(n - t0));
         for (t, f) in (t0..).zip(some.iter_mut()) {
             let at = feed.at(t, chunk);
             // κ = 1 − α and η; a token that does not write repeats the row before it.

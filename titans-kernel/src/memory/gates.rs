@@ -2,6 +2,7 @@
 
 use super::spec::{MAX_LAYERS, MemorySpec};
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -79,7 +80,7 @@ impl<'a, T: Scalar> Gate<'a, T> {
 
     /// The gate of token t, for `(t, before, chunk)`.
     pub(super) fn at(&self, at: (usize, usize, usize)) -> T {
-        self.data[self.entry_index(at) * self.stride]
+        self.data.item(self.entry_index(at) * self.stride)
     }
 
     #[inline(always)]
@@ -125,7 +126,7 @@ impl Mask<'_> {
         match self {
             Self::Write => true,
             Self::ReadOnly => false,
-            Self::Tokens(m) => m[t] == 0,
+            Self::Tokens(m) => m.item(t) == 0,
         }
     }
 }

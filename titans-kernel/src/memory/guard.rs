@@ -12,6 +12,7 @@ use super::work::Writing;
 use crate::arithmetic::Arithmetic;
 use crate::error::Result;
 use crate::ops::rows::squares;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// Bounds of ‖W‖ and ‖S‖, over all layers and γ.
@@ -28,7 +29,7 @@ pub(super) const GUARD: usize = 2;
 fn limit<T: Scalar>(spec: &MemorySpec) -> T {
     // 10^(30/L) and 10^(300/L).
     let roots: [f64; 4] = if T::BYTES == 4 { [1e30, 1e15, 1e10, 3e7] } else { [1e300, 1e150, 1e100, 1e75] };
-    T::from_f64(roots[(spec.layers().clamp(1, 4)) - 1])
+    T::from_f64(roots.item((spec.layers().clamp(1, 4)) - 1))
 }
 
 /// The largest square of a residual's norm, and of a query's.
@@ -75,11 +76,11 @@ impl<T: Scalar> Guard<T> {
     }
 
     pub fn load(block: &[T]) -> Self {
-        Self { w: block[0], s: block[1] }
+        Self { w: block.item(0), s: block.item(1) }
     }
 
     pub fn save(self, block: &mut [T]) {
-        (block[0], block[1]) = (self.w, self.s);
+        block.part_mut(..2).become_copy(&[self.w, self.s]);
     }
 
     /// The bounds after a token that was written.
@@ -145,7 +146,7 @@ pub(super) fn admitted<T: Scalar, G: Arithmetic<T>>(
                 let at = feed.at(t, lay.spec.chunk);
                 let own = |set: usize| {
                     let (alpha, eta) = (tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at));
-                    [T::ONE - alpha, eta, writing.open.rate[set * lay.rows + i]]
+                    [T::ONE - alpha, eta, writing.open.rate.item(set * lay.rows + i)]
                 };
                 let step = TokenDemand {
                     gates: largest(lay.spec.gate_sets(), own),
@@ -169,7 +170,7 @@ fn gradient2<T: Scalar>(lay: Layout<'_>, writing: &Writing<'_, T>, i: usize, key
     let Writing { open, written } = writing;
     let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
     // A layer norm may hide how large the error is that the surprise is made of.
-    let mut sum = squares(&open.g_gamma[row.clone()]) + both(T::ZERO, squares(&written.e[row]));
+    let mut sum = squares(open.g_gamma.part(row.clone())) + both(T::ZERO, squares(written.e.part(row)));
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
         // ‖hᵀ δ‖ = ‖h‖ ‖δ‖: the matrix is of rank one.

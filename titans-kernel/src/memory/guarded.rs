@@ -9,6 +9,7 @@ use super::step::{Coming, Step, carry, linear};
 use crate::arithmetic::{Arithmetic, CARRIED};
 use crate::error::Result;
 use crate::ops::rows::squares;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 /// All tokens up to the first that a stream must refuse: how many these are, and how many of them were clipped.
@@ -30,8 +31,15 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
             // at.
             let rows = foreseen(on, tokens, at, *guard, &mut keys);
             let rows = if rows == 0 {
-                let w = &state[..spec.params()];
-                usize::from(looked_at(on, (tokens, at), *guard, keys[0], w, &mut scratch[..spec.value_width()]))
+                let w = state.part(..spec.params());
+                usize::from(looked_at(
+                    on,
+                    (tokens, at),
+                    *guard,
+                    keys.item(0),
+                    w,
+                    scratch.part_mut(..spec.value_width()),
+                ))
             } else {
                 rows
             };
@@ -41,7 +49,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
             let feed = PieceTokens::new(tokens, Place::of_batch(at, rows));
             carry(on, read, feed, state, wanted.part(at, rows), scratch)?;
             // Now ‖M(k) − v‖² is known: the bounds grow by what was, not by what was foreseen.
-            for ((t, &e2), &k2) in (at..).zip(&scratch[..rows]).zip(&keys) {
+            for ((t, &e2), &k2) in (at..).zip(scratch.part(..rows)).zip(&keys) {
                 *guard = guard.grown(asked(spec, tokens, t).with(k2, scale * scale * e2));
             }
             at += rows;
@@ -83,7 +91,7 @@ fn foreseen<T: Scalar, G: Arithmetic<T>>(
         #[inline(always)]
         || {
             let most = CARRIED.min(tokens.len() - from);
-            for (t, kept) in keys[..most].iter_mut().enumerate() {
+            for (t, kept) in keys.part_mut(..most).iter_mut().enumerate() {
                 let at = from + t;
                 let k2 = squares(tokens.k.row(at));
                 *kept = k2;

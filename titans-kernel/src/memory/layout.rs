@@ -3,6 +3,7 @@
 use super::spec::MemorySpec;
 use crate::arithmetic::{Arithmetic, PANEL, Store};
 use crate::error::Result;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -76,11 +77,11 @@ impl<'s> Layout<'s> {
 
     /// Rows `from .. from + n` of layer l's inputs.
     pub fn input_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
-        let w = self.spec.widths[l];
+        let w = self.spec.widths.item(l);
         if self.turned && l == 0 {
-            return Mat::strided(&slab[from..], n, w, 1, self.rows);
+            return Mat::strided(slab.part(from..), n, w, 1, self.rows);
         }
-        Mat::strided(&slab[self.input_offset(l) + from * self.stride(w)..], n, w, self.stride(w), 1)
+        Mat::strided(slab.part(self.input_offset(l) + from * self.stride(w)..), n, w, self.stride(w), 1)
     }
 
     /// The same, to write.
@@ -91,30 +92,30 @@ impl<'s> Layout<'s> {
         from: usize,
         n: usize,
     ) -> Result<MatMut<'x, T>> {
-        let w = self.spec.widths[l];
+        let w = self.spec.widths.item(l);
         let stride = self.stride(w);
-        MatMut::strided(&mut slab[self.input_offset(l) + from * stride..][..n * stride], n, w, stride)
+        MatMut::strided(slab.part_mut(self.input_offset(l) + from * stride..).part_mut(..n * stride), n, w, stride)
     }
 
     /// Keys to their place among the first layer's inputs, from row `from` on.
     pub fn keep_keys<T: Scalar>(&self, slab: &mut [T], from: usize, k: Mat<'_, T>) -> Result<()> {
         if self.turned {
             for t in 0..k.rows() {
-                let column = slab[from + t..].iter_mut().step_by(self.rows);
+                let column = slab.part_mut(from + t..).iter_mut().step_by(self.rows.max(1));
                 column.zip(k.row(t)).for_each(|(to, &x)| *to = x);
             }
             return Ok(());
         }
         let mut keys = self.input_rows_mut(slab, 0, from, k.rows())?;
-        (0..k.rows()).for_each(|t| keys.row_mut(t).copy_from_slice(k.row(t)));
+        (0..k.rows()).for_each(|t| keys.row_mut(t).become_copy(k.row(t)));
         Ok(())
     }
 
     /// Rows `from .. from + n` of layer l's outputs.
     pub fn output_rows<'x, T: Scalar>(&self, slab: &'x [T], l: usize, from: usize, n: usize) -> Result<Mat<'x, T>> {
-        let w = self.spec.widths[l + 1];
+        let w = self.spec.widths.item(l + 1);
         let stride = self.stride(w);
-        Mat::strided(&slab[self.output_offset(l) + from * stride..][..n * stride], n, w, stride, 1)
+        Mat::strided(slab.part(self.output_offset(l) + from * stride..).part(..n * stride), n, w, stride, 1)
     }
 
     /// The same, to write.
@@ -125,9 +126,9 @@ impl<'s> Layout<'s> {
         from: usize,
         n: usize,
     ) -> Result<MatMut<'x, T>> {
-        let w = self.spec.widths[l + 1];
+        let w = self.spec.widths.item(l + 1);
         let stride = self.stride(w);
-        MatMut::strided(&mut slab[self.output_offset(l) + from * stride..][..n * stride], n, w, stride)
+        MatMut::strided(slab.part_mut(self.output_offset(l) + from * stride..).part_mut(..n * stride), n, w, stride)
     }
 
     /// First column and width of every panel of W^l.
@@ -152,7 +153,7 @@ impl<'s> Layout<'s> {
     /// A panel of W^l of a block of parameters.
     pub fn panel<'x, T: Scalar>(&self, params: &'x [T], l: usize, columns: (usize, usize)) -> Result<Mat<'x, T>> {
         let (start, stride) = self.panel_at(l, columns);
-        Mat::strided(&params[start..], self.spec.layer(l).0, columns.1, stride, 1)
+        Mat::strided(params.part(start..), self.spec.layer(l).0, columns.1, stride, 1)
     }
 
     /// The same, to write.
@@ -163,7 +164,7 @@ impl<'s> Layout<'s> {
         columns: (usize, usize),
     ) -> Result<MatMut<'x, T>> {
         let (start, stride) = self.panel_at(l, columns);
-        MatMut::strided(&mut params[start..], self.spec.layer(l).0, columns.1, stride)
+        MatMut::strided(params.part_mut(start..), self.spec.layer(l).0, columns.1, stride)
     }
 
     /// `out ± x W^l`, x `[n, d_in]`.
@@ -217,20 +218,20 @@ impl<'s> Layout<'s> {
     /// Parameters (`[W | …]`, or both halves of a state) from rows to this layout.
     pub fn to_panels<T: Scalar>(self, rows: &[T], panels: &mut [T]) {
         if !self.panels {
-            return panels.copy_from_slice(rows);
+            return panels.become_copy(rows);
         }
         self.exchange(rows.len(), |row, panel, width| {
-            panels[panel..panel + width].copy_from_slice(&rows[row..row + width]);
+            panels.part_mut(panel..panel + width).become_copy(rows.part(row..row + width));
         });
     }
 
     /// And back.
     pub fn to_rows<T: Scalar>(self, panels: &[T], rows: &mut [T]) {
         if !self.panels {
-            return rows.copy_from_slice(panels);
+            return rows.become_copy(panels);
         }
         self.exchange(rows.len(), |row, panel, width| {
-            rows[row..row + width].copy_from_slice(&panels[panel..panel + width]);
+            rows.part_mut(row..row + width).become_copy(panels.part(panel..panel + width));
         });
     }
 
@@ -253,6 +254,6 @@ impl<'s> Layout<'s> {
 
     /// γ of a block of parameters; empty in plain networks.
     pub fn gamma<'x, T>(&self, params: &'x [T]) -> &'x [T] {
-        &params[self.spec.params() - self.spec.gamma_len()..self.spec.params()]
+        params.part(self.spec.params() - self.spec.gamma_len()..self.spec.params())
     }
 }

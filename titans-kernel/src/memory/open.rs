@@ -5,6 +5,7 @@ use super::coefficients::Coefficients;
 use super::layout::Layout;
 use super::sets::of_layer;
 use crate::error::Result;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::Room;
 use crate::view::Mat;
@@ -41,9 +42,9 @@ impl<'a, T: Scalar> OpenView<'a, T> {
 
     /// From the block that [`Open::take`] split.
     pub fn split(block: &'a [T], lay: Layout<'_>) -> Self {
-        let (h, rest) = block.split_at(lay.input_slab_len());
-        let (delta, rest) = rest.split_at(lay.output_slab_len());
-        let (g_gamma, rate) = rest.split_at(lay.gamma_slab_len());
+        let (h, rest) = block.halves(lay.input_slab_len());
+        let (delta, rest) = rest.halves(lay.output_slab_len());
+        let (g_gamma, rate) = rest.halves(lay.gamma_slab_len());
         Self { keys: None, h, delta, g_gamma, rate }
     }
 
@@ -66,15 +67,17 @@ impl<'a, T: Scalar> Open<'a, T> {
     pub fn forget(&mut self, lay: Layout<'_>, from: usize, n: usize) -> Result<()> {
         for l in 0..lay.spec.layers() {
             if l == 0 && lay.turned {
-                self.h.chunks_exact_mut(lay.rows).for_each(|column| column[from..from + n].fill(T::ZERO));
+                self.h
+                    .chunks_exact_mut(lay.rows.max(1))
+                    .for_each(|column| column.part_mut(from..from + n).fill(T::ZERO));
             } else {
                 lay.input_rows_mut(self.h, l, from, n)?.fill(T::ZERO);
             }
             lay.output_rows_mut(self.delta, l, from, n)?.fill(T::ZERO);
         }
         let d = lay.spec.gamma_len();
-        self.g_gamma[from * d..(from + n) * d].fill(T::ZERO);
-        self.rate.chunks_exact_mut(lay.rows).for_each(|rate| rate[from..from + n].fill(T::ZERO));
+        self.g_gamma.part_mut(from * d..(from + n) * d).fill(T::ZERO);
+        self.rate.chunks_exact_mut(lay.rows.max(1)).for_each(|rate| rate.part_mut(from..from + n).fill(T::ZERO));
         Ok(())
     }
 
@@ -105,8 +108,8 @@ impl<'a, T: Scalar> Past<'a, T> {
     }
 
     /// Layer l's gates.
-    pub fn gates(self, lay: Layout<'_>, l: usize) -> Gated<'a, T> {
-        Gated { rate: lay.rates_of(self.open.rate, l), by: of_layer(self.coefficients, l) }
+    pub fn gates(self, lay: Layout<'_>, l: usize) -> Result<Gated<'a, T>> {
+        Ok(Gated { rate: lay.rates_of(self.open.rate, l), by: of_layer(self.coefficients, l)? })
     }
 }
 

@@ -7,6 +7,7 @@ use super::stream::{Counters, Stream, StreamParts};
 use crate::arch::Simd;
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 use core::marker::PhantomData;
@@ -157,7 +158,7 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
         self.run(|stream, _, scratch| match start {
             Start::Weights(w0) => stream.reset(w0),
             Start::Fresh(seed) => {
-                let w0 = &mut scratch[..params];
+                let w0 = scratch.part_mut(..params);
                 stream.spec().draw(seed, w0);
                 stream.reset(w0)
             }
@@ -265,7 +266,7 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
             Error::Diverged { .. } => tokens.check_values(0, chunk).err().unwrap_or(error),
             other => other,
         })?;
-        Ok(surprise[0])
+        Ok(surprise.item(0))
     }
 
     /// Lends the stream, the arithmetic and scratch, and keeps what the stream counted, also where a token was refused behind others.
@@ -283,6 +284,6 @@ impl Lens {
     fn split<T>(self, buffer: &mut [T]) -> Result<(&mut [T], &mut [T])> {
         let (needed, given) = (self.all(), buffer.len());
         let buffer = buffer.get_mut(..needed).ok_or(Error::Buffer { what: "buffer of a memory", needed, given })?;
-        Ok(buffer.split_at_mut(self.block))
+        Ok(buffer.halves_mut(self.block))
     }
 }

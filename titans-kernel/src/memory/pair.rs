@@ -9,10 +9,12 @@ use super::forward::rates;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::read::Rows;
+use super::sets::of_layer;
 use super::settle::{has_settled, onto};
 use super::work::Work;
 use crate::arithmetic::{Arithmetic, ScoreWeighting, Store};
 use crate::error::Result;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -42,19 +44,19 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     let (d, width, after) = (lay.spec.key_width(), lay.spec.value_width(), rows.of(0));
     let (k, v, q) = (feed.k(), feed.v(), feed.q());
     let Work { writing, reading, coefficients, .. } = work;
-    let coefficients = &coefficients[0];
+    let coefficients = of_layer(coefficients, 0)?;
     lay.keep_keys(writing.open.h, filled, k)?;
     rates(on, feed, writing)?;
     // X = [k; q], [2, d].
-    let x = &mut reading.x[..2 * d];
-    x[..d].copy_from_slice(k.row(0));
-    x[d..].copy_from_slice(q.row(0));
+    let x = reading.x.part_mut(..2 * d);
+    x.part_mut(..d).become_copy(k.row(0));
+    x.part_mut(d..).become_copy(q.row(0));
     let x = Mat::new(x, 2, d)?;
-    let (open, z) = (&mut writing.open, &mut writing.written.z[..2 * width]);
+    let (open, z) = (&mut writing.open, writing.written.z.part_mut(..2 * width));
     start(on, x, state, coefficients, after, MatMut::new(z, 2, width)?)?;
     // The query sees its own token's key too, if it comes after.
     let seen = filled + after;
-    let scores = &mut reading.scores[..2 * lay.rows];
+    let scores = reading.scores.part_mut(..2 * lay.rows);
     // In whole tiles: what lies behind the keys that are seen costs less than to stop before it, and is not looked at.
     let wide = seen.next_multiple_of(TILE).min(lay.rows);
     let keys = open.view().inputs(lay, 0, 0, wide)?;
@@ -72,23 +74,23 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     });
     let stride = lay.stride(width);
     // Z −= weights Δ over the tokens before, both rows at once.
-    let (above, delta) = open.delta.split_at_mut(filled * stride);
-    let delta = &mut delta[..width];
+    let (above, delta) = open.delta.halves_mut(filled * stride);
+    let delta = delta.part_mut(..width);
     if filled > 0 {
         let weights = Mat::strided(scores, 2, filled, lay.rows, 1)?;
         g.gemm(Store::Sub, weights, Mat::strided(above, filled, width, stride, 1)?, MatMut::new(z, 2, width)?);
     }
     // δ = 2c (z_k − v), to its row of Δ.
     let scale = T::from_f64(2.0 * lay.spec.loss_scale());
-    let (key, answer) = z.split_at(width);
+    let (key, answer) = z.halves(width);
     for ((delta, &z), &v) in delta.iter_mut().zip(key).zip(v.row(0)) {
         *delta = scale * (z - v);
     }
     let y = y.row_mut(0);
-    y.copy_from_slice(answer);
+    y.become_copy(answer);
     if after > 0 {
         // The last link of the answer's chain: the token's own δ, known only now.
-        g.axpy(Store::Sub, scores[lay.rows + filled], delta, y);
+        g.axpy(Store::Sub, scores.item(lay.rows + filled), delta, y);
     }
     observe(on, feed.place, &writing.open, surprise)
 }
@@ -103,7 +105,7 @@ fn start<T: Scalar, G: Arithmetic<T>>(
     mut z: MatMut<'_, T>,
 ) -> Result<()> {
     let lay = on.lay;
-    let (w, s) = state.split_at(lay.spec.params());
+    let (w, s) = state.halves(lay.spec.params());
     let settled = has_settled(lay.spec, coefficients);
     for columns in lay.columns(0) {
         let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);

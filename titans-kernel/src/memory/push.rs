@@ -18,6 +18,7 @@ use super::work::Work;
 use super::{guarded, pair, write};
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::MatMut;
@@ -43,7 +44,7 @@ impl<T: Scalar> Stream<'_, T> {
         scratch: &mut [T],
     ) -> Result<()> {
         let (b, n) = (self.spec.chunk, tokens.len());
-        let before = self.filled() % b;
+        let before = self.filled().checked_rem(b).unwrap_or(0);
         tokens.check(self.spec, before)?;
         if let Some(y) = &y {
             check_outputs(self.spec, n, y, surprise.as_deref())?;
@@ -79,7 +80,7 @@ impl<T: Scalar> Stream<'_, T> {
         scratch: &mut [T],
     ) -> Result<()> {
         let on = Frame::of_tokens(g, self.spec);
-        let (state, bounds) = self.block.split_at_mut(self.parts.guard);
+        let (state, bounds) = self.block.halves_mut(self.parts.guard);
         let mut guard = Guard::load(bounds);
         let done = guarded::tokens_guarded(on, self.read, tokens, &mut guard, state, wanted, scratch);
         guard.save(bounds);
@@ -116,7 +117,7 @@ impl<T: Scalar> Stream<'_, T> {
         }
         let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period_len());
         piece.end(n, filled + n, closes)?;
-        self.counters.filled = ((of_period + n) % spec.period_len()) as u64;
+        self.counters.filled = ((of_period + n).checked_rem(spec.period_len()).unwrap_or(0)) as u64;
         if self.filled() == 0 {
             self.keep_anchor();
         }
@@ -137,19 +138,22 @@ impl<T: Scalar> Stream<'_, T> {
 
     /// The weights that the coming chunk's gradients are taken at.
     pub(super) fn keep_anchor(&mut self) {
-        let (state, rest) = self.block.split_at_mut(self.spec.state_len());
+        let (state, rest) = self.block.halves_mut(self.spec.state_len());
         let len = self.spec.anchor_len();
-        rest[..len].copy_from_slice(&state[..len]);
+        rest.part_mut(..len).become_copy(state.part(..len));
     }
 
     /// Row 0 of the coefficients: A = 1, G = 0, Π η = 1.
     pub(super) fn start_piece(&mut self) {
         let (parts, len) = (self.parts, Coefficients::<T>::row_len(self.spec.piece_len()));
-        for row in self.block[parts.row..parts.held].chunks_exact_mut(len) {
-            row[..3].copy_from_slice(&[T::ONE, T::ZERO, T::ONE]);
+        for row in self.block.part_mut(parts.row..parts.held).chunks_exact_mut(len.max(1)) {
+            row.part_mut(..3).become_copy(&[T::ONE, T::ZERO, T::ONE]);
         }
     }
 }
+
+/// What no memory is without.
+const NO_SET: Error = Error::Shape { what: "sets of gates", expected: 1, found: 0 };
 
 /// A stream's open piece at work: the parts of its block, and scratch around the slabs that lie there.
 struct Piece<'a, T, G> {
@@ -178,11 +182,11 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
         scratch: &'a mut [T],
     ) -> Result<Self> {
         let lay = on.lay;
-        let (state, rest) = block.split_at_mut(parts.anchor);
-        let (anchor, rest) = rest.split_at_mut(parts.open - parts.anchor);
-        let (open, rest) = rest.split_at_mut(parts.row - parts.open);
-        let (row, rest) = rest.split_at_mut(parts.held - parts.row);
-        let (held, bounds) = rest.split_at_mut(parts.guard - parts.held);
+        let (state, rest) = block.halves_mut(parts.anchor);
+        let (anchor, rest) = rest.halves_mut(parts.open - parts.anchor);
+        let (open, rest) = rest.halves_mut(parts.row - parts.open);
+        let (row, rest) = rest.halves_mut(parts.held - parts.row);
+        let (held, bounds) = rest.halves_mut(parts.guard - parts.held);
         let open = Open::take(&mut Scratch::new(open), lay)?;
         let mut work = Work::around(open, &mut Scratch::new(scratch), lay)?;
         // A, G, C and P go on from where the last call left them.
@@ -205,7 +209,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
             write::gradients(on, first(self.anchor, self.state), pairs, &mut work.writing, surprise)?;
             return enter(on, feed, &mut work.writing, &mut work.coefficients);
         }
-        let coefficients = &mut work.coefficients[0];
+        let Some(coefficients) = work.coefficients.first_mut() else { return Err(NO_SET) };
         coefficients.hold(lay.coefficients(), self.held);
         advance(on, feed, 0, coefficients);
         if let Some(by) = self.by
@@ -215,7 +219,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
             return Ok(0);
         }
         let Work { writing, reading, coefficients, .. } = work;
-        exact::gradients(on, feed, self.state, writing, reading.scores, &coefficients[0], surprise)
+        exact::gradients(on, feed, self.state, writing, reading.scores, coefficients.first().ok_or(NO_SET)?, surprise)
     }
 
     /// The queries of tokens that were admitted.
@@ -234,11 +238,13 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
         let (on, lay, spec) = (self.on, self.on.lay, self.on.lay.spec);
         let Work { writing, reading, mut coefficients, scaled } = self.work;
         let before = filled - n;
-        if let Some(at) = (filled / spec.chunk * spec.chunk).checked_sub(before).filter(|_| !self.held.is_empty()) {
+        if let Some(at) =
+            (filled / spec.chunk.max(1) * spec.chunk).checked_sub(before).filter(|_| !self.held.is_empty())
+        {
             coefficients.save(at, before + at, self.held, lay.rows);
         }
         // Where Π η has become 0 with the last of these tokens: W ← A W + G S, once.
-        let first = &mut coefficients[0];
+        let Some(first) = coefficients.first_mut() else { return Err(NO_SET) };
         if !has_settled(spec, first) && has_settled(spec, &first.below(n)) {
             settle(on.g, n, first, self.state);
             first.restart(n, n);

@@ -17,6 +17,7 @@ use super::work::Reading;
 use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
 use crate::error::Result;
 use crate::ops::{activation, layer_norm};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -163,7 +164,7 @@ pub(super) fn inside<T: Scalar, G: Arithmetic<T>>(
         let z = lay.output_rows(reading.z, l, 0, n)?;
         let mut next = lay.input_rows_mut(reading.x, l + 1, 0, n)?;
         let len = n * z.row_stride();
-        activation::forward(on.g, lay.spec.activation, &z.data()[..len], next.data_mut());
+        activation::forward(on.g, lay.spec.activation, z.data().part(..len), next.data_mut());
     }
     Ok(())
 }
@@ -190,11 +191,11 @@ fn layer<T: Scalar, G: Arithmetic<T>>(
         return Ok(());
     }
     // The weights (X Hᵀ) ∘ C diag(rate) do not know the layer's columns: once for all panels.
-    let (seen, gates) = (asked.visible_to_any(), past.gates(lay, l));
+    let (seen, gates) = (asked.visible_to_any(), past.gates(lay, l)?);
     scores(on, l, asked, past, reading)?;
     mask(on, asked, gates, reading.scores);
     let x = reading.inputs(lay, l, asked.q)?;
-    let [a, gg] = [&*gates.by.a, &*gates.by.g].map(|f| &f[asked.row(0)..]);
+    let [a, gg] = [&*gates.by.a, &*gates.by.g].map(|f| f.part(asked.row(0)..));
     let step = asked.rows.step(); // 0: all queries by one row
     let settled = has_settled(lay.spec, gates.by);
     // X [n, d_in], Δ [seen, d_out], weights [n, seen].
@@ -202,7 +203,7 @@ fn layer<T: Scalar, G: Arithmetic<T>>(
     let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
     for columns in lay.columns(l) {
         let mut z = z.rb().columns(columns.0, columns.1);
-        let (w, s) = source.state().split_at(lay.spec.params());
+        let (w, s) = source.state().halves(lay.spec.params());
         let (w, s) = (lay.panel(w, l, columns)?, lay.panel(s, l, columns)?);
         // diag(A) X W + diag(G) X S, then − weights Δ.
         onto(g, settled, x, [a, gg], step, [w, s], z.rb());
@@ -278,19 +279,19 @@ pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
     let (lay, n) = (on.lay, asked.q.rows());
-    let (w, s) = state.split_at(lay.spec.params());
+    let (w, s) = state.halves(lay.spec.params());
     let (gamma, d) = (lay.gamma(w), lay.spec.gamma_len());
     if asked.rows == Rows::Start {
         // γ as it is, for every query.
-        (0..n).for_each(|t| reading.gamma[t * d..][..d].copy_from_slice(gamma));
+        (0..n).for_each(|t| reading.gamma.part_mut(t * d..).part_mut(..d).become_copy(gamma));
         return Ok(());
     }
     // A_t γ + G_t S_γ first.
     let momentum = lay.gamma(s);
-    let gates = past.gates(lay, lay.spec.layers() - 1);
+    let gates = past.gates(lay, lay.spec.layers() - 1)?;
     for t in 0..n {
-        let out = &mut reading.gamma[t * d..][..d];
-        let (a, gg) = (gates.by.a[asked.row(t)], gates.by.g[asked.row(t)]);
+        let out = reading.gamma.part_mut(t * d..).part_mut(..d);
+        let (a, gg) = (gates.by.a.item(asked.row(t)), gates.by.g.item(asked.row(t)));
         for ((o, &w), &s) in out.iter_mut().zip(gamma).zip(momentum) {
             *o = a * w + gg * s;
         }
@@ -299,7 +300,7 @@ pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
     if seen > 0 {
         // A layer whose inputs are 1: X Hᵀ is ones, and masking leaves C diag(rate).
         for t in 0..n {
-            reading.scores[t * lay.rows..][..seen].fill(T::ONE);
+            reading.scores.part_mut(t * lay.rows..).part_mut(..seen).fill(T::ONE);
         }
         mask(on, asked, gates, reading.scores);
         let scores = Mat::strided(reading.scores, n, seen, lay.rows, 1)?;
@@ -321,9 +322,9 @@ pub(super) fn residual<T: Scalar>(
     let z = lay.output_rows(reading.z, lay.spec.layers() - 1, 0, n)?;
     for t in 0..n {
         // x̂ and 1 / deviation stay for the backward.
-        let x_hat = &mut reading.x_hat[t * d..][..d];
-        reading.r[t] = layer_norm::forward_row(z.row(t), x_hat);
-        let gamma = &reading.gamma[t * d..][..d];
+        let x_hat = reading.x_hat.part_mut(t * d..).part_mut(..d);
+        reading.r.put(t, layer_norm::forward_row(z.row(t), x_hat));
+        let gamma = reading.gamma.part(t * d..).part(..d);
         for (((y, &q), &h), &gamma) in y.row_mut(t).iter_mut().zip(q.row(t)).zip(&*x_hat).zip(gamma) {
             *y = q + h * (T::ONE + gamma);
         }

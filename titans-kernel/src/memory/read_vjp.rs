@@ -74,7 +74,7 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
         // dZ is dy at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
-        let decay = Decay::over(ground.past.gates(lay, l).by, n);
+        let decay = Decay::over(ground.past.gates(lay, l)?.by, n);
         layer_vjp(on, l, asked, ground, Flow { d_z, d_x, decay, solved: false }, d_start, inside)?;
         if l > 0 {
             // dZ of the layer below: dX ∘ φ′(Z).
@@ -120,7 +120,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
         return lay.add_outer(g, x, d_z, d_start, l);
     }
     // Through W and S first: dX is overwritten there, and added to by the tokens.
-    let gates = ground.past.gates(lay, l);
+    let gates = ground.past.gates(lay, l)?;
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let layer = Layer { on, l, asked, gates, x, d_z };
     let [u, v] = [&mut **u, &mut **v];
@@ -329,7 +329,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
         return Ok(());
     }
     let (gamma, momentum, top) = (lay.gamma(w), lay.gamma(s), lay.spec.layers() - 1);
-    let (gates, d) = (past.gates(lay, top), &mut inside.coefficients[lay.spec.top_set()]);
+    let (gates, d) = (past.gates(lay, top)?, &mut inside.coefficients[lay.spec.top_set()]);
     for t in 0..n {
         let (row, dg) = (asked.row(t), d_gammas.row(t));
         let (a, gg) = (gates.by.a[row], gates.by.g[row]);

@@ -2,6 +2,7 @@
 //!
 //! Every set is a memory's recurrences once more: nothing in them knows of the others. γ goes with the last layer.
 
+use crate::part::Parts;
 use core::ops::{Deref, DerefMut, Range};
 
 use super::coefficients::Coefficients;
@@ -43,12 +44,12 @@ impl Layout<'_> {
 
     /// Rates of layer l.
     pub fn rates_of<'x, T>(&self, rates: &'x [T], l: usize) -> &'x [T] {
-        &rates[self.spec.set(l) * self.rows..][..self.rows]
+        rates.part(self.spec.set(l) * self.rows..).part(..self.rows)
     }
 
     /// The same, to write.
     pub fn rates_of_mut<'x, T>(&self, rates: &'x mut [T], l: usize) -> &'x mut [T] {
-        &mut rates[self.spec.set(l) * self.rows..][..self.rows]
+        rates.part_mut(self.spec.set(l) * self.rows..).part_mut(..self.rows)
     }
 }
 
@@ -90,17 +91,17 @@ impl<'a, T: Scalar> Sets<'a, T> {
     /// Row 0 of every set from saved rows.
     pub fn load(&mut self, rows: &[T], chunk: usize) {
         let len = Coefficients::<T>::row_len(chunk);
-        self.iter_mut().zip(rows.chunks_exact(len)).for_each(|(set, row)| set.load(row));
+        self.iter_mut().zip(rows.chunks_exact(len.max(1))).for_each(|(set, row)| set.load(row));
     }
 
     /// Row t of every set, of which `filled` columns are in use.
     pub fn save(&self, t: usize, filled: usize, rows: &mut [T], chunk: usize) {
         let len = Coefficients::<T>::row_len(chunk);
-        self.iter().zip(rows.chunks_exact_mut(len)).for_each(|(set, row)| set.save(t, filled, row));
+        self.iter().zip(rows.chunks_exact_mut(len.max(1))).for_each(|(set, row)| set.save(t, filled, row));
     }
 }
 
 /// Those of layer l.
-pub(super) fn of_layer<'x, 'a, T>(sets: &'x [Coefficients<'a, T>], l: usize) -> &'x Coefficients<'a, T> {
-    &sets[l.min(sets.len() - 1)]
+pub(super) fn of_layer<'x, 'a, T>(sets: &'x [Coefficients<'a, T>], l: usize) -> Result<&'x Coefficients<'a, T>> {
+    sets.get(l).or(sets.last()).ok_or(Error::Shape { what: "sets of gates", expected: 1, found: 0 })
 }

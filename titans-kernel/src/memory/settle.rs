@@ -10,6 +10,7 @@ use super::feed::PieceTokens;
 use super::layout::Layout;
 use super::spec::MemorySpec;
 use crate::arithmetic::{Arithmetic, Blend, Store, faded as fade};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -20,7 +21,7 @@ pub(super) fn can_settle(spec: &MemorySpec) -> bool {
 
 /// Has the piece settled before the first of these rows?
 pub(super) fn has_settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
-    can_settle(spec) && coefficients.e[0] == T::ZERO
+    can_settle(spec) && coefficients.e.item(0) == T::ZERO
 }
 
 /// Below this Π η has faded for derivatives too: what a later η does to it is less than rounding.
@@ -66,8 +67,8 @@ pub(super) fn settle<T: Scalar, G: Arithmetic<T>>(
     coefficients: &Coefficients<'_, T>,
     state: &mut [T],
 ) {
-    let (a, gg) = (coefficients.a[row], coefficients.g[row]);
-    let (w, s) = state.split_at_mut(state.len() / 2);
+    let (a, gg) = (coefficients.a.item(row), coefficients.g.item(row));
+    let (w, s) = state.halves_mut(state.len() / 2);
     g.vectorise(
         #[inline(always)]
         || w.iter_mut().zip(&*s).for_each(|(w, &s)| *w = a * *w + gg * s),
@@ -93,7 +94,7 @@ pub(super) fn onto<T: Scalar, G: Arithmetic<T>>(
         #[inline(always)]
         || {
             for t in 0..z.rows() {
-                let a = a[t * step];
+                let a = a.item(t * step);
                 z.row_mut(t).iter_mut().for_each(|z| *z *= a);
             }
         },

@@ -3,6 +3,7 @@
 use crate::choice;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
+use crate::part::Parts;
 use heapless::Vec;
 
 /// Most layers a memory network may have.
@@ -188,12 +189,12 @@ impl MemorySpec {
     /// # Panics
     /// When there is no layer l.
     pub fn layer(&self, l: usize) -> (usize, usize) {
-        (self.widths[l], self.widths[l + 1])
+        (self.widths.item(l), self.widths.item(l + 1))
     }
 
     /// Start of layer l's weights inside a block of parameters.
     pub fn layer_offset(&self, l: usize) -> usize {
-        self.widths.windows(2).take(l).fold(0, |sum, w| sum.saturating_add(w[0].saturating_mul(w[1])))
+        self.widths.windows(2).take(l).fold(0, |sum, w| sum.saturating_add(w.item(0).saturating_mul(w.item(1))))
     }
 
     /// `len`, or `usize::MAX` (no buffer is that large) for a configuration that [`MemorySpec::validate`] refuses.
@@ -295,8 +296,8 @@ impl MemorySpec {
 
     /// Tokens of the piece that token `from` of `n` begins or goes on with.
     pub(super) fn piece_len_from(&self, from: usize, n: usize) -> usize {
-        let inside = from % self.period_len();
-        (self.piece_len() - inside % self.piece_len()).min(self.period_len() - inside).min(n - from)
+        let inside = from % self.period_len().max(1);
+        (self.piece_len() - inside % self.piece_len().max(1)).min(self.period_len() - inside).min(n - from)
     }
 
     /// Elements of the boundaries that the backward over `tokens` tokens needs: one state for every

@@ -16,6 +16,7 @@ use super::write;
 use crate::arithmetic::{Arithmetic, CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
 use crate::error::Result;
 use crate::ops::activation;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -80,21 +81,21 @@ pub(super) fn carry<T: Scalar, G: Arithmetic<T>>(
     let (spec, n, tokens) = (on.lay.spec, feed.place.n, feed.tokens);
     let loss = T::from_f64(spec.loss_scale());
     let mut factors = [Factors::default(); CARRIED];
-    for (t, f) in factors[..n].iter_mut().enumerate() {
+    for (t, f) in factors.part_mut(..n).iter_mut().enumerate() {
         let at = (feed.place.from + t, 0, 1);
         let (keep, eta, rate) = (T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at));
         *f = Factors { keep, eta, rate, writes: feed.writes(t) };
     }
-    let (w, s) = state.split_at_mut(spec.params());
+    let (w, s) = state.halves_mut(spec.params());
     let [e2, work] = strip(&mut Scratch::new(scratch), spec)?;
-    let e2 = &mut e2[..n];
+    let e2 = e2.part_mut(..n);
     let c = Carry {
         k: feed.k(),
         v: feed.v(),
         q: feed.q(),
         after: read == Read::After,
         scale: loss + loss,
-        factors: &factors[..n],
+        factors: factors.part(..n),
     };
     on.g.carry(c, Carried { w, s, y, squares: e2, work });
     if let Some(surprise) = surprise {
@@ -107,7 +108,7 @@ pub(super) fn carry<T: Scalar, G: Arithmetic<T>>(
 
 /// W of one layer, no more and no less.
 fn layer<'x, T>(lay: Layout<'_>, params: &'x [T], l: usize) -> &'x [T] {
-    &params[lay.spec.layer_offset(l)..lay.spec.layer_offset(l + 1)]
+    params.part(lay.spec.layer_offset(l)..lay.spec.layer_offset(l + 1))
 }
 
 /// What [`Step`] works in.
@@ -154,7 +155,7 @@ pub(super) struct Step<'a, T, G> {
 impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
     /// `on`: one token's rows.
     pub fn new(on: Frame<'a, G>, read: Read, state: &'a mut [T], scratch: &'a mut [T]) -> Result<Self> {
-        let (w, s) = state.split_at_mut(on.lay.spec.params());
+        let (w, s) = state.halves_mut(on.lay.spec.params());
         let StepSpace { writing, reading, delta } = StepSpace::take(&mut Scratch::new(scratch), on.lay)?;
         Ok(Self { on, read, w, s, writing, reading, delta, begun: false })
     }
@@ -182,7 +183,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
         // Read-outs by the weights before the write come first, those after it with the sweep that writes.
         let after = self.read == Read::After;
         if y.is_some() {
-            self.reading.x[..q.cols()].copy_from_slice(q.row(0));
+            self.reading.x.part_mut(..q.cols()).become_copy(q.row(0));
             if !(after && writes) {
                 self.ask()?;
             }
@@ -211,7 +212,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
     fn gradient(&mut self, pairs: Pairs<'_, T>, surprise: Option<&mut [T]>) -> Result<()> {
         let (Frame { g, lay }, layers) = (self.on, self.on.lay.spec.layers());
         let Writing { open, written } = &mut self.writing;
-        open.h[..pairs.k.cols()].copy_from_slice(pairs.k.row(0));
+        open.h.part_mut(..pairs.k.cols()).become_copy(pairs.k.row(0));
         for l in 0..layers {
             // z = h W; the sweep of the last token may have formed the first layer's beside its own work.
             if l > 0 || !self.begun {
@@ -229,7 +230,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
         if lay.spec.network == Network::Plain {
             // Residuals look for z^L in Δ's place.
             let z = lay.output_rows(written.z, layers - 1, 0, 1)?;
-            lay.output_rows_mut(open.delta, layers - 1, 0, 1)?.row_mut(0).copy_from_slice(z.row(0));
+            lay.output_rows_mut(open.delta, layers - 1, 0, 1)?.row_mut(0).become_copy(z.row(0));
         }
         write::residuals(self.on, self.w, pairs, &mut self.writing, surprise)?;
         let Writing { open, written } = &mut self.writing;
@@ -271,11 +272,11 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
     fn change(&mut self, gates: impl Fn(usize) -> [T; 2], asks: bool, next: Option<&[T]>) -> Result<()> {
         let (g, lay) = (self.on.g, self.on.lay);
         for l in 0..lay.spec.layers() {
-            let ([keep, eta], rate) = (gates(lay.spec.set(l)), self.writing.open.rate[lay.spec.set(l)]);
+            let ([keep, eta], rate) = (gates(lay.spec.set(l)), self.writing.open.rate.item(lay.spec.set(l)));
             let (h, residual) =
                 (lay.input_rows(self.writing.open.h, l, 0, 1)?, lay.output_rows(self.writing.open.delta, l, 0, 1)?);
             // S ← η S − rate hᵀ δ, W ← (1 − α) W + S; and x W of the changed W for key and query, in one sweep.
-            let delta = &mut self.delta[..residual.cols()];
+            let delta = self.delta.part_mut(..residual.cols());
             for (o, &d) in delta.iter_mut().zip(residual.row(0)) {
                 *o = -rate * d;
             }
@@ -287,14 +288,14 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
             let key = next.filter(|_| l == 0).map(|x| Probe { x, out: begun.row_mut(0) });
             let range = lay.spec.layer_offset(l)..lay.spec.layer_offset(l + 1);
             let change = Learn { x: h.row(0), delta, keep, eta };
-            g.learn(change, &mut self.w[range.clone()], &mut self.s[range], [key, query]);
+            g.learn(change, self.w.part_mut(range.clone()), self.s.part_mut(range), [key, query]);
             if asks {
                 self.pass_on(l)?;
             }
         }
         let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
-        let (w, s) = (&mut self.w[gamma.clone()], &mut self.s[gamma]);
-        let ([keep, eta], rate) = (gates(lay.spec.top_set()), self.writing.open.rate[lay.spec.top_set()]);
+        let (w, s) = (self.w.part_mut(gamma.clone()), self.s.part_mut(gamma));
+        let ([keep, eta], rate) = (gates(lay.spec.top_set()), self.writing.open.rate.item(lay.spec.top_set()));
         // γ by the last layer's gates.
         for ((w, s), &d) in w.iter_mut().zip(s).zip(&*self.writing.open.g_gamma) {
             *s = eta * *s - rate * d;
@@ -309,11 +310,11 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
         match lay.spec.network {
             Network::Plain => {
                 let z = lay.output_rows(self.reading.z, lay.spec.layers() - 1, 0, 1)?;
-                y.row_mut(0).copy_from_slice(z.row(0));
+                y.row_mut(0).become_copy(z.row(0));
                 Ok(())
             }
             Network::Residual => {
-                self.reading.gamma.copy_from_slice(lay.gamma(self.w));
+                self.reading.gamma.become_copy(lay.gamma(self.w));
                 let reading = &mut self.reading;
                 self.on.g.vectorise(
                     #[inline(always)]

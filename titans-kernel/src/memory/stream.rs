@@ -15,6 +15,7 @@ use super::step;
 use super::work::{Reading, Work};
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Count, Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
@@ -124,8 +125,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
             return Err(Error::Value { what: "w0", index });
         }
         self.block.fill(T::ZERO);
-        layout(self.spec).to_panels(w0, &mut self.block[..w0.len()]);
-        Guard::of(w0).save(&mut self.block[self.parts.guard..]);
+        layout(self.spec).to_panels(w0, self.block.part_mut(..w0.len()));
+        Guard::of(w0).save(self.block.part_mut(self.parts.guard..));
         self.counters = Counters::default();
         self.keep_anchor();
         self.start_piece();
@@ -134,7 +135,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
 
     /// The weights that a block with no piece open holds, to `out` ([`MemorySpec::params`]).
     pub(crate) fn weights(spec: &MemorySpec, block: &[T], out: &mut [T]) {
-        layout(spec).to_rows(&block[..out.len()], out);
+        layout(spec).to_rows(block.part(..out.len()), out);
     }
 
     /// What it counted.
@@ -175,7 +176,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             coefficients.load(row, lay.rows);
         }
         let (on, past) = (Frame::new(g, lay), Past::new(open, &coefficients));
-        for from in (0..q.rows()).step_by(lay.rows) {
+        for from in (0..q.rows()).step_by(lay.rows.max(1)) {
             let n = lay.rows.min(q.rows() - from);
             let asked = Asked::new(rows, q.sub(from, n), filled);
             answers(on, asked, StateSource::Stays(state), past, &mut reading, y.rb().sub(from, n))?;
@@ -210,7 +211,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
 
     /// Tokens in the unfinished piece.
     pub(super) fn pending(&self) -> usize {
-        self.filled() % self.spec.piece_len()
+        self.filled().checked_rem(self.spec.piece_len()).unwrap_or(0)
     }
 
     pub(super) fn layout(&self) -> Layout<'a> {
@@ -220,9 +221,9 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// (state, open piece, row of coefficients), to read.
     fn parts(&self) -> (&[T], OpenView<'_, T>, &[T]) {
         let (lay, parts) = (self.layout(), self.parts);
-        let open = &self.block[parts.open..parts.row];
+        let open = self.block.part(parts.open..parts.row);
         let seen = if open.is_empty() { OpenView::NOTHING } else { OpenView::split(open, lay) };
-        (&self.block[..self.spec.state_len()], seen, &self.block[parts.row..parts.held])
+        (self.block.part(..self.spec.state_len()), seen, self.block.part(parts.row..parts.held))
     }
 
     pub(super) fn check_scratch(&self, scratch: &[T]) -> Result<()> {

@@ -5,6 +5,7 @@ use super::layout::Layout;
 use super::open::Open;
 use super::sets::Sets;
 use crate::error::Result;
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Count, Room};
 use crate::view::Mat;
@@ -35,7 +36,7 @@ pub(super) struct Written<'a, T> {
 impl<'a, T: Scalar> Written<'a, T> {
     /// How many of n tokens from `from` on were clipped.
     pub fn clipped(&self, from: usize, n: usize) -> u64 {
-        self.factor[from..from + n].iter().filter(|&&f| f != T::ONE).count() as u64
+        self.factor.part(from..from + n).iter().filter(|&&f| f != T::ONE).count() as u64
     }
 
     /// Takes the space; nothing is written.

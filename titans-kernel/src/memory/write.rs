@@ -20,6 +20,7 @@ use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
 use crate::ops::rows::squares;
 use crate::ops::{activation, layer_norm};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -52,7 +53,7 @@ pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
             let mut a = lay.input_rows_mut(open.h, l + 1, from, n)?;
             let len = n * z.row_stride();
             let mut slope = lay.output_rows_mut(written.slope, l, from, n)?;
-            let (z, a, slope) = (&z.data()[..len], a.data_mut(), slope.data_mut());
+            let (z, a, slope) = (z.data().part(..len), a.data_mut(), slope.data_mut());
             activation::forward_with_slope(g, spec.activation, z, a, slope);
         }
     }
@@ -66,7 +67,7 @@ pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
         let d_a = lay.output_rows(written.d_a, l - 1, from, n)?;
         let mut below = lay.output_rows_mut(open.delta, l - 1, from, n)?;
         let len = n * slope.row_stride();
-        activation::vjp_slope(g, &slope.data()[..len], &d_a.data()[..len], below.data_mut());
+        activation::vjp_slope(g, slope.data().part(..len), d_a.data().part(..len), below.data_mut());
     }
     Ok(())
 }
@@ -110,7 +111,10 @@ pub(super) fn plain_residuals<T: Scalar>(
         let (stride, width) = (delta.row_stride(), v.cols());
         let (runs, len) = if [stride, v.row_stride()] == [width; 2] { (1, n * width) } else { (n, width) };
         for t in 0..runs {
-            let (z, v) = (&mut delta.data_mut()[t * stride..][..len], &v.data()[t * v.row_stride()..][..len]);
+            let (z, v) = (
+                delta.data_mut().part_mut(t * stride..).part_mut(..len),
+                v.data().part(t * v.row_stride()..).part(..len),
+            );
             z.iter_mut().zip(v).for_each(|(z, &v)| *z = scale * (*z - v));
         }
         return Ok(());
@@ -120,7 +124,7 @@ pub(super) fn plain_residuals<T: Scalar>(
         let row = delta.row_mut(t);
         row.iter_mut().zip(v.row(t)).for_each(|(z, &v)| *z -= v);
         if let Some(s) = surprise.as_deref_mut() {
-            s[t] = loss * squares(row); // c ‖M(k) − v‖²
+            s.put(t, loss * squares(row)); // c ‖M(k) − v‖²
         }
         row.iter_mut().for_each(|e| *e = scale * *e);
     }
@@ -143,20 +147,20 @@ fn residual_residuals<T: Scalar>(
     let mut delta = lay.output_rows_mut(open.delta, top, from, n)?;
     for t in 0..n {
         let at = (from + t) * d;
-        let x_hat = &mut written.x_hat[at..at + d];
-        let e = &mut written.e[at..at + d];
+        let x_hat = written.x_hat.part_mut(at..at + d);
+        let e = written.e.part_mut(at..at + d);
         // x̂ = (z − mean) r, r = 1 / deviation.
         let r = layer_norm::forward_row(z.row(t), x_hat);
-        written.r[from + t] = r;
+        written.r.put(from + t, r);
         // M(k) − v, which the surprise is made of.
         for ((((e, &h), &gamma), &k), &v) in e.iter_mut().zip(&*x_hat).zip(gamma).zip(k.row(t)).zip(v.row(t)) {
             *e = (k + h * (T::ONE + gamma)) - v;
         }
         if let Some(s) = surprise.as_deref_mut() {
-            s[t] = loss * squares(e);
+            s.put(t, loss * squares(e));
         }
         // e = 2c (M(k) − v), g = e ∘ x̂, and e ∘ (1 + γ) is what the layer norm's backward makes δ of.
-        let g_gamma = &mut open.g_gamma[at..at + d];
+        let g_gamma = open.g_gamma.part_mut(at..at + d);
         for (((((e, o), row), &h), &gamma), _) in
             e.iter_mut().zip(g_gamma).zip(written.row.iter_mut()).zip(&*x_hat).zip(gamma).zip(0..d)
         {
@@ -183,8 +187,8 @@ pub(super) fn rate<T: Scalar>(
     let (key, writes) = (feed.tokens.k.row(feed.place.from + t), feed.writes(t));
     let clipped = first_rate(lay, i, key, writes.then(|| theta.at(at)), writing)?;
     for set in 1..lay.spec.gate_sets() {
-        let rate = if writes { theta.of(set).at(at) * writing.written.factor[i] } else { T::ZERO };
-        writing.open.rate[set * lay.rows + i] = rate;
+        let rate = if writes { theta.of(set).at(at) * writing.written.factor.item(i) } else { T::ZERO };
+        writing.open.rate.put(set * lay.rows + i, rate);
     }
     Ok(clipped)
 }
@@ -200,28 +204,28 @@ fn first_rate<T: Scalar>(
     theta: Option<T>,
     Writing { open, written }: &mut Writing<'_, T>,
 ) -> Result<bool> {
-    written.factor[i] = T::ONE;
+    written.factor.put(i, T::ONE);
     let Some(theta) = theta else {
-        open.rate[i] = T::ZERO;
+        open.rate.put(i, T::ZERO);
         return Ok(false);
     };
     // rate = θ f, f = min(1, clip / ‖u‖).
-    open.rate[i] = theta;
+    open.rate.put(i, theta);
     let Some(clip) = lay.spec.clip else { return Ok(false) };
     let d = lay.spec.gamma_len();
-    let mut norm2 = squares(&open.g_gamma[i * d..(i + 1) * d]);
+    let mut norm2 = squares(open.g_gamma.part(i * d..(i + 1) * d));
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         norm2 += h * delta;
     }
     // Kept for the backward of the clip.
-    written.norm2[i] = norm2;
+    written.norm2.put(i, norm2);
     let clip = T::from_f64(clip);
     // Squares are compared: a gradient within the clip costs no root.
     if norm2 > clip * clip {
-        written.factor[i] = clip / norm2.sqrt();
-        open.rate[i] = theta * written.factor[i];
+        written.factor.put(i, clip / norm2.sqrt());
+        open.rate.put(i, theta * written.factor.item(i));
         return Ok(true);
     }
     Ok(false)

@@ -15,7 +15,9 @@
 use super::record::{RECORD, Reader, Writer, encode, format, record};
 use super::spec::{Input, ModelSpec};
 use super::{BlockSpec, Kind, Model};
+use crate::crc::Crc;
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use bytemuck::Pod;
 
@@ -67,7 +69,7 @@ pub fn encode_header<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec], out: &mu
 
 /// The last bytes of a blob, from all before them.
 pub fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
-    crc32fast::hash(bytes).to_le_bytes()
+    Crc::of(bytes).to_le_bytes()
 }
 
 /// The largest common divisor; that of 0 and x is x.
@@ -144,7 +146,7 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
         return Err(short(end.saturating_add(CHECKSUM)));
     }
     let expected = u32::from_le_bytes(last.take());
-    let found = if trusted { expected } else { crc32fast::hash(&bytes[..end]) };
+    let found = if trusted { expected } else { Crc::of(bytes.part(..end)) };
     if expected != found {
         return Err(format("blob: checksum", u64::from(expected), u64::from(found)));
     }

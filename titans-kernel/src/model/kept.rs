@@ -9,8 +9,9 @@
 //! | … | those numbers, `f32`: of a row that is not whole yet, or, of text, what the model says after the last token |
 //! | … | what [`Stream::save`](super::Stream::save) writes |
 
+use crate::crc::Crc;
 use crate::error::{Error, Result};
-use crc32fast::Hasher;
+use crate::part::Parts;
 
 const MAGIC: [u8; 8] = *b"TTNFEED\x01";
 const HEAD: usize = 20;
@@ -43,21 +44,21 @@ impl<'a> KeptState<'a> {
     /// # Errors
     /// [`Error::Format`] for a head that is cut short, of another version, or damaged.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.get(..7) != Some(&MAGIC[..7]) {
+        if bytes.get(..7) != Some(MAGIC.part(..7)) {
             return Ok(Self { pending: None, open: &[], stream: bytes });
         }
         let short = || format("kept state: length in bytes", HEAD as u64, bytes.len() as u64);
         let (head, rest) = (bytes.get(..HEAD).ok_or_else(short)?, bytes.get(HEAD..).ok_or_else(short)?);
-        if head[7] != MAGIC[7] {
-            return Err(format("kept state: version", u64::from(MAGIC[7]), u64::from(head[7])));
+        if head.item(7) != MAGIC.item(7) {
+            return Err(format("kept state: version", u64::from(MAGIC.item(7)), u64::from(head.item(7))));
         }
         let open = rest.get(..(word(head, 12) as usize).saturating_mul(4)).ok_or_else(short)?;
-        let found = sum(&head[..16], open);
+        let found = sum(head.part(..16), open);
         if word(head, 16) != found {
             return Err(format("kept state: checksum", u64::from(word(head, 16)), u64::from(found)));
         }
         let pending = Some(word(head, 8)).filter(|&id| id != NONE);
-        Ok(Self { pending, open, stream: &rest[open.len()..] })
+        Ok(Self { pending, open, stream: rest.part(open.len()..) })
     }
 
     /// The numbers of the head.
@@ -79,22 +80,22 @@ impl<'a> KeptState<'a> {
         let Some(out) = out.get_mut(..needed) else {
             return Err(Error::Buffer { what: "head of a kept state, bytes", needed, given });
         };
-        let (head, numbers) = out.split_at_mut(HEAD);
-        numbers.chunks_exact_mut(4).zip(open).for_each(|(b, x)| b.copy_from_slice(&x.to_bits().to_le_bytes()));
-        head[..8].copy_from_slice(&MAGIC);
-        head[8..12].copy_from_slice(&pending.unwrap_or(NONE).to_le_bytes());
-        head[12..16].copy_from_slice(&(open.len() as u32).to_le_bytes());
-        let sum = sum(&head[..16], numbers);
-        head[16..].copy_from_slice(&sum.to_le_bytes());
+        let (head, numbers) = out.halves_mut(HEAD);
+        numbers.chunks_exact_mut(4).zip(open).for_each(|(b, x)| b.become_copy(&x.to_bits().to_le_bytes()));
+        head.part_mut(..8).become_copy(&MAGIC);
+        head.part_mut(8..12).become_copy(&pending.unwrap_or(NONE).to_le_bytes());
+        head.part_mut(12..16).become_copy(&(open.len() as u32).to_le_bytes());
+        let sum = sum(head.part(..16), numbers);
+        head.part_mut(16..).become_copy(&sum.to_le_bytes());
         Ok(needed)
     }
 }
 
 fn sum(head: &[u8], open: &[u8]) -> u32 {
-    let mut hasher = Hasher::new();
+    let mut hasher = Crc::default();
     hasher.update(head);
     hasher.update(open);
-    hasher.finalize()
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::BlockSpec;
 use crate::Choice;
 use crate::error::{Error, Result};
 use crate::memory::{MAX_LAYERS, MemorySpec};
+use crate::part::Parts;
 
 /// Bytes of a record.
 pub(super) const RECORD: usize = 128;
@@ -23,7 +24,7 @@ pub(super) struct Writer<'a> {
 
 impl Writer<'_> {
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.out.part_mut(self.at..self.at + bytes.len()).become_copy(bytes);
         self.at += bytes.len();
     }
 
@@ -67,10 +68,10 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.bytes.split_at(N.min(self.bytes.len()));
+        let (head, rest) = self.bytes.halves(N.min(self.bytes.len()));
         self.bytes = rest;
         let mut out = [0; N];
-        out[..head.len()].copy_from_slice(head);
+        out.part_mut(..head.len()).become_copy(head);
         out
     }
 

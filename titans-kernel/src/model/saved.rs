@@ -14,7 +14,9 @@ use super::stream::{END, Stream};
 use super::{Mode, Model};
 use crate::Choice;
 use crate::block::{StatePart, parts};
+use crate::crc::Crc;
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 
 const MAGIC: [u8; 8] = *b"TTNSESS\x01";
@@ -41,7 +43,7 @@ fn saved_numbers<T: Scalar>(model: &Model<'_, T>) -> usize {
 
 fn word(bytes: &[u8], at: usize) -> u64 {
     let mut b = [0; 8];
-    b.copy_from_slice(&bytes[at..at + 8]);
+    b.become_copy(bytes.part(at..at + 8));
     u64::from_le_bytes(b)
 }
 
@@ -64,9 +66,9 @@ impl<T: Scalar> Stream<'_, T> {
         let Some(out) = out.get_mut(..needed) else {
             return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
         };
-        let (head, rest) = out.split_at_mut(HEADER);
-        head.copy_from_slice(&self.head());
-        let (body, _) = rest.split_at_mut(needed - HEADER - CHECKSUM);
+        let (head, rest) = out.halves_mut(HEADER);
+        head.become_copy(&self.head());
+        let (body, _) = rest.halves_mut(needed - HEADER - CHECKSUM);
         let mut places = body.chunks_exact_mut(T::BYTES);
         each_part(&self.model, self.rows, self.position, |at, part| {
             let used = self.state.get(at..at.saturating_add(part.used)).unwrap_or(&[]);
@@ -77,20 +79,20 @@ impl<T: Scalar> Stream<'_, T> {
                 T::ZERO.write_le(bytes);
             }
         });
-        let (body, sum) = out.split_at_mut(needed - CHECKSUM);
-        sum.copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+        let (body, sum) = out.halves_mut(needed - CHECKSUM);
+        sum.become_copy(&Crc::of(body).to_le_bytes());
         Ok(needed)
     }
 
     fn head(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
-        out[..8].copy_from_slice(&MAGIC);
-        out[8..12].copy_from_slice(&(T::BYTES as u32).to_le_bytes());
-        out[12..16].copy_from_slice(&self.model.checksum().to_le_bytes());
-        out[16] = self.mode.code();
+        out.part_mut(..8).become_copy(&MAGIC);
+        out.part_mut(8..12).become_copy(&(T::BYTES as u32).to_le_bytes());
+        out.part_mut(12..16).become_copy(&self.model.checksum().to_le_bytes());
+        out.put(16, self.mode.code());
         let numbers = saved_numbers(&self.model) as u64;
-        for (out, x) in out[24..].chunks_exact_mut(8).zip([self.position, self.clipped, numbers]) {
-            out.copy_from_slice(&x.to_le_bytes());
+        for (out, x) in out.part_mut(24..).chunks_exact_mut(8).zip([self.position, self.clipped, numbers]) {
+            out.become_copy(&x.to_le_bytes());
         }
         out
     }
@@ -111,14 +113,14 @@ impl<T: Scalar> Stream<'_, T> {
             (self.head(), [(8, "magic and version"), (12, "bytes of a number"), (16, "the model's checksum")]);
         let mut from = 0;
         for (to, what) in fields {
-            let number = |b: &[u8]| b[from..to].iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
-            if bytes[from..to] != ours[from..to] {
+            let number = |b: &[u8]| b.part(from..to).iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
+            if bytes.part(from..to) != ours.part(from..to) {
                 return format(what, number(&ours), number(bytes));
             }
             from = to;
         }
-        let (body, sum) = bytes.split_at(needed - CHECKSUM);
-        let found = crc32fast::hash(body);
+        let (body, sum) = bytes.halves(needed - CHECKSUM);
+        let found = Crc::of(body);
         if found.to_le_bytes() != sum {
             let expected = sum.iter().rev().fold(0, |n, &x| n << 8 | u64::from(x));
             return format("checksum", expected, u64::from(found));
@@ -131,12 +133,13 @@ impl<T: Scalar> Stream<'_, T> {
         if numbers != word(&ours, 40) {
             return format("numbers", word(&ours, 40), numbers);
         }
-        let wrong = body[HEADER..].chunks_exact(T::BYTES).filter(|bytes| !T::read_le(bytes).finite()).count();
+        let mut wrong = 0;
+        body.part(HEADER..).chunks_exact(T::BYTES).for_each(|bytes| wrong += u64::from(!T::read_le(bytes).finite()));
         if wrong > 0 {
-            return format("numbers that are not finite", 0, wrong as u64);
+            return format("numbers that are not finite", 0, wrong);
         }
         (self.mode, self.position, self.clipped, self.torn) = (mode, position, clipped, false);
-        let mut numbers = body[HEADER..].chunks_exact(T::BYTES).map(T::read_le);
+        let mut numbers = body.part(HEADER..).chunks_exact(T::BYTES).map(T::read_le);
         let state = &mut *self.state;
         each_part(&self.model, self.rows, position, |at, part| {
             let used = state.get_mut(at..at.saturating_add(part.used)).unwrap_or(&mut []);

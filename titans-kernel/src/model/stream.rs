@@ -6,6 +6,7 @@ use crate::block::{BlockRun, State, Weights, rule};
 use crate::error::{Error, Result, expect_len};
 use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
@@ -27,7 +28,7 @@ impl<'a, T: Scalar> Feed<'a, T> {
     /// Tokens `from .. from + n` of it.
     pub fn sub(&self, from: usize, n: usize) -> Feed<'a, T> {
         match self {
-            Self::Tokens(ids) => Feed::Tokens(&ids[from..from + n]),
+            Self::Tokens(ids) => Feed::Tokens(ids.part(from..from + n)),
             Self::Rows(rows) => Feed::Rows(rows.sub(from, n)),
         }
     }
@@ -109,7 +110,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         if given < needed {
             return Err(Error::Buffer { what: "stream", needed, given });
         }
-        let (state, scratch) = buffer.split_at_mut(model.state_len(rows));
+        let (state, scratch) = buffer.halves_mut(model.state_len(rows));
         let Position { tokens: position, clipped, mode, torn } = place;
         Ok(Self { model: *model, rows, mode, position: position.min(END), clipped, torn, state, scratch })
     }
@@ -196,7 +197,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let mut from = 0;
         while from < n {
             let cut = self.model.cut as u64;
-            let left = if cut == 0 { usize::MAX } else { (cut - self.position % cut) as usize };
+            let left = if cut == 0 { usize::MAX } else { (cut - self.position.checked_rem(cut).unwrap_or(0)) as usize };
             let piece = self.rows.min(n - from).min(left);
             let outputs = outputs.as_mut().map(|y| y.rb().sub(from, piece));
             let surprise = surprise.as_mut().map(|y| y.rb().sub(from, piece));
@@ -248,7 +249,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             return Err(Error::Format { what: "model of the other stream, by its checksum", expected, found });
         }
         expect_len("rows of the other stream", self.rows, other.rows)?;
-        other.state.copy_from_slice(self.state);
+        other.state.become_copy(self.state);
         (other.mode, other.position, other.clipped, other.torn) = (self.mode, self.position, self.clipped, false);
         Ok(())
     }
@@ -269,6 +270,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
             (Feed::Rows(rows), Input::Rows(size)) => {
                 expect_len("numbers of a row", size, rows.cols())?;
                 expect_len("column stride of the rows", 1, rows.col_stride())?;
+                let size = size.max(1);
                 let number = |i: usize| rows.at(i / size, i % size);
                 if let Some(index) = (0..rows.rows() * size).find(|&i| !number(i).finite()) {
                     return Err(Error::Value { what: "rows", index });
@@ -310,7 +312,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         }
         // Later rows are left out: they would be multiplied by the zeros of those that do not see them.
         let n = finite_rows(g, Mat::new(x, asked, width)?);
-        let (x, normal) = (&mut x[..n * width], &mut normal[..n * width]);
+        let (x, normal) = (x.part_mut(..n * width), normal.part_mut(..n * width));
         if n == 0 {
             return Err(Error::Diverged { token: 0 });
         }

@@ -14,6 +14,7 @@
 use super::rows::{expect_rows, expect_shape};
 use crate::arithmetic::{Arithmetic, QUERIES};
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -107,7 +108,7 @@ const LINE: usize = 16;
 /// Scratch from its first whole cache line on.
 fn from_line<T>(scratch: &mut [T]) -> &mut [T] {
     let skipped = scratch.as_ptr().align_offset(64).min(LINE).min(scratch.len());
-    &mut scratch[skipped..]
+    scratch.part_mut(skipped..)
 }
 
 /// `y[r]` for the token with number `first + r`; y `[n, c]`, `log_sum` `[n]`. Scratch: [`scratch_len`] elements,
@@ -143,7 +144,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     while r < n {
         let mut some = |band: &Band| {
             let (rows, out) = (band.rows, y.rb().sub(band.from, band.rows));
-            let sums = log_sum.as_deref_mut().map(|s| &mut s[band.from..band.from + rows]);
+            let sums = log_sum.as_deref_mut().map(|s| s.part_mut(band.from..band.from + rows));
             let forward = if rows < FEW { rows::forward } else { columns::forward };
             forward(g, scale, band, &parts, out, sums, scratch)
         };

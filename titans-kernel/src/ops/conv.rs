@@ -9,6 +9,7 @@ use self::pass::{BLOCK, Padded, TAPS, pass, pass_input, pass_weight};
 use super::rows::{expect_rows, expect_shape};
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -80,7 +81,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
         #[inline(always)]
         || {
             for t in 0..x.rows() {
-                y.row_mut(t).copy_from_slice(bias);
+                y.row_mut(t).become_copy(bias);
             }
             passes!(pass, bias.len(), width, |block, j0| (padded, w, width, block, j0, &mut y));
         },
@@ -167,7 +168,7 @@ pub fn next_tail<T: Scalar>(x: Mat<'_, T>, tail: Option<Mat<'_, T>>, mut next: M
         let at = i + x.rows();
         match (at.checked_sub(kept), tail) {
             (Some(t), _) => next.row_mut(i).copy_from_slice(x.row(t)),
-            (None, Some(tail)) => next.row_mut(i).copy_from_slice(tail.row(at)),
+            (None, Some(tail)) => next.row_mut(i).become_copy(tail.row(at)),
             (None, None) => next.row_mut(i).fill(T::ZERO),
         }
     }

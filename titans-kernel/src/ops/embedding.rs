@@ -2,6 +2,7 @@
 
 use super::rows::expect_rows;
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -26,7 +27,7 @@ pub fn forward<T: Scalar>(table: Mat<'_, T>, ids: &[u32], mut y: MatMut<'_, T>) 
         return Ok(());
     }
     for (r, &id) in ids.iter().enumerate() {
-        y.row_mut(r).copy_from_slice(table.row(id as usize));
+        y.row_mut(r).become_copy(table.row(id as usize));
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, heads: usize, scale: [f64; 3]
                 |e, [_], [_]| [T::ONE / (T::ONE + e)],
             );
             let scales = scale.iter().cycle();
-            for (y, &scale) in y.chunks_exact_mut(heads).zip(scales).filter(|(_, scale)| **scale != T::ONE) {
+            for (y, &scale) in y.chunks_exact_mut(heads.max(1)).zip(scales).filter(|(_, scale)| **scale != T::ONE) {
                 for y in y {
                     *y *= scale;
                 }

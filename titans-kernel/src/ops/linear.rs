@@ -10,6 +10,7 @@
 use super::rows::{expect_rows, expect_shape};
 use crate::arithmetic::{Arithmetic, Store};
 use crate::error::{Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -37,7 +38,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     }
     // The product's chain starts from the bias: no second pass over y.
     for r in 0..n {
-        y.row_mut(r).copy_from_slice(bias);
+        y.row_mut(r).become_copy(bias);
     }
     g.gemm(Store::Add, x, w, y);
     Ok(())

@@ -7,6 +7,7 @@ use self::angles::{LARGEST, cos_sin, exp2};
 use super::rows::{expect_rows, expect_shape};
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -106,10 +107,10 @@ fn rotate<T: Scalar, G: Arithmetic<T>>(
                     for s in &mut sin {
                         *s *= turn;
                     }
-                    for (x, y) in x.row(r).chunks_exact(c).zip(y.row_mut(r).chunks_exact_mut(c)) {
-                        let (x0, x1) = (&x[i..i + n], &x[half + i..half + i + n]);
-                        let (y0, y1) = y.split_at_mut(half);
-                        pairs([x0, x1], [&mut y0[i..i + n], &mut y1[i..i + n]], &cos, &sin);
+                    for (x, y) in x.row(r).chunks_exact(c.max(1)).zip(y.row_mut(r).chunks_exact_mut(c.max(1))) {
+                        let (x0, x1) = (x.part(i..i + n), x.part(half + i..half + i + n));
+                        let (y0, y1) = y.halves_mut(half);
+                        pairs([x0, x1], [y0.part_mut(i..i + n), y1.part_mut(i..i + n)], &cos, &sin);
                     }
                 }
             },

@@ -5,6 +5,7 @@
 
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -98,8 +99,8 @@ pub(crate) fn dot<T: Scalar>(x: &[T], y: &[T]) -> T {
 #[inline(always)]
 pub(crate) fn sum_pairs<T: Scalar>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
     let n = x.len().min(y.len());
-    let (x_blocks, x_rest) = x[..n].as_chunks::<LANES>();
-    let (y_blocks, y_rest) = y[..n].as_chunks::<LANES>();
+    let (x_blocks, x_rest) = x.part(..n).as_chunks::<LANES>();
+    let (y_blocks, y_rest) = y.part(..n).as_chunks::<LANES>();
     let mut acc = [T::ZERO; LANES];
     for (x, y) in x_blocks.iter().zip(y_blocks) {
         for l in 0..LANES {
@@ -140,7 +141,7 @@ pub(crate) fn max<T: Scalar>(x: &[T]) -> T {
         }
     }
     let mut last = [lowest; LANES];
-    last[..rest.len()].copy_from_slice(rest);
+    last.part_mut(..rest.len()).become_copy(rest);
     for l in 0..LANES {
         acc[l] = acc[l].maximum(last[l]);
     }

@@ -3,6 +3,7 @@
 use super::conv;
 use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -71,10 +72,10 @@ impl<'a, T: Scalar> Tail<'a, T> {
         let kept = self.tokens.len() / c;
         conv::forward(g, x, Some(Mat::new(self.tokens, kept, c)?), w, bias, y)?;
         let fresh = x.rows().min(kept);
-        self.tokens.copy_within(fresh * c.., 0);
-        let last = self.tokens[(kept - fresh) * c..].chunks_exact_mut(c);
+        self.tokens.move_within(fresh * c, self.tokens.len() - fresh * c, 0);
+        let last = self.tokens.part_mut((kept - fresh) * c..).chunks_exact_mut(c);
         for (i, token) in last.enumerate() {
-            token.copy_from_slice(x.row(x.rows() - fresh + i));
+            token.become_copy(x.row(x.rows() - fresh + i));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ pub(crate) mod grid;
 mod root;
 mod single;
 
+use crate::part::Parts;
 use core::fmt::Debug;
 use core::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
@@ -123,12 +124,12 @@ macro_rules! scalar {
             }
             #[inline(always)]
             fn write_le(self, out: &mut [u8]) {
-                out[..$bytes].copy_from_slice(&self.to_le_bytes());
+                out.part_mut(..$bytes).become_copy(&self.to_le_bytes());
             }
             #[inline(always)]
             fn read_le(bytes: &[u8]) -> Self {
                 let mut b = [0; $bytes];
-                b.copy_from_slice(&bytes[..$bytes]);
+                b.become_copy(bytes.part(..$bytes));
                 $t::from_le_bytes(b)
             }
         }

@@ -3,6 +3,7 @@
 use super::super::rows::LANES;
 use super::{Keys, Span};
 use crate::arithmetic::{Arithmetic, Beside, Seen};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 
@@ -109,11 +110,12 @@ impl<'a, T: Scalar> KeyParts<'a, T> {
         let (mut keys, mut count, mut first) = ([all; 3], 0, 0);
         for part in self.iter() {
             let len = part.len(band);
-            keys[count] = if part.banded {
+            let seen = if part.banded {
                 Seen { first, len, ahead: band.ahead, behind: band.behind, lane: band.lane }
             } else {
                 Seen { first, len, ..all }
             };
+            keys.put(count, seen);
             (count, first) = (count + 1, first + len);
         }
         (keys, count)

@@ -4,6 +4,7 @@ use super::super::rows::LANES;
 use super::BLOCK;
 use super::band::{Band, KeyParts};
 use crate::arithmetic::{Arithmetic, Columns, Store};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -20,7 +21,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     score(g, band, parts, scratch);
     let (scores, _) = scratch.as_chunks_mut::<BLOCK>();
     let (keys, count) = parts.seen(band);
-    let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys: &keys[..count], scores });
+    let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys: keys.part(..count), scores });
     for r in (0..band.rows).step_by(LANES) {
         let rows = LANES.min(band.rows - r);
         sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));
@@ -31,15 +32,15 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
             let (mut inverse, mut all) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
             for r in 0..BLOCK {
                 inverse[r] = T::ONE / sum[r];
-                all[r] = scale * m[r] + sum[r].ln();
+                all.put(r, scale * m.item(r) + sum.item(r).ln());
             }
             if let Some(log_sum) = log_sum {
-                log_sum.copy_from_slice(&all[..band.rows]);
+                log_sum.become_copy(all.part(..band.rows));
             }
             inverse
         },
     );
-    g.scale_rows(&inverse[..band.rows], y)
+    g.scale_rows(inverse.part(..band.rows), y)
 }
 
 /// The products of all parts: rows of [`BLOCK`] queries, one a key.
@@ -48,7 +49,7 @@ pub(super) fn score<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &Key
     for part in parts.iter() {
         let len = part.len(band);
         let q = part.q.sub(band.from, band.rows).t();
-        if let Ok(out) = MatMut::strided(&mut scores[at * BLOCK..], len, band.rows, BLOCK) {
+        if let Ok(out) = MatMut::strided(scores.part_mut(at * BLOCK..), len, band.rows, BLOCK) {
             if part.banded {
                 g.band(band.of_keys(), part.k.sub(band.low, len), q, out);
             } else {
@@ -72,7 +73,7 @@ fn sum_values<T: Scalar, G: Arithmetic<T>>(
     let (mut at, mut store) = (0, Store::Set);
     for part in parts.iter() {
         let (from, len) = if part.banded { (at + skipped, group.len) } else { (at, part.k.rows()) };
-        if let Ok(p) = Mat::strided(&p[from * BLOCK + r..], len, group.rows, BLOCK, 1) {
+        if let Ok(p) = Mat::strided(p.part(from * BLOCK + r..), len, group.rows, BLOCK, 1) {
             if part.banded {
                 g.causal(store, group.of_rows(), p.t(), part.v.sub(group.low, len), y.rb());
             } else {

@@ -4,6 +4,7 @@ use super::super::rows::LANES;
 use super::KeyPart;
 use super::band::{Band, KeyParts};
 use crate::arithmetic::{Arithmetic, Beside, Store};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -31,7 +32,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     scratch: &mut [T],
 ) -> bool {
     let width = parts.iter().fold(0, |at, p| place(&p, band, at).end);
-    let scores = &mut scratch[..band.rows * width];
+    let scores = scratch.part_mut(..band.rows * width);
     let mut at = 0;
     for part in parts.iter() {
         let here = place(&part, band, at);
@@ -39,18 +40,18 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
         at = here.end;
     }
     let mut inverse = [T::ZERO; super::FEW];
-    for (r, row) in scores.chunks_exact_mut(width).enumerate() {
+    for (r, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
         let [m, sum] = g.softmax_row(scale, row);
-        inverse[r] = T::ONE / sum;
+        inverse.put(r, T::ONE / sum);
         if let Some(log_sum) = &mut log_sum {
-            log_sum[r] = scale * m + sum.ln();
+            log_sum.put(r, scale * m + sum.ln());
         }
     }
     let (mut at, mut store) = (0, Store::Set);
     for part in parts.iter() {
         let here = place(&part, band, at);
         let len = part.len(band);
-        let p = Mat::strided(&scores[here.start + here.lane..], band.rows, len, width, 1);
+        let p = Mat::strided(scores.part(here.start + here.lane..), band.rows, len, width, 1);
         if let Ok(p) = p {
             if part.banded {
                 g.causal(store, Beside::lower(band.behind), p, part.v.sub(band.low, len), y.rb());
@@ -60,7 +61,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
         }
         (at, store) = (here.end, Store::Add);
     }
-    g.scale_rows(&inverse[..band.rows], y)
+    g.scale_rows(inverse.part(..band.rows), y)
 }
 
 /// The products of one part, and −∞ wherever a row sees nothing.
@@ -74,7 +75,7 @@ fn score<T: Scalar, G: Arithmetic<T>>(
 ) {
     let (len, from) = (part.len(band), here.start + here.lane);
     let q = part.q.sub(band.from, band.rows);
-    if let Ok(out) = MatMut::strided(&mut scores[from..], band.rows, len, width) {
+    if let Ok(out) = MatMut::strided(scores.part_mut(from..), band.rows, len, width) {
         if part.banded {
             g.band(band.of_rows(), q, part.k.sub(band.low, len).t(), out);
         } else {
@@ -82,9 +83,9 @@ fn score<T: Scalar, G: Arithmetic<T>>(
         }
     }
     let nothing = T::from_f64(f64::NEG_INFINITY);
-    for (r, row) in scores.chunks_exact_mut(width).enumerate() {
+    for (r, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
         let (low, high) = if part.banded { (r.saturating_sub(band.ahead), band.behind + r + 1) } else { (0, len) };
-        row[here.start..from + low].fill(nothing);
-        row[from + high..here.end].fill(nothing);
+        row.part_mut(here.start..from + low).fill(nothing);
+        row.part_mut(from + high..here.end).fill(nothing);
     }
 }

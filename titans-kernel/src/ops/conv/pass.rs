@@ -2,6 +2,7 @@
 //!
 //! The lanes of a vector are channels, so the taps `w[c, j]` of a block are first turned to lie channel by channel.
 
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
@@ -28,11 +29,11 @@ impl<'a, T: Copy> Padded<'a, T> {
         let t = t + ahead;
         if t >= behind {
             let t = t - behind;
-            return if t < self.x.rows() { &self.x.row(t)[c..c + n] } else { &self.zeros[..n] };
+            return if t < self.x.rows() { self.x.row(t).part(c..c + n) } else { self.zeros.part(..n) };
         }
         match self.tail {
-            Some(tail) if t + tail.rows() >= behind => &tail.row(t + tail.rows() - behind)[c..c + n],
-            _ => &self.zeros[..n],
+            Some(tail) if t + tail.rows() >= behind => tail.row(t + tail.rows() - behind).part(c..c + n),
+            _ => self.zeros.part(..n),
         }
     }
 }
@@ -41,18 +42,18 @@ impl<'a, T: Copy> Padded<'a, T> {
 #[inline(always)]
 fn load<T: Scalar, const N: usize>(w: &[T], width: usize, c: usize, n: usize, j0: usize) -> [[T; BLOCK]; N] {
     let mut taps = [[T::ZERO; BLOCK]; N];
-    let filters = &w[c * width..(c + n) * width];
+    let filters = w.part(c * width..(c + n) * width);
     if width == N {
         // The usual filter of one pass: a stride known at compile time vectorises.
         for (l, filter) in filters.as_chunks::<N>().0.iter().enumerate() {
             for j in 0..N {
-                taps[j][l] = filter[j];
+                taps[j].put(l, filter[j]);
             }
         }
     } else {
-        for (l, filter) in filters.chunks_exact(width).enumerate() {
+        for (l, filter) in filters.chunks_exact(width.max(1)).enumerate() {
             for j in 0..N {
-                taps[j][l] = filter[j0 + j];
+                taps[j].put(l, filter.item(j0 + j));
             }
         }
     }
@@ -116,7 +117,7 @@ pub(super) fn pass<T: Scalar, const N: usize>(
             window[j - 1] = window[j];
         }
         window[N - 1] = x.at(t, j0 + N - 1, width - 1, c, n);
-        multiply(&taps, window, &mut y.row_mut(t)[c..c + n]);
+        multiply(&taps, window, y.row_mut(t).part_mut(c..c + n));
     }
 }
 
