@@ -36,7 +36,15 @@ fn blob() -> titans_kernel::Result<Vec<u8>> {
         mac_read_segment: false,
         feed_forward: 128,
     };
-    let spec = ModelSpec { input: Input::Tokens(256), outputs: 256, head_bias: false, width: 64, tied: true, shortcut: false, blocks: 1 };
+    let spec = ModelSpec {
+        input: Input::Tokens(256),
+        outputs: 256,
+        head_bias: false,
+        width: 64,
+        tied: true,
+        shortcut: false,
+        blocks: 1,
+    };
     let blocks = [block];
     let mut bytes = vec![0; blob_len::<f32>(&spec, &blocks)?];
     let start = encode_header::<f32>(&spec, &blocks, &mut bytes)?;

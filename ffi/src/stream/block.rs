@@ -314,8 +314,10 @@ impl<'a> StreamBlock<'a> {
         body: impl FnOnce(&mut Stream<'_, f32>, &Simd) -> titans_kernel::Result<R>,
     ) -> Outcome<titans_kernel::Result<R>> {
         let place = self.head.place.position().ok_or(Failure::new(TITANS_ERROR_CORRUPT, 1, "stream"))?;
-        let attached = Stream::attach(&self.model, self.head.config.rows as usize, place, self.buffer);
-        let mut stream = attached.map_err(|_| Failure::new(TITANS_ERROR_CORRUPT, 1, "stream"))?;
+        // The sizes are sealed in the head: to work them out again would take longer than a small model's token.
+        let parts = self.buffer.split_at_mut_checked(self.head.layout.state as usize);
+        let (state, scratch) = parts.ok_or(Failure::new(TITANS_ERROR_CORRUPT, 1, "stream"))?;
+        let mut stream = Stream::resume(&self.model, self.head.config.rows as usize, place, state, scratch);
         self.head.busy = 1;
         let result = body(&mut stream, &arithmetic());
         self.head.place = Place::of(stream.place());

@@ -111,8 +111,20 @@ impl<'a, T: Scalar> Stream<'a, T> {
             return Err(Error::Buffer { what: "stream", needed, given });
         }
         let (state, scratch) = buffer.halves_mut(model.state_len(rows));
+        Ok(Self::resume(model, rows, place, state, scratch))
+    }
+
+    /// [`Stream::attach`] for who knows where the buffer's parts lie, without working out their sizes again: `state` has
+    /// [`Model::state_len`] numbers and `scratch` the rest of [`Model::stream_len`]. Calls end in [`Error::Buffer`] where that is not so.
+    pub fn resume(
+        model: &Model<'a, T>,
+        rows: usize,
+        place: Position,
+        state: &'a mut [T],
+        scratch: &'a mut [T],
+    ) -> Self {
         let Position { tokens: position, clipped, mode, torn } = place;
-        Ok(Self { model: *model, rows, mode, position: position.min(END), clipped, torn, state, scratch })
+        Self { model: *model, rows, mode, position: position.min(END), clipped, torn, state, scratch }
     }
 
     /// Where it stands, for [`Stream::attach`].
