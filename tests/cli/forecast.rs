@@ -269,6 +269,7 @@ fn files_of_every_kind() {
     };
     bad("empty.csv", change(4, "2024-02-01 04:00,,0.5"), &["empty.csv: line 6, column level", "--gaps"]);
     bad("word.csv", change(4, "2024-02-01 04:00,much,0.5"), &["line 6, column level", "found \"much\""]);
+    bad("many.csv", change(4, "2024-02-01 04:00,\"1,234.5\",0.5"), &["line 6, column level", "1,234.5"]);
     bad("again.csv", change(4, "2024-02-01 03:00,1,0.5"), &["line 6", "a date after 2024-02-01 03:00"]);
     bad("before.csv", change(9, "2023-02-01 03:00,1,0.5"), &["line 11", "sort the rows"]);
     bad("odd.csv", change(9, "yesterday,1,0.5"), &["line 11", "expected a date"]);

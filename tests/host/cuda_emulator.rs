@@ -3,13 +3,18 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use titans_host::data::series::Series;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::cuda::emulator::{Emulator, Order};
 use titans_host::device::cuda::{Arg, Cuda, Driver};
 use titans_host::device::{
     Boundaries, ConvDims, Device, DropMask, IGNORE, LinearDims, MemoryInputs, MemoryOp, MemoryOutputs,
 };
+use titans_host::model::{Kind, Kinds, Mode, ModelConfig, Shortcut};
 use titans_host::selftest::{self, Check};
+use titans_host::task::TaskConfig;
+use titans_host::task::forecast::{ForecastConfig, ForecastTask, Manner, forecast};
+use titans_host::train::{TrainConfig, Trainer};
 use titans_kernel::memory::{MemorySpec, Read};
 
 /// One emulator for all tests: compiling the kernels takes seconds. A C++ compiler is a stated need of the tests.
@@ -222,4 +227,49 @@ fn a_folder_that_holds_no_vectors_is_an_error() {
     assert!(golden(folder.path()).contains("no .safetensors file"));
     std::fs::write(folder.path().join("bad.safetensors"), b"not a tensor").unwrap();
     assert!(golden(folder.path()).contains("bad.safetensors: not a golden vector"));
+}
+
+/// What a forecaster says after three steps with a learned shortcut and weighted numbers, its memories carried on.
+fn forecasts<D: Device<Elem = f32>>(device: &D) -> Vec<f64> {
+    let wave = |i: usize| (i as f64 * 0.4).sin() + (i as f64 * 0.13).cos().abs();
+    let numbers = (0..240).map(|i| wave(i / 2) * if i % 2 == 0 { 3.0 } else { -0.1 }).collect();
+    let series = Series { names: vec!["a".into(), "b".into()], numbers, lines: Vec::new() };
+    let columns = series.measure(84);
+    let task = ForecastConfig {
+        horizons: vec![4],
+        lookback: 9,
+        patch: 3,
+        context: 4,
+        sequences: 3,
+        columns,
+        ..ForecastConfig::default()
+    };
+    let mut model =
+        ModelConfig { width: 8, blocks: 1, heads: 2, head_width: 4, feed_forward: 8, ..ModelConfig::default() };
+    (model.block, model.shortcut) = (Kinds::All(Kind::Mag), Shortcut::Learned);
+    let config = TaskConfig::Forecast(task.clone());
+    config.fit(&mut model).unwrap();
+    let run = config.run(model, TrainConfig { warm_up: 1, ..TrainConfig::default() }).unwrap();
+    let mut task = ForecastTask::new(task, &series, 1).unwrap();
+    let (frame, table) = (task.frame().clone(), task.table().clone());
+    let mut trainer = Trainer::new(device, run, &mut task).unwrap();
+    let mut found: Vec<f64> = (0..3).map(|_| trainer.step(0.0).unwrap().loss).collect();
+    let moments: Vec<usize> = (frame.reach()..60).collect();
+    let manner = Manner { mode: Mode::On, carry: true, surprise: true };
+    forecast(device, trainer.model(), (&frame, &table), &moments, manner, |f| {
+        found.extend(f.said);
+        found.push(f.surprise);
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn a_forecaster_says_what_it_says_on_the_cpu() {
+    let (found, expected) = (forecasts(&emulated()), forecasts(&Cpu::<f32>::new(Some(1)).unwrap()));
+    assert_eq!((found.len(), expected.len()), (3 + 42 * 2 * 5, 3 + 42 * 2 * 5));
+    for (i, (x, y)) in found.iter().zip(&expected).enumerate() {
+        assert!((x - y).abs() < 1e-3 * (1.0 + y.abs()), "{i}: {x} {y}");
+    }
 }

@@ -52,6 +52,20 @@ fn run(task: &ForecastConfig, kind: Kind, shortcut: Shortcut, count: u64) -> Run
     task.run(model, train).unwrap()
 }
 
+/// A model whose blocks are heard beside the shortcut: in a new one the head is 0.
+fn speaking(config: &ForecastConfig, kind: Kind, shortcut: Shortcut) -> Model<Device> {
+    let device = device();
+    let run = run(config, kind, shortcut, 1);
+    let mut model = Model::<Device>::new(&device, run.model, 3).unwrap();
+    task(config, 400).prepare(&device, &mut model).unwrap();
+    let head = model.params.id("head.weight").unwrap();
+    let numbers = device.download(model.params.value(head).unwrap()).unwrap();
+    assert!(numbers.iter().all(|x| *x == 0.0));
+    let numbers: Vec<f32> = (0..numbers.len()).map(|i| 0.2 * (i as f32 * 1.7).sin()).collect();
+    device.write(&numbers, model.params.value_mut(head).unwrap()).unwrap();
+    model
+}
+
 fn task(config: &ForecastConfig, rows: usize) -> ForecastTask {
     ForecastTask::new(config.clone(), &series(rows), 5).unwrap()
 }
@@ -83,9 +97,7 @@ fn no_forecast_depends_on_anything_later_than_its_moment() {
         BLOCKS.map(|kind| (Channels::Independent, kind)).into_iter().chain([(Channels::Mixed, Kind::Lmm)])
     {
         let config = config(channels);
-        let run = run(&config, kind, Shortcut::Learned, 1);
-        let mut model = Model::<Device>::new(&device(), run.model, 3).unwrap();
-        ForecastTask::new(config.clone(), &series(400), 1).unwrap().prepare(&device(), &mut model).unwrap();
+        let model = speaking(&config, kind, Shortcut::Learned);
         let frame = Frame::of(&config);
         let before = series(90);
         for carry in [false, true] {
@@ -109,7 +121,7 @@ fn no_forecast_depends_on_anything_later_than_its_moment() {
         let fresh = all(&model, (&frame, &before), &config, Manner { mode: Mode::On, carry: false, surprise: false });
         assert_eq!(carried(Mode::On)[0], fresh[0], "they begin alike");
         if kind.remembers() {
-            assert_ne!(carried(Mode::On), fresh, "what was carried on is heard");
+            assert!(carried(Mode::On) != fresh, "what was carried on is heard");
         }
     }
 }
@@ -118,9 +130,7 @@ fn no_forecast_depends_on_anything_later_than_its_moment() {
 #[test]
 fn streams_carry_on_as_batches_do() {
     let config = config(Channels::Independent);
-    let run = run(&config, Kind::Mal, Shortcut::Fixed, 1);
-    let mut model = Model::<Device>::new(&device(), run.model, 3).unwrap();
-    task(&config, 400).prepare(&device(), &mut model).unwrap();
+    let model = speaking(&config, Kind::Mal, Shortcut::Fixed);
     let (frame, rows) = (Frame::of(&config), series(70));
     let table = table(&rows, &config.columns, &config.layout).unwrap();
     let batches = all(&model, (&frame, &rows), &config, Manner { mode: Mode::On, carry: true, surprise: false });
@@ -146,7 +156,7 @@ fn a_tiny_run_begins_at_the_linear_map_and_learns_more() {
     let config = config(Channels::Independent);
     let linear = task(&config, 400).baselines(&(280..320)).unwrap().linear.mean().mse;
     // The linear map leaves little to learn.
-    for (kind, shortcut, share) in [(Kind::Lmm, Shortcut::Fixed, 0.92), (Kind::Mag, Shortcut::None, 0.5)] {
+    for (kind, shortcut, share) in [(Kind::Lmm, Shortcut::Fixed, 0.99), (Kind::Mag, Shortcut::None, 0.5)] {
         let run = run(&config, kind, shortcut, 300);
         let mut of = task(&config, 400);
         let (frame, table) = (of.frame().clone(), of.table().clone());

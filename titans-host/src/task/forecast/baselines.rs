@@ -73,7 +73,8 @@ fn repeated(
     tally.scores()
 }
 
-/// The number of rows, up to the look-back, whose repetition forecasts the training rows best.
+/// The number of rows, below the look-back, whose repetition forecasts the training rows best and better than one row more or less does;
+/// 1 where there is none.
 fn seek_season(frame: &Frame, table: &Table, end: usize, horizons: &[usize]) -> usize {
     let first = horizons.iter().copied().min().unwrap_or(1);
     let moments = frame.lookback..(end + 1).saturating_sub(first);
@@ -84,7 +85,9 @@ fn seek_season(frame: &Frame, table: &Table, end: usize, horizons: &[usize]) -> 
             .mean()
             .mse
     };
-    let seasons = (1..=frame.lookback).map(|season| (season, error(season)));
-    let least = |a: (usize, f64), b: (usize, f64)| if b.1 < a.1 { b } else { a };
-    seasons.reduce(least).map_or(1, |(season, _)| season)
+    let errors: Vec<f64> = (1..=frame.lookback).map(error).collect();
+    // A season is better than those beside it: that little changes in a row or two is none.
+    let seasons =
+        (1..errors.len().saturating_sub(1)).filter(|&i| errors[i] < errors[i - 1] && errors[i] < errors[i + 1]);
+    seasons.min_by(|&a, &b| errors[a].total_cmp(&errors[b])).map_or(1, |i| i + 1)
 }
