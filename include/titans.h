@@ -1247,6 +1247,82 @@ int32_t titans_text_config_init(struct titans_text_config *config,
 
 #if defined(TITANS_HOST)
 /**
+ * Makes a second text that stands where this one stands; both go on independently.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`. `*other` is not written then.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_fork(const struct titans_text *text, struct titans_text **other, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Begins anew, before the first byte.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_reset(struct titans_text *text, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_read_only(struct titans_text *text, int32_t read_only, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Tokens read since the start, across save and load.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`.
+ *
+ * # Safety
+ * Pointers are NULL or valid.
+ */
+int32_t titans_text_position(const struct titans_text *text, uint64_t *value, struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`.
+ *
+ * # Safety
+ * Pointers are NULL or valid; texts end in a zero.
+ */
+int32_t titans_text_save(struct titans_text *text,
+                         const char *to,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
+ * Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
+ *
+ * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`; `SAVED_CORRUPT` for bytes that are no state of this model, or damaged. The text is as before then.
+ *
+ * # Safety
+ * Pointers are NULL or valid; texts end in a zero.
+ */
+int32_t titans_text_load(struct titans_text *text,
+                         const char *from,
+                         struct titans_error_info *info);
+#endif
+
+#if defined(TITANS_HOST)
+/**
  * Begins to read a text with a model. `config` may be NULL.
  *
  * Errors: `NULL`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
@@ -1355,82 +1431,6 @@ int32_t titans_text_write(struct titans_text *text,
                           void *user,
                           size_t *written,
                           struct titans_error_info *info);
-#endif
-
-#if defined(TITANS_HOST)
-/**
- * Makes a second text that stands where this one stands; both go on independently.
- *
- * Errors: `NULL`, `FOREIGN`, `POISONED`. `*other` is not written then.
- *
- * # Safety
- * Pointers are NULL or valid.
- */
-int32_t titans_text_fork(const struct titans_text *text, struct titans_text **other, struct titans_error_info *info);
-#endif
-
-#if defined(TITANS_HOST)
-/**
- * Begins anew, before the first byte.
- *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
- *
- * # Safety
- * Pointers are NULL or valid.
- */
-int32_t titans_text_reset(struct titans_text *text, struct titans_error_info *info);
-#endif
-
-#if defined(TITANS_HOST)
-/**
- * With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn.
- *
- * Errors: `NULL`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
- *
- * # Safety
- * Pointers are NULL or valid.
- */
-int32_t titans_text_read_only(struct titans_text *text, int32_t read_only, struct titans_error_info *info);
-#endif
-
-#if defined(TITANS_HOST)
-/**
- * Tokens read since the start, across save and load.
- *
- * Errors: `NULL`, `FOREIGN`, `POISONED`.
- *
- * # Safety
- * Pointers are NULL or valid.
- */
-int32_t titans_text_position(const struct titans_text *text, uint64_t *value, struct titans_error_info *info);
-#endif
-
-#if defined(TITANS_HOST)
-/**
- * Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
- *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`.
- *
- * # Safety
- * Pointers are NULL or valid; texts end in a zero.
- */
-int32_t titans_text_save(struct titans_text *text,
-                         const char *to,
-                         struct titans_error_info *info);
-#endif
-
-#if defined(TITANS_HOST)
-/**
- * Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
- *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`; `SAVED_CORRUPT` for bytes that are no state of this model, or damaged. The text is as before then.
- *
- * # Safety
- * Pointers are NULL or valid; texts end in a zero.
- */
-int32_t titans_text_load(struct titans_text *text,
-                         const char *from,
-                         struct titans_error_info *info);
 #endif
 
 #if defined(TITANS_HOST)

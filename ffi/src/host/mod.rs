@@ -3,6 +3,7 @@
 mod call;
 mod model;
 mod options;
+mod stands;
 mod text;
 mod together;
 
@@ -12,9 +13,12 @@ pub use options::{
     titans_bytes_fn, titans_host_options, titans_host_options_init, titans_log_fn, titans_log_level,
     titans_progress_fn, titans_text_config, titans_text_config_init,
 };
+pub use stands::{
+    titans_text_fork, titans_text_load, titans_text_position, titans_text_read_only, titans_text_reset,
+    titans_text_save,
+};
 pub use text::{
-    titans_text, titans_text_close, titans_text_feed, titans_text_fork, titans_text_load, titans_text_next,
-    titans_text_open, titans_text_position, titans_text_read, titans_text_read_only, titans_text_reset,
-    titans_text_save, titans_text_token, titans_text_vocabulary, titans_text_write,
+    titans_text, titans_text_close, titans_text_feed, titans_text_next, titans_text_open, titans_text_read,
+    titans_text_token, titans_text_vocabulary, titans_text_write,
 };
 pub use together::titans_text_feed_all;
