@@ -117,7 +117,8 @@ pub fn titans() -> &'static Path {
         let name = profile.file_name().and_then(|n| n.to_str()).expect("a profile's name");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
         let mut build = Command::new(cargo);
-        build.args(["build", "--package", "titans-host", "--bin", "titans"]);
+        // As `cargo test --workspace` builds it for the command's own tests: then there is nothing left to do.
+        build.args(["test", "--no-run", "--workspace", "--test", "cli"]);
         build.args(["--profile", if name == "debug" { "dev" } else { name }]);
         run(build.arg("--target-dir").arg(profile.parent().expect("target")).current_dir(root()));
         profile.join("titans")

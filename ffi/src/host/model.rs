@@ -1,7 +1,7 @@
 //! `titans_host_model`: a model from a run folder, a checkpoint or a blob, owned by the library.
 
 use super::call::{Handle, HostFailure, HostOutcome, call, path};
-use super::options::{Log, titans_host_options, titans_log_level};
+use super::options::{Listener, titans_host_options, titans_log_level};
 use crate::info::titans_error_info;
 use crate::model::{titans_model, titans_model_open};
 use crate::pointer::{arg, output};
@@ -41,7 +41,7 @@ pub(super) unsafe fn borrowed<'a>(model: *const titans_host_model) -> HostOutcom
 }
 
 fn open(from: &std::path::Path, options: &titans_host_options) -> HostOutcome<HostModel> {
-    let log = Log { log: options.log, user: options.user };
+    let log = Listener { log: options.log, user: options.user };
     // SAFETY: texts that end in a zero, by the caller's promise.
     let (asked, named) =
         unsafe { (path(arg(2, "checkpoint"), options.checkpoint)?, path(arg(2, "tokenizer"), options.tokenizer)?) };

@@ -85,12 +85,12 @@ pub struct titans_text_config {
 
 /// A caller's wish for a line of the log.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Log {
+pub(super) struct Listener {
     pub(super) log: titans_log_fn,
     pub(super) user: *mut c_void,
 }
 
-impl Log {
+impl Listener {
     /// Tells a line.
     pub(super) fn tell(&self, level: titans_log_level, line: &str) {
         if let (Some(log), Ok(line)) = (self.log, CString::new(line.replace('\0', "?"))) {

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Mode, Model};
 use crate::task::TaskConfig;
-use crate::task::forecast::{Forecast, ForecastConfig, Frame, Manner, Table, forecast, table};
+use crate::task::forecast::{Forecast, ForecastConfig, Frame, Manner, SeriesTable, forecast, table};
 use crate::train::plot::{Curve, Labels, lines};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ pub struct Args {
 
 /// What is printed.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Told<'a> {
     rows: usize,
     rows_seen: usize,
     horizon: usize,
@@ -85,7 +85,7 @@ struct Answer<'a> {
 }
 
 /// A forecast in the file's units.
-struct Ahead {
+struct Forecasts {
     /// The columns, each with its numbers.
     columns: Vec<(usize, Vec<f64>)>,
     surprise: f64,
@@ -138,7 +138,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         let name = |c: usize| task.columns[c].name.as_str();
         let columns = ahead.columns.iter().map(|(c, numbers)| (name(*c), &numbers[..])).collect();
         let (rows_seen, surprise) = (frame.reach(), ahead.surprise);
-        return output::print_json(&Answer { rows, rows_seen, horizon, surprise, dates, columns });
+        return output::print_json(&Told { rows, rows_seen, horizon, surprise, dates, columns });
     }
     let text = csv(&task.columns, read.dates.is_empty(), &dates, &ahead)?;
     match &args.out {
@@ -152,9 +152,9 @@ impl Args {
         &self,
         device: &D,
         model: &Model<D>,
-        (task, frame, table): (&ForecastConfig, &Frame, &Table),
+        (task, frame, table): (&ForecastConfig, &Frame, &SeriesTable),
         horizon: usize,
-    ) -> std::result::Result<Ahead, Failure> {
+    ) -> std::result::Result<Forecasts, Failure> {
         let (rows, reach) = (table.rows(), frame.reach());
         if rows < reach {
             let file = self.data.display();
@@ -167,7 +167,7 @@ impl Args {
         let first = if self.carry { reach + (rows - reach) % frame.patch } else { rows };
         let moments: Vec<usize> = (first..=rows).step_by(frame.patch).collect();
         let manner = Manner { mode: self.memory, carry: self.carry, surprise: true };
-        let mut ahead = Ahead { columns: Vec::new(), surprise: 0.0 };
+        let mut ahead = Forecasts { columns: Vec::new(), surprise: 0.0 };
         forecast(device, model, (frame, table), &moments, manner, |f: Forecast<'_>| {
             if f.moment == rows {
                 let column = &task.columns[f.column];
@@ -182,7 +182,12 @@ impl Args {
 }
 
 /// The forecast as a table.
-fn csv(columns: &[Column], numbered: bool, dates: &[String], ahead: &Ahead) -> std::result::Result<String, Failure> {
+fn csv(
+    columns: &[Column],
+    numbered: bool,
+    dates: &[String],
+    ahead: &Forecasts,
+) -> std::result::Result<String, Failure> {
     let names = ahead.columns.iter().map(|(c, _)| columns[*c].name.clone());
     let first = if numbered { "row" } else { "date" };
     let mut text = output::csv_line(std::iter::once(first.to_owned()).chain(names))? + "\n";
@@ -197,7 +202,7 @@ fn csv(columns: &[Column], numbered: bool, dates: &[String], ahead: &Ahead) -> s
 }
 
 /// The last rows and the forecast, of the first columns.
-fn draw(path: &Path, (task, table): (&ForecastConfig, &Table), ahead: &Ahead) -> Result<()> {
+fn draw(path: &Path, (task, table): (&ForecastConfig, &SeriesTable), ahead: &Forecasts) -> Result<()> {
     let mut curves = Vec::new();
     for (c, numbers) in ahead.columns.iter().take(DRAWN) {
         let (column, rows) = (&task.columns[*c], table.rows());

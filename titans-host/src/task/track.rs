@@ -92,7 +92,7 @@ pub fn default_run(group: Group, layers: usize) -> Result<RunConfig> {
 /// Where the curriculum stands.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Progress {
+struct Stand {
     /// Elements of the longest word now.
     length: f64,
     /// Running accuracy, 0 to 1.
@@ -135,7 +135,7 @@ pub struct Track {
     config: TrackConfig,
     products: Products,
     seed: u64,
-    progress: Progress,
+    progress: Stand,
 }
 
 impl Track {
@@ -151,7 +151,7 @@ impl Track {
         if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > LIMIT) {
             return Err(Error::usage(format!("task.{name}: expected 1 to {LIMIT}, found {found}")));
         }
-        let progress = Progress { length: first_length.min(length) as f64, accuracy: 0.0, since: 0 };
+        let progress = Stand { length: first_length.min(length) as f64, accuracy: 0.0, since: 0 };
         Ok(Self { products: Products::of(config.group), config, seed, progress })
     }
 
@@ -185,7 +185,13 @@ impl Track {
         Ok(Tracked { products: on.products, words: on.words, frozen })
     }
 
-    fn measure<D: Device>(&self, device: &D, model: &Model<D>, words: &[Vec<(u32, u32)>], mode: Mode) -> Result<Score> {
+    fn measure<D: Device>(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        words: &[Vec<(u32, u32)>],
+        mode: Mode,
+    ) -> Result<WordScore> {
         let length = words.first().map_or(1, Vec::len).max(1);
         let (mut loss, mut hits, mut whole) = (0.0, 0, 0);
         let mut batch = Batch::default();
@@ -202,7 +208,7 @@ impl Track {
             whole += right.chunks(length).filter(|word| word.iter().all(|&right| right)).count();
         }
         let tokens = (words.len() * length).max(1);
-        Ok(Score {
+        Ok(WordScore {
             loss: loss / tokens as f64,
             products: hits as f64 / tokens as f64,
             words: whole as f64 / words.len().max(1) as f64,
@@ -217,7 +223,7 @@ impl Track {
 }
 
 /// What a measurement found.
-struct Score {
+struct WordScore {
     loss: f64,
     products: f64,
     words: f64,
@@ -275,7 +281,7 @@ impl<D: Device> Task<D> for Track {
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
         let wrong = |e: String| Error::usage(format!("curriculum: expected the state of one, found {e}"));
-        let state: Progress = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
+        let state: Stand = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
         let fits = (1.0..=self.config.length as f64).contains(&state.length) && (0.0..=1.0).contains(&state.accuracy);
         if !fits {
             return Err(wrong(format!("{state:?}")));

@@ -7,7 +7,8 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::task::forecast::{
-    Baselines, Forecast, ForecastConfig, ForecastTask, Frame, Manner, Scores, Table, Tally, forecast, moments, table,
+    Baselines, Forecast, ForecastConfig, ForecastTask, Frame, Manner, Scores, SeriesTable, Tally, forecast, moments,
+    table,
 };
 use crate::train::checkpoint::RunState;
 use crate::train::task::Task;
@@ -47,7 +48,7 @@ struct Report {
 
 /// What is measured.
 struct Ground {
-    table: Table,
+    table: SeriesTable,
     moments: Range<usize>,
     end: usize,
     /// Rows before the first one, in its file.

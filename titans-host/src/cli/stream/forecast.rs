@@ -9,7 +9,7 @@ use crate::cli::{Failure, signals};
 use crate::data::series::no_record;
 use crate::error::{Error, Result};
 use crate::model::{Session, Weights};
-use crate::task::forecast::{ForecastConfig, Frame, Table};
+use crate::task::forecast::{ForecastConfig, Frame, SeriesTable};
 use crate::train::plot::{Curve, Labels, lines};
 use crate::train::{Interrupt, Owner};
 use std::sync::Arc;
@@ -182,7 +182,7 @@ impl<'a> Forecaster<'a> {
         }
         let seen = self.state.seen + 1;
         let ready = seen >= lookback as u64;
-        let table = Table { columns: rows, missing: Vec::new() };
+        let table = SeriesTable { columns: rows, missing: Vec::new() };
         let (mut said, mut memories) = (Said { columns: Vec::new(), surprise: 0.0 }, Vec::new());
         if ready {
             let phase = ((seen - lookback as u64) % self.frame.patch as u64) as usize;
@@ -204,7 +204,7 @@ impl<'a> Forecaster<'a> {
     /// Feeds one lane's token to its memory and adds what is said; the memory behind it.
     fn lane(
         &mut self,
-        table: &Table,
+        table: &SeriesTable,
         lane: usize,
         place: usize,
         line: u64,

@@ -3,63 +3,17 @@
 use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
+use super::names::{BoundariesName, TaskName};
 use super::room;
 use crate::cli::options::{count, named, number, size, whole};
 use crate::data::series::TableLayout;
 use crate::data::track::Group;
-use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
 use crate::task::text::TextConfig;
 use crate::task::{TaskConfig, forecast, recall, series, text, track};
 use crate::train::RunConfig;
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
-
-/// What is learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TaskName {
-    /// 16 key-value pairs hidden in noise, then every key again: what the memory is for, in its smallest form
-    Recall,
-    /// Text from --data, byte by byte or by the tokens of --tokenizer
-    Text,
-    /// Numbers from --data FILE.csv: the next patch of rows
-    Series,
-    /// Numbers from --data FILE.csv: forecasts of the next --horizon rows from the rows before
-    Forecast,
-    /// Words over the finite group --group: after every element the product of all so far
-    Track,
-}
-
-impl TaskName {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Recall => "recall",
-            Self::Text => "text",
-            Self::Series => "series",
-            Self::Forecast => "forecast",
-            Self::Track => "track",
-        }
-    }
-}
-
-/// Which chunk boundaries wait for the backward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BoundariesName {
-    /// Every one
-    All,
-    /// Every so many-th, so that memory grows with the root of the chunks
-    Sqrt,
-}
-
-impl From<BoundariesName> for Boundaries {
-    fn from(name: BoundariesName) -> Self {
-        match name {
-            BoundariesName::All => Self::All,
-            BoundariesName::Sqrt => Self::Sqrt,
-        }
-    }
-}
 
 /// What a new run is. Whatever is not given comes from `--config`, or else from the task's recipe.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ mod config;
 mod forecast;
 mod layout;
 mod model;
+mod names;
 mod room;
 
 use super::options::{DeviceArgs, number, whole};

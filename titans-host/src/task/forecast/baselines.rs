@@ -1,6 +1,6 @@
 //! What a forecast is worth anything against: that nothing changes, that all repeats itself, and a linear map.
 
-use super::frame::Table;
+use super::frame::SeriesTable;
 use super::linear::Linear;
 use super::scores::{Scores, Tally};
 use super::{Frame, Parts};
@@ -35,8 +35,8 @@ impl Baselines {
     /// As [`Linear::fit`].
     pub fn measure(
         frame: &Frame,
-        learned: (&Table, &Parts, usize),
-        table: &Table,
+        learned: (&SeriesTable, &Parts, usize),
+        table: &SeriesTable,
         (moments, end): (Range<usize>, usize),
         horizons: &[usize],
     ) -> Result<Self> {
@@ -58,7 +58,7 @@ impl Baselines {
 /// The scores of repeating the last `season` rows.
 fn repeated(
     frame: &Frame,
-    table: &Table,
+    table: &SeriesTable,
     season: usize,
     moments: impl Iterator<Item = usize> + Clone,
     mut tally: Tally,
@@ -75,7 +75,7 @@ fn repeated(
 
 /// The number of rows, below the look-back, whose repetition forecasts the training rows best and better than one row more or less does;
 /// 1 where there is none.
-fn seek_season(frame: &Frame, table: &Table, end: usize, horizons: &[usize]) -> usize {
+fn seek_season(frame: &Frame, table: &SeriesTable, end: usize, horizons: &[usize]) -> usize {
     let first = horizons.iter().copied().min().unwrap_or(1);
     let moments = frame.lookback..(end + 1).saturating_sub(first);
     let step = moments.len().div_ceil(SEEKING).max(1);

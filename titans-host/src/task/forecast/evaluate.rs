@@ -1,6 +1,6 @@
 //! Forecasts of a model: from fresh memories at every moment, or carried on from moment to moment.
 
-use super::frame::Table;
+use super::frame::SeriesTable;
 use super::{Frame, Level};
 use crate::device::Device;
 use crate::model::{Head, Input, Mode, Model, Source};
@@ -57,7 +57,7 @@ struct Sequences<'a> {
 pub fn forecast<D: Device>(
     device: &D,
     model: &Model<D>,
-    (frame, table): (&Frame, &Table),
+    (frame, table): (&Frame, &SeriesTable),
     moments: &[usize],
     manner: Manner,
     mut visit: impl FnMut(Forecast<'_>) -> Result<()>,
@@ -122,7 +122,7 @@ pub(super) fn load<T: Scalar>(frame: &Frame, sequences: usize) -> Load {
 fn batch<D: Device>(
     device: &D,
     model: &Model<D>,
-    (frame, table): (&Frame, &Table),
+    (frame, table): (&Frame, &SeriesTable),
     sequences: &Sequences<'_>,
     manner: Manner,
     visit: &mut impl FnMut(Forecast<'_>) -> Result<()>,
@@ -135,8 +135,11 @@ fn batch<D: Device>(
     let rows: Vec<D::Elem> = rows.into_iter().map(D::Elem::from_f64).collect();
     let rows = Shared::new(device.upload(&rows)?);
     let mut tape = Tape::inference(device, &model.params);
-    let input =
-        Input { mode: manner.mode, surprise: manner.surprise, ..Input::of(Source::Rows(&rows), starts.len(), time) };
+    let input = Input {
+        mode: manner.mode,
+        surprise: manner.surprise,
+        ..Input::of(Source::Rows(&rows), starts.len(), time)
+    };
     let answer = model.forward(&mut tape, input)?;
     let said = device.download(answer.logits.buffer())?;
     let surprise = surprises(device, &answer.surprise, starts.len() * time)?;

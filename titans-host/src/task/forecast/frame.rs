@@ -7,14 +7,14 @@ const FLOOR: f64 = 1e-5;
 
 /// Standardised numbers, column by column.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Table {
+pub struct SeriesTable {
     /// Of each column, the numbers over time; where one is missing, what stands for it.
     pub columns: Vec<Vec<f64>>,
     /// Of each column, whether the number is missing in the file; empty where none is.
     pub missing: Vec<Vec<bool>>,
 }
 
-impl Table {
+impl SeriesTable {
     /// Rows.
     pub fn rows(&self) -> usize {
         self.columns.first().map_or(0, Vec::len)
@@ -120,7 +120,7 @@ impl Frame {
 
     /// Appends the token of a lane that has seen the rows before `moment` (at least the look-back of them), and says how the columns that are
     /// forecast were normalised.
-    pub fn token(&self, table: &Table, moment: usize, lane: usize, out: &mut Vec<f64>) -> Vec<Level> {
+    pub fn token(&self, table: &SeriesTable, moment: usize, lane: usize, out: &mut Vec<f64>) -> Vec<Level> {
         let read = self.read(lane);
         let mut levels = Vec::with_capacity(read.len());
         for &column in &read {

@@ -1,6 +1,6 @@
 //! The linear forecaster: least squares from look-backs to what follows, shared by all columns, with a ridge that validation chooses.
 
-use super::frame::Table;
+use super::frame::SeriesTable;
 use super::scores::Tally;
 use super::{Frame, Parts};
 use crate::{Error, Result};
@@ -29,7 +29,7 @@ pub struct Linear {
 }
 
 /// Sums over windows: look-backs times look-backs `[l, l]`, and times what follows `[l, h]`.
-struct Normal {
+struct NormalEquations {
     gram: Vec<f64>,
     cross: Vec<f64>,
 }
@@ -39,7 +39,7 @@ impl Linear {
     ///
     /// # Errors
     /// [`Error::Usage`] for a look-back that is too long to solve for.
-    pub fn fit(frame: &Frame, table: &Table, parts: &Parts, horizons: &[usize]) -> Result<Self> {
+    pub fn fit(frame: &Frame, table: &SeriesTable, parts: &Parts, horizons: &[usize]) -> Result<Self> {
         let (l, h) = (frame.lookback, frame.horizon);
         if l > LONGEST {
             return Err(Error::usage(format!("--lookback: the linear map is solved for up to {LONGEST}, found {l}")));
@@ -73,7 +73,7 @@ impl Linear {
     }
 
     /// The mean square over the horizons on some of the validation rows.
-    fn choose(&self, g: &Simd, frame: &Frame, table: &Table, parts: &Parts, horizons: &[usize]) -> Result<f64> {
+    fn choose(&self, g: &Simd, frame: &Frame, table: &SeriesTable, parts: &Parts, horizons: &[usize]) -> Result<f64> {
         let moments = parts.valid.start.max(frame.lookback)..(parts.valid.end + 1).saturating_sub(frame.horizon);
         let step = (moments.len() * frame.targets.len()).div_ceil(CHOOSING).max(1);
         let mut tally = Tally::new(horizons, parts.valid.end);
@@ -89,7 +89,7 @@ impl Linear {
         &self,
         g: &Simd,
         frame: &Frame,
-        table: &Table,
+        table: &SeriesTable,
         moments: impl Iterator<Item = usize>,
         tally: &mut Tally,
     ) -> Result<()> {
@@ -115,7 +115,7 @@ impl Linear {
 }
 
 /// Sums over windows of the rows before `end`, of all columns that are forecast.
-fn sums(g: &Simd, frame: &Frame, table: &Table, end: usize) -> Result<Normal> {
+fn sums(g: &Simd, frame: &Frame, table: &SeriesTable, end: usize) -> Result<NormalEquations> {
     let (l, h) = (frame.lookback, frame.horizon);
     let (mut gram, mut cross) = (vec![0.0; l * l], vec![0.0; l * h]);
     let count = (end + 1).saturating_sub(l + h);
@@ -136,11 +136,11 @@ fn sums(g: &Simd, frame: &Frame, table: &Table, end: usize) -> Result<Normal> {
             g.gemm(Store::Add, x.t(), y, MatMut::new(&mut cross, l, h)?);
         }
     }
-    Ok(Normal { gram, cross })
+    Ok(NormalEquations { gram, cross })
 }
 
 /// `(gram + ridge) w = cross` by Cholesky; nothing where that is no positive matrix.
-fn solve(normal: &Normal, l: usize, h: usize, ridge: f64) -> Option<Vec<f64>> {
+fn solve(normal: &NormalEquations, l: usize, h: usize, ridge: f64) -> Option<Vec<f64>> {
     let mut a = normal.gram.clone();
     (0..l).for_each(|i| a[i * l + i] += ridge);
     for i in 0..l {
@@ -175,18 +175,18 @@ fn solve(normal: &Normal, l: usize, h: usize, ridge: f64) -> Option<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Channels, Frame, Normalise, Split, Table};
-    use super::{Linear, Normal, solve};
+    use super::super::{Channels, Frame, Normalise, SeriesTable, Split};
+    use super::{Linear, NormalEquations, solve};
 
     #[test]
     fn a_system_is_solved() {
         // [[4, 2], [2, 3]] w = [[8, 2], [7, -1]]
-        let normal = Normal { gram: vec![4.0, 2.0, 2.0, 3.0], cross: vec![8.0, 2.0, 7.0, -1.0] };
+        let normal = NormalEquations { gram: vec![4.0, 2.0, 2.0, 3.0], cross: vec![8.0, 2.0, 7.0, -1.0] };
         let w = solve(&normal, 2, 2, 0.0).unwrap();
         for (found, expected) in w.iter().zip([1.25, 1.0, 1.5, -1.0]) {
             assert!((found - expected).abs() < 1e-12, "{w:?}");
         }
-        assert!(solve(&Normal { gram: vec![0.0], cross: vec![1.0] }, 1, 1, 0.0).is_none());
+        assert!(solve(&NormalEquations { gram: vec![0.0], cross: vec![1.0] }, 1, 1, 0.0).is_none());
     }
 
     #[test]
@@ -203,13 +203,13 @@ mod tests {
         };
         let wave = |t: usize| (t as f64 * std::f64::consts::TAU / 12.0).sin() + 0.5 * (t as f64 * 0.9).cos();
         let columns = vec![(0..400).map(wave).collect(), vec![3.0; 400]];
-        let table = Table { columns, missing: Vec::new() };
+        let table = SeriesTable { columns, missing: Vec::new() };
         let parts = Split::default().parts(400).unwrap();
         let linear = Linear::fit(&frame, &table, &parts, &[4, 8]).unwrap();
         let mut tally = super::Tally::new(&[4, 8], 400);
         linear.measure(&super::Simd::best(), &frame, &table, parts.test.start..393, &mut tally).unwrap();
         assert!(tally.scores().mean().mse < 1e-6, "{:?}", tally.scores());
-        let still = Table { columns: vec![vec![1.0; 400]; 2], missing: Vec::new() };
+        let still = SeriesTable { columns: vec![vec![1.0; 400]; 2], missing: Vec::new() };
         assert_eq!(Linear::fit(&frame, &still, &parts, &[8]).unwrap().weights, vec![0.0; 24 * 8]);
     }
 }

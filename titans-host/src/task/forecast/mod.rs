@@ -13,7 +13,7 @@ mod split;
 
 pub use baselines::Baselines;
 pub use evaluate::{Forecast, Manner, forecast, moments};
-pub use frame::{Frame, Level, Table};
+pub use frame::{Frame, Level, SeriesTable};
 pub use linear::Linear;
 pub use run::ForecastTask;
 pub use scores::{Score, Scores, Tally};
@@ -225,13 +225,13 @@ pub(super) fn fit(config: &ForecastConfig, model: &mut ModelConfig) {
 ///
 /// # Errors
 /// As [`Series::standardised`].
-pub fn table(series: &Series, columns: &[Column], layout: &TableLayout) -> Result<Table> {
+pub fn table(series: &Series, columns: &[Column], layout: &TableLayout) -> Result<SeriesTable> {
     let numbers = series.filled(columns, layout)?;
     let width = columns.len().max(1);
     let of = |c: usize| numbers.iter().skip(c).step_by(width).copied().collect();
     let gap = |c: usize| series.numbers.iter().skip(c).step_by(width).map(|x| x.is_nan()).collect();
     let gaps = series.numbers.iter().any(|x| x.is_nan());
-    Ok(Table {
+    Ok(SeriesTable {
         columns: (0..columns.len()).map(of).collect(),
         missing: if gaps { (0..columns.len()).map(gap).collect() } else { Vec::new() },
     })

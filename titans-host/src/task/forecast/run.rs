@@ -1,7 +1,7 @@
 //! The task: batches of sequences, the linear map that a new model begins with, and validation.
 
 use super::evaluate::{Forecast, Manner, forecast, load, moments};
-use super::{Baselines, ForecastConfig, Frame, Linear, Parts, Table, Tally, table};
+use super::{Baselines, ForecastConfig, Frame, Linear, Parts, SeriesTable, Tally, table};
 use crate::data::series::{Series, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
@@ -21,7 +21,7 @@ pub struct ForecastTask {
     config: ForecastConfig,
     frame: Frame,
     parts: Parts,
-    table: Table,
+    table: SeriesTable,
     seed: u64,
     data: TableFingerprint,
     notes: Vec<String>,
@@ -84,7 +84,7 @@ impl ForecastTask {
     }
 
     /// Its numbers, standardised.
-    pub fn table(&self) -> &Table {
+    pub fn table(&self) -> &SeriesTable {
         &self.table
     }
 

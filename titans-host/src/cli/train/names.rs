@@ -1,0 +1,50 @@
+//! Names that options of a new run take.
+
+use crate::device::Boundaries;
+use clap::ValueEnum;
+
+/// What is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TaskName {
+    /// 16 key-value pairs hidden in noise, then every key again: what the memory is for, in its smallest form
+    Recall,
+    /// Text from --data, byte by byte or by the tokens of --tokenizer
+    Text,
+    /// Numbers from --data FILE.csv: the next patch of rows
+    Series,
+    /// Numbers from --data FILE.csv: forecasts of the next --horizon rows from the rows before
+    Forecast,
+    /// Words over the finite group --group: after every element the product of all so far
+    Track,
+}
+
+impl TaskName {
+    /// Its name in configurations.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Recall => "recall",
+            Self::Text => "text",
+            Self::Series => "series",
+            Self::Forecast => "forecast",
+            Self::Track => "track",
+        }
+    }
+}
+
+/// Which chunk boundaries wait for the backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BoundariesName {
+    /// Every one
+    All,
+    /// Every so many-th, so that memory grows with the root of the chunks
+    Sqrt,
+}
+
+impl From<BoundariesName> for Boundaries {
+    fn from(name: BoundariesName) -> Self {
+        match name {
+            BoundariesName::All => Self::All,
+            BoundariesName::Sqrt => Self::Sqrt,
+        }
+    }
+}
