@@ -18,7 +18,7 @@ const HALF: usize = 51;
 
 /// Runs `titans stream` over some bytes; what it says per token: byte and log-probability.
 fn stream(blob: &Path, state: &Path, bytes: &[u8]) -> Vec<(u8, f64)> {
-    let table = temporary("command.csv");
+    let table = state.with_extension("csv"); // tests run side by side, each with a state of its own
     let mut command = Command::new(titans());
     command.arg("stream").arg(blob).arg("--state").arg(state).arg("--per-token").arg(&table);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
