@@ -80,7 +80,7 @@ fn a_series_is_trained_and_evaluated() {
     ok(here, &["inspect", "--memory", "runs/series"]);
     // What belongs elsewhere, and what is no series.
     fails(here, &["generate", "runs/series"], 2, &["another task"]);
-    fails(here, &["eval", "runs/series", "--lengths", "64"], 2, &["--lengths", "recall task"]);
+    fails(here, &["eval", "runs/series", "--lengths", "64"], 2, &["--lengths", "recall and track task"]);
     fails(here, &["train", "--task", "series"], 2, &["--data FILE.csv", "found 0"]);
     fails(here, &["train", "--task", "series", "--data", "text.txt"], 2, &["text.txt"]);
     let long = ["--head-width", "8", "--feed-forward", "16", "--batch", "4", "--patch", "2", "--context", "300"];

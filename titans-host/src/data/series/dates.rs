@@ -54,7 +54,7 @@ impl Dates {
     /// # Errors
     /// A sentence that names the line of a date that cannot be read, or that does not come after the one before.
     pub fn read(texts: &[String], lines: &[u64]) -> Result<Option<Self>, String> {
-        let Some((_, style)) = texts.first().and_then(|text| moment(text)) else { return Ok(None) };
+        let Some((_, mut style)) = texts.first().and_then(|text| moment(text)) else { return Ok(None) };
         if texts.len() < 2 {
             return Ok(None);
         }
@@ -75,10 +75,9 @@ impl Dates {
                 ));
             }
             moments.push(moment);
+            style = style.with(found);
         }
         let Some(&last) = moments.last() else { return Ok(None) };
-        // Formats may differ in padding from row to row; the last one is gone on with.
-        let style = texts.last().and_then(|text| moment_style(text)).unwrap_or(style);
         let (pace, uneven) = pace(&moments, &style);
         Ok(Some(Self { last, style, pace, uneven }))
     }
@@ -128,10 +127,6 @@ fn months_after(moment: i64, months: i64) -> i64 {
     let count = (year * 12 + month - 1).saturating_add(months).clamp(-400_000, 400_000);
     let (year, month) = (count.div_euclid(12), count.rem_euclid(12) + 1);
     day_number(year, month, day.min(days_of(year, month))) * DAY + moment.rem_euclid(DAY)
-}
-
-fn moment_style(text: &str) -> Option<Style> {
-    moment(text).map(|(_, style)| style)
 }
 
 /// Microseconds since 1970, or a count, and how it is written.
@@ -186,6 +181,16 @@ fn moment(text: &str) -> Option<(i64, Style)> {
 }
 
 impl Style {
+    /// The style of a later row, which is gone on with; 10:00 does not say how 9:00 is written, so one digit anywhere counts.
+    fn with(&self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Date { padded, hours, .. }, Self::Date { between, padded: p, join, hours: h, seconds, zone }) => {
+                Self::Date { between, padded: *padded && p, join, hours: *hours && h, seconds, zone }
+            }
+            (_, later) => later,
+        }
+    }
+
     fn write(&self, moment: i64) -> String {
         let Self::Date { between, padded, join, hours, seconds, zone } = self else { return moment.to_string() };
         let (year, month, day) = civil(moment.div_euclid(DAY));
@@ -225,6 +230,7 @@ mod tests {
         for (texts, steps, expected) in [
             (&["2016-07-01 22:00:00", "2016-07-01 23:00:00"][..], 1, "2016-07-02 00:00:00"),
             (&["2016/7/1 9:45", "2016/7/1 10:00"], 56, "2016/7/2 0:00"),
+            (&["2016/9/30 9:00", "2016/10/10 10:00", "2016/10/20 11:00"], 2, "2016/11/9 13:00"),
             (&["2020-02-27", "2020-02-28"], 2, "2020-03-01"),
             (&["31.12.1999", "01.01.2000"], 59, "29.02.2000"),
             (&["2023-01-31", "2023-02-28", "2023-03-28"], 1, "2023-04-28"),

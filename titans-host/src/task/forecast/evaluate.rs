@@ -135,11 +135,8 @@ fn batch<D: Device>(
     let rows: Vec<D::Elem> = rows.into_iter().map(D::Elem::from_f64).collect();
     let rows = Shared::new(device.upload(&rows)?);
     let mut tape = Tape::inference(device, &model.params);
-    let input = Input {
-        mode: manner.mode,
-        surprise: manner.surprise,
-        ..Input::of(Source::Rows(&rows), starts.len(), time)
-    };
+    let input =
+        Input { mode: manner.mode, surprise: manner.surprise, ..Input::of(Source::Rows(&rows), starts.len(), time) };
     let answer = model.forward(&mut tape, input)?;
     let said = device.download(answer.logits.buffer())?;
     let surprise = surprises(device, &answer.surprise, starts.len() * time)?;
