@@ -60,7 +60,7 @@ macro_rules! operations {
         Elementwise add_scaled AddScaled { scale: f64, x: read, y: write };
         /// `y = silu(x) = x σ(x)`.
         Elementwise silu Silu { x: read, y: write };
-        /// Backward of [`Device::silu`].
+        /// Backward of [`Device::silu`](crate::device::Device::silu).
         Elementwise silu_vjp SiluVjp { x: read, d_y: read, d_x: write };
         /// `y = a ∘ silu(g)`: the gate of SwiGLU and of the mixer's output.
         Elementwise silu_gate SiluGate { a: read, g: read, y: write };
@@ -135,7 +135,7 @@ macro_rules! operations {
         Ends embedding Embedding { width: usize, ids: indices, table: read, y: write };
         /// Backward of [`Device::embedding`]: `d_table` +=.
         Ends embedding_vjp EmbeddingVjp { width: usize, ids: indices, d_y: read, d_table: write };
-        /// `losses[r] = −log softmax(logits[r])[targets[r]]` in nats, 0 for [`IGNORE`](super::IGNORE).
+        /// `losses[r] = −log softmax(logits[r])[targets[r]]` in nats, 0 for [`IGNORE`](crate::device::IGNORE).
         Ends cross_entropy CrossEntropy { classes: usize, logits: read, targets: indices, losses: write };
         /// `d_logits = scale · (softmax − one-hot)`, 0 for ignored rows.
         Ends cross_entropy_vjp CrossEntropyVjp {

@@ -86,7 +86,7 @@ pub fn default_run(group: Group, layers: usize) -> Result<RunConfig> {
         (model.theta_max, model.momentum, model.forgetting) = (2.0, false, false);
     }
     let task = TrackConfig { group, ..TrackConfig::default() };
-    TaskConfig::Track(task).run(model, TrainConfig { steps: 3000, ..TrainConfig::default() })
+    TaskConfig::Track(task).run(model, TrainConfig { steps: 1500, learning_rate: 1e-2, ..TrainConfig::default() })
 }
 
 /// Where the curriculum stands.

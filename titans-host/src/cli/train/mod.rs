@@ -36,7 +36,7 @@ What an option does not say comes from the task's recipe: recall: 1 block of wid
 alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: alpha-bias -10, 4000 steps). text: 4 blocks of width 128, 2
 memories of 64 x 64, feed-forward 256, alpha-bias -1, context 256, 16 sequences, 2000 steps. series: 2 blocks of width 64, 1000
 steps. forecast: the same with a shortcut by least squares, dropout 0.2, 500 steps of 64 sequences of 4 tokens. track: 1 block of
-width 64, 2 memories of 32 x 32, theta-max 2, no momentum or forgetting, 3000 steps of 4096 elements. Memories of one layer take every token's own
+width 64, 2 memories of 32 x 32, theta-max 2, no momentum or forgetting, learning rate 0.01, 1500 steps of 4096 elements. Memories of one layer take every token's own
 gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
 eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
