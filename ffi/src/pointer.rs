@@ -133,13 +133,11 @@ pub(crate) unsafe fn store<T: Copy>(arg: Arg, pointer: *mut T, value: T) -> Outc
     Ok(())
 }
 
-/// Fills a caller's structure whose first field is its own size: with `value` in front, and zeros in what this library does not know.
-/// That field keeps what the caller said. It overlaps none of `others`.
+/// Checks that [`fill`] can fill a caller's structure, and writes nothing; returns the size that it says.
 ///
 /// # Safety
-/// A pointer that is not NULL points to as many writable bytes as its first field, a `u32`, says, at least to that field; `T` is
-/// `repr(C)` and begins with that field.
-pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: &[Range<usize>]) -> Outcome<()> {
+/// As [`fill`]'s.
+pub(crate) unsafe fn fillable<T>(arg: Arg, pointer: *mut T, others: &[Range<usize>]) -> Outcome<u32> {
     check(arg, pointer, 1, 1)?;
     // SAFETY: aligned, not NULL; the first field is there whatever its value.
     let said = unsafe { pointer.cast::<u32>().read() };
@@ -148,6 +146,19 @@ pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: 
         return Err(arg.sizes(TITANS_ERROR_STRUCT_SIZE, size_of::<T>(), size));
     }
     others.iter().try_for_each(|other| apart(arg, &range(pointer.cast::<u8>(), size), other))?;
+    Ok(said)
+}
+
+/// Fills a caller's structure whose first field is its own size: with `value` in front, and zeros in what this library does not know.
+/// That field keeps what the caller said. It overlaps none of `others`.
+///
+/// # Safety
+/// A pointer that is not NULL points to as many writable bytes as its first field, a `u32`, says, at least to that field; `T` is
+/// `repr(C)` and begins with that field.
+pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: &[Range<usize>]) -> Outcome<()> {
+    // SAFETY: the promise is this function's own.
+    let said = unsafe { fillable(arg, pointer, others) }?;
+    let size = said as usize;
     // SAFETY: `size` writable bytes by promise, and at least this library's structure.
     unsafe {
         pointer.write(value);

@@ -319,3 +319,37 @@ extern "C" fn stop(_: *mut c_void, done: u64, total: u64) -> i32 {
     assert!(done <= total);
     1
 }
+
+/// What is read overlaps nothing that is written, and a call that is refused writes nothing.
+#[test]
+fn outputs_that_overlap_are_refused_and_written_on_success_only() {
+    let text = Reader::new();
+    let position = || {
+        let mut position = 7;
+        // SAFETY: borrows.
+        expect(unsafe { titans_text_position(text.0, &mut position, null_mut()) }, TITANS_OK);
+        position
+    };
+    let mut read = nothing();
+    read.tokens = 1234;
+    let here = (&raw mut read).cast::<c_void>();
+    // SAFETY: memory of this function, in arrangements that the library must refuse.
+    unsafe {
+        expect(titans_text_feed(text.0, here, size_of_val(&read), here.cast(), null_mut()), TITANS_ERROR_OVERLAP);
+        expect(titans_text_feed(text.0, null(), 5, here.cast(), null_mut()), TITANS_ERROR_NULL);
+        let mut len = 77usize;
+        let bytes = (&raw mut len).cast::<u8>();
+        expect(
+            titans_text_token(text.0, 65, bytes, size_of::<usize>(), bytes.cast(), null_mut()),
+            TITANS_ERROR_OVERLAP,
+        );
+        let mut letter = 9u8;
+        expect(titans_text_token(text.0, 65, &mut letter, 1, null_mut(), null_mut()), TITANS_ERROR_NULL);
+        assert_eq!((len, letter), (77, 9));
+        let (texts, bytes, lens) = ([text.0], [here.cast_const()], [size_of_val(&read)]);
+        let all = |reads| titans_text_feed_all(texts.as_ptr(), bytes.as_ptr(), lens.as_ptr(), 1, 1, reads, null_mut());
+        expect(all(here.cast()), TITANS_ERROR_OVERLAP);
+        expect(all(lens.as_ptr().cast_mut().cast()), TITANS_ERROR_OVERLAP);
+    }
+    assert_eq!((read.tokens, position()), (1234, 0));
+}

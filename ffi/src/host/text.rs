@@ -5,7 +5,7 @@ use super::model::{borrowed, titans_host_model};
 use super::options::{titans_bytes_fn, titans_progress_fn, titans_text_config};
 use crate::failure::Failure;
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, arg, fill, input, output, store};
+use crate::pointer::{Arg, arg, fill, fillable, input, output, range_of, store};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -149,12 +149,12 @@ pub unsafe extern "C" fn titans_text_feed(
     info: *mut titans_error_info,
 ) -> i32 {
     let body = |state: &mut TextState| {
+        // SAFETY: the caller promises `bytes`; nothing is written while they are read.
+        let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
         if !read.is_null() {
             // SAFETY: the caller promises `read`: it can be written at the end too.
-            unsafe { fill(arg(4, "read"), read, told(&ReadText::default()), &[]) }?;
+            unsafe { fillable(arg(4, "read"), read, &[range_of(bytes)]) }?;
         }
-        // SAFETY: the caller promises `bytes`.
-        let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
         let (what, done) = state.feed(bytes);
         if !read.is_null() {
             // SAFETY: as above.
@@ -214,12 +214,14 @@ pub unsafe extern "C" fn titans_text_token(
             return Err(Failure::sizes(TITANS_ERROR_TOKEN_RANGE, 2, "id (below)", below, id.into()).into());
         }
         let token = tokenizer.bytes(id);
+        let count = output(arg(5, "len"), len, 1, 1)?;
         if !bytes.is_null() || capacity != 0 {
             if capacity < token.len() {
                 let (needed, given) = (token.len() as u64, capacity as u64);
                 return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 4, "capacity", needed, given).into());
             }
             let out = output(arg(3, "bytes"), bytes, token.len(), token.len())?;
+            out.apart_from(&[count.range()])?;
             // SAFETY: the caller's own buffer.
             unsafe { out.borrow() }.copy_from_slice(token);
         }

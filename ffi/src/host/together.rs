@@ -4,7 +4,7 @@ use super::call::{Handle, HostFailure, HostOutcome, call};
 use super::text::{TEXT, TextState, titans_text, titans_text_read, told};
 use crate::failure::Failure;
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, arg, fill, input};
+use crate::pointer::{Arg, arg, fill, fillable, input, range, range_of};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -65,9 +65,10 @@ pub unsafe extern "C" fn titans_text_feed_all(
         if !(1..=256).contains(&threads) {
             return Err(Failure::rule(5, "threads: 1 to 256", threads.into()).into());
         }
+        let pointers = bytes.as_ptr();
         let mut jobs = Vec::with_capacity(count);
         for ((i, &text), (&bytes, &len)) in texts.iter().enumerate().zip(bytes.iter().zip(lens)) {
-            if texts[..i].contains(&text) {
+            if texts.get(..i).is_some_and(|before| before.contains(&text)) {
                 return Err(arg(1, "texts").fail(TITANS_ERROR_OVERLAP).into());
             }
             // SAFETY: the caller promises the bytes, and what is there of the texts.
@@ -77,9 +78,11 @@ pub unsafe extern "C" fn titans_text_feed_all(
             };
             jobs.push(Mutex::new(Job { text, bytes, done: None }));
         }
+        let read: Vec<_> = jobs.iter().flat_map(|job| job.try_lock().map(|job| range_of(job.bytes))).collect();
+        let read = [&read[..], &[range_of(texts), range(pointers, count), range_of(lens)][..]].concat();
         for i in 0..if reads.is_null() { 0 } else { count } {
             // SAFETY: the caller promises `count` structures: they can be written at the end too.
-            unsafe { fill(arg(6, "reads"), reads.add(i), told(&ReadText::default()), &[]) }?;
+            unsafe { fillable(arg(6, "reads"), reads.add(i), &read) }?;
         }
         run(&jobs, threads as usize);
         let mut first = Ok(());
