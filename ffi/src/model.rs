@@ -122,16 +122,43 @@ pub unsafe extern "C" fn titans_model_open(
     blob_bytes: usize,
     info: *mut titans_error_info,
 ) -> i32 {
-    let body = || {
+    let to = Opening { model: arg(1, "model"), size: arg(2, "model_size"), abi: arg(3, "abi_version") };
+    // SAFETY: the caller's promises are the same.
+    let body = || unsafe { to.open(model, model_size, abi_version, blob, blob_bytes) };
+    // SAFETY: the caller promises `info`.
+    unsafe { boundary::call(info, body) }
+}
+
+/// Which arguments of a call say where a model goes.
+pub(crate) struct Opening {
+    pub(crate) model: Arg,
+    pub(crate) size: Arg,
+    pub(crate) abi: Arg,
+}
+
+impl Opening {
+    /// Checks the blob and fills the model.
+    ///
+    /// # Safety
+    /// As [`titans_model_open`]'s.
+    pub(crate) unsafe fn open(
+        self,
+        model: *mut titans_model,
+        model_size: usize,
+        abi_version: u32,
+        blob: *const c_void,
+        blob_bytes: usize,
+    ) -> Outcome<()> {
+        let Self { model: at, size, abi } = self;
         if abi_version != TITANS_ABI_VERSION {
             let (expected, found) = (u64::from(TITANS_ABI_VERSION), u64::from(abi_version));
-            return Err(Failure::sizes(TITANS_ERROR_ABI_VERSION, 3, "abi_version", expected, found));
+            return Err(Failure::sizes(TITANS_ERROR_ABI_VERSION, abi.position, abi.name, expected, found));
         }
         if model_size != size_of::<titans_model>() {
             let (expected, found) = (size_of::<titans_model>() as u64, model_size as u64);
-            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 2, "model_size", expected, found));
+            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, size.position, size.name, expected, found));
         }
-        let out = output(arg(1, "model"), model, 1, 1)?;
+        let out = output(at, model, 1, 1)?;
         if blob.is_null() {
             return Err(arg(4, "blob").fail(TITANS_ERROR_NULL));
         }
@@ -141,12 +168,10 @@ pub unsafe extern "C" fn titans_model_open(
         }
         // SAFETY: the caller promises `blob`.
         let bytes = unsafe { input(arg(4, "blob"), blob.cast::<u8>(), blob_bytes, blob_bytes) }?;
-        apart(arg(1, "model"), &out.range(), &range(bytes.as_ptr(), bytes.len()))?;
+        apart(at, &out.range(), &range(bytes.as_ptr(), bytes.len()))?;
         let checksum = Model::<f32>::parse(bytes).map_err(refused)?.checksum();
         blob.expose_provenance();
         // SAFETY: not NULL and aligned (checked above), writable by promise.
-        unsafe { store(arg(1, "model"), model, titans_model::new(bytes.as_ptr(), bytes.len(), checksum)) }
-    };
-    // SAFETY: the caller promises `info`.
-    unsafe { boundary::call(info, body) }
+        unsafe { store(at, model, titans_model::new(bytes.as_ptr(), bytes.len(), checksum)) }
+    }
 }

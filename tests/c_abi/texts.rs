@@ -185,6 +185,9 @@ fn a_view_is_the_model_for_streams_and_a_blob_is_written_whole() {
         expect(titans_host_view(model, &mut view, size, TITANS_ABI_VERSION, null_mut()), TITANS_OK);
         expect(titans_host_view(model, &mut view, size, TITANS_ABI_VERSION + 1, null_mut()), TITANS_ERROR_ABI_VERSION);
         expect(titans_host_view(null(), &mut view, size, TITANS_ABI_VERSION, null_mut()), TITANS_ERROR_NULL);
+        let mut info = details();
+        expect(titans_host_view(model, null_mut(), size, TITANS_ABI_VERSION, &mut info), TITANS_ERROR_NULL);
+        assert!(info.arg == 2 && message(&info).contains("view"), "{}", message(&info));
         expect(titans_host_save_blob(model, c(&copy).as_ptr(), null_mut()), TITANS_OK);
         expect(titans_host_save_blob(model, c(Path::new("/nowhere/x")).as_ptr(), null_mut()), TITANS_ERROR_IO);
     }

@@ -3,7 +3,7 @@
 use super::call::{Handle, HostFailure, HostOutcome, call, path};
 use super::options::{Listener, titans_host_options, titans_log_level};
 use crate::info::titans_error_info;
-use crate::model::{titans_model, titans_model_open};
+use crate::model::{Opening, titans_model};
 use crate::pointer::{arg, output};
 use crate::status::titans_status::*;
 use core::ffi::c_char;
@@ -113,20 +113,16 @@ pub unsafe extern "C" fn titans_host_view(
     abi_version: u32,
     info: *mut titans_error_info,
 ) -> i32 {
-    let mut found = None;
     let body = || {
-        // SAFETY: the caller promises the model.
-        let own = unsafe { borrowed(model) }?;
-        found = Some((own.weights.bytes().as_ptr(), own.weights.bytes().len()));
-        Ok(())
+        let to = Opening { model: arg(2, "view"), size: arg(3, "view_size"), abi: arg(4, "abi_version") };
+        // SAFETY: the caller promises the model; the blob is its own; the rest are the caller's promises.
+        unsafe {
+            let blob = borrowed(model)?.weights.bytes();
+            Ok(to.open(view, view_size, abi_version, blob.as_ptr().cast(), blob.len())?)
+        }
     };
     // SAFETY: the caller promises `info`.
-    let code = unsafe { call(info, body) };
-    match found {
-        // SAFETY: the blob is the model's own; the rest are the caller's promises.
-        Some((blob, bytes)) => unsafe { titans_model_open(view, view_size, abi_version, blob.cast(), bytes, info) },
-        None => code,
-    }
+    unsafe { call(info, body) }
 }
 
 /// Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the whole new one.
