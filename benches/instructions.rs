@@ -5,7 +5,7 @@ mod common;
 
 use common::{Case, Result, numbers};
 use std::hint::black_box;
-use titans_host::device::cpu::Simd;
+use titans_kernel::arch::Simd;
 use titans_kernel::arithmetic::Beside;
 use titans_kernel::memory::Form;
 use titans_kernel::ops::activation::{self, Activation};

@@ -2,7 +2,7 @@
 #![allow(dead_code)] // each benchmark uses its part
 
 use std::error::Error;
-use titans_host::device::cpu::{Isa, Simd, isa_named, simd};
+use titans_kernel::arch::{Isa, Simd};
 use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Loss, Mask, MemorySpec, Network, Outputs, Read, Record, Stream, Tokens, forward,
     forward_scratch_len, vjp, vjp_scratch_len,
@@ -15,10 +15,12 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The product of the instruction set that `TITANS_ISA` names, by default of the best one this processor has.
 pub fn gemm() -> Result<Simd> {
     let isa = match std::env::var("TITANS_ISA") {
-        Ok(name) if !name.is_empty() => isa_named(&name)?,
+        Ok(name) if !name.is_empty() => {
+            Isa::named(&name).ok_or_else(|| format!("TITANS_ISA: no instruction set has the name {name}"))?
+        }
         _ => Isa::best(),
     };
-    Ok(simd(isa)?)
+    Ok(Simd::new(isa).ok_or_else(|| format!("this processor has no {}", isa.name()))?)
 }
 
 /// `len` uniform numbers in (−scale, scale): the same in every run, others for every seed.
