@@ -133,6 +133,21 @@ pub(crate) unsafe fn store<T: Copy>(arg: Arg, pointer: *mut T, value: T) -> Outc
     Ok(())
 }
 
+/// Checks a block's head by its `expected` and `found` magic number and its ABI version.
+pub(crate) fn expect_head(arg: Arg, (expected, found): (u64, u64), abi: u32) -> Outcome<()> {
+    if found == 0 {
+        return Err(arg.fail(TITANS_ERROR_UNINITIALISED));
+    }
+    let bad = |code, expected, found| Err(Failure::sizes(code, arg.position, arg.name, expected, found));
+    if found != expected {
+        return bad(TITANS_ERROR_FOREIGN, expected, found);
+    }
+    if abi != TITANS_ABI_VERSION {
+        return bad(TITANS_ERROR_BLOCK_VERSION, u64::from(TITANS_ABI_VERSION), u64::from(abi));
+    }
+    Ok(())
+}
+
 /// Checks that [`fill`] can fill a caller's structure, and writes nothing; returns the size that it says.
 ///
 /// # Safety

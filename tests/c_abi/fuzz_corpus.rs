@@ -6,22 +6,14 @@ mod blob_open;
 mod calls;
 #[path = "../../fuzz/src/configs.rs"]
 mod configs;
+#[path = "../common/corpus.rs"]
+mod corpus;
 #[path = "../../fuzz/src/cuts.rs"]
 mod cuts;
 #[path = "../../fuzz/src/state_load.rs"]
 mod state_load;
 
-use std::path::Path;
-
-/// The corpus of a target, which a search has made small.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut paths: Vec<_> = files.map(|f| f.expect("a readable folder").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{} is empty", folder.display());
-    paths.iter().map(|p| std::fs::read(p).expect("a readable file")).collect()
-}
+use corpus::corpus;
 
 /// Small numbers from a seed (xorshift).
 struct Dice(u64);

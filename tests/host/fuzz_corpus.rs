@@ -2,21 +2,14 @@
 
 #[path = "../../fuzz/src/checkpoint_load.rs"]
 mod checkpoint_load;
+#[path = "../common/corpus.rs"]
+mod corpus;
 #[path = "../../fuzz/src/stream_load.rs"]
 mod stream_load;
 
+use corpus::corpus;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::path::Path;
-
-fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut paths: Vec<_> = files.map(|f| f.expect("a readable folder").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "{} is empty", folder.display());
-    paths.iter().map(|p| std::fs::read(p).expect("a readable file")).collect()
-}
 
 /// A few bytes changed, or a piece cut out.
 fn damage(bytes: &[u8], random: &mut ChaCha8Rng) -> Vec<u8> {

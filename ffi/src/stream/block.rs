@@ -13,7 +13,7 @@ use super::undo::{Log, Undo};
 use crate::arithmetic::arithmetic;
 use crate::failure::{Failure, Outcome};
 use crate::model::Opened;
-use crate::pointer::{ALIGN, Arg, aligned_block, range};
+use crate::pointer::{ALIGN, Arg, aligned_block, expect_head, range};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
 use core::ops::Range;
@@ -190,15 +190,7 @@ impl StreamHead {
         let bad = |code: titans_status, expected: u64, found: u64| {
             Err(Failure::sizes(code, arg.position, arg.name, expected, found))
         };
-        if head.magic == 0 {
-            return Err(arg.fail(TITANS_ERROR_UNINITIALISED));
-        }
-        if head.magic != MAGIC {
-            return bad(TITANS_ERROR_FOREIGN, MAGIC, head.magic);
-        }
-        if head.abi != TITANS_ABI_VERSION {
-            return bad(TITANS_ERROR_BLOCK_VERSION, u64::from(TITANS_ABI_VERSION), u64::from(head.abi));
-        }
+        expect_head(arg, (MAGIC, head.magic), head.abi)?;
         if head.seal != head.sealed() || head.head_bytes as usize != HEAD {
             return bad(TITANS_ERROR_CORRUPT, head.sealed(), head.seal);
         }
