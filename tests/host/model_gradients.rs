@@ -6,7 +6,7 @@ use crate::feed::Fed;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
 use titans_host::model::{Dropout, Input, Mode, Model, ModelConfig};
-use titans_host::tape::{Gradients, Tape};
+use titans_host::tape::{Gradients, Shared, Tape};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
 /// Steps of the differences: H and 2 H, extrapolated to fourth order, for norms of short vectors are strongly curved.
@@ -47,6 +47,8 @@ struct Problem {
     time: usize,
     mode: Mode,
     dropout: Dropout,
+    /// What the memories begin with; empty for w0.
+    start: Vec<Shared<Machine>>,
     input: Fed<Machine>,
     targets: Fed<Machine>,
 }
@@ -79,7 +81,7 @@ impl Problem {
         let mut targets = draw(batch * time, config.said());
         targets[batch * time / 2] = IGNORE;
         let (input, targets) = (Fed::input(&device, &config, &ids), Fed::wanted(&device, &config, &targets));
-        Self { device, model, batch, time, mode, dropout: Dropout::default(), input, targets }
+        Self { device, model, batch, time, mode, dropout: Dropout::default(), start: Vec::new(), input, targets }
     }
 
     fn scale(&self) -> f64 {
@@ -88,7 +90,8 @@ impl Problem {
 
     fn run(&self, mut tape: Tape<'_, Machine>, gradients: Option<&mut Gradients<Machine>>) -> f64 {
         let (mode, dropout) = (self.mode, self.dropout);
-        let input = Input { mode, dropout, ..Input::of(self.input.source(), self.batch, self.time) };
+        let input =
+            Input { mode, dropout, start: &self.start, ..Input::of(self.input.source(), self.batch, self.time) };
         let forward = self.model.forward(&mut tape, input).unwrap();
         let losses = self.model.loss(&mut tape, &forward.logits, self.targets.targets()).unwrap();
         let loss: f64 = self.device.download(losses.buffer()).unwrap().iter().sum();

@@ -1,6 +1,7 @@
 //! Training on the CPU, end to end and to the bit: optimiser, checkpoints, resume, runs in their folders, evaluation.
 
 mod best;
+mod carry;
 mod checkpoints;
 mod dropout;
 mod evaluation;

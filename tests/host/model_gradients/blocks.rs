@@ -2,7 +2,8 @@
 
 use super::{Problem, check};
 use crate::cases::cases;
-use titans_host::model::{Dropout, Mode};
+use titans_host::model::{Dropout, Input, Mode, Wiring};
+use titans_host::tape::Tape;
 
 /// 11 tokens: no segment, chunk or window divides them.
 #[test]
@@ -34,6 +35,31 @@ fn dropout_in_every_block() {
         assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
         problem.dropout = Dropout::new(0.3, 1, 3, 0).unwrap();
         assert!(!problem.disagreements(&gradients).is_empty(), "{what}: another step drops something else");
+    }
+}
+
+/// Nothing of what came before has a gradient: not w0 either.
+#[test]
+fn memories_that_go_on_from_other_tokens_in_every_block() {
+    let goes_on = |c: &titans_host::model::ModelConfig| c.wiring == Wiring::Residual || c.persistent == 0;
+    for (what, config) in cases().into_iter().filter(|(what, c)| what.contains("as it is") && goes_on(c)) {
+        let mut problem = Problem::new(config, 1, 9, Mode::On);
+        let fresh = problem.loss();
+        let states = {
+            let mut tape = Tape::inference(&problem.device, &problem.model.params);
+            let input = Input { states: true, ..Input::of(problem.input.source(), 1, 9) };
+            problem.model.forward(&mut tape, input).unwrap().states
+        };
+        assert_eq!(states.len(), problem.model.config().remembering().count());
+        problem.start = states;
+        assert!(problem.start.is_empty() || (problem.loss() - fresh).abs() > 1e-9, "{what}: it begins with them");
+        let gradients = problem.gradients();
+        let wrong = problem.disagreements(&gradients);
+        assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+        for (p, gradient) in problem.model.params.iter().zip(&gradients) {
+            let none = gradient.iter().all(|&x| x == 0.0);
+            assert!(!p.name.ends_with("w0") || problem.start.is_empty() || none, "{what}: {}", p.name);
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Purpose {
     Generation,
     /// What a training step drops; the sequence is the part of its batch.
     Dropout,
+    /// Whether a step's sequences begin with the memories of the text before them.
+    Carry,
 }
 
 /// The generator of sequence `sequence` of step `step`: the four numbers are its key.

@@ -5,17 +5,28 @@ use super::layout::{Block, FeedForward, Mixer};
 use super::{Mode, Model};
 use crate::device::Device;
 use crate::error::Result;
-use crate::tape::{Tape, Var};
+use crate::tape::{ParamId, Shared, Tape, Var};
 
 /// The sequences a mixer works on.
-#[derive(Clone, Copy)]
-pub(super) struct Segment {
+pub(super) struct Segment<'a, D: Device> {
     pub(super) batch: usize,
     pub(super) time: usize,
     pub(super) mode: Mode,
     pub(super) surprise: bool,
     /// Of this block.
     pub(super) dropout: Dropout,
+    /// What this block's memories begin with, `[batch, heads, 2 P]`; none for w0. No gradient flows to it.
+    pub(super) start: Option<&'a Shared<D>>,
+}
+
+impl<D: Device> Segment<'_, D> {
+    /// The state before the first token.
+    pub(super) fn state(&self, tape: &mut Tape<'_, D>, w0: ParamId) -> Result<Var<D>> {
+        match self.start {
+            Some(state) => Ok(Var::of(state.clone())),
+            None => tape.memory_start(self.batch, w0),
+        }
+    }
 }
 
 /// What a mixer or a block gives.
@@ -25,12 +36,14 @@ pub(super) struct Mixed<D: Device> {
     pub(super) stream: Option<Var<D>>,
     pub(super) surprise: Option<D::Buffer>,
     pub(super) clipped: u64,
+    /// The memories after the last token; none where they are absent.
+    pub(super) state: Option<Var<D>>,
 }
 
 impl<D: Device> Mixed<D> {
     /// A mixer without memory, or with one that is absent.
     pub(super) fn of(y: Var<D>) -> Self {
-        Self { y, stream: None, surprise: None, clipped: 0 }
+        Self { y, stream: None, surprise: None, clipped: 0, state: None }
     }
 }
 
@@ -41,7 +54,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         block: &Block,
         x: &Var<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let mut mixed = if segment.mode == Mode::Absent && matches!(block.mixer, Mixer::Lmm { .. }) {
             Mixed::of(x.clone())

@@ -2,7 +2,7 @@
 
 use super::block::Segment;
 use super::dropout::Dropout;
-use super::{Model, Shortcut};
+use super::{Model, Shortcut, Wiring};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{Shared, Tape, Var};
@@ -40,6 +40,11 @@ pub struct Input<'a, D: Device> {
     pub surprise: bool,
     /// What the blocks drop, in training alone.
     pub dropout: Dropout,
+    /// What the memories of every remembering block begin with, [`Forward::states`] of sequences before these: no gradient flows
+    /// to them, and convolutions and attention begin anew. Empty: w0.
+    pub start: &'a [Shared<D>],
+    /// Ask for the memories after the last token.
+    pub states: bool,
 }
 
 impl<'a, D: Device> Input<'a, D> {
@@ -50,7 +55,16 @@ impl<'a, D: Device> Input<'a, D> {
 
     /// The same of tokens or rows of numbers.
     pub fn of(source: Source<'a, D>, batch: usize, time: usize) -> Self {
-        Self { source, batch, time, mode: Mode::On, surprise: false, dropout: Dropout::default() }
+        Self {
+            source,
+            batch,
+            time,
+            mode: Mode::On,
+            surprise: false,
+            dropout: Dropout::default(),
+            start: &[],
+            states: false,
+        }
     }
 
     /// Tokens of all sequences, at least 1.
@@ -75,6 +89,9 @@ pub struct Forward<D: Device> {
     pub surprise: Vec<D::Buffer>,
     /// Tokens whose inner gradient was clipped, over all layers and heads.
     pub clipped: u64,
+    /// The memories of every remembering block after the last token, `[batch, heads, 2 P]`; empty unless asked for, and when they are
+    /// absent.
+    pub states: Vec<Shared<D>>,
 }
 
 impl<D: Device> Model<D> {
@@ -88,18 +105,44 @@ impl<D: Device> Model<D> {
     /// beyond the vocabulary among them.
     pub fn forward(&self, tape: &mut Tape<'_, D>, input: Input<'_, D>) -> Result<Forward<D>> {
         let rows = input.rows()?;
-        let Input { source, batch, time, mode, surprise, dropout } = input;
-        let mut forward = Forward { logits: self.read(tape, source, rows)?, surprise: Vec::new(), clipped: 0 };
+        let Input { source, batch, time, mode, surprise, dropout, start, states } = input;
+        self.check_start(&input)?;
+        let mut forward =
+            Forward { logits: self.read(tape, source, rows)?, surprise: Vec::new(), clipped: 0, states: Vec::new() };
         let mut x = forward.logits.clone();
         for (i, block) in self.layout.blocks.iter().enumerate() {
-            let segment = Segment { batch, time, mode, surprise, dropout: dropout.of_block(i) };
+            let segment =
+                Segment { batch, time, mode, surprise, dropout: dropout.of_block(i), start: self.start(start, i) };
             let mixed = self.block(tape, block, &x, &segment)?;
             x = mixed.y;
             forward.surprise.extend(mixed.surprise);
             forward.clipped += mixed.clipped;
+            forward.states.extend(mixed.state.filter(|_| states).map(|state| state.share()));
         }
         forward.logits = self.head(tape, &x, source)?;
         Ok(forward)
+    }
+
+    /// What the memories of a block begin with.
+    pub(super) fn start<'a>(&self, states: &'a [Shared<D>], block: usize) -> Option<&'a Shared<D>> {
+        states.get(self.config.remembering().position(|i| i == block)?)
+    }
+
+    /// One state or none for every block that remembers, each of all sequences.
+    pub(super) fn check_start(&self, input: &Input<'_, D>) -> Result<()> {
+        let (found, expected) = (input.start.len(), self.config.remembering().count());
+        if found > 0 && found != expected {
+            return Err(Error::usage(format!(
+                "model: expected {expected} states to begin with or none, found {found}"
+            )));
+        }
+        if found > 0 && self.config.wiring == Wiring::Letter && self.config.persistent > 0 {
+            // Their answers would be missing in attention.
+            return Err(Error::usage(
+                "model: memories that go on from a text before need the residual wiring or no persistent tokens",
+            ));
+        }
+        Ok(())
     }
 
     /// The stream's first values: the tokens' embeddings, or a linear map of rows of numbers.

@@ -52,7 +52,7 @@ impl<D: Device> fmt::Debug for Aim<'_, D> {
 impl<D: Device> Model<D> {
     /// Adds to `gradients` the gradient of what `aim` says, to the bit what recording
     /// [`Model::forward`] as a whole gives, with the activations of one block at a time. `seen` is shown the logits and
-    /// the losses. `input.surprise` is not looked at.
+    /// the losses. `input.surprise` and `input.states` are not looked at.
     ///
     /// # Errors
     /// As [`Model::forward`] and [`Tape::backward`]; what `seen` says.
@@ -66,8 +66,12 @@ impl<D: Device> Model<D> {
         seen: impl FnOnce(&Var<D>, &Losses<D>) -> Result<()>,
     ) -> Result<()> {
         let (source, rows) = (input.source, input.rows()?);
-        let Input { batch, time, mode, dropout, .. } = *input;
-        let segment = |i| Segment { batch, time, mode, surprise: false, dropout: dropout.of_block(i) };
+        let Input { batch, time, mode, dropout, start, .. } = *input;
+        self.check_start(input)?;
+        let segment = |i| {
+            let (dropout, start) = (dropout.of_block(i), self.start(start, i));
+            Segment { batch, time, mode, surprise: false, dropout, start }
+        };
         let Recompute { tape: space, kept } = space;
         kept.clear();
 

@@ -31,6 +31,10 @@ pub struct TextConfig {
     pub context: usize,
     /// Sequences of a batch.
     pub sequences: usize,
+    /// Share of the steps whose sequences begin with what the memories know of the `context` tokens before them in the text,
+    /// 0 to 1; the others begin with w0. No gradient flows to what came before.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub carry: f64,
     /// Share of the bytes, the last ones, that is for validation.
     pub validation: f64,
     /// Tokens of a validation window, each with fresh memories.
@@ -46,11 +50,17 @@ impl Default for TextConfig {
             tokenizer: None,
             context: 256,
             sequences: 16,
+            carry: 0.0,
             validation: 0.1,
             window: 512,
             cheap_windows: 32,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's way
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 /// The run that `titans train --task text` does by default.
@@ -150,17 +160,22 @@ impl Text {
                 "task.context × task.sequences: expected up to {BATCH_TOKENS} tokens a batch, found {tokens}"
             )));
         }
+        if !(0.0..=1.0).contains(&config.carry) {
+            return Err(Error::usage(format!("task.carry: expected a share from 0 to 1, found {}", config.carry)));
+        }
+        // Tokens that a sequence needs, and those before it.
+        let drawn = if config.carry > 0.0 { config.context.saturating_mul(2) } else { config.context };
         let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
         // Cut by bytes, so that every vocabulary is validated on the same ones.
-        let (head, tail) = text::split(bytes, config.validation, config.context + 1)?;
+        let (head, tail) = text::split(bytes, config.validation, drawn + 1)?;
         let (head, tail) = (tokenizer.encode(head)?, tokenizer.encode(tail)?);
-        if head.len() <= config.context || tail.len() < 2 {
+        if head.len() <= drawn || tail.len() < 2 {
             return Err(Error::usage(format!(
                 "the data are too short: {} tokens for training and {} for validation, at least {} and 2 are needed; give \
                  more text or a shorter context",
                 head.len(),
                 tail.len(),
-                config.context + 1
+                drawn + 1
             )));
         }
         let mut crc = Crc::new();
@@ -182,13 +197,17 @@ impl Text {
 
 impl<D: Device> Task<D> for Text {
     fn batch(&self, step: u64, part: u64, batch: &mut Batch) -> Result<()> {
-        let TextConfig { context, sequences, .. } = self.config;
+        let TextConfig { context, sequences, carry, .. } = self.config;
         batch.restart(sequences, context);
+        // One throw for all parts of a step.
+        let carries = carry > 0.0 && rng(self.seed, Purpose::Carry, step, 0).random_bool(carry);
+        let least = if carries { context } else { 0 };
         let first = part * sequences as u64;
         for number in first..first + sequences as u64 {
             let last = (self.head.len() - context - 1) as u64;
-            let start = rng(self.seed, Purpose::Training, step, number).random_range(0..=last) as usize;
+            let start = rng(self.seed, Purpose::Training, step, number).random_range(least as u64..=last) as usize;
             let ids = &self.head[start..start + context + 1];
+            batch.before.extend_from_slice(&self.head[start - least..start]);
             batch.ids.extend_from_slice(&ids[..context]);
             batch.targets.extend_from_slice(&ids[1..]);
         }

@@ -12,6 +12,9 @@ pub struct Batch {
     pub ids: Vec<u32>,
     /// Rows of numbers `[batch, time, inputs]`; empty where it reads ids.
     pub rows: Vec<f64>,
+    /// Ids of the tokens that come before these sequences, as many for each, `[batch, time]`: what the memories know of them is what the
+    /// sequences begin with. Empty where memories begin at w0.
+    pub before: Vec<u32>,
     /// For each token what should be predicted after it, [`crate::device::IGNORE`] for nothing, `[batch, time]`; empty
     /// where numbers are predicted.
     pub targets: Vec<u32>,
@@ -31,6 +34,7 @@ impl Batch {
     pub fn restart(&mut self, batch: usize, time: usize) {
         (self.batch, self.time) = (batch, time);
         self.ids.clear();
+        self.before.clear();
         self.rows.clear();
         self.targets.clear();
         self.wanted.clear();
@@ -70,6 +74,13 @@ impl Batch {
                 self.rows.len(),
                 self.targets.len(),
                 self.wanted.len()
+            )));
+        }
+        if !self.before.is_empty() && self.before.len() != self.ids.len() {
+            return Err(Error::usage(format!(
+                "batch: expected {} ids before the sequences or none at all, found {}",
+                self.ids.len(),
+                self.before.len()
             )));
         }
         let weighs = |w: &f64| w.is_finite() && *w >= 0.0;

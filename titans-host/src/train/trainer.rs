@@ -7,9 +7,10 @@ use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::Device;
 use crate::model::{Aim, Dropout, Input, Model, Recompute, Shortcut};
-use crate::tape::{Gradients, Losses, Tape, Var, Workspace};
+use crate::tape::{Gradients, Losses, Shared, Tape, Var, Workspace};
 use crate::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 use titans_kernel::Scalar;
 
 /// A run in progress.
@@ -205,7 +206,9 @@ impl<'a, D: Device> Trainer<'a, D> {
         for (number, part) in (0..).zip(parts.iter()) {
             let [read, wanted] = IdsOrNumbers::both(device, place, part)?;
             let dropout = Dropout::new(share, seed, step, number)?;
-            let input = Input { dropout, ..Input::of(read.source(), part.batch, part.time) };
+            // Forgotten is how they came about: no gradient goes there.
+            let start = before(device, &self.model, space, part)?;
+            let input = Input { dropout, start: &start, ..Input::of(read.source(), part.batch, part.time) };
             let (targets, unit) = (wanted.targets(), wanted.unit());
             let scale = unit / scored as f64;
             let mut see = |x: &Var<D>, losses: &Losses<D>| {
@@ -248,6 +251,17 @@ impl<'a, D: Device> Trainer<'a, D> {
         }
         Err(Error::NotFinite { what, step: self.state.step, kept: "nothing was saved".into() })
     }
+}
+
+/// The memories after the tokens before a part's sequences; none where they begin at w0.
+fn before<D: Device>(device: &D, model: &Model<D>, space: &mut Workspace<D>, part: &Batch) -> Result<Vec<Shared<D>>> {
+    if part.before.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = Arc::new(device.upload_indices(&part.before)?);
+    let mut tape = Tape::inference_in(device, &model.params, space);
+    let input = Input { states: true, ..Input::new(&ids, part.batch, part.time) };
+    Ok(model.forward(&mut tape, input)?.states)
 }
 
 /// How many of the targets are the largest of their row of logits.

@@ -77,6 +77,10 @@ pub struct ConfigArgs {
     /// Batches whose gradients are added up to one step
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = whole)]
     accumulate: Option<u64>,
+    /// Share of the steps whose sequences begin with the memories of the text before them instead of fresh ones (text) [default: 0;
+    /// without a number: 0.5]
+    #[arg(long, value_name = "P", num_args = 0..=1, default_missing_value = "0.5", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
+    carry: Option<f64>,
     /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1 [default: 0]
     #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
@@ -138,6 +142,7 @@ impl ConfigArgs {
             ("--batch", self.batch.is_some()),
             ("--context", self.context.is_some()),
             ("--accumulate", self.accumulate.is_some()),
+            ("--carry", self.carry.is_some()),
             ("--dropout", self.dropout.is_some()),
             ("--boundaries", self.boundaries.is_some()),
             ("--recompute", self.recompute),
@@ -222,7 +227,8 @@ impl ConfigArgs {
             )));
         }
         let numbers: &[&str] = &["series", "forecast"];
-        let options: [(&str, &[&str], bool); 7] = [
+        let options: [(&str, &[&str], bool); 8] = [
+            ("--carry", &["text"], self.carry.is_some()),
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
             ("--patch", numbers, self.patch.is_some()),
             (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
@@ -273,6 +279,7 @@ impl ConfigArgs {
                 }
                 set(&mut c.context, self.context);
                 set(&mut c.sequences, self.batch);
+                set(&mut c.carry, self.carry);
                 Ok(self.tokenizer.is_some())
             }
             TaskConfig::Series(c) => {

@@ -46,7 +46,7 @@ impl<D: Device> Model<D> {
         block: &Block,
         p: &MacParts<'_>,
         n: &Var<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (batch, time, inner) = (segment.batch, segment.time, self.config.inner());
         let tokens = self.mac_tokens(tape, block, (p.context, p.attention), n, segment)?;
@@ -69,11 +69,12 @@ impl<D: Device> Model<D> {
             }
         }
         let (y, r) = (ys.finish(tape)?, rs.finish(tape)?);
-        Ok(Mixed { y: self.combine(tape, p.combine, &y, &r)?, stream: None, surprise, clipped })
+        let y = self.combine(tape, p.combine, &y, &r)?;
+        Ok(Mixed { y, stream: None, surprise, clipped, state: carried.memory })
     }
 
     /// The segments of sequences.
-    pub(super) fn places(&self, segment: &Segment) -> impl Iterator<Item = SegmentPlace> + use<D> {
+    pub(super) fn places(&self, segment: &Segment<'_, D>) -> impl Iterator<Item = SegmentPlace> + use<D> {
         let (batch, time, rows) = (segment.batch, segment.time, self.config.attention.segment);
         let history = self.config.conv_width.saturating_sub(1);
         (0..time).step_by(rows).map(move |from| SegmentPlace { batch, from, time: rows.min(time - from), history })
@@ -86,7 +87,7 @@ impl<D: Device> Model<D> {
         block: &Block,
         (context, attention): (&ContextParams, &AttentionParams),
         n: &Var<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<TokenProjections<D>> {
         let [q, k, v] = self.token_keys(tape, attention, n, segment.batch)?;
         let rows = self.persistent(tape, block, segment.batch)?;
@@ -108,7 +109,7 @@ impl<D: Device> Model<D> {
         tokens: &TokenProjections<D>,
         place: &SegmentPlace,
         carried: &mut Carried<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<(Var<D>, Mixed<D>)> {
         let a = self.attend_in_context(tape, (p.context, p.attention), tokens, place, carried.memory.as_ref())?;
         let y = tape.rms_norm(&a, p.combine.attention)?;

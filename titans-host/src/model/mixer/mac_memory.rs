@@ -21,8 +21,8 @@ pub(super) struct Carried<D: Device> {
 
 impl<D: Device> Carried<D> {
     /// Before the first segment.
-    pub(super) fn start(tape: &mut Tape<'_, D>, p: &MemoryParams, segment: &Segment) -> Result<Self> {
-        let memory = if answers(segment.mode) { Some(tape.memory_start(segment.batch, p.w0)?) } else { None };
+    pub(super) fn start(tape: &mut Tape<'_, D>, p: &MemoryParams, segment: &Segment<'_, D>) -> Result<Self> {
+        let memory = if answers(segment.mode) { Some(segment.state(tape, p.w0)?) } else { None };
         Ok(Self { memory, tails: [None, None, None] })
     }
 }
@@ -47,7 +47,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         p: &MemoryParams,
         n: &Var<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<Fed<D>> {
         let (batch, feed) = (segment.batch, self.config.attention.feed);
         if !answers(segment.mode) {
@@ -76,7 +76,7 @@ impl<D: Device> Model<D> {
         p: &MemoryParams,
         fed: &Fed<D>,
         y: &Var<D>,
-        (place, segment): (&SegmentPlace, &Segment),
+        (place, segment): (&SegmentPlace, &Segment<'_, D>),
         carried: &mut Carried<D>,
     ) -> Result<Mixed<D>> {
         let (&SegmentPlace { batch, from, time, .. }, c) = (place, &self.config);
@@ -110,7 +110,7 @@ impl<D: Device> Model<D> {
             MacRead::Segment => self.ask(tape, &q, &memory, batch, time)?,
         };
         carried.memory = Some(read.state);
-        Ok(Mixed { y: r, stream: None, surprise: read.surprise, clipped: read.clipped })
+        Ok(Mixed { y: r, stream: None, surprise: read.surprise, clipped: read.clipped, state: None })
     }
 
     /// M(q) with the weights of one state, for `time` rows.

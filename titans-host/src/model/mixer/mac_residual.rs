@@ -28,7 +28,7 @@ impl<D: Device> Model<D> {
         block: &Block,
         p: &MacResidualParts<'_>,
         [x, n]: [&Var<D>; 2],
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (batch, time, inner, width) = (segment.batch, segment.time, self.config.inner(), self.config.width);
         let tokens = self.mac_tokens(tape, block, (p.context, p.attention), n, segment)?;
@@ -73,6 +73,7 @@ impl<D: Device> Model<D> {
             rs.place(tape, from, rows, &read.y)?;
         }
         let (stream, y, r) = (xs.finish(tape)?, ys.finish(tape)?, rs.finish(tape)?);
-        Ok(Mixed { y: self.read_out(tape, &p.own.read, &r, &y)?, stream: Some(stream), surprise, clipped })
+        let y = self.read_out(tape, &p.own.read, &r, &y)?;
+        Ok(Mixed { y, stream: Some(stream), surprise, clipped, state: carried.memory })
     }
 }

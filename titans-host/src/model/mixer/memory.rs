@@ -15,7 +15,7 @@ impl<D: Device> Model<D> {
         tape: &mut Tape<'_, D>,
         p: &MemoryParams,
         rows: &Rows<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (c, u, batch) = (&self.config, &rows.all, segment.batch);
         let time = rows.persistent + segment.time;
@@ -28,12 +28,12 @@ impl<D: Device> Model<D> {
         let q = tape.l2_norm(c.head_width, &q)?;
         let k = tape.l2_norm(c.head_width, &k)?;
         let gates = self.gates(tape, p, u, batch)?;
-        let state = tape.memory_start(batch, p.w0)?;
+        let state = segment.state(tape, p.w0)?;
         let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
         let read =
             tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &state }, segment.surprise)?;
         let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
-        Ok(Mixed { y: read.y, stream: None, surprise, clipped: read.clipped })
+        Ok(Mixed { y: read.y, stream: None, surprise, clipped: read.clipped, state: Some(read.state) })
     }
 
     /// One call of the memories over `time` rows.
@@ -67,7 +67,7 @@ impl<D: Device> Model<D> {
         tape: &Tape<'_, D>,
         all: D::Buffer,
         persistent: usize,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<D::Buffer> {
         if persistent == 0 {
             return Ok(all);

@@ -39,7 +39,7 @@ impl<D: Device> Model<D> {
         block: &Block,
         x: &Var<D>,
         n: &Var<D>,
-        segment: &Segment,
+        segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (batch, time) = (segment.batch, segment.time);
         let residual = self.config.wiring == Wiring::Residual;
@@ -100,11 +100,11 @@ impl<D: Device> Model<D> {
     }
 
     /// ñ = [P ‖ n].
-    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment) -> Result<Rows<D>> {
+    fn rows(&self, tape: &mut Tape<'_, D>, block: &Block, n: &Var<D>, segment: &Segment<'_, D>) -> Result<Rows<D>> {
         let (batch, time, width) = (segment.batch, segment.time, self.config.width);
-        let Some(p) = self.persistent(tape, block, batch)? else {
-            return Ok(Rows::of(n));
-        };
+        // A memory that goes on has read them before.
+        let first = if segment.start.is_some() { None } else { self.persistent(tape, block, batch)? };
+        let Some(p) = first else { return Ok(Rows::of(n)) };
         let persistent = self.config.persistent;
         let mut all = tape.assemble(batch, persistent + time, width)?;
         all.place(tape, 0, persistent, &p)?;
@@ -113,7 +113,13 @@ impl<D: Device> Model<D> {
     }
 
     /// The tokens' rows of all heads without the persistent ones'.
-    fn token_rows(&self, tape: &mut Tape<'_, D>, x: &Var<D>, rows: &Rows<D>, segment: &Segment) -> Result<Var<D>> {
+    fn token_rows(
+        &self,
+        tape: &mut Tape<'_, D>,
+        x: &Var<D>,
+        rows: &Rows<D>,
+        segment: &Segment<'_, D>,
+    ) -> Result<Var<D>> {
         match rows.persistent {
             0 => Ok(x.clone()),
             p => tape.slice(x, segment.batch, p, segment.time, self.config.inner()),
