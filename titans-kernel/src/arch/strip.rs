@@ -1,11 +1,10 @@
 //! The rows of a panel of C in strips of tiles.
 
-use super::prefetch::Prefetch;
-use super::product::{A_BYTES, Operands, ProductPart, ROWS};
+use super::prefetch::{Ahead, OwnRows, Prefetch};
+use super::product::{Operands, ProductPart, ROWS};
 use super::tile::{SeenSteps, TileStrip, strip};
 use super::vector::Vector;
 use crate::arithmetic::{Beside, Store};
-use crate::scalar::Scalar;
 
 /// Rows of a tile of one or two registers.
 const TALL: usize = 12;
@@ -36,14 +35,8 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
     o: &Operands<V::T>,
     p: Panel<V::T>,
 ) {
-    let next = if BLOCKED {
-        Some([Prefetch::new::<V>(o, p.k0 + p.kc, p.j, p.width), Prefetch::of_a::<V>(o, p.k0, p.kc, p.j, p.width)])
-    } else {
-        None
-    };
-    // Tile by tile only where something comes between them.
-    let prefetched = BLOCKED && prefetched::<V>(store, part, o);
-    let alone = prefetched || next.iter().flatten().any(Prefetch::wanted);
+    let next = if BLOCKED { Some(Prefetch::new::<V>(part, o, &p)) } else { None };
+    let own = next.as_ref().map_or(OwnRows::NONE, |next| next.own);
     let mut i = 0;
     while i < o.m {
         let (columns, end) = TileColumns::of(part, &p, V::LANES, i, o.m);
@@ -58,45 +51,34 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
             _ => low(left),
         };
         let from = i.min(end - height);
-        let tiles = if alone { 1 } else { left.checked_div(height).unwrap_or(1).max(1) };
-        next.iter().flatten().for_each(|a| a.share::<V>(i, height, o.m));
+        // Tile by tile only where each has something to ask for.
+        let mut ahead = next.as_ref().and_then(|next| next.ahead(o, &p, i, height));
+        let tiles = if ahead.is_some() { 1 } else { left.checked_div(height).unwrap_or(1).max(1) };
+        let ahead = ahead.as_mut().map_or(core::ptr::null_mut(), core::ptr::from_mut);
         i = from + tiles * height;
         if columns.width == 0 {
             continue;
-        }
-        if prefetched {
-            for r in from..from + height {
-                let row = o.c.wrapping_add(r * o.c_row + p.j).cast_const();
-                (0..p.width).step_by(V::LANES).for_each(|j| V::prefetch(row.wrapping_add(j)));
-            }
         }
         // SAFETY: rows from .. from + tiles · height exist; the rest is the caller's promise.
         unsafe {
             match height {
                 TALLEST => {
                     if const { V::ACROSS >= 4 } {
-                        across::<V, TALLEST>(store, part, o, &p, columns, from, tiles);
+                        across::<V, TALLEST>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead });
                     }
                 }
                 TALL => {
                     if const { V::ACROSS >= 4 } {
-                        across::<V, TALL>(store, part, o, &p, columns, from, tiles);
+                        across::<V, TALL>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead });
                     }
                 }
-                ROWS => across::<V, ROWS>(store, part, o, &p, columns, from, tiles),
-                4 => across::<V, 4>(store, part, o, &p, columns, from, tiles),
-                2 => across::<V, 2>(store, part, o, &p, columns, from, tiles),
-                _ => across::<V, 1>(store, part, o, &p, columns, from, tiles),
+                ROWS => across::<V, ROWS>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
+                4 => across::<V, 4>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
+                2 => across::<V, 2>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
+                _ => across::<V, 1>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
             }
         }
     }
-}
-
-/// Whether a tile of C is prefetched before it is computed: where C is only written, in pieces of long rows, and does not stay in the cache.
-#[inline(always)]
-fn prefetched<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) -> bool {
-    let row = o.n * V::T::BYTES;
-    store == Store::Set && part == ProductPart::Whole && row >= 1024 && o.m * row > A_BYTES / 2
 }
 
 /// The columns of a panel that a tile computes.
@@ -106,6 +88,16 @@ struct TileColumns {
     skipped: usize,
     /// None if 0.
     width: usize,
+}
+
+/// Tiles one below the other.
+struct TileRows<T> {
+    /// First row.
+    from: usize,
+    tiles: usize,
+    own: OwnRows,
+    /// What they prefetch; null for nothing, and if they are several.
+    ahead: *mut Ahead<T>,
 }
 
 impl TileColumns {
@@ -142,8 +134,7 @@ unsafe fn across<V: Vector, const R: usize>(
     o: &Operands<V::T>,
     p: &Panel<V::T>,
     TileColumns { skipped, width }: TileColumns,
-    i: usize,
-    tiles: usize,
+    TileRows { from: i, tiles, own, ahead }: TileRows<V::T>,
 ) {
     let seen = match part {
         ProductPart::CausalInner(beside) => Some(SeenSteps { i, k0: p.k0, beside }),
@@ -167,6 +158,8 @@ unsafe fn across<V: Vector, const R: usize>(
             last,
             tiles,
             seen,
+            own,
+            ahead,
         };
         // Conditions that are constants: what they exclude is never compiled.
         match width.div_ceil(V::LANES) {

@@ -1,12 +1,13 @@
 //! Register tiles of a product, one below the other.
 
+use super::prefetch::{Ahead, NextTile, OwnRows, STEPS};
 use super::unroll::{each, opaque};
 use super::vector::Vector;
 use crate::arithmetic::{Beside, Store};
 use crate::scalar::Scalar;
 
 /// Steps of k that are written out.
-const UNROLLED: usize = 4;
+const UNROLLED: usize = STEPS;
 
 /// Where the numbers of a strip's first tile lie, and how many tiles there are.
 #[derive(Clone, Copy)]
@@ -24,6 +25,10 @@ pub(super) struct TileStrip<T> {
     pub tiles: usize,
     /// Which steps the rows see; none: all.
     pub seen: Option<SeenSteps>,
+    /// Whose rows of the next tile are prefetched on the way.
+    pub own: OwnRows,
+    /// What else is; null for nothing.
+    pub ahead: *mut Ahead<T>,
 }
 
 /// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind it.
@@ -110,13 +115,18 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
         }
         let mut a = a.add(steps.unseen * s.a_col);
         let mut b = s.b.add(steps.unseen * s.b_row);
-        let mut left = steps.all;
+        let (mut left, ahead) = (steps.all, s.ahead);
         if s.a_col == 1 {
             // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
             // them, and their additions fill the front end.
             let mut at = [a; 6];
             each!(G < 6 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
+            let mut next = NextTile::new::<R>(s, a);
             while left >= UNROLLED {
+                next.some::<V, R, N>(s, c.cast_const());
+                if !ahead.is_null() {
+                    (*ahead).some::<V>();
+                }
                 each!(U < 4 => {
                     let mut row = [V::splat(V::T::ZERO); N];
                     each!(J < N => row[J] = V::load(b.add(J * V::LANES)));
@@ -134,6 +144,9 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
             a = at[0];
         } else if s.a_row == 1 {
             while left > 0 {
+                if !ahead.is_null() && left.is_multiple_of(UNROLLED) {
+                    (*ahead).some::<V>();
+                }
                 step::<V, R, N>(&mut sum, a, 1, b, 0);
                 (a, b, left) = (a.wrapping_add(s.a_col), b.wrapping_add(s.b_row), left - 1);
             }
