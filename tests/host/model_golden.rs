@@ -105,6 +105,7 @@ impl<'a> Golden<'a> {
             beta2: of("beta2"),
             epsilon: of("epsilon"),
             weight_decay: of("weight_decay"),
+            gate_rate: 1.0,
             clip: of("clip"),
         };
         (of("learning_rate"), constants)

@@ -5,7 +5,7 @@ use titans_host::device::cpu::Cpu;
 use titans_host::tape::{Gradients, Params};
 use titans_host::train::optimiser::{Constants, Optimiser};
 
-const CONSTANTS: Constants = Constants { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 };
+const CONSTANTS: Constants = Constants { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0.1, gate_rate: 1.0, clip: 1.0 };
 
 /// Three steps with the given gradient scale; the parameters after them.
 fn train(constants: Constants, scale: f64) -> (Vec<f64>, Vec<f64>) {

@@ -136,6 +136,14 @@ impl<D: Device> Params<D> {
         self.decay.get(id.0).copied().ok_or_else(|| self.unknown(id))
     }
 
+    /// Its name.
+    ///
+    /// # Errors
+    /// As [`Params::value`].
+    pub fn name(&self, id: ParamId) -> Result<&str> {
+        self.names.get(id.0).map(String::as_str).ok_or_else(|| self.unknown(id))
+    }
+
     /// Its numbers on the device.
     ///
     /// # Errors

@@ -40,6 +40,10 @@ pub struct TrainConfig {
     /// Share of what each block's mixer and feed-forward add to the stream that a training step drops, 0 to below 1; the rest
     /// is divided by 1 minus it.
     pub dropout: f64,
+    /// By what the learning rate of the memories' gates is multiplied, above 0: with 1 their logits go as far in a step as any other
+    /// parameter, and gates that should shut come near 0 or their largest value late.
+    #[serde(skip_serializing_if = "is_one")]
+    pub gate_rate: f64,
     /// Steps between cheap validations; 0 validates only at the end.
     pub validate_every: u64,
     /// Which chunk boundaries of the memories wait for the backward: `all`, or their `sqrt` for less memory and more time.
@@ -66,12 +70,18 @@ impl Default for TrainConfig {
             weight_decay: 0.1,
             clip: 1.0,
             dropout: 0.0,
+            gate_rate: 1.0,
             validate_every: 0,
             boundaries: Boundaries::All,
             recompute: false,
             save_every: 30.0,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's way
+fn is_one(x: &f64) -> bool {
+    *x == 1.0
 }
 
 impl TrainConfig {
@@ -95,6 +105,7 @@ impl TrainConfig {
         check("weight_decay", none, self.weight_decay, at_least_0(self.weight_decay))?;
         check("clip", none, self.clip, at_least_0(self.clip))?;
         check("dropout", "0 to below 1", self.dropout, share(self.dropout))?;
+        check("gate_rate", some, self.gate_rate, above(self.gate_rate))?;
         check("save_every", none, self.save_every, at_least_0(self.save_every))?;
         check("accumulate", "1 to 1048576", self.accumulate as f64, (1..=1 << 20).contains(&self.accumulate))?;
         match self.minutes {
@@ -115,6 +126,7 @@ impl TrainConfig {
             beta2: self.beta2,
             epsilon: self.epsilon,
             weight_decay: self.weight_decay,
+            gate_rate: self.gate_rate,
             clip: if self.clip > 0.0 { self.clip } else { f64::INFINITY },
         }
     }

@@ -16,6 +16,8 @@ pub struct Constants {
     pub epsilon: f64,
     /// Decoupled decay of the parameters that decay, times the learning rate.
     pub weight_decay: f64,
+    /// By what the learning rate of the memories' gates is multiplied.
+    pub gate_rate: f64,
     /// Largest global norm of the gradients; longer ones are scaled down to it. Infinite: never.
     pub clip: f64,
 }
@@ -39,6 +41,11 @@ impl<D: Device> std::fmt::Debug for Optimiser<D> {
             .field("steps", &self.steps)
             .finish_non_exhaustive()
     }
+}
+
+/// What the gates are made of: weight and bias of their logits.
+fn is_gate(name: &str) -> bool {
+    name.contains(".mixer.gates.")
 }
 
 impl<D: Device> Optimiser<D> {
@@ -71,7 +78,7 @@ impl<D: Device> Optimiser<D> {
         self.steps += 1;
         for (id, (m, v)) in params.ids().zip(self.moment1.iter_mut().zip(&mut self.moment2)) {
             let step = AdamW {
-                learning_rate,
+                learning_rate: if is_gate(params.name(id)?) { c.gate_rate * learning_rate } else { learning_rate },
                 beta1: c.beta1,
                 beta2: c.beta2,
                 epsilon: c.epsilon,
