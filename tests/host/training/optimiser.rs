@@ -5,7 +5,8 @@ use titans_host::device::cpu::Cpu;
 use titans_host::tape::{Gradients, Params};
 use titans_host::train::optimiser::{Constants, Optimiser};
 
-const CONSTANTS: Constants = Constants { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0.1, gate_rate: 1.0, clip: 1.0 };
+const CONSTANTS: Constants =
+    Constants { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0.1, gate_rate: 1.0, clip: 1.0 };
 
 /// Three steps with the given gradient scale; the parameters after them.
 fn train(constants: Constants, scale: f64) -> (Vec<f64>, Vec<f64>) {
@@ -13,7 +14,7 @@ fn train(constants: Constants, scale: f64) -> (Vec<f64>, Vec<f64>) {
     let mut params = Params::new();
     let start = [vec![1.0, -2.0, 0.5], vec![0.25, 4.0]];
     params.add(&device, "matrix", &[1, 3], &start[0], true).unwrap();
-    params.add(&device, "bias", &[2], &start[1], false).unwrap();
+    params.add(&device, "blocks.0.mixer.gates.bias", &[2], &start[1], false).unwrap();
     let mut optimiser = Optimiser::new(&device, constants, &params).unwrap();
     let mut gradients = Gradients::zeros_like(&device, &params).unwrap();
 
@@ -38,6 +39,7 @@ fn train(constants: Constants, scale: f64) -> (Vec<f64>, Vec<f64>) {
             let m_hat = m[i] / (1.0 - constants.beta1.powi(step));
             let v_hat = v[i] / (1.0 - constants.beta2.powi(step));
             let decay = if i < 3 { constants.weight_decay } else { 0.0 };
+            let lr = if i < 3 { lr } else { lr * constants.gate_rate };
             reference[i] -= lr * (m_hat / (v_hat.sqrt() + constants.epsilon) + decay * reference[i]);
         }
     }
@@ -62,6 +64,15 @@ fn adamw_is_the_formula_with_and_without_clipping() {
             assert_eq!(found, unclipped, "a short gradient is not touched");
         }
     }
+}
+
+#[test]
+fn gates_have_a_rate_of_their_own() {
+    let constants = Constants { gate_rate: 30.0, ..CONSTANTS };
+    let ((found, expected), (plain, _)) = (train(constants, 1.0), train(CONSTANTS, 1.0));
+    assert_close(&found, &expected);
+    assert_eq!(found[..3], plain[..3], "others go as far as without");
+    assert_ne!(found[3..], plain[3..]);
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn steps<D: Device>(d: &D, config: &ModelConfig, count: usize, dropout: f64) -> 
     let mut model = Model::new(d, config.clone(), 7)?;
     // An epsilon above most gradients and a small rate: AdamW's division would otherwise make whole steps of rounding
     // errors, and two correct devices would part within ten steps.
-    let constants = Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-2, weight_decay: 0.1, gate_rate: 1.0, clip: f64::INFINITY };
+    let constants =
+        Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-2, weight_decay: 0.1, gate_rate: 1.0, clip: f64::INFINITY };
     let mut optimiser = Optimiser::new(d, constants, &model.params)?;
     let (mut numbers, mut losses, rows) = (NumberGenerator(21), Vec::new(), BATCH * TIME);
     for step in 0..count {

@@ -84,9 +84,16 @@ pub fn default_run(group: Group, layers: usize) -> Result<RunConfig> {
     if layers == 1 {
         // Along a key what is held is multiplied by 1 − α − θ: −1 at the most, where nothing is forgotten. Momentum would make it grow.
         (model.theta_max, model.momentum, model.forgetting) = (2.0, false, false);
+        // Without neighbours a key says one element's reflection.
+        model.conv_width = 0;
+    }
+    let mut train = TrainConfig { steps: 1500, learning_rate: 1e-2, ..TrainConfig::default() };
+    if layers == 1 {
+        // θ of 0 and 2 to the last digits: what is nearly turned around fades in long words, of which short ones say nothing.
+        (train.weight_decay, train.gate_rate) = (0.0, 30.0);
     }
     let task = TrackConfig { group, ..TrackConfig::default() };
-    TaskConfig::Track(task).run(model, TrainConfig { steps: 1500, learning_rate: 1e-2, ..TrainConfig::default() })
+    TaskConfig::Track(task).run(model, train)
 }
 
 /// Where the curriculum stands.

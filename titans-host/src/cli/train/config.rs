@@ -84,6 +84,9 @@ pub struct ConfigArgs {
     /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1 [default: 0]
     #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
+    /// By what the learning rate of the memories' gates is multiplied [default: 1; track: 30]
+    #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
+    gate_rate: Option<f64>,
     /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time
     #[arg(long, value_enum, help_heading = "Training")]
     boundaries: Option<BoundariesName>,
@@ -144,6 +147,7 @@ impl ConfigArgs {
             ("--accumulate", self.accumulate.is_some()),
             ("--carry", self.carry.is_some()),
             ("--dropout", self.dropout.is_some()),
+            ("--gate-rate", self.gate_rate.is_some()),
             ("--boundaries", self.boundaries.is_some()),
             ("--recompute", self.recompute),
         ];
@@ -172,6 +176,7 @@ impl ConfigArgs {
         set(&mut train.learning_rate, self.learning_rate);
         set(&mut train.accumulate, self.accumulate);
         set(&mut train.dropout, self.dropout);
+        set(&mut train.gate_rate, self.gate_rate);
         set(&mut train.boundaries, self.boundaries.map(Into::into));
         train.recompute |= self.recompute;
         run.validate()?;
