@@ -137,6 +137,15 @@ fn the_shared_library_exports_the_documented_functions_and_its_name_carries_the_
 }
 
 #[test]
+fn every_function_has_its_place_in_the_cpp_headers() {
+    let parts = ["core", "memory", "model", "text"]
+        .map(|part| std::fs::read_to_string(root().join(format!("include/titans/{part}.hpp"))).expect("a header"));
+    let text = parts.concat();
+    let lacking: Vec<_> = documented().1.into_iter().filter(|name| !text.contains(&format!("{name}("))).collect();
+    assert!(lacking.is_empty(), "titans.hpp does not call {lacking:?}");
+}
+
+#[test]
 fn the_headers_make_pages_without_a_warning() {
     if !is_here("doxygen") {
         return;
