@@ -38,3 +38,6 @@ mod support;
 mod texts;
 #[path = "c_abi/tools.rs"]
 mod tools;
+#[cfg(feature = "host")]
+#[path = "c_abi/words.rs"]
+mod words;

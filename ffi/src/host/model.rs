@@ -45,6 +45,13 @@ fn open(from: &std::path::Path, options: &titans_host_options) -> HostOutcome<Ho
     // SAFETY: texts that end in a zero, by the caller's promise.
     let (asked, named) =
         unsafe { (path(arg(2, "checkpoint"), options.checkpoint)?, path(arg(2, "tokenizer"), options.tokenizer)?) };
+    if asked.is_some() && from.exists() && !from.is_dir() {
+        let text = format!(
+            "checkpoint: expected NULL with {}, which is a file; checkpoints are chosen among those of a run folder",
+            from.display()
+        );
+        return Err(HostFailure::new(TITANS_ERROR_USAGE, 2, "checkpoint", text));
+    }
     let asked = asked.map(|name| Which::from(name.as_os_str().to_owned()));
     let device = Cpu::<f32>::new(Some(options.threads as usize)).map_err(HostFailure::host)?;
     let runnable = Runnable::open(&device, from, asked.as_ref()).map_err(HostFailure::host)?;
