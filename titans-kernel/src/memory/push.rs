@@ -246,7 +246,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
     /// saved.
     fn end(self, n: usize, filled: usize, closes: bool) -> Result<()> {
         let (on, lay, spec) = (self.on, self.on.lay, self.on.lay.spec);
-        let Work { writing, reading, mut coefficients, scaled } = self.work;
+        let Work { mut writing, reading, mut coefficients, scaled } = self.work;
         let before = filled - n;
         if let Some(at) =
             (filled / spec.chunk.max(1) * spec.chunk).checked_sub(before).filter(|_| !self.held.is_empty())
@@ -264,6 +264,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
             let seen = exact::upright(lay, writing.open.view(), filled, reading.x)?;
             let (end, past) = (End { n: filled, row: n }, Past::new(seen, &coefficients));
             close(on, end, past, scaled, self.state)?;
+            // So that a state says nothing of what is past, and a token that is refused later leaves no trace in it.
+            writing.open.forget(lay, 0, filled)?;
             coefficients.start();
             coefficients.save(0, 0, self.row, lay.rows);
         } else {
