@@ -99,7 +99,7 @@ fn structures_and_constants_are_the_same_on_both_sides() {
 }
 
 /// The status codes a document lists as `| NAME | number |`, and the functions it lists as `` `name` ``.
-fn documented() -> (BTreeSet<(String, i32)>, BTreeSet<String>) {
+pub fn documented() -> (BTreeSet<(String, i32)>, BTreeSet<String>) {
     let text = std::fs::read_to_string(root().join("docs/ABI.md")).expect("docs/ABI.md");
     let row = |line: &str| {
         let mut cells = line.split('|').map(str::trim);
