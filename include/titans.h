@@ -86,8 +86,8 @@
     (320 + 4 * (((undo) > 0 ? 2 : 1) * (size_t)(blocks) *                                                            \
                     TITANS_BLOCK_STATE_NUMBERS(rows, heads, head_width, sets, params, state, taps, persistent, seen) +\
                 TITANS_BLOCK_WORK_NUMBERS(rows, width, heads, head_width, sets, work, persistent, seen, feed_forward) +\
-                2 * (size_t)(rows) * (width) + ((size_t)(undo) + 1) * (input) + ((size_t)(rows) + 1) * (outputs) +   \
-                (size_t)(blocks) * (heads)))
+                2 * (size_t)(rows) * (width) + ((size_t)(undo) + 1) * (input) +                                      \
+                (size_t)(rows) * (2 * (size_t)(outputs) + (size_t)(blocks) * (heads))))
 
 /** Numbers that a block keeps. */
 #define TITANS_BLOCK_STATE_NUMBERS(rows, heads, head_width, sets, params, state, taps, persistent, seen)             \
@@ -1160,7 +1160,7 @@ const char *titans_host_error(void);
 /**
  * Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
  *
- * Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
  * a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
  *
  * # Safety
@@ -1249,7 +1249,7 @@ int32_t titans_text_config_init(struct titans_text_config *config,
 /**
  * Makes a second text that stands where this one stands; both go on independently.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`. `*other` is not written then.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`. `*other` is not written then.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1285,7 +1285,7 @@ int32_t titans_text_read_only(struct titans_text *text, int32_t read_only, struc
 /**
  * Tokens read since the start, across save and load.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1325,7 +1325,7 @@ int32_t titans_text_load(struct titans_text *text,
 /**
  * Begins to read a text with a model. `config` may be NULL.
  *
- * Errors: `NULL`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
  * vocabulary, `SYSTEM` without memory. `*text` is not written then.
  *
  * # Safety
@@ -1352,7 +1352,7 @@ void titans_text_close(struct titans_text *text);
  * Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
  * becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
  * number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
  * in), `FILE` when the vocabulary cannot write the bytes.
  *
@@ -1370,7 +1370,7 @@ int32_t titans_text_feed(struct titans_text *text,
 /**
  * Ids of the vocabulary: the length of what `titans_text_next` writes.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1383,7 +1383,7 @@ int32_t titans_text_vocabulary(const struct titans_text *text, size_t *count, st
  * Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to `*len`. NULL with
  * capacity 0 asks for the number alone.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1401,7 +1401,7 @@ int32_t titans_text_token(const struct titans_text *text,
  * Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary` numbers; before the first
  * token all are alike.
  *
- * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `FOREIGN`, `POISONED`.
+ * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1416,9 +1416,9 @@ int32_t titans_text_next(const struct titans_text *text,
 /**
  * Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With `keep` 1 the model reads
  * what it writes, as any text; with 0 the text stays where it is, and the same call writes the same. Before the first token the text begins with a
- * line break. `*written` (may be NULL) is how many tokens there were.
+ * line break. `*written` (may be NULL) is how many tokens there were, after errors on the way too.
  *
- * Errors: `NULL`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
  * finite (what came before it was written, and read with `keep` 1), `STOPPED` by `progress`, `SYSTEM` without memory.
  *
  * # Safety
@@ -1436,10 +1436,10 @@ int32_t titans_text_write(struct titans_text *text,
 #if defined(TITANS_HOST)
 /**
  * Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one is one of them), which
- * end with the call. `reads` (may be NULL) are as many structures, each with its `struct_size`. All texts are read, whatever happens
+ * end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`. All texts are read, whatever happens
  * to one of them. `progress` of a text is called in the thread that reads it.
  *
- * Errors: `NULL`, `CONFIG` for other threads, `OVERLAP` for a text that is there twice: nothing was read. Else that of the first text that failed;
+ * Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
  * `info->found` is then its token's number if that was refused, and `info->arg` 1.
  *
  * # Safety
@@ -1531,7 +1531,7 @@ size_t titans_memory_align(void);
 /**
  * Bytes of the buffer for a memory of this configuration, all its working space included: no call needs more.
  *
- * Errors: `NULL`, `TOO_LARGE`, those of a configuration.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1541,7 +1541,7 @@ int32_t titans_memory_size(const struct titans_memory_config *config, size_t *by
 /**
  * Bytes that `titans_memory_save` writes for a memory of this configuration, at any time.
  *
- * Errors: `NULL`, `TOO_LARGE`, those of a configuration.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1553,7 +1553,7 @@ int32_t titans_memory_saved_size(const struct titans_memory_config *config,
 /**
  * Numbers that a memory of this configuration learns: the length of `w0`.
  *
- * Errors: `NULL`, `TOO_LARGE`, those of a configuration.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1565,7 +1565,7 @@ int32_t titans_memory_parameters(const struct titans_memory_config *config,
 /**
  * Tokens the memory has seen since it was initialised or reset, across save and load.
  *
- * Errors: `NULL`, those of a block.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1575,7 +1575,7 @@ int32_t titans_memory_position(const struct titans_memory *memory, uint64_t *val
 /**
  * Tokens whose gradient was longer than the configuration's `clip` and was shortened.
  *
- * Errors: `NULL`, those of a block.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1586,7 +1586,7 @@ int32_t titans_memory_clipped(const struct titans_memory *memory, uint64_t *valu
  * The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default, between what
  * it expected for the token's key and the token's value.
  *
- * Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, those of a block.
+ * Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1672,9 +1672,8 @@ int32_t titans_stream_config_init(struct titans_stream_config *config,
  * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `TOKEN_RANGE` (`found` is its number in this call), `INPUT_KIND`, `TORN`,
  * `END`, those of a stream (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`, `OTHER_MODEL`) and of a model. Nothing has changed
  * then. `DIVERGED`: a token was refused whose write, or what the model says after it, would not be finite; `info->found`
- * is its number in this call. The tokens before it are in, with their outputs; what the outputs hold from it on is unspecified, but a
- * call of one token changes nothing. The stream goes on from there with tokens that it can take (without an undo, after
- * `titans_stream_reset` or `titans_stream_load`).
+ * is its number in this call. The tokens before it are in, with their outputs; from it on nothing is written. The stream goes on from
+ * there with tokens that it can take (without an undo, after `titans_stream_reset` or `titans_stream_load`).
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1824,7 +1823,7 @@ size_t titans_stream_align(void);
 /**
  * Bytes of the buffer for a stream through this model, all its working space included: no call needs more.
  *
- * Errors: `NULL`, `TOO_LARGE`, those of a configuration and of a model.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1837,7 +1836,7 @@ int32_t titans_stream_size(const struct titans_model *model,
 /**
  * Bytes that `titans_stream_save` writes at most for a stream through this model.
  *
- * Errors: `NULL`, those of a model.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a model.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1859,7 +1858,7 @@ int32_t titans_stream_describe(const struct titans_stream *stream,
 /**
  * Tokens the stream has taken since it was made or reset, across save and load.
  *
- * Errors: `NULL`, those of a stream.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a stream.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1928,8 +1927,8 @@ int32_t titans_stream_load(struct titans_stream *stream,
  * Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
  * those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the range of
  * its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in this call. The tokens
- * before it are written, with their answers and surprise; what the outputs hold from it on is unspecified. The memory goes on from
- * there with tokens that it can take, or after `titans_memory_reset`.
+ * before it are written, with their answers and surprise; from it on nothing is written. The memory goes on from there with tokens
+ * that it can take, or after `titans_memory_reset`.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.

@@ -21,6 +21,8 @@ mod header;
 mod installed;
 #[path = "c_abi/lifecycle.rs"]
 mod lifecycle;
+#[path = "c_abi/nothing.rs"]
+mod nothing;
 #[path = "c_abi/programs.rs"]
 mod programs;
 #[path = "c_abi/saved.rs"]
@@ -38,3 +40,6 @@ mod support;
 mod texts;
 #[path = "c_abi/tools.rs"]
 mod tools;
+#[cfg(feature = "host")]
+#[path = "c_abi/words.rs"]
+mod words;

@@ -60,22 +60,14 @@ int main(int count, char **words) {
     for (std::thread &worker : workers) worker.join();
 
     std::vector<titans::Text> readers;
-    std::vector<titans_text *> handles;
-    std::vector<const void *> bytes;
-    std::vector<size_t> lens;
     std::vector<titans_text_read> reads(threads);
     for (size_t i = 0; i < threads; i++) {
         auto text = titans::Text::open(*owned);
-        if (!text) return std::fprintf(stderr, "%s\n", titans_host_error()), 1;
+        if (!text) return std::fprintf(stderr, "%s\n", titans::host_error()), 1;
         readers.push_back(std::move(*text));
-        handles.push_back(readers.back().get());
-        bytes.push_back(texts[i].data());
-        lens.push_back(texts[i].size());
-        reads[i].struct_size = sizeof reads[i];
     }
-    titans::Status together;
-    titans_text_feed_all(handles.data(), bytes.data(), lens.data(), threads, static_cast<uint32_t>(threads), reads.data(), together.out());
-    if (!together) return std::fprintf(stderr, "%s\n", together.message()), 1;
+    titans::Status together = titans::Text::feed_all(readers, texts, static_cast<uint32_t>(threads), reads);
+    if (!together) return std::fprintf(stderr, "%s\n", titans::host_error()), 1;
 
     bool same = true;
     for (size_t i = 0; i < threads; i++) {

@@ -10,3 +10,12 @@ python3 series.py train >"$work/train.csv"
     --feed-forward 32 --compute-chunk 1 --context 128 --batch 16 --steps 600 --seed 1
 "$titans" export "$work/run" --out model.titans
 python3 series.py pack "$work/run/config.toml" >device.bin
+# For c/budget.c, models of other widths and one of token ids; how well they do is no matter there.
+"$titans" train --task recall --out "$work/run-symbols" --block lmm --blocks 1 --width 8 --heads 1 --head-width 8 --feed-forward 16 \
+    --compute-chunk 1 --batch 4 --steps 8 --seed 1
+"$titans" export "$work/run-symbols" --out symbols.titans
+for width in 8 32; do
+    "$titans" train --task series --data "$work/train.csv" --out "$work/run-$width" --block lmm --blocks 1 --width $width --heads 1 \
+        --head-width $width --feed-forward $((2 * width)) --compute-chunk 1 --context 128 --batch 4 --steps 8 --seed 1
+    "$titans" export "$work/run-$width" --out width-$width.titans
+done

@@ -5,7 +5,7 @@ use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, apart, arg, check_buffer, input, output, range, range_of};
+use crate::pointer::{Arg, apart, arg, check_buffer, input, output, range, range_of, range_of_struct};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use titans_kernel::memory::{MemorySpec, Start};
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn titans_memory_init(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises `config`.
-        let config = unsafe { titans_memory_config::read(3, config) }?;
+        let (config, config_at) = unsafe { (titans_memory_config::read(3, config)?, range_of_struct(config)) };
         let (spec, read) = config.spec(3)?;
         let layout = Layout::new(3, &spec)?;
         check_buffer(buffer, buffer_bytes, layout.total())?;
@@ -69,8 +69,10 @@ pub unsafe extern "C" fn titans_memory_init(
         let w0 = unsafe { initial(arg(4, "w0"), w0, w0_len, &spec) }?;
         let own = range(buffer.cast::<u8>(), layout.total());
         let out = output(arg(6, "memory"), memory, 1, 1)?;
-        out.apart_from(core::slice::from_ref(&own))?;
-        apart(arg(1, "buffer"), &own, &w0.map_or(0..0, range_of))?;
+        let w0_at = w0.map_or(0..0, range_of);
+        out.apart_from(&[own.clone(), config_at.clone(), w0_at.clone()])?;
+        apart(arg(1, "buffer"), &own, &config_at)?;
+        apart(arg(1, "buffer"), &own, &w0_at)?;
         // SAFETY: aligned and large enough (just checked), the caller's to lend.
         let mut block = unsafe { Block::create(buffer.cast(), config, spec, read, layout) }?;
         start(&mut block, w0)?;

@@ -172,6 +172,6 @@ impl Opening {
         let checksum = Model::<f32>::parse(bytes).map_err(refused)?.checksum();
         blob.expose_provenance();
         // SAFETY: not NULL and aligned (checked above), writable by promise.
-        unsafe { store(at, model, titans_model::new(bytes.as_ptr(), bytes.len(), checksum)) }
+        unsafe { store(at, model, titans_model::new(bytes.as_ptr(), bytes.len(), checksum), &[]) }
     }
 }

@@ -122,12 +122,12 @@ pub(crate) fn range_of<T>(slice: &[T]) -> Range<usize> {
     range(slice.as_ptr(), slice.len())
 }
 
-/// Writes one value through a pointer that must not be NULL.
+/// Writes one value through a pointer that must not be NULL and shares no byte with `others`.
 ///
 /// # Safety
 /// A pointer that is not NULL points to one writable element.
-pub(crate) unsafe fn store<T: Copy>(arg: Arg, pointer: *mut T, value: T) -> Outcome<()> {
-    check(arg, pointer, 1, 1)?;
+pub(crate) unsafe fn store<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: &[Range<usize>]) -> Outcome<()> {
+    output(arg, pointer, 1, 1)?.apart_from(others)?;
     // SAFETY: not NULL, aligned, writable by promise.
     unsafe { pointer.write(value) };
     Ok(())
@@ -202,7 +202,7 @@ pub(crate) unsafe fn defaults<T: Copy>(
     }
     // SAFETY: `struct_size` writable bytes by promise, and that is at least this library's structure.
     unsafe {
-        store(arg(1, "config"), config, default)?;
+        store(arg(1, "config"), config, default, &[])?;
         config.add(1).cast::<u8>().write_bytes(0, struct_size - size_of::<T>());
     }
     Ok(())
@@ -230,6 +230,18 @@ pub(crate) fn check_buffer(buffer: *const c_void, bytes: usize, needed: usize) -
         return Err(arg(2, "buffer_bytes").sizes(TITANS_ERROR_BUFFER_TOO_SMALL, needed, bytes));
     }
     Ok(())
+}
+
+/// The addresses of a structure that [`versioned`] accepted, whatever a later header put at its end; none of NULL.
+///
+/// # Safety
+/// As [`versioned`]'s.
+pub(crate) unsafe fn range_of_struct<T>(pointer: *const T) -> Range<usize> {
+    if pointer.is_null() {
+        return 0..0;
+    }
+    // SAFETY: the first field is its size, readable by promise.
+    range(pointer.cast::<u8>(), unsafe { pointer.cast::<u32>().read() } as usize)
 }
 
 /// A `struct_size` above this is taken for garbage and its tail is not looked at.

@@ -5,7 +5,7 @@ use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{ALIGN, Arg, arg, output, store};
+use crate::pointer::{ALIGN, Arg, arg, output, range, range_of_struct, store};
 use crate::status::titans_status::*;
 use titans_kernel::memory::MemorySpec;
 
@@ -30,8 +30,8 @@ unsafe fn ask(
         // SAFETY: the caller promises `config`.
         let (spec, _) = unsafe { titans_memory_config::read(1, config) }?.spec(1)?;
         let layout = Layout::new(1, &spec)?;
-        // SAFETY: the caller promises `out`.
-        unsafe { store(answer, out, question(&spec, &layout)) }
+        // SAFETY: the caller promises `config`, which was accepted, and `out`.
+        unsafe { store(answer, out, question(&spec, &layout), &[range_of_struct(config)]) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -39,7 +39,7 @@ unsafe fn ask(
 
 /// Bytes of the buffer for a memory of this configuration, all its working space included: no call needs more.
 ///
-/// Errors: `NULL`, `TOO_LARGE`, those of a configuration.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn titans_memory_size(
 
 /// Bytes that `titans_memory_save` writes for a memory of this configuration, at any time.
 ///
-/// Errors: `NULL`, `TOO_LARGE`, those of a configuration.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn titans_memory_saved_size(
 
 /// Numbers that a memory of this configuration learns: the length of `w0`.
 ///
-/// Errors: `NULL`, `TOO_LARGE`, those of a configuration.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -99,10 +99,8 @@ unsafe fn tell<T: Copy>(
         // SAFETY: the caller lends the memory to read.
         let (head, _, _, layout) = unsafe { Head::read(arg(1, "memory"), memory) }?;
         let answer = question(&head)?;
-        output(arg(2, "value"), out, 1, 1)?
-            .apart_from(&[crate::pointer::range(memory.cast::<u8>(), layout.total())])?;
         // SAFETY: the caller promises `out`.
-        unsafe { store(arg(2, "value"), out, answer) }
+        unsafe { store(arg(2, "value"), out, answer, &[range(memory.cast::<u8>(), layout.total())]) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -110,7 +108,7 @@ unsafe fn tell<T: Copy>(
 
 /// Tokens the memory has seen since it was initialised or reset, across save and load.
 ///
-/// Errors: `NULL`, those of a block.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -126,7 +124,7 @@ pub unsafe extern "C" fn titans_memory_position(
 
 /// Tokens whose gradient was longer than the configuration's `clip` and was shortened.
 ///
-/// Errors: `NULL`, those of a block.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -143,7 +141,7 @@ pub unsafe extern "C" fn titans_memory_clipped(
 /// The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default, between what
 /// it expected for the token's key and the token's value.
 ///
-/// Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, those of a block.
+/// Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
 ///
 /// # Safety
 /// Pointers are NULL or valid.

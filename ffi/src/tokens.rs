@@ -5,8 +5,9 @@ use crate::block::{Block, titans_memory};
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Output, apart, arg, input, optional, output, range_of, versioned};
+use crate::pointer::{Output, apart, arg, input, optional, output, range_of, range_of_struct, versioned};
 use crate::status::titans_status::*;
+use core::ops::Range;
 use titans_kernel::{Error, Mat, MatMut};
 
 /// `n` tokens. Set `struct_size` to its sizeof and everything you do not use to zero (in C: `= {0}`). Matrices are
@@ -68,6 +69,8 @@ impl titans_tokens {
 
 /// Where the outputs of a write go.
 struct Outputs {
+    /// Where the structure of the tokens lies, if it is a caller's.
+    tokens: Range<usize>,
     y: *mut f32,
     y_len: usize,
     surprise: *mut f32,
@@ -94,9 +97,10 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
         apart(names(name), range, &block.addresses)?;
     }
     let surprise_at = surprise.as_ref().map_or(0..0, Output::range);
+    apart(names("tokens"), &outputs.tokens, &block.addresses)?;
     for output in [&y, &surprise].into_iter().flatten() {
         output.apart_from(&inputs)?;
-        output.apart_from(core::slice::from_ref(&block.addresses))?;
+        output.apart_from(&[outputs.tokens.clone(), block.addresses.clone()])?;
     }
     if let Some(y) = &y {
         y.apart_from(&[surprise_at])?;
@@ -157,8 +161,8 @@ fn feed(
 /// Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
 /// those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the range of
 /// its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in this call. The tokens
-/// before it are written, with their answers and surprise; what the outputs hold from it on is unspecified. The memory goes on from
-/// there with tokens that it can take, or after `titans_memory_reset`.
+/// before it are written, with their answers and surprise; from it on nothing is written. The memory goes on from there with tokens
+/// that it can take, or after `titans_memory_reset`.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -180,9 +184,9 @@ pub unsafe extern "C" fn titans_memory_write(
     };
     let body = || {
         // SAFETY: the caller promises `tokens`.
-        let tokens = unsafe { titans_tokens::copy(tokens) }?;
+        let (copied, own) = unsafe { (titans_tokens::copy(tokens)?, range_of_struct(tokens)) };
         // SAFETY: the caller's promises are the same.
-        unsafe { write(memory, &tokens, &Outputs { y, y_len, surprise, surprise_len }, at) }
+        unsafe { write(memory, &copied, &Outputs { tokens: own, y, y_len, surprise, surprise_len }, at) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -245,7 +249,7 @@ pub unsafe extern "C" fn titans_memory_step(
         };
         let surprise_len = usize::from(!surprise.is_null());
         // SAFETY: the caller's promises are the same; the gates are this call's own.
-        unsafe { write(memory, &tokens, &Outputs { y, y_len, surprise, surprise_len }, at) }
+        unsafe { write(memory, &tokens, &Outputs { tokens: 0..0, y, y_len, surprise, surprise_len }, at) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }

@@ -9,6 +9,7 @@ pub mod calls;
 pub mod checkpoint_load;
 pub mod configs;
 pub mod cuts;
+pub mod memories;
 pub mod small;
 pub mod state_load;
 pub mod stream_load;

@@ -46,6 +46,15 @@ class [[nodiscard]] Status {
   public:
     /** Success. */
     Status() noexcept : info_() { info_.struct_size = sizeof info_; }
+    /** A refusal by this header, of argument number `arg`. */
+    Status(titans_status code, int32_t arg) noexcept : Status() {
+        info_.code = code;
+        info_.arg = arg;
+        const char *text = titans_status_message(code);
+        for (size_t i = 0; i + 1 < TITANS_MESSAGE_BYTES && text[i] != 0; i++) {
+            info_.message[i] = text[i];
+        }
+    }
     /** Whether it succeeded. */
     explicit operator bool() const noexcept { return info_.code == TITANS_OK; }
     /** The titans_status. */
@@ -118,6 +127,15 @@ class Block {
     void *data_ = nullptr;
     size_t size_ = 0;
 };
+
+/** The library's version, e.g. "0.1.0". */
+inline const char *version() noexcept { return titans_version_string(); }
+
+/** Whether the library that is linked is of this header's ABI, and wants blocks where Block puts them. */
+inline bool compatible() noexcept {
+    return titans_abi_version() == TITANS_ABI_VERSION && titans_memory_align() == Block::alignment &&
+           titans_stream_align() == Block::alignment;
+}
 
 } // namespace titans
 

@@ -20,6 +20,18 @@ class Config {
     }
     /** Its fields. */
     titans_memory_config *operator->() noexcept { return &config_; }
+    /** Bytes of a memory's buffer. */
+    Status size(size_t &bytes) const noexcept {
+        Status status;
+        titans_memory_size(&config_, &bytes, status.out());
+        return status;
+    }
+    /** Numbers that a memory learns: the length of its initial weights. */
+    Status parameters(size_t &count) const noexcept {
+        Status status;
+        titans_memory_parameters(&config_, &count, status.out());
+        return status;
+    }
     /** For calls of titans.h. */
     const titans_memory_config &get() const noexcept { return config_; }
 
@@ -49,6 +61,16 @@ class MemoryRef {
         return Result<MemoryRef>(std::move(memory));
     }
 
+    /** Finds the memory of that configuration whose bytes were copied to a buffer; see titans_memory_attach. */
+    static Result<MemoryRef> attach_in(Span<unsigned char> buffer, const Config &config) noexcept {
+        MemoryRef memory;
+        Status status = memory.attach(buffer.data(), buffer.size(), config);
+        if (!status) {
+            return status;
+        }
+        return Result<MemoryRef>(std::move(memory));
+    }
+
     /** titans_memory_write; `tokens.struct_size` is set here. `y` [n, value width], `surprise` [n]. */
     Status write(titans_tokens tokens, Span<float> y = {}, Span<float> surprise = {}) noexcept {
         Status status;
@@ -57,12 +79,13 @@ class MemoryRef {
         return status;
     }
 
-    /** Writes one token and, given a query `q` [key width] and a place for it `y` [value width], answers. */
-    Status step(Span<const float> k, Span<const float> v, Gates gates, Span<const float> q = {},
-                Span<float> y = {}) noexcept {
+    /** Writes one token and, given a query `q` [key width] and a place for it `y` [value width], answers. `surprise`, if it is
+     * not null, is the token's. */
+    Status step(Span<const float> k, Span<const float> v, Gates gates, Span<const float> q = {}, Span<float> y = {},
+                float *surprise = nullptr) noexcept {
         Status status;
         titans_memory_step(memory_, k.data(), k.size(), v.data(), v.size(), q.data(), q.size(), gates.alpha,
-                           gates.theta, gates.eta, y.data(), y.size(), nullptr, status.out());
+                           gates.theta, gates.eta, y.data(), y.size(), surprise, status.out());
         return status;
     }
 
@@ -168,9 +191,8 @@ class Memory : public MemoryRef {
     /** A memory with initial weights `w0`; none means zeros, for memories of one layer. */
     static Result<Memory> create(const Config &config, Span<const float> w0 = {}) noexcept {
         Memory memory;
-        Status status;
         size_t bytes = 0;
-        titans_memory_size(&config.get(), &bytes, status.out());
+        Status status = config.size(bytes);
         if (!status) {
             return status;
         }

@@ -66,6 +66,12 @@ class StreamConfig {
     }
     /** Its fields. */
     titans_stream_config *operator->() noexcept { return &config_; }
+    /** Bytes of the buffer of a stream through `model`. */
+    Status size(const Model &model, size_t &bytes) const noexcept {
+        Status status;
+        titans_stream_size(model.get(), &config_, &bytes, status.out());
+        return status;
+    }
     /** For calls of titans.h. */
     const titans_stream_config &get() const noexcept { return config_; }
 
@@ -87,6 +93,30 @@ class StreamRef {
             return status;
         }
         return Result<StreamRef>(std::move(stream));
+    }
+
+    /** Finds the stream through that model whose bytes were copied to a buffer; see titans_stream_attach. */
+    static Result<StreamRef> attach_in(Span<unsigned char> buffer, const Model &model) noexcept {
+        StreamRef stream;
+        Status status;
+        stream.model_ = model;
+        titans_stream_attach(buffer.data(), buffer.size(), model.get(), &stream.stream_, status.out());
+        if (!status) {
+            return status;
+        }
+        return Result<StreamRef>(std::move(stream));
+    }
+
+    /** Makes in a caller's buffer, of as many bytes as this one's, a second stream that stands where this one stands. */
+    Result<StreamRef> fork_in(Span<unsigned char> buffer) const noexcept {
+        StreamRef other;
+        Status status;
+        other.model_ = model_;
+        titans_stream_fork(stream_, buffer.data(), buffer.size(), &other.stream_, status.out());
+        if (!status) {
+            return status;
+        }
+        return Result<StreamRef>(std::move(other));
     }
 
     /** Feeds token ids [n]; `outputs` [n, outputs] and `surprise` [n, memories] may be empty. */
@@ -205,9 +235,8 @@ class Stream : public StreamRef {
     /** A stream before its first token. */
     static Result<Stream> create(const Model &model, const StreamConfig &config = {}) noexcept {
         Stream stream;
-        Status status;
         size_t bytes = 0;
-        titans_stream_size(model.get(), &config.get(), &bytes, status.out());
+        Status status = config.size(model, bytes);
         if (!status) {
             return status;
         }

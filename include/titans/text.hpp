@@ -8,6 +8,9 @@
 
 namespace titans {
 
+/** The whole sentence of the last failure of this tier in this thread; "" before the first. */
+inline const char *host_error() noexcept { return titans_host_error(); }
+
 /** Options with the defaults of titans_host_options_init; change its fields through ->. */
 class HostOptions {
   public:
@@ -59,7 +62,7 @@ class HostModel {
     HostModel &operator=(const HostModel &) = delete;
     ~HostModel() { titans_host_close(model_); }
 
-    /** Opens what lies at `path`. titans_host_error() has the whole sentence of a failure. */
+    /** Opens what lies at `path`. host_error() has the whole sentence of a failure. */
     static Result<HostModel> open(const char *path, const HostOptions &options = {}) noexcept {
         HostModel model;
         Status status;
@@ -136,6 +139,45 @@ class Text {
         return feed(bytes, read);
     }
 
+    /** Reads several texts at once, each its own bytes, on `threads` threads that end with the call. `texts` is a container of Text, `pages` one
+     * of as many containers of bytes; `reads`, if it is not empty, receives what each text's bytes cost, also after an error. */
+    template <class Texts, class Pages>
+    static Status feed_all(Texts &texts, const Pages &pages, uint32_t threads, Span<titans_text_read> reads = {}) noexcept {
+        static_assert(sizeof(*pages.data()->data()) == 1, "containers of bytes");
+        const size_t count = texts.size();
+        if (pages.size() != count) {
+            return Status(TITANS_ERROR_LENGTH, 2);
+        }
+        if (reads.size() != 0 && reads.size() != count) {
+            return Status(TITANS_ERROR_LENGTH, 6);
+        }
+        const Block block(count * (sizeof(titans_text *) + sizeof(const void *) + sizeof(size_t)) + 1);
+        if (block.data() == nullptr) {
+            return Status(TITANS_ERROR_SYSTEM, 0);
+        }
+        auto *handles = static_cast<titans_text **>(block.data());
+        auto *bytes = static_cast<const void **>(static_cast<void *>(handles + count));
+        auto *lens = static_cast<size_t *>(static_cast<void *>(bytes + count));
+        for (size_t i = 0; i < count; i++) {
+            new (handles + i) titans_text *(texts.data()[i].get());
+            new (bytes + i) const void *(pages.data()[i].data());
+            new (lens + i) size_t(pages.data()[i].size());
+        }
+        for (titans_text_read &read : reads) {
+            read.struct_size = sizeof read;
+        }
+        Status status;
+        titans_text_feed_all(handles, bytes, lens, count, threads, reads.data(), status.out());
+        return status;
+    }
+
+    /** The bytes that token `id` stands for: to `bytes`, their number to `len`. No `bytes` asks for the number alone. */
+    Status token(uint32_t id, Span<unsigned char> bytes, size_t &len) const noexcept {
+        Status status;
+        titans_text_token(text_, id, bytes.data(), bytes.size(), &len, status.out());
+        return status;
+    }
+
     /** Ids of the vocabulary. */
     Status vocabulary(size_t &count) const noexcept {
         Status status;
@@ -151,15 +193,16 @@ class Text {
     }
 
     /** Writes up to `tokens` tokens; `each` is called with a Span<const unsigned char> of each one's bytes and returns whether to go on. With
-     * `keep` the model reads what it writes, without it the text stays where it is. */
-    template <class Each> Status write(size_t tokens, bool keep, Each &&each) noexcept {
+     * `keep` the model reads what it writes, without it the text stays where it is. `written`, if it is not null, is how many there
+     * were, also after an error on the way. */
+    template <class Each> Status write(size_t tokens, bool keep, Each &&each, size_t *written = nullptr) noexcept {
         using Function = std::remove_reference_t<Each>;
         Status status;
         const titans_bytes_fn call = [](void *user, const uint8_t *bytes, size_t len) noexcept -> int32_t {
             return (*static_cast<Function *>(user))(Span<const unsigned char>(bytes, len)) ? 0 : 1;
         };
         void *user = const_cast<void *>(static_cast<const void *>(&each));
-        titans_text_write(text_, tokens, keep ? 1 : 0, call, user, nullptr, status.out());
+        titans_text_write(text_, tokens, keep ? 1 : 0, call, user, written, status.out());
         return status;
     }
 

@@ -142,10 +142,23 @@ int main() {
     titans::Status wrong = memory.step(key, value, gates, key, titans::Span<float>(answer.data(), D - 1));
     REQUIRE(wrong.code() == TITANS_ERROR_LENGTH && wrong.info().arg == 11 && wrong.info().expected == D);
 
+    REQUIRE(memory.step(key, value, gates, key, answer, &surprise) && surprise >= 0.0f);
+    size_t size = 0, numbers = 0;
+    REQUIRE(config.size(size) && config.parameters(numbers) && numbers == D * D && size % titans::Block::alignment == 0);
+    const titans::Block room(size);
+    const titans::Span<unsigned char> bytes(static_cast<unsigned char *>(room.data()), size);
+    REQUIRE(titans::MemoryRef::create_in(bytes, config));
+    auto found = titans::MemoryRef::attach_in(bytes, config);
+    REQUIRE(found && found->step(key, value, gates) && found->position(position) && position == 1);
+    REQUIRE(titans::MemoryRef::attach_in({bytes.data(), size - 1}, config).status().code() == TITANS_ERROR_BUFFER_TOO_SMALL);
+    REQUIRE(titans::compatible() && titans::version()[0] != 0);
+    const titans::Status own(TITANS_ERROR_LENGTH, 3);
+    REQUIRE(!own && own.info().arg == 3 && own.message()[0] != 0);
+
     auto second = memory.clone();
     REQUIRE(second);
     memory = std::move(*second); // the first memory's buffer is freed here
-    REQUIRE(memory.position(position) && position == 61 * PAIRS + 1);
+    REQUIRE(memory.position(position) && position == 61 * PAIRS + 2);
 
     defaults_hold_on_equal_tokens();
 

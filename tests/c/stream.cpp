@@ -95,6 +95,21 @@ int main(int count, char **words) {
     REQUIRE(fork->step(ids[4], one) && stream.step(ids[4], other) && one == other);
     REQUIRE(stream.step_row(one).code() == TITANS_ERROR_INPUT_KIND && stream.push_rows(one).code() == TITANS_ERROR_INPUT_KIND);
     REQUIRE(stream.push(ids, titans::Span<float>(logits.data(), 3)).code() == TITANS_ERROR_LENGTH);
+    titans::StreamConfig least;
+    least->rows = 1;
+    least->undo = 0;
+    size_t bytes_of_one = 0;
+    REQUIRE(least.size(model, bytes_of_one));
+    const titans::Block room[2] = {titans::Block(bytes_of_one), titans::Block(bytes_of_one)};
+    const titans::Span<unsigned char> rooms[2] = {{static_cast<unsigned char *>(room[0].data()), bytes_of_one},
+                                                  {static_cast<unsigned char *>(room[1].data()), bytes_of_one}};
+    auto first = titans::StreamRef::create_in(rooms[0], model, least);
+    REQUIRE(first && first->step(ids[0]));
+    auto beside = first->fork_in(rooms[1]);
+    auto found = titans::StreamRef::attach_in(rooms[0], model);
+    REQUIRE(beside && found && found->step(ids[1], one) && beside->step(ids[1], other) && one == other);
+    REQUIRE(first->fork_in(rooms[0]).status().code() == TITANS_ERROR_OVERLAP);
+    REQUIRE(titans::StreamRef::attach_in({}, model).status().code() == TITANS_ERROR_NULL);
     titans::Model none;
     REQUIRE(titans::Stream::create(none).status().code() == TITANS_ERROR_UNINITIALISED);
     stream = std::move(*fork); // the first stream's buffer is freed here

@@ -162,17 +162,20 @@ fn a_token_that_would_not_stay_finite_is_refused_and_those_before_it_are_kept() 
         let (y, surprise) = good.write(&feed, 0..bad);
         feed.v[bad * value] = 1e38;
         let tokens = feed.tokens(0..n, key, value);
-        let (mut got, mut info, mut last) = (vec![f32::NAN; n * value], details(), -1.0);
+        let (mut got, mut info, mut last) = (vec![7.0f32; n * value], details(), -1.0);
+        let mut felt = vec![7.0f32; n];
         // SAFETY: borrows with their lengths, or NULL.
         unsafe {
-            let out = got.as_mut_ptr();
-            let status = titans_memory_write(sample.memory, &tokens, out, n * value, null_mut(), 0, &mut info);
+            let (out, s) = (got.as_mut_ptr(), felt.as_mut_ptr());
+            let status = titans_memory_write(sample.memory, &tokens, out, n * value, s, n, &mut info);
             expect(status, TITANS_ERROR_DIVERGED);
             expect(titans_memory_surprise(sample.memory, &mut last, null_mut()), TITANS_OK);
         }
         assert_eq!((info.arg, info.found), (2, bad as u64), "{}", message(&info));
         assert!(message(&info).starts_with("token[137]: "), "{}", message(&info));
-        assert_eq!((&got[..bad * value], last), (&y[..], surprise[bad - 1]));
+        assert_eq!((&got[..bad * value], &felt[..bad], last), (&y[..], &surprise[..], surprise[bad - 1]));
+        let rest = got[bad * value..].iter().chain(&felt[bad..]);
+        assert!(rest.copied().all(|x| x == 7.0), "an output of a refused token was written");
         let state = |sample: &mut Sample| (sample.position(), sample.weights());
         let before = state(&mut good);
         assert_eq!((before.0, state(&mut sample)), (bad as u64, before.clone()));
@@ -180,6 +183,10 @@ fn a_token_that_would_not_stay_finite_is_refused_and_those_before_it_are_kept() 
         let (k, v) = (feed.k[bad * key..].as_ptr(), feed.v[bad * value..].as_ptr());
         // SAFETY: as above.
         let step = |m, v, info| unsafe {
+            let (mut y, mut s) = ([7.0f32; 4], 7.0f32);
+            let out = y.as_mut_ptr();
+            let status = titans_memory_step(m, k, key, v, value, k, key, 0.0, 0.1, 0.0, out, value, &mut s, info);
+            assert!(status != 0 && y == [7.0; 4] && s == 7.0, "an output of a refused token was written");
             titans_memory_step(m, k, key, v, value, null(), 0, 0.0, 0.1, 0.0, null_mut(), 0, null_mut(), info)
         };
         expect(step(sample.memory, v, &mut info), TITANS_ERROR_DIVERGED);
@@ -289,6 +296,11 @@ fn overlapping_and_missing_arguments_are_refused() {
         expect(write(odd, none, 0, none, 0), TITANS_ERROR_MISALIGNED);
         let own = titans_tokens { k: inside, ..tokens };
         expect(write(&own, none, 0, none, 0), TITANS_ERROR_OVERLAP);
+        // The structure of the tokens is an input too.
+        let mut one = feed.tokens(0..1, 4, 4);
+        let at = (&raw mut one).cast::<f32>();
+        expect(write(at.cast(), at.add(4), 4, none, 0), TITANS_ERROR_OVERLAP);
+        expect(write(at.cast(), none, 0, at.add(30), 1), TITANS_ERROR_OVERLAP);
         expect(titans_memory_write(null_mut(), &tokens, none, 0, none, 0, null_mut()), TITANS_ERROR_NULL);
         let read = |n, q: *const f32, q_len, y, y_len, info| titans_memory_read(m, n, q, q_len, y, y_len, info);
         expect(read(N, k, N * 4, null_mut(), N * 4, null_mut()), TITANS_ERROR_NULL);

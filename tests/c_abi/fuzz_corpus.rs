@@ -10,6 +10,8 @@ mod configs;
 mod corpus;
 #[path = "../../fuzz/src/cuts.rs"]
 mod cuts;
+#[path = "../../fuzz/src/memories.rs"]
+mod memories;
 #[path = "../../fuzz/src/state_load.rs"]
 mod state_load;
 
@@ -71,6 +73,11 @@ fn configurations() {
 #[test]
 fn sequences_of_calls() {
     replay("calls", calls::seeds(), 200, calls::run);
+}
+
+#[test]
+fn sequences_of_calls_of_memories() {
+    replay("memories", memories::seeds(), 200, memories::run);
 }
 
 #[test]

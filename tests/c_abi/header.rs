@@ -99,7 +99,7 @@ fn structures_and_constants_are_the_same_on_both_sides() {
 }
 
 /// The status codes a document lists as `| NAME | number |`, and the functions it lists as `` `name` ``.
-fn documented() -> (BTreeSet<(String, i32)>, BTreeSet<String>) {
+pub fn documented() -> (BTreeSet<(String, i32)>, BTreeSet<String>) {
     let text = std::fs::read_to_string(root().join("docs/ABI.md")).expect("docs/ABI.md");
     let row = |line: &str| {
         let mut cells = line.split('|').map(str::trim);
@@ -134,6 +134,15 @@ fn the_shared_library_exports_the_documented_functions_and_its_name_carries_the_
     let dynamic = run(Command::new("readelf").arg("-d").arg(&library));
     let soname = format!("[libtitans.so.{TITANS_ABI_VERSION}]");
     assert!(dynamic.contains(&soname), "no soname {soname} in\n{dynamic}");
+}
+
+#[test]
+fn every_function_has_its_place_in_the_cpp_headers() {
+    let parts = ["core", "memory", "model", "text"]
+        .map(|part| std::fs::read_to_string(root().join(format!("include/titans/{part}.hpp"))).expect("a header"));
+    let text = parts.concat();
+    let lacking: Vec<_> = documented().1.into_iter().filter(|name| !text.contains(&format!("{name}("))).collect();
+    assert!(lacking.is_empty(), "titans.hpp does not call {lacking:?}");
 }
 
 #[test]

@@ -145,6 +145,43 @@ fn the_configuration_is_only_filled_for_this_abi() {
 }
 
 #[test]
+fn no_answer_lies_in_the_configuration_that_it_is_about() {
+    #[repr(C, align(64))]
+    #[derive(Clone, Copy)]
+    struct Longer {
+        known: titans_memory_config,
+        tail: [u32; 9],
+    }
+    let mut config = Longer { known: config(&[4, 4], 2), tail: [0; 9] };
+    config.known.struct_size = 64; // with four bytes that this library does not know
+    let (bytes, before) = (ask(titans_memory_size, &config.known), config);
+    let mut arena = Arena::new(bytes);
+    let (mut w0, mut memory) = ([0.25f32; 16], null_mut());
+    let at = &raw mut config;
+    // SAFETY: overlapping pointers are found out before anything is written; the others are borrows with their lengths.
+    unsafe {
+        for question in [titans_memory_size, titans_memory_saved_size, titans_memory_parameters] {
+            for place in [0, 8, 56] {
+                expect(question(at.cast(), at.byte_add(place).cast(), null_mut()), TITANS_ERROR_OVERLAP);
+            }
+            expect(question(at.cast(), at.byte_add(64).cast(), null_mut()), TITANS_OK);
+        }
+        config.tail = [0; 9];
+        let (start, w) = (arena.start(), w0.as_mut_ptr());
+        let init = |c: *const titans_memory_config, out| titans_memory_init(start, bytes, c, w, 16, out, null_mut());
+        expect(init(at.cast(), at.byte_add(56).cast()), TITANS_ERROR_OVERLAP);
+        expect(init(at.cast(), w.cast()), TITANS_ERROR_OVERLAP);
+        start.cast::<titans_memory_config>().write(before.known);
+        (*start.cast::<titans_memory_config>()).struct_size = size_of::<titans_memory_config>() as u32;
+        let lying = arena.bytes().to_vec();
+        expect(init(start.cast(), &mut memory), TITANS_ERROR_OVERLAP);
+        assert!(arena.bytes() == lying && memory.is_null() && w0 == [0.25; 16]);
+        assert!(config.known == before.known && config.tail == before.tail);
+    }
+    arena.bytes_mut().fill(0);
+}
+
+#[test]
 fn initialising_checks_every_argument() {
     let (linear, deep) = (config(&[4, 4], 2), config(&[4, 4, 4], 2));
     let bytes = ask(titans_memory_size, &deep);

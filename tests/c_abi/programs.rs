@@ -7,7 +7,7 @@ use crate::tools::{Standard, is_here, libraries, root, run, shared_folder, syste
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use titans_host::model::Kind;
+use titans_host::model::{Kind, ModelConfig};
 
 /// How a program finds libtitans.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +45,24 @@ fn blob() -> &'static Path {
     })
 }
 
+/// The blob of a small model of bytes, one for each program that runs: it writes beside it.
+fn bytes(program: &Command) -> PathBuf {
+    let name = format!("{:?}", program.get_args().last().unwrap_or(program.get_program()));
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let path = temporary(&format!("{name}.titans"));
+    let config =
+        ModelConfig { width: 8, blocks: 1, heads: 2, head_width: 4, feed_forward: 8, ..ModelConfig::default() };
+    std::fs::write(&path, weights(&config).bytes()).unwrap();
+    path
+}
+
 /// Runs it; it must say that all held.
 fn held(source: &str, command: &mut Command) {
     if source.starts_with("stream") {
         command.arg(blob());
+    }
+    if source.starts_with("text") {
+        command.arg(bytes(command));
     }
     command.env("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1").env("UBSAN_OPTIONS", "print_stacktrace=1");
     assert_eq!(run(command), format!("{source}: all held\n"));
@@ -70,6 +84,7 @@ fn the_cpp_program_runs_with_both_libraries_and_without_exceptions() {
     build_and_run("memory.cpp", Standard("c++17"), Link::Shared, &[]);
     build_and_run("stream.cpp", Standard("c++17"), Link::Static, &[]);
     build_and_run("stream.cpp", Standard("c++20"), Link::Shared, &[]);
+    build_and_run("text.cpp", Standard("c++17"), Link::Shared, &[]);
 }
 
 #[test]
@@ -78,6 +93,7 @@ fn the_programs_run_under_the_sanitizers() {
     build_and_run("memory.cpp", Standard("c++17"), Link::Static, &SANITIZERS);
     build_and_run("stream.c", Standard("c11"), Link::Static, &SANITIZERS);
     build_and_run("stream.cpp", Standard("c++17"), Link::Static, &SANITIZERS);
+    build_and_run("text.cpp", Standard("c++17"), Link::Static, &SANITIZERS);
 }
 
 #[test]
@@ -102,6 +118,7 @@ fn clang_compiles_the_programs_too() {
         ("clang++", "stream.cpp", "c++17"),
         ("clang++", "memory.cpp", "c++20"),
         ("clang++", "stream.cpp", "c++2b"),
+        ("clang++", "text.cpp", "c++17"),
     ] {
         if !is_here(compiler) {
             continue;
@@ -117,7 +134,7 @@ fn the_programs_run_under_valgrind() {
     if !is_here("valgrind") {
         return;
     }
-    for source in ["memory.c", "memory.cpp", "stream.c", "stream.cpp"] {
+    for source in ["memory.c", "memory.cpp", "stream.c", "stream.cpp", "text.cpp"] {
         let program = temporary(&format!("{source}-valgrind"));
         let standard = Standard(if source.ends_with(".c") { "c11" } else { "c++17" });
         build(source, standard.compiler(), Link::Static, &["-g", "-O1"], &program);

@@ -3,6 +3,11 @@
 use crate::streams::blocks::cases;
 use crate::streams::support::{Blob, Fed, Running, running};
 use crate::support::{Feed, Sample, config, default};
+#[cfg(feature = "host")]
+use crate::texts::{Reader, TEXT};
+use std::ptr::null_mut;
+#[cfg(feature = "host")]
+use titans::titans_text_write;
 
 /// What the page says is enough for a thread that makes calls.
 const STACK: usize = 64 << 10;
@@ -21,7 +26,7 @@ fn a_thread_with_the_stack_that_the_page_names_makes_every_kind_of_call() {
             let (y, _) = sample.write(&feed, 0..130);
             assert!(y.iter().all(|y| y.is_finite()));
             let saved = sample.save();
-            assert_eq!(sample.load(&saved, std::ptr::null_mut()), 0);
+            assert_eq!(sample.load(&saved, null_mut()), 0);
             sample.position()
         };
         let thread = std::thread::Builder::new().stack_size(STACK).spawn(call).unwrap();
@@ -45,10 +50,35 @@ fn streams_of_every_block_make_do_with_it_too() {
                 stream.push(&fed, 0..40);
                 (0..9).for_each(|t| drop(stream.push(&fed, t..t + 1)));
                 let saved = stream.save();
-                assert_eq!(stream.load(&saved, std::ptr::null_mut()), 0);
+                assert_eq!(stream.load(&saved, null_mut()), 0);
                 assert_eq!(stream.reset(), 0);
             };
             std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, call).unwrap().join().unwrap();
         });
     }
+}
+
+/// Models by path and texts: files are parsed, words are looked for.
+#[cfg(feature = "host")]
+#[test]
+fn models_by_path_and_texts_make_do_with_it_too() {
+    for open in [Reader::new, || crate::words::reader("stack")] {
+        let call = move || {
+            let mut reader = open();
+            assert_eq!(reader.feed(TEXT).bytes, TEXT.len() as u64);
+            let mut written = 0;
+            // SAFETY: borrows; the function below keeps nothing.
+            unsafe {
+                let go_on = Some(each as unsafe extern "C" fn(_, _, _) -> i32);
+                assert_eq!(titans_text_write(reader.0, 5, 1, go_on, null_mut(), &mut written, null_mut()), 0);
+            }
+            assert_eq!(written, 5);
+        };
+        std::thread::Builder::new().stack_size(STACK).spawn(call).unwrap().join().unwrap();
+    }
+}
+
+#[cfg(feature = "host")]
+extern "C" fn each(_: *mut std::ffi::c_void, _: *const u8, _: usize) -> i32 {
+    0
 }

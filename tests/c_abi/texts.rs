@@ -34,7 +34,7 @@ fn open(path: &Path, info: *mut titans_error_info) -> (i32, *mut titans_host_mod
 }
 
 /// A reader, whose model is closed at once: it goes on without it.
-struct Reader(*mut titans_text);
+pub struct Reader(pub *mut titans_text);
 
 // SAFETY: a text may be used in any thread, one at a time.
 unsafe impl Send for Reader {}
@@ -47,7 +47,7 @@ impl Drop for Reader {
 }
 
 impl Reader {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (status, model) = open(blob(), null_mut());
         expect(status, TITANS_OK);
         let mut text = null_mut();
@@ -59,7 +59,7 @@ impl Reader {
         Self(text)
     }
 
-    fn feed(&mut self, bytes: &[u8]) -> titans_text_read {
+    pub fn feed(&mut self, bytes: &[u8]) -> titans_text_read {
         let mut read = nothing();
         // SAFETY: borrows with their lengths.
         let status = unsafe { titans_text_feed(self.0, bytes.as_ptr().cast(), bytes.len(), &mut read, null_mut()) };
@@ -67,14 +67,14 @@ impl Reader {
         read
     }
 
-    fn next(&self) -> Vec<f64> {
+    pub fn next(&self) -> Vec<f64> {
         let mut odds = vec![f64::NAN; 256];
         // SAFETY: borrows with their lengths.
         expect(unsafe { titans_text_next(self.0, odds.as_mut_ptr(), 256, null_mut()) }, TITANS_OK);
         odds
     }
 
-    fn write(&mut self, tokens: usize, keep: i32) -> Vec<u8> {
+    pub fn write(&mut self, tokens: usize, keep: i32) -> Vec<u8> {
         extern "C" fn each(user: *mut c_void, bytes: *const u8, len: usize) -> i32 {
             // SAFETY: `user` is the vector below, and the bytes are the library's.
             unsafe { (*user.cast::<Vec<u8>>()).extend_from_slice(std::slice::from_raw_parts(bytes, len)) };
@@ -99,7 +99,7 @@ fn nothing() -> titans_text_read {
     read
 }
 
-const TEXT: &[u8] = b"A text, and the same text. A text, and the same text.";
+pub const TEXT: &[u8] = b"A text, and the same text. A text, and the same text.";
 
 #[test]
 fn odds_and_costs_agree_and_states_go_on() {
@@ -266,7 +266,9 @@ fn wrong_options_configurations_and_handles_are_refused() {
         expect(open(&|o| o.threads = 1000), TITANS_ERROR_CONFIG);
         expect(open(&|o| o.flags = 1), TITANS_ERROR_FLAGS);
         expect(open(&|o| o.struct_size = 4), TITANS_ERROR_STRUCT_SIZE);
+        let said = || CStr::from_ptr(titans_host_error()).to_str().unwrap().to_owned();
         expect(open(&|o| o.checkpoint = c"best".as_ptr()), TITANS_ERROR_USAGE);
+        assert!(said().starts_with("checkpoint: ") && !said().contains("--"), "{}", said());
         expect(open(&|o| o.tokenizer = c"/nowhere".as_ptr()), TITANS_ERROR_IO);
         expect(open(&|o| o.log = Some(heard)), TITANS_OK);
         assert_eq!(HEARD.load(std::sync::atomic::Ordering::Relaxed), 1);
@@ -283,6 +285,7 @@ fn wrong_options_configurations_and_handles_are_refused() {
         expect(begin(&|c| c.mode = 3), TITANS_ERROR_CONFIG);
         expect(begin(&|c| c.temperature = f64::NAN), TITANS_ERROR_CONFIG);
         expect(begin(&|c| c.top_p = 0.0), TITANS_ERROR_CONFIG);
+        assert!(said().starts_with("top_p: "), "{}", said());
         expect(begin(&|c| c.reserved = 1), TITANS_ERROR_FLAGS);
         expect(begin(&|c| c.progress = Some(stop)), TITANS_OK);
         let mut read = nothing();
@@ -349,10 +352,48 @@ fn outputs_that_overlap_are_refused_and_written_on_success_only() {
         let mut letter = 9u8;
         expect(titans_text_token(text.0, 65, &mut letter, 1, null_mut(), null_mut()), TITANS_ERROR_NULL);
         assert_eq!((len, letter), (77, 9));
+        // Outputs in the handle itself.
+        let own = text.0.cast::<u64>();
+        expect(titans_text_position(text.0, own.add(2), null_mut()), TITANS_ERROR_OVERLAP);
+        expect(titans_text_vocabulary(text.0, own.add(2).cast(), null_mut()), TITANS_ERROR_OVERLAP);
+        expect(titans_text_token(text.0, 65, &mut letter, 1, own.add(2).cast(), null_mut()), TITANS_ERROR_OVERLAP);
+        expect(titans_text_token(text.0, 65, own.cast(), 1, &mut len, null_mut()), TITANS_ERROR_OVERLAP);
+        expect(titans_text_next(text.0, own.cast(), 256, null_mut()), TITANS_ERROR_OVERLAP);
+        expect(titans_text_fork(text.0, own.cast(), null_mut()), TITANS_ERROR_OVERLAP);
         let (texts, bytes, lens) = ([text.0], [here.cast_const()], [size_of_val(&read)]);
         let all = |reads| titans_text_feed_all(texts.as_ptr(), bytes.as_ptr(), lens.as_ptr(), 1, 1, reads, null_mut());
         expect(all(here.cast()), TITANS_ERROR_OVERLAP);
         expect(all(lens.as_ptr().cast_mut().cast()), TITANS_ERROR_OVERLAP);
     }
     assert_eq!((read.tokens, position()), (1234, 0));
+}
+
+#[test]
+fn what_is_told_of_several_texts_may_be_longer_than_this_library_knows() {
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Longer {
+        known: titans_text_read,
+        tail: [u64; 2],
+    }
+    let texts = [Reader::new(), Reader::new(), Reader::new()];
+    let mut reads = [Longer { known: nothing(), tail: [9; 2] }; 3];
+    reads.iter_mut().for_each(|read| read.known.struct_size = size_of::<Longer>() as u32);
+    let handles: Vec<_> = texts.iter().map(|text| text.0).collect();
+    let (bytes, lens) = ([TEXT.as_ptr().cast::<c_void>(); 3], [5, 6, 7]);
+    let all = |reads: &mut [Longer; 3]| {
+        let at = reads.as_mut_ptr().cast();
+        // SAFETY: borrows with their lengths.
+        unsafe { titans_text_feed_all(handles.as_ptr(), bytes.as_ptr(), lens.as_ptr(), 3, 2, at, null_mut()) }
+    };
+    expect(all(&mut reads), TITANS_OK);
+    for (read, len) in reads.iter().zip(lens) {
+        assert_eq!(
+            (read.known.tokens, read.known.struct_size as usize, read.tail),
+            (len as u64, size_of::<Longer>(), [0; 2])
+        );
+    }
+    reads[1].known.struct_size = 56;
+    expect(all(&mut reads), TITANS_ERROR_STRUCT_SIZE);
+    assert_eq!(reads[0].known.tokens, 5);
 }

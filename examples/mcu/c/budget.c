@@ -5,8 +5,8 @@
 
 enum { WIDEST = 64, TOKENS = 8 };
 
-extern const unsigned char model_bytes[];
-extern const uint32_t model_bytes_len;
+extern const unsigned char model_bytes[], narrow_bytes[], broad_bytes[], symbols_bytes[];
+extern const uint32_t model_bytes_len, narrow_bytes_len, broad_bytes_len, symbols_bytes_len;
 
 static _Alignas(64) unsigned char block[144 * 1024], saved[64 * 1024];
 static float key[TOKENS * WIDEST], value[TOKENS * WIDEST], answer[TOKENS * WIDEST], weights[2 * WIDEST * WIDEST], surprise[TOKENS];
@@ -141,6 +141,51 @@ static void stream(uint32_t rows, uint32_t undo)
     STACK(titans_stream_reset, s, &model, &info);
 }
 
+/* What a stream of token ids has of its own. */
+static void tokens(void)
+{
+    static const uint32_t ids[TOKENS] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct titans_model model;
+    struct titans_stream_config config;
+    struct titans_stream *s;
+    struct titans_model_info about = {.struct_size = sizeof about};
+    uint32_t waiting;
+    size_t count;
+    check(titans_model_open(&model, sizeof model, TITANS_ABI_VERSION, symbols_bytes, symbols_bytes_len, &info));
+    check(titans_model_describe(&model, &about, &info));
+    check(titans_stream_config_init(&config, sizeof config, TITANS_ABI_VERSION, &info));
+    config.rows = TOKENS, config.undo = TOKENS;
+    check(titans_stream_init(block, sizeof block, &model, &config, &s, &info));
+    if (about.outputs * TOKENS > sizeof weights / sizeof *weights)
+        leave(6);
+    STACK(titans_stream_push, s, &model, ids, TOKENS, weights, TOKENS * about.outputs, surprise, TOKENS * about.memories, &info);
+    STACK(titans_stream_step, s, &model, 9, weights, about.outputs, surprise, about.memories, &info);
+    STACK(titans_stream_waiting, s, &waiting, answer, WIDEST, &count, &info);
+}
+
+/* Those that answer anything but a status. */
+static void answers(void)
+{
+    static const volatile int32_t code = TITANS_ERROR_DIVERGED;
+    const volatile char *text;
+    volatile size_t number;
+#define ANSWER(name, to, ...)                  \
+    do {                                       \
+        static const char *const what = #name; \
+        stack_paint();                         \
+        to = name(__VA_ARGS__);                \
+        keep(what, stack_used());              \
+    } while (0)
+    ANSWER(titans_abi_version, number, );
+    ANSWER(titans_memory_align, number, );
+    ANSWER(titans_stream_align, number, );
+    ANSWER(titans_version_string, text, );
+    ANSWER(titans_status_name, text, code);
+    ANSWER(titans_status_message, text, code);
+    if (*text == 0 || number == 0)
+        leave(7);
+}
+
 static void said(const char *kind, const char *what, uint32_t width, size_t n)
 {
     say(kind), say(what), say_number(width), say(" "), say_number((uint32_t)n), say("\n");
@@ -168,13 +213,13 @@ static void count_memory(uint32_t d, uint32_t pieces)
     said("bytes ", pieces == 1 ? "memory-" : "memory-in-pieces-", d, bytes);
 }
 
-static void count_model(void)
+static void count_model(const unsigned char *blob, uint32_t len)
 {
     struct titans_model model;
     struct titans_model_info about = {.struct_size = sizeof about};
     struct titans_stream_config config;
     struct titans_stream *s;
-    check(titans_model_open(&model, sizeof model, TITANS_ABI_VERSION, model_bytes, model_bytes_len, NULL));
+    check(titans_model_open(&model, sizeof model, TITANS_ABI_VERSION, blob, len, NULL));
     check(titans_model_describe(&model, &about, NULL));
     check(titans_stream_config_init(&config, sizeof config, TITANS_ABI_VERSION, NULL));
     config.rows = 1, config.undo = 0;
@@ -204,6 +249,8 @@ int main(void)
     memory(deepest_one, 4, 4, 0);
     stream(1, 0);
     stream(TOKENS, 16);
+    tokens();
+    answers();
     for (int i = 0; deepest[i].name; i++) {
         int first = 1; /* one line a function, whichever call of it was the deepest */
         uint32_t most = deepest[i].bytes;
@@ -223,6 +270,8 @@ int main(void)
         count_memory(d, 1);
     for (uint32_t d = 8; d <= 16; d *= 2)
         count_memory(d, 0);
-    count_model();
+    count_model(narrow_bytes, narrow_bytes_len);
+    count_model(model_bytes, model_bytes_len);
+    count_model(broad_bytes, broad_bytes_len);
     return 0;
 }

@@ -3,8 +3,9 @@
 use crate::boundary;
 use crate::failure::Failure;
 use crate::info::{self, titans_error_info};
-use crate::pointer::Arg;
+use crate::pointer::{Arg, range};
 use crate::status::titans_status::{self, *};
+use core::ops::Range;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
@@ -191,6 +192,11 @@ impl<T> Handle<T> {
             Self::check(arg, magic, handle)?;
             Ok(&(*handle).value)
         }
+    }
+
+    /// Its addresses, where no output may lie.
+    pub(super) fn addresses(handle: *const Self) -> Range<usize> {
+        range(handle, 1)
     }
 
     /// Lends it to `body`; what a panic leaves behind answers `TITANS_ERROR_POISONED`.

@@ -4,7 +4,7 @@ use super::call::{Handle, HostFailure, HostOutcome, call, path};
 use super::options::{Listener, titans_host_options, titans_log_level};
 use crate::info::titans_error_info;
 use crate::model::{Opening, titans_model};
-use crate::pointer::{arg, output};
+use crate::pointer::{arg, output, range_of_struct};
 use crate::status::titans_status::*;
 use core::ffi::c_char;
 use std::sync::Arc;
@@ -45,6 +45,13 @@ fn open(from: &std::path::Path, options: &titans_host_options) -> HostOutcome<Ho
     // SAFETY: texts that end in a zero, by the caller's promise.
     let (asked, named) =
         unsafe { (path(arg(2, "checkpoint"), options.checkpoint)?, path(arg(2, "tokenizer"), options.tokenizer)?) };
+    if asked.is_some() && from.exists() && !from.is_dir() {
+        let text = format!(
+            "checkpoint: expected NULL with {}, which is a file; checkpoints are chosen among those of a run folder",
+            from.display()
+        );
+        return Err(HostFailure::new(TITANS_ERROR_USAGE, 2, "checkpoint", text));
+    }
     let asked = asked.map(|name| Which::from(name.as_os_str().to_owned()));
     let device = Cpu::<f32>::new(Some(options.threads as usize)).map_err(HostFailure::host)?;
     let runnable = Runnable::open(&device, from, asked.as_ref()).map_err(HostFailure::host)?;
@@ -62,7 +69,7 @@ fn open(from: &std::path::Path, options: &titans_host_options) -> HostOutcome<Ho
 
 /// Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
 ///
-/// Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
 /// a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
 ///
 /// # Safety
@@ -77,7 +84,11 @@ pub unsafe extern "C" fn titans_host_open(
     let body = || {
         let out = output(arg(3, "model"), model, 1, 1)?;
         // SAFETY: the caller promises options and texts.
-        let (options, from) = unsafe { (titans_host_options::read(2, options)?, path(arg(1, "from"), from)?) };
+        let (options, from) = unsafe {
+            let read = titans_host_options::read(2, options)?;
+            out.apart_from(&[range_of_struct(options)])?;
+            (read, path(arg(1, "from"), from)?)
+        };
         let from = from.ok_or(arg(1, "from").fail(TITANS_ERROR_NULL))?;
         let handle = Handle::give(MODEL, open(from, &options)?);
         // SAFETY: not NULL, aligned, writable by promise.
@@ -115,6 +126,7 @@ pub unsafe extern "C" fn titans_host_view(
 ) -> i32 {
     let body = || {
         let to = Opening { model: arg(2, "view"), size: arg(3, "view_size"), abi: arg(4, "abi_version") };
+        output(arg(2, "view"), view, 1, 1)?.apart_from(&[Handle::<HostModel>::addresses(model.cast())])?;
         // SAFETY: the caller promises the model; the blob is its own; the rest are the caller's promises.
         unsafe {
             let blob = borrowed(model)?.weights.bytes();

@@ -166,9 +166,11 @@ impl titans_text_config {
         let mode = mode.ok_or_else(|| Failure::rule(position, "mode: 0 to 2", i64::from(config.mode) as u64))?;
         let sampling =
             Sampling { tokens: 0, temperature: config.temperature, top_p: config.top_p, seed: config.seed, mode };
-        sampling
-            .validate()
-            .map_err(|error| HostFailure::new(TITANS_ERROR_CONFIG, position, "config", error.to_string()))?;
+        // The command calls its option top-p.
+        let refused = |error: titans_host::Error| {
+            HostFailure::new(TITANS_ERROR_CONFIG, position, "config", error.to_string().replace("top-p", "top_p"))
+        };
+        sampling.validate().map_err(refused)?;
         Ok((config, sampling))
     }
 }

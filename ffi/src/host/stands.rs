@@ -13,7 +13,7 @@ use titans_host::model::Mode;
 
 /// Makes a second text that stands where this one stands; both go on independently.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`. `*other` is not written then.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`. `*other` is not written then.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -25,6 +25,7 @@ pub unsafe extern "C" fn titans_text_fork(
 ) -> i32 {
     let body = || {
         let out = output(arg(2, "other"), other, 1, 1)?;
+        out.apart_from(&[Handle::<TextState>::addresses(text.cast())])?;
         // SAFETY: the caller promises the text, and the place.
         unsafe {
             let state = Handle::<TextState>::borrow(OWN, TEXT, text.cast())?;
@@ -75,7 +76,7 @@ pub unsafe extern "C" fn titans_text_read_only(
 
 /// Tokens read since the start, across save and load.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -89,7 +90,8 @@ pub unsafe extern "C" fn titans_text_position(
         // SAFETY: the caller promises text and value.
         unsafe {
             let state = Handle::<TextState>::borrow(OWN, TEXT, text.cast())?;
-            Ok(store(arg(2, "value"), value, state.reader.position())?)
+            let at = Handle::<TextState>::addresses(text.cast());
+            Ok(store(arg(2, "value"), value, state.reader.position(), &[at])?)
         }
     };
     // SAFETY: the caller promises `info`.

@@ -1,11 +1,11 @@
 //! `titans_text`: a text that is read as a stream, and goes on.
 
 use super::call::{Handle, HostFailure, HostOutcome, call};
-use super::model::{borrowed, titans_host_model};
+use super::model::{HostModel, borrowed, titans_host_model};
 use super::options::{titans_bytes_fn, titans_progress_fn, titans_text_config};
 use crate::failure::Failure;
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, arg, fill, fillable, input, output, range_of, store};
+use crate::pointer::{Arg, arg, fill, fillable, input, output, range_of, range_of_struct, store};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub(super) fn told(read: &ReadText) -> titans_text_read {
 
 /// Begins to read a text with a model. `config` may be NULL.
 ///
-/// Errors: `NULL`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
 /// vocabulary, `SYSTEM` without memory. `*text` is not written then.
 ///
 /// # Safety
@@ -96,7 +96,11 @@ pub unsafe extern "C" fn titans_text_open(
     let body = || {
         let out = output(arg(3, "text"), text, 1, 1)?;
         // SAFETY: the caller promises model and configuration.
-        let (own, (config, sampling)) = unsafe { (borrowed(model)?, titans_text_config::read(2, config)?) };
+        let (own, (config, sampling)) = unsafe {
+            let read = titans_text_config::read(2, config)?;
+            out.apart_from(&[range_of_struct(config), Handle::<HostModel>::addresses(model.cast())])?;
+            (borrowed(model)?, read)
+        };
         let reader = TextReader::new(Arc::clone(&own.weights), own.tokenizer.clone(), sampling.mode);
         let reader = reader.map_err(HostFailure::host)?;
         let state = TextState { reader, sampling, progress: config.progress, user: config.user };
@@ -134,7 +138,7 @@ pub(super) unsafe fn change(
 /// Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
 /// becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
 /// number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
 /// in), `FILE` when the vocabulary cannot write the bytes.
 ///
@@ -148,12 +152,13 @@ pub unsafe extern "C" fn titans_text_feed(
     read: *mut titans_text_read,
     info: *mut titans_error_info,
 ) -> i32 {
+    let at = Handle::<TextState>::addresses(text.cast());
     let body = |state: &mut TextState| {
         // SAFETY: the caller promises `bytes`; nothing is written while they are read.
         let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
         if !read.is_null() {
             // SAFETY: the caller promises `read`: it can be written at the end too.
-            unsafe { fillable(arg(4, "read"), read, &[range_of(bytes)]) }?;
+            unsafe { fillable(arg(4, "read"), read, &[range_of(bytes), at.clone()]) }?;
         }
         let (what, done) = state.feed(bytes);
         if !read.is_null() {
@@ -168,7 +173,7 @@ pub unsafe extern "C" fn titans_text_feed(
 
 /// Ids of the vocabulary: the length of what `titans_text_next` writes.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -178,11 +183,12 @@ pub unsafe extern "C" fn titans_text_vocabulary(
     count: *mut usize,
     info: *mut titans_error_info,
 ) -> i32 {
+    let at = Handle::<TextState>::addresses(text.cast());
     let body = || {
         // SAFETY: the caller promises text and count.
         unsafe {
             let state = Handle::<TextState>::borrow(OWN, TEXT, text.cast())?;
-            Ok(store(arg(2, "count"), count, state.reader.tokenizer().vocabulary())?)
+            Ok(store(arg(2, "count"), count, state.reader.tokenizer().vocabulary(), &[at])?)
         }
     };
     // SAFETY: the caller promises `info`.
@@ -192,7 +198,7 @@ pub unsafe extern "C" fn titans_text_vocabulary(
 /// Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to `*len`. NULL with
 /// capacity 0 asks for the number alone.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -215,18 +221,20 @@ pub unsafe extern "C" fn titans_text_token(
         }
         let token = tokenizer.bytes(id);
         let count = output(arg(5, "len"), len, 1, 1)?;
+        let at = Handle::<TextState>::addresses(text.cast());
+        count.apart_from(core::slice::from_ref(&at))?;
         if !bytes.is_null() || capacity != 0 {
             if capacity < token.len() {
                 let (needed, given) = (token.len() as u64, capacity as u64);
                 return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 4, "capacity", needed, given).into());
             }
             let out = output(arg(3, "bytes"), bytes, token.len(), token.len())?;
-            out.apart_from(&[count.range()])?;
+            out.apart_from(&[count.range(), at])?;
             // SAFETY: the caller's own buffer.
             unsafe { out.borrow() }.copy_from_slice(token);
         }
         // SAFETY: the caller promises `len`.
-        Ok(unsafe { store(arg(5, "len"), len, token.len()) }?)
+        Ok(unsafe { store(arg(5, "len"), len, token.len(), &[]) }?)
     };
     // SAFETY: the caller promises `info`.
     unsafe { call(info, body) }
@@ -235,7 +243,7 @@ pub unsafe extern "C" fn titans_text_token(
 /// Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary` numbers; before the first
 /// token all are alike.
 ///
-/// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `FOREIGN`, `POISONED`.
+/// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -250,6 +258,7 @@ pub unsafe extern "C" fn titans_text_next(
         // SAFETY: the caller promises the text.
         let state = unsafe { Handle::<TextState>::borrow(OWN, TEXT, text.cast()) }?;
         let out = output(arg(2, "probabilities"), probabilities, len, state.reader.tokenizer().vocabulary())?;
+        out.apart_from(&[Handle::<TextState>::addresses(text.cast())])?;
         // SAFETY: the caller's own buffer.
         let out = unsafe { out.borrow() };
         out.iter_mut().zip(state.reader.next()).for_each(|(p, log)| *p = log.exp());
@@ -261,9 +270,9 @@ pub unsafe extern "C" fn titans_text_next(
 
 /// Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With `keep` 1 the model reads
 /// what it writes, as any text; with 0 the text stays where it is, and the same call writes the same. Before the first token the text begins with a
-/// line break. `*written` (may be NULL) is how many tokens there were.
+/// line break. `*written` (may be NULL) is how many tokens there were, after errors on the way too.
 ///
-/// Errors: `NULL`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
 /// finite (what came before it was written, and read with `keep` 1), `STOPPED` by `progress`, `SYSTEM` without memory.
 ///
 /// # Safety
@@ -278,12 +287,14 @@ pub unsafe extern "C" fn titans_text_write(
     written: *mut usize,
     info: *mut titans_error_info,
 ) -> i32 {
+    let at = Handle::<TextState>::addresses(text.cast());
     let body = |state: &mut TextState| {
         let each = each.ok_or(arg(4, "each").fail(TITANS_ERROR_NULL))?;
         if !(0..=1).contains(&keep) {
             return Err(Failure::rule(3, "keep: 0 or 1", i64::from(keep) as u64).into());
         }
         let count = if written.is_null() { None } else { Some(output(arg(6, "written"), written, 1, 1)?) };
+        count.iter().try_for_each(|count| count.apart_from(core::slice::from_ref(&at)))?;
         let sampling = Sampling { tokens, ..state.sampling.clone() };
         let mut fork = None;
         let reader = if keep == 1 { &mut state.reader } else { fork.insert(state.reader.clone()) };

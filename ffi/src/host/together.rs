@@ -7,6 +7,7 @@ use crate::info::titans_error_info;
 use crate::pointer::{Arg, arg, fill, fillable, input, range, range_of};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
+use core::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use titans_host::task::reader::ReadText;
@@ -38,10 +39,10 @@ impl Job<'_> {
 }
 
 /// Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one is one of them), which
-/// end with the call. `reads` (may be NULL) are as many structures, each with its `struct_size`. All texts are read, whatever happens
+/// end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`. All texts are read, whatever happens
 /// to one of them. `progress` of a text is called in the thread that reads it.
 ///
-/// Errors: `NULL`, `CONFIG` for other threads, `OVERLAP` for a text that is there twice: nothing was read. Else that of the first text that failed;
+/// Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
 /// `info->found` is then its token's number if that was refused, and `info->arg` 1.
 ///
 /// # Safety
@@ -80,18 +81,16 @@ pub unsafe extern "C" fn titans_text_feed_all(
         }
         let read: Vec<_> = jobs.iter().flat_map(|job| job.try_lock().map(|job| range_of(job.bytes))).collect();
         let read = [&read[..], &[range_of(texts), range(pointers, count), range_of(lens)][..]].concat();
-        for i in 0..if reads.is_null() { 0 } else { count } {
-            // SAFETY: the caller promises `count` structures: they can be written at the end too.
-            unsafe { fillable(arg(6, "reads"), reads.add(i), &read) }?;
-        }
+        // SAFETY: the caller promises `count` structures.
+        let places = unsafe { places(reads, count, &read) }?;
         run(&jobs, threads as usize);
         let mut first = Ok(());
         for (i, job) in jobs.into_iter().enumerate() {
             let done = job.into_inner().unwrap_or_else(PoisonError::into_inner).done;
             let Some((read, done)) = done else { continue };
-            if !reads.is_null() {
+            if let Some(&place) = places.get(i) {
                 // SAFETY: as above.
-                unsafe { fill(arg(6, "reads"), reads.add(i), told(&read), &[]) }?;
+                unsafe { fill(arg(6, "reads"), place, told(&read), &[]) }?;
             }
             first = first.and(done.map_err(|mut failed: HostFailure| {
                 failed.failure.arg = 1;
@@ -104,6 +103,35 @@ pub unsafe extern "C" fn titans_text_feed_all(
     unsafe { call(info, body) }
 }
 
+/// Where each of the caller's structures lies, all of which can be written at the end; a later header's are longer.
+///
+/// # Safety
+/// `reads` is NULL or points to `count` structures that are as long as the first one's first field says.
+unsafe fn places(
+    reads: *mut titans_text_read,
+    count: usize,
+    others: &[Range<usize>],
+) -> HostOutcome<Vec<*mut titans_text_read>> {
+    let at = arg(6, "reads");
+    if reads.is_null() || count == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the promise is this function's own.
+    let size = unsafe { fillable(at, reads, others) }?;
+    let mut places = Vec::with_capacity(count);
+    for i in 0..count {
+        let place = reads.wrapping_byte_add(i.saturating_mul(size as usize));
+        // SAFETY: as above.
+        let said = unsafe { fillable(at, place, others) }?;
+        if said != size {
+            let (expected, found) = (size.into(), said.into());
+            return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 6, "reads", expected, found).into());
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
 /// Every job once; a thread that the system does not give is done without.
 fn run(jobs: &[Mutex<Job<'_>>], threads: usize) {
     let next = AtomicUsize::new(0);
@@ -113,9 +141,10 @@ fn run(jobs: &[Mutex<Job<'_>>], threads: usize) {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(jobs.len()) {
-            let _ = std::thread::Builder::new().name("titans-text".into()).spawn_scoped(scope, work);
-        }
+        let start = |_| std::thread::Builder::new().name("titans-text".into()).spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (1..threads.min(jobs.len())).filter_map(start).collect();
         work();
+        // The scope would wait for them by a counter and a futex; a join is what checkers of threads know too.
+        helpers.into_iter().for_each(|helper| drop(helper.join()));
     });
 }

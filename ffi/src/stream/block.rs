@@ -4,7 +4,7 @@
 //! 0       StreamHead: magic, ABI, sizes and their seal, configuration, the model's checksum, place, counters
 //! HEAD    the buffer of the kernel's stream, f32: state, then scratch
 //!         a copy of the state, and the tokens since, where there is an undo
-//!         one token's outputs and surprise, until they are known to be finite
+//!         outputs and surprise of `rows` tokens, until they are known to be finite
 //!         numbers of a row that is not whole yet, of models that read rows
 //! ```
 
@@ -110,7 +110,7 @@ impl StreamLayout {
         };
         let spare = if config.undo == 0 { 0 } else { state };
         let log = u64::from(config.undo).saturating_mul(token);
-        let staged = (spec.outputs as u64).saturating_add(model.memories() as u64);
+        let staged = (spec.outputs as u64).saturating_add(model.memories() as u64).saturating_mul(config.rows.into());
         let numbers = [stream, spare, log, staged, open].into_iter().fold(0u64, u64::saturating_add);
         let total = numbers.saturating_mul(4).saturating_add(HEAD as u64);
         if total > (isize::MAX as u64) - ALIGN as u64 {

@@ -1,6 +1,7 @@
 //! Tokens into a stream: token ids or rows of numbers, many or one.
 
 use super::block::{StreamBlock, titans_stream};
+use super::undo::Said;
 use crate::batch::elements;
 use crate::boundary;
 use crate::failure::{Failure, Outcome, copy, sure};
@@ -104,7 +105,8 @@ unsafe fn push(
     block.whole()?;
     // SAFETY: both outputs were shown to overlap nothing else.
     let (y, s) = unsafe { (y.map(|y| borrowed(y)), s.map(|s| borrowed(s))) };
-    let refused = if n == 1 { block.step(feed, [y, s])? } else { block.take(feed, [y, s])? };
+    let refused =
+        if y.is_none() && s.is_none() { block.take(feed, [None, None])? } else { block.staged(feed, [y, s])? };
     if let Some(token) = refused {
         if token > 0 {
             block.settled();
@@ -125,18 +127,43 @@ unsafe fn borrowed<'a>(output: Output<f32>) -> &'a mut [f32] {
 }
 
 impl StreamBlock<'_> {
-    /// One token, whose outputs are written when it is in, and not otherwise.
-    fn step(&mut self, feed: Feed<'_, f32>, said: [Option<&mut [f32]>; 2]) -> Outcome<Option<usize>> {
+    /// Feeds tokens whose outputs are written when they are in, and not otherwise: as many at once as there is room for.
+    fn staged(&mut self, feed: Feed<'_, f32>, [mut y, mut s]: Said<'_>) -> Outcome<Option<usize>> {
+        let (n, rows) = (feed.len(), (self.head.config.rows as usize).max(1));
+        if n > rows {
+            self.with_stream(|stream, _| stream.check(&feed))?.map_err(Failure::fed)?;
+        }
         let staged = core::mem::take(&mut self.staged);
-        let (y, s) = sure(staged.split_at_mut_checked(self.model.spec().outputs))?;
-        let [outputs, surprise] = said;
-        let refused = self.take(feed, [outputs.as_ref().map(|_| &mut *y), surprise.as_ref().map(|_| &mut *s)]);
-        if let Ok(None) = refused {
-            outputs.into_iter().for_each(|out| copy(out, y));
-            surprise.into_iter().for_each(|out| copy(out, s));
+        let (mut from, mut refused) = (0, Ok(None));
+        while from < n && matches!(refused, Ok(None)) {
+            let some = rows.min(n - from);
+            refused = self.some(feed.sub(from, some), from, [&mut y, &mut s], staged);
+            from += some;
         }
         self.staged = staged;
         refused
+    }
+
+    /// Feeds some of a call's tokens, which begin with number `from`.
+    fn some(
+        &mut self,
+        feed: Feed<'_, f32>,
+        from: usize,
+        [y, s]: [&mut Option<&mut [f32]>; 2],
+        staged: &mut [f32],
+    ) -> Outcome<Option<usize>> {
+        let (outputs, memories) = (self.model.spec().outputs, self.model.memories());
+        let (said, felt) = sure(staged.split_at_mut_checked(feed.len() * outputs))?;
+        let felt = sure(felt.get_mut(..feed.len() * memories))?;
+        let refused = self.take(feed, [y.as_ref().map(|_| &mut *said), s.as_ref().map(|_| &mut *felt)])?;
+        let good = refused.unwrap_or(feed.len());
+        for (to, rows, columns) in [(y, &*said, outputs), (s, &*felt, memories)] {
+            if let Some(to) = to {
+                let (to, rows) = (to.get_mut(from * columns..(from + good) * columns), rows.get(..good * columns));
+                copy(to.unwrap_or_default(), rows.unwrap_or_default());
+            }
+        }
+        Ok(refused.map(|token| from + token))
     }
 
     /// A token went in: what waited before it is no longer waited for.
@@ -154,9 +181,8 @@ impl StreamBlock<'_> {
 /// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `TOKEN_RANGE` (`found` is its number in this call), `INPUT_KIND`, `TORN`,
 /// `END`, those of a stream (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`, `OTHER_MODEL`) and of a model. Nothing has changed
 /// then. `DIVERGED`: a token was refused whose write, or what the model says after it, would not be finite; `info->found`
-/// is its number in this call. The tokens before it are in, with their outputs; what the outputs hold from it on is unspecified, but a
-/// call of one token changes nothing. The stream goes on from there with tokens that it can take (without an undo, after
-/// `titans_stream_reset` or `titans_stream_load`).
+/// is its number in this call. The tokens before it are in, with their outputs; from it on nothing is written. The stream goes on from
+/// there with tokens that it can take (without an undo, after `titans_stream_reset` or `titans_stream_load`).
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

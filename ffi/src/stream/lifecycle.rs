@@ -6,7 +6,7 @@ use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::model::{opened, titans_model};
-use crate::pointer::{apart, arg, check_buffer, output, range};
+use crate::pointer::{apart, arg, check_buffer, output, range, range_of_struct};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use titans_kernel::Error;
@@ -50,17 +50,20 @@ pub unsafe extern "C" fn titans_stream_init(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises both structures.
-        let (opened, (config, mode)) =
+        let (opened, (read, mode)) =
             unsafe { (opened(arg(3, "model"), model)?, titans_stream_config::read(4, config)?) };
-        let layout = StreamLayout::new(4, &opened.model, &config)?;
+        let layout = StreamLayout::new(4, &opened.model, &read)?;
         check_buffer(buffer, buffer_bytes, layout.total())?;
         let own = range(buffer.cast::<u8>(), layout.total());
         let out = output(arg(5, "stream"), stream, 1, 1)?;
-        out.apart_from(core::slice::from_ref(&own))?;
+        // SAFETY: the structure was accepted.
+        let config_at = unsafe { range_of_struct(config) };
+        out.apart_from(&[own.clone(), config_at.clone()])?;
         out.apart_from(&opened.addresses)?;
+        apart(arg(1, "buffer"), &own, &config_at)?;
         opened.addresses.iter().try_for_each(|other| apart(arg(1, "buffer"), &own, other))?;
         // SAFETY: aligned and large enough (just checked), the caller's to lend, apart from the model.
-        let mut block = unsafe { StreamBlock::create(buffer.cast(), config, mode, layout, opened) };
+        let mut block = unsafe { StreamBlock::create(buffer.cast(), read, mode, layout, opened) };
         if let Err(failure) = block.begin(mode) {
             // SAFETY: as above; the block's borrow has ended.
             unsafe { buffer.cast::<u8>().write_bytes(0, HEAD) };

@@ -5,8 +5,8 @@ use super::config::titans_stream_config;
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::model::{opened, titans_model};
-use crate::pointer::{ALIGN, arg, fill, output, range, store};
+use crate::model::{Opened, opened, titans_model};
+use crate::pointer::{ALIGN, arg, fill, output, range, range_of_struct, store};
 use crate::status::titans_status::*;
 use titans_kernel::Choice;
 use titans_kernel::model::{Input, KeptState};
@@ -19,7 +19,7 @@ pub extern "C" fn titans_stream_align() -> usize {
 
 /// Bytes of the buffer for a stream through this model, all its working space included: no call needs more.
 ///
-/// Errors: `NULL`, `TOO_LARGE`, those of a configuration and of a model.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -32,11 +32,11 @@ pub unsafe extern "C" fn titans_stream_size(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises both structures.
-        let (opened, (config, _)) =
-            unsafe { (opened(arg(1, "model"), model)?, titans_stream_config::read(2, config)?) };
-        let layout = StreamLayout::new(2, &opened.model, &config)?;
-        // SAFETY: the caller promises `bytes`.
-        unsafe { store(arg(3, "bytes"), bytes, layout.total()) }
+        let (opened, (read, _)) = unsafe { (opened(arg(1, "model"), model)?, titans_stream_config::read(2, config)?) };
+        let layout = StreamLayout::new(2, &opened.model, &read)?;
+        let [own, blob] = opened.addresses;
+        // SAFETY: the caller promises `config`, which was accepted, and `bytes`.
+        unsafe { store(arg(3, "bytes"), bytes, layout.total(), &[range_of_struct(config), own, blob]) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn titans_stream_size(
 
 /// Bytes that `titans_stream_save` writes at most for a stream through this model.
 ///
-/// Errors: `NULL`, those of a model.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a model.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -56,14 +56,14 @@ pub unsafe extern "C" fn titans_stream_saved_size(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises the model.
-        let model = unsafe { opened(arg(1, "model"), model) }?.model;
+        let Opened { model, addresses } = unsafe { opened(arg(1, "model"), model) }?;
         let open = match model.spec().input {
             Input::Tokens(_) => 0,
             Input::Rows(size) => size,
         };
         let size = model.saved_len().saturating_add(KeptState::head_len(open));
         // SAFETY: the caller promises `bytes`.
-        unsafe { store(arg(2, "bytes"), bytes, size) }
+        unsafe { store(arg(2, "bytes"), bytes, size, &addresses) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn titans_stream_describe(
 
 /// Tokens the stream has taken since it was made or reset, across save and load.
 ///
-/// Errors: `NULL`, those of a stream.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, those of a stream.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -160,9 +160,8 @@ pub unsafe extern "C" fn titans_stream_position(
     info: *mut titans_error_info,
 ) -> i32 {
     let answer = |head: &StreamHead, own: core::ops::Range<usize>| {
-        output(arg(2, "value"), value, 1, 1)?.apart_from(&[own])?;
         // SAFETY: the caller promises `value`.
-        unsafe { store(arg(2, "value"), value, head.place.tokens) }
+        unsafe { store(arg(2, "value"), value, head.place.tokens, &[own]) }
     };
     // SAFETY: the caller's promises are the same.
     unsafe { tell(stream, info, answer) }

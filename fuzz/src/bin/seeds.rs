@@ -1,6 +1,6 @@
 //! Writes what the targets of the C library begin with into `corpus`, for a search to start from.
 
-use titans_fuzz::{blob_open, calls, configs, cuts, state_load};
+use titans_fuzz::{blob_open, calls, configs, cuts, memories, state_load};
 
 fn main() -> std::io::Result<()> {
     let targets = [
@@ -8,6 +8,7 @@ fn main() -> std::io::Result<()> {
         ("calls", calls::seeds()),
         ("configs", configs::seeds()),
         ("cuts", cuts::seeds()),
+        ("memories", memories::seeds()),
         ("state_load", state_load::seeds()),
     ];
     for (target, seeds) in targets {

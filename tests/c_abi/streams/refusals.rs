@@ -210,6 +210,16 @@ fn configurations_out_of_range_are_refused() {
         expect(titans_stream_size(&blob.model, &config, null_mut(), null_mut()), TITANS_ERROR_NULL);
         expect(titans_stream_saved_size(&blob.model, null_mut(), null_mut()), TITANS_ERROR_NULL);
         expect(titans_stream_saved_size(null(), &mut 0, null_mut()), TITANS_ERROR_NULL);
+        // No answer lies in what it is about.
+        let (at, m) = (&raw mut config, &raw const blob.model);
+        let before = config;
+        for place in [m.cast_mut().cast(), at.byte_add(8).cast(), blob.arena.start().cast()] {
+            expect(titans_stream_size(m, at, place, null_mut()), TITANS_ERROR_OVERLAP);
+            if place != at.byte_add(8).cast() {
+                expect(titans_stream_saved_size(m, place, null_mut()), TITANS_ERROR_OVERLAP);
+            }
+        }
+        assert_eq!(config, before);
     }
     assert_eq!(titans_stream_align(), 64);
 }
@@ -235,6 +245,11 @@ fn making_a_stream_refuses_buffers_that_do_not_fit_and_leaves_them_alone() {
         expect(init(start, bytes, m, null(), out), TITANS_ERROR_NULL);
         expect(init(start, bytes, m, &config, null_mut()), TITANS_ERROR_NULL);
         expect(init(start, bytes, m, &config, start.cast()), TITANS_ERROR_OVERLAP);
+        let own = (&raw const config).cast_mut();
+        expect(init(start, bytes, m, own, own.byte_add(8).cast()), TITANS_ERROR_OVERLAP);
+        start.cast::<titans_stream_config>().write(config);
+        expect(init(start, bytes, m, start.cast(), out), TITANS_ERROR_OVERLAP);
+        start.cast::<u8>().write_bytes(0x5A, size_of::<titans_stream_config>());
         let blob_at = blob.arena.start();
         expect(init(blob_at, 1 << 30, m, &config, out), TITANS_ERROR_OVERLAP);
         let attach = |b: *mut c_void, n, m, out| titans_stream_attach(b, n, m, out, null_mut());

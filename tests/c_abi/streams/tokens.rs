@@ -260,7 +260,7 @@ fn a_refused_token_changes_nothing_and_the_stream_goes_on_from_the_last_good_one
             while from < 41 {
                 let to = 60.min(from + piece);
                 let mut info = details();
-                let (status, more, _) = stream.try_push(&Fed::Ids(with.clone()), from..to, &mut info);
+                let (status, more, felt) = stream.try_push(&Fed::Ids(with.clone()), from..to, &mut info);
                 if status == 0 {
                     y.extend(more);
                     from = to;
@@ -268,7 +268,12 @@ fn a_refused_token_changes_nothing_and_the_stream_goes_on_from_the_last_good_one
                 }
                 expect(status, TITANS_ERROR_DIVERGED);
                 assert_eq!(info.found as usize, 41 - from, "{}", message(&info));
-                y.extend(&more[..(41 - from) * 7]);
+                let good = 41 - from;
+                y.extend(&more[..good * 7]);
+                let felt = felt.split_at(good * blob.info.memories as usize);
+                assert!(felt.0.iter().all(|x| x.is_finite()));
+                let rest = more[good * 7..].iter().chain(felt.1);
+                assert!(rest.copied().all(f32::is_nan), "an output of a refused token was written");
                 (from, refused) = (41, 1);
             }
             let want = good.push(&Fed::Ids(ids.clone()), 0..41);
@@ -298,8 +303,9 @@ fn a_refused_token_changes_nothing_and_the_stream_goes_on_from_the_last_good_one
         // Without an undo it ends there, and says so until it begins anew.
         let mut stream = Running::new(&blob, running(4, 0));
         let saved = stream.save();
-        let (status, ..) = stream.try_push(&Fed::Ids(with.clone()), 0..60, null_mut());
+        let (status, y, _) = stream.try_push(&Fed::Ids(with.clone()), 0..60, null_mut());
         expect(status, TITANS_ERROR_DIVERGED);
+        assert!(y[..41 * 7].iter().all(|x| x.is_finite()) && y[41 * 7..].iter().all(|x| x.is_nan()));
         assert_eq!(stream.about().torn, 1);
         let (status, ..) = stream.try_push(&Fed::Ids(ids.clone()), 0..1, null_mut());
         expect(status, TITANS_ERROR_TORN);

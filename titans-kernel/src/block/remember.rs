@@ -136,7 +136,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             match memory.write(self.g, &tokens, y.as_mut().map(MatMut::rb), losses, work.own) {
                 Err(Error::Diverged { token }) => {
                     self.refused.set(token.min(self.refused.get()));
-                    // What was left there may be no number, and rows are multiplied by the zeros of those that do not see them.
+                    // They were not answered: what is left there need not be a number, and rows are multiplied by the zeros of those that
+                    // do not see them.
                     if let Some(y) = y {
                         y.sub(token, n - token).fill(T::ZERO);
                     }

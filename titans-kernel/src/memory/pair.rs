@@ -11,6 +11,7 @@ use super::layout::Layout;
 use super::read::Rows;
 use super::sets::of_layer;
 use super::settle::{has_settled, onto};
+use super::spec::MemorySpec;
 use super::work::Work;
 use crate::arithmetic::{Arithmetic, ScoreWeighting, Store};
 use crate::error::Result;
@@ -27,7 +28,7 @@ pub(super) fn fits(lay: Layout<'_>, place: Place) -> bool {
 }
 
 /// Key, δ and rate of the one token, and its query answered by the weights before (`rows` is [`Rows::Before`]) or after
-/// its write.
+/// its write, for [`answer`] to find; if it is `surprised`, its surprise is `reading.r[0]`.
 ///
 /// Of the two rows x = k and q, z = a x W + g x S − Σ_i C_i rate_i (x · k_i) δ_i; then δ = 2c (z_k − v), and y = z_q,
 /// less the token's own share where the query comes after.
@@ -37,8 +38,7 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     rows: Rows,
     state: &[T],
     work: &mut Work<'_, T>,
-    mut y: MatMut<'_, T>,
-    surprise: Option<&mut [T]>,
+    surprised: bool,
 ) -> Result<()> {
     let (Frame { g, lay }, filled) = (on, feed.place.filled);
     let (d, width, after) = (lay.spec.key_width(), lay.spec.value_width(), rows.of(0));
@@ -82,17 +82,20 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     }
     // δ = 2c (z_k − v), to its row of Δ.
     let scale = T::from_f64(2.0 * lay.spec.loss_scale());
-    let (key, answer) = z.halves(width);
-    for ((delta, &z), &v) in delta.iter_mut().zip(key).zip(v.row(0)) {
+    let (key, answer) = z.halves_mut(width);
+    for ((delta, &z), &v) in delta.iter_mut().zip(&*key).zip(v.row(0)) {
         *delta = scale * (z - v);
     }
-    let y = y.row_mut(0);
-    y.become_copy(answer);
     if after > 0 {
         // The last link of the answer's chain: the token's own δ, known only now.
-        g.axpy(Store::Sub, scores.item(lay.rows + filled), delta, y);
+        g.axpy(Store::Sub, scores.item(lay.rows + filled), delta, answer);
     }
-    observe(on, feed.place, &writing.open, surprise)
+    observe(on, feed.place, &writing.open, surprised.then_some(reading.r.part_mut(..1)))
+}
+
+/// Where [`token`] left the answer.
+pub(super) fn answer<'a, T: Scalar>(work: &'a Work<'_, T>, spec: &MemorySpec) -> &'a [T] {
+    work.writing.written.z.part(spec.value_width()..2 * spec.value_width())
 }
 
 /// What the piece's start says of both rows: a x W + g x S, the query's by the row behind the key's if it comes after the write.

@@ -34,7 +34,7 @@ impl<T: Scalar> Stream<'_, T> {
     ///
     /// # Errors
     /// [`Error::Shape`] or [`Error::Buffer`], before anything changes. [`Error::Diverged`] names the first token that is refused: those
-    /// before it are written and answered, the stream stands behind them, and rows of `y` and `surprise` from it on are unspecified.
+    /// before it are written and answered, the stream stands behind them, and rows of `y` and `surprise` from it on are not written.
     pub fn write<G: Arithmetic<T>>(
         &mut self,
         g: &G,
@@ -100,8 +100,8 @@ impl<T: Scalar> Stream<'_, T> {
         let (on, spec, of_period, Place { n: rows, filled, .. }) =
             (Frame::new(g, self.layout()), self.spec, self.filled(), feed.place);
         let mut piece = Piece::take(on, self.read, self.parts, self.block, scratch)?;
-        let Wanted { mut y, surprise } = wanted;
-        let mut clipped = piece.write(feed, &mut y, surprise)?;
+        let Wanted { y, surprise } = wanted;
+        let Wrote { mut clipped, answered } = piece.write(feed, y.is_some(), surprise.is_some())?;
         let (n, guard) = admitted(on, feed, &piece.work.writing, Guard::load(piece.bounds))?;
         guard.save(piece.bounds);
         if n < rows {
@@ -112,8 +112,13 @@ impl<T: Scalar> Stream<'_, T> {
             }
         }
         // Only what was admitted is answered, and stays.
-        if let Some(y) = y {
-            piece.answer(feed.part(0, n), y.sub(0, n))?;
+        if let Some(surprise) = surprise {
+            surprise.part_mut(..n).become_copy(piece.work.reading.r.part(..n));
+        }
+        match y {
+            Some(mut y) if answered => y.row_mut(0).become_copy(pair::answer(&piece.work, spec)),
+            Some(y) => piece.answer(feed.part(0, n), y.sub(0, n))?,
+            None => {}
         }
         let closes = filled + n == on.lay.rows || (of_period + n).is_multiple_of(spec.period_len());
         piece.end(n, filled + n, closes)?;
@@ -150,6 +155,14 @@ impl<T: Scalar> Stream<'_, T> {
             row.part_mut(..3).become_copy(&[T::ONE, T::ZERO, T::ONE]);
         }
     }
+}
+
+/// What became of tokens that are not admitted yet.
+struct Wrote {
+    /// How many were clipped.
+    clipped: u64,
+    /// The query of the one token is answered: [`pair::answer`].
+    answered: bool,
 }
 
 /// What no memory is without.
@@ -195,31 +208,28 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
         Ok(Self { on, read, by, work, state, anchor, row, held, bounds })
     }
 
-    /// Coefficients, H, Δ and rates of some tokens; returns how many were clipped. The query of a single token may be
-    /// answered on the way: then `y` is taken.
-    fn write(
-        &mut self,
-        feed: PieceTokens<'_, T>,
-        y: &mut Option<MatMut<'_, T>>,
-        surprise: Option<&mut [T]>,
-    ) -> Result<u64> {
+    /// Coefficients, H, Δ and rates of some tokens. The query of a single token may be answered on the way. What the tokens'
+    /// surprise is, if it is asked for, lies where the answers keep their deviations, until they are known to be admitted.
+    fn write(&mut self, feed: PieceTokens<'_, T>, asks: bool, surprised: bool) -> Result<Wrote> {
         let (on, lay, work) = (self.on, self.on.lay, &mut self.work);
+        let later = |clipped| Ok(Wrote { clipped, answered: false });
         if !lay.spec.wide() {
             let pairs = Pairs { k: feed.k(), v: feed.v(), from: feed.place.filled };
+            let surprise = surprised.then_some(work.reading.r.part_mut(..feed.place.n));
             write::gradients(on, first(self.anchor, self.state), pairs, &mut work.writing, surprise)?;
-            return enter(on, feed, &mut work.writing, &mut work.coefficients);
+            return later(enter(on, feed, &mut work.writing, &mut work.coefficients)?);
         }
         let Some(coefficients) = work.coefficients.first_mut() else { return Err(NO_SET) };
         coefficients.hold(lay.coefficients(), self.held);
         advance(on, feed, 0, coefficients);
-        if let Some(by) = self.by
-            && let Some(y) = y.take_if(|_| pair::fits(lay, feed.place))
-        {
-            pair::token(on, feed, by, self.state, work, y, surprise)?;
-            return Ok(0);
+        if let Some(by) = self.by.filter(|_| asks && pair::fits(lay, feed.place)) {
+            pair::token(on, feed, by, self.state, work, surprised)?;
+            return Ok(Wrote { clipped: 0, answered: true });
         }
         let Work { writing, reading, coefficients, .. } = work;
-        exact::gradients(on, feed, self.state, writing, reading.scores, coefficients.first().ok_or(NO_SET)?, surprise)
+        let surprise = surprised.then_some(reading.r.part_mut(..feed.place.n));
+        let of = coefficients.first().ok_or(NO_SET)?;
+        later(exact::gradients(on, feed, self.state, writing, reading.scores, of, surprise)?)
     }
 
     /// The queries of tokens that were admitted.
@@ -236,7 +246,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
     /// saved.
     fn end(self, n: usize, filled: usize, closes: bool) -> Result<()> {
         let (on, lay, spec) = (self.on, self.on.lay, self.on.lay.spec);
-        let Work { writing, reading, mut coefficients, scaled } = self.work;
+        let Work { mut writing, reading, mut coefficients, scaled } = self.work;
         let before = filled - n;
         if let Some(at) =
             (filled / spec.chunk.max(1) * spec.chunk).checked_sub(before).filter(|_| !self.held.is_empty())
@@ -254,6 +264,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
             let seen = exact::upright(lay, writing.open.view(), filled, reading.x)?;
             let (end, past) = (End { n: filled, row: n }, Past::new(seen, &coefficients));
             close(on, end, past, scaled, self.state)?;
+            // So that a state says nothing of what is past, and a token that is refused later leaves no trace in it.
+            writing.open.forget(lay, 0, filled)?;
             coefficients.start();
             coefficients.save(0, 0, self.row, lay.rows);
         } else {

@@ -170,7 +170,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
         let (lay, at) = (self.on.lay, (t, 0, 1));
         let one = PieceTokens::new(tokens, Place::of_batch(t, 1));
         let q = one.q();
-        self.gradient(Pairs { k: one.k(), v: one.v(), from: 0 }, surprise)?;
+        let mut loss = [T::ZERO];
+        self.gradient(Pairs { k: one.k(), v: one.v(), from: 0 }, surprise.is_some().then_some(&mut loss[..]))?;
         let writes = one.writes(0);
         let clipped = write::rate(lay, one, 0, &mut self.writing)?;
         if let Some(guard) = guard {
@@ -179,6 +180,9 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
                 return Ok(None);
             }
             *guard = next;
+        }
+        if let Some(surprise) = surprise {
+            surprise.become_copy(&loss);
         }
         // Read-outs by the weights before the write come first, those after it with the sweep that writes.
         let after = self.read == Read::After;

@@ -204,8 +204,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
         mut surprise: Option<MatMut<'_, T>>,
     ) -> Result<()> {
         let n = feed.len();
-        self.whole()?;
-        self.check(&feed, outputs.as_ref(), surprise.as_ref())?;
+        self.check(&feed)?;
+        self.check_outputs(n, outputs.as_ref(), surprise.as_ref())?;
         let mut from = 0;
         while from < n {
             let cut = self.model.cut as u64;
@@ -266,12 +266,12 @@ impl<'a, T: Scalar> Stream<'a, T> {
         Ok(())
     }
 
-    fn check(
-        &self,
-        feed: &Feed<'_, T>,
-        outputs: Option<&MatMut<'_, T>>,
-        surprise: Option<&MatMut<'_, T>>,
-    ) -> Result<()> {
+    /// Checks all of a feed that [`Stream::push`] refuses before anything changes: who feeds it in parts knows beforehand.
+    ///
+    /// # Errors
+    /// Those of [`Stream::push`], but for [`Error::Diverged`].
+    pub fn check(&self, feed: &Feed<'_, T>) -> Result<()> {
+        self.whole()?;
         let (spec, n) = (&self.model.spec, feed.len());
         match (feed, spec.input) {
             (Feed::Tokens(ids), Input::Tokens(vocabulary)) => {
@@ -293,14 +293,18 @@ impl<'a, T: Scalar> Stream<'a, T> {
                 expect_len("numbers of a row; this model reads token ids", 0, rows.cols().max(1))?;
             }
         }
-        let shapes = [("outputs", outputs, spec.outputs), ("surprise", surprise, self.model.heads)];
+        rule("position: the end of all", n, n as u64 <= END.saturating_sub(self.position))
+    }
+
+    fn check_outputs(&self, n: usize, outputs: Option<&MatMut<'_, T>>, surprise: Option<&MatMut<'_, T>>) -> Result<()> {
+        let shapes = [("outputs", outputs, self.model.spec.outputs), ("surprise", surprise, self.model.heads)];
         for (what, y, columns) in shapes {
             if let Some(y) = y {
                 expect_len(what, n, y.rows())?;
                 expect_len(what, columns, y.cols())?;
             }
         }
-        rule("position: the end of all", n, n as u64 <= END.saturating_sub(self.position))
+        Ok(())
     }
 
     /// Tokens that go through all blocks together.
