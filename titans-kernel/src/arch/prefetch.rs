@@ -16,7 +16,7 @@ pub(super) const STEPS: usize = 4;
 
 /// Rows of a block that will be needed.
 #[derive(Clone, Copy)]
-struct Rows<T> {
+struct BlockRows<T> {
     at: *const T,
     stride: usize,
     /// Bytes of a row, of which `done` are asked for.
@@ -25,7 +25,7 @@ struct Rows<T> {
     rows: usize,
 }
 
-impl<T: Scalar> Rows<T> {
+impl<T: Scalar> BlockRows<T> {
     const NONE: Self = Self { at: core::ptr::null(), stride: 0, bytes: 0, done: 0, rows: 0 };
 
     #[inline(always)]
@@ -55,7 +55,7 @@ pub(super) struct Prefetch<T> {
     /// Of A and C what the next tile needs.
     pub(super) own: OwnRows,
     /// The block of B that comes next, and that of A where it is read across its rows.
-    blocks: [Rows<T>; 2],
+    blocks: [BlockRows<T>; 2],
 }
 
 /// Whose rows of the next tile are prefetched.
@@ -133,29 +133,29 @@ impl<T: Scalar> NextTile<T> {
 
 /// Behind the last block comes the next panel; a small matrix is in the cache anyway.
 #[inline(always)]
-fn block_of_b<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> Rows<T> {
+fn block_of_b<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
     let (next, bytes) = (p.k0 + p.kc, p.width * T::BYTES);
     let (k, j) = if next < o.k { (next, p.j) } else { (0, p.j + p.width) };
     let some = o.b_col == 1 && j < o.n && o.k * o.n * T::BYTES > 2 * BLOCK_BYTES;
     let rows = if some { (BLOCK_BYTES / bytes.max(1)).min(o.k - k) } else { 0 };
-    Rows::new(o.b.wrapping_add(k * o.b_row + j), o.b_row, bytes, rows)
+    BlockRows::new(o.b.wrapping_add(k * o.b_row + j), o.b_row, bytes, rows)
 }
 
 /// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the next
 /// block of steps while the last one does.
 #[inline(always)]
-fn block_of_a<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> Rows<T> {
+fn block_of_a<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
     let next = p.k0 + p.kc;
     let first = p.j == 0 && next < o.k;
     let last = p.j + p.width >= o.n && next >= o.k;
     let rows = if o.a_row == 1 && o.m * o.k * T::BYTES >= A_BYTES / 2 && (first || last) { p.kc } else { 0 };
-    Rows::new(o.a.wrapping_add(next * o.a_col), o.a_col, o.m * T::BYTES, rows)
+    BlockRows::new(o.a.wrapping_add(next * o.a_col), o.a_col, o.m * T::BYTES, rows)
 }
 
 /// Cache lines that a tile asks for, so many between two groups of steps that all are asked for at its end.
 pub(super) struct Ahead<T> {
-    now: Rows<T>,
-    rest: [Rows<T>; 2],
+    now: BlockRows<T>,
+    rest: [BlockRows<T>; 2],
     at: usize,
     /// Lines between two groups of steps.
     rate: usize,
@@ -163,9 +163,9 @@ pub(super) struct Ahead<T> {
 
 impl<T: Scalar> Ahead<T> {
     #[inline(always)]
-    fn of(rest: [Rows<T>; 2], kc: usize) -> Self {
-        let lines: usize = rest.iter().map(Rows::lines).sum();
-        Self { now: Rows::NONE, rest, at: 0, rate: lines.div_ceil((kc / STEPS).max(1)) }
+    fn of(rest: [BlockRows<T>; 2], kc: usize) -> Self {
+        let lines: usize = rest.iter().map(BlockRows::lines).sum();
+        Self { now: BlockRows::NONE, rest, at: 0, rate: lines.div_ceil((kc / STEPS).max(1)) }
     }
 
     /// Asks for the next lines.
