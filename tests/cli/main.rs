@@ -7,6 +7,8 @@ mod vocabulary;
 
 mod forecast;
 mod general;
+mod language;
 mod stream;
+mod study;
 mod track;
 mod train;

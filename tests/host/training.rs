@@ -6,6 +6,7 @@ mod checkpoints;
 mod dropout;
 mod evaluation;
 mod forecast;
+mod language;
 mod memory;
 mod optimiser;
 mod runs;

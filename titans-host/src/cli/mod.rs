@@ -21,7 +21,9 @@ mod shell;
 mod signals;
 mod state;
 mod stream;
+mod study;
 mod tensors;
+mod tokenizer;
 mod train;
 
 pub use failure::{Code, Failure};
@@ -57,6 +59,8 @@ enum Verb {
     Generate(generate::Args),
     Forecast(forecast::Args),
     Export(export::Args),
+    Study(study::Args),
+    Tokenizer(tokenizer::Args),
     Stream(stream::Args),
     Devices(devices::Args),
     Memory(memory::Args),
@@ -75,6 +79,8 @@ impl Verb {
             Self::Generate(args) => generate::run(&args),
             Self::Forecast(args) => forecast::run(&args),
             Self::Export(args) => export::run(&args),
+            Self::Study(args) => study::run(&args),
+            Self::Tokenizer(args) => tokenizer::run(&args),
             Self::Stream(args) => stream::run(&args),
             Self::Devices(args) => devices::run(&args),
             Self::Memory(args) => memory::run(&args),

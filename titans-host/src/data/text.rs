@@ -1,7 +1,10 @@
 //! Text as bytes: files, plain or compressed with gzip, one after the other, split by bytes.
 
+mod parts;
+
 use crate::{Error, Result};
 use flate2::bufread::GzDecoder;
+pub use parts::{TextParts, TextSplit};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -3,9 +3,12 @@
 //! Both lose nothing: what the ids stand for, one after another, is the text, whatever bytes it has. That is what makes bits
 //! a byte of one comparable with the other, and is checked while a text is read.
 
+mod learn;
+
 use super::text::{self, Content};
 use crate::{Error, Result};
 use flate2::Crc;
+pub use learn::{Learned, learn};
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -150,7 +150,7 @@ fn walk<D: Device>(
 }
 
 /// Tokens that run at once.
-fn at_once(vocabulary: usize) -> usize {
+pub(super) fn at_once(vocabulary: usize) -> usize {
     (LOGITS / vocabulary.max(1)).clamp(LEAST, AT_ONCE)
 }
 

@@ -1,7 +1,10 @@
 //! Text: the model predicts every next byte, or every next token of a vocabulary.
 
+mod bytes;
+
 use super::TaskConfig;
 use super::evaluate::{self, Windows};
+use crate::data::text::{TextParts, TextSplit};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng, text};
 use crate::device::Device;
@@ -9,7 +12,7 @@ use crate::model::{Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
-use flate2::Crc;
+use bytes::TextFingerprint;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -35,8 +38,11 @@ pub struct TextConfig {
     /// 0 to 1; the others begin with w0. No gradient flows to what came before.
     #[serde(skip_serializing_if = "is_zero")]
     pub carry: f64,
-    /// Share of the bytes, the last ones, that is for validation.
+    /// Share of the bytes, the last ones, that is for validation, where `split` says nothing.
     pub validation: f64,
+    /// How the bytes are shared out for training, validation and a test; without it there is no test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<TextSplit>,
     /// Tokens of a validation window, each with fresh memories.
     pub window: usize,
     /// Windows of the cheap validation during training, spread over the validation bytes.
@@ -52,6 +58,7 @@ impl Default for TextConfig {
             sequences: 16,
             carry: 0.0,
             validation: 0.1,
+            split: None,
             window: 512,
             cheap_windows: 32,
         }
@@ -82,39 +89,6 @@ pub struct Text {
     tail: Vec<u32>,
     data: TextFingerprint,
     notes: Vec<String>,
-}
-
-/// What tells one text from another, kept in checkpoints: a run resumed on other bytes would be another run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TextFingerprint {
-    bytes: u64,
-    crc32: u32,
-    /// CRC-32 of the vocabulary; none for bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    tokenizer: Option<u32>,
-}
-
-impl TextFingerprint {
-    /// What [`Task::state`] of a text gave.
-    fn of(state: &Value) -> Result<Self> {
-        serde_json::from_value(state.clone())
-            .map_err(|e| Error::usage(format!("task: expected length and CRC-32 of the data in the checkpoint: {e}")))
-    }
-
-    /// Whether the vocabulary is that of the run.
-    fn check(&self, now: Option<u32>, config: &TextConfig) -> Result<()> {
-        if self.tokenizer == now {
-            return Ok(());
-        }
-        let crc = |crc: Option<u32>| crc.map_or("bytes".into(), |crc| format!("CRC-32 {crc:08x}"));
-        let name = config.tokenizer.as_ref().map_or("bytes".into(), |path| path.display().to_string());
-        Err(Error::usage(format!(
-            "{name}: it is not the vocabulary that the run began with: expected {}, found {}; name or put back the old one",
-            crc(self.tokenizer),
-            crc(now)
-        )))
-    }
 }
 
 /// The vocabulary of a trained run, whose checkpoint holds the task's `state`.
@@ -163,12 +137,11 @@ impl Text {
         if !(0.0..=1.0).contains(&config.carry) {
             return Err(Error::usage(format!("task.carry: expected a share from 0 to 1, found {}", config.carry)));
         }
-        // Tokens that a sequence needs, and those before it.
-        let drawn = if config.carry > 0.0 { config.context.saturating_mul(2) } else { config.context };
+        let drawn = config.drawn();
         let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
         // Cut by bytes, so that every vocabulary is validated on the same ones.
-        let (head, tail) = text::split(bytes, config.validation, drawn + 1)?;
-        let (head, tail) = (tokenizer.encode(head)?, tokenizer.encode(tail)?);
+        let TextParts { train, valid, .. } = config.parts(bytes)?;
+        let (head, tail) = (tokenizer.encode(&bytes[train])?, tokenizer.encode(&bytes[valid])?);
         if head.len() <= drawn || tail.len() < 2 {
             return Err(Error::usage(format!(
                 "the data are too short: {} tokens for training and {} for validation, at least {} and 2 are needed; give \
@@ -178,9 +151,7 @@ impl Text {
                 drawn + 1
             )));
         }
-        let mut crc = Crc::new();
-        crc.update(bytes);
-        let data = TextFingerprint { bytes: bytes.len() as u64, crc32: crc.sum(), tokenizer: tokenizer.crc32() };
+        let data = TextFingerprint::new(bytes, tokenizer.crc32());
         Ok(Self { config, seed, tokenizer, head, tail, data, notes: Vec::new() })
     }
 
@@ -221,16 +192,7 @@ impl<D: Device> Task<D> for Text {
     fn restore(&mut self, state: &Value) -> Result<()> {
         let before = TextFingerprint::of(state)?;
         before.check(self.data.tokenizer, &self.config)?;
-        if before == self.data {
-            return Ok(());
-        }
-        let files: Vec<String> = self.config.data.iter().map(|path| path.display().to_string()).collect();
-        let (now, files) = (self.data, files.join(", "));
-        Err(Error::usage(format!(
-            "{files}: the data have changed since the run began: expected {} bytes with CRC-32 {:08x}, found {} with \
-             {:08x}; put the old ones back, or begin a new run",
-            before.bytes, before.crc32, now.bytes, now.crc32
-        )))
+        self.config.expect_data(&before, &self.data)
     }
 
     fn held(&self) -> usize {

@@ -1,13 +1,24 @@
 //! The pictures of a run folder, as SVG with real text.
 
 use crate::{Error, Result};
+mod bars;
+
+pub use bars::{Bar, bars};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use std::path::Path;
 
 const SIZE: (u32, u32) = (800, 480);
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(0x1f, 0x77, 0xb4), RGBColor(0xd6, 0x27, 0x28), RGBColor(0x7f, 0x7f, 0x7f), RGBColor(0x2c, 0xa0, 0x2c)];
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0x1f, 0x77, 0xb4),
+    RGBColor(0xd6, 0x27, 0x28),
+    RGBColor(0x7f, 0x7f, 0x7f),
+    RGBColor(0x2c, 0xa0, 0x2c),
+    RGBColor(0x94, 0x67, 0xbd),
+    RGBColor(0xff, 0x7f, 0x0e),
+    RGBColor(0x17, 0xbe, 0xcf),
+    RGBColor(0x8c, 0x56, 0x4b),
+];
 
 /// One curve: points (x, y), both finite.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +90,26 @@ pub fn recall(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<()> 
     let right = lengths().fold(left + 1.0, f64::max);
     let marks = (right - left).round() as usize + 1;
     let svg = draw(labels, &log, left..right, 0.0..1.02, &|x| format!("{}", x.exp2().round()), Some(marks));
+    save(path, svg)
+}
+
+/// Draws any numbers against lengths on a logarithmic axis to the file `path`, atomically. Points that are not finite are left out.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written.
+pub fn by_length(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<()> {
+    let log = |c: &Curve| Curve { points: c.points.iter().map(|p| (p.0.log2(), p.1)).collect(), ..c.clone() };
+    let log: Vec<Curve> = curves.iter().map(log).collect();
+    let points = || log.iter().flat_map(|c| &c.points).filter(|p| p.0.is_finite() && p.1.is_finite());
+    let left = points().map(|p| p.0).fold(f64::INFINITY, f64::min).min(30.0).floor();
+    let right = points().map(|p| p.0).fold(left + 1.0, f64::max);
+    let top = points().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
+    let bottom = points().map(|p| p.1).fold(f64::INFINITY, f64::min);
+    let (bottom, top) = if bottom <= top { (bottom, top) } else { (0.0, 1.0) };
+    let margin = (0.05 * (top - bottom)).max(1e-9 * top.abs()).max(1e-9);
+    let marks = (right - left).round() as usize + 1;
+    let y = bottom - margin..top + margin;
+    let svg = draw(labels, &log, left..right, y, &|x| format!("{}", x.exp2().round()), Some(marks));
     save(path, svg)
 }
 

@@ -2,6 +2,8 @@
 
 mod forecast;
 mod numbers;
+mod positions;
+mod questions;
 mod recall;
 mod text;
 mod track;
@@ -90,6 +92,26 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     per_token: Option<PathBuf>,
 
+    /// Predict the last word of every text of a file of lines {"text": …} instead (text)
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token"])]
+    lambada: Option<PathBuf>,
+
+    /// Choose among the ways for a text to go on instead, of a file of lines {"context": …, "choices": [ … ], "answer": 0} (text)
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
+    choices: Option<PathBuf>,
+
+    /// Write what the model says of every text or question (--lambada, --choices)
+    #[arg(long, value_name = "OUT.csv")]
+    per_item: Option<PathBuf>,
+
+    /// The perplexity of a word too, line ends counted, which compares between vocabularies (text)
+    #[arg(long, conflicts_with_all = ["lambada", "choices"])]
+    word_perplexity: bool,
+
+    /// What counts of the training part reach on the same text, and gzip (text)
+    #[arg(long, conflicts_with_all = ["lambada", "choices"])]
+    baselines: bool,
+
     /// Where the run's vocabulary lies now (text) [default: where it was in training]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -106,8 +128,8 @@ pub struct Args {
     #[arg(long)]
     carry: bool,
 
-    /// Which rows of the run are measured (forecast) [default: test]
-    #[arg(long, value_enum, conflicts_with = "data")]
+    /// Which rows or bytes of the run are measured (forecast, text) [default: test; of a text without --split its validation part]
+    #[arg(long, value_enum, conflicts_with_all = ["data", "lambada", "choices"])]
     part: Option<forecast::PartName>,
 
     /// Leave the baselines out (forecast)
@@ -118,7 +140,7 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     per_window: Option<PathBuf>,
 
-    /// Draw errors and surprise over the rows (forecast)
+    /// Draw errors and surprise over the rows (forecast), bits a byte by position, or how answers depend on the context's length (text)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
@@ -139,6 +161,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let outputs = [
         ("--per-token", args.per_token.as_deref()),
         ("--per-window", args.per_window.as_deref()),
+        ("--per-item", args.per_item.as_deref()),
         ("--picture", args.picture.as_deref()),
     ];
     spare(&args.run, &outputs)?;
@@ -167,16 +190,24 @@ impl Args {
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
-        let options: [(&str, &[&str], bool); 13] = [
+        if self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
+            return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
+        }
+        let options: [(&str, &[&str], bool); 18] = [
             ("--data", &["text", "series", "forecast", "track"], !self.data.is_empty()),
             ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
             ("--memory", &["text", "series", "forecast"], self.memory.is_some()),
             ("--carry", &["forecast"], self.carry),
-            ("--part", &["forecast"], self.part.is_some()),
+            ("--part", &["forecast", "text"], self.part.is_some()),
             ("--no-baselines", &["forecast"], self.no_baselines),
             ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast"], self.picture.is_some()),
+            ("--picture", &["forecast", "text"], self.picture.is_some()),
+            ("--lambada", &["text"], self.lambada.is_some()),
+            ("--choices", &["text"], self.choices.is_some()),
+            ("--per-item", &["text"], self.per_item.is_some()),
+            ("--word-perplexity", &["text"], self.word_perplexity),
+            ("--baselines", &["text"], self.baselines),
             ("--per-token", &["text"], self.per_token.is_some()),
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
             ("--lengths", &["recall", "track"], !self.lengths.is_empty()),

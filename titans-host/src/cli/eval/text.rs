@@ -1,5 +1,7 @@
 //! Text: nats and bits a byte, token by token if asked.
 
+use super::forecast::PartName;
+use super::positions::Positions;
 use super::{Args, own};
 use crate::cli::{Failure, output};
 use crate::data::text;
@@ -8,16 +10,33 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::task::evaluate::{TokenRow, Totals, evaluate};
-use crate::task::text::{Text, TextConfig};
+use crate::task::language::{TextBaselines, text_baselines, words};
+use crate::task::text::TextConfig;
 use crate::task::{TaskConfig, text as task_text};
 use crate::train::RunConfig;
 use crate::train::checkpoint::RunState;
-use crate::train::task::Task;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
 /// Tokens of a window, where nothing is said.
 const WINDOW: usize = 512;
+
+/// What is printed.
+#[derive(Serialize)]
+struct TextReport {
+    #[serde(flatten)]
+    totals: Totals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word_perplexity: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baselines: Option<TextBaselines>,
+}
 
 pub(super) fn run<D: Device>(
     device: &D,
@@ -26,18 +45,33 @@ pub(super) fn run<D: Device>(
     model: &Model<D>,
 ) -> std::result::Result<(), Failure> {
     let tokenizer = tokenizer(&args.run, config, state, args.tokenizer.as_deref())?;
-    let ids = args.ids::<D>(task, (config.train.seed, state), &tokenizer)?;
+    if args.lambada.is_some() || args.choices.is_some() {
+        return super::questions::run(device, args, &tokenizer, model);
+    }
+    let ground = args.text_ground(task, state)?;
+    let ids = tokenizer.encode(&ground.bytes)?;
     let window = args.window.unwrap_or(WINDOW);
+    let mut positions = args.picture.as_ref().map(|_| Positions::new(window, ids.len()));
     let evaluation = Evaluation { device, model, tokenizer: &tokenizer, ids: &ids, window, args };
     let totals = match &args.per_token {
-        None => evaluation.totals(None),
-        Some(path) => output::write_with(path, |out| evaluation.per_token(path, out)),
+        None => evaluation.totals(None, positions.as_mut()),
+        Some(path) => output::write_with(path, |out| evaluation.per_token(path, out, positions.as_mut())),
     }
     .map_err(|error| Failure::hinting(error, super::SHORTER))?;
-    if args.json {
-        return output::print_json(&totals);
+    if let (Some(path), Some(positions)) = (&args.picture, &positions) {
+        positions.draw(path)?;
     }
-    let Totals { tokens, bytes, nats_per_token, bits_per_byte } = totals;
+    let words = args.word_perplexity.then(|| words(&ground.bytes));
+    // The first token, which nothing stands before, costs what a choice among all costs.
+    let nats = totals.nats_per_token * totals.tokens as f64 + (tokenizer.vocabulary() as f64).ln();
+    let baselines = ground.train.map(|train| text_baselines(&train, &ground.bytes)).transpose()?;
+    let word_perplexity = words.map(|words| (nats / words.max(1) as f64).exp());
+    let report = TextReport { totals, part: ground.part, words, word_perplexity, baselines };
+    if args.json { output::print_json(&report) } else { print(&report, &tokenizer) }
+}
+
+fn print(report: &TextReport, tokenizer: &Tokenizer) -> std::result::Result<(), Failure> {
+    let Totals { tokens, bytes, nats_per_token, bits_per_byte } = report.totals;
     match tokenizer.crc32() {
         None => output::print(format_args!(
             "{bytes} bytes, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte"
@@ -45,7 +79,19 @@ pub(super) fn run<D: Device>(
         Some(_) => output::print(format_args!(
             "{tokens} tokens of {bytes} bytes, {nats_per_token:.4} nats a token, {bits_per_byte:.4} bits a byte"
         )),
+    }?;
+    if let (Some(words), Some(perplexity)) = (report.words, report.word_perplexity) {
+        output::print(format_args!("perplexity of a word {perplexity:.2} ({words} words, line ends counted)"))?;
     }
+    if let Some(baselines) = &report.baselines {
+        let list = |of: &BTreeMap<usize, f64>| of.values().map(|x| format!("{x:>8.4}")).collect::<String>();
+        let heads = baselines.orders.keys().map(|k| format!("{k:>8}")).collect::<String>();
+        output::print(format_args!("bits a byte by counts after so many bytes\n{:<22}{heads}", ""))?;
+        output::print(format_args!("{:<22}{}", "of the training part", list(&baselines.orders)))?;
+        output::print(format_args!("{:<22}{}", "that go on", list(&baselines.orders_adaptive)))?;
+        output::print(format_args!("{:<22}{:>8.4}", "gzip", baselines.gzip))?;
+    }
+    Ok(())
 }
 
 /// How a run reads text: by bytes, or by the vocabulary of its training, from `place` if it lies elsewhere now.
@@ -77,12 +123,24 @@ struct Evaluation<'a, D: Device> {
 }
 
 impl<D: Device> Evaluation<'_, D> {
-    fn totals(&self, each: Option<&mut dyn FnMut(TokenRow) -> Result<()>>) -> Result<Totals> {
+    fn totals(
+        &self,
+        each: Option<&mut dyn FnMut(TokenRow) -> Result<()>>,
+        positions: Option<&mut Positions>,
+    ) -> Result<Totals> {
         let Self { device, model, tokenizer, ids, window, args } = *self;
-        evaluate(device, model, tokenizer, ids, window, args.mode(), each)
+        let Some(positions) = positions else {
+            return evaluate(device, model, tokenizer, ids, window, args.mode(), each);
+        };
+        let mut each = each;
+        let mut both = |row: TokenRow| {
+            positions.add(&row, tokenizer.bytes(row.token).len());
+            each.as_mut().map_or(Ok(()), |each| each(row))
+        };
+        evaluate(device, model, tokenizer, ids, window, args.mode(), Some(&mut both))
     }
 
-    fn per_token(&self, path: &Path, out: &mut dyn Write) -> Result<Totals> {
+    fn per_token(&self, path: &Path, out: &mut dyn Write, positions: Option<&mut Positions>) -> Result<Totals> {
         let fail = |e: csv::Error| match e.into_kind() {
             csv::ErrorKind::Io(e) => Error::io(path, "writing the table", e),
             other => Error::file(path, format!("{other:?}")),
@@ -103,35 +161,54 @@ impl<D: Device> Evaluation<'_, D> {
             record.extend(row.surprise.iter().map(f64::to_string));
             table.write_record(record).map_err(fail)
         };
-        let totals = self.totals(Some(&mut each))?;
+        let totals = self.totals(Some(&mut each), positions)?;
         table.flush().map_err(|e| Error::io(path, "writing the table", e))?;
         Ok(totals)
     }
 }
 
+/// The text to predict, and where it comes from.
+struct TextGround {
+    bytes: Vec<u8>,
+    part: Option<PartName>,
+    /// The run's training part, for the baselines.
+    train: Option<Vec<u8>>,
+}
+
 impl Args {
-    /// The ids to predict.
-    fn ids<D: Device>(
-        &self,
-        task: &TextConfig,
-        (seed, state): (u64, &RunState),
-        tokenizer: &Tokenizer,
-    ) -> Result<Vec<u32>> {
-        if self.data.is_empty() {
-            let place = self.tokenizer.clone().or(task.tokenizer.clone());
-            let task = TextConfig { tokenizer: place, ..task.clone() };
-            let mut text = Text::read(task, seed).map_err(own)?;
-            Task::<D>::restore(&mut text, &state.task).map_err(own)?;
-            // Those of the vocabulary are told.
-            let notes = Task::<D>::notes(&text);
-            output::tell(notes.iter().filter(|note| !tokenizer.notes().contains(note)));
-            return Ok(text.validation_ids().to_vec());
+    fn text_ground(&self, task: &TextConfig, state: &RunState) -> Result<TextGround> {
+        let own_text = self.data.is_empty();
+        let mut ground = TextGround { bytes: Vec::new(), part: None, train: None };
+        if own_text || self.baselines {
+            let text::Content { bytes, notes } = text::read(&task.data).map_err(own)?;
+            task.expect_same(&state.task, &bytes).map_err(own)?;
+            output::tell(&notes);
+            let parts = task.parts(&bytes).map_err(own)?;
+            ground.train = self.baselines.then(|| bytes[parts.train].to_vec());
+            if own_text {
+                let (name, part) = match (self.part, task.split) {
+                    (Some(PartName::Valid), _) => (Some(PartName::Valid), parts.valid),
+                    (Some(PartName::Test), None) => return Err(no_test()),
+                    (None, None) => (None, parts.valid),
+                    (_, Some(_)) => (Some(PartName::Test), parts.test),
+                };
+                (ground.part, ground.bytes) = (name, bytes[part].to_vec());
+            }
         }
-        let text::Content { bytes, notes } = text::read(&self.data)?;
-        output::tell(&notes);
-        match self.tail {
-            Some(share) => tokenizer.encode(text::split(&bytes, share, 0)?.1),
-            None => tokenizer.encode(&bytes),
+        if !own_text {
+            let text::Content { bytes, notes } = text::read(&self.data)?;
+            output::tell(&notes);
+            ground.bytes = match self.tail {
+                Some(share) => text::split(&bytes, share, 0)?.1.to_vec(),
+                None => bytes,
+            };
         }
+        Ok(ground)
     }
+}
+
+fn no_test() -> Error {
+    Error::usage(
+        "--part test: the run has no test part: expected one trained with --split, found none; --part valid or --data FILE evaluate others",
+    )
 }

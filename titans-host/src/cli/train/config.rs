@@ -8,7 +8,7 @@ use super::room;
 use crate::cli::options::{count, named, number, size, whole};
 use crate::data::series::TableLayout;
 use crate::data::track::Group;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, brief};
 use crate::model::Preset;
 use crate::task::text::TextConfig;
 use crate::task::{TaskConfig, forecast, recall, series, text, track};
@@ -35,6 +35,11 @@ pub struct ConfigArgs {
     /// [default: 24]
     #[arg(long, value_name = "N", value_parser = size)]
     patch: Option<usize>,
+
+    /// Training, validation and test: ett-hour or ett-minute (12, 4 and 4 months of 30 days), or the shares of the first two (forecast)
+    /// [default: 0.7,0.1]; enwik8 (90, 5 and 5 million bytes), or such shares (text) [default: 0.9 and 0.1, no test]
+    #[arg(long, value_name = "SPLIT")]
+    split: Option<String>,
 
     #[command(flatten)]
     layout: LayoutArgs,
@@ -136,6 +141,7 @@ impl ConfigArgs {
         let options = [
             ("--task", self.task.is_some()),
             ("--patch", self.patch.is_some()),
+            ("--split", self.split.is_some()),
             ("--pairs", self.pairs.is_some()),
             ("--group", self.group.is_some()),
             ("--lengths", !self.lengths.is_empty()),
@@ -206,7 +212,7 @@ impl ConfigArgs {
                 let file = self.series()?;
                 let mut task = forecast::ForecastConfig { data: file.clone(), ..forecast::ForecastConfig::default() };
                 task.layout = self.layout.said(task.layout);
-                self.change_forecast(&mut task);
+                self.change_forecast(&mut task)?;
                 room::expect_data(&TaskConfig::Forecast(task.clone()))?;
                 let (run, told) = forecast::recipe(task)?;
                 tell(&file, &told);
@@ -232,10 +238,11 @@ impl ConfigArgs {
             )));
         }
         let numbers: &[&str] = &["series", "forecast"];
-        let options: [(&str, &[&str], bool); 8] = [
+        let options: [(&str, &[&str], bool); 9] = [
             ("--carry", &["text"], self.carry.is_some()),
             ("--tokenizer", &["text"], self.tokenizer.is_some()),
             ("--patch", numbers, self.patch.is_some()),
+            ("--split", &["forecast", "text"], self.split.is_some()),
             (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
             (self.forecast.given().unwrap_or_default(), &["forecast"], self.forecast.given().is_some()),
             ("--pairs", &["recall"], self.pairs.is_some()),
@@ -285,6 +292,7 @@ impl ConfigArgs {
                 set(&mut c.context, self.context);
                 set(&mut c.sequences, self.batch);
                 set(&mut c.carry, self.carry);
+                c.split = split(self.split.as_deref())?.or(c.split);
                 Ok(self.tokenizer.is_some())
             }
             TaskConfig::Series(c) => {
@@ -307,12 +315,12 @@ impl ConfigArgs {
             }
             TaskConfig::Forecast(c) => {
                 let other = !self.data.is_empty() && self.series()? != c.data;
-                let given = self.layout.given().is_some() || self.forecast.changes_columns();
+                let given = self.layout.given().is_some() || self.split.is_some();
                 let anew = other || (self.config.is_some() && given);
                 if other {
                     c.data = self.series()?;
                 }
-                self.change_forecast(c);
+                self.change_forecast(c)?;
                 if anew {
                     let before = if other { TableLayout::default() } else { c.layout.clone() };
                     c.layout = self.layout.said(before);
@@ -325,11 +333,13 @@ impl ConfigArgs {
     }
 
     /// Puts the options into a forecasting task.
-    fn change_forecast(&self, c: &mut forecast::ForecastConfig) {
+    fn change_forecast(&self, c: &mut forecast::ForecastConfig) -> Result<()> {
         self.forecast.change(c);
+        c.split = split(self.split.as_deref())?.unwrap_or(c.split.clone());
         set(&mut c.patch, self.patch);
         set(&mut c.context, self.context);
         set(&mut c.sequences, self.batch);
+        Ok(())
     }
 
     /// The files of a text and its vocabulary, as far as they are given.
@@ -353,6 +363,14 @@ impl ConfigArgs {
             }
         }
     }
+}
+
+/// What --split says, in the words of the task.
+fn split<T: std::str::FromStr<Err = String>>(said: Option<&str>) -> Result<Option<T>> {
+    let parse = |text: &str| {
+        text.parse().map_err(|expected| Error::usage(format!("--split: {expected}, found {}", brief(text))))
+    };
+    said.map(parse).transpose()
 }
 
 /// So that the run resumes from anywhere. What `config.toml` names must be text.

@@ -3,7 +3,7 @@
 use super::config::set;
 use crate::cli::options::{count, named, size};
 use crate::model::{ModelConfig, Shortcut};
-use crate::task::forecast::{Channels, ForecastConfig, Normalise, Split};
+use crate::task::forecast::{Channels, ForecastConfig, Normalise};
 
 /// What is forecast, from what, and how a file is shared out.
 #[derive(Debug, clap::Args)]
@@ -15,10 +15,6 @@ pub struct ForecastArgs {
     /// Rows that a token sees; a forecast has seen this look-back and --context − 1 times --patch rows before it [default: 336]
     #[arg(long, value_name = "N", value_parser = size)]
     lookback: Option<usize>,
-    /// Rows for training, validation and test: ett-hour or ett-minute (12, 4 and 4 months of 30 days), or the shares of the first two
-    /// [default: 0.7,0.1]
-    #[arg(long, value_name = "SPLIT")]
-    split: Option<Split>,
     /// Columns that are forecast, by name, or all [default: all]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     target: Vec<String>,
@@ -45,7 +41,6 @@ impl ForecastArgs {
         let options = [
             ("--horizon", !self.horizon.is_empty()),
             ("--lookback", self.lookback.is_some()),
-            ("--split", self.split.is_some()),
             ("--target", !self.target.is_empty()),
             ("--normalise", self.normalise.is_some()),
             ("--channels", self.channels.is_some()),
@@ -53,11 +48,6 @@ impl ForecastArgs {
             ("--shortcut", self.shortcut.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
-    }
-
-    /// Whether means and deviations become other ones.
-    pub fn changes_columns(&self) -> bool {
-        self.split.is_some()
     }
 
     /// Puts the options into the task.
@@ -68,9 +58,6 @@ impl ForecastArgs {
             c.horizons.dedup();
         }
         set(&mut c.lookback, self.lookback);
-        if let Some(split) = &self.split {
-            c.split = split.clone();
-        }
         if !self.target.is_empty() {
             c.target = if self.target == ["all"] { Vec::new() } else { self.target.clone() };
         }

@@ -6,7 +6,7 @@ mod forecast;
 mod layout;
 mod model;
 mod names;
-mod room;
+pub(super) mod room;
 
 use super::options::{DeviceArgs, number, whole};
 use super::{Failure, on_device, output, signals};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// [`Error::File`] with the bytes needed and those there.
-pub(super) fn expect_data(task: &TaskConfig) -> Result<()> {
+pub(in crate::cli) fn expect_data(task: &TaskConfig) -> Result<()> {
     let Some((there, by)) = available(Path::new("/")) else { return Ok(()) };
     let (files, needed) = reading(task);
     match files.first().filter(|_| needed > there) {
@@ -49,7 +49,7 @@ fn reading(task: &TaskConfig) -> (&[PathBuf], u64) {
 ///
 /// # Errors
 /// [`Error::Usage`] with the bytes needed and those there; as [`inspect::peak`].
-pub(super) fn expect(config: &RunConfig, threads: Option<usize>, held: usize, loads: &[Load]) -> Result<()> {
+pub(in crate::cli) fn expect(config: &RunConfig, threads: Option<usize>, held: usize, loads: &[Load]) -> Result<()> {
     let Some((left, by)) = available(Path::new("/")) else { return Ok(()) };
     let (peak, of) = inspect::peak(config, threads, loads)?;
     fits((peak as u64, of), held as u64, (left, by))
