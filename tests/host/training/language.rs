@@ -2,7 +2,7 @@
 
 use super::support::{Device, device, model};
 use titans_host::model::{Kind, Kinds, Mode, Model, Session};
-use titans_host::task::language::{Continuation, Said, score};
+use titans_host::task::language::{Continuation, ContinuationScore, score};
 
 const KINDS: [Kind; 5] = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention];
 
@@ -27,10 +27,10 @@ fn some() -> Vec<Continuation> {
 }
 
 /// What a session says of one.
-fn expected(device: &Device, model: &Model<Device>, one: &Continuation, mode: Mode) -> Said {
+fn expected(device: &Device, model: &Model<Device>, one: &Continuation, mode: Mode) -> ContinuationScore {
     let mut session = Session::new(device, model, mode).unwrap();
     let mut last = session.push(&one.before).unwrap().pop().unwrap();
-    let mut said = Said { nats: 0.0, greedy: true, tokens: one.said.len() };
+    let mut said = ContinuationScore { nats: 0.0, greedy: true, tokens: one.said.len() };
     for &id in &one.said {
         let odds = last.log_probabilities();
         said.nats -= odds[id as usize];

@@ -14,11 +14,11 @@ use std::path::PathBuf;
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: TokenizerVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum TokenizerVerb {
     Train(TrainArgs),
 }
 
@@ -74,7 +74,7 @@ struct Written {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
-        What::Train(args) => train(args),
+        TokenizerVerb::Train(args) => train(args),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 mod bars;
 
-pub use bars::{Bar, bars};
+pub use bars::{NamedBar, bars};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use std::path::Path;

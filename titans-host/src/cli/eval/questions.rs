@@ -9,7 +9,7 @@ use crate::error::{Result, plain};
 use crate::model::Model;
 use crate::task::evaluate::reads;
 use crate::task::language::{
-    ChoiceReport, Continuation, LambadaReport, Said, choose, of_last_words, of_questions, report_choices,
+    ChoiceReport, Continuation, ContinuationScore, LambadaReport, choose, of_last_words, of_questions, report_choices,
     report_lambada, score,
 };
 use crate::train::plot::{Curve, Labels, lines};
@@ -55,7 +55,7 @@ fn last_words<D: Device>(
     let lines: Vec<usize> = items.iter().map(|item| item.line).collect();
     let said = args.scores(device, model, path, &asked, &lines)?;
     if let Some(out) = &args.per_item {
-        let row = |(item, said): (&LastWord, &Said)| {
+        let row = |(item, said): (&LastWord, &ContinuationScore)| {
             let word = item.word.trim_start().to_owned();
             vec![item.line.to_string(), word, (-said.nats).to_string(), said.tokens.to_string(), flag(said.greedy)]
         };
@@ -101,7 +101,7 @@ fn choices<D: Device>(
         rest = others;
         (q, own)
     });
-    let own: Vec<(&Question, &[Said])> = own.collect();
+    let own: Vec<(&Question, &[ContinuationScore])> = own.collect();
     if let Some(out) = &args.per_item {
         let columns = ["line", "choice", "answer", "log_probability", "tokens", "bytes", "chosen", "chosen_normalised"];
         table(out, &columns, own.iter().flat_map(|&(q, said)| rows(q, said)))?;
@@ -143,9 +143,9 @@ fn print_choices(report: &ChoiceReport) -> std::result::Result<(), Failure> {
 }
 
 /// One question's rows of `--per-item`, one for each choice.
-fn rows(question: &Question, said: &[Said]) -> Vec<Vec<String>> {
+fn rows(question: &Question, said: &[ContinuationScore]) -> Vec<Vec<String>> {
     let [raw, normalised] = choose(question, said);
-    let row = |(i, (said, choice)): (usize, (&Said, &String))| {
+    let row = |(i, (said, choice)): (usize, (&ContinuationScore, &String))| {
         vec![
             question.line.to_string(),
             i.to_string(),
@@ -181,7 +181,7 @@ impl Args {
         path: &Path,
         asked: &[Continuation],
         lines: &[usize],
-    ) -> std::result::Result<Vec<Said>, Failure> {
+    ) -> std::result::Result<Vec<ContinuationScore>, Failure> {
         let said = score(device, model, asked, self.mode())?;
         match said.iter().zip(lines).find(|(said, _)| !said.nats.is_finite()) {
             None => Ok(said),

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::error::plain;
 use crate::task::study::{Study, StudyKind, StudyReport};
 use std::path::PathBuf;
-use work::Work;
+use work::StudyWork;
 
 const ABOUT: &str = "\
 ablation: what each part of the model is worth (the paper's table 5): deep memory, with attention in three ways, linear, without
@@ -127,7 +127,7 @@ fn on<D: Device>(device: &D, args: &Args) -> Result<(), Failure> {
     let Some(folder) = &args.out else { return Err(Failure::input("--out FOLDER: expected the study's folder")) };
     let (study, _owner): (Study, _) = args.begin(folder)?;
     let threads = if args.on.cuda()? { None } else { Some(args.on.threads) };
-    let work = Work { device, study: &study, folder, interrupt: &interrupt, quiet: args.quiet, threads };
+    let work = StudyWork { device, study: &study, folder, interrupt: &interrupt, quiet: args.quiet, threads };
     let results = work.all()?;
     let report = StudyReport::new(&study, &results);
     if args.json {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is done, and where.
-pub(super) struct Work<'a, D: Device> {
+pub(super) struct StudyWork<'a, D: Device> {
     pub(super) device: &'a D,
     pub(super) study: &'a Study,
     pub(super) folder: &'a Path,
@@ -32,7 +32,7 @@ enum Left {
     Stopped,
 }
 
-impl<D: Device> Work<'_, D> {
+impl<D: Device> StudyWork<'_, D> {
     /// All runs, those that are there already among them. Tables and pictures are made anew after each.
     pub(super) fn all(&self) -> std::result::Result<Vec<ArmResult>, Failure> {
         let arms = || self.study.seeds().iter().flat_map(|&seed| self.study.arms.iter().map(move |arm| (arm, seed)));

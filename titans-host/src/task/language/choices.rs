@@ -1,6 +1,6 @@
 //! Multiple choice: the choice that a model finds likeliest behind its context (PIQA, HellaSwag, ARC and others).
 
-use super::{Continuation, Said, continuation, standard_error};
+use super::{Continuation, ContinuationScore, continuation, standard_error};
 use crate::Result;
 use crate::data::questions::Question;
 use crate::data::tokenizer::Tokenizer;
@@ -51,7 +51,7 @@ pub fn continuations(tokenizer: &Tokenizer, questions: &[Question]) -> Result<Ve
 }
 
 /// The choices that a model takes of one question, by probability and by probability a byte, the first of equals; `said` is of its choices.
-pub fn choose(question: &Question, said: &[Said]) -> [usize; 2] {
+pub fn choose(question: &Question, said: &[ContinuationScore]) -> [usize; 2] {
     let raw = said.iter().map(|s| s.nats);
     let by_bytes = said.iter().zip(&question.choices).map(|(s, choice)| s.nats / bytes(choice) as f64);
     [least(raw), least(by_bytes)]
@@ -68,7 +68,7 @@ fn least(numbers: impl Iterator<Item = f64>) -> usize {
 }
 
 /// What a model says of each choice, all together; `said` is of all choices, in their order.
-pub fn report(questions: &[Question], said: &[Said]) -> ChoiceReport {
+pub fn report(questions: &[Question], said: &[ContinuationScore]) -> ChoiceReport {
     let items = questions.len();
     let count = items.max(1) as f64;
     let (mut right, mut nats, mut rest) = ([0usize; 2], 0.0, said);
@@ -113,7 +113,7 @@ fn extreme(question: &Question, of: fn(usize, usize) -> usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Question, Said, choose, report};
+    use super::{ContinuationScore, Question, choose, report};
 
     fn question(choices: &[&str], answer: usize) -> Question {
         let choices: Vec<String> = choices.iter().map(|&c| c.into()).collect();
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_likeliest_is_taken_raw_and_by_bytes() {
-        let said = |nats| Said { nats, greedy: false, tokens: 2 };
+        let said = |nats| ContinuationScore { nats, greedy: false, tokens: 2 };
         let questions = [question(&[" ab", " abcdef"], 1), question(&["c", "d", "e"], 0)];
         let all = [said(2.0), said(3.0), said(1.0), said(1.0), said(0.5)];
         assert_eq!(choose(&questions[0], &all[..2]), [0, 1], "2 < 3, but 2/2 > 3/6");

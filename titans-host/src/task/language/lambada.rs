@@ -1,6 +1,6 @@
 //! The last word of a text (LAMBADA, Paperno et al. 2016).
 
-use super::{Continuation, Said, continuation, standard_error};
+use super::{Continuation, ContinuationScore, continuation, standard_error};
 use crate::Result;
 use crate::data::questions::LastWord;
 use crate::data::tokenizer::Tokenizer;
@@ -43,7 +43,7 @@ pub fn continuations(tokenizer: &Tokenizer, items: &[LastWord]) -> Result<Vec<Co
 }
 
 /// What a model says of each word, all together; `said` is of `items`, in their order.
-pub fn report(items: &[LastWord], said: &[Said]) -> LambadaReport {
+pub fn report(items: &[LastWord], said: &[ContinuationScore]) -> LambadaReport {
     let count = items.len().max(1) as f64;
     let nats_per_word = said.iter().map(|s| s.nats).sum::<f64>() / count;
     let accuracy = said.iter().filter(|s| s.greedy).count() as f64 / count;
@@ -77,13 +77,13 @@ fn share(item: &LastWord, counts: fn(&str) -> bool) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{LastWord, Said, report};
+    use super::{ContinuationScore, LastWord, report};
 
     #[test]
     fn perplexity_is_of_words_and_accuracy_of_whole_ones() {
         let item = |context: &str, word: &str| LastWord { line: 1, context: context.into(), word: word.into() };
         let items = [item("Ann met \"Bob\" and Bob. Then", " Bob"), item("so it is", " no")];
-        let said = |nats, greedy| Said { nats, greedy, tokens: 3 };
+        let said = |nats, greedy| ContinuationScore { nats, greedy, tokens: 3 };
         let found = report(&items, &[said(1.0, true), said(3.0, false)]);
         assert_eq!((found.items, found.accuracy, found.nats_per_word, found.tokens), (2, 0.5, 2.0, 6));
         assert!((found.perplexity - 2f64.exp()).abs() < 1e-12);

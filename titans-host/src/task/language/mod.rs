@@ -8,7 +8,7 @@ mod score;
 pub use choices::{ChoiceBaselines, ChoiceReport, choose, continuations as of_questions, report as report_choices};
 pub use lambada::{LambadaReport, WordBaselines, continuations as of_last_words, report as report_lambada};
 pub use orders::{TextBaselines, text_baselines};
-pub use score::{Continuation, Said, score};
+pub use score::{Continuation, ContinuationScore, score};
 
 /// Words of a text as word-level perplexity counts them: what stands between blanks, and every line end.
 pub fn words(text: &[u8]) -> usize {

@@ -20,7 +20,7 @@ pub struct Continuation {
 
 /// What a model says of a continuation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Said {
+pub struct ContinuationScore {
     /// −ln of its probability, all its tokens together; not finite where the memory diverged.
     pub nats: f64,
     /// Whether each of its tokens is the likeliest where it stands.
@@ -45,7 +45,12 @@ impl Continuation {
 /// # Errors
 /// [`Error::Usage`] for a continuation without a token before it or of its own; what the device reports, an id beyond the vocabulary among
 /// it.
-pub fn score<D: Device>(device: &D, model: &Model<D>, continuations: &[Continuation], mode: Mode) -> Result<Vec<Said>> {
+pub fn score<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    continuations: &[Continuation],
+    mode: Mode,
+) -> Result<Vec<ContinuationScore>> {
     if let Some(i) = continuations.iter().position(|c| c.before.is_empty() || c.said.is_empty()) {
         return Err(Error::usage(format!(
             "continuation {i}: expected a token or more before it and in it, found none"
@@ -55,7 +60,7 @@ pub fn score<D: Device>(device: &D, model: &Model<D>, continuations: &[Continuat
     // Those of like length side by side; what fills the shorter ones up stands behind all that is asked.
     let mut order: Vec<usize> = (0..continuations.len()).collect();
     order.sort_by_key(|&i| continuations[i].fed());
-    let mut found = vec![Said { nats: 0.0, greedy: true, tokens: 0 }; continuations.len()];
+    let mut found = vec![ContinuationScore { nats: 0.0, greedy: true, tokens: 0 }; continuations.len()];
     let mut left = &order[..];
     while !left.is_empty() {
         let fits = |count: &usize| *count == 1 || count * continuations[left[count - 1]].fed() <= most;
@@ -74,7 +79,12 @@ pub fn score<D: Device>(device: &D, model: &Model<D>, continuations: &[Continuat
     Ok(found)
 }
 
-fn batch<D: Device>(device: &D, model: &Model<D>, some: &[&Continuation], mode: Mode) -> Result<Vec<Said>> {
+fn batch<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    some: &[&Continuation],
+    mode: Mode,
+) -> Result<Vec<ContinuationScore>> {
     let time = some.iter().map(|c| c.fed()).max().unwrap_or(0);
     let (mut ids, mut targets) = (Vec::with_capacity(some.len() * time), vec![IGNORE; some.len() * time]);
     for (row, one) in some.iter().enumerate() {
@@ -91,7 +101,7 @@ fn batch<D: Device>(device: &D, model: &Model<D>, some: &[&Continuation], mode: 
     let logits = device.download(forward.logits.buffer())?;
     let said = |(row, one): (usize, &&Continuation)| {
         let from = row * time + one.before.len() - 1;
-        let mut said = Said { nats: 0.0, greedy: true, tokens: one.said.len() };
+        let mut said = ContinuationScore { nats: 0.0, greedy: true, tokens: one.said.len() };
         for (i, &target) in (from..).zip(&one.said) {
             said.nats += losses[i].to_f64();
             said.greedy &= right(&logits[i * vocabulary..][..vocabulary], vocabulary, &[target]).all(|right| right);
@@ -102,15 +112,21 @@ fn batch<D: Device>(device: &D, model: &Model<D>, some: &[&Continuation], mode: 
 }
 
 /// One that is too long for a batch, in the memory of a piece of it.
-fn stream<D: Device>(device: &D, model: &Model<D>, one: &Continuation, mode: Mode, piece: usize) -> Result<Said> {
+fn stream<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    one: &Continuation,
+    mode: Mode,
+    piece: usize,
+) -> Result<ContinuationScore> {
     let mut session = Session::new(device, model, mode)?;
-    let mut said = Said { nats: 0.0, greedy: true, tokens: one.said.len() };
+    let mut said = ContinuationScore { nats: 0.0, greedy: true, tokens: one.said.len() };
     let fed: Vec<u32> = one.ids().collect();
     let first = one.before.len() - 1;
     for (number, ids) in fed.chunks(piece).enumerate() {
         let taken = session.take(ids)?;
         if taken.refused.is_some() {
-            return Ok(Said { nats: f64::NAN, greedy: false, ..said });
+            return Ok(ContinuationScore { nats: f64::NAN, greedy: false, ..said });
         }
         for (i, step) in (number * piece..).zip(taken.steps) {
             if i >= first {
@@ -121,7 +137,7 @@ fn stream<D: Device>(device: &D, model: &Model<D>, one: &Continuation, mode: Mod
     Ok(said)
 }
 
-fn add<T: Scalar>(said: &mut Said, step: &Step<T>, target: u32) -> Result<()> {
+fn add<T: Scalar>(said: &mut ContinuationScore, step: &Step<T>, target: u32) -> Result<()> {
     said.nats += step.nats(target)?;
     said.greedy &= right(&step.logits, step.logits.len(), &[target]).all(|right| right);
     Ok(())

@@ -4,7 +4,7 @@ use super::arms::Study;
 use super::file::StudyKind;
 use super::measure::{ArmResult, LengthScore};
 use crate::error::Result;
-use crate::train::plot::{self, Bar, Curve, Labels};
+use crate::train::plot::{self, Curve, Labels, NamedBar};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// A number over the seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Spread {
+pub struct OverSeeds {
     /// Over the seeds that are done.
     pub mean: f64,
     /// Standard deviation of a seed; none of one seed alone.
@@ -30,13 +30,13 @@ pub struct ArmReport {
     /// Of a text's perplexity in the paper's table 5.
     paper: Option<f64>,
     /// Validation.
-    loss: Option<Spread>,
-    perplexity: Option<Spread>,
-    accuracy: Option<Spread>,
+    loss: Option<OverSeeds>,
+    perplexity: Option<OverSeeds>,
+    accuracy: Option<OverSeeds>,
     /// By length: bits a byte, or the share that is right.
-    lengths: BTreeMap<usize, Spread>,
+    lengths: BTreeMap<usize, OverSeeds>,
     /// By length: tokens a second.
-    throughput: BTreeMap<usize, Spread>,
+    throughput: BTreeMap<usize, OverSeeds>,
 }
 
 /// All of it.
@@ -56,7 +56,7 @@ pub struct StudyReport {
     configurations: Vec<ArmReport>,
 }
 
-impl Spread {
+impl OverSeeds {
     /// Of numbers, one a seed.
     fn of(seeds: Vec<f64>) -> Option<Self> {
         let n = seeds.len() as f64;
@@ -72,8 +72,9 @@ impl StudyReport {
     pub fn new(study: &Study, results: &[ArmResult]) -> Self {
         let arms = study.arms.iter().map(|arm| {
             let own: Vec<&ArmResult> = results.iter().filter(|r| r.name == arm.name).collect();
-            let of =
-                |value: &dyn Fn(&ArmResult) -> Option<f64>| Spread::of(own.iter().filter_map(|r| value(r)).collect());
+            let of = |value: &dyn Fn(&ArmResult) -> Option<f64>| {
+                OverSeeds::of(own.iter().filter_map(|r| value(r)).collect())
+            };
             let at = |value: &dyn Fn(&ArmResult, usize) -> Option<f64>| {
                 let one = |&l: &usize| Some((l, of(&|r| value(r, l))?));
                 study.file.lengths.iter().filter_map(one).collect::<BTreeMap<_, _>>()
@@ -113,13 +114,13 @@ impl StudyReport {
     /// [`crate::Error::Io`] when a file cannot be written.
     pub fn draw(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut drawn = Vec::new();
-        let bars: Vec<Bar> = self.configurations.iter().filter_map(|arm| bar(arm)).collect();
+        let bars: Vec<NamedBar> = self.configurations.iter().filter_map(|arm| bar(arm)).collect();
         if self.kind == StudyKind::Ablation && !bars.is_empty() {
             drawn.push(folder.join("ablation.svg"));
             let labels = Labels { title: "Ablation", x: "validation loss", y: "" };
             plot::bars(&folder.join("ablation.svg"), &labels, &bars)?;
         }
-        type Of = fn(&ArmReport) -> &BTreeMap<usize, Spread>;
+        type Of = fn(&ArmReport) -> &BTreeMap<usize, OverSeeds>;
         let by_length: [(&str, &str, &str, Of); 2] = [
             ("by-length.svg", "By length of the sequence", self.by_length, |arm| &arm.lengths),
             ("throughput.svg", "Tokens a second of a training step", "tokens a second", |arm| &arm.throughput),
@@ -141,22 +142,22 @@ impl StudyReport {
 }
 
 /// A configuration's validation loss with the range of its seeds.
-fn bar(arm: &ArmReport) -> Option<Bar> {
-    let Spread { mean, seeds, .. } = arm.loss.as_ref()?;
+fn bar(arm: &ArmReport) -> Option<NamedBar> {
+    let OverSeeds { mean, seeds, .. } = arm.loss.as_ref()?;
     let low = seeds.iter().copied().fold(f64::INFINITY, f64::min);
     let high = seeds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    Some(Bar { name: arm.name.clone(), value: *mean, low, high })
+    Some(NamedBar { name: arm.name.clone(), value: *mean, low, high })
 }
 
 fn score(found: &LengthScore) -> Option<f64> {
     found.bits_per_byte.or(found.accuracy)
 }
 
-fn said(spread: Option<&Spread>, digits: usize) -> String {
+fn said(spread: Option<&OverSeeds>, digits: usize) -> String {
     match spread {
         None => "-".into(),
-        Some(Spread { mean, deviation: None, .. }) => format!("{mean:.digits$}"),
-        Some(Spread { mean, deviation: Some(d), .. }) => format!("{mean:.digits$} ± {d:.digits$}"),
+        Some(OverSeeds { mean, deviation: None, .. }) => format!("{mean:.digits$}"),
+        Some(OverSeeds { mean, deviation: Some(d), .. }) => format!("{mean:.digits$} ± {d:.digits$}"),
     }
 }
 
@@ -194,7 +195,7 @@ fn by_length(
     wide: usize,
     title: &str,
     digits: usize,
-    of: fn(&ArmReport) -> &BTreeMap<usize, Spread>,
+    of: fn(&ArmReport) -> &BTreeMap<usize, OverSeeds>,
 ) -> fmt::Result {
     let mut lengths: Vec<usize> = report.configurations.iter().flat_map(|arm| of(arm).keys().copied()).collect();
     lengths.sort_unstable();
@@ -213,13 +214,13 @@ fn by_length(
 
 #[cfg(test)]
 mod tests {
-    use super::Spread;
+    use super::OverSeeds;
 
     #[test]
     fn the_spread_is_that_of_a_sample() {
-        let spread = Spread::of(vec![1.0, 3.0]).unwrap();
+        let spread = OverSeeds::of(vec![1.0, 3.0]).unwrap();
         assert_eq!((spread.mean, spread.deviation), (2.0, Some(2f64.sqrt())));
-        assert_eq!(Spread::of(vec![5.0]).unwrap().deviation, None);
-        assert_eq!(Spread::of(vec![]), None);
+        assert_eq!(OverSeeds::of(vec![5.0]).unwrap().deviation, None);
+        assert_eq!(OverSeeds::of(vec![]), None);
     }
 }

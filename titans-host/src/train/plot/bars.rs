@@ -12,7 +12,7 @@ const LETTER: u32 = 8;
 
 /// A number, and the range of what it is a mean of.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bar {
+pub struct NamedBar {
     /// Its name, at its left.
     pub name: String,
     /// How far it reaches; what is not finite is left out.
@@ -27,12 +27,12 @@ pub struct Bar {
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
-pub fn bars(path: &Path, labels: &Labels<'_>, bars: &[Bar]) -> Result<()> {
-    let whole = |bar: &&Bar| [bar.value, bar.low, bar.high].iter().all(|x| x.is_finite());
+pub fn bars(path: &Path, labels: &Labels<'_>, bars: &[NamedBar]) -> Result<()> {
+    let whole = |bar: &&NamedBar| [bar.value, bar.low, bar.high].iter().all(|x| x.is_finite());
     save(path, draw(labels, &bars.iter().filter(whole).collect::<Vec<_>>()))
 }
 
-fn draw(labels: &Labels<'_>, bars: &[&Bar]) -> std::result::Result<String, String> {
+fn draw(labels: &Labels<'_>, bars: &[&NamedBar]) -> std::result::Result<String, String> {
     let said = |e: &dyn std::fmt::Display| e.to_string();
     let least = bars.iter().map(|bar| bar.low).fold(f64::INFINITY, f64::min).min(f64::MAX);
     let most = bars.iter().map(|bar| bar.high).fold(least, f64::max);
@@ -75,14 +75,14 @@ fn draw(labels: &Labels<'_>, bars: &[&Bar]) -> std::result::Result<String, Strin
 
 #[cfg(test)]
 mod tests {
-    use super::{Bar, bars};
+    use super::{NamedBar, bars};
     use crate::train::plot::Labels;
 
     #[test]
     fn bars_have_their_names_and_odd_numbers_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bars.svg");
-        let bar = |name: &str, value: f64| Bar { name: name.into(), value, low: value - 0.1, high: value + 0.1 };
+        let bar = |name: &str, value: f64| NamedBar { name: name.into(), value, low: value - 0.1, high: value + 0.1 };
         let labels = Labels { title: "A title", x: "loss", y: "" };
         bars(&path, &labels, &[bar("first & best", 1.0), bar("second", 2.0), bar("odd", f64::NAN)]).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();
