@@ -108,7 +108,7 @@ struct NewArgs {
     /// Lengths by which is measured [default: 256 to 4096; 16 to 1024 of track; none of ablation]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
-    /// Parameters of every model [default: those of the first configuration]
+    /// Parameters of every model [default: those of the largest]
     #[arg(long, value_name = "N", value_parser = count)]
     parameters: Option<usize>,
 }

@@ -41,20 +41,20 @@ impl Study {
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or that cannot have the size.
     pub fn new(file: StudyFile) -> Result<Self> {
-        let mut arms = Vec::new();
-        let mut size = file.parameters;
+        let named = |entry: &Entry, e: Error| Error::usage(format!("configuration {:?}: {e}", plain(&entry.name)));
+        let (mut runs, mut largest) = (Vec::new(), 0);
         for entry in &file.configuration {
-            let named = |e: Error| Error::usage(format!("configuration {:?}: {e}", plain(&entry.name)));
-            let mut run = run(&file, entry).map_err(named)?;
-            let target = match size {
-                Some(target) => target,
-                None => *size.insert(run.model.parameters().map_err(named)?),
-            };
-            let parameters = match_size(&mut run.model, target, file.tolerance).map_err(named)?;
-            run.validate().map_err(named)?;
+            let run = run(&file, entry).map_err(|e| named(entry, e))?;
+            largest = largest.max(run.model.parameters().map_err(|e| named(entry, e))?);
+            runs.push((entry, run));
+        }
+        let (target, mut arms) = (file.parameters.unwrap_or(largest), Vec::new());
+        for (entry, mut run) in runs {
+            let parameters = match_size(&mut run.model, target, file.tolerance).map_err(|e| named(entry, e))?;
+            run.validate().map_err(|e| named(entry, e))?;
             arms.push(Arm { name: entry.name.clone(), paper: entry.paper, run, parameters });
         }
-        Ok(Self { parameters: size.unwrap_or_default(), file, arms })
+        Ok(Self { parameters: target, file, arms })
     }
 
     /// Whether its models are trained.
@@ -181,7 +181,11 @@ mod tests {
         assert_eq!((deep.run.model.theta_bias, mac.run.model.theta_bias, bare.run.model.theta_bias), (0.0, 0.0, -4.0));
         assert_eq!((bare.run.model.momentum, bare.run.model.persistent), (false, 0));
         assert_eq!(bare.run.model.memory.clip, Some(2.0));
-        assert_eq!(study.parameters, deep.parameters);
+        let largest = [deep, mac, bare].map(|arm| arm.parameters).into_iter().max();
+        assert!(
+            study.arms.iter().all(|arm| arm.run.model.feed_forward >= 128),
+            "nobody gives anything up: {largest:?}"
+        );
         for arm in &study.arms {
             assert_eq!(arm.parameters, arm.run.model.parameters().unwrap());
             assert!(arm.parameters.abs_diff(study.parameters) as f64 <= 0.01 * study.parameters as f64);

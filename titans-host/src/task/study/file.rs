@@ -34,7 +34,7 @@ pub struct StudyFile {
     /// Seeds of first weights and batches, one run of every configuration for each.
     #[serde(default = "one_seed")]
     pub seeds: Vec<u64>,
-    /// Parameters of every configuration; by default those that the first one has.
+    /// Parameters of every configuration; by default those of the largest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<usize>,
     /// How far from that a configuration may be, as a share of it.
