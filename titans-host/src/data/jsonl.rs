@@ -170,6 +170,6 @@ mod tests {
         );
         assert!(said(lines[1].texts("list").unwrap_err()).contains("found null at number 1"));
         assert!(said(lines[1].texts("other").unwrap_err()).contains("found an object"));
-        assert!(said(lines[1].texts("none").unwrap_err()).contains("text, list, other"));
+        assert!(said(lines[1].texts("none").unwrap_err()).contains("list, other, text"));
     }
 }

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn positions_are_those_of_the_window_or_of_the_stream() {
-        let row = |position, nats| TokenRow { position, token: 0, log_probability: -nats, surprise: vec![] };
+        let row = |position, nats: f64| TokenRow { position, token: 0, log_probability: -nats, surprise: vec![] };
         for (window, points) in [(4, vec![(0.5, 2.0), (1.5, 1.0), (2.5, 1.0), (3.5, 1.0)]), (0, vec![(0.5, 2.0)])] {
             let mut positions = Positions::new(window, 9);
             for position in 1..9u64 {

@@ -142,7 +142,7 @@ mod tests {
         let train: Vec<u8> = (0..2000u32).flat_map(|i| format!("{} bottles\n", i % 10).into_bytes()).collect();
         let new: Vec<u8> = (0..200u32).flat_map(|i| format!("{} glasses\n", i % 10).into_bytes()).collect();
         let found = text_baselines(&train, &new).unwrap();
-        assert!(found.orders[&0] > 2.0 && found.orders_adaptive[&4] < 0.5, "{found:?}");
+        assert!(found.orders[&0] > 2.0 && found.orders_adaptive[&2] < 1.0, "{found:?}");
         assert!(found.orders[&4] > 4.0 * found.orders_adaptive[&4], "{found:?}");
         assert!(text_baselines(&train, &train[..500]).unwrap().orders[&4] < 0.6);
         assert!(found.gzip > 0.0 && found.gzip < 2.0);

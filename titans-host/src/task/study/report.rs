@@ -114,7 +114,7 @@ impl StudyReport {
     /// [`crate::Error::Io`] when a file cannot be written.
     pub fn draw(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut drawn = Vec::new();
-        let bars: Vec<NamedBar> = self.configurations.iter().filter_map(|arm| bar(arm)).collect();
+        let bars: Vec<NamedBar> = self.configurations.iter().filter_map(bar).collect();
         if self.kind == StudyKind::Ablation && !bars.is_empty() {
             drawn.push(folder.join("ablation.svg"));
             let labels = Labels { title: "Ablation", x: "validation loss", y: "" };

@@ -34,8 +34,8 @@ pub fn bars(path: &Path, labels: &Labels<'_>, bars: &[NamedBar]) -> Result<()> {
 
 fn draw(labels: &Labels<'_>, bars: &[&NamedBar]) -> std::result::Result<String, String> {
     let said = |e: &dyn std::fmt::Display| e.to_string();
-    let least = bars.iter().map(|bar| bar.low).fold(f64::INFINITY, f64::min).min(f64::MAX);
-    let most = bars.iter().map(|bar| bar.high).fold(least, f64::max);
+    let least = bars.iter().map(|bar| bar.low).reduce(f64::min).unwrap_or(0.0);
+    let most = bars.iter().map(|bar| bar.high).reduce(f64::max).unwrap_or(1.0);
     let room = (0.1 * (most - least)).max(1e-3 * most.abs()).max(1e-9);
     let longest = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0) as u32;
     let (left, height) = (24 + LETTER * longest.min(60), 110 + ROW * bars.len().max(1) as u32);
