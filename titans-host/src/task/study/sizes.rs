@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn models_of_every_kind_and_depth_come_to_one_size() {
-        let target = 1_000_000;
+        let target = 1_300_000;
         for kind in [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention] {
             for layers in 1..=4 {
                 let mut model = ModelConfig { block: Kinds::All(kind), persistent: 4, ..ModelConfig::default() };
