@@ -5,6 +5,7 @@
 
 mod bench;
 mod checkpoint;
+mod classify;
 mod devices;
 mod eval;
 mod export;
@@ -56,6 +57,7 @@ enum Verb {
     Eval(eval::Args),
     Generate(generate::Args),
     Forecast(forecast::Args),
+    Classify(classify::Args),
     Export(export::Args),
     Stream(stream::Args),
     Devices(devices::Args),
@@ -74,6 +76,7 @@ impl Verb {
             Self::Eval(args) => eval::run(&args),
             Self::Generate(args) => generate::run(&args),
             Self::Forecast(args) => forecast::run(&args),
+            Self::Classify(args) => classify::run(&args),
             Self::Export(args) => export::run(&args),
             Self::Stream(args) => stream::run(&args),
             Self::Devices(args) => devices::run(&args),

@@ -43,7 +43,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
                 }
                 if length > 0 {
                     let count = T::from_f64(f64::from(length));
-                    out.iter_mut().for_each(|y| *y = *y / count);
+                    out.iter_mut().for_each(|y| *y /= count);
                 }
             }
         },

@@ -1,5 +1,6 @@
 //! `titans eval`: how well a trained model does what it was trained for.
 
+mod classify;
 mod forecast;
 mod numbers;
 mod recall;
@@ -31,6 +32,8 @@ in the place of byte are token,bytes: its id and how many bytes it stands for.
 A run of the series task: the mean squared error of the next patch in standardised units, over the validation part or --data.
 A run of the forecast task: mean squared and absolute errors by horizon, of every forecast of the test part, beside baselines; --carry
 lets the memories go on learning from forecast to forecast. --per-window writes row,column,mse,surprise; --picture draws them.
+A run of the classify task: accuracy, Matthews correlation, F1, AUC and the table of confusions of the test rows (of validation where there are none), beside
+baselines. --per-item writes row,line,name,label,predicted and every class's probability; --picture draws the confusions.
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
 A run of the track task: products and whole words that are right, by --lengths, of new words or of those of --data (CSV with columns input and
@@ -41,7 +44,8 @@ A loss, or a surprise that --per-token writes, that is not finite ends the verb 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
 mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of track for each length products, words, frozen; of forecasts mse, mae (the first
 horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
-linear, season, ridge}.
+linear, season, ridge}; of classify accuracy, mcc, f1, auc, loss, rows, confusion, classes [{name, rows, precision, recall, f1}], part, memory, strands, seconds,
+baselines {majority, words_4, words_6}.
 
 Examples:
   titans eval runs/text
@@ -52,12 +56,13 @@ Examples:
   titans eval runs/recall --lengths 2097152 --sequences 1
   titans eval runs/series --data later.csv
   titans eval runs/track --data S5.len256.test.csv.gz S5.len1024.test.csv.gz
-  titans eval runs/forecast --carry --picture errors.svg";
+  titans eval runs/forecast --carry --picture errors.svg
+  titans eval runs/classify --per-item items.csv --picture confusions.svg";
 
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";
 
-/// Measure a trained model: nats and bits a byte of text, recall by length, or the error of predicted numbers
+/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, or classes of sequences
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -90,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     per_token: Option<PathBuf>,
 
-    /// Where the run's vocabulary lies now (text) [default: where it was in training]
+    /// Where the run's vocabulary lies now (text, classify) [default: where it was in training]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
@@ -106,11 +111,11 @@ pub struct Args {
     #[arg(long)]
     carry: bool,
 
-    /// Which rows of the run are measured (forecast) [default: test]
+    /// Which rows of the run are measured (forecast, classify) [default: test; valid where a run of classify was given no test]
     #[arg(long, value_enum, conflicts_with = "data")]
     part: Option<forecast::PartName>,
 
-    /// Leave the baselines out (forecast)
+    /// Leave the baselines out (forecast, classify)
     #[arg(long)]
     no_baselines: bool,
 
@@ -118,7 +123,11 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     per_window: Option<PathBuf>,
 
-    /// Draw errors and surprise over the rows (forecast)
+    /// Write what is said of every row (classify)
+    #[arg(long, value_name = "OUT.csv")]
+    per_item: Option<PathBuf>,
+
+    /// Draw errors and surprise over the rows (forecast), or the table of confusions (classify)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
@@ -139,6 +148,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let outputs = [
         ("--per-token", args.per_token.as_deref()),
         ("--per-window", args.per_window.as_deref()),
+        ("--per-item", args.per_item.as_deref()),
         ("--picture", args.picture.as_deref()),
     ];
     spare(&args.run, &outputs)?;
@@ -148,6 +158,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     match task {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
+        TaskConfig::Classify(task) => classify::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Track(task) => track::run(device, args, task, config.train.seed, &model),
         TaskConfig::Forecast(task) => forecast::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),
@@ -167,18 +178,19 @@ impl Args {
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
-        let options: [(&str, &[&str], bool); 13] = [
-            ("--data", &["text", "series", "forecast", "track"], !self.data.is_empty()),
+        let options: [(&str, &[&str], bool); 14] = [
+            ("--data", &["text", "series", "forecast", "track", "classify"], !self.data.is_empty()),
             ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
-            ("--memory", &["text", "series", "forecast"], self.memory.is_some()),
+            ("--memory", &["text", "series", "forecast", "classify"], self.memory.is_some()),
             ("--carry", &["forecast"], self.carry),
-            ("--part", &["forecast"], self.part.is_some()),
-            ("--no-baselines", &["forecast"], self.no_baselines),
+            ("--part", &["forecast", "classify"], self.part.is_some()),
+            ("--no-baselines", &["forecast", "classify"], self.no_baselines),
             ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast"], self.picture.is_some()),
+            ("--per-item", &["classify"], self.per_item.is_some()),
+            ("--picture", &["forecast", "classify"], self.picture.is_some()),
             ("--per-token", &["text"], self.per_token.is_some()),
-            ("--tokenizer", &["text"], self.tokenizer.is_some()),
+            ("--tokenizer", &["text", "classify"], self.tokenizer.is_some()),
             ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
             ("--sequences", &["recall", "track"], self.sequences.is_some()),
         ];

@@ -42,14 +42,7 @@ impl<T: SimdScalar> Cpu<T> {
         Ok(embedding::vjp(ids, Mat::new(d_y, ids.len(), width)?, d_table)?)
     }
 
-    pub(super) fn pool_forward(
-        &self,
-        time: usize,
-        width: usize,
-        lengths: &[u32],
-        x: &[T],
-        y: &mut [T],
-    ) -> Result<()> {
+    pub(super) fn pool_forward(&self, time: usize, width: usize, lengths: &[u32], x: &[T], y: &mut [T]) -> Result<()> {
         let one = time.saturating_mul(width);
         expect_len("x", lengths.len().saturating_mul(one), x.len())?;
         expect_len("y", lengths.len().saturating_mul(width), y.len())?;
