@@ -13,7 +13,7 @@ import pathlib
 import statistics
 import subprocess
 
-PROMOTERS = "--positions 16"
+PROMOTERS = ""
 STRANDS = "--both-strands"
 SETS = {
     "prom_300_tata": ("gue", "prom/prom_300_tata", PROMOTERS),

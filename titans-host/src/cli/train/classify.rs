@@ -37,7 +37,7 @@ pub struct ClassifyArgs {
     /// Letters from one word or window to the next [default: 1; of windows of dna 1 to 4, for about 50 in the longest sequence]
     #[arg(long, value_name = "N", value_parser = size)]
     stride: Option<usize>,
-    /// Numbers that tell where in its sequence a window lies; 0: nothing does (windows)
+    /// Numbers that tell where in its sequence a window lies; 0: nothing does [default: 16 of windows of dna, else 0]
     #[arg(long, value_name = "N", value_parser = count)]
     positions: Option<usize>,
     /// Training reads either strand, by chance, and what is said of both is averaged (dna)
@@ -46,7 +46,7 @@ pub struct ClassifyArgs {
     /// What is said of a sequence: the mean over its tokens, or what is said after the last one [default: mean]
     #[arg(long, value_name = "NAME", value_parser = named::<Pooling>())]
     pooling: Option<Pooling>,
-    /// Share of the letters that training hides by chance, against overfitting, 0 to below 1
+    /// Share of the letters that training hides by chance, against overfitting, 0 to below 1 [default: 0.05 of dna, else 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     hide: Option<f64>,
 }
@@ -82,7 +82,8 @@ impl ClassifyArgs {
 
     /// What is said of the alphabet and of what is read.
     pub fn said(&self) -> ChosenReading {
-        ChosenReading { alphabet: self.alphabet, reading: self.reading, anew: false }
+        let Self { alphabet, reading, positions, hide, .. } = *self;
+        ChosenReading { alphabet, reading, positions, hide, anew: false }
     }
 
     /// Puts the places of the rows into the task.

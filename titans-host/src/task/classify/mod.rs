@@ -33,6 +33,10 @@ const CLASSES: usize = 4096;
 const CONTEXT: usize = 1024;
 /// Letters of a window of DNA.
 const WINDOW: usize = 12;
+/// Numbers that say where a window of DNA lies.
+const POSITIONS: usize = 16;
+/// Share of the letters of DNA that training hides.
+const HIDE: f64 = 0.05;
 /// Letters of a word of DNA.
 const WORD: usize = 6;
 /// Windows that a sequence of DNA has, about.
@@ -55,13 +59,17 @@ choice! {
 }
 
 /// What is said about sequences, and guessed where it is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ChosenReading {
     /// What they are made of.
     pub alphabet: Option<Letters>,
     /// What the model reads of them.
     pub reading: Option<Reading>,
-    /// Nothing was chosen before: the reading is the recipe's where it is not said.
+    /// Numbers that say where a window lies.
+    pub positions: Option<usize>,
+    /// Share of the letters that training hides.
+    pub hide: Option<f64>,
+    /// Nothing was chosen before: what is not said is the recipe's.
     pub anew: bool,
 }
 
@@ -177,6 +185,11 @@ impl ClassifyConfig {
         let words = &mut self.words;
         let usual = if dna { Reading::Windows } else { Reading::Words };
         words.reading = said.reading.unwrap_or(if said.anew { usual } else { words.reading });
+        if said.anew && dna {
+            let windows = words.reading == Reading::Windows;
+            words.positions = said.positions.unwrap_or(if windows { POSITIONS } else { 0 });
+            self.hide = said.hide.unwrap_or(HIDE);
+        }
         if words.letters == 0 {
             words.letters = match (dna, words.reading) {
                 (true, Reading::Windows) => WINDOW,
@@ -300,7 +313,7 @@ fn classes(rows: &[LabelledRow]) -> Result<Vec<String>> {
 }
 
 /// Epochs of a run whose steps nobody gives.
-const EPOCHS: usize = 10;
+const EPOCHS: usize = 5;
 
 /// The run that `titans train --task classify` does by default, and what is worth a word about its files.
 ///
@@ -323,7 +336,7 @@ pub fn recipe(mut task: ClassifyConfig, said: ChosenReading) -> Result<(RunConfi
     task.fit(&mut model)?;
     let train = TrainConfig {
         steps: steps as u64,
-        learning_rate: 2e-3,
+        learning_rate: 3e-3,
         validate_every: (steps / 20).max(1) as u64,
         dropout: 0.2,
         ..TrainConfig::default()
