@@ -42,23 +42,20 @@ def files(args, name):
 
 
 def run(args, name, seed):
-    """Trains and evaluates one run, if it is not there yet; what it gave."""
+    """Trains a run and measures it, each if that is not done yet; what it gave."""
     folder = args.out / f"{name.replace(' ', '-')}-{seed}"
-    result = folder / "result.json"
-    if not result.exists():
-        train = [args.titans, "train", "--task", "classify", *files(args, name), *SETS[name][2].split(), "--seed", str(seed),
-                 "--threads", str(args.threads), "--quiet", "--json"]
+    trained, result = folder / "train.json", folder / f"scores-{args.part}.json"
+    command = lambda verb, more: json.loads(subprocess.run(
+        [args.titans, verb, *more, "--threads", str(args.threads), "--json"], check=True, stdout=subprocess.PIPE).stdout)
+    if not trained.exists():
+        new = ["--task", "classify", *files(args, name), *SETS[name][2].split(), "--seed", str(seed), "--out", str(folder)]
         # What was begun goes on where it was saved.
         begun = (folder / "latest.safetensors").exists()
-        train = [args.titans, "train", "--resume", str(folder), "--threads", str(args.threads), "--quiet", "--json"] if begun \
-            else train + ["--out", str(folder)]
-        report = json.loads(subprocess.run(train, check=True, stdout=subprocess.PIPE).stdout)
-        measure = [args.titans, "eval", str(folder), "--threads", str(args.threads), "--json"]
-        measure += ["--no-baselines"] if seed != args.seeds[0] else []
-        measure += ["--part", "valid"] if args.part == "valid" else []
-        scores = json.loads(subprocess.run(measure, check=True, stdout=subprocess.PIPE).stdout)
-        result.write_text(json.dumps({"train": report, "scores": scores}))
-    return json.loads(result.read_text())
+        trained.write_text(json.dumps(command("train", (["--resume", str(folder)] if begun else new) + ["--quiet"])))
+    if not result.exists():
+        more = ["--no-baselines"] if seed != args.seeds[0] else []
+        result.write_text(json.dumps(command("eval", [str(folder), "--part", args.part, *more])))
+    return {"train": json.loads(trained.read_text()), "scores": json.loads(result.read_text())}
 
 
 def spread(numbers):
