@@ -5,6 +5,7 @@ mod input;
 #[path = "../common/vocabulary.rs"]
 mod vocabulary;
 
+mod classify;
 mod forecast;
 mod general;
 mod language;

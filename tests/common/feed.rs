@@ -12,6 +12,8 @@ use titans_kernel::Scalar;
 pub enum Fed<D: Device> {
     Ids(Arc<D::Indices>),
     Numbers(Shared<D>),
+    /// A class for each sequence, and how many of its tokens count, with the tokens that it has with its padding.
+    Pooled(Arc<D::Indices>, Arc<D::Indices>, usize),
 }
 
 /// A row of `width` numbers for every id.
@@ -28,6 +30,12 @@ impl<D: Device> Fed<D> {
     /// These numbers as they are.
     pub fn numbers(device: &D, numbers: &[D::Elem]) -> Self {
         Self::Numbers(Shared::new(device.upload(numbers).unwrap()))
+    }
+
+    /// Classes of whole sequences of `time` tokens, of which the first `lengths` count.
+    pub fn pooled(device: &D, classes: &[u32], lengths: &[u32], time: usize) -> Self {
+        let put = |numbers: &[u32]| Arc::new(device.upload_indices(numbers).unwrap());
+        Self::Pooled(put(classes), put(lengths), time)
     }
 
     /// What a model of this configuration reads.
@@ -48,7 +56,7 @@ impl<D: Device> Fed<D> {
 
     pub fn source(&self) -> Source<'_, D> {
         match self {
-            Self::Ids(ids) => Source::Ids(ids),
+            Self::Ids(ids) | Self::Pooled(ids, ..) => Source::Ids(ids),
             Self::Numbers(rows) => Source::Rows(rows),
         }
     }
@@ -56,6 +64,7 @@ impl<D: Device> Fed<D> {
     pub fn targets(&self) -> Targets<'_, D> {
         match self {
             Self::Ids(ids) => Targets::Ids(ids),
+            Self::Pooled(classes, lengths, time) => Targets::Pooled { classes, lengths, time: *time },
             Self::Numbers(rows) => Targets::Numbers(rows),
         }
     }

@@ -5,7 +5,7 @@ mod blocks;
 use crate::feed::Fed;
 use titans_host::device::cpu::Cpu;
 use titans_host::device::{Device, IGNORE};
-use titans_host::model::{Dropout, Input, Mode, Model, ModelConfig};
+use titans_host::model::{Dropout, Head, Input, Mode, Model, ModelConfig};
 use titans_host::tape::{Gradients, Shared, Tape};
 use titans_kernel::memory::{Activation, Loss, Network, Read};
 
@@ -168,6 +168,22 @@ fn deep_memory_of_each_shape() {
         config.memory.layers = layers;
         config.memory.network = Some(network);
         check(&format!("{layers} layers, {network:?}"), config, 2, 11);
+    }
+}
+
+/// Classes of whole sequences of several lengths, by the mean of what is said after their tokens.
+#[test]
+fn classes_of_pooled_sequences() {
+    for (lengths, inputs) in [([11, 4], 0), ([1, 10], 3)] {
+        let config = ModelConfig { head: Head::Classes, outputs: 3, tied: false, inputs, ..tiny() };
+        let mut problem = Problem::new(config, 2, 11, Mode::On);
+        problem.targets = Fed::pooled(&problem.device, &[2, 0], &lengths, 11);
+        let gradients = problem.gradients();
+        for (p, g) in problem.model.params.iter().zip(&gradients) {
+            assert!(g.iter().any(|x| x.abs() > 1e-7), "{}: no gradient arrives", p.name);
+        }
+        let wrong = problem.disagreements(&gradients);
+        assert!(wrong.is_empty(), "{lengths:?}:\n{}", wrong.join("\n"));
     }
 }
 

@@ -3,6 +3,7 @@
 mod best;
 mod carry;
 mod checkpoints;
+mod classify;
 mod dropout;
 mod evaluation;
 mod forecast;

@@ -48,7 +48,7 @@ fn a_vocabulary_is_trained_evaluated_and_generated() {
     std::fs::rename(here.join("moved.json"), here.join("tokenizer.json")).unwrap();
     ok(here, &["train", "--resume", "run", "--steps", "6", "--quiet"]);
     fails(here, &[&TEXT[..], &["--tokenizer", "text.txt"]].concat(), 2, &["text.txt", "JSON"]);
-    fails(here, &["train", "--tokenizer", "tokenizer.json"], 2, &["--tokenizer", "text task"]);
+    fails(here, &["train", "--tokenizer", "tokenizer.json"], 2, &["--tokenizer", "text or classify task"]);
 }
 
 #[test]

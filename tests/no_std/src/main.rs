@@ -16,7 +16,7 @@ use titans_kernel::memory::{
 };
 use titans_kernel::model::{self, Feed, Mode, Model};
 use titans_kernel::ops::{
-    attention, conv, cross_entropy, dropout, embedding, gates, l2_norm, layer_norm, linear, rms_norm, rotary,
+    attention, conv, cross_entropy, dropout, embedding, gates, l2_norm, layer_norm, linear, pool, rms_norm, rotary,
     sigmoid_gate, silu, silu_gate, squared_error,
 };
 use titans_kernel::{Mat, MatMut, Portable, Result, Scalar, Store};
@@ -181,6 +181,8 @@ fn operations<T: Scalar>() -> Result<()> {
     gates::vjp(g, 1, [1.0; 3], &y[..3], &b[..3], &mut d[..3])?;
     embedding::forward(mat!(a), &ids, mat!(mut y))?;
     embedding::vjp(&ids, mat!(b), mat!(mut d))?;
+    pool::forward(g, 1, &[1; TOKENS], mat!(a), mat!(mut y))?;
+    pool::vjp(g, 1, &[1; TOKENS], mat!(b), mat!(mut d))?;
     cross_entropy::forward(g, mat!(a), &ids, &mut losses)?;
     cross_entropy::vjp(g, mat!(a), &ids, T::ONE, mat!(mut d))?;
     squared_error::forward(g, mat!(a), mat!(b), &mut losses)?;

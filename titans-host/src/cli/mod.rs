@@ -5,6 +5,7 @@
 
 mod bench;
 mod checkpoint;
+mod classify;
 mod devices;
 mod eval;
 mod export;
@@ -58,6 +59,7 @@ enum Verb {
     Eval(eval::Args),
     Generate(generate::Args),
     Forecast(forecast::Args),
+    Classify(classify::Args),
     Export(export::Args),
     Study(study::Args),
     Tokenizer(tokenizer::Args),
@@ -78,6 +80,7 @@ impl Verb {
             Self::Eval(args) => eval::run(&args),
             Self::Generate(args) => generate::run(&args),
             Self::Forecast(args) => forecast::run(&args),
+            Self::Classify(args) => classify::run(&args),
             Self::Export(args) => export::run(&args),
             Self::Study(args) => study::run(&args),
             Self::Tokenizer(args) => tokenizer::run(&args),

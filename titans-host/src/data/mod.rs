@@ -1,7 +1,9 @@
 //! Readers and generators that yield token ids or rows of numbers. Every batch is a function of a seed and a step's number, so that
 //! a resumed run draws what an uninterrupted one would have drawn, without saving a generator.
 
+pub mod alphabet;
 pub mod jsonl;
+pub mod labelled;
 pub mod questions;
 pub mod recall;
 pub mod series;

@@ -6,8 +6,10 @@ mod layout;
 mod parse;
 
 pub use dates::Dates;
+pub(super) use layout::delimiter as guessed_delimiter;
 pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 pub use parse::no_record;
+pub(super) use parse::{CsvRow, CsvTable};
 
 use super::text;
 use crate::{Error, Result};

@@ -135,6 +135,10 @@ macro_rules! operations {
         Ends embedding Embedding { width: usize, ids: indices, table: read, y: write };
         /// Backward of [`Device::embedding`]: `d_table` +=.
         Ends embedding_vjp EmbeddingVjp { width: usize, ids: indices, d_y: read, d_table: write };
+        /// `y[b] = mean_{t < lengths[b]} x[b, t]` of sequences of `time` rows of `width`; a length above `time` is an error, the mean of none 0.
+        Ends pool Pool { time: usize, width: usize, lengths: indices, x: read, y: write };
+        /// Backward of [`Device::pool`]: `d_x`, 0 in what is behind a sequence's length.
+        Ends pool_vjp PoolVjp { time: usize, width: usize, lengths: indices, d_y: read, d_x: write };
         /// `losses[r] = −log softmax(logits[r])[targets[r]]` in nats, 0 for [`IGNORE`](crate::device::IGNORE).
         Ends cross_entropy CrossEntropy { classes: usize, logits: read, targets: indices, losses: write };
         /// `d_logits = scale · (softmax − one-hot)`, 0 for ignored rows.

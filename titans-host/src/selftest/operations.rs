@@ -277,6 +277,14 @@ fn ends<D: Device>(d: &D, rows: usize, classes: usize) -> Result<Outputs> {
     let (mut losses, mut d_logits) = (d.alloc(rows)?, d.alloc(rows * classes)?);
     d.cross_entropy(classes, &logits, &targets, &mut losses)?;
     d.cross_entropy_vjp(classes, &logits, &targets, 0.125, &mut d_logits)?;
+    // Sequences of three rows, of which all, some and none count.
+    let whole = rows / 3 * 3;
+    let lengths: Vec<u32> = (0..rows as u32 / 3).map(|b| 3 - b % 4).collect();
+    let lengths = d.upload_indices(&lengths)?;
+    let (sequences, d_pooled) = (put(d, &numbers.vec(whole * width))?, put(d, &numbers.vec(whole / 3 * width))?);
+    let (mut pooled, mut d_sequences) = (d.alloc(whole / 3 * width)?, d.alloc(whole * width)?);
+    d.pool(3, width, &lengths, &sequences, &mut pooled)?;
+    d.pool_vjp(3, width, &lengths, &d_pooled, &mut d_sequences)?;
     let target = put(d, &numbers.vec(rows * classes))?;
     let (mut squares, mut d_squares) = (d.alloc(rows)?, d.alloc(rows * classes)?);
     d.squared_error(classes, &logits, &target, &mut squares)?;
@@ -286,6 +294,8 @@ fn ends<D: Device>(d: &D, rows: usize, classes: usize) -> Result<Outputs> {
         ("embedding_vjp", get(d, &d_table)?),
         ("cross_entropy", get(d, &losses)?),
         ("cross_entropy_vjp", get(d, &d_logits)?),
+        ("pool", get(d, &pooled)?),
+        ("pool_vjp", get(d, &d_sequences)?),
         ("squared_error", get(d, &squares)?),
         ("squared_error_vjp", get(d, &d_squares)?),
     ])

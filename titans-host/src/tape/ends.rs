@@ -37,6 +37,22 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.push(y, || Op::Embedding { width, ids: Arc::clone(ids), table }))
     }
 
+    /// The mean of the first `lengths[b]` rows of each sequence b: x `[batch, time, width]` to `[batch, width]`. What is behind
+    /// a sequence's length is padding, which nothing depends on.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`]; a length above `time`, or other lengths than sequences, is the device's error.
+    pub fn pool(&mut self, time: usize, width: usize, lengths: &Arc<D::Indices>, x: &Var<D>) -> Result<Var<D>> {
+        let batch = self.rows("pool: x", &x.buffer, time.saturating_mul(width))?;
+        let mut y = self.device.alloc(batch * width)?;
+        self.device.pool(time, width, lengths, &x.buffer, &mut y)?;
+        let len = self.device.len(&x.buffer);
+        Ok(match x.slot {
+            Some(x) => self.push(y, || Op::Pool { time, width, lengths: Arc::clone(lengths), x, len }),
+            None => self.constant(y),
+        })
+    }
+
     /// `−log softmax(logits[r])[targets[r]]` in nats for every row of `classes` logits, 0 where the target is
     /// [`IGNORE`](crate::device::IGNORE).
     ///

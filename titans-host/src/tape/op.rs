@@ -98,6 +98,13 @@ pub(super) enum Op<D: Device> {
         ids: Arc<D::Indices>,
         table: ParamId,
     },
+    Pool {
+        time: usize,
+        width: usize,
+        lengths: Arc<D::Indices>,
+        x: Slot,
+        len: usize,
+    },
     CrossEntropy {
         classes: usize,
         logits: Var<D>,
@@ -210,6 +217,11 @@ impl<D: Device> Op<D> {
             }
             Self::MemoryStart { batch, heads, w0 } => device.memory_start_vjp(batch, heads, &d_y, run.gradient(w0)?),
             Self::Embedding { width, ids, table } => device.embedding_vjp(width, &ids, &d_y, run.gradient(table)?),
+            Self::Pool { time, width, lengths, x, len } => {
+                let mut d_x = device.alloc(len)?;
+                device.pool_vjp(time, width, &lengths, &d_y, &mut d_x)?;
+                run.give_at(x, d_x)
+            }
             // The parts have had it; the others have ways of their own.
             Self::Assemble
             | Self::Part { .. }

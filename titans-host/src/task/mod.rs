@@ -1,5 +1,6 @@
-//! What is learned and measured: recall, text, series of numbers, and forecasts of them.
+//! What is learned and measured: recall, text, series of numbers, forecasts of them, and classes of sequences.
 
+pub mod classify;
 pub mod curriculum;
 pub mod evaluate;
 pub mod forecast;
@@ -17,12 +18,14 @@ pub mod track;
 
 pub use crate::train::task::{Batch, Task, Validation};
 
+use crate::data::alphabet::Reading;
 use crate::data::tokenizer::Tokenizer;
 use crate::data::track::Products;
 use crate::device::Device;
 use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
+use classify::{ClassifyConfig, ClassifyTask};
 use forecast::{ForecastConfig, ForecastTask, Frame};
 use recall::{Recall, RecallConfig};
 use serde::{Deserialize, Serialize};
@@ -44,6 +47,8 @@ pub enum TaskConfig {
     Forecast(ForecastConfig),
     /// Products of a finite group.
     Track(TrackConfig),
+    /// Classes of sequences.
+    Classify(ClassifyConfig),
 }
 
 impl TaskConfig {
@@ -72,6 +77,7 @@ impl TaskConfig {
             Self::Series(_) => "series",
             Self::Forecast(_) => "forecast",
             Self::Track(_) => "track",
+            Self::Classify(_) => "classify",
         }
     }
 
@@ -86,6 +92,7 @@ impl TaskConfig {
             Self::Series(c) => series::fit(c, model),
             Self::Forecast(c) => forecast::fit(c, model),
             Self::Track(c) => model.vocabulary = Products::of(c.group).order(),
+            Self::Classify(c) => classify::fit(c, model)?,
         }
         Ok(())
     }
@@ -105,10 +112,11 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
     let head = match task {
         TaskConfig::Series(_) | TaskConfig::Forecast(_) => Head::Regression,
         TaskConfig::Recall(_) | TaskConfig::Text(_) | TaskConfig::Track(_) => Head::Tokens,
+        TaskConfig::Classify(_) => Head::Classes,
     };
     if model.head != head {
         return Err(Error::usage(format!(
-            "model.head: the task {} trains {}, found {} (classes are for the library: Model::loss)",
+            "model.head: the task {} trains {}, found {}",
             task.name(),
             head.name(),
             model.head.name()
@@ -138,6 +146,15 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
             same("inputs", "numbers a token", frame.inputs(), model.inputs)?;
             same("outputs", "numbers a forecast", frame.outputs(), model.outputs)?;
             Box::new(ForecastTask::read(c, seed)?)
+        }
+        TaskConfig::Classify(c) => {
+            let task = ClassifyTask::read(c, seed, config.train.accumulate)?;
+            match task.encoder().words().reading {
+                Reading::Words => same("vocabulary", "words", task.encoder().vocabulary(), model.vocabulary)?,
+                Reading::Windows => same("inputs", "numbers a token", task.encoder().inputs(), model.inputs)?,
+            }
+            same("outputs", "classes", task.config().classes.len(), model.outputs)?;
+            Box::new(task)
         }
         TaskConfig::Track(c) => {
             let task = Track::new(c, seed)?;

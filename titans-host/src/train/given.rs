@@ -14,6 +14,12 @@ const LEAST: f64 = -80.0;
 /// Ids, rows of numbers, or numbers that have weights.
 pub(super) enum IdsOrNumbers<D: Device> {
     Ids(Arc<D::Indices>),
+    /// A class a sequence, and the sequences' lengths, in so many tokens with their padding.
+    Pooled {
+        classes: Arc<D::Indices>,
+        lengths: Arc<D::Indices>,
+        time: usize,
+    },
     Numbers(Shared<D>),
     Weighted {
         numbers: Shared<D>,
@@ -27,6 +33,9 @@ impl<D: Device> Clone for IdsOrNumbers<D> {
     fn clone(&self) -> Self {
         match self {
             Self::Ids(ids) => Self::Ids(Arc::clone(ids)),
+            Self::Pooled { classes, lengths, time } => {
+                Self::Pooled { classes: Arc::clone(classes), lengths: Arc::clone(lengths), time: *time }
+            }
             Self::Numbers(numbers) => Self::Numbers(numbers.clone()),
             Self::Weighted { numbers, gates, unit } => {
                 Self::Weighted { numbers: numbers.clone(), gates: gates.clone(), unit: *unit }
@@ -44,6 +53,11 @@ impl<D: Device> IdsOrNumbers<D> {
         };
         let read = Self::put(device, read, &part.ids, &part.rows)?;
         let wanted = match part.weights.is_empty() {
+            true if !part.lengths.is_empty() => Self::Pooled {
+                classes: Arc::new(device.upload_indices(&part.targets)?),
+                lengths: Arc::new(device.upload_indices(&part.lengths)?),
+                time: part.time,
+            },
             true => Self::put(device, wanted, &part.targets, &part.wanted)?,
             false => Self::weigh(device, &part.wanted, &part.weights)?,
         };
@@ -84,7 +98,7 @@ impl<D: Device> IdsOrNumbers<D> {
     /// As a model's input.
     pub(super) fn source(&self) -> Source<'_, D> {
         match self {
-            Self::Ids(ids) => Source::Ids(ids),
+            Self::Ids(ids) | Self::Pooled { classes: ids, .. } => Source::Ids(ids),
             Self::Numbers(numbers) | Self::Weighted { numbers, .. } => Source::Rows(numbers),
         }
     }
@@ -93,6 +107,7 @@ impl<D: Device> IdsOrNumbers<D> {
     pub(super) fn targets(&self) -> Targets<'_, D> {
         match self {
             Self::Ids(ids) => Targets::Ids(ids),
+            Self::Pooled { classes, lengths, time } => Targets::Pooled { classes, lengths, time: *time },
             Self::Numbers(numbers) => Targets::Numbers(numbers),
             Self::Weighted { numbers, gates, .. } => Targets::Weighted { numbers, gates },
         }

@@ -113,6 +113,52 @@ pub fn by_length(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<(
     save(path, svg)
 }
 
+/// Draws a table of confusions to the file `path`, atomically: a row for each true class, darker where more of its rows were said to be
+/// of a class. Of more than 40 classes the numbers are left out.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be written.
+pub fn confusion(path: &Path, classes: &[&str], counts: &[Vec<u64>]) -> Result<()> {
+    save(path, grid(classes, counts))
+}
+
+fn grid(classes: &[&str], counts: &[Vec<u64>]) -> std::result::Result<String, String> {
+    let n = classes.len().max(1);
+    let cell = (480 / n).clamp(8, 120) as i32;
+    let (left, top) = (140, 80);
+    let size = (left + cell * n as i32 + 24, top + cell * n as i32 + 24);
+    let short = |name: &str| name.chars().take(14).collect::<String>();
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (size.0 as u32, size.1 as u32)).into_drawing_area();
+        area.fill(&WHITE).map_err(|e| e.to_string())?;
+        let text = |text: &str, at: (i32, i32), height: i32| {
+            area.draw(&Text::new(text.to_owned(), at, ("sans-serif", height))).map_err(|e| e.to_string())
+        };
+        text("Confusions: true class by row, said by column", (16, 14), 16)?;
+        for (i, class) in classes.iter().enumerate() {
+            let at = cell * i as i32 + cell / 2;
+            if n <= 40 {
+                text(&short(class), (16, top + at - 7), 14)?;
+                text(&short(class), (left + at - cell / 3, top - 24), 14)?;
+            }
+            let row = counts.get(i).map_or(&[][..], |row| row);
+            let all = row.iter().sum::<u64>().max(1) as f64;
+            for (j, &count) in row.iter().enumerate() {
+                let (x, y, share) = (left + cell * j as i32, top + cell * i as i32, count as f64 / all);
+                let colour = COLOURS[0].mix(share);
+                let square = Rectangle::new([(x, y), (x + cell - 1, y + cell - 1)], colour.filled());
+                area.draw(&square).map_err(|e| e.to_string())?;
+                if n <= 40 {
+                    text(&count.to_string(), (x + cell / 4, y + cell / 2 - 7), 14)?;
+                }
+            }
+        }
+        area.present().map_err(|e| e.to_string())?;
+    }
+    Ok(svg)
+}
+
 fn save(path: &Path, svg: std::result::Result<String, String>) -> Result<()> {
     let svg = svg.map_err(|e| Error::file(path, format!("the picture could not be drawn: {e}")))?;
     super::atomic::write(path, "writing the picture", |out| out.write_all(svg.as_bytes()))

@@ -23,6 +23,9 @@ pub struct Batch {
     /// By what the error of each predicted number is multiplied before it is squared, finite and 0 or above, `[batch, time, outputs]`; empty
     /// where all count alike.
     pub weights: Vec<f64>,
+    /// Of each sequence, how many of its first tokens are its own: the mean of what is said after them is scored, against one target a
+    /// sequence; empty where every token has its own target.
+    pub lengths: Vec<u32>,
     /// Sequences.
     pub batch: usize,
     /// Tokens of each.
@@ -39,6 +42,7 @@ impl Batch {
         self.targets.clear();
         self.wanted.clear();
         self.weights.clear();
+        self.lengths.clear();
     }
 
     /// Tokens of all sequences.
@@ -54,18 +58,34 @@ impl Batch {
         self.targets.iter().filter(|&&t| t != crate::device::IGNORE).count()
     }
 
+    fn validate_lengths(&self) -> Result<()> {
+        let fits = |&n: &u32| (1..=self.time).contains(&(n as usize));
+        let numbers = !self.wanted.is_empty();
+        if self.lengths.is_empty() || self.lengths.len() == self.batch && self.lengths.iter().all(fits) && !numbers {
+            return Ok(());
+        }
+        let (batch, time, found) = (self.batch, self.time, self.lengths.len());
+        Err(Error::usage(format!(
+            "batch: expected lengths of 1 to {time} for {batch} sequences with a class each, or none, found {found}"
+        )))
+    }
+
     /// Checks the shapes and that something is scored.
     ///
     /// # Errors
     /// [`Error::Usage`] saying what the task got wrong.
     pub fn validate(&self) -> Result<()> {
+        self.validate_lengths()?;
         let tokens = self.tokens();
+        let said = if self.lengths.is_empty() { tokens } else { self.batch };
         // Either ids or whole rows of numbers, on both sides.
-        let fits = |ids: usize, numbers: usize| match ids {
+        let fits = |ids: usize, numbers: usize, expected: usize| match ids {
             0 => numbers > 0 && numbers.is_multiple_of(tokens),
-            ids => ids == tokens && numbers == 0,
+            ids => ids == expected && numbers == 0,
         };
-        if tokens == 0 || !fits(self.ids.len(), self.rows.len()) || !fits(self.targets.len(), self.wanted.len()) {
+        let (read, wanted) =
+            (fits(self.ids.len(), self.rows.len(), tokens), fits(self.targets.len(), self.wanted.len(), said));
+        if tokens == 0 || !read || !wanted {
             return Err(Error::usage(format!(
                 "batch of {} times {} tokens: found {} ids or {} numbers, and {} targets or {} numbers",
                 self.batch,

@@ -16,6 +16,7 @@
 //! | [`embedding`] | `y = table[ids]` |
 //! | [`rotary`] | `y = x`, its pairs turned by the angle of their position |
 //! | [`attention`] | `y = softmax(q kᵀ / √c) v` over a window or a segment |
+//! | [`pool`] | `y = mean` of a sequence's rows |
 //! | [`cross_entropy`] | `loss = −ln softmax(logits)[target]` |
 //! | [`squared_error`] | `loss = mean (x − target)²` |
 //!
@@ -68,6 +69,7 @@ pub mod gates;
 pub mod l2_norm;
 pub mod layer_norm;
 pub mod linear;
+pub mod pool;
 pub mod rms_norm;
 pub mod rotary;
 pub(crate) mod rows;

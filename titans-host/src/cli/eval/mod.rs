@@ -1,5 +1,6 @@
 //! `titans eval`: how well a trained model does what it was trained for.
 
+mod classify;
 mod forecast;
 mod numbers;
 mod positions;
@@ -33,6 +34,8 @@ in the place of byte are token,bytes: its id and how many bytes it stands for.
 A run of the series task: the mean squared error of the next patch in standardised units, over the validation part or --data.
 A run of the forecast task: mean squared and absolute errors by horizon, of every forecast of the test part, beside baselines; --carry
 lets the memories go on learning from forecast to forecast. --per-window writes row,column,mse,surprise; --picture draws them.
+A run of the classify task: accuracy, Matthews correlation, F1, AUC and the table of confusions of the test rows (of validation where there are none), beside
+baselines. --per-item writes row,line,name,label,predicted and every class's probability; --picture draws the confusions.
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
 A run of the track task: products and whole words that are right, by --lengths, of new words or of those of --data (CSV with columns input and
@@ -43,7 +46,8 @@ A loss, or a surprise that --per-token writes, that is not finite ends the verb 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
 mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of track for each length products, words, frozen; of forecasts mse, mae (the first
 horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
-linear, season, ridge}.
+linear, season, ridge}; of classify accuracy, mcc, f1, auc, loss, rows, confusion, classes [{name, rows, precision, recall, f1}], part, memory, strands, seconds,
+baselines {majority, words_4, words_6}.
 
 Examples:
   titans eval runs/text
@@ -54,12 +58,13 @@ Examples:
   titans eval runs/recall --lengths 2097152 --sequences 1
   titans eval runs/series --data later.csv
   titans eval runs/track --data S5.len256.test.csv.gz S5.len1024.test.csv.gz
-  titans eval runs/forecast --carry --picture errors.svg";
+  titans eval runs/forecast --carry --picture errors.svg
+  titans eval runs/classify --per-item items.csv --picture confusions.svg";
 
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";
 
-/// Measure a trained model: nats and bits a byte of text, recall by length, or the error of predicted numbers
+/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, or classes of sequences
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -100,7 +105,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices)
+    /// Write what the model says of every text or question (--lambada, --choices) or row (classify)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
@@ -112,7 +117,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["lambada", "choices"])]
     baselines: bool,
 
-    /// Where the run's vocabulary lies now (text) [default: where it was in training]
+    /// Where the run's vocabulary lies now (text, classify) [default: where it was in training]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
@@ -128,11 +133,12 @@ pub struct Args {
     #[arg(long)]
     carry: bool,
 
-    /// Which rows or bytes of the run are measured (forecast, text) [default: test; of a text without --split its validation part]
+    /// Which rows or bytes of the run are measured (forecast, text, classify) [default: test; of a text without --split and of a run of classify
+    /// without a test its validation part]
     #[arg(long, value_enum, conflicts_with_all = ["data", "lambada", "choices"])]
     part: Option<forecast::PartName>,
 
-    /// Leave the baselines out (forecast)
+    /// Leave the baselines out (forecast, classify)
     #[arg(long)]
     no_baselines: bool,
 
@@ -140,7 +146,8 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     per_window: Option<PathBuf>,
 
-    /// Draw errors and surprise over the rows (forecast), bits a byte by position, or how answers depend on the context's length (text)
+    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), or
+    /// the table of confusions (classify)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
@@ -171,6 +178,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     match task {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
+        TaskConfig::Classify(task) => classify::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Track(task) => track::run(device, args, task, config.train.seed, &model),
         TaskConfig::Forecast(task) => forecast::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),
@@ -190,26 +198,26 @@ impl Args {
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
-        if self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
+        if name == "text" && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
             return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
         }
         let options: [(&str, &[&str], bool); 18] = [
-            ("--data", &["text", "series", "forecast", "track"], !self.data.is_empty()),
+            ("--data", &["text", "series", "forecast", "track", "classify"], !self.data.is_empty()),
             ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
-            ("--memory", &["text", "series", "forecast"], self.memory.is_some()),
+            ("--memory", &["text", "series", "forecast", "classify"], self.memory.is_some()),
             ("--carry", &["forecast"], self.carry),
-            ("--part", &["forecast", "text"], self.part.is_some()),
-            ("--no-baselines", &["forecast"], self.no_baselines),
+            ("--part", &["forecast", "text", "classify"], self.part.is_some()),
+            ("--no-baselines", &["forecast", "classify"], self.no_baselines),
             ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast", "text"], self.picture.is_some()),
+            ("--picture", &["forecast", "text", "classify"], self.picture.is_some()),
             ("--lambada", &["text"], self.lambada.is_some()),
             ("--choices", &["text"], self.choices.is_some()),
-            ("--per-item", &["text"], self.per_item.is_some()),
+            ("--per-item", &["text", "classify"], self.per_item.is_some()),
             ("--word-perplexity", &["text"], self.word_perplexity),
             ("--baselines", &["text"], self.baselines),
             ("--per-token", &["text"], self.per_token.is_some()),
-            ("--tokenizer", &["text"], self.tokenizer.is_some()),
+            ("--tokenizer", &["text", "classify"], self.tokenizer.is_some()),
             ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
             ("--sequences", &["recall", "track"], self.sequences.is_some()),
         ];

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, plain};
 use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
 use crate::tape::{Shared, Tape};
 use crate::task::TaskConfig;
+use crate::task::classify::{ClassifyConfig, Pooling};
 use crate::task::forecast::ForecastConfig;
 use crate::task::recall::RecallConfig;
 use crate::task::series::SeriesConfig;
@@ -91,17 +92,11 @@ fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
         let c = &config.model;
         let numbers = |width: usize| device.upload(&vec![0.0; tokens.saturating_mul(width)]).map(Shared::new);
         let mut tape = Tape::inference(&device, &trainer.model().params);
-        let (ids, rows, wanted);
-        let (source, targets) = match c.inputs {
-            0 => {
-                ids = Arc::new(());
-                (Source::Ids(&ids), Targets::Ids(&ids))
-            }
-            width => {
-                (rows, wanted) = (numbers(width)?, numbers(c.outputs)?);
-                (Source::Rows(&rows), Targets::Numbers(&wanted))
-            }
-        };
+        let ids = Arc::new(());
+        let rows = (c.inputs > 0).then(|| numbers(c.inputs)).transpose()?;
+        let wanted = (c.head == Head::Regression).then(|| numbers(c.outputs)).transpose()?;
+        let source = rows.as_ref().map_or(Source::Ids(&ids), Source::Rows);
+        let targets = wanted.as_ref().map_or(Targets::Ids(&ids), Targets::Numbers);
         let input = Input { surprise: load.surprise, ..Input::of(source, load.batch, load.time) };
         let forward = trainer.model().forward(&mut tape, input)?;
         trainer.model().loss(&mut tape, &forward.logits, targets)?;
@@ -139,6 +134,7 @@ fn batches(task: &TaskConfig) -> Vec<(usize, usize)> {
         TaskConfig::Text(TextConfig { sequences, context, .. }) => vec![(*sequences, *context)],
         TaskConfig::Series(SeriesConfig { sequences, context, .. })
         | TaskConfig::Forecast(ForecastConfig { sequences, context, .. }) => vec![(*sequences, *context)],
+        TaskConfig::Classify(ClassifyConfig { sequences, context, .. }) => vec![(*sequences, *context)],
         TaskConfig::Recall(RecallConfig { length, tokens, .. })
         | TaskConfig::Track(TrackConfig { length, tokens, .. }) => {
             let shorter = std::iter::successors(Some(SHORTEST), |&l| l.checked_mul(2)).take_while(|l| l < length);
@@ -161,8 +157,8 @@ impl Task<Plan> for Sized {
     }
 }
 
-/// A batch of the model's shapes.
-fn blank(model: &ModelConfig, batch: usize, time: usize) -> Batch {
+/// A batch of the model's shapes; with one class a sequence where they are pooled.
+fn blank(model: &ModelConfig, pooled: bool, batch: usize, time: usize) -> Batch {
     let tokens = batch * time;
     let mut blank = Batch { batch, time, ..Batch::default() };
     match model.inputs {
@@ -171,6 +167,9 @@ fn blank(model: &ModelConfig, batch: usize, time: usize) -> Batch {
     }
     match model.head {
         Head::Regression => blank.wanted = vec![0.0; tokens * model.outputs],
+        Head::Tokens | Head::Classes if pooled => {
+            (blank.targets, blank.lengths) = (vec![0; batch], vec![time as u32; batch]);
+        }
         Head::Tokens | Head::Classes => blank.targets = vec![0; tokens],
     }
     blank
@@ -194,7 +193,8 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     let parameters = all(device.live());
     let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
     let moments = all(device.live()) - parameters;
-    let mut task = Sized(blank(&config.model, batch, time));
+    let pooled = matches!(TaskConfig::of(config)?, TaskConfig::Classify(c) if c.pooling == Pooling::Mean);
+    let mut task = Sized(blank(&config.model, pooled, batch, time));
     let mut config = config.clone();
     config.train.accumulate = 1; // the parts come one after another, each in the space of the one before
     let checkpoint = Checkpoint { config, state: RunState::default(), model, optimiser };

@@ -152,6 +152,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(TaskConfig::Forecast(task)) = &task {
         return forecast::run(args, task, &weights, device.arithmetic());
     }
+    if matches!(task, Some(TaskConfig::Classify(_))) {
+        let run = args.run.display();
+        let reason = "is a run of the classify task, whose sequences end; titans classify says of which class they are";
+        return Err(Error::usage(format!("{run}: {reason}")).into());
+    }
     if args.ahead.is_some() || args.picture.is_some() {
         return Err(Error::usage("--ahead and --picture are for runs of --task forecast").into());
     }

@@ -12,8 +12,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What `config.toml` may change of a run that goes on: where its data lie, when it ends and is saved, and what changes no bit.
-const EDITABLE: [&str; 7] = [
+const EDITABLE: [&str; 9] = [
     "task.data",
+    "task.valid",
+    "task.test",
     "task.tokenizer",
     "train.steps",
     "train.minutes",

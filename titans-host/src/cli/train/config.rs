@@ -1,19 +1,22 @@
 //! From arguments to the configuration of a run.
 
+mod foreign;
+
+use super::classify::ClassifyArgs;
 use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
 use super::names::{BoundariesName, TaskName};
+use super::places::{absolute, set, split};
 use super::room;
 use crate::cli::options::{count, named, number, size, whole};
 use crate::data::series::TableLayout;
 use crate::data::track::Group;
-use crate::error::{Error, Result, brief};
+use crate::error::{Error, Result};
 use crate::model::Preset;
-use crate::task::text::TextConfig;
-use crate::task::{TaskConfig, forecast, recall, series, text, track};
+use crate::task::{TaskConfig, classify, forecast, recall, series, text, track};
 use crate::train::RunConfig;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a new run is. Whatever is not given comes from `--config`, or else from the task's recipe.
 #[derive(Debug, clap::Args)]
@@ -23,11 +26,11 @@ pub struct ConfigArgs {
     task: Option<TaskName>,
 
     /// Files of text, one after the other, or one of comma-separated numbers (series, forecast); the last tenth is for validation
-    /// (of forecasts see --split); .gz is read as it is
+    /// (of forecasts see --split); or of sequences with labels (classify), CSV or FASTA; .gz is read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
-    /// Byte-level BPE: a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
+    /// Byte-level BPE (text, classify): a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
@@ -46,6 +49,9 @@ pub struct ConfigArgs {
 
     #[command(flatten)]
     forecast: ForecastArgs,
+
+    #[command(flatten)]
+    classify: ClassifyArgs,
 
     /// Most pairs of a sequence (recall) [default: 16]
     #[arg(long, value_name = "N", value_parser = size)]
@@ -73,10 +79,10 @@ pub struct ConfigArgs {
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text, series, forecast), or tokens of one (recall, track)
+    /// Sequences of a batch (text, series, forecast, classify), or tokens of one (recall, track)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens or patches of a training sequence; the longest of the curriculum (recall, track)
+    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the curriculum (recall, track)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
@@ -110,7 +116,11 @@ impl ConfigArgs {
         match task {
             TaskConfig::Recall(_) | TaskConfig::Track(_) => {}
             TaskConfig::Text(c) => {
-                self.texts(c)?;
+                self.texts(&mut c.data, &mut c.tokenizer)?;
+            }
+            TaskConfig::Classify(c) => {
+                self.texts(&mut c.data, &mut c.tokenizer)?;
+                self.classify.places(c)?;
             }
             TaskConfig::Series(c) => {
                 if !self.data.is_empty() {
@@ -123,7 +133,7 @@ impl ConfigArgs {
                 }
             }
         }
-        Ok(!self.data.is_empty() || self.tokenizer.is_some())
+        Ok(!self.data.is_empty() || self.tokenizer.is_some() || self.classify.names_rows())
     }
 
     /// Whether it is said where the data lie.
@@ -158,7 +168,8 @@ impl ConfigArgs {
             ("--recompute", self.recompute),
         ];
         let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
-        let own = own.or_else(|| self.layout.given()).or_else(|| self.forecast.given());
+        let own =
+            own.or_else(|| self.layout.given()).or_else(|| self.forecast.given()).or_else(|| self.classify.given());
         own.or_else(|| self.model.given())
     }
 
@@ -200,6 +211,15 @@ impl ConfigArgs {
                 return track::default_run(self.group.unwrap_or_default(), self.model.layers.unwrap_or(1));
             }
             (None, TaskName::Text) => text::default_run(Vec::new())?,
+            (None, TaskName::Classify) => {
+                let mut task = classify::ClassifyConfig::default();
+                self.change_classify(&mut task)?;
+                room::expect_data(&TaskConfig::Classify(task.clone()))?;
+                let file = task.data.first().cloned().unwrap_or_default();
+                let (run, told) = classify::recipe(task, self.classify.said())?;
+                tell(&file, &told);
+                run
+            }
             (None, TaskName::Series) => {
                 let file = self.series()?;
                 let task = series::SeriesConfig { data: file.clone(), ..series::SeriesConfig::default() };
@@ -221,41 +241,6 @@ impl ConfigArgs {
         };
         run.model.set_layers(self.model.layers.unwrap_or(1));
         Ok(run)
-    }
-
-    /// Refuses what says something about another task.
-    fn foreign(&self, task: &TaskConfig) -> Result<()> {
-        let name = task.name();
-        if let Some(asked) = self.task.filter(|asked| asked.name() != name) {
-            return Err(Error::usage(format!(
-                "--task {}: the configuration file is of the {name} task; leave one out",
-                asked.name()
-            )));
-        }
-        if (name == "recall" || name == "track") && !self.data.is_empty() {
-            return Err(Error::usage(format!(
-                "--data is for --task text, series and forecast; the {name} task makes its own data"
-            )));
-        }
-        let numbers: &[&str] = &["series", "forecast"];
-        let options: [(&str, &[&str], bool); 9] = [
-            ("--carry", &["text"], self.carry.is_some()),
-            ("--tokenizer", &["text"], self.tokenizer.is_some()),
-            ("--patch", numbers, self.patch.is_some()),
-            ("--split", &["forecast", "text"], self.split.is_some()),
-            (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
-            (self.forecast.given().unwrap_or_default(), &["forecast"], self.forecast.given().is_some()),
-            ("--pairs", &["recall"], self.pairs.is_some()),
-            ("--group", &["track"], self.group.is_some()),
-            ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
-        ];
-        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
-            Some((option, of, _)) => {
-                let of = of.join(" or ");
-                Err(Error::usage(format!("{option} is for the {of} task, this run is of {name}")))
-            }
-            None => Ok(()),
-        }
     }
 
     /// Puts the options into the task, and says whether the model must be fitted to it.
@@ -285,7 +270,7 @@ impl ConfigArgs {
                 Ok(self.group.is_some())
             }
             TaskConfig::Text(c) => {
-                self.texts(c)?;
+                self.texts(&mut c.data, &mut c.tokenizer)?;
                 if c.data.is_empty() {
                     return Err(Error::usage("--task text needs --data FILE…: text to learn from"));
                 }
@@ -294,6 +279,18 @@ impl ConfigArgs {
                 set(&mut c.carry, self.carry);
                 c.split = split(self.split.as_deref())?.or(c.split);
                 Ok(self.tokenizer.is_some())
+            }
+            TaskConfig::Classify(c) => {
+                let anew = self.config.is_some() && (!self.data.is_empty() || self.classify.given().is_some());
+                self.change_classify(c)?;
+                if anew {
+                    if self.context.is_none() {
+                        c.context = 0;
+                    }
+                    let (_, told) = c.measure(self.classify.said())?;
+                    tell(&c.data[0], &told);
+                }
+                Ok(anew)
             }
             TaskConfig::Series(c) => {
                 let said = self.layout.said(c.layout.clone());
@@ -332,6 +329,18 @@ impl ConfigArgs {
         }
     }
 
+    /// Puts the options into a classification task.
+    fn change_classify(&self, c: &mut classify::ClassifyConfig) -> Result<()> {
+        self.texts(&mut c.data, &mut c.tokenizer)?;
+        if c.data.is_empty() {
+            return Err(Error::usage("--task classify needs --data FILE…: sequences with labels, CSV or FASTA"));
+        }
+        self.classify.change(c)?;
+        set(&mut c.context, self.context);
+        set(&mut c.sequences, self.batch);
+        Ok(())
+    }
+
     /// Puts the options into a forecasting task.
     fn change_forecast(&self, c: &mut forecast::ForecastConfig) -> Result<()> {
         self.forecast.change(c);
@@ -343,12 +352,12 @@ impl ConfigArgs {
     }
 
     /// The files of a text and its vocabulary, as far as they are given.
-    fn texts(&self, c: &mut TextConfig) -> Result<()> {
+    fn texts(&self, data: &mut Vec<PathBuf>, tokenizer: &mut Option<PathBuf>) -> Result<()> {
         if !self.data.is_empty() {
-            c.data = self.data.iter().map(|path| absolute("--data", path)).collect::<Result<_>>()?;
+            *data = self.data.iter().map(|path| absolute("--data", path)).collect::<Result<_>>()?;
         }
         if let Some(path) = &self.tokenizer {
-            c.tokenizer = Some(absolute("--tokenizer", path)?);
+            *tokenizer = Some(absolute("--tokenizer", path)?);
         }
         Ok(())
     }
@@ -362,33 +371,5 @@ impl ConfigArgs {
                 Err(Error::usage(format!("--task series needs --data FILE.csv: expected one file, found {found}")))
             }
         }
-    }
-}
-
-/// What --split says, in the words of the task.
-fn split<T: std::str::FromStr<Err = String>>(said: Option<&str>) -> Result<Option<T>> {
-    let parse = |text: &str| {
-        text.parse().map_err(|expected| Error::usage(format!("--split: {expected}, found {}", brief(text))))
-    };
-    said.map(parse).transpose()
-}
-
-/// So that the run resumes from anywhere. What `config.toml` names must be text.
-fn absolute(option: &str, path: &Path) -> Result<PathBuf> {
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    match whole.to_str() {
-        Some(_) => Ok(whole),
-        None => Err(Error::usage(format!(
-            "{option} {}: expected a path in UTF-8, because config.toml names it, found {:?}; rename it, or give a link to it \
-             (ln -s) that lies under such a name",
-            path.display(),
-            whole
-        ))),
-    }
-}
-
-pub(super) fn set<T: Copy>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
     }
 }

@@ -1,6 +1,6 @@
 //! Options of the forecasting task.
 
-use super::config::set;
+use super::places::set;
 use crate::cli::options::{count, named, size};
 use crate::model::{ModelConfig, Shortcut};
 use crate::task::forecast::{Channels, ForecastConfig, Normalise};

@@ -1,11 +1,13 @@
 //! `titans train`.
 
 mod begin;
+mod classify;
 mod config;
 mod forecast;
 mod layout;
 mod model;
 mod names;
+mod places;
 pub(super) mod room;
 
 use super::options::{DeviceArgs, number, whole};
@@ -36,7 +38,7 @@ What an option does not say comes from the task's recipe: recall: 1 block of wid
 alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: alpha-bias -10, 4000 steps). text: 4 blocks of width 128, 2
 memories of 64 x 64, feed-forward 256, alpha-bias -1, context 256, 16 sequences, 2000 steps. series: 2 blocks of width 64, 1000
 steps. forecast: the same with a shortcut by least squares, dropout 0.2, 500 steps of 64 sequences of 4 tokens. track: 1 block of
-width 64, 2 memories of 32 x 32, theta-max 2, no momentum or forgetting, learning rate 0.01, 1500 steps of 4096 elements. Memories of one layer take every token's own
+width 64, 2 memories of 32 x 32, theta-max 2, no momentum or forgetting, learning rate 0.01, 1500 steps of 4096 elements. classify: 1 block of width 64 (see --task classify in docs/CLI.md). Memories of one layer take every token's own
 gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
 eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
@@ -46,8 +48,8 @@ best.safetensors (lowest validation loss: what the folder stands for in other ve
 recall.json, of the model at the end. Where three validations in a row are worse than the best, a line says so. Ctrl-C, SIGTERM and SIGHUP
 save, say where, and end with exit code 130, 143 or 129; a second one leaves at once. One process at a time writes a folder: another one is refused.
 
-On --resume the run goes on with the same data: --data and --tokenizer say where they lie now, and their bytes are checked. In config.toml
-you may change steps, minutes, save_every, boundaries, recompute, and the paths data and tokenizer: what is changed is named and used; any
+On --resume the run goes on with the same data: --data, --valid, --test and --tokenizer say where they lie now, and their bytes are checked. In config.toml
+you may change steps, minutes, save_every, boundaries, recompute, and the paths data, valid, test and tokenizer: what is changed is named and used; any
 other change is refused by name.
 
 JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens} (at the end), best
@@ -62,10 +64,11 @@ Examples:
   titans train --task series --data measured.csv --patch 4
   titans train --task forecast --data measured.csv --horizon 96,192,336,720 --lookback 336
   titans train --task track --group s5 --blocks 2
+  titans train --task classify --data train.csv --valid dev.csv --test test.csv --both-strands
   titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
   titans train --resume runs/shakespeare";
 
-/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, or products of a group
+/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, or classes of sequences
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {

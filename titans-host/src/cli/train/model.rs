@@ -1,6 +1,6 @@
 //! The options that change a model's configuration.
 
-use super::config::set;
+use super::places::set;
 use crate::cli::options::{count, named, number, size};
 use crate::error::{Error, Result};
 use crate::model::{Combine, GateSpan, Head, Kind, Kinds, MacFeed, MacRead, ModelConfig, Preset, Wiring};

@@ -16,6 +16,8 @@ pub enum TaskName {
     Forecast,
     /// Words over the finite group --group: after every element the product of all so far
     Track,
+    /// Sequences with labels from --data FILE.csv or FASTA: which class each is of
+    Classify,
 }
 
 impl TaskName {
@@ -27,6 +29,7 @@ impl TaskName {
             Self::Series => "series",
             Self::Forecast => "forecast",
             Self::Track => "track",
+            Self::Classify => "classify",
         }
     }
 }

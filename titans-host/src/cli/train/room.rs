@@ -36,6 +36,7 @@ fn reading(task: &TaskConfig) -> (&[PathBuf], u64) {
         TaskConfig::Recall(_) | TaskConfig::Track(_) => (&[], 0),
         TaskConfig::Series(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
         TaskConfig::Forecast(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
+        TaskConfig::Classify(c) => (&c.data, bytes(&c.data).saturating_add(bytes(&c.valid)).saturating_mul(4)),
         TaskConfig::Text(c) => {
             let text: u64 = bytes(&c.data);
             // Of a vocabulary so much is taken at first.

@@ -159,7 +159,7 @@ pub(super) fn is_gap(field: &str) -> bool {
 }
 
 /// The delimiter that every one of the first lines has the same number of times; a comma where there is none.
-pub(super) fn delimiter(bytes: &[u8]) -> Delimiter {
+pub(in crate::data) fn delimiter(bytes: &[u8]) -> Delimiter {
     let lines: Vec<&[u8]> =
         bytes.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()).take(LINES).collect();
     let alike = |delimiter: &Delimiter| {

@@ -18,7 +18,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         (Delimiter::Comma, Some(Decimal::Comma)) => Delimiter::Semicolon,
         (delimiter, _) => delimiter,
     });
-    let mut table = CsvTable::open(bytes, delimiter);
+    let mut table = CsvTable::open(bytes, delimiter, FIELD);
     let Some(first) = table.next()? else { return Err("expected rows of numbers, found none".into()) };
     let mut ahead = vec![first];
     while ahead.len() < SAMPLE
@@ -117,35 +117,39 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
 }
 
 /// One row and where it begins.
-struct CsvRow {
-    line: u64,
-    record: csv::StringRecord,
+pub(in crate::data) struct CsvRow {
+    pub(in crate::data) line: u64,
+    pub(in crate::data) record: csv::StringRecord,
 }
 
 /// The rows of a file, none of them empty.
-struct CsvTable<'a> {
+pub(in crate::data) struct CsvTable<'a> {
     bytes: &'a [u8],
     reader: csv::Reader<&'a [u8]>,
+    longest: usize,
 }
 
 impl<'a> CsvTable<'a> {
-    fn open(bytes: &'a [u8], delimiter: Delimiter) -> Self {
+    /// Fields of more than `longest` bytes are errors.
+    pub(in crate::data) fn open(bytes: &'a [u8], delimiter: Delimiter, longest: usize) -> Self {
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.byte());
-        Self { bytes, reader: builder.from_reader(bytes) }
+        Self { bytes, reader: builder.from_reader(bytes), longest }
     }
 
-    fn next(&mut self) -> Result<Option<CsvRow>, String> {
+    /// The next row that is not empty.
+    pub(in crate::data) fn next(&mut self) -> Result<Option<CsvRow>, String> {
         let mut record = csv::StringRecord::new();
         let more = self.reader.read_record(&mut record);
         if !more.map_err(|e| no_record(e, |place| line(self.bytes, place)))? {
             return Ok(None);
         }
         let line = record.position().map_or(0, |place| line(self.bytes, place));
-        if let Some((column, field)) = record.iter().enumerate().find(|(_, field)| field.len() > FIELD) {
+        if let Some((column, field)) = record.iter().enumerate().find(|(_, field)| field.len() > self.longest) {
             return Err(format!(
-                "line {line}, column {}: expected a number or a name, found {}; is a quote not closed, or is it a file of another kind?",
+                "line {line}, column {}: expected {} bytes at the most, found {}; is a quote not closed, or is it a file of another kind?",
                 column + 1,
+                self.longest,
                 brief(field)
             ));
         }

@@ -123,6 +123,8 @@ impl<T: SimdScalar> Device for Cpu<T> {
 
             Op::Embedding { width, ids, table, y } => self.embedding_forward(width, &ids.0, table, y),
             Op::EmbeddingVjp { width, ids, d_y, d_table } => self.embedding_backward(width, &ids.0, d_y, d_table),
+            Op::Pool { time, width, lengths, x, y } => self.pool_forward(time, width, &lengths.0, x, y),
+            Op::PoolVjp { time, width, lengths, d_y, d_x } => self.pool_backward(time, width, &lengths.0, d_y, d_x),
             Op::CrossEntropy { classes, logits, targets, losses } => {
                 self.cross_entropy_forward(classes, logits, &targets.0, losses)
             }

@@ -1,7 +1,7 @@
 //! The two ends of a model: rows of a table by number, and the loss.
 
 use titans_kernel::error::expect_len;
-use titans_kernel::ops::{cross_entropy, embedding, squared_error};
+use titans_kernel::ops::{cross_entropy, embedding, pool, squared_error};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
 use super::threads::split_rows;
@@ -13,6 +13,14 @@ use crate::error::Result;
 fn expect_targets(targets: &[u32], classes: usize) -> KernelResult<()> {
     match targets.iter().position(|&t| t != IGNORE && t as usize >= classes) {
         Some(index) => Err(KernelError::Value { what: "targets", index }),
+        None => Ok(()),
+    }
+}
+
+/// No sequence is longer than its rows.
+fn expect_lengths(lengths: &[u32], time: usize) -> KernelResult<()> {
+    match lengths.iter().position(|&n| n as usize > time) {
+        Some(index) => Err(KernelError::Value { what: "lengths", index }),
         None => Ok(()),
     }
 }
@@ -32,6 +40,39 @@ impl<T: SimdScalar> Cpu<T> {
         expect_len("d_y", ids.len().saturating_mul(width), d_y.len())?;
         let d_table = MatMut::new(d_table, rows, width)?;
         Ok(embedding::vjp(ids, Mat::new(d_y, ids.len(), width)?, d_table)?)
+    }
+
+    pub(super) fn pool_forward(&self, time: usize, width: usize, lengths: &[u32], x: &[T], y: &mut [T]) -> Result<()> {
+        let one = time.saturating_mul(width);
+        expect_len("x", lengths.len().saturating_mul(one), x.len())?;
+        expect_len("y", lengths.len().saturating_mul(width), y.len())?;
+        expect_lengths(lengths, time)?;
+        let grain = self.threads.grain(lengths.len(), 1);
+        self.threads.run(x.len() / 4, split_rows(y, width, grain), |(rows, y)| {
+            let (x, n) = (&x[rows.start * one..rows.end * one], rows.len());
+            let (x, y) = (Mat::new(x, n * time, width)?, MatMut::new(y, n, width)?);
+            pool::forward(&self.gemm, time, &lengths[rows], x, y)
+        })
+    }
+
+    pub(super) fn pool_backward(
+        &self,
+        time: usize,
+        width: usize,
+        lengths: &[u32],
+        d_y: &[T],
+        d_x: &mut [T],
+    ) -> Result<()> {
+        let one = time.saturating_mul(width);
+        expect_len("d_x", lengths.len().saturating_mul(one), d_x.len())?;
+        expect_len("d_y", lengths.len().saturating_mul(width), d_y.len())?;
+        expect_lengths(lengths, time)?;
+        let grain = self.threads.grain(lengths.len(), 1);
+        self.threads.run(d_x.len() / 4, split_rows(d_x, one, grain), |(rows, d_x)| {
+            let (d_y, n) = (&d_y[rows.start * width..rows.end * width], rows.len());
+            let (d_y, d_x) = (Mat::new(d_y, n, width)?, MatMut::new(d_x, n * time, width)?);
+            pool::vjp(&self.gemm, time, &lengths[rows], d_y, d_x)
+        })
     }
 
     pub(super) fn cross_entropy_forward(

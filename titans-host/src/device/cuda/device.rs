@@ -159,6 +159,18 @@ impl<R: Driver> Device for Cuda<R> {
                 expect_len("d_y", ids_len * width, d_y.len())?;
                 self.launch("embedding_vjp", d_table.len(), args![width, ids_len, &ids.buffer, d_y, d_table])
             }
+            Op::Pool { time, width, lengths, x, y } => {
+                let count = Self::check_lengths(lengths, time)?;
+                expect_len("x", count.saturating_mul(time).saturating_mul(width), x.len())?;
+                expect_len("y", count.saturating_mul(width), y.len())?;
+                self.launch("pool_forward", y.len(), args![time, width, &lengths.buffer, x, y])
+            }
+            Op::PoolVjp { time, width, lengths, d_y, d_x } => {
+                let count = Self::check_lengths(lengths, time)?;
+                expect_len("d_x", count.saturating_mul(time).saturating_mul(width), d_x.len())?;
+                expect_len("d_y", count.saturating_mul(width), d_y.len())?;
+                self.launch("pool_vjp", d_x.len(), args![time, width, &lengths.buffer, d_y, d_x])
+            }
             Op::CrossEntropy { classes, logits, targets, losses } => {
                 let rows = Self::check_targets(classes, logits, targets)?;
                 expect_len("losses", rows, losses.len())?;

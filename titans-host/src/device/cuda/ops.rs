@@ -255,6 +255,16 @@ impl<R: Driver> Cuda<R> {
         }
     }
 
+    /// The sequences' count, once none is known to be longer than `time`.
+    pub(super) fn check_lengths(lengths: &DeviceIndices<R>, time: usize) -> Result<usize> {
+        match lengths.largest {
+            Some(length) if length as usize > time => {
+                Err(Error::usage(format!("pool: lengths: expected {time} at most, found {length}")))
+            }
+            _ => Ok(lengths.buffer.len()),
+        }
+    }
+
     /// Rows of logits, once every target is known to be a class.
     pub(super) fn check_targets(classes: usize, logits: &DeviceBuffer<R>, targets: &DeviceIndices<R>) -> Result<usize> {
         let rows = rows("logits in whole rows", classes, logits.len())?;

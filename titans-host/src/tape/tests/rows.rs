@@ -79,6 +79,27 @@ fn gradients_of_rows_repeated_and_held() {
 }
 
 #[test]
+fn gradients_of_means_over_sequences_of_several_lengths() {
+    for lengths in [[7, 3], [1, 0], [5, 5]] {
+        let mut world = World::new(&[("w", &[2, 3]), ("v", &[3, 3])]);
+        world.check(|world, tape| {
+            let lengths = std::sync::Arc::new(world.device.upload_indices(&lengths).unwrap());
+            let x = sequences(world, tape);
+            let pooled = tape.pool(TIME, WIDTH, &lengths, &x).unwrap();
+            tape.linear(&pooled, world.id("v"), None).unwrap()
+        });
+    }
+    let world = World::new(&[("w", &[2, 3])]);
+    let mut tape = Tape::inference(&world.device, &world.params);
+    let x = sequences(&world, &mut tape);
+    let lengths = |n: &[u32]| std::sync::Arc::new(world.device.upload_indices(n).unwrap());
+    let error = |e: crate::Error| e.to_string();
+    assert!(error(tape.pool(TIME, WIDTH, &lengths(&[8, 1]), &x).unwrap_err()).contains("lengths[0]"));
+    assert!(error(tape.pool(TIME, WIDTH, &lengths(&[1, 1, 1]), &x).unwrap_err()).contains("x: expected 63"));
+    assert!(error(tape.pool(TIME + 1, WIDTH, &lengths(&[1, 1]), &x).unwrap_err()).contains("pool: x"));
+}
+
+#[test]
 fn the_gradient_of_the_squared_error() {
     let mut world = World::new(&[("w", &[2, 3])]);
     let target = world.constant(BATCH * TIME * WIDTH, 4.0).share();

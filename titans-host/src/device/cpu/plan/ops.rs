@@ -115,6 +115,8 @@ impl Device for Plan {
             | Op::GatesVjp { .. }
             | Op::MemoryStartVjp { .. }
             | Op::EmbeddingVjp { .. }
+            | Op::Pool { .. }
+            | Op::PoolVjp { .. }
             | Op::CrossEntropy { .. }
             | Op::SquaredError { .. }
             | Op::SumSquares { .. }

@@ -26,6 +26,9 @@ fn wrong_lengths_are_errors_that_name_the_argument() {
         ("d_gate", cpu.sigmoid_gate_vjp(&b(3), &b(3), &b(3), &mut b(3), &mut b(4))),
         ("target", cpu.squared_error(3, &b(6), &b(5), &mut b(2))),
         ("d_x", cpu.squared_error_vjp(3, &b(6), &b(6), 1.0, &mut b(5))),
+        ("x", cpu.pool(3, 2, &ids, &b(11), &mut b(4))),
+        ("y", cpu.pool(3, 2, &ids, &b(12), &mut b(5))),
+        ("d_y", cpu.pool_vjp(3, 2, &ids, &b(5), &mut b(12))),
         ("x", cpu.linear(linear, &b(7), &b(12), None, &mut b(8))),
         ("w", cpu.linear(linear, &b(6), &b(11), None, &mut b(8))),
         ("bias", cpu.linear(linear, &b(6), &b(12), Some(&b(3)), &mut b(8))),
@@ -79,4 +82,6 @@ fn wrong_lengths_are_errors_that_name_the_argument() {
             other => panic!("{what}: {other:?}"),
         }
     }
+    let beyond = cpu.pool(0, 2, &ids, &b(0), &mut b(4)).unwrap_err().to_string();
+    assert!(beyond.contains("lengths[1]"), "{beyond}");
 }

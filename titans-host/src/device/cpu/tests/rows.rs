@@ -79,6 +79,30 @@ fn moves_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn pool() {
+    for (batch, time, width) in [(1, 1, 1), (37, 5, 3), (300, 17, 2), (0, 3, 4), (3, 2, 0)] {
+        let lengths: Vec<u32> = (0..batch as u32).map(|b| b * 7 % (time as u32 + 1)).collect();
+        let (n, m) = (batch * time * width, batch * width);
+        for (cpu, got) in same_for_any_threads(|cpu| {
+            let (x, d_y) = (cpu.upload(&numbers(n, 1)).unwrap(), cpu.upload(&numbers(m, 2)).unwrap());
+            let (mut y, mut d_x) = (cpu.alloc(m).unwrap(), cpu.alloc(n).unwrap());
+            let lengths = cpu.upload_indices(&lengths).unwrap();
+            cpu.pool(time, width, &lengths, &x, &mut y).unwrap();
+            cpu.pool_vjp(time, width, &lengths, &d_y, &mut d_x).unwrap();
+            vec![cpu.download(&y).unwrap(), cpu.download(&d_x).unwrap()]
+        }) {
+            let (x, d_y) = (numbers(n, 1), numbers(m, 2));
+            let (mut y, mut d_x) = (vec![f32::NAN; m], vec![f32::NAN; n]);
+            let (x, d_y) = (Mat::new(&x, batch * time, width).unwrap(), Mat::new(&d_y, batch, width).unwrap());
+            ops::pool::forward(&cpu.gemm, time, &lengths, x, MatMut::new(&mut y, batch, width).unwrap()).unwrap();
+            let d = MatMut::new(&mut d_x, batch * time, width).unwrap();
+            ops::pool::vjp(&cpu.gemm, time, &lengths, d_y, d).unwrap();
+            assert_eq!(got, [y, d_x]);
+        }
+    }
+}
+
+#[test]
 fn squared_error() {
     for (rows, width) in [(1, 1), (37, 5), (300, 17), (0, 3)] {
         let n = rows * width;

@@ -27,6 +27,22 @@ __device__ inline double log_sum_exp(i64 d, const float* x) {
     return log(sum) + top;
 }
 
+// n = sequences * width: y[b] = mean of the first lengths[b] rows of x[b], 0 where there are none
+KERNEL pool_forward(i64 n, i64 time, i64 width, const unsigned* lengths, const float* x, float* y) {
+    THREAD(i, n);
+    const i64 b = i / width, c = i % width, length = (i64)lengths[b];
+    double sum = 0.0;
+    for (i64 t = 0; t < length; ++t) sum += x[(b * time + t) * width + c];
+    y[i] = length == 0 ? 0.0f : (float)(sum / (double)length);
+}
+
+// n = sequences * time * width: d_x = d_y / length in the first lengths[b] rows, 0 behind them
+KERNEL pool_vjp(i64 n, i64 time, i64 width, const unsigned* lengths, const float* d_y, float* d_x) {
+    THREAD(i, n);
+    const i64 row = i / width, b = row / time, t = row % time, length = (i64)lengths[b];
+    d_x[i] = t < length ? (float)((double)d_y[b * width + i % width] / (double)length) : 0.0f;
+}
+
 // n = rows: losses[r] = log sum exp(logits[r]) - logits[r, target], 0 without a target
 KERNEL cross_entropy_forward(i64 n, i64 classes, const float* logits, const unsigned* targets, float* losses) {
     THREAD(r, n);
