@@ -9,6 +9,7 @@ mod forms;
 #[path = "../common/golden.rs"]
 mod vectors;
 
+mod admitted;
 mod boundaries;
 mod exact;
 mod golden;

@@ -45,6 +45,8 @@ pub(super) struct TokenDemand<T> {
     pub writes: bool,
     /// ‖h‖² ‖δ‖² summed over layers, or an upper bound.
     pub gradient2: T,
+    /// The largest ‖h‖² of a layer, where an open piece meets queries with it.
+    pub input2: T,
     /// ‖q‖².
     pub query2: T,
 }
@@ -101,7 +103,9 @@ impl<T: Scalar> Guard<T> {
         let [residual2, query2] = widest::<T>();
         let (next, most) = (self.grown(step), limit::<T>(spec));
         let gates = !step.writes || in_range(step.gates);
-        let fits = next.w <= most && next.s <= most && step.gradient2 <= residual2 && step.query2 <= query2;
+        // A later query meets rate · (h_q · h) before δ makes it small: a layer norm's δ may be as small as its input is large.
+        let met = !step.writes || step.gates[2] * step.input2.sqrt() <= most;
+        let fits = met && next.w <= most && next.s <= most && step.gradient2 <= residual2 && step.query2 <= query2;
         (gates && fits).then_some(next)
     }
 }
@@ -148,10 +152,12 @@ pub(super) fn admitted<T: Scalar, G: Arithmetic<T>>(
                     let (alpha, eta) = (tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at));
                     [T::ONE - alpha, eta, writing.open.rate.item(set * lay.rows + i)]
                 };
+                let (gradient2, input2) = gradient2(lay, writing, i, tokens.k.row(number))?;
                 let step = TokenDemand {
                     gates: largest(lay.spec.gate_sets(), own),
                     writes: feed.writes(t),
-                    gradient2: gradient2(lay, writing, i, tokens.k.row(number))?,
+                    gradient2,
+                    input2,
                     query2: squares(tokens.q.row(number)),
                 };
                 match guard.after(lay.spec, step) {
@@ -164,18 +170,21 @@ pub(super) fn admitted<T: Scalar, G: Arithmetic<T>>(
     )
 }
 
-/// Σ ‖h‖² ‖δ‖² + ‖g_γ‖² of the open piece's token i.
+/// Σ ‖h‖² ‖δ‖² + ‖g_γ‖² of the open piece's token i, and the largest ‖h‖².
 #[inline(always)]
-fn gradient2<T: Scalar>(lay: Layout<'_>, writing: &Writing<'_, T>, i: usize, key: &[T]) -> Result<T> {
+fn gradient2<T: Scalar>(lay: Layout<'_>, writing: &Writing<'_, T>, i: usize, key: &[T]) -> Result<(T, T)> {
     let Writing { open, written } = writing;
     let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
     // A layer norm may hide how large the error is that the surprise is made of.
     let mut sum = squares(open.g_gamma.part(row.clone())) + both(T::ZERO, squares(written.e.part(row)));
+    let mut most = T::ZERO;
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });
         // ‖hᵀ δ‖ = ‖h‖ ‖δ‖: the matrix is of rank one.
         let delta = squares(lay.output_rows(open.delta, l, i, 1)?.row(0));
         sum += both(h, delta);
+        // What is not a number stays.
+        most = if h <= most { most } else { h };
     }
-    Ok(sum)
+    Ok((sum, most))
 }

@@ -73,7 +73,7 @@ pub(super) fn tokens_guarded<T: Scalar, G: Arithmetic<T>>(
 fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> TokenDemand<T> {
     let at = (t, 0, spec.chunk);
     let gates = [T::ONE - tokens.alpha.at(at), tokens.eta.at(at), tokens.theta.at(at)];
-    TokenDemand { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, query2: T::ZERO }
+    TokenDemand { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, input2: T::ZERO, query2: T::ZERO }
 }
 
 /// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at

@@ -29,7 +29,7 @@ impl<T: Scalar> Stream<'_, T> {
     ///
     /// A token is refused when a number of it is not finite, when it writes with α or η outside of [0, 1] or a negative θ, or when after its write a
     /// norm of W or S could be above 10^(30 / L) (`f32`; 10^(300 / L) in `f64`), its gradient's (or a thousandth of its residual's) is above 10¹⁵
-    /// (10¹⁵⁰) or its query's above 10⁶: whatever is admitted has finite numbers, now and later. The bounds are carried along, not looked up: they
+    /// (10¹⁵⁰) or its query's above 10⁶, or its rate times a layer's input above the limit of the weights: whatever is admitted has finite numbers, now and later. The bounds are carried along, not looked up: they
     /// may be above the norms, and without forgetting they only grow.
     ///
     /// # Errors
