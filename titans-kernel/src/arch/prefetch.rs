@@ -69,6 +69,11 @@ pub(super) struct OwnRows {
 
 impl OwnRows {
     pub(super) const NONE: Self = Self { a: false, c: false };
+
+    #[inline(always)]
+    pub(super) fn any(self) -> bool {
+        self.a || self.c
+    }
 }
 
 impl<T: Scalar> Prefetch<T> {

@@ -116,6 +116,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
         let mut a = a.add(steps.unseen * s.a_col);
         let mut b = s.b.add(steps.unseen * s.b_row);
         let (mut left, ahead) = (steps.all, s.ahead);
+        let asks = s.own.any() || !ahead.is_null();
         if s.a_col == 1 {
             // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
             // them, and their additions fill the front end.
@@ -123,9 +124,12 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
             each!(G < 6 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
             let mut next = NextTile::new::<R>(s, a);
             while left >= UNROLLED {
-                next.some::<V, R, N>(s, c.cast_const());
-                if !ahead.is_null() {
-                    (*ahead).some::<V>();
+                // One condition where nothing is asked for, as in all small products.
+                if asks {
+                    next.some::<V, R, N>(s, c.cast_const());
+                    if !ahead.is_null() {
+                        (*ahead).some::<V>();
+                    }
                 }
                 each!(U < 4 => {
                     let mut row = [V::splat(V::T::ZERO); N];
