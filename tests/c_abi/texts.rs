@@ -364,6 +364,12 @@ fn outputs_that_overlap_are_refused_and_written_on_success_only() {
         let all = |reads| titans_text_feed_all(texts.as_ptr(), bytes.as_ptr(), lens.as_ptr(), 1, 1, reads, null_mut());
         expect(all(here.cast()), TITANS_ERROR_OVERLAP);
         expect(all(lens.as_ptr().cast_mut().cast()), TITANS_ERROR_OVERLAP);
+        // In the handle, where one of its numbers could be a structure's own size.
+        let inside: Vec<_> = (0..size_of::<titans_text>() / 8).map(|word| all(own.add(word).cast())).collect();
+        assert!(
+            inside.iter().all(|s| [TITANS_ERROR_OVERLAP, TITANS_ERROR_STRUCT_SIZE].iter().any(|e| *s == *e as i32))
+        );
+        assert!(inside.contains(&(TITANS_ERROR_OVERLAP as i32)), "{inside:?}");
     }
     assert_eq!((read.tokens, position()), (1234, 0));
 }
