@@ -66,7 +66,8 @@
 /** Numbers that it works in. */
 #define TITANS_MEMORY_WORK_NUMBERS(params, inputs, outputs, gamma, piece, sets)                                      \
     ((size_t)(params) + (size_t)(outputs) +                                                                          \
-     (size_t)(piece) * ((size_t)(inputs) + 4 * (size_t)(outputs) + 6 * (size_t)(gamma) + (size_t)(piece) + 196) +    \
+     (size_t)(piece) * ((size_t)(inputs) + 4 * (size_t)(outputs) + 4 * (size_t)(gamma) + (size_t)(piece) + 196 +     \
+                        2 * ((gamma) > 64 ? (size_t)(gamma) - 33 : 0)) +                                             \
      (size_t)(sets) * ((size_t)(piece) + 2) * (3 + 2 * (size_t)(piece)) +                                            \
      ((piece) == 1 ? 1104 + 2 * (size_t)(inputs) * ((outputs) < 64 ? (outputs) + 17 : 65) + 4 * ((size_t)(outputs) + (gamma)) : 0))
 
