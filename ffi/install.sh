@@ -156,10 +156,11 @@ trap 'rm -rf "$work"' EXIT
 [ -f "$libraries/libtitans.a" ] || die "no libtitans.a in $libraries"
 [ -n "$static_only" ] || [ -f "$libraries/$shared" ] || die "no $shared in $libraries; give --static-only if that is meant"
 private='' frameworks=''
-if [ -n "$hosted" ]; then # `rustc --print native-static-libs` for these systems
+# `rustc --print native-static-libs` for these systems, but for libgcc_s: compilers add their unwinder, the one that goes with -static too.
+if [ -n "$hosted" ]; then
     case "${target:-$host}" in
     *-linux-musl*) private='-lc' ;;
-    *-linux-*) private='-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc' ;;
+    *-linux-*) private='-lutil -lrt -lpthread -lm -ldl -lc' ;;
     *apple* | *darwin*) private='-lSystem -lc -lm' ;;
     *) private='-lm -lpthread' ;;
     esac

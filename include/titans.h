@@ -19,9 +19,11 @@
  * otherwise, nothing has changed after an error. Every function takes an optional titans_error_info last.
  *
  * Pointers. Every pointer is checked for NULL and alignment, every buffer comes with its length, which is checked too. A
- * pointer that is neither NULL nor valid for its length cannot be found out.
+ * pointer that is neither NULL nor valid for its length cannot be found out. What says that it is longer than half the address
+ * space is TITANS_ERROR_TOO_LARGE.
  *
- * Overlap. Outputs may overlap neither each other nor an input nor the memory; inputs may overlap each other.
+ * Overlap. Outputs may overlap neither each other nor an input nor the memory; inputs may overlap each other. This is checked, but
+ * not for the titans_error_info: keep it apart from all other arguments, for it is written when a call ends.
  *
  * A memory is its bytes, and so is a stream. They hold no pointers: memcpy of the buffer to another one of the same size
  * and alignment, between calls, is a snapshot (titans_memory_attach and titans_stream_attach find what is in it). For
@@ -31,7 +33,7 @@
  * themselves, and so does titans_memory_read, which works in the memory's scratch. Different memories and streams are
  * independent. A titans_model is read by any number of threads.
  *
- * Stack. A thread that makes calls needs 64 KiB of it.
+ * Stack. A thread that makes calls needs 64 KiB of it; for those of titans_host_* and titans_text_* 128 KiB.
  */
 
 
@@ -64,7 +66,8 @@
 /** Numbers that it works in. */
 #define TITANS_MEMORY_WORK_NUMBERS(params, inputs, outputs, gamma, piece, sets)                                      \
     ((size_t)(params) + (size_t)(outputs) +                                                                          \
-     (size_t)(piece) * ((size_t)(inputs) + 4 * (size_t)(outputs) + 4 * (size_t)(gamma) + (size_t)(piece) + 196) +    \
+     (size_t)(piece) * ((size_t)(inputs) + 4 * (size_t)(outputs) + 4 * (size_t)(gamma) + (size_t)(piece) + 196 +     \
+                        2 * ((gamma) > 64 ? (size_t)(gamma) - 33 : 0)) +                                             \
      (size_t)(sets) * ((size_t)(piece) + 2) * (3 + 2 * (size_t)(piece)) +                                            \
      ((piece) == 1 ? 1104 + 2 * (size_t)(inputs) * ((outputs) < 64 ? (outputs) + 17 : 65) + 4 * ((size_t)(outputs) + (gamma)) : 0))
 
@@ -673,7 +676,8 @@ typedef struct titans_memory_config {
 
 /**
  * Details of a failure. Set `struct_size` to its sizeof and pass it to any function, or pass NULL. After the call
- * `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`.
+ * `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`. It lies apart from all
+ * other arguments, blocks too: that is not checked, and what it covers is overwritten when the call ends.
  */
 typedef struct titans_error_info {
     /**
@@ -1161,7 +1165,7 @@ const char *titans_host_error(void);
  * Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
  *
  * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
- * a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
+ * an empty path and a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
@@ -1187,7 +1191,7 @@ void titans_host_close(struct titans_host_model *model);
 /**
  * Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until `titans_host_close`.
  *
- * Errors: `NULL`, `FOREIGN`, those of `titans_model_open`.
+ * Errors: `FOREIGN`, `POISONED`, those of `titans_model_open`.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1203,7 +1207,7 @@ int32_t titans_host_view(const struct titans_host_model *model,
 /**
  * Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the whole new one.
  *
- * Errors: `NULL`, `FOREIGN`, `IO`.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
@@ -1261,19 +1265,20 @@ int32_t titans_text_fork(const struct titans_text *text, struct titans_text **ot
 /**
  * Begins anew, before the first byte.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
  *
  * # Safety
  * Pointers are NULL or valid.
  */
-int32_t titans_text_reset(struct titans_text *text, struct titans_error_info *info);
+int32_t titans_text_reset(struct titans_text *text,
+                          struct titans_error_info *info);
 #endif
 
 #if defined(TITANS_HOST)
 /**
  * With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1297,7 +1302,7 @@ int32_t titans_text_position(const struct titans_text *text, uint64_t *value, st
 /**
  * Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
@@ -1311,7 +1316,8 @@ int32_t titans_text_save(struct titans_text *text,
 /**
  * Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
  *
- * Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`; `SAVED_CORRUPT` for bytes that are no state of this model, or damaged. The text is as before then.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path; `SAVED_CORRUPT` for bytes that are no state of this
+ * model, or damaged. The text is as before then.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
@@ -1325,7 +1331,7 @@ int32_t titans_text_load(struct titans_text *text,
 /**
  * Begins to read a text with a model. `config` may be NULL.
  *
- * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
  * vocabulary, `SYSTEM` without memory. `*text` is not written then.
  *
  * # Safety
@@ -1352,7 +1358,7 @@ void titans_text_close(struct titans_text *text);
  * Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
  * becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
  *
- * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
  * number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
  * in), `FILE` when the vocabulary cannot write the bytes.
  *
@@ -1439,7 +1445,8 @@ int32_t titans_text_write(struct titans_text *text,
  * end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`. All texts are read, whatever happens
  * to one of them. `progress` of a text is called in the thread that reads it.
  *
- * Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
+ * Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `TOO_LARGE`, `FOREIGN`, `POISONED`,
+ * `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
  * `info->found` is then its token's number if that was refused, and `info->arg` 1.
  *
  * # Safety
@@ -1462,8 +1469,8 @@ int32_t titans_text_feed_all(struct titans_text *const *texts,
  * from zeros, deeper ones never learn. The weights are copied. `*memory` is set to the memory, which lies at the
  * buffer's address and needs no destruction: free or reuse the buffer when you like.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `LENGTH`, `NOT_FINITE`, `OVERLAP`, those of a configuration. The
- * buffer is not touched then.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `LENGTH`, `NOT_FINITE`, `OVERLAP`, `TOO_LARGE`, those of a
+ * configuration. The buffer is not touched then.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1480,7 +1487,8 @@ int32_t titans_memory_init(void *buffer,
  * Finds the memory in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The
  * copy is a memory of its own. Bytes of untrusted origin do not belong here: use `titans_memory_load` for those.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`,
+ * `CORRUPT`, `POISONED`).
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1511,7 +1519,7 @@ int32_t titans_memory_reset(struct titans_memory *memory,
  * Any number of streams may use the model, from any number of threads: nobody writes it. It needs no destruction.
  *
  * Errors: `NULL`, `STRUCT_SIZE`, `ABI_VERSION`, `MISALIGNED`, `OVERLAP`, `MODEL_FOREIGN`, `MODEL_VERSION`, `MODEL_NUMBERS`,
- * `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`. The structure is not touched then.
+ * `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`, `TOO_LARGE` for a blob that no address space holds. The structure is not touched then.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1611,7 +1619,7 @@ int32_t titans_memory_weights(struct titans_memory *memory, float *weights, size
  * bytes hold the configuration, all numbers, the unfinished chunk and a checksum, little-endian: a memory that loads
  * them, on any machine, goes on with the bits this one would have given.
  *
- * Errors: `NULL`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1626,16 +1634,13 @@ int32_t titans_memory_save(struct titans_memory *memory,
  * Replaces what the memory holds by what was saved, `len` bytes, from a memory of the same configuration. The bytes may
  * come from anywhere: they are checked in full first.
  *
- * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG`, `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`, those of
- * a block. The memory is as before then.
+ * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG`, `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
+ * `TOO_LARGE`, those of a block. The memory is as before then.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
  */
-int32_t titans_memory_load(struct titans_memory *memory,
-                           const void *bytes,
-                           size_t len,
-                           struct titans_error_info *info);
+int32_t titans_memory_load(struct titans_memory *memory, const void *bytes, size_t len, struct titans_error_info *info);
 
 /**
  * The name of a status, e.g. "TITANS_ERROR_NULL"; "TITANS_UNKNOWN" for other numbers. Static: never free it.
@@ -1745,7 +1750,8 @@ int32_t titans_stream_step_row(struct titans_stream *stream,
  * Makes a stream through `model` in `buffer`: `buffer_bytes` of at least `titans_stream_size`, aligned to `titans_stream_align()`. It
  * stands before the first token. `*stream` is set to it; it lies at the buffer's address and needs no destruction.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a configuration and of a model: the buffer is not touched then.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model: the buffer is not
+ * touched then.
  * `MODEL_NOT_FINITE`: the buffer holds no stream.
  *
  * # Safety
@@ -1762,7 +1768,7 @@ int32_t titans_stream_init(void *buffer,
  * Finds the stream in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The copy is a stream of
  * its own. Bytes of untrusted origin do not belong here: use `titans_stream_load` for those.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, those of a stream and of a model.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream and of a model.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1871,7 +1877,7 @@ int32_t titans_stream_position(const struct titans_stream *stream, uint64_t *val
  * is about the token after it. `numbers` receives the numbers of the open row, `capacity` of at least their count (input_size
  * is always enough), and `*count` how many they are. Both are forgotten when a token is fed.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream and of a model.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1888,7 +1894,7 @@ int32_t titans_stream_waiting(const struct titans_stream *stream,
  * were used. The bytes hold all numbers, the position, the mode, the model's checksum and one of their own, little-endian: a
  * stream of the same model that loads them, on any machine, here or by `titans stream --state`, goes on with the bits this one would have given.
  *
- * Errors: `NULL`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TORN`, those of a stream and of a model.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TORN`, those of a stream and of a model.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1904,8 +1910,8 @@ int32_t titans_stream_save(struct titans_stream *stream,
  * Replaces where the stream stands, the mode too, by what was saved, `len` bytes, from a stream of the same model by this library or by
  * `titans stream --state` (see `titans_stream_waiting`). The bytes may come from anywhere: they are checked in full first.
  *
- * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG` (another model), `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`, those of a
- * stream and of a model. The stream is as before then.
+ * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG` (another model), `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
+ * `TOO_LARGE`, those of a stream and of a model. The stream is as before then.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.

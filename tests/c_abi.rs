@@ -3,6 +3,9 @@
 
 #[path = "c_abi/allocations.rs"]
 mod allocations;
+#[cfg(feature = "host")]
+#[path = "c_abi/apart.rs"]
+mod apart;
 #[path = "c_abi/bounds.rs"]
 mod bounds;
 #[cfg(feature = "host")]

@@ -41,7 +41,7 @@ int main(int count, char **words) {
     if (status) status = model->describe(about);
     if (!status) return std::fprintf(stderr, "%s\n", status.message()), 1;
     if (about.input != TITANS_INPUT_ROWS || about.input_size != 1 || about.outputs != 1) {
-        return std::fprintf(stderr, "%s: expected a model of one number a row; train it with --patch 1 --columns\n", words[1]), 2;
+        return std::fprintf(stderr, "%s: expected a model of one number a row; leave the other columns out: titans train --leave-out\n", words[1]), 2;
     }
     std::vector<float> series = column(words[2], words[3]);
     const size_t half = series.size() / 2;

@@ -44,8 +44,8 @@ fn start(block: &mut Block<'_>, w0: Option<&[f32]>) -> Outcome<()> {
 /// from zeros, deeper ones never learn. The weights are copied. `*memory` is set to the memory, which lies at the
 /// buffer's address and needs no destruction: free or reuse the buffer when you like.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `LENGTH`, `NOT_FINITE`, `OVERLAP`, those of a configuration. The
-/// buffer is not touched then.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `LENGTH`, `NOT_FINITE`, `OVERLAP`, `TOO_LARGE`, those of a
+/// configuration. The buffer is not touched then.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -88,7 +88,8 @@ pub unsafe extern "C" fn titans_memory_init(
 /// Finds the memory in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The
 /// copy is a memory of its own. Bytes of untrusted origin do not belong here: use `titans_memory_load` for those.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`,
+/// `CORRUPT`, `POISONED`).
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -109,7 +109,7 @@ const fn model_pointer(model: &titans_model) -> *const titans_model {
 /// Any number of streams may use the model, from any number of threads: nobody writes it. It needs no destruction.
 ///
 /// Errors: `NULL`, `STRUCT_SIZE`, `ABI_VERSION`, `MISALIGNED`, `OVERLAP`, `MODEL_FOREIGN`, `MODEL_VERSION`, `MODEL_NUMBERS`,
-/// `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`. The structure is not touched then.
+/// `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`, `TOO_LARGE` for a blob that no address space holds. The structure is not touched then.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -27,7 +27,7 @@ fn refused(error: Error) -> Failure {
 /// bytes hold the configuration, all numbers, the unfinished chunk and a checksum, little-endian: a memory that loads
 /// them, on any machine, goes on with the bits this one would have given.
 ///
-/// Errors: `NULL`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -62,8 +62,8 @@ pub unsafe extern "C" fn titans_memory_save(
 /// Replaces what the memory holds by what was saved, `len` bytes, from a memory of the same configuration. The bytes may
 /// come from anywhere: they are checked in full first.
 ///
-/// Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG`, `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`, those of
-/// a block. The memory is as before then.
+/// Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG`, `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
+/// `TOO_LARGE`, those of a block. The memory is as before then.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -6,6 +6,8 @@ use crate::support::{ask, config, cut, default};
 use crate::tools::{Standard, run, temporary};
 use std::fmt::Write;
 use titans::*;
+use titans_host::model::{Kind, MemoryConfig, ModelConfig};
+use titans_kernel::memory::Network;
 
 /// Compiles assertions that `bound` is at least `exact` bytes, and at most so many times that and a few more.
 fn hold(name: &str, cases: &[(String, String, usize, usize)]) {
@@ -35,14 +37,20 @@ fn memories_fit_their_bounds_over_a_grid() {
             }
         }
     }
-    for widths in [&[8, 16, 8][..], &[5, 9, 4], &[16, 16, 16, 16], &[32, 64, 64, 64, 32], &[3, 200, 7], &[1, 1, 1]] {
-        for (chunk, piece) in [(1, 1), (4, 4), (16, 16), (16, 5), (64, 64)] {
+    // Wide ends and a narrow middle: the panel of γ, the last width, is all that residual networks close a chunk in.
+    let narrow = [&[129, 2, 2, 129][..], &[359, 1, 359], &[1376, 3, 1376], &[300, 300], &[96, 1, 1, 1, 96]];
+    for widths in [&[8, 16, 8][..], &[5, 9, 4], &[16, 16, 16, 16], &[32, 64, 64, 64, 32], &[3, 200, 7], &[1, 1, 1]]
+        .into_iter()
+        .chain(narrow)
+    {
+        for (chunk, piece) in [(1, 1), (4, 4), (11, 11), (16, 16), (16, 5), (31, 31), (64, 64)] {
             let c = cut(config(widths, chunk), chunk, piece);
             let (inputs, outputs) = (&widths[..widths.len() - 1], &widths[1..]);
             let gamma = if c.network == 1 { outputs[outputs.len() - 1] } else { 0 };
             let params = inputs.iter().zip(outputs).map(|(a, b)| a * b).sum::<u32>() + gamma;
             let [inputs, outputs] = [inputs, outputs].map(|w| w.iter().sum::<u32>());
-            let bound = format!("TITANS_MEMORY_BYTES({params}, {inputs}, {outputs}, {gamma}, {chunk})");
+            let longest = chunk.max(piece);
+            let bound = format!("TITANS_MEMORY_BYTES({params}, {inputs}, {outputs}, {gamma}, {longest})");
             // Token by token, the bound is that of one layer, which needs more.
             let times = if piece < chunk || piece == 1 { 16 } else { 3 };
             cases.push((format!("{widths:?}, {chunk}, {piece}"), bound, ask(titans_memory_size, &c), times));
@@ -54,7 +62,7 @@ fn memories_fit_their_bounds_over_a_grid() {
 #[test]
 fn streams_fit_their_bounds_for_every_block_and_option() {
     let mut cases = vec![];
-    for (what, model) in blocks::cases() {
+    for (what, model) in blocks::cases().into_iter().chain(narrow()) {
         let blob = Blob::new(&model);
         for (rows, undo) in [(1, 0), (1, 8), (7, 0), (64, 64)] {
             let exact = size(&blob, &running(rows, undo));
@@ -62,4 +70,18 @@ fn streams_fit_their_bounds_for_every_block_and_option() {
         }
     }
     hold("bounds_stream", &cases);
+}
+
+/// Residual memories with wide ends and a narrow middle, in every block that has a memory.
+fn narrow() -> Vec<(String, ModelConfig)> {
+    let kinds = [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal];
+    let cases = kinds.into_iter().flat_map(|kind| [(300, 4, 60), (130, 2, 11), (360, 1, 4)].map(|shape| (kind, shape)));
+    let model = |(kind, (head_width, hidden, chunk))| {
+        let mut model = ModelConfig { blocks: 1, heads: 1, head_width, ..blocks::tiny(kind) };
+        model.memory =
+            MemoryConfig { layers: 2, network: Some(Network::Residual), hidden, chunk, ..model.memory.clone() };
+        model.attention.segment = chunk;
+        (format!("{kind:?}, {head_width} to {hidden} and back, chunk {chunk}"), model)
+    };
+    cases.map(model).collect()
 }

@@ -1,7 +1,7 @@
 //! `ffi/install.sh`: what lies where, and that compilers, pkg-config and CMake find it. It installs the libraries that cargo built for these
 //! tests; `.ci/install` builds its own, and looks at their sizes.
 
-use crate::tools::{libraries, root, run, shared_name, temporary};
+use crate::tools::{is_here, libraries, root, run, shared_name, temporary};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use titans::TITANS_ABI_VERSION;
@@ -21,16 +21,6 @@ fn installed(name: &str, options: &[&str]) -> PathBuf {
     let prefix = temporary(&format!("installed-{name}"));
     run(script(&prefix).args(options));
     prefix
-}
-
-/// Whether a tool is there. Where it is missing the test says that it was skipped; with TITANS_REQUIRE_TOOLS set it fails.
-fn there(tool: &str, package: &str) -> bool {
-    let there = Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success());
-    if !there {
-        assert!(std::env::var_os("TITANS_REQUIRE_TOOLS").is_none(), "{tool} is missing: apt install {package}");
-        println!("skipped: {tool} is missing (apt install {package})");
-    }
-    there
 }
 
 fn said(output: &Output) -> String {
@@ -112,12 +102,16 @@ fn a_plugin_that_holds_the_library_exports_its_own_function_alone() {
 #[cfg(target_os = "linux")]
 #[test]
 fn pkg_config_finds_both_libraries() {
-    if !there("pkg-config", "pkg-config") {
+    if !is_here("pkg-config") {
         return;
     }
-    for (name, options, how) in [
-        ("pc-shared", &[][..], &["--cflags", "--libs"][..]),
-        ("pc-static", &["--static-only"], &["--static", "--cflags", "--libs"]),
+    let (shared, archive) = (&["--cflags", "--libs"][..], &["--static", "--cflags", "--libs"][..]);
+    for (name, options, how, language, whole) in [
+        ("pc-shared", &[][..], shared, ("CC", "cc", "-std=c11", "c"), false),
+        ("pc-static", &["--static-only"], archive, ("CC", "cc", "-std=c11", "c"), false),
+        // Nothing dynamic at all, the compiler's own libraries too.
+        ("pc-whole-c", &["--static-only"], archive, ("CC", "cc", "-std=c11", "c"), true),
+        ("pc-whole-cpp", &["--static-only"], archive, ("CXX", "c++", "-std=c++17", "cpp"), true),
     ] {
         let prefix = installed(name, options);
         let ask = |arguments: &[&str]| {
@@ -127,19 +121,22 @@ fn pkg_config_finds_both_libraries() {
         assert_eq!(ask(&["--modversion"]).trim(), VERSION);
         let flags = ask(how);
         let program = temporary(&format!("{name}-program"));
-        let mut cc = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
-        cc.arg("-std=c11").arg(root().join("tests/install/consumer/main.c")).args(flags.split_whitespace());
+        let (variable, usual, standard, ending) = language;
+        let mut cc = Command::new(std::env::var_os(variable).unwrap_or(usual.into()));
+        cc.args(whole.then_some("-static")).arg(standard);
+        cc.arg(root().join(format!("tests/install/consumer/main.{ending}"))).args(flags.split_whitespace());
         run(cc.arg(format!("-Wl,-rpath,{}", prefix.join("lib").display())).arg("-o").arg(&program));
         assert_eq!(run(&mut Command::new(&program)), format!("libtitans {VERSION}\n"));
         let needed = run(Command::new("readelf").arg("-dW").arg(&program));
         assert_eq!(needed.contains("libtitans.so"), options.is_empty(), "{needed}");
+        assert_eq!(needed.contains("(NEEDED)"), !whole, "{needed}");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn cmake_finds_both_libraries() {
-    if !there("cmake", "cmake") {
+    if !is_here("cmake") {
         return;
     }
     let prefix = installed("cmake", &[]);

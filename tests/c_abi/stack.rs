@@ -9,8 +9,11 @@ use std::ptr::null_mut;
 #[cfg(feature = "host")]
 use titans::titans_text_write;
 
-/// What the page says is enough for a thread that makes calls.
+/// What the page says is enough for a thread that makes calls of memories and streams.
 const STACK: usize = 64 << 10;
+/// The same for the tier with an operating system.
+#[cfg(feature = "host")]
+const HOSTED: usize = 128 << 10;
 
 #[test]
 fn a_thread_with_the_stack_that_the_page_names_makes_every_kind_of_call() {
@@ -61,8 +64,14 @@ fn streams_of_every_block_make_do_with_it_too() {
 /// Models by path and texts: files are parsed, words are looked for.
 #[cfg(feature = "host")]
 #[test]
-fn models_by_path_and_texts_make_do_with_it_too() {
-    for open in [Reader::new, || crate::words::reader("stack")] {
+fn models_by_path_and_texts_make_do_with_twice_as_much() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ABI.md")).unwrap();
+    assert!(page.contains(&format!("{} KiB", HOSTED >> 10)), "the page names another number");
+    let packed = || {
+        let (blob, words) = crate::words::packed("stack-packed");
+        crate::words::reader_of(&blob, &words).expect("a packed vocabulary is unpacked")
+    };
+    for open in [Reader::new, || crate::words::reader("stack"), packed] {
         let call = move || {
             let mut reader = open();
             assert_eq!(reader.feed(TEXT).bytes, TEXT.len() as u64);
@@ -74,7 +83,25 @@ fn models_by_path_and_texts_make_do_with_it_too() {
             }
             assert_eq!(written, 5);
         };
-        std::thread::Builder::new().stack_size(STACK).spawn(call).unwrap().join().unwrap();
+        std::thread::Builder::new().stack_size(HOSTED).spawn(call).unwrap().join().unwrap();
+    }
+}
+
+/// The parser of JSON calls itself for every level, and goes down 127 of them.
+#[cfg(feature = "host")]
+#[test]
+fn a_nested_vocabulary_is_refused_in_that_stack() {
+    for depth in [5, 120, 127, 128, 100_000] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let call = move || {
+                let (blob, words) = crate::words::packed("stack-nested");
+                let words = words.with_extension("nested.json");
+                std::fs::write(&words, format!("{}0{}", open.repeat(depth), close.repeat(depth))).unwrap();
+                crate::words::reader_of(&blob, &words).err()
+            };
+            let thread = std::thread::Builder::new().stack_size(HOSTED).spawn(call).unwrap();
+            assert_eq!(thread.join().unwrap(), Some(titans::titans_status::TITANS_ERROR_FILE as i32), "{depth}");
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use crate::support::expect;
 use crate::texts::Reader;
 use crate::tools::temporary;
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};
 use titans::titans_status::*;
 use titans::*;
@@ -38,8 +39,23 @@ fn files(name: &str) -> (PathBuf, PathBuf) {
 /// A reader of words.
 pub fn reader(name: &str) -> Reader {
     let (blob, words) = files(name);
-    let c = |path: &PathBuf| CString::new(path.to_str().unwrap()).unwrap();
-    let (blob, words, mut model, mut text) = (c(&blob), c(&words), null_mut(), null_mut());
+    reader_of(&blob, &words).unwrap_or_else(|status| panic!("opening ends with {status}"))
+}
+
+/// Such a blob, and the vocabulary packed by gzip.
+pub fn packed(name: &str) -> (PathBuf, PathBuf) {
+    let (blob, words) = files(name);
+    let to = words.with_extension("json.gz");
+    let mut gz = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
+    gz.write_all(&std::fs::read(words).unwrap()).unwrap();
+    std::fs::write(&to, gz.finish().unwrap()).unwrap();
+    (blob, to)
+}
+
+/// A reader with the model and the vocabulary in these files, or what opening them ends with.
+pub fn reader_of(blob: &Path, words: &Path) -> Result<Reader, i32> {
+    let c = |path: &Path| CString::new(path.to_str().unwrap()).unwrap();
+    let (blob, words, mut model, mut text) = (c(blob), c(words), null_mut(), null_mut());
     let mut options = std::mem::MaybeUninit::<titans_host_options>::uninit();
     // SAFETY: borrows.
     unsafe {
@@ -47,11 +63,14 @@ pub fn reader(name: &str) -> Reader {
         expect(titans_host_options_init(options.as_mut_ptr(), size, TITANS_ABI_VERSION, null_mut()), TITANS_OK);
         let mut options = options.assume_init();
         options.tokenizer = words.as_ptr();
-        expect(titans_host_open(blob.as_ptr(), &options, &mut model, null_mut()), TITANS_OK);
+        let status = titans_host_open(blob.as_ptr(), &options, &mut model, null_mut());
+        if status != 0 {
+            return Err(status);
+        }
         expect(titans_text_open(model, null(), &mut text, null_mut()), TITANS_OK);
         titans_host_close(model);
     }
-    Reader(text)
+    Ok(Reader(text))
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn open(from: &std::path::Path, options: &titans_host_options) -> HostOutcome<Ho
 /// Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
-/// a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
+/// an empty path and a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
 ///
 /// # Safety
 /// Pointers are NULL or valid; texts end in a zero.
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn titans_host_close(model: *mut titans_host_model) {
 
 /// Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until `titans_host_close`.
 ///
-/// Errors: `NULL`, `FOREIGN`, those of `titans_model_open`.
+/// Errors: `FOREIGN`, `POISONED`, those of `titans_model_open`.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn titans_host_view(
 
 /// Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the whole new one.
 ///
-/// Errors: `NULL`, `FOREIGN`, `IO`.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
 ///
 /// # Safety
 /// Pointers are NULL or valid; texts end in a zero.

@@ -39,7 +39,7 @@ pub unsafe extern "C" fn titans_text_fork(
 
 /// Begins anew, before the first byte.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn titans_text_reset(text: *mut titans_text, info: *mut ti
 
 /// With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`; `CONFIG` for other numbers, and for memories that are absent.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn titans_text_position(
 
 /// Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
 ///
 /// # Safety
 /// Pointers are NULL or valid; texts end in a zero.
@@ -121,7 +121,8 @@ pub unsafe extern "C" fn titans_text_save(
 
 /// Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
 ///
-/// Errors: `NULL`, `FOREIGN`, `POISONED`, `IO`; `SAVED_CORRUPT` for bytes that are no state of this model, or damaged. The text is as before then.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path; `SAVED_CORRUPT` for bytes that are no state of this
+/// model, or damaged. The text is as before then.
 ///
 /// # Safety
 /// Pointers are NULL or valid; texts end in a zero.

@@ -81,7 +81,7 @@ pub(super) fn told(read: &ReadText) -> titans_text_read {
 
 /// Begins to read a text with a model. `config` may be NULL.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
 /// vocabulary, `SYSTEM` without memory. `*text` is not written then.
 ///
 /// # Safety
@@ -138,7 +138,7 @@ pub(super) unsafe fn change(
 /// Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
 /// becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
 /// number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
 /// in), `FILE` when the vocabulary cannot write the bytes.
 ///

@@ -42,7 +42,8 @@ impl Job<'_> {
 /// end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`. All texts are read, whatever happens
 /// to one of them. `progress` of a text is called in the thread that reads it.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
+/// Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `TOO_LARGE`, `FOREIGN`, `POISONED`,
+/// `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
 /// `info->found` is then its token's number if that was refused, and `info->arg` 1.
 ///
 /// # Safety
@@ -80,7 +81,9 @@ pub unsafe extern "C" fn titans_text_feed_all(
             jobs.push(Mutex::new(Job { text, bytes, done: None }));
         }
         let read: Vec<_> = jobs.iter().flat_map(|job| job.try_lock().map(|job| range_of(job.bytes))).collect();
-        let read = [&read[..], &[range_of(texts), range(pointers, count), range_of(lens)][..]].concat();
+        let own: Vec<_> = texts.iter().map(|text| Handle::<TextState>::addresses(text.cast())).collect();
+        let arrays = [range_of(texts), range(pointers, count), range_of(lens)];
+        let read = [&read[..], &own[..], &arrays[..]].concat();
         // SAFETY: the caller promises `count` structures.
         let places = unsafe { places(reads, count, &read) }?;
         run(&jobs, threads as usize);

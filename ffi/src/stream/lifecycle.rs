@@ -34,7 +34,8 @@ impl StreamBlock<'_> {
 /// Makes a stream through `model` in `buffer`: `buffer_bytes` of at least `titans_stream_size`, aligned to `titans_stream_align()`. It
 /// stands before the first token. `*stream` is set to it; it lies at the buffer's address and needs no destruction.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a configuration and of a model: the buffer is not touched then.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model: the buffer is not
+/// touched then.
 /// `MODEL_NOT_FINITE`: the buffer holds no stream.
 ///
 /// # Safety
@@ -81,7 +82,7 @@ pub unsafe extern "C" fn titans_stream_init(
 /// Finds the stream in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The copy is a stream of
 /// its own. Bytes of untrusted origin do not belong here: use `titans_stream_load` for those.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, those of a stream and of a model.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream and of a model.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -172,7 +172,7 @@ pub unsafe extern "C" fn titans_stream_position(
 /// is about the token after it. `numbers` receives the numbers of the open row, `capacity` of at least their count (input_size
 /// is always enough), and `*count` how many they are. Both are forgotten when a token is fed.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream and of a model.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
