@@ -51,7 +51,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Backward of [`forward`], overwritten: `d_x[b, t] = d_y[b] / lengths[b]` for t < lengths[b], else 0.
+/// Backward of [`forward`], overwritten: `d_x[b, t] = d_y[b] / lengths[b]` for `t < lengths[b]`, else 0.
 ///
 /// # Errors
 /// As [`forward`]; `d_x` is not touched then.
