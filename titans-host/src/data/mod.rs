@@ -11,8 +11,20 @@ pub mod text;
 pub mod tokenizer;
 pub mod track;
 
+use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+
+/// Shares of the data for training and validation that leave something for a test.
+pub(crate) fn expect_shares(train: f64, valid: f64) -> Result<()> {
+    let good = |x: f64| x > 0.0 && x < 1.0;
+    if good(train) && good(valid) && train + valid < 1.0 {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "--split: expected shares above 0 for training and validation that leave something for the test, found {train},{valid}"
+    )))
+}
 
 /// What random numbers are drawn for: two purposes never share a sequence of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,17 +1,15 @@
 //! The runs of a study, one after another, each kept as soon as it is done.
 
 use crate::cli::train::room;
+use crate::cli::train::shown;
 use crate::cli::{Failure, output};
 use crate::device::Device;
 use crate::error::{Error, Result, plain};
 use crate::task::study::{Arm, ArmResult, Study, StudyReport, by_length, load, rate, save};
 use crate::task::{self, TaskConfig};
-use crate::train::progress::{Bar, Lines, Silent};
 use crate::train::run::FILES;
 use crate::train::{Interrupt, Outcome, Owner, Progress, RunConfig, Trainer, atomic, checkpoint};
-use indicatif::ProgressDrawTarget;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,13 +78,7 @@ impl<D: Device> StudyWork<'_, D> {
     }
 
     fn progress(&self) -> Box<dyn Progress> {
-        if self.quiet {
-            Box::new(Silent)
-        } else if std::io::stderr().is_terminal() {
-            Box::new(Bar::new(ProgressDrawTarget::stderr()))
-        } else {
-            Box::new(Lines::new(std::io::stderr(), Duration::from_secs(60)))
-        }
+        shown(self.quiet, Duration::from_secs(60))
     }
 
     /// One run: training, which goes on where it was stopped, and what is measured then.

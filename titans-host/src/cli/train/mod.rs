@@ -242,14 +242,19 @@ fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     output::print(format_args!("run: {run}"))
 }
 
+/// What is seen of a run: nothing, a bar on a terminal, elsewhere a line now and then.
+pub(super) fn shown(quiet: bool, every: Duration) -> Box<dyn Progress> {
+    if quiet {
+        Box::new(Silent)
+    } else if std::io::stderr().is_terminal() {
+        Box::new(Bar::new(ProgressDrawTarget::stderr()))
+    } else {
+        Box::new(Lines::new(std::io::stderr(), every))
+    }
+}
+
 impl Args {
     fn progress(&self) -> Box<dyn Progress> {
-        if self.quiet {
-            Box::new(Silent)
-        } else if std::io::stderr().is_terminal() {
-            Box::new(Bar::new(ProgressDrawTarget::stderr()))
-        } else {
-            Box::new(Lines::new(std::io::stderr(), Duration::from_secs(5)))
-        }
+        shown(self.quiet, Duration::from_secs(5))
     }
 }

@@ -1,5 +1,6 @@
 //! How a text is shared out for training, validation and test.
 
+use crate::data::expect_shares;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -59,13 +60,7 @@ impl TextSplit {
                 (all - test - valid, all - test)
             }
             Self::Shares(train, valid) => {
-                let good = |x: f64| x > 0.0 && x < 1.0;
-                if !good(train) || !good(valid) || train + valid >= 1.0 {
-                    return Err(Error::usage(format!(
-                        "--split: expected shares above 0 for training and validation that leave something for the test, found \
-                         {train},{valid}"
-                    )));
-                }
+                expect_shares(train, valid)?;
                 let at = |share: f64| ((bytes as f64 * share).round() as usize).min(bytes);
                 (at(train), at(train + valid))
             }

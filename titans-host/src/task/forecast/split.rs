@@ -1,5 +1,6 @@
 //! Which rows a forecaster learns from, chooses by and is measured on.
 
+use crate::data::expect_shares;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -62,13 +63,7 @@ impl Split {
             Self::EttHour => (12 * MONTH, 16 * MONTH, 20 * MONTH),
             Self::EttMinute => (48 * MONTH, 64 * MONTH, 80 * MONTH),
             Self::Shares(train, valid) => {
-                let good = |x: f64| x > 0.0 && x < 1.0;
-                if !good(train) || !good(valid) || train + valid >= 1.0 {
-                    return Err(Error::usage(format!(
-                        "--split: expected shares above 0 for training and validation that leave something for the test, found \
-                         {train},{valid}"
-                    )));
-                }
+                expect_shares(train, valid)?;
                 // As the benchmarks count: the first and the last part are rounded down, the middle is what is left.
                 let test = (rows as f64 * (1.0 - train - valid) + 1e-9) as usize;
                 ((rows as f64 * train + 1e-9) as usize, rows - test, rows)
