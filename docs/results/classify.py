@@ -14,12 +14,13 @@ import statistics
 import subprocess
 
 PROMOTERS = ""
-STRANDS = "--both-strands"
+STRANDS = "--both-strands --reading words"
+WORDS = "--reading words"
 SETS = {
     "prom_300_tata": ("gue", "prom/prom_300_tata", PROMOTERS),
     "prom_core_notata": ("gue", "prom/prom_core_notata", PROMOTERS),
     **{f"tf {i}": ("gue", f"tf/{i}", STRANDS) for i in range(5)},
-    "non-TATA": ("benchmarks", "human_nontata_promoters", PROMOTERS),
+    "non-TATA": ("benchmarks", "human_nontata_promoters", WORDS),
     "Cohn": ("benchmarks", "human_enhancers_cohn", STRANDS),
 }
 

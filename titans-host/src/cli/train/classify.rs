@@ -28,7 +28,7 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "NAME", value_parser = named::<Letters>())]
     alphabet: Option<Letters>,
     /// What the model reads: words of --word letters as tokens, or windows of --word letters as rows of numbers
-    /// [default: windows of dna, words of all else]
+    /// [default: windows of dna, words with --both-strands and of all else]
     #[arg(long, value_name = "NAME", value_parser = named::<Reading>())]
     reading: Option<Reading>,
     /// Letters of a word or a window [default: 12 of a window and 6 of a word of dna, else 1]

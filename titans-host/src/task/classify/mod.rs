@@ -178,12 +178,14 @@ impl ClassifyConfig {
         Ok((rows.len(), told))
     }
 
-    /// The recipe of what is read, where sizes are 0: of DNA windows of [`WINDOW`] letters, of all else single letters; [`APART`] of them to the
+    /// The recipe of what is read, where sizes are 0: of DNA windows of [`WINDOW`] letters and where they lie, or words of [`WORD`] where either strand
+    /// is read (what may lie on either has no fixed place); of all else single letters; of windows [`APART`] of them to the
     /// longest sequence, but no more than [`STRIDE`] letters from one to the next.
     fn choose_words(&mut self, said: ChosenReading, longest: usize) {
         let dna = self.alphabet == Letters::Dna;
+        let aligned = dna && !self.both_strands;
         let words = &mut self.words;
-        let usual = if dna { Reading::Windows } else { Reading::Words };
+        let usual = if aligned { Reading::Windows } else { Reading::Words };
         words.reading = said.reading.unwrap_or(if said.anew { usual } else { words.reading });
         if said.anew && dna {
             let windows = words.reading == Reading::Windows;
