@@ -67,3 +67,51 @@ fn answers_of_what_was_admitted_are_finite_at_any_rate() {
         assert!(admitted > 5_000 && refused > 1_000, "{network:?}: {admitted} and {refused}");
     }
 }
+
+/// What is admitted of a row is its norm alone: the quick look at its elements only spares the sum.
+#[test]
+fn a_query_is_refused_by_its_norm_and_no_value_by_its_size() {
+    const D: usize = 4;
+    let many = |x: f32| [x; D];
+    // A query's norm may be 10⁶; its elements may be 5 · 10⁵ then, or one alone 10⁶.
+    let queries = [
+        (many(1.0), true),
+        (many(1e3), true),
+        (many(1.001e3), true),
+        (many(5e5), true),
+        ([1e6, 0.0, 0.0, 0.0], true),
+        (many(5.001e5), false),
+        ([0.0, 0.0, -1.001e6, 0.0], false),
+        ([f32::NAN, 0.0, 0.0, 0.0], false),
+        ([0.0, 0.0, 0.0, f32::NEG_INFINITY], false),
+    ];
+    let values = [many(1.0), many(9.99e5), many(1.01e6), many(-1e9)];
+    for (widths, compute_chunk) in [(&[D, D][..], 1), (&[D, D][..], 64), (&[D, 3, D][..], 0)] {
+        let mut spec = MemorySpec::new(widths).unwrap();
+        spec.compute_chunk = compute_chunk;
+        let w0 = vec![0.01; spec.params()];
+        let refused = |q: &[f32], v: &[f32]| {
+            let mut block = vec![0.0; Stream::<f32>::len(&spec)];
+            let mut scratch = vec![f32::NAN; Stream::<f32>::scratch_len(&spec)];
+            let mut stream = Stream::new(&spec, Read::After, &w0, &mut block).unwrap();
+            let (k, theta, none) = ([0.5; D], [0.5], [0.0]);
+            let [k, v, q] = [&k, v, q].map(|x| Mat::new(x, 1, D).unwrap());
+            let gate = Gate::tokens;
+            let (alpha, theta, eta, mask) = (gate(&none), gate(&theta), gate(&none), Mask::Write);
+            let tokens = Tokens { k, v, q, alpha, theta, eta, mask };
+            let mut y = [f32::NAN; D];
+            let out = MatMut::new(&mut y, 1, D).unwrap();
+            let done = stream.write(&Portable, &tokens, Some(out), None, &mut scratch);
+            assert_eq!(done.is_ok(), y.iter().all(|y| y.is_finite()), "{widths:?}, {compute_chunk}: {y:?}");
+            done.is_err()
+        };
+        for (q, admitted) in queries {
+            assert_eq!(refused(&q, &many(1.0)), !admitted, "{widths:?}, {compute_chunk}: {q:?}");
+        }
+        for v in values {
+            assert!(!refused(&many(1.0), &v), "{widths:?}, {compute_chunk}: {v:?}");
+        }
+        assert!(refused(&many(1.0), &[0.0, f32::NAN, 0.0, 0.0]));
+        assert!(refused(&many(1.0), &[0.0, 0.0, 0.0, f32::INFINITY]));
+    }
+}

@@ -47,7 +47,7 @@ pub(super) struct TokenDemand<T> {
     pub gradient2: T,
     /// The largest ‖h‖² of a layer, where an open piece meets queries with it.
     pub input2: T,
-    /// ‖q‖².
+    /// ‖q‖², or 0 where that is in range for sure.
     pub query2: T,
 }
 
@@ -61,8 +61,30 @@ impl<T: Scalar> TokenDemand<T> {
     /// With its query.
     #[inline(always)]
     pub fn asking(self, q: &[T]) -> Self {
-        Self { query2: squares(q), ..self }
+        Self { query2: query2(q), ..self }
     }
+}
+
+/// Elements of at most this many need no norm: their own size bounds it, by √10⁶.
+const SHORT: usize = 1_000_000;
+
+/// Is no element of a row of at most a million larger than `most`, so that its norm is at most 10³ of it? A comparison of
+/// all elements costs a fraction of a sum over them.
+#[inline(always)]
+pub(super) fn within<T: Scalar>(x: &[T], most: f64) -> bool {
+    let most = T::from_f64(most);
+    x.len() <= SHORT
+        && x.iter().fold(
+            true,
+            #[inline(always)]
+            |all, x| all & (x.abs() <= most),
+        )
+}
+
+/// ‖q‖², or 0 where every element says that it is at most 10⁶.
+#[inline(always)]
+fn query2<T: Scalar>(q: &[T]) -> T {
+    if within(q, 1e3) { T::ZERO } else { squares(q) }
 }
 
 /// ‖h‖² ‖δ‖², and a little of ‖δ‖² alone: a key of zeros hides nothing, what its surprise is made of must be in range too.
@@ -158,7 +180,7 @@ pub(super) fn admitted<T: Scalar, G: Arithmetic<T>>(
                     writes: feed.writes(t),
                     gradient2,
                     input2,
-                    query2: squares(tokens.q.row(number)),
+                    query2: query2(tokens.q.row(number)),
                 };
                 match guard.after(lay.spec, step) {
                     Some(next) => guard = next,
@@ -176,7 +198,11 @@ fn gradient2<T: Scalar>(lay: Layout<'_>, writing: &Writing<'_, T>, i: usize, key
     let Writing { open, written } = writing;
     let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
     // A layer norm may hide how large the error is that the surprise is made of.
-    let mut sum = squares(open.g_gamma.part(row.clone())) + both(T::ZERO, squares(written.e.part(row)));
+    let mut sum = if row.is_empty() {
+        T::ZERO
+    } else {
+        squares(open.g_gamma.part(row.clone())) + both(T::ZERO, squares(written.e.part(row)))
+    };
     let mut most = T::ZERO;
     for l in 0..lay.spec.layers() {
         let h = squares(if l == 0 { key } else { lay.input_rows(open.h, l, i, 1)?.row(0) });

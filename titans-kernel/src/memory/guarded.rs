@@ -3,7 +3,7 @@
 use super::feed::{PieceTokens, Place, Wanted};
 use super::frame::Frame;
 use super::gates::Tokens;
-use super::guard::{Guard, TokenDemand};
+use super::guard::{Guard, TokenDemand, within};
 use super::spec::{MemorySpec, Read};
 use super::step::{Coming, Step, carry, linear};
 use crate::arithmetic::{Arithmetic, CARRIED};
@@ -95,7 +95,10 @@ fn foreseen<T: Scalar, G: Arithmetic<T>>(
                 let at = from + t;
                 let k2 = squares(tokens.k.row(at));
                 *kept = k2;
-                let residual = scale * (k2.sqrt() * guard.w + squares(tokens.v.row(at)).sqrt());
+                // Common values need no sum: ‖v‖ is at most 10⁹ where no element is beyond 10⁶.
+                let v = tokens.v.row(at);
+                let v = if within(v, 1e6) { T::from_f64(1e9) } else { squares(v).sqrt() };
+                let residual = scale * (k2.sqrt() * guard.w + v);
                 let step = asked(spec, tokens, at).asking(tokens.q.row(at)).with(k2, residual * residual);
                 match guard.after(spec, step) {
                     Some(next) => guard = next,

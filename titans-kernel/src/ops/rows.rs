@@ -67,13 +67,16 @@ pub(crate) fn sum_by<T: Scalar>(x: &[T], f: impl Fn(T) -> T) -> T {
             acc[l] += f(block[l]);
         }
     }
-    // The rest goes through its own array: an index known only at run time would push `acc` out of the registers.
-    let mut last = [T::ZERO; LANES];
-    for (l, &x) in last.iter_mut().zip(rest) {
-        *l = f(x);
-    }
-    for l in 0..LANES {
-        acc[l] += last[l];
+    // The rest goes through its own array: an index known only at run time would push `acc` out of the registers, and
+    // so would an array of which nothing is known where there is no rest.
+    if !rest.is_empty() {
+        let mut last = [T::ZERO; LANES];
+        for (l, &x) in last.iter_mut().zip(rest) {
+            *l = f(x);
+        }
+        for l in 0..LANES {
+            acc[l] += last[l];
+        }
     }
     tree(acc)
 }
@@ -107,12 +110,14 @@ pub(crate) fn sum_pairs<T: Scalar>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T
             acc[l] += f(x[l], y[l]);
         }
     }
-    let mut last = [T::ZERO; LANES];
-    for ((l, &x), &y) in last.iter_mut().zip(x_rest).zip(y_rest) {
-        *l = f(x, y);
-    }
-    for l in 0..LANES {
-        acc[l] += last[l];
+    if !x_rest.is_empty() {
+        let mut last = [T::ZERO; LANES];
+        for ((l, &x), &y) in last.iter_mut().zip(x_rest).zip(y_rest) {
+            *l = f(x, y);
+        }
+        for l in 0..LANES {
+            acc[l] += last[l];
+        }
     }
     tree(acc)
 }
@@ -140,10 +145,12 @@ pub(crate) fn max<T: Scalar>(x: &[T]) -> T {
             acc[l] = acc[l].maximum(block[l]);
         }
     }
-    let mut last = [lowest; LANES];
-    last.part_mut(..rest.len()).become_copy(rest);
-    for l in 0..LANES {
-        acc[l] = acc[l].maximum(last[l]);
+    if !rest.is_empty() {
+        let mut last = [lowest; LANES];
+        last.part_mut(..rest.len()).become_copy(rest);
+        for l in 0..LANES {
+            acc[l] = acc[l].maximum(last[l]);
+        }
     }
     combine(
         acc,
