@@ -83,6 +83,10 @@ fn a_run_with_a_split_has_a_test() {
         }
     }
     assert_eq!(json(here, &["eval", "run", "--json"])["part"], "test");
+    let said = ok(here, &["eval", "run", "--window", "0", "--memory", "frozen"]);
+    assert!(said.contains("(one uncut stream, memory frozen)"), "{said}");
+    let said = ok(here, &["eval", "run"]);
+    assert!(said.contains("(windows of 512 tokens, memory on)"), "{said}");
     ok(here, &["train", "--resume", "run", "--steps", "5", "--quiet"]);
     // What there is no test of, and splits that do not fit.
     train(here, &["--out", "plain"]);

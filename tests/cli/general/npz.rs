@@ -101,6 +101,9 @@ fn bad_archives_and_arrays_are_named() {
     let refused = |bytes: &[u8], says: &[&str]| {
         std::fs::write(here.join("in.npz"), bytes).unwrap();
         fails(here, &["memory", "in.npz", "out.npz"], 2, &[&["in.npz: "], says].concat());
+        if std::fs::read(here.join("in.npz")).unwrap().starts_with(b"PK\x03\x04") {
+            fails(here, &["inspect", "in.npz"], 2, &["in.npz: ", "titans memory reads that"]);
+        }
         assert!(!here.join("out.npz").exists());
     };
     let whole = zipped(&good, CompressionMethod::Deflated);

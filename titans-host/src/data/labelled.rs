@@ -153,8 +153,8 @@ fn places(
             let is = |usual: &&str| names.iter().position(|name| name.eq_ignore_ascii_case(usual));
             usual.iter().find_map(is).ok_or_else(|| {
                 format!(
-                    "line {}: expected a header with a column called {}, found {}; say which it is with {option} (a name, or its number \
-                     from 1; with numbers for both there is no header)",
+                    "line {}: expected a header with a column called {}, found {}; titans train says which it is with {option} (a name, or its \
+                     number from 1; with numbers for both there is no header)",
                     first.line,
                     usual.join(", "),
                     known()

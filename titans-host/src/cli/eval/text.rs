@@ -67,17 +67,22 @@ pub(super) fn run<D: Device>(
     let baselines = ground.train.map(|train| text_baselines(&train, &ground.bytes)).transpose()?;
     let word_perplexity = words.map(|words| (nats / words.max(1) as f64).exp());
     let report = TextReport { totals, part: ground.part, words, word_perplexity, baselines };
-    if args.json { output::print_json(&report) } else { print(&report, &tokenizer) }
+    if args.json {
+        return output::print_json(&report);
+    }
+    let pieces = if window == 0 { "one uncut stream".to_owned() } else { format!("windows of {window} tokens") };
+    print(&report, &tokenizer, &format!("{pieces}, memory {}", titans_kernel::Choice::name(args.mode())))
 }
 
-fn print(report: &TextReport, tokenizer: &Tokenizer) -> std::result::Result<(), Failure> {
+/// `how` the text was read.
+fn print(report: &TextReport, tokenizer: &Tokenizer, how: &str) -> std::result::Result<(), Failure> {
     let Totals { tokens, bytes, nats_per_token, bits_per_byte } = report.totals;
     match tokenizer.crc32() {
         None => output::print(format_args!(
-            "{bytes} bytes, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte"
+            "{bytes} bytes, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte ({how})"
         )),
         Some(_) => output::print(format_args!(
-            "{tokens} tokens of {bytes} bytes, {nats_per_token:.4} nats a token, {bits_per_byte:.4} bits a byte"
+            "{tokens} tokens of {bytes} bytes, {nats_per_token:.4} nats a token, {bits_per_byte:.4} bits a byte ({how})"
         )),
     }?;
     if let (Some(words), Some(perplexity)) = (report.words, report.word_perplexity) {

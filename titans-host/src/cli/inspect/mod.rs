@@ -101,6 +101,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let what = "is a blob of `titans export` or a state of `titans stream`: that verb reads and checks it, this one does not";
         return Err(Error::file(&path, what).into());
     }
+    if bytes.starts_with(b"PK\x03\x04") {
+        return Err(
+            Error::file(&path, "is an archive (.npz?): titans memory reads that, this verb reads safetensors").into()
+        );
+    }
     let report = report(&path, &bytes)?;
     if args.json { output::print_json(&report) } else { print(&report) }
 }

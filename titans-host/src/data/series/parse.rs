@@ -226,8 +226,8 @@ impl SeriesReader<'_> {
             let number = self.layout.number(field).map_err(|reason| {
                 let name = &self.names[i];
                 format!(
-                    "line {line}, column {name}: {reason}; fill gaps, and what stands for them, before training, or let the column's \
-                     mean stand for them with --gaps mean"
+                    "line {line}, column {name}: {reason}; fill gaps, and what stands for them, beforehand, or train with --gaps \
+                     mean, which lets the column's mean stand for them"
                 )
             })?;
             self.gaps += usize::from(number.is_none());
