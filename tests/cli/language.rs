@@ -121,6 +121,13 @@ fn perplexity_of_words_counts_every_token_and_compares_vocabularies() {
         assert_eq!(keys(&found["baselines"]), ["gzip", "orders", "orders_adaptive"]);
         assert_eq!(keys(&found["baselines"]["orders"]), ["0", "1", "2", "3", "4"]);
     }
+    // One word of 3,000 letters: its perplexity is no number any more.
+    std::fs::write(here.join("long.txt"), "x".repeat(3_000)).unwrap();
+    let long = ["eval", "bytes", "--data", "long.txt", "--word-perplexity"];
+    fails(here, &long, 1, &["perplexity of a word", "nats each"]);
+    fails(here, &[&long[..], &["--json"]].concat(), 1, &["perplexity of a word"]);
+    std::fs::write(here.join("long.jsonl"), format!("{{\"text\": \"one {}\"}}\n", "x".repeat(3_000))).unwrap();
+    fails(here, &["eval", "bytes", "--lambada", "long.jsonl", "--json"], 1, &["perplexity of a last word"]);
     let said = ok(here, &["eval", "bytes", "--word-perplexity", "--baselines", "--picture", "by.svg"]);
     assert!(said.contains("perplexity of a word") && said.contains("gzip"), "{said}");
     assert!(read(here, "by.svg").contains("tokens read before"));

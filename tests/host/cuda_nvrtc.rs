@@ -1,16 +1,19 @@
 //! Every kernel compiles with the real compiler, for two architectures. It needs NVRTC, not a GPU:
-//! `pip install nvidia-cuda-nvrtc==13.0.88`, and its folder in `TITANS_NVRTC_DIR` or `LD_LIBRARY_PATH`.
+//! `pip install nvidia-cuda-nvrtc==13.0.88` in the active environment, or its folder in `TITANS_CUDA_DIR`.
 
-use titans_host::device::cuda::compile::{self, SOURCES};
+use titans_host::device::cuda::compile::{self, SOURCES, Target};
 
-const ARCHITECTURES: [&str; 2] = ["sm_80", "sm_90"];
+/// Turing, Ampere, Ada, Hopper, and both kinds of Blackwell.
+const TARGETS: [Target; 6] =
+    [Target::Code(75), Target::Code(80), Target::Code(89), Target::Code(90), Target::Code(100), Target::Code(120)];
 
 /// False, with the reason on stdout, where there is no NVRTC.
 fn available() -> bool {
-    if !compile::available() {
-        println!("skipped: libnvrtc.so.13 was not found; set TITANS_NVRTC_DIR or LD_LIBRARY_PATH");
+    match compile::found() {
+        Ok(found) => println!("{found}"),
+        Err(error) => println!("skipped: {error}"),
     }
-    compile::available()
+    compile::found().is_ok()
 }
 
 #[test]
@@ -18,16 +21,16 @@ fn every_file_compiles_alone_and_all_together() {
     if !available() {
         return;
     }
-    for architecture in ARCHITECTURES {
+    for target in TARGETS {
         for source in SOURCES {
-            let code = compile::cubin(source.name, &compile::unit(&[*source]), architecture).unwrap();
+            let code = compile::code(source.name, &compile::unit(&[*source]), target).unwrap();
             assert!(code.starts_with(b"\x7fELF"), "{}: {} bytes that are no machine code", source.name, code.len());
         }
-        let all = compile::cubin("kernels", &compile::unit(SOURCES), architecture).unwrap();
+        let all = compile::code("kernels", &compile::unit(SOURCES), target).unwrap();
         // Every kernel is a symbol of the machine code.
         for name in SOURCES.iter().flat_map(|s| compile::kernel_names(s.text)) {
             let symbol = format!(".text.{name}\0");
-            assert!(all.windows(symbol.len()).any(|w| w == symbol.as_bytes()), "{name} is missing for {architecture}");
+            assert!(all.windows(symbol.len()).any(|w| w == symbol.as_bytes()), "{name} is missing for {target}");
         }
     }
 }
@@ -35,16 +38,30 @@ fn every_file_compiles_alone_and_all_together() {
 #[test]
 fn what_cannot_be_compiled_is_an_error_with_the_compilers_words() {
     if !available() {
-        let error = compile::cubin("x.cu", "", "sm_90").unwrap_err().to_string();
-        assert!(error.contains("libnvrtc.so.13"), "{error}");
+        let error = compile::code("x.cu", "", Target::Code(90)).unwrap_err().to_string();
+        assert!(error.contains("libnvrtc.so"), "{error}");
         return;
     }
-    let error = compile::cubin("bad.cu", "__global__ void f() { nonsense; }", "sm_90").unwrap_err().to_string();
+    let error = compile::code("bad.cu", "__global__ void f() { nonsense; }", Target::Code(90)).unwrap_err().to_string();
     assert!(error.contains("bad.cu") && error.contains("\"nonsense\" is undefined"), "{error}");
-    let error = compile::cubin("x.cu", "", "sm_1").unwrap_err().to_string();
+    let error = compile::code("x.cu", "", Target::Code(1)).unwrap_err().to_string();
     assert!(error.contains("sm_1") && error.contains("gpu-architecture"), "{error}");
-    let error = compile::cubin("x.cu", "a\0b", "sm_90").unwrap_err().to_string();
+    let error = compile::code("x.cu", "a\0b", Target::Code(90)).unwrap_err().to_string();
     assert!(error.contains("nul byte"), "{error}");
+}
+
+#[test]
+fn devices_newer_than_the_compiler_get_its_newest_intermediate_code() {
+    if !available() {
+        return;
+    }
+    assert_eq!(compile::target((9, 0)).unwrap(), Target::Code(90));
+    let Target::Intermediate(newest) = compile::target((99, 0)).unwrap() else { panic!("no intermediate code") };
+    let code = compile::code("kernels", &compile::unit(SOURCES), Target::Intermediate(newest)).unwrap();
+    let text = String::from_utf8_lossy(&code);
+    assert!(text.contains(&format!(".target sm_{newest}")) && text.ends_with('\0'), "{newest}");
+    let error = compile::target((3, 5)).unwrap_err().to_string();
+    assert!(error.contains("compute capability 3.5 is older"), "{error}");
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn the_kernel_agrees_in_f32() {
 }
 
 /// Memories of which every token has its own gradient, computed in pieces: gradients too, in both precisions, with every
-/// version of the arithmetic.
+/// version of the arithmetic. The files have 37 tokens, so that pieces of 64 are the whole; pieces of 3 and 16 end within it
+/// (longer ones against the token form: `tests/kernel/exact.rs`).
 #[test]
 fn the_exact_form_agrees_in_pieces_of_any_length() {
     let exact: Vec<_> = all().into_iter().filter(|f| f.spec.is_linear() && f.spec.chunk == 1).collect();

@@ -14,14 +14,37 @@ use titans_kernel::memory::{Form, Loss, MemorySpec, Network, Read, Stream};
 fn wide(longest: usize, tame: bool) -> impl Strategy<Value = Case> {
     let linear = case(longest, tame).prop_filter("a matrix", |case| case.spec.is_linear());
     let chunks = 2..20usize;
-    (linear, chunks, any::<bool>()).prop_map(|(mut case, chunks, alone)| {
+    (linear, chunks, any::<bool>(), 0usize..6).prop_map(move |(mut case, chunks, alone, alike)| {
         // Half of the cases with every token's own gradient. Gates one a chunk are then one a token.
         if alone && !case.per_chunk {
             case.spec.chunk = 1;
         }
         case.spec.compute_chunk = case.spec.chunk * if case.spec.chunk > 5 { 2 + chunks % 3 } else { chunks };
+        if alone && case.spec.chunk == 1 {
+            in_range(&mut case, alike, if tame { 0.02 } else { 0.05 });
+        }
         case
     })
+}
+
+/// Keys of norm at most 1, half of the squared error, θ to 1 and η to 1/2, as models have them; every `alike`-th key is that of the token
+/// before it, or 0 by turns. `theta_max` is what θ was drawn up to.
+fn in_range(case: &mut Case, alike: usize, theta_max: f64) {
+    case.spec.loss = Loss::Half;
+    case.theta.iter_mut().for_each(|theta| *theta /= theta_max);
+    case.eta.iter_mut().for_each(|eta| *eta *= 0.5);
+    let d = case.spec.key_width();
+    for key in case.k.chunks_exact_mut(d) {
+        let norm = key.iter().map(|x| x * x).sum::<f64>().sqrt().max(1.0);
+        key.iter_mut().for_each(|x| *x /= norm);
+    }
+    for t in (1..case.n).filter(|t| alike > 0 && t % alike == 0) {
+        let (before, own) = case.k.split_at_mut(t * d);
+        match t / alike % 3 {
+            0 => own[..d].fill(0.0),
+            _ => own[..d].copy_from_slice(&before[(t - 1) * d..]),
+        }
+    }
 }
 
 fn chunk_by_chunk(case: &Case) -> Case {
@@ -132,6 +155,43 @@ fn given(key: impl Fn(usize) -> [f64; 4], alpha: f64, theta: f64, eta: f64) -> C
         state: started_state(&spec),
         per_chunk: false,
         spec,
+    }
+}
+
+/// Values of more than two panels of columns, keys of more than one, more tokens than two pieces: batch, chunk by chunk, token
+/// form and streams, with gradients.
+#[test]
+fn widths_of_several_panels_are_the_same_numbers() {
+    for (dk, dv) in [(70, 130), (129, 65), (64, 64), (65, 63)] {
+        let n = 131;
+        let spec = MemorySpec { chunk: 1, compute_chunk: 64, loss: Loss::Half, ..MemorySpec::new(&[dk, dv]).unwrap() };
+        let wave = |n: usize, by: f64, top: f64| (0..n).map(|i| top * (i as f64 * by).sin()).collect::<Vec<_>>();
+        let short = 1.0 / (dk as f64).sqrt();
+        let gate = |by: f64, top: f64| wave(n, by, top).iter().map(|x| x.abs()).collect::<Vec<_>>();
+        let case = Case {
+            kernel: Simd::best(),
+            read: Read::After,
+            n,
+            k: wave(n * dk, 0.37, short),
+            v: wave(n * dv, 0.7, 1.0),
+            q: wave(n * dk, 0.91, 1.0),
+            alpha: gate(0.3, 0.2),
+            theta: gate(0.5, 1.0),
+            eta: gate(0.7, 0.5),
+            mask: None,
+            state: started_state(&spec),
+            per_chunk: false,
+            spec,
+        };
+        on_every_version(&case, |case| {
+            let (wide, token) = (case.run::<f64>(Form::Chunk), chunk_by_chunk(&case).run::<f64>(Form::Token));
+            close("y", &wide.y, &token.y, 1e-12)?;
+            close("state", &wide.state, &token.state, 1e-12)?;
+            let (a, b) = (gradients(&case), gradients(&chunk_by_chunk(&case)));
+            a.iter().zip(&b).try_for_each(|(a, b)| close("gradient", a, b, 1e-10))?;
+            stream_is_the_batch(case, &[1, 63, 5, 64])
+        })
+        .unwrap();
     }
 }
 

@@ -17,6 +17,16 @@ pub enum Error {
         /// What happened and what to do.
         reason: String,
     },
+    /// The system has no memory for what is asked.
+    #[error("no memory for {what} of {bytes} bytes: use {remedy}")]
+    NoMemory {
+        /// e.g. `"a buffer"`.
+        what: String,
+        /// Its size.
+        bytes: usize,
+        /// What would need less.
+        remedy: String,
+    },
     /// An argument or a configuration value that cannot be used.
     #[error("{0}")]
     Usage(String),

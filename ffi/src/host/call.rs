@@ -40,7 +40,7 @@ impl HostFailure {
             Error::File { .. } => TITANS_ERROR_FILE,
             Error::Held { .. } => TITANS_ERROR_HELD,
             Error::Usage(_) => TITANS_ERROR_USAGE,
-            Error::Device { .. } => TITANS_ERROR_SYSTEM,
+            Error::Device { .. } | Error::NoMemory { .. } => TITANS_ERROR_SYSTEM,
             Error::NotFinite { .. } | Error::Diverged { .. } => TITANS_ERROR_DIVERGED,
             Error::Refused { token, .. } => {
                 return Self { failure: Failure::index(TITANS_ERROR_DIVERGED, 0, "token", *token), text };

@@ -1,79 +1,173 @@
 // As much of the CUDA driver, cuBLAS and NVRTC as the device calls, over the emulated kernels: it lets the real machine's
 // code run where there is no GPU. Compiled behind the kernels; one file serves as all three libraries.
 //
-// PARTIAL leaves out all but the first calls, as an old or broken driver would. FAKE_POOLS=0 in the environment: a device
-// without memory pools.
+// PARTIAL leaves out all but the first calls, as an old or broken driver would. MAJOR and MINOR (13, 0): the version of all
+// three. In the environment: FAKE_POOLS=0, devices without memory pools; FAKE_DEVICES=8, how many there are (1);
+// FAKE_BUSY=0,1, those that another program has for itself; FAKE_OLD=2, those of compute capability 5.0; FAKE_NEW=3, those of 20.0;
+// FAKE_DRIVER=12040, the driver's version; FAKE_FAIL=N, the N-th call that works on a device fails, and all calls after it, as
+// a device does that broke down; FAKE_COUNT, a file for the number of such calls, FAKE_COMPILED one that grows with every compilation.
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#ifndef MAJOR
+#define MAJOR 13
+#define MINOR 0
+#endif
+
 typedef unsigned long long Pointer;
-enum { OK = 0, INVALID_VALUE = 1, NOT_FOUND = 500 };
-enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, BUSY = 46, NO_DEVICE = 100, INVALID_CONTEXT = 201, NOT_FOUND = 500, BROKEN = 719 };
+enum { COMPUTE_MODE = 20, CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
+
+static long number(const char *name, long otherwise) {
+    const char *text = std::getenv(name);
+    return text ? std::atol(text) : otherwise;
+}
+/* Is the device in the list? */
+static bool listed(const char *name, int device) {
+    const char *text = std::getenv(name);
+    return text && (std::string(",") + text + ",").find("," + std::to_string(device) + ",") != std::string::npos;
+}
 
 extern "C" {
 
-int cuInit(unsigned) { return OK; }
-int cuDeviceGetCount(int *count) { return *count = 1, OK; }
-int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, ordinal == 0 ? OK : INVALID_VALUE; }
+int cuInit(unsigned) { return number("FAKE_DEVICES", 1) < 0 ? NO_DEVICE : OK; }
+int cuDeviceGetCount(int *count) { return *count = (int)number("FAKE_DEVICES", 1), OK; }
+int cuDeviceGet(int *device, int ordinal) {
+    return *device = ordinal, ordinal < number("FAKE_DEVICES", 1) ? OK : INVALID_VALUE;
+}
 
 #ifndef PARTIAL
 
 static void *current = nullptr;
-static int context;
+static int contexts[64];
+static long calls = 0;
 
-int cuDevicePrimaryCtxRetain(void **made, int) { return *made = &context, OK; }
-int cuDevicePrimaryCtxRelease_v2(int) { return OK; }
-int cuCtxGetCurrent(void **now) { return *now = current, OK; }
+/* A call that works on a device: the N-th fails, and so does all that follows. */
+static int work() {
+    const char *file = std::getenv("FAKE_COUNT");
+    ++calls;
+    if (file) {
+        std::FILE *out = std::fopen(file, "w");
+        std::fprintf(out, "%ld", calls);
+        std::fclose(out);
+    }
+    if (!current) return INVALID_CONTEXT;
+    const long fails = number("FAKE_FAIL", 0);
+    return fails && calls >= fails ? BROKEN : OK;
+}
+#define WORK                                                                                                             \
+    if (int status = work()) return status
+
+int cuDriverGetVersion(int *version) { return *version = (int)number("FAKE_DRIVER", 1000 * MAJOR + 10 * MINOR), OK; }
+int cuGetErrorName(int error, const char **name) {
+    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == BUSY ? "CUDA_ERROR_DEVICE_UNAVAILABLE"
+            : error == BROKEN ? "CUDA_ERROR_LAUNCH_FAILED" : nullptr;
+    return *name ? OK : INVALID_VALUE;
+}
+int cuDevicePrimaryCtxRetain(void **made, int device) {
+    return *made = &contexts[device], listed("FAKE_BUSY", device) ? BUSY : (++contexts[device], OK);
+}
+int cuDevicePrimaryCtxRelease_v2(int device) { return --contexts[device], OK; }
 int cuCtxSetCurrent(void *now) { return current = now, OK; }
 int cuDeviceGetName(char *name, int len, int) { return std::snprintf(name, (size_t)len, "Fake GPU"), OK; }
 int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = (size_t)3 << 30, OK; }
-int cuDeviceGetAttribute(int *value, int which, int) {
+int cuDeviceGetAttribute(int *value, int which, int device) {
     const char *pools = std::getenv("FAKE_POOLS");
-    *value = which == CAPABILITY_MAJOR ? 9 : which == MEMORY_POOLS && !(pools && *pools == '0') ? 1 : 0;
+    *value = which == CAPABILITY_MAJOR ? listed("FAKE_OLD", device) ? 5 : listed("FAKE_NEW", device) ? 20 : 9
+             : which == MEMORY_POOLS && !(pools && *pools == '0') ? 1 : 0;
+    return OK;
+}
+int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &contexts[device], OK; }
+
+static unsigned long long threshold = 0;
+static size_t used = 0;
+int cuMemPoolSetAttribute(void *, int which, void *value) {
+    return which == 4 ? (threshold = *(unsigned long long *)value, OK) : INVALID_VALUE;
+}
+int cuMemPoolGetAttribute(void *, int which, void *value) {
+    *(unsigned long long *)value = used;
+    return threshold == ~0ull && (which == 5 || which == 7) ? OK : INVALID_VALUE;
+}
+int cuMemGetInfo_v2(size_t *left, size_t *total) {
+    *total = (size_t)3 << 30;
+    return *left = *total - used, OK;
+}
+int cuStreamCreate(void **stream, unsigned flags) {
+    WORK;
+    return *stream = &threshold, flags == 1 ? OK : INVALID_VALUE;
+}
+int cuStreamDestroy_v2(void *) { return work(); }
+
+int cuMemAlloc_v2(Pointer *at, size_t bytes) {
+    WORK;
+    if (bytes > ((size_t)1 << 32)) return OUT_OF_MEMORY;
+    // The length stands before the memory.
+    size_t *memory = (size_t *)std::malloc(bytes + 64);
+    std::memset(memory + 8, 0xff, bytes);
+    used += *memory = bytes;
+    return *at = (Pointer)(memory + 8), OK;
+}
+int cuMemFree_v2(Pointer at) {
+    size_t *memory = (size_t *)at - 8;
+    used -= *memory;
+    return std::free(memory), work();
+}
+int cuMemAllocAsync(Pointer *at, size_t bytes, void *) { return cuMemAlloc_v2(at, bytes); }
+int cuMemFreeAsync(Pointer at, void *) { return cuMemFree_v2(at); }
+/* All work goes to the one stream that was made: the legacy default stream (null) cannot be captured. */
+#define ON(stream)                                                                                                       \
+    WORK;                                                                                                                \
+    if (stream != (void *)&threshold) return INVALID_VALUE
+int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t n, void *stream) {
+    ON(stream);
+    return memcpy((void *)to, from, n), OK;
+}
+int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t n, void *stream) {
+    ON(stream);
+    return memcpy(to, (void *)from, n), OK;
+}
+int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t n, void *stream) {
+    ON(stream);
+    return memcpy((void *)to, (void *)from, n), OK;
+}
+int cuMemsetD8Async(Pointer to, unsigned char value, size_t n, void *stream) {
+    ON(stream);
+    return memset((void *)to, value, n), OK;
+}
+int cuStreamSynchronize(void *stream) {
+    ON(stream);
     return OK;
 }
 
-int cuMemAlloc_v2(Pointer *at, size_t bytes) {
-    if (bytes > ((size_t)1 << 32)) return 2; // CUDA_ERROR_OUT_OF_MEMORY
-    void *memory = std::malloc(bytes);
-    std::memset(memory, 0xff, bytes);
-    return *at = (Pointer)memory, OK;
-}
-int cuMemFree_v2(Pointer at) { return std::free((void *)at), OK; }
-int cuMemAllocAsync(Pointer *at, size_t bytes, void *) { return cuMemAlloc_v2(at, bytes); }
-int cuMemFreeAsync(Pointer at, void *) { return cuMemFree_v2(at); }
-int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t n, void *) { return memcpy((void *)to, from, n), OK; }
-int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t n, void *) { return memcpy(to, (void *)from, n), OK; }
-int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t n, void *) {
-    return memcpy((void *)to, (void *)from, n), OK;
-}
-int cuMemsetD8Async(Pointer to, unsigned char value, size_t n, void *) { return memset((void *)to, value, n), OK; }
-int cuStreamSynchronize(void *) { return current ? OK : 201; } // CUDA_ERROR_INVALID_CONTEXT
-int cuCtxSynchronize() { return OK; }
-
 int cuModuleLoadData(void **module, const void *image) {
-    return *module = (void *)image, std::strcmp((const char *)image, "sm_90") == 0 ? OK : 200;
+    WORK;
+    const std::string target = (const char *)image;
+    return *module = strdup(target.c_str()), target == "sm_90a" || target == "PTX compute_120" ? OK : 200;
 }
-int cuModuleUnload(void *) { return OK; }
+int cuModuleUnload(void *module) { return std::free(module), work(); }
 int cuModuleGetFunction(void **function, void *, const char *name) {
+    WORK;
     // A kernel that exists refuses empty kinds; one that does not is 2.
     if (emulate(name, "", nullptr, 0, 1, 0) == 2) return NOT_FOUND;
     return *function = strdup(name), OK;
 }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared, void *, void **args, void **extra) {
+                   unsigned shared, void *stream, void **args, void **extra) {
+    ON(stream);
     if (gx == 0 || gy != 1 || gz != 1 || bx > 1024 || by != 1 || bz != 1 || shared || extra) return INVALID_VALUE;
     return emulate((const char *)function, nullptr, args, gx, bx, 0);
 }
 
-int cublasCreate_v2(void **handle) { return *handle = &context, OK; }
-int cublasDestroy_v2(void *) { return OK; }
-int cublasSetStream_v2(void *, void *) { return OK; }
+int cublasGetProperty(int which, int *value) { return *value = which == 0 ? MAJOR : MINOR, OK; }
+int cublasCreate_v2(void **handle) { return *handle = &calls, work() ? 1 : OK; }
+int cublasDestroy_v2(void *) { return work() ? 14 : OK; }
+int cublasSetStream_v2(void *, void *stream) { return work() ? 14 : stream == &threshold ? OK : 7; }
 int cublasSgemmStridedBatched(void *, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda,
                               long long sa, const float *b, int ldb, long long sb, const float *beta, float *c, int ldc,
                               long long sc, int batch) {
+    if (work()) return 13;
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return 7; // INVALID_VALUE
     for (int z = 0; z < batch; ++z, a += sa, b += sb, c += sc)
         for (int j = 0; j < n; ++j)
@@ -88,19 +182,34 @@ int cublasSgemmStridedBatched(void *, int ta, int tb, int m, int n, int k, const
     return OK;
 }
 
+int nvrtcVersion(int *major, int *minor) { return *major = MAJOR, *minor = MINOR, OK; }
+int nvrtcGetNumSupportedArchs(int *count) { return *count = 4, OK; }
+int nvrtcGetSupportedArchs(int *archs) {
+    const int known[] = {75, 80, 90, 120};
+    return memcpy(archs, known, sizeof known), OK;
+}
 static std::string architecture;
 int nvrtcCreateProgram(void **program, const char *text, const char *, int, const char *const *, const char *const *) {
-    return *program = &context, std::strstr(text, "KERNEL fill(") ? OK : 6;
+    return *program = &calls, std::strstr(text, "KERNEL fill(") ? OK : 6;
 }
 int nvrtcDestroyProgram(void **) { return OK; }
 int nvrtcCompileProgram(void *, int count, const char *const *options) {
     const std::string prefix = "--gpu-architecture=";
     for (int i = 0; i < count; ++i)
         if (prefix.compare(0, prefix.size(), options[i], prefix.size()) == 0) architecture = options[i] + prefix.size();
+    if (const char *file = std::getenv("FAKE_COMPILED")) {
+        std::FILE *out = std::fopen(file, "a");
+        std::fputs("x", out);
+        std::fclose(out);
+    }
     return OK;
 }
+int nvrtcGetProgramLogSize(void *, size_t *bytes) { return *bytes = 1, OK; }
+int nvrtcGetProgramLog(void *, char *log) { return *log = 0, OK; }
 int nvrtcGetCUBINSize(void *, size_t *bytes) { return *bytes = architecture.size() + 1, OK; }
 int nvrtcGetCUBIN(void *, char *code) { return memcpy(code, architecture.c_str(), architecture.size() + 1), OK; }
+int nvrtcGetPTXSize(void *, size_t *bytes) { return *bytes = architecture.size() + 5, OK; }
+int nvrtcGetPTX(void *, char *code) { return memcpy(code, ("PTX " + architecture).c_str(), architecture.size() + 5), OK; }
 
 #endif
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  titans devices\n  titans devices --json")]
 pub struct Args {
-    /// Print JSON: {"cpu": {"cores", "threads", "instruction_sets", "chosen"}, "cuda": {"devices", "absent"}}
+    /// Print JSON: {"cpu": {"cores", "threads", "instruction_sets", "chosen"}, "cuda": {"driver", "libraries", "devices", "absent"}}
     #[arg(long)]
     json: bool,
 }
@@ -33,6 +33,8 @@ struct CpuReport {
 
 #[derive(Serialize)]
 struct CudaReport {
+    driver: Option<String>,
+    libraries: Vec<String>,
     devices: Vec<String>,
     absent: Option<String>,
 }
@@ -47,6 +49,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     output::print(format_args!("cpu   {} cores, {} threads used", cpu.cores, cpu.threads))?;
     output::print(format_args!("      instruction sets: {}", cpu.instruction_sets.join(", ")))?;
     output::print(format_args!("      chosen: {}", cpu.chosen))?;
+    if let Some(driver) = &cuda.driver {
+        output::print(format_args!("cuda  driver for CUDA up to {driver}"))?;
+    }
+    for library in &cuda.libraries {
+        output::print(format_args!("cuda  {}", plain(library)))?;
+    }
     for (i, name) in cuda.devices.iter().enumerate() {
         output::print(format_args!("cuda  {i}: {}", plain(name)))?;
     }
@@ -59,16 +67,19 @@ pub fn cuda_absent() -> Option<String> {
 }
 
 fn cuda() -> CudaReport {
-    let probe = cuda::probe();
+    let cuda::Probe { driver, libraries, devices, missing } = cuda::probe();
     let describe = |info: cuda::Info| {
         let (major, minor) = info.capability;
-        format!(
-            "{}, {:.1} GiB, compute capability {major}.{minor}",
-            info.name,
-            info.memory as f64 / (1u64 << 30) as f64
-        )
+        let gib = info.memory as f64 / (1u64 << 30) as f64;
+        let unusable = info.unusable.map_or_else(String::new, |reason| format!("; not usable: {reason}"));
+        format!("{}, {gib:.1} GiB, compute capability {major}.{minor}{unusable}", info.name)
     };
-    CudaReport { devices: probe.devices.into_iter().map(describe).collect(), absent: probe.missing }
+    CudaReport {
+        driver: driver.map(|(major, minor)| format!("{major}.{minor}")),
+        libraries: libraries.iter().map(ToString::to_string).collect(),
+        devices: devices.into_iter().map(describe).collect(),
+        absent: missing,
+    }
 }
 
 fn cpu() -> Result<CpuReport, Failure> {

@@ -120,7 +120,7 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Usage(_) | Error::File { .. } | Error::Held { .. } => Code::Input,
+            Error::Usage(_) | Error::File { .. } | Error::Held { .. } | Error::NoMemory { .. } => Code::Input,
             Error::Io { source, .. } if unusable_path(source.kind()) || links_loop(source) => Code::Input,
             Error::Kernel(titans_kernel::Error::Shape { .. } | titans_kernel::Error::Buffer { .. }) => Code::Failed,
             Error::Kernel(titans_kernel::Error::Diverged { .. } | titans_kernel::Error::Torn) => Code::Failed,

@@ -1,7 +1,8 @@
 //! Options that several verbs share.
 
-use super::Failure;
+use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
+use crate::device::cuda::Cuda;
 use crate::model::Choice;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -9,8 +10,9 @@ use clap::{Args, ValueEnum};
 /// Where to compute.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct DeviceArgs {
-    /// Where to compute; `auto` takes CUDA where it works and the CPU elsewhere
-    #[arg(long, value_enum, value_name = "DEVICE", default_value = "cpu")]
+    /// Where to compute: cpu, cuda (that of LOCAL_RANK, else the first that can be used), cuda:N, or auto: cuda where it works and the
+    /// CPU elsewhere
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceChoice,
 
     /// CPU threads [default: all of this machine's]
@@ -19,26 +21,67 @@ pub struct DeviceArgs {
 }
 
 /// The devices by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// This machine's processor.
     Cpu,
-    /// The first CUDA device.
-    Cuda,
+    /// A CUDA device: one by its number, or the first that can be used.
+    Cuda(Option<usize>),
     /// CUDA where it works, the CPU elsewhere.
     Auto,
 }
 
-impl DeviceArgs {
-    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing.
-    pub fn cuda(&self) -> Result<bool, Failure> {
-        match (self.device, super::devices::cuda_absent()) {
-            (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Some(_)) => Ok(false),
-            (_, None) => Ok(true),
-            (DeviceChoice::Cuda, Some(reason)) => Err(Failure::input(format!(
-                "--device cuda: {reason}; `titans devices` says more, --device auto falls back to the CPU"
-            ))),
+/// A device by its name.
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    let wrong = || "expected cpu, cuda, cuda:N (a number from 0) or auto".to_owned();
+    match text {
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda(None)),
+        "auto" => Ok(DeviceChoice::Auto),
+        _ => {
+            let number = text.strip_prefix("cuda:").ok_or_else(wrong)?;
+            number.parse().map(|number| DeviceChoice::Cuda(Some(number))).map_err(|_| wrong())
         }
+    }
+}
+
+/// The number that torchrun and its like give each process of a machine.
+fn local_rank() -> Result<Option<usize>, Failure> {
+    let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    let wrong = || Failure::input(format!("LOCAL_RANK: expected a whole number from 0, found {text:?}"));
+    number.map(Some).ok_or_else(wrong)
+}
+
+impl DeviceArgs {
+    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing. Nothing is looked for if
+    /// the CPU is asked for.
+    pub fn cuda(&self) -> Result<bool, Failure> {
+        match self.device {
+            DeviceChoice::Cpu => Ok(false),
+            DeviceChoice::Auto => Ok(super::devices::cuda_absent().is_none()),
+            DeviceChoice::Cuda(_) => match super::devices::cuda_absent() {
+                None => Ok(true),
+                Some(reason) => Err(Failure::input(format!(
+                    "--device cuda: {reason}; `titans devices` says more, --device auto falls back to the CPU"
+                ))),
+            },
+        }
+    }
+
+    /// The CUDA device that is asked for. Where none is named, those that cannot be used are passed over, and standard error says
+    /// why.
+    pub fn open_cuda(&self) -> Result<Cuda, Failure> {
+        let number = match self.device {
+            DeviceChoice::Cuda(Some(number)) => Some(number),
+            _ => local_rank()?,
+        };
+        let Some(number) = number else {
+            let (device, skipped) = Cuda::first()?;
+            output::tell(&skipped);
+            return Ok(device);
+        };
+        Cuda::new(number).map_err(|error| Failure::input(error.to_string()))
     }
 }
 
@@ -135,7 +178,7 @@ pub enum DtypeName {
 macro_rules! on_device {
     ($args:expr, $device:ident => $body:expr) => {
         if $args.cuda()? {
-            let $device = $crate::device::cuda::Cuda::new(0)?;
+            let $device = $args.open_cuda()?;
             $body
         } else {
             let $device = $crate::cli::options::cpu::<f32>($args.threads)?;

@@ -65,7 +65,7 @@ impl<T: SimdScalar> Session<T> {
     /// Before the first token, on weights that others may share.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite; [`Error::Device`] where the system has no
+    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite; [`Error::NoMemory`] where the system has no
     /// memory for it.
     pub fn of(weights: Arc<Weights<T>>, arithmetic: Simd, mode: Mode) -> Result<Self> {
         let model = weights.model()?;

@@ -7,7 +7,6 @@ use crate::cli::options::{DeviceArgs, FormName, instruction_set, isa, named, siz
 use crate::cli::{Failure, output};
 use crate::device::MemoryOp;
 use crate::device::cpu::{Cpu, Isa};
-use crate::device::cuda::Cuda;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use titans_kernel::memory::{Network, Read};
@@ -168,17 +167,17 @@ fn elements(op: &MemoryOp, grad: bool) -> u128 {
     batch * heads * (time * op.spec.key_width() as u128).max(states * state)
 }
 
-fn on_cuda(args: &Args, op: &MemoryOp) -> Result<Report> {
+fn on_cuda(args: &Args, op: &MemoryOp) -> std::result::Result<Report, Failure> {
     let refused = [("--isa", args.isa.is_some()), ("--stream", args.stream.is_some())];
     if let Some((option, _)) = refused.into_iter().find(|(_, given)| *given) {
-        return Err(Error::usage(format!("{option} is for the CPU: leave it out with --device cuda")));
+        return Err(Error::usage(format!("{option} is for the CPU: leave it out with --device cuda")).into());
     }
-    let device = Cuda::new(0)?;
+    let device = args.on.open_cuda()?;
     let peak = peak::device(&device)?;
     let mut work = Work::new(&device, op, args.grad)?;
     work.run(&device, op, args.grad)?;
     expect_at_work(work.at_work(&device)?, "bench memory: the state")?;
-    report(args, op, 0, "cuda", || Ok(peak), || work.run(&device, op, args.grad))
+    Ok(report(args, op, 0, "cuda", || Ok(peak), || work.run(&device, op, args.grad))?)
 }
 
 fn on_processor(cpu: &Cpu<f32>, isa: Isa, args: &Args, op: &MemoryOp) -> Result<Report> {

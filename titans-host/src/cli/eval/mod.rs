@@ -190,6 +190,16 @@ fn own(error: Error) -> Error {
     Error::usage(format!("{error}; --data FILE evaluates any other"))
 }
 
+/// e to the power of nats, which a text of very long words brings beyond all numbers.
+fn perplexity(nats: f64, of: &str) -> std::result::Result<f64, Failure> {
+    match nats.exp() {
+        x if x.is_finite() => Ok(x),
+        _ => Err(Failure::failed(format!(
+            "the perplexity of {of} is beyond the largest number: {nats:.1} nats each; expected a text whose words are shorter"
+        ))),
+    }
+}
+
 impl Args {
     fn mode(&self) -> Mode {
         self.memory.unwrap_or_default()

@@ -66,6 +66,7 @@ fn last_words<D: Device>(
         draw(out, "The last word by the length of its context", "nats of the last word", points)?;
     }
     let report = report_lambada(&items, &said);
+    super::perplexity(report.nats_per_word, "a last word")?;
     if args.json {
         return output::print_json(&WithMemory { report, memory: args.mode().name() });
     }

@@ -65,7 +65,7 @@ pub(super) fn run<D: Device>(
     // The first token, which nothing stands before, costs what a choice among all costs.
     let nats = totals.nats_per_token * totals.tokens as f64 + (tokenizer.vocabulary() as f64).ln();
     let baselines = ground.train.map(|train| text_baselines(&train, &ground.bytes)).transpose()?;
-    let word_perplexity = words.map(|words| (nats / words.max(1) as f64).exp());
+    let word_perplexity = words.map(|words| super::perplexity(nats / words.max(1) as f64, "a word")).transpose()?;
     let report = TextReport { totals, part: ground.part, words, word_perplexity, baselines };
     if args.json {
         return output::print_json(&report);

@@ -123,7 +123,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return on_device!(args.on, device => on(&device, args, &file));
     }
     match args.on.device {
-        DeviceChoice::Cuda if args.on.cuda()? => {
+        DeviceChoice::Cuda(_) if args.on.cuda()? => {
             Err(Failure::input("--device cuda computes in f32: add --dtype f32, or use --device cpu for f64"))
         }
         _ => on(&options::cpu::<f64>(args.on.threads)?, args, &file),

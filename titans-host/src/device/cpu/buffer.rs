@@ -210,7 +210,7 @@ impl<T: Scalar> Pool<T> {
 }
 
 fn allocate<T: Scalar>(len: usize) -> Result<Vec<T>> {
-    room::zeros(len, "a buffer", "smaller batches, shorter sequences or a smaller model")
+    room::zeros(len, "a buffer", "smaller batches, shorter sequences or pieces (compute_chunk), or a smaller model")
 }
 
 /// `u32`s in the host's memory: token ids, targets, masks.

@@ -1,11 +1,11 @@
-//! The kernels' sources, and NVRTC: CUDA C to machine code for one architecture, at run time.
+//! The kernels' sources, and NVRTC: CUDA C to machine code for one architecture, at run time. What was compiled is kept on disk.
 
-use super::probe::{failed, panic_text};
+use super::cache::{self, Made};
+use super::probe::{driver, failed};
+use super::search::{LibraryFound, MAJORS, Wanted};
+use super::symbols::{Handle, NvrtcLibrary, Status};
 use crate::error::Result;
-use cudarc::nvrtc::{result, sys};
-use std::ffi::{CStr, CString};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::ffi::{CString, c_char, c_int};
 use std::sync::OnceLock;
 use titans_kernel::Choice;
 use titans_kernel::memory::Activation;
@@ -64,77 +64,173 @@ pub fn kernel_names(text: &str) -> Vec<&str> {
     text.split("\nKERNEL ").skip(1).filter_map(|rest| rest.split('(').next()).collect()
 }
 
-/// Whether NVRTC can be loaded: from the folder `TITANS_NVRTC_DIR`, or where the system's loader looks.
-pub fn available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        if let Some(folder) = std::env::var_os("TITANS_NVRTC_DIR") {
-            preload(Path::new(&folder));
-        }
-        // SAFETY: opens and closes a library by its public name; it runs the library's own initialisers, nothing else.
-        unsafe { sys::is_culib_present() }
-    })
+/// What code is made for: a compute capability, as ten times its major and its minor number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Machine code for devices of this capability, with all that they have (`sm_80`, `sm_90a`).
+    Code(i32),
+    /// Code that the driver makes machine code of, for devices that the compiler does not know yet (`compute_120`).
+    Intermediate(i32),
 }
 
-/// Loads the two files of NVRTC and keeps them, so that a later look-up by name finds them.
-fn preload(folder: &Path) {
-    for name in ["libnvrtc-builtins.so.13.0", "libnvrtc.so.13"] {
-        // SAFETY: runs the initialisers of a library that the user named; it is never unloaded.
-        if let Ok(library) = unsafe { libloading::Library::new(folder.join(name)) } {
-            std::mem::forget(library);
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            // From 9.0 on a device has instructions that no later one has.
+            Self::Code(at) if *at >= 90 => write!(f, "sm_{at}a"),
+            Self::Code(at) => write!(f, "sm_{at}"),
+            Self::Intermediate(at) => write!(f, "compute_{at}"),
         }
     }
 }
 
-/// Machine code of `source` for an architecture such as `sm_90`.
+/// NVRTC, as it was found.
+pub(super) type OpenNvrtc = (NvrtcLibrary, LibraryFound);
+
+/// NVRTC of this machine, looked for once; no newer than the driver, where there is one.
+pub(super) fn compiler() -> Result<&'static OpenNvrtc> {
+    static COMPILER: OnceLock<std::result::Result<OpenNvrtc, String>> = OnceLock::new();
+    let wanted = Wanted {
+        name: "NVRTC",
+        stem: "nvrtc",
+        needs: "libnvrtc-builtins.so.",
+        package: "nvidia-cuda-nvrtc",
+        version: |library: &NvrtcLibrary| {
+            let (mut major, mut minor) = (0, 0);
+            // SAFETY: addresses for the answers.
+            (unsafe { (library.version)(&mut major, &mut minor) } == 0).then_some((major, minor))
+        },
+    };
+    let most = driver().map_or(MAJORS[0], |driver| driver.version.0);
+    COMPILER.get_or_init(|| wanted.find(most)).as_ref().map_err(failed)
+}
+
+/// Where NVRTC was found, and its version.
 ///
 /// # Errors
-/// [`Error::Device`](crate::Error::Device) when NVRTC is absent, does not know the architecture, or refuses the source
-/// (with its log).
-pub fn cubin(name: &str, source: &str, architecture: &str) -> Result<Vec<u8>> {
-    if !available() {
-        return Err(failed(
-            "NVRTC (libnvrtc.so.13) was not found; install the CUDA toolkit 13, or set TITANS_NVRTC_DIR",
-        ));
+/// [`Error::Device`](crate::Error::Device) saying what was looked for and what to install.
+pub fn found() -> Result<LibraryFound> {
+    compiler().map(|found| found.1.clone())
+}
+
+/// What the compiler makes for a device of a compute capability.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) for a device older than all that the compiler knows; where NVRTC is absent.
+pub fn target((major, minor): (i32, i32)) -> Result<Target> {
+    let (library, found) = compiler()?;
+    let mut count: c_int = 0;
+    // SAFETY: an address for the answer.
+    check("the architectures", unsafe { (library.architecture_count)(&mut count) })?;
+    let mut known: Vec<c_int> = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: room for as many as it counted.
+    check("the architectures", unsafe { (library.architectures)(known.as_mut_ptr()) })?;
+    let at = 10 * major + minor;
+    if known.contains(&at) {
+        return Ok(Target::Code(at));
     }
-    match catch_unwind(AssertUnwindSafe(|| compile(name, source, architecture))) {
-        Ok(Ok(code)) => Ok(code),
-        Ok(Err(reason)) => Err(failed(format!("compiling {name} for {architecture}: {reason}"))),
-        Err(panic) => Err(failed(format!("compiling {name}: NVRTC: {}", panic_text(panic.as_ref())))),
+    match known.iter().copied().filter(|&x| x <= at).max() {
+        Some(below) => Ok(Target::Intermediate(below)),
+        None => Err(failed(format!(
+            "compute capability {major}.{minor} is older than all that {found} makes code for (from {} on); an older CUDA toolkit \
+             may know it",
+            known.iter().min().map_or_else(String::new, |x| format!("{}.{}", x / 10, x % 10))
+        ))),
+    }
+}
+
+/// All kernels for a target: from the folder of kept code, or compiled and kept there.
+///
+/// # Errors
+/// As [`code`]'s.
+pub(super) fn kernels(target: Target) -> Result<Vec<u8>> {
+    let source = unit(SOURCES);
+    let made = Made { source: &source, target, compiler: compiler()?.1.version };
+    let folder = cache::folder();
+    if let Some(code) = folder.as_deref().and_then(|folder| made.kept(folder)) {
+        return Ok(code);
+    }
+    let code = code("kernels", &source, target)?;
+    // Where it cannot be kept it is compiled again the next time, in a second or two.
+    let _ = folder.map(|folder| made.keep(&folder, &code));
+    Ok(code)
+}
+
+/// Machine code (or, for [`Target::Intermediate`], PTX, a text that ends in 0) of `source`.
+///
+/// # Errors
+/// [`Error::Device`](crate::Error::Device) when NVRTC is absent, does not know the target, or refuses the source
+/// (with its log).
+pub fn code(name: &str, source: &str, target: Target) -> Result<Vec<u8>> {
+    let library = &compiler()?.0;
+    compile(library, name, source, target).map_err(|reason| failed(format!("compiling {name} for {target}: {reason}")))
+}
+
+fn check(doing: &str, status: Status) -> Result<()> {
+    told(status).map_err(|reason| failed(format!("NVRTC: {doing}: {reason}")))
+}
+
+fn told(status: Status) -> std::result::Result<(), String> {
+    match status {
+        0 => Ok(()),
+        1 => Err("out of memory".to_owned()),
+        3 => Err("the input is not valid".to_owned()),
+        5 => Err("an option is not valid: does NVRTC know --gpu-architecture's value?".to_owned()),
+        6 => Err("the source has errors".to_owned()),
+        7 => Err("its built-in functions (libnvrtc-builtins) were not found beside it".to_owned()),
+        other => Err(format!("error {other} of NVRTC")),
     }
 }
 
 /// An NVRTC program, destroyed at the end.
-struct Program(sys::nvrtcProgram);
+struct Program<'a>(&'a NvrtcLibrary, Handle);
 
-impl Drop for Program {
+impl Drop for Program<'_> {
     fn drop(&mut self) {
-        // SAFETY: made by create_program, destroyed once. A failure to destroy leaves nothing to do.
-        let _ = unsafe { result::destroy_program(self.0) };
+        // SAFETY: made by create, destroyed once. A failure to destroy leaves nothing to do.
+        let _ = unsafe { (self.0.destroy)(&mut self.1) };
     }
 }
 
-fn compile(name: &str, source: &str, architecture: &str) -> std::result::Result<Vec<u8>, String> {
-    let text = |e: result::NvrtcError| format!("{:?}", e.0);
-    let source = CString::new(source).map_err(|e| e.to_string())?;
-    let name = CString::new(name).map_err(|e| e.to_string())?;
-    let program = Program(result::create_program(&source, Some(&name)).map_err(text)?);
-    // Contraction to fused multiply-add is off: the kernels round as they are written.
-    let options = [format!("--gpu-architecture={architecture}"), "--std=c++17".to_owned(), "--fmad=false".to_owned()];
-    // SAFETY: the program is alive; source and name outlive it.
-    if let Err(error) = unsafe { result::compile_program(program.0, &options) } {
-        // SAFETY: the program is alive.
-        let log = unsafe { result::get_program_log(program.0) }.map_err(text)?;
-        // SAFETY: c_char and u8 have one size and alignment; the slice is the log's.
-        let bytes = unsafe { std::slice::from_raw_parts(log.as_ptr().cast::<u8>(), log.len()) };
-        let log = CStr::from_bytes_until_nul(bytes).map(CStr::to_string_lossy).unwrap_or_default();
-        return Err(format!("{:?}\n{log}", error.0));
+impl Program<'_> {
+    /// A result of a length that NVRTC says, by the two functions that give length and bytes.
+    fn bytes(
+        &self,
+        len: unsafe extern "C" fn(Handle, *mut usize) -> Status,
+        bytes: unsafe extern "C" fn(Handle, *mut c_char) -> Status,
+    ) -> std::result::Result<Vec<u8>, String> {
+        let mut size = 0;
+        // SAFETY: the program is alive and `size` is where the answer goes.
+        told(unsafe { len(self.1, &mut size) })?;
+        let mut out = vec![0u8; size];
+        // SAFETY: `out` has the size NVRTC asked for.
+        told(unsafe { bytes(self.1, out.as_mut_ptr().cast()) })?;
+        Ok(out)
     }
-    let mut size = 0;
-    // SAFETY: the program is alive and `size` is where the answer goes.
-    unsafe { sys::nvrtcGetCUBINSize(program.0, &mut size) }.result().map_err(text)?;
-    let mut code = vec![0u8; size];
-    // SAFETY: `code` has the size NVRTC asked for.
-    unsafe { sys::nvrtcGetCUBIN(program.0, code.as_mut_ptr().cast()) }.result().map_err(text)?;
-    Ok(code)
+}
+
+fn compile(library: &NvrtcLibrary, name: &str, source: &str, target: Target) -> std::result::Result<Vec<u8>, String> {
+    let text = |text: String| CString::new(text).map_err(|e| e.to_string());
+    let (source, name) = (text(source.to_owned())?, text(name.to_owned())?);
+    let mut program: Handle = std::ptr::null_mut();
+    // SAFETY: texts that end in 0 and live as long as the call; no headers.
+    told(unsafe {
+        (library.create)(&mut program, source.as_ptr(), name.as_ptr(), 0, std::ptr::null(), std::ptr::null())
+    })?;
+    let program = Program(library, program);
+    // Contraction to fused multiply-add is off: the kernels round as they are written.
+    let options =
+        [text(format!("--gpu-architecture={target}"))?, text("--std=c++17".into())?, text("--fmad=false".into())?];
+    let pointers = options.each_ref().map(|option| option.as_ptr());
+    // SAFETY: the program is alive; the options' texts outlive the call.
+    let status = unsafe { (library.compile)(program.1, pointers.len() as c_int, pointers.as_ptr()) };
+    if let Err(reason) = told(status) {
+        let log = program.bytes(library.log_len, library.log)?;
+        let log = String::from_utf8_lossy(&log);
+        return Err(format!("{reason}\n{}", log.trim_end_matches('\0')));
+    }
+    match target {
+        Target::Code(_) => program.bytes(library.code_len, library.code),
+        Target::Intermediate(_) => program.bytes(library.ptx_len, library.ptx),
+    }
 }

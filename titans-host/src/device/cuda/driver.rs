@@ -58,12 +58,28 @@ pub struct BatchedGemm {
     pub batch: i32,
 }
 
+/// What a machine's memory is like now, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Reserved by this program (of a device without pools: by all programs).
+    pub used: u64,
+    /// What is left.
+    pub free: u64,
+    /// All there is.
+    pub total: u64,
+}
+
 /// A machine with its own memory. Operations are enqueued in order and may run after a call returned.
 ///
 /// All sizes are bytes.
 pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     /// For people and logs.
     fn describe(&self) -> String;
+
+    /// How its memory is used, where it can be asked.
+    fn memory(&self) -> Option<MemoryUse> {
+        None
+    }
 
     /// Reserves `bytes` of unspecified content; `bytes` is at least 1.
     ///

@@ -10,6 +10,7 @@
 
 mod attention;
 mod buffer;
+mod cache;
 pub mod compile;
 mod device;
 mod driver;
@@ -19,11 +20,14 @@ mod nvidia;
 mod ops;
 mod probe;
 mod product;
+mod search;
+mod symbols;
 
 pub use buffer::{DeviceBuffer, DeviceIndices};
-pub use driver::{Address, Arg, BatchedGemm, Driver, Factor};
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, MemoryUse};
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};
+pub use search::LibraryFound;
 
 use crate::error::Result;
 use std::sync::Arc;
@@ -42,6 +46,16 @@ impl Cuda<Nvidia> {
     /// device.
     pub fn new(ordinal: usize) -> Result<Self> {
         Ok(Self::with_driver(Arc::new(Nvidia::new(ordinal)?)))
+    }
+
+    /// Opens the first CUDA device that can be used, and says why those before it cannot (another program has it for itself, it
+    /// is older than the compiler knows).
+    ///
+    /// # Errors
+    /// As [`Cuda::new`]'s; where no device can be used, the reasons of all.
+    pub fn first() -> Result<(Self, Vec<String>)> {
+        let (driver, skipped) = Nvidia::first()?;
+        Ok((Self::with_driver(Arc::new(driver)), skipped))
     }
 }
 

@@ -1,216 +1,244 @@
 //! The real machine: the CUDA driver, cuBLAS, and kernels compiled at first use.
 
-use super::compile;
-use super::driver::{Address, Arg, BatchedGemm, Driver};
-use super::probe::{contain, failed, panic_text, probe};
-use crate::error::Result;
-use cudarc::cublas::{CudaBlas, result as cublas, sys::cublasOperation_t};
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, result};
-use std::collections::HashMap;
-use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+mod machine;
 
-/// Threads of a block of every launch.
-const BLOCK: u32 = 256;
+use super::compile::{self, Target};
+use super::driver::{Driver, MemoryUse};
+use super::probe::{Info, OpenCublas, OpenDriver, cublas, driver, failed, probe, reason};
+use super::symbols::{Handle, Status};
+use crate::error::Result;
+use std::collections::HashMap;
+use std::ffi::{CString, c_int, c_uint};
+use std::sync::{Mutex, PoisonError};
+
+/// Of `cuStreamCreate`: the stream does not wait for the legacy default stream, nor that for it.
+const NON_BLOCKING: c_uint = 1;
+/// Of `cuMemPoolSetAttribute`: bytes of unused memory that a pool keeps at a synchronisation.
+const RELEASE_THRESHOLD: c_int = 4;
+/// Of `cuMemPoolGetAttribute`.
+const POOL_RESERVED: c_int = 5;
+const POOL_USED: c_int = 7;
+
+/// A handle of the driver's or of cuBLAS's.
+#[derive(Clone, Copy, Debug)]
+struct Shared(Handle);
+
+// SAFETY: the driver may be called from any thread with any handle of its own (it locks inside); cuBLAS's handle is used
+// under a lock alone.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
 
 /// The kernels of one device: the module, and the functions looked up so far.
 #[derive(Debug, Default)]
 struct Kernels {
-    module: Option<Arc<CudaModule>>,
-    functions: HashMap<&'static str, CudaFunction>,
+    module: Option<Shared>,
+    functions: HashMap<&'static str, Shared>,
 }
 
-/// A CUDA device. Everything runs in order on its default stream.
+/// A CUDA device. Everything runs in order on a stream of its own.
 #[derive(Debug)]
 pub struct Nvidia {
-    context: Arc<CudaContext>,
-    stream: Arc<CudaStream>,
-    blas: Mutex<CudaBlas>,
+    driver: &'static OpenDriver,
+    cublas: &'static OpenCublas,
+    device: c_int,
+    context: Shared,
+    stream: Shared,
+    /// The device's memory pool, if it has one.
+    pool: Option<Shared>,
+    blas: Mutex<Shared>,
     kernels: Mutex<Kernels>,
     description: String,
-    architecture: String,
-    pooled: bool,
+    target: Target,
 }
 
 impl Nvidia {
     /// Opens device `ordinal`.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) saying what is missing and what to install, or that there is no such device.
+    /// [`Error::Device`](crate::Error::Device) saying what is missing and what to install, that there is no such device, or why it
+    /// cannot be used now.
     pub fn new(ordinal: usize) -> Result<Self> {
+        let found = probe();
+        let Some(info) = found.devices.get(ordinal) else {
+            let count = found.devices.len();
+            return Err(failed(found.missing.unwrap_or_else(|| {
+                format!("there is no device {ordinal}: expected 0 to {}", count.saturating_sub(1))
+            })));
+        };
+        if let Some(reason) = found.missing.as_ref().or(info.unusable.as_ref()) {
+            return Err(failed(reason));
+        }
+        Self::open(info)
+    }
+
+    /// Opens the first device that can be used, and says why those before it cannot.
+    ///
+    /// # Errors
+    /// As [`Nvidia::new`]'s; where no device can be used, the reasons of all.
+    pub fn first() -> Result<(Self, Vec<String>)> {
         let found = probe();
         if let Some(reason) = found.missing {
             return Err(failed(reason));
         }
-        let Some(info) = found.devices.get(ordinal) else {
-            return Err(failed(format!("there is no device {ordinal}, only 0 to {}", found.devices.len() - 1)));
-        };
-        let (context, stream, pooled) = contain("opening the device", || {
-            let context = CudaContext::new(ordinal)?;
-            let stream = context.default_stream();
-            let pooled = context.has_async_alloc();
-            Ok((context, stream, pooled))
-        })?;
-        let blas = match catch_unwind(AssertUnwindSafe(|| CudaBlas::new(stream.clone()))) {
-            Ok(Ok(blas)) => blas,
-            Ok(Err(error)) => return Err(failed(format!("opening cuBLAS: {:?}", error.0))),
-            Err(panic) => return Err(failed(format!("opening cuBLAS: {}", panic_text(panic.as_ref())))),
-        };
+        let mut skipped = Vec::new();
+        for info in &found.devices {
+            let opened = match &info.unusable {
+                Some(reason) => Err(failed(reason)),
+                None => Self::open(info),
+            };
+            match opened {
+                Ok(device) => return Ok((device, skipped)),
+                Err(error) => skipped.push(format!(
+                    "CUDA device {} ({}) is passed over: {}",
+                    info.ordinal,
+                    info.name,
+                    reason(&error)
+                )),
+            }
+        }
+        Err(failed(format!("no device can be used: {}", skipped.join("; "))))
+    }
+
+    fn open(info: &Info) -> Result<Self> {
+        let (driver, cublas) = (driver()?, cublas()?);
+        let device = driver.device(info.ordinal)?;
+        let mut context = std::ptr::null_mut();
+        // SAFETY: an address for the answer; the context is released once, when the device goes.
+        let status = unsafe { (driver.calls.retain_context)(&mut context, device) };
+        driver.check("opening the device (is another program using it alone?)", status)?;
         let (major, minor) = info.capability;
-        Ok(Self {
-            context,
-            stream,
-            blas: Mutex::new(blas),
+        // From here on what was opened is closed, whatever fails.
+        let mut opened = Self {
+            driver,
+            cublas,
+            device,
+            context: Shared(context),
+            stream: Shared(std::ptr::null_mut()),
+            pool: None,
+            blas: Mutex::new(Shared(std::ptr::null_mut())),
             kernels: Mutex::default(),
             description: format!("cuda: {} (compute {major}.{minor}, {} GiB)", info.name, info.memory >> 30),
-            architecture: format!("sm_{major}{minor}"),
-            pooled,
-        })
+            target: compile::target(info.capability)?,
+        };
+        let (mut stream, mut blas) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: an address for the answer, in the device's context.
+        opened.call("making a stream", |driver| unsafe { (driver.calls.create_stream)(&mut stream, NON_BLOCKING) })?;
+        opened.stream = Shared(stream);
+        if info.pools {
+            opened.pool = Some(opened.keeping_pool()?);
+        }
+        // SAFETY: an address for the answer; `call` has made the context current for this thread.
+        opened.product_call("opening cuBLAS", unsafe { (cublas.0.create)(&mut blas) })?;
+        opened.blas = Mutex::new(Shared(blas));
+        // SAFETY: both handles are alive.
+        opened.product_call("opening cuBLAS", unsafe { (cublas.0.set_stream)(blas, stream) })?;
+        Ok(opened)
     }
 
-    /// Runs driver calls in this device's context.
-    fn call<T>(&self, doing: &str, body: impl FnOnce() -> std::result::Result<T, DriverError>) -> Result<T> {
-        contain(doing, || {
-            self.context.bind_to_thread()?;
-            body()
-        })
+    /// The device's pool, told to keep what it has: else it would give unused memory back to the system whenever we wait.
+    fn keeping_pool(&self) -> Result<Shared> {
+        let (mut pool, mut all) = (std::ptr::null_mut(), u64::MAX);
+        self.call("finding the memory pool", |driver| {
+            // SAFETY: an address for the answer, and a device of this driver.
+            unsafe { (driver.calls.device_pool)(&mut pool, self.device) }
+        })?;
+        self.call("setting up the memory pool", |driver| {
+            // SAFETY: the pool is the device's own; the attribute is a 64-bit number.
+            unsafe { (driver.calls.set_pool)(pool, RELEASE_THRESHOLD, (&raw mut all).cast()) }
+        })?;
+        Ok(Shared(pool))
     }
 
-    /// The function behind a kernel's name; compiles all kernels the first time.
-    fn function(&self, name: &'static str) -> Result<CudaFunction> {
+    /// Runs a driver call in this device's context.
+    fn call(&self, doing: &str, body: impl FnOnce(&OpenDriver) -> Status) -> Result<()> {
+        // SAFETY: the context is alive as long as `self`.
+        self.driver.check(doing, unsafe { (self.driver.calls.set_context)(self.context.0) })?;
+        self.driver.check(doing, body(self.driver))
+    }
+
+    /// What a call of cuBLAS came to.
+    fn product_call(&self, doing: &str, status: Status) -> Result<()> {
+        let name = match status {
+            0 => return Ok(()),
+            1 => "not initialised",
+            3 => "no room",
+            7 => "a value is not valid",
+            8 => "the device's architecture is not supported",
+            13 => "execution failed",
+            14 => "internal error",
+            15 => "not supported",
+            _ => "failed",
+        };
+        Err(failed(format!("{doing}: {} (status {status} of {})", name, self.cublas.1)))
+    }
+
+    /// The function behind a kernel's name; finds or compiles all kernels the first time.
+    fn function(&self, name: &'static str) -> Result<Shared> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = kernels.functions.get(name) {
-            return Ok(function.clone());
+            return Ok(*function);
         }
-        let module = match &kernels.module {
-            Some(module) => module.clone(),
+        let module = match kernels.module {
+            Some(module) => module,
             None => {
-                let code = compile::cubin("kernels", &compile::unit(compile::SOURCES), &self.architecture)?;
-                let ptx = cudarc::nvrtc::Ptx::from_binary(code);
-                let module = self.call("loading the kernels", || self.context.load_module(ptx))?;
-                kernels.module = Some(module.clone());
-                module
+                let (code, mut module) = (compile::kernels(self.target)?, std::ptr::null_mut());
+                self.call("loading the kernels", |driver| {
+                    // SAFETY: `code` is a whole module (PTX ends in 0), read before the call returns.
+                    unsafe { (driver.calls.load_module)(&mut module, code.as_ptr().cast()) }
+                })?;
+                *kernels.module.insert(Shared(module))
             }
         };
-        let function = self.call(name, || module.load_function(name))?;
-        kernels.functions.insert(name, function.clone());
-        Ok(function)
+        let symbol = CString::new(name).map_err(|e| failed(format!("{name}: {e}")))?;
+        let mut function = std::ptr::null_mut();
+        // SAFETY: the module is alive, the name ends in 0.
+        self.call(name, |driver| unsafe { (driver.calls.module_function)(&mut function, module.0, symbol.as_ptr()) })?;
+        kernels.functions.insert(name, Shared(function));
+        Ok(Shared(function))
+    }
+
+    /// Why there is no room for so many bytes.
+    fn no_room(&self, bytes: usize) -> String {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let state = self.memory().map_or_else(String::new, |MemoryUse { used, free, total }| {
+            format!(": {} MiB are free of {} MiB, {} MiB are in use here", mib(free), mib(total), mib(used))
+        });
+        format!(
+            "no room for {} MiB ({bytes} bytes) more on the device{state}; lower --batch or --context, or train with --recompute",
+            mib(bytes as u64)
+        )
+    }
+
+    fn pool_number(&self, pool: Shared, which: c_int) -> Result<u64> {
+        let mut number = 0u64;
+        self.call("asking the memory pool", |driver| {
+            // SAFETY: the pool is the device's own; the attribute is a 64-bit number.
+            unsafe { (driver.calls.pool_attribute)(pool.0, which, (&raw mut number).cast()) }
+        })?;
+        Ok(number)
     }
 }
 
-impl Driver for Nvidia {
-    fn describe(&self) -> String {
-        self.description.clone()
-    }
-
-    fn alloc(&self, bytes: usize) -> Result<Address> {
-        let doing = format!("reserving {bytes} bytes on the device (use a smaller batch if memory is short)");
-        // SAFETY: the address is only handed on; the stream belongs to the bound context.
-        self.call(&doing, || unsafe {
-            if self.pooled { result::malloc_async(self.stream.cu_stream(), bytes) } else { result::malloc_sync(bytes) }
-        })
-    }
-
-    unsafe fn free(&self, address: Address) {
-        // SAFETY: the caller gives up an address of `alloc`, which took it from the same allocator. A device that
-        // failed reports it at the next operation; there is nothing else to do here.
-        let _ = self.call("freeing memory", || unsafe {
-            if self.pooled { result::free_async(address, self.stream.cu_stream()) } else { result::free_sync(address) }
-        });
-    }
-
-    unsafe fn upload(&self, host: &[u8], to: Address) -> Result<()> {
-        // SAFETY: the caller promises room at `to`; `host` stays borrowed until the copy is done.
-        self.call("copying to the device", || unsafe {
-            result::memcpy_htod_async(to, host, self.stream.cu_stream())?;
-            self.stream.synchronize()
-        })
-    }
-
-    unsafe fn download(&self, from: Address, host: &mut [u8]) -> Result<()> {
-        // SAFETY: the caller promises the bytes at `from`; `host` stays borrowed until the copy is done.
-        self.call("copying from the device", || unsafe {
-            result::memcpy_dtoh_async(host, from, self.stream.cu_stream())?;
-            self.stream.synchronize()
-        })
-    }
-
-    unsafe fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {
-        // SAFETY: the caller promises both ranges.
-        self.call("copying on the device", || unsafe {
-            result::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream())
-        })
-    }
-
-    unsafe fn clear(&self, at: Address, bytes: usize) -> Result<()> {
-        // SAFETY: the caller promises the range.
-        self.call("clearing memory", || unsafe { result::memset_d8_async(at, 0, bytes, self.stream.cu_stream()) })
-    }
-
-    unsafe fn gemm(&self, g: &BatchedGemm) -> Result<()> {
-        let op = |t| if t { cublasOperation_t::CUBLAS_OP_T } else { cublasOperation_t::CUBLAS_OP_N };
-        let blas = self.blas.lock().unwrap_or_else(PoisonError::into_inner);
-        self.call("a matrix product", || Ok(()))?;
-        // SAFETY: the caller promises that every element named lies in live memory; alpha and beta are read before
-        // the call returns (host pointer mode, the default).
-        let done = catch_unwind(AssertUnwindSafe(|| unsafe {
-            cublas::sgemm_strided_batched(
-                *blas.handle(),
-                op(g.a.transposed),
-                op(g.b.transposed),
-                g.m,
-                g.n,
-                g.k,
-                &g.alpha,
-                g.a.address as *const f32,
-                g.a.ld,
-                g.a.stride,
-                g.b.address as *const f32,
-                g.b.ld,
-                g.b.stride,
-                &g.beta,
-                g.c.address as *mut f32,
-                g.c.ld,
-                g.c.stride,
-                g.batch,
-            )
-        }));
-        match done {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(format!("a matrix product: {:?} ({g:?})", error.0))),
-            Err(panic) => Err(failed(format!("a matrix product: {}", panic_text(panic.as_ref())))),
+impl Drop for Nvidia {
+    fn drop(&mut self) {
+        let blas = self.blas.get_mut().unwrap_or_else(PoisonError::into_inner).0;
+        let module = self.kernels.get_mut().unwrap_or_else(PoisonError::into_inner).module;
+        let calls = &self.driver.calls;
+        // A device that failed refuses all of this too, and there is nothing left to do about it.
+        // SAFETY: each handle was made for this device and is given up once; null was never made.
+        unsafe {
+            let _ = (calls.set_context)(self.context.0);
+            if !blas.is_null() {
+                let _ = (self.cublas.0.destroy)(blas);
+            }
+            if let Some(module) = module {
+                let _ = (calls.unload_module)(module.0);
+            }
+            if !self.stream.0.is_null() {
+                let _ = (calls.destroy_stream)(self.stream.0);
+            }
+            let _ = (calls.release_context)(self.device);
         }
-    }
-
-    unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()> {
-        let function = self.function(kernel)?;
-        let blocks = u32::try_from(threads.div_euclid(i64::from(BLOCK)) + 1)
-            .ok()
-            .filter(|&b| b <= i32::MAX as u32)
-            .ok_or_else(|| failed(format!("{kernel}: {threads} threads are more than one launch can start")))?;
-        let mut params: Vec<*mut c_void> = args
-            .iter()
-            .map(|arg| match arg {
-                Arg::Address(x) => std::ptr::from_ref(x).cast_mut().cast(),
-                Arg::Int(x) => std::ptr::from_ref(x).cast_mut().cast(),
-                Arg::Float(x) => std::ptr::from_ref(x).cast_mut().cast(),
-            })
-            .collect();
-        // SAFETY: the caller promises kinds and ranges; the driver copies the arguments before it returns.
-        self.call(kernel, || unsafe {
-            result::launch_kernel(
-                function.cu_function(),
-                (blocks, 1, 1),
-                (BLOCK, 1, 1),
-                0,
-                self.stream.cu_stream(),
-                &mut params,
-            )
-        })
-    }
-
-    fn synchronize(&self) -> Result<()> {
-        self.call("waiting for the device", || self.stream.synchronize())
     }
 }

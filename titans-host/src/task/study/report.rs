@@ -86,7 +86,11 @@ impl StudyReport {
                 parameters: arm.parameters,
                 feed_forward: arm.run.model.feed_forward,
                 paper: arm.paper,
-                perplexity: if text { of(&|r| Some(r.validation.as_ref()?.loss.exp())) } else { None },
+                perplexity: if text {
+                    of(&|r| Some(r.validation.as_ref()?.loss.exp()).filter(|x| x.is_finite()))
+                } else {
+                    None
+                },
                 loss,
                 accuracy: of(&|r| r.validation.as_ref()?.accuracy),
                 lengths: at(&|r, l| r.lengths.get(&l).and_then(score)),
