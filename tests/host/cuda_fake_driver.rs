@@ -336,10 +336,6 @@ fn a_device_that_breaks_down_at_any_call_is_a_reason() {
 
 #[test]
 fn the_command_names_devices_and_ranks() {
-    const TEST: &str = "the_command_names_devices_and_ranks";
-    if inside() {
-        return;
-    }
     let fake = Fake::new(&[]).with(&ALL);
     let run = |args: &[&str], environment: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_titans"));

@@ -40,20 +40,35 @@ int cuDeviceGet(int *device, int ordinal) {
 
 #ifndef PARTIAL
 
-static void *current = nullptr;
-static int contexts[64];
-static long calls = 0;
+/* What the three libraries, which are three copies of this one, know together: the first makes it, the others find it. */
+struct Shared {
+    void *current = nullptr;
+    int contexts[64] = {};
+    long calls = 0;
+    unsigned long long threshold = 0;
+    size_t used = 0;
+};
+static Shared &shared() {
+    static Shared *const found = [] {
+        if (const char *text = std::getenv("FAKE_SHARED")) return (Shared *)std::strtoull(text, nullptr, 10);
+        Shared *const made = new Shared;
+        setenv("FAKE_SHARED", std::to_string((Pointer)made).c_str(), 1);
+        return made;
+    }();
+    return *found;
+}
+static void *stream_made() { return &shared().threshold; }
 
 /* A call that works on a device: the N-th fails, and so does all that follows. */
 static int work() {
     const char *file = std::getenv("FAKE_COUNT");
-    ++calls;
+    const long calls = ++shared().calls;
     if (file) {
         std::FILE *out = std::fopen(file, "w");
         std::fprintf(out, "%ld", calls);
         std::fclose(out);
     }
-    if (!current) return INVALID_CONTEXT;
+    if (!shared().current) return INVALID_CONTEXT;
     const long fails = number("FAKE_FAIL", 0);
     return fails && calls >= fails ? BROKEN : OK;
 }
@@ -67,10 +82,12 @@ int cuGetErrorName(int error, const char **name) {
     return *name ? OK : INVALID_VALUE;
 }
 int cuDevicePrimaryCtxRetain(void **made, int device) {
-    return *made = &contexts[device], listed("FAKE_BUSY", device) ? BUSY : (++contexts[device], OK);
+    if (listed("FAKE_BUSY", device)) return BUSY;
+    ++shared().contexts[device];
+    return *made = &shared().contexts[device], OK;
 }
-int cuDevicePrimaryCtxRelease_v2(int device) { return --contexts[device], OK; }
-int cuCtxSetCurrent(void *now) { return current = now, OK; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return --shared().contexts[device], OK; }
+int cuCtxSetCurrent(void *now) { return shared().current = now, OK; }
 int cuDeviceGetName(char *name, int len, int) { return std::snprintf(name, (size_t)len, "Fake GPU"), OK; }
 int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = (size_t)3 << 30, OK; }
 int cuDeviceGetAttribute(int *value, int which, int device) {
@@ -79,24 +96,22 @@ int cuDeviceGetAttribute(int *value, int which, int device) {
              : which == MEMORY_POOLS && !(pools && *pools == '0') ? 1 : 0;
     return OK;
 }
-int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &contexts[device], OK; }
+int cuDeviceGetDefaultMemPool(void **pool, int device) { return *pool = &shared().contexts[device], OK; }
 
-static unsigned long long threshold = 0;
-static size_t used = 0;
 int cuMemPoolSetAttribute(void *, int which, void *value) {
-    return which == 4 ? (threshold = *(unsigned long long *)value, OK) : INVALID_VALUE;
+    return which == 4 ? (shared().threshold = *(unsigned long long *)value, OK) : INVALID_VALUE;
 }
 int cuMemPoolGetAttribute(void *, int which, void *value) {
-    *(unsigned long long *)value = used;
-    return threshold == ~0ull && (which == 5 || which == 7) ? OK : INVALID_VALUE;
+    *(unsigned long long *)value = shared().used;
+    return shared().threshold == ~0ull && (which == 5 || which == 7) ? OK : INVALID_VALUE;
 }
 int cuMemGetInfo_v2(size_t *left, size_t *total) {
     *total = (size_t)3 << 30;
-    return *left = *total - used, OK;
+    return *left = *total - shared().used, OK;
 }
 int cuStreamCreate(void **stream, unsigned flags) {
     WORK;
-    return *stream = &threshold, flags == 1 ? OK : INVALID_VALUE;
+    return *stream = stream_made(), flags == 1 ? OK : INVALID_VALUE;
 }
 int cuStreamDestroy_v2(void *) { return work(); }
 
@@ -106,12 +121,12 @@ int cuMemAlloc_v2(Pointer *at, size_t bytes) {
     // The length stands before the memory.
     size_t *memory = (size_t *)std::malloc(bytes + 64);
     std::memset(memory + 8, 0xff, bytes);
-    used += *memory = bytes;
+    shared().used += *memory = bytes;
     return *at = (Pointer)(memory + 8), OK;
 }
 int cuMemFree_v2(Pointer at) {
     size_t *memory = (size_t *)at - 8;
-    used -= *memory;
+    shared().used -= *memory;
     return std::free(memory), work();
 }
 int cuMemAllocAsync(Pointer *at, size_t bytes, void *) { return cuMemAlloc_v2(at, bytes); }
@@ -119,7 +134,7 @@ int cuMemFreeAsync(Pointer at, void *) { return cuMemFree_v2(at); }
 /* All work goes to the one stream that was made: the legacy default stream (null) cannot be captured. */
 #define ON(stream)                                                                                                       \
     WORK;                                                                                                                \
-    if (stream != (void *)&threshold) return INVALID_VALUE
+    if (stream != stream_made()) return INVALID_VALUE
 int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t n, void *stream) {
     ON(stream);
     return memcpy((void *)to, from, n), OK;
@@ -161,9 +176,9 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
 }
 
 int cublasGetProperty(int which, int *value) { return *value = which == 0 ? MAJOR : MINOR, OK; }
-int cublasCreate_v2(void **handle) { return *handle = &calls, work() ? 1 : OK; }
+int cublasCreate_v2(void **handle) { return *handle = &shared(), work() ? 1 : OK; }
 int cublasDestroy_v2(void *) { return work() ? 14 : OK; }
-int cublasSetStream_v2(void *, void *stream) { return work() ? 14 : stream == &threshold ? OK : 7; }
+int cublasSetStream_v2(void *, void *stream) { return work() ? 14 : stream == stream_made() ? OK : 7; }
 int cublasSgemmStridedBatched(void *, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda,
                               long long sa, const float *b, int ldb, long long sb, const float *beta, float *c, int ldc,
                               long long sc, int batch) {
@@ -190,7 +205,7 @@ int nvrtcGetSupportedArchs(int *archs) {
 }
 static std::string architecture;
 int nvrtcCreateProgram(void **program, const char *text, const char *, int, const char *const *, const char *const *) {
-    return *program = &calls, std::strstr(text, "KERNEL fill(") ? OK : 6;
+    return *program = &architecture, std::strstr(text, "KERNEL fill(") ? OK : 6;
 }
 int nvrtcDestroyProgram(void **) { return OK; }
 int nvrtcCompileProgram(void *, int count, const char *const *options) {
