@@ -352,7 +352,7 @@ fn the_command_names_devices_and_ranks() {
         assert!(out.contains(says), "{out}");
     }
     let bench = |device: &str, environment: &[(&str, &str)]| {
-        let small = "bench memory --dim 4 --time 8 --heads 1 --batch 1 --seconds 0.01 --device";
+        let small = "bench memory --dim 4 --tokens 8 --heads 1 --batch 1 --seconds 0.01 --device";
         run(&small.split_whitespace().chain([device]).collect::<Vec<_>>(), environment)
     };
     let (code, out, told) = bench("cuda", &[]);
