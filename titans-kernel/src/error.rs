@@ -92,7 +92,7 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// The kernel's result.
-pub type Result<T> = core::result::Result<T, Error>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// `Ok` when `found == expected`, else [`Error::Shape`] naming `what`.
 #[inline]

@@ -13,15 +13,17 @@ mod session;
 mod spec;
 mod stream;
 
-pub use crate::block::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Mode, Wiring};
-use crate::block::{Numbers, Weights, scratch_len, state_len};
+pub use crate::block::{
+    BlockSpec, BlockWeights, Combine, Kind, LIMIT, MacFeed, Mode, Projection, Tensor, WeightSource, Wiring,
+};
+use crate::block::{Numbers, scratch_len, state_len};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
 pub use kept::KeptState;
 pub use session::Session;
-pub use spec::{Input, MAX_BLOCKS, ModelSpec};
+pub use spec::{FirstWeights, Input, LastWeights, MAX_BLOCKS, ModelSpec};
 pub use stream::{Feed, Position, Stream};
 
 /// A model that borrows its parameters. Copies are cheap and share them.
@@ -79,16 +81,18 @@ impl<'a, T: Scalar> Model<'a, T> {
         blocks.fold(0, |sum, block| sum.saturating_add(state_len::<T>(&block, rows)))
     }
 
-    /// Calls `visit` with the configuration and the parameters of every block in order; returns the norm, the head (empty if
-    /// tied), its bias and the shortcut (empty without one).
-    fn blocks(&self, mut visit: impl FnMut(&BlockSpec, &Weights<'a, T>) -> Result<()>) -> Result<[Mat<'a, T>; 4]> {
-        let mut numbers = Numbers(self.numbers);
-        self.spec.first(&mut numbers)?;
+    /// Calls `visit` with the configuration and the parameters of every block in order; returns those behind them. `numbers` are the
+    /// parameters from the first block's on.
+    fn blocks(
+        &self,
+        numbers: &mut Numbers<'a, T>,
+        mut visit: impl FnMut(&BlockSpec, &BlockWeights<Mat<'a, T>, &'a [T]>) -> Result<()>,
+    ) -> Result<LastWeights<Mat<'a, T>, &'a [T]>> {
         for i in 0..self.spec.blocks {
             let spec = self.block(i)?;
-            visit(&spec, &Weights::take(&spec, self.spec.width, &mut numbers)?)?;
+            visit(&spec, &spec.weights(self.spec.width, numbers)?)?;
         }
-        self.spec.last(&mut numbers)
+        self.spec.last(numbers)
     }
 }
 

@@ -80,6 +80,15 @@ impl<'a, T> Room<'a, T> for Count {
     }
 }
 
+impl Count {
+    /// Where the next part begins, which is `len` long.
+    pub(crate) fn place(&mut self, len: usize) -> usize {
+        let at = self.0;
+        self.0 = at.saturating_add(len);
+        at
+    }
+}
+
 /// Elements that a walk takes; `usize::MAX`, which no buffer has, where it fails.
 pub(crate) fn counted<P>(walk: impl FnOnce(&mut Count) -> Result<P>) -> usize {
     let mut count = Count::default();

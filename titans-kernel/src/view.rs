@@ -13,6 +13,13 @@ pub struct Mat<'a, T> {
     col_stride: usize,
 }
 
+impl<T> Default for Mat<'_, T> {
+    /// No rows and no columns.
+    fn default() -> Self {
+        Self { data: &[], rows: 0, cols: 0, row_stride: 0, col_stride: 1 }
+    }
+}
+
 /// Elements that a `rows × cols` view with these strides reaches over; `None` on overflow.
 const fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
     if rows == 0 || cols == 0 {

@@ -194,14 +194,14 @@ impl Case {
     /// Every parameter in order.
     pub fn numbers(&self) -> Vec<f64> {
         let (mut all, mut dice) = (vec![], Dice(self.seed ^ 0xda7a));
-        self.spec.tensors(&self.blocks, |_, name, rows, cols| {
-            let (centre, scale) = match name {
-                _ if name.ends_with("norm.weight") || name.contains("combine") => (1.0, 0.3),
+        self.spec.tensors(&self.blocks, |_, tensor| {
+            let (centre, scale) = match tensor.name {
+                name if name.ends_with("norm.weight") || name.contains("combine") => (1.0, 0.3),
                 "mixer.gates.bias" => (-0.5, 1.0),
                 "embedding.weight" | "mixer.persistent" => (0.0, 1.0),
-                _ => (0.0, 1.7 / (rows as f64).sqrt()),
+                _ => (0.0, 1.7 / (tensor.rows as f64).sqrt()),
             };
-            all.extend((0..rows * cols).map(|_| f64::from((centre + scale * dice.number()) as f32)));
+            all.extend((0..tensor.numbers()).map(|_| f64::from((centre + scale * dice.number()) as f32)));
         });
         all
     }

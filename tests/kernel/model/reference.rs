@@ -337,10 +337,10 @@ pub fn outputs(case: &Case, mode: Mode, fed: &Fed<f64>) -> (Rows, Rows) {
     let (numbers, width) = (case.numbers(), case.spec.width);
     let (mut at, mut own) = (0, HashMap::new());
     let mut blocks: Vec<HashMap<&'static str, Vec<f64>>> = vec![HashMap::new(); case.blocks.len()];
-    case.spec.tensors(&case.blocks, |block, name, rows, cols| {
-        let values = numbers[at..at + rows * cols].to_vec();
-        at += rows * cols;
-        block.map_or(&mut own, |i| &mut blocks[i]).insert(name, values);
+    case.spec.tensors(&case.blocks, |block, tensor| {
+        let values = numbers[at..at + tensor.numbers()].to_vec();
+        at += tensor.numbers();
+        block.map_or(&mut own, |i| &mut blocks[i]).insert(tensor.name, values);
     });
     assert_eq!(at, numbers.len());
     let table = &own["embedding.weight"];

@@ -1,8 +1,8 @@
 //! One block: the mixer and the SwiGLU, each on the normalised residual stream.
 
 use super::dropout::{Addition, Dropout};
-use super::layout::{Block, FeedForward, Mixer};
-use super::{Mode, Model};
+use super::layout::Block;
+use super::{Kind, Mode, Model};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{ParamId, Shared, Tape, Var};
@@ -56,16 +56,16 @@ impl<D: Device> Model<D> {
         x: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
-        let mut mixed = if segment.mode == Mode::Absent && matches!(block.mixer, Mixer::Lmm { .. }) {
+        let mut mixed = if segment.mode == Mode::Absent && block.kind == Kind::Lmm {
             Mixed::of(x.clone())
         } else {
-            let n = tape.rms_norm(x, block.norm)?;
+            let n = tape.rms_norm(x, block.w.norm)?;
             let mixed = self.mixer(tape, block, x, &n, segment)?;
-            let y = tape.linear(&mixed.y, block.out, None)?;
+            let y = tape.linear(&mixed.y, block.w.out, None)?;
             let y = segment.dropout.apply(tape, Addition::Mixer, y)?;
             Mixed { y: tape.add(mixed.stream.as_ref().unwrap_or(x), &y)?, stream: None, ..mixed }
         };
-        let y = feed_forward(tape, &block.feed_forward, &mixed.y)?;
+        let y = feed_forward(tape, block, &mixed.y)?;
         let y = segment.dropout.apply(tape, Addition::FeedForward, y)?;
         mixed.y = tape.add(&mixed.y, &y)?;
         Ok(mixed)
@@ -73,10 +73,10 @@ impl<D: Device> Model<D> {
 }
 
 /// SwiGLU(rms_norm(x)).
-fn feed_forward<D: Device>(tape: &mut Tape<'_, D>, p: &FeedForward, x: &Var<D>) -> Result<Var<D>> {
-    let n = tape.rms_norm(x, p.norm)?;
-    let up = tape.linear(&n, p.up, None)?;
-    let gate = tape.linear(&n, p.gate, None)?;
+fn feed_forward<D: Device>(tape: &mut Tape<'_, D>, Block { w, .. }: &Block, x: &Var<D>) -> Result<Var<D>> {
+    let n = tape.rms_norm(x, w.ff_norm)?;
+    let up = tape.linear(&n, w.up, None)?;
+    let gate = tape.linear(&n, w.ff_gate, None)?;
     let y = tape.silu_gate(&up, &gate)?;
-    tape.linear(&y, p.down, None)
+    tape.linear(&y, w.down, None)
 }

@@ -339,7 +339,7 @@ impl ModelConfig {
         let size = |d: &layout::Declaration| d.shape.iter().map(|&x| x as u128).product::<u128>();
         // All blocks of a kind are alike: a model with one of each, and how often each is there.
         let (mut ends, mut sum) = (true, 0);
-        for kind in [Kind::Lmm, Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention] {
+        for &kind in Kind::ALL {
             let count = self.kinds().filter(|&k| k == kind).count() as u128;
             let one = Self { blocks: 1, block: Kinds::All(kind), ..self.clone() };
             for d in layout::declarations(&one)? {

@@ -148,9 +148,10 @@ impl<D: Device> Model<D> {
     /// The stream's first values: the tokens' embeddings, or a linear map of rows of numbers.
     pub(super) fn read(&self, tape: &mut Tape<'_, D>, source: Source<'_, D>, rows: usize) -> Result<Var<D>> {
         let wrong = |expected: &str| Err(Error::usage(format!("model: expected {expected} as its input")));
-        match (source, self.layout.embedding_bias) {
-            (Source::Ids(ids), None) => tape.embedding(ids, rows, self.layout.embedding),
-            (Source::Rows(x), Some(bias)) => tape.linear(&Var::of((*x).clone()), self.layout.embedding, Some(bias)),
+        let first = &self.layout.first;
+        match (source, first.bias.some()) {
+            (Source::Ids(ids), None) => tape.embedding(ids, rows, first.embedding),
+            (Source::Rows(x), Some(bias)) => tape.linear(&Var::of((*x).clone()), first.embedding, Some(bias)),
             (Source::Rows(_), None) => wrong("token ids"),
             (Source::Ids(_), Some(_)) => wrong("rows of numbers"),
         }
@@ -158,12 +159,13 @@ impl<D: Device> Model<D> {
 
     /// The final norm, and logits or predictions; what the shortcut says of the source's rows is added.
     pub(super) fn head(&self, tape: &mut Tape<'_, D>, x: &Var<D>, source: Source<'_, D>) -> Result<Var<D>> {
-        let x = tape.rms_norm(x, self.layout.norm)?;
-        let said = match self.layout.head {
-            Some(head) => tape.linear(&x, head, self.layout.head_bias)?,
-            None => tape.linear_transposed(&x, self.layout.embedding)?,
+        let last = &self.layout.last;
+        let x = tape.rms_norm(x, last.norm)?;
+        let said = match last.head.some() {
+            Some(head) => tape.linear(&x, head, last.bias.some())?,
+            None => tape.linear_transposed(&x, self.layout.first.embedding)?,
         };
-        match (source, self.layout.shortcut) {
+        match (source, last.shortcut.some()) {
             (Source::Rows(rows), Some(shortcut)) => {
                 let rows = Var::of((*rows).clone());
                 let passed = match self.config.shortcut {

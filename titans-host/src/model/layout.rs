@@ -1,15 +1,11 @@
 //! Which parameters a configuration has, in which order, and how each begins.
 
-mod find;
-
-pub(super) use find::{
-    AttentionParams, Block, CombineParams, ContextParams, FeedForward, Join, Layout, MacParams, MemoryParams, Mixer,
-    Projection, ReadOut,
-};
-
 use super::{Kind, ModelConfig, Shortcut, Wiring, weights};
-use crate::error::Result;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::tape::{ParamId, Params};
 use titans_kernel::memory::Network;
+use titans_kernel::model::{BlockSpec, BlockWeights, FirstWeights, LastWeights, Tensor, WeightSource};
 
 /// How a parameter's numbers begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,49 +53,41 @@ pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
     let (spec, blocks) = weights::unchecked(c)?;
     let memories = c.kinds().map(|kind| memories(c, kind)).collect::<Result<Vec<_>>>()?;
     let mut all = Vec::new();
-    spec.tensors(&blocks, |block, name, rows, cols| {
-        let Beginning { init, decay, vector } = match name {
-            "mixer.memory.w0" => plain(block.map_or(Init::Constant(0.0), |i| memories[i].clone())),
-            _ => begin(c, name, [rows, cols]),
+    spec.tensors(&blocks, |block, tensor| {
+        let Beginning { init, decay } = match (tensor.name, block) {
+            ("mixer.memory.w0", Some(i)) => plain(memories[i].clone()),
+            _ => begin(c, &tensor),
         };
-        let name = block.map_or(name.into(), |i| format!("blocks.{i}.{name}"));
-        let shape = if vector { vec![cols] } else { vec![rows, cols] };
-        all.push(Declaration { name, shape, init, decay });
+        let shape = if tensor.vector { vec![tensor.cols] } else { vec![tensor.rows, tensor.cols] };
+        all.push(Declaration { name: full_name(block, &tensor), shape, init, decay });
     });
     Ok(all)
 }
 
-/// How a parameter begins, whether weight decay applies, and whether it is a vector.
+fn full_name(block: Option<usize>, tensor: &Tensor) -> String {
+    block.map_or(tensor.name.into(), |i| format!("blocks.{i}.{}", tensor.name))
+}
+
+/// How a parameter begins, and whether weight decay applies.
 struct Beginning {
     init: Init,
     decay: bool,
-    vector: bool,
 }
 
 /// A parameter that does not decay.
 const fn plain(init: Init) -> Beginning {
-    Beginning { init, decay: false, vector: false }
-}
-
-/// A vector that begins with one value.
-const fn vector(value: f64) -> Beginning {
-    Beginning { init: Init::Constant(value), decay: false, vector: true }
+    Beginning { init, decay: false }
 }
 
 /// By a parameter's name behind `blocks.{i}.`; `docs/MATH.md`, section 6, has the list.
-fn begin(c: &ModelConfig, name: &str, [inputs, outputs]: [usize; 2]) -> Beginning {
-    let linear = |scale: f64| {
-        let init = Init::Normal { std: scale / (inputs as f64).sqrt() };
-        Beginning { init, decay: true, vector: false }
-    };
+fn begin(c: &ModelConfig, &Tensor { name, rows, cols, .. }: &Tensor) -> Beginning {
+    let linear = |scale: f64| Beginning { init: Init::Normal { std: scale / (rows as f64).sqrt() }, decay: true };
     // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
     let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
     match name {
         "embedding.weight" if c.inputs == 0 => plain(Init::Normal { std: EMBEDDING_STD }),
         // It begins with nothing to say.
-        "shortcut.weight" => {
-            Beginning { init: Init::Constant(0.0), decay: c.shortcut == Shortcut::Learned, vector: false }
-        }
+        "shortcut.weight" => Beginning { init: Init::Constant(0.0), decay: c.shortcut == Shortcut::Learned },
         // What the blocks say begins as nothing beside a shortcut that is known.
         "head.weight" if c.shortcut != Shortcut::None => Beginning { init: Init::Constant(0.0), ..linear(1.0) },
         "head.weight" => Beginning { init: Init::Normal { std: HEAD_STD }, ..linear(1.0) },
@@ -109,9 +97,9 @@ fn begin(c: &ModelConfig, name: &str, [inputs, outputs]: [usize; 2]) -> Beginnin
         "mixer.gates.bias" => plain(Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias])),
         "mixer.out.weight" | "mixer.attention.out.weight" | "feed_forward.down.weight" => linear(small),
         "mixer.memory.out.weight" if c.wiring == Wiring::Residual => linear(small),
-        _ if name.ends_with("conv.weight") => plain(Init::Normal { std: 1.0 / (outputs as f64).sqrt() }),
-        _ if name.ends_with(".bias") => vector(0.0),
-        _ if name.ends_with("norm.weight") || name.starts_with("mixer.combine.") => vector(1.0),
+        _ if name.ends_with("conv.weight") => plain(Init::Normal { std: 1.0 / (cols as f64).sqrt() }),
+        _ if name.ends_with(".bias") => plain(Init::Constant(0.0)),
+        _ if name.ends_with("norm.weight") || name.starts_with("mixer.combine.") => plain(Init::Constant(1.0)),
         _ => linear(1.0),
     }
 }
@@ -134,6 +122,56 @@ fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
     let mut pieces: Vec<_> = (0..spec.layers()).map(piece).collect();
     pieces.push((spec.gamma_len(), 0.0));
     Ok(Init::Memories(pieces))
+}
+
+/// Where the parameters of a model lie.
+pub(super) struct Layout {
+    pub(super) first: FirstWeights<ParamId, ParamId>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) last: LastWeights<ParamId, ParamId>,
+}
+
+/// A block: its mixer, and where its parameters lie.
+pub(super) struct Block {
+    pub(super) kind: Kind,
+    pub(super) w: BlockWeights<ParamId, ParamId>,
+}
+
+impl Layout {
+    /// Looks every parameter up by its name.
+    pub(super) fn find<D: Device>(c: &ModelConfig, params: &Params<D>) -> Result<Self> {
+        let (spec, blocks) = weights::unchecked(c)?;
+        let source = |block| ByName { params, block };
+        let block = |(i, block): (usize, &BlockSpec)| {
+            Ok(Block { kind: block.kind, w: block.weights(spec.width, &mut source(Some(i)))? })
+        };
+        Ok(Self {
+            first: spec.first(&mut source(None))?,
+            blocks: blocks.iter().enumerate().map(block).collect::<Result<_>>()?,
+            last: spec.last(&mut source(None))?,
+        })
+    }
+}
+
+/// Parameters by their names.
+struct ByName<'a, D: Device> {
+    params: &'a Params<D>,
+    block: Option<usize>,
+}
+
+impl<D: Device> WeightSource for ByName<'_, D> {
+    type Matrix = ParamId;
+    type Numbers = ParamId;
+    type Error = Error;
+
+    fn matrix(&mut self, tensor: Tensor) -> Result<ParamId> {
+        let name = full_name(self.block, &tensor);
+        self.params.id(&name).ok_or_else(|| Error::usage(format!("parameter {name} is missing")))
+    }
+
+    fn numbers(&mut self, tensor: Tensor) -> Result<ParamId> {
+        self.matrix(tensor)
+    }
 }
 
 #[cfg(test)]

@@ -152,27 +152,36 @@ impl<T: SimdScalar> Session<T> {
 
     /// Feeds what was fed before; what the model says to it is known.
     fn again(&mut self, log: &undo::Log<T>) -> Result<()> {
-        let model = self.weights.model()?;
-        let width = match model.spec().input {
+        let width = match self.weights.model()?.spec().input {
             Input::Tokens(_) => None,
             Input::Rows(width) => Some(width),
         };
+        self.lend(|stream, g| Ok(stream.push(g, log.feed(width)?, None, None)?))
+    }
+
+    /// Lends the stream, and keeps where it stands after what succeeds.
+    fn lend<R>(&mut self, body: impl FnOnce(&mut Stream<'_, T>, &Simd) -> Result<R>) -> Result<R> {
+        let model = self.weights.model()?;
         let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
-        stream.push(&self.arithmetic, log.feed(width)?, None, None)?;
+        let result = body(&mut stream, &self.arithmetic)?;
         self.position = stream.place();
-        Ok(())
+        Ok(result)
+    }
+
+    /// Where it stands is where a refusal goes back to.
+    fn keep(&mut self) {
+        self.undo.keep(&self.buffer[..self.state], self.position);
     }
 
     /// Tokens through the model; after an error that is none of the arguments' the buffer is of no use.
     fn run(&mut self, feed: Feed<'_, T>) -> Result<Vec<Step<T>>> {
         let n = feed.len();
-        let model = self.weights.model()?;
+        let weights = Arc::clone(&self.weights);
+        let model = weights.model()?;
         let (outputs, memories) = (model.spec().outputs, model.memories());
         let (mut said, mut surprise) = (vec![T::ZERO; n * outputs], vec![T::ZERO; n * memories]);
-        let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
         let (y, s) = (MatMut::new(&mut said, n, outputs)?, MatMut::new(&mut surprise, n, memories)?);
-        stream.push(&self.arithmetic, feed, Some(y), Some(s))?;
-        self.position = stream.place();
+        self.lend(|stream, g| Ok(stream.push(g, feed, Some(y), Some(s))?))?;
         let mut heads = Vec::new();
         if self.position.mode != Mode::Absent {
             for i in 0..model.spec().blocks {
@@ -208,11 +217,9 @@ impl<T: SimdScalar> Session<T> {
     /// # Errors
     /// None that a session can meet: as [`Session::of`].
     pub fn reset(&mut self) -> Result<()> {
-        let model = self.weights.model()?;
-        let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
-        stream.reset(&self.arithmetic, self.position.mode)?;
-        self.position = stream.place();
-        self.undo.keep(&self.buffer[..self.state], self.position);
+        let mode = self.position.mode;
+        self.lend(|stream, g| Ok(stream.reset(g, mode)?))?;
+        self.keep();
         Ok(())
     }
 
@@ -221,14 +228,11 @@ impl<T: SimdScalar> Session<T> {
     /// # Errors
     /// [`Error::Kernel`] to or from [`Mode::Absent`].
     pub fn set_mode(&mut self, mode: Mode) -> Result<()> {
-        let model = self.weights.model()?;
-        let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
-        stream.set_mode(mode)?;
-        let changed = self.position.mode != stream.mode();
-        self.position = stream.place();
-        if changed {
+        let before = self.position.mode;
+        self.lend(|stream, _| Ok(stream.set_mode(mode)?))?;
+        if mode != before {
             // What was fed before was fed in the other mode.
-            self.undo.keep(&self.buffer[..self.state], self.position);
+            self.keep();
         }
         Ok(())
     }
@@ -238,9 +242,8 @@ impl<T: SimdScalar> Session<T> {
     /// # Errors
     /// None that a session can meet.
     pub fn save(&mut self) -> Result<Vec<u8>> {
-        let model = self.weights.model()?;
-        let mut bytes = vec![0; model.saved_len()];
-        Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?.save(&mut bytes)?;
+        let mut bytes = vec![0; self.weights.model()?.saved_len()];
+        self.lend(|stream, _| Ok(stream.save(&mut bytes)?))?;
         Ok(bytes)
     }
 
@@ -249,11 +252,8 @@ impl<T: SimdScalar> Session<T> {
     /// # Errors
     /// [`Error::Kernel`] for bytes that are no state of these weights, or damaged.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let model = self.weights.model()?;
-        let mut stream = Stream::attach(&model, AT_ONCE, self.position, &mut self.buffer)?;
-        stream.load(bytes)?;
-        self.position = stream.place();
-        self.undo.keep(&self.buffer[..self.state], self.position);
+        self.lend(|stream, _| Ok(stream.load(bytes)?))?;
+        self.keep();
         Ok(())
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn vjp<D: Device>(run: &mut Backward<'_, D>, recorded: &Recorded<D>, 
         d_persistent: d_persistent.as_mut().map(|(k, v)| (k, v)),
         d_context: d_context.as_mut().map(|(k, v)| (k, v)),
     };
-    run.device().attention_vjp(op, inputs([q, k, v], refs(persistent), refs(context)), y, log_sum, d_y, gradients)?;
+    run.device.attention_vjp(op, inputs([q, k, v], refs(persistent), refs(context)), y, log_sum, d_y, gradients)?;
     for (pair, gradients) in [(context, d_context), (persistent, d_persistent)] {
         if let (Some([k, v]), Some((d_k, d_v))) = (pair, gradients) {
             run.give(v, d_v)?;

@@ -10,29 +10,19 @@ use std::sync::Arc;
 
 /// What an operation's backward works with: the cotangents collected so far and the parameters' gradients.
 pub struct Backward<'a, D: Device> {
-    device: &'a D,
-    params: &'a Params<D>,
-    gradients: &'a mut Gradients<D>,
-    slots: &'a mut [Option<Shared<D>>],
-    cells: &'a Arc<Cells<D>>,
-    tape: u64,
-    scale: f64,
+    pub(super) device: &'a D,
+    pub(super) params: &'a Params<D>,
+    pub(super) gradients: &'a mut Gradients<D>,
+    /// One for every output on the tape; all are empty at first.
+    pub(super) slots: &'a mut [Option<Shared<D>>],
+    pub(super) cells: &'a Arc<Cells<D>>,
+    /// The tape's number.
+    pub(super) tape: u64,
+    /// The weight of every loss.
+    pub(super) scale: f64,
 }
 
 impl<'a, D: Device> Backward<'a, D> {
-    /// `slots` are all empty, one for every output on the tape of that number.
-    pub(super) fn new(
-        device: &'a D,
-        params: &'a Params<D>,
-        gradients: &'a mut Gradients<D>,
-        slots: &'a mut [Option<Shared<D>>],
-        cells: &'a Arc<Cells<D>>,
-        tape: u64,
-        scale: f64,
-    ) -> Self {
-        Self { device, params, gradients, slots, cells, tape, scale }
-    }
-
     pub(super) fn seed(&mut self, slot: Slot, cotangent: Shared<D>) -> Result<()> {
         *self.place(slot)? = Some(cotangent);
         Ok(())
@@ -47,16 +37,6 @@ impl<'a, D: Device> Backward<'a, D> {
     /// The cotangent of an input.
     pub(super) fn take_at(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
         self.place(slot).map(Option::take)
-    }
-
-    /// The machine.
-    pub(super) fn device(&self) -> &'a D {
-        self.device
-    }
-
-    /// The weight of every loss.
-    pub(super) fn scale(&self) -> f64 {
-        self.scale
     }
 
     /// A parameter's value.

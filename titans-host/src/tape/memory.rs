@@ -144,7 +144,7 @@ pub(super) fn vjp<D: Device>(
     let gradients =
         MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q: &mut d_q, d_gates: &mut d_gates, d_state: &mut d_state };
     let inputs = MemoryVars { k, v, q, gates, state }.buffers();
-    run.device().memory_vjp(op, inputs, boundaries, d_y, d_final, gradients)?;
+    run.device.memory_vjp(op, inputs, boundaries, d_y, d_final, gradients)?;
     run.give(state, d_state)?;
     run.give(gates, d_gates)?;
     run.give(q, d_q)?;

@@ -277,7 +277,8 @@ impl<'a, D: Device> Tape<'a, D> {
         gradients.check(self.device, self.params)?;
         let Workspace { records, slots, cells } = self.space.get();
         slots.resize_with(self.slots, || None);
-        let mut run = Backward::new(self.device, self.params, gradients, slots, cells, self.number, scale);
+        let (device, params, tape) = (self.device, self.params, self.number);
+        let mut run = Backward { device, params, gradients, slots, cells, tape, scale };
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
             let cotangents = run.take(first, op.outputs());

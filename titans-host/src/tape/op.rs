@@ -129,19 +129,19 @@ impl<D: Device> Op<D> {
 
     /// Adds to the cotangents of its operands and to the gradients of its parameters; frees what it kept.
     pub(super) fn vjp(self, run: &mut Backward<'_, D>, cotangents: Cotangents<D>) -> Result<()> {
-        let device = run.device();
+        let device = run.device;
         let (d_y, second) = match (self, cotangents) {
             (Self::Memory { op, x, boundaries }, [d_y, d_final]) => {
                 return memory::vjp(run, &op, &x, &boundaries, d_y.as_deref(), d_final.as_deref());
             }
             (Self::CrossEntropy { classes, logits, targets }, _) => {
                 let mut d_logits = run.like(&logits)?;
-                device.cross_entropy_vjp(classes, logits.buffer(), &targets, run.scale(), &mut d_logits)?;
+                device.cross_entropy_vjp(classes, logits.buffer(), &targets, run.scale, &mut d_logits)?;
                 return run.give(&logits, d_logits);
             }
             (Self::SquaredError { width, x, target }, _) => {
                 let mut d_x = run.like(&x)?;
-                device.squared_error_vjp(width, x.buffer(), &target, run.scale(), &mut d_x)?;
+                device.squared_error_vjp(width, x.buffer(), &target, run.scale, &mut d_x)?;
                 return run.give(&x, d_x);
             }
             (Self::Part { op, x, len, whole }, _) => return rows::part_vjp(run, &op, x, len, whole),
@@ -153,7 +153,7 @@ impl<D: Device> Op<D> {
 
     /// The backward of an operation with one output.
     fn vjp_of_one(self, run: &mut Backward<'_, D>, d_y: Shared<D>) -> Result<()> {
-        let device = run.device();
+        let device = run.device;
         match self {
             // The sum's cotangent is both terms' own: shared, never copied.
             Self::Add { a, b } => {
@@ -240,7 +240,7 @@ fn linear_vjp<D: Device>(
     (weight, bias): (ParamId, Option<ParamId>),
     d_y: &Shared<D>,
 ) -> Result<()> {
-    let (device, w) = (run.device(), run.param(weight)?);
+    let (device, w) = (run.device, run.param(weight)?);
     let mut sum = match x.slot {
         Some(slot) => run.take_at(slot)?,
         None => None,

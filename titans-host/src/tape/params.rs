@@ -9,7 +9,19 @@ use titans_kernel::Scalar;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ParamId(pub(super) usize);
 
+impl Default for ParamId {
+    /// Names no parameter.
+    fn default() -> Self {
+        Self(usize::MAX)
+    }
+}
+
 impl ParamId {
+    /// Itself, if it names a parameter.
+    pub fn some(self) -> Option<Self> {
+        (self != Self::default()).then_some(self)
+    }
+
     /// Its place, counted from 0 in the order in which the parameters were added.
     pub fn index(self) -> usize {
         self.0

@@ -130,8 +130,8 @@ pub(super) fn part_vjp<D: Device>(
     whole: Slot,
 ) -> Result<()> {
     let Some(d_whole) = run.look_at(whole)? else { return Ok(()) };
-    let mut d_x = run.device().alloc(len)?;
-    run.device().move_rows(&MoveRows { add: false, ..op.reversed() }, &d_whole, &mut d_x)?;
+    let mut d_x = run.device.alloc(len)?;
+    run.device.move_rows(&MoveRows { add: false, ..op.reversed() }, &d_whole, &mut d_x)?;
     run.give_at(x, d_x)
 }
 

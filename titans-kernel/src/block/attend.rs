@@ -53,7 +53,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     fn map(
         &self,
         z: Mat<'_, T>,
-        p: &Projection<'_, T>,
+        p: &Projection<Mat<'_, T>, &[T]>,
         tail: Option<&mut [T]>,
         t: &mut [T],
         mut out: MatMut<'_, T>,

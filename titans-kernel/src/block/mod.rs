@@ -23,7 +23,8 @@ use core::cell::Cell;
 pub(crate) use spec::rule;
 pub use spec::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Wiring};
 pub(crate) use state::{State, StatePart, parts};
-pub(crate) use weights::{Numbers, Visit, WeightSource, Weights};
+pub use weights::{BlockWeights, Projection, Tensor, WeightSource};
+pub(crate) use weights::{Numbers, Taking, Visit};
 use work::{Feeding, Mixing};
 
 choice! {
@@ -46,7 +47,7 @@ pub(crate) struct BlockRun<'r, T, G> {
     pub(crate) spec: &'r BlockSpec,
     /// Of the model's rows.
     pub(crate) width: usize,
-    pub(crate) w: &'r Weights<'r, T>,
+    pub(crate) w: &'r BlockWeights<Mat<'r, T>, &'r [T]>,
     pub(crate) mode: Mode,
     /// The first row of a call that a memory refused: rows from it on are of no meaning, those before it are as they would be without
     /// it. A call goes on to its end nevertheless, as another memory may refuse an earlier row.

@@ -57,7 +57,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     pub(crate) fn project(
         &self,
         u: Mat<'_, T>,
-        p: &Projection<'_, T>,
+        p: &Projection<Mat<'_, T>, &[T]>,
         tail: &mut [T],
         normalised: bool,
         t: &mut [T],

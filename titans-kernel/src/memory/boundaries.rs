@@ -14,15 +14,19 @@ use super::{step, write};
 use crate::arithmetic::Arithmetic;
 use crate::error::Result;
 use crate::scalar::Scalar;
-use crate::scratch::{Scratch, counted};
+use crate::scratch::{Room, Scratch, counted};
 
 /// Elements of scratch that [`states_between`] needs.
 pub(super) fn advance_len(spec: &MemorySpec) -> usize {
     if spec.token_by_token() {
-        // A state by rows, and what its step works in.
-        return spec.state_len().saturating_add(step::scratch_len(spec));
+        return counted(|room| -> Result<[&mut [f64]; 2]> { step_space(room, spec) });
     }
     counted(|room| Work::<f64>::take(room, Layout::in_panels(spec, spec.piece_len())))
+}
+
+/// A state by rows, and what its step works in.
+fn step_space<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a mut [T]; 2]> {
+    Ok([room.take(spec.state_len())?, room.take(step::scratch_len(spec))?])
 }
 
 /// The pieces between one kept boundary and the next, counted from that boundary.
@@ -103,7 +107,7 @@ fn advance<T: Scalar, G: Arithmetic<T>>(
     let (lay, spec) = (on.lay, on.lay.spec);
     if spec.token_by_token() {
         // Steps go by weights in rows. A chunk of one token is a piece of one.
-        let (rows, scratch) = scratch.split_at_mut(spec.state_len());
+        let [rows, scratch] = step_space(&mut Scratch::new(scratch), spec)?;
         lay.to_rows(state, rows);
         step::tokens(Frame::of_tokens(on.g, spec), Read::After, feed, rows, Wanted::NOTHING, scratch)?;
         lay.to_panels(rows, state);

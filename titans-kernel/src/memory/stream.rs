@@ -63,10 +63,7 @@ impl Counters {
 impl<'a, T: Scalar> Stream<'a, T> {
     /// Elements of the block for one stream; `usize::MAX` for an invalid configuration, as all sizes.
     pub fn len(spec: &MemorySpec) -> usize {
-        spec.size(|| {
-            let parts = StreamParts::of(spec);
-            parts.guard + GUARD
-        })
+        spec.size(|| StreamParts::of(spec).end)
     }
 
     /// Elements of scratch that every call needs; any stream of this configuration may use it in turn.
@@ -262,6 +259,8 @@ pub(super) struct StreamParts {
     pub held: usize,
     /// Bounds of the norms.
     pub guard: usize,
+    /// The block's end.
+    pub end: usize,
 }
 
 impl StreamParts {
@@ -270,11 +269,15 @@ impl StreamParts {
         let some = |is: bool, len: usize| if is { len } else { 0 };
         let opens = !spec.token_by_token();
         let row_len = spec.gate_sets() * Coefficients::<f64>::row_len(lay.rows);
-        let anchor = spec.state_len();
-        let open = anchor + spec.anchor_len();
-        let row = open + some(opens, counted(|room| Open::<f64>::take(room, lay)));
-        let held = row + some(opens, row_len);
-        let guard = held + some(spec.wide() && spec.chunk > 1, row_len);
-        Self { anchor, open, row, held, guard }
+        let mut block = Count::default();
+        block.place(spec.state_len());
+        Self {
+            anchor: block.place(spec.anchor_len()),
+            open: block.place(some(opens, counted(|room| Open::<f64>::take(room, lay)))),
+            row: block.place(some(opens, row_len)),
+            held: block.place(some(spec.wide() && spec.chunk > 1, row_len)),
+            guard: block.place(GUARD),
+            end: block.0,
+        }
     }
 }

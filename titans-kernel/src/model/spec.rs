@@ -1,9 +1,7 @@
 //! What a model is, but for its blocks, and the order of all parameters.
 
-use crate::block::{BlockSpec, LIMIT, Visit, WeightSource, rule};
+use crate::block::{BlockSpec, LIMIT, Taking, Tensor, Visit, WeightSource, rule};
 use crate::error::Result;
-use crate::scalar::Scalar;
-use crate::view::Mat;
 
 /// Most blocks of a model.
 pub const MAX_BLOCKS: usize = 4096;
@@ -81,9 +79,8 @@ impl ModelSpec {
     pub(super) fn count(&self, blocks: impl Iterator<Item = usize>) -> Result<usize> {
         let mut sum = 0usize;
         let mut add = |n: usize| sum = sum.saturating_add(n);
-        let mut visit = Visit(|_, rows: usize, cols: usize| add(rows.saturating_mul(cols)));
-        let _: Result<(Mat<'_, f32>, _)> = self.first(&mut visit);
-        let _: Result<[Mat<'_, f32>; 4]> = self.last(&mut visit);
+        let mut visit = Visit(|tensor: Tensor| add(tensor.numbers()));
+        let (Ok(_), Ok(_)) = (self.first(&mut visit), self.last(&mut visit));
         blocks.for_each(&mut add);
         // Bytes of all of them can be counted in any number format, with room to spare.
         let most = isize::MAX as usize / 64;
@@ -100,33 +97,61 @@ impl ModelSpec {
         self.count(blocks.iter().map(|b| b.parameters(self.width)))
     }
 
-    /// Calls `visit` with the block's number (none for the model's own), the name behind `blocks.{i}.` (or the whole one),
-    /// rows and columns of every parameter, in the order in which they lie in a blob.
-    pub fn tensors(&self, blocks: &[BlockSpec], mut visit: impl FnMut(Option<usize>, &'static str, usize, usize)) {
-        let _: Result<(Mat<'_, f32>, _)> = self.first(&mut Visit(|name, r, c| visit(None, name, r, c)));
+    /// Calls `visit` with every parameter and the number of its block (none for the model's own), in the order in which they
+    /// lie in a blob.
+    pub fn tensors(&self, blocks: &[BlockSpec], mut visit: impl FnMut(Option<usize>, Tensor)) {
+        let Ok(_) = self.first(&mut Visit(|tensor| visit(None, tensor)));
         for (i, block) in blocks.iter().enumerate() {
-            block.tensors(self.width, |name, r, c| visit(Some(i), name, r, c));
+            block.tensors(self.width, |tensor| visit(Some(i), tensor));
         }
-        let _: Result<[Mat<'_, f32>; 4]> = self.last(&mut Visit(|name, r, c| visit(None, name, r, c)));
+        let Ok(_) = self.last(&mut Visit(|tensor| visit(None, tensor)));
     }
 
-    /// The parameters before the blocks: the embedding, and its bias for rows of numbers.
-    pub(super) fn first<'a, T: Scalar, S: WeightSource<'a, T>>(&self, s: &mut S) -> Result<(Mat<'a, T>, Mat<'a, T>)> {
-        let embedding = s.tensor("embedding.weight", self.input.size(), self.width)?;
-        let bias = match self.input {
-            Input::Tokens(_) => Mat::new(&[], 0, 0)?,
-            Input::Rows(_) => s.tensor("embedding.bias", 1, self.width)?,
-        };
-        Ok((embedding, bias))
+    /// The parameters before the blocks.
+    ///
+    /// # Errors
+    /// The source's.
+    pub fn first<S: WeightSource>(&self, s: &mut S) -> Result<FirstWeights<S::Matrix, S::Numbers>, S::Error> {
+        let (mut t, rows) = (Taking(s), matches!(self.input, Input::Rows(_)));
+        Ok(FirstWeights {
+            embedding: t.mat(true, "embedding.weight", self.input.size(), self.width)?,
+            bias: t.row(rows, "embedding.bias", self.width)?,
+        })
     }
 
-    /// Those after them: the norm, the head, its bias and the shortcut.
-    pub(super) fn last<'a, T: Scalar, S: WeightSource<'a, T>>(&self, s: &mut S) -> Result<[Mat<'a, T>; 4]> {
-        let norm = s.tensor("norm.weight", 1, self.width)?;
-        let head = if self.tied { Mat::new(&[], 0, 0)? } else { s.tensor("head.weight", self.width, self.outputs)? };
-        let bias = if self.head_bias { s.tensor("head.bias", 1, self.outputs)? } else { Mat::new(&[], 0, 0)? };
-        let size = if self.shortcut { self.input.size() } else { 0 };
-        let shortcut = if size > 0 { s.tensor("shortcut.weight", size, self.outputs)? } else { Mat::new(&[], 0, 0)? };
-        Ok([norm, head, bias, shortcut])
+    /// Those after them.
+    ///
+    /// # Errors
+    /// The source's.
+    pub fn last<S: WeightSource>(&self, s: &mut S) -> Result<LastWeights<S::Matrix, S::Numbers>, S::Error> {
+        let (mut t, inputs, outputs) = (Taking(s), self.input.size(), self.outputs);
+        Ok(LastWeights {
+            norm: t.row(true, "norm.weight", self.width)?,
+            head: t.mat(!self.tied, "head.weight", self.width, outputs)?,
+            bias: t.row(self.head_bias, "head.bias", outputs)?,
+            shortcut: t.mat(self.shortcut, "shortcut.weight", inputs, outputs)?,
+        })
     }
+}
+
+/// The parameters of a model before its blocks, matrices M and numbers N of a [`WeightSource`].
+#[derive(Clone, Copy, Debug)]
+pub struct FirstWeights<M, N> {
+    /// A row of w numbers for each token of the vocabulary, or for each number of a row.
+    pub embedding: M,
+    /// Of rows of numbers.
+    pub bias: N,
+}
+
+/// The parameters of a model behind its blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct LastWeights<M, N> {
+    /// Of the rows that the head sees.
+    pub norm: N,
+    /// `[w, outputs]`; none where it is the embedding's transpose.
+    pub head: M,
+    /// Of the head.
+    pub bias: N,
+    /// From rows of numbers to the outputs, past all blocks.
+    pub shortcut: M,
 }

@@ -1,8 +1,8 @@
 //! A model that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
-use super::{BlockSpec, Input, LIMIT, Mode, Model, ModelSpec};
+use super::{Input, LIMIT, LastWeights, Mode, Model, ModelSpec};
 use crate::arithmetic::Arithmetic;
-use crate::block::{BlockRun, State, Weights, rule};
+use crate::block::{BlockRun, Numbers, State, rule};
 use crate::error::{Error, Result, expect_len};
 use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
@@ -143,7 +143,9 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let (mut clipped, refused) = (0, Cell::new(usize::MAX));
         let (model, rows, width) = (self.model, self.rows, self.model.spec.width);
         let (mut room, scratch) = (Scratch::new(self.state), &mut *self.scratch);
-        model.blocks(|spec, w| {
+        let mut numbers = Numbers(model.numbers);
+        model.spec.first(&mut numbers)?;
+        model.blocks(&mut numbers, |spec, w| {
             let mut state = State::take(spec, rows, &mut room)?;
             clipped += BlockRun { g, spec, width, w, mode, refused: &refused }.reset(rows, &mut state, scratch)?;
             Ok(())
@@ -320,11 +322,13 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let (x, normal) = (scratch.take(asked * width)?, scratch.take(asked * width)?);
         let scratch = scratch.rest();
         let (model, rows, mode, position) = (self.model, self.rows, self.mode, self.position);
-        let mut numbers = crate::block::Numbers(model.numbers);
-        let (table, bias) = model.spec.first(&mut numbers)?;
+        let mut numbers = Numbers(model.numbers);
+        let first = model.spec.first(&mut numbers)?;
         match feed {
-            Feed::Tokens(ids) => embedding::forward(table, ids, MatMut::new(x, asked, width)?)?,
-            Feed::Rows(rows) => linear::forward(g, rows, table, Some(bias.data()), MatMut::new(x, asked, width)?)?,
+            Feed::Tokens(ids) => embedding::forward(first.embedding, ids, MatMut::new(x, asked, width)?)?,
+            Feed::Rows(rows) => {
+                linear::forward(g, rows, first.embedding, Some(first.bias), MatMut::new(x, asked, width)?)?
+            }
         }
         // Later rows are left out: they would be multiplied by the zeros of those that do not see them.
         let n = finite_rows(g, Mat::new(x, asked, width)?);
@@ -335,7 +339,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let [outputs, mut surprise] = [outputs, surprise].map(|y| y.map(|y| y.sub(0, n)));
         let mut room = Scratch::new(self.state);
         let (mut column, mut clipped, refused) = (0, 0, Cell::new(n));
-        let last = model.blocks(|spec: &BlockSpec, w: &Weights<'_, T>| {
+        let last = model.blocks(&mut numbers, |spec, w| {
             let mut state = State::take(spec, rows, &mut room)?;
             let memories = spec.memories();
             let surprise = surprise.as_mut().filter(|_| memories > 0).map(|y| y.rb().columns(column, memories));
@@ -347,10 +351,9 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let x = Mat::new(x, n, width)?;
         let mut good = refused.get().min(finite_rows(g, x));
         if let Some(mut outputs) = outputs {
-            let [norm, head, bias, shortcut] = last;
-            say(g, &model.spec, x, table, [norm, head, bias], normal, outputs.rb())?;
+            say(g, &model.spec, x, first.embedding, &last, normal, outputs.rb())?;
             if let (true, Feed::Rows(rows)) = (model.spec.shortcut, feed) {
-                pass(g, rows.sub(0, n), shortcut, scratch, outputs.rb())?;
+                pass(g, rows.sub(0, n), last.shortcut, scratch, outputs.rb())?;
             }
             good = good.min(finite_rows(g, outputs.as_ref()));
         }
@@ -369,13 +372,13 @@ fn say<T: Scalar, G: Arithmetic<T>>(
     spec: &ModelSpec,
     x: Mat<'_, T>,
     table: Mat<'_, T>,
-    [norm, head, bias]: [Mat<'_, T>; 3],
+    last: &LastWeights<Mat<'_, T>, &[T]>,
     normal: &mut [T],
     outputs: MatMut<'_, T>,
 ) -> Result<()> {
     let (n, width) = (x.rows(), x.cols());
-    rms_norm::forward(g, x, norm.data(), MatMut::new(normal, n, width)?)?;
-    let (head, bias) = (if spec.tied { table.t() } else { head }, spec.head_bias.then_some(bias.data()));
+    rms_norm::forward(g, x, last.norm, MatMut::new(normal, n, width)?)?;
+    let (head, bias) = (if spec.tied { table.t() } else { last.head }, spec.head_bias.then_some(last.bias));
     linear::forward(g, Mat::new(normal, n, width)?, head, bias, outputs)
 }
 

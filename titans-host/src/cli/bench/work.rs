@@ -96,8 +96,9 @@ impl<D: Device> Work<D> {
     }
 }
 
-/// Memories that are fed piece by piece, on the caller's thread: `batch × heads` streams. All arrays are the device's: they
-/// begin at a cache line, or else streams of the same work differ by a twentieth.
+/// Memories that are fed piece by piece, on the caller's thread: `batch × heads` streams. They share one scratch as those of a
+/// model do, where each [`Memory`](titans_kernel::memory::Memory) has its own. All arrays are the device's: they begin at a
+/// cache line, or else streams of the same work differ by a twentieth.
 pub struct Streams {
     spec: MemorySpec,
     tokens: usize,

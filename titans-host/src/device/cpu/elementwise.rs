@@ -69,19 +69,31 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
-    pub(super) fn silu_forward(&self, x: &[T], y: &mut [T]) -> Result<()> {
+    /// A function of each element, `op` being the kernel's.
+    pub(super) fn map_forward(
+        &self,
+        x: &[T],
+        y: &mut [T],
+        op: impl Fn(&Simd, &[T], &mut [T]) -> KernelResult<()> + Sync,
+    ) -> Result<()> {
         expect_len("y", x.len(), y.len())?;
         let piece = self.piece(y.len());
-        self.threads
-            .run(Self::cost(x.len(), EXP), split_rows(y, 1, piece), |(at, y)| ops::silu::forward(&self.gemm, &x[at], y))
+        self.threads.run(Self::cost(x.len(), EXP), split_rows(y, 1, piece), |(at, y)| op(&self.gemm, &x[at], y))
     }
 
-    pub(super) fn silu_backward(&self, x: &[T], d_y: &[T], d_x: &mut [T]) -> Result<()> {
+    /// Its backward, `op` being the kernel's.
+    pub(super) fn map_backward(
+        &self,
+        x: &[T],
+        d_y: &[T],
+        d_x: &mut [T],
+        op: impl Fn(&Simd, &[T], &[T], &mut [T]) -> KernelResult<()> + Sync,
+    ) -> Result<()> {
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         let piece = self.piece(x.len());
         self.threads.run(Self::cost(x.len(), EXP), split_rows(d_x, 1, piece), |(at, d_x)| {
-            ops::silu::vjp(&self.gemm, &x[at.clone()], &d_y[at], d_x)
+            op(&self.gemm, &x[at.clone()], &d_y[at], d_x)
         })
     }
 

@@ -10,16 +10,8 @@ use crate::device::{Device, MoveRows, Place, Span};
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::block::{Mixed, Segment};
-use crate::model::layout::{AttentionParams, Block, CombineParams, ContextParams, MemoryParams};
+use crate::model::layout::Block;
 use crate::tape::{Tape, Var};
-
-/// The mixer's parameters.
-pub(super) struct MacParts<'a> {
-    pub(super) context: &'a ContextParams,
-    pub(super) attention: &'a AttentionParams,
-    pub(super) memory: &'a MemoryParams,
-    pub(super) combine: &'a CombineParams,
-}
 
 /// What is there for all tokens before the first segment.
 pub(super) struct TokenProjections<D: Device> {
@@ -44,13 +36,12 @@ impl<D: Device> Model<D> {
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
-        p: &MacParts<'_>,
         n: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (batch, time, inner) = (segment.batch, segment.time, self.config.inner());
-        let tokens = self.mac_tokens(tape, block, (p.context, p.attention), n, segment)?;
-        let mut carried = Carried::start(tape, p.memory, segment)?;
+        let tokens = self.mac_tokens(tape, block, n, segment)?;
+        let mut carried = Carried::start(tape, block, segment)?;
         let (mut ys, mut rs) = (tape.assemble(batch, time, inner)?, tape.assemble(batch, time, inner)?);
         let mut surprise = if segment.surprise && answers(segment.mode) {
             Some(tape.device().alloc(batch * time * self.config.heads)?)
@@ -60,7 +51,7 @@ impl<D: Device> Model<D> {
         let mut clipped = 0;
         for place in self.places(segment) {
             let from = place.from;
-            let (y, read) = self.mac_segment(tape, p, &tokens, &place, &mut carried, segment)?;
+            let (y, read) = self.mac_segment(tape, block, &tokens, &place, &mut carried, segment)?;
             ys.place(tape, from, place.time, &y)?;
             rs.place(tape, from, place.time, &read.y)?;
             clipped += read.clipped;
@@ -69,7 +60,7 @@ impl<D: Device> Model<D> {
             }
         }
         let (y, r) = (ys.finish(tape)?, rs.finish(tape)?);
-        let y = self.combine(tape, p.combine, &y, &r)?;
+        let y = self.combine(tape, block, &y, &r)?;
         Ok(Mixed { y, stream: None, surprise, clipped, state: carried.memory })
     }
 
@@ -85,15 +76,14 @@ impl<D: Device> Model<D> {
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
-        (context, attention): (&ContextParams, &AttentionParams),
         n: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<TokenProjections<D>> {
-        let [q, k, v] = self.token_keys(tape, attention, n, segment.batch)?;
+        let [q, k, v] = self.token_keys(tape, block, n, segment.batch)?;
         let rows = self.persistent(tape, block, segment.batch)?;
-        let persistent = rows.map(|rows| self.keys(tape, attention, &rows)).transpose()?;
+        let persistent = rows.map(|rows| self.keys(tape, block, &rows)).transpose()?;
         let context = if answers(segment.mode) {
-            let q = project(tape, segment.batch, n, &context.q)?;
+            let q = project(tape, segment.batch, n, &block.w.context_q)?;
             Some(tape.l2_norm(self.config.head_width, &q)?)
         } else {
             None
@@ -105,15 +95,15 @@ impl<D: Device> Model<D> {
     fn mac_segment(
         &self,
         tape: &mut Tape<'_, D>,
-        p: &MacParts<'_>,
+        block: &Block,
         tokens: &TokenProjections<D>,
         place: &SegmentPlace,
         carried: &mut Carried<D>,
         segment: &Segment<'_, D>,
     ) -> Result<(Var<D>, Mixed<D>)> {
-        let a = self.attend_in_context(tape, (p.context, p.attention), tokens, place, carried.memory.as_ref())?;
-        let y = tape.rms_norm(&a, p.combine.attention)?;
-        let read = self.write_and_ask(tape, p.memory, &Fed::default(), &y, (place, segment), carried)?;
+        let a = self.attend_in_context(tape, block, tokens, place, carried.memory.as_ref())?;
+        let y = tape.rms_norm(&a, block.w.combine[0])?;
+        let read = self.write_and_ask(tape, block, &Fed::default(), &y, (place, segment), carried)?;
         Ok((y, read))
     }
 
@@ -121,7 +111,7 @@ impl<D: Device> Model<D> {
     pub(super) fn attend_in_context(
         &self,
         tape: &mut Tape<'_, D>,
-        (context, attention): (&ContextParams, &AttentionParams),
+        block: &Block,
         tokens: &TokenProjections<D>,
         place: &SegmentPlace,
         memory: Option<&Var<D>>,
@@ -137,8 +127,9 @@ impl<D: Device> Model<D> {
             }
             _ => self.nothing(tape, batch * time * inner)?,
         };
-        let h = self.normed(tape, &h, context.norm, context.out)?;
-        let [h_k, h_v] = self.keys(tape, attention, &h)?;
+        let h = tape.rms_norm(&h, block.w.context_norm)?;
+        let h = tape.linear(&h, block.w.context_out, None)?;
+        let [h_k, h_v] = self.keys(tape, block, &h)?;
         let q = tape.slice(&tokens.q, batch, from, time, inner)?;
         let k = tape.slice(&tokens.k, batch, from, time, kv)?;
         let v = tape.slice(&tokens.v, batch, from, time, kv)?;

@@ -6,9 +6,10 @@ use super::memory::project;
 use crate::device::Device;
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
-use crate::model::layout::{MemoryParams, Projection};
+use crate::model::layout::Block;
 use crate::model::{MacFeed, MacRead, Mode, Model};
-use crate::tape::{MemoryVars, Tape, Var};
+use crate::tape::{MemoryVars, ParamId, Tape, Var};
+use titans_kernel::model::Projection;
 
 /// The last inputs of the convolutions on q, k and v, and how many rows they are.
 type Tails<D> = [Option<(Var<D>, usize)>; 3];
@@ -21,8 +22,8 @@ pub(super) struct Carried<D: Device> {
 
 impl<D: Device> Carried<D> {
     /// Before the first segment.
-    pub(super) fn start(tape: &mut Tape<'_, D>, p: &MemoryParams, segment: &Segment<'_, D>) -> Result<Self> {
-        let memory = if answers(segment.mode) { Some(segment.state(tape, p.w0)?) } else { None };
+    pub(super) fn start(tape: &mut Tape<'_, D>, block: &Block, segment: &Segment<'_, D>) -> Result<Self> {
+        let memory = if answers(segment.mode) { Some(segment.state(tape, block.w.w0)?) } else { None };
         Ok(Self { memory, tails: [None, None, None] })
     }
 }
@@ -45,7 +46,7 @@ impl<D: Device> Model<D> {
     pub(super) fn fed(
         &self,
         tape: &mut Tape<'_, D>,
-        p: &MemoryParams,
+        block: &Block,
         n: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<Fed<D>> {
@@ -53,15 +54,16 @@ impl<D: Device> Model<D> {
         if !answers(segment.mode) {
             return Ok(Fed::default());
         }
+        let [q, k, v] = &block.w.memory;
         let qk = if feed == MacFeed::Output {
             None
         } else {
-            let q = project(tape, batch, n, &p.q)?;
-            let k = project(tape, batch, n, &p.k)?;
+            let q = project(tape, batch, n, q)?;
+            let k = project(tape, batch, n, k)?;
             Some([tape.l2_norm(self.config.head_width, &q)?, tape.l2_norm(self.config.head_width, &k)?])
         };
         let v_gates = if feed == MacFeed::Tokens {
-            Some([project(tape, batch, n, &p.v)?, self.gates(tape, p, n, batch)?])
+            Some([project(tape, batch, n, v)?, self.gates(tape, block, n, batch)?])
         } else {
             None
         };
@@ -73,7 +75,7 @@ impl<D: Device> Model<D> {
     pub(super) fn write_and_ask(
         &self,
         tape: &mut Tape<'_, D>,
-        p: &MemoryParams,
+        block: &Block,
         fed: &Fed<D>,
         y: &Var<D>,
         (place, segment): (&SegmentPlace, &Segment<'_, D>),
@@ -84,6 +86,7 @@ impl<D: Device> Model<D> {
         let Some(memory) = carried.memory.take() else {
             return Ok(Mixed::of(self.nothing(tape, batch * time * inner)?));
         };
+        let [wq, wk, wv] = &block.w.memory;
         let [q_tail, k_tail, v_tail] = &mut carried.tails;
         let [q, k] = match &fed.qk {
             Some(qk) => {
@@ -91,8 +94,8 @@ impl<D: Device> Model<D> {
                 [q?, k?]
             }
             None => {
-                let q = carry_on(tape, place, inner, y, &p.q, q_tail)?;
-                let k = carry_on(tape, place, inner, y, &p.k, k_tail)?;
+                let q = carry_on(tape, place, inner, y, wq, q_tail)?;
+                let k = carry_on(tape, place, inner, y, wk, k_tail)?;
                 [tape.l2_norm(c.head_width, &q)?, tape.l2_norm(c.head_width, &k)?]
             }
         };
@@ -100,7 +103,7 @@ impl<D: Device> Model<D> {
             Some([v, gates]) => {
                 [tape.slice(v, batch, from, time, inner)?, tape.slice(gates, batch, from, time, c.gates_width())?]
             }
-            None => [carry_on(tape, place, inner, y, &p.v, v_tail)?, self.gates(tape, p, y, batch)?],
+            None => [carry_on(tape, place, inner, y, wv, v_tail)?, self.gates(tape, block, y, batch)?],
         };
         let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
         let read =
@@ -139,12 +142,12 @@ fn carry_on<D: Device>(
     place: &SegmentPlace,
     inner: usize,
     x: &Var<D>,
-    p: &Projection,
+    p: &Projection<ParamId, ParamId>,
     tail: &mut Option<(Var<D>, usize)>,
 ) -> Result<Var<D>> {
     let &SegmentPlace { batch, time, .. } = place;
     let x = tape.linear(x, p.weight, None)?;
-    let Some((conv, bias)) = p.conv else { return tape.silu(&x) };
+    let Some(conv) = p.conv.some() else { return tape.silu(&x) };
     let (x, before) = match tail.take() {
         Some((before, rows)) => {
             let mut all = tape.assemble(batch, rows + time, inner)?;
@@ -158,7 +161,7 @@ fn carry_on<D: Device>(
     if kept > 0 {
         *tail = Some((tape.slice(&x, batch, before + time - kept, kept, inner)?, kept));
     }
-    let y = tape.conv(batch, &x, None, conv, bias)?;
+    let y = tape.conv(batch, &x, None, conv, p.bias)?;
     let y = if before > 0 { tape.slice(&y, batch, before, time, inner)? } else { y };
     tape.silu(&y)
 }

@@ -10,32 +10,23 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::model::block::{Mixed, Segment};
 use crate::model::dropout::Addition;
-use crate::model::layout::{AttentionParams, Block, ContextParams, MacParams, MemoryParams};
+use crate::model::layout::Block;
 use crate::tape::{Tape, Var};
-
-/// The mixer's parameters.
-pub(super) struct MacResidualParts<'a> {
-    pub(super) context: &'a ContextParams,
-    pub(super) attention: &'a AttentionParams,
-    pub(super) memory: &'a MemoryParams,
-    pub(super) own: &'a MacParams,
-}
 
 impl<D: Device> Model<D> {
     pub(super) fn mac_residual(
         &self,
         tape: &mut Tape<'_, D>,
         block: &Block,
-        p: &MacResidualParts<'_>,
         [x, n]: [&Var<D>; 2],
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (batch, time, inner, width) = (segment.batch, segment.time, self.config.inner(), self.config.width);
-        let tokens = self.mac_tokens(tape, block, (p.context, p.attention), n, segment)?;
-        let gate = p.attention.gate.map(|gate| tape.linear(n, gate, None)).transpose()?;
+        let tokens = self.mac_tokens(tape, block, n, segment)?;
+        let gate = block.w.attention_gate.some().map(|gate| tape.linear(n, gate, None)).transpose()?;
         let remembers = answers(segment.mode);
-        let fed = self.fed(tape, p.memory, n, segment)?;
-        let mut carried = Carried::start(tape, p.memory, segment)?;
+        let fed = self.fed(tape, block, n, segment)?;
+        let mut carried = Carried::start(tape, block, segment)?;
         let (mut xs, mut ys) = (tape.assemble(batch, time, width)?, tape.assemble(batch, time, width)?);
         let mut rs = tape.assemble(batch, time, inner)?;
         let mut surprise = if segment.surprise && remembers {
@@ -46,24 +37,15 @@ impl<D: Device> Model<D> {
         let mut clipped = 0;
         for place in self.places(segment) {
             let &SegmentPlace { from, time: rows, .. } = &place;
-            let a = self.attend_in_context(tape, (p.context, p.attention), &tokens, &place, carried.memory.as_ref())?;
-            let a = match p.attention.norm {
-                Some(norm) => tape.rms_norm(&a, norm)?,
-                None => a,
-            };
-            let a = match &gate {
-                Some(gate) => {
-                    let gate = tape.slice(gate, batch, from, rows, inner)?;
-                    tape.silu_gate(&a, &gate)?
-                }
-                None => a,
-            };
-            let a = tape.linear(&a, p.own.out, None)?;
+            let a = self.attend_in_context(tape, block, &tokens, &place, carried.memory.as_ref())?;
+            let gate = gate.as_ref().map(|gate| tape.slice(gate, batch, from, rows, inner)).transpose()?;
+            let a = self.read_attention(tape, block, a, gate.as_ref())?;
+            let a = tape.linear(&a, block.w.attention_out, None)?;
             let a = segment.dropout.apply(tape, Addition::First(from as u64), a)?;
             let stream = tape.slice(x, batch, from, rows, width)?;
             let stream = tape.add(&stream, &a)?;
-            let y = tape.rms_norm(&stream, p.own.norm)?;
-            let read = self.write_and_ask(tape, p.memory, &fed, &y, (&place, segment), &mut carried)?;
+            let y = tape.rms_norm(&stream, block.w.memory_norm)?;
+            let read = self.write_and_ask(tape, block, &fed, &y, (&place, segment), &mut carried)?;
             clipped += read.clipped;
             if let (Some(part), Some(all)) = (read.surprise, &mut surprise) {
                 self.keep_surprise(tape, &place, time, &part, all)?;
@@ -73,7 +55,7 @@ impl<D: Device> Model<D> {
             rs.place(tape, from, rows, &read.y)?;
         }
         let (stream, y, r) = (xs.finish(tape)?, ys.finish(tape)?, rs.finish(tape)?);
-        let y = self.read_out(tape, &p.own.read, &r, &y)?;
+        let y = self.read_out(tape, block, &r, &y)?;
         Ok(Mixed { y, stream: Some(stream), surprise, clipped, state: carried.memory })
     }
 }

@@ -4,16 +4,17 @@ use super::{Rows, answers};
 use crate::device::{Device, MemoryOp, MoveRows, Place};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
-use crate::model::layout::{MemoryParams, Projection};
+use crate::model::layout::Block;
 use crate::model::{GateSpan, Mode, Model};
-use crate::tape::{MemoryVars, Tape, Var};
+use crate::tape::{MemoryVars, ParamId, Tape, Var};
+use titans_kernel::model::Projection;
 
 impl<D: Device> Model<D> {
     /// M(q) of all rows, `[batch, rows, heads, head_width]`.
     pub(super) fn remember(
         &self,
         tape: &mut Tape<'_, D>,
-        p: &MemoryParams,
+        block: &Block,
         rows: &Rows<D>,
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
@@ -22,13 +23,14 @@ impl<D: Device> Model<D> {
         if !answers(segment.mode) {
             return Ok(Mixed::of(self.nothing(tape, batch * time * c.inner())?));
         }
-        let q = project(tape, batch, u, &p.q)?;
-        let k = project(tape, batch, u, &p.k)?;
-        let v = project(tape, batch, u, &p.v)?;
+        let [q, k, v] = &block.w.memory;
+        let q = project(tape, batch, u, q)?;
+        let k = project(tape, batch, u, k)?;
+        let v = project(tape, batch, u, v)?;
         let q = tape.l2_norm(c.head_width, &q)?;
         let k = tape.l2_norm(c.head_width, &k)?;
-        let gates = self.gates(tape, p, u, batch)?;
-        let state = segment.state(tape, p.w0)?;
+        let gates = self.gates(tape, block, u, batch)?;
+        let state = segment.state(tape, block.w.w0)?;
         let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
         let read =
             tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &state }, segment.surprise)?;
@@ -43,10 +45,10 @@ impl<D: Device> Model<D> {
     }
 
     /// α, θ, η of all rows `[batch, rows, 3, heads, L]`, L being 1 where a memory's layers share them.
-    pub(super) fn gates(&self, tape: &mut Tape<'_, D>, p: &MemoryParams, u: &Var<D>, batch: usize) -> Result<Var<D>> {
+    pub(super) fn gates(&self, tape: &mut Tape<'_, D>, block: &Block, u: &Var<D>, batch: usize) -> Result<Var<D>> {
         let c = &self.config;
         let on = |there: bool| if there { 1.0 } else { 0.0 };
-        let gates = tape.linear(u, p.gates, Some(p.gates_bias))?;
+        let gates = tape.linear(u, block.w.gates, Some(block.w.gates_bias))?;
         let width = c.gates_width();
         let gates = tape.gates(width / 3, [on(c.forgetting), c.theta_max, c.eta_max * on(c.momentum)], &gates)?;
         match c.gates {
@@ -88,10 +90,15 @@ impl<D: Device> Model<D> {
 }
 
 /// A linear map, the convolution and SiLU: `[batch, time, heads, head_width]`.
-pub(super) fn project<D: Device>(tape: &mut Tape<'_, D>, batch: usize, x: &Var<D>, p: &Projection) -> Result<Var<D>> {
+pub(super) fn project<D: Device>(
+    tape: &mut Tape<'_, D>,
+    batch: usize,
+    x: &Var<D>,
+    p: &Projection<ParamId, ParamId>,
+) -> Result<Var<D>> {
     let mut x = tape.linear(x, p.weight, None)?;
-    if let Some((conv, bias)) = p.conv {
-        x = tape.conv(batch, &x, None, conv, bias)?;
+    if let Some(conv) = p.conv.some() {
+        x = tape.conv(batch, &x, None, conv, p.bias)?;
     }
     tape.silu(&x)
 }

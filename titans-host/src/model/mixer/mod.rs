@@ -13,11 +13,11 @@ pub(super) use attention::ROTARY_BASE;
 
 use super::block::{Mixed, Segment};
 use super::dropout::Addition;
-use super::layout::{Block, CombineParams, Join, Mixer, ReadOut};
-use super::{Combine, Mode, Model, Wiring};
+use super::layout::Block;
+use super::{Combine, Kind, Mode, Model, Wiring};
 use crate::device::Device;
 use crate::error::Result;
-use crate::tape::{ParamId, Tape, Var};
+use crate::tape::{Tape, Var};
 
 /// Rows that begin with the persistent ones: ñ = [P ‖ n].
 struct Rows<D: Device> {
@@ -43,60 +43,54 @@ impl<D: Device> Model<D> {
     ) -> Result<Mixed<D>> {
         let (batch, time) = (segment.batch, segment.time);
         let residual = self.config.wiring == Wiring::Residual;
-        match &block.mixer {
-            Mixer::Lmm { memory, read } => {
+        match block.kind {
+            Kind::Lmm => {
                 let rows = self.rows(tape, block, n, segment)?;
-                let mixed = self.remember(tape, memory, &rows, segment)?;
+                let mixed = self.remember(tape, block, &rows, segment)?;
                 let y = self.token_rows(tape, &mixed.y, &rows, segment)?;
-                Ok(Mixed { y: self.read_out(tape, read, &y, n)?, ..mixed })
+                Ok(Mixed { y: self.read_out(tape, block, &y, n)?, ..mixed })
             }
-            Mixer::Attention { attention } => {
+            Kind::Attention => {
                 let p = self.persistent(tape, block, batch)?;
-                Ok(Mixed::of(self.attend(tape, attention, n, p.as_ref(), batch, time)?))
+                Ok(Mixed::of(self.attend(tape, block, n, p.as_ref(), batch, time)?))
             }
-            Mixer::Mag { attention, memory, join } => {
+            Kind::Mag => {
                 let p = self.persistent(tape, block, batch)?;
-                let a = self.attend(tape, attention, n, p.as_ref(), batch, time)?;
+                let a = self.attend(tape, block, n, p.as_ref(), batch, time)?;
                 let rows = if residual { Rows::of(n) } else { self.rows(tape, block, n, segment)? };
-                let mixed = self.remember(tape, memory, &rows, segment)?;
+                let mixed = self.remember(tape, block, &rows, segment)?;
                 let r = self.token_rows(tape, &mixed.y, &rows, segment)?;
-                Ok(Mixed { y: self.join(tape, join, &a, &r, n)?, ..mixed })
+                Ok(Mixed { y: self.join(tape, block, &a, &r, n)?, ..mixed })
             }
-            Mixer::Mal { norm, attention, memory, read, out } if residual => {
-                let mixed = self.remember(tape, memory, &Rows::of(n), segment)?;
-                let y = self.read_out(tape, read, &mixed.y, n)?;
-                let y = tape.linear(&y, *out, None)?;
+            Kind::Mal if residual => {
+                let mixed = self.remember(tape, block, &Rows::of(n), segment)?;
+                let y = self.read_out(tape, block, &mixed.y, n)?;
+                let y = tape.linear(&y, block.w.memory_out, None)?;
                 let y = segment.dropout.apply(tape, Addition::First(0), y)?;
                 let x = tape.add(x, &y)?;
-                let (z, p) = (tape.rms_norm(&x, *norm)?, self.persistent(tape, block, batch)?);
-                let y = self.attend(tape, attention, &z, p.as_ref(), batch, time)?;
+                let (z, p) = (tape.rms_norm(&x, block.w.attention_norm)?, self.persistent(tape, block, batch)?);
+                let y = self.attend(tape, block, &z, p.as_ref(), batch, time)?;
                 Ok(Mixed { y, stream: Some(x), ..mixed })
             }
-            Mixer::Mal { norm, attention, memory, read, out } => {
+            Kind::Mal => {
                 let rows = self.rows(tape, block, n, segment)?;
-                let mixed = self.remember(tape, memory, &rows, segment)?;
-                let y = self.read_out(tape, read, &mixed.y, &rows.all)?;
-                let z = tape.linear(&y, *out, None)?;
-                let z = tape.rms_norm(&z, *norm)?;
+                let mixed = self.remember(tape, block, &rows, segment)?;
+                let y = self.read_out(tape, block, &mixed.y, &rows.all)?;
+                let z = tape.linear(&y, block.w.memory_out, None)?;
+                let z = tape.rms_norm(&z, block.w.attention_norm)?;
                 let (width, p) = (self.config.width, rows.persistent);
                 let first = if p > 0 { Some(tape.slice(&z, batch, 0, p, width)?) } else { None };
                 let tokens = if p > 0 { tape.slice(&z, batch, p, time, width)? } else { z };
-                Ok(Mixed { y: self.attend(tape, attention, &tokens, first.as_ref(), batch, time)?, ..mixed })
+                Ok(Mixed { y: self.attend(tape, block, &tokens, first.as_ref(), batch, time)?, ..mixed })
             }
-            Mixer::Mac { context, attention, memory, combine } => {
-                let parts = mac::MacParts { context, attention, memory, combine };
-                self.mac(tape, block, &parts, n, segment)
-            }
-            Mixer::MacResidual { context, attention, memory, own } => {
-                let parts = mac_residual::MacResidualParts { context, attention, memory, own };
-                self.mac_residual(tape, block, &parts, [x, n], segment)
-            }
+            Kind::Mac if residual => self.mac_residual(tape, block, [x, n], segment),
+            Kind::Mac => self.mac(tape, block, n, segment),
         }
     }
 
     /// The persistent rows `[batch, N_p, width]`, if there are any.
     fn persistent(&self, tape: &mut Tape<'_, D>, block: &Block, batch: usize) -> Result<Option<Var<D>>> {
-        block.persistent.map(|p| tape.repeat(p, batch)).transpose()
+        block.w.persistent.some().map(|p| tape.repeat(p, batch)).transpose()
     }
 
     /// ñ = [P ‖ n].
@@ -127,35 +121,35 @@ impl<D: Device> Model<D> {
     }
 
     /// rms_norm(r) head by head, gated by the rows that the memory read for.
-    fn read_out(&self, tape: &mut Tape<'_, D>, p: &ReadOut, r: &Var<D>, rows: &Var<D>) -> Result<Var<D>> {
-        let y = tape.rms_norm(r, p.norm)?;
-        let gate = tape.linear(rows, p.gate, None)?;
+    fn read_out(&self, tape: &mut Tape<'_, D>, block: &Block, r: &Var<D>, rows: &Var<D>) -> Result<Var<D>> {
+        let y = tape.rms_norm(r, block.w.read_norm)?;
+        let gate = tape.linear(rows, block.w.gate, None)?;
         tape.silu_gate(&y, &gate)
     }
 
     /// What MAG makes of attention's output and the read-outs r of rows n.
-    fn join(&self, tape: &mut Tape<'_, D>, join: &Join, a: &Var<D>, r: &Var<D>, n: &Var<D>) -> Result<Var<D>> {
-        match join {
-            Join::Product(combine) => {
-                let a = tape.rms_norm(a, combine.attention)?;
-                self.combine(tape, combine, &a, r)
+    fn join(&self, tape: &mut Tape<'_, D>, block: &Block, a: &Var<D>, r: &Var<D>, n: &Var<D>) -> Result<Var<D>> {
+        match self.config.combine {
+            Combine::Gates => {
+                let m = self.read_out(tape, block, r, n)?;
+                tape.add(&m, a)
             }
-            Join::Sum(read) if self.config.combine == Combine::Gated => {
-                let m = tape.rms_norm(r, read.norm)?;
+            Combine::Gated => {
+                let m = tape.rms_norm(r, block.w.read_norm)?;
                 let sum = tape.add(&m, a)?;
-                let gate = tape.linear(n, read.gate, None)?;
+                let gate = tape.linear(n, block.w.gate, None)?;
                 tape.silu_gate(&sum, &gate)
             }
-            Join::Sum(read) => {
-                let m = self.read_out(tape, read, r, n)?;
-                tape.add(&m, a)
+            Combine::Product | Combine::Silu | Combine::Sigmoid | Combine::Sum => {
+                let a = tape.rms_norm(a, block.w.combine[0])?;
+                self.combine(tape, block, &a, r)
             }
         }
     }
 
     /// ŷ ⊗ rms_norm(r), from the normalised ŷ.
-    fn combine(&self, tape: &mut Tape<'_, D>, p: &CombineParams, y: &Var<D>, r: &Var<D>) -> Result<Var<D>> {
-        let m = tape.rms_norm(r, p.memory)?;
+    fn combine(&self, tape: &mut Tape<'_, D>, block: &Block, y: &Var<D>, r: &Var<D>) -> Result<Var<D>> {
+        let m = tape.rms_norm(r, block.w.combine[1])?;
         match self.config.combine {
             Combine::Product => {
                 let y = tape.silu(y)?;
@@ -166,12 +160,6 @@ impl<D: Device> Model<D> {
             // Those of the other wiring never come here.
             Combine::Sum | Combine::Gated | Combine::Gates => tape.add(y, &m),
         }
-    }
-
-    /// A linear map and rms_norm of rows.
-    fn normed(&self, tape: &mut Tape<'_, D>, x: &Var<D>, norm: ParamId, weight: ParamId) -> Result<Var<D>> {
-        let x = tape.rms_norm(x, norm)?;
-        tape.linear(&x, weight, None)
     }
 }
 
