@@ -351,16 +351,17 @@ fn the_command_names_devices_and_ranks() {
     for says in ["driver for CUDA up to 13.0", "cuBLAS 13.0 (libcublas.so.13)", "NVRTC 13.0", "3: Fake GPU, 3.0 GiB"] {
         assert!(out.contains(says), "{out}");
     }
-    let bench = |device: &str, environment: &[(&str, &str)]| {
-        let small = "bench memory --dim 4 --tokens 8 --heads 1 --batch 1 --seconds 0.01 --device";
-        run(&small.split_whitespace().chain([device]).collect::<Vec<_>>(), environment)
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/linear_one_token.safetensors");
+    let (input, output) = (golden.to_str().unwrap(), fake.path("out.safetensors"));
+    let memory = |device: &str, environment: &[(&str, &str)]| {
+        run(&["memory", input, output.to_str().unwrap(), "--dtype", "f32", "--device", device], environment)
     };
-    let (code, out, told) = bench("cuda", &[]);
-    assert!(code == 0 && out.contains("tokens/s"), "{told}");
+    let (code, _, told) = memory("cuda", &[]);
+    assert!(code == 0 && output.exists(), "{told}");
     assert!(told.contains("CUDA device 0 (Fake GPU) is passed over: "), "{told}");
-    let (code, _, told) = bench("cuda", &[("LOCAL_RANK", "2")]);
+    let (code, _, told) = memory("cuda", &[("LOCAL_RANK", "2")]);
     assert!(code == 0 && told.is_empty(), "{told}");
-    let (code, _, told) = bench("cuda:3", &[("LOCAL_RANK", "9")]);
+    let (code, _, told) = memory("cuda:3", &[("LOCAL_RANK", "9")]);
     assert!(code == 0 && told.is_empty(), "{told}");
     for (device, rank, says) in [
         ("cuda:0", "", "DEVICE_UNAVAILABLE"),
@@ -370,13 +371,13 @@ fn the_command_names_devices_and_ranks() {
         ("cuda:x", "", "cuda:N"),
         ("gpu", "", "expected cpu, cuda, cuda:N"),
     ] {
-        let (code, _, told) = bench(device, &[("LOCAL_RANK", rank)]);
+        let (code, _, told) = memory(device, &[("LOCAL_RANK", rank)]);
         assert!(code == 2 && told.contains(says), "{device}, {rank}: {code}: {told}");
     }
     // Nothing of CUDA is looked at for the CPU: not even what is no library.
-    let (code, _, told) = bench("cpu", &[("LOCAL_RANK", "x")]);
+    let (code, _, told) = memory("cpu", &[("LOCAL_RANK", "x")]);
     assert!(code == 0 && told.is_empty(), "{told}");
-    let (code, out, _) = run(&["bench", "memory", "--help"], &[]);
+    let (code, out, _) = run(&["memory", "--help"], &[]);
     assert!(code == 0 && out.contains("cuda:N"), "{out}");
     assert!(Path::new(&fake.path("cache/titans/kernels")).is_dir());
 }
