@@ -179,6 +179,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
         TaskConfig::Classify(task) => classify::run(device, args, task, (config.train.seed, &state), &model),
+        TaskConfig::Needle(_) => Err(Error::usage("later").into()),
         TaskConfig::Track(task) => track::run(device, args, task, config.train.seed, &model),
         TaskConfig::Forecast(task) => forecast::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),

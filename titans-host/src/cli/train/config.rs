@@ -7,6 +7,7 @@ use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
 use super::names::{BoundariesName, TaskName};
+use super::needle::NeedleArgs;
 use super::places::{absolute, set, split};
 use super::room;
 use crate::cli::options::{count, named, number, size, whole};
@@ -14,7 +15,7 @@ use crate::data::series::TableLayout;
 use crate::data::track::Group;
 use crate::error::{Error, Result};
 use crate::model::Preset;
-use crate::task::{TaskConfig, classify, forecast, recall, series, text, track};
+use crate::task::{TaskConfig, classify, forecast, needle, recall, series, text, track};
 use crate::train::RunConfig;
 use std::path::PathBuf;
 
@@ -52,6 +53,9 @@ pub struct ConfigArgs {
 
     #[command(flatten)]
     classify: ClassifyArgs,
+
+    #[command(flatten)]
+    needle: NeedleArgs,
 
     /// Most pairs of a sequence (recall) [default: 16]
     #[arg(long, value_name = "N", value_parser = size)]
@@ -122,6 +126,10 @@ impl ConfigArgs {
                 self.texts(&mut c.data, &mut c.tokenizer)?;
                 self.classify.places(c)?;
             }
+            TaskConfig::Needle(c) => {
+                self.texts(&mut Vec::new(), &mut c.tokenizer)?;
+                self.needle.places(c)?;
+            }
             TaskConfig::Series(c) => {
                 if !self.data.is_empty() {
                     c.data = self.series()?;
@@ -133,7 +141,8 @@ impl ConfigArgs {
                 }
             }
         }
-        Ok(!self.data.is_empty() || self.tokenizer.is_some() || self.classify.names_rows())
+        let own = self.classify.names_rows() || self.needle.names_haystack();
+        Ok(own || !self.data.is_empty() || self.tokenizer.is_some())
     }
 
     /// Whether it is said where the data lie.
@@ -170,6 +179,7 @@ impl ConfigArgs {
         let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
         let own =
             own.or_else(|| self.layout.given()).or_else(|| self.forecast.given()).or_else(|| self.classify.given());
+        let own = own.or_else(|| self.needle.given());
         own.or_else(|| self.model.given())
     }
 
@@ -209,6 +219,11 @@ impl ConfigArgs {
             }
             (None, TaskName::Track) => {
                 return track::default_run(self.group.unwrap_or_default(), self.model.layers.unwrap_or(1));
+            }
+            (None, TaskName::Needle) => {
+                let mut task = needle::NeedleConfig::default();
+                self.change_needle(&mut task)?;
+                return needle::default_run(task, self.model.layers.unwrap_or(1));
             }
             (None, TaskName::Text) => text::default_run(Vec::new())?,
             (None, TaskName::Classify) => {
@@ -268,6 +283,10 @@ impl ConfigArgs {
                     c.lengths.clone_from(&self.lengths);
                 }
                 Ok(self.group.is_some())
+            }
+            TaskConfig::Needle(c) => {
+                self.change_needle(c)?;
+                Ok(self.tokenizer.is_some())
             }
             TaskConfig::Text(c) => {
                 self.texts(&mut c.data, &mut c.tokenizer)?;
@@ -338,6 +357,18 @@ impl ConfigArgs {
         self.classify.change(c)?;
         set(&mut c.context, self.context);
         set(&mut c.sequences, self.batch);
+        Ok(())
+    }
+
+    /// Puts the options into a needle task.
+    fn change_needle(&self, c: &mut needle::NeedleConfig) -> Result<()> {
+        self.texts(&mut Vec::new(), &mut c.tokenizer)?;
+        self.needle.change(c)?;
+        set(&mut c.length, self.context);
+        set(&mut c.tokens, self.batch);
+        if !self.lengths.is_empty() {
+            c.lengths.clone_from(&self.lengths);
+        }
         Ok(())
     }
 

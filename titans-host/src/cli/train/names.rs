@@ -18,6 +18,8 @@ pub enum TaskName {
     Track,
     /// Sequences with labels from --data FILE.csv or FASTA: which class each is of
     Classify,
+    /// A sentence in a --haystack of any length that gives a key its value; the question for it comes last
+    Needle,
 }
 
 impl TaskName {
@@ -30,6 +32,7 @@ impl TaskName {
             Self::Forecast => "forecast",
             Self::Track => "track",
             Self::Classify => "classify",
+            Self::Needle => "needle",
         }
     }
 }

@@ -14,15 +14,15 @@ impl ConfigArgs {
                 asked.name()
             )));
         }
-        if (name == "recall" || name == "track") && !self.data.is_empty() {
+        if (name == "recall" || name == "track" || name == "needle") && !self.data.is_empty() {
             return Err(Error::usage(format!(
                 "--data is for --task text, series, forecast and classify; the {name} task makes its own data"
             )));
         }
         let numbers: &[&str] = &["series", "forecast"];
-        let options: [(&str, &[&str], bool); 10] = [
+        let options: [(&str, &[&str], bool); 11] = [
             ("--carry", &["text"], self.carry.is_some()),
-            ("--tokenizer", &["text", "classify"], self.tokenizer.is_some()),
+            ("--tokenizer", &["text", "classify", "needle"], self.tokenizer.is_some()),
             ("--patch", numbers, self.patch.is_some()),
             ("--split", &["forecast", "text"], self.split.is_some()),
             (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
@@ -30,7 +30,8 @@ impl ConfigArgs {
             (self.classify.any().unwrap_or_default(), &["classify"], self.classify.any().is_some()),
             ("--pairs", &["recall"], self.pairs.is_some()),
             ("--group", &["track"], self.group.is_some()),
-            ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
+            ("--lengths", &["recall", "track", "needle"], !self.lengths.is_empty()),
+            (self.needle.any().unwrap_or_default(), &["needle"], self.needle.any().is_some()),
         ];
         match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
             Some((option, of, _)) => {
