@@ -7,6 +7,7 @@ mod vocabulary;
 
 mod classify;
 mod forecast;
+mod hidden;
 mod general;
 mod language;
 mod stream;

@@ -2,6 +2,7 @@
 //! a resumed run draws what an uninterrupted one would have drawn, without saving a generator.
 
 pub mod alphabet;
+pub mod babi;
 pub mod haystack;
 pub mod jsonl;
 pub mod labelled;

@@ -94,16 +94,30 @@ impl NeedleKind {
     ) -> Result<Hidden> {
         let (what, Needle { key, value }) = (self.noun(), needle);
         let encode = |text: String| tokenizer.encode(text.as_bytes());
+        let (asks, again) = (format!("\nWhat is the special magic {what} for"), "mentioned in the provided text");
+        let parts = [
+            asks,
+            format!(" {key}"),
+            format!(" {again}? The special magic {what} for"),
+            format!(" {key}"),
+            format!(" {again} is"),
+        ];
+        let (mut question, mut echoes) = (Vec::new(), Vec::new());
+        for (i, part) in parts.into_iter().enumerate() {
+            let from = question.len();
+            question.extend(encode(part)?);
+            if i % 2 == 1 {
+                echoes.push(from..question.len());
+            }
+        }
         let mut hidden = Hidden {
             head: encode(format!(
                 "A special magic {what} is hidden within the following text. Make sure to memorize it. I will quiz you about the {what} \
                  afterwards.\n"
             ))?,
             hidden: vec![(0, encode(format!(" One of the special magic {what}s for {key} is: {value}."))?)],
-            question: encode(format!(
-                "\nWhat is the special magic {what} for {key} mentioned in the provided text? The special magic {what} for {key} mentioned in \
-                 the provided text is"
-            ))?,
+            question,
+            echoes,
             answer: encode(format!(" {value}"))?,
             first,
             hay: 0,

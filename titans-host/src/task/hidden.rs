@@ -49,11 +49,18 @@ impl Found {
     }
 }
 
-/// Puts samples of one length into a batch.
-pub(super) fn fill<'a>(batch: &mut Batch, haystack: &Haystack, samples: impl Iterator<Item = &'a Hidden>) {
-    for (id, target) in samples.flat_map(|sample| sample.tokens(haystack)) {
+/// Puts a sample into a batch, and asks for its echoes too or for its answer alone.
+pub(super) fn fill(batch: &mut Batch, haystack: &Haystack, (sample, echo): (&Hidden, bool)) {
+    let first = batch.ids.len();
+    for (id, target) in sample.tokens(haystack) {
         batch.ids.push(id);
         batch.targets.push(target);
+    }
+    let question = first + sample.len().saturating_sub(sample.question.len() + sample.answer.len());
+    for at in sample.echoes.iter().filter(|_| echo).flat_map(Clone::clone).map(|i| question + i) {
+        if let (Some(&id), Some(target)) = (batch.ids.get(at), batch.targets.get_mut(at.wrapping_sub(1))) {
+            *target = id;
+        }
     }
 }
 
@@ -98,7 +105,7 @@ fn batched<D: Device>(
     let time = samples.first().map_or(0, Hidden::len);
     let mut batch = Batch::default();
     batch.restart(samples.len(), time);
-    fill(&mut batch, haystack, samples.iter());
+    samples.iter().for_each(|sample| fill(&mut batch, haystack, (sample, false)));
     let ids = Arc::new(device.upload_indices(&batch.ids)?);
     let mut tape = Tape::inference(device, &model.params);
     let forward = model.forward(&mut tape, Input { mode, ..Input::new(&ids, batch.batch, time) })?;

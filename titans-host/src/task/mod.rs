@@ -1,5 +1,6 @@
 //! What is learned and measured: recall, text, series of numbers, forecasts of them, and classes of sequences.
 
+pub mod babilong;
 pub mod classify;
 pub mod curriculum;
 pub mod evaluate;
@@ -29,6 +30,7 @@ use crate::device::Device;
 use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
+use babilong::{BabilongConfig, BabilongTask};
 use classify::{ClassifyConfig, ClassifyTask};
 use forecast::{ForecastConfig, ForecastTask, Frame};
 use needle::{NeedleConfig, NeedleTask};
@@ -56,6 +58,8 @@ pub enum TaskConfig {
     Classify(ClassifyConfig),
     /// Needles in haystacks.
     Needle(NeedleConfig),
+    /// Questions about stories in noise.
+    Babilong(BabilongConfig),
 }
 
 impl TaskConfig {
@@ -86,6 +90,7 @@ impl TaskConfig {
             Self::Track(_) => "track",
             Self::Classify(_) => "classify",
             Self::Needle(_) => "needle",
+            Self::Babilong(_) => "babilong",
         }
     }
 
@@ -102,6 +107,7 @@ impl TaskConfig {
             Self::Track(c) => model.vocabulary = Products::of(c.group).order(),
             Self::Classify(c) => classify::fit(c, model)?,
             Self::Needle(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
+            Self::Babilong(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
         }
         Ok(())
     }
@@ -120,7 +126,7 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
     let task = TaskConfig::of(config)?;
     let head = match task {
         TaskConfig::Series(_) | TaskConfig::Forecast(_) => Head::Regression,
-        TaskConfig::Recall(_) | TaskConfig::Text(_) | TaskConfig::Track(_) | TaskConfig::Needle(_) => Head::Tokens,
+        TaskConfig::Recall(_) | TaskConfig::Text(_) | TaskConfig::Track(_) | TaskConfig::Needle(_) | TaskConfig::Babilong(_) => Head::Tokens,
         TaskConfig::Classify(_) => Head::Classes,
     };
     if model.head != head {
@@ -163,6 +169,11 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
                 Reading::Windows => same("inputs", "numbers a token", task.encoder().inputs(), model.inputs)?,
             }
             same("outputs", "classes", task.config().classes.len(), model.outputs)?;
+            Box::new(task)
+        }
+        TaskConfig::Babilong(c) => {
+            let task = BabilongTask::read(c, seed)?;
+            same("vocabulary", "symbols", task.tokenizer().vocabulary(), model.vocabulary)?;
             Box::new(task)
         }
         TaskConfig::Needle(c) => {

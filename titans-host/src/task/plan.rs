@@ -24,6 +24,7 @@ impl TaskConfig {
                 // Of a vocabulary so much is taken at first.
                 (&c.data, text.saturating_add(ids(if c.tokenizer.is_some() { text / 3 } else { text })))
             }
+            Self::Babilong(c) => (&c.noise, bytes(&c.noise).saturating_add(ids(bytes(&c.noise)))),
             Self::Needle(c) => (&c.haystack, bytes(&c.haystack).saturating_add(ids(bytes(&c.haystack)))),
         }
     }
@@ -42,6 +43,7 @@ impl TaskConfig {
             Self::Classify(c) => vec![(c.sequences, c.context)],
             Self::Recall(c) => growing(c.tokens, c.length),
             Self::Track(c) => growing(c.tokens, c.length),
+            Self::Babilong(c) => growing(c.tokens, c.length),
             Self::Needle(c) => growing(c.tokens, c.length),
         }
     }

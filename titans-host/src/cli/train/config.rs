@@ -1,13 +1,13 @@
 //! From arguments to the configuration of a run.
 
 mod foreign;
+mod own;
 
 use super::classify::ClassifyArgs;
 use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
 use super::names::{BoundariesName, TaskName};
-use super::needle::NeedleArgs;
 use super::places::{absolute, set, split};
 use super::room;
 use crate::cli::options::{count, named, number, size, whole};
@@ -15,8 +15,9 @@ use crate::data::series::TableLayout;
 use crate::data::track::Group;
 use crate::error::{Error, Result};
 use crate::model::Preset;
-use crate::task::{TaskConfig, classify, forecast, needle, recall, series, text, track};
+use crate::task::{TaskConfig, classify, forecast, recall, series, text, track};
 use crate::train::RunConfig;
+use own::OwnArgs;
 use std::path::PathBuf;
 
 /// What a new run is. Whatever is not given comes from `--config`, or else from the task's recipe.
@@ -31,7 +32,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
-    /// Byte-level BPE (text, classify): a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
+    /// Byte-level BPE (text, classify, needle, babilong): a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
@@ -55,7 +56,7 @@ pub struct ConfigArgs {
     classify: ClassifyArgs,
 
     #[command(flatten)]
-    needle: NeedleArgs,
+    own: OwnArgs,
 
     /// Most pairs of a sequence (recall) [default: 16]
     #[arg(long, value_name = "N", value_parser = size)]
@@ -65,7 +66,8 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "NAME", value_parser = named::<Group>())]
     group: Option<Group>,
 
-    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]
+    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]; of eval (needle,
+    /// babilong)
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
@@ -83,10 +85,11 @@ pub struct ConfigArgs {
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text, series, forecast, classify), or tokens of one (recall, track)
+    /// Sequences of a batch (text, series, forecast, classify), or tokens of one (recall, track, needle, babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the curriculum (recall, track)
+    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the curriculum (recall, track, needle,
+    /// babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
@@ -126,10 +129,6 @@ impl ConfigArgs {
                 self.texts(&mut c.data, &mut c.tokenizer)?;
                 self.classify.places(c)?;
             }
-            TaskConfig::Needle(c) => {
-                self.texts(&mut Vec::new(), &mut c.tokenizer)?;
-                self.needle.places(c)?;
-            }
             TaskConfig::Series(c) => {
                 if !self.data.is_empty() {
                     c.data = self.series()?;
@@ -140,8 +139,9 @@ impl ConfigArgs {
                     c.data = self.series()?;
                 }
             }
+            task => self.own_places(task)?,
         }
-        let own = self.classify.names_rows() || self.needle.names_haystack();
+        let own = self.classify.names_rows() || self.own.names_files();
         Ok(own || !self.data.is_empty() || self.tokenizer.is_some())
     }
 
@@ -179,7 +179,7 @@ impl ConfigArgs {
         let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
         let own =
             own.or_else(|| self.layout.given()).or_else(|| self.forecast.given()).or_else(|| self.classify.given());
-        let own = own.or_else(|| self.needle.given());
+        let own = own.or_else(|| self.own.given());
         own.or_else(|| self.model.given())
     }
 
@@ -220,11 +220,6 @@ impl ConfigArgs {
             (None, TaskName::Track) => {
                 return track::default_run(self.group.unwrap_or_default(), self.model.layers.unwrap_or(1));
             }
-            (None, TaskName::Needle) => {
-                let mut task = needle::NeedleConfig::default();
-                self.change_needle(&mut task)?;
-                return needle::default_run(task, self.model.layers.unwrap_or(1));
-            }
             (None, TaskName::Text) => text::default_run(Vec::new())?,
             (None, TaskName::Classify) => {
                 let mut task = classify::ClassifyConfig::default();
@@ -253,6 +248,7 @@ impl ConfigArgs {
                 tell(&file, &told);
                 run
             }
+            (None, name) => return self.own_base(name),
         };
         run.model.set_layers(self.model.layers.unwrap_or(1));
         Ok(run)
@@ -283,10 +279,6 @@ impl ConfigArgs {
                     c.lengths.clone_from(&self.lengths);
                 }
                 Ok(self.group.is_some())
-            }
-            TaskConfig::Needle(c) => {
-                self.change_needle(c)?;
-                Ok(self.tokenizer.is_some())
             }
             TaskConfig::Text(c) => {
                 self.texts(&mut c.data, &mut c.tokenizer)?;
@@ -345,6 +337,7 @@ impl ConfigArgs {
                 }
                 Ok(true)
             }
+            task => self.change_own(task),
         }
     }
 
@@ -357,18 +350,6 @@ impl ConfigArgs {
         self.classify.change(c)?;
         set(&mut c.context, self.context);
         set(&mut c.sequences, self.batch);
-        Ok(())
-    }
-
-    /// Puts the options into a needle task.
-    fn change_needle(&self, c: &mut needle::NeedleConfig) -> Result<()> {
-        self.texts(&mut Vec::new(), &mut c.tokenizer)?;
-        self.needle.change(c)?;
-        set(&mut c.length, self.context);
-        set(&mut c.tokens, self.batch);
-        if !self.lengths.is_empty() {
-            c.lengths.clone_from(&self.lengths);
-        }
         Ok(())
     }
 

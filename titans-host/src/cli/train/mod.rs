@@ -7,7 +7,6 @@ mod forecast;
 mod layout;
 mod model;
 mod names;
-mod needle;
 mod places;
 pub(super) mod room;
 

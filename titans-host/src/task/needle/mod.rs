@@ -16,6 +16,7 @@ use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use titans_kernel::Choice;
 pub use table::{COLUMNS, NeedleCell, NeedleLength, NeedleTable, row};
 
 /// Most tokens of a sequence or a batch, and most samples of an evaluation.
@@ -44,6 +45,8 @@ pub struct NeedleConfig {
     pub samples: usize,
     /// Share of a text's sentences, the last ones, that is for validation and evaluation only.
     pub validation: f64,
+    /// Training asks for the key too, where the question names it: that is recalled from the same sentence.
+    pub echo: bool,
     /// From short to long.
     pub growth: GrowthConfig,
 }
@@ -60,16 +63,17 @@ impl Default for NeedleConfig {
             depths: vec![0.0, 25.0, 50.0, 75.0, 100.0],
             samples: 20,
             validation: 0.1,
+            echo: true,
             growth: GrowthConfig::default(),
         }
     }
 }
 
-/// The run that `titans train --task needle` does by default, with memories of `layers` layers.
+/// The run that `titans train --task needle` does by default with such a task, with memories of `layers` layers.
 ///
 /// # Errors
 /// As [`TaskConfig::run`].
-pub fn default_run(task: NeedleConfig, layers: usize) -> Result<RunConfig> {
+pub fn default_run(task: TaskConfig, layers: usize) -> Result<RunConfig> {
     let mut model = ModelConfig {
         width: 64,
         blocks: 2,
@@ -82,9 +86,8 @@ pub fn default_run(task: NeedleConfig, layers: usize) -> Result<RunConfig> {
     model.set_layers(layers);
     model.alpha_bias = -10.0; // what is hidden at the beginning is asked for at the end
     model.memory.hidden = 2 * model.head_width;
-    let run = TaskConfig::Needle(task);
-    run.fit(&mut model)?;
-    run.run(model, TrainConfig { steps: 2000, ..TrainConfig::default() })
+    task.fit(&mut model)?;
+    task.run(model, TrainConfig { steps: 2000, ..TrainConfig::default() })
 }
 
 /// The task.
@@ -146,6 +149,16 @@ impl NeedleConfig {
         }
         Ok(())
     }
+
+    fn expect_room(&self, least: usize) -> Result<()> {
+        match self.lengths.iter().chain([&self.length]).find(|&&length| length < least) {
+            None => Ok(()),
+            Some(found) => Err(Error::usage(format!(
+                "a {} with its question needs {least} tokens, found a length of {found}; give longer ones (--context, --lengths)",
+                self.kind.name()
+            ))),
+        }
+    }
 }
 
 impl NeedleTask {
@@ -167,12 +180,7 @@ impl NeedleTask {
         };
         notes.extend_from_slice(tokenizer.notes());
         let least = config.kind.least_length(&tokenizer)?;
-        if let Some(found) = config.lengths.iter().chain([&config.length]).find(|&&length| length < least) {
-            let name = titans_kernel::Choice::name(config.kind);
-            return Err(Error::usage(format!(
-                "a {name} with its question needs {least} tokens, found a length of {found}; give longer ones (--context, --lengths)"
-            )));
-        }
+        config.expect_room(least)?;
         let growth = config.growth.start(least, config.length);
         Ok(Self { config, seed, tokenizer, train, valid, sources, growth, least, notes })
     }
@@ -190,6 +198,18 @@ impl NeedleTask {
     /// What evaluations hide in.
     pub fn haystack(&self) -> &Haystack {
         &self.valid
+    }
+
+    /// Evaluates by what `config` says of lengths, depths and samples from now on.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming what cannot be.
+    pub fn ask(&mut self, config: NeedleConfig) -> Result<()> {
+        config.validate()?;
+        config.expect_room(self.least)?;
+        let NeedleConfig { lengths, depths, samples, .. } = config;
+        (self.config.lengths, self.config.depths, self.config.samples) = (lengths, depths, samples);
+        Ok(())
     }
 
     /// Evaluates in another haystack from now on.
@@ -237,7 +257,7 @@ impl<D: Device> Task<D> for NeedleTask {
         for number in 0..count as u64 {
             let mut rng = rng(self.seed, Purpose::Training, step, part * count as u64 + number);
             let (_, sample) = self.config.kind.draw(&mut rng, (&self.tokenizer, &self.train), length, None)?;
-            fill(batch, &self.train, std::iter::once(&sample));
+            fill(batch, &self.train, (&sample, self.config.echo));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Options of the needle task.
 
-use super::places::{absolute, set};
-use crate::cli::options::{named, size};
+use super::super::super::places::{absolute, set};
+use crate::cli::options::named;
 use crate::data::needle::NeedleKind;
 use crate::error::{Error, Result};
 use crate::task::needle::NeedleConfig;
@@ -18,9 +18,6 @@ pub struct NeedleArgs {
     /// Files of text to hide it in, .gz is read as it is, or noise: a few sentences that repeat [default: noise, of passkey alone]
     #[arg(long, value_name = "noise|FILE", num_args = 1..)]
     haystack: Vec<PathBuf>,
-    /// Tokens of the longest sequences at first, which grow to --context (needle, babilong) [default: a little more than the least]
-    #[arg(long, value_name = "N", value_parser = size)]
-    pub(super) first_length: Option<usize>,
 }
 
 impl NeedleArgs {
@@ -35,7 +32,7 @@ impl NeedleArgs {
     }
 
     /// Whether it is said where the haystack lies.
-    pub fn names_haystack(&self) -> bool {
+    pub fn names_files(&self) -> bool {
         !self.haystack.is_empty()
     }
 
@@ -51,9 +48,7 @@ impl NeedleArgs {
 
     /// Puts the options into the task.
     pub fn change(&self, c: &mut NeedleConfig) -> Result<()> {
-        self.places(c)?;
         set(&mut c.kind, self.kind);
-        set(&mut c.growth.first_length, self.first_length);
         if c.kind != NeedleKind::Passkey && c.haystack.is_empty() && self.haystack.is_empty() {
             let name = c.kind.name();
             return Err(Error::usage(format!(
