@@ -22,10 +22,14 @@ fn needles_are_measured_by_length_and_depth() {
     for text in ["name = \"needle\"", "kind = \"passkey\"", "vocabulary = 256", "length = 450"] {
         assert!(config.contains(text), "{text} in {config}");
     }
-    let eval = "eval run --lengths 480,500 --depths 0,50,100 --sequences 2 --per-item items.csv --picture heat.svg --json";
+    let eval =
+        "eval run --lengths 480,500 --depths 0,50,100 --sequences 2 --per-item items.csv --picture heat.svg --json";
     let found = json(here, &eval.split_whitespace().collect::<Vec<_>>());
     assert_eq!(keys(&found), ["cells", "chance", "haystack", "kind", "lengths", "memory", "tokens"]);
-    assert_eq!((&found["kind"], &found["haystack"], &found["tokens"]), (&"passkey".into(), &"noise".into(), &"bytes".into()));
+    assert_eq!(
+        (&found["kind"], &found["haystack"], &found["tokens"]),
+        (&"passkey".into(), &"noise".into(), &"bytes".into())
+    );
     let (cells, lengths) = (found["cells"].as_array().unwrap(), found["lengths"].as_array().unwrap());
     assert_eq!((cells.len(), lengths.len()), (6, 2));
     assert_eq!(keys(&cells[0]), ["accuracy", "depth", "length", "nats", "samples"]);
@@ -38,7 +42,10 @@ fn needles_are_measured_by_length_and_depth() {
     assert!(picture.contains("\n480\n") && picture.contains("\n50 %\n") && picture.contains("passkey"));
     // In a text, by one memory alone: no other columns.
     std::fs::write(here.join("book.txt"), "It was a fine day. Nobody came, and nobody went!\n".repeat(9)).unwrap();
-    let found = json(here, &["eval", "run", "--lengths", "450", "--sequences", "1", "--data", "book.txt", "--memory", "frozen", "--json"]);
+    let found = json(
+        here,
+        &["eval", "run", "--lengths", "450", "--sequences", "1", "--data", "book.txt", "--memory", "frozen", "--json"],
+    );
     assert_eq!((&found["haystack"], &found["memory"]), (&"text".into(), &"frozen".into()));
     assert!(found["lengths"][0]["absent"].is_null());
     // A stream of many pieces.
@@ -100,7 +107,10 @@ fn stories_are_asked_about_by_task_and_length_and_the_index_names_the_test() {
     assert!(items.starts_with("task,length,tokens,number,question,answer,said,nats,right\nqa1,0,"), "{items}");
     assert!(items.contains("\nqa1,120,120,4,Where is Ann?,hall,"), "{items}");
     assert!(read(here, "heat.svg").contains("\nqa2\n"));
-    let valid = json(here, &["eval", "run", "--part", "valid", "--lengths", "0", "--sequences", "1", "--no-baselines", "--json"]);
+    let valid = json(
+        here,
+        &["eval", "run", "--part", "valid", "--lengths", "0", "--sequences", "1", "--no-baselines", "--json"],
+    );
     assert_eq!((&valid["part"], valid["rows"][0]["samples"].as_u64()), (&"valid".into(), Some(1)));
     let said = ok(here, &["eval", "run", "--lengths", "0", "--data", "book.txt"]);
     assert!(said.contains("the commonest answer 100.0 %"), "{said}");

@@ -7,8 +7,8 @@ mod vocabulary;
 
 mod classify;
 mod forecast;
-mod hidden;
 mod general;
+mod hidden;
 mod language;
 mod stream;
 mod study;

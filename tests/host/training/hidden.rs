@@ -69,7 +69,10 @@ fn batches_hold_a_needle_and_ask_for_it_and_are_a_function_of_the_step() {
             let needle = all.split("One of the special magic numbers for ").nth(1).unwrap();
             let key = needle.split(' ').next().unwrap();
             assert!(needle.starts_with(&format!("{key} is:{answer}.")), "{needle}");
-            assert!(all.contains(&format!("magic number for {key} mentioned in the provided text is{answer}")), "{all}");
+            assert!(
+                all.contains(&format!("magic number for {key} mentioned in the provided text is{answer}")),
+                "{all}"
+            );
         }
     }
     assert_eq!(draw(&task, 3, 1), draw(&task, 3, 1));
@@ -86,7 +89,9 @@ fn batches_hold_a_needle_and_ask_for_it_and_are_a_function_of_the_step() {
     longer["growth"]["length"] = 701.0.into();
     let mut changed = state.clone();
     changed["sources"]["bytes"] = 7.into();
-    for (wrong, says) in [(serde_json::json!({}), "curriculum"), (longer, "curriculum"), (changed, "files have changed")] {
+    for (wrong, says) in
+        [(serde_json::json!({}), "curriculum"), (longer, "curriculum"), (changed, "files have changed")]
+    {
         assert!(Task::<Device>::restore(&mut other, &wrong).unwrap_err().to_string().contains(says));
         assert_eq!(draw(&other, 9, 0), before);
     }
@@ -190,10 +195,13 @@ fn stories(folder: &Path) -> PathBuf {
     for story in 0..40 {
         let (a, b) = (people[story % 3], people[(story + 1) % 3]);
         let (x, y) = (places[story / 3 % 3], places[(story / 9 + story) % 3]);
-        text += &format!("1 {a} went to the {x}.\n2 {b} went to the {y}.\n3 Where is {a}? \t{x}\t1\n4 {a} went to the {y}.\n5 Where is {a}?\t{y}\t4\n");
+        text += &format!(
+            "1 {a} went to the {x}.\n2 {b} went to the {y}.\n3 Where is {a}? \t{x}\t1\n4 {a} went to the {y}.\n5 Where is {a}?\t{y}\t4\n"
+        );
     }
     std::fs::write(folder.join("qa1_small_train.txt"), &text).unwrap();
-    std::fs::write(folder.join("qa1_small_test.txt"), "1 Ann went to the cellar.\n2 Where is Ann?\tcellar\t1\n").unwrap();
+    std::fs::write(folder.join("qa1_small_test.txt"), "1 Ann went to the cellar.\n2 Where is Ann?\tcellar\t1\n")
+        .unwrap();
     folder.to_path_buf()
 }
 

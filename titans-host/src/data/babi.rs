@@ -80,9 +80,8 @@ pub fn questions(path: &Path) -> Result<Vec<BabiQuestion>> {
     let text = String::from_utf8_lossy(&content.bytes);
     let (mut found, mut facts, mut stories) = (Vec::new(), Vec::<String>::new(), 0usize);
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong = |expected: &str| {
-            Error::file(path, format!("line {}: expected {expected}, found {}", i + 1, brief(line)))
-        };
+        let wrong =
+            |expected: &str| Error::file(path, format!("line {}: expected {expected}, found {}", i + 1, brief(line)));
         let (id, rest) = line.trim().split_once(' ').ok_or_else(|| wrong("a number and a sentence"))?;
         let id: usize = id.parse().map_err(|_| wrong("the sentence's number in its story"))?;
         if id == 1 {
@@ -182,7 +181,8 @@ mod tests {
         assert_eq!(test_questions(folder, 1).unwrap(), all);
         write(folder, INDEX, "{\"qa1\": [2, 0]}");
         assert_eq!(test_questions(folder, 1).unwrap(), [all[2].clone(), all[0].clone()]);
-        for (index, says) in [("{\"qa1\": [3]}", "0 to 2, found 3"), ("{}", "questions of qa1"), ("[", "a list of numbers")]
+        for (index, says) in
+            [("{\"qa1\": [3]}", "0 to 2, found 3"), ("{}", "questions of qa1"), ("[", "a list of numbers")]
         {
             write(folder, INDEX, index);
             let error = test_questions(folder, 1).unwrap_err().to_string();

@@ -47,7 +47,9 @@ impl Haystack {
             haystack.starts.push(haystack.ids.len());
         }
         if haystack.sentences() == 0 {
-            return Err(Error::usage("haystack: expected a text with sentences (headings count as none), found nothing"));
+            return Err(Error::usage(
+                "haystack: expected a text with sentences (headings count as none), found nothing",
+            ));
         }
         Ok(haystack)
     }

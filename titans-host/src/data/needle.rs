@@ -29,12 +29,12 @@ const ADJECTIVES: [&str; 48] = [
     "proud", "quiet", "rapid", "rough", "silent", "slender", "steady", "tender", "vivid", "warm", "young",
 ];
 const NOUNS: [&str; 64] = [
-    "anchor", "apple", "arrow", "barrel", "basket", "beacon", "bridge", "bucket", "button", "candle", "carpet", "castle",
-    "cloud", "copper", "corner", "cradle", "dagger", "desert", "engine", "falcon", "feather", "fiddle", "forest", "garden",
-    "goblet", "hammer", "harbor", "helmet", "island", "jacket", "kettle", "ladder", "lantern", "lemon", "marble", "meadow",
-    "mirror", "needle", "ocean", "orchard", "paddle", "pebble", "pencil", "pepper", "pillow", "planet", "pocket", "pond",
-    "puzzle", "ribbon", "river", "rocket", "saddle", "shadow", "signal", "silver", "spider", "temple", "thunder", "ticket",
-    "tunnel", "valley", "window", "winter",
+    "anchor", "apple", "arrow", "barrel", "basket", "beacon", "bridge", "bucket", "button", "candle", "carpet",
+    "castle", "cloud", "copper", "corner", "cradle", "dagger", "desert", "engine", "falcon", "feather", "fiddle",
+    "forest", "garden", "goblet", "hammer", "harbor", "helmet", "island", "jacket", "kettle", "ladder", "lantern",
+    "lemon", "marble", "meadow", "mirror", "needle", "ocean", "orchard", "paddle", "pebble", "pencil", "pepper",
+    "pillow", "planet", "pocket", "pond", "puzzle", "ribbon", "river", "rocket", "saddle", "shadow", "signal",
+    "silver", "spider", "temple", "thunder", "ticket", "tunnel", "valley", "window", "winter",
 ];
 
 /// A key with its value.
@@ -94,30 +94,16 @@ impl NeedleKind {
     ) -> Result<Hidden> {
         let (what, Needle { key, value }) = (self.noun(), needle);
         let encode = |text: String| tokenizer.encode(text.as_bytes());
-        let (asks, again) = (format!("\nWhat is the special magic {what} for"), "mentioned in the provided text");
-        let parts = [
-            asks,
-            format!(" {key}"),
-            format!(" {again}? The special magic {what} for"),
-            format!(" {key}"),
-            format!(" {again} is"),
-        ];
-        let (mut question, mut echoes) = (Vec::new(), Vec::new());
-        for (i, part) in parts.into_iter().enumerate() {
-            let from = question.len();
-            question.extend(encode(part)?);
-            if i % 2 == 1 {
-                echoes.push(from..question.len());
-            }
-        }
         let mut hidden = Hidden {
             head: encode(format!(
                 "A special magic {what} is hidden within the following text. Make sure to memorize it. I will quiz you about the {what} \
                  afterwards.\n"
             ))?,
             hidden: vec![(0, encode(format!(" One of the special magic {what}s for {key} is: {value}."))?)],
-            question,
-            echoes,
+            question: encode(format!(
+                "\nWhat is the special magic {what} for {key} mentioned in the provided text? The special magic {what} for {key} mentioned in \
+                 the provided text is"
+            ))?,
             answer: encode(format!(" {value}"))?,
             first,
             hay: 0,

@@ -49,18 +49,11 @@ impl Found {
     }
 }
 
-/// Puts a sample into a batch, and asks for its echoes too or for its answer alone.
-pub(super) fn fill(batch: &mut Batch, haystack: &Haystack, (sample, echo): (&Hidden, bool)) {
-    let first = batch.ids.len();
+/// Puts a sample into a batch.
+pub(super) fn fill(batch: &mut Batch, haystack: &Haystack, sample: &Hidden) {
     for (id, target) in sample.tokens(haystack) {
         batch.ids.push(id);
         batch.targets.push(target);
-    }
-    let question = first + sample.len().saturating_sub(sample.question.len() + sample.answer.len());
-    for at in sample.echoes.iter().filter(|_| echo).flat_map(Clone::clone).map(|i| question + i) {
-        if let (Some(&id), Some(target)) = (batch.ids.get(at), batch.targets.get_mut(at.wrapping_sub(1))) {
-            *target = id;
-        }
     }
 }
 
@@ -105,7 +98,7 @@ fn batched<D: Device>(
     let time = samples.first().map_or(0, Hidden::len);
     let mut batch = Batch::default();
     batch.restart(samples.len(), time);
-    samples.iter().for_each(|sample| fill(&mut batch, haystack, (sample, false)));
+    samples.iter().for_each(|sample| fill(&mut batch, haystack, sample));
     let ids = Arc::new(device.upload_indices(&batch.ids)?);
     let mut tape = Tape::inference(device, &model.params);
     let forward = model.forward(&mut tape, Input { mode, ..Input::new(&ids, batch.batch, time) })?;

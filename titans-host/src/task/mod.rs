@@ -126,7 +126,11 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
     let task = TaskConfig::of(config)?;
     let head = match task {
         TaskConfig::Series(_) | TaskConfig::Forecast(_) => Head::Regression,
-        TaskConfig::Recall(_) | TaskConfig::Text(_) | TaskConfig::Track(_) | TaskConfig::Needle(_) | TaskConfig::Babilong(_) => Head::Tokens,
+        TaskConfig::Recall(_)
+        | TaskConfig::Text(_)
+        | TaskConfig::Track(_)
+        | TaskConfig::Needle(_)
+        | TaskConfig::Babilong(_) => Head::Tokens,
         TaskConfig::Classify(_) => Head::Classes,
     };
     if model.head != head {

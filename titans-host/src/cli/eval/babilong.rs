@@ -57,7 +57,9 @@ pub(super) fn run<D: Device>(
         return output::print_json(&table);
     }
     output::print(format_args!("\n{} questions by length, a token: {tokens}\n{table}", table.part))?;
-    output::print("share of whole answers that are written; on: the memory writes, frozen: it does not; absent: no memory")
+    output::print(
+        "share of whole answers that are written; on: the memory writes, frozen: it does not; absent: no memory",
+    )
 }
 
 /// All tasks at one length.
@@ -95,7 +97,12 @@ fn measure<D: Device>(
 
 impl Args {
     /// The run's task, and the questions that are asked.
-    fn stories<D: Device>(&self, config: BabilongConfig, seed: u64, state: &RunState) -> Result<(BabilongTask, Vec<Ask>)> {
+    fn stories<D: Device>(
+        &self,
+        config: BabilongConfig,
+        seed: u64,
+        state: &RunState,
+    ) -> Result<(BabilongTask, Vec<Ask>)> {
         let mut config = config;
         if self.tokenizer.is_some() {
             config.tokenizer.clone_from(&self.tokenizer);

@@ -232,7 +232,11 @@ impl Args {
             return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
         }
         let options: [(&str, &[&str], bool); 19] = [
-            ("--data", &["text", "series", "forecast", "track", "classify", "needle", "babilong"], !self.data.is_empty()),
+            (
+                "--data",
+                &["text", "series", "forecast", "track", "classify", "needle", "babilong"],
+                !self.data.is_empty(),
+            ),
             ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
             ("--memory", &["text", "series", "forecast", "classify", "needle", "babilong"], self.memory.is_some()),

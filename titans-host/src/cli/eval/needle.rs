@@ -48,8 +48,7 @@ fn measure<D: Device>(
 ) -> Result<()> {
     let first = table.cells.len();
     let mut others = [(Mode::Frozen, 0.0), (Mode::Absent, 0.0)];
-    let compares =
-        args.memory.is_none() && !args.no_baselines && model.config().remembering().next().is_some();
+    let compares = args.memory.is_none() && !args.no_baselines && model.config().remembering().next().is_some();
     for &depth in &task.config().depths {
         let items = task.items(length, Some(depth))?;
         let found = task.find(device, model, &items, args.mode())?;
@@ -111,10 +110,8 @@ fn draw(path: &Path, table: &NeedleTable) -> Result<()> {
         let cell = table.cells.iter().find(|cell| cell.length == length && cell.depth == depth);
         cell.map(|cell| cell.accuracy)
     };
-    let shares: Vec<Vec<Option<f64>>> = depths
-        .iter()
-        .map(|&depth| table.lengths.iter().map(|row| at(row.length, depth)).collect())
-        .collect();
+    let shares: Vec<Vec<Option<f64>>> =
+        depths.iter().map(|&depth| table.lengths.iter().map(|row| at(row.length, depth)).collect()).collect();
     let title = format!("Needles found ({}, {})", table.kind.name(), table.haystack);
     let x = if table.tokens == "bytes" { "length in bytes" } else { "length in tokens" };
     plot::heat(path, &Labels { title: &title, x, y: "depth" }, (&columns, &rows), &shares)
@@ -126,5 +123,7 @@ fn print(table: &NeedleTable) -> std::result::Result<(), Failure> {
         "\n{} in {haystack} by length, a token: {tokens}; chance {chance:.1e}\n{table}",
         kind.name()
     ))?;
-    output::print("share of samples whose whole value is written; on: the memory writes, frozen: it does not; absent: no memory")
+    output::print(
+        "share of samples whose whole value is written; on: the memory writes, frozen: it does not; absent: no memory",
+    )
 }

@@ -3,7 +3,6 @@
 use super::Haystack;
 use crate::device::IGNORE;
 use crate::{Error, Result};
-use std::ops::Range;
 
 /// Sentences hidden in a haystack, a question, and its answer: as many tokens as are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +14,6 @@ pub struct Hidden {
     pub hidden: Vec<(usize, Vec<u32>)>,
     /// What comes behind the haystack.
     pub question: Vec<u32>,
-    /// Tokens of the question that repeat what is hidden: training may ask for them too.
-    pub echoes: Vec<Range<usize>>,
     /// The last tokens, which are to be predicted.
     pub answer: Vec<u32>,
     /// The sentence with which the haystack begins; behind its last one its first one follows.
@@ -167,7 +164,6 @@ mod tests {
             head: ids("<"),
             hidden: hidden.iter().map(|&(at, text)| (at, ids(text))).collect(),
             question: ids("?"),
-            echoes: Vec::new(),
             answer: ids("xy"),
             first: 1,
             hay: 0,

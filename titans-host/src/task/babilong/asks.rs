@@ -34,14 +34,12 @@ impl Ask {
     pub(super) fn hide<R: Rng>(&self, rng: &mut R, noise: &Haystack, length: usize) -> Hidden {
         let first = rng.random_range(0..noise.sentences() as u64) as usize;
         let hay = length.saturating_sub(self.tokens());
-        let mut places: Vec<usize> =
-            self.facts.iter().map(|_| rng.random_range(0..=hay as u64) as usize).collect();
+        let mut places: Vec<usize> = self.facts.iter().map(|_| rng.random_range(0..=hay as u64) as usize).collect();
         places.sort_unstable();
         Hidden {
             head: Vec::new(),
             hidden: places.into_iter().zip(self.facts.iter().map(|fact| fact.to_vec())).collect(),
             question: self.question.clone(),
-            echoes: Vec::new(),
             answer: self.answer.clone(),
             first,
             hay,

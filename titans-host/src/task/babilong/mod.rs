@@ -15,8 +15,8 @@ use crate::model::{Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
-pub use asks::{Ask, BabiBaselines};
 use asks::Asks;
+pub use asks::{Ask, BabiBaselines};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -121,7 +121,9 @@ impl BabilongConfig {
     pub fn validate(&self) -> Result<()> {
         self.growth.validate()?;
         if self.facts.as_os_str().is_empty() {
-            return Err(Error::usage("--task babilong needs --facts DIR: the folder of the stories (qa1_…_train.txt and more)"));
+            return Err(Error::usage(
+                "--task babilong needs --facts DIR: the folder of the stories (qa1_…_train.txt and more)",
+            ));
         }
         for (name, found) in [("length", self.length), ("tokens", self.tokens), ("samples", self.samples)] {
             if found == 0 || found > LIMIT {
@@ -134,7 +136,9 @@ impl BabilongConfig {
         let mut seen = Vec::new();
         for &number in &self.questions {
             if !(1..=20).contains(&number) || seen.contains(&number) {
-                return Err(Error::usage(format!("task.questions: expected numbers of tasks, 1 to 20, each once, found {number}")));
+                return Err(Error::usage(format!(
+                    "task.questions: expected numbers of tasks, 1 to 20, each once, found {number}"
+                )));
             }
             seen.push(number);
         }
@@ -262,7 +266,7 @@ impl<D: Device> Task<D> for BabilongTask {
             let fit = self.train.fitting(length);
             let ask = &fit[rng.random_range(0..fit.len().max(1) as u64) as usize];
             let sample = ask.hide(&mut rng, &self.noise, length);
-            fill(batch, &self.noise, (&sample, false));
+            fill(batch, &self.noise, &sample);
         }
         Ok(())
     }

@@ -65,15 +65,15 @@ impl BabilongRow {
 impl std::fmt::Display for BabilongTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let p = |x: Option<f64>| x.map_or("-".into(), |x| format!("{:.1} %", 100.0 * x));
-        writeln!(f, "{:<6}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}", "task", "tokens", "samples", self.memory, "±", "frozen", "absent")?;
+        writeln!(
+            f,
+            "{:<6}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
+            "task", "tokens", "samples", self.memory, "±", "frozen", "absent"
+        )?;
         for row in &self.rows {
             let (on, error) = (p(Some(row.accuracy)), p(Some(row.standard_error)));
             let (frozen, absent) = (p(row.frozen), p(row.absent));
-            writeln!(
-                f,
-                "{:<6}{:>9}{:>9}{on:>10}{error:>9}{frozen:>9}{absent:>9}",
-                row.task, row.length, row.samples
-            )?;
+            writeln!(f, "{:<6}{:>9}{:>9}{on:>10}{error:>9}{frozen:>9}{absent:>9}", row.task, row.length, row.samples)?;
         }
         for (task, b) in &self.baselines {
             let (majority, last, chance) = (p(Some(b.majority)), p(Some(b.last_mentioned)), p(Some(b.chance)));

@@ -16,8 +16,8 @@ use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use titans_kernel::Choice;
 pub use table::{COLUMNS, NeedleCell, NeedleLength, NeedleTable, row};
+use titans_kernel::Choice;
 
 /// Most tokens of a sequence or a batch, and most samples of an evaluation.
 const LIMIT: usize = 1 << 26;
@@ -45,8 +45,6 @@ pub struct NeedleConfig {
     pub samples: usize,
     /// Share of a text's sentences, the last ones, that is for validation and evaluation only.
     pub validation: f64,
-    /// Training asks for the key too, where the question names it: that is recalled from the same sentence.
-    pub echo: bool,
     /// From short to long.
     pub growth: GrowthConfig,
 }
@@ -63,7 +61,6 @@ impl Default for NeedleConfig {
             depths: vec![0.0, 25.0, 50.0, 75.0, 100.0],
             samples: 20,
             validation: 0.1,
-            echo: true,
             growth: GrowthConfig::default(),
         }
     }
@@ -139,7 +136,9 @@ impl NeedleConfig {
             return Err(Error::usage(format!("task.{name}: expected 1 to {LIMIT}, found {found}")));
         }
         if let Some(found) = self.depths.iter().find(|depth| !(0.0..=100.0).contains(*depth)) {
-            return Err(Error::usage(format!("task.depths: expected percent of the haystack, 0 to 100, found {found}")));
+            return Err(Error::usage(format!(
+                "task.depths: expected percent of the haystack, 0 to 100, found {found}"
+            )));
         }
         if self.depths.is_empty() || self.lengths.is_empty() {
             return Err(Error::usage("task.lengths and task.depths: expected one at least, found none"));
@@ -257,7 +256,7 @@ impl<D: Device> Task<D> for NeedleTask {
         for number in 0..count as u64 {
             let mut rng = rng(self.seed, Purpose::Training, step, part * count as u64 + number);
             let (_, sample) = self.config.kind.draw(&mut rng, (&self.tokenizer, &self.train), length, None)?;
-            fill(batch, &self.train, (&sample, self.config.echo));
+            fill(batch, &self.train, &sample);
         }
         Ok(())
     }

@@ -88,7 +88,9 @@ mod tests {
         let shares = [vec![Some(1.0), Some(0.25)], vec![Some(0.0), None], vec![Some(f64::NAN)]];
         heat(&path, &labels, (&columns, &rows), &shares).unwrap();
         let svg = std::fs::read_to_string(&path).unwrap();
-        for text in ["A title", "tokens", "depth", "\n2048\n", "\n4096\n", "\n50 %\n", "\n100 %\n", "\n25 %\n", "\n0 %\n"] {
+        for text in
+            ["A title", "tokens", "depth", "\n2048\n", "\n4096\n", "\n50 %\n", "\n100 %\n", "\n25 %\n", "\n0 %\n"]
+        {
             assert!(svg.contains(text), "{text}");
         }
         // The picture's white, and a cell for each of three shares.

@@ -36,7 +36,11 @@ impl ConfigArgs {
             )));
         }
         let takers = |group: &str| -> Vec<&'static str> {
-            TaskName::value_variants().iter().filter(|task| task.takes().contains(&group)).map(|task| task.name()).collect()
+            TaskName::value_variants()
+                .iter()
+                .filter(|task| task.takes().contains(&group))
+                .map(|task| task.name())
+                .collect()
         };
         for (group, given) in self.particular().into_iter().chain(self.own.particular()) {
             let (Some(option), takers) = (given, takers(group)) else { continue };
