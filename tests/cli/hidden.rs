@@ -5,7 +5,7 @@ use std::path::Path;
 
 const SMALL: &str = "--quiet --width 16 --heads 2 --head-width 8 --feed-forward 16 --blocks 1 --steps 2 --out run";
 
-fn train<'a>(before: &'a str) -> Vec<&'a str> {
+fn train(before: &str) -> Vec<&str> {
     ["train"].into_iter().chain(before.split_whitespace()).chain(SMALL.split_whitespace()).collect()
 }
 
