@@ -4,7 +4,7 @@ use super::pieces::{self, Answered};
 use crate::data::haystack::{Haystack, Hidden};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::{Device, IGNORE};
-use crate::model::{Input, Mode, Model, ModelConfig, Session};
+use crate::model::{Input, Kind, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
 use crate::train::task::{Batch, Load, Validation};
 use crate::{Error, Result};
@@ -23,15 +23,37 @@ pub const BATCHED: usize = 1 << 15;
 /// Tokens of such a stream that are read at once.
 const PIECE: usize = 4096;
 
+/// A model for what is hidden at the beginning and asked for at the end, with memories of `layers` layers, of any of these kinds (none for the
+/// memory alone).
+pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
+    let mut model = ModelConfig {
+        width: 64,
+        blocks: 2,
+        heads: 2,
+        head_width: 32,
+        feed_forward: 128,
+        tied: true,
+        ..ModelConfig::default()
+    };
+    model.set_layers(layers);
+    // What training at a few thousand tokens cannot tell from 0 is much at a few hundred thousand.
+    model.alpha_bias = -14.0;
+    if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
+        model.theta_bias = -4.0; // most of what is read is not to be written
+    }
+    model.memory.hidden = 2 * model.head_width;
+    model
+}
+
 /// What a model says to one question.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct FoundAnswer {
     /// The answer token by token, each predicted from the right ones before it. Where all are right, they are what the model
     /// writes by itself, always taking the likeliest token.
     pub answers: Vec<Answered>,
 }
 
-impl Found {
+impl FoundAnswer {
     /// Whether the model would have written the whole answer.
     pub fn right(&self) -> bool {
         self.answers.iter().all(Answered::right)
@@ -68,7 +90,7 @@ pub fn find<D: Device>(
     haystack: &Haystack,
     samples: &[Hidden],
     mode: Mode,
-) -> Result<Vec<Found>> {
+) -> Result<Vec<FoundAnswer>> {
     let mut found = Vec::with_capacity(samples.len());
     for alike in samples.chunk_by(|a, b| a.len() == b.len()) {
         let length = alike.first().map_or(1, Hidden::len);
@@ -94,7 +116,7 @@ fn batched<D: Device>(
     haystack: &Haystack,
     samples: &[Hidden],
     mode: Mode,
-) -> Result<Vec<Found>> {
+) -> Result<Vec<FoundAnswer>> {
     let time = samples.first().map_or(0, Hidden::len);
     let mut batch = Batch::default();
     batch.restart(samples.len(), time);
@@ -114,7 +136,7 @@ fn batched<D: Device>(
             }
             answers.push(answer);
         }
-        Ok(Found { answers })
+        Ok(FoundAnswer { answers })
     };
     rows.chunks(time.max(1)).zip(batch.targets.chunks(time.max(1))).map(one).collect()
 }
@@ -129,7 +151,7 @@ pub fn streamed<D: Device>(
     haystack: &Haystack,
     samples: &[Hidden],
     mode: Mode,
-) -> Result<Vec<Found>> {
+) -> Result<Vec<FoundAnswer>> {
     let fresh = Session::new(device, model, mode)?;
     let one = |sample: &Hidden| {
         let mut session = fresh.clone();
@@ -139,7 +161,7 @@ pub fn streamed<D: Device>(
             Ok(())
         };
         let answers = pieces::answers(sample.tokens(haystack), (model.config().vocabulary, PIECE), &mut read)?;
-        Ok(Found { answers })
+        Ok(FoundAnswer { answers })
     };
     samples.iter().map(one).collect()
 }
@@ -161,9 +183,9 @@ pub(super) fn load<T: SimdScalar>(model: &ModelConfig, length: usize, samples: u
 }
 
 /// The mean over answers: nats a token, the share that is right as a whole.
-pub(super) fn validation(found: &[Found]) -> Validation {
+pub(super) fn validation(found: &[FoundAnswer]) -> Validation {
     let tokens: usize = found.iter().map(|f| f.answers.len()).sum();
-    let nats: f64 = found.iter().map(Found::nats).sum();
+    let nats: f64 = found.iter().map(FoundAnswer::nats).sum();
     let right = found.iter().filter(|f| f.right()).count();
     Validation {
         loss: nats / tokens.max(1) as f64,

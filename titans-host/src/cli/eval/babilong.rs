@@ -10,7 +10,7 @@ use crate::model::{Mode, Model};
 use crate::task::babilong::{
     Ask, BABILONG_COLUMNS, BabilongConfig, BabilongRow, BabilongTable, BabilongTask, babilong_row,
 };
-use crate::task::hidden::Found;
+use crate::task::hidden::FoundAnswer;
 use crate::train::checkpoint::RunState;
 use crate::train::plot::{self, Labels};
 use crate::train::task::Task;
@@ -81,9 +81,9 @@ fn measure<D: Device>(
     let other = |mode| if compares { task.find(device, model, &samples, mode).map(Some) } else { Ok(None) };
     let (frozen, absent) = (other(Mode::Frozen)?, other(Mode::Absent)?);
     for &number in &task.config().questions {
-        let of = |found: &[Found]| -> BabilongRow {
+        let of = |found: &[FoundAnswer]| -> BabilongRow {
             let own = asks.iter().zip(found).filter(|(ask, _)| ask.task == number);
-            let own: Vec<&Found> = own.map(|(_, found)| found).collect();
+            let own: Vec<&FoundAnswer> = own.map(|(_, found)| found).collect();
             let tokens = asks.iter().zip(&samples).filter(|(ask, _)| ask.task == number);
             BabilongRow::of(number, length, tokens.map(|(_, sample)| Hidden::len(sample)).sum(), &own)
         };

@@ -56,13 +56,13 @@ impl Hidden {
     /// Token by token, each with the one that is to be predicted after it: the answer's, [`IGNORE`] elsewhere. Any length takes the
     /// same few bytes.
     pub fn tokens<'a>(&'a self, haystack: &'a Haystack) -> HiddenTokens<'a> {
-        HiddenTokens { sample: self, haystack, place: Place::default(), given: 0, next: None }
+        HiddenTokens { sample: self, haystack, place: HayPlace::default(), given: 0, next: None }
     }
 }
 
 /// Where the haystack's iterator stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct HayPlace {
     /// Tokens of the head, of the haystack, of the question and of the answer that were given.
     head: usize,
     hay: usize,
@@ -80,7 +80,7 @@ struct Place {
 pub struct HiddenTokens<'a> {
     sample: &'a Hidden,
     haystack: &'a Haystack,
-    place: Place,
+    place: HayPlace,
     given: usize,
     next: Option<u32>,
 }
@@ -192,7 +192,9 @@ mod tests {
     fn parts_share_no_sentence() {
         let (train, valid) = haystack().split(0.3).unwrap();
         assert_eq!((train.sentences(), valid.sentences(), train.len() + valid.len()), (2, 1, haystack().len()));
-        assert!(haystack().split(0.999).unwrap_err().to_string().contains("give more text"));
+        let one = Haystack::texts(&Tokenizer::Bytes, &[b"One.".to_vec()]).unwrap();
+        assert!(one.split(0.3).unwrap_err().to_string().contains("give more text"));
+        assert_eq!(haystack().split(0.999).unwrap().0.sentences(), 1, "training keeps one");
         assert!(Haystack::texts(&Tokenizer::Bytes, &[b"# x\n".to_vec()]).is_err());
         assert_eq!(Haystack::noise(&Tokenizer::Bytes).unwrap().sentences(), 5);
     }

@@ -48,12 +48,12 @@ impl Ask {
 }
 
 /// Turns questions into tokens.
-struct Reading<'a> {
+struct AskReader<'a> {
     tokenizer: &'a Tokenizer,
     sentences: BTreeMap<String, Arc<[u32]>>,
 }
 
-impl Reading<'_> {
+impl AskReader<'_> {
     fn sentence(&mut self, text: &str) -> Result<Arc<[u32]>> {
         if let Some(ids) = self.sentences.get(text) {
             return Ok(ids.clone());
@@ -72,7 +72,7 @@ impl Reading<'_> {
 }
 
 fn asks(task: usize, questions: Vec<BabiQuestion>, tokenizer: &Tokenizer) -> Result<Vec<Ask>> {
-    let mut reading = Reading { tokenizer, sentences: BTreeMap::new() };
+    let mut reading = AskReader { tokenizer, sentences: BTreeMap::new() };
     questions.into_iter().map(|question| reading.ask(task, question)).collect()
 }
 

@@ -6,12 +6,12 @@ mod table;
 
 use super::TaskConfig;
 use super::growth::{Growth, GrowthConfig};
-use super::hidden::{self, Found, Sources, fill, find, validation};
+use super::hidden::{self, FoundAnswer, Sources, fill, find, validation};
 use crate::data::haystack::{Haystack, Hidden, read};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Mode, Model, ModelConfig};
+use crate::model::{Kind, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -59,8 +59,8 @@ impl Default for BabilongConfig {
             noise: Vec::new(),
             questions: vec![1],
             tokenizer: None,
-            length: 1024,
-            tokens: 8192,
+            length: 2048,
+            tokens: 4096,
             lengths: vec![0, 1024, 2048, 4096, 8192, 16384],
             samples: 100,
             validation: 0.1,
@@ -69,25 +69,15 @@ impl Default for BabilongConfig {
     }
 }
 
-/// The run that `titans train --task babilong` does by default with such a task, with memories of `layers` layers.
+/// The run that `titans train --task babilong` does by default with such a task, with memories of `layers` layers, of any of these kinds (none
+/// for the memory alone), which the caller sets.
 ///
 /// # Errors
 /// As [`TaskConfig::fit`] and [`TaskConfig::run`].
-pub fn default_run(task: TaskConfig, layers: usize) -> Result<RunConfig> {
-    let mut model = ModelConfig {
-        width: 64,
-        blocks: 2,
-        heads: 2,
-        head_width: 32,
-        feed_forward: 128,
-        tied: true,
-        ..ModelConfig::default()
-    };
-    model.set_layers(layers);
-    model.alpha_bias = -10.0; // what is told at the beginning is asked for at the end
-    model.memory.hidden = 2 * model.head_width;
+pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
+    let mut model = hidden::recipe(layers, kinds);
     task.fit(&mut model)?;
-    task.run(model, TrainConfig { steps: 3000, ..TrainConfig::default() })
+    task.run(model, TrainConfig { steps: 4000, ..TrainConfig::default() })
 }
 
 /// The task.
@@ -244,7 +234,13 @@ impl BabilongTask {
     ///
     /// # Errors
     /// As [`find`].
-    pub fn find<D: Device>(&self, device: &D, model: &Model<D>, samples: &[Hidden], mode: Mode) -> Result<Vec<Found>> {
+    pub fn find<D: Device>(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        samples: &[Hidden],
+        mode: Mode,
+    ) -> Result<Vec<FoundAnswer>> {
         find(device, model, &self.valid_noise, samples, mode)
     }
 }

@@ -1,7 +1,7 @@
 //! Answers by task and length: as a table, for JSON and for people.
 
 use super::{Ask, BabiBaselines};
-use crate::task::hidden::Found;
+use crate::task::hidden::FoundAnswer;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ pub struct BabilongTable {
 
 impl BabilongRow {
     /// Of the questions of one task at one length, and what was said to them; `tokens` are those of their sequences.
-    pub fn of(task: usize, length: usize, tokens: usize, found: &[&Found]) -> Self {
+    pub fn of(task: usize, length: usize, tokens: usize, found: &[&FoundAnswer]) -> Self {
         let n = found.len().max(1) as f64;
         let accuracy = found.iter().filter(|f| f.right()).count() as f64 / n;
         Self {
@@ -88,7 +88,7 @@ pub const BABILONG_COLUMNS: [&str; 9] =
     ["task", "length", "tokens", "number", "question", "answer", "said", "nats", "right"];
 
 /// A question and what the model said, as a row of a table.
-pub fn babilong_row(ask: &Ask, (length, tokens): (usize, usize), found: &Found, said: &str) -> Vec<String> {
+pub fn babilong_row(ask: &Ask, (length, tokens): (usize, usize), found: &FoundAnswer, said: &str) -> Vec<String> {
     vec![
         format!("qa{}", ask.task),
         length.to_string(),

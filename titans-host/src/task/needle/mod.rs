@@ -4,13 +4,13 @@ mod table;
 
 use super::TaskConfig;
 use super::growth::{Growth, GrowthConfig};
-use super::hidden::{self, Found, Sources, fill, find, validation};
+use super::hidden::{self, FoundAnswer, Sources, fill, find, validation};
 use crate::data::haystack::{Haystack, Hidden, read};
 use crate::data::needle::{Needle, NeedleKind};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Mode, Model, ModelConfig};
+use crate::model::{Kind, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -55,8 +55,8 @@ impl Default for NeedleConfig {
             kind: NeedleKind::Passkey,
             haystack: Vec::new(),
             tokenizer: None,
-            length: 1024,
-            tokens: 8192,
+            length: 2048,
+            tokens: 4096,
             lengths: vec![1024, 2048, 4096, 8192, 16384],
             depths: vec![0.0, 25.0, 50.0, 75.0, 100.0],
             samples: 20,
@@ -66,25 +66,15 @@ impl Default for NeedleConfig {
     }
 }
 
-/// The run that `titans train --task needle` does by default with such a task, with memories of `layers` layers.
+/// The run that `titans train --task needle` does by default with such a task, with memories of `layers` layers, of any of these kinds (none
+/// for the memory alone), which the caller sets.
 ///
 /// # Errors
-/// As [`TaskConfig::run`].
-pub fn default_run(task: TaskConfig, layers: usize) -> Result<RunConfig> {
-    let mut model = ModelConfig {
-        width: 64,
-        blocks: 2,
-        heads: 2,
-        head_width: 32,
-        feed_forward: 128,
-        tied: true,
-        ..ModelConfig::default()
-    };
-    model.set_layers(layers);
-    model.alpha_bias = -10.0; // what is hidden at the beginning is asked for at the end
-    model.memory.hidden = 2 * model.head_width;
+/// As [`TaskConfig::fit`] and [`TaskConfig::run`].
+pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
+    let mut model = hidden::recipe(layers, kinds);
     task.fit(&mut model)?;
-    task.run(model, TrainConfig { steps: 2000, ..TrainConfig::default() })
+    task.run(model, TrainConfig { steps: 1500, ..TrainConfig::default() })
 }
 
 /// The task.
@@ -242,7 +232,7 @@ impl NeedleTask {
         model: &Model<D>,
         items: &[NeedleItem],
         mode: Mode,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<FoundAnswer>> {
         let samples: Vec<Hidden> = items.iter().map(|item| item.hidden.clone()).collect();
         find(device, model, &self.valid, &samples, mode)
     }

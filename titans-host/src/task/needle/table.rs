@@ -2,7 +2,7 @@
 
 use super::{NeedleConfig, NeedleItem};
 use crate::data::needle::NeedleKind;
-use crate::task::hidden::Found;
+use crate::task::hidden::FoundAnswer;
 use serde::Serialize;
 
 /// One length and depth.
@@ -57,14 +57,14 @@ pub struct NeedleTable {
 }
 
 /// The share that is right.
-pub(super) fn share(found: &[Found]) -> f64 {
+pub(super) fn share(found: &[FoundAnswer]) -> f64 {
     found.iter().filter(|f| f.right()).count() as f64 / found.len().max(1) as f64
 }
 
 impl NeedleCell {
     /// Of the samples of one length and depth, and what was said to them.
-    pub fn of(length: usize, depth: f64, found: &[Found]) -> Self {
-        let nats = found.iter().map(Found::nats).sum::<f64>() / found.len().max(1) as f64;
+    pub fn of(length: usize, depth: f64, found: &[FoundAnswer]) -> Self {
+        let nats = found.iter().map(FoundAnswer::nats).sum::<f64>() / found.len().max(1) as f64;
         Self { length, depth, samples: found.len(), accuracy: share(found), nats }
     }
 }
@@ -117,7 +117,7 @@ impl std::fmt::Display for NeedleTable {
 pub const COLUMNS: [&str; 8] = ["length", "depth", "number", "key", "value", "said", "nats", "right"];
 
 /// A sample and what the model said, as a row of a table.
-pub fn row(item: &NeedleItem, found: &Found, said: &str) -> Vec<String> {
+pub fn row(item: &NeedleItem, found: &FoundAnswer, said: &str) -> Vec<String> {
     vec![
         item.hidden.len().to_string(),
         item.depth.to_string(),

@@ -52,12 +52,12 @@ impl ConfigArgs {
             TaskName::Needle => {
                 let mut task = TaskConfig::Needle(needles::NeedleConfig::default());
                 self.change_own(&mut task)?;
-                needles::default_run(task, layers)
+                needles::default_run(task, layers, &self.model.block)
             }
             TaskName::Babilong => {
                 let mut task = TaskConfig::Babilong(stories::BabilongConfig::default());
                 self.change_own(&mut task)?;
-                stories::default_run(task, layers)
+                stories::default_run(task, layers, &self.model.block)
             }
             name => Err(Error::usage(format!("--task {}: it has no recipe here", name.name()))),
         }
