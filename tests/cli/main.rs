@@ -8,6 +8,7 @@ mod vocabulary;
 mod classify;
 mod forecast;
 mod general;
+mod hidden;
 mod language;
 mod stream;
 mod study;

@@ -7,6 +7,7 @@ mod classify;
 mod dropout;
 mod evaluation;
 mod forecast;
+mod hidden;
 mod language;
 mod memory;
 mod optimiser;

@@ -2,8 +2,11 @@
 //! a resumed run draws what an uninterrupted one would have drawn, without saving a generator.
 
 pub mod alphabet;
+pub mod babi;
+pub mod haystack;
 pub mod jsonl;
 pub mod labelled;
+pub mod needle;
 pub mod questions;
 pub mod recall;
 pub mod series;

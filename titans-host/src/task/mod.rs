@@ -1,12 +1,17 @@
 //! What is learned and measured: recall, text, series of numbers, forecasts of them, and classes of sequences.
 
+pub mod babilong;
 pub mod classify;
 pub mod curriculum;
 pub mod evaluate;
 pub mod forecast;
 pub mod generate;
+pub mod growth;
+pub mod hidden;
 pub mod language;
 pub mod needle;
+pub mod pieces;
+mod plan;
 pub mod reader;
 pub mod recall;
 pub mod runnable;
@@ -25,8 +30,10 @@ use crate::device::Device;
 use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
+use babilong::{BabilongConfig, BabilongTask};
 use classify::{ClassifyConfig, ClassifyTask};
 use forecast::{ForecastConfig, ForecastTask, Frame};
+use needle::{NeedleConfig, NeedleTask};
 use recall::{Recall, RecallConfig};
 use serde::{Deserialize, Serialize};
 use series::{SeriesConfig, SeriesTask};
@@ -49,6 +56,10 @@ pub enum TaskConfig {
     Track(TrackConfig),
     /// Classes of sequences.
     Classify(ClassifyConfig),
+    /// Needles in haystacks.
+    Needle(NeedleConfig),
+    /// Questions about stories in noise.
+    Babilong(BabilongConfig),
 }
 
 impl TaskConfig {
@@ -78,6 +89,8 @@ impl TaskConfig {
             Self::Forecast(_) => "forecast",
             Self::Track(_) => "track",
             Self::Classify(_) => "classify",
+            Self::Needle(_) => "needle",
+            Self::Babilong(_) => "babilong",
         }
     }
 
@@ -93,6 +106,8 @@ impl TaskConfig {
             Self::Forecast(c) => forecast::fit(c, model),
             Self::Track(c) => model.vocabulary = Products::of(c.group).order(),
             Self::Classify(c) => classify::fit(c, model)?,
+            Self::Needle(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
+            Self::Babilong(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
         }
         Ok(())
     }
@@ -111,7 +126,11 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
     let task = TaskConfig::of(config)?;
     let head = match task {
         TaskConfig::Series(_) | TaskConfig::Forecast(_) => Head::Regression,
-        TaskConfig::Recall(_) | TaskConfig::Text(_) | TaskConfig::Track(_) => Head::Tokens,
+        TaskConfig::Recall(_)
+        | TaskConfig::Text(_)
+        | TaskConfig::Track(_)
+        | TaskConfig::Needle(_)
+        | TaskConfig::Babilong(_) => Head::Tokens,
         TaskConfig::Classify(_) => Head::Classes,
     };
     if model.head != head {
@@ -154,6 +173,16 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
                 Reading::Windows => same("inputs", "numbers a token", task.encoder().inputs(), model.inputs)?,
             }
             same("outputs", "classes", task.config().classes.len(), model.outputs)?;
+            Box::new(task)
+        }
+        TaskConfig::Babilong(c) => {
+            let task = BabilongTask::read(c, seed)?;
+            same("vocabulary", "symbols", task.tokenizer().vocabulary(), model.vocabulary)?;
+            Box::new(task)
+        }
+        TaskConfig::Needle(c) => {
+            let task = NeedleTask::read(c, seed)?;
+            same("vocabulary", "symbols", task.tokenizer().vocabulary(), model.vocabulary)?;
             Box::new(task)
         }
         TaskConfig::Track(c) => {

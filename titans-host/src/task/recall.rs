@@ -2,7 +2,7 @@
 
 use super::TaskConfig;
 use super::curriculum::{Curriculum, CurriculumConfig};
-use super::needle;
+use super::pieces;
 use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
@@ -221,7 +221,7 @@ impl Recall {
                 Ok(())
             };
             let tokens = self.evaluation(length, number)?;
-            let found = needle::score(tokens, (model.config().vocabulary, PIECE), &mut read)?;
+            let found = pieces::score(tokens, (model.config().vocabulary, PIECE), &mut read)?;
             let n = found.tokens as f64;
             loss += found.loss * n;
             right += found.accuracy.unwrap_or(0.0) * n;
@@ -261,7 +261,7 @@ impl Recall {
         Ok(Row { on, frozen: Some(share(Mode::Frozen)?), absent: Some(share(Mode::Absent)?) })
     }
 
-    /// Sequence `number` of the evaluation at `length` tokens, token by token with targets, for [`needle::score`].
+    /// Sequence `number` of the evaluation at `length` tokens, token by token with targets, for [`pieces::score`].
     ///
     /// # Errors
     /// [`Error::Usage`] when the pairs do not fit in the length.

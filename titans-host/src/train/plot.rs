@@ -2,8 +2,10 @@
 
 use crate::{Error, Result};
 mod bars;
+mod heat;
 
 pub use bars::{NamedBar, bars};
+pub use heat::heat;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use std::path::Path;

@@ -1,7 +1,9 @@
 //! `titans eval`: how well a trained model does what it was trained for.
 
+mod babilong;
 mod classify;
 mod forecast;
+mod needle;
 mod numbers;
 mod positions;
 mod questions;
@@ -40,6 +42,9 @@ A run of the recall task: recall against --lengths with the memory on, frozen an
 as streams on the CPU, in memory that does not grow with them.
 A run of the track task: products and whole words that are right, by --lengths, of new words or of those of --data (CSV with columns input and
 target, a file for each length).
+A run of the needle task: the share of values that are written by --lengths and --depths, in the run's haystack or in --data, with the memory on, frozen and absent; of the
+babilong task the share of answers by task and --lengths, of the test questions (--part valid: of validation). --picture draws a heat map, --per-item writes what was asked and said.
+Sequences above 32768 tokens are streams here too.
 
 A loss, or a surprise that --per-token writes, that is not finite ends the verb with exit code 1: it says where, and writes nothing.
 
@@ -47,7 +52,9 @@ JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bit
 mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of track for each length products, words, frozen; of forecasts mse, mae (the first
 horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
 linear, season, ridge}; of classify accuracy, mcc, f1, auc, loss, rows, confusion, classes [{name, rows, precision, recall, f1}], part, memory, strands, seconds,
-baselines {majority, words_4, words_6}.
+baselines {majority, words_4, words_6}; of needles kind, haystack, tokens, memory, chance, lengths [{length, samples, accuracy, standard_error, frozen,
+absent}], cells [{length, depth, samples, accuracy, nats}]; of babilong part, tokens, memory, rows [{task, length, samples, mean_tokens, accuracy, standard_error, nats,
+frozen, absent}], baselines {qa1: {majority, last_mentioned, chance}}.
 
 Examples:
   titans eval runs/text
@@ -59,12 +66,16 @@ Examples:
   titans eval runs/series --data later.csv
   titans eval runs/track --data S5.len256.test.csv.gz S5.len1024.test.csv.gz
   titans eval runs/forecast --carry --picture errors.svg
+  titans eval runs/needle --lengths 2048,4096,8192,16384 --depths 0,25,50,75,100 --picture heat.svg
+  titans eval runs/needle --lengths 2000000 --sequences 1 --no-baselines
+  titans eval runs/babilong --data books/test/*.md --lengths 0,4096,16384
   titans eval runs/classify --per-item items.csv --picture confusions.svg";
 
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";
 
-/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, or classes of sequences
+/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, classes of sequences, or what is
+/// found in haystacks
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -75,7 +86,8 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Text or numbers to predict, one file after the other; .gz is read as it is [default: the run's validation part]
+    /// Text or numbers to predict, or text to hide in (needle, babilong), one file after the other; .gz is read as it is [default: the run's
+    /// validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -105,7 +117,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices) or row (classify)
+    /// Write what the model says of every text or question (--lambada, --choices) row (classify) or sample (needle,
+    /// babilong)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
@@ -117,15 +130,20 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["lambada", "choices"])]
     baselines: bool,
 
-    /// Where the run's vocabulary lies now (text, classify) [default: where it was in training]
+    /// Where the run's vocabulary lies now (text, classify, needle, babilong) [default: where it was in training]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// Lengths of the table (recall, track) [default: those of the run]
+    /// Where needles lie, in percent of the haystack (needle) [default: 0,25,50,75,100]
+    #[arg(long, value_name = "P,…", value_delimiter = ',', value_parser = number)]
+    depths: Vec<f64>,
+
+    /// Lengths of the table (recall, track, needle, babilong) [default: those of the run]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
-    /// Sequences of each length (recall, track) [default: those of the run]
+    /// Sequences of each length (recall, track), samples of each length and depth (needle), or
+    /// questions of each task (babilong) [default: those of the run]
     #[arg(long, value_name = "N", value_parser = size)]
     sequences: Option<usize>,
 
@@ -133,12 +151,12 @@ pub struct Args {
     #[arg(long)]
     carry: bool,
 
-    /// Which rows or bytes of the run are measured (forecast, text, classify) [default: test; of a text without --split and of a run of classify
+    /// Which rows, bytes or questions of the run are measured (forecast, text, classify, babilong) [default: test; of a text without --split and of a run of classify
     /// without a test its validation part]
     #[arg(long, value_enum, conflicts_with_all = ["data", "lambada", "choices"])]
     part: Option<forecast::PartName>,
 
-    /// Leave the baselines out (forecast, classify)
+    /// Leave the baselines out (forecast, classify, needle, babilong)
     #[arg(long)]
     no_baselines: bool,
 
@@ -146,8 +164,8 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv")]
     per_window: Option<PathBuf>,
 
-    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), or
-    /// the table of confusions (classify)
+    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), the
+    /// table of confusions (classify), or shares by length and depth or task (needle, babilong)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
@@ -179,6 +197,8 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         TaskConfig::Text(task) => text::run(device, args, (&config, &task, &state), &model),
         TaskConfig::Recall(task) => recall::run(device, args, task, config.train.seed, &model),
         TaskConfig::Classify(task) => classify::run(device, args, task, (config.train.seed, &state), &model),
+        TaskConfig::Babilong(task) => babilong::run(device, args, task, (config.train.seed, &state), &model),
+        TaskConfig::Needle(task) => needle::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Track(task) => track::run(device, args, task, config.train.seed, &model),
         TaskConfig::Forecast(task) => forecast::run(device, args, task, (config.train.seed, &state), &model),
         TaskConfig::Series(task) => numbers::run(device, args, task, (config.train.seed, &state), &model),
@@ -211,25 +231,30 @@ impl Args {
         if name == "text" && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
             return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
         }
-        let options: [(&str, &[&str], bool); 18] = [
-            ("--data", &["text", "series", "forecast", "track", "classify"], !self.data.is_empty()),
+        let options: [(&str, &[&str], bool); 19] = [
+            (
+                "--data",
+                &["text", "series", "forecast", "track", "classify", "needle", "babilong"],
+                !self.data.is_empty(),
+            ),
             ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
             ("--window", &["text", "series"], self.window.is_some()),
-            ("--memory", &["text", "series", "forecast", "classify"], self.memory.is_some()),
+            ("--memory", &["text", "series", "forecast", "classify", "needle", "babilong"], self.memory.is_some()),
             ("--carry", &["forecast"], self.carry),
-            ("--part", &["forecast", "text", "classify"], self.part.is_some()),
-            ("--no-baselines", &["forecast", "classify"], self.no_baselines),
+            ("--part", &["forecast", "text", "classify", "babilong"], self.part.is_some()),
+            ("--no-baselines", &["forecast", "classify", "needle", "babilong"], self.no_baselines),
             ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast", "text", "classify"], self.picture.is_some()),
+            ("--picture", &["forecast", "text", "classify", "needle", "babilong"], self.picture.is_some()),
             ("--lambada", &["text"], self.lambada.is_some()),
             ("--choices", &["text"], self.choices.is_some()),
-            ("--per-item", &["text", "classify"], self.per_item.is_some()),
+            ("--per-item", &["text", "classify", "needle", "babilong"], self.per_item.is_some()),
             ("--word-perplexity", &["text"], self.word_perplexity),
             ("--baselines", &["text"], self.baselines),
             ("--per-token", &["text"], self.per_token.is_some()),
-            ("--tokenizer", &["text", "classify"], self.tokenizer.is_some()),
-            ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
-            ("--sequences", &["recall", "track"], self.sequences.is_some()),
+            ("--tokenizer", &["text", "classify", "needle", "babilong"], self.tokenizer.is_some()),
+            ("--depths", &["needle"], !self.depths.is_empty()),
+            ("--lengths", &["recall", "track", "needle", "babilong"], !self.lengths.is_empty()),
+            ("--sequences", &["recall", "track", "needle", "babilong"], self.sequences.is_some()),
         ];
         match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
             Some((option, of, _)) => Err(Error::usage(format!(

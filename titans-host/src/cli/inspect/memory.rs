@@ -7,12 +7,7 @@ use crate::error::{Error, Result, plain};
 use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
 use crate::tape::{Shared, Tape};
 use crate::task::TaskConfig;
-use crate::task::classify::{ClassifyConfig, Pooling};
-use crate::task::forecast::ForecastConfig;
-use crate::task::recall::RecallConfig;
-use crate::task::series::SeriesConfig;
-use crate::task::text::TextConfig;
-use crate::task::track::TrackConfig;
+use crate::task::classify::Pooling;
 use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::optimiser::Optimiser;
 use crate::train::run::CONFIG;
@@ -22,8 +17,6 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Shortest sequences that the recall task draws.
-const SHORTEST: usize = 16;
 /// Most tokens of a batch that is planned: its ids lie on the host.
 const TOKENS: usize = 1 << 28;
 
@@ -108,7 +101,7 @@ fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
 fn worst(file: &Path, config: &RunConfig, threads: Option<usize>) -> Result<Report> {
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut worst: Option<Report> = None;
-    for (batch, time) in batches(&TaskConfig::of(config)?) {
+    for (batch, time) in TaskConfig::of(config)?.batches() {
         let report = plan(file, config, threads, batch, time)?;
         if worst.as_ref().is_none_or(|worst| report.peak > worst.peak) {
             worst = Some(report);
@@ -125,22 +118,6 @@ fn config(path: &Path) -> Result<(PathBuf, RunConfig)> {
         return Ok((toml, config));
     }
     Ok((path.to_path_buf(), checkpoint::load_config(path)?.0))
-}
-
-/// The sizes, sequences and tokens of each, of the batches that may need most: a curriculum's short sequences come in
-/// large numbers, each with its memories.
-fn batches(task: &TaskConfig) -> Vec<(usize, usize)> {
-    match task {
-        TaskConfig::Text(TextConfig { sequences, context, .. }) => vec![(*sequences, *context)],
-        TaskConfig::Series(SeriesConfig { sequences, context, .. })
-        | TaskConfig::Forecast(ForecastConfig { sequences, context, .. }) => vec![(*sequences, *context)],
-        TaskConfig::Classify(ClassifyConfig { sequences, context, .. }) => vec![(*sequences, *context)],
-        TaskConfig::Recall(RecallConfig { length, tokens, .. })
-        | TaskConfig::Track(TrackConfig { length, tokens, .. }) => {
-            let shorter = std::iter::successors(Some(SHORTEST), |&l| l.checked_mul(2)).take_while(|l| l < length);
-            shorter.chain([*length]).map(|l| ((tokens / l.max(1)).max(1), l)).collect()
-        }
-    }
 }
 
 /// Always the batch of one size.

@@ -1,6 +1,7 @@
 //! From arguments to the configuration of a run.
 
 mod foreign;
+mod own;
 
 use super::classify::ClassifyArgs;
 use super::forecast::ForecastArgs;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::Preset;
 use crate::task::{TaskConfig, classify, forecast, recall, series, text, track};
 use crate::train::RunConfig;
+use own::OwnArgs;
 use std::path::PathBuf;
 
 /// What a new run is. Whatever is not given comes from `--config`, or else from the task's recipe.
@@ -30,7 +32,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
-    /// Byte-level BPE (text, classify): a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
+    /// Byte-level BPE (text, classify, needle, babilong): a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
@@ -53,6 +55,9 @@ pub struct ConfigArgs {
     #[command(flatten)]
     classify: ClassifyArgs,
 
+    #[command(flatten)]
+    own: OwnArgs,
+
     /// Most pairs of a sequence (recall) [default: 16]
     #[arg(long, value_name = "N", value_parser = size)]
     pairs: Option<usize>,
@@ -61,7 +66,8 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "NAME", value_parser = named::<Group>())]
     group: Option<Group>,
 
-    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]
+    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]; of eval (needle,
+    /// babilong)
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
@@ -79,10 +85,11 @@ pub struct ConfigArgs {
     /// Highest learning rate
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     learning_rate: Option<f64>,
-    /// Sequences of a batch (text, series, forecast, classify), or tokens of one (recall, track)
+    /// Sequences of a batch (text, series, forecast, classify), or tokens of one (recall, track, needle, babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the curriculum (recall, track)
+    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the curriculum (recall, track, needle,
+    /// babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step
@@ -132,8 +139,10 @@ impl ConfigArgs {
                     c.data = self.series()?;
                 }
             }
+            task => self.own_places(task)?,
         }
-        Ok(!self.data.is_empty() || self.tokenizer.is_some() || self.classify.names_rows())
+        let own = self.classify.names_rows() || self.own.names_files();
+        Ok(own || !self.data.is_empty() || self.tokenizer.is_some())
     }
 
     /// Whether it is said where the data lie.
@@ -170,6 +179,7 @@ impl ConfigArgs {
         let own = options.into_iter().find(|(_, given)| *given).map(|(name, _)| name);
         let own =
             own.or_else(|| self.layout.given()).or_else(|| self.forecast.given()).or_else(|| self.classify.given());
+        let own = own.or_else(|| self.own.given());
         own.or_else(|| self.model.given())
     }
 
@@ -238,6 +248,7 @@ impl ConfigArgs {
                 tell(&file, &told);
                 run
             }
+            (None, name) => return self.own_base(name),
         };
         run.model.set_layers(self.model.layers.unwrap_or(1));
         Ok(run)
@@ -326,6 +337,7 @@ impl ConfigArgs {
                 }
                 Ok(true)
             }
+            task => self.change_own(task),
         }
     }
 

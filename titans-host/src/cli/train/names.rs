@@ -18,6 +18,11 @@ pub enum TaskName {
     Track,
     /// Sequences with labels from --data FILE.csv or FASTA: which class each is of
     Classify,
+    /// A sentence in a --haystack of any length that gives a key its value; the question for it comes last (2 blocks of width 64, alpha-bias -14,
+    /// 1500 steps of 4096 tokens, sequences of up to 2048)
+    Needle,
+    /// Stories of --facts hidden among the sentences of --noise; a question about the story comes last (the same model, 4000 steps)
+    Babilong,
 }
 
 impl TaskName {
@@ -30,6 +35,24 @@ impl TaskName {
             Self::Forecast => "forecast",
             Self::Track => "track",
             Self::Classify => "classify",
+            Self::Needle => "needle",
+            Self::Babilong => "babilong",
+        }
+    }
+}
+
+impl TaskName {
+    /// What this task reads of the options that not every task reads; `table`, `forecast`, `classify`, `needle` and `babilong` are groups of them.
+    pub(super) fn takes(self) -> &'static [&'static str] {
+        match self {
+            Self::Recall => &["--pairs", "--lengths"],
+            Self::Text => &["--data", "--carry", "--tokenizer", "--split"],
+            Self::Series => &["--data", "--patch", "table"],
+            Self::Forecast => &["--data", "--patch", "--split", "table", "forecast"],
+            Self::Track => &["--group", "--lengths"],
+            Self::Classify => &["--data", "--tokenizer", "classify"],
+            Self::Needle => &["--tokenizer", "--lengths", "--first-length", "needle"],
+            Self::Babilong => &["--tokenizer", "--lengths", "--first-length", "babilong"],
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// [`Error::File`] with the bytes needed and those there.
 pub(in crate::cli) fn expect_data(task: &TaskConfig) -> Result<()> {
     let Some((there, by)) = available(Path::new("/")) else { return Ok(()) };
-    let (files, needed) = reading(task);
+    let (files, needed) = task.reading();
     match files.first().filter(|_| needed > there) {
         None => Ok(()),
         Some(first) => Err(Error::file(
@@ -25,24 +25,6 @@ pub(in crate::cli) fn expect_data(task: &TaskConfig) -> Result<()> {
                 gib(there)
             ),
         )),
-    }
-}
-
-/// The files of a task, and the bytes that reading them takes at least: theirs (packed ones are larger), and those of a text's ids, which are
-/// made while it is there.
-fn reading(task: &TaskConfig) -> (&[PathBuf], u64) {
-    let bytes = |files: &[PathBuf]| files.iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum();
-    match task {
-        TaskConfig::Recall(_) | TaskConfig::Track(_) => (&[], 0),
-        TaskConfig::Series(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
-        TaskConfig::Forecast(c) => (std::slice::from_ref(&c.data), bytes(std::slice::from_ref(&c.data))),
-        TaskConfig::Classify(c) => (&c.data, bytes(&c.data).saturating_add(bytes(&c.valid)).saturating_mul(4)),
-        TaskConfig::Text(c) => {
-            let text: u64 = bytes(&c.data);
-            // Of a vocabulary so much is taken at first.
-            let ids = if c.tokenizer.is_some() { text / 3 } else { text };
-            (&c.data, text.saturating_add(ids.saturating_mul(size_of::<u32>() as u64)))
-        }
     }
 }
 
@@ -146,9 +128,7 @@ fn addresses(root: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{available, fits, reading};
-    use crate::task::TaskConfig;
-    use crate::task::text::TextConfig;
+    use super::{available, fits};
     use std::path::Path;
 
     #[test]
@@ -161,18 +141,6 @@ mod tests {
         let validation = refused("a validation", 100);
         assert!(validation.contains("a validation with 100 bytes of data needs 601 bytes"), "{validation}");
         assert!(validation.contains("expected 600") && validation.contains("task.window"), "{validation}");
-    }
-
-    #[test]
-    fn reading_takes_the_text_and_its_ids() {
-        let folder = tempfile::tempdir().unwrap();
-        let [a, b] = ["a.txt", "b.txt"].map(|name| folder.path().join(name));
-        std::fs::write(&a, [0; 300]).unwrap();
-        std::fs::write(&b, [0; 600]).unwrap();
-        let text = TextConfig { data: vec![a, folder.path().join("none"), b], ..TextConfig::default() };
-        assert_eq!(reading(&TaskConfig::Text(text.clone())).1, 900 + 4 * 900);
-        let words = TextConfig { tokenizer: Some("words.json".into()), ..text };
-        assert_eq!(reading(&TaskConfig::Text(words)).1, 900 + 4 * 300);
     }
 
     fn write(root: &Path, files: &[(&str, &str)]) {

@@ -1,10 +1,31 @@
 //! Options that say something about another task than the run's.
 
+use super::super::names::TaskName;
 use super::ConfigArgs;
 use crate::error::{Error, Result};
 use crate::task::TaskConfig;
+use clap::ValueEnum;
 
 impl ConfigArgs {
+    /// What is given of the options that not every task reads: the name of an option, or of the group by which
+    /// [`TaskName::takes`] knows it, and the option that was given.
+    fn particular(&self) -> [(&'static str, Option<&'static str>); 11] {
+        let one = |name: &'static str, given: bool| (name, given.then_some(name));
+        [
+            one("--data", !self.data.is_empty()),
+            one("--carry", self.carry.is_some()),
+            one("--tokenizer", self.tokenizer.is_some()),
+            one("--patch", self.patch.is_some()),
+            one("--split", self.split.is_some()),
+            one("--pairs", self.pairs.is_some()),
+            one("--group", self.group.is_some()),
+            one("--lengths", !self.lengths.is_empty()),
+            ("table", self.layout.given()),
+            ("forecast", self.forecast.given()),
+            ("classify", self.classify.any()),
+        ]
+    }
+
     /// Refuses what says something about another task.
     pub(super) fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
@@ -14,30 +35,25 @@ impl ConfigArgs {
                 asked.name()
             )));
         }
-        if (name == "recall" || name == "track") && !self.data.is_empty() {
-            return Err(Error::usage(format!(
-                "--data is for --task text, series, forecast and classify; the {name} task makes its own data"
-            )));
-        }
-        let numbers: &[&str] = &["series", "forecast"];
-        let options: [(&str, &[&str], bool); 10] = [
-            ("--carry", &["text"], self.carry.is_some()),
-            ("--tokenizer", &["text", "classify"], self.tokenizer.is_some()),
-            ("--patch", numbers, self.patch.is_some()),
-            ("--split", &["forecast", "text"], self.split.is_some()),
-            (self.layout.given().unwrap_or_default(), numbers, self.layout.given().is_some()),
-            (self.forecast.given().unwrap_or_default(), &["forecast"], self.forecast.given().is_some()),
-            (self.classify.any().unwrap_or_default(), &["classify"], self.classify.any().is_some()),
-            ("--pairs", &["recall"], self.pairs.is_some()),
-            ("--group", &["track"], self.group.is_some()),
-            ("--lengths", &["recall", "track"], !self.lengths.is_empty()),
-        ];
-        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
-            Some((option, of, _)) => {
-                let of = of.join(" or ");
-                Err(Error::usage(format!("{option} is for the {of} task, this run is of {name}")))
+        let takers = |group: &str| -> Vec<&'static str> {
+            TaskName::value_variants()
+                .iter()
+                .filter(|task| task.takes().contains(&group))
+                .map(|task| task.name())
+                .collect()
+        };
+        for (group, given) in self.particular().into_iter().chain(self.own.particular()) {
+            let (Some(option), takers) = (given, takers(group)) else { continue };
+            if takers.contains(&name) {
+                continue;
             }
-            None => Ok(()),
+            return Err(Error::usage(match group {
+                "--data" => {
+                    format!("--data is for --task {}; the {name} task makes its own data", takers.join(", "))
+                }
+                _ => format!("{option} is for the {} task, this run is of {name}", takers.join(" or ")),
+            }));
         }
+        Ok(())
     }
 }

@@ -1,31 +1,75 @@
-//! Recall in one sequence of any length, read piece by piece: a needle in a stream.
+//! What a model answers in one sequence of any length, read piece by piece.
 
 use crate::device::IGNORE;
 use crate::train::task::Validation;
-use crate::train::trainer::predicted;
 use crate::{Error, Result};
 
 /// Takes the next ids and appends the logits after each.
 pub type Reader<'a> = dyn FnMut(&[u32], &mut Vec<f64>) -> Result<()> + 'a;
+
+/// What a model says where it is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answered {
+    /// What should be predicted.
+    pub target: u32,
+    /// What the model finds likeliest; the first of several.
+    pub predicted: u32,
+    /// −log p of the target.
+    pub nats: f64,
+}
+
+impl Answered {
+    /// By the logits of the token before.
+    pub fn of<T: Copy + Into<f64>>(logits: &[T], target: u32) -> Self {
+        let mut best = (0, f64::NEG_INFINITY);
+        for (i, &x) in logits.iter().enumerate() {
+            if x.into() > best.1 {
+                best = (i as u32, x.into());
+            }
+        }
+        Self { target, predicted: best.0, nats: nats(logits, target) }
+    }
+
+    /// Whether the model would have written the target.
+    pub fn right(&self) -> bool {
+        self.predicted == self.target
+    }
+}
 
 /// Scores one sequence, given token by token with its targets ([`Alphabet::tokens`](crate::data::recall::Alphabet::tokens)). `read` takes the next up
 /// to `piece` ids and appends the logits after each, `classes` numbers a token; it keeps the stream's state. So the
 /// memory that this takes does not grow with the sequence.
 ///
 /// # Errors
+/// As [`answers`].
+pub fn score(
+    tokens: impl Iterator<Item = (u32, u32)>,
+    sizes: (usize, usize),
+    read: &mut Reader<'_>,
+) -> Result<Validation> {
+    let found = answers(tokens, sizes, read)?;
+    let share = |x: f64| x / found.len() as f64;
+    let right = found.iter().filter(|answer| answer.right()).count();
+    let loss = share(found.iter().map(|answer| answer.nats).sum());
+    Ok(Validation { loss, accuracy: Some(share(right as f64)), tokens: found.len() as u64 })
+}
+
+/// The same, answer by answer.
+///
+/// # Errors
 /// [`Error::Usage`] for a piece of 0 tokens, another number of logits or a sequence that scores nothing;
 /// [`Error::Diverged`] where a scored loss is not finite; what `read` reports.
-pub fn score(
+pub fn answers(
     tokens: impl Iterator<Item = (u32, u32)>,
     (classes, piece): (usize, usize),
     read: &mut Reader<'_>,
-) -> Result<Validation> {
+) -> Result<Vec<Answered>> {
     if piece == 0 || classes == 0 {
         return Err(Error::usage(format!("expected pieces and classes of 1 or more, found {piece} and {classes}")));
     }
     let mut tokens = tokens.peekable();
     let (mut ids, mut targets, mut logits) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut position, mut loss, mut right, mut scored) = (0u64, 0.0, 0, 0u64);
+    let (mut position, mut found) = (0u64, Vec::new());
     while tokens.peek().is_some() {
         ids.clear();
         targets.clear();
@@ -41,29 +85,26 @@ pub fn score(
         }
         for (row, &target) in logits.chunks_exact(classes).zip(&targets) {
             if target != IGNORE {
-                let nats = nats(row, target);
-                if !nats.is_finite() {
+                let answer = Answered::of(row, target);
+                if !answer.nats.is_finite() {
                     return Err(Error::Diverged { position });
                 }
-                loss += nats;
-                scored += 1;
+                found.push(answer);
             }
             position += 1;
         }
-        right += predicted(&logits, classes, &targets);
     }
-    if scored == 0 {
+    if found.is_empty() {
         return Err(Error::usage("the sequence has no token that is scored"));
     }
-    let share = |x: f64| x / scored as f64;
-    Ok(Validation { loss: share(loss), accuracy: Some(share(right as f64)), tokens: scored })
+    Ok(found)
 }
 
 /// −log softmax at `target`; NaN where there is no such class.
-fn nats(logits: &[f64], target: u32) -> f64 {
-    let top = logits.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x));
-    let sum: f64 = logits.iter().map(|x| (x - top).exp()).sum();
-    logits.get(target as usize).map_or(f64::NAN, |x| top + sum.ln() - x)
+fn nats<T: Copy + Into<f64>>(logits: &[T], target: u32) -> f64 {
+    let top = logits.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x.into()));
+    let sum: f64 = logits.iter().map(|&x| (x.into() - top).exp()).sum();
+    logits.get(target as usize).map_or(f64::NAN, |&x| top + sum.ln() - x.into())
 }
 
 #[cfg(test)]
