@@ -130,7 +130,7 @@ pub fn index(folder: &Path) -> Result<Option<BTreeMap<String, Vec<usize>>>> {
 /// The test questions of task `number` that are asked: those of the folder's index, or all of them.
 ///
 /// # Errors
-/// As [`file`], [`questions`] and [`index`]; [`Error::File`] for an index that names other ones.
+/// As [`file()`], [`questions`] and [`index`]; [`Error::File`] for an index that names other ones.
 pub fn test_questions(folder: &Path, number: usize) -> Result<Vec<BabiQuestion>> {
     let path = file(folder, number, BabiPart::Test)?;
     let all = questions(&path)?;
