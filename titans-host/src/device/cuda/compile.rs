@@ -3,7 +3,7 @@
 use super::cache::{self, Made};
 use super::probe::{driver, failed};
 use super::search::{LibraryFound, MAJORS, Wanted};
-use super::symbols::{Handle, NvrtcLibrary, Status};
+use super::symbols::{CallStatus, Handle, NvrtcLibrary};
 use crate::error::Result;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::OnceLock;
@@ -166,11 +166,11 @@ pub fn code(name: &str, source: &str, target: Target) -> Result<Vec<u8>> {
     compile(library, name, source, target).map_err(|reason| failed(format!("compiling {name} for {target}: {reason}")))
 }
 
-fn check(doing: &str, status: Status) -> Result<()> {
+fn check(doing: &str, status: CallStatus) -> Result<()> {
     told(status).map_err(|reason| failed(format!("NVRTC: {doing}: {reason}")))
 }
 
-fn told(status: Status) -> std::result::Result<(), String> {
+fn told(status: CallStatus) -> std::result::Result<(), String> {
     match status {
         0 => Ok(()),
         1 => Err("out of memory".to_owned()),
@@ -196,8 +196,8 @@ impl Program<'_> {
     /// A result of a length that NVRTC says, by the two functions that give length and bytes.
     fn bytes(
         &self,
-        len: unsafe extern "C" fn(Handle, *mut usize) -> Status,
-        bytes: unsafe extern "C" fn(Handle, *mut c_char) -> Status,
+        len: unsafe extern "C" fn(Handle, *mut usize) -> CallStatus,
+        bytes: unsafe extern "C" fn(Handle, *mut c_char) -> CallStatus,
     ) -> std::result::Result<Vec<u8>, String> {
         let mut size = 0;
         // SAFETY: the program is alive and `size` is where the answer goes.

@@ -5,7 +5,7 @@ mod machine;
 use super::compile::{self, Target};
 use super::driver::{Driver, MemoryUse};
 use super::probe::{Info, OpenCublas, OpenDriver, cublas, driver, failed, probe, reason};
-use super::symbols::{Handle, Status};
+use super::symbols::{CallStatus, Handle};
 use crate::error::Result;
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint};
@@ -21,19 +21,19 @@ const POOL_USED: c_int = 7;
 
 /// A handle of the driver's or of cuBLAS's.
 #[derive(Clone, Copy, Debug)]
-struct Shared(Handle);
+struct DriverHandle(Handle);
 
 // SAFETY: the driver may be called from any thread with any handle of its own (it locks inside); cuBLAS's handle is used
 // under a lock alone.
-unsafe impl Send for Shared {}
+unsafe impl Send for DriverHandle {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for DriverHandle {}
 
 /// The kernels of one device: the module, and the functions looked up so far.
 #[derive(Debug, Default)]
 struct Kernels {
-    module: Option<Shared>,
-    functions: HashMap<&'static str, Shared>,
+    module: Option<DriverHandle>,
+    functions: HashMap<&'static str, DriverHandle>,
 }
 
 /// A CUDA device. Everything runs in order on a stream of its own.
@@ -42,11 +42,11 @@ pub struct Nvidia {
     driver: &'static OpenDriver,
     cublas: &'static OpenCublas,
     device: c_int,
-    context: Shared,
-    stream: Shared,
+    context: DriverHandle,
+    stream: DriverHandle,
     /// The device's memory pool, if it has one.
-    pool: Option<Shared>,
-    blas: Mutex<Shared>,
+    pool: Option<DriverHandle>,
+    blas: Mutex<DriverHandle>,
     kernels: Mutex<Kernels>,
     description: String,
     target: Target,
@@ -113,10 +113,10 @@ impl Nvidia {
             driver,
             cublas,
             device,
-            context: Shared(context),
-            stream: Shared(std::ptr::null_mut()),
+            context: DriverHandle(context),
+            stream: DriverHandle(std::ptr::null_mut()),
             pool: None,
-            blas: Mutex::new(Shared(std::ptr::null_mut())),
+            blas: Mutex::new(DriverHandle(std::ptr::null_mut())),
             kernels: Mutex::default(),
             description: format!("cuda: {} (compute {major}.{minor}, {} GiB)", info.name, info.memory >> 30),
             target: compile::target(info.capability)?,
@@ -124,20 +124,20 @@ impl Nvidia {
         let (mut stream, mut blas) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: an address for the answer, in the device's context.
         opened.call("making a stream", |driver| unsafe { (driver.calls.create_stream)(&mut stream, NON_BLOCKING) })?;
-        opened.stream = Shared(stream);
+        opened.stream = DriverHandle(stream);
         if info.pools {
             opened.pool = Some(opened.keeping_pool()?);
         }
         // SAFETY: an address for the answer; `call` has made the context current for this thread.
         opened.product_call("opening cuBLAS", unsafe { (cublas.0.create)(&mut blas) })?;
-        opened.blas = Mutex::new(Shared(blas));
+        opened.blas = Mutex::new(DriverHandle(blas));
         // SAFETY: both handles are alive.
         opened.product_call("opening cuBLAS", unsafe { (cublas.0.set_stream)(blas, stream) })?;
         Ok(opened)
     }
 
     /// The device's pool, told to keep what it has: else it would give unused memory back to the system whenever we wait.
-    fn keeping_pool(&self) -> Result<Shared> {
+    fn keeping_pool(&self) -> Result<DriverHandle> {
         let (mut pool, mut all) = (std::ptr::null_mut(), u64::MAX);
         self.call("finding the memory pool", |driver| {
             // SAFETY: an address for the answer, and a device of this driver.
@@ -147,18 +147,18 @@ impl Nvidia {
             // SAFETY: the pool is the device's own; the attribute is a 64-bit number.
             unsafe { (driver.calls.set_pool)(pool, RELEASE_THRESHOLD, (&raw mut all).cast()) }
         })?;
-        Ok(Shared(pool))
+        Ok(DriverHandle(pool))
     }
 
     /// Runs a driver call in this device's context.
-    fn call(&self, doing: &str, body: impl FnOnce(&OpenDriver) -> Status) -> Result<()> {
+    fn call(&self, doing: &str, body: impl FnOnce(&OpenDriver) -> CallStatus) -> Result<()> {
         // SAFETY: the context is alive as long as `self`.
         self.driver.check(doing, unsafe { (self.driver.calls.set_context)(self.context.0) })?;
         self.driver.check(doing, body(self.driver))
     }
 
     /// What a call of cuBLAS came to.
-    fn product_call(&self, doing: &str, status: Status) -> Result<()> {
+    fn product_call(&self, doing: &str, status: CallStatus) -> Result<()> {
         let name = match status {
             0 => return Ok(()),
             1 => "not initialised",
@@ -174,7 +174,7 @@ impl Nvidia {
     }
 
     /// The function behind a kernel's name; finds or compiles all kernels the first time.
-    fn function(&self, name: &'static str) -> Result<Shared> {
+    fn function(&self, name: &'static str) -> Result<DriverHandle> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = kernels.functions.get(name) {
             return Ok(*function);
@@ -187,15 +187,15 @@ impl Nvidia {
                     // SAFETY: `code` is a whole module (PTX ends in 0), read before the call returns.
                     unsafe { (driver.calls.load_module)(&mut module, code.as_ptr().cast()) }
                 })?;
-                *kernels.module.insert(Shared(module))
+                *kernels.module.insert(DriverHandle(module))
             }
         };
         let symbol = CString::new(name).map_err(|e| failed(format!("{name}: {e}")))?;
         let mut function = std::ptr::null_mut();
         // SAFETY: the module is alive, the name ends in 0.
         self.call(name, |driver| unsafe { (driver.calls.module_function)(&mut function, module.0, symbol.as_ptr()) })?;
-        kernels.functions.insert(name, Shared(function));
-        Ok(Shared(function))
+        kernels.functions.insert(name, DriverHandle(function));
+        Ok(DriverHandle(function))
     }
 
     /// Why there is no room for so many bytes.
@@ -210,7 +210,7 @@ impl Nvidia {
         )
     }
 
-    fn pool_number(&self, pool: Shared, which: c_int) -> Result<u64> {
+    fn pool_number(&self, pool: DriverHandle, which: c_int) -> Result<u64> {
         let mut number = 0u64;
         self.call("asking the memory pool", |driver| {
             // SAFETY: the pool is the device's own; the attribute is a 64-bit number.

@@ -2,7 +2,7 @@
 
 use super::compile;
 use super::search::{LibraryFound, Wanted};
-use super::symbols::{CublasLibrary, DriverLibrary, Status, Symbols};
+use super::symbols::{CallStatus, CublasLibrary, DriverLibrary, Symbols};
 use crate::error::{Error, Result};
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_int};
@@ -119,7 +119,7 @@ fn open_driver() -> std::result::Result<OpenDriver, String> {
 
 impl OpenDriver {
     /// The driver's own name of what went wrong.
-    pub fn name(&self, status: Status) -> String {
+    pub fn name(&self, status: CallStatus) -> String {
         let mut name: *const c_char = std::ptr::null();
         // SAFETY: an address for the answer.
         let known = unsafe { (self.calls.error_name)(status, &mut name) };
@@ -131,7 +131,7 @@ impl OpenDriver {
     }
 
     /// An error that says what was being done, where a call did not succeed.
-    pub fn check(&self, doing: &str, status: Status) -> Result<()> {
+    pub fn check(&self, doing: &str, status: CallStatus) -> Result<()> {
         match status {
             0 => Ok(()),
             status => Err(failed(format!("{doing}: {}", self.name(status)))),

@@ -8,7 +8,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 pub(super) type Handle = *mut c_void;
 
 /// What every call returns: 0 is success.
-pub(super) type Status = c_int;
+pub(super) type CallStatus = c_int;
 
 /// A library's functions, and the library, which stays loaded as long as they do.
 pub(super) trait Symbols: Sized {
@@ -21,7 +21,7 @@ macro_rules! symbols {
         $(#[$doc])*
         #[derive(Debug)]
         pub(super) struct $name {
-            $(pub $field: unsafe extern "C" fn($($arg),*) -> Status,)*
+            $(pub $field: unsafe extern "C" fn($($arg),*) -> CallStatus,)*
             _library: Library,
         }
 
@@ -43,7 +43,7 @@ symbols! {
     DriverLibrary {
         init = "cuInit"(c_uint);
         version = "cuDriverGetVersion"(*mut c_int);
-        error_name = "cuGetErrorName"(Status, *mut *const c_char);
+        error_name = "cuGetErrorName"(CallStatus, *mut *const c_char);
         device_count = "cuDeviceGetCount"(*mut c_int);
         device = "cuDeviceGet"(*mut c_int, c_int);
         device_name = "cuDeviceGetName"(*mut c_char, c_int, c_int);

@@ -3,7 +3,7 @@
 use super::{Nvidia, POOL_RESERVED, POOL_USED};
 use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, MemoryUse};
 use crate::device::cuda::probe::failed;
-use crate::device::cuda::symbols::Status;
+use crate::device::cuda::symbols::CallStatus;
 use crate::error::Result;
 use std::ffi::{c_int, c_void};
 use std::sync::PoisonError;
@@ -11,7 +11,7 @@ use std::sync::PoisonError;
 /// Threads of a block of every launch.
 const BLOCK: u32 = 256;
 /// `CUDA_ERROR_OUT_OF_MEMORY`.
-const OUT_OF_MEMORY: Status = 2;
+const OUT_OF_MEMORY: CallStatus = 2;
 
 impl Driver for Nvidia {
     fn describe(&self) -> String {
