@@ -1,7 +1,7 @@
 //! The memory's gates from their logits: `y[r, i, h] = scale[i] σ(x[r, i, h])`, i = α (forget), θ (inner learning
 //! rate), η (momentum decay).
 //!
-//! x and y are `[rows, 3, heads]`. With scale `[1, θ_max, 1]` the gates lie in their ranges, ends included.
+//! x and y are `[rows, 3, heads]`. With scale `[1, θ_max, η_max]` the gates lie in their ranges, ends included.
 
 use crate::arithmetic::Arithmetic;
 use crate::arithmetic::blocks::apply;
