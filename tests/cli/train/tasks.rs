@@ -48,7 +48,12 @@ fn a_vocabulary_is_trained_evaluated_and_generated() {
     std::fs::rename(here.join("moved.json"), here.join("tokenizer.json")).unwrap();
     ok(here, &["train", "--resume", "run", "--steps", "6", "--quiet"]);
     fails(here, &[&TEXT[..], &["--tokenizer", "text.txt"]].concat(), 2, &["text.txt", "JSON"]);
-    fails(here, &["train", "--tokenizer", "tokenizer.json"], 2, &["--tokenizer", "text or classify task"]);
+    fails(
+        here,
+        &["train", "--tokenizer", "tokenizer.json"],
+        2,
+        &["--tokenizer", "text, classify, needle or babilong task"],
+    );
 }
 
 #[test]
@@ -80,7 +85,12 @@ fn a_series_is_trained_and_evaluated() {
     ok(here, &["inspect", "--memory", "runs/series"]);
     // What belongs elsewhere, and what is no series.
     fails(here, &["generate", "runs/series"], 2, &["another task"]);
-    fails(here, &["eval", "runs/series", "--lengths", "64"], 2, &["--lengths", "recall and track task"]);
+    fails(
+        here,
+        &["eval", "runs/series", "--lengths", "64"],
+        2,
+        &["--lengths", "recall, track, needle and babilong task"],
+    );
     fails(here, &["train", "--task", "series"], 2, &["--data FILE.csv", "found 0"]);
     fails(here, &["train", "--task", "series", "--data", "text.txt"], 2, &["text.txt"]);
     let long = ["--head-width", "8", "--feed-forward", "16", "--batch", "4", "--patch", "2", "--context", "300"];

@@ -50,6 +50,15 @@ pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "titans: {}", tidy(text));
 }
 
+/// Names as a sentence lists them: `a, b or c`.
+pub fn listed(names: &[&str], word: &str) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} {word} {last}", rest.join(", ")),
+    }
+}
+
 /// Tells what is worth a word about files that were read.
 pub fn tell<'a>(notes: impl IntoIterator<Item = &'a String>) {
     notes.into_iter().for_each(|note| complain(&plain(note)));

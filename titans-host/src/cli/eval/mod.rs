@@ -17,7 +17,7 @@ pub use track::print as print_tracked;
 
 use super::checkpoint::{CheckpointArgs, spare};
 use super::options::{DeviceArgs, count, named, number, size};
-use super::{Failure, on_device};
+use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Mode;
@@ -259,7 +259,7 @@ impl Args {
         match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
             Some((option, of, _)) => Err(Error::usage(format!(
                 "{option} is for runs of the {} task, {} is of the {name} task",
-                of.join(" and "),
+                output::listed(of, "and"),
                 self.run.display()
             ))),
             None => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::super::names::TaskName;
 use super::ConfigArgs;
+use crate::cli::output;
 use crate::error::{Error, Result};
 use crate::task::TaskConfig;
 use clap::ValueEnum;
@@ -51,7 +52,7 @@ impl ConfigArgs {
                 "--data" => {
                     format!("--data is for --task {}; the {name} task makes its own data", takers.join(", "))
                 }
-                _ => format!("{option} is for the {} task, this run is of {name}", takers.join(" or ")),
+                _ => format!("{option} is for the {} task, this run is of {name}", output::listed(&takers, "or")),
             }));
         }
         Ok(())
