@@ -1,5 +1,6 @@
 //! How much of what is hidden in haystacks a model finds.
 
+use super::growth::Growth;
 use super::pieces::{self, Answered};
 use crate::data::haystack::{Haystack, Hidden};
 use crate::data::tokenizer::Tokenizer;
@@ -43,6 +44,31 @@ pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
     }
     model.memory.hidden = 2 * model.head_width;
     model
+}
+
+/// What a checkpoint keeps of a task that hides things.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HiddenState {
+    pub growth: Growth,
+    pub sources: Sources,
+}
+
+impl HiddenState {
+    pub fn saved(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// The curriculum of a saved state, of sequences of up to `most` tokens.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what is no such state; what [`Sources::expect`] reports where the files have changed.
+    pub fn restored(state: &serde_json::Value, sources: &Sources, most: usize) -> Result<Growth> {
+        let wrong = |e: String| Error::usage(format!("task: expected the state of a curriculum, found {e}"));
+        let state: Self = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
+        state.sources.expect(sources)?;
+        if state.growth.fits(most) { Ok(state.growth) } else { Err(wrong(format!("{:?}", state.growth))) }
+    }
 }
 
 /// What a model says to one question.

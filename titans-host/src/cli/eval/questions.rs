@@ -54,6 +54,9 @@ fn last_words<D: Device>(
     let asked = of_last_words(tokenizer, &items)?;
     let lines: Vec<usize> = items.iter().map(|item| item.line).collect();
     let said = args.scores(device, model, path, &asked, &lines)?;
+    // Before anything is written.
+    let report = report_lambada(&items, &said);
+    super::perplexity(report.nats_per_word, "a last word")?;
     if let Some(out) = &args.per_item {
         let row = |(item, said): (&LastWord, &ContinuationScore)| {
             let word = item.word.trim_start().to_owned();
@@ -65,8 +68,6 @@ fn last_words<D: Device>(
         let points = by_length(asked.iter().zip(&said).map(|(c, s)| (c.before.len(), s.nats)));
         draw(out, "The last word by the length of its context", "nats of the last word", points)?;
     }
-    let report = report_lambada(&items, &said);
-    super::perplexity(report.nats_per_word, "a last word")?;
     if args.json {
         return output::print_json(&WithMemory { report, memory: args.mode().name() });
     }

@@ -6,7 +6,7 @@ mod table;
 
 use super::TaskConfig;
 use super::growth::{Growth, GrowthConfig};
-use super::hidden::{self, FoundAnswer, Sources, fill, find, validation};
+use super::hidden::{self, FoundAnswer, HiddenState, Sources, fill, find, validation};
 use crate::data::haystack::{Haystack, Hidden, read};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
@@ -96,14 +96,6 @@ pub struct BabilongTask {
     sources: Sources,
     growth: Growth,
     notes: Vec<String>,
-}
-
-/// What [`Task::state`] keeps.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BabilongState {
-    growth: Growth,
-    sources: Sources,
 }
 
 impl BabilongConfig {
@@ -279,17 +271,11 @@ impl<D: Device> Task<D> for BabilongTask {
     }
 
     fn state(&self) -> serde_json::Value {
-        serde_json::to_value(BabilongState { growth: self.growth, sources: self.sources }).unwrap_or_default()
+        HiddenState { growth: self.growth, sources: self.sources }.saved()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        let wrong = |e: String| Error::usage(format!("task: expected the state of a curriculum, found {e}"));
-        let state: BabilongState = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
-        state.sources.expect(&self.sources)?;
-        if !state.growth.fits(self.config.length) {
-            return Err(wrong(format!("{:?}", state.growth)));
-        }
-        self.growth = state.growth;
+        self.growth = HiddenState::restored(state, &self.sources, self.config.length)?;
         Ok(())
     }
 

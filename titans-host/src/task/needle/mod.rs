@@ -4,7 +4,7 @@ mod table;
 
 use super::TaskConfig;
 use super::growth::{Growth, GrowthConfig};
-use super::hidden::{self, FoundAnswer, Sources, fill, find, validation};
+use super::hidden::{self, FoundAnswer, HiddenState, Sources, fill, find, validation};
 use crate::data::haystack::{Haystack, Hidden, read};
 use crate::data::needle::{Needle, NeedleKind};
 use crate::data::tokenizer::Tokenizer;
@@ -90,14 +90,6 @@ pub struct NeedleTask {
     /// Tokens of the shortest sequence.
     least: usize,
     notes: Vec<String>,
-}
-
-/// What [`Task::state`] keeps.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NeedleState {
-    growth: Growth,
-    sources: Sources,
 }
 
 /// A sample of an evaluation.
@@ -260,17 +252,11 @@ impl<D: Device> Task<D> for NeedleTask {
     }
 
     fn state(&self) -> serde_json::Value {
-        serde_json::to_value(NeedleState { growth: self.growth, sources: self.sources }).unwrap_or_default()
+        HiddenState { growth: self.growth, sources: self.sources }.saved()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        let wrong = |e: String| Error::usage(format!("task: expected the state of a curriculum, found {e}"));
-        let state: NeedleState = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
-        state.sources.expect(&self.sources)?;
-        if !state.growth.fits(self.config.length) {
-            return Err(wrong(format!("{:?}", state.growth)));
-        }
-        self.growth = state.growth;
+        self.growth = HiddenState::restored(state, &self.sources, self.config.length)?;
         Ok(())
     }
 
