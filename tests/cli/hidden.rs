@@ -122,3 +122,44 @@ fn stories_are_asked_about_by_task_and_length_and_the_index_names_the_test() {
     fails(here, &["train", "--resume", "run", "--steps", "3", "--quiet"], 2, &["book.txt"]);
     ok(here, &["train", "--resume", "run", "--steps", "3", "--quiet", "--noise", "moved.txt"]);
 }
+
+#[test]
+fn studies_compare_blocks_by_needles_and_by_stories() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    std::fs::create_dir(here.join("facts")).unwrap();
+    std::fs::write(here.join("facts/qa1_one_train.txt"), STORY.repeat(20)).unwrap();
+    let book = "It was a fine day. Nobody came, and nobody went!\n".repeat(30);
+    std::fs::write(here.join("book.txt"), book).unwrap();
+    let tasks = [
+        (
+            "needle",
+            "kind = \"number\"\nhaystack = [\"book.txt\"]\nlength = 450\ntokens = 450\nlengths = [450]\ndepths = [0.0, 60.0]\nsamples = 2",
+        ),
+        (
+            "babilong",
+            "facts = \"facts\"\nnoise = [\"book.txt\"]\nlength = 120\ntokens = 300\nlengths = [120]\nsamples = 2",
+        ),
+    ];
+    for (name, task) in tasks {
+        let file = format!(
+            "kind = \"length\"\nlengths = [450]\ntolerance = 0.05\n[task]\nname = \"{name}\"\n{task}\n[model]\nwidth = 16\nheads = 2\n\
+             head_width = 8\nblocks = 1\nfeed_forward = 24\n[train]\nsteps = 2\n\
+             [[configuration]]\nname = \"lmm\"\n[[configuration]]\nname = \"attention\"\nmodel.block = \"attention\"\n"
+        );
+        std::fs::write(here.join("study.toml"), file).unwrap();
+        let report = json(here, &["study", "length", "--file", "study.toml", "--out", name, "--quiet", "--json"]);
+        assert_eq!((&report["task"], report["done"].as_u64()), (&name.into(), Some(2)));
+        for arm in report["configurations"].as_array().unwrap() {
+            let share = arm["lengths"]["450"]["mean"].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&share), "{arm}");
+        }
+        let config = read(here, &format!("{name}/runs/lmm-seed-0/config.toml"));
+        for text in ["weight_decay = 0.0", "gate_rate = 10.0", "alpha_bias = -14.0"] {
+            assert!(config.contains(text), "{text} in {config}");
+        }
+    }
+    std::fs::write(here.join("book.txt"), "Another one. And more of it!\n".repeat(30)).unwrap();
+    std::fs::remove_file(here.join("needle/runs/lmm-seed-0/result.json")).unwrap();
+    fails(here, &["study", "length", "--out", "needle"], 2, &["changed since the run began"]);
+}

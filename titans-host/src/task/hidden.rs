@@ -7,6 +7,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::device::{Device, IGNORE};
 use crate::model::{Input, Kind, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
+use crate::train::TrainConfig;
 use crate::train::task::{Batch, Load, Validation};
 use crate::{Error, Result};
 use flate2::Crc;
@@ -44,6 +45,12 @@ pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
     }
     model.memory.hidden = 2 * model.head_width;
     model
+}
+
+/// How such a model is trained: what decays opens its gates again, ever so little, and writes the haystack over what is
+/// hidden; gates at the rate of the rest shut too slowly.
+pub(super) fn training(steps: u64) -> TrainConfig {
+    TrainConfig { steps, weight_decay: 0.0, gate_rate: 10.0, ..TrainConfig::default() }
 }
 
 /// What a checkpoint keeps of a task that hides things.
@@ -95,6 +102,11 @@ impl FoundAnswer {
         let ids: Vec<u32> = self.answers.iter().map(|answer| answer.predicted).collect();
         String::from_utf8_lossy(&tokenizer.decode(&ids)).into_owned()
     }
+}
+
+/// The share that is right.
+pub(super) fn share(found: &[FoundAnswer]) -> f64 {
+    found.iter().filter(|f| f.right()).count() as f64 / found.len().max(1) as f64
 }
 
 /// Puts a sample into a batch.

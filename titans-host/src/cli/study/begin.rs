@@ -128,17 +128,21 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// So that the study goes on from anywhere: the files that its task names.
 fn anchor(file: &mut StudyFile) -> Result<()> {
-    let whole = |value: &mut toml::Value| {
+    let whole = |value: &mut toml::Value| -> Result<()> {
         let Some(text) = value.as_str() else { return Ok(()) };
         let path = absolute(Path::new(text));
         let text = path.to_str().ok_or_else(|| Error::file(&path, "expected a path in UTF-8"))?;
         *value = text.into();
         Ok(())
     };
-    if let Some(files) = file.task.get_mut("data").and_then(toml::Value::as_array_mut) {
-        files.iter_mut().try_for_each(whole)?;
+    for name in ["data", "haystack", "noise", "facts", "tokenizer"] {
+        match file.task.get_mut(name) {
+            Some(toml::Value::Array(files)) => files.iter_mut().try_for_each(whole)?,
+            Some(path) => whole(path)?,
+            None => {}
+        }
     }
-    file.task.get_mut("tokenizer").map_or(Ok(()), whole)
+    Ok(())
 }
 
 /// A study as TOML.

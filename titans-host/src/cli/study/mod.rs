@@ -78,8 +78,8 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A new study")]
 struct NewArgs {
-    /// recall, text or track [default: recall]
-    #[arg(long, value_name = "NAME", value_parser = ["recall", "text", "track"])]
+    /// recall, text, track or needle (passkeys in noise; a file says others, and babilong) [default: recall]
+    #[arg(long, value_name = "NAME", value_parser = ["recall", "text", "track", "needle"])]
     task: Option<String>,
     /// Files of text, one after the other; .gz is read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -96,7 +96,7 @@ struct NewArgs {
     /// Tokens of a training sequence [default: those of titans train]
     #[arg(long, value_name = "N", value_parser = size)]
     context: Option<usize>,
-    /// Sequences (text) or tokens (recall, track) of a batch [default: those of titans train]
+    /// Sequences (text) or tokens (other tasks) of a batch [default: those of titans train]
     #[arg(long, value_name = "N", value_parser = size)]
     batch: Option<usize>,
     /// Blocks of every model [default: those of titans train]

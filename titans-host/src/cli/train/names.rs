@@ -18,10 +18,10 @@ pub enum TaskName {
     Track,
     /// Sequences with labels from --data FILE.csv or FASTA: which class each is of
     Classify,
-    /// A sentence in a --haystack of any length that gives a key its value; the question for it comes last (2 blocks of width 64, alpha-bias -14,
-    /// 1500 steps of 4096 tokens, sequences of up to 2048)
+    /// A sentence in a --haystack of any length that gives a key its value; the question for it comes last (2 blocks of width 64, convolutions
+    /// of 8, alpha-bias -14, 3000 steps of 4096 tokens, sequences of up to 2048)
     Needle,
-    /// Stories of --facts hidden among the sentences of --noise; a question about the story comes last (the same model, 4000 steps)
+    /// Stories of --facts hidden among the sentences of --noise; a question about the story comes last (the same with convolutions of 4, 4000 steps)
     Babilong,
 }
 

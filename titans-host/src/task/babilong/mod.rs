@@ -6,14 +6,14 @@ mod table;
 
 use super::TaskConfig;
 use super::growth::{Growth, GrowthConfig};
-use super::hidden::{self, FoundAnswer, HiddenState, Sources, fill, find, validation};
+use super::hidden::{self, FoundAnswer, HiddenState, Sources, fill, find, share, validation};
 use crate::data::haystack::{Haystack, Hidden, read};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
+use crate::train::RunConfig;
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use asks::Asks;
 pub use asks::{Ask, BabiBaselines};
@@ -80,7 +80,7 @@ pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<Ru
         model.theta_bias = -7.0; // with -4 the noise of 16,384 tokens is written over one story in eight
     }
     task.fit(&mut model)?;
-    task.run(model, TrainConfig { steps: 4000, ..TrainConfig::default() })
+    task.run(model, hidden::training(4000))
 }
 
 /// The task.
@@ -237,6 +237,14 @@ impl BabilongTask {
         mode: Mode,
     ) -> Result<Vec<FoundAnswer>> {
         find(device, model, &self.valid_noise, samples, mode)
+    }
+
+    /// The share of the validation's questions that a model answers at one length.
+    ///
+    /// # Errors
+    /// As [`find`].
+    pub fn share<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<f64> {
+        Ok(share(&self.find(device, model, &self.hide(&self.valid, length), Mode::On)?))
     }
 }
 

@@ -4,15 +4,15 @@ mod table;
 
 use super::TaskConfig;
 use super::growth::{Growth, GrowthConfig};
-use super::hidden::{self, FoundAnswer, HiddenState, Sources, fill, find, validation};
+use super::hidden::{self, FoundAnswer, HiddenState, Sources, fill, find, share, validation};
 use crate::data::haystack::{Haystack, Hidden, read};
 use crate::data::needle::{Needle, NeedleKind};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
+use crate::train::RunConfig;
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -73,8 +73,10 @@ impl Default for NeedleConfig {
 /// As [`TaskConfig::fit`] and [`TaskConfig::run`].
 pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
     let mut model = hidden::recipe(layers, kinds);
+    // What tells the places of a value apart: with 4, digits that stand twice behind the same two are mixed up.
+    model.conv_width = 8;
     task.fit(&mut model)?;
-    task.run(model, TrainConfig { steps: 1500, ..TrainConfig::default() })
+    task.run(model, hidden::training(3000))
 }
 
 /// The task.
@@ -212,6 +214,18 @@ impl NeedleTask {
             Ok(NeedleItem { number, depth: depth.unwrap_or(f64::NAN), needle, hidden })
         };
         (0..self.config.samples).map(item).collect()
+    }
+
+    /// The share of values that a model writes at one length, over all depths of the configuration.
+    ///
+    /// # Errors
+    /// As [`NeedleTask::items`] and [`find`].
+    pub fn share<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<f64> {
+        let mut items = Vec::new();
+        for &depth in &self.config.depths {
+            items.extend(self.items(length, Some(depth))?);
+        }
+        Ok(share(&self.find(device, model, &items, Mode::On)?))
     }
 
     /// What a model answers to samples.

@@ -2,7 +2,7 @@
 
 use super::{NeedleConfig, NeedleItem};
 use crate::data::needle::NeedleKind;
-use crate::task::hidden::FoundAnswer;
+use crate::task::hidden::{FoundAnswer, share};
 use serde::Serialize;
 
 /// One length and depth.
@@ -54,11 +54,6 @@ pub struct NeedleTable {
     pub cells: Vec<NeedleCell>,
     /// The share that guessing a value would get right.
     pub chance: f64,
-}
-
-/// The share that is right.
-pub(super) fn share(found: &[FoundAnswer]) -> f64 {
-    found.iter().filter(|f| f.right()).count() as f64 / found.len().max(1) as f64
 }
 
 impl NeedleCell {

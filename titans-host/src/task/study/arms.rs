@@ -1,11 +1,11 @@
 //! From a study's file to whole runs.
 
-use super::file::{Entry, StudyFile, StudyKind, folder_name};
+use super::file::{Entry, StudyFile, StudyKind, folder_name, no_study_of};
 use super::sizes::match_size;
 use crate::data::track::Group;
 use crate::error::{Error, Result, plain};
 use crate::model::{Kind, Kinds, ModelConfig};
-use crate::task::{TaskConfig, recall, text, track};
+use crate::task::{TaskConfig, babilong, needle, recall, text, track};
 use crate::train::RunConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,7 +103,9 @@ fn run(file: &StudyFile, entry: &Entry) -> Result<RunConfig> {
             run.model.set_layers(entry.layers);
             run
         }
-        other => return Err(Error::usage(format!("task: expected recall, text or track, found {}", other.name()))),
+        TaskConfig::Needle(_) => needle::default_run(asked.clone(), entry.layers, &kinds)?,
+        TaskConfig::Babilong(_) => babilong::default_run(asked.clone(), entry.layers, &kinds)?,
+        other => return Err(no_study_of(other)),
     };
     // A field that is given goes before the recipe's, one that is not is the recipe's.
     let recipe = table("task", &TaskConfig::of(&run)?)?;

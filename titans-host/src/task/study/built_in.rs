@@ -8,7 +8,7 @@ use toml::{Table, Value};
 /// What a study is made from where there is no file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StudyOptions {
-    /// recall, text or track.
+    /// One of [`TASKS`](super::TASKS) that needs no more than these say.
     pub task: String,
     /// Files of text.
     pub data: Vec<PathBuf>,
@@ -58,6 +58,7 @@ pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
         (false, _) => options.lengths.clone(),
         (true, StudyKind::Ablation) => Vec::new(),
         (true, _) if track => vec![16, 64, 256, 1024],
+        (true, _) if options.task == "needle" => vec![1024, 2048, 4096, 8192, 16384],
         (true, _) => vec![256, 512, 1024, 2048, 4096],
     };
     Ok(StudyFile {
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn every_kind_is_a_study_of_one_size_on_every_task() {
         for &kind in StudyKind::ALL {
-            for task in ["recall", "text", "track"] {
+            for task in ["recall", "text", "track", "needle"] {
                 let options = StudyOptions { task: task.into(), steps: Some(7), ..StudyOptions::default() };
                 let file = describe(kind, &options).unwrap();
                 let written = toml::to_string(&file).unwrap();

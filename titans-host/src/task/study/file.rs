@@ -24,6 +24,9 @@ choice! {
     }
 }
 
+/// The tasks that studies are of. What they need to know of files beside a text's stands in the study's file.
+pub const TASKS: [&str; 5] = ["recall", "text", "track", "needle", "babilong"];
+
 /// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in the words of a run's
 /// `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -194,10 +197,9 @@ impl StudyFile {
             let reason = "train: a study is by equal steps and for seeds of its own: expected no minutes and no seed; set train.steps and seeds";
             return of(None, reason.into());
         }
-        let known = ["recall", "text", "track"];
-        if let Some(name) = checked.task.get_ref().name_unless(&known) {
-            let reason = format!("task: expected one of {} in a study, found {name}", known.join(", "));
-            return of(Some(checked.task.span()), reason);
+        let task = checked.task.get_ref();
+        if !TASKS.contains(&task.name()) {
+            return of(Some(checked.task.span()), no_study_of(task).to_string());
         }
         self.wrong_entry(checked, kind.clone())
     }
@@ -227,10 +229,9 @@ impl StudyFile {
     }
 }
 
-impl TaskConfig {
-    fn name_unless(&self, known: &[&str]) -> Option<&'static str> {
-        (!known.contains(&self.name())).then(|| self.name())
-    }
+/// The error for a task that has no studies.
+pub(super) fn no_study_of(task: &TaskConfig) -> Error {
+    Error::usage(format!("task: expected one of {} in a study, found {}", TASKS.join(", "), task.name()))
 }
 
 fn has_twice<T: Ord + Copy>(list: &[T]) -> bool {
@@ -274,7 +275,7 @@ mod tests {
             ("[0, 1]", "[]", "line 2: seeds"),
             ("[0, 1]", "[0, -1]", "line 2: "),
             ("seeds", "sedes", "line 2: unknown field `sedes`"),
-            ("\"recall\"", "\"series\"", "task: expected one of recall, text, track"),
+            ("\"recall\"", "\"series\"", "task: expected one of recall, text, track, needle, babilong"),
             ("width = 16", "widths = 16", "line 6: unknown field `widths`"),
             ("width = 16", "width = \"16\"", "line 6: invalid type"),
             ("steps = 3", "minutes = 3.0", "train.steps"),

@@ -1,12 +1,14 @@
 //! What one run of a study found, and the file that keeps it.
 
-use super::file::StudyFile;
+use super::file::{StudyFile, no_study_of};
 use super::rate::Rate;
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Mode, Model};
+use crate::task::babilong::BabilongTask;
 use crate::task::evaluate::evaluate;
+use crate::task::needle::NeedleTask;
 use crate::task::recall::Recall;
 use crate::task::text::Text;
 use crate::task::track::Track;
@@ -54,12 +56,13 @@ pub struct LengthScore {
     /// The same as bits a byte, which compares between vocabularies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits_per_byte: Option<f64>,
-    /// Share that is right: recalled values, products.
+    /// Share that is right: recalled values, products, whole answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
 }
 
-/// Measures a model at every length of the study: text by windows of the first validation tokens, recall and track by new sequences. None where
+/// Measures a model at every length of the study: text by windows of the first validation tokens, recall and track by new sequences, needles at
+/// every depth of their configuration, babilong by validation questions. None where
 /// `interrupt` was raised.
 ///
 /// # Errors
@@ -93,7 +96,15 @@ pub fn by_length<D: Device>(
             let task = Track::new(c, seed)?;
             Box::new(move |length| Ok(accuracy(task.row(device, model, &task.words(length))?.products)))
         }
-        other => return Err(Error::usage(format!("a study: expected recall, text or track, found {}", other.name()))),
+        TaskConfig::Needle(c) => {
+            let task = NeedleTask::read(c, seed)?;
+            Box::new(move |length| Ok(accuracy(task.share(device, model, length)?)))
+        }
+        TaskConfig::Babilong(c) => {
+            let task = BabilongTask::read(c, seed)?;
+            Box::new(move |length| Ok(accuracy(task.share(device, model, length)?)))
+        }
+        other => return Err(no_study_of(&other)),
     };
     for &length in &file.lengths {
         if interrupt.raised() {

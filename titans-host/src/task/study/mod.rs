@@ -10,7 +10,7 @@ mod sizes;
 
 pub use arms::{Arm, Study};
 pub use built_in::{StudyOptions, describe};
-pub use file::{Entry, StudyFile, StudyKind};
+pub use file::{Entry, StudyFile, StudyKind, TASKS};
 pub use measure::{ArmResult, LengthScore, by_length, load, save};
 pub use rate::{Rate, rate};
 pub use report::StudyReport;
