@@ -68,8 +68,8 @@ pub enum Error {
     },
     /// A trained model predicts with a probability, or a number, that is not finite.
     #[error(
-        "the loss is not finite at position {position} of the data: the memory diverged; train with a lower theta_max, a \
-         shorter chunk or a clip"
+        "the loss is not finite at position {position} of the data: the memory diverged, or numbers there are far from those of \
+         training; train with a lower theta_max, a shorter chunk or a clip, or mend the data"
     )]
     Diverged {
         /// The first such token or patch.

@@ -309,6 +309,9 @@ fn what_is_guessed_about_a_file_is_told_and_may_be_said() {
     ok(here, &["eval", "guess", "--data", "in.csv"]);
     let fixed: Vec<&str> = SERIES.split_whitespace().chain(["--data", "in.csv"]).collect();
     fails(here, &fixed, 2, &["in.csv: line 6, column b", "--gaps mean"]);
+    // Fields that end with something else are one field.
+    std::fs::write(here.join("in.csv"), "a|b\n1|2\n3|4\n").unwrap();
+    fails(here, &fixed, 2, &["in.csv: line 2, column a|b", "--delimiter"]);
     fails(here, &[&TEXT[..], &["--header", "yes"]].concat(), 2, &["--header", "series or forecast task"]);
     let both = ["--delimiter", "comma", "--decimal", "comma"];
     fails(here, &[&fixed[..], &both].concat(), 2, &["decimal comma", "--delimiter"]);

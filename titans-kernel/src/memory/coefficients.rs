@@ -94,10 +94,11 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     /// Saves row t, of which `filled` columns are in use; the others are saved as zeros.
     pub fn save(&self, t: usize, filled: usize, row: &mut [T]) {
         let b = self.chunk;
-        row.fill(T::ZERO);
         row.part_mut(..3).become_copy(&[self.a.item(t), self.g.item(t), self.e.item(t)]);
-        row.part_mut(3..3 + filled).become_copy(self.c_row(t).part(..filled));
-        row.part_mut(3 + b..3 + b + filled).become_copy(self.p_row(t).part(..filled));
+        for (at, from) in [(3, self.c_row(t)), (3 + b, self.p_row(t))] {
+            row.part_mut(at..at + filled).become_copy(from.part(..filled));
+            row.part_mut(at + filled..at + b).fill(T::ZERO);
+        }
     }
 
     /// C of row t.

@@ -187,6 +187,8 @@ struct Piece<'a, T, G> {
 }
 
 impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
+    // Inlined: else all of its slices are moved, twice for every token.
+    #[inline(always)]
     fn take(
         on: Frame<'a, G>,
         read: Read,
@@ -244,6 +246,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
 
     /// Behind n more tokens, `filled` of the piece in all: it settles, closes, or its last row of coefficients is
     /// saved.
+    #[inline(always)]
     fn end(self, n: usize, filled: usize, closes: bool) -> Result<()> {
         let (on, lay, spec) = (self.on, self.on.lay, self.on.lay.spec);
         let Work { mut writing, reading, mut coefficients, scaled } = self.work;

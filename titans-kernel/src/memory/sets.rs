@@ -73,6 +73,7 @@ impl<T> DerefMut for Sets<'_, T> {
 
 impl<'a, T: Scalar> Sets<'a, T> {
     /// Takes the space for m tokens of chunks of `chunk`; nothing is written.
+    #[inline(always)]
     pub fn take<R: Room<'a, T>>(room: &mut R, spec: &MemorySpec, m: usize, chunk: usize) -> Result<Self> {
         let mut all = Vec::new();
         for _ in 0..spec.gate_sets() {

@@ -40,6 +40,7 @@ impl<'a, T: Scalar> Written<'a, T> {
     }
 
     /// Takes the space; nothing is written.
+    #[inline(always)]
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             z: room.take(lay.output_slab_len())?,
@@ -79,6 +80,7 @@ impl<'a, T: Scalar> Reading<'a, T> {
     }
 
     /// Takes the space; nothing is written.
+    #[inline(always)]
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             x: room.take(lay.input_slab_len())?,
@@ -100,6 +102,7 @@ pub(super) struct Writing<'a, T> {
 
 impl<'a, T: Scalar> Writing<'a, T> {
     /// Takes the space; nothing is written.
+    #[inline(always)]
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self { open: Open::take(room, lay)?, written: Written::take(room, lay)? })
     }
@@ -118,12 +121,15 @@ pub(super) struct Work<'a, T> {
 
 impl<'a, T: Scalar> Work<'a, T> {
     /// Takes the space; nothing is written.
+    #[inline(always)]
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
         let open = Open::take(room, lay)?;
         Self::around(open, room, lay)
     }
 
-    /// The same around slabs that lie elsewhere: a stream keeps them in its block.
+    /// The same around slabs that lie elsewhere: a stream keeps them in its block. Inlined, as all that it takes: else every slice is
+    /// moved from place to place, for every token of a stream.
+    #[inline(always)]
     pub fn around<R: Room<'a, T>>(open: Open<'a, T>, room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {
             writing: Writing { open, written: Written::take(room, lay)? },

@@ -16,7 +16,7 @@ impl Args {
     /// The study in `folder`, which this process owns from now on: as its file says there, which a new study writes.
     pub(super) fn begin(&self, folder: &Path) -> std::result::Result<(Study, Owner), Failure> {
         let path = folder.join(FILE);
-        let there = if path.exists() { Some(StudyFile::read(&path)?) } else { None };
+        let there = if path.exists() { Some(StudyFile::read(&path)?.with_steps()?) } else { None };
         let file = match there {
             None => {
                 if self.file.is_none() && self.new.given().is_none() && folder.exists() {
@@ -46,7 +46,7 @@ impl Args {
     /// What the options, or the file that they name, say.
     pub(super) fn described(&self) -> Result<StudyFile> {
         let Some(path) = &self.file else {
-            return describe(self.kind, &self.new.options()?);
+            return describe(self.kind, &self.new.options()?)?.with_steps();
         };
         if let Some(name) = self.new.given() {
             return Err(Error::usage(format!("{name} describes a new study, and so does --file; leave one out")));
@@ -54,7 +54,7 @@ impl Args {
         let mut file = StudyFile::read(path)?;
         self.expect_kind(path, &file)?;
         anchor(&mut file)?;
-        Ok(file)
+        file.with_steps()
     }
 
     /// The study that is there, if nothing else is asked for.

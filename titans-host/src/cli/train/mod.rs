@@ -218,7 +218,8 @@ fn track<D: Device>(
 fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     let Report { run, steps, seconds, tokens, validation, best, recall, track, .. } = report;
     let run = plain(run);
-    output::print(format_args!("{steps} steps, {tokens} tokens, {seconds:.0} s"))?;
+    let plural = if *steps == 1 { "" } else { "s" };
+    output::print(format_args!("{steps} step{plural}, {tokens} tokens, {seconds:.0} s"))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
         let bits = match unit {

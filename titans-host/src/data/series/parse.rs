@@ -224,11 +224,14 @@ impl SeriesReader<'_> {
         }
         for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
             let number = self.layout.number(field).map_err(|reason| {
-                let name = &self.names[i];
-                format!(
-                    "line {line}, column {name}: {reason}; fill gaps, and what stands for them, beforehand, or train with --gaps \
-                     mean, which lets the column's mean stand for them"
-                )
+                let (name, whole) = (&self.names[i], self.names.len() == 1 && !field.trim().is_empty());
+                let way_out = if whole {
+                    "the line was read as one field; fields end with a comma, a semicolon or a tab, which --delimiter says"
+                } else {
+                    "fill gaps, and what stands for them, beforehand, or train with --gaps mean, which lets the column's mean stand \
+                     for them"
+                };
+                format!("line {line}, column {name}: {reason}; {way_out}")
             })?;
             self.gaps += usize::from(number.is_none());
             self.numbers.push(number.unwrap_or(f64::NAN));

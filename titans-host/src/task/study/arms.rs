@@ -36,13 +36,12 @@ pub struct Study {
 }
 
 impl Study {
-    /// Puts recipe and file together, and gives all models one size.
+    /// Puts recipe and file together, and gives all models one size and all runs as many steps ([`StudyFile::with_steps`]).
     ///
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or that cannot have the size.
     pub fn new(file: StudyFile) -> Result<Self> {
-        let named = |entry: &Entry, e: Error| Error::usage(format!("configuration {:?}: {e}", plain(&entry.name)));
-        let (mut runs, mut largest) = (Vec::new(), 0);
+        let (file, mut runs, mut largest) = (file.with_steps()?, Vec::new(), 0);
         for entry in &file.configuration {
             let run = run(&file, entry).map_err(|e| named(entry, e))?;
             largest = largest.max(run.model.parameters().map_err(|e| named(entry, e))?);
@@ -71,6 +70,27 @@ impl Study {
     pub fn seeds(&self) -> &[u64] {
         if self.learns() { &self.file.seeds } else { &self.file.seeds[..self.file.seeds.len().min(1)] }
     }
+}
+
+impl StudyFile {
+    /// The same, with the steps of its runs: where it says none, the most that a recipe has (deep memories of recall take
+    /// twice as many as linear ones).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the configuration that cannot be.
+    pub fn with_steps(mut self) -> Result<Self> {
+        if !self.train.contains_key("steps") {
+            let steps = |entry| run(&self, entry).map(|run| run.train.steps).map_err(|e| named(entry, e));
+            let all = self.configuration.iter().map(steps).collect::<Result<Vec<u64>>>()?;
+            let most = all.into_iter().max().unwrap_or(0);
+            self.train.insert("steps".into(), Value::Integer(i64::try_from(most).unwrap_or(i64::MAX)));
+        }
+        Ok(self)
+    }
+}
+
+fn named(entry: &Entry, e: Error) -> Error {
+    Error::usage(format!("configuration {:?}: {e}", plain(&entry.name)))
 }
 
 impl Arm {
@@ -195,6 +215,13 @@ mod tests {
             assert_eq!(arm.run.task["pairs"], 2);
         }
         assert_eq!((mac.folder(3), mac.of_seed(3).train.seed), ("mac-seed-3".into(), 3));
+    }
+
+    #[test]
+    fn steps_that_nobody_says_are_the_most_of_a_recipe_for_all() {
+        let study = study(&GOOD.replacen("[train]\nsteps = 3\n", "", 1)).unwrap();
+        assert!(study.arms.iter().all(|arm| arm.run.train.steps == 4000), "{study:?}");
+        assert_eq!(study.file.train["steps"].as_integer(), Some(4000));
     }
 
     #[test]
