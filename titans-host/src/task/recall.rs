@@ -84,14 +84,16 @@ pub fn default_run(layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
     };
     model.set_layers(layers);
     model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
+    let mut train = TrainConfig { steps: if layers == 1 { 2000 } else { 4000 }, ..TrainConfig::default() };
     if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
         // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well. Beside
         // attention a memory that begins shut is not learned to be used in so many steps.
         model.theta_bias = -4.0;
+        // Weight decay opens them again: not by what sequences of training would show, but over 16,384 tokens.
+        (train.weight_decay, train.gate_rate) = (0.0, 10.0);
     }
     model.memory.hidden = 2 * model.head_width;
-    let steps = if layers == 1 { 2000 } else { 4000 };
-    TaskConfig::Recall(task).run(model, TrainConfig { steps, ..TrainConfig::default() })
+    TaskConfig::Recall(task).run(model, train)
 }
 
 /// The task.
@@ -342,6 +344,9 @@ mod tests {
         let bias = |layers, kinds: &[Kind]| default_run(layers, kinds).unwrap().model.theta_bias;
         assert_eq!([bias(1, &[]), bias(1, &[Kind::Lmm])], [-4.0; 2]);
         assert_eq!([bias(1, &[Kind::Mal]), bias(1, &[Kind::Lmm, Kind::Mag]), bias(2, &[])], [0.0; 3]);
+        let rates =
+            |kinds: &[Kind]| default_run(1, kinds).map(|run| (run.train.weight_decay, run.train.gate_rate)).unwrap();
+        assert_eq!([rates(&[]), rates(&[Kind::Mal])], [(0.0, 10.0), (0.1, 1.0)]);
     }
 
     #[test]
