@@ -155,9 +155,8 @@ fn studies_compare_blocks_by_needles_and_by_stories() {
             assert!((0.0..=1.0).contains(&share), "{arm}");
         }
         let config = read(here, &format!("{name}/runs/lmm-seed-0/config.toml"));
-        for text in ["weight_decay = 0.0", "gate_rate = 10.0", "alpha_bias = -14.0"] {
-            assert!(config.contains(text), "{text} in {config}");
-        }
+        assert!(config.contains("alpha_bias = -14.0"), "{config}");
+        assert_eq!(config.contains("weight_decay = 0.0") && config.contains("gate_rate = 10.0"), name == "needle");
     }
     std::fs::write(here.join("book.txt"), "Another one. And more of it!\n".repeat(30)).unwrap();
     std::fs::remove_file(here.join("needle/runs/lmm-seed-0/result.json")).unwrap();

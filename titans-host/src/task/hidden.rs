@@ -7,7 +7,6 @@ use crate::data::tokenizer::Tokenizer;
 use crate::device::{Device, IGNORE};
 use crate::model::{Input, Kind, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
-use crate::train::TrainConfig;
 use crate::train::task::{Batch, Load, Validation};
 use crate::{Error, Result};
 use flate2::Crc;
@@ -45,12 +44,6 @@ pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
     }
     model.memory.hidden = 2 * model.head_width;
     model
-}
-
-/// How such a model is trained: what decays opens its gates again, ever so little, and writes the haystack over what is
-/// hidden; gates at the rate of the rest shut too slowly.
-pub(super) fn training(steps: u64) -> TrainConfig {
-    TrainConfig { steps, weight_decay: 0.0, gate_rate: 10.0, ..TrainConfig::default() }
 }
 
 /// What a checkpoint keeps of a task that hides things.

@@ -103,7 +103,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
     /// By what the learning rate of the memories' gates is multiplied [default: 1; track: 30; recall of
-    /// the memory alone, needle and babilong: 10]
+    /// the memory alone, and needle: 10]
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     gate_rate: Option<f64>,
     /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time

@@ -12,8 +12,8 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
-use crate::train::RunConfig;
 use crate::train::task::{Batch, Load, Task, Validation};
+use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use asks::Asks;
 pub use asks::{Ask, BabiBaselines};
@@ -80,7 +80,7 @@ pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<Ru
         model.theta_bias = -7.0; // with -4 the noise of 16,384 tokens is written over one story in eight
     }
     task.fit(&mut model)?;
-    task.run(model, hidden::training(4000))
+    task.run(model, TrainConfig { steps: 4000, ..TrainConfig::default() })
 }
 
 /// The task.

@@ -11,8 +11,8 @@ use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
-use crate::train::RunConfig;
 use crate::train::task::{Batch, Load, Task, Validation};
+use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -76,7 +76,10 @@ pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<Ru
     // What tells the places of a value apart: with 4, digits that stand twice behind the same two are mixed up.
     model.conv_width = 8;
     task.fit(&mut model)?;
-    task.run(model, hidden::training(3000))
+    // What decays opens its gates again, ever so little, and writes the haystack over the needle; gates at the rate of the
+    // rest shut too slowly.
+    let train = TrainConfig { steps: 3000, weight_decay: 0.0, gate_rate: 10.0, ..TrainConfig::default() };
+    task.run(model, train)
 }
 
 /// The task.
