@@ -12,7 +12,7 @@ fn products_are_tracked_measured_and_read_from_files() {
     let small: Vec<&str> = SMALL.split_whitespace().collect();
     let report = json(here, &small.iter().copied().chain(["--json"]).collect::<Vec<_>>());
     assert_eq!(keys(&report["track"]), ["4", "9"]);
-    assert_eq!(keys(&report["track"]["9"]), ["frozen", "products", "words"]);
+    assert_eq!(keys(&report["track"]["9"]), ["chance", "frozen", "products", "words"]);
     assert!(report["recall"].is_null());
     let config = std::fs::read_to_string(here.join("run/config.toml")).unwrap();
     for text in ["name = \"track\"", "group = \"s3\"", "vocabulary = 6", "theta_max = 2.0"] {
@@ -27,6 +27,14 @@ fn products_are_tracked_measured_and_read_from_files() {
     assert_eq!(keys(&found), ["2", "3"]);
     let said = ok(here, &["eval", "run", "--data", "words.csv"]);
     assert!(said.contains("products") && said.contains('%'), "{said}");
+    let items = ["eval", "run", "--data", "words.csv", "--per-item", "items.csv", "--picture", "words.svg"];
+    ok(here, &items);
+    let written = std::fs::read_to_string(here.join("items.csv")).unwrap();
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(lines[0], "length,number,products,first_wrong");
+    assert!(lines.len() == 3 && lines[1].starts_with("3,0,") && lines[2].starts_with("3,1,"), "{written}");
+    assert!(std::fs::read_to_string(here.join("words.svg")).unwrap().contains("words of 3"));
+    fails(here, &["eval", "run", "--data", "words.csv", "--per-item", "words.csv"], 2, &["--per-item", "words.csv"]);
     fails(here, &["eval", "run", "--data", "words.csv", "words.csv"], 2, &["another length", "found 3 again"]);
     fails(here, &["eval", "run", "--data", "words.csv", "--lengths", "5"], 2, &["--lengths", "--data"]);
     fails(here, &["eval", "run", "--window", "5"], 2, &["--window", "track"]);
@@ -34,5 +42,20 @@ fn products_are_tracked_measured_and_read_from_files() {
     fails(here, &["eval", "run", "--data", "other.csv"], 2, &["other.csv", "line 2", "product 4", "s3"]);
     fails(here, &["train", "--task", "track", "--data", "words.csv"], 2, &["--data", "track"]);
     fails(here, &["train", "--task", "recall", "--group", "s3"], 2, &["--group", "track"]);
+    fails(here, &["train", "--task", "recall", "--micro-steps", "2"], 2, &["--micro-steps", "track"]);
+    fails(here, &["train", "--task", "track", "--micro-steps", "17"], 2, &["micro_steps", "1 to 16"]);
     fails(here, &["train", "--task", "track", "--group", "s9"], 2, &["s9", "parity"]);
+}
+
+#[test]
+fn an_element_may_be_several_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let small: Vec<&str> = SMALL.split_whitespace().chain(["--micro-steps", "2"]).collect();
+    ok(here, &small);
+    let config = std::fs::read_to_string(here.join("run/config.toml")).unwrap();
+    assert!(config.contains("micro_steps = 2") && config.contains("vocabulary = 12"), "{config}");
+    std::fs::write(here.join("words.csv"), "input,target\n3 3 3,3 4 0\n").unwrap();
+    let found = json(here, &["eval", "run", "--data", "words.csv", "--json"]);
+    assert_eq!(keys(&found), ["3"], "lengths are of elements");
 }

@@ -2,7 +2,8 @@
 
 use super::support::{Device, bits, device, model, steps, trainer};
 use titans_host::data::track::{Group, Products};
-use titans_host::model::ModelConfig;
+use titans_host::device::IGNORE;
+use titans_host::model::{Model, ModelConfig};
 use titans_host::task::track::{Track, TrackConfig};
 use titans_host::task::{Task, TaskConfig};
 use titans_host::train::progress::Silent;
@@ -11,7 +12,15 @@ use titans_host::train::{Interrupt, RunConfig, TrainConfig, Trainer, checkpoint,
 use titans_kernel::memory::Loss;
 
 fn config(group: Group) -> TrackConfig {
-    TrackConfig { group, length: 8, first_length: 2, tokens: 256, lengths: vec![8, 16], sequences: 20 }
+    TrackConfig {
+        group,
+        length: 8,
+        first_length: 2,
+        tokens: 256,
+        lengths: vec![8, 16],
+        sequences: 20,
+        ..TrackConfig::default()
+    }
 }
 
 fn tracker(group: Group, train: TrainConfig) -> RunConfig {
@@ -50,9 +59,39 @@ fn batches_are_words_of_the_curriculum_and_a_function_of_the_step() {
 }
 
 #[test]
+fn an_element_is_as_many_tokens_as_it_has_steps_and_its_product_is_due_at_the_last() {
+    let three = TrackConfig { micro_steps: 3, ..config(Group::S3) };
+    assert_eq!((three.vocabulary(), three.tokens_of(5)), (18, 15));
+    let mut batch = Batch::default();
+    Task::<Device>::batch(&Track::new(three.clone(), 5).unwrap(), 3, 0, &mut batch).unwrap();
+    assert!(batch.time.is_multiple_of(3) && batch.batch == 256 / batch.time && batch.scored() == batch.tokens() / 3);
+    for (ids, targets) in batch.ids.chunks(3).zip(batch.targets.chunks(3)) {
+        let element = ids[0];
+        assert!(element < 6 && ids == [element, 6 + element, 12 + element]);
+        assert!(targets[..2] == [IGNORE; 2] && targets[2] < 6);
+    }
+    // The words are those of one token an element.
+    let words = |config| Track::new(config, 5).unwrap().words(4);
+    assert_eq!(words(three.clone()), words(config(Group::S3)));
+    // What is right is counted by element.
+    let device = device();
+    let sized = ModelConfig { vocabulary: 18, ..model(18) };
+    let found = Track::new(three.clone(), 5).unwrap();
+    let new = Model::new(&device, sized, 0).unwrap();
+    let row = found.row(&device, &new, &found.words(8)).unwrap();
+    assert!(row.products < 0.6 && row.words < 0.5, "an untrained model: {row:?}");
+    assert!((row.products * 160.0).fract().abs() < 1e-9, "shares of 20 words of 8 elements: {row:?}");
+    for wrong in [0, 17] {
+        let error = Track::new(TrackConfig { micro_steps: wrong, ..three.clone() }, 0).unwrap_err().to_string();
+        assert!(error.contains("task.micro_steps") && error.contains("1 to 16"), "{error}");
+    }
+}
+
+#[test]
 fn sizes_that_cannot_be_are_refused_by_name() {
     type Spoil = fn(&mut TrackConfig, usize);
-    let fields: [(&str, Spoil); 5] = [
+    let fields: [(&str, Spoil); 6] = [
+        ("task.first_elements", |c, x| c.first_elements = x),
         ("task.length:", |c, x| c.length = x),
         ("task.first_length", |c, x| c.first_length = x),
         ("task.tokens", |c, x| c.tokens = x),

@@ -60,11 +60,16 @@ impl Products {
         self.table[a as usize * self.order + b as usize]
     }
 
-    /// Draws `length` elements, each with the product up to it.
-    pub fn word<'a, R: Rng>(&'a self, rng: &'a mut R, length: usize) -> impl Iterator<Item = (u32, u32)> + 'a {
+    /// Draws `length` of some elements, at least one, all below the order, each with the product up to it.
+    pub fn word<'a, R: Rng>(
+        &'a self,
+        rng: &'a mut R,
+        length: usize,
+        elements: &'a [u32],
+    ) -> impl Iterator<Item = (u32, u32)> + 'a {
         let mut product = 0;
         (0..length).map(move |_| {
-            let element = rng.random_range(0..self.order as u32);
+            let element = elements[rng.random_range(0..elements.len())];
             product = self.product(product, element);
             (element, product)
         })
@@ -199,7 +204,8 @@ mod tests {
     #[test]
     fn words_carry_their_products() {
         let g = Products::of(Group::S5);
-        let words: Vec<(u32, u32)> = g.word(&mut rng(1, Purpose::Training, 2, 3), 500).collect();
+        let all: Vec<u32> = (0..120).collect();
+        let words: Vec<(u32, u32)> = g.word(&mut rng(1, Purpose::Training, 2, 3), 500, &all).collect();
         let mut product = 0;
         for &(element, target) in &words {
             product = g.product(product, element);

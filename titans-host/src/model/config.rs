@@ -72,6 +72,9 @@ pub struct ModelConfig {
     pub theta_bias: f64,
     /// First bias of η's gate.
     pub eta_bias: f64,
+    /// The first deviation of the maps to the memories' q and k, in units of one over the root of the width: above 0, at most 10. SiLU stands
+    /// behind them, which is straight near 0 and shuts below: at 1 keys have few numbers below 0, at 0.1 every direction.
+    pub key_scale: f64,
     /// Whether α is there; without it nothing is forgotten.
     pub forgetting: bool,
     /// Whether η is there; without it there is no momentum.
@@ -110,6 +113,7 @@ impl Default for ModelConfig {
             eta_max: 0.5,
             alpha_bias: -1.0,
             theta_bias: 0.0,
+            key_scale: 1.0,
             eta_bias: 0.0,
             forgetting: true,
             momentum: true,
@@ -165,6 +169,12 @@ impl ModelConfig {
         }
         if !(self.theta_max.is_finite() && self.theta_max > 0.0) {
             return Err(Error::usage(format!("model: theta_max: expected above 0, found {}", self.theta_max)));
+        }
+        if !(self.key_scale > 0.0 && self.key_scale <= 10.0) {
+            return Err(Error::usage(format!(
+                "model: key_scale: expected above 0, at most 10, found {}",
+                self.key_scale
+            )));
         }
         if !(self.eta_max > 0.0 && self.eta_max <= 1.0) {
             return Err(Error::usage(format!("model: eta_max: expected above 0, at most 1, found {}", self.eta_max)));

@@ -95,6 +95,7 @@ fn begin(c: &ModelConfig, &Tensor { name, rows, cols, .. }: &Tensor) -> Beginnin
         // The gates begin at their biases, whatever the token.
         "mixer.gates.weight" => linear(0.1),
         "mixer.gates.bias" => plain(Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias])),
+        "mixer.q.weight" | "mixer.k.weight" => linear(c.key_scale),
         "mixer.out.weight" | "mixer.attention.out.weight" | "feed_forward.down.weight" => linear(small),
         "mixer.memory.out.weight" if c.wiring == Wiring::Residual => linear(small),
         _ if name.ends_with("conv.weight") => plain(Init::Normal { std: 1.0 / (cols as f64).sqrt() }),

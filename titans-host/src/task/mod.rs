@@ -25,7 +25,6 @@ pub use crate::train::task::{Batch, Task, Validation};
 
 use crate::data::alphabet::Reading;
 use crate::data::tokenizer::Tokenizer;
-use crate::data::track::Products;
 use crate::device::Device;
 use crate::model::{Choice, Head, ModelConfig};
 use crate::train::{RunConfig, TrainConfig};
@@ -104,7 +103,7 @@ impl TaskConfig {
             Self::Text(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
             Self::Series(c) => series::fit(c, model),
             Self::Forecast(c) => forecast::fit(c, model),
-            Self::Track(c) => model.vocabulary = Products::of(c.group).order(),
+            Self::Track(c) => c.fit(model),
             Self::Classify(c) => classify::fit(c, model)?,
             Self::Needle(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
             Self::Babilong(c) => model.vocabulary = Tokenizer::open(c.tokenizer.as_deref())?.vocabulary(),
@@ -187,7 +186,7 @@ pub fn open<D: Device>(config: &RunConfig) -> Result<Box<dyn Task<D>>> {
         }
         TaskConfig::Track(c) => {
             let task = Track::new(c, seed)?;
-            same("vocabulary", "elements of its group", task.products().order(), model.vocabulary)?;
+            same("vocabulary", "spellings of its group's elements", task.config().vocabulary(), model.vocabulary)?;
             Box::new(task)
         }
     })

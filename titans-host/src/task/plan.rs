@@ -42,7 +42,7 @@ impl TaskConfig {
             Self::Forecast(c) => vec![(c.sequences, c.context)],
             Self::Classify(c) => vec![(c.sequences, c.context)],
             Self::Recall(c) => growing(c.tokens, c.length),
-            Self::Track(c) => growing(c.tokens, c.length),
+            Self::Track(c) => growing(c.tokens, c.tokens_of(c.length)),
             Self::Babilong(c) => growing(c.tokens, c.length),
             Self::Needle(c) => growing(c.tokens, c.length),
         }

@@ -41,7 +41,7 @@ baselines. --per-item writes row,line,name,label,predicted and every class's pro
 A run of the recall task: recall against --lengths with the memory on, frozen and absent. Sequences above 32768 tokens are read
 as streams on the CPU, in memory that does not grow with them.
 A run of the track task: products and whole words that are right, by --lengths, of new words or of those of --data (CSV with columns input and
-target, a file for each length).
+target, a file for each length). --per-item writes length,number,products,first_wrong; --picture draws what is right by place in the word.
 A run of the needle task: the share of values that are written by --lengths and --depths, in the run's haystack or in --data, with the memory on, frozen and absent; of the
 babilong task the share of answers by task and --lengths, of the test questions (--part valid: of validation). --picture draws a heat map, --per-item writes what was asked and said.
 Sequences above 32768 tokens are streams here too.
@@ -117,7 +117,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices) row (classify) or sample (needle,
+    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify) or sample (needle,
     /// babilong)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
@@ -165,7 +165,7 @@ pub struct Args {
     per_window: Option<PathBuf>,
 
     /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), the
-    /// table of confusions (classify), or shares by length and depth or task (needle, babilong)
+    /// table of confusions (classify), products by place in the word (track), or shares by length and depth or task (needle, babilong)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
@@ -190,6 +190,11 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         ("--picture", args.picture.as_deref()),
     ];
     spare(&args.run, &outputs)?;
+    for read in &args.data {
+        let written = outputs.iter().filter_map(|(name, path)| Some((*name, (*path)?)));
+        let files: Vec<_> = std::iter::once(("--data", read.as_path())).chain(written).collect();
+        output::expect_distinct(&files)?;
+    }
     let (config, state, model) = args.which.load(device, &args.run)?;
     let task = TaskConfig::of(&config)?;
     args.foreign(&task)?;
@@ -244,10 +249,10 @@ impl Args {
             ("--part", &["forecast", "text", "classify", "babilong"], self.part.is_some()),
             ("--no-baselines", &["forecast", "classify", "needle", "babilong"], self.no_baselines),
             ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast", "text", "classify", "needle", "babilong"], self.picture.is_some()),
+            ("--picture", &["forecast", "text", "track", "classify", "needle", "babilong"], self.picture.is_some()),
             ("--lambada", &["text"], self.lambada.is_some()),
             ("--choices", &["text"], self.choices.is_some()),
-            ("--per-item", &["text", "classify", "needle", "babilong"], self.per_item.is_some()),
+            ("--per-item", &["text", "track", "classify", "needle", "babilong"], self.per_item.is_some()),
             ("--word-perplexity", &["text"], self.word_perplexity),
             ("--baselines", &["text"], self.baselines),
             ("--per-token", &["text"], self.per_token.is_some()),

@@ -65,6 +65,9 @@ pub struct ConfigArgs {
     /// The group whose products are tracked (track): parity, s3, z60, a5 or s5 [default: parity]
     #[arg(long, value_name = "NAME", value_parser = named::<Group>())]
     group: Option<Group>,
+    /// Tokens that say one element, each a step of the memory (track) [default: parity 1; s3, z60, a5 2; s5 4]
+    #[arg(long, value_name = "N", value_parser = size)]
+    micro_steps: Option<usize>,
 
     /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]; of eval (needle,
     /// babilong)
@@ -102,7 +105,7 @@ pub struct ConfigArgs {
     /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1 [default: 0]
     #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
-    /// By what the learning rate of the memories' gates is multiplied [default: 1; track: 30; recall of
+    /// By what the learning rate of the memories' gates is multiplied [default: 1; parity: 30; recall of
     /// the memory alone, and needle: 10]
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     gate_rate: Option<f64>,
@@ -274,12 +277,13 @@ impl ConfigArgs {
             }
             TaskConfig::Track(c) => {
                 set(&mut c.group, self.group);
+                set(&mut c.micro_steps, self.micro_steps);
                 set(&mut c.length, self.context);
                 set(&mut c.tokens, self.batch);
                 if !self.lengths.is_empty() {
                     c.lengths.clone_from(&self.lengths);
                 }
-                Ok(self.group.is_some())
+                Ok(self.group.is_some() || self.micro_steps.is_some())
             }
             TaskConfig::Text(c) => {
                 self.texts(&mut c.data, &mut c.tokenizer)?;

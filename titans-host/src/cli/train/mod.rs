@@ -38,7 +38,8 @@ What an option does not say comes from the task's recipe: recall: 1 block of wid
 alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: alpha-bias -10, 4000 steps). text: 4 blocks of width 128, 2
 memories of 64 x 64, feed-forward 256, alpha-bias -1, context 256, 16 sequences, 2000 steps. series: 2 blocks of width 64, 1000
 steps. forecast: the same with a shortcut by least squares, dropout 0.2, 500 steps of 64 sequences of 4 tokens. track: 1 block of
-width 64, 2 memories of 32 x 32, theta-max 2, no momentum or forgetting, learning rate 0.01, 1500 steps of 4096 elements. classify: 1 block of width 64 (see --task classify in docs/CLI.md). Memories of one layer take every token's own
+width 64, theta-max 2, no momentum or forgetting; parity: 2 memories of 32 x 32, learning rate 0.01, 1500 steps of 4096 tokens; the
+other groups: 8 of 4 x 4 (s5: 8 x 8) that begin at theta 2, micro-steps 2 (s5: 4), learning rate 0.006, 4000 steps. classify: 1 block of width 64 (see --task classify in docs/CLI.md). Memories of one layer take every token's own
 gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
 eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
@@ -53,7 +54,7 @@ you may change steps, minutes, save_every, boundaries, recompute, and the paths 
 other change is refused by name.
 
 JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens} (at the end), best
-{step, loss}, recall (as recall.json), track (for each length products, words, frozen).
+{step, loss}, recall (as recall.json), track (for each length products, words, frozen, chance).
 
 Examples:
   titans train
@@ -63,7 +64,7 @@ Examples:
   titans train --task text --data book.txt --tokenizer tokenizer.json --batch 4
   titans train --task series --data measured.csv --patch 4
   titans train --task forecast --data measured.csv --horizon 96,192,336,720 --lookback 336
-  titans train --task track --group s5 --blocks 2
+  titans train --task track --group s5
   titans train --task classify --data train.csv --valid dev.csv --test test.csv --both-strands
   titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
   titans train --resume runs/shakespeare";

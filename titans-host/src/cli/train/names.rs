@@ -49,7 +49,7 @@ impl TaskName {
             Self::Text => &["--data", "--carry", "--tokenizer", "--split"],
             Self::Series => &["--data", "--patch", "table"],
             Self::Forecast => &["--data", "--patch", "--split", "table", "forecast"],
-            Self::Track => &["--group", "--lengths"],
+            Self::Track => &["--group", "--micro-steps", "--lengths"],
             Self::Classify => &["--data", "--tokenizer", "classify"],
             Self::Needle => &["--tokenizer", "--lengths", "--first-length", "needle"],
             Self::Babilong => &["--tokenizer", "--lengths", "--first-length", "babilong"],

@@ -59,6 +59,8 @@ fn every_bad_field_is_named() {
         ("eta_max", |c| c.eta_max = 1.01),
         ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
         ("theta_bias", |c| c.theta_bias = f64::NAN),
+        ("key_scale", |c| c.key_scale = 0.0),
+        ("key_scale", |c| c.key_scale = f64::INFINITY),
         ("eta_bias", |c| c.eta_bias = f64::NAN),
         ("clip", |c| c.memory.clip = Some(-1.0)),
         ("blocks", |c| c.blocks = 4097),
