@@ -15,7 +15,7 @@ fn products_are_tracked_measured_and_read_from_files() {
     assert_eq!(keys(&report["track"]["9"]), ["chance", "frozen", "products", "words"]);
     assert!(report["recall"].is_null());
     let config = std::fs::read_to_string(here.join("run/config.toml")).unwrap();
-    for text in ["name = \"track\"", "group = \"s3\"", "vocabulary = 6", "theta_max = 2.0"] {
+    for text in ["name = \"track\"", "group = \"s3\"", "micro_steps = 2", "vocabulary = 12", "theta_max = 2.0"] {
         assert!(config.contains(text), "{text} in {config}");
     }
     let found = json(here, &["eval", "run", "--lengths", "5", "--sequences", "7", "--json"]);
@@ -51,10 +51,10 @@ fn products_are_tracked_measured_and_read_from_files() {
 fn an_element_may_be_several_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let small: Vec<&str> = SMALL.split_whitespace().chain(["--micro-steps", "2"]).collect();
+    let small: Vec<&str> = SMALL.split_whitespace().chain(["--micro-steps", "3"]).collect();
     ok(here, &small);
     let config = std::fs::read_to_string(here.join("run/config.toml")).unwrap();
-    assert!(config.contains("micro_steps = 2") && config.contains("vocabulary = 12"), "{config}");
+    assert!(config.contains("micro_steps = 3") && config.contains("vocabulary = 18"), "{config}");
     std::fs::write(here.join("words.csv"), "input,target\n3 3 3,3 4 0\n").unwrap();
     let found = json(here, &["eval", "run", "--data", "words.csv", "--json"]);
     assert_eq!(keys(&found), ["3"], "lengths are of elements");

@@ -70,6 +70,19 @@ fn an_element_is_as_many_tokens_as_it_has_steps_and_its_product_is_due_at_the_la
         assert!(element < 6 && ids == [element, 6 + element, 12 + element]);
         assert!(targets[..2] == [IGNORE; 2] && targets[2] < 6);
     }
+    // At first words are made of few elements, in runs whose curriculum begins so.
+    let few = TrackConfig { first_elements: 2, tokens: 4096, ..three.clone() };
+    let mut task = Track::new(few, 5).unwrap();
+    let seen = |task: &Track| {
+        let mut batch = Batch::default();
+        Task::<Device>::batch(task, 3, 0, &mut batch).unwrap();
+        batch.ids.chunks(3).map(|ids| ids[0]).collect::<std::collections::BTreeSet<u32>>()
+    };
+    assert_eq!((seen(&Track::new(three.clone(), 5).unwrap()).len(), seen(&task).len()), (6, 2));
+    for _ in 0..100 {
+        Task::<Device>::feedback(&mut task, 0.0, Some(1.0));
+    }
+    assert_eq!(seen(&task).len(), 6);
     // The words are those of one token an element.
     let words = |config| Track::new(config, 5).unwrap().words(4);
     assert_eq!(words(three.clone()), words(config(Group::S3)));

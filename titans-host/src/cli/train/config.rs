@@ -167,6 +167,7 @@ impl ConfigArgs {
             ("--split", self.split.is_some()),
             ("--pairs", self.pairs.is_some()),
             ("--group", self.group.is_some()),
+            ("--micro-steps", self.micro_steps.is_some()),
             ("--lengths", !self.lengths.is_empty()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),

@@ -45,7 +45,7 @@ fn every_bad_field_is_named() {
     let good = ModelConfig::default();
     good.validate().unwrap();
     type Spoil = fn(&mut ModelConfig);
-    let bad: [(&str, Spoil); 28] = [
+    let bad: [(&str, Spoil); 30] = [
         ("vocabulary", |c| c.vocabulary = 0),
         ("head_width", |c| c.head_width = usize::MAX),
         ("conv_width", |c| c.conv_width = usize::MAX),

@@ -55,3 +55,26 @@ fn reflect(group: Group, model: &mut ModelConfig, train: &mut TrainConfig) {
     (model.theta_bias, model.key_scale) = (16.0, 0.1);
     (train.learning_rate, train.steps) = (6e-3, 4000);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::default_run;
+    use crate::data::track::Group;
+    use crate::task::TaskConfig;
+
+    #[test]
+    fn an_element_has_as_many_steps_as_its_reflections() {
+        for (group, steps, vocabulary) in
+            [(Group::Parity, 1, 2), (Group::S3, 2, 12), (Group::Z60, 2, 120), (Group::A5, 2, 120), (Group::S5, 4, 480)]
+        {
+            for layers in [1, 2] {
+                let run = default_run(group, layers).unwrap();
+                run.validate().unwrap();
+                let TaskConfig::Track(task) = TaskConfig::of(&run).unwrap() else { panic!("another task") };
+                assert_eq!((task.micro_steps, run.model.vocabulary), (steps, vocabulary), "{group:?}");
+                let reflects = layers == 1 && group != Group::Parity;
+                assert_eq!(run.model.theta_bias > 8.0 && run.model.key_scale < 1.0, reflects, "{group:?} {layers}");
+            }
+        }
+    }
+}

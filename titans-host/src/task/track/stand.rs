@@ -57,3 +57,42 @@ impl Stand {
         fits.then(|| Self { elements: self.elements.min(order as f64), ..self })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Stand;
+
+    #[test]
+    fn first_all_elements_come_up_then_words_grow() {
+        let mut stand = Stand { length: 8.0, elements: 6.0, accuracy: 0.0, since: 0 };
+        for _ in 0..100 {
+            stand.hear(0.9, 60, 64);
+        }
+        assert_eq!((stand.length, stand.elements), (8.0, 6.0), "90 % are not tracked");
+        let mut places = vec![(6.0, 8.0)];
+        for _ in 0..1000 {
+            stand.hear(1.0, 60, 64);
+            if *places.last().unwrap() != (stand.elements, stand.length) {
+                places.push((stand.elements, stand.length));
+            }
+        }
+        assert!(places.windows(2).all(|p| p[0].0 <= p[1].0 && p[0].1 <= p[1].1), "{places:?}");
+        assert!(places.iter().all(|p| p.0 == 60.0 || p.1 == 8.0), "words grow when all came up: {places:?}");
+        assert!(places.contains(&(7.0, 8.0)) && places.last() == Some(&(60.0, 64.0)), "{places:?}");
+    }
+
+    #[test]
+    fn a_place_of_before_has_all_elements_and_one_that_cannot_be_is_none() {
+        let before: Stand = serde_json::from_str(r#"{"length": 9.0, "accuracy": 0.5, "since": 3}"#).unwrap();
+        assert_eq!(before.fitted(6, 64).unwrap().elements, 6.0);
+        for wrong in [
+            Stand { length: 65.0, ..before },
+            Stand { length: 0.0, ..before },
+            Stand { elements: 0.5, ..before },
+            Stand { accuracy: f64::NAN, ..before },
+            Stand { elements: f64::NAN, ..before },
+        ] {
+            assert_eq!(wrong.fitted(6, 64), None, "{wrong:?}");
+        }
+    }
+}

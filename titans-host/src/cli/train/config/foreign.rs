@@ -10,7 +10,7 @@ use clap::ValueEnum;
 impl ConfigArgs {
     /// What is given of the options that not every task reads: the name of an option, or of the group by which
     /// [`TaskName::takes`] knows it, and the option that was given.
-    fn particular(&self) -> [(&'static str, Option<&'static str>); 11] {
+    fn particular(&self) -> [(&'static str, Option<&'static str>); 12] {
         let one = |name: &'static str, given: bool| (name, given.then_some(name));
         [
             one("--data", !self.data.is_empty()),
@@ -20,6 +20,7 @@ impl ConfigArgs {
             one("--split", self.split.is_some()),
             one("--pairs", self.pairs.is_some()),
             one("--group", self.group.is_some()),
+            one("--micro-steps", self.micro_steps.is_some()),
             one("--lengths", !self.lengths.is_empty()),
             ("table", self.layout.given()),
             ("forecast", self.forecast.given()),
