@@ -24,7 +24,7 @@ pub(super) fn run<D: Device>(
     }
     task.sequences = args.sequences.unwrap_or(task.sequences);
     let task = Track::new(task, seed)?;
-    let (mut table, mut words) = (TrackTable::default(), Words::default());
+    let (mut table, mut words) = (TrackTable::default(), TrackedWords::default());
     let mut measure = |some: &[Vec<(u32, u32)>]| {
         let found = task.found(device, model, some);
         let (row, right) = found.map_err(|e| Failure::hinting(e, "or measure shorter words"))?;
@@ -72,9 +72,9 @@ pub fn print(table: &TrackTable) -> std::result::Result<(), Failure> {
 
 /// Which products of which words were right: lengths, and `[words, length]` of each.
 #[derive(Default)]
-struct Words(Vec<(usize, Vec<bool>)>);
+struct TrackedWords(Vec<(usize, Vec<bool>)>);
 
-impl Words {
+impl TrackedWords {
     fn add(&mut self, length: usize, right: Vec<bool>) {
         self.0.push((length, right));
     }
