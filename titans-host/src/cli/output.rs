@@ -86,6 +86,19 @@ pub fn expect_distinct(files: &[(&str, &Path)]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a file whose folder is not there, before anything is computed for it.
+///
+/// # Errors
+/// [`Error::File`] with the option and the path.
+pub fn expect_folder(name: &str, path: &Path) -> Result<(), Error> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(Error::file(path, format!("{name}: expected a folder that is there, found none: {}", folder.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where a file is or will be; nothing for devices and pipes, which many may write.
 fn place(path: &Path) -> Option<PathBuf> {
     let target = atomic::target(path).ok()?;
@@ -159,6 +172,15 @@ mod tests {
             assert!(expect_distinct(&[("IN", &a), ("OUT", &b)]).is_err());
             expect_distinct(&[("IN", "/dev/null".as_ref()), ("OUT", "/dev/null".as_ref())]).unwrap();
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_found_before_anything_is_computed() {
+        let folder = tempfile::tempdir().unwrap();
+        super::expect_folder("--picture", &folder.path().join("out.svg")).unwrap();
+        super::expect_folder("--picture", "out.svg".as_ref()).unwrap();
+        let error = super::expect_folder("--picture", &folder.path().join("none/out.svg")).unwrap_err().to_string();
+        assert!(error.contains("--picture") && error.contains("none/out.svg"), "{error}");
     }
 
     #[test]

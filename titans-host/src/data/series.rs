@@ -127,7 +127,8 @@ impl Read {
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite in 32 bits, or of a
-/// row of another length.
+/// row of another length, of a date that does not come after the one before, of a comma that may be one of thousands or of decimals, and
+/// columns of one name.
 pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     let known: Vec<String> = known.iter().map(|column| column.name.clone()).collect();
     if let Some(reason) = parse::contradiction(said) {
@@ -135,6 +136,8 @@ pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     }
     let text::Content { bytes, notes } = text::read(&[path])?;
     let read = parse::parse(&bytes, said, &known).map_err(|reason| Error::file(path, reason))?;
+    // Rows are in time: what a model reads as what comes next must not lie before.
+    Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(path, reason))?;
     Ok(Read { notes, ..read })
 }
 

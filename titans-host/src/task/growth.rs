@@ -43,6 +43,20 @@ impl GrowthConfig {
         Ok(())
     }
 
+    /// Checks that the first length lies between the least that there is and the most.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the field.
+    pub fn expect(&self, least: usize, most: usize) -> Result<()> {
+        match self.first_length {
+            0 => Ok(()),
+            first if (least..=most.max(least)).contains(&first) => Ok(()),
+            first => Err(Error::usage(format!(
+                "task.growth.first_length (--first-length): expected {least}, the least that holds a sample, to {most}, the longest, found {first}"
+            ))),
+        }
+    }
+
     /// The beginning: sequences of `least` to `most` tokens, most of which come later.
     pub fn start(&self, least: usize, most: usize) -> Growth {
         let first = if self.first_length == 0 { least.saturating_add(least / 8) } else { self.first_length };

@@ -190,6 +190,9 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         ("--picture", args.picture.as_deref()),
     ];
     spare(&args.run, &outputs)?;
+    for (name, path) in outputs.iter().filter_map(|(name, path)| Some((*name, (*path)?))) {
+        output::expect_folder(name, path)?;
+    }
     for read in &args.data {
         let written = outputs.iter().filter_map(|(name, path)| Some((*name, (*path)?)));
         let files: Vec<_> = std::iter::once(("--data", read.as_path())).chain(written).collect();

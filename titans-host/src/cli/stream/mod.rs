@@ -152,9 +152,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(TaskConfig::Forecast(task)) = &task {
         return forecast::run(args, task, &weights, device.arithmetic());
     }
-    if matches!(task, Some(TaskConfig::Classify(_))) {
+    if let Some(ended @ (TaskConfig::Classify(_) | TaskConfig::Track(_) | TaskConfig::Recall(_))) = &task {
         let run = args.run.display();
-        let reason = "is a run of the classify task, whose sequences end; titans classify says of which class they are";
+        let verb = match ended {
+            TaskConfig::Classify(_) => "titans classify says of which class they are",
+            _ => "titans eval measures it",
+        };
+        let reason = format!("is a run of the {} task, whose sequences end; {verb}", ended.name());
         return Err(Error::usage(format!("{run}: {reason}")).into());
     }
     if args.ahead.is_some() || args.picture.is_some() {

@@ -26,7 +26,13 @@ impl Args {
                     )
                     .into());
                 }
-                self.described()?
+                let file = self.described()?;
+                if file.task.get("name").and_then(|name| name.as_str()) == Some("text")
+                    && !file.task.contains_key("data")
+                {
+                    return Err(Error::usage("a study of text needs --data FILE…: text to learn from").into());
+                }
+                file
             }
             Some(there) => self.same(&path, there)?,
         };

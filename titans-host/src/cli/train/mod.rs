@@ -69,7 +69,7 @@ Examples:
   titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
   titans train --resume runs/shakespeare";
 
-/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, or classes of sequences
+/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, classes of sequences, needles in haystacks, or questions about stories in noise
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {

@@ -28,6 +28,9 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     }
     let fields = |row: &CsvRow| row.record.iter().map(str::to_owned).collect::<Vec<_>>();
     let sample = || ahead.iter().flat_map(|row| row.record.iter());
+    if said.decimal.is_none() {
+        thousands(&ahead, delimiter)?;
+    }
     layout.decimal.get_or_insert_with(|| layout::decimal(delimiter, sample()));
     let first = fields(&ahead[0]);
     let header = layout.header.filter(|_| known.is_empty()).unwrap_or_else(|| is_header(&first, &layout, known));
@@ -68,6 +71,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     if columns == 0 || columns > COLUMNS {
         return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
     }
+    distinct(&names, &skipped)?;
     let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
     let kept: Vec<bool> = (0..width).map(|i| !skipped.contains(&i)).collect();
     let mut rows = SeriesReader {
@@ -190,6 +194,49 @@ fn is_date(field: &str, layout: &TableLayout) -> bool {
     !layout::is_gap(field) && field.parse::<f64>().is_err() && layout.number(field).is_err()
 }
 
+/// A comma before groups of three digits, in a column that has whole numbers without one too, may be one of thousands or of decimals.
+fn thousands(rows: &[CsvRow], delimiter: Delimiter) -> Result<(), String> {
+    let width = rows.iter().map(|row| row.record.len()).max().unwrap_or(0);
+    for column in (0..width).filter(|_| delimiter != Delimiter::Comma) {
+        let fields = || rows.iter().filter_map(|row| Some((row.line, row.record.get(column)?)));
+        let mut commas = fields().filter(|(_, field)| field.contains(',')).peekable();
+        let Some(&(line, found)) = commas.peek() else { continue };
+        let whole = fields().find(|(_, field)| !field.contains(',') && field.parse::<i64>().is_ok());
+        if let Some((_, whole)) = whole.filter(|_| commas.all(|(_, field)| grouped(field))) {
+            return Err(format!(
+                "line {line}, column {}: {found} stands in a column with whole numbers such as {whole}: is its comma one of thousands or of \
+                 decimals? Write it without, or say --decimal comma",
+                column + 1
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Digits in groups of three behind the first, which is no 0: `1,059`.
+fn grouped(field: &str) -> bool {
+    let mut groups = field.trim_start_matches(['-', '+']).split(',');
+    let digits = |group: &str| group.bytes().all(|b| b.is_ascii_digit());
+    let first = groups.next().is_some_and(|g| (1..=3).contains(&g.len()) && digits(g) && !g.starts_with('0'));
+    first && groups.all(|group| group.len() == 3 && digits(group))
+}
+
+/// Columns are known by their names.
+fn distinct(names: &[String], skipped: &[usize]) -> Result<(), String> {
+    let kept = || names.iter().enumerate().filter(|(i, name)| !skipped.contains(i) && !name.is_empty());
+    for (i, name) in kept() {
+        if let Some((first, _)) = kept().take_while(|(j, _)| *j < i).find(|(_, other)| *other == name) {
+            return Err(format!(
+                "the header: columns {} and {} are both named {}; expected a name of its own for each",
+                first + 1,
+                i + 1,
+                brief(name)
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// A column's number, from 0.
 fn number_of(place: &ColumnRef, names: &[String]) -> Result<usize, String> {
     let found = match place {
@@ -225,7 +272,10 @@ impl SeriesReader<'_> {
         for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
             let number = self.layout.number(field).map_err(|reason| {
                 let (name, whole) = (&self.names[i], self.names.len() == 1 && !field.trim().is_empty());
-                let way_out = if whole {
+                let way_out = if !whole && !layout::is_gap(field) {
+                    "write numbers without marks for thousands and units; a column that holds none is left out by --leave-out, one of \
+                     dates named by --date"
+                } else if whole {
                     "the line was read as one field; fields end with a comma, a semicolon or a tab, which --delimiter says"
                 } else {
                     "fill gaps, and what stands for them, beforehand, or train with --gaps mean, which lets the column's mean stand \

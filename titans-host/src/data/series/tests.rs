@@ -1,4 +1,4 @@
-use super::{Column, ColumnRef, Gaps, Series, TableLayout, read};
+use super::{Column, ColumnRef, Decimal, Gaps, Series, TableLayout, read};
 
 fn parse(bytes: &[u8]) -> Result<Series, String> {
     super::parse::parse(bytes, &TableLayout::default(), &[]).map(|read| read.series)
@@ -190,6 +190,11 @@ fn gaps_are_the_mean_where_that_is_said() {
     assert_eq!(read.series.standardised(&columns).unwrap(), [-1.0, -1.0, 0.0, 1.0, 1.0, 0.0]);
     assert_eq!(columns[0].number("n/a", &layout), Ok(0.0));
     assert!(parse(b"a,b\n1,5\n,7\n").unwrap_err().contains("--gaps mean"));
+    let error = parse(b"a,b\n1,5\n2,hello\n").unwrap_err();
+    assert!(
+        error.contains("line 3, column b") && error.contains("--leave-out") && !error.contains("--gaps"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -200,4 +205,26 @@ fn a_huge_cell_is_named_and_not_repeated() {
         let error = parse(text.as_bytes()).unwrap_err();
         assert!(error.contains("line 3, column 2") && error.contains("bytes)") && error.len() < 400, "{error}");
     }
+}
+
+#[test]
+fn a_comma_that_may_be_one_of_thousands_is_asked_about() {
+    let error = parse(b"d;a\n2020-01-01;998\n2020-01-02;1,059\n").unwrap_err();
+    for text in ["line 3, column 2", "1,059", "998", "--decimal comma"] {
+        assert!(error.contains(text), "{text} in {error}");
+    }
+    let good: [&[u8]; 4] =
+        [b"a;b\n1,059;2\n3,125;4\n", b"a;b\n998;2\n1,05;4\n", b"a;b\n998;2\n0,125;4\n", b"a,b\n998,2\n1,059\n"];
+    for text in good {
+        parse(text).unwrap();
+    }
+    let said = TableLayout { decimal: Some(Decimal::Comma), ..TableLayout::default() };
+    assert_eq!(super::parse::parse(b"a;b\n998;2\n1,059;4\n", &said, &[]).unwrap().series.numbers[2], 1.059);
+}
+
+#[test]
+fn columns_of_one_name_are_refused() {
+    let error = parse(b"date,a,b,a\n2020-01-01,1,2,3\n2020-01-02,1,2,3\n").unwrap_err();
+    assert!(error.contains("columns 2 and 4") && error.contains("named"), "{error}");
+    parse(b"date,a,date\n2020-01-01,1,2\n2020-01-02,1,2\n").unwrap();
 }

@@ -167,6 +167,7 @@ impl NeedleTask {
         notes.extend_from_slice(tokenizer.notes());
         let least = config.kind.least_length(&tokenizer)?;
         config.expect_room(least)?;
+        config.growth.expect(least, config.length)?;
         let growth = config.growth.start(least, config.length);
         Ok(Self { config, seed, tokenizer, train, valid, sources, growth, least, notes })
     }

@@ -73,7 +73,7 @@ pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
         task,
         model,
         train,
-        configuration: configurations(kind),
+        configuration: configurations(kind, text),
     })
 }
 
@@ -89,11 +89,12 @@ fn number<T: TryInto<i64>>(table: &mut Table, name: &str, value: Option<T>) -> R
     Ok(())
 }
 
-fn configurations(kind: StudyKind) -> Vec<Entry> {
+fn configurations(kind: StudyKind, text: bool) -> Vec<Entry> {
+    // The paper's figures are perplexities of text.
     let of = |name: &str, layers: usize, paper: Option<f64>, model: &[(&str, Value)]| Entry {
         name: name.into(),
         layers,
-        paper,
+        paper: paper.filter(|_| text),
         model: model.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
     };
     let block = |name: &str| ("block", Value::from(name));

@@ -51,7 +51,13 @@ impl ConfigArgs {
             }
             return Err(Error::usage(match group {
                 "--data" => {
-                    format!("--data is for --task {}; the {name} task makes its own data", takers.join(", "))
+                    let why = match (name, self.task) {
+                        ("needle", _) => "the needle task hides in --haystack FILE…",
+                        ("babilong", _) => "the babilong task reads --facts and --noise",
+                        (_, Some(_)) => "this task makes its own data",
+                        (_, None) => "without --task it is recall, which makes its own data",
+                    };
+                    format!("--data is for --task {}; {why}", takers.join(", "))
                 }
                 _ => format!("{option} is for the {} task, this run is of {name}", output::listed(&takers, "or")),
             }));
