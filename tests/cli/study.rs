@@ -252,7 +252,8 @@ fn what_is_no_study_is_refused_by_its_line() {
         2,
         &["--steps", "--file"],
     );
-    fails(here, &["study", "ablation", "--out", "out", "--task", "text"], 2, &["no data"]);
+    fails(here, &["study", "ablation", "--out", "out", "--task", "text"], 2, &["--data FILE"]);
+    assert!(!here.join("out").exists(), "nothing is left behind");
     std::fs::create_dir(here.join("empty")).unwrap();
     fails(here, &["study", "length", "--out", "empty"], 2, &["empty: holds no study", "--file"]);
     assert_eq!(run(here, &["study", "length", "--describe"]).status.code(), Some(0));

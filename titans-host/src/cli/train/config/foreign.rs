@@ -52,10 +52,10 @@ impl ConfigArgs {
             return Err(Error::usage(match group {
                 "--data" => {
                     let why = match (name, self.task) {
-                        ("needle", _) => "the needle task hides in --haystack FILE…",
-                        ("babilong", _) => "the babilong task reads --facts and --noise",
-                        (_, Some(_)) => "this task makes its own data",
-                        (_, None) => "without --task it is recall, which makes its own data",
+                        ("needle", _) => "the needle task hides in --haystack FILE…".into(),
+                        ("babilong", _) => "the babilong task reads --facts and --noise".into(),
+                        (_, Some(_)) => format!("the {name} task makes its own data"),
+                        (_, None) => format!("without --task it is {name}, which makes its own data"),
                     };
                     format!("--data is for --task {}; {why}", takers.join(", "))
                 }
