@@ -37,16 +37,38 @@ fn sensor() -> PathBuf {
     root().join("examples/cpp/data/sensor.csv")
 }
 
-/// A run folder of text, trained for some steps on a page of this project.
+/// Logs of many machines, each with words of its own that come again in every line: what is worth remembering is what this log says.
+fn logs() -> String {
+    let syllables = ["ba", "do", "ke", "li", "mu", "na", "po", "re", "si", "tu", "va", "zo", "hel", "kar", "mon", "tis"];
+    let mut seed = 1u64;
+    let mut draw = |n: usize| {
+        // A linear congruential generator's upper bits.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % n
+    };
+    let mut text = String::new();
+    for _ in 0..400 {
+        let mut word = || (0..2 + draw(3)).map(|_| syllables[draw(16)]).collect::<String>();
+        let words = [word(), word(), word(), word(), word()];
+        let [a, b, c, d, e] = &words;
+        for line in 0..8 {
+            text += &format!("{a} {line}: {b} {} of the {c} {d} at {} {e}\n", draw(9), 10 + draw(90));
+        }
+    }
+    text
+}
+
+/// A run folder of text, trained for some steps on such logs.
 fn text() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();
     RUN.get_or_init(|| {
-        let out = temporary("example-text");
+        let (out, data) = (temporary("example-text"), temporary("logs.txt"));
+        std::fs::write(&data, logs()).unwrap();
         let _ = std::fs::remove_dir_all(&out);
         let mut train = Command::new(titans());
         train.args(["train", "--task", "text", "--quiet", "--threads", "1", "--steps", "300", "--context", "128"]);
         train.args(["--blocks", "1", "--width", "32", "--heads", "2", "--head-width", "16", "--feed-forward", "64"]);
-        run(train.arg("--data").arg(root().join("docs/MATH.md")).arg("--out").arg(&out));
+        run(train.arg("--data").arg(&data).arg("--out").arg(&out));
         out
     })
 }

@@ -5,7 +5,7 @@ mod dates;
 mod layout;
 mod parse;
 
-pub use dates::Dates;
+pub use dates::{Dates, LatestDate};
 pub(super) use layout::delimiter as guessed_delimiter;
 pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 pub use parse::no_record;

@@ -95,8 +95,9 @@ unsafe fn row<V: Vector, const N: usize>(
             let (keep, eta) = (V::splat(f.keep), V::splat(f.eta));
             let (least, fading) = (V::splat(least()), V::splat(fading()));
             each!(J < N => {
-                block.p[J] = block.p[J].mul(eta).flush(fading);
-                block.c[J] = block.c[J].mul(keep).add(block.p[J]).flush(least);
+                let p = block.p[J].mul(eta);
+                block.c[J] = block.c[J].mul(keep).add(p).flush(least);
+                block.p[J] = p.flush(block.c[J].mul(fading)).flush(least);
             });
         }
         // What lies in the lane before its token comes may have met a gate that is not a number.

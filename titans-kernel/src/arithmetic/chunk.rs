@@ -9,7 +9,7 @@ use crate::scalar::Scalar;
 ///
 /// Row t + 1 of C and P is 0 ..= offset + t long; what lies beyond is unspecified afterwards. A token that does not write
 /// repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0; of Π η and P, momentum
-/// that has faded, what is below 10⁻¹⁰ or 10⁻²⁰.
+/// that has faded, also what is below 6·10⁻⁸ or 10⁻²⁰ of G and C.
 #[derive(Debug)]
 pub struct Recurrence<'a, T> {
     /// Of the n tokens.
@@ -53,8 +53,7 @@ impl<T: Scalar> Recurrence<'_, T> {
         let (mut a, mut g, mut e) = (self.a.item(t), self.g.item(t), self.e.item(t));
         if f.writes {
             a = flushed(f.keep * a);
-            e = faded(f.eta * e);
-            g = flushed(f.keep * g + e);
+            [g, e] = momentum([g, e], f.keep, f.eta);
         }
         self.a.put(t + 1, a);
         self.g.put(t + 1, g);
@@ -69,17 +68,25 @@ pub(crate) fn least<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1e-19 } else { 1e-154 })
 }
 
-/// The least factor of momentum that is not 0. What it is multiplied with has been added to W as a whole, so that less than this is
-/// lost in W's own rounding.
+/// The least factor of momentum that is not 0, as a share of what W holds of the same (G of Π η, C of P): less than this is lost in
+/// W's own rounding, which in `f32` is half a unit in the last place, 2⁻²⁴.
 #[inline(always)]
 pub(crate) fn fading<T: Scalar>() -> T {
-    T::from_f64(if T::BYTES == 4 { 1e-10 } else { 1e-20 })
+    T::from_f64(if T::BYTES == 4 { 6e-8 } else { 1e-20 })
 }
 
-/// `x`, or 0 where it is below [`fading`]; what is not a number stays.
+/// A factor of momentum, or 0 where it is below [`fading`] of what W holds, or below [`least`]; what is not a number stays.
 #[inline(always)]
-pub(crate) fn faded<T: Scalar>(x: T) -> T {
-    if x.abs() < fading() { T::ZERO } else { x }
+fn faded<T: Scalar>(x: T, held: T) -> T {
+    if x.abs() < fading::<T>() * held || x.abs() < least() { T::ZERO } else { x }
+}
+
+/// G and Π η behind a token that writes, from those before it.
+#[inline(always)]
+pub(crate) fn momentum<T: Scalar>([g, e]: [T; 2], keep: T, eta: T) -> [T; 2] {
+    let e = eta * e;
+    let g = flushed(keep * g + e);
+    [g, faded(e, g)]
 }
 
 /// `x`, or 0 where it is below [`least`]; what is not a number stays.
@@ -108,8 +115,9 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
         }
         let (c_some, p_some) = (c_new.part_mut(..i), p_new.part_mut(..i));
         for (((cn, pn), &co), &po) in c_some.iter_mut().zip(p_some).zip(c_old.part(..i)).zip(p_old.part(..i)) {
-            *pn = faded(f.eta * po);
-            *cn = flushed(f.keep * co + *pn);
+            let p = f.eta * po;
+            *cn = flushed(f.keep * co + p);
+            *pn = faded(p, *cn);
         }
         c_new.put(i, T::ONE);
         p_new.put(i, T::ONE);

@@ -48,7 +48,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     while at < whole {
         let mut coefficients = coefficients[0].below(at);
         let rest = feed.part(at, whole - at);
-        let settling = settling_token(lay, rest, coefficients.e.item(0));
+        let settling = settling_token(lay, rest, [coefficients.g.item(0), coefficients.e.item(0)]);
         let part = rest.part(0, settling.unwrap_or(rest.place.n));
         let n = part.place.n;
         let end = at + n;
@@ -151,7 +151,7 @@ pub(super) fn coefficients_of<T: Scalar, G: Arithmetic<T>>(
     coefficients: &mut Coefficients<'_, T>,
 ) -> Option<usize> {
     coefficients.start();
-    let (n, settled) = (feed.place.n, settling_token(on.lay, feed, T::ONE));
+    let (n, settled) = (feed.place.n, settling_token(on.lay, feed, [T::ZERO, T::ONE]));
     // Rows 0 ..= m by the tokens before, m + 1 .. by those behind.
     let m = settled.unwrap_or(n);
     enter(on, feed.part(0, m), 0, coefficients);

@@ -51,9 +51,9 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     let BackwardSpace { mut writing, reading, mut coefficients, mut inside, settled: after, .. } = space;
     recall(on, feed, run.deltas, &mut writing)?;
     let settled = coefficients_of(on, feed, &mut coefficients[0]);
-    let (own, faded) = (&coefficients[0], faded(lay, feed));
+    let (own, end, inside) = (&coefficients[0], end_of(n, settled), &mut inside);
     let past = Past::new(writing.open.view(), from_ref(own));
-    let (end, inside) = (end_of(n, settled), &mut inside);
+    let faded = faded(lay, feed, own.p_row(end.row));
     inside.clear();
     let ground = Ground { start, past, reading: &reading };
     let part = PiecePart { on, read: run.read, feed, base: 0, ground, writing: &writing };

@@ -61,7 +61,7 @@ impl<T: Scalar> Stream<'_, T> {
             let rows = self.spec.piece_len_from(self.filled(), self.filled() + (n - from));
             let feed = PieceTokens::new(tokens, Place { from, n: rows, filled: self.pending(), before });
             // A piece settles between two calls.
-            let rows = settling_token(self.layout(), feed, self.fading()).unwrap_or(rows);
+            let rows = settling_token(self.layout(), feed, self.momentum()).unwrap_or(rows);
             let admitted = self.piece(g, feed.part(0, rows), wanted.part(from, rows), scratch)?;
             if admitted < rows {
                 return Err(Error::Diverged { token: from + admitted });
@@ -130,9 +130,9 @@ impl<T: Scalar> Stream<'_, T> {
         Ok(n)
     }
 
-    /// Π η of the open piece.
-    fn fading(&self) -> T {
-        self.block.get(self.parts.row + 2).copied().unwrap_or(T::ZERO)
+    /// G and Π η of the open piece.
+    fn momentum(&self) -> [T; 2] {
+        [1, 2].map(|i| self.block.get(self.parts.row + i).copied().unwrap_or(T::ZERO))
     }
 
     /// A stream that was loaded may be at the counters' end.

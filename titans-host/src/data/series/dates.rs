@@ -1,33 +1,11 @@
 //! Dates of rows: read, checked, and continued behind the last row.
 
+mod written;
+
 use super::calendar::{civil, day_number, days_of};
+use crate::error::{brief, plain};
 use std::collections::BTreeMap;
-
-/// Microseconds of a second.
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
-
-/// How a moment is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Style {
-    /// A number that counts.
-    Count,
-    /// A date, and maybe a time.
-    Date {
-        /// Between the parts of the date; with a point the day comes first, else the year.
-        between: char,
-        /// Two digits for months and days.
-        padded: bool,
-        /// What comes between date and time.
-        join: Option<char>,
-        /// Two digits for hours.
-        hours: bool,
-        /// Whether seconds are written, and digits of their fraction.
-        seconds: Option<usize>,
-        /// A zone, as it is written.
-        zone: String,
-    },
-}
+use written::{DAY, Order, Style, moment};
 
 /// From one row to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,30 +27,45 @@ pub struct Dates {
 }
 
 impl Dates {
-    /// The dates of rows, with the line of each. None where fewer than two are given, or the first is written in no way that is known.
+    /// The dates of rows, with the line of each. None where fewer than two are given, where the first is written in no way that is known, and
+    /// where 01/02/2020 may be in January or in February by all rows.
     ///
     /// # Errors
     /// A sentence that names the line of a date that cannot be read, or that does not come after the one before.
     pub fn read(texts: &[String], lines: &[u64]) -> Result<Option<Self>, String> {
-        let Some((_, mut style)) = texts.first().and_then(|text| moment(text)) else { return Ok(None) };
         if texts.len() < 2 {
             return Ok(None);
         }
+        let mut found: Vec<Self> = Vec::new();
+        let mut wrong: Option<(usize, String)> = None;
+        for order in Order::ALL {
+            match Self::read_by(order, texts, lines) {
+                Ok(None) => {}
+                Ok(Some(dates)) => found.push(dates),
+                // What can be read furthest is most likely what is meant.
+                Err(e) if wrong.as_ref().is_none_or(|before| before.0 < e.0) => wrong = Some(e),
+                Err(_) => {}
+            }
+        }
+        found.sort_by_key(|dates| dates.uneven);
+        let mut found = found.into_iter();
+        match (found.next(), found.next(), wrong) {
+            (None, _, Some((_, reason))) => Err(reason),
+            (Some(a), Some(b), _) if a.uneven == b.uneven => Ok(None),
+            (first, ..) => Ok(first),
+        }
+    }
+
+    /// The same with the parts of a date in this order; of a failure the row too.
+    fn read_by(order: Order, texts: &[String], lines: &[u64]) -> Result<Option<Self>, (usize, String)> {
+        let Some((_, mut style)) = texts.first().and_then(|text| moment(text, order)) else { return Ok(None) };
         let mut moments = Vec::with_capacity(texts.len());
         for (i, text) in texts.iter().enumerate() {
-            let line = lines.get(i).copied().unwrap_or(i as u64 + 1);
-            let Some((moment, found)) = moment(text) else {
-                return Err(format!("line {line}: expected a date as in the first row ({}), found {text:?}", texts[0]));
-            };
-            if (style == Style::Count) != (found == Style::Count) {
-                return Err(format!("line {line}: expected a date as in the first row ({}), found {text:?}", texts[0]));
-            }
+            let wrong = |reason: String| (i, format!("line {}: {reason}", lines.get(i).copied().unwrap_or(i as u64 + 1)));
+            let found = moment(text, order).filter(|(_, found)| (style == Style::Count) == (*found == Style::Count));
+            let Some((moment, found)) = found else { return Err(wrong(unlike(&texts[0], text))) };
             if moments.last().is_some_and(|before| *before >= moment) {
-                return Err(format!(
-                    "line {line}: expected a date after {}, that of the row before, found {text}; sort the rows by time, and leave one of \
-                     each date",
-                    texts[i - 1]
-                ));
+                return Err(wrong(not_after(&texts[i - 1], text)));
             }
             moments.push(moment);
             style = style.with(found);
@@ -80,6 +73,19 @@ impl Dates {
         let Some(&last) = moments.last() else { return Ok(None) };
         let (pace, uneven) = pace(&moments, &style);
         Ok(Some(Self { last, style, pace, uneven }))
+    }
+
+    /// Rows after which what goes by the calendar repeats itself: those of a day where rows are less than a day apart, of a week where they are a
+    /// day apart, of a year where they are months apart.
+    pub fn season(&self) -> Option<usize> {
+        let of = |whole: i64, step: i64| (step > 0 && whole % step == 0 && whole / step > 1).then_some(whole / step);
+        let rows = match self.pace {
+            _ if self.style == Style::Count => None,
+            Pace::Months(step) => of(12, step),
+            Pace::Even(DAY) => Some(7),
+            Pace::Even(step) => of(DAY, step),
+        };
+        rows.and_then(|rows| usize::try_from(rows).ok())
     }
 
     /// Rows whose date is not the usual step behind that of the row before.
@@ -96,6 +102,54 @@ impl Dates {
         };
         self.style.write(moment)
     }
+}
+
+/// Dates that come one by one: the latest, in every way in which it can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LatestDate {
+    text: String,
+    readings: Vec<(Order, i64)>,
+}
+
+impl LatestDate {
+    /// That of a text; before every other one where the text is no date that is known.
+    pub fn of(text: &str) -> Self {
+        let by = |order: Order| moment(text, order).map(|(moment, _)| (order, moment));
+        Self { text: text.to_owned(), readings: Order::ALL.into_iter().filter_map(by).collect() }
+    }
+
+    /// As it is written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The next one. Where the latest is none, every text is let pass.
+    ///
+    /// # Errors
+    /// A sentence about a text that is no date, or none that comes after the latest.
+    pub fn next(&self, text: &str) -> Result<Self, String> {
+        let mut next = Self::of(text);
+        if self.readings.is_empty() {
+            return Ok(next);
+        }
+        if next.readings.is_empty() {
+            return Err(unlike(&self.text, text));
+        }
+        next.readings.retain(|&(order, moment)| self.readings.iter().any(|&(o, before)| o == order && before < moment));
+        if next.readings.is_empty() { Err(not_after(&self.text, text)) } else { Ok(next) }
+    }
+}
+
+fn unlike(first: &str, found: &str) -> String {
+    format!("expected a date as in the first row ({}), found {}", plain(first), brief(found))
+}
+
+fn not_after(before: &str, found: &str) -> String {
+    format!(
+        "expected a date after {}, that of the row before, found {}; sort the rows by time, and leave one of each date",
+        plain(before),
+        plain(found)
+    )
 }
 
 /// The step that is there most often, and how many others there are.
@@ -129,96 +183,9 @@ fn months_after(moment: i64, months: i64) -> i64 {
     day_number(year, month, day.min(days_of(year, month))) * DAY + moment.rem_euclid(DAY)
 }
 
-/// Microseconds since 1970, or a count, and how it is written.
-fn moment(text: &str) -> Option<(i64, Style)> {
-    let text = text.trim();
-    if let Ok(count) = text.parse::<f64>() {
-        return (count.fract() == 0.0 && count.abs() < 9e15).then_some((count as i64, Style::Count));
-    }
-    let end = text.find([' ', 'T']).unwrap_or(text.len());
-    let (date, time) = text.split_at(end);
-    let between = date.chars().find(|c| !c.is_ascii_digit()).filter(|c| ['-', '/', '.'].contains(c))?;
-    let parts: Vec<&str> = date.split(between).collect();
-    let &[a, month, b] = &parts[..] else { return None };
-    let (year, day) = if between == '.' { (b, a) } else { (a, b) };
-    let padded = month.len() == 2 && day.len() == 2;
-    let digits = |x: &str, most: usize| -> Option<i64> {
-        let good = (1..=most).contains(&x.len()) && x.bytes().all(|b| b.is_ascii_digit());
-        good.then(|| x.parse().ok()).flatten()
-    };
-    let (year, month, day) = (digits(year, 4).filter(|_| year.len() == 4)?, digits(month, 2)?, digits(day, 2)?);
-    if !(1..=12).contains(&month) || !(1..=days_of(year, month)).contains(&day) {
-        return None;
-    }
-    let mut moment = day_number(year, month, day) * DAY;
-    let mut style = Style::Date { between, padded, join: None, hours: true, seconds: None, zone: String::new() };
-    let Some(join) = time.chars().next() else { return Some((moment, style)) };
-    let rest = &time[1..];
-    let end = rest.find(['Z', '+', '-', ' ']).unwrap_or(rest.len());
-    let (clock, zone) = rest.split_at(end);
-    let mut parts = clock.split(':');
-    let hour = parts.next()?;
-    let (hours, minutes) = (digits(hour, 2).filter(|h| *h < 24)?, digits(parts.next()?, 2).filter(|m| *m < 60)?);
-    let mut fraction = None;
-    moment += (hours * 3600 + minutes * 60) * SECOND;
-    if let Some(seconds) = parts.next() {
-        let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
-        moment += digits(whole, 2).filter(|s| *s < 60)? * SECOND;
-        if !part.is_empty() {
-            let micros = format!("{part:0<6}");
-            digits(part, 9)?;
-            moment += micros.get(..6)?.parse::<i64>().ok()?;
-        }
-        fraction = Some(part.len().min(6));
-    }
-    if parts.next().is_some() {
-        return None;
-    }
-    if let Style::Date { join: j, hours: h, seconds: s, zone: z, .. } = &mut style {
-        (*j, *h, *s, *z) = (Some(join), hour.len() == 2, fraction, zone.to_owned());
-    }
-    Some((moment, style))
-}
-
-impl Style {
-    /// The style of a later row, which is gone on with; 10:00 does not say how 9:00 is written, so one digit anywhere counts.
-    fn with(&self, later: Self) -> Self {
-        match (self, later) {
-            (Self::Date { padded, hours, .. }, Self::Date { between, padded: p, join, hours: h, seconds, zone }) => {
-                Self::Date { between, padded: *padded && p, join, hours: *hours && h, seconds, zone }
-            }
-            (_, later) => later,
-        }
-    }
-
-    fn write(&self, moment: i64) -> String {
-        let Self::Date { between, padded, join, hours, seconds, zone } = self else { return moment.to_string() };
-        let (year, month, day) = civil(moment.div_euclid(DAY));
-        let two = |x: i64, padded: bool| if padded { format!("{x:02}") } else { x.to_string() };
-        let (month, day) = (two(month, *padded), two(day, *padded));
-        let mut text = match between {
-            '.' => format!("{day}.{month}.{year:04}"),
-            _ => format!("{year:04}{between}{month}{between}{day}"),
-        };
-        if let Some(join) = join {
-            let micros = moment.rem_euclid(DAY);
-            let (clock, fraction) = (micros / SECOND, micros % SECOND);
-            text += &format!("{join}{}:{:02}", two(clock / 3600, *hours), clock / 60 % 60);
-            if let Some(digits) = seconds {
-                text += &format!(":{:02}", clock % 60);
-                if *digits > 0 {
-                    text += &format!(".{}", &format!("{fraction:06}")[..*digits]);
-                }
-            }
-            text += zone;
-        }
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::Dates;
+    use super::{Dates, LatestDate};
 
     fn dates(texts: &[&str]) -> Result<Option<Dates>, String> {
         let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
@@ -233,6 +200,10 @@ mod tests {
             (&["2016/9/30 9:00", "2016/10/10 10:00", "2016/10/20 11:00"], 2, "2016/11/9 13:00"),
             (&["2020-02-27", "2020-02-28"], 2, "2020-03-01"),
             (&["31.12.1999", "01.01.2000"], 59, "29.02.2000"),
+            (&["01/12/2020 0:00", "01/13/2020 0:00"], 19, "02/01/2020 0:00"),
+            (&["12/1/2020", "13/1/2020"], 19, "1/2/2020"),
+            (&["01/01/2020", "01/02/2020", "01/03/2020"], 1, "01/04/2020"),
+            (&["28-02-2020 23:00", "29-02-2020 00:00"], 24, "01-03-2020 00:00"),
             (&["2023-01-31", "2023-02-28", "2023-03-28"], 1, "2023-04-28"),
             (&["2023-01-01", "2023-02-01", "2023-03-01"], 11, "2024-02-01"),
             (&["2023-01-01T00:00:00.250Z", "2023-01-01T00:00:00.500Z"], 2, "2023-01-01T00:00:01.000Z"),
@@ -254,17 +225,52 @@ mod tests {
             (&["2020-01-01", "17"], "line 3"),
             (&["2020-01-01 00:00", "2020-01-01 24:00"], "line 3"),
             (&["2020-01-01", ""], "line 3"),
+            (&["01/13/2020", "01/12/2020"], "line 3: expected a date after 01/13/2020"),
+            (&["02/01/2020", "01/02/2020", "02/13/2020", "01/14/2020"], "line 5: expected a date after 02/13/2020"),
+            (&["13/01/2020", "01/13/2020"], "line 3: expected a date as in the first row (13/01/2020)"),
         ] {
             let error = dates(texts).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
-        for unknown in [&["Monday", "Tuesday"][..], &["2020-01-01"], &[], &["01/02/2020", "02/02/2020"], &["é", "é"]]
+        for unknown in [&["Monday", "Tuesday"][..], &["2020-01-01"], &[], &["01/02/2020", "03/04/2020"], &["é", "é"]]
         {
             assert_eq!(dates(unknown).unwrap(), None);
         }
+        assert!(dates(&["01/02/2020", "02/02/2020"]).unwrap().is_none(), "days or months");
         let far = dates(&["9999-12-30", "9999-12-31"]).unwrap().unwrap();
         assert_eq!(far.after(1), "10000-01-01");
         far.after(usize::MAX);
         dates(&["2023-01-01", "2023-02-01"]).unwrap().unwrap().after(usize::MAX);
+    }
+
+    #[test]
+    fn seasons_are_those_of_the_calendar() {
+        for (texts, rows) in [
+            (&["2020-01-01 00:00", "2020-01-01 01:00"][..], Some(24)),
+            (&["2020-01-01 00:00", "2020-01-01 00:10"], Some(144)),
+            (&["2020-01-01", "2020-01-02"], Some(7)),
+            (&["2020-01-01", "2020-02-01", "2020-03-01"], Some(12)),
+            (&["2020-01-01 00:00", "2020-01-01 00:07"], None),
+            (&["2020-01-01", "2020-01-08"], None),
+            (&["1700000000", "1700003600"], None),
+        ] {
+            assert_eq!(dates(texts).unwrap().unwrap().season(), rows, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn dates_that_come_one_by_one_must_rise() {
+        let mut latest = LatestDate::default();
+        for text in ["02/01/2020", "03/01/2020", "04/01/2020"] {
+            latest = latest.next(text).unwrap();
+        }
+        assert!(latest.next("01/05/2020").unwrap().next("13/01/2020").is_err(), "the fifth of January is before it as well");
+        assert!(LatestDate::of("13/01/2020").next("01/02/2020").unwrap().next("01/03/2020").is_ok());
+        for (text, says) in [("04/01/2020", "after 04/01/2020"), ("03/01/2020", "after"), ("x", "a date as"), ("", "a date as")] {
+            assert!(latest.next(text).unwrap_err().contains(says), "{text}");
+        }
+        let monday = LatestDate::of("Monday");
+        assert_eq!(monday.next("Sunday").unwrap().text(), "Sunday", "what is no date says nothing");
+        assert_eq!(LatestDate::default().next("").unwrap(), LatestDate::default());
     }
 }

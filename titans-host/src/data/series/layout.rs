@@ -197,8 +197,9 @@ pub(super) fn decimal<'a>(delimiter: Delimiter, fields: impl Iterator<Item = &'a
     if commas > 0 { Decimal::Comma } else { Decimal::Point }
 }
 
-/// What a first column of numbers counts, if it does: rows, or the seconds since 1970 (or parts of them).
-pub(super) fn counts(column: &[f64]) -> Option<&'static str> {
+/// What a first column of numbers of this name counts, if it does: rows, or the seconds since 1970 (or parts of them), be it backwards or, where the
+/// name says so, in no order.
+pub(super) fn counts(column: &[f64], name: &str) -> Option<&'static str> {
     if column.len() < 3 {
         return None;
     }
@@ -210,7 +211,10 @@ pub(super) fn counts(column: &[f64]) -> Option<&'static str> {
     let seconds = 631e6..4.1e9;
     let epoch = |scale: f64| column.iter().all(|x| seconds.contains(&(x / scale)));
     let rises = column.windows(2).all(|pair| pair[1] > pair[0]);
-    (rises && [1.0, 1e3, 1e6, 1e9].into_iter().any(epoch)).then_some("it counts time since 1970")
+    let falls = column.windows(2).all(|pair| pair[1] < pair[0]);
+    let name = name.to_ascii_lowercase();
+    let named = whole && ["time", "date", "unix", "epoch"].iter().any(|word| name.contains(word));
+    ((rises || falls || named) && [1.0, 1e3, 1e6, 1e9].into_iter().any(epoch)).then_some("it counts time since 1970")
 }
 
 #[cfg(test)]
@@ -255,13 +259,17 @@ mod tests {
     #[test]
     fn a_column_that_counts_is_known_from_one_that_measures() {
         let rows = |from: f64, step: f64| (0..9).map(|i| from + step * f64::from(i)).collect::<Vec<_>>();
-        assert!(counts(&rows(0.0, 1.0)).is_some() && counts(&rows(1.0, 1.0)).is_some());
+        assert!(counts(&rows(0.0, 1.0), "1").is_some() && counts(&rows(1.0, 1.0), "1").is_some());
         for (from, step) in [(5.0, 1.0), (0.0, 2.0), (0.5, 1.0), (1e14, 1.0), (1.7e9, 0.0)] {
-            assert_eq!(counts(&rows(from, step)), None, "{from} {step}");
+            assert_eq!(counts(&rows(from, step), "1"), None, "{from} {step}");
         }
         for scale in [1.0, 1e3, 1e6, 1e9] {
-            assert!(counts(&rows(1.6e9 * scale, 60.0 * scale)).unwrap().contains("1970"));
+            for step in [60.0, -60.0] {
+                assert!(counts(&rows(1.6e9 * scale, step * scale), "1").unwrap().contains("1970"));
+            }
         }
-        assert_eq!(counts(&[0.0, 1.0]), None, "too few to say");
+        let shuffled = [1.6e9, 1.6e9 + 60.0, 1.6e9 - 60.0];
+        assert!(counts(&shuffled, "load").is_none() && counts(&shuffled, "Timestamp").is_some());
+        assert_eq!(counts(&[0.0, 1.0], "1"), None, "too few to say");
     }
 }

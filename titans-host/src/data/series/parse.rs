@@ -100,7 +100,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     // A column that counts says nothing that the model could learn from, and leaves the training's range at once.
     if layout.left_out.is_none() && skipped.is_empty() && columns > 1 && known.is_empty() {
         let column: Vec<f64> = numbers.iter().step_by(columns).copied().collect();
-        why = layout::counts(&column);
+        why = layout::counts(&column, &names[0]);
         if why.is_some() {
             skipped = vec![0];
             dates = column.iter().map(f64::to_string).collect();
