@@ -39,7 +39,8 @@ fn sensor() -> PathBuf {
 
 /// Logs of many machines, each with words of its own that come again in every line: what is worth remembering is what this log says.
 fn logs() -> String {
-    let syllables = ["ba", "do", "ke", "li", "mu", "na", "po", "re", "si", "tu", "va", "zo", "hel", "kar", "mon", "tis"];
+    let syllables =
+        ["ba", "do", "ke", "li", "mu", "na", "po", "re", "si", "tu", "va", "zo", "hel", "kar", "mon", "tis"];
     let mut seed = 1u64;
     let mut draw = |n: usize| {
         // A linear congruential generator's upper bits.

@@ -109,7 +109,7 @@ fn a_classifier_is_trained_evaluated_and_classifies() {
     ok(here, &["inspect", "--memory", "run"]);
     ok(here, &["export", "run"]);
     fails(here, &["stream", "run"], 2, &["classify task", "titans classify"]);
-    fails(here, &["generate", "run"], 2, &["another task"]);
+    fails(here, &["generate", "run"], 2, &["the text task", "the classify task"]);
     fails(here, &["forecast", "run", "--data", "a.csv"], 2, &["classify task", "--task forecast"]);
     fails(here, &["eval", "run", "--window", "3"], 2, &["--window", "text and series"]);
     ok(here, &["train", "--resume", "run", "--steps", "32", "--quiet"]);
@@ -167,6 +167,24 @@ fn other_alphabets_and_shapes_of_files_are_learned_from() {
         &["classify", "protein", "--sequence", "MKX"],
         2,
         &["--sequence", "letter 3", "'X'", "--alphabet bytes"],
+    );
+}
+
+#[test]
+fn a_letter_that_makes_dna_a_text_of_its_own_is_told() {
+    let folder = folder();
+    let here = folder.path();
+    std::fs::write(here.join("slip.csv"), rows(0, 60) + "ACGTACGTACXT,poor\n").unwrap();
+    let output = run(here, &small(&["--data", "slip.csv", "--steps", "2", "--out", "run"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    for text in ["the alphabet is characters", "slip.csv: line 62: letter 11, 'X', is no base"] {
+        assert!(output.status.success() && said.contains(text), "{text} in {said}");
+    }
+    fails(
+        here,
+        &small(&["--data", "slip.csv", "--alphabet", "dna", "--out", "dna"]),
+        2,
+        &["line 62", "letter 11", "'X'"],
     );
 }
 

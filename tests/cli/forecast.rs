@@ -90,6 +90,9 @@ fn a_forecaster_is_trained_evaluated_and_forecasts() {
     let table = std::fs::read_to_string(here.join("out.csv")).unwrap();
     assert_eq!((table.lines().next(), table.lines().count()), (Some("row,column,mse,surprise"), 1 + 2 * 59));
     assert!(std::fs::read_to_string(here.join("out.svg")).unwrap().contains("surprise of the memory"));
+    ok(here, &["eval", "run", "--per-item", "items.csv", "--no-baselines"]);
+    assert_eq!(std::fs::read_to_string(here.join("items.csv")).unwrap(), table);
+    fails(here, &["eval", "run", "--per-item", "a.csv", "--per-window", "b.csv"], 2, &["--per-window", "--per-item"]);
     // Forecasts go on where the file ends, in its units.
     let csv = ok(here, &["forecast", "run", "--data", "two.csv", "--horizon", "3", "--picture", "ahead.svg"]);
     let lines: Vec<&str> = csv.lines().collect();
@@ -111,7 +114,7 @@ fn a_forecaster_is_trained_evaluated_and_forecasts() {
     fails(here, &["forecast", "run", "--data", "few.csv"], 2, &["few.csv", "expected 15 rows", "found 14"]);
     fails(here, &["eval", "run", "--data", "few.csv"], 2, &["few.csv", "found 14 rows"]);
     fails(here, &["eval", "run", "--window", "3"], 2, &["--window", "text and series"]);
-    fails(here, &["generate", "run"], 2, &["another task"]);
+    fails(here, &["generate", "run"], 2, &["the text task", "the forecast task"]);
     ok(here, &["inspect", "--memory", "run"]);
     ok(here, &["export", "run"]);
     ok(here, &["train", "--resume", "run", "--steps", "8", "--quiet"]);
@@ -169,7 +172,27 @@ fn a_stream_says_what_eval_carries_on_and_its_state_goes_on_anywhere() {
         says.iter().for_each(|say| assert!(error.contains(say), "{say} in {error}"));
     };
     says(&["--state", "cut"], "", &["cut", "damaged"]);
-    says(&["--state", "s", "--json"], "", &["--json"]);
+    says(&["--state", "s", "--generate", "3"], "", &["--generate"]);
+    // Dates rise, also from one run to the next; a row that is refused leaves the state as it was.
+    let next = |date: &str| format!("{date},20.5,0.5\n");
+    says(&["--state", "s"], &next("2024-02-13 11:00"), &["line 1, column 1: expected a date after 2024-02-13 11:00"]);
+    says(&["--state", "s"], &next("tomorrow"), &["line 1, column 1: expected a date as"]);
+    let both = next("2024-02-13 12:00") + &next("2024-02-13 12:00");
+    says(&["--state", "s"], &both, &["line 2", "after 2024-02-13 12:00"]);
+    let bare = stream(here, &["--state", "s"], "20.5,0.5\n");
+    assert!(bare.status.success(), "without a date: {}", String::from_utf8_lossy(&bare.stderr));
+    // The same as JSON, an object a line.
+    let objects = String::from_utf8(stream(here, &["--ahead", "2", "--json"], &text).stdout).unwrap();
+    assert_eq!(objects.lines().count(), lines.len() - 1);
+    for (object, line) in objects.lines().zip(&lines[1..]) {
+        let found: serde_json::Value = serde_json::from_str(object).unwrap();
+        assert_eq!(keys(&found), ["error", "forecast", "row", "surprise"]);
+        let told: Vec<f64> = line.split(',').map(|x| x.parse().unwrap_or(f64::NAN)).collect();
+        let forecast = &found["forecast"];
+        let said = [&forecast["level"][0], &forecast["level"][1], &forecast["drift"][0], &forecast["drift"][1]];
+        assert_eq!(said.map(|x| x.as_f64().unwrap()).to_vec(), told[1..5]);
+        assert_eq!((found["row"].as_f64(), found["error"].is_null()), (Some(told[0]), told[5].is_nan()));
+    }
     says(&[], "level,depth\n", &["expected the run's columns level, drift"]);
     says(&[], "1,2\n3,x\n", &["line 2, column drift", "found \"x\""]);
     says(&["--state", "s"], "1,2,3,4\n", &["line 1", "4 fields"]);

@@ -51,6 +51,14 @@ fn needles_are_measured_by_length_and_depth() {
     // A stream of many pieces.
     let long = ok(here, &["eval", "run", "--lengths", "40000", "--depths", "50", "--sequences", "1", "--no-baselines"]);
     assert!(long.contains("40000") && long.contains("passkey in noise"), "{long}");
+    for (bytes, says) in [
+        (&b"One.\nTw\xe9.\n"[..], "line 2, column 3"),
+        (b"\xff\xfeO\0n\0e\0.\0", "line 1, column 1"),
+        (b"O\0n\0e\0.\0", "a NUL"),
+    ] {
+        std::fs::write(here.join("latin.txt"), bytes).unwrap();
+        fails(here, &["eval", "run", "--data", "latin.txt"], 2, &["latin.txt", says, "UTF-8"]);
+    }
     fails(here, &["eval", "run", "--lengths", "100"], 2, &["passkey", "needs ", "100", "--lengths"]);
     fails(here, &["eval", "run", "--depths", "101"], 2, &["depths", "101"]);
     fails(here, &["eval", "run", "--window", "5"], 2, &["--window", "needle"]);

@@ -221,6 +221,51 @@ fn options_describe_a_study_of_text_that_a_file_repeats() {
 }
 
 #[test]
+fn forecasters_and_classifiers_are_compared_by_validation() {
+    let folder = tempdir().unwrap();
+    let here = folder.path();
+    let rows: String = (0..300).map(|i| format!("{},{}\n", (f64::from(i) * 0.5).sin(), f64::from(i % 7))).collect();
+    write(here, "two.csv", &format!("a,b\n{rows}"));
+    let letters =
+        |i: usize| (0..14).map(|t| ['A', 'C', 'G', 'T'][(i * i + t * (i % 7) + t * t) % 4]).collect::<String>();
+    let rows: String = (0..60).map(|i| format!("{},{}\n", letters(i), i % 2)).collect();
+    write(here, "rows.csv", &format!("sequence,label\n{rows}"));
+    for (task, data, sizes) in [
+        ("forecast", "data = \"two.csv\"", "lookback = 12\npatch = 3\ncontext = 2\nhorizons = [4]"),
+        ("classify", "data = [\"rows.csv\"]", "sequences = 4"),
+    ] {
+        let small = "width = 16\nheads = 2\nhead_width = 8\nfeed_forward = 16\nblocks = 1";
+        let arms = "[[configuration]]\nname = \"linear\"\n[[configuration]]\nname = \"deep\"\nlayers = 2\n";
+        let file = format!(
+            "kind = \"ablation\"\n[task]\nname = \"{task}\"\n{data}\n{sizes}\n[model]\n{small}\n[train]\nsteps = 2\n{arms}"
+        );
+        write(here, "study.toml", &file);
+        let out = format!("{task}-study");
+        let report = json(here, &["study", "ablation", "--file", "study.toml", "--out", &out, "--quiet", "--json"]);
+        assert_eq!((report["task"].as_str(), report["done"].as_u64()), (Some(task), Some(2)));
+        for arm in report["configurations"].as_array().unwrap() {
+            assert!(arm["loss"]["mean"].as_f64().unwrap().is_finite() && arm["perplexity"].is_null(), "{arm}");
+        }
+        // The options make such a file too.
+        let described = ok(
+            here,
+            &[
+                "study",
+                "ablation",
+                "--task",
+                task,
+                "--data",
+                data.split('"').nth(1).unwrap(),
+                "--steps",
+                "2",
+                "--describe",
+            ],
+        );
+        assert!(described.contains(&format!("name = \"{task}\"")) && described.contains("steps = 2"), "{described}");
+    }
+}
+
+#[test]
 fn what_is_no_study_is_refused_by_its_line() {
     let folder = tempdir().unwrap();
     let here = folder.path();
@@ -244,7 +289,10 @@ fn what_is_no_study_is_refused_by_its_line() {
     }
     fails(here, &["study", "ablation"], 2, &["--out"]);
     fails(here, &["study", "ablations", "--out", "out"], 2, &["ablations", "throughput"]);
-    fails(here, &["study", "ablation", "--out", "out", "--data", "x"], 2, &["--data", "text task"]);
+    fails(here, &["study", "ablation", "--out", "out", "--data", "x"], 2, &["--data", "text, forecast and classify"]);
+    let forecast = ["study", "throughput", "--out", "out", "--task", "forecast", "--data", "x", "--lengths", "4"];
+    fails(here, &forecast, 2, &["lengths", "forecast", "validation alone"]);
+    fails(here, &["study", "ablation", "--out", "out", "--task", "classify"], 2, &["--data FILE"]);
     fails(here, &["study", "ablation", "--out", "out", "--file", "none.toml"], 2, &["none.toml"]);
     fails(
         here,

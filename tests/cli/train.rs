@@ -95,7 +95,7 @@ fn recall_ends_with_a_table_and_a_picture() {
     assert!(text.contains("runs/recall-2") && text.contains("frozen"), "{text}");
     fails(here, &["train", "--config", "recall.toml", "--out", "runs/recall"], 2, &["runs/recall", "resume"]);
     fails(here, &["eval", "runs/recall", "--data", "text.txt"], 2, &["--data", "recall task"]);
-    fails(here, &["generate", "runs/recall"], 2, &["another task"]);
+    fails(here, &["generate", "runs/recall"], 2, &["the text task", "the recall task"]);
 }
 
 /// The lines of a run's `config.toml` that a recipe decides.

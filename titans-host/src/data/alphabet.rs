@@ -92,6 +92,17 @@ pub fn guess<'a>(mut texts: impl Iterator<Item = &'a str>) -> Letters {
     }
 }
 
+/// The first letter that is no base, where nine of ten are: the number of its sequence and its place in it, from 0. It is most likely a slip.
+pub fn stray<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Option<(usize, usize, char)> {
+    let (mut bases, mut all) = (0u64, 0u64);
+    for c in texts.clone().flat_map(str::chars) {
+        (bases, all) = (bases + u64::from(base(c).is_some()), all + 1);
+    }
+    let mut letters = texts.enumerate().flat_map(|(row, text)| text.chars().enumerate().map(move |(i, c)| (row, i, c)));
+    let found = letters.find(|&(_, _, c)| base(c).is_none());
+    found.filter(|_| 10 * bases >= 9 * all)
+}
+
 /// The different characters of some sequences, in order.
 ///
 /// # Errors
@@ -282,7 +293,7 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
-    use super::{Encoder, Letters, Reading, Words, characters, guess};
+    use super::{Encoder, Letters, Reading, Words, characters, guess, stray};
     use crate::data::tokenizer::Tokenizer;
 
     const LETTER: Words = Words { reading: Reading::Words, letters: 1, stride: 1, positions: 0 };
@@ -343,6 +354,9 @@ mod tests {
     fn alphabets_are_found_and_letters_that_are_not_in_them_are_named() {
         assert_eq!(guess(["ACGT", "nnacgu"].into_iter()), Letters::Dna);
         assert_eq!(guess(["ACGT", "MKV?"].into_iter()), Letters::Characters);
+        assert_eq!(stray(["ACGTACGTACGT", "ACGTXC"].into_iter()), Some((1, 4, 'X')));
+        assert_eq!(stray(["ACGT", "nnacgu"].into_iter()), None);
+        assert_eq!(stray(["ACGT", "MKV?LLPE"].into_iter()), None, "a text of its own");
         let letters = characters(["xyx", "ß y"].into_iter()).unwrap();
         assert_eq!(letters, " xyß");
         let of = |alphabet| Encoder::new(alphabet, &letters, Tokenizer::Bytes, LETTER).unwrap();

@@ -77,16 +77,7 @@ pub fn file(folder: &Path, number: usize, part: BabiPart) -> Result<PathBuf> {
 /// As [`text::read`]; [`Error::File`] with the line for what is none.
 pub fn questions(path: &Path) -> Result<Vec<BabiQuestion>> {
     let content = text::read(&[path])?;
-    let text = match std::str::from_utf8(&content.bytes) {
-        Ok(text) => text.trim_start_matches('\u{feff}'),
-        Err(e) => {
-            let line = content.bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
-            return Err(Error::file(
-                path,
-                format!("line {line}: expected text in UTF-8, found other bytes; save the file as UTF-8"),
-            ));
-        }
-    };
+    let text = text::utf8(path, &content.bytes)?;
     let (mut found, mut facts, mut stories) = (Vec::new(), Vec::<String>::new(), 0usize);
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong =

@@ -101,7 +101,7 @@ impl Haystack {
 /// The texts of files, each whole, and what is worth a word about them.
 ///
 /// # Errors
-/// As [`text::read`].
+/// As [`text::read`] and [`text::utf8`].
 pub fn read(paths: &[PathBuf]) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
     if paths.is_empty() {
         return Err(Error::usage("no data: name at least one file"));
@@ -109,7 +109,7 @@ pub fn read(paths: &[PathBuf]) -> Result<(Vec<Vec<u8>>, Vec<String>)> {
     let (mut texts, mut notes) = (Vec::new(), Vec::new());
     for path in paths {
         let content = text::read(&[path])?;
-        texts.push(content.bytes);
+        texts.push(text::utf8(path, &content.bytes)?.as_bytes().to_vec());
         notes.extend(content.notes);
     }
     Ok((texts, notes))

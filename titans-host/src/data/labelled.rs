@@ -55,7 +55,8 @@ pub struct Labelled {
 }
 
 /// Reads files one after the other; `.gz` is unpacked. A file whose first letter is `>` is FASTA, any other CSV (comma, semicolon or
-/// tab, whichever its first lines have in common), whose first line names the columns unless both are given by number. In FASTA
+/// tab, whichever its first lines have in common), whose first line names the columns unless both are given by number and it has none of the usual names
+/// there. In FASTA
 /// a label is what follows `label=` in the header, or the header's last word; of several FASTA files without one, each is a class
 /// that is called as its file is, up to the first dot. With `wanted`, every row must have a label.
 ///
@@ -105,7 +106,7 @@ fn csv(
     let Some(first) = table.next()? else { return Err("expected rows of sequences, found none".into()) };
     let by_number = |name: &Option<String>| name.as_deref().and_then(|name| name.parse::<usize>().ok());
     let numbers = (by_number(&columns.sequence), by_number(&columns.label));
-    let headless = numbers.0.is_some() && (numbers.1.is_some() || !wanted);
+    let headless = numbers.0.is_some() && (numbers.1.is_some() || !wanted) && !usual_names(&first, numbers);
     let (sequence, label) = places(&first, columns, headless, wanted)?;
     let width = first.record.len();
     let mut ahead = if headless { Some(first) } else { None };
@@ -130,6 +131,17 @@ fn csv(
         rows.push(LabelledRow { sequence: field(sequence, "sequence")?, label, name: None, file, line });
     }
     Ok(())
+}
+
+/// Whether a first line has one of the usual names in one of these columns, counted from 1.
+fn usual_names(first: &CsvRow, (sequence, label): (Option<usize>, Option<usize>)) -> bool {
+    let is = |place: Option<usize>, usual: &[&str]| {
+        let name = place.and_then(|n| first.record.get(n.checked_sub(1)?));
+        name.is_some_and(|name| usual.iter().any(|usual| name.eq_ignore_ascii_case(usual)))
+    };
+    // One letter may be a sequence, or a class, of that name.
+    is(sequence, SEQUENCES.split_last().map_or(&[], |(_, long)| long))
+        || is(label, LABELS.split_last().map_or(&[], |(_, long)| long))
 }
 
 /// The columns of sequences and labels, from 0.

@@ -36,7 +36,7 @@ pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
         let before = content.bytes.len();
         let behind = read_into(path.as_ref(), &mut content.bytes)?;
         if content.bytes.len() == before {
-            return Err(Error::file(path, "the file is empty; give a text of at least a few hundred bytes"));
+            return Err(Error::file(path, "expected data, found an empty file; name one that holds some"));
         }
         if behind > 0 {
             let path = path.as_ref().display();
@@ -47,6 +47,25 @@ pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
         }
     }
     Ok(content)
+}
+
+/// The bytes of a file as text, without a byte order mark.
+///
+/// # Errors
+/// [`Error::File`] naming line and column (in bytes) of what is no UTF-8, or of a NUL, which other encodings are full of.
+pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    let (at, found) = match std::str::from_utf8(bytes) {
+        Ok(text) => match bytes.iter().position(|&b| b == 0) {
+            None => return Ok(text.trim_start_matches('\u{feff}')),
+            Some(at) => (at, "a NUL, as UTF-16 has"),
+        },
+        Err(e) => (e.valid_up_to(), "other bytes"),
+    };
+    let before = bytes.get(..at).unwrap_or_default();
+    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|&&b| b != b'\n').count() + 1;
+    let reason = format!("line {line}, column {column}: expected text in UTF-8, found {found}; save the file as UTF-8");
+    Err(Error::file(path, reason))
 }
 
 /// The bytes that were ignored.
@@ -178,7 +197,7 @@ mod tests {
         let absent = folder.path().join("absent.txt");
         assert!(read(&[&absent]).unwrap_err().to_string().contains("absent.txt"));
         let empty = file(&folder, "empty.txt", b"");
-        assert!(read(&[&empty]).unwrap_err().to_string().contains("empty.txt: the file is empty"));
+        assert!(read(&[&empty]).unwrap_err().to_string().contains("empty.txt: expected data, found an empty file"));
         let whole = gzip(&[b'x'; 1000]);
         for length in 0..whole.len() {
             let cut = file(&folder, "cut.gz", &whole[..length]);
@@ -188,6 +207,21 @@ mod tests {
         let plain = file(&folder, "plain.gz", b"not compressed");
         assert!(read(&[&plain]).unwrap_err().to_string().contains("expected gzip"));
         assert!(read::<PathBuf>(&[]).unwrap_err().to_string().contains("at least one file"));
+    }
+
+    #[test]
+    fn text_in_other_encodings_is_named_by_line_and_column() {
+        let of = |bytes: &[u8]| {
+            super::utf8(std::path::Path::new("a.txt"), bytes).map(str::to_owned).map_err(|e| e.to_string())
+        };
+        assert_eq!(of("\u{feff}one\né".as_bytes()).unwrap(), "one\né");
+        for (bytes, says) in [
+            (&b"one\ntw\xe9\n"[..], "a.txt: line 2, column 3: expected text in UTF-8, found other bytes"),
+            (b"\xff\xfeo\0n\0", "line 1, column 1"),
+            (b"o\0n\0", "line 1, column 2: expected text in UTF-8, found a NUL"),
+        ] {
+            assert!(of(bytes).unwrap_err().contains(says), "{says}");
+        }
     }
 
     #[test]

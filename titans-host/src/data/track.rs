@@ -3,11 +3,15 @@
 //! Elements are numbered. Permutations are in lexicographic order of their one-line notation (of A5 the even ones), a
 //! number of Z60 and a bit are their own number; 0 is the identity. The product of a, then b, is i ↦ a(b(i)).
 
+use super::series::{CsvTable, guessed_delimiter};
 use super::text;
 use crate::error::{Error, Result, brief};
 use rand::{Rng, RngExt};
 use std::path::Path;
 use titans_kernel::choice;
+
+/// Most bytes of a field, which is a whole word.
+const FIELD: usize = 1 << 26;
 
 choice! {
     /// A finite group.
@@ -75,35 +79,36 @@ impl Products {
         })
     }
 
-    /// Reads words that lie in a file, `input` and `target` in columns of these names, elements between blanks; `.gz` is read
-    /// as it is.
+    /// Reads words that lie in a file of fields between commas, semicolons or tabs, `input` and `target` in columns of these names, elements between
+    /// blanks; `.gz` is read as it is.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read; [`Error::File`] naming the line of a word that is none of this group: an
+    /// [`Error::Io`] when the file cannot be read; [`Error::File`] naming line and column of a word that is none of this group: an
     /// element that it does not have, a product that is another (elements may be numbered in another way), no element at
     /// all, or another length than the first word's.
     pub fn read(&self, path: &Path) -> Result<Vec<Vec<(u32, u32)>>> {
         let content = text::read(&[path])?;
-        let mut reader = csv::Reader::from_reader(content.bytes.as_slice());
-        let wrong = |e: csv::Error| Error::file(path, format!("expected CSV with columns input and target: {e}"));
-        let header = reader.headers().map_err(wrong)?.clone();
+        self.words(&content.bytes).map_err(|reason| Error::file(path, reason))
+    }
+
+    /// The words of a file's bytes.
+    fn words(&self, bytes: &[u8]) -> std::result::Result<Vec<Vec<(u32, u32)>>, String> {
+        let mut table = CsvTable::open(bytes, guessed_delimiter(bytes), FIELD);
+        let none = || "expected at least one word, found none".to_owned();
+        let header = table.next()?.ok_or_else(none)?.record;
         let column = |name: &str| {
-            header.iter().position(|column| column.trim() == name).ok_or_else(|| {
-                Error::file(
-                    path,
-                    format!(
-                        "expected a column named {name}, found {}",
-                        brief(&header.iter().collect::<Vec<_>>().join(","))
-                    ),
-                )
-            })
+            let found = || brief(&header.iter().collect::<Vec<_>>().join(","));
+            let place = header.iter().position(|column| column.trim() == name);
+            place.ok_or_else(|| format!("line 1: expected a column named {name}, found {}", found()))
         };
         let (input, target) = (column("input")?, column("target")?);
         let mut words: Vec<Vec<(u32, u32)>> = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(wrong)?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let field = |i: usize| record.get(i).unwrap_or_default();
+        while let Some(row) = table.next()? {
+            if row.record.len() != header.len() {
+                let (expected, found) = (header.len(), row.record.len());
+                return Err(format!("line {}: expected {expected} fields as the header has, found {found}", row.line));
+            }
+            let field = |i: usize| row.record.get(i).unwrap_or_default();
             let word = self.parse(field(input), field(target));
             let word = word.and_then(|word| match words.first() {
                 Some(first) if first.len() != word.len() => {
@@ -111,12 +116,9 @@ impl Products {
                 }
                 _ => Ok(word),
             });
-            words.push(word.map_err(|e| Error::file(path, format!("line {line}: {e}")))?);
+            words.push(word.map_err(|reason| format!("line {}: {reason}", row.line))?);
         }
-        if words.is_empty() {
-            return Err(Error::file(path, "expected at least one word, found none"));
-        }
-        Ok(words)
+        if words.is_empty() { Err(none()) } else { Ok(words) }
     }
 
     fn parse(&self, input: &str, target: &str) -> std::result::Result<Vec<(u32, u32)>, String> {
@@ -124,11 +126,14 @@ impl Products {
         let mut product = 0;
         let mut word = Vec::new();
         for (place, element) in input.split_whitespace().enumerate() {
-            let (element, target) = (self.element(element)?, self.element(targets.next().unwrap_or_default())?);
+            let of = |column: &str, text: &str| {
+                self.element(text).map_err(|reason| format!("column {column}, element {}: {reason}", place + 1))
+            };
+            let (element, target) = (of("input", element)?, of("target", targets.next().unwrap_or_default())?);
             product = self.product(product, element);
             if product != target {
                 return Err(format!(
-                    "element {}: expected the product {product} of the group {}, found {target}; the file is of another group, or \
+                    "column target, element {}: expected the product {product} of the group {}, found {target}; the file is of another group, or \
                      numbers it in another way",
                     place + 1,
                     titans_kernel::Choice::name(self.group)
@@ -225,16 +230,26 @@ mod tests {
         };
         let good = "seed,input,target\n1,76 82 76 47,76 24 82 31\n1,90 4 69 19,90 94 58 62\n";
         assert_eq!(read(good).unwrap()[1], [(90, 90), (4, 94), (69, 58), (19, 62)]);
+        for between in [";", "\t"] {
+            assert_eq!(read(&good.replace(',', between)).unwrap(), read(good).unwrap());
+        }
         for (wrong, says) in [
             ("seed,target\n1,2\n", "column named input"),
             ("input,target\n", "at least one word"),
-            ("input,target\n0 1,0 1\n0 120,0 1\n", "line 3: expected elements from 0 to 119, found \"120\""),
-            ("input,target\n0 1,0 2\n", "line 2: element 2: expected the product 1 of the group s5, found 2"),
-            ("input,target\n0 1,0\n", "line 2: expected elements from 0 to 119, found \"\""),
+            (
+                "input,target\n0 1,0 1\n0 120,0 1\n",
+                "line 3: column input, element 2: expected elements from 0 to 119, found \"120\"",
+            ),
+            (
+                "input,target\n0 1,0 2\n",
+                "line 2: column target, element 2: expected the product 1 of the group s5, found 2",
+            ),
+            ("input,target\n0 1,0\n", "line 2: column target, element 2: expected elements from 0 to 119, found \"\""),
             ("input,target\n0,0 1\n", "one more: \"1\""),
             ("input,target\n0 1,0 1\n0,0\n", "line 3: expected 2 elements"),
             ("input,target\n \"\", \n", "found"),
-            ("input,target\n0 1\n", "CSV"),
+            ("input,target\n0 1\n", "line 2: expected 2 fields as the header has, found 1"),
+            ("", "at least one word"),
         ] {
             let error = read(wrong).unwrap_err();
             assert!(error.contains(says), "{wrong}: {error}");

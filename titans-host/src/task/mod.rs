@@ -8,6 +8,7 @@ pub mod forecast;
 pub mod generate;
 pub mod growth;
 pub mod hidden;
+mod judged;
 pub mod language;
 pub mod needle;
 pub mod pieces;

@@ -2,20 +2,19 @@
 
 use super::TaskConfig;
 use super::curriculum::{Curriculum, CurriculumConfig};
+use super::judged::losses_and_logits;
 use super::pieces;
 use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
 use crate::device::Device;
-use crate::model::{Input, Kind, Mode, Model, ModelConfig, Session};
-use crate::tape::Tape;
+use crate::model::{Kind, Mode, Model, ModelConfig, Session};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::predicted;
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use titans_kernel::Scalar;
 use titans_kernel::arch::SimdScalar;
 
@@ -180,7 +179,8 @@ impl Recall {
             let count = at_once.min(self.config.sequences - first);
             let size = (length, self.config.pairs);
             self.sequences(Purpose::Evaluation, length as u64, first as u64, count, size, &mut batch)?;
-            let (losses, r) = score(device, model, &batch, mode)?;
+            let (losses, logits) = losses_and_logits(device, model, &batch, mode)?;
+            let r = predicted(&logits, model.config().vocabulary, &batch.targets);
             let l: f64 = losses.iter().sum();
             diverged = diverged.or_else(|| losses.iter().position(|x| !x.is_finite()).map(|i| i % length));
             (loss, right, scored) = (loss + l, right + r, scored + batch.scored() as u64);
@@ -271,19 +271,6 @@ impl Recall {
         let rng = rng(self.seed, Purpose::Evaluation, length as u64, number);
         self.config.alphabet.tokens(rng, length, self.config.pairs)
     }
-}
-
-/// The losses in nats, and right predictions, of one batch.
-fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: Mode) -> Result<(Vec<f64>, u64)> {
-    let ids = Arc::new(device.upload_indices(&batch.ids)?);
-    let targets = Arc::new(device.upload_indices(&batch.targets)?);
-    let classes = model.config().vocabulary;
-    let mut tape = Tape::inference(device, &model.params);
-    let forward = model.forward(&mut tape, Input { mode, ..Input::new(&ids, batch.batch, batch.time) })?;
-    let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
-    let losses = device.download(losses.buffer())?.iter().map(|x| x.to_f64()).collect();
-    let right = predicted(&device.download(forward.logits.buffer())?, classes, &batch.targets);
-    Ok((losses, right))
 }
 
 impl<D: Device> Task<D> for Recall {

@@ -56,7 +56,7 @@ struct Ground {
     baselines: Option<Baselines>,
 }
 
-/// One forecast's row of `--per-window`.
+/// One forecast's row of `--per-window` and `--per-item`.
 struct WindowRow {
     moment: usize,
     column: usize,
@@ -73,10 +73,9 @@ pub(super) fn run<D: Device>(
 ) -> std::result::Result<(), Failure> {
     let frame = Frame::of(&task);
     let ground = args.ground::<D>(&task, &frame, run)?;
-    let (manner, start) = (
-        Manner { mode: args.mode(), carry: args.carry, surprise: args.per_window.is_some() || args.picture.is_some() },
-        Instant::now(),
-    );
+    let (each, start) = (args.per_window.as_ref().or(args.per_item.as_ref()), Instant::now());
+    let surprise = each.is_some() || args.picture.is_some();
+    let manner = Manner { mode: args.mode(), carry: args.carry, surprise };
     let (mut tally, mut rows) = (Tally::new(&task.horizons, ground.end), Vec::new());
     let all: Vec<usize> = ground.moments.clone().collect();
     forecast(device, model, (&frame, &ground.table), &all, manner, |f: Forecast<'_>| {
@@ -90,7 +89,7 @@ pub(super) fn run<D: Device>(
     .map_err(|error| Failure::hinting(error, "or evaluate with --memory frozen, or without --carry"))?;
     rows.sort_by_key(|row| (row.moment, row.column));
     let names: Vec<&str> = task.columns.iter().map(|c| c.name.as_str()).collect();
-    if let Some(path) = &args.per_window {
+    if let Some(path) = each {
         write_rows(path, &rows, &names)?;
     }
     if let Some(path) = &args.picture {

@@ -117,8 +117,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify) or sample (needle,
-    /// babilong)
+    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample (needle,
+    /// babilong) or forecast (as --per-window)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
@@ -161,7 +161,7 @@ pub struct Args {
     no_baselines: bool,
 
     /// Write every forecast's error and the memory's surprise (forecast)
-    #[arg(long, value_name = "OUT.csv")]
+    #[arg(long, value_name = "OUT.csv", conflicts_with = "per_item")]
     per_window: Option<PathBuf>,
 
     /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), the
@@ -255,7 +255,7 @@ impl Args {
             ("--picture", &["forecast", "text", "track", "classify", "needle", "babilong"], self.picture.is_some()),
             ("--lambada", &["text"], self.lambada.is_some()),
             ("--choices", &["text"], self.choices.is_some()),
-            ("--per-item", &["text", "track", "classify", "needle", "babilong"], self.per_item.is_some()),
+            ("--per-item", &["text", "track", "classify", "needle", "babilong", "forecast"], self.per_item.is_some()),
             ("--word-perplexity", &["text"], self.word_perplexity),
             ("--baselines", &["text"], self.baselines),
             ("--per-token", &["text"], self.per_token.is_some()),

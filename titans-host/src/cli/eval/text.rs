@@ -104,9 +104,11 @@ fn print(report: &TextReport, tokenizer: &Tokenizer, how: &str) -> std::result::
 /// # Errors
 /// [`Error::Usage`] for a run of another task or another vocabulary; what reading it reports.
 pub fn tokenizer(run: &Path, config: &RunConfig, state: &RunState, place: Option<&Path>) -> Result<Tokenizer> {
-    let TaskConfig::Text(mut task) = TaskConfig::of(config)? else {
+    let task = TaskConfig::of(config)?;
+    let name = task.name();
+    let TaskConfig::Text(mut task) = task else {
         return Err(Error::usage(format!(
-            "{}: it reads no text: it was trained on another task than text",
+            "{}: expected a run of the text task, found one of the {name} task, which writes no text of its own; titans eval measures it",
             run.display()
         )));
     };

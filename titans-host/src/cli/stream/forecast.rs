@@ -6,7 +6,7 @@ use super::numbers::Patches;
 use super::{Args, OnDivergence, own};
 use crate::cli::output::{self, digits};
 use crate::cli::{Failure, signals};
-use crate::data::series::no_record;
+use crate::data::series::{ColumnRef, LatestDate, no_record};
 use crate::error::{Error, Result};
 use crate::model::{Session, Weights};
 use crate::task::forecast::{ForecastConfig, Frame, SeriesTable};
@@ -46,8 +46,8 @@ pub(super) fn run(
     weights: &Arc<Weights<f32>>,
     arithmetic: Simd,
 ) -> std::result::Result<(), Failure> {
-    if args.generate.is_some() || args.per_token.is_some() || args.json || args.tokenizer.is_some() {
-        let text = "--generate, --per-token, --tokenizer and --json are for models of text; this one reads rows";
+    if args.generate.is_some() || args.per_token.is_some() || args.tokenizer.is_some() {
+        let text = "--generate, --per-token and --tokenizer are for models of text; this one reads rows";
         return Err(Error::usage(text).into());
     }
     let session = Session::of(Arc::clone(weights), arithmetic, args.memory)?;
@@ -148,16 +148,35 @@ impl<'a> Forecaster<'a> {
                 continue;
             }
             let Some(numbers) = patches.read(number, &record, std::mem::take(&mut first))? else { continue };
+            let date = self.date(&record, number)?;
             let error = self.error(&numbers);
-            let Some(said) = self.take(&numbers, number)? else { continue };
-            if !headed {
+            let said = self.take(&numbers, number)?;
+            self.state.date = date;
+            let Some(said) = said else { continue };
+            if !headed && !self.args.json {
                 output::print(output::csv_line(self.header())?)?;
                 headed = true;
             }
-            output::print(output::csv_line(self.values(&said, error))?)?;
+            self.score(&said, error);
+            match self.args.json {
+                true => output::print(self.object(&said, error))?,
+                false => output::print(output::csv_line(self.values(&said, error))?)?,
+            }
             self.keep()?;
         }
         Ok(())
+    }
+
+    /// The date of a row, which must lie behind that of the row before. Rows of the run's columns alone have none.
+    fn date(&self, record: &csv::StringRecord, line: u64) -> Result<LatestDate> {
+        let layout = &self.task.layout;
+        let place = match layout.date {
+            Some(ColumnRef::Number(n)) if record.len() == self.task.columns.len() + layout.skipped().len() => n - 1,
+            _ => return Ok(self.state.date.clone()),
+        };
+        let text = record.get(place).unwrap_or_default().trim();
+        let wrong = |reason| Error::usage(format!("standard input, line {line}, column {}: {reason}", place + 1));
+        self.state.date.next(text).map_err(wrong)
     }
 
     /// How far a row is from its forecast: the root of the mean square over the columns that are there.
@@ -255,17 +274,35 @@ impl<'a> Forecaster<'a> {
         std::iter::once("row".into()).chain(forecasts).chain(["error".into(), "surprise".into()]).collect()
     }
 
-    fn values(&mut self, said: &Said, error: Option<f64>) -> Vec<String> {
+    /// Keeps a row's scores for the picture.
+    fn score(&mut self, said: &Said, error: Option<f64>) {
         self.scores.push((self.state.seen as f64, error.unwrap_or(f64::NAN), said.surprise));
         let over = self.scores.len().saturating_sub(2 * POINTS);
         if over > 0 {
             self.scores.drain(..POINTS);
         }
-        let mut values = vec![self.state.seen.to_string()];
-        for (c, numbers) in &said.columns {
+    }
+
+    /// The name of every column that is forecast, and its forecast of the next rows in its own units.
+    fn forecasts<'s>(&'s self, said: &'s Said) -> impl Iterator<Item = (&'s str, Vec<String>)> {
+        said.columns.iter().map(|(c, numbers)| {
             let column = &self.task.columns[*c];
-            values.extend(numbers.iter().take(self.ahead()).map(|&x| digits(column.restore(x), column.deviation)));
-        }
+            let ahead = numbers.iter().take(self.ahead());
+            (column.name.as_str(), ahead.map(|&x| digits(column.restore(x), column.deviation)).collect())
+        })
+    }
+
+    /// What is said behind a row as JSON, on one line.
+    fn object(&self, said: &Said, error: Option<f64>) -> serde_json::Value {
+        let number = |text: &String| text.parse::<f64>().unwrap_or_default();
+        let of = |(name, texts): (&str, Vec<String>)| (name.to_owned(), texts.iter().map(number).collect());
+        let forecast: serde_json::Map<String, serde_json::Value> = self.forecasts(said).map(of).collect();
+        serde_json::json!({"row": self.state.seen, "forecast": forecast, "error": error, "surprise": said.surprise})
+    }
+
+    fn values(&self, said: &Said, error: Option<f64>) -> Vec<String> {
+        let mut values = vec![self.state.seen.to_string()];
+        values.extend(self.forecasts(said).flat_map(|(_, texts)| texts));
         values.push(error.map_or(String::new(), |error| (error as f32).to_string()));
         values.push((said.surprise as f32).to_string());
         values

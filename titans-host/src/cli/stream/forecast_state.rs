@@ -1,10 +1,11 @@
 //! The state file of a forecaster: rows that are looked back at, what was expected, and every memory's own bytes.
 
+use crate::data::series::LatestDate;
 use crate::error::{Error, Result};
 use flate2::Crc;
 use std::path::Path;
 
-const MAGIC: [u8; 8] = *b"TTNFCST\x01";
+const MAGIC: [u8; 8] = *b"TTNFCST\x02";
 /// Bytes of the magic, and of the checksum at the end.
 const ENDS: [usize; 2] = [8, 4];
 
@@ -13,6 +14,8 @@ const ENDS: [usize; 2] = [8, 4];
 pub(super) struct ForecastState {
     /// Rows so far.
     pub(super) seen: u64,
+    /// The date of the last one.
+    pub(super) date: LatestDate,
     /// The last rows, column by column, standardised.
     pub(super) rows: Vec<Vec<f64>>,
     /// The forecast of the next row, by column; empty before there is one.
@@ -24,7 +27,8 @@ pub(super) struct ForecastState {
 impl ForecastState {
     /// Before the first row.
     pub(super) fn new(columns: usize, memories: usize) -> Self {
-        Self { seen: 0, rows: vec![Vec::new(); columns], expected: Vec::new(), memories: vec![None; memories] }
+        let (date, rows) = (LatestDate::default(), vec![Vec::new(); columns]);
+        Self { seen: 0, date, rows, expected: Vec::new(), memories: vec![None; memories] }
     }
 
     /// Reads a file, if it is there.
@@ -48,6 +52,8 @@ impl ForecastState {
         }
         let mut rest = StateBytes(&body[ENDS[0]..]);
         let seen = rest.word()?;
+        let len = rest.count(1)?;
+        let date = LatestDate::of(std::str::from_utf8(rest.take(len)?).ok()?);
         let rows = (0..rest.count(8)?).map(|_| rest.numbers()).collect::<Option<_>>()?;
         let expected = rest.numbers()?;
         let mut memories = Vec::new();
@@ -55,7 +61,7 @@ impl ForecastState {
             let len = rest.count(1)?;
             memories.push(Some(rest.take(len)?.to_vec()).filter(|memory| !memory.is_empty()));
         }
-        rest.0.is_empty().then_some(Self { seen, rows, expected, memories })
+        rest.0.is_empty().then_some(Self { seen, date, rows, expected, memories })
     }
 
     /// What is written.
@@ -69,6 +75,8 @@ impl ForecastState {
         }
         let mut bytes = MAGIC.to_vec();
         word(&mut bytes, self.seen);
+        word(&mut bytes, self.date.text().len() as u64);
+        bytes.extend(self.date.text().as_bytes());
         word(&mut bytes, self.rows.len() as u64);
         self.rows.iter().for_each(|row| numbers(&mut bytes, row));
         numbers(&mut bytes, &self.expected);
@@ -134,12 +142,13 @@ fn crc(bytes: &[u8]) -> [u8; 4] {
 
 #[cfg(test)]
 mod tests {
-    use super::ForecastState;
+    use super::{ForecastState, LatestDate};
 
     #[test]
     fn a_state_comes_back_and_no_damaged_one_does() {
         let state = ForecastState {
             seen: 7,
+            date: LatestDate::of("2020-01-02"),
             rows: vec![vec![1.0, -2.5], vec![0.0, f64::MAX]],
             expected: vec![0.25],
             memories: vec![Some(vec![1, 2, 3]), None],

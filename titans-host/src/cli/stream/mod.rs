@@ -35,7 +35,8 @@ and the surprise of each block; a run of the series task knows how to standardis
 them as they are, the rows of a patch side by side. A run of the forecast task reads CSV rows too, and from the end of the first look-back on
 writes one row for each: row (its number), the forecast of the next --ahead rows of each column, error (how far the row was from its
 forecast, the root of the mean square in standardised units) and surprise (the memories' inner loss): two scores of anomaly, which
---picture draws.
+--picture draws. With --json a line is an object instead, with row, forecast {COLUMN: [...]}, error and surprise. Where the run's file has
+dates, those of the rows must rise.
 
 --state FILE: the stream goes on from FILE if it is there and from the beginning if not, and FILE is brought up to date
 every --save-every seconds, at the end, at an error of the input, and at Ctrl-C, SIGTERM and SIGHUP (a second signal leaves at once),
@@ -50,7 +51,7 @@ ends with exit code 1 and says where it is; all that was read before it is predi
 begins anew there instead, reads that token and goes on; how often is told at the end, and positions count from there. Text that
 --generate writes is not read anew: it ends there.
 
-Totals go to standard error. JSON keys (--json, on standard output, with neither --generate nor rows of numbers): tokens,
+Totals go to standard error. JSON keys (--json, on standard output, of text, without --generate): tokens,
 position, nats_per_token, bits_per_byte, clipped, resets.
 
 Examples:
@@ -119,7 +120,7 @@ pub struct Args {
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
-    /// Print totals as JSON
+    /// Print totals as JSON (text), or every line as JSON (runs of --task forecast)
     #[arg(long, conflicts_with = "generate")]
     json: bool,
 }

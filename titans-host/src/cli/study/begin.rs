@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 /// The file in a study's folder that says what it is.
 const FILE: &str = "study.toml";
+/// Tasks that learn from files.
+const FROM_FILES: [&str; 3] = ["text", "forecast", "classify"];
 /// What a study writes into its folder.
 const FILES: [&str; 6] = [FILE, "results.json", "table.txt", "ablation.svg", "by-length.svg", "throughput.svg"];
 
@@ -27,10 +29,9 @@ impl Args {
                     .into());
                 }
                 let file = self.described()?;
-                if file.task.get("name").and_then(|name| name.as_str()) == Some("text")
-                    && !file.task.contains_key("data")
-                {
-                    return Err(Error::usage("a study of text needs --data FILE…: text to learn from").into());
+                let task = file.task.get("name").and_then(|name| name.as_str()).unwrap_or_default();
+                if FROM_FILES.contains(&task) && !file.task.contains_key("data") {
+                    return Err(Error::usage(format!("a study of {task} needs --data FILE: what to learn from")).into());
                 }
                 file
             }
@@ -108,9 +109,14 @@ impl NewArgs {
 
     fn options(&self) -> Result<StudyOptions> {
         let task = self.task.clone().unwrap_or_else(|| "recall".into());
-        let foreign = [("--data", !self.data.is_empty()), ("--tokenizer", self.tokenizer.is_some())];
-        if let Some((name, _)) = foreign.into_iter().find(|&(_, given)| given && task != "text") {
-            return Err(Error::usage(format!("{name} is for the text task, this study is of {task}")));
+        let foreign: [(&str, bool, &[&str]); 2] =
+            [("--data", !self.data.is_empty(), &FROM_FILES), ("--tokenizer", self.tokenizer.is_some(), &["text"])];
+        if let Some((name, _, of)) = foreign.into_iter().find(|(_, given, of)| *given && !of.contains(&task.as_str())) {
+            let of = output::listed(of, "and");
+            return Err(Error::usage(format!("{name} is for the {of} task, this study is of {task}")));
+        }
+        if task == "forecast" && self.data.len() > 1 {
+            return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         }
         Ok(StudyOptions {
             task,
@@ -141,7 +147,7 @@ fn anchor(file: &mut StudyFile) -> Result<()> {
         *value = text.into();
         Ok(())
     };
-    for name in ["data", "haystack", "noise", "facts", "tokenizer"] {
+    for name in ["data", "valid", "test", "haystack", "noise", "facts", "tokenizer"] {
         match file.task.get_mut(name) {
             Some(toml::Value::Array(files)) => files.iter_mut().try_for_each(whole)?,
             Some(path) => whole(path)?,

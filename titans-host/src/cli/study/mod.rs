@@ -33,6 +33,7 @@ seeds}.
 
 Examples:
   titans study ablation --task text --data wiki.train.tokens --steps 600 --seeds 0,1,2 --out studies/ablation
+  titans study ablation --task forecast --data ETTh1.csv.gz --steps 200 --seeds 0,1,2 --out studies/etth1
   titans study depth --task text --data wiki.train.tokens --lengths 256,1024,4096 --out studies/depth
   titans study throughput --lengths 256,1024,4096,16384 --out studies/throughput
   titans study length --task recall --describe > length.toml
@@ -78,10 +79,10 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A new study")]
 struct NewArgs {
-    /// recall, text, track or needle (passkeys in noise; a file says others, and babilong) [default: recall]
-    #[arg(long, value_name = "NAME", value_parser = ["recall", "text", "track", "needle"])]
+    /// recall, text, track, needle (passkeys in noise; a file says others, and babilong), forecast or classify [default: recall]
+    #[arg(long, value_name = "NAME", value_parser = ["recall", "text", "track", "needle", "forecast", "classify"])]
     task: Option<String>,
-    /// Files of text, one after the other; .gz is read as it is
+    /// Files of text, one after the other, of rows with labels (classify), or one of numbers (forecast); .gz is read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
     /// The vocabulary of that text [default: bytes]
@@ -96,7 +97,7 @@ struct NewArgs {
     /// Tokens of a training sequence [default: those of titans train]
     #[arg(long, value_name = "N", value_parser = size)]
     context: Option<usize>,
-    /// Sequences (text) or tokens (other tasks) of a batch [default: those of titans train]
+    /// Sequences (text, forecast, classify) or tokens (other tasks) of a batch [default: those of titans train]
     #[arg(long, value_name = "N", value_parser = size)]
     batch: Option<usize>,
     /// Blocks of every model [default: those of titans train]
@@ -105,7 +106,7 @@ struct NewArgs {
     /// Width of every model's stream [default: that of titans train]
     #[arg(long, value_name = "N", value_parser = size)]
     width: Option<usize>,
-    /// Lengths by which is measured [default: 256 to 4096; 16 to 1024 of track; none of ablation]
+    /// Lengths by which is measured [default: 256 to 4096; 16 to 1024 of track; none of ablation, forecast and classify]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
     /// Parameters of every model [default: those of the largest]

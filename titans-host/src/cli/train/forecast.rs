@@ -26,7 +26,8 @@ pub struct ForecastArgs {
     /// [default: independent]
     #[arg(long, value_name = "NAME", value_parser = named::<Channels>())]
     channels: Option<Channels>,
-    /// Rows after which the seasonal baseline repeats itself; 0: the number that fits the training rows best [default: 0]
+    /// Rows after which the seasonal baseline repeats itself; 0: a day, week or year of the file's dates, without dates the number that
+    /// fits the training rows best [default: 0]
     #[arg(long, value_name = "N", value_parser = count)]
     season: Option<usize>,
     /// A linear map from look-back to forecast past all blocks: fixed as least squares give it, learned from there on, or none

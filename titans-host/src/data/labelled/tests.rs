@@ -38,6 +38,9 @@ fn csv_is_read_however_it_is_written() {
     assert_eq!(pairs(&all.rows), [("X", "y", 2)]);
     let all = read(std::slice::from_ref(&path), &columns(Some("2"), Some("3")), true).unwrap();
     assert_eq!(pairs(&all.rows), [("b", "c", 1), ("X", "y", 2)], "numbers for both: there is no header");
+    let headed = file(&folder, "headed.csv", b"seq,label\nACGT,1\n");
+    let all = read(&[headed], &columns(Some("1"), Some("2")), true).unwrap();
+    assert_eq!(pairs(&all.rows), [("ACGT", "1", 2)], "a first line of the usual names is one");
     let all = read(&[path.clone(), path], &columns(Some("b"), None), false).unwrap();
     assert_eq!(pairs(&all.rows), [("X", "-", 2), ("X", "-", 2)]);
     assert_eq!([all.rows[0].file, all.rows[1].file], [0, 1]);

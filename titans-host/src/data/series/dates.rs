@@ -61,7 +61,8 @@ impl Dates {
         let Some((_, mut style)) = texts.first().and_then(|text| moment(text, order)) else { return Ok(None) };
         let mut moments = Vec::with_capacity(texts.len());
         for (i, text) in texts.iter().enumerate() {
-            let wrong = |reason: String| (i, format!("line {}: {reason}", lines.get(i).copied().unwrap_or(i as u64 + 1)));
+            let wrong =
+                |reason: String| (i, format!("line {}: {reason}", lines.get(i).copied().unwrap_or(i as u64 + 1)));
             let found = moment(text, order).filter(|(_, found)| (style == Style::Count) == (*found == Style::Count));
             let Some((moment, found)) = found else { return Err(wrong(unlike(&texts[0], text))) };
             if moments.last().is_some_and(|before| *before >= moment) {
@@ -264,9 +265,14 @@ mod tests {
         for text in ["02/01/2020", "03/01/2020", "04/01/2020"] {
             latest = latest.next(text).unwrap();
         }
-        assert!(latest.next("01/05/2020").unwrap().next("13/01/2020").is_err(), "the fifth of January is before it as well");
+        assert!(
+            latest.next("01/05/2020").unwrap().next("13/01/2020").is_err(),
+            "the fifth of January is before it as well"
+        );
         assert!(LatestDate::of("13/01/2020").next("01/02/2020").unwrap().next("01/03/2020").is_ok());
-        for (text, says) in [("04/01/2020", "after 04/01/2020"), ("03/01/2020", "after"), ("x", "a date as"), ("", "a date as")] {
+        for (text, says) in
+            [("04/01/2020", "after 04/01/2020"), ("03/01/2020", "after"), ("x", "a date as"), ("", "a date as")]
+        {
             assert!(latest.next(text).unwrap_err().contains(says), "{text}");
         }
         let monday = LatestDate::of("Monday");

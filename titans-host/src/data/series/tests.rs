@@ -223,6 +223,25 @@ fn a_comma_that_may_be_one_of_thousands_is_asked_about() {
 }
 
 #[test]
+fn times_that_do_not_rise_are_told_as_dates_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        super::read(&path, &TableLayout::default(), &[]).map_err(|e| e.to_string())
+    };
+    for text in
+        ["a,b\n1700000120,1\n1700000060,2\n1700000000,3\n", "time,b\n1700000060,1\n1700000120,2\n1700000000,3\n"]
+    {
+        let error = read(text).unwrap_err();
+        assert!(error.contains("expected a date after") && error.contains("line "), "{error}");
+    }
+    assert_eq!(read("a,b\n1700000000,1\n1700000060,2\n1700000120,3\n").unwrap().series.names, ["b"]);
+    let error = read("date,b\n01/14/2020,1\n01/13/2020,2\n").unwrap_err();
+    assert!(error.contains("line 3: expected a date after 01/14/2020"), "{error}");
+}
+
+#[test]
 fn columns_of_one_name_are_refused() {
     let error = parse(b"date,a,b,a\n2020-01-01,1,2,3\n2020-01-02,1,2,3\n").unwrap_err();
     assert!(error.contains("columns 2 and 4") && error.contains("named"), "{error}");

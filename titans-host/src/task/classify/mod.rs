@@ -152,7 +152,12 @@ impl ClassifyConfig {
             (None, Some(_)) => Letters::Bpe,
             (None, None) => {
                 let guess = alphabet::guess(texts());
-                told.push(format!("guessed: the alphabet is {} (--alphabet)", guess.name()));
+                let stray = if guess == Letters::Dna { None } else { alphabet::stray(texts()) };
+                let why = stray.map_or(String::new(), |(row, letter, c)| {
+                    let reason = format!("letter {}, {c:?}, is no base", letter + 1);
+                    format!(": {}, where nine of ten are", place(&self.data, &rows[row], &Error::usage(reason)))
+                });
+                told.push(format!("guessed: the alphabet is {} (--alphabet){why}", guess.name()));
                 guess
             }
         };

@@ -2,7 +2,7 @@
 
 use super::evaluate::{Forecast, Manner, forecast, load, moments};
 use super::{Baselines, ForecastConfig, Frame, Linear, Parts, SeriesTable, Tally, table};
-use crate::data::series::{Series, read};
+use crate::data::series::{Dates, Series, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Mode, Model, ModelConfig, Shortcut};
@@ -25,6 +25,8 @@ pub struct ForecastTask {
     seed: u64,
     data: TableFingerprint,
     notes: Vec<String>,
+    /// Rows of a season: what the configuration says, or the calendar; 0 where neither does.
+    season: usize,
 }
 
 /// What tells one table from another, kept in checkpoints.
@@ -42,7 +44,14 @@ impl ForecastTask {
     /// As [`read`] and [`ForecastTask::new`].
     pub fn read(config: ForecastConfig, seed: u64) -> Result<Self> {
         let read = read(&config.data, &config.layout, &config.columns)?;
-        Ok(Self { notes: read.notes, ..Self::new(config, &read.series, seed)? })
+        let dates = Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(&config.data, reason))?;
+        let season = dates.and_then(|dates| dates.season()).filter(|&rows| rows <= config.lookback);
+        let mut task = Self::new(config, &read.series, seed)?;
+        if task.season == 0 {
+            task.season = season.unwrap_or(0);
+        }
+        task.notes = read.notes;
+        Ok(task)
     }
 
     /// The task over `series`, whatever file the configuration names.
@@ -70,7 +79,7 @@ impl ForecastTask {
         let mut crc = Crc::new();
         series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
         let data = TableFingerprint { rows: series.rows() as u64, crc32: crc.sum() };
-        Ok(Self { config, frame, parts, table, seed, data, notes: Vec::new() })
+        Ok(Self { season: config.season, config, frame, parts, table, seed, data, notes: Vec::new() })
     }
 
     /// Sizes and places of its tokens.
@@ -94,7 +103,7 @@ impl ForecastTask {
     /// As [`Baselines::measure`].
     pub fn baselines(&self, part: &Range<usize>) -> Result<Baselines> {
         let moments = moments(&self.frame, part, &self.config.horizons);
-        let learned = (&self.table, &self.parts, self.config.season);
+        let learned = (&self.table, &self.parts, self.season);
         Baselines::measure(&self.frame, learned, &self.table, (moments, part.end), &self.config.horizons)
     }
 

@@ -8,13 +8,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::Write;
 
-/// Bytes that a context has at most.
-const LONGEST: usize = 4;
+/// Bytes that a context has at most, in a text of few different bytes and in any.
+const LONGEST: usize = 6;
+const LONGEST_OF_ANY: usize = 4;
+/// So many different bytes are few: bases, digits.
+const FEW: usize = 16;
 
 /// Bits a byte without a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TextBaselines {
-    /// By the bytes of context (`0` to `4`): counts of the training part, mixed with those of all shorter contexts (Witten and Bell).
+    /// By the bytes of context (`0` to `4`; to `6` where training has 16 different bytes or fewer): counts of the training part, mixed with
+    /// those of all shorter contexts (Witten and Bell).
     pub orders: BTreeMap<usize, f64>,
     /// The same with counts that go on through the evaluated text, as a memory does.
     pub orders_adaptive: BTreeMap<usize, f64>,
@@ -30,7 +34,7 @@ pub fn text_baselines(train: &[u8], text: &[u8]) -> Result<TextBaselines> {
     if text.len() < 2 {
         return Err(Error::usage(format!("the data are too short: at least 2 bytes are needed, found {}", text.len())));
     }
-    let mut counts = ByteCounts::default();
+    let mut counts = ByteCounts::of(train);
     (0..train.len()).for_each(|i| counts.add(&train[..i], train[i]));
     let orders = counts.measure(text, false);
     let orders_adaptive = counts.measure(text, true);
@@ -47,6 +51,7 @@ fn packed(text: &[u8]) -> usize {
 /// How often bytes came behind contexts of 0 to [`LONGEST`] bytes.
 #[derive(Default)]
 struct ByteCounts {
+    longest: usize,
     pairs: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     /// How often a context came, and how many bytes have come behind it.
     contexts: HashMap<u64, (u32, u32), BuildHasherDefault<Mix>>,
@@ -59,8 +64,16 @@ fn key(before: &[u8], order: usize) -> u64 {
 }
 
 impl ByteCounts {
+    /// Before anything of such a text was counted.
+    fn of(text: &[u8]) -> Self {
+        let mut seen = [false; 256];
+        text.iter().for_each(|&b| seen[usize::from(b)] = true);
+        let few = seen.iter().filter(|&&seen| seen).count() <= FEW;
+        Self { longest: if few { LONGEST } else { LONGEST_OF_ANY }, ..Self::default() }
+    }
+
     fn add(&mut self, before: &[u8], byte: u8) {
-        for order in 0..=LONGEST.min(before.len()) {
+        for order in 0..=self.longest.min(before.len()) {
             let key = key(before, order);
             let count = self.pairs.entry(key | u64::from(byte)).or_default();
             let context = self.contexts.entry(key).or_default();
@@ -73,7 +86,7 @@ impl ByteCounts {
     fn probabilities(&self, before: &[u8], byte: u8) -> [f64; LONGEST + 1] {
         let (mut p, mut all) = (1.0 / 256.0, [0.0; LONGEST + 1]);
         for (order, said) in all.iter_mut().enumerate() {
-            if order <= before.len() {
+            if order <= before.len().min(self.longest) {
                 let key = key(before, order);
                 if let Some(&(total, distinct)) = self.contexts.get(&key) {
                     let count = self.pairs.get(&(key | u64::from(byte))).copied().unwrap_or(0);
@@ -96,7 +109,7 @@ impl ByteCounts {
                 self.add(&text[..i], byte);
             }
         }
-        bits.iter().map(|bits| bits / (text.len() - 1) as f64).enumerate().collect()
+        bits.iter().map(|bits| bits / (text.len() - 1) as f64).enumerate().take(self.longest + 1).collect()
     }
 }
 
@@ -125,11 +138,12 @@ mod tests {
 
     #[test]
     fn probabilities_of_all_bytes_are_one_in_every_context() {
-        let mut counts = ByteCounts::default();
         let text = b"abracadabra, abracadabra!";
+        let mut counts = ByteCounts::of(text);
+        assert_eq!(counts.longest, 6);
         (0..text.len()).for_each(|i| counts.add(&text[..i], text[i]));
         for before in [&b""[..], b"a", b"abra", b"xyz", b"zabr"] {
-            let mut sums = [0.0; 5];
+            let mut sums = [0.0; 7];
             for byte in 0..=255 {
                 sums.iter_mut().zip(counts.probabilities(before, byte)).for_each(|(sum, p)| *sum += p);
             }
@@ -142,6 +156,7 @@ mod tests {
         let train: Vec<u8> = (0..2000u32).flat_map(|i| format!("{} bottles\n", i % 10).into_bytes()).collect();
         let new: Vec<u8> = (0..200u32).flat_map(|i| format!("{} glasses\n", i % 10).into_bytes()).collect();
         let found = text_baselines(&train, &new).unwrap();
+        assert_eq!(found.orders.len(), 5, "more than 16 different bytes");
         assert!(found.orders[&0] > 2.0 && found.orders_adaptive[&2] < 1.0, "{found:?}");
         assert!(found.orders[&4] > 4.0 * found.orders_adaptive[&4], "{found:?}");
         assert!(text_baselines(&train, &train[..500]).unwrap().orders[&4] < 0.6);
@@ -152,6 +167,7 @@ mod tests {
     #[test]
     fn a_byte_of_order_0_costs_what_its_count_says() {
         let found = text_baselines(b"aaab", b"xa").unwrap();
+        assert_eq!(found.orders.len(), 7, "few different bytes have longer contexts");
         // 3 of 4 with 2 distinct ones: (3 + 2/256) / 6.
         assert!((found.orders[&0] + ((3.0 + 2.0 / 256.0) / 6.0f64).log2()).abs() < 1e-12);
     }

@@ -5,7 +5,7 @@ use super::sizes::match_size;
 use crate::data::track::Group;
 use crate::error::{Error, Result, plain};
 use crate::model::{Kind, Kinds, ModelConfig};
-use crate::task::{TaskConfig, babilong, needle, recall, text, track};
+use crate::task::{TaskConfig, babilong, classify, forecast, needle, recall, text, track};
 use crate::train::RunConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +41,10 @@ impl Study {
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or that cannot have the size.
     pub fn new(file: StudyFile) -> Result<Self> {
+        let task = file.task.get("name").and_then(Value::as_str).unwrap_or_default();
+        if let Some(reason) = file.without_lengths(task) {
+            return Err(Error::usage(reason));
+        }
         let (file, mut runs, mut largest) = (file.with_steps()?, Vec::new(), 0);
         for entry in &file.configuration {
             let run = run(&file, entry).map_err(|e| named(entry, e))?;
@@ -118,13 +122,13 @@ fn run(file: &StudyFile, entry: &Entry) -> Result<RunConfig> {
     let mut run = match &asked {
         TaskConfig::Recall(_) => recall::default_run(entry.layers, &kinds)?,
         TaskConfig::Track(c) => track::default_run(Group::clone(&c.group), entry.layers)?,
-        TaskConfig::Text(_) => {
-            let mut run = text::default_run(Vec::new())?;
-            run.model.set_layers(entry.layers);
-            run
-        }
+        TaskConfig::Text(_) => layered(text::default_run(Vec::new())?, entry.layers),
         TaskConfig::Needle(_) => needle::default_run(asked.clone(), entry.layers, &kinds)?,
         TaskConfig::Babilong(_) => babilong::default_run(asked.clone(), entry.layers, &kinds)?,
+        TaskConfig::Forecast(c) => layered(forecast::recipe(c.clone())?.0, entry.layers),
+        TaskConfig::Classify(c) => {
+            layered(classify::recipe(c.clone(), classify::ChosenReading::default())?.0, entry.layers)
+        }
         other => return Err(no_study_of(other)),
     };
     // A field that is given goes before the recipe's, one that is not is the recipe's.
@@ -136,6 +140,12 @@ fn run(file: &StudyFile, entry: &Entry) -> Result<RunConfig> {
     run.train = put("train", &run.train, &file.train)?;
     task.fit(&mut run.model)?;
     task.run(run.model, run.train)
+}
+
+/// A recipe with memories of so many layers.
+fn layered(mut run: RunConfig, layers: usize) -> RunConfig {
+    run.model.set_layers(layers);
+    run
 }
 
 fn kinds(kinds: &Kinds) -> Vec<Kind> {

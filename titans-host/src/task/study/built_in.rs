@@ -10,7 +10,7 @@ use toml::{Table, Value};
 pub struct StudyOptions {
     /// One of [`TASKS`](super::TASKS) that needs no more than these say.
     pub task: String,
-    /// Files of text.
+    /// Files of text, of rows with labels, or one of numbers.
     pub data: Vec<PathBuf>,
     /// The vocabulary of that text.
     pub tokenizer: Option<PathBuf>,
@@ -39,14 +39,17 @@ pub struct StudyOptions {
 pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
     let (text, track) = (options.task == "text", options.task == "track");
     let mut task = Table::from_iter([("name".to_owned(), Value::from(options.task.as_str()))]);
-    if text && !options.data.is_empty() {
+    let lasting = options.task == "forecast" || options.task == "classify";
+    if let ("forecast", [file, ..]) = (options.task.as_str(), &options.data[..]) {
+        task.insert("data".into(), Value::from(utf8(file)?));
+    } else if !options.data.is_empty() {
         let files = options.data.iter().map(|path| Ok(Value::from(utf8(path)?))).collect::<Result<Vec<_>>>()?;
         task.insert("data".into(), Value::Array(files));
     }
     if let Some(path) = &options.tokenizer {
         task.insert("tokenizer".into(), Value::from(utf8(path)?));
     }
-    let names = if text { ("context", "sequences") } else { ("length", "tokens") };
+    let names = if text || lasting { ("context", "sequences") } else { ("length", "tokens") };
     number(&mut task, names.0, options.context)?;
     number(&mut task, names.1, options.batch)?;
     let mut model = Table::from_iter([("persistent".to_owned(), Value::Integer(4))]);
@@ -57,6 +60,7 @@ pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
     let lengths = match (options.lengths.is_empty(), kind) {
         (false, _) => options.lengths.clone(),
         (true, StudyKind::Ablation) => Vec::new(),
+        (true, _) if lasting => Vec::new(),
         (true, _) if track => vec![16, 64, 256, 1024],
         (true, _) if options.task == "needle" => vec![1024, 2048, 4096, 8192, 16384],
         (true, _) => vec![256, 512, 1024, 2048, 4096],

@@ -25,7 +25,7 @@ choice! {
 }
 
 /// The tasks that studies are of. What they need to know of files beside a text's stands in the study's file.
-pub const TASKS: [&str; 5] = ["recall", "text", "track", "needle", "babilong"];
+pub const TASKS: [&str; 7] = ["recall", "text", "track", "needle", "babilong", "forecast", "classify"];
 
 /// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in the words of a run's
 /// `config.toml`.
@@ -201,7 +201,19 @@ impl StudyFile {
         if !TASKS.contains(&task.name()) {
             return of(Some(checked.task.span()), no_study_of(task).to_string());
         }
+        if let Some(reason) = self.without_lengths(task.name()) {
+            return of(checked.lengths.as_ref().map(Spanned::span), reason);
+        }
         self.wrong_entry(checked, kind.clone())
+    }
+
+    /// Why a study of sequences that are as long as they are asks for none by length.
+    pub(super) fn without_lengths(&self, task: &str) -> Option<String> {
+        let fixed = ["forecast", "classify"].contains(&task);
+        let asked = !self.lengths.is_empty() || self.kind == StudyKind::Throughput;
+        (fixed && asked).then(|| {
+            format!("lengths: a study of {task} compares by validation alone: expected no lengths, and not the kind throughput")
+        })
     }
 
     fn wrong_entry(&self, checked: &Checked, kind: Range<usize>) -> Option<(Range<usize>, String)> {

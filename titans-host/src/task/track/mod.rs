@@ -5,11 +5,11 @@ mod recipe;
 mod stand;
 mod table;
 
+use super::judged::losses_and_logits;
 use crate::data::track::{Group, Products};
 use crate::data::{Purpose, rng};
 use crate::device::{Device, IGNORE};
-use crate::model::{Input, Mode, Model, ModelConfig};
-use crate::tape::Tape;
+use crate::model::{Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::right;
 use crate::{Error, Result};
@@ -18,7 +18,6 @@ use rand::seq::SliceRandom;
 pub use recipe::default_run;
 use serde::{Deserialize, Serialize};
 use stand::Stand;
-use std::sync::Arc;
 pub use table::{TrackTable, Tracked};
 use titans_kernel::Scalar;
 
@@ -193,7 +192,8 @@ impl Track {
         for some in words.chunks(self.at_once(length)) {
             batch.restart(some.len(), self.config.tokens_of(length));
             some.iter().flatten().for_each(|&token| self.say(token, &mut batch));
-            let (losses, right) = score(device, model, &batch, mode)?;
+            let (losses, logits) = losses_and_logits(device, model, &batch, mode)?;
+            let right: Vec<bool> = right(&logits, model.config().vocabulary, &batch.targets).collect();
             if let Some(i) = losses.iter().position(|x| !x.is_finite()) {
                 return Err(Error::Diverged { position: (i % batch.time) as u64 });
             }
@@ -231,19 +231,6 @@ impl WordScore {
     fn products(&self) -> f64 {
         self.right.iter().filter(|&&right| right).count() as f64 / self.right.len().max(1) as f64
     }
-}
-
-/// Losses in nats, and whether the prediction is right, token by token.
-fn score<D: Device>(device: &D, model: &Model<D>, batch: &Batch, mode: Mode) -> Result<(Vec<f64>, Vec<bool>)> {
-    let ids = Arc::new(device.upload_indices(&batch.ids)?);
-    let targets = Arc::new(device.upload_indices(&batch.targets)?);
-    let classes = model.config().vocabulary;
-    let mut tape = Tape::inference(device, &model.params);
-    let forward = model.forward(&mut tape, Input { mode, ..Input::new(&ids, batch.batch, batch.time) })?;
-    let losses = tape.cross_entropy(classes, &forward.logits, &targets)?;
-    let losses = device.download(losses.buffer())?.iter().map(|x| x.to_f64()).collect();
-    let logits = device.download(forward.logits.buffer())?;
-    Ok((losses, right(&logits, classes, &batch.targets).collect()))
 }
 
 impl<D: Device> Task<D> for Track {
