@@ -1,5 +1,5 @@
-// A text model that adapts to your document: bits a byte on its second half, before and after the model has read the first, and a
-// continuation by each.
+// A text model that adapts to your document: bits a byte on its second half without learning, learning as it reads, and having read the
+// first half too; and a continuation before and after.
 //
 //     document MODEL DOCUMENT [TOKENS]
 //
@@ -19,11 +19,11 @@ int fail(const titans::Status &status) { return std::fprintf(stderr, "%s: %s\n",
 
 void log(void *, int32_t, const char *line) { std::fprintf(stderr, "%s\n", line); }
 
-// Bits a byte of `bytes`, by a fork that does not learn from them.
-titans::Status measure(const titans::Text &text, const std::string &bytes, double &bits) {
+// Bits a byte of `bytes`, by a fork that learns from them as it reads, or does not.
+titans::Status measure(const titans::Text &text, const std::string &bytes, bool learns, double &bits) {
     auto fork = text.fork();
     if (!fork) return fork.status();
-    titans::Status status = fork->read_only(true);
+    titans::Status status = fork->read_only(!learns);
     titans_text_read read{};
     if (status) status = fork->feed(bytes, read);
     bits = read.nats / std::log(2.0) / static_cast<double>(read.predicted_bytes);
@@ -53,14 +53,16 @@ int main(int count, char **words) {
     if (!model) return fail(model.status());
     auto fresh = titans::Text::open(*model), adapted = titans::Text::open(*model);
     if (!fresh || !adapted) return fail(fresh ? adapted.status() : fresh.status());
-    double before = 0, after = 0;
+    double still = 0, learning = 0, after = 0;
     std::string strange, familiar;
-    titans::Status status = measure(*fresh, second, before);
-    if (status) status = adapted->feed(first); // learns as it reads
-    if (status) status = measure(*adapted, second, after);
+    titans::Status status = measure(*fresh, second, false, still);
+    if (status) status = measure(*fresh, second, true, learning);
+    if (status) status = adapted->feed(first);
+    if (status) status = measure(*adapted, second, true, after);
     if (status) status = go_on(*fresh, tokens, strange);
     if (status) status = go_on(*adapted, tokens, familiar);
     if (!status) return fail(status);
-    std::printf("bits a byte of the second half: %.4f before, %.4f after reading the first\n", before, after);
+    std::printf("bits a byte of the second half: %.4f without learning, %.4f learning as it reads, ", still, learning);
+    std::printf("%.4f having read the first too\n", after);
     std::printf("before: %s\nafter: %s\n", strange.c_str(), familiar.c_str());
 }

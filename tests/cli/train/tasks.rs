@@ -84,7 +84,7 @@ fn a_series_is_trained_and_evaluated() {
     ok(here, &["train", "--resume", "runs/series", "--steps", "7", "--quiet"]);
     ok(here, &["inspect", "--memory", "runs/series"]);
     // What belongs elsewhere, and what is no series.
-    fails(here, &["generate", "runs/series"], 2, &["another task"]);
+    fails(here, &["generate", "runs/series"], 2, &["the text task"]);
     fails(
         here,
         &["eval", "runs/series", "--lengths", "64"],

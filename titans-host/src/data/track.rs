@@ -249,7 +249,7 @@ mod tests {
             ("input,target\n0 1,0 1\n0,0\n", "line 3: expected 2 elements"),
             ("input,target\n \"\", \n", "found"),
             ("input,target\n0 1\n", "line 2: expected 2 fields as the header has, found 1"),
-            ("", "at least one word"),
+            ("", "an empty file"),
         ] {
             let error = read(wrong).unwrap_err();
             assert!(error.contains(says), "{wrong}: {error}");

@@ -41,10 +41,6 @@ impl Study {
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or that cannot have the size.
     pub fn new(file: StudyFile) -> Result<Self> {
-        let task = file.task.get("name").and_then(Value::as_str).unwrap_or_default();
-        if let Some(reason) = file.without_lengths(task) {
-            return Err(Error::usage(reason));
-        }
         let (file, mut runs, mut largest) = (file.with_steps()?, Vec::new(), 0);
         for entry in &file.configuration {
             let run = run(&file, entry).map_err(|e| named(entry, e))?;
@@ -81,8 +77,11 @@ impl StudyFile {
     /// twice as many as linear ones).
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the configuration that cannot be.
+    /// [`Error::Usage`] naming the configuration that cannot be, or for lengths that the task has none of.
     pub fn with_steps(mut self) -> Result<Self> {
+        if let Some(reason) = self.without_lengths(self.task.get("name").and_then(Value::as_str).unwrap_or_default()) {
+            return Err(Error::usage(reason));
+        }
         if !self.train.contains_key("steps") {
             let steps = |entry| run(&self, entry).map(|run| run.train.steps).map_err(|e| named(entry, e));
             let all = self.configuration.iter().map(steps).collect::<Result<Vec<u64>>>()?;

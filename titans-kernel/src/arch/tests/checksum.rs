@@ -125,9 +125,9 @@ fn checksum<T: SimdScalar>(g: &Simd) -> u32 {
 }
 
 /// Recorded with AVX2. A change of the order of any sum changes them: record them anew then, and say so.
-const FUSED: [u32; 2] = [2_749_102_082, 4_098_330_438];
+const FUSED: [u32; 2] = [1_853_438_735, 4_098_330_438];
 /// The same with two roundings a step, on any processor.
-const PORTABLE: [u32; 2] = [4_171_900_340, 297_556_530];
+const PORTABLE: [u32; 2] = [2_884_826_633, 297_556_530];
 
 #[test]
 fn every_version_on_every_processor_gives_the_recorded_bits() {

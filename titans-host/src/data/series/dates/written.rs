@@ -8,7 +8,7 @@ pub(super) const DAY: i64 = 86_400 * SECOND;
 
 /// What a date begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum DateOrder {
     /// 2020-12-31; and numbers that count.
     Year,
     /// 12/31/2020
@@ -17,7 +17,7 @@ pub(super) enum Order {
     Day,
 }
 
-impl Order {
+impl DateOrder {
     /// All of them.
     pub(super) const ALL: [Self; 3] = [Self::Year, Self::Month, Self::Day];
 }
@@ -32,7 +32,7 @@ pub(super) enum Style {
         /// Between the parts of the date.
         between: char,
         /// Which of them comes first.
-        order: Order,
+        order: DateOrder,
         /// Two digits for months and days.
         padded: bool,
         /// What comes between date and time.
@@ -47,10 +47,10 @@ pub(super) enum Style {
 }
 
 /// Microseconds since 1970, or a count, and how it is written; none for what is no date in this order.
-pub(super) fn moment(text: &str, order: Order) -> Option<(i64, Style)> {
+pub(super) fn moment(text: &str, order: DateOrder) -> Option<(i64, Style)> {
     let text = text.trim();
     if let Ok(count) = text.parse::<f64>() {
-        let whole = order == Order::Year && count.fract() == 0.0 && count.abs() < 9e15;
+        let whole = order == DateOrder::Year && count.fract() == 0.0 && count.abs() < 9e15;
         return whole.then_some((count as i64, Style::Count));
     }
     let end = text.find([' ', 'T']).unwrap_or(text.len());
@@ -59,11 +59,11 @@ pub(super) fn moment(text: &str, order: Order) -> Option<(i64, Style)> {
     let parts: Vec<&str> = date.split(between).collect();
     let &[a, b, c] = &parts[..] else { return None };
     let (year, month, day) = match order {
-        Order::Year => (a, b, c),
-        Order::Month => (c, a, b),
-        Order::Day => (c, b, a),
+        DateOrder::Year => (a, b, c),
+        DateOrder::Month => (c, a, b),
+        DateOrder::Day => (c, b, a),
     };
-    if between == '.' && order != Order::Day {
+    if between == '.' && order != DateOrder::Day {
         return None;
     }
     let padded = month.len() == 2 && day.len() == 2;
@@ -123,9 +123,9 @@ impl Style {
         let two = |x: i64, padded: bool| if padded { format!("{x:02}") } else { x.to_string() };
         let (month, day) = (two(month, *padded), two(day, *padded));
         let mut text = match order {
-            Order::Year => format!("{year:04}{between}{month}{between}{day}"),
-            Order::Month => format!("{month}{between}{day}{between}{year:04}"),
-            Order::Day => format!("{day}{between}{month}{between}{year:04}"),
+            DateOrder::Year => format!("{year:04}{between}{month}{between}{day}"),
+            DateOrder::Month => format!("{month}{between}{day}{between}{year:04}"),
+            DateOrder::Day => format!("{day}{between}{month}{between}{year:04}"),
         };
         if let Some(join) = join {
             let micros = moment.rem_euclid(DAY);
