@@ -133,7 +133,7 @@ fn document_costs_less_where_the_memory_learns_from_it() {
     each_way("document", &arguments, |said| {
         let (still, learning, after) = (number(said, "half:"), number(said, "learning,"), number(said, "reads,"));
         assert!(still > learning + 0.05 && still > after + 0.05 && learning.min(after) > 1.0, "{said}");
-        assert!(learning != after, "the first half leaves something behind: {said}");
+        assert!(after < learning + 0.01, "the first half does no harm: {said}");
         assert!(said.contains("\nbefore: ") && said.contains("\nafter: "), "{said}");
     });
 }

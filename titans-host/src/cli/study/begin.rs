@@ -31,7 +31,7 @@ impl Args {
                 let file = self.described()?;
                 let task = file.task.get("name").and_then(|name| name.as_str()).unwrap_or_default();
                 if FROM_FILES.contains(&task) && !file.task.contains_key("data") {
-                    return Err(Error::usage(format!("a study of {task} needs --data FILE: what to learn from")).into());
+                    return Err(without_data(task).into());
                 }
                 file
             }
@@ -115,6 +115,10 @@ impl NewArgs {
             let of = output::listed(of, "and");
             return Err(Error::usage(format!("{name} is for the {of} task, this study is of {task}")));
         }
+        // Their recipes follow from the rows.
+        if self.data.is_empty() && FROM_FILES.contains(&task.as_str()) && task != "text" {
+            return Err(without_data(&task));
+        }
         if task == "forecast" && self.data.len() > 1 {
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         }
@@ -132,6 +136,10 @@ impl NewArgs {
             parameters: self.parameters,
         })
     }
+}
+
+fn without_data(task: &str) -> Error {
+    Error::usage(format!("a study of {task} needs --data FILE: what to learn from"))
 }
 
 fn absolute(path: &Path) -> PathBuf {
