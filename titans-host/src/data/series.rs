@@ -137,7 +137,11 @@ pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     let text::Content { bytes, notes } = text::read(&[path])?;
     let read = parse::parse(&bytes, said, &known).map_err(|reason| Error::file(path, reason))?;
     // Rows are in time: what a model reads as what comes next must not lie before.
-    Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(path, reason))?;
+    Dates::read(&read.dates, &read.series.lines).map_err(|reason| match &read.layout.date {
+        // By line, and column.
+        Some(ColumnRef::Number(n)) => Error::file(path, reason.replacen(':', &format!(", column {n}:"), 1)),
+        _ => Error::file(path, reason),
+    })?;
     Ok(Read { notes, ..read })
 }
 

@@ -21,7 +21,7 @@ pub enum TaskName {
     /// A sentence in a --haystack of any length that gives a key its value; the question for it comes last (2 blocks of width 64, convolutions
     /// of 8, alpha-bias -14, 3000 steps of 4096 tokens, sequences of up to 2048)
     Needle,
-    /// Stories of --facts hidden among the sentences of --noise; a question about the story comes last (a model alike, 4000 steps)
+    /// Stories of --facts hidden among the sentences of --noise; a question about the story comes last (a model alike, but with convolutions over 4, the usual weight decay and gates at the rate of the rest; 4000 steps)
     Babilong,
 }
 

@@ -44,7 +44,8 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     let names = names.unwrap_or_else(|| (1..=width).map(|i| i.to_string()).collect());
     if names.len() != width {
         return Err(format!(
-            "the header names {} columns, the first row has {width}; if commas are decimal ones, say --decimal comma",
+            "line {}: the header names {} columns, the first row has {width}; if commas are decimal ones, say --decimal comma",
+            start.line,
             names.len()
         ));
     }
@@ -194,28 +195,32 @@ fn is_date(field: &str, layout: &TableLayout) -> bool {
     !layout::is_gap(field) && field.parse::<f64>().is_err() && layout.number(field).is_err()
 }
 
-/// A comma before groups of three digits, in a column that has whole numbers without one too, may be one of thousands or of decimals.
+/// A comma (or a point) before groups of three digits, in a column that has whole numbers without one too, may be one of thousands or of
+/// decimals; a point where whole numbers come near a thousand.
 fn thousands(rows: &[CsvRow], delimiter: Delimiter) -> Result<(), String> {
     let width = rows.iter().map(|row| row.record.len()).max().unwrap_or(0);
     for column in (0..width).filter(|_| delimiter != Delimiter::Comma) {
         let fields = || rows.iter().filter_map(|row| Some((row.line, row.record.get(column)?)));
-        let mut commas = fields().filter(|(_, field)| field.contains(',')).peekable();
-        let Some(&(line, found)) = commas.peek() else { continue };
-        let whole = fields().find(|(_, field)| !field.contains(',') && field.parse::<i64>().is_ok());
-        if let Some((_, whole)) = whole.filter(|_| commas.all(|(_, field)| grouped(field))) {
-            return Err(format!(
-                "line {line}, column {}: {found} stands in a column with whole numbers such as {whole}: is its comma one of thousands or of \
-                 decimals? Write it without, or say --decimal comma",
-                column + 1
-            ));
+        for (mark, name, least) in [(',', "comma", 0), ('.', "point", 100)] {
+            let mut marked = fields().filter(|(_, field)| field.contains(mark)).peekable();
+            let Some(&(line, found)) = marked.peek() else { continue };
+            let large = |field: &str| field.parse::<i64>().is_ok_and(|x| x.saturating_abs() >= least);
+            let whole = fields().find(|(_, field)| !field.contains(mark) && large(field));
+            if let Some((_, whole)) = whole.filter(|_| marked.all(|(_, field)| grouped(field, mark))) {
+                return Err(format!(
+                    "line {line}, column {}: {found} stands in a column with whole numbers such as {whole}: is its {name} one of \
+                     thousands or of decimals? Write it without, or say --decimal {name}",
+                    column + 1
+                ));
+            }
         }
     }
     Ok(())
 }
 
-/// Digits in groups of three behind the first, which is no 0: `1,059`.
-fn grouped(field: &str) -> bool {
-    let mut groups = field.trim_start_matches(['-', '+']).split(',');
+/// Digits in groups of three behind the first, which is no 0, with a mark between them: `1,059`.
+fn grouped(field: &str, mark: char) -> bool {
+    let mut groups = field.trim_start_matches(['-', '+']).split(mark);
     let digits = |group: &str| group.bytes().all(|b| b.is_ascii_digit());
     let first = groups.next().is_some_and(|g| (1..=3).contains(&g.len()) && digits(g) && !g.starts_with('0'));
     first && groups.all(|group| group.len() == 3 && digits(group))
@@ -272,7 +277,9 @@ impl SeriesReader<'_> {
         for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
             let number = self.layout.number(field).map_err(|reason| {
                 let (name, whole) = (&self.names[i], self.names.len() == 1 && !field.trim().is_empty());
-                let way_out = if !whole && !layout::is_gap(field) {
+                let way_out = if field.contains(',') && !whole {
+                    "write a decimal point; a file of decimal commas has fields that end at semicolons or tabs, and --decimal comma says so"
+                } else if !whole && !layout::is_gap(field) {
                     "write numbers without marks for thousands and units; a column that holds none is left out by --leave-out, one of \
                      dates named by --date"
                 } else if whole {

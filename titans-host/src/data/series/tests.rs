@@ -218,6 +218,19 @@ fn a_comma_that_may_be_one_of_thousands_is_asked_about() {
     for text in good {
         parse(text).unwrap();
     }
+    // So is a point, where whole numbers come near a thousand.
+    let error = parse(b"a;b\n998;2\n999;3\n1.000;4\n").unwrap_err();
+    assert!(error.contains("line 4, column 1: 1.000 stands") && error.contains("--decimal point"), "{error}");
+    for text in [&b"a;b\n1;2\n1.125;3\n"[..], b"a;b\n998;2\n1.05;3\n", b"a,b\n998,2\n1.000,3\n"] {
+        parse(text).unwrap();
+    }
+    for (text, says) in [
+        (&b"a,b\n1,2\n\"20,00\",3\n"[..], "line 3, column a: expected a finite number, found \"20,00\"; write a decimal point"),
+        (b"a,b,c\n1,2,3,\n4,5,6,\n", "line 2: the header names 3 columns, the first row has 4"),
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
     let said = TableLayout { decimal: Some(Decimal::Comma), ..TableLayout::default() };
     assert_eq!(super::parse::parse(b"a;b\n998;2\n1,059;4\n", &said, &[]).unwrap().series.numbers[2], 1.059);
 }

@@ -127,7 +127,7 @@ impl ForecastConfig {
         let mut told = read.told(rows);
         let dates = Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(&self.data, reason))?;
         match dates.as_ref().map(Dates::uneven) {
-            None if !read.dates.is_empty() => {
+            None if read.dates.len() > 1 => {
                 told.push(format!("dates as {:?} are not understood: forecasts will number their rows", read.dates[0]));
             }
             None | Some(0) => {}
