@@ -225,7 +225,10 @@ fn a_comma_that_may_be_one_of_thousands_is_asked_about() {
         parse(text).unwrap();
     }
     for (text, says) in [
-        (&b"a,b\n1,2\n\"20,00\",3\n"[..], "line 3, column a: expected a finite number, found \"20,00\"; write a decimal point"),
+        (
+            &b"a,b\n1,2\n\"20,00\",3\n"[..],
+            "line 3, column a: expected a finite number, found \"20,00\"; write a decimal point",
+        ),
         (b"a,b,c\n1,2,3,\n4,5,6,\n", "line 2: the header names 3 columns, the first row has 4"),
     ] {
         let error = parse(text).unwrap_err();
