@@ -180,6 +180,14 @@ fn a_letter_that_makes_dna_a_text_of_its_own_is_told() {
     for text in ["the alphabet is characters", "slip.csv: line 62: letter 11, 'X', is no base"] {
         assert!(output.status.success() && said.contains(text), "{text} in {said}");
     }
+    std::fs::write(here.join("head.csv"), rows(0, 60).replacen("sequence,label", "ACGTACGT,kind", 1)).unwrap();
+    let columns = ["--data", "head.csv", "--column", "1", "--label", "2", "--steps", "2", "--out", "head"];
+    let output = run(here, &small(&columns));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("head.csv: line 1 is read as a row, of the class \"kind\""),
+        "{said}"
+    );
     fails(
         here,
         &small(&["--data", "slip.csv", "--alphabet", "dna", "--out", "dna"]),

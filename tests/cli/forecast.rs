@@ -90,6 +90,10 @@ fn a_forecaster_is_trained_evaluated_and_forecasts() {
     let table = std::fs::read_to_string(here.join("out.csv")).unwrap();
     assert_eq!((table.lines().next(), table.lines().count()), (Some("row,column,mse,surprise"), 1 + 2 * 59));
     assert!(std::fs::read_to_string(here.join("out.svg")).unwrap().contains("surprise of the memory"));
+    // Another file beside what the training rows say of it, as long as they are there.
+    let other = json(here, &["eval", "run", "--data", "two.csv", "--tail", "0.2", "--json"]);
+    assert_eq!((&other["mse"], &other["baselines"]), (&found["mse"], &found["baselines"]));
+    fails(here, &small(&["--data", "two.csv", "--season", "900", "--out", "x"]), 2, &["--season", "found 900"]);
     ok(here, &["eval", "run", "--per-item", "items.csv", "--no-baselines"]);
     assert_eq!(std::fs::read_to_string(here.join("items.csv")).unwrap(), table);
     fails(here, &["eval", "run", "--per-item", "a.csv", "--per-window", "b.csv"], 2, &["--per-window", "--per-item"]);
@@ -173,6 +177,8 @@ fn a_stream_says_what_eval_carries_on_and_its_state_goes_on_anywhere() {
     };
     says(&["--state", "cut"], "", &["cut", "damaged"]);
     says(&["--state", "s", "--generate", "3"], "", &["--generate"]);
+    says(&["--ahead", "5"], "", &["--ahead", "1 to 4", "found 5"]);
+    says(&[], "20.5,0.5\r20.5,0.5\r", &["line 1", "carriage returns"]);
     // Dates rise, also from one run to the next; a row that is refused leaves the state as it was.
     std::fs::copy(here.join("s"), here.join("later")).unwrap();
     let next = |date: &str| format!("{date},20.5,0.5\n");

@@ -89,6 +89,9 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         broken = echoed.and_then(|()| output::stream(bytes)).err();
         Ok(broken.is_none())
     });
+    if let Some(prompt) = echo.take().filter(|_| result.is_ok()) {
+        output::stream(prompt)?;
+    }
     match broken {
         Some(failure) => Err(failure),
         None => result.map_err(|error| Failure::hinting(error, HINT)).and_then(|_| output::stream(b"\n")),

@@ -70,6 +70,7 @@ pub fn read(paths: &[PathBuf], columns: &LabelledColumns, wanted: bool) -> Resul
     let (mut all, mut crc) = (Labelled::default(), flate2::Crc::new());
     for (file, path) in paths.iter().enumerate() {
         let text::Content { bytes, notes } = text::read(&[path])?;
+        text::expect_unpacked(path, &bytes)?;
         crc.update(&bytes);
         all.notes.extend(notes);
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);

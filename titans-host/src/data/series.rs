@@ -135,6 +135,7 @@ pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
         return Err(Error::usage(reason));
     }
     let text::Content { bytes, notes } = text::read(&[path])?;
+    text::expect_unpacked(path, &bytes)?;
     let read = parse::parse(&bytes, said, &known).map_err(|reason| Error::file(path, reason))?;
     // Rows are in time: what a model reads as what comes next must not lie before.
     Dates::read(&read.dates, &read.series.lines).map_err(|reason| match &read.layout.date {
@@ -163,7 +164,9 @@ impl Series {
     /// training or `least.1` for validation.
     pub fn split(&self, fraction: f64, least: (usize, usize)) -> Result<usize> {
         if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(Error::usage(format!("validation fraction: expected between 0 and 1, found {fraction}")));
+            return Err(Error::usage(format!(
+                "--tail, or task.validation: expected between 0 and 1, found {fraction}"
+            )));
         }
         let rows = self.rows();
         let tail = ((rows as f64 * fraction).round() as usize).min(rows);

@@ -54,6 +54,7 @@ pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
 /// # Errors
 /// [`Error::File`] naming line and column (in bytes) of what is no UTF-8, or of a NUL, which other encodings are full of.
 pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
+    expect_unpacked(path, bytes)?;
     let (at, found) = match std::str::from_utf8(bytes) {
         Ok(text) => match bytes.iter().position(|&b| b == 0) {
             None => return Ok(text.trim_start_matches('\u{feff}')),
@@ -66,6 +67,17 @@ pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     let column = before.iter().rev().take_while(|&&b| b != b'\n').count() + 1;
     let reason = format!("line {line}, column {column}: expected text in UTF-8, found {found}; save the file as UTF-8");
     Err(Error::file(path, reason))
+}
+
+/// Refuses packed bytes, which a file of another name than `.gz` holds.
+///
+/// # Errors
+/// [`Error::File`] that says so.
+pub fn expect_unpacked(path: &Path, bytes: &[u8]) -> Result<()> {
+    if !bytes.starts_with(&MAGIC) {
+        return Ok(());
+    }
+    Err(Error::file(path, "expected text in UTF-8, found gzip data; give the file a name that ends in .gz"))
 }
 
 /// The bytes that were ignored.
@@ -115,7 +127,7 @@ fn skip_zeros(input: &mut impl BufRead) -> std::io::Result<bool> {
 /// `least_head` bytes or the tail fewer than 2.
 pub fn split(bytes: &[u8], fraction: f64, least_head: usize) -> Result<(&[u8], &[u8])> {
     if !(fraction > 0.0 && fraction < 1.0) {
-        return Err(Error::usage(format!("validation fraction: expected between 0 and 1, found {fraction}")));
+        return Err(Error::usage(format!("--tail, or task.validation: expected between 0 and 1, found {fraction}")));
     }
     let tail = (bytes.len() as f64 * fraction).round() as usize;
     let (head, tail) = bytes.split_at(bytes.len() - tail.min(bytes.len()));
@@ -218,6 +230,7 @@ mod tests {
         for (bytes, says) in [
             (&b"one\ntw\xe9\n"[..], "a.txt: line 2, column 3: expected text in UTF-8, found other bytes"),
             (b"\xff\xfeo\0n\0", "line 1, column 1"),
+            (b"\x1f\x8b\x08", "found gzip data"),
             (b"o\0n\0", "line 1, column 2: expected text in UTF-8, found a NUL"),
         ] {
             assert!(of(bytes).unwrap_err().contains(says), "{says}");

@@ -147,7 +147,25 @@ impl Args {
             None => 0,
         };
         let moments = expect_some(moments(frame, &(from..rows), horizons), rows, frame).map_err(named)?;
-        Ok(Ground { table, moments, end: rows, part: None, baselines: None })
+        let baselines = if self.no_baselines { None } else { self.learned(task, seed, &table, &(from..rows))? };
+        Ok(Ground { table, moments, end: rows, part: None, baselines })
+    }
+
+    /// The baselines on another table, by what the training rows say, if these are still there.
+    fn learned(
+        &self,
+        task: &ForecastConfig,
+        seed: u64,
+        table: &SeriesTable,
+        part: &Range<usize>,
+    ) -> Result<Option<Baselines>> {
+        match ForecastTask::read(task.clone(), seed) {
+            Ok(run) => run.baselines_on(table, part).map(Some),
+            Err(error) => {
+                output::complain(&format!("no baselines, which come of the training rows: {error}"));
+                Ok(None)
+            }
+        }
     }
 }
 

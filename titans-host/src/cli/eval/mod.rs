@@ -49,7 +49,7 @@ Sequences above 32768 tokens are streams here too.
 A loss, or a surprise that --per-token writes, that is not finite ends the verb with exit code 1: it says where, and writes nothing.
 
 JSON keys: tokens (predicted), bytes (that these stand for), nats_per_token, bits_per_byte; of series patches,
-mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of track for each length products, words, frozen; of forecasts mse, mae (the first
+mean_squared_error, unchanged (the error of predicting that nothing changes); of recall as recall.json; of track for each length products, words, frozen, chance; of forecasts mse, mae (the first
 horizon's), horizons {N: {mse, mae}}, mean, part, windows, columns, lookback, rows_seen, memory, carry, seconds, baselines {last, seasonal,
 linear, season, ridge}; of classify accuracy, mcc, f1, auc, loss, rows, confusion, classes [{name, rows, precision, recall, f1}], part, memory, strands, seconds,
 baselines {majority, words_4, words_6}; of needles kind, haystack, tokens, memory, chance, lengths [{length, samples, accuracy, standard_error, frozen,

@@ -50,6 +50,10 @@ pub(super) fn run(
         let text = "--generate, --per-token and --tokenizer are for models of text; this one reads rows";
         return Err(Error::usage(text).into());
     }
+    let horizon = Frame::of(task).horizon;
+    if let Some(ahead) = args.ahead.filter(|&ahead| ahead > horizon) {
+        return Err(Error::usage(format!("--ahead: expected 1 to {horizon}, the run's horizon, found {ahead}")).into());
+    }
     let session = Session::of(Arc::clone(weights), arithmetic, args.memory)?;
     let interrupt = signals::listen()?;
     let mut forecaster = Forecaster::new(args, task, session)?;
@@ -171,7 +175,9 @@ impl<'a> Forecaster<'a> {
     fn date(&self, record: &csv::StringRecord, line: u64) -> Result<LatestDate> {
         let layout = &self.task.layout;
         let place = match layout.date {
-            Some(ColumnRef::Number(n)) if record.len() == self.task.columns.len() + layout.skipped().len() => n - 1,
+            Some(ColumnRef::Number(n @ 1..)) if record.len() == self.task.columns.len() + layout.skipped().len() => {
+                n - 1
+            }
             _ => return Ok(self.state.date.clone()),
         };
         let text = record.get(place).unwrap_or_default().trim();
@@ -260,7 +266,7 @@ impl<'a> Forecaster<'a> {
     }
 
     fn ahead(&self) -> usize {
-        self.args.ahead.unwrap_or(1).min(self.frame.horizon)
+        self.args.ahead.unwrap_or(1)
     }
 
     fn header(&self) -> Vec<String> {

@@ -87,6 +87,13 @@ impl RowSplitter {
             }
         };
         let row: Vec<u8> = self.rest.drain(..end).collect();
+        let inside = row.strip_suffix(b"\n").map_or(&row[..], |row| row.strip_suffix(b"\r").unwrap_or(row));
+        if inside.contains(&b'\r') && !inside.contains(&b'"') && !inside.trim_ascii_end().is_empty() {
+            return Err(Error::usage(format!(
+                "standard input, line {}: expected lines that end in a line feed, found carriage returns within one; convert the line ends",
+                self.breaks + 1
+            )));
+        }
         (self.seen, self.quoted, self.number) = (0, false, self.breaks + 1);
         self.breaks += row.iter().filter(|&&b| b == b'\n').count() as u64;
         Ok(Some(row))
@@ -121,6 +128,13 @@ mod tests {
         }
         assert_eq!(rows(&["1\n"]), [(1, "1\n".to_owned())]);
         assert_eq!(rows(&[]), []);
+    }
+
+    #[test]
+    fn carriage_returns_alone_end_no_line() {
+        let mut rows = RowSplitter { rest: b"1\r\n2\r3\r4\r".to_vec(), ..RowSplitter::default() };
+        assert!(rows.next(true).unwrap().is_some());
+        assert!(rows.next(true).unwrap_err().to_string().contains("line 2"));
     }
 
     #[test]

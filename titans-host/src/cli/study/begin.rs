@@ -29,6 +29,9 @@ impl Args {
                     .into());
                 }
                 let file = self.described()?;
+                if self.file.is_none() && self.new.given().is_none() {
+                    output::complain(&format!("{}: no study is there; a new one of recall begins", folder.display()));
+                }
                 let task = file.task.get("name").and_then(|name| name.as_str()).unwrap_or_default();
                 if FROM_FILES.contains(&task) && !file.task.contains_key("data") {
                     return Err(without_data(task).into());

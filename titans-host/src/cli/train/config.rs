@@ -135,12 +135,12 @@ impl ConfigArgs {
             }
             TaskConfig::Series(c) => {
                 if !self.data.is_empty() {
-                    c.data = self.series()?;
+                    c.data = self.series("series")?;
                 }
             }
             TaskConfig::Forecast(c) => {
                 if !self.data.is_empty() {
-                    c.data = self.series()?;
+                    c.data = self.series("forecast")?;
                 }
             }
             task => self.own_places(task)?,
@@ -236,7 +236,7 @@ impl ConfigArgs {
                 run
             }
             (None, TaskName::Series) => {
-                let file = self.series()?;
+                let file = self.series("series")?;
                 let task = series::SeriesConfig { data: file.clone(), ..series::SeriesConfig::default() };
                 room::expect_data(&TaskConfig::Series(task))?;
                 let (run, told) = series::recipe(file.clone(), self.layout.said(TableLayout::default()))?;
@@ -244,7 +244,7 @@ impl ConfigArgs {
                 run
             }
             (None, TaskName::Forecast) => {
-                let file = self.series()?;
+                let file = self.series("forecast")?;
                 let mut task = forecast::ForecastConfig { data: file.clone(), ..forecast::ForecastConfig::default() };
                 task.layout = self.layout.said(task.layout);
                 self.change_forecast(&mut task)?;
@@ -311,11 +311,11 @@ impl ConfigArgs {
             }
             TaskConfig::Series(c) => {
                 let said = self.layout.said(c.layout.clone());
-                let other = !self.data.is_empty() && self.series()? != c.data;
+                let other = !self.data.is_empty() && self.series("series")? != c.data;
                 // What was found out about one file is no more than a guess about another.
                 let anew = other || (self.config.is_some() && self.layout.given().is_some());
                 if other {
-                    c.data = self.series()?;
+                    c.data = self.series("series")?;
                 }
                 if anew {
                     c.layout = if other { self.layout.said(TableLayout::default()) } else { said };
@@ -328,11 +328,11 @@ impl ConfigArgs {
                 Ok(anew || self.patch.is_some())
             }
             TaskConfig::Forecast(c) => {
-                let other = !self.data.is_empty() && self.series()? != c.data;
+                let other = !self.data.is_empty() && self.series("forecast")? != c.data;
                 let given = self.layout.given().is_some() || self.split.is_some();
                 let anew = other || (self.config.is_some() && given);
                 if other {
-                    c.data = self.series()?;
+                    c.data = self.series("forecast")?;
                 }
                 self.change_forecast(c)?;
                 if anew {
@@ -381,12 +381,12 @@ impl ConfigArgs {
     }
 
     /// The one file of a series.
-    fn series(&self) -> Result<PathBuf> {
+    fn series(&self, task: &str) -> Result<PathBuf> {
         match &self.data[..] {
             [file] => absolute("--data", file),
             files => {
                 let found = files.len();
-                Err(Error::usage(format!("--task series needs --data FILE.csv: expected one file, found {found}")))
+                Err(Error::usage(format!("--task {task} needs --data FILE.csv: expected one file, found {found}")))
             }
         }
     }

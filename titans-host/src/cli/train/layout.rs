@@ -62,7 +62,7 @@ pub struct LayoutArgs {
     /// one of dates, row numbers or times]
     #[arg(long, value_name = "COLUMN,…", value_parser = columns, allow_hyphen_values = true)]
     leave_out: Option<Columns>,
-    /// The column of dates, by name or number from 1 [default: the first one that is left out]
+    /// The column of dates, by name or number from 1, or none [default: the first one that is left out]
     #[arg(long, value_name = "COLUMN")]
     date: Option<String>,
     /// What becomes of missing numbers [default: refuse]
@@ -104,7 +104,7 @@ impl LayoutArgs {
             layout.left_out = Some(columns.clone());
         }
         if let Some(date) = &self.date {
-            layout.date = Some(place(date));
+            layout.date = Some(if date == "none" { ColumnRef::NONE } else { place(date) });
         }
         if let Some(gaps) = self.gaps {
             layout.gaps = match gaps {

@@ -14,6 +14,8 @@ enum Pace {
     Even(i64),
     /// Months of whatever length.
     Months(i64),
+    /// The last days of months, so many apart.
+    MonthEnds(i64),
 }
 
 /// The dates of a table's rows.
@@ -82,7 +84,7 @@ impl Dates {
         let of = |whole: i64, step: i64| (step > 0 && whole % step == 0 && whole / step > 1).then_some(whole / step);
         let rows = match self.pace {
             _ if self.style == Style::Count => None,
-            Pace::Months(step) => of(12, step),
+            Pace::Months(step) | Pace::MonthEnds(step) => of(12, step),
             Pace::Even(DAY) => Some(7),
             Pace::Even(step) => of(DAY, step),
         };
@@ -97,9 +99,12 @@ impl Dates {
     /// The date of the `steps`-th row behind the last.
     pub fn after(&self, steps: usize) -> String {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
+        let ahead = self.style.ahead();
+        let months = |step: i64| months_after(self.last.saturating_add(ahead), step.saturating_mul(steps));
         let moment = match self.pace {
             Pace::Even(step) => self.last.saturating_add(step.saturating_mul(steps)),
-            Pace::Months(step) => months_after(self.last, step.saturating_mul(steps)),
+            Pace::Months(step) => months(step) - ahead,
+            Pace::MonthEnds(step) => month_end(months(step)) - ahead,
         };
         self.style.write(moment)
     }
@@ -147,7 +152,8 @@ fn unlike(first: &str, found: &str) -> String {
 
 fn not_after(before: &str, found: &str) -> String {
     format!(
-        "expected a date after {}, that of the row before, found {}; sort the rows by time, and leave one of each date",
+        "expected a date after {}, that of the row before, found {}; sort the rows by time, and leave one of each date (--date none of training, \
+         where a column is not all of the date)",
         plain(before),
         plain(found)
     )
@@ -155,7 +161,8 @@ fn not_after(before: &str, found: &str) -> String {
 
 /// The step that is there most often, and how many others there are.
 fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
-    let pairs = || moments.windows(2).map(|pair| (pair[0], pair[1]));
+    let ahead = style.ahead();
+    let pairs = || moments.windows(2).map(|pair| (pair[0] + ahead, pair[1] + ahead));
     if *style != Style::Count && pairs().all(|(a, b)| b - a >= 28 * DAY) {
         let month = |moment: i64| {
             let (year, month, _) = civil(moment.div_euclid(DAY));
@@ -164,9 +171,15 @@ fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
         let mut steps = pairs().map(|(a, b)| month(b) - month(a));
         if let Some(first) = steps.next().filter(|&first| first > 0)
             && steps.all(|step| step == first)
-            && pairs().all(|(a, b)| months_after(a, first) == b)
         {
-            return (Pace::Months(first), 0);
+            let ends = |moment: &i64| month_end(*moment + ahead) == *moment + ahead;
+            // The 28th of February alone says nothing.
+            if moments.len() > 2 && moments.iter().all(ends) {
+                return (Pace::MonthEnds(first), 0);
+            }
+            if pairs().all(|(a, b)| months_after(a, first) == b) {
+                return (Pace::Months(first), 0);
+            }
         }
     }
     let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
@@ -174,6 +187,12 @@ fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
     let most =
         counts.iter().max_by_key(|&(step, count)| (*count, -*step)).map_or((1, 0), |(&step, &count)| (step, count));
     (Pace::Even(most.0), moments.len().saturating_sub(1 + most.1))
+}
+
+/// The last day of its month, at the same time.
+fn month_end(moment: i64) -> i64 {
+    let (year, month, _) = civil(moment.div_euclid(DAY));
+    day_number(year, month, days_of(year, month)) * DAY + moment.rem_euclid(DAY)
 }
 
 /// The same day so many months later, or the last one of a shorter month.
@@ -205,6 +224,16 @@ mod tests {
             (&["12/1/2020", "13/1/2020"], 19, "1/2/2020"),
             (&["28-02-2020 23:00", "29-02-2020 00:00"], 24, "01-03-2020 00:00"),
             (&["2023-01-31", "2023-02-28", "2023-03-28"], 1, "2023-04-28"),
+            (&["2023-02-28", "2023-03-31", "2023-04-30"], 2, "2023-06-30"),
+            (&["2023-12-31 00:00", "2024-03-31 00:00", "2024-06-30 00:00"], 3, "2025-03-31 00:00"),
+            (&["20200130", "20200131"], 1, "20200201"),
+            (&["01/13/2020 11:00 AM", "01/13/2020 12:00 PM"], 1, "01/13/2020 01:00 PM"),
+            (&["1/13/2020 11:30pm", "1/14/2020 12:00am"], 2, "1/14/2020 1:00am"),
+            (
+                &["2020-10-25T01:00:00+02:00", "2020-10-25T02:00:00+02:00", "2020-10-25T02:00:00+01:00"],
+                1,
+                "2020-10-25T03:00:00+01:00",
+            ),
             (&["2023-01-01", "2023-02-01", "2023-03-01"], 11, "2024-02-01"),
             (&["2023-01-01T00:00:00.250Z", "2023-01-01T00:00:00.500Z"], 2, "2023-01-01T00:00:01.000Z"),
             (&["2023-01-01 00:00+02:00", "2023-01-01 00:10+02:00"], 1, "2023-01-01 00:20+02:00"),
@@ -224,6 +253,9 @@ mod tests {
             (&["2020-01-01", "2020-02-30"], "line 3: expected a date as in the first row (2020-01-01)"),
             (&["2020-01-01", "17"], "line 3"),
             (&["2020-01-01 00:00", "2020-01-01 24:00"], "line 3"),
+            (&["2020-01-01 11:00 AM", "2020-01-01 13:00 PM"], "line 3"),
+            (&["2021-03-28T07:00+01:00", "2021-03-28T08:00+02:00"], "line 3: expected a date after"),
+            (&["20200131", "20200132"], "line 3"),
             (&["2020-01-01", ""], "line 3"),
             (&["01/13/2020", "01/12/2020"], "line 3: expected a date after 01/13/2020"),
             (&["01/01/2020", "01/02/2020", "01/13/2020", "01/12/2020"], "line 5: expected a date after 01/13/2020"),

@@ -80,6 +80,11 @@ pub enum ColumnRef {
     Name(String),
 }
 
+impl ColumnRef {
+    /// No column: as that of the dates it says that there are none.
+    pub const NONE: Self = Self::Number(0);
+}
+
 /// How a file is written down. What is not said is guessed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -96,7 +101,7 @@ pub struct TableLayout {
     /// Columns that are not read: dates, numbers of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<Vec<ColumnRef>>,
-    /// The column of dates, which is not read as numbers.
+    /// The column of dates, which is not read as numbers; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<ColumnRef>,
     /// What becomes of missing numbers.
@@ -197,8 +202,8 @@ pub(super) fn decimal<'a>(delimiter: Delimiter, fields: impl Iterator<Item = &'a
     if commas > 0 { Decimal::Comma } else { Decimal::Point }
 }
 
-/// What a first column of numbers of this name counts, if it does: rows, or the seconds since 1970 (or parts of them), be it backwards or, where the
-/// name says so, in no order.
+/// What a first column of numbers of this name counts, if it does: rows, the seconds since 1970 (or parts of them), be it backwards or, where the
+/// name says so, in no order; days as 20201231, or what rises and is called a date, a time or a year.
 pub(super) fn counts(column: &[f64], name: &str) -> Option<&'static str> {
     if column.len() < 3 {
         return None;
@@ -214,6 +219,15 @@ pub(super) fn counts(column: &[f64], name: &str) -> Option<&'static str> {
     let falls = column.windows(2).all(|pair| pair[1] < pair[0]);
     let name = name.to_ascii_lowercase();
     let named = whole && ["time", "date", "unix", "epoch"].iter().any(|word| name.contains(word));
+    let day = |x: &f64| {
+        (1800e4..2200e4).contains(x) && (101.0..1232.0).contains(&(x % 1e4)) && (1.0..32.0).contains(&(x % 100.0))
+    };
+    if whole && (rises || falls || named) && column.iter().all(day) {
+        return Some("it holds days");
+    }
+    if rises && (named || whole && name.contains("year")) {
+        return Some("it counts time, as it is called");
+    }
     ((rises || falls || named) && [1.0, 1e3, 1e6, 1e9].into_iter().any(epoch)).then_some("it counts time since 1970")
 }
 
@@ -270,6 +284,11 @@ mod tests {
         }
         let shuffled = [1.6e9, 1.6e9 + 60.0, 1.6e9 - 60.0];
         assert!(counts(&shuffled, "load").is_none() && counts(&shuffled, "Timestamp").is_some());
+        assert!(counts(&[20200130.0, 20200131.0, 20200201.0], "1").unwrap().contains("days"));
+        assert!(counts(&[20200130.0, 20200133.0, 20200201.0], "1").is_none());
+        assert!(
+            counts(&[1990.0, 1991.0, 1992.0], "Year").is_some() && counts(&[1990.0, 1991.0, 1992.0], "load").is_none()
+        );
         assert_eq!(counts(&[0.0, 1.0], "1"), None, "too few to say");
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     let mut why = None;
     let mut skipped = match &layout.left_out {
         _ if !known.is_empty() && width == known.len() => Vec::new(),
-        Some(places) => places.iter().map(|place| number_of(place, &names)).collect::<Result<_, _>>()?,
+        Some(places) => places.iter().map(|place| number_of("--leave-out", place, &names)).collect::<Result<_, _>>()?,
         None if width > 1 && is_date(&start.record[0], &layout) => {
             why = Some("it holds no numbers");
             vec![0]
@@ -61,8 +61,10 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     };
     // A file of the run's columns alone has no dates.
     let alone = !known.is_empty() && width == known.len();
-    let date = layout.date.as_ref().filter(|_| !alone).map(|place| number_of(place, &names)).transpose()?;
-    let written = |&i: &usize| start.record.get(i).is_some_and(|field| is_date(field, &layout));
+    let dateless = layout.date == Some(ColumnRef::NONE);
+    let named = layout.date.as_ref().filter(|_| !alone && !dateless);
+    let date = named.map(|place| number_of("--date", place, &names)).transpose()?;
+    let written = |&i: &usize| !dateless && start.record.get(i).is_some_and(|field| is_date(field, &layout));
     let date = date.or_else(|| skipped.iter().copied().find(written));
     skipped.extend(date);
     skipped.sort_unstable();
@@ -70,7 +72,12 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     let dated = why.is_some();
     let columns = width - skipped.len();
     if columns == 0 || columns > COLUMNS {
-        return Err(format!("expected 1 to {COLUMNS} columns of numbers, found {columns}"));
+        let run = if known.is_empty() { String::new() } else { format!(" (the run has {})", known.join(", ")) };
+        let found = names.join(", ");
+        return Err(format!(
+            "expected 1 to {COLUMNS} columns of numbers{run}, found {columns} of {width}: {}",
+            brief(&found)
+        ));
     }
     distinct(&names, &skipped)?;
     let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
@@ -104,7 +111,9 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         why = layout::counts(&column, &names[0]);
         if why.is_some() {
             skipped = vec![0];
-            dates = column.iter().map(f64::to_string).collect();
+            if !dateless {
+                dates = column.iter().map(f64::to_string).collect();
+            }
             let mut i = 0;
             numbers.retain(|_| {
                 i += 1;
@@ -243,7 +252,7 @@ fn distinct(names: &[String], skipped: &[usize]) -> Result<(), String> {
 }
 
 /// A column's number, from 0.
-fn number_of(place: &ColumnRef, names: &[String]) -> Result<usize, String> {
+fn number_of(option: &str, place: &ColumnRef, names: &[String]) -> Result<usize, String> {
     let found = match place {
         ColumnRef::Number(n) => n.checked_sub(1).filter(|&i| i < names.len()),
         ColumnRef::Name(name) => names.iter().position(|n| n == name),
@@ -253,7 +262,7 @@ fn number_of(place: &ColumnRef, names: &[String]) -> Result<usize, String> {
             ColumnRef::Number(n) => n.to_string(),
             ColumnRef::Name(name) => brief(name),
         };
-        format!("the column to leave out, {place}: expected one of {} columns: {}", names.len(), names.join(", "))
+        format!("{option} {place}: expected one of {} columns: {}", names.len(), names.join(", "))
     })
 }
 
@@ -276,9 +285,12 @@ impl SeriesReader<'_> {
         }
         for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
             let number = self.layout.number(field).map_err(|reason| {
-                let (name, whole) = (&self.names[i], self.names.len() == 1 && !field.trim().is_empty());
+                let whole = self.names.len() == 1 && !field.trim().is_empty();
+                let name = if self.names[i].is_empty() { (i + 1).to_string() } else { self.names[i].clone() };
                 let way_out = if field.contains(',') && !whole {
                     "write a decimal point; a file of decimal commas has fields that end at semicolons or tabs, and --decimal comma says so"
+                } else if field.parse::<f64>().is_ok_and(f64::is_finite) {
+                    "correct it, or give the column in larger units"
                 } else if !whole && !layout::is_gap(field) {
                     "write numbers without marks for thousands and units; a column that holds none is left out by --leave-out, one of \
                      dates named by --date"

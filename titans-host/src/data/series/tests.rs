@@ -239,6 +239,30 @@ fn a_comma_that_may_be_one_of_thousands_is_asked_about() {
 }
 
 #[test]
+fn a_column_that_is_not_all_of_the_date_may_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    std::fs::write(&path, "date,time,a\n2020-01-01,00:00,1\n2020-01-01,01:00,2\n").unwrap();
+    let named = |names: &[&str]| Some(names.iter().map(|&name| ColumnRef::Name(name.into())).collect());
+    let mut said = TableLayout { left_out: named(&["date", "time"]), ..TableLayout::default() };
+    let error = read(&path, &said, &[]).unwrap_err().to_string();
+    assert!(
+        error.contains("line 3, column 1: expected a date after 2020-01-01") && error.contains("--date none"),
+        "{error}"
+    );
+    said.date = Some(ColumnRef::NONE);
+    let found = read(&path, &said, &[]).unwrap();
+    assert_eq!(
+        (found.series.numbers, found.dates.len(), found.layout.date),
+        (vec![1.0, 2.0], 0, Some(ColumnRef::NONE))
+    );
+    said.date = Some(ColumnRef::Name("day".into()));
+    assert!(read(&path, &said, &[]).unwrap_err().to_string().contains("--date \"day\""));
+    std::fs::write(&path, b"\x1f\x8b\x08").unwrap();
+    assert!(read(&path, &said, &[]).unwrap_err().to_string().contains("gzip"));
+}
+
+#[test]
 fn times_that_do_not_rise_are_told_as_dates_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");

@@ -166,6 +166,19 @@ impl ClassifyConfig {
             _ => String::new(),
         };
         self.classes = classes(&rows)?;
+        // A first line whose label nobody shares, and no other such row: most likely the names of columns that are given by number.
+        let alone = |row: &&LabelledRow| rows.iter().filter(|other| other.label == row.label).count() == 1;
+        if let [first] = rows.iter().filter(alone).take(2).collect::<Vec<_>>()[..]
+            && first.line == 1
+            && first.name.is_none()
+            && rows.len() > 2
+        {
+            let label = brief(first.label.as_deref().unwrap_or_default());
+            let reason = format!(
+                "is read as a row, of the class {label} that no other row has; if it names the columns, give them by name"
+            );
+            told.push(place(&self.data, first, &Error::usage(reason)).to_string().replacen("line 1:", "line 1", 1));
+        }
         self.choose_words(said, texts().map(str::len).max().unwrap_or(1));
         let encoder = self.encoder()?;
         let mut longest = 1;

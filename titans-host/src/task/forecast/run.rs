@@ -75,6 +75,13 @@ impl ForecastTask {
         };
         enough("the training rows", parts.train.len(), frame.reach().saturating_add(frame.horizon))?;
         enough("the validation rows", parts.valid.len(), frame.horizon)?;
+        if config.season > parts.train.end {
+            let rows = parts.train.end;
+            return Err(Error::usage(format!(
+                "--season: expected 0 to {rows}, the training rows, found {}",
+                config.season
+            )));
+        }
         let table = table(series, &config.columns, &config.layout).map_err(named)?;
         let mut crc = Crc::new();
         series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
@@ -102,9 +109,17 @@ impl ForecastTask {
     /// # Errors
     /// As [`Baselines::measure`].
     pub fn baselines(&self, part: &Range<usize>) -> Result<Baselines> {
+        self.baselines_on(&self.table, part)
+    }
+
+    /// The same of another table in the units of the run.
+    ///
+    /// # Errors
+    /// As [`Baselines::measure`].
+    pub fn baselines_on(&self, table: &SeriesTable, part: &Range<usize>) -> Result<Baselines> {
         let moments = moments(&self.frame, part, &self.config.horizons);
         let learned = (&self.table, &self.parts, self.season);
-        Baselines::measure(&self.frame, learned, &self.table, (moments, part.end), &self.config.horizons)
+        Baselines::measure(&self.frame, learned, table, (moments, part.end), &self.config.horizons)
     }
 
     /// One sequence of a batch, drawn by its number: where it begins, and its lane.
