@@ -42,13 +42,20 @@ pub fn cotangent(n: usize, seed: usize) -> Vec<f64> {
 
 /// Gradients of [`loss`] in the order k, v, q, α, θ, η, state.
 pub fn gradients(case: &Case) -> [Vec<f64>; 7] {
-    let inputs = case.inputs::<f64>();
-    let boundaries = case.run::<f64>(Form::Chunk).boundaries;
+    gradients_in::<f64>(case)
+}
+
+/// The same, computed in T.
+pub fn gradients_in<T: SimdScalar>(case: &Case) -> [Vec<f64>; 7] {
+    let inputs = case.inputs::<T>();
+    let boundaries = case.run::<T>(Form::Chunk).boundaries;
     let (n, dk, dv) = (case.n, case.spec.key_width(), case.spec.value_width());
-    let (d_y, d_final) = (cotangent(n * dv, 1), cotangent(case.spec.state_len(), 2));
+    let single = |x: Vec<f64>| x.into_iter().map(T::from_f64).collect::<Vec<T>>();
+    let (d_y, d_final) = (single(cotangent(n * dv, 1)), single(cotangent(case.spec.state_len(), 2)));
     let sizes = [n * dk, n * dv, n * dk, case.alpha.len(), case.theta.len(), case.eta.len(), d_final.len()];
-    let mut d = sizes.map(|n| vec![f64::NAN; n]);
-    let mut scratch = vec![f64::NAN; vjp_scratch_len(&case.spec)];
+    let nan = T::from_f64(f64::NAN);
+    let mut d = sizes.map(|n| vec![nan; n]);
+    let mut scratch = vec![nan; vjp_scratch_len(&case.spec)];
     let [k, v, q, alpha, theta, eta, state] = &mut d;
     vjp(
         &case.kernel,
@@ -67,7 +74,7 @@ pub fn gradients(case: &Case) -> [Vec<f64>; 7] {
         &mut scratch,
     )
     .unwrap();
-    d
+    d.map(|d| d.into_iter().map(T::to_f64).collect())
 }
 
 /// One of the inputs, to move.

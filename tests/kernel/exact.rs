@@ -1,7 +1,9 @@
 //! Pieces of several chunks of a linear memory: the numbers of chunk by chunk, exact gradients, streams, causality.
 
 use crate::case::{Case, case};
-use crate::checks::{bits, close, for_stream, gradients, on_every_version, stream_is_the_batch, streamed};
+use crate::checks::{
+    bits, close, for_stream, gradients, gradients_in, on_every_version, stream_is_the_batch, streamed,
+};
 use crate::forms::{boundaries_change_no_bit, differences};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -269,4 +271,64 @@ fn pieces_are_whole_chunks_and_matrices_alone_have_them() {
     assert!(deep.validate().is_ok() && deep.piece_len() == 4 && !deep.wide());
     let residual = MemorySpec { network: Network::Residual, ..spec(1, 64) };
     assert!(residual.validate().is_ok() && residual.token_by_token());
+}
+
+/// Momentum alone, of a state that is there: nothing is written, so that nothing but what a piece leaves out can be wrong.
+#[test]
+fn gradients_in_f32_hold_where_momentum_has_faded() {
+    let (n, d) = (64, 16);
+    let number = |i: usize| ((i * 7919) % 1009) as f64 / 504.5 - 1.0;
+    let numbers = |len: usize, from: usize| (0..len).map(|i| number(i + from)).collect::<Vec<_>>();
+    let mut spec = spec(1, n);
+    spec.loss = Loss::Half;
+    for (halves, end, later) in [
+        (20, 0.0, 1.0),
+        (20, 0.0, 0.9),
+        (23, 0.0, 1.0),
+        (24, 0.5, 0.5),
+        (12, 1e-3, 1.0),
+        (40, 0.5, 1.0),
+        (5, 1e-7, 0.5),
+    ] {
+        let eta = (0..n)
+            .map(|t| {
+                if t < halves {
+                    0.5
+                } else if t == halves {
+                    end
+                } else {
+                    later
+                }
+            })
+            .collect();
+        let [k, v, q] = [0, 1, 2].map(|i| numbers(n * d, i * 4001).iter().map(|x| 0.4 * x).collect());
+        let (alpha, theta, state) = (vec![0.0; n], vec![0.0; n], numbers(2 * d * d, 77));
+        let kernel = Simd::best();
+        let case = Case {
+            kernel,
+            spec: spec.clone(),
+            read: Read::After,
+            n,
+            k,
+            v,
+            q,
+            alpha,
+            theta,
+            eta,
+            mask: None,
+            state,
+            per_chunk: false,
+        };
+        let mut single = case.clone();
+        single.spec.compute_chunk = 1;
+        // In f64 token by token.
+        for (name, (found, want)) in ["k", "v", "q", "α", "θ", "η", "state"]
+            .iter()
+            .zip(gradients_in::<f32>(&case).iter().zip(&gradients(&single)))
+        {
+            let scale = want.iter().fold(1e-30, |m: f64, x| m.max(x.abs()));
+            let error = found.iter().zip(want).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs())) / scale;
+            assert!(error <= 1e-5, "{name} after {halves} halves, {end}, then {later}: {error:e} of the largest");
+        }
+    }
 }

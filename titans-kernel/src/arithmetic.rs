@@ -14,7 +14,7 @@ mod token;
 mod weights;
 
 pub use chunk::{Recurrence, ScoreWeighting};
-pub(crate) use chunk::{fading, least, momentum};
+pub(crate) use chunk::{fading, least, momentum, spent};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
 pub use softmax::{Columns, QUERIES, SUMS, Seen};

@@ -74,7 +74,7 @@ fn a_column_whose_name_has_a_comma_can_be_left_out() {
     for wrong in ["", "a,", "a\nd"] {
         fails(here, &os(&train(wrong), &[]), 2, &["--leave-out", "double quotes"]);
     }
-    fails(here, &os(&train("b, c"), &[]), 2, &["column to leave out", "\"b\""]);
+    fails(here, &os(&train("b, c"), &[]), 2, &["--leave-out", "\"b\""]);
     shown(here, &train("\"b, c\",3"));
     let config = std::fs::read_to_string(here.join("comma/config.toml")).unwrap();
     assert!(config.contains("left_out = [2, 3]") && config.matches("[[task.columns]]").count() == 1, "{config}");

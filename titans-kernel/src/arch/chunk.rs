@@ -3,7 +3,9 @@
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::arithmetic::{Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least};
+use crate::arithmetic::{
+    Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least, spent,
+};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
@@ -93,11 +95,11 @@ unsafe fn row<V: Vector, const N: usize>(
     unsafe {
         if f.writes {
             let (keep, eta) = (V::splat(f.keep), V::splat(f.eta));
-            let (least, fading) = (V::splat(least()), V::splat(fading()));
+            let [least, fading, spent] = [least(), fading(), spent()].map(|x| V::splat(x));
             each!(J < N => {
                 let p = block.p[J].mul(eta);
                 block.c[J] = block.c[J].mul(keep).add(p).flush(least);
-                block.p[J] = p.flush(block.c[J].mul(fading)).flush(least);
+                block.p[J] = p.flush(block.c[J].mul(fading)).flush(spent);
             });
         }
         // What lies in the lane before its token comes may have met a gate that is not a number.

@@ -9,7 +9,7 @@ use crate::scalar::Scalar;
 ///
 /// Row t + 1 of C and P is 0 ..= offset + t long; what lies beyond is unspecified afterwards. A token that does not write
 /// repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0; of Π η and P, momentum
-/// that has faded, also what is below 6·10⁻⁸ or 10⁻²⁰ of G and C.
+/// that has faded, also what is below 6·10⁻⁸ or 10⁻²⁰ of G and C, and what is below 10⁻¹⁰ or 10⁻²⁰.
 #[derive(Debug)]
 pub struct Recurrence<'a, T> {
     /// Of the n tokens.
@@ -75,10 +75,16 @@ pub(crate) fn fading<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 6e-8 } else { 1e-20 })
 }
 
-/// A factor of momentum, or 0 where it is below [`fading`] of what W holds, or below [`least`]; what is not a number stays.
+/// The least factor of momentum that is not 0, however little W holds of the same after much forgetting.
+#[inline(always)]
+pub(crate) fn spent<T: Scalar>() -> T {
+    T::from_f64(if T::BYTES == 4 { 1e-10 } else { 1e-20 })
+}
+
+/// A factor of momentum, or 0 where it is below [`fading`] of what W holds, or below [`spent`]; what is not a number stays.
 #[inline(always)]
 fn faded<T: Scalar>(x: T, held: T) -> T {
-    if x.abs() < fading::<T>() * held || x.abs() < least() { T::ZERO } else { x }
+    if x.abs() < fading::<T>() * held || x.abs() < spent() { T::ZERO } else { x }
 }
 
 /// G and Π η behind a token that writes, from those before it.

@@ -278,7 +278,7 @@ fn times_that_do_not_rise_are_told_as_dates_are() {
     }
     assert_eq!(read("a,b\n1700000000,1\n1700000060,2\n1700000120,3\n").unwrap().series.names, ["b"]);
     let error = read("date,b\n01/14/2020,1\n01/13/2020,2\n").unwrap_err();
-    assert!(error.contains("line 3: expected a date after 01/14/2020"), "{error}");
+    assert!(error.contains("line 3, column 1: expected a date after 01/14/2020"), "{error}");
 }
 
 #[test]
