@@ -162,7 +162,7 @@ fn what_is_guessed_is_told_and_what_is_said_is_not() {
     assert_eq!((two.series.names.join(" "), two.series.numbers), ("b".into(), vec![1.0, 2.0]));
     for bad in [ColumnRef::Number(0), ColumnRef::Number(4), ColumnRef::Name("c".into())] {
         let error = said(&leave(vec![bad]), b"t,a,b\n1,2,3\n").unwrap_err();
-        assert!(error.contains("leave out") && error.contains("t, a, b"), "{error}");
+        assert!(error.contains("--leave-out") && error.contains("t, a, b"), "{error}");
     }
 }
 
