@@ -93,6 +93,14 @@ fn a_forecaster_is_trained_evaluated_and_forecasts() {
     // Another file beside what the training rows say of it, as long as they are there.
     let other = json(here, &["eval", "run", "--data", "two.csv", "--tail", "0.2", "--json"]);
     assert_eq!((&other["mse"], &other["baselines"]), (&found["mse"], &found["baselines"]));
+    write(here, "new.csv", &rows(300));
+    write(here, "two.csv", &rows(299));
+    let other = json(here, &["eval", "run", "--data", "new.csv", "--tail", "0.2", "--json"]);
+    assert!(
+        other["mse"] == found["mse"] && other["baselines"].is_null(),
+        "other rows than those of training say nothing: {other}"
+    );
+    write(here, "two.csv", &rows(300));
     fails(here, &small(&["--data", "two.csv", "--season", "900", "--out", "x"]), 2, &["--season", "found 900"]);
     ok(here, &["eval", "run", "--per-item", "items.csv", "--no-baselines"]);
     assert_eq!(std::fs::read_to_string(here.join("items.csv")).unwrap(), table);

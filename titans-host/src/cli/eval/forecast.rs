@@ -147,24 +147,28 @@ impl Args {
             None => 0,
         };
         let moments = expect_some(moments(frame, &(from..rows), horizons), rows, frame).map_err(named)?;
-        let baselines = if self.no_baselines { None } else { self.learned(task, seed, &table, &(from..rows))? };
+        let baselines =
+            if self.no_baselines { None } else { learned::<D>(task, (seed, state), &table, &(from..rows))? };
         Ok(Ground { table, moments, end: rows, part: None, baselines })
     }
+}
 
-    /// The baselines on another table, by what the training rows say, if these are still there.
-    fn learned(
-        &self,
-        task: &ForecastConfig,
-        seed: u64,
-        table: &SeriesTable,
-        part: &Range<usize>,
-    ) -> Result<Option<Baselines>> {
-        match ForecastTask::read(task.clone(), seed) {
-            Ok(run) => run.baselines_on(table, part).map(Some),
-            Err(error) => {
-                output::complain(&format!("no baselines, which come of the training rows: {error}"));
-                Ok(None)
-            }
+/// The baselines on another table, by what the training rows say, if these are still there and those of the training.
+fn learned<D: Device>(
+    task: &ForecastConfig,
+    (seed, state): (u64, &RunState),
+    table: &SeriesTable,
+    part: &Range<usize>,
+) -> Result<Option<Baselines>> {
+    let own = ForecastTask::read(task.clone(), seed).and_then(|mut run| {
+        Task::<D>::restore(&mut run, &state.task)?;
+        Ok(run)
+    });
+    match own {
+        Ok(run) => run.baselines_on(table, part).map(Some),
+        Err(error) => {
+            output::complain(&format!("no baselines, which come of the training rows: {error}"));
+            Ok(None)
         }
     }
 }

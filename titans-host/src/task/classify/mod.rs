@@ -166,12 +166,12 @@ impl ClassifyConfig {
             _ => String::new(),
         };
         self.classes = classes(&rows)?;
-        // A first line whose label nobody shares, and no other such row: most likely the names of columns that are given by number.
-        let alone = |row: &&LabelledRow| rows.iter().filter(|other| other.label == row.label).count() == 1;
-        if let [first] = rows.iter().filter(alone).take(2).collect::<Vec<_>>()[..]
+        // A first line whose label nobody shares, where labels are shared: most likely the names of columns that are given by number.
+        if let [first, others @ ..] = &rows[..]
             && first.line == 1
             && first.name.is_none()
-            && rows.len() > 2
+            && self.classes.len() < rows.len()
+            && others.iter().all(|other| other.label != first.label)
         {
             let label = brief(first.label.as_deref().unwrap_or_default());
             let reason = format!(
