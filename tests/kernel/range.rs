@@ -160,6 +160,30 @@ fn half_and_half_grows_slowly() {
     assert!(found > 1.002 && found < 1.004, "{found}");
 }
 
+/// Along one key nothing grows where θ + η ≤ 1 and η ≤ 1/2: each token maps a hexagon of (w, s) into itself. docs/NUMERICS.md has the
+/// proof; corners of the gates suffice, because the map is linear in each of them.
+#[test]
+fn along_one_key_a_hexagon_holds_whatever_the_gates_are() {
+    let (on, off) = (0.25, 0.75);
+    for eta in [0.01, 0.1, 0.25, 0.5] {
+        let theta = 1.0 - eta;
+        for gates in 0..8 {
+            let corner = |bit: u32| if gates >> bit & 1 == 1 { on } else { off };
+            let map = period(&[[corner(0), corner(1), corner(2), 0.0]], Range([1.0, theta, eta]));
+            for [w, s] in [[1.0, 0.0], [theta, theta], [-eta, theta]] {
+                let [w, s] = [0, D].map(|row| w * map[0][row] + s * map[D][row]);
+                let sides = [s / theta, w + eta / theta * s, w - s];
+                assert!(sides.iter().all(|x| x.abs() <= 1.0 + 1e-12), "η {eta}, corner {gates}: {sides:?}");
+            }
+        }
+        // The least beyond it grows: α = θ = 1 of theirs turns W around, momentum alone adds 1 + η + η² + … to it.
+        let mut moves = vec![[off, off, on, 0.0]; 16];
+        moves.push([on, on, off, 0.0]);
+        let by = rate(&moves, Range([1.0, 1.01 * theta, eta])).powi(17);
+        assert!(by > 1.009 && by < 1.0101, "η {eta}: {by}");
+    }
+}
+
 /// One key, θ and α of 1 by turns, η of 0 and 1/2: the weights grow by half every other token, though each gate is in [0, 1].
 #[test]
 fn forgetting_and_momentum_by_turns_push_a_memory_outwards() {

@@ -75,8 +75,8 @@ unsafe fn columns<V: Vector>(r: &mut Recurrence<'_, V::T>, j: usize) {
                 0 => row::<V, 1>(&mut block, f, Some(lane), c, p),
                 1 => row::<V, 2>(&mut block, f, Some(lane), c, p),
                 2 => row::<V, 3>(&mut block, f, Some(lane), c, p),
-                3 => row::<V, 4>(&mut block, f, Some(lane), c, p),
-                _ => row::<V, 4>(&mut block, f, None, c, p),
+                // One copy for both: a second one would be 2 KB of the library for every instruction set.
+                _ => row::<V, 4>(&mut block, f, (born == 3).then_some(lane), c, p),
             }
         }
     }

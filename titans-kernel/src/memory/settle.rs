@@ -20,6 +20,7 @@ pub(super) fn can_settle(spec: &MemorySpec) -> bool {
 }
 
 /// Has the piece settled before the first of these rows?
+#[inline(never)]
 pub(super) fn has_settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficients<'_, T>) -> bool {
     can_settle(spec) && coefficients.e.item(0) == T::ZERO
 }
@@ -31,6 +32,7 @@ pub(super) fn faint<T: Scalar>() -> T {
 }
 
 /// Behind how many of the tokens the piece settles, from G and Π η before them.
+#[inline(never)]
 pub(super) fn settling_token<T: Scalar>(
     lay: Layout<'_>,
     feed: PieceTokens<'_, T>,
@@ -71,6 +73,7 @@ pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>, p: &[T
 }
 
 /// W ← A W + G S by row `row` of the coefficients, for a state `[W | S]` in any layout. S stays, and counts no more.
+#[inline(never)]
 pub(super) fn settle<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     row: usize,
