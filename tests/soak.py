@@ -144,7 +144,7 @@ class Stream(Soak):
             # The rival came first.
             self.expect("another process" in err and self.at == before, f"{action}: code {code}: {err}")
             return
-        told = re.search(r"the state after (\d+) tokens is in|; (\d+) tokens so far", err)
+        told = re.search(r"the state after (\d+) tokens? is in|; (\d+) tokens? so far", err)
         stopped = [129, 130, 143, 0]  # 0 where the end of the input came first
         allowed = {"none": [0], "signal": stopped, "twice": stopped, "kill": [-9], "rival": [0], "limit": [0, 1]}
         early = [-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP]  # before anybody listened: nothing was kept yet

@@ -1,5 +1,7 @@
 //! The forecasting task as its users meet it: train, eval, forecast, stream, and what bad files end in.
 
+mod dates;
+
 use crate::common::{fails, json, keys, ok, run, titans};
 use std::io::Write;
 use std::path::Path;
@@ -210,7 +212,7 @@ fn a_stream_says_what_eval_carries_on_and_its_state_goes_on_anywhere() {
     }
     says(&[], "level,depth\n", &["expected the run's columns level, drift"]);
     says(&[], "1,2\n3,x\n", &["line 2, column drift", "found \"x\""]);
-    says(&["--state", "s"], "1,2,3,4\n", &["line 1", "4 fields"]);
+    says(&["--state", "s"], "1,2,3,4\n", &["line 1: expected 2 fields", "or 3 as in its training file", "found 4: "]);
     assert_eq!(std::fs::read(here.join("s")).unwrap(), state, "what is refused changes nothing");
     ok(here, &small(&["--data", "two.csv", "--steps", "5", "--out", "other", "--seed", "9", "--block", "mal"]));
     std::fs::rename(here.join("run"), here.join("old")).unwrap();
@@ -323,7 +325,7 @@ fn files_of_every_kind() {
         args.push(gaps);
         let output = run(here, &args);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && told.contains("1 missing numbers"), "{told}");
+        assert!(output.status.success() && told.contains("1 missing number, for which"), "{told}");
         ok(here, &["forecast", "run", "--data", "gaps.csv"]);
     }
     let only: String = (0..300).map(|i| format!("{}\n", (f64::from(i) * 0.5).sin())).collect();

@@ -120,6 +120,7 @@ fn stories_are_asked_about_by_task_and_length_and_the_index_names_the_test() {
         &["eval", "run", "--part", "valid", "--lengths", "0", "--sequences", "1", "--no-baselines", "--json"],
     );
     assert_eq!((&valid["part"], valid["rows"][0]["samples"].as_u64()), (&"valid".into(), Some(1)));
+    assert!(keys(&valid).contains(&"baselines") && valid["baselines"].is_null(), "{valid}");
     let said = ok(here, &["eval", "run", "--lengths", "0", "--data", "book.txt"]);
     assert!(said.contains("the commonest answer 100.0 %"), "{said}");
     fails(here, &["eval", "run", "--depths", "5"], 2, &["--depths", "needle", "babilong"]);

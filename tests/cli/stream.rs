@@ -2,6 +2,7 @@
 
 mod divergence;
 mod edges;
+mod rows;
 
 use crate::common::{check_failure, fails, json, keys, ok};
 use crate::input::with_input;

@@ -43,7 +43,12 @@ fn products_are_tracked_measured_and_read_from_files() {
     fails(here, &["train", "--task", "track", "--data", "words.csv"], 2, &["--data", "track"]);
     fails(here, &["train", "--task", "recall", "--group", "s3"], 2, &["--group", "track"]);
     fails(here, &["train", "--task", "recall", "--micro-steps", "2"], 2, &["--micro-steps", "track"]);
-    fails(here, &["train", "--task", "track", "--micro-steps", "17"], 2, &["micro_steps", "1 to 16"]);
+    fails(
+        here,
+        &["train", "--task", "track", "--micro-steps", "17"],
+        2,
+        &["--micro-steps: expected 1 to 16, found 17"],
+    );
     fails(here, &["train", "--task", "track", "--group", "s9"], 2, &["s9", "parity"]);
 }
 

@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod edges;
+mod ended;
+mod fasta;
 mod foreign;
 mod names;
 mod tasks;
@@ -201,7 +203,7 @@ fn a_loss_that_is_not_finite_fails_and_writes_nothing() {
     assert!(!here.join("out.csv").exists() && !says.contains("the content failed"), "{says}");
     assert!(says.contains("--window"), "{says}");
     let prompt = ["generate", "run", "--prompt", "ten green bottles and then some more", "-n", "20"];
-    fails(here, &prompt, 1, &["token ", "is refused", "theta_max", "--memory frozen"]);
+    fails(here, &prompt, 1, &["token ", "is refused", "--theta-max", "--memory frozen"]);
 }
 
 #[test]
@@ -211,10 +213,31 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--task", "text"], 2, &["--data"]);
     fails(here, &["train", "--data", "text.txt"], 2, &["--task text"]);
     fails(here, &["train", "--task", "text", "--data", "missing.txt"], 2, &["missing.txt"]);
-    fails(here, &["train", "--layers", "9"], 2, &["memory.layers", "9"]);
-    fails(here, &["train", "--learning-rate", "-1"], 2, &["learning_rate", "-1"]);
-    fails(here, &["train", "--dropout", "1"], 2, &["train.dropout", "0 to below 1", "found 1"]);
-    fails(here, &["train", "--dropout", "-0.1"], 2, &["train.dropout", "-0.1"]);
+    fails(here, &["train", "--dropout", "1"], 2, &["--dropout", "0 to below 1", "found 1"]);
+    fails(here, &["train", "--dropout", "-0.1"], 2, &["--dropout", "-0.1"]);
+    // Options are named as they are typed, fields of a file as they stand there.
+    for (option, value, says) in [
+        ("--conv-width", "999", "--conv-width: expected 0 to 256, found 999"),
+        ("--learning-rate", "-1", "--learning-rate: expected above 0 and finite, found -1"),
+        ("--eta-max", "3", "--eta-max: expected above 0, at most 1, found 3"),
+        ("--layers", "9", "--layers: expected 1 to 4, found 9"),
+        ("--accumulate", "0", "--accumulate: expected 1 to 1048576"),
+        ("--lengths", "0", "--lengths: expected 1 to"),
+    ] {
+        let said = fails(here, &["train", option, value], 2, &[says]);
+        assert!(!["model: ", "train.", "task."].iter().any(|field| said.contains(field)), "{said}");
+    }
+    fails(
+        here,
+        &[&TEXT[..], &["--carry", "3"]].concat(),
+        2,
+        &["error: --carry: expected a share from 0 to 1, found 3"],
+    );
+    let segment = ["--block", "mac", "--segment", "7", "--chunk", "4"];
+    fails(here, &[&TEXT[..], &segment].concat(), 2, &["error: --segment: expected a multiple of --chunk = 4, found 7"]);
+    std::fs::write(here.join("taps.toml"), RECALL.replace("width = 16", "width = 16\nconv_width = 999")).unwrap();
+    fails(here, &["train", "--config", "taps.toml"], 2, &["model: conv_width: expected 0 to 256, found 999"]);
+    fails(here, &["train", "--config", "recall.toml", "--conv-width", "998"], 2, &["error: --conv-width: expected"]);
     fails(here, &["train", "--config", "text.txt"], 2, &["text.txt"]);
     // Sizes far from any use are refused before anything is allocated.
     for (args, field) in [
@@ -238,10 +261,15 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--hidden", "8"], 2, &["--hidden", "--layers"]);
     fails(here, &["train", "--block", "attention", "--chunk", "8"], 2, &["--chunk", "memory"]);
     fails(here, &["train", "--no-momentum", "--eta-max", "0.9"], 2, &["--eta-max", "momentum"]);
-    fails(here, &["train", "--eta-max", "1.5"], 2, &["eta_max", "at most 1", "1.5"]);
+    fails(here, &["train", "--eta-max", "1.5"], 2, &["--eta-max", "at most 1", "1.5"]);
     fails(here, &["train", "--gates", "chunk"], 2, &["--gates", "--chunk"]);
     fails(here, &["train", "--layer-gates"], 2, &["--layer-gates", "--layers"]);
-    fails(here, &["train", "--chunk", "5", "--compute-chunk", "64"], 2, &["memory.compute_chunk", "5", "64"]);
+    fails(
+        here,
+        &["train", "--chunk", "5", "--compute-chunk", "64"],
+        2,
+        &["--compute-chunk: expected a multiple of --chunk", "5", "64"],
+    );
     // A configuration of a time when momentum went up to 1 would silently be another model.
     std::fs::write(here.join("old.toml"), RECALL.replace("eta_max = 0.5\n", "")).unwrap();
     fails(here, &["train", "--config", "old.toml"], 2, &["old.toml", "eta_max", "missing", "eta_max = 1"]);

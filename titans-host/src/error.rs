@@ -57,7 +57,9 @@ pub enum Error {
         by: String,
     },
     /// A number left the finite range.
-    #[error("{what} is not finite at step {step}: lower the learning rate or theta_max; {kept}")]
+    #[error(
+        "{what} is not finite at step {step}: lower the learning rate (--learning-rate) or theta_max (--theta-max); {kept}"
+    )]
     NotFinite {
         /// e.g. `"loss"`.
         what: &'static str,
@@ -66,10 +68,13 @@ pub enum Error {
         /// What was saved.
         kept: String,
     },
+    /// A request to stop came while something was measured, of which nothing is known then.
+    #[error("stopped on request")]
+    Stopped,
     /// A trained model predicts with a probability, or a number, that is not finite.
     #[error(
         "the loss is not finite at position {position} of the data: the memory diverged, or numbers there are far from those of \
-         training; train with a lower theta_max, a shorter chunk or a clip, or mend the data"
+         training; train with a lower theta_max (--theta-max), a shorter chunk (--chunk) or a clip, or mend the data"
     )]
     Diverged {
         /// The first such token or patch.
@@ -199,12 +204,29 @@ pub fn brief(found: &str) -> String {
     }
 }
 
+/// A number of things, in the singular where it is one: `1 row`, `2 rows`.
+pub fn counted(count: impl std::fmt::Display, thing: &str) -> String {
+    let count = count.to_string();
+    let plural = match count.as_str() {
+        "1" => "",
+        _ if thing.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{count} {thing}{plural}")
+}
+
 /// The host's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, brief, plain, tidy};
+    use super::{Error, brief, counted, plain, tidy};
+
+    #[test]
+    fn one_thing_is_no_things() {
+        assert_eq!([0, 1, 2, 11].map(|n| counted(n, "row")), ["0 rows", "1 row", "2 rows", "11 rows"]);
+        assert_eq!([1, 2].map(|n| counted(n, "patch")), ["1 patch", "2 patches"]);
+    }
 
     #[test]
     fn a_path_is_one_line_whatever_it_holds() {

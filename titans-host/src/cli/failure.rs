@@ -87,11 +87,19 @@ impl Failure {
             // A verb's user knows of no pushes.
             Error::Refused { position, .. } => Self::failed(format!(
                 "token {position} of the stream is refused: with it the memory, or what the model says, would not be finite; \
-                 train with a lower theta_max, a shorter chunk or a clip, {hint}"
+                 train with a lower --theta-max, a shorter --chunk or a clip, {hint}"
             )),
             Error::Diverged { .. } => Self::failed(format!("{error}, {hint}")),
             _ => error.into(),
         }
+    }
+
+    /// The same in the words of the command line: an option in the place of a field of the configuration, if it was given.
+    pub fn saying(mut self, field: &str, option: &str, given: bool) -> Self {
+        if given && self.text.starts_with(&format!("{field}:")) {
+            self.text.replace_range(..field.len(), option);
+        }
+        self
     }
 
     /// The exit code.
@@ -125,7 +133,7 @@ impl From<Error> for Failure {
             Error::Kernel(titans_kernel::Error::Shape { .. } | titans_kernel::Error::Buffer { .. }) => Code::Failed,
             Error::Kernel(titans_kernel::Error::Diverged { .. } | titans_kernel::Error::Torn) => Code::Failed,
             Error::Kernel(_) => Code::Input,
-            Error::Refused { .. } => Code::Failed,
+            Error::Refused { .. } | Error::Stopped => Code::Failed,
             Error::Device { .. } | Error::Io { .. } | Error::NotFinite { .. } | Error::Diverged { .. } => Code::Failed,
         };
         Self { code, text: error.to_string() }

@@ -4,7 +4,7 @@ use super::checkpoint::{CheckpointArgs, spare};
 use super::options::{DeviceArgs, named, size};
 use super::output::{self, digits};
 use super::{Failure, on_device};
-use crate::data::series::{self, Column, Dates};
+use crate::data::series::{self, Column, Dates, TableLayout};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Mode, Model};
@@ -21,17 +21,18 @@ const DRAWN: usize = 4;
 /// Forecast the rows behind the last one of a file, with a run of --task forecast
 ///
 /// The rows of --data are read as those of the training were. The forecast comes as CSV in the file's units, its dates continued as the file
-/// writes them (rows are numbered where there are none).
+/// writes them: every day, or Monday to Friday where the file has no weekends (rows are numbered where there are none).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A forecast sees the last rows of the file: the look-back and --context - 1 times --patch more, as in training. With --carry the memories
 read the whole file before.
 
-JSON keys: rows (of the file), rows_seen, horizon, surprise, dates, columns {NAME: [numbers]}.
+JSON keys: rows (of the file), rows_seen, horizon, surprise, dates (texts; numbers where the file counts rows or seconds, or has no dates),
+columns {NAME: [numbers]}.
 
 Examples:
   titans forecast runs/forecast --data measured.csv
-  titans forecast runs/forecast --data measured.csv.gz --horizon 24 --out next-day.csv --picture next-day.svg
+  titans forecast runs/forecast --data measured.csv.gz --horizon 24 --out day.csv --picture day.svg
   titans forecast runs/forecast --data measured.csv --carry --json")]
 pub struct Args {
     /// A run folder (its best checkpoint), or a checkpoint
@@ -80,8 +81,44 @@ struct Told<'a> {
     rows_seen: usize,
     horizon: usize,
     surprise: f64,
-    dates: Vec<String>,
+    dates: Vec<DateOrRow>,
     columns: BTreeMap<&'a str, &'a [f64]>,
+}
+
+/// When a row is.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum DateOrRow {
+    /// A date, as the file writes it.
+    Date(String),
+    /// What counts, rows or the time since 1970.
+    Count(i64),
+    /// The number of a row.
+    Row(usize),
+}
+
+impl DateOrRow {
+    /// Of the row so many steps behind the last one of `rows`.
+    fn of(dates: Option<&Dates>, rows: usize, step: usize) -> Self {
+        match dates {
+            None => Self::Row(rows + step),
+            Some(dates) => {
+                let text = dates.after(step);
+                match text.parse().ok().filter(|_| dates.counts()) {
+                    Some(count) => Self::Count(count),
+                    None => Self::Date(text),
+                }
+            }
+        }
+    }
+
+    fn fields(&self, layout: &TableLayout) -> Vec<String> {
+        match self {
+            Self::Date(text) => layout.date_fields(text),
+            Self::Count(count) => vec![count.to_string()],
+            Self::Row(row) => vec![row.to_string()],
+        }
+    }
 }
 
 /// A forecast in the file's units.
@@ -129,8 +166,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let table = table(&read.series, &task.columns, &task.layout).map_err(named)?;
     let ahead = args.ahead(device, &model, (&task, &frame, &table), horizon)?;
     let rows = table.rows();
-    let date = |step: usize| dates.as_ref().map_or_else(|| (rows + step).to_string(), |dates| dates.after(step));
-    let dates: Vec<String> = (1..=horizon).map(date).collect();
+    let when: Vec<DateOrRow> = (1..=horizon).map(|step| DateOrRow::of(dates.as_ref(), rows, step)).collect();
     if let Some(path) = &args.picture {
         draw(path, (&task, &table), &ahead)?;
     }
@@ -138,9 +174,9 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         let name = |c: usize| task.columns[c].name.as_str();
         let columns = ahead.columns.iter().map(|(c, numbers)| (name(*c), &numbers[..])).collect();
         let (rows_seen, surprise) = (frame.reach(), ahead.surprise);
-        return output::print_json(&Told { rows, rows_seen, horizon, surprise, dates, columns });
+        return output::print_json(&Told { rows, rows_seen, horizon, surprise, dates: when, columns });
     }
-    let text = csv(&task.columns, read.dates.is_empty(), &dates, &ahead)?;
+    let text = csv(&task.columns, (&read.layout, dates.is_some()), &when, &ahead)?;
     match &args.out {
         Some(path) => Ok(output::write_whole(path, text.as_bytes())?),
         None => output::print(text.trim_end()),
@@ -184,18 +220,23 @@ impl Args {
 /// The forecast as a table.
 fn csv(
     columns: &[Column],
-    numbered: bool,
-    dates: &[String],
+    (layout, dated): (&TableLayout, bool),
+    when: &[DateOrRow],
     ahead: &Forecasts,
 ) -> std::result::Result<String, Failure> {
     let names = ahead.columns.iter().map(|(c, _)| columns[*c].name.clone());
-    let first = if numbered { "row" } else { "date" };
-    let mut text = output::csv_line(std::iter::once(first.to_owned()).chain(names))? + "\n";
-    for (i, date) in dates.iter().enumerate() {
+    // Of a day and a time of the day two columns, as in the file.
+    let first: &[&str] = match layout.time {
+        _ if !dated => &["row"],
+        Some(_) => &["date", "time"],
+        None => &["date"],
+    };
+    let mut text = output::csv_line(first.iter().map(|&name| name.to_owned()).chain(names))? + "\n";
+    for (i, date) in when.iter().enumerate() {
         let number = |(c, numbers): &(usize, Vec<f64>)| {
             digits(numbers.get(i).copied().unwrap_or(f64::NAN), columns[*c].deviation)
         };
-        let fields = std::iter::once(date.clone()).chain(ahead.columns.iter().map(number));
+        let fields = date.fields(layout).into_iter().chain(ahead.columns.iter().map(number));
         text += &(output::csv_line(fields)? + "\n");
     }
     Ok(text)

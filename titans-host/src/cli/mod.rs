@@ -121,7 +121,37 @@ fn command() -> Command {
         };
         command.mut_args(takes).mut_subcommands(with_numbers)
     }
-    with_numbers(Cli::command())
+    flowing(with_numbers(Cli::command()))
+}
+
+/// The text behind the options of every verb as paragraphs, which the parser breaks where the terminal ends; lines of tables and examples, which
+/// begin with blanks, stay lines.
+fn flowing(command: Command) -> Command {
+    let text = command.get_after_help().map(|text| flow(&text.to_string()));
+    let command = command.mut_subcommands(flowing);
+    match text {
+        Some(text) => command.after_help(text),
+        None => command,
+    }
+}
+
+/// Joins the lines of a paragraph as its author broke them; a sentence's end, or a colon, may end one, and what is far to the right goes on from the
+/// line above.
+fn flow(text: &str) -> String {
+    const TABLE: usize = 12;
+    let mut flowing = String::with_capacity(text.len());
+    let mut before = "";
+    for line in text.lines() {
+        let blanks = line.len() - line.trim_start().len();
+        let prose = blanks == 0 && !before.is_empty() && !before.starts_with(' ') && !before.ends_with(['.', ':']);
+        let goes_on = !line.is_empty() && (prose || blanks >= TABLE && !before.is_empty());
+        if !flowing.is_empty() {
+            flowing.push_str(if goes_on { " " } else { "\n" });
+        }
+        flowing.push_str(if goes_on { line.trim_start() } else { line });
+        before = line;
+    }
+    flowing
 }
 
 fn parse() -> Result<Cli, clap::Error> {
@@ -177,7 +207,13 @@ fn tell_usage(mut error: clap::Error) {
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{command, flow};
+
+    #[test]
+    fn paragraphs_flow_and_tables_stay() {
+        let text = "One line\nand its rest.\nAnother:\n  a  b\n              c\n  d\nMore\n\n  e\nf";
+        assert_eq!(flow(text), "One line and its rest.\nAnother:\n  a  b c\n  d\nMore\n\n  e\nf");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -4,7 +4,7 @@ use super::options::{number, size, whole};
 use super::{Failure, output};
 use crate::data::text::{self, split};
 use crate::data::tokenizer::{Learned, learn};
-use crate::error::plain;
+use crate::error::{counted, plain};
 use clap::Subcommand;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = size)]
     vocab: usize,
 
-    /// Files of text, one after the other; .gz is read as it is
+    /// Files of text, one after the other; .gz is read as it is, of FASTA (.fa, .fna, .faa, .fasta) the sequences alone
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     data: Vec<PathBuf>,
 
@@ -83,7 +83,7 @@ fn train(args: &TrainArgs) -> Result<(), Failure> {
     files.extend(args.data.iter().map(|path| ("--data", path.as_path())));
     // Data may come twice, but must not be written over.
     files[1..].iter().try_for_each(|&data| output::expect_distinct(&[data, files[0]]))?;
-    let text::Content { bytes, notes } = text::read(&args.data)?;
+    let text::Content { bytes, notes } = text::read_texts(&args.data)?;
     output::tell(&notes);
     let head = match args.head {
         // What is behind the head is as long as the tail that a run keeps.
@@ -93,8 +93,9 @@ fn train(args: &TrainArgs) -> Result<(), Failure> {
     let Learned { json, vocabulary, tokens } = learn(head, args.vocab, args.min_count)?;
     if vocabulary < args.vocab {
         output::complain(&format!(
-            "the text has no more pairs that come {} times or more: {vocabulary} tokens instead of {}",
-            args.min_count, args.vocab
+            "the text has no more pairs that come {} or more: {vocabulary} tokens instead of {}",
+            counted(args.min_count, "time"),
+            args.vocab
         ));
     }
     output::write_whole(&args.out, json.as_bytes())?;

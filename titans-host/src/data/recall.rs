@@ -87,7 +87,9 @@ impl Alphabet {
             return Err(Error::usage(format!("pairs: expected 1 to {} (one a key), found {pairs}", self.keys)));
         }
         if length < needed {
-            return Err(Error::usage(format!("length: {pairs} pairs need at least {needed} tokens, found {length}")));
+            return Err(Error::usage(format!(
+                "{pairs} pairs need at least {needed} tokens, found {length}; give longer sequences, or fewer --pairs in training"
+            )));
         }
         if self.values == 0 || (self.noise == 0 && length > needed) {
             return Err(Error::usage("alphabet: expected at least one value and one noise symbol, found 0"));

@@ -1,6 +1,8 @@
 //! Series of numbers from CSV: rows in time, columns that are predicted together.
 
+mod advice;
 mod calendar;
+mod dated;
 mod dates;
 mod layout;
 mod parse;
@@ -12,6 +14,7 @@ pub use parse::no_record;
 pub(super) use parse::{CsvRow, CsvTable};
 
 use super::text;
+use crate::error::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -108,7 +111,7 @@ impl Read {
                 Gaps::Hold => "the number before",
                 Gaps::Refuse | Gaps::Mean => "their column's mean",
             };
-            told.push(format!("{} missing numbers, for which {stands} stands (--gaps)", self.gaps));
+            told.push(format!("{}, for which {stands} stands (--gaps)", counted(self.gaps, "missing number")));
         }
         if let constant @ [_, ..] = &self.series.constant(rows)[..] {
             let (names, more) = (constant.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "), constant.len());
@@ -131,19 +134,26 @@ impl Read {
 /// columns of one name.
 pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     let known: Vec<String> = known.iter().map(|column| column.name.clone()).collect();
-    if let Some(reason) = parse::contradiction(said) {
+    if let Some(reason) = advice::contradiction(said) {
         return Err(Error::usage(reason));
     }
     let text::Content { bytes, notes } = text::read(&[path])?;
     text::expect_unpacked(path, &bytes)?;
     let read = parse::parse(&bytes, said, &known).map_err(|reason| Error::file(path, reason))?;
     // Rows are in time: what a model reads as what comes next must not lie before.
-    Dates::read(&read.dates, &read.series.lines).map_err(|reason| match &read.layout.date {
-        // By line, and column.
-        Some(ColumnRef::Number(n)) => Error::file(path, reason.replacen(':', &format!(", column {n}:"), 1)),
-        _ => Error::file(path, reason),
-    })?;
+    dates(&read).map_err(|reason| Error::file(path, reason))?;
     Ok(Read { notes, ..read })
+}
+
+/// The dates of the rows, as far as they are understood.
+///
+/// # Errors
+/// A sentence that names line and column of a date that cannot be read, or that does not come after the one before.
+fn dates(read: &Read) -> std::result::Result<Option<Dates>, String> {
+    Dates::read(&read.dates, &read.series.lines).map_err(|reason| match read.layout.date_place() {
+        Some(place) => reason.replacen(':', &format!(", {place}:"), 1),
+        None => reason,
+    })
 }
 
 impl Series {
@@ -173,9 +183,11 @@ impl Series {
         let head = rows - tail;
         if head < least.0 || tail < least.1 {
             return Err(Error::usage(format!(
-                "the series is too short: {rows} rows leave {head} for training and {tail} for validation, at least {} and {} \
+                "the series is too short: {} leave {head} for training and {tail} for validation, at least {} and {} \
                  are needed; give more rows, a shorter context or smaller patches",
-                least.0, least.1
+                counted(rows, "row"),
+                least.0,
+                least.1
             )));
         }
         Ok(head)

@@ -1,7 +1,9 @@
 //! Text as bytes: files, plain or compressed with gzip, one after the other, split by bytes.
 
+mod fasta;
 mod parts;
 
+use crate::error::counted;
 use crate::{Error, Result};
 use flate2::bufread::GzDecoder;
 pub use parts::{TextParts, TextSplit};
@@ -28,23 +30,51 @@ pub struct Content {
 /// [`Error::Usage`] without any file, [`Error::Io`] when one cannot be read, [`Error::File`] when one is empty or its
 /// compressed data are damaged.
 pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
+    read_by(paths, |_| false)
+}
+
+/// The same of files to learn text from: of FASTA (names that end in `.fa`, `.fna`, `.faa` or `.fasta`, before a `.gz`) the sequences alone are
+/// read, a line end between two of them, and a note says so.
+///
+/// # Errors
+/// As [`read`]; [`Error::File`] for FASTA without a sequence.
+pub fn read_texts<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
+    read_by(paths, fasta::named)
+}
+
+fn read_by<P: AsRef<Path>>(paths: &[P], is_fasta: impl Fn(&Path) -> bool) -> Result<Content> {
     if paths.is_empty() {
         return Err(Error::usage("no data: name at least one file"));
     }
     let mut content = Content::default();
-    for path in paths {
+    for path in paths.iter().map(AsRef::as_ref) {
         let before = content.bytes.len();
-        let behind = read_into(path.as_ref(), &mut content.bytes)?;
+        let mut notes = Vec::new();
+        let behind = match is_fasta(path) {
+            false => read_into(path, &mut content.bytes)?,
+            true => {
+                let mut file = Vec::new();
+                let behind = read_into(path, &mut file)?;
+                expect_unpacked(path, &file)?;
+                notes.extend(fasta::append(path, &file, &mut content.bytes));
+                if content.bytes.len() == before && !file.is_empty() {
+                    return Err(Error::file(path, "expected sequences behind the headers of FASTA, found none"));
+                }
+                behind
+            }
+        };
         if content.bytes.len() == before {
             return Err(Error::file(path, "expected data, found an empty file; name one that holds some"));
         }
         if behind > 0 {
-            let path = path.as_ref().display();
-            let note = format!("{path}: {behind} bytes behind the gzip data are no gzip data, and ignored");
-            if !content.notes.contains(&note) {
-                content.notes.push(note);
-            }
+            let path = path.display();
+            notes.push(match behind {
+                1 => format!("{path}: 1 byte behind the gzip data is no gzip data, and ignored"),
+                _ => format!("{path}: {behind} bytes behind the gzip data are no gzip data, and ignored"),
+            });
         }
+        notes.retain(|note| !content.notes.contains(note));
+        content.notes.extend(notes);
     }
     Ok(content)
 }
@@ -133,9 +163,9 @@ pub fn split(bytes: &[u8], fraction: f64, least_head: usize) -> Result<(&[u8], &
     let (head, tail) = bytes.split_at(bytes.len() - tail.min(bytes.len()));
     if head.len() < least_head || tail.len() < 2 {
         return Err(Error::usage(format!(
-            "the data are too short: {} bytes leave {} for training and {} for validation, at least {least_head} and 2 \
+            "the data are too short: {} leave {} for training and {} for validation, at least {least_head} and 2 \
              are needed; give more text or a shorter context",
-            bytes.len(),
+            counted(bytes.len(), "byte"),
             head.len(),
             tail.len()
         )));
@@ -145,7 +175,7 @@ pub fn split(bytes: &[u8], fraction: f64, least_head: usize) -> Result<(&[u8], &
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, read, split};
+    use super::{Content, counted, read, split};
     use std::io::Write;
     use std::path::PathBuf;
 
@@ -188,7 +218,7 @@ mod tests {
                 let read = read(&[with("junk.gz", &junk), file(&folder, "a.txt", b"!")]).unwrap();
                 assert_eq!(read.bytes, b"one two!");
                 let [note] = &read.notes[..] else { panic!("{:?}", read.notes) };
-                assert!(note.contains(&format!("junk.gz: {} bytes behind", junk.len())), "{note}");
+                assert!(note.contains(&format!("junk.gz: {} behind", counted(junk.len(), "byte"))), "{note}");
             }
             let broken = |bytes: &[u8]| {
                 let error = read(&[with("broken.gz", bytes)]).unwrap_err().to_string();

@@ -190,8 +190,8 @@ impl ModelConfig {
         let parameters = self.count()?;
         if parameters > PARAMETERS {
             return Err(Error::usage(format!(
-                "model: parameters: expected up to {PARAMETERS}, found {parameters}; make blocks, width, head_width, \
-                 feed_forward or memory.hidden smaller"
+                "model: parameters: expected up to {PARAMETERS}, found {parameters}; make something smaller: --blocks, --width, \
+                 --head-width, --feed-forward or --hidden"
             )));
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
 use crate::model::{Forward, Head, Input, Mode, Model, ModelConfig, Session};
 use crate::tape::Tape;
+use crate::train::Interrupt;
 use crate::train::task::Load;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,22 @@ pub fn run<D: Device>(
     windows: &Windows,
     mode: Mode,
 ) -> Result<Totals> {
-    walk(device, model, (tokenizer, ids), windows, mode, &mut |_, _, _| Ok(()))
+    run_until(device, model, (tokenizer, ids), windows, mode, &Interrupt::new())
+}
+
+/// The same, until a request to stop.
+///
+/// # Errors
+/// [`Error::Stopped`] then; as [`run`].
+pub(super) fn run_until<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    text: (&Tokenizer, &[u32]),
+    windows: &Windows,
+    mode: Mode,
+    interrupt: &Interrupt,
+) -> Result<Totals> {
+    walk(device, model, text, windows, mode, &mut |_, _, _| interrupt.check())
 }
 
 fn walk<D: Device>(

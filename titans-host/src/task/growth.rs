@@ -52,7 +52,7 @@ impl GrowthConfig {
             0 => Ok(()),
             first if (least..=most.max(least)).contains(&first) => Ok(()),
             first => Err(Error::usage(format!(
-                "task.growth.first_length (--first-length): expected {least}, the least that holds a sample, to {most}, the longest, found {first}"
+                "task.growth.first_length: expected {least}, the least that holds a sample, to {most}, the longest, found {first}"
             ))),
         }
     }

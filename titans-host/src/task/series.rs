@@ -10,7 +10,7 @@ use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use flate2::Crc;
 use rand::RngExt;
@@ -257,8 +257,18 @@ impl<D: Device> Task<D> for SeriesTask {
     }
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        self.validate_until(device, model, thorough, &Interrupt::new())
+    }
+
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        thorough: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let most = if thorough { usize::MAX } else { self.config.cheap_windows };
-        let (found, _) = evaluate::run(device, model, &self.tail, (self.config.window, most), Mode::On)?;
+        let (found, _) = evaluate::run(device, model, &self.tail, (self.config.window, most), Mode::On, interrupt)?;
         Ok(Validation { loss: found.mean_squared_error, accuracy: None, tokens: found.patches })
     }
 }

@@ -8,9 +8,10 @@ use crate::data::text::{TextParts, TextSplit};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng, text};
 use crate::device::Device;
+use crate::error::counted;
 use crate::model::{Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use bytes::TextFingerprint;
 use rand::RngExt;
@@ -105,9 +106,9 @@ impl Text {
     /// Reads the configuration's files.
     ///
     /// # Errors
-    /// As [`text::read`] and [`Text::new`].
+    /// As [`text::read_texts`] and [`Text::new`].
     pub fn read(config: TextConfig, seed: u64) -> Result<Self> {
-        let text::Content { bytes, notes } = text::read(&config.data)?;
+        let text::Content { bytes, notes } = text::read_texts(&config.data)?;
         let mut text = Self::new(config, &bytes, seed)?;
         text.notes = [notes, text.tokenizer.notes().to_vec()].concat();
         Ok(text)
@@ -144,9 +145,9 @@ impl Text {
         let (head, tail) = (tokenizer.encode(&bytes[train])?, tokenizer.encode(&bytes[valid])?);
         if head.len() <= drawn || tail.len() < 2 {
             return Err(Error::usage(format!(
-                "the data are too short: {} tokens for training and {} for validation, at least {} and 2 are needed; give \
+                "the data are too short: {} for training and {} for validation, at least {} and 2 are needed; give \
                  more text or a shorter context",
-                head.len(),
+                counted(head.len(), "token"),
                 tail.len(),
                 drawn + 1
             )));
@@ -208,11 +209,21 @@ impl<D: Device> Task<D> for Text {
     }
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        self.validate_until(device, model, thorough, &Interrupt::new())
+    }
+
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        thorough: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let mut windows = Windows::new(self.tail.len(), self.config.window);
         if !thorough {
             windows.thin(self.config.cheap_windows);
         }
-        let found = evaluate::run(device, model, &self.tokenizer, &self.tail, &windows, Mode::On)?;
+        let found = evaluate::run_until(device, model, (&self.tokenizer, &self.tail), &windows, Mode::On, interrupt)?;
         Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
     }
 }

@@ -1,5 +1,6 @@
 //! A request to stop, as a flag that training looks at between steps.
 
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,6 +30,14 @@ impl Interrupt {
     /// Whether it was made.
     pub fn raised(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// Ends what asks, between two parts of its work, once the request was made.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn check(&self) -> Result<()> {
+        if self.raised() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// The signal that made it, if one did.

@@ -1,6 +1,7 @@
 //! `metrics.jsonl`: one JSON object a line, one line a logged step.
 
 use super::atomic;
+use super::task::Validation;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -34,6 +35,12 @@ pub struct Record {
     /// The loss of the thorough validation at the end of a run whose others are cheap ones.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub thorough_validation_loss: Option<f64>,
+    /// The same validation, whole: what the run ends with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub thorough_validation: Option<Validation>,
+    /// The task's table at the end of the run, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub table: Option<serde_json::Value>,
     /// Share of validation tokens that were predicted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation_accuracy: Option<f64>,
@@ -87,7 +94,11 @@ fn line(record: &Record) -> std::io::Result<String> {
     serde_json::to_string(record).map_err(std::io::Error::other)
 }
 
-fn read(path: &Path, step: u64) -> Result<Vec<Record>> {
+/// All lines up to those of that step; none where there is no file.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read.
+pub fn read(path: &Path, step: u64) -> Result<Vec<Record>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),

@@ -3,7 +3,7 @@
 use super::checkpoint::{self, BEST, LATEST};
 use super::config::RunConfig;
 use super::interrupt::Interrupt;
-use super::metrics::{Metrics, Record};
+use super::metrics::{self, Metrics, Record};
 use super::plot::{self, Curve, Labels};
 use super::progress::{Progress, Status};
 use super::recent::Recent;
@@ -11,13 +11,17 @@ use super::task::Validation;
 use super::trainer::Trainer;
 use super::turn;
 use crate::device::Device;
+use crate::error::counted;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What a run writes into its folder.
-pub const FILES: [&str; 7] = [CONFIG, "metrics.jsonl", "loss.svg", LATEST, BEST, "recall.json", "recall.svg"];
+pub const FILES: [&str; 7] = [CONFIG, METRICS, "loss.svg", LATEST, BEST, "recall.json", "recall.svg"];
+
+/// The file in a run folder that has its figures.
+const METRICS: &str = "metrics.jsonl";
 
 /// The file in a run folder that says what the run is.
 pub const CONFIG: &str = "config.toml";
@@ -27,6 +31,8 @@ pub const CONFIG: &str = "config.toml";
 pub struct Outcome {
     /// Whether it stopped on request, before its end.
     pub interrupted: bool,
+    /// Whether it had come to its end before, and nothing was done now: what it ended with is told again.
+    pub again: bool,
     /// The checkpoint to continue from.
     pub saved: PathBuf,
     /// Steps done.
@@ -35,7 +41,7 @@ pub struct Outcome {
     pub seconds: f64,
     /// Tokens read.
     pub tokens: u64,
-    /// The thorough validation at the end; none after an interruption.
+    /// The thorough validation at the end, its last one; none after an interruption.
     pub validation: Option<Validation>,
     /// Which checkpoint is the best one, and the folder stands for; none while nothing was validated.
     pub best: Option<Best>,
@@ -79,7 +85,7 @@ fn foreign(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Trains until the run is done or `interrupt` is raised, and saves on the way and at the end. The folder must exist
-/// ([`create`]). A run that is done already is only validated.
+/// ([`create`]). Of a run that is done already nothing is done, but for a last validation that was not.
 ///
 /// # Errors
 /// [`Error::NotFinite`] saying which checkpoint is kept; [`Error::Io`] when the folder cannot be written; what the
@@ -90,8 +96,17 @@ pub fn train<D: Device>(
     interrupt: &Interrupt,
     progress: &mut dyn Progress,
 ) -> Result<Outcome> {
-    let metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.state().step)?;
+    let metrics = Metrics::open(&folder.join(METRICS), trainer.state().step)?;
     let mut run = Run::new(trainer, folder, metrics);
+    if let Some(validation) = run.ended_with() {
+        let step = run.trainer.state().step;
+        progress.message(&format!(
+            "the run is finished: all of its {} are done; --steps or --minutes prolongs it",
+            counted(step, "step")
+        ));
+        progress.finish();
+        return Ok(Outcome { again: true, ..run.outcome(Some(validation)) });
+    }
     let outcome = run.train(interrupt, progress);
     // Where numbers are not finite, the checkpoint of before the trouble stays.
     if outcome.as_ref().is_err_and(|e| !matches!(e, Error::NotFinite { .. }))
@@ -104,6 +119,25 @@ pub fn train<D: Device>(
     let drawn = run.draw();
     let outcome = outcome.map_err(|e| run.kept(e))?;
     drawn.map(|()| outcome)
+}
+
+/// Keeps the table that a run ends with, as JSON, with its figures.
+///
+/// # Errors
+/// [`Error::Io`] when they cannot be read or written.
+pub fn keep_table(folder: &Path, outcome: &Outcome, table: serde_json::Value) -> Result<()> {
+    let &Outcome { step, seconds, tokens, .. } = outcome;
+    let record = Record { step, seconds, tokens, table: Some(table), ..Record::default() };
+    Metrics::open(&folder.join(METRICS), step)?.push(record)
+}
+
+/// The table that was kept of a run that ended with that step.
+///
+/// # Errors
+/// [`Error::Io`] when the figures cannot be read.
+pub fn kept_table(folder: &Path, step: u64) -> Result<Option<serde_json::Value>> {
+    let records = metrics::read(&folder.join(METRICS), step)?;
+    Ok(records.into_iter().rev().take_while(|record| record.step == step).find_map(|record| record.table))
 }
 
 struct Run<'t, 'a, D: Device> {
@@ -134,7 +168,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         if self.trainer.state().step == 0 {
             self.save()?; // an unwritable folder shows before the work, not after
             if self.trainer.prepared() && self.trainer.config().train.validate_every > 0 {
-                self.validate(false, progress)?;
+                self.validate(None, progress)?;
             }
         }
         let mut interrupted = false;
@@ -146,23 +180,43 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             self.step(progress)?;
         }
         self.save()?; // before the validation, which may take long or fail
-        let validation = if interrupted { None } else { Some(self.validate_at_the_end(progress)?) };
+        let mut validation = None;
+        if !interrupted {
+            match self.validate_at_the_end(interrupt, progress) {
+                // Whoever resumes the run has it validated.
+                Err(Error::Stopped) => interrupted = true,
+                found => validation = Some(found?),
+            }
+        }
+        Ok(Outcome { interrupted, ..self.outcome(validation) })
+    }
+
+    /// Where it stands.
+    fn outcome(&self, validation: Option<Validation>) -> Outcome {
         let state = self.trainer.state();
-        let (saved, best) = (self.folder.join(LATEST), state.best_step.zip(state.best));
-        let best = best.map(|(step, loss)| Best { step, loss });
-        Ok(Outcome {
-            interrupted,
-            saved,
+        let best = state.best_step.zip(state.best).map(|(step, loss)| Best { step, loss });
+        Outcome {
+            interrupted: false,
+            again: false,
+            saved: self.folder.join(LATEST),
             step: state.step,
             seconds: state.seconds,
             tokens: state.tokens,
             validation,
             best,
-        })
+        }
     }
 
     fn done(&self) -> bool {
         self.trainer.config().train.done(self.trainer.state().step, self.seconds()) >= 1.0
+    }
+
+    /// The last validation of a run that is at its end, and was validated there.
+    fn ended_with(&self) -> Option<Validation> {
+        let step = self.trainer.state().step;
+        let of_end = |record: &&Record| record.step == step;
+        let last = self.metrics.records().iter().rev().take_while(of_end);
+        last.filter(|_| step > 0 && self.done()).find_map(|record| record.thorough_validation.clone())
     }
 
     fn step(&mut self, progress: &mut dyn Progress) -> Result<()> {
@@ -185,7 +239,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         let config = &self.trainer.config().train;
         let every = config.validate_every;
         if every > 0 && self.trainer.state().step.is_multiple_of(every) && !self.done() {
-            self.validate(false, progress)?;
+            self.validate(None, progress)?;
         } else if self.saved_at.elapsed().as_secs_f64() >= config.save_every {
             self.save()?;
         }
@@ -211,10 +265,14 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
     }
 
     /// A validation that chooses the best checkpoint. All those of a run are of the same data, or their losses would not compare.
-    fn validate(&mut self, thorough: bool, progress: &mut dyn Progress) -> Result<Validation> {
-        let validation = self.trainer.validate(thorough)?;
+    fn validate(&mut self, thorough: Option<&Interrupt>, progress: &mut dyn Progress) -> Result<Validation> {
+        let validation = match thorough {
+            Some(interrupt) => self.trainer.validate_until(true, interrupt)?,
+            None => self.trainer.validate(false)?,
+        };
         self.tell("validation", &validation, progress);
         let record = Record {
+            thorough_validation: thorough.map(|_| validation.clone()),
             validation_loss: Some(validation.loss),
             validation_accuracy: validation.accuracy,
             ..self.record()
@@ -230,15 +288,16 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         Ok(validation)
     }
 
-    /// The thorough validation. Where those on the way were cheap, one of these comes first and chooses.
-    fn validate_at_the_end(&mut self, progress: &mut dyn Progress) -> Result<Validation> {
+    /// The thorough validation, which a request to stop ends. Where those on the way were cheap, one of these comes first and chooses.
+    fn validate_at_the_end(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<Validation> {
         if self.trainer.config().train.validate_every == 0 {
-            return self.validate(true, progress);
+            return self.validate(Some(interrupt), progress);
         }
-        self.validate(false, progress)?;
-        let whole = self.trainer.validate(true)?;
+        self.validate(None, progress)?;
+        let whole = self.trainer.validate_until(true, interrupt)?;
         self.tell("thorough validation", &whole, progress);
-        self.metrics.push(Record { thorough_validation_loss: Some(whole.loss), ..self.record() })?;
+        let (loss, thorough_validation) = (Some(whole.loss), Some(whole.clone()));
+        self.metrics.push(Record { thorough_validation_loss: loss, thorough_validation, ..self.record() })?;
         Ok(whole)
     }
 

@@ -1,5 +1,6 @@
 //! What training needs of a task: batches, an ear, and a way to measure.
 
+use super::interrupt::Interrupt;
 use crate::device::Device;
 use crate::model::{Model, ModelConfig};
 use crate::{Error, Result};
@@ -218,4 +219,19 @@ pub trait Task<D: Device> {
     /// # Errors
     /// What the device reports.
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation>;
+
+    /// The same; where it takes long, a request to stop ends it.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] then; what the device reports.
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        thorough: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Validation> {
+        let _ = interrupt;
+        self.validate(device, model, thorough)
+    }
 }

@@ -3,6 +3,7 @@
 use super::checkpoint::{self, Checkpoint, RunState};
 use super::config::RunConfig;
 use super::given::IdsOrNumbers;
+use super::interrupt::Interrupt;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
 use crate::device::Device;
@@ -160,7 +161,16 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// # Errors
     /// [`Error::NotFinite`] when its loss is not finite; what the task and the device report.
     pub fn validate(&self, thorough: bool) -> Result<Validation> {
-        let validation = self.task.validate(self.device, &self.model, thorough)?;
+        self.validate_until(thorough, &Interrupt::new())
+    }
+
+    /// The same; a request to stop ends one that takes long.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] then; as [`Trainer::validate`].
+    pub fn validate_until(&self, thorough: bool, interrupt: &Interrupt) -> Result<Validation> {
+        interrupt.check()?;
+        let validation = self.task.validate_until(self.device, &self.model, thorough, interrupt)?;
         self.finite("validation loss", validation.loss)?;
         Ok(validation)
     }

@@ -33,13 +33,14 @@ pub(super) fn run<D: Device>(
         tokens,
         memory: args.mode().name(),
         rows: Vec::new(),
-        baselines: std::collections::BTreeMap::new(),
+        baselines: None,
     };
     if !args.no_baselines {
-        for &number in &config.questions {
-            let of: Vec<&Ask> = asks.iter().filter(|ask| ask.task == number).collect();
-            table.baselines.insert(format!("qa{number}"), task.baselines(number, &of));
-        }
+        let of = |&number: &usize| {
+            let asks: Vec<&Ask> = asks.iter().filter(|ask| ask.task == number).collect();
+            (format!("qa{number}"), task.baselines(number, &asks))
+        };
+        table.baselines = Some(config.questions.iter().map(of).collect());
     }
     let lengths = if args.lengths.is_empty() { &config.lengths } else { &args.lengths };
     let mut items = output::csv_line(BABILONG_COLUMNS.map(str::to_owned))? + "\n";

@@ -4,7 +4,7 @@ use super::{Args, own};
 use crate::cli::{Failure, output};
 use crate::data::labelled::Labelled;
 use crate::device::Device;
-use crate::error::{Error, Result, plain};
+use crate::error::{Error, Result, counted, plain};
 use crate::model::Model;
 use crate::task::classify::{
     ClassBaselines, ClassScores, ClassifyConfig, ClassifyTask, Example, Judging, judge, likeliest,
@@ -164,7 +164,7 @@ fn write_rows(
 fn print(report: &Report<'_>) -> std::result::Result<(), Failure> {
     let Report { scores, classes, part, memory, strands, baselines, .. } = report;
     let both = if *strands == 2 { ", both strands" } else { "" };
-    output::print(format_args!("{} rows ({part}), memory {memory}{both}", scores.rows))?;
+    output::print(format_args!("{} ({part}), memory {memory}{both}", counted(scores.rows, "row")))?;
     let mut table = vec![("model", *scores)];
     if let Some(b) = baselines {
         table.push(("words of 6", &b.words_6.scores));

@@ -4,7 +4,7 @@ use super::{Args, own};
 use crate::cli::{Failure, output};
 use crate::data::series;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::model::Model;
 use crate::task::forecast::{
     Baselines, Forecast, ForecastConfig, ForecastTask, Frame, Manner, Scores, SeriesTable, Tally, forecast, moments,
@@ -178,8 +178,9 @@ fn expect_some(moments: Range<usize>, rows: usize, frame: &Frame) -> Result<Rang
         return Ok(moments);
     }
     Err(Error::usage(format!(
-        "expected rows for one forecast or more, {} that are seen before it and the first horizon behind it, found {rows} rows",
-        frame.reach()
+        "expected rows for one forecast or more, {} that are seen before it and the first horizon behind it, found {}",
+        frame.reach(),
+        counted(rows, "row")
     )))
 }
 
@@ -212,12 +213,18 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
     let Report { windows, columns, rows_seen, memory, carry, baselines, .. } = report;
     let carried = if *carry { ", carried on from forecast to forecast" } else { "" };
     output::print(format_args!(
-        "{windows} forecasts of {columns} columns from {rows_seen} rows each, memory {memory}{carried}; errors in standardised units"
+        "{} of {} from {} each, memory {memory}{carried}; errors in standardised units",
+        counted(windows, "forecast"),
+        counted(columns, "column"),
+        counted(rows_seen, "row")
     ))?;
     let mut table: Vec<(String, &Scores)> = vec![("model".into(), &report.horizons)];
     if let Some(b) = baselines {
         table.push(("linear".into(), &b.linear));
-        table.push((format!("last {} rows", b.season), &b.seasonal));
+        table.push((
+            if b.season == 1 { "last row, too".into() } else { format!("last {} rows", b.season) },
+            &b.seasonal,
+        ));
         table.push(("last row".into(), &b.last));
     }
     let heads = report.horizons.0.keys().map(|h| format!("{h:>17}")).collect::<String>();

@@ -86,8 +86,8 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Text or numbers to predict, or text to hide in (needle, babilong), one file after the other; .gz is read as it is [default: the run's
-    /// validation part]
+    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle, babilong), one file after the
+    /// other; .gz is read as it is [default: the run's validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -179,7 +179,11 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
-    on_device!(args.on, device => on(&device, args))
+    let measured: std::result::Result<(), Failure> = on_device!(args.on, device => on(&device, args));
+    measured.map_err(|failure| {
+        let failure = failure.saying("task.lengths", "--lengths", !args.lengths.is_empty());
+        failure.saying("task.sequences", "--sequences", args.sequences.is_some())
+    })
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {

@@ -4,7 +4,7 @@ use super::{Args, own};
 use crate::cli::{Failure, output};
 use crate::data::series;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::model::Model;
 use crate::task::series::{SeriesConfig, SeriesTask, SeriesTotals, evaluate};
 use crate::train::checkpoint::RunState;
@@ -26,7 +26,8 @@ pub(super) fn run<D: Device>(
     }
     let SeriesTotals { patches, mean_squared_error, unchanged } = totals;
     output::print(format_args!(
-        "{patches} patches, mean squared error {mean_squared_error:.6} in standardised units ({unchanged:.6} if nothing changed)"
+        "{}, mean squared error {mean_squared_error:.6} in standardised units ({unchanged:.6} if nothing changed)",
+        counted(patches, "patch")
     ))
 }
 

@@ -5,7 +5,7 @@ use crate::cli::{Failure, output};
 use crate::data::questions::{self, LastWord, Question};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::error::{Result, plain};
+use crate::error::{Result, counted, plain};
 use crate::model::Model;
 use crate::task::evaluate::reads;
 use crate::task::language::{
@@ -74,7 +74,8 @@ fn last_words<D: Device>(
     let LambadaReport { items, perplexity, accuracy, standard_error, baselines, .. } = report;
     let p = |x: f64| format!("{:.2} %", 100.0 * x);
     output::print(format_args!(
-        "{items} last words: perplexity {perplexity:.2}, accuracy {} ± {}",
+        "{}: perplexity {perplexity:.2}, accuracy {} ± {}",
+        counted(items, "last word"),
         p(accuracy),
         p(standard_error)
     ))?;
@@ -128,7 +129,8 @@ fn print_choices(report: &ChoiceReport) -> std::result::Result<(), Failure> {
     let p = |x: f64| format!("{:.2} %", 100.0 * x);
     let ChoiceReport { items, accuracy, standard_error, accuracy_normalised, standard_error_normalised, .. } = *report;
     output::print(format_args!(
-        "{items} questions: accuracy {} ± {}, by probability a byte {} ± {}",
+        "{}: accuracy {} ± {}, by probability a byte {} ± {}",
+        counted(items, "question"),
         p(accuracy),
         p(standard_error),
         p(accuracy_normalised),
@@ -188,7 +190,7 @@ impl Args {
         match said.iter().zip(lines).find(|(said, _)| !said.nats.is_finite()) {
             None => Ok(said),
             Some((_, line)) => Err(Failure::failed(format!(
-                "{}: line {line}: its probability is not finite: the memory diverged; train with a lower theta_max, a shorter chunk or a \
+                "{}: line {line}: its probability is not finite: the memory diverged; train with a lower --theta-max, a shorter --chunk or a \
                  clip, or evaluate with --memory frozen",
                 plain(path.display())
             ))),

@@ -7,7 +7,7 @@ use crate::cli::{Failure, output};
 use crate::data::text;
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::model::Model;
 use crate::task::evaluate::{TokenRow, Totals, evaluate};
 use crate::task::language::{TextBaselines, text_baselines, words};
@@ -23,6 +23,9 @@ use std::path::Path;
 /// Tokens of a window, where nothing is said.
 const WINDOW: usize = 512;
 
+/// Bytes of a word, on the mean, in hardly any language that has blanks between them.
+const WORD: usize = 40;
+
 /// What is printed.
 #[derive(Serialize)]
 struct TextReport {
@@ -32,8 +35,9 @@ struct TextReport {
     part: Option<PartName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     words: Option<usize>,
+    /// Null where it is asked for and no number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    word_perplexity: Option<f64>,
+    word_perplexity: Option<Option<f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     baselines: Option<TextBaselines>,
 }
@@ -65,7 +69,7 @@ pub(super) fn run<D: Device>(
     // The first token, which nothing stands before, costs what a choice among all costs.
     let nats = totals.nats_per_token * totals.tokens as f64 + (tokenizer.vocabulary() as f64).ln();
     let baselines = ground.train.map(|train| text_baselines(&train, &ground.bytes)).transpose()?;
-    let word_perplexity = words.map(|words| super::perplexity(nats / words.max(1) as f64, "a word")).transpose()?;
+    let word_perplexity = words.map(|words| word_perplexity(words, ground.bytes.len(), nats));
     let report = TextReport { totals, part: ground.part, words, word_perplexity, baselines };
     if args.json {
         return output::print_json(&report);
@@ -74,18 +78,37 @@ pub(super) fn run<D: Device>(
     print(&report, &tokenizer, &format!("{pieces}, memory {}", titans_kernel::Choice::name(args.mode())))
 }
 
+/// exp of the nats by the words; none where that is no number, which is told with what to do, as is what is hardly a text of words.
+fn word_perplexity(words: usize, bytes: usize, nats: f64) -> Option<f64> {
+    let perplexity = (nats / words as f64).exp();
+    let found = (words > 0 && perplexity.is_finite()).then_some(perplexity);
+    if found.is_none() || bytes / words.max(1) > WORD {
+        let none = if found.is_none() { "their perplexity is beyond all numbers; " } else { "" };
+        output::complain(&format!(
+            "--word-perplexity: a word is what stands between blanks, or a line end; this text of {} has {}: {none}compare by bits a byte \
+             instead, or put blanks between its words",
+            counted(bytes, "byte"),
+            counted(words, "word")
+        ));
+    }
+    found
+}
+
 /// `how` the text was read.
 fn print(report: &TextReport, tokenizer: &Tokenizer, how: &str) -> std::result::Result<(), Failure> {
     let Totals { tokens, bytes, nats_per_token, bits_per_byte } = report.totals;
     match tokenizer.crc32() {
         None => output::print(format_args!(
-            "{bytes} bytes, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte ({how})"
+            "{}, {nats_per_token:.4} nats a byte, {bits_per_byte:.4} bits a byte ({how})",
+            counted(bytes, "byte")
         )),
         Some(_) => output::print(format_args!(
-            "{tokens} tokens of {bytes} bytes, {nats_per_token:.4} nats a token, {bits_per_byte:.4} bits a byte ({how})"
+            "{} of {}, {nats_per_token:.4} nats a token, {bits_per_byte:.4} bits a byte ({how})",
+            counted(tokens, "token"),
+            counted(bytes, "byte")
         )),
     }?;
-    if let (Some(words), Some(perplexity)) = (report.words, report.word_perplexity) {
+    if let (Some(words), Some(Some(perplexity))) = (report.words, report.word_perplexity) {
         output::print(format_args!("perplexity of a word {perplexity:.2} ({words} words, line ends counted)"))?;
     }
     if let Some(baselines) = &report.baselines {
@@ -187,7 +210,7 @@ impl Args {
         let own_text = self.data.is_empty();
         let mut ground = TextGround { bytes: Vec::new(), part: None, train: None };
         if own_text || self.baselines {
-            let text::Content { bytes, notes } = text::read(&task.data).map_err(own)?;
+            let text::Content { bytes, notes } = text::read_texts(&task.data).map_err(own)?;
             task.expect_same(&state.task, &bytes).map_err(own)?;
             output::tell(&notes);
             let parts = task.parts(&bytes).map_err(own)?;
@@ -203,7 +226,7 @@ impl Args {
             }
         }
         if !own_text {
-            let text::Content { bytes, notes } = text::read(&self.data)?;
+            let text::Content { bytes, notes } = text::read_texts(&self.data)?;
             output::tell(&notes);
             ground.bytes = match self.tail {
                 Some(share) => text::split(&bytes, share, 0)?.1.to_vec(),

@@ -3,7 +3,7 @@
 use crate::cli::{Failure, output};
 use crate::device::Device;
 use crate::device::cpu::plan::{BufferKind, BytesByKind, Plan};
-use crate::error::{Error, Result, plain};
+use crate::error::{Error, Result, counted, plain};
 use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
 use crate::tape::{Shared, Tape};
 use crate::task::TaskConfig;
@@ -208,7 +208,8 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
 fn print(report: &Report) -> std::result::Result<(), Failure> {
     let Report { file, threads, batch, time, kept, .. } = report;
     let file = plain(file);
-    output::print(format_args!("{file}: a step of {batch} sequences of {time} tokens on {threads} threads, in bytes"))?;
+    let (batch, time, threads) = (counted(batch, "sequence"), counted(time, "token"), counted(threads, "thread"));
+    output::print(format_args!("{file}: a step of {batch} of {time} on {threads}, in bytes"))?;
     let lines = [
         ("parameters", report.parameters),
         ("gradients", report.gradients),

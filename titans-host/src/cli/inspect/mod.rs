@@ -7,7 +7,7 @@ pub use memory::peak;
 use super::checkpoint::CheckpointArgs;
 use super::options::threads;
 use super::{Failure, output, state, tensors};
-use crate::error::{Error, plain};
+use crate::error::{Error, counted, plain};
 use crate::train::store::Store;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
@@ -162,7 +162,12 @@ fn values(all: impl Iterator<Item = f64>) -> Values {
 
 fn print(report: &Report) -> Result<(), Failure> {
     let Report { file, bytes, metadata, elements, tensors } = report;
-    output::print(format_args!("{}: {bytes} bytes, {} tensors, {elements} elements", plain(file), tensors.len()))?;
+    output::print(format_args!(
+        "{}: {bytes} bytes, {}, {}",
+        plain(file),
+        counted(tensors.len(), "tensor"),
+        counted(elements, "element")
+    ))?;
     for (key, value) in metadata {
         output::print(format_args!("  {} = {}", plain(key), plain(value)))?;
     }

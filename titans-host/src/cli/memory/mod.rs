@@ -44,7 +44,7 @@ batch where the input has no batch axis. Gradients are those of the chunk form, 
 Examples:
   titans memory in.safetensors out.safetensors
   titans memory in.safetensors out.safetensors --chunk 64 --read before --dtype f32
-  titans memory in.safetensors out.safetensors --chunk 4 --activation gelu --network residual --loss mean --grad
+  titans memory in.npz out.npz --chunk 4 --activation gelu --network residual --loss mean --grad
 
 In Python (titans memory in.npz out.npz; or save_file and load_file of safetensors.numpy):
   numpy.savez('in.npz', **{'k': k, 'v': v, 'q': q, 'alpha': a, 'theta': t, 'eta': e, 'w0.0': w})

@@ -2,7 +2,7 @@
 
 use super::{Live, OnDivergence};
 use crate::cli::output;
-use crate::error::Result;
+use crate::error::{Result, counted};
 use crate::model::{Session, Step, Taken};
 use std::ops::Range;
 
@@ -90,8 +90,8 @@ impl Live<'_> {
     pub(super) fn tell_resets(&self) {
         if self.resets > 0 {
             output::complain(&format!(
-                "the memory began anew {} time(s), before tokens that it would not have stayed finite with",
-                self.resets
+                "the memory began anew {}, before tokens that it would not have stayed finite with",
+                counted(self.resets, "time")
             ));
         }
     }

@@ -6,8 +6,8 @@ use super::numbers::Patches;
 use super::{Args, OnDivergence, own};
 use crate::cli::output::{self, digits};
 use crate::cli::{Failure, signals};
-use crate::data::series::{ColumnRef, LatestDate, no_record};
-use crate::error::{Error, Result};
+use crate::data::series::{LatestDate, no_record};
+use crate::error::{Error, Result, counted};
 use crate::model::{Session, Weights};
 use crate::task::forecast::{ForecastConfig, Frame, SeriesTable};
 use crate::train::plot::{Curve, Labels, lines};
@@ -64,17 +64,17 @@ pub(super) fn run(
     result?;
     let (resets, seen) = (forecaster.resets, forecaster.state.seen);
     if resets > 0 {
-        output::complain(&format!("memories began anew {resets} times"));
+        output::complain(&format!("memories began anew {}", counted(resets, "time")));
     }
     if seen < forecaster.frame.lookback as u64 {
         let needed = forecaster.frame.lookback;
-        output::complain(&format!("{seen} rows so far; forecasts begin behind {needed}, the look-back"));
+        output::complain(&format!("{} so far; forecasts begin behind {needed}, the look-back", counted(seen, "row")));
     }
     match interrupt.raised() {
         true => Err(Failure::interrupted(
             &interrupt,
             match &args.state {
-                Some(path) => format!("the state after {seen} rows is in {}", path.display()),
+                Some(path) => format!("the state after {} is in {}", counted(seen, "row"), path.display()),
                 None => "nothing was saved; --state FILE would have".into(),
             },
         )),
@@ -133,7 +133,7 @@ impl<'a> Forecaster<'a> {
 
     fn read(&mut self, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
         let patches = Patches::table(&self.task.columns, &self.task.layout);
-        let (mut lines, mut first, mut headed) = (LineReader::new(), true, false);
+        let (mut lines, mut first, mut headed) = (LineReader::new(&self.task.layout), true, false);
         while !interrupt.raised() {
             let line = match lines.next()? {
                 Line::Is(line) => line,
@@ -174,15 +174,12 @@ impl<'a> Forecaster<'a> {
     /// The date of a row, which must lie behind that of the row before. Rows of the run's columns alone have none.
     fn date(&self, record: &csv::StringRecord, line: u64) -> Result<LatestDate> {
         let layout = &self.task.layout;
-        let place = match layout.date {
-            Some(ColumnRef::Number(n @ 1..)) if record.len() == self.task.columns.len() + layout.skipped().len() => {
-                n - 1
-            }
-            _ => return Ok(self.state.date.clone()),
+        let whole = record.len() == self.task.columns.len() + layout.skipped().len();
+        let Some((text, place)) = layout.date_of(record).zip(layout.date_place()).filter(|_| whole) else {
+            return Ok(self.state.date.clone());
         };
-        let text = record.get(place).unwrap_or_default().trim();
-        let wrong = |reason| Error::usage(format!("standard input, line {line}, column {}: {reason}", place + 1));
-        self.state.date.next(text).map_err(wrong)
+        let wrong = |reason| Error::usage(format!("standard input, line {line}, {place}: {reason}"));
+        self.state.date.next(&text).map_err(wrong)
     }
 
     /// How far a row is from its forecast: the root of the mean square over the columns that are there.

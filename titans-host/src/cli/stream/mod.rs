@@ -6,6 +6,7 @@ mod forecast_state;
 mod input;
 mod lines;
 mod numbers;
+mod quotes;
 mod state;
 mod text;
 
@@ -14,7 +15,7 @@ use super::options::{self, named};
 use super::{Failure, output, signals};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::Device;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::model::{Mode, Session};
 use crate::task::TaskConfig;
 use crate::task::runnable::Runnable;
@@ -59,7 +60,7 @@ Examples:
   titans stream runs/text --state memory.state --generate 300 < /dev/null
   titans stream model.titans --per-token out.csv < book.txt
   titans stream runs/series < measurements.csv > predictions.csv
-  titans stream runs/forecast --state live.state --picture scores.svg < measurements.csv > forecasts.csv";
+  titans stream runs/forecast --state live.state --picture scores.svg < rows.csv > forecasts.csv";
 
 /// Run a model over standard input, token by token, learning as it reads
 #[derive(Debug, clap::Args)]
@@ -258,7 +259,10 @@ impl<'a> Live<'a> {
     /// What an early end leaves behind.
     fn kept(&self) -> String {
         match &self.args.state {
-            Some(path) => format!("the state after {} tokens is in {}", self.session.position(), path.display()),
+            Some(path) => {
+                let tokens = counted(self.session.position(), "token");
+                format!("the state after {tokens} is in {}", path.display())
+            }
             None => "nothing was saved; --state FILE would have".into(),
         }
     }

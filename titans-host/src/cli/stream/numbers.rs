@@ -4,7 +4,7 @@ use super::lines::{Line, LineReader};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
 use crate::data::series::{Column, Gaps, TableLayout, no_record};
-use crate::error::{Error, Result, brief};
+use crate::error::{Error, Result, brief, counted};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
 use crate::train::Interrupt;
@@ -43,25 +43,38 @@ impl Patches {
     /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which nothing is a number.
     pub(super) fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
         let fields: Vec<&str> = record.iter().map(str::trim).collect();
+        let found = fields.len();
         let fields = self.kept(fields);
-        if first && self.is_header(&fields)? {
+        if first && self.is_header(&fields, line)? {
             return Ok(None);
         }
         let one = |(column, field): (&Column, &&str)| {
             let held = self.layout.gaps == Gaps::Hold && self.layout.number(field) == Ok(None);
             let number = if held { Ok(f64::NAN) } else { column.number(field, &self.layout) };
-            number.map(|x| x as f32).map_err(|reason| format!("column {}: {reason}", column.name))
+            let way_out = if self.named { format!("; {}", self.layout.advice(field)) } else { String::new() };
+            number.map(|x| x as f32).map_err(|reason| format!(", column {}: {reason}{way_out}", column.name))
         };
-        let row = if self.named { "" } else { " (a blob takes the rows of a patch side by side)" };
-        let (expected, found) = (self.columns.len(), fields.len());
-        let read: std::result::Result<_, String> = match expected == found {
+        let read: std::result::Result<_, String> = match self.columns.len() == fields.len() {
             true => self.columns.iter().zip(&fields).map(one).collect(),
-            false => {
-                let found = format!("{found} fields: {}", brief(&fields.join(",")));
-                Err(format!("expected {expected} finite numbers{row}, found {found}"))
-            }
+            false => Err(format!(": {}, found {found}: {}", self.expected(), brief(&fields.join(",")))),
         };
-        read.map(Some).map_err(|reason| Error::usage(format!("standard input, line {line}, {reason}")))
+        read.map(Some).map_err(|reason| Error::usage(format!("standard input, line {line}{reason}")))
+    }
+
+    /// How many fields a row has.
+    fn expected(&self) -> String {
+        let (columns, beside) = (self.columns.len(), self.layout.skipped().len());
+        if !self.named {
+            return format!("expected {} (a blob takes the rows of a patch side by side)", counted(columns, "field"));
+        }
+        let ends = match self.layout.byte() {
+            b';' => "a semicolon",
+            b'\t' => "a tab",
+            _ => "a comma",
+        };
+        let whole =
+            if beside > 0 { format!(", or {} as in its training file", columns + beside) } else { String::new() };
+        format!("expected {} of the run's columns{whole}, which end with {ends}", counted(columns, "field"))
     }
 
     /// The fields that the run reads of a whole row; in a run of before there were layouts, all but a date before them.
@@ -78,7 +91,7 @@ impl Patches {
     }
 
     /// Whether a first line is a header, which must name the columns of the run.
-    fn is_header(&self, fields: &[&str]) -> Result<bool> {
+    fn is_header(&self, fields: &[&str], line: u64) -> Result<bool> {
         let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
         if self.named && fields == names {
             return Ok(true);
@@ -89,9 +102,9 @@ impl Patches {
         }
         match self.named {
             true => Err(Error::usage(format!(
-                "standard input: expected the run's columns {}, found {}",
+                "standard input, line {line}: expected the run's columns {}, found {}",
                 names.join(", "),
-                fields.join(", ")
+                brief(&fields.join(", ")).trim_matches('"')
             ))),
             false => Ok(true),
         }
@@ -134,13 +147,15 @@ pub(super) fn run(
     result?;
     if let left @ 1.. = live.open.len() / patches.columns.len() {
         let then = if args.state.is_some() { "the next ones complete it" } else { "they were not read" };
-        output::complain(&format!("{left} row(s) at the end are no whole patch of {}; {then}", patches.rows));
+        let are = if left == 1 { "is" } else { "are" };
+        let (rows, of) = (counted(left, "row"), patches.rows);
+        output::complain(&format!("{rows} at the end {are} no whole patch of {of}; {then}"));
     }
     Ok(())
 }
 
 fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
-    let (mut lines, mut headed) = (LineReader::new(), false);
+    let (mut lines, mut headed) = (LineReader::new(&patches.layout), false);
     let (mut first, blocks) = (true, blocks(live)?);
     // Lines of the open patch: none of a patch that an earlier run began.
     let mut began = None;

@@ -5,7 +5,7 @@ use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
 use crate::data::tokenizer::Tokenizer;
 use crate::data::{Purpose, rng};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::model::Step;
 use crate::task::generate::{Sampling, sample};
 use crate::train::Interrupt;
@@ -87,7 +87,11 @@ pub(super) fn run(
         output::print_json(&Report { tokens, position, nats_per_token, bits_per_byte, clipped, resets })?;
     } else {
         let bits = bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits a byte"));
-        output::complain(&format!("{tokens} tokens predicted{bits}; {position} tokens so far"));
+        output::complain(&format!(
+            "{} predicted{bits}; {} so far",
+            counted(tokens, "token"),
+            counted(position, "token")
+        ));
     }
     if let Some(failure) = totals.failed {
         return Err(failure);

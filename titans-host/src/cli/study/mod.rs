@@ -32,9 +32,9 @@ parameters, feed_forward, paper, loss, perplexity, accuracy, lengths {N: ...}, t
 seeds}.
 
 Examples:
-  titans study ablation --task text --data wiki.train.tokens --steps 600 --seeds 0,1,2 --out studies/ablation
-  titans study ablation --task forecast --data ETTh1.csv.gz --steps 200 --seeds 0,1,2 --out studies/etth1
-  titans study depth --task text --data wiki.train.tokens --lengths 256,1024,4096 --out studies/depth
+  titans study ablation --task text --data wiki.tokens --steps 600 --seeds 0,1,2 --out ablation
+  titans study ablation --task forecast --data ETTh1.csv.gz --steps 200 --seeds 0,1 --out etth1
+  titans study depth --task text --data wiki.tokens --lengths 256,1024,4096 --out studies/depth
   titans study throughput --lengths 256,1024,4096,16384 --out studies/throughput
   titans study length --task recall --describe > length.toml
   titans study length --file length.toml --out studies/length

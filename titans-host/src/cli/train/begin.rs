@@ -104,6 +104,11 @@ impl Args {
         Ok(())
     }
 
+    /// An error in the words of the options that were given, if options say what the run is.
+    pub(super) fn spoken(&self, error: Error) -> Error {
+        if self.resume.is_some() { error } else { self.config.spoken(error) }
+    }
+
     /// What to do about data that are not where a run had them.
     pub(super) fn missing(&self, error: Error) -> Error {
         match error {

@@ -2,6 +2,7 @@
 
 mod foreign;
 mod own;
+mod spoken;
 
 use super::classify::ClassifyArgs;
 use super::forecast::ForecastArgs;
@@ -27,8 +28,9 @@ pub struct ConfigArgs {
     #[arg(long, value_enum)]
     task: Option<TaskName>,
 
-    /// Files of text, one after the other, or one of comma-separated numbers (series, forecast); the last tenth is for validation
-    /// (of forecasts see --split); or of sequences with labels (classify), CSV or FASTA; .gz is read as it is
+    /// Files of text, one after the other (of FASTA, named .fa, .fna, .faa or .fasta, the sequences alone, a line end between them), or one of
+    /// comma-separated numbers (series, forecast); the last tenth is for validation (of forecasts see --split); or of sequences with labels
+    /// (classify), CSV or FASTA; .gz is read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 

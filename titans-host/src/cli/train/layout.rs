@@ -62,9 +62,10 @@ pub struct LayoutArgs {
     /// one of dates, row numbers or times]
     #[arg(long, value_name = "COLUMN,…", value_parser = columns, allow_hyphen_values = true)]
     leave_out: Option<Columns>,
-    /// The column of dates, by name or number from 1, or none [default: the first one that is left out]
-    #[arg(long, value_name = "COLUMN")]
-    date: Option<String>,
+    /// The column of dates, by name or number from 1, or none; of days and of times of the day, where these are two columns: DATE,TIME
+    /// [default: the first one that is left out, and times beside it]
+    #[arg(long, value_name = "COLUMN[,COLUMN]", value_parser = dates)]
+    date: Option<Columns>,
     /// What becomes of missing numbers [default: refuse]
     #[arg(long, value_enum)]
     gaps: Option<GapsName>,
@@ -103,8 +104,9 @@ impl LayoutArgs {
         if let Some(Columns(columns)) = &self.leave_out {
             layout.left_out = Some(columns.clone());
         }
-        if let Some(date) = &self.date {
-            layout.date = Some(if date == "none" { ColumnRef::NONE } else { place(date) });
+        if let Some(Columns(date)) = &self.date {
+            layout.date = Some(date.first().cloned().unwrap_or(ColumnRef::NONE));
+            layout.time = date.get(1).cloned();
         }
         if let Some(gaps) = self.gaps {
             layout.gaps = match gaps {
@@ -133,6 +135,16 @@ fn columns(said: &str) -> Result<Columns, String> {
         return Err("expected names or numbers of columns between commas, a name with a comma in double quotes".into());
     }
     Ok(Columns(fields.iter().map(place).collect()))
+}
+
+/// The column of dates, or those of days and of times of the day.
+fn dates(said: &str) -> Result<Columns, String> {
+    let Columns(found) = columns(said)?;
+    match &found[..] {
+        [] | [_] => Ok(Columns(found)),
+        [date, time] if date != time => Ok(Columns(found)),
+        _ => Err("expected one column, of dates, or two, of days and of times of the day".into()),
+    }
 }
 
 fn place(name: &str) -> ColumnRef {

@@ -3,6 +3,7 @@
 mod begin;
 mod classify;
 mod config;
+mod end;
 mod forecast;
 mod layout;
 mod model;
@@ -13,17 +14,16 @@ pub(super) mod room;
 use super::options::{DeviceArgs, number, whole};
 use super::{Failure, on_device, output, signals};
 use crate::device::Device;
-use crate::error::{Result, plain};
-use crate::model::Model;
-use crate::task::recall::Recall;
+use crate::error::{counted, plain};
 use crate::task::table::Table;
-use crate::task::track::{Track, TrackTable};
+use crate::task::track::TrackTable;
 use crate::task::{self, TaskConfig, Validation};
 use crate::train::checkpoint;
 use crate::train::progress::{Bar, Lines, Silent};
-use crate::train::{Best, Interrupt, Outcome, Progress, RunConfig, Trainer};
+use crate::train::{Best, Interrupt, Outcome, Progress, Trainer};
 use begin::Begun;
 use config::ConfigArgs;
+use end::End;
 use indicatif::ProgressDrawTarget;
 use serde::Serialize;
 use std::io::IsTerminal;
@@ -125,10 +125,10 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let interrupt = signals::listen()?;
-    let mut begun = args.begin()?;
+    let mut begun = args.begin().map_err(|error| args.spoken(error))?;
     let mut progress = args.progress();
     room::expect_data(&TaskConfig::of(&begun.config)?)?;
-    let mut task = task::open::<D>(&begun.config).map_err(|error| args.missing(error))?;
+    let mut task = task::open::<D>(&begun.config).map_err(|error| args.spoken(args.missing(error)))?;
     output::tell(task.notes());
     if !args.on.cuda()? {
         room::expect(&begun.config, args.on.threads, task.held(), &task.loads(&begun.config.model)?)?;
@@ -154,15 +154,22 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     if outcome.interrupted {
         return Err(stopped(&interrupt, &outcome, folder));
     }
-    let recall = recall(device, config, trainer.model(), folder, &interrupt, &mut *progress)?;
-    let track = track(device, config, trainer.model(), &interrupt, &mut *progress)?;
+    let end = End { device, folder, config, outcome: &outcome, interrupt: &interrupt };
+    let recall = end.recall(trainer.model(), &mut *progress)?;
+    let track = end.track(trainer.model(), &mut *progress)?;
     if interrupt.raised() {
         return Err(stopped(&interrupt, &outcome, folder));
     }
-    let Outcome { step, seconds, tokens, validation, best, .. } = outcome;
+    let Outcome { step, seconds, tokens, validation, best, again, .. } = outcome;
     let run = folder.display().to_string();
     let report = Report { run, steps: step, seconds, tokens, parameters, validation, best, recall, track };
-    if args.json { output::print_json(&report) } else { print(&report, trainer.unit()) }
+    if args.json {
+        return output::print_json(&report);
+    }
+    if again {
+        output::print("finished before: nothing was left to do; --steps or --minutes prolongs the run")?;
+    }
+    print(&report, trainer.unit())
 }
 
 /// What a signal leaves.
@@ -174,53 +181,10 @@ fn stopped(interrupt: &Interrupt, outcome: &Outcome, folder: &Path) -> Failure {
     )
 }
 
-/// The recall table of a run that has one, unless Ctrl-C comes.
-fn recall<D: Device>(
-    device: &D,
-    config: &RunConfig,
-    model: &Model<D>,
-    folder: &Path,
-    interrupt: &Interrupt,
-    progress: &mut dyn Progress,
-) -> Result<Option<Table>> {
-    let TaskConfig::Recall(task) = TaskConfig::of(config)? else { return Ok(None) };
-    let (task, mut table) = (Recall::new(task, config.train.seed)?, Table::default());
-    for &length in &task.config().lengths {
-        if interrupt.raised() {
-            return Ok(None);
-        }
-        progress.message(&format!("measuring recall at {length} tokens"));
-        table.0.insert(length, task.row(device, model, length)?);
-    }
-    table.write(folder)?;
-    Ok(Some(table))
-}
-
-/// The table of a run that tracks products, unless Ctrl-C comes.
-fn track<D: Device>(
-    device: &D,
-    config: &RunConfig,
-    model: &Model<D>,
-    interrupt: &Interrupt,
-    progress: &mut dyn Progress,
-) -> Result<Option<TrackTable>> {
-    let TaskConfig::Track(task) = TaskConfig::of(config)? else { return Ok(None) };
-    let (task, mut table) = (Track::new(task, config.train.seed)?, TrackTable::default());
-    for &length in &task.config().lengths {
-        if interrupt.raised() {
-            return Ok(None);
-        }
-        progress.message(&format!("measuring words of {length} elements"));
-        table.0.insert(length, task.row(device, model, &task.words(length))?);
-    }
-    Ok(Some(table))
-}
-
 fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
     let Report { run, steps, seconds, tokens, validation, best, recall, track, .. } = report;
     let run = plain(run);
-    let plural = if *steps == 1 { "" } else { "s" };
-    output::print(format_args!("{steps} step{plural}, {tokens} tokens, {seconds:.0} s"))?;
+    output::print(format_args!("{}, {}, {seconds:.0} s", counted(steps, "step"), counted(tokens, "token")))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
         let bits = match unit {

@@ -1,22 +1,12 @@
 //! Dates of rows: read, checked, and continued behind the last row.
 
+mod pace;
 mod written;
 
-use super::calendar::{civil, day_number, days_of};
 use crate::error::{brief, plain};
-use std::collections::BTreeMap;
-use written::{DAY, DateOrder, Style, moment};
-
-/// From one row to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// Microseconds, or counts.
-    Even(i64),
-    /// Months of whatever length.
-    Months(i64),
-    /// The last days of months, so many apart.
-    MonthEnds(i64),
-}
+use pace::{Pace, pace};
+use written::{DateOrder, Style, moment};
+pub(super) use written::{is_clock, is_day};
 
 /// The dates of a table's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,17 +68,15 @@ impl Dates {
         Ok(Some(Self { last, style, pace, uneven }))
     }
 
-    /// Rows after which what goes by the calendar repeats itself: those of a day where rows are less than a day apart, of a week where they are a
-    /// day apart, of a year where they are months apart.
+    /// Rows after which what goes by the calendar repeats itself: those of a day where rows are less than a day apart, of a week where they are
+    /// a day apart (5 where there are none at weekends), of a year where they are months apart.
     pub fn season(&self) -> Option<usize> {
-        let of = |whole: i64, step: i64| (step > 0 && whole % step == 0 && whole / step > 1).then_some(whole / step);
-        let rows = match self.pace {
-            _ if self.style == Style::Count => None,
-            Pace::Months(step) | Pace::MonthEnds(step) => of(12, step),
-            Pace::Even(DAY) => Some(7),
-            Pace::Even(step) => of(DAY, step),
-        };
-        rows.and_then(|rows| usize::try_from(rows).ok())
+        if self.counts() { None } else { self.pace.season() }
+    }
+
+    /// Whether they are numbers that count: rows, or the time since 1970.
+    pub fn counts(&self) -> bool {
+        self.style == Style::Count
     }
 
     /// Rows whose date is not the usual step behind that of the row before.
@@ -99,14 +87,7 @@ impl Dates {
     /// The date of the `steps`-th row behind the last.
     pub fn after(&self, steps: usize) -> String {
         let steps = i64::try_from(steps).unwrap_or(i64::MAX);
-        let ahead = self.style.ahead();
-        let months = |step: i64| months_after(self.last.saturating_add(ahead), step.saturating_mul(steps));
-        let moment = match self.pace {
-            Pace::Even(step) => self.last.saturating_add(step.saturating_mul(steps)),
-            Pace::Months(step) => months(step) - ahead,
-            Pace::MonthEnds(step) => month_end(months(step)) - ahead,
-        };
-        self.style.write(moment)
+        self.style.write(self.pace.after(self.last, self.style.ahead(), steps))
     }
 }
 
@@ -152,55 +133,11 @@ fn unlike(first: &str, found: &str) -> String {
 
 fn not_after(before: &str, found: &str) -> String {
     format!(
-        "expected a date after {}, that of the row before, found {}; sort the rows by time, and leave one of each date (--date none of training, \
-         where a column is not all of the date)",
+        "expected a date after {}, that of the row before, found {}; sort the rows by time, and leave one of each date (of training: --date \
+         DATE,TIME where two columns are the date, --date none where a column is not all of it)",
         plain(before),
         plain(found)
     )
-}
-
-/// The step that is there most often, and how many others there are.
-fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
-    let ahead = style.ahead();
-    let pairs = || moments.windows(2).map(|pair| (pair[0] + ahead, pair[1] + ahead));
-    if *style != Style::Count && pairs().all(|(a, b)| b - a >= 28 * DAY) {
-        let month = |moment: i64| {
-            let (year, month, _) = civil(moment.div_euclid(DAY));
-            year * 12 + month
-        };
-        let mut steps = pairs().map(|(a, b)| month(b) - month(a));
-        if let Some(first) = steps.next().filter(|&first| first > 0)
-            && steps.all(|step| step == first)
-        {
-            let ends = |moment: &i64| month_end(*moment + ahead) == *moment + ahead;
-            // The 28th of February alone says nothing.
-            if moments.len() > 2 && moments.iter().all(ends) {
-                return (Pace::MonthEnds(first), 0);
-            }
-            if pairs().all(|(a, b)| months_after(a, first) == b) {
-                return (Pace::Months(first), 0);
-            }
-        }
-    }
-    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    pairs().for_each(|(a, b)| *counts.entry(b - a).or_default() += 1);
-    let most =
-        counts.iter().max_by_key(|&(step, count)| (*count, -*step)).map_or((1, 0), |(&step, &count)| (step, count));
-    (Pace::Even(most.0), moments.len().saturating_sub(1 + most.1))
-}
-
-/// The last day of its month, at the same time.
-fn month_end(moment: i64) -> i64 {
-    let (year, month, _) = civil(moment.div_euclid(DAY));
-    day_number(year, month, days_of(year, month)) * DAY + moment.rem_euclid(DAY)
-}
-
-/// The same day so many months later, or the last one of a shorter month.
-fn months_after(moment: i64, months: i64) -> i64 {
-    let (year, month, day) = civil(moment.div_euclid(DAY));
-    let count = (year * 12 + month - 1).saturating_add(months).clamp(-400_000, 400_000);
-    let (year, month) = (count.div_euclid(12), count.rem_euclid(12) + 1);
-    day_number(year, month, day.min(days_of(year, month))) * DAY + moment.rem_euclid(DAY)
 }
 
 #[cfg(test)]
@@ -239,10 +176,21 @@ mod tests {
             (&["2023-01-01 00:00+02:00", "2023-01-01 00:10+02:00"], 1, "2023-01-01 00:20+02:00"),
             (&["1700000000", "1700000060"], 3, "1700000240"),
             (&["1969-12-31 23:59", "1970-01-01 00:00", "1970-01-01 00:05", "1970-01-01 00:06"], 1, "1970-01-01 00:07"),
+            // From a Thursday over a weekend on: business days, also behind a holiday.
+            (&["2024-02-08", "2024-02-09", "2024-02-12", "2024-02-13"], 3, "2024-02-16"),
+            (&["2024-02-08", "2024-02-09", "2024-02-12", "2024-02-13"], 4, "2024-02-19"),
+            (&["8/2/2024 17:30", "9/2/2024 17:30", "12/2/2024 17:30", "13/2/2024 17:30"], 14, "4/3/2024 17:30"),
+            (&["2024-02-07", "2024-02-08", "2024-02-09", "2024-02-13", "2024-02-14"], 3, "2024-02-19"),
+            // A Saturday among them, or no weekend that was passed over: every day.
+            (&["2024-02-08", "2024-02-09", "2024-02-10", "2024-02-12", "2024-02-13"], 4, "2024-02-17"),
+            (&["2024-02-08", "2024-02-09"], 1, "2024-02-10"),
         ] {
             assert_eq!(dates(texts).unwrap().unwrap().after(steps), expected, "{texts:?}");
         }
         assert_eq!(dates(&["1", "2", "5"]).unwrap().unwrap().uneven(), 1);
+        assert_eq!(dates(&["2024-02-08", "2024-02-09", "2024-02-12", "2024-02-13"]).unwrap().unwrap().uneven(), 0);
+        let holiday = ["2024-02-07", "2024-02-08", "2024-02-09", "2024-02-13", "2024-02-14"];
+        assert_eq!(dates(&holiday).unwrap().unwrap().uneven(), 1);
     }
 
     #[test]
@@ -275,6 +223,7 @@ mod tests {
         assert_eq!(far.after(1), "10000-01-01");
         far.after(usize::MAX);
         dates(&["2023-01-01", "2023-02-01"]).unwrap().unwrap().after(usize::MAX);
+        dates(&["2024-02-09", "2024-02-12", "2024-02-13"]).unwrap().unwrap().after(usize::MAX);
     }
 
     #[test]
@@ -283,6 +232,7 @@ mod tests {
             (&["2020-01-01 00:00", "2020-01-01 01:00"][..], Some(24)),
             (&["2020-01-01 00:00", "2020-01-01 00:10"], Some(144)),
             (&["2020-01-01", "2020-01-02"], Some(7)),
+            (&["2024-02-08", "2024-02-09", "2024-02-12"], Some(5)),
             (&["2020-01-01", "2020-02-01", "2020-03-01"], Some(12)),
             (&["2020-01-01 00:00", "2020-01-01 00:07"], None),
             (&["2020-01-01", "2020-01-08"], None),

@@ -104,6 +104,9 @@ pub struct TableLayout {
     /// The column of dates, which is not read as numbers; 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<ColumnRef>,
+    /// The column of times of the day, where they are not in that of dates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<ColumnRef>,
     /// What becomes of missing numbers.
     pub gaps: Gaps,
 }

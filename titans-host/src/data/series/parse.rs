@@ -1,8 +1,10 @@
 //! From the bytes of a file to rows of numbers.
 
+use super::advice::{guesses, number_of, of_header};
+use super::dated::{DateColumns, date_of};
 use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
 use super::{COLUMNS, Read, Series};
-use crate::error::brief;
+use crate::error::{brief, counted};
 
 /// Most bytes of a field: no number is longer.
 const FIELD: usize = 1000;
@@ -44,29 +46,34 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     let names = names.unwrap_or_else(|| (1..=width).map(|i| i.to_string()).collect());
     if names.len() != width {
         return Err(format!(
-            "line {}: the header names {} columns, the first row has {width}; if commas are decimal ones, say --decimal comma",
+            "line {}: the header names {}, the first row has {width}; {}",
             start.line,
-            names.len()
+            counted(names.len(), "column"),
+            of_header(delimiter, names.len(), !known.is_empty())
         ));
     }
+    // A file of the run's columns alone has no dates.
+    let alone = !known.is_empty() && width == known.len();
+    let unlike_run = |reason: String| if known.is_empty() { reason } else { unlike_run(known, &names) };
     let mut why = None;
     let mut skipped = match &layout.left_out {
-        _ if !known.is_empty() && width == known.len() => Vec::new(),
-        Some(places) => places.iter().map(|place| number_of("--leave-out", place, &names)).collect::<Result<_, _>>()?,
+        _ if alone => Vec::new(),
+        Some(places) => {
+            let numbers = places.iter().map(|place| number_of("--leave-out", place, &names));
+            numbers.collect::<Result<_, _>>().map_err(unlike_run)?
+        }
         None if width > 1 && is_date(&start.record[0], &layout) => {
             why = Some("it holds no numbers");
             vec![0]
         }
         None => Vec::new(),
     };
-    // A file of the run's columns alone has no dates.
-    let alone = !known.is_empty() && width == known.len();
     let dateless = layout.date == Some(ColumnRef::NONE);
-    let named = layout.date.as_ref().filter(|_| !alone && !dateless);
-    let date = named.map(|place| number_of("--date", place, &names)).transpose()?;
-    let written = |&i: &usize| !dateless && start.record.get(i).is_some_and(|field| is_date(field, &layout));
-    let date = date.or_else(|| skipped.iter().copied().find(written));
-    skipped.extend(date);
+    let mut when = DateColumns::default();
+    if !alone && !dateless {
+        when = dates(&layout, &names, start, &skipped).map_err(unlike_run)?;
+    }
+    skipped.extend(when.places());
     skipped.sort_unstable();
     skipped.dedup();
     let dated = why.is_some();
@@ -89,7 +96,8 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         numbers: Vec::new(),
         lines: Vec::new(),
         gaps: 0,
-        date,
+        run: !known.is_empty(),
+        when,
         dates: Vec::new(),
     };
     let mut ahead = ahead.into_iter();
@@ -121,9 +129,10 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
             });
         }
     }
-    let guesses = guesses(said, &layout, &first, &names, why);
+    let guesses = guesses(said, &layout, &first, &names, (why, when));
     if !dates.is_empty() {
-        layout.date = Some(ColumnRef::Number(date.unwrap_or(0) + 1));
+        when.date.get_or_insert(0);
+        when.keep(&mut layout);
     }
     layout.left_out = Some(skipped.iter().map(|&i| ColumnRef::Number(i + 1)).collect());
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
@@ -251,19 +260,31 @@ fn distinct(names: &[String], skipped: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-/// A column's number, from 0.
-fn number_of(option: &str, place: &ColumnRef, names: &[String]) -> Result<usize, String> {
-    let found = match place {
-        ColumnRef::Number(n) => n.checked_sub(1).filter(|&i| i < names.len()),
-        ColumnRef::Name(name) => names.iter().position(|n| n == name),
-    };
-    found.ok_or_else(|| {
-        let place = match place {
-            ColumnRef::Number(n) => n.to_string(),
-            ColumnRef::Name(name) => brief(name),
-        };
-        format!("{option} {place}: expected one of {} columns: {}", names.len(), names.join(", "))
-    })
+/// The columns of dates, from 0, where `start` is the first row: those that are named, or else a day beside a time of the day, or what holds no
+/// number, among those that are not read. A first column of dates may have the second one beside it.
+fn dates(layout: &TableLayout, names: &[String], start: &CsvRow, skipped: &[usize]) -> Result<DateColumns, String> {
+    if let Some(place) = &layout.date {
+        let date = Some(number_of("--date", place, names)?);
+        let time = layout.time.as_ref().map(|place| number_of("--date", place, names)).transpose()?;
+        return Ok(DateColumns { date, time: time.filter(|_| time != date) });
+    }
+    let beside = (layout.left_out.is_none() && skipped == [0] && names.len() > 2).then_some(1);
+    if let Some(pair) = DateColumns::pair(&start.record, skipped.iter().copied().chain(beside)) {
+        return Ok(pair);
+    }
+    let written = |&i: &usize| start.record.get(i).is_some_and(|field| is_date(field, layout));
+    Ok(DateColumns { date: skipped.iter().copied().find(written), time: None })
+}
+
+/// What is wrong with a file that has neither the columns of a run nor all that its training file had.
+fn unlike_run(known: &[String], names: &[String]) -> String {
+    let (run, found) = (known.join(", "), names.join(", "));
+    format!(
+        "expected the run's columns {} alone, or all that its training file had, found {}: {}",
+        brief(&run),
+        counted(names.len(), "column"),
+        brief(&found)
+    )
 }
 
 /// What is read.
@@ -274,81 +295,32 @@ struct SeriesReader<'a> {
     numbers: Vec<f64>,
     lines: Vec<u64>,
     gaps: usize,
-    date: Option<usize>,
+    /// Whether they are for a run that there is already.
+    run: bool,
+    when: DateColumns,
     dates: Vec<String>,
 }
 
 impl SeriesReader<'_> {
     fn add(&mut self, CsvRow { line, record }: &CsvRow) -> Result<(), String> {
         if record.len() != self.kept.len() {
-            return Err(format!("line {line}: expected {} fields, found {}", self.kept.len(), record.len()));
+            let expected = counted(self.kept.len(), "field");
+            return Err(format!("line {line}: expected {expected}, found {}", record.len()));
         }
         for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
             let number = self.layout.number(field).map_err(|reason| {
-                let whole = self.names.len() == 1 && !field.trim().is_empty();
                 let name = if self.names[i].is_empty() { (i + 1).to_string() } else { self.names[i].clone() };
-                let way_out = if field.contains(',') && !whole {
-                    "write a decimal point; a file of decimal commas has fields that end at semicolons or tabs, and --decimal comma says so"
-                } else if field.parse::<f64>().is_ok_and(f64::is_finite) {
-                    "correct it, or give the column in larger units"
-                } else if !whole && !layout::is_gap(field) {
-                    "write numbers without marks for thousands and units; a column that holds none is left out by --leave-out, one of \
-                     dates named by --date"
-                } else if whole {
-                    "the line was read as one field; fields end with a comma, a semicolon or a tab, which --delimiter says"
-                } else {
-                    "fill gaps, and what stands for them, beforehand, or train with --gaps mean, which lets the column's mean stand \
-                     for them"
+                let advice = match self.run {
+                    true => self.layout.advice(field),
+                    false => self.layout.training_advice(field, self.names.len() == 1),
                 };
-                format!("line {line}, column {name}: {reason}; {way_out}")
+                format!("line {line}, column {name}: {reason}; {advice}")
             })?;
             self.gaps += usize::from(number.is_none());
             self.numbers.push(number.unwrap_or(f64::NAN));
         }
         self.lines.push(*line);
-        if let Some(date) = self.date {
-            self.dates.push(record.get(date).unwrap_or_default().to_owned());
-        }
+        self.dates.extend(date_of(self.when, record));
         Ok(())
     }
-}
-
-/// What was not said and had to be guessed, with the option that says it.
-fn guesses(
-    said: &TableLayout,
-    found: &TableLayout,
-    first: &[String],
-    names: &[String],
-    why: Option<&str>,
-) -> Vec<String> {
-    let mut guesses = Vec::new();
-    if let (None, Some(delimiter)) = (said.delimiter, found.delimiter) {
-        guesses.push(format!("fields end at a {} (--delimiter)", delimiter.name()));
-    }
-    if let (None, Some(decimal)) = (said.decimal, found.decimal) {
-        guesses.push(format!("decimal {} (--decimal)", decimal.name()));
-    }
-    if said.header.is_none() {
-        let line = brief(&first.join(","));
-        guesses.push(match found.header {
-            Some(true) => format!("the first line is the header {line} (--header)"),
-            _ => format!("no header, the first line is numbers: {line} (--header)"),
-        });
-    }
-    if said.left_out.is_none() {
-        guesses.push(match why {
-            Some(why) => format!("column {} is left out, {why} (--leave-out)", brief(&names[0])),
-            None => "every column is read (--leave-out)".into(),
-        });
-    }
-    guesses
-}
-
-/// Whether a decimal comma can be meant where fields end at commas.
-pub(super) fn contradiction(said: &TableLayout) -> Option<String> {
-    let both = said.decimal == Some(Decimal::Comma) && said.delimiter == Some(Delimiter::Comma);
-    both.then(|| {
-        "a decimal comma and fields that end at commas: expected one of them; choose --delimiter semicolon or tab"
-            .into()
-    })
 }

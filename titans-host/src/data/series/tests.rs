@@ -245,11 +245,16 @@ fn a_column_that_is_not_all_of_the_date_may_be_none() {
     std::fs::write(&path, "date,time,a\n2020-01-01,00:00,1\n2020-01-01,01:00,2\n").unwrap();
     let named = |names: &[&str]| Some(names.iter().map(|&name| ColumnRef::Name(name.into())).collect());
     let mut said = TableLayout { left_out: named(&["date", "time"]), ..TableLayout::default() };
-    let error = read(&path, &said, &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("line 3, column 1: expected a date after 2020-01-01") && error.contains("--date none"),
-        "{error}"
+    let both = read(&path, &said, &[]).unwrap();
+    assert_eq!(
+        (both.dates, both.layout.time),
+        (vec!["2020-01-01 00:00".to_owned(), "2020-01-01 01:00".into()], Some(ColumnRef::Number(2)))
     );
+    said.date = Some(ColumnRef::Name("date".into()));
+    let error = read(&path, &said, &[]).unwrap_err().to_string();
+    for text in ["line 3, column 1: expected a date after 2020-01-01", "--date DATE,TIME", "--date none"] {
+        assert!(error.contains(text), "{text} in {error}");
+    }
     said.date = Some(ColumnRef::NONE);
     let found = read(&path, &said, &[]).unwrap();
     assert_eq!(

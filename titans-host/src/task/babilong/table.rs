@@ -39,8 +39,8 @@ pub struct BabilongTable {
     pub memory: &'static str,
     /// By task and length.
     pub rows: Vec<BabilongRow>,
-    /// By task, the same at every length: without a model.
-    pub baselines: BTreeMap<String, BabiBaselines>,
+    /// By task, the same at every length: without a model; none where they were not asked for.
+    pub baselines: Option<BTreeMap<String, BabiBaselines>>,
 }
 
 impl BabilongRow {
@@ -75,7 +75,7 @@ impl std::fmt::Display for BabilongTable {
             let (frozen, absent) = (p(row.frozen), p(row.absent));
             writeln!(f, "{:<6}{:>9}{:>9}{on:>10}{error:>9}{frozen:>9}{absent:>9}", row.task, row.length, row.samples)?;
         }
-        for (task, b) in &self.baselines {
+        for (task, b) in self.baselines.iter().flatten() {
             let (majority, last, chance) = (p(Some(b.majority)), p(Some(b.last_mentioned)), p(Some(b.chance)));
             writeln!(f, "{task}: the commonest answer {majority}, the last one mentioned {last}, guessing {chance}")?;
         }

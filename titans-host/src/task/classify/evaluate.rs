@@ -5,6 +5,7 @@ use crate::data::alphabet::{Encoder, Reading};
 use crate::device::Device;
 use crate::model::{Head, Input, Mode, Model, Source};
 use crate::tape::{Shared, Tape};
+use crate::train::Interrupt;
 use crate::train::task::{Batch, Load};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -65,6 +66,21 @@ pub fn judge<D: Device>(
     judging: Judging,
     sequences: &[&[u32]],
 ) -> Result<Vec<Vec<f64>>> {
+    judge_until(device, model, encoder, judging, sequences, &Interrupt::new())
+}
+
+/// The same, until a request to stop.
+///
+/// # Errors
+/// [`Error::Stopped`] then; as [`judge`].
+pub(super) fn judge_until<D: Device>(
+    device: &D,
+    model: &Model<D>,
+    encoder: &Encoder,
+    judging: Judging,
+    sequences: &[&[u32]],
+    interrupt: &Interrupt,
+) -> Result<Vec<Vec<f64>>> {
     expect(model, encoder)?;
     let strands = if judging.both_strands { 2 } else { 1 };
     let others: Vec<Vec<u32>> = match judging.both_strands {
@@ -80,6 +96,7 @@ pub fn judge<D: Device>(
     let mut batch = Batch::default();
     let mut left = &order[..];
     while let Some(&first) = left.first() {
+        interrupt.check()?;
         let tokens = |i: usize| encoder.tokens(lane(i).len()).min(judging.context);
         let fits = |n: usize| n * tokens(left[n - 1]) <= AT_ONCE;
         let mut n = (AT_ONCE / tokens(first).max(1)).clamp(1, left.len());

@@ -1,11 +1,12 @@
 //! The task: batches of sequences in an order of their own for every epoch, and validation.
 
-use super::evaluate::{Judging, fill, judge, load};
+use super::evaluate::{Judging, fill, judge_until, load};
 use super::{ClassScores, ClassifyConfig, Pooling};
 use crate::data::alphabet::Encoder;
 use crate::data::{Purpose, rng};
 use crate::device::{Device, IGNORE};
 use crate::model::{Mode, Model, ModelConfig};
+use crate::train::Interrupt;
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::{Error, Result};
 use rand::{Rng, RngExt};
@@ -233,12 +234,22 @@ impl<D: Device> Task<D> for ClassifyTask {
     }
 
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        self.validate_until(device, model, thorough, &Interrupt::new())
+    }
+
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        thorough: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let step = if thorough { 1 } else { self.valid.len().div_ceil(self.config.cheap_rows).max(1) };
         let some: Vec<&Example> = self.valid.iter().step_by(step).collect();
         let numbers: Vec<&[u32]> = some.iter().map(|row| &row.numbers[..]).collect();
         let truth: Vec<u32> = some.iter().map(|row| row.class).collect();
         let judging = Judging::of(&self.config, Mode::On);
-        match judge(device, model, &self.encoder, judging, &numbers) {
+        match judge_until(device, model, &self.encoder, judging, &numbers, interrupt) {
             Ok(said) => {
                 let scores = ClassScores::of(self.config.classes.len(), &said, &truth);
                 Ok(Validation { loss: scores.loss, accuracy: Some(scores.accuracy), tokens: truth.len() as u64 })

@@ -21,6 +21,7 @@ pub use split::{Parts, Split};
 
 use super::TaskConfig;
 use crate::data::series::{Column, Dates, Series, TableLayout, read};
+use crate::error::counted;
 use crate::model::{Head, ModelConfig, Shortcut};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -131,9 +132,12 @@ impl ForecastConfig {
                 told.push(format!("dates as {:?} are not understood: forecasts will number their rows", read.dates[0]));
             }
             None | Some(0) => {}
-            Some(uneven) => told.push(format!(
-                "{uneven} rows are not the usual step behind the row before; the model takes all rows as equally far apart"
-            )),
+            Some(uneven) => {
+                let (rows, are) = (counted(uneven, "row"), if uneven == 1 { "is" } else { "are" });
+                told.push(format!(
+                    "{rows} {are} not the usual step behind the row before; the model takes all rows as equally far apart"
+                ));
+            }
         }
         self.layout = read.layout;
         Ok(told)

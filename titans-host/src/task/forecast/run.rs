@@ -6,6 +6,7 @@ use crate::data::series::{Dates, Series, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Mode, Model, ModelConfig, Shortcut};
+use crate::train::Interrupt;
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::{Error, Result};
 use flate2::Crc;
@@ -214,6 +215,16 @@ impl<D: Device> Task<D> for ForecastTask {
 
     /// The mean of the horizons' mean squared errors.
     fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        self.validate_until(device, model, thorough, &Interrupt::new())
+    }
+
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        thorough: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let (part, horizons) = (&self.parts.valid, &self.config.horizons);
         // Every forecast counts for every horizon here.
         let all = moments(&self.frame, part, &[self.frame.horizon]);
@@ -224,7 +235,7 @@ impl<D: Device> Task<D> for ForecastTask {
         let loss = forecast(device, model, (&self.frame, &self.table), &moments, manner, |f: Forecast<'_>| {
             let error = |(i, y): (usize, &f64)| Some(self.table.known(f.column, f.moment + i)? - y);
             tally.add(f.moment, f.said.iter().enumerate().map(error));
-            Ok(())
+            interrupt.check()
         });
         let loss = match loss {
             Ok(()) => tally.scores().mean().mse,

@@ -1,8 +1,10 @@
 //! How well a model predicts a series, in windows with fresh memories.
 
 use crate::device::Device;
+use crate::error::counted;
 use crate::model::{Head, Input, Mode, Model, Source, Targets};
 use crate::tape::{Shared, Tape};
+use crate::train::Interrupt;
 use crate::train::task::{Batch, Load};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -36,20 +38,21 @@ pub fn evaluate<D: Device>(
     windows: (usize, usize),
     mode: Mode,
 ) -> Result<SeriesTotals> {
-    let (totals, diverged) = run(device, model, numbers, windows, mode)?;
+    let (totals, diverged) = run(device, model, numbers, windows, mode, &Interrupt::new())?;
     diverged.map_or(Ok(totals), |patch| Err(Error::Diverged { position: patch as u64 }))
 }
 
 /// The same, finite or not, and the first patch whose error is not.
 ///
 /// # Errors
-/// [`Error::Usage`] as [`evaluate`]; what the device reports.
+/// [`Error::Usage`] as [`evaluate`], [`Error::Stopped`] once `interrupt` is raised; what the device reports.
 pub(super) fn run<D: Device>(
     device: &D,
     model: &Model<D>,
     numbers: &[f64],
     (window, most): (usize, usize),
     mode: Mode,
+    interrupt: &Interrupt,
 ) -> Result<(SeriesTotals, Option<usize>)> {
     let c = model.config();
     let width = c.inputs;
@@ -59,8 +62,8 @@ pub(super) fn run<D: Device>(
     let fed = (numbers.len() / width).saturating_sub(1);
     if fed == 0 {
         return Err(Error::usage(format!(
-            "the series is too short: expected 2 patches of {width} numbers or more, found {} numbers",
-            numbers.len()
+            "the series is too short: expected 2 patches of {width} numbers or more, found {}",
+            counted(numbers.len(), "number")
         )));
     }
     let window = if window == 0 { fed } else { window.min(fed) };
@@ -70,6 +73,7 @@ pub(super) fn run<D: Device>(
     let mut batch = Batch::default();
     let mut left: Vec<usize> = (0..kept).map(|i| starts[i * starts.len() / kept]).collect();
     while let Some(&first) = left.first() {
+        interrupt.check()?;
         let time = window.min(fed - first);
         let at_once = (AT_ONCE / time).max(1);
         let now = left.iter().take(at_once).take_while(|&&s| window.min(fed - s) == time).count();

@@ -2,6 +2,7 @@
 
 use super::TextConfig;
 use crate::data::text::{self, TextParts};
+use crate::error::counted;
 use crate::{Error, Result};
 use flate2::Crc;
 use serde::{Deserialize, Serialize};
@@ -29,9 +30,9 @@ impl TextConfig {
         if lengths[0] < least || lengths[1] < 2 || lengths[2] < 2 {
             let [train, valid, test] = lengths;
             return Err(Error::usage(format!(
-                "the data are too short: {} bytes leave {train} for training, {valid} for validation and {test} for the test, at least \
+                "the data are too short: {} leave {train} for training, {valid} for validation and {test} for the test, at least \
                  {least}, 2 and 2 are needed; give more text or a shorter context",
-                bytes.len()
+                counted(bytes.len(), "byte")
             )));
         }
         Ok(parts)

@@ -99,6 +99,16 @@ pub(super) fn moment(text: &str, order: DateOrder) -> Option<(i64, Style)> {
     Some((day + clock - time.ahead, Style::Date(style, Some(time))))
 }
 
+/// Whether a text is a day, in any order of its parts, and nothing else.
+pub(in crate::data::series) fn is_day(text: &str) -> bool {
+    DateOrder::ALL.into_iter().any(|order| matches!(moment(text, order), Some((_, Style::Date(_, None)))))
+}
+
+/// Whether a text is a time of the day, and nothing else.
+pub(in crate::data::series) fn is_clock(text: &str) -> bool {
+    clock(text.trim(), ' ').is_some()
+}
+
 /// A number of so many digits, at most.
 fn digits(x: &str, most: usize) -> Option<i64> {
     let good = (1..=most).contains(&x.len()) && x.bytes().all(|b| b.is_ascii_digit());
