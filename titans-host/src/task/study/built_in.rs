@@ -1,6 +1,6 @@
 //! The studies that need no file: the paper's table 5 and figures 7 to 9, on any of the tasks.
 
-use super::file::{Entry, StudyFile, StudyKind};
+use super::file::{Entry, StudyFile, StudyKind, has_twice};
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 use toml::{Table, Value};
@@ -65,6 +65,14 @@ pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
         (true, _) if options.task == "needle" => vec![1024, 2048, 4096, 8192, 16384],
         (true, _) => vec![256, 512, 1024, 2048, 4096],
     };
+    // As its file would refuse them when the study goes on.
+    if lengths.contains(&0) || has_twice(&lengths) {
+        let found = &options.lengths;
+        return Err(Error::usage(format!("--lengths: expected 1 or more tokens, each length once, found {found:?}")));
+    }
+    if has_twice(&options.seeds) {
+        return Err(Error::usage(format!("--seeds: expected each once, found {:?}", options.seeds)));
+    }
     Ok(StudyFile {
         kind,
         seeds: if options.seeds.is_empty() { vec![0] } else { options.seeds.clone() },
@@ -146,6 +154,24 @@ mod tests {
                 assert!(!sizes.iter().any(far), "{kind:?} {task}: {sizes:?}");
                 assert!(study.arms.iter().all(|arm| arm.run.train.steps == 7));
             }
+        }
+    }
+
+    #[test]
+    fn what_the_file_would_refuse_is_refused_before_there_is_one() {
+        let options = |lengths: &[usize], seeds: &[u64]| StudyOptions {
+            task: "recall".into(),
+            lengths: lengths.into(),
+            seeds: seeds.into(),
+            ..StudyOptions::default()
+        };
+        for (options, name) in [
+            (options(&[8, 0], &[]), "--lengths"),
+            (options(&[8, 8], &[]), "--lengths"),
+            (options(&[], &[1, 1]), "--seeds"),
+        ] {
+            let error = describe(StudyKind::Length, &options).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
         }
     }
 }

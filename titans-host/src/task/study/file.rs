@@ -246,7 +246,7 @@ pub(super) fn no_study_of(task: &TaskConfig) -> Error {
     Error::usage(format!("task: expected one of {} in a study, found {}", TASKS.join(", "), task.name()))
 }
 
-fn has_twice<T: Ord + Copy>(list: &[T]) -> bool {
+pub(super) fn has_twice<T: Ord + Copy>(list: &[T]) -> bool {
     let mut sorted = list.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
