@@ -11,10 +11,12 @@
 mod attention;
 mod buffer;
 mod cache;
+mod columns;
 pub mod compile;
 mod device;
 mod driver;
 pub mod emulator;
+mod indices;
 mod memory;
 mod nvidia;
 mod ops;
@@ -23,8 +25,9 @@ mod product;
 mod search;
 mod symbols;
 
-pub use buffer::{DeviceBuffer, DeviceIndices};
-pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, MemoryUse};
+pub use buffer::DeviceBuffer;
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, MemoryUse};
+pub use indices::DeviceIndices;
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};
 pub use search::LibraryFound;
