@@ -21,7 +21,7 @@ struct Rotated<R: Driver> {
 }
 
 /// What the kernels of the backward share.
-struct Backward<'a, R: Driver> {
+struct AttentionBackward<'a, R: Driver> {
     op: &'a AttentionOp,
     log_sum: &'a DeviceBuffer<R>,
     along: &'a DeviceBuffer<R>,
@@ -139,7 +139,7 @@ impl<R: Driver> Cuda<R> {
         let ck = rotated.context.as_ref().or(ck);
         let along = DeviceBuffer::alloc(&self.driver, sizes.sums)?;
         self.launch_rows("attention_along", sizes.sums, args![op.width, d_y, y, &along])?;
-        let back = Backward { op, log_sum, along: &along, d_y };
+        let back = AttentionBackward { op, log_sum, along: &along, d_y };
         let (span, time) = (span(op), op.time);
         let keys = |rotary: Option<Rotary>, k, v, d_k: &DeviceBuffer<R>, d_v| {
             self.key_gradients(&back, span, time, [q, k, v], [d_k, d_v])?;
@@ -168,14 +168,14 @@ impl<R: Driver> Cuda<R> {
     /// `d_q` by way of `rows` keys a sequence, added or set.
     fn query_gradients(
         &self,
-        back: &Backward<'_, R>,
+        back: &AttentionBackward<'_, R>,
         [window, segment]: [usize; 2],
         rows: usize,
         add: bool,
         [q, k, v]: [&DeviceBuffer<R>; 3],
         d_q: &DeviceBuffer<R>,
     ) -> Result<()> {
-        let Backward { op, log_sum, along, d_y } = *back;
+        let AttentionBackward { op, log_sum, along, d_y } = *back;
         let AttentionOp { batch, time, heads, kv_heads, width, .. } = *op;
         let add = usize::from(add);
         let args = args![rows, time, heads, kv_heads, width, window, segment, add, q, k, v, log_sum, along, d_y, d_q];
@@ -185,13 +185,13 @@ impl<R: Driver> Cuda<R> {
     /// `d_k` and `d_v` of `rows` keys a sequence.
     fn key_gradients(
         &self,
-        back: &Backward<'_, R>,
+        back: &AttentionBackward<'_, R>,
         [window, segment]: [usize; 2],
         rows: usize,
         [q, k, v]: [&DeviceBuffer<R>; 3],
         [d_k, d_v]: [&DeviceBuffer<R>; 2],
     ) -> Result<()> {
-        let Backward { op, log_sum, along, d_y } = *back;
+        let AttentionBackward { op, log_sum, along, d_y } = *back;
         let AttentionOp { batch, time, heads, kv_heads, width, .. } = *op;
         let args = args![rows, time, heads, kv_heads, width, window, segment, q, k, v, log_sum, d_y, along, d_k, d_v];
         self.launch_blocks("attention_vjp_keys", batch * kv_heads * tiles(rows) * tiles(width), args)

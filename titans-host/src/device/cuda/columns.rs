@@ -1,10 +1,10 @@
 //! Sums over rows, a result a column, in two stages (`kernels/columns.cuh`): a few thousand rows are enough blocks for any
-//! chip, however few columns there are.
+//! chip, however few columns there are. A table's gradient is a sum a row of it.
 
-use super::Cuda;
 use super::buffer::{DeviceBuffer, View};
 use super::driver::Driver;
 use super::product::args;
+use super::{Cuda, DeviceIndices};
 use crate::device::ConvDims;
 use crate::error::Result;
 
@@ -73,7 +73,7 @@ impl<R: Driver> Cuda<R> {
     pub(super) fn embedding_backward(
         &self,
         width: usize,
-        ids: &super::DeviceIndices<R>,
+        ids: &DeviceIndices<R>,
         d_y: &DeviceBuffer<R>,
         d_table: &DeviceBuffer<R>,
     ) -> Result<()> {

@@ -3,7 +3,7 @@
 // shows by its results. In every other block some warps are far ahead of others, as even draws never are. Waiting for what
 // cannot come is a fault with its place, never a hang.
 //
-// A fiber is started once by its context and lives from block to block; from then on jumps do, which ask the system nothing.
+// A fiber is started once, by its context, and lives from block to block; then jumps switch to it, without a system call.
 
 #ifdef __APPLE__
 #define _XOPEN_SOURCE

@@ -50,7 +50,7 @@ KERNEL pool_forward(i64 n, i64 time, i64 width, const unsigned* lengths, const f
 KERNEL pool_vjp(i64 n, i64 time, i64 width, const unsigned* lengths, const float* d_y, float* d_x) {
     THREAD(i, n);
     const i64 row = i / width, b = row / time, t = row % time, length = (i64)lengths[b];
-    d_x[i] = t < length ? (float)((double)d_y[b * width + i % width] / (double)length) : 0.0f;
+    d_x[i] = t < length ? d_y[b * width + i % width] / (float)length : 0.0f;
 }
 
 // n = rows, a warp each: losses[r] = log sum exp(logits[r]) - logits[r, target], 0 without a target
@@ -95,5 +95,5 @@ BLOCK_KERNEL(BLOCK) squared_error_forward(i64 n, i64 width, const float* x, cons
 // n = rows * width: d_x = scale 2 (x - target) / width
 KERNEL squared_error_vjp(i64 n, i64 width, float scale, const float* x, const float* target, float* d_x) {
     THREAD(i, n);
-    d_x[i] = (float)((double)scale * 2.0 / (double)width * ((double)x[i] - target[i]));
+    d_x[i] = scale * 2.0f / (float)width * (x[i] - target[i]);
 }

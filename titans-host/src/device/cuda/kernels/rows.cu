@@ -49,9 +49,10 @@ KERNEL move_rows(i64 n, i64 entries, i64 batch, i64 rows, i64 width, i64 from_st
     const i64 c = i % width, begin = i / width % groups * to_hold, entry = i / width / groups;
     const i64 end = begin + to_hold < rows ? begin + to_hold : rows;
     const i64 last = entries == 1 ? batch : entry + 1;
-    double sum = 0.0;
-    for (i64 b = entry; b < last; ++b)
-        for (i64 r = begin; r < end; ++r) sum += x[(b * from_stride + from_first + r - r % from_hold) * width + c];
     float* out = y + (entry * to_stride + to_first + begin) * width + c;
-    *out = (float)(add ? *out + sum : sum);
+    Pair sum = {add ? *out : 0.0f, 0.0f};
+    for (i64 b = entry; b < last; ++b)
+        for (i64 r = begin; r < end; ++r)
+            sum = plus(sum, x[(b * from_stride + from_first + r - r % from_hold) * width + c]);
+    *out = rounded(sum);
 }
