@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 use titans_host::device::cpu::Cpu;
+use titans_host::device::cuda::compile::SOURCES;
 use titans_host::device::cuda::{Cuda, emulator, probe};
 use titans_host::device::{Device, LinearDims};
 use titans_host::selftest;
@@ -34,7 +35,7 @@ impl Fake {
         let folder = tempfile::tempdir().unwrap();
         let fake = include_str!("cuda_fake/driver.cpp");
         let (source, library) = (folder.path().join("fake.cpp"), folder.path().join("fake"));
-        std::fs::write(&source, format!("{}\n{fake}", emulator::source())).unwrap();
+        std::fs::write(&source, format!("{}\n{fake}", emulator::source(SOURCES))).unwrap();
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
         let mut command = Command::new(compiler);
         command.args(["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]).args(flags);

@@ -1,7 +1,7 @@
 //! Every kernel compiles with the real compiler, for two architectures. It needs NVRTC, not a GPU:
 //! `pip install nvidia-cuda-nvrtc==13.0.88` in the active environment, or its folder in `TITANS_CUDA_DIR`.
 
-use titans_host::device::cuda::compile::{self, SOURCES, Target};
+use titans_host::device::cuda::compile::{self, Kernel, SOURCES, Target};
 
 /// Turing, Ampere, Ada, Hopper, and both kinds of Blackwell.
 const TARGETS: [Target; 6] =
@@ -28,7 +28,7 @@ fn every_file_compiles_alone_and_all_together() {
         }
         let all = compile::code("kernels", &compile::unit(SOURCES), target).unwrap();
         // Every kernel is a symbol of the machine code.
-        for name in SOURCES.iter().flat_map(|s| compile::kernel_names(s.text)) {
+        for name in SOURCES.iter().flat_map(|s| compile::declared(s.text)).map(|kernel| kernel.name) {
             let symbol = format!(".text.{name}\0");
             assert!(all.windows(symbol.len()).any(|w| w == symbol.as_bytes()), "{name} is missing for {target}");
         }
@@ -66,10 +66,13 @@ fn devices_newer_than_the_compiler_get_its_newest_intermediate_code() {
 
 #[test]
 fn the_list_of_kernels_is_what_the_files_define() {
-    let names: Vec<_> = SOURCES.iter().flat_map(|s| compile::kernel_names(s.text)).collect();
-    let defined: usize = SOURCES.iter().map(|s| s.text.matches("KERNEL ").count()).sum();
-    assert_eq!(names.len(), defined);
-    assert!(names.contains(&"adamw") && names.contains(&"residual_top_vjp"), "{names:?}");
+    let kernels: Vec<_> = SOURCES.iter().flat_map(|s| compile::declared(s.text)).collect();
+    let defined: usize =
+        SOURCES.iter().map(|s| s.text.matches("KERNEL ").count() + s.text.matches("BLOCK_KERNEL(").count()).sum();
+    assert_eq!(kernels.len(), defined);
+    assert!(kernels.contains(&Kernel { name: "adamw", threads: None }), "{kernels:?}");
+    assert!(kernels.contains(&Kernel { name: "residual_top_vjp", threads: Some("BLOCK") }), "{kernels:?}");
+    let names: Vec<_> = kernels.iter().map(|kernel| kernel.name).collect();
     let mut unique = names.clone();
     unique.sort_unstable();
     unique.dedup();

@@ -7,6 +7,7 @@ mod feed;
 #[path = "../common/vocabulary.rs"]
 mod vocabulary;
 
+mod cuda_blocks;
 mod cuda_emulator;
 #[cfg(target_os = "linux")]
 mod cuda_fake_driver;

@@ -164,15 +164,16 @@ int cuModuleLoadData(void **module, const void *image) {
 int cuModuleUnload(void *module) { return std::free(module), work(); }
 int cuModuleGetFunction(void **function, void *, const char *name) {
     WORK;
-    // A kernel that exists refuses empty kinds; one that does not is 2.
-    if (emulate(name, "", nullptr, 0, 1, 0) == 2) return NOT_FOUND;
+    // A kernel that exists refuses empty kinds.
+    if (emulate(name, "", nullptr, 0, 1, 0) == NO_KERNEL) return NOT_FOUND;
     return *function = strdup(name), OK;
 }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void *stream, void **args, void **extra) {
     ON(stream);
     if (gx == 0 || gy != 1 || gz != 1 || bx > 1024 || by != 1 || bz != 1 || shared || extra) return INVALID_VALUE;
-    return emulate((const char *)function, nullptr, args, gx, bx, 0);
+    const int outcome = emulate((const char *)function, nullptr, args, gx, bx, 0);
+    return outcome == DONE ? OK : outcome == FAULT ? BROKEN : INVALID_VALUE;
 }
 
 int cublasGetProperty(int which, int *value) { return *value = which == 0 ? MAJOR : MINOR, OK; }

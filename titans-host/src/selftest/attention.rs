@@ -26,6 +26,7 @@ pub(super) fn cases() -> Vec<(AttentionOp, bool)> {
         (op([1, 33], [2, 2], 5, 0, Span::Segment(32), None), true),
         (op([2, 5], [1, 1], 16, 1, Span::Segment(64), base), true),
         (op([2, 19], [2, 1], 2, 1, Span::Segment(4), base), false),
+        (op([1, 131], [2, 1], 66, 65, Span::Window(67), base), false),
     ]
 }
 

@@ -1,4 +1,5 @@
-//! Attention: queries and keys rotated into buffers, then a thread for each query, and back for each query and each key.
+//! Attention: queries and keys rotated into buffers, then a block for each tile of queries, and back for each tile of queries
+//! and each of keys.
 
 use super::Cuda;
 use super::buffer::DeviceBuffer;
@@ -17,6 +18,19 @@ struct Rotated<R: Driver> {
     q: Option<DeviceBuffer<R>>,
     k: Option<DeviceBuffer<R>>,
     context: Option<DeviceBuffer<R>>,
+}
+
+/// What the kernels of the backward share.
+struct AttentionBackward<'a, R: Driver> {
+    op: &'a AttentionOp,
+    log_sum: &'a DeviceBuffer<R>,
+    along: &'a DeviceBuffer<R>,
+    d_y: &'a DeviceBuffer<R>,
+}
+
+/// Tiles of rows or columns: `TILE` in `kernels/tiles.cuh`.
+fn tiles(len: usize) -> usize {
+    len.div_ceil(64)
 }
 
 /// Window and segment as the kernels take them: the other one is 0. Neither is longer than the sequence, so that sums of
@@ -99,7 +113,8 @@ impl<R: Driver> Cuda<R> {
             y,
             log_sum
         ];
-        self.launch("attention_forward", sizes.sums, args)
+        let units = op.batch * op.heads * tiles(op.time) * tiles(op.width);
+        self.launch_blocks("attention_forward", units, args)
     }
 
     pub(super) fn attention_backward(
@@ -123,47 +138,68 @@ impl<R: Driver> Cuda<R> {
         let (ck, cv) = split(inputs.context);
         let ck = rotated.context.as_ref().or(ck);
         let along = DeviceBuffer::alloc(&self.driver, sizes.sums)?;
-        let (plain, turned) = (&*d_q, DeviceBuffer::alloc(&self.driver, sizes.queries)?);
-        let [window, segment] = span(op);
-        let AttentionOp { time, heads, kv_heads, width, persistent, .. } = *op;
-        let args = args![
-            time, heads, kv_heads, width, persistent, window, segment, inputs.q, q, k, inputs.v, pk, pv, ck, cv, y,
-            log_sum, d_y, &along, plain, &turned
-        ];
-        self.launch("attention_vjp_queries", sizes.sums, args)?;
-        let keys = |[window, segment]: [usize; 2], rows: usize, q, k: &DeviceBuffer<R>, v, d_k: &_, d_v: &_| {
-            let args =
-                args![rows, time, heads, kv_heads, width, window, segment, q, k, v, log_sum, d_y, &along, d_k, d_v];
-            self.launch("attention_vjp_keys", k.len() / width, args)
+        self.launch_rows("attention_along", sizes.sums, args![op.width, d_y, y, &along])?;
+        let back = AttentionBackward { op, log_sum, along: &along, d_y };
+        let (span, time) = (span(op), op.time);
+        let keys = |rotary: Option<Rotary>, k, v, d_k: &DeviceBuffer<R>, d_v| {
+            self.key_gradients(&back, span, time, [q, k, v], [d_k, d_v])?;
+            self.rotated_back(rotary, [time, op.kv_heads], d_k)
         };
-        self.add_rotated_back(op.rotary(), [time, heads], turned, d_q)?;
-        keys([window, segment], time, q, k, inputs.v, &*d_k, &*d_v)?;
-        self.rotated_back(op.rotary(), [time, kv_heads], d_k)?;
+        let of_position = match pk {
+            Some(_) => &DeviceBuffer::alloc(&self.driver, sizes.queries)?,
+            None => &*d_q,
+        };
+        self.query_gradients(&back, span, time, false, [q, k, inputs.v], of_position)?;
+        keys(op.rotary(), k, inputs.v, &*d_k, &*d_v)?;
         if let (Some(ck), Some(cv), Some((d_k, d_v))) = (ck, cv, d_context) {
-            keys([window, segment], time, q, ck, cv, &*d_k, &*d_v)?;
-            self.rotated_back(op.context_rotary(), [time, kv_heads], d_k)?;
+            self.query_gradients(&back, span, time, true, [q, ck, cv], of_position)?;
+            keys(op.context_rotary(), ck, cv, &*d_k, &*d_v)?;
         }
+        self.rotated_back(op.rotary(), [time, op.heads], of_position)?;
         if let (Some(pk), Some(pv), Some((d_k, d_v))) = (pk, pv, d_persistent) {
-            keys([0, 0], persistent, inputs.q, pk, pv, &*d_k, &*d_v)?;
+            let of_all = [inputs.q, pk, pv];
+            self.query_gradients(&back, [0, 0], op.persistent, false, of_all, &*d_q)?;
+            self.key_gradients(&back, [0, 0], op.persistent, of_all, [&*d_k, &*d_v])?;
+            self.launch("add_scaled", d_q.len(), args![1.0, of_position, &*d_q])?;
         }
         Ok(())
+    }
+
+    /// `d_q` by way of `rows` keys a sequence, added or set.
+    fn query_gradients(
+        &self,
+        back: &AttentionBackward<'_, R>,
+        [window, segment]: [usize; 2],
+        rows: usize,
+        add: bool,
+        [q, k, v]: [&DeviceBuffer<R>; 3],
+        d_q: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let AttentionBackward { op, log_sum, along, d_y } = *back;
+        let AttentionOp { batch, time, heads, kv_heads, width, .. } = *op;
+        let add = usize::from(add);
+        let args = args![rows, time, heads, kv_heads, width, window, segment, add, q, k, v, log_sum, along, d_y, d_q];
+        self.launch_blocks("attention_vjp_queries", batch * heads * tiles(time) * tiles(width), args)
+    }
+
+    /// `d_k` and `d_v` of `rows` keys a sequence.
+    fn key_gradients(
+        &self,
+        back: &AttentionBackward<'_, R>,
+        [window, segment]: [usize; 2],
+        rows: usize,
+        [q, k, v]: [&DeviceBuffer<R>; 3],
+        [d_k, d_v]: [&DeviceBuffer<R>; 2],
+    ) -> Result<()> {
+        let AttentionBackward { op, log_sum, along, d_y } = *back;
+        let AttentionOp { batch, time, heads, kv_heads, width, .. } = *op;
+        let args = args![rows, time, heads, kv_heads, width, window, segment, q, k, v, log_sum, d_y, along, d_k, d_v];
+        self.launch_blocks("attention_vjp_keys", batch * kv_heads * tiles(rows) * tiles(width), args)
     }
 
     /// Rotates a gradient back where it lies.
     fn rotated_back(&self, rotary: Option<Rotary>, shape: [usize; 2], d: &DeviceBuffer<R>) -> Result<()> {
         // A thread reads its pair before it writes it, and no other one's.
         rotary.map_or(Ok(()), |rotary| self.rotate(-1.0, &rotary, shape, d, d))
-    }
-
-    /// `sum +=` a gradient rotated back.
-    fn add_rotated_back(
-        &self,
-        rotary: Option<Rotary>,
-        shape: [usize; 2],
-        d: DeviceBuffer<R>,
-        sum: &DeviceBuffer<R>,
-    ) -> Result<()> {
-        self.rotated_back(rotary, shape, &d)?;
-        self.launch("add_scaled", sum.len(), args![1.0, &d, sum])
     }
 }

@@ -101,15 +101,6 @@ impl<R: Driver> Drop for DeviceBuffer<R> {
     }
 }
 
-/// `u32`s in a device's memory.
-#[derive(Debug)]
-pub struct DeviceIndices<R: Driver> {
-    pub(super) buffer: DeviceBuffer<R>,
-    /// The largest, and the largest that is not [`IGNORE`](crate::device::IGNORE): checked against tables on the host.
-    pub(super) largest: Option<u32>,
-    pub(super) largest_target: Option<u32>,
-}
-
 /// A part of a buffer that somebody else keeps alive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
@@ -120,6 +111,12 @@ pub(super) struct View {
 impl From<View> for Arg {
     fn from(view: View) -> Self {
         Self::Address(view.address)
+    }
+}
+
+impl From<Option<View>> for Arg {
+    fn from(view: Option<View>) -> Self {
+        Self::Address(view.map_or(0, |view| view.address))
     }
 }
 

@@ -25,18 +25,22 @@ macro_rules! sources {
     };
 }
 
-/// What every kernel file starts from: macros and the activations.
-pub const COMMON: KernelFile = KernelFile { name: "common.cuh", text: include_str!("kernels/common.cuh") };
+/// What every kernel file starts from: macros, and what the threads of a block do together.
+pub const COMMON: &[KernelFile] =
+    &sources!["common.cuh", "sums.cuh", "block.cuh", "columns.cuh", "tiles.cuh", "attention.cuh"];
 
 /// All kernel files; each compiles after [`COMMON`].
 pub const SOURCES: &[KernelFile] = &sources![
     "elementwise.cu",
     "rows.cu",
+    "columns.cu",
     "conv.cu",
     "ends.cu",
     "training.cu",
     "tokens.cu",
+    "rotary.cu",
     "attention.cu",
+    "attention_vjp.cu",
     "coefficients.cu",
     "network.cu",
     "read.cu",
@@ -53,15 +57,30 @@ fn enumeration<T: Choice>() -> String {
 /// The numbers of activations, then [`COMMON`] and the given files, with line directives so that messages name the files.
 pub fn unit(files: &[KernelFile]) -> String {
     let mut text = enumeration::<Activation>();
-    for file in std::iter::once(&COMMON).chain(files) {
+    for file in COMMON.iter().chain(files) {
         text.push_str(&format!("#line 1 \"{}\"\n{}\n", file.name, file.text));
     }
     text
 }
 
-/// The names of the kernels in a text, in order.
-pub fn kernel_names(text: &str) -> Vec<&str> {
-    text.split("\nKERNEL ").skip(1).filter_map(|rest| rest.split('(').next()).collect()
+/// A kernel as its file declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernel<'a> {
+    /// What it is launched by.
+    pub name: &'a str,
+    /// The threads of its blocks, a number or a constant of the files; none where its threads know nothing of one another.
+    pub threads: Option<&'a str>,
+}
+
+/// The kernels in a text, in order.
+pub fn declared(text: &str) -> impl Iterator<Item = Kernel<'_>> {
+    text.lines().filter_map(|line| {
+        let (threads, rest) = match line.strip_prefix("BLOCK_KERNEL(").map(|rest| rest.split_once(") ")) {
+            Some(of_block) => of_block.map(|(threads, rest)| (Some(threads), rest))?,
+            None => (None, line.strip_prefix("KERNEL ")?),
+        };
+        Some(Kernel { name: rest.split('(').next()?, threads })
+    })
 }
 
 /// What code is made for: a compute capability, as ten times its major and its minor number.

@@ -5,7 +5,7 @@ use super::driver::Driver;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
-use crate::device::{Device, IGNORE, Operation};
+use crate::device::{Device, Operation};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::error::expect_len;
@@ -41,11 +41,7 @@ impl<R: Driver> Device for Cuda<R> {
     }
 
     fn upload_indices(&self, x: &[u32]) -> Result<Self::Indices> {
-        Ok(DeviceIndices {
-            buffer: DeviceBuffer::upload(&self.driver, &bytes_of(x))?,
-            largest: x.iter().copied().max(),
-            largest_target: x.iter().copied().filter(|&x| x != IGNORE).max(),
-        })
+        DeviceIndices::upload(&self.driver, x)
     }
 
     fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()> {
@@ -152,39 +148,39 @@ impl<R: Driver> Device for Cuda<R> {
             Op::Embedding { width, ids, table, y } => {
                 let ids_len = Self::check_ids(ids, rows("table in whole rows", width, table.len())?)?;
                 expect_len("y", ids_len * width, y.len())?;
-                self.launch("embedding_forward", y.len(), args![width, &ids.buffer, table, y])
+                self.launch("embedding_forward", y.len(), args![width, ids.values(), table, y])
             }
             Op::EmbeddingVjp { width, ids, d_y, d_table } => {
                 let ids_len = Self::check_ids(ids, rows("d_table in whole rows", width, d_table.len())?)?;
                 expect_len("d_y", ids_len * width, d_y.len())?;
-                self.launch("embedding_vjp", d_table.len(), args![width, ids_len, &ids.buffer, d_y, d_table])
+                self.embedding_backward(width, ids, d_y, d_table)
             }
             Op::Pool { time, width, lengths, x, y } => {
                 let count = Self::check_lengths(lengths, time)?;
                 expect_len("x", count.saturating_mul(time).saturating_mul(width), x.len())?;
                 expect_len("y", count.saturating_mul(width), y.len())?;
-                self.launch("pool_forward", y.len(), args![time, width, &lengths.buffer, x, y])
+                self.launch("pool_forward", y.len(), args![time, width, lengths.values(), x, y])
             }
             Op::PoolVjp { time, width, lengths, d_y, d_x } => {
                 let count = Self::check_lengths(lengths, time)?;
                 expect_len("d_x", count.saturating_mul(time).saturating_mul(width), d_x.len())?;
                 expect_len("d_y", count.saturating_mul(width), d_y.len())?;
-                self.launch("pool_vjp", d_x.len(), args![time, width, &lengths.buffer, d_y, d_x])
+                self.launch("pool_vjp", d_x.len(), args![time, width, lengths.values(), d_y, d_x])
             }
             Op::CrossEntropy { classes, logits, targets, losses } => {
                 let rows = Self::check_targets(classes, logits, targets)?;
                 expect_len("losses", rows, losses.len())?;
-                self.launch("cross_entropy_forward", rows, args![classes, logits, &targets.buffer, losses])
+                self.launch_rows("cross_entropy_forward", rows, args![classes, logits, targets.values(), losses])
             }
             Op::CrossEntropyVjp { classes, logits, targets, scale, d_logits } => {
                 let rows = Self::check_targets(classes, logits, targets)?;
                 expect_len("d_logits", logits.len(), d_logits.len())?;
-                self.launch("cross_entropy_vjp", rows, args![classes, scale, logits, &targets.buffer, d_logits])
+                self.launch_rows("cross_entropy_vjp", rows, args![classes, scale, logits, targets.values(), d_logits])
             }
             Op::SquaredError { width, x, target, losses } => {
                 expect_len("x", losses.len().saturating_mul(width), x.len())?;
                 expect_len("target", x.len(), target.len())?;
-                self.launch("squared_error_forward", losses.len(), args![width, x, target, losses])
+                self.launch_rows("squared_error_forward", losses.len(), args![width, x, target, losses])
             }
             Op::SquaredErrorVjp { width, x, target, scale, d_x } => {
                 rows("x in whole rows", width, x.len())?;

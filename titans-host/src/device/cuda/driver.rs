@@ -58,6 +58,15 @@ pub struct BatchedGemm {
     pub batch: i32,
 }
 
+/// The blocks of a launch of a block kernel. All shared memory is the kernel's own, of a size known to the compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Blocks that have something to do, at least 1. Fewer may start: a block kernel takes its units in steps of the grid.
+    pub blocks: i64,
+    /// Threads of a block, as the kernel declares them.
+    pub threads: u32,
+}
+
 /// What a machine's memory is like now, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -131,6 +140,12 @@ pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     /// The arguments have the kinds the kernel declares, and every address covers what the kernel's comment says it
     /// touches.
     unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()>;
+
+    /// Runs a block kernel of `kernels/*.cu`.
+    ///
+    /// # Safety
+    /// As for [`Driver::launch`].
+    unsafe fn launch_blocks(&self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()>;
 
     /// Waits for all enqueued operations.
     ///

@@ -2,19 +2,20 @@
 //! loops, memory on the host.
 //!
 //! For tests. It checks what a GPU would not say: the number and kinds of every kernel's arguments, a guard zone at both
-//! ends of every allocation; fresh memory is full of NaN. Threads run in ascending or in descending order, and a kernel
-//! whose result depends on that is wrong.
+//! ends of every allocation and of every array of shared memory; fresh memory is full of NaN. Threads run in ascending or in
+//! descending order, those of a block kernel as fibers in an order that is drawn between barriers, and a kernel whose
+//! result depends on that is wrong. A barrier that not all threads come to is an error (`fibers.h`).
 
-use super::compile::{self, COMMON, SOURCES};
-use super::driver::{Address, Arg, BatchedGemm, Driver, Factor};
+use super::compile::{self, Kernel, KernelFile, SOURCES};
+use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid};
 use super::probe::failed;
 use crate::error::{Error, Result};
 use std::collections::BTreeMap;
-use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The order in which the threads of a launch run.
+/// The order in which the threads of a launch run; each has draws of its own for the threads of a block kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Thread 0 first.
@@ -31,14 +32,20 @@ const GUARD_WORD: u32 = 0x7fa5_5a5a;
 const FRESH: u32 = 0x7fc0_0000;
 /// Threads of a block: small and odd, so that a kernel that confuses the two shows.
 const BLOCK: c_uint = 33;
+/// Blocks of a block kernel that start at the most: few, so that its loop over its units shows.
+const MOST_BLOCKS: i64 = 3;
 
 /// `emulate` of the compiled file: name, kinds, arguments, blocks, block, descending; see `emulator.h`.
 type Emulate = unsafe extern "C" fn(*const c_char, *const c_char, *mut *mut c_void, c_uint, c_uint, c_int) -> c_int;
+
+/// `emulation_fault`: why this thread's last launch stopped.
+type Fault = unsafe extern "C" fn() -> *const c_char;
 
 /// The emulated machine.
 #[derive(Debug)]
 pub struct Emulator {
     emulate: Emulate,
+    fault: Fault,
     /// Keeps `emulate` loaded.
     _library: libloading::Library,
     order: Order,
@@ -52,9 +59,17 @@ impl Emulator {
     /// # Errors
     /// [`Error::Device`] when there is no compiler or it refuses the kernels.
     pub fn new(order: Order) -> Result<Self> {
+        Self::with_kernels(order, SOURCES)
+    }
+
+    /// Compiles other kernels.
+    ///
+    /// # Errors
+    /// As [`Emulator::new`]'s.
+    pub fn with_kernels(order: Order, kernels: &[KernelFile]) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "making a folder", e))?;
         let (file, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
-        std::fs::write(&file, source()).map_err(|e| Error::io(&file, "writing the kernels", e))?;
+        std::fs::write(&file, source(kernels)).map_err(|e| Error::io(&file, "writing the kernels", e))?;
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
         let output = Command::new(&compiler)
             .args(["-std=c++17", "-O1", "-Wall", "-Wno-unused-function", "-ffp-contract=off", "-shared", "-fPIC", "-o"])
@@ -71,7 +86,43 @@ impl Emulator {
         let library = unsafe { libloading::Library::new(&library) }.map_err(|e| failed(e.to_string()))?;
         // SAFETY: `source` declares `emulate` with this signature.
         let emulate = *unsafe { library.get::<Emulate>(b"emulate\0") }.map_err(|e| failed(e.to_string()))?;
-        Ok(Self { emulate, _library: library, order, memory: Mutex::default() })
+        // SAFETY: `fibers.h` declares `emulation_fault` with this signature.
+        let fault = *unsafe { library.get::<Fault>(b"emulation_fault\0") }.map_err(|e| failed(e.to_string()))?;
+        Ok(Self { emulate, fault, _library: library, order, memory: Mutex::default() })
+    }
+
+    /// Runs blocks of a kernel.
+    ///
+    /// # Safety
+    /// As [`Driver::launch`].
+    unsafe fn start(&self, kernel: &'static str, blocks: i64, threads: c_uint, args: &[Arg]) -> Result<()> {
+        let name = CString::new(kernel).map_err(|e| failed(e.to_string()))?;
+        let mut kinds: Vec<u8> = Vec::new();
+        let mut params: Vec<*mut c_void> = Vec::new();
+        for arg in args {
+            let (kind, param): (u8, *mut c_void) = match arg {
+                Arg::Address(x) => (b'p', std::ptr::from_ref(x).cast_mut().cast()),
+                Arg::Int(x) => (b'i', std::ptr::from_ref(x).cast_mut().cast()),
+                Arg::Float(x) => (b'f', std::ptr::from_ref(x).cast_mut().cast()),
+            };
+            kinds.push(kind);
+            params.push(param);
+        }
+        let kinds = CString::new(kinds).map_err(|e| failed(e.to_string()))?;
+        let blocks = c_uint::try_from(blocks).map_err(|e| failed(e.to_string()))?;
+        let descending = c_int::from(self.order == Order::Descending);
+        // SAFETY: the shim compares the arguments' number and kinds before it reads them; what the addresses cover is
+        // the caller's promise.
+        let code =
+            unsafe { (self.emulate)(name.as_ptr(), kinds.as_ptr(), params.as_mut_ptr(), blocks, threads, descending) };
+        match code {
+            0 => Ok(()),
+            1 => Err(failed(format!("{kernel} does not take the arguments {args:?}"))),
+            // SAFETY: a text of this thread, which lives until its next launch.
+            3 => Err(failed(format!("{kernel}: {}", unsafe { CStr::from_ptr((self.fault)()) }.to_string_lossy()))),
+            4 => Err(failed(format!("{kernel} is not declared for blocks of {threads} threads"))),
+            _ => Err(failed(format!("there is no kernel {kernel}"))),
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, BTreeMap<Address, Vec<u32>>> {
@@ -97,17 +148,21 @@ fn intact(words: &[u32]) -> bool {
 }
 
 /// The C++ text of the machine: shim, kernels, and `emulate` with one branch a kernel.
-pub fn source() -> String {
-    let kernels = compile::unit(SOURCES).replace("extern \"C\" __global__", "__global__");
-    let mut text = format!("{}\n{kernels}\n", include_str!("emulator.h"));
+pub fn source(files: &[KernelFile]) -> String {
+    let kernels = compile::unit(files).replace("extern \"C\" __global__", "__global__");
+    let mut text = format!("{}\n{}\n{kernels}\n", include_str!("emulator.h"), include_str!("fibers.h"));
     text.push_str(
         "extern \"C\" int emulate(const char *name, const char *kinds, void **args, unsigned blocks, unsigned block, \
          int descending) {\n    const Launch launch{kinds, args, blocks, block, descending};\n",
     );
-    for name in std::iter::once(&COMMON).chain(SOURCES).flat_map(|s| compile::kernel_names(s.text)) {
-        text.push_str(&format!("    if (std::strcmp(name, \"{name}\") == 0) return run({name}, launch);\n"));
+    for Kernel { name, threads } in files.iter().flat_map(|file| compile::declared(file.text)) {
+        let call = match threads {
+            Some(threads) => format!("run_blocks({name}, launch, {threads})"),
+            None => format!("run({name}, launch)"),
+        };
+        text.push_str(&format!("    if (std::strcmp(name, \"{name}\") == 0) return {call};\n"));
     }
-    text.push_str("    return 2;\n}\n");
+    text.push_str("    return NO_KERNEL;\n}\n");
     text
 }
 
@@ -196,30 +251,13 @@ impl Driver for Emulator {
     }
 
     unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()> {
-        let name = CString::new(kernel).map_err(|e| failed(e.to_string()))?;
-        let mut kinds: Vec<u8> = Vec::new();
-        let mut params: Vec<*mut c_void> = Vec::new();
-        for arg in args {
-            let (kind, param): (u8, *mut c_void) = match arg {
-                Arg::Address(x) => (b'p', std::ptr::from_ref(x).cast_mut().cast()),
-                Arg::Int(x) => (b'i', std::ptr::from_ref(x).cast_mut().cast()),
-                Arg::Float(x) => (b'f', std::ptr::from_ref(x).cast_mut().cast()),
-            };
-            kinds.push(kind);
-            params.push(param);
-        }
-        let kinds = CString::new(kinds).map_err(|e| failed(e.to_string()))?;
-        let blocks = c_uint::try_from(threads / i64::from(BLOCK) + 1).map_err(|e| failed(e.to_string()))?;
-        let descending = c_int::from(self.order == Order::Descending);
-        // SAFETY: the shim compares the arguments' number and kinds before it reads them; what the addresses cover is
-        // the caller's promise.
-        let code =
-            unsafe { (self.emulate)(name.as_ptr(), kinds.as_ptr(), params.as_mut_ptr(), blocks, BLOCK, descending) };
-        match code {
-            0 => Ok(()),
-            1 => Err(failed(format!("{kernel} does not take the arguments {args:?}"))),
-            _ => Err(failed(format!("there is no kernel {kernel}"))),
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.start(kernel, threads / i64::from(BLOCK) + 1, BLOCK, args) }
+    }
+
+    unsafe fn launch_blocks(&self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.start(kernel, grid.blocks.min(MOST_BLOCKS), grid.threads, args) }
     }
 
     fn synchronize(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 //!
 //! One binary serves machines with and without CUDA: the libraries are looked for at run time, and [`probe()`] says
 //! what is missing. The orchestration is generic over [`Driver`], a thin interface to the machine with two
-//! implementations: [`Nvidia`], and [`emulator::Emulator`], which compiles the same kernels with the C++ compiler and runs them as loops, so
+//! implementations: [`Nvidia`], and [`emulator::Emulator`], which compiles the same kernels with the C++ compiler and runs them as loops and fibers, so
 //! that the device is tested where there is no GPU. See `docs/CUDA.md`.
 //!
 //! This is the only part of the host with `unsafe` code: each block says why it is sound.
@@ -11,10 +11,12 @@
 mod attention;
 mod buffer;
 mod cache;
+mod columns;
 pub mod compile;
 mod device;
 mod driver;
 pub mod emulator;
+mod indices;
 mod memory;
 mod nvidia;
 mod ops;
@@ -23,8 +25,9 @@ mod product;
 mod search;
 mod symbols;
 
-pub use buffer::{DeviceBuffer, DeviceIndices};
-pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, MemoryUse};
+pub use buffer::DeviceBuffer;
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, MemoryUse};
+pub use indices::DeviceIndices;
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};
 pub use search::LibraryFound;

@@ -9,8 +9,10 @@ use crate::error::{Error, Result};
 use titans_kernel::Store;
 use titans_kernel::error::expect_len;
 
-/// Lanes of the partial sums over a whole buffer.
-const LANES: usize = 1024;
+/// Elements that one block adds up, and blocks of a sum of more than that: of the sizes alone, so that each sum has its one
+/// order.
+const SUM: usize = 8192;
+const SUMS: usize = 1024;
 
 /// Rows of `width` in `len` elements.
 pub(super) fn rows(what: &'static str, width: usize, len: usize) -> Result<usize> {
@@ -113,7 +115,7 @@ impl<R: Driver> Cuda<R> {
         }
         if let Some(d_bias) = d_bias {
             expect_len("d_bias", d.outputs, d_bias.len())?;
-            self.launch("sum_rows", d.outputs, args![d.rows, d_y, d_bias])?;
+            self.sum_rows(d.rows, d_y, d_bias)?;
         }
         Ok(())
     }
@@ -127,8 +129,8 @@ impl<R: Driver> Cuda<R> {
         y: &DeviceBuffer<R>,
     ) -> Result<()> {
         expect_len("y", x.len(), y.len())?;
-        let inverse = self.inverse_norm(width, x, weight)?;
-        self.launch("norm_forward", x.len(), args![width, x, &inverse, weight, y])
+        let (rows, divisor) = norm_rows(width, x, weight)?;
+        self.launch_rows("norm_forward", rows, args![width, divisor, x, weight, y])
     }
 
     /// Backward of [`Cuda::norm`]; `d_weight` where there is a weight.
@@ -143,30 +145,16 @@ impl<R: Driver> Cuda<R> {
     ) -> Result<()> {
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
-        let inverse = self.inverse_norm(width, x, weight)?;
-        let divisor = if weight.is_some() { width as f64 } else { 1.0 };
-        self.launch("norm_vjp", inverse.len(), args![width, divisor, x, weight, d_y, d_x])?;
-        if let Some(d_weight) = d_weight {
-            expect_len("d_weight", width, d_weight.len())?;
-            self.launch("norm_weight_vjp", width, args![inverse.len(), x, &inverse, d_y, d_weight])?;
-        }
-        Ok(())
-    }
-
-    fn inverse_norm(
-        &self,
-        width: usize,
-        x: &DeviceBuffer<R>,
-        weight: Option<&DeviceBuffer<R>>,
-    ) -> Result<DeviceBuffer<R>> {
-        let rows = rows("x in whole rows", width, x.len())?;
-        if let Some(weight) = weight {
-            expect_len("weight", width, weight.len())?;
-        }
-        let divisor = if weight.is_some() { width as f64 } else { 1.0 };
+        let (rows, divisor) = norm_rows(width, x, weight)?;
         let inverse = DeviceBuffer::alloc(&self.driver, rows)?;
-        self.launch("inverse_norm", rows, args![width, divisor, x, &inverse])?;
-        Ok(inverse)
+        self.launch_rows("norm_vjp", rows, args![width, divisor, x, weight, d_y, d_x, &inverse])?;
+        match d_weight {
+            Some(d_weight) => {
+                expect_len("d_weight", width, d_weight.len())?;
+                self.norm_weight_backward(x, &inverse, d_y, d_weight)
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn conv_forward(
@@ -201,9 +189,8 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_w", w.len(), d_w.len())?;
         expect_len("d_bias", d.channels, d_bias.len())?;
         self.launch("conv_vjp_input", x.len(), args![d.time, d.channels, d.width, w, d_y, d_x])?;
-        let args = args![d.batch, d.time, d.channels, d.width, x, tail, d_y, d_w];
-        self.launch("conv_vjp_weight", w.len(), args)?;
-        self.launch("sum_rows", d.channels, args![tokens, d_y, d_bias])
+        self.conv_weight_backward(d, x, tail, d_y, d_w)?;
+        self.sum_rows(tokens, d_y, d_bias)
     }
 
     pub(super) fn conv_next_tail(
@@ -251,7 +238,7 @@ impl<R: Driver> Cuda<R> {
                 "embedding: id {id} in a table of {entries} rows (0 to {})",
                 entries.max(1) - 1
             ))),
-            _ => Ok(ids.buffer.len()),
+            _ => Ok(ids.len()),
         }
     }
 
@@ -261,14 +248,14 @@ impl<R: Driver> Cuda<R> {
             Some(length) if length as usize > time => {
                 Err(Error::usage(format!("pool: lengths: expected {time} at most, found {length}")))
             }
-            _ => Ok(lengths.buffer.len()),
+            _ => Ok(lengths.len()),
         }
     }
 
     /// Rows of logits, once every target is known to be a class.
     pub(super) fn check_targets(classes: usize, logits: &DeviceBuffer<R>, targets: &DeviceIndices<R>) -> Result<usize> {
         let rows = rows("logits in whole rows", classes, logits.len())?;
-        expect_len("targets", rows, targets.buffer.len())?;
+        expect_len("targets", rows, targets.len())?;
         match targets.largest_target {
             Some(t) if t as usize >= classes => {
                 Err(Error::usage(format!("cross entropy: target {t} of {classes} classes (0 to {})", classes - 1)))
@@ -280,9 +267,13 @@ impl<R: Driver> Cuda<R> {
     /// `total[0] += Σ x` or `Σ x²`.
     pub(super) fn add_sum(&self, squares: bool, x: &DeviceBuffer<R>, total: &DeviceBuffer<R>) -> Result<()> {
         expect_len("total", 1, total.len())?;
-        let partial = DeviceBuffer::alloc(&self.driver, LANES)?;
-        self.launch("partial_sums", LANES, args![x.len(), usize::from(squares), x, &partial])?;
-        self.launch("total_sum", 1, args![LANES, &partial, total])
+        let (units, squares) = (x.len().div_ceil(SUM).min(SUMS), usize::from(squares));
+        if units <= 1 {
+            return self.launch_blocks("total_sum", 1, args![x.len(), squares, x, total]);
+        }
+        let partial = DeviceBuffer::alloc(&self.driver, units)?;
+        self.launch_blocks("partial_sums", units, args![x.len(), squares, x, &partial])?;
+        self.launch_blocks("total_sum", 1, args![units, 0usize, &partial, total])
     }
 
     pub(super) fn adamw_step(
@@ -314,6 +305,14 @@ impl<R: Driver> Cuda<R> {
         ];
         self.launch("adamw", parameter.len(), args)
     }
+}
+
+/// Rows, and what their squared lengths are divided by: the width for the RMS norm, 1 for the l2 norm.
+fn norm_rows<R: Driver>(width: usize, x: &DeviceBuffer<R>, weight: Option<&DeviceBuffer<R>>) -> Result<(usize, f64)> {
+    let rows = rows("x in whole rows", width, x.len())?;
+    let Some(weight) = weight else { return Ok((rows, 1.0)) };
+    expect_len("weight", width, weight.len())?;
+    Ok((rows, width as f64))
 }
 
 /// `[inputs, outputs]`, as a factor.

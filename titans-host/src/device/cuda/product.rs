@@ -99,6 +99,33 @@ impl<R: Driver> Cuda<R> {
     }
 }
 
+/// Threads of a block of the block kernels: `BLOCK` in `kernels/block.cuh`.
+const BLOCK: u32 = 256;
+/// Rows that a block does at once where a warp does one.
+const BLOCK_ROWS: usize = 8;
+
+impl<R: Driver> Cuda<R> {
+    /// Runs a block kernel of which a warp does a row: `rows` is its first argument n. Nothing for no rows.
+    pub(super) fn launch_rows(&self, kernel: &'static str, rows: usize, args: &[driver::Arg]) -> Result<()> {
+        self.launch_grid(kernel, rows, rows.div_ceil(BLOCK_ROWS), args)
+    }
+
+    /// Runs a block kernel of which a block does a unit: `units` is its first argument n. Nothing for no units.
+    pub(super) fn launch_blocks(&self, kernel: &'static str, units: usize, args: &[driver::Arg]) -> Result<()> {
+        self.launch_grid(kernel, units, units, args)
+    }
+
+    fn launch_grid(&self, kernel: &'static str, n: usize, blocks: usize, args: &[driver::Arg]) -> Result<()> {
+        if n == 0 {
+            return Ok(());
+        }
+        let all: Vec<_> = std::iter::once(driver::Arg::from(n)).chain(args.iter().copied()).collect();
+        let grid = driver::Grid { blocks: blocks as i64, threads: BLOCK };
+        // SAFETY: as in `launch`.
+        unsafe { self.driver.launch_blocks(kernel, grid, &all) }
+    }
+}
+
 /// The arguments of a kernel after n.
 macro_rules! args {
     ($($x:expr),* $(,)?) => { &[$($crate::device::cuda::driver::Arg::from($x)),*] };

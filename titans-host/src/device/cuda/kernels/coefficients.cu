@@ -77,12 +77,12 @@ KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* 
                 const float* d_in_w, const float* d_in_s, float* d_rate) {
     THREAD(x, n);
     const i64 k = x / m, i = x % m, last = (k * (m + 1) + m) * m + i;
-    double sum = (double)d_in_w[x] * c[last] + (double)d_in_s[x] * p[last];
+    Pair sum = plus_product(two_product(d_in_w[x], c[last]), d_in_s[x], p[last]);
     for (i64 t = 0; t < m; ++t)
-        sum += (double)d_b[(k * m + t) * m + i] * c[(k * (m + 1) + answering(t, read, chunk)) * m + i];
+        sum = plus_product(sum, d_b[(k * m + t) * m + i], c[(k * (m + 1) + answering(t, read, chunk)) * m + i]);
     for (i64 t = 0; d_keys && t < m; ++t)
-        sum += (double)d_keys[(k * m + t) * m + i] * c[(k * (m + 1) + answering(t, -1, chunk)) * m + i];
-    d_rate[x] = (float)sum;
+        sum = plus_product(sum, d_keys[(k * m + t) * m + i], c[(k * (m + 1) + answering(t, -1, chunk)) * m + i]);
+    d_rate[x] = rounded(sum);
 }
 
 // n = M * m: reverse of `columns` for column i, and what it adds to d_alpha and d_eta of every token:
@@ -114,12 +114,14 @@ KERNEL columns_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const 
     }
 }
 
-// n = M * m: y[t] = sum of row t of x [M, m, d]
-KERNEL row_totals(i64 n, i64 d, const float* x, float* y) {
-    THREAD(r, n);
-    double sum = 0.0;
-    for (i64 c = 0; c < d; ++c) sum += x[r * d + c];
-    y[r] = (float)sum;
+// n = M * m, a warp each: y[t] = sum of row t of x [M, m, d]
+BLOCK_KERNEL(BLOCK) row_totals(i64 n, i64 d, const float* x, float* y) {
+    WARP_ROWS(r, n) {
+        Pair sum = {0.0f, 0.0f};
+        LANE_ELEMENTS(c, d) sum = plus(sum, x[r * d + c]);
+        sum = warp_sum(sum);
+        if (first_lane()) y[r] = rounded(sum);
+    }
 }
 
 // n = M: reverse of `chains`, added to d_alpha and d_eta [M, m]. Cotangents: d_a_read, d_g_read [M, m] of the answering

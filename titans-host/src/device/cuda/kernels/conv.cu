@@ -31,17 +31,22 @@ KERNEL conv_vjp_input(i64 n, i64 time, i64 channels, i64 width, const float* w, 
     d_x[i] = sum;
 }
 
-// n = channels * width: d_w[c, j] += sum over b and t of d_y[b, t, c] x[b, t - width + 1 + j, c]
-KERNEL conv_vjp_weight(i64 n, i64 batch, i64 time, i64 channels, i64 width, const float* x, const float* tail,
-                       const float* d_y, float* d_w) {
-    THREAD(i, n);
-    const i64 j = i % width, c = i / width;
-    double sum = 0.0;
-    for (i64 b = 0; b < batch; ++b)
-        for (i64 t = 0; t < time; ++t)
-            sum += (double)d_y[(b * time + t) * channels + c] *
-                   token(x, tail, b, t - width + 1 + j, c, time, channels, width);
-    d_w[i] += (float)sum;
+// Sums over slices of the batch * time tokens (columns.cu), tap after tap: n = slices * width * ceil(channels / 32).
+// partial [slices, channels, width]: d_y[b, t, c] x[b, t - width + 1 + j, c]
+BLOCK_KERNEL(BLOCK) conv_vjp_weight(i64 n, i64 slices, i64 batch, i64 time, i64 channels, i64 width, const float* x,
+                                    const float* tail, const float* d_y, float* partial) {
+    BLOCK_UNITS(u, n) {
+        const i64 units = n / width, j = u / units;
+        const Slice slice = slice_of(u % units, slices, batch * time, channels);
+        const i64 c = slice.column;
+        const auto term = [=](i64 r) {
+            if (c >= channels) return Pair{0.0f, 0.0f};
+            const i64 b = r / time, t = r % time;
+            return two_product(d_y[r * channels + c], token(x, tail, b, t - width + 1 + j, c, time, channels, width));
+        };
+        const float sum = column_sum(slice.first, slice.last, term);
+        if (keeps(slice, channels)) partial[(slice.number * channels + c) * width + j] = sum;
+    }
 }
 
 // n = batch * (width - 1) * channels: the last width - 1 tokens of tail followed by x

@@ -8,79 +8,92 @@ KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* tab
     y[i] = table[(i64)ids[i / width] * width + i % width];
 }
 
-// n = entries * width: d_table[e] += the rows of d_y whose id is e, in order
-KERNEL embedding_vjp(i64 n, i64 width, i64 rows, const unsigned* ids, const float* d_y, float* d_table) {
-    THREAD(i, n);
-    const i64 entry = i / width, c = i % width;
-    double sum = 0.0;
-    for (i64 r = 0; r < rows; ++r)
-        if ((i64)ids[r] == entry) sum += d_y[r * width + c];
-    d_table[i] += (float)sum;
+// n = groups * ceil(width / 32), a block each: the rows of d_y that share an id are those that order[starts[g]] ..
+// order[starts[g + 1] - 1] name; their sum is added to that row of d_table
+BLOCK_KERNEL(BLOCK) embedding_vjp(i64 n, i64 width, const unsigned* ids, const unsigned* order, const unsigned* starts,
+                                  const float* d_y, float* d_table) {
+    BLOCK_UNITS(u, n) {
+        const i64 tiles = (width + 31) / 32, g = u / tiles, c = u % tiles * 32 + threadIdx.x % 32;
+        const auto term = [=](i64 r) { return c < width ? d_y[(i64)order[r] * width + c] : 0.0f; };
+        const float sum = column_sum(starts[g], starts[g + 1], term);
+        if (threadIdx.x < 32 && c < width) d_table[(i64)ids[order[starts[g]]] * width + c] += sum;
+    }
 }
 
-// The largest of d values, and log sum exp.
-__device__ inline double log_sum_exp(i64 d, const float* x) {
-    float top = x[0];
-    for (i64 c = 1; c < d; ++c) top = x[c] > top ? x[c] : top;
-    double sum = 0.0;
-    for (i64 c = 0; c < d; ++c) sum += exp((double)x[c] - top);
-    return log(sum) + top;
+// The largest of a row's values, and the sum of e^(x - top): one look at the row, in which a lane's sum follows its top.
+struct Softmax {
+    float top;
+    Pair sum;
+};
+
+__device__ inline Softmax softmax(i64 d, const float* x) {
+    float top = -3.402823466e38f;
+    Pair sum = {0.0f, 0.0f};
+    LANE_ELEMENTS(c, d) {
+        if (x[c] > top) sum = times(sum, expf(top - x[c])), top = x[c];
+        sum = plus(sum, expf(x[c] - top));
+    }
+    const float largest = warp_largest(top);
+    return Softmax{largest, warp_sum(times(sum, expf(top - largest)))};
 }
 
 // n = sequences * width: y[b] = mean of the first lengths[b] rows of x[b], 0 where there are none
 KERNEL pool_forward(i64 n, i64 time, i64 width, const unsigned* lengths, const float* x, float* y) {
     THREAD(i, n);
     const i64 b = i / width, c = i % width, length = (i64)lengths[b];
-    double sum = 0.0;
-    for (i64 t = 0; t < length; ++t) sum += x[(b * time + t) * width + c];
-    y[i] = length == 0 ? 0.0f : (float)(sum / (double)length);
+    Pair sum = {0.0f, 0.0f};
+    for (i64 t = 0; t < length; ++t) sum = plus(sum, x[(b * time + t) * width + c]);
+    y[i] = length == 0 ? 0.0f : rounded(over(sum, (float)length));
 }
 
 // n = sequences * time * width: d_x = d_y / length in the first lengths[b] rows, 0 behind them
 KERNEL pool_vjp(i64 n, i64 time, i64 width, const unsigned* lengths, const float* d_y, float* d_x) {
     THREAD(i, n);
     const i64 row = i / width, b = row / time, t = row % time, length = (i64)lengths[b];
-    d_x[i] = t < length ? (float)((double)d_y[b * width + i % width] / (double)length) : 0.0f;
+    d_x[i] = t < length ? d_y[b * width + i % width] / (float)length : 0.0f;
 }
 
-// n = rows: losses[r] = log sum exp(logits[r]) - logits[r, target], 0 without a target
-KERNEL cross_entropy_forward(i64 n, i64 classes, const float* logits, const unsigned* targets, float* losses) {
-    THREAD(r, n);
-    if (targets[r] == IGNORE) {
-        losses[r] = 0.0f;
-        return;
-    }
-    const float* row = logits + r * classes;
-    losses[r] = (float)(log_sum_exp(classes, row) - row[targets[r]]);
-}
-
-// n = rows: d_logits[r] = scale (softmax - one-hot), 0 without a target
-KERNEL cross_entropy_vjp(i64 n, i64 classes, float scale, const float* logits, const unsigned* targets,
-                         float* d_logits) {
-    THREAD(r, n);
-    const float* row = logits + r * classes;
-    float* out = d_logits + r * classes;
-    const bool ignored = targets[r] == IGNORE;
-    const double total = ignored ? 0.0 : log_sum_exp(classes, row);
-    for (i64 c = 0; c < classes; ++c) {
-        const double hot = c == (i64)targets[r] ? 1.0 : 0.0;
-        out[c] = ignored ? 0.0f : (float)((double)scale * (exp((double)row[c] - total) - hot));
+// n = rows, a warp each: losses[r] = log sum exp(logits[r]) - logits[r, target], 0 without a target
+BLOCK_KERNEL(BLOCK) cross_entropy_forward(i64 n, i64 classes, const float* logits, const unsigned* targets,
+                                          float* losses) {
+    WARP_ROWS(r, n) {
+        const float* row = logits + r * classes;
+        const bool ignored = targets[r] == IGNORE;
+        const Softmax all = softmax(ignored ? 0 : classes, row);
+        if (first_lane()) losses[r] = ignored ? 0.0f : logf(rounded(all.sum)) + (all.top - row[targets[r]]);
     }
 }
 
-// n = rows: losses[r] = mean over the row of (x - target)^2; 0 for no width
-KERNEL squared_error_forward(i64 n, i64 width, const float* x, const float* target, float* losses) {
-    THREAD(r, n);
-    double sum = 0.0;
-    for (i64 c = 0; c < width; ++c) {
-        const double difference = (double)x[r * width + c] - target[r * width + c];
-        sum += difference * difference;
+// n = rows, a warp each: d_logits[r] = scale (softmax - one-hot), 0 without a target
+BLOCK_KERNEL(BLOCK) cross_entropy_vjp(i64 n, i64 classes, float scale, const float* logits, const unsigned* targets,
+                                      float* d_logits) {
+    WARP_ROWS(r, n) {
+        const float* row = logits + r * classes;
+        const bool ignored = targets[r] == IGNORE;
+        const Softmax all = softmax(ignored ? 0 : classes, row);
+        const float inverse = 1.0f / rounded(all.sum);
+        LANE_ELEMENTS(c, classes) {
+            const float hot = c == (i64)targets[r] ? 1.0f : 0.0f;
+            d_logits[r * classes + c] = ignored ? 0.0f : scale * (expf(row[c] - all.top) * inverse - hot);
+        }
     }
-    losses[r] = width == 0 ? 0.0f : (float)(sum / (double)width);
+}
+
+// n = rows, a warp each: losses[r] = mean over the row of (x - target)^2; 0 for no width
+BLOCK_KERNEL(BLOCK) squared_error_forward(i64 n, i64 width, const float* x, const float* target, float* losses) {
+    WARP_ROWS(r, n) {
+        Pair sum = {0.0f, 0.0f};
+        LANE_ELEMENTS(c, width) {
+            const Pair difference = two_sum(x[r * width + c], -target[r * width + c]);
+            sum = plus(sum, times(difference, difference));
+        }
+        sum = warp_sum(sum);
+        if (first_lane()) losses[r] = width == 0 ? 0.0f : rounded(over(sum, (float)width));
+    }
 }
 
 // n = rows * width: d_x = scale 2 (x - target) / width
 KERNEL squared_error_vjp(i64 n, i64 width, float scale, const float* x, const float* target, float* d_x) {
     THREAD(i, n);
-    d_x[i] = (float)((double)scale * 2.0 / (double)width * ((double)x[i] - target[i]));
+    d_x[i] = scale * 2.0f / (float)width * (x[i] - target[i]);
 }

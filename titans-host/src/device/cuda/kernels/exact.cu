@@ -17,16 +17,18 @@ KERNEL exact_inverse(i64 n, i64 m, float scale, const float* t, float* x) {
     const i64 k = column / m, j = column % m;
     t += k * m * m, x += k * m * m + j;
     for (i64 row = 0; row < m; ++row) {
-        double sum = 0.0;
-        for (i64 i = j; i < row; ++i) sum += (double)t[row * m + i] * x[i * m];
-        x[row * m] = row == j ? 1.0f : (float)(-(double)scale * sum);
+        Pair sum = {0.0f, 0.0f};
+        for (i64 i = j; i < row; ++i) sum = plus_product(sum, t[row * m + i], x[i * m]);
+        x[row * m] = row == j ? 1.0f : -scale * rounded(sum);
     }
 }
 
-// n = rows: surprise = c |z - v|^2 from delta = 2c (z - v)
-KERNEL exact_surprise(i64 n, i64 d, float scale, const float* delta, float* surprise) {
-    THREAD(r, n);
-    surprise[r] = (float)(dot(d, delta + r * d, delta + r * d) / (2.0 * scale));
+// n = rows, a warp each: surprise = c |z - v|^2 from delta = 2c (z - v)
+BLOCK_KERNEL(BLOCK) exact_surprise(i64 n, i64 d, float scale, const float* delta, float* surprise) {
+    WARP_ROWS(r, n) {
+        const float square = rounded(warp_dot(d, delta + r * d, delta + r * d));
+        if (first_lane()) surprise[r] = square / (2.0f * scale);
+    }
 }
 
 // n = M * tokens * d: Delta of one chunk, tokens `from` on, in place of R; the chunks before it are done
@@ -35,36 +37,40 @@ KERNEL exact_delta(i64 n, i64 m, i64 tokens, i64 from, i64 d, float scale, const
     THREAD(x, n);
     const i64 k = x / d / tokens, t = from + x / d % tokens;
     scores += (k * m + t) * m, c += (k * (m + 1) + from) * m, rate += k * m, delta += k * m * d + x % d;
-    double sum = 0.0;
-    for (i64 i = 0; i < from; ++i) sum += (double)scores[i] * c[i] * rate[i] * delta[i * d];
-    delta[t * d] = (float)(delta[t * d] - (double)scale * sum);
+    Pair sum = {0.0f, 0.0f};
+    for (i64 i = 0; i < from; ++i) sum = plus_product(sum, scores[i] * c[i] * rate[i], delta[i * d]);
+    delta[t * d] -= scale * rounded(sum);
 }
 
-// n = M * tokens: squared gradient norms and clipped rates of one chunk, tokens `from` on
-KERNEL exact_rate(i64 n, i64 m, i64 tokens, i64 from, i64 d_in, i64 d_out, float clip, const float* h, const float* delta,
-                  const float* theta, float* norm2, float* rate) {
-    THREAD(x, n);
-    const i64 r = x / tokens * m + from + x % tokens;
-    const float *k = h + r * d_in, *e = delta + r * d_out;
-    norm2[r] = (float)(dot(d_in, k, k) * dot(d_out, e, e));
-    rate[r] = theta[r] * clip_factor(clip, norm2[r]);
-}
-
-// n = M * tokens: reverse of `exact_rate`. d_rate [M, m] holds what reads and closing give; here it gains what the later
-// chunks' Delta gives, whose lambda (cotangents of Z) are done. Writes d_norm2.
-KERNEL exact_rate_vjp(i64 n, i64 m, i64 tokens, i64 from, i64 chunk, i64 d, float clip, const float* scores, const float* c,
-                      const float* delta, const float* lambda, const float* norm2, const float* theta, float* d_rate,
-                      float* d_norm2) {
-    THREAD(x, n);
-    const i64 k = x / tokens, i = from + x % tokens, r = k * m + i;
-    double sum = d_rate[r];
-    for (i64 t = from + tokens; t < m; ++t) {
-        const double weight = (double)scores[(k * m + t) * m + i] * c[(k * (m + 1) + t / chunk * chunk) * m + i];
-        sum -= weight * dot(d, lambda + (k * m + t) * d, delta + r * d);
+// n = M * tokens, a warp each: squared gradient norms and clipped rates of one chunk, tokens `from` on
+BLOCK_KERNEL(BLOCK) exact_rate(i64 n, i64 m, i64 tokens, i64 from, i64 d_in, i64 d_out, float clip, const float* h,
+                               const float* delta, const float* theta, float* norm2, float* rate) {
+    WARP_ROWS(x, n) {
+        const i64 r = x / tokens * m + from + x % tokens;
+        const float *k = h + r * d_in, *e = delta + r * d_out;
+        const float square = rounded(times(warp_dot(d_in, k, k), warp_dot(d_out, e, e)));
+        if (first_lane()) norm2[r] = square, rate[r] = theta[r] * clip_factor(clip, square);
     }
-    const float factor = clip_factor(clip, norm2[r]);
-    d_rate[r] = (float)sum;
-    d_norm2[r] = norm2[r] > clip * clip ? d_rate[r] * theta[r] * -0.5f * factor / norm2[r] : 0.0f;
+}
+
+// n = M * tokens, a warp each: reverse of `exact_rate`. d_rate [M, m] holds what reads and closing give; here it gains
+// what the later chunks' Delta gives, whose lambda (cotangents of Z) are done. Writes d_norm2.
+BLOCK_KERNEL(BLOCK) exact_rate_vjp(i64 n, i64 m, i64 tokens, i64 from, i64 chunk, i64 d, float clip, const float* scores,
+                                   const float* c, const float* delta, const float* lambda, const float* norm2,
+                                   const float* theta, float* d_rate, float* d_norm2) {
+    WARP_ROWS(x, n) {
+        const i64 k = x / tokens, i = from + x % tokens, r = k * m + i;
+        Pair sum = {0.0f, 0.0f};
+        for (i64 t = from + tokens; t < m; ++t) {
+            const float weight = scores[(k * m + t) * m + i] * c[(k * (m + 1) + t / chunk * chunk) * m + i];
+            LANE_ELEMENTS(e, d) sum = plus_product(sum, weight * lambda[(k * m + t) * d + e], delta[r * d + e]);
+        }
+        sum = warp_sum(sum);
+        if (!first_lane()) continue;
+        const float factor = clip_factor(clip, norm2[r]), total = d_rate[r] - rounded(sum);
+        d_rate[r] = total;
+        d_norm2[r] = norm2[r] > clip * clip ? total * theta[r] * -0.5f * factor / norm2[r] : 0.0f;
+    }
 }
 
 // n = M * tokens * d: lambda of one chunk from Delta's cotangents, which gain what the later chunks give and the chunk's
@@ -73,11 +79,11 @@ KERNEL exact_lambda(i64 n, i64 m, i64 tokens, i64 from, i64 chunk, i64 d, float 
                     const float* rate, const float* delta, const float* d_norm2, const float* d_delta, float* lambda) {
     THREAD(x, n);
     const i64 k = x / d / tokens, i = from + x / d % tokens, r = k * m + i, at = r * d + x % d;
-    double sum = 0.0;
+    Pair sum = {0.0f, 0.0f};
     for (i64 t = from + tokens; t < m; ++t) {
-        const double weight = (double)scores[(k * m + t) * m + i] * c[(k * (m + 1) + t / chunk * chunk) * m + i];
-        sum += weight * lambda[(k * m + t) * d + x % d];
+        const float weight = scores[(k * m + t) * m + i] * c[(k * (m + 1) + t / chunk * chunk) * m + i];
+        sum = plus_product(sum, weight, lambda[(k * m + t) * d + x % d]);
     }
-    const double by_norm = 2.0 * scores[r * m + i] * delta[at] * d_norm2[r];
-    lambda[at] = (float)((double)scale * (d_delta[at] + by_norm - rate[r] * sum));
+    const float by_norm = 2.0f * scores[r * m + i] * delta[at] * d_norm2[r];
+    lambda[at] = scale * (d_delta[at] + by_norm - rate[r] * rounded(sum));
 }

@@ -52,16 +52,19 @@ KERNEL activate_second(i64 n, i64 kind, const float* z, const float* u, const fl
     d_z[i] = d_delta[i] * u[i] * f.second;
 }
 
-// n = rows: delta = scale (z - v), scale = 2c; surprise = c |z - v|^2
-KERNEL plain_top(i64 n, i64 d, float scale, const float* z, const float* v, float* delta, float* surprise) {
-    THREAD(r, n);
-    double sum = 0.0;
-    for (i64 c = r * d; c < (r + 1) * d; ++c) {
-        const float e = z[c] - v[c];
-        delta[c] = scale * e;
-        sum += (double)e * e;
+// n = rows, a warp each: delta = scale (z - v), scale = 2c; surprise = c |z - v|^2
+BLOCK_KERNEL(BLOCK) plain_top(i64 n, i64 d, float scale, const float* z, const float* v, float* delta,
+                              float* surprise) {
+    WARP_ROWS(r, n) {
+        Pair sum = {0.0f, 0.0f};
+        LANE_ELEMENTS(c, d) {
+            const float e = z[r * d + c] - v[r * d + c];
+            delta[r * d + c] = scale * e;
+            sum = plus_product(sum, e, e);
+        }
+        sum = warp_sum(sum);
+        if (first_lane()) surprise[r] = 0.5f * scale * rounded(sum);
     }
-    surprise[r] = (float)(0.5 * scale * sum);
 }
 
 // n = rows * d: reverse of plain_top: d_z += scale d_delta, d_v = -scale d_delta
@@ -71,11 +74,16 @@ KERNEL plain_top_vjp(i64 n, float scale, const float* d_delta, float* d_z, float
     d_v[i] = -scale * d_delta[i];
 }
 
-// n = rows: norm2 += |h|^2 |delta|^2, the squared length of a layer's rank-one gradient; no delta: += |h|^2
-KERNEL gradient_norm(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta, float* norm2) {
-    THREAD(r, n);
-    const double hh = dot(d_in, h + r * d_in, h + r * d_in);
-    norm2[r] += (float)(delta ? hh * dot(d_out, delta + r * d_out, delta + r * d_out) : hh);
+// |x|^2 of a warp's row; 1 for no row
+__device__ inline Pair squared_length(i64 d, const float* x) { return x ? warp_dot(d, x, x) : Pair{1.0f, 0.0f}; }
+
+// n = rows, a warp each: norm2 += |h|^2 |delta|^2, the squared length of a layer's rank-one gradient; no delta: += |h|^2
+BLOCK_KERNEL(BLOCK) gradient_norm(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta, float* norm2) {
+    WARP_ROWS(r, n) {
+        const Pair hh = squared_length(d_in, h + r * d_in);
+        const Pair dd = squared_length(d_out, delta ? delta + r * d_out : nullptr);
+        if (first_lane()) norm2[r] += rounded(times(hh, dd));
+    }
 }
 
 // n = rows: rate = theta, scaled down where the gradient is longer than the clip
@@ -84,10 +92,15 @@ KERNEL clip_rate(i64 n, float clip, const float* norm2, const float* theta, floa
     rate[r] = theta[r] * clip_factor(clip, norm2[r]);
 }
 
-// n = M: counts[k] += tokens that write and were clipped
-KERNEL count_clipped(i64 n, i64 m, float clip, const float* norm2, const float* writes, unsigned* counts) {
-    THREAD(k, n);
-    for (i64 r = k * m; r < (k + 1) * m; ++r) counts[k] += writes[r] != 0.0f && norm2[r] > clip * clip ? 1u : 0u;
+// n = M, a warp each: counts[k] += tokens that write and were clipped
+BLOCK_KERNEL(BLOCK) count_clipped(i64 n, i64 m, float clip, const float* norm2, const float* writes,
+                                  unsigned* counts) {
+    WARP_ROWS(k, n) {
+        unsigned count = 0;
+        LANE_ELEMENTS(t, m) count += writes[k * m + t] != 0.0f && norm2[k * m + t] > clip * clip ? 1u : 0u;
+        count = warp_sum(count);
+        if (first_lane()) counts[k] += count;
+    }
 }
 
 // n = rows: reverse of clip_rate. d_theta from d_rate, and d_norm2.
@@ -100,15 +113,13 @@ KERNEL clip_rate_vjp(i64 n, float clip, const float* norm2, const float* theta, 
     d_norm2[r] = over ? d_rate[r] * theta[r] * -0.5f * factor / norm2[r] : 0.0f;
 }
 
-// n = rows: reverse of gradient_norm: d_h += 2 h |delta|^2 d_norm2, d_delta += 2 delta |h|^2 d_norm2
-KERNEL gradient_norm_vjp(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta, const float* d_norm2,
-                         float* d_h, float* d_delta) {
-    THREAD(r, n);
-    const float* h_row = h + r * d_in;
-    const float* delta_row = delta ? delta + r * d_out : nullptr;
-    const float hh = (float)dot(d_in, h_row, h_row);
-    const float dd = delta ? (float)dot(d_out, delta_row, delta_row) : 1.0f;
-    for (i64 c = 0; c < d_in; ++c) d_h[r * d_in + c] += 2.0f * h_row[c] * dd * d_norm2[r];
-    if (delta)
-        for (i64 c = 0; c < d_out; ++c) d_delta[r * d_out + c] += 2.0f * delta_row[c] * hh * d_norm2[r];
+// n = rows, a warp each: reverse of gradient_norm: d_h += 2 h |delta|^2 d_norm2, d_delta += 2 delta |h|^2 d_norm2
+BLOCK_KERNEL(BLOCK) gradient_norm_vjp(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta,
+                                      const float* d_norm2, float* d_h, float* d_delta) {
+    WARP_ROWS(r, n) {
+        const float *h_row = h + r * d_in, *delta_row = delta ? delta + r * d_out : nullptr;
+        const float hh = rounded(squared_length(d_in, h_row)), dd = rounded(squared_length(d_out, delta_row));
+        LANE_ELEMENTS(c, d_in) d_h[r * d_in + c] += 2.0f * h_row[c] * dd * d_norm2[r];
+        if (delta) LANE_ELEMENTS(c, d_out) d_delta[r * d_out + c] += 2.0f * delta_row[c] * hh * d_norm2[r];
+    }
 }

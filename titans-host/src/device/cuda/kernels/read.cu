@@ -13,10 +13,12 @@ KERNEL scale_rows(i64 n, i64 d, const float* scale, const float* x, float* y) {
     y[i] = scale[i / d] * x[i];
 }
 
-// n = rows: y[row] += factor (a[row] . b[row])
-KERNEL row_dots(i64 n, i64 d, float factor, const float* a, const float* b, float* y) {
-    THREAD(r, n);
-    y[r] += factor * (float)dot(d, a + r * d, b + r * d);
+// n = rows, a warp each: y[row] += factor (a[row] . b[row])
+BLOCK_KERNEL(BLOCK) row_dots(i64 n, i64 d, float factor, const float* a, const float* b, float* y) {
+    WARP_ROWS(r, n) {
+        const float product = rounded(warp_dot(d, a + r * d, b + r * d));
+        if (first_lane()) y[r] += factor * product;
+    }
 }
 
 // n = rows * d: y -= a[row] x1 + b[row] x2
@@ -49,11 +51,11 @@ KERNEL state_dots(i64 n, i64 lanes, i64 len, i64 params, const float* state, con
     const i64 k = i / lanes;
     const float* w = state + k * 2 * params;
     const float* d_w = d_state + k * 2 * params;
-    double of_a = 0.0, of_g = 0.0, of_e = 0.0;
+    Pair of_a = {0.0f, 0.0f}, of_g = of_a, of_e = of_a;
     for (i64 p = i % lanes; p < len; p += lanes) {
-        of_a += (double)w[p] * d_w[p];
-        of_g += (double)w[params + p] * d_w[p];
-        of_e += (double)w[params + p] * d_w[params + p];
+        of_a = plus_product(of_a, w[p], d_w[p]);
+        of_g = plus_product(of_g, w[params + p], d_w[p]);
+        of_e = plus_product(of_e, w[params + p], d_w[params + p]);
     }
-    partial[i] = (float)of_a, partial[n + i] = (float)of_g, partial[2 * n + i] = (float)of_e;
+    partial[i] = rounded(of_a), partial[n + i] = rounded(of_g), partial[2 * n + i] = rounded(of_e);
 }

@@ -1,19 +1,26 @@
 // Sums over whole buffers and the optimiser.
 
-// n = lanes: partial[j] = sum of x (or of x^2) over the elements j, j + n, j + 2 n, ...
-KERNEL partial_sums(i64 n, i64 len, i64 squares, const float* x, float* partial) {
-    THREAD(j, n);
-    double sum = 0.0;
-    for (i64 i = j; i < len; i += n) sum += squares ? (double)x[i] * x[i] : (double)x[i];
-    partial[j] = (float)sum;
+// The sum of x (or of x^2) over a block's elements first, first + step, ...
+__device__ inline float strided_sum(i64 first, i64 step, i64 len, bool squares, const float* x) {
+    Pair sum = {0.0f, 0.0f};
+    for (i64 i = first; i < len; i += step) sum = plus(sum, squares ? two_product(x[i], x[i]) : Pair{x[i], 0.0f});
+    return rounded(block_sum(sum));
 }
 
-// n = 1: total[0] += the sum of the lanes
-KERNEL total_sum(i64 n, i64 lanes, const float* partial, float* total) {
-    THREAD(i, n);
-    double sum = 0.0;
-    for (i64 j = 0; j < lanes; ++j) sum += partial[j];
-    total[i] += (float)sum;
+// n units, a block each: partial[u] = sum of x (or of x^2), whose elements go round the units' threads
+BLOCK_KERNEL(BLOCK) partial_sums(i64 n, i64 len, i64 squares, const float* x, float* partial) {
+    BLOCK_UNITS(u, n) {
+        const float sum = strided_sum(u * BLOCK + threadIdx.x, n * BLOCK, len, squares != 0, x);
+        if (threadIdx.x == 0) partial[u] = sum;
+    }
+}
+
+// n = 1, a block: total[0] += the sum of x (or of x^2)
+BLOCK_KERNEL(BLOCK) total_sum(i64 n, i64 len, i64 squares, const float* x, float* total) {
+    BLOCK_UNITS(u, n) {
+        const float sum = strided_sum(threadIdx.x, BLOCK, len, squares != 0, x);
+        if (threadIdx.x == 0) total[u] += sum;
+    }
 }
 
 // n = parameters. decay = learning rate times weight decay; c1, c2: 1 / (1 - beta^step)
@@ -39,7 +46,7 @@ KERNEL memory_start(i64 n, i64 heads, i64 params, const float* w0, float* state)
 KERNEL memory_start_vjp(i64 n, i64 batch, i64 params, const float* d_state, float* d_w0) {
     THREAD(i, n);
     const i64 heads = n / params, h = i / params, p = i % params;
-    double sum = 0.0;
-    for (i64 b = 0; b < batch; ++b) sum += d_state[(b * heads + h) * 2 * params + p];
-    d_w0[i] += (float)sum;
+    Pair sum = {0.0f, 0.0f};
+    for (i64 b = 0; b < batch; ++b) sum = plus(sum, d_state[(b * heads + h) * 2 * params + p]);
+    d_w0[i] += rounded(sum);
 }

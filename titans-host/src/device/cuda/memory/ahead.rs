@@ -99,7 +99,7 @@ impl<R: Driver> Ahead<R> {
         for (gate, to) in [&self.alpha, &self.theta, &self.eta].into_iter().enumerate() {
             cuda.launch("gather_gate", rows, args![count, m, gate, op.time, op.heads, t0, inputs.gates, to])?;
         }
-        let (mask, read_only) = (inputs.mask.map(|m| &m.buffer), usize::from(op.read_only));
+        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(op.read_only));
         let args = args![count, m, read_only, op.time, op.heads, t0, mask, &self.writes];
         cuda.launch("write_flags", rows, args)?;
         cuda.launch("columns", rows, args![m, &self.alpha, &self.eta, &self.writes, &self.c, &self.b])?;

@@ -72,7 +72,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
         for (gate, to) in [&s.alpha, &s.theta, &s.eta].into_iter().enumerate() {
             self.gather_gate(gate, s, inputs.gates, to)?;
         }
-        let mask = inputs.mask.map(|m| &m.buffer);
+        let mask = inputs.mask.map(DeviceIndices::values);
         let read_only = usize::from(op.read_only);
         for set in 0..self.sizes.sets() {
             let to = self.of_set(&s.writes, set);
@@ -112,9 +112,9 @@ impl<'a, R: Driver> Chunk<'a, R> {
                 delta,
                 &s.surprise
             ];
-            cuda.launch("residual_top", rows, args)?;
+            cuda.launch_rows("residual_top", rows, args)?;
         } else {
-            cuda.launch("plain_top", rows, args![top, sizes.scale(), z, &s.v, delta, &s.surprise])?;
+            cuda.launch_rows("plain_top", rows, args![top, sizes.scale(), z, &s.v, delta, &s.surprise])?;
         }
         for l in (1..layers).rev() {
             let (i, o) = sizes.spec().layer(l);
@@ -161,11 +161,11 @@ impl<'a, R: Driver> Chunk<'a, R> {
         cuda.launch("fill", rows, args![0.0f32, &s.norm2])?;
         for l in 0..self.sizes.layers() {
             let (i, o) = self.sizes.spec().layer(l);
-            cuda.launch("gradient_norm", rows, args![i, o, &s.h[l], &s.delta[l], &s.norm2])?;
+            cuda.launch_rows("gradient_norm", rows, args![i, o, &s.h[l], &s.delta[l], &s.norm2])?;
         }
         if self.sizes.residual() {
             let none: Option<&DeviceBuffer<R>> = None;
-            cuda.launch("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
+            cuda.launch_rows("gradient_norm", rows, args![self.sizes.top(), 0usize, &s.g_gamma, none, &s.norm2])?;
         }
         for set in 0..self.sizes.sets() {
             let args = args![clip, &s.norm2, self.of_set(&s.theta, set), self.of_set(&s.rate, set)];
@@ -177,7 +177,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
     /// Adds the clipped tokens to `counts`, where they are asked for.
     pub fn count(&self, s: &Space<R>, clip: f64, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
         let Some(counts) = counts else { return Ok(()) };
-        self.cuda.launch("count_clipped", self.sizes.count, args![self.m, clip, &s.norm2, &s.writes, counts])
+        self.cuda.launch_rows("count_clipped", self.sizes.count, args![self.m, clip, &s.norm2, &s.writes, counts])
     }
 
     /// Answers every query with its own weights, into `s.y`.
@@ -207,7 +207,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
         cuda.launch("gamma_rows", rows * top, args![m, top, stride, a_read, g_read, gamma, &s.gammas])?;
         let (gradients, b) = (self.tokens(&s.g_gamma, top), Matrix::new(self.square_of_set(&s.b, set), m, m));
         self.product(-1.0, b, gradients, 1.0, self.tokens(&s.gammas, top))?;
-        cuda.launch("residual_read", rows, args![top, &s.x[0], z, &s.gammas, &s.q_hat, &s.q_r, &s.y])
+        cuda.launch_rows("residual_read", rows, args![top, &s.x[0], z, &s.gammas, &s.q_hat, &s.q_r, &s.y])
     }
 
     /// The state after the chunk, in place.

@@ -62,7 +62,7 @@ impl<R: Driver> Chunk<'_, R> {
             let (start, len) = sizes.part(set);
             let [state, d_state] = [state, d_state].map(|x| x.from(start));
             cuda.launch("state_dots", count * LANES, args![LANES, len, sizes.params, state, d_state, &d.partial])?;
-            cuda.launch("row_totals", 3 * count, args![LANES, &d.partial, self.ends_of_set(d, set)])?;
+            cuda.launch_rows("row_totals", 3 * count, args![LANES, &d.partial, self.ends_of_set(d, set)])?;
         }
         for l in 0..sizes.layers() {
             let ((i, o), set) = (sizes.spec().layer(l), self.set(l));
@@ -70,7 +70,7 @@ impl<R: Driver> Chunk<'_, R> {
             let (h, delta) = (self.tokens(&s.h[l], i), self.tokens(&s.delta[l], o));
             for (half, to, d_weight) in [(0, &d.wide1, d_in_w), (1, &d.wide2, d_in_s)] {
                 self.product(1.0, delta, self.weights(d_state, half, l).t(), 0.0, self.tokens(to, i))?;
-                cuda.launch("row_dots", rows, args![i, -1.0f32, &s.h[l], to, d_weight])?;
+                cuda.launch_rows("row_dots", rows, args![i, -1.0f32, &s.h[l], to, d_weight])?;
             }
             cuda.launch("subtract_two", rows * i, args![i, in_w, in_s, &d.wide1, &d.wide2, &d.h[l]])?;
             for (half, to) in [(0, &d.wide1), (1, &d.wide2)] {
@@ -83,7 +83,7 @@ impl<R: Driver> Chunk<'_, R> {
             let (top, last) = (sizes.top(), sizes.sets() - 1);
             let [in_w, in_s, d_in_w, d_in_s] = [&s.in_w, &s.in_s, &d.in_w, &d.in_s].map(|x| self.of_set(x, last));
             let args = args![self.m, top, stride, &s.g_gamma, in_w, in_s, d_gamma, &d.g_gamma, d_in_w, d_in_s];
-            cuda.launch("gamma_close_vjp", rows, args)?;
+            cuda.launch_rows("gamma_close_vjp", rows, args)?;
         }
         for set in 0..sizes.sets() {
             let ((start, len), [a, g, e]) = (sizes.part(set), self.chains_of_set(s, set));
@@ -144,7 +144,7 @@ impl<R: Driver> Chunk<'_, R> {
         let (d_z, d_x) = (self.tokens(asked.d_z, o), self.tokens(&d.x_query, i));
         for (half, scaled) in [&d.wide1, &d.wide2].into_iter().enumerate() {
             let args = args![o, 1.0f32, asked.d_z, asked.products[half], asked.d_rows[half]];
-            cuda.launch("row_dots", rows, args)?;
+            cuda.launch_rows("row_dots", rows, args)?;
             cuda.launch("scale_rows", rows * o, args![o, asked.rows[half], asked.d_z, scaled])?;
             let scaled = self.tokens(scaled, o);
             self.product(1.0, x.t(), scaled, 1.0, self.weights(d_state, half, l))?;
@@ -171,13 +171,13 @@ impl<R: Driver> Chunk<'_, R> {
         let (cuda, sizes, m, rows, top) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.top());
         cuda.launch("copy_blocks", rows * top, args![top, top, top, &d.y, &d.q])?;
         let args = args![top, &s.q_hat, &s.q_r, &s.gammas, &d.y, &d.gammas, &d.z_query];
-        cuda.launch("residual_read_vjp", rows, args)?;
+        cuda.launch_rows("residual_read_vjp", rows, args)?;
         let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));
         let set = sizes.sets() - 1;
         let [a_read, g_read, d_a_read, d_g_read] =
             [&s.a_read, &s.g_read, &d.a_read, &d.g_read].map(|x| self.of_set(x, set));
         let [b, d_b] = [&s.b, &d.b].map(|x| Matrix::new(self.square_of_set(x, set), m, m));
-        cuda.launch("gamma_rows_vjp", rows, args![m, top, stride, gamma, &d.gammas, d_a_read, d_g_read])?;
+        cuda.launch_rows("gamma_rows_vjp", rows, args![m, top, stride, gamma, &d.gammas, d_a_read, d_g_read])?;
         let d_gammas = self.tokens(&d.gammas, top);
         for (half, coefficient) in [a_read, g_read].into_iter().enumerate() {
             let row = Matrix::new(coefficient, 1, m);
@@ -209,8 +209,8 @@ impl<R: Driver> Chunk<'_, R> {
         let (by_alpha, by_eta) = (&d.square1, &d.square2);
         let args = args![m, read, chunk, alpha, eta, writes, rate, c, p, d_b, b_keys, in_w, in_s, by_alpha, by_eta];
         cuda.launch("columns_vjp", rows, args)?;
-        cuda.launch("row_totals", rows, args![m, by_alpha, d_alpha])?;
-        cuda.launch("row_totals", rows, args![m, by_eta, d_eta])?;
+        cuda.launch_rows("row_totals", rows, args![m, by_alpha, d_alpha])?;
+        cuda.launch_rows("row_totals", rows, args![m, by_eta, d_eta])?;
         let [a_read, g_read] = [&d.a_read, &d.g_read].map(|x| self.of_set(x, set));
         let (a_keys, g_keys, ends) = (keys.map(|x| &x.a), keys.map(|x| &x.g), self.ends_of_set(d, set));
         let args =
@@ -235,12 +235,12 @@ impl<R: Driver> Chunk<'_, R> {
         for l in 0..sizes.layers() {
             let (i, o) = sizes.spec().layer(l);
             let args = args![i, o, &s.h[l], &s.delta[l], &d.norm2, &d.h[l], &d.delta[l]];
-            cuda.launch("gradient_norm_vjp", rows, args)?;
+            cuda.launch_rows("gradient_norm_vjp", rows, args)?;
         }
         if sizes.residual() {
             let none: Option<&DeviceBuffer<R>> = None;
             let args = args![sizes.top(), 0usize, &s.g_gamma, none, &d.norm2, &d.g_gamma, none];
-            cuda.launch("gradient_norm_vjp", rows, args)?;
+            cuda.launch_rows("gradient_norm_vjp", rows, args)?;
         }
         Ok(())
     }
@@ -303,7 +303,7 @@ impl<R: Driver> Chunk<'_, R> {
             &d.v,
             &d.gammas
         ];
-        cuda.launch("residual_top_vjp", rows, args)?;
+        cuda.launch_rows("residual_top_vjp", rows, args)?;
         let ones = Matrix::new(s.ones.view(), 1, m);
         self.product(1.0, ones, self.tokens(&d.gammas, top), 1.0, self.gamma(d_state, 0))
     }

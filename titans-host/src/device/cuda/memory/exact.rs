@@ -63,7 +63,7 @@ impl<R: Driver> Chunk<'_, R> {
             }
             None => self.solve_clipped(s, e, counts)?,
         }
-        cuda.launch("exact_surprise", rows, args![top, scale, &s.delta[0], &s.surprise])?;
+        cuda.launch_rows("exact_surprise", rows, args![top, scale, &s.delta[0], &s.surprise])?;
         self.weights_of_tokens(s)
     }
 
@@ -109,7 +109,7 @@ impl<R: Driver> Chunk<'_, R> {
             let args = args![m, tokens, from, o, scale, &e.scores, &s.c, &s.rate, delta];
             cuda.launch("exact_delta", count * tokens * o, args)?;
             let args = args![m, tokens, from, i, o, clip, &s.h[0], delta, &s.theta, &s.norm2, &s.rate];
-            cuda.launch("exact_rate", count * tokens, args)?;
+            cuda.launch_rows("exact_rate", count * tokens, args)?;
         }
         self.count(s, clip, counts)
     }

@@ -88,7 +88,7 @@ impl<R: Driver> Chunk<'_, R> {
             let args = args![
                 m, tokens, from, chunk, o, clip, scores, &s.c, delta, lambda, &s.norm2, &s.theta, &d.rate, &d.norm2
             ];
-            cuda.launch("exact_rate_vjp", count * tokens, args)?;
+            cuda.launch_rows("exact_rate_vjp", count * tokens, args)?;
             let args =
                 args![m, tokens, from, chunk, o, scale, scores, &s.c, rate, delta, &d.norm2, &d.delta[0], lambda];
             cuda.launch("exact_lambda", count * tokens * o, args)?;

@@ -180,7 +180,7 @@ fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, DeviceBuffer
     expect_len("gates", op.gates_len(), inputs.gates.len())?;
     expect_len("state", op.state_len(), inputs.state.len())?;
     if let Some(mask) = inputs.mask {
-        expect_len("mask", op.batch * op.time, mask.buffer.len())?;
+        expect_len("mask", op.batch * op.time, mask.len())?;
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! What the orchestration asks of a machine, by the driver's and cuBLAS's calls.
 
 use super::{Nvidia, POOL_RESERVED, POOL_USED};
-use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, MemoryUse};
+use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid, MemoryUse};
 use crate::device::cuda::probe::failed;
 use crate::device::cuda::symbols::CallStatus;
 use crate::error::Result;
 use std::ffi::{c_int, c_void};
 use std::sync::PoisonError;
 
-/// Threads of a block of every launch.
+/// Threads of a block where a kernel's threads know nothing of one another.
 const BLOCK: u32 = 256;
+/// Blocks that one launch can start.
+const MOST_BLOCKS: u32 = i32::MAX as u32;
 /// `CUDA_ERROR_OUT_OF_MEMORY`.
 const OUT_OF_MEMORY: CallStatus = 2;
 
@@ -117,11 +119,34 @@ impl Driver for Nvidia {
     }
 
     unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()> {
-        let function = self.function(kernel)?;
         let blocks = u32::try_from(threads.div_euclid(i64::from(BLOCK)) + 1)
             .ok()
-            .filter(|&b| b <= i32::MAX as u32)
+            .filter(|&b| b <= MOST_BLOCKS)
             .ok_or_else(|| failed(format!("{kernel}: {threads} threads are more than one launch can start")))?;
+        // SAFETY: the caller promises kinds and ranges.
+        unsafe { self.start(kernel, blocks, BLOCK, args) }
+    }
+
+    unsafe fn launch_blocks(&self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
+        // What is beyond one grid the kernel's own loop reaches.
+        let blocks = u32::try_from(grid.blocks).unwrap_or(u32::MAX).min(MOST_BLOCKS);
+        // SAFETY: the caller promises kinds and ranges.
+        unsafe { self.start(kernel, blocks, grid.threads, args) }
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        // SAFETY: the stream is alive.
+        self.call("waiting for the device", |driver| unsafe { (driver.calls.wait_for_stream)(self.stream.0) })
+    }
+}
+
+impl Nvidia {
+    /// Enqueues a launch.
+    ///
+    /// # Safety
+    /// As [`Driver::launch`].
+    unsafe fn start(&self, kernel: &'static str, blocks: u32, threads: u32, args: &[Arg]) -> Result<()> {
+        let function = self.function(kernel)?;
         let mut params: Vec<*mut c_void> = args
             .iter()
             .map(|arg| match arg {
@@ -133,12 +158,7 @@ impl Driver for Nvidia {
         let (stream, none) = (self.stream.0, std::ptr::null_mut());
         // SAFETY: the caller promises kinds and ranges; the driver copies the arguments before it returns.
         self.call(kernel, |driver| unsafe {
-            (driver.calls.launch)(function.0, blocks, 1, 1, BLOCK, 1, 1, 0, stream, params.as_mut_ptr(), none)
+            (driver.calls.launch)(function.0, blocks, 1, 1, threads, 1, 1, 0, stream, params.as_mut_ptr(), none)
         })
-    }
-
-    fn synchronize(&self) -> Result<()> {
-        // SAFETY: the stream is alive.
-        self.call("waiting for the device", |driver| unsafe { (driver.calls.wait_for_stream)(self.stream.0) })
     }
 }

@@ -1,0 +1,84 @@
+//! Sums over rows, a result a column, in two stages (`kernels/columns.cuh`): a few thousand rows are enough blocks for any
+//! chip, however few columns there are. A table's gradient is a sum a row of it.
+
+use super::buffer::{DeviceBuffer, View};
+use super::driver::Driver;
+use super::product::args;
+use super::{Cuda, DeviceIndices};
+use crate::device::ConvDims;
+use crate::error::Result;
+
+/// Columns that a block does at once.
+const TILE: usize = 32;
+/// Rows of a slice at the least, and slices at the most; of the sizes alone, so that each sum has its one order.
+const SLICE: usize = 64;
+const SLICES: usize = 256;
+
+fn slices(rows: usize) -> usize {
+    rows.div_ceil(SLICE).clamp(1, SLICES)
+}
+
+impl<R: Driver> Cuda<R> {
+    /// `out[c] += Σ x[r, c]` over `rows`.
+    pub(super) fn sum_rows(&self, rows: usize, x: &DeviceBuffer<R>, out: &DeviceBuffer<R>) -> Result<()> {
+        let (slices, width) = (slices(rows), out.len());
+        if slices == 1 {
+            return self.add_rows(rows, x.view(), out);
+        }
+        let partial = DeviceBuffer::alloc(&self.driver, slices * width)?;
+        let units = slices * width.div_ceil(TILE);
+        self.launch_blocks("sum_rows", units, args![slices, rows, width, x, &partial])?;
+        self.add_rows(slices, partial.view(), out)
+    }
+
+    /// The gradient of a norm's weight, added; `inverse` holds a number a row.
+    pub(super) fn norm_weight_backward(
+        &self,
+        x: &DeviceBuffer<R>,
+        inverse: &DeviceBuffer<R>,
+        d_y: &DeviceBuffer<R>,
+        d_weight: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let (rows, width) = (inverse.len(), d_weight.len());
+        let slices = slices(rows);
+        let partial = DeviceBuffer::alloc(&self.driver, slices * width)?;
+        let units = slices * width.div_ceil(TILE);
+        self.launch_blocks("norm_weight_vjp", units, args![slices, rows, width, x, inverse, d_y, &partial])?;
+        self.add_rows(slices, partial.view(), d_weight)
+    }
+
+    /// The gradient of a convolution's filters, added.
+    pub(super) fn conv_weight_backward(
+        &self,
+        d: ConvDims,
+        x: &DeviceBuffer<R>,
+        tail: Option<&DeviceBuffer<R>>,
+        d_y: &DeviceBuffer<R>,
+        d_w: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let slices = slices(d.batch * d.time);
+        let partial = DeviceBuffer::alloc(&self.driver, slices * d_w.len())?;
+        let units = slices * d.width * d.channels.div_ceil(TILE);
+        let args = args![slices, d.batch, d.time, d.channels, d.width, x, tail, d_y, &partial];
+        self.launch_blocks("conv_vjp_weight", units, args)?;
+        self.add_rows(slices, partial.view(), d_w)
+    }
+
+    /// The last stage, for few rows.
+    fn add_rows(&self, rows: usize, x: View, out: &DeviceBuffer<R>) -> Result<()> {
+        self.launch_blocks("add_rows", out.len().div_ceil(TILE), args![rows, out.len(), x, out])
+    }
+
+    /// `d_table[ids[r]] += d_y[r]` for all rows.
+    pub(super) fn embedding_backward(
+        &self,
+        width: usize,
+        ids: &DeviceIndices<R>,
+        d_y: &DeviceBuffer<R>,
+        d_table: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let [places, starts] = ids.grouped();
+        let args = args![width, ids.values(), places, starts, d_y, d_table];
+        self.launch_blocks("embedding_vjp", ids.groups * width.div_ceil(TILE), args)
+    }
+}

@@ -1,0 +1,111 @@
+// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums. With p = e^(score -
+// log_sum), d_score = p (d_y . v - along) / sqrt(width), along = d_y . y.
+
+// One tile of queries against one of keys: p, and d_score, of a thread's pairs. Rows are queries from `first_query` on,
+// columns keys from `first_key` on of `keys`; log_sum and along lie `heads` apart.
+struct Scores {
+    Rows q, d_y, k, v;
+    const float *log_sum, *along;
+    i64 first_query, first_key, keys, window, segment, heads;
+};
+
+__device__ inline void score_gradients(const Scores& t, float (*left)[PART + 1], float (*right)[TILE + 1],
+                                       float (*p)[EACH], float (*d)[EACH]) {
+    const float scale = 1.0f / sqrtf((float)t.q.width);
+    row_products(t.q, t.k, left, right, p);
+    row_products(t.d_y, t.v, left, right, d);
+    for (int a = 0; a < EACH; ++a) {
+        const bool inside = row_of(a) < t.q.count;
+        const Seen seen = seen_by(t.first_query + row_of(a), t.keys, t.window, t.segment);
+        const float log_sum = inside ? t.log_sum[row_of(a) * t.heads] : 0.0f;
+        const float along = inside ? t.along[row_of(a) * t.heads] : 0.0f;
+        for (int b = 0; b < EACH; ++b) {
+            const i64 j = t.first_key + column_of(b);
+            const bool sees = inside && j >= seen.from && j < seen.to && j < t.keys;
+            p[a][b] = sees ? expf(p[a][b] * scale - log_sum) : 0.0f;
+            d[a][b] = p[a][b] * (d[a][b] - along) * scale;
+        }
+    }
+}
+
+// n = rows, a warp each
+BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const float* y, float* along) {
+    WARP_ROWS(r, n) {
+        const float product = rounded(warp_dot(width, d_y + r * width, y + r * width));
+        if (first_lane()) along[r] = product;
+    }
+}
+
+// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q of 64 queries by way of `rows` keys, which is added to
+// where add is not 0. Window and segment 0: persistent keys, q then not rotated
+BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
+                                          i64 segment, i64 add, const float* q, const float* k, const float* v,
+                                          const float* log_sum, const float* along, const float* d_y, float* d_q) {
+    SHARED(float, left, [TILE][PART + 1]);
+    SHARED(float, right, [TILE][TILE + 1]);
+    SHARED(float, weights, [TILE][TILE + 1]);
+    BLOCK_UNITS(u, n) {
+        const QueryTile at = query_tile(u, time, heads, kv_heads, width);
+        const i64 row = (at.b * time + at.first) * heads + at.head, own = row * width, stride = heads * width;
+        const i64 from = seen_by(at.first, rows, window, segment).from;
+        const i64 to = seen_by(at.first + at.count - 1, rows, window, segment).to;
+        float sum[EACH][EACH];
+        for (int a = 0; a < EACH; ++a)
+            for (int b = 0; b < EACH; ++b) {
+                const bool inside = add && row_of(a) < at.count && at.column + column_of(b) < width;
+                sum[a][b] = inside ? d_q[own + row_of(a) * stride + at.column + column_of(b)] : 0.0f;
+            }
+        for (i64 first = from; first < to; first += TILE) {
+            const Rows keys = head_rows(k, at.b, rows, first, kv_heads, at.kv, width);
+            const Scores tile = {Rows{q + own, stride, at.count, width}, Rows{d_y + own, stride, at.count, width}, keys,
+                                 head_rows(v, at.b, rows, first, kv_heads, at.kv, width), log_sum + row, along + row,
+                                 at.first, first, rows, window, segment, heads};
+            float p[EACH][EACH], d[EACH][EACH];
+            score_gradients(tile, left, right, p, d);
+            share_weights(d, weights);
+            add_weighted(weights, false, keys, at.column, right, sum);
+        }
+        store_tile(sum, at.column, at.count, width, stride, d_q + own);
+    }
+}
+
+// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k and d_v of 64 keys, over the queries that see them: all
+// of them for persistent keys (window and segment 0), q then not rotated
+BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
+                                       i64 segment, const float* q, const float* k, const float* v,
+                                       const float* log_sum, const float* d_y, const float* along, float* d_k,
+                                       float* d_v) {
+    SHARED(float, left, [TILE][PART + 1]);
+    SHARED(float, right, [TILE][TILE + 1]);
+    SHARED(float, weights, [TILE][TILE + 1]);
+    BLOCK_UNITS(u, n) {
+        const QueryTile at = query_tile(u, rows, kv_heads, kv_heads, width); // of keys
+        const i64 group = heads / kv_heads, end = at.first + at.count;
+        i64 from = 0, to = time;
+        if (segment) from = at.first, to = (end + segment - 1) / segment * segment;
+        if (window) from = at.first, to = window < time - end ? end + window : time;
+        to = to < time ? to : time;
+        const Rows keys = head_rows(k, at.b, rows, at.first, kv_heads, at.head, width);
+        const Rows values = head_rows(v, at.b, rows, at.first, kv_heads, at.head, width);
+        float of_k[EACH][EACH], of_v[EACH][EACH];
+        for (int a = 0; a < EACH; ++a)
+            for (int b = 0; b < EACH; ++b) of_k[a][b] = of_v[a][b] = 0.0f;
+        for (i64 i = 0; i < (to - from + TILE - 1) / TILE * group; ++i) {
+            const i64 first = from + i / group * TILE, head = at.head * group + i % group;
+            const Rows queries = head_rows(q, at.b, time, first, heads, head, width);
+            const Rows cotangents = head_rows(d_y, at.b, time, first, heads, head, width);
+            const i64 row = (at.b * time + first) * heads + head;
+            const Scores tile = {queries, cotangents, keys, values, log_sum + row, along + row, first, at.first, rows,
+                                 window, segment, heads};
+            float p[EACH][EACH], d[EACH][EACH];
+            score_gradients(tile, left, right, p, d);
+            share_weights(p, weights);
+            add_weighted(weights, true, cotangents, at.column, right, of_v);
+            share_weights(d, weights);
+            add_weighted(weights, true, queries, at.column, right, of_k);
+        }
+        const i64 own = ((at.b * rows + at.first) * kv_heads + at.head) * width;
+        store_tile(of_k, at.column, at.count, width, kv_heads * width, d_k + own);
+        store_tile(of_v, at.column, at.count, width, kv_heads * width, d_v + own);
+    }
+}
