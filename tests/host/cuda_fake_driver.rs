@@ -16,10 +16,10 @@ use titans_host::selftest;
 const INSIDE: &str = "TITANS_FAKE_CUDA";
 
 /// All that a machine has, by the names that NVIDIA gives them.
-const ALL: [&str; 3] = ["libcuda.so.1", "libcublas.so.13", "libnvrtc.so.13"];
+pub(crate) const ALL: [&str; 3] = ["libcuda.so.1", "libcublas.so.13", "libnvrtc.so.13"];
 
 /// Folders with the fake libraries.
-struct Fake {
+pub(crate) struct Fake {
     folder: TempDir,
     library: PathBuf,
 }
@@ -30,7 +30,7 @@ fn inside() -> bool {
 
 impl Fake {
     /// Compiles the fake.
-    fn new(flags: &[&str]) -> Self {
+    pub(crate) fn new(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fake = include_str!("cuda_fake/driver.cpp");
         let (source, library) = (folder.path().join("fake.cpp"), folder.path().join("fake"));
@@ -50,7 +50,7 @@ impl Fake {
         fake
     }
 
-    fn path(&self, folder: &str) -> PathBuf {
+    pub(crate) fn path(&self, folder: &str) -> PathBuf {
         self.folder.path().join(folder)
     }
 
@@ -61,7 +61,7 @@ impl Fake {
     }
 
     /// Puts the fake where the loader finds it by these names.
-    fn with(self, names: &[&str]) -> Self {
+    pub(crate) fn with(self, names: &[&str]) -> Self {
         names.iter().for_each(|name| self.put("loader", name));
         self
     }

@@ -7,11 +7,16 @@ mod feed;
 #[path = "../common/vocabulary.rs"]
 mod vocabulary;
 
+mod cuda_boundaries;
+mod cuda_counting;
 mod cuda_emulator;
+#[cfg(target_os = "linux")]
+mod cuda_fake_commands;
 #[cfg(target_os = "linux")]
 mod cuda_fake_driver;
 mod cuda_nvrtc;
 mod cuda_probe;
+mod cuda_real_sizes;
 mod fuzz_corpus;
 mod golden;
 mod mcu;

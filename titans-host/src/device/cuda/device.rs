@@ -5,7 +5,7 @@ use super::driver::Driver;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
-use crate::device::{Device, IGNORE, Operation};
+use crate::device::{Device, IGNORE, MemoryUse, Operation, PoolUsage};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::error::expect_len;
@@ -17,6 +17,13 @@ impl<R: Driver> Device for Cuda<R> {
 
     fn describe(&self) -> String {
         self.driver.describe()
+    }
+
+    fn memory_use(&self) -> Option<MemoryUse> {
+        let PoolUsage { live_bytes, held_bytes, .. } = self.pool_usage();
+        // What is idle goes back before there is no room.
+        let idle = held_bytes.saturating_sub(live_bytes) as u64;
+        self.driver.memory().map(|memory| MemoryUse { free: memory.free.saturating_add(idle), ..memory })
     }
 
     fn alloc(&self, len: usize) -> Result<Self::Buffer> {
@@ -41,15 +48,17 @@ impl<R: Driver> Device for Cuda<R> {
     }
 
     fn upload_indices(&self, x: &[u32]) -> Result<Self::Indices> {
-        Ok(DeviceIndices {
-            buffer: DeviceBuffer::upload(&self.driver, &bytes_of(x))?,
-            largest: x.iter().copied().max(),
-            largest_target: x.iter().copied().filter(|&x| x != IGNORE).max(),
-        })
+        let (largest, largest_target) = largest(x);
+        Ok(DeviceIndices { buffer: DeviceBuffer::upload(&self.driver, &bytes_of(x))?, largest, largest_target })
     }
 
     fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()> {
-        *out = self.upload_indices(x)?;
+        if x.len() != out.buffer.len() {
+            *out = self.upload_indices(x)?;
+            return Ok(());
+        }
+        out.buffer.write(&bytes_of(x))?;
+        (out.largest, out.largest_target) = largest(x);
         Ok(())
     }
 
@@ -200,6 +209,11 @@ impl<R: Driver> Device for Cuda<R> {
         }?;
         Ok(0)
     }
+}
+
+/// The largest, and the largest that is not [`IGNORE`].
+fn largest(x: &[u32]) -> (Option<u32>, Option<u32>) {
+    (x.iter().copied().max(), x.iter().copied().filter(|&x| x != IGNORE).max())
 }
 
 /// Two operands that must be as long as a first one.

@@ -10,7 +10,7 @@ use titans_kernel::Store;
 use titans_kernel::error::expect_len;
 
 /// Lanes of the partial sums over a whole buffer.
-const LANES: usize = 1024;
+pub(super) const LANES: usize = 1024;
 
 /// Rows of `width` in `len` elements.
 pub(super) fn rows(what: &'static str, width: usize, len: usize) -> Result<usize> {
