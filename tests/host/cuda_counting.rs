@@ -1,6 +1,7 @@
 //! What a training step asks of a CUDA device, counted by a machine that computes nothing: launches, memory, bytes.
 //!
-//! The budgets are what it takes today (`docs/CUDA.md`): a change that takes more has a reason, one that takes less lowers them.
+//! The budgets are what it takes today (`docs/CUDA.md`): a change that takes more has a reason, one that takes less
+//! lowers them.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -104,11 +105,12 @@ fn counted(model: &ModelConfig, train: &TrainConfig, [batch, time]: [usize; 2]) 
     }
 }
 
-/// DriverCounts a step of a model and compares it with its budgets: launches, and the bytes moved over those that must be.
+/// Counts a step of a model and compares it with its budgets: launches, and the bytes moved over those that
+/// must be.
 fn check(name: &str, model: &ModelConfig, shape: [usize; 2], launches: u64, ratio: f64) {
     let found = counted(model, &TrainConfig::default(), shape);
-    // Parameters: read forward and backward, gradients written and read for their norm, 28 bytes each for AdamW. What is
-    // kept: written and read, and so are its cotangents.
+    // Parameters: read forward and backward, gradients written and read for their norm, 28 bytes each for AdamW.
+    // What is kept: written and read, and so are its cotangents.
     let must = (44 * found.parameters + 4 * found.kept) as f64;
     let (enqueued, moved) = (found.step.launches(), found.step.moved as f64 / must);
     println!(

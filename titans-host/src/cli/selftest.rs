@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 /// Check a device: every operation, golden vectors and ten training steps, against the CPU in f64
 ///
-/// Errors are relative to the largest value of each tensor. Exit code 1 when a check fails. The usual sizes are small: --sizes real
-/// has those of models at work.
+/// Errors are relative to the largest value of each tensor. Exit code 1 when a check fails. The usual sizes are
+/// small: --sizes real has those of models at work.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: device, passed, checks [{name, error, allowed, passed, skipped, reason}].
@@ -44,8 +44,8 @@ pub struct Args {
 enum SizesName {
     /// 1, primes and one off powers of two: seconds, on any device
     Small,
-    /// Memories of width 64 to 256 by the thousand, arrays beyond 2^31 elements, training steps twice with equal bits: for a GPU
-    /// with tens of GiB (what it has no memory for is skipped, and says so); minutes on a CPU
+    /// Memories of width 64 to 256 by the thousand, arrays beyond 2^31 elements, training steps twice with equal
+    /// bits: for a GPU with tens of GiB (what it has no memory for is skipped, and says so); minutes on a CPU
     Real,
 }
 

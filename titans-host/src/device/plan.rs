@@ -1,9 +1,9 @@
-//! A device that computes nothing and counts what a [`Cpu`](super::cpu::Cpu) or a [`Cuda`](super::cuda::Cuda) would hold: memory by
-//! formula, before anything runs.
+//! A device that computes nothing and counts what a [`Cpu`](super::cpu::Cpu) or a [`Cuda`](super::cuda::Cuda) would
+//! hold: memory by formula, before anything runs.
 //!
-//! Whatever runs on a [`Device`](super::Device) runs on a [`Plan`]. Its buffers have lengths and no numbers: of the CPU
-//! rounded up to the size classes of its pool, of CUDA as they are. Its operations take the scratch that the device's take, on the
-//! CPU for the same number of threads.
+//! Whatever runs on a [`Device`](super::Device) runs on a [`Plan`]. Its buffers have lengths and no numbers: of the
+//! CPU rounded up to the size classes of its pool, of CUDA as they are. Its operations take the scratch that the
+//! device's take, on the CPU for the same number of threads.
 
 mod ops;
 

@@ -33,8 +33,8 @@ pub fn exact_memories<D: Device, R: Device>(device: &D, reference: &R, alike: bo
     checks
 }
 
-/// Of the boundaries the states at the starts of the op's kept pieces, which both ways have: each is the `every`-th of the
-/// states there.
+/// Of the boundaries the states at the starts of the op's kept pieces, which both ways have: each is the `every`-th
+/// of the states there.
 fn states_of_pieces(mut outputs: Outputs, op: &MemoryOp, every: usize) -> Outputs {
     let (len, pieces) = (op.spec.state_len(), op.spec.periods(op.time).div_ceil(op.spec.keep_every));
     for (_, numbers) in outputs.iter_mut().filter(|(name, _)| *name == "boundaries") {

@@ -1,8 +1,8 @@
-//! Sizes of models at work, which small ones cannot stand for: wide memories by the thousand, arrays beyond 2³¹ elements, the
-//! same training step twice.
+//! Sizes of models at work, which small ones cannot stand for: wide memories by the thousand, arrays beyond 2³¹
+//! elements, the same training step twice.
 //!
-//! Only the first sequences are computed on the reference. The device has them over and over, so that every other sequence has
-//! to come out with the bits of its like.
+//! Only the first sequences are computed on the reference. The device has them over and over, so that every other
+//! sequence has to come out with the bits of its like.
 
 use super::memory::{Case, TOLERANCE, gates, state};
 use super::{Check, NumberGenerator, Outputs, compare, get, put};
@@ -58,8 +58,8 @@ impl Default for RealSizes {
     }
 }
 
-/// Runs memories of these sizes, forward and backward, arrays whose last elements lie far from their first, and training steps
-/// twice. What the device has no memory for is skipped, and says so.
+/// Runs memories of these sizes, forward and backward, arrays whose last elements lie far from their first, and
+/// training steps twice. What the device has no memory for is skipped, and says so.
 pub fn real<D: Device, R: Device>(device: &D, reference: &R, sizes: &RealSizes) -> Vec<Check> {
     let mut checks = Vec::new();
     for &width in &sizes.widths {
@@ -118,7 +118,8 @@ fn memory<D: Device, R: Device>(
         Ok(op) => op,
         Err(error) => return compare(checks, name, TOLERANCE, Err(Error::usage(error.to_string())), Ok(Vec::new())),
     };
-    // Inputs, outputs and gradients of tokens and what a chunk works in; states given, kept, at the end, and their cotangents.
+    // Inputs, outputs and gradients of tokens and what a chunk works in; states given, kept, at the end, and their
+    // cotangents.
     let tokens = 40 * op.batch * op.time * op.heads * op.spec.key_width();
     let all = copies.saturating_mul(tokens + 7 * op.state_len() + op.boundaries_len());
     if let Some(why) = no_room(device, all) {
@@ -171,7 +172,8 @@ fn again<D: Device>(d: &D, x: &D::Buffer, len: usize, copies: usize) -> Result<D
     Ok(y)
 }
 
-/// The distinct sequences' part of an output of all; to `repeats` the squared distance of the others from it, on the device.
+/// The distinct sequences' part of an output of all; to `repeats` the squared distance of the others from it, on
+/// the device.
 fn firsts<D: Device>(
     d: &D,
     name: &'static str,

@@ -129,8 +129,8 @@ impl Bandwidth {
     }
 }
 
-/// Operations a second of a large square matrix product: the peak of a device whose registers we do not reach. Where no time is to
-/// be spent, of a small one, which is no peak.
+/// Operations a second of a large square matrix product: the peak of a device whose registers we do not reach.
+/// Where no time is to be spent, of a small one, which is no peak.
 pub fn device<D: Device>(device: &D, seconds: f64) -> Result<f64> {
     let n: usize = if seconds > 0.0 { 4096 } else { 64 };
     let dims = LinearDims { rows: n, inputs: n, outputs: n, transposed: false };

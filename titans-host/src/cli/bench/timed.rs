@@ -1,5 +1,6 @@
-//! A device that notes how long each kind of operation takes. Two looks at the clock an operation: nothing beside what
-//! the operations of a model take. Where operations may still run when their call returns, it can wait for each of them.
+//! A device that notes how long each kind of operation takes. Two looks at the clock an operation: nothing beside
+//! what the operations of a model take. Where operations may still run when their call returns, it can wait for
+//! each of them.
 
 use crate::device::{Device, MemoryUse, Operation, OperationKind};
 use crate::error::Result;

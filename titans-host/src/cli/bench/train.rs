@@ -28,8 +28,8 @@ before and after every step.
 
 `time` is where the step's time goes, as shares of it: by kind of operation, and `outside` of all operations.
 
-On CUDA a step ends when the device has done all of it. The peak is that of a large matrix product, measured once; threads
-is 0. `time` is of three more steps that wait for the end of every operation, which takes longer than the steps measured.
+On CUDA a step ends when the device has done all of it. The peak is that of a large matrix product, measured once;
+threads is 0. `time` is of three more steps that wait for the end of every operation, and take longer than those measured.
 
 JSON keys: tokens_per_s {median, p10, p90}, step_s, tokens_per_step, parameters, flops_per_token, peak_gflops,
 share_of_peak {median, p10, p90}, repetitions, threads, isa, time {linear, attention, memory, convolution, norms, elementwise, ends,

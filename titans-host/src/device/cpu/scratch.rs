@@ -1,4 +1,5 @@
-//! What an operation takes from the pool and gives back at its end, on a CPU of so many threads: for plans of a run's memory.
+//! What an operation takes from the pool and gives back at its end, on a CPU of so many threads: for plans of a
+//! run's memory.
 
 use super::attention::{backward_space as attention_backward_space, forward_space as attention_space};
 use super::conv::space as conv_space;

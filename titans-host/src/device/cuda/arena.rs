@@ -1,5 +1,5 @@
-//! Memory of the machine that buffers gave back, kept for the next ones of the same size: a step that is like the one before
-//! asks the machine for none.
+//! Memory of the machine that buffers gave back, kept for the next ones of the same size: a step that is like the
+//! one before asks the machine for none.
 
 use super::driver::{Address, Driver};
 use crate::device::PoolUsage;
@@ -79,11 +79,12 @@ impl<R: Driver> Arena<R> {
         Ok(address)
     }
 
-    /// Keeps memory for later. What is idle is never more than one and a half times what was ever in use at once: memory of the
-    /// size that was not needed for the longest time goes back to the machine.
+    /// Keeps memory for later. What is idle is never more than one and a half times what was ever in use at once:
+    /// memory of the size that was not needed for the longest time goes back to the machine.
     ///
     /// # Safety
-    /// `address` came from [`Arena::alloc`] with these `bytes`, and nothing uses it any more but what is enqueued already.
+    /// `address` came from [`Arena::alloc`] with these `bytes`, and nothing uses it any more but what is enqueued
+    /// already.
     pub unsafe fn free(&self, address: Address, bytes: usize) {
         let mut shelves = self.lock();
         shelves.live -= bytes;

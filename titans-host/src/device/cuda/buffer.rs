@@ -96,8 +96,8 @@ impl<R: Driver> DeviceBuffer<R> {
 impl<R: Driver> Drop for DeviceBuffer<R> {
     fn drop(&mut self) {
         if self.len > 0 {
-            // SAFETY: allocated by this arena with as many bytes, freed once. Operations that still use it come before those of
-            // whoever gets it next.
+            // SAFETY: allocated by this arena with as many bytes, freed once. Operations that still use it come
+            // before those of whoever gets it next.
             unsafe { self.driver.free(self.address, self.len * BYTES) };
         }
     }

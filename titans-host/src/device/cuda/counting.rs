@@ -1,4 +1,5 @@
-//! A machine that computes nothing and counts what it is asked: launches, products, memory, bytes. Downloads give zeros.
+//! A machine that computes nothing and counts what it is asked: launches, products, memory, bytes. Downloads give
+//! zeros.
 //!
 //! What a step costs in calls is known with it without a GPU; numbers are not.
 

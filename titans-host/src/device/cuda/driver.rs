@@ -84,7 +84,8 @@ pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     /// `address` came from [`Driver::alloc`] of this machine, and nothing uses it any more.
     unsafe fn free(&self, address: Address);
 
-    /// Memory that stays reserved is given up: it will be lent again as if it were new. A machine for tests may spoil it.
+    /// Memory that stays reserved is given up: it will be lent again as if it were new. A machine for tests may
+    /// spoil it.
     ///
     /// # Safety
     /// As of [`Driver::free`].

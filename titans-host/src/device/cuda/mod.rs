@@ -3,8 +3,9 @@
 //!
 //! One binary serves machines with and without CUDA: the libraries are looked for at run time, and [`probe()`] says
 //! what is missing. The orchestration is generic over [`Driver`], a thin interface to the machine with three
-//! implementations: [`Nvidia`]; [`emulator::Emulator`], which compiles the same kernels with the C++ compiler and runs them as loops, so
-//! that the device is tested where there is no GPU; and [`counting::Counting`], which only counts what it is asked. See `docs/CUDA.md`.
+//! implementations: [`Nvidia`]; [`emulator::Emulator`], which compiles the same kernels with the C++ compiler and
+//! runs them as loops, so that the device is tested where there is no GPU; and [`counting::Counting`], which only
+//! counts what it is asked. See `docs/CUDA.md`.
 //!
 //! This is the only part of the host with `unsafe` code: each block says why it is sound.
 

@@ -1,5 +1,6 @@
-//! What the backward finds: of every memory the states at the starts of its kept periods, then where a piece is several chunks Δ
-//! of all tokens ([`MemorySpec::boundaries_len`](titans_kernel::memory::MemorySpec::boundaries_len)). The states between two kept
+//! What the backward finds: of every memory the states at the starts of its kept periods, then where a piece is
+//! several chunks Δ of all tokens
+//! ([`MemorySpec::boundaries_len`](titans_kernel::memory::MemorySpec::boundaries_len)). The states between two kept
 //! ones are computed again.
 
 use super::chunk::Chunk;
@@ -54,8 +55,8 @@ impl<R: Driver> Chunk<'_, R> {
         }
     }
 
-    /// The state behind the chunk in the place of that at its start, and into `between`: the forward's own steps without its
-    /// answers, so with its bits.
+    /// The state behind the chunk in the place of that at its start, and into `between`: the forward's own steps
+    /// without its answers, so with its bits.
     pub fn step_again(
         &self,
         s: &Space<R>,
