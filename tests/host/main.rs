@@ -8,11 +8,16 @@ mod feed;
 mod vocabulary;
 
 mod cuda_blocks;
+mod cuda_boundaries;
+mod cuda_counting;
 mod cuda_emulator;
+#[cfg(target_os = "linux")]
+mod cuda_fake_commands;
 #[cfg(target_os = "linux")]
 mod cuda_fake_driver;
 mod cuda_nvrtc;
 mod cuda_probe;
+mod cuda_real_sizes;
 mod fuzz_corpus;
 mod golden;
 mod mcu;

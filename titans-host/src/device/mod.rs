@@ -13,14 +13,17 @@ pub mod cpu;
 pub mod cuda;
 mod memory;
 mod operation;
+pub mod plan;
 pub(crate) mod room;
 mod rows;
+mod usage;
 
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
 pub use rows::{MoveRows, Place};
 pub use titans_kernel::ops::dropout::DropMask;
+pub use usage::{MemoryUse, PoolUsage};
 
 use crate::error::Result;
 use operation::{methods, operand, operations, returned};
@@ -130,6 +133,11 @@ pub trait Device: Send + Sync + 'static {
     /// The arithmetic of streams, which run on this machine's processor whatever the device is.
     fn arithmetic(&self) -> Simd {
         Simd::best()
+    }
+
+    /// How its memory is used, where it has one of its own and can be asked.
+    fn memory_use(&self) -> Option<MemoryUse> {
+        None
     }
 
     // Movement.

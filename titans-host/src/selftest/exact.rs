@@ -17,9 +17,11 @@ pub fn exact_memories<D: Device, R: Device>(device: &D, reference: &R, alike: bo
                     (run(device, &case), run(reference, &case))
                 } else {
                     let mut chunks = case.clone();
-                    chunks.op.spec.compute_chunk = 0;
-                    let states = |out| states_of_pieces(out, &case.op);
-                    (run(device, &case).map(states), run(reference, &chunks).map(states))
+                    (chunks.op.spec.compute_chunk, chunks.op.spec.keep_every) = (0, 1);
+                    let spec = &case.op.spec;
+                    let every = spec.piece_len() / spec.chunk * spec.keep_every;
+                    let got = run(device, &case).map(|out| states_of_pieces(out, &case.op, 1));
+                    (got, run(reference, &chunks).map(|out| states_of_pieces(out, &case.op, every)))
                 };
                 let MemorySpec { chunk, compute_chunk, .. } = case.op.spec;
                 let name = format!("memory exact, {compute_chunk} tokens in chunks of {chunk}, {}", case.name);
@@ -31,14 +33,12 @@ pub fn exact_memories<D: Device, R: Device>(device: &D, reference: &R, alike: bo
     checks
 }
 
-/// Of the boundaries the states at the starts of the op's pieces, which both ways have.
-fn states_of_pieces(mut outputs: Outputs, op: &MemoryOp) -> Outputs {
-    let (len, pieces) = (op.spec.state_len(), op.spec.periods(op.time));
+/// Of the boundaries the states at the starts of the op's kept pieces, which both ways have: each is the `every`-th
+/// of the states there.
+fn states_of_pieces(mut outputs: Outputs, op: &MemoryOp, every: usize) -> Outputs {
+    let (len, pieces) = (op.spec.state_len(), op.spec.periods(op.time).div_ceil(op.spec.keep_every));
     for (_, numbers) in outputs.iter_mut().filter(|(name, _)| *name == "boundaries") {
         let own = numbers.len() / (op.batch * op.heads);
-        // Of a piece's states the reference has one a chunk.
-        let alone = own != op.spec.boundaries_len(op.time);
-        let every = if alone { op.spec.piece_len() / op.spec.chunk } else { 1 };
         let states = |memory: &[f64]| (0..pieces).flat_map(|j| memory[j * every * len..][..len].to_vec()).collect();
         *numbers = numbers.chunks(own).flat_map(|memory| -> Vec<f64> { states(memory) }).collect();
     }
@@ -89,6 +89,8 @@ fn options(chunk: usize) -> Result<Vec<Case>> {
         vary("mask", &|c| c.masked = true),
         vary("half loss", &|c| c.op.spec.loss = Loss::Half),
         vary("mean loss", &|c| c.op.spec.loss = Loss::Mean),
+        vary("one boundary in two", &|c| c.op.spec.keep_every = 2),
+        vary("the first boundary alone, clip", &|c| (c.op.spec.keep_every, c.op.spec.clip) = (3, Some(3.0))),
     ])
 }
 

@@ -93,6 +93,10 @@ fn cases() -> Result<Vec<Case>> {
         vary("mask, read before, clip", &|c| {
             (c.masked, c.op.read, c.op.spec.clip) = (true, Read::Before, Some(20.0));
         }),
+        vary("one boundary in two", &|c| c.op.spec.keep_every = 2),
+        vary("the first boundary alone, clip, mask", &|c| {
+            (c.op.spec.keep_every, c.op.spec.clip, c.masked) = (7, Some(20.0), true);
+        }),
         vary("token form", &|c| c.op.token_form = true),
         vary("token form, read before, mask", &|c| {
             (c.op.token_form, c.op.read, c.masked) = (true, Read::Before, true);
@@ -160,7 +164,7 @@ pub(super) fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
 
 /// Weights of a network that keeps the size of its activations, γ and a momentum a tenth of it: a well-conditioned
 /// problem, in which f32 has something to show.
-fn state(numbers: &mut NumberGenerator, op: &MemoryOp) -> Vec<f64> {
+pub(super) fn state(numbers: &mut NumberGenerator, op: &MemoryOp) -> Vec<f64> {
     let (spec, mut state) = (&op.spec, Vec::new());
     for _ in 0..op.batch * op.heads {
         for size in [1.0, 0.1] {
@@ -175,7 +179,7 @@ fn state(numbers: &mut NumberGenerator, op: &MemoryOp) -> Vec<f64> {
 }
 
 /// α, θ, η of every token: ordinary ones, and α = 1, η = 0, θ = 0 here and there.
-fn gates(numbers: &mut NumberGenerator, case: &Case) -> Vec<f64> {
+pub(super) fn gates(numbers: &mut NumberGenerator, case: &Case) -> Vec<f64> {
     let (op, mut gates) = (&case.op, Vec::new());
     for t in 0..op.batch * op.time {
         for (gate, middle, half) in [(0, 0.2, 0.2), (1, case.theta, case.theta), (2, 0.5, 0.5)] {

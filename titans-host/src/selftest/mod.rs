@@ -1,19 +1,21 @@
 //! Does a device compute what it should? Every operation on two devices with the same numbers, and golden vectors.
 //!
 //! The reference is usually the CPU in `f64`. Numbers are chosen so that `f32` holds them exactly; what differs is the
-//! arithmetic alone. Sizes are 1, primes and one off powers of two.
+//! arithmetic alone. Sizes are 1, primes and one off powers of two; [`real`] has those of models at work.
 
 mod attention;
 mod exact;
 mod golden;
 mod memory;
 mod operations;
+mod real;
 mod training;
 
 pub use exact::exact_memories;
 pub use golden::{golden, golden_in_pieces};
 pub use memory::memories;
 pub use operations::operations;
+pub use real::{RealSizes, real};
 pub use training::training;
 
 use crate::device::Device;
@@ -35,6 +37,8 @@ pub struct Check {
     pub tolerance: f64,
     /// Why there is no number, when an operation failed.
     pub failure: Option<String>,
+    /// Why nothing was compared, where this device cannot be asked.
+    pub skipped: Option<String>,
 }
 
 impl Check {
@@ -55,7 +59,13 @@ impl Check {
         let finite = got.iter().chain(want).all(|x| x.is_finite());
         let worst = got.iter().zip(want).fold(0.0f64, |a, (g, w)| a.max((g - w).abs())) / scale;
         let failure = (got.len() != want.len()).then(|| format!("{} numbers instead of {}", got.len(), want.len()));
-        Self { name: name.into(), error: if finite { worst } else { f64::NAN }, tolerance, failure }
+        let error = if finite { worst } else { f64::NAN };
+        Self { name: name.into(), error, tolerance, failure, skipped: None }
+    }
+
+    /// One that is not made here, and why.
+    fn skip(name: impl Into<String>, why: String) -> Self {
+        Self { name: name.into(), error: 0.0, tolerance: 0.0, failure: None, skipped: Some(why) }
     }
 }
 
@@ -90,7 +100,7 @@ fn compare(checks: &mut Vec<Check>, name: &str, tolerance: f64, got: Result<Outp
             let reason: Vec<_> =
                 reason.iter().filter_map(|(who, e)| e.as_ref().map(|e| format!("{who}: {e}"))).collect();
             let failure = Some(reason.join("; "));
-            checks.push(Check { name: name.to_owned(), error: f64::NAN, tolerance, failure });
+            checks.push(Check { name: name.to_owned(), error: f64::NAN, tolerance, failure, skipped: None });
         }
     }
 }

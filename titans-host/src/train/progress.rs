@@ -1,5 +1,6 @@
 //! Telling how a run goes: training reports to a [`Progress`], which may draw a bar, write lines, or keep silent.
 
+use crate::device::MemoryUse;
 use crate::error::tidy;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::Write;
@@ -24,6 +25,8 @@ pub struct Status {
     pub left: f64,
     /// What the task says of itself.
     pub note: String,
+    /// How the device's memory is used, where it has one of its own.
+    pub memory: Option<MemoryUse>,
 }
 
 impl Status {
@@ -34,8 +37,14 @@ impl Status {
         let rate = self.tokens_per_s;
         let rate = if rate > 0.0 { format!("  {rate:.0} tokens/s") } else { String::new() };
         let left = time(self.left).map_or(String::new(), |left| format!("  {left} left"));
-        format!("step {}{of}  loss {:.4}{accuracy}{rate}{left}{note}", self.step, self.loss)
+        let memory = self.memory.map_or(String::new(), device_memory);
+        format!("step {}{of}  loss {:.4}{accuracy}{rate}{left}{memory}{note}", self.step, self.loss)
     }
+}
+
+fn device_memory(MemoryUse { used, total, .. }: MemoryUse) -> String {
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    format!("  device {:.1} of {:.1} GiB", gib(used), gib(total))
 }
 
 fn time(seconds: f64) -> Option<String> {
@@ -145,12 +154,13 @@ impl<W: Write> Progress for Lines<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bar, Lines, Progress, Status, time};
+    use super::{Bar, Lines, MemoryUse, Progress, Status, time};
     use std::time::Duration;
 
     fn status(step: u64) -> Status {
         let note = "length 24".to_string();
-        Status { step, steps: Some(9), done: 0.5, loss: 1.25, accuracy: Some(0.5), tokens_per_s: 1e4, left: 61.0, note }
+        let (steps, accuracy) = (Some(9), Some(0.5));
+        Status { step, steps, done: 0.5, loss: 1.25, accuracy, tokens_per_s: 1e4, left: 61.0, note, memory: None }
     }
 
     #[test]
@@ -179,5 +189,7 @@ mod tests {
         assert_eq!((time(59.6).unwrap().as_str(), time(3725.0).unwrap().as_str()), ("1:00", "1:02:05"));
         let first = Status { tokens_per_s: 0.0, left: f64::NAN, accuracy: None, note: String::new(), ..status(1) };
         assert_eq!(first.line(), "step 1/9  loss 1.2500", "what is not known yet is left out");
+        let memory = Some(MemoryUse { used: 3 << 29, free: 5 << 29, total: 4 << 30 });
+        assert!(Status { memory, ..status(1) }.line().ends_with("1:01 left  device 1.5 of 4.0 GiB  length 24"));
     }
 }

@@ -10,12 +10,12 @@ use super::recent::Recent;
 use super::task::Validation;
 use super::trainer::Trainer;
 use super::turn;
-use crate::device::Device;
+use crate::device::{Device, MemoryUse};
 use crate::error::counted;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a run writes into its folder.
 pub const FILES: [&str; 7] = [CONFIG, METRICS, "loss.svg", LATEST, BEST, "recall.json", "recall.svg"];
@@ -150,6 +150,8 @@ struct Run<'t, 'a, D: Device> {
     saved_step: Option<u64>,
     saved_at: Instant,
     recent: Recent,
+    /// The device's memory, and when it was asked.
+    memory: Option<(Instant, MemoryUse)>,
 }
 
 impl<'t, 'a, D: Device> Run<'t, 'a, D> {
@@ -157,7 +159,17 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         let (before, start) = (trainer.state().seconds, Instant::now());
         // A run that goes on begins at its checkpoint.
         let saved_step = Some(trainer.state().step).filter(|&step| step > 0);
-        Self { trainer, folder, metrics, before, start, saved_step, saved_at: start, recent: Recent::default() }
+        Self {
+            trainer,
+            folder,
+            metrics,
+            before,
+            start,
+            saved_step,
+            saved_at: start,
+            recent: Recent::default(),
+            memory: None,
+        }
     }
 
     fn seconds(&self) -> f64 {
@@ -235,6 +247,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             task: Some(self.trainer.note()).filter(|note| !note.is_empty()),
             ..Record::default()
         })?;
+        self.look_at_memory();
         progress.step(&self.status(seconds));
         let config = &self.trainer.config().train;
         let every = config.validate_every;
@@ -261,6 +274,15 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             tokens_per_s: self.recent.tokens_per_s(),
             left: if left.is_nan() { left } else { left.max(0.0) },
             note: self.trainer.note(),
+            memory: self.memory.map(|(_, memory)| memory),
+        }
+    }
+
+    /// Asks the device now and then: it may have to be waited for.
+    fn look_at_memory(&mut self) {
+        const EVERY: Duration = Duration::from_secs(1);
+        if self.memory.is_none_or(|(asked, _)| asked.elapsed() >= EVERY) {
+            self.memory = self.trainer.device_memory().map(|memory| (Instant::now(), memory));
         }
     }
 

@@ -6,7 +6,7 @@ use super::given::IdsOrNumbers;
 use super::interrupt::Interrupt;
 use super::optimiser::Optimiser;
 use super::task::{Batch, Task, Validation};
-use crate::device::Device;
+use crate::device::{Device, MemoryUse};
 use crate::model::{Aim, Dropout, Input, Model, Recompute, Shortcut};
 use crate::tape::{Gradients, Losses, Shared, Tape, Var, Workspace};
 use crate::{Error, Result};
@@ -125,6 +125,11 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// What the task's losses are in.
     pub fn unit(&self) -> &'static str {
         self.task.unit()
+    }
+
+    /// How the device's memory is used, where it has one of its own.
+    pub fn device_memory(&self) -> Option<MemoryUse> {
+        self.device.memory_use()
     }
 
     /// Gives the model, the end of the run.

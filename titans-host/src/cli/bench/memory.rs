@@ -173,7 +173,7 @@ fn on_cuda(args: &Args, op: &MemoryOp) -> std::result::Result<Report, Failure> {
         return Err(Error::usage(format!("{option} is for the CPU: leave it out with --device cuda")).into());
     }
     let device = args.on.open_cuda()?;
-    let peak = peak::device(&device)?;
+    let peak = peak::device(&device, args.seconds)?;
     let mut work = Work::new(&device, op, args.grad)?;
     work.run(&device, op, args.grad)?;
     expect_at_work(work.at_work(&device)?, "bench memory: the state")?;

@@ -1,9 +1,10 @@
-//! A device that notes how long each kind of operation takes. Two looks at the clock an operation: nothing beside what
-//! the operations of a model take. It needs a device whose operations have ended when their call returns.
+//! A device that notes how long each kind of operation takes. Two looks at the clock an operation: nothing beside
+//! what the operations of a model take. Where operations may still run when their call returns, it can wait for
+//! each of them.
 
-use crate::device::{Device, Operation, OperationKind};
+use crate::device::{Device, MemoryUse, Operation, OperationKind};
 use crate::error::Result;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 const KINDS: usize = OperationKind::ALL.len();
@@ -11,13 +12,19 @@ const KINDS: usize = OperationKind::ALL.len();
 /// `D` with a clock.
 pub struct Timed<D> {
     device: D,
+    waits: AtomicBool,
     nanoseconds: [AtomicU64; KINDS],
 }
 
 impl<D: Device> Timed<D> {
     /// A clock around `device`.
     pub fn new(device: D) -> Self {
-        Self { device, nanoseconds: Default::default() }
+        Self { device, waits: AtomicBool::new(false), nanoseconds: Default::default() }
+    }
+
+    /// From now on waits for the end of every operation, or no more: what each takes, and more than all together take.
+    pub fn wait(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
     }
 
     /// Seconds of each of [`OperationKind::ALL`] since the last call.
@@ -25,9 +32,12 @@ impl<D: Device> Timed<D> {
         self.nanoseconds.each_ref().map(|n| 1e-9 * n.swap(0, Ordering::Relaxed) as f64)
     }
 
-    fn time<R>(&self, kind: OperationKind, work: impl FnOnce() -> R) -> R {
+    fn time<R>(&self, kind: OperationKind, work: impl FnOnce() -> Result<R>) -> Result<R> {
         let begin = Instant::now();
-        let result = work();
+        let mut result = work();
+        if self.waits.load(Ordering::Relaxed) {
+            result = result.and_then(|done| self.device.synchronize().map(|()| done));
+        }
         self.nanoseconds[kind as usize].fetch_add(begin.elapsed().as_nanos() as u64, Ordering::Relaxed);
         result
     }
@@ -40,6 +50,10 @@ impl<D: Device> Device for Timed<D> {
 
     fn describe(&self) -> String {
         self.device.describe()
+    }
+
+    fn memory_use(&self) -> Option<MemoryUse> {
+        self.device.memory_use()
     }
 
     fn alloc(&self, len: usize) -> Result<D::Buffer> {

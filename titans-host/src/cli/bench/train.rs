@@ -4,11 +4,12 @@ use super::counts::training;
 use super::timed::Timed;
 use super::work::noise;
 use super::{peak, seconds, timing};
-use crate::cli::options::{instruction_set, isa, size, threads};
+use crate::cli::options::{DeviceArgs, instruction_set, isa, size};
 use crate::cli::{Failure, output};
-use crate::device::OperationKind;
 use crate::device::cpu::{Cpu, Isa};
-use crate::error::Result;
+use crate::device::cuda::Cuda;
+use crate::device::{Device, OperationKind};
+use crate::error::{Error, Result};
 use crate::task::text::{Text, TextConfig, default_run};
 use crate::train::Trainer;
 use serde::Serialize;
@@ -27,6 +28,9 @@ before and after every step.
 
 `time` is where the step's time goes, as shares of it: by kind of operation, and `outside` of all operations.
 
+On CUDA a step ends when the device has done all of it. The peak is that of a large matrix product, measured once;
+threads is 0. `time` is of three more steps that wait for the end of every operation, and take longer than those measured.
+
 JSON keys: tokens_per_s {median, p10, p90}, step_s, tokens_per_step, parameters, flops_per_token, peak_gflops,
 share_of_peak {median, p10, p90}, repetitions, threads, isa, time {linear, attention, memory, convolution, norms, elementwise, ends,
 optimiser, outside}.
@@ -34,9 +38,10 @@ optimiser, outside}.
 Examples:
   titans bench train
   titans bench train --chunk 32
-  titans bench train --threads 1 --isa avx2 --json";
+  titans bench train --threads 1 --isa avx2 --json
+  titans bench train --device cuda";
 
-/// Tokens a second and share of the machine's peak of a training step of the default text model, f32, on the CPU
+/// Tokens a second and share of the machine's peak of a training step of the default text model, f32
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -52,15 +57,14 @@ pub struct Args {
     /// Time to measure, after a warm-up; at least five steps whatever they take
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     seconds: f64,
-    /// CPU threads [default: all of this machine's]
-    #[arg(long, value_name = "N", value_parser = threads)]
-    threads: Option<usize>,
     /// Instruction set of the CPU: avx512, avx2, portable [default: the best one it has]
     #[arg(long, value_name = "ISA", value_parser = isa)]
     isa: Option<Isa>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    on: DeviceArgs,
 }
 
 /// What was found.
@@ -81,9 +85,15 @@ pub struct Report {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
-    let isa = instruction_set(args.isa)?;
     let shape = Shape { sequences: args.sequences, context: args.context, chunk: args.chunk };
-    let report = measure(isa, args.threads, shape, args.seconds)?;
+    let report = if args.on.cuda()? {
+        if args.isa.is_some() {
+            return Err(Error::usage("--isa is for the CPU: leave it out with --device cuda").into());
+        }
+        measure_cuda(args.on.open_cuda()?, shape, args.seconds)?
+    } else {
+        measure(instruction_set(args.isa)?, args.on.threads, shape, args.seconds)?
+    };
     if args.json { output::print_json(&report) } else { print(&report) }
 }
 
@@ -133,16 +143,41 @@ impl Default for Shape {
     }
 }
 
-/// Steps of the default text model for about `time` seconds.
+/// Steps of the default text model on the CPU for about `time` seconds.
 pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Result<Report> {
+    let device = Cpu::<f32>::with_instruction_set(threads, isa)?;
+    let threads = device.threads();
+    let at = StepsOn { isa: isa.name(), threads, waits: false };
+    steps(&Timed::new(device), at, shape, time, || Ok(peak::cpu(isa, threads)))
+}
+
+/// The same on a CUDA device.
+fn measure_cuda(device: Cuda, shape: Shape, time: f64) -> Result<Report> {
+    let peak = peak::device(&device, time)?;
+    steps(&Timed::new(device), StepsOn { isa: "cuda", threads: 0, waits: true }, shape, time, || Ok(peak))
+}
+
+/// What a step runs on.
+struct StepsOn {
+    isa: &'static str,
+    threads: usize,
+    /// Operations may still run when their call returns.
+    waits: bool,
+}
+
+/// Measures steps beside `peak` (operations a second).
+fn steps<D: Device<Elem = f32>>(
+    device: &Timed<D>,
+    at: StepsOn,
+    shape: Shape,
+    time: f64,
+    mut peak: impl FnMut() -> Result<f64>,
+) -> Result<Report> {
     let Shape { sequences, context, chunk } = shape;
     let mut run = default_run(Vec::new())?;
     if let Some(chunk) = chunk {
         (run.model.memory.chunk, run.model.memory.compute_chunk) = (chunk, 0);
     }
-    let device = Cpu::<f32>::with_instruction_set(threads, isa)?;
-    let threads = device.threads();
-    let device = Timed::new(device);
     let config = TextConfig { sequences, context, ..TextConfig::default() };
     // A step's cost does not depend on the bytes. A tenth of them is for validation, which nobody does here.
     let mut noise = noise();
@@ -151,24 +186,27 @@ pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Res
     let mut task = Text::new(config, &bytes, run.train.seed)?;
     run.train.steps = u64::MAX >> 12; // the schedule never ends
     let flops_per_token = training(&run.model)?;
-    let mut trainer = Trainer::new(&device, run, &mut task)?;
-    let parameters = trainer.model().params.count();
-    let tokens_per_step = sequences * context;
-    trainer.step(0.0)?; // buffers are made
+    let mut trainer = Trainer::new(device, run, &mut task)?;
+    let (parameters, tokens_per_step) = (trainer.model().params.count(), sequences * context);
     let (mut kinds, mut whole) = ([0.0; OperationKind::ALL.len()], 0.0);
-    device.take_seconds();
-    let found = timing::beside(
-        tokens_per_step as f64,
-        time,
-        || Ok(peak::cpu(isa, threads) / flops_per_token),
-        || {
-            let begin = Instant::now();
-            trainer.step(0.0)?;
-            whole += begin.elapsed().as_secs_f64();
-            kinds.iter_mut().zip(device.take_seconds()).for_each(|(sum, s)| *sum += s);
-            Ok(())
-        },
-    )?;
+    let mut step = |kinds: &mut [f64; OperationKind::ALL.len()], whole: &mut f64| {
+        let begin = Instant::now();
+        trainer.step(0.0)?;
+        device.synchronize()?;
+        *whole += begin.elapsed().as_secs_f64();
+        kinds.iter_mut().zip(device.take_seconds()).for_each(|(sum, s)| *sum += s);
+        Result::Ok(())
+    };
+    step(&mut kinds, &mut whole)?; // buffers are made
+    (kinds, whole) = ([0.0; OperationKind::ALL.len()], 0.0);
+    let limit = || Ok(peak()? / flops_per_token);
+    let found = timing::beside(tokens_per_step as f64, time, limit, || step(&mut kinds, &mut whole))?;
+    if at.waits {
+        (kinds, whole) = ([0.0; OperationKind::ALL.len()], 0.0);
+        device.wait(true);
+        (0..3).try_for_each(|_| step(&mut kinds, &mut whole))?;
+        device.wait(false);
+    }
     let outside = whole - kinds.iter().sum::<f64>();
     let named = OperationKind::ALL.map(OperationKind::name).into_iter().zip(kinds).chain([("outside", outside)]);
     Ok(Report {
@@ -180,8 +218,8 @@ pub fn measure(isa: Isa, threads: Option<usize>, shape: Shape, time: f64) -> Res
         peak_gflops: 1e-9 * flops_per_token * found.limit.median,
         share_of_peak: found.share,
         repetitions: found.repetitions,
-        threads,
-        isa: isa.name(),
+        threads: at.threads,
+        isa: at.isa,
         time: named.map(|(kind, s)| (kind.to_owned(), (s / whole).into())).collect(),
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::{Failure, output};
 use crate::device::Device;
-use crate::device::cpu::plan::{BufferKind, BytesByKind, Plan};
+use crate::device::plan::{BufferKind, BytesByKind, Plan};
 use crate::error::{Error, Result, counted, plain};
 use crate::model::{Head, Input, Model, ModelConfig, Source, Targets};
 use crate::tape::{Shared, Tape};
@@ -24,6 +24,8 @@ const TOKENS: usize = 1 << 28;
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
+    device: &'static str,
+    /// Of the CPU; 0 on CUDA.
     threads: usize,
     /// Sequences and tokens of the batch that needs most.
     batch: usize,
@@ -50,9 +52,36 @@ struct Kept {
     total: usize,
 }
 
-pub(super) fn run(path: &Path, threads: Option<usize>, json: bool) -> std::result::Result<(), Failure> {
+/// The device whose memory is planned. None need be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PlannedOn {
+    /// The CPU, with all of this machine's threads where no number is given.
+    Cpu(Option<usize>),
+    /// A CUDA device.
+    Cuda,
+}
+
+impl PlannedOn {
+    fn threads(self) -> usize {
+        match self {
+            Self::Cpu(threads) => {
+                threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+            }
+            Self::Cuda => 0,
+        }
+    }
+
+    fn plan(self) -> Result<Plan> {
+        match self {
+            Self::Cpu(_) => Plan::new(self.threads()),
+            Self::Cuda => Ok(Plan::cuda()),
+        }
+    }
+}
+
+pub(super) fn run(path: &Path, on: PlannedOn, json: bool) -> std::result::Result<(), Failure> {
     let (file, config) = config(path)?;
-    let report = worst(&file, &config, threads)?;
+    let report = worst(&file, &config, on)?;
     if json { output::print_json(&report) } else { print(&report) }
 }
 
@@ -61,7 +90,7 @@ pub(super) fn run(path: &Path, threads: Option<usize>, json: bool) -> std::resul
 /// # Errors
 /// [`Error::File`] for a batch that is larger than any plan; [`Error::Usage`] for a model that cannot be.
 pub fn peak(config: &RunConfig, threads: Option<usize>, loads: &[Load]) -> Result<(usize, &'static str)> {
-    let report = worst(Path::new("the configuration"), config, threads)?;
+    let report = worst(Path::new("the configuration"), config, PlannedOn::Cpu(threads))?;
     let mut most = (report.peak, "a training step");
     for load in loads {
         let bytes = measured(config, report.threads, load)?;
@@ -85,7 +114,7 @@ fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
         let c = &config.model;
         let numbers = |width: usize| device.upload(&vec![0.0; tokens.saturating_mul(width)]).map(Shared::new);
         let mut tape = Tape::inference(&device, &trainer.model().params);
-        let ids = Arc::new(());
+        let ids = Arc::new(None);
         let rows = (c.inputs > 0).then(|| numbers(c.inputs)).transpose()?;
         let wanted = (c.head == Head::Regression).then(|| numbers(c.outputs)).transpose()?;
         let source = rows.as_ref().map_or(Source::Ids(&ids), Source::Rows);
@@ -98,11 +127,10 @@ fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
 }
 
 /// The batch that needs most.
-fn worst(file: &Path, config: &RunConfig, threads: Option<usize>) -> Result<Report> {
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+fn worst(file: &Path, config: &RunConfig, on: PlannedOn) -> Result<Report> {
     let mut worst: Option<Report> = None;
     for (batch, time) in TaskConfig::of(config)?.batches() {
-        let report = plan(file, config, threads, batch, time)?;
+        let report = plan(file, config, on, batch, time)?;
         if worst.as_ref().is_none_or(|worst| report.peak > worst.peak) {
             worst = Some(report);
         }
@@ -153,7 +181,7 @@ fn blank(model: &ModelConfig, pooled: bool, batch: usize, time: usize) -> Batch 
 }
 
 /// One step of a trainer on a device that only counts.
-fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usize) -> Result<Report> {
+fn plan(file: &Path, config: &RunConfig, on: PlannedOn, batch: usize, time: usize) -> Result<Report> {
     let tokens = batch.saturating_mul(time);
     let numbers = tokens.saturating_mul(config.model.inputs.max(config.model.outputs).max(1));
     if tokens == 0 || numbers > TOKENS {
@@ -164,7 +192,7 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
             ),
         ));
     }
-    let device = Plan::new(threads)?;
+    let device = on.plan()?;
     let all = |bytes: BytesByKind| bytes.iter().sum::<usize>();
     let model = Model::blank(&device, config.model.clone())?;
     let parameters = all(device.live());
@@ -183,7 +211,8 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
     let total = all(kept) - standing;
     Ok(Report {
         file: file.display().to_string(),
-        threads,
+        device: if matches!(on, PlannedOn::Cuda) { "cuda" } else { "cpu" },
+        threads: on.threads(),
         batch,
         time,
         parameters,
@@ -206,10 +235,11 @@ fn plan(file: &Path, config: &RunConfig, threads: usize, batch: usize, time: usi
 }
 
 fn print(report: &Report) -> std::result::Result<(), Failure> {
-    let Report { file, threads, batch, time, kept, .. } = report;
+    let Report { file, device, threads, batch, time, kept, .. } = report;
     let file = plain(file);
-    let (batch, time, threads) = (counted(batch, "sequence"), counted(time, "token"), counted(threads, "thread"));
-    output::print(format_args!("{file}: a step of {batch} of {time} on {threads}, in bytes"))?;
+    let (batch, time) = (counted(batch, "sequence"), counted(time, "token"));
+    let on = if *device == "cuda" { "a CUDA device".to_owned() } else { counted(threads, "thread") };
+    output::print(format_args!("{file}: a step of {batch} of {time} on {on}, in bytes"))?;
     let lines = [
         ("parameters", report.parameters),
         ("gradients", report.gradients),

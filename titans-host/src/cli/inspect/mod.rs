@@ -9,6 +9,7 @@ use super::options::threads;
 use super::{Failure, output, state, tensors};
 use crate::error::{Error, counted, plain};
 use crate::train::store::Store;
+use memory::PlannedOn;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -18,19 +19,20 @@ use titans_kernel::Scalar;
 /// Show what a checkpoint, a raw memory's saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
 ///
 /// A damaged or truncated file is an error (exit code 2). With --memory, the memory that a step of training will take on
-/// the CPU, by formula: nothing runs.
+/// the CPU or on a CUDA device, by formula: nothing runs, and no such device need be there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
-rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state. Of --memory: file, threads,
-batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms, convolutions, elementwise, attention, memories,
+rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state. Of --memory: file, device,
+threads (0 on CUDA), batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms, convolutions, elementwise, attention, memories,
 boundaries, other, total} (what the forward leaves for the backward), working (what cotangents and scratch add at the
 peak), peak.
 
 Examples:
   titans inspect runs/recall --checkpoint latest
   titans inspect out.safetensors --json
-  titans inspect --memory runs/text/config.toml --threads 2")]
+  titans inspect --memory runs/text/config.toml --threads 2
+  titans inspect --memory runs/text/config.toml --device cuda")]
 pub struct Args {
     /// A checkpoint, any safetensors file, or a raw memory's stream as the kernel and libtitans save it (not the state of
     /// `titans stream`, which that verb checks); of a run folder, its best checkpoint. With --memory a
@@ -41,9 +43,13 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Print the bytes of a training step of this configuration on the CPU, before anything runs
+    /// Print the bytes of a training step of this configuration, before anything runs
     #[arg(long, conflicts_with = "checkpoint")]
     memory: bool,
+
+    /// Where the step would run: cpu or cuda
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu", "cuda"], requires = "memory")]
+    device: String,
 
     /// CPU threads of the step [default: all of this machine's]
     #[arg(long, value_name = "N", value_parser = threads, requires = "memory")]
@@ -84,7 +90,14 @@ struct Values {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.memory {
-        return memory::run(&args.file, args.threads, args.json);
+        let on = match (args.device.as_str(), args.threads) {
+            ("cuda", Some(_)) => {
+                return Err(Failure::input("--threads is for the CPU: leave it out with --device cuda"));
+            }
+            ("cuda", None) => PlannedOn::Cuda,
+            (_, threads) => PlannedOn::Cpu(threads),
+        };
+        return memory::run(&args.file, on, args.json);
     }
     let path = args.which.file(&args.file)?;
     let bytes = tensors::read(&path)?;

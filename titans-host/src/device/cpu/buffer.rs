@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titans_kernel::Scalar;
 
-use crate::device::room;
+use crate::device::{PoolUsage, room};
 use crate::error::Result;
 
 /// Numbers in the host's memory. Dropping one gives its space back to the device's pool.
@@ -84,17 +84,6 @@ impl<T: Scalar> Aligned<T> {
     }
 }
 
-/// Memory in a device's buffers, in bytes. Lengths are rounded up to the pool's size classes, by an eighth at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolUsage {
-    /// In buffers now.
-    pub live_bytes: usize,
-    /// The most in buffers at once, since the device was made or [`Cpu::restart_peak`](super::Cpu::restart_peak).
-    pub peak_bytes: usize,
-    /// In buffers and in vectors kept for the next ones.
-    pub held_bytes: usize,
-}
-
 /// Vectors that nobody uses now, by their length.
 #[derive(Debug, Default)]
 pub(super) struct Pool<T> {
@@ -134,7 +123,7 @@ impl<T> Default for PoolState<T> {
 }
 
 /// The length that vectors for `len` elements have: at most an eighth more.
-pub(super) fn size_class(len: usize) -> usize {
+pub(in crate::device) fn size_class(len: usize) -> usize {
     let step = (len.checked_next_power_of_two().unwrap_or(len) / 16).max(16);
     len.checked_next_multiple_of(step).unwrap_or(len)
 }

@@ -14,15 +14,19 @@ mod linear;
 mod memory;
 mod norm;
 mod patience;
-pub mod plan;
 mod rows;
+mod scratch;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod training;
 
-pub use buffer::{Buffer, Indices, PoolUsage};
+pub use super::PoolUsage;
+pub use buffer::{Buffer, Indices};
 pub use gemm::{Isa, Simd, SimdScalar, isa_named, simd};
+
+pub(in crate::device) use buffer::size_class;
+pub(in crate::device) use scratch::scratch;
 
 use std::sync::Arc;
 

@@ -1,13 +1,14 @@
 //! Memory on the device with an owner, and unowned views into it.
 
+use super::arena::Arena;
 use super::driver::{Address, Arg, Driver};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// Numbers (or `u32`s) in a device's memory; given back when dropped.
+/// Numbers (or `u32`s) in a device's memory; given back to the device's [`Arena`] when dropped.
 #[derive(Debug)]
 pub struct DeviceBuffer<R: Driver> {
-    driver: Arc<R>,
+    driver: Arc<Arena<R>>,
     address: Address,
     len: usize,
 }
@@ -17,20 +18,20 @@ pub(super) const BYTES: usize = 4;
 
 impl<R: Driver> DeviceBuffer<R> {
     /// `len` elements of unspecified content.
-    pub(super) fn alloc(driver: &Arc<R>, len: usize) -> Result<Self> {
+    pub(super) fn alloc(driver: &Arc<Arena<R>>, len: usize) -> Result<Self> {
         let address = if len == 0 { 0 } else { driver.alloc(len.saturating_mul(BYTES))? };
         Ok(Self { driver: driver.clone(), address, len })
     }
 
     /// `len` elements, all bytes 0.
-    pub(super) fn zeros(driver: &Arc<R>, len: usize) -> Result<Self> {
+    pub(super) fn zeros(driver: &Arc<Arena<R>>, len: usize) -> Result<Self> {
         let buffer = Self::alloc(driver, len)?;
         buffer.clear()?;
         Ok(buffer)
     }
 
     /// A copy of `bytes`, whole elements.
-    pub(super) fn upload(driver: &Arc<R>, bytes: &[u8]) -> Result<Self> {
+    pub(super) fn upload(driver: &Arc<Arena<R>>, bytes: &[u8]) -> Result<Self> {
         let buffer = Self::alloc(driver, bytes.len() / BYTES)?;
         buffer.write(bytes)?;
         Ok(buffer)
@@ -95,8 +96,9 @@ impl<R: Driver> DeviceBuffer<R> {
 impl<R: Driver> Drop for DeviceBuffer<R> {
     fn drop(&mut self) {
         if self.len > 0 {
-            // SAFETY: allocated by this driver, freed once. Operations that still use it are ordered before the free.
-            unsafe { self.driver.free(self.address) };
+            // SAFETY: allocated by this arena with as many bytes, freed once. Operations that still use it come
+            // before those of whoever gets it next.
+            unsafe { self.driver.free(self.address, self.len * BYTES) };
         }
     }
 }

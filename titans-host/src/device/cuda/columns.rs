@@ -14,7 +14,7 @@ const TILE: usize = 32;
 const SLICE: usize = 64;
 const SLICES: usize = 256;
 
-fn slices(rows: usize) -> usize {
+pub(super) fn slices(rows: usize) -> usize {
     rows.div_ceil(SLICE).clamp(1, SLICES)
 }
 

@@ -5,7 +5,7 @@ use super::driver::Driver;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
-use crate::device::{Device, Operation};
+use crate::device::{Device, MemoryUse, Operation, PoolUsage};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::error::expect_len;
@@ -17,6 +17,13 @@ impl<R: Driver> Device for Cuda<R> {
 
     fn describe(&self) -> String {
         self.driver.describe()
+    }
+
+    fn memory_use(&self) -> Option<MemoryUse> {
+        let PoolUsage { live_bytes, held_bytes, .. } = self.pool_usage();
+        // What is idle goes back before there is no room.
+        let idle = held_bytes.saturating_sub(live_bytes) as u64;
+        self.driver.memory().map(|memory| MemoryUse { free: memory.free.saturating_add(idle), ..memory })
     }
 
     fn alloc(&self, len: usize) -> Result<Self::Buffer> {
@@ -45,8 +52,11 @@ impl<R: Driver> Device for Cuda<R> {
     }
 
     fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()> {
-        *out = self.upload_indices(x)?;
-        Ok(())
+        if x.len() != out.len() {
+            *out = self.upload_indices(x)?;
+            return Ok(());
+        }
+        out.write(x)
     }
 
     fn download(&self, x: &Self::Buffer) -> Result<Vec<f32>> {

@@ -4,6 +4,7 @@
 //! for the real machine ([`Nvidia`](super::Nvidia)) and for the emulated one ([`Emulator`](super::emulator::Emulator)), so it
 //! is tested on machines without a GPU.
 
+use crate::device::MemoryUse;
 use crate::error::Result;
 
 /// An address in the machine's memory. 0 is no address: an optional argument that is absent.
@@ -67,17 +68,6 @@ pub struct Grid {
     pub threads: u32,
 }
 
-/// What a machine's memory is like now, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryUse {
-    /// Reserved by this program (of a device without pools: by all programs).
-    pub used: u64,
-    /// What is left.
-    pub free: u64,
-    /// All there is.
-    pub total: u64,
-}
-
 /// A machine with its own memory. Operations are enqueued in order and may run after a call returned.
 ///
 /// All sizes are bytes.
@@ -102,6 +92,15 @@ pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     /// # Safety
     /// `address` came from [`Driver::alloc`] of this machine, and nothing uses it any more.
     unsafe fn free(&self, address: Address);
+
+    /// Memory that stays reserved is given up: it will be lent again as if it were new. A machine for tests may
+    /// spoil it.
+    ///
+    /// # Safety
+    /// As of [`Driver::free`].
+    unsafe fn retire(&self, address: Address) {
+        let _ = address;
+    }
 
     /// Copies from the host; `host` may be reused when the call returns.
     ///

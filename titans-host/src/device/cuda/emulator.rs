@@ -188,6 +188,13 @@ impl Driver for Emulator {
         }
     }
 
+    unsafe fn retire(&self, address: Address) {
+        if let Some(words) = self.memory().get_mut(&address) {
+            let end = words.len() - GUARD;
+            words[GUARD..end].fill(FRESH);
+        }
+    }
+
     unsafe fn upload(&self, host: &[u8], to: Address) -> Result<()> {
         self.inside(to, host.len())?;
         // SAFETY: the range was checked; `host` is no part of the device's memory.

@@ -1,16 +1,19 @@
 //! Whole numbers on the device, with what the host knows about them.
 
+use super::arena::Arena;
 use super::buffer::{DeviceBuffer, View, bytes_of};
 use super::driver::Driver;
 use crate::device::IGNORE;
 use crate::error::{Error, Result};
 use std::sync::Arc;
+use titans_kernel::error::expect_len;
 
 /// `u32`s in a device's memory; behind them their places grouped by value, so that what belongs to one value (the gradient of
 /// a row of a table) is added up in order, without a search.
 #[derive(Debug)]
 pub struct DeviceIndices<R: Driver> {
-    /// The numbers; their places by value, then by place; where each group of equal values starts among these, and the end.
+    /// The numbers; their places by value, then by place; where each group of equal values starts among these, and ends up to
+    /// one more than there are numbers: as many words whatever the numbers are.
     words: DeviceBuffer<R>,
     len: usize,
     /// Different values.
@@ -21,16 +24,24 @@ pub struct DeviceIndices<R: Driver> {
 }
 
 impl<R: Driver> DeviceIndices<R> {
-    pub(super) fn upload(driver: &Arc<R>, x: &[u32]) -> Result<Self> {
-        let Grouped { places, starts } = grouped(x)?;
-        let words = DeviceBuffer::upload(driver, &bytes_of(&[x, &places, &starts].concat()))?;
-        Ok(Self {
-            words,
-            len: x.len(),
-            groups: starts.len() - 1,
-            largest: x.iter().copied().max(),
-            largest_target: x.iter().copied().filter(|&x| x != IGNORE).max(),
-        })
+    pub(super) fn upload(driver: &Arc<Arena<R>>, x: &[u32]) -> Result<Self> {
+        let words = DeviceBuffer::alloc(driver, words_len(x.len()))?;
+        let mut indices = Self { words, len: x.len(), groups: 0, largest: None, largest_target: None };
+        indices.write(x)?;
+        Ok(indices)
+    }
+
+    /// As many others in the place of these.
+    pub(super) fn write(&mut self, x: &[u32]) -> Result<()> {
+        expect_len("indices", self.len, x.len())?;
+        let Grouped { places, mut starts } = grouped(x)?;
+        let groups = starts.len() - 1;
+        starts.resize(x.len() + 1, starts[groups]);
+        self.words.write(&bytes_of(&[x, &places, &starts].concat()))?;
+        self.groups = groups;
+        self.largest = x.iter().copied().max();
+        self.largest_target = x.iter().copied().filter(|&x| x != IGNORE).max();
+        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,6 +57,11 @@ impl<R: Driver> DeviceIndices<R> {
     pub(super) fn grouped(&self) -> [View; 2] {
         [self.words.from(self.len), self.words.from(2 * self.len)]
     }
+}
+
+/// Words on the device of so many indices.
+pub(in crate::device) fn words_len(indices: usize) -> usize {
+    3 * indices + 1
 }
 
 struct Grouped {

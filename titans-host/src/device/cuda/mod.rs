@@ -2,17 +2,20 @@
 //! compiled by NVRTC at first use.
 //!
 //! One binary serves machines with and without CUDA: the libraries are looked for at run time, and [`probe()`] says
-//! what is missing. The orchestration is generic over [`Driver`], a thin interface to the machine with two
-//! implementations: [`Nvidia`], and [`emulator::Emulator`], which compiles the same kernels with the C++ compiler and runs them as loops and fibers, so
-//! that the device is tested where there is no GPU. See `docs/CUDA.md`.
+//! what is missing. The orchestration is generic over [`Driver`], a thin interface to the machine with three
+//! implementations: [`Nvidia`]; [`emulator::Emulator`], which compiles the same kernels with the C++ compiler and
+//! runs them as loops and fibers, so that the device is tested where there is no GPU; and [`counting::Counting`], which
+//! only counts what it is asked. See `docs/CUDA.md`.
 //!
 //! This is the only part of the host with `unsafe` code: each block says why it is sound.
 
+mod arena;
 mod attention;
 mod buffer;
 mod cache;
 mod columns;
 pub mod compile;
+pub mod counting;
 mod device;
 mod driver;
 pub mod emulator;
@@ -22,23 +25,29 @@ mod nvidia;
 mod ops;
 mod probe;
 mod product;
+mod scratch;
 mod search;
 mod symbols;
 
 pub use buffer::DeviceBuffer;
-pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, MemoryUse};
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid};
 pub use indices::DeviceIndices;
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};
 pub use search::LibraryFound;
 
+pub(in crate::device) use indices::words_len;
+pub(in crate::device) use scratch::scratch;
+
+use crate::device::PoolUsage;
 use crate::error::Result;
+use arena::Arena;
 use std::sync::Arc;
 
 /// A CUDA device, or what a [`Driver`] makes look like one.
 #[derive(Debug)]
 pub struct Cuda<R: Driver = Nvidia> {
-    driver: Arc<R>,
+    driver: Arc<Arena<R>>,
 }
 
 impl Cuda<Nvidia> {
@@ -65,11 +74,21 @@ impl Cuda<Nvidia> {
 impl<R: Driver> Cuda<R> {
     /// The device over any machine.
     pub fn with_driver(driver: Arc<R>) -> Self {
-        Self { driver }
+        Self { driver: Arc::new(Arena::new(driver)) }
     }
 
     /// The machine under it.
     pub fn driver(&self) -> &R {
-        &self.driver
+        self.driver.machine()
+    }
+
+    /// Bytes in its buffers, and of memory that is kept for the next ones.
+    pub fn pool_usage(&self) -> PoolUsage {
+        self.driver.usage()
+    }
+
+    /// Measures the peak of [`Cuda::pool_usage`] from here on.
+    pub fn restart_peak(&self) {
+        self.driver.restart_peak();
     }
 }

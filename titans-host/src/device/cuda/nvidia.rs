@@ -3,9 +3,10 @@
 mod machine;
 
 use super::compile::{self, Target};
-use super::driver::{Driver, MemoryUse};
+use super::driver::Driver;
 use super::probe::{Info, OpenCublas, OpenDriver, cublas, driver, failed, probe, reason};
 use super::symbols::{CallStatus, Handle};
+use crate::device::MemoryUse;
 use crate::error::Result;
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint};
@@ -205,7 +206,8 @@ impl Nvidia {
             format!(": {} MiB are free of {} MiB, {} MiB are in use here", mib(free), mib(total), mib(used))
         });
         format!(
-            "no room for {} MiB ({bytes} bytes) more on the device{state}; lower --batch or --context, or train with --recompute",
+            "no room for {} MiB ({bytes} bytes) more on the device{state}; lower --batch or --context, or train with --recompute \
+             or --boundaries sqrt (titans inspect --memory --device cuda says where it goes)",
             mib(bytes as u64)
         )
     }

@@ -14,6 +14,11 @@ use titans_kernel::error::expect_len;
 const SUM: usize = 8192;
 const SUMS: usize = 1024;
 
+/// Blocks of a sum over so many elements; more than one leave their sums in scratch.
+pub(super) fn sums(len: usize) -> usize {
+    len.div_ceil(SUM).min(SUMS)
+}
+
 /// Rows of `width` in `len` elements.
 pub(super) fn rows(what: &'static str, width: usize, len: usize) -> Result<usize> {
     match len.checked_rem(width) {
@@ -267,7 +272,7 @@ impl<R: Driver> Cuda<R> {
     /// `total[0] += Σ x` or `Σ x²`.
     pub(super) fn add_sum(&self, squares: bool, x: &DeviceBuffer<R>, total: &DeviceBuffer<R>) -> Result<()> {
         expect_len("total", 1, total.len())?;
-        let (units, squares) = (x.len().div_ceil(SUM).min(SUMS), usize::from(squares));
+        let (units, squares) = (sums(x.len()), usize::from(squares));
         if units <= 1 {
             return self.launch_blocks("total_sum", 1, args![x.len(), squares, x, total]);
         }

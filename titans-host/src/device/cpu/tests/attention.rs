@@ -1,8 +1,8 @@
 //! Attention: forward by its definition in f64, backward of f32 against f64, whatever the threads.
 
-use super::super::plan::Plan;
 use super::super::{Cpu, Isa};
 use super::{eager, numbers, same_for_any_threads};
+use crate::device::plan::Plan;
 use crate::device::{AttentionGradients, AttentionInputs, AttentionOp, Device, Span};
 use titans_kernel::Scalar;
 

@@ -1,7 +1,8 @@
 //! What the orchestration asks of a machine, by the driver's and cuBLAS's calls.
 
 use super::{Nvidia, POOL_RESERVED, POOL_USED};
-use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid, MemoryUse};
+use crate::device::MemoryUse;
+use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid};
 use crate::device::cuda::probe::failed;
 use crate::device::cuda::symbols::CallStatus;
 use crate::error::Result;

@@ -1,11 +1,13 @@
-//! A CPU that computes nothing and counts what a [`Cpu`](super::Cpu) would hold: memory by formula, before anything runs.
+//! A device that computes nothing and counts what a [`Cpu`](super::cpu::Cpu) or a [`Cuda`](super::cuda::Cuda) would
+//! hold: memory by formula, before anything runs.
 //!
-//! Whatever runs on a [`Device`](crate::device::Device) runs on a [`Plan`]. Its buffers have lengths and no numbers, rounded up to the size
-//! classes of the CPU's pool; its operations take the scratch that the CPU's take, for the same number of threads.
+//! Whatever runs on a [`Device`](super::Device) runs on a [`Plan`]. Its buffers have lengths and no numbers: of the
+//! CPU rounded up to the size classes of its pool, of CUDA as they are. Its operations take the scratch that the
+//! device's take, on the CPU for the same number of threads.
 
 mod ops;
 
-use super::buffer::size_class;
+use super::{Operation, cpu, cuda};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,11 +52,20 @@ impl BufferKind {
 /// Bytes by [`BufferKind`].
 pub type BytesByKind = [usize; BufferKind::ALL.len()];
 
-/// The CPU that only counts, for `f32`.
+/// The device that only counts, for `f32`.
 #[derive(Debug)]
 pub struct Plan {
-    threads: usize,
+    of: Planned,
     count: Arc<Mutex<Count>>,
+}
+
+/// Whose memory is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Planned {
+    /// A CPU of so many threads.
+    Cpu { threads: usize },
+    /// A CUDA device.
+    Cuda,
 }
 
 #[derive(Debug, Default)]
@@ -73,7 +84,12 @@ impl Plan {
         if threads == 0 {
             return Err(Error::usage("threads: expected 1 or more, found 0"));
         }
-        Ok(Self { threads, count: Arc::default() })
+        Ok(Self { of: Planned::Cpu { threads }, count: Arc::default() })
+    }
+
+    /// A plan of a CUDA device, ids and targets among what it holds; none need be there.
+    pub fn cuda() -> Self {
+        Self { of: Planned::Cuda, count: Arc::default() }
     }
 
     /// Bytes in buffers now.
@@ -92,7 +108,8 @@ impl Plan {
     }
 
     fn take(&self, kind: BufferKind, len: usize) -> Result<PlanBuffer> {
-        let bytes = size_class(len).saturating_mul(size_of::<f32>());
+        let len_held = if self.of == Planned::Cuda { len } else { cpu::size_class(len) };
+        let bytes = len_held.saturating_mul(size_of::<f32>());
         let mut count = lock(&self.count);
         let total = count.live.iter().try_fold(bytes, |sum, &x| sum.checked_add(x));
         let Some(total) = total.filter(|&total| total <= isize::MAX as usize) else {
@@ -103,6 +120,14 @@ impl Plan {
         count.live[kind as usize] += bytes;
         count.peak = count.peak.max(total);
         Ok(PlanBuffer { len, bytes, kind, count: Arc::clone(&self.count) })
+    }
+
+    /// Lengths of the buffers that the operation takes, has at once and gives back at its end.
+    fn scratch(&self, operation: &Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<Vec<usize>> {
+        match self.of {
+            Planned::Cpu { threads } => cpu::scratch(threads, operation, |buffer| buffer.len),
+            Planned::Cuda => cuda::scratch(operation, |buffer| buffer.len),
+        }
     }
 
     /// Space that an operation takes all at once and gives back at its end.

@@ -1,20 +1,20 @@
 //! The operations: what they write, and the scratch that passes.
 
-use super::{BufferKind, Plan, PlanBuffer, lock};
-use crate::device::cpu::attention::{backward_space as attention_backward_space, forward_space as attention_space};
-use crate::device::cpu::conv::space as conv_space;
-use crate::device::cpu::memory::{backward_space, forward_space};
-use crate::device::cpu::norm::space as norm_space;
-use crate::device::{Device, MemoryOutputs, Operation};
+use super::{BufferKind, Plan, PlanBuffer, Planned, lock};
+use crate::device::{Device, MemoryOutputs, Operation, cuda};
 use crate::error::Result;
 
 impl Device for Plan {
     type Elem = f32;
     type Buffer = PlanBuffer;
-    type Indices = ();
+    /// On the CPU they lie beside the buffers.
+    type Indices = Option<PlanBuffer>;
 
     fn describe(&self) -> String {
-        format!("plan of a cpu: {} threads", self.threads)
+        match self.of {
+            Planned::Cpu { threads } => format!("plan of a cpu: {threads} threads"),
+            Planned::Cuda => "plan of a CUDA device".to_owned(),
+        }
     }
 
     fn alloc(&self, len: usize) -> Result<PlanBuffer> {
@@ -37,11 +37,14 @@ impl Device for Plan {
         Ok(())
     }
 
-    fn upload_indices(&self, _: &[u32]) -> Result<()> {
-        Ok(())
+    fn upload_indices(&self, x: &[u32]) -> Result<Option<PlanBuffer>> {
+        (self.of == Planned::Cuda).then(|| self.take(BufferKind::Given, cuda::words_len(x.len()))).transpose()
     }
 
-    fn write_indices(&self, _: &[u32], _: &mut ()) -> Result<()> {
+    fn write_indices(&self, x: &[u32], out: &mut Option<PlanBuffer>) -> Result<()> {
+        if out.as_ref().is_some_and(|out| out.len != cuda::words_len(x.len())) {
+            *out = self.upload_indices(x)?;
+        }
         Ok(())
     }
 
@@ -60,8 +63,9 @@ impl Device for Plan {
         Ok(())
     }
 
-    fn run(&self, operation: Operation<'_, PlanBuffer, ()>) -> Result<u64> {
+    fn run(&self, operation: Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<u64> {
         use Operation as Op;
+        self.pass(&self.scratch(&operation)?)?;
         match operation {
             Op::Add { y, .. }
             | Op::Silu { y, .. }
@@ -76,19 +80,10 @@ impl Device for Plan {
             }
             Op::Linear { y, .. } | Op::Embedding { y, .. } => y.is(BufferKind::Linear),
             Op::RmsNorm { y, .. } | Op::L2Norm { y, .. } => y.is(BufferKind::Norm),
-            Op::RmsNormVjp { width, x, .. } => self.pass(&[norm_space(width, x.len)])?,
             Op::Conv { y, .. } => y.is(BufferKind::Conv),
-            Op::ConvVjp { dims, .. } => self.pass(&[conv_space(&dims)])?,
-            Op::Attention { op, inputs, y, .. } => {
-                self.pass(&attention_space(op, inputs.context.is_some(), self.threads)?)?;
-                y.is(BufferKind::Attention);
-            }
-            Op::AttentionVjp { op, inputs, .. } => {
-                self.pass(&attention_backward_space(op, inputs.context.is_some(), self.threads)?)?;
-            }
+            Op::Attention { y, .. } => y.is(BufferKind::Attention),
             Op::MemoryStart { state, .. } => state.is(BufferKind::Memory),
-            Op::Memory { op, outputs: MemoryOutputs { y, surprise, state, boundaries }, .. } => {
-                self.pass(&forward_space(op, surprise.is_some(), state.is_some(), self.threads)?)?;
+            Op::Memory { outputs: MemoryOutputs { y, state, boundaries, .. }, .. } => {
                 y.is(BufferKind::Memory);
                 if let Some(state) = state {
                     state.is(BufferKind::Memory);
@@ -97,7 +92,6 @@ impl Device for Plan {
                     boundaries.is(BufferKind::Boundaries);
                 }
             }
-            Op::MemoryVjp { op, .. } => self.pass(&backward_space(op, self.threads)?)?,
             // The backward begins here: what lives now is what the forward keeps.
             Op::CrossEntropyVjp { .. } | Op::SquaredErrorVjp { .. } => {
                 let mut count = lock(&self.count);
@@ -110,6 +104,10 @@ impl Device for Plan {
             | Op::SiluGateVjp { .. }
             | Op::SigmoidGateVjp { .. }
             | Op::LinearVjp { .. }
+            | Op::RmsNormVjp { .. }
+            | Op::ConvVjp { .. }
+            | Op::AttentionVjp { .. }
+            | Op::MemoryVjp { .. }
             | Op::L2NormVjp { .. }
             | Op::ConvTail { .. }
             | Op::GatesVjp { .. }
