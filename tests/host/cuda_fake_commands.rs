@@ -49,6 +49,19 @@ fn without_a_gpu_benches_and_checks_are_refused() {
 }
 
 #[test]
+fn what_the_device_has_no_room_for_is_refused_before_it_begins() {
+    let fake = Fake::new(&[]).with(&ALL);
+    std::fs::write(fake.path("text.txt"), "ten green bottles hanging on the wall, ".repeat(60)).unwrap();
+    let sizes = ["--width", "2048", "--feed-forward", "8192", "--blocks", "12", "--context", "16", "--batch", "1"];
+    let run = ["train", "--task", "text", "--data", "text.txt", "--out", "run", "--device", "cuda"];
+    let (code, _, told) = titans(&fake, &[&run[..], &sizes].concat());
+    for says in ["does not fit: a ", " needs ", "(3.0 GiB) at most, what the device has left", "--width"] {
+        assert!(code == 2 && told.contains(says), "{code}: {told}");
+    }
+    assert!(!fake.path("run").exists());
+}
+
+#[test]
 fn progress_says_how_much_of_the_device_is_used() {
     let fake = Fake::new(&[]).with(&ALL);
     std::fs::write(fake.path("text.txt"), "ten green bottles hanging on the wall, ".repeat(60)).unwrap();

@@ -54,7 +54,7 @@ struct Kept {
 
 /// The device whose memory is planned. None need be there.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum PlannedOn {
+pub enum PlannedOn {
     /// The CPU, with all of this machine's threads where no number is given.
     Cpu(Option<usize>),
     /// A CUDA device.
@@ -85,15 +85,16 @@ pub(super) fn run(path: &Path, on: PlannedOn, json: bool) -> std::result::Result
     if json { output::print_json(&report) } else { print(&report) }
 }
 
-/// The most bytes that a run holds on the CPU beside its data, in a training step and in what measures the model, and which of them that is.
+/// The most bytes that a run holds on a device, on the CPU beside its data, in a training step and in what measures
+/// the model, and which of them that is.
 ///
 /// # Errors
 /// [`Error::File`] for a batch that is larger than any plan; [`Error::Usage`] for a model that cannot be.
-pub fn peak(config: &RunConfig, threads: Option<usize>, loads: &[Load]) -> Result<(usize, &'static str)> {
-    let report = worst(Path::new("the configuration"), config, PlannedOn::Cpu(threads))?;
+pub fn peak(config: &RunConfig, on: PlannedOn, loads: &[Load]) -> Result<(usize, &'static str)> {
+    let report = worst(Path::new("the configuration"), config, on)?;
     let mut most = (report.peak, "a training step");
     for load in loads {
-        let bytes = measured(config, report.threads, load)?;
+        let bytes = measured(config, on, load)?;
         if bytes > most.0 {
             most = (bytes, "a validation");
         }
@@ -102,8 +103,8 @@ pub fn peak(config: &RunConfig, threads: Option<usize>, loads: &[Load]) -> Resul
 }
 
 /// The bytes that stand in training, and those of what measures the model then.
-fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
-    let device = Plan::new(threads)?;
+fn measured(config: &RunConfig, on: PlannedOn, load: &Load) -> Result<usize> {
+    let device = on.plan()?;
     let model = Model::blank(&device, config.model.clone())?;
     let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
     let mut task = Sized(Batch::default());
@@ -114,7 +115,10 @@ fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
         let c = &config.model;
         let numbers = |width: usize| device.upload(&vec![0.0; tokens.saturating_mul(width)]).map(Shared::new);
         let mut tape = Tape::inference(&device, &trainer.model().params);
-        let ids = Arc::new(None);
+        let ids = match on {
+            PlannedOn::Cpu(_) => Arc::new(None),
+            PlannedOn::Cuda => Arc::new(device.upload_indices(&vec![0; tokens])?),
+        };
         let rows = (c.inputs > 0).then(|| numbers(c.inputs)).transpose()?;
         let wanted = (c.head == Head::Regression).then(|| numbers(c.outputs)).transpose()?;
         let source = rows.as_ref().map_or(Source::Ids(&ids), Source::Rows);
@@ -123,7 +127,8 @@ fn measured(config: &RunConfig, threads: usize, load: &Load) -> Result<usize> {
         let forward = trainer.model().forward(&mut tape, input)?;
         trainer.model().loss(&mut tape, &forward.logits, targets)?;
     }
-    Ok(device.peak().saturating_add(load.host))
+    let host = if matches!(on, PlannedOn::Cuda) { 0 } else { load.host };
+    Ok(device.peak().saturating_add(host))
 }
 
 /// The batch that needs most.
@@ -264,7 +269,7 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Load, measured, peak};
+    use super::{Load, PlannedOn, measured, peak};
     use crate::device::cpu::Cpu;
     use crate::model::ModelConfig;
     use crate::task::recall::{Recall, RecallConfig};
@@ -272,6 +277,10 @@ mod tests {
     use crate::task::text::{Text, TextConfig};
     use crate::task::{Task, TaskConfig};
     use crate::train::{RunConfig, TrainConfig, Trainer};
+
+    fn on(threads: usize) -> PlannedOn {
+        PlannedOn::Cpu(Some(threads))
+    }
 
     fn small(task: &TaskConfig) -> RunConfig {
         let mut model =
@@ -290,11 +299,11 @@ mod tests {
             let trainer = Trainer::new(&device, config.clone(), task).unwrap();
             device.restart_peak();
             trainer.validate(true).unwrap();
-            let planned = |load: &Load| measured(config, threads, load).unwrap() - load.host;
+            let planned = |load: &Load| measured(config, on(threads), load).unwrap() - load.host;
             largest = loads.iter().map(planned).max().unwrap();
             assert_eq!(largest, device.pool_usage().peak_bytes, "{threads} threads, {loads:?}");
         }
-        let (all, of) = peak(config, Some(3), &loads).unwrap();
+        let (all, of) = peak(config, on(3), &loads).unwrap();
         assert!(all >= largest + loads[0].host || of == "a training step", "{all} of {of}");
         loads[0]
     }
@@ -309,9 +318,12 @@ mod tests {
         assert_eq!((load.batch, load.time, load.surprise), (29, 100, true), "2,999 tokens are predicted");
         assert!(load.host >= 2900 * (8 + 4 * 4));
         assert_eq!(Task::<Cpu<f32>>::held(&task), 4 * 30_000);
-        let (bytes, of) = peak(&config, Some(1), &[load]).unwrap();
-        assert!(of == "a validation" && bytes == measured(&config, 1, &load).unwrap(), "{of}: 2900 tokens beside 8");
-        assert_eq!(peak(&config, Some(1), &[]).unwrap().1, "a training step");
+        let (bytes, of) = peak(&config, on(1), &[load]).unwrap();
+        assert!(
+            of == "a validation" && bytes == measured(&config, on(1), &load).unwrap(),
+            "{of}: 2900 tokens beside 8"
+        );
+        assert_eq!(peak(&config, on(1), &[]).unwrap().1, "a training step");
 
         let numbers = (0..6000).map(|i| f64::from(i % 7)).collect();
         let series = crate::data::series::Series { names: vec!["a".into(), "b".into()], numbers, lines: Vec::new() };
@@ -339,8 +351,8 @@ mod tests {
         assert!(session > 4 * config.model.parameters().unwrap());
         let loads = Task::<Cpu<f32>>::loads(&Text::new(text, &bytes, 1).unwrap(), &config.model).unwrap();
         assert_eq!(loads, [Load { host: session + 8192 * 256 * 8, ..Load::default() }]);
-        let standing = measured(&config, 1, &Load::default()).unwrap();
-        assert_eq!(measured(&config, 1, &loads[0]).unwrap(), standing + loads[0].host);
+        let standing = measured(&config, on(1), &Load::default()).unwrap();
+        assert_eq!(measured(&config, on(1), &loads[0]).unwrap(), standing + loads[0].host);
         let recall = RecallConfig { lengths: vec![64, 1 << 15, (1 << 15) + 1], ..RecallConfig::default() };
         let config = small(&TaskConfig::Recall(recall.clone()));
         let loads = Task::<Cpu<f32>>::loads(&Recall::new(recall, 1).unwrap(), &config.model).unwrap();

@@ -2,14 +2,13 @@
 
 mod memory;
 
-pub use memory::peak;
+pub use memory::{PlannedOn, peak};
 
 use super::checkpoint::CheckpointArgs;
 use super::options::threads;
 use super::{Failure, output, state, tensors};
 use crate::error::{Error, counted, plain};
 use crate::train::store::Store;
-use memory::PlannedOn;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -23,10 +22,10 @@ use titans_kernel::Scalar;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
-rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state. Of --memory: file, device,
-threads (0 on CUDA), batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms, convolutions, elementwise, attention, memories,
-boundaries, other, total} (what the forward leaves for the backward), working (what cotangents and scratch add at the
-peak), peak.
+rms, not_finite}] (the last four only for F32 and F64). Of a saved stream: file, bytes, state. Of --memory: file,
+device, threads (0 on CUDA), batch, time, and in bytes: parameters, gradients, moments, kept {linear, norms,
+convolutions, elementwise, attention, memories, boundaries, other, total} (what the forward leaves for the backward),
+working (what cotangents and scratch add at the peak), peak.
 
 Examples:
   titans inspect runs/recall --checkpoint latest

@@ -123,8 +123,10 @@ impl<D: Device> StudyWork<'_, D> {
         if result.seed == self.study.seeds().first().copied().unwrap_or_default() && !self.quiet {
             output::tell(task.notes());
         }
-        if let Some(threads) = self.threads {
-            room::expect(run, threads, task.held(), &task.loads(&run.model)?)?;
+        let loads = task.loads(&run.model)?;
+        match self.threads {
+            Some(threads) => room::expect(run, threads, task.held(), &loads)?,
+            None => room::expect_on_device(run, self.device.memory_use(), &loads)?,
         }
         let mut trainer = if checkpoint::are_in(folder) {
             let checkpoint = checkpoint::load(self.device, folder)?;

@@ -130,8 +130,11 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     room::expect_data(&TaskConfig::of(&begun.config)?)?;
     let mut task = task::open::<D>(&begun.config).map_err(|error| args.spoken(args.missing(error)))?;
     output::tell(task.notes());
-    if !args.on.cuda()? {
-        room::expect(&begun.config, args.on.threads, task.held(), &task.loads(&begun.config.model)?)?;
+    let loads = task.loads(&begun.config.model)?;
+    if args.on.cuda()? {
+        room::expect_on_device(&begun.config, device.memory_use(), &loads)?;
+    } else {
+        room::expect(&begun.config, args.on.threads, task.held(), &loads)?;
     }
     let mut trainer = match &args.resume {
         None => {

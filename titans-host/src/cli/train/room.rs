@@ -1,6 +1,7 @@
 //! Whether a run fits into this machine: its data before they are read, its steps and validations before they run.
 
-use crate::cli::inspect;
+use crate::cli::inspect::{self, PlannedOn};
+use crate::device::MemoryUse;
 use crate::error::{Error, Result};
 use crate::task::TaskConfig;
 use crate::train::RunConfig;
@@ -34,8 +35,18 @@ pub(in crate::cli) fn expect_data(task: &TaskConfig) -> Result<()> {
 /// [`Error::Usage`] with the bytes needed and those there; as [`inspect::peak`].
 pub(in crate::cli) fn expect(config: &RunConfig, threads: Option<usize>, held: usize, loads: &[Load]) -> Result<()> {
     let Some((left, by)) = available(Path::new("/")) else { return Ok(()) };
-    let (peak, of) = inspect::peak(config, threads, loads)?;
+    let (peak, of) = inspect::peak(config, PlannedOn::Cpu(threads), loads)?;
     fits((peak as u64, of), held as u64, (left, by))
+}
+
+/// Refuses a configuration that takes more memory than a CUDA device has left. One that does not say passes.
+///
+/// # Errors
+/// As [`expect`].
+pub(in crate::cli) fn expect_on_device(config: &RunConfig, there: Option<MemoryUse>, loads: &[Load]) -> Result<()> {
+    let Some(MemoryUse { free, .. }) = there else { return Ok(()) };
+    let (peak, of) = inspect::peak(config, PlannedOn::Cuda, loads)?;
+    fits((peak as u64, of), 0, (free, "the device has left"))
 }
 
 /// The data are in memory: what is left there is without them.
