@@ -130,17 +130,17 @@ fn check(name: &str, model: &ModelConfig, shape: [usize; 2], launches: u64, rati
 
 #[test]
 fn a_step_of_the_default_text_model_keeps_its_budget() {
-    check("text", &ModelConfig::default(), [16, 256], 3_000, 4.0);
+    check("text", &ModelConfig::default(), [16, 256], 2_900, 3.9);
 }
 
 #[test]
 fn a_step_of_fifty_million_parameters_keeps_its_budget() {
-    check("lmm", &twelve(Kind::Lmm), [8, 512], 15_500, 3.5);
+    check("lmm", &twelve(Kind::Lmm), [8, 512], 15_000, 3.35);
 }
 
 #[test]
 fn a_step_of_twelve_blocks_with_segments_keeps_its_budget() {
-    check("mac", &twelve(Kind::Mac), [8, 512], 39_000, 3.9);
+    check("mac", &twelve(Kind::Mac), [8, 512], 38_000, 3.75);
 }
 
 /// Options of the memory, of attention and of training.
