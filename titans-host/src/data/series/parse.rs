@@ -14,84 +14,12 @@ const SAMPLE: usize = 64;
 /// The numbers of a file, what was found out about how it is written, and what of that was guessed. `known` are the names of the columns,
 /// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
 pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Result<Read, String> {
-    let mut layout = said.clone();
-    let delimiter = *layout.delimiter.get_or_insert_with(|| match (layout::delimiter(bytes), said.decimal) {
-        // One column, whose commas are decimal ones.
-        (Delimiter::Comma, Some(Decimal::Comma)) => Delimiter::Semicolon,
-        (delimiter, _) => delimiter,
-    });
-    let mut table = CsvTable::open(bytes, delimiter, FIELD);
-    let Some(first) = table.next()? else { return Err("expected rows of numbers, found none".into()) };
-    let mut ahead = vec![first];
-    while ahead.len() < SAMPLE
-        && let Some(row) = table.next()?
-    {
-        ahead.push(row);
-    }
-    let fields = |row: &CsvRow| row.record.iter().map(str::to_owned).collect::<Vec<_>>();
-    let sample = || ahead.iter().flat_map(|row| row.record.iter());
-    if said.decimal.is_none() {
-        thousands(&ahead, delimiter)?;
-    }
-    layout.decimal.get_or_insert_with(|| layout::decimal(delimiter, sample()));
-    let first = fields(&ahead[0]);
-    let header = layout.header.filter(|_| known.is_empty()).unwrap_or_else(|| is_header(&first, &layout, known));
-    layout.header = Some(header);
-    let names = header.then(|| first.clone());
-    if header {
-        ahead.remove(0);
-    }
-    let Some(start) = ahead.first() else { return Err("expected rows of numbers below the header, found none".into()) };
-    let width = start.record.len();
-    let names = names.unwrap_or_else(|| (1..=width).map(|i| i.to_string()).collect());
-    if names.len() != width {
-        return Err(format!(
-            "line {}: the header names {}, the first row has {width}; {}",
-            start.line,
-            counted(names.len(), "column"),
-            of_header(delimiter, names.len(), !known.is_empty())
-        ));
-    }
-    // A file of the run's columns alone has no dates.
-    let alone = !known.is_empty() && width == known.len();
-    let unlike_run = |reason: String| if known.is_empty() { reason } else { unlike_run(known, &names) };
-    let mut why = None;
-    let mut skipped = match &layout.left_out {
-        _ if alone => Vec::new(),
-        Some(places) => {
-            let numbers = places.iter().map(|place| number_of("--leave-out", place, &names));
-            numbers.collect::<Result<_, _>>().map_err(unlike_run)?
-        }
-        None if width > 1 && is_date(&start.record[0], &layout) => {
-            why = Some("it holds no numbers");
-            vec![0]
-        }
-        None => Vec::new(),
-    };
-    let dateless = layout.date == Some(ColumnRef::NONE);
-    let mut when = DateColumns::default();
-    if !alone && !dateless {
-        when = dates(&layout, &names, start, &skipped).map_err(unlike_run)?;
-    }
-    skipped.extend(when.places());
-    skipped.sort_unstable();
-    skipped.dedup();
-    let dated = why.is_some();
-    let columns = width - skipped.len();
-    if columns == 0 || columns > COLUMNS {
-        let run = if known.is_empty() { String::new() } else { format!(" (the run has {})", known.join(", ")) };
-        let found = names.join(", ");
-        return Err(format!(
-            "expected 1 to {COLUMNS} columns of numbers{run}, found {columns} of {width}: {}",
-            brief(&found)
-        ));
-    }
-    distinct(&names, &skipped)?;
-    let above = if header { "no number".into() } else { brief(&first[0]).trim_matches('"').to_owned() };
-    let kept: Vec<bool> = (0..width).map(|i| !skipped.contains(&i)).collect();
+    let Beginning { mut layout, table, ahead, first, names } = begin(bytes, said, known)?;
+    let LeftOut { mut skipped, mut when, mut why } = left_out(&layout, &names, &ahead[0], known)?;
+    let columns = names.len() - skipped.len();
     let mut rows = SeriesReader {
         layout: &layout,
-        kept,
+        kept: (0..names.len()).map(|i| !skipped.contains(&i)).collect(),
         names: &names,
         numbers: Vec::new(),
         lines: Vec::new(),
@@ -100,18 +28,8 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         when,
         dates: Vec::new(),
     };
-    let mut ahead = ahead.into_iter();
-    while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
-        if dated && layout.number(row.record.get(0).unwrap_or_default()).is_ok_and(|x| x.is_some()) {
-            return Err(format!(
-                "line {}, column 1: expected a date as in the first row ({above}), found the number {}; the column must hold numbers \
-                 or none",
-                row.line,
-                brief(&row.record[0]).trim_matches('"')
-            ));
-        }
-        rows.add(&row)?;
-    }
+    let above = if layout.header == Some(true) { "no number" } else { &brief(&first[0]) };
+    rows.add_all(table, ahead, why.map(|_| above.trim_matches('"')))?;
     let SeriesReader { mut numbers, lines, gaps, mut dates, .. } = rows;
     // A column that counts says nothing that the model could learn from, and leaves the training's range at once.
     if layout.left_out.is_none() && skipped.is_empty() && columns > 1 && known.is_empty() {
@@ -119,7 +37,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         why = layout::counts(&column, &names[0]);
         if why.is_some() {
             skipped = vec![0];
-            if !dateless {
+            if layout.date != Some(ColumnRef::NONE) {
                 dates = column.iter().map(f64::to_string).collect();
             }
             let mut i = 0;
@@ -137,6 +55,109 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     layout.left_out = Some(skipped.iter().map(|&i| ColumnRef::Number(i + 1)).collect());
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
     Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new(), dates })
+}
+
+/// How a file begins.
+struct Beginning<'a> {
+    /// What was said of how it is written, and what was found.
+    layout: TableLayout,
+    table: CsvTable<'a>,
+    /// The rows of numbers that were looked at, at least one.
+    ahead: Vec<CsvRow>,
+    /// The fields of the first line, a header or a row.
+    first: Vec<String>,
+    /// Of all columns.
+    names: Vec<String>,
+}
+
+/// Looks at the first rows.
+fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<Beginning<'a>, String> {
+    let mut layout = said.clone();
+    let delimiter = *layout.delimiter.get_or_insert_with(|| match (layout::delimiter(bytes), said.decimal) {
+        // One column, whose commas are decimal ones.
+        (Delimiter::Comma, Some(Decimal::Comma)) => Delimiter::Semicolon,
+        (delimiter, _) => delimiter,
+    });
+    let mut table = CsvTable::open(bytes, delimiter, FIELD);
+    let Some(first) = table.next()? else { return Err("expected rows of numbers, found none".into()) };
+    let mut ahead = vec![first];
+    while ahead.len() < SAMPLE
+        && let Some(row) = table.next()?
+    {
+        ahead.push(row);
+    }
+    if said.decimal.is_none() {
+        thousands(&ahead, delimiter)?;
+    }
+    let sample = || ahead.iter().flat_map(|row| row.record.iter());
+    layout.decimal.get_or_insert_with(|| layout::decimal(delimiter, sample()));
+    let first: Vec<String> = ahead[0].record.iter().map(str::to_owned).collect();
+    let header = layout.header.filter(|_| known.is_empty()).unwrap_or_else(|| is_header(&first, &layout, known));
+    layout.header = Some(header);
+    if header {
+        ahead.remove(0);
+    }
+    let Some(start) = ahead.first() else { return Err("expected rows of numbers below the header, found none".into()) };
+    let width = start.record.len();
+    let names = if header { first.clone() } else { (1..=width).map(|i| i.to_string()).collect() };
+    if names.len() != width {
+        return Err(format!(
+            "line {}: the header names {}, the first row has {width}; {}",
+            start.line,
+            counted(names.len(), "column"),
+            of_header(delimiter, names.len(), !known.is_empty())
+        ));
+    }
+    Ok(Beginning { layout, table, ahead, first, names })
+}
+
+/// Columns that are no series.
+struct LeftOut {
+    /// In ascending order.
+    skipped: Vec<usize>,
+    /// The dates among them.
+    when: DateColumns,
+    /// Why the first was left out, if nobody said so.
+    why: Option<&'static str>,
+}
+
+/// Which columns are no series, by what was said, the run's names, and the first row.
+fn left_out(layout: &TableLayout, names: &[String], start: &CsvRow, known: &[String]) -> Result<LeftOut, String> {
+    let width = names.len();
+    // A file of the run's columns alone has no dates.
+    let alone = !known.is_empty() && width == known.len();
+    let unlike_run = |reason: String| if known.is_empty() { reason } else { unlike_run(known, names) };
+    let mut why = None;
+    let mut skipped = match &layout.left_out {
+        _ if alone => Vec::new(),
+        Some(places) => {
+            let numbers = places.iter().map(|place| number_of("--leave-out", place, names));
+            numbers.collect::<Result<_, _>>().map_err(unlike_run)?
+        }
+        None if width > 1 && is_date(&start.record[0], layout) => {
+            why = Some("it holds no numbers");
+            vec![0]
+        }
+        None => Vec::new(),
+    };
+    let mut when = DateColumns::default();
+    if !alone && layout.date != Some(ColumnRef::NONE) {
+        when = dates(layout, names, start, &skipped).map_err(unlike_run)?;
+    }
+    skipped.extend(when.places());
+    skipped.sort_unstable();
+    skipped.dedup();
+    let columns = width - skipped.len();
+    if columns == 0 || columns > COLUMNS {
+        let run = if known.is_empty() { String::new() } else { format!(" (the run has {})", known.join(", ")) };
+        let found = names.join(", ");
+        return Err(format!(
+            "expected 1 to {COLUMNS} columns of numbers{run}, found {columns} of {width}: {}",
+            brief(&found)
+        ));
+    }
+    distinct(names, &skipped)?;
+    Ok(LeftOut { skipped, when, why })
 }
 
 /// One row and where it begins.
@@ -302,6 +323,27 @@ struct SeriesReader<'a> {
 }
 
 impl SeriesReader<'_> {
+    /// The rows that were looked at, then all others. `dated`: what stands above them in the first column, where that was taken for
+    /// dates because it held no number.
+    fn add_all(&mut self, mut table: CsvTable<'_>, ahead: Vec<CsvRow>, dated: Option<&str>) -> Result<(), String> {
+        let mut ahead = ahead.into_iter();
+        while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
+            let number = |field| self.layout.number(field).is_ok_and(|x| x.is_some());
+            if let Some(above) = dated
+                && number(row.record.get(0).unwrap_or_default())
+            {
+                return Err(format!(
+                    "line {}, column 1: expected a date as in the first row ({above}), found the number {}; the column must hold \
+                     numbers or none",
+                    row.line,
+                    brief(&row.record[0]).trim_matches('"')
+                ));
+            }
+            self.add(&row)?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, CsvRow { line, record }: &CsvRow) -> Result<(), String> {
         if record.len() != self.kept.len() {
             let expected = counted(self.kept.len(), "field");

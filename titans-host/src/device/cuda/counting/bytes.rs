@@ -49,6 +49,7 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
             "gamma_close_vjp" => walk(4, int(2), 3),
             "gradient_norm" => walk(1, int(1) + int(2), 2),
             "gradient_norm_vjp" => walk(3, int(1) + int(2), 1),
+            "exact_rate" => walk(1, int(4) + int(5), 3),
             // A block does a tile of queries (of keys) and of columns of values: arrays are read once, not once a tile.
             "attention_forward" => tiled(n, int(1), int(4)) * (4 * int(4) + 1),
             "attention_along" => walk(2, int(1), 1),
