@@ -210,6 +210,25 @@ fn too_long(all: &[Source]) -> Vec<String> {
     lines.filter(|&(_, n)| n > LONGEST).map(|(f, n)| format!("{}: {n} lines, {LONGEST} at most", f.path)).collect()
 }
 
+/// Most characters of a line of prose.
+const WIDEST: usize = 120;
+
+/// Lines of prose that are longer; tables and code may be.
+fn too_wide(pages: &[Source]) -> Vec<String> {
+    let mut wrong = vec![];
+    for page in pages {
+        let mut code = false;
+        for (i, line) in page.text.lines().enumerate() {
+            code ^= line.trim_start().starts_with("```");
+            let prose = !code && !line.starts_with('|') && !line.starts_with("    ");
+            if prose && line.chars().count() > WIDEST {
+                wrong.push(format!("{}:{}: {} characters, {WIDEST} at most", page.path, i + 1, line.chars().count()));
+            }
+        }
+    }
+    wrong
+}
+
 fn none(wrong: Vec<String>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -249,6 +268,29 @@ fn files_stay_short() {
     let all: Vec<_> =
         folders.iter().flat_map(|f| files(f, &["rs", "cu", "cuh", "h", "hpp", "c", "cpp", "cc"])).collect();
     none(too_long(&all.into_iter().filter(|f| f.path != "include/titans.h").collect::<Vec<_>>())); // generated
+}
+
+#[test]
+fn lines_of_prose_stay_short() {
+    let mut pages = files("docs", &["md"]);
+    assert!(pages.len() > 8, "only {} pages found", pages.len());
+    for path in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
+        let text = std::fs::read_to_string(source::root().join(path)).expect("a page");
+        pages.push(Source { path: path.to_owned(), text });
+    }
+    none(too_wide(&pages));
+}
+
+#[test]
+fn a_planted_line_that_is_too_long_is_found() {
+    let found = |line: String| too_wide(&planted("docs/A.md", &line)).len();
+    let long = "ä".repeat(WIDEST + 1);
+    assert_eq!([found(long.clone()), found("ä".repeat(WIDEST))], [1, 0]);
+    assert_eq!(
+        [found(format!("| {long} |")), found(format!("    {long}")), found(format!("```sh\n{long}\n```"))],
+        [0; 3]
+    );
+    assert_eq!(found(format!("```\nx\n```\n{long}")), 1);
 }
 
 fn planted(path: &str, text: &str) -> Vec<Source> {

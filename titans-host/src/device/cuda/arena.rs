@@ -22,10 +22,13 @@ struct Shelves {
     idle: BTreeMap<usize, Shelf>,
     /// Counts what is given back.
     clock: u64,
-    /// Bytes on the shelves, in buffers, the most there ever were in buffers, and the most lately.
+    /// Bytes on the shelves.
     idle_bytes: usize,
+    /// Bytes in buffers.
     live: usize,
+    /// The most there ever were.
     peak: usize,
+    /// The most there were since [`Arena::restart_peak`].
     recent: usize,
 }
 
@@ -126,7 +129,7 @@ impl<R: Driver> Arena<R> {
         let mut shelves = self.lock();
         let mut count = 0;
         while let Some(address) = shelves.oldest() {
-            // SAFETY: as in `free`.
+            // SAFETY: idle memory of this machine, off the shelves and so freed once.
             unsafe { self.machine.free(address) };
             count += 1;
         }

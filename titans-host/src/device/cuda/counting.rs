@@ -80,7 +80,7 @@ impl Counting {
         self.state().counts.clone()
     }
 
-    /// DriverCounts from 0 again; what is reserved stays.
+    /// Counts from 0 again; what is reserved stays.
     pub fn restart(&self) {
         let mut state = self.state();
         let live = state.counts.live;

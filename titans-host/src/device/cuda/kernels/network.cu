@@ -67,7 +67,7 @@ BLOCK_KERNEL(BLOCK) plain_top(i64 n, i64 d, float scale, const float* z, const f
     }
 }
 
-// n = rows * d: reverse of plain_top: d_z += scale d_delta, d_v = -scale d_delta
+// n = rows * d: reverse of plain_top: d_z = scale d_delta, d_v = -scale d_delta
 KERNEL plain_top_vjp(i64 n, float scale, const float* d_delta, float* d_z, float* d_v) {
     THREAD(i, n);
     d_z[i] = scale * d_delta[i];
