@@ -10,6 +10,7 @@ mod forms;
 mod vectors;
 
 mod admitted;
+mod adversary;
 mod boundaries;
 mod exact;
 mod golden;

@@ -120,7 +120,7 @@ pub struct BlockSpec {
     /// The largest inner learning rate: θ = `theta_max` σ(…); finite and above 0.
     pub theta_max: f64,
     /// The largest momentum: η = `eta_max` σ(…); finite, above 0, at most 1. With 1/2, half the loss, keys of norm 1 and θ ≤ 1 a
-    /// linear memory is stable whatever gates stay; which range holds for gates that change, docs/NUMERICS.md says.
+    /// linear memory is stable on one key that comes again; which range holds for any keys and gates, docs/NUMERICS.md says.
     pub eta_max: f64,
     /// Whether memories forget; without, α = 0.
     pub forgetting: bool,

@@ -89,7 +89,8 @@ impl MemorySpec {
     /// A memory of the given widths `d_0 … d_L` with SiLU and half the squared error as its loss.
     ///
     /// - One layer: every token's gradient its own (chunk 1), computed in pieces of 64 tokens, plain, no clip. It wants keys
-    ///   of norm 1 at most, θ ≤ 1 and η ≤ 1/2: with gates that stay it then holds; docs/NUMERICS.md has the range for gates that change.
+    ///   of norm 1 at most, θ ≤ 1 and η ≤ 1/2: a key that comes again by itself then holds with gates that stay; docs/NUMERICS.md has the
+    ///   range that holds for any keys and gates.
     /// - Two layers and more: chunks of 4 and a clip of 1; residual where d_0 = d_L, else plain. They want a small θ.
     ///
     /// Who sets another chunk sets `compute_chunk` with it: [`MemorySpec::usual_compute_chunk`] says what suits.
