@@ -14,7 +14,7 @@ const SAMPLE: usize = 64;
 /// The numbers of a file, what was found out about how it is written, and what of that was guessed. `known` are the names of the columns,
 /// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
 pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Result<Read, String> {
-    let Beginning { mut layout, table, ahead, first, names } = begin(bytes, said, known)?;
+    let TableStart { mut layout, table, ahead, first, names } = begin(bytes, said, known)?;
     let LeftOut { mut skipped, mut when, mut why } = left_out(&layout, &names, &ahead[0], known)?;
     let columns = names.len() - skipped.len();
     let mut rows = SeriesReader {
@@ -58,7 +58,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
 }
 
 /// How a file begins.
-struct Beginning<'a> {
+struct TableStart<'a> {
     /// What was said of how it is written, and what was found.
     layout: TableLayout,
     table: CsvTable<'a>,
@@ -71,7 +71,7 @@ struct Beginning<'a> {
 }
 
 /// Looks at the first rows.
-fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<Beginning<'a>, String> {
+fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<TableStart<'a>, String> {
     let mut layout = said.clone();
     let delimiter = *layout.delimiter.get_or_insert_with(|| match (layout::delimiter(bytes), said.decimal) {
         // One column, whose commas are decimal ones.
@@ -108,7 +108,7 @@ fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<Be
             of_header(delimiter, names.len(), !known.is_empty())
         ));
     }
-    Ok(Beginning { layout, table, ahead, first, names })
+    Ok(TableStart { layout, table, ahead, first, names })
 }
 
 /// Columns that are no series.
