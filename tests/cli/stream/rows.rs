@@ -58,11 +58,16 @@ fn rows_of_other_lengths_are_told_with_what_is_expected() {
     let of = |input: &str| with_input(here, &["stream", "run"], input.as_bytes());
     let expected = "expected 2 fields of the run's columns, or 3 as in its training file, which end with a comma";
     for (input, line, found) in
-        [("1,2\n1\n", 2, "found 1: "), ("1,2,3,4\n", 1, "found 4: "), ("day 1,2,3\nday 2,5;6\n", 2, "column level")]
+        [("1,2\n1\n", 2, "found 1: "), ("1,2,3,4\n", 1, "found 4: "), ("day 1,2,3\nday 2,5;6\n", 2, "3 fields")]
     {
         let place = format!("line {line}");
         let says = check_failure(&of(input), input, 2, &[&place, found]);
-        assert!(found == "column level" || says.contains(expected), "{says}");
+        assert!(found == "3 fields" || says.contains(expected), "{says}");
+    }
+    // A row of the file that lacks a field has as many as the run has columns: they are not the run's.
+    let lacking = "line 2: expected 3 fields as in the first line, found 2: ";
+    for input in ["day 1,2,3\n58,10.2\n", "date,level,phase\n58,10.2\n"] {
+        check_failure(&of(input), input, 2, &[lacking]);
     }
     check_failure(&of("1,2\n3,\"4,5\"\n"), "a comma", 2, &["line 2, column phase", "decimal points, as in the run's"]);
     check_failure(&of("date,phase,level\n"), "other columns", 2, &["line 1: expected the run's columns level, phase"]);

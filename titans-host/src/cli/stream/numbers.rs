@@ -8,6 +8,7 @@ use crate::error::{Error, Result, brief, counted};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
 use crate::train::Interrupt;
+use std::cell::Cell;
 
 /// How rows become the model's patches and its predictions rows.
 pub(super) struct Patches {
@@ -18,6 +19,8 @@ pub(super) struct Patches {
     named: bool,
     /// How rows are written down.
     layout: TableLayout,
+    /// Fields of the first line: a row that lacks one of a whole row's may have as many as the run has columns.
+    fields: Cell<Option<usize>>,
 }
 
 impl Patches {
@@ -26,18 +29,25 @@ impl Patches {
         if task.width() != size {
             return Self::plain(size);
         }
-        Self { columns: task.columns.clone(), rows: task.patch, named: true, layout: task.layout.clone() }
+        Self {
+            columns: task.columns.clone(),
+            rows: task.patch,
+            named: true,
+            layout: task.layout.clone(),
+            fields: Cell::default(),
+        }
     }
 
     /// Rows of a table, one by one, in a run's units; NaN for a gap for which the number before stands.
     pub(super) fn table(columns: &[Column], layout: &TableLayout) -> Self {
-        Self { columns: columns.to_vec(), rows: 1, named: true, layout: layout.clone() }
+        Self { columns: columns.to_vec(), rows: 1, named: true, layout: layout.clone(), fields: Cell::default() }
     }
 
     /// Numbers as they are, a row a token.
     pub(super) fn plain(size: usize) -> Self {
         let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0 };
-        Self { columns: (0..size).map(column).collect(), rows: 1, named: false, layout: TableLayout::default() }
+        let columns = (0..size).map(column).collect();
+        Self { columns, rows: 1, named: false, layout: TableLayout::default(), fields: Cell::default() }
     }
 
     /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which nothing is a number.
@@ -45,6 +55,15 @@ impl Patches {
         let fields: Vec<&str> = record.iter().map(str::trim).collect();
         let found = fields.len();
         let fields = self.kept(fields);
+        let width = self.fields.get().unwrap_or(found);
+        if fields.len() == self.columns.len() && found != width {
+            return Err(Error::usage(format!(
+                "standard input, line {line}: expected {} as in the first line, found {found}: {}",
+                counted(width, "field"),
+                brief(&fields.join(","))
+            )));
+        }
+        self.fields.set(Some(width));
         if first && self.is_header(&fields, line)? {
             return Ok(None);
         }
