@@ -5,7 +5,7 @@ use super::driver::{Address, Arg, Driver};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// Numbers (or `u32`s) in a device's memory; given back to the device's [`Arena`] when dropped.
+/// Numbers (or `u32`s) in a device's memory; given back to the device's arena when dropped.
 #[derive(Debug)]
 pub struct DeviceBuffer<R: Driver> {
     driver: Arc<Arena<R>>,
