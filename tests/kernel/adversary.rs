@@ -94,10 +94,13 @@ fn nothing_grows_in_the_stated_range() {
 
 #[test]
 fn beyond_it_there_is_growth_and_the_adversary_finds_it() {
-    for (theta, eta, at_least) in [(0.4, 0.5, 0.004), (0.77, 0.25, 0.004), (1.0, 0.5, 0.12)] {
+    for (theta, eta, at_least) in [(0.4, 0.5, 0.004), (0.5, 0.5, 0.02), (0.77, 0.25, 0.004), (1.0, 0.5, 0.12)] {
         let found = growth(theta, eta);
         assert!(found > at_least, "θ ≤ {theta}, η ≤ {eta}: {found} a token");
     }
+    // Gates that stay at the ends of the command's defaults, and keys that turn evenly.
+    let found = turning(36.0, 1.0, 0.5);
+    assert!((found - 1.143).abs() < 0.005, "{found}");
 }
 
 /// The token above is the kernel's.
