@@ -67,6 +67,13 @@ pub trait Arithmetic<T: Scalar> {
     /// `y += w x` or `y −= w x`, with the rounding of one step of [`Arithmetic::gemm`]'s chain.
     fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]);
 
+    /// `out = xᵀ`; what does not lie in both stays as it is.
+    fn transpose(&self, x: Mat<'_, T>, mut out: MatMut<'_, T>) {
+        for j in 0..out.rows().min(x.cols()) {
+            out.row_mut(j).iter_mut().zip(0..x.rows()).for_each(|(to, r)| *to = x.at(r, j));
+        }
+    }
+
     /// Runs a loop the compiler may vectorise; an implementation may enable wider instructions around it.
     #[inline(always)]
     fn vectorise<R>(&self, body: impl FnOnce() -> R) -> R {

@@ -53,47 +53,60 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
         if !self.check() {
             return;
         }
-        let (n, width) = (self.z.rows(), self.z.cols());
-        // Two registers of columns: whole cache lines of W and S. Four for one or two rows, whose chains would wait for one another.
-        let wide = if n <= 2 { 4 } else { 2 } * V::LANES;
-        let mut j = 0;
-        while j < width && n > 0 {
-            // What is not a whole register is a strip of its own.
-            let left = width - j;
-            let columns = match left / V::LANES {
-                0 => left,
-                4.. => wide,
-                registers => registers.min(2) * V::LANES,
-            };
-            let strip = BlendStrip {
-                tiles: n,
-                k: self.x.cols(),
-                x: self.x.data().as_ptr(),
-                x_row: self.x.row_stride(),
-                x_col: self.x.col_stride(),
-                w: self.w.data().as_ptr().wrapping_add(j),
-                w_row: self.w.row_stride(),
-                s: self.s.data().as_ptr().wrapping_add(j),
-                s_row: self.s.row_stride(),
-                z: self.z.data_mut().as_mut_ptr().wrapping_add(j),
-                z_row: self.z.row_stride(),
-                a: self.a.as_ptr(),
-                g: self.g.as_ptr(),
-                step: self.step,
-                cut: left,
-            };
-            // SAFETY: `check` found the shapes to agree, so columns j .. j + columns of W, S and Z, all of X and a factor for
-            // every row exist; Z is borrowed mutably and overlaps nothing. The instructions are the caller's promise.
-            unsafe {
-                match columns {
-                    _ if columns < V::LANES => rows::<V, 1, true>(strip),
-                    _ if columns > 2 * V::LANES => few::<V>(strip),
-                    _ if columns > V::LANES => rows::<V, 2, false>(strip),
-                    _ => rows::<V, 1, false>(strip),
-                }
-            }
-            j += columns;
+        let n = self.z.rows();
+        // A row that is left by itself has more of its columns beside each other.
+        let last = usize::from(n > ROWS && n % ROWS == 1);
+        for (from, rows) in [(0, n - last), (n - last, last)] {
+            // SAFETY: `check` found the shapes to agree, and rows from .. from + rows exist. The instructions are the caller's
+            // promise.
+            unsafe { strips::<V>(&mut self, from, rows) }
         }
+    }
+}
+
+/// Rows `from .. from + n` of a blend that was checked, strip by strip of its columns.
+#[inline(always)]
+unsafe fn strips<V: Vector>(b: &mut Blend<'_, V::T>, from: usize, n: usize) {
+    let width = b.z.cols();
+    // Two registers of columns: whole cache lines of W and S. Four for one or two rows, whose chains would wait for one another.
+    let wide = if n <= 2 { 4 } else { 2 } * V::LANES;
+    let mut j = 0;
+    while j < width && n > 0 {
+        // What is not a whole register is a strip of its own.
+        let left = width - j;
+        let columns = match left / V::LANES {
+            0 => left,
+            4.. => wide,
+            registers => registers.min(2) * V::LANES,
+        };
+        let strip = BlendStrip {
+            tiles: n,
+            k: b.x.cols(),
+            x: b.x.data().as_ptr().wrapping_add(from * b.x.row_stride()),
+            x_row: b.x.row_stride(),
+            x_col: b.x.col_stride(),
+            w: b.w.data().as_ptr().wrapping_add(j),
+            w_row: b.w.row_stride(),
+            s: b.s.data().as_ptr().wrapping_add(j),
+            s_row: b.s.row_stride(),
+            z: b.z.data_mut().as_mut_ptr().wrapping_add(from * b.z.row_stride() + j),
+            z_row: b.z.row_stride(),
+            a: b.a.as_ptr().wrapping_add(from * b.step),
+            g: b.g.as_ptr().wrapping_add(from * b.step),
+            step: b.step,
+            cut: left,
+        };
+        // SAFETY: columns j .. j + columns of W, S and Z, the rows of X and a factor for every row exist, by the caller's
+        // promise; Z is borrowed mutably and overlaps nothing.
+        unsafe {
+            match columns {
+                _ if columns < V::LANES => rows::<V, 1, true>(strip),
+                _ if columns > 2 * V::LANES => few::<V>(strip),
+                _ if columns > V::LANES => rows::<V, 2, false>(strip),
+                _ => rows::<V, 1, false>(strip),
+            }
+        }
+        j += columns;
     }
 }
 

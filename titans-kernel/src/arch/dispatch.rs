@@ -1,6 +1,6 @@
 //! From a chosen instruction set to code that is compiled for it.
 
-use super::jobs::{Axpy, Product};
+use super::jobs::{Axpy, Product, Transpose};
 use super::softmax::{Row, Scaled};
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
@@ -62,6 +62,7 @@ pub(super) mod versions {
     operations! {
         product(Product) -> ();
         axpy(Axpy) -> ();
+        transpose(Transpose) -> ();
         update(Update) -> ();
         softmax_columns(Columns) -> [[Self; QUERIES]; 2];
         softmax_row(Row) -> [Self; 2];

@@ -37,6 +37,31 @@ impl<T: SimdScalar> Job<T> for Product<'_, T> {
     }
 }
 
+/// X and what becomes Xᵀ.
+pub struct Transpose<'a, T>(pub Mat<'a, T>, pub MatMut<'a, T>);
+
+impl<T: SimdScalar> Transpose<'_, T> {
+    pub fn portable(self) {
+        Portable.transpose(self.0, self.1);
+    }
+}
+
+impl<T: SimdScalar> Job<T> for Transpose<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        let Self(x, mut out) = self;
+        if x.col_stride() != 1 || [x.cols(), x.rows()] != [out.rows(), out.cols()] {
+            return Portable.transpose(x, out);
+        }
+        let (p, stride, rows, cols, width) = (x.data().as_ptr(), x.row_stride(), x.rows(), x.cols(), out.row_stride());
+        // SAFETY: x has `rows` rows of `cols` numbers `stride` apart, and `out` as many the other way round. The instructions are
+        // the caller's promise.
+        unsafe { product::transposed::<V>(p, stride, rows, cols, out.data_mut().as_mut_ptr(), width) }
+    }
+}
+
 /// The operands of `y ± w x`.
 pub struct Axpy<'a, T>(pub Store, pub T, pub &'a [T], pub &'a mut [T]);
 

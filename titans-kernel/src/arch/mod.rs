@@ -55,7 +55,7 @@ use crate::arithmetic::{
 use crate::view::{Mat, MatMut};
 pub use dispatch::SimdScalar;
 pub use isa::Isa;
-use jobs::{Axpy, Product};
+use jobs::{Axpy, Product, Transpose};
 use product::ProductPart;
 use softmax::{Row, Scaled};
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
@@ -95,6 +95,10 @@ impl<T: SimdScalar> Arithmetic<T> for Simd {
 
     fn axpy(&self, store: Store, w: T, x: &[T], y: &mut [T]) {
         T::axpy(*self, Axpy(store, w, x, y));
+    }
+
+    fn transpose(&self, x: Mat<'_, T>, out: MatMut<'_, T>) {
+        T::transpose(*self, Transpose(x, out));
     }
 
     #[inline(always)]

@@ -297,7 +297,7 @@ unsafe fn copy_block<V: Vector>(
             }
         }
         if o.b_row == 1 {
-            V::transpose(b, o.b_col, width, kc, out, stride);
+            transposed::<V>(b, o.b_col, width, kc, out, stride);
         } else {
             for k in 0..kc {
                 for n in 0..width {
@@ -305,5 +305,27 @@ unsafe fn copy_block<V: Vector>(
                 }
             }
         }
+    }
+}
+
+/// [`Vector::transpose`] in a function of its own.
+///
+/// # Safety
+/// As that.
+#[inline(always)]
+pub(super) unsafe fn transposed<V: Vector>(
+    p: *const V::T,
+    stride: usize,
+    rows: usize,
+    cols: usize,
+    out: *mut V::T,
+    width: usize,
+) {
+    // SAFETY: the same contract.
+    unsafe {
+        V::apart(
+            #[inline(always)]
+            || V::transpose(p, stride, rows, cols, out, width),
+        );
     }
 }

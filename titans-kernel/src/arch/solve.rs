@@ -4,15 +4,11 @@ use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{Arithmetic, Order, Portable, Substitution};
-use crate::part::Parts;
 use crate::scalar::Scalar;
 
-/// Rows that are solved together.
-const TALL: usize = 8;
-/// Rows where fewer are left.
-const LOW: usize = 4;
-/// Rows of a substitution, at most.
-const MOST: usize = crate::arithmetic::SOLVED;
+/// Rows that are solved together: with as many registers beside each other as a tile has, the sums of one wait for those of
+/// another and not for themselves.
+const TOGETHER: usize = 4;
 
 /// A strip of columns; rows are counted in the order in which they are solved, so that steps may be negative.
 #[derive(Clone, Copy)]
@@ -79,13 +75,13 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
         let first = self.strip();
         let mut at = solved;
         while at < m {
-            // SAFETY: `check` found m rows of `width` columns in X and V and at most [`MOST`] weights of each, so all of the block's
-            // rows and columns exist; X is borrowed mutably and overlaps nothing. The instructions are the caller's promise.
+            // SAFETY: `check` found m rows of `width` columns in X and V and m weights of each, so all of the block's rows and
+            // columns exist; X is borrowed mutably and overlaps nothing. The instructions are the caller's promise.
             unsafe {
-                at += match m - at {
-                    TALL.. => block::<V, 8>(&first, at, width),
-                    LOW.. => block::<V, 4>(&first, at, width),
-                    _ => block::<V, 1>(&first, at, width),
+                at += if m - at >= TOGETHER {
+                    block::<V, TOGETHER>(&first, at, width)
+                } else {
+                    block::<V, 1>(&first, at, width)
                 }
             }
         }
@@ -95,18 +91,6 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
 /// R rows from `at` on, all of their columns. Returns R.
 #[inline(always)]
 unsafe fn block<V: Vector, const R: usize>(s: &TriangleStrip<V::T>, at: usize, width: usize) -> usize {
-    // Side by side, so that their addresses are constants: what the R rows take of every row before their last.
-    let mut weights = [[V::T::ZERO; R]; MOST];
-    for (i, weights) in weights.part_mut(..at + R).iter_mut().enumerate() {
-        for (r, weight) in weights.iter_mut().enumerate() {
-            if i < at + r {
-                let offset = (at + r) as isize * s.w_row + i as isize * s.w_col;
-                // SAFETY: row at + r has a weight for every row before it, by the caller's promise.
-                *weight = unsafe { *s.w.wrapping_offset(offset) };
-            }
-        }
-    }
-    let wide = if const { V::ACROSS >= 4 } { 2 * V::LANES } else { V::LANES };
     let mut j = 0;
     while j < width {
         let left = width - j;
@@ -114,61 +98,73 @@ unsafe fn block<V: Vector, const R: usize>(s: &TriangleStrip<V::T>, at: usize, w
         let strip = TriangleStrip { x: s.x.wrapping_add(j), v, cut: left, ..*s };
         // SAFETY: columns j and on exist, by the caller's promise.
         unsafe {
-            j += if left < V::LANES {
-                tile::<V, R, 1, true>(&strip, &weights, at);
-                left
-            } else if left >= wide && wide > V::LANES {
-                tile::<V, R, 2, false>(&strip, &weights, at);
-                wide
+            j += if const { V::ACROSS >= 4 } && left >= 4 * V::LANES {
+                tile::<V, R, 4, false>(&strip, at)
+            } else if const { V::ACROSS == 2 } && left >= 2 * V::LANES {
+                tile::<V, R, 2, false>(&strip, at)
+            } else if left >= V::LANES {
+                tile::<V, R, 1, false>(&strip, at)
             } else {
-                tile::<V, R, 1, false>(&strip, &weights, at);
-                V::LANES
+                tile::<V, R, 1, true>(&strip, at);
+                left
             };
         }
     }
     R
 }
 
-/// R rows from `at` on and N registers of columns: what they take of the rows before, and then of one another.
+/// R rows from `at` on and N registers of columns: what they take of the rows before, and then of one another. Returns the
+/// columns of N registers.
 #[inline(always)]
 #[allow(unused_assignments)] // of what a branch of `each!` that is never taken writes
 unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
     s: &TriangleStrip<V::T>,
-    weights: &[[V::T; R]; MOST],
     at: usize,
-) {
-    // SAFETY: rows 0 .. at + R of X (and V) have N registers of columns or `cut` of them, by the caller's promise.
+) -> usize {
+    // SAFETY: rows 0 .. at + R of X (and V) have N registers of columns or `cut` of them, and row r has r weights, by the
+    // caller's promise; a pointer behind the last one is not followed.
     unsafe {
         let load = |p: *const V::T| if CUT { V::load_first(p, s.cut) } else { V::load(p) };
-        let row = |i: usize| s.x.offset(i as isize * s.x_row);
+        let row = |i: usize| s.x.wrapping_offset(i as isize * s.x_row);
         let mut acc = [[V::splat(V::T::ZERO); N]; R];
-        each!(I < 8 => if const { I < R } {
-            each!(J < N => acc[I][J] = load(row(at + I).add(J * V::LANES)));
-        });
-        for (i, w) in weights.part(..at).iter().enumerate() {
-            each!(J < N => {
-                let x = load(row(i).add(J * V::LANES)).neg();
-                each!(I < 8 => if const { I < R } {
-                    acc[I][J] = V::splat(w[I]).mul_add(x, acc[I][J]);
-                });
-            });
+        each!(I < R => each!(J < N => acc[I][J] = load(row(at + I).add(J * V::LANES))));
+        if !s.v.is_null() {
+            // The values are needed last, and were looked at by nobody yet.
+            each!(I < R => each!(J < N => {
+                V::prefetch(s.v.wrapping_offset((at + I) as isize * s.v_row).wrapping_add(J * V::LANES));
+            }));
         }
-        let (scale, w) = (V::splat(s.scale), weights.as_ptr().add(at));
-        each!(I < 8 => if const { I < R } {
-            each!(J < N => {
-                let to = row(at + I).add(J * V::LANES);
-                let mut x = acc[I][J];
-                if !s.v.is_null() {
-                    x = x.sub(load(s.v.wrapping_offset((at + I) as isize * s.v_row).add(J * V::LANES)));
-                }
-                x = scale.mul(x);
-                if CUT { x.store_first(to, s.cut) } else { x.store(to) }
-                let x = x.neg();
-                // The last row's is for nobody.
-                each!(K < 8 => if const { K > I && K < R } {
-                    acc[K][J] = V::splat((*w.add(I))[K]).mul_add(x, acc[K][J]);
-                });
+        // The R rows' weights of row i, then of the next.
+        let mut w = s.w.wrapping_offset(at as isize * s.w_row);
+        let mut before = s.x;
+        for _ in 0..at {
+            let mut x = [V::splat(V::T::ZERO); N];
+            each!(J < N => x[J] = load(before.add(J * V::LANES)).neg());
+            each!(I < R => {
+                let weight = V::splat(*w.wrapping_offset(I as isize * s.w_row));
+                each!(J < N => acc[I][J] = weight.mul_add(x[J], acc[I][J]));
             });
+            (w, before) = (w.wrapping_offset(s.w_col), before.wrapping_offset(s.x_row));
+        }
+        let scale = V::splat(s.scale);
+        each!(I < R => {
+            let mut x = acc[I];
+            each!(J < N => {
+                if !s.v.is_null() {
+                    x[J] = x[J].sub(load(s.v.wrapping_offset((at + I) as isize * s.v_row).add(J * V::LANES)));
+                }
+                x[J] = scale.mul(x[J]);
+                let to = row(at + I).add(J * V::LANES);
+                if CUT { x[J].store_first(to, s.cut) } else { x[J].store(to) }
+                x[J] = x[J].neg();
+            });
+            // The last row's is for nobody.
+            each!(K < R => if const { K > I } {
+                let weight = V::splat(*w.wrapping_offset(K as isize * s.w_row));
+                each!(J < N => acc[K][J] = weight.mul_add(x[J], acc[K][J]));
+            });
+            w = w.wrapping_offset(s.w_col);
         });
+        N * V::LANES
     }
 }

@@ -10,7 +10,7 @@ use super::close::close_panel;
 use super::coefficients::Coefficients;
 use super::exact::{observe, rows, solve_panel};
 use super::exact_piece::{coefficients_of, end_of, keep_delta};
-use super::feed::{PieceTokens, Returned};
+use super::feed::{PieceTokens, Place, Returned};
 use super::forward::{rates, side_by_side};
 use super::frame::Frame;
 use super::layout::Layout;
@@ -73,32 +73,33 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         PanelPart { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
     let parts = parts.part(..1 + usize::from(settled.is_some()));
-    weight_scores(on, by, (feed, parts), &open, coefficients, &mut weights)?;
+    weight_scores(on, by, (feed, parts), &mut open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
+    // The weights of keys and queries by their tokens' rows.
+    let of = |weights| Mat::strided(weights, n, n, lay.rows, 1);
+    let (keys, queries) = (of(keys)?, of(queries)?);
     for columns in lay.columns(0) {
-        for part in parts {
-            let PanelPart { feed, base, settled } = *part;
-            let (filled, count) = (feed.place.filled, feed.place.n);
-            let seen = filled + count;
+        let (j, width) = columns;
+        let mut y = y.rb().columns(j, width);
+        for PanelPart { feed, base, settled } in parts {
+            let Place { filled, n: count, .. } = feed.place;
             let (w, s) = state.halves(lay.spec.params());
             let (w, s) = (lay.panel(w, 0, columns)?, lay.panel(s, 0, columns)?);
-            // A and G from a row on; the weights of keys and queries by their tokens' rows.
+            // A and G from a row on.
             let factors = |row: usize| [coefficients.a.part(row..), coefficients.g.part(row..)];
-            let of = |weights| Mat::strided(weights, count, seen, lay.rows, 1);
-            // Keys: diag(A⁻) K W + diag(G⁻) K S, then Δ's columns by substitution.
-            let z = lay.output_rows_mut(open.delta, 0, filled, count)?.columns(columns.0, columns.1);
-            onto(g, settled, feed.k(), factors(base), 1, [w, s], z);
-            solve_panel(on, feed, of(keys.part(filled * lay.rows..))?, &mut open, columns)?;
-            // Queries: diag(A) Q W + diag(G) Q S − weights Δ.
-            let mut y = y.rb().sub(filled, count).columns(columns.0, columns.1);
-            onto(g, settled, feed.q(), factors(base + by.of(0)), 1, [w, s], y.rb());
-            let delta = lay.output_rows(open.delta, 0, 0, seen)?.block(0, seen, columns.0, columns.1);
-            g.causal(Store::Sub, Beside::lower(filled), of(queries.part(filled * lay.rows..))?, delta, y);
+            // Keys: diag(A⁻) K W + diag(G⁻) K S, in Δ's place; queries: diag(A) Q W + diag(G) Q S.
+            let z = lay.output_rows_mut(open.delta, 0, filled, count)?.columns(j, width);
+            onto(g, *settled, feed.k(), factors(*base), 1, [w, s], z);
+            onto(g, *settled, feed.q(), factors(base + by.of(0)), 1, [w, s], y.rb().sub(filled, count));
             // Tokens behind stand on A_m W + G_m S of this panel.
             if !settled && parts.len() > 1 {
                 settle_panel(on, m, coefficients, state, columns)?;
             }
         }
+        // Δ's columns by substitution, and what the queries take of them: y −= weights Δ.
+        solve_panel(on, feed, keys, &mut open, columns)?;
+        let delta = lay.output_rows(open.delta, 0, 0, n)?.block(0, n, j, width);
+        g.causal(Store::Sub, Beside::lower(0), queries, delta, y);
         // The panel is closed while it is near.
         let (end, past) = (end_of(n, settled), Past::new(open.view(), from_ref(coefficients)));
         close_panel(on, (0, columns), end, past, scaled, state)?;
@@ -113,16 +114,24 @@ fn weight_scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
     (whole, parts): (PieceTokens<'_, T>, &[PanelPart<'_, T>]),
-    open: &Open<'_, T>,
+    open: &mut Open<'_, T>,
     coefficients: &Coefficients<'_, T>,
     weights: &mut [&mut [T]; 2],
 ) -> Result<()> {
     let (Frame { g, lay }, n) = (on, whole.place.n);
-    let keys = open.view().inputs(lay, 0, 0, n)?;
+    // Kᵀ is made once for both where the rows of H are free, because keys stay where the caller has them.
+    let keys = match open.keys {
+        Some(keys) => {
+            let width = keys.cols();
+            g.transpose(keys, MatMut::strided(open.h, width, n, lay.rows)?);
+            Mat::strided(open.h, width, n, lay.rows, 1)?
+        }
+        None => open.view().inputs(lay, 0, 0, n)?.t(),
+    };
     // A key is asked before its own token's write, a query as the read says.
     for ((x, by), weights) in [(whole.k(), Rows::Before), (whole.q(), by)].into_iter().zip(weights) {
         // X Kᵀ [n, n], of which the lower band is looked at.
-        g.band(Beside::lower(0), x, keys.t(), MatMut::strided(weights, n, n, lay.rows)?);
+        g.band(Beside::lower(0), x, keys, MatMut::strided(weights, n, n, lay.rows)?);
         for PanelPart { feed, base, .. } in parts {
             let (filled, n) = (feed.place.filled, feed.place.n);
             g.weight_scores(ScoreWeighting {
@@ -154,8 +163,13 @@ fn settle_panel<T: Scalar, G: Arithmetic<T>>(
     on.g.vectorise(
         #[inline(always)]
         || {
-            for i in 0..w.rows() {
-                w.row_mut(i).iter_mut().zip(s.row(i)).for_each(|(w, &s)| *w = a * *w + gg * s);
+            // Rows of a panel that lie side by side are one.
+            let (rows, width) =
+                if w.row_stride() == w.cols() { (1, w.rows() * w.cols()) } else { (w.rows(), w.cols()) };
+            let stride = w.row_stride();
+            for i in 0..rows {
+                let (w, s) = (w.data_mut().part_mut(i * stride..), s.data().part(i * stride..));
+                w.part_mut(..width).iter_mut().zip(s).for_each(|(w, &s)| *w = a * *w + gg * s);
             }
         },
     );

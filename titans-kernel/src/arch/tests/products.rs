@@ -185,3 +185,30 @@ fn what_is_not_a_number_reaches_its_row_and_column_only() {
         }
     }
 }
+
+/// Around the squares of 16 × 16, with gaps between rows that stay as they are; columns of a transpose too.
+fn transposes<T: SimdScalar>() {
+    for (rows, cols) in [(1, 1), (1, 17), (15, 16), (16, 16), (17, 33), (64, 64), (39, 5)] {
+        let x = numbers::<T>(rows * (cols + 3), 7);
+        let from = Mat::strided(&x, rows, cols, cols + 3, 1).unwrap();
+        for g in versions() {
+            let mut out = std::vec![T::from_f64(77.0); cols * (rows + 2)];
+            g.transpose(from, MatMut::strided(&mut out, cols, rows, rows + 2).unwrap());
+            for (i, got) in out.iter().enumerate() {
+                let (c, r) = (i / (rows + 2), i % (rows + 2));
+                let want = if r < rows { x[r * (cols + 3) + c] } else { T::from_f64(77.0) };
+                assert_eq!(got.to_f64(), want.to_f64(), "{rows} × {cols} at ({c}, {r}), {:?}", g.isa());
+            }
+            let mut back = std::vec![T::NAN; rows * cols];
+            let turned = Mat::strided(&out, cols, rows, rows + 2, 1).unwrap();
+            g.transpose(turned, MatMut::new(&mut back, rows, cols).unwrap());
+            assert!((0..rows * cols).all(|i| back[i].to_f64() == x[i / cols * (cols + 3) + i % cols].to_f64()));
+        }
+    }
+}
+
+#[test]
+fn transposes_are_transposes() {
+    transposes::<f32>();
+    transposes::<f64>();
+}

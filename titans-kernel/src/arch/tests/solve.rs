@@ -6,7 +6,7 @@ use crate::arithmetic::{Arithmetic, Order, SOLVED, Substitution};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
-/// Around every block (8, 4 and 1 rows) and every strip (1 and 2 registers of 2 to 16 numbers).
+/// Around every block (4 rows and 1) and every strip (1, 2 and 4 registers of 2 to 16 numbers).
 const ROWS: [usize; 10] = [1, 2, 3, 4, 5, 8, 9, 13, 16, 23];
 const COLS: [usize; 9] = [1, 3, 7, 8, 15, 16, 17, 33, 64];
 
