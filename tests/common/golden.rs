@@ -25,7 +25,7 @@ pub fn all() -> Vec<Golden> {
         .filter(|p| p.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     files.sort();
-    assert_eq!(files.len(), 67, "golden files in {}", folder.display());
+    assert_eq!(files.len(), 69, "golden files in {}", folder.display());
     files.iter().map(|f| read(f)).collect()
 }
 

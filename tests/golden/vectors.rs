@@ -29,13 +29,13 @@ pub struct Piece {
     pub last: String,
 }
 
-/// All 67 files.
+/// All 69 files.
 pub fn all() -> Vec<Vectors> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).collect();
     paths.sort();
-    assert_eq!(paths.len(), 67, "golden files");
+    assert_eq!(paths.len(), 69, "golden files");
     paths.into_iter().map(Vectors::read).collect()
 }
 

@@ -76,7 +76,7 @@ fn ten_training_steps_agree_with_the_cpu() {
 #[test]
 fn golden_vectors_come_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
-    assert_all(&selftest::golden(&emulated(), &reference(), Some(&folder)).unwrap(), 67 * 5);
+    assert_all(&selftest::golden(&emulated(), &reference(), Some(&folder)).unwrap(), 69 * 5);
     assert_all(&selftest::golden(&emulated(), &reference(), None).unwrap(), 40);
     assert_all(&selftest::golden_in_pieces(&emulated(), &reference(), Some(&folder)).unwrap(), 2 * 18 * 5);
 }

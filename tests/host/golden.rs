@@ -163,12 +163,12 @@ fn the_kernel_agrees_in_f32() {
 }
 
 /// Memories of which every token has its own gradient, computed in pieces: gradients too, in both precisions, with every
-/// version of the arithmetic. The files have 37 tokens, so that pieces of 64 are the whole; pieces of 3 and 16 end within it
-/// (longer ones against the token form: `tests/kernel/exact.rs`).
+/// version of the arithmetic. Two files have 150 tokens, two pieces of 64 and a part of one: in one of them momentum fades within
+/// a piece, in the other it lasts.
 #[test]
 fn the_exact_form_agrees_in_pieces_of_any_length() {
     let exact: Vec<_> = all().into_iter().filter(|f| f.spec.is_linear() && f.spec.chunk == 1).collect();
-    assert!(exact.iter().filter(|f| f.get("grad.k").is_some()).count() >= 2, "{} files", exact.len());
+    assert!(exact.iter().filter(|f| f.get("grad.k").is_some() && f.time > 128).count() >= 2, "{} files", exact.len());
     for mut file in exact {
         for piece in [1, 3, 16, 64, file.time] {
             file.spec.compute_chunk = piece;

@@ -1,4 +1,4 @@
-"""python -m tests.pytorch check|write|compare [CASE ...]; see README.md beside this file."""
+"""python -m tests.pytorch check|write|compare|vectors [CASE ...]; see README.md beside this file."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ try:
 except ImportError as missing:
     sys.exit(f"tests.pytorch: {missing.name} is not installed; see tests/pytorch/README.md")
 
-from . import check
+from . import check, vectors
 from .cases import CASES, materials
 from .parameters import table
 from .training import CONSTANTS, run
@@ -50,9 +50,25 @@ def compare(name):
         sys.exit(f"{name}: expected 1e-9 at most")
 
 
+def write_vectors():
+    """The memory's own files, which are compared with what they hold where they are there already."""
+    for name in vectors.CASES:
+        out, metadata = vectors.tensors(name)
+        path = vectors.FOLDER / f"{name}.safetensors"
+        if path.exists():
+            old = load_file(path)
+            worst = max(check.relative(torch.tensor(out[k]), torch.tensor(old[k])) for k in out)
+            print(f"{name}: off by {worst:.1e}", flush=True)
+            if worst > 1e-12:
+                sys.exit(f"{name}: expected 1e-12 at most")
+            continue
+        save_file(out, path, metadata)
+        print(f"{name}: {path.stat().st_size} bytes", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.pytorch", description=__doc__)
-    parser.add_argument("verb", choices=["check", "write", "compare"])
+    parser.add_argument("verb", choices=["check", "write", "compare", "vectors"])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"all by default: {', '.join(CASES)}")
     args = parser.parse_args()
     unknown = [c for c in args.cases if c not in CASES]
@@ -61,6 +77,8 @@ def main():
     torch.set_num_threads(1)
     if args.verb == "check":
         check.parts()
+    if args.verb == "vectors":
+        return write_vectors()
     act = {"check": check.case, "write": write, "compare": compare}[args.verb]
     for name in args.cases or CASES:
         act(name)
