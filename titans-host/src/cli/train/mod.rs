@@ -194,11 +194,12 @@ fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
             "nats" => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
             _ => String::new(),
         };
-        output::print(format_args!("validation loss {loss:.4} {unit}{bits}{accuracy}"))?;
+        output::print(format_args!("validation at the end, all of it: loss {loss:.4} {unit}{bits}{accuracy}"))?;
     }
     if let Some(Best { step, loss }) = best {
+        let untrained = if *step == 0 { "; no step of training was better than none" } else { "" };
         output::print(format_args!(
-            "best checkpoint: step {step} (validation loss {loss:.4} {unit}), which the run folder stands for"
+            "best checkpoint: step {step} (by validations on the way: loss {loss:.4} {unit}{untrained}), which the run folder stands for"
         ))?;
     }
     if let Some(table) = recall {

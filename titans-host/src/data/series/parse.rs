@@ -17,6 +17,11 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
     let TableStart { mut layout, table, ahead, first, names } = begin(bytes, said, known)?;
     let LeftOut { mut skipped, mut when, mut why } = left_out(&layout, &names, &ahead[0], known)?;
     let columns = names.len() - skipped.len();
+    // Another file's cells are not to blame.
+    let here = |name: &String| names.iter().enumerate().any(|(i, found)| found == name && !skipped.contains(&i));
+    if layout.header == Some(true) && !known.iter().all(here) {
+        return Err(unlike_run(known, &names));
+    }
     let mut rows = SeriesReader {
         layout: &layout,
         kept: (0..names.len()).map(|i| !skipped.contains(&i)).collect(),

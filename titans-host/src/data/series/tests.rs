@@ -292,3 +292,13 @@ fn columns_of_one_name_are_refused() {
     assert!(error.contains("columns 2 and 4") && error.contains("named"), "{error}");
     parse(b"date,a,date\n2020-01-01,1,2\n2020-01-02,1,2\n").unwrap();
 }
+
+#[test]
+fn a_file_of_other_columns_is_told_from_a_bad_cell() {
+    let known = ["load".to_owned(), "oil".to_owned()];
+    let parse = |text: &str| super::parse::parse(text.as_bytes(), &TableLayout::default(), &known);
+    let other = parse("date,name,x\n2020-01-01,foo,1\n2020-01-02,bar,2\n").err().unwrap();
+    assert!(other.contains("the run's columns \"load, oil\"") && other.contains("\"date, name, x\""), "{other}");
+    let cell = parse("date,load,oil\n2020-01-01,1,2\n2020-01-02,foo,2\n").err().unwrap();
+    assert!(cell.contains("line 3, column load"), "{cell}");
+}
