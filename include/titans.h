@@ -1924,7 +1924,8 @@ int32_t titans_stream_load(struct titans_stream *stream,
 
 /**
  * Gives tokens to the memory, in order: each is written by the memory's rule, and its query is answered by the weights
- * the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits.
+ * the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits (in the
+ * exact form but for the sign of an answer that is exactly 0).
  *
  * `y` receives the answers [n, value width] and needs `tokens->q`; NULL with length 0 if there are no questions.
  * `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default, between what the

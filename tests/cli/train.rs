@@ -218,7 +218,13 @@ fn bad_training_input_is_named() {
     // Options are named as they are typed, fields of a file as they stand there.
     for (option, value, says) in [
         ("--conv-width", "999", "--conv-width: expected 0 to 256, found 999"),
-        ("--learning-rate", "-1", "--learning-rate: expected above 0 and finite, found -1"),
+        ("--learning-rate", "-1", "--learning-rate: expected above 0 and finite in 32 bits, found -1"),
+        ("--learning-rate", "1e39", "--learning-rate: expected above 0 and finite in 32 bits, found 1"),
+        ("--gate-rate", "1e39", "--gate-rate: expected above 0 and finite in 32 bits, found 1"),
+        ("--alpha-bias", "1e39", "--alpha-bias: expected a number that is finite in 32 bits, found 1"),
+        ("--theta-max", "1e39", "--theta-max: expected above 0, finite in 32 bits, found 1"),
+        ("--theta-max", "1e-50", "--theta-max: expected above 0, finite in 32 bits, found 0"),
+        ("--eta-max", "1e-50", "--eta-max: expected above 0, at most 1, found 0"),
         ("--eta-max", "3", "--eta-max: expected above 0, at most 1, found 3"),
         ("--layers", "9", "--layers: expected 1 to 4, found 9"),
         ("--accumulate", "0", "--accumulate: expected 1 to 1048576"),

@@ -230,8 +230,8 @@ fn a_wrong_number_is_noticed() {
     assert!(!fails([1.0, -2.0, 0.5 + 1e-13]));
 }
 
-/// The command on one file.
-fn command(file: &Vectors, read: Read, form: &str, dtype: &str, more: &[&str]) -> Tensors {
+/// The command on one file, in pieces of `piece` tokens.
+fn command(file: &Vectors, piece: usize, read: Read, form: &str, dtype: &str, more: &[&str]) -> Tensors {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.safetensors");
     let spec = &file.spec;
@@ -239,7 +239,7 @@ fn command(file: &Vectors, read: Read, form: &str, dtype: &str, more: &[&str]) -
         .arg("memory")
         .args([&file.path, &out])
         .args(["--chunk", &spec.chunk.to_string(), "--form", form, "--read", read.name(), "--dtype", dtype])
-        .args(["--compute-chunk", &spec.chunk.to_string()])
+        .args(["--compute-chunk", &piece.to_string()])
         .args(["--activation", spec.activation.name(), "--loss", spec.loss.name(), "--network", spec.network.name()])
         .args(more)
         .output()
@@ -262,10 +262,14 @@ fn the_command_agrees() {
         for (read, y) in READS {
             let gradients = read == Read::After && file.get("grad.k").is_some();
             let more: &[&str] = if gradients { &["--grad", "--threads", "2"] } else { &["--threads", "1"] };
-            let found = command(file, read, "chunk", "f64", more);
-            compare("command, f64", file, y, &found, gradients, tolerance::<f64>(file));
+            // The exact form in pieces too.
+            let exact = file.spec.is_linear() && file.spec.chunk == 1;
+            for &piece in if exact { &[1, 16, 64][..] } else { &[file.spec.chunk] } {
+                let found = command(file, piece, read, "chunk", "f64", more);
+                compare(&format!("command, f64, {piece}"), file, y, &found, gradients, tolerance::<f64>(file));
+            }
         }
-        let found = command(file, Read::After, "token", "f32", &[]);
+        let found = command(file, file.spec.chunk, Read::After, "token", "f32", &[]);
         compare("command, token form, f32", file, "y.post", &found, false, tolerance::<f32>(file));
         assert!(file.spec.network == Network::Plain || found.iter().any(|(name, _)| name == "sgamma"));
     }

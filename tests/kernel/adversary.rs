@@ -86,7 +86,9 @@ fn growth(theta: f64, eta: f64) -> f64 {
 /// docs/NUMERICS.md states these ranges, for 2cθ‖k‖² in place of θ.
 #[test]
 fn nothing_grows_in_the_stated_range() {
-    for (theta, eta) in [(0.33, 0.5), (0.74, 0.25), (1.0, 0.0)] {
+    // Along the curve that the page states, the corner where its two halves meet among them.
+    for eta in [0.0, 0.1, 0.25, 1.0 / 3.0, 0.4, 0.5_f64] {
+        let theta = 0.99 * (1.0 - eta).min(2.0 * (1.0 - eta).powi(2) / (1.0 + eta));
         let found = growth(theta, eta);
         assert!(found.abs() < 1e-6, "θ ≤ {theta}, η ≤ {eta}: {found} a token");
     }

@@ -113,7 +113,8 @@ proptest! {
         on_every_version(&case, |case| {
             if case.kernel.isa() != Isa::Portable {
                 let (single, double) = (case.run::<f32>(Form::Chunk), case.run::<f64>(Form::Chunk));
-                all.borrow_mut().push((bits(&single.y), bits(&single.state), bits(&double.y), bits(&double.state)));
+                let outputs = [bits(&single.y), bits(&single.state), bits(&double.y), bits(&double.state)];
+                all.borrow_mut().push((outputs, gradients_in::<f32>(&case).map(|d| bits(&d))));
             }
             Ok(())
         })?;

@@ -29,6 +29,13 @@ fn hot() -> ModelConfig {
     config
 }
 
+/// The same in the exact form, the default: it diverges where every token writes twenty times its surprise.
+fn exact() -> ModelConfig {
+    let mut config = ModelConfig { theta_max: 20.0, theta_bias: 2.0, ..hot() };
+    (config.memory.chunk, config.memory.compute_chunk, config.memory.loss) = (1, 64, Loss::Half);
+    config
+}
+
 fn numbers() -> ModelConfig {
     ModelConfig { inputs: 2, head: Head::Regression, outputs: 2, tied: false, ..hot() }
 }
@@ -60,13 +67,22 @@ fn state(path: &Path) -> Vec<u8> {
 
 #[test]
 fn text_stops_behind_the_last_good_byte() {
+    stops_behind_the_last_good_byte(hot(), 30);
+}
+
+#[test]
+fn text_stops_behind_the_last_good_byte_in_the_exact_form() {
+    stops_behind_the_last_good_byte(exact(), 3);
+}
+
+fn stops_behind_the_last_good_byte(config: ModelConfig, least: usize) {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    let mut session = blob(here, hot(), 1.0);
+    let mut session = blob(here, config, 1.0);
     let text = [&b"a few words, then many dashes "[..], &[b'-'; 6000]].concat();
     let ids: Vec<u32> = text.iter().map(|&b| b.into()).collect();
     let good = session.take(&ids).unwrap().steps.len();
-    assert!(good > 30 && good < 6000, "{good}");
+    assert!(good > least && good < 6000, "{good}");
     let options = ["--state", "s", "--per-token", "out.csv", "--json"];
     let output = stream(here, &options, &text);
     let place = format!("standard input, byte {good} (token {good} of the stream)");
@@ -105,9 +121,18 @@ fn take(session: &mut Session<f32>, mut ids: &[u32]) -> u64 {
 
 #[test]
 fn text_begins_anew_and_counts() {
+    begins_anew_and_counts(hot());
+}
+
+#[test]
+fn text_begins_anew_and_counts_in_the_exact_form() {
+    begins_anew_and_counts(exact());
+}
+
+fn begins_anew_and_counts(config: ModelConfig) {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    let mut session = blob(here, hot(), 1.0);
+    let mut session = blob(here, config, 1.0);
     let text = [b'-'; 6000];
     let resets = take(&mut session, &[u32::from(b'-'); 5999]);
     assert!(resets > 1);

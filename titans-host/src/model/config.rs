@@ -164,19 +164,24 @@ impl ModelConfig {
             return Err(Error::usage(format!("model: memory.layers: expected 1 to {MAX_LAYERS}, found {layers}")));
         }
         let biases = [("alpha_bias", self.alpha_bias), ("theta_bias", self.theta_bias), ("eta_bias", self.eta_bias)];
-        if let Some((name, found)) = biases.into_iter().find(|(_, x)| !x.is_finite()) {
-            return Err(Error::usage(format!("model: {name}: expected a finite number, found {found}")));
+        // All of these are numbers of 32 bits when they are computed with: 1e39 is infinite there, 1e-50 is 0.
+        let above_0 = |x: f64| x as f32 > 0.0;
+        if let Some((name, found)) = biases.into_iter().find(|(_, x)| !(*x as f32).is_finite()) {
+            return Err(Error::usage(format!("model: {name}: expected a number that is finite in 32 bits, found {found}")));
         }
-        if !(self.theta_max.is_finite() && self.theta_max > 0.0) {
-            return Err(Error::usage(format!("model: theta_max: expected above 0, found {}", self.theta_max)));
+        if !(above_0(self.theta_max) && (self.theta_max as f32).is_finite()) {
+            return Err(Error::usage(format!(
+                "model: theta_max: expected above 0, finite in 32 bits, found {}",
+                self.theta_max
+            )));
         }
-        if !(self.key_scale > 0.0 && self.key_scale <= 10.0) {
+        if !(above_0(self.key_scale) && self.key_scale <= 10.0) {
             return Err(Error::usage(format!(
                 "model: key_scale: expected above 0, at most 10, found {}",
                 self.key_scale
             )));
         }
-        if !(self.eta_max > 0.0 && self.eta_max <= 1.0) {
+        if !(above_0(self.eta_max) && self.eta_max <= 1.0) {
             return Err(Error::usage(format!("model: eta_max: expected above 0, at most 1, found {}", self.eta_max)));
         }
         if self.inner() > LIMIT {

@@ -74,8 +74,12 @@ pub fn save<D: Device>(
     store.text.insert("titans.state".into(), json(serde_json::to_string(state))?);
     for (p, (m, v)) in model.params.iter().zip(optimiser.moment1.iter().zip(&optimiser.moment2)) {
         for (prefix, buffer) in [("", p.value), ("adam.m.", m), ("adam.v.", v)] {
-            let tensor = Tensor::new(p.shape, &device.download(buffer)?);
-            store.tensors.insert(format!("{prefix}{}", p.name), tensor);
+            let numbers = device.download(buffer)?;
+            if !numbers.iter().all(|x| x.finite()) {
+                let what = if prefix.is_empty() { "a parameter" } else { "a moment of a parameter" };
+                return Err(Error::NotFinite { what, step: state.step, kept: "nothing was saved".into() });
+            }
+            store.tensors.insert(format!("{prefix}{}", p.name), Tensor::new(p.shape, &numbers));
         }
     }
     store.write(path, "writing the checkpoint")

@@ -94,9 +94,10 @@ impl TrainConfig {
             if good { Ok(()) } else { Err(Error::usage(format!("train.{name}: expected {range}, found {value}"))) }
         };
         let share = |x: f64| (0.0..1.0).contains(&x);
-        let (some, none) = ("above 0 and finite", "0 or above, and finite");
-        let above = |x: f64| x > 0.0 && x.is_finite();
-        let at_least_0 = |x: f64| x >= 0.0 && x.is_finite();
+        let (some, none) = ("above 0 and finite in 32 bits", "0 or above, and finite in 32 bits");
+        // As they are computed with: in `f32`, where 1e39 is infinite and 1e-50 is 0.
+        let above = |x: f64| x as f32 > 0.0 && (x as f32).is_finite();
+        let at_least_0 = |x: f64| x >= 0.0 && (x as f32).is_finite();
         check("learning_rate", some, self.learning_rate, above(self.learning_rate))?;
         check("floor", "0 to 1", self.floor, (0.0..=1.0).contains(&self.floor))?;
         check("beta1", "0 to below 1", self.beta1, share(self.beta1))?;

@@ -28,7 +28,8 @@ pub struct Gates<T> {
 ///
 /// `B` is what holds the numbers ([`Memory::buffer_len`] of them): a `Vec` ([`Builder::build`]), a `&'static mut [T]` on a
 /// microcontroller, any block of a caller's ([`Builder::build_in`]). `G` is the matrix products: by default the fastest
-/// instruction set of the processor, asked once. It is a [`Stream`] under the hood: how tokens are cut into calls changes no bit.
+/// instruction set of the processor, asked once. It is a [`Stream`] under the hood: how tokens are cut into calls changes no bit,
+/// in the exact form but for the sign of an answer that is exactly 0.
 ///
 /// ```
 /// use titans_kernel::memory::{Gates, Memory};

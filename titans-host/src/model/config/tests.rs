@@ -45,7 +45,7 @@ fn every_bad_field_is_named() {
     let good = ModelConfig::default();
     good.validate().unwrap();
     type Spoil = fn(&mut ModelConfig);
-    let bad: [(&str, Spoil); 30] = [
+    let bad: [(&str, Spoil); 35] = [
         ("vocabulary", |c| c.vocabulary = 0),
         ("head_width", |c| c.head_width = usize::MAX),
         ("conv_width", |c| c.conv_width = usize::MAX),
@@ -58,6 +58,12 @@ fn every_bad_field_is_named() {
         ("eta_max", |c| c.eta_max = 0.0),
         ("eta_max", |c| c.eta_max = 1.01),
         ("alpha_bias", |c| c.alpha_bias = f64::INFINITY),
+        // Finite, but not in the 32 bits of the parameters.
+        ("alpha_bias", |c| c.alpha_bias = 1e39),
+        ("eta_bias", |c| c.eta_bias = -1e300),
+        ("theta_max", |c| c.theta_max = 1e39),
+        ("theta_max", |c| c.theta_max = 1e-50),
+        ("eta_max", |c| c.eta_max = 1e-50),
         ("theta_bias", |c| c.theta_bias = f64::NAN),
         ("key_scale", |c| c.key_scale = 0.0),
         ("key_scale", |c| c.key_scale = f64::INFINITY),
