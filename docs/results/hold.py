@@ -126,14 +126,15 @@ def once(args, known, lock, case, *words):
 
 def table(cases):
     """A row for each model and length."""
-    print("| model | tokens | texts held (of 5) | series held (of 4) | worst of the texts, bits a byte more |")
-    print("|---|---|---|---|---|")
+    print("| block | layers | trained | seed | tokens | texts held (of 5) | series held (of 4) | worst of the texts, bits a byte more |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, length in dict.fromkeys((case["name"], case["length"]) for case in cases):
         mine = [case for case in cases if (case["name"], case["length"]) == (name, length)]
         texts, series = ([c for c in mine if c["input"] in kinds] for kinds in (TEXT, NUMBERS))
         held = lambda some: sum(case["finite"] for case in some) if some else "not run"
         worst = max((case.get("bits_more", math.inf) for case in texts), default=math.nan)
-        print(f"| {name} | {length:,} | {held(texts)} | {held(series)} | {worst:+.3f} |")
+        block, layers, trained = name.split(", ")
+        print(f"| `{block}` | {layers.split()[0]} | {trained} | 0 | {length:,} | {held(texts)} | {held(series)} | {worst:+.3f} |")
 
 
 def main():

@@ -264,7 +264,7 @@ fn the_command_agrees() {
             let more: &[&str] = if gradients { &["--grad", "--threads", "2"] } else { &["--threads", "1"] };
             // The exact form in pieces too.
             let exact = file.spec.is_linear() && file.spec.chunk == 1;
-            for &piece in if exact { &[1, 16, 64][..] } else { &[file.spec.chunk] } {
+            for piece in if exact { vec![1, 16, 64] } else { vec![file.spec.chunk] } {
                 let found = command(file, piece, read, "chunk", "f64", more);
                 compare(&format!("command, f64, {piece}"), file, y, &found, gradients, tolerance::<f64>(file));
             }

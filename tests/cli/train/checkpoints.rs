@@ -154,7 +154,10 @@ fn the_end_of_training_names_the_best_checkpoint() {
     let here = folder.path();
     text_run(here, &["--out", "run", "--steps", "3"]);
     let text = ok(here, &["train", "--resume", "run", "--quiet"]);
-    assert!(text.contains("best checkpoint: step 3 (by validations on the way: loss ") && text.contains("stands for"), "{text}");
+    assert!(
+        text.contains("best checkpoint: step 3 (by validations on the way: loss ") && text.contains("stands for"),
+        "{text}"
+    );
     let best = json(here, &["train", "--resume", "run", "--quiet", "--json"])["best"].clone();
     assert_eq!(best["step"], 3);
     assert!(text.contains(&format!("{:.4}", best["loss"].as_f64().unwrap())), "{best} in {text}");

@@ -64,7 +64,9 @@ pub fn tell(run: &Path, found: &Found, step: Option<u64>) {
             "no best.safetensors, nothing was validated yet: taking the latest checkpoint".into()
         }
         _ if step.is_none() => return,
-        Which::Best if step == Some(0) => "no step of training was better in validation than none: best checkpoint".into(),
+        Which::Best if step == Some(0) => {
+            "no step of training was better in validation than none: best checkpoint".into()
+        }
         Which::Best => "best checkpoint".into(),
         Which::Latest => "latest checkpoint".into(),
         Which::File(_) => format!("checkpoint {}", found.path.display()),

@@ -116,10 +116,11 @@ fn csv(
         None => table.next()?,
     } {
         if record.len() != width {
-            return Err(format!(
-                "line {line}: expected {width} fields, found {}; a field with the delimiter in it needs quotes",
-                record.len()
-            ));
+            let advice = match record.iter().any(|field| field.contains('\n')) {
+                true => "a quote opens there and is not closed on its line: close it, or leave it out",
+                false => "a field with the delimiter in it needs quotes",
+            };
+            return Err(format!("line {line}: expected {width} fields, found {}; {advice}", record.len()));
         }
         let field = |i: usize, what: &str| match record.get(i).unwrap_or_default() {
             "" => Err(format!(
@@ -175,9 +176,22 @@ fn places(
             })
         }
     };
+    let alone = |i: usize, option: &str| match names.iter().filter(|name| **name == names[i]).count() {
+        2.. if !headless => Err(format!(
+            "line {}: two columns or more are named {}; {option} says which it is by its number from 1",
+            first.line,
+            brief(names[i])
+        )),
+        _ => Ok(i),
+    };
+    let numbered = |said: &Option<String>| said.as_deref().is_some_and(|name| name.parse::<usize>().is_ok());
     let sequence = find(&columns.sequence, &SEQUENCES, "--column")?;
+    if !numbered(&columns.sequence) {
+        alone(sequence, "--column")?;
+    }
     let label = match find(&columns.label, &LABELS, "--label") {
-        Ok(label) => Some(label),
+        Ok(label) if numbered(&columns.label) => Some(label),
+        Ok(label) => Some(alone(label, "--label")?),
         Err(_) if !wanted => None,
         Err(reason) => return Err(reason),
     };

@@ -5,6 +5,7 @@ mod calendar;
 mod dated;
 mod dates;
 mod layout;
+mod marks;
 mod parse;
 
 pub use dates::{Dates, LatestDate};
@@ -45,6 +46,9 @@ pub struct Column {
     pub mean: f64,
     /// Standard deviation of its training part; 1 where that is constant.
     pub deviation: f64,
+    /// Whether its training file has whole numbers alone there, some of them of three digits and more: then `1.059` is doubtful.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 impl Column {
@@ -56,9 +60,16 @@ impl Column {
     /// The number that a field holds, standardised; 0, the mean, for a gap where the layout allows one.
     ///
     /// # Errors
-    /// What was expected, where it holds none, or one that is not finite in the 32 bits that are computed in, standardised or not.
+    /// What was expected, where it holds none, one that is not finite in the 32 bits that are computed in, standardised or not, or one whose
+    /// mark may be of thousands.
     pub fn number(&self, field: &str, layout: &TableLayout) -> std::result::Result<f64, String> {
-        match layout.number(field)? {
+        let number = layout.number(field)?;
+        if self.whole
+            && let Some(doubt) = marks::doubt(field)
+        {
+            return Err(doubt);
+        }
+        match number {
             Some(x) => self.checked(x).ok_or_else(|| self.expected(field)),
             None => Ok(0.0),
         }
@@ -133,13 +144,12 @@ impl Read {
 /// row of another length, of a date that does not come after the one before, of a comma that may be one of thousands or of decimals, and
 /// columns of one name.
 pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
-    let known: Vec<String> = known.iter().map(|column| column.name.clone()).collect();
     if let Some(reason) = advice::contradiction(said) {
         return Err(Error::usage(reason));
     }
     let text::Content { bytes, notes } = text::read(&[path])?;
     text::expect_unpacked(path, &bytes)?;
-    let read = parse::parse(&bytes, said, &known).map_err(|reason| Error::file(path, reason))?;
+    let read = parse::parse(&bytes, said, known).map_err(|reason| Error::file(path, reason))?;
     // Rows are in time: what a model reads as what comes next must not lie before.
     dates(&read).map_err(|reason| Error::file(path, reason))?;
     Ok(Read { notes, ..read })
@@ -203,7 +213,11 @@ impl Series {
             let shift = of(c).map(|x| x - from).sum::<f64>() / n;
             let deviation = of(c).map(|x| (x - from - shift).powi(2) / n).sum::<f64>().sqrt();
             let varies = deviation.is_finite() && deviation > 0.0;
-            Column { name: name.clone(), mean: from + shift, deviation: if varies { deviation } else { 1.0 } }
+            let deviation = if varies { deviation } else { 1.0 };
+            // Of all rows: what the file has, not what is trained on.
+            let all = || self.numbers.iter().skip(c).step_by(columns).filter(|x| !x.is_nan());
+            let whole = all().all(|x| x.fract() == 0.0) && all().any(|x| x.abs() >= 100.0);
+            Column { name: name.clone(), mean: from + shift, deviation, whole }
         };
         self.names.iter().enumerate().map(column).collect()
     }

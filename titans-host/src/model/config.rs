@@ -167,7 +167,9 @@ impl ModelConfig {
         // All of these are numbers of 32 bits when they are computed with: 1e39 is infinite there, 1e-50 is 0.
         let above_0 = |x: f64| x as f32 > 0.0;
         if let Some((name, found)) = biases.into_iter().find(|(_, x)| !(*x as f32).is_finite()) {
-            return Err(Error::usage(format!("model: {name}: expected a number that is finite in 32 bits, found {found}")));
+            return Err(Error::usage(format!(
+                "model: {name}: expected a number that is finite in 32 bits, found {found}"
+            )));
         }
         if !(above_0(self.theta_max) && (self.theta_max as f32).is_finite()) {
             return Err(Error::usage(format!(

@@ -18,7 +18,8 @@ const ABOUT: &str = "\
 operations and bytes a token are counted by formula, per head and then times the heads. With P the weights of one
 memory, p1 those of its first layer, b the tokens that are computed at once:
   chunk form   10 P + 2 (P - p1) + 2 b sum(d_in + d_out) operations, 28 P / b bytes of state
-  exact form   (several chunks at once) 12 P + 4 b (d_in + d_out), 28 P / b
+  exact form   (several chunks at once) 12 P + 4 b (d_in + d_out), 28 P / b; what momentum that has faded saves is not
+               counted off
   token form   9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
   --stream     the token form's with a chunk of 1 and --compute-chunk 1, that of its chunks else
   --grad       + 3 times the operations of that form (recomputation, backward), + 8 P / b bytes (saved states)

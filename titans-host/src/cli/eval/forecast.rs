@@ -60,7 +60,8 @@ struct Ground {
 struct WindowRow {
     moment: usize,
     column: usize,
-    mse: f64,
+    /// None where none of its rows has a number.
+    mse: Option<f64>,
     surprise: f64,
 }
 
@@ -80,13 +81,14 @@ pub(super) fn run<D: Device>(
     let all: Vec<usize> = ground.moments.clone().collect();
     forecast(device, model, (&frame, &ground.table), &all, manner, |f: Forecast<'_>| {
         let error = |(i, y): (usize, &f64)| Some(ground.table.known(f.column, f.moment + i)? - y);
-        let mse = tally.add(f.moment, f.said.iter().enumerate().map(error)).unwrap_or(f64::NAN);
+        let mse = tally.add(f.moment, f.said.iter().enumerate().map(error));
         if manner.surprise {
             rows.push(WindowRow { moment: f.moment, column: f.column, mse, surprise: f.surprise });
         }
         Ok(())
     })
     .map_err(|error| Failure::hinting(error, "or evaluate with --memory frozen, or without --carry"))?;
+    tally.expect_numbers("the part that is measured")?;
     rows.sort_by_key(|row| (row.moment, row.column));
     let names: Vec<&str> = task.columns.iter().map(|c| c.name.as_str()).collect();
     if let Some(path) = each {
@@ -188,7 +190,12 @@ fn write_rows(path: &Path, rows: &[WindowRow], names: &[&str]) -> std::result::R
     let mut text = String::from("row,column,mse,surprise\n");
     for row in rows {
         let name = names.get(row.column).copied().unwrap_or_default();
-        let fields = [(row.moment + 1).to_string(), name.to_owned(), row.mse.to_string(), row.surprise.to_string()];
+        let fields = [
+            (row.moment + 1).to_string(),
+            name.to_owned(),
+            row.mse.map_or(String::new(), |mse| mse.to_string()),
+            row.surprise.to_string(),
+        ];
         text.push_str(&output::csv_line(fields)?);
         text.push('\n');
     }
@@ -198,13 +205,17 @@ fn write_rows(path: &Path, rows: &[WindowRow], names: &[&str]) -> std::result::R
 /// Error and surprise over the rows, means over the columns.
 fn draw(path: &Path, rows: &[WindowRow]) -> Result<()> {
     use crate::train::plot::{Curve, Labels, lines};
-    let mean = |name: &str, value: fn(&WindowRow) -> f64| {
-        let of = |rows: &[WindowRow]| rows.iter().map(value).sum::<f64>() / rows.len() as f64;
-        let points = rows.chunk_by(|a, b| a.moment == b.moment).map(|rows| (rows[0].moment as f64 + 1.0, of(rows)));
+    // Of the columns that have a number.
+    let mean = |name: &str, value: fn(&WindowRow) -> Option<f64>| {
+        let of = |rows: &[WindowRow]| {
+            let known: Vec<f64> = rows.iter().filter_map(value).collect();
+            (!known.is_empty()).then(|| (rows[0].moment as f64 + 1.0, known.iter().sum::<f64>() / known.len() as f64))
+        };
+        let points = rows.chunk_by(|a, b| a.moment == b.moment).filter_map(of);
         Curve { name: name.into(), points: points.collect(), marked: false }
     };
     let curves =
-        [mean("mean squared error of the forecast", |r| r.mse), mean("surprise of the memory", |r| r.surprise)];
+        [mean("mean squared error of the forecast", |r| r.mse), mean("surprise of the memory", |r| Some(r.surprise))];
     let labels = Labels { title: "Error and surprise", x: "row", y: "squared deviations; inner loss" };
     lines(path, &labels, &curves)
 }
@@ -230,7 +241,7 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
     let heads = report.horizons.0.keys().map(|h| format!("{h:>17}")).collect::<String>();
     output::print(format_args!("{:<16}{heads}{:>17}", "mse / mae", "mean"))?;
     for (name, scores) in table {
-        let cell = |s: &crate::task::forecast::Score| format!("{:>17}", format!("{:.4} / {:.4}", s.mse, s.mae));
+        let cell = |s: &crate::task::forecast::Score| format!(" {:>16}", format!("{:.4} / {:.4}", s.mse, s.mae));
         let cells = scores.0.values().map(cell).collect::<String>();
         output::print(format_args!("{name:<16}{cells}{}", cell(&scores.mean())))?;
     }

@@ -45,7 +45,7 @@ impl Patches {
 
     /// Numbers as they are, a row a token.
     pub(super) fn plain(size: usize) -> Self {
-        let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0 };
+        let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0, whole: false };
         let columns = (0..size).map(column).collect();
         Self { columns, rows: 1, named: false, layout: TableLayout::default(), fields: Cell::default() }
     }

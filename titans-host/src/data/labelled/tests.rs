@@ -98,6 +98,12 @@ fn what_is_wrong_is_named_by_line_and_column() {
         (b">a b\nAC\n>c d", &none, "line 3: expected a sequence"),
         (b">a b\nAC\nG\xc3\n", &none, "line 3, column 2: expected text in UTF-8"),
         (b"\n\n", &none, "found none"),
+        (
+            b"sequence,label,sequence\nAC,1,GT\n",
+            &none,
+            "line 1: two columns or more are named \"sequence\"; --column says",
+        ),
+        (b"sequence,label\n\"AC,1\nGT,0\n", &none, "a quote opens there"),
     ]
     .into_iter()
     .enumerate()

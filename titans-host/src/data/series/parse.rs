@@ -3,7 +3,8 @@
 use super::advice::{guesses, number_of, of_header};
 use super::dated::{DateColumns, date_of};
 use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
-use super::{COLUMNS, Read, Series};
+use super::marks::{Marks, doubt};
+use super::{COLUMNS, Column, Read, Series};
 use crate::error::{brief, counted};
 
 /// Most bytes of a field: no number is longer.
@@ -11,10 +12,11 @@ const FIELD: usize = 1000;
 /// Rows that are looked at for a decimal comma.
 const SAMPLE: usize = 64;
 
-/// The numbers of a file, what was found out about how it is written, and what of that was guessed. `known` are the names of the columns,
+/// The numbers of a file, what was found out about how it is written, and what of that was guessed. `run` are the columns,
 /// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
-pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Result<Read, String> {
-    let TableStart { mut layout, table, ahead, first, names } = begin(bytes, said, known)?;
+pub(super) fn parse(bytes: &[u8], said: &TableLayout, run: &[Column]) -> Result<Read, String> {
+    let known = &run.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    let TableStart { mut layout, table, ahead, first, names, marks } = begin(bytes, said, known)?;
     let LeftOut { mut skipped, mut when, mut why } = left_out(&layout, &names, &ahead[0], known)?;
     let columns = names.len() - skipped.len();
     // Another file's cells are not to blame.
@@ -30,12 +32,20 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, known: &[String]) -> Resul
         lines: Vec::new(),
         gaps: 0,
         run: !known.is_empty(),
+        whole: names.iter().map(|name| run.iter().any(|column| column.whole && column.name == *name)).collect(),
+        marks,
         when,
         dates: Vec::new(),
     };
     let above = if layout.header == Some(true) { "no number" } else { &brief(&first[0]) };
     rows.add_all(table, ahead, why.map(|_| above.trim_matches('"')))?;
     let SeriesReader { mut numbers, lines, gaps, mut dates, .. } = rows;
+    if let Some(i) =
+        (0..columns).find(|i| known.is_empty() && numbers.iter().skip(*i).step_by(columns).all(|x| x.is_nan()))
+    {
+        let name = names.iter().enumerate().filter(|(i, _)| !skipped.contains(i)).nth(i).map_or("", |(_, name)| name);
+        return Err(format!("column {name}: no row has a number there; leave it out: --leave-out {name}"));
+    }
     // A column that counts says nothing that the model could learn from, and leaves the training's range at once.
     if layout.left_out.is_none() && skipped.is_empty() && columns > 1 && known.is_empty() {
         let column: Vec<f64> = numbers.iter().step_by(columns).copied().collect();
@@ -71,8 +81,10 @@ struct TableStart<'a> {
     ahead: Vec<CsvRow>,
     /// The fields of the first line, a header or a row.
     first: Vec<String>,
-    /// Of all columns.
+    /// Of all columns; the number of one whose name is empty.
     names: Vec<String>,
+    /// Of the rows that were looked at; none where the decimal mark was said.
+    marks: Option<Marks>,
 }
 
 /// Looks at the first rows.
@@ -91,8 +103,10 @@ fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<Ta
     {
         ahead.push(row);
     }
-    if said.decimal.is_none() {
-        thousands(&ahead, delimiter)?;
+    let mut marks = said.decimal.is_none().then(|| Marks::new(delimiter));
+    if let Some(marks) = &mut marks {
+        ahead.iter().for_each(|row| marks.look(row.line, row.record.iter()));
+        marks.verdict()?;
     }
     let sample = || ahead.iter().flat_map(|row| row.record.iter());
     layout.decimal.get_or_insert_with(|| layout::decimal(delimiter, sample()));
@@ -104,7 +118,10 @@ fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<Ta
     }
     let Some(start) = ahead.first() else { return Err("expected rows of numbers below the header, found none".into()) };
     let width = start.record.len();
-    let names = if header { first.clone() } else { (1..=width).map(|i| i.to_string()).collect() };
+    let number = |i: usize| (i + 1).to_string();
+    let named = |(i, name): (usize, &String)| if name.is_empty() { number(i) } else { name.clone() };
+    let names: Vec<String> =
+        if header { first.iter().enumerate().map(named).collect() } else { (0..width).map(number).collect() };
     if names.len() != width {
         return Err(format!(
             "line {}: the header names {}, the first row has {width}; {}",
@@ -113,7 +130,7 @@ fn begin<'a>(bytes: &'a [u8], said: &TableLayout, known: &[String]) -> Result<Ta
             of_header(delimiter, names.len(), !known.is_empty())
         ));
     }
-    Ok(TableStart { layout, table, ahead, first, names })
+    Ok(TableStart { layout, table, ahead, first, names, marks })
 }
 
 /// Columns that are no series.
@@ -239,40 +256,9 @@ fn is_date(field: &str, layout: &TableLayout) -> bool {
     !layout::is_gap(field) && field.parse::<f64>().is_err() && layout.number(field).is_err()
 }
 
-/// A comma (or a point) before groups of three digits, in a column that has whole numbers without one too, may be one of thousands or of
-/// decimals; a point where whole numbers come near a thousand.
-fn thousands(rows: &[CsvRow], delimiter: Delimiter) -> Result<(), String> {
-    let width = rows.iter().map(|row| row.record.len()).max().unwrap_or(0);
-    for column in (0..width).filter(|_| delimiter != Delimiter::Comma) {
-        let fields = || rows.iter().filter_map(|row| Some((row.line, row.record.get(column)?)));
-        for (mark, name, least) in [(',', "comma", 0), ('.', "point", 100)] {
-            let mut marked = fields().filter(|(_, field)| field.contains(mark)).peekable();
-            let Some(&(line, found)) = marked.peek() else { continue };
-            let large = |field: &str| field.parse::<i64>().is_ok_and(|x| x.saturating_abs() >= least);
-            let whole = fields().find(|(_, field)| !field.contains(mark) && large(field));
-            if let Some((_, whole)) = whole.filter(|_| marked.all(|(_, field)| grouped(field, mark))) {
-                return Err(format!(
-                    "line {line}, column {}: {found} stands in a column with whole numbers such as {whole}: is its {name} one of \
-                     thousands or of decimals? Write it without, or say --decimal {name}",
-                    column + 1
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Digits in groups of three behind the first, which is no 0, with a mark between them: `1,059`.
-fn grouped(field: &str, mark: char) -> bool {
-    let mut groups = field.trim_start_matches(['-', '+']).split(mark);
-    let digits = |group: &str| group.bytes().all(|b| b.is_ascii_digit());
-    let first = groups.next().is_some_and(|g| (1..=3).contains(&g.len()) && digits(g) && !g.starts_with('0'));
-    first && groups.all(|group| group.len() == 3 && digits(group))
-}
-
 /// Columns are known by their names.
 fn distinct(names: &[String], skipped: &[usize]) -> Result<(), String> {
-    let kept = || names.iter().enumerate().filter(|(i, name)| !skipped.contains(i) && !name.is_empty());
+    let kept = || names.iter().enumerate().filter(|(i, _)| !skipped.contains(i));
     for (i, name) in kept() {
         if let Some((first, _)) = kept().take_while(|(j, _)| *j < i).find(|(_, other)| *other == name) {
             return Err(format!(
@@ -323,6 +309,9 @@ struct SeriesReader<'a> {
     gaps: usize,
     /// Whether they are for a run that there is already.
     run: bool,
+    /// Columns in which that run's file has whole numbers alone.
+    whole: Vec<bool>,
+    marks: Option<Marks>,
     when: DateColumns,
     dates: Vec<String>,
 }
@@ -344,9 +333,12 @@ impl SeriesReader<'_> {
                     brief(&row.record[0]).trim_matches('"')
                 ));
             }
+            if let Some(marks) = &mut self.marks {
+                marks.look(row.line, row.record.iter());
+            }
             self.add(&row)?;
         }
-        Ok(())
+        self.marks.as_ref().map_or(Ok(()), Marks::verdict)
     }
 
     fn add(&mut self, CsvRow { line, record }: &CsvRow) -> Result<(), String> {
@@ -356,13 +348,18 @@ impl SeriesReader<'_> {
         }
         for (i, field) in record.iter().enumerate().filter(|&(i, _)| self.kept[i]) {
             let number = self.layout.number(field).map_err(|reason| {
-                let name = if self.names[i].is_empty() { (i + 1).to_string() } else { self.names[i].clone() };
+                let name = &self.names[i];
                 let advice = match self.run {
                     true => self.layout.advice(field),
                     false => self.layout.training_advice(field, self.names.len() == 1),
                 };
                 format!("line {line}, column {name}: {reason}; {advice}")
             })?;
+            if self.whole[i]
+                && let Some(doubt) = doubt(field)
+            {
+                return Err(format!("line {line}, column {}: {doubt}", self.names[i]));
+            }
             self.gaps += usize::from(number.is_none());
             self.numbers.push(number.unwrap_or(f64::NAN));
         }

@@ -4,6 +4,11 @@ fn parse(bytes: &[u8]) -> Result<Series, String> {
     super::parse::parse(bytes, &TableLayout::default(), &[]).map(|read| read.series)
 }
 
+/// A run's column, of which the name alone counts here.
+fn unmeasured(name: &str) -> Column {
+    Column { name: name.into(), mean: 0.0, deviation: 1.0, whole: false }
+}
+
 fn said(layout: &TableLayout, bytes: &[u8]) -> Result<super::Read, String> {
     super::parse::parse(bytes, layout, &[])
 }
@@ -75,8 +80,8 @@ fn bytes_that_are_no_text_are_named_by_line_and_column_from_1() {
 fn columns_are_standardised_by_the_first_rows_alone() {
     let series = parse(b"a,b,c\n1,5,1e9\n3,5,1e9\n9,5,1e9\n").unwrap();
     let columns = series.measure(2);
-    let column = |mean, deviation, name: &str| Column { name: name.into(), mean, deviation };
-    assert_eq!(columns, [column(2., 1., "a"), column(5., 1., "b"), column(1e9, 1., "c")]);
+    let column = |mean, deviation, name: &str, whole| Column { name: name.into(), mean, deviation, whole };
+    assert_eq!(columns, [column(2., 1., "a", false), column(5., 1., "b", false), column(1e9, 1., "c", true)]);
     let numbers = series.standardised(&columns).unwrap();
     assert_eq!(numbers, [-1., 0., 0., 1., 0., 0., 7., 0., 0.]);
     let back: Vec<f64> = numbers.iter().zip(columns.iter().cycle()).map(|(&x, c)| c.restore(x)).collect();
@@ -168,7 +173,7 @@ fn what_is_guessed_is_told_and_what_is_said_is_not() {
 
 #[test]
 fn a_run_finds_its_columns_in_other_files() {
-    let known = ["2019".to_owned(), "2020".to_owned()];
+    let known = ["2019", "2020"].map(unmeasured);
     let left =
         TableLayout { left_out: Some(vec![ColumnRef::Number(1)]), header: Some(false), ..TableLayout::default() };
     let of =
@@ -295,10 +300,37 @@ fn columns_of_one_name_are_refused() {
 
 #[test]
 fn a_file_of_other_columns_is_told_from_a_bad_cell() {
-    let known = ["load".to_owned(), "oil".to_owned()];
+    let known = ["load", "oil"].map(unmeasured);
     let parse = |text: &str| super::parse::parse(text.as_bytes(), &TableLayout::default(), &known);
     let other = parse("date,name,x\n2020-01-01,foo,1\n2020-01-02,bar,2\n").err().unwrap();
     assert!(other.contains("the run's columns \"load, oil\"") && other.contains("\"date, name, x\""), "{other}");
     let cell = parse("date,load,oil\n2020-01-01,1,2\n2020-01-02,foo,2\n").err().unwrap();
     assert!(cell.contains("line 3, column load"), "{cell}");
+}
+
+#[test]
+fn doubtful_marks_are_refused_wherever_they_stand() {
+    // Behind the rows that are looked at first.
+    let rows: String = (0..200)
+        .map(|i| format!("{};{}\n", 900 + i, if i == 150 { "1.234".into() } else { (1000 + i).to_string() }))
+        .collect();
+    let error = parse(format!("a;b\n{rows}").as_bytes()).unwrap_err();
+    assert!(error.contains("line 152, column 2: 1.234") && error.contains("--decimal point"), "{error}");
+    // In a file for a run whose own has whole numbers alone there.
+    let series = parse(format!("a;b\n{}", rows.replace("1.234", "1234")).as_bytes()).unwrap();
+    let columns = series.measure(100);
+    assert!(columns.iter().all(|column| column.whole));
+    let layout = TableLayout { decimal: Some(Decimal::Point), ..TableLayout::default() };
+    let error = super::parse::parse(b"a;b\n901;1.470\n", &layout, &columns).err().unwrap();
+    assert!(error.contains("line 2, column b: found 1.470") && error.contains("thousands"), "{error}");
+    assert!(columns[1].number("1.470", &layout).unwrap_err().contains("thousands"));
+    assert!(columns[1].number("1.47", &layout).is_ok());
+}
+
+#[test]
+fn columns_without_a_name_have_their_number_and_ones_without_numbers_are_refused() {
+    assert_eq!(parse(b"date,,\n2020-01-01,1,2\n2020-01-02,3,4\n").unwrap().names, ["2", "3"]);
+    let layout = TableLayout { gaps: Gaps::Hold, ..TableLayout::default() };
+    let error = said(&layout, b"a,b\n1,\n2,\n").unwrap_err();
+    assert!(error.contains("column b: no row has a number"), "{error}");
 }

@@ -12,6 +12,7 @@ use crate::{Error, Result};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A sequence and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +84,10 @@ impl ClassifyTask {
             crc32 ^= read.crc32.rotate_left(1);
             valid
         };
+        let classes = |rows: &[Example]| rows.iter().map(|row| row.class).collect::<BTreeSet<u32>>();
+        if let only @ 1.. = classes(&valid).difference(&classes(&train)).count() {
+            notes.push(format!("classes that stand in validation rows alone, so that nothing is learned of them: {only}; give more rows of each"));
+        }
         let rows = (train.len() + valid.len()) as u64;
         let data = RowsFingerprint { rows, crc32, tokenizer: encoder.tokenizer().crc32() };
         Ok(Self { config, encoder, seed, accumulate, train, valid, data, notes })

@@ -238,7 +238,10 @@ impl<D: Device> Task<D> for ForecastTask {
             interrupt.check()
         });
         let loss = match loss {
-            Ok(()) => tally.scores().mean().mse,
+            Ok(()) => {
+                tally.expect_numbers("the validation part")?;
+                tally.scores().mean().mse
+            }
             Err(Error::Diverged { .. }) => f64::NAN,
             Err(error) => return Err(error),
         };

@@ -1,5 +1,6 @@
 //! Errors of forecasts, by horizon.
 
+use crate::error::{Error, Result};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ pub struct Score {
 pub struct Scores(pub BTreeMap<usize, Score>);
 
 impl Serialize for Scores {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(horizon, score)| (horizon.to_string(), score)))
     }
 }
@@ -84,6 +85,20 @@ impl Tally {
         self.windows
     }
 
+    /// Nothing, if every horizon has a number that was compared.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the first horizon that has none, where `part` lacks the numbers of the columns that are forecast.
+    pub fn expect_numbers(&self, part: &str) -> Result<()> {
+        match self.sums.iter().find(|(_, sums)| sums.numbers == 0) {
+            None => Ok(()),
+            Some((horizon, _)) => Err(Error::usage(format!(
+                "{part} has no number to compare with within {horizon} rows of any forecast: the columns that are forecast are missing \
+                 there; give rows that have them, or forecast others (--target)"
+            ))),
+        }
+    }
+
     /// The means; NaN where nothing was measured.
     pub fn scores(&self) -> Scores {
         let score = |s: &Sums| Score { mse: s.squares / s.numbers as f64, mae: s.absolute / s.numbers as f64 };
@@ -115,5 +130,8 @@ mod tests {
         tally.add(0, [None, Some(3.0)].into_iter());
         assert_eq!(tally.scores().0[&2].mse, 9.0);
         assert!(Tally::new(&[2], 9).scores().0[&2].mse.is_nan());
+        tally.expect_numbers("the part").unwrap();
+        let error = Tally::new(&[2], 9).expect_numbers("the part").unwrap_err().to_string();
+        assert!(error.contains("the part has no number") && error.contains("within 2 rows"), "{error}");
     }
 }
