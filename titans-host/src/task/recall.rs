@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig, Session};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::predicted;
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -315,7 +315,13 @@ impl<D: Device> Task<D> for Recall {
         format!("up to {} tokens, {} pairs", self.curriculum.length as usize, self.curriculum.pairs as usize)
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         self.measure(device, model, self.config.length, Mode::On)
     }
 }

@@ -208,10 +208,6 @@ impl<D: Device> Task<D> for Text {
         &self.notes
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
-    }
-
     fn validate_until(
         &self,
         device: &D,

@@ -12,7 +12,7 @@ use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::optimiser::Optimiser;
 use crate::train::run::CONFIG;
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, Trainer};
+use crate::train::{Interrupt, RunConfig, Trainer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -162,7 +162,13 @@ impl Task<Plan> for Sized {
         Ok(())
     }
 
-    fn validate(&self, _device: &Plan, _model: &Model<Plan>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &Plan,
+        _model: &Model<Plan>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }

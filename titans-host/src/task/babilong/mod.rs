@@ -13,7 +13,7 @@ use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use asks::Asks;
 pub use asks::{Ask, BabiBaselines};
@@ -304,7 +304,13 @@ impl<D: Device> Task<D> for BabilongTask {
         format!("up to {} tokens", self.growth.length as usize)
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let samples = self.hide(&self.valid, self.config.length);
         Ok(validation(&self.find(device, model, &samples, Mode::On)?))
     }

@@ -233,10 +233,6 @@ impl<D: Device> Task<D> for ClassifyTask {
         String::new()
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
-    }
-
     fn validate_until(
         &self,
         device: &D,

@@ -214,10 +214,6 @@ impl<D: Device> Task<D> for ForecastTask {
     }
 
     /// The mean of the horizons' mean squared errors.
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
-    }
-
     fn validate_until(
         &self,
         device: &D,

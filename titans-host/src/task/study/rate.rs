@@ -40,7 +40,13 @@ impl<D: Device> Task<D> for NoiseTask {
         Ok(())
     }
 
-    fn validate(&self, _device: &D, _model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &D,
+        _model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }
