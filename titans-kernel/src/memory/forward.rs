@@ -13,21 +13,24 @@ use super::spec::{MemorySpec, Read};
 use super::work::{Work, Writing};
 use super::{exact_panels, exact_piece, step, token, write};
 use crate::arithmetic::{Arithmetic, CARRIED, Factors};
+use crate::choice;
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
-/// By which of two ways the same numbers are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk: the
-    /// specification that the other form is tested against, and slow.
-    Token,
-    /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
-    #[default]
-    Chunk,
+choice! {
+    /// By which of two ways the same numbers are computed.
+    #[derive(Default)]
+    pub enum Form: "form" {
+        /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk: the
+        /// specification that the other form is tested against, and slow.
+        Token = 0, "token";
+        /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
+        #[default]
+        Chunk = 1, "chunk";
+    }
 }
 
 /// Where [`forward`] writes, for n tokens.

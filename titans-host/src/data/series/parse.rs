@@ -5,6 +5,7 @@ use super::dated::{DateColumns, date_of};
 use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
 use super::{COLUMNS, Read, Series};
 use crate::error::{brief, counted};
+use titans_kernel::Choice;
 
 /// Most bytes of a field: no number is longer.
 const FIELD: usize = 1000;
@@ -177,7 +178,7 @@ impl<'a> CsvTable<'a> {
     /// Fields of more than `longest` bytes are errors.
     pub(in crate::data) fn open(bytes: &'a [u8], delimiter: Delimiter, longest: usize) -> Self {
         let mut builder = csv::ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.byte());
+        builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.code());
         Self { bytes, reader: builder.from_reader(bytes), longest }
     }
 
