@@ -220,9 +220,9 @@ impl Series {
     /// there is none).
     ///
     /// # Errors
-    /// As [`Series::standardised`].
+    /// As [`Series::z_scores`].
     pub fn filled(&self, columns: &[Column], layout: &TableLayout) -> Result<Vec<f64>> {
-        let mut numbers = self.standardised(columns)?;
+        let mut numbers = self.z_scores(columns)?;
         if layout.gaps == Gaps::Hold {
             let width = columns.len().max(1);
             for i in width..numbers.len() {
@@ -238,7 +238,7 @@ impl Series {
     ///
     /// # Errors
     /// [`Error::Usage`] when the columns are not these, or naming the line and column of a number that they make too large for 32 bits.
-    pub fn standardised(&self, columns: &[Column]) -> Result<Vec<f64>> {
+    pub fn z_scores(&self, columns: &[Column]) -> Result<Vec<f64>> {
         let expected: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         if expected != self.names.iter().map(String::as_str).collect::<Vec<_>>() {
             return Err(Error::usage(format!(

@@ -39,7 +39,7 @@ pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
     model.set_layers(layers);
     // What training at a few thousand tokens cannot tell from 0 is much at a few hundred thousand.
     model.alpha_bias = -14.0;
-    if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
+    if layers == 1 && !kinds.iter().any(|kind| kind.has_attention()) {
         model.theta_bias = -4.0; // most of what is read is not to be written
     }
     model.memory.hidden = 2 * model.head_width;
@@ -55,7 +55,7 @@ pub(super) struct HiddenState {
 }
 
 impl HiddenState {
-    pub fn saved(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 
@@ -63,7 +63,7 @@ impl HiddenState {
     ///
     /// # Errors
     /// [`Error::Usage`] for what is no such state; what [`Sources::expect`] reports where the files have changed.
-    pub fn restored(state: &serde_json::Value, sources: &Sources, most: usize) -> Result<Growth> {
+    pub fn from_json(state: &serde_json::Value, sources: &Sources, most: usize) -> Result<Growth> {
         let wrong = |e: String| Error::usage(format!("task: expected the state of a curriculum, found {e}"));
         let state: Self = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
         state.sources.expect(sources)?;

@@ -84,7 +84,7 @@ pub fn default_run(layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
     model.set_layers(layers);
     model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
     let mut train = TrainConfig { steps: if layers == 1 { 2000 } else { 4000 }, ..TrainConfig::default() };
-    if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
+    if layers == 1 && !kinds.iter().any(|kind| kind.has_attention()) {
         // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well. Beside
         // attention a memory that begins shut is not learned to be used in so many steps.
         model.theta_bias = -4.0;
@@ -157,11 +157,11 @@ impl Recall {
     /// # Errors
     /// What the device reports; [`Error::Usage`] when the pairs do not fit in the length.
     pub fn measure<D: Device>(&self, device: &D, model: &Model<D>, length: usize, mode: Mode) -> Result<Validation> {
-        self.measured(device, model, length, mode).map(|(found, _)| found)
+        self.judge(device, model, length, mode).map(|(found, _)| found)
     }
 
     /// The same, and the first position in its sequence of a loss that is not finite.
-    fn measured<D: Device>(
+    fn judge<D: Device>(
         &self,
         device: &D,
         model: &Model<D>,
@@ -252,7 +252,7 @@ impl Recall {
     /// # Errors
     /// As [`Recall::measure`] and [`Recall::stream`]; [`Error::Diverged`] where a scored loss is not finite.
     pub fn row<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<Row> {
-        let share = |mode| match self.measured(device, model, length, mode)? {
+        let share = |mode| match self.judge(device, model, length, mode)? {
             (_, Some(position)) => Err(Error::Diverged { position: position as u64 }),
             (found, None) => Ok(found.accuracy.unwrap_or(0.0)),
         };
@@ -305,7 +305,7 @@ impl<D: Device> Task<D> for Recall {
         Ok(())
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         // The table at the end is of the same kind.
         let lengths = self.config.lengths.iter().chain([&self.config.length]);
         lengths.map(|&length| self.load::<D::Elem>(model, length)).collect()

@@ -191,7 +191,7 @@ impl SeriesTask {
             true => error,
             false => Error::file(&config.data, error.to_string()),
         };
-        let mut head = series.standardised(&config.columns).map_err(named)?;
+        let mut head = series.z_scores(&config.columns).map_err(named)?;
         let tail = head.split_off(split * config.columns.len());
         let mut crc = Crc::new();
         series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
@@ -248,7 +248,7 @@ impl<D: Device> Task<D> for SeriesTask {
         (self.head.len() + self.tail.len()) * size_of::<f64>()
     }
 
-    fn loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
         Ok(vec![evaluate::load::<D::Elem>(self.tail.len(), self.config.width(), self.config.window)])
     }
 

@@ -199,7 +199,7 @@ pub trait Task<D: Device> {
     ///
     /// # Errors
     /// [`Error::Usage`] and [`Error::Kernel`] for a configuration that cannot be.
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let _ = model;
         Ok(Vec::new())
     }

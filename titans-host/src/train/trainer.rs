@@ -108,7 +108,7 @@ impl<'a, D: Device> Trainer<'a, D> {
     }
 
     /// Whether a new model knows something before its first step, by its shortcut: the best checkpoint may be that one.
-    pub fn prepared(&self) -> bool {
+    pub fn was_prepared(&self) -> bool {
         self.config.model.shortcut != Shortcut::None
     }
 

@@ -273,7 +273,7 @@ pub(super) fn enter<T: Scalar, G: Arithmetic<T>>(
     for (set, coefficients) in coefficients.iter_mut().enumerate() {
         advance(on, feed, set, coefficients);
     }
-    rates(on, feed, writing)
+    write_rates(on, feed, writing)
 }
 
 /// One set of the coefficients of [`enter`]: they do not depend on rates.
@@ -298,7 +298,7 @@ pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
 }
 
 /// The rates of [`enter`]; returns how many were clipped.
-pub(super) fn rates<T: Scalar, G: Arithmetic<T>>(
+pub(super) fn write_rates<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,

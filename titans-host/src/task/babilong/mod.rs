@@ -279,11 +279,11 @@ impl<D: Device> Task<D> for BabilongTask {
     }
 
     fn state(&self) -> serde_json::Value {
-        HiddenState { growth: self.growth, sources: self.sources }.saved()
+        HiddenState { growth: self.growth, sources: self.sources }.to_json()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.growth = HiddenState::restored(state, &self.sources, self.config.length)?;
+        self.growth = HiddenState::from_json(state, &self.sources, self.config.length)?;
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl<D: Device> Task<D> for BabilongTask {
         (self.noise.len() + self.valid_noise.len() + self.train.tokens()) * size_of::<u32>()
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let longest = self.valid.iter().map(Ask::tokens).max().unwrap_or(0);
         Ok(vec![hidden::load::<D::Elem>(model, self.config.length.max(longest), self.config.samples)?])
     }

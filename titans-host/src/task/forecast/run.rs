@@ -204,7 +204,7 @@ impl<D: Device> Task<D> for ForecastTask {
         self.table.rows().saturating_mul(self.table.columns.len()).saturating_mul(size_of::<f64>())
     }
 
-    fn loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
         let sequences = self.parts.valid.len().saturating_mul(self.frame.lanes());
         Ok(vec![load::<D::Elem>(&self.frame, sequences)])
     }

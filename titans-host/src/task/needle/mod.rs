@@ -270,11 +270,11 @@ impl<D: Device> Task<D> for NeedleTask {
     }
 
     fn state(&self) -> serde_json::Value {
-        HiddenState { growth: self.growth, sources: self.sources }.saved()
+        HiddenState { growth: self.growth, sources: self.sources }.to_json()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.growth = HiddenState::restored(state, &self.sources, self.config.length)?;
+        self.growth = HiddenState::from_json(state, &self.sources, self.config.length)?;
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl<D: Device> Task<D> for NeedleTask {
         (self.train.len() + self.valid.len()) * size_of::<u32>()
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         Ok(vec![hidden::load::<D::Elem>(model, self.config.length, self.config.samples)?])
     }
 

@@ -74,7 +74,7 @@ pub fn rate<D: Device>(
     trainer.step(0.0)?;
     let mut rates = Vec::with_capacity(repeats);
     for _ in 0..repeats {
-        if interrupt.raised() {
+        if interrupt.requested() {
             return Ok(None);
         }
         let begin = Instant::now();

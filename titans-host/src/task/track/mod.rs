@@ -272,7 +272,7 @@ impl<D: Device> Task<D> for Track {
         Ok(())
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let load = |&length: &usize| {
             let batch = self.at_once(length);
             // Ids and targets, here and in the device's form; losses, and as they are summed; logits; what is right.
