@@ -219,7 +219,7 @@ impl<D: Device> Task<D> for Text {
         if !thorough {
             windows.thin(self.config.cheap_windows);
         }
-        let found = evaluate::run_until(device, model, (&self.tokenizer, &self.tail), &windows, Mode::On, interrupt)?;
+        let found = evaluate::run(device, model, (&self.tokenizer, &self.tail), &windows, Mode::On, interrupt)?;
         Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
     }
 }

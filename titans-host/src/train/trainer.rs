@@ -132,11 +132,6 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.device.memory_use()
     }
 
-    /// Gives the model, the end of the run.
-    pub fn into_model(self) -> Model<D> {
-        self.model
-    }
-
     /// One step: batches, forward, backward, clip, AdamW. `seconds` is the run's time so far.
     ///
     /// # Errors
