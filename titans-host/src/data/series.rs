@@ -4,10 +4,12 @@ mod advice;
 mod calendar;
 mod dated;
 mod dates;
+mod fingerprint;
 mod layout;
 mod parse;
 
 pub use dates::{Dates, LatestDate};
+pub use fingerprint::SeriesFingerprint;
 pub(super) use layout::delimiter as guessed_delimiter;
 pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 pub use parse::no_record;

@@ -2,8 +2,9 @@
 
 use super::TaskConfig;
 use super::curriculum::{Curriculum, CurriculumConfig};
+use super::hidden::BATCHED;
 use super::judged::losses_and_logits;
-use super::pieces;
+use super::pieces::{self, PIECE, reading};
 use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
@@ -15,17 +16,10 @@ use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use titans_kernel::Scalar;
 use titans_kernel::arch::SimdScalar;
 
 /// Tokens that an evaluation runs at once, at least one sequence.
 const EVALUATION_TOKENS: usize = 8192;
-
-/// Longest sequences that are evaluated as a batch; longer ones are read as a stream, in memory that does not grow.
-const BATCHED: usize = 1 << 15;
-
-/// Tokens of such a stream that are read at once.
-const PIECE: usize = 4096;
 
 /// Most tokens of a sequence or a batch, and most sequences of an evaluation.
 const LIMIT: usize = 1 << 24;
@@ -198,9 +192,7 @@ impl Recall {
     /// What an evaluation at `length` tokens takes at once.
     fn load<T: SimdScalar>(&self, model: &ModelConfig, length: usize) -> Result<Load> {
         if length > BATCHED {
-            // A piece's logits as they are said, as steps and as they are scored.
-            let piece = PIECE.saturating_mul(model.vocabulary).saturating_mul(2 * T::BYTES + size_of::<f64>());
-            return Ok(Load { host: Session::<T>::space(model)?.saturating_add(piece), ..Load::default() });
+            return pieces::load::<T>(model);
         }
         let batch = self.at_once(length);
         // Ids and targets, here and in the device's form; losses, and as they are summed; logits.
@@ -217,13 +209,8 @@ impl Recall {
         let fresh = Session::new(device, model, mode)?;
         for number in 0..self.config.sequences as u64 {
             let mut session = fresh.clone();
-            let mut read = |ids: &[u32], logits: &mut Vec<f64>| {
-                let steps = session.push(ids)?;
-                logits.extend(steps.iter().flat_map(|step| &step.logits).map(|x| x.to_f64()));
-                Ok(())
-            };
             let tokens = self.evaluation(length, number)?;
-            let found = pieces::score(tokens, (model.config().vocabulary, PIECE), &mut read)?;
+            let found = pieces::score(tokens, (model.config().vocabulary, PIECE), &mut reading(&mut session))?;
             let n = found.tokens as f64;
             loss += found.loss * n;
             right += found.accuracy.unwrap_or(0.0) * n;
