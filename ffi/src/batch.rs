@@ -1,7 +1,7 @@
 //! The tokens of a call as checked slices.
 
 use crate::failure::{Failure, Outcome};
-use crate::pointer::{Arg, arg, input, range_of};
+use crate::pointer::{Arg, arg, input, slice_addresses};
 use crate::status::titans_status::*;
 use crate::tokens::titans_tokens;
 use core::ops::Range;
@@ -74,10 +74,10 @@ impl<'a> Batch<'a> {
     }
 
     /// The addresses of every input, in the order of [`INPUTS`].
-    pub(crate) fn ranges(&self) -> [Range<usize>; 7] {
-        let [alpha, theta, eta] = self.gates.map(range_of);
-        let [k, v, q] = [self.k, self.v, self.q].map(|m| range_of(m.data()));
-        [k, v, q, alpha, theta, eta, self.mask.map_or(0..0, range_of)]
+    pub(crate) fn input_addresses(&self) -> [Range<usize>; 7] {
+        let [alpha, theta, eta] = self.gates.map(slice_addresses);
+        let [k, v, q] = [self.k, self.v, self.q].map(|m| slice_addresses(m.data()));
+        [k, v, q, alpha, theta, eta, self.mask.map_or(0..0, slice_addresses)]
     }
 
     /// Tokens `from .. from + rows` as the kernel takes them.

@@ -9,7 +9,7 @@
 use crate::arithmetic::arithmetic;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
-use crate::pointer::{ALIGN, Arg, aligned_block, expect_head, range};
+use crate::pointer::{ALIGN, Arg, addresses, aligned_block, expect_head};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
 use core::ops::Range;
@@ -183,7 +183,7 @@ impl<'a> Block<'a> {
     /// # Safety
     /// `buffer` is aligned and points to the initialised bytes of a block with this layout, nobody else's meanwhile.
     unsafe fn split(buffer: *mut u8, spec: MemorySpec, read: Read, layout: Layout) -> Outcome<Self> {
-        let addresses = range(buffer, layout.total);
+        let addresses = addresses(buffer, layout.total);
         // SAFETY: head and numbers are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold
         // integers and floats, for which all bytes are valid.
         let (head, numbers) = unsafe {

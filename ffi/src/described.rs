@@ -3,7 +3,7 @@
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::model::{Opened, opened, titans_model};
+use crate::model::{Opened, borrow_model, titans_model};
 use crate::pointer::{Arg, arg, fill};
 use crate::status::titans_status::*;
 use titans_kernel::Choice;
@@ -120,7 +120,7 @@ unsafe fn describe<T: Copy>(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises the model.
-        let opened = unsafe { opened(arg(1, "model"), model) }?;
+        let opened = unsafe { borrow_model(arg(1, "model"), model) }?;
         let answer = question(&opened)?;
         // SAFETY: the caller promises the structure; both begin with their size.
         unsafe { fill(out.0, out.1, answer, &opened.addresses) }

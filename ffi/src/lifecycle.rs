@@ -5,7 +5,7 @@ use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, apart, arg, check_buffer, input, output, range, range_of, range_of_struct};
+use crate::pointer::{Arg, addresses, apart, arg, check_buffer, input, output, slice_addresses, struct_addresses};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use titans_kernel::memory::{MemorySpec, Start};
@@ -61,15 +61,15 @@ pub unsafe extern "C" fn titans_memory_init(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises `config`.
-        let (config, config_at) = unsafe { (titans_memory_config::read(3, config)?, range_of_struct(config)) };
+        let (config, config_at) = unsafe { (titans_memory_config::read(3, config)?, struct_addresses(config)) };
         let (spec, read) = config.spec(3)?;
         let layout = Layout::new(3, &spec)?;
         check_buffer(buffer, buffer_bytes, layout.total())?;
         // SAFETY: the caller promises `w0`.
         let w0 = unsafe { initial(arg(4, "w0"), w0, w0_len, &spec) }?;
-        let own = range(buffer.cast::<u8>(), layout.total());
+        let own = addresses(buffer.cast::<u8>(), layout.total());
         let out = output(arg(6, "memory"), memory, 1, 1)?;
-        let w0_at = w0.map_or(0..0, range_of);
+        let w0_at = w0.map_or(0..0, slice_addresses);
         out.apart_from(&[own.clone(), config_at.clone(), w0_at.clone()])?;
         apart(arg(1, "buffer"), &own, &config_at)?;
         apart(arg(1, "buffer"), &own, &w0_at)?;
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn titans_memory_attach(
         let (_, _, _, layout) = unsafe { Head::read(arg(1, "buffer"), buffer.cast()) }?;
         check_buffer(buffer, buffer_bytes, layout.total())?;
         let out = output(arg(3, "memory"), memory, 1, 1)?;
-        out.apart_from(&[range(buffer.cast::<u8>(), layout.total())])?;
+        out.apart_from(&[addresses(buffer.cast::<u8>(), layout.total())])?;
         // SAFETY: not NULL, aligned, outside of the block.
         let out = unsafe { out.borrow() };
         out[0] = buffer.cast();
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn titans_memory_reset(
     let body = || {
         // SAFETY: the caller lends the memory for the length of the call.
         let mut block = unsafe { Block::open(arg(1, "memory"), memory) }?;
-        apart(arg(2, "w0"), &range(w0, w0_len), &block.addresses)?;
+        apart(arg(2, "w0"), &addresses(w0, w0_len), &block.addresses)?;
         // SAFETY: the caller promises `w0`, and it lies outside of the block.
         let w0 = unsafe { initial(arg(2, "w0"), w0, w0_len, block.spec()) }?;
         start(&mut block, w0)

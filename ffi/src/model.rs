@@ -3,7 +3,7 @@
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, apart, arg, input, output, range, store};
+use crate::pointer::{Arg, addresses, apart, arg, input, output, store};
 use crate::status::titans_status::*;
 use crate::version::TITANS_ABI_VERSION;
 use core::ffi::c_void;
@@ -72,7 +72,7 @@ fn refused(error: Error) -> Failure {
 /// # Safety
 /// A pointer that is not NULL points to a readable structure; if `titans_model_open` filled it, the blob is still there, and nobody
 /// writes either during the call.
-pub(crate) unsafe fn opened<'a>(arg: Arg, model: *const titans_model) -> Outcome<Opened<'a>> {
+pub(crate) unsafe fn borrow_model<'a>(arg: Arg, model: *const titans_model) -> Outcome<Opened<'a>> {
     // SAFETY: readable by promise; any bytes are a value.
     let [own] = unsafe { input(arg, model, 1, 1) }? else { return Err(arg.fail(TITANS_ERROR_NULL)) };
     let words = &own.opaque;
@@ -95,7 +95,7 @@ pub(crate) unsafe fn opened<'a>(arg: Arg, model: *const titans_model) -> Outcome
     // What was checked whole when it was opened is not looked through again.
     let model = Model::trusted(bytes).ok().filter(|model| u64::from(model.checksum()) == words[4]);
     let model = model.ok_or(arg.fail(TITANS_ERROR_OTHER_MODEL))?;
-    Ok(Opened { model, addresses: [range(model_pointer(own), 1), range(blob, len)] })
+    Ok(Opened { model, addresses: [addresses(model_pointer(own), 1), addresses(blob, len)] })
 }
 
 const fn model_pointer(model: &titans_model) -> *const titans_model {
@@ -168,7 +168,7 @@ impl Opening {
         }
         // SAFETY: the caller promises `blob`.
         let bytes = unsafe { input(arg(4, "blob"), blob.cast::<u8>(), blob_bytes, blob_bytes) }?;
-        apart(at, &out.range(), &range(bytes.as_ptr(), bytes.len()))?;
+        apart(at, &out.addresses(), &addresses(bytes.as_ptr(), bytes.len()))?;
         let checksum = Model::<f32>::parse(bytes).map_err(refused)?.checksum();
         blob.expose_provenance();
         // SAFETY: not NULL and aligned (checked above), writable by promise.

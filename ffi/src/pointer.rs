@@ -82,13 +82,13 @@ pub(crate) fn optional<T>(arg: Arg, pointer: *mut T, len: usize, expected: usize
 
 impl<T> Output<T> {
     /// The addresses it covers.
-    pub(crate) fn range(&self) -> Range<usize> {
-        range(self.pointer, self.len)
+    pub(crate) fn addresses(&self) -> Range<usize> {
+        addresses(self.pointer, self.len)
     }
 
     /// Refuses the output when it shares a byte with one of `others`.
     pub(crate) fn apart_from(&self, others: &[Range<usize>]) -> Outcome<()> {
-        others.iter().try_for_each(|other| apart(self.arg, &self.range(), other))
+        others.iter().try_for_each(|other| apart(self.arg, &self.addresses(), other))
     }
 
     /// The elements, to write.
@@ -112,14 +112,14 @@ pub(crate) fn apart(arg: Arg, own: &Range<usize>, other: &Range<usize>) -> Outco
 }
 
 /// The addresses of `len` elements.
-pub(crate) fn range<T>(pointer: *const T, len: usize) -> Range<usize> {
+pub(crate) fn addresses<T>(pointer: *const T, len: usize) -> Range<usize> {
     let start = pointer.addr();
     start..start.saturating_add(len.saturating_mul(size_of::<T>()))
 }
 
 /// The addresses of a slice.
-pub(crate) fn range_of<T>(slice: &[T]) -> Range<usize> {
-    range(slice.as_ptr(), slice.len())
+pub(crate) fn slice_addresses<T>(slice: &[T]) -> Range<usize> {
+    addresses(slice.as_ptr(), slice.len())
 }
 
 /// Writes one value through a pointer that must not be NULL and shares no byte with `others`.
@@ -152,7 +152,7 @@ pub(crate) fn expect_head(arg: Arg, (expected, found): (u64, u64), abi: u32) -> 
 ///
 /// # Safety
 /// As [`fill`]'s.
-pub(crate) unsafe fn fillable<T>(arg: Arg, pointer: *mut T, others: &[Range<usize>]) -> Outcome<u32> {
+pub(crate) unsafe fn expect_fillable<T>(arg: Arg, pointer: *mut T, others: &[Range<usize>]) -> Outcome<u32> {
     check(arg, pointer, 1, 1)?;
     // SAFETY: aligned, not NULL; the first field is there whatever its value.
     let said = unsafe { pointer.cast::<u32>().read() };
@@ -160,7 +160,7 @@ pub(crate) unsafe fn fillable<T>(arg: Arg, pointer: *mut T, others: &[Range<usiz
     if !(size_of::<T>()..=LARGEST_STRUCT).contains(&size) {
         return Err(arg.sizes(TITANS_ERROR_STRUCT_SIZE, size_of::<T>(), size));
     }
-    others.iter().try_for_each(|other| apart(arg, &range(pointer.cast::<u8>(), size), other))?;
+    others.iter().try_for_each(|other| apart(arg, &addresses(pointer.cast::<u8>(), size), other))?;
     Ok(said)
 }
 
@@ -172,7 +172,7 @@ pub(crate) unsafe fn fillable<T>(arg: Arg, pointer: *mut T, others: &[Range<usiz
 /// `repr(C)` and begins with that field.
 pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: &[Range<usize>]) -> Outcome<()> {
     // SAFETY: the promise is this function's own.
-    let said = unsafe { fillable(arg, pointer, others) }?;
+    let said = unsafe { expect_fillable(arg, pointer, others) }?;
     let size = said as usize;
     // SAFETY: `size` writable bytes by promise, and at least this library's structure.
     unsafe {
@@ -236,12 +236,12 @@ pub(crate) fn check_buffer(buffer: *const c_void, bytes: usize, needed: usize) -
 ///
 /// # Safety
 /// As [`versioned`]'s.
-pub(crate) unsafe fn range_of_struct<T>(pointer: *const T) -> Range<usize> {
+pub(crate) unsafe fn struct_addresses<T>(pointer: *const T) -> Range<usize> {
     if pointer.is_null() {
         return 0..0;
     }
     // SAFETY: the first field is its size, readable by promise.
-    range(pointer.cast::<u8>(), unsafe { pointer.cast::<u32>().read() } as usize)
+    addresses(pointer.cast::<u8>(), unsafe { pointer.cast::<u32>().read() } as usize)
 }
 
 /// A `struct_size` above this is taken for garbage and its tail is not looked at.

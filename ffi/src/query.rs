@@ -5,7 +5,7 @@ use crate::boundary;
 use crate::config::titans_memory_config;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{ALIGN, Arg, arg, output, range, range_of_struct, store};
+use crate::pointer::{ALIGN, Arg, addresses, arg, output, store, struct_addresses};
 use crate::status::titans_status::*;
 use titans_kernel::memory::MemorySpec;
 
@@ -31,7 +31,7 @@ unsafe fn ask(
         let (spec, _) = unsafe { titans_memory_config::read(1, config) }?.spec(1)?;
         let layout = Layout::new(1, &spec)?;
         // SAFETY: the caller promises `config`, which was accepted, and `out`.
-        unsafe { store(answer, out, question(&spec, &layout), &[range_of_struct(config)]) }
+        unsafe { store(answer, out, question(&spec, &layout), &[struct_addresses(config)]) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -100,7 +100,7 @@ unsafe fn tell<T: Copy>(
         let (head, _, _, layout) = unsafe { Head::read(arg(1, "memory"), memory) }?;
         let answer = question(&head)?;
         // SAFETY: the caller promises `out`.
-        unsafe { store(arg(2, "value"), out, answer, &[range(memory.cast::<u8>(), layout.total())]) }
+        unsafe { store(arg(2, "value"), out, answer, &[addresses(memory.cast::<u8>(), layout.total())]) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }

@@ -4,7 +4,7 @@ use crate::block::{Block, Owned, titans_memory};
 use crate::boundary;
 use crate::failure::Failure;
 use crate::info::titans_error_info;
-use crate::pointer::{apart, arg, input, output, range};
+use crate::pointer::{addresses, apart, arg, input, output};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use titans_kernel::Error;
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn titans_memory_save(
         }
         let out = output(arg(2, "bytes"), bytes.cast::<u8>(), needed, needed)?;
         let count = output(arg(4, "written"), written, 1, 1)?;
-        out.apart_from(&[block.addresses.clone(), count.range()])?;
+        out.apart_from(&[block.addresses.clone(), count.addresses()])?;
         count.apart_from(&[block.addresses.clone()])?;
         // SAFETY: block, bytes and count were shown to be apart.
         let (out, count) = unsafe { (out.borrow(), count.borrow()) };
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn titans_memory_load(
         if bytes.is_null() {
             return Err(arg(2, "bytes").fail(TITANS_ERROR_NULL));
         }
-        apart(arg(2, "bytes"), &range(bytes.cast::<u8>(), len), &block.addresses)?;
+        apart(arg(2, "bytes"), &addresses(bytes.cast::<u8>(), len), &block.addresses)?;
         // SAFETY: the caller promises `bytes`; they lie outside of the block.
         let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
         block.with_memory(|memory| memory.load(bytes)).map_err(refused)?;

@@ -246,7 +246,7 @@ impl titans_status {
 }
 
 /// The texts of any number.
-fn texts_of(status: i32) -> (&'static CStr, &'static CStr) {
+fn describe(status: i32) -> (&'static CStr, &'static CStr) {
     match ALL.iter().find(|s| **s as i32 == status) {
         Some(s) => s.texts(),
         None => (c"TITANS_UNKNOWN", c"not a status of this library"),
@@ -256,13 +256,13 @@ fn texts_of(status: i32) -> (&'static CStr, &'static CStr) {
 /// The name of a status, e.g. "TITANS_ERROR_NULL"; "TITANS_UNKNOWN" for other numbers. Static: never free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn titans_status_name(status: i32) -> *const c_char {
-    texts_of(status).0.as_ptr()
+    describe(status).0.as_ptr()
 }
 
 /// One sentence about a status: what is wrong and what to do. Static: never free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn titans_status_message(status: i32) -> *const c_char {
-    texts_of(status).1.as_ptr()
+    describe(status).1.as_ptr()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::block::{Block, titans_memory};
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::pointer::{Output, apart, arg, input, optional, output, range_of, range_of_struct, versioned};
+use crate::pointer::{Output, apart, arg, input, optional, output, slice_addresses, struct_addresses, versioned};
 use crate::status::titans_status::*;
 use core::ops::Range;
 use titans_kernel::{Error, Mat, MatMut};
@@ -92,11 +92,11 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
     // SAFETY: the caller promises every pointer of `tokens` with its length; nothing is written before all of them
     // are known to lie apart from the block and from the outputs.
     let batch = unsafe { Batch::new(tokens, key, value, y.is_some(), at) }?;
-    let inputs = batch.ranges();
-    for (range, name) in inputs.iter().zip(INPUTS) {
-        apart(names(name), range, &block.addresses)?;
+    let inputs = batch.input_addresses();
+    for (addresses, name) in inputs.iter().zip(INPUTS) {
+        apart(names(name), addresses, &block.addresses)?;
     }
-    let surprise_at = surprise.as_ref().map_or(0..0, Output::range);
+    let surprise_at = surprise.as_ref().map_or(0..0, Output::addresses);
     apart(names("tokens"), &outputs.tokens, &block.addresses)?;
     for output in [&y, &surprise].into_iter().flatten() {
         output.apart_from(&inputs)?;
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn titans_memory_write(
     };
     let body = || {
         // SAFETY: the caller promises `tokens`.
-        let (copied, own) = unsafe { (titans_tokens::copy(tokens)?, range_of_struct(tokens)) };
+        let (copied, own) = unsafe { (titans_tokens::copy(tokens)?, struct_addresses(tokens)) };
         // SAFETY: the caller's promises are the same.
         unsafe { write(memory, &copied, &Outputs { tokens: own, y, y_len, surprise, surprise_len }, at) }
     };
@@ -282,8 +282,8 @@ pub unsafe extern "C" fn titans_memory_read(
         let wanted = elements(q_arg, n, key)?;
         // SAFETY: the caller promises `q`; nothing is written before it is known to lie apart from the rest.
         let q = unsafe { input(q_arg, q, q_len, wanted) }?;
-        apart(q_arg, &range_of(q), &block.addresses)?;
-        y.apart_from(&[range_of(q), block.addresses.clone()])?;
+        apart(q_arg, &slice_addresses(q), &block.addresses)?;
+        y.apart_from(&[slice_addresses(q), block.addresses.clone()])?;
         if let Some(i) = q.iter().position(|x| !x.is_finite()) {
             return Err(Failure::index(TITANS_ERROR_NOT_FINITE, q_arg.position, q_arg.name, i));
         }

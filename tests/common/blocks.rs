@@ -126,9 +126,9 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
     };
     for kind in KINDS {
         all.extend(general.iter().map(|c| changed(kind, c)));
-        all.extend(remembering.iter().filter(|_| kind.remembers()).map(|c| changed(kind, c)));
-        all.extend(attending.iter().filter(|_| kind.attends()).map(|c| changed(kind, c)));
-        for (what, change) in letter.iter().filter(|_| kind.attends()) {
+        all.extend(remembering.iter().filter(|_| kind.has_memory()).map(|c| changed(kind, c)));
+        all.extend(attending.iter().filter(|_| kind.has_attention()).map(|c| changed(kind, c)));
+        for (what, change) in letter.iter().filter(|_| kind.has_attention()) {
             let mut config = tiny(kind);
             config.set_wiring(Wiring::Letter);
             change(&mut config);

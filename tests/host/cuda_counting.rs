@@ -15,7 +15,7 @@ use titans_host::task::TaskConfig;
 use titans_host::task::text::TextConfig;
 use titans_host::train::checkpoint::{Checkpoint, RunState};
 use titans_host::train::optimiser::Optimiser;
-use titans_host::train::{Batch, RunConfig, Task, TrainConfig, Trainer, Validation};
+use titans_host::train::{Batch, Interrupt, RunConfig, Task, TrainConfig, Trainer, Validation};
 
 /// Batches of one shape, their tokens 0.
 struct Blank {
@@ -32,7 +32,13 @@ impl<D: Device> Task<D> for Blank {
         Ok(())
     }
 
-    fn validate(&self, _device: &D, _model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &D,
+        _model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }

@@ -3,7 +3,7 @@
 use crate::boundary;
 use crate::failure::Failure;
 use crate::info::{self, titans_error_info};
-use crate::pointer::{Arg, range};
+use crate::pointer::{Arg, addresses};
 use crate::status::titans_status::{self, *};
 use core::ops::Range;
 use std::cell::RefCell;
@@ -196,7 +196,7 @@ impl<T> Handle<T> {
 
     /// Its addresses, where no output may lie.
     pub(super) fn addresses(handle: *const Self) -> Range<usize> {
-        range(handle, 1)
+        addresses(handle, 1)
     }
 
     /// Lends it to `body`; what a panic leaves behind answers `TITANS_ERROR_POISONED`.

@@ -4,7 +4,7 @@ use super::call::{Handle, HostFailure, HostOutcome, call, path};
 use super::options::{Listener, titans_host_options, titans_log_level};
 use crate::info::titans_error_info;
 use crate::model::{Opening, titans_model};
-use crate::pointer::{arg, output, range_of_struct};
+use crate::pointer::{arg, output, struct_addresses};
 use crate::status::titans_status::*;
 use core::ffi::c_char;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct HostModel {
 ///
 /// # Safety
 /// A pointer that is not NULL is a model that was opened and not closed.
-pub(super) unsafe fn borrowed<'a>(model: *const titans_host_model) -> HostOutcome<&'a HostModel> {
+pub(super) unsafe fn borrow_model<'a>(model: *const titans_host_model) -> HostOutcome<&'a HostModel> {
     // SAFETY: the promise is this function's own.
     unsafe { Handle::borrow(arg(1, "model"), MODEL, model.cast()) }
 }
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn titans_host_open(
         // SAFETY: the caller promises options and texts.
         let (options, from) = unsafe {
             let read = titans_host_options::read(2, options)?;
-            out.apart_from(&[range_of_struct(options)])?;
+            out.apart_from(&[struct_addresses(options)])?;
             (read, path(arg(1, "from"), from)?)
         };
         let from = from.ok_or(arg(1, "from").fail(TITANS_ERROR_NULL))?;
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn titans_host_view(
         output(arg(2, "view"), view, 1, 1)?.apart_from(&[Handle::<HostModel>::addresses(model.cast())])?;
         // SAFETY: the caller promises the model; the blob is its own; the rest are the caller's promises.
         unsafe {
-            let blob = borrowed(model)?.weights.bytes();
+            let blob = borrow_model(model)?.weights.bytes();
             Ok(to.open(view, view_size, abi_version, blob.as_ptr().cast(), blob.len())?)
         }
     };
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn titans_host_save_blob(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises model and text.
-        let (own, to) = unsafe { (borrowed(model)?, path(arg(2, "to"), to)?) };
+        let (own, to) = unsafe { (borrow_model(model)?, path(arg(2, "to"), to)?) };
         let to = to.ok_or(arg(2, "to").fail(TITANS_ERROR_NULL))?;
         write_whole(to, own.weights.bytes())
     };

@@ -1,11 +1,11 @@
 //! `titans_text`: a text that is read as a stream, and goes on.
 
 use super::call::{Handle, HostFailure, HostOutcome, call};
-use super::model::{HostModel, borrowed, titans_host_model};
+use super::model::{HostModel, borrow_model, titans_host_model};
 use super::options::{titans_bytes_fn, titans_progress_fn, titans_text_config};
 use crate::failure::Failure;
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, arg, fill, fillable, input, output, range_of, range_of_struct, store};
+use crate::pointer::{Arg, arg, expect_fillable, fill, input, output, slice_addresses, store, struct_addresses};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -98,8 +98,8 @@ pub unsafe extern "C" fn titans_text_open(
         // SAFETY: the caller promises model and configuration.
         let (own, (config, sampling)) = unsafe {
             let read = titans_text_config::read(2, config)?;
-            out.apart_from(&[range_of_struct(config), Handle::<HostModel>::addresses(model.cast())])?;
-            (borrowed(model)?, read)
+            out.apart_from(&[struct_addresses(config), Handle::<HostModel>::addresses(model.cast())])?;
+            (borrow_model(model)?, read)
         };
         let reader = TextReader::new(Arc::clone(&own.weights), own.tokenizer.clone(), sampling.mode);
         let reader = reader.map_err(HostFailure::host)?;
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn titans_text_feed(
         let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
         if !read.is_null() {
             // SAFETY: the caller promises `read`: it can be written at the end too.
-            unsafe { fillable(arg(4, "read"), read, &[range_of(bytes), at.clone()]) }?;
+            unsafe { expect_fillable(arg(4, "read"), read, &[slice_addresses(bytes), at.clone()]) }?;
         }
         let (what, done) = state.feed(bytes);
         if !read.is_null() {
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn titans_text_token(
                 return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 4, "capacity", needed, given).into());
             }
             let out = output(arg(3, "bytes"), bytes, token.len(), token.len())?;
-            out.apart_from(&[count.range(), at])?;
+            out.apart_from(&[count.addresses(), at])?;
             // SAFETY: the caller's own buffer.
             unsafe { out.borrow() }.copy_from_slice(token);
         }

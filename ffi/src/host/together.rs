@@ -4,7 +4,7 @@ use super::call::{Handle, HostFailure, HostOutcome, call};
 use super::text::{TEXT, TextState, titans_text, titans_text_read, told};
 use crate::failure::Failure;
 use crate::info::titans_error_info;
-use crate::pointer::{Arg, arg, fill, fillable, input, range, range_of};
+use crate::pointer::{Arg, addresses, arg, expect_fillable, fill, input, slice_addresses};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use core::ops::Range;
@@ -80,9 +80,9 @@ pub unsafe extern "C" fn titans_text_feed_all(
             };
             jobs.push(Mutex::new(Job { text, bytes, done: None }));
         }
-        let read: Vec<_> = jobs.iter().flat_map(|job| job.try_lock().map(|job| range_of(job.bytes))).collect();
+        let read: Vec<_> = jobs.iter().flat_map(|job| job.try_lock().map(|job| slice_addresses(job.bytes))).collect();
         let own: Vec<_> = texts.iter().map(|text| Handle::<TextState>::addresses(text.cast())).collect();
-        let arrays = [range_of(texts), range(pointers, count), range_of(lens)];
+        let arrays = [slice_addresses(texts), addresses(pointers, count), slice_addresses(lens)];
         let read = [&read[..], &own[..], &arrays[..]].concat();
         // SAFETY: the caller promises `count` structures.
         let places = unsafe { places(reads, count, &read) }?;
@@ -120,12 +120,12 @@ unsafe fn places(
         return Ok(Vec::new());
     }
     // SAFETY: the promise is this function's own.
-    let size = unsafe { fillable(at, reads, others) }?;
+    let size = unsafe { expect_fillable(at, reads, others) }?;
     let mut places = Vec::with_capacity(count);
     for i in 0..count {
         let place = reads.wrapping_byte_add(i.saturating_mul(size as usize));
         // SAFETY: as above.
-        let said = unsafe { fillable(at, place, others) }?;
+        let said = unsafe { expect_fillable(at, place, others) }?;
         if said != size {
             let (expected, found) = (size.into(), said.into());
             return Err(Failure::sizes(TITANS_ERROR_STRUCT_SIZE, 6, "reads", expected, found).into());

@@ -13,7 +13,7 @@ use super::undo::{Log, Undo};
 use crate::arithmetic::arithmetic;
 use crate::failure::{Failure, Outcome};
 use crate::model::Opened;
-use crate::pointer::{ALIGN, Arg, aligned_block, expect_head, range};
+use crate::pointer::{ALIGN, Arg, addresses, aligned_block, expect_head};
 use crate::status::titans_status::{self, *};
 use crate::version::TITANS_ABI_VERSION;
 use core::ops::Range;
@@ -160,12 +160,12 @@ impl StreamHead {
             open: 0,
             _zero: 0,
         };
-        head.seal = head.sealed();
+        head.seal = head.compute_seal();
         head
     }
 
     /// FNV-1a over what never changes.
-    fn sealed(&self) -> u64 {
+    fn compute_seal(&self) -> u64 {
         let (l, c) = (&self.layout, &self.config);
         let words = [l.stream, l.state, l.spare, l.log, l.staged, l.open, l.total, self.magic].into_iter();
         let fields =
@@ -191,8 +191,8 @@ impl StreamHead {
             Err(Failure::sizes(code, arg.position, arg.name, expected, found))
         };
         expect_head(arg, (MAGIC, head.magic), head.abi)?;
-        if head.seal != head.sealed() || head.head_bytes as usize != HEAD {
-            return bad(TITANS_ERROR_CORRUPT, head.sealed(), head.seal);
+        if head.seal != head.compute_seal() || head.head_bytes as usize != HEAD {
+            return bad(TITANS_ERROR_CORRUPT, head.compute_seal(), head.seal);
         }
         head.position(arg)?;
         let spare = head.layout.spare == 0 || head.spare.position().is_some();
@@ -258,7 +258,7 @@ impl<'a> StreamBlock<'a> {
     /// # Safety
     /// `buffer` is aligned and points to the initialised bytes of a block with this layout, nobody else's meanwhile.
     unsafe fn split(buffer: *mut u8, layout: StreamLayout, opened: Opened<'a>) -> Self {
-        let addresses = range(buffer, layout.total());
+        let addresses = addresses(buffer, layout.total());
         let StreamLayout { stream, spare, log, staged, open, .. } = layout;
         let numbers = |at: u64| buffer.wrapping_add(HEAD + 4 * at as usize);
         let [at_log, at_staged, at_open] = [stream + spare, stream + spare + log, stream + spare + log + staged];

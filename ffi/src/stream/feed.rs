@@ -6,8 +6,8 @@ use crate::batch::elements;
 use crate::boundary;
 use crate::failure::{Failure, Outcome, copy, sure};
 use crate::info::titans_error_info;
-use crate::model::{opened, titans_model};
-use crate::pointer::{Output, apart, arg, input, optional, range_of};
+use crate::model::{borrow_model, titans_model};
+use crate::pointer::{Output, apart, arg, input, optional, slice_addresses};
 use crate::status::titans_status::*;
 use core::ops::Range;
 use titans_kernel::Mat;
@@ -38,7 +38,7 @@ unsafe fn feed<'a>(fed: Fed, reads: Input) -> Outcome<(Feed<'a, f32>, Range<usiz
         (Fed::Ids(ids, n), Input::Tokens(_)) => {
             // SAFETY: the promise about the pointer is this function's own.
             let ids = unsafe { input(arg(3, "ids"), ids, n, n) }?;
-            Ok((Feed::Tokens(ids), range_of(ids)))
+            Ok((Feed::Tokens(ids), slice_addresses(ids)))
         }
         (Fed::Rows(rows, len), Input::Rows(size)) => {
             let size = size.max(1);
@@ -49,7 +49,7 @@ unsafe fn feed<'a>(fed: Fed, reads: Input) -> Outcome<(Feed<'a, f32>, Range<usiz
             // SAFETY: as above.
             let rows = unsafe { input(arg(3, "rows"), rows, len, len) }?;
             let matrix = Mat::new(rows, len / size, size).map_err(Failure::internal)?;
-            Ok((Feed::Rows(matrix), range_of(rows)))
+            Ok((Feed::Rows(matrix), slice_addresses(rows)))
         }
         (Fed::Ids(..), Input::Rows(_)) => Err(wrong(0)),
         (Fed::Rows(..), Input::Tokens(_)) => Err(wrong(1)),
@@ -75,7 +75,7 @@ unsafe fn push(
     asked: &Asked,
 ) -> Outcome<()> {
     // SAFETY: both are the caller's to promise.
-    let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, opened(arg(2, "model"), model)?) }?;
+    let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
     let spec = *block.model.spec();
     // SAFETY: the caller promises what is fed; nothing is written before it is known to lie apart from block and outputs.
     let (feed, at) = unsafe { feed(fed, spec.input) }?;
@@ -100,11 +100,11 @@ unsafe fn push(
         output.apart_from(core::slice::from_ref(&at))?;
     }
     if let (Some(y), Some(s)) = (&y, &s) {
-        y.apart_from(&[s.range()])?;
+        y.apart_from(&[s.addresses()])?;
     }
     block.whole()?;
     // SAFETY: both outputs were shown to overlap nothing else.
-    let (y, s) = unsafe { (y.map(|y| borrowed(y)), s.map(|s| borrowed(s))) };
+    let (y, s) = unsafe { (y.map(|y| writable(y)), s.map(|s| writable(s))) };
     let refused =
         if y.is_none() && s.is_none() { block.take(feed, [None, None])? } else { block.staged(feed, [y, s])? };
     if let Some(token) = refused {
@@ -121,7 +121,7 @@ unsafe fn push(
 
 /// # Safety
 /// As [`Output::borrow`].
-unsafe fn borrowed<'a>(output: Output<f32>) -> &'a mut [f32] {
+unsafe fn writable<'a>(output: Output<f32>) -> &'a mut [f32] {
     // SAFETY: the promise is this function's own.
     unsafe { output.borrow() }
 }

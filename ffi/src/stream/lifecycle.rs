@@ -5,8 +5,8 @@ use super::config::titans_stream_config;
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::model::{opened, titans_model};
-use crate::pointer::{apart, arg, check_buffer, output, range, range_of_struct};
+use crate::model::{borrow_model, titans_model};
+use crate::pointer::{addresses, apart, arg, check_buffer, output, struct_addresses};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use titans_kernel::Error;
@@ -52,13 +52,13 @@ pub unsafe extern "C" fn titans_stream_init(
     let body = || {
         // SAFETY: the caller promises both structures.
         let (opened, (read, mode)) =
-            unsafe { (opened(arg(3, "model"), model)?, titans_stream_config::read(4, config)?) };
+            unsafe { (borrow_model(arg(3, "model"), model)?, titans_stream_config::read(4, config)?) };
         let layout = StreamLayout::new(4, &opened.model, &read)?;
         check_buffer(buffer, buffer_bytes, layout.total())?;
-        let own = range(buffer.cast::<u8>(), layout.total());
+        let own = addresses(buffer.cast::<u8>(), layout.total());
         let out = output(arg(5, "stream"), stream, 1, 1)?;
         // SAFETY: the structure was accepted.
-        let config_at = unsafe { range_of_struct(config) };
+        let config_at = unsafe { struct_addresses(config) };
         out.apart_from(&[own.clone(), config_at.clone()])?;
         out.apart_from(&opened.addresses)?;
         apart(arg(1, "buffer"), &own, &config_at)?;
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn titans_stream_attach(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises the model.
-        let opened = unsafe { opened(arg(3, "model"), model) }?;
+        let opened = unsafe { borrow_model(arg(3, "model"), model) }?;
         check_buffer(buffer, buffer_bytes, HEAD)?;
         // SAFETY: aligned, and at least a head's bytes are there.
         let head = unsafe { StreamHead::read(arg(1, "buffer"), buffer.cast()) }?;
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn titans_stream_attach(
         }
         check_buffer(buffer, buffer_bytes, layout.total())?;
         let out = output(arg(4, "stream"), stream, 1, 1)?;
-        out.apart_from(&[range(buffer.cast::<u8>(), layout.total())])?;
+        out.apart_from(&[addresses(buffer.cast::<u8>(), layout.total())])?;
         out.apart_from(&opened.addresses)?;
         // SAFETY: not NULL, aligned, outside of the block.
         let out = unsafe { out.borrow() };
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn titans_stream_fork(
         let head = unsafe { StreamHead::read(arg(1, "stream"), stream) }?;
         let total = head.layout.total();
         check_buffer(buffer, buffer_bytes, total).map_err(|failure| Failure { arg: failure.arg + 1, ..failure })?;
-        let (from, own) = (range(stream.cast::<u8>(), total), range(buffer.cast::<u8>(), total));
+        let (from, own) = (addresses(stream.cast::<u8>(), total), addresses(buffer.cast::<u8>(), total));
         apart(arg(2, "buffer"), &own, &from)?;
         let out = output(arg(4, "other"), other, 1, 1)?;
         out.apart_from(&[own, from])?;
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn titans_stream_reset(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller lends the stream for the length of the call.
-        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, opened(arg(2, "model"), model)?) }?;
+        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
         let mode = block.head.position(arg(1, "stream"))?.mode;
         let begun = block.begin(mode);
         if begun.is_err() && block.head.config.undo > 0 {
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn titans_stream_read_only(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller lends the stream for the length of the call.
-        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, opened(arg(2, "model"), model)?) }?;
+        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
         let mode = match read_only {
             0 => Mode::On,
             1 => Mode::Frozen,

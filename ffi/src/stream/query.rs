@@ -5,8 +5,8 @@ use super::config::titans_stream_config;
 use crate::boundary;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
-use crate::model::{Opened, opened, titans_model};
-use crate::pointer::{ALIGN, arg, fill, output, range, range_of_struct, store};
+use crate::model::{Opened, borrow_model, titans_model};
+use crate::pointer::{ALIGN, addresses, arg, fill, output, store, struct_addresses};
 use crate::status::titans_status::*;
 use titans_kernel::Choice;
 use titans_kernel::model::{Input, KeptState};
@@ -32,11 +32,12 @@ pub unsafe extern "C" fn titans_stream_size(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises both structures.
-        let (opened, (read, _)) = unsafe { (opened(arg(1, "model"), model)?, titans_stream_config::read(2, config)?) };
+        let (opened, (read, _)) =
+            unsafe { (borrow_model(arg(1, "model"), model)?, titans_stream_config::read(2, config)?) };
         let layout = StreamLayout::new(2, &opened.model, &read)?;
         let [own, blob] = opened.addresses;
         // SAFETY: the caller promises `config`, which was accepted, and `bytes`.
-        unsafe { store(arg(3, "bytes"), bytes, layout.total(), &[range_of_struct(config), own, blob]) }
+        unsafe { store(arg(3, "bytes"), bytes, layout.total(), &[struct_addresses(config), own, blob]) }
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -56,7 +57,7 @@ pub unsafe extern "C" fn titans_stream_saved_size(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller promises the model.
-        let Opened { model, addresses } = unsafe { opened(arg(1, "model"), model) }?;
+        let Opened { model, addresses } = unsafe { borrow_model(arg(1, "model"), model) }?;
         let open = match model.spec().input {
             Input::Tokens(_) => 0,
             Input::Rows(size) => size,
@@ -108,7 +109,7 @@ unsafe fn tell(
     let body = || {
         // SAFETY: the caller lends the stream to read.
         let head = unsafe { StreamHead::read(arg(1, "stream"), stream) }?;
-        answer(&head, range(stream.cast::<u8>(), head.layout.total()))
+        answer(&head, addresses(stream.cast::<u8>(), head.layout.total()))
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }
@@ -192,8 +193,8 @@ pub unsafe extern "C" fn titans_stream_waiting(
             return Err(Failure::sizes(TITANS_ERROR_BUFFER_TOO_SMALL, 4, "capacity", open as u64, capacity as u64));
         }
         let out = output(arg(3, "numbers"), numbers, open, open)?;
-        token.apart_from(&[own.clone(), out.range(), count.range()])?;
-        count.apart_from(&[own.clone(), out.range()])?;
+        token.apart_from(&[own.clone(), out.addresses(), count.addresses()])?;
+        count.apart_from(&[own.clone(), out.addresses()])?;
         out.apart_from(&[own])?;
         let from = stream.cast::<u8>().wrapping_add(head.open_at()).cast::<f32>();
         // SAFETY: block and outputs were shown to be apart; the open row lies in the block.

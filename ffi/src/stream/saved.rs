@@ -4,8 +4,8 @@ use super::block::{StreamBlock, titans_stream};
 use crate::boundary;
 use crate::failure::{Failure, Outcome, sure};
 use crate::info::titans_error_info;
-use crate::model::{opened, titans_model};
-use crate::pointer::{apart, arg, input, output, range};
+use crate::model::{borrow_model, titans_model};
+use crate::pointer::{addresses, apart, arg, input, output};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
 use titans_kernel::Error;
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn titans_stream_save(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller lends the stream for the length of the call.
-        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, opened(arg(2, "model"), model)?) }?;
+        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
         block.whole()?;
         let open = block.head.open as usize;
         let head = KeptState::head_len(open);
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn titans_stream_save(
         let out = output(arg(3, "bytes"), bytes.cast::<u8>(), needed, needed)?;
         let count = output(arg(5, "written"), written, 1, 1)?;
         out.apart_from(&block.addresses)?;
-        out.apart_from(&[count.range()])?;
+        out.apart_from(&[count.addresses()])?;
         count.apart_from(&block.addresses)?;
         // SAFETY: block, bytes and count were shown to be apart.
         let (out, count) = unsafe { (out.borrow(), count.borrow()) };
@@ -126,11 +126,11 @@ pub unsafe extern "C" fn titans_stream_load(
 ) -> i32 {
     let body = || {
         // SAFETY: the caller lends the stream for the length of the call.
-        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, opened(arg(2, "model"), model)?) }?;
+        let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
         if bytes.is_null() {
             return Err(arg(3, "bytes").fail(TITANS_ERROR_NULL));
         }
-        apart(arg(3, "bytes"), &range(bytes.cast::<u8>(), len), &block.addresses[0])?;
+        apart(arg(3, "bytes"), &addresses(bytes.cast::<u8>(), len), &block.addresses[0])?;
         // SAFETY: the caller promises `bytes`; they lie outside of the block.
         let bytes = unsafe { input(arg(3, "bytes"), bytes.cast::<u8>(), len, len) }?;
         let known = [b"TTNFEED", b"TTNSESS"].iter().any(|name| bytes.starts_with(*name) || name.starts_with(bytes));

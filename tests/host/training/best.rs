@@ -29,7 +29,13 @@ impl Task<Device> for Scripted {
         Task::<Device>::batch(&self.task, step, part, batch)
     }
 
-    fn validate(&self, _device: &Device, _model: &Model<Device>, thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &Device,
+        _model: &Model<Device>,
+        thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let loss = if thorough { self.thorough } else { self.cheap[self.next.replace(self.next.get() + 1)] };
         Ok(Validation { loss, accuracy: None, tokens: 1 })
     }

@@ -243,13 +243,14 @@ fn what_the_padding_holds_changes_no_gradient() {
             }
             Ok(())
         }
-        fn validate(
+        fn validate_until(
             &self,
             device: &Device,
             model: &Model<Device>,
             thorough: bool,
+            interrupt: &Interrupt,
         ) -> titans_host::Result<titans_host::task::Validation> {
-            self.0.validate(device, model, thorough)
+            self.0.validate_until(device, model, thorough, interrupt)
         }
     }
     let config = config(&data);

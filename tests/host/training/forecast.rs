@@ -120,7 +120,7 @@ fn no_forecast_depends_on_anything_later_than_its_moment() {
         let carried = |mode| all(&model, (&frame, &before), &config, Manner { mode, carry: true, surprise: false });
         let fresh = all(&model, (&frame, &before), &config, Manner { mode: Mode::On, carry: false, surprise: false });
         assert_eq!(carried(Mode::On)[0], fresh[0], "they begin alike");
-        if kind.remembers() {
+        if kind.has_memory() {
             assert!(carried(Mode::On) != fresh, "what was carried on is heard");
         }
     }

@@ -164,7 +164,13 @@ impl Task<Device> for Ending {
         Ok(())
     }
 
-    fn validate(&self, _device: &Device, _model: &Model<Device>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &Device,
+        _model: &Model<Device>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }

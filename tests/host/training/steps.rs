@@ -6,7 +6,7 @@ use titans_host::device::IGNORE;
 use titans_host::device::cpu::Cpu;
 use titans_host::model::Model;
 use titans_host::task::recall::{Recall, RecallConfig};
-use titans_host::train::{Batch, RunConfig, Task, TrainConfig, Trainer, Validation};
+use titans_host::train::{Batch, Interrupt, RunConfig, Task, TrainConfig, Trainer, Validation};
 
 /// Losses and final parameters of `n` steps of the recall task.
 fn run(seed: u64, threads: usize, n: u64) -> (Vec<u64>, Vec<u32>) {
@@ -40,7 +40,13 @@ impl<D: titans_host::device::Device> Task<D> for Fixed {
         true
     }
 
-    fn validate(&self, _device: &D, _model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &D,
+        _model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }
@@ -108,8 +114,14 @@ impl<D: titans_host::device::Device> Task<D> for Sized {
         true
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.0.validate(device, model, thorough)
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        thorough: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Validation> {
+        self.0.validate_until(device, model, thorough, interrupt)
     }
 }
 

@@ -206,7 +206,7 @@ mod tests {
     fn a_signal_s_code_is_128_and_its_number() {
         for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
             let interrupt = Interrupt::new();
-            interrupt.raise_by(signal);
+            interrupt.receive(signal);
             let failure = Failure::interrupted(&interrupt, "saved");
             assert_eq!(failure.code() as i32, code);
             assert!(failure.code().signal().is_some());

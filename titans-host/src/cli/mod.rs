@@ -121,14 +121,14 @@ fn command() -> Command {
         };
         command.mut_args(takes).mut_subcommands(with_numbers)
     }
-    flowing(with_numbers(Cli::command()))
+    rejoin_help(with_numbers(Cli::command()))
 }
 
 /// The text behind the options of every verb as paragraphs, which the parser breaks where the terminal ends; lines of tables and examples, which
 /// begin with blanks, stay lines.
-fn flowing(command: Command) -> Command {
-    let text = command.get_after_help().map(|text| flow(&text.to_string()));
-    let command = command.mut_subcommands(flowing);
+fn rejoin_help(command: Command) -> Command {
+    let text = command.get_after_help().map(|text| join_lines(&text.to_string()));
+    let command = command.mut_subcommands(rejoin_help);
     match text {
         Some(text) => command.after_help(text),
         None => command,
@@ -137,7 +137,7 @@ fn flowing(command: Command) -> Command {
 
 /// Joins the lines of a paragraph as its author broke them; a sentence's end, or a colon, may end one, and what is far to the right goes on from the
 /// line above.
-fn flow(text: &str) -> String {
+fn join_lines(text: &str) -> String {
     const TABLE: usize = 12;
     let mut flowing = String::with_capacity(text.len());
     let mut before = "";
@@ -207,12 +207,12 @@ fn tell_usage(mut error: clap::Error) {
 
 #[cfg(test)]
 mod tests {
-    use super::{command, flow};
+    use super::{command, join_lines};
 
     #[test]
     fn paragraphs_flow_and_tables_stay() {
         let text = "One line\nand its rest.\nAnother:\n  a  b\n              c\n  d\nMore\n\n  e\nf";
-        assert_eq!(flow(text), "One line and its rest.\nAnother:\n  a  b c\n  d\nMore\n\n  e\nf");
+        assert_eq!(join_lines(text), "One line and its rest.\nAnother:\n  a  b c\n  d\nMore\n\n  e\nf");
     }
 
     #[test]

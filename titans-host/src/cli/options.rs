@@ -4,8 +4,9 @@ use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
 use crate::device::cuda::Cuda;
 use crate::model::Choice;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use safetensors::Dtype;
 
 /// Where to compute.
 #[derive(Args, Clone, Copy, Debug)]
@@ -152,26 +153,22 @@ fn between(text: &str, low: usize, high: usize) -> Result<usize, String> {
 
 /// The choices of `T` by their names.
 pub fn named<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(T::ALL.iter().map(|choice| choice.name()))
-        .try_map(|name| T::of_name(&name).ok_or("not one of the names"))
+    PossibleValuesParser::new(T::ALL.iter().map(|choice| choice.name())).try_map(of_name)
 }
 
-/// How the memory is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum FormName {
-    /// Token by token: the weights after each token are built (the definition)
-    Token,
-    /// A chunk at a time by matrix products: the same numbers, faster
-    Chunk,
+fn of_name<T: Choice>(name: String) -> Result<T, &'static str> {
+    T::of_name(&name).ok_or("not one of the names")
 }
 
-/// Floating-point types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DtypeName {
-    /// 32 bits.
-    F32,
-    /// 64 bits.
-    F64,
+/// The same, and what is said of each of them in the long help.
+pub fn explained<T: Choice + Send + Sync>(about: fn(T) -> &'static str) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::ALL.iter().map(|&choice| PossibleValue::new(choice.name()).help(about(choice))))
+        .try_map(of_name)
+}
+
+/// A type of numbers that is computed with: f32 or f64.
+pub fn dtype() -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new(["f32", "f64"]).map(|name| if name == "f64" { Dtype::F64 } else { Dtype::F32 })
 }
 
 /// Runs `$body` with `$device`, the `f32` device that `$args` ask for.

@@ -46,7 +46,7 @@ mod system {
             let mut first: Option<Instant> = None;
             for signal in signals.forever() {
                 let number = u8::try_from(signal).unwrap_or(0);
-                interrupt.raise_by(number);
+                interrupt.receive(number);
                 match first {
                     Some(first) if first.elapsed() > ONE => leave(number),
                     Some(_) => {}
@@ -83,7 +83,7 @@ mod system {
     pub(super) fn listen(interrupt: &Interrupt) -> io::Result<()> {
         let interrupt = interrupt.clone();
         let handler = move || {
-            if !interrupt.raise_by(INTERRUPTED) {
+            if !interrupt.receive(INTERRUPTED) {
                 leave(INTERRUPTED);
             }
         };

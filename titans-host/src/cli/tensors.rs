@@ -74,7 +74,7 @@ impl<'a> Tensors<'a> {
     }
 
     /// As [`Tensors::get`], of a given shape.
-    pub fn shaped<T: Scalar>(&self, name: &str, axes: &str, shape: &[usize]) -> Result<Vec<T>> {
+    pub fn data<T: Scalar>(&self, name: &str, axes: &str, shape: &[usize]) -> Result<Vec<T>> {
         let tensor = self.get(name, axes)?;
         self.expect(name, axes, shape, &tensor.shape)?;
         Ok(tensor.data)

@@ -4,7 +4,7 @@ use super::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use titans_kernel::{Choice, choice};
+use titans_kernel::choice;
 
 /// The letters of DNA, in the order of their numbers: a letter's complement is 3 minus it.
 const DNA: [char; 4] = ['A', 'C', 'G', 'T'];
@@ -170,11 +170,6 @@ impl Encoder {
         }
     }
 
-    /// What is in a sequence.
-    pub fn alphabet(&self) -> Letters {
-        self.alphabet
-    }
-
     /// Sizes of what the model reads.
     pub fn words(&self) -> Words {
         self.words
@@ -282,12 +277,6 @@ impl Encoder {
                 }
             }
         }
-    }
-
-    /// The name of the alphabet, for people.
-    pub fn describe(&self) -> String {
-        let Words { reading, letters, stride, .. } = self.words;
-        format!("{}, {} of {letters} letters, {stride} apart", self.alphabet.name(), reading.name())
     }
 }
 

@@ -4,11 +4,13 @@ mod advice;
 mod calendar;
 mod dated;
 mod dates;
+mod fingerprint;
 mod layout;
 mod marks;
 mod parse;
 
 pub use dates::{Dates, LatestDate};
+pub use fingerprint::SeriesFingerprint;
 pub(super) use layout::delimiter as guessed_delimiter;
 pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 pub use parse::no_record;
@@ -234,9 +236,9 @@ impl Series {
     /// there is none).
     ///
     /// # Errors
-    /// As [`Series::standardised`].
+    /// As [`Series::z_scores`].
     pub fn filled(&self, columns: &[Column], layout: &TableLayout) -> Result<Vec<f64>> {
-        let mut numbers = self.standardised(columns)?;
+        let mut numbers = self.z_scores(columns)?;
         if layout.gaps == Gaps::Hold {
             let width = columns.len().max(1);
             for i in width..numbers.len() {
@@ -252,7 +254,7 @@ impl Series {
     ///
     /// # Errors
     /// [`Error::Usage`] when the columns are not these, or naming the line and column of a number that they make too large for 32 bits.
-    pub fn standardised(&self, columns: &[Column]) -> Result<Vec<f64>> {
+    pub fn z_scores(&self, columns: &[Column]) -> Result<Vec<f64>> {
         let expected: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         if expected != self.names.iter().map(String::as_str).collect::<Vec<_>>() {
             return Err(Error::usage(format!(

@@ -1,18 +1,19 @@
 //! One memory operation: its sizes, what it reads, what it writes.
 
-use serde::{Deserialize, Serialize};
+use titans_kernel::choice;
 use titans_kernel::memory::{MemorySpec, Read};
 
-/// How many boundaries of a memory wait for its backward: states at the starts of its periods ([`MemorySpec::period_len`]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Boundaries {
-    /// The state at every period's start: memory grows with the number n of periods.
-    #[default]
-    All,
-    /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
-    /// the memories' writes once more.
-    Sqrt,
+choice! {
+    /// How many boundaries of a memory wait for its backward: states at the starts of its periods ([`MemorySpec::period_len`]).
+    #[derive(Default)]
+    pub enum Boundaries: "boundaries" {
+        /// The state at every period's start: memory grows with the number n of periods.
+        #[default]
+        All = 0, "all";
+        /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
+        /// the memories' writes once more.
+        Sqrt = 1, "sqrt";
+    }
 }
 
 /// One memory operation: `batch × heads` independent memories over `time` tokens.

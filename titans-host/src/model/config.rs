@@ -263,7 +263,7 @@ impl ModelConfig {
 
     /// The numbers of the blocks that have memories.
     pub fn remembering(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.blocks).filter(|&i| self.kind(i).remembers())
+        (0..self.blocks).filter(|&i| self.kind(i).has_memory())
     }
 
     /// Numbers that the model says after every token: logits, classes' logits or a prediction.
@@ -301,7 +301,7 @@ impl ModelConfig {
             let (blocks, found) = (self.blocks, kinds.len());
             return Err(Error::usage(format!("model: block: expected one kind or a list of {blocks}, found {found}")));
         }
-        if !self.kinds().any(Kind::attends) {
+        if !self.kinds().any(Kind::has_attention) {
             return Ok(());
         }
         let (heads, kv, inner) = (self.query_heads(), self.kv_heads(), self.inner());

@@ -5,14 +5,12 @@
 //! sequence has to come out with the bits of its like.
 
 use super::memory::{Case, TOLERANCE, gates, state};
+use super::training::steps;
 use super::{Check, NumberGenerator, Outputs, compare, get, put};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows, Place};
 use crate::error::{Error, Result};
-use crate::model::{Input, Kind, Kinds, Model, ModelConfig};
-use crate::tape::{Gradients, Tape};
+use crate::model::{Kind, Kinds, ModelConfig};
 use crate::train::TrainConfig;
-use crate::train::optimiser::Optimiser;
-use std::sync::Arc;
 use titans_kernel::memory::{MemorySpec, Read};
 
 /// Sequences that the reference computes.
@@ -213,24 +211,7 @@ fn far_rows<D: Device>(checks: &mut Vec<Check>, d: &D, far: usize) {
 }
 
 /// Losses and parameters of three steps of a model, all of whose numbers follow from the seed.
-fn trained<D: Device>(d: &D, config: &ModelConfig, [batch, time]: [usize; 2]) -> Result<Outputs> {
-    let mut model = Model::new(d, config.clone(), 7)?;
-    let mut optimiser = Optimiser::new(d, TrainConfig::default().optimiser(), &model.params)?;
-    let (mut numbers, mut losses, rows) = (NumberGenerator(21), Vec::new(), batch * time);
-    for _ in 0..3 {
-        let ids = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
-        let targets = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
-        let mut gradients = Gradients::zeros_like(d, &model.params)?;
-        let mut tape = Tape::recording(d, &model.params);
-        let logits = model.forward(&mut tape, Input::new(&ids, batch, time))?.logits;
-        let loss = tape.cross_entropy(config.vocabulary, &logits, &targets)?;
-        losses.extend(get(d, loss.buffer())?);
-        tape.backward(&loss, 1.0 / rows as f64, &mut gradients)?;
-        optimiser.step(d, 1e-3, 0.0, &gradients, &mut model.params)?;
-    }
-    let mut last = Vec::new();
-    for parameter in model.params.iter() {
-        last.extend(get(d, parameter.value)?);
-    }
+fn trained<D: Device>(d: &D, config: &ModelConfig, sizes: [usize; 2]) -> Result<Outputs> {
+    let [losses, last] = steps(d, config, TrainConfig::default().optimiser(), sizes, (3, 0.0))?;
     Ok(vec![("losses", losses), ("parameters", last)])
 }

@@ -13,7 +13,7 @@ use titans_kernel::memory::Loss;
 /// gradient's own size.
 const TOLERANCE: f64 = 1e-4;
 
-const STEPS: usize = 10;
+const STEPS: u64 = 10;
 const BATCH: usize = 2;
 const TIME: usize = 19;
 
@@ -41,8 +41,8 @@ pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
             &mut checks,
             &name,
             TOLERANCE,
-            steps(device, &config, count, 0.0),
-            steps(reference, &config, count, 0.0),
+            trained(device, &config, count, 0.0),
+            trained(reference, &config, count, 0.0),
         );
     }
     let name = "training, 1 memory layer, dropout";
@@ -50,8 +50,8 @@ pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
         &mut checks,
         name,
         TOLERANCE,
-        steps(device, &config(1), STEPS, 0.3),
-        steps(reference, &config(1), STEPS, 0.3),
+        trained(device, &config(1), STEPS, 0.3),
+        trained(reference, &config(1), STEPS, 0.3),
     );
     checks
 }
@@ -75,23 +75,38 @@ fn config(layers: usize) -> ModelConfig {
     }
 }
 
-fn steps<D: Device>(d: &D, config: &ModelConfig, count: usize, dropout: f64) -> Result<Outputs> {
-    let mut model = Model::new(d, config.clone(), 7)?;
+/// Mean losses and parameters.
+fn trained<D: Device>(d: &D, config: &ModelConfig, count: u64, dropout: f64) -> Result<Outputs> {
     // An epsilon above most gradients and a small rate: AdamW's division would otherwise make whole steps of rounding
     // errors, and two correct devices would part within ten steps.
     let constants =
         Constants { beta1: 0.9, beta2: 0.95, epsilon: 1e-2, weight_decay: 0.1, gate_rate: 1.0, clip: f64::INFINITY };
+    let [losses, last] = steps(d, config, constants, [BATCH, TIME], (count, dropout))?;
+    let rows = BATCH * TIME;
+    let means = losses.chunks(rows).map(|losses| losses.iter().sum::<f64>() / rows as f64).collect();
+    Ok(vec![("losses", means), ("parameters", last)])
+}
+
+/// The loss of every token in `count` steps of a model, and its last parameters; all numbers follow from the seed.
+pub(super) fn steps<D: Device>(
+    d: &D,
+    config: &ModelConfig,
+    constants: Constants,
+    [batch, time]: [usize; 2],
+    (count, dropout): (u64, f64),
+) -> Result<[Vec<f64>; 2]> {
+    let mut model = Model::new(d, config.clone(), 7)?;
     let mut optimiser = Optimiser::new(d, constants, &model.params)?;
-    let (mut numbers, mut losses, rows) = (NumberGenerator(21), Vec::new(), BATCH * TIME);
+    let (mut numbers, mut losses, rows) = (NumberGenerator(21), Vec::new(), batch * time);
     for step in 0..count {
         let ids = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
         let targets = Arc::new(d.upload_indices(&numbers.indices(config.vocabulary as u32, rows))?);
         let mut gradients = Gradients::zeros_like(d, &model.params)?;
         let mut tape = Tape::recording(d, &model.params);
-        let dropout = Dropout::new(dropout, 7, step as u64, 0)?;
-        let logits = model.forward(&mut tape, Input { dropout, ..Input::new(&ids, BATCH, TIME) })?.logits;
+        let dropout = Dropout::new(dropout, 7, step, 0)?;
+        let logits = model.forward(&mut tape, Input { dropout, ..Input::new(&ids, batch, time) })?.logits;
         let loss = tape.cross_entropy(config.vocabulary, &logits, &targets)?;
-        losses.push(get(d, loss.buffer())?.iter().sum::<f64>() / rows as f64);
+        losses.extend(get(d, loss.buffer())?);
         tape.backward(&loss, 1.0 / rows as f64, &mut gradients)?;
         optimiser.step(d, 1e-3, 0.0, &gradients, &mut model.params)?;
     }
@@ -99,5 +114,5 @@ fn steps<D: Device>(d: &D, config: &ModelConfig, count: usize, dropout: f64) -> 
     for parameter in model.params.iter() {
         last.extend(get(d, parameter.value)?);
     }
-    Ok(vec![("losses", losses), ("parameters", last)])
+    Ok([losses, last])
 }

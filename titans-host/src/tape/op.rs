@@ -1,9 +1,8 @@
 //! What a tape remembers of every operation, and the way back through it.
 
+use super::ops::linear_vjp;
 use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows};
-use crate::device::{
-    ConvDims, ConvGradients, Device, DropMask, InputGradient, LinearDims, LinearGradients, MemoryOp, MoveRows,
-};
+use crate::device::{ConvDims, ConvGradients, Device, DropMask, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -230,33 +229,4 @@ impl<D: Device> Op<D> {
             | Self::SquaredError { .. } => Ok(()),
         }
     }
-}
-
-/// The backward of a linear map. What other maps of x left at its place is added to by the product itself.
-fn linear_vjp<D: Device>(
-    run: &mut Backward<'_, D>,
-    dims: LinearDims,
-    x: &Var<D>,
-    (weight, bias): (ParamId, Option<ParamId>),
-    d_y: &Shared<D>,
-) -> Result<()> {
-    let (device, w) = (run.device, run.param(weight)?);
-    let mut sum = match x.slot {
-        Some(slot) => run.take_at(slot)?,
-        None => None,
-    };
-    if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {
-        let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-        let gradients = LinearGradients { d_x: Some(InputGradient::Add(d_x)), d_w, d_bias };
-        device.linear_vjp(dims, x.buffer(), w, d_y, gradients)?;
-        return sum.map_or(Ok(()), |sum| run.seed(slot, sum));
-    }
-    let mut d_x = if Backward::wants(x) { Some(run.like(x)?) } else { None };
-    let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
-    let gradients = LinearGradients { d_x: d_x.as_mut().map(InputGradient::Set), d_w, d_bias };
-    device.linear_vjp(dims, x.buffer(), w, d_y, gradients)?;
-    if let (Some(slot), Some(sum)) = (x.slot, sum) {
-        run.seed(slot, sum)?;
-    }
-    d_x.map_or(Ok(()), |d_x| run.give(x, d_x))
 }

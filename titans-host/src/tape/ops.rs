@@ -1,7 +1,7 @@
 //! Element-wise operations, linear maps, norms and the convolution on the tape.
 
-use super::{Op, ParamId, Shared, Tape, Var};
-use crate::device::{ConvDims, Device, DropMask, LinearDims};
+use super::{Backward, Op, ParamId, Shared, Tape, Var};
+use crate::device::{ConvDims, Device, DropMask, InputGradient, LinearDims, LinearGradients};
 use crate::error::{Error, Result};
 
 impl<D: Device> Tape<'_, D> {
@@ -164,4 +164,33 @@ impl<D: Device> Tape<'_, D> {
             ref shape => Err(Error::usage(format!("weight: expected a matrix, found shape {shape:?}"))),
         }
     }
+}
+
+/// The backward of a linear map. What other maps of x left at its place is added to by the product itself.
+pub(super) fn linear_vjp<D: Device>(
+    run: &mut Backward<'_, D>,
+    dims: LinearDims,
+    x: &Var<D>,
+    (weight, bias): (ParamId, Option<ParamId>),
+    d_y: &Shared<D>,
+) -> Result<()> {
+    let (device, w) = (run.device, run.param(weight)?);
+    let mut sum = match x.slot {
+        Some(slot) => run.take_at(slot)?,
+        None => None,
+    };
+    if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {
+        let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
+        let gradients = LinearGradients { d_x: Some(InputGradient::Add(d_x)), d_w, d_bias };
+        device.linear_vjp(dims, x.buffer(), w, d_y, gradients)?;
+        return sum.map_or(Ok(()), |sum| run.seed(slot, sum));
+    }
+    let mut d_x = if Backward::wants(x) { Some(run.like(x)?) } else { None };
+    let (d_w, d_bias) = run.gradient_pair(weight, bias)?;
+    let gradients = LinearGradients { d_x: d_x.as_mut().map(InputGradient::Set), d_w, d_bias };
+    device.linear_vjp(dims, x.buffer(), w, d_y, gradients)?;
+    if let (Some(slot), Some(sum)) = (x.slot, sum) {
+        run.seed(slot, sum)?;
+    }
+    d_x.map_or(Ok(()), |d_x| run.give(x, d_x))
 }

@@ -21,11 +21,6 @@ impl ParamId {
     pub fn some(self) -> Option<Self> {
         (self != Self::default()).then_some(self)
     }
-
-    /// Its place, counted from 0 in the order in which the parameters were added.
-    pub fn index(self) -> usize {
-        self.0
-    }
 }
 
 /// One parameter, as [`Params::iter`] shows it.

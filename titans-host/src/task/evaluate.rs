@@ -104,26 +104,11 @@ pub fn evaluate<D: Device>(
     walk(device, model, (tokenizer, ids), &Windows::new(ids.len(), window), mode, &mut hear)
 }
 
-/// The totals over any windows, finite or not.
+/// The totals over any windows, finite or not, until a request to stop.
 ///
 /// # Errors
-/// [`Error::Usage`] as [`evaluate`]; [`Error::Diverged`] where a stream refuses a token; what the device reports.
-pub fn run<D: Device>(
-    device: &D,
-    model: &Model<D>,
-    tokenizer: &Tokenizer,
-    ids: &[u32],
-    windows: &Windows,
-    mode: Mode,
-) -> Result<Totals> {
-    run_until(device, model, (tokenizer, ids), windows, mode, &Interrupt::new())
-}
-
-/// The same, until a request to stop.
-///
-/// # Errors
-/// [`Error::Stopped`] then; as [`run`].
-pub(super) fn run_until<D: Device>(
+/// [`Error::Usage`] as [`evaluate`]; [`Error::Diverged`] where a stream refuses a token; [`Error::Stopped`]; what the device reports.
+pub(super) fn run<D: Device>(
     device: &D,
     model: &Model<D>,
     text: (&Tokenizer, &[u32]),

@@ -1,7 +1,7 @@
 //! How much of what is hidden in haystacks a model finds.
 
 use super::growth::Growth;
-use super::pieces::{self, Answered};
+use super::pieces::{self, Answered, PIECE, reading};
 use crate::data::haystack::{Haystack, Hidden};
 use crate::data::tokenizer::Tokenizer;
 use crate::device::{Device, IGNORE};
@@ -21,9 +21,6 @@ const EVALUATION_TOKENS: usize = 8192;
 /// Longest sequences that are evaluated as a batch; longer ones are read as a stream, in memory that does not grow.
 pub const BATCHED: usize = 1 << 15;
 
-/// Tokens of such a stream that are read at once.
-const PIECE: usize = 4096;
-
 /// A model for what is hidden at the beginning and asked for at the end, with memories of `layers` layers, of any of these kinds (none for the
 /// memory alone).
 pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
@@ -39,7 +36,7 @@ pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
     model.set_layers(layers);
     // What training at a few thousand tokens cannot tell from 0 is much at a few hundred thousand.
     model.alpha_bias = -14.0;
-    if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
+    if layers == 1 && !kinds.iter().any(|kind| kind.has_attention()) {
         model.theta_bias = -4.0; // most of what is read is not to be written
     }
     model.memory.hidden = 2 * model.head_width;
@@ -55,7 +52,7 @@ pub(super) struct HiddenState {
 }
 
 impl HiddenState {
-    pub fn saved(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 
@@ -63,7 +60,7 @@ impl HiddenState {
     ///
     /// # Errors
     /// [`Error::Usage`] for what is no such state; what [`Sources::expect`] reports where the files have changed.
-    pub fn restored(state: &serde_json::Value, sources: &Sources, most: usize) -> Result<Growth> {
+    pub fn from_json(state: &serde_json::Value, sources: &Sources, most: usize) -> Result<Growth> {
         let wrong = |e: String| Error::usage(format!("task: expected the state of a curriculum, found {e}"));
         let state: Self = serde_json::from_value(state.clone()).map_err(|e| wrong(e.to_string()))?;
         state.sources.expect(sources)?;
@@ -186,12 +183,8 @@ pub fn streamed<D: Device>(
     let fresh = Session::new(device, model, mode)?;
     let one = |sample: &Hidden| {
         let mut session = fresh.clone();
-        let mut read = |ids: &[u32], logits: &mut Vec<f64>| {
-            let steps = session.push(ids)?;
-            logits.extend(steps.iter().flat_map(|step| &step.logits).map(|x| x.to_f64()));
-            Ok(())
-        };
-        let answers = pieces::answers(sample.tokens(haystack), (model.config().vocabulary, PIECE), &mut read)?;
+        let said = (model.config().vocabulary, PIECE);
+        let answers = pieces::answers(sample.tokens(haystack), said, &mut reading(&mut session))?;
         Ok(FoundAnswer { answers })
     };
     samples.iter().map(one).collect()
@@ -203,9 +196,7 @@ pub fn streamed<D: Device>(
 /// As [`Session::space`].
 pub(super) fn load<T: SimdScalar>(model: &ModelConfig, length: usize, samples: usize) -> Result<Load> {
     if length > BATCHED {
-        // A piece's logits as they are said, as steps and as they are scored.
-        let piece = PIECE.saturating_mul(model.vocabulary).saturating_mul(2 * T::BYTES + size_of::<f64>());
-        return Ok(Load { host: Session::<T>::space(model)?.saturating_add(piece), ..Load::default() });
+        return pieces::load::<T>(model);
     }
     let batch = at_once(length).min(samples.max(1));
     // Ids and targets, here and in the device's form; logits and where each token's begin.

@@ -38,28 +38,54 @@ use recall::{Recall, RecallConfig};
 use serde::{Deserialize, Serialize};
 use series::{SeriesConfig, SeriesTask};
 use text::{Text, TextConfig};
+use titans_kernel::choice;
 use track::{Track, TrackConfig};
 
-/// The task's part of a [`RunConfig`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
-pub enum TaskConfig {
+/// Declares the tasks: what each is, its configuration, and its name in configurations and on the command line.
+macro_rules! tasks {
+    ($($(#[$about:meta])* $variant:ident($config:ty) = $code:literal, $name:literal;)+) => {
+        choice! {
+            /// What is learned.
+            pub enum TaskName: "task" {
+                $($(#[$about])* $variant = $code, $name;)+
+            }
+        }
+
+        /// The task's part of a [`RunConfig`].
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        pub enum TaskConfig {
+            $($(#[$about])* #[serde(rename = $name)] $variant($config),)+
+        }
+
+        impl TaskConfig {
+            /// Which task it is of.
+            pub fn task(&self) -> TaskName {
+                match self {
+                    $(Self::$variant(_) => TaskName::$variant,)+
+                }
+            }
+        }
+    };
+}
+
+tasks! {
     /// Key–value pairs in noise.
-    Recall(RecallConfig),
+    Recall(RecallConfig) = 0, "recall";
     /// Text, byte by byte or token by token.
-    Text(TextConfig),
+    Text(TextConfig) = 1, "text";
     /// Series of numbers, patch by patch.
-    Series(SeriesConfig),
+    Series(SeriesConfig) = 2, "series";
     /// Forecasts of series of numbers.
-    Forecast(ForecastConfig),
+    Forecast(ForecastConfig) = 3, "forecast";
     /// Products of a finite group.
-    Track(TrackConfig),
+    Track(TrackConfig) = 4, "track";
     /// Classes of sequences.
-    Classify(ClassifyConfig),
+    Classify(ClassifyConfig) = 5, "classify";
     /// Needles in haystacks.
-    Needle(NeedleConfig),
+    Needle(NeedleConfig) = 6, "needle";
     /// Questions about stories in noise.
-    Babilong(BabilongConfig),
+    Babilong(BabilongConfig) = 7, "babilong";
 }
 
 impl TaskConfig {
@@ -82,16 +108,7 @@ impl TaskConfig {
 
     /// The task's name in configurations and on the command line.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Recall(_) => "recall",
-            Self::Text(_) => "text",
-            Self::Series(_) => "series",
-            Self::Forecast(_) => "forecast",
-            Self::Track(_) => "track",
-            Self::Classify(_) => "classify",
-            Self::Needle(_) => "needle",
-            Self::Babilong(_) => "babilong",
-        }
+        self.task().name()
     }
 
     /// Gives a model the vocabulary or the ends that this task needs.

@@ -1,11 +1,34 @@
 //! What a model answers in one sequence of any length, read piece by piece.
 
 use crate::device::IGNORE;
-use crate::train::task::Validation;
+use crate::model::{ModelConfig, Session};
+use crate::train::task::{Load, Validation};
 use crate::{Error, Result};
+use titans_kernel::arch::SimdScalar;
+
+/// Tokens of a stream that evaluations read at once.
+pub(super) const PIECE: usize = 4096;
 
 /// Takes the next ids and appends the logits after each.
 pub type Reader<'a> = dyn FnMut(&[u32], &mut Vec<f64>) -> Result<()> + 'a;
+
+/// A [`Reader`] that pushes to a session.
+pub(super) fn reading<T: SimdScalar>(
+    session: &mut Session<T>,
+) -> impl FnMut(&[u32], &mut Vec<f64>) -> Result<()> + use<'_, T> {
+    |ids, logits| {
+        let steps = session.push(ids)?;
+        logits.extend(steps.iter().flat_map(|step| &step.logits).map(|x| x.to_f64()));
+        Ok(())
+    }
+}
+
+/// What reading a stream by pieces takes.
+pub(super) fn load<T: SimdScalar>(model: &ModelConfig) -> Result<Load> {
+    // A piece's logits as they are said, as steps and as they are scored.
+    let piece = PIECE.saturating_mul(model.vocabulary).saturating_mul(2 * T::BYTES + size_of::<f64>());
+    Ok(Load { host: Session::<T>::space(model)?.saturating_add(piece), ..Load::default() })
+}
 
 /// What a model says where it is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,9 @@
 
 use super::TaskConfig;
 use super::curriculum::{Curriculum, CurriculumConfig};
+use super::hidden::BATCHED;
 use super::judged::losses_and_logits;
-use super::pieces;
+use super::pieces::{self, PIECE, reading};
 use super::table::{Row, Table};
 use crate::data::recall::Alphabet;
 use crate::data::{Purpose, rng};
@@ -11,21 +12,14 @@ use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig, Session};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::predicted;
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use titans_kernel::Scalar;
 use titans_kernel::arch::SimdScalar;
 
 /// Tokens that an evaluation runs at once, at least one sequence.
 const EVALUATION_TOKENS: usize = 8192;
-
-/// Longest sequences that are evaluated as a batch; longer ones are read as a stream, in memory that does not grow.
-const BATCHED: usize = 1 << 15;
-
-/// Tokens of such a stream that are read at once.
-const PIECE: usize = 4096;
 
 /// Most tokens of a sequence or a batch, and most sequences of an evaluation.
 const LIMIT: usize = 1 << 24;
@@ -84,7 +78,7 @@ pub fn default_run(layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
     model.set_layers(layers);
     model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
     let mut train = TrainConfig { steps: if layers == 1 { 2000 } else { 4000 }, ..TrainConfig::default() };
-    if layers == 1 && !kinds.iter().any(|kind| kind.attends()) {
+    if layers == 1 && !kinds.iter().any(|kind| kind.has_attention()) {
         // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well. Beside
         // attention a memory that begins shut is not learned to be used in so many steps.
         model.theta_bias = -4.0;
@@ -157,11 +151,11 @@ impl Recall {
     /// # Errors
     /// What the device reports; [`Error::Usage`] when the pairs do not fit in the length.
     pub fn measure<D: Device>(&self, device: &D, model: &Model<D>, length: usize, mode: Mode) -> Result<Validation> {
-        self.measured(device, model, length, mode).map(|(found, _)| found)
+        self.judge(device, model, length, mode).map(|(found, _)| found)
     }
 
     /// The same, and the first position in its sequence of a loss that is not finite.
-    fn measured<D: Device>(
+    fn judge<D: Device>(
         &self,
         device: &D,
         model: &Model<D>,
@@ -198,9 +192,7 @@ impl Recall {
     /// What an evaluation at `length` tokens takes at once.
     fn load<T: SimdScalar>(&self, model: &ModelConfig, length: usize) -> Result<Load> {
         if length > BATCHED {
-            // A piece's logits as they are said, as steps and as they are scored.
-            let piece = PIECE.saturating_mul(model.vocabulary).saturating_mul(2 * T::BYTES + size_of::<f64>());
-            return Ok(Load { host: Session::<T>::space(model)?.saturating_add(piece), ..Load::default() });
+            return pieces::load::<T>(model);
         }
         let batch = self.at_once(length);
         // Ids and targets, here and in the device's form; losses, and as they are summed; logits.
@@ -217,13 +209,8 @@ impl Recall {
         let fresh = Session::new(device, model, mode)?;
         for number in 0..self.config.sequences as u64 {
             let mut session = fresh.clone();
-            let mut read = |ids: &[u32], logits: &mut Vec<f64>| {
-                let steps = session.push(ids)?;
-                logits.extend(steps.iter().flat_map(|step| &step.logits).map(|x| x.to_f64()));
-                Ok(())
-            };
             let tokens = self.evaluation(length, number)?;
-            let found = pieces::score(tokens, (model.config().vocabulary, PIECE), &mut read)?;
+            let found = pieces::score(tokens, (model.config().vocabulary, PIECE), &mut reading(&mut session))?;
             let n = found.tokens as f64;
             loss += found.loss * n;
             right += found.accuracy.unwrap_or(0.0) * n;
@@ -252,7 +239,7 @@ impl Recall {
     /// # Errors
     /// As [`Recall::measure`] and [`Recall::stream`]; [`Error::Diverged`] where a scored loss is not finite.
     pub fn row<D: Device>(&self, device: &D, model: &Model<D>, length: usize) -> Result<Row> {
-        let share = |mode| match self.measured(device, model, length, mode)? {
+        let share = |mode| match self.judge(device, model, length, mode)? {
             (_, Some(position)) => Err(Error::Diverged { position: position as u64 }),
             (found, None) => Ok(found.accuracy.unwrap_or(0.0)),
         };
@@ -305,7 +292,7 @@ impl<D: Device> Task<D> for Recall {
         Ok(())
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         // The table at the end is of the same kind.
         let lengths = self.config.lengths.iter().chain([&self.config.length]);
         lengths.map(|&length| self.load::<D::Elem>(model, length)).collect()
@@ -315,7 +302,13 @@ impl<D: Device> Task<D> for Recall {
         format!("up to {} tokens, {} pairs", self.curriculum.length as usize, self.curriculum.pairs as usize)
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         self.measure(device, model, self.config.length, Mode::On)
     }
 }

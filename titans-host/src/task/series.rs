@@ -5,14 +5,13 @@ mod evaluate;
 pub use evaluate::{SeriesTotals, evaluate};
 
 use super::TaskConfig;
-use crate::data::series::{Column, Gaps, Series, TableLayout, read};
+use crate::data::series::{Column, Gaps, Series, SeriesFingerprint, TableLayout, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
-use flate2::Crc;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -161,14 +160,6 @@ pub struct SeriesTask {
     notes: Vec<String>,
 }
 
-/// What tells one series from another, kept in checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeriesFingerprint {
-    rows: u64,
-    crc32: u32,
-}
-
 impl SeriesTask {
     /// Reads the configuration's file.
     ///
@@ -191,11 +182,9 @@ impl SeriesTask {
             true => error,
             false => Error::file(&config.data, error.to_string()),
         };
-        let mut head = series.standardised(&config.columns).map_err(named)?;
+        let mut head = series.z_scores(&config.columns).map_err(named)?;
         let tail = head.split_off(split * config.columns.len());
-        let mut crc = Crc::new();
-        series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
-        let data = SeriesFingerprint { rows: series.rows() as u64, crc32: crc.sum() };
+        let data = SeriesFingerprint::of(series);
         Ok(Self { config, seed, head, tail, data, notes: Vec::new() })
     }
 
@@ -226,18 +215,7 @@ impl<D: Device> Task<D> for SeriesTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let before: SeriesFingerprint = serde_json::from_value(state.clone()).map_err(|e| {
-            Error::usage(format!("task: expected rows and CRC-32 of the series in the checkpoint: {e}"))
-        })?;
-        if before == self.data {
-            return Ok(());
-        }
-        let (now, file) = (self.data, self.config.data.display());
-        Err(Error::usage(format!(
-            "{file}: the data have changed since the run began: expected {} rows with CRC-32 {:08x}, found {} with {:08x}; put \
-             the old ones back, or begin a new run",
-            before.rows, before.crc32, now.rows, now.crc32
-        )))
+        self.data.expect(state, &self.config.data)
     }
 
     fn unit(&self) -> &'static str {
@@ -248,16 +226,12 @@ impl<D: Device> Task<D> for SeriesTask {
         (self.head.len() + self.tail.len()) * size_of::<f64>()
     }
 
-    fn loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
         Ok(vec![evaluate::load::<D::Elem>(self.tail.len(), self.config.width(), self.config.window)])
     }
 
     fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
     }
 
     fn validate_until(

@@ -138,7 +138,7 @@ impl Text {
         if !(0.0..=1.0).contains(&config.carry) {
             return Err(Error::usage(format!("task.carry: expected a share from 0 to 1, found {}", config.carry)));
         }
-        let drawn = config.drawn();
+        let drawn = config.extent();
         let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
         // Cut by bytes, so that every vocabulary is validated on the same ones.
         let TextParts { train, valid, .. } = config.parts(bytes)?;
@@ -200,16 +200,12 @@ impl<D: Device> Task<D> for Text {
         (self.head.len() + self.tail.len()) * size_of::<u32>()
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         Ok(vec![evaluate::load::<D::Elem>(model, &Windows::new(self.tail.len(), self.config.window))?])
     }
 
     fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
     }
 
     fn validate_until(
@@ -223,7 +219,7 @@ impl<D: Device> Task<D> for Text {
         if !thorough {
             windows.thin(self.config.cheap_windows);
         }
-        let found = evaluate::run_until(device, model, (&self.tokenizer, &self.tail), &windows, Mode::On, interrupt)?;
+        let found = evaluate::run(device, model, (&self.tokenizer, &self.tail), &windows, Mode::On, interrupt)?;
         Ok(Validation { loss: found.nats_per_token, accuracy: None, tokens: found.tokens })
     }
 }

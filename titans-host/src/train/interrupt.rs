@@ -23,12 +23,12 @@ impl Interrupt {
     }
 
     /// Makes the request in the name of a signal. The first one counts; says whether this is it.
-    pub fn raise_by(&self, signal: u8) -> bool {
+    pub fn receive(&self, signal: u8) -> bool {
         self.store(usize::from(signal))
     }
 
     /// Whether it was made.
-    pub fn raised(&self) -> bool {
+    pub fn requested(&self) -> bool {
         self.0.load(Ordering::SeqCst) != 0
     }
 
@@ -37,7 +37,7 @@ impl Interrupt {
     /// # Errors
     /// [`Error::Stopped`].
     pub fn check(&self) -> Result<()> {
-        if self.raised() { Err(Error::Stopped) } else { Ok(()) }
+        if self.requested() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// The signal that made it, if one did.
@@ -58,13 +58,13 @@ mod tests {
     fn the_first_signal_counts_and_clones_share_it() {
         let interrupt = Interrupt::new();
         let seen = interrupt.clone();
-        assert!(!seen.raised() && seen.signal().is_none());
-        assert!(interrupt.raise_by(15) && !interrupt.raise_by(2));
+        assert!(!seen.requested() && seen.signal().is_none());
+        assert!(interrupt.receive(15) && !interrupt.receive(2));
         interrupt.raise();
-        assert!(seen.raised());
+        assert!(seen.requested());
         assert_eq!(seen.signal(), Some(15));
         let by_hand = Interrupt::new();
         by_hand.raise();
-        assert!(by_hand.raised() && by_hand.signal().is_none());
+        assert!(by_hand.requested() && by_hand.signal().is_none());
     }
 }

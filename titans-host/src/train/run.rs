@@ -179,13 +179,13 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
     fn train(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<Outcome> {
         if self.trainer.state().step == 0 {
             self.save()?; // an unwritable folder shows before the work, not after
-            if self.trainer.prepared() && self.trainer.config().train.validate_every > 0 {
+            if self.trainer.was_prepared() && self.trainer.config().train.validate_every > 0 {
                 self.validate(None, progress)?;
             }
         }
         let mut interrupted = false;
         while !self.done() {
-            if interrupt.raised() {
+            if interrupt.requested() {
                 interrupted = true;
                 break;
             }

@@ -199,7 +199,7 @@ pub trait Task<D: Device> {
     ///
     /// # Errors
     /// [`Error::Usage`] and [`Error::Kernel`] for a configuration that cannot be.
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let _ = model;
         Ok(Vec::new())
     }
@@ -214,24 +214,19 @@ pub trait Task<D: Device> {
         String::new()
     }
 
-    /// Measures the model on data that it does not train on: a cheap part of them, or all when `thorough`.
-    ///
-    /// # Errors
-    /// What the device reports.
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation>;
-
-    /// The same; where it takes long, a request to stop ends it.
+    /// Measures the model on data that it does not train on: a cheap part of them, or all when `thorough`. Where it takes long, a
+    /// request to stop ends it.
     ///
     /// # Errors
     /// [`Error::Stopped`] then; what the device reports.
-    fn validate_until(
-        &self,
-        device: &D,
-        model: &Model<D>,
-        thorough: bool,
-        interrupt: &Interrupt,
-    ) -> Result<Validation> {
-        let _ = interrupt;
-        self.validate(device, model, thorough)
+    fn validate_until(&self, device: &D, model: &Model<D>, thorough: bool, interrupt: &Interrupt)
+    -> Result<Validation>;
+
+    /// The same, to its end.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
+        self.validate_until(device, model, thorough, &Interrupt::new())
     }
 }

@@ -108,7 +108,7 @@ impl<'a, D: Device> Trainer<'a, D> {
     }
 
     /// Whether a new model knows something before its first step, by its shortcut: the best checkpoint may be that one.
-    pub fn prepared(&self) -> bool {
+    pub fn was_prepared(&self) -> bool {
         self.config.model.shortcut != Shortcut::None
     }
 
@@ -130,11 +130,6 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// How the device's memory is used, where it has one of its own.
     pub fn device_memory(&self) -> Option<MemoryUse> {
         self.device.memory_use()
-    }
-
-    /// Gives the model, the end of the run.
-    pub fn into_model(self) -> Model<D> {
-        self.model
     }
 
     /// One step: batches, forward, backward, clip, AdamW. `seconds` is the run's time so far.

@@ -68,7 +68,7 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
             return;
         }
         let (m, width) = (self.rows.rows(), self.rows.cols());
-        let solved = self.solved();
+        let solved = self.known_rows();
         if m == 0 || width == 0 {
             return;
         }

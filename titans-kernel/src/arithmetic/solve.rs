@@ -44,7 +44,7 @@ impl<T: Scalar> Substitution<'_, T> {
     /// With the feature `strict`, when they disagree.
     #[must_use]
     pub(crate) fn check(&self) -> bool {
-        let (m, width, solved) = (self.rows.rows(), self.rows.cols(), self.solved());
+        let (m, width, solved) = (self.rows.rows(), self.rows.cols(), self.known_rows());
         sure!(solved <= m && m <= SOLVED, "rows of a substitution", false);
         sure!(self.weights.rows() == m - solved && self.weights.cols() == m, "weights of a substitution", false);
         if let Some(v) = self.values {
@@ -55,7 +55,7 @@ impl<T: Scalar> Substitution<'_, T> {
     }
 
     /// Rows that are solved already.
-    pub(crate) const fn solved(&self) -> usize {
+    pub(crate) const fn known_rows(&self) -> usize {
         match self.order {
             Order::Down(solved) => solved,
             Order::Up => 0,
@@ -70,7 +70,7 @@ pub(super) fn substitute<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, mut s: Sub
         return;
     }
     let (m, width, stride) = (s.rows.rows(), s.rows.cols(), s.rows.row_stride());
-    let solved = s.solved();
+    let solved = s.known_rows();
     for done in solved..m {
         let r = if s.order == Order::Up { m - 1 - done } else { done };
         for before in 0..done {

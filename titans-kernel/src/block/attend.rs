@@ -21,7 +21,11 @@ fn span(spec: &BlockSpec) -> Span {
 
 /// Elements of scratch of one head for n queries.
 pub(super) fn scratch_len(spec: &BlockSpec, n: usize) -> usize {
-    if spec.kind.attends() { attention::scratch_len(span(spec), n, spec.persistent, spec.kind == Kind::Mac) } else { 0 }
+    if spec.kind.has_attention() {
+        attention::scratch_len(span(spec), n, spec.persistent, spec.kind == Kind::Mac)
+    } else {
+        0
+    }
 }
 
 /// Rows `from .. from + n` of keys or values of this width.

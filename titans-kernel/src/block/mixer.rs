@@ -82,7 +82,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             self.gate(rows, work.memory.r, &mut work.t)?;
             self.pass_on(n, &mut [], work.memory.r, work.y, work.z)?;
             self.persist(Mat::new(work.z, n, self.width)?, from, state, &mut work.attention)?;
-        } else if kind.attends() {
+        } else if kind.has_attention() {
             self.persist(rows, from, state, &mut work.attention)?;
         }
         Ok(clipped)

@@ -27,12 +27,12 @@ choice! {
 
 impl Kind {
     /// Has the block memories?
-    pub const fn remembers(self) -> bool {
+    pub const fn has_memory(self) -> bool {
         !matches!(self, Self::Attention)
     }
 
     /// Has the block attention?
-    pub const fn attends(self) -> bool {
+    pub const fn has_attention(self) -> bool {
         !matches!(self, Self::Lmm)
     }
 
@@ -173,14 +173,14 @@ impl BlockSpec {
         rule("persistent: 0 to 1048576", self.persistent, self.persistent <= LIMIT)?;
         rule("theta_max: finite and above 0", 0, self.theta_max.is_finite() && self.theta_max > 0.0)?;
         rule("eta_max: above 0, at most 1", 0, self.eta_max > 0.0 && self.eta_max <= 1.0)?;
-        rule("rotary: a base from 1 to 1e300, or 0 for none", 0, self.rotary == 0.0 || self.rotates())?;
+        rule("rotary: a base from 1 to 1e300, or 0 for none", 0, self.rotary == 0.0 || self.has_rotary())?;
         self.memory.validate()?;
-        if self.kind.remembers() {
+        if self.kind.has_memory() {
             let (key, value) = (self.memory.key_width(), self.memory.value_width());
             rule("memory: key width = head_width", key, key == self.head_width)?;
             rule("memory: value width = head_width", value, value == self.head_width)?;
         }
-        if self.kind.attends() {
+        if self.kind.has_attention() {
             let (heads, kv) = (self.attention_heads, self.kv_heads);
             rule("attention_heads: a divisor of heads × head_width", heads, self.inner().is_multiple_of(heads))?;
             rule("kv_heads: a divisor of attention_heads", kv, heads.is_multiple_of(kv))?;
@@ -193,7 +193,7 @@ impl BlockSpec {
         rule(what, self.segment, self.kind != Kind::Mac || whole)
     }
 
-    fn rotates(&self) -> bool {
+    fn has_rotary(&self) -> bool {
         (1.0..=1e300).contains(&self.rotary)
     }
 
@@ -245,7 +245,7 @@ impl BlockSpec {
 
     /// Taps of attention's convolutions; 0 for none.
     pub(crate) const fn attention_taps(&self) -> usize {
-        if self.kind.attends() && self.residual() { self.conv_width } else { 0 }
+        if self.kind.has_attention() && self.residual() { self.conv_width } else { 0 }
     }
 
     /// Do the memories see the persistent rows, before the first token?
@@ -259,7 +259,7 @@ impl BlockSpec {
 
     /// Memories whose surprise a push reports.
     pub const fn memories(&self) -> usize {
-        if self.kind.remembers() { self.heads } else { 0 }
+        if self.kind.has_memory() { self.heads } else { 0 }
     }
 }
 

@@ -59,14 +59,14 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
         let [len, saved, used] = [len, saved, used].map(|rows| rows.saturating_mul(kv));
         StatePart { len, saved, used }
     };
-    let heads = on(kind.remembers(), spec.heads);
+    let heads = on(kind.has_memory(), spec.heads);
     let taps = Tail::<T>::len(spec.conv_width, inner);
-    let tail = whole(on(kind.remembers(), taps));
+    let tail = whole(on(kind.has_memory(), taps));
     let attention_tail = |width: usize| whole(Tail::<T>::len(spec.attention_taps(), width));
     let gates = whole(on(spec.gates_by_chunk && heads > 0, spec.gates()));
     let memories = whole(heads.saturating_mul(memory::Stream::<T>::len(&spec.memory)));
     let context_tail = whole(on(mac, taps));
-    let persistent = part(on(kind.attends(), spec.persistent), 0, 0).len;
+    let persistent = part(on(kind.has_attention(), spec.persistent), 0, 0).len;
     let open = on(mac, in_segment(spec, position));
     let snapshot = whole(on(mac, heads).saturating_mul(spec.memory.params()));
     let snapshot = StatePart { used: on(open > 0, snapshot.len), ..snapshot };

@@ -223,7 +223,7 @@ impl BlockSpec {
     ) -> Result<BlockWeights<S::Matrix, S::Numbers>, S::Error> {
         let (kind, inner, heads) = (self.kind, self.inner(), self.heads);
         let (mac, mal, lmm) = (kind == Kind::Mac, kind == Kind::Mal, kind == Kind::Lmm);
-        let (attends, remembers, residual) = (kind.attends(), kind.remembers(), self.residual());
+        let (attends, remembers, residual) = (kind.has_attention(), kind.has_memory(), self.residual());
         let (input, kv, hidden) = (self.memory_input(width), self.kv_width(), self.feed_forward);
         let (asks, sees) = ([width, inner, self.conv_width], [input, inner, self.conv_width]);
         let attention = |outputs: usize| [width, outputs, self.attention_taps()];

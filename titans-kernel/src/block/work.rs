@@ -64,7 +64,7 @@ impl<'a, T: Scalar> Mixing<'a, T> {
 
 impl<'a, T: Scalar> Remembering<'a, T> {
     fn take<R: Room<'a, T>>(spec: &BlockSpec, n: usize, room: &mut R) -> Result<Self> {
-        let n = if spec.kind.remembers() { n } else { 0 };
+        let n = if spec.kind.has_memory() { n } else { 0 };
         let (inner, gates) = (spec.inner(), spec.gates());
         let own = match spec.kind {
             Kind::Attention => 0,
@@ -83,7 +83,7 @@ impl<'a, T: Scalar> Remembering<'a, T> {
 
 impl<'a, T: Scalar> Attending<'a, T> {
     fn take<R: Room<'a, T>>(spec: &BlockSpec, n: usize, room: &mut R) -> Result<Self> {
-        let n = if spec.kind.attends() { n } else { 0 };
+        let n = if spec.kind.has_attention() { n } else { 0 };
         let inner = spec.inner();
         Ok(Self {
             q: [room.area(n, inner)?, room.area(n, inner)?],

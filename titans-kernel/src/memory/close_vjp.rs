@@ -171,7 +171,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     // −c_i rate_i and −p_i rate_i, once for dH and dΔ.
     let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
-    let d_rates = lay.rates_of_mut(inside.rate, l);
+    let d_rates = lay.layer_rates_mut(inside.rate, l);
     g.vectorise(
         #[inline(always)]
         || {

@@ -8,7 +8,7 @@
 
 use super::coefficients::Coefficients;
 use super::feed::{PieceTokens, Place};
-use super::forward::rates;
+use super::forward::write_rates;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, OpenView, Past};
@@ -109,7 +109,7 @@ pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
     let products = MatMut::strided(scores, n, filled + n, lay.rows)?;
     g.band(Beside::lower(filled), h.sub(filled, n), h.t(), products);
     if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
-        rates(on, feed, writing)?;
+        write_rates(on, feed, writing)?;
         solve(on, feed, &mut writing.open, scores, coefficients)?;
         observe(on, feed.place, &writing.open, surprise)?;
         return Ok(0);
@@ -267,7 +267,7 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
             #[inline(always)]
             || plain_residuals(lay, some.v(), some.place.filled, open, surprise),
         )?;
-        clipped += rates(on, some, writing)?;
+        clipped += write_rates(on, some, writing)?;
     }
     Ok(clipped)
 }

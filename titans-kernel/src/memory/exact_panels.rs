@@ -9,9 +9,9 @@ use core::slice::from_ref;
 use super::close::close_panel;
 use super::coefficients::Coefficients;
 use super::exact::{observe, rows, solve_panel};
-use super::exact_piece::{coefficients_of, end_of, keep_delta};
+use super::exact_piece::{keep_delta, piece_coefficients, piece_end};
 use super::feed::{PieceTokens, Place, Returned};
-use super::forward::{rates, side_by_side};
+use super::forward::{side_by_side, write_rates};
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, Past};
@@ -64,9 +64,9 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         lay.keep_keys(writing.open.h, 0, feed.k())?;
     }
     // Without a clip a rate is θ itself: no Δ is needed for it.
-    rates(on, feed, &mut writing)?;
+    write_rates(on, feed, &mut writing)?;
     let (mut open, coefficients) = (writing.open, &mut coefficients[0]);
-    let settled = coefficients_of(on, feed, coefficients);
+    let settled = piece_coefficients(on, feed, coefficients);
     let m = settled.unwrap_or(n);
     let parts = [
         PanelPart { feed: feed.part(0, m), base: 0, settled: false },
@@ -101,7 +101,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         let delta = lay.output_rows(open.delta, 0, 0, n)?.block(0, n, j, width);
         g.causal(Store::Sub, Beside::lower(0), queries, delta, y);
         // The panel is closed while it is near.
-        let (end, past) = (end_of(n, settled), Past::new(open.view(), from_ref(coefficients)));
+        let (end, past) = (piece_end(n, settled), Past::new(open.view(), from_ref(coefficients)));
         close_panel(on, (0, columns), end, past, scaled, state)?;
     }
     observe(on, feed.place, &open, surprise)?;

@@ -8,7 +8,7 @@ use super::coefficients::Coefficients;
 use super::exact::{by_chunk, gradients, rows};
 use super::exact_panels;
 use super::feed::{PieceTokens, Returned};
-use super::forward::{advance as enter, rates, side_by_side};
+use super::forward::{advance as enter, side_by_side, write_rates};
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Open, Past};
@@ -115,7 +115,7 @@ pub(super) fn recall<'a, T: Scalar, G: Arithmetic<T>>(
     let mut delta = lay.output_rows_mut(open.delta, 0, 0, n)?;
     (0..n).for_each(|t| delta.row_mut(t).become_copy(deltas.part((from + t) * width..).part(..width)));
     // The rates follow from keys and Δ: a clip is found again.
-    rates(on, feed, writing)?;
+    write_rates(on, feed, writing)?;
     Ok(())
 }
 
@@ -130,22 +130,22 @@ pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
     let mut work = Work::take(&mut Scratch::new(scratch), on.lay)?;
     recall(on, feed, deltas, &mut work.writing)?;
     // Settled first, closed from there: as in the forward.
-    let settled = coefficients_of(on, feed, &mut work.coefficients[0]);
+    let settled = piece_coefficients(on, feed, &mut work.coefficients[0]);
     if let Some(m) = settled {
         settle(on.g, m, &work.coefficients[0], state);
     }
-    let end = end_of(feed.place.n, settled);
+    let end = piece_end(feed.place.n, settled);
     close(on, end, Past::new(work.writing.open.view(), &work.coefficients), work.scaled, state)
 }
 
-/// The end of a piece of n tokens by its [`coefficients_of`]: settling takes a row of its own.
-pub(super) fn end_of(n: usize, settled: Option<usize>) -> End {
+/// The end of a piece of n tokens by its [`piece_coefficients`]: settling takes a row of its own.
+pub(super) fn piece_end(n: usize, settled: Option<usize>) -> End {
     End { n, row: n + usize::from(settled.is_some()) }
 }
 
 /// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before and row
 /// m + 1 the first one after: all rows that follow are one further on.
-pub(super) fn coefficients_of<T: Scalar, G: Arithmetic<T>>(
+pub(super) fn piece_coefficients<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: PieceTokens<'_, T>,
     coefficients: &mut Coefficients<'_, T>,

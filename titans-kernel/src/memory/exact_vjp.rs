@@ -17,7 +17,7 @@ use core::slice::from_ref;
 
 use super::close_vjp::{Decay, close_vjp, decay_vjp};
 use super::exact::{Group, TOGETHER, rows};
-use super::exact_piece::{coefficients_of, end_of, recall};
+use super::exact_piece::{piece_coefficients, piece_end, recall};
 use super::feed::{PieceTokens, Place};
 use super::frame::Frame;
 use super::inside::{BackwardSpace, Inside};
@@ -50,8 +50,8 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     let space = BackwardSpace::take(&mut Scratch::new(scratch), lay)?;
     let BackwardSpace { mut writing, reading, mut coefficients, mut inside, settled: after, .. } = space;
     recall(on, feed, run.deltas, &mut writing)?;
-    let settled = coefficients_of(on, feed, &mut coefficients[0]);
-    let (own, end, inside) = (&coefficients[0], end_of(n, settled), &mut inside);
+    let settled = piece_coefficients(on, feed, &mut coefficients[0]);
+    let (own, end, inside) = (&coefficients[0], piece_end(n, settled), &mut inside);
     let past = Past::new(writing.open.view(), from_ref(own));
     let faded = faded(lay, feed, own.p_row(end.row));
     inside.clear();

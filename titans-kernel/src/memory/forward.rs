@@ -13,21 +13,24 @@ use super::spec::{MemorySpec, Read};
 use super::work::{Work, Writing};
 use super::{exact_panels, exact_piece, step, token, write};
 use crate::arithmetic::{Arithmetic, CARRIED, Factors};
+use crate::choice;
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
-/// By which of two ways the same numbers are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
-    /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk: the
-    /// specification that the other form is tested against, and slow.
-    Token,
-    /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
-    #[default]
-    Chunk,
+choice! {
+    /// By which of two ways the same numbers are computed.
+    #[derive(Default)]
+    pub enum Form: "form" {
+        /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk: the
+        /// specification that the other form is tested against, and slow.
+        Token = 0, "token";
+        /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
+        #[default]
+        Chunk = 1, "chunk";
+    }
 }
 
 /// Where [`forward`] writes, for n tokens.
@@ -270,7 +273,7 @@ pub(super) fn enter<T: Scalar, G: Arithmetic<T>>(
     for (set, coefficients) in coefficients.iter_mut().enumerate() {
         advance(on, feed, set, coefficients);
     }
-    rates(on, feed, writing)
+    write_rates(on, feed, writing)
 }
 
 /// One set of the coefficients of [`enter`]: they do not depend on rates.
@@ -295,7 +298,7 @@ pub(super) fn advance<T: Scalar, G: Arithmetic<T>>(
 }
 
 /// The rates of [`enter`]; returns how many were clipped.
-pub(super) fn rates<T: Scalar, G: Arithmetic<T>>(
+pub(super) fn write_rates<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: PieceTokens<'_, T>,
     writing: &mut Writing<'_, T>,

@@ -109,7 +109,7 @@ impl<'a, T: Scalar> Past<'a, T> {
 
     /// Layer l's gates.
     pub fn gates(self, lay: Layout<'_>, l: usize) -> Result<Gated<'a, T>> {
-        Ok(Gated { rate: lay.rates_of(self.open.rate, l), by: of_layer(self.coefficients, l)? })
+        Ok(Gated { rate: lay.layer_rates(self.open.rate, l), by: of_layer(self.coefficients, l)? })
     }
 }
 

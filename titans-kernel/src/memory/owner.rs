@@ -111,11 +111,6 @@ impl<T: Scalar, B, G> Memory<T, B, G> {
         &self.spec
     }
 
-    /// Which weights answer the query of a token that is written.
-    pub const fn read_order(&self) -> Read {
-        self.read
-    }
-
     /// What it counted.
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -124,11 +119,6 @@ impl<T: Scalar, B, G> Memory<T, B, G> {
     /// Tokens it has seen since it began.
     pub const fn position(&self) -> u64 {
         self.counters.position
-    }
-
-    /// Tokens whose gradient was clipped.
-    pub const fn clipped(&self) -> u64 {
-        self.counters.clipped
     }
 
     /// The buffer, for another memory.

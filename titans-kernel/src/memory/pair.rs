@@ -5,7 +5,7 @@
 use super::coefficients::Coefficients;
 use super::exact::observe;
 use super::feed::{PieceTokens, Place};
-use super::forward::rates;
+use super::forward::write_rates;
 use super::frame::Frame;
 use super::layout::Layout;
 use super::read::Rows;
@@ -46,7 +46,7 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     let Work { writing, reading, coefficients, .. } = work;
     let coefficients = of_layer(coefficients, 0)?;
     lay.keep_keys(writing.open.h, filled, k)?;
-    rates(on, feed, writing)?;
+    write_rates(on, feed, writing)?;
     // X = [k; q], [2, d].
     let x = reading.x.part_mut(..2 * d);
     x.part_mut(..d).become_copy(k.row(0));

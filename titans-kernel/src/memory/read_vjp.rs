@@ -125,7 +125,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     let layer = Layer { on, l, asked, gates, x, d_z };
     let [u, v] = [&mut **u, &mut **v];
     if ground.start.len() == lay.spec.params() {
-        layer.settled(ground.start, d_start, &mut d_x, [u, v], d)?;
+        layer.by_weights(ground.start, d_start, &mut d_x, [u, v], d)?;
     } else {
         layer.state(ground.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
     }
@@ -142,7 +142,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     if !solved {
         g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
     }
-    mask_vjp(on, asked, gates, [f, scores], d, lay.rates_of_mut(inside.rate, l));
+    mask_vjp(on, asked, gates, [f, scores], d, lay.layer_rates_mut(inside.rate, l));
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     if !solved {
         // dΔ −= Mᵀ dZ.
@@ -166,7 +166,7 @@ struct Layer<'a, T, G> {
 
 impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
     /// Backward of Z = diag(A) X W: dA_t += x_t · u_t with U = dZ Wᵀ, dX = diag(A) U, dW += Xᵀ diag(A) dZ.
-    fn settled(
+    fn by_weights(
         &self,
         w: &[T],
         d_start: &mut [T],
@@ -347,7 +347,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
         let [f, ones] = &mut inside.square;
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
         ones[..n * seen].fill(T::ONE); // N
-        mask_vjp(on, asked, gates, [f, ones], d, lay.rates_of_mut(inside.rate, top));
+        mask_vjp(on, asked, gates, [f, ones], d, lay.layer_rates_mut(inside.rate, top));
         // dg −= Mᵀ dγ.
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);

@@ -43,12 +43,12 @@ impl Layout<'_> {
     }
 
     /// Rates of layer l.
-    pub fn rates_of<'x, T>(&self, rates: &'x [T], l: usize) -> &'x [T] {
+    pub fn layer_rates<'x, T>(&self, rates: &'x [T], l: usize) -> &'x [T] {
         rates.part(self.spec.set(l) * self.rows..).part(..self.rows)
     }
 
     /// The same, to write.
-    pub fn rates_of_mut<'x, T>(&self, rates: &'x mut [T], l: usize) -> &'x mut [T] {
+    pub fn layer_rates_mut<'x, T>(&self, rates: &'x mut [T], l: usize) -> &'x mut [T] {
         rates.part_mut(self.spec.set(l) * self.rows..).part_mut(..self.rows)
     }
 }

@@ -115,7 +115,7 @@ fn update<T: Scalar, G: Arithmetic<T>>(
     for l in 0..lay.spec.layers() {
         let (h, delta) = (open.view().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
         let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
-        let (gates, rate) = (gates(lay.spec.set(l)), lay.rates_of(open.rate, l)[0]);
+        let (gates, rate) = (gates(lay.spec.set(l)), lay.layer_rates(open.rate, l)[0]);
         g.vectorise(
             #[inline(always)]
             || {

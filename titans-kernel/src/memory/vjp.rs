@@ -303,7 +303,7 @@ pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
     let (lay, tokens, Place { n, filled, .. }) = (on.lay, feed.tokens, feed.place);
     for (set, (own, d)) in coefficients.iter().zip(inside.coefficients.iter_mut()).enumerate() {
         let ([alpha, eta], theta) = ([tokens.alpha, tokens.eta].map(|gate| gate.of(set)), tokens.theta);
-        let d_theta = lay.rates_of(inside.rate, set);
+        let d_theta = lay.layer_rates(inside.rate, set);
         on.g.vectorise(
             #[inline(always)]
             || {

@@ -3,13 +3,13 @@
 use super::counts::counts;
 use super::work::{Streams, Work, expect_at_work, on_cpu, spec};
 use super::{peak, seconds, timing};
-use crate::cli::options::{DeviceArgs, FormName, instruction_set, isa, named, size};
+use crate::cli::options::{DeviceArgs, instruction_set, isa, named, size};
 use crate::cli::{Failure, output};
 use crate::device::MemoryOp;
 use crate::device::cpu::{Cpu, Isa};
 use crate::error::{Error, Result};
 use serde::Serialize;
-use titans_kernel::memory::{Network, Read};
+use titans_kernel::memory::{Form, Network, Read};
 
 /// Most numbers in any array.
 const ELEMENTS: u128 = 1 << 31;
@@ -63,9 +63,10 @@ pub struct Args {
     /// by itself [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens, else a chunk]
     #[arg(long, value_name = "C", value_parser = size)]
     compute_chunk: Option<usize>,
-    /// How the memory is computed
-    #[arg(long, value_enum, default_value = "chunk")]
-    form: FormName,
+    /// How the memory is computed: a chunk at a time by matrix products, or token by token, the weights after each built (the definition,
+    /// slow)
+    #[arg(long, default_value = "chunk", value_parser = named::<Form>())]
+    form: Form,
     /// Feed the memories as streams, N tokens a call, on one thread of the CPU
     #[arg(long, value_name = "N", value_parser = size, conflicts_with_all = ["grad", "form"])]
     stream: Option<usize>,
@@ -138,7 +139,7 @@ fn operation(args: &Args) -> Result<MemoryOp> {
     let layers = usize::from(args.layers);
     let network = args.network.unwrap_or(if layers > 1 { Network::Residual } else { Network::Plain });
     let mut spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
-    let token = args.form == FormName::Token;
+    let token = args.form == Form::Token;
     // The plain definition is no engine: a token by itself is timed by the fused sweeps.
     let usual = if token && spec.chunk == 1 { 1 } else { spec.usual_compute_chunk() };
     spec.compute_chunk = args.compute_chunk.unwrap_or(usual);

@@ -136,7 +136,7 @@ pub fn device<D: Device>(device: &D, seconds: f64) -> Result<f64> {
     let dims = LinearDims { rows: n, inputs: n, outputs: n, transposed: false };
     let (x, w) = (device.zeros(n * n)?, device.zeros(n * n)?);
     let mut y = device.alloc(n * n)?;
-    let rates = super::timing::rates(2.0 * (n * n * n) as f64, seconds.min(0.2), || {
+    let rates = super::timing::sample(2.0 * (n * n * n) as f64, seconds.min(0.2), || {
         device.linear(dims, &x, &w, None, &mut y)?;
         device.synchronize()
     })?;

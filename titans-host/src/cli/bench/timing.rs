@@ -26,7 +26,7 @@ impl Spread {
 const LEAST: usize = 5;
 
 /// Runs `work` until it is warm, then for about `seconds` and at least five times; rates are `amount` a second.
-pub fn rates(amount: f64, seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Spread> {
+pub fn sample(amount: f64, seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Spread> {
     let start = Instant::now();
     work()?;
     while start.elapsed().as_secs_f64() < 0.1 * seconds {
@@ -101,7 +101,7 @@ pub fn spread(mut figures: Vec<f64>) -> Spread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Spread, beside, rates, spread};
+    use super::{Spread, beside, sample, spread};
 
     #[test]
     fn deciles_of_eleven_and_of_one() {
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(spread(eleven), Spread { median: 5.0, p10: 1.0, p90: 9.0 });
         assert_eq!(spread(vec![3.0]), Spread { median: 3.0, p10: 3.0, p90: 3.0 });
         let mut calls = 0;
-        rates(1.0, 0.0, || {
+        sample(1.0, 0.0, || {
             calls += 1;
             Ok(())
         })

@@ -46,7 +46,7 @@ impl Args {
         let series::Read { series, notes, .. } = series::read(file, &task.layout, &task.columns)?;
         output::tell(&notes);
         let named = |error: Error| Error::file(file, error.to_string());
-        let mut numbers = series.standardised(&task.columns).map_err(named)?;
+        let mut numbers = series.z_scores(&task.columns).map_err(named)?;
         match self.tail {
             Some(share) => Ok(numbers.split_off(series.split(share, (0, 1))? * series.columns())),
             None => Ok(numbers),

@@ -12,7 +12,7 @@ use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::optimiser::Optimiser;
 use crate::train::run::CONFIG;
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, Trainer};
+use crate::train::{Interrupt, RunConfig, Trainer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ pub fn peak(config: &RunConfig, on: PlannedOn, loads: &[Load]) -> Result<(usize,
     let report = worst(Path::new("the configuration"), config, on)?;
     let mut most = (report.peak, "a training step");
     for load in loads {
-        let bytes = measured(config, on, load)?;
+        let bytes = validation_bytes(config, on, load)?;
         if bytes > most.0 {
             most = (bytes, "a validation");
         }
@@ -103,7 +103,7 @@ pub fn peak(config: &RunConfig, on: PlannedOn, loads: &[Load]) -> Result<(usize,
 }
 
 /// The bytes that stand in training, and those of what measures the model then.
-fn measured(config: &RunConfig, on: PlannedOn, load: &Load) -> Result<usize> {
+fn validation_bytes(config: &RunConfig, on: PlannedOn, load: &Load) -> Result<usize> {
     let device = on.plan()?;
     let model = Model::blank(&device, config.model.clone())?;
     let optimiser = Optimiser::new(&device, config.train.optimiser(), &model.params)?;
@@ -162,7 +162,13 @@ impl Task<Plan> for Sized {
         Ok(())
     }
 
-    fn validate(&self, _device: &Plan, _model: &Model<Plan>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &Plan,
+        _model: &Model<Plan>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }
@@ -269,7 +275,7 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Load, PlannedOn, measured, peak};
+    use super::{Load, PlannedOn, peak, validation_bytes};
     use crate::device::cpu::Cpu;
     use crate::model::ModelConfig;
     use crate::task::recall::{Recall, RecallConfig};
@@ -292,14 +298,14 @@ mod tests {
 
     /// What is planned of a validation is what the CPU then holds; returns the load.
     fn check(config: &RunConfig, task: &mut dyn Task<Cpu<f32>>) -> Load {
-        let loads = task.loads(&config.model).unwrap();
+        let loads = task.peak_loads(&config.model).unwrap();
         let mut largest = 0;
         for threads in [1, 3] {
             let device = Cpu::<f32>::new(Some(threads)).unwrap();
             let trainer = Trainer::new(&device, config.clone(), task).unwrap();
             device.restart_peak();
             trainer.validate(true).unwrap();
-            let planned = |load: &Load| measured(config, on(threads), load).unwrap() - load.host;
+            let planned = |load: &Load| validation_bytes(config, on(threads), load).unwrap() - load.host;
             largest = loads.iter().map(planned).max().unwrap();
             assert_eq!(largest, device.pool_usage().peak_bytes, "{threads} threads, {loads:?}");
         }
@@ -320,7 +326,7 @@ mod tests {
         assert_eq!(Task::<Cpu<f32>>::held(&task), 4 * 30_000);
         let (bytes, of) = peak(&config, on(1), &[load]).unwrap();
         assert!(
-            of == "a validation" && bytes == measured(&config, on(1), &load).unwrap(),
+            of == "a validation" && bytes == validation_bytes(&config, on(1), &load).unwrap(),
             "{of}: 2900 tokens beside 8"
         );
         assert_eq!(peak(&config, on(1), &[]).unwrap().1, "a training step");
@@ -349,13 +355,13 @@ mod tests {
         let config = small(&TaskConfig::Text(text.clone()));
         let session = crate::model::Session::<f32>::space(&config.model).unwrap();
         assert!(session > 4 * config.model.parameters().unwrap());
-        let loads = Task::<Cpu<f32>>::loads(&Text::new(text, &bytes, 1).unwrap(), &config.model).unwrap();
+        let loads = Task::<Cpu<f32>>::peak_loads(&Text::new(text, &bytes, 1).unwrap(), &config.model).unwrap();
         assert_eq!(loads, [Load { host: session + 8192 * 256 * 8, ..Load::default() }]);
-        let standing = measured(&config, on(1), &Load::default()).unwrap();
-        assert_eq!(measured(&config, on(1), &loads[0]).unwrap(), standing + loads[0].host);
+        let standing = validation_bytes(&config, on(1), &Load::default()).unwrap();
+        assert_eq!(validation_bytes(&config, on(1), &loads[0]).unwrap(), standing + loads[0].host);
         let recall = RecallConfig { lengths: vec![64, 1 << 15, (1 << 15) + 1], ..RecallConfig::default() };
         let config = small(&TaskConfig::Recall(recall.clone()));
-        let loads = Task::<Cpu<f32>>::loads(&Recall::new(recall, 1).unwrap(), &config.model).unwrap();
+        let loads = Task::<Cpu<f32>>::peak_loads(&Recall::new(recall, 1).unwrap(), &config.model).unwrap();
         assert_eq!(loads.iter().map(|load| load.batch).collect::<Vec<_>>(), [32, 1, 0, 32]);
     }
 }

@@ -3,7 +3,6 @@
 use super::Args;
 use super::problem::{Given, Problem, gather};
 use crate::array::{Answers, ArrayGradients};
-use crate::cli::options::FormName;
 use crate::cli::tensors::index;
 use crate::cli::{Failure, npz};
 use crate::model::Choice;
@@ -129,7 +128,7 @@ fn config<T>(args: &Args, problem: &Problem<T>) -> String {
         "network": spec.network.name(),
         "loss": spec.loss.name(),
         "read": args.read.name(),
-        "form": if args.form == FormName::Token { "token" } else { "chunk" },
+        "form": args.form.name(),
     })
     .to_string()
 }

@@ -4,7 +4,7 @@ mod answer;
 mod names;
 mod problem;
 
-use super::options::{DeviceArgs, DeviceChoice, DtypeName, FormName, named, size};
+use super::options::{DeviceArgs, DeviceChoice, dtype, named, size};
 use super::{Failure, npz, on_device, options, output, tensors};
 use crate::array;
 use crate::device::Device;
@@ -71,9 +71,10 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = size)]
     compute_chunk: Option<usize>,
 
-    /// The same numbers by two ways
-    #[arg(long, value_enum, default_value = "chunk")]
-    form: FormName,
+    /// The same numbers by two ways: a chunk at a time by matrix products, or token by token, the weights after each built (the
+    /// definition, slow)
+    #[arg(long, default_value = "chunk", value_parser = named::<Form>())]
+    form: Form,
 
     /// Which weights answer a query: those after the token's own write, before it, or at the start of its chunk
     #[arg(long, default_value = "after", value_parser = named::<Read>())]
@@ -92,8 +93,8 @@ pub struct Args {
     loss: Loss,
 
     /// Numbers to compute with and to write [default: f64 if k is F64, f32 otherwise]
-    #[arg(long, value_enum)]
-    dtype: Option<DtypeName>,
+    #[arg(long, value_parser = dtype())]
+    dtype: Option<Dtype>,
 
     /// Also write the gradients of the inputs
     #[arg(long)]
@@ -115,11 +116,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
     let bytes = npz::as_safetensors(&args.input, tensors::read(&args.input)?)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
-    let wide = match args.dtype {
-        Some(dtype) => dtype == DtypeName::F64,
-        None => file.dtype("k", problem::K_AXES)? == Dtype::F64,
+    let dtype = match args.dtype {
+        Some(dtype) => dtype,
+        None => file.dtype("k", problem::K_AXES)?,
     };
-    if !wide {
+    if dtype != Dtype::F64 {
         return on_device!(args.on, device => on(&device, args, &file));
     }
     match args.on.device {
@@ -133,8 +134,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn on<D: Device>(device: &D, args: &Args, file: &tensors::Tensors<'_>) -> Result<(), Failure> {
     let problem = Problem::<D::Elem>::read(file, &args.settings())?;
     let (spec, tokens, state) = (&problem.spec, problem.tokens(), problem.state.view());
-    let form = if args.form == FormName::Token { Form::Token } else { Form::Chunk };
-    let answers = array::memory(device, spec, args.read, form, &tokens, state)?;
+    let answers = array::memory(device, spec, args.read, args.form, &tokens, state)?;
     let gradients = match problem.cotangents() {
         Some(cotangents) => Some(array::memory_vjp(device, spec, args.read, &tokens, state, &cotangents)?),
         None => None,

@@ -121,7 +121,7 @@ impl<T: Scalar> Problem<T> {
         if b * h * t * d_k == 0 {
             return Err(file.error("k", format!("expected at least one element, found shape {:?}", k.shape)));
         }
-        let q = file.shaped("q", K_AXES, &[b, h, t, d_k])?;
+        let q = file.data("q", K_AXES, &[b, h, t, d_k])?;
         let widths = widths(file, [b, h], d_k)?;
         let v = values(file, [b, h, t], &widths)?;
         let spec = spec(file, settings, &widths)?;
@@ -170,7 +170,7 @@ impl<T: Scalar> Problem<T> {
         let [b, h, t] = self.dims;
         let (axes, d_v) = ("[B, H, T, d_v]", self.spec.value_width());
         let y = match file.has("cot.y") {
-            true => Some(owned(Ix4(b, h, t, d_v), file.shaped("cot.y", axes, &[b, h, t, d_v])?)?),
+            true => Some(owned(Ix4(b, h, t, d_v), file.data("cot.y", axes, &[b, h, t, d_v])?)?),
             false => None,
         };
         let mut state = None;
@@ -178,7 +178,7 @@ impl<T: Scalar> Problem<T> {
             let name = format!("cot.{}", part.last(momentum));
             if file.has(&name) {
                 let shape = [&[b, h], &part.shape[..]].concat();
-                let data: Vec<T> = file.shaped(&name, &part.axes(true), &shape)?;
+                let data: Vec<T> = file.data(&name, &part.axes(true), &shape)?;
                 let state = state.get_or_insert_with(|| vec![T::ZERO; b * h * self.spec.state_len()]);
                 scatter(&self.spec, part, momentum, &data, state);
             }
@@ -244,7 +244,7 @@ fn values<T: Scalar>(file: &Tensors<'_>, [b, h, t]: [usize; 3], widths: &[usize]
         let reason = format!("expected out = d_v = {d_v}, the width of v, found out = {out}");
         return Err(file.error(&format!("w0.{}", layers - 1), reason));
     }
-    file.shaped("v", axes, &[b, h, t, out])
+    file.data("v", axes, &[b, h, t, out])
 }
 
 fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<MemorySpec> {
@@ -293,7 +293,7 @@ fn initial<T: Scalar>(
         let heads = [&[h], &part.shape[..]].concat();
         let batched = file.shape(&name, "")?.len() == heads.len() + 1;
         let shape = if batched { [&[b], &heads[..]].concat() } else { heads };
-        let data: Vec<T> = file.shaped(&name, &part.axes(batched), &shape)?;
+        let data: Vec<T> = file.data(&name, &part.axes(batched), &shape)?;
         let data = if batched { data } else { data.repeat(b) };
         scatter(spec, part, momentum, &data, state);
         given[usize::from(momentum)] = if batched { Given::Batched } else { Given::Heads };
@@ -322,7 +322,7 @@ fn gates<T: Scalar>(file: &Tensors<'_>, shape: [usize; 3]) -> Result<[Array3<T>;
         if name != "theta" && !file.has(name) {
             continue; // a memory that never forgets, or has no momentum
         }
-        let data: Vec<T> = file.shaped(name, GATE_AXES, &shape)?;
+        let data: Vec<T> = file.data(name, GATE_AXES, &shape)?;
         let range = if name == "theta" { 0.0..=f64::MAX } else { 0.0..=1.0 };
         if let Some(i) = data.iter().position(|x| !range.contains(&x.to_f64())) {
             let rule = if name == "theta" { "0 or more" } else { "0 to 1" };

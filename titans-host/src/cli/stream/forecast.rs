@@ -70,7 +70,7 @@ pub(super) fn run(
         let needed = forecaster.frame.lookback;
         output::complain(&format!("{} so far; forecasts begin behind {needed}, the look-back", counted(seen, "row")));
     }
-    match interrupt.raised() {
+    match interrupt.requested() {
         true => Err(Failure::interrupted(
             &interrupt,
             match &args.state {
@@ -134,7 +134,7 @@ impl<'a> Forecaster<'a> {
     fn read(&mut self, interrupt: &Interrupt) -> std::result::Result<(), Failure> {
         let patches = Patches::table(&self.task.columns, &self.task.layout);
         let (mut lines, mut first, mut headed) = (LineReader::new(&self.task.layout), true, false);
-        while !interrupt.raised() {
+        while !interrupt.requested() {
             let line = match lines.next()? {
                 Line::Is(line) => line,
                 Line::NotYet => {

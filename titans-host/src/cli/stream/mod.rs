@@ -189,7 +189,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         (Input::Rows(size), _) => numbers::run(args, &mut live, &Patches::plain(size), &interrupt)?,
     }
-    if interrupt.raised() { Err(Failure::interrupted(&interrupt, live.kept())) } else { Ok(()) }
+    if interrupt.requested() { Err(Failure::interrupted(&interrupt, live.kept())) } else { Ok(()) }
 }
 
 /// The vocabulary of a run, wherever it lies now.

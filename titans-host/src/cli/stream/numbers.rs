@@ -178,7 +178,7 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
     let (mut first, blocks) = (true, blocks(live)?);
     // Lines of the open patch: none of a patch that an earlier run began.
     let mut began = None;
-    while !interrupt.raised() {
+    while !interrupt.requested() {
         let line = match lines.next()? {
             Line::Is(line) => line,
             Line::NotYet => {

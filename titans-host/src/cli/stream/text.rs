@@ -96,7 +96,7 @@ pub(super) fn run(
     if let Some(failure) = totals.failed {
         return Err(failure);
     }
-    if sampling.tokens > 0 && !interrupt.raised() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
+    if sampling.tokens > 0 && !interrupt.requested() { generate(live, tokenizer, &sampling, interrupt) } else { Ok(()) }
 }
 
 /// What was predicted.
@@ -143,7 +143,7 @@ fn read_all(
             Piece::End => true,
         };
         // What was read is fed before the end, also before that by Ctrl-C.
-        let ended = ended || interrupt.raised();
+        let ended = ended || interrupt.requested();
         let whole = if ended || tokenizer.crc32().is_none() { rest.len() } else { words(&rest, seen) };
         let ids = tokenizer.encode(&rest[..whole])?;
         rest.drain(..whole);
@@ -236,7 +236,7 @@ fn generate(
     let known = Some(&live.open).filter(|said| said.len() == tokenizer.vocabulary());
     let mut known = known.map(|logits| Step { logits: logits.clone(), surprise: vec![] });
     for _ in 0..sampling.tokens {
-        if interrupt.raised() {
+        if interrupt.requested() {
             break;
         }
         let said = match known.take() {

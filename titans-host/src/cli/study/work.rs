@@ -123,7 +123,7 @@ impl<D: Device> StudyWork<'_, D> {
         if result.seed == self.study.seeds().first().copied().unwrap_or_default() && !self.quiet {
             output::tell(task.notes());
         }
-        let loads = task.loads(&run.model)?;
+        let loads = task.peak_loads(&run.model)?;
         match self.threads {
             Some(threads) => room::expect(run, threads, task.held(), &loads)?,
             None => room::expect_on_device(run, self.device.memory_use(), &loads)?,

@@ -41,7 +41,7 @@ impl Args {
                 let config = self.config.run_config()?;
                 Begun { folder: PathBuf::new(), config, written: None, owner: None }
             }
-            Some(run) => self.resumed(run)?,
+            Some(run) => self.continue_run(run)?,
         };
         let config = &mut begun.config;
         if let Some(steps) = self.steps {
@@ -52,7 +52,7 @@ impl Args {
         Ok(begun)
     }
 
-    fn resumed(&self, run: &Path) -> Result<Begun> {
+    fn continue_run(&self, run: &Path) -> Result<Begun> {
         if let Some(name) = self.config.given() {
             return Err(Error::usage(format!("{name} describes a new run; --resume keeps the run as it is")));
         }

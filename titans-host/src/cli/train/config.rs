@@ -8,15 +8,16 @@ use super::classify::ClassifyArgs;
 use super::forecast::ForecastArgs;
 use super::layout::{LayoutArgs, tell};
 use super::model::ModelArgs;
-use super::names::{BoundariesName, TaskName};
+use super::names;
 use super::places::{absolute, set, split};
 use super::room;
-use crate::cli::options::{count, named, number, size, whole};
+use crate::cli::options::{count, explained, named, number, size, whole};
 use crate::data::series::TableLayout;
 use crate::data::track::Group;
+use crate::device::Boundaries;
 use crate::error::{Error, Result};
 use crate::model::Preset;
-use crate::task::{TaskConfig, classify, forecast, recall, series, text, track};
+use crate::task::{TaskConfig, TaskName, classify, forecast, recall, series, text, track};
 use crate::train::RunConfig;
 use own::OwnArgs;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {
     /// What is learned [default: recall]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = explained(names::task))]
     task: Option<TaskName>,
 
     /// Files of text, one after the other (of FASTA, named .fa, .fna, .faa or .fasta, the sequences alone, a line end between them), or one of
@@ -112,8 +113,8 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     gate_rate: Option<f64>,
     /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time
-    #[arg(long, value_enum, help_heading = "Training")]
-    boundaries: Option<BoundariesName>,
+    #[arg(long, value_parser = named::<Boundaries>(), help_heading = "Training")]
+    boundaries: Option<Boundaries>,
     /// Keep only the blocks' inputs and compute the blocks again in the backward: less memory, more time
     #[arg(long, help_heading = "Training")]
     recompute: bool,
@@ -211,7 +212,7 @@ impl ConfigArgs {
         set(&mut train.accumulate, self.accumulate);
         set(&mut train.dropout, self.dropout);
         set(&mut train.gate_rate, self.gate_rate);
-        set(&mut train.boundaries, self.boundaries.map(Into::into));
+        set(&mut train.boundaries, self.boundaries);
         train.recompute |= self.recompute;
         run.validate()?;
         self.model.expect_meaning(&run.model)?;

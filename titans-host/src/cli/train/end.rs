@@ -31,7 +31,7 @@ impl<D: Device> End<'_, D> {
         }
         let (task, mut table) = (Recall::new(task, self.config.train.seed)?, Table::default());
         for &length in &task.config().lengths {
-            if self.interrupt.raised() {
+            if self.interrupt.requested() {
                 return Ok(None);
             }
             progress.message(&format!("measuring recall at {length} tokens"));
@@ -50,7 +50,7 @@ impl<D: Device> End<'_, D> {
         }
         let (task, mut table) = (Track::new(task, self.config.train.seed)?, TrackTable::default());
         for &length in &task.config().lengths {
-            if self.interrupt.raised() {
+            if self.interrupt.requested() {
                 return Ok(None);
             }
             progress.message(&format!("measuring words of {length} elements"));

@@ -1,41 +1,11 @@
 //! Options that say how a file of numbers is written down, and what is told of the guesses where they do not.
 
+use crate::cli::options::named;
 use crate::cli::output;
 use crate::data::series::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
 use crate::error::plain;
 use clap::ValueEnum;
 use std::path::Path;
-
-/// What ends a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DelimiterName {
-    /// `,`
-    Comma,
-    /// `;`
-    Semicolon,
-    /// A tab
-    Tab,
-}
-
-/// What begins a fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DecimalName {
-    /// 1.5
-    Point,
-    /// 1,5
-    Comma,
-}
-
-/// What becomes of missing numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum GapsName {
-    /// An error that names line and column
-    Refuse,
-    /// The column's mean stands for them
-    Mean,
-    /// The number before stands for them
-    Hold,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Answer {
@@ -50,11 +20,11 @@ enum Answer {
 #[command(next_help_heading = "Series")]
 pub struct LayoutArgs {
     /// What ends a field [default: what all first lines have in common]
-    #[arg(long, value_enum)]
-    delimiter: Option<DelimiterName>,
+    #[arg(long, value_parser = named::<Delimiter>())]
+    delimiter: Option<Delimiter>,
     /// What begins a fraction [default: a comma where numbers have one and fields end otherwise]
-    #[arg(long, value_enum)]
-    decimal: Option<DecimalName>,
+    #[arg(long, value_parser = named::<Decimal>())]
+    decimal: Option<Decimal>,
     /// Whether the first line names the columns [default: if it holds no number]
     #[arg(long, value_enum)]
     header: Option<Answer>,
@@ -66,9 +36,10 @@ pub struct LayoutArgs {
     /// [default: the first one that is left out, and times beside it]
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_parser = dates)]
     date: Option<Columns>,
-    /// What becomes of missing numbers [default: refuse]
-    #[arg(long, value_enum)]
-    gaps: Option<GapsName>,
+    /// What becomes of missing numbers: refuse ends with their line and column; the column's mean stands for them; or hold, the number
+    /// before [default: refuse]
+    #[arg(long, value_parser = named::<Gaps>())]
+    gaps: Option<Gaps>,
 }
 
 impl LayoutArgs {
@@ -87,19 +58,8 @@ impl LayoutArgs {
 
     /// `layout` with what these options say.
     pub fn said(&self, mut layout: TableLayout) -> TableLayout {
-        if let Some(delimiter) = self.delimiter {
-            layout.delimiter = Some(match delimiter {
-                DelimiterName::Comma => Delimiter::Comma,
-                DelimiterName::Semicolon => Delimiter::Semicolon,
-                DelimiterName::Tab => Delimiter::Tab,
-            });
-        }
-        if let Some(decimal) = self.decimal {
-            layout.decimal = Some(match decimal {
-                DecimalName::Point => Decimal::Point,
-                DecimalName::Comma => Decimal::Comma,
-            });
-        }
+        layout.delimiter = self.delimiter.or(layout.delimiter);
+        layout.decimal = self.decimal.or(layout.decimal);
         layout.header = self.header.map(|answer| answer == Answer::Yes).or(layout.header);
         if let Some(Columns(columns)) = &self.leave_out {
             layout.left_out = Some(columns.clone());
@@ -108,13 +68,7 @@ impl LayoutArgs {
             layout.date = Some(date.first().cloned().unwrap_or(ColumnRef::NONE));
             layout.time = date.get(1).cloned();
         }
-        if let Some(gaps) = self.gaps {
-            layout.gaps = match gaps {
-                GapsName::Refuse => Gaps::Refuse,
-                GapsName::Mean => Gaps::Mean,
-                GapsName::Hold => Gaps::Hold,
-            };
-        }
+        layout.gaps = self.gaps.unwrap_or(layout.gaps);
         layout
     }
 }

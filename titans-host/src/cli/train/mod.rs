@@ -130,7 +130,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     room::expect_data(&TaskConfig::of(&begun.config)?)?;
     let mut task = task::open::<D>(&begun.config).map_err(|error| args.spoken(args.missing(error)))?;
     output::tell(task.notes());
-    let loads = task.loads(&begun.config.model)?;
+    let loads = task.peak_loads(&begun.config.model)?;
     if args.on.cuda()? {
         room::expect_on_device(&begun.config, device.memory_use(), &loads)?;
     } else {
@@ -160,7 +160,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     let end = End { device, folder, config, outcome: &outcome, interrupt: &interrupt };
     let recall = end.recall(trainer.model(), &mut *progress)?;
     let track = end.track(trainer.model(), &mut *progress)?;
-    if interrupt.raised() {
+    if interrupt.requested() {
         return Err(stopped(&interrupt, &outcome, folder));
     }
     let Outcome { step, seconds, tokens, validation, best, again, .. } = outcome;

@@ -114,21 +114,21 @@ impl ModelArgs {
     /// Every option: its name, whether it was given, and what a configuration must have for it to mean something.
     fn options(&self) -> [(&'static str, bool, Meaning); 30] {
         let always: Meaning = ("", |_| true);
-        let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::remembers));
-        let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::remembers));
-        let momentum: Meaning = ("memories with momentum", |c| c.momentum && c.kinds().any(Kind::remembers));
+        let memory: Meaning = ("a memory (not attention alone)", |c| c.kinds().any(Kind::has_memory));
+        let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::has_memory));
+        let momentum: Meaning = ("memories with momentum", |c| c.momentum && c.kinds().any(Kind::has_memory));
         let chunks: Meaning = ("memories with chunks of two tokens or more (--chunk)", |c| {
-            c.kinds().any(Kind::remembers) && (c.memory.chunk > 1 || c.gates == GateSpan::Token)
+            c.kinds().any(Kind::has_memory) && (c.memory.chunk > 1 || c.gates == GateSpan::Token)
         });
         let pieces: Meaning =
             ("memories that compute several chunks at once (one plain layer), or a --chunk that is longer", |c| {
                 let several = |spec: MemorySpec| spec.wide() || c.memory.compute_chunk <= c.memory.chunk;
-                c.kinds().any(Kind::remembers) && c.memory_spec().map_or(true, several)
+                c.kinds().any(Kind::has_memory) && c.memory_spec().map_or(true, several)
             });
         let deep: Meaning = ("memories of two layers or more (--layers)", |c| c.memory.layers > 1);
-        let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::attends));
+        let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::has_attention));
         let window: Meaning =
-            ("a block of mag, mal or attention", |c| c.kinds().any(|k| k.attends() && k != Kind::Mac));
+            ("a block of mag, mal or attention", |c| c.kinds().any(|k| k.has_attention() && k != Kind::Mac));
         let tokens: Meaning = ("a model of tokens", |c| c.head == Head::Tokens);
         let mac: Meaning = ("a block of mac", |c| c.kinds().any(|k| k == Kind::Mac));
         let joined: Meaning = ("a block of mag (or mac with --wiring letter)", |c| {

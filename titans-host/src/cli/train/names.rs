@@ -1,42 +1,25 @@
-//! Names that options of a new run take.
+//! What a new run says of its tasks.
 
-use crate::device::Boundaries;
-use clap::ValueEnum;
+use crate::task::TaskName;
 
-/// What is learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TaskName {
-    /// 16 key-value pairs hidden in noise, then every key again: what the memory is for, in its smallest form
-    Recall,
-    /// Text from --data, byte by byte or by the tokens of --tokenizer
-    Text,
-    /// Numbers from --data FILE.csv: the next patch of rows
-    Series,
-    /// Numbers from --data FILE.csv: forecasts of the next --horizon rows from the rows before
-    Forecast,
-    /// Words over the finite group --group: after every element the product of all so far
-    Track,
-    /// Sequences with labels from --data FILE.csv or FASTA: which class each is of
-    Classify,
-    /// A sentence in a --haystack of any length that gives a key its value; the question for it comes last (2 blocks of width 64, convolutions
-    /// of 8, alpha-bias -14, 3000 steps of 4096 tokens, sequences of up to 2048)
-    Needle,
-    /// Stories of --facts hidden among the sentences of --noise; a question about the story comes last (a model alike, but with convolutions over 4, the usual weight decay and gates at the rate of the rest; 4000 steps)
-    Babilong,
-}
-
-impl TaskName {
-    /// Its name in configurations.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Recall => "recall",
-            Self::Text => "text",
-            Self::Series => "series",
-            Self::Forecast => "forecast",
-            Self::Track => "track",
-            Self::Classify => "classify",
-            Self::Needle => "needle",
-            Self::Babilong => "babilong",
+/// What a task learns.
+pub fn task(task: TaskName) -> &'static str {
+    match task {
+        TaskName::Recall => {
+            "16 key-value pairs hidden in noise, then every key again: what the memory is for, in its smallest form"
+        }
+        TaskName::Text => "Text from --data, byte by byte or by the tokens of --tokenizer",
+        TaskName::Series => "Numbers from --data FILE.csv: the next patch of rows",
+        TaskName::Forecast => "Numbers from --data FILE.csv: forecasts of the next --horizon rows from the rows before",
+        TaskName::Track => "Words over the finite group --group: after every element the product of all so far",
+        TaskName::Classify => "Sequences with labels from --data FILE.csv or FASTA: which class each is of",
+        TaskName::Needle => {
+            "A sentence in a --haystack of any length that gives a key its value; the question for it comes last (2 blocks of width \
+             64, convolutions of 8, alpha-bias -14, 3000 steps of 4096 tokens, sequences of up to 2048)"
+        }
+        TaskName::Babilong => {
+            "Stories of --facts hidden among the sentences of --noise; a question about the story comes last (a model alike, but \
+             with convolutions over 4, the usual weight decay and gates at the rate of the rest; 4000 steps)"
         }
     }
 }
@@ -53,24 +36,6 @@ impl TaskName {
             Self::Classify => &["--data", "--tokenizer", "classify"],
             Self::Needle => &["--tokenizer", "--lengths", "--first-length", "needle"],
             Self::Babilong => &["--tokenizer", "--lengths", "--first-length", "babilong"],
-        }
-    }
-}
-
-/// Which chunk boundaries wait for the backward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BoundariesName {
-    /// Every one
-    All,
-    /// Every so many-th, so that memory grows with the root of the chunks
-    Sqrt,
-}
-
-impl From<BoundariesName> for Boundaries {
-    fn from(name: BoundariesName) -> Self {
-        match name {
-            BoundariesName::All => Self::All,
-            BoundariesName::Sqrt => Self::Sqrt,
         }
     }
 }

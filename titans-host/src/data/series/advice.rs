@@ -4,6 +4,7 @@ use super::dated::DateColumns;
 use super::dates::is_clock;
 use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
 use crate::error::brief;
+use titans_kernel::Choice;
 
 impl TableLayout {
     /// What to do about a field that holds no number, among rows for a run whose training file was written so.

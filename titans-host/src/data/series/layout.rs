@@ -1,73 +1,42 @@
 //! How a file of numbers is written down: what is said about it, and what is guessed where nothing is.
 
 use serde::{Deserialize, Serialize};
+use titans_kernel::{Choice, choice};
 
-/// What stands between two fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Delimiter {
-    /// `,`
-    Comma,
-    /// `;`
-    Semicolon,
-    /// A tab
-    Tab,
-}
-
-impl Delimiter {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Comma, Self::Semicolon, Self::Tab];
-
-    /// The byte.
-    pub fn byte(self) -> u8 {
-        match self {
-            Self::Comma => b',',
-            Self::Semicolon => b';',
-            Self::Tab => b'\t',
-        }
-    }
-
-    /// Its name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Comma => "comma",
-            Self::Semicolon => "semicolon",
-            Self::Tab => "tab",
-        }
+choice! {
+    /// What stands between two fields.
+    pub enum Delimiter: "delimiter" {
+        /// `,`
+        Comma = b',', "comma";
+        /// `;`
+        Semicolon = b';', "semicolon";
+        /// A tab
+        Tab = b'\t', "tab";
     }
 }
 
-/// What stands before a number's fraction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decimal {
-    /// `1.5`
-    Point,
-    /// `1,5`
-    Comma,
-}
-
-impl Decimal {
-    /// Its name in configurations and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Point => "point",
-            Self::Comma => "comma",
-        }
+choice! {
+    /// What stands before a number's fraction.
+    pub enum Decimal: "decimal" {
+        /// `1.5`
+        Point = b'.', "point";
+        /// `1,5`
+        Comma = b',', "comma";
     }
 }
 
-/// What becomes of a number that is not there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Gaps {
-    /// It is an error that names line and column.
-    #[default]
-    Refuse,
-    /// The column's mean stands for it, which is 0 in standardised units.
-    Mean,
-    /// The number before it in its column stands for it, the column's mean where there is none.
-    Hold,
+choice! {
+    /// What becomes of a number that is not there.
+    #[derive(Default)]
+    pub enum Gaps: "gaps" {
+        /// It is an error that names line and column.
+        #[default]
+        Refuse = 0, "refuse";
+        /// The column's mean stands for it, which is 0 in standardised units.
+        Mean = 1, "mean";
+        /// The number before it in its column stands for it, the column's mean where there is none.
+        Hold = 2, "hold";
+    }
 }
 
 /// A column as a user names it.
@@ -114,7 +83,7 @@ pub struct TableLayout {
 impl TableLayout {
     /// The delimiter, a comma where nothing is said.
     pub fn byte(&self) -> u8 {
-        self.delimiter.unwrap_or(Delimiter::Comma).byte()
+        self.delimiter.unwrap_or(Delimiter::Comma).code()
     }
 
     /// The columns that are left out, from 0, of those that are counted.
@@ -171,7 +140,7 @@ pub(in crate::data) fn delimiter(bytes: &[u8]) -> Delimiter {
     let lines: Vec<&[u8]> =
         bytes.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty()).take(LINES).collect();
     let alike = |delimiter: &Delimiter| {
-        let mut counts = lines.iter().map(|line| outside_quotes(line, delimiter.byte()));
+        let mut counts = lines.iter().map(|line| outside_quotes(line, delimiter.code()));
         let first = counts.next().unwrap_or(0);
         first > 0 && counts.all(|count| count == first)
     };

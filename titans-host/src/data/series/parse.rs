@@ -6,6 +6,7 @@ use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
 use super::marks::{Marks, doubt};
 use super::{COLUMNS, Column, Read, Series};
 use crate::error::{brief, counted};
+use titans_kernel::Choice;
 
 /// Most bytes of a field: no number is longer.
 const FIELD: usize = 1000;
@@ -199,7 +200,7 @@ impl<'a> CsvTable<'a> {
     /// Fields of more than `longest` bytes are errors.
     pub(in crate::data) fn open(bytes: &'a [u8], delimiter: Delimiter, longest: usize) -> Self {
         let mut builder = csv::ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.byte());
+        builder.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter.code());
         Self { bytes, reader: builder.from_reader(bytes), longest }
     }
 

@@ -82,16 +82,16 @@ fn columns_are_standardised_by_the_first_rows_alone() {
     let columns = series.measure(2);
     let column = |mean, deviation, name: &str, whole| Column { name: name.into(), mean, deviation, whole };
     assert_eq!(columns, [column(2., 1., "a", false), column(5., 1., "b", false), column(1e9, 1., "c", true)]);
-    let numbers = series.standardised(&columns).unwrap();
+    let numbers = series.z_scores(&columns).unwrap();
     assert_eq!(numbers, [-1., 0., 0., 1., 0., 0., 7., 0., 0.]);
     let back: Vec<f64> = numbers.iter().zip(columns.iter().cycle()).map(|(&x, c)| c.restore(x)).collect();
     assert_eq!(back, series.numbers);
     let other = parse(b"a,x,c\n1,2,3\n").unwrap();
-    assert!(other.standardised(&columns).unwrap_err().to_string().contains("a, x, c"));
+    assert!(other.z_scores(&columns).unwrap_err().to_string().contains("a, x, c"));
     assert_eq!(series.measure(0).len(), 3, "no rows have mean 0");
     // What 32 bits hold may be too much in units of a small deviation.
     let series = parse(b"a,b\n1,0\n1,0.001\n\n1,1e38\n").unwrap();
-    let error = series.standardised(&series.measure(2)).unwrap_err().to_string();
+    let error = series.z_scores(&series.measure(2)).unwrap_err().to_string();
     assert!(error.contains("line 5, column b: expected") && error.contains("1e38"), "{error}");
     let column = &series.measure(2)[1];
     assert!(["1e38", "inf", "1e39"].iter().all(|field| column.number(field, &TableLayout::default()).is_err()));
@@ -192,7 +192,7 @@ fn gaps_are_the_mean_where_that_is_said() {
     assert_eq!(read.gaps, 2);
     let columns = read.series.measure(3);
     assert_eq!((columns[0].mean, columns[0].deviation, columns[1].mean), (2.0, 1.0, 6.0));
-    assert_eq!(read.series.standardised(&columns).unwrap(), [-1.0, -1.0, 0.0, 1.0, 1.0, 0.0]);
+    assert_eq!(read.series.z_scores(&columns).unwrap(), [-1.0, -1.0, 0.0, 1.0, 1.0, 0.0]);
     assert_eq!(columns[0].number("n/a", &layout), Ok(0.0));
     assert!(parse(b"a,b\n1,5\n,7\n").unwrap_err().contains("--gaps mean"));
     let error = parse(b"a,b\n1,5\n2,hello\n").unwrap_err();

@@ -28,7 +28,7 @@ struct Shelves {
     live: usize,
     /// The most there ever were.
     peak: usize,
-    /// The most there were since [`Arena::restart_peak`].
+    /// The most there were.
     recent: usize,
 }
 
@@ -111,17 +111,6 @@ impl<R: Driver> Arena<R> {
         let shelves = self.lock();
         let (live_bytes, peak_bytes) = (shelves.live, shelves.recent);
         PoolUsage { live_bytes, peak_bytes, held_bytes: live_bytes + shelves.idle_bytes }
-    }
-
-    /// Measures the peak from here on.
-    pub fn restart_peak(&self) {
-        let mut shelves = self.lock();
-        shelves.recent = shelves.live;
-    }
-
-    /// The machine.
-    pub fn machine(&self) -> &R {
-        &self.machine
     }
 
     /// Empties the shelves; how many pieces of memory lay there.

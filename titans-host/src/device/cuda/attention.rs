@@ -64,7 +64,7 @@ impl<R: Driver> Cuda<R> {
         self.launch("rotary", x.len() / 2, args)
     }
 
-    fn rotated(&self, op: &AttentionOp, inputs: &AttentionInputs<'_, DeviceBuffer<R>>) -> Result<Rotated<R>> {
+    fn rotary_copies(&self, op: &AttentionOp, inputs: &AttentionInputs<'_, DeviceBuffer<R>>) -> Result<Rotated<R>> {
         let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else {
             return Ok(Rotated { q: None, k: None, context: None });
         };
@@ -90,7 +90,7 @@ impl<R: Driver> Cuda<R> {
         let sizes = inputs.check(op, DeviceBuffer::len)?;
         expect_len("y", sizes.queries, y.len())?;
         expect_len("log_sum", sizes.sums, log_sum.as_ref().map_or(sizes.sums, |s| s.len()))?;
-        let rotated = self.rotated(op, inputs)?;
+        let rotated = self.rotary_copies(op, inputs)?;
         let ([window, segment], log_sum) = (span(op), log_sum.as_deref());
         let (pk, pv) = split(inputs.persistent.filter(|_| op.persistent > 0));
         let (ck, cv) = split(inputs.context);
@@ -132,7 +132,7 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_y", sizes.queries, d_y.len())?;
         gradients.check(&sizes, inputs, DeviceBuffer::len)?;
         let AttentionGradients { d_q, d_k, d_v, d_persistent, d_context } = gradients;
-        let rotated = self.rotated(op, inputs)?;
+        let rotated = self.rotary_copies(op, inputs)?;
         let (q, k) = (rotated.q.as_ref().unwrap_or(inputs.q), rotated.k.as_ref().unwrap_or(inputs.k));
         let (pk, pv) = split(inputs.persistent.filter(|_| op.persistent > 0));
         let (ck, cv) = split(inputs.context);
@@ -143,7 +143,7 @@ impl<R: Driver> Cuda<R> {
         let (span, time) = (span(op), op.time);
         let keys = |rotary: Option<Rotary>, k, v, d_k: &DeviceBuffer<R>, d_v| {
             self.key_gradients(&back, span, time, [q, k, v], [d_k, d_v])?;
-            self.rotated_back(rotary, [time, op.kv_heads], d_k)
+            self.unrotate(rotary, [time, op.kv_heads], d_k)
         };
         let of_position = match pk {
             Some(_) => &DeviceBuffer::alloc(&self.driver, sizes.queries)?,
@@ -155,7 +155,7 @@ impl<R: Driver> Cuda<R> {
             self.query_gradients(&back, span, time, true, [q, ck, cv], of_position)?;
             keys(op.context_rotary(), ck, cv, &*d_k, &*d_v)?;
         }
-        self.rotated_back(op.rotary(), [time, op.heads], of_position)?;
+        self.unrotate(op.rotary(), [time, op.heads], of_position)?;
         if let (Some(pk), Some(pv), Some((d_k, d_v))) = (pk, pv, d_persistent) {
             let of_all = [inputs.q, pk, pv];
             self.query_gradients(&back, [0, 0], op.persistent, false, of_all, &*d_q)?;
@@ -198,7 +198,7 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// Rotates a gradient back where it lies.
-    fn rotated_back(&self, rotary: Option<Rotary>, shape: [usize; 2], d: &DeviceBuffer<R>) -> Result<()> {
+    fn unrotate(&self, rotary: Option<Rotary>, shape: [usize; 2], d: &DeviceBuffer<R>) -> Result<()> {
         // A thread reads its pair before it writes it, and no other one's.
         rotary.map_or(Ok(()), |rotary| self.rotate(-1.0, &rotary, shape, d, d))
     }

@@ -77,18 +77,8 @@ impl<R: Driver> Cuda<R> {
         Self { driver: Arc::new(Arena::new(driver)) }
     }
 
-    /// The machine under it.
-    pub fn driver(&self) -> &R {
-        self.driver.machine()
-    }
-
     /// Bytes in its buffers, and of memory that is kept for the next ones.
     pub fn pool_usage(&self) -> PoolUsage {
         self.driver.usage()
-    }
-
-    /// Measures the peak of [`Cuda::pool_usage`] from here on.
-    pub fn restart_peak(&self) {
-        self.driver.restart_peak();
     }
 }

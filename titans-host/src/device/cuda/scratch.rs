@@ -29,10 +29,10 @@ pub(in crate::device) fn scratch<B, I>(
             vec![(slices(tokens) * d.channels * d.width).max(summed(tokens, d.channels))]
         }
         Op::SumSquares { x, .. } | Op::Sum { x, .. } => vec![if sums(len(x)) > 1 { sums(len(x)) } else { 0 }],
-        Op::Attention { op, inputs, .. } => rotated(op, inputs)?,
+        Op::Attention { op, inputs, .. } => rotary_scratch(op, inputs)?,
         Op::AttentionVjp { op, inputs, .. } => {
             let sizes = op.sizes()?;
-            let mut lens = rotated(op, inputs)?;
+            let mut lens = rotary_scratch(op, inputs)?;
             let persistent = inputs.persistent.is_some() && op.persistent > 0;
             lens.extend([sizes.sums, if persistent { sizes.queries } else { 0 }]);
             lens
@@ -87,7 +87,7 @@ fn summed(rows: usize, width: usize) -> usize {
 }
 
 /// Queries and keys in their places.
-fn rotated<B>(op: &AttentionOp, inputs: &AttentionInputs<'_, B>) -> Result<Vec<usize>> {
+fn rotary_scratch<B>(op: &AttentionOp, inputs: &AttentionInputs<'_, B>) -> Result<Vec<usize>> {
     let sizes = op.sizes()?;
     let Some(_) = op.rotary() else { return Ok(Vec::new()) };
     Ok(vec![sizes.queries, sizes.keys, if inputs.context.is_some() { sizes.keys } else { 0 }])

@@ -13,7 +13,7 @@ use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use asks::Asks;
 pub use asks::{Ask, BabiBaselines};
@@ -279,11 +279,11 @@ impl<D: Device> Task<D> for BabilongTask {
     }
 
     fn state(&self) -> serde_json::Value {
-        HiddenState { growth: self.growth, sources: self.sources }.saved()
+        HiddenState { growth: self.growth, sources: self.sources }.to_json()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.growth = HiddenState::restored(state, &self.sources, self.config.length)?;
+        self.growth = HiddenState::from_json(state, &self.sources, self.config.length)?;
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl<D: Device> Task<D> for BabilongTask {
         (self.noise.len() + self.valid_noise.len() + self.train.tokens()) * size_of::<u32>()
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let longest = self.valid.iter().map(Ask::tokens).max().unwrap_or(0);
         Ok(vec![hidden::load::<D::Elem>(model, self.config.length.max(longest), self.config.samples)?])
     }
@@ -304,7 +304,13 @@ impl<D: Device> Task<D> for BabilongTask {
         format!("up to {} tokens", self.growth.length as usize)
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let samples = self.hide(&self.valid, self.config.length);
         Ok(validation(&self.find(device, model, &samples, Mode::On)?))
     }

@@ -224,7 +224,7 @@ impl<D: Device> Task<D> for ClassifyTask {
         bytes(&self.train) + bytes(&self.valid)
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let longest = self.valid.iter().map(|row| row.numbers.len()).max().unwrap_or(1);
         let judging = Judging::of(&self.config, Mode::On);
         Ok(vec![load::<D::Elem>(&self.encoder, model.outputs, judging, self.valid.len(), longest)])
@@ -236,10 +236,6 @@ impl<D: Device> Task<D> for ClassifyTask {
 
     fn note(&self) -> String {
         String::new()
-    }
-
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
     }
 
     fn validate_until(

@@ -228,7 +228,7 @@ pub(super) fn fit(config: &ForecastConfig, model: &mut ModelConfig) {
 /// A series in the units of a run.
 ///
 /// # Errors
-/// As [`Series::standardised`].
+/// As [`Series::z_scores`].
 pub fn table(series: &Series, columns: &[Column], layout: &TableLayout) -> Result<SeriesTable> {
     let numbers = series.filled(columns, layout)?;
     let width = columns.len().max(1);

@@ -2,16 +2,14 @@
 
 use super::evaluate::{Forecast, Manner, forecast, load, moments};
 use super::{Baselines, ForecastConfig, Frame, Linear, Parts, SeriesTable, Tally, table};
-use crate::data::series::{Dates, Series, read};
+use crate::data::series::{Dates, Series, SeriesFingerprint, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Mode, Model, ModelConfig, Shortcut};
 use crate::train::Interrupt;
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::{Error, Result};
-use flate2::Crc;
 use rand::RngExt;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::Range;
 use titans_kernel::Scalar;
@@ -24,18 +22,10 @@ pub struct ForecastTask {
     parts: Parts,
     table: SeriesTable,
     seed: u64,
-    data: TableFingerprint,
+    data: SeriesFingerprint,
     notes: Vec<String>,
     /// Rows of a season: what the configuration says, or the calendar; 0 where neither does.
     season: usize,
-}
-
-/// What tells one table from another, kept in checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TableFingerprint {
-    rows: u64,
-    crc32: u32,
 }
 
 impl ForecastTask {
@@ -84,9 +74,7 @@ impl ForecastTask {
             )));
         }
         let table = table(series, &config.columns, &config.layout).map_err(named)?;
-        let mut crc = Crc::new();
-        series.numbers.iter().for_each(|x| crc.update(&x.to_le_bytes()));
-        let data = TableFingerprint { rows: series.rows() as u64, crc32: crc.sum() };
+        let data = SeriesFingerprint::of(series);
         Ok(Self { season: config.season, config, frame, parts, table, seed, data, notes: Vec::new() })
     }
 
@@ -182,18 +170,7 @@ impl<D: Device> Task<D> for ForecastTask {
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let before: TableFingerprint = serde_json::from_value(state.clone()).map_err(|e| {
-            Error::usage(format!("task: expected rows and CRC-32 of the series in the checkpoint: {e}"))
-        })?;
-        if before == self.data {
-            return Ok(());
-        }
-        let (now, file) = (self.data, self.config.data.display());
-        Err(Error::usage(format!(
-            "{file}: the data have changed since the run began: expected {} rows with CRC-32 {:08x}, found {} with {:08x}; put \
-             the old ones back, or begin a new run",
-            before.rows, before.crc32, now.rows, now.crc32
-        )))
+        self.data.expect(state, &self.config.data)
     }
 
     fn unit(&self) -> &'static str {
@@ -204,7 +181,7 @@ impl<D: Device> Task<D> for ForecastTask {
         self.table.rows().saturating_mul(self.table.columns.len()).saturating_mul(size_of::<f64>())
     }
 
-    fn loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, _: &ModelConfig) -> Result<Vec<Load>> {
         let sequences = self.parts.valid.len().saturating_mul(self.frame.lanes());
         Ok(vec![load::<D::Elem>(&self.frame, sequences)])
     }
@@ -214,10 +191,6 @@ impl<D: Device> Task<D> for ForecastTask {
     }
 
     /// The mean of the horizons' mean squared errors.
-    fn validate(&self, device: &D, model: &Model<D>, thorough: bool) -> Result<Validation> {
-        self.validate_until(device, model, thorough, &Interrupt::new())
-    }
-
     fn validate_until(
         &self,
         device: &D,

@@ -12,7 +12,7 @@ use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Kind, Mode, Model, ModelConfig};
 use crate::train::task::{Batch, Load, Task, Validation};
-use crate::train::{RunConfig, TrainConfig};
+use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -270,11 +270,11 @@ impl<D: Device> Task<D> for NeedleTask {
     }
 
     fn state(&self) -> serde_json::Value {
-        HiddenState { growth: self.growth, sources: self.sources }.saved()
+        HiddenState { growth: self.growth, sources: self.sources }.to_json()
     }
 
     fn restore(&mut self, state: &serde_json::Value) -> Result<()> {
-        self.growth = HiddenState::restored(state, &self.sources, self.config.length)?;
+        self.growth = HiddenState::from_json(state, &self.sources, self.config.length)?;
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl<D: Device> Task<D> for NeedleTask {
         (self.train.len() + self.valid.len()) * size_of::<u32>()
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         Ok(vec![hidden::load::<D::Elem>(model, self.config.length, self.config.samples)?])
     }
 
@@ -294,7 +294,13 @@ impl<D: Device> Task<D> for NeedleTask {
         format!("up to {} tokens", self.growth.length as usize)
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let items = self.items(self.config.length, None)?;
         Ok(validation(&self.find(device, model, &items, Mode::On)?))
     }

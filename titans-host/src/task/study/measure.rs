@@ -109,7 +109,7 @@ pub fn by_length<D: Device>(
         other => return Err(no_study_of(&other)),
     };
     for &length in &file.lengths {
-        if interrupt.raised() {
+        if interrupt.requested() {
             return Ok(None);
         }
         found.insert(length, measure(length)?);

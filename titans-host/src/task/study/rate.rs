@@ -40,7 +40,13 @@ impl<D: Device> Task<D> for NoiseTask {
         Ok(())
     }
 
-    fn validate(&self, _device: &D, _model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        _device: &D,
+        _model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         Ok(Validation::default())
     }
 }
@@ -68,7 +74,7 @@ pub fn rate<D: Device>(
     trainer.step(0.0)?;
     let mut rates = Vec::with_capacity(repeats);
     for _ in 0..repeats {
-        if interrupt.raised() {
+        if interrupt.requested() {
             return Ok(None);
         }
         let begin = Instant::now();

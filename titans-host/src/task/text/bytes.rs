@@ -10,7 +10,7 @@ use serde_json::Value;
 
 impl TextConfig {
     /// Tokens that a sequence needs, and those before it.
-    pub(super) fn drawn(&self) -> usize {
+    pub(super) fn extent(&self) -> usize {
         if self.carry > 0.0 { self.context.saturating_mul(2) } else { self.context }
     }
 
@@ -20,7 +20,7 @@ impl TextConfig {
     /// [`Error::Usage`] for shares that are none, too few bytes for a sequence and something to predict behind it, and as
     /// [`TextSplit::parts`](text::TextSplit::parts).
     pub fn parts(&self, bytes: &[u8]) -> Result<TextParts> {
-        let least = self.drawn().saturating_add(1);
+        let least = self.extent().saturating_add(1);
         let Some(split) = self.split else {
             let train = text::split(bytes, self.validation, least)?.0.len();
             return Ok(TextParts { train: 0..train, valid: train..bytes.len(), test: bytes.len()..bytes.len() });

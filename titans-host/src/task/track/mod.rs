@@ -10,6 +10,7 @@ use crate::data::track::{Group, Products};
 use crate::data::{Purpose, rng};
 use crate::device::{Device, IGNORE};
 use crate::model::{Mode, Model, ModelConfig};
+use crate::train::Interrupt;
 use crate::train::task::{Batch, Load, Task, Validation};
 use crate::train::trainer::right;
 use crate::{Error, Result};
@@ -271,7 +272,7 @@ impl<D: Device> Task<D> for Track {
         Ok(())
     }
 
-    fn loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
+    fn peak_loads(&self, model: &ModelConfig) -> Result<Vec<Load>> {
         let load = |&length: &usize| {
             let batch = self.at_once(length);
             // Ids and targets, here and in the device's form; losses, and as they are summed; logits; what is right.
@@ -292,7 +293,13 @@ impl<D: Device> Task<D> for Track {
         format!("up to {length} elements")
     }
 
-    fn validate(&self, device: &D, model: &Model<D>, _thorough: bool) -> Result<Validation> {
+    fn validate_until(
+        &self,
+        device: &D,
+        model: &Model<D>,
+        _thorough: bool,
+        _interrupt: &Interrupt,
+    ) -> Result<Validation> {
         let found = self.measure(device, model, &self.words(self.config.length), Mode::On)?;
         let products = found.right.len();
         Ok(Validation {

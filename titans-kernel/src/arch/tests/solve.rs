@@ -32,16 +32,16 @@ impl<T: SimdScalar> Case<T> {
         Self { order, m, width, with_values, weights, rows, values: numbers(m * width, 3) }
     }
 
-    fn solved(&self) -> usize {
+    fn known_rows(&self) -> usize {
         if let Order::Down(solved) = self.order { solved } else { 0 }
     }
 
     fn run(&self, g: &impl Arithmetic<T>) -> Vec<T> {
-        let (m, width, left) = (self.m, self.width, self.m - self.solved());
-        let values = Mat::new(&self.values[self.solved() * width..], left, width).unwrap();
+        let (m, width, left) = (self.m, self.width, self.m - self.known_rows());
+        let values = Mat::new(&self.values[self.known_rows() * width..], left, width).unwrap();
         let mut rows = self.rows.clone();
         g.substitute(Substitution {
-            weights: Mat::new(&self.weights[self.solved() * m..], left, m).unwrap(),
+            weights: Mat::new(&self.weights[self.known_rows() * m..], left, m).unwrap(),
             rows: MatMut::strided(&mut rows, m, width, width + 2).unwrap(),
             values: self.with_values.then_some(values),
             scale: T::from_f64(0.5),
@@ -54,7 +54,7 @@ impl<T: SimdScalar> Case<T> {
     fn defined(&self) -> Vec<T> {
         let (m, width, stride) = (self.m, self.width, self.width + 2);
         let mut x = self.rows.clone();
-        for step in self.solved()..m {
+        for step in self.known_rows()..m {
             let r = if self.order == Order::Up { m - 1 - step } else { step };
             for j in 0..width {
                 let mut sum = x[r * stride + j];

@@ -1,11 +1,10 @@
 //! Options that say something about another task than the run's.
 
-use super::super::names::TaskName;
 use super::ConfigArgs;
 use crate::cli::output;
 use crate::error::{Error, Result};
-use crate::task::TaskConfig;
-use clap::ValueEnum;
+use crate::task::{TaskConfig, TaskName};
+use titans_kernel::Choice;
 
 impl ConfigArgs {
     /// What is given of the options that not every task reads: the name of an option, or of the group by which
@@ -31,18 +30,14 @@ impl ConfigArgs {
     /// Refuses what says something about another task.
     pub(super) fn foreign(&self, task: &TaskConfig) -> Result<()> {
         let name = task.name();
-        if let Some(asked) = self.task.filter(|asked| asked.name() != name) {
+        if let Some(asked) = self.task.filter(|asked| *asked != task.task()) {
             return Err(Error::usage(format!(
                 "--task {}: the configuration file is of the {name} task; leave one out",
                 asked.name()
             )));
         }
         let takers = |group: &str| -> Vec<&'static str> {
-            TaskName::value_variants()
-                .iter()
-                .filter(|task| task.takes().contains(&group))
-                .map(|task| task.name())
-                .collect()
+            TaskName::ALL.iter().filter(|task| task.takes().contains(&group)).map(|task| task.name()).collect()
         };
         for (group, given) in self.particular().into_iter().chain(self.own.particular()) {
             let (Some(option), takers) = (given, takers(group)) else { continue };

@@ -3,15 +3,15 @@
 mod babilong;
 mod needle;
 
-use super::super::names::TaskName;
 use super::super::places::set;
 use super::ConfigArgs;
 use crate::cli::options::size;
 use crate::error::{Error, Result};
-use crate::task::{TaskConfig, babilong as stories, needle as needles};
+use crate::task::{TaskConfig, TaskName, babilong as stories, needle as needles};
 use crate::train::RunConfig;
 use babilong::BabilongArgs;
 use needle::NeedleArgs;
+use titans_kernel::Choice;
 
 /// Their options.
 #[derive(Debug, clap::Args)]

@@ -127,7 +127,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
 
     /// Rates (θ, or less where the clip fires) and all coefficients. `counts` `[M]` receives the clipped tokens.
     pub fn coefficients(&self, s: &Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
-        self.rates(s, counts)?;
+        self.clip_rates(s, counts)?;
         self.chains(s)?;
         self.weights_of_tokens(s)
     }
@@ -155,7 +155,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
     }
 
     /// Where there is a clip: the squared norms and the rates of tokens whose Δ is known.
-    pub fn rates(&self, s: &Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
+    pub fn clip_rates(&self, s: &Space<R>, counts: Option<&DeviceBuffer<R>>) -> Result<()> {
         let Some(clip) = self.sizes.spec().clip else { return Ok(()) };
         let (cuda, rows) = (self.cuda, self.rows());
         cuda.launch("fill", rows, args![0.0f32, &s.norm2])?;

@@ -71,7 +71,7 @@ impl<R: Driver> Chunk<'_, R> {
     pub fn recall(&self, s: &Space<R>, e: &Exact<R>, state: &DeviceBuffer<R>) -> Result<()> {
         self.ask(s, e, state)?;
         self.score(s, e)?;
-        self.rates(s, None)?;
+        self.clip_rates(s, None)?;
         let args = args![self.m, -1i64, self.sizes.spec().chunk, &s.c, self.rate(s), &e.b];
         self.cuda.launch("answer_weights", self.rows() * self.m, args)?;
         self.weights_of_tokens(s)
