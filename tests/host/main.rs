@@ -18,6 +18,7 @@ mod cuda_fake_driver;
 mod cuda_nvrtc;
 mod cuda_probe;
 mod cuda_real_sizes;
+mod cuda_resources;
 mod fuzz_corpus;
 mod golden;
 mod mcu;
