@@ -20,6 +20,8 @@ mod cuda_fake_driver;
 mod cuda_launches;
 mod cuda_nvrtc;
 mod cuda_probe;
+#[cfg(target_os = "linux")]
+mod cuda_races;
 mod cuda_real_sizes;
 mod cuda_resources;
 mod fuzz_corpus;
