@@ -5,7 +5,7 @@ use titans_host::device::cuda::compile::KernelFile;
 use titans_host::device::cuda::emulator::{Emulator, Order};
 use titans_host::device::cuda::{Address, Arg, Driver, Grid};
 
-const KERNELS: KernelFile = KernelFile { name: "kernels.cu", text: include_str!("cuda_blocks/kernels.cu") };
+pub(crate) const KERNELS: KernelFile = KernelFile { name: "kernels.cu", text: include_str!("cuda_blocks/kernels.cu") };
 /// More units than blocks that start.
 const UNITS: usize = 10;
 
@@ -18,7 +18,7 @@ fn input() -> Vec<f32> {
 }
 
 /// Runs a kernel whose arguments are n, x (where `x` says so) and y `[UNITS, 64]`.
-fn run(machine: &Emulator, kernel: &'static str, threads: u32, x: bool) -> titans_host::Result<Vec<f32>> {
+pub(crate) fn run(machine: &Emulator, kernel: &'static str, threads: u32, x: bool) -> titans_host::Result<Vec<f32>> {
     let bytes: Vec<u8> = input().into_iter().flat_map(f32::to_ne_bytes).collect();
     let (from, to) = (machine.alloc(bytes.len())?, machine.alloc(bytes.len())?);
     let mut args = vec![Arg::Int(UNITS as i64), Arg::Address(from), Arg::Address(to)];

@@ -72,8 +72,8 @@ fn twelve(kind: Kind) -> ModelConfig {
 }
 
 /// What is counted of a step.
-struct Found {
-    step: DriverCounts,
+pub(crate) struct Found {
+    pub(crate) step: DriverCounts,
     parameters: usize,
     /// Bytes in buffers at the peak, and those of the plan.
     held: usize,
@@ -83,7 +83,7 @@ struct Found {
 }
 
 /// The third of three steps.
-fn counted(model: &ModelConfig, train: &TrainConfig, [batch, time]: [usize; 2]) -> Found {
+pub(crate) fn counted(model: &ModelConfig, train: &TrainConfig, [batch, time]: [usize; 2]) -> Found {
     let machine = Arc::new(Counting::default());
     let device = Cuda::with_driver(machine.clone());
     let mut task = Blank { batch, time };
@@ -94,6 +94,10 @@ fn counted(model: &ModelConfig, train: &TrainConfig, [batch, time]: [usize; 2]) 
         found.step(0.0).unwrap();
         let counts = machine.counts();
         assert_eq!((counts.allocations, counts.frees), (0, 0), "step {step}");
+        // Ids with their groups, for the embedding's gradient, and targets, of which nobody asks for groups: 3 words an id and
+        // one more, a word a target.
+        let (parts, bytes) = (train.accumulate as u64, 4 * (4 * batch * time + 1) as u64);
+        assert_eq!((counts.uploads, counts.uploaded), (2 * parts, bytes * parts), "step {step}");
     }
     let usage = device.pool_usage();
     assert!(usage.held_bytes - usage.live_bytes <= usage.peak_bytes * 3 / 2, "{usage:?}");

@@ -138,6 +138,25 @@ fn reads_and_indices_come_into_the_caller_s_place() {
     assert_eq!(d.download(&y).unwrap(), [2.0, 1.0, 2.0]);
 }
 
+/// Ids are grouped when a gradient first asks, and from then on as they are written.
+#[test]
+fn groups_are_those_of_the_ids_at_hand() {
+    let d = emulated();
+    let d_y = d.upload(&[1.0, 2.0, 4.0, 8.0]).unwrap();
+    let mut ids = d.upload_indices(&[3, 0, 3, 1]).unwrap();
+    let gradient = |ids: &_| {
+        let mut d_table = d.zeros(4).unwrap();
+        d.embedding_vjp(1, ids, &d_y, &mut d_table).unwrap();
+        d.download(&d_table).unwrap()
+    };
+    assert_eq!((gradient(&ids), gradient(&ids)), (vec![2.0, 8.0, 0.0, 5.0], vec![2.0, 8.0, 0.0, 5.0]));
+    d.write_indices(&[2, 2, 2, 0], &mut ids).unwrap();
+    assert_eq!(gradient(&ids), [8.0, 0.0, 7.0, 0.0]);
+    d.write_indices(&[0], &mut ids).unwrap();
+    d.write_indices(&[1, 1, 1, 1], &mut ids).unwrap();
+    assert_eq!(gradient(&ids), [0.0, 15.0, 0.0, 0.0]);
+}
+
 #[test]
 fn a_chunk_is_computed_at_once() {
     let d = emulated();

@@ -1,14 +1,22 @@
-//! Every kernel compiles with the real compiler, for two architectures. It needs NVRTC, not a GPU:
+//! Every kernel compiles with the real compiler, for six architectures. It needs NVRTC, not a GPU:
 //! `pip install nvidia-cuda-nvrtc==13.0.88` in the active environment, or its folder in `TITANS_CUDA_DIR`.
 
+use std::sync::LazyLock;
 use titans_host::device::cuda::compile::{self, Kernel, SOURCES, Target};
 
 /// Turing, Ampere, Ada, Hopper, and both kinds of Blackwell.
-const TARGETS: [Target; 6] =
+pub const TARGETS: [Target; 6] =
     [Target::Code(75), Target::Code(80), Target::Code(89), Target::Code(90), Target::Code(100), Target::Code(120)];
 
+/// All kernels for each of [`TARGETS`], compiled once, and the compiler's words about them.
+pub fn compiled() -> &'static [(Vec<u8>, String)] {
+    static COMPILED: LazyLock<Vec<(Vec<u8>, String)>> =
+        LazyLock::new(|| TARGETS.map(|to| compile::reported("kernels", &compile::unit(SOURCES), to).unwrap()).into());
+    &COMPILED
+}
+
 /// False, with the reason on stdout, where there is no NVRTC.
-fn available() -> bool {
+pub fn available() -> bool {
     match compile::found() {
         Ok(found) => println!("{found}"),
         Err(error) => println!("skipped: {error}"),
@@ -21,12 +29,11 @@ fn every_file_compiles_alone_and_all_together() {
     if !available() {
         return;
     }
-    for target in TARGETS {
+    for (target, (all, _)) in TARGETS.into_iter().zip(compiled()) {
         for source in SOURCES {
             let code = compile::code(source.name, &compile::unit(&[*source]), target).unwrap();
             assert!(code.starts_with(b"\x7fELF"), "{}: {} bytes that are no machine code", source.name, code.len());
         }
-        let all = compile::code("kernels", &compile::unit(SOURCES), target).unwrap();
         // Every kernel is a symbol of the machine code.
         for name in SOURCES.iter().flat_map(|s| compile::declared(s.text)).map(|kernel| kernel.name) {
             let symbol = format!(".text.{name}\0");

@@ -10,14 +10,20 @@ mod vocabulary;
 mod cuda_blocks;
 mod cuda_boundaries;
 mod cuda_counting;
+#[cfg(target_os = "linux")]
+mod cuda_device_script;
 mod cuda_emulator;
 #[cfg(target_os = "linux")]
 mod cuda_fake_commands;
 #[cfg(target_os = "linux")]
 mod cuda_fake_driver;
+mod cuda_launches;
 mod cuda_nvrtc;
 mod cuda_probe;
+#[cfg(target_os = "linux")]
+mod cuda_races;
 mod cuda_real_sizes;
+mod cuda_resources;
 mod fuzz_corpus;
 mod golden;
 mod mcu;

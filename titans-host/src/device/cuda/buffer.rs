@@ -47,6 +47,17 @@ impl<R: Driver> DeviceBuffer<R> {
         unsafe { self.driver.upload(bytes, self.address) }
     }
 
+    /// Overwrites whole elements from `offset` on.
+    pub(super) fn write_at(&self, offset: usize, bytes: &[u8]) -> Result<()> {
+        let fits = offset + bytes.len() / BYTES <= self.len;
+        debug_assert!(fits, "a part of its buffer is written");
+        if bytes.is_empty() || !fits {
+            return Ok(());
+        }
+        // SAFETY: a range of the buffer's own memory.
+        unsafe { self.driver.upload(bytes, self.from(offset).address) }
+    }
+
     /// The content, after all enqueued operations.
     pub(super) fn bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.len * BYTES];

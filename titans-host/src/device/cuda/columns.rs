@@ -3,6 +3,7 @@
 
 use super::buffer::{DeviceBuffer, View};
 use super::driver::Driver;
+use super::indices::ByValue;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::ConvDims;
@@ -77,8 +78,8 @@ impl<R: Driver> Cuda<R> {
         d_y: &DeviceBuffer<R>,
         d_table: &DeviceBuffer<R>,
     ) -> Result<()> {
-        let [places, starts] = ids.grouped();
+        let ByValue { groups, places, starts } = ids.by_value()?;
         let args = args![width, ids.values(), places, starts, d_y, d_table];
-        self.launch_blocks("embedding_vjp", ids.groups * width.div_ceil(TILE), args)
+        self.launch_blocks("embedding_vjp", groups * width.div_ceil(TILE), args)
     }
 }

@@ -182,7 +182,20 @@ pub(super) fn kernels(target: Target) -> Result<Vec<u8>> {
 /// (with its log).
 pub fn code(name: &str, source: &str, target: Target) -> Result<Vec<u8>> {
     let library = &compiler()?.0;
-    compile(library, name, source, target).map_err(|reason| failed(format!("compiling {name} for {target}: {reason}")))
+    let code = compile(library, name, source, target, None).and_then(|program| program.code(target));
+    code.map_err(|reason| failed(format!("compiling {name} for {target}: {reason}")))
+}
+
+/// [`code`]'s, and what the compiler says about it: of every kernel its registers, its shared memory, its local memory and
+/// how much of that are spilled registers.
+///
+/// # Errors
+/// As [`code`]'s.
+pub fn reported(name: &str, source: &str, target: Target) -> Result<(Vec<u8>, String)> {
+    let library = &compiler()?.0;
+    let both = compile(library, name, source, target, Some("--ptxas-options=-v"))
+        .and_then(|program| Ok((program.code(target)?, program.log()?)));
+    both.map_err(|reason| failed(format!("compiling {name} for {target}: {reason}")))
 }
 
 fn check(doing: &str, status: CallStatus) -> Result<()> {
@@ -226,9 +239,28 @@ impl Program<'_> {
         told(unsafe { bytes(self.1, out.as_mut_ptr().cast()) })?;
         Ok(out)
     }
+
+    fn log(&self) -> std::result::Result<String, String> {
+        let log = self.bytes(self.0.log_len, self.0.log)?;
+        Ok(String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())
+    }
+
+    fn code(&self, target: Target) -> std::result::Result<Vec<u8>, String> {
+        match target {
+            Target::Code(_) => self.bytes(self.0.code_len, self.0.code),
+            Target::Intermediate(_) => self.bytes(self.0.ptx_len, self.0.ptx),
+        }
+    }
 }
 
-fn compile(library: &NvrtcLibrary, name: &str, source: &str, target: Target) -> std::result::Result<Vec<u8>, String> {
+/// The compiled program; `more` is an option that changes nothing of the code.
+fn compile<'a>(
+    library: &'a NvrtcLibrary,
+    name: &str,
+    source: &str,
+    target: Target,
+    more: Option<&str>,
+) -> std::result::Result<Program<'a>, String> {
     let text = |text: String| CString::new(text).map_err(|e| e.to_string());
     let (source, name) = (text(source.to_owned())?, text(name.to_owned())?);
     let mut program: Handle = std::ptr::null_mut();
@@ -238,18 +270,14 @@ fn compile(library: &NvrtcLibrary, name: &str, source: &str, target: Target) -> 
     })?;
     let program = Program(library, program);
     // Contraction to fused multiply-add is off: the kernels round as they are written.
-    let options =
-        [text(format!("--gpu-architecture={target}"))?, text("--std=c++17".into())?, text("--fmad=false".into())?];
-    let pointers = options.each_ref().map(|option| option.as_ptr());
+    let architecture = format!("--gpu-architecture={target}");
+    let options = ["--std=c++17", "--fmad=false", &architecture].into_iter().chain(more);
+    let options = options.map(|option| text(option.to_owned())).collect::<std::result::Result<Vec<_>, _>>()?;
+    let pointers: Vec<_> = options.iter().map(|option| option.as_ptr()).collect();
     // SAFETY: the program is alive; the options' texts outlive the call.
     let status = unsafe { (library.compile)(program.1, pointers.len() as c_int, pointers.as_ptr()) };
     if let Err(reason) = told(status) {
-        let log = program.bytes(library.log_len, library.log)?;
-        let log = String::from_utf8_lossy(&log);
-        return Err(format!("{reason}\n{}", log.trim_end_matches('\0')));
+        return Err(format!("{reason}\n{}", program.log()?));
     }
-    match target {
-        Target::Code(_) => program.bytes(library.code_len, library.code),
-        Target::Intermediate(_) => program.bytes(library.ptx_len, library.ptx),
-    }
+    Ok(program)
 }

@@ -29,6 +29,8 @@ pub struct DriverCounts {
     pub frees: u64,
     /// Copies from the host.
     pub uploads: u64,
+    /// Bytes of these.
+    pub uploaded: u64,
     /// Copies to the host.
     pub downloads: u64,
     /// Bytes that kernels, products, copies and clears read and write, if each touches once what it needs
@@ -127,8 +129,10 @@ impl Driver for Counting {
         state.counts.frees += 1;
     }
 
-    unsafe fn upload(&self, _: &[u8], _: Address) -> Result<()> {
-        self.state().counts.uploads += 1;
+    unsafe fn upload(&self, host: &[u8], _: Address) -> Result<()> {
+        let counts = &mut self.state().counts;
+        counts.uploads += 1;
+        counts.uploaded += host.len() as u64;
         Ok(())
     }
 

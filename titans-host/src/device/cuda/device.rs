@@ -52,11 +52,7 @@ impl<R: Driver> Device for Cuda<R> {
     }
 
     fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()> {
-        if x.len() != out.len() {
-            *out = self.upload_indices(x)?;
-            return Ok(());
-        }
-        out.write(x)
+        out.replace(&self.driver, x)
     }
 
     fn download(&self, x: &Self::Buffer) -> Result<Vec<f32>> {

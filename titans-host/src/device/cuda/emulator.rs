@@ -10,7 +10,7 @@ use super::compile::{self, Kernel, KernelFile, SOURCES};
 use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid};
 use super::probe::failed;
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,10 @@ pub struct Emulator {
     fault: Fault,
     /// Keeps `emulate` loaded.
     _library: libloading::Library,
+    /// What the sanitizer's reports name the lines by.
+    _folder: Option<tempfile::TempDir>,
     order: Order,
+    launched: Mutex<BTreeSet<&'static str>>,
     /// By the address behind the first guard zone.
     memory: Mutex<BTreeMap<Address, Vec<u32>>>,
 }
@@ -67,6 +70,19 @@ impl Emulator {
     /// # Errors
     /// As [`Emulator::new`]'s.
     pub fn with_kernels(order: Order, kernels: &[KernelFile]) -> Result<Self> {
+        Self::compiled(order, kernels, &[])
+    }
+
+    /// Compiles kernels for the thread sanitizer, which then reports races of a block's threads (`fibers.h`). Its library must be
+    /// in the process from the start (`LD_PRELOAD`); the compiler is GCC.
+    ///
+    /// # Errors
+    /// As [`Emulator::new`]'s.
+    pub fn watched(order: Order, kernels: &[KernelFile]) -> Result<Self> {
+        Self::compiled(order, kernels, &["-fsanitize=thread", "-g"])
+    }
+
+    fn compiled(order: Order, kernels: &[KernelFile], flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), "making a folder", e))?;
         let (file, library) = (folder.path().join("kernels.cpp"), folder.path().join("libkernels.so"));
         std::fs::write(&file, source(kernels)).map_err(|e| Error::io(&file, "writing the kernels", e))?;
@@ -74,6 +90,8 @@ impl Emulator {
         let output = Command::new(&compiler)
             .args(["-std=c++17", "-O1", "-Wall", "-Wno-unused-function", "-ffp-contract=off", "-shared", "-fPIC", "-o"])
             .args([&library, &file])
+            .args(flags)
+            .env_remove("LD_PRELOAD") // the compiler is not watched
             .output()
             .map_err(|e| failed(format!("the emulator needs a C++ compiler; {compiler}: {e} (set CXX)")))?;
         if !output.status.success() {
@@ -88,7 +106,21 @@ impl Emulator {
         let emulate = *unsafe { library.get::<Emulate>(b"emulate\0") }.map_err(|e| failed(e.to_string()))?;
         // SAFETY: `fibers.h` declares `emulation_fault` with this signature.
         let fault = *unsafe { library.get::<Fault>(b"emulation_fault\0") }.map_err(|e| failed(e.to_string()))?;
-        Ok(Self { emulate, fault, _library: library, order, memory: Mutex::default() })
+        let folder = (!flags.is_empty()).then_some(folder);
+        Ok(Self {
+            emulate,
+            fault,
+            _library: library,
+            _folder: folder,
+            order,
+            launched: Mutex::default(),
+            memory: Mutex::default(),
+        })
+    }
+
+    /// The kernels that ran so far.
+    pub fn launched(&self) -> BTreeSet<&'static str> {
+        self.launched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs blocks of a kernel.
@@ -116,7 +148,10 @@ impl Emulator {
         let code =
             unsafe { (self.emulate)(name.as_ptr(), kinds.as_ptr(), params.as_mut_ptr(), blocks, threads, descending) };
         match code {
-            0 => Ok(()),
+            0 => {
+                self.launched.lock().unwrap_or_else(PoisonError::into_inner).insert(kernel);
+                Ok(())
+            }
             1 => Err(failed(format!("{kernel} does not take the arguments {args:?}"))),
             // SAFETY: a text of this thread, which lives until its next launch.
             3 => Err(failed(format!("{kernel}: {}", unsafe { CStr::from_ptr((self.fault)()) }.to_string_lossy()))),

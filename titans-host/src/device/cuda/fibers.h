@@ -10,10 +10,54 @@
 #endif
 #include <csetjmp>
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <string>
 #include <ucontext.h>
 #include <vector>
+
+// Compiled with -fsanitize=thread every fiber is a thread to the sanitizer. What orders them there is what orders them on the
+// chip: barriers of a block and of a warp, of all that was written before; a shuffle orders nothing. Blocks run one after
+// another, so races between blocks are not seen. The machine's own work is not watched.
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+extern "C" void AnnotateIgnoreReadsBegin(const char *, int);
+extern "C" void AnnotateIgnoreReadsEnd(const char *, int);
+extern "C" void AnnotateIgnoreWritesBegin(const char *, int);
+extern "C" void AnnotateIgnoreWritesEnd(const char *, int);
+struct Watched {
+    void *fiber = nullptr;
+    void make() { fiber = __tsan_create_fiber(0); }
+    void take() { fiber = __tsan_get_current_fiber(); }
+    void enter() { __tsan_switch_to_fiber(fiber, __tsan_switch_to_fiber_no_sync); }
+    // Who is given up stopped in the machine's work, and is not watched.
+    void destroy(bool working) {
+        void *const self = __tsan_get_current_fiber();
+        enter();
+        if (working) AnnotateIgnoreWritesEnd("", 0), AnnotateIgnoreReadsEnd("", 0);
+        __tsan_switch_to_fiber(self, __tsan_switch_to_fiber_no_sync);
+        __tsan_destroy_fiber(fiber);
+    }
+};
+static void before(void *place) { __tsan_release(place); }
+static void after(void *place) { __tsan_acquire(place); }
+struct Unwatched {
+    Unwatched() { AnnotateIgnoreReadsBegin("", 0), AnnotateIgnoreWritesBegin("", 0); }
+    ~Unwatched() { AnnotateIgnoreWritesEnd("", 0), AnnotateIgnoreReadsEnd("", 0); }
+};
+#else
+struct Watched {
+    void make() {}
+    void take() {}
+    void enter() {}
+    void destroy(bool) {}
+};
+static void before(void *) {}
+static void after(void *) {}
+struct Unwatched {
+    ~Unwatched() {}
+};
+#endif
 
 // A call of a barrier or a shuffle, to tell it from others.
 struct Place {
@@ -29,6 +73,8 @@ struct Fiber {
     ucontext_t start;
     jmp_buf at;
     bool started;
+    Watched watched;
+    ~Fiber() { watched.destroy(started); }
 };
 
 // Threads that wait for one another.
@@ -36,6 +82,8 @@ struct Meeting {
     std::vector<unsigned> waiting;
     Place place;
     unsigned long long held;
+    // What was written before a meeting, by turns.
+    char written[2];
 };
 
 // The lanes of a warp that one mask names.
@@ -45,7 +93,7 @@ struct Lanes {
     // What they offer, by turns: who offers again has read what was offered before, and nobody is two turns ahead.
     unsigned long long offered[2][32];
 };
-using Warp = std::vector<Lanes>;
+using Warp = std::deque<Lanes>; // whose places stay
 
 class Machine;
 static Machine &machine();
@@ -59,6 +107,8 @@ class Machine {
 
     // Runs a block, in an order of its own; false, and `fault` says why, where it cannot come to its end.
     bool run(unsigned threads, unsigned long long seed, void (*body)(const void *), const void *call) {
+        const Unwatched work;
+        home_watched.take(), before(&begun);
         this->threads = threads, this->body = body, this->call = call;
         ++block, done = 0, fault.clear(), guards.clear();
         random = (seed + block) * 0x9e3779b97f4a7c15ull, favour = random >> 20 | 1;
@@ -71,19 +121,25 @@ class Machine {
         if (fault.empty()) check_guards();
         // Fibers that stopped half-way are given up; they own nothing but their stacks.
         if (!fault.empty()) fibers.clear(), ready.clear();
+        after(&ended);
         return fault.empty();
     }
 
     // All threads of the block meet here.
-    void block_barrier(Place place) { meet(meeting, threads, place); }
+    void block_barrier(Place place) {
+        const Unwatched work;
+        barrier(meeting, threads, place);
+    }
 
     // All lanes that the mask names meet here.
     void warp_barrier(Place place, unsigned mask) {
-        meet(lanes_of(place, mask).meeting, (unsigned)__builtin_popcount(mask), place);
+        const Unwatched work;
+        barrier(lanes_of(place, mask).meeting, (unsigned)__builtin_popcount(mask), place);
     }
 
     // What lane `source` of this warp offers.
     template <class T> T exchange(Place place, unsigned mask, T value, unsigned source) {
+        const Unwatched work;
         static_assert(sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
         Lanes &lanes = lanes_of(place, mask);
         const std::size_t turn = lanes.meeting.held % 2;
@@ -100,7 +156,10 @@ class Machine {
     // What a fiber does, block after block.
     void live() {
         for (;;) {
+            after(&begun);
             body(call);
+            const Unwatched work;
+            before(&ended);
             ++done;
             go_on();
         }
@@ -125,10 +184,15 @@ class Machine {
     std::vector<Guard> guards;
     Meeting meeting = {};
     jmp_buf home;
+    Watched home_watched;
+    // What was written before a block, and in it.
+    char begun = 0, ended = 0;
 
     void add_fiber() {
-        fibers.emplace_back(new Fiber{std::unique_ptr<char[]>(new char[STACK]), {}, {}, false});
+        fibers.emplace_back(new Fiber());
         Fiber &fiber = *fibers.back();
+        fiber.stack.reset(new char[STACK]);
+        fiber.watched.make();
         getcontext(&fiber.start);
         fiber.start.uc_stack.ss_sp = fiber.stack.get(), fiber.start.uc_stack.ss_size = STACK;
         fiber.start.uc_link = nullptr;
@@ -144,9 +208,18 @@ class Machine {
         return warp.back();
     }
 
+    // Who leaves sees what all wrote before they came.
+    void barrier(Meeting &meeting, unsigned count, Place place) {
+        char *written = &meeting.written[meeting.held % 2];
+        before(written);
+        meet(meeting, count, place);
+        after(written);
+    }
+
     void meet(Meeting &meeting, unsigned count, Place place) {
         if (!meeting.waiting.empty() && meeting.place.line != place.line)
             fail("threads wait at " + to_text(meeting.place) + " and at " + to_text(place) + " for one another");
+        before(&ended); // should it be given up here
         meeting.place = place;
         meeting.waiting.push_back(now);
         if (meeting.waiting.size() == count) {
@@ -182,20 +255,28 @@ class Machine {
         const bool last = ready.empty();
         const unsigned next = last ? threads : draw();
         if (next == now || _setjmp(fibers[now]->at) != 0) return;
-        if (last) _longjmp(home, 1);
+        if (last) leave();
         resume(next);
     }
 
     void resume(unsigned next) {
         now = next, threadIdx.x = next;
         Fiber &fiber = *fibers[next];
-        if (fiber.started) _longjmp(fiber.at, 1);
+        const bool started = fiber.started;
         fiber.started = true;
+        fiber.watched.enter();
+        if (started) _longjmp(fiber.at, 1);
         setcontext(&fiber.start);
     }
 
     void fail(const std::string &why) {
         fault = why;
+        before(&ended);
+        leave();
+    }
+
+    void leave() {
+        home_watched.enter();
         _longjmp(home, 1);
     }
 
@@ -228,6 +309,7 @@ template <class T> struct SharedArray {
     unsigned long long block;
 
     T &open(const char *name) {
+        const Unwatched work;
         Machine &m = machine();
         if (block != m.block) {
             block = m.block;

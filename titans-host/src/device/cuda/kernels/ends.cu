@@ -72,8 +72,9 @@ BLOCK_KERNEL(BLOCK) cross_entropy_vjp(i64 n, i64 classes, float scale, const flo
         const bool ignored = targets[r] == IGNORE;
         const Softmax all = softmax(ignored ? 0 : classes, row);
         const float inverse = 1.0f / rounded(all.sum);
+        const i64 target = targets[r];
         LANE_ELEMENTS(c, classes) {
-            const float hot = c == (i64)targets[r] ? 1.0f : 0.0f;
+            const float hot = c == target ? 1.0f : 0.0f;
             d_logits[r * classes + c] = ignored ? 0.0f : scale * (expf(row[c] - all.top) * inverse - hot);
         }
     }
