@@ -62,6 +62,11 @@ impl<'m, T: Scalar, B, G> Session<'m, T, B, G> {
         model.stream_len(rows)
     }
 
+    /// The model.
+    pub const fn model(&self) -> &Model<'m, T> {
+        &self.model
+    }
+
     /// Where it stands: tokens, clipped gradients, what the memories do.
     pub const fn place(&self) -> Position {
         self.place

@@ -15,7 +15,7 @@ const ABOUT: &str = "\
 ablation: what each part of the model is worth (the paper's table 5): deep memory, with attention in three ways, linear, without
 convolution, momentum, forgetting, persistent tokens. depth: memories of 1 to 4 layers, what they bring and cost by length (figures 7
 and 8). length: every block beyond the length that it was trained on. throughput: tokens a second of a training step by length (figure
-9); nothing is learned, and --data is not needed.
+9); nothing is learned.
 
 All models of a study have one number of parameters, within its tolerance (1 %): the feed-forward's width makes up for what the rest
 takes. All runs have the same steps and batches. The folder holds study.toml, which says everything, runs/NAME-seed-N with a run of
