@@ -325,3 +325,32 @@ fn overlapping_and_missing_arguments_are_refused() {
     }
     assert!(sample.arena.bytes() == before, "the memory changed");
 }
+
+/// README's settings through C, linear and deep, on one token again and again: nothing is refused, nothing runs away.
+#[test]
+fn the_settings_of_the_readme_hold_on_equal_tokens() {
+    const TOKENS: usize = 500;
+    let linear = [[0.0, 1.0, 0.0], [0.01, 0.5, 0.3]].map(|gates| (default(&[4, 4]), gates));
+    for (config, gates) in linear.into_iter().chain([(default(&[16, 64, 16]), [0.0, 0.1, 0.0])]) {
+        let mut sample = Sample::new(config);
+        let (key, value) = sample.widths();
+        let unit = 1.0 / (key as f32).sqrt();
+        let mut feed = Feed::new(TOKENS, (key, value));
+        feed.k.fill(unit);
+        feed.q.fill(unit);
+        feed.v.fill(0.7);
+        feed.mask.fill(0);
+        feed.gates = gates.map(|gate| vec![gate; TOKENS]);
+        let (first, _) = sample.write(&feed, 0..TOKENS);
+        for _ in 1..40 {
+            let (y, surprise) = sample.write(&feed, 0..TOKENS);
+            assert!(y.iter().chain(&surprise).all(|x| x.is_finite()), "{gates:?}");
+            let size = |y: &[f32]| y.iter().fold(0.0, |most: f32, y| most.max(y.abs()));
+            assert!(size(&y) <= 2.0 * size(&first), "{gates:?}: {} after {}", size(&y), size(&first));
+            if config.layers == 1 {
+                assert!(y.iter().all(|y| (y - 0.7).abs() < 0.05), "{gates:?}: {:?}", &y[..value]);
+            }
+        }
+        assert_eq!(sample.position(), 40 * TOKENS as u64);
+    }
+}
