@@ -3,7 +3,7 @@
 //! Nothing that a file claims is believed: not the length of an entry, not the shape in a header.
 
 use crate::error::{Error, Result};
-use crate::train::store::Tensor;
+use crate::train::store::{Float, Tensor};
 use ndarray::{ArrayViewD, IxDyn};
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ViewNpyError, ViewNpyExt, WriteNpyExt};
@@ -72,16 +72,16 @@ pub fn to_bytes(tensors: &[(String, Tensor)], comment: &str) -> Result<Vec<u8>> 
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
         archive.start_file(format!("{name}.npy"), stored).map_err(|e| fail(&e))?;
         let shape = IxDyn(&tensor.shape);
-        let written = match tensor.dtype {
-            Dtype::F32 => {
+        let written = match Float::of_dtype(tensor.dtype) {
+            Some(Float::F32) => {
                 let numbers = tensor.numbers::<f32>().unwrap_or_default();
                 ArrayViewD::from_shape(shape, &numbers).map_err(|e| fail(&e))?.write_npy(&mut archive)
             }
-            Dtype::F64 => {
+            Some(Float::F64) => {
                 let numbers = tensor.numbers::<f64>().unwrap_or_default();
                 ArrayViewD::from_shape(shape, &numbers).map_err(|e| fail(&e))?.write_npy(&mut archive)
             }
-            other => return Err(fail(&format!("expected F32 or F64, found {other}"))),
+            None => return Err(fail(&format!("expected F32 or F64, found {}", tensor.dtype))),
         };
         written.map_err(|e| fail(&e))?;
     }

@@ -6,7 +6,6 @@ use crate::device::cuda::Cuda;
 use crate::model::Choice;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use safetensors::Dtype;
 
 /// Where to compute.
 #[derive(Args, Clone, Copy, Debug)]
@@ -166,9 +165,9 @@ pub fn explained<T: Choice + Send + Sync>(about: fn(T) -> &'static str) -> impl 
         .try_map(of_name)
 }
 
-/// A type of numbers that is computed with: f32 or f64.
-pub fn dtype() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new(["f32", "f64"]).map(|name| if name == "f64" { Dtype::F64 } else { Dtype::F32 })
+/// The same, of some of the names.
+pub fn one_of<T: Choice + Send + Sync>(some: &[T]) -> impl TypedValueParser<Value = T> + use<T> {
+    PossibleValuesParser::new(some.iter().map(|choice| choice.name())).try_map(of_name)
 }
 
 /// Runs `$body` with `$device`, the `f32` device that `$args` ask for.

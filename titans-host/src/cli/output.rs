@@ -2,12 +2,14 @@
 
 use super::Failure;
 use crate::error::{Error, plain, tidy};
+use crate::task::TaskName;
 use crate::train::atomic;
 use serde::Serialize;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use titans_kernel::Choice;
 
 /// Writes `text` and a line end to standard output.
 pub fn print(text: impl Display) -> Result<(), Failure> {
@@ -57,6 +59,11 @@ pub fn listed(names: &[&str], word: &str) -> String {
         [one] => (*one).to_owned(),
         [rest @ .., last] => format!("{} {word} {last}", rest.join(", ")),
     }
+}
+
+/// Names of tasks, listed alike.
+pub fn tasks(of: &[TaskName], word: &str) -> String {
+    listed(&of.iter().map(|task| task.name()).collect::<Vec<_>>(), word)
 }
 
 /// Tells what is worth a word about files that were read.

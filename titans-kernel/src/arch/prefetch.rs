@@ -87,9 +87,9 @@ impl<T: Scalar> Prefetch<T> {
 
     /// What the tile of `height` rows from row i on prefetches of the next blocks; none if nothing: then a strip may be several tiles.
     #[inline(always)]
-    pub(super) fn ahead(&self, o: &Operands<T>, p: &Panel<T>, i: usize, height: usize) -> Option<Ahead<T>> {
+    pub(super) fn next_blocks(&self, o: &Operands<T>, p: &Panel<T>, i: usize, height: usize) -> Option<NextBlocks<T>> {
         let wanted = self.blocks.iter().any(|block| block.rows > 0);
-        wanted.then(|| Ahead::of(self.blocks.map(|block| block.share(i, height, o.m)), p.kc))
+        wanted.then(|| NextBlocks::of(self.blocks.map(|block| block.share(i, height, o.m)), p.kc))
     }
 }
 
@@ -158,7 +158,7 @@ fn block_of_a<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
 }
 
 /// Cache lines that a tile asks for, so many between two groups of steps that all are asked for at its end.
-pub(super) struct Ahead<T> {
+pub(super) struct NextBlocks<T> {
     now: BlockRows<T>,
     rest: [BlockRows<T>; 2],
     at: usize,
@@ -166,7 +166,7 @@ pub(super) struct Ahead<T> {
     rate: usize,
 }
 
-impl<T: Scalar> Ahead<T> {
+impl<T: Scalar> NextBlocks<T> {
     #[inline(always)]
     fn of(rest: [BlockRows<T>; 2], kc: usize) -> Self {
         let lines: usize = rest.iter().map(BlockRows::lines).sum();

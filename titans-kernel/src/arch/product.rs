@@ -15,7 +15,7 @@ use crate::view::{Mat, MatMut};
 
 /// Rows of a tile of more than two registers, at most.
 pub(super) const ROWS: usize = 6;
-/// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
+/// Bytes of the block of B that is packed: half of a 32 KiB L1.
 pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Bytes of a block of B that is read where it is.
@@ -151,7 +151,7 @@ unsafe fn steps<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) 
     }
 }
 
-/// Rows of A that stay in the second-level cache while all panels of B pass by, block after block.
+/// Rows of A that stay in L2 while all panels of B pass by, block after block.
 #[inline(always)]
 unsafe fn row_blocks<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     // The division takes as long as a small tile.
@@ -179,9 +179,9 @@ unsafe fn panels<V: Vector, const BLOCKED: bool>(store: Store, part: ProductPart
         // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
         unsafe {
             match way::<V, BLOCKED>(o, width) {
-                Way::Copied => V::apart(
+                Way::Packed => V::apart(
                     #[inline(always)]
-                    || copied::<V>(store, part, o, j, width),
+                    || packed::<V>(store, part, o, j, width),
                 ),
                 Way::InPlace(_) if !BLOCKED => {
                     rows::<V, false>(store, part, o, Panel { k0: 0, kc: o.k, b: o.b.add(j), b_row: o.b_row, j, width });
@@ -207,10 +207,10 @@ enum Way {
     /// Where it is, so many rows at a time.
     InPlace(usize),
     /// Through copies of its blocks.
-    Copied,
+    Packed,
 }
 
-/// B's rows can be read where they are if they are whole registers. Blocks stay in the first-level cache while all rows
+/// B's rows can be read where they are if they are whole registers. Blocks stay in L1 while all rows
 /// of C pass by, unless their rows lie a large power of two apart and share few of its sets: then a copy pays if there
 /// are rows enough.
 #[inline(always)]
@@ -222,17 +222,17 @@ fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way 
     // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays in L1.
     let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
     match () {
-        () if !whole => Way::Copied,
+        () if !whole => Way::Packed,
         () if o.m < 4 * ROWS => Way::InPlace(o.k),
-        () if across => Way::Copied,
+        () if across => Way::Packed,
         () if spread < 1024 || !spread.is_multiple_of(1024) => Way::InPlace(depth),
-        () => Way::Copied,
+        () => Way::Packed,
     }
 }
 
 /// The panel through copies of B's blocks, zero-padded to whole registers.
 #[inline(always)]
-unsafe fn copied<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>, j: usize, width: usize) {
+unsafe fn packed<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>, j: usize, width: usize) {
     let mut block = PackBuffer::new();
     let buffer = block.0.as_mut_ptr().cast::<V::T>();
     let across = width.div_ceil(V::LANES);
@@ -276,7 +276,7 @@ unsafe fn copy_block<V: Vector>(
 ) {
     let whole = width / V::LANES;
     let rest = width % V::LANES;
-    // SAFETY: as `copied`.
+    // SAFETY: as `packed`.
     unsafe {
         let b = o.b.add(k0 * o.b_row + j * o.b_col);
         if o.b_col == 1 {

@@ -1,7 +1,7 @@
 //! One token's products and changes over whole matrices: columns in strips, or rows in the order of their addresses.
 //!
-//! A strip keeps its sums in registers but jumps from row to row. Where W and S are beyond the second-level cache, or rows
-//! are long, order pays more: a few rows at a time over all columns, the sums in the first-level cache. The chains are the
+//! A strip keeps its sums in registers but jumps from row to row. Where W and S are beyond L2, or rows
+//! are long, order pays more: a few rows at a time over all columns, the sums in L1. The chains are the
 //! same.
 
 use crate::part::sure;

@@ -131,7 +131,9 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         // The numbers of the first key and of the first query: those of a segment count from its start, as in a batch.
         let (start, first, kept) = match spec.kind {
             Kind::Mac => (0, in_segment(spec, position) as u64, in_segment(spec, position)),
-            _ => (window_start(spec, position), position, in_window(spec, position)),
+            Kind::Lmm | Kind::Mag | Kind::Mal | Kind::Attention => {
+                (window_start(spec, position), position, in_window(spec, position))
+            }
         };
         let rotary = self.rotary(false);
         let [q_tail, k_tail, v_tail] = &mut state.attention_tails;

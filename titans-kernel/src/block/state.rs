@@ -74,7 +74,9 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let tokens = match kind {
         Kind::Lmm => StatePart::default(),
         Kind::Mac => context,
-        _ => part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position)),
+        Kind::Mag | Kind::Mal | Kind::Attention => {
+            part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position))
+        }
     };
     let persistent = whole(persistent);
     [

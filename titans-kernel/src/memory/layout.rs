@@ -7,7 +7,7 @@ use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// A state of so many bytes stays in the second-level cache while a chunk is at work.
+/// A state of so many bytes stays in L2 while a chunk is at work.
 const NEAR_BYTES: usize = 512 * 1024;
 
 /// Offsets into slabs that hold `rows` rows of every layer's input (`inputs`: d_0 … d_{L−1}) or output (d_1 … d_L).

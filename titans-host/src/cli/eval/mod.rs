@@ -21,7 +21,7 @@ use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Mode;
-use crate::task::TaskConfig;
+use crate::task::{TaskConfig, TaskName};
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
@@ -239,39 +239,36 @@ impl Args {
 
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
-        let name = task.name();
-        if name == "text" && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
+        use TaskName::{Babilong, Classify, Forecast, Needle, Recall, Series, Text, Track};
+        let (task, name) = (task.task(), task.name());
+        if task == Text && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
             return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
         }
-        let options: [(&str, &[&str], bool); 19] = [
-            (
-                "--data",
-                &["text", "series", "forecast", "track", "classify", "needle", "babilong"],
-                !self.data.is_empty(),
-            ),
-            ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
-            ("--window", &["text", "series"], self.window.is_some()),
-            ("--memory", &["text", "series", "forecast", "classify", "needle", "babilong"], self.memory.is_some()),
-            ("--carry", &["forecast"], self.carry),
-            ("--part", &["forecast", "text", "classify", "babilong"], self.part.is_some()),
-            ("--no-baselines", &["forecast", "classify", "needle", "babilong"], self.no_baselines),
-            ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast", "text", "track", "classify", "needle", "babilong"], self.picture.is_some()),
-            ("--lambada", &["text"], self.lambada.is_some()),
-            ("--choices", &["text"], self.choices.is_some()),
-            ("--per-item", &["text", "track", "classify", "needle", "babilong", "forecast"], self.per_item.is_some()),
-            ("--word-perplexity", &["text"], self.word_perplexity),
-            ("--baselines", &["text"], self.baselines),
-            ("--per-token", &["text"], self.per_token.is_some()),
-            ("--tokenizer", &["text", "classify", "needle", "babilong"], self.tokenizer.is_some()),
-            ("--depths", &["needle"], !self.depths.is_empty()),
-            ("--lengths", &["recall", "track", "needle", "babilong"], !self.lengths.is_empty()),
-            ("--sequences", &["recall", "track", "needle", "babilong"], self.sequences.is_some()),
+        let options: [(&str, &[TaskName], bool); 19] = [
+            ("--data", &[Text, Series, Forecast, Track, Classify, Needle, Babilong], !self.data.is_empty()),
+            ("--tail", &[Text, Series, Forecast], self.tail.is_some()),
+            ("--window", &[Text, Series], self.window.is_some()),
+            ("--memory", &[Text, Series, Forecast, Classify, Needle, Babilong], self.memory.is_some()),
+            ("--carry", &[Forecast], self.carry),
+            ("--part", &[Forecast, Text, Classify, Babilong], self.part.is_some()),
+            ("--no-baselines", &[Forecast, Classify, Needle, Babilong], self.no_baselines),
+            ("--per-window", &[Forecast], self.per_window.is_some()),
+            ("--picture", &[Forecast, Text, Track, Classify, Needle, Babilong], self.picture.is_some()),
+            ("--lambada", &[Text], self.lambada.is_some()),
+            ("--choices", &[Text], self.choices.is_some()),
+            ("--per-item", &[Text, Track, Classify, Needle, Babilong, Forecast], self.per_item.is_some()),
+            ("--word-perplexity", &[Text], self.word_perplexity),
+            ("--baselines", &[Text], self.baselines),
+            ("--per-token", &[Text], self.per_token.is_some()),
+            ("--tokenizer", &[Text, Classify, Needle, Babilong], self.tokenizer.is_some()),
+            ("--depths", &[Needle], !self.depths.is_empty()),
+            ("--lengths", &[Recall, Track, Needle, Babilong], !self.lengths.is_empty()),
+            ("--sequences", &[Recall, Track, Needle, Babilong], self.sequences.is_some()),
         ];
-        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
+        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&task)) {
             Some((option, of, _)) => Err(Error::usage(format!(
                 "{option} is for runs of the {} task, {} is of the {name} task",
-                output::listed(of, "and"),
+                output::tasks(of, "and"),
                 self.run.display()
             ))),
             None => Ok(()),

@@ -8,12 +8,11 @@ use super::checkpoint::CheckpointArgs;
 use super::options::threads;
 use super::{Failure, output, state, tensors};
 use crate::error::{Error, counted, plain};
-use crate::train::store::Store;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::train::store::{Float, Store};
+use safetensors::tensor::{SafeTensors, TensorView};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use titans_kernel::Scalar;
 
 /// Show what a checkpoint, a raw memory's saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
 ///
@@ -144,11 +143,7 @@ fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
 }
 
 fn tensor(name: &str, view: &TensorView<'_>) -> TensorEntry {
-    let values = match view.dtype() {
-        Dtype::F32 => Some(values(view.data().chunks_exact(4).map(|b| f32::read_le(b).into()))),
-        Dtype::F64 => Some(values(view.data().chunks_exact(8).map(f64::read_le))),
-        _ => None,
-    };
+    let values = Float::of_dtype(view.dtype()).map(|float| values(float.numbers(view.data())));
     TensorEntry { name: name.to_owned(), dtype: view.dtype().to_string(), shape: view.shape().to_vec(), values }
 }
 

@@ -4,12 +4,12 @@ mod answer;
 mod names;
 mod problem;
 
-use super::options::{DeviceArgs, DeviceChoice, dtype, named, size};
+use super::options::{DeviceArgs, DeviceChoice, named, size};
 use super::{Failure, npz, on_device, options, output, tensors};
 use crate::array;
 use crate::device::Device;
+use crate::train::store::Float;
 use problem::{Problem, Settings};
-use safetensors::Dtype;
 use std::path::PathBuf;
 use titans_kernel::memory::{Activation, Form, Loss, Network, Read};
 
@@ -93,8 +93,8 @@ pub struct Args {
     loss: Loss,
 
     /// Numbers to compute with and to write [default: f64 if k is F64, f32 otherwise]
-    #[arg(long, value_parser = dtype())]
-    dtype: Option<Dtype>,
+    #[arg(long, value_parser = named::<Float>())]
+    dtype: Option<Float>,
 
     /// Also write the gradients of the inputs
     #[arg(long)]
@@ -116,11 +116,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
     let bytes = npz::as_safetensors(&args.input, tensors::read(&args.input)?)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
-    let dtype = match args.dtype {
-        Some(dtype) => dtype,
-        None => file.dtype("k", problem::K_AXES)?,
+    let float = match args.dtype {
+        Some(float) => Some(float),
+        None => Float::of_dtype(file.dtype("k", problem::K_AXES)?),
     };
-    if dtype != Dtype::F64 {
+    if float != Some(Float::F64) {
         return on_device!(args.on, device => on(&device, args, &file));
     }
     match args.on.device {

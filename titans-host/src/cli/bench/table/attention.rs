@@ -12,7 +12,7 @@ use titans_kernel::ops::attention::{
 };
 use titans_kernel::{Mat, MatMut};
 
-/// Tokens of the sequence: queries, keys, values and outputs fit into a second-level cache.
+/// Tokens of the sequence: queries, keys, values and outputs fit into L2.
 const TOKENS: usize = 512;
 /// Width of the head.
 const WIDTH: usize = 64;
