@@ -1,5 +1,5 @@
-//! Kernels whose instructions `.ci/instructions` counts: `instructions KERNEL` runs one of them once, inside the function
-//! `measured`, which callgrind is told to watch. Without a kernel it lists them.
+//! Kernels whose instructions `.ci/instructions` counts: `instructions KERNEL` runs one of them once, inside the
+//! function `measured`, which callgrind is told to watch. Without a kernel it lists them.
 
 mod common;
 

@@ -1,8 +1,8 @@
 //! The matrix product at the shapes of a memory, in multiply-adds a second: b rows of a chunk, widths d.
 //! NN is X W, NT is E Wᵀ, TN is Xᵀ E added to the state, causal is a chunk's b × b times b × d.
 //!
-//! And at those of the text model's linear layers, one thread, by turns with matrixmultiply, which `ndarray` multiplies with (it
-//! takes what the processor has, whatever `TITANS_ISA` says).
+//! And at those of the text model's linear layers, one thread, by turns with matrixmultiply, which `ndarray` multiplies
+//! with (it takes what the processor has, whatever `TITANS_ISA` says).
 
 mod common;
 

@@ -49,8 +49,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// A plain network of these widths. Keys and queries have about length one. Half of a value is its key and little is
-    /// forgotten, so that nothing fades into denormal numbers, on which arithmetic is slow.
+    /// A plain network of these widths. Keys and queries have about length one. Half of a value is its key and little
+    /// is forgotten, so that nothing fades into denormal numbers, on which arithmetic is slow.
     pub fn new(widths: &[usize], chunk: usize, tokens: usize) -> Result<Self> {
         let mut spec = MemorySpec::new(widths)?;
         (spec.chunk, spec.compute_chunk, spec.network) = (chunk, 0, Network::Plain);

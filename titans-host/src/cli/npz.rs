@@ -26,11 +26,12 @@ pub fn named(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npz"))
 }
 
-/// The content of `path` as the bytes of a safetensors file: as they are, or made of the arrays of an `.npz` file, which is known by its
-/// first bytes or its name.
+/// The content of `path` as the bytes of a safetensors file: as they are, or made of the arrays of an `.npz` file,
+/// which is known by its first bytes or its name.
 ///
 /// # Errors
-/// [`Error::File`] for a damaged file, and for an array that is none of plain little-endian numbers or booleans, which it names.
+/// [`Error::File`] for a damaged file, and for an array that is none of plain little-endian numbers or booleans, which
+/// it names.
 pub fn as_safetensors(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
     if !named(path) && !bytes.starts_with(b"PK\x03\x04") {
         return Ok(bytes);

@@ -10,8 +10,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 /// Where to compute.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct DeviceArgs {
-    /// Where to compute: cpu, cuda (that of LOCAL_RANK, else the first that can be used), cuda:N, or auto: cuda where it works and the
-    /// CPU elsewhere
+    /// Where to compute: cpu, cuda (that of LOCAL_RANK, else the first that can be used), cuda:N, or auto: cuda where
+    /// it works and the CPU elsewhere
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceChoice,
 
@@ -54,8 +54,8 @@ fn local_rank() -> Result<Option<usize>, Failure> {
 }
 
 impl DeviceArgs {
-    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing. Nothing is looked for if
-    /// the CPU is asked for.
+    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing. Nothing is looked
+    /// for if the CPU is asked for.
     pub fn cuda(&self) -> Result<bool, Failure> {
         match self.device {
             DeviceChoice::Cpu => Ok(false),
@@ -69,8 +69,8 @@ impl DeviceArgs {
         }
     }
 
-    /// The CUDA device that is asked for. Where none is named, those that cannot be used are passed over, and standard error says
-    /// why.
+    /// The CUDA device that is asked for. Where none is named, those that cannot be used are passed over, and standard
+    /// error says why.
     pub fn open_cuda(&self) -> Result<Cuda, Failure> {
         let number = match self.device {
             DeviceChoice::Cuda(Some(number)) => Some(number),
@@ -90,8 +90,9 @@ pub fn cpu<T: SimdScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
     Ok(Cpu::with_instruction_set(threads, instruction_set(None)?)?)
 }
 
-/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA` (empty is as good as not set), else the best one of
-/// this processor. A name that is none, or a set that this processor lacks, is bad input: exit code 2.
+/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA` (empty is as good as
+/// not set), else the best one of this processor. A name that is none, or a set that this processor lacks, is bad
+/// input: exit code 2.
 pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
     let (by, isa) = match (asked, forced_by_environment()) {
         (Some(isa), _) => ("--isa", isa),

@@ -36,8 +36,8 @@ pub fn csv_line(fields: impl IntoIterator<Item = String>) -> Result<String, Fail
     Ok(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned())
 }
 
-/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so far from 0 that they
-/// would round away what matters on a scale.
+/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so
+/// far from 0 that they would round away what matters on a scale.
 pub fn digits(x: f64, scale: f64) -> String {
     let short = x as f32;
     match (f64::from(short) - x).abs() <= scale / 65_536.0 {
@@ -76,7 +76,8 @@ pub fn complain_plainly(text: &str) {
     let _ = write!(std::io::stderr().lock(), "{text}");
 }
 
-/// Refuses files of which one would be written over another: what is read, and everything that is written, each with its name.
+/// Refuses files of which one would be written over another: what is read, and everything that is written, each with
+/// its name.
 ///
 /// # Errors
 /// [`Error::Usage`] with both names.

@@ -6,8 +6,8 @@ use crate::device::{Device, MemoryOp};
 use crate::error::Result;
 use titans_kernel::memory::{Loss, MemorySpec, Read};
 
-/// Runs matrix memories in pieces of several chunks on the device, forward and backward, and on the reference chunk after
-/// chunk, which are the same numbers (`docs/MATH.md`, section 3b), or with `alike` in pieces too.
+/// Runs matrix memories in pieces of several chunks on the device, forward and backward, and on the reference chunk
+/// after chunk, which are the same numbers (`docs/MATH.md`, section 3b), or with `alike` in pieces too.
 pub fn exact_memories<D: Device, R: Device>(device: &D, reference: &R, alike: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     match cases() {

@@ -56,9 +56,9 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
     let (sums, copy) = o.work.halves_mut(16 * n);
     sums.fill(V::T::ZERO);
     let copy = copy.as_mut_ptr();
-    // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written. The
-    // copy has room for W and S of a strip behind the sums, from a cache line on: `carry_len`, with strips of 64 columns or
-    // fewer of 16 · ⌈d / 16⌉.
+    // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written.
+    // The copy has room for W and S of a strip behind the sums, from a cache line on: `carry_len`, with strips of 64
+    // columns or fewer of 16 · ⌈d / 16⌉.
     unsafe {
         let copy = copy.add((LINE - copy.addr() % LINE) % LINE / V::T::BYTES);
         let two = 4 * rows * V::LANES * V::T::BYTES;
@@ -98,8 +98,8 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
     }
 }
 
-/// All tokens over one strip; `MASK` where tokens have fewer columns than it, `CUT` where W and S have too. Each sweep gives
-/// the next token's product with its key as well.
+/// All tokens over one strip; `MASK` where tokens have fewer columns than it, `CUT` where W and S have too. Each sweep
+/// gives the next token's product with its key as well.
 #[inline(always)]
 unsafe fn tokens<V: Vector, const N: usize, const MASK: bool, const CUT: bool>(
     c: &Carry<'_, V::T>,

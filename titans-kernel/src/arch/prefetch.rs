@@ -85,7 +85,8 @@ impl<T: Scalar> Prefetch<T> {
         Self { own: OwnRows { a, c }, blocks: [block_of_b(o, p), block_of_a(o, p)] }
     }
 
-    /// What the tile of `height` rows from row i on prefetches of the next blocks; none if nothing: then a strip may be several tiles.
+    /// What the tile of `height` rows from row i on prefetches of the next blocks; none if nothing: then a strip may be
+    /// several tiles.
     #[inline(always)]
     pub(super) fn next_blocks(&self, o: &Operands<T>, p: &Panel<T>, i: usize, height: usize) -> Option<NextBlocks<T>> {
         let wanted = self.blocks.iter().any(|block| block.rows > 0);
@@ -110,7 +111,8 @@ impl<T: Scalar> NextTile<T> {
         Self { own: s.own, a: a.wrapping_add(R * s.a_row), column: 0, rows: R, lines: 0 }
     }
 
-    /// Asks for some lines, between two groups of steps. (Behind the last row of A or C they are of no use, and no harm.)
+    /// Asks for some lines, between two groups of steps. (Behind the last row of A or C they are of no use, and no
+    /// harm.)
     #[inline(always)]
     pub(super) fn some<V: Vector<T = T>, const R: usize, const N: usize>(&mut self, s: &TileStrip<T>, c: *const T) {
         if self.own.a && self.rows > 0 {
@@ -146,8 +148,8 @@ fn block_of_b<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
     BlockRows::new(o.b.wrapping_add(k * o.b_row + j), o.b_row, bytes, rows)
 }
 
-/// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the next
-/// block of steps while the last one does.
+/// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the
+/// next block of steps while the last one does.
 #[inline(always)]
 fn block_of_a<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
     let next = p.k0 + p.kc;

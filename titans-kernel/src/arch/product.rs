@@ -1,7 +1,7 @@
 //! The matrix product by register tiles, for any [`Vector`]: a tile of C stays in registers over a block of k.
 //!
-//! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have the
-//! same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
+//! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have
+//! the same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
 
 use crate::part::sure;
 use core::mem::MaybeUninit;
@@ -22,7 +22,8 @@ pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 const IN_PLACE_BYTES: usize = 64 * 1024;
 /// Bytes of A's rows that stay in L2 while B passes by.
 pub(super) const A_BYTES: usize = 256 * 1024;
-/// Steps of k of a product whose A does not stay in the cache: what A and B have in them does, while all of C passes by.
+/// Steps of k of a product whose A does not stay in the cache: what A and B have in them does, while all of C passes
+/// by.
 const STEPS: usize = 512;
 
 /// Which part of the product is wanted.
@@ -108,8 +109,9 @@ pub(super) unsafe fn product<V: Vector>(
         ProductPart::CausalInner(b) => ProductPart::CausalInner(Beside { behind: b.behind.min(k), ..b }),
         ProductPart::Band(b) => ProductPart::Band(Beside { behind: b.behind.min(n), ..b }),
     };
-    // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie inside A, B
-    // and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
+    // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie
+    // inside A, B and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's
+    // promise.
     unsafe {
         if cached::<V>(part, &o) {
             panels::<V, false>(store, part, &o);
@@ -122,8 +124,8 @@ pub(super) unsafe fn product<V: Vector>(
     }
 }
 
-/// Whether everything stays in the cache while the product is at work: nothing is blocked or prefetched. (What decides that
-/// otherwise takes as long as a small product.)
+/// Whether everything stays in the cache while the product is at work: nothing is blocked or prefetched. (What decides
+/// that otherwise takes as long as a small product.)
 #[inline(always)]
 fn cached<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
     let bytes = o.k * V::T::BYTES;
@@ -219,7 +221,8 @@ fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way 
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
     let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES).max(1)).max(1) };
     let spread = o.b_row * V::T::BYTES;
-    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays in L1.
+    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays
+    // in L1.
     let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
     match () {
         () if !whole => Way::Packed,
@@ -242,8 +245,8 @@ unsafe fn packed<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>,
     while k0 < o.k {
         let kc = depth.min(o.k - k0);
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-        // SAFETY: the block holds `depth` rows of `stride` numbers, and rows k0 .. k0 + kc and columns j .. j + width of
-        // B exist.
+        // SAFETY: the block holds `depth` rows of `stride` numbers, and rows k0 .. k0 + kc and columns j .. j + width
+        // of B exist.
         unsafe {
             copy_block::<V>(o, k0, kc, j, width, buffer, stride);
             rows::<V, true>(store, part, o, Panel { k0, kc, b: buffer, b_row: stride, j, width });

@@ -31,7 +31,8 @@ pub(super) struct TileStrip<T> {
     pub blocks: *mut NextBlocks<T>,
 }
 
-/// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind it.
+/// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind
+/// it.
 #[derive(Clone, Copy)]
 pub(super) struct SeenSteps {
     pub i: usize,
@@ -39,8 +40,8 @@ pub(super) struct SeenSteps {
     pub beside: Beside,
 }
 
-/// The steps of a tile: those that none of its rows needs, those that all of them see, and those that only the rows from
-/// `first` on see, one row fewer with every step.
+/// The steps of a tile: those that none of its rows needs, those that all of them see, and those that only the rows
+/// from `first` on see, one row fewer with every step.
 #[derive(Clone, Copy)]
 struct Steps {
     unseen: usize,
@@ -63,12 +64,12 @@ impl SeenSteps {
     }
 }
 
-/// Tiles of R rows by N registers of C, in a function of its own: among the conditions around it the compiler would keep the
-/// addresses of all rows in memory.
+/// Tiles of R rows by N registers of C, in a function of its own: among the conditions around it the compiler would
+/// keep the addresses of all rows in memory.
 #[inline(always)]
 pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Store, s: &TileStrip<V::T>) {
-    // SAFETY: the caller's promise: V's instructions are enabled here, and all elements addressed lie inside A, the panel of B,
-    // and C.
+    // SAFETY: the caller's promise: V's instructions are enabled here, and all elements addressed lie inside A, the
+    // panel of B, and C.
     unsafe {
         V::apart(
             #[inline(always)]
@@ -118,8 +119,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
         let (mut left, blocks) = (steps.all, s.blocks);
         let asks = s.own.any() || !blocks.is_null();
         if s.a_col == 1 {
-            // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
-            // them, and their additions fill the front end.
+            // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave
+            // registers for them, and their additions fill the front end.
             let mut at = [a; 6];
             each!(G < 6 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
             let mut next = NextTile::new::<R>(s, a);

@@ -74,8 +74,8 @@ Examples:
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";
 
-/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, classes of sequences, or what is
-/// found in haystacks
+/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, classes of
+/// sequences, or what is found in haystacks
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -86,8 +86,8 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle, babilong), one file after the
-    /// other; .gz is read as it is [default: the run's validation part]
+    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle,
+    /// babilong), one file after the other; .gz is read as it is [default: the run's validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -95,13 +95,13 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", requires = "data", allow_negative_numbers = true, value_parser = number)]
     tail: Option<f64>,
 
-    /// Tokens or patches of a window, each with fresh memories; 0 reads everything as one uncut stream [default: 512, or that
-    /// of the run's validation]
+    /// Tokens or patches of a window, each with fresh memories; 0 reads everything as one uncut stream [default: 512,
+    /// or that of the run's validation]
     #[arg(long, value_name = "N", value_parser = count)]
     window: Option<usize>,
 
-    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent) [default: on; a table
-    /// of recall has all three]
+    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent) [default:
+    /// on; a table of recall has all three]
     #[arg(long, value_parser = named::<Mode>())]
     memory: Option<Mode>,
 
@@ -113,12 +113,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token"])]
     lambada: Option<PathBuf>,
 
-    /// Choose among the ways for a text to go on instead, of a file of lines {"context": …, "choices": [ … ], "answer": 0} (text)
+    /// Choose among the ways for a text to go on instead, of a file of lines {"context": …, "choices": [ … ], "answer":
+    /// 0} (text)
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample (needle,
-    /// babilong) or forecast (as --per-window)
+    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample
+    /// (needle, babilong) or forecast (as --per-window)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
@@ -151,8 +152,8 @@ pub struct Args {
     #[arg(long)]
     carry: bool,
 
-    /// Which rows, bytes or questions of the run are measured (forecast, text, classify, babilong) [default: test; of a text without --split and of a run of classify
-    /// without a test its validation part]
+    /// Which rows, bytes or questions of the run are measured (forecast, text, classify, babilong) [default: test; of a
+    /// text without --split and of a run of classify without a test its validation part]
     #[arg(long, value_enum, conflicts_with_all = ["data", "lambada", "choices"])]
     part: Option<forecast::PartName>,
 
@@ -164,8 +165,9 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv", conflicts_with = "per_item")]
     per_window: Option<PathBuf>,
 
-    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), the
-    /// table of confusions (classify), products by place in the word (track), or shares by length and depth or task (needle, babilong)
+    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's
+    /// length (text), the table of confusions (classify), products by place in the word (track), or shares by length
+    /// and depth or task (needle, babilong)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 

@@ -62,17 +62,19 @@ pub struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
-    /// Tokens whose gradients are taken at the weights of their chunk's start; 1: every token's own, as in the paper's equations
+    /// Tokens whose gradients are taken at the weights of their chunk's start; 1: every token's own, as in the paper's
+    /// equations
     #[arg(long, value_name = "N", default_value = "1", value_parser = size)]
     chunk: usize,
 
-    /// Tokens that the chunk form computes at once, the same numbers in another order of sums: a part of a chunk, or with one plain
-    /// layer whole chunks [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens, else a chunk]
+    /// Tokens that the chunk form computes at once, the same numbers in another order of sums: a part of a chunk, or
+    /// with one plain layer whole chunks [default: with one plain layer and a chunk below 64 as many chunks as fit in
+    /// 64 tokens, else a chunk]
     #[arg(long, value_name = "N", value_parser = size)]
     compute_chunk: Option<usize>,
 
-    /// The same numbers by two ways: a chunk at a time by matrix products, or token by token, the weights after each built (the
-    /// definition, slow)
+    /// The same numbers by two ways: a chunk at a time by matrix products, or token by token, the weights after each
+    /// built (the definition, slow)
     #[arg(long, default_value = "chunk", value_parser = named::<Form>())]
     form: Form,
 

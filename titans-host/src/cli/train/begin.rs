@@ -11,7 +11,8 @@ use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What `config.toml` may change of a run that goes on: where its data lie, when it ends and is saved, and what changes no bit.
+/// What `config.toml` may change of a run that goes on: where its data lie, when it ends and is saved, and what changes
+/// no bit.
 const EDITABLE: [&str; 9] = [
     "task.data",
     "task.valid",
@@ -188,8 +189,8 @@ fn written(path: &Path) -> Result<Option<RunConfig>> {
     RunConfig::read(path).map(Some)
 }
 
-/// Takes over what was changed in `config.toml`. Returns sentences that name it, and what does not count because an option or
-/// another entry goes before it; what may not change is refused by name.
+/// Takes over what was changed in `config.toml`. Returns sentences that name it, and what does not count because an
+/// option or another entry goes before it; what may not change is refused by name.
 fn honour(
     path: &Path,
     config: &mut RunConfig,

@@ -69,7 +69,8 @@ Examples:
   titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
   titans train --resume runs/shakespeare";
 
-/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, classes of sequences, needles in haystacks, or questions about stories in noise
+/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, classes of
+/// sequences, needles in haystacks, or questions about stories in noise
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -80,7 +81,8 @@ pub struct Args {
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
 
-    /// Continue a run from its folder, to the bit; --steps or --minutes, both counted from its beginning, may change its end
+    /// Continue a run from its folder, to the bit; --steps or --minutes, both counted from its beginning, may change
+    /// its end
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 

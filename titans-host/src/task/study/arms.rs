@@ -36,7 +36,8 @@ pub struct Study {
 }
 
 impl Study {
-    /// Puts recipe and file together, and gives all models one size and all runs as many steps ([`StudyFile::with_steps`]).
+    /// Puts recipe and file together, and gives all models one size and all runs as many steps
+    /// ([`StudyFile::with_steps`]).
     ///
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or that cannot have the size.
@@ -73,8 +74,8 @@ impl Study {
 }
 
 impl StudyFile {
-    /// The same, with the steps of its runs: where it says none, the most that a recipe has (deep memories of recall take
-    /// twice as many as linear ones).
+    /// The same, with the steps of its runs: where it says none, the most that a recipe has (deep memories of recall
+    /// take twice as many as linear ones).
     ///
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or for lengths that the task has none of.

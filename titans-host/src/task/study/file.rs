@@ -35,8 +35,8 @@ pub const TASKS: [TaskName; 7] = [
     TaskName::Classify,
 ];
 
-/// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in the words of a run's
-/// `config.toml`.
+/// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in
+/// the words of a run's `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudyFile {

@@ -10,7 +10,8 @@ use std::vec::Vec;
 const ROWS: [usize; 10] = [1, 2, 3, 4, 5, 8, 9, 13, 16, 23];
 const COLS: [usize; 9] = [1, 3, 7, 8, 15, 16, 17, 33, 64];
 
-/// What a case is made of: rows two numbers apart with 77 between them, weights that are not numbers where none is read.
+/// What a case is made of: rows two numbers apart with 77 between them, weights that are not numbers where none is
+/// read.
 struct Case<T> {
     order: Order,
     m: usize,
@@ -103,7 +104,8 @@ fn substitutions_equal_the_definition_around_every_block() {
     definition::<f64>();
 }
 
-/// Versions with fused multiply-add agree; a column does not depend on its company, nor a row on what is solved with it.
+/// Versions with fused multiply-add agree; a column does not depend on its company, nor a row on what is solved with
+/// it.
 fn equal_bits<T: SimdScalar>() {
     let small = |n: usize, seed: u64| numbers::<T>(n, seed).iter().map(|x| *x * T::from_f64(0.3)).collect::<Vec<T>>();
     for order in orders(23) {
