@@ -33,7 +33,7 @@ pub struct ArrayTokens<'a, T> {
     pub mask: Option<ArrayView3<'a, bool>>,
 }
 
-/// What the memories answer.
+/// What the memories answer. An example is at the head of [the module](super).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers<T> {
     /// Read-outs `[B, H, T, d_v]`.
@@ -44,7 +44,7 @@ pub struct Answers<T> {
     pub state: Array3<T>,
 }
 
-/// Cotangents of the answers; one that is absent is 0.
+/// Cotangents of the answers; one that is absent is 0. An example is beside [`memory_vjp`].
 #[derive(Clone, Copy, Debug)]
 pub struct ArrayCotangents<'a, T> {
     /// Of the read-outs `[B, H, T, d_v]`.
@@ -53,7 +53,7 @@ pub struct ArrayCotangents<'a, T> {
     pub state: Option<ArrayView3<'a, T>>,
 }
 
-/// Gradients, each shaped like what it is of.
+/// Gradients, each shaped like what it is of. An example is beside [`memory_vjp`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrayGradients<T> {
     /// Of the keys.

@@ -2,7 +2,7 @@
 
 use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
-use crate::device::cuda::Cuda;
+use crate::device::cuda::{Cuda, Precision};
 use crate::model::Choice;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -18,6 +18,10 @@ pub struct DeviceArgs {
     /// CPU threads [default: all of this machine's]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+
+    /// On CUDA, what factors of models' linear maps may be rounded to: all else, parameters and sums included, is f32
+    #[arg(long, default_value = "f32", value_parser = named::<Precision>())]
+    pub precision: Precision,
 }
 
 /// The devices by name.
@@ -58,6 +62,10 @@ impl DeviceArgs {
     /// for if the CPU is asked for.
     pub fn cuda(&self) -> Result<bool, Failure> {
         match self.device {
+            DeviceChoice::Cpu if self.precision != Precision::F32 => {
+                let name = self.precision.name();
+                Err(Failure::input(format!("--precision {name} is for --device cuda: the CPU computes in f32")))
+            }
             DeviceChoice::Cpu => Ok(false),
             DeviceChoice::Auto => Ok(super::devices::cuda_absent().is_none()),
             DeviceChoice::Cuda(_) => match super::devices::cuda_absent() {
@@ -66,6 +74,17 @@ impl DeviceArgs {
                     "--device cuda: {reason}; `titans devices` says more, --device auto falls back to the CPU"
                 ))),
             },
+        }
+    }
+
+    /// Refuses a precision that `what` makes no use of.
+    pub fn expect_f32(&self, what: &str) -> Result<(), Failure> {
+        match self.precision {
+            Precision::F32 => Ok(()),
+            other => {
+                let name = other.name();
+                Err(Failure::input(format!("--precision {name} is for models' linear maps; {what} computes in f32")))
+            }
         }
     }
 
@@ -79,9 +98,10 @@ impl DeviceArgs {
         let Some(number) = number else {
             let (device, skipped) = Cuda::first()?;
             output::tell(&skipped);
-            return Ok(device);
+            return Ok(device.with_precision(self.precision));
         };
-        Cuda::new(number).map_err(|error| Failure::input(error.to_string()))
+        let device = Cuda::new(number).map_err(|error| Failure::input(error.to_string()))?;
+        Ok(device.with_precision(self.precision))
     }
 }
 

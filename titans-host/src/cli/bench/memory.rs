@@ -107,6 +107,7 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+    args.on.expect_f32("the memory")?;
     let op = operation(args)?;
     let report = if args.on.cuda()? {
         on_cuda(args, &op)?

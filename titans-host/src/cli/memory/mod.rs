@@ -115,6 +115,7 @@ impl Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    args.on.expect_f32("the memory")?;
     output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
     let bytes = npz::as_safetensors(&args.input, tensors::read(&args.input)?)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
