@@ -269,7 +269,7 @@ fn bad_training_input_is_named() {
     fails(here, &["train", "--no-momentum", "--eta-max", "0.9"], 2, &["--eta-max", "momentum"]);
     fails(here, &["train", "--eta-max", "1.5"], 2, &["--eta-max", "at most 1", "1.5"]);
     fails(here, &["train", "--gates", "chunk"], 2, &["--gates", "--chunk"]);
-    fails(here, &["train", "--layer-gates"], 2, &["--layer-gates", "--layers"]);
+    fails(here, &["train", "--shared-gates"], 2, &["--shared-gates", "--layers"]);
     fails(
         here,
         &["train", "--chunk", "5", "--compute-chunk", "64"],

@@ -64,9 +64,9 @@ pub struct ModelArgs {
     /// The memories' gates: every token's own, or those of its chunk's first token
     #[arg(long, value_name = "token|chunk", value_parser = named::<GateSpan>())]
     gates: Option<GateSpan>,
-    /// Gates of its own for every layer of a memory (--layers 2 or more)
+    /// One α, θ and η for all layers of a memory [default: every layer's own]
     #[arg(long)]
-    layer_gates: bool,
+    shared_gates: bool,
     /// Taps of the convolutions on q, k and v; 0 for none
     #[arg(long, value_name = "N", value_parser = count)]
     conv_width: Option<usize>,
@@ -155,7 +155,7 @@ impl ModelArgs {
             ("--no-momentum", self.no_momentum, memory),
             ("--no-forgetting", self.no_forgetting, memory),
             ("--gates", self.gates.is_some(), chunks),
-            ("--layer-gates", self.layer_gates, deep),
+            ("--shared-gates", self.shared_gates, deep),
             ("--conv-width", self.conv_width.is_some(), memory),
             ("--persistent", self.persistent.is_some(), always),
             ("--untied", self.untied, tokens),
@@ -226,7 +226,7 @@ impl ModelArgs {
         model.momentum &= !self.no_momentum;
         model.forgetting &= !self.no_forgetting;
         set(&mut model.gates, self.gates);
-        model.layer_gates |= self.layer_gates;
+        model.layer_gates &= !self.shared_gates;
         set(&mut model.conv_width, self.conv_width);
         set(&mut model.persistent, self.persistent);
         model.tied &= !self.untied;

@@ -5,7 +5,7 @@ use titans_kernel::memory::Network;
 
 impl ModelConfig {
     /// Memories of `layers` layers. With two and more they get what keeps them finite (chunks of 4, a clip, a small θ),
-    /// an α that forgets within some twenty tokens (with less, text of 8,192 tokens is read far worse than text of
+    /// gates of every layer's own, an α that forgets within some twenty tokens (with less, text of 8,192 tokens is read far worse than text of
     /// 1,024) and the plain shape: the layer norm of the residual one starts with answers as large as the values.
     pub fn set_layers(&mut self, layers: usize) {
         self.memory.layers = layers;
@@ -15,6 +15,7 @@ impl ModelConfig {
             (self.memory.chunk, self.memory.compute_chunk) = (4, 0);
             self.alpha_bias = -3.0;
             self.memory.network = Some(Network::Plain);
+            self.layer_gates = true;
         }
     }
 
@@ -27,6 +28,7 @@ impl ModelConfig {
             let usual = Self::default();
             self.memory = super::MemoryConfig { read: self.memory.read, hidden: self.memory.hidden, ..usual.memory };
             (self.theta_max, self.alpha_bias) = (usual.theta_max, usual.alpha_bias);
+            self.layer_gates = usual.layer_gates;
         } else {
             self.set_layers(layers);
         }
