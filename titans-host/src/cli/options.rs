@@ -4,6 +4,7 @@ use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
 use crate::device::cuda::Cuda;
 use crate::model::Choice;
+use crate::train::ranks::launch::Launch;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use safetensors::Dtype;
@@ -46,9 +47,11 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
     }
 }
 
-/// The number that torchrun and its like give each process of a machine.
+/// The number that torchrun, mpirun and their like give each process of a machine.
 fn local_rank() -> Result<Option<usize>, Failure> {
-    let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else {
+        return Ok(Launch::of_environment()?.local);
+    };
     let number = text.to_str().and_then(|text| text.parse().ok());
     let wrong = || Failure::input(format!("LOCAL_RANK: expected a whole number from 0, found {text:?}"));
     number.map(Some).ok_or_else(wrong)

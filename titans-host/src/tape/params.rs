@@ -130,6 +130,11 @@ impl<D: Device> Params<D> {
         })
     }
 
+    /// The numbers of all of them on the device, to change, in their order.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
+        self.values.iter_mut()
+    }
+
     /// The ids of all of them, in their order.
     pub fn ids(&self) -> impl Iterator<Item = ParamId> + use<D> {
         (0..self.len()).map(ParamId)
