@@ -30,7 +30,9 @@ pub fn titans(folder: &Path) -> Command {
 
 fn cleared(mut command: Command, folder: &Path) -> Command {
     command.current_dir(folder);
-    LAUNCHED.iter().for_each(|name| drop(command.env_remove(name)));
+    for name in LAUNCHED {
+        command.env_remove(name);
+    }
     command
 }
 
