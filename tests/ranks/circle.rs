@@ -1,5 +1,6 @@
 //! Threads of one process in the place of processes.
 
+use std::collections::VecDeque;
 use std::sync::{Barrier, Mutex};
 use titans_host::train::Collective;
 use titans_host::{Error, Result};
@@ -16,6 +17,8 @@ pub struct Circle {
 pub struct Member<'c> {
     circle: &'c Circle,
     rank: usize,
+    /// Exchanges that are done and not asked for yet.
+    done: Mutex<VecDeque<[Vec<u64>; 2]>>,
 }
 
 /// What each of `size` members gives, in the order of their ranks.
@@ -23,7 +26,8 @@ pub fn together<R: Send>(size: usize, work: impl Fn(&Member<'_>) -> R + Sync) ->
     let circle = Circle { barrier: Barrier::new(size), table: Mutex::new(vec![Vec::new(); size]) };
     std::thread::scope(|scope| {
         let (circle, work) = (&circle, &work);
-        let members: Vec<_> = (0..size).map(|rank| scope.spawn(move || work(&Member { circle, rank }))).collect();
+        let members: Vec<_> =
+            (0..size).map(|rank| scope.spawn(move || work(&Member { circle, rank, done: Mutex::default() }))).collect();
         members.into_iter().map(|member| member.join().unwrap()).collect()
     })
 }
@@ -70,15 +74,21 @@ impl Collective for Member<'_> {
         Ok(())
     }
 
-    fn exchange(&self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
+    fn start_exchange(&self, mine: Vec<u64>, mut theirs: Vec<u64>) -> Result<()> {
         let (size, row) = (self.size(), mine.len() / self.size());
         if row * size != mine.len() || mine.len() != theirs.len() {
             return Err(Error::usage("rows of other lengths"));
         }
-        self.pass(mine, |rank, said| {
-            theirs[rank * row..][..row].copy_from_slice(&said[self.rank * row..][..row]);
+        self.pass(bytemuck::cast_slice(&mine), |rank, said| {
+            let said = &said[8 * self.rank * row..][..8 * row];
+            bytemuck::cast_slice_mut(&mut theirs[rank * row..][..row]).copy_from_slice(said);
         });
+        self.done.lock().unwrap().push_back([mine, theirs]);
         Ok(())
+    }
+
+    fn finish_exchange(&self) -> Result<[Vec<u64>; 2]> {
+        self.done.lock().unwrap().pop_front().ok_or_else(|| Error::usage("no exchange is under way"))
     }
 
     fn abort(&self, _code: u8) {}

@@ -93,7 +93,10 @@ fn a_step_of_fewer_parts_than_ranks_is_refused() {
         Trainer::among(&device, start, &mut task, ranks).map(drop).unwrap_err().to_string()
     });
     for text in told {
-        assert!(text.contains("train.accumulate: expected 3 or more") && text.contains("3 processes, found 2"), "{text}");
+        assert!(
+            text.contains("train.accumulate: expected 3 or more") && text.contains("3 processes, found 2"),
+            "{text}"
+        );
     }
 }
 
@@ -121,7 +124,8 @@ fn part_of_run(ranks: &Member<'_>, folder: &std::path::Path, config: &RunConfig)
 #[test]
 fn a_run_goes_on_with_any_number_of_ranks() {
     let folder = tempfile::tempdir().unwrap();
-    let until = |steps| config(TrainConfig { accumulate: 3, steps, floor: 1.0, validate_every: 2, ..TrainConfig::default() });
+    let until =
+        |steps| config(TrainConfig { accumulate: 3, steps, floor: 1.0, validate_every: 2, ..TrainConfig::default() });
     let run = |name: &str, sizes: &[usize]| {
         let folder = folder.path().join(name);
         let mut ends = Vec::new();

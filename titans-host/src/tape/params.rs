@@ -17,6 +17,11 @@ impl Default for ParamId {
 }
 
 impl ParamId {
+    /// Its place among the parameters.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+
     /// Itself, if it names a parameter.
     pub fn some(self) -> Option<Self> {
         (self != Self::default()).then_some(self)

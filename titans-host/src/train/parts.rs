@@ -5,14 +5,14 @@
 
 use super::config::RunConfig;
 use super::given::IdsOrNumbers;
-use super::ranks::sum::GradientSum;
+use super::ranks::sum::{BUCKET, GradientSum};
 use super::ranks::{Collective, parts_of, share};
 use super::task::{Batch, Task};
 use super::trainer::predicted;
 use crate::Result;
 use crate::device::Device;
 use crate::model::{Aim, Dropout, Input, Model, Recompute};
-use crate::tape::{Gradients, Losses, Shared, Tape, Var, Workspace};
+use crate::tape::{Gradients, Hear, Losses, ParamId, Shared, Tape, Var, Workspace};
 use std::fmt;
 use std::sync::Arc;
 use titans_kernel::Scalar;
@@ -84,7 +84,10 @@ impl<D: Device> StepParts<D> {
         let sum = match (ranks.size(), all) {
             (1, 1) => SumOf::One,
             (1, _) => SumOf::Own(Gradients::zeros_like(device, &model.params)?),
-            (size, _) => SumOf::All(GradientSum::new(model.params.iter().map(|p| device.len(p.value)), size)),
+            (size, _) => {
+                let lens = model.params.iter().map(|p| device.len(p.value));
+                SumOf::All(GradientSum::new(lens, size, BUCKET))
+            }
         };
         let (tape, recompute) = (Workspace::new(), Recompute::new());
         Ok(Self { parts, sum, space: PartSpace { tape, recompute, given: None, logits: Vec::new() } })
@@ -126,20 +129,21 @@ impl<D: Device> StepParts<D> {
         let (size, rounds) = (ranks.size() as u64, all.div_ceil(ranks.size() as u64));
         let mut own = parts.iter_mut();
         for round in 0..rounds {
-            let part = own.next();
-            let begins = round == 0;
-            let into = match sum {
-                SumOf::Own(spare) if !begins => &mut *spare,
-                _ => &mut *gradients,
-            };
-            if let Some(part) = part {
-                into.clear(device)?;
-                space.backward(step, part, scored, into)?;
-            }
-            match sum {
-                SumOf::Own(spare) if !begins => gradients.add(device, spare)?,
-                SumOf::One | SumOf::Own(_) => {}
-                SumOf::All(sum) => sum.add(device, ranks, gradients, (all - round * size).min(size) as usize)?,
+            match (&mut *sum, own.next()) {
+                (SumOf::All(sum), part) => {
+                    if let Some(part) = part {
+                        let mut hear =
+                            |id: ParamId, gradient: &D::Buffer| sum.ready(device, ranks, id.index(), gradient);
+                        space.backward(step, part, scored, gradients, Some(&mut hear))?;
+                    }
+                    sum.add(device, ranks, gradients, (all - round * size).min(size) as usize)?;
+                }
+                (SumOf::Own(spare), Some(part)) if round > 0 => {
+                    space.backward(step, part, scored, spare, None)?;
+                    gradients.add(device, spare)?;
+                }
+                (_, Some(part)) => space.backward(step, part, scored, gradients, None)?,
+                (_, None) => {}
             }
         }
         if let SumOf::All(sum) = sum {
@@ -175,13 +179,15 @@ impl<D: Device> StepParts<D> {
 }
 
 impl<D: Device> PartSpace<D> {
-    /// Adds to `gradients` the gradient of one part's share of the mean loss; its losses go to the part.
+    /// The gradient of one part's share of the mean loss, whatever `gradients` held; its losses go to the part. Gradients that are
+    /// done are told of on the way, but where blocks are computed again.
     fn backward(
         &mut self,
         step: &Stepping<'_, D>,
         part: &mut BatchPart<D>,
         scored: u64,
         gradients: &mut Gradients<D>,
+        hear: Option<Hear<'_, D>>,
     ) -> Result<()> {
         let &Stepping { device, model, config, number: of, accuracy, .. } = step;
         let Self { tape: space, recompute, given: place, logits } = self;
@@ -189,6 +195,7 @@ impl<D: Device> PartSpace<D> {
         let BatchPart { number, batch: part, loss, correct } = part;
         let mut total = device.zeros(1)?;
         *correct = 0;
+        gradients.clear(device)?;
         let [read, wanted] = IdsOrNumbers::both(device, place, part)?;
         let dropout = Dropout::new(config.train.dropout, config.train.seed, of, *number)?;
         // Forgotten is how they came about: no gradient goes there.
@@ -221,7 +228,10 @@ impl<D: Device> PartSpace<D> {
             let losses = model.loss(&mut tape, &forward.logits, targets)?;
             see(&forward.logits, &losses)?;
             drop(forward);
-            tape.backward(&losses, scale, gradients)?;
+            match hear {
+                Some(hear) => tape.backward_heard(&losses, scale, gradients, hear)?,
+                None => tape.backward(&losses, scale, gradients)?,
+            }
         }
         *loss = Some(total);
         Ok(())

@@ -160,7 +160,12 @@ fn on<D: Device>(device: &D, args: &Args, ranks: &dyn Collective) -> std::result
     if outcome.interrupted {
         return Err(stopped(&interrupt, &outcome, folder));
     }
-    finish(args, &End { device, folder, config: &begun.config, outcome: &outcome, interrupt: &interrupt }, &trainer, &mut *progress)
+    finish(
+        args,
+        &End { device, folder, config: &begun.config, outcome: &outcome, interrupt: &interrupt },
+        &trainer,
+        &mut *progress,
+    )
 }
 
 /// The task of a run that fits into this machine.

@@ -3,6 +3,7 @@
 use super::Args;
 use super::begin::Begun;
 use crate::cli::Failure;
+use crate::device::cpu::Isa;
 use crate::error::{Error, Result, counted};
 use crate::train::ranks::launch::Launch;
 use crate::train::ranks::{Alone, Collective, leads, share};
@@ -11,7 +12,9 @@ use crate::train::ranks::{Alone, Collective, leads, share};
 ///
 /// # Errors
 /// Those of `train`; of a build without the feature `mpi`, that there are several processes.
-pub(super) fn run(train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>) -> std::result::Result<(), Failure> {
+pub(super) fn run(
+    train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
+) -> std::result::Result<(), Failure> {
     let launch = Launch::of_environment()?;
     if launch.size == 1 {
         return train(&Alone);
@@ -98,12 +101,13 @@ impl Args {
     }
 }
 
-/// With what the model is updated.
+/// With what the model is updated: all but one give the same bits (`docs/NUMERICS.md`).
 fn instruction_set() -> Result<&'static str> {
-    crate::cli::options::instruction_set(None).map(|isa| isa.name()).map_err(|failure| Error::usage(failure.to_string()))
+    let isa = crate::cli::options::instruction_set(None).map_err(|failure| Error::usage(failure.to_string()))?;
+    Ok(if isa == Isa::Portable { "portable" } else { "avx512, avx2 or neon" })
 }
 
-/// ` in 2 processes`, where there are several.
+/// `, 2 processes`, where there are several.
 pub(super) fn among(ranks: &dyn Collective) -> String {
     match ranks.size() {
         1 => String::new(),

@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(of(&[("LOCAL_RANK", "3"), ("RANK", "3"), ("WORLD_SIZE", "")]).unwrap(), Launch::ALONE);
         let torchrun = of(&[("RANK", "3"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a")]).unwrap();
         assert_eq!((torchrun.by, numbers(torchrun)), ("torchrun", (3, 8, Some(1))));
-        let mpirun = of(&[("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2"), ("SLURM_PROCID", "0")]).unwrap();
+        let mpirun =
+            of(&[("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2"), ("SLURM_PROCID", "0")]).unwrap();
         assert_eq!(numbers(mpirun), (1, 2, None));
         let pmi = of(&[("PMI_RANK", "0"), ("PMI_SIZE", "4"), ("MPI_LOCALRANKID", "0")]).unwrap();
         assert_eq!(numbers(pmi), (0, 4, Some(0)));
@@ -125,7 +126,8 @@ mod tests {
     fn a_batch_script_is_no_step_of_its_tasks() {
         let script = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4"), ("SLURM_LOCALID", "0")];
         assert_eq!(of(&script).unwrap(), Launch::ALONE);
-        let step = [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "2"), ("SLURM_LOCALID", "1")];
+        let step =
+            [("SLURM_STEP_ID", "0"), ("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "2"), ("SLURM_LOCALID", "1")];
         let step = of(&step).unwrap();
         assert_eq!((step.by, step.rank, step.size, step.local), ("srun", 2, 4, Some(1)));
     }

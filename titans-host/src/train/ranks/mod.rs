@@ -36,20 +36,27 @@ pub trait Collective: fmt::Debug {
     /// Rank 0's bytes become everybody's.
     ///
     /// # Errors
-    /// As [`Collective::exchange`].
+    /// As [`Collective::start_exchange`].
     fn broadcast(&self, bytes: &mut [u8]) -> Result<()>;
 
     /// Everybody's bytes to all, in the order of the ranks: `all` is `[size, mine.len()]`.
     ///
     /// # Errors
-    /// As [`Collective::exchange`].
+    /// As [`Collective::start_exchange`].
     fn all_gather(&self, mine: &[u8], all: &mut [u8]) -> Result<()>;
 
-    /// Row j of `mine` goes to rank j, row i of `theirs` comes from rank i: both are `[size, n]`.
+    /// Begins an exchange: row j of `mine` goes to rank j, row i of `theirs` comes from rank i, both of them `[size, n]`. It may
+    /// return at once, and so be on its way while other work is done.
     ///
     /// # Errors
     /// [`Error::Usage`] for lengths that do not fit or are too large for one message, or when the others cannot be reached.
-    fn exchange(&self, mine: &[u8], theirs: &mut [u8]) -> Result<()>;
+    fn start_exchange(&self, mine: Vec<u64>, theirs: Vec<u64>) -> Result<()>;
+
+    /// Waits for the exchange that was begun first of those that are under way, and gives back `mine` and `theirs`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when there is none, or when the others cannot be reached.
+    fn finish_exchange(&self) -> Result<[Vec<u64>; 2]>;
 
     /// Ends all processes at once with this exit code, wherever they are. It may return where there is nobody else.
     fn abort(&self, code: u8);
@@ -82,19 +89,23 @@ impl Collective for Alone {
         Ok(())
     }
 
-    fn exchange(&self, mine: &[u8], theirs: &mut [u8]) -> Result<()> {
-        self.all_gather(mine, theirs)
+    fn start_exchange(&self, _mine: Vec<u64>, _theirs: Vec<u64>) -> Result<()> {
+        Err(Error::usage("a process by itself: expected another one to exchange with"))
+    }
+
+    fn finish_exchange(&self) -> Result<[Vec<u64>; 2]> {
+        Err(Error::usage("a process by itself: no exchange is under way"))
     }
 
     fn abort(&self, _code: u8) {}
 }
 
-/// Checks that `found` bytes are `size` rows of `row` bytes.
+/// Checks that `found` items are `size` rows of `row` items.
 pub(super) fn expect_rows(size: usize, row: usize, found: usize) -> Result<()> {
     match row.checked_mul(size) {
         Some(expected) if expected == found => Ok(()),
         _ => Err(Error::usage(format!(
-            "processes that train together: expected {size} rows of {row} bytes, found {found} bytes"
+            "processes that train together: expected {size} rows of {row} items, found {found}"
         ))),
     }
 }
@@ -137,7 +148,8 @@ mod tests {
         let mut all = [0; 3];
         Alone.all_gather(&[1, 2, 3], &mut all).unwrap();
         assert_eq!(all, [1, 2, 3]);
-        assert!(Alone.exchange(&[1, 2], &mut all).unwrap_err().to_string().contains("1 rows of 2 bytes, found 3"));
+        assert!(Alone.all_gather(&[1, 2], &mut all).unwrap_err().to_string().contains("1 rows of 2 items, found 3"));
+        assert!(Alone.start_exchange(Vec::new(), Vec::new()).is_err() && Alone.finish_exchange().is_err());
         assert_eq!(parts_of(&Alone, 3).unwrap().collect::<Vec<_>>(), [0, 1, 2]);
         assert!(parts_of(&Alone, 0).is_err());
     }

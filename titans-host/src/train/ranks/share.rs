@@ -21,7 +21,9 @@ pub fn text(ranks: &dyn Collective, said: &str) -> Result<String> {
     let mut bytes = if leads(ranks) { said.as_bytes().to_vec() } else { vec![0; length[0] as usize] };
     broadcast(ranks, &mut bytes)?;
     String::from_utf8(bytes).map_err(|_| {
-        Error::usage("processes that train together: expected text from rank 0, found other bytes; start one program in all")
+        Error::usage(
+            "processes that train together: expected text from rank 0, found other bytes; start one program in all",
+        )
     })
 }
 
@@ -44,7 +46,8 @@ pub fn counts<const N: usize>(ranks: &dyn Collective, mine: [u64; N]) -> Result<
 /// # Errors
 /// As [`text`]; [`Error::Usage`] when it cannot be read, as that of another version.
 pub fn json<V: Serialize + DeserializeOwned>(ranks: &dyn Collective, mine: &V) -> Result<V> {
-    let wrong = |e: serde_json::Error| Error::usage(format!("what rank 0 says: {e}; start one program in all processes"));
+    let wrong =
+        |e: serde_json::Error| Error::usage(format!("what rank 0 says: {e}; start one program in all processes"));
     let said = text(ranks, &serde_json::to_string(mine).map_err(wrong)?)?;
     serde_json::from_str(&said).map_err(wrong)
 }

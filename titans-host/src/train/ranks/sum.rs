@@ -5,6 +5,9 @@
 //! ranks, and what it has goes back to all (an all-gather). That moves as many bytes as the best all-reduce, twice the
 //! sum's, and gives the bits of one process that adds part after part. Where a process has several parts, the shares keep
 //! their sums from round to round, and go back once.
+//!
+//! Gradients go in buckets of neighbouring parameters, the last bucket first, each as soon as the backward is done with its
+//! parameters: it is on its way while those before it are computed. What is added, and given back, comes after the backward.
 
 use super::{Collective, expect_rows};
 use crate::device::Device;
@@ -15,11 +18,11 @@ use std::fmt;
 use titans_kernel::Scalar;
 
 /// Elements from which on parameters are no longer sent together: as many as make the start of a message cheap.
-const BUCKET: usize = 1 << 20;
+pub const BUCKET: usize = 1 << 20;
 
 /// What a process owns of a sum.
 struct Share<T> {
-    /// Elements of each process's share; the last ones may reach beyond the sum.
+    /// Elements of each process's share, whole words; the last ones may reach beyond the sum.
     each: usize,
     /// This process's share so far; empty before the first round.
     total: Vec<T>,
@@ -27,81 +30,144 @@ struct Share<T> {
 
 impl<T: Scalar> Share<T> {
     fn new(len: usize, size: usize) -> Self {
-        Self { each: len.div_ceil(size.max(1)), total: Vec::new() }
+        Self { each: len.div_ceil(size.max(1)).next_multiple_of(words::<T>()), total: Vec::new() }
     }
 
-    /// Adds what the first `present` ranks have, in their order: `mine` and `theirs` are `[size, each]`.
-    fn add(&mut self, ranks: &dyn Collective, mine: &[T], theirs: &mut [T], present: usize) -> Result<()> {
-        ranks.exchange(cast_slice(mine), cast_slice_mut(theirs))?;
-        for row in theirs.chunks_exact(self.each.max(1)).take(present) {
+    /// Words of all shares.
+    fn space(&self, size: usize) -> Vec<u64> {
+        vec![0; self.each / words::<T>() * size]
+    }
+
+    /// Adds what the first `present` ranks have sent, in their order: `theirs` is `[size, each]`.
+    fn add(&mut self, theirs: &[u64], present: usize) {
+        for row in cast_slice::<u64, T>(theirs).chunks_exact(self.each.max(1)).take(present) {
             if self.total.is_empty() {
                 self.total.extend_from_slice(row);
             } else {
                 self.total.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
             }
         }
-        Ok(())
     }
 
     /// Gives the whole sum to all, `[size, each]`, and begins anew.
-    fn finish(&mut self, ranks: &dyn Collective, all: &mut [T]) -> Result<()> {
+    fn finish(&mut self, ranks: &dyn Collective, all: &mut [u64]) -> Result<()> {
+        expect_rows(1, self.each, self.total.len())?;
         ranks.all_gather(cast_slice(&self.total), cast_slice_mut(all))?;
         self.total.clear();
         Ok(())
     }
 }
 
+/// Numbers of a word.
+const fn words<T: Scalar>() -> usize {
+    8 / T::BYTES
+}
+
 /// Replaces the elements of `x` by their sums over all processes, each `((x₀ + x₁) + x₂) + …` in the order of the ranks.
 ///
 /// # Errors
-/// As [`Collective::exchange`].
+/// As [`Collective::start_exchange`].
 pub fn all_reduce_sum<T: Scalar>(ranks: &dyn Collective, x: &mut [T]) -> Result<()> {
     let size = ranks.size();
-    let mut share = Share::new(x.len(), size);
-    let (mut mine, mut theirs) = (vec![T::ZERO; share.each * size], vec![T::ZERO; share.each * size]);
-    mine[..x.len()].copy_from_slice(x);
-    share.add(ranks, &mine, &mut theirs, size)?;
+    if size == 1 {
+        return Ok(());
+    }
+    let mut share = Share::<T>::new(x.len(), size);
+    let mut mine = share.space(size);
+    cast_slice_mut::<u64, T>(&mut mine)[..x.len()].copy_from_slice(x);
+    ranks.start_exchange(mine, share.space(size))?;
+    let [mut mine, theirs] = ranks.finish_exchange()?;
+    share.add(&theirs, size);
     share.finish(ranks, &mut mine)?;
-    x.copy_from_slice(&mine[..x.len()]);
+    x.copy_from_slice(&cast_slice(&mine)[..x.len()]);
     Ok(())
 }
 
 /// Neighbouring parameters that are sent together.
 struct Bucket<T> {
+    /// The first of them.
+    first: usize,
     /// Elements of each of them.
     lens: Vec<usize>,
+    /// Which of them are in `mine`, in this round.
+    ready: Vec<bool>,
     share: Share<T>,
+    /// What is sent and what comes, `[size, each]`; empty while it is on its way.
+    mine: Vec<u64>,
+    theirs: Vec<u64>,
 }
 
-/// The sum of the gradients of all parts of a step, over all processes. Once made it takes nothing from the heap.
+impl<T: Scalar> Bucket<T> {
+    fn new(first: usize, lens: Vec<usize>, size: usize) -> Self {
+        let share = Share::new(lens.iter().sum(), size);
+        let (mine, theirs) = (share.space(size), share.space(size));
+        Self { first, ready: vec![false; lens.len()], lens, share, mine, theirs }
+    }
+
+    /// Puts a parameter's gradient in its place, once a round.
+    fn put<D: Device<Elem = T>>(&mut self, device: &D, param: usize, gradient: &D::Buffer) -> Result<()> {
+        let i = param - self.first;
+        if !std::mem::replace(&mut self.ready[i], true) {
+            let at = self.lens[..i].iter().sum::<usize>();
+            device.read(gradient, &mut cast_slice_mut(&mut self.mine)[at..at + self.lens[i]])?;
+        }
+        Ok(())
+    }
+}
+
+/// The sum of the gradients of all parts of a step, over all processes.
 pub struct GradientSum<T> {
     buckets: Vec<Bucket<T>>,
-    mine: Vec<T>,
-    theirs: Vec<T>,
+    /// Those from here on are on their way, or have been, in this round.
+    started: usize,
 }
 
 impl<T: Scalar> GradientSum<T> {
-    /// For gradients of those lengths, over so many processes. On the host it takes two buckets (each 2²⁰ elements, or the
-    /// largest parameter) and 1 / size of the gradients.
-    pub fn new(lens: impl Iterator<Item = usize>, size: usize) -> Self {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for len in lens {
+    /// For gradients of those lengths, over so many processes, in buckets of at most `most` elements ([`BUCKET`]) or one
+    /// parameter. On the host it takes twice the gradients, and 1 / size of them.
+    pub fn new(lens: impl Iterator<Item = usize>, size: usize, most: usize) -> Self {
+        let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+        for (i, len) in lens.enumerate() {
             match groups.last_mut() {
-                Some(group) if group.iter().sum::<usize>() + len <= BUCKET => group.push(len),
-                _ => groups.push(vec![len]),
+                Some((_, group)) if group.iter().sum::<usize>() + len <= most => group.push(len),
+                _ => groups.push((i, vec![len])),
             }
         }
-        let bucket = |lens: Vec<usize>| Bucket { share: Share::new(lens.iter().sum(), size), lens };
-        let buckets: Vec<_> = groups.into_iter().map(bucket).collect();
-        let most = buckets.iter().map(|bucket| bucket.share.each * size).max().unwrap_or(0);
-        Self { buckets, mine: vec![T::ZERO; most], theirs: vec![T::ZERO; most] }
+        let buckets: Vec<_> = groups.into_iter().map(|(first, lens)| Bucket::new(first, lens, size)).collect();
+        Self { started: buckets.len(), buckets }
     }
 
-    /// A round of parts: adds the gradients of the first `present` ranks, in their order. All processes take part, with
-    /// whatever gradients where they have none.
+    /// Hears that a parameter's gradient is done in this round, and sends what can be sent.
     ///
     /// # Errors
-    /// [`Error::Usage`] for gradients of other lengths; what the device and the other processes report.
+    /// [`Error::Usage`] for a parameter or gradient that it was not made for; what the device and the other processes report.
+    pub fn ready<D: Device<Elem = T>>(
+        &mut self,
+        device: &D,
+        ranks: &dyn Collective,
+        param: usize,
+        gradient: &D::Buffer,
+    ) -> Result<()> {
+        let bucket = self.buckets.iter_mut().find(|b| (b.first..b.first + b.lens.len()).contains(&param));
+        bucket.ok_or_else(other)?.put(device, param, gradient)?;
+        while self.started > 0 && self.buckets[self.started - 1].ready.iter().all(|&ready| ready) {
+            self.send(ranks)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the next bucket.
+    fn send(&mut self, ranks: &dyn Collective) -> Result<()> {
+        self.started -= 1;
+        let Bucket { mine, theirs, .. } = &mut self.buckets[self.started];
+        ranks.start_exchange(std::mem::take(mine), std::mem::take(theirs))
+    }
+
+    /// Ends a round of parts: sends what was not ready before, and adds the gradients of the first `present` ranks, in their
+    /// order. All processes take part, with whatever gradients where they have none.
+    ///
+    /// # Errors
+    /// As [`GradientSum::ready`].
     pub fn add<D: Device<Elem = T>>(
         &mut self,
         device: &D,
@@ -109,38 +175,41 @@ impl<T: Scalar> GradientSum<T> {
         gradients: &Gradients<D>,
         present: usize,
     ) -> Result<()> {
-        let (size, mut buffers) = (ranks.size(), gradients.iter());
-        for Bucket { lens, share } in &mut self.buckets {
-            let (mut at, end) = (0, share.each * size);
-            for &len in lens.iter() {
-                let buffer = buffers.next().ok_or_else(other)?;
-                device.read(buffer, &mut self.mine[at..at + len])?;
-                at += len;
+        for (param, gradient) in gradients.iter().enumerate() {
+            let rest = &mut self.buckets[..self.started];
+            if let Some(bucket) = rest.iter_mut().find(|b| (b.first..b.first + b.lens.len()).contains(&param)) {
+                bucket.put(device, param, gradient)?;
             }
-            self.mine[at..end].fill(T::ZERO);
-            share.add(ranks, &self.mine[..end], &mut self.theirs[..end], present)?;
         }
+        while self.started > 0 {
+            self.send(ranks)?;
+        }
+        for bucket in self.buckets.iter_mut().rev() {
+            [bucket.mine, bucket.theirs] = ranks.finish_exchange()?;
+            bucket.share.add(&bucket.theirs, present);
+            bucket.ready.fill(false);
+        }
+        self.started = self.buckets.len();
         Ok(())
     }
 
     /// Puts the sum into the gradients of every process, and begins anew.
     ///
     /// # Errors
-    /// As [`GradientSum::add`].
+    /// As [`GradientSum::ready`].
     pub fn finish<D: Device<Elem = T>>(
         &mut self,
         device: &D,
         ranks: &dyn Collective,
         gradients: &mut Gradients<D>,
     ) -> Result<()> {
-        let (size, mut buffers) = (ranks.size(), gradients.iter_mut());
-        for Bucket { lens, share } in &mut self.buckets {
-            let (mut at, end) = (0, share.each * size);
-            expect_rows(1, share.each, share.total.len())?;
-            share.finish(ranks, &mut self.mine[..end])?;
+        let mut buffers = gradients.iter_mut();
+        for Bucket { lens, share, theirs, .. } in &mut self.buckets {
+            share.finish(ranks, theirs)?;
+            let mut at = 0;
             for &len in lens.iter() {
                 let buffer = buffers.next().ok_or_else(other)?;
-                device.write(&self.mine[at..at + len], buffer)?;
+                device.write(&cast_slice(theirs)[at..at + len], buffer)?;
                 at += len;
             }
         }
@@ -149,7 +218,7 @@ impl<T: Scalar> GradientSum<T> {
 }
 
 fn other() -> Error {
-    Error::usage("the sum over processes: expected the gradients that it was made for, found fewer")
+    Error::usage("the sum over processes: expected the gradients that it was made for, found others")
 }
 
 impl<T> fmt::Debug for GradientSum<T> {
