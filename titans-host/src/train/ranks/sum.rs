@@ -44,7 +44,7 @@ impl<T: Scalar> Share<T> {
             if self.total.is_empty() {
                 self.total.extend_from_slice(row);
             } else {
-                self.total.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
+                self.total.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
             }
         }
     }
