@@ -50,7 +50,8 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
 /// The number that torchrun, mpirun and their like give each process of a machine.
 fn local_rank() -> Result<Option<usize>, Failure> {
     let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else {
-        return Ok(Launch::of_environment()?.local);
+        let launch = Launch::of_environment()?;
+        return Ok(launch.local.filter(|_| launch.size > 1));
     };
     let number = text.to_str().and_then(|text| text.parse().ok());
     let wrong = || Failure::input(format!("LOCAL_RANK: expected a whole number from 0, found {text:?}"));

@@ -166,7 +166,7 @@ impl<D: Device> StepParts<D> {
             }
             let mut add = |&[sum, right]: &[u64; 2]| {
                 loss += f64::from_bits(sum);
-                correct += right;
+                correct = correct.saturating_add(right);
             };
             match step.ranks.size() {
                 1 => add(&mine),

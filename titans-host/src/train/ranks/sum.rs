@@ -79,7 +79,7 @@ pub fn all_reduce_sum<T: Scalar>(ranks: &dyn Collective, x: &mut [T]) -> Result<
     let [mut mine, theirs] = ranks.finish_exchange()?;
     share.add(&theirs, size);
     share.finish(ranks, &mut mine)?;
-    x.copy_from_slice(&cast_slice(&mine)[..x.len()]);
+    x.copy_from_slice(cast_slice(&mine).get(..x.len()).ok_or_else(lost)?);
     Ok(())
 }
 
@@ -109,7 +109,8 @@ impl<T: Scalar> Bucket<T> {
         let i = param - self.first;
         if !std::mem::replace(&mut self.ready[i], true) {
             let at = self.lens[..i].iter().sum::<usize>();
-            device.read(gradient, &mut cast_slice_mut(&mut self.mine)[at..at + self.lens[i]])?;
+            let place = cast_slice_mut(&mut self.mine).get_mut(at..at + self.lens[i]);
+            device.read(gradient, place.ok_or_else(lost)?)?;
         }
         Ok(())
     }
@@ -209,7 +210,7 @@ impl<T: Scalar> GradientSum<T> {
             let mut at = 0;
             for &len in lens.iter() {
                 let buffer = buffers.next().ok_or_else(other)?;
-                device.write(&cast_slice(theirs)[at..at + len], buffer)?;
+                device.write(cast_slice(theirs).get(at..at + len).ok_or_else(lost)?, buffer)?;
                 at += len;
             }
         }
@@ -219,6 +220,11 @@ impl<T: Scalar> GradientSum<T> {
 
 fn other() -> Error {
     Error::usage("the sum over processes: expected the gradients that it was made for, found others")
+}
+
+/// What was on its way when an exchange failed does not come back.
+fn lost() -> Error {
+    Error::usage("the sum over processes: an exchange failed before; resume the run")
 }
 
 impl<T> fmt::Debug for GradientSum<T> {
