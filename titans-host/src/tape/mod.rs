@@ -221,8 +221,8 @@ impl<'a, D: Device> Tape<'a, D> {
         self.backward_to(losses, scale, gradients, None).map(|_| ())
     }
 
-    /// [`Tape::backward`] that tells of every parameter when its gradient is done, the last ones first, so that it can be
-    /// used while the others are computed.
+    /// [`Tape::backward`] that tells of every parameter when its gradient is done, the last ones first, so that it can
+    /// be used while the others are computed.
     ///
     /// # Errors
     /// As [`Tape::backward`]; what `hear` says.

@@ -21,8 +21,8 @@ pub enum Agreed {
 const ASKED: u64 = 1 << 8;
 
 impl<D: Device> Trainer<'_, D> {
-    /// What comes next. The leading process says whether the run is `done` and how long it has taken, and a request to stop
-    /// that any of them got is heard by all: `interrupt` has it then.
+    /// What comes next. The leading process says whether the run is `done` and how long it has taken, and a request to
+    /// stop that any of them got is heard by all: `interrupt` has it then.
     ///
     /// # Errors
     /// As [`Collective::meet`](super::ranks::Collective::meet).
@@ -53,8 +53,8 @@ impl<D: Device> Trainer<'_, D> {
 /// [`train`](super::run::train), writes nothing and says nothing.
 ///
 /// # Errors
-/// What the task, the device and the other processes report. Where a loss or gradient is not finite all processes see it,
-/// and it is for the leading one to tell.
+/// What the task, the device and the other processes report. Where a loss or gradient is not finite all processes see
+/// it, and it is for the leading one to tell.
 pub fn follow<D: Device>(trainer: &mut Trainer<'_, D>, interrupt: &Interrupt) -> Result<()> {
     if leads(trainer.ranks()) {
         return Err(Error::usage("rank 0 leads the run: expected another process to follow it"));

@@ -1,7 +1,7 @@
 //! The parts of a step's batch that this process computes: their sequences, losses and gradients.
 //!
-//! Every part's gradient begins at 0, and the sum adds them in the order of the parts: what one process adds, several add to
-//! the same bits ([`super::ranks`]).
+//! Every part's gradient begins at 0, and the sum adds them in the order of the parts: what one process adds, several
+//! add to the same bits ([`super::ranks`]).
 
 use super::config::RunConfig;
 use super::given::IdsOrNumbers;
@@ -179,8 +179,8 @@ impl<D: Device> StepParts<D> {
 }
 
 impl<D: Device> PartSpace<D> {
-    /// The gradient of one part's share of the mean loss, whatever `gradients` held; its losses go to the part. Gradients that are
-    /// done are told of on the way, but where blocks are computed again.
+    /// The gradient of one part's share of the mean loss, whatever `gradients` held; its losses go to the part.
+    /// Gradients that are done are told of on the way, but where blocks are computed again.
     fn backward(
         &mut self,
         step: &Stepping<'_, D>,

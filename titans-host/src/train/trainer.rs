@@ -81,8 +81,8 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// everybody's from here on, whatever was in theirs. How many there are changes no bit of the run.
     ///
     /// # Errors
-    /// As [`Trainer::resume`], and what the other processes report; [`Error::Usage`] where a step has fewer parts than there
-    /// are processes.
+    /// As [`Trainer::resume`], and what the other processes report; [`Error::Usage`] where a step has fewer parts than
+    /// there are processes.
     pub fn among(
         device: &'a D,
         checkpoint: Checkpoint<D>,
@@ -226,7 +226,8 @@ pub fn predicted<T: PartialOrd + Copy>(logits: &[T], classes: usize, targets: &[
     right(logits, classes, targets).filter(|&right| right).count() as u64
 }
 
-/// Whether each target is the largest of its row of logits; the first one wins a tie, and [`IGNORE`](crate::device::IGNORE) is never right.
+/// Whether each target is the largest of its row of logits; the first one wins a tie, and
+/// [`IGNORE`](crate::device::IGNORE) is never right.
 pub fn right<'a, T: PartialOrd + Copy>(
     logits: &'a [T],
     classes: usize,

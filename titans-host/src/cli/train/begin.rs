@@ -12,7 +12,8 @@ use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What `config.toml` may change of a run that goes on: where its data lie, when it ends and is saved, and what changes no bit.
+/// What `config.toml` may change of a run that goes on: where its data lie, when it ends and is saved, and what changes
+/// no bit.
 const EDITABLE: [&str; 9] = [
     "task.data",
     "task.valid",
@@ -35,8 +36,8 @@ pub(super) struct Begun {
 }
 
 impl Args {
-    /// What the run is. One that goes on is owned from here on, a new one has no folder yet; a new one's steps have a part
-    /// for each of the `processes`, where nothing else is said.
+    /// What the run is. One that goes on is owned from here on, a new one has no folder yet; a new one's steps have a
+    /// part for each of the `processes`, where nothing else is said.
     pub(super) fn begin(&self, processes: u64) -> Result<Begun> {
         let mut begun = match &self.resume {
             None => {
@@ -199,8 +200,8 @@ fn written(path: &Path) -> Result<Option<RunConfig>> {
     RunConfig::read(path).map(Some)
 }
 
-/// Takes over what was changed in `config.toml`. Returns sentences that name it, and what does not count because an option or
-/// another entry goes before it; what may not change is refused by name.
+/// Takes over what was changed in `config.toml`. Returns sentences that name it, and what does not count because an
+/// option or another entry goes before it; what may not change is refused by name.
 fn honour(
     path: &Path,
     config: &mut RunConfig,

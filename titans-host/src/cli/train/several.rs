@@ -53,7 +53,8 @@ fn together(
     }
 }
 
-/// What all processes come to before they train: where some fail, the first of them says why, and the others are silent.
+/// What all processes come to before they train: where some fail, the first of them says why, and the others are
+/// silent.
 ///
 /// # Errors
 /// This process's own failure; [`Failure::told`] where another one speaks.

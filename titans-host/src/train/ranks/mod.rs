@@ -1,9 +1,9 @@
 //! Several processes that train one model: their ranks, and what they do together.
 //!
 //! A step's batch has `accumulate` parts, numbered through; of `size` processes the one of rank r computes the parts r,
-//! r + size, r + 2 size and so on. Gradients and losses of all parts are added in the order of the parts, whoever computed
-//! them, so that the number of processes changes no bit of a run ([`sum`]). Rank 0 decides, writes and talks; the others
-//! follow it ([`super::follow`]).
+//! r + size, r + 2 size and so on. Gradients and losses of all parts are added in the order of the parts, whoever
+//! computed them, so that the number of processes changes no bit of a run ([`sum`]). Rank 0 decides, writes and talks;
+//! the others follow it ([`super::follow`]).
 //!
 //! A [`Collective`] moves bytes and knows nothing of numbers: [`Alone`] is a process by itself, `Mpi` (feature `mpi`)
 //! several that mpirun or srun started. Which of them a process is, its launcher says in its environment ([`launch`]).
@@ -18,8 +18,8 @@ use crate::error::counted;
 use crate::{Error, Result};
 use std::fmt;
 
-/// Processes that train together. Every method but [`Collective::abort`] must be called by all of them, in the same order and
-/// with the same lengths; it returns when all have. All of them run on machines of one byte order.
+/// Processes that train together. Every method but [`Collective::abort`] must be called by all of them, in the same
+/// order and with the same lengths; it returns when all have. All of them run on machines of one byte order.
 pub trait Collective: fmt::Debug {
     /// This process's number, 0 to size − 1.
     fn rank(&self) -> usize;
@@ -45,11 +45,12 @@ pub trait Collective: fmt::Debug {
     /// As [`Collective::start_exchange`].
     fn all_gather(&self, mine: &[u8], all: &mut [u8]) -> Result<()>;
 
-    /// Begins an exchange: row j of `mine` goes to rank j, row i of `theirs` comes from rank i, both of them `[size, n]`. It may
-    /// return at once, and so be on its way while other work is done.
+    /// Begins an exchange: row j of `mine` goes to rank j, row i of `theirs` comes from rank i, both of them `[size,
+    /// n]`. It may return at once, and so be on its way while other work is done.
     ///
     /// # Errors
-    /// [`Error::Usage`] for lengths that do not fit or are too large for one message, or when the others cannot be reached.
+    /// [`Error::Usage`] for lengths that do not fit or are too large for one message, or when the others cannot be
+    /// reached.
     fn start_exchange(&self, mine: Vec<u64>, theirs: Vec<u64>) -> Result<()>;
 
     /// Waits for the exchange that was begun first of those that are under way, and gives back `mine` and `theirs`.

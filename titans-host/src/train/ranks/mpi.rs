@@ -1,9 +1,9 @@
 //! Processes that speak MPI, as mpirun and srun start them.
 //!
-//! Only bytes are exchanged; the sums are our own ([`super::sum`]). A thread of its own speaks MPI, so that gradients are on
-//! their way while the backward goes on. MPI ends all processes when one of them is gone, and [`Mpi`] never says that it is
-//! done (`MPI_Finalize`) but in [`Mpi::end`]: a process that leaves in any other way, a panic for one, takes the others with
-//! it instead of leaving them to wait.
+//! Only bytes are exchanged; the sums are our own ([`super::sum`]). A thread of its own speaks MPI, so that gradients
+//! are on their way while the backward goes on. MPI ends all processes when one of them is gone, and [`Mpi`] never says
+//! that it is done (`MPI_Finalize`) but in [`Mpi::end`]: a process that leaves in any other way, a panic for one, takes
+//! the others with it instead of leaving them to wait.
 
 use super::launch::Launch;
 use super::{Collective, expect_rows};

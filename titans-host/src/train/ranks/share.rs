@@ -76,8 +76,8 @@ pub fn buffers<'b, D: Device>(
     Ok(())
 }
 
-/// Expects that all say the same: the program's version, and the instruction set, for each process takes the optimiser's
-/// step by itself, and their models must not go apart.
+/// Expects that all say the same: the program's version, and the instruction set, for each process takes the
+/// optimiser's step by itself, and their models must not go apart.
 ///
 /// # Errors
 /// [`Error::Usage`] in every process with what two of them say; as [`Collective::all_gather`].

@@ -3,11 +3,12 @@
 //! An all-reduce of a library adds in an order of its own, which depends on how many processes there are. Here every
 //! process owns a share of the elements: the others send it theirs (an all-to-all), it adds them in the order of the
 //! ranks, and what it has goes back to all (an all-gather). That moves as many bytes as the best all-reduce, twice the
-//! sum's, and gives the bits of one process that adds part after part. Where a process has several parts, the shares keep
-//! their sums from round to round, and go back once.
+//! sum's, and gives the bits of one process that adds part after part. Where a process has several parts, the shares
+//! keep their sums from round to round, and go back once.
 //!
-//! Gradients go in buckets of neighbouring parameters, the last bucket first, each as soon as the backward is done with its
-//! parameters: it is on its way while those before it are computed. What is added, and given back, comes after the backward.
+//! Gradients go in buckets of neighbouring parameters, the last bucket first, each as soon as the backward is done with
+//! its parameters: it is on its way while those before it are computed. What is added, and given back, comes after the
+//! backward.
 
 use super::{Collective, expect_rows};
 use crate::device::Device;
@@ -63,7 +64,8 @@ const fn words<T: Scalar>() -> usize {
     8 / T::BYTES
 }
 
-/// Replaces the elements of `x` by their sums over all processes, each `((x₀ + x₁) + x₂) + …` in the order of the ranks.
+/// Replaces the elements of `x` by their sums over all processes, each `((x₀ + x₁) + x₂) + …` in the order of the
+/// ranks.
 ///
 /// # Errors
 /// As [`Collective::start_exchange`].
@@ -124,8 +126,8 @@ pub struct GradientSum<T> {
 }
 
 impl<T: Scalar> GradientSum<T> {
-    /// For gradients of those lengths, over so many processes, in buckets of at most `most` elements ([`BUCKET`]) or one
-    /// parameter. On the host it takes twice the gradients, and 1 / size of them.
+    /// For gradients of those lengths, over so many processes, in buckets of at most `most` elements ([`BUCKET`]) or
+    /// one parameter. On the host it takes twice the gradients, and 1 / size of them.
     pub fn new(lens: impl Iterator<Item = usize>, size: usize, most: usize) -> Self {
         let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
         for (i, len) in lens.enumerate() {
@@ -141,7 +143,8 @@ impl<T: Scalar> GradientSum<T> {
     /// Hears that a parameter's gradient is done in this round, and sends what can be sent.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a parameter or gradient that it was not made for; what the device and the other processes report.
+    /// [`Error::Usage`] for a parameter or gradient that it was not made for; what the device and the other processes
+    /// report.
     pub fn ready<D: Device<Elem = T>>(
         &mut self,
         device: &D,
@@ -164,8 +167,8 @@ impl<T: Scalar> GradientSum<T> {
         ranks.start_exchange(std::mem::take(mine), std::mem::take(theirs))
     }
 
-    /// Ends a round of parts: sends what was not ready before, and adds the gradients of the first `present` ranks, in their
-    /// order. All processes take part, with whatever gradients where they have none.
+    /// Ends a round of parts: sends what was not ready before, and adds the gradients of the first `present` ranks, in
+    /// their order. All processes take part, with whatever gradients where they have none.
     ///
     /// # Errors
     /// As [`GradientSum::ready`].
