@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Hears of a parameter, and its gradient, that the rest of a backward does not touch.
-pub type Hear<'h, D> = &'h mut dyn FnMut(ParamId, &<D as Device>::Buffer) -> Result<()>;
+pub type HearGradient<'h, D> = &'h mut dyn FnMut(ParamId, &<D as Device>::Buffer) -> Result<()>;
 
 /// Where each parameter is used first on a tape: its gradient is done when the backward has come there. One that is
 /// used nowhere is not told of.

@@ -21,7 +21,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use backward::Hear;
+pub use backward::HearGradient;
 pub use ends::Losses;
 pub use gradients::Gradients;
 pub use memory::{MemoryRead, MemoryVars};
@@ -231,7 +231,7 @@ impl<'a, D: Device> Tape<'a, D> {
         losses: &Losses<D>,
         scale: f64,
         gradients: &mut Gradients<D>,
-        hear: Hear<'_, D>,
+        hear: HearGradient<'_, D>,
     ) -> Result<()> {
         let seed = self.seed(scale)?;
         self.run_backward((losses.slot, seed), scale, gradients, None, Some(hear)).map(|_| ())
@@ -291,7 +291,7 @@ impl<'a, D: Device> Tape<'a, D> {
         scale: f64,
         gradients: &mut Gradients<D>,
         input: Option<&Var<D>>,
-        mut hear: Option<Hear<'_, D>>,
+        mut hear: Option<HearGradient<'_, D>>,
     ) -> Result<Option<Shared<D>>> {
         let (true, Some(from)) = (self.recording, from) else {
             return Err(Error::usage("backward needs a recording tape and an output of it; use Tape::recording"));

@@ -12,7 +12,7 @@ use super::trainer::predicted;
 use crate::Result;
 use crate::device::Device;
 use crate::model::{Aim, Dropout, Input, Model, Recompute};
-use crate::tape::{Gradients, Hear, Losses, ParamId, Shared, Tape, Var, Workspace};
+use crate::tape::{Gradients, HearGradient, Losses, ParamId, Shared, Tape, Var, Workspace};
 use std::fmt;
 use std::sync::Arc;
 use titans_kernel::Scalar;
@@ -187,7 +187,7 @@ impl<D: Device> PartSpace<D> {
         part: &mut BatchPart<D>,
         scored: u64,
         gradients: &mut Gradients<D>,
-        hear: Option<Hear<'_, D>>,
+        hear: Option<HearGradient<'_, D>>,
     ) -> Result<()> {
         let &Stepping { device, model, config, number: of, accuracy, .. } = step;
         let Self { tape: space, recompute, given: place, logits } = self;
