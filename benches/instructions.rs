@@ -1,5 +1,5 @@
-//! Kernels whose instructions `.ci/instructions` counts: `instructions KERNEL` runs one of them once, inside the function
-//! `measured`, which callgrind is told to watch. Without a kernel it lists them.
+//! Kernels whose instructions `.ci/instructions` counts: `instructions KERNEL` runs one of them once, inside the
+//! function `measured`, which callgrind is told to watch. Without a kernel it lists them.
 
 mod common;
 
@@ -39,13 +39,13 @@ fn main() -> Result<()> {
         return Ok(());
     };
     if name == PLANTED {
-        let g = common::gemm()?;
+        let g = common::arithmetic()?;
         return product(&g, Product::Nn).and_then(|()| product_of(&g, Product::Nn, 16, 64));
     }
     let known = || KERNELS.map(|(name, _)| name).join(", ");
     let found = KERNELS.iter().find(|(kernel, _)| kernel == name);
     let (_, kernel) = found.ok_or_else(|| format!("kernel: expected one of {}, found `{name}`", known()))?;
-    kernel(&common::gemm()?)
+    kernel(&common::arithmetic()?)
 }
 
 /// What is counted. Behind a pointer, so that nothing of the preparation moves into it.

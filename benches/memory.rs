@@ -24,7 +24,7 @@ fn main() -> Result<()> {
 
 /// The chunk form and its backward.
 fn chunks(criterion: &mut Criterion, name: &str, widths: &[usize]) -> Result<()> {
-    let g = common::gemm()?;
+    let g = common::arithmetic()?;
     let mut group = criterion.benchmark_group("memory chunk form");
     for chunk in [16, 64] {
         let mut case = Case::new(widths, chunk, 256)?;
@@ -43,7 +43,7 @@ fn chunks(criterion: &mut Criterion, name: &str, widths: &[usize]) -> Result<()>
 
 /// Every token a piece of its own, all tokens in one call and as a stream that takes one at a time.
 fn tokens(criterion: &mut Criterion, name: &str, widths: &[usize]) -> Result<()> {
-    let g = common::gemm()?;
+    let g = common::arithmetic()?;
     let mut group = criterion.benchmark_group("memory token by token");
     let mut case = Case::new(widths, 1, 64)?;
     case.forward(&g, Form::Chunk)?;

@@ -22,7 +22,7 @@ type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn main() -> Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
-    let g = common::gemm()?;
+    let g = common::arithmetic()?;
     let mut group = criterion.benchmark_group("operation");
     group.throughput(Throughput::Elements(LEN as u64));
     activations(&mut group, &g);

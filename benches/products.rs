@@ -1,8 +1,8 @@
 //! The matrix product at the shapes of a memory, in multiply-adds a second: b rows of a chunk, widths d.
 //! NN is X W, NT is E Wᵀ, TN is Xᵀ E added to the state, causal is a chunk's b × b times b × d.
 //!
-//! And at those of the text model's linear layers, one thread, by turns with matrixmultiply, which `ndarray` multiplies with (it
-//! takes what the processor has, whatever `TITANS_ISA` says).
+//! And at those of the text model's linear layers, one thread, by turns with matrixmultiply, which `ndarray` multiplies
+//! with (it takes what the processor has, whatever `TITANS_ISA` says).
 
 mod common;
 
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
 }
 
 fn shapes(criterion: &mut Criterion, b: usize, d: usize) -> Result<()> {
-    let g: Simd = common::gemm()?;
+    let g: Simd = common::arithmetic()?;
     let (x, e, w) = (numbers(b * d, 1.0, 1), numbers(b * d, 1.0, 2), numbers(d * d, 0.1, 3));
     let (coefficients, mut y, mut state) = (numbers(b * b, 1.0, 4), vec![0.0; b * d], vec![0.0; d * d]);
     let (x, e, w) = (Mat::new(&x, b, d)?, Mat::new(&e, b, d)?, Mat::new(&w, d, d)?);
@@ -54,7 +54,7 @@ const ROWS: usize = 4096;
 
 /// The three products of a linear layer. `d_W` is set, not added to, by both.
 fn linear(criterion: &mut Criterion, inputs: usize, outputs: usize) -> Result<()> {
-    let g: Simd = common::gemm()?;
+    let g: Simd = common::arithmetic()?;
     let (x, d_y, w) =
         (numbers(ROWS * inputs, 1.0, 1), numbers(ROWS * outputs, 1.0, 2), numbers(inputs * outputs, 0.1, 3));
     let (mut y, mut d_x, mut d_w) = (vec![0.0; d_y.len()], vec![0.0; x.len()], vec![0.0; w.len()]);

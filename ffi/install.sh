@@ -110,6 +110,7 @@ build() {
     [ -n "$static_only" ] || cargo+=(--crate-type cdylib)
     [ "$features" = default ] || cargo+=(--no-default-features --features "$features")
     [ -z "$target" ] || cargo+=(--target "$target")
+    echo 'install.sh: building libtitans with cargo, which takes some minutes the first time' >&2
     "${cargo[@]}" || die "cargo failed; its message is above (rustup target add ${target:-$host} where it says that it has no core)"
     libraries=$target_dir/${target:+$target/}$([ "$profile" = dev ] && echo debug || echo "$profile")
 }

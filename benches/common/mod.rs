@@ -13,7 +13,7 @@ use titans_kernel::{Mat, MatMut};
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The product of the instruction set that `TITANS_ISA` names, by default of the best one this processor has.
-pub fn gemm() -> Result<Simd> {
+pub fn arithmetic() -> Result<Simd> {
     let isa = match std::env::var("TITANS_ISA") {
         Ok(name) if !name.is_empty() => {
             Isa::named(&name).ok_or_else(|| format!("TITANS_ISA: no instruction set has the name {name}"))?
@@ -49,8 +49,8 @@ pub struct Case {
 }
 
 impl Case {
-    /// A plain network of these widths. Keys and queries have about length one. Half of a value is its key and little is
-    /// forgotten, so that nothing fades into denormal numbers, on which arithmetic is slow.
+    /// A plain network of these widths. Keys and queries have about length one. Half of a value is its key and little
+    /// is forgotten, so that nothing fades into denormal numbers, on which arithmetic is slow.
     pub fn new(widths: &[usize], chunk: usize, tokens: usize) -> Result<Self> {
         let mut spec = MemorySpec::new(widths)?;
         (spec.chunk, spec.compute_chunk, spec.network) = (chunk, 0, Network::Plain);

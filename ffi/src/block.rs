@@ -1,5 +1,5 @@
-//! One memory in one block of bytes: a head, then the kernel's memory with its scratch. No pointer is stored, so a copy of
-//! the block is a memory too.
+//! One memory in one block of bytes: a head, then the kernel's memory with its scratch. No pointer is stored, so a copy
+//! of the block is a memory too.
 //!
 //! ```text
 //! 0            Head: magic, ABI, sizes, configuration and its hash, counters
@@ -199,8 +199,8 @@ impl<'a> Block<'a> {
         self.memory.spec()
     }
 
-    /// Runs `body` on the memory; the block is marked busy meanwhile and keeps what was counted, also where a token was refused
-    /// after others were written.
+    /// Runs `body` on the memory; the block is marked busy meanwhile and keeps what was counted, also where a token was
+    /// refused after others were written.
     pub(crate) fn with_memory<R>(
         &mut self,
         body: impl FnOnce(&mut Owned<'a>) -> titans_kernel::Result<R>,

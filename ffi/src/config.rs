@@ -90,16 +90,17 @@ pub struct titans_memory_config {
     pub loss: i32,
     /// A `titans_read_order`.
     pub read: i32,
-    /// Tokens whose gradients are taken at the same weights, 1 to 1048576. 1: every token's gradient is its own, for memories of one
-    /// layer; deeper ones want about 4.
+    /// Tokens whose gradients are taken at the same weights, 1 to 1048576. 1: every token's gradient is its own, for
+    /// memories of one layer; deeper ones want about 4.
     pub chunk: u32,
-    /// Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit. Memories of two layers and more want
-    /// one, e.g. 1.
+    /// Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit. Memories of two layers
+    /// and more want one, e.g. 1.
     pub clip: f32,
-    /// Tokens that are computed at once, up to 1048576: the same numbers in another order of sums. Below `chunk`: a part of a chunk.
-    /// A multiple of `chunk`: whole chunks, where the memory is one layer with plain output (others compute one chunk at once).
-    /// Equal to `chunk`: a chunk; with a chunk of 1 every token is then written when it comes, and none waits. 0: as many whole chunks as
-    /// there are in 64 tokens where the memory is one layer with plain output and `chunk` is below 64, else a chunk.
+    /// Tokens that are computed at once, up to 1048576: the same numbers in another order of sums. Below `chunk`: a
+    /// part of a chunk. A multiple of `chunk`: whole chunks, where the memory is one layer with plain output (others
+    /// compute one chunk at once). Equal to `chunk`: a chunk; with a chunk of 1 every token is then written when it
+    /// comes, and none waits. 0: as many whole chunks as there are in 64 tokens where the memory is one layer with
+    /// plain output and `chunk` is below 64, else a chunk.
     pub compute_chunk: u32,
 }
 
@@ -204,10 +205,10 @@ impl titans_memory_config {
     }
 }
 
-/// Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error, reads after
-/// the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5 and keys of length 1 at
-/// most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most. Call it with `sizeof *config` and
-/// `TITANS_ABI_VERSION`.
+/// Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error,
+/// reads after the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5
+/// and keys of length 1 at most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most.
+/// Call it with `sizeof *config` and `TITANS_ABI_VERSION`.
 ///
 /// Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
 /// `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.

@@ -131,8 +131,8 @@ unsafe fn describe<T: Copy>(
 
 /// Fills `about` with what the model is.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `OVERLAP`, those of a model (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`,
-/// `OTHER_MODEL` when the blob is not the one that was opened).
+/// Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `OVERLAP`, those of a model (`UNINITIALISED`, `FOREIGN`,
+/// `BLOCK_VERSION`, `CORRUPT`, `OTHER_MODEL` when the blob is not the one that was opened).
 ///
 /// # Safety
 /// Pointers are NULL or valid.

@@ -8,8 +8,9 @@ use core::ffi::c_char;
 pub const TITANS_MESSAGE_BYTES: usize = 128;
 
 /// Details of a failure. Set `struct_size` to its sizeof and pass it to any function, or pass NULL. After the call
-/// `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`. It lies apart from all
-/// other arguments, blocks too: that is not checked, and what it covers is overwritten when the call ends.
+/// `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`. It lies
+/// apart from all other arguments, blocks too: that is not checked, and what it covers is overwritten when the call
+/// ends.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -3,12 +3,12 @@
 //! This crate is the C library; its header is `include/titans.h`, and `docs/ABI.md` says what is promised. A Rust
 //! program uses `titans-kernel` and `titans-host` instead.
 //!
-//! Two tiers. Without an operating system, memories and streams in a caller's blocks; with one (feature `host`), models by path, texts
-//! and threads, in `host`.
+//! Two tiers. Without an operating system, memories and streams in a caller's blocks; with one (feature `host`), models
+//! by path, texts and threads, in `host`.
 //!
 //! Every function checks every pointer, length, alignment and value before anything changes, and no panic leaves it.
-//! `unsafe` is confined to turning pointers into borrows: `pointer.rs` for arguments, `block.rs` for memories, `stream/block.rs` for
-//! streams, `model.rs` for blobs, `host/call.rs` for handles.
+//! `unsafe` is confined to turning pointers into borrows: `pointer.rs` for arguments, `block.rs` for memories,
+//! `stream/block.rs` for streams, `model.rs` for blobs, `host/call.rs` for handles.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 

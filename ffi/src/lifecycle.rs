@@ -88,8 +88,8 @@ pub unsafe extern "C" fn titans_memory_init(
 /// Finds the memory in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The
 /// copy is a memory of its own. Bytes of untrusted origin do not belong here: use `titans_memory_load` for those.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`,
-/// `CORRUPT`, `POISONED`).
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block (`UNINITIALISED`, `FOREIGN`,
+/// `BLOCK_VERSION`, `CORRUPT`, `POISONED`).
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -11,8 +11,8 @@ use core::ops::Range;
 use titans_kernel::Error;
 use titans_kernel::model::Model;
 
-/// A model over exported bytes, as `titans_model_open` fills it: an address, a length and what tells them from others. It lives where
-/// you put it, needs no destruction, and may be copied; its contents belong to the library.
+/// A model over exported bytes, as `titans_model_open` fills it: an address, a length and what tells them from others.
+/// It lives where you put it, needs no destruction, and may be copied; its contents belong to the library.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +70,8 @@ fn refused(error: Error) -> Failure {
 /// Borrows a model that was opened before.
 ///
 /// # Safety
-/// A pointer that is not NULL points to a readable structure; if `titans_model_open` filled it, the blob is still there, and nobody
-/// writes either during the call.
+/// A pointer that is not NULL points to a readable structure; if `titans_model_open` filled it, the blob is still
+/// there, and nobody writes either during the call.
 pub(crate) unsafe fn borrow_model<'a>(arg: Arg, model: *const titans_model) -> Outcome<Opened<'a>> {
     // SAFETY: readable by promise; any bytes are a value.
     let [own] = unsafe { input(arg, model, 1, 1) }? else { return Err(arg.fail(TITANS_ERROR_NULL)) };
@@ -102,14 +102,16 @@ const fn model_pointer(model: &titans_model) -> *const titans_model {
     core::ptr::from_ref(model)
 }
 
-/// Opens an exported model: `blob` holds the `blob_bytes` bytes of a file that `titans export` wrote, in memory, mapped, or in flash, at
-/// an address divisible by 4 (by 64 is best). All of it is checked here, its checksum too. Nothing is copied: the blob must stay
-/// as it is for as long as the model is used. Fill `model_size` with sizeof(titans_model) and `abi_version` with `TITANS_ABI_VERSION`.
+/// Opens an exported model: `blob` holds the `blob_bytes` bytes of a file that `titans export` wrote, in memory,
+/// mapped, or in flash, at an address divisible by 4 (by 64 is best). All of it is checked here, its checksum too.
+/// Nothing is copied: the blob must stay as it is for as long as the model is used. Fill `model_size` with
+/// sizeof(titans_model) and `abi_version` with `TITANS_ABI_VERSION`.
 ///
 /// Any number of streams may use the model, from any number of threads: nobody writes it. It needs no destruction.
 ///
-/// Errors: `NULL`, `STRUCT_SIZE`, `ABI_VERSION`, `MISALIGNED`, `OVERLAP`, `MODEL_FOREIGN`, `MODEL_VERSION`, `MODEL_NUMBERS`,
-/// `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`, `TOO_LARGE` for a blob that no address space holds. The structure is not touched then.
+/// Errors: `NULL`, `STRUCT_SIZE`, `ABI_VERSION`, `MISALIGNED`, `OVERLAP`, `MODEL_FOREIGN`, `MODEL_VERSION`,
+/// `MODEL_NUMBERS`, `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`, `TOO_LARGE` for a blob that no address space
+/// holds. The structure is not touched then.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -164,12 +164,12 @@ pub(crate) unsafe fn expect_fillable<T>(arg: Arg, pointer: *mut T, others: &[Ran
     Ok(said)
 }
 
-/// Fills a caller's structure whose first field is its own size: with `value` in front, and zeros in what this library does not know.
-/// That field keeps what the caller said. It overlaps none of `others`.
+/// Fills a caller's structure whose first field is its own size: with `value` in front, and zeros in what this library
+/// does not know. That field keeps what the caller said. It overlaps none of `others`.
 ///
 /// # Safety
-/// A pointer that is not NULL points to as many writable bytes as its first field, a `u32`, says, at least to that field; `T` is
-/// `repr(C)` and begins with that field.
+/// A pointer that is not NULL points to as many writable bytes as its first field, a `u32`, says, at least to that
+/// field; `T` is `repr(C)` and begins with that field.
 pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: &[Range<usize>]) -> Outcome<()> {
     // SAFETY: the promise is this function's own.
     let said = unsafe { expect_fillable(arg, pointer, others) }?;
@@ -183,7 +183,8 @@ pub(crate) unsafe fn fill<T: Copy>(arg: Arg, pointer: *mut T, value: T, others: 
     Ok(())
 }
 
-/// Fills a caller's configuration of `struct_size` bytes with `default`, which says so in its first field, and zeros behind it.
+/// Fills a caller's configuration of `struct_size` bytes with `default`, which says so in its first field, and zeros
+/// behind it.
 ///
 /// # Safety
 /// `config` is NULL or points to `struct_size` writable bytes; `T` is `repr(C)`.
@@ -219,8 +220,8 @@ pub(crate) fn aligned_block(arg: Arg, block: *const u8) -> Outcome<()> {
     Ok(())
 }
 
-/// A buffer that a block may live in: not NULL, aligned, not smaller than `needed` (when that is known). It is the first argument of its
-/// call, and its size the second.
+/// A buffer that a block may live in: not NULL, aligned, not smaller than `needed` (when that is known). It is the
+/// first argument of its call, and its size the second.
 pub(crate) fn check_buffer(buffer: *const c_void, bytes: usize, needed: usize) -> Outcome<()> {
     aligned_block(arg(1, "buffer (address modulo 64)"), buffer.cast()).map_err(|failure| match failure.code {
         TITANS_ERROR_NULL => arg(1, "buffer").fail(TITANS_ERROR_NULL),
@@ -247,8 +248,8 @@ pub(crate) unsafe fn struct_addresses<T>(pointer: *const T) -> Range<usize> {
 /// A `struct_size` above this is taken for garbage and its tail is not looked at.
 pub(crate) const LARGEST_STRUCT: usize = 4096;
 
-/// Copies a structure whose first field is its own size. A longer one, of a later header, is accepted when all that this
-/// library does not know is zero; a shorter one never existed.
+/// Copies a structure whose first field is its own size. A longer one, of a later header, is accepted when all that
+/// this library does not know is zero; a shorter one never existed.
 ///
 /// # Safety
 /// A pointer that is not NULL points to as many readable bytes as its first field, a `u32`, says, at least to that

@@ -138,10 +138,11 @@ pub unsafe extern "C" fn titans_memory_clipped(
     unsafe { tell(memory, value, info, |head| Ok(head.counters().clipped)) }
 }
 
-/// The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default, between what
-/// it expected for the token's key and the token's value.
+/// The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default,
+/// between what it expected for the token's key and the token's value.
 ///
-/// Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
+/// Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, `MISALIGNED`,
+/// `OVERLAP`, those of a block.
 ///
 /// # Safety
 /// Pointers are NULL or valid.

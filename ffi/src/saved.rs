@@ -59,8 +59,8 @@ pub unsafe extern "C" fn titans_memory_save(
     unsafe { boundary::call(info, body) }
 }
 
-/// Replaces what the memory holds by what was saved, `len` bytes, from a memory of the same configuration. The bytes may
-/// come from anywhere: they are checked in full first.
+/// Replaces what the memory holds by what was saved, `len` bytes, from a memory of the same configuration. The bytes
+/// may come from anywhere: they are checked in full first.
 ///
 /// Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG`, `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
 /// `TOO_LARGE`, those of a block. The memory is as before then.

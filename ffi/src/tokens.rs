@@ -113,7 +113,8 @@ unsafe fn write(memory: *mut titans_memory, tokens: &titans_tokens, outputs: &Ou
     feed(&mut block, &batch, y, surprise, at("token"))
 }
 
-/// Feeds checked tokens to the stream and keeps the surprise of the last one that was written; `at` is the argument that tokens are of.
+/// Feeds checked tokens to the stream and keeps the surprise of the last one that was written; `at` is the argument
+/// that tokens are of.
 fn feed(
     block: &mut Block<'_>,
     batch: &Batch<'_>,
@@ -152,18 +153,19 @@ fn feed(
 }
 
 /// Gives tokens to the memory, in order: each is written by the memory's rule, and its query is answered by the weights
-/// the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits (in the
-/// exact form but for the sign of an answer that is exactly 0).
+/// the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits (in
+/// the exact form but for the sign of an answer that is exactly 0).
 ///
 /// `y` receives the answers [n, value width] and needs `tokens->q`; NULL with length 0 if there are no questions.
-/// `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default, between what the
-/// memory expected for its key and its value; NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
+/// `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default,
+/// between what the memory expected for its key and its value; NULL with length 0 if you do not need it. Outputs
+/// overlap nothing; inputs may overlap each other.
 ///
 /// Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
-/// those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the range of
-/// its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in this call. The tokens
-/// before it are written, with their answers and surprise; from it on nothing is written. The memory goes on from there with tokens
-/// that it can take, or after `titans_memory_reset`.
+/// those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the
+/// range of its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in
+/// this call. The tokens before it are written, with their answers and surprise; from it on nothing is written. The
+/// memory goes on from there with tokens that it can take, or after `titans_memory_reset`.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

@@ -1,4 +1,5 @@
-//! Pushes against steps: however tokens are cut, outputs, surprise and state have the same bits, refused tokens among them or not.
+//! Pushes against steps: however tokens are cut, outputs, surprise and state have the same bits, refused tokens among
+//! them or not.
 
 use crate::small::{Live, SYMBOLS, blob, config, lines, memories, open};
 use titans::titans_status::TITANS_ERROR_DIVERGED;

@@ -1,7 +1,7 @@
 //! What the fuzz targets do with bytes: nothing may panic, and what was refused may change nothing.
 //!
-//! `cargo +nightly fuzz run stream_load` searches; `tests/host/fuzz_corpus.rs` and, for the C library, `tests/c_abi/fuzz_corpus.rs` replay
-//! `fuzz/corpus` in every test run.
+//! `cargo +nightly fuzz run stream_load` searches; `tests/host/fuzz_corpus.rs` and, for the C library,
+//! `tests/c_abi/fuzz_corpus.rs` replay `fuzz/corpus` in every test run.
 
 pub mod blob_open;
 pub mod calls;

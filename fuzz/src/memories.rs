@@ -1,5 +1,5 @@
-//! Any sequence of calls on memories: what is refused changes nothing, neither block nor outputs, and what is taken can be told from the
-//! history alone, token by token.
+//! Any sequence of calls on memories: what is refused changes nothing, neither block nor outputs, and what is taken can
+//! be told from the history alone, token by token.
 
 use crate::small::Line;
 use std::ptr::{null, null_mut};

@@ -9,7 +9,7 @@ use titans_kernel::memory::{MemorySpec, Network, Read};
 const TIME: usize = 23;
 
 /// An operation of 2 × 2 memories whose chunks are computed one at a time, or several as a piece.
-fn operation(widths: &[usize], [chunk, piece]: [usize; 2], clip: Option<f64>, keep_every: usize) -> MemoryOp {
+pub fn operation(widths: &[usize], [chunk, piece]: [usize; 2], clip: Option<f64>, keep_every: usize) -> MemoryOp {
     let mut spec = MemorySpec::new(widths).unwrap();
     (spec.chunk, spec.compute_chunk, spec.clip, spec.keep_every) = (chunk, piece, clip, keep_every);
     spec.network = if widths.len() > 2 { Network::Residual } else { Network::Plain };
@@ -17,7 +17,7 @@ fn operation(widths: &[usize], [chunk, piece]: [usize; 2], clip: Option<f64>, ke
 }
 
 /// Read-outs, last state and all gradients, as bits.
-fn bits(d: &Cuda<Emulator>, op: &MemoryOp, masked: bool) -> Vec<Vec<u32>> {
+pub fn bits(d: &Cuda<Emulator>, op: &MemoryOp, masked: bool) -> Vec<Vec<u32>> {
     let wave =
         |n: usize, size: f32| d.upload(&(0..n).map(|i| size * (0.7 * i as f32).sin()).collect::<Vec<_>>()).unwrap();
     let (tokens, width) = (op.batch * op.time * op.heads, op.spec.key_width());

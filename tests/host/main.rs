@@ -19,6 +19,7 @@ mod cuda_fake_commands;
 mod cuda_fake_driver;
 mod cuda_launches;
 mod cuda_nvrtc;
+mod cuda_precision;
 mod cuda_probe;
 #[cfg(target_os = "linux")]
 mod cuda_races;

@@ -8,7 +8,7 @@ mod reference;
 mod refusals;
 mod session;
 
-use case::{Case, Dice, Fed, KINDS, MODES, Number, Out, World, buffer, push, saved, whole};
+use case::{Dice, Fed, KINDS, MODES, ModelCase, Number, Out, World, buffer, push, saved, whole};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use titans_kernel::memory::{Activation, Network};
@@ -34,10 +34,11 @@ macro_rules! on_both {
 }
 
 /// Every kind alone, several times with other options, and hybrids.
-fn cases() -> Vec<Case> {
-    let alone = KINDS.into_iter().flat_map(|kind| (0..6).map(move |seed| Case::new(seed, &[kind])));
-    let hybrids = (10..14).map(|seed| Case::new(seed, &[Kind::Mac, Kind::Lmm, Kind::Mag, Kind::Attention, Kind::Mal]));
-    alone.chain(hybrids).chain(KINDS.into_iter().flat_map(Case::chosen)).collect()
+fn cases() -> Vec<ModelCase> {
+    let alone = KINDS.into_iter().flat_map(|kind| (0..6).map(move |seed| ModelCase::new(seed, &[kind])));
+    let hybrids =
+        (10..14).map(|seed| ModelCase::new(seed, &[Kind::Mac, Kind::Lmm, Kind::Mag, Kind::Attention, Kind::Mal]));
+    alone.chain(hybrids).chain(KINDS.into_iter().flat_map(ModelCase::chosen)).collect()
 }
 
 fn finite<T: Number>(out: &Out) -> bool {
@@ -86,7 +87,7 @@ fn cuts_of_1_2_7_and_all_are_the_same_stream<T: Number>() {
 }
 
 /// Cuts at random places, and between them forks, or saves and loads into a stream of other rows, and goes on there.
-fn wandering<T: Number>(case: &Case, n: usize) {
+fn wandering<T: Number>(case: &ModelCase, n: usize) {
     let mut world = World::<T>::new(case);
     let (fed, mut dice, model) = (case.input::<T>(n), Dice(case.seed ^ 0xc0), world.model());
     let (mode, g) = (dice.pick(&MODES), T::kernel());
@@ -133,8 +134,8 @@ proptest! {
 
     #[test]
     fn any_split_saved_loaded_and_forked_has_the_bits_of_the_whole(seed in any::<u64>(), n in 1usize..90) {
-        wandering::<f32>(&Case::any(seed), n);
-        wandering::<f64>(&Case::any(seed), n);
+        wandering::<f32>(&ModelCase::any(seed), n);
+        wandering::<f64>(&ModelCase::any(seed), n);
     }
 }
 
@@ -158,7 +159,7 @@ fn nothing_before_a_token_sees_it<T: Number>() {
 }
 
 /// Without what amplifies rounding without bound: the layer norm of fewer than five numbers is nearly a sign.
-fn tame(mut case: Case) -> Case {
+fn tame(mut case: ModelCase) -> ModelCase {
     for block in case.blocks.iter_mut().filter(|b| b.head_width < 5) {
         block.memory.network = Network::Plain;
     }
@@ -191,7 +192,7 @@ fn outputs_and_surprises_are_those_of_the_definition<T: Number>() {
 #[test]
 fn streams_share_a_model_from_several_threads() {
     const N: usize = 60;
-    for case in [Case::any(21), Case::any(22)] {
+    for case in [ModelCase::any(21), ModelCase::any(22)] {
         let mut world = World::<f32>::new(&case);
         let (model, fed) = (world.model(), case.input::<f32>(N));
         let (want, _) = whole(&model, Mode::On, &fed, N);

@@ -1,8 +1,8 @@
 //! The heavy operations as a trait, [`Arithmetic`], and their portable implementation; first of all the matrix product.
 //!
 //! C = A B, C += A B or C −= A B: every implementation computes each element of C as one chain over k in ascending
-//! order, starting from 0 (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed with,
-//! and a sum may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
+//! order, starting from 0 (`Set`) or from C. So a row has the same bits whatever the number of rows it is computed
+//! with, and a sum may be cut at any k and continued: that is what lets a stream equal a batch bit for bit.
 
 pub(crate) mod blocks;
 mod chunk;
@@ -55,7 +55,8 @@ impl Beside {
     }
 }
 
-/// The heavy operations, in one implementation for a processor: [`Portable`], [`Simd`](crate::arch::Simd) or a caller's own.
+/// The heavy operations, in one implementation for a processor: [`Portable`], [`Simd`](crate::arch::Simd) or a caller's
+/// own.
 ///
 /// Two methods must be written; the others have portable defaults.
 pub trait Arithmetic<T: Scalar> {
@@ -82,14 +83,14 @@ pub trait Arithmetic<T: Scalar> {
 
     /// Like [`Arithmetic::gemm`] where row r of C uses only a's columns r − before ..= r + behind: causal.
     ///
-    /// Elements of `a` to the right of them are not read, nor are the rows of `b` behind them. To the left of them `a` must be 0
-    /// and `b` finite: they may be left out or not.
+    /// Elements of `a` to the right of them are not read, nor are the rows of `b` behind them. To the left of them `a`
+    /// must be 0 and `b` finite: they may be left out or not.
     fn causal(&self, store: Store, beside: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         causal(self, store, beside.behind, a, b, c);
     }
 
-    /// Like [`Arithmetic::gemm`] with `Set`, where row r of C is needed in columns r − before ..= r + behind only; what lies beside
-    /// them is unspecified afterwards.
+    /// Like [`Arithmetic::gemm`] with `Set`, where row r of C is needed in columns r − before ..= r + behind only; what
+    /// lies beside them is unspecified afterwards.
     fn band(&self, _: Beside, a: Mat<'_, T>, b: Mat<'_, T>, c: MatMut<'_, T>) {
         self.gemm(Store::Set, a, b, c);
     }
@@ -102,7 +103,8 @@ pub trait Arithmetic<T: Scalar> {
         )
     }
 
-    /// The softmax of one query whose scores are a row of whole sixteens: as [`Arithmetic::softmax_columns`], with the same bits.
+    /// The softmax of one query whose scores are a row of whole sixteens: as [`Arithmetic::softmax_columns`], with the
+    /// same bits.
     fn softmax_row(&self, scale: T, row: &mut [T]) -> [T; 2] {
         self.vectorise(
             #[inline(always)]
@@ -137,7 +139,8 @@ pub trait Arithmetic<T: Scalar> {
 
     /// Every row of X read by weights of its own: a row has the same bits in any company.
     ///
-    /// As in [`Arithmetic::gemm`], sizes agree when the kernel calls; this, [`Arithmetic::scale_by_rates`] and [`Arithmetic::update`] panic when they do not.
+    /// As in [`Arithmetic::gemm`], sizes agree when the kernel calls; this, [`Arithmetic::scale_by_rates`] and
+    /// [`Arithmetic::update`] panic when they do not.
     fn blend(&self, blend: Blend<'_, T>) {
         weights::blend(self, blend);
     }
@@ -172,8 +175,8 @@ pub trait Arithmetic<T: Scalar> {
 
     /// `out = x W` for one row x, with W `x.len() × out.len()`.
     ///
-    /// The order of the sum may differ from [`Arithmetic::gemm`]'s, but equals that of the probes of [`Arithmetic::learn`] and of
-    /// [`Arithmetic::carry`]. As in all of these: shapes agree when the kernel calls.
+    /// The order of the sum may differ from [`Arithmetic::gemm`]'s, but equals that of the probes of
+    /// [`Arithmetic::learn`] and of [`Arithmetic::carry`]. As in all of these: shapes agree when the kernel calls.
     fn vecmat(&self, x: &[T], w: &[T], out: &mut [T]) {
         token::vecmat(self, x, w, out);
     }
@@ -188,7 +191,8 @@ pub trait Arithmetic<T: Scalar> {
         token::learn(self, c, w, s, probes);
     }
 
-    /// Tokens through a linear memory; the bits are those of [`Arithmetic::vecmat`] and [`Arithmetic::learn`] token by token.
+    /// Tokens through a linear memory; the bits are those of [`Arithmetic::vecmat`] and [`Arithmetic::learn`] token by
+    /// token.
     fn carry(&self, c: Carry<'_, T>, o: Carried<'_, T>) {
         token::carry(self, c, o);
     }
@@ -197,7 +201,8 @@ pub trait Arithmetic<T: Scalar> {
 /// Columns of a panel of weights.
 pub const PANEL: usize = 64;
 
-/// Columns whose C and P lie side by side in [`Arithmetic::update`]: those of a chunk of 64 tokens fill half of a 32 KiB cache.
+/// Columns whose C and P lie side by side in [`Arithmetic::update`]: those of a chunk of 64 tokens fill half of a 32
+/// KiB cache.
 pub const GROUP: usize = 32;
 
 /// Elements of [`Arithmetic::update`]'s C and P for n tokens and a panel of `width` columns.

@@ -1,4 +1,5 @@
-//! Choices: an enumeration declared once, with the byte that saved bytes hold, the name that files and people use, and its list.
+//! Choices: an enumeration declared once, with the byte that saved bytes hold, the name that files and people use, and
+//! its list.
 
 use crate::error::{Error, Result};
 
@@ -31,9 +32,9 @@ pub trait Choice: Copy + PartialEq + 'static {
     }
 }
 
-/// Declares an enumeration that is a [`Choice`]: `pub enum Name: "what is chosen" { Variant = byte, "name"; … }`, documentation and
-/// attributes where an enumeration has them. `Clone`, `Copy`, `Debug`, `PartialEq` and `Eq` are derived; with the feature `serde` its
-/// name is what is written and read.
+/// Declares an enumeration that is a [`Choice`]: `pub enum Name: "what is chosen" { Variant = byte, "name"; … }`,
+/// documentation and attributes where an enumeration has them. `Clone`, `Copy`, `Debug`, `PartialEq` and `Eq` are
+/// derived; with the feature `serde` its name is what is written and read.
 #[macro_export]
 macro_rules! choice {
     (

@@ -1,4 +1,5 @@
-//! CRC-32 (that of zip) of saved bytes and blobs: crc32fast's tables and instructions, or, without its feature, a table of 64 bytes.
+//! CRC-32 (that of zip) of saved bytes and blobs: crc32fast's tables and instructions, or, without its feature, a table
+//! of 64 bytes.
 
 /// A checksum on the way.
 #[derive(Clone, Debug, Default)]

@@ -40,8 +40,8 @@ pub enum Error {
         /// Index of the first offending element in the argument.
         index: usize,
     },
-    /// A token whose write, or whose answer, would leave the range of numbers: it is refused, and a memory's stream stays what it was
-    /// after the token before it.
+    /// A token whose write, or whose answer, would leave the range of numbers: it is refused, and a memory's stream
+    /// stays what it was after the token before it.
     Diverged {
         /// The token, counted from the first one of the call.
         token: usize,

@@ -15,15 +15,16 @@
 //! ```
 //!
 //! [`memory`] is the memory: a small network whose weights learn at test time (arXiv 2501.00663, section 3), in batches
-//! ([`memory::forward`], [`memory::vjp`]) and in streams ([`memory::Stream`]). [`ops`] are the operations of a model around it,
-//! forward and backward; [`model`] is a whole stack of them as a stream. Everything borrows the caller's slices through [`Mat`] and [`MatMut`]; sizes are functions of
-//! the configuration; errors are small, [`Copy`], and name the argument.
+//! ([`memory::forward`], [`memory::vjp`]) and in streams ([`memory::Stream`]). [`ops`] are the operations of a model
+//! around it, forward and backward; [`model`] is a whole stack of them as a stream. Everything borrows the caller's
+//! slices through [`Mat`] and [`MatMut`]; sizes are functions of the configuration; errors are small, [`Copy`], and
+//! name the argument.
 //!
 //! The first argument of what is heavy is an [`Arithmetic`]: [`Portable`], or a caller's faster matrix product.
 //!
-//! Features, all on by default: `alloc` (memories and sessions in a `Vec`), `avx2` and `avx512` (versions for these instructions),
-//! `crc32fast` (fast checksums, 16 KiB of tables), `strict`: a mistake of the kernel's own sizes panics. Without `strict` nothing panics,
-//! which programs for bare metal count on. `serde`, off: choices by their names.
+//! Features, all on by default: `alloc` (memories and sessions in a `Vec`), `avx2` and `avx512` (versions for these
+//! instructions), `crc32fast` (fast checksums, 16 KiB of tables), `strict`: a mistake of the kernel's own sizes panics.
+//! Without `strict` nothing panics, which programs for bare metal count on. `serde`, off: choices by their names.
 #![no_std]
 #![deny(unsafe_code)]
 

@@ -1,9 +1,9 @@
 //! A whole model over one block of bytes, and streams through it: any stack of blocks, without an allocation.
 //!
-//! [`ModelSpec`] and [`BlockSpec`]s say what a model is. [`encode_header`] and [`blob_len`] lay out its *blob*, one block of
-//! bytes with the configuration, all parameters and a checksum; [`Model`] reads it where it lies (in memory, mapped, in
-//! flash), and [`Stream`] runs it in one buffer of numbers that the caller lends. Many streams may share one model, from
-//! several threads.
+//! [`ModelSpec`] and [`BlockSpec`]s say what a model is. [`encode_header`] and [`blob_len`] lay out its *blob*, one
+//! block of bytes with the configuration, all parameters and a checksum; [`Model`] reads it where it lies (in memory,
+//! mapped, in flash), and [`Stream`] runs it in one buffer of numbers that the caller lends. Many streams may share one
+//! model, from several threads.
 
 mod blob;
 mod kept;
@@ -74,15 +74,15 @@ impl<'a, T: Scalar> Model<'a, T> {
         stream_len::<T>(&self.spec, blocks, rows)
     }
 
-    /// Numbers at the start of such a buffer that are the stream's state: with a copy of them and [`Stream::place`] one can go back to
-    /// where it stood. The numbers behind them are scratch.
+    /// Numbers at the start of such a buffer that are the stream's state: with a copy of them and [`Stream::place`] one
+    /// can go back to where it stood. The numbers behind them are scratch.
     pub fn state_len(&self, rows: usize) -> usize {
         let blocks = (0..self.spec.blocks).filter_map(|i| self.block(i).ok());
         blocks.fold(0, |sum, block| sum.saturating_add(state_len::<T>(&block, rows)))
     }
 
-    /// Calls `visit` with the configuration and the parameters of every block in order; returns those behind them. `numbers` are the
-    /// parameters from the first block's on.
+    /// Calls `visit` with the configuration and the parameters of every block in order; returns those behind them.
+    /// `numbers` are the parameters from the first block's on.
     fn blocks(
         &self,
         numbers: &mut Numbers<'a, T>,

@@ -1,12 +1,14 @@
 //! Places of slices that the sizes of an operation make sure of.
 //!
-//! Sizes are checked where a caller's buffers come in; inside, a place out of reach is a mistake of the kernel's own. With the feature
-//! `strict`, and in tests, it panics, as slices do. Without it nothing of the kernel can panic, which programs for bare metal count on
-//! (`.ci/firmware` looks for what could): a part out of reach is empty, a number there is 0, and what is written there is dropped.
+//! Sizes are checked where a caller's buffers come in; inside, a place out of reach is a mistake of the kernel's own.
+//! With the feature `strict`, and in tests, it panics, as slices do. Without it nothing of the kernel can panic, which
+//! programs for bare metal count on (`.ci/firmware` looks for what could): a part out of reach is empty, a number there
+//! is 0, and what is written there is dropped.
 
 use core::slice::SliceIndex;
 
-/// That something holds, or else the function returns what is named last (nothing, if nothing is): the kernel's `assert!`.
+/// That something holds, or else the function returns what is named last (nothing, if nothing is): the kernel's
+/// `assert!`.
 macro_rules! sure {
     ($holds:expr, $what:literal $(, $otherwise:expr)?) => {
         if cfg!(any(debug_assertions, feature = "strict")) {

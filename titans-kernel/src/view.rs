@@ -130,7 +130,8 @@ impl<'a, T: Copy> Mat<'a, T> {
     /// Rows `from .. from + rows` and columns `col .. col + cols`.
     ///
     /// # Panics
-    /// When the block reaches beyond the view, a bug of the caller, not of its input (without the feature `strict` it is empty).
+    /// When the block reaches beyond the view, a bug of the caller, not of its input (without the feature `strict` it
+    /// is empty).
     #[inline(always)]
     pub fn block(self, from: usize, rows: usize, col: usize, cols: usize) -> Self {
         let lies = inside(from, rows, self.rows) && inside(col, cols, self.cols);

@@ -1,4 +1,5 @@
-//! `blob FILE` writes a model of one block with a memory of 64 to 64; `run FILE TOKENS` steps through it and prints nanoseconds a token.
+//! `blob FILE` writes a model of one block with a memory of 64 to 64; `run FILE TOKENS` steps through it and prints
+//! nanoseconds a token.
 
 use std::time::Instant;
 use titans_kernel::Scalar;

@@ -57,8 +57,8 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::new(CString::default());
 }
 
-/// The whole sentence of the last failure of a function of this tier in this thread; "" before the first. The details structure has
-/// room for its beginning only. It lives until the thread's next failure.
+/// The whole sentence of the last failure of a function of this tier in this thread; "" before the first. The details
+/// structure has room for its beginning only. It lives until the thread's next failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn titans_host_error() -> *const c_char {
     LAST.with(|last| last.try_borrow().map_or(c"".as_ptr(), |text| text.as_ptr()))

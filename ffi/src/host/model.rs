@@ -16,7 +16,8 @@ use titans_host::task::runnable::Runnable;
 use titans_host::train::atomic;
 use titans_host::train::which::Which;
 
-/// A model that the library owns: `titans_host_open` makes one, `titans_host_close` gives it back. Any number of threads may read it.
+/// A model that the library owns: `titans_host_open` makes one, `titans_host_close` gives it back. Any number of
+/// threads may read it.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 pub struct titans_host_model {
     _handle: Handle<HostModel>,
@@ -67,10 +68,12 @@ fn open(from: &std::path::Path, options: &titans_host_options) -> HostOutcome<Ho
     Ok(HostModel { weights: Arc::new(runnable.weights), tokenizer })
 }
 
-/// Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
+/// Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may
+/// be NULL.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
-/// an empty path and a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when
+/// the content is not what it should be, `USAGE` for an empty path and a checkpoint that is asked of a file, `SYSTEM`
+/// without memory or threads. `*model` is not written then.
 ///
 /// # Safety
 /// Pointers are NULL or valid; texts end in a zero.
@@ -99,8 +102,8 @@ pub unsafe extern "C" fn titans_host_open(
     unsafe { call(info, body) }
 }
 
-/// Gives a model back. Readers of texts that were made from it go on; a `titans_model` that `titans_host_view` filled does not. NULL is
-/// fine.
+/// Gives a model back. Readers of texts that were made from it go on; a `titans_model` that `titans_host_view` filled
+/// does not. NULL is fine.
 ///
 /// # Safety
 /// A pointer that is not NULL is a model that was opened and not closed, and no other call uses it.
@@ -110,7 +113,8 @@ pub unsafe extern "C" fn titans_host_close(model: *mut titans_host_model) {
     unsafe { Handle::<HostModel>::take(MODEL, model.cast()) }
 }
 
-/// Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until `titans_host_close`.
+/// Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until
+/// `titans_host_close`.
 ///
 /// Errors: `FOREIGN`, `POISONED`, those of `titans_model_open`.
 ///
@@ -137,7 +141,8 @@ pub unsafe extern "C" fn titans_host_view(
     unsafe { call(info, body) }
 }
 
-/// Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the whole new one.
+/// Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the
+/// whole new one.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
 ///

@@ -22,8 +22,8 @@ pub enum titans_log_level {
     TITANS_LOG_WARNING = 1,
 }
 
-/// Is told a line, without a line break, that ends in a zero and lives during the call. It comes in the thread of the call that it is
-/// about, must not call this library with the same handle, and no C++ exception may leave it.
+/// Is told a line, without a line break, that ends in a zero and lives during the call. It comes in the thread of the
+/// call that it is about, must not call this library with the same handle, and no C++ exception may leave it.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 pub type titans_log_fn = Option<unsafe extern "C" fn(user: *mut c_void, level: i32, line: *const c_char)>;
 
@@ -31,7 +31,8 @@ pub type titans_log_fn = Option<unsafe extern "C" fn(user: *mut c_void, level: i
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 pub type titans_progress_fn = Option<unsafe extern "C" fn(user: *mut c_void, done: u64, total: u64) -> i32>;
 
-/// Is given bytes that were written, which may end within a character; returns 0 to go on, anything else to stop. As `titans_log_fn`.
+/// Is given bytes that were written, which may end within a character; returns 0 to go on, anything else to stop. As
+/// `titans_log_fn`.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 pub type titans_bytes_fn = Option<unsafe extern "C" fn(user: *mut c_void, bytes: *const u8, len: usize) -> i32>;
 
@@ -48,7 +49,8 @@ pub struct titans_host_options {
     pub threads: u32,
     /// 0; reserved.
     pub reserved: u32,
-    /// Of a run folder: "best", "latest" or a checkpoint's file; NULL for the best one, the latest while nothing was validated.
+    /// Of a run folder: "best", "latest" or a checkpoint's file; NULL for the best one, the latest while nothing was
+    /// validated.
     pub checkpoint: *const c_char,
     /// The vocabulary's file, `tokenizer.json` or `vocab.json`; NULL for where it was in training, of a blob for bytes.
     pub tokenizer: *const c_char,
@@ -198,8 +200,8 @@ pub unsafe extern "C" fn titans_host_options_init(
     unsafe { boundary::call(info, body) }
 }
 
-/// Fills a configuration with the defaults: memories that learn, seed 0, temperature 0.8, top_p 0.95, no progress. Call it with
-/// `sizeof *config` and `TITANS_ABI_VERSION`.
+/// Fills a configuration with the defaults: memories that learn, seed 0, temperature 0.8, top_p 0.95, no progress. Call
+/// it with `sizeof *config` and `TITANS_ABI_VERSION`.
 ///
 /// Errors: `ABI_VERSION`, `STRUCT_SIZE`, `NULL`, `MISALIGNED`.
 ///

@@ -39,7 +39,8 @@ pub unsafe extern "C" fn titans_text_fork(
 
 /// Begins anew, before the first byte.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay
+/// finite.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -98,7 +99,8 @@ pub unsafe extern "C" fn titans_text_position(
     unsafe { call(info, body) }
 }
 
-/// Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
+/// Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which
+/// goes on from it.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
 ///
@@ -121,8 +123,8 @@ pub unsafe extern "C" fn titans_text_save(
 
 /// Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path; `SAVED_CORRUPT` for bytes that are no state of this
-/// model, or damaged. The text is as before then.
+/// Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path; `SAVED_CORRUPT` for bytes that
+/// are no state of this model, or damaged. The text is as before then.
 ///
 /// # Safety
 /// Pointers are NULL or valid; texts end in a zero.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use titans_host::task::generate::Sampling;
 use titans_host::task::reader::{ReadText, TextReader};
 
-/// A text that a model reads: `titans_text_open` makes one, `titans_text_close` gives it back. One thread at a time; different ones are
-/// independent, of one model too.
+/// A text that a model reads: `titans_text_open` makes one, `titans_text_close` gives it back. One thread at a time;
+/// different ones are independent, of one model too.
 #[allow(non_camel_case_types, reason = "the name is that of the C header")]
 pub struct titans_text {
     _handle: Handle<TextState>,
@@ -81,8 +81,8 @@ pub(super) fn told(read: &ReadText) -> titans_text_read {
 
 /// Begins to read a text with a model. `config` may be NULL.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
-/// vocabulary, `SYSTEM` without memory. `*text` is not written then.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a
+/// model that does not read text, or with another vocabulary, `SYSTEM` without memory. `*text` is not written then.
 ///
 /// # Safety
 /// Pointers are NULL or valid.
@@ -135,12 +135,14 @@ pub(super) unsafe fn change(
     unsafe { call(info, || Handle::change(OWN, TEXT, text.cast(), body)) }
 }
 
-/// Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
-/// becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
+/// Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is
+/// cut between two calls becomes other tokens. `read` may be NULL; it is written after errors too, where anything was
+/// read.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
-/// number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
-/// in), `FILE` when the vocabulary cannot write the bytes.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token
+/// that would not leave the numbers finite (`info->found` is its number in this call; the tokens before it are in, and
+/// the text goes on from there), `STOPPED` by `progress` (what was read is in), `FILE` when the vocabulary cannot write
+/// the bytes.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -195,8 +197,8 @@ pub unsafe extern "C" fn titans_text_vocabulary(
     unsafe { call(info, body) }
 }
 
-/// Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to `*len`. NULL with
-/// capacity 0 asks for the number alone.
+/// Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to
+/// `*len`. NULL with capacity 0 asks for the number alone.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
 ///
@@ -240,8 +242,8 @@ pub unsafe extern "C" fn titans_text_token(
     unsafe { call(info, body) }
 }
 
-/// Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary` numbers; before the first
-/// token all are alike.
+/// Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary`
+/// numbers; before the first token all are alike.
 ///
 /// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
 ///
@@ -268,12 +270,14 @@ pub unsafe extern "C" fn titans_text_next(
     unsafe { call(info, body) }
 }
 
-/// Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With `keep` 1 the model reads
-/// what it writes, as any text; with 0 the text stays where it is, and the same call writes the same. Before the first token the text begins with a
-/// line break. `*written` (may be NULL) is how many tokens there were, after errors on the way too.
+/// Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With
+/// `keep` 1 the model reads what it writes, as any text; with 0 the text stays where it is, and the same call writes
+/// the same. Before the first token the text begins with a line break. `*written` (may be NULL) is how many tokens
+/// there were, after errors on the way too.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
-/// finite (what came before it was written, and read with `keep` 1), `STOPPED` by `progress`, `SYSTEM` without memory.
+/// Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token
+/// that would not leave the numbers finite (what came before it was written, and read with `keep` 1), `STOPPED` by
+/// `progress`, `SYSTEM` without memory.
 ///
 /// # Safety
 /// Pointers are NULL or valid; `each` and its `user` are the caller's.

@@ -19,7 +19,8 @@ struct Job<'a> {
     done: Option<(ReadText, HostOutcome<()>)>,
 }
 
-// SAFETY: a text may be used in any thread, one at a time, and so may what its caller gave it: the documentation says so.
+// SAFETY: a text may be used in any thread, one at a time, and so may what its caller gave it: the documentation says
+// so.
 unsafe impl Send for Job<'_> {}
 
 impl Job<'_> {
@@ -38,9 +39,9 @@ impl Job<'_> {
     }
 }
 
-/// Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one is one of them), which
-/// end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`. All texts are read, whatever happens
-/// to one of them. `progress` of a text is called in the thread that reads it.
+/// Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one
+/// is one of them), which end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`.
+/// All texts are read, whatever happens to one of them. `progress` of a text is called in the thread that reads it.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `TOO_LARGE`, `FOREIGN`, `POISONED`,
 /// `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;

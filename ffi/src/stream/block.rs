@@ -262,8 +262,8 @@ impl<'a> StreamBlock<'a> {
         let StreamLayout { stream, spare, log, staged, open, .. } = layout;
         let numbers = |at: u64| buffer.wrapping_add(HEAD + 4 * at as usize);
         let [at_log, at_staged, at_open] = [stream + spare, stream + spare + log, stream + spare + log + staged];
-        // SAFETY: the parts are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold integers and floats, for
-        // which all bytes are valid.
+        // SAFETY: the parts are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold
+        // integers and floats, for which all bytes are valid.
         let (head, stream, spare, log, staged, open) = unsafe {
             let part = |at: u64, len: u64| core::slice::from_raw_parts_mut(numbers(at).cast::<f32>(), len as usize);
             let log = match opened.model.spec().input {

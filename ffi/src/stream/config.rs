@@ -37,12 +37,13 @@ pub struct titans_stream_config {
     pub struct_size: u32,
     /// 0; reserved.
     pub flags: u32,
-    /// Tokens that go through the model at once, 1 to 1048576; longer pushes are cut. Any number gives the same bits; more are faster
-    /// in long pushes and need more working space. 1 is the smallest, for tokens that come one by one.
+    /// Tokens that go through the model at once, 1 to 1048576; longer pushes are cut. Any number gives the same bits;
+    /// more are faster in long pushes and need more working space. 1 is the smallest, for tokens that come one by one.
     pub rows: u32,
-    /// The stream goes back to its last good token when one is refused: with a copy of its state, and the tokens since, of which it
-    /// keeps so many, 1 to 1048576. The copy is made anew after as many tokens: more cost less time and more bytes. 0: no copy; a
-    /// token that is refused then ends the stream, which must be reset or loaded (`TITANS_ERROR_TORN`).
+    /// The stream goes back to its last good token when one is refused: with a copy of its state, and the tokens since,
+    /// of which it keeps so many, 1 to 1048576. The copy is made anew after as many tokens: more cost less time and
+    /// more bytes. 0: no copy; a token that is refused then ends the stream, which must be reset or loaded
+    /// (`TITANS_ERROR_TORN`).
     pub undo: u32,
     /// A `titans_mode`.
     pub mode: i32,
@@ -87,8 +88,8 @@ impl titans_stream_config {
     }
 }
 
-/// Fills a configuration with the defaults: 64 rows, 64 tokens of undo, memories that learn. Call it with `sizeof *config` and
-/// `TITANS_ABI_VERSION`. On a microcontroller, `rows` 1 and `undo` 0 are the least.
+/// Fills a configuration with the defaults: 64 rows, 64 tokens of undo, memories that learn. Call it with `sizeof
+/// *config` and `TITANS_ABI_VERSION`. On a microcontroller, `rows` 1 and `undo` 0 are the least.
 ///
 /// Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
 /// `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.

@@ -77,7 +77,8 @@ unsafe fn push(
     // SAFETY: both are the caller's to promise.
     let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
     let spec = *block.model.spec();
-    // SAFETY: the caller promises what is fed; nothing is written before it is known to lie apart from block and outputs.
+    // SAFETY: the caller promises what is fed; nothing is written before it is known to lie apart from block and
+    // outputs.
     let (feed, at) = unsafe { feed(fed, spec.input) }?;
     if one && feed.len() != 1 {
         return Err(Failure::sizes(
@@ -127,7 +128,8 @@ unsafe fn writable<'a>(output: Output<f32>) -> &'a mut [f32] {
 }
 
 impl StreamBlock<'_> {
-    /// Feeds tokens whose outputs are written when they are in, and not otherwise: as many at once as there is room for.
+    /// Feeds tokens whose outputs are written when they are in, and not otherwise: as many at once as there is room
+    /// for.
     fn staged(&mut self, feed: Feed<'_, f32>, [mut y, mut s]: Said<'_>) -> Outcome<Option<usize>> {
         let (n, rows) = (feed.len(), (self.head.config.rows as usize).max(1));
         if n > rows {
@@ -172,17 +174,20 @@ impl StreamBlock<'_> {
     }
 }
 
-/// Feeds `n` token ids, each below the vocabulary's size. How tokens are cut into calls does not matter: the results have the same bits.
+/// Feeds `n` token ids, each below the vocabulary's size. How tokens are cut into calls does not matter: the results
+/// have the same bits.
 ///
-/// `outputs` receives what the model says after each token, [n, outputs] (`titans_model_info`): logits or predicted numbers. `surprise`
-/// receives the loss of each memory at each token, [n, memories]: how wrong it was about the token's value, by its own
-/// measure, before it learned it; 0 where memories are absent. Either may be NULL with length 0.
+/// `outputs` receives what the model says after each token, [n, outputs] (`titans_model_info`): logits or predicted
+/// numbers. `surprise` receives the loss of each memory at each token, [n, memories]: how wrong it was about the
+/// token's value, by its own measure, before it learned it; 0 where memories are absent. Either may be NULL with length
+/// 0.
 ///
-/// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `TOKEN_RANGE` (`found` is its number in this call), `INPUT_KIND`, `TORN`,
-/// `END`, those of a stream (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`, `OTHER_MODEL`) and of a model. Nothing has changed
-/// then. `DIVERGED`: a token was refused whose write, or what the model says after it, would not be finite; `info->found`
-/// is its number in this call. The tokens before it are in, with their outputs; from it on nothing is written. The stream goes on from
-/// there with tokens that it can take (without an undo, after `titans_stream_reset` or `titans_stream_load`).
+/// Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `TOKEN_RANGE` (`found` is its number in this call),
+/// `INPUT_KIND`, `TORN`, `END`, those of a stream (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`,
+/// `OTHER_MODEL`) and of a model. Nothing has changed then. `DIVERGED`: a token was refused whose write, or what the
+/// model says after it, would not be finite; `info->found` is its number in this call. The tokens before it are in,
+/// with their outputs; from it on nothing is written. The stream goes on from there with tokens that it can take
+/// (without an undo, after `titans_stream_reset` or `titans_stream_load`).
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -203,7 +208,8 @@ pub unsafe extern "C" fn titans_stream_push(
     unsafe { boundary::call(info, || push(stream, model, Fed::Ids(ids, n), false, &asked)) }
 }
 
-/// Feeds rows of numbers, [n, input_size] with `rows_len` numbers in all: `titans_stream_push` for models that read rows.
+/// Feeds rows of numbers, [n, input_size] with `rows_len` numbers in all: `titans_stream_push` for models that read
+/// rows.
 ///
 /// Errors: as `titans_stream_push`; `LENGTH` for rows that are not whole, `NOT_FINITE` (`found` is the number's index).
 ///
@@ -228,7 +234,8 @@ pub unsafe extern "C" fn titans_stream_push_rows(
 
 /// Feeds one token id: `titans_stream_push` with n = 1.
 ///
-/// Errors: as `titans_stream_push`; nothing has changed after any of them, but for a stream without an undo, which `DIVERGED` ends.
+/// Errors: as `titans_stream_push`; nothing has changed after any of them, but for a stream without an undo, which
+/// `DIVERGED` ends.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -250,7 +257,8 @@ pub unsafe extern "C" fn titans_stream_step(
 
 /// Feeds one row of numbers, `row_len` = input_size: `titans_stream_push_rows` with one row.
 ///
-/// Errors: as `titans_stream_push_rows`; nothing has changed after any of them, but for a stream without an undo, which `DIVERGED` ends.
+/// Errors: as `titans_stream_push_rows`; nothing has changed after any of them, but for a stream without an undo, which
+/// `DIVERGED` ends.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

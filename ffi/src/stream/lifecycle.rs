@@ -31,12 +31,12 @@ impl StreamBlock<'_> {
     }
 }
 
-/// Makes a stream through `model` in `buffer`: `buffer_bytes` of at least `titans_stream_size`, aligned to `titans_stream_align()`. It
-/// stands before the first token. `*stream` is set to it; it lies at the buffer's address and needs no destruction.
+/// Makes a stream through `model` in `buffer`: `buffer_bytes` of at least `titans_stream_size`, aligned to
+/// `titans_stream_align()`. It stands before the first token. `*stream` is set to it; it lies at the buffer's address
+/// and needs no destruction.
 ///
-/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model: the buffer is not
-/// touched then.
-/// `MODEL_NOT_FINITE`: the buffer holds no stream.
+/// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model:
+/// the buffer is not touched then. `MODEL_NOT_FINITE`: the buffer holds no stream.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.
@@ -79,8 +79,8 @@ pub unsafe extern "C" fn titans_stream_init(
     unsafe { boundary::call(info, body) }
 }
 
-/// Finds the stream in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The copy is a stream of
-/// its own. Bytes of untrusted origin do not belong here: use `titans_stream_load` for those.
+/// Finds the stream in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The
+/// copy is a stream of its own. Bytes of untrusted origin do not belong here: use `titans_stream_load` for those.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream and of a model.
 ///
@@ -118,8 +118,8 @@ pub unsafe extern "C" fn titans_stream_attach(
     unsafe { boundary::call(info, body) }
 }
 
-/// Makes in `buffer` a second stream that stands where `stream` stands; both go on independently. The size is that of `stream`'s own
-/// block.
+/// Makes in `buffer` a second stream that stands where `stream` stands; both go on independently. The size is that of
+/// `stream`'s own block.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream. The buffer is not touched then.
 ///
@@ -180,10 +180,11 @@ pub unsafe extern "C" fn titans_stream_reset(
     unsafe { boundary::call(info, body) }
 }
 
-/// With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn. A change copies the state (see
-/// `undo`).
+/// With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn. A change copies
+/// the state (see `undo`).
 ///
-/// Errors: `CONFIG` for other numbers, and for a stream whose memories are absent; `TORN`, those of a stream and of a model.
+/// Errors: `CONFIG` for other numbers, and for a stream whose memories are absent; `TORN`, those of a stream and of a
+/// model.
 ///
 /// # Safety
 /// Pointers are NULL or valid.

@@ -168,10 +168,11 @@ pub unsafe extern "C" fn titans_stream_position(
     unsafe { tell(stream, info, answer) }
 }
 
-/// What a loaded state had read and not fed: `titans stream` keeps the last token of a text until the next one comes, and numbers of a
-/// row that is not whole yet. `*token` is the token, or UINT32_MAX for none: feed it first, and what the model says then
-/// is about the token after it. `numbers` receives the numbers of the open row, `capacity` of at least their count (input_size
-/// is always enough), and `*count` how many they are. Both are forgotten when a token is fed.
+/// What a loaded state had read and not fed: `titans stream` keeps the last token of a text until the next one comes,
+/// and numbers of a row that is not whole yet. `*token` is the token, or UINT32_MAX for none: feed it first, and what
+/// the model says then is about the token after it. `numbers` receives the numbers of the open row, `capacity` of at
+/// least their count (input_size is always enough), and `*count` how many they are. Both are forgotten when a token is
+/// fed.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream.
 ///

@@ -63,9 +63,10 @@ impl StreamBlock<'_> {
     }
 }
 
-/// Writes the stream to `bytes`, `len` of at least what it needs (`titans_stream_saved_size` is always enough); `*written` is how many
-/// were used. The bytes hold all numbers, the position, the mode, the model's checksum and one of their own, little-endian: a
-/// stream of the same model that loads them, on any machine, here or by `titans stream --state`, goes on with the bits this one would have given.
+/// Writes the stream to `bytes`, `len` of at least what it needs (`titans_stream_saved_size` is always enough);
+/// `*written` is how many were used. The bytes hold all numbers, the position, the mode, the model's checksum and one
+/// of their own, little-endian: a stream of the same model that loads them, on any machine, here or by `titans stream
+/// --state`, goes on with the bits this one would have given.
 ///
 /// Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TORN`, those of a stream and of a model.
 ///
@@ -108,11 +109,12 @@ pub unsafe extern "C" fn titans_stream_save(
     unsafe { boundary::call(info, body) }
 }
 
-/// Replaces where the stream stands, the mode too, by what was saved, `len` bytes, from a stream of the same model by this library or by
-/// `titans stream --state` (see `titans_stream_waiting`). The bytes may come from anywhere: they are checked in full first.
+/// Replaces where the stream stands, the mode too, by what was saved, `len` bytes, from a stream of the same model by
+/// this library or by `titans stream --state` (see `titans_stream_waiting`). The bytes may come from anywhere: they are
+/// checked in full first.
 ///
-/// Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG` (another model), `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
-/// `TOO_LARGE`, those of a stream and of a model. The stream is as before then.
+/// Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG` (another model), `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`,
+/// `OVERLAP`, `TOO_LARGE`, those of a stream and of a model. The stream is as before then.
 ///
 /// # Safety
 /// Pointers are NULL or valid for their lengths.

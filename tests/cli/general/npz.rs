@@ -79,6 +79,8 @@ fn both_formats_give_the_same_numbers() {
         assert!(read(&here.join("out.npz")) == expected, "{name}");
         ok(here, &["memory", name, "out.safetensors", "--grad"]);
         assert!(super::read(&here.join("out.safetensors")) == expected, "{name}");
+        let arrays = ok(here, &["inspect", name, "--json"]);
+        assert!(arrays.contains("\"cot.y\"") && arrays.contains("\"BOOL\""), "{arrays}");
     }
     write(&here.join("in.safetensors"), &arrays);
     ok(here, &["memory", "in.safetensors", "again.NPZ", "--grad"]);
@@ -101,9 +103,6 @@ fn bad_archives_and_arrays_are_named() {
     let refused = |bytes: &[u8], says: &[&str]| {
         std::fs::write(here.join("in.npz"), bytes).unwrap();
         fails(here, &["memory", "in.npz", "out.npz"], 2, &[&["in.npz: "], says].concat());
-        if std::fs::read(here.join("in.npz")).unwrap().starts_with(b"PK\x03\x04") {
-            fails(here, &["inspect", "in.npz"], 2, &["in.npz: ", "titans memory reads that"]);
-        }
         assert!(!here.join("out.npz").exists());
     };
     let whole = zipped(&good, CompressionMethod::Deflated);

@@ -180,18 +180,33 @@ int cublasGetProperty(int which, int *value) { return *value = which == 0 ? MAJO
 int cublasCreate_v2(void **handle) { return *handle = &shared(), work() ? 1 : OK; }
 int cublasDestroy_v2(void *) { return work() ? 14 : OK; }
 int cublasSetStream_v2(void *, void *stream) { return work() ? 14 : stream == stream_made() ? OK : 7; }
-int cublasSgemmStridedBatched(void *, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda,
-                              long long sa, const float *b, int ldb, long long sb, const float *beta, float *c, int ldc,
-                              long long sc, int batch) {
+// To the nearest number without the last bits, ties to even: what tensor cores do to a factor.
+static float rounded(float x, int dropped) {
+    unsigned bits;
+    memcpy(&bits, &x, 4);
+    if (dropped) bits = (bits + (1u << (dropped - 1)) - 1 + (bits >> dropped & 1)) >> dropped << dropped;
+    return memcpy(&x, &bits, 4), x;
+}
+int cublasGemmStridedBatchedEx(void *, int ta, int tb, int m, int n, int k, const void *alpha_, const void *a_,
+                               int a_type, int lda, long long sa, const void *b_, int b_type, int ldb, long long sb,
+                               const void *beta_, void *c_, int c_type, int ldc, long long sc, int batch, int compute,
+                               int algorithm) {
+    const float *alpha = (const float *)alpha_, *beta = (const float *)beta_;
+    const float *a = (const float *)a_, *b = (const float *)b_;
+    float *c = (float *)c_;
     if (work()) return 13;
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return 7; // INVALID_VALUE
+    // CUDA_R_32F all; CUBLAS_COMPUTE_32F, 32F_FAST_TF32, 32F_FAST_16BF.
+    if (a_type || b_type || c_type || algorithm != -1) return 7;
+    if (compute != 68 && compute != 77 && compute != 75) return 15; // NOT_SUPPORTED
+    const int dropped = compute == 68 ? 0 : compute == 77 ? 13 : 16;
     for (int z = 0; z < batch; ++z, a += sa, b += sb, c += sc)
         for (int j = 0; j < n; ++j)
             for (int i = 0; i < m; ++i) {
                 float sum = 0;
                 for (int x = 0; x < k; ++x)
-                    sum += (ta ? a[x + (long long)i * lda] : a[i + (long long)x * lda]) *
-                           (tb ? b[j + (long long)x * ldb] : b[x + (long long)j * ldb]);
+                    sum += rounded(ta ? a[x + (long long)i * lda] : a[i + (long long)x * lda], dropped) *
+                           rounded(tb ? b[j + (long long)x * ldb] : b[x + (long long)j * ldb], dropped);
                 float &out = c[i + (long long)j * ldc];
                 out = *alpha * sum + (*beta == 0 ? 0 : *beta * out);
             }

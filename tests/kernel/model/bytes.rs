@@ -1,7 +1,7 @@
 //! What is read from outside: every blob and state that is damaged, short or of something else is an error, and changes
 //! nothing.
 
-use super::case::{Case, Dice, KINDS, MODES, Number, Out, World, bits, block, buffer, push, saved, whole};
+use super::case::{Dice, KINDS, MODES, ModelCase, Number, Out, World, bits, block, buffer, push, saved, whole};
 use titans_kernel::memory::MemorySpec;
 use titans_kernel::model::{
     BlockSpec, Feed, Input, Kind, Mode, Model, ModelSpec, Stream, blob_len, checksum, encode_header, header_len,
@@ -20,7 +20,7 @@ fn lying<'a>(bytes: &[u8], off: usize, room: &'a mut Vec<u8>) -> &'a [u8] {
 #[test]
 fn a_blob_is_read_where_it_lies_and_says_what_was_written() {
     for seed in 0..64 {
-        let case = Case::any(seed);
+        let case = ModelCase::any(seed);
         let (mut room, mut numbers) = (vec![], vec![f32::NAN; case.spec.parameters(&case.blocks).unwrap()]);
         let bytes = case.blob::<f32>();
         assert_eq!(number_bytes(&bytes), Ok(4));
@@ -58,7 +58,7 @@ fn a_blob_is_read_where_it_lies_and_says_what_was_written() {
 #[test]
 fn no_damaged_blob_is_a_model() {
     for kind in KINDS {
-        let case = Case::new(7, &[kind]);
+        let case = ModelCase::new(7, &[kind]);
         let bytes = case.blob::<f32>();
         let mut numbers = vec![1.5f32; case.spec.parameters(&case.blocks).unwrap()];
         for i in 0..bytes.len() {
@@ -89,7 +89,7 @@ fn no_damaged_blob_is_a_model() {
 #[test]
 fn headers_of_random_bytes_never_panic_and_most_are_errors() {
     let mut dice = Dice(5);
-    let good = Case::any(3).blob::<f64>();
+    let good = ModelCase::any(3).blob::<f64>();
     // The checksum is right every time, so that the fields themselves are looked at.
     let mut refused = 0;
     for _ in 0..20_000 {
@@ -117,8 +117,9 @@ fn headers_of_random_bytes_never_panic_and_most_are_errors() {
 fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
     const N: usize = 20;
     for kind in KINDS {
-        let case = Case::new(3, &[kind]);
-        let (mut world, mut other) = (World::<f32>::new(&case), World::<f32>::new(&Case { seed: 99, ..case.clone() }));
+        let case = ModelCase::new(3, &[kind]);
+        let (mut world, mut other) =
+            (World::<f32>::new(&case), World::<f32>::new(&ModelCase { seed: 99, ..case.clone() }));
         let (model, fed) = (world.model(), case.input::<f32>(N));
         let (mut a, mut b) = (buffer(&model, 4), buffer(&model, 4));
         let mut stream = Stream::new(&f32::kernel(), &model, Mode::On, 4, &mut a).unwrap();
@@ -159,7 +160,7 @@ fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
 
 #[test]
 fn too_short_says_needed_and_given() {
-    let mut world = World::<f64>::new(&Case::any(11));
+    let mut world = World::<f64>::new(&ModelCase::any(11));
     let model = world.model();
     let needed = model.stream_len(5);
     let mut buffer = vec![f64::NAN; needed];
@@ -183,7 +184,8 @@ fn too_short_says_needed_and_given() {
 #[test]
 fn mistakes_of_a_push_change_nothing() {
     const N: usize = 12;
-    let case = (0..).map(Case::any).find(|c| matches!(c.spec.input, Input::Tokens(_)) && c.blocks.len() > 1).unwrap();
+    let case =
+        (0..).map(ModelCase::any).find(|c| matches!(c.spec.input, Input::Tokens(_)) && c.blocks.len() > 1).unwrap();
     let mut world = World::<f32>::new(&case);
     let (model, fed, g) = (world.model(), case.input::<f32>(N), f32::kernel());
     let mut a = buffer(&model, 4);
@@ -219,7 +221,7 @@ fn mistakes_of_a_push_change_nothing() {
 fn a_step_is_a_push_of_one_and_outputs_need_not_be_asked_for() {
     const N: usize = 21;
     for seed in 0..12 {
-        let case = Case::any(seed);
+        let case = ModelCase::any(seed);
         let mut world = World::<f64>::new(&case);
         let (model, fed, g) = (world.model(), case.input::<f64>(N), f64::kernel());
         for mode in MODES {
@@ -244,7 +246,7 @@ fn a_step_is_a_push_of_one_and_outputs_need_not_be_asked_for() {
 
 #[test]
 fn every_bad_field_is_named() {
-    let (mut dice, spec) = (Dice(1), Case::any(1).spec);
+    let (mut dice, spec) = (Dice(1), ModelCase::any(1).spec);
     let spec = ModelSpec {
         blocks: 1,
         input: Input::Tokens(5),

@@ -124,13 +124,13 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
 
 /// A model, and the seed of its numbers.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct ModelCase {
     pub spec: ModelSpec,
     pub blocks: Vec<BlockSpec>,
     pub seed: u64,
 }
 
-impl Case {
+impl ModelCase {
     /// Blocks of these kinds.
     pub fn new(seed: u64, kinds: &[Kind]) -> Self {
         let mut dice = Dice(seed);
@@ -159,7 +159,7 @@ impl Case {
 
     /// What must not be left to the dice, for a block of one kind: four layers, clips, and rows of numbers for both heads.
     pub fn chosen(kind: Kind) -> Vec<Self> {
-        type Change = fn(&mut Case);
+        type Change = fn(&mut ModelCase);
         let changes: [Change; 5] = [
             |c| c.deepen(Network::Residual, None),
             |c| c.deepen(Network::Plain, Some(0.2)),
@@ -259,7 +259,7 @@ pub struct World<T> {
 }
 
 impl<T: Scalar> World<T> {
-    pub fn new(case: &Case) -> Self {
+    pub fn new(case: &ModelCase) -> Self {
         let (blob, count) = (case.blob::<T>(), case.spec.parameters(&case.blocks).unwrap());
         Self { blob, numbers: vec![T::NAN; count] }
     }

@@ -2,7 +2,7 @@
 //!
 //! Only the memory itself is the kernel's, in its token form, which has tests and golden vectors of its own.
 
-use super::case::{Case, Fed};
+use super::case::{Fed, ModelCase};
 use super::plain::{Rows, l2, map, plus, rms, sigmoid, silu, times, zip};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -333,7 +333,7 @@ impl Block<'_> {
 }
 
 /// Outputs and surprises of a whole sequence.
-pub fn outputs(case: &Case, mode: Mode, fed: &Fed<f64>) -> (Rows, Rows) {
+pub fn outputs(case: &ModelCase, mode: Mode, fed: &Fed<f64>) -> (Rows, Rows) {
     let (numbers, width) = (case.numbers(), case.spec.width);
     let (mut at, mut own) = (0, HashMap::new());
     let mut blocks: Vec<HashMap<&'static str, Vec<f64>>> = vec![HashMap::new(); case.blocks.len()];

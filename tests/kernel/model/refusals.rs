@@ -1,7 +1,7 @@
 //! Tokens that a stream refuses: which they are does not depend on the cut, those before them are as ever, and a torn stream does
 //! nothing but begin anew.
 
-use super::case::{Case, Fed, KINDS, MODES, Number, Out, World, buffer, push, saved};
+use super::case::{Fed, KINDS, MODES, ModelCase, Number, Out, World, buffer, push, saved};
 use titans_kernel::memory::Network;
 use titans_kernel::model::{Feed, Input, Kind, Mode, Stream};
 use titans_kernel::{Error, Mat, MatMut};
@@ -9,8 +9,8 @@ use titans_kernel::{Error, Mat, MatMut};
 const N: usize = 150;
 
 /// A model whose memories run away when they see the same token again and again.
-fn hot(seed: u64, kinds: &[Kind]) -> Case {
-    let mut case = Case::new(seed, kinds);
+fn hot(seed: u64, kinds: &[Kind]) -> ModelCase {
+    let mut case = ModelCase::new(seed, kinds);
     for block in &mut case.blocks {
         (block.theta_max, block.memory.clip, block.memory.network) = (1000.0, None, Network::Plain);
         block.persistent = block.persistent.min(1);
@@ -19,7 +19,7 @@ fn hot(seed: u64, kinds: &[Kind]) -> Case {
 }
 
 /// The same token all the time.
-fn same(case: &Case) -> Fed<f32> {
+fn same(case: &ModelCase) -> Fed<f32> {
     match case.spec.input {
         Input::Tokens(_) => Fed::Tokens(vec![2; N]),
         Input::Rows(size) => Fed::Rows((0..N * size).map(|i| [0.7, -1.1, 0.4][i % size % 3]).collect(), size),
@@ -81,7 +81,7 @@ fn any_cut_refuses_the_same_token_and_a_copy_of_the_state_leads_to_the_last_good
 
 #[test]
 fn a_torn_stream_begins_anew_or_loads_and_does_nothing_else() {
-    let diverges = |case: &Case| {
+    let diverges = |case: &ModelCase| {
         let mut world = World::<f32>::new(case);
         let (model, mut good) = (world.model(), Out::default());
         let mut room = buffer(&model, 4);
@@ -130,7 +130,7 @@ fn a_torn_stream_begins_anew_or_loads_and_does_nothing_else() {
 #[test]
 fn numbers_that_are_not_finite_change_nothing_and_those_that_overflow_are_refused() {
     for (kind, mode) in KINDS.into_iter().flat_map(|kind| MODES.map(|mode| (kind, mode))) {
-        let case = &Case::chosen(kind)[3];
+        let case = &ModelCase::chosen(kind)[3];
         let (mut world, g) = (World::<f32>::new(case), f32::kernel());
         let (model, fed) = (world.model(), case.input::<f32>(40));
         let Fed::Rows(good, 4) = &fed else { panic!("rows of four numbers") };

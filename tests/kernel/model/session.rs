@@ -1,13 +1,13 @@
 //! A session is a stream with a buffer of its own.
 
 use super::case::World;
-use super::case::{Case, Number, bits, buffer, whole};
+use super::case::{ModelCase, Number, bits, buffer, whole};
 use titans_kernel::model::{Mode, Session};
 
 #[test]
 fn a_session_is_a_stream_saved_forked_and_begun_anew() {
     const N: usize = 41;
-    for case in [Case::any(31), Case::any(32), Case::any(33)] {
+    for case in [ModelCase::any(31), ModelCase::any(32), ModelCase::any(33)] {
         let mut world = World::<f32>::new(&case);
         let (model, fed) = (world.model(), case.input::<f32>(N));
         let (want, end) = whole(&model, Mode::On, &fed, N);

@@ -33,7 +33,7 @@ pub struct ArrayTokens<'a, T> {
     pub mask: Option<ArrayView3<'a, bool>>,
 }
 
-/// What the memories answer.
+/// What the memories answer. An example is at the head of [the module](super).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers<T> {
     /// Read-outs `[B, H, T, d_v]`.
@@ -44,7 +44,7 @@ pub struct Answers<T> {
     pub state: Array3<T>,
 }
 
-/// Cotangents of the answers; one that is absent is 0.
+/// Cotangents of the answers; one that is absent is 0. An example is beside [`memory_vjp`].
 #[derive(Clone, Copy, Debug)]
 pub struct ArrayCotangents<'a, T> {
     /// Of the read-outs `[B, H, T, d_v]`.
@@ -53,7 +53,7 @@ pub struct ArrayCotangents<'a, T> {
     pub state: Option<ArrayView3<'a, T>>,
 }
 
-/// Gradients, each shaped like what it is of.
+/// Gradients, each shaped like what it is of. An example is beside [`memory_vjp`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArrayGradients<T> {
     /// Of the keys.
@@ -72,15 +72,15 @@ pub struct ArrayGradients<T> {
     pub state: Array3<T>,
 }
 
-/// Writes and reads B × H memories over T tokens, from the state `[B, H, 2 P]` at the start (`P` is [`MemorySpec::params`];
-/// zeros are a memory that knows nothing, if it has one layer).
+/// Writes and reads B × H memories over T tokens, from the state `[B, H, 2 P]` at the start (`P` is
+/// [`MemorySpec::params`]; zeros are a memory that knows nothing, if it has one layer).
 ///
-/// Numbers are not searched for those that are not finite, nor gates for those out of range: what follows from such is in the answers.
-/// An example is at the head of [the module](super).
+/// Numbers are not searched for those that are not finite, nor gates for those out of range: what follows from such is
+/// in the answers. An example is at the head of [the module](super).
 ///
 /// # Errors
-/// [`Error::Usage`] for an array of another shape, which it names, for none of any element, or for gates of every layer's own;
-/// [`Error::Kernel`] for a configuration that is not valid; the device's own errors.
+/// [`Error::Usage`] for an array of another shape, which it names, for none of any element, or for gates of every
+/// layer's own; [`Error::Kernel`] for a configuration that is not valid; the device's own errors.
 pub fn memory<D: Device>(
     device: &D,
     spec: &MemorySpec,
@@ -177,8 +177,8 @@ pub fn memory_vjp<D: Device>(
     })
 }
 
-/// The inputs on the device. Every (sequence, head) is a sequence of its own with one head: then `[B, H, T, …]` is the device's
-/// layout as it is, and masks and gates may differ by head.
+/// The inputs on the device. Every (sequence, head) is a sequence of its own with one head: then `[B, H, T, …]` is the
+/// device's layout as it is, and masks and gates may differ by head.
 struct ArrayBatch<D: Device> {
     op: MemoryOp,
     dims: [usize; 3],

@@ -6,8 +6,9 @@ use titans_kernel::{Mat, MatMut};
 
 /// The kernel's view of the same numbers: rows or columns one after another, or one that is repeated (a broadcast).
 ///
-/// Numbers between those of a view may be another's, so that a view with gaps cannot be lent as a slice. Convert the whole
-/// array and take a [`Mat::block`] of it, or a copy ([`as_standard_layout`](ndarray::ArrayRef::as_standard_layout)).
+/// Numbers between those of a view may be another's, so that a view with gaps cannot be lent as a slice. Convert the
+/// whole array and take a [`Mat::block`] of it, or a copy
+/// ([`as_standard_layout`](ndarray::ArrayRef::as_standard_layout)).
 ///
 /// ```
 /// use ndarray::{arr2, s};

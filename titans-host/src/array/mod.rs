@@ -1,4 +1,5 @@
-//! Arrays with axes ([`ndarray`]) in and out of the library: matrices, a batch through the memory, sessions, parameters.
+//! Arrays with axes ([`ndarray`]) in and out of the library: matrices, a batch through the memory, sessions,
+//! parameters.
 //!
 //! | | |
 //! |---|---|

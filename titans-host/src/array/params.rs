@@ -7,7 +7,8 @@ use crate::tape::Params;
 use ndarray::{ArrayViewD, IxDyn};
 use std::ops::Deref;
 
-/// A parameter, where it lies, on a device whose buffers are the host's own memory: the CPU. (Of others: [`Params::download`].)
+/// A parameter, where it lies, on a device whose buffers are the host's own memory: the CPU. (Of others:
+/// [`Params::download`].)
 ///
 /// ```
 /// use titans_host::array::parameter;

@@ -22,8 +22,8 @@ use titans_kernel::memory::MemorySpec;
 /// ```
 ///
 /// # Errors
-/// [`Error::Usage`] for a state of another length, or one whose elements do not lie side by side; [`Error::Kernel`] for a
-/// configuration that is not valid.
+/// [`Error::Usage`] for a state of another length, or one whose elements do not lie side by side; [`Error::Kernel`] for
+/// a configuration that is not valid.
 pub fn weights<'a, T>(spec: &MemorySpec, state: ArrayView1<'a, T>) -> Result<Vec<ArrayView2<'a, T>>> {
     layers(spec, &state, 0)
 }

@@ -6,7 +6,8 @@ use crate::model::{Session, Step};
 use ndarray::{Array2, ArrayView1, ArrayView2, Ix2};
 use titans_kernel::arch::SimdScalar;
 
-/// Reads token ids `[n]`; returns what the model says after each, `[n, outputs]`: logits of the next token, or of classes.
+/// Reads token ids `[n]`; returns what the model says after each, `[n, outputs]`: logits of the next token, or of
+/// classes.
 ///
 /// ```
 /// use ndarray::{Axis, arr1, s};

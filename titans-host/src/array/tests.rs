@@ -18,14 +18,14 @@ fn numbers<D: Dimension>(shape: impl ShapeBuilder<Dim = D>, low: f64, high: f64,
 }
 
 /// A batch of its own numbers.
-struct Case {
+struct ArrayCase {
     rows: [Array4<f64>; 3],
     gates: [Array3<f64>; 3],
     mask: Array3<bool>,
     state: Array3<f64>,
 }
 
-impl Case {
+impl ArrayCase {
     fn new(spec: &MemorySpec) -> Self {
         let (b, h, t) = DIMS;
         let row = |width, seed| numbers((b, h, t, width), -0.7, 0.7, seed);
@@ -57,7 +57,7 @@ fn close(a: f64, b: f64) {
 fn every_memory_of_a_batch_is_a_memory_of_its_own() {
     let device = Cpu::new(Some(2)).unwrap();
     let spec = MemorySpec::new(&[3, 4]).unwrap();
-    let mut case = Case::new(&spec);
+    let mut case = ArrayCase::new(&spec);
     case.state.slice_mut(s![.., .., spec.params()..]).fill(0.0); // a `Memory` starts without momentum
     let answers = case.answers(&device, &spec);
     let ([k, v, q], [alpha, theta, eta]) = (&case.rows, &case.gates);
@@ -91,11 +91,12 @@ fn every_memory_of_a_batch_is_a_memory_of_its_own() {
 fn strides_change_no_bit() {
     let device = Cpu::new(Some(1)).unwrap();
     let spec = MemorySpec::new(&[3, 5, 3]).unwrap();
-    let mut case = Case::new(&spec);
+    let mut case = ArrayCase::new(&spec);
     let expected = case.answers(&device, &spec);
     let cotangents = ArrayCotangents { y: Some(expected.y.view()), state: Some(expected.state.view()) };
-    let vjp =
-        |case: &Case| memory_vjp(&device, &spec, Read::After, &case.tokens(), case.state.view(), &cotangents).unwrap();
+    let vjp = |case: &ArrayCase| {
+        memory_vjp(&device, &spec, Read::After, &case.tokens(), case.state.view(), &cotangents).unwrap()
+    };
     let gradients = vjp(&case);
     let columns = |x: &Array3<f64>| Array3::from_shape_fn(x.raw_dim().f(), |at| x[at]);
     case.gates = case.gates.each_ref().map(columns);
@@ -114,15 +115,15 @@ fn strides_change_no_bit() {
 fn gradients_are_those_of_the_answers() {
     let device = Cpu::new(Some(1)).unwrap();
     let spec = MemorySpec::new(&[3, 5, 3]).unwrap();
-    let mut case = Case::new(&spec);
+    let mut case = ArrayCase::new(&spec);
     let (d_y, d_state) = (numbers(case.rows[1].raw_dim(), -1.0, 1.0, 8), numbers(case.state.raw_dim(), -1.0, 1.0, 9));
     let cotangents = ArrayCotangents { y: Some(d_y.view()), state: Some(d_state.view()) };
     let found = memory_vjp(&device, &spec, Read::After, &case.tokens(), case.state.view(), &cotangents).unwrap();
-    let loss = |case: &Case| {
+    let loss = |case: &ArrayCase| {
         let answers = case.answers(&device, &spec);
         (answers.y * &d_y).sum() + (answers.state * &d_state).sum()
     };
-    let slope = |case: &mut Case, number: fn(&mut Case) -> &mut f64| {
+    let slope = |case: &mut ArrayCase, number: fn(&mut ArrayCase) -> &mut f64| {
         let (x, step) = (*number(case), 1e-4);
         let mut at = |steps: f64| {
             *number(case) = x + steps * step;
@@ -132,7 +133,7 @@ fn gradients_are_those_of_the_answers() {
         *number(case) = x;
         slope
     };
-    type Number = fn(&mut Case) -> &mut f64;
+    type Number = fn(&mut ArrayCase) -> &mut f64;
     let all: [(f64, Number); 7] = [
         (found.k[[1, 2, 1, 2]], |case| &mut case.rows[0][[1, 2, 1, 2]]),
         (found.v[[1, 0, 1, 1]], |case| &mut case.rows[1][[1, 0, 1, 1]]),
@@ -154,7 +155,7 @@ fn gradients_are_those_of_the_answers() {
 fn arrays_of_other_shapes_are_named() {
     let device = Cpu::<f64>::new(Some(1)).unwrap();
     let spec = MemorySpec::new(&[3, 4]).unwrap();
-    let case = Case::new(&spec);
+    let case = ArrayCase::new(&spec);
     let error = |tokens: &ArrayTokens<'_, f64>, state: ArrayView3<'_, f64>| {
         memory(&device, &spec, Read::After, Form::Chunk, tokens, state).unwrap_err().to_string()
     };

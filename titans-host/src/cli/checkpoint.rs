@@ -22,7 +22,8 @@ pub struct CheckpointArgs {
 }
 
 impl CheckpointArgs {
-    /// The file that RUN stands for. Where it is the latest checkpoint only because there is no best one, standard error says so.
+    /// The file that RUN stands for. Where it is the latest checkpoint only because there is no best one, standard
+    /// error says so.
     ///
     /// # Errors
     /// As [`find`].

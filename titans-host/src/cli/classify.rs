@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Say of which class new sequences are, with a run of --task classify
 ///
-/// Sequences come from --data (CSV or FASTA, no labels needed) or from the command line, and their classes go out as CSV: the likeliest
-/// one, and the probability of each.
+/// Sequences come from --data (CSV or FASTA, no labels needed) or from the command line, and their classes go out as
+/// CSV: the likeliest one, and the probability of each.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 CSV columns: row (from 1), line, name (of FASTA), predicted, probability_CLASS for each class.
@@ -39,7 +39,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "sequence")]
     data: Vec<PathBuf>,
 
-    /// The column of sequences, by name or number from 1; a number alone says that there is no header [default: as in training]
+    /// The column of sequences, by name or number from 1; a number alone says that there is no header [default: as in
+    /// training]
     #[arg(long, value_name = "COLUMN")]
     column: Option<String>,
 

@@ -8,11 +8,13 @@ use serde::Serialize;
 
 /// List what this machine offers: CPU cores and instruction sets, CUDA devices or the reason why there are none
 ///
-/// A machine without CUDA is not an error; TITANS_ISA with a name that is none, or that this processor lacks, is (exit code 2).
+/// A machine without CUDA is not an error; TITANS_ISA with a name that is none, or that this processor lacks, is (exit
+/// code 2).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  titans devices\n  titans devices --json")]
 pub struct Args {
-    /// Print JSON: {"cpu": {"cores", "threads", "instruction_sets", "chosen"}, "cuda": {"driver", "libraries", "devices", "absent"}}
+    /// Print JSON: {"cpu": {"cores", "threads", "instruction_sets", "chosen"}, "cuda": {"driver", "libraries",
+    /// "devices", "absent"}}
     #[arg(long)]
     json: bool,
 }

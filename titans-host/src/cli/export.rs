@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Write a trained model as one blob: configuration, weights and checksum, to be mapped or put into flash
 ///
-/// A blob is what `titans stream`, the kernel's Model and a microcontroller run. Numbers are f32, little-endian, aligned to 64
-/// bytes from the blob's start.
+/// A blob is what `titans stream`, the kernel's Model and a microcontroller run. Numbers are f32, little-endian,
+/// aligned to 64 bytes from the blob's start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: file, bytes, parameters, block_bytes_1 and block_bytes_64 (memory of one stream that takes 1 or 64 tokens at

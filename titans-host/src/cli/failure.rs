@@ -112,7 +112,8 @@ impl Failure {
         }
     }
 
-    /// The same in the words of the command line: an option in the place of a field of the configuration, if it was given.
+    /// The same in the words of the command line: an option in the place of a field of the configuration, if it was
+    /// given.
     pub fn saying(mut self, field: &str, option: &str, given: bool) -> Self {
         if given && self.text.starts_with(&format!("{field}:")) {
             self.text.replace_range(..field.len(), option);

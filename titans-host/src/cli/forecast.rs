@@ -20,8 +20,9 @@ const DRAWN: usize = 4;
 
 /// Forecast the rows behind the last one of a file, with a run of --task forecast
 ///
-/// The rows of --data are read as those of the training were. The forecast comes as CSV in the file's units, its dates continued as the file
-/// writes them: every day, or Monday to Friday where the file has no weekends (rows are numbered where there are none).
+/// The rows of --data are read as those of the training were. The forecast comes as CSV in the file's units, its dates
+/// continued as the file writes them: every day, or Monday to Friday where the file has no weekends (rows are numbered
+/// where there are none).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A forecast sees the last rows of the file: the look-back and --context - 1 times --patch more, as in training. With --carry the memories

@@ -112,7 +112,8 @@ pub fn main() -> ExitCode {
     code.unwrap_or_else(|_| failure::bug().report()).into()
 }
 
-/// The command line. A negative number is a value wherever one is expected, so that the option says which numbers it takes.
+/// The command line. A negative number is a value wherever one is expected, so that the option says which numbers it
+/// takes.
 fn command() -> Command {
     fn with_numbers(command: Command) -> Command {
         let takes = |arg: Arg| match arg.get_action().takes_values() && !arg.is_positional() {
@@ -124,8 +125,8 @@ fn command() -> Command {
     rejoin_help(with_numbers(Cli::command()))
 }
 
-/// The text behind the options of every verb as paragraphs, which the parser breaks where the terminal ends; lines of tables and examples, which
-/// begin with blanks, stay lines.
+/// The text behind the options of every verb as paragraphs, which the parser breaks where the terminal ends; lines of
+/// tables and examples, which begin with blanks, stay lines.
 fn rejoin_help(command: Command) -> Command {
     let text = command.get_after_help().map(|text| join_lines(&text.to_string()));
     let command = command.mut_subcommands(rejoin_help);
@@ -135,8 +136,8 @@ fn rejoin_help(command: Command) -> Command {
     }
 }
 
-/// Joins the lines of a paragraph as its author broke them; a sentence's end, or a colon, may end one, and what is far to the right goes on from the
-/// line above.
+/// Joins the lines of a paragraph as its author broke them; a sentence's end, or a colon, may end one, and what is far
+/// to the right goes on from the line above.
 fn join_lines(text: &str) -> String {
     const TABLE: usize = 12;
     let mut flowing = String::with_capacity(text.len());
@@ -160,8 +161,8 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// What to say of an argument that is not UTF-8 where text is expected: the parser itself names none. It is the one without which the
-/// parser complains no more, or not of that.
+/// What to say of an argument that is not UTF-8 where text is expected: the parser itself names none. It is the one
+/// without which the parser complains no more, or not of that.
 fn not_utf8(arguments: &[OsString]) -> Option<String> {
     let mut tried = arguments.to_vec();
     let culprit = (1..arguments.len()).find(|&i| {

@@ -3,7 +3,7 @@
 //! Nothing that a file claims is believed: not the length of an entry, not the shape in a header.
 
 use crate::error::{Error, Result};
-use crate::train::store::Tensor;
+use crate::train::store::{Float, Tensor};
 use ndarray::{ArrayViewD, IxDyn};
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ViewNpyError, ViewNpyExt, WriteNpyExt};
@@ -26,11 +26,12 @@ pub fn named(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npz"))
 }
 
-/// The content of `path` as the bytes of a safetensors file: as they are, or made of the arrays of an `.npz` file, which is known by its
-/// first bytes or its name.
+/// The content of `path` as the bytes of a safetensors file: as they are, or made of the arrays of an `.npz` file,
+/// which is known by its first bytes or its name.
 ///
 /// # Errors
-/// [`Error::File`] for a damaged file, and for an array that is none of plain little-endian numbers or booleans, which it names.
+/// [`Error::File`] for a damaged file, and for an array that is none of plain little-endian numbers or booleans, which
+/// it names.
 pub fn as_safetensors(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
     if !named(path) && !bytes.starts_with(b"PK\x03\x04") {
         return Ok(bytes);
@@ -72,16 +73,16 @@ pub fn to_bytes(tensors: &[(String, Tensor)], comment: &str) -> Result<Vec<u8>> 
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).large_file(large);
         archive.start_file(format!("{name}.npy"), stored).map_err(|e| fail(&e))?;
         let shape = IxDyn(&tensor.shape);
-        let written = match tensor.dtype {
-            Dtype::F32 => {
+        let written = match Float::of_dtype(tensor.dtype) {
+            Some(Float::F32) => {
                 let numbers = tensor.numbers::<f32>().unwrap_or_default();
                 ArrayViewD::from_shape(shape, &numbers).map_err(|e| fail(&e))?.write_npy(&mut archive)
             }
-            Dtype::F64 => {
+            Some(Float::F64) => {
                 let numbers = tensor.numbers::<f64>().unwrap_or_default();
                 ArrayViewD::from_shape(shape, &numbers).map_err(|e| fail(&e))?.write_npy(&mut archive)
             }
-            other => return Err(fail(&format!("expected F32 or F64, found {other}"))),
+            None => return Err(fail(&format!("expected F32 or F64, found {}", tensor.dtype))),
         };
         written.map_err(|e| fail(&e))?;
     }

@@ -2,24 +2,27 @@
 
 use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
-use crate::device::cuda::Cuda;
+use crate::device::cuda::{Cuda, Precision};
 use crate::model::Choice;
 use crate::train::ranks::launch::Launch;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use safetensors::Dtype;
 
 /// Where to compute.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct DeviceArgs {
-    /// Where to compute: cpu, cuda (that of LOCAL_RANK, else the first that can be used), cuda:N, or auto: cuda where it works and the
-    /// CPU elsewhere
+    /// Where to compute: cpu, cuda (that of LOCAL_RANK, else the first that can be used), cuda:N, or auto: cuda where
+    /// it works and the CPU elsewhere
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
     pub device: DeviceChoice,
 
     /// CPU threads [default: all of this machine's]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
+
+    /// On CUDA, what factors of models' linear maps may be rounded to: all else, parameters and sums included, is f32
+    #[arg(long, default_value = "f32", value_parser = named::<Precision>())]
+    pub precision: Precision,
 }
 
 /// The devices by name.
@@ -59,10 +62,14 @@ fn local_rank() -> Result<Option<usize>, Failure> {
 }
 
 impl DeviceArgs {
-    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing. Nothing is looked for if
-    /// the CPU is asked for.
+    /// Whether to use CUDA. Asking for it where there is none is an error that says what is missing. Nothing is looked
+    /// for if the CPU is asked for.
     pub fn cuda(&self) -> Result<bool, Failure> {
         match self.device {
+            DeviceChoice::Cpu if self.precision != Precision::F32 => {
+                let name = self.precision.name();
+                Err(Failure::input(format!("--precision {name} is for --device cuda: the CPU computes in f32")))
+            }
             DeviceChoice::Cpu => Ok(false),
             DeviceChoice::Auto => Ok(super::devices::cuda_absent().is_none()),
             DeviceChoice::Cuda(_) => match super::devices::cuda_absent() {
@@ -74,8 +81,19 @@ impl DeviceArgs {
         }
     }
 
-    /// The CUDA device that is asked for. Where none is named, those that cannot be used are passed over, and standard error says
-    /// why.
+    /// Refuses a precision that `what` makes no use of.
+    pub fn expect_f32(&self, what: &str) -> Result<(), Failure> {
+        match self.precision {
+            Precision::F32 => Ok(()),
+            other => {
+                let name = other.name();
+                Err(Failure::input(format!("--precision {name} is for models' linear maps; {what} computes in f32")))
+            }
+        }
+    }
+
+    /// The CUDA device that is asked for. Where none is named, those that cannot be used are passed over, and standard
+    /// error says why.
     pub fn open_cuda(&self) -> Result<Cuda, Failure> {
         let number = match self.device {
             DeviceChoice::Cuda(Some(number)) => Some(number),
@@ -84,9 +102,10 @@ impl DeviceArgs {
         let Some(number) = number else {
             let (device, skipped) = Cuda::first()?;
             output::tell(&skipped);
-            return Ok(device);
+            return Ok(device.with_precision(self.precision));
         };
-        Cuda::new(number).map_err(|error| Failure::input(error.to_string()))
+        let device = Cuda::new(number).map_err(|error| Failure::input(error.to_string()))?;
+        Ok(device.with_precision(self.precision))
     }
 }
 
@@ -95,8 +114,9 @@ pub fn cpu<T: SimdScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
     Ok(Cpu::with_instruction_set(threads, instruction_set(None)?)?)
 }
 
-/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA` (empty is as good as not set), else the best one of
-/// this processor. A name that is none, or a set that this processor lacks, is bad input: exit code 2.
+/// The instruction set that an option `--isa` asks for, else the environment variable `TITANS_ISA` (empty is as good as
+/// not set), else the best one of this processor. A name that is none, or a set that this processor lacks, is bad
+/// input: exit code 2.
 pub fn instruction_set(asked: Option<Isa>) -> Result<Isa, Failure> {
     let (by, isa) = match (asked, forced_by_environment()) {
         (Some(isa), _) => ("--isa", isa),
@@ -170,9 +190,9 @@ pub fn explained<T: Choice + Send + Sync>(about: fn(T) -> &'static str) -> impl 
         .try_map(of_name)
 }
 
-/// A type of numbers that is computed with: f32 or f64.
-pub fn dtype() -> impl TypedValueParser<Value = Dtype> {
-    PossibleValuesParser::new(["f32", "f64"]).map(|name| if name == "f64" { Dtype::F64 } else { Dtype::F32 })
+/// The same, of some of the names.
+pub fn one_of<T: Choice + Send + Sync>(some: &[T]) -> impl TypedValueParser<Value = T> + use<T> {
+    PossibleValuesParser::new(some.iter().map(|choice| choice.name())).try_map(of_name)
 }
 
 /// Runs `$body` with `$device`, the `f32` device that `$args` ask for.

@@ -2,12 +2,14 @@
 
 use super::Failure;
 use crate::error::{Error, plain, tidy};
+use crate::task::TaskName;
 use crate::train::atomic;
 use serde::Serialize;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use titans_kernel::Choice;
 
 /// Writes `text` and a line end to standard output.
 pub fn print(text: impl Display) -> Result<(), Failure> {
@@ -34,8 +36,8 @@ pub fn csv_line(fields: impl IntoIterator<Item = String>) -> Result<String, Fail
     Ok(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned())
 }
 
-/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so far from 0 that they
-/// would round away what matters on a scale.
+/// A number with the digits that 32 bits hold, or with more where those are too few: it is too large for them, or so
+/// far from 0 that they would round away what matters on a scale.
 pub fn digits(x: f64, scale: f64) -> String {
     let short = x as f32;
     match (f64::from(short) - x).abs() <= scale / 65_536.0 {
@@ -59,6 +61,11 @@ pub fn listed(names: &[&str], word: &str) -> String {
     }
 }
 
+/// Names of tasks, listed alike.
+pub fn tasks(of: &[TaskName], word: &str) -> String {
+    listed(&of.iter().map(|task| task.name()).collect::<Vec<_>>(), word)
+}
+
 /// Tells what is worth a word about files that were read.
 pub fn tell<'a>(notes: impl IntoIterator<Item = &'a String>) {
     notes.into_iter().for_each(|note| complain(&plain(note)));
@@ -69,7 +76,8 @@ pub fn complain_plainly(text: &str) {
     let _ = write!(std::io::stderr().lock(), "{text}");
 }
 
-/// Refuses files of which one would be written over another: what is read, and everything that is written, each with its name.
+/// Refuses files of which one would be written over another: what is read, and everything that is written, each with
+/// its name.
 ///
 /// # Errors
 /// [`Error::Usage`] with both names.

@@ -88,6 +88,7 @@ struct Report<'a> {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    args.on.expect_f32("the self-test")?;
     on_device!(args.on, device => on(&device, args))
 }
 

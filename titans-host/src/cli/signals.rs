@@ -4,8 +4,8 @@ use super::failure::Code;
 use crate::error::{Error, Result};
 use crate::train::Interrupt;
 
-/// A request to stop that Ctrl-C, SIGTERM or SIGHUP makes. The verb then keeps what it has and ends; a second signal ends the process
-/// at once.
+/// A request to stop that Ctrl-C, SIGTERM or SIGHUP makes. The verb then keeps what it has and ends; a second signal
+/// ends the process at once.
 ///
 /// # Errors
 /// [`Error::Io`] when the system lets nobody listen.
@@ -35,8 +35,8 @@ mod system {
     use std::sync::atomic::AtomicBool;
     use std::time::{Duration, Instant};
 
-    /// Whoever stops a whole group of processes may send the same signal twice: `timeout` does, and so do shells and terminals that
-    /// close. Such a pair is one request.
+    /// Whoever stops a whole group of processes may send the same signal twice: `timeout` does, and so do shells and
+    /// terminals that close. Such a pair is one request.
     const ONE: Duration = Duration::from_millis(300);
 
     pub(super) fn listen(interrupt: &Interrupt) -> io::Result<()> {
@@ -62,8 +62,8 @@ mod system {
         let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     }
 
-    /// Whether the process was started so that this signal says nothing to it (`nohup`, `trap ''`, a background job of a script); known on
-    /// Linux alone.
+    /// Whether the process was started so that this signal says nothing to it (`nohup`, `trap ''`, a background job of
+    /// a script); known on Linux alone.
     fn ignored(signal: i32) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

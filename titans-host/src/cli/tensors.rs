@@ -1,6 +1,7 @@
 //! Reading tensors by name from a safetensors file, with errors that name the tensor.
 
 use crate::error::{Error, Result};
+use crate::train::store::Float;
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 use titans_kernel::Scalar;
@@ -56,11 +57,10 @@ impl<'a> Tensors<'a> {
     /// A tensor of finite F32 or F64 numbers, rounded to `T`.
     pub fn get<T: Scalar>(&self, name: &str, shape: &str) -> Result<NumberTensor<T>> {
         let view = self.view(name, shape)?;
-        let data: Vec<T> = match view.dtype() {
-            Dtype::F32 => view.data().chunks_exact(4).map(|b| T::from_f64(f32::read_le(b).into())).collect(),
-            Dtype::F64 => view.data().chunks_exact(8).map(|b| T::from_f64(f64::read_le(b))).collect(),
-            other => return Err(self.error(name, format!("expected F32 or F64, found {other}; convert it first"))),
-        };
+        let float = Float::of_dtype(view.dtype()).ok_or_else(|| {
+            self.error(name, format!("expected F32 or F64, found {}; convert it first", view.dtype()))
+        })?;
+        let data: Vec<T> = float.numbers(view.data()).map(T::from_f64).collect();
         let tensor = NumberTensor { shape: view.shape().to_vec(), data };
         match tensor.data.iter().position(|x| !x.finite()) {
             None => Ok(tensor),

@@ -1,4 +1,5 @@
-//! How a sequence of letters becomes tokens: words of a few letters that overlap, or windows of letters as rows of numbers.
+//! How a sequence of letters becomes tokens: words of a few letters that overlap, or windows of letters as rows of
+//! numbers.
 
 use super::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -21,7 +22,8 @@ choice! {
     /// What the letters of a sequence are.
     #[derive(Default)]
     pub enum Letters: "alphabet" {
-        /// Bases A, C, G, T (or U), in either case; the letters for several bases (N and others) are one unknown letter.
+        /// Bases A, C, G, T (or U), in either case; the letters for several bases (N and others) are one unknown
+        /// letter.
         #[default]
         Dna = 0, "dna";
         /// The characters that the training sequences have.
@@ -92,7 +94,8 @@ pub fn guess<'a>(mut texts: impl Iterator<Item = &'a str>) -> Letters {
     }
 }
 
-/// The first letter that is no base, where nine of ten are: the number of its sequence and its place in it, from 0. It is most likely a slip.
+/// The first letter that is no base, where nine of ten are: the number of its sequence and its place in it, from 0. It
+/// is most likely a slip.
 pub fn stray<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Option<(usize, usize, char)> {
     let (mut bases, mut all) = (0u64, 0u64);
     for c in texts.clone().flat_map(str::chars) {
@@ -202,7 +205,8 @@ impl Encoder {
     /// The numbers of a sequence's letters.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the first letter that is not of the alphabet, and its place, from 1; for BPE as [`Tokenizer::encode`].
+    /// [`Error::Usage`] with the first letter that is not of the alphabet, and its place, from 1; for BPE as
+    /// [`Tokenizer::encode`].
     pub fn numbers(&self, text: &str) -> Result<Vec<u32>> {
         let of = |c: char| match self.alphabet {
             Letters::Dna => base(c),
@@ -233,14 +237,15 @@ impl Encoder {
         numbers.iter().rev().map(|&n| if n < 4 { 3 - n } else { n }).collect()
     }
 
-    /// Tokens of a sequence of so many letters: windows that begin a stride apart, up to the first that has the last letter, and none
-    /// beyond the end.
+    /// Tokens of a sequence of so many letters: windows that begin a stride apart, up to the first that has the last
+    /// letter, and none beyond the end.
     pub fn tokens(&self, letters: usize) -> usize {
         let Words { letters: window, stride, .. } = self.words;
         (letters.saturating_sub(window).div_ceil(stride) + 1).min(letters.div_ceil(stride)).max(1)
     }
 
-    /// Appends the words of a sequence, `most` at the most. A word with an unknown letter, or one beyond the end, is the unknown word.
+    /// Appends the words of a sequence, `most` at the most. A word with an unknown letter, or one beyond the end, is
+    /// the unknown word.
     pub fn push_words(&self, numbers: &[u32], most: usize, ids: &mut Vec<u32>) {
         let letters = self.letters() as u32;
         let unknown = self.vocabulary() as u32 - 1;
@@ -252,9 +257,9 @@ impl Encoder {
         }
     }
 
-    /// Appends the rows of a sequence, `most` at the most: for every letter of a window a 1 at its number (zeros for an unknown one, and
-    /// beyond the end), and where the window lies: 1 at the nearest of as many places from the sequence's beginning to its end as there
-    /// are numbers for it, shared out between the nearest two.
+    /// Appends the rows of a sequence, `most` at the most: for every letter of a window a 1 at its number (zeros for an
+    /// unknown one, and beyond the end), and where the window lies: 1 at the nearest of as many places from the
+    /// sequence's beginning to its end as there are numbers for it, shared out between the nearest two.
     pub fn push_rows(&self, numbers: &[u32], most: usize, rows: &mut Vec<f64>) {
         let (letters, Words { positions, stride, letters: window, .. }) = (self.letters(), self.words);
         let tokens = self.tokens(numbers.len());

@@ -1,7 +1,8 @@
 //! Questions about little stories (bAbI, Weston et al. 2015), and which of the test questions BABILong asks.
 //!
-//! A file `qaN_…_train.txt` or `qaN_…_test.txt`, `.gz` or not, has a line for each sentence: its number in the story, which begins anew at
-//! 1, and the sentence; or the question, its answer and the numbers of the sentences that it follows from, with tabs between them.
+//! A file `qaN_…_train.txt` or `qaN_…_test.txt`, `.gz` or not, has a line for each sentence: its number in the story,
+//! which begins anew at 1, and the sentence; or the question, its answer and the numbers of the sentences that it
+//! follows from, with tabs between them.
 
 use super::text;
 use crate::error::brief;

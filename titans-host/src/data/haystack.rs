@@ -1,4 +1,5 @@
-//! Texts to hide something in: sentences one after another, a few that repeat or those of a text, and what is hidden among them.
+//! Texts to hide something in: sentences one after another, a few that repeat or those of a text, and what is hidden
+//! among them.
 
 mod hidden;
 mod sentences;

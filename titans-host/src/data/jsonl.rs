@@ -27,11 +27,12 @@ pub struct ObjectLine {
     fields: Map<String, Value>,
 }
 
-/// Reads a file of objects, one a line; `.gz` is decompressed. A byte order mark, carriage returns and empty lines are passed over.
+/// Reads a file of objects, one a line; `.gz` is decompressed. A byte order mark, carriage returns and empty lines are
+/// passed over.
 ///
 /// # Errors
-/// As [`text::read`]; [`Error::File`] with the line, and the column where there is one, of what is no UTF-8, no JSON or no object, and for a
-/// file without an object.
+/// As [`text::read`]; [`Error::File`] with the line, and the column where there is one, of what is no UTF-8, no JSON or
+/// no object, and for a file without an object.
 pub fn read(path: &Path) -> Result<Objects> {
     let Content { bytes, notes } = text::read(&[path])?;
     let bytes = bytes.strip_prefix(BOM).unwrap_or(&bytes);

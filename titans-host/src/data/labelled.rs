@@ -54,15 +54,15 @@ pub struct Labelled {
     pub crc32: u32,
 }
 
-/// Reads files one after the other; `.gz` is unpacked. A file whose first letter is `>` is FASTA, any other CSV (comma, semicolon or
-/// tab, whichever its first lines have in common), whose first line names the columns unless both are given by number and it has none of the usual names
-/// there. In FASTA
-/// a label is what follows `label=` in the header, or the header's last word; of several FASTA files without one, each is a class
-/// that is called as its file is, up to the first dot. With `wanted`, every row must have a label.
+/// Reads files one after the other; `.gz` is unpacked. A file whose first letter is `>` is FASTA, any other CSV (comma,
+/// semicolon or tab, whichever its first lines have in common), whose first line names the columns unless both are
+/// given by number and it has none of the usual names there. In FASTA a label is what follows `label=` in the header,
+/// or the header's last word; of several FASTA files without one, each is a class that is called as its file is, up to
+/// the first dot. With `wanted`, every row must have a label.
 ///
 /// # Errors
-/// [`Error::Usage`] without a file, [`Error::Io`] for one that cannot be read, [`Error::File`] naming line and column of what is
-/// empty, of other bytes than UTF-8, or missing.
+/// [`Error::Usage`] without a file, [`Error::Io`] for one that cannot be read, [`Error::File`] naming line and column
+/// of what is empty, of other bytes than UTF-8, or missing.
 pub fn read(paths: &[PathBuf], columns: &LabelledColumns, wanted: bool) -> Result<Labelled> {
     if paths.is_empty() {
         return Err(Error::usage("no data: name at least one file"));

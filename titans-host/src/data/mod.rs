@@ -1,5 +1,5 @@
-//! Readers and generators that yield token ids or rows of numbers. Every batch is a function of a seed and a step's number, so that
-//! a resumed run draws what an uninterrupted one would have drawn, without saving a generator.
+//! Readers and generators that yield token ids or rows of numbers. Every batch is a function of a seed and a step's
+//! number, so that a resumed run draws what an uninterrupted one would have drawn, without saving a generator.
 
 pub mod alphabet;
 pub mod babi;

@@ -1,5 +1,5 @@
-//! One needle in a haystack: a sentence that gives a key its value, and at the end the question for it (the single-needle tasks of RULER,
-//! Hsieh et al. 2024, by their published wording).
+//! One needle in a haystack: a sentence that gives a key its value, and at the end the question for it (the
+//! single-needle tasks of RULER, Hsieh et al. 2024, by their published wording).
 
 use super::haystack::{Haystack, Hidden};
 use super::tokenizer::Tokenizer;
@@ -81,8 +81,8 @@ impl NeedleKind {
         }
     }
 
-    /// Hides a needle, `depth` of the haystack from its beginning (0 to 1), in so much of it that there are `length` tokens in all. The
-    /// haystack begins with sentence `first`.
+    /// Hides a needle, `depth` of the haystack from its beginning (0 to 1), in so much of it that there are `length`
+    /// tokens in all. The haystack begins with sentence `first`.
     ///
     /// # Errors
     /// [`crate::Error::Usage`] with the tokens that are needed; as [`Tokenizer::encode`].

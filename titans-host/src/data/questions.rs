@@ -49,8 +49,8 @@ pub fn last_words(path: &Path) -> Result<Items<LastWord>> {
     Ok((found.lines.iter().map(one).collect::<Result<_>>()?, found.notes))
 }
 
-/// Reads questions from lines `{"context": "…", "choices": ["…", …], "answer": 0}`; `context` may be a list, a context for each choice. Other
-/// fields are passed over.
+/// Reads questions from lines `{"context": "…", "choices": ["…", …], "answer": 0}`; `context` may be a list, a context
+/// for each choice. Other fields are passed over.
 ///
 /// # Errors
 /// As [`jsonl::read`]; [`crate::Error::File`] with line and field for what is no such item.

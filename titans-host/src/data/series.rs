@@ -48,7 +48,8 @@ pub struct Column {
     pub mean: f64,
     /// Standard deviation of its training part; 1 where that is constant.
     pub deviation: f64,
-    /// Whether its training file has whole numbers alone there, some of them of three digits and more: then `1.059` is doubtful.
+    /// Whether its training file has whole numbers alone there, some of them of three digits and more: then `1.059` is
+    /// doubtful.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
 }
@@ -62,8 +63,8 @@ impl Column {
     /// The number that a field holds, standardised; 0, the mean, for a gap where the layout allows one.
     ///
     /// # Errors
-    /// What was expected, where it holds none, one that is not finite in the 32 bits that are computed in, standardised or not, or one whose
-    /// mark may be of thousands.
+    /// What was expected, where it holds none, one that is not finite in the 32 bits that are computed in, standardised
+    /// or not, or one whose mark may be of thousands.
     pub fn number(&self, field: &str, layout: &TableLayout) -> std::result::Result<f64, String> {
         let number = layout.number(field)?;
         if self.whole
@@ -137,14 +138,15 @@ impl Read {
     }
 }
 
-/// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at semicolons or tabs, decimal
-/// commas; a first line that is no row of numbers is the header; a first column that holds no number in any row (dates), or that counts the
-/// rows or the time, is left out. `known` names the columns of a run that there is already: those are sought.
+/// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at
+/// semicolons or tabs, decimal commas; a first line that is no row of numbers is the header; a first column that holds
+/// no number in any row (dates), or that counts the rows or the time, is left out. `known` names the columns of a run
+/// that there is already: those are sought.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite in 32 bits, or of a
-/// row of another length, of a date that does not come after the one before, of a comma that may be one of thousands or of decimals, and
-/// columns of one name.
+/// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite
+/// in 32 bits, or of a row of another length, of a date that does not come after the one before, of a comma that may be
+/// one of thousands or of decimals, and columns of one name.
 pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     if let Some(reason) = advice::contradiction(said) {
         return Err(Error::usage(reason));
@@ -182,8 +184,8 @@ impl Series {
     /// Rows before the last `fraction` of them, which is for validation.
     ///
     /// # Errors
-    /// [`Error::Usage`] when `fraction` is not between 0 and 1 (both excluded), or when fewer than `least.0` rows are left for
-    /// training or `least.1` for validation.
+    /// [`Error::Usage`] when `fraction` is not between 0 and 1 (both excluded), or when fewer than `least.0` rows are
+    /// left for training or `least.1` for validation.
     pub fn split(&self, fraction: f64, least: (usize, usize)) -> Result<usize> {
         if !(fraction > 0.0 && fraction < 1.0) {
             return Err(Error::usage(format!(
@@ -210,7 +212,8 @@ impl Series {
         let (columns, rows) = (self.columns(), rows.min(self.rows()));
         let of = |c: usize| self.numbers[..rows * columns].iter().skip(c).step_by(columns).filter(|x| !x.is_nan());
         let column = |(c, name): (usize, &String)| {
-            // From the first number on: a large offset then takes no digits from what varies, and a constant does not vary at all.
+            // From the first number on: a large offset then takes no digits from what varies, and a constant does not
+            // vary at all.
             let (n, from) = (of(c).count().max(1) as f64, of(c).next().copied().unwrap_or(0.0));
             let shift = of(c).map(|x| x - from).sum::<f64>() / n;
             let deviation = of(c).map(|x| (x - from - shift).powi(2) / n).sum::<f64>().sqrt();
@@ -232,8 +235,8 @@ impl Series {
         self.names.iter().enumerate().filter(|&(c, _)| constant(c)).map(|(_, name)| name.as_str()).collect()
     }
 
-    /// All numbers, standardised; for one that is missing what the layout says: the column's mean, or the number before it (the mean where
-    /// there is none).
+    /// All numbers, standardised; for one that is missing what the layout says: the column's mean, or the number before
+    /// it (the mean where there is none).
     ///
     /// # Errors
     /// As [`Series::z_scores`].
@@ -253,7 +256,8 @@ impl Series {
     /// All numbers, standardised; 0, the mean, where one is missing.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the columns are not these, or naming the line and column of a number that they make too large for 32 bits.
+    /// [`Error::Usage`] when the columns are not these, or naming the line and column of a number that they make too
+    /// large for 32 bits.
     pub fn z_scores(&self, columns: &[Column]) -> Result<Vec<f64>> {
         let expected: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         if expected != self.names.iter().map(String::as_str).collect::<Vec<_>>() {

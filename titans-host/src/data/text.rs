@@ -23,8 +23,8 @@ pub struct Content {
     pub notes: Vec<String>,
 }
 
-/// Reads the files in order into one run of bytes. A file whose name ends in `.gz` is decompressed; what is behind its last member and is
-/// none, as it comes of a transfer or a tape, is left out with a note.
+/// Reads the files in order into one run of bytes. A file whose name ends in `.gz` is decompressed; what is behind its
+/// last member and is none, as it comes of a transfer or a tape, is left out with a note.
 ///
 /// # Errors
 /// [`Error::Usage`] without any file, [`Error::Io`] when one cannot be read, [`Error::File`] when one is empty or its
@@ -33,8 +33,8 @@ pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Content> {
     read_by(paths, |_| false)
 }
 
-/// The same of files to learn text from: of FASTA (names that end in `.fa`, `.fna`, `.faa` or `.fasta`, before a `.gz`) the sequences alone are
-/// read, a line end between two of them, and a note says so.
+/// The same of files to learn text from: of FASTA (names that end in `.fa`, `.fna`, `.faa` or `.fasta`, before a `.gz`)
+/// the sequences alone are read, a line end between two of them, and a note says so.
 ///
 /// # Errors
 /// As [`read`]; [`Error::File`] for FASTA without a sequence.
@@ -82,7 +82,8 @@ fn read_by<P: AsRef<Path>>(paths: &[P], is_fasta: impl Fn(&Path) -> bool) -> Res
 /// The bytes of a file as text, without a byte order mark.
 ///
 /// # Errors
-/// [`Error::File`] naming line and column (in bytes) of what is no UTF-8, or of a NUL, which other encodings are full of.
+/// [`Error::File`] naming line and column (in bytes) of what is no UTF-8, or of a NUL, which other encodings are full
+/// of.
 pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     expect_unpacked(path, bytes)?;
     let (at, found) = match std::str::from_utf8(bytes) {
@@ -121,8 +122,9 @@ fn read_into(path: &Path, bytes: &mut Vec<u8>) -> Result<u64> {
     Ok(0)
 }
 
-/// Decompresses all members of a gzip file, with zeros between and behind them, which tapes and archives fill their blocks with. Returns
-/// how many bytes from the first on behind them that begins no member are left, as gzip(1) ignores them.
+/// Decompresses all members of a gzip file, with zeros between and behind them, which tapes and archives fill their
+/// blocks with. Returns how many bytes from the first on behind them that begins no member are left, as gzip(1) ignores
+/// them.
 fn members(file: File, bytes: &mut Vec<u8>) -> std::io::Result<u64> {
     let mut input = BufReader::new(file);
     GzDecoder::new(&mut input).read_to_end(bytes)?;

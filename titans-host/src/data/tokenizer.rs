@@ -1,7 +1,7 @@
 //! From bytes to token ids and back: the bytes themselves, or byte-level BPE from a vocabulary file.
 //!
-//! Both lose nothing: what the ids stand for, one after another, is the text, whatever bytes it has. That is what makes bits
-//! a byte of one comparable with the other, and is checked while a text is read.
+//! Both lose nothing: what the ids stand for, one after another, is the text, whatever bytes it has. That is what makes
+//! bits a byte of one comparable with the other, and is checked while a text is read.
 
 mod learn;
 

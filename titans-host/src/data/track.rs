@@ -79,13 +79,13 @@ impl Products {
         })
     }
 
-    /// Reads words that lie in a file of fields between commas, semicolons or tabs, `input` and `target` in columns of these names, elements between
-    /// blanks; `.gz` is read as it is.
+    /// Reads words that lie in a file of fields between commas, semicolons or tabs, `input` and `target` in columns of
+    /// these names, elements between blanks; `.gz` is read as it is.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read; [`Error::File`] naming line and column of a word that is none of this group: an
-    /// element that it does not have, a product that is another (elements may be numbered in another way), no element at
-    /// all, or another length than the first word's.
+    /// [`Error::Io`] when the file cannot be read; [`Error::File`] naming line and column of a word that is none of
+    /// this group: an element that it does not have, a product that is another (elements may be numbered in another
+    /// way), no element at all, or another length than the first word's.
     pub fn read(&self, path: &Path) -> Result<Vec<Vec<(u32, u32)>>> {
         let content = text::read(&[path])?;
         self.words(&content.bytes).map_err(|reason| Error::file(path, reason))

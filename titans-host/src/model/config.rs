@@ -65,15 +65,16 @@ pub struct ModelConfig {
     pub theta_max: f64,
     /// η = `eta_max` · σ(…): the largest momentum, above 0, at most 1.
     pub eta_max: f64,
-    /// First bias of α's gate: 0 forgets half of the memory at every token, −1 in 4 tokens, −4 in 55, −7 in 1100. Training
-    /// moves it; text by the byte begins best at −1, what must be kept over noise at −7.
+    /// First bias of α's gate: 0 forgets half of the memory at every token, −1 in 4 tokens, −4 in 55, −7 in 1100.
+    /// Training moves it; text by the byte begins best at −1, what must be kept over noise at −7.
     pub alpha_bias: f64,
     /// First bias of θ's gate.
     pub theta_bias: f64,
     /// First bias of η's gate.
     pub eta_bias: f64,
-    /// The first deviation of the maps to the memories' q and k, in units of one over the root of the width: above 0, at most 10. SiLU stands
-    /// behind them, which is straight near 0 and shuts below: at 1 keys have few numbers below 0, at 0.1 every direction.
+    /// The first deviation of the maps to the memories' q and k, in units of one over the root of the width: above 0,
+    /// at most 10. SiLU stands behind them, which is straight near 0 and shuts below: at 1 keys have few numbers below
+    /// 0, at 0.1 every direction.
     pub key_scale: f64,
     /// Whether α is there; without it nothing is forgotten.
     pub forgetting: bool,

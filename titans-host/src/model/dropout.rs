@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::tape::{Tape, Var};
 use rand::Rng;
 
-/// What a part of a training step drops. Its masks follow from the run's seed, the step, the part, the block, and which of
-/// the block's additions it is: so a block that is computed again drops the same, and a resumed run as well. The
+/// What a part of a training step drops. Its masks follow from the run's seed, the step, the part, the block, and which
+/// of the block's additions it is: so a block that is computed again drops the same, and a resumed run as well. The
 /// default drops nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropout {

@@ -40,8 +40,8 @@ pub struct Input<'a, D: Device> {
     pub surprise: bool,
     /// What the blocks drop, in training alone.
     pub dropout: Dropout,
-    /// What the memories of every remembering block begin with, [`Forward::states`] of sequences before these: no gradient flows
-    /// to them, and convolutions and attention begin anew. Empty: w0.
+    /// What the memories of every remembering block begin with, [`Forward::states`] of sequences before these: no
+    /// gradient flows to them, and convolutions and attention begin anew. Empty: w0.
     pub start: &'a [Shared<D>],
     /// Ask for the memories after the last token.
     pub states: bool,
@@ -84,13 +84,14 @@ pub struct Forward<D: Device> {
     /// What the model says after each token, `[batch · time, said]` ([`ModelConfig::said`](super::ModelConfig::said)):
     /// logits of the next token, predicted numbers, or logits of the classes.
     pub logits: Var<D>,
-    /// The inner loss c ‖M(k_t) − v_t‖² of every block with memories ([`ModelConfig::remembering`](super::ModelConfig::remembering)),
-    /// `[batch, time, heads]`; empty unless asked for, and when the memory is absent.
+    /// The inner loss c ‖M(k_t) − v_t‖² of every block with memories
+    /// ([`ModelConfig::remembering`](super::ModelConfig::remembering)), `[batch, time, heads]`; empty unless asked for,
+    /// and when the memory is absent.
     pub surprise: Vec<D::Buffer>,
     /// Tokens whose inner gradient was clipped, over all layers and heads.
     pub clipped: u64,
-    /// The memories of every remembering block after the last token, `[batch, heads, 2 P]`; empty unless asked for, and when they are
-    /// absent.
+    /// The memories of every remembering block after the last token, `[batch, heads, 2 P]`; empty unless asked for, and
+    /// when they are absent.
     pub states: Vec<Shared<D>>,
 }
 

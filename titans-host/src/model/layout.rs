@@ -36,17 +36,19 @@ pub struct Declaration {
     pub decay: bool,
 }
 
-/// Standard deviation of the embedding: large enough that a token is heard beside what the blocks add to it (0.02 costs 0.05 bits a
-/// byte of text), small enough that a tied head begins near the uniform distribution.
+/// Standard deviation of the embedding: large enough that a token is heard beside what the blocks add to it (0.02 costs
+/// 0.05 bits a byte of text), small enough that a tied head begins near the uniform distribution.
 const EMBEDDING_STD: f64 = 0.125;
 /// Of a head of its own.
 const HEAD_STD: f64 = 0.02;
-/// Of the first layer of a deep memory, over 1/√(width of the keys): its hidden units must differ before the last layer, which is 0, learns.
+/// Of the first layer of a deep memory, over 1/√(width of the keys): its hidden units must differ before the last
+/// layer, which is 0, learns.
 const FIRST_LAYER: f64 = 2.0;
 /// Of the last layer of MAC's memories, over 1/√(its inputs).
 const MAC_LAST_LAYER: f64 = 0.3;
 
-/// All parameters of a configuration: names, shapes and order are the kernel's ([`ModelSpec::tensors`]), how each begins is said here.
+/// All parameters of a configuration: names, shapes and order are the kernel's ([`ModelSpec::tensors`]), how each
+/// begins is said here.
 ///
 /// [`ModelSpec::tensors`]: titans_kernel::model::ModelSpec::tensors
 pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
@@ -105,9 +107,10 @@ fn begin(c: &ModelConfig, &Tensor { name, rows, cols, .. }: &Tensor) -> Beginnin
     }
 }
 
-/// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need different
-/// rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at 0. MAC asks its
-/// memories before anything is written: the norm of answers that are 0 would have a derivative of a thousand, so they are not.
+/// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need
+/// different rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at
+/// 0. MAC asks its memories before anything is written: the norm of answers that are 0 would have a derivative of a
+/// thousand, so they are not.
 fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
     let spec = c.memory_spec()?;
     let scale = |l: usize| match (l + 1 == spec.layers(), spec.network) {

@@ -21,7 +21,8 @@ pub enum Targets<'a, D: Device> {
     },
     /// The predicted numbers `[batch, time, outputs]`.
     Numbers(&'a Shared<D>),
-    /// The same where every number has a weight w between 0 and 1, by which its error is multiplied before it is squared.
+    /// The same where every number has a weight w between 0 and 1, by which its error is multiplied before it is
+    /// squared.
     Weighted {
         /// The numbers times w.
         numbers: &'a Shared<D>,
@@ -53,7 +54,8 @@ impl<D: Device> Model<D> {
         tape.pool(time, self.config.said(), lengths, said)
     }
 
-    /// A loss for every token, or for every sequence where its tokens are pooled: cross entropy in nats, or the mean square of the numbers' errors.
+    /// A loss for every token, or for every sequence where its tokens are pooled: cross entropy in nats, or the mean
+    /// square of the numbers' errors.
     ///
     /// # Errors
     /// [`Error::Usage`] for targets that are not the head's; as [`Tape::cross_entropy`].

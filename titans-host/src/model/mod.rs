@@ -65,7 +65,8 @@ impl<D: Device> Model<D> {
         Self::from_params(config, params)
     }
 
-    /// A model whose parameters hold no particular numbers, made without work on the host: to load into, or to plan with.
+    /// A model whose parameters hold no particular numbers, made without work on the host: to load into, or to plan
+    /// with.
     ///
     /// # Errors
     /// As [`Model::new`].

@@ -23,10 +23,11 @@ const AT_ONCE: usize = 128;
 ///
 /// It runs on this machine's processor, wherever the model was trained.
 ///
-/// A token is refused whose write into a memory, or what the model says after it, would not be finite. The session then stands behind the
-/// token before it, with the bits it would have had if the refused one had never come, and goes on from there with whatever it is
-/// given. For that it holds a copy of its state, so it takes twice the state's memory, and the tokens since: the copy is made anew after every
-/// 1024 of them, and only a refusal costs the time of feeding those again.
+/// A token is refused whose write into a memory, or what the model says after it, would not be finite. The session then
+/// stands behind the token before it, with the bits it would have had if the refused one had never come, and goes on
+/// from there with whatever it is given. For that it holds a copy of its state, so it takes twice the state's memory,
+/// and the tokens since: the copy is made anew after every 1024 of them, and only a refusal costs the time of feeding
+/// those again.
 #[derive(Clone)]
 pub struct Session<T> {
     weights: Arc<Weights<T>>,
@@ -65,8 +66,8 @@ impl<T: SimdScalar> Session<T> {
     /// Before the first token, on weights that others may share.
     ///
     /// # Errors
-    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite; [`Error::NoMemory`] where the system has no
-    /// memory for it.
+    /// [`Error::Kernel`] when a memory refuses a persistent row, or initial weights are not finite; [`Error::NoMemory`]
+    /// where the system has no memory for it.
     pub fn of(weights: Arc<Weights<T>>, arithmetic: Simd, mode: Mode) -> Result<Self> {
         let model = weights.model()?;
         let mut buffer = zeros(model.stream_len(AT_ONCE))?;
@@ -79,8 +80,9 @@ impl<T: SimdScalar> Session<T> {
     /// Reads more tokens; one [`Step`] for each.
     ///
     /// # Errors
-    /// [`Error::Refused`] for the first token that cannot be taken: those before it are in, and [`Session::take`] tells what the model said to
-    /// them. [`Error::Usage`] for an id beyond the vocabulary and [`Error::Kernel`] for a model that reads rows of numbers: nothing changes.
+    /// [`Error::Refused`] for the first token that cannot be taken: those before it are in, and [`Session::take`] tells
+    /// what the model said to them. [`Error::Usage`] for an id beyond the vocabulary and [`Error::Kernel`] for a model
+    /// that reads rows of numbers: nothing changes.
     pub fn push(&mut self, ids: &[u32]) -> Result<Vec<Step<T>>> {
         self.take(ids)?.all()
     }
@@ -88,8 +90,8 @@ impl<T: SimdScalar> Session<T> {
     /// The same for rows of numbers, one after another.
     ///
     /// # Errors
-    /// [`Error::Refused`] as [`Session::push`]. [`Error::Kernel`] for numbers that are no whole rows or not finite, or a model that reads
-    /// tokens: nothing changes.
+    /// [`Error::Refused`] as [`Session::push`]. [`Error::Kernel`] for numbers that are no whole rows or not finite, or
+    /// a model that reads tokens: nothing changes.
     pub fn push_rows(&mut self, rows: &[T]) -> Result<Vec<Step<T>>> {
         self.take_rows(rows)?.all()
     }

@@ -1,13 +1,13 @@
 //! The memory in its exact form: pieces of several chunks of a matrix memory, against the same chunks one at a time.
 
-use super::memory::{Case, TOLERANCE, run};
+use super::memory::{MemoryCase, TOLERANCE, run};
 use super::{Check, Outputs, compare};
 use crate::device::{Device, MemoryOp};
 use crate::error::Result;
 use titans_kernel::memory::{Loss, MemorySpec, Read};
 
-/// Runs matrix memories in pieces of several chunks on the device, forward and backward, and on the reference chunk after
-/// chunk, which are the same numbers (`docs/MATH.md`, section 3b), or with `alike` in pieces too.
+/// Runs matrix memories in pieces of several chunks on the device, forward and backward, and on the reference chunk
+/// after chunk, which are the same numbers (`docs/MATH.md`, section 3b), or with `alike` in pieces too.
 pub fn exact_memories<D: Device, R: Device>(device: &D, reference: &R, alike: bool) -> Vec<Check> {
     let mut checks = Vec::new();
     match cases() {
@@ -46,15 +46,15 @@ fn states_of_pieces(mut outputs: Outputs, op: &MemoryOp, every: usize) -> Output
 }
 
 /// Every case at rates large enough for a token to see what the tokens of its piece before it wrote.
-fn case(name: &'static str, widths: &[usize], cut: [usize; 2], dims: [usize; 3]) -> Result<Case> {
+fn case(name: &'static str, widths: &[usize], cut: [usize; 2], dims: [usize; 3]) -> Result<MemoryCase> {
     let ([chunk, piece], [batch, time, heads]) = (cut, dims);
     let mut spec = MemorySpec::new(widths)?;
     (spec.chunk, spec.compute_chunk) = (chunk, piece);
     let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false };
-    Ok(Case { name, op, masked: false, theta: 0.25 })
+    Ok(MemoryCase { name, op, masked: false, theta: 0.25 })
 }
 
-fn cases() -> Result<Vec<Case>> {
+fn cases() -> Result<Vec<MemoryCase>> {
     let mut cases = vec![
         case("some pieces", &[5, 3], [1, 2], [2, 11, 2])?,
         case("wider values", &[3, 6], [1, 3], [2, 11, 2])?,
@@ -75,10 +75,10 @@ fn cases() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn options(chunk: usize) -> Result<Vec<Case>> {
+fn options(chunk: usize) -> Result<Vec<MemoryCase>> {
     let base = case("", &[6, 4], [chunk, 8], [2, 19, 2])?;
-    let vary = |name, change: &dyn Fn(&mut Case)| {
-        let mut case = Case { name, ..base.clone() };
+    let vary = |name, change: &dyn Fn(&mut MemoryCase)| {
+        let mut case = MemoryCase { name, ..base.clone() };
         change(&mut case);
         case
     };
@@ -95,7 +95,7 @@ fn options(chunk: usize) -> Result<Vec<Case>> {
 }
 
 /// A clip that some tokens reach.
-fn clips() -> Result<Vec<Case>> {
+fn clips() -> Result<Vec<MemoryCase>> {
     let mut cases = Vec::new();
     for (name, cut, read, masked) in [
         ("clip", [1, 8], Read::After, false),

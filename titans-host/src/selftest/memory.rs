@@ -10,7 +10,7 @@ pub(super) const TOLERANCE: f64 = 1e-4;
 
 /// What a test varies around a base.
 #[derive(Clone)]
-pub(super) struct Case {
+pub(super) struct MemoryCase {
     pub name: &'static str,
     pub op: MemoryOp,
     pub masked: bool,
@@ -33,7 +33,7 @@ pub fn memories<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
     checks
 }
 
-fn cases() -> Result<Vec<Case>> {
+fn cases() -> Result<Vec<MemoryCase>> {
     let spec = |widths: &[usize], network, chunk| -> Result<MemorySpec> {
         let mut spec = MemorySpec::new(widths)?;
         (spec.network, spec.chunk, spec.compute_chunk) = (network, chunk, 0);
@@ -42,7 +42,7 @@ fn cases() -> Result<Vec<Case>> {
     };
     let of_layers = |spec: MemorySpec, clip| MemorySpec { layer_gates: true, clip, ..spec };
     let (plain, residual) = (Network::Plain, Network::Residual);
-    let case = |name, spec, batch, time, heads| Case {
+    let case = |name, spec, batch, time, heads| MemoryCase {
         name,
         op: MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false },
         masked: false,
@@ -67,8 +67,8 @@ fn cases() -> Result<Vec<Case>> {
         case("deep 4", spec(&[4, 7, 6, 5, 3], plain, 3)?, 1, 8, 2),
     ];
     let deep = case("", spec(&[6, 11, 6], residual, 4)?, 2, 11, 2);
-    let vary = |name, change: &dyn Fn(&mut Case)| {
-        let mut case = Case { name, ..deep.clone() };
+    let vary = |name, change: &dyn Fn(&mut MemoryCase)| {
+        let mut case = MemoryCase { name, ..deep.clone() };
         change(&mut case);
         case
     };
@@ -105,7 +105,7 @@ fn cases() -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-pub(super) fn run<D: Device>(d: &D, case: &Case) -> Result<Outputs> {
+pub(super) fn run<D: Device>(d: &D, case: &MemoryCase) -> Result<Outputs> {
     let (op, mut numbers) = (&case.op, NumberGenerator(11));
     let (key, value, tokens) = (op.spec.key_width(), op.spec.value_width(), op.batch * op.time * op.heads);
     let root = |n: usize| 1.0 / (n as f64).sqrt();
@@ -179,7 +179,7 @@ pub(super) fn state(numbers: &mut NumberGenerator, op: &MemoryOp) -> Vec<f64> {
 }
 
 /// α, θ, η of every token: ordinary ones, and α = 1, η = 0, θ = 0 here and there.
-pub(super) fn gates(numbers: &mut NumberGenerator, case: &Case) -> Vec<f64> {
+pub(super) fn gates(numbers: &mut NumberGenerator, case: &MemoryCase) -> Vec<f64> {
     let (op, mut gates) = (&case.op, Vec::new());
     for t in 0..op.batch * op.time {
         for (gate, middle, half) in [(0, 0.2, 0.2), (1, case.theta, case.theta), (2, 0.5, 0.5)] {

@@ -69,8 +69,8 @@ impl Check {
     }
 }
 
-/// Everything: [`operations`], [`memories`], [`exact_memories`], [`training`], and the [`golden`] vectors of a folder (or the built-in ones), whole and
-/// [in pieces](golden_in_pieces).
+/// Everything: [`operations`], [`memories`], [`exact_memories`], [`training`], and the [`golden`] vectors of a folder
+/// (or the built-in ones), whole and [in pieces](golden_in_pieces).
 ///
 /// # Errors
 /// As [`golden`]; an operation that fails is a failed [`Check`], not an error.

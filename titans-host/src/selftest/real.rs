@@ -4,7 +4,7 @@
 //! Only the first sequences are computed on the reference. The device has them over and over, so that every other
 //! sequence has to come out with the bits of its like.
 
-use super::memory::{Case, TOLERANCE, gates, state};
+use super::memory::{MemoryCase, TOLERANCE, gates, state};
 use super::training::steps;
 use super::{Check, NumberGenerator, Outputs, compare, get, put};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows, Place};
@@ -133,7 +133,7 @@ fn memory<D: Device, R: Device>(
 /// Outputs and gradients of the distinct sequences; to `repeats` how far those of the others are from theirs.
 fn run<D: Device>(d: &D, op: &MemoryOp, copies: usize, repeats: &mut Vec<(&'static str, f64)>) -> Result<Outputs> {
     let (mut numbers, tokens, width) = (NumberGenerator(5), op.batch * op.time * op.heads, op.spec.key_width());
-    let case = Case { name: "", op: op.clone(), masked: false, theta: 0.1 };
+    let case = MemoryCase { name: "", op: op.clone(), masked: false, theta: 0.1 };
     let length = 1.7 / (width as f64).sqrt();
     let all = |x: Vec<f64>| again(d, &put(d, &x)?, x.len(), copies);
     let k = all(numbers.around(0.0, length, tokens * width))?;

@@ -17,8 +17,8 @@ const STEPS: u64 = 10;
 const BATCH: usize = 2;
 const TIME: usize = 19;
 
-/// Trains models with linear memories, with deep ones, of one MAC block and of all blocks on both devices. The last one for
-/// three steps: norms of what narrow memories answer, block upon block, multiply rounding errors from step to step.
+/// Trains models with linear memories, with deep ones, of one MAC block and of all blocks on both devices. The last one
+/// for three steps: norms of what narrow memories answer, block upon block, multiply rounding errors from step to step.
 pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
     let mut checks = Vec::new();
     let family = |kinds: Vec<Kind>| ModelConfig {

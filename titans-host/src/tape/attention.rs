@@ -16,8 +16,8 @@ pub(super) struct Recorded<D: Device> {
 }
 
 impl<D: Device> Tape<'_, D> {
-    /// Attention of `q [batch, time, heads, width]` to `k` and `v [batch, time, kv_heads, width]`, to persistent keys and
-    /// values `[batch, persistent, kv_heads, width]` and to those of a context, shaped like `k`.
+    /// Attention of `q [batch, time, heads, width]` to `k` and `v [batch, time, kv_heads, width]`, to persistent keys
+    /// and values `[batch, persistent, kv_heads, width]` and to those of a context, shaped like `k`.
     ///
     /// # Errors
     /// As [`Tape::add`].

@@ -37,8 +37,8 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.push(y, || Op::Embedding { width, ids: Arc::clone(ids), table }))
     }
 
-    /// The mean of the first `lengths[b]` rows of each sequence b: x `[batch, time, width]` to `[batch, width]`. What is behind
-    /// a sequence's length is padding, which nothing depends on.
+    /// The mean of the first `lengths[b]` rows of each sequence b: x `[batch, time, width]` to `[batch, width]`. What
+    /// is behind a sequence's length is padding, which nothing depends on.
     ///
     /// # Errors
     /// As [`Tape::linear`]; a length above `time`, or other lengths than sequences, is the device's error.

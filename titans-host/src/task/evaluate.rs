@@ -29,8 +29,8 @@ pub struct TokenRow {
     pub token: u32,
     /// Natural logarithm of the probability that the model gave it.
     pub log_probability: f64,
-    /// For every block with memories the surprise at the token before it, the last one fed: the inner loss c ‖M(k) − v‖² with its
-    /// scale c, mean over the heads. Zeros where the memory is absent.
+    /// For every block with memories the surprise at the token before it, the last one fed: the inner loss c ‖M(k) −
+    /// v‖² with its scale c, mean over the heads. Zeros where the memory is absent.
     pub surprise: Vec<f64>,
 }
 
@@ -75,13 +75,13 @@ impl Windows {
     }
 }
 
-/// Evaluates `model` on `ids`, a text as `tokenizer` reads it, in windows of `window` tokens, 0 for one uncut stream. `each`
-/// receives every predicted token, in order.
+/// Evaluates `model` on `ids`, a text as `tokenizer` reads it, in windows of `window` tokens, 0 for one uncut stream.
+/// `each` receives every predicted token, in order.
 ///
 /// # Errors
-/// [`Error::Usage`] for fewer than 2 tokens or a model of another vocabulary; [`Error::Diverged`] at the first token whose loss, or whose
-/// surprise if `each` is there to hear of it, is not finite, or before which a stream refuses one: `each` does not hear of it; what the device
-/// and `each` report.
+/// [`Error::Usage`] for fewer than 2 tokens or a model of another vocabulary; [`Error::Diverged`] at the first token
+/// whose loss, or whose surprise if `each` is there to hear of it, is not finite, or before which a stream refuses one:
+/// `each` does not hear of it; what the device and `each` report.
 pub fn evaluate<D: Device>(
     device: &D,
     model: &Model<D>,
@@ -107,7 +107,8 @@ pub fn evaluate<D: Device>(
 /// The totals over any windows, finite or not, until a request to stop.
 ///
 /// # Errors
-/// [`Error::Usage`] as [`evaluate`]; [`Error::Diverged`] where a stream refuses a token; [`Error::Stopped`]; what the device reports.
+/// [`Error::Usage`] as [`evaluate`]; [`Error::Diverged`] where a stream refuses a token; [`Error::Stopped`]; what the
+/// device reports.
 pub(super) fn run<D: Device>(
     device: &D,
     model: &Model<D>,

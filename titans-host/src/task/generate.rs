@@ -48,12 +48,12 @@ impl Sampling {
     }
 }
 
-/// Feeds `prompt` (a line break if it is empty) and generates; `each` receives the bytes of every token, which may end within a
-/// character, and says whether to go on. Returns how many tokens were generated.
+/// Feeds `prompt` (a line break if it is empty) and generates; `each` receives the bytes of every token, which may end
+/// within a character, and says whether to go on. Returns how many tokens were generated.
 ///
 /// # Errors
-/// [`Error::Usage`] for sampling out of range or a model of another vocabulary; [`Error::NotFinite`] when the model's odds are
-/// not finite; as [`Tokenizer::encode`]; what the device and `each` report.
+/// [`Error::Usage`] for sampling out of range or a model of another vocabulary; [`Error::NotFinite`] when the model's
+/// odds are not finite; as [`Tokenizer::encode`]; what the device and `each` report.
 pub fn generate<D: Device>(
     device: &D,
     model: &Model<D>,

@@ -21,8 +21,8 @@ const EVALUATION_TOKENS: usize = 8192;
 /// Longest sequences that are evaluated as a batch; longer ones are read as a stream, in memory that does not grow.
 pub const BATCHED: usize = 1 << 15;
 
-/// A model for what is hidden at the beginning and asked for at the end, with memories of `layers` layers, of any of these kinds (none for the
-/// memory alone).
+/// A model for what is hidden at the beginning and asked for at the end, with memories of `layers` layers, of any of
+/// these kinds (none for the memory alone).
 pub(super) fn recipe(layers: usize, kinds: &[Kind]) -> ModelConfig {
     let mut model = ModelConfig {
         width: 64,
@@ -71,8 +71,8 @@ impl HiddenState {
 /// What a model says to one question.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundAnswer {
-    /// The answer token by token, each predicted from the right ones before it. Where all are right, they are what the model
-    /// writes by itself, always taking the likeliest token.
+    /// The answer token by token, each predicted from the right ones before it. Where all are right, they are what the
+    /// model writes by itself, always taking the likeliest token.
     pub answers: Vec<Answered>,
 }
 
@@ -107,11 +107,12 @@ pub(super) fn fill(batch: &mut Batch, haystack: &Haystack, sample: &Hidden) {
     }
 }
 
-/// What a model answers to each sample. Those of up to 32,768 tokens go as batches through the device, about 8192 tokens at once; of longer
-/// ones a piece at a time goes through a stream on this machine's processor.
+/// What a model answers to each sample. Those of up to 32,768 tokens go as batches through the device, about 8192
+/// tokens at once; of longer ones a piece at a time goes through a stream on this machine's processor.
 ///
 /// # Errors
-/// What the device reports; [`Error::Diverged`] where an answer's loss is not finite, [`Error::Refused`] where a stream refuses a token.
+/// What the device reports; [`Error::Diverged`] where an answer's loss is not finite, [`Error::Refused`] where a stream
+/// refuses a token.
 pub fn find<D: Device>(
     device: &D,
     model: &Model<D>,

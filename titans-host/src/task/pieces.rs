@@ -59,9 +59,10 @@ impl Answered {
     }
 }
 
-/// Scores one sequence, given token by token with its targets ([`Alphabet::tokens`](crate::data::recall::Alphabet::tokens)). `read` takes the next up
-/// to `piece` ids and appends the logits after each, `classes` numbers a token; it keeps the stream's state. So the
-/// memory that this takes does not grow with the sequence.
+/// Scores one sequence, given token by token with its targets
+/// ([`Alphabet::tokens`](crate::data::recall::Alphabet::tokens)). `read` takes the next up to `piece` ids and appends
+/// the logits after each, `classes` numbers a token; it keeps the stream's state. So the memory that this takes does
+/// not grow with the sequence.
 ///
 /// # Errors
 /// As [`answers`].

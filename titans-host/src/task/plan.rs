@@ -7,8 +7,8 @@ use std::path::PathBuf;
 const SHORTEST: usize = 16;
 
 impl TaskConfig {
-    /// The files of a task, and the bytes that reading them takes at least: theirs (packed ones are larger), and those of a text's ids, which
-    /// are made while it is there.
+    /// The files of a task, and the bytes that reading them takes at least: theirs (packed ones are larger), and those
+    /// of a text's ids, which are made while it is there.
     pub fn reading(&self) -> (&[PathBuf], u64) {
         let bytes = |files: &[PathBuf]| -> u64 {
             files.iter().filter_map(|file| Some(std::fs::metadata(file).ok()?.len())).sum()
@@ -29,8 +29,8 @@ impl TaskConfig {
         }
     }
 
-    /// The sizes, sequences and tokens of each, of the batches that may need most: a curriculum's short sequences come in
-    /// large numbers, each with its memories.
+    /// The sizes, sequences and tokens of each, of the batches that may need most: a curriculum's short sequences come
+    /// in large numbers, each with its memories.
     pub fn batches(&self) -> Vec<(usize, usize)> {
         let growing = |tokens: usize, length: usize| {
             let shorter = std::iter::successors(Some(SHORTEST), |&l| l.checked_mul(2)).take_while(|&l| l < length);

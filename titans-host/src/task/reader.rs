@@ -72,12 +72,13 @@ impl TextReader {
         (LOGITS / self.tokenizer.vocabulary()).clamp(1, 1024)
     }
 
-    /// Reads a text, which is tokens for itself: one that is cut within a word is other tokens (bytes are not). `go_on` is told after
-    /// every few hundred tokens how many of how many are in, and says whether to go on.
+    /// Reads a text, which is tokens for itself: one that is cut within a word is other tokens (bytes are not). `go_on`
+    /// is told after every few hundred tokens how many of how many are in, and says whether to go on.
     ///
     /// # Errors
-    /// With what was read before: [`Error::Refused`] for a token that cannot be taken, its number counted from this text's first;
-    /// [`Error::Diverged`] for one whose cost is not finite. Before anything is read: as [`Tokenizer::encode`].
+    /// With what was read before: [`Error::Refused`] for a token that cannot be taken, its number counted from this
+    /// text's first; [`Error::Diverged`] for one whose cost is not finite. Before anything is read: as
+    /// [`Tokenizer::encode`].
     pub fn feed(&mut self, text: &[u8], mut go_on: impl FnMut(u64, u64) -> bool) -> (ReadText, Result<()>) {
         let mut read = ReadText::default();
         let ids = match self.tokenizer.encode(text) {
@@ -131,14 +132,15 @@ impl TextReader {
         }
     }
 
-    /// Writes up to `sampling.tokens` tokens that go on from here, and reads them: they are learned like any text. `each` receives the
-    /// bytes of every token, which may end within a character, and says whether to go on. Before the first token the text begins
-    /// with a line break. Returns how many were written.
+    /// Writes up to `sampling.tokens` tokens that go on from here, and reads them: they are learned like any text.
+    /// `each` receives the bytes of every token, which may end within a character, and says whether to go on. Before
+    /// the first token the text begins with a line break. Returns how many were written.
     ///
     /// To leave the reader as it is, call it on a clone.
     ///
     /// # Errors
-    /// [`Error::Usage`] for sampling out of range; [`Error::Refused`] and [`Error::NotFinite`] as the model reads what it wrote.
+    /// [`Error::Usage`] for sampling out of range; [`Error::Refused`] and [`Error::NotFinite`] as the model reads what
+    /// it wrote.
     pub fn write(&mut self, sampling: &Sampling, mut each: impl FnMut(&[u8]) -> bool) -> Result<usize> {
         sampling.validate()?;
         if self.said.is_none() && sampling.tokens > 0 {
@@ -190,10 +192,12 @@ impl TextReader {
         Ok(bytes)
     }
 
-    /// Goes on from where a reader, or `titans stream --state`, stood; a token that waited there is read. Nothing changes on error.
+    /// Goes on from where a reader, or `titans stream --state`, stood; a token that waited there is read. Nothing
+    /// changes on error.
     ///
     /// # Errors
-    /// [`Error::Kernel`] for bytes that are no state of these weights, or damaged; [`Error::Refused`] for the token that waits.
+    /// [`Error::Kernel`] for bytes that are no state of these weights, or damaged; [`Error::Refused`] for the token
+    /// that waits.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let kept = KeptState::parse(bytes)?;
         let mut next = self.session.clone();

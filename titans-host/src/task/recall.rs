@@ -58,8 +58,8 @@ impl Default for RecallConfig {
     }
 }
 
-/// The run that `titans train` does by default: one block with memories of `layers` layers, of any of these kinds (none for the memory
-/// alone), which the caller sets.
+/// The run that `titans train` does by default: one block with memories of `layers` layers, of any of these kinds (none
+/// for the memory alone), which the caller sets.
 ///
 /// # Errors
 /// As [`TaskConfig::run`].
@@ -79,8 +79,8 @@ pub fn default_run(layers: usize, kinds: &[Kind]) -> Result<RunConfig> {
     model.alpha_bias = if layers == 1 { -7.0 } else { -10.0 }; // what a deep memory forgets, it does not forget evenly
     let mut train = TrainConfig { steps: if layers == 1 { 2000 } else { 4000 }, ..TrainConfig::default() };
     if layers == 1 && !kinds.iter().any(|kind| kind.has_attention()) {
-        // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well. Beside
-        // attention a memory that begins shut is not learned to be used in so many steps.
+        // Noise must not be written: gates that begin shut open for pairs, those that begin half open close less well.
+        // Beside attention a memory that begins shut is not learned to be used in so many steps.
         model.theta_bias = -4.0;
         // Weight decay opens them again: not by what sequences of training would show, but over 16,384 tokens.
         (train.weight_decay, train.gate_rate) = (0.0, 10.0);
@@ -203,7 +203,8 @@ impl Recall {
     /// The same, one sequence after another as a stream that no memory must hold: for any length.
     ///
     /// # Errors
-    /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite, [`Error::Refused`] where the stream refuses a token.
+    /// As [`Recall::measure`]; [`Error::Diverged`] where a scored loss is not finite, [`Error::Refused`] where the
+    /// stream refuses a token.
     pub fn stream<D: Device>(&self, device: &D, model: &Model<D>, length: usize, mode: Mode) -> Result<Validation> {
         let (mut loss, mut right, mut scored) = (0.0, 0.0, 0);
         let fresh = Session::new(device, model, mode)?;
@@ -233,8 +234,8 @@ impl Recall {
         Ok(Table(rows))
     }
 
-    /// One length of the table. No more than 8192 tokens or one sequence are on the device at once, and of a sequence longer than
-    /// 32,768 tokens a piece.
+    /// One length of the table. No more than 8192 tokens or one sequence are on the device at once, and of a sequence
+    /// longer than 32,768 tokens a piece.
     ///
     /// # Errors
     /// As [`Recall::measure`] and [`Recall::stream`]; [`Error::Diverged`] where a scored loss is not finite.

@@ -26,8 +26,8 @@ impl Runnable {
     /// From a run folder (the checkpoint that is `asked` for, else its best one), a checkpoint or a blob.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::File`] and [`Error::Usage`] when it is none, or a file and `asked` names one of a folder's; what the
-    /// device reports.
+    /// [`Error::Io`], [`Error::File`] and [`Error::Usage`] when it is none, or a file and `asked` names one of a
+    /// folder's; what the device reports.
     pub fn open<D: Device<Elem = f32>>(device: &D, path: &Path, asked: Option<&Which>) -> Result<Self> {
         if asked.is_some() || path.is_dir() || path.extension().is_some_and(|e| e == "safetensors") {
             let found = find(path, asked)?;

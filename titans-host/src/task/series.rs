@@ -61,8 +61,8 @@ impl Default for SeriesConfig {
 }
 
 impl SeriesConfig {
-    /// Reads the file and takes columns, means and deviations from its training rows. Returns what was guessed about it and is worth a
-    /// word, a sentence each.
+    /// Reads the file and takes columns, means and deviations from its training rows. Returns what was guessed about it
+    /// and is worth a word, a sentence each.
     ///
     /// # Errors
     /// As [`read`] and [`Series::split`].

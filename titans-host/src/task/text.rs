@@ -35,8 +35,8 @@ pub struct TextConfig {
     pub context: usize,
     /// Sequences of a batch.
     pub sequences: usize,
-    /// Share of the steps whose sequences begin with what the memories know of the `context` tokens before them in the text,
-    /// 0 to 1; the others begin with w0. No gradient flows to what came before.
+    /// Share of the steps whose sequences begin with what the memories know of the `context` tokens before them in the
+    /// text, 0 to 1; the others begin with w0. No gradient flows to what came before.
     #[serde(skip_serializing_if = "is_zero")]
     pub carry: f64,
     /// Share of the bytes, the last ones, that is for validation, where `split` says nothing.
@@ -117,8 +117,8 @@ impl Text {
     /// The task over `bytes`, whatever files the configuration names.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the field that cannot be used, or when there are too few bytes; as [`Tokenizer::open`] and
-    /// [`Tokenizer::encode`].
+    /// [`Error::Usage`] naming the field that cannot be used, or when there are too few bytes; as [`Tokenizer::open`]
+    /// and [`Tokenizer::encode`].
     pub fn new(config: TextConfig, bytes: &[u8], seed: u64) -> Result<Self> {
         let sizes = [
             ("context", config.context),

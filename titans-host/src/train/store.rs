@@ -6,9 +6,47 @@ use flate2::Crc;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use titans_kernel::Scalar;
+use titans_kernel::{Choice, Scalar, choice};
 
 const CHECKSUM: &str = "titans.checksum";
+
+choice! {
+    /// Numbers that are computed with and kept in files; their byte is their length in bytes.
+    pub enum Float: "dtype" {
+        /// Single precision.
+        F32 = 4, "f32";
+        /// Double precision.
+        F64 = 8, "f64";
+    }
+}
+
+impl Float {
+    /// What `T` is.
+    pub const fn of<T: Scalar>() -> Self {
+        if T::BYTES == Self::F32 as usize { Self::F32 } else { Self::F64 }
+    }
+
+    /// As a file of tensors names it.
+    pub const fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F64 => Dtype::F64,
+        }
+    }
+
+    /// What a file of tensors names so; `None` for integers and narrower numbers.
+    pub fn of_dtype(dtype: Dtype) -> Option<Self> {
+        Self::ALL.iter().copied().find(|float| float.dtype() == dtype)
+    }
+
+    /// Little-endian numbers, exactly.
+    pub fn numbers(self, bytes: &[u8]) -> impl Iterator<Item = f64> {
+        bytes.chunks_exact(self as usize).map(move |b| match self {
+            Self::F32 => f32::read_le(b).into(),
+            Self::F64 => f64::read_le(b),
+        })
+    }
+}
 
 /// One tensor, as its bytes lie in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +66,12 @@ impl Tensor {
         for (x, out) in data.iter().zip(bytes.chunks_exact_mut(T::BYTES)) {
             x.write_le(out);
         }
-        let dtype = if T::BYTES == 4 { Dtype::F32 } else { Dtype::F64 };
-        Self { dtype, shape: shape.to_vec(), bytes }
+        Self { dtype: Float::of::<T>().dtype(), shape: shape.to_vec(), bytes }
     }
 
     /// Its numbers as `T`, rounded if the file's are wider. `None` when they are neither `f32` nor `f64`.
     pub fn numbers<T: Scalar>(&self) -> Option<Vec<T>> {
-        match self.dtype {
-            Dtype::F32 => Some(self.bytes.chunks_exact(4).map(|b| T::from_f64(f32::read_le(b).to_f64())).collect()),
-            Dtype::F64 => Some(self.bytes.chunks_exact(8).map(|b| T::from_f64(f64::read_le(b))).collect()),
-            _ => None,
-        }
+        Some(Float::of_dtype(self.dtype)?.numbers(&self.bytes).map(T::from_f64).collect())
     }
 }
 

@@ -1,8 +1,8 @@
-//! Rows read by weights of their own, `Z = diag(a) X W + diag(g) X S`: tiles that hold both products, or where registers are few
-//! one after the other.
+//! Rows read by weights of their own, `Z = diag(a) X W + diag(g) X S`: tiles that hold both products, or where
+//! registers are few one after the other.
 //!
-//! Every element is two chains of fused multiply-adds over k in ascending order, from 0, then `a · (X W) + (g · (X S))` with one
-//! rounding less, whatever the tile.
+//! Every element is two chains of fused multiply-adds over k in ascending order, from 0, then `a · (X W) + (g · (X S))`
+//! with one rounding less, whatever the tile.
 
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::{each, opaque};
@@ -57,8 +57,8 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
         // A row that is left by itself has more of its columns beside each other.
         let last = usize::from(n > ROWS && n % ROWS == 1);
         for (from, rows) in [(0, n - last), (n - last, last)] {
-            // SAFETY: `check` found the shapes to agree, and rows from .. from + rows exist. The instructions are the caller's
-            // promise.
+            // SAFETY: `check` found the shapes to agree, and rows from .. from + rows exist. The instructions are the
+            // caller's promise.
             unsafe { strips::<V>(&mut self, from, rows) }
         }
     }
@@ -68,7 +68,8 @@ impl<T: SimdScalar> Job<T> for Blend<'_, T> {
 #[inline(always)]
 unsafe fn strips<V: Vector>(b: &mut Blend<'_, V::T>, from: usize, n: usize) {
     let width = b.z.cols();
-    // Two registers of columns: whole cache lines of W and S. Four for one or two rows, whose chains would wait for one another.
+    // Two registers of columns: whole cache lines of W and S. Four for one or two rows, whose chains would wait for one
+    // another.
     let wide = if n <= 2 { 4 } else { 2 } * V::LANES;
     let mut j = 0;
     while j < width && n > 0 {
@@ -96,8 +97,8 @@ unsafe fn strips<V: Vector>(b: &mut Blend<'_, V::T>, from: usize, n: usize) {
             step: b.step,
             cut: left,
         };
-        // SAFETY: columns j .. j + columns of W, S and Z, the rows of X and a factor for every row exist, by the caller's
-        // promise; Z is borrowed mutably and overlaps nothing.
+        // SAFETY: columns j .. j + columns of W, S and Z, the rows of X and a factor for every row exist, by the
+        // caller's promise; Z is borrowed mutably and overlaps nothing.
         unsafe {
             match columns {
                 _ if columns < V::LANES => rows::<V, 1, true>(strip),
@@ -122,8 +123,8 @@ unsafe fn few<V: Vector>(s: BlendStrip<V::T>) {
     }
 }
 
-/// All rows (`s.tiles` of them) of N registers of columns. Where a tile is higher than what is left, it computes rows once more
-/// that are done already: that costs less than smaller tiles.
+/// All rows (`s.tiles` of them) of N registers of columns. Where a tile is higher than what is left, it computes rows
+/// once more that are done already: that costs less than smaller tiles.
 #[inline(always)]
 unsafe fn rows<V: Vector, const N: usize, const CUT: bool>(s: BlendStrip<V::T>) {
     let n = s.tiles;
@@ -185,8 +186,8 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &
 
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &BlendStrip<V::T>) {
-    // SAFETY: R rows of X and Z with their factors and k rows of N registers (or of `cut` columns) of W and S are valid, by
-    // the caller's promise.
+    // SAFETY: R rows of X and Z with their factors and k rows of N registers (or of `cut` columns) of W and S are
+    // valid, by the caller's promise.
     unsafe {
         let zero = V::splat(V::T::ZERO);
         let (mut by_w, mut by_s) = ([[zero; N]; R], [[zero; N]; R]);

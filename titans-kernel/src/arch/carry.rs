@@ -12,7 +12,7 @@ use crate::scalar::Scalar;
 
 /// From so many tokens on a strip is worth copying side by side.
 const COPY_FROM: usize = 4;
-/// Bytes of W and S that a copied strip of two registers may take: a first-level cache.
+/// Bytes of W and S that a packed strip of two registers may take: L1.
 const STRIP_BYTES: usize = 32 * 1024;
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -56,9 +56,9 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
     let (sums, copy) = o.work.halves_mut(16 * n);
     sums.fill(V::T::ZERO);
     let copy = copy.as_mut_ptr();
-    // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written. The
-    // copy has room for W and S of a strip behind the sums, from a cache line on: `carry_len`, with strips of 64 columns or
-    // fewer of 16 · ⌈d / 16⌉.
+    // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written.
+    // The copy has room for W and S of a strip behind the sums, from a cache line on: `carry_len`, with strips of 64
+    // columns or fewer of 16 · ⌈d / 16⌉.
     unsafe {
         let copy = copy.add((LINE - copy.addr() % LINE) % LINE / V::T::BYTES);
         let two = 4 * rows * V::LANES * V::T::BYTES;
@@ -80,15 +80,15 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
                 tokens::<V, N, MASK, MASK>(&c, strip, ends);
             } else {
                 let wide = N * V::LANES;
-                let copied = TokenStrip { w: copy, s: copy.add(wide), stride: 2 * wide, rows, rest };
+                let packed = TokenStrip { w: copy, s: copy.add(wide), stride: 2 * wide, rows, rest };
                 for i in 0..rows {
-                    store::<V, N, false>(load::<V, N, MASK>(w.add(i * d), rest), copied.w.add(i * copied.stride), rest);
-                    store::<V, N, false>(load::<V, N, MASK>(s.add(i * d), rest), copied.s.add(i * copied.stride), rest);
+                    store::<V, N, false>(load::<V, N, MASK>(w.add(i * d), rest), packed.w.add(i * packed.stride), rest);
+                    store::<V, N, false>(load::<V, N, MASK>(s.add(i * d), rest), packed.s.add(i * packed.stride), rest);
                 }
-                tokens::<V, N, MASK, false>(&c, copied, ends);
+                tokens::<V, N, MASK, false>(&c, packed, ends);
                 for i in 0..rows {
-                    store::<V, N, MASK>(load::<V, N, false>(copied.w.add(i * copied.stride), rest), w.add(i * d), rest);
-                    store::<V, N, MASK>(load::<V, N, false>(copied.s.add(i * copied.stride), rest), s.add(i * d), rest);
+                    store::<V, N, MASK>(load::<V, N, false>(packed.w.add(i * packed.stride), rest), w.add(i * d), rest);
+                    store::<V, N, MASK>(load::<V, N, false>(packed.s.add(i * packed.stride), rest), s.add(i * d), rest);
                 }
             }
         });
@@ -98,8 +98,8 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
     }
 }
 
-/// All tokens over one strip; `MASK` where tokens have fewer columns than it, `CUT` where W and S have too. Each sweep gives
-/// the next token's product with its key as well.
+/// All tokens over one strip; `MASK` where tokens have fewer columns than it, `CUT` where W and S have too. Each sweep
+/// gives the next token's product with its key as well.
 #[inline(always)]
 unsafe fn tokens<V: Vector, const N: usize, const MASK: bool, const CUT: bool>(
     c: &Carry<'_, V::T>,

@@ -28,8 +28,8 @@ impl<T: SimdScalar> Job<T> for Recurrence<'_, T> {
         }
         let n = self.factors.len();
         for j in (0..self.offset + n).step_by(WIDE * V::LANES) {
-            // SAFETY: `check` found n + 1 rows of `chunk` columns, and j lies inside them. The instructions are the caller's
-            // promise.
+            // SAFETY: `check` found n + 1 rows of `chunk` columns, and j lies inside them. The instructions are the
+            // caller's promise.
             unsafe { columns::<V>(&mut self, j) };
         }
     }
@@ -139,8 +139,8 @@ impl<T: SimdScalar> Job<T> for ScoreWeighting<'_, T> {
         let zero = T::ZERO;
         for t in 0..self.n {
             let visible = self.visible.0 + t * self.visible.1;
-            // SAFETY: `check` found `seen` ≥ `visible` numbers in every row, and as many rates as are visible. The instructions
-            // are the caller's promise.
+            // SAFETY: `check` found `seen` ≥ `visible` numbers in every row, and as many rates as are visible. The
+            // instructions are the caller's promise.
             unsafe {
                 let (c, rate) = (self.c.as_ptr().add(t * self.c_stride), self.rate.as_ptr());
                 let row = self.scores.as_mut_ptr().add(t * self.stride);
@@ -180,8 +180,8 @@ impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
             return;
         }
         let (n, columns, x_row) = (self.x.rows(), self.x.cols(), self.x.row_stride());
-        // SAFETY: `check` found n rows of X, factors for each of them, and room for n rows of every group; a group is whole
-        // registers wide. The instructions are the caller's promise.
+        // SAFETY: `check` found n rows of X, factors for each of them, and room for n rows of every group; a group is
+        // whole registers wide. The instructions are the caller's promise.
         unsafe {
             for t in 0..n {
                 let [c, p] = self.factors(t).map(|f| V::splat(f));

@@ -15,8 +15,8 @@ pub unsafe trait Single: Vector<T = f32> {
 
 /// e^x for x ≤ 0 or NaN: at most 1 ULP, 0 below −86.6. The polynomials of [`Scalar::exp`], with fused operations.
 ///
-/// Operation by operation for all registers: each waits for the one before it, and what lies between them is the work of
-/// the others.
+/// Operation by operation for all registers: each waits for the one before it, and what lies between them is the work
+/// of the others.
 #[inline(always)]
 pub unsafe fn single<V: Single, const R: usize>(x: [V; R]) -> [V; R] {
     // SAFETY: arithmetic alone; the instructions are the caller's promise.

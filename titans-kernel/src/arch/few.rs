@@ -55,7 +55,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
     j: usize,
     left: usize,
 ) -> usize {
-    // SAFETY: R rows of C and k rows of B have N registers from column j on, or `left` columns; A has R rows of k numbers.
+    // SAFETY: R rows of C and k rows of B have N registers from column j on, or `left` columns; A has R rows of k
+    // numbers.
     unsafe {
         let load = |p: *const V::T| if CUT { V::load_first(p, left) } else { V::load(p) };
         let mut sum = [[V::splat(V::T::ZERO); N]; R];

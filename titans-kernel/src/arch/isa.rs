@@ -55,8 +55,8 @@ impl Isa {
         Self::ALL.into_iter().find(|isa| isa.available()).unwrap_or(Self::Portable)
     }
 
-    /// The same, asked of the processor in the first call of the program only: under a hypervisor the question can cost more than a
-    /// token.
+    /// The same, asked of the processor in the first call of the program only: under a hypervisor the question can cost
+    /// more than a token.
     pub fn cached() -> Self {
         #[cfg(all(any(feature = "avx2", feature = "avx512"), target_arch = "x86_64", target_feature = "sse2"))]
         {

@@ -56,8 +56,8 @@ impl<T: SimdScalar> Job<T> for Transpose<'_, T> {
             return Portable.transpose(x, out);
         }
         let (p, stride, rows, cols, width) = (x.data().as_ptr(), x.row_stride(), x.rows(), x.cols(), out.row_stride());
-        // SAFETY: x has `rows` rows of `cols` numbers `stride` apart, and `out` as many the other way round. The instructions are
-        // the caller's promise.
+        // SAFETY: x has `rows` rows of `cols` numbers `stride` apart, and `out` as many the other way round. The
+        // instructions are the caller's promise.
         unsafe { product::transposed::<V>(p, stride, rows, cols, out.data_mut().as_mut_ptr(), width) }
     }
 }

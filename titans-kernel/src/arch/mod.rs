@@ -1,7 +1,7 @@
 //! The heavy arithmetic in versions for instruction sets, chosen at run time by asking the processor: no std needed.
 //!
-//! [`Simd`] implements [`Arithmetic`] for `f32` and `f64`. All versions with fused multiply-add compute every element by the
-//! same operations in the same order and give the same bits; [`Isa::Portable`] rounds twice a step and differs.
+//! [`Simd`] implements [`Arithmetic`] for `f32` and `f64`. All versions with fused multiply-add compute every element
+//! by the same operations in the same order and give the same bits; [`Isa::Portable`] rounds twice a step and differs.
 //!
 //! This is the only room of the kernel with `unsafe`. Sizes are checked at the safe edge ([`Simd`]'s methods and
 //! `product`); inside are raw pointers.

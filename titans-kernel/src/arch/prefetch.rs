@@ -85,11 +85,12 @@ impl<T: Scalar> Prefetch<T> {
         Self { own: OwnRows { a, c }, blocks: [block_of_b(o, p), block_of_a(o, p)] }
     }
 
-    /// What the tile of `height` rows from row i on prefetches of the next blocks; none if nothing: then a strip may be several tiles.
+    /// What the tile of `height` rows from row i on prefetches of the next blocks; none if nothing: then a strip may be
+    /// several tiles.
     #[inline(always)]
-    pub(super) fn ahead(&self, o: &Operands<T>, p: &Panel<T>, i: usize, height: usize) -> Option<Ahead<T>> {
+    pub(super) fn next_blocks(&self, o: &Operands<T>, p: &Panel<T>, i: usize, height: usize) -> Option<NextBlocks<T>> {
         let wanted = self.blocks.iter().any(|block| block.rows > 0);
-        wanted.then(|| Ahead::of(self.blocks.map(|block| block.share(i, height, o.m)), p.kc))
+        wanted.then(|| NextBlocks::of(self.blocks.map(|block| block.share(i, height, o.m)), p.kc))
     }
 }
 
@@ -110,7 +111,8 @@ impl<T: Scalar> NextTile<T> {
         Self { own: s.own, a: a.wrapping_add(R * s.a_row), column: 0, rows: R, lines: 0 }
     }
 
-    /// Asks for some lines, between two groups of steps. (Behind the last row of A or C they are of no use, and no harm.)
+    /// Asks for some lines, between two groups of steps. (Behind the last row of A or C they are of no use, and no
+    /// harm.)
     #[inline(always)]
     pub(super) fn some<V: Vector<T = T>, const R: usize, const N: usize>(&mut self, s: &TileStrip<T>, c: *const T) {
         if self.own.a && self.rows > 0 {
@@ -146,8 +148,8 @@ fn block_of_b<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
     BlockRows::new(o.b.wrapping_add(k * o.b_row + j), o.b_row, bytes, rows)
 }
 
-/// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the next
-/// block of steps while the last one does.
+/// A read across its rows lies far apart: the steps that come next, while the first panel passes by, and those of the
+/// next block of steps while the last one does.
 #[inline(always)]
 fn block_of_a<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
     let next = p.k0 + p.kc;
@@ -158,7 +160,7 @@ fn block_of_a<T: Scalar>(o: &Operands<T>, p: &Panel<T>) -> BlockRows<T> {
 }
 
 /// Cache lines that a tile asks for, so many between two groups of steps that all are asked for at its end.
-pub(super) struct Ahead<T> {
+pub(super) struct NextBlocks<T> {
     now: BlockRows<T>,
     rest: [BlockRows<T>; 2],
     at: usize,
@@ -166,7 +168,7 @@ pub(super) struct Ahead<T> {
     rate: usize,
 }
 
-impl<T: Scalar> Ahead<T> {
+impl<T: Scalar> NextBlocks<T> {
     #[inline(always)]
     fn of(rest: [BlockRows<T>; 2], kc: usize) -> Self {
         let lines: usize = rest.iter().map(BlockRows::lines).sum();

@@ -1,7 +1,7 @@
 //! The matrix product by register tiles, for any [`Vector`]: a tile of C stays in registers over a block of k.
 //!
-//! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have the
-//! same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
+//! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have
+//! the same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
 
 use crate::part::sure;
 use core::mem::MaybeUninit;
@@ -15,14 +15,15 @@ use crate::view::{Mat, MatMut};
 
 /// Rows of a tile of more than two registers, at most.
 pub(super) const ROWS: usize = 6;
-/// Bytes of the block of B that is copied side by side: half of a 32 KiB first-level cache.
+/// Bytes of the block of B that is packed: half of a 32 KiB L1.
 pub(super) const BLOCK_BYTES: usize = 16 * 1024;
 
 /// Bytes of a block of B that is read where it is.
 const IN_PLACE_BYTES: usize = 64 * 1024;
 /// Bytes of A's rows that stay in L2 while B passes by.
 pub(super) const A_BYTES: usize = 256 * 1024;
-/// Steps of k of a product whose A does not stay in the cache: what A and B have in them does, while all of C passes by.
+/// Steps of k of a product whose A does not stay in the cache: what A and B have in them does, while all of C passes
+/// by.
 const STEPS: usize = 512;
 
 /// Which part of the product is wanted.
@@ -108,8 +109,9 @@ pub(super) unsafe fn product<V: Vector>(
         ProductPart::CausalInner(b) => ProductPart::CausalInner(Beside { behind: b.behind.min(k), ..b }),
         ProductPart::Band(b) => ProductPart::Band(Beside { behind: b.behind.min(n), ..b }),
     };
-    // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie inside A, B
-    // and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's promise.
+    // SAFETY: views reach no further than their slices, and the shapes agree: all elements that are addressed lie
+    // inside A, B and C. C is borrowed mutably, so it does not overlap A or B. The instructions are the caller's
+    // promise.
     unsafe {
         if cached::<V>(part, &o) {
             panels::<V, false>(store, part, &o);
@@ -122,8 +124,8 @@ pub(super) unsafe fn product<V: Vector>(
     }
 }
 
-/// Whether everything stays in the cache while the product is at work: nothing is blocked or prefetched. (What decides that
-/// otherwise takes as long as a small product.)
+/// Whether everything stays in the cache while the product is at work: nothing is blocked or prefetched. (What decides
+/// that otherwise takes as long as a small product.)
 #[inline(always)]
 fn cached<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
     let bytes = o.k * V::T::BYTES;
@@ -151,7 +153,7 @@ unsafe fn steps<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) 
     }
 }
 
-/// Rows of A that stay in the second-level cache while all panels of B pass by, block after block.
+/// Rows of A that stay in L2 while all panels of B pass by, block after block.
 #[inline(always)]
 unsafe fn row_blocks<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>) {
     // The division takes as long as a small tile.
@@ -179,9 +181,9 @@ unsafe fn panels<V: Vector, const BLOCKED: bool>(store: Store, part: ProductPart
         // SAFETY: columns j .. j + width exist; the rest is the caller's promise.
         unsafe {
             match way::<V, BLOCKED>(o, width) {
-                Way::Copied => V::apart(
+                Way::Packed => V::apart(
                     #[inline(always)]
-                    || copied::<V>(store, part, o, j, width),
+                    || packed::<V>(store, part, o, j, width),
                 ),
                 Way::InPlace(_) if !BLOCKED => {
                     rows::<V, false>(store, part, o, Panel { k0: 0, kc: o.k, b: o.b.add(j), b_row: o.b_row, j, width });
@@ -207,10 +209,10 @@ enum Way {
     /// Where it is, so many rows at a time.
     InPlace(usize),
     /// Through copies of its blocks.
-    Copied,
+    Packed,
 }
 
-/// B's rows can be read where they are if they are whole registers. Blocks stay in the first-level cache while all rows
+/// B's rows can be read where they are if they are whole registers. Blocks stay in L1 while all rows
 /// of C pass by, unless their rows lie a large power of two apart and share few of its sets: then a copy pays if there
 /// are rows enough.
 #[inline(always)]
@@ -219,20 +221,21 @@ fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way 
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
     let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES).max(1)).max(1) };
     let spread = o.b_row * V::T::BYTES;
-    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays in L1.
+    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays
+    // in L1.
     let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
     match () {
-        () if !whole => Way::Copied,
+        () if !whole => Way::Packed,
         () if o.m < 4 * ROWS => Way::InPlace(o.k),
-        () if across => Way::Copied,
+        () if across => Way::Packed,
         () if spread < 1024 || !spread.is_multiple_of(1024) => Way::InPlace(depth),
-        () => Way::Copied,
+        () => Way::Packed,
     }
 }
 
 /// The panel through copies of B's blocks, zero-padded to whole registers.
 #[inline(always)]
-unsafe fn copied<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>, j: usize, width: usize) {
+unsafe fn packed<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>, j: usize, width: usize) {
     let mut block = PackBuffer::new();
     let buffer = block.0.as_mut_ptr().cast::<V::T>();
     let across = width.div_ceil(V::LANES);
@@ -242,8 +245,8 @@ unsafe fn copied<V: Vector>(store: Store, part: ProductPart, o: &Operands<V::T>,
     while k0 < o.k {
         let kc = depth.min(o.k - k0);
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
-        // SAFETY: the block holds `depth` rows of `stride` numbers, and rows k0 .. k0 + kc and columns j .. j + width of
-        // B exist.
+        // SAFETY: the block holds `depth` rows of `stride` numbers, and rows k0 .. k0 + kc and columns j .. j + width
+        // of B exist.
         unsafe {
             copy_block::<V>(o, k0, kc, j, width, buffer, stride);
             rows::<V, true>(store, part, o, Panel { k0, kc, b: buffer, b_row: stride, j, width });
@@ -276,7 +279,7 @@ unsafe fn copy_block<V: Vector>(
 ) {
     let whole = width / V::LANES;
     let rest = width % V::LANES;
-    // SAFETY: as `copied`.
+    // SAFETY: as `packed`.
     unsafe {
         let b = o.b.add(k0 * o.b_row + j * o.b_col);
         if o.b_col == 1 {

@@ -21,8 +21,8 @@ impl<T: SimdScalar> Job<T> for Silu<'_, T> {
         let (x, y) = (self.x.map(<[T]>::as_ptr), self.y.map(<[T]>::as_mut_ptr));
         let at = |i: usize, lanes: usize| SiluLanes { x, y, i, lanes };
         let mut i = 0;
-        // SAFETY: all slices that `of` uses hold n numbers, and no others are touched. The instructions are the caller's
-        // promise.
+        // SAFETY: all slices that `of` uses hold n numbers, and no others are touched. The instructions are the
+        // caller's promise.
         unsafe {
             while i + 4 * V::LANES <= n {
                 several::<V, 4>(self.of, at(i, V::LANES));

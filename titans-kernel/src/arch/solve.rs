@@ -6,8 +6,8 @@ use super::vector::Vector;
 use crate::arithmetic::{Arithmetic, Order, Portable, Substitution};
 use crate::scalar::Scalar;
 
-/// Rows that are solved together: with as many registers beside each other as a tile has, the sums of one wait for those of
-/// another and not for themselves.
+/// Rows that are solved together: with as many registers beside each other as a tile has, the sums of one wait for
+/// those of another and not for themselves.
 const TOGETHER: usize = 4;
 
 /// A strip of columns; rows are counted in the order in which they are solved, so that steps may be negative.
@@ -75,8 +75,9 @@ impl<T: SimdScalar> Job<T> for Substitution<'_, T> {
         let first = self.strip();
         let mut at = solved;
         while at < m {
-            // SAFETY: `check` found m rows of `width` columns in X and V and m weights of each, so all of the block's rows and
-            // columns exist; X is borrowed mutably and overlaps nothing. The instructions are the caller's promise.
+            // SAFETY: `check` found m rows of `width` columns in X and V and m weights of each, so all of the block's
+            // rows and columns exist; X is borrowed mutably and overlaps nothing. The instructions are the caller's
+            // promise.
             unsafe {
                 at += if m - at >= TOGETHER {
                     block::<V, TOGETHER>(&first, at, width)
@@ -113,16 +114,16 @@ unsafe fn block<V: Vector, const R: usize>(s: &TriangleStrip<V::T>, at: usize, w
     R
 }
 
-/// R rows from `at` on and N registers of columns: what they take of the rows before, and then of one another. Returns the
-/// columns of N registers.
+/// R rows from `at` on and N registers of columns: what they take of the rows before, and then of one another. Returns
+/// the columns of N registers.
 #[inline(always)]
 #[allow(unused_assignments)] // of what a branch of `each!` that is never taken writes
 unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
     s: &TriangleStrip<V::T>,
     at: usize,
 ) -> usize {
-    // SAFETY: rows 0 .. at + R of X (and V) have N registers of columns or `cut` of them, and row r has r weights, by the
-    // caller's promise; a pointer behind the last one is not followed.
+    // SAFETY: rows 0 .. at + R of X (and V) have N registers of columns or `cut` of them, and row r has r weights, by
+    // the caller's promise; a pointer behind the last one is not followed.
     unsafe {
         let load = |p: *const V::T| if CUT { V::load_first(p, s.cut) } else { V::load(p) };
         let row = |i: usize| s.x.wrapping_offset(i as isize * s.x_row);

@@ -1,6 +1,6 @@
 //! The rows of a panel of C in strips of tiles.
 
-use super::prefetch::{Ahead, OwnRows, Prefetch};
+use super::prefetch::{NextBlocks, OwnRows, Prefetch};
 use super::product::{Operands, ProductPart, ROWS};
 use super::tile::{SeenSteps, TileStrip, strip};
 use super::vector::Vector;
@@ -52,9 +52,9 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
         };
         let from = i.min(end - height);
         // Tile by tile only where each has something to ask for.
-        let mut ahead = next.as_ref().and_then(|next| next.ahead(o, &p, i, height));
-        let tiles = if ahead.is_some() { 1 } else { left.checked_div(height).unwrap_or(1).max(1) };
-        let ahead = ahead.as_mut().map_or(core::ptr::null_mut(), core::ptr::from_mut);
+        let mut blocks = next.as_ref().and_then(|next| next.next_blocks(o, &p, i, height));
+        let tiles = if blocks.is_some() { 1 } else { left.checked_div(height).unwrap_or(1).max(1) };
+        let blocks = blocks.as_mut().map_or(core::ptr::null_mut(), core::ptr::from_mut);
         i = from + tiles * height;
         if columns.width == 0 {
             continue;
@@ -64,18 +64,18 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
             match height {
                 TALLEST => {
                     if const { V::ACROSS >= 4 } {
-                        across::<V, TALLEST>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead });
+                        across::<V, TALLEST>(store, part, o, &p, columns, TileRows { from, tiles, own, blocks });
                     }
                 }
                 TALL => {
                     if const { V::ACROSS >= 4 } {
-                        across::<V, TALL>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead });
+                        across::<V, TALL>(store, part, o, &p, columns, TileRows { from, tiles, own, blocks });
                     }
                 }
-                ROWS => across::<V, ROWS>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
-                4 => across::<V, 4>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
-                2 => across::<V, 2>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
-                _ => across::<V, 1>(store, part, o, &p, columns, TileRows { from, tiles, own, ahead }),
+                ROWS => across::<V, ROWS>(store, part, o, &p, columns, TileRows { from, tiles, own, blocks }),
+                4 => across::<V, 4>(store, part, o, &p, columns, TileRows { from, tiles, own, blocks }),
+                2 => across::<V, 2>(store, part, o, &p, columns, TileRows { from, tiles, own, blocks }),
+                _ => across::<V, 1>(store, part, o, &p, columns, TileRows { from, tiles, own, blocks }),
             }
         }
     }
@@ -97,7 +97,7 @@ struct TileRows<T> {
     tiles: usize,
     own: OwnRows,
     /// What they prefetch; null for nothing, and if they are several.
-    ahead: *mut Ahead<T>,
+    blocks: *mut NextBlocks<T>,
 }
 
 impl TileColumns {
@@ -134,7 +134,7 @@ unsafe fn across<V: Vector, const R: usize>(
     o: &Operands<V::T>,
     p: &Panel<V::T>,
     TileColumns { skipped, width }: TileColumns,
-    TileRows { from: i, tiles, own, ahead }: TileRows<V::T>,
+    TileRows { from: i, tiles, own, blocks }: TileRows<V::T>,
 ) {
     let seen = match part {
         ProductPart::CausalInner(beside) => Some(SeenSteps { i, k0: p.k0, beside }),
@@ -159,7 +159,7 @@ unsafe fn across<V: Vector, const R: usize>(
             tiles,
             seen,
             own,
-            ahead,
+            blocks,
         };
         // Conditions that are constants: what they exclude is never compiled.
         match width.div_ceil(V::LANES) {

@@ -1,7 +1,7 @@
 //! One token's products and changes over whole matrices: columns in strips, or rows in the order of their addresses.
 //!
-//! A strip keeps its sums in registers but jumps from row to row. Where W and S are beyond the second-level cache, or rows
-//! are long, order pays more: a few rows at a time over all columns, the sums in the first-level cache. The chains are the
+//! A strip keeps its sums in registers but jumps from row to row. Where W and S are beyond L2, or rows
+//! are long, order pays more: a few rows at a time over all columns, the sums in L1. The chains are the
 //! same.
 
 use crate::part::sure;
@@ -48,7 +48,8 @@ pub(super) unsafe fn vecmat<V: Vector>(x: &[V::T], w: &[V::T], out: &mut [V::T])
     sure!(w.len() == x.len() * d, "shapes of a product");
     let rest = d % V::LANES;
     let (none, p) = (core::ptr::null(), x.as_ptr());
-    // SAFETY: W's columns j .. j + the strip's width are valid in all rows; nothing is learned, so nothing is written to W.
+    // SAFETY: W's columns j .. j + the strip's width are valid in all rows; nothing is learned, so nothing is written
+    // to W.
     unsafe {
         if size_of_val(w) > IN_ROWS {
             let (from, zero) = (w.as_ptr().cast_mut(), V::T::ZERO);
@@ -161,8 +162,8 @@ unsafe fn few<V: Vector, const LEARN: bool, const P: usize>(
     odd: [*mut V::T; 2],
 ) {
     let rest = width % V::LANES;
-    // SAFETY: the caller's promise: rows i .. and columns j0 .. j0 + width lie inside W and S; x, δ and the probes reach as
-    // far. Sums are written before they are read.
+    // SAFETY: the caller's promise: rows i .. and columns j0 .. j0 + width lie inside W and S; x, δ and the probes
+    // reach as far. Sums are written before they are read.
     unsafe {
         let at = i * all.d + j0;
         let (w, s) = (all.w.add(at), if LEARN { all.s.add(at) } else { all.s });

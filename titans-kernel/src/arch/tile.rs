@@ -1,6 +1,6 @@
 //! Register tiles of a product, one below the other.
 
-use super::prefetch::{Ahead, NextTile, OwnRows, STEPS};
+use super::prefetch::{NextBlocks, NextTile, OwnRows, STEPS};
 use super::unroll::{each, opaque};
 use super::vector::Vector;
 use crate::arithmetic::{Beside, Store};
@@ -28,10 +28,11 @@ pub(super) struct TileStrip<T> {
     /// Whose rows of the next tile are prefetched on the way.
     pub own: OwnRows,
     /// What else is; null for nothing.
-    pub ahead: *mut Ahead<T>,
+    pub blocks: *mut NextBlocks<T>,
 }
 
-/// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind it.
+/// The strip begins with row i of C and step k0; row r of C sees the steps from `before` before r to `behind` behind
+/// it.
 #[derive(Clone, Copy)]
 pub(super) struct SeenSteps {
     pub i: usize,
@@ -39,8 +40,8 @@ pub(super) struct SeenSteps {
     pub beside: Beside,
 }
 
-/// The steps of a tile: those that none of its rows needs, those that all of them see, and those that only the rows from
-/// `first` on see, one row fewer with every step.
+/// The steps of a tile: those that none of its rows needs, those that all of them see, and those that only the rows
+/// from `first` on see, one row fewer with every step.
 #[derive(Clone, Copy)]
 struct Steps {
     unseen: usize,
@@ -63,12 +64,12 @@ impl SeenSteps {
     }
 }
 
-/// Tiles of R rows by N registers of C, in a function of its own: among the conditions around it the compiler would keep the
-/// addresses of all rows in memory.
+/// Tiles of R rows by N registers of C, in a function of its own: among the conditions around it the compiler would
+/// keep the addresses of all rows in memory.
 #[inline(always)]
 pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Store, s: &TileStrip<V::T>) {
-    // SAFETY: the caller's promise: V's instructions are enabled here, and all elements addressed lie inside A, the panel of B,
-    // and C.
+    // SAFETY: the caller's promise: V's instructions are enabled here, and all elements addressed lie inside A, the
+    // panel of B, and C.
     unsafe {
         V::apart(
             #[inline(always)]
@@ -115,11 +116,11 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
         }
         let mut a = a.add(steps.unseen * s.a_col);
         let mut b = s.b.add(steps.unseen * s.b_row);
-        let (mut left, ahead) = (steps.all, s.ahead);
-        let asks = s.own.any() || !ahead.is_null();
+        let (mut left, blocks) = (steps.all, s.blocks);
+        let asks = s.own.any() || !blocks.is_null();
         if s.a_col == 1 {
-            // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave registers for
-            // them, and their additions fill the front end.
+            // A pointer for every three rows, moved once in four steps: a pointer for every row would not leave
+            // registers for them, and their additions fill the front end.
             let mut at = [a; 6];
             each!(G < 6 => at[G] = a.wrapping_add(if 3 * G < R { 3 * G * s.a_row } else { 0 }));
             let mut next = NextTile::new::<R>(s, a);
@@ -127,8 +128,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
                 // One condition where nothing is asked for, as in all small products.
                 if asks {
                     next.some::<V, R, N>(s, c.cast_const());
-                    if !ahead.is_null() {
-                        (*ahead).some::<V>();
+                    if !blocks.is_null() {
+                        (*blocks).some::<V>();
                     }
                 }
                 each!(U < 4 => {
@@ -148,8 +149,8 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize>(
             a = at[0];
         } else if s.a_row == 1 {
             while left > 0 {
-                if !ahead.is_null() && left.is_multiple_of(UNROLLED) {
-                    (*ahead).some::<V>();
+                if !blocks.is_null() && left.is_multiple_of(UNROLLED) {
+                    (*blocks).some::<V>();
                 }
                 step::<V, R, N>(&mut sum, a, 1, b, 0);
                 (a, b, left) = (a.wrapping_add(s.a_col), b.wrapping_add(s.b_row), left - 1);

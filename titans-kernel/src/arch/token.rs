@@ -1,8 +1,9 @@
 //! The token step for any [`Vector`]: sweeps over a strip of columns of W and S.
 //!
-//! A strip is up to [`Vector::ACROSS`] registers wide. Every element of a product x W is two chains of fused multiply-adds,
-//! over the even and over the odd rows, each ascending, which are added at the end: two, so that even a strip of one
-//! register keeps the multiplier busy. That, and everything else, is the same for every strip and every register.
+//! A strip is up to [`Vector::ACROSS`] registers wide. Every element of a product x W is two chains of fused
+//! multiply-adds, over the even and over the odd rows, each ascending, which are added at the end: two, so that even a
+//! strip of one register keeps the multiplier busy. That, and everything else, is the same for every strip and every
+//! register.
 
 use super::unroll::each;
 use super::vector::Vector;
@@ -42,7 +43,8 @@ pub(super) unsafe fn pass<V: Vector, const N: usize, const MASK: bool>(
     p: Option<*const V::T>,
     q: Option<*const V::T>,
 ) -> [[V; N]; 2] {
-    // SAFETY: the same contract; a sweep without `LEARN` does not look at the change, one of fewer probes not at the others.
+    // SAFETY: the same contract; a sweep without `LEARN` does not look at the change, one of fewer probes not at the
+    // others.
     unsafe {
         let none = strip.w.cast_const();
         let zero = V::splat(V::T::ZERO);
@@ -148,8 +150,8 @@ unsafe fn row<V: Vector, const N: usize, const MASK: bool, const LEARN: bool, co
     }
 }
 
-/// Runs `$body` over the columns `0 .. $d` in strips: `$n` registers from column `$j` on, `$mask` for the last columns that
-/// fill no register.
+/// Runs `$body` over the columns `0 .. $d` in strips: `$n` registers from column `$j` on, `$mask` for the last columns
+/// that fill no register.
 macro_rules! strips {
     ($V:ident, $d:expr, $across:expr, |$j:ident, $n:ident, $mask:ident| $body:expr) => {{
         let (d, mut $j): (usize, usize) = ($d, 0);

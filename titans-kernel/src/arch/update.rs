@@ -70,8 +70,9 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
                 _ => 1,
             };
             let tiles = left / height;
-            // SAFETY: rows i .. i + tiles · height and column j lie inside W, S and H's columns; a group is whole tiles wide, so
-            // `weighted` holds whole registers for every token, if there is one. W and S are borrowed mutably and overlap nothing.
+            // SAFETY: rows i .. i + tiles · height and column j lie inside W, S and H's columns; a group is whole tiles
+            // wide, so `weighted` holds whole registers for every token, if there is one. W and S are borrowed mutably
+            // and overlap nothing.
             unsafe {
                 let t = UpdateStrip {
                     decay,
@@ -137,8 +138,8 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>
 
 #[inline(always)]
 unsafe fn tile<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>) {
-    // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of C
-    // and P and of R numbers of H are valid, by the caller's promise; any address may be prefetched.
+    // SAFETY: R rows and N registers (the last of them with `last` columns) of W and S, `tokens` rows of N registers of
+    // C and P and of R numbers of H are valid, by the caller's promise; any address may be prefetched.
     unsafe {
         // W and S come last, so that nothing waits for them; and what is needed after this panel.
         if t.ahead > 0 {

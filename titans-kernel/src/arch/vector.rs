@@ -7,9 +7,9 @@ use crate::scalar::Scalar;
 ///
 /// # Safety
 /// An implementation may use instructions that not every processor has: all methods may be called only inside a
-/// function that enables them (`#[target_feature]`), on a processor that has them. They are `#[inline(always)]`, so that
-/// they become part of that function. Pointers must be valid for the lanes that a method reads or writes; no alignment
-/// is asked for.
+/// function that enables them (`#[target_feature]`), on a processor that has them. They are `#[inline(always)]`, so
+/// that they become part of that function. Pointers must be valid for the lanes that a method reads or writes; no
+/// alignment is asked for.
 pub unsafe trait Vector: Copy {
     /// The number in a lane.
     type T: Scalar;
@@ -70,8 +70,8 @@ pub unsafe trait Vector: Copy {
     /// Asks for the cache line of `p`; any address will do.
     fn prefetch(p: *const Self::T);
 
-    /// Writes the transpose of `rows × cols` numbers (rows `stride` apart) to `out`, rows of `out` `width` apart: element
-    /// (r, c) to `out[c * width + r]`.
+    /// Writes the transpose of `rows × cols` numbers (rows `stride` apart) to `out`, rows of `out` `width` apart:
+    /// element (r, c) to `out[c * width + r]`.
     #[inline(always)]
     unsafe fn transpose(p: *const Self::T, stride: usize, rows: usize, cols: usize, out: *mut Self::T, width: usize) {
         // SAFETY: the caller's promise: every (r, c) lies inside both blocks.

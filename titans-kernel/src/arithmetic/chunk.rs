@@ -7,9 +7,9 @@ use crate::scalar::Scalar;
 
 /// Rows 1 ..= n of A, G, Π η, C and P from row 0, for the n tokens of a chunk from number `offset` on.
 ///
-/// Row t + 1 of C and P is 0 ..= offset + t long; what lies beyond is unspecified afterwards. A token that does not write
-/// repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0; of Π η and P, momentum
-/// that has faded, also what is below 6·10⁻⁸ or 10⁻²⁰ of G and C, and what is below 10⁻¹⁰ or 10⁻²⁰.
+/// Row t + 1 of C and P is 0 ..= offset + t long; what lies beyond is unspecified afterwards. A token that does not
+/// write repeats the row before it, with zeros of its own. What is below 10⁻¹⁹ (`f32`) or 10⁻¹⁵⁴ (`f64`) becomes 0; of
+/// Π η and P, momentum that has faded, also what is below 6·10⁻⁸ or 10⁻²⁰ of G and C, and what is below 10⁻¹⁰ or 10⁻²⁰.
 #[derive(Debug)]
 pub struct Recurrence<'a, T> {
     /// Of the n tokens.
@@ -61,15 +61,15 @@ impl<T: Scalar> Recurrence<'_, T> {
     }
 }
 
-/// The least coefficient that is not 0: about the root of the least normal number, so that products of it with a rate, a residual
-/// and a key are normal numbers too.
+/// The least coefficient that is not 0: about the root of the least normal number, so that products of it with a rate,
+/// a residual and a key are normal numbers too.
 #[inline(always)]
 pub(crate) fn least<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1e-19 } else { 1e-154 })
 }
 
-/// The least factor of momentum that is not 0, as a share of what W holds of the same (G of Π η, C of P): less than this is lost in
-/// W's own rounding, which in `f32` is half a unit in the last place, 2⁻²⁴.
+/// The least factor of momentum that is not 0, as a share of what W holds of the same (G of Π η, C of P): less than
+/// this is lost in W's own rounding, which in `f32` is half a unit in the last place, 2⁻²⁴.
 #[inline(always)]
 pub(crate) fn fading<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 6e-8 } else { 1e-20 })
@@ -81,7 +81,8 @@ pub(crate) fn spent<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1e-10 } else { 1e-20 })
 }
 
-/// A factor of momentum, or 0 where it is below [`fading`] of what W holds, or below [`spent`]; what is not a number stays.
+/// A factor of momentum, or 0 where it is below [`fading`] of what W holds, or below [`spent`]; what is not a number
+/// stays.
 #[inline(always)]
 fn faded<T: Scalar>(x: T, held: T) -> T {
     if x.abs() < fading::<T>() * held || x.abs() < spent() { T::ZERO } else { x }
@@ -130,8 +131,8 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
     }
 }
 
-/// `scores ∘ C diag(rate)`: query t keeps its scores of the first `visible.0 + t visible.1` tokens, times `c rate`; the others up
-/// to `seen` become 0.
+/// `scores ∘ C diag(rate)`: query t keeps its scores of the first `visible.0 + t visible.1` tokens, times `c rate`; the
+/// others up to `seen` become 0.
 #[derive(Debug)]
 pub struct ScoreWeighting<'a, T> {
     /// Queries.

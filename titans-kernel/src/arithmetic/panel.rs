@@ -5,7 +5,7 @@ use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// A block of B is copied when at least this many rows of C use it …
+/// A block of B is packed when at least this many rows of C use it …
 const COPY_FROM: usize = 64;
 /// … and C's rows or B's reach this far: smaller products stay in the nearest cache anyway.
 const COPY_BEYOND: usize = 256;
@@ -37,13 +37,13 @@ pub fn panel<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC
         let block = PanelBlock { k0: 0, kc: depth, b: b.data().part(j..), stride: b.row_stride() };
         tiles::<T, F, MR, NR>(store, a, block, c, (j, width));
     } else {
-        copied::<T, F, MR, NR, KC>(store, a, b, c, j, width);
+        packed::<T, F, MR, NR, KC>(store, a, b, c, j, width);
     }
 }
 
 /// The panel through copies of B's blocks.
 #[inline(always)]
-fn copied<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
+fn packed<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: usize>(
     store: Store,
     a: Mat<'_, T>,
     b: Mat<'_, T>,

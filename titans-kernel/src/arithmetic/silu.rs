@@ -23,8 +23,8 @@ pub enum SiluOf {
 }
 
 impl SiluOf {
-    /// Slices that are read beside x₀, and that are written. The versions for instruction sets touch these and no others, by raw
-    /// pointers: what is missing here would not be checked.
+    /// Slices that are read beside x₀, and that are written. The versions for instruction sets touch these and no
+    /// others, by raw pointers: what is missing here would not be checked.
     const fn counts(self) -> (usize, usize) {
         match self {
             Self::Value => (0, 1),
@@ -81,7 +81,8 @@ fn second<T: Scalar>(x: T, [s, rest]: [T; 2]) -> T {
     s * rest * (T::from_f64(2.0) + x * (rest - s))
 }
 
-/// [`Arithmetic::silu`](super::Arithmetic::silu) as loops for the compiler to vectorise; [`apply`] finds the shortest slice.
+/// [`Arithmetic::silu`](super::Arithmetic::silu) as loops for the compiler to vectorise; [`apply`] finds the shortest
+/// slice.
 #[inline(always)]
 pub(super) fn silu<T: Scalar>(Silu { of, x: [z, a, b], y: [out, more] }: Silu<'_, T>) {
     match of {

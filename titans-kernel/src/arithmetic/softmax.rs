@@ -12,7 +12,8 @@ pub const QUERIES: usize = 32;
 /// Partial sums of a softmax: key number j goes to sum j mod 16.
 pub const SUMS: usize = 16;
 
-/// Neighbouring keys and the queries that see them: query r sees key s of them where r ≤ `ahead` + s and s ≤ `behind` + r.
+/// Neighbouring keys and the queries that see them: query r sees key s of them where r ≤ `ahead` + s and s ≤ `behind` +
+/// r.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     /// Row of the scores that is the first key's.
@@ -96,8 +97,8 @@ pub(super) fn softmax<T: Scalar>(c: Columns<'_, T>) -> [[T; QUERIES]; 2] {
     found
 }
 
-/// The largest score of each of sixteen queries; −∞ comes where a query does not see a key. NaN is passed over, and comes
-/// back with the exponential.
+/// The largest score of each of sixteen queries; −∞ comes where a query does not see a key. NaN is passed over, and
+/// comes back with the exponential.
 #[inline(always)]
 fn largest<T: Scalar>(keys: &[Seen], scores: &mut [[T; QUERIES]], r: usize) -> [T; SUMS] {
     let nothing = T::from_f64(f64::NEG_INFINITY);

@@ -153,22 +153,24 @@ pub(super) fn scale_by_rates<T: Scalar>(w: RateScaling<'_, T>) {
 
 /// `W ← a W + g S + Hᵀ C`, `S ← e S + Hᵀ P`.
 ///
-/// Versions with fused multiply-add begin with the chain over H's rows, from 0, and add g S and a W (e S) to it; others begin with
-/// a W + g S.
+/// Versions with fused multiply-add begin with the chain over H's rows, from 0, and add g S and a W (e S) to it; others
+/// begin with a W + g S.
 #[derive(Debug)]
 pub struct Update<'a, T> {
     /// a, g and e.
     pub decay: [T; 3],
     /// H, `[n, rows of W]`.
     pub h: Mat<'a, T>,
-    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as [`Arithmetic::scale_by_rates`] writes them): of each group n rows of
-    /// C's columns and then P's, zeros behind the last column.
+    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as
+    /// [`Arithmetic::scale_by_rates`] writes them): of each group n rows of C's columns and then P's, zeros behind the
+    /// last column.
     pub weighted: &'a [T],
     /// A panel of W.
     pub w: MatMut<'a, T>,
     /// The same panel of S.
     pub s: MatMut<'a, T>,
-    /// Elements from W and S to what will be needed next, which may be prefetched meanwhile; 0 where that is in the cache.
+    /// Elements from W and S to what will be needed next, which may be prefetched meanwhile; 0 where that is in the
+    /// cache.
     pub ahead: usize,
     /// So many of H's first rows whose P is 0: they may be left out of S.
     pub faded: usize,

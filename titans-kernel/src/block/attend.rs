@@ -53,7 +53,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         (base != 0.0).then_some(Rotary { width: spec.attention_width(), base, period, shift })
     }
 
-    /// `out = conv(z W)`, the convolution going on from its tail; rows without one (no tail) are `z W`. `t` is as long as `out`.
+    /// `out = conv(z W)`, the convolution going on from its tail; rows without one (no tail) are `z W`. `t` is as long
+    /// as `out`.
     fn map(
         &self,
         z: Mat<'_, T>,
@@ -69,8 +70,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         Tail::resume(taps, width, tail)?.run(self.g, Mat::new(t, n, width)?, p.conv, p.bias, out.rb())
     }
 
-    /// Keys and values of rows z `[n, w]`, to rows `from ..` of `out`; `k` is for those that rotate, `t` for convolutions. Tokens have
-    /// `tails`, other rows none.
+    /// Keys and values of rows z `[n, w]`, to rows `from ..` of `out`; `k` is for those that rotate, `t` for
+    /// convolutions. Tokens have `tails`, other rows none.
     fn keys_values(
         &self,
         z: Mat<'_, T>,
@@ -117,8 +118,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         self.keys_values(h, None, rotary, in_segment(self.spec, position), spaces, &mut state.context)
     }
 
-    /// Attention of tokens z `[n, w]`, the first of which is number `position`, to `work.a` `[n, I]`. Their keys and values
-    /// enter the state; what no later token sees leaves it.
+    /// Attention of tokens z `[n, w]`, the first of which is number `position`, to `work.a` `[n, I]`. Their keys and
+    /// values enter the state; what no later token sees leaves it.
     pub(crate) fn attend(
         &self,
         z: Mat<'_, T>,
@@ -131,7 +132,9 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         // The numbers of the first key and of the first query: those of a segment count from its start, as in a batch.
         let (start, first, kept) = match spec.kind {
             Kind::Mac => (0, in_segment(spec, position) as u64, in_segment(spec, position)),
-            _ => (window_start(spec, position), position, in_window(spec, position)),
+            Kind::Lmm | Kind::Mag | Kind::Mal | Kind::Attention => {
+                (window_start(spec, position), position, in_window(spec, position))
+            }
         };
         let rotary = self.rotary(false);
         let [q_tail, k_tail, v_tail] = &mut state.attention_tails;

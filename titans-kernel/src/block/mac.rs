@@ -35,7 +35,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         Ok(clipped)
     }
 
-    /// The same in [`Wiring::Residual`](super::spec::Wiring): attention adds to x, then the memories to what that gives.
+    /// The same in [`Wiring::Residual`](super::spec::Wiring): attention adds to x, then the memories to what that
+    /// gives.
     pub(crate) fn mac_residual(
         &self,
         n: usize,

@@ -13,8 +13,8 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
-    /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`, which is what x `[n, w]` still lacks: what layers
-    /// before the last add to it is in it. Returns how many gradients were clipped.
+    /// Mixer(n) of n tokens from number `position` on, from `work.n` to `work.y`, which is what x `[n, w]` still lacks:
+    /// what layers before the last add to it is in it. Returns how many gradients were clipped.
     pub(crate) fn mix(
         &self,
         n: usize,
@@ -37,7 +37,9 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         let wanted = RememberCall { at, answers: true, surprise };
         let clipped = match self.spec.kind {
             Kind::Attention => 0,
-            _ => self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?,
+            Kind::Lmm | Kind::Mac | Kind::Mag | Kind::Mal => {
+                self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?
+            }
         };
         let inner_rows = match self.spec.kind {
             Kind::Lmm => {
@@ -55,7 +57,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
                 self.join(rows, work.attention.a, work.memory.r, &mut work.t)?;
                 &*work.memory.r
             }
-            _ => {
+            // MAC's own function has returned before.
+            Kind::Attention | Kind::Mac => {
                 self.attend(rows, position, state, &mut work.attention)?;
                 &*work.attention.a
             }
@@ -140,7 +143,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
                 linear::forward(self.g, u, self.w.gate, None, MatMut::new(gate, u.rows(), self.spec.inner())?)?;
                 silu_gate::forward(self.g, sum, gate, r)
             }
-            _ => {
+            Combine::Product | Combine::Silu | Combine::Sigmoid | Combine::Sum => {
                 let [normal, m] = t;
                 self.norm(a, self.w.combine[0], normal)?;
                 self.norm(r, self.w.combine[1], m)?;

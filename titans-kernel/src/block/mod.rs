@@ -49,8 +49,8 @@ pub(crate) struct BlockRun<'r, T, G> {
     pub(crate) width: usize,
     pub(crate) w: &'r BlockWeights<Mat<'r, T>, &'r [T]>,
     pub(crate) mode: Mode,
-    /// The first row of a call that a memory refused: rows from it on are of no meaning, those before it are as they would be without
-    /// it. A call goes on to its end nevertheless, as another memory may refuse an earlier row.
+    /// The first row of a call that a memory refused: rows from it on are of no meaning, those before it are as they
+    /// would be without it. A call goes on to its end nevertheless, as another memory may refuse an earlier row.
     pub(crate) refused: &'r Cell<usize>,
 }
 
@@ -66,8 +66,8 @@ pub(crate) fn scratch_len<T: Scalar>(spec: &BlockSpec, width: usize, n: usize) -
 }
 
 impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
-    /// The start of a stream: `state` is whatever it was, but for zeros afterwards where nothing was seen yet. Up to `rows`
-    /// persistent rows are taken at once. Returns how many gradients were clipped.
+    /// The start of a stream: `state` is whatever it was, but for zeros afterwards where nothing was seen yet. Up to
+    /// `rows` persistent rows are taken at once. Returns how many gradients were clipped.
     ///
     /// # Errors
     /// [`Error::Diverged`] naming the persistent row that a memory refused.

@@ -33,8 +33,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         Ok(())
     }
 
-    /// Rows `[n, m]` that queries, keys, and values with the gates come from, through the memories; what they answer is `work.r`
-    /// `[n, I]`. `t` `[n, I]` is overwritten. Returns how many gradients were clipped.
+    /// Rows `[n, m]` that queries, keys, and values with the gates come from, through the memories; what they answer is
+    /// `work.r` `[n, I]`. `t` `[n, I]` is overwritten. Returns how many gradients were clipped.
     pub(crate) fn remember(
         &self,
         [u_q, u_k, u]: [Mat<'_, T>; 3],
@@ -136,8 +136,8 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             match memory.write(self.g, &tokens, y.as_mut().map(MatMut::rb), losses, work.own) {
                 Err(Error::Diverged { token }) => {
                     self.refused.set(token.min(self.refused.get()));
-                    // They were not answered: what is left there need not be a number, and rows are multiplied by the zeros of those that
-                    // do not see them.
+                    // They were not answered: what is left there need not be a number, and rows are multiplied by the
+                    // zeros of those that do not see them.
                     if let Some(y) = y {
                         y.sub(token, n - token).fill(T::ZERO);
                     }

@@ -46,18 +46,19 @@ choice! {
     /// How the layers of a block are joined to the rows of the model (`docs/MATH.md` section 6).
     #[derive(Default)]
     pub enum Wiring: "wiring" {
-        /// Memory and attention each add to the rows, as in the published models around the paper: attention has convolutions, a norm for
-        /// each head and a gate, and the persistent rows are its own.
+        /// Memory and attention each add to the rows, as in the published models around the paper: attention has
+        /// convolutions, a norm for each head and a gate, and the persistent rows are its own.
         #[default]
         Residual = 1, "residual";
-        /// The paper's equations 21 to 31 to the letter: one residual connection a mixer, so that what the memory says passes through
-        /// attention (MAL) or the other way round (MAC).
+        /// The paper's equations 21 to 31 to the letter: one residual connection a mixer, so that what the memory says
+        /// passes through attention (MAL) or the other way round (MAC).
         Letter = 0, "letter";
     }
 }
 
 choice! {
-    /// What the memories of [`Kind::Mac`] in [`Wiring::Residual`] are fed: n, the rows before attention, or y, those after it.
+    /// What the memories of [`Kind::Mac`] in [`Wiring::Residual`] are fed: n, the rows before attention, or y, those
+    /// after it.
     #[derive(Default)]
     pub enum MacFeed: "mac-feed" {
         /// Queries and keys from n, values and gates from y: what attention says is kept under what was there.
@@ -71,7 +72,8 @@ choice! {
 }
 
 choice! {
-    /// How MAC (in [`Wiring::Letter`]) and MAG put attention `a` and memory `m` together, both normalised with learned scales.
+    /// How MAC (in [`Wiring::Letter`]) and MAG put attention `a` and memory `m` together, both normalised with learned
+    /// scales.
     #[derive(Default)]
     pub enum Combine: "combine" {
         /// silu(a) ∘ silu(m).
@@ -119,8 +121,9 @@ pub struct BlockSpec {
     pub conv_width: usize,
     /// The largest inner learning rate: θ = `theta_max` σ(…); finite and above 0.
     pub theta_max: f64,
-    /// The largest momentum: η = `eta_max` σ(…); finite, above 0, at most 1. With 1/2, half the loss, keys of norm 1 and θ ≤ 1 a
-    /// linear memory is stable on one key that comes again; which range holds for any keys and gates, docs/NUMERICS.md says.
+    /// The largest momentum: η = `eta_max` σ(…); finite, above 0, at most 1. With 1/2, half the loss, keys of norm 1
+    /// and θ ≤ 1 a linear memory is stable on one key that comes again; which range holds for any keys and gates,
+    /// docs/NUMERICS.md says.
     pub eta_max: f64,
     /// Whether memories forget; without, α = 0.
     pub forgetting: bool,
@@ -140,7 +143,8 @@ pub struct BlockSpec {
     pub segment: usize,
     /// Base of the rotary positions; 0 for none.
     pub rotary: f64,
-    /// How attention and memory are put together ([`Kind::Mag`], and [`Kind::Mac`] in [`Wiring::Letter`]); one that the wiring knows.
+    /// How attention and memory are put together ([`Kind::Mag`], and [`Kind::Mac`] in [`Wiring::Letter`]); one that the
+    /// wiring knows.
     pub combine: Combine,
     /// What the memories of [`Kind::Mac`] are fed in [`Wiring::Residual`].
     pub mac_feed: MacFeed,
@@ -202,7 +206,8 @@ impl BlockSpec {
         self.heads.saturating_mul(self.head_width)
     }
 
-    /// Gates of all heads, `[3, H, L]`: α, θ, η of every memory, and with [`MemorySpec::layer_gates`] of every layer of it (else L is 1).
+    /// Gates of all heads, `[3, H, L]`: α, θ, η of every memory, and with [`MemorySpec::layer_gates`] of every layer of
+    /// it (else L is 1).
     pub(crate) fn gates(&self) -> usize {
         self.gate_columns().saturating_mul(3)
     }

@@ -39,9 +39,9 @@ pub(crate) struct State<'a, T> {
     pub(crate) tokens: KeyValues<'a, T>,
 }
 
-/// One part of a state: its numbers, those of them that are saved, and those of these that mean something at a position.
-/// Saved numbers without a meaning are zeros: what is saved follows from the configuration and the position alone, not
-/// from how a stream was cut.
+/// One part of a state: its numbers, those of them that are saved, and those of these that mean something at a
+/// position. Saved numbers without a meaning are zeros: what is saved follows from the configuration and the position
+/// alone, not from how a stream was cut.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct StatePart {
     pub(crate) len: usize,
@@ -74,7 +74,9 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let tokens = match kind {
         Kind::Lmm => StatePart::default(),
         Kind::Mac => context,
-        _ => part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position)),
+        Kind::Mag | Kind::Mal | Kind::Attention => {
+            part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position))
+        }
     };
     let persistent = whole(persistent);
     [

@@ -35,8 +35,8 @@ impl Tensor {
     }
 }
 
-/// Whoever answers for the parameters of a model, asked for one after another in their order. Where a model has none the default
-/// stands.
+/// Whoever answers for the parameters of a model, asked for one after another in their order. Where a model has none
+/// the default stands.
 pub trait WeightSource {
     /// What stands for the matrix of a linear map.
     type Matrix: Default;
@@ -212,7 +212,8 @@ macro_rules! projection {
 }
 
 impl BlockSpec {
-    /// All parameters of the block in a model of this width, asked for in the order in which they lie in a model's weights.
+    /// All parameters of the block in a model of this width, asked for in the order in which they lie in a model's
+    /// weights.
     ///
     /// # Errors
     /// The source's.
@@ -275,7 +276,8 @@ impl BlockSpec {
         })
     }
 
-    /// Calls `visit` with every parameter of the block in a model of this width, in the order in which they lie in a model's weights.
+    /// Calls `visit` with every parameter of the block in a model of this width, in the order in which they lie in a
+    /// model's weights.
     pub fn tensors(&self, width: usize, visit: impl FnMut(Tensor)) {
         let Ok(_) = self.weights(width, &mut Visit(visit));
     }

@@ -69,7 +69,7 @@ impl<'a, T: Scalar> Remembering<'a, T> {
         let own = match spec.kind {
             Kind::Attention => 0,
             Kind::Mac => memory::Stream::<T>::scratch_len(&spec.memory).max(memory::query_scratch_len(&spec.memory, n)),
-            _ => memory::Stream::<T>::scratch_len(&spec.memory),
+            Kind::Lmm | Kind::Mag | Kind::Mal => memory::Stream::<T>::scratch_len(&spec.memory),
         };
         Ok(Self {
             qkv: [room.area(n, inner)?, room.area(n, inner)?, room.area(n, inner)?],

@@ -69,8 +69,8 @@ pub(super) fn state<'a, T>(spec: &MemorySpec, kept: &'a [T], states: &'a [T], i:
 }
 
 /// The states at the starts of the span's pieces from the second on, one after another to `states`, from `kept`, the
-/// state at the span's start: the forward's own steps without its answers, so with its bits. `deltas`: the batch's Δ, where
-/// a piece is several chunks. `scratch`: [`advance_len`] elements.
+/// state at the span's start: the forward's own steps without its answers, so with its bits. `deltas`: the batch's Δ,
+/// where a piece is several chunks. `scratch`: [`advance_len`] elements.
 pub(super) fn states_between<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (tokens, span): (&Tokens<'_, T>, BoundarySpan),

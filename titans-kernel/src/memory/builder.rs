@@ -14,8 +14,8 @@ use core::marker::PhantomData;
 /// The weights that a memory begins with. It begins with no momentum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start<'a, T> {
-    /// The last layer 0, so that it answers nothing (residual: the query itself) before it learns; the layers before it drawn with
-    /// this seed, uniform with deviation 2/√d_{l−1}: from zeros they would never learn. γ is 0.
+    /// The last layer 0, so that it answers nothing (residual: the query itself) before it learns; the layers before it
+    /// drawn with this seed, uniform with deviation 2/√d_{l−1}: from zeros they would never learn. γ is 0.
     Fresh(u64),
     /// These, [`MemorySpec::params`] of them, as they lie there: trained ones.
     Weights(&'a [T]),
@@ -27,8 +27,8 @@ impl<T> Default for Start<'_, T> {
     }
 }
 
-/// Settings of a [`Memory`], with those of [`MemorySpec::new`] to begin with. Begins with [`Memory::linear`] and [`Memory::mlp`]; mistakes
-/// are told at the end, by `build`.
+/// Settings of a [`Memory`], with those of [`MemorySpec::new`] to begin with. Begins with [`Memory::linear`] and
+/// [`Memory::mlp`]; mistakes are told at the end, by `build`.
 #[derive(Clone, Debug)]
 pub struct Builder<'a, T = f32, G = Simd> {
     spec: Result<MemorySpec>,
@@ -67,8 +67,8 @@ impl<'a, T: Scalar, G> Builder<'a, T, G> {
         })
     }
 
-    /// n: tokens that are computed at once ([`MemorySpec::compute_chunk`]); what suits the chunk if it is not said. With 1 a linear
-    /// memory needs the smallest buffer: its n² coefficients go.
+    /// n: tokens that are computed at once ([`MemorySpec::compute_chunk`]); what suits the chunk if it is not said.
+    /// With 1 a linear memory needs the smallest buffer: its n² coefficients go.
     pub fn compute_chunk(mut self, tokens: usize) -> Self {
         self.pieces = true;
         self.change(|spec| spec.compute_chunk = tokens)
@@ -112,8 +112,8 @@ impl<'a, T: Scalar, G> Builder<'a, T, G> {
         self
     }
 
-    /// Numbers of another type, `f64` for instance. Weights to begin with are of that type and said behind this; `build` refuses
-    /// those said before.
+    /// Numbers of another type, `f64` for instance. Weights to begin with are of that type and said behind this;
+    /// `build` refuses those said before.
     pub fn scalar<U: Scalar>(self) -> Builder<'a, U, G> {
         let Self { mut spec, read, start, arithmetic, pieces, .. } = self;
         let start = match start {

@@ -146,8 +146,8 @@ pub(super) fn decay<T: Scalar, G: Arithmetic<T>>(
     }
 }
 
-/// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ of layer l
-/// (overwritten), and additions to those of the coefficients and rates.
+/// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ
+/// of layer l (overwritten), and additions to those of the coefficients and rates.
 fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,

@@ -2,9 +2,9 @@
 //!
 //! No division and no logarithm: α = 1 and η = 0 are exact. A token that does not write repeats the row before it.
 //!
-//! Products of many gates leave the range of normal numbers, where arithmetic takes a hundred times as long (η = 0.05 does
-//! within a chunk of 64), and every product with such a coefficient would. What is below 10⁻¹⁹ of the newest token's coefficient
-//! in `f32`, 10⁻¹⁵⁴ in `f64`, is 0.
+//! Products of many gates leave the range of normal numbers, where arithmetic takes a hundred times as long (η = 0.05
+//! does within a chunk of 64), and every product with such a coefficient would. What is below 10⁻¹⁹ of the newest
+//! token's coefficient in `f32`, 10⁻¹⁵⁴ in `f64`, is 0.
 
 use crate::arithmetic::{Arithmetic, Factors, Recurrence};
 use crate::error::Result;
@@ -137,8 +137,8 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         });
     }
 
-    /// Reverses [`Coefficients::push`] of token `i` of a chunk, which made row t + 1 of row t: `d` holds the cotangents of all
-    /// rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
+    /// Reverses [`Coefficients::push`] of token `i` of a chunk, which made row t + 1 of row t: `d` holds the cotangents
+    /// of all rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
     ///
     /// With κ = 1 − α, and ′ for row t + 1, a token that writes made `E′ = η E`, `A′ = κ A`, `G′ = κ G + E′`,
     /// `P′_j = η P_j`, `C′_j = κ C_j + P′_j` for j < i, and `P′_i = C′_i = 1`. Hence
@@ -187,7 +187,8 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         (-d_keep, d_eta)
     }
 
-    /// Cotangents of Π η, C and P of row `from`, which [`Coefficients::restart`] made of row `to` with n columns, added to that row's.
+    /// Cotangents of Π η, C and P of row `from`, which [`Coefficients::restart`] made of row `to` with n columns, added
+    /// to that row's.
     pub fn give_back(&mut self, from: usize, to: usize, n: usize) {
         self.e[to] += self.e.item(from);
         for x in [&mut *self.c, self.p] {
@@ -218,7 +219,8 @@ mod tests {
             let rows = [&c.c_row(t + 1)[..=t], &c.p_row(t + 1)[..=t], &[c.a[t + 1], c.g[t + 1], c.e[t + 1]]];
             assert!(rows.iter().all(|row| row.iter().all(|x| *x == 0.0 || x.abs() >= 1e-19)), "row {t}");
         }
-        // Not all of them are gone (the last token does not write), and what is not a number is not taken for a small one.
+        // Not all of them are gone (the last token does not write), and what is not a number is not taken for a small
+        // one.
         assert!(c.p_row(3)[0] == 0.05 * 0.05 && c.c_row(M)[M - 2] == 1.0 && c.c_row(M)[0] == 0.0);
         c.push(&Portable, 0, 0, &[factors(true, 0.5, f32::NAN), factors(true, 0.5, f32::NAN)]);
         assert!(c.p_row(2)[0].is_nan() && c.c_row(2)[0].is_nan() && c.e[1].is_nan());

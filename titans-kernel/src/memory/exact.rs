@@ -1,9 +1,9 @@
 //! Pieces of several chunks of a linear memory: gradients that follow from one another by forward substitution
 //! (`docs/MATH.md` section 3b).
 //!
-//! Token t's gradient is taken at the weights of its chunk's start, which are W and S at the piece's start and the piece's
-//! tokens before that chunk. So its residual is what a query would be answered there, less the value:
-//! `δ_t = 2c (a k_t W + g k_t S − Σ_i C_i rate_i (k_t · k_i) δ_i − v_t)`, with a, g, C of that row. Every δ is one chain over the
+//! Token t's gradient is taken at the weights of its chunk's start, which are W and S at the piece's start and the
+//! piece's tokens before that chunk. So its residual is what a query would be answered there, less the value: `δ_t = 2c
+//! (a k_t W + g k_t S − Σ_i C_i rate_i (k_t · k_i) δ_i − v_t)`, with a, g, C of that row. Every δ is one chain over the
 //! tokens in ascending order, however many are computed at once.
 
 use super::coefficients::Coefficients;
@@ -84,8 +84,8 @@ pub(super) fn by_chunk<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Keys, Δ and rates of some tokens, whose coefficients are known; `surprise` receives c ‖M(k) − v‖². Returns how many were
-/// clipped. `scores`: rows × rows elements to work in.
+/// Keys, Δ and rates of some tokens, whose coefficients are known; `surprise` receives c ‖M(k) − v‖². Returns how many
+/// were clipped. `scores`: rows × rows elements to work in.
 ///
 /// With A⁻, G⁻, C⁻ the row of every token's chunk start, `(I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V)` and
 /// `T = 2c ((K Kᵀ) ∘ C⁻ diag(rate))`, 0 from a token's own chunk on.
@@ -272,7 +272,8 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     Ok(clipped)
 }
 
-/// The n tokens with their keys in rows, which lie in `space` if they lay as columns: closing goes through them many times.
+/// The n tokens with their keys in rows, which lie in `space` if they lay as columns: closing goes through them many
+/// times.
 pub(super) fn upright<'a, T: Scalar>(
     lay: Layout<'_>,
     seen: OpenView<'a, T>,

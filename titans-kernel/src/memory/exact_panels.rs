@@ -1,5 +1,6 @@
-//! A piece of a batch in the exact form, panel by panel of W and S: while a panel is near, its columns of Δ are solved for, its
-//! queries answered, and it is settled and closed. Columns do not know one another where no token's rate waits for its whole residual.
+//! A piece of a batch in the exact form, panel by panel of W and S: while a panel is near, its columns of Δ are solved
+//! for, its queries answered, and it is settled and closed. Columns do not know one another where no token's rate waits
+//! for its whole residual.
 //!
 //! The numbers are those of [`super::exact_piece::piece`], to the bit.
 

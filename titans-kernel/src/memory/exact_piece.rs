@@ -143,8 +143,8 @@ pub(super) fn piece_end(n: usize, settled: Option<usize>) -> End {
     End { n, row: n + usize::from(settled.is_some()) }
 }
 
-/// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before and row
-/// m + 1 the first one after: all rows that follow are one further on.
+/// The coefficients of a whole piece. Where it settles behind m tokens, which is returned, row m is the last one before
+/// and row m + 1 the first one after: all rows that follow are one further on.
 pub(super) fn piece_coefficients<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: PieceTokens<'_, T>,

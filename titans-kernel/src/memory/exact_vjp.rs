@@ -1,5 +1,5 @@
-//! Backward of pieces of several chunks (`docs/MATH.md` section 3b): the residuals' cotangents follow from one another too, from the
-//! last token to the first.
+//! Backward of pieces of several chunks (`docs/MATH.md` section 3b): the residuals' cotangents follow from one another
+//! too, from the last token to the first.
 //!
 //! Forward: (I + T) Δ = 2c (B − V) with B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(rate) and T = 2c M. With
 //! dΔ from reads and closing,
@@ -62,8 +62,8 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         close_vjp(on, (end, faded), start, past, d_state, inside)?;
         return part.all(run.d_y, Decay::over(own, n), gradients, d_state, inside);
     };
-    // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η ended it, that η has.
-    // U = A_m W + G_m S once more.
+    // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η
+    // ended it, that η has. U = A_m W + G_m S once more.
     after.copy_from_slice(start);
     settle(on.g, m, own, after);
     close_vjp(on, (end, faded), after, past, d_state, inside)?;
@@ -150,8 +150,8 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// The keys and values, which are complete when Δ's cotangent is: `d_v` is overwritten, the keys' share added to that of H, and
-    /// the rates' cotangents become those of θ.
+    /// The keys and values, which are complete when Δ's cotangent is: `d_v` is overwritten, the keys' share added to
+    /// that of H, and the rates' cotangents become those of θ.
     fn writes(&self, mut d_v: MatMut<'_, T>, d_state: &mut [T], inside: &mut Inside<'_, T>) -> Result<()> {
         let (lay, feed, Place { n, filled, .. }) = (self.on.lay, self.feed, self.feed.place);
         if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
@@ -177,7 +177,8 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// Λ = 2c Δ̄, where every row of Δ̄ loses what later rows took of its own: to `inside.z`. The keys' products stay in `inside.square[1]`.
+    /// Λ = 2c Δ̄, where every row of Δ̄ loses what later rows took of its own: to `inside.z`. The keys' products stay
+    /// in `inside.square[1]`.
     fn solve(&self, inside: &mut Inside<'_, T>) -> Result<()> {
         let (Frame { g, lay }, Place { n, filled, .. }) = (self.on, self.feed.place);
         let (open, coefficients) = (self.ground.past.open, &self.ground.past.coefficients[0]);

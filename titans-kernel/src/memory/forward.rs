@@ -24,8 +24,8 @@ choice! {
     /// By which of two ways the same numbers are computed.
     #[derive(Default)]
     pub enum Form: "form" {
-        /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk: the
-        /// specification that the other form is tested against, and slow.
+        /// Walks the tokens and builds the weights after each by the equations as they stand (9 to 14), at every chunk:
+        /// the specification that the other form is tested against, and slow.
         Token = 0, "token";
         /// The dual form by matrix products, without a weight matrix per token (section 3.2): the engine.
         #[default]
@@ -48,7 +48,8 @@ pub struct Outputs<'a, T> {
     pub boundaries: Option<&'a mut [T]>,
 }
 
-/// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid configuration.
+/// Elements of scratch that [`forward`] needs, whatever the number of tokens; `usize::MAX` for an invalid
+/// configuration.
 pub fn forward_scratch_len(spec: &MemorySpec, form: Form) -> usize {
     spec.size(|| match form {
         Form::Token => token::scratch_len(spec),

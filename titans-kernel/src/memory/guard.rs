@@ -1,8 +1,8 @@
 //! What keeps a stream's numbers finite: a token is admitted only if W and S stay in range after it.
 //!
-//! A stream carries bounds of the Frobenius norms of W and S. They grow as the norms can at most,
-//! `s ← η s + rate ‖h‖ ‖δ‖`, `w ← (1 − α) w + s`: one number a token, so that no state need be looked through and nothing that
-//! was written need be taken back. They grow linearly where the memory holds, and follow it where it runs away.
+//! A stream carries bounds of the Frobenius norms of W and S. They grow as the norms can at most, `s ← η s + rate ‖h‖
+//! ‖δ‖`, `w ← (1 − α) w + s`: one number a token, so that no state need be looked through and nothing that was written
+//! need be taken back. They grow linearly where the memory holds, and follow it where it runs away.
 
 use super::feed::PieceTokens;
 use super::frame::Frame;
@@ -68,8 +68,8 @@ impl<T: Scalar> TokenDemand<T> {
 /// Elements of at most this many need no norm: their own size bounds it, by √10⁶.
 const SHORT: usize = 1_000_000;
 
-/// Is no element of a row of at most a million larger than `most`, so that its norm is at most 10³ of it? A comparison of
-/// all elements costs a fraction of a sum over them.
+/// Is no element of a row of at most a million larger than `most`, so that its norm is at most 10³ of it? A comparison
+/// of all elements costs a fraction of a sum over them.
 #[inline(always)]
 pub(super) fn within<T: Scalar>(x: &[T], most: f64) -> bool {
     let most = T::from_f64(most);
@@ -87,7 +87,8 @@ fn query2<T: Scalar>(q: &[T]) -> T {
     if within(q, 1e3) { T::ZERO } else { squares(q) }
 }
 
-/// ‖h‖² ‖δ‖², and a little of ‖δ‖² alone: a key of zeros hides nothing, what its surprise is made of must be in range too.
+/// ‖h‖² ‖δ‖², and a little of ‖δ‖² alone: a key of zeros hides nothing, what its surprise is made of must be in range
+/// too.
 #[inline(always)]
 fn both<T: Scalar>(h2: T, delta2: T) -> T {
     h2 * delta2 + T::from_f64(1e-6) * delta2
@@ -125,15 +126,16 @@ impl<T: Scalar> Guard<T> {
         let [residual2, query2] = widest::<T>();
         let (next, most) = (self.grown(step), limit::<T>(spec));
         let gates = !step.writes || in_range(step.gates);
-        // A later query meets rate · (h_q · h) before δ makes it small: a layer norm's δ may be as small as its input is large.
+        // A later query meets rate · (h_q · h) before δ makes it small: a layer norm's δ may be as small as its input
+        // is large.
         let met = !step.writes || step.gates[2] * step.input2.sqrt() <= most;
         let fits = met && next.w <= most && next.s <= most && step.gradient2 <= residual2 && step.query2 <= query2;
         (gates && fits).then_some(next)
     }
 }
 
-/// 1 − α, η and the rate that no layer's exceed; not numbers where one of a layer's is out of range. ‖diag(η^l) S‖ ≤ max η ‖S‖, and so for
-/// the others: bounds of the norms over all layers stay bounds.
+/// 1 − α, η and the rate that no layer's exceed; not numbers where one of a layer's is out of range. ‖diag(η^l) S‖ ≤
+/// max η ‖S‖, and so for the others: bounds of the norms over all layers stay bounds.
 #[inline(always)]
 fn largest<T: Scalar>(sets: usize, gates: impl Fn(usize) -> [T; 3]) -> [T; 3] {
     let mut most = gates(0);

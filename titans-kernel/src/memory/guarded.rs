@@ -76,8 +76,8 @@ fn asked<T: Scalar>(spec: &MemorySpec, tokens: &Tokens<'_, T>, t: usize) -> Toke
     TokenDemand { gates, writes: tokens.mask.writes(t), gradient2: T::ZERO, input2: T::ZERO, query2: T::ZERO }
 }
 
-/// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their residuals are at
-/// most 2c (‖k‖ ‖W‖ + ‖v‖). `keys` receives ‖k‖² of every token that was looked at.
+/// How many of the tokens from `from` on are admitted whatever the weights are whose norms the guard bounds: their
+/// residuals are at most 2c (‖k‖ ‖W‖ + ‖v‖). `keys` receives ‖k‖² of every token that was looked at.
 fn foreseen<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     tokens: &Tokens<'_, T>,

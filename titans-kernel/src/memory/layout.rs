@@ -7,13 +7,13 @@ use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
-/// A state of so many bytes stays in the second-level cache while a chunk is at work.
+/// A state of so many bytes stays in L2 while a chunk is at work.
 const NEAR_BYTES: usize = 512 * 1024;
 
 /// Offsets into slabs that hold `rows` rows of every layer's input (`inputs`: d_0 … d_{L−1}) or output (d_1 … d_L).
 ///
-/// Weights lie row-major, or (`panels`, while a batch is at work) as panels of [`PANEL`] columns one after another, each of
-/// them row-major: then the products walk memory in one direction and rows do not share sets of the cache.
+/// Weights lie row-major, or (`panels`, while a batch is at work) as panels of [`PANEL`] columns one after another,
+/// each of them row-major: then the products walk memory in one direction and rows do not share sets of the cache.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout<'s> {
     pub spec: &'s MemorySpec,
@@ -21,7 +21,8 @@ pub(super) struct Layout<'s> {
     pub panels: bool,
     /// Whether rows a large power of two apart get a gap, or else they share few sets of the cache.
     pub gaps: bool,
-    /// Whether the first layer's inputs lie as columns: then one row's products with all of them read rows without gaps.
+    /// Whether the first layer's inputs lie as columns: then one row's products with all of them read rows without
+    /// gaps.
     pub turned: bool,
 }
 
@@ -35,7 +36,8 @@ impl<'s> Layout<'s> {
         Self { spec, rows, panels: true, gaps: true, turned: false }
     }
 
-    /// Rows of coefficients behind row 0: one a token, and where pieces are several chunks the one of the open chunk's start.
+    /// Rows of coefficients behind row 0: one a token, and where pieces are several chunks the one of the open chunk's
+    /// start.
     pub fn coefficients(&self) -> usize {
         self.rows + usize::from(self.spec.wide())
     }

@@ -24,12 +24,13 @@ pub struct Gates<T> {
     pub eta: T,
 }
 
-/// One memory with all that belongs to it: configuration, state, scratch, counters, and the arithmetic that computes it.
+/// One memory with all that belongs to it: configuration, state, scratch, counters, and the arithmetic that computes
+/// it.
 ///
-/// `B` is what holds the numbers ([`Memory::buffer_len`] of them): a `Vec` ([`Builder::build`]), a `&'static mut [T]` on a
-/// microcontroller, any block of a caller's ([`Builder::build_in`]). `G` is the matrix products: by default the fastest
-/// instruction set of the processor, asked once. It is a [`Stream`] under the hood: how tokens are cut into calls changes no bit,
-/// in the exact form but for the sign of an answer that is exactly 0.
+/// `B` is what holds the numbers ([`Memory::buffer_len`] of them): a `Vec` ([`Builder::build`]), a `&'static mut [T]`
+/// on a microcontroller, any block of a caller's ([`Builder::build_in`]). `G` is the matrix products: by default the
+/// fastest instruction set of the processor, asked once. It is a [`Stream`] under the hood: how tokens are cut into
+/// calls changes no bit, in the exact form but for the sign of an answer that is exactly 0.
 ///
 /// ```
 /// use titans_kernel::memory::{Gates, Memory};
@@ -77,14 +78,14 @@ impl Lens {
 }
 
 impl Memory<f32, ()> {
-    /// A linear memory, `M(x) = x W` with `W` `[keys, values]`, of which every token has its own gradient: see [`MemorySpec::new`].
-    /// It begins with zeros.
+    /// A linear memory, `M(x) = x W` with `W` `[keys, values]`, of which every token has its own gradient: see
+    /// [`MemorySpec::new`]. It begins with zeros.
     pub fn linear(keys: usize, values: usize) -> Builder<'static> {
         Builder::new(&[keys, values])
     }
 
-    /// A deep memory: a perceptron of the widths `d_0 … d_L`, of two to five, see [`MemorySpec::new`]. It begins as [`Start::Fresh`]
-    /// says.
+    /// A deep memory: a perceptron of the widths `d_0 … d_L`, of two to five, see [`MemorySpec::new`]. It begins as
+    /// [`Start::Fresh`] says.
     pub fn mlp(widths: &[usize]) -> Builder<'static> {
         Builder::new(widths)
     }
@@ -96,7 +97,8 @@ impl Memory<f32, ()> {
 }
 
 impl<T: Scalar, B, G> Memory<T, B, G> {
-    /// Elements of the buffer of a memory, its state and all scratch; `usize::MAX` for a configuration that is not valid.
+    /// Elements of the buffer of a memory, its state and all scratch; `usize::MAX` for a configuration that is not
+    /// valid.
     pub fn buffer_len(spec: &MemorySpec) -> usize {
         Lens::of::<T>(spec).all()
     }
@@ -131,7 +133,8 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
     /// The memory whose buffer another one of this configuration left behind, with the counters it had then.
     ///
     /// # Errors
-    /// [`Error::Config`]; [`Error::Buffer`] for a buffer below [`Memory::buffer_len`]; [`Error::Shape`] for counters that cannot be.
+    /// [`Error::Config`]; [`Error::Buffer`] for a buffer below [`Memory::buffer_len`]; [`Error::Shape`] for counters
+    /// that cannot be.
     pub fn attach(spec: MemorySpec, read: Read, counters: Counters, arithmetic: G, mut buffer: B) -> Result<Self> {
         spec.validate()?;
         let lens = Lens::of::<T>(&spec);
@@ -143,7 +146,8 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
     /// Begins anew: no momentum, all counters 0.
     ///
     /// # Errors
-    /// [`Error::Shape`] for weights that are not [`MemorySpec::params`] long, [`Error::Value`] for those that are not finite; nothing changes.
+    /// [`Error::Shape`] for weights that are not [`MemorySpec::params`] long, [`Error::Value`] for those that are not
+    /// finite; nothing changes.
     pub fn reset(&mut self, start: Start<'_, T>) -> Result<()> {
         let params = self.spec.params();
         self.run(|stream, _, scratch| match start {
@@ -156,17 +160,18 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
         })
     }
 
-    /// Writes one token: key `[d_0]`, value `[d_L]`. Returns its surprise, the inner loss c ‖M(k) − v‖² before it learns.
+    /// Writes one token: key `[d_0]`, value `[d_L]`. Returns its surprise, the inner loss c ‖M(k) − v‖² before it
+    /// learns.
     ///
     /// # Errors
-    /// [`Error::Shape`]; [`Error::Value`] for a number that is not finite or a gate out of range; [`Error::Diverged`] for a write that
-    /// would leave the range of numbers ([`Stream::write`]). Nothing changes.
+    /// [`Error::Shape`]; [`Error::Value`] for a number that is not finite or a gate out of range; [`Error::Diverged`]
+    /// for a write that would leave the range of numbers ([`Stream::write`]). Nothing changes.
     pub fn write(&mut self, key: &[T], value: &[T], gates: Gates<T>) -> Result<T> {
         self.one(key, value, &gates, key, None)
     }
 
-    /// Writes one token and answers its query `[d_0]`, to `answer` `[d_L]`, by the weights that [`Builder::read`] named: by
-    /// default those after the write. Returns its surprise.
+    /// Writes one token and answers its query `[d_0]`, to `answer` `[d_L]`, by the weights that [`Builder::read`]
+    /// named: by default those after the write. Returns its surprise.
     ///
     /// # Errors
     /// As [`Memory::write`].
@@ -209,7 +214,8 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
         self.run(|stream, g, scratch| stream.read(g, queries, answers, scratch))
     }
 
-    /// What it has learned after its last token, W and then S ([`MemorySpec::state_len`]), each as [`MemorySpec::params`] lays them out.
+    /// What it has learned after its last token, W and then S ([`MemorySpec::state_len`]), each as
+    /// [`MemorySpec::params`] lays them out.
     ///
     /// # Errors
     /// [`Error::Shape`].
@@ -217,7 +223,8 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
         self.run(|stream, g, scratch| stream.state(g, out, scratch))
     }
 
-    /// Writes all that is needed to go on with the same bits, [`Memory::saved_len`] bytes, with a checksum; returns their number.
+    /// Writes all that is needed to go on with the same bits, [`Memory::saved_len`] bytes, with a checksum; returns
+    /// their number.
     ///
     /// # Errors
     /// [`Error::Buffer`] when `out` is too short; nothing is written.
@@ -260,7 +267,8 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
         Ok(surprise.item(0))
     }
 
-    /// Lends the stream, the arithmetic and scratch, and keeps what the stream counted, also where a token was refused behind others.
+    /// Lends the stream, the arithmetic and scratch, and keeps what the stream counted, also where a token was refused
+    /// behind others.
     fn run<R>(&mut self, body: impl FnOnce(&mut Stream<'_, T>, &G, &mut [T]) -> Result<R>) -> Result<R> {
         let (block, scratch) = self.lens.split(self.buffer.as_mut())?;
         let mut stream = Stream::resume(&self.spec, self.read, self.counters, block, self.parts, self.lens.scratch);

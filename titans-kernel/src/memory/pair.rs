@@ -1,4 +1,5 @@
-//! One token of a stream in the exact form: its key and its query read W and S, the open piece's keys and Δ in one visit each.
+//! One token of a stream in the exact form: its key and its query read W and S, the open piece's keys and Δ in one
+//! visit each.
 //!
 //! Every number is the chain that it is in [`super::exact`] and [`super::read`]: only what lies beside it differs.
 
@@ -98,7 +99,8 @@ pub(super) fn answer<'a, T: Scalar>(work: &'a Work<'_, T>, spec: &MemorySpec) ->
     work.writing.written.z.part(spec.value_width()..2 * spec.value_width())
 }
 
-/// What the piece's start says of both rows: a x W + g x S, the query's by the row behind the key's if it comes after the write.
+/// What the piece's start says of both rows: a x W + g x S, the query's by the row behind the key's if it comes after
+/// the write.
 fn start<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     x: Mat<'_, T>,

@@ -27,14 +27,16 @@ impl<T: Scalar> Stream<'_, T> {
     /// Writes any number of tokens and answers their queries, if `y` `[n, d_L]` is given; `surprise` (n) receives
     /// the inner loss c ‖M(k_t) − v_t‖². Gates that come one a chunk: one for every chunk that these tokens touch.
     ///
-    /// A token is refused when a number of it is not finite, when it writes with α or η outside of [0, 1] or a negative θ, or when after its write a
-    /// norm of W or S could be above 10^(30 / L) (`f32`; 10^(300 / L) in `f64`), its gradient's (or a thousandth of its residual's) is above 10¹⁵
-    /// (10¹⁵⁰) or its query's above 10⁶, or its rate times a layer's input above the limit of the weights: whatever is admitted has finite numbers, now and later. The bounds are carried along, not looked up: they
-    /// may be above the norms, and without forgetting they only grow.
+    /// A token is refused when a number of it is not finite, when it writes with α or η outside of [0, 1] or a negative
+    /// θ, or when after its write a norm of W or S could be above 10^(30 / L) (`f32`; 10^(300 / L) in `f64`), its
+    /// gradient's (or a thousandth of its residual's) is above 10¹⁵ (10¹⁵⁰) or its query's above 10⁶, or its rate times
+    /// a layer's input above the limit of the weights: whatever is admitted has finite numbers, now and later. The
+    /// bounds are carried along, not looked up: they may be above the norms, and without forgetting they only grow.
     ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::Buffer`], before anything changes. [`Error::Diverged`] names the first token that is refused: those
-    /// before it are written and answered, the stream stands behind them, and rows of `y` and `surprise` from it on are not written.
+    /// [`Error::Shape`] or [`Error::Buffer`], before anything changes. [`Error::Diverged`] names the first token that
+    /// is refused: those before it are written and answered, the stream stands behind them, and rows of `y` and
+    /// `surprise` from it on are not written.
     pub fn write<G: Arithmetic<T>>(
         &mut self,
         g: &G,
@@ -210,8 +212,9 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
         Ok(Self { on, read, by, work, state, anchor, row, held, bounds })
     }
 
-    /// Coefficients, H, Δ and rates of some tokens. The query of a single token may be answered on the way. What the tokens'
-    /// surprise is, if it is asked for, lies where the answers keep their deviations, until they are known to be admitted.
+    /// Coefficients, H, Δ and rates of some tokens. The query of a single token may be answered on the way. What the
+    /// tokens' surprise is, if it is asked for, lies where the answers keep their deviations, until they are known to
+    /// be admitted.
     fn write(&mut self, feed: PieceTokens<'_, T>, asks: bool, surprised: bool) -> Result<Wrote> {
         let (on, lay, work) = (self.on, self.on.lay, &mut self.work);
         let later = |clipped| Ok(Wrote { clipped, answered: false });

@@ -30,8 +30,8 @@ fn take<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<
     Ok((Reading::take(room, lay)?, Coefficients::take(room, 0, 0)?))
 }
 
-/// `y = M(q)`: queries `[n, d_0]` by a memory of these weights ([`MemorySpec::params`] numbers), to y `[n, d_L]`. A row has the
-/// same bits however many others it comes with. `scratch`: [`query_scratch_len`] elements.
+/// `y = M(q)`: queries `[n, d_0]` by a memory of these weights ([`MemorySpec::params`] numbers), to y `[n, d_L]`. A row
+/// has the same bits however many others it comes with. `scratch`: [`query_scratch_len`] elements.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.

@@ -111,8 +111,8 @@ impl<'a, T: Scalar> Asked<'a, T> {
 }
 
 /// Read-outs `y [n, d_L]` of queries, n ≤ the layout's rows, from the state `[W | S]` at the piece's start (of which
-/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`StateSource::Closes`] the state is that
-/// at the piece's end afterwards.
+/// [`Rows::Start`] reads the weights only) and the tokens of the open piece. With [`StateSource::Closes`] the state is
+/// that at the piece's end afterwards.
 pub(super) fn answers<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
@@ -169,8 +169,8 @@ pub(super) fn inside<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one over
-/// S's, blended, and goes on over the tokens.
+/// Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ C diag(rate)) Δ of layer l: every element is a chain over W's rows and one
+/// over S's, blended, and goes on over the tokens.
 fn layer<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,

@@ -54,8 +54,8 @@ pub(super) struct Flow<'a, T> {
     pub solved: bool,
 }
 
-/// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start` (of
-/// which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
+/// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start`
+/// (of which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
 pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
@@ -227,7 +227,8 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
                 }
             },
         );
-        // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's part.
+        // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's
+        // part.
         let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
         let by = [&*gates.by.g, &*gates.by.a].map(|f| &f[asked.row(0)..]);
         for columns in lay.columns(l) {

@@ -1,9 +1,10 @@
-//! Momentum that has faded: where Π η of an open piece has become 0, its A and G are spent on W and S, and what follows reads W
-//! alone.
+//! Momentum that has faded: where Π η of an open piece has become 0, its A and G are spent on W and S, and what follows
+//! reads W alone.
 //!
-//! From there on every M_t is `A′_t (A W + G S) − …` with A′ from 1 on, and S at the piece's end is none of S at its start. With η ≤ ½
-//! that comes within 24 tokens that write in `f32` where little is forgotten meanwhile, within 34 in any case. When it comes follows from the gates alone, so it comes at the same token
-//! however a stream is cut. Pieces of chunks of one token do so.
+//! From there on every M_t is `A′_t (A W + G S) − …` with A′ from 1 on, and S at the piece's end is none of S at its
+//! start. With η ≤ ½ that comes within 24 tokens that write in `f32` where little is forgotten meanwhile, within 34 in
+//! any case. When it comes follows from the gates alone, so it comes at the same token however a stream is cut. Pieces
+//! of chunks of one token do so.
 
 use super::coefficients::Coefficients;
 use super::feed::PieceTokens;
@@ -25,8 +26,8 @@ pub(super) fn has_settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficie
     can_settle(spec) && coefficients.e.item(0) == T::ZERO
 }
 
-/// Below this Π η has faded for derivatives too: what a later η does to it is about what is lost in rounding. With η = ½ it is Π η before
-/// the token at which a piece settles.
+/// Below this Π η has faded for derivatives too: what a later η does to it is about what is lost in rounding. With η =
+/// ½ it is Π η before the token at which a piece settles.
 pub(super) fn faint<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1.2e-7 } else { 1e-17 })
 }
@@ -53,13 +54,15 @@ pub(super) fn settling_token<T: Scalar>(
         .map(|t| t + 1)
 }
 
-/// How many of the first tokens of a piece have no momentum left at its end, whose row of P is given, whatever an η is changed by.
+/// How many of the first tokens of a piece have no momentum left at its end, whose row of P is given, whatever an η is
+/// changed by.
 pub(super) fn faded<T: Scalar>(lay: Layout<'_>, feed: PieceTokens<'_, T>, p: &[T]) -> usize {
     if !can_settle(lay.spec) {
         return 0;
     }
     let gone = p.part(..feed.place.n).iter().take_while(|&&p| p == T::ZERO).count();
-    // Π η of the tokens behind, but for the least of them: one small η that ended it at a stroke still has a derivative.
+    // Π η of the tokens behind, but for the least of them: one small η that ended it at a stroke still has a
+    // derivative.
     let (mut others, mut least) = (T::ONE, T::ONE);
     for t in (0..feed.place.n).rev().filter(|&t| feed.writes(t)) {
         let eta = feed.tokens.eta.at(feed.at(t, lay.spec.chunk)).abs();
@@ -88,7 +91,8 @@ pub(super) fn settle<T: Scalar, G: Arithmetic<T>>(
     );
 }
 
-/// `Z = diag(a) X W + diag(g) X S`, or where the piece has settled `diag(a) X W`; factors of a row are `step` from the last one's.
+/// `Z = diag(a) X W + diag(g) X S`, or where the piece has settled `diag(a) X W`; factors of a row are `step` from the
+/// last one's.
 pub(super) fn onto<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     settled: bool,

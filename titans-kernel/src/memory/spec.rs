@@ -63,34 +63,35 @@ pub struct MemorySpec {
     pub network: Network,
     /// The inner loss's scale.
     pub loss: Loss,
-    /// b: tokens whose gradients are taken at the same weights. With b = 1 every token's gradient is its own, as the paper's
-    /// equations 9 to 14 say.
+    /// b: tokens whose gradients are taken at the same weights. With b = 1 every token's gradient is its own, as the
+    /// paper's equations 9 to 14 say.
     pub chunk: usize,
     /// n: tokens that are computed at once, a piece; 0 for a chunk. The same numbers in another order of sums.
     ///
-    /// - Below b a chunk is walked in pieces of n tokens, whose gradients are still taken at the chunk's first weights: work and
-    ///   space for n² coefficients instead of b².
-    /// - Above b, a multiple of it: a piece is several chunks, whose gradients follow from one another by forward substitution
-    ///   (`docs/MATH.md` section 3b). A memory of one layer in the plain shape alone can do so ([`MemorySpec::is_linear`]); others
-    ///   take every number of b and above for b.
+    /// - Below b a chunk is walked in pieces of n tokens, whose gradients are still taken at the chunk's first weights:
+    ///   work and space for n² coefficients instead of b².
+    /// - Above b, a multiple of it: a piece is several chunks, whose gradients follow from one another by forward
+    ///   substitution (`docs/MATH.md` section 3b). A memory of one layer in the plain shape alone can do so
+    ///   ([`MemorySpec::is_linear`]); others take every number of b and above for b.
     pub compute_chunk: usize,
-    /// Every layer has gates of its own, α_t^l, θ_t^l and η_t^l: S^l ← η^l S^l − θ^l ∇_{W^l} ℓ, W^l ← (1 − α^l) W^l + S^l, with γ by the
-    /// last layer's ([`Gate::layers`](super::Gate::layers)). Else, and where there is one layer, all go by the same.
+    /// Every layer has gates of its own, α_t^l, θ_t^l and η_t^l: S^l ← η^l S^l − θ^l ∇_{W^l} ℓ, W^l ← (1 − α^l) W^l +
+    /// S^l, with γ by the last layer's ([`Gate::layers`](super::Gate::layers)). Else, and where there is one layer, all
+    /// go by the same.
     pub layer_gates: bool,
     /// Largest norm of a token's gradient over all layers; longer ones are scaled down to it and counted.
     pub clip: Option<f64>,
-    /// The backward finds the state at the start of every so many-th period ([`MemorySpec::period_len`]) in its boundaries and
-    /// computes those between again: 1 keeps all; about the root of the number of periods needs the least memory. It changes
-    /// no number.
+    /// The backward finds the state at the start of every so many-th period ([`MemorySpec::period_len`]) in its
+    /// boundaries and computes those between again: 1 keeps all; about the root of the number of periods needs the
+    /// least memory. It changes no number.
     pub keep_every: usize,
 }
 
 impl MemorySpec {
     /// A memory of the given widths `d_0 … d_L` with SiLU and half the squared error as its loss.
     ///
-    /// - One layer: every token's gradient its own (chunk 1), computed in pieces of 64 tokens, plain, no clip. It wants keys
-    ///   of norm 1 at most, θ ≤ 1 and η ≤ 1/2: a key that comes again by itself then holds with gates that stay; docs/NUMERICS.md has the
-    ///   range that holds for any keys and gates.
+    /// - One layer: every token's gradient its own (chunk 1), computed in pieces of 64 tokens, plain, no clip. It wants
+    ///   keys of norm 1 at most, θ ≤ 1 and η ≤ 1/2: a key that comes again by itself then holds with gates that stay;
+    ///   docs/NUMERICS.md has the range that holds for any keys and gates.
     /// - Two layers and more: chunks of 4 and a clip of 1; residual where d_0 = d_L, else plain. They want a small θ.
     ///
     /// Who sets another chunk sets `compute_chunk` with it: [`MemorySpec::usual_compute_chunk`] says what suits.
@@ -229,8 +230,8 @@ impl MemorySpec {
         self.layers() == 1 && self.network == Network::Plain
     }
 
-    /// The `compute_chunk` that suits network and chunk: as many whole chunks as there are in [`USUAL_PIECE`] tokens where the network is
-    /// linear and the chunk shorter than that, else 0.
+    /// The `compute_chunk` that suits network and chunk: as many whole chunks as there are in [`USUAL_PIECE`] tokens
+    /// where the network is linear and the chunk shorter than that, else 0.
     pub fn usual_compute_chunk(&self) -> usize {
         let short = self.is_linear() && (1..USUAL_PIECE).contains(&self.chunk);
         if short { USUAL_PIECE / self.chunk * self.chunk } else { 0 }
@@ -262,9 +263,9 @@ impl MemorySpec {
         self.period_len() == 1
     }
 
-    /// The same memory for sequences of `tokens` tokens: no period is longer than they are, so that scratch is for the tokens
-    /// there are. The numbers are the same to the bit: a period of one token, which has sums of its own, stays what it is, and
-    /// no longer one becomes one.
+    /// The same memory for sequences of `tokens` tokens: no period is longer than they are, so that scratch is for the
+    /// tokens there are. The numbers are the same to the bit: a period of one token, which has sums of its own, stays
+    /// what it is, and no longer one becomes one.
     pub fn within(&self, tokens: usize) -> Self {
         let mut spec = self.clone();
         if self.wide() {
@@ -302,7 +303,8 @@ impl MemorySpec {
     }
 
     /// Elements of the boundaries that the backward over `tokens` tokens needs: one state for every
-    /// [`keep_every`](MemorySpec::keep_every) periods, and where a piece is several chunks the residual Δ of every token.
+    /// [`keep_every`](MemorySpec::keep_every) periods, and where a piece is several chunks the residual Δ of every
+    /// token.
     pub fn boundaries_len(&self, tokens: usize) -> usize {
         self.states_len(tokens).saturating_add(if self.wide() { tokens.saturating_mul(self.value_width()) } else { 0 })
     }

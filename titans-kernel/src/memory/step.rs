@@ -1,8 +1,8 @@
 //! Chunk 1: one token after another, each at the weights that the last one left. Batches in both forms and streams go
 //! through here, so their bits are equal.
 //!
-//! A plain linear memory without a clip hands its tokens to [`Arithmetic::carry`]; every other visits a layer's W once more
-//! for each direction, and changes and reads it in one sweep.
+//! A plain linear memory without a clip hands its tokens to [`Arithmetic::carry`]; every other visits a layer's W once
+//! more for each direction, and changes and reads it in one sweep.
 
 use super::feed::{Pairs, PieceTokens, Place, Wanted};
 use super::frame::Frame;
@@ -271,8 +271,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
         Ok(())
     }
 
-    /// Changes every layer by 1 − α and η of its set of gates, and if `asks` reads it in the same sweep; the first layer's product with the
-    /// key `next` too.
+    /// Changes every layer by 1 − α and η of its set of gates, and if `asks` reads it in the same sweep; the first
+    /// layer's product with the key `next` too.
     fn change(&mut self, gates: impl Fn(usize) -> [T; 2], asks: bool, next: Option<&[T]>) -> Result<()> {
         let (g, lay) = (self.on.g, self.on.lay);
         for l in 0..lay.spec.layers() {

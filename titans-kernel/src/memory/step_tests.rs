@@ -1,5 +1,5 @@
-//! Pieces of one token on every instruction set: any cuts and all fused versions give the same bits, and the numbers of the plain
-//! definition.
+//! Pieces of one token on every instruction set: any cuts and all fused versions give the same bits, and the numbers of
+//! the plain definition.
 
 use std::vec;
 use std::vec::Vec;

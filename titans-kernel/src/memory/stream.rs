@@ -20,10 +20,10 @@ use crate::scalar::Scalar;
 use crate::scratch::{Count, Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
-/// One memory in a caller's block of numbers: W and S at the start of the unfinished piece, the weights at the start of its
-/// chunk (the gradient anchor) where these are others, the piece's tokens as H, Δ, rates and the last row of A, G, Π η,
-/// C, P, and bounds of ‖W‖ and ‖S‖. Counters stand beside it. Where every token is a piece ([`MemorySpec::token_by_token`]) the
-/// block is W, S and their bounds.
+/// One memory in a caller's block of numbers: W and S at the start of the unfinished piece, the weights at the start of
+/// its chunk (the gradient anchor) where these are others, the piece's tokens as H, Δ, rates and the last row of A, G,
+/// Π η, C, P, and bounds of ‖W‖ and ‖S‖. Counters stand beside it. Where every token is a piece
+/// ([`MemorySpec::token_by_token`]) the block is W, S and their bounds.
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) spec: &'a MemorySpec,
@@ -115,7 +115,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Starts anew from weights `w0`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `w0` is not [`MemorySpec::params`] long, [`Error::Value`] when it is not finite; nothing changes.
+    /// [`Error::Shape`] when `w0` is not [`MemorySpec::params`] long, [`Error::Value`] when it is not finite; nothing
+    /// changes.
     pub fn reset(&mut self, w0: &[T]) -> Result<()> {
         expect_len("w0", self.spec.params(), w0.len())?;
         if let Some(index) = w0.iter().position(|x| !x.finite()) {

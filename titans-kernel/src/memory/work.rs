@@ -127,8 +127,8 @@ impl<'a, T: Scalar> Work<'a, T> {
         Self::around(open, room, lay)
     }
 
-    /// The same around slabs that lie elsewhere: a stream keeps them in its block. Inlined, as all that it takes: else every slice is
-    /// moved from place to place, for every token of a stream.
+    /// The same around slabs that lie elsewhere: a stream keeps them in its block. Inlined, as all that it takes: else
+    /// every slice is moved from place to place, for every token of a stream.
     #[inline(always)]
     pub fn around<R: Room<'a, T>>(open: Open<'a, T>, room: &mut R, lay: Layout<'_>) -> Result<Self> {
         Ok(Self {

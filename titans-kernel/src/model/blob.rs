@@ -41,11 +41,12 @@ pub fn blob_len<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec]) -> Result<usi
     Ok(numbers.saturating_add(header_len(blocks.len())).saturating_add(CHECKSUM))
 }
 
-/// Writes the header; the caller writes the parameters behind it ([`Scalar::write_le`]) and then the [`checksum`] of all of it.
-/// Returns its bytes, [`header_len`].
+/// Writes the header; the caller writes the parameters behind it ([`Scalar::write_le`]) and then the [`checksum`] of
+/// all of it. Returns its bytes, [`header_len`].
 ///
 /// # Errors
-/// [`Error::Config`] for a model that cannot be, [`Error::Buffer`] (in bytes) when `out` is too short; nothing is written.
+/// [`Error::Config`] for a model that cannot be, [`Error::Buffer`] (in bytes) when `out` is too short; nothing is
+/// written.
 pub fn encode_header<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec], out: &mut [u8]) -> Result<usize> {
     let numbers = spec.parameters(blocks)?;
     let (needed, given) = (header_len(blocks.len()), out.len());
@@ -162,8 +163,8 @@ impl<'a, T: Scalar> Model<'a, T> {
     /// The model of a blob, whose parameters stay where they are.
     ///
     /// # Errors
-    /// [`Error::Format`] or [`Error::Config`] for bytes that are no blob of this number format, or damaged; also where the
-    /// parameters do not lie at a multiple of the number's alignment, or the processor is big-endian: then
+    /// [`Error::Format`] or [`Error::Config`] for bytes that are no blob of this number format, or damaged; also where
+    /// the parameters do not lie at a multiple of the number's alignment, or the processor is big-endian: then
     /// [`Model::read_into`] copies them.
     pub fn parse(bytes: &'a [u8]) -> Result<Self>
     where
@@ -172,8 +173,8 @@ impl<'a, T: Scalar> Model<'a, T> {
         Self::lying(parse::<T>(bytes, false)?)
     }
 
-    /// The same for bytes that [`Model::parse`] has seen before: the checksum is not computed again, which is what takes the
-    /// time. Other bytes may be another model, and nothing worse.
+    /// The same for bytes that [`Model::parse`] has seen before: the checksum is not computed again, which is what
+    /// takes the time. Other bytes may be another model, and nothing worse.
     ///
     /// # Errors
     /// As [`Model::parse`], but for the checksum.

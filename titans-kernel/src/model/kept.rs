@@ -1,4 +1,5 @@
-//! What `titans stream --state` and the C library write: a stream's bytes behind a short head, which holds what was read and not fed.
+//! What `titans stream --state` and the C library write: a stream's bytes behind a short head, which holds what was
+//! read and not fed.
 //!
 //! | bytes | what |
 //! |---|---|

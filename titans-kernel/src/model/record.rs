@@ -1,11 +1,12 @@
 //! The record of a block in a blob: fields of fixed size, little-endian.
 //!
-//! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum, gated, gates), forgetting, momentum, gates by chunk, MAC reads
-//! at the segment's start; of the memory activation, network, loss, read, layers; wiring (letter, residual) (12 bytes); d_0 … d_4, unused ones
-//! 0 (20); chunk, heads, head width, taps, persistent, heads of attention, of its keys, window, segment, feed-forward,
-//! compute chunk (44); clip (0 for none), θ's maximum, base of the rotary positions, η's maximum as `f64` (32); what MAC's memories
-//! are fed (output, split, tokens) (1); whether every layer of a memory has gates of its own (1); zeros (18). Numbers of
-//! variants are never given a second time. `keep_every` of a memory matters in training only and is not stored.
+//! Kind (LMM, MAC, MAG, MAL, attention), combine (product, silu, sigmoid, sum, gated, gates), forgetting, momentum,
+//! gates by chunk, MAC reads at the segment's start; of the memory activation, network, loss, read, layers; wiring
+//! (letter, residual) (12 bytes); d_0 … d_4, unused ones 0 (20); chunk, heads, head width, taps, persistent, heads of
+//! attention, of its keys, window, segment, feed-forward, compute chunk (44); clip (0 for none), θ's maximum, base of
+//! the rotary positions, η's maximum as `f64` (32); what MAC's memories are fed (output, split, tokens) (1); whether
+//! every layer of a memory has gates of its own (1); zeros (18). Numbers of variants are never given a second time.
+//! `keep_every` of a memory matters in training only and is not stored.
 
 use super::BlockSpec;
 use crate::Choice;

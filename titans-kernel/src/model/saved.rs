@@ -55,11 +55,12 @@ impl<T: Scalar> Model<'_, T> {
 }
 
 impl<T: Scalar> Stream<'_, T> {
-    /// Writes the whole state; returns the bytes written, [`Model::saved_len`]. Streams of the same model read it, whatever
-    /// their `rows`.
+    /// Writes the whole state; returns the bytes written, [`Model::saved_len`]. Streams of the same model read it,
+    /// whatever their `rows`.
     ///
     /// # Errors
-    /// [`Error::Buffer`] (in bytes) when `out` is too short, [`Error::Torn`] after a token was refused; nothing is written.
+    /// [`Error::Buffer`] (in bytes) when `out` is too short, [`Error::Torn`] after a token was refused; nothing is
+    /// written.
     pub fn save(&self, out: &mut [u8]) -> Result<usize> {
         self.whole()?;
         let (needed, given) = (self.model.saved_len(), out.len());
@@ -97,12 +98,12 @@ impl<T: Scalar> Stream<'_, T> {
         out
     }
 
-    /// Becomes the stream that was saved; it continues with the bits it would have given uncut. What it was before, torn or whole,
-    /// does not matter.
+    /// Becomes the stream that was saved; it continues with the bits it would have given uncut. What it was before,
+    /// torn or whole, does not matter.
     ///
     /// # Errors
-    /// [`Error::Format`] when the bytes are of another length, format, model or checksum, or hold a number that is not finite, as no
-    /// stream leaves one behind; nothing changes.
+    /// [`Error::Format`] when the bytes are of another length, format, model or checksum, or hold a number that is not
+    /// finite, as no stream leaves one behind; nothing changes.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let format = |what, expected: u64, found: u64| Err(Error::Format { what, expected, found });
         let needed = self.model.saved_len();

@@ -8,9 +8,10 @@ use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::MatMut;
 
-/// One stream through a model with all that belongs to it: state and scratch in a buffer `B` of [`Session::buffer_len`] numbers (a `Vec`, a
-/// `&'static mut [T]` on a microcontroller, any block of a caller's), its place, and the arithmetic that computes it. The model's blob
-/// is borrowed, and many sessions may share it. It is a [`Stream`] under the hood: how tokens are cut into pushes changes no bit.
+/// One stream through a model with all that belongs to it: state and scratch in a buffer `B` of [`Session::buffer_len`]
+/// numbers (a `Vec`, a `&'static mut [T]` on a microcontroller, any block of a caller's), its place, and the arithmetic
+/// that computes it. The model's blob is borrowed, and many sessions may share it. It is a [`Stream`] under the hood:
+/// how tokens are cut into pushes changes no bit.
 ///
 /// ```no_run
 /// use titans_kernel::model::{Feed, Model, Session};
@@ -42,7 +43,8 @@ const AT_ONCE: usize = 64;
 
 #[cfg(feature = "alloc")]
 impl<'m, T: crate::arch::SimdScalar> Session<'m, T, alloc::vec::Vec<T>> {
-    /// Before the first token, with memories that learn, in a buffer of its own, on the fastest instruction set of the processor.
+    /// Before the first token, with memories that learn, in a buffer of its own, on the fastest instruction set of the
+    /// processor.
     ///
     /// # Errors
     /// As [`Session::new_in`]; [`Error::Buffer`](crate::Error::Buffer) where the system has no memory for it.
@@ -79,7 +81,8 @@ impl<'m, T: Scalar, B, G> Session<'m, T, B, G> {
 }
 
 impl<'m, T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Session<'m, T, B, G> {
-    /// Before the first token, in a caller's buffer of any content, taking up to `rows` tokens at once: [`Stream::new`].
+    /// Before the first token, in a caller's buffer of any content, taking up to `rows` tokens at once:
+    /// [`Stream::new`].
     ///
     /// # Errors
     /// As [`Stream::new`].
@@ -102,8 +105,9 @@ impl<'m, T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Session<'m, T, B, G> {
     /// Feeds any number of tokens: [`Stream::push`].
     ///
     /// # Errors
-    /// As [`Stream::push`]. After [`Error::Diverged`](crate::Error::Diverged) it is torn, and goes on after [`Session::reset`] or [`Session::load`]: who wants to go on from
-    /// the last good token keeps a clone or what [`Session::save`] wrote.
+    /// As [`Stream::push`]. After [`Error::Diverged`](crate::Error::Diverged) it is torn, and goes on after
+    /// [`Session::reset`] or [`Session::load`]: who wants to go on from the last good token keeps a clone or what
+    /// [`Session::save`] wrote.
     pub fn push(
         &mut self,
         feed: Feed<'_, T>,
@@ -113,7 +117,8 @@ impl<'m, T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Session<'m, T, B, G> {
         self.run(|stream, g| stream.push(g, feed, outputs, surprise))
     }
 
-    /// One token: logits or a prediction, [`ModelSpec::outputs`](super::ModelSpec::outputs) numbers, and a surprise for each memory.
+    /// One token: logits or a prediction, [`ModelSpec::outputs`](super::ModelSpec::outputs) numbers, and a surprise for
+    /// each memory.
     ///
     /// # Errors
     /// As [`Session::push`]; [`Error::Shape`](crate::Error::Shape) when the feed is not one token.

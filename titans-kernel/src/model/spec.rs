@@ -97,8 +97,8 @@ impl ModelSpec {
         self.count(blocks.iter().map(|b| b.parameters(self.width)))
     }
 
-    /// Calls `visit` with every parameter and the number of its block (none for the model's own), in the order in which they
-    /// lie in a blob.
+    /// Calls `visit` with every parameter and the number of its block (none for the model's own), in the order in which
+    /// they lie in a blob.
     pub fn tensors(&self, blocks: &[BlockSpec], mut visit: impl FnMut(Option<usize>, Tensor)) {
         let Ok(_) = self.first(&mut Visit(|tensor| visit(None, tensor)));
         for (i, block) in blocks.iter().enumerate() {

@@ -56,18 +56,18 @@ pub struct Position {
     pub clipped: u64,
     /// What the memories do.
     pub mode: Mode,
-    /// A token was refused ([`Error::Diverged`]), and the blocks stand behind different ones: all that such a stream does is to begin
-    /// anew ([`Stream::reset`]) or to become another ([`Stream::load`]).
+    /// A token was refused ([`Error::Diverged`]), and the blocks stand behind different ones: all that such a stream
+    /// does is to begin anew ([`Stream::reset`]) or to become another ([`Stream::load`]).
     pub torn: bool,
 }
 
-/// One stream through a model, in a caller's buffer of [`Model::stream_len`] numbers: first the state of every block, then
-/// scratch. The buffer may hold anything before, and nothing but this stream may write it afterwards.
+/// One stream through a model, in a caller's buffer of [`Model::stream_len`] numbers: first the state of every block,
+/// then scratch. The buffer may hold anything before, and nothing but this stream may write it afterwards.
 ///
-/// A token is refused whose write or whose outputs would not be finite: [`Stream::push`] says which. Its memories and blocks are many,
-/// and some have taken more than others by then, so that the stream is torn. Who wants to go on from the last good token keeps a
-/// copy of the state's numbers ([`Model::state_len`]) and of [`Stream::place`], copies them back, attaches the stream to them and feeds the tokens
-/// since then up to that one: they give the same bits.
+/// A token is refused whose write or whose outputs would not be finite: [`Stream::push`] says which. Its memories and
+/// blocks are many, and some have taken more than others by then, so that the stream is torn. Who wants to go on from
+/// the last good token keeps a copy of the state's numbers ([`Model::state_len`]) and of [`Stream::place`], copies them
+/// back, attaches the stream to them and feeds the tokens since then up to that one: they give the same bits.
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) model: Model<'a, T>,
@@ -81,13 +81,14 @@ pub struct Stream<'a, T> {
 }
 
 impl<'a, T: Scalar> Stream<'a, T> {
-    /// A stream before its first token, that takes up to `rows` tokens at once (longer pushes are cut; any number gives the
-    /// same bits, more are faster and need more scratch).
+    /// A stream before its first token, that takes up to `rows` tokens at once (longer pushes are cut; any number gives
+    /// the same bits, more are faster and need more scratch).
     ///
     /// Persistent rows are seen here, and written by the memories if `mode` is [`Mode::On`].
     ///
     /// # Errors
-    /// [`Error::Config`] for rows outside of 1 to [`LIMIT`], [`Error::Buffer`] when the buffer is too short; as [`Stream::reset`].
+    /// [`Error::Config`] for rows outside of 1 to [`LIMIT`], [`Error::Buffer`] when the buffer is too short; as
+    /// [`Stream::reset`].
     pub fn new<G: Arithmetic<T>>(
         g: &G,
         model: &Model<'a, T>,
@@ -100,7 +101,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
         Ok(stream)
     }
 
-    /// The stream whose buffer another one of this model and `rows` left behind, and whose [`Stream::place`] it had then.
+    /// The stream whose buffer another one of this model and `rows` left behind, and whose [`Stream::place`] it had
+    /// then.
     ///
     /// # Errors
     /// [`Error::Config`] and [`Error::Buffer`] as [`Stream::new`].
@@ -114,8 +116,9 @@ impl<'a, T: Scalar> Stream<'a, T> {
         Ok(Self::resume(model, rows, place, state, scratch))
     }
 
-    /// [`Stream::attach`] for who knows where the buffer's parts lie, without working out their sizes again: `state` has
-    /// [`Model::state_len`] numbers and `scratch` the rest of [`Model::stream_len`]. Calls end in [`Error::Buffer`] where that is not so.
+    /// [`Stream::attach`] for who knows where the buffer's parts lie, without working out their sizes again: `state`
+    /// has [`Model::state_len`] numbers and `scratch` the rest of [`Model::stream_len`]. Calls end in [`Error::Buffer`]
+    /// where that is not so.
     pub fn resume(
         model: &Model<'a, T>,
         rows: usize,
@@ -135,8 +138,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Starts anew: as a new stream.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a memory refuses a persistent row, which it names, and [`Error::Value`] when initial weights are not
-    /// finite: the stream is then torn.
+    /// [`Error::Diverged`] when a memory refuses a persistent row, which it names, and [`Error::Value`] when initial
+    /// weights are not finite: the stream is then torn.
     pub fn reset<G: Arithmetic<T>>(&mut self, g: &G, mode: Mode) -> Result<()> {
         self.state.fill(T::ZERO);
         (self.mode, self.position, self.clipped, self.torn) = (mode, 0, 0, true);
@@ -182,7 +185,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Lets the memories write from the next token on, or not any more.
     ///
     /// # Errors
-    /// [`Error::Config`] to or from [`Mode::Absent`], which holds from the start to the end: [`Stream::reset`] changes it.
+    /// [`Error::Config`] to or from [`Mode::Absent`], which holds from the start to the end: [`Stream::reset`] changes
+    /// it.
     pub fn set_mode(&mut self, mode: Mode) -> Result<()> {
         let same = (mode == Mode::Absent) == (self.mode == Mode::Absent);
         rule("mode: absent from the start or not at all; reset first: position", self.position as usize, same)?;
@@ -194,10 +198,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// `[n, memories]` the inner loss of each memory at it, block after block (0 while memories are absent).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Value`] for an id outside of the vocabulary or the first number that is not finite, [`Error::Config`]
-    /// at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`] names the first token, counted
-    /// from this push's first, whose write, residual row or outputs (if asked for) would not be finite: outputs and surprise of those before
-    /// it are as they would be without it, rows from it on are unspecified, and the stream is torn (see [`Stream`]).
+    /// [`Error::Shape`], [`Error::Value`] for an id outside of the vocabulary or the first number that is not finite,
+    /// [`Error::Config`] at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`]
+    /// names the first token, counted from this push's first, whose write, residual row or outputs (if asked for) would
+    /// not be finite: outputs and surprise of those before it are as they would be without it, rows from it on are
+    /// unspecified, and the stream is torn (see [`Stream`]).
     pub fn push<G: Arithmetic<T>>(
         &mut self,
         g: &G,
@@ -254,8 +259,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// Makes another stream of the same model and rows what this one is; both go on independently.
     ///
     /// # Errors
-    /// [`Error::Format`] for a stream of another model, [`Error::Shape`] for one of other rows, [`Error::Torn`] when this one is; nothing
-    /// changes.
+    /// [`Error::Format`] for a stream of another model, [`Error::Shape`] for one of other rows, [`Error::Torn`] when
+    /// this one is; nothing changes.
     pub fn fork_into(&self, other: &mut Stream<'_, T>) -> Result<()> {
         self.whole()?;
         let (expected, found) = (u64::from(self.model.checksum), u64::from(other.model.checksum));
@@ -268,7 +273,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
         Ok(())
     }
 
-    /// Checks all of a feed that [`Stream::push`] refuses before anything changes: who feeds it in parts knows beforehand.
+    /// Checks all of a feed that [`Stream::push`] refuses before anything changes: who feeds it in parts knows
+    /// beforehand.
     ///
     /// # Errors
     /// Those of [`Stream::push`], but for [`Error::Diverged`].

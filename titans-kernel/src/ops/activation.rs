@@ -48,8 +48,8 @@ fn sigmoid<T: Scalar>(seed: T) -> T {
     T::ONE / (T::ONE + seed)
 }
 
-/// 1 − σ from the seed and σ, without the difference that loses the digits of a small one. Where the seed is infinite σ is
-/// 0, and so is what is returned.
+/// 1 − σ from the seed and σ, without the difference that loses the digits of a small one. Where the seed is infinite σ
+/// is 0, and so is what is returned.
 #[inline(always)]
 fn rest<T: Scalar>(seed: T, s: T) -> T {
     let most = T::from_f64(if T::BYTES == 4 { f64::from(f32::MAX) } else { f64::MAX });
@@ -159,8 +159,8 @@ impl<T: Scalar> Phi<T> for Identity {
     }
 }
 
-/// [`apply`] to `$x` and `$y` under g, with `$p` standing for the function's type and `$s` for its seed; SiLU, the default, has a
-/// path of its own.
+/// [`apply`] to `$x` and `$y` under g, with `$p` standing for the function's type and `$s` for its seed; SiLU, the
+/// default, has a path of its own.
 macro_rules! with_phi {
     ($g:ident, $activation:ident, $silu:ident, $x:expr, $y:expr, |$p:ident, $s:ident, $in:pat_param, $old:pat_param| $body:expr) => {
         match $activation {
@@ -202,7 +202,8 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[
     with_phi!(g, activation, Value, [z], [out], |P, s, [z], [_]| [P::value(z, s)]);
 }
 
-/// `out = φ(z)` and `slope = φ′(z)`, from one exponential: bits of [`forward`], and with [`vjp_slope`] those of [`vjp`].
+/// `out = φ(z)` and `slope = φ′(z)`, from one exponential: bits of [`forward`], and with [`vjp_slope`] those of
+/// [`vjp`].
 pub fn forward_with_slope<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     activation: Activation,

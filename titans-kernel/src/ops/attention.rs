@@ -5,11 +5,11 @@
 //! ([`rotary`](super::rotary)), and so are heads; views reach into rows of many heads.
 //!
 //! Memory is O(window): scores exist for a few rows at a time, and the backward computes them again from the rows'
-//! `log_sum` = ln Σ e^score. What a row cannot see does not reach it, be it NaN or infinite; a NaN that it sees makes the
-//! row NaN. Every score is one chain over c, every output one chain over the keys (persistent, context, tokens), the sum of
-//! a softmax 16 partial sums, key j going to sum j mod 16: a row has the same bits in any company, and wherever
-//! the keys it is given begin. One row at a time is fastest where the view of its keys is a transpose: then nothing is
-//! turned.
+//! `log_sum` = ln Σ e^score. What a row cannot see does not reach it, be it NaN or infinite; a NaN that it sees makes
+//! the row NaN. Every score is one chain over c, every output one chain over the keys (persistent, context, tokens),
+//! the sum of a softmax 16 partial sums, key j going to sum j mod 16: a row has the same bits in any company, and
+//! wherever the keys it is given begin. One row at a time is fastest where the view of its keys is a transpose: then
+//! nothing is turned.
 
 use super::rows::{expect_rows, expect_shape};
 use crate::arithmetic::{Arithmetic, QUERIES};
@@ -76,8 +76,8 @@ pub struct Keys<'a, T> {
     pub persistent: Option<(Mat<'a, T>, Mat<'a, T>)>,
     /// Rows beside those of `tokens` that are seen together with them, rotated.
     pub context: Option<(Mat<'a, T>, Mat<'a, T>)>,
-    /// Keys and values of neighbouring tokens, rotated: from the oldest that the first query sees (or before it) to the last
-    /// query (or behind it).
+    /// Keys and values of neighbouring tokens, rotated: from the oldest that the first query sees (or before it) to the
+    /// last query (or behind it).
     pub tokens: (Mat<'a, T>, Mat<'a, T>),
     /// Number of the first row of `tokens` and `context` in the sequence.
     pub first: u64,

@@ -103,8 +103,8 @@ pub struct ConvGradients<'a, T> {
 /// Backward of [`forward`], sums over ascending tokens. The tail is a constant, but the taps that met it receive their
 /// gradient.
 ///
-/// As `y[t, c] = bias[c] + Σ_j w[c, j] x[t − width + 1 + j, c]`, token s meets tap j in the output of token s + width − 1
-/// − j:
+/// As `y[t, c] = bias[c] + Σ_j w[c, j] x[t − width + 1 + j, c]`, token s meets tap j in the output of token s + width −
+/// 1 − j:
 ///
 /// ```text
 /// d_x[s, c] = Σ_j w[c, j] d_y[s + width − 1 − j, c]

@@ -23,16 +23,18 @@
 //! # Conventions
 //!
 //! - `forward` overwrites its output and never reads it; `vjp` takes the operation's inputs and the cotangent `d_y` of
-//!   its output. Gradients of activations are overwritten (that of a linear map is added if asked for), gradients of parameters (weights, biases, tables) are added
-//!   to what is there.
+//!   its output. Gradients of activations are overwritten (that of a linear map is added if asked for), gradients of
+//!   parameters (weights, biases, tables) are added to what is there.
 //! - Rows are tokens. Inputs and outputs are views whose rows may lie apart; but for [`linear`], whose views may also
 //!   be transposes, the elements of a row are neighbours.
 //! - All sizes are checked before anything is written; a mistake is an [`Error`](crate::Error) that names the
 //!   argument, and the outputs are as they were. Sizes of 0 are valid. Nothing allocates, nothing panics.
 //! - Every sum has one fixed order: over a row 16 partial sums, over rows ascending. So the bits of a row do not depend
-//!   on the rows around it, nor on the instruction set (but for the matrix product and the e^x of a softmax and of SiLU, see [`Arithmetic`](crate::Arithmetic)).
+//!   on the rows around it, nor on the instruction set (but for the matrix product and the e^x of a softmax and of
+//!   SiLU, see [`Arithmetic`](crate::Arithmetic)).
 //! - NaN in gives NaN out in every element that depends on it.
-//! - The first argument lends the arithmetic: [`Portable`](crate::Portable), or a faster [`Arithmetic`](crate::Arithmetic).
+//! - The first argument lends the arithmetic: [`Portable`](crate::Portable), or a faster
+//!   [`Arithmetic`](crate::Arithmetic).
 //!
 //! # Example
 //!

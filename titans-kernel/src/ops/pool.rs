@@ -1,7 +1,7 @@
 //! Means over the beginnings of sequences: `y[b] = mean_{t < lengths[b]} x[b, t]`, the pooling of classifiers.
 //!
-//! Rows behind a sequence's length are padding: they are not read, whatever they hold, and their gradient is 0. A sequence
-//! of length 0 has the mean 0. Sums go over the rows ascending.
+//! Rows behind a sequence's length are padding: they are not read, whatever they hold, and their gradient is 0. A
+//! sequence of length 0 has the mean 0. Sums go over the rows ascending.
 
 use super::rows::expect_rows;
 use crate::arithmetic::Arithmetic;
@@ -17,11 +17,12 @@ fn expect_lengths(lengths: &[u32], time: usize) -> Result<usize> {
     }
 }
 
-/// `y[b] = mean_{t < lengths[b]} x[b, t]`; x `[batch · time, width]`, lengths `[batch]`, each `time` at most, y `[batch, width]`.
+/// `y[b] = mean_{t < lengths[b]} x[b, t]`; x `[batch · time, width]`, lengths `[batch]`, each `time` at most, y
+/// `[batch, width]`.
 ///
 /// # Errors
-/// [`Error::Shape`] when the sizes disagree or columns are not neighbours, [`Error::Value`] with the first length above `time`. `y` is not
-/// touched then.
+/// [`Error::Shape`] when the sizes disagree or columns are not neighbours, [`Error::Value`] with the first length above
+/// `time`. `y` is not touched then.
 pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     time: usize,

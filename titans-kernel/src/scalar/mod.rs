@@ -53,8 +53,8 @@ pub trait Scalar:
     fn sqrt(self) -> Self;
     /// e^(−x²/2). `f32`: at most 1.2 ULP, 0 beyond ±13.16.
     fn gauss(self) -> Self;
-    /// Φ(x), the distribution function of the normal distribution, for `gauss` = e^(−x²/2). `f32`: at most 5.3 ULP where
-    /// the result is a normal number, 0 below −13.16.
+    /// Φ(x), the distribution function of the normal distribution, for `gauss` = e^(−x²/2). `f32`: at most 5.3 ULP
+    /// where the result is a normal number, 0 below −13.16.
     fn normal(self, gauss: Self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;

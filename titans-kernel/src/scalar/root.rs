@@ -1,7 +1,8 @@
 //! √x, correctly rounded, so that its bits are the same everywhere.
 //!
-//! On x86-64 by the intrinsics: libm writes the instruction as text, always in its oldest encoding, and between the instructions of AVX that one costs
-//! some fifty nanoseconds where the upper halves of registers are in use. Compiled intrinsics take the encoding of the function they stand in.
+//! On x86-64 by the intrinsics: libm writes the instruction as text, always in its oldest encoding, and between the
+//! instructions of AVX that one costs some fifty nanoseconds where the upper halves of registers are in use. Compiled
+//! intrinsics take the encoding of the function they stand in.
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod by {

@@ -30,7 +30,8 @@ fn exp_of_difference(x: f32, low: f32) -> f32 {
     if x < -86.6 { 0.0 } else { e }
 }
 
-/// ln x with the bits of `libm::logf`, whose branches are choices here, so that loops of it are vectorised: at most 0.9 ULP.
+/// ln x with the bits of `libm::logf`, whose branches are choices here, so that loops of it are vectorised: at most 0.9
+/// ULP.
 ///
 /// x = 2^k (1 + f) with 1 + f between √½ and √2; with s = f / (2 + f), ln (1 + f) = 2 artanh s, whose series is
 /// fitted.
@@ -65,8 +66,8 @@ fn magnitude(x: f32) -> f32 {
 
 /// e^(−x²/2): at most 1.2 ULP, 0 beyond ±13.16.
 ///
-/// The square is taken in two parts, of which the larger is exact: an error of one ULP in x²/2 would be one of 2^−24 x²/2
-/// in the result.
+/// The square is taken in two parts, of which the larger is exact: an error of one ULP in x²/2 would be one of 2^−24
+/// x²/2 in the result.
 #[inline(always)]
 pub(super) fn gauss(x: f32) -> f32 {
     let u = magnitude(x);
@@ -80,8 +81,8 @@ const Q: [f32; 6] = [1.0, 1.671_020_7, 1.197_140_3, 0.466_021_7, 0.100_739_464, 
 
 /// Φ(x), given e^(−x²/2): at most 5.3 ULP where it is normal, also far below 0; 0 below −13.16.
 ///
-/// Φ(−u) = e^(−u²/2) P(u) / Q(u): a rational function fitted to 6e-9 on 0 ..= 14, without a negative coefficient, so that
-/// nothing cancels.
+/// Φ(−u) = e^(−u²/2) P(u) / Q(u): a rational function fitted to 6e-9 on 0 ..= 14, without a negative coefficient, so
+/// that nothing cancels.
 #[inline(always)]
 pub(super) fn normal(x: f32, gauss: f32) -> f32 {
     let u = magnitude(x);

@@ -1,4 +1,5 @@
-//! The device: a model forecasts the next row of its sensor, learns from the row that comes, and its memory's surprise tells a fault.
+//! The device: a model forecasts the next row of its sensor, learns from the row that comes, and its memory's surprise
+//! tells a fault.
 //!
 //! Rust only, no allocation, no float in its text: on a host it prints what it prints on a microcontroller, to the bit.
 
@@ -103,8 +104,8 @@ impl Said {
     }
 }
 
-/// Runs all of the sensor's rows through two streams, one that learns and one whose memory only reads. Returns whether learning
-/// helped and alarms were given.
+/// Runs all of the sensor's rows through two streams, one that learns and one whose memory only reads. Returns whether
+/// learning helped and alarms were given.
 pub fn run<G: Arithmetic<f32> + Copy>(
     g: G,
     blob: &[u8],

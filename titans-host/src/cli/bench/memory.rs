@@ -59,12 +59,13 @@ pub struct Args {
     /// Tokens whose gradients are taken at the same weights
     #[arg(long, value_name = "B", default_value = "64", value_parser = size)]
     chunk: usize,
-    /// Tokens that the chunk form computes at once: a part of a chunk, or with one layer whole chunks; 1 with --chunk 1: every token
-    /// by itself [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens, else a chunk]
+    /// Tokens that the chunk form computes at once: a part of a chunk, or with one layer whole chunks; 1 with --chunk
+    /// 1: every token by itself [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens,
+    /// else a chunk]
     #[arg(long, value_name = "C", value_parser = size)]
     compute_chunk: Option<usize>,
-    /// How the memory is computed: a chunk at a time by matrix products, or token by token, the weights after each built (the definition,
-    /// slow)
+    /// How the memory is computed: a chunk at a time by matrix products, or token by token, the weights after each
+    /// built (the definition, slow)
     #[arg(long, default_value = "chunk", value_parser = named::<Form>())]
     form: Form,
     /// Feed the memories as streams, N tokens a call, on one thread of the CPU
@@ -106,6 +107,7 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
+    args.on.expect_f32("the memory")?;
     let op = operation(args)?;
     let report = if args.on.cuda()? {
         on_cuda(args, &op)?

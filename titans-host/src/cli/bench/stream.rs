@@ -8,8 +8,8 @@ use crate::model::{Choice, Kind, Kinds, Mode, Model, ModelConfig, Session};
 use serde::Serialize;
 use std::time::Instant;
 
-/// Measure a long stream through a model of new weights: nanoseconds a token by tenths of the stream, memory, and whether the
-/// state comes back from its bytes
+/// Measure a long stream through a model of new weights: nanoseconds a token by tenths of the stream, memory, and
+/// whether the state comes back from its bytes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The default text model (0.8 M parameters) of one kind of block, on one thread; bytes come from a generator.
@@ -176,8 +176,8 @@ fn measure(args: &Args, session: &mut Session<f32>, fresh: impl Fn() -> Result<S
 /// Rounds of two streams in turn.
 const ROUNDS: usize = 31;
 
-/// How many times as long `old` takes as `new` for the same tokens: lower quartile, median and upper quartile of [`ROUNDS`]
-/// rounds of at most that many pushes (and 64). Who begins changes from round to round.
+/// How many times as long `old` takes as `new` for the same tokens: lower quartile, median and upper quartile of
+/// [`ROUNDS`] rounds of at most that many pushes (and 64). Who begins changes from round to round.
 fn in_turn(
     old: &mut Session<f32>,
     new: &mut Session<f32>,

@@ -54,9 +54,9 @@ pub struct Beside {
     pub repetitions: usize,
 }
 
-/// Runs `work` and `limit` by turns for about `seconds`, at least five times. `work` does `amount`, and is repeated within a
-/// turn until it takes some milliseconds; `limit` gives the highest rate possible just then. A turn's share
-/// is its rate over the mean of the limits before and behind it.
+/// Runs `work` and `limit` by turns for about `seconds`, at least five times. `work` does `amount`, and is repeated
+/// within a turn until it takes some milliseconds; `limit` gives the highest rate possible just then. A turn's share is
+/// its rate over the mean of the limits before and behind it.
 pub fn beside(
     amount: f64,
     seconds: f64,

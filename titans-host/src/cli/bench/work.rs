@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use titans_kernel::memory::{Counters, Gate, Loss, Mask, MemorySpec, Network, Read, Stream, Tokens};
 use titans_kernel::{Mat, MatMut, Scalar};
 
-/// A memory of `layers` layers of width `dim`, `hidden` between them; chunks are computed at once, no gradient is clipped.
+/// A memory of `layers` layers of width `dim`, `hidden` between them; chunks are computed at once, no gradient is
+/// clipped.
 pub fn spec(dim: usize, layers: usize, hidden: usize, chunk: usize, network: Network) -> Result<MemorySpec> {
     let mut widths = vec![hidden; layers + 1];
     widths[0] = dim;
@@ -20,9 +21,9 @@ pub fn spec(dim: usize, layers: usize, hidden: usize, chunk: usize, network: Net
 
 /// Keys, values and queries of length about one, gates `[rows, 3, heads]`, weights to begin with.
 ///
-/// Nothing may fade away, because arithmetic on denormal numbers is many times slower and no memory at work does it: half of each
-/// value is its key, so that there is something to learn, and little is forgotten. (Near zero a plain deep memory's gradients are
-/// as small as its weights, and much forgetting drives both out of the range of f32.)
+/// Nothing may fade away, because arithmetic on denormal numbers is many times slower and no memory at work does it:
+/// half of each value is its key, so that there is something to learn, and little is forgotten. (Near zero a plain deep
+/// memory's gradients are as small as its weights, and much forgetting drives both out of the range of f32.)
 struct WorkNumbers<T> {
     rows: [Vec<T>; 3],
     gates: Vec<T>,
@@ -96,9 +97,9 @@ impl<D: Device> Work<D> {
     }
 }
 
-/// Memories that are fed piece by piece, on the caller's thread: `batch × heads` streams. They share one scratch as those of a
-/// model do, where each [`Memory`](titans_kernel::memory::Memory) has its own. All arrays are the device's: they begin at a
-/// cache line, or else streams of the same work differ by a twentieth.
+/// Memories that are fed piece by piece, on the caller's thread: `batch × heads` streams. They share one scratch as
+/// those of a model do, where each [`Memory`](titans_kernel::memory::Memory) has its own. All arrays are the device's:
+/// they begin at a cache line, or else streams of the same work differ by a twentieth.
 pub struct Streams {
     spec: MemorySpec,
     tokens: usize,
@@ -174,8 +175,8 @@ impl Streams {
     }
 }
 
-/// One operation of `heads` memories over `time` tokens; where every token has its own gradient, the token form is that of the fused
-/// sweeps, not the plain definition.
+/// One operation of `heads` memories over `time` tokens; where every token has its own gradient, the token form is that
+/// of the fused sweeps, not the plain definition.
 pub fn operation(spec: &MemorySpec, time: usize, heads: usize, token_form: bool) -> MemoryOp {
     let mut spec = spec.clone();
     let fused = token_form && spec.chunk == 1;

@@ -21,7 +21,7 @@ use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Mode;
-use crate::task::TaskConfig;
+use crate::task::{TaskConfig, TaskName};
 use std::path::PathBuf;
 
 const ABOUT: &str = "\
@@ -74,8 +74,8 @@ Examples:
 /// What this verb can do about a memory that diverges.
 const SHORTER: &str = "or evaluate in shorter windows (--window)";
 
-/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, classes of sequences, or what is
-/// found in haystacks
+/// Measure a trained model: nats and bits a byte of text, recall by length, the error of predicted numbers, classes of
+/// sequences, or what is found in haystacks
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -86,8 +86,8 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle, babilong), one file after the
-    /// other; .gz is read as it is [default: the run's validation part]
+    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle,
+    /// babilong), one file after the other; .gz is read as it is [default: the run's validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -95,13 +95,13 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", requires = "data", allow_negative_numbers = true, value_parser = number)]
     tail: Option<f64>,
 
-    /// Tokens or patches of a window, each with fresh memories; 0 reads everything as one uncut stream [default: 512, or that
-    /// of the run's validation]
+    /// Tokens or patches of a window, each with fresh memories; 0 reads everything as one uncut stream [default: 512,
+    /// or that of the run's validation]
     #[arg(long, value_name = "N", value_parser = count)]
     window: Option<usize>,
 
-    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent) [default: on; a table
-    /// of recall has all three]
+    /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent) [default:
+    /// on; a table of recall has all three]
     #[arg(long, value_parser = named::<Mode>())]
     memory: Option<Mode>,
 
@@ -113,12 +113,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token"])]
     lambada: Option<PathBuf>,
 
-    /// Choose among the ways for a text to go on instead, of a file of lines {"context": …, "choices": [ … ], "answer": 0} (text)
+    /// Choose among the ways for a text to go on instead, of a file of lines {"context": …, "choices": [ … ], "answer":
+    /// 0} (text)
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample (needle,
-    /// babilong) or forecast (as --per-window)
+    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample
+    /// (needle, babilong) or forecast (as --per-window)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
@@ -151,8 +152,8 @@ pub struct Args {
     #[arg(long)]
     carry: bool,
 
-    /// Which rows, bytes or questions of the run are measured (forecast, text, classify, babilong) [default: test; of a text without --split and of a run of classify
-    /// without a test its validation part]
+    /// Which rows, bytes or questions of the run are measured (forecast, text, classify, babilong) [default: test; of a
+    /// text without --split and of a run of classify without a test its validation part]
     #[arg(long, value_enum, conflicts_with_all = ["data", "lambada", "choices"])]
     part: Option<forecast::PartName>,
 
@@ -164,8 +165,9 @@ pub struct Args {
     #[arg(long, value_name = "OUT.csv", conflicts_with = "per_item")]
     per_window: Option<PathBuf>,
 
-    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's length (text), the
-    /// table of confusions (classify), products by place in the word (track), or shares by length and depth or task (needle, babilong)
+    /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's
+    /// length (text), the table of confusions (classify), products by place in the word (track), or shares by length
+    /// and depth or task (needle, babilong)
     #[arg(long, value_name = "OUT.svg")]
     picture: Option<PathBuf>,
 
@@ -239,39 +241,36 @@ impl Args {
 
     /// Refuses options that say nothing about this task.
     fn foreign(&self, task: &TaskConfig) -> Result<()> {
-        let name = task.name();
-        if name == "text" && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
+        use TaskName::{Babilong, Classify, Forecast, Needle, Recall, Series, Text, Track};
+        let (task, name) = (task.task(), task.name());
+        if task == Text && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
             return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
         }
-        let options: [(&str, &[&str], bool); 19] = [
-            (
-                "--data",
-                &["text", "series", "forecast", "track", "classify", "needle", "babilong"],
-                !self.data.is_empty(),
-            ),
-            ("--tail", &["text", "series", "forecast"], self.tail.is_some()),
-            ("--window", &["text", "series"], self.window.is_some()),
-            ("--memory", &["text", "series", "forecast", "classify", "needle", "babilong"], self.memory.is_some()),
-            ("--carry", &["forecast"], self.carry),
-            ("--part", &["forecast", "text", "classify", "babilong"], self.part.is_some()),
-            ("--no-baselines", &["forecast", "classify", "needle", "babilong"], self.no_baselines),
-            ("--per-window", &["forecast"], self.per_window.is_some()),
-            ("--picture", &["forecast", "text", "track", "classify", "needle", "babilong"], self.picture.is_some()),
-            ("--lambada", &["text"], self.lambada.is_some()),
-            ("--choices", &["text"], self.choices.is_some()),
-            ("--per-item", &["text", "track", "classify", "needle", "babilong", "forecast"], self.per_item.is_some()),
-            ("--word-perplexity", &["text"], self.word_perplexity),
-            ("--baselines", &["text"], self.baselines),
-            ("--per-token", &["text"], self.per_token.is_some()),
-            ("--tokenizer", &["text", "classify", "needle", "babilong"], self.tokenizer.is_some()),
-            ("--depths", &["needle"], !self.depths.is_empty()),
-            ("--lengths", &["recall", "track", "needle", "babilong"], !self.lengths.is_empty()),
-            ("--sequences", &["recall", "track", "needle", "babilong"], self.sequences.is_some()),
+        let options: [(&str, &[TaskName], bool); 19] = [
+            ("--data", &[Text, Series, Forecast, Track, Classify, Needle, Babilong], !self.data.is_empty()),
+            ("--tail", &[Text, Series, Forecast], self.tail.is_some()),
+            ("--window", &[Text, Series], self.window.is_some()),
+            ("--memory", &[Text, Series, Forecast, Classify, Needle, Babilong], self.memory.is_some()),
+            ("--carry", &[Forecast], self.carry),
+            ("--part", &[Forecast, Text, Classify, Babilong], self.part.is_some()),
+            ("--no-baselines", &[Forecast, Classify, Needle, Babilong], self.no_baselines),
+            ("--per-window", &[Forecast], self.per_window.is_some()),
+            ("--picture", &[Forecast, Text, Track, Classify, Needle, Babilong], self.picture.is_some()),
+            ("--lambada", &[Text], self.lambada.is_some()),
+            ("--choices", &[Text], self.choices.is_some()),
+            ("--per-item", &[Text, Track, Classify, Needle, Babilong, Forecast], self.per_item.is_some()),
+            ("--word-perplexity", &[Text], self.word_perplexity),
+            ("--baselines", &[Text], self.baselines),
+            ("--per-token", &[Text], self.per_token.is_some()),
+            ("--tokenizer", &[Text, Classify, Needle, Babilong], self.tokenizer.is_some()),
+            ("--depths", &[Needle], !self.depths.is_empty()),
+            ("--lengths", &[Recall, Track, Needle, Babilong], !self.lengths.is_empty()),
+            ("--sequences", &[Recall, Track, Needle, Babilong], self.sequences.is_some()),
         ];
-        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&name)) {
+        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&task)) {
             Some((option, of, _)) => Err(Error::usage(format!(
                 "{option} is for runs of the {} task, {} is of the {name} task",
-                output::listed(of, "and"),
+                output::tasks(of, "and"),
                 self.run.display()
             ))),
             None => Ok(()),

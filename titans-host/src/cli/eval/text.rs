@@ -78,7 +78,8 @@ pub(super) fn run<D: Device>(
     print(&report, &tokenizer, &format!("{pieces}, memory {}", titans_kernel::Choice::name(args.mode())))
 }
 
-/// exp of the nats by the words; none where that is no number, which is told with what to do, as is what is hardly a text of words.
+/// exp of the nats by the words; none where that is no number, which is told with what to do, as is what is hardly a
+/// text of words.
 fn word_perplexity(words: usize, bytes: usize, nats: f64) -> Option<f64> {
     let perplexity = (nats / words as f64).exp();
     let found = (words > 0 && perplexity.is_finite()).then_some(perplexity);

@@ -6,19 +6,19 @@ pub use memory::{PlannedOn, peak};
 
 use super::checkpoint::CheckpointArgs;
 use super::options::threads;
-use super::{Failure, output, state, tensors};
+use super::{Failure, npz, output, state, tensors};
 use crate::error::{Error, counted, plain};
-use crate::train::store::Store;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::train::store::{Float, Store};
+use safetensors::tensor::{SafeTensors, TensorView};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use titans_kernel::Scalar;
 
-/// Show what a checkpoint, a raw memory's saved stream or a file of tensors holds: configuration, tensors, and whether it is whole
+/// Show what a checkpoint, a raw memory's saved stream or a file of tensors holds: configuration, tensors, and whether
+/// it is whole
 ///
-/// A damaged or truncated file is an error (exit code 2). With --memory, the memory that a step of training will take on
-/// the CPU or on a CUDA device, by formula: nothing runs, and no such device need be there.
+/// A damaged or truncated file is an error (exit code 2). With --memory, the memory that a step of training will take
+/// on the CPU or on a CUDA device, by formula: nothing runs, and no such device need be there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 JSON keys: file, bytes, metadata (text that is JSON is given as JSON), elements, tensors [{name, dtype, shape, min, max,
@@ -33,9 +33,9 @@ Examples:
   titans inspect --memory runs/text/config.toml --threads 2
   titans inspect --memory runs/text/config.toml --device cuda")]
 pub struct Args {
-    /// A checkpoint, any safetensors file, or a raw memory's stream as the kernel and libtitans save it (not the state of
-    /// `titans stream`, which that verb checks); of a run folder, its best checkpoint. With --memory a
-    /// run's config.toml, a run folder or a checkpoint
+    /// A checkpoint, any safetensors file, an .npz file, or a raw memory's stream as the kernel and libtitans save it (not
+    /// the state of `titans stream`, which that verb checks); of a run folder, its best checkpoint. With --memory a run's
+    /// config.toml, a run folder or a checkpoint
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -113,11 +113,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let what = "is a blob of `titans export` or a state of `titans stream`: that verb reads and checks it, this one does not";
         return Err(Error::file(&path, what).into());
     }
-    if bytes.starts_with(b"PK\x03\x04") {
-        return Err(
-            Error::file(&path, "is an archive (.npz?): titans memory reads that, this verb reads safetensors").into()
-        );
-    }
+    let bytes = npz::as_safetensors(&path, bytes)?;
     let report = report(&path, &bytes)?;
     if args.json { output::print_json(&report) } else { print(&report) }
 }
@@ -144,11 +140,7 @@ fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
 }
 
 fn tensor(name: &str, view: &TensorView<'_>) -> TensorEntry {
-    let values = match view.dtype() {
-        Dtype::F32 => Some(values(view.data().chunks_exact(4).map(|b| f32::read_le(b).into()))),
-        Dtype::F64 => Some(values(view.data().chunks_exact(8).map(f64::read_le))),
-        _ => None,
-    };
+    let values = Float::of_dtype(view.dtype()).map(|float| values(float.numbers(view.data())));
     TensorEntry { name: name.to_owned(), dtype: view.dtype().to_string(), shape: view.shape().to_vec(), values }
 }
 

@@ -4,12 +4,12 @@ mod answer;
 mod names;
 mod problem;
 
-use super::options::{DeviceArgs, DeviceChoice, dtype, named, size};
+use super::options::{DeviceArgs, DeviceChoice, named, size};
 use super::{Failure, npz, on_device, options, output, tensors};
 use crate::array;
 use crate::device::Device;
+use crate::train::store::Float;
 use problem::{Problem, Settings};
-use safetensors::Dtype;
 use std::path::PathBuf;
 use titans_kernel::memory::{Activation, Form, Loss, Network, Read};
 
@@ -62,17 +62,19 @@ pub struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
-    /// Tokens whose gradients are taken at the weights of their chunk's start; 1: every token's own, as in the paper's equations
+    /// Tokens whose gradients are taken at the weights of their chunk's start; 1: every token's own, as in the paper's
+    /// equations
     #[arg(long, value_name = "N", default_value = "1", value_parser = size)]
     chunk: usize,
 
-    /// Tokens that the chunk form computes at once, the same numbers in another order of sums: a part of a chunk, or with one plain
-    /// layer whole chunks [default: with one plain layer and a chunk below 64 as many chunks as fit in 64 tokens, else a chunk]
+    /// Tokens that the chunk form computes at once, the same numbers in another order of sums: a part of a chunk, or
+    /// with one plain layer whole chunks [default: with one plain layer and a chunk below 64 as many chunks as fit in
+    /// 64 tokens, else a chunk]
     #[arg(long, value_name = "N", value_parser = size)]
     compute_chunk: Option<usize>,
 
-    /// The same numbers by two ways: a chunk at a time by matrix products, or token by token, the weights after each built (the
-    /// definition, slow)
+    /// The same numbers by two ways: a chunk at a time by matrix products, or token by token, the weights after each
+    /// built (the definition, slow)
     #[arg(long, default_value = "chunk", value_parser = named::<Form>())]
     form: Form,
 
@@ -93,8 +95,8 @@ pub struct Args {
     loss: Loss,
 
     /// Numbers to compute with and to write [default: f64 if k is F64, f32 otherwise]
-    #[arg(long, value_parser = dtype())]
-    dtype: Option<Dtype>,
+    #[arg(long, value_parser = named::<Float>())]
+    dtype: Option<Float>,
 
     /// Also write the gradients of the inputs
     #[arg(long)]
@@ -113,14 +115,15 @@ impl Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    args.on.expect_f32("the memory")?;
     output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
     let bytes = npz::as_safetensors(&args.input, tensors::read(&args.input)?)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
-    let dtype = match args.dtype {
-        Some(dtype) => dtype,
-        None => file.dtype("k", problem::K_AXES)?,
+    let float = match args.dtype {
+        Some(float) => Some(float),
+        None => Float::of_dtype(file.dtype("k", problem::K_AXES)?),
     };
-    if dtype != Dtype::F64 {
+    if float != Some(Float::F64) {
         return on_device!(args.on, device => on(&device, args, &file));
     }
     match args.on.device {

@@ -22,8 +22,8 @@ impl FeedOutcome {
 }
 
 impl Live<'_> {
-    /// Feeds n tokens: `take` gives a range of them to a session. One that is refused ends it; or the memory begins anew before it,
-    /// where that is asked for and helps.
+    /// Feeds n tokens: `take` gives a range of them to a session. One that is refused ends it; or the memory begins
+    /// anew before it, where that is asked for and helps.
     ///
     /// # Errors
     /// What the session reports; nothing is known of it then, and it is not saved any more.

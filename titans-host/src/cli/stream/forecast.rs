@@ -37,7 +37,8 @@ pub(super) struct Forecaster<'a> {
 struct Said {
     /// The forecast of each column, in standardised units.
     columns: Vec<(usize, Vec<f64>)>,
-    surprise: f64,
+    /// The memories' inner loss; none where the model has no memory.
+    surprise: Option<f64>,
 }
 
 pub(super) fn run(
@@ -205,7 +206,7 @@ impl<'a> Forecaster<'a> {
         let seen = self.state.seen + 1;
         let ready = seen >= lookback as u64;
         let table = SeriesTable { columns: rows, missing: Vec::new() };
-        let (mut said, mut memories) = (Said { columns: Vec::new(), surprise: 0.0 }, Vec::new());
+        let (mut said, mut memories) = (Said { columns: Vec::new(), surprise: None }, Vec::new());
         if ready {
             let phase = ((seen - lookback as u64) % self.frame.patch as u64) as usize;
             for lane in 0..self.frame.lanes() {
@@ -252,8 +253,10 @@ impl<'a> Forecaster<'a> {
             )));
         };
         let heads = step.surprise.iter().flatten();
-        let (sum, count) = heads.fold((0.0, 0), |(sum, n), &x| (sum + f64::from(x), n + 1));
-        said.surprise += sum / f64::from(count.max(1)) / self.frame.lanes() as f64;
+        let (sum, count) = heads.fold((0.0, 0u32), |(sum, n), &x| (sum + f64::from(x), n + 1));
+        if count > 0 {
+            *said.surprise.get_or_insert(0.0) += sum / f64::from(count) / self.frame.lanes() as f64;
+        }
         let columns = self.frame.said(lane);
         for (i, (&column, level)) in columns.iter().zip(&levels).enumerate() {
             let of_column = step.logits.iter().skip(i).step_by(columns.len());
@@ -279,7 +282,8 @@ impl<'a> Forecaster<'a> {
 
     /// Keeps a row's scores for the picture.
     fn score(&mut self, said: &Said, error: Option<f64>) {
-        self.scores.push((self.state.seen as f64, error.unwrap_or(f64::NAN), said.surprise));
+        let none = f64::NAN;
+        self.scores.push((self.state.seen as f64, error.unwrap_or(none), said.surprise.unwrap_or(none)));
         let over = self.scores.len().saturating_sub(2 * POINTS);
         if over > 0 {
             self.scores.drain(..POINTS);
@@ -306,8 +310,7 @@ impl<'a> Forecaster<'a> {
     fn values(&self, said: &Said, error: Option<f64>) -> Vec<String> {
         let mut values = vec![self.state.seen.to_string()];
         values.extend(self.forecasts(said).flat_map(|(_, texts)| texts));
-        values.push(error.map_or(String::new(), |error| (error as f32).to_string()));
-        values.push((said.surprise as f32).to_string());
+        values.extend([error, said.surprise].map(|x| x.map_or(String::new(), |x| (x as f32).to_string())));
         values
     }
 

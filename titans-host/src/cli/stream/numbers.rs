@@ -50,7 +50,8 @@ impl Patches {
         Self { columns, rows: 1, named: false, layout: TableLayout::default(), fields: Cell::default() }
     }
 
-    /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which nothing is a number.
+    /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which
+    /// nothing is a number.
     pub(super) fn read(&self, line: u64, record: &csv::StringRecord, first: bool) -> Result<Option<Vec<f32>>> {
         let fields: Vec<&str> = record.iter().map(str::trim).collect();
         let found = fields.len();

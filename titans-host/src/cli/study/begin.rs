@@ -3,14 +3,16 @@
 use super::{Args, NewArgs};
 use crate::cli::{Failure, output};
 use crate::error::{Error, Result};
+use crate::task::TaskName;
 use crate::task::study::{Study, StudyFile, StudyOptions, describe};
 use crate::train::{Owner, atomic};
 use std::path::{Path, PathBuf};
+use titans_kernel::Choice;
 
 /// The file in a study's folder that says what it is.
 const FILE: &str = "study.toml";
 /// Tasks that learn from files.
-const FROM_FILES: [&str; 3] = ["text", "forecast", "classify"];
+const FROM_FILES: [TaskName; 3] = [TaskName::Text, TaskName::Forecast, TaskName::Classify];
 /// What a study writes into its folder.
 const FILES: [&str; 6] = [FILE, "results.json", "table.txt", "ablation.svg", "by-length.svg", "throughput.svg"];
 
@@ -32,8 +34,8 @@ impl Args {
                 if self.file.is_none() && self.new.given().is_none() {
                     output::complain(&format!("{}: no study is there; a new one of recall begins", folder.display()));
                 }
-                let task = file.task.get("name").and_then(|name| name.as_str()).unwrap_or_default();
-                if FROM_FILES.contains(&task) && !file.task.contains_key("data") {
+                let task = file.task_name().filter(|task| FROM_FILES.contains(task));
+                if let (Some(task), false) = (task, file.task.contains_key("data")) {
                     return Err(without_data(task).into());
                 }
                 file
@@ -86,7 +88,7 @@ impl Args {
         if file.kind == self.kind {
             return Ok(());
         }
-        let (asked, found) = (titans_kernel::Choice::name(self.kind), titans_kernel::Choice::name(file.kind));
+        let (asked, found) = (self.kind.name(), file.kind.name());
         Err(Error::file(path, format!("kind: expected {asked}, which is asked for, found {found}")))
     }
 }
@@ -111,18 +113,20 @@ impl NewArgs {
     }
 
     fn options(&self) -> Result<StudyOptions> {
-        let task = self.task.clone().unwrap_or_else(|| "recall".into());
-        let foreign: [(&str, bool, &[&str]); 2] =
-            [("--data", !self.data.is_empty(), &FROM_FILES), ("--tokenizer", self.tokenizer.is_some(), &["text"])];
-        if let Some((name, _, of)) = foreign.into_iter().find(|(_, given, of)| *given && !of.contains(&task.as_str())) {
-            let of = output::listed(of, "and");
+        let task = self.task.unwrap_or(TaskName::Recall);
+        let foreign: [(&str, bool, &[TaskName]); 2] = [
+            ("--data", !self.data.is_empty(), &FROM_FILES),
+            ("--tokenizer", self.tokenizer.is_some(), &[TaskName::Text]),
+        ];
+        if let Some((name, _, of)) = foreign.into_iter().find(|(_, given, of)| *given && !of.contains(&task)) {
+            let (of, task) = (output::tasks(of, "and"), task.name());
             return Err(Error::usage(format!("{name} is for the {of} task, this study is of {task}")));
         }
         // Their recipes follow from the rows.
-        if self.data.is_empty() && FROM_FILES.contains(&task.as_str()) && task != "text" {
-            return Err(without_data(&task));
+        if self.data.is_empty() && FROM_FILES.contains(&task) && task != TaskName::Text {
+            return Err(without_data(task));
         }
-        if task == "forecast" && self.data.len() > 1 {
+        if task == TaskName::Forecast && self.data.len() > 1 {
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         }
         Ok(StudyOptions {
@@ -141,7 +145,8 @@ impl NewArgs {
     }
 }
 
-fn without_data(task: &str) -> Error {
+fn without_data(task: TaskName) -> Error {
+    let task = task.name();
     Error::usage(format!("a study of {task} needs --data FILE: what to learn from"))
 }
 

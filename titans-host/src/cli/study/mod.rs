@@ -3,11 +3,12 @@
 mod begin;
 mod work;
 
-use super::options::{DeviceArgs, count, named, size, whole};
+use super::options::{DeviceArgs, count, named, one_of, size, whole};
 use super::{Failure, on_device, output, signals};
 use crate::device::Device;
 use crate::error::plain;
-use crate::task::study::{Study, StudyKind, StudyReport};
+use crate::task::TaskName;
+use crate::task::study::{OF_OPTIONS, Study, StudyKind, StudyReport};
 use std::path::PathBuf;
 use work::StudyWork;
 
@@ -79,10 +80,12 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A new study")]
 struct NewArgs {
-    /// recall, text, track, needle (passkeys in noise; a file says others, and babilong), forecast or classify [default: recall]
-    #[arg(long, value_name = "NAME", value_parser = ["recall", "text", "track", "needle", "forecast", "classify"])]
-    task: Option<String>,
-    /// Files of text, one after the other, of rows with labels (classify), or one of numbers (forecast); .gz is read as it is
+    /// recall, text, track, needle (passkeys in noise; a file says others, and babilong), forecast or classify
+    /// [default: recall]
+    #[arg(long, value_name = "NAME", value_parser = one_of(&OF_OPTIONS))]
+    task: Option<TaskName>,
+    /// Files of text, one after the other, of rows with labels (classify), or one of numbers (forecast); .gz is read as
+    /// it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
     /// The vocabulary of that text [default: bytes]
@@ -106,7 +109,8 @@ struct NewArgs {
     /// Width of every model's stream [default: that of titans train]
     #[arg(long, value_name = "N", value_parser = size)]
     width: Option<usize>,
-    /// Lengths by which is measured [default: 256 to 4096; 16 to 1024 of track; none of ablation, forecast and classify]
+    /// Lengths by which is measured [default: 256 to 4096; 16 to 1024 of track; none of ablation, forecast and
+    /// classify]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
     /// Parameters of every model [default: those of the largest]

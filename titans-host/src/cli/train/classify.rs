@@ -23,8 +23,8 @@ pub struct ClassifyArgs {
     /// The column of labels, by name or number from 1 [default: label, class, target, labels or y]
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
-    /// What sequences are made of: dna, characters (those that the training rows have), bytes, or bpe (with --tokenizer)
-    /// [default: dna where nothing else is found, else characters]
+    /// What sequences are made of: dna, characters (those that the training rows have), bytes, or bpe (with
+    /// --tokenizer) [default: dna where nothing else is found, else characters]
     #[arg(long, value_name = "NAME", value_parser = named::<Letters>())]
     alphabet: Option<Letters>,
     /// What the model reads: words of --word letters as tokens, or windows of --word letters as rows of numbers
@@ -34,7 +34,8 @@ pub struct ClassifyArgs {
     /// Letters of a word or a window [default: 12 of a window and 6 of a word of dna, else 1]
     #[arg(long, value_name = "N", value_parser = size)]
     word: Option<usize>,
-    /// Letters from one word or window to the next [default: 1; of windows of dna 1 to 4, for about 50 in the longest sequence]
+    /// Letters from one word or window to the next [default: 1; of windows of dna 1 to 4, for about 50 in the longest
+    /// sequence]
     #[arg(long, value_name = "N", value_parser = size)]
     stride: Option<usize>,
     /// Numbers that tell where in its sequence a window lies; 0: nothing does [default: 16 of windows of dna, else 0]
@@ -46,7 +47,8 @@ pub struct ClassifyArgs {
     /// What is said of a sequence: the mean over its tokens, or what is said after the last one [default: mean]
     #[arg(long, value_name = "NAME", value_parser = named::<Pooling>())]
     pooling: Option<Pooling>,
-    /// Share of the letters that training hides by chance, against overfitting, 0 to below 1 [default: 0.05 of dna, else 0]
+    /// Share of the letters that training hides by chance, against overfitting, 0 to below 1 [default: 0.05 of dna,
+    /// else 0]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = number)]
     hide: Option<f64>,
 }

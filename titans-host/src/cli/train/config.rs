@@ -29,23 +29,25 @@ pub struct ConfigArgs {
     #[arg(long, value_parser = explained(names::task))]
     task: Option<TaskName>,
 
-    /// Files of text, one after the other (of FASTA, named .fa, .fna, .faa or .fasta, the sequences alone, a line end between them), or one of
-    /// comma-separated numbers (series, forecast); the last tenth is for validation (of forecasts see --split); or of sequences with labels
-    /// (classify), CSV or FASTA; .gz is read as it is
+    /// Files of text, one after the other (of FASTA, named .fa, .fna, .faa or .fasta, the sequences alone, a line end
+    /// between them), or one of comma-separated numbers (series, forecast); the last tenth is for validation (of
+    /// forecasts see --split); or of sequences with labels (classify), CSV or FASTA; .gz is read as it is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
-    /// Byte-level BPE (text, classify, needle, babilong): a tokenizer.json, or a vocab.json with its merges.txt beside it [default: bytes]
+    /// Byte-level BPE (text, classify, needle, babilong): a tokenizer.json, or a vocab.json with its merges.txt beside
+    /// it [default: bytes]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// Rows of a patch, which are read and predicted together (series) [default: 1], or rows from one token to the next (forecast)
-    /// [default: 24]
+    /// Rows of a patch, which are read and predicted together (series) [default: 1], or rows from one token to the next
+    /// (forecast) [default: 24]
     #[arg(long, value_name = "N", value_parser = size)]
     patch: Option<usize>,
 
-    /// Training, validation and test: ett-hour or ett-minute (12, 4 and 4 months of 30 days), or the shares of the first two (forecast)
-    /// [default: 0.7,0.1]; enwik8 (90, 5 and 5 million bytes), or such shares (text) [default: 0.9 and 0.1, no test]
+    /// Training, validation and test: ett-hour or ett-minute (12, 4 and 4 months of 30 days), or the shares of the
+    /// first two (forecast) [default: 0.7,0.1]; enwik8 (90, 5 and 5 million bytes), or such shares (text) [default: 0.9
+    /// and 0.1, no test]
     #[arg(long, value_name = "SPLIT")]
     split: Option<String>,
 
@@ -72,8 +74,8 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N", value_parser = size)]
     micro_steps: Option<usize>,
 
-    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]; of eval (needle,
-    /// babilong)
+    /// Lengths of the table at the end (recall) [default: 256,512,1024,2048,4096] (track) [default: 16,64,256,1024]; of
+    /// eval (needle, babilong)
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
@@ -94,18 +96,19 @@ pub struct ConfigArgs {
     /// Sequences of a batch (text, series, forecast, classify), or tokens of one (recall, track, needle, babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     batch: Option<usize>,
-    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the curriculum (recall, track, needle,
-    /// babilong)
+    /// Tokens or patches of a training sequence (classify: the most that are read of one); the longest of the
+    /// curriculum (recall, track, needle, babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
     /// Batches whose gradients are added up to one step, over all processes [default: 1, or one a process]
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = whole)]
     accumulate: Option<u64>,
-    /// Share of the steps whose sequences begin with the memories of the text before them instead of fresh ones (text) [default: 0;
-    /// without a number: 0.5]
+    /// Share of the steps whose sequences begin with the memories of the text before them instead of fresh ones (text)
+    /// [default: 0; without a number: 0.5]
     #[arg(long, value_name = "P", num_args = 0..=1, default_missing_value = "0.5", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     carry: Option<f64>,
-    /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1 [default: 0]
+    /// Share of what each block adds to the stream that a training step drops, against overfitting, 0 to below 1
+    /// [default: 0]
     #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
     /// By what the learning rate of the memories' gates is multiplied [default: 1; parity: 30; recall of
@@ -162,7 +165,8 @@ impl ConfigArgs {
         self.tokenizer.is_some()
     }
 
-    /// The first option that says something about a new run, by name: none of them fits to `--resume`. Where data lie is no part of it.
+    /// The first option that says something about a new run, by name: none of them fits to `--resume`. Where data lie
+    /// is no part of it.
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--task", self.task.is_some()),

@@ -12,26 +12,27 @@ pub struct ForecastArgs {
     /// Rows ahead that are measured; the model forecasts the most of them [default: 96]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = size)]
     horizon: Vec<usize>,
-    /// Rows that a token sees; a forecast has seen this look-back and --context − 1 times --patch rows before it [default: 336]
+    /// Rows that a token sees; a forecast has seen this look-back and --context − 1 times --patch rows before it
+    /// [default: 336]
     #[arg(long, value_name = "N", value_parser = size)]
     lookback: Option<usize>,
     /// Columns that are forecast, by name, or all [default: all]
     #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
     target: Vec<String>,
-    /// What is taken away from a look-back and put back into its forecast: instance (mean and deviation), mean, last or none
-    /// [default: instance]
+    /// What is taken away from a look-back and put back into its forecast: instance (mean and deviation), mean, last or
+    /// none [default: instance]
     #[arg(long, value_name = "NAME", value_parser = named::<Normalise>())]
     normalise: Option<Normalise>,
     /// Every column as a series of its own, with shared weights (independent), or all side by side in a token (mixed)
     /// [default: independent]
     #[arg(long, value_name = "NAME", value_parser = named::<Channels>())]
     channels: Option<Channels>,
-    /// Rows after which the seasonal baseline repeats itself; 0: a day, week or year of the file's dates, without dates the number that
-    /// fits the training rows best [default: 0]
+    /// Rows after which the seasonal baseline repeats itself; 0: a day, week or year of the file's dates, without dates
+    /// the number that fits the training rows best [default: 0]
     #[arg(long, value_name = "N", value_parser = count)]
     season: Option<usize>,
-    /// A linear map from look-back to forecast past all blocks: fixed as least squares give it, learned from there on, or none
-    /// [default: fixed]
+    /// A linear map from look-back to forecast past all blocks: fixed as least squares give it, learned from there on,
+    /// or none [default: fixed]
     #[arg(long, value_name = "NAME", value_parser = named::<Shortcut>())]
     shortcut: Option<Shortcut>,
 }

@@ -28,16 +28,16 @@ pub struct LayoutArgs {
     /// Whether the first line names the columns [default: if it holds no number]
     #[arg(long, value_enum)]
     header: Option<Answer>,
-    /// Columns that are not read, by name or number from 1, or none; a name with a comma in double quotes [default: a first
-    /// one of dates, row numbers or times]
+    /// Columns that are not read, by name or number from 1, or none; a name with a comma in double quotes [default: a
+    /// first one of dates, row numbers or times]
     #[arg(long, value_name = "COLUMN,…", value_parser = columns, allow_hyphen_values = true)]
     leave_out: Option<Columns>,
-    /// The column of dates, by name or number from 1, or none; of days and of times of the day, where these are two columns: DATE,TIME
-    /// [default: the first one that is left out, and times beside it]
+    /// The column of dates, by name or number from 1, or none; of days and of times of the day, where these are two
+    /// columns: DATE,TIME [default: the first one that is left out, and times beside it]
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_parser = dates)]
     date: Option<Columns>,
-    /// What becomes of missing numbers: refuse ends with their line and column; the column's mean stands for them; or hold, the number
-    /// before [default: refuse]
+    /// What becomes of missing numbers: refuse ends with their line and column; the column's mean stands for them; or
+    /// hold, the number before [default: refuse]
     #[arg(long, value_parser = named::<Gaps>())]
     gaps: Option<Gaps>,
 }

@@ -74,7 +74,8 @@ Examples:
   titans train --resume runs/shakespeare
   mpirun -n 4 titans train --task text --data book.txt";
 
-/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, classes of sequences, needles in haystacks, or questions about stories in noise
+/// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, classes of
+/// sequences, needles in haystacks, or questions about stories in noise
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub struct Args {
@@ -85,7 +86,8 @@ pub struct Args {
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
 
-    /// Continue a run from its folder, to the bit; --steps or --minutes, both counted from its beginning, may change its end
+    /// Continue a run from its folder, to the bit; --steps or --minutes, both counted from its beginning, may change
+    /// its end
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 

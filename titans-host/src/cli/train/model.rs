@@ -10,8 +10,8 @@ use titans_kernel::memory::MemorySpec;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Sizes by name: small (the default), paper-170m, paper-340m, paper-760m, paper-1.3b (the published ones, with deep memories
-    /// in chunks of 16); the other options change it
+    /// Sizes by name: small (the default), paper-170m, paper-340m, paper-760m, paper-1.3b (the published ones, with
+    /// deep memories in chunks of 16); the other options change it
     #[arg(long, value_name = "NAME", value_parser = named::<Preset>())]
     pub(super) preset: Option<Preset>,
     /// Mixer of all blocks: lmm (memory alone), mac (memory as context), mag (as gate), mal (as layer), attention (no
@@ -91,8 +91,8 @@ pub struct ModelArgs {
     /// Attention without rotary positions
     #[arg(long)]
     no_rotary: bool,
-    /// How layers are joined to the stream: residual (memory and attention each add to it; attention has convolutions, head norms and a
-    /// gate) or letter (the paper's equations as they stand)
+    /// How layers are joined to the stream: residual (memory and attention each add to it; attention has convolutions,
+    /// head norms and a gate) or letter (the paper's equations as they stand)
     #[arg(long, value_name = "NAME", value_parser = named::<Wiring>())]
     wiring: Option<Wiring>,
     /// How mag joins attention and memory: gates or gated; to the letter (mac too) product, silu, sigmoid or sum
@@ -216,8 +216,8 @@ impl ModelArgs {
         }
         set(&mut model.memory.compute_chunk, self.compute_chunk);
         if self.block.contains(&Kind::Mac) && model.memory.layers > 1 {
-            // Outputs of attention are much alike at first, and so are their keys: at the rate of the others the steps of a chunk
-            // add up until the memory diverges.
+            // Outputs of attention are much alike at first, and so are their keys: at the rate of the others the steps
+            // of a chunk add up until the memory diverges.
             model.theta_max = model.theta_max.min(0.2);
         }
         set(&mut model.theta_max, self.theta_max);

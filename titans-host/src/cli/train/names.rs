@@ -25,7 +25,8 @@ pub fn task(task: TaskName) -> &'static str {
 }
 
 impl TaskName {
-    /// What this task reads of the options that not every task reads; `table`, `forecast`, `classify`, `needle` and `babilong` are groups of them.
+    /// What this task reads of the options that not every task reads; `table`, `forecast`, `classify`, `needle` and
+    /// `babilong` are groups of them.
     pub(super) fn takes(self) -> &'static [&'static str] {
         match self {
             Self::Recall => &["--pairs", "--lengths"],

@@ -29,7 +29,8 @@ pub(in crate::cli) fn expect_data(task: &TaskConfig) -> Result<()> {
     }
 }
 
-/// Refuses a configuration that takes more memory than there is, by what its task holds already and by what measures it.
+/// Refuses a configuration that takes more memory than there is, by what its task holds already and by what measures
+/// it.
 ///
 /// # Errors
 /// [`Error::Usage`] with the bytes needed and those there; as [`inspect::peak`].
@@ -71,8 +72,8 @@ fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 
-/// Bytes that may still be taken, and who says so: the machine, a control group around this process (containers, batch systems), or the
-/// limit of its addresses. `root` is the root of the file system.
+/// Bytes that may still be taken, and who says so: the machine, a control group around this process (containers, batch
+/// systems), or the limit of its addresses. `root` is the root of the file system.
 fn available(root: &Path) -> Option<(u64, &'static str)> {
     let machine = machine(root).map(|bytes| (bytes, "this machine has left"));
     let group = group(root).map(|bytes| (bytes, "the control group of this process has left (cgroup memory limit)"));
@@ -110,7 +111,8 @@ fn group(root: &Path) -> Option<u64> {
             _ => continue,
         };
         let (mount, path) = (root.join(mount), PathBuf::from(path.trim_start_matches('/')));
-        // The groups above limit it too; inside a container the path may be that of the host, and only the root is there.
+        // The groups above limit it too; inside a container the path may be that of the host, and only the root is
+        // there.
         for above in path.ancestors() {
             least = [least, left(&mount.join(above), files)].into_iter().flatten().min();
         }

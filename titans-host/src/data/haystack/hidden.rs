@@ -9,8 +9,8 @@ use crate::{Error, Result};
 pub struct Hidden {
     /// What comes first.
     pub head: Vec<u32>,
-    /// What is hidden, in order: each stands before the first sentence of the haystack that begins after so many of its tokens or more,
-    /// or at its end.
+    /// What is hidden, in order: each stands before the first sentence of the haystack that begins after so many of its
+    /// tokens or more, or at its end.
     pub hidden: Vec<(usize, Vec<u32>)>,
     /// What comes behind the haystack.
     pub question: Vec<u32>,
@@ -53,8 +53,8 @@ impl Hidden {
         Ok(())
     }
 
-    /// Token by token, each with the one that is to be predicted after it: the answer's, [`IGNORE`] elsewhere. Any length takes the
-    /// same few bytes.
+    /// Token by token, each with the one that is to be predicted after it: the answer's, [`IGNORE`] elsewhere. Any
+    /// length takes the same few bytes.
     pub fn tokens<'a>(&'a self, haystack: &'a Haystack) -> HiddenTokens<'a> {
         HiddenTokens { sample: self, haystack, place: HayPlace::default(), given: 0, next: None }
     }

@@ -3,9 +3,9 @@
 /// Lines in which the head of a Markdown book ends, at the latest.
 const HEAD: usize = 20;
 
-/// The sentences of a text, blanks within them made single: a sentence ends at a full stop, question or exclamation mark (and the quotes and
-/// brackets behind it) before a blank, or with its line. The head of a Markdown file (`# Title` up to a line of dashes), headings and lines
-/// of dashes are left out.
+/// The sentences of a text, blanks within them made single: a sentence ends at a full stop, question or exclamation
+/// mark (and the quotes and brackets behind it) before a blank, or with its line. The head of a Markdown file (`#
+/// Title` up to a line of dashes), headings and lines of dashes are left out.
 pub fn sentences(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let body = match text.starts_with("# ") {

@@ -54,7 +54,8 @@ impl TableLayout {
 const OPEN: &str = "a quote opens there and is not closed on its line: close it, or leave it out";
 const LARGE: &str = "correct it, or give the column in larger units";
 
-/// What to do about a first row that has more or fewer fields than the header names columns, in a file to train on or for a run.
+/// What to do about a first row that has more or fewer fields than the header names columns, in a file to train on or
+/// for a run.
 pub(super) fn of_header(delimiter: Delimiter, columns: usize, run: bool) -> &'static str {
     match (delimiter, columns) {
         _ if run => "expected as many, written as in the run's training file",

@@ -42,7 +42,8 @@ impl TableLayout {
         DateColumns { date, time: place(&self.time).filter(|_| date.is_some()) }
     }
 
-    /// The date of a whole row of a file that is written so, of two columns with a blank between; none where the file has none.
+    /// The date of a whole row of a file that is written so, of two columns with a blank between; none where the file
+    /// has none.
     pub fn date_of(&self, record: &StringRecord) -> Option<String> {
         date_of(self.date_columns(), record)
     }

@@ -19,8 +19,8 @@ pub struct Dates {
 }
 
 impl Dates {
-    /// The dates of rows, with the line of each. None where fewer than two are given, where the first is written in no way that is known, and
-    /// where 01/02/2020 may be in January or in February by all rows.
+    /// The dates of rows, with the line of each. None where fewer than two are given, where the first is written in no
+    /// way that is known, and where 01/02/2020 may be in January or in February by all rows.
     ///
     /// # Errors
     /// A sentence that names the line of a date that cannot be read, or that does not come after the one before.
@@ -68,8 +68,9 @@ impl Dates {
         Ok(Some(Self { last, style, pace, uneven }))
     }
 
-    /// Rows after which what goes by the calendar repeats itself: those of a day where rows are less than a day apart, of a week where they are
-    /// a day apart (5 where there are none at weekends), of a year where they are months apart.
+    /// Rows after which what goes by the calendar repeats itself: those of a day where rows are less than a day apart,
+    /// of a week where they are a day apart (5 where there are none at weekends), of a year where they are months
+    /// apart.
     pub fn season(&self) -> Option<usize> {
         if self.counts() { None } else { self.pace.season() }
     }

@@ -174,8 +174,9 @@ pub(super) fn decimal<'a>(delimiter: Delimiter, fields: impl Iterator<Item = &'a
     if commas > 0 { Decimal::Comma } else { Decimal::Point }
 }
 
-/// What a first column of numbers of this name counts, if it does: rows, the seconds since 1970 (or parts of them), be it backwards or, where the
-/// name says so, in no order; days as 20201231, or what rises and is called a date, a time or a year.
+/// What a first column of numbers of this name counts, if it does: rows, the seconds since 1970 (or parts of them), be
+/// it backwards or, where the name says so, in no order; days as 20201231, or what rises and is called a date, a time
+/// or a year.
 pub(super) fn counts(column: &[f64], name: &str) -> Option<&'static str> {
     if column.len() < 3 {
         return None;

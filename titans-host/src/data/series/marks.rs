@@ -45,8 +45,8 @@ impl Marks {
         }
     }
 
-    /// A comma (or a point) before groups of three digits, in a column that has whole numbers without one too, may be one of thousands
-    /// or of decimals; a point where whole numbers come near a thousand.
+    /// A comma (or a point) before groups of three digits, in a column that has whole numbers without one too, may be
+    /// one of thousands or of decimals; a point where whole numbers come near a thousand.
     pub fn verdict(&self) -> Result<(), String> {
         for (column, seen) in self.columns.iter().enumerate() {
             for (seen, (_, name, _)) in seen.iter().zip(MARKS) {
@@ -63,8 +63,8 @@ impl Marks {
     }
 }
 
-/// What is doubtful about a field of a column that has whole numbers alone in the run's training file, some of them of three digits and
-/// more.
+/// What is doubtful about a field of a column that has whole numbers alone in the run's training file, some of them of
+/// three digits and more.
 pub(super) fn doubt(field: &str) -> Option<String> {
     let (_, name, _) = MARKS.into_iter().find(|&(mark, _, _)| field.contains(mark) && grouped(field, mark))?;
     Some(format!(

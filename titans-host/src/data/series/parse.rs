@@ -13,8 +13,9 @@ const FIELD: usize = 1000;
 /// Rows that are looked at for a decimal comma.
 const SAMPLE: usize = 64;
 
-/// The numbers of a file, what was found out about how it is written, and what of that was guessed. `run` are the columns,
-/// where there is a run already: a first line that names them is a header, and rows that hold nothing else have none left out.
+/// The numbers of a file, what was found out about how it is written, and what of that was guessed. `run` are the
+/// columns, where there is a run already: a first line that names them is a header, and rows that hold nothing else
+/// have none left out.
 pub(super) fn parse(bytes: &[u8], said: &TableLayout, run: &[Column]) -> Result<Read, String> {
     let known = &run.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
     let TableStart { mut layout, table, ahead, first, names, marks } = begin(bytes, said, known)?;
@@ -244,7 +245,8 @@ fn line(bytes: &[u8], place: &csv::Position) -> u64 {
     place.line() + empty as u64
 }
 
-/// A header names the columns, or holds no number at all, not even one that cannot be used; a row of numbers with a date before them does.
+/// A header names the columns, or holds no number at all, not even one that cannot be used; a row of numbers with a
+/// date before them does.
 fn is_header(first: &[String], layout: &TableLayout, known: &[String]) -> bool {
     let skipped = layout.skipped();
     let kept = first.iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name);
@@ -273,8 +275,9 @@ fn distinct(names: &[String], skipped: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-/// The columns of dates, from 0, where `start` is the first row: those that are named, or else a day beside a time of the day, or what holds no
-/// number, among those that are not read. A first column of dates may have the second one beside it.
+/// The columns of dates, from 0, where `start` is the first row: those that are named, or else a day beside a time of
+/// the day, or what holds no number, among those that are not read. A first column of dates may have the second one
+/// beside it.
 fn dates(layout: &TableLayout, names: &[String], start: &CsvRow, skipped: &[usize]) -> Result<DateColumns, String> {
     if let Some(place) = &layout.date {
         let date = Some(number_of("--date", place, names)?);
@@ -318,8 +321,8 @@ struct SeriesReader<'a> {
 }
 
 impl SeriesReader<'_> {
-    /// The rows that were looked at, then all others. `dated`: what stands above them in the first column, where that was taken for
-    /// dates because it held no number.
+    /// The rows that were looked at, then all others. `dated`: what stands above them in the first column, where that
+    /// was taken for dates because it held no number.
     fn add_all(&mut self, mut table: CsvTable<'_>, ahead: Vec<CsvRow>, dated: Option<&str>) -> Result<(), String> {
         let mut ahead = ahead.into_iter();
         while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {

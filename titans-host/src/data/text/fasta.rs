@@ -14,8 +14,9 @@ pub(super) fn named(path: &Path) -> bool {
     ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
-/// Appends the sequences of a file, a line end between two of them and before the first where there is something already. Returns a sentence
-/// about headers that were left out; none where there are none, and the file is sequence alone.
+/// Appends the sequences of a file, a line end between two of them and before the first where there is something
+/// already. Returns a sentence about headers that were left out; none where there are none, and the file is sequence
+/// alone.
 pub(super) fn append(path: &Path, file: &[u8], bytes: &mut Vec<u8>) -> Option<String> {
     let (mut headers, mut begins) = (0, true);
     for line in file.split(|&b| b == b'\n') {

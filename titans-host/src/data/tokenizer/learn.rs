@@ -21,8 +21,9 @@ pub struct Learned {
     pub tokens: usize,
 }
 
-/// Learns `vocabulary` tokens from a text: all 256 bytes, and the most frequent pairs of tokens that come `least` times or more, merged one
-/// after another inside of GPT-2's words. Bytes that are not UTF-8 are passed over. The same text gives the same vocabulary.
+/// Learns `vocabulary` tokens from a text: all 256 bytes, and the most frequent pairs of tokens that come `least` times
+/// or more, merged one after another inside of GPT-2's words. Bytes that are not UTF-8 are passed over. The same text
+/// gives the same vocabulary.
 ///
 /// # Errors
 /// [`Error::Usage`] for a size out of range, or a text without a character.

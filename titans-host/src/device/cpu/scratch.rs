@@ -24,40 +24,7 @@ pub(in crate::device) fn scratch<B, I>(
             forward_space(op, outputs.surprise.is_some(), outputs.state.is_some(), threads)?.into()
         }
         Op::MemoryVjp { op, .. } => backward_space(op, threads)?.into(),
-        // None.
-        Op::Copy { .. }
-        | Op::Fill { .. }
-        | Op::Add { .. }
-        | Op::AddScaled { .. }
-        | Op::MoveRows { .. }
-        | Op::Dropout { .. }
-        | Op::Silu { .. }
-        | Op::SiluVjp { .. }
-        | Op::SiluGate { .. }
-        | Op::SiluGateVjp { .. }
-        | Op::SigmoidGate { .. }
-        | Op::SigmoidGateVjp { .. }
-        | Op::Gates { .. }
-        | Op::GatesVjp { .. }
-        | Op::Linear { .. }
-        | Op::LinearVjp { .. }
-        | Op::RmsNorm { .. }
-        | Op::L2Norm { .. }
-        | Op::L2NormVjp { .. }
-        | Op::Conv { .. }
-        | Op::ConvTail { .. }
-        | Op::MemoryStart { .. }
-        | Op::MemoryStartVjp { .. }
-        | Op::Embedding { .. }
-        | Op::EmbeddingVjp { .. }
-        | Op::Pool { .. }
-        | Op::PoolVjp { .. }
-        | Op::CrossEntropy { .. }
-        | Op::CrossEntropyVjp { .. }
-        | Op::SquaredError { .. }
-        | Op::SquaredErrorVjp { .. }
-        | Op::Sum { .. }
-        | Op::SumSquares { .. }
-        | Op::AdamW { .. } => Vec::new(),
+        // Those that take some are listed once, in the plan (`plan/ops.rs`).
+        _ => Vec::new(),
     })
 }

@@ -6,6 +6,7 @@
 
 use crate::device::MemoryUse;
 use crate::error::Result;
+use titans_kernel::choice;
 
 /// An address in the machine's memory. 0 is no address: an optional argument that is absent.
 pub type Address = u64;
@@ -35,10 +36,27 @@ pub struct Factor {
     pub transposed: bool,
 }
 
-/// `C = alpha op(A) op(B) + beta C` for a batch, column-major, as `cublasSgemmStridedBatched` defines it: op(A) is
+choice! {
+    /// What the factors of a product may be rounded to before they are multiplied. All arrays are `f32`, and so are
+    /// sums: their exponents have the range of `f32`, so that training needs no scale of its loss.
+    #[derive(Default)]
+    pub enum Precision: "precision" {
+        /// Not at all: 24 bits.
+        #[default]
+        F32 = 0, "f32";
+        /// 11 bits, from compute capability 8.0 on.
+        Tf32 = 1, "tf32";
+        /// 8 bits, from compute capability 8.0 on.
+        Bf16 = 2, "bf16";
+    }
+}
+
+/// `C = alpha op(A) op(B) + beta C` for a batch, column-major, as `cublasGemmStridedBatchedEx` defines it: op(A) is
 /// m × k, op(B) is k × n, C is m × n. C's old values are not read when beta is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchedGemm {
+    /// Of A and B.
+    pub precision: Precision,
     /// Rows of op(A) and C.
     pub m: i32,
     /// Columns of op(B) and C.
@@ -126,7 +144,7 @@ pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     /// The range lies inside a live allocation.
     unsafe fn clear(&self, at: Address, bytes: usize) -> Result<()>;
 
-    /// A batched matrix product in full f32.
+    /// A batched matrix product, whose sums are f32.
     ///
     /// # Safety
     /// Every element that `gemm` names lies inside a live allocation, and C overlaps neither A nor B.

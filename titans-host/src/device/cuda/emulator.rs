@@ -7,7 +7,7 @@
 //! result depends on that is wrong. A barrier that not all threads come to is an error (`fibers.h`).
 
 use super::compile::{self, Kernel, KernelFile, SOURCES};
-use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid};
+use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision};
 use super::probe::failed;
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,6 +201,21 @@ pub fn source(files: &[KernelFile]) -> String {
     text
 }
 
+/// A factor of a product, to the nearest number of so many bits, ties to even, as the hardware rounds it.
+fn rounded(x: f32, precision: Precision) -> f32 {
+    let dropped = match precision {
+        Precision::F32 => return x,
+        Precision::Tf32 => 13,
+        Precision::Bf16 => 16,
+    };
+    let bits = x.to_bits();
+    if !x.is_finite() {
+        return x;
+    }
+    let half = (1 << (dropped - 1)) - 1 + (bits >> dropped & 1);
+    f32::from_bits((bits + half) >> dropped << dropped)
+}
+
 impl Driver for Emulator {
     fn describe(&self) -> String {
         "cuda: emulated on the host".to_owned()
@@ -281,7 +296,8 @@ impl Driver for Emulator {
                     let mut sum = 0.0;
                     for x in 0..k {
                         // SAFETY: every element up to the last one of the last matrix was checked above.
-                        sum += unsafe { *at(&g.a, z, i, x) * *at(&g.b, z, x, j) };
+                        let (a, b) = unsafe { (*at(&g.a, z, i, x), *at(&g.b, z, x, j)) };
+                        sum += rounded(a, g.precision) * rounded(b, g.precision);
                     }
                     let c = at(&g.c, z, i, j);
                     // SAFETY: as above; C overlaps neither A nor B.

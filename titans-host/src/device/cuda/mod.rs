@@ -30,7 +30,7 @@ mod search;
 mod symbols;
 
 pub use buffer::DeviceBuffer;
-pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid};
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision};
 pub use indices::DeviceIndices;
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};
@@ -48,6 +48,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Cuda<R: Driver = Nvidia> {
     driver: Arc<Arena<R>>,
+    precision: Precision,
 }
 
 impl Cuda<Nvidia> {
@@ -74,7 +75,13 @@ impl Cuda<Nvidia> {
 impl<R: Driver> Cuda<R> {
     /// The device over any machine.
     pub fn with_driver(driver: Arc<R>) -> Self {
-        Self { driver: Arc::new(Arena::new(driver)) }
+        Self { driver: Arc::new(Arena::new(driver)), precision: Precision::F32 }
+    }
+
+    /// The same, whose linear maps multiply in this precision. Everything else stays `f32`: the memory, attention,
+    /// norms, losses, parameters and their moments.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Bytes in its buffers, and of memory that is kept for the next ones.

@@ -92,7 +92,7 @@ impl<R: Driver> Cuda<R> {
         }
         let beta = if bias.is_some() { 1.0 } else { 0.0 };
         let c = Matrix::new(y.view(), d.rows, d.outputs);
-        self.product(1, 1.0, Matrix::new(x.view(), d.rows, d.inputs), weight(d, w), beta, c)
+        self.linear_product(Matrix::new(x.view(), d.rows, d.inputs), weight(d, w), beta, c)
     }
 
     pub(super) fn linear_backward(
@@ -111,12 +111,12 @@ impl<R: Driver> Cuda<R> {
             let beta = if store == Store::Set { 0.0 } else { 1.0 };
             expect_len("d_x", x.len(), d_x.len())?;
             let c = Matrix::new(d_x.view(), d.rows, d.inputs);
-            self.product(1, 1.0, y_rows, weight(d, w).t(), beta, c)?;
+            self.linear_product(y_rows, weight(d, w).t(), beta, c)?;
         }
         if d.transposed {
-            self.product(1, 1.0, y_rows.t(), x_rows, 1.0, Matrix::new(d_w.view(), d.outputs, d.inputs))?;
+            self.linear_product(y_rows.t(), x_rows, 1.0, Matrix::new(d_w.view(), d.outputs, d.inputs))?;
         } else {
-            self.product(1, 1.0, x_rows.t(), y_rows, 1.0, Matrix::new(d_w.view(), d.inputs, d.outputs))?;
+            self.linear_product(x_rows.t(), y_rows, 1.0, Matrix::new(d_w.view(), d.inputs, d.outputs))?;
         }
         if let Some(d_bias) = d_bias {
             expect_len("d_bias", d.outputs, d_bias.len())?;

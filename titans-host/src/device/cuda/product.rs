@@ -1,7 +1,7 @@
 //! Row-major batched products over the column-major interface of cuBLAS, with every bound checked.
 
 use super::buffer::View;
-use super::driver::{BatchedGemm, Driver, Factor};
+use super::driver::{BatchedGemm, Driver, Factor, Precision};
 use super::probe::failed;
 use super::{Cuda, driver};
 use crate::error::Result;
@@ -58,8 +58,25 @@ fn int(x: usize) -> Result<i32> {
 }
 
 impl<R: Driver> Cuda<R> {
-    /// `c = alpha a b + beta c` for `batch` matrices; c's old values are not read when beta is 0.
+    /// `c = a b + beta c` in the precision of linear maps.
+    pub(super) fn linear_product(&self, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
+        self.product_in(self.precision, 1, 1.0, (a, b), beta, c)
+    }
+
+    /// `c = alpha a b + beta c` for `batch` matrices, in `f32`; c's old values are not read when beta is 0.
     pub(super) fn product(&self, batch: usize, alpha: f64, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
+        self.product_in(Precision::F32, batch, alpha, (a, b), beta, c)
+    }
+
+    fn product_in(
+        &self,
+        precision: Precision,
+        batch: usize,
+        alpha: f64,
+        (a, b): (Matrix, Matrix),
+        beta: f64,
+        c: Matrix,
+    ) -> Result<()> {
         let ((m, k), (k_b, n)) = (a.shape(), b.shape());
         if c.transposed || k != k_b || c.shape() != (m, n) {
             return Err(failed(format!("a product of shapes that do not fit: {a:?}, {b:?}, {c:?}")));
@@ -69,6 +86,7 @@ impl<R: Driver> Cuda<R> {
         }
         // A row-major matrix is the column-major transpose: c' = b' a'.
         let gemm = BatchedGemm {
+            precision,
             m: int(n)?,
             n: int(m)?,
             k: int(k)?,

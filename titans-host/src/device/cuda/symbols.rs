@@ -83,10 +83,10 @@ symbols! {
         create = "cublasCreate_v2"(*mut Handle);
         destroy = "cublasDestroy_v2"(Handle);
         set_stream = "cublasSetStream_v2"(Handle, Handle);
-        product = "cublasSgemmStridedBatched"(
+        product = "cublasGemmStridedBatchedEx"(
             Handle, c_int, c_int, c_int, c_int, c_int,
-            *const f32, *const f32, c_int, i64, *const f32, c_int, i64,
-            *const f32, *mut f32, c_int, i64, c_int
+            *const c_void, *const c_void, c_int, c_int, i64, *const c_void, c_int, c_int, i64,
+            *const c_void, *mut c_void, c_int, c_int, i64, c_int, c_int, c_int
         );
     }
 }

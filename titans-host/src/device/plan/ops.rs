@@ -53,10 +53,8 @@ impl Device for Plan {
     }
 
     fn read(&self, _: &PlanBuffer, out: &mut [f32]) -> Result<()> {
-        {
-            out.fill(0.0);
-            Ok(())
-        }
+        out.fill(0.0);
+        Ok(())
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -65,7 +63,9 @@ impl Device for Plan {
 
     fn run(&self, operation: Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<u64> {
         use Operation as Op;
-        self.pass(&self.scratch(&operation)?)?;
+        if takes_scratch(&operation) {
+            self.pass(&self.scratch(&operation)?)?;
+        }
         match operation {
             Op::Add { y, .. }
             | Op::Silu { y, .. }
@@ -122,5 +122,52 @@ impl Device for Plan {
             | Op::AdamW { .. } => {}
         }
         Ok(0)
+    }
+}
+
+/// Whether some device takes scratch for it, whose own list says how much: `cpu/scratch.rs`, `cuda/scratch.rs`.
+const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
+    use Operation as Op;
+    match operation {
+        Op::LinearVjp { .. }
+        | Op::RmsNormVjp { .. }
+        | Op::L2NormVjp { .. }
+        | Op::ConvVjp { .. }
+        | Op::Attention { .. }
+        | Op::AttentionVjp { .. }
+        | Op::Memory { .. }
+        | Op::MemoryVjp { .. }
+        | Op::SumSquares { .. }
+        | Op::Sum { .. } => true,
+        Op::Copy { .. }
+        | Op::Fill { .. }
+        | Op::Add { .. }
+        | Op::AddScaled { .. }
+        | Op::MoveRows { .. }
+        | Op::Dropout { .. }
+        | Op::Silu { .. }
+        | Op::SiluVjp { .. }
+        | Op::SiluGate { .. }
+        | Op::SiluGateVjp { .. }
+        | Op::SigmoidGate { .. }
+        | Op::SigmoidGateVjp { .. }
+        | Op::Gates { .. }
+        | Op::GatesVjp { .. }
+        | Op::Linear { .. }
+        | Op::RmsNorm { .. }
+        | Op::L2Norm { .. }
+        | Op::Conv { .. }
+        | Op::ConvTail { .. }
+        | Op::MemoryStart { .. }
+        | Op::MemoryStartVjp { .. }
+        | Op::Embedding { .. }
+        | Op::EmbeddingVjp { .. }
+        | Op::Pool { .. }
+        | Op::PoolVjp { .. }
+        | Op::CrossEntropy { .. }
+        | Op::CrossEntropyVjp { .. }
+        | Op::SquaredError { .. }
+        | Op::SquaredErrorVjp { .. }
+        | Op::AdamW { .. } => false,
     }
 }

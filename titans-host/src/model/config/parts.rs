@@ -70,12 +70,13 @@ pub struct MemoryConfig {
     pub layers: usize,
     /// Width between the layers; unused with one layer.
     pub hidden: usize,
-    /// b: tokens whose inner gradients are taken at the same weights; 1: every token has its own, as in the paper's equations. In
-    /// chunks their steps add up: with long ones and a large `theta_max`, repeated keys overshoot, and the memory diverges.
+    /// b: tokens whose inner gradients are taken at the same weights; 1: every token has its own, as in the paper's
+    /// equations. In chunks their steps add up: with long ones and a large `theta_max`, repeated keys overshoot, and
+    /// the memory diverges.
     pub chunk: usize,
-    /// Tokens computed at once, 0 for whole chunks: the same numbers in another order of sums. Below `chunk` cheaper for long
-    /// chunks; above it, a multiple of it, whole chunks at once, which one layer in the plain shape can do (others compute a chunk at
-    /// once). With MAC the largest divisor of it that its segments have too.
+    /// Tokens computed at once, 0 for whole chunks: the same numbers in another order of sums. Below `chunk` cheaper
+    /// for long chunks; above it, a multiple of it, whole chunks at once, which one layer in the plain shape can do
+    /// (others compute a chunk at once). With MAC the largest divisor of it that its segments have too.
     pub compute_chunk: usize,
     /// φ between the layers.
     pub activation: Activation,

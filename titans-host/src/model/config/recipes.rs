@@ -4,8 +4,9 @@ use super::{Combine, ModelConfig, Wiring};
 use titans_kernel::memory::Network;
 
 impl ModelConfig {
-    /// Memories of `layers` layers. With two and more they get what keeps them finite (chunks of 4, a clip, a small θ), an α that forgets
-    /// within some twenty tokens (with less, text of 8,192 tokens is read far worse than text of 1,024) and the plain shape: the layer norm of the residual one starts with answers as large as the values.
+    /// Memories of `layers` layers. With two and more they get what keeps them finite (chunks of 4, a clip, a small θ),
+    /// an α that forgets within some twenty tokens (with less, text of 8,192 tokens is read far worse than text of
+    /// 1,024) and the plain shape: the layer norm of the residual one starts with answers as large as the values.
     pub fn set_layers(&mut self, layers: usize) {
         self.memory.layers = layers;
         if layers > 1 {
@@ -18,7 +19,8 @@ impl ModelConfig {
     }
 
     /// The same for a configuration that was made for another number of layers: from several to one it takes back what
-    /// [`set_layers`](Self::set_layers) gave. A first bias of α below −4 stays: whoever keeps pairs for long goes on keeping them.
+    /// [`set_layers`](Self::set_layers) gave. A first bias of α below −4 stays: whoever keeps pairs for long goes on
+    /// keeping them.
     pub fn change_layers(&mut self, layers: usize) {
         let (deep, bias) = (self.memory.layers > 1, self.alpha_bias);
         if deep && layers == 1 {
@@ -42,7 +44,8 @@ impl ModelConfig {
         };
     }
 
-    /// Chunks of `chunk` tokens, computed in the pieces that suit them ([`titans_kernel::memory::MemorySpec::usual_compute_chunk`]).
+    /// Chunks of `chunk` tokens, computed in the pieces that suit them
+    /// ([`titans_kernel::memory::MemorySpec::usual_compute_chunk`]).
     pub fn set_chunk(&mut self, chunk: usize) {
         (self.memory.chunk, self.memory.compute_chunk) = (chunk, 0);
         // A configuration that cannot be is refused by its own check.

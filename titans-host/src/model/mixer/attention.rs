@@ -11,8 +11,8 @@ use titans_kernel::model::Projection;
 pub(in crate::model) const ROTARY_BASE: f64 = 10_000.0;
 
 impl<D: Device> Model<D> {
-    /// Attention of `tokens` `[batch, time, width]` within the window, and to the persistent rows `[batch, N_p, width]`; with head norms
-    /// and gate where it has them.
+    /// Attention of `tokens` `[batch, time, width]` within the window, and to the persistent rows `[batch, N_p,
+    /// width]`; with head norms and gate where it has them.
     pub(super) fn attend(
         &self,
         tape: &mut Tape<'_, D>,

@@ -1,7 +1,7 @@
 //! Memory as context (paper, equations 21 to 25), causal: token i sees the context h_j of tokens j ≤ i alone.
 //!
-//! Segment by segment, because what the memory says of a segment depends on what it learned from those before. What does
-//! not depend on it (queries, keys and values of the tokens, queries of the context) is computed for all at once.
+//! Segment by segment, because what the memory says of a segment depends on what it learned from those before. What
+//! does not depend on it (queries, keys and values of the tokens, queries of the context) is computed for all at once.
 
 use super::answers;
 use super::mac_memory::{Carried, Fed};

@@ -1,7 +1,7 @@
 //! The mixers: LMM, MAC, MAG, MAL and plain attention (paper, section 4; `docs/MATH.md`, section 6).
 //!
-//! A mixer takes the stream x `[batch, time, width]` and its norm n and gives rows of all heads `[batch, time, heads · head_width]`,
-//! which the block's last linear map brings back to the stream.
+//! A mixer takes the stream x `[batch, time, width]` and its norm n and gives rows of all heads `[batch, time, heads ·
+//! head_width]`, which the block's last linear map brings back to the stream.
 
 mod attention;
 mod mac;

@@ -15,7 +15,8 @@ pub struct Step<T> {
 }
 
 impl<T: Scalar> Step<T> {
-    /// −log softmax(logits)\[target\] in nats, with the bits of [`Device::cross_entropy`](crate::device::Device::cross_entropy).
+    /// −log softmax(logits)\[target\] in nats, with the bits of
+    /// [`Device::cross_entropy`](crate::device::Device::cross_entropy).
     ///
     /// # Errors
     /// [`Error::Kernel`] for a target that is no logit.
@@ -37,7 +38,8 @@ impl<T: Scalar> Step<T> {
 /// What became of the tokens of a push.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Taken<T> {
-    /// One [`Step`] for each token that is in: all of them, or those before the one that was refused, which is number `steps.len()`.
+    /// One [`Step`] for each token that is in: all of them, or those before the one that was refused, which is number
+    /// `steps.len()`.
     pub steps: Vec<Step<T>>,
     /// The position in the stream at which a token was refused, if one was.
     pub refused: Option<u64>,

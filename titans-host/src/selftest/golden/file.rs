@@ -108,7 +108,8 @@ impl<'a> Vectors<'a> {
         half(false).chain(second).collect()
     }
 
-    /// A state `[B, H, 2P]` from tensors named by `name(momentum, part)`, one a head or one a memory; zeros where absent.
+    /// A state `[B, H, 2P]` from tensors named by `name(momentum, part)`, one a head or one a memory; zeros where
+    /// absent.
     pub fn state(&self, name: impl Fn(bool, Option<usize>) -> String) -> Result<Vec<f64>> {
         let [batch, heads, _] = self.dims;
         let per = self.spec.state_len();

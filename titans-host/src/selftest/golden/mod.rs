@@ -22,8 +22,8 @@ macro_rules! built_in {
     };
 }
 
-/// Four vectors for machines that have the program alone: a matrix memory, two deep ones with their gradients, a residual
-/// one of several heads.
+/// Four vectors for machines that have the program alone: a matrix memory, two deep ones with their gradients, a
+/// residual one of several heads.
 const BUILT_IN: [(&str, &[u8]); 4] =
     built_in!["linear_full_c16", "mlp2_full_c4", "mlp3_gelu_c16", "residual2_d8_h3_T37_c16"];
 

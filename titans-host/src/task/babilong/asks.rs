@@ -30,7 +30,8 @@ impl Ask {
         self.facts.iter().map(|fact| fact.len()).sum::<usize>() + self.question.len() + self.answer.len()
     }
 
-    /// Hides the story at places drawn by chance, in order, so that there are `length` tokens in all, which must be as many as its own.
+    /// Hides the story at places drawn by chance, in order, so that there are `length` tokens in all, which must be as
+    /// many as its own.
     pub(super) fn hide<R: Rng>(&self, rng: &mut R, noise: &Haystack, length: usize) -> Hidden {
         let first = rng.random_range(0..noise.sentences() as u64) as usize;
         let hay = length.saturating_sub(self.tokens());
@@ -76,7 +77,8 @@ fn asks(task: usize, questions: Vec<BabiQuestion>, tokenizer: &Tokenizer) -> Res
     questions.into_iter().map(|question| reading.ask(task, question)).collect()
 }
 
-/// The training questions of a task, those of the last `share` of its stories apart for validation, and the file's bytes.
+/// The training questions of a task, those of the last `share` of its stories apart for validation, and the file's
+/// bytes.
 pub(super) fn training(
     folder: &Path,
     task: usize,

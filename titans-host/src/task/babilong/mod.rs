@@ -1,5 +1,5 @@
-//! The BABILong task (Kuratov et al. 2024): the sentences of a little story hidden in order among those of a long text, and a question
-//! about the story at the end.
+//! The BABILong task (Kuratov et al. 2024): the sentences of a little story hidden in order among those of a long text,
+//! and a question about the story at the end.
 
 mod asks;
 mod table;
@@ -69,8 +69,8 @@ impl Default for BabilongConfig {
     }
 }
 
-/// The run that `titans train --task babilong` does by default with such a task, with memories of `layers` layers, of any of these kinds (none
-/// for the memory alone), which the caller sets.
+/// The run that `titans train --task babilong` does by default with such a task, with memories of `layers` layers, of
+/// any of these kinds (none for the memory alone), which the caller sets.
 ///
 /// # Errors
 /// As [`TaskConfig::fit`] and [`TaskConfig::run`].
@@ -141,8 +141,8 @@ impl BabilongTask {
     /// Reads the configuration's files: stories for training, no test question.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the field that cannot be used, a length in which no story fits with the tokens that are needed; what reading
-    /// the files reports.
+    /// [`Error::Usage`] naming the field that cannot be used, a length in which no story fits with the tokens that are
+    /// needed; what reading the files reports.
     pub fn read(config: BabilongConfig, seed: u64) -> Result<Self> {
         config.validate()?;
         let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;

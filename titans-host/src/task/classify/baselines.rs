@@ -1,4 +1,5 @@
-//! What a classification is worth anything against: the most frequent class, and logistic regressions on counts of words.
+//! What a classification is worth anything against: the most frequent class, and logistic regressions on counts of
+//! words.
 
 use super::{ClassScores, Example, Logistic};
 use crate::Result;

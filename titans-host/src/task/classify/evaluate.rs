@@ -54,11 +54,12 @@ pub(super) fn fill(encoder: &Encoder, context: usize, sequences: &[&[u32]], batc
     }
 }
 
-/// The classes' probabilities of sequences, given by their letters' numbers. What is said of one does not depend on the others.
+/// The classes' probabilities of sequences, given by their letters' numbers. What is said of one does not depend on the
+/// others.
 ///
 /// # Errors
-/// [`Error::Usage`] for a model that tells no classes, or reads other tokens; [`Error::Diverged`] with the number of the first sequence of
-/// which something is said that is not finite; what the device reports.
+/// [`Error::Usage`] for a model that tells no classes, or reads other tokens; [`Error::Diverged`] with the number of
+/// the first sequence of which something is said that is not finite; what the device reports.
 pub fn judge<D: Device>(
     device: &D,
     model: &Model<D>,

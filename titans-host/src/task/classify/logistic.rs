@@ -1,7 +1,8 @@
 //! Logistic regression on how often each word of k letters occurs: the baseline of sequence classification.
 //!
-//! Counts are divided by their root mean square, the loss is the mean cross-entropy plus ridge / 2 · ‖W‖² (no ridge for the biases), solved by
-//! L-BFGS from the strongest ridge to the weakest; that with the lowest loss on the validation rows is taken.
+//! Counts are divided by their root mean square, the loss is the mean cross-entropy plus ridge / 2 · ‖W‖² (no ridge for
+//! the biases), solved by L-BFGS from the strongest ridge to the weakest; that with the lowest loss on the validation
+//! rows is taken.
 
 use crate::{Error, Result};
 use std::collections::{HashMap, VecDeque};

@@ -1,7 +1,7 @@
 //! Classification of sequences: the model reads one token by token, and says after each what class it is.
 //!
-//! Of a whole sequence the mean of what is said after all tokens counts, or what is said after the last one; either way a
-//! stream gives what a batch gives. Of DNA both strands may be read.
+//! Of a whole sequence the mean of what is said after all tokens counts, or what is said after the last one; either way
+//! a stream gives what a batch gives. Of DNA both strands may be read.
 
 mod baselines;
 mod evaluate;
@@ -98,8 +98,8 @@ pub struct ClassifyConfig {
     pub both_strands: bool,
     /// Which tokens count.
     pub pooling: Pooling,
-    /// Most tokens of a sequence; what is behind them is not read. 0: as many as the longest of training has, 1,024 at the most
-    /// ([`ClassifyConfig::measure`] fills it in).
+    /// Most tokens of a sequence; what is behind them is not read. 0: as many as the longest of training has, 1,024 at
+    /// the most ([`ClassifyConfig::measure`] fills it in).
     pub context: usize,
     /// Sequences of a batch.
     pub sequences: usize,
@@ -137,12 +137,13 @@ impl Default for ClassifyConfig {
 }
 
 impl ClassifyConfig {
-    /// Reads the training files and takes from them what is not said: the alphabet, its characters, the sizes of words that are 0, the
-    /// classes, the longest sequence. Returns the number of rows, and what is worth a word, a sentence each.
+    /// Reads the training files and takes from them what is not said: the alphabet, its characters, the sizes of words
+    /// that are 0, the classes, the longest sequence. Returns the number of rows, and what is worth a word, a sentence
+    /// each.
     ///
     /// # Errors
-    /// As [`read`] and [`Encoder::new`]; [`Error::File`] naming the row of a letter that is not of the alphabet; [`Error::Usage`] for less
-    /// than two classes.
+    /// As [`read`] and [`Encoder::new`]; [`Error::File`] naming the row of a letter that is not of the alphabet;
+    /// [`Error::Usage`] for less than two classes.
     pub fn measure(&mut self, said: ChosenReading) -> Result<(usize, Vec<String>)> {
         let Labelled { rows, .. } = read(&self.data, &self.columns, true)?;
         let texts = || rows.iter().map(|row| row.sequence.as_str());
@@ -166,7 +167,8 @@ impl ClassifyConfig {
             _ => String::new(),
         };
         self.classes = classes(&rows)?;
-        // A first line whose label nobody shares, where labels are shared: most likely the names of columns that are given by number.
+        // A first line whose label nobody shares, where labels are shared: most likely the names of columns that are
+        // given by number.
         if let [first, others @ ..] = &rows[..]
             && first.line == 1
             && first.name.is_none()
@@ -196,9 +198,9 @@ impl ClassifyConfig {
         Ok((rows.len(), told))
     }
 
-    /// The recipe of what is read, where sizes are 0: of DNA windows of [`WINDOW`] letters and where they lie, or words of [`WORD`] where either strand
-    /// is read (what may lie on either has no fixed place); of all else single letters; of windows [`APART`] of them to the
-    /// longest sequence, but no more than [`STRIDE`] letters from one to the next.
+    /// The recipe of what is read, where sizes are 0: of DNA windows of [`WINDOW`] letters and where they lie, or words
+    /// of [`WORD`] where either strand is read (what may lie on either has no fixed place); of all else single letters;
+    /// of windows [`APART`] of them to the longest sequence, but no more than [`STRIDE`] letters from one to the next.
     fn choose_words(&mut self, said: ChosenReading, longest: usize) {
         let dna = self.alphabet == Letters::Dna;
         let aligned = dna && !self.both_strands;
@@ -280,10 +282,12 @@ impl ClassifyConfig {
         Ok(())
     }
 
-    /// The rows of some files as examples: letters' numbers, and the classes where the files have them and they are `wanted`.
+    /// The rows of some files as examples: letters' numbers, and the classes where the files have them and they are
+    /// `wanted`.
     ///
     /// # Errors
-    /// As [`read`]; [`Error::File`] naming line and letter of what is not in the alphabet, or the class that training does not know.
+    /// As [`read`]; [`Error::File`] naming line and letter of what is not in the alphabet, or the class that training
+    /// does not know.
     pub fn examples(&self, encoder: &Encoder, files: &[PathBuf], wanted: bool) -> Result<(Vec<Example>, Labelled)> {
         let read = read(files, &self.columns, wanted)?;
         let example = |row: &LabelledRow| {

@@ -113,7 +113,8 @@ impl ClassifyTask {
         &self.valid
     }
 
-    /// The example that a sequence of training is made of, by its number, as it is read then: on which strand, and what of it is hidden.
+    /// The example that a sequence of training is made of, by its number, as it is read then: on which strand, and what
+    /// of it is hidden.
     fn draw(&self, step: u64, number: u64) -> (Vec<u32>, u32) {
         let count = self.train.len() as u64;
         let all = (step * self.accumulate * self.config.sequences as u64) + number;
@@ -154,8 +155,8 @@ fn split(rows: &mut Vec<Example>, share: f64) -> Result<Vec<Example>> {
     Ok(valid)
 }
 
-/// Where a permutation of `count` places, one of its own for every round, takes a place: a Feistel network over the next power of 4, walked
-/// until it ends within.
+/// Where a permutation of `count` places, one of its own for every round, takes a place: a Feistel network over the
+/// next power of 4, walked until it ends within.
 fn place(seed: u64, round: u64, place: u64, count: u64) -> u64 {
     let mut half = 1;
     while 1u64 << (2 * half) < count {

@@ -1,4 +1,5 @@
-//! What classifications are worth: accuracy, Matthews correlation, F1, the area under the ROC curve, and the table of confusions.
+//! What classifications are worth: accuracy, Matthews correlation, F1, the area under the ROC curve, and the table of
+//! confusions.
 
 use serde::Serialize;
 
@@ -7,12 +8,13 @@ use serde::Serialize;
 pub struct ClassScores {
     /// Share of the rows whose class was the likeliest one.
     pub accuracy: f64,
-    /// Matthews correlation, −1 to 1 (Gorodkin's R_K of several classes); 0 where all rows are, or are said to be, of one class.
+    /// Matthews correlation, −1 to 1 (Gorodkin's R_K of several classes); 0 where all rows are, or are said to be, of
+    /// one class.
     pub mcc: f64,
     /// The mean over the classes of the harmonic mean of precision and recall; 0 for a class of which no row is right.
     pub f1: f64,
-    /// The probability that a row of a class is given more of it than a row of another, ties half: of two classes, of the second one; of
-    /// more the mean over the classes. None where the rows are of one class.
+    /// The probability that a row of a class is given more of it than a row of another, ties half: of two classes, of
+    /// the second one; of more the mean over the classes. None where the rows are of one class.
     pub auc: Option<f64>,
     /// Mean cross-entropy in nats.
     pub loss: f64,

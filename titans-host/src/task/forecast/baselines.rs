@@ -28,8 +28,8 @@ pub struct Baselines {
 }
 
 impl Baselines {
-    /// Measures all of them on forecasts from `moments`, of which every row before `end` counts. Season and linear map come from the
-    /// training rows of `learned`.
+    /// Measures all of them on forecasts from `moments`, of which every row before `end` counts. Season and linear map
+    /// come from the training rows of `learned`.
     ///
     /// # Errors
     /// As [`Linear::fit`].
@@ -73,8 +73,8 @@ fn repeated(
     tally.scores()
 }
 
-/// The number of rows, below the look-back, whose repetition forecasts the training rows best and better than one row more or less does;
-/// 1 where there is none.
+/// The number of rows, below the look-back, whose repetition forecasts the training rows best and better than one row
+/// more or less does; 1 where there is none.
 fn seek_season(frame: &Frame, table: &SeriesTable, end: usize, horizons: &[usize]) -> usize {
     let first = horizons.iter().copied().min().unwrap_or(1);
     let moments = frame.lookback..(end + 1).saturating_sub(first);

@@ -32,7 +32,8 @@ pub struct Forecast<'a> {
 pub struct Manner {
     /// Whether they may write, and whether they are there.
     pub mode: Mode,
-    /// They go on from the moment a token's length before, back to the first, instead of beginning anew before every forecast.
+    /// They go on from the moment a token's length before, back to the first, instead of beginning anew before every
+    /// forecast.
     pub carry: bool,
     /// Whether the surprise is asked for.
     pub surprise: bool,
@@ -47,13 +48,14 @@ struct Sequences<'a> {
     from: usize,
 }
 
-/// Forecasts from every one of `moments`, in an order of its own. Fresh memories read a whole sequence before each. Those that are carried
-/// begin with a whole sequence at the first moments, one for every row of a patch, and go on from there, through the moments between that are a
-/// patch apart, asked for or not; what a forecast has seen lies before its moment all the same.
+/// Forecasts from every one of `moments`, in an order of its own. Fresh memories read a whole sequence before each.
+/// Those that are carried begin with a whole sequence at the first moments, one for every row of a patch, and go on
+/// from there, through the moments between that are a patch apart, asked for or not; what a forecast has seen lies
+/// before its moment all the same.
 ///
 /// # Errors
-/// [`Error::Usage`] for a model of another frame, for rows that are not there; [`Error::Diverged`] with the first moment whose forecast is not
-/// finite; what the device and `visit` report.
+/// [`Error::Usage`] for a model of another frame, for rows that are not there; [`Error::Diverged`] with the first
+/// moment whose forecast is not finite; what the device and `visit` report.
 pub fn forecast<D: Device>(
     device: &D,
     model: &Model<D>,
@@ -189,7 +191,8 @@ fn surprises<D: Device>(device: &D, layers: &[D::Buffer], tokens: usize) -> Resu
     Ok(sums)
 }
 
-/// Moments from which forecasts lie in `part`: at least the first horizon, with all that they look back at in the table.
+/// Moments from which forecasts lie in `part`: at least the first horizon, with all that they look back at in the
+/// table.
 pub fn moments(frame: &Frame, part: &Range<usize>, horizons: &[usize]) -> Range<usize> {
     let first = horizons.iter().copied().min().unwrap_or(1);
     let from = part.start.max(frame.reach());

@@ -118,8 +118,8 @@ impl Frame {
         if self.lanes() > 1 { self.lanes() } else { 0 }
     }
 
-    /// Appends the token of a lane that has seen the rows before `moment` (at least the look-back of them), and says how the columns that are
-    /// forecast were normalised.
+    /// Appends the token of a lane that has seen the rows before `moment` (at least the look-back of them), and says
+    /// how the columns that are forecast were normalised.
     pub fn token(&self, table: &SeriesTable, moment: usize, lane: usize, out: &mut Vec<f64>) -> Vec<Level> {
         let read = self.read(lane);
         let mut levels = Vec::with_capacity(read.len());

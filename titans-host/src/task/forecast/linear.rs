@@ -1,4 +1,5 @@
-//! The linear forecaster: least squares from look-backs to what follows, shared by all columns, with a ridge that validation chooses.
+//! The linear forecaster: least squares from look-backs to what follows, shared by all columns, with a ridge that
+//! validation chooses.
 
 use super::frame::SeriesTable;
 use super::scores::Tally;

@@ -1,7 +1,8 @@
 //! Forecasting: the model reads look-backs and says what the next rows will be.
 //!
-//! A token is the look-back that ends at one moment ([`Frame`]), normalised by itself; a sequence is tokens a few rows apart, and after each the
-//! model forecasts. The memories thus see one forecast's situation after another, and may go on doing so without an end.
+//! A token is the look-back that ends at one moment ([`Frame`]), normalised by itself; a sequence is tokens a few rows
+//! apart, and after each the model forecasts. The memories thus see one forecast's situation after another, and may go
+//! on doing so without an end.
 
 mod baselines;
 mod evaluate;
@@ -116,7 +117,8 @@ impl Default for ForecastConfig {
 }
 
 impl ForecastConfig {
-    /// Reads the file and takes columns, means and deviations from its training rows. Returns what is worth a word, a sentence each.
+    /// Reads the file and takes columns, means and deviations from its training rows. Returns what is worth a word, a
+    /// sentence each.
     ///
     /// # Errors
     /// As [`read`] and [`Split::parts`].

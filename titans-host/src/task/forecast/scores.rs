@@ -55,8 +55,8 @@ impl Tally {
         Self { sums: horizons.iter().map(|&h| (h, Sums::default())).collect(), end, windows: 0 }
     }
 
-    /// The forecast of one column from the row `moment` on: `wanted` and what was said, row by row; rows that are not known have none.
-    /// Returns the mean square of the longest horizon that counts.
+    /// The forecast of one column from the row `moment` on: `wanted` and what was said, row by row; rows that are not
+    /// known have none. Returns the mean square of the longest horizon that counts.
     pub fn add(&mut self, moment: usize, errors: impl Iterator<Item = Option<f64>>) -> Option<f64> {
         let (mut run, mut longest) = (Sums::default(), None);
         let mut horizons = self.sums.iter_mut().filter(|(h, _)| moment + **h <= self.end).peekable();
@@ -88,7 +88,8 @@ impl Tally {
     /// Nothing, if every horizon has a number that was compared.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the first horizon that has none, where `part` lacks the numbers of the columns that are forecast.
+    /// [`Error::Usage`] naming the first horizon that has none, where `part` lacks the numbers of the columns that are
+    /// forecast.
     pub fn expect_numbers(&self, part: &str) -> Result<()> {
         match self.sums.iter().find(|(_, sums)| sums.numbers == 0) {
             None => Ok(()),

@@ -15,8 +15,8 @@ pub struct ChoiceReport {
     pub accuracy: f64,
     /// Of that share, over the items.
     pub standard_error: f64,
-    /// Share whose right choice has the highest probability a byte: the log-probability divided by the choice's bytes, blanks around it not
-    /// counted.
+    /// Share whose right choice has the highest probability a byte: the log-probability divided by the choice's bytes,
+    /// blanks around it not counted.
     pub accuracy_normalised: f64,
     /// Of that share, over the items.
     pub standard_error_normalised: f64,
@@ -50,7 +50,8 @@ pub fn continuations(tokenizer: &Tokenizer, questions: &[Question]) -> Result<Ve
     pairs.map(|(context, choice)| continuation(tokenizer, context, choice)).collect()
 }
 
-/// The choices that a model takes of one question, by probability and by probability a byte, the first of equals; `said` is of its choices.
+/// The choices that a model takes of one question, by probability and by probability a byte, the first of equals;
+/// `said` is of its choices.
 pub fn choose(question: &Question, said: &[ContinuationScore]) -> [usize; 2] {
     let raw = said.iter().map(|s| s.nats);
     let by_bytes = said.iter().zip(&question.choices).map(|(s, choice)| s.nats / bytes(choice) as f64);

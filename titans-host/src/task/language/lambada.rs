@@ -62,8 +62,8 @@ pub fn report(items: &[LastWord], said: &[ContinuationScore]) -> LambadaReport {
     }
 }
 
-/// The share of the context's words that are the last word, among those that `counts` lets count. Words are compared without what is no
-/// letter or digit around them.
+/// The share of the context's words that are the last word, among those that `counts` lets count. Words are compared
+/// without what is no letter or digit around them.
 fn share(item: &LastWord, counts: fn(&str) -> bool) -> f64 {
     let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
     let target = bare(&item.word);

@@ -22,8 +22,8 @@ fn standard_error(share: f64, items: usize) -> f64 {
     (share * (1.0 - share) / items.max(1) as f64).sqrt()
 }
 
-/// A context's ids, and those of what goes on from it. Blanks at the context's end belong to what follows, as in words of a vocabulary; where
-/// there is no context, a line break stands for it.
+/// A context's ids, and those of what goes on from it. Blanks at the context's end belong to what follows, as in words
+/// of a vocabulary; where there is no context, a line break stands for it.
 ///
 /// # Errors
 /// As [`Tokenizer::encode`](crate::data::tokenizer::Tokenizer::encode).

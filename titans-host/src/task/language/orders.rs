@@ -17,8 +17,8 @@ const FEW: usize = 16;
 /// Bits a byte without a model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TextBaselines {
-    /// By the bytes of context (`0` to `4`; to `6` where training has 16 different bytes or fewer): counts of the training part, mixed with
-    /// those of all shorter contexts (Witten and Bell).
+    /// By the bytes of context (`0` to `4`; to `6` where training has 16 different bytes or fewer): counts of the
+    /// training part, mixed with those of all shorter contexts (Witten and Bell).
     pub orders: BTreeMap<usize, f64>,
     /// The same with counts that go on through the evaluated text, as a memory does.
     pub orders_adaptive: BTreeMap<usize, f64>,

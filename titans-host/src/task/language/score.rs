@@ -40,11 +40,12 @@ impl Continuation {
     }
 }
 
-/// Scores every continuation, each from a fresh memory. What a model says of one does not depend, to the bit, on which others there are.
+/// Scores every continuation, each from a fresh memory. What a model says of one does not depend, to the bit, on which
+/// others there are.
 ///
 /// # Errors
-/// [`Error::Usage`] for a continuation without a token before it or of its own; what the device reports, an id beyond the vocabulary among
-/// it.
+/// [`Error::Usage`] for a continuation without a token before it or of its own; what the device reports, an id beyond
+/// the vocabulary among it.
 pub fn score<D: Device>(
     device: &D,
     model: &Model<D>,

@@ -66,8 +66,8 @@ impl Default for NeedleConfig {
     }
 }
 
-/// The run that `titans train --task needle` does by default with such a task, with memories of `layers` layers, of any of these kinds (none
-/// for the memory alone), which the caller sets.
+/// The run that `titans train --task needle` does by default with such a task, with memories of `layers` layers, of any
+/// of these kinds (none for the memory alone), which the caller sets.
 ///
 /// # Errors
 /// As [`TaskConfig::fit`] and [`TaskConfig::run`].
@@ -76,8 +76,8 @@ pub fn default_run(task: TaskConfig, layers: usize, kinds: &[Kind]) -> Result<Ru
     // What tells the places of a value apart: with 4, digits that stand twice behind the same two are mixed up.
     model.conv_width = 8;
     task.fit(&mut model)?;
-    // What decays opens its gates again, ever so little, and writes the haystack over the needle; gates at the rate of the
-    // rest shut too slowly.
+    // What decays opens its gates again, ever so little, and writes the haystack over the needle; gates at the rate of
+    // the rest shut too slowly.
     let train = TrainConfig { steps: 3000, weight_decay: 0.0, gate_rate: 10.0, ..TrainConfig::default() };
     task.run(model, train)
 }
@@ -151,8 +151,8 @@ impl NeedleTask {
     /// Reads the configuration's files.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the field that cannot be used, a length in which a needle and its question do not fit with the tokens that are
-    /// needed; as [`read`], [`Tokenizer::open`] and [`Tokenizer::encode`].
+    /// [`Error::Usage`] naming the field that cannot be used, a length in which a needle and its question do not fit
+    /// with the tokens that are needed; as [`read`], [`Tokenizer::open`] and [`Tokenizer::encode`].
     pub fn read(config: NeedleConfig, seed: u64) -> Result<Self> {
         config.validate()?;
         let tokenizer = Tokenizer::open(config.tokenizer.as_deref())?;
@@ -204,7 +204,8 @@ impl NeedleTask {
         self.valid = haystack;
     }
 
-    /// The samples of one length and depth in percent (by chance where it is not given), which training has never drawn.
+    /// The samples of one length and depth in percent (by chance where it is not given), which training has never
+    /// drawn.
     ///
     /// # Errors
     /// As [`NeedleKind::draw`].

@@ -24,13 +24,13 @@ pub struct SeriesTotals {
     pub unchanged: f64,
 }
 
-/// Evaluates `model` on standardised `numbers` in windows of `window` patches with fresh memories each, 0 for one; at most `most`
-/// windows, spread evenly. Numbers after the last whole patch are left out; the first patch of a window is not predicted, but the
-/// next window begins with the last patch of the one before.
+/// Evaluates `model` on standardised `numbers` in windows of `window` patches with fresh memories each, 0 for one; at
+/// most `most` windows, spread evenly. Numbers after the last whole patch are left out; the first patch of a window is
+/// not predicted, but the next window begins with the last patch of the one before.
 ///
 /// # Errors
-/// [`Error::Usage`] for fewer than 2 patches or a model that does not read such patches; [`Error::Diverged`] naming the first patch whose
-/// prediction is not finite; what the device reports.
+/// [`Error::Usage`] for fewer than 2 patches or a model that does not read such patches; [`Error::Diverged`] naming the
+/// first patch whose prediction is not finite; what the device reports.
 pub fn evaluate<D: Device>(
     device: &D,
     model: &Model<D>,

@@ -36,7 +36,8 @@ pub struct Study {
 }
 
 impl Study {
-    /// Puts recipe and file together, and gives all models one size and all runs as many steps ([`StudyFile::with_steps`]).
+    /// Puts recipe and file together, and gives all models one size and all runs as many steps
+    /// ([`StudyFile::with_steps`]).
     ///
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or that cannot have the size.
@@ -73,13 +74,13 @@ impl Study {
 }
 
 impl StudyFile {
-    /// The same, with the steps of its runs: where it says none, the most that a recipe has (deep memories of recall take
-    /// twice as many as linear ones).
+    /// The same, with the steps of its runs: where it says none, the most that a recipe has (deep memories of recall
+    /// take twice as many as linear ones).
     ///
     /// # Errors
     /// [`Error::Usage`] naming the configuration that cannot be, or for lengths that the task has none of.
     pub fn with_steps(mut self) -> Result<Self> {
-        if let Some(reason) = self.without_lengths(self.task.get("name").and_then(Value::as_str).unwrap_or_default()) {
+        if let Some(reason) = self.task_name().and_then(|task| self.without_lengths(task)) {
             return Err(Error::usage(reason));
         }
         if !self.train.contains_key("steps") {
@@ -128,7 +129,7 @@ fn run(file: &StudyFile, entry: &Entry) -> Result<RunConfig> {
         TaskConfig::Classify(c) => {
             layered(classify::recipe(c.clone(), classify::ChosenReading::default())?.0, entry.layers)
         }
-        other => return Err(no_study_of(other)),
+        TaskConfig::Series(_) => return Err(no_study_of(&asked)),
     };
     // A field that is given goes before the recipe's, one that is not is the recipe's.
     let recipe = table("task", &TaskConfig::of(&run)?)?;

@@ -2,14 +2,20 @@
 
 use super::file::{Entry, StudyFile, StudyKind, has_twice};
 use crate::error::{Error, Result};
+use crate::task::TaskName;
 use std::path::PathBuf;
+use titans_kernel::Choice;
 use toml::{Table, Value};
 
+/// The [`TASKS`](super::TASKS) that need no more than [`StudyOptions`] say.
+pub const OF_OPTIONS: [TaskName; 6] =
+    [TaskName::Recall, TaskName::Text, TaskName::Track, TaskName::Needle, TaskName::Forecast, TaskName::Classify];
+
 /// What a study is made from where there is no file.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StudyOptions {
-    /// One of [`TASKS`](super::TASKS) that needs no more than these say.
-    pub task: String,
+    /// One of [`OF_OPTIONS`].
+    pub task: TaskName,
     /// Files of text, of rows with labels, or one of numbers.
     pub data: Vec<PathBuf>,
     /// The vocabulary of that text.
@@ -32,15 +38,34 @@ pub struct StudyOptions {
     pub parameters: Option<usize>,
 }
 
+impl StudyOptions {
+    /// Those that say no more than the task.
+    pub const fn of(task: TaskName) -> Self {
+        Self {
+            task,
+            data: Vec::new(),
+            tokenizer: None,
+            seeds: Vec::new(),
+            steps: None,
+            context: None,
+            batch: None,
+            blocks: None,
+            width: None,
+            lengths: Vec::new(),
+            parameters: None,
+        }
+    }
+}
+
 /// The study of a kind.
 ///
 /// # Errors
 /// [`Error::Usage`] for a number that TOML cannot hold, or a path that is not UTF-8.
 pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
-    let (text, track) = (options.task == "text", options.task == "track");
-    let mut task = Table::from_iter([("name".to_owned(), Value::from(options.task.as_str()))]);
-    let lasting = options.task == "forecast" || options.task == "classify";
-    if let ("forecast", [file, ..]) = (options.task.as_str(), &options.data[..]) {
+    let text = options.task == TaskName::Text;
+    let mut task = Table::from_iter([("name".to_owned(), Value::from(options.task.name()))]);
+    let lasting = matches!(options.task, TaskName::Forecast | TaskName::Classify);
+    if let (TaskName::Forecast, [file, ..]) = (options.task, &options.data[..]) {
         task.insert("data".into(), Value::from(utf8(file)?));
     } else if !options.data.is_empty() {
         let files = options.data.iter().map(|path| Ok(Value::from(utf8(path)?))).collect::<Result<Vec<_>>>()?;
@@ -61,8 +86,8 @@ pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
         (false, _) => options.lengths.clone(),
         (true, StudyKind::Ablation) => Vec::new(),
         (true, _) if lasting => Vec::new(),
-        (true, _) if track => vec![16, 64, 256, 1024],
-        (true, _) if options.task == "needle" => vec![1024, 2048, 4096, 8192, 16384],
+        (true, _) if options.task == TaskName::Track => vec![16, 64, 256, 1024],
+        (true, _) if options.task == TaskName::Needle => vec![1024, 2048, 4096, 8192, 16384],
         (true, _) => vec![256, 512, 1024, 2048, 4096],
     };
     // As its file would refuse them when the study goes on.
@@ -138,20 +163,21 @@ mod tests {
     use super::super::arms::Study;
     use super::super::file::{StudyFile, StudyKind};
     use super::{StudyOptions, describe};
+    use crate::task::TaskName;
     use titans_kernel::Choice;
 
     #[test]
     fn every_kind_is_a_study_of_one_size_on_every_task() {
         for &kind in StudyKind::ALL {
-            for task in ["recall", "text", "track", "needle"] {
-                let options = StudyOptions { task: task.into(), steps: Some(7), ..StudyOptions::default() };
+            for task in [TaskName::Recall, TaskName::Text, TaskName::Track, TaskName::Needle] {
+                let options = StudyOptions { steps: Some(7), ..StudyOptions::of(task) };
                 let file = describe(kind, &options).unwrap();
                 let written = toml::to_string(&file).unwrap();
                 assert_eq!(toml::from_str::<StudyFile>(&written).unwrap(), file, "{written}");
                 let study = Study::new(file).unwrap();
                 let sizes: Vec<usize> = study.arms.iter().map(|arm| arm.parameters).collect();
                 let far = |&n: &usize| n.abs_diff(study.parameters) as f64 > 0.01 * study.parameters as f64;
-                assert!(!sizes.iter().any(far), "{kind:?} {task}: {sizes:?}");
+                assert!(!sizes.iter().any(far), "{kind:?} {task:?}: {sizes:?}");
                 assert!(study.arms.iter().all(|arm| arm.run.train.steps == 7));
             }
         }
@@ -160,10 +186,9 @@ mod tests {
     #[test]
     fn what_the_file_would_refuse_is_refused_before_there_is_one() {
         let options = |lengths: &[usize], seeds: &[u64]| StudyOptions {
-            task: "recall".into(),
             lengths: lengths.into(),
             seeds: seeds.into(),
-            ..StudyOptions::default()
+            ..StudyOptions::of(TaskName::Recall)
         };
         for (options, name) in [
             (options(&[8, 0], &[]), "--lengths"),

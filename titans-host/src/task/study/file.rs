@@ -2,12 +2,12 @@
 
 use crate::error::{Error, Result, brief};
 use crate::model::ModelConfig;
-use crate::task::TaskConfig;
+use crate::task::{TaskConfig, TaskName};
 use crate::train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
-use titans_kernel::choice;
+use titans_kernel::{Choice, choice};
 use toml::{Spanned, Table};
 
 choice! {
@@ -25,10 +25,18 @@ choice! {
 }
 
 /// The tasks that studies are of. What they need to know of files beside a text's stands in the study's file.
-pub const TASKS: [&str; 7] = ["recall", "text", "track", "needle", "babilong", "forecast", "classify"];
+pub const TASKS: [TaskName; 7] = [
+    TaskName::Recall,
+    TaskName::Text,
+    TaskName::Track,
+    TaskName::Needle,
+    TaskName::Babilong,
+    TaskName::Forecast,
+    TaskName::Classify,
+];
 
-/// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in the words of a run's
-/// `config.toml`.
+/// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in
+/// the words of a run's `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudyFile {
@@ -143,6 +151,11 @@ struct CheckedEntry {
 }
 
 impl StudyFile {
+    /// The task that it names, if there is one of that name.
+    pub fn task_name(&self) -> Option<TaskName> {
+        self.task.get("name").and_then(|name| name.as_str()).and_then(TaskName::of_name)
+    }
+
     /// Reads one.
     ///
     /// # Errors
@@ -198,20 +211,21 @@ impl StudyFile {
             return of(None, reason.into());
         }
         let task = checked.task.get_ref();
-        if !TASKS.contains(&task.name()) {
+        if !TASKS.contains(&task.task()) {
             return of(Some(checked.task.span()), no_study_of(task).to_string());
         }
-        if let Some(reason) = self.without_lengths(task.name()) {
+        if let Some(reason) = self.without_lengths(task.task()) {
             return of(checked.lengths.as_ref().map(Spanned::span), reason);
         }
         self.wrong_entry(checked, kind.clone())
     }
 
     /// Why a study of sequences that are as long as they are asks for none by length.
-    pub(super) fn without_lengths(&self, task: &str) -> Option<String> {
-        let fixed = ["forecast", "classify"].contains(&task);
+    pub(super) fn without_lengths(&self, task: TaskName) -> Option<String> {
+        let fixed = matches!(task, TaskName::Forecast | TaskName::Classify);
         let asked = !self.lengths.is_empty() || self.kind == StudyKind::Throughput;
         (fixed && asked).then(|| {
+            let task = task.name();
             format!("lengths: a study of {task} compares by validation alone: expected no lengths, and not the kind throughput")
         })
     }
@@ -243,7 +257,8 @@ impl StudyFile {
 
 /// The error for a task that has no studies.
 pub(super) fn no_study_of(task: &TaskConfig) -> Error {
-    Error::usage(format!("task: expected one of {} in a study, found {}", TASKS.join(", "), task.name()))
+    let names = TASKS.map(TaskName::name).join(", ");
+    Error::usage(format!("task: expected one of {names} in a study, found {}", task.name()))
 }
 
 pub(super) fn has_twice<T: Ord + Copy>(list: &[T]) -> bool {

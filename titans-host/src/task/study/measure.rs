@@ -61,8 +61,8 @@ pub struct LengthScore {
     pub accuracy: Option<f64>,
 }
 
-/// Measures a model at every length of the study: text by windows of the first validation tokens, recall and track by new sequences, needles at
-/// every depth of their configuration, babilong by validation questions. None where
+/// Measures a model at every length of the study: text by windows of the first validation tokens, recall and track by
+/// new sequences, needles at every depth of their configuration, babilong by validation questions. None where
 /// `interrupt` was raised.
 ///
 /// # Errors

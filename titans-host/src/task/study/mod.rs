@@ -9,7 +9,7 @@ mod report;
 mod sizes;
 
 pub use arms::{Arm, Study};
-pub use built_in::{StudyOptions, describe};
+pub use built_in::{OF_OPTIONS, StudyOptions, describe};
 pub use file::{Entry, StudyFile, StudyKind, TASKS};
 pub use measure::{ArmResult, LengthScore, by_length, load, save};
 pub use rate::{Rate, rate};

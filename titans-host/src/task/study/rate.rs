@@ -51,8 +51,8 @@ impl<D: Device> Task<D> for NoiseTask {
     }
 }
 
-/// The rate of `repeats` training steps of sequences of `length` tokens, of `tokens` tokens a step or one sequence, after one that makes the
-/// buffers. None where `interrupt` was raised.
+/// The rate of `repeats` training steps of sequences of `length` tokens, of `tokens` tokens a step or one sequence,
+/// after one that makes the buffers. None where `interrupt` was raised.
 ///
 /// # Errors
 /// [`Error::Usage`] for a model that reads no tokens; as [`Trainer::step`].

@@ -4,11 +4,13 @@ use super::arms::Study;
 use super::file::StudyKind;
 use super::measure::{ArmResult, LengthScore};
 use crate::error::Result;
+use crate::task::TaskName;
 use crate::train::plot::{self, Curve, Labels, NamedBar};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use titans_kernel::Choice;
 
 /// A number over the seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,7 +82,7 @@ impl StudyReport {
                 study.file.lengths.iter().filter_map(one).collect::<BTreeMap<_, _>>()
             };
             let loss = of(&|r| Some(r.validation.as_ref()?.loss));
-            let text = study.file.task.get("name").and_then(toml::Value::as_str) == Some("text");
+            let text = study.file.task_name() == Some(TaskName::Text);
             ArmReport {
                 name: arm.name.clone(),
                 parameters: arm.parameters,
@@ -97,17 +99,17 @@ impl StudyReport {
                 throughput: at(&|r, l| Some(r.throughput.get(&l)?.median)),
             }
         });
-        let task = study.file.task.get("name").and_then(toml::Value::as_str).unwrap_or_default();
+        let task = study.file.task_name();
         Self {
             kind: study.file.kind,
-            task: task.into(),
+            task: task.map(TaskName::name).unwrap_or_default().into(),
             parameters: study.parameters,
             tolerance: study.file.tolerance,
             steps: if study.learns() { study.arms.first().map_or(0, |arm| arm.run.train.steps) } else { 0 },
             seeds: study.seeds().to_vec(),
             done: results.len(),
             of: study.arms.len() * study.seeds().len(),
-            by_length: if task == "text" { "bits a byte" } else { "share that is right" },
+            by_length: if task == Some(TaskName::Text) { "bits a byte" } else { "share that is right" },
             configurations: arms.collect(),
         }
     }

@@ -6,7 +6,8 @@ use crate::model::ModelConfig;
 /// Gives a model the feed-forward with which its parameters come closest to `target`. Returns how many it has then.
 ///
 /// # Errors
-/// [`Error::Usage`] when no width of the feed-forward brings it within `tolerance`, a share of the target; as [`ModelConfig::parameters`].
+/// [`Error::Usage`] when no width of the feed-forward brings it within `tolerance`, a share of the target; as
+/// [`ModelConfig::parameters`].
 pub fn match_size(model: &mut ModelConfig, target: usize, tolerance: f64) -> Result<usize> {
     let of = |feed_forward: usize| ModelConfig { feed_forward, ..model.clone() }.parameters();
     // Every unit of it has as many parameters.

@@ -17,8 +17,8 @@ impl TextConfig {
     /// Where the parts of so many bytes lie; without a split the test is empty.
     ///
     /// # Errors
-    /// [`Error::Usage`] for shares that are none, too few bytes for a sequence and something to predict behind it, and as
-    /// [`TextSplit::parts`](text::TextSplit::parts).
+    /// [`Error::Usage`] for shares that are none, too few bytes for a sequence and something to predict behind it, and
+    /// as [`TextSplit::parts`](text::TextSplit::parts).
     pub fn parts(&self, bytes: &[u8]) -> Result<TextParts> {
         let least = self.extent().saturating_add(1);
         let Some(split) = self.split else {

@@ -40,15 +40,15 @@ const MOST_MICRO_STEPS: usize = 16;
 pub struct TrackConfig {
     /// The group.
     pub group: Group,
-    /// Tokens that say one element, each with ids of its own; the product is due after the last. A token is one step of a memory, and
-    /// one step of a linear one is one reflection at most.
+    /// Tokens that say one element, each with ids of its own; the product is due after the last. A token is one step of
+    /// a memory, and one step of a linear one is one reflection at most.
     pub micro_steps: usize,
     /// Elements of the longest training word.
     pub length: usize,
     /// Elements of the longest at the beginning.
     pub first_length: usize,
-    /// How many of the group's elements the words at the beginning are made of; each time that they are tracked, a few more come up. All
-    /// where the group has fewer.
+    /// How many of the group's elements the words at the beginning are made of; each time that they are tracked, a few
+    /// more come up. All where the group has fewer.
     pub first_elements: usize,
     /// Tokens of a batch, about: as many words as fit.
     pub tokens: usize,
@@ -59,7 +59,8 @@ pub struct TrackConfig {
 }
 
 impl TrackConfig {
-    /// Ids of the tokens: each element has one for each of its steps. The first ones, as many as the group has elements, are the products too.
+    /// Ids of the tokens: each element has one for each of its steps. The first ones, as many as the group has
+    /// elements, are the products too.
     pub fn vocabulary(&self) -> usize {
         Products::of(self.group).order().saturating_mul(self.micro_steps)
     }

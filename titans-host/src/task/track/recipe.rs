@@ -7,8 +7,9 @@ use crate::model::ModelConfig;
 use crate::task::TaskConfig;
 use crate::train::{RunConfig, TrainConfig};
 
-/// One block whose memories can turn what they hold around (1 − θ between −1 and 1, half the loss), without forgetting and without
-/// momentum. A product of reflections is what a group's element does, one reflection a token: parity takes one, others more.
+/// One block whose memories can turn what they hold around (1 − θ between −1 and 1, half the loss), without forgetting
+/// and without momentum. A product of reflections is what a group's element does, one reflection a token: parity takes
+/// one, others more.
 ///
 /// # Errors
 /// As [`TaskConfig::run`].
@@ -32,13 +33,15 @@ pub fn default_run(group: Group, layers: usize) -> Result<RunConfig> {
         (task.first_length, task.first_elements) = (8, 6);
     }
     if layers == 1 {
-        // Along a key what is held is multiplied by 1 − α − θ: −1 at the most, where nothing is forgotten. Momentum would make it grow.
+        // Along a key what is held is multiplied by 1 − α − θ: −1 at the most, where nothing is forgotten. Momentum
+        // would make it grow.
         (model.theta_max, model.momentum, model.forgetting) = (2.0, false, false);
         // Without neighbours a key says one element's reflection.
         model.conv_width = 0;
         train.weight_decay = 0.0;
         match group {
-            // θ of 0 and 2 to the last digits: what is nearly turned around fades in long words, of which short ones say nothing.
+            // θ of 0 and 2 to the last digits: what is nearly turned around fades in long words, of which short ones
+            // say nothing.
             Group::Parity => train.gate_rate = 30.0,
             _ => reflect(group, &mut model, &mut train),
         }

@@ -1,6 +1,7 @@
 //! From easy to hard: of how many of a group's elements words are made, and how long they are.
 //!
-//! Words of a few elements are learned as a walk over all states, which short words of sixty elements are not: those are learned by heart.
+//! Words of a few elements are learned as a walk over all states, which short words of sixty elements are not: those
+//! are learned by heart.
 
 use serde::{Deserialize, Serialize};
 

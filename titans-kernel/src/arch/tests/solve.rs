@@ -10,8 +10,9 @@ use std::vec::Vec;
 const ROWS: [usize; 10] = [1, 2, 3, 4, 5, 8, 9, 13, 16, 23];
 const COLS: [usize; 9] = [1, 3, 7, 8, 15, 16, 17, 33, 64];
 
-/// What a case is made of: rows two numbers apart with 77 between them, weights that are not numbers where none is read.
-struct Case<T> {
+/// What a case is made of: rows two numbers apart with 77 between them, weights that are not numbers where none is
+/// read.
+struct SolveCase<T> {
     order: Order,
     m: usize,
     width: usize,
@@ -21,7 +22,7 @@ struct Case<T> {
     values: Vec<T>,
 }
 
-impl<T: SimdScalar> Case<T> {
+impl<T: SimdScalar> SolveCase<T> {
     fn new(order: Order, (m, width): (usize, usize), with_values: bool, numbers: fn(usize, u64) -> Vec<T>) -> Self {
         let mut rows = std::vec![T::from_f64(77.0); m * (width + 2)];
         for (r, x) in numbers(m * width, 2).chunks(width).enumerate() {
@@ -82,7 +83,7 @@ fn orders(m: usize) -> [Order; 4] {
 fn definition<T: SimdScalar>() {
     for (i, size) in ROWS.into_iter().flat_map(|m| COLS.map(|width| (m, width))).enumerate() {
         for order in orders(size.0) {
-            let case = Case::<T>::new(order, size, i % 2 == 0, |n, seed| {
+            let case = SolveCase::<T>::new(order, size, i % 2 == 0, |n, seed| {
                 // Small enough that a long chain of rows does not grow, few bits so that most sums are exact.
                 exact::<T>(n, seed).iter().map(|x| *x * T::from_f64(0.125)).collect()
             });
@@ -103,19 +104,20 @@ fn substitutions_equal_the_definition_around_every_block() {
     definition::<f64>();
 }
 
-/// Versions with fused multiply-add agree; a column does not depend on its company, nor a row on what is solved with it.
+/// Versions with fused multiply-add agree; a column does not depend on its company, nor a row on what is solved with
+/// it.
 fn equal_bits<T: SimdScalar>() {
     let small = |n: usize, seed: u64| numbers::<T>(n, seed).iter().map(|x| *x * T::from_f64(0.3)).collect::<Vec<T>>();
     for order in orders(23) {
-        let case = Case::<T>::new(order, (23, 37), true, small);
+        let case = SolveCase::<T>::new(order, (23, 37), true, small);
         let all: Vec<_> =
             versions().iter().filter(|g| g.isa() != super::Isa::Portable).map(|g| bits(&case.run(g))).collect();
         assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{order:?}");
     }
     for g in versions() {
-        let case = Case::<T>::new(Order::Down(0), (23, 37), true, small);
+        let case = SolveCase::<T>::new(Order::Down(0), (23, 37), true, small);
         let whole = case.run(&g);
-        let rest = Case { order: Order::Down(9), rows: [&whole[..9 * 39], &case.rows[9 * 39..]].concat(), ..case };
+        let rest = SolveCase { order: Order::Down(9), rows: [&whole[..9 * 39], &case.rows[9 * 39..]].concat(), ..case };
         assert_eq!(bits(&whole), bits(&rest.run(&g)), "{:?}", g.isa());
     }
 }

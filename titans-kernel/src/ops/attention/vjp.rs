@@ -53,8 +53,8 @@ pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: b
     seen.saturating_add(persistent).saturating_mul(2 * BLOCK).saturating_add(LINE)
 }
 
-/// Backward of [`forward`](super::forward), from its y and `log_sum`: gradients of queries overwritten, those of keys and
-/// values added, over ascending queries. Scratch: [`vjp_scratch_len`] elements, contents irrelevant.
+/// Backward of [`forward`](super::forward), from its y and `log_sum`: gradients of queries overwritten, those of keys
+/// and values added, over ascending queries. Scratch: [`vjp_scratch_len`] elements, contents irrelevant.
 ///
 /// Queries may come in any pieces, with the same bits. A NaN in `d_y` or in what a row sees makes NaN of the gradients
 /// that depend on it, and of no other.
@@ -125,7 +125,8 @@ fn expect_gradients<T: Copy>(n: usize, keys: &Keys<'_, T>, d: &AttentionGradient
     pair("d of context keys and values", keys.context.map(|(k, _)| k.rows()), &d.context)
 }
 
-/// Whether a weight of 0 adds nothing to any gradient, so that rows and keys that do not see one another may meet in a product.
+/// Whether a weight of 0 adds nothing to any gradient, so that rows and keys that do not see one another may meet in a
+/// product.
 fn zeros_stay_zeros<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, parts: &KeyParts<'_, T>, d_y: Mat<'_, T>) -> bool {
     let corner = band.corner();
     finite(g, d_y, band.from, band.rows)
@@ -278,7 +279,8 @@ fn spread<T: Scalar, G: Arithmetic<T>>(
     }
 }
 
-/// `out += weights x` where token s of the span meets rows s − behind ..= ahead + s; the weights of rows before them are 0.
+/// `out += weights x` where token s of the span meets rows s − behind ..= ahead + s; the weights of rows before them
+/// are 0.
 fn d_keys<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, weights: Mat<'_, T>, x: Mat<'_, T>, out: MatMut<'_, T>) {
     g.causal(Store::Add, band.of_keys(), weights, x, out);
 }

@@ -22,7 +22,7 @@ const SIZES: [(usize, usize, usize); 11] = [
     (11, 2, 9),
 ];
 
-struct Case<T> {
+struct ConvCase<T> {
     size: (usize, usize, usize),
     x: Vec<T>,
     tail: Option<Vec<T>>,
@@ -30,13 +30,13 @@ struct Case<T> {
     bias: Vec<T>,
 }
 
-fn case<T: Scalar>(size: (usize, usize, usize), with_tail: bool) -> Case<T> {
+fn case<T: Scalar>(size: (usize, usize, usize), with_tail: bool) -> ConvCase<T> {
     let (t, c, width) = size;
     let tail = with_tail.then(|| values((width - 1) * c, 2));
-    Case { size, x: values(t * c, 1), tail, w: values(c * width, 3), bias: values(c, 4) }
+    ConvCase { size, x: values(t * c, 1), tail, w: values(c * width, 3), bias: values(c, 4) }
 }
 
-impl<T: Scalar> Case<T> {
+impl<T: Scalar> ConvCase<T> {
     fn tail(&self) -> Option<Mat<'_, T>> {
         let (_, c, width) = self.size;
         self.tail.as_ref().map(|tail| Mat::new(tail, width - 1, c).unwrap())
@@ -61,7 +61,7 @@ impl<T: Scalar> Case<T> {
 }
 
 /// The definition, tap by tap.
-fn plain(case: &Case<f64>) -> Vec<f64> {
+fn plain(case: &ConvCase<f64>) -> Vec<f64> {
     let (t, c, width) = case.size;
     let mut y = Vec::new();
     for i in 0..t {

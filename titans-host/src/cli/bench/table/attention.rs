@@ -12,13 +12,13 @@ use titans_kernel::ops::attention::{
 };
 use titans_kernel::{Mat, MatMut};
 
-/// Tokens of the sequence: queries, keys, values and outputs fit into a second-level cache.
+/// Tokens of the sequence: queries, keys, values and outputs fit into L2.
 const TOKENS: usize = 512;
 /// Width of the head.
 const WIDTH: usize = 64;
 
-/// Operations of one token: a multiplication and an addition for every number of every key and value that it sees; five products of
-/// that size instead of two in the backward.
+/// Operations of one token: a multiplication and an addition for every number of every key and value that it sees; five
+/// products of that size instead of two in the backward.
 fn operations(window: usize, grad: bool) -> f64 {
     let seen = (0..TOKENS).map(|i| window.min(i + 1)).sum::<usize>() as f64 / TOKENS as f64;
     2.0 * WIDTH as f64 * seen * if grad { 5.0 } else { 2.0 }

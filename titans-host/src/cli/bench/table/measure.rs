@@ -169,8 +169,9 @@ fn threads(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     })
 }
 
-/// What a token costs in sequences of several lengths, each a stream that begins anew at its length. They take turns piece by
-/// piece, so that what slows the machine down for a second slows all of them, until the longest has reached its length.
+/// What a token costs in sequences of several lengths, each a stream that begins anew at its length. They take turns
+/// piece by piece, so that what slows the machine down for a second slows all of them, until the longest has reached
+/// its length.
 fn length(row: &TableRow, dim: usize, time: f64, quick: bool) -> Result<Measured> {
     /// Pieces of a turn.
     const TURN: usize = 4;

@@ -101,8 +101,8 @@ pub fn rows(isas: &[Isa]) -> Vec<TableRow> {
 struct List(Vec<TableRow>);
 
 impl List {
-    /// Adds a row. Without wide vectors shares are to be 5 points lower; without fused multiply-adds, and for a goal that is no
-    /// number, there is none.
+    /// Adds a row. Without wide vectors shares are to be 5 points lower; without fused multiply-adds, and for a goal
+    /// that is no number, there is none.
     fn push(&mut self, isa: Isa, name: String, kind: RowKind, goal: f64) {
         let of_machine = matches!(kind, RowKind::Threads { .. } | RowKind::Length { .. } | RowKind::Residual { .. })
             || matches!(kind, RowKind::Exact { .. } | RowKind::ExactStream { .. });

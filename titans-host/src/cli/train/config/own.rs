@@ -20,7 +20,8 @@ pub struct OwnArgs {
     needle: NeedleArgs,
     #[command(flatten)]
     babilong: BabilongArgs,
-    /// Tokens of the longest sequences at first, which grow to --context (needle, babilong) [default: a little more than the least]
+    /// Tokens of the longest sequences at first, which grow to --context (needle, babilong) [default: a little more
+    /// than the least]
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     first_length: Option<usize>,
 }

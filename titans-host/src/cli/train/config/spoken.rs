@@ -56,8 +56,8 @@ impl ConfigArgs {
         self.accumulate.is_some() || self.config.is_some()
     }
 
-    /// An error about a field of the configuration, by the option that says it: of a new run every one that there is, of one that begins as
-    /// `--config` says those that were given.
+    /// An error about a field of the configuration, by the option that says it: of a new run every one that there is,
+    /// of one that begins as `--config` says those that were given.
     pub fn spoken(&self, error: Error) -> Error {
         let given = |option: &str| {
             // What a file says of a batch is of its task; of recall sequences are those that are measured.
@@ -75,7 +75,8 @@ impl ConfigArgs {
     }
 }
 
-/// A message about a field of a configuration as one about the option that said it, where `said` knows that an option did.
+/// A message about a field of a configuration as one about the option that said it, where `said` knows that an option
+/// did.
 fn speak(text: &str, said: impl Fn(&str) -> bool) -> String {
     let of = |name: &str| {
         let name = ["task.", "model.", "train."].iter().find_map(|part| name.strip_prefix(part)).unwrap_or(name);

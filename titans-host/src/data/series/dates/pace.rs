@@ -81,7 +81,8 @@ pub(super) fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
     (Pace::Even(most.0), moments.len().saturating_sub(1 + most.1))
 }
 
-/// Whether rows are of Monday to Friday alone, at one time of the day, and pass over a weekend; days that are missing among them are holidays.
+/// Whether rows are of Monday to Friday alone, at one time of the day, and pass over a weekend; days that are missing
+/// among them are holidays.
 fn on_weekdays(mut pairs: impl Iterator<Item = (i64, i64)> + Clone) -> bool {
     let works = |moment: i64| weekday(moment.div_euclid(DAY)) < WORKED;
     let passes = |(a, b): (i64, i64)| weekday(b.div_euclid(DAY)) < weekday(a.div_euclid(DAY)) || b - a >= WEEK * DAY;

@@ -177,7 +177,8 @@ impl Style {
         }
     }
 
-    /// The style of a later row, which is gone on with; 10:00 does not say how 9:00 is written, so one digit anywhere counts.
+    /// The style of a later row, which is gone on with; 10:00 does not say how 9:00 is written, so one digit anywhere
+    /// counts.
     pub(super) fn with(&self, later: Self) -> Self {
         match (self, later) {
             (Self::Date(day, time), Self::Date(mut later, mut clock)) => {

@@ -74,7 +74,7 @@ fn tiled(n: u64, rows: u64, width: u64) -> u64 {
 mod tests {
     use super::{of_kernel, of_product};
     use crate::device::cuda::compile::{SOURCES, declared};
-    use crate::device::cuda::driver::{Arg, BatchedGemm, Factor};
+    use crate::device::cuda::driver::{Arg, BatchedGemm, Factor, Precision};
 
     #[test]
     fn bytes_are_those_that_are_touched() {
@@ -83,8 +83,18 @@ mod tests {
         assert_eq!(of_kernel("add", 5, &[Arg::Int(5), at, Arg::Address(0), at]), 40, "what is absent moves nothing");
         assert_eq!(of_kernel("add_rows", 1, &[Arg::Int(1), Arg::Int(7), Arg::Int(3), at, at]), 4 * 3 * (7 + 2));
         let factor = |ld| Factor { address: 512, ld, stride: 0, transposed: false };
-        let gemm =
-            BatchedGemm { m: 2, n: 3, k: 5, alpha: 1.0, a: factor(2), b: factor(5), beta: 0.0, c: factor(2), batch: 7 };
+        let gemm = BatchedGemm {
+            precision: Precision::F32,
+            m: 2,
+            n: 3,
+            k: 5,
+            alpha: 1.0,
+            a: factor(2),
+            b: factor(5),
+            beta: 0.0,
+            c: factor(2),
+            batch: 7,
+        };
         assert_eq!(of_product(&gemm), 4 * 7 * (10 + 15 + 6));
         assert_eq!(of_product(&BatchedGemm { beta: 1.0, ..gemm }), 4 * 7 * (10 + 15 + 12));
     }

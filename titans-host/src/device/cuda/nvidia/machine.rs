@@ -2,7 +2,7 @@
 
 use super::{Nvidia, POOL_RESERVED, POOL_USED};
 use crate::device::MemoryUse;
-use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid};
+use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid, Precision};
 use crate::device::cuda::probe::failed;
 use crate::device::cuda::symbols::CallStatus;
 use crate::error::Result;
@@ -102,18 +102,23 @@ impl Driver for Nvidia {
                 g.m,
                 g.n,
                 g.k,
-                &g.alpha,
-                g.a.address as *const f32,
+                (&raw const g.alpha).cast(),
+                g.a.address as *const c_void,
+                REAL_32,
                 g.a.ld,
                 g.a.stride,
-                g.b.address as *const f32,
+                g.b.address as *const c_void,
+                REAL_32,
                 g.b.ld,
                 g.b.stride,
-                &g.beta,
-                g.c.address as *mut f32,
+                (&raw const g.beta).cast(),
+                g.c.address as *mut c_void,
+                REAL_32,
                 g.c.ld,
                 g.c.stride,
                 g.batch,
+                compute_type(g.precision),
+                USUAL_ALGORITHM,
             )
         };
         self.product_call(&format!("a matrix product of {} × {} × {}, {} times", g.m, g.k, g.n, g.batch), status)
@@ -138,6 +143,20 @@ impl Driver for Nvidia {
     fn synchronize(&self) -> Result<()> {
         // SAFETY: the stream is alive.
         self.call("waiting for the device", |driver| unsafe { (driver.calls.wait_for_stream)(self.stream.0) })
+    }
+}
+
+/// `CUDA_R_32F` and `CUBLAS_GEMM_DEFAULT`.
+const REAL_32: c_int = 0;
+const USUAL_ALGORITHM: c_int = -1;
+
+/// `CUBLAS_COMPUTE_32F`, and the two that allow the library to round the factors to TF32 and bf16. Where the hardware
+/// has none, it does not.
+const fn compute_type(precision: Precision) -> c_int {
+    match precision {
+        Precision::F32 => 68,
+        Precision::Tf32 => 77,
+        Precision::Bf16 => 75,
     }
 }
 

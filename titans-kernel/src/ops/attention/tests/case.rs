@@ -29,19 +29,19 @@ impl Sizes {
 
 /// All inputs: q, q_rotated, then keys and values of persistent, context and tokens.
 #[derive(Clone, Debug)]
-pub(super) struct Case<T> {
+pub(super) struct AttentionCase<T> {
     pub(super) sizes: Sizes,
     pub(super) x: [Vec<T>; 8],
 }
 
-/// Which of [`Case::x`].
+/// Which of [`AttentionCase::x`].
 pub(super) const Q: usize = 0;
 pub(super) const Q_ROTATED: usize = 1;
 pub(super) const PERSISTENT: usize = 2;
 pub(super) const CONTEXT: usize = 4;
 pub(super) const TOKENS: usize = 6;
 
-impl<T: Scalar> Case<T> {
+impl<T: Scalar> AttentionCase<T> {
     pub(super) fn new(sizes: Sizes, seed: u64) -> Self {
         let Sizes { n, c, .. } = sizes;
         let (p, t) = (sizes.persistent, sizes.tokens());
@@ -90,7 +90,7 @@ impl<T: Scalar> Case<T> {
         self.part(g, 0, self.sizes.n)
     }
 
-    /// Gradients of everything, in the order of [`Case::x`], of queries in pieces that end at `cuts`; those of keys and
+    /// Gradients of everything, in the order of [`AttentionCase::x`], of queries in pieces that end at `cuts`; those of keys and
     /// values are added to `before`.
     pub(super) fn gradients<G: Arithmetic<T>>(&self, g: &G, d_y: &[T], before: T, cuts: &[usize]) -> [Vec<T>; 8] {
         let Sizes { span, c, persistent, context, first, n, .. } = self.sizes;
@@ -135,7 +135,7 @@ impl<T: Scalar> Case<T> {
 }
 
 /// The definition: (y, log_sum).
-pub(super) fn naive(case: &Case<f64>) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn naive(case: &AttentionCase<f64>) -> (Vec<f64>, Vec<f64>) {
     let Sizes { span, first, n, first_key, c, .. } = case.sizes;
     let (mut y, mut sums) = (Vec::new(), Vec::new());
     for r in 0..n {

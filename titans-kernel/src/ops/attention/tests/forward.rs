@@ -1,6 +1,6 @@
 //! Forward: the definition, the same bits in any company, and nothing from outside of a row's sight.
 
-use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS, cases, naive};
+use super::case::{AttentionCase, CONTEXT, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS, cases, naive};
 use crate::arch::Simd;
 use crate::arithmetic::{Arithmetic, Portable};
 use crate::ops::attention::{Keys, Queries, Span, forward, scratch_len};
@@ -14,13 +14,13 @@ const SIZES: Sizes =
 #[test]
 fn forward_is_the_definition_in_both_precisions() {
     for (i, sizes) in cases().into_iter().enumerate() {
-        let case = Case::<f64>::new(sizes, i as u64);
+        let case = AttentionCase::<f64>::new(sizes, i as u64);
         let (want, sums) = naive(&case);
         for (y, s) in [case.run(&Portable), case.run(&Simd::best())] {
             assert_close(&std::format!("y of {sizes:?}"), &y, &want, 1e-13);
             assert_close(&std::format!("log_sum of {sizes:?}"), &s, &sums, 1e-13);
         }
-        let case = Case::<f32>::new(sizes, i as u64);
+        let case = AttentionCase::<f32>::new(sizes, i as u64);
         for (y, s) in [case.run(&Portable), case.run(&Simd::best())] {
             assert_close(&std::format!("f32 y of {sizes:?}"), &widen(&y), &want, SINGLE);
             assert_close(&std::format!("f32 log_sum of {sizes:?}"), &widen(&s), &sums, SINGLE);
@@ -29,7 +29,7 @@ fn forward_is_the_definition_in_both_precisions() {
 }
 
 /// Every row alone, and rows in pieces of some sizes, against all at once.
-fn the_same_in_pieces<G: Arithmetic<f32>>(g: &G, case: &Case<f32>) {
+fn the_same_in_pieces<G: Arithmetic<f32>>(g: &G, case: &AttentionCase<f32>) {
     let (n, c) = (case.sizes.n, case.sizes.c);
     let (y, sums) = case.run(g);
     for piece in [1, 3, 15, 16, 17, 33] {
@@ -45,7 +45,7 @@ fn the_same_in_pieces<G: Arithmetic<f32>>(g: &G, case: &Case<f32>) {
 #[test]
 fn a_row_has_the_same_bits_in_any_company() {
     for (i, sizes) in cases().into_iter().enumerate().filter(|(i, s)| i % 7 == 0 || (s.n > 60 && i % 3 == 0)) {
-        let case = Case::<f32>::new(sizes, i as u64);
+        let case = AttentionCase::<f32>::new(sizes, i as u64);
         the_same_in_pieces(&Simd::best(), &case);
         the_same_in_pieces(&Portable, &case);
     }
@@ -54,7 +54,7 @@ fn a_row_has_the_same_bits_in_any_company() {
 #[test]
 fn a_row_has_the_same_bits_wherever_its_keys_begin() {
     for span in [Span::Window(20), Span::Segment(40)] {
-        let case = Case::<f32>::new(Sizes { span, first: 120, first_key: 93, ..SIZES }, 1);
+        let case = AttentionCase::<f32>::new(Sizes { span, first: 120, first_key: 93, ..SIZES }, 1);
         let (y, sums) = case.run(&Simd::best());
         for later in 1..=8 {
             let mut short = case.clone();
@@ -68,7 +68,7 @@ fn a_row_has_the_same_bits_wherever_its_keys_begin() {
 }
 
 /// Poisons token j of keys and values (and context) and returns which rows changed.
-fn changed_by(case: &Case<f32>, j: usize, poison: f32) -> Vec<usize> {
+fn changed_by(case: &AttentionCase<f32>, j: usize, poison: f32) -> Vec<usize> {
     let c = case.sizes.c;
     let (y, sums) = case.run(&Simd::best());
     let mut other = case.clone();
@@ -84,7 +84,7 @@ fn changed_by(case: &Case<f32>, j: usize, poison: f32) -> Vec<usize> {
 fn a_key_changes_the_rows_that_see_it_and_no_other_also_when_it_is_not_finite() {
     for (n, span) in [(61, Span::Window(20)), (61, Span::Segment(23)), (40, Span::Window(1)), (9, Span::Window(4))] {
         let sizes = Sizes { span, n, ..SIZES };
-        let case = Case::<f32>::new(sizes, 2);
+        let case = AttentionCase::<f32>::new(sizes, 2);
         for j in (0..sizes.tokens()).step_by(3) {
             let number = sizes.first_key + j as u64;
             let sees = |r: &usize| {
@@ -102,7 +102,8 @@ fn a_key_changes_the_rows_that_see_it_and_no_other_also_when_it_is_not_finite() 
 #[test]
 fn nan_in_a_seen_key_value_or_query_makes_the_row_nan() {
     for i in [Q, Q_ROTATED, PERSISTENT, PERSISTENT + 1, CONTEXT, CONTEXT + 1, TOKENS, TOKENS + 1] {
-        let mut case = Case::<f32>::new(Sizes { n: 40, first: 48, first_key: 0, span: Span::Window(128), ..SIZES }, 3);
+        let mut case =
+            AttentionCase::<f32>::new(Sizes { n: 40, first: 48, first_key: 0, span: Span::Window(128), ..SIZES }, 3);
         case.x[i][2] = f32::NAN; // the first row
         let (y, sums) = case.run(&Simd::best());
         let values = i % 2 == 1 && i > Q_ROTATED;
@@ -118,7 +119,7 @@ fn nan_in_a_seen_key_value_or_query_makes_the_row_nan() {
 
 #[test]
 fn keys_may_be_a_transpose_and_scores_huge() {
-    let mut case = Case::<f32>::new(SIZES, 4);
+    let mut case = AttentionCase::<f32>::new(SIZES, 4);
     for x in &mut case.x[Q_ROTATED] {
         *x *= 1e3;
     }
@@ -153,7 +154,7 @@ fn keys_may_be_a_transpose_and_scores_huge() {
 
 #[test]
 fn wrong_sizes_are_errors_that_name_the_argument_and_change_nothing() {
-    let case = Case::<f32>::new(SIZES, 5);
+    let case = AttentionCase::<f32>::new(SIZES, 5);
     let (n, c, good) = (SIZES.n, SIZES.c, case.keys());
     let mut y = std::vec![7.0; n * c];
     let mut run = |span, first, q: Mat<'_, f32>, keys: &Keys<'_, f32>, scratch: usize| {

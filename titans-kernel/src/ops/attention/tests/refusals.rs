@@ -1,6 +1,6 @@
 //! A backward that is called wrongly names the argument, and every gradient stays as it was.
 
-use super::case::{CONTEXT, Case, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS};
+use super::case::{AttentionCase, CONTEXT, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS};
 use crate::arithmetic::Portable;
 use crate::ops::attention::{Answered, AttentionGradients, Keys, Queries, Span, vjp, vjp_scratch_len};
 use crate::ops::check::poison;
@@ -19,7 +19,7 @@ struct Call {
     y: [usize; 2],
     log_sum: usize,
     d_y: [usize; 2],
-    /// Rows and columns of the gradients, in the order of [`Case::x`].
+    /// Rows and columns of the gradients, in the order of [`AttentionCase::x`].
     d: [[usize; 2]; 8],
     persistent: bool,
     context: bool,
@@ -28,7 +28,7 @@ struct Call {
 
 impl Call {
     /// One that fits.
-    fn new(case: &Case<f32>) -> Self {
+    fn new(case: &AttentionCase<f32>) -> Self {
         let Sizes { span, first, n, c, persistent, context, .. } = case.sizes;
         let d = core::array::from_fn(|i| [case.x[i].len() / c, c]);
         let scratch = vjp_scratch_len(span, n, persistent, context);
@@ -36,7 +36,7 @@ impl Call {
     }
 
     /// The message, if it is refused.
-    fn run(&self, case: &Case<f32>, q: Mat<'_, f32>, keys: &Keys<'_, f32>) -> Option<String> {
+    fn run(&self, case: &AttentionCase<f32>, q: Mat<'_, f32>, keys: &Keys<'_, f32>) -> Option<String> {
         let mut d: [Vec<f32>; 8] = self.d.map(|[rows, cols]| std::vec![BEFORE; rows * cols]);
         let pool = std::vec![0.5; 64];
         let view = |[rows, cols]: [usize; 2]| Mat::new(&pool[..rows * cols], rows, cols).unwrap();
@@ -102,7 +102,7 @@ fn a_backward_of_wrong_sizes_names_them_and_writes_no_gradient() {
         ("scratch", |c| c.scratch -= 1),
         ("scratch", |c| c.scratch = 0),
     ];
-    let case = Case::<f32>::new(SIZES, 6);
+    let case = AttentionCase::<f32>::new(SIZES, 6);
     assert_eq!(Call::new(&case).run(&case, case.mat(Q), &case.keys()), None);
     for (name, spoil) in wrong {
         let mut call = Call::new(&case);
@@ -113,7 +113,7 @@ fn a_backward_of_wrong_sizes_names_them_and_writes_no_gradient() {
 
 #[test]
 fn a_backward_of_wrong_queries_and_keys_names_them_and_writes_no_gradient() {
-    let case = Case::<f32>::new(SIZES, 6);
+    let case = AttentionCase::<f32>::new(SIZES, 6);
     let (q, good) = (case.mat(Q), case.keys());
     let (k, v) = good.tokens;
     let run = |q: Mat<'_, f32>, keys: Keys<'_, f32>| Call::new(&case).run(&case, q, &keys);

@@ -1,6 +1,6 @@
 //! Backward: finite differences, `f32` against `f64`, any pieces, and nothing from outside of a row's sight.
 
-use super::case::{CONTEXT, Case, Q_ROTATED, Sizes, TOKENS, cases};
+use super::case::{AttentionCase, CONTEXT, Q_ROTATED, Sizes, TOKENS, cases};
 use crate::arch::Simd;
 use crate::arithmetic::{Arithmetic, Portable};
 use crate::ops::attention::Span;
@@ -9,7 +9,7 @@ use crate::ops::check::{SINGLE, assert_close, assert_gradient, inner, values, wi
 const NAMES: [&str; 8] = ["q", "q_rotated", "persistent k", "v", "context k", "v", "token k", "v"];
 
 fn is_the_difference<G: Arithmetic<f64>>(g: &G, sizes: Sizes, seed: u64) {
-    let case = Case::<f64>::new(sizes, seed);
+    let case = AttentionCase::<f64>::new(sizes, seed);
     let cot = values::<f64>(sizes.n * sizes.c, 99);
     let d = case.gradients(g, &cot, 0.5, &[]);
     for i in 0..8 {
@@ -37,9 +37,9 @@ fn vjp_is_the_finite_difference() {
 #[test]
 fn gradients_agree_in_f32_and_come_in_any_pieces_with_the_same_bits() {
     for (i, sizes) in cases().into_iter().enumerate().filter(|(i, _)| i % 3 == 0) {
-        let (case, n) = (Case::<f32>::new(sizes, i as u64), sizes.n);
+        let (case, n) = (AttentionCase::<f32>::new(sizes, i as u64), sizes.n);
         let all = case.gradients(&Simd::best(), &values(n * sizes.c, 99), 0.0, &[]);
-        let double = Case::<f64>::new(sizes, i as u64);
+        let double = AttentionCase::<f64>::new(sizes, i as u64);
         let want = double.gradients(&Portable, &values(n * sizes.c, 99), 0.0, &[]);
         for (k, (d, want)) in all.iter().zip(&want).enumerate() {
             assert_close(&std::format!("f32 d of {} of {sizes:?}", NAMES[k]), &widen(d), want, SINGLE);
@@ -62,7 +62,7 @@ fn changed(a: &[f32], b: &[f32], c: usize) -> std::vec::Vec<usize> {
 fn what_is_not_finite_reaches_only_what_sees_it() {
     for span in [Span::Window(20), Span::Segment(23)] {
         let sizes = Sizes { span, first: 70, n: 61, first_key: 46, c: 5, persistent: 0, context: true };
-        let (case, cot) = (Case::<f32>::new(sizes, 7), values::<f32>(61 * 5, 98));
+        let (case, cot) = (AttentionCase::<f32>::new(sizes, 7), values::<f32>(61 * 5, 98));
         let clean = case.gradients(&Simd::best(), &cot, 0.0, &[]);
         let token = |r: usize| r as u64 + sizes.first;
         // A value of d_y or q reaches the tokens that its row sees.

@@ -15,7 +15,8 @@ pub struct NeedleArgs {
     /// What is hidden: passkey (a number of 7 digits), number (the same, in a text) or uuid [default: passkey]
     #[arg(long, value_name = "NAME", value_parser = named::<NeedleKind>())]
     kind: Option<NeedleKind>,
-    /// Files of text to hide it in, .gz is read as it is, or noise: a few sentences that repeat [default: noise, of passkey alone]
+    /// Files of text to hide it in, .gz is read as it is, or noise: a few sentences that repeat [default: noise, of
+    /// passkey alone]
     #[arg(long, value_name = "noise|FILE", num_args = 1..)]
     haystack: Vec<PathBuf>,
 }
