@@ -209,7 +209,7 @@ pub fn counted(count: impl std::fmt::Display, thing: &str) -> String {
     let count = count.to_string();
     let plural = match count.as_str() {
         "1" => "",
-        _ if thing.ends_with("ch") => "es",
+        _ if thing.ends_with("ch") || thing.ends_with("ss") => "es",
         _ => "s",
     };
     format!("{count} {thing}{plural}")
@@ -226,6 +226,7 @@ mod tests {
     fn one_thing_is_no_things() {
         assert_eq!([0, 1, 2, 11].map(|n| counted(n, "row")), ["0 rows", "1 row", "2 rows", "11 rows"]);
         assert_eq!([1, 2].map(|n| counted(n, "patch")), ["1 patch", "2 patches"]);
+        assert_eq!(counted(2, "process"), "2 processes");
     }
 
     #[test]

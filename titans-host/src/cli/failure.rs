@@ -81,6 +81,24 @@ impl Failure {
         Self { code: Code::Done, text: String::new() }
     }
 
+    /// What was told already, with its exit code.
+    pub fn told(code: Code) -> Self {
+        Self { code, text: String::new() }
+    }
+
+    /// Whether everything that there is to keep was kept: a signal, or a reader of our output that went away.
+    pub fn in_order(&self) -> bool {
+        self.code == Code::Done || self.code.signal().is_some()
+    }
+
+    /// The same of one of several processes; rank 0 needs no name.
+    pub fn of_process(mut self, rank: usize, size: usize) -> Self {
+        if rank > 0 && !self.text.is_empty() {
+            self.text = format!("process {rank} of {size}: {}", self.text);
+        }
+        self
+    }
+
     /// An error, and what this verb can do about a memory that diverged, if that is what it is.
     pub fn hinting(error: Error, hint: &str) -> Self {
         match &error {

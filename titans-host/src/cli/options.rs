@@ -4,6 +4,7 @@ use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
 use crate::device::cuda::{Cuda, Precision};
 use crate::model::Choice;
+use crate::train::ranks::launch::Launch;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
@@ -49,9 +50,12 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
     }
 }
 
-/// The number that torchrun and its like give each process of a machine.
+/// The number that torchrun, mpirun and their like give each process of a machine.
 fn local_rank() -> Result<Option<usize>, Failure> {
-    let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else {
+        let launch = Launch::of_environment()?;
+        return Ok(launch.local.filter(|_| launch.size > 1));
+    };
     let number = text.to_str().and_then(|text| text.parse().ok());
     let wrong = || Failure::input(format!("LOCAL_RANK: expected a whole number from 0, found {text:?}"));
     number.map(Some).ok_or_else(wrong)

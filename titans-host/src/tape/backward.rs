@@ -1,12 +1,38 @@
 //! The state of one walk back over a tape.
 
-use super::op::Cotangents;
+use super::op::{Cotangents, Op};
 use super::shared::Cells;
 use super::{Gradients, ParamId, Params, Shared, Slot, Var};
 use crate::device::{Device, MoveRows};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
+
+/// Hears of a parameter, and its gradient, that the rest of a backward does not touch.
+pub type HearGradient<'h, D> = &'h mut dyn FnMut(ParamId, &<D as Device>::Buffer) -> Result<()>;
+
+/// Where each parameter is used first on a tape: its gradient is done when the backward has come there. One that is
+/// used nowhere is not told of.
+pub(super) struct FirstUses(Vec<usize>);
+
+impl FirstUses {
+    pub(super) fn of<'r, D: Device>(params: usize, operations: impl Iterator<Item = &'r Op<D>>) -> Self {
+        let mut first = vec![usize::MAX; params];
+        for (i, op) in operations.enumerate() {
+            for id in op.params().into_iter().flatten() {
+                if let Some(first) = first.get_mut(id.0) {
+                    *first = i.min(*first);
+                }
+            }
+        }
+        Self(first)
+    }
+
+    /// Which of these parameters are used by no operation before that one.
+    pub(super) fn done(&self, params: [Option<ParamId>; 2], operation: usize) -> [Option<ParamId>; 2] {
+        params.map(|id| id.filter(|id| self.0.get(id.0) == Some(&operation)))
+    }
+}
 
 /// What an operation's backward works with: the cotangents collected so far and the parameters' gradients.
 pub struct Backward<'a, D: Device> {

@@ -47,6 +47,19 @@ impl<D: Device> Gradients<D> {
         self.0.iter()
     }
 
+    /// The same, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
+        self.0.iter_mut()
+    }
+
+    /// Adds the gradients of `other`, element by element.
+    ///
+    /// # Errors
+    /// The device's own, for gradients of other parameters too.
+    pub fn add(&mut self, device: &D, other: &Self) -> Result<()> {
+        self.0.iter_mut().zip(&other.0).try_for_each(|(sum, g)| device.add_scaled(1.0, g, sum))
+    }
+
     /// √Σ g² over all parameters; waits for the device.
     ///
     /// # Errors

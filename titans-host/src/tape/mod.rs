@@ -21,6 +21,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
+pub use backward::HearGradient;
 pub use ends::Losses;
 pub use gradients::Gradients;
 pub use memory::{MemoryRead, MemoryVars};
@@ -30,7 +31,7 @@ pub use shared::Shared;
 
 use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
-use backward::Backward;
+use backward::{Backward, FirstUses};
 use op::Op;
 use shared::Cells;
 use std::fmt;
@@ -220,6 +221,22 @@ impl<'a, D: Device> Tape<'a, D> {
         self.backward_to(losses, scale, gradients, None).map(|_| ())
     }
 
+    /// [`Tape::backward`] that tells of every parameter when its gradient is done, the last ones first, so that it can
+    /// be used while the others are computed.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`]; what `hear` says.
+    pub fn backward_heard(
+        mut self,
+        losses: &Losses<D>,
+        scale: f64,
+        gradients: &mut Gradients<D>,
+        hear: HearGradient<'_, D>,
+    ) -> Result<()> {
+        let seed = self.seed(scale)?;
+        self.run_backward((losses.slot, seed), scale, gradients, None, Some(hear)).map(|_| ())
+    }
+
     /// [`Tape::backward`] that also gives the cotangent of one of the tape's inputs; `None` where it has none.
     ///
     /// # Errors
@@ -231,10 +248,15 @@ impl<'a, D: Device> Tape<'a, D> {
         gradients: &mut Gradients<D>,
         input: Option<&Var<D>>,
     ) -> Result<Option<Shared<D>>> {
+        let seed = self.seed(scale)?;
+        self.run_backward((losses.slot, seed), scale, gradients, input, None)
+    }
+
+    /// What a backward from losses begins with.
+    fn seed(&mut self, scale: f64) -> Result<Shared<D>> {
         let mut seed = self.device.alloc(1)?;
         self.device.fill(scale, &mut seed)?;
-        let seed = self.share(seed);
-        self.run_backward(losses.slot, seed, scale, gradients, input)
+        Ok(self.share(seed))
     }
 
     /// Adds to `gradients` the gradient of `Σ cotangent ∘ y`: the vector–Jacobian product of all that led to `y`.
@@ -260,16 +282,16 @@ impl<'a, D: Device> Tape<'a, D> {
         if expected != found {
             return Err(Error::usage(format!("cotangent: expected {expected} elements, found {found}")));
         }
-        self.run_backward(y.slot, cotangent, 1.0, gradients, input)
+        self.run_backward((y.slot, cotangent), 1.0, gradients, input, None)
     }
 
     fn run_backward(
         mut self,
-        from: Option<Slot>,
-        seed: Shared<D>,
+        (from, seed): (Option<Slot>, Shared<D>),
         scale: f64,
         gradients: &mut Gradients<D>,
         input: Option<&Var<D>>,
+        mut hear: Option<HearGradient<'_, D>>,
     ) -> Result<Option<Shared<D>>> {
         let (true, Some(from)) = (self.recording, from) else {
             return Err(Error::usage("backward needs a recording tape and an output of it; use Tape::recording"));
@@ -278,13 +300,18 @@ impl<'a, D: Device> Tape<'a, D> {
         let Workspace { records, slots, cells } = self.space.get();
         slots.resize_with(self.slots, || None);
         let (device, params, tape) = (self.device, self.params, self.number);
+        let uses = hear.is_some().then(|| FirstUses::of(params.len(), records.iter().map(|record| &record.op)));
         let mut run = Backward { device, params, gradients, slots, cells, tape, scale };
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
             let cotangents = run.take(first, op.outputs());
+            let done = uses.as_ref().map_or([None; 2], |uses| uses.done(op.params(), records.len()));
             // A part of an assembly has no output of its own: it looks at the whole's cotangent.
             if op.outputs() == 0 || cotangents.iter().any(Option::is_some) {
                 op.vjp(&mut run, cotangents)?;
+            }
+            if let Some(hear) = &mut hear {
+                done.into_iter().flatten().try_for_each(|id| hear(id, run.gradients.get(id)?))?;
             }
         }
         match input.and_then(|x| x.slot) {

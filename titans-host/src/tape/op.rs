@@ -126,6 +126,33 @@ impl<D: Device> Op<D> {
         }
     }
 
+    /// The parameters whose gradients its backward adds to.
+    pub(super) fn params(&self) -> [Option<ParamId>; 2] {
+        match *self {
+            Self::Linear { weight, bias, .. } => [Some(weight), bias],
+            Self::Conv { weight, bias, .. } => [Some(weight), Some(bias)],
+            Self::RmsNorm { weight: one, .. }
+            | Self::Repeat { rows: one, .. }
+            | Self::MemoryStart { w0: one, .. }
+            | Self::Embedding { table: one, .. } => [Some(one), None],
+            Self::Add { .. }
+            | Self::Silu { .. }
+            | Self::SiluGate { .. }
+            | Self::SigmoidGate { .. }
+            | Self::Dropout { .. }
+            | Self::Move { .. }
+            | Self::Assemble
+            | Self::Part { .. }
+            | Self::L2Norm { .. }
+            | Self::Attention(_)
+            | Self::Gates { .. }
+            | Self::Memory { .. }
+            | Self::Pool { .. }
+            | Self::CrossEntropy { .. }
+            | Self::SquaredError { .. } => [None, None],
+        }
+    }
+
     /// Adds to the cotangents of its operands and to the gradients of its parameters; frees what it kept.
     pub(super) fn vjp(self, run: &mut Backward<'_, D>, cotangents: Cotangents<D>) -> Result<()> {
         let device = run.device;

@@ -17,6 +17,11 @@ impl Default for ParamId {
 }
 
 impl ParamId {
+    /// Its place among the parameters.
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+
     /// Itself, if it names a parameter.
     pub fn some(self) -> Option<Self> {
         (self != Self::default()).then_some(self)
@@ -128,6 +133,11 @@ impl<D: Device> Params<D> {
             value: &self.values[i],
             decay: self.decay[i],
         })
+    }
+
+    /// The numbers of all of them on the device, to change, in their order.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
+        self.values.iter_mut()
     }
 
     /// The ids of all of them, in their order.

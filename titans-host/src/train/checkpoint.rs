@@ -54,6 +54,18 @@ pub struct Checkpoint<D: Device> {
     pub optimiser: Optimiser<D>,
 }
 
+impl<D: Device> Checkpoint<D> {
+    /// A run with new parameters, drawn from the configuration's seed, and moments of 0.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a model that cannot be; what the device reports.
+    pub fn blank(device: &D, config: RunConfig, state: RunState) -> Result<Self> {
+        let model = Model::new(device, config.model.clone(), config.train.seed)?;
+        let optimiser = Optimiser::new(device, config.train.optimiser(), &model.params)?;
+        Ok(Self { config, state, model, optimiser })
+    }
+}
+
 /// Writes a checkpoint, atomically.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ pub struct TrainConfig {
     /// Minutes of the run, instead of steps; the learning rate follows the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
-    /// Batches whose gradients are added up to one step.
+    /// Parts of a step's batch, whose gradients are added up; over all processes, where there are several.
     pub accumulate: u64,
     /// Highest learning rate.
     pub learning_rate: f64,

@@ -3,13 +3,16 @@
 pub mod atomic;
 pub mod checkpoint;
 pub mod config;
+pub mod follow;
 mod given;
 mod interrupt;
 pub mod metrics;
 pub mod optimiser;
 mod own;
+mod parts;
 pub mod plot;
 pub mod progress;
+pub mod ranks;
 mod recent;
 pub mod run;
 pub mod schedule;
@@ -20,9 +23,11 @@ mod turn;
 pub mod which;
 
 pub use config::{RunConfig, TrainConfig};
+pub use follow::follow;
 pub use interrupt::Interrupt;
 pub use own::Owner;
 pub use progress::Progress;
+pub use ranks::{Alone, Collective};
 pub use run::{Best, Outcome, create, train};
 pub use task::{Batch, Task, Validation};
 pub use trainer::Trainer;

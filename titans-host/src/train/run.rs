@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, BEST, LATEST};
 use super::config::RunConfig;
+use super::follow::Agreed;
 use super::interrupt::Interrupt;
 use super::metrics::{self, Metrics, Record};
 use super::plot::{self, Curve, Labels};
@@ -85,7 +86,8 @@ fn foreign(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Trains until the run is done or `interrupt` is raised, and saves on the way and at the end. The folder must exist
-/// ([`create`]). Of a run that is done already nothing is done, but for a last validation that was not.
+/// ([`create`]). Of a run that is done already nothing is done, but for a last validation that was not. Where several
+/// processes train the model, rank 0 calls this and the others [`follow`](super::follow::follow).
 ///
 /// # Errors
 /// [`Error::NotFinite`] saying which checkpoint is kept; [`Error::Io`] when the folder cannot be written; what the
@@ -99,6 +101,7 @@ pub fn train<D: Device>(
     let metrics = Metrics::open(&folder.join(METRICS), trainer.state().step)?;
     let mut run = Run::new(trainer, folder, metrics);
     if let Some(validation) = run.ended_with() {
+        run.trainer.agree(true, run.before, interrupt)?; // the others end too
         let step = run.trainer.state().step;
         progress.message(&format!(
             "the run is finished: all of its {} are done; --steps or --minutes prolongs it",
@@ -183,14 +186,13 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
                 self.validate(None, progress)?;
             }
         }
-        let mut interrupted = false;
-        while !self.done() {
-            if interrupt.requested() {
-                interrupted = true;
-                break;
+        let mut interrupted = loop {
+            let seconds = self.seconds();
+            match self.trainer.agree(self.done_after(seconds), seconds, interrupt)? {
+                Agreed::Step(seconds) => self.step(seconds, progress)?,
+                ends => break ends == Agreed::Stop,
             }
-            self.step(progress)?;
-        }
+        };
         self.save()?; // before the validation, which may take long or fail
         let mut validation = None;
         if !interrupted {
@@ -220,7 +222,11 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
     }
 
     fn done(&self) -> bool {
-        self.trainer.config().train.done(self.trainer.state().step, self.seconds()) >= 1.0
+        self.done_after(self.seconds())
+    }
+
+    fn done_after(&self, seconds: f64) -> bool {
+        self.trainer.config().train.done(self.trainer.state().step, seconds) >= 1.0
     }
 
     /// The last validation of a run that is at its end, and was validated there.
@@ -231,8 +237,8 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         last.filter(|_| step > 0 && self.done()).find_map(|record| record.thorough_validation.clone())
     }
 
-    fn step(&mut self, progress: &mut dyn Progress) -> Result<()> {
-        let report = self.trainer.step(self.seconds())?;
+    fn step(&mut self, seconds: f64, progress: &mut dyn Progress) -> Result<()> {
+        let report = self.trainer.step(seconds)?;
         let seconds = self.seconds();
         self.recent.add(&report, seconds);
         let state = self.trainer.state();

@@ -2,17 +2,16 @@
 
 use super::checkpoint::{self, Checkpoint, RunState};
 use super::config::RunConfig;
-use super::given::IdsOrNumbers;
 use super::interrupt::Interrupt;
 use super::optimiser::Optimiser;
-use super::task::{Batch, Task, Validation};
+use super::parts::{Drawn, StepParts, Stepping};
+use super::ranks::{Alone, Collective, share};
+use super::task::{Task, Validation};
 use crate::device::{Device, MemoryUse};
-use crate::model::{Aim, Dropout, Input, Model, Recompute, Shortcut};
-use crate::tape::{Gradients, Losses, Shared, Tape, Var, Workspace};
+use crate::model::{Model, Shortcut};
+use crate::tape::Gradients;
 use crate::{Error, Result};
 use std::path::Path;
-use std::sync::Arc;
-use titans_kernel::Scalar;
 
 /// A run in progress.
 pub struct Trainer<'a, D: Device> {
@@ -23,24 +22,9 @@ pub struct Trainer<'a, D: Device> {
     model: Model<D>,
     optimiser: Optimiser<D>,
     gradients: Gradients<D>,
-    space: StepSpace<D>,
-}
-
-/// What a step leaves for the next one, so that it takes nothing from the heap.
-struct StepSpace<D: Device> {
-    tape: Workspace<D>,
-    recompute: Recompute<D>,
-    parts: Vec<Batch>,
-    /// What a part reads, and what it should say.
-    given: Option<[IdsOrNumbers<D>; 2]>,
-    logits: Vec<D::Elem>,
-}
-
-impl<D: Device> StepSpace<D> {
-    fn new(parts: usize) -> Self {
-        let parts = (0..parts).map(|_| Batch::default()).collect();
-        Self { tape: Workspace::new(), recompute: Recompute::new(), parts, given: None, logits: Vec::new() }
-    }
+    parts: StepParts<D>,
+    /// The processes that train this model.
+    ranks: &'a dyn Collective,
 }
 
 impl<D: Device> std::fmt::Debug for Trainer<'_, D> {
@@ -70,12 +54,19 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// # Errors
     /// [`Error::Usage`] for a configuration that cannot be used; what the device reports.
     pub fn new(device: &'a D, config: RunConfig, task: &'a mut dyn Task<D>) -> Result<Self> {
+        let start = Self::start(device, config, &*task)?;
+        Self::resume(device, start, task)
+    }
+
+    /// What a run begins from.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn start(device: &D, config: RunConfig, task: &dyn Task<D>) -> Result<Checkpoint<D>> {
         config.validate()?;
-        let mut model = Model::new(device, config.model.clone(), config.train.seed)?;
-        task.prepare(device, &mut model)?;
-        let optimiser = Optimiser::new(device, config.train.optimiser(), &model.params)?;
-        let state = RunState { task: task.state(), ..RunState::default() };
-        Self::resume(device, Checkpoint { config, state, model, optimiser }, task)
+        let mut start = Checkpoint::blank(device, config, RunState { task: task.state(), ..RunState::default() })?;
+        task.prepare(device, &mut start.model)?;
+        Ok(start)
     }
 
     /// A run that continues from a checkpoint.
@@ -83,13 +74,34 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// # Errors
     /// [`Error::Usage`] when the task does not know the checkpoint's state; what the device reports.
     pub fn resume(device: &'a D, checkpoint: Checkpoint<D>, task: &'a mut dyn Task<D>) -> Result<Self> {
-        let Checkpoint { config, state, model, mut optimiser } = checkpoint;
+        Self::among(device, checkpoint, task, &Alone)
+    }
+
+    /// The run as one of several processes goes through it: all have the same configuration, and rank 0's checkpoint is
+    /// everybody's from here on, whatever was in theirs. How many there are changes no bit of the run.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`], and what the other processes report; [`Error::Usage`] where a step has fewer parts than
+    /// there are processes.
+    pub fn among(
+        device: &'a D,
+        checkpoint: Checkpoint<D>,
+        task: &'a mut dyn Task<D>,
+        ranks: &'a dyn Collective,
+    ) -> Result<Self> {
+        let Checkpoint { config, mut state, mut model, mut optimiser } = checkpoint;
         config.validate()?;
         optimiser.constants = config.train.optimiser();
-        task.restore(&state.task)?;
         let gradients = Gradients::zeros_like(device, &model.params)?;
-        let space = StepSpace::new(config.train.accumulate as usize);
-        Ok(Self { device, task, config, state, model, optimiser, gradients, space })
+        let parts = StepParts::new(device, &config, &model, ranks)?;
+        if ranks.size() > 1 {
+            state = share::json(ranks, &state)?;
+            optimiser.steps = state.step;
+            share::buffers(device, ranks, model.params.values_mut())?;
+            share::buffers(device, ranks, optimiser.moment1.iter_mut().chain(&mut optimiser.moment2))?;
+        }
+        task.restore(&state.task)?;
+        Ok(Self { device, task, config, state, model, optimiser, gradients, parts, ranks })
     }
 
     /// What the run is.
@@ -127,6 +139,11 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.task.unit()
     }
 
+    /// The processes that train this model.
+    pub fn ranks(&self) -> &'a dyn Collective {
+        self.ranks
+    }
+
     /// How the device's memory is used, where it has one of its own.
     pub fn device_memory(&self) -> Option<MemoryUse> {
         self.device.memory_use()
@@ -141,19 +158,21 @@ impl<'a, D: Device> Trainer<'a, D> {
         self.state.seconds = seconds;
         let step = self.state.step;
         let learning_rate = self.config.train.schedule().at(step, self.config.train.done(step, seconds));
-        self.draw()?;
-        let scored: usize = self.space.parts.iter().map(Batch::scored).sum();
-        let tokens: usize = self.space.parts.iter().map(Batch::tokens).sum();
-        let (loss, correct) = self.backward(scored)?;
+        let Drawn { scored, tokens } = self.parts.draw(&*self.task, step, self.ranks)?;
+        let accuracy = self.task.wants_accuracy();
+        let (device, ranks) = (self.device, self.ranks);
+        let work = Stepping { device, ranks, config: &self.config, model: &self.model, number: step, accuracy };
+        let (loss, correct) = self.parts.backward(&work, scored, &mut self.gradients)?;
+        let loss = loss / scored as f64;
         self.finite("loss", loss)?;
         let gradient_norm = self.gradients.norm(self.device)?;
         self.finite("gradient norm", gradient_norm)?;
         self.optimiser.step(self.device, learning_rate, gradient_norm, &self.gradients, &mut self.model.params)?;
-        let accuracy = correct.map(|c| c as f64 / scored as f64);
+        let accuracy = accuracy.then(|| correct as f64 / scored as f64);
         self.task.feedback(loss, accuracy);
         self.state.step += 1;
-        self.state.tokens += tokens as u64;
-        Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens: tokens as u64 })
+        self.state.tokens += tokens;
+        Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens })
     }
 
     /// The task's validation of the model as it is.
@@ -194,67 +213,6 @@ impl<'a, D: Device> Trainer<'a, D> {
         checkpoint::save(path, self.device, &self.config, &self.state, &self.model, &self.optimiser)
     }
 
-    /// Draws the parts of the step's batch.
-    fn draw(&mut self) -> Result<()> {
-        for (number, part) in (0..).zip(&mut self.space.parts) {
-            self.task.batch(self.state.step, number, part)?;
-            part.validate()?;
-        }
-        Ok(())
-    }
-
-    /// Gradients of the mean loss over all parts; the loss, and how many tokens were predicted.
-    fn backward(&mut self, scored: usize) -> Result<(f64, Option<u64>)> {
-        let (device, accuracy) = (self.device, self.task.wants_accuracy());
-        let classes = self.config.model.said();
-        let mut total = device.zeros(1)?;
-        let mut correct = 0;
-        self.gradients.clear(device)?;
-        let StepSpace { tape: space, recompute, parts, given: place, logits } = &mut self.space;
-        let boundaries = self.config.train.boundaries;
-        let (share, seed, step) = (self.config.train.dropout, self.config.train.seed, self.state.step);
-        for (number, part) in (0..).zip(parts.iter()) {
-            let [read, wanted] = IdsOrNumbers::both(device, place, part)?;
-            let dropout = Dropout::new(share, seed, step, number)?;
-            // Forgotten is how they came about: no gradient goes there.
-            let start = before(device, &self.model, space, part)?;
-            let input = Input { dropout, start: &start, ..Input::of(read.source(), part.batch, part.time) };
-            let (targets, unit) = (wanted.targets(), wanted.unit());
-            let scale = unit / scored as f64;
-            let mut see = |x: &Var<D>, losses: &Losses<D>| {
-                if unit == 1.0 {
-                    device.sum(losses.buffer(), &mut total)?;
-                } else {
-                    let mut sum = device.zeros(1)?;
-                    device.sum(losses.buffer(), &mut sum)?;
-                    device.add_scaled(unit, &sum, &mut total)?;
-                }
-                if accuracy {
-                    logits.resize(device.len(x.buffer()), D::Elem::ZERO);
-                    device.read(x.buffer(), logits)?;
-                    correct += predicted(logits, classes, &part.targets);
-                }
-                Ok(())
-            };
-            let (model, gradients) = (&self.model, &mut self.gradients);
-            if self.config.train.recompute {
-                let aim = Aim { targets, scale, boundaries };
-                model.backward_recomputed(device, recompute, &input, aim, gradients, see)?;
-                continue;
-            }
-            let mut tape = Tape::recording_in(device, &model.params, space);
-            tape.keep_boundaries(boundaries);
-            let forward = model.forward(&mut tape, input)?;
-            let losses = model.loss(&mut tape, &forward.logits, targets)?;
-            see(&forward.logits, &losses)?;
-            drop(forward);
-            tape.backward(&losses, scale, gradients)?;
-        }
-        let mut sum = [D::Elem::ZERO];
-        device.read(&total, &mut sum)?;
-        Ok((sum[0].to_f64() / scored as f64, accuracy.then_some(correct)))
-    }
-
     fn finite(&self, what: &'static str, x: f64) -> Result<()> {
         if x.is_finite() {
             return Ok(());
@@ -263,23 +221,13 @@ impl<'a, D: Device> Trainer<'a, D> {
     }
 }
 
-/// The memories after the tokens before a part's sequences; none where they begin at w0.
-fn before<D: Device>(device: &D, model: &Model<D>, space: &mut Workspace<D>, part: &Batch) -> Result<Vec<Shared<D>>> {
-    if part.before.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids = Arc::new(device.upload_indices(&part.before)?);
-    let mut tape = Tape::inference_in(device, &model.params, space);
-    let input = Input { states: true, ..Input::new(&ids, part.batch, part.time) };
-    Ok(model.forward(&mut tape, input)?.states)
-}
-
 /// How many of the targets are the largest of their row of logits.
 pub fn predicted<T: PartialOrd + Copy>(logits: &[T], classes: usize, targets: &[u32]) -> u64 {
     right(logits, classes, targets).filter(|&right| right).count() as u64
 }
 
-/// Whether each target is the largest of its row of logits; the first one wins a tie, and [`IGNORE`](crate::device::IGNORE) is never right.
+/// Whether each target is the largest of its row of logits; the first one wins a tie, and
+/// [`IGNORE`](crate::device::IGNORE) is never right.
 pub fn right<'a, T: PartialOrd + Copy>(
     logits: &'a [T],
     classes: usize,

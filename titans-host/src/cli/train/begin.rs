@@ -5,6 +5,7 @@ use crate::cli::output;
 use crate::error::{Error, Result, plain};
 use crate::task::TaskConfig;
 use crate::train::checkpoint::{self, RunState};
+use crate::train::ranks::expect_parts;
 use crate::train::run::{CONFIG, FILES};
 use crate::train::{Owner, RunConfig};
 use serde_json::Value;
@@ -35,11 +36,15 @@ pub(super) struct Begun {
 }
 
 impl Args {
-    /// What the run is. One that goes on is owned from here on, a new one has no folder yet.
-    pub(super) fn begin(&self) -> Result<Begun> {
+    /// What the run is. One that goes on is owned from here on, a new one has no folder yet; a new one's steps have a
+    /// part for each of the `processes`, where nothing else is said.
+    pub(super) fn begin(&self, processes: u64) -> Result<Begun> {
         let mut begun = match &self.resume {
             None => {
-                let config = self.config.run_config()?;
+                let mut config = self.config.run_config()?;
+                if !self.config.names_parts() {
+                    config.train.accumulate = config.train.accumulate.max(processes);
+                }
                 Begun { folder: PathBuf::new(), config, written: None, owner: None }
             }
             Some(run) => self.continue_run(run)?,
@@ -50,6 +55,7 @@ impl Args {
         }
         config.train.minutes = self.minutes.or(config.train.minutes);
         config.validate()?;
+        expect_parts(processes, config.train.accumulate)?;
         Ok(begun)
     }
 
@@ -124,6 +130,11 @@ impl Args {
 }
 
 impl Begun {
+    /// The run as one goes through it that does not lead: without a folder.
+    pub(super) fn told(config: RunConfig) -> Self {
+        Self { folder: PathBuf::new(), config, written: None, owner: None }
+    }
+
     /// Finds a new run its folder, `out` or one of `runs/`, makes it and owns it.
     pub(super) fn take_folder(&mut self, out: Option<&Path>) -> Result<()> {
         if let Some(out) = out {

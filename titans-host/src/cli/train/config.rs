@@ -100,7 +100,7 @@ pub struct ConfigArgs {
     /// curriculum (recall, track, needle, babilong)
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = size)]
     context: Option<usize>,
-    /// Batches whose gradients are added up to one step
+    /// Batches whose gradients are added up to one step, over all processes [default: 1, or one a process]
     #[arg(long, value_name = "N", help_heading = "Training", value_parser = whole)]
     accumulate: Option<u64>,
     /// Share of the steps whose sequences begin with the memories of the text before them instead of fresh ones (text)

@@ -10,6 +10,7 @@ mod model;
 mod names;
 mod places;
 pub(super) mod room;
+mod several;
 
 use super::options::{DeviceArgs, number, whole};
 use super::{Failure, on_device, output, signals};
@@ -17,11 +18,11 @@ use crate::device::Device;
 use crate::error::{counted, plain};
 use crate::task::table::Table;
 use crate::task::track::TrackTable;
-use crate::task::{self, TaskConfig, Validation};
-use crate::train::checkpoint;
+use crate::task::{self, Task, TaskConfig, Validation};
+use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::progress::{Bar, Lines, Silent};
-use crate::train::{Best, Interrupt, Outcome, Progress, Trainer};
-use begin::Begun;
+use crate::train::ranks::leads;
+use crate::train::{Best, Collective, Interrupt, Outcome, Progress, RunConfig, Trainer, follow};
 use config::ConfigArgs;
 use end::End;
 use indicatif::ProgressDrawTarget;
@@ -43,6 +44,9 @@ other groups: 8 of 4 x 4 (s5: 8 x 8) that begin at theta 2, micro-steps 2 (s5: 4
 gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
 eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
+
+Started as several processes by mpirun or srun (a build with the feature mpi), it trains one model: each process computes its
+share of the parts of every step's batch (--accumulate, by default one a process), and rank 0 writes the run and talks.
 
 The run folder holds config.toml, metrics.jsonl, loss.svg, latest.safetensors (from which --resume goes on) and
 best.safetensors (lowest validation loss: what the folder stands for in other verbs), and for the recall task recall.svg and
@@ -67,7 +71,8 @@ Examples:
   titans train --task track --group s5
   titans train --task classify --data train.csv --valid dev.csv --test test.csv --both-strands
   titans train --pairs 8 --context 512 --lengths 512,2048,16384 --block mac
-  titans train --resume runs/shakespeare";
+  titans train --resume runs/shakespeare
+  mpirun -n 4 titans train --task text --data book.txt";
 
 /// Train a model: the built-in recall task, text, series of numbers, forecasts of them, products of a group, classes of
 /// sequences, needles in haystacks, or questions about stories in noise
@@ -122,51 +127,84 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
-    on_device!(args.on, device => on(&device, args))
+    several::run(|ranks| on_device!(args.on, device => on(&device, args, ranks)))
 }
 
-fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
+fn on<D: Device>(device: &D, args: &Args, ranks: &dyn Collective) -> std::result::Result<(), Failure> {
     let interrupt = signals::listen()?;
-    let mut begun = args.begin().map_err(|error| args.spoken(error))?;
-    let mut progress = args.progress();
-    room::expect_data(&TaskConfig::of(&begun.config)?)?;
-    let mut task = task::open::<D>(&begun.config).map_err(|error| args.spoken(args.missing(error)))?;
-    output::tell(task.notes());
-    let loads = task.peak_loads(&begun.config.model)?;
-    if args.on.cuda()? {
-        room::expect_on_device(&begun.config, device.memory_use(), &loads)?;
-    } else {
-        room::expect(&begun.config, args.on.threads, task.held(), &loads)?;
-    }
+    let mut begun = args.begin_together(ranks).map_err(|error| args.spoken(error))?;
+    let mut progress = args.progress(ranks);
+    let mut task = several::agree(ranks, open(device, args, &begun.config, leads(ranks)))?;
     let mut trainer = match &args.resume {
+        _ if !leads(ranks) => {
+            let start = Checkpoint::blank(device, begun.config.clone(), RunState::default())?;
+            let mut trainer = Trainer::among(device, start, &mut *task, ranks)?;
+            return Ok(follow(&mut trainer, &interrupt)?);
+        }
         None => {
             begun.take_folder(args.out.as_deref())?;
             crate::train::create(&begun.folder, &begun.config)?;
-            Trainer::new(device, begun.config.clone(), &mut *task)?
+            let start = Trainer::start(device, begun.config.clone(), &*task)?;
+            Trainer::among(device, start, &mut *task, ranks)?
         }
         Some(run) => {
             let mut checkpoint = checkpoint::load(device, run)?;
             checkpoint.config = begun.config.clone();
-            let trainer = Trainer::resume(device, checkpoint, &mut *task)?;
+            let trainer = Trainer::among(device, checkpoint, &mut *task, ranks)?;
             begun.write_config()?;
             trainer
         }
     };
-    let Begun { folder, config, .. } = &begun;
-    let parameters = trainer.model().params.count();
-    progress.message(&format!("{}: {parameters} parameters on {}", plain(folder.display()), device.describe()));
+    let folder = &begun.folder;
+    let (parameters, among) = (trainer.model().params.count(), several::among(ranks));
+    progress.message(&format!("{}: {parameters} parameters on {}{among}", plain(folder.display()), device.describe()));
     let outcome = crate::train::train(&mut trainer, folder, &interrupt, &mut *progress)?;
     if outcome.interrupted {
         return Err(stopped(&interrupt, &outcome, folder));
     }
-    let end = End { device, folder, config, outcome: &outcome, interrupt: &interrupt };
-    let recall = end.recall(trainer.model(), &mut *progress)?;
-    let track = end.track(trainer.model(), &mut *progress)?;
-    if interrupt.requested() {
-        return Err(stopped(&interrupt, &outcome, folder));
+    finish(
+        args,
+        &End { device, folder, config: &begun.config, outcome: &outcome, interrupt: &interrupt },
+        &trainer,
+        &mut *progress,
+    )
+}
+
+/// The task of a run that fits into this machine.
+fn open<D: Device>(
+    device: &D,
+    args: &Args,
+    config: &RunConfig,
+    aloud: bool,
+) -> std::result::Result<Box<dyn Task<D>>, Failure> {
+    room::expect_data(&TaskConfig::of(config)?)?;
+    let task = task::open::<D>(config).map_err(|error| args.spoken(args.missing(error)))?;
+    if aloud {
+        output::tell(task.notes());
     }
-    let Outcome { step, seconds, tokens, validation, best, again, .. } = outcome;
-    let run = folder.display().to_string();
+    let loads = task.peak_loads(&config.model)?;
+    if args.on.cuda()? {
+        room::expect_on_device(config, device.memory_use(), &loads)?;
+    } else {
+        room::expect(config, args.on.threads, task.held(), &loads)?;
+    }
+    Ok(task)
+}
+
+/// The tables of a run at its end, and what is printed of it.
+fn finish<D: Device>(
+    args: &Args,
+    end: &End<'_, D>,
+    trainer: &Trainer<'_, D>,
+    progress: &mut dyn Progress,
+) -> std::result::Result<(), Failure> {
+    let recall = end.recall(trainer.model(), progress)?;
+    let track = end.track(trainer.model(), progress)?;
+    if end.interrupt.requested() {
+        return Err(stopped(end.interrupt, end.outcome, end.folder));
+    }
+    let Outcome { step, seconds, tokens, validation, best, again, .. } = end.outcome.clone();
+    let (run, parameters) = (end.folder.display().to_string(), trainer.model().params.count());
     let report = Report { run, steps: step, seconds, tokens, parameters, validation, best, recall, track };
     if args.json {
         return output::print_json(&report);
@@ -226,7 +264,7 @@ pub(super) fn shown(quiet: bool, every: Duration) -> Box<dyn Progress> {
 }
 
 impl Args {
-    fn progress(&self) -> Box<dyn Progress> {
-        shown(self.quiet, Duration::from_secs(5))
+    fn progress(&self, ranks: &dyn Collective) -> Box<dyn Progress> {
+        shown(self.quiet || !leads(ranks), Duration::from_secs(5))
     }
 }

@@ -51,6 +51,11 @@ const MEMORY: [(&str, &str); 4] = [
 ];
 
 impl ConfigArgs {
+    /// Whether it is said how many parts a step's batch has.
+    pub fn names_parts(&self) -> bool {
+        self.accumulate.is_some() || self.config.is_some()
+    }
+
     /// An error about a field of the configuration, by the option that says it: of a new run every one that there is,
     /// of one that begins as `--config` says those that were given.
     pub fn spoken(&self, error: Error) -> Error {

@@ -1,0 +1,117 @@
+//! Training by one process or several: how they find each other, agree on how it begins, and end.
+
+use super::Args;
+use super::begin::Begun;
+use crate::cli::Failure;
+use crate::device::cpu::Isa;
+use crate::error::{Error, Result, counted};
+use crate::train::ranks::launch::Launch;
+use crate::train::ranks::{Alone, Collective, leads, share};
+
+/// Runs `train` as the process that the environment says this is.
+///
+/// # Errors
+/// Those of `train`; of a build without the feature `mpi`, that there are several processes.
+pub(super) fn run(
+    train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
+) -> std::result::Result<(), Failure> {
+    let launch = Launch::of_environment()?;
+    if launch.size == 1 {
+        return train(&Alone);
+    }
+    together(&launch, train)
+}
+
+#[cfg(not(feature = "mpi"))]
+fn together(
+    launch: &Launch,
+    _train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
+) -> std::result::Result<(), Failure> {
+    Ok(launch.expect_alone()?)
+}
+
+/// Whoever fails says why, and takes all others with it; all others wait until rank 0 has done the rest.
+#[cfg(feature = "mpi")]
+fn together(
+    launch: &Launch,
+    train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
+) -> std::result::Result<(), Failure> {
+    use crate::train::ranks::mpi::Mpi;
+    let ranks = Mpi::join(launch)?;
+    let trained = train(&ranks);
+    match trained {
+        Err(failure) if !failure.in_order() => {
+            let code = failure.of_process(launch.rank, launch.size).report();
+            ranks.abort(code as u8);
+            Err(Failure::told(code))
+        }
+        in_order => {
+            ranks.meet()?;
+            ranks.end();
+            in_order
+        }
+    }
+}
+
+/// What all processes come to before they train: where some fail, the first of them says why, and the others are
+/// silent.
+///
+/// # Errors
+/// This process's own failure; [`Failure::told`] where another one speaks.
+pub(super) fn agree<T>(
+    ranks: &dyn Collective,
+    mine: std::result::Result<T, Failure>,
+) -> std::result::Result<T, Failure> {
+    if ranks.size() == 1 {
+        return mine;
+    }
+    let failed = share::counts(ranks, [u64::from(mine.is_err())])?.iter().position(|&[failed]| failed != 0);
+    match failed {
+        Some(first) if first != ranks.rank() => {
+            // That one ends this process while it waits.
+            ranks.meet()?;
+            Err(Failure::failed("another process failed"))
+        }
+        _ => mine,
+    }
+}
+
+impl Args {
+    /// What the run is, as rank 0 has it: others neither look into the run's folder nor write there.
+    ///
+    /// # Errors
+    /// As [`Args::begin`]; what the other processes report.
+    pub(super) fn begin_together(&self, ranks: &dyn Collective) -> Result<Begun> {
+        if ranks.size() == 1 {
+            return self.begin(1);
+        }
+        let program = format!("titans {} {}", env!("CARGO_PKG_VERSION"), instruction_set()?);
+        if let Err(error) = share::expect_alike(ranks, &program) {
+            if !leads(ranks) {
+                ranks.meet()?; // all know it, and rank 0 says it, which ends this process
+            }
+            return Err(error);
+        }
+        let begun = leads(ranks).then(|| self.begin(ranks.size() as u64)).transpose()?;
+        let config = share::json(ranks, &begun.as_ref().map(|begun| begun.config.clone()))?;
+        match (begun, config) {
+            (Some(begun), _) => Ok(begun),
+            (None, Some(config)) => Ok(Begun::told(config)),
+            (None, None) => Err(Error::usage("rank 0 says nothing of the run; start one program in all processes")),
+        }
+    }
+}
+
+/// With what the model is updated: all but one give the same bits (`docs/NUMERICS.md`).
+fn instruction_set() -> Result<&'static str> {
+    let isa = crate::cli::options::instruction_set(None).map_err(|failure| Error::usage(failure.to_string()))?;
+    Ok(if isa == Isa::Portable { "portable" } else { "avx512, avx2 or neon" })
+}
+
+/// `, 2 processes`, where there are several.
+pub(super) fn among(ranks: &dyn Collective) -> String {
+    match ranks.size() {
+        1 => String::new(),
+        size => format!(", {}", counted(size, "process")),
+    }
+}
