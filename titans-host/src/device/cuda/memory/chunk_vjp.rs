@@ -29,12 +29,11 @@ pub(super) struct Asked<'b, R: Driver> {
 
 impl<R: Driver> Chunk<'_, R> {
     /// From the cotangents `d.y` of the read-outs and `d_state` of the state after the chunk to those of all inputs
-    /// (in `d`) and of the state before it (`d_state`, in place). `s` holds the forward. `inverse`: see [`Chunk::exact_vjp`].
+    /// (in `d`) and of the state before it (`d_state`, in place). `s` holds the forward.
     pub fn reverse(
         &self,
         s: &Space<R>,
         d: &Reverse<R>,
-        inverse: Option<View>,
         state: &DeviceBuffer<R>,
         d_state: &DeviceBuffer<R>,
     ) -> Result<()> {
@@ -42,9 +41,9 @@ impl<R: Driver> Chunk<'_, R> {
         self.close_vjp(s, d, state, d_state)?;
         self.read_vjp(s, d, state, d_state)?;
         if let (Some(e), Some(of_keys)) = (&s.exact, &d.exact) {
-            return self.exact_vjp(s, d, (e, of_keys), inverse, state, d_state);
+            return self.exact_vjp(s, d, (e, of_keys), state, d_state);
         }
-        self.rates_vjp(s, d, None)?;
+        self.rates_vjp(s, d)?;
         self.gates_vjp(s, d)?;
         self.theta_vjp(s, d)?;
         self.write_vjp(s, d, state, d_state)
@@ -187,10 +186,10 @@ impl<R: Driver> Chunk<'_, R> {
         self.product(-1.0, d_gammas, self.tokens(&s.g_gamma, top).t(), 1.0, d_b)
     }
 
-    /// Cotangents of the rates, from `d.b` and the closing weights, and from those of the keys where they are known.
-    pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>, of_keys: Option<&DeviceBuffer<R>>) -> Result<()> {
+    /// Cotangents of the rates, from `d.b` and the closing weights.
+    pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
         let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
-        let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, of_keys, &d.in_w, &d.in_s, &d.rate];
+        let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, &d.in_w, &d.in_s, &d.rate];
         self.cuda.launch("rate_vjp", self.sizes.sets() * self.rows(), args)
     }
 
