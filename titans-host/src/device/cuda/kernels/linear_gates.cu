@@ -79,10 +79,11 @@ __device__ inline void chains_back(const Column& x, const Given& d, const float*
 }
 
 // n = units, a block each: d_gates [batch, time, 3, heads]; by_alpha, by_eta: [units, length, length] to work in
-BLOCK_KERNEL(BLOCK) linear_gates_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 params,
-                                     const float* gates, const unsigned* mask, const float* chains, const float* c,
-                                     const float* p, const float* d_queries, const float* d_keys, const float* d_rows,
-                                     OF_STATES, const float* behind, float* by_alpha, float* by_eta, float* d_gates) {
+BLOCK_KERNEL(BLOCK, 1) linear_gates_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 params,
+                                        const float* gates, const unsigned* mask, const float* chains, const float* c,
+                                        const float* p, const float* d_queries, const float* d_keys,
+                                        const float* d_rows, OF_STATES, const float* behind, float* by_alpha,
+                                        float* by_eta, float* d_gates) {
     const Group all = {memories, heads, time, length, first};
     const States states = {kept, between, stride, every, between_first, memories, 2 * params};
     BLOCK_UNITS(u, n) {

@@ -25,10 +25,10 @@ __device__ inline void store_weights_vjp(const Group& all, const Piece& at, i64 
 
 // n = units * tiles * tiles of 64, a block each: N B and the cotangents of B of the queries (d_y not null) and of the
 // keys (of_keys not null), each [units, length, length]. Tiles above the diagonal are left alone
-BLOCK_KERNEL(BLOCK) linear_scores_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 d_in, i64 d_out, const float* q,
-                                      const float* k, const float* gates, const float* c, const float* d_y,
-                                      const float* d_v, float* delta, i64 stride, i64 start, float* of_queries,
-                                      float* d_queries, float* of_keys, float* d_keys) {
+BLOCK_KERNEL(BLOCK, 1) linear_scores_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 d_in, i64 d_out, const float* q,
+                                         const float* k, const float* gates, const float* c, const float* d_y,
+                                         const float* d_v, float* delta, i64 stride, i64 start, float* of_queries,
+                                         float* d_queries, float* of_keys, float* d_keys) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     const Group all = {memories, heads, time, length, first};
@@ -92,9 +92,9 @@ __device__ inline void store_dots(const float* dots, i64 count, float* out) {
 }
 
 // n = units * tiles of 64, a block each: d_q, and of d_rows [units, 6, length] A's and G's of the queries
-BLOCK_KERNEL(BLOCK) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
-                                       const float* d_y, const float* rows, const float* weighed, OF_STATES,
-                                       float* d_rows, float* d_q) {
+BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
+                                          const float* d_y, const float* rows, const float* weighed, OF_STATES,
+                                          float* d_rows, float* d_q) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);
@@ -125,10 +125,10 @@ BLOCK_KERNEL(BLOCK) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, con
 
 // n = units * tiles of 64, a block each: d_k, and of d_rows [units, 6, length] all others. of_queries, of_keys: null
 // for 0
-BLOCK_KERNEL(BLOCK) linear_keys_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
-                                    const float* d_v, float* delta, i64 delta_stride, i64 delta_first,
-                                    const float* rows, const float* of_queries, const float* of_keys, OF_STATES,
-                                    const float* behind, float* d_rows, float* d_k) {
+BLOCK_KERNEL(BLOCK, 1) linear_keys_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
+                                       const float* d_v, float* delta, i64 delta_stride, i64 delta_first,
+                                       const float* rows, const float* of_queries, const float* of_keys, OF_STATES,
+                                       const float* behind, float* d_rows, float* d_k) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);

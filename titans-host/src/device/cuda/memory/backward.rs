@@ -3,8 +3,8 @@
 use super::boundaries::Between;
 use super::check_inputs;
 use super::chunk::Chunk;
-use super::linear::{self, Linear};
-use super::linear_backward::{LinearBackward, LinearGradients};
+use super::linear::{self, LinearMemory};
+use super::linear_backward::{LinearBackward, LinearRun};
 use super::reverse::Reverse;
 use super::space::{Sizes, Space};
 use crate::device::cuda::buffer::DeviceBuffer;
@@ -85,8 +85,8 @@ impl<R: Driver> Cuda<R> {
         }
         let work = match BackwardSpace::new(self, op)? {
             BackwardSpace::Linear(work) => {
-                let run = LinearGradients { inputs, boundaries, d_y, gradients };
-                return Linear { cuda: self, sizes }.backward(work, &run);
+                let run = LinearRun { inputs, boundaries, d_y, gradients };
+                return LinearMemory { cuda: self, sizes }.backward(work, &run);
             }
             BackwardSpace::Chunks(work) => work,
         };

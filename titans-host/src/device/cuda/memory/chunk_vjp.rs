@@ -97,7 +97,6 @@ impl<R: Driver> Chunk<'_, R> {
         if sizes.residual() {
             self.gamma_vjp(s, d, state, d_state)?;
         } else {
-            cuda.launch("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.q])?;
             cuda.launch("copy_blocks", rows * top, args![top, top, top, &d.y, &d.z_query])?;
         }
         for l in (0..sizes.layers()).rev() {
@@ -121,7 +120,7 @@ impl<R: Driver> Chunk<'_, R> {
                 let args = args![sizes.activation(), &s.zq[l - 1], &d.x_query, &d.z_query];
                 cuda.launch("activate_vjp", rows * i, args)?;
             } else {
-                cuda.launch("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.q])?;
+                self.give(i, &d.x_query, &d.q)?;
             }
         }
         Ok(())
@@ -270,10 +269,19 @@ impl<R: Driver> Chunk<'_, R> {
             if l > 0 {
                 cuda.launch("activate_vjp_add", rows * i, args![kind, &s.z[l - 1], &d.h[l], &d.z[l - 1]])?;
             } else {
-                cuda.launch("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+                self.give(i, &d.h[0], &d.k)?;
             }
         }
         Ok(())
+    }
+
+    /// What comes to queries and keys through the lowest layer; the residual shape has given them something before.
+    fn give(&self, width: usize, from: &DeviceBuffer<R>, to: &DeviceBuffer<R>) -> Result<()> {
+        let n = self.rows() * width;
+        if self.sizes.residual() {
+            return self.cuda.launch("add_scaled", n, args![1.0f32, from, to]);
+        }
+        self.cuda.launch("copy_blocks", n, args![width, width, width, from, to])
     }
 
     /// Through the residual at the top of the keys' forward.
@@ -281,7 +289,6 @@ impl<R: Driver> Chunk<'_, R> {
         let (cuda, sizes, m, rows, top) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.top());
         let last = sizes.layers() - 1;
         if !sizes.residual() {
-            cuda.launch("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.k])?;
             return cuda.launch("plain_top_vjp", rows * top, args![sizes.scale(), &d.delta[last], &d.z[last], &d.v]);
         }
         let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));

@@ -59,9 +59,7 @@ impl<R: Driver> Chunk<'_, R> {
         self.asked_vjp(s, d, &asked, state, d_state)?;
         self.gates_vjp(s, d)?;
         self.theta_vjp(s, d)?;
-        cuda.launch("fill", rows * i, args![0.0f32, &d.k])?;
-        cuda.launch("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.k])?;
-        cuda.launch("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+        cuda.launch("add", rows * i, args![&d.x_query, &d.h[0], &d.k])?;
         cuda.launch("fill", rows * o, args![0.0f32, &d.v])?;
         cuda.launch("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
     }

@@ -37,7 +37,7 @@ pub(super) struct Pieces {
 
 /// What a group of pieces has that does not depend on the state; arrays `[pieces, M, …]` as `kernels/linear.cu` writes them.
 #[derive(Debug)]
-pub(super) struct Group<R: Driver> {
+pub(super) struct PieceGroup<R: Driver> {
     /// Pieces of a group.
     pub most: usize,
     /// What it was made for.
@@ -53,7 +53,7 @@ pub(super) struct Group<R: Driver> {
     pub m: DeviceBuffer<R>,
 }
 
-impl<R: Driver> Group<R> {
+impl<R: Driver> PieceGroup<R> {
     /// Room for a group.
     pub fn new(cuda: &Cuda<R>, sizes: Sizes<'_>, backward: bool) -> Result<Self> {
         let (spec, n) = (sizes.spec(), sizes.longest());
@@ -77,7 +77,7 @@ impl<R: Driver> Group<R> {
 
 /// Where the residuals Δ of the tokens from `first` on are, memories `stride` apart.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Residuals {
+pub(super) struct PieceResiduals {
     pub start: View,
     pub stride: usize,
     pub first: usize,
@@ -86,7 +86,7 @@ pub(super) struct Residuals {
 /// Where the states at the pieces' starts are: the kept ones among the boundaries, where there are such, the others between
 /// them from a piece on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct States {
+pub(super) struct PieceStates {
     pub kept: Option<View>,
     pub between: Option<View>,
     pub first: usize,
@@ -94,29 +94,29 @@ pub(super) struct States {
 
 /// A walk through a group's pieces, in chains of `each`.
 #[derive(Debug)]
-pub(super) struct Walk<'a, R: Driver> {
+pub(super) struct PieceWalk<'a, R: Driver> {
     pub pieces: Pieces,
     pub each: usize,
-    pub delta: Residuals,
+    pub delta: PieceResiduals,
     /// Is Δ there already?
     pub solved: bool,
     pub y: Option<&'a DeviceBuffer<R>>,
     /// The state at the start; none: every chain begins with a kept one.
     pub begin: Option<&'a DeviceBuffer<R>>,
     pub end: Option<&'a DeviceBuffer<R>>,
-    pub states: States,
+    pub states: PieceStates,
 }
 
 /// The inputs of a memory on this device.
-pub(super) type Inputs<'a, R> = MemoryInputs<'a, DeviceBuffer<R>, DeviceIndices<R>>;
+pub(super) type CudaInputs<'a, R> = MemoryInputs<'a, DeviceBuffer<R>, DeviceIndices<R>>;
 
 /// A linear memory at work.
-pub(super) struct Linear<'a, R: Driver> {
+pub(super) struct LinearMemory<'a, R: Driver> {
     pub cuda: &'a Cuda<R>,
     pub sizes: Sizes<'a>,
 }
 
-impl<R: Driver> Linear<'_, R> {
+impl<R: Driver> LinearMemory<'_, R> {
     /// Which of the walk's kernels, and columns of its slices.
     pub fn slice(&self) -> (bool, usize) {
         let d_in = self.sizes.spec().key_width();
@@ -146,7 +146,7 @@ impl<R: Driver> Linear<'_, R> {
     }
 
     /// Where the states at the pieces' starts are.
-    pub fn state_args(&self, states: States) -> [Arg; 5] {
+    pub fn state_args(&self, states: PieceStates) -> [Arg; 5] {
         let spec = self.sizes.spec();
         let (stride, every) = (spec.boundaries_len(self.sizes.op.time), spec.keep_every);
         [states.kept.into(), states.between.into(), stride.into(), every.into(), states.first.into()]
@@ -159,13 +159,13 @@ impl<R: Driver> Linear<'_, R> {
     }
 
     /// Δ among the boundaries.
-    pub fn kept_residuals(&self, boundaries: &DeviceBuffer<R>) -> Residuals {
+    pub fn kept_residuals(&self, boundaries: &DeviceBuffer<R>) -> PieceResiduals {
         let stride = self.sizes.spec().boundaries_len(self.sizes.op.time);
-        Residuals { start: boundaries.from(self.kept_len()), stride, first: 0 }
+        PieceResiduals { start: boundaries.from(self.kept_len()), stride, first: 0 }
     }
 
     /// Makes what does not depend on the state, unless it is there.
-    pub fn prepare(&self, group: &mut Group<R>, pieces: Pieces, inputs: &Inputs<'_, R>) -> Result<()> {
+    pub fn prepare(&self, group: &mut PieceGroup<R>, pieces: Pieces, inputs: &CudaInputs<'_, R>) -> Result<()> {
         if group.ready != Some(pieces) {
             if self.tiles() > 1 {
                 self.in_tiles(group, pieces, inputs)?
@@ -178,23 +178,23 @@ impl<R: Driver> Linear<'_, R> {
     }
 
     /// Pieces of one tile: a block a piece.
-    fn in_one(&self, group: &Group<R>, pieces: Pieces, inputs: &Inputs<'_, R>) -> Result<()> {
+    fn in_one(&self, group: &PieceGroup<R>, pieces: Pieces, inputs: &CudaInputs<'_, R>) -> Result<()> {
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
         let sizes = args![read_only, self.sizes.spec().key_width(), self.sizes.scale()];
         let given = args![inputs.q, inputs.k, inputs.gates, mask];
-        let Group { chains, rows, c, p, m, .. } = group;
+        let PieceGroup { chains, rows, c, p, m, .. } = group;
         let made = args![chains, rows, c, p.as_ref(), group.inverse.as_ref(), m];
         let args = [&self.group_args(pieces)[..], &self.answer_args(), sizes, given, made].concat();
         self.cuda.launch_blocks("linear_piece", pieces.count * self.sizes.count, &args)
     }
 
     /// Longer pieces.
-    fn in_tiles(&self, group: &Group<R>, pieces: Pieces, inputs: &Inputs<'_, R>) -> Result<()> {
+    fn in_tiles(&self, group: &PieceGroup<R>, pieces: Pieces, inputs: &CudaInputs<'_, R>) -> Result<()> {
         let (cuda, op, n) = (self.cuda, self.sizes.op, self.sizes.longest());
         let (units, told) = (pieces.count * self.sizes.count, self.group_args(pieces));
         let told = [&told[..], &self.answer_args()].concat();
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(op.read_only));
-        let Group { chains, rows, c, p, m, .. } = group;
+        let PieceGroup { chains, rows, c, p, m, .. } = group;
         let made = args![read_only, inputs.gates, mask, chains, rows, c, p.as_ref()];
         cuda.launch("linear_coefficients", units * (n + 1), &[&told[..], made].concat())?;
         let (blocks, width) = (units * self.tiles() * self.tiles(), self.sizes.spec().key_width());
@@ -209,10 +209,10 @@ impl<R: Driver> Linear<'_, R> {
     }
 
     /// Walks through a group's pieces: Δ, and the read-outs and states that are asked for.
-    pub fn walk(&self, group: &Group<R>, walk: &Walk<'_, R>, inputs: &Inputs<'_, R>) -> Result<()> {
+    pub fn walk(&self, group: &PieceGroup<R>, walk: &PieceWalk<'_, R>, inputs: &CudaInputs<'_, R>) -> Result<()> {
         let (spec, (wide, slice)) = (self.sizes.spec(), self.slice());
         let kernel = if wide { "linear_forward_wide" } else { "linear_forward_narrow" };
-        let Walk { pieces, each, delta, solved, y, begin, end, states } = *walk;
+        let PieceWalk { pieces, each, delta, solved, y, begin, end, states } = *walk;
         let v = Some(inputs.v).filter(|_| !solved);
         let sizes = args![spec.key_width(), spec.value_width(), slice, self.sizes.scale(), pieces.count, each];
         let made = args![

@@ -1,7 +1,9 @@
 //! The backward of a linear memory: group after group from the last, the states between kept ones computed again by the
 //! forward's own kernel.
 
-use super::linear::{COEFFICIENTS, Group, Inputs, Linear, Pieces, Residuals, States, Walk, groups};
+use super::linear::{
+    COEFFICIENTS, CudaInputs, LinearMemory, PieceGroup, PieceResiduals, PieceStates, PieceWalk, Pieces, groups,
+};
 use super::space::Sizes;
 use crate::device::MemoryGradients;
 use crate::device::cuda::buffer::DeviceBuffer;
@@ -11,10 +13,10 @@ use crate::error::Result;
 
 /// What the backward of a linear memory takes and gives back.
 pub(in crate::device::cuda) struct LinearBackward<R: Driver> {
-    group: Group<R>,
+    group: PieceGroup<R>,
     /// Pieces whose states are there at once: whole spans between kept ones.
     block: usize,
-    /// States `[block, M, 2P]`, where not all are kept, and the one a walk goes on from.
+    /// PieceStates `[block, M, 2P]`, where not all are kept, and the one a walk goes on from.
     between: Option<DeviceBuffer<R>>,
     carried: Option<DeviceBuffer<R>>,
     /// Δ `[M, block · n, d_L]`, where it is not kept.
@@ -28,9 +30,9 @@ pub(in crate::device::cuda) struct LinearBackward<R: Driver> {
 
 impl<R: Driver> LinearBackward<R> {
     /// Room for a group, and for the states of its spans.
-    pub fn new(cuda: &Cuda<R>, sizes: Sizes<'_>) -> Result<Self> {
+    pub(super) fn new(cuda: &Cuda<R>, sizes: Sizes<'_>) -> Result<Self> {
         let (op, spec, n) = (sizes.op, sizes.spec(), sizes.longest());
-        let group = Group::new(cuda, sizes, true)?;
+        let group = PieceGroup::new(cuda, sizes, true)?;
         let (most, periods) = (group.most, spec.periods(op.time));
         let every = spec.keep_every.min(periods.max(1));
         let block = (most / every * every).max(every).min(periods);
@@ -50,16 +52,16 @@ impl<R: Driver> LinearBackward<R> {
 }
 
 /// What all groups of a backward work with.
-pub(super) struct LinearGradients<'a, R: Driver> {
-    pub inputs: Inputs<'a, R>,
+pub(super) struct LinearRun<'a, R: Driver> {
+    pub inputs: CudaInputs<'a, R>,
     pub boundaries: &'a DeviceBuffer<R>,
     pub d_y: Option<&'a DeviceBuffer<R>>,
     pub gradients: MemoryGradients<'a, DeviceBuffer<R>>,
 }
 
-impl<R: Driver> Linear<'_, R> {
+impl<R: Driver> LinearMemory<'_, R> {
     /// All gradients; `d_state` holds the last state's cotangent and receives the first one's.
-    pub fn backward(&self, mut work: LinearBackward<R>, run: &LinearGradients<'_, R>) -> Result<()> {
+    pub fn backward(&self, mut work: LinearBackward<R>, run: &LinearRun<'_, R>) -> Result<()> {
         let (spec, n) = (self.sizes.spec(), self.sizes.longest());
         let (periods, block, most) = (spec.periods(self.sizes.op.time), work.block.max(1), work.group.most);
         if run.d_y.is_none() {
@@ -67,14 +69,16 @@ impl<R: Driver> Linear<'_, R> {
         }
         for first in (0..periods).step_by(block).rev() {
             let end = periods.min(first + block);
-            let states = States {
+            let states = PieceStates {
                 kept: Some(run.boundaries.view()),
                 between: work.between.as_ref().map(DeviceBuffer::view),
                 first,
             };
             let delta = match &work.delta {
                 None => self.kept_residuals(run.boundaries),
-                Some(own) => Residuals { start: own.view(), stride: block * n * self.sizes.top(), first: first * n },
+                Some(own) => {
+                    PieceResiduals { start: own.view(), stride: block * n * self.sizes.top(), first: first * n }
+                }
             };
             if work.between.is_some() || work.delta.is_some() {
                 for pieces in groups(first, end, most.min(block)) {
@@ -82,7 +86,7 @@ impl<R: Driver> Linear<'_, R> {
                     let each = spec.keep_every.min(pieces.count);
                     let (begin, end) = (work.carried.as_ref().filter(|_| pieces.first > first), work.carried.as_ref());
                     let solved = work.delta.is_none();
-                    let walk = Walk { pieces, each, delta, solved, y: None, begin, end, states };
+                    let walk = PieceWalk { pieces, each, delta, solved, y: None, begin, end, states };
                     self.walk(&work.group, &walk, &run.inputs)?;
                 }
             }
@@ -98,7 +102,7 @@ impl<R: Driver> Linear<'_, R> {
     }
 
     /// The values' cotangents, and those of the states behind every piece and before the group.
-    fn walk_back(&self, work: &LinearBackward<R>, pieces: Pieces, run: &LinearGradients<'_, R>) -> Result<()> {
+    fn walk_back(&self, work: &LinearBackward<R>, pieces: Pieces, run: &LinearRun<'_, R>) -> Result<()> {
         let (spec, (wide, slice), group) = (self.sizes.spec(), self.slice(), &work.group);
         let kernel = if wide { "linear_backward_wide" } else { "linear_backward_narrow" };
         let made = args![
@@ -126,8 +130,8 @@ impl<R: Driver> Linear<'_, R> {
         &self,
         work: &LinearBackward<R>,
         pieces: Pieces,
-        run: &LinearGradients<'_, R>,
-        (states, delta): (States, Residuals),
+        run: &LinearRun<'_, R>,
+        (states, delta): (PieceStates, PieceResiduals),
     ) -> Result<()> {
         let (cuda, group, inputs, gradients) = (self.cuda, &work.group, &run.inputs, &run.gradients);
         let (told, states) = (self.group_args(pieces), self.state_args(states));

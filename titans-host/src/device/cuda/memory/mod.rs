@@ -23,7 +23,7 @@ use crate::device::{MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 pub(super) use backward::BackwardSpace;
 use chunk::Chunk;
-use linear::{Inputs, Linear};
+use linear::{CudaInputs, LinearMemory};
 use linear_forward::LinearForward;
 use space::{Sizes, Space};
 use titans_kernel::error::expect_len;
@@ -83,7 +83,7 @@ impl<R: Driver> Cuda<R> {
         }
         match ForwardSpace::new(self, op, outputs.state.is_some(), outputs.boundaries.is_some())? {
             ForwardSpace::Linear(space) => {
-                Linear { cuda: self, sizes }.forward(space, &inputs, &outputs)?;
+                LinearMemory { cuda: self, sizes }.forward(space, &inputs, &outputs)?;
                 Ok(0)
             }
             ForwardSpace::Chunks(space) => self.chunks_forward(sizes, &space, &inputs, &outputs),
@@ -95,7 +95,7 @@ impl<R: Driver> Cuda<R> {
         &self,
         sizes: Sizes<'_>,
         forward: &ChunksForward<R>,
-        inputs: &Inputs<'_, R>,
+        inputs: &CudaInputs<'_, R>,
         outputs: &MemoryOutputs<'_, DeviceBuffer<R>>,
     ) -> Result<u64> {
         let ChunksForward { state: own, counts, space } = forward;
