@@ -25,7 +25,7 @@ struct MemoryBackward<'a, R: Driver> {
 /// What a backward takes and gives back.
 pub(in crate::device::cuda) enum BackwardSpace<R: Driver> {
     /// Of linear memories: groups of pieces at once.
-    Linear(LinearBackward<R>),
+    Linear(Box<LinearBackward<R>>),
     /// Of all others: chunk after chunk.
     Chunks(Box<ChunksBackward<R>>),
 }
@@ -44,7 +44,7 @@ impl<R: Driver> BackwardSpace<R> {
     pub fn new(cuda: &Cuda<R>, op: &MemoryOp) -> Result<Self> {
         let sizes = Sizes::new(op);
         if linear::fits(&op.spec) {
-            return Ok(Self::Linear(LinearBackward::new(cuda, sizes)?));
+            return Ok(Self::Linear(Box::new(LinearBackward::new(cuda, sizes)?)));
         }
         Ok(Self::Chunks(Box::new(ChunksBackward {
             space: Space::new(cuda, sizes)?,
@@ -86,7 +86,7 @@ impl<R: Driver> Cuda<R> {
         let work = match BackwardSpace::new(self, op)? {
             BackwardSpace::Linear(work) => {
                 let run = LinearRun { inputs, boundaries, d_y, gradients };
-                return LinearMemory { cuda: self, sizes }.backward(work, &run);
+                return LinearMemory { cuda: self, sizes }.backward(*work, &run);
             }
             BackwardSpace::Chunks(work) => work,
         };

@@ -31,7 +31,7 @@ use titans_kernel::error::expect_len;
 /// What a forward takes and gives back.
 pub(super) enum ForwardSpace<R: Driver> {
     /// Of linear memories: groups of pieces at once.
-    Linear(LinearForward<R>),
+    Linear(Box<LinearForward<R>>),
     /// Of all others: chunk after chunk.
     Chunks(Box<ChunksForward<R>>),
 }
@@ -50,7 +50,7 @@ impl<R: Driver> ForwardSpace<R> {
     pub fn new(cuda: &Cuda<R>, op: &MemoryOp, given: bool, kept: bool) -> Result<Self> {
         let sizes = Sizes::new(op);
         if linear::fits(&op.spec) {
-            return Ok(Self::Linear(LinearForward::new(cuda, sizes, given, kept)?));
+            return Ok(Self::Linear(Box::new(LinearForward::new(cuda, sizes, given, kept)?)));
         }
         let counts = op.spec.clip.map(|_| DeviceBuffer::zeros(&cuda.driver, sizes.count)).transpose()?;
         Ok(Self::Chunks(Box::new(ChunksForward {
@@ -83,7 +83,7 @@ impl<R: Driver> Cuda<R> {
         }
         match ForwardSpace::new(self, op, outputs.state.is_some(), outputs.boundaries.is_some())? {
             ForwardSpace::Linear(space) => {
-                LinearMemory { cuda: self, sizes }.forward(space, &inputs, &outputs)?;
+                LinearMemory { cuda: self, sizes }.forward(*space, &inputs, &outputs)?;
                 Ok(0)
             }
             ForwardSpace::Chunks(space) => self.chunks_forward(sizes, &space, &inputs, &outputs),
