@@ -65,6 +65,8 @@ def memory(name, found, gbs):
     pieces = -(-tokens // (64 if layers == 1 else chunk))
     kind = f"L{layers} chunk {'1' if chunk == 1 else 'n'}{' grad' if grad else ''}"
     first, each = COUNTS["memory"][kind]
+    if layers == 1:  # those of a group of pieces, of 65,536 tokens of all memories at most
+        pieces = -(-pieces // max(1, 65536 // (64 * memories)))
     says = predicted(
         found["flops_per_token"] * all_tokens, found["peak_gflops"], found["bytes_per_token"] * all_tokens,
         first + each * pieces, gbs,

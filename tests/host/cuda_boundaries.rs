@@ -50,6 +50,7 @@ fn gradients_have_the_bits_of_all_boundaries_kept() {
         (&[6, 9, 6], [3, 0], Some(4.0), true),
         (&[6, 9, 6], [4, 0], None, false),
         (&[5, 5], [1, 4], None, true),
+        (&[5, 5], [2, 8], None, false),
         (&[5, 5], [2, 6], Some(2.0), false),
     ] {
         let whole = bits(&d, &operation(widths, cut, clip, 1), masked);
@@ -60,6 +61,15 @@ fn gradients_have_the_bits_of_all_boundaries_kept() {
             assert!(bits(&d, &op, masked) == whole, "{widths:?} {cut:?} {clip:?}, one in {keep_every}");
         }
     }
+}
+
+/// So many memories that a device is given one piece at a time.
+#[test]
+fn spans_longer_than_a_group_have_the_bits_of_all_kept() {
+    let d = emulated();
+    let op =
+        |keep_every| MemoryOp { batch: 1, heads: 1100, time: 125, ..operation(&[1, 1], [1, 60], None, keep_every) };
+    assert!(bits(&d, &op(2), false) == bits(&d, &op(1), false));
 }
 
 #[test]

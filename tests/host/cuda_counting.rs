@@ -133,6 +133,9 @@ fn check(name: &str, model: &ModelConfig, shape: [usize; 2], launches: u64, rati
         found.held,
         found.kept,
     );
+    let mut kernels: Vec<_> = found.step.kernels.iter().map(|(kernel, launches)| (*launches, *kernel)).collect();
+    kernels.sort_unstable_by(|a, b| b.cmp(a));
+    println!("most launches: {:?}", kernels.iter().take(12).collect::<Vec<_>>());
     assert_eq!(found.held, found.planned, "{name}: the plan is to the byte");
     assert!(enqueued <= launches, "{name}: {enqueued} launches, the budget is {launches}");
     assert!(moved <= ratio, "{name}: {moved:.3} times the bytes that must move, the budget is {ratio}");
@@ -140,17 +143,17 @@ fn check(name: &str, model: &ModelConfig, shape: [usize; 2], launches: u64, rati
 
 #[test]
 fn a_step_of_the_default_text_model_keeps_its_budget() {
-    check("text", &ModelConfig::default(), [16, 256], 2_900, 3.9);
+    check("text", &ModelConfig::default(), [16, 256], 400, 1.92);
 }
 
 #[test]
 fn a_step_of_fifty_million_parameters_keeps_its_budget() {
-    check("lmm", &twelve(Kind::Lmm), [8, 512], 15_000, 3.35);
+    check("lmm", &twelve(Kind::Lmm), [8, 512], 1_160, 1.77);
 }
 
 #[test]
 fn a_step_of_twelve_blocks_with_segments_keeps_its_budget() {
-    check("mac", &twelve(Kind::Mac), [8, 512], 38_000, 3.75);
+    check("mac", &twelve(Kind::Mac), [8, 512], 12_350, 2.29);
 }
 
 /// Options of the memory, of attention and of training.

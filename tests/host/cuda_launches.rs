@@ -1,5 +1,6 @@
 //! Launches of memories and of a training step, as `benches/device.sh` predicts with them: `benches/device/counts.json`.
-//! A memory's grow with its pieces alone, so that two numbers say them: those of no piece, and those of each.
+//! A memory's grow with its pieces alone, a linear one's with groups of them, so that two numbers say them: those of no piece
+//! (or group), and those of each.
 
 use crate::cuda_counting::counted;
 use serde_json::{Value, json};
@@ -21,7 +22,9 @@ fn launches(layers: usize, chunk: usize, grad: bool, pieces: usize) -> u64 {
     (spec.chunk, spec.loss, spec.clip) = (chunk, Loss::Sum, None);
     spec.compute_chunk = spec.usual_compute_chunk();
     let time = pieces * spec.piece_len();
-    let op = MemoryOp { spec, batch: 2, time, heads: 3, read: Read::After, read_only: false, token_form: false };
+    // Of so many linear memories a piece is a group.
+    let (batch, heads) = if layers == 1 { (64, 16) } else { (2, 3) };
+    let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false };
     let machine = Arc::new(Counting::default());
     let d = Cuda::with_driver(machine.clone());
     let new = |len: usize| d.alloc(len).unwrap();
@@ -47,7 +50,7 @@ fn launches(layers: usize, chunk: usize, grad: bool, pieces: usize) -> u64 {
     machine.counts().launches()
 }
 
-/// Launches of no piece and of each, of numbers of pieces that the exact form takes at once.
+/// Launches of no piece and of each.
 fn line(layers: usize, chunk: usize, grad: bool) -> [u64; 2] {
     let of = |pieces| launches(layers, chunk, grad, pieces);
     let each = (of(32) - of(16)) / 16;

@@ -119,6 +119,21 @@ pub struct AdamW {
     pub step: u64,
 }
 
+/// A parameter, with what [`Device::adamw`] asks for.
+#[derive(Debug)]
+pub struct Update<'a, B> {
+    /// The constants.
+    pub step: AdamW,
+    /// The parameter's gradient.
+    pub gradient: &'a B,
+    /// The parameter.
+    pub parameter: &'a mut B,
+    /// Its first moment.
+    pub moment1: &'a mut B,
+    /// Its second moment.
+    pub moment2: &'a mut B,
+}
+
 /// A machine that holds buffers and runs the operations.
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
@@ -173,4 +188,30 @@ pub trait Device: Send + Sync + 'static {
     fn run(&self, operation: Operation<'_, Self::Buffer, Self::Indices>) -> Result<u64>;
 
     operations!(methods);
+
+    // What is done to every parameter. A device may do it to many at once.
+
+    /// Every element of all of them becomes 0.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn clear_all(&self, xs: &mut [Self::Buffer]) -> Result<()> {
+        xs.iter_mut().try_for_each(|x| self.fill(0.0, x))
+    }
+
+    /// `total[0] += Σ x²` over all of them, in a fixed order.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn sum_squares_all(&self, xs: &[Self::Buffer], total: &mut Self::Buffer) -> Result<()> {
+        xs.iter().try_for_each(|x| self.sum_squares(x, total))
+    }
+
+    /// A step of AdamW on every parameter. Only rates and decays differ.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn adamw_all(&self, updates: &mut [Update<'_, Self::Buffer>]) -> Result<()> {
+        updates.iter_mut().try_for_each(|u| self.adamw(&u.step, u.gradient, u.parameter, u.moment1, u.moment2))
+    }
 }

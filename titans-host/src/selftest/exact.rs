@@ -66,6 +66,9 @@ fn cases() -> Result<Vec<MemoryCase>> {
         case("some pieces", &[6, 5], [2, 16], [2, 39, 2])?,
         case("some pieces", &[6, 5], [5, 15], [2, 37, 2])?,
         case("a chunk longer than the tokens", &[5, 5], [8, 16], [1, 5, 2])?,
+        case("longer pieces than a tile", &[5, 3], [1, 70], [1, 150, 2])?,
+        case("keys that no block keeps", &[4099, 2], [1, 3], [1, 5, 1])?,
+        case("wide keys", &[130, 35], [1, 16], [1, 21, 2])?,
         // More than a device is given at once.
         case("many pieces", &[2, 1], [1, 2], [1, 131, 1])?,
     ];

@@ -53,6 +53,8 @@ fn cases() -> Result<Vec<MemoryCase>> {
         case("linear", spec(&[5, 3], plain, 4)?, 2, 11, 3),
         case("linear, chunk 1", spec(&[7, 7], plain, 1)?, 1, 5, 2),
         case("linear, one chunk", spec(&[17, 17], plain, 64)?, 2, 33, 2),
+        case("linear, a chunk longer than a tile", spec(&[9, 35], plain, 70)?, 1, 145, 2),
+        case("linear, one boundary in three", MemorySpec { keep_every: 3, ..spec(&[5, 3], plain, 2)? }, 2, 11, 3),
         case("linear residual", spec(&[8, 8], residual, 5)?, 2, 13, 2),
         case("deep 2", spec(&[5, 9, 5], plain, 4)?, 2, 11, 2),
         case("deep 2 residual", spec(&[6, 11, 6], residual, 4)?, 2, 11, 2),

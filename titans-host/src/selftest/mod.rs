@@ -6,6 +6,7 @@
 mod attention;
 mod exact;
 mod golden;
+mod many;
 mod memory;
 mod operations;
 mod real;

@@ -1,5 +1,6 @@
 //! Every operation but the memory, forward and backward.
 
+use super::many::many;
 use super::{Check, NumberGenerator, Outputs, TOLERANCE, attention, compare, get, put};
 use crate::device::{
     AdamW, ConvDims, ConvGradients, Device, DropMask, IGNORE, InputGradient, LinearDims, LinearGradients, MoveRows,
@@ -21,6 +22,7 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     let long = SIZES.into_iter().chain([50_021]);
     long.for_each(|n| check(&format!("sums {n}"), sums(device, n), sums(reference, n)));
     SIZES.into_iter().for_each(|n| check(&format!("adamw {n}"), adamw(device, n), adamw(reference, n)));
+    check("many", many(device), many(reference));
     for (rows, width) in [(1, 1), (5, 17), (33, 64), (3, 129), (131, 33)] {
         let name = format!("norms {rows}x{width}");
         check(&name, norms(device, rows, width), norms(reference, rows, width));

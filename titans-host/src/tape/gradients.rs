@@ -23,7 +23,7 @@ impl<D: Device> Gradients<D> {
     /// # Errors
     /// The device's own.
     pub fn clear(&mut self, device: &D) -> Result<()> {
-        self.0.iter_mut().try_for_each(|g| device.fill(0.0, g))
+        device.clear_all(&mut self.0)
     }
 
     /// The gradient of one parameter.
@@ -66,7 +66,7 @@ impl<D: Device> Gradients<D> {
     /// The device's own.
     pub fn norm(&self, device: &D) -> Result<f64> {
         let mut total = device.zeros(1)?;
-        self.0.iter().try_for_each(|g| device.sum_squares(g, &mut total))?;
+        device.sum_squares_all(&self.0, &mut total)?;
         let mut sum = [D::Elem::ZERO];
         device.read(&total, &mut sum)?;
         Ok(sum[0].to_f64().sqrt())

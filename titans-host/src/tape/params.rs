@@ -140,6 +140,12 @@ impl<D: Device> Params<D> {
         self.values.iter_mut()
     }
 
+    /// Names, whether they decay, and values to change, in their order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, bool, &mut D::Buffer)> {
+        let named = self.names.iter().map(String::as_str).zip(self.decay.iter().copied());
+        named.zip(&mut self.values).map(|((name, decays), value)| (name, decays, value))
+    }
+
     /// The ids of all of them, in their order.
     pub fn ids(&self) -> impl Iterator<Item = ParamId> + use<D> {
         (0..self.len()).map(ParamId)

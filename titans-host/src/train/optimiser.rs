@@ -1,6 +1,6 @@
 //! AdamW over a model's parameters, with a clip of the global gradient norm.
 
-use crate::device::{AdamW, Device};
+use crate::device::{AdamW, Device, Update};
 use crate::tape::{Gradients, Params};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -76,18 +76,25 @@ impl<D: Device> Optimiser<D> {
         }
         let c = self.constants;
         self.steps += 1;
-        for (id, (m, v)) in params.ids().zip(self.moment1.iter_mut().zip(&mut self.moment2)) {
-            let step = AdamW {
-                learning_rate: if is_gate(params.name(id)?) { c.gate_rate * learning_rate } else { learning_rate },
-                beta1: c.beta1,
-                beta2: c.beta2,
-                epsilon: c.epsilon,
-                weight_decay: if params.decays(id)? { c.weight_decay } else { 0.0 },
-                gradient_scale: if norm > c.clip { c.clip / norm } else { 1.0 },
-                step: self.steps,
-            };
-            device.adamw(&step, gradients.get(id)?, params.value_mut(id)?, m, v)?;
-        }
-        Ok(())
+        let step = |name: &str, decays: bool| AdamW {
+            learning_rate: if is_gate(name) { c.gate_rate * learning_rate } else { learning_rate },
+            beta1: c.beta1,
+            beta2: c.beta2,
+            epsilon: c.epsilon,
+            weight_decay: if decays { c.weight_decay } else { 0.0 },
+            gradient_scale: if norm > c.clip { c.clip / norm } else { 1.0 },
+            step: self.steps,
+        };
+        params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
+        let moments = self.moment1.iter_mut().zip(&mut self.moment2);
+        let all = params.iter_mut().zip(gradients.iter()).zip(moments);
+        let updates = all.map(|(((name, decays, parameter), gradient), (moment1, moment2))| Update {
+            step: step(name, decays),
+            gradient,
+            parameter,
+            moment1,
+            moment2,
+        });
+        device.adamw_all(&mut updates.collect::<Vec<_>>())
     }
 }

@@ -2,7 +2,7 @@
 //! what the operations of a model take. Where operations may still run when their call returns, it can wait for
 //! each of them.
 
-use crate::device::{Device, MemoryUse, Operation, OperationKind};
+use crate::device::{Device, MemoryUse, Operation, OperationKind, Update};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -98,6 +98,18 @@ impl<D: Device> Device for Timed<D> {
 
     fn run(&self, operation: Operation<'_, D::Buffer, D::Indices>) -> Result<u64> {
         self.time(operation.kind(), || self.device.run(operation))
+    }
+
+    fn clear_all(&self, xs: &mut [D::Buffer]) -> Result<()> {
+        self.time(OperationKind::Elementwise, || self.device.clear_all(xs))
+    }
+
+    fn sum_squares_all(&self, xs: &[D::Buffer], total: &mut D::Buffer) -> Result<()> {
+        self.time(OperationKind::Optimiser, || self.device.sum_squares_all(xs, total))
+    }
+
+    fn adamw_all(&self, updates: &mut [Update<'_, D::Buffer>]) -> Result<()> {
+        self.time(OperationKind::Optimiser, || self.device.adamw_all(updates))
     }
 }
 

@@ -26,8 +26,16 @@ macro_rules! sources {
 }
 
 /// What every kernel file starts from: macros, and what the threads of a block do together.
-pub const COMMON: &[KernelFile] =
-    &sources!["common.cuh", "sums.cuh", "block.cuh", "columns.cuh", "tiles.cuh", "attention.cuh"];
+pub const COMMON: &[KernelFile] = &sources![
+    "common.cuh",
+    "sums.cuh",
+    "block.cuh",
+    "columns.cuh",
+    "tiles.cuh",
+    "attention.cuh",
+    "linear.cuh",
+    "slices.cuh"
+];
 
 /// All kernel files; each compiles after [`COMMON`].
 pub const SOURCES: &[KernelFile] = &sources![
@@ -46,6 +54,11 @@ pub const SOURCES: &[KernelFile] = &sources![
     "read.cu",
     "exact.cu",
     "residual.cu",
+    "linear.cu",
+    "linear_forward.cu",
+    "linear_backward.cu",
+    "linear_vjp.cu",
+    "linear_gates.cu",
 ];
 
 /// `enum { SILU = 0, … }`: a choice's variants by their names, each its byte.
@@ -76,7 +89,8 @@ pub struct Kernel<'a> {
 pub fn declared(text: &str) -> impl Iterator<Item = Kernel<'_>> {
     text.lines().filter_map(|line| {
         let (threads, rest) = match line.strip_prefix("BLOCK_KERNEL(").map(|rest| rest.split_once(") ")) {
-            Some(of_block) => of_block.map(|(threads, rest)| (Some(threads), rest))?,
+            // Behind the threads may stand how many blocks a multiprocessor should hold.
+            Some(of_block) => of_block.map(|(bounds, rest)| (bounds.split(',').next(), rest))?,
             None => (None, line.strip_prefix("KERNEL ")?),
         };
         Some(Kernel { name: rest.split('(').next()?, threads })

@@ -4,6 +4,7 @@
 //! What a step costs in calls is known with it without a GPU; numbers are not.
 
 mod bytes;
+mod linear;
 
 use super::driver::{Address, Arg, BatchedGemm, Driver, Grid};
 use super::probe::failed;

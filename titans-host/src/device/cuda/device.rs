@@ -5,7 +5,7 @@ use super::driver::Driver;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
-use crate::device::{Device, MemoryUse, Operation, PoolUsage};
+use crate::device::{Device, MemoryUse, Operation, PoolUsage, Update};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::error::expect_len;
@@ -201,6 +201,18 @@ impl<R: Driver> Device for Cuda<R> {
             }
         }?;
         Ok(0)
+    }
+
+    fn clear_all(&self, xs: &mut [DeviceBuffer<R>]) -> Result<()> {
+        self.clear_many(xs)
+    }
+
+    fn sum_squares_all(&self, xs: &[DeviceBuffer<R>], total: &mut DeviceBuffer<R>) -> Result<()> {
+        self.squares_many(xs, total)
+    }
+
+    fn adamw_all(&self, updates: &mut [Update<'_, DeviceBuffer<R>>]) -> Result<()> {
+        self.adamw_many(updates)
     }
 }
 

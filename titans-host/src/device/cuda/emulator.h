@@ -12,7 +12,7 @@
 
 #define __global__ static
 #define __device__ static
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 static float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 

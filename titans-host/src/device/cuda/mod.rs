@@ -20,6 +20,7 @@ mod device;
 mod driver;
 pub mod emulator;
 mod indices;
+mod many;
 mod memory;
 mod nvidia;
 mod ops;

@@ -37,7 +37,9 @@ pub(in crate::device) fn scratch<B, I>(
             lens.extend([sizes.sums, if persistent { sizes.queries } else { 0 }]);
             lens
         }
-        Op::Memory { op, outputs, .. } => vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs.state.is_some()))?],
+        Op::Memory { op, outputs, .. } => {
+            vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs.state.is_some(), outputs.boundaries.is_some()))?]
+        }
         Op::MemoryVjp { op, .. } => vec![held(op, |cuda| BackwardSpace::new(cuda, op))?],
         // Those that take some are listed once, in the plan (`plan/ops.rs`).
         _ => Vec::new(),

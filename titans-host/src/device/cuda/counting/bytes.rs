@@ -1,5 +1,6 @@
 //! The bytes that a launch moves at the least: of each array what it touches, once.
 
+use super::linear;
 use crate::device::cuda::driver::{Arg, BatchedGemm};
 
 const BYTES: u64 = 4;
@@ -19,14 +20,18 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
     };
     // Rows that a thread reads or writes, each as long as an argument says, and single elements.
     let walk = |rows: u64, len: u64, single: u64| n * (rows * len + single);
+    if let Some(touched) = linear::of_kernel(kernel, n, args) {
+        return BYTES * touched;
+    }
     BYTES
         * match kernel {
-            "repeat_row" | "gamma_rows" | "write_flags" => n,
+            "clear_many" | "repeat_row" | "gamma_rows" | "write_flags" => n,
             "conv_forward" | "conv_vjp_input" | "conv_tail" | "embedding_forward" | "scale_rows" | "pool_vjp" => 2 * n,
             "add_scaled" | "mix" | "subtract_two" => 3 * n,
             "rotary" | "exact_right" | "activate_vjp_add" => 4 * n,
             "move_rows" => (2 + int(11)) * n,
-            "adamw" => 7 * n,
+            "adamw" | "adamw_many" => 7 * n,
+            "squares_many" => n + lengths(args, 3, 3),
             "memory_start_vjp" | "cross_entropy_forward" => walk(1, int(1), 2),
             "row_totals" | "total_sum" => walk(1, int(1), 1),
             // Two stages: rows to a sum a slice, slices to the result.
@@ -36,9 +41,7 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
             "norm_forward" => walk(2, int(1), 0),
             "pool_forward" => walk(1, int(1), 1),
             "squared_error_forward" => walk(2, int(1), 2),
-            "cross_entropy_vjp" | "columns" | "row_dots" | "rate_vjp" | "count_clipped" | "exact_inverse" => {
-                walk(2, int(1), 1)
-            }
+            "cross_entropy_vjp" | "columns" | "row_dots" | "rate_vjp" | "count_clipped" => walk(2, int(1), 1),
             "exact_surprise" => walk(1, int(1), 1),
             "norm_vjp" | "plain_top" => walk(3, int(1), 1),
             "residual_read" | "residual_read_vjp" | "chains" | "columns_vjp" => walk(6, int(1), 1),
@@ -62,6 +65,12 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
             "partial_sums" => int(1) + n,
             _ => n * args.iter().filter(|arg| matches!(arg, Arg::Address(at) if *at != 0)).count() as u64,
         }
+}
+
+/// The lengths of arrays, every `step`-th argument from one on.
+fn lengths(args: &[Arg], first: usize, step: usize) -> u64 {
+    let all = args.iter().skip(first).step_by(step);
+    all.map(|arg| if let Arg::Int(len) = arg { (*len).max(0) as u64 } else { 0 }).sum()
 }
 
 /// Rows that `n` blocks do, each a tile of 64 of `rows` a sequence and head and 64 of `width` columns.
@@ -103,7 +112,8 @@ mod tests {
     #[test]
     fn the_list_names_kernels_that_are_there() {
         let names: Vec<_> = SOURCES.iter().flat_map(|file| declared(file.text)).map(|kernel| kernel.name).collect();
-        let code = include_str!("bytes.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        let code = include_str!("bytes.rs").split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        let code = code + include_str!("linear.rs");
         let listed = code.split('"').skip(1).step_by(2).filter(|name| !name.contains(' '));
         let unknown: Vec<_> = listed.filter(|name| !names.iter().any(|n| n == name)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");

@@ -4,9 +4,11 @@
 // a block does at once). Fewer blocks than that may start: a kernel takes its units in steps of all warps or blocks, so
 // that any number of rows is done by any grid, with the same bits.
 //
+// BLOCK_KERNEL(t, 1): a block on a multiprocessor is enough, and its threads may have the registers of all.
+//
 // Every thread of a block must come to every __syncthreads(), every lane of a warp to every shuffle.
 
-#define BLOCK_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define BLOCK_KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
 // An array that a block's threads share; a block finds no numbers in it. The emulator has its own.
 #ifndef SHARED

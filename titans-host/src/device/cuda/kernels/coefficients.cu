@@ -35,21 +35,6 @@ KERNEL columns(i64 n, i64 m, const float* alpha, const float* eta, const float* 
     }
 }
 
-// The row that answers query t: after its write (1), before it (0), or its chunk's start (-1), where the gradients are
-// taken too.
-__device__ inline i64 answering(i64 t, i64 read, i64 chunk) { return read < 0 ? t / chunk * chunk : t + read; }
-
-// The queries from .. to that a row answers.
-struct Span {
-    i64 from, to;
-};
-
-__device__ inline Span answered(i64 row, i64 read, i64 chunk, i64 m) {
-    const i64 from = read == 1 ? row - 1 : row;
-    const i64 to = read >= 0 ? from + 1 : row % chunk == 0 ? row + chunk : row;
-    return Span{from, to < m ? to : m};
-}
-
 // n = M * m: A and G of the rows that answer
 KERNEL answer_rows(i64 n, i64 m, i64 read, i64 chunk, const float* a, const float* g, float* a_read, float* g_read) {
     THREAD(i, n);
@@ -71,17 +56,14 @@ KERNEL closing_weights(i64 n, i64 m, const float* c, const float* p, const float
     in_w[x] = c[at] * rate[x], in_s[x] = p[at] * rate[x];
 }
 
-// n = M * m: d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w C_last + d_in_s P_last. d_keys (may be null): dB of
-// the keys, where the rows at which gradients are taken answer them.
-KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* p, const float* d_b, const float* d_keys,
-                const float* d_in_w, const float* d_in_s, float* d_rate) {
+// n = M * m: d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w C_last + d_in_s P_last
+KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* p, const float* d_b, const float* d_in_w,
+                const float* d_in_s, float* d_rate) {
     THREAD(x, n);
     const i64 k = x / m, i = x % m, last = (k * (m + 1) + m) * m + i;
     Pair sum = plus_product(two_product(d_in_w[x], c[last]), d_in_s[x], p[last]);
     for (i64 t = 0; t < m; ++t)
         sum = plus_product(sum, d_b[(k * m + t) * m + i], c[(k * (m + 1) + answering(t, read, chunk)) * m + i]);
-    for (i64 t = 0; d_keys && t < m; ++t)
-        sum = plus_product(sum, d_keys[(k * m + t) * m + i], c[(k * (m + 1) + answering(t, -1, chunk)) * m + i]);
     d_rate[x] = rounded(sum);
 }
 

@@ -11,18 +11,6 @@ KERNEL exact_right(i64 n, i64 d, float scale, const float* a, const float* g, co
     right[i] = scale * (a[i / d] * x_w[i] + g[i / d] * x_s[i] - v[i]);
 }
 
-// n = M * m: column j of X = (I + T)^-1 by forward substitution; t = T / scale. A thread reads of X what it wrote.
-KERNEL exact_inverse(i64 n, i64 m, float scale, const float* t, float* x) {
-    THREAD(column, n);
-    const i64 k = column / m, j = column % m;
-    t += k * m * m, x += k * m * m + j;
-    for (i64 row = 0; row < m; ++row) {
-        Pair sum = {0.0f, 0.0f};
-        for (i64 i = j; i < row; ++i) sum = plus_product(sum, t[row * m + i], x[i * m]);
-        x[row * m] = row == j ? 1.0f : -scale * rounded(sum);
-    }
-}
-
 // n = rows, a warp each: surprise = c |z - v|^2 from delta = 2c (z - v)
 BLOCK_KERNEL(BLOCK) exact_surprise(i64 n, i64 d, float scale, const float* delta, float* surprise) {
     WARP_ROWS(r, n) {

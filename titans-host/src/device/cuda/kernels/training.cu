@@ -23,16 +23,79 @@ BLOCK_KERNEL(BLOCK) total_sum(i64 n, i64 len, i64 squares, const float* x, float
     }
 }
 
-// n = parameters. decay = learning rate times weight decay; c1, c2: 1 / (1 - beta^step)
+// What all parameters of a step have in common; c1, c2: 1 / (1 - beta^step).
+struct Moments {
+    float beta1, beta2, epsilon, scale, c1, c2;
+};
+
+// decay = learning rate times weight decay
+__device__ inline void adamw_element(i64 i, const Moments& s, float rate, float decay, const float* gradient,
+                                     float* parameter, float* moment1, float* moment2) {
+    const float g = gradient[i] * s.scale;
+    const float m = s.beta1 * moment1[i] + (1.0f - s.beta1) * g;
+    const float v = s.beta2 * moment2[i] + (1.0f - s.beta2) * g * g;
+    moment1[i] = m;
+    moment2[i] = v;
+    parameter[i] = parameter[i] - decay * parameter[i] - rate * (m * s.c1) / (sqrtf(v * s.c2) + s.epsilon);
+}
+
+// n = parameters
 KERNEL adamw(i64 n, float rate, float beta1, float beta2, float epsilon, float decay, float scale, float c1, float c2,
              const float* gradient, float* parameter, float* moment1, float* moment2) {
     THREAD(i, n);
-    const float g = gradient[i] * scale;
-    const float m = beta1 * moment1[i] + (1.0f - beta1) * g;
-    const float v = beta2 * moment2[i] + (1.0f - beta2) * g * g;
-    moment1[i] = m;
-    moment2[i] = v;
-    parameter[i] = parameter[i] - decay * parameter[i] - rate * (m * c1) / (sqrtf(v * c2) + epsilon);
+    const Moments s = {beta1, beta2, epsilon, scale, c1, c2};
+    adamw_element(i, s, rate, decay, gradient, parameter, moment1, moment2);
+}
+
+// What is done to every parameter, to up to 16 arrays at once: they follow one another as if they were one. Those that
+// are not there have no length.
+#define OF_MANY(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+
+#define CLEARED(k) , i64 len##k, float *x##k
+#define CLEAR(k) \
+    if (i < len##k) { \
+        x##k[i] = 0.0f; \
+        return; \
+    } \
+    i -= len##k;
+
+// n = all elements: x = 0
+KERNEL clear_many(i64 n OF_MANY(CLEARED)) {
+    THREAD(element, n);
+    i64 i = element;
+    OF_MANY(CLEAR)
+}
+
+#define SQUARED(k) , i64 units##k, i64 len##k, const float *x##k
+#define SQUARES(k) \
+    if (at >= 0 && at < units##k) unit = at, units = units##k, len = len##k, x = x##k; \
+    at -= units##k;
+
+// n = all units, a block each: partial[u] = the sum of squares of a unit, as partial_sums has it
+BLOCK_KERNEL(BLOCK) squares_many(i64 n, float* partial OF_MANY(SQUARED)) {
+    BLOCK_UNITS(u, n) {
+        i64 at = u, unit = 0, units = 0, len = 0;
+        const float* x = nullptr;
+        OF_MANY(SQUARES)
+        const float sum = strided_sum(unit * BLOCK + threadIdx.x, units * BLOCK, len, true, x);
+        if (threadIdx.x == 0) partial[u] = sum;
+    }
+}
+
+#define UPDATED(k) , i64 len##k, float rate##k, float decay##k, const float *g##k, float *p##k, float *m##k, float *v##k
+#define UPDATE(k) \
+    if (i < len##k) { \
+        adamw_element(i, s, rate##k, decay##k, g##k, p##k, m##k, v##k); \
+        return; \
+    } \
+    i -= len##k;
+
+// n = all elements: adamw, rate and decay being each array's own
+KERNEL adamw_many(i64 n, float beta1, float beta2, float epsilon, float scale, float c1, float c2 OF_MANY(UPDATED)) {
+    THREAD(element, n);
+    const Moments s = {beta1, beta2, epsilon, scale, c1, c2};
+    i64 i = element;
+    OF_MANY(UPDATE)
 }
 
 // n = batch * heads * 2P: weights w0 [heads, P], momentum 0

@@ -1,11 +1,12 @@
 //! The backward of the memory operation: from the last chunk to the first, span by span between kept states.
 
-use super::ahead::Ahead;
 use super::boundaries::Between;
+use super::check_inputs;
 use super::chunk::Chunk;
+use super::linear::{self, LinearMemory};
+use super::linear_backward::{LinearBackward, LinearRun};
 use super::reverse::Reverse;
 use super::space::{Sizes, Space};
-use super::{check_inputs, inverse};
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::{Cuda, DeviceIndices, Driver};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp};
@@ -18,30 +19,39 @@ struct MemoryBackward<'a, R: Driver> {
     boundaries: &'a DeviceBuffer<R>,
     d_y: Option<&'a DeviceBuffer<R>>,
     gradients: MemoryGradients<'a, DeviceBuffer<R>>,
-    work: BackwardSpace<R>,
+    work: Box<ChunksBackward<R>>,
 }
 
 /// What a backward takes and gives back.
-pub(in crate::device::cuda) struct BackwardSpace<R: Driver> {
+pub(in crate::device::cuda) enum BackwardSpace<R: Driver> {
+    /// Of linear memories: groups of pieces at once.
+    Linear(Box<LinearBackward<R>>),
+    /// Of all others: chunk after chunk.
+    Chunks(Box<ChunksBackward<R>>),
+}
+
+/// What the chunks of a backward take.
+pub(in crate::device::cuda) struct ChunksBackward<R: Driver> {
     space: Space<R>,
     reverse: Reverse<R>,
     between: Between<R>,
     /// The state at the start of the chunk at hand.
     state: DeviceBuffer<R>,
-    ahead: Option<Ahead<R>>,
 }
 
 impl<R: Driver> BackwardSpace<R> {
-    /// Room for all chunks of the operation.
+    /// Room for the operation.
     pub fn new(cuda: &Cuda<R>, op: &MemoryOp) -> Result<Self> {
         let sizes = Sizes::new(op);
-        Ok(Self {
+        if linear::fits(&op.spec) {
+            return Ok(Self::Linear(Box::new(LinearBackward::new(cuda, sizes)?)));
+        }
+        Ok(Self::Chunks(Box::new(ChunksBackward {
             space: Space::new(cuda, sizes)?,
             reverse: Reverse::new(cuda, sizes)?,
             between: Between::new(cuda, sizes)?,
             state: DeviceBuffer::alloc(&cuda.driver, op.state_len())?,
-            ahead: Ahead::new(cuda, sizes)?,
-        })
+        })))
     }
 }
 
@@ -73,9 +83,15 @@ impl<R: Driver> Cuda<R> {
             }
             None => gradients.d_state.clear()?,
         }
-        let work = BackwardSpace::new(self, op)?;
+        let work = match BackwardSpace::new(self, op)? {
+            BackwardSpace::Linear(work) => {
+                let run = LinearRun { inputs, boundaries, d_y, gradients };
+                return LinearMemory { cuda: self, sizes }.backward(*work, &run);
+            }
+            BackwardSpace::Chunks(work) => work,
+        };
         work.reverse.y.clear()?;
-        let mut run = MemoryBackward { inputs, boundaries, d_y, gradients, work };
+        let run = MemoryBackward { inputs, boundaries, d_y, gradients, work };
         let (keep, periods) = (op.spec.keep_every, op.spec.periods(op.time));
         for first in (0..periods).step_by(keep).rev() {
             let end = first.saturating_add(keep).min(periods);
@@ -91,7 +107,7 @@ impl<R: Driver> Cuda<R> {
 impl<R: Driver> MemoryBackward<'_, R> {
     /// The states behind these chunks, the first of which begins with a kept one.
     fn states_between<'c>(&self, chunks: impl Iterator<Item = Chunk<'c, R>>) -> Result<()> {
-        let BackwardSpace { space, between, state, .. } = &self.work;
+        let ChunksBackward { space, between, state, .. } = &*self.work;
         for (i, chunk) in chunks.enumerate() {
             if i == 0 {
                 chunk.take_state(self.boundaries, state)?;
@@ -102,8 +118,8 @@ impl<R: Driver> MemoryBackward<'_, R> {
     }
 
     /// One chunk: its forward again, its reverse, its part of the gradients.
-    fn chunk(&mut self, chunk: &Chunk<'_, R>) -> Result<()> {
-        let BackwardSpace { space, reverse: d, between, state, ahead } = &mut self.work;
+    fn chunk(&self, chunk: &Chunk<'_, R>) -> Result<()> {
+        let ChunksBackward { space, reverse: d, between, state } = &*self.work;
         let (sizes, gradients) = (chunk.sizes, &self.gradients);
         chunk.state_at_start(self.boundaries, between, state)?;
         chunk.load(space, &self.inputs)?;
@@ -118,8 +134,7 @@ impl<R: Driver> MemoryBackward<'_, R> {
         if let Some(d_y) = self.d_y {
             chunk.gather(sizes.top(), d_y, &d.y)?;
         }
-        let inverse = inverse(ahead, chunk, &self.inputs)?;
-        chunk.reverse(space, d, inverse, state, gradients.d_state)?;
+        chunk.reverse(space, d, state, gradients.d_state)?;
         chunk.scatter(sizes.spec().key_width(), &d.k, gradients.d_k)?;
         chunk.scatter(sizes.top(), &d.v, gradients.d_v)?;
         chunk.scatter(sizes.spec().key_width(), &d.q, gradients.d_q)?;

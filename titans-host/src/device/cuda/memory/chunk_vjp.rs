@@ -29,12 +29,11 @@ pub(super) struct Asked<'b, R: Driver> {
 
 impl<R: Driver> Chunk<'_, R> {
     /// From the cotangents `d.y` of the read-outs and `d_state` of the state after the chunk to those of all inputs
-    /// (in `d`) and of the state before it (`d_state`, in place). `s` holds the forward. `inverse`: see [`Chunk::exact_vjp`].
+    /// (in `d`) and of the state before it (`d_state`, in place). `s` holds the forward.
     pub fn reverse(
         &self,
         s: &Space<R>,
         d: &Reverse<R>,
-        inverse: Option<View>,
         state: &DeviceBuffer<R>,
         d_state: &DeviceBuffer<R>,
     ) -> Result<()> {
@@ -42,9 +41,9 @@ impl<R: Driver> Chunk<'_, R> {
         self.close_vjp(s, d, state, d_state)?;
         self.read_vjp(s, d, state, d_state)?;
         if let (Some(e), Some(of_keys)) = (&s.exact, &d.exact) {
-            return self.exact_vjp(s, d, (e, of_keys), inverse, state, d_state);
+            return self.exact_vjp(s, d, (e, of_keys), state, d_state);
         }
-        self.rates_vjp(s, d, None)?;
+        self.rates_vjp(s, d)?;
         self.gates_vjp(s, d)?;
         self.theta_vjp(s, d)?;
         self.write_vjp(s, d, state, d_state)
@@ -98,7 +97,6 @@ impl<R: Driver> Chunk<'_, R> {
         if sizes.residual() {
             self.gamma_vjp(s, d, state, d_state)?;
         } else {
-            cuda.launch("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.q])?;
             cuda.launch("copy_blocks", rows * top, args![top, top, top, &d.y, &d.z_query])?;
         }
         for l in (0..sizes.layers()).rev() {
@@ -122,7 +120,7 @@ impl<R: Driver> Chunk<'_, R> {
                 let args = args![sizes.activation(), &s.zq[l - 1], &d.x_query, &d.z_query];
                 cuda.launch("activate_vjp", rows * i, args)?;
             } else {
-                cuda.launch("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.q])?;
+                self.give(i, &d.x_query, &d.q)?;
             }
         }
         Ok(())
@@ -187,10 +185,10 @@ impl<R: Driver> Chunk<'_, R> {
         self.product(-1.0, d_gammas, self.tokens(&s.g_gamma, top).t(), 1.0, d_b)
     }
 
-    /// Cotangents of the rates, from `d.b` and the closing weights, and from those of the keys where they are known.
-    pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>, of_keys: Option<&DeviceBuffer<R>>) -> Result<()> {
+    /// Cotangents of the rates, from `d.b` and the closing weights.
+    pub fn rates_vjp(&self, s: &Space<R>, d: &Reverse<R>) -> Result<()> {
         let (read, chunk) = (self.sizes.read(), self.sizes.spec().chunk);
-        let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, of_keys, &d.in_w, &d.in_s, &d.rate];
+        let args = args![self.m, read, chunk, &s.c, &s.p, &d.b, &d.in_w, &d.in_s, &d.rate];
         self.cuda.launch("rate_vjp", self.sizes.sets() * self.rows(), args)
     }
 
@@ -271,10 +269,19 @@ impl<R: Driver> Chunk<'_, R> {
             if l > 0 {
                 cuda.launch("activate_vjp_add", rows * i, args![kind, &s.z[l - 1], &d.h[l], &d.z[l - 1]])?;
             } else {
-                cuda.launch("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+                self.give(i, &d.h[0], &d.k)?;
             }
         }
         Ok(())
+    }
+
+    /// What comes to queries and keys through the lowest layer; the residual shape has given them something before.
+    fn give(&self, width: usize, from: &DeviceBuffer<R>, to: &DeviceBuffer<R>) -> Result<()> {
+        let n = self.rows() * width;
+        if self.sizes.residual() {
+            return self.cuda.launch("add_scaled", n, args![1.0f32, from, to]);
+        }
+        self.cuda.launch("copy_blocks", n, args![width, width, width, from, to])
     }
 
     /// Through the residual at the top of the keys' forward.
@@ -282,7 +289,6 @@ impl<R: Driver> Chunk<'_, R> {
         let (cuda, sizes, m, rows, top) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.top());
         let last = sizes.layers() - 1;
         if !sizes.residual() {
-            cuda.launch("fill", rows * sizes.spec().key_width(), args![0.0f32, &d.k])?;
             return cuda.launch("plain_top_vjp", rows * top, args![sizes.scale(), &d.delta[last], &d.z[last], &d.v]);
         }
         let (stride, gamma) = (2 * sizes.params, self.gamma_view(state));

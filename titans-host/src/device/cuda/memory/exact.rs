@@ -1,9 +1,9 @@
 //! The write path of a piece of several chunks: the exact form of the linear memory (`docs/MATH.md`, section 3b).
 //!
 //! The keys ask like queries, each at the row of coefficients where its gradient is taken, so that
-//! (I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V) with T = 2c ((K Kᵀ) ∘ B⁻). Without a clip T does not depend on the state:
-//! [`Ahead`](super::ahead::Ahead) inverts I + T for many pieces at once, and a piece takes one product. With a clip a token's rate is known only
-//! when its row of Δ is, so a piece goes chunk by chunk: two launches a chunk, each over all memories.
+//! (I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V) with T = 2c ((K Kᵀ) ∘ B⁻). With a clip a token's rate is known only when
+//! its row of Δ is, so a piece goes chunk by chunk: two launches a chunk, each over all memories. Memories without one take
+//! [`LinearMemory`](super::linear::LinearMemory)'s path, but for those too wide for it, which come here as if clipped at ∞.
 
 use super::chunk::Chunk;
 use super::space::{Sizes, Space};
@@ -42,27 +42,19 @@ impl<R: Driver> Exact<R> {
 }
 
 impl<R: Driver> Chunk<'_, R> {
-    /// Δ, the surprise and all coefficients of a piece. `inverse`: (I + T)⁻¹, where there is no clip. `counts` `[M]` receives
-    /// the clipped tokens.
+    /// Δ, the surprise and all coefficients of a piece. `counts` `[M]` receives the clipped tokens.
     pub fn solve(
         &self,
         s: &Space<R>,
         e: &Exact<R>,
-        inverse: Option<View>,
         state: &DeviceBuffer<R>,
         counts: Option<&DeviceBuffer<R>>,
     ) -> Result<()> {
         let (cuda, rows, top, scale) = (self.cuda, self.rows(), self.sizes.top(), self.sizes.scale());
         self.ask(s, e, state)?;
-        let right = if inverse.is_some() { &s.z[0] } else { &s.delta[0] };
+        let right = &s.delta[0];
         cuda.launch("exact_right", rows * top, args![top, scale, &e.a, &e.g, &e.kw, &e.ks, &s.v, right])?;
-        match inverse {
-            Some(inverse) => {
-                let delta = self.tokens(&s.delta[0], top);
-                self.product(1.0, self.square(inverse), self.tokens(right, top), 0.0, delta)?;
-            }
-            None => self.solve_clipped(s, e, counts)?,
-        }
+        self.solve_clipped(s, e, counts)?;
         cuda.launch_rows("exact_surprise", rows, args![top, scale, &s.delta[0], &s.surprise])?;
         self.weights_of_tokens(s)
     }

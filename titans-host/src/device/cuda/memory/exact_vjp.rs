@@ -6,7 +6,7 @@ use super::chunk_vjp::Asked;
 use super::exact::Exact;
 use super::reverse::Reverse;
 use super::space::{Sizes, Space};
-use crate::device::cuda::buffer::{DeviceBuffer, View};
+use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::product::args;
 use crate::device::cuda::{Cuda, Driver};
 use crate::error::Result;
@@ -35,24 +35,16 @@ impl<R: Driver> ExactReverse<R> {
 
 impl<R: Driver> Chunk<'_, R> {
     /// From the cotangents of Δ, the closing and the reads to those of all inputs (in `d`) and of the state (`d_state`).
-    /// `inverse`: (I + T)⁻¹, where there is no clip.
     pub fn exact_vjp(
         &self,
         s: &Space<R>,
         d: &Reverse<R>,
         (e, of_keys): (&Exact<R>, &ExactReverse<R>),
-        inverse: Option<View>,
         state: &DeviceBuffer<R>,
         d_state: &DeviceBuffer<R>,
     ) -> Result<()> {
         let (cuda, rows, (i, o), lambda) = (self.cuda, self.rows(), self.sizes.spec().layer(0), &d.z[0]);
-        match inverse {
-            Some(inverse) => {
-                let (transpose, d_delta) = (self.square(inverse).t(), self.tokens(&d.delta[0], o));
-                self.product(self.sizes.scale(), transpose, d_delta, 0.0, self.tokens(lambda, o))?;
-            }
-            None => self.solve_clipped_vjp(s, e, d)?,
-        }
+        self.solve_clipped_vjp(s, e, d)?;
         let asked = Asked {
             layer: 0,
             x: &s.h[0],
@@ -65,14 +57,9 @@ impl<R: Driver> Chunk<'_, R> {
             d_z: lambda,
         };
         self.asked_vjp(s, d, &asked, state, d_state)?;
-        if inverse.is_some() {
-            self.rates_vjp(s, d, Some(&of_keys.b))?;
-        }
         self.gates_vjp(s, d)?;
         self.theta_vjp(s, d)?;
-        cuda.launch("fill", rows * i, args![0.0f32, &d.k])?;
-        cuda.launch("add_scaled", rows * i, args![1.0f32, &d.x_query, &d.k])?;
-        cuda.launch("add_scaled", rows * i, args![1.0f32, &d.h[0], &d.k])?;
+        cuda.launch("add", rows * i, args![&d.x_query, &d.h[0], &d.k])?;
         cuda.launch("fill", rows * o, args![0.0f32, &d.v])?;
         cuda.launch("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
     }
@@ -83,7 +70,7 @@ impl<R: Driver> Chunk<'_, R> {
         let (cuda, count, m, spec) = (self.cuda, self.sizes.count, self.m, self.sizes.spec());
         let (o, chunk, scale, lambda) = (spec.value_width(), spec.chunk, self.sizes.scale(), &d.z[0]);
         let (clip, scores, delta, rate) = (spec.clip.unwrap_or(f64::INFINITY), &e.scores, &s.delta[0], self.rate(s));
-        self.rates_vjp(s, d, None)?;
+        self.rates_vjp(s, d)?;
         for (from, tokens) in self.chunks().rev() {
             let args = args![
                 m, tokens, from, chunk, o, clip, scores, &s.c, delta, lambda, &s.norm2, &s.theta, &d.rate, &d.norm2

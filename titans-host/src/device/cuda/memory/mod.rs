@@ -1,50 +1,63 @@
-//! The memory operation: chunk after chunk, all batch × heads memories at once; of the exact form piece after piece.
+//! The memory operation, all batch × heads memories at once: the linear memory in groups of pieces (`linear`), all others
+//! chunk after chunk, of the exact form piece after piece.
 //!
 //! The token form gives the same numbers as the chunk form, so here it is the chunk form: `token_form` chooses nothing.
 //! Gradients are taken at the weights of the chunk's start in both.
 
-mod ahead;
 mod backward;
 mod boundaries;
 mod chunk;
 mod chunk_vjp;
 mod exact;
 mod exact_vjp;
+mod linear;
+mod linear_backward;
+mod linear_forward;
 mod reverse;
 mod sets;
 mod space;
 
-use super::buffer::{DeviceBuffer, View};
+use super::buffer::DeviceBuffer;
 use super::{Cuda, DeviceIndices, Driver};
 use crate::device::{MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
-use ahead::Ahead;
 pub(super) use backward::BackwardSpace;
 use chunk::Chunk;
+use linear::{CudaInputs, LinearMemory};
+use linear_forward::LinearForward;
 use space::{Sizes, Space};
 use titans_kernel::error::expect_len;
 
 /// What a forward takes and gives back.
-pub(super) struct ForwardSpace<R: Driver> {
+pub(super) enum ForwardSpace<R: Driver> {
+    /// Of linear memories: groups of pieces at once.
+    Linear(Box<LinearForward<R>>),
+    /// Of all others: chunk after chunk.
+    Chunks(Box<ChunksForward<R>>),
+}
+
+/// What the chunks of a forward take.
+pub(super) struct ChunksForward<R: Driver> {
     /// The state, where the caller does not want it.
     state: DeviceBuffer<R>,
     /// Clipped tokens of every memory, where there is a clip.
     counts: Option<DeviceBuffer<R>>,
     space: Space<R>,
-    ahead: Option<Ahead<R>>,
 }
 
 impl<R: Driver> ForwardSpace<R> {
-    /// Room for all chunks of the operation; `given`: the caller has room for the state.
-    pub fn new(cuda: &Cuda<R>, op: &MemoryOp, given: bool) -> Result<Self> {
+    /// Room for the operation; `given`: the caller has room for the state; `kept`: for the boundaries.
+    pub fn new(cuda: &Cuda<R>, op: &MemoryOp, given: bool, kept: bool) -> Result<Self> {
         let sizes = Sizes::new(op);
+        if linear::fits(&op.spec) {
+            return Ok(Self::Linear(Box::new(LinearForward::new(cuda, sizes, given, kept)?)));
+        }
         let counts = op.spec.clip.map(|_| DeviceBuffer::zeros(&cuda.driver, sizes.count)).transpose()?;
-        Ok(Self {
+        Ok(Self::Chunks(Box::new(ChunksForward {
             state: DeviceBuffer::alloc(&cuda.driver, if given { 0 } else { op.state_len() })?,
             counts,
             space: Space::new(cuda, sizes)?,
-            ahead: Ahead::new(cuda, sizes)?,
-        })
+        })))
     }
 }
 
@@ -68,32 +81,47 @@ impl<R: Driver> Cuda<R> {
         if let Some(state) = &outputs.state {
             expect_len("state", op.state_len(), state.len())?;
         }
-        let ForwardSpace { state: own, counts, space, mut ahead } =
-            ForwardSpace::new(self, op, outputs.state.is_some())?;
-        let state = outputs.state.as_deref().unwrap_or(&own);
+        match ForwardSpace::new(self, op, outputs.state.is_some(), outputs.boundaries.is_some())? {
+            ForwardSpace::Linear(space) => {
+                LinearMemory { cuda: self, sizes }.forward(*space, &inputs, &outputs)?;
+                Ok(0)
+            }
+            ForwardSpace::Chunks(space) => self.chunks_forward(sizes, &space, &inputs, &outputs),
+        }
+    }
+
+    /// Chunk after chunk; the clipped tokens.
+    fn chunks_forward(
+        &self,
+        sizes: Sizes<'_>,
+        forward: &ChunksForward<R>,
+        inputs: &CudaInputs<'_, R>,
+        outputs: &MemoryOutputs<'_, DeviceBuffer<R>>,
+    ) -> Result<u64> {
+        let ChunksForward { state: own, counts, space } = forward;
+        let state = outputs.state.as_deref().unwrap_or(own);
         state.copy_from(inputs.state)?;
-        for j in 0..op.spec.periods(op.time) {
+        for j in 0..sizes.spec().periods(sizes.op.time) {
             let chunk = self.chunk(sizes, j);
             if let Some(boundaries) = &outputs.boundaries {
                 chunk.keep_state(state, boundaries)?;
             }
-            chunk.load(&space, &inputs)?;
+            chunk.load(space, inputs)?;
             if let Some(exact) = &space.exact {
-                let inverse = inverse(&mut ahead, &chunk, &inputs)?;
-                chunk.solve(&space, exact, inverse, state, counts.as_ref())?;
+                chunk.solve(space, exact, state, counts.as_ref())?;
                 if let Some(boundaries) = &outputs.boundaries {
                     chunk.keep_delta(&space.delta[0], boundaries)?;
                 }
             } else {
-                chunk.write(&space, state)?;
-                chunk.coefficients(&space, counts.as_ref())?;
+                chunk.write(space, state)?;
+                chunk.coefficients(space, counts.as_ref())?;
             }
-            chunk.read(&space, state)?;
+            chunk.read(space, state)?;
             chunk.scatter(sizes.top(), &space.y, outputs.y)?;
             if let Some(surprise) = &outputs.surprise {
                 chunk.scatter(1, &space.surprise, surprise)?;
             }
-            chunk.close(&space, state)?;
+            chunk.close(space, state)?;
         }
         let Some(counts) = counts else { return Ok(0) };
         let bytes = counts.bytes()?;
@@ -104,15 +132,6 @@ impl<R: Driver> Cuda<R> {
         let t0 = j * sizes.spec().period_len();
         Chunk { cuda: self, sizes, t0, m: sizes.spec().period_len().min(sizes.op.time - t0) }
     }
-}
-
-/// (I + T)⁻¹ of a piece of several chunks, where it is known ahead of the state.
-fn inverse<R: Driver>(
-    ahead: &mut Option<Ahead<R>>,
-    piece: &Chunk<'_, R>,
-    inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
-) -> Result<Option<View>> {
-    ahead.as_mut().map(|ahead| ahead.inverse(piece, inputs)).transpose()
 }
 
 /// The configuration is one a memory can have, and every input is as long as it says.

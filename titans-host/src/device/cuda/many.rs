@@ -1,0 +1,76 @@
+//! What is done to every parameter, to many by one launch.
+
+use super::Cuda;
+use super::buffer::DeviceBuffer;
+use super::driver::{Arg, Driver};
+use super::ops::sums;
+use super::product::args;
+use crate::device::{AdamW, Update};
+use crate::error::Result;
+use titans_kernel::error::expect_len;
+
+/// Arrays of a launch: `OF_MANY` in `kernels/training.cu`.
+const MANY: usize = 16;
+
+/// The arguments of up to [`MANY`] arrays, and behind them those of arrays that are not there.
+fn padded<const N: usize>(of: impl Iterator<Item = [Arg; N]>, none: [Arg; N]) -> Vec<Arg> {
+    of.chain(std::iter::repeat(none)).take(MANY).flatten().collect()
+}
+
+/// What no array has: no elements, and no address.
+const NONE: Arg = Arg::Int(0);
+const NOWHERE: Arg = Arg::Address(0);
+
+impl<R: Driver> Cuda<R> {
+    pub(super) fn clear_many(&self, xs: &[DeviceBuffer<R>]) -> Result<()> {
+        for xs in xs.chunks(MANY) {
+            let all = padded(xs.iter().map(|x| [x.len().into(), x.into()]), [NONE, NOWHERE]);
+            self.launch("clear_many", xs.iter().map(DeviceBuffer::len).sum(), &all)?;
+        }
+        Ok(())
+    }
+
+    /// `total[0] += Σ x²`, the sums of each array's units one behind the other.
+    pub(super) fn squares_many(&self, xs: &[DeviceBuffer<R>], total: &DeviceBuffer<R>) -> Result<()> {
+        expect_len("total", 1, total.len())?;
+        let units = |xs: &[DeviceBuffer<R>]| xs.iter().map(|x| sums(x.len())).sum::<usize>();
+        let partial = DeviceBuffer::alloc(&self.driver, units(xs))?;
+        let mut done = 0;
+        for xs in xs.chunks(MANY) {
+            let of = xs.iter().map(|x| [sums(x.len()).into(), x.len().into(), x.into()]);
+            let all = padded(of, [NONE, NONE, NOWHERE]);
+            self.launch_blocks("squares_many", units(xs), &[args![partial.from(done)], &all[..]].concat())?;
+            done += units(xs);
+        }
+        self.launch_blocks("total_sum", 1, args![partial.len(), 0usize, &partial, total])
+    }
+
+    pub(super) fn adamw_many(&self, updates: &[Update<'_, DeviceBuffer<R>>]) -> Result<()> {
+        for updates in updates.chunks(MANY) {
+            let Some(first) = updates.first() else { continue };
+            let mut of = Vec::with_capacity(updates.len());
+            for u in updates {
+                let len = u.parameter.len();
+                for (what, x) in [("gradient", u.gradient), ("moment 1", &*u.moment1), ("moment 2", &*u.moment2)] {
+                    expect_len(what, len, x.len())?;
+                }
+                let AdamW { learning_rate, weight_decay, .. } = u.step;
+                let [rate, decay] = [learning_rate, learning_rate * weight_decay].map(Arg::from);
+                let [g, p, m, v] = [u.gradient, &*u.parameter, &*u.moment1, &*u.moment2].map(Arg::from);
+                of.push([Arg::from(len), rate, decay, g, p, m, v]);
+            }
+            let nothing = [NONE, Arg::Float(0.0), Arg::Float(0.0), NOWHERE, NOWHERE, NOWHERE, NOWHERE];
+            let all = padded(of.into_iter(), nothing);
+            let n = updates.iter().map(|u| u.parameter.len()).sum();
+            self.launch("adamw_many", n, &[args_of(&first.step).as_slice(), &all].concat())?;
+        }
+        Ok(())
+    }
+}
+
+/// What all parameters of a step have in common.
+fn args_of(s: &AdamW) -> [Arg; 6] {
+    let step = i32::try_from(s.step).unwrap_or(i32::MAX);
+    let correction = |beta: f64| 1.0 / (1.0 - beta.powi(step));
+    [s.beta1, s.beta2, s.epsilon, s.gradient_scale, correction(s.beta1), correction(s.beta2)].map(Arg::from)
+}

@@ -1,0 +1,171 @@
+//! The backward of a linear memory: group after group from the last, the states between kept ones computed again by the
+//! forward's own kernel.
+
+use super::linear::{
+    COEFFICIENTS, CudaInputs, LinearMemory, PieceGroup, PieceResiduals, PieceStates, PieceWalk, Pieces, groups,
+};
+use super::space::Sizes;
+use crate::device::MemoryGradients;
+use crate::device::cuda::buffer::DeviceBuffer;
+use crate::device::cuda::product::args;
+use crate::device::cuda::{Cuda, DeviceIndices, Driver};
+use crate::error::Result;
+
+/// What the backward of a linear memory takes and gives back.
+pub(in crate::device::cuda) struct LinearBackward<R: Driver> {
+    group: PieceGroup<R>,
+    /// Pieces whose states are there at once: whole spans between kept ones.
+    block: usize,
+    /// PieceStates `[block, M, 2P]`, where not all are kept, and the one a walk goes on from.
+    between: Option<DeviceBuffer<R>>,
+    carried: Option<DeviceBuffer<R>>,
+    /// Δ `[M, block · n, d_L]`, where it is not kept.
+    delta: Option<DeviceBuffer<R>>,
+    /// Cotangents of the states behind the group's pieces `[pieces, M, 2P]`, and of the rows of coefficients.
+    behind: DeviceBuffer<R>,
+    d_rows: DeviceBuffer<R>,
+    /// `[pieces, M, n, n]`.
+    weighed: DeviceBuffer<R>,
+}
+
+impl<R: Driver> LinearBackward<R> {
+    /// Room for a group, and for the states of its spans.
+    pub(super) fn new(cuda: &Cuda<R>, sizes: Sizes<'_>) -> Result<Self> {
+        let (op, spec, n) = (sizes.op, sizes.spec(), sizes.longest());
+        let group = PieceGroup::new(cuda, sizes, true)?;
+        let (most, periods) = (group.most, spec.periods(op.time));
+        let every = spec.keep_every.min(periods.max(1));
+        let block = (most / every * every).max(every).min(periods);
+        let buffer = |len| DeviceBuffer::alloc(&cuda.driver, len);
+        let some = |wanted: bool, len| wanted.then(|| buffer(len)).transpose();
+        Ok(Self {
+            block,
+            between: some(every > 1, block * op.state_len())?,
+            carried: some(every > most, op.state_len())?,
+            delta: some(!spec.wide(), sizes.count * block * n * sizes.top())?,
+            behind: buffer(most * op.state_len())?,
+            d_rows: buffer(most * sizes.count * COEFFICIENTS * n)?,
+            weighed: buffer(most * sizes.count * n * n)?,
+            group,
+        })
+    }
+}
+
+/// What all groups of a backward work with.
+pub(super) struct LinearRun<'a, R: Driver> {
+    pub inputs: CudaInputs<'a, R>,
+    pub boundaries: &'a DeviceBuffer<R>,
+    pub d_y: Option<&'a DeviceBuffer<R>>,
+    pub gradients: MemoryGradients<'a, DeviceBuffer<R>>,
+}
+
+impl<R: Driver> LinearMemory<'_, R> {
+    /// All gradients; `d_state` holds the last state's cotangent and receives the first one's.
+    pub fn backward(&self, mut work: LinearBackward<R>, run: &LinearRun<'_, R>) -> Result<()> {
+        let (spec, n) = (self.sizes.spec(), self.sizes.longest());
+        let (periods, block, most) = (spec.periods(self.sizes.op.time), work.block.max(1), work.group.most);
+        if run.d_y.is_none() {
+            run.gradients.d_q.clear()?;
+        }
+        for first in (0..periods).step_by(block).rev() {
+            let end = periods.min(first + block);
+            let states = PieceStates {
+                kept: Some(run.boundaries.view()),
+                between: work.between.as_ref().map(DeviceBuffer::view),
+                first,
+            };
+            let delta = match &work.delta {
+                None => self.kept_residuals(run.boundaries),
+                Some(own) => {
+                    PieceResiduals { start: own.view(), stride: block * n * self.sizes.top(), first: first * n }
+                }
+            };
+            if work.between.is_some() || work.delta.is_some() {
+                for pieces in groups(first, end, most.min(block)) {
+                    self.prepare(&mut work.group, pieces, &run.inputs)?;
+                    let each = spec.keep_every.min(pieces.count);
+                    let (begin, end) = (work.carried.as_ref().filter(|_| pieces.first > first), work.carried.as_ref());
+                    let solved = work.delta.is_none();
+                    let walk = PieceWalk { pieces, each, delta, solved, y: None, begin, end, states };
+                    self.walk(&work.group, &walk, &run.inputs)?;
+                }
+            }
+            for pieces in groups(first, end, most.min(block)).rev() {
+                self.prepare(&mut work.group, pieces, &run.inputs)?;
+                self.walk_back(&work, pieces, run)?;
+                self.tokens_vjp(&work, pieces, run, (states, delta))?;
+                // The backward worked in what was made.
+                work.group.ready = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// The values' cotangents, and those of the states behind every piece and before the group.
+    fn walk_back(&self, work: &LinearBackward<R>, pieces: Pieces, run: &LinearRun<'_, R>) -> Result<()> {
+        let (spec, (wide, slice), group) = (self.sizes.spec(), self.slice(), &work.group);
+        let kernel = if wide { "linear_backward_wide" } else { "linear_backward_narrow" };
+        let made = args![
+            spec.key_width(),
+            spec.value_width(),
+            slice,
+            self.sizes.scale(),
+            pieces.count,
+            run.inputs.q,
+            run.inputs.k,
+            run.d_y,
+            &group.rows,
+            &group.chains,
+            group.inverse.as_ref(),
+            &group.m,
+            &*run.gradients.d_v,
+            &*run.gradients.d_state,
+            &work.behind
+        ];
+        self.cuda.launch_blocks(kernel, self.slices(), &[&self.group_args(pieces)[..], made].concat())
+    }
+
+    /// The cotangents of queries, keys and gates, all pieces at once.
+    fn tokens_vjp(
+        &self,
+        work: &LinearBackward<R>,
+        pieces: Pieces,
+        run: &LinearRun<'_, R>,
+        (states, delta): (PieceStates, PieceResiduals),
+    ) -> Result<()> {
+        let (cuda, group, inputs, gradients) = (self.cuda, &work.group, &run.inputs, &run.gradients);
+        let (told, states) = (self.group_args(pieces), self.state_args(states));
+        let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()].to_vec();
+        let (units, tiles) = (pieces.count * self.sizes.count, self.tiles());
+        let residuals = args![delta.start, delta.stride, delta.first].to_vec();
+        // What a walk back needed makes room: M for the cotangents of the queries' weights, the inverse for those of the keys',
+        // T for the weighed ones.
+        let of_queries = run.d_y.map(|_| &work.weighed);
+        let d_queries = of_queries.map(|_| &group.m);
+        let (d_keys, of_keys) = (group.inverse.as_ref(), group.t.as_ref().filter(|_| group.inverse.is_some()));
+
+        let made = args![inputs.q, inputs.k, inputs.gates, &group.c, run.d_y, &*gradients.d_v];
+        let out = args![of_queries, d_queries, of_keys, d_keys];
+        let args = [&told[..], &self.answer_args(), &widths, made, &residuals, out].concat();
+        cuda.launch_blocks("linear_scores_vjp", units * tiles * tiles, &args)?;
+
+        if run.d_y.is_some() {
+            let made = args![inputs.q, inputs.k, run.d_y, &group.rows, of_queries];
+            let out = args![&work.d_rows, &*gradients.d_q];
+            let args = [&told[..], &widths, made, &states, out].concat();
+            cuda.launch_blocks("linear_queries_vjp", units * tiles, &args)?;
+        }
+        let made = args![inputs.q, inputs.k, &*gradients.d_v];
+        let squares = args![&group.rows, of_queries, of_keys];
+        let out = args![&work.behind, &work.d_rows, &*gradients.d_k];
+        let args = [&told[..], &widths, made, &residuals, squares, &states, out].concat();
+        cuda.launch_blocks("linear_keys_vjp", units * tiles, &args)?;
+
+        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
+        let made = args![read_only, self.sizes.params, inputs.gates, mask, &group.chains, &group.c, group.p.as_ref()];
+        let given = args![d_queries, d_keys, &work.d_rows];
+        let out = args![&work.behind, &work.weighed, group.t.as_ref(), &*gradients.d_gates];
+        let args = [&told[..], &self.answer_args(), made, given, &states, out].concat();
+        cuda.launch_blocks("linear_gates_vjp", units, &args)
+    }
+}

@@ -1,0 +1,51 @@
+//! What is done to every parameter at once.
+
+use super::{NumberGenerator, Outputs, get, put};
+use crate::device::{AdamW, Device, Update};
+use crate::error::Result;
+
+/// More arrays than any device takes at once, some longer than a block adds up alone.
+const LENGTHS: [usize; 19] = [1, 7, 33, 9001, 1, 2, 64, 256, 3, 1031, 5, 5, 8192, 8193, 17, 1, 30, 16_411, 2];
+
+/// Sums of squares, clears and three steps of AdamW whose rates and decays differ.
+pub(super) fn many<D: Device>(d: &D) -> Result<Outputs> {
+    let mut numbers = NumberGenerator(13);
+    let mut drawn = || LENGTHS.into_iter().map(|n| put(d, &numbers.vec(n))).collect::<Result<Vec<D::Buffer>>>();
+    let (mut parameters, mut gradients) = (drawn()?, drawn()?);
+    let zeros = || LENGTHS.into_iter().map(|n| d.zeros(n)).collect::<Result<Vec<D::Buffer>>>();
+    let (mut m, mut v, mut total) = (zeros()?, zeros()?, put(d, &[0.25])?);
+    d.sum_squares_all(&gradients, &mut total)?;
+    for number in 1..=3 {
+        let step = |i: usize| AdamW {
+            learning_rate: 0.01 * (1 + i % 3) as f64,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            weight_decay: 0.1 * (i % 2) as f64,
+            gradient_scale: 0.5,
+            step: number,
+        };
+        let moments = m.iter_mut().zip(&mut v);
+        let all = parameters.iter_mut().zip(&gradients).zip(moments).enumerate();
+        let updates = all.map(|(i, ((parameter, gradient), (moment1, moment2)))| Update {
+            step: step(i),
+            gradient,
+            parameter,
+            moment1,
+            moment2,
+        });
+        d.adamw_all(&mut updates.collect::<Vec<_>>())?;
+    }
+    d.clear_all(&mut gradients)?;
+    let all = |xs: &[D::Buffer]| -> Result<Vec<f64>> {
+        let parts = xs.iter().map(|x| get(d, x)).collect::<Result<Vec<_>>>()?;
+        Ok(parts.concat())
+    };
+    Ok(vec![
+        ("sum of squares", get(d, &total)?),
+        ("parameters", all(&parameters)?),
+        ("first moments", all(&m)?),
+        ("second moments", all(&v)?),
+        ("cleared", all(&gradients)?),
+    ])
+}
