@@ -6,6 +6,7 @@
 //! model, from several threads.
 
 mod blob;
+mod feed;
 mod kept;
 mod record;
 mod saved;
@@ -21,10 +22,11 @@ use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::view::Mat;
 pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
+pub use feed::Feed;
 pub use kept::KeptState;
 pub use session::Session;
 pub use spec::{FirstWeights, Input, LastWeights, MAX_BLOCKS, ModelSpec};
-pub use stream::{Feed, Position, Stream};
+pub use stream::{Position, Stream};
 
 /// A model that borrows its parameters. Copies are cheap and share them.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! A stream that owns what it works with.
 
-use super::stream::{Feed, Position, Stream};
+use super::Feed;
+use super::stream::{Position, Stream};
 use super::{Mode, Model};
 use crate::arch::Simd;
 use crate::arithmetic::Arithmetic;

@@ -1,6 +1,6 @@
 //! A model that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
-use super::{Input, LIMIT, LastWeights, Mode, Model, ModelSpec};
+use super::{Feed, Input, LIMIT, LastWeights, Mode, Model, ModelSpec};
 use crate::arithmetic::Arithmetic;
 use crate::block::{BlockRun, Numbers, State, rule};
 use crate::error::{Error, Result, expect_len};
@@ -14,38 +14,6 @@ use core::cell::Cell;
 
 /// Position at which a stream ends: far beyond any, and positions can be counted with signs.
 pub(super) const END: u64 = 1 << 62;
-
-/// What a stream is fed.
-#[derive(Clone, Copy, Debug)]
-pub enum Feed<'a, T> {
-    /// Token ids, below the vocabulary's size.
-    Tokens(&'a [u32]),
-    /// Rows of numbers, a row a token.
-    Rows(Mat<'a, T>),
-}
-
-impl<'a, T: Scalar> Feed<'a, T> {
-    /// Tokens `from .. from + n` of it.
-    pub fn sub(&self, from: usize, n: usize) -> Feed<'a, T> {
-        match self {
-            Self::Tokens(ids) => Feed::Tokens(ids.part(from..from + n)),
-            Self::Rows(rows) => Feed::Rows(rows.sub(from, n)),
-        }
-    }
-
-    /// Number of tokens.
-    pub const fn len(&self) -> usize {
-        match self {
-            Self::Tokens(ids) => ids.len(),
-            Self::Rows(rows) => rows.rows(),
-        }
-    }
-
-    /// No token at all.
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
 
 /// Where a stream stands: all of it that is not in its buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
