@@ -67,8 +67,7 @@ fn gradients_have_the_bits_of_all_boundaries_kept() {
 #[test]
 fn spans_longer_than_a_group_have_the_bits_of_all_kept() {
     let d = emulated();
-    let op =
-        |keep_every| MemoryOp { batch: 1, heads: 1100, time: 125, ..operation(&[1, 1], [1, 60], None, keep_every) };
+    let op = |keep_every| MemoryOp { batch: 1, heads: 1100, time: 61, ..operation(&[1, 1], [1, 60], None, keep_every) };
     assert!(bits(&d, &op(2), false) == bits(&d, &op(1), false));
 }
 

@@ -1,5 +1,5 @@
-//! The numbers that the kernels of the linear memory touch, each array once (`kernels/linear*.cu`): not once a slice of columns
-//! or a tile.
+//! The numbers that the kernels of the linear memory touch, each array once (`kernels/linear*.cu`): not once a slice of
+//! columns or a tile.
 
 use crate::device::cuda::driver::Arg;
 

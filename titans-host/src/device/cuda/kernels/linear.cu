@@ -5,8 +5,8 @@
 // - M Delta, M[t, i] = (q_t . k_i) C[t, i] theta[i]; rows with a minus are those where the gradients are taken. Where a
 // piece is one chunk, T is 0 and Delta is R.
 
-// What coefficients are made of, and where a unit's go: chains [3, length + 1] (A, G and E, row 0 the piece's start), rows
-// (linear.cuh), c, p [length + 1, length]; p may be null.
+// What coefficients are made of, and where a unit's go: chains [3, length + 1] (A, G and E, row 0 the piece's start),
+// rows (linear.cuh), c, p [length + 1, length]; p may be null.
 struct Coefficients {
     Group all;
     Piece at;
@@ -130,8 +130,8 @@ KERNEL linear_inverse(i64 n, OF_GROUP, float scale, const float* t, float* x) {
     }
 }
 
-// The same in one, for pieces of at most 64 tokens. n = units, a block each: what linear_coefficients, linear_scores and
-// linear_inverse make; (I + T)^-1 where `inverse` is not null
+// The same in one, for pieces of at most 64 tokens. n = units, a block each: what linear_coefficients, linear_scores
+// and linear_inverse make; (I + T)^-1 where `inverse` is not null
 BLOCK_KERNEL(BLOCK) linear_piece(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 width, float scale,
                                  const float* q, const float* k, const float* gates, const unsigned* mask,
                                  float* chains, float* rows, float* c, float* p, float* inverse, float* m) {

@@ -1,9 +1,9 @@
-//! The linear memory (one plain layer without a clip), which takes a few launches whatever the number of pieces: what does not
-//! depend on the state is made for a group of pieces at once, then one kernel walks through them with W and S on the chip
-//! (`kernels/linear.cuh`).
+//! The linear memory (one plain layer without a clip), which takes a few launches whatever the number of pieces: what
+//! does not depend on the state is made for a group of pieces at once, then one kernel walks through them with W and S
+//! on the chip (`kernels/linear.cuh`).
 //!
-//! A memory's columns know nothing of one another, so that a block has a slice of them. Memory is bounded whatever the number
-//! of tokens: a group has as many columns as keep a device busy.
+//! A memory's columns know nothing of one another, so that a block has a slice of them. Memory is bounded whatever the
+//! number of tokens: a group has as many columns as keep a device busy.
 
 use super::space::Sizes;
 use crate::device::MemoryInputs;
@@ -35,7 +35,8 @@ pub(super) struct Pieces {
     pub count: usize,
 }
 
-/// What a group of pieces has that does not depend on the state; arrays `[pieces, M, …]` as `kernels/linear.cu` writes them.
+/// What a group of pieces has that does not depend on the state; arrays `[pieces, M, …]` as `kernels/linear.cu` writes
+/// them.
 #[derive(Debug)]
 pub(super) struct PieceGroup<R: Driver> {
     /// Pieces of a group.
@@ -83,8 +84,8 @@ pub(super) struct PieceResiduals {
     pub first: usize,
 }
 
-/// Where the states at the pieces' starts are: the kept ones among the boundaries, where there are such, the others between
-/// them from a piece on.
+/// Where the states at the pieces' starts are: the kept ones among the boundaries, where there are such, the others
+/// between them from a piece on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PieceStates {
     pub kept: Option<View>,

@@ -138,8 +138,8 @@ impl<R: Driver> LinearMemory<'_, R> {
         let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()].to_vec();
         let (units, tiles) = (pieces.count * self.sizes.count, self.tiles());
         let residuals = args![delta.start, delta.stride, delta.first].to_vec();
-        // What a walk back needed makes room: M for the cotangents of the queries' weights, the inverse for those of the keys',
-        // T for the weighed ones.
+        // What a walk back needed makes room: M for the cotangents of the queries' weights, the inverse for those of
+        // the keys', T for the weighed ones.
         let of_queries = run.d_y.map(|_| &work.weighed);
         let d_queries = of_queries.map(|_| &group.m);
         let (d_keys, of_keys) = (group.inverse.as_ref(), group.t.as_ref().filter(|_| group.inverse.is_some()));
