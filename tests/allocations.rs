@@ -1,6 +1,8 @@
-//! Heap allocations after warm-up: none, of any thread, for streams, memory operations, attention and whole training steps.
+//! Heap allocations after warm-up: none, of any thread, for streams, memory operations, attention and whole training
+//! steps.
 //!
-//! All is one test without the usual harness: the counter sees every thread of the process, so nothing may run beside it.
+//! All is one test without the usual harness: the counter sees every thread of the process, so nothing may run beside
+//! it.
 
 #[path = "allocations/attention.rs"]
 mod attention;

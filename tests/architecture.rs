@@ -172,8 +172,8 @@ fn ffi_uses_host(all: &[Source]) -> Vec<String> {
     all.iter().filter(below).flat_map(|f| in_code(f, &["titans_host"]).into_iter().chain(named(f))).collect()
 }
 
-/// Where a type may have the name of another one of its crate: what clap fills and what a verb prints have the same names in every
-/// verb, and the streams of a memory and of a model are the public ones of their rooms.
+/// Where a type may have the name of another one of its crate: what clap fills and what a verb prints have the same
+/// names in every verb, and the streams of a memory and of a model are the public ones of their rooms.
 const SHARED: [(&str, &str); 3] =
     [("titans-host/src/cli/", "Args"), ("titans-host/src/cli/", "Report"), ("titans-kernel/src/model/", "Stream")];
 
@@ -223,6 +223,21 @@ fn too_wide(pages: &[Source]) -> Vec<String> {
             let prose = !code && !line.starts_with('|') && !line.starts_with("    ");
             if prose && line.chars().count() > WIDEST {
                 wrong.push(format!("{}:{}: {} characters, {WIDEST} at most", page.path, i + 1, line.chars().count()));
+            }
+        }
+    }
+    wrong
+}
+
+/// Lines of comments that are longer; tables may be.
+fn wide_comments(sources: &[Source]) -> Vec<String> {
+    let mut wrong = vec![];
+    for source in sources {
+        for (i, line) in source.text.lines().enumerate() {
+            let (text, width) = (line.trim_start(), line.chars().count());
+            let table = ["//! |", "/// |"].iter().any(|start| text.starts_with(start));
+            if text.starts_with("//") && !table && width > WIDEST {
+                wrong.push(format!("{}:{}: {width} characters, {WIDEST} at most", source.path, i + 1));
             }
         }
     }
@@ -279,6 +294,7 @@ fn lines_of_prose_stay_short() {
         pages.push(Source { path: path.to_owned(), text });
     }
     none(too_wide(&pages));
+    none(wide_comments(&library()));
 }
 
 #[test]
@@ -291,6 +307,8 @@ fn a_planted_line_that_is_too_long_is_found() {
         [0; 3]
     );
     assert_eq!(found(format!("```\nx\n```\n{long}")), 1);
+    let of_code = |line: String| wide_comments(&planted("titans-host/src/a.rs", &line)).len();
+    assert_eq!([of_code(format!("    // {long}")), of_code(format!("//! | {long} |")), of_code(long)], [1, 0, 0]);
 }
 
 fn planted(path: &str, text: &str) -> Vec<Source> {

@@ -16,7 +16,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub fn arithmetic() -> Result<Simd> {
     let isa = match std::env::var("TITANS_ISA") {
         Ok(name) if !name.is_empty() => {
-            Isa::named(&name).ok_or_else(|| format!("TITANS_ISA: no instruction set has the name {name}"))?
+            Isa::of_name(&name).ok_or_else(|| format!("TITANS_ISA: no instruction set has the name {name}"))?
         }
         _ => Isa::best(),
     };

@@ -2,7 +2,7 @@
 
 use core::panic::PanicInfo;
 
-/// Stands still. The optimised archive does not hold it: no function of the library can get here (`.ci/archive` looks).
+/// Stands still. The optimised archive does not hold it: no function of the library can get here (`.ci/mcu` looks).
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     loop {

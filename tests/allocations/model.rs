@@ -1,5 +1,5 @@
-//! (d) Whole models in the kernel, every kind of block. Measured: the stream's beginning, pushes of all sizes and single steps,
-//! the first included.
+//! (d) Whole models in the kernel, every kind of block. Measured: the stream's beginning, pushes of all sizes and
+//! single steps, the first included.
 
 use crate::taken;
 use titans_host::device::cpu::Cpu;

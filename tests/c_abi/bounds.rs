@@ -1,4 +1,5 @@
-//! The macros of titans.h that bound blocks from above, against the functions that know: never below, and not far above.
+//! The macros of titans.h that bound blocks from above, against the functions that know: never below, and not far
+//! above.
 
 use crate::streams::support::{Blob, running, size};
 use crate::streams::{blocks, bounded};

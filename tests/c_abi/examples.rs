@@ -1,5 +1,5 @@
-//! The programs of `examples/cpp`: built by the compilers that are here, run on small models that these tests train, and run again under
-//! the sanitizers and under valgrind where that is installed.
+//! The programs of `examples/cpp`: built by the compilers that are here, run on small models that these tests train,
+//! and run again under the sanitizers and under valgrind where that is installed.
 
 use crate::tools::{Standard, is_here, libraries, root, run, system_libraries, temporary, titans};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ fn sensor() -> PathBuf {
     root().join("examples/cpp/data/sensor.csv")
 }
 
-/// Logs of many machines, each with words of its own that come again in every line: what is worth remembering is what this log says.
+/// Logs of many machines, each with words of its own that come again in every line: what is worth remembering is what
+/// this log says.
 fn logs(mut seed: u64, count: usize, lines: usize) -> String {
     let syllables =
         ["ba", "do", "ke", "li", "mu", "na", "po", "re", "si", "tu", "va", "zo", "hel", "kar", "mon", "tis"];

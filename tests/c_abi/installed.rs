@@ -1,5 +1,5 @@
-//! `ffi/install.sh`: what lies where, and that compilers, pkg-config and CMake find it. It installs the libraries that cargo built for these
-//! tests; `.ci/install` builds its own, and looks at their sizes.
+//! `ffi/install.sh`: what lies where, and that compilers, pkg-config and CMake find it. It installs the libraries that
+//! cargo built for these tests; `.ci/install` builds its own, and looks at their sizes.
 
 use crate::tools::{is_here, libraries, root, run, shared_name, temporary};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Every function that can fail, given nothing: no pointers, a details structure that is none. The list is compared with the documented one.
+//! Every function that can fail, given nothing: no pointers, a details structure that is none. The list is compared
+//! with the documented one.
 
 use crate::header::documented;
 use crate::support::{details, expect};

@@ -1,5 +1,5 @@
-//! The programs of `tests/c`, compiled by every standard and compiler, linked both ways, run, and run again under the address and
-//! undefined-behaviour sanitizers and valgrind.
+//! The programs of `tests/c`, compiled by every standard and compiler, linked both ways, run, and run again under the
+//! address and undefined-behaviour sanitizers and valgrind.
 
 use crate::streams::blocks::tiny;
 use crate::streams::support::weights;

@@ -73,8 +73,8 @@ impl Drop for Arena {
     }
 }
 
-/// A configuration with these widths and this chunk, which is computed at once, on the whole squared error; deep ones are residual
-/// where they can be.
+/// A configuration with these widths and this chunk, which is computed at once, on the whole squared error; deep ones
+/// are residual where they can be.
 pub fn config(widths: &[u32], chunk: u32) -> titans_memory_config {
     let mut config = default(widths);
     (config.chunk, config.compute_chunk, config.loss) = (chunk, chunk, 0);

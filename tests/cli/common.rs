@@ -12,7 +12,8 @@ pub fn titans(folder: &Path) -> Command {
     command
 }
 
-/// What is ignored here (under `nohup`, in the background of a script) would be ignored by what is started; what has a handler is not.
+/// What is ignored here (under `nohup`, in the background of a script) would be ignored by what is started; what has a
+/// handler is not.
 #[cfg(unix)]
 fn hear_signals() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

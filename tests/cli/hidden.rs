@@ -1,4 +1,5 @@
-//! Needles and stories in haystacks as their users meet them: train, eval with JSON, pictures and items, and what wrong input ends in.
+//! Needles and stories in haystacks as their users meet them: train, eval with JSON, pictures and items, and what wrong
+//! input ends in.
 
 use crate::common::{fails, json, keys, ok};
 use std::path::Path;

@@ -172,7 +172,8 @@ fn last_words_are_predicted_each_from_the_same_memory() {
     assert!((number(&found, "perplexity").ln() - mean).abs() < 1e-9);
     assert!(read(here, "words.svg").contains("<svg"));
     assert!(ok(here, &all).contains("4 last words"));
-    // In another order, with a byte order mark, carriage returns and an empty line, and packed in two members: the same numbers.
+    // In another order, with a byte order mark, carriage returns and an empty line, and packed in two members: the same
+    // numbers.
     let mut turned: Vec<&str> = TEXTS.into();
     turned.reverse();
     let mut packed = Vec::new();

@@ -1,4 +1,5 @@
-//! `titans train`, `eval`, `generate` and `inspect` on runs that take seconds: good input, bad input, and interruptions.
+//! `titans train`, `eval`, `generate` and `inspect` on runs that take seconds: good input, bad input, and
+//! interruptions.
 
 mod checkpoints;
 mod edges;

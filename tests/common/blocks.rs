@@ -46,8 +46,8 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         }),
         ("rows of numbers, classes", |c| (c.inputs, c.head, c.outputs, c.tied) = (3, Head::Classes, 3, false)),
     ];
-    // Clips are such that they fire for some tokens and not for others. Where four layers end in a layer norm of four numbers, MAC's
-    // loss bends too sharply for differences; six numbers and small steps do not.
+    // Clips are such that they fire for some tokens and not for others. Where four layers end in a layer norm of four
+    // numbers, MAC's loss bends too sharply for differences; six numbers and small steps do not.
     let remembering: [(&str, Change); 28] = [
         ("no convolution", |c| c.conv_width = 0),
         ("one tap", |c| c.conv_width = 1),

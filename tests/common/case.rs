@@ -77,9 +77,9 @@ fn spec(tame: bool) -> impl Strategy<Value = MemorySpec> {
     )
 }
 
-/// Up to `longest` tokens for any memory. `tame` leaves out what amplifies rounding without bound: residual
-/// networks of fewer than 5 values (the layer norm of two is nearly a sign) or whose weights are all forgotten at once (it
-/// divides by nearly 0), and momentum that never decays.
+/// Up to `longest` tokens for any memory. `tame` leaves out what amplifies rounding without bound: residual networks of
+/// fewer than 5 values (the layer norm of two is nearly a sign) or whose weights are all forgotten at once (it divides
+/// by nearly 0), and momentum that never decays.
 pub fn case(longest: usize, tame: bool) -> impl Strategy<Value = Case> {
     let read = prop_oneof![Just(Read::After), Just(Read::Before), Just(Read::ChunkStart)];
     (spec(tame), read, 1..=longest, any::<bool>()).prop_flat_map(move |(spec, read, n, per_chunk)| {

@@ -1,5 +1,5 @@
-//! What the small models of `blocks` read, and what they should have said. Tests write both as ids; a model of rows of numbers
-//! reads a row in the place of every id.
+//! What the small models of `blocks` read, and what they should have said. Tests write both as ids; a model of rows of
+//! numbers reads a row in the place of every id.
 #![allow(dead_code)] // each test uses its part
 
 use std::sync::Arc;

@@ -21,7 +21,8 @@ pub fn both_forms(case: &Case) -> Result<(), TestCaseError> {
     close("boundaries", &chunk.boundaries, &token.boundaries, 1e-11)
 }
 
-/// Gradients match finite differences. ReLU has no derivative at 0, and a clip none where it begins to bite: those are tested apart.
+/// Gradients match finite differences. ReLU has no derivative at 0, and a clip none where it begins to bite: those are
+/// tested apart.
 pub fn differences(mut case: Case) -> Result<(), TestCaseError> {
     if case.spec.activation == Activation::Relu {
         case.spec.activation = Activation::Silu;

@@ -1,5 +1,5 @@
-//! The emulator as a judge of block kernels: right ones give right results in every order of their threads, and a missing
-//! barrier, a lane that does not come, a write outside of shared memory are found.
+//! The emulator as a judge of block kernels: right ones give right results in every order of their threads, and a
+//! missing barrier, a lane that does not come, a write outside of shared memory are found.
 
 use titans_host::device::cuda::compile::KernelFile;
 use titans_host::device::cuda::emulator::{Emulator, Order};

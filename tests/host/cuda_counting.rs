@@ -94,8 +94,8 @@ pub(crate) fn counted(model: &ModelConfig, train: &TrainConfig, [batch, time]: [
         found.step(0.0).unwrap();
         let counts = machine.counts();
         assert_eq!((counts.allocations, counts.frees), (0, 0), "step {step}");
-        // Ids with their groups, for the embedding's gradient, and targets, of which nobody asks for groups: 3 words an id and
-        // one more, a word a target.
+        // Ids with their groups, for the embedding's gradient, and targets, of which nobody asks for groups: 3 words an
+        // id and one more, a word a target.
         let (parts, bytes) = (train.accumulate, 4 * (4 * batch * time + 1) as u64);
         assert_eq!((counts.uploads, counts.uploaded), (2 * parts, bytes * parts), "step {step}");
     }

@@ -1,5 +1,5 @@
-//! `benches/device.sh`, which is for machines with a GPU, where there is none: with the command on a fake GPU, without one, and
-//! with commands that fail, hang and say nonsense.
+//! `benches/device.sh`, which is for machines with a GPU, where there is none: with the command on a fake GPU, without
+//! one, and with commands that fail, hang and say nonsense.
 
 use crate::cuda_fake_driver::{ALL, Fake};
 use serde_json::Value;

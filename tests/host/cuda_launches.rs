@@ -1,6 +1,6 @@
-//! Launches of memories and of a training step, as `benches/device.sh` predicts with them: `benches/device/counts.json`.
-//! A memory's grow with its pieces alone, a linear one's with groups of them, so that two numbers say them: those of no piece
-//! (or group), and those of each.
+//! Launches of memories and of a training step, as `benches/device.sh` predicts with them:
+//! `benches/device/counts.json`. A memory's grow with its pieces alone, a linear one's with groups of them, so that two
+//! numbers say them: those of no piece (or group), and those of each.
 
 use crate::cuda_counting::counted;
 use serde_json::{Value, json};

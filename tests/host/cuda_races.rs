@@ -1,8 +1,8 @@
-//! The thread sanitizer over block kernels, on the emulator: it finds nothing in ours, and finds planted races. A test runs
-//! itself again with the sanitizer's library in `LD_PRELOAD`. It needs GCC and its libtsan (`libgcc-*-dev`).
+//! The thread sanitizer over block kernels, on the emulator: it finds nothing in ours, and finds planted races. A test
+//! runs itself again with the sanitizer's library in `LD_PRELOAD`. It needs GCC and its libtsan (`libgcc-*-dev`).
 //!
-//! What it sees that other orders of threads need not show: an access to shared or global memory that no barrier of the block or
-//! of the warp orders. A shuffle orders nothing. Races between blocks it does not see.
+//! What it sees that other orders of threads need not show: an access to shared or global memory that no barrier of the
+//! block or of the warp orders. A shuffle orders nothing. Races between blocks it does not see.
 
 #![cfg(target_os = "linux")]
 
@@ -86,7 +86,7 @@ fn our_kernels_have_no_races() {
         assert_all(&selftest::memories(&cuda, &reference()), 40);
         assert_all(&selftest::exact_memories(&cuda, &reference(), false), 10);
         let declared = SOURCES.iter().flat_map(|s| compile::declared(s.text)).filter(|k| k.threads.is_some());
-        let launched = machine.launched();
+        let launched = machine.kernels_run();
         let left: BTreeSet<_> = declared.map(|k| k.name).filter(|name| !launched.contains(name)).collect();
         assert!(left.is_empty(), "block kernels that nothing launched: {left:?}");
         return;

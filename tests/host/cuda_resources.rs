@@ -1,5 +1,6 @@
-//! What every kernel takes of a multiprocessor, on six architectures, against the table in `benches/kernels.toml`: registers,
-//! shared memory, local memory, and the blocks that a multiprocessor holds at once. `.ci/kernels --write` records it anew.
+//! What every kernel takes of a multiprocessor, on six architectures, against the table in `benches/kernels.toml`:
+//! registers, shared memory, local memory, and the blocks that a multiprocessor holds at once. `.ci/kernels --write`
+//! records it anew.
 //!
 //! It needs NVRTC, as `cuda_nvrtc` does; without it only the recorded table is looked at.
 
@@ -21,8 +22,8 @@ const LOCAL: [(&str, u32); 1] = [
     ("rotary", 40),
 ];
 
-/// A kernel: threads of a block, and for each architecture registers of a thread, bytes of shared memory of a block, bytes of
-/// local memory of a thread, blocks of a multiprocessor.
+/// A kernel: threads of a block, and for each architecture registers of a thread, bytes of shared memory of a block,
+/// bytes of local memory of a thread, blocks of a multiprocessor.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 struct Row {
     threads: u32,

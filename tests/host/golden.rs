@@ -162,9 +162,9 @@ fn the_kernel_agrees_in_f32() {
     every_file::<f32>(&all(), tolerance::<f32>, &Simd::best());
 }
 
-/// Memories of which every token has its own gradient, computed in pieces: gradients too, in both precisions, with every
-/// version of the arithmetic. Two files have 150 tokens, two pieces of 64 and a part of one: in one of them momentum fades within
-/// a piece, in the other it lasts.
+/// Memories of which every token has its own gradient, computed in pieces: gradients too, in both precisions, with
+/// every version of the arithmetic. Two files have 150 tokens, two pieces of 64 and a part of one: in one of them
+/// momentum fades within a piece, in the other it lasts.
 #[test]
 fn the_exact_form_agrees_in_pieces_of_any_length() {
     let exact: Vec<_> = all().into_iter().filter(|f| f.spec.is_linear() && f.spec.chunk == 1).collect();

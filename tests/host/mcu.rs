@@ -1,5 +1,5 @@
-//! The firmware of `examples/mcu` on the host: with portable arithmetic it prints what the microcontroller prints (`.ci/mcu` compares that
-//! with the same file), and on every instruction set it finds the faults.
+//! The firmware of `examples/mcu` on the host: with portable arithmetic it prints what the microcontroller prints
+//! (`.ci/mcu` compares that with the same file), and on every instruction set it finds the faults.
 
 #[path = "../../examples/mcu/rust/src/forecast.rs"]
 mod forecast;

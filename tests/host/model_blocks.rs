@@ -120,8 +120,8 @@ fn reach_is_what_the_options_say() {
         config.set_wiring(Wiring::Letter);
         config
     };
-    // Token 9 is in the windows of 5 that end at 9 to 13, and in the second segment of 8; convolutions of three taps carry it to the
-    // keys of 10 and 11.
+    // Token 9 is in the windows of 5 that end at 9 to 13, and in the second segment of 8; convolutions of three taps
+    // carry it to the keys of 10 and 11.
     assert_eq!(reach(letter(tiny(Kind::Attention)), Mode::On), [9, 10, 11, 12, 13]);
     assert_eq!(reach(tiny(Kind::Attention), Mode::On), [9, 10, 11, 12, 13, 14, 15]);
     for kind in [Kind::Lmm, Kind::Mag, Kind::Mal, Kind::Mac] {

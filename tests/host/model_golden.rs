@@ -1,5 +1,5 @@
-//! Whole models against an independent implementation in PyTorch (`tests/pytorch`), whose numbers are stored: outputs in
-//! every memory mode, gradients, and ten training steps, in f64.
+//! Whole models against an independent implementation in PyTorch (`tests/pytorch`), whose numbers are stored: outputs
+//! in every memory mode, gradients, and ten training steps, in f64.
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -45,7 +45,8 @@ impl<'a> Golden<'a> {
     }
 
     fn config(&self) -> ModelConfig {
-        // What the files were written without: momentum up to 1, whole chunks; and, but for the newer ones, another wiring.
+        // What the files were written without: momentum up to 1, whole chunks; and, but for the newer ones, another
+        // wiring.
         let mut config: ModelConfig = serde_json::from_value(self.case["config"].clone()).unwrap();
         (config.eta_max, config.memory.compute_chunk) = (1.0, 0);
         if self.case["config"].get("wiring").is_none() {

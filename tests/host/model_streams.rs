@@ -1,5 +1,5 @@
-//! A stream gives the numbers of a batch, however it is cut, saved and loaded, for every block and option; it is causal, and
-//! says what it cannot do.
+//! A stream gives the numbers of a batch, however it is cut, saved and loaded, for every block and option; it is
+//! causal, and says what it cannot do.
 
 mod holds;
 mod refusals;
@@ -159,7 +159,8 @@ fn long_streams_are_batches() {
     }
 }
 
-/// 256 random streams: block, option, mode, length and cuts; at every cut the state may go through bytes into another session.
+/// 256 random streams: block, option, mode, length and cuts; at every cut the state may go through bytes into another
+/// session.
 #[test]
 fn any_cut_gives_the_bits_of_the_whole() {
     let worlds: Vec<_> = cases().into_iter().map(|(what, config)| (what, World::<f32>::new(config))).collect();

@@ -1,9 +1,10 @@
-//! The range of gates in which an exact linear memory never grows, by dynamic programming: an adversary chooses gates and
-//! key of every token, and looks as far ahead as it likes.
+//! The range of gates in which an exact linear memory never grows, by dynamic programming: an adversary chooses gates
+//! and key of every token, and looks as far ahead as it likes.
 //!
-//! A column w of W and s of S, to values of 0, and a key k: w′ = (1 − α) w + s′, s′ = η s − θ (k·w) k. What grows is linear in
-//! each gate and so does most at its ends; keys shorter than 1 are a smaller θ. But for turns of space and size a state is two
-//! angles (how long s is beside w, and between them), of which a grid holds by how much the most can be made in n tokens.
+//! A column w of W and s of S, to values of 0, and a key k: w′ = (1 − α) w + s′, s′ = η s − θ (k·w) k. What grows is
+//! linear in each gate and so does most at its ends; keys shorter than 1 are a smaller θ. But for turns of space and
+//! size a state is two angles (how long s is beside w, and between them), of which a grid holds by how much the most
+//! can be made in n tokens.
 
 use crate::range::{Range, period};
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
@@ -125,8 +126,8 @@ fn its_token_is_the_kernel_s() {
     }
 }
 
-/// Without forgetting and with an η that stays, ‖w + η/(1 − η) s‖² + η/(1 − η)² ‖s‖² never grows, whatever keys and θ up to
-/// 2 (1 − η)² / (1 + η) are; beyond it keys that turn evenly make the memory grow.
+/// Without forgetting and with an η that stays, ‖w + η/(1 − η) s‖² + η/(1 − η)² ‖s‖² never grows, whatever keys and θ
+/// up to 2 (1 − η)² / (1 + η) are; beyond it keys that turn evenly make the memory grow.
 #[test]
 fn without_forgetting_a_quadratic_form_holds_whatever_the_keys_are() {
     let form = |eta: f64, [w, s]: [Column; 2]| {
@@ -150,7 +151,8 @@ fn without_forgetting_a_quadratic_form_holds_whatever_the_keys_are() {
     }
 }
 
-/// By how much a token multiplies w and s in the long run where each key is turned by so many degrees from the one before.
+/// By how much a token multiplies w and s in the long run where each key is turned by so many degrees from the one
+/// before.
 fn turning(degrees: f64, theta: f64, eta: f64) -> f64 {
     let mut state = [[1.0, 0.3, 0.0], [0.2, -0.5, 0.0]];
     let (mut log, mut halfway) = (0.0, 0.0);

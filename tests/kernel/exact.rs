@@ -29,8 +29,8 @@ fn wide(longest: usize, tame: bool) -> impl Strategy<Value = Case> {
     })
 }
 
-/// Keys of norm at most 1, half of the squared error, θ to 1 and η to 1/2, as models have them; every `alike`-th key is that of the token
-/// before it, or 0 by turns. `theta_max` is what θ was drawn up to.
+/// Keys of norm at most 1, half of the squared error, θ to 1 and η to 1/2, as models have them; every `alike`-th key is
+/// that of the token before it, or 0 by turns. `theta_max` is what θ was drawn up to.
 fn in_range(case: &mut Case, alike: usize, theta_max: f64) {
     case.spec.loss = Loss::Half;
     case.theta.iter_mut().for_each(|theta| *theta /= theta_max);
@@ -161,8 +161,8 @@ fn given(key: impl Fn(usize) -> [f64; 4], alpha: f64, theta: f64, eta: f64) -> C
     }
 }
 
-/// Values of more than two panels of columns, keys of more than one, more tokens than two pieces: batch, chunk by chunk, token
-/// form and streams, with gradients.
+/// Values of more than two panels of columns, keys of more than one, more tokens than two pieces: batch, chunk by
+/// chunk, token form and streams, with gradients.
 #[test]
 fn widths_of_several_panels_are_the_same_numbers() {
     for (dk, dv) in [(70, 130), (129, 65), (64, 64), (65, 63)] {
@@ -221,8 +221,8 @@ fn edges_of_gates_and_keys_are_those_of_the_token_form() {
     }
 }
 
-/// Without momentum and with half of the squared error this is the gated delta rule of the literature, written down here as such:
-/// `M_t = (1 − α_t) M_{t−1} (no decay of what is written) − θ_t k_tᵀ (k_t M_{t−1} − v_t)`.
+/// Without momentum and with half of the squared error this is the gated delta rule of the literature, written down
+/// here as such: `M_t = (1 − α_t) M_{t−1} (no decay of what is written) − θ_t k_tᵀ (k_t M_{t−1} − v_t)`.
 #[test]
 fn without_momentum_it_is_the_gated_delta_rule() {
     let key = |t: usize| [0.2, 0.4, 0.6, 0.8].map(|x: f64| 0.5 * (x * t as f64).sin());
@@ -274,7 +274,8 @@ fn pieces_are_whole_chunks_and_matrices_alone_have_them() {
     assert!(residual.validate().is_ok() && residual.token_by_token());
 }
 
-/// Momentum alone, of a state that is there: nothing is written, so that nothing but what a piece leaves out can be wrong.
+/// Momentum alone, of a state that is there: nothing is written, so that nothing but what a piece leaves out can be
+/// wrong.
 #[test]
 fn gradients_in_f32_hold_where_momentum_has_faded() {
     let (n, d) = (64, 16);

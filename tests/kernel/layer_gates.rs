@@ -1,4 +1,5 @@
-//! Gates of every layer's own: the definition in plain loops, both forms, gradients, pieces, streams, causality, refusals.
+//! Gates of every layer's own: the definition in plain loops, both forms, gradients, pieces, streams, causality,
+//! refusals.
 
 mod definition;
 mod sizes;

@@ -1,5 +1,5 @@
-//! Whole models in the kernel: any cut of a stream has the bits of the whole, nothing sees the future, and what is read from
-//! outside is checked.
+//! Whole models in the kernel: any cut of a stream has the bits of the whole, nothing sees the future, and what is read
+//! from outside is checked.
 
 mod bytes;
 mod case;
@@ -215,7 +215,8 @@ fn streams_share_a_model_from_several_threads() {
 fn a_frozen_memory_does_not_change_and_an_absent_one_is_silent() {
     const N: usize = 80; // longer than any segment
     for mut case in cases() {
-        // A network whose units are all dead, or all of whose weights are forgotten, answers 0 whether it learns or not.
+        // A network whose units are all dead, or all of whose weights are forgotten, answers 0 whether it learns or
+        // not.
         case.blocks.iter_mut().for_each(|b| (b.memory.activation, b.forgetting) = (Activation::Silu, false));
         let mut world = World::<f64>::new(&case);
         let (model, fed) = (world.model(), case.input::<f64>(N));

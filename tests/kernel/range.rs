@@ -23,7 +23,8 @@ impl Dice {
     }
 }
 
-/// A token of the adversary's: α, θ, η as shares of their largest values, and the angle of its key, all as numbers of one period.
+/// A token of the adversary's: α, θ, η as shares of their largest values, and the angle of its key, all as numbers of
+/// one period.
 pub type Move = [f64; 4];
 
 /// Of α, θ and η.
@@ -170,8 +171,8 @@ fn half_and_half_grows_slowly() {
     assert!(found > 1.002 && found < 1.004, "{found}");
 }
 
-/// Along one key nothing grows where θ + η ≤ 1 and η ≤ 1/2: each token maps a hexagon of (w, s) into itself. docs/NUMERICS.md has the
-/// proof; corners of the gates suffice, because the map is linear in each of them.
+/// Along one key nothing grows where θ + η ≤ 1 and η ≤ 1/2: each token maps a hexagon of (w, s) into itself.
+/// docs/NUMERICS.md has the proof; corners of the gates suffice, because the map is linear in each of them.
 #[test]
 fn along_one_key_a_hexagon_holds_whatever_the_gates_are() {
     let (on, off) = (0.25, 0.75);
@@ -194,7 +195,8 @@ fn along_one_key_a_hexagon_holds_whatever_the_gates_are() {
     }
 }
 
-/// One key, θ and α of 1 by turns, η of 0 and 1/2: the weights grow by half every other token, though each gate is in [0, 1].
+/// One key, θ and α of 1 by turns, η of 0 and 1/2: the weights grow by half every other token, though each gate is in
+/// [0, 1].
 #[test]
 fn forgetting_and_momentum_by_turns_push_a_memory_outwards() {
     // sin(τ x): 1 at ¼, −1 at ¾.

@@ -8,7 +8,7 @@ use titans_host::train::store::Store;
 pub const ALSO: &str = ":";
 
 /// What a launcher leaves in the environment.
-const LAUNCHED: [&str; 12] = [
+const LAUNCHED: [&str; 15] = [
     "RANK",
     "WORLD_SIZE",
     "LOCAL_RANK",
@@ -20,6 +20,9 @@ const LAUNCHED: [&str; 12] = [
     "SLURM_PROCID",
     "SLURM_STEP_ID",
     "SLURM_STEP_NUM_TASKS",
+    "MPI_LOCALRANKID",
+    "SLURM_LOCALID",
+    "TITANS_ALONE",
     "TITANS_ISA",
 ];
 

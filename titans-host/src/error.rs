@@ -80,8 +80,8 @@ pub enum Error {
         /// The first such token or patch.
         position: u64,
     },
-    /// A token that a stream does not take: its write into a memory, or what the model says after it, would not be finite. The tokens before
-    /// it are in, and the stream stands as if this one had never come.
+    /// A token that a stream does not take: its write into a memory, or what the model says after it, would not be
+    /// finite. The tokens before it are in, and the stream stands as if this one had never come.
     #[error(
         "token {token} of this push (position {position} of the stream) is refused: with it the memory, or what the model says, \
          would not be finite; all tokens before it are in. Go on without it, reset the stream, or train with a lower theta_max, a \
@@ -161,7 +161,8 @@ const END: usize = 800;
 /// Most characters of what was found.
 const FOUND: usize = 60;
 
-/// A message as a terminal may show it, whatever names and data are in it: without control characters, and of bounded length.
+/// A message as a terminal may show it, whatever names and data are in it: without control characters, and of bounded
+/// length.
 pub fn tidy(text: &str) -> String {
     let mut tidy = String::with_capacity(text.len().min(2 * MESSAGE));
     let count = text.chars().count();

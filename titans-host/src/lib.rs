@@ -8,8 +8,8 @@
 //!
 //! # fn main() -> titans_host::Result<()> {
 //! let device = Cpu::<f32>::new(None)?; // on all threads of this machine
-//! let config = ModelConfig { width: 32, blocks: 1, heads: 2, head_width: 16, feed_forward: 64, ..ModelConfig::default() };
-//! let model = Model::new(&device, config, 1)?; // random weights; `titans train` trains and saves such models
+//! let small = ModelConfig { width: 32, blocks: 1, heads: 2, head_width: 16, feed_forward: 64, ..Default::default() };
+//! let model = Model::new(&device, small, 1)?; // random weights; `titans train` trains and saves such models
 //! let mut session = Session::new(&device, &model, Mode::On)?;
 //! let text = b"the more it reads, the more it knows".map(u32::from);
 //! let steps = session.push(&text)?; // in any cuts: they change no bit
@@ -29,10 +29,10 @@
 //! | [`device`] | the list of operations ([`device::Device`]), and the machines that run them: CPU threads, CUDA |
 //! | [`tape`] | reverse mode over those operations, parameters, gradients |
 //! | [`data`] | text, vocabularies, series of numbers, the recall task's symbols |
-//! | [`model`] | the LMM language model, in batches and as an uncut stream ([`model::Session`]) |
+//! | [`model`] | models of all blocks, in batches and as an uncut stream ([`model::Session`]) |
 //! | [`mod@array`] | arrays with axes in and out: batches through the memory, sessions, parameters |
 //! | [`train`] | the optimiser, runs and their folders, checkpoints that resume to the bit |
-//! | [`task`] | what is learned and measured: recall, text by byte or token, series of numbers |
+//! | [`task`] | what is learned and measured: recall, text, series, forecasts, classes, needles, stories, groups |
 //! | [`selftest`] | a device against another |
 //! | [`cli`] | the command |
 //!

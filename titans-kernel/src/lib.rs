@@ -4,7 +4,7 @@
 //! use titans_kernel::memory::{Gates, Memory};
 //!
 //! # fn main() -> titans_kernel::Result<()> {
-//! let mut memory = Memory::linear(4, 4).build()?; // keys of 4, values of 4; `build_in` takes a buffer of yours instead
+//! let mut memory = Memory::linear(4, 4).build()?; // keys of 4, values of 4; `build_in`: in your buffer
 //! let (key, value, mut answer) = ([1.0, 0.0, 0.0, 0.0], [0.3, -0.5, 0.1, 0.9], [0.0; 4]);
 //! let gates = Gates { alpha: 0.0, theta: 1.0, eta: 0.0 }; // α forgets, θ learns, η carries on
 //! let surprise = memory.write(&key, &value, gates)?; // ½ ‖M(key) − value‖² before it learned

@@ -2,7 +2,7 @@
 //!
 //! Sizes are checked where a caller's buffers come in; inside, a place out of reach is a mistake of the kernel's own.
 //! With the feature `strict`, and in tests, it panics, as slices do. Without it nothing of the kernel can panic, which
-//! programs for bare metal count on (`.ci/firmware` looks for what could): a part out of reach is empty, a number there
+//! programs for bare metal count on (`.ci/mcu` looks for what could): a part out of reach is empty, a number there
 //! is 0, and what is written there is dropped.
 
 use core::slice::SliceIndex;

@@ -4,6 +4,16 @@ use crate::error::{Error, Result};
 use crate::part::{Parts, sure};
 
 /// A read-only matrix: `rows × cols` elements of a slice with any two strides, so a transpose is a view.
+///
+/// ```
+/// use titans_kernel::Mat;
+///
+/// let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let x = Mat::new(&numbers, 2, 3)?;
+/// assert_eq!((x.row(1), x.t().rows()), (&[4.0, 5.0, 6.0][..], 3));
+/// assert!(Mat::new(&numbers, 3, 3).is_err());
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Mat<'a, T> {
     data: &'a [T],

@@ -1,4 +1,5 @@
-//! A model streamed from C has the bits of the host's sessions, which `titans stream` runs, for every block, however tokens are cut.
+//! A model streamed from C has the bits of the host's sessions, which `titans stream` runs, for every block, however
+//! tokens are cut.
 
 use super::blocks::cases;
 use super::support::{Blob, Fed, Running, running, weights};

@@ -1,4 +1,5 @@
-//! States: no damaged byte gets in, foreign ones are told apart, and those of `titans stream --state` are taken and read.
+//! States: no damaged byte gets in, foreign ones are told apart, and those of `titans stream --state` are taken and
+//! read.
 
 use super::support::{Blob, Fed, Running, running};
 use crate::support::{details, expect, message};

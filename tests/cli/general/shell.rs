@@ -25,7 +25,8 @@ fn completions_and_pages_know_every_verb() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What is written behind the options is broken where the terminal ends and nowhere else, but for the ends of sentences.
+/// What is written behind the options is broken where the terminal ends and nowhere else, but for the ends of
+/// sentences.
 #[test]
 fn help_is_broken_where_the_terminal_ends() {
     let folder = tempfile::tempdir().unwrap();

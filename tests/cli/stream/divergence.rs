@@ -1,5 +1,5 @@
-//! A memory that runs away: `titans stream` stops at the token or begins anew there, keeps what came before it, and no verb prints or
-//! saves a number that is not finite and says that all is well.
+//! A memory that runs away: `titans stream` stops at the token or begins anew there, keeps what came before it, and no
+//! verb prints or saves a number that is not finite and says that all is well.
 
 use super::with_input;
 use crate::common::{check_failure, fails, ok};

@@ -5,7 +5,8 @@ use crate::common::{check_failure, fails, json, ok, run, titans};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-/// A run whose best checkpoint, of step 4, is not its latest, of step 6; `early`, of step 2, lies beside both and also outside.
+/// A run whose best checkpoint, of step 4, is not its latest, of step 6; `early`, of step 2, lies beside both and also
+/// outside.
 fn overfitted(here: &Path) {
     let copy = |from: &str, to: &str| std::fs::copy(here.join(from), here.join(to)).map(drop).unwrap();
     // Fast, so that two steps are seen in what a checkpoint says.

@@ -1,4 +1,5 @@
-//! Names of any bytes: what people read shows no control characters, and what must be text is refused by option and value.
+//! Names of any bytes: what people read shows no control characters, and what must be text is refused by option and
+//! value.
 #![cfg(unix)]
 
 use super::{TEXT, folder, text_run};

@@ -88,8 +88,8 @@ BLOCK_KERNEL(64) unwritten(i64 n, float* y) {
     row[threadIdx.x] = 1.0f;
 }
 
-// y [5, 64]: what lane 3 has, what the lane 5 further has, what the lane with bit 4 turned has; sums by a half of each warp,
-// and what the warp wrote to shared memory
+// y [5, 64]: what lane 3 has, what the lane 5 further has, what the lane with bit 4 turned has; sums by a half of each
+// warp, and what the warp wrote to shared memory
 BLOCK_KERNEL(64) shuffles(i64 n, const float* x, float* y) {
     SHARED(float, row, [64]);
     const unsigned i = threadIdx.x;

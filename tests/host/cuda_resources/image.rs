@@ -1,11 +1,12 @@
-//! What a kernel takes, from the machine code itself: an ELF image whose sections are named by kernel, with NVIDIA's own
-//! attributes in `.nv.info` (of all kernels) and `.nv.info.KERNEL`.
+//! What a kernel takes, from the machine code itself: an ELF image whose sections are named by kernel, with NVIDIA's
+//! own attributes in `.nv.info` (of all kernels) and `.nv.info.KERNEL`.
 
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection, ObjectSymbol, SymbolIndex};
 use std::collections::BTreeMap;
 
-/// Attributes: a kernel's or function's registers; its local memory with that of what it calls; the most threads of a block.
+/// Attributes: a kernel's or function's registers; its local memory with that of what it calls; the most threads of a
+/// block.
 const REGISTERS: u8 = 0x2f;
 const STACK: u8 = 0x12;
 const MOST_THREADS: u8 = 0x05;
@@ -29,8 +30,8 @@ struct Attribute {
     words: Vec<u32>,
 }
 
-/// Records of four bytes: how the value is kept, the attribute, and a value of 16 bits, which for the fourth kind is the number
-/// of bytes that follow.
+/// Records of four bytes: how the value is kept, the attribute, and a value of 16 bits, which for the fourth kind is
+/// the number of bytes that follow.
 fn attributes(mut bytes: &[u8]) -> Vec<Attribute> {
     const LONG: u8 = 4;
     let mut out = vec![];
@@ -44,8 +45,8 @@ fn attributes(mut bytes: &[u8]) -> Vec<Attribute> {
     out
 }
 
-/// Every kernel of an image. `reserved`: bytes at the start of a block's shared memory that the system has for itself, where a
-/// section counts them.
+/// Every kernel of an image. `reserved`: bytes at the start of a block's shared memory that the system has for itself,
+/// where a section counts them.
 pub fn kernels(image: &[u8], reserved: u32) -> BTreeMap<String, Taken> {
     let file = ElfFile64::<LittleEndian>::parse(image).unwrap();
     let mut out = BTreeMap::new();

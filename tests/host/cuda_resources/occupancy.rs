@@ -1,11 +1,11 @@
-//! How many blocks of a kernel a multiprocessor holds at once: the rules of NVIDIA's occupancy calculator, with the numbers of
-//! the CUDA C++ Programming Guide (table "Technical Specifications per Compute Capability").
+//! How many blocks of a kernel a multiprocessor holds at once: the rules of NVIDIA's occupancy calculator, with the
+//! numbers of the CUDA C++ Programming Guide (table "Technical Specifications per Compute Capability").
 
 use super::image::Taken;
 use titans_host::device::cuda::compile::Target;
 
-/// Of every architecture here: registers of a multiprocessor, the parts that it has, each with its own registers, and what
-/// registers are given out in, to a warp.
+/// Of every architecture here: registers of a multiprocessor, the parts that it has, each with its own registers, and
+/// what registers are given out in, to a warp.
 const REGISTERS: u32 = 65_536;
 const PARTS: u32 = 4;
 const REGISTER_UNIT: u32 = 256;

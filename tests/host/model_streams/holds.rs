@@ -1,5 +1,6 @@
-//! Long streams of equal, alternating and random tokens through every block at its defaults: everything stays finite, and what comes
-//! behind them is read as well as from a fresh stream. `docs/results/hold.py` does so with a million tokens and trained models.
+//! Long streams of equal, alternating and random tokens through every block at its defaults: everything stays finite,
+//! and what comes behind them is read as well as from a fresh stream. `docs/results/hold.py` does so with a million
+//! tokens and trained models.
 
 use super::{Cpu, Session, World};
 use titans_host::model::{Head, Kind, Kinds, Mode, Model, ModelConfig, Step};
@@ -107,8 +108,8 @@ fn long_series_of_numbers_leave_every_block_finite() {
     });
 }
 
-/// What held is the chunk's doing: with a large θ one byte again and again drives chunks of eight out of `f32`, and with every
-/// token's own gradient not.
+/// What held is the chunk's doing: with a large θ one byte again and again drives chunks of eight out of `f32`, and
+/// with every token's own gradient not.
 #[test]
 fn chunks_of_eight_do_not_hold() {
     let mut config = block(Kind::Lmm, 1);

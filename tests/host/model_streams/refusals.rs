@@ -1,5 +1,5 @@
-//! A session stands behind the last good token after it refused one, with the bits of a session that never saw that one, however
-//! it was fed, saved, forked or reset; and says which one it was.
+//! A session stands behind the last good token after it refused one, with the bits of a session that never saw that
+//! one, however it was fed, saved, forked or reset; and says which one it was.
 
 use crate::cases::{KINDS, tiny};
 use titans_host::Error;
@@ -8,7 +8,8 @@ use titans_host::device::cpu::Cpu;
 use titans_host::model::{Head, Kind, Mode, Model, ModelConfig, Session, Step, Taken};
 use titans_kernel::memory::{Loss, Network};
 
-/// A token that is harmless for ever, as the model forgets; and one that makes the memory run away when it comes again and again.
+/// A token that is harmless for ever, as the model forgets; and one that makes the memory run away when it comes again
+/// and again.
 const CALM: [u32; 5] = [0, 3, 5, 1, 6];
 const HOT: u32 = 2;
 
@@ -19,7 +20,8 @@ fn hot(kind: Kind) -> ModelConfig {
     config
 }
 
-/// The same of the exact form, the default: every token its own gradient, pieces of several tokens, half the squared error.
+/// The same of the exact form, the default: every token its own gradient, pieces of several tokens, half the squared
+/// error.
 fn exact(kind: Kind) -> ModelConfig {
     let mut config = ModelConfig { theta_max: 20.0, theta_bias: 2.0, ..hot(kind) };
     (config.memory.chunk, config.memory.compute_chunk, config.memory.loss) = (1, 16, Loss::Half);

@@ -1,4 +1,5 @@
-//! The best checkpoint of a run: chosen by validations that compare, kept beside the latest, and told of when it is past.
+//! The best checkpoint of a run: chosen by validations that compare, kept beside the latest, and told of when it is
+//! past.
 
 use super::support::{Device, device, recall, recall_run, steps, trainer, write_text};
 use std::cell::Cell;

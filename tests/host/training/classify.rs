@@ -1,5 +1,5 @@
-//! Classification: what its batches hold, that padding and neighbours change nothing, that streams say what batches say, that a run goes on
-//! where it stopped, and that a motif is learned.
+//! Classification: what its batches hold, that padding and neighbours change nothing, that streams say what batches
+//! say, that a run goes on where it stopped, and that a motif is learned.
 
 use super::support::{Device, bits, device, steps, trainer};
 use std::path::Path;

@@ -90,7 +90,8 @@ fn all(
     found
 }
 
-/// Rows from a moment on change no forecast of that moment or before, however the memories are kept; they do change later ones.
+/// Rows from a moment on change no forecast of that moment or before, however the memories are kept; they do change
+/// later ones.
 #[test]
 fn no_forecast_depends_on_anything_later_than_its_moment() {
     for (channels, kind) in

@@ -1,5 +1,5 @@
-//! Needles and stories in haystacks: what batches hold, that streams say what batches say, that runs go on where they stopped, and that
-//! it is learned.
+//! Needles and stories in haystacks: what batches hold, that streams say what batches say, that runs go on where they
+//! stopped, and that it is learned.
 
 use super::support::{Device, bits, device, model, steps, trainer};
 use std::path::{Path, PathBuf};

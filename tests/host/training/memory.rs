@@ -1,4 +1,5 @@
-//! What a training step holds: with fewer chunk boundaries, and with blocks computed again, less memory and the same bits.
+//! What a training step holds: with fewer chunk boundaries, and with blocks computed again, less memory and the same
+//! bits.
 
 use super::support::bits;
 use std::path::Path;

@@ -157,7 +157,8 @@ impl ModelCase {
         Self::new(seed, &kinds)
     }
 
-    /// What must not be left to the dice, for a block of one kind: four layers, clips, and rows of numbers for both heads.
+    /// What must not be left to the dice, for a block of one kind: four layers, clips, and rows of numbers for both
+    /// heads.
     pub fn chosen(kind: Kind) -> Vec<Self> {
         type Change = fn(&mut ModelCase);
         let changes: [Change; 5] = [

@@ -1,5 +1,5 @@
-//! Tokens that a stream refuses: which they are does not depend on the cut, those before them are as ever, and a torn stream does
-//! nothing but begin anew.
+//! Tokens that a stream refuses: which they are does not depend on the cut, those before them are as ever, and a torn
+//! stream does nothing but begin anew.
 
 use super::case::{Fed, KINDS, MODES, ModelCase, Number, Out, World, buffer, push, saved};
 use titans_kernel::memory::Network;
@@ -26,7 +26,8 @@ fn same(case: &ModelCase) -> Fed<f32> {
     }
 }
 
-/// The first token that is refused when one is given at a time, what was said before it, and the state after the last good one.
+/// The first token that is refused when one is given at a time, what was said before it, and the state after the last
+/// good one.
 fn one_by_one(stream: &mut Stream<'_, f32>, fed: &Fed<f32>) -> Option<(usize, Out, Vec<u8>)> {
     let mut out = Out::default();
     for t in 0..N {

@@ -2,7 +2,7 @@
 
 use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
-use crate::device::cuda::{Cuda, Precision};
+use crate::device::cuda::{Cuda, Precision, probe};
 use crate::model::Choice;
 use crate::train::ranks::launch::Launch;
 use clap::Args;
@@ -53,8 +53,9 @@ fn device(text: &str) -> Result<DeviceChoice, String> {
 /// The number that torchrun, mpirun and their like give each process of a machine.
 fn local_rank() -> Result<Option<usize>, Failure> {
     let Some(text) = std::env::var_os("LOCAL_RANK").filter(|text| !text.is_empty()) else {
-        let launch = Launch::of_environment()?;
-        return Ok(launch.local.filter(|_| launch.size > 1));
+        // A launcher may also show each process a device of its own, which is number 0 then.
+        let visible = probe().devices.len().max(1);
+        return Ok(Launch::of_environment()?.local.map(|local| local % visible));
     };
     let number = text.to_str().and_then(|text| text.parse().ok());
     let wrong = || Failure::input(format!("LOCAL_RANK: expected a whole number from 0, found {text:?}"));

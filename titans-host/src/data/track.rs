@@ -65,7 +65,7 @@ impl Products {
     }
 
     /// Draws `length` of some elements, at least one, all below the order, each with the product up to it.
-    pub fn word<'a, R: Rng>(
+    pub fn draw<'a, R: Rng>(
         &'a self,
         rng: &'a mut R,
         length: usize,
@@ -88,11 +88,11 @@ impl Products {
     /// way), no element at all, or another length than the first word's.
     pub fn read(&self, path: &Path) -> Result<Vec<Vec<(u32, u32)>>> {
         let content = text::read(&[path])?;
-        self.words(&content.bytes).map_err(|reason| Error::file(path, reason))
+        self.parse_file(&content.bytes).map_err(|reason| Error::file(path, reason))
     }
 
     /// The words of a file's bytes.
-    fn words(&self, bytes: &[u8]) -> std::result::Result<Vec<Vec<(u32, u32)>>, String> {
+    fn parse_file(&self, bytes: &[u8]) -> std::result::Result<Vec<Vec<(u32, u32)>>, String> {
         let mut table = CsvTable::open(bytes, guessed_delimiter(bytes), FIELD);
         let none = || "expected at least one word, found none".to_owned();
         let header = table.next()?.ok_or_else(none)?.record;
@@ -210,7 +210,7 @@ mod tests {
     fn words_carry_their_products() {
         let g = Products::of(Group::S5);
         let all: Vec<u32> = (0..120).collect();
-        let words: Vec<(u32, u32)> = g.word(&mut rng(1, Purpose::Training, 2, 3), 500, &all).collect();
+        let words: Vec<(u32, u32)> = g.draw(&mut rng(1, Purpose::Training, 2, 3), 500, &all).collect();
         let mut product = 0;
         for &(element, target) in &words {
             product = g.product(product, element);

@@ -4,14 +4,15 @@ use titans_kernel::choice;
 use titans_kernel::memory::{MemorySpec, Read};
 
 choice! {
-    /// How many boundaries of a memory wait for its backward: states at the starts of its periods ([`MemorySpec::period_len`]).
+    /// How many boundaries of a memory wait for its backward: states at the starts of its periods
+    /// ([`MemorySpec::period_len`]).
     #[derive(Default)]
     pub enum Boundaries: "boundaries" {
         /// The state at every period's start: memory grows with the number n of periods.
         #[default]
         All = 0, "all";
-        /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward runs
-        /// the memories' writes once more.
+        /// Every ⌈√n⌉-th, those between computed again, a segment at a time: memory grows with √n, and the backward
+        /// runs the memories' writes once more.
         Sqrt = 1, "sqrt";
     }
 }
@@ -59,7 +60,8 @@ impl MemoryOp {
     }
 
     /// Elements of the buffer of chunk boundaries that the backward needs: `[batch, heads, …]`, of every memory the
-    /// kept states `[periods, 2 P]` and where a piece is several chunks Δ `[time, d_L]` ([`MemorySpec::boundaries_len`]).
+    /// kept states `[periods, 2 P]` and where a piece is several chunks Δ `[time, d_L]`
+    /// ([`MemorySpec::boundaries_len`]).
     pub fn boundaries_len(&self) -> usize {
         self.batch * self.heads * self.spec.boundaries_len(self.time)
     }
@@ -74,8 +76,8 @@ pub struct MemoryInputs<'a, B: ?Sized, I: ?Sized> {
     pub v: &'a B,
     /// Queries `[batch, time, heads, d_0]`.
     pub q: &'a B,
-    /// Gates `[batch, time, 3, heads, L]`: α, θ, η (see [`Device::gates`](super::Device::gates)), L being 1 where all layers share them
-    /// ([`MemorySpec::gate_sets`]).
+    /// Gates `[batch, time, 3, heads, L]`: α, θ, η (see [`Device::gates`](super::Device::gates)), L being 1 where all
+    /// layers share them ([`MemorySpec::gate_sets`]).
     pub gates: &'a B,
     /// State at the start `[batch, heads, 2 P]`.
     pub state: &'a B,

@@ -102,8 +102,8 @@ macro_rules! operations {
         };
         /// The last `width − 1` tokens of `tail` followed by `x`: the tail of the next segment.
         Convolution conv_tail ConvTail { dims: ConvDims, x: read, tail: may_read, next: write };
-        /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads, width]`,
-        /// and for the backward `log_sum [batch, time, heads]`, the logarithm of each softmax's denominator.
+        /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads,
+        /// width]`, and for the backward `log_sum [batch, time, heads]`, the logarithm of each softmax's denominator.
         Attention attention Attention { op: AttentionOp, inputs: AttentionInputs, y: write, log_sum: may_write };
         /// Backward of [`Device::attention`] from its output `y` and its `log_sum`.
         Attention attention_vjp AttentionVjp {
@@ -135,7 +135,8 @@ macro_rules! operations {
         Ends embedding Embedding { width: usize, ids: indices, table: read, y: write };
         /// Backward of [`Device::embedding`]: `d_table` +=.
         Ends embedding_vjp EmbeddingVjp { width: usize, ids: indices, d_y: read, d_table: write };
-        /// `y[b] = mean_{t < lengths[b]} x[b, t]` of sequences of `time` rows of `width`; a length above `time` is an error, the mean of none 0.
+        /// `y[b] = mean_{t < lengths[b]} x[b, t]` of sequences of `time` rows of `width`; a length above `time` is an
+        /// error, the mean of none 0.
         Ends pool Pool { time: usize, width: usize, lengths: indices, x: read, y: write };
         /// Backward of [`Device::pool`]: `d_x`, 0 in what is behind a sequence's length.
         Ends pool_vjp PoolVjp { time: usize, width: usize, lengths: indices, d_y: read, d_x: write };

@@ -38,7 +38,7 @@ impl<D: Device> Tape<'_, D> {
         let y = self.share(y);
         let slot = log_sum.and_then(|log_sum| {
             let own = |pair: [&Var<D>; 2]| pair.map(Var::clone);
-            self.record(|| {
+            self.remember(|| {
                 Op::Attention(Recorded {
                     op: *op,
                     x: [q, k, v].map(Var::clone),

@@ -62,7 +62,7 @@ impl<D: Device> Tape<'_, D> {
         let rows = self.rows("cross_entropy: logits", &logits.buffer, classes)?;
         let mut losses = self.device.alloc(rows)?;
         self.device.cross_entropy(classes, &logits.buffer, targets, &mut losses)?;
-        let slot = self.record(|| Op::CrossEntropy { classes, logits: logits.clone(), targets: Arc::clone(targets) });
+        let slot = self.remember(|| Op::CrossEntropy { classes, logits: logits.clone(), targets: Arc::clone(targets) });
         Ok(Losses { buffer: losses, slot })
     }
     /// The mean over a row of `(x − target)²`, for every row of `width`: the loss of regression.
@@ -73,7 +73,7 @@ impl<D: Device> Tape<'_, D> {
         let rows = self.rows("squared_error: x", &x.buffer, width)?;
         let mut losses = self.device.alloc(rows)?;
         self.device.squared_error(width, &x.buffer, target, &mut losses)?;
-        let slot = self.record(|| Op::SquaredError { width, x: x.clone(), target: target.clone() });
+        let slot = self.remember(|| Op::SquaredError { width, x: x.clone(), target: target.clone() });
         Ok(Losses { buffer: losses, slot })
     }
 }

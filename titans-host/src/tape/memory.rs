@@ -75,7 +75,7 @@ impl<D: Device> Tape<'_, D> {
         self.device.gates(heads, scale, &x.buffer, &mut y)?;
         // The backward works from the output, which the record therefore shares.
         let y = self.share(y);
-        let slot = self.record(|| Op::Gates { heads, scale, x: x.clone(), y: y.clone() });
+        let slot = self.remember(|| Op::Gates { heads, scale, x: x.clone(), y: y.clone() });
         Ok(Var { buffer: y, slot })
     }
 
@@ -118,7 +118,7 @@ impl<D: Device> Tape<'_, D> {
         )?;
         let slot = boundaries.and_then(|boundaries| {
             let x = [x.k, x.v, x.q, x.gates, x.state].map(Var::clone);
-            self.record(|| Op::Memory { op: op.clone(), x, boundaries })
+            self.remember(|| Op::Memory { op: op.clone(), x, boundaries })
         });
         Ok(MemoryRead {
             y: Var { buffer: self.share(y), slot },

@@ -329,12 +329,12 @@ impl<'a, D: Device> Tape<'a, D> {
 
     /// Makes a variable of an operation's only output and remembers the operation.
     fn push(&mut self, y: D::Buffer, op: impl FnOnce() -> Op<D>) -> Var<D> {
-        let slot = self.record(op);
+        let slot = self.remember(op);
         Var { buffer: self.share(y), slot }
     }
 
     /// Remembers an operation; the slot of its first output, others follow.
-    fn record(&mut self, op: impl FnOnce() -> Op<D>) -> Option<Slot> {
+    fn remember(&mut self, op: impl FnOnce() -> Op<D>) -> Option<Slot> {
         if !self.recording {
             return None;
         }

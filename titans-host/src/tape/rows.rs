@@ -69,7 +69,7 @@ impl<D: Device> Tape<'_, D> {
     /// As [`Tape::add`].
     pub fn assemble(&mut self, batch: usize, time: usize, width: usize) -> Result<Assembly<D>> {
         let whole = self.device.alloc(batch.saturating_mul(time).saturating_mul(width))?;
-        let slot = self.record(|| Op::Assemble);
+        let slot = self.remember(|| Op::Assemble);
         Ok(Assembly { whole, slot, batch, time, width, placed: 0 })
     }
 }
@@ -97,7 +97,7 @@ impl<D: Device> Assembly<D> {
         tape.device.move_rows(&op, &x.buffer, &mut self.whole)?;
         self.placed += rows;
         if let (Some(whole), Some(x)) = (self.slot, x.slot) {
-            tape.record(|| Op::Part { op, x, len, whole });
+            tape.remember(|| Op::Part { op, x, len, whole });
         }
         Ok(())
     }

@@ -299,7 +299,7 @@ impl<D: Device> Task<D> for Recall {
         lengths.map(|&length| self.load::<D::Elem>(model, length)).collect()
     }
 
-    fn note(&self) -> String {
+    fn status(&self) -> String {
         format!("up to {} tokens, {} pairs", self.curriculum.length as usize, self.curriculum.pairs as usize)
     }
 

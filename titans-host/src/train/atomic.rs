@@ -15,8 +15,8 @@ const LINKS: usize = 40;
 const NAME: usize = 200;
 
 /// Writes `path` through a temporary file beside it: written, flushed to the disk, renamed over the old file, and the
-/// rename flushed too. A link stands for its target, there yet or not; mode and owner of an old file are kept as far as the system
-/// lets us. On any error the old file is as it was and the temporary one is gone.
+/// rename flushed too. A link stands for its target, there yet or not; mode and owner of an old file are kept as far as
+/// the system lets us. On any error the old file is as it was and the temporary one is gone.
 ///
 /// # Errors
 /// [`Error::Io`] naming `path` and `doing` (a full disk, an unwritable or missing folder, …).
@@ -104,8 +104,8 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Gives a file the owner and the mode of the one before, as far as we may. A group that cannot be kept leaves nobody more than
-/// everybody had.
+/// Gives a file the owner and the mode of the one before, as far as we may. A group that cannot be kept leaves nobody
+/// more than everybody had.
 #[cfg(unix)]
 fn keep(file: &File, before: &Metadata) {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
@@ -126,7 +126,8 @@ fn keep(file: &File, before: &Metadata) {
     let _ = file.set_permissions(before.permissions());
 }
 
-/// Flushes a rename. Where the folder lets nobody read it, or its file system knows no such thing, the rename is atomic all the same.
+/// Flushes a rename. Where the folder lets nobody read it, or its file system knows no such thing, the rename is atomic
+/// all the same.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};

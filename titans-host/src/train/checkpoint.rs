@@ -118,7 +118,8 @@ pub fn load<D: Device>(device: &D, path: &Path) -> Result<Checkpoint<D>> {
     Ok(Checkpoint { config, state, model, optimiser })
 }
 
-/// Reads the model alone, from a checkpoint or the latest one of a run folder; [`super::which::find`] finds its best one.
+/// Reads the model alone, from a checkpoint or the latest one of a run folder; [`super::which::find`] finds its best
+/// one.
 ///
 /// # Errors
 /// As [`load`].
@@ -142,7 +143,8 @@ pub fn are_in(folder: &Path) -> bool {
     [LATEST, BEST].iter().any(|name| folder.join(name).exists())
 }
 
-/// The checkpoint that training goes on from: `path` itself, or [`LATEST`] in it if it is a folder. [`super::which`] finds others.
+/// The checkpoint that training goes on from: `path` itself, or [`LATEST`] in it if it is a folder. [`super::which`]
+/// finds others.
 pub fn file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(LATEST) } else { path.to_path_buf() }
 }

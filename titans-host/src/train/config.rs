@@ -37,16 +37,17 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Largest global gradient norm; 0 never clips.
     pub clip: f64,
-    /// Share of what each block's mixer and feed-forward add to the stream that a training step drops, 0 to below 1; the rest
-    /// is divided by 1 minus it.
+    /// Share of what each block's mixer and feed-forward add to the stream that a training step drops, 0 to below 1;
+    /// the rest is divided by 1 minus it.
     pub dropout: f64,
-    /// By what the learning rate of the memories' gates is multiplied, above 0: with 1 their logits go as far in a step as any other
-    /// parameter, and gates that should shut come near 0 or their largest value late.
+    /// By what the learning rate of the memories' gates is multiplied, above 0: with 1 their logits go as far in a step
+    /// as any other parameter, and gates that should shut come near 0 or their largest value late.
     #[serde(skip_serializing_if = "is_one")]
     pub gate_rate: f64,
     /// Steps between cheap validations; 0 validates only at the end.
     pub validate_every: u64,
-    /// Which chunk boundaries of the memories wait for the backward: `all`, or their `sqrt` for less memory and more time.
+    /// Which chunk boundaries of the memories wait for the backward: `all`, or their `sqrt` for less memory and more
+    /// time.
     pub boundaries: Boundaries,
     /// Keep only the blocks' inputs and compute the blocks again in the backward: less memory, about a third more time.
     pub recompute: bool,
@@ -176,8 +177,9 @@ impl RunConfig {
     /// Reads `config.toml`.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and field that cannot be used; also where `model.eta_max` is
-    /// missing, which says that the file is of a time when momentum went up to 1: it would be another model.
+    /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and field that cannot be used; also where
+    /// `model.eta_max` is missing, which says that the file is of a time when momentum went up to 1: it would be
+    /// another model.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "reading the configuration", e))?;
         let config: Self = toml::from_str(&text).map_err(|e| Error::file(path, e.to_string()))?;

@@ -1,7 +1,8 @@
 //! One owner at a time of what is written again and again: a state file, a run folder.
 //!
-//! The lock is one of the system's (`flock`), on a small file beside what is owned, so that it ends with its process however that
-//! ends. The file says who holds it and is removed at the end; one that a killed process left is taken over.
+//! The lock is one of the system's (`flock`), on a small file beside what is owned, so that it ends with its process
+//! however that ends. The file says who holds it and is removed at the end; one that a killed process left is taken
+//! over.
 
 use super::atomic;
 use crate::{Error, Result};

@@ -95,7 +95,8 @@ pub fn recall(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<()> 
     save(path, svg)
 }
 
-/// Draws any numbers against lengths on a logarithmic axis to the file `path`, atomically. Points that are not finite are left out.
+/// Draws any numbers against lengths on a logarithmic axis to the file `path`, atomically. Points that are not finite
+/// are left out.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written.
@@ -115,8 +116,8 @@ pub fn by_length(path: &Path, labels: &Labels<'_>, curves: &[Curve]) -> Result<(
     save(path, svg)
 }
 
-/// Draws a table of confusions to the file `path`, atomically: a row for each true class, darker where more of its rows were said to be
-/// of a class. Of more than 40 classes the numbers are left out.
+/// Draws a table of confusions to the file `path`, atomically: a row for each true class, darker where more of its rows
+/// were said to be of a class. Of more than 40 classes the numbers are left out.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written.

@@ -60,8 +60,8 @@ pub struct Best {
 /// Makes `folder` a run folder: creates it and writes `config.toml`.
 ///
 /// # Errors
-/// [`Error::Usage`] when it holds a run already, [`Error::File`] when a file of a run's name lies there that no run wrote,
-/// [`Error::Io`] when it cannot be made or written.
+/// [`Error::Usage`] when it holds a run already, [`Error::File`] when a file of a run's name lies there that no run
+/// wrote, [`Error::Io`] when it cannot be made or written.
 pub fn create(folder: &Path, config: &RunConfig) -> Result<()> {
     config.validate()?;
     if checkpoint::are_in(folder) {
@@ -76,7 +76,8 @@ pub fn create(folder: &Path, config: &RunConfig) -> Result<()> {
     config.write(&folder.join(CONFIG))
 }
 
-/// A file that a run would write over and that is not of an earlier try: a run begins with a configuration that can be read.
+/// A file that a run would write over and that is not of an earlier try: a run begins with a configuration that can be
+/// read.
 fn foreign(folder: &Path) -> Option<PathBuf> {
     let config = folder.join(CONFIG);
     if RunConfig::read(&config).is_ok() {
@@ -115,7 +116,8 @@ pub fn train<D: Device>(
     if outcome.as_ref().is_err_and(|e| !matches!(e, Error::NotFinite { .. }))
         && run.saved_step.is_some_and(|saved| saved != run.trainer.state().step)
     {
-        // What could not be written may be another file, or there is room again: the steps since the last checkpoint are worth a try.
+        // What could not be written may be another file, or there is room again: the steps since the last checkpoint
+        // are worth a try.
         let _ = run.save();
     }
     progress.finish();
@@ -250,7 +252,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             accuracy: report.accuracy,
             learning_rate: Some(report.learning_rate),
             gradient_norm: Some(report.gradient_norm),
-            task: Some(self.trainer.note()).filter(|note| !note.is_empty()),
+            task: Some(self.trainer.status()).filter(|note| !note.is_empty()),
             ..Record::default()
         })?;
         self.look_at_memory();
@@ -279,7 +281,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             accuracy: self.recent.accuracy,
             tokens_per_s: self.recent.tokens_per_s(),
             left: if left.is_nan() { left } else { left.max(0.0) },
-            note: self.trainer.note(),
+            note: self.trainer.status(),
             memory: self.memory.map(|(_, memory)| memory),
         }
     }
@@ -292,7 +294,8 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         }
     }
 
-    /// A validation that chooses the best checkpoint. All those of a run are of the same data, or their losses would not compare.
+    /// A validation that chooses the best checkpoint. All those of a run are of the same data, or their losses would
+    /// not compare.
     fn validate(&mut self, thorough: Option<&Interrupt>, progress: &mut dyn Progress) -> Result<Validation> {
         let validation = match thorough {
             Some(interrupt) => self.trainer.validate_until(true, interrupt)?,
@@ -316,7 +319,8 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         Ok(validation)
     }
 
-    /// The thorough validation, which a request to stop ends. Where those on the way were cheap, one of these comes first and chooses.
+    /// The thorough validation, which a request to stop ends. Where those on the way were cheap, one of these comes
+    /// first and chooses.
     fn validate_at_the_end(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<Validation> {
         if self.trainer.config().train.validate_every == 0 {
             return self.validate(Some(interrupt), progress);

@@ -13,19 +13,19 @@ pub struct Batch {
     pub ids: Vec<u32>,
     /// Rows of numbers `[batch, time, inputs]`; empty where it reads ids.
     pub rows: Vec<f64>,
-    /// Ids of the tokens that come before these sequences, as many for each, `[batch, time]`: what the memories know of them is what the
-    /// sequences begin with. Empty where memories begin at w0.
+    /// Ids of the tokens that come before these sequences, as many for each, `[batch, time]`: what the memories know of
+    /// them is what the sequences begin with. Empty where memories begin at w0.
     pub before: Vec<u32>,
     /// For each token what should be predicted after it, [`crate::device::IGNORE`] for nothing, `[batch, time]`; empty
     /// where numbers are predicted.
     pub targets: Vec<u32>,
     /// Predicted numbers `[batch, time, outputs]`; empty where ids are predicted.
     pub wanted: Vec<f64>,
-    /// By what the error of each predicted number is multiplied before it is squared, finite and 0 or above, `[batch, time, outputs]`; empty
-    /// where all count alike.
+    /// By what the error of each predicted number is multiplied before it is squared, finite and 0 or above, `[batch,
+    /// time, outputs]`; empty where all count alike.
     pub weights: Vec<f64>,
-    /// Of each sequence, how many of its first tokens are its own: the mean of what is said after them is scored, against one target a
-    /// sequence; empty where every token has its own target.
+    /// Of each sequence, how many of its first tokens are its own: the mean of what is said after them is scored,
+    /// against one target a sequence; empty where every token has its own target.
     pub lengths: Vec<u32>,
     /// Sequences.
     pub batch: usize,
@@ -195,7 +195,8 @@ pub trait Task<D: Device> {
         0
     }
 
-    /// The largest batches or streams by which a model of that configuration is measured, in validations and at the run's end.
+    /// The largest batches or streams by which a model of that configuration is measured, in validations and at the
+    /// run's end.
     ///
     /// # Errors
     /// [`Error::Usage`] and [`Error::Kernel`] for a configuration that cannot be.
@@ -210,12 +211,12 @@ pub trait Task<D: Device> {
     }
 
     /// A word on where the task stands, for people; may be empty.
-    fn note(&self) -> String {
+    fn status(&self) -> String {
         String::new()
     }
 
-    /// Measures the model on data that it does not train on: a cheap part of them, or all when `thorough`. Where it takes long, a
-    /// request to stop ends it.
+    /// Measures the model on data that it does not train on: a cheap part of them, or all when `thorough`. Where it
+    /// takes long, a request to stop ends it.
     ///
     /// # Errors
     /// [`Error::Stopped`] then; what the device reports.

@@ -130,8 +130,8 @@ impl<'a, D: Device> Trainer<'a, D> {
     }
 
     /// The task's word on where it stands.
-    pub fn note(&self) -> String {
-        self.task.note()
+    pub fn status(&self) -> String {
+        self.task.status()
     }
 
     /// What the task's losses are in.

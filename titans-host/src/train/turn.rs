@@ -1,10 +1,11 @@
 //! When validation turns: the loss on data that are not trained on was lowest some time ago.
 
-/// Validations in a row without another low after which it has turned. One or two are noise where the learning rate is high.
+/// Validations in a row without another low after which it has turned. One or two are noise where the learning rate is
+/// high.
 pub const WORSE: u32 = 3;
 
-/// The step and loss of the best of some validations, given in their order, if with the last one it has turned: exactly [`WORSE`] of
-/// them in a row, and none before, are worse. So each best is told of once, also by a run that is resumed.
+/// The step and loss of the best of some validations, given in their order, if with the last one it has turned: exactly
+/// [`WORSE`] of them in a row, and none before, are worse. So each best is told of once, also by a run that is resumed.
 pub fn turned(validations: impl IntoIterator<Item = (u64, f64)>) -> Option<(u64, f64)> {
     let (mut best, mut worse, mut last) = (None, 0, None);
     for (step, loss) in validations {

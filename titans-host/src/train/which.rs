@@ -38,11 +38,12 @@ pub struct Found {
     pub for_want_of_best: bool,
 }
 
-/// The checkpoint that `run` stands for: of a folder the one that is `asked` for, else its best one, else its latest one while no
-/// validation has chosen a best; of anything else that file.
+/// The checkpoint that `run` stands for: of a folder the one that is `asked` for, else its best one, else its latest
+/// one while no validation has chosen a best; of anything else that file.
 ///
 /// # Errors
-/// [`Error::Usage`] when one is asked for of a run that is a file; [`Error::File`] when the run, or that checkpoint of it, is not there.
+/// [`Error::Usage`] when one is asked for of a run that is a file; [`Error::File`] when the run, or that checkpoint of
+/// it, is not there.
 pub fn find(run: &Path, asked: Option<&Which>) -> Result<Found> {
     if !run.is_dir() {
         return match asked {

@@ -48,10 +48,10 @@ fn view<T: Copy>(data: &[T], rows: usize, cols: usize, transposed: bool) -> Mat<
 #[test]
 fn versions_have_names_and_exist_where_the_processor_has_them() {
     for isa in Isa::ALL {
-        assert_eq!(Isa::named(isa.name()), Some(isa));
+        assert_eq!(Isa::of_name(isa.name()), Some(isa));
         assert_eq!(Simd::new(isa).map(|g| g.isa()), isa.available().then_some(isa));
     }
-    assert!(Isa::named("sse9").is_none());
+    assert!(Isa::of_name("sse9").is_none());
     assert!(Isa::Portable.available() && Isa::best().available());
     assert_eq!(Simd::best().isa(), Isa::best());
     assert_eq!(Isa::Neon.available(), cfg!(target_arch = "aarch64"));

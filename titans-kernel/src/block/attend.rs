@@ -2,7 +2,7 @@
 
 use super::BlockRun;
 use super::spec::{BlockSpec, Kind};
-use super::state::{KeyValues, State, in_segment, in_window, window_start};
+use super::state::{KeyValues, State, in_segment, seen_from, window_start};
 use super::weights::Projection;
 use super::work::Attending;
 use crate::arithmetic::Arithmetic;
@@ -130,12 +130,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         let (g, spec, n) = (self.g, self.spec, z.rows());
         let (inner, width, kv_width) = (spec.inner(), spec.attention_width(), spec.kv_width());
         // The numbers of the first key and of the first query: those of a segment count from its start, as in a batch.
-        let (start, first, kept) = match spec.kind {
-            Kind::Mac => (0, in_segment(spec, position) as u64, in_segment(spec, position)),
-            Kind::Lmm | Kind::Mag | Kind::Mal | Kind::Attention => {
-                (window_start(spec, position), position, in_window(spec, position))
-            }
-        };
+        let (start, first, kept) = seen_from(spec, position);
         let rotary = self.rotary(false);
         let [q_tail, k_tail, v_tail] = &mut state.attention_tails;
         let (tails, spaces) = (Some([&mut **k_tail, &mut **v_tail]), [&mut *work.k, &mut *work.a]);

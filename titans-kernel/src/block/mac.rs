@@ -59,7 +59,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             MacFeed::Output => [y; 3],
         };
         let clipped = self.write_and_ask(fed, position, state, &mut work.memory, work.t[0], surprise)?;
-        self.gate(y, work.memory.r, &mut work.t)?;
+        self.output_gate(y, work.memory.r, &mut work.t)?;
         linear::forward(g, Mat::new(work.memory.r, n, inner)?, self.w.out, None, MatMut::new(work.y, n, width)?)?;
         Ok(clipped)
     }

@@ -43,11 +43,11 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         };
         let inner_rows = match self.spec.kind {
             Kind::Lmm => {
-                self.gate(rows, work.memory.r, &mut work.t)?;
+                self.output_gate(rows, work.memory.r, &mut work.t)?;
                 &*work.memory.r
             }
             Kind::Mal => {
-                self.gate(rows, work.memory.r, &mut work.t)?;
+                self.output_gate(rows, work.memory.r, &mut work.t)?;
                 self.pass_on(n, x, work.memory.r, work.y, work.z)?;
                 self.attend(Mat::new(work.z, n, width)?, position, state, &mut work.attention)?;
                 &*work.attention.a
@@ -82,7 +82,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             clipped = self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?;
         }
         if kind == Kind::Mal && !self.spec.residual() {
-            self.gate(rows, work.memory.r, &mut work.t)?;
+            self.output_gate(rows, work.memory.r, &mut work.t)?;
             self.pass_on(n, &mut [], work.memory.r, work.y, work.z)?;
             self.persist(Mat::new(work.z, n, self.width)?, from, state, &mut work.attention)?;
         } else if kind.has_attention() {
@@ -111,7 +111,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     }
 
     /// `r ← rms(r; g_r) ∘ silu(u W_gate)`, a norm for each head.
-    pub(crate) fn gate(&self, u: Mat<'_, T>, r: &mut [T], [normal, gate]: &mut [&mut [T]; 2]) -> Result<()> {
+    pub(crate) fn output_gate(&self, u: Mat<'_, T>, r: &mut [T], [normal, gate]: &mut [&mut [T]; 2]) -> Result<()> {
         self.norm(r, self.w.read_norm, normal)?;
         linear::forward(self.g, u, self.w.gate, None, MatMut::new(gate, u.rows(), self.spec.inner())?)?;
         silu_gate::forward(self.g, normal, gate, r)
@@ -132,7 +132,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     fn join(&self, u: Mat<'_, T>, a: &[T], r: &mut [T], t: &mut [&mut [T]; 2]) -> Result<()> {
         match self.spec.combine {
             Combine::Gates => {
-                self.gate(u, r, t)?;
+                self.output_gate(u, r, t)?;
                 self.add(a, r);
                 Ok(())
             }

@@ -49,7 +49,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         self.project(u_q, wq, q_tail, true, t, q)?;
         self.project(u_k, wk, k_tail, true, t, k)?;
         self.project(u, wv, v_tail, false, t, v)?;
-        self.gates(u, wanted.at, state.gates, &mut work.gates)?;
+        self.inner_gates(u, wanted.at, state.gates, &mut work.gates)?;
         self.write(u.rows(), state.memories, work, wanted)
     }
 
@@ -83,7 +83,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     }
 
     /// α, θ, η of every row; by chunk, those of its chunk's first row, which `held` keeps.
-    fn gates(&self, u: Mat<'_, T>, at: u64, held: &mut [T], gates: &mut [&mut [T]; 2]) -> Result<()> {
+    fn inner_gates(&self, u: Mat<'_, T>, at: u64, held: &mut [T], gates: &mut [&mut [T]; 2]) -> Result<()> {
         let (spec, row) = (self.spec, self.spec.gates());
         let [out, logits] = gates;
         linear::forward(self.g, u, self.w.gates, Some(self.w.gates_bias), MatMut::new(logits, u.rows(), row)?)?;

@@ -139,3 +139,14 @@ pub(crate) const fn in_window(spec: &BlockSpec, position: u64) -> usize {
 pub(crate) const fn in_segment(spec: &BlockSpec, position: u64) -> usize {
     if spec.segment == 0 { 0 } else { (position % spec.segment as u64) as usize }
 }
+
+/// For attention of tokens from `position` on: the numbers of the first key and of the first query, and how many keys
+/// are kept. Those of a segment count from its start.
+pub(crate) const fn seen_from(spec: &BlockSpec, position: u64) -> (u64, u64, usize) {
+    match spec.kind {
+        Kind::Mac => (0, in_segment(spec, position) as u64, in_segment(spec, position)),
+        Kind::Lmm | Kind::Mag | Kind::Mal | Kind::Attention => {
+            (window_start(spec, position), position, in_window(spec, position))
+        }
+    }
+}

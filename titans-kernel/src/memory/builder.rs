@@ -29,6 +29,15 @@ impl<T> Default for Start<'_, T> {
 
 /// Settings of a [`Memory`], with those of [`MemorySpec::new`] to begin with. Begins with [`Memory::linear`] and
 /// [`Memory::mlp`]; mistakes are told at the end, by `build`.
+///
+/// ```
+/// use titans_kernel::memory::{Memory, Network};
+///
+/// let deep = Memory::mlp(&[8, 32, 8]).chunk(1).network(Network::Plain).build()?;
+/// assert_eq!(deep.spec().params(), 8 * 32 + 32 * 8);
+/// assert!(Memory::mlp(&[8]).build().is_err()); // keys and values at least
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Builder<'a, T = f32, G = Simd> {
     spec: Result<MemorySpec>,

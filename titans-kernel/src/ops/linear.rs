@@ -44,7 +44,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Gradient of the input: `d_x = d_y W^T`, `+=` or `−=`.
+/// Gradient of the input. y = x W, so ⟨d_y, dx W⟩ = ⟨d_y Wᵀ, dx⟩: `d_x = d_y W^T`, `+=` or `−=`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree.
@@ -61,7 +61,7 @@ pub fn vjp_input<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Gradient of the weight, added: `d_w += x^T d_y`.
+/// Gradient of the weight, added: ⟨d_y, x dW⟩ = ⟨xᵀ d_y, dW⟩, so `d_w += x^T d_y`.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree.

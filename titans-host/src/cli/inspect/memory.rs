@@ -212,7 +212,8 @@ fn plan(file: &Path, config: &RunConfig, on: PlannedOn, batch: usize, time: usiz
     let pooled = matches!(TaskConfig::of(config)?, TaskConfig::Classify(c) if c.pooling == Pooling::Mean);
     let mut task = Sized(blank(&config.model, pooled, batch, time));
     let mut config = config.clone();
-    // The parts come one after another, each in the space of the one before; from the second one on gradients wait to be added.
+    // The parts come one after another, each in the space of the one before; from the second one on gradients wait to
+    // be added.
     config.train.accumulate = config.train.accumulate.min(2);
     let checkpoint = Checkpoint { config, state: RunState::default(), model, optimiser };
     let mut trainer = Trainer::resume(&device, checkpoint, &mut task)?;

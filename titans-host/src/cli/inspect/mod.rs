@@ -33,9 +33,9 @@ Examples:
   titans inspect --memory runs/text/config.toml --threads 2
   titans inspect --memory runs/text/config.toml --device cuda")]
 pub struct Args {
-    /// A checkpoint, any safetensors file, an .npz file, or a raw memory's stream as the kernel and libtitans save it (not
-    /// the state of `titans stream`, which that verb checks); of a run folder, its best checkpoint. With --memory a run's
-    /// config.toml, a run folder or a checkpoint
+    /// A checkpoint, any safetensors file, an .npz file, or a raw memory's stream as the kernel and libtitans save it
+    /// (not the state of `titans stream`, which that verb checks); of a run folder, its best checkpoint. With --memory
+    /// a run's config.toml, a run folder or a checkpoint
     #[arg(value_name = "FILE")]
     file: PathBuf,
 

@@ -9,6 +9,7 @@ use crate::device::Device;
 use crate::error::plain;
 use crate::task::TaskName;
 use crate::task::study::{OF_OPTIONS, Study, StudyKind, StudyReport};
+use crate::train::ranks::launch::Launch;
 use std::path::PathBuf;
 use work::StudyWork;
 
@@ -123,6 +124,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.describe {
         let text = begin::written(&args.described()?)?;
         return output::print(text.trim_end());
+    }
+    let launch = Launch::of_environment()?;
+    if launch.size > 1 {
+        return Err(Failure::input(format!(
+            "a study runs in one process: {} started this one as one of {}; start one, or set TITANS_ALONE=1 in the \
+             environment, with which each is by itself",
+            launch.by, launch.size
+        )));
     }
     on_device!(args.on, device => on(&device, args))
 }

@@ -132,7 +132,9 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
 
 fn on<D: Device>(device: &D, args: &Args, ranks: &dyn Collective) -> std::result::Result<(), Failure> {
     let interrupt = signals::listen()?;
-    let mut begun = args.begin_together(ranks).map_err(|error| args.spoken(error))?;
+    // A processor's says how many threads it has, which changes no bit.
+    let on = if args.on.cuda()? { device.describe() } else { "cpu".into() };
+    let mut begun = args.begin_together(ranks, &on).map_err(|error| args.spoken(error))?;
     let mut progress = args.progress(ranks);
     let mut task = several::agree(ranks, open(device, args, &begun.config, leads(ranks)))?;
     let mut trainer = match &args.resume {

@@ -7,6 +7,8 @@ use crate::device::cpu::Isa;
 use crate::error::{Error, Result, counted};
 use crate::train::ranks::launch::Launch;
 use crate::train::ranks::{Alone, Collective, leads, share};
+use std::ffi::OsString;
+use titans_kernel::Choice;
 
 /// Runs `train` as the process that the environment says this is.
 ///
@@ -81,11 +83,17 @@ impl Args {
     ///
     /// # Errors
     /// As [`Args::begin`]; what the other processes report.
-    pub(super) fn begin_together(&self, ranks: &dyn Collective) -> Result<Begun> {
+    pub(super) fn begin_together(&self, ranks: &dyn Collective, device: &str) -> Result<Begun> {
         if ranks.size() == 1 {
             return self.begin(1);
         }
-        let program = format!("titans {} {}", env!("CARGO_PKG_VERSION"), instruction_set()?);
+        let program = format!(
+            "titans {} on {device}, {}, {}, command {:08x}",
+            env!("CARGO_PKG_VERSION"),
+            instruction_set()?,
+            self.on.precision.name(),
+            command(std::env::args_os())
+        );
         if let Err(error) = share::expect_alike(ranks, &program) {
             if !leads(ranks) {
                 ranks.meet()?; // all know it, and rank 0 says it, which ends this process
@@ -108,10 +116,40 @@ fn instruction_set() -> Result<&'static str> {
     Ok(if isa == Isa::Portable { "portable" } else { "avx512, avx2 or neon" })
 }
 
+/// A checksum of the command's words, but for those that say where this process computes.
+fn command(words: impl Iterator<Item = OsString>) -> u32 {
+    let (mut hash, mut words) = (crc32fast::Hasher::new(), words.skip(1));
+    while let Some(word) = words.next() {
+        let place = ["--device", "--threads"].iter().find(|option| word.to_string_lossy().starts_with(*option));
+        match place {
+            Some(option) if word == **option => drop(words.next()),
+            Some(_) => {}
+            None => {
+                hash.update(word.as_encoded_bytes());
+                hash.update(&[0]);
+            }
+        }
+    }
+    hash.finalize()
+}
+
 /// `, 2 processes`, where there are several.
 pub(super) fn among(ranks: &dyn Collective) -> String {
     match ranks.size() {
         1 => String::new(),
         size => format!(", {}", counted(size, "process")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn commands_are_alike_but_for_the_place() {
+        let of = |text: &str| command(text.split(' ').map(Into::into));
+        assert_eq!(of("titans train --seed 1"), of("/bin/titans train --device cuda:1 --seed 1 --threads=3"));
+        assert_ne!(of("titans train --seed 1"), of("titans train --seed 2"));
+        assert_ne!(of("titans train --out ab"), of("titans train --out a b"));
     }
 }

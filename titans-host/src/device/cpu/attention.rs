@@ -65,8 +65,8 @@ fn forward_lens(op: &AttentionOp, sizes: &AttentionSizes, context: bool, parts: 
     [q, k, c, whole_lines(one).saturating_mul(parts)]
 }
 
-/// What a backward takes: [`rotated_lens`]; by heads, gradients of queries for persistent keys and for the others, of keys
-/// and values, of a context's and of persistent ones; scratch.
+/// What a backward takes: [`rotated_lens`]; by heads, gradients of queries for persistent keys and for the others, of
+/// keys and values, of a context's and of persistent ones; scratch.
 fn backward_lens(op: &AttentionOp, sizes: &AttentionSizes, context: bool, parts: usize) -> [usize; 12] {
     let [q, k, c] = rotated_lens(op, sizes, context);
     let of_context = if context { sizes.keys } else { 0 };

@@ -20,7 +20,7 @@ pub fn simd(isa: Isa) -> Result<Simd> {
 /// # Errors
 /// [`Error::Usage`] when there is none.
 pub fn isa_named(name: &str) -> Result<Isa> {
-    Isa::named(name).ok_or_else(|| {
+    Isa::of_name(name).ok_or_else(|| {
         let names: Vec<&str> = Isa::ALL.iter().map(|isa| isa.name()).collect();
         Error::usage(format!(
             "instruction set: expected one of {}, found `{name}`; choose one of these",

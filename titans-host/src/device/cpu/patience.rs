@@ -17,7 +17,8 @@ const LONG: Duration = Duration::from_micros(500);
 /// A wait is out of proportion if it is this many times as long as the caller's own part of the work.
 const PROPORTION: u64 = 3;
 
-/// So long may work go without help, less [`WORTH`] times the time with help: threads that sleep need some time to come.
+/// So long may work go without help, less [`WORTH`] times the time with help: threads that sleep need some time to
+/// come.
 const UNAIDED: Duration = Duration::from_millis(1);
 
 /// A deal with help is worth this many without.

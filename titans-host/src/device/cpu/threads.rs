@@ -1,9 +1,10 @@
 //! How an operation's work is split: over outputs, never over a reduction, so the number of threads changes no bit.
 //!
 //! Tasks are dealt out in order, every thread a run of neighbours, so that a head meets the same cache from call to
-//! call. A thread that is done takes what others have not begun, from the ends of their runs. Entering the pool costs less than a microsecond while its
-//! threads still wait for more (they do for about a tenth of a millisecond before they sleep) and allocates nothing.
-//! Where other programs hold cores, work goes to fewer threads for a while (`device/cpu/patience.rs`).
+//! call. A thread that is done takes what others have not begun, from the ends of their runs. Entering the pool costs
+//! less than a microsecond while its threads still wait for more (they do for about a tenth of a millisecond before
+//! they sleep) and allocates nothing. Where other programs hold cores, work goes to fewer threads for a while
+//! (`device/cpu/patience.rs`).
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

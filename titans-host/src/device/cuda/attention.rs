@@ -1,5 +1,5 @@
-//! Attention: queries and keys rotated into buffers, then a block for each tile of queries, and back for each tile of queries
-//! and each of keys.
+//! Attention: queries and keys rotated into buffers, then a block for each tile of queries, and back for each tile of
+//! queries and each of keys.
 
 use super::Cuda;
 use super::buffer::DeviceBuffer;
@@ -33,8 +33,8 @@ fn tiles(len: usize) -> usize {
     len.div_ceil(64)
 }
 
-/// Window and segment as the kernels take them: the other one is 0. Neither is longer than the sequence, so that sums of
-/// token numbers stay small.
+/// Window and segment as the kernels take them: the other one is 0. Neither is longer than the sequence, so that sums
+/// of token numbers stay small.
 fn span(op: &AttentionOp) -> [usize; 2] {
     match op.span {
         Span::Window(w) => [w.min(op.time), 0],

@@ -1,5 +1,6 @@
-//! Compiled kernels on disk, so that a process need not compile what another one did: a file for each source, target and
-//! compiler. A file says what it was made of and is compared with that; whatever is wrong with it, it is made again.
+//! Compiled kernels on disk, so that a process need not compile what another one did: a file for each source, target
+//! and compiler. A file says what it was made of and is compared with that; whatever is wrong with it, it is made
+//! again.
 
 use super::compile::Target;
 use crc32fast::hash;
@@ -42,8 +43,8 @@ impl Made<'_> {
         (key == self.key().as_bytes()).then(|| code.to_vec())
     }
 
-    /// Keeps code. A folder that cannot be written is no error: the code is made again the next time. The file has no name
-    /// until it is whole, so that another process never sees a part of it.
+    /// Keeps code. A folder that cannot be written is no error: the code is made again the next time. The file has no
+    /// name until it is whole, so that another process never sees a part of it.
     pub fn keep(&self, folder: &Path, code: &[u8]) -> std::io::Result<()> {
         let key = self.key();
         let body = [&(key.len() as u64).to_le_bytes()[..], key.as_bytes(), code].concat();
@@ -55,7 +56,8 @@ impl Made<'_> {
     }
 }
 
-/// `titans/kernels` in the user's folder for caches (`XDG_CACHE_HOME`, or `.cache` at home); none where neither is known.
+/// `titans/kernels` in the user's folder for caches (`XDG_CACHE_HOME`, or `.cache` at home); none where neither is
+/// known.
 pub(super) fn folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;

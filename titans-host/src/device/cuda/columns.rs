@@ -1,5 +1,5 @@
-//! Sums over rows, a result a column, in two stages (`kernels/columns.cuh`): a few thousand rows are enough blocks for any
-//! chip, however few columns there are. A table's gradient is a sum a row of it.
+//! Sums over rows, a result a column, in two stages (`kernels/columns.cuh`): a few thousand rows are enough blocks for
+//! any chip, however few columns there are. A table's gradient is a sum a row of it.
 
 use super::buffer::{DeviceBuffer, View};
 use super::driver::Driver;

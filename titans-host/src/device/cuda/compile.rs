@@ -1,4 +1,5 @@
-//! The kernels' sources, and NVRTC: CUDA C to machine code for one architecture, at run time. What was compiled is kept on disk.
+//! The kernels' sources, and NVRTC: CUDA C to machine code for one architecture, at run time. What was compiled is kept
+//! on disk.
 
 use super::cache::{self, Made};
 use super::probe::{driver, failed};
@@ -61,15 +62,17 @@ pub const SOURCES: &[KernelFile] = &sources![
     "linear_gates.cu",
 ];
 
-/// `enum { SILU = 0, … }`: a choice's variants by their names, each its byte.
-fn enumeration<T: Choice>() -> String {
+/// `enum { SILU = 0, …, ACTIVATIONS = 5 };`: a choice's variants by their names, each its byte, and how many there are.
+fn enumeration<T: Choice>(all: &str) -> String {
     let variant = |x: &T| format!("{} = {}", x.name().to_uppercase().replace('-', "_"), x.code());
-    format!("enum {{ {} }};\n", T::ALL.iter().map(variant).collect::<Vec<_>>().join(", "))
+    let variants = T::ALL.iter().map(variant).chain([format!("{all} = {}", T::ALL.len())]);
+    format!("enum {{ {} }};\n", variants.collect::<Vec<_>>().join(", "))
 }
 
-/// The numbers of activations, then [`COMMON`] and the given files, with line directives so that messages name the files.
+/// The numbers of activations, then [`COMMON`] and the given files, with line directives so that messages name the
+/// files.
 pub fn unit(files: &[KernelFile]) -> String {
-    let mut text = enumeration::<Activation>();
+    let mut text = enumeration::<Activation>("ACTIVATIONS");
     for file in COMMON.iter().chain(files) {
         text.push_str(&format!("#line 1 \"{}\"\n{}\n", file.name, file.text));
     }
@@ -81,7 +84,8 @@ pub fn unit(files: &[KernelFile]) -> String {
 pub struct Kernel<'a> {
     /// What it is launched by.
     pub name: &'a str,
-    /// The threads of its blocks, a number or a constant of the files; none where its threads know nothing of one another.
+    /// The threads of its blocks, a number or a constant of the files; none where its threads know nothing of one
+    /// another.
     pub threads: Option<&'a str>,
 }
 
@@ -200,8 +204,8 @@ pub fn code(name: &str, source: &str, target: Target) -> Result<Vec<u8>> {
     code.map_err(|reason| failed(format!("compiling {name} for {target}: {reason}")))
 }
 
-/// [`code`]'s, and what the compiler says about it: of every kernel its registers, its shared memory, its local memory and
-/// how much of that are spilled registers.
+/// [`code`]'s, and what the compiler says about it: of every kernel its registers, its shared memory, its local memory
+/// and how much of that are spilled registers.
 ///
 /// # Errors
 /// As [`code`]'s.

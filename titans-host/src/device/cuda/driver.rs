@@ -1,7 +1,7 @@
 //! What the device's orchestration asks of a machine: memory, copies, matrix products, kernel launches.
 //!
-//! The trait is deliberately thin: everything above it (shapes, layouts, which kernel runs on what) is the same
-//! for the real machine ([`Nvidia`](super::Nvidia)) and for the emulated one ([`Emulator`](super::emulator::Emulator)), so it
+//! The trait is deliberately thin: everything above it (shapes, layouts, which kernel runs on what) is the same for the
+//! real machine ([`Nvidia`](super::Nvidia)) and for the emulated one ([`Emulator`](super::emulator::Emulator)), so it
 //! is tested on machines without a GPU.
 
 use crate::device::MemoryUse;
@@ -80,7 +80,8 @@ pub struct BatchedGemm {
 /// The blocks of a launch of a block kernel. All shared memory is the kernel's own, of a size known to the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
-    /// Blocks that have something to do, at least 1. Fewer may start: a block kernel takes its units in steps of the grid.
+    /// Blocks that have something to do, at least 1. Fewer may start: a block kernel takes its units in steps of the
+    /// grid.
     pub blocks: i64,
     /// Threads of a block, as the kernel declares them.
     pub threads: u32,

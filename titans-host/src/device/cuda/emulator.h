@@ -1,6 +1,6 @@
-// Makes plain C++ of CUDA C. A launch of a plain kernel is a loop over its threads, each of which runs to its end; that of a
-// block kernel runs block after block as fibers (fibers.h). Put in front of the kernels by emulator.rs, which also appends
-// `emulate`, a list of calls of `run` and `run_blocks`.
+// Makes plain C++ of CUDA C. A launch of a plain kernel is a loop over its threads, each of which runs to its end; that
+// of a block kernel runs block after block as fibers (fibers.h). Put in front of the kernels by emulator.rs, which also
+// appends `emulate`, a list of calls of `run` and `run_blocks`.
 
 // The checks of jumps know one stack only.
 #undef _FORTIFY_SOURCE

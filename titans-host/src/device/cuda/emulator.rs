@@ -1,10 +1,10 @@
 //! A machine without a GPU: the kernels compiled with the system's C++ compiler and run as loops, products in plain
 //! loops, memory on the host.
 //!
-//! For tests. It checks what a GPU would not say: the number and kinds of every kernel's arguments, a guard zone at both
-//! ends of every allocation and of every array of shared memory; fresh memory is full of NaN. Threads run in ascending or in
-//! descending order, those of a block kernel as fibers in an order that is drawn between barriers, and a kernel whose
-//! result depends on that is wrong. A barrier that not all threads come to is an error (`fibers.h`).
+//! For tests. It checks what a GPU would not say: the number and kinds of every kernel's arguments, a guard zone at
+//! both ends of every allocation and of every array of shared memory; fresh memory is full of NaN. Threads run in
+//! ascending or in descending order, those of a block kernel as fibers in an order that is drawn between barriers, and
+//! a kernel whose result depends on that is wrong. A barrier that not all threads come to is an error (`fibers.h`).
 
 use super::compile::{self, Kernel, KernelFile, SOURCES};
 use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision};
@@ -73,8 +73,8 @@ impl Emulator {
         Self::compiled(order, kernels, &[])
     }
 
-    /// Compiles kernels for the thread sanitizer, which then reports races of a block's threads (`fibers.h`). Its library must be
-    /// in the process from the start (`LD_PRELOAD`); the compiler is GCC.
+    /// Compiles kernels for the thread sanitizer, which then reports races of a block's threads (`fibers.h`). Its
+    /// library must be in the process from the start (`LD_PRELOAD`); the compiler is GCC.
     ///
     /// # Errors
     /// As [`Emulator::new`]'s.
@@ -119,7 +119,7 @@ impl Emulator {
     }
 
     /// The kernels that ran so far.
-    pub fn launched(&self) -> BTreeSet<&'static str> {
+    pub fn kernels_run(&self) -> BTreeSet<&'static str> {
         self.launched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -1,9 +1,10 @@
 // The threads of one block as fibers of one thread of the host. A fiber runs until it waits for others (a barrier, a
-// shuffle) or is done; which one goes on is drawn from a seed, so that code which needs more order than its barriers give
-// shows by its results. In every other block some warps are far ahead of others, as even draws never are. Waiting for what
-// cannot come is a fault with its place, never a hang.
+// shuffle) or is done; which one goes on is drawn from a seed, so that code which needs more order than its barriers
+// give shows by its results. In every other block some warps are far ahead of others, as even draws never are. Waiting
+// for what cannot come is a fault with its place, never a hang.
 //
-// A fiber is started once, by its context, and lives from block to block; then jumps switch to it, without a system call.
+// A fiber is started once, by its context, and lives from block to block; then jumps switch to it, without a system
+// call.
 
 #ifdef __APPLE__
 #define _XOPEN_SOURCE
@@ -16,9 +17,9 @@
 #include <ucontext.h>
 #include <vector>
 
-// Compiled with -fsanitize=thread every fiber is a thread to the sanitizer. What orders them there is what orders them on the
-// chip: barriers of a block and of a warp, of all that was written before; a shuffle orders nothing. Blocks run one after
-// another, so races between blocks are not seen. The machine's own work is not watched.
+// Compiled with -fsanitize=thread every fiber is a thread to the sanitizer. What orders them there is what orders them
+// on the chip: barriers of a block and of a warp, of all that was written before; a shuffle orders nothing. Blocks run
+// one after another, so races between blocks are not seen. The machine's own work is not watched.
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 extern "C" void AnnotateIgnoreReadsBegin(const char *, int);

@@ -8,13 +8,14 @@ use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 use titans_kernel::error::expect_len;
 
-/// `u32`s in a device's memory. Behind them is room for their places grouped by value, so that what belongs to one value (the
-/// gradient of a row of a table) is added up in order, without a search. Only an embedding's gradient wants that: numbers are
-/// grouped when the first one asks, and from then on whenever they are written, so that no later one waits for the host.
+/// `u32`s in a device's memory. Behind them is room for their places grouped by value, so that what belongs to one
+/// value (the gradient of a row of a table) is added up in order, without a search. Only an embedding's gradient wants
+/// that: numbers are grouped when the first one asks, and from then on whenever they are written, so that no later one
+/// waits for the host.
 #[derive(Debug)]
 pub struct DeviceIndices<R: Driver> {
-    /// The numbers; their places by value, then by place; where each group of equal values starts among these, and ends up to
-    /// one more than there are numbers: as many words whatever the numbers are.
+    /// The numbers; their places by value, then by place; where each group of equal values starts among these, and ends
+    /// up to one more than there are numbers: as many words whatever the numbers are.
     words: DeviceBuffer<R>,
     len: usize,
     groups: Mutex<Groups>,

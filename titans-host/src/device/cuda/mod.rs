@@ -62,8 +62,8 @@ impl Cuda<Nvidia> {
         Ok(Self::with_driver(Arc::new(Nvidia::new(ordinal)?)))
     }
 
-    /// Opens the first CUDA device that can be used, and says why those before it cannot (another program has it for itself, it
-    /// is older than the compiler knows).
+    /// Opens the first CUDA device that can be used, and says why those before it cannot (another program has it for
+    /// itself, it is older than the compiler knows).
     ///
     /// # Errors
     /// As [`Cuda::new`]'s; where no device can be used, the reasons of all.

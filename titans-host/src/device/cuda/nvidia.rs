@@ -24,8 +24,8 @@ const POOL_USED: c_int = 7;
 #[derive(Clone, Copy, Debug)]
 struct DriverHandle(Handle);
 
-// SAFETY: the driver may be called from any thread with any handle of its own (it locks inside); cuBLAS's handle is used
-// under a lock alone.
+// SAFETY: the driver may be called from any thread with any handle of its own (it locks inside); cuBLAS's handle is
+// used under a lock alone.
 unsafe impl Send for DriverHandle {}
 // SAFETY: as above.
 unsafe impl Sync for DriverHandle {}
@@ -57,8 +57,8 @@ impl Nvidia {
     /// Opens device `ordinal`.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) saying what is missing and what to install, that there is no such device, or why it
-    /// cannot be used now.
+    /// [`Error::Device`](crate::Error::Device) saying what is missing and what to install, that there is no such
+    /// device, or why it cannot be used now.
     pub fn new(ordinal: usize) -> Result<Self> {
         let found = probe();
         let Some(info) = found.devices.get(ordinal) else {
@@ -137,7 +137,8 @@ impl Nvidia {
         Ok(opened)
     }
 
-    /// The device's pool, told to keep what it has: else it would give unused memory back to the system whenever we wait.
+    /// The device's pool, told to keep what it has: else it would give unused memory back to the system whenever we
+    /// wait.
     fn keeping_pool(&self) -> Result<DriverHandle> {
         let (mut pool, mut all) = (std::ptr::null_mut(), u64::MAX);
         self.call("finding the memory pool", |driver| {

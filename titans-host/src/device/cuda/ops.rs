@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use titans_kernel::Store;
 use titans_kernel::error::expect_len;
 
-/// Elements that one block adds up, and blocks of a sum of more than that: of the sizes alone, so that each sum has its one
-/// order.
+/// Elements that one block adds up, and blocks of a sum of more than that: of the sizes alone, so that each sum has its
+/// one order.
 const SUM: usize = 8192;
 const SUMS: usize = 1024;
 

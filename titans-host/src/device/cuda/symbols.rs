@@ -1,5 +1,5 @@
-//! The functions that are called in NVIDIA's libraries, found by name at run time. A library that lacks one is a reason,
-//! never a panic: nothing is called before everything is there.
+//! The functions that are called in NVIDIA's libraries, found by name at run time. A library that lacks one is a
+//! reason, never a panic: nothing is called before everything is there.
 
 use libloading::Library;
 use std::ffi::{c_char, c_int, c_uint, c_void};

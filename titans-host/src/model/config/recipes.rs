@@ -5,8 +5,9 @@ use titans_kernel::memory::Network;
 
 impl ModelConfig {
     /// Memories of `layers` layers. With two and more they get what keeps them finite (chunks of 4, a clip, a small θ),
-    /// gates of every layer's own, an α that forgets within some twenty tokens (with less, text of 8,192 tokens is read far worse than text of
-    /// 1,024) and the plain shape: the layer norm of the residual one starts with answers as large as the values.
+    /// gates of every layer's own, an α that forgets within some twenty tokens (with less, text of 8,192 tokens is read
+    /// far worse than text of 1,024) and the plain shape: the layer norm of the residual one starts with answers as
+    /// large as the values.
     pub fn set_layers(&mut self, layers: usize) {
         self.memory.layers = layers;
         if layers > 1 {

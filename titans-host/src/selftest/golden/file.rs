@@ -29,9 +29,12 @@ impl<'a> Vectors<'a> {
         let widths: Vec<usize> = config["dims"].as_array().into_iter().flatten().filter_map(number).collect();
         let mut spec = MemorySpec::new(&widths)?;
         (spec.chunk, spec.compute_chunk, spec.clip) = (field("chunk")?, 0, None);
-        spec.network = if config["network"] == "residual" { Network::Residual } else { Network::Plain };
         let named = |what: &str| config[what].as_str().unwrap_or_default().replace('_', "-");
         let unknown = |what: &str| bad(&format!("unknown {what} {:?}", config[what]));
+        spec.network = match named("network").as_str() {
+            "" => Network::Plain,
+            name => Network::of_name(name).ok_or_else(|| unknown("network"))?,
+        };
         spec.activation = Activation::of_name(&named("activation")).ok_or_else(|| unknown("activation"))?;
         let loss = Some(named("scale")).filter(|name| !name.is_empty()).unwrap_or_else(|| named("loss"));
         spec.loss = Loss::of_name(&loss).ok_or_else(|| unknown("loss"))?;

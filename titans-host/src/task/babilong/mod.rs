@@ -300,7 +300,7 @@ impl<D: Device> Task<D> for BabilongTask {
         &self.notes
     }
 
-    fn note(&self) -> String {
+    fn status(&self) -> String {
         format!("up to {} tokens", self.growth.length as usize)
     }
 

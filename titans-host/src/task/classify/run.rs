@@ -235,7 +235,7 @@ impl<D: Device> Task<D> for ClassifyTask {
         &self.notes
     }
 
-    fn note(&self) -> String {
+    fn status(&self) -> String {
         String::new()
     }
 

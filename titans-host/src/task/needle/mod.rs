@@ -291,7 +291,7 @@ impl<D: Device> Task<D> for NeedleTask {
         &self.notes
     }
 
-    fn note(&self) -> String {
+    fn status(&self) -> String {
         format!("up to {} tokens", self.growth.length as usize)
     }
 

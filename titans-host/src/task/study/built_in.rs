@@ -2,6 +2,7 @@
 
 use super::file::{Entry, StudyFile, StudyKind, has_twice};
 use crate::error::{Error, Result};
+use crate::model::Kind;
 use crate::task::TaskName;
 use std::path::PathBuf;
 use titans_kernel::Choice;
@@ -135,7 +136,7 @@ fn configurations(kind: StudyKind, text: bool) -> Vec<Entry> {
         model: model.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
     };
     let block = |name: &str| ("block", Value::from(name));
-    let blocks = ["lmm", "mac", "mag", "mal", "attention"];
+    let blocks = Kind::ALL.iter().map(|kind| kind.name());
     match kind {
         StudyKind::Ablation => vec![
             of("LMM", 2, Some(27.01), &[]),
@@ -149,9 +150,9 @@ fn configurations(kind: StudyKind, text: bool) -> Vec<Entry> {
             of("without persistent memory", 2, Some(27.63), &[("persistent", Value::Integer(0))]),
         ],
         StudyKind::Depth => (1..=4).map(|layers| of(&format!("layers {layers}"), layers, None, &[])).collect(),
-        StudyKind::Length => blocks.map(|name| of(name, 1, None, &[block(name)])).into(),
+        StudyKind::Length => blocks.map(|name| of(name, 1, None, &[block(name)])).collect(),
         StudyKind::Throughput => {
-            let mut all: Vec<Entry> = blocks.map(|name| of(name, 1, None, &[block(name)])).into();
+            let mut all: Vec<Entry> = blocks.map(|name| of(name, 1, None, &[block(name)])).collect();
             all.insert(1, of("lmm, 2 layers", 2, None, &[block("lmm")]));
             all
         }

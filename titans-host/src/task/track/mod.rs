@@ -145,7 +145,7 @@ impl Track {
         let all: Vec<u32> = (0..self.products.order() as u32).collect();
         let word = |number| {
             let mut rng = rng(self.seed, Purpose::Evaluation, length as u64, number);
-            self.products.word(&mut rng, length, &all).collect()
+            self.products.draw(&mut rng, length, &all).collect()
         };
         (0..self.config.sequences as u64).map(word).collect()
     }
@@ -246,7 +246,7 @@ impl<D: Device> Task<D> for Track {
         let elements = &self.elements[..(self.progress.elements as usize).clamp(1, self.elements.len())];
         for number in 0..count as u64 {
             let mut rng = rng(self.seed, Purpose::Training, step, part * count as u64 + number);
-            self.products.word(&mut rng, length, elements).for_each(|token| self.say(token, batch));
+            self.products.draw(&mut rng, length, elements).for_each(|token| self.say(token, batch));
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ impl<D: Device> Task<D> for Track {
         Ok(self.config.lengths.iter().chain([&self.config.length]).map(load).collect())
     }
 
-    fn note(&self) -> String {
+    fn status(&self) -> String {
         let (length, elements) = (self.progress.length as usize, self.progress.elements as usize);
         if elements < self.elements.len() {
             return format!("up to {length} elements, of {elements}");

@@ -6,8 +6,8 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, TempPath};
 
-/// A file in the folder of its target. Where the system can make one without a name it has none until it is whole, so that nothing stays
-/// behind even of a process that is killed; else it is removed when it is dropped.
+/// A file in the folder of its target. Where the system can make one without a name it has none until it is whole, so
+/// that nothing stays behind even of a process that is killed; else it is removed when it is dropped.
 pub(super) struct Temporary {
     file: File,
     named: Option<TempPath>,
@@ -26,7 +26,8 @@ impl Temporary {
         Ok(Self { file, named: Some(path), target })
     }
 
-    /// One without a name where that is possible (0), with one (1), or without one and a name that is as good as none (2).
+    /// One without a name where that is possible (0), with one (1), or without one and a name that is as good as none
+    /// (2).
     #[cfg(test)]
     pub(super) fn of_kind(kind: u8, target: &Path) -> io::Result<Self> {
         let mut temporary = Self::beside(target, false)?;

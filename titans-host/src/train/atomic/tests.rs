@@ -80,7 +80,8 @@ fn links_are_followed_also_where_nothing_is_yet() {
     assert_eq!(target(&here.join("new")).unwrap(), here.join("new"));
 }
 
-/// Whatever the file system offers: files without a name at first, with one from the beginning, and copies of the former.
+/// Whatever the file system offers: files without a name at first, with one from the beginning, and copies of the
+/// former.
 #[test]
 fn every_kind_of_temporary_file_ends_under_its_name_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();

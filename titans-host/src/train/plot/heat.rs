@@ -14,8 +14,8 @@ const BOTTOM: i32 = 64;
 /// From 0 over one half to 1.
 const SCALE: [RGBColor; 3] = [RGBColor(0xd7, 0x30, 0x27), RGBColor(0xfe, 0xe0, 0x8b), RGBColor(0x1a, 0x98, 0x50)];
 
-/// Draws shares (0 to 1; what is none or not finite stays white) to the file `path`, atomically: a column for each name of `columns`, a row for
-/// each of `rows`, `shares` row by row.
+/// Draws shares (0 to 1; what is none or not finite stays white) to the file `path`, atomically: a column for each name
+/// of `columns`, a row for each of `rows`, `shares` row by row.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.

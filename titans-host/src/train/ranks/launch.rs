@@ -12,9 +12,8 @@ struct Launcher {
     only_with: Option<&'static str>,
 }
 
-/// The nearest one first: a launcher may run inside an allocation of another.
+/// The nearest one first: a launcher may run inside an allocation of another, or beside variables that a shell has kept.
 const LAUNCHERS: [Launcher; 4] = [
-    Launcher { name: "torchrun", rank: "RANK", size: "WORLD_SIZE", local: "LOCAL_RANK", only_with: None },
     Launcher {
         name: "mpirun (Open MPI)",
         rank: "OMPI_COMM_WORLD_RANK",
@@ -23,6 +22,7 @@ const LAUNCHERS: [Launcher; 4] = [
         only_with: None,
     },
     Launcher { name: "mpiexec (PMI)", rank: "PMI_RANK", size: "PMI_SIZE", local: "MPI_LOCALRANKID", only_with: None },
+    Launcher { name: "torchrun", rank: "RANK", size: "WORLD_SIZE", local: "LOCAL_RANK", only_with: None },
     // A batch script has the number of tasks too, and runs once: a step is what srun started.
     Launcher {
         name: "srun",
@@ -32,6 +32,9 @@ const LAUNCHERS: [Launcher; 4] = [
         only_with: Some("SLURM_STEP_ID"),
     },
 ];
+
+/// With this variable a process is by itself, whatever started it.
+const BY_ITSELF: &str = "TITANS_ALONE";
 
 /// One of the processes that a launcher started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +61,16 @@ impl Launch {
         Self::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
     }
 
-    /// What the variables say that `get` knows; [`Launch::ALONE`] where none does.
+    /// What the variables say that `get` knows: the first launcher that started several; [`Launch::ALONE`] where none
+    /// did, or where `TITANS_ALONE` is set.
     ///
     /// # Errors
     /// [`Error::Usage`] naming a variable that is no number, or a rank that is not below the number of processes.
     pub fn of(get: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let get = |name: &str| get(name).filter(|value| !value.is_empty());
+        if get(BY_ITSELF).is_some() {
+            return Ok(Self::ALONE);
+        }
         for launcher in &LAUNCHERS {
             let there = launcher.only_with.is_none_or(|name| get(name).is_some());
             let (Some(rank), Some(size), true) = (get(launcher.rank), get(launcher.size), there) else { continue };
@@ -73,6 +80,9 @@ impl Launch {
                     "{}: expected a number below {} ({size}), found {rank}; unset both, or let {} set them",
                     launcher.rank, launcher.size, launcher.name
                 )));
+            }
+            if size == 1 {
+                continue;
             }
             let local = get(launcher.local).map(|local| number(launcher.local, &local)).transpose()?;
             return Ok(Self { by: launcher.name, rank, size, local });
@@ -90,8 +100,9 @@ impl Launch {
             return Ok(());
         }
         Err(Error::usage(format!(
-            "{by} started this process as number {rank} of {size}, and this build of titans trains in one: expected a build with \
-             the feature `mpi` (cargo build --release -p titans-host --features mpi), or one process"
+            "{by} started this process as number {rank} of {size}, and this build of titans trains in one: expected a \
+             build with the feature `mpi` (cargo build --release -p titans-host --features mpi), or one process, or \
+             {BY_ITSELF}=1 in the environment, with which each is a run of its own"
         )))
     }
 }
@@ -118,6 +129,9 @@ mod tests {
         let mpirun =
             of(&[("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2"), ("SLURM_PROCID", "0")]).unwrap();
         assert_eq!(numbers(mpirun), (1, 2, None));
+        let kept = [("RANK", "0"), ("WORLD_SIZE", "1"), ("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2")];
+        assert_eq!(numbers(of(&kept).unwrap()), (1, 2, None), "one process is none of several");
+        assert_eq!(of(&[&kept[..], &[("TITANS_ALONE", "1")]].concat()).unwrap(), Launch::ALONE);
         let pmi = of(&[("PMI_RANK", "0"), ("PMI_SIZE", "4"), ("MPI_LOCALRANKID", "0")]).unwrap();
         assert_eq!(numbers(pmi), (0, 4, Some(0)));
     }

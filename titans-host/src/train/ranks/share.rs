@@ -76,13 +76,13 @@ pub fn buffers<'b, D: Device>(
     Ok(())
 }
 
-/// Expects that all say the same: the program's version, and the instruction set, for each process takes the
-/// optimiser's step by itself, and their models must not go apart.
+/// Expects that all say the same: the program's version and command, instruction set and device, for each process takes
+/// the optimiser's step by itself, and their models must not go apart. Of longer texts the first 256 bytes count.
 ///
 /// # Errors
 /// [`Error::Usage`] in every process with what two of them say; as [`Collective::all_gather`].
 pub fn expect_alike(ranks: &dyn Collective, mine: &str) -> Result<()> {
-    const LENGTH: usize = 64;
+    const LENGTH: usize = 256;
     let mut said = [0; LENGTH];
     said.iter_mut().zip(mine.bytes()).for_each(|(place, byte)| *place = byte);
     let mut all = vec![0; LENGTH * ranks.size()];
@@ -91,8 +91,9 @@ pub fn expect_alike(ranks: &dyn Collective, mine: &str) -> Result<()> {
     let Some((rank, row)) = all.chunks_exact(LENGTH).enumerate().find(|(_, row)| *row != first) else { return Ok(()) };
     let text = |row: &[u8]| String::from_utf8_lossy(row).trim_end_matches('\0').to_owned();
     Err(Error::usage(format!(
-        "processes that train together: expected one program and one instruction set, found {} (rank 0) and {} (rank {rank}); \
-         start the same build everywhere, and name an instruction set that all processors have in TITANS_ISA",
+        "processes that train together: expected one program, command, instruction set and kind of device, found {} (rank \
+         0) and {} (rank {rank}); start the same build everywhere, and name an instruction set that all processors have \
+         in TITANS_ISA; with TITANS_ALONE=1 in the environment each process is a run of its own",
         text(first),
         text(row)
     )))

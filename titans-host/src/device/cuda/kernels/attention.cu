@@ -1,7 +1,8 @@
-// Attention forward: a block a tile of 64 queries of a head, which keys come by in tiles; nothing is kept of the scores.
+// Attention forward: a block a tile of 64 queries of a head, which keys come by in tiles; nothing is kept of the
+// scores.
 
-// What a row of queries knows so far: the largest score, the sum of e^(score - top) (this thread's share), and the sum of
-// the values by these weights.
+// What a row of queries knows so far: the largest score, the sum of e^(score - top) (this thread's share), and the sum
+// of the values by these weights.
 struct Online {
     float top[EACH], sum[EACH], y[EACH][EACH];
 };
@@ -38,8 +39,8 @@ __device__ inline void take_keys(Online& online, const QueryTile& at, Rows queri
     }
 }
 
-// n = batch * heads * ceil(time / 64) * ceil(width / 64): outputs of 64 queries, and the logarithms of their sums unless
-// that is null
+// n = batch * heads * ceil(time / 64) * ceil(width / 64): outputs of 64 queries, and the logarithms of their sums
+// unless that is null
 BLOCK_KERNEL(BLOCK) attention_forward(i64 n, i64 time, i64 heads, i64 kv_heads, i64 width, i64 persistent, i64 window,
                                       i64 segment, const float* q, const float* q_rotated, const float* k,
                                       const float* v, const float* pk, const float* pv, const float* ck,

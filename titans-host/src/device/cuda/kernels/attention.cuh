@@ -1,7 +1,7 @@
-// What attention forward and backward share. q, y: [batch, time, heads, c]; k, v of tokens and of the context: [batch, time,
-// kv_heads, c]; persistent ones: [batch, persistent, kv_heads, c]. Queries and keys that have a position come rotated; `q`
-// is not, and meets the persistent keys. Token i sees tokens (and context rows) of its window, or of its segment where
-// that is not 0; both 0: it sees all.
+// What attention forward and backward share. q, y: [batch, time, heads, c]; k, v of tokens and of the context: [batch,
+// time, kv_heads, c]; persistent ones: [batch, persistent, kv_heads, c]. Queries and keys that have a position come
+// rotated; `q` is not, and meets the persistent keys. Token i sees tokens (and context rows) of its window, or of its
+// segment where that is not 0; both 0: it sees all.
 
 // The tokens from .. to - 1.
 struct Seen {
@@ -21,7 +21,8 @@ __device__ inline Rows head_rows(const float* x, i64 b, i64 rows, i64 first, i64
     return Rows{x + ((b * rows + first) * heads + head) * width, heads * width, left < TILE ? left : TILE, width};
 }
 
-// A tile of queries of one head, and the columns of the result that a block makes: units are [batch, heads, tiles, parts].
+// A tile of queries of one head, and the columns of the result that a block makes: units are [batch, heads, tiles,
+// parts].
 struct QueryTile {
     i64 b, head, kv, first, count, column;
 };

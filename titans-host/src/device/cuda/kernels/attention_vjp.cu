@@ -69,8 +69,8 @@ BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, 
     }
 }
 
-// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k and d_v of 64 keys, over the queries that see them: all
-// of them for persistent keys (window and segment 0), q then not rotated
+// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k and d_v of 64 keys, over the queries that see them:
+// all of them for persistent keys (window and segment 0), q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                        i64 segment, const float* q, const float* k, const float* v,
                                        const float* log_sum, const float* d_y, const float* along, float* d_k,

@@ -1,8 +1,8 @@
 // Kernels whose threads work together.
 //
-// BLOCK_KERNEL(t): blocks of t threads, whole warps. The first argument n is the number of units (rows of a warp, or what
-// a block does at once). Fewer blocks than that may start: a kernel takes its units in steps of all warps or blocks, so
-// that any number of rows is done by any grid, with the same bits.
+// BLOCK_KERNEL(t): blocks of t threads, whole warps. The first argument n is the number of units (rows of a warp, or
+// what a block does at once). Fewer blocks than that may start: a kernel takes its units in steps of all warps or
+// blocks, so that any number of rows is done by any grid, with the same bits.
 //
 // BLOCK_KERNEL(t, 1): a block on a multiprocessor is enough, and its threads may have the registers of all.
 //

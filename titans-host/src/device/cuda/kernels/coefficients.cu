@@ -56,7 +56,8 @@ KERNEL closing_weights(i64 n, i64 m, const float* c, const float* p, const float
     in_w[x] = c[at] * rate[x], in_s[x] = p[at] * rate[x];
 }
 
-// n = M * m: d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w C_last + d_in_s P_last
+// Reverse of B[t, i] = C[row of t, i] rate[i], in_w = C_last rate and in_s = P_last rate, for the rates. n = M * m:
+// d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w[i] C_last[i] + d_in_s[i] P_last[i]
 KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* p, const float* d_b, const float* d_in_w,
                 const float* d_in_s, float* d_rate) {
     THREAD(x, n);
@@ -67,9 +68,9 @@ KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* 
     d_rate[x] = rounded(sum);
 }
 
-// n = M * m: reverse of `columns` for column i, and what it adds to d_alpha and d_eta of every token:
-// by_alpha, by_eta [M, m (token), m (column)]. The cotangents: d_c = dB rate (rows of the queries, and of the keys where
-// d_keys is not null), closing weights.
+// n = M * m: reverse of `columns` for column i, and what it adds to d_alpha and d_eta of every token: by_alpha, by_eta
+// [M, m (token), m (column)]. The cotangents: d_c = dB rate (rows of the queries, and of the keys where d_keys is not
+// null), closing weights.
 KERNEL columns_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const float* eta, const float* writes,
                    const float* rate, const float* c, const float* p, const float* d_b, const float* d_keys,
                    const float* d_in_w, const float* d_in_s, float* by_alpha, float* by_eta) {
@@ -107,7 +108,8 @@ BLOCK_KERNEL(BLOCK) row_totals(i64 n, i64 d, const float* x, float* y) {
 }
 
 // n = M: reverse of `chains`, added to d_alpha and d_eta [M, m]. Cotangents: d_a_read, d_g_read [M, m] of the answering
-// rows; d_a_keys, d_g_keys (may be null) of those where the gradients are taken; ends [3, M]: of A, G and E in the last row.
+// rows; d_a_keys, d_g_keys (may be null) of those where the gradients are taken; ends [3, M]: of A, G and E in the last
+// row.
 KERNEL chains_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const float* eta, const float* writes,
                   const float* a, const float* g, const float* e, const float* d_a_read, const float* d_g_read,
                   const float* d_a_keys, const float* d_g_keys, const float* ends, float* d_alpha, float* d_eta) {

@@ -1,5 +1,5 @@
-// Sums over rows, a result a column, in two stages: rows are cut into slices, each of which gives a row of partial sums,
-// and those are added up. The slices are the caller's choice, not the grid's, so that they fix the order.
+// Sums over rows, a result a column, in two stages: rows are cut into slices, each of which gives a row of partial
+// sums, and those are added up. The slices are the caller's choice, not the grid's, so that they fix the order.
 //
 // n = slices * ceil(d / 32) units, a block each: 32 columns of a slice. partial: [slices, d].
 

@@ -20,7 +20,8 @@ BLOCK_KERNEL(BLOCK) embedding_vjp(i64 n, i64 width, const unsigned* ids, const u
     }
 }
 
-// The largest of a row's values, and the sum of e^(x - top): one look at the row, in which a lane's sum follows its top.
+// The largest of a row's values, and the sum of e^(x - top): one look at the row, in which a lane's sum follows its
+// top.
 struct Softmax {
     float top;
     Pair sum;

@@ -1,8 +1,8 @@
-// The exact form of the linear memory: a piece of m tokens is several chunks, and the gradients of every chunk are taken
-// at the state at its own start, which holds the tokens of the piece before it (row r(t) = t / chunk * chunk).
+// The exact form of the linear memory: a piece of m tokens is several chunks, and the gradients of every chunk are
+// taken at the state at its own start, which holds the tokens of the piece before it (row r(t) = t / chunk * chunk).
 //
-// (I + T) Delta = R, R = scale (a_r K W + g_r K S - V), T[t, i] = scale (k_t . k_i) C[r(t), i] rate[i], scale = 2c. T is
-// strictly lower triangular: its rows reach to the tokens i < r(t). scores [M, m, m]: k_t . k_i; C: [M, m + 1, m].
+// (I + T) Delta = R, R = scale (a_r K W + g_r K S - V), T[t, i] = scale (k_t . k_i) C[r(t), i] rate[i], scale = 2c. T
+// is strictly lower triangular: its rows reach to the tokens i < r(t). scores [M, m, m]: k_t . k_i; C: [M, m + 1, m].
 
 // n = rows * d: R
 KERNEL exact_right(i64 n, i64 d, float scale, const float* a, const float* g, const float* x_w, const float* x_s,
@@ -61,8 +61,8 @@ BLOCK_KERNEL(BLOCK) exact_rate_vjp(i64 n, i64 m, i64 tokens, i64 from, i64 chunk
     }
 }
 
-// n = M * tokens * d: lambda of one chunk from Delta's cotangents, which gain what the later chunks give and the chunk's
-// own norms; |k|^2 is on the scores' diagonal
+// n = M * tokens * d: lambda of one chunk from Delta's cotangents, which gain what the later chunks give and the
+// chunk's own norms; |k|^2 is on the scores' diagonal
 KERNEL exact_lambda(i64 n, i64 m, i64 tokens, i64 from, i64 chunk, i64 d, float scale, const float* scores, const float* c,
                     const float* rate, const float* delta, const float* d_norm2, const float* d_delta, float* lambda) {
     THREAD(x, n);

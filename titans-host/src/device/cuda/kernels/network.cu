@@ -5,6 +5,7 @@ struct Phi {
 };
 
 // phi(x) and its first two derivatives.
+static_assert(ACTIVATIONS == 5, "phi() has an arm for each of five activations: a new one needs its own");
 __device__ inline Phi phi(i64 kind, float x) {
     if (kind == SILU) {
         const float s = sigmoid(x), slope = s * (1.0f - s);
@@ -23,7 +24,7 @@ __device__ inline Phi phi(i64 kind, float x) {
                    slope * u1 + 0.5f * x * slope * (u2 - 2.0f * t * u1 * u1)};
     }
     if (kind == RELU) return Phi{x > 0.0f ? x : 0.0f, x > 0.0f ? 1.0f : 0.0f, 0.0f};
-    return Phi{x, 1.0f, 0.0f};
+    return Phi{x, 1.0f, 0.0f}; // IDENTITY
 }
 
 // y[n] = phi(z)
@@ -77,7 +78,8 @@ KERNEL plain_top_vjp(i64 n, float scale, const float* d_delta, float* d_z, float
 // |x|^2 of a warp's row; 1 for no row
 __device__ inline Pair squared_length(i64 d, const float* x) { return x ? warp_dot(d, x, x) : Pair{1.0f, 0.0f}; }
 
-// n = rows, a warp each: norm2 += |h|^2 |delta|^2, the squared length of a layer's rank-one gradient; no delta: += |h|^2
+// n = rows, a warp each: norm2 += |h|^2 |delta|^2, the squared length of a layer's rank-one gradient; no delta: +=
+// |h|^2
 BLOCK_KERNEL(BLOCK) gradient_norm(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta, float* norm2) {
     WARP_ROWS(r, n) {
         const Pair hh = squared_length(d_in, h + r * d_in);

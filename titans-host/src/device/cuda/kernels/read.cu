@@ -27,7 +27,8 @@ KERNEL subtract_two(i64 n, i64 d, const float* a, const float* b, const float* x
     y[i] -= a[i / d] * x1[i] + b[i / d] * x2[i];
 }
 
-// n = M * len: the decay of `len` parameters of every state over a chunk: W = A W + G S, S = E S with the last row of the coefficients
+// n = M * len: the decay of `len` parameters of every state over a chunk: W = A W + G S, S = E S with the last row of
+// the coefficients
 KERNEL advance(i64 n, i64 len, i64 params, i64 m, const float* a, const float* g, const float* e, float* state) {
     THREAD(i, n);
     const i64 k = i / len, last = k * (m + 1) + m;
@@ -45,7 +46,8 @@ KERNEL advance_vjp(i64 n, i64 len, i64 params, i64 m, const float* a, const floa
     d_w[0] = a[last] * d_w[0];
 }
 
-// n = M * lanes: partial sums of <W, d_W'>, <S, d_W'>, <S, d_S'> over `len` parameters, each [M, lanes], one behind the other
+// n = M * lanes: partial sums of <W, d_W'>, <S, d_W'>, <S, d_S'> over `len` parameters, each [M, lanes], one behind the
+// other
 KERNEL state_dots(i64 n, i64 lanes, i64 len, i64 params, const float* state, const float* d_state, float* partial) {
     THREAD(i, n);
     const i64 k = i / lanes;

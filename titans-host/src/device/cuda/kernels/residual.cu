@@ -1,6 +1,6 @@
-// The residual network's output, M(x) = x + LN(z) (1 + gamma), on keys and on queries. `rows` are M * m tokens; gamma of
-// memory k is at gamma + k * stride (inside the state), x_hat = LN(z) without gamma, eps 1e-5. A warp a row; what nearly
-// cancels in narrow rows is double.
+// The residual network's output, M(x) = x + LN(z) (1 + gamma), on keys and on queries. `rows` are M * m tokens; gamma
+// of memory k is at gamma + k * stride (inside the state), x_hat = LN(z) without gamma, eps 1e-5. A warp a row; what
+// nearly cancels in narrow rows is double.
 
 #define LAYER_NORM_EPS 1e-5
 

@@ -19,8 +19,8 @@ BLOCK_KERNEL(BLOCK) norm_forward(i64 n, i64 d, float divisor, const float* x, co
     }
 }
 
-// n = rows, a warp each. With g = d_y weight and s the inverse norm, which is kept: d_x = s (g - x s^2 / divisor sum(g x)),
-// a difference that nearly cancels in narrow rows, so all of it is exact beyond a float
+// n = rows, a warp each. With g = d_y weight and s the inverse norm, which is kept: d_x = s (g - x s^2 / divisor sum(g
+// x)), a difference that nearly cancels in narrow rows, so all of it is exact beyond a float
 BLOCK_KERNEL(BLOCK) norm_vjp(i64 n, i64 d, float divisor, const float* x, const float* weight, const float* d_y,
                              float* d_x, float* inverse) {
     WARP_ROWS(r, n) {

@@ -1,5 +1,5 @@
-//! The forward of one chunk over all memories (`docs/MATH.md`, section 3): the write path, the coefficients, the read path,
-//! the close. Several chunks computed at once, a piece, differ in the write path alone ([`super::exact`]).
+//! The forward of one chunk over all memories (`docs/MATH.md`, section 3): the write path, the coefficients, the read
+//! path, the close. Several chunks computed at once, a piece, differ in the write path alone ([`super::exact`]).
 
 use super::space::{Sizes, Space};
 use crate::device::MemoryInputs;
@@ -8,8 +8,8 @@ use crate::device::cuda::product::{Matrix, args};
 use crate::device::cuda::{Cuda, DeviceIndices, Driver};
 use crate::error::Result;
 
-/// One chunk at work, or one piece of several: tokens `t0 .. t0 + m` of every memory, the state `[M, 2P]` in force at its
-/// start.
+/// One chunk at work, or one piece of several: tokens `t0 .. t0 + m` of every memory, the state `[M, 2P]` in force at
+/// its start.
 pub(super) struct Chunk<'a, R: Driver> {
     pub cuda: &'a Cuda<R>,
     pub sizes: Sizes<'a>,

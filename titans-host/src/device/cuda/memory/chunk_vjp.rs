@@ -1,5 +1,5 @@
-//! The backward of one chunk over all memories (`docs/MATH.md`, section 4): ordinary reverse mode over [`Chunk`]'s forward,
-//! whose write path is itself a gradient, so φ″ appears.
+//! The backward of one chunk over all memories (`docs/MATH.md`, section 4): ordinary reverse mode over [`Chunk`]'s
+//! forward, whose write path is itself a gradient, so φ″ appears.
 
 use super::chunk::Chunk;
 use super::reverse::{LANES, Reverse};
@@ -9,8 +9,8 @@ use crate::device::cuda::buffer::{DeviceBuffer, View};
 use crate::device::cuda::product::{Matrix, args};
 use crate::error::Result;
 
-/// Rows asked through one layer, each at its own row of coefficients, and where their cotangents go: the queries, or the
-/// keys of a piece of several chunks ([`super::exact_vjp`]).
+/// Rows asked through one layer, each at its own row of coefficients, and where their cotangents go: the queries, or
+/// the keys of a piece of several chunks ([`super::exact_vjp`]).
 pub(super) struct Asked<'b, R: Driver> {
     pub layer: usize,
     /// X and its products with W, S and Hᵀ.
@@ -49,6 +49,14 @@ impl<R: Driver> Chunk<'_, R> {
         self.write_vjp(s, d, state, d_state)
     }
 
+    /// Of the closing W′ = a W + g S − Hᵀ diag(c ∘ r) Δ, S′ = e S − Hᵀ diag(p ∘ r) Δ (`docs/MATH.md` section 4, (1)):
+    ///
+    /// ```text
+    /// ā = ⟨W̄′, W⟩,  ḡ = ⟨W̄′, S⟩,  ē = ⟨S̄′, S⟩                 (`state_dots`)
+    /// U = Δ W̄′ᵀ,  V = Δ S̄′ᵀ,  d_in_w = −h·u,  d_in_s = −h·v   (in_w = c r, in_s = p r)
+    /// H̄ = −diag(in_w) U − diag(in_s) V,  Δ̄ = −diag(in_w) H W̄′ − diag(in_s) H S̄′
+    /// W̄ = a W̄′,  S̄ = e S̄′ + g W̄′                             (`advance_vjp`)
+    /// ```
     fn close_vjp(
         &self,
         s: &Space<R>,
@@ -92,6 +100,9 @@ impl<R: Driver> Chunk<'_, R> {
         Ok(())
     }
 
+    /// Of the reads, layer by layer from the top: Z = diag(A) X W + diag(G) X S − (N ∘ B) Δ with N = X Hᵀ, B = C
+    /// diag(r). [`Chunk::asked_vjp`] is that of Z but for Δ̄ −= (N ∘ B)ᵀ Z̄, which follows it; then Z̄ of the layer
+    /// below is X̄ ∘ φ′(Z), and Q̄ = X̄ at the lowest ((2) of section 4).
     fn read_vjp(&self, s: &Space<R>, d: &Reverse<R>, state: &DeviceBuffer<R>, d_state: &DeviceBuffer<R>) -> Result<()> {
         let (cuda, sizes, m, rows, top) = (self.cuda, self.sizes, self.m, self.rows(), self.sizes.top());
         if sizes.residual() {
@@ -126,8 +137,14 @@ impl<R: Driver> Chunk<'_, R> {
         Ok(())
     }
 
-    /// From the cotangent of Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ B) Δ to those of A, G, B, W, S and H, which are added
-    /// to, and of X (`d.x_query`); all but Δ's.
+    /// From the cotangent of Z = diag(A) X W + diag(G) X S − ((X Hᵀ) ∘ B) Δ to those of A, G, B, W, S and H, which are
+    /// added to, and of X (`d.x_query`); all but Δ's.
+    ///
+    /// ```text
+    /// U = Z̄ Wᵀ,  V = Z̄ Sᵀ,  Ā += rows of (X W)·Z̄,  Ḡ += rows of (X S)·Z̄
+    /// W̄ += Xᵀ diag(A) Z̄,  S̄ += Xᵀ diag(G) Z̄
+    /// D = Z̄ Δᵀ,  B̄ −= D ∘ N,  X̄ = diag(A) U + diag(G) V − (D ∘ B) H,  H̄ −= (D ∘ B)ᵀ X
+    /// ```
     pub fn asked_vjp(
         &self,
         s: &Space<R>,

@@ -1,9 +1,10 @@
 //! The write path of a piece of several chunks: the exact form of the linear memory (`docs/MATH.md`, section 3b).
 //!
-//! The keys ask like queries, each at the row of coefficients where its gradient is taken, so that
-//! (I + T) Δ = 2c (diag(A⁻) K W + diag(G⁻) K S − V) with T = 2c ((K Kᵀ) ∘ B⁻). With a clip a token's rate is known only when
-//! its row of Δ is, so a piece goes chunk by chunk: two launches a chunk, each over all memories. Memories without one take
-//! [`LinearMemory`](super::linear::LinearMemory)'s path, but for those too wide for it, which come here as if clipped at ∞.
+//! The keys ask like queries, each at the row of coefficients where its gradient is taken, so that (I + T) Δ = 2c
+//! (diag(A⁻) K W + diag(G⁻) K S − V) with T = 2c ((K Kᵀ) ∘ B⁻). With a clip a token's rate is known only when its row
+//! of Δ is, so a piece goes chunk by chunk: two launches a chunk, each over all memories. Memories without one take
+//! [`LinearMemory`](super::linear::LinearMemory)'s path, but for those too wide for it, which come here as if clipped
+//! at ∞.
 
 use super::chunk::Chunk;
 use super::space::{Sizes, Space};

@@ -1,5 +1,5 @@
-//! The backward of a piece of several chunks (`docs/MATH.md`, section 3b): the write path is a read by the keys, whose Δ
-//! follows by substitution; its reverse substitutes from the last token to the first.
+//! The backward of a piece of several chunks (`docs/MATH.md`, section 3b): the write path is a read by the keys, whose
+//! Δ follows by substitution; its reverse substitutes from the last token to the first.
 
 use super::chunk::Chunk;
 use super::chunk_vjp::Asked;
@@ -34,7 +34,8 @@ impl<R: Driver> ExactReverse<R> {
 }
 
 impl<R: Driver> Chunk<'_, R> {
-    /// From the cotangents of Δ, the closing and the reads to those of all inputs (in `d`) and of the state (`d_state`).
+    /// From the cotangents of Δ, the closing and the reads to those of all inputs (in `d`) and of the state
+    /// (`d_state`).
     pub fn exact_vjp(
         &self,
         s: &Space<R>,
@@ -64,8 +65,8 @@ impl<R: Driver> Chunk<'_, R> {
         cuda.launch("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
     }
 
-    /// λ, the cotangents of Z, and all of the rates', chunk by chunk from the last: a token's rate is known from its Δ, so
-    /// that its rate's cotangent must be complete before its λ.
+    /// λ, the cotangents of Z, and all of the rates', chunk by chunk from the last: a token's rate is known from its Δ,
+    /// so that its rate's cotangent must be complete before its λ.
     fn solve_clipped_vjp(&self, s: &Space<R>, e: &Exact<R>, d: &Reverse<R>) -> Result<()> {
         let (cuda, count, m, spec) = (self.cuda, self.sizes.count, self.m, self.sizes.spec());
         let (o, chunk, scale, lambda) = (spec.value_width(), spec.chunk, self.sizes.scale(), &d.z[0]);

@@ -1,5 +1,5 @@
-//! The memory operation, all batch × heads memories at once: the linear memory in groups of pieces (`linear`), all others
-//! chunk after chunk, of the exact form piece after piece.
+//! The memory operation, all batch × heads memories at once: the linear memory in groups of pieces (`linear`), all
+//! others chunk after chunk, of the exact form piece after piece.
 //!
 //! The token form gives the same numbers as the chunk form, so here it is the chunk form: `token_form` chooses nothing.
 //! Gradients are taken at the weights of the chunk's start in both.

@@ -1,5 +1,5 @@
-//! Gates of every layer's own: where a set's parts lie, for a chunk of m tokens. The sets of an array lie one behind the other,
-//! so that a kernel which knows no layers runs over all of them as over more memories.
+//! Gates of every layer's own: where a set's parts lie, for a chunk of m tokens. The sets of an array lie one behind
+//! the other, so that a kernel which knows no layers runs over all of them as over more memories.
 
 use super::chunk::Chunk;
 use super::reverse::Reverse;

@@ -1,5 +1,5 @@
-//! What one chunk, or one piece of several, needs on the device, for all M = batch × heads memories at once: allocated once
-//! an operation, reused by every chunk.
+//! What one chunk, or one piece of several, needs on the device, for all M = batch × heads memories at once: allocated
+//! once an operation, reused by every chunk.
 //!
 //! m is the number of tokens of the chunk at hand; a shorter last chunk packs its arrays for its own m.
 
@@ -105,7 +105,8 @@ pub(super) struct Space<R: Driver> {
     pub e: DeviceBuffer<R>,
     pub c: DeviceBuffer<R>,
     pub p: DeviceBuffer<R>,
-    /// Rows that answer the queries `[sets, M, m]`, the tokens' weights in them `[sets, M, m, m]` and at the chunk's end `[sets, M, m]`.
+    /// Rows that answer the queries `[sets, M, m]`, the tokens' weights in them `[sets, M, m, m]` and at the chunk's
+    /// end `[sets, M, m]`.
     pub a_read: DeviceBuffer<R>,
     pub g_read: DeviceBuffer<R>,
     pub b: DeviceBuffer<R>,

@@ -90,8 +90,8 @@ impl<T: Scalar> AttentionCase<T> {
         self.part(g, 0, self.sizes.n)
     }
 
-    /// Gradients of everything, in the order of [`AttentionCase::x`], of queries in pieces that end at `cuts`; those of keys and
-    /// values are added to `before`.
+    /// Gradients of everything, in the order of [`AttentionCase::x`], of queries in pieces that end at `cuts`; those of
+    /// keys and values are added to `before`.
     pub(super) fn gradients<G: Arithmetic<T>>(&self, g: &G, d_y: &[T], before: T, cuts: &[usize]) -> [Vec<T>; 8] {
         let Sizes { span, c, persistent, context, first, n, .. } = self.sizes;
         let (y, sums) = self.run(g);
