@@ -42,7 +42,8 @@ steps. forecast: the same with a shortcut by least squares, dropout 0.2, 500 ste
 width 64, theta-max 2, no momentum or forgetting; parity: 2 memories of 32 x 32, learning rate 0.01, 1500 steps of 4096 tokens; the
 other groups: 8 of 4 x 4 (s5: 8 x 8) that begin at theta 2, micro-steps 2 (s5: 4), learning rate 0.006, 4000 steps. classify: 1 block of width 64 (see --task classify in docs/CLI.md). Memories of one layer take every token's own
 gradient, 64 tokens at once: chunk 1, compute-chunk 64, theta-max 1,
-eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2 and a clip. The run's config.toml says everything. An option that the
+eta-max 0.5. Deeper ones have chunk 4, theta-max 0.2, a clip, gates of every layer's own and, where no task says otherwise,
+alpha-bias -3. The run's config.toml says everything. An option that the
 model has no use for (--window with lmm alone) is an error.
 
 Started as several processes by mpirun or srun (a build with the feature mpi), it trains one model: each process computes its

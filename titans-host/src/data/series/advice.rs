@@ -13,7 +13,7 @@ impl TableLayout {
         if field.contains(['\n', '\r']) {
             OPEN
         } else if layout::is_gap(field) {
-            "fill gaps beforehand, or train with --gaps mean, which lets the column's mean stand for them"
+            "fill gaps beforehand, or train with --gaps mean or hold, which let the column's mean or its last number stand for them"
         } else if field.contains(',') && !comma {
             "numbers have decimal points, as in the run's training file: write them so"
         } else if comma && field.parse::<f64>().is_ok() {
@@ -31,13 +31,14 @@ impl TableLayout {
         if field.contains(['\n', '\r']) {
             OPEN
         } else if layout::is_gap(field) {
-            "fill gaps, and what stands for them, beforehand, or train with --gaps mean, which lets the column's mean stand for them"
+            "fill gaps, and what stands for them, beforehand, or train with --gaps mean (or, to forecast, hold), which lets the column's mean \
+             (its last number) stand for them"
         } else if field.parse::<f64>().is_ok_and(f64::is_finite) && !comma {
             LARGE
         } else if one {
             "the line was read as one field; fields end with a comma, a semicolon or a tab, which --delimiter says; where commas are decimal \
              ones, with a semicolon or a tab"
-        } else if field.contains(',') && !comma {
+        } else if field.contains(',') && !field.contains('.') && !comma {
             "write a decimal point, as the file's other numbers have, or decimal commas in all of them and semicolons or tabs between the \
              fields"
         } else if comma && field.parse::<f64>().is_ok() {

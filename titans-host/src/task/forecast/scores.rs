@@ -94,8 +94,8 @@ impl Tally {
         match self.sums.iter().find(|(_, sums)| sums.numbers == 0) {
             None => Ok(()),
             Some((horizon, _)) => Err(Error::usage(format!(
-                "{part} has no number to compare with within {horizon} rows of any forecast: the columns that are forecast are missing \
-                 there; give rows that have them, or forecast others (--target)"
+                "{part} has no number to compare with within {horizon} rows of any forecast: it ends before, or the columns that are \
+                 forecast are missing there; give more rows, or rows that have them, or forecast others (--target)"
             ))),
         }
     }
