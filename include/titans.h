@@ -596,7 +596,8 @@ typedef int32_t titans_log_level;
 
 #if defined(TITANS_HOST)
 /**
- * A model that the library owns: `titans_host_open` makes one, `titans_host_close` gives it back. Any number of threads may read it.
+ * A model that the library owns: `titans_host_open` makes one, `titans_host_close` gives it back. Any number of
+ * threads may read it.
  */
 typedef struct titans_host_model titans_host_model;
 #endif
@@ -613,8 +614,8 @@ typedef struct titans_stream titans_stream;
 
 #if defined(TITANS_HOST)
 /**
- * A text that a model reads: `titans_text_open` makes one, `titans_text_close` gives it back. One thread at a time; different ones are
- * independent, of one model too.
+ * A text that a model reads: `titans_text_open` makes one, `titans_text_close` gives it back. One thread at a time;
+ * different ones are independent, of one model too.
  */
 typedef struct titans_text titans_text;
 #endif
@@ -656,28 +657,30 @@ typedef struct titans_memory_config {
      */
     int32_t read;
     /**
-     * Tokens whose gradients are taken at the same weights, 1 to 1048576. 1: every token's gradient is its own, for memories of one
-     * layer; deeper ones want about 4.
+     * Tokens whose gradients are taken at the same weights, 1 to 1048576. 1: every token's gradient is its own, for
+     * memories of one layer; deeper ones want about 4.
      */
     uint32_t chunk;
     /**
-     * Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit. Memories of two layers and more want
-     * one, e.g. 1.
+     * Longest gradient of one token: longer ones are shortened to it and counted. 0: no limit. Memories of two layers
+     * and more want one, e.g. 1.
      */
     float clip;
     /**
-     * Tokens that are computed at once, up to 1048576: the same numbers in another order of sums. Below `chunk`: a part of a chunk.
-     * A multiple of `chunk`: whole chunks, where the memory is one layer with plain output (others compute one chunk at once).
-     * Equal to `chunk`: a chunk; with a chunk of 1 every token is then written when it comes, and none waits. 0: as many whole chunks as
-     * there are in 64 tokens where the memory is one layer with plain output and `chunk` is below 64, else a chunk.
+     * Tokens that are computed at once, up to 1048576: the same numbers in another order of sums. Below `chunk`: a
+     * part of a chunk. A multiple of `chunk`: whole chunks, where the memory is one layer with plain output (others
+     * compute one chunk at once). Equal to `chunk`: a chunk; with a chunk of 1 every token is then written when it
+     * comes, and none waits. 0: as many whole chunks as there are in 64 tokens where the memory is one layer with
+     * plain output and `chunk` is below 64, else a chunk.
      */
     uint32_t compute_chunk;
 } titans_memory_config;
 
 /**
  * Details of a failure. Set `struct_size` to its sizeof and pass it to any function, or pass NULL. After the call
- * `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`. It lies apart from all
- * other arguments, blocks too: that is not checked, and what it covers is overwritten when the call ends.
+ * `code` repeats the status that the function returned; the other fields are cleared when that is `TITANS_OK`. It lies
+ * apart from all other arguments, blocks too: that is not checked, and what it covers is overwritten when the call
+ * ends.
  */
 typedef struct titans_error_info {
     /**
@@ -711,8 +714,8 @@ typedef struct titans_error_info {
 } titans_error_info;
 
 /**
- * A model over exported bytes, as `titans_model_open` fills it: an address, a length and what tells them from others. It lives where
- * you put it, needs no destruction, and may be copied; its contents belong to the library.
+ * A model over exported bytes, as `titans_model_open` fills it: an address, a length and what tells them from others.
+ * It lives where you put it, needs no destruction, and may be copied; its contents belong to the library.
  */
 typedef struct titans_model {
     /**
@@ -811,8 +814,8 @@ typedef struct titans_block_info {
 
 #if defined(TITANS_HOST)
 /**
- * Is told a line, without a line break, that ends in a zero and lives during the call. It comes in the thread of the call that it is
- * about, must not call this library with the same handle, and no C++ exception may leave it.
+ * Is told a line, without a line break, that ends in a zero and lives during the call. It comes in the thread of the
+ * call that it is about, must not call this library with the same handle, and no C++ exception may leave it.
  */
 typedef void (*titans_log_fn)(void *user, int32_t level, const char *line);
 #endif
@@ -839,7 +842,8 @@ typedef struct titans_host_options {
      */
     uint32_t reserved;
     /**
-     * Of a run folder: "best", "latest" or a checkpoint's file; NULL for the best one, the latest while nothing was validated.
+     * Of a run folder: "best", "latest" or a checkpoint's file; NULL for the best one, the latest while nothing was
+     * validated.
      */
     const char *checkpoint;
     /**
@@ -946,7 +950,8 @@ typedef struct titans_text_read {
 
 #if defined(TITANS_HOST)
 /**
- * Is given bytes that were written, which may end within a character; returns 0 to go on, anything else to stop. As `titans_log_fn`.
+ * Is given bytes that were written, which may end within a character; returns 0 to go on, anything else to stop. As
+ * `titans_log_fn`.
  */
 typedef int32_t (*titans_bytes_fn)(void *user, const uint8_t *bytes, size_t len);
 #endif
@@ -964,14 +969,15 @@ typedef struct titans_stream_config {
      */
     uint32_t flags;
     /**
-     * Tokens that go through the model at once, 1 to 1048576; longer pushes are cut. Any number gives the same bits; more are faster
-     * in long pushes and need more working space. 1 is the smallest, for tokens that come one by one.
+     * Tokens that go through the model at once, 1 to 1048576; longer pushes are cut. Any number gives the same bits;
+     * more are faster in long pushes and need more working space. 1 is the smallest, for tokens that come one by one.
      */
     uint32_t rows;
     /**
-     * The stream goes back to its last good token when one is refused: with a copy of its state, and the tokens since, of which it
-     * keeps so many, 1 to 1048576. The copy is made anew after as many tokens: more cost less time and more bytes. 0: no copy; a
-     * token that is refused then ends the stream, which must be reset or loaded (`TITANS_ERROR_TORN`).
+     * The stream goes back to its last good token when one is refused: with a copy of its state, and the tokens since,
+     * of which it keeps so many, 1 to 1048576. The copy is made anew after as many tokens: more cost less time and
+     * more bytes. 0: no copy; a token that is refused then ends the stream, which must be reset or loaded
+     * (`TITANS_ERROR_TORN`).
      */
     uint32_t undo;
     /**
@@ -1110,10 +1116,10 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error, reads after
- * the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5 and keys of length 1 at
- * most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most. Call it with `sizeof *config` and
- * `TITANS_ABI_VERSION`.
+ * Fills a configuration with the defaults: a linear memory of 64 to 64, SiLU, plain output, half the squared error,
+ * reads after the write, chunk 1 (computed in pieces of 64 tokens), no clip. It wants theta at most 1, eta at most 0.5
+ * and keys of length 1 at most. A memory of two layers and more wants `chunk` 4, `clip` 1 and a theta of 0.1 at most.
+ * Call it with `sizeof *config` and `TITANS_ABI_VERSION`.
  *
  * Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
  * `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.
@@ -1129,8 +1135,8 @@ int32_t titans_memory_config_init(struct titans_memory_config *config,
 /**
  * Fills `about` with what the model is.
  *
- * Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `OVERLAP`, those of a model (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`,
- * `OTHER_MODEL` when the blob is not the one that was opened).
+ * Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `OVERLAP`, those of a model (`UNINITIALISED`, `FOREIGN`,
+ * `BLOCK_VERSION`, `CORRUPT`, `OTHER_MODEL` when the blob is not the one that was opened).
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1154,18 +1160,20 @@ int32_t titans_model_describe_block(const struct titans_model *model,
 
 #if defined(TITANS_HOST)
 /**
- * The whole sentence of the last failure of a function of this tier in this thread; "" before the first. The details structure has
- * room for its beginning only. It lives until the thread's next failure.
+ * The whole sentence of the last failure of a function of this tier in this thread; "" before the first. The details
+ * structure has room for its beginning only. It lives until the thread's next failure.
  */
 const char *titans_host_error(void);
 #endif
 
 #if defined(TITANS_HOST)
 /**
- * Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may be NULL.
+ * Opens a model by its path: a run folder of `titans train`, a checkpoint, or a blob of `titans export`. `options` may
+ * be NULL.
  *
- * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when the content is not what it should be, `USAGE` for
- * an empty path and a checkpoint that is asked of a file, `SYSTEM` without memory or threads. `*model` is not written then.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `IO` when the system refuses, `FILE` when
+ * the content is not what it should be, `USAGE` for an empty path and a checkpoint that is asked of a file, `SYSTEM`
+ * without memory or threads. `*model` is not written then.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
@@ -1178,8 +1186,8 @@ int32_t titans_host_open(const char *from,
 
 #if defined(TITANS_HOST)
 /**
- * Gives a model back. Readers of texts that were made from it go on; a `titans_model` that `titans_host_view` filled does not. NULL is
- * fine.
+ * Gives a model back. Readers of texts that were made from it go on; a `titans_model` that `titans_host_view` filled
+ * does not. NULL is fine.
  *
  * # Safety
  * A pointer that is not NULL is a model that was opened and not closed, and no other call uses it.
@@ -1189,7 +1197,8 @@ void titans_host_close(struct titans_host_model *model);
 
 #if defined(TITANS_HOST)
 /**
- * Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until `titans_host_close`.
+ * Fills `view` with the model for the functions of streams, as `titans_model_open` does; it holds until
+ * `titans_host_close`.
  *
  * Errors: `FOREIGN`, `POISONED`, those of `titans_model_open`.
  *
@@ -1205,16 +1214,15 @@ int32_t titans_host_view(const struct titans_host_model *model,
 
 #if defined(TITANS_HOST)
 /**
- * Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the whole new one.
+ * Writes the model as a blob, as `titans export` does: for microcontrollers, or to map. The file is the old one or the
+ * whole new one.
  *
  * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
  */
-int32_t titans_host_save_blob(const struct titans_host_model *model,
-                              const char *to,
-                              struct titans_error_info *info);
+int32_t titans_host_save_blob(const struct titans_host_model *model, const char *to, struct titans_error_info *info);
 #endif
 
 #if defined(TITANS_HOST)
@@ -1235,8 +1243,8 @@ int32_t titans_host_options_init(struct titans_host_options *options,
 
 #if defined(TITANS_HOST)
 /**
- * Fills a configuration with the defaults: memories that learn, seed 0, temperature 0.8, top_p 0.95, no progress. Call it with
- * `sizeof *config` and `TITANS_ABI_VERSION`.
+ * Fills a configuration with the defaults: memories that learn, seed 0, temperature 0.8, top_p 0.95, no progress. Call
+ * it with `sizeof *config` and `TITANS_ABI_VERSION`.
  *
  * Errors: `ABI_VERSION`, `STRUCT_SIZE`, `NULL`, `MISALIGNED`.
  *
@@ -1265,13 +1273,13 @@ int32_t titans_text_fork(const struct titans_text *text, struct titans_text **ot
 /**
  * Begins anew, before the first byte.
  *
- * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay finite.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `DIVERGED` when the model's own first numbers do not stay
+ * finite.
  *
  * # Safety
  * Pointers are NULL or valid.
  */
-int32_t titans_text_reset(struct titans_text *text,
-                          struct titans_error_info *info);
+int32_t titans_text_reset(struct titans_text *text, struct titans_error_info *info);
 #endif
 
 #if defined(TITANS_HOST)
@@ -1300,39 +1308,36 @@ int32_t titans_text_position(const struct titans_text *text, uint64_t *value, st
 
 #if defined(TITANS_HOST)
 /**
- * Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which goes on from it.
+ * Writes where the text stands to a file, the old one or the whole new one, as `titans stream --state` does, which
+ * goes on from it.
  *
  * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
  */
-int32_t titans_text_save(struct titans_text *text,
-                         const char *to,
-                         struct titans_error_info *info);
+int32_t titans_text_save(struct titans_text *text, const char *to, struct titans_error_info *info);
 #endif
 
 #if defined(TITANS_HOST)
 /**
  * Goes on from a file that `titans_text_save` or `titans stream --state` wrote, with the same model.
  *
- * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path; `SAVED_CORRUPT` for bytes that are no state of this
- * model, or damaged. The text is as before then.
+ * Errors: `NULL`, `MISALIGNED`, `FOREIGN`, `POISONED`, `IO`, `USAGE` for an empty path; `SAVED_CORRUPT` for bytes that
+ * are no state of this model, or damaged. The text is as before then.
  *
  * # Safety
  * Pointers are NULL or valid; texts end in a zero.
  */
-int32_t titans_text_load(struct titans_text *text,
-                         const char *from,
-                         struct titans_error_info *info);
+int32_t titans_text_load(struct titans_text *text, const char *from, struct titans_error_info *info);
 #endif
 
 #if defined(TITANS_HOST)
 /**
  * Begins to read a text with a model. `config` may be NULL.
  *
- * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a model that does not read text, or with another
- * vocabulary, `SYSTEM` without memory. `*text` is not written then.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`, `FLAGS`, `CONFIG`; `USAGE` for a
+ * model that does not read text, or with another vocabulary, `SYSTEM` without memory. `*text` is not written then.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1355,12 +1360,14 @@ void titans_text_close(struct titans_text *text);
 
 #if defined(TITANS_HOST)
 /**
- * Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is cut between two calls
- * becomes other tokens. `read` may be NULL; it is written after errors too, where anything was read.
+ * Reads `len` bytes, and learns from them. They are tokens for themselves: with a vocabulary of words, a word that is
+ * cut between two calls becomes other tokens. `read` may be NULL; it is written after errors too, where anything was
+ * read.
  *
- * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token that would not leave the numbers finite (`info->found` is its
- * number in this call; the tokens before it are in, and the text goes on from there), `STOPPED` by `progress` (what was read is
- * in), `FILE` when the vocabulary cannot write the bytes.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `FOREIGN`, `POISONED`, `STRUCT_SIZE`; `DIVERGED` for a token
+ * that would not leave the numbers finite (`info->found` is its number in this call; the tokens before it are in, and
+ * the text goes on from there), `STOPPED` by `progress` (what was read is in), `FILE` when the vocabulary cannot write
+ * the bytes.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1386,8 +1393,8 @@ int32_t titans_text_vocabulary(const struct titans_text *text, size_t *count, st
 
 #if defined(TITANS_HOST)
 /**
- * Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to `*len`. NULL with
- * capacity 0 asks for the number alone.
+ * Writes the bytes that token `id` stands for to `bytes`, `capacity` of at least their number, and that number to
+ * `*len`. NULL with capacity 0 asks for the number alone.
  *
  * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`, `TOKEN_RANGE`, `BUFFER_TOO_SMALL`.
  *
@@ -1404,8 +1411,8 @@ int32_t titans_text_token(const struct titans_text *text,
 
 #if defined(TITANS_HOST)
 /**
- * Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary` numbers; before the first
- * token all are alike.
+ * Writes the probability of every token that may come next to `probabilities`, `len` = `titans_text_vocabulary`
+ * numbers; before the first token all are alike.
  *
  * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `FOREIGN`, `POISONED`.
  *
@@ -1420,12 +1427,14 @@ int32_t titans_text_next(const struct titans_text *text,
 
 #if defined(TITANS_HOST)
 /**
- * Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With `keep` 1 the model reads
- * what it writes, as any text; with 0 the text stays where it is, and the same call writes the same. Before the first token the text begins with a
- * line break. `*written` (may be NULL) is how many tokens there were, after errors on the way too.
+ * Writes up to `tokens` tokens that go on from here; `each` is given the bytes of every one, and may stop it. With
+ * `keep` 1 the model reads what it writes, as any text; with 0 the text stays where it is, and the same call writes
+ * the same. Before the first token the text begins with a line break. `*written` (may be NULL) is how many tokens
+ * there were, after errors on the way too.
  *
- * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token that would not leave the numbers
- * finite (what came before it was written, and read with `keep` 1), `STOPPED` by `progress`, `SYSTEM` without memory.
+ * Errors: `NULL`, `MISALIGNED`, `OVERLAP`, `CONFIG` for another `keep`, `FOREIGN`, `POISONED`; `DIVERGED` for a token
+ * that would not leave the numbers finite (what came before it was written, and read with `keep` 1), `STOPPED` by
+ * `progress`, `SYSTEM` without memory.
  *
  * # Safety
  * Pointers are NULL or valid; `each` and its `user` are the caller's.
@@ -1441,9 +1450,9 @@ int32_t titans_text_write(struct titans_text *text,
 
 #if defined(TITANS_HOST)
 /**
- * Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one is one of them), which
- * end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`. All texts are read, whatever happens
- * to one of them. `progress` of a text is called in the thread that reads it.
+ * Reads `count` texts at once, each its own bytes as `titans_text_feed` does, on `threads` threads (1 to 256; this one
+ * is one of them), which end with the call. `reads` (may be NULL) are as many structures, all of one `struct_size`.
+ * All texts are read, whatever happens to one of them. `progress` of a text is called in the thread that reads it.
  *
  * Errors: `NULL`, `MISALIGNED`, `STRUCT_SIZE`, `CONFIG` for other threads, `TOO_LARGE`, `FOREIGN`, `POISONED`,
  * `OVERLAP`, of a text that is there twice too: nothing was read. Else that of the first text that failed;
@@ -1487,8 +1496,8 @@ int32_t titans_memory_init(void *buffer,
  * Finds the memory in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The
  * copy is a memory of its own. Bytes of untrusted origin do not belong here: use `titans_memory_load` for those.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`,
- * `CORRUPT`, `POISONED`).
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a block (`UNINITIALISED`, `FOREIGN`,
+ * `BLOCK_VERSION`, `CORRUPT`, `POISONED`).
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1512,14 +1521,16 @@ int32_t titans_memory_reset(struct titans_memory *memory,
                             struct titans_error_info *info);
 
 /**
- * Opens an exported model: `blob` holds the `blob_bytes` bytes of a file that `titans export` wrote, in memory, mapped, or in flash, at
- * an address divisible by 4 (by 64 is best). All of it is checked here, its checksum too. Nothing is copied: the blob must stay
- * as it is for as long as the model is used. Fill `model_size` with sizeof(titans_model) and `abi_version` with `TITANS_ABI_VERSION`.
+ * Opens an exported model: `blob` holds the `blob_bytes` bytes of a file that `titans export` wrote, in memory,
+ * mapped, or in flash, at an address divisible by 4 (by 64 is best). All of it is checked here, its checksum too.
+ * Nothing is copied: the blob must stay as it is for as long as the model is used. Fill `model_size` with
+ * sizeof(titans_model) and `abi_version` with `TITANS_ABI_VERSION`.
  *
  * Any number of streams may use the model, from any number of threads: nobody writes it. It needs no destruction.
  *
- * Errors: `NULL`, `STRUCT_SIZE`, `ABI_VERSION`, `MISALIGNED`, `OVERLAP`, `MODEL_FOREIGN`, `MODEL_VERSION`, `MODEL_NUMBERS`,
- * `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`, `TOO_LARGE` for a blob that no address space holds. The structure is not touched then.
+ * Errors: `NULL`, `STRUCT_SIZE`, `ABI_VERSION`, `MISALIGNED`, `OVERLAP`, `MODEL_FOREIGN`, `MODEL_VERSION`,
+ * `MODEL_NUMBERS`, `MODEL_LENGTH`, `MODEL_CORRUPT`, `MODEL_CONFIG`, `TOO_LARGE` for a blob that no address space
+ * holds. The structure is not touched then.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1591,17 +1602,16 @@ int32_t titans_memory_position(const struct titans_memory *memory, uint64_t *val
 int32_t titans_memory_clipped(const struct titans_memory *memory, uint64_t *value, struct titans_error_info *info);
 
 /**
- * The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default, between what
- * it expected for the token's key and the token's value.
+ * The surprise of the last token given to the memory, the configuration's loss: half the squared distance, by default,
+ * between what it expected for the token's key and the token's value.
  *
- * Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, `MISALIGNED`, `OVERLAP`, those of a block.
+ * Errors: `NO_TOKEN` when there was none since the memory was initialised, reset or loaded; `NULL`, `MISALIGNED`,
+ * `OVERLAP`, those of a block.
  *
  * # Safety
  * Pointers are NULL or valid.
  */
-int32_t titans_memory_surprise(const struct titans_memory *memory,
-                               float *value,
-                               struct titans_error_info *info);
+int32_t titans_memory_surprise(const struct titans_memory *memory, float *value, struct titans_error_info *info);
 
 /**
  * What the memory has learned after its last token, the unfinished chunk included: the weights in the layout of `w0`,
@@ -1631,8 +1641,8 @@ int32_t titans_memory_save(struct titans_memory *memory,
                            struct titans_error_info *info);
 
 /**
- * Replaces what the memory holds by what was saved, `len` bytes, from a memory of the same configuration. The bytes may
- * come from anywhere: they are checked in full first.
+ * Replaces what the memory holds by what was saved, `len` bytes, from a memory of the same configuration. The bytes
+ * may come from anywhere: they are checked in full first.
  *
  * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG`, `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
  * `TOO_LARGE`, those of a block. The memory is as before then.
@@ -1653,8 +1663,8 @@ const char *titans_status_name(int32_t status);
 const char *titans_status_message(int32_t status);
 
 /**
- * Fills a configuration with the defaults: 64 rows, 64 tokens of undo, memories that learn. Call it with `sizeof *config` and
- * `TITANS_ABI_VERSION`. On a microcontroller, `rows` 1 and `undo` 0 are the least.
+ * Fills a configuration with the defaults: 64 rows, 64 tokens of undo, memories that learn. Call it with `sizeof
+ * *config` and `TITANS_ABI_VERSION`. On a microcontroller, `rows` 1 and `undo` 0 are the least.
  *
  * Errors: `TITANS_ERROR_ABI_VERSION` when the header is of another ABI than the library, `TITANS_ERROR_STRUCT_SIZE`,
  * `TITANS_ERROR_NULL`, `TITANS_ERROR_MISALIGNED`.
@@ -1668,17 +1678,20 @@ int32_t titans_stream_config_init(struct titans_stream_config *config,
                                   struct titans_error_info *info);
 
 /**
- * Feeds `n` token ids, each below the vocabulary's size. How tokens are cut into calls does not matter: the results have the same bits.
+ * Feeds `n` token ids, each below the vocabulary's size. How tokens are cut into calls does not matter: the results
+ * have the same bits.
  *
- * `outputs` receives what the model says after each token, [n, outputs] (`titans_model_info`): logits or predicted numbers. `surprise`
- * receives the loss of each memory at each token, [n, memories]: how wrong it was about the token's value, by its own
- * measure, before it learned it; 0 where memories are absent. Either may be NULL with length 0.
+ * `outputs` receives what the model says after each token, [n, outputs] (`titans_model_info`): logits or predicted
+ * numbers. `surprise` receives the loss of each memory at each token, [n, memories]: how wrong it was about the
+ * token's value, by its own measure, before it learned it; 0 where memories are absent. Either may be NULL with length
+ * 0.
  *
- * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `TOKEN_RANGE` (`found` is its number in this call), `INPUT_KIND`, `TORN`,
- * `END`, those of a stream (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`, `OTHER_MODEL`) and of a model. Nothing has changed
- * then. `DIVERGED`: a token was refused whose write, or what the model says after it, would not be finite; `info->found`
- * is its number in this call. The tokens before it are in, with their outputs; from it on nothing is written. The stream goes on from
- * there with tokens that it can take (without an undo, after `titans_stream_reset` or `titans_stream_load`).
+ * Errors: `NULL`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `TOO_LARGE`, `TOKEN_RANGE` (`found` is its number in this call),
+ * `INPUT_KIND`, `TORN`, `END`, those of a stream (`UNINITIALISED`, `FOREIGN`, `BLOCK_VERSION`, `CORRUPT`, `POISONED`,
+ * `OTHER_MODEL`) and of a model. Nothing has changed then. `DIVERGED`: a token was refused whose write, or what the
+ * model says after it, would not be finite; `info->found` is its number in this call. The tokens before it are in,
+ * with their outputs; from it on nothing is written. The stream goes on from there with tokens that it can take
+ * (without an undo, after `titans_stream_reset` or `titans_stream_load`).
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1694,7 +1707,8 @@ int32_t titans_stream_push(struct titans_stream *stream,
                            struct titans_error_info *info);
 
 /**
- * Feeds rows of numbers, [n, input_size] with `rows_len` numbers in all: `titans_stream_push` for models that read rows.
+ * Feeds rows of numbers, [n, input_size] with `rows_len` numbers in all: `titans_stream_push` for models that read
+ * rows.
  *
  * Errors: as `titans_stream_push`; `LENGTH` for rows that are not whole, `NOT_FINITE` (`found` is the number's index).
  *
@@ -1714,7 +1728,8 @@ int32_t titans_stream_push_rows(struct titans_stream *stream,
 /**
  * Feeds one token id: `titans_stream_push` with n = 1.
  *
- * Errors: as `titans_stream_push`; nothing has changed after any of them, but for a stream without an undo, which `DIVERGED` ends.
+ * Errors: as `titans_stream_push`; nothing has changed after any of them, but for a stream without an undo, which
+ * `DIVERGED` ends.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1731,7 +1746,8 @@ int32_t titans_stream_step(struct titans_stream *stream,
 /**
  * Feeds one row of numbers, `row_len` = input_size: `titans_stream_push_rows` with one row.
  *
- * Errors: as `titans_stream_push_rows`; nothing has changed after any of them, but for a stream without an undo, which `DIVERGED` ends.
+ * Errors: as `titans_stream_push_rows`; nothing has changed after any of them, but for a stream without an undo, which
+ * `DIVERGED` ends.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1747,12 +1763,12 @@ int32_t titans_stream_step_row(struct titans_stream *stream,
                                struct titans_error_info *info);
 
 /**
- * Makes a stream through `model` in `buffer`: `buffer_bytes` of at least `titans_stream_size`, aligned to `titans_stream_align()`. It
- * stands before the first token. `*stream` is set to it; it lies at the buffer's address and needs no destruction.
+ * Makes a stream through `model` in `buffer`: `buffer_bytes` of at least `titans_stream_size`, aligned to
+ * `titans_stream_align()`. It stands before the first token. `*stream` is set to it; it lies at the buffer's address
+ * and needs no destruction.
  *
- * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model: the buffer is not
- * touched then.
- * `MODEL_NOT_FINITE`: the buffer holds no stream.
+ * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TOO_LARGE`, those of a configuration and of a model:
+ * the buffer is not touched then. `MODEL_NOT_FINITE`: the buffer holds no stream.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1765,8 +1781,8 @@ int32_t titans_stream_init(void *buffer,
                            struct titans_error_info *info);
 
 /**
- * Finds the stream in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The copy is a stream of
- * its own. Bytes of untrusted origin do not belong here: use `titans_stream_load` for those.
+ * Finds the stream in a buffer that holds the bytes of one: a block that was copied with memcpy, sent or mapped. The
+ * copy is a stream of its own. Bytes of untrusted origin do not belong here: use `titans_stream_load` for those.
  *
  * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream and of a model.
  *
@@ -1780,8 +1796,8 @@ int32_t titans_stream_attach(void *buffer,
                              struct titans_error_info *info);
 
 /**
- * Makes in `buffer` a second stream that stands where `stream` stands; both go on independently. The size is that of `stream`'s own
- * block.
+ * Makes in `buffer` a second stream that stands where `stream` stands; both go on independently. The size is that of
+ * `stream`'s own block.
  *
  * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream. The buffer is not touched then.
  *
@@ -1808,10 +1824,11 @@ int32_t titans_stream_reset(struct titans_stream *stream,
                             struct titans_error_info *info);
 
 /**
- * With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn. A change copies the state (see
- * `undo`).
+ * With `read_only` 1 the memories answer and do not change from the next token on; with 0 they learn. A change copies
+ * the state (see `undo`).
  *
- * Errors: `CONFIG` for other numbers, and for a stream whose memories are absent; `TORN`, those of a stream and of a model.
+ * Errors: `CONFIG` for other numbers, and for a stream whose memories are absent; `TORN`, those of a stream and of a
+ * model.
  *
  * # Safety
  * Pointers are NULL or valid.
@@ -1872,10 +1889,11 @@ int32_t titans_stream_describe(const struct titans_stream *stream,
 int32_t titans_stream_position(const struct titans_stream *stream, uint64_t *value, struct titans_error_info *info);
 
 /**
- * What a loaded state had read and not fed: `titans stream` keeps the last token of a text until the next one comes, and numbers of a
- * row that is not whole yet. `*token` is the token, or UINT32_MAX for none: feed it first, and what the model says then
- * is about the token after it. `numbers` receives the numbers of the open row, `capacity` of at least their count (input_size
- * is always enough), and `*count` how many they are. Both are forgotten when a token is fed.
+ * What a loaded state had read and not fed: `titans stream` keeps the last token of a text until the next one comes,
+ * and numbers of a row that is not whole yet. `*token` is the token, or UINT32_MAX for none: feed it first, and what
+ * the model says then is about the token after it. `numbers` receives the numbers of the open row, `capacity` of at
+ * least their count (input_size is always enough), and `*count` how many they are. Both are forgotten when a token is
+ * fed.
  *
  * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, those of a stream.
  *
@@ -1890,9 +1908,10 @@ int32_t titans_stream_waiting(const struct titans_stream *stream,
                               struct titans_error_info *info);
 
 /**
- * Writes the stream to `bytes`, `len` of at least what it needs (`titans_stream_saved_size` is always enough); `*written` is how many
- * were used. The bytes hold all numbers, the position, the mode, the model's checksum and one of their own, little-endian: a
- * stream of the same model that loads them, on any machine, here or by `titans stream --state`, goes on with the bits this one would have given.
+ * Writes the stream to `bytes`, `len` of at least what it needs (`titans_stream_saved_size` is always enough);
+ * `*written` is how many were used. The bytes hold all numbers, the position, the mode, the model's checksum and one
+ * of their own, little-endian: a stream of the same model that loads them, on any machine, here or by `titans stream
+ * --state`, goes on with the bits this one would have given.
  *
  * Errors: `NULL`, `MISALIGNED`, `BUFFER_TOO_SMALL`, `OVERLAP`, `TORN`, those of a stream and of a model.
  *
@@ -1907,11 +1926,12 @@ int32_t titans_stream_save(struct titans_stream *stream,
                            struct titans_error_info *info);
 
 /**
- * Replaces where the stream stands, the mode too, by what was saved, `len` bytes, from a stream of the same model by this library or by
- * `titans stream --state` (see `titans_stream_waiting`). The bytes may come from anywhere: they are checked in full first.
+ * Replaces where the stream stands, the mode too, by what was saved, `len` bytes, from a stream of the same model by
+ * this library or by `titans stream --state` (see `titans_stream_waiting`). The bytes may come from anywhere: they are
+ * checked in full first.
  *
- * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG` (another model), `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`, `OVERLAP`,
- * `TOO_LARGE`, those of a stream and of a model. The stream is as before then.
+ * Errors: `SAVED_FOREIGN`, `SAVED_VERSION`, `SAVED_CONFIG` (another model), `SAVED_LENGTH`, `SAVED_CORRUPT`; `NULL`,
+ * `OVERLAP`, `TOO_LARGE`, those of a stream and of a model. The stream is as before then.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
@@ -1924,18 +1944,19 @@ int32_t titans_stream_load(struct titans_stream *stream,
 
 /**
  * Gives tokens to the memory, in order: each is written by the memory's rule, and its query is answered by the weights
- * the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits (in the
- * exact form but for the sign of an answer that is exactly 0).
+ * the configuration's `read` names. How tokens are cut into calls does not matter: the results have the same bits (in
+ * the exact form but for the sign of an answer that is exactly 0).
  *
  * `y` receives the answers [n, value width] and needs `tokens->q`; NULL with length 0 if there are no questions.
- * `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default, between what the
- * memory expected for its key and its value; NULL with length 0 if you do not need it. Outputs overlap nothing; inputs may overlap each other.
+ * `surprise` receives n numbers, the configuration's loss of each token: half the squared distance, by default,
+ * between what the memory expected for its key and its value; NULL with length 0 if you do not need it. Outputs
+ * overlap nothing; inputs may overlap each other.
  *
  * Errors: `NULL`, `STRUCT_SIZE`, `FLAGS`, `LENGTH`, `MISALIGNED`, `OVERLAP`, `NOT_FINITE`, `GATE_RANGE`, `TOO_LARGE`,
- * those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the range of
- * its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in this call. The tokens
- * before it are written, with their answers and surprise; from it on nothing is written. The memory goes on from there with tokens
- * that it can take, or after `titans_memory_reset`.
+ * those of a block. Nothing has changed then. `DIVERGED`: a token of finite inputs would drive the memory out of the
+ * range of its numbers (learning too fast, or inputs far too large) and was refused; `info->found` is its number in
+ * this call. The tokens before it are written, with their answers and surprise; from it on nothing is written. The
+ * memory goes on from there with tokens that it can take, or after `titans_memory_reset`.
  *
  * # Safety
  * Pointers are NULL or valid for their lengths.
