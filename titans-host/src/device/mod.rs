@@ -211,7 +211,10 @@ pub trait Device: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Device::run`]'s.
-    fn adamw_all(&self, updates: &mut [Update<'_, Self::Buffer>]) -> Result<()> {
-        updates.iter_mut().try_for_each(|u| self.adamw(&u.step, u.gradient, u.parameter, u.moment1, u.moment2))
+    fn adamw_all<'a>(&self, mut updates: impl Iterator<Item = Update<'a, Self::Buffer>>) -> Result<()>
+    where
+        Self: 'a,
+    {
+        updates.try_for_each(|u| self.adamw(&u.step, u.gradient, u.parameter, u.moment1, u.moment2))
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn many<D: Device>(d: &D) -> Result<Outputs> {
             moment1,
             moment2,
         });
-        d.adamw_all(&mut updates.collect::<Vec<_>>())?;
+        d.adamw_all(updates)?;
     }
     d.clear_all(&mut gradients)?;
     let all = |xs: &[D::Buffer]| -> Result<Vec<f64>> {

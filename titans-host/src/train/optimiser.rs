@@ -95,6 +95,6 @@ impl<D: Device> Optimiser<D> {
             moment1,
             moment2,
         });
-        device.adamw_all(&mut updates.collect::<Vec<_>>())
+        device.adamw_all(updates)
     }
 }

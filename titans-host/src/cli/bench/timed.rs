@@ -108,7 +108,10 @@ impl<D: Device> Device for Timed<D> {
         self.time(OperationKind::Optimiser, || self.device.sum_squares_all(xs, total))
     }
 
-    fn adamw_all(&self, updates: &mut [Update<'_, D::Buffer>]) -> Result<()> {
+    fn adamw_all<'a>(&self, updates: impl Iterator<Item = Update<'a, D::Buffer>>) -> Result<()>
+    where
+        Self: 'a,
+    {
         self.time(OperationKind::Optimiser, || self.device.adamw_all(updates))
     }
 }

@@ -211,8 +211,11 @@ impl<R: Driver> Device for Cuda<R> {
         self.squares_many(xs, total)
     }
 
-    fn adamw_all(&self, updates: &mut [Update<'_, DeviceBuffer<R>>]) -> Result<()> {
-        self.adamw_many(updates)
+    fn adamw_all<'a>(&self, updates: impl Iterator<Item = Update<'a, DeviceBuffer<R>>>) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.adamw_many(&updates.collect::<Vec<_>>())
     }
 }
 
