@@ -53,16 +53,6 @@ choice! {
 }
 
 /// The configuration of one memory (one head of one sequence).
-///
-/// ```
-/// use titans_kernel::memory::{Loss, MemorySpec};
-///
-/// let mut spec = MemorySpec::new(&[64, 64])?; // keys of 64, values of 64
-/// spec.loss = Loss::Mean;
-/// spec.validate()?;
-/// assert_eq!((spec.layers(), spec.params()), (1, 64 * 64));
-/// # Ok::<(), titans_kernel::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemorySpec {
     /// d_0 … d_L: key width, hidden widths, value width.

@@ -12,7 +12,8 @@ struct Launcher {
     only_with: Option<&'static str>,
 }
 
-/// The nearest one first: a launcher may run inside an allocation of another, or beside variables that a shell has kept.
+/// The nearest one first: a launcher may run inside an allocation of another, or beside variables that a shell has
+/// kept.
 const LAUNCHERS: [Launcher; 4] = [
     Launcher {
         name: "mpirun (Open MPI)",
