@@ -3,7 +3,7 @@
 //! A step's batch has `accumulate` parts, numbered through; of `size` processes the one of rank r computes the parts r,
 //! r + size, r + 2 size and so on. Gradients and losses of all parts are added in the order of the parts, whoever
 //! computed them, so that the number of processes changes no bit of a run ([`sum`]). Rank 0 decides, writes and talks;
-//! the others follow it ([`super::follow`]).
+//! the others follow it ([`mod@super::follow`]).
 //!
 //! A [`Collective`] moves bytes and knows nothing of numbers: [`Alone`] is a process by itself, `Mpi` (feature `mpi`)
 //! several that mpirun or srun started. Which of them a process is, its launcher says in its environment ([`launch`]).
