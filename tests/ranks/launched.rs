@@ -87,8 +87,11 @@ fn one_process_says_what_is_wrong() {
     let of_one = |own: &[&'static str]| [&base[..], &[ALSO, "-n", "1"], own, &base].concat();
     let other = [&of_one(&[program])[..], &["--device", "cuda:77"]].concat();
     fails(mpirun(folder, 1, &other), 2, &["process 1 of 2"]);
-    let says = ["one instruction set", "(rank 0) and titans", "portable (rank 1)"];
+    let says = ["instruction set and kind of device", "(rank 0) and titans", "on cpu, portable, f32"];
     fails(mpirun(folder, 1, &of_one(&["env", "TITANS_ISA=portable", program])), 2, &says);
+    // A sweep is none of one command.
+    let sweep = [&of_one(&[program])[..], &["--seed", "5"]].concat();
+    fails(mpirun(folder, 1, &sweep), 2, &["expected one program, command", "TITANS_ALONE=1"]);
     assert!(!folder.join("one").exists(), "nothing is made of a run that cannot begin");
 }
 
