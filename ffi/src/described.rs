@@ -188,7 +188,7 @@ pub unsafe extern "C" fn titans_model_describe_block(
         let window = match block.kind {
             Kind::Lmm => 0,
             Kind::Mac => block.segment,
-            _ => block.window,
+            Kind::Mag | Kind::Mal | Kind::Attention => block.window,
         };
         Ok(titans_block_info {
             struct_size: size_of::<titans_block_info>() as u32,

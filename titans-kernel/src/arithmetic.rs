@@ -137,7 +137,7 @@ pub trait Arithmetic<T: Scalar> {
         );
     }
 
-    /// Every row of X read by weights of its own: a row has the same bits in any company.
+    /// Every row of X read by weights of its own: a row has the same bits whatever lies beside it.
     ///
     /// As in [`Arithmetic::gemm`], sizes agree when the kernel calls; this, [`Arithmetic::scale_by_rates`] and
     /// [`Arithmetic::update`] panic when they do not.
@@ -158,14 +158,14 @@ pub trait Arithmetic<T: Scalar> {
         weights::update(self, update);
     }
 
-    /// Rows that follow from one another; a column has the same bits in any company.
+    /// Rows that follow from one another; a column has the same bits whatever lies beside it.
     ///
     /// Panics when sizes disagree.
     fn substitute(&self, substitution: Substitution<'_, T>) {
         solve::substitute(self, substitution);
     }
 
-    /// SiLU and its derivatives; a number has the same bits in any company.
+    /// SiLU and its derivatives; a number has the same bits whatever lies beside it.
     fn silu(&self, silu: Silu<'_, T>) {
         self.vectorise(
             #[inline(always)]
@@ -256,7 +256,7 @@ impl<T: Scalar> MulAdd<T> for Unfused {
     }
 }
 
-/// The kernel's own matrix product: plain Rust, a 4 × 8 register tile, about 2.5 KiB of stack.
+/// The kernel's own matrix product: plain Rust, a 4 × 8 register block, about 2.5 KiB of stack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 

@@ -20,12 +20,14 @@ pub use crate::block::{
 use crate::block::{Numbers, scratch_len, state_len};
 use crate::error::Result;
 use crate::scalar::Scalar;
+use crate::scratch::Count;
 use crate::view::Mat;
 pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
 pub use feed::Feed;
 pub use kept::KeptState;
 pub use session::Session;
 pub use spec::{FirstWeights, Input, LastWeights, MAX_BLOCKS, ModelSpec};
+use stream::RowSpace;
 pub use stream::{Position, Stream};
 
 /// A model that borrows its parameters. Copies are cheap and share them.
@@ -79,8 +81,11 @@ impl<'a, T: Scalar> Model<'a, T> {
     /// Numbers at the start of such a buffer that are the stream's state: with a copy of them and [`Stream::place`] one
     /// can go back to where it stood. The numbers behind them are scratch.
     pub fn state_len(&self, rows: usize) -> usize {
-        let blocks = (0..self.spec.blocks).filter_map(|i| self.block(i).ok());
-        blocks.fold(0, |sum, block| sum.saturating_add(state_len::<T>(&block, rows)))
+        let mut room = Count::default();
+        for block in (0..self.spec.blocks).filter_map(|i| self.block(i).ok()) {
+            room.place(state_len::<T>(&block, rows));
+        }
+        room.0
     }
 
     /// Calls `visit` with the configuration and the parameters of every block in order; returns those behind them.
@@ -100,12 +105,14 @@ impl<'a, T: Scalar> Model<'a, T> {
 
 /// [`Model::stream_len`] before there is a model; `usize::MAX` where it would be more than that.
 pub fn stream_len<T: Scalar>(spec: &ModelSpec, blocks: impl IntoIterator<Item = BlockSpec>, rows: usize) -> usize {
-    let (mut state, mut scratch) = (0usize, 0usize);
+    let (mut room, mut scratch) = (Count::default(), 0);
     for block in blocks {
-        state = state.saturating_add(state_len::<T>(&block, rows));
+        room.place(state_len::<T>(&block, rows));
         scratch = scratch.max(scratch_len::<T>(&block, spec.width, rows));
     }
     // What the shortcut says, when the blocks are done.
     scratch = scratch.max(if spec.shortcut { rows.saturating_mul(spec.outputs) } else { 0 });
-    state.saturating_add(scratch).saturating_add(rows.saturating_mul(spec.width).saturating_mul(2))
+    let taken: Result<RowSpace<'_, T>> = RowSpace::take(&mut room, rows, spec.width);
+    room.place(scratch);
+    if taken.is_ok() { room.0 } else { usize::MAX }
 }

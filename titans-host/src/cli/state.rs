@@ -2,10 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::model::Choice;
+use crate::train::store::Float;
 use serde::Serialize;
 use std::path::Path;
 use titans_kernel::Scalar;
-use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read, Stream};
+use titans_kernel::memory::{MemorySpec, Read, SavedHeader, Stream};
 
 /// A saved stream, whole and checked.
 #[derive(Debug, PartialEq, Serialize)]
@@ -32,37 +33,17 @@ pub fn is_state(bytes: &[u8]) -> bool {
 
 /// Reads and checks every byte of the content of `path`.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
-    let wrong = |reason: String| Error::file(path, reason);
-    let header: &[u8; 88] = bytes
-        .first_chunk()
-        .ok_or_else(|| wrong(format!("a saved stream has at least 92 bytes, found {}: it is cut off", bytes.len())))?;
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
-    let layers = word(12) & 0xff_ffff;
-    if !(1..=4).contains(&layers) {
-        return Err(wrong(format!("saved stream: layers: expected 1 to 4, found {layers}; the file is damaged")));
-    }
-    let widths: Vec<usize> = (0..=layers).map(|l| word(16 + 4 * l)).collect();
-    let damaged = |e: titans_kernel::Error| wrong(format!("{e}; the file is damaged"));
-    let mut spec = MemorySpec::new(&widths).map_err(damaged)?;
-    // Unknown codes become a wrong configuration, which the stream's own check refuses by name.
-    let code = |at: usize| header[at];
-    spec.activation = choice::<Activation>(code(44));
-    spec.network = choice::<Network>(code(45));
-    spec.loss = choice::<Loss>(code(46));
-    spec.chunk = word(36);
-    spec.compute_chunk = word(40);
-    spec.layer_gates = header[15] == 1;
-    let clip = f64::from_bits(u64::from_le_bytes(std::array::from_fn(|i| header[48 + i])));
-    spec.clip = (clip != 0.0).then_some(clip);
-    spec.validate().map_err(damaged)?;
-    let read = choice::<Read>(code(47));
-    let (position, clipped, unfinished) = match word(8) {
-        4 => load::<f32>(&spec, read, bytes),
-        _ => load::<f64>(&spec, read, bytes),
+    let damaged =
+        |e: titans_kernel::Error| Error::file(path, format!("saved stream: {e}; the file is damaged or cut off"));
+    let SavedHeader { spec, read, number_bytes } = SavedHeader::parse(bytes).map_err(damaged)?;
+    let float = Float::of_code(number_bytes as u8).map_err(damaged)?;
+    let (position, clipped, unfinished) = match float {
+        Float::F32 => load::<f32>(&spec, read, bytes),
+        Float::F64 => load::<f64>(&spec, read, bytes),
     }
     .map_err(damaged)?;
     Ok(State {
-        bits: 8 * word(8),
+        bits: 8 * number_bytes,
         chunk: spec.chunk,
         compute_chunk: spec.compute_chunk,
         layer_gates: spec.layer_gates,
@@ -71,16 +52,11 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State> {
         loss: spec.loss.name(),
         read: read.name(),
         clip: spec.clip,
-        widths,
+        widths: spec.widths.to_vec(),
         position,
         clipped,
         unfinished,
     })
-}
-
-/// The choice of that number, the first one for numbers that no choice has.
-fn choice<T: Choice>(code: u8) -> T {
-    T::of_code(code).unwrap_or(T::ALL[0])
 }
 
 fn load<T: Scalar>(spec: &MemorySpec, read: Read, bytes: &[u8]) -> titans_kernel::Result<(u64, u64, u64)> {

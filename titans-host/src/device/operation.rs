@@ -5,6 +5,7 @@ use super::{
     AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, DropMask, LinearDims,
     LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
 };
+use titans_kernel::choice;
 
 /// The type of an operand: of a buffer that is read or written, one that may be left out, or what the word says.
 macro_rules! operand {
@@ -103,7 +104,7 @@ macro_rules! operations {
         /// The last `width − 1` tokens of `tail` followed by `x`: the tail of the next segment.
         Convolution conv_tail ConvTail { dims: ConvDims, x: read, tail: may_read, next: write };
         /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads,
-        /// width]`, and for the backward `log_sum [batch, time, heads]`, the logarithm of each softmax's denominator.
+        /// width]`, and for the backward `log_sum [batch, time, heads]`, the log-sum-exp of each softmax.
         Attention attention Attention { op: AttentionOp, inputs: AttentionInputs, y: write, log_sum: may_write };
         /// Backward of [`Device::attention`] from its output `y` and its `log_sum`.
         Attention attention_vjp AttentionVjp {
@@ -212,51 +213,24 @@ macro_rules! methods {
 
 pub(super) use {methods, operand, operations, returned};
 
-/// Kinds of operations, as `titans bench train` reports their time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperationKind {
-    /// Linear maps.
-    Linear,
-    /// Attention.
-    Attention,
-    /// Memories.
-    Memory,
-    /// Convolutions over time.
-    Convolution,
-    /// Norms of rows.
-    Norms,
-    /// Element by element, gates, rows that move.
-    Elementwise,
-    /// Embedding and losses.
-    Ends,
-    /// The optimiser, and the sum for its clip.
-    Optimiser,
-}
-
-impl OperationKind {
-    /// All of them, in the order of a report; the number of each is its place here.
-    pub const ALL: [Self; 8] = [
-        Self::Linear,
-        Self::Attention,
-        Self::Memory,
-        Self::Convolution,
-        Self::Norms,
-        Self::Elementwise,
-        Self::Ends,
-        Self::Optimiser,
-    ];
-
-    /// Its name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Attention => "attention",
-            Self::Memory => "memory",
-            Self::Convolution => "convolution",
-            Self::Norms => "norms",
-            Self::Elementwise => "elementwise",
-            Self::Ends => "ends",
-            Self::Optimiser => "optimiser",
-        }
+choice! {
+    /// Kinds of operations, as `titans bench train` reports their time; the byte of each is its place in the list.
+    pub enum OperationKind: "kind of operation" {
+        /// Linear maps.
+        Linear = 0, "linear";
+        /// Attention.
+        Attention = 1, "attention";
+        /// Memories.
+        Memory = 2, "memory";
+        /// Convolutions over time.
+        Convolution = 3, "convolution";
+        /// Norms of rows.
+        Norms = 4, "norms";
+        /// Element by element, gates, rows that move.
+        Elementwise = 5, "elementwise";
+        /// Embedding and losses.
+        Ends = 6, "ends";
+        /// The optimiser, and the sum for its clip.
+        Optimiser = 7, "optimiser";
     }
 }

@@ -6,47 +6,35 @@
 //! device's take, on the CPU for the same number of threads.
 
 mod ops;
+pub(in crate::device) use ops::unlisted;
 
 use super::{Operation, cpu, cuda};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use titans_kernel::{Choice, choice};
 
-/// What a buffer is for: the last operation that wrote it decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BufferKind {
-    /// Uploaded or zeroed: parameters, gradients, moments.
-    Given,
-    /// Outputs of linear maps, the embedding and the head's among them.
-    Linear,
-    /// Outputs of norms.
-    Norm,
-    /// Outputs of convolutions.
-    Conv,
-    /// Sums, gates, SiLU and SwiGLU products.
-    Elementwise,
-    /// Outputs of attention.
-    Attention,
-    /// The memories' read-outs and states.
-    Memory,
-    /// The memories' states at chunk boundaries.
-    Boundaries,
-    /// Losses, cotangents and scratch: all else.
-    Other,
-}
-
-impl BufferKind {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Given,
-        Self::Linear,
-        Self::Norm,
-        Self::Conv,
-        Self::Elementwise,
-        Self::Attention,
-        Self::Memory,
-        Self::Boundaries,
-        Self::Other,
-    ];
+choice! {
+    /// What a buffer is for: the last operation that wrote it decides.
+    pub enum BufferKind: "kind of buffer" {
+        /// Uploaded or zeroed: parameters, gradients, moments.
+        Given = 0, "given";
+        /// Outputs of linear maps, the embedding and the head's among them.
+        Linear = 1, "linear";
+        /// Outputs of norms.
+        Norm = 2, "norms";
+        /// Outputs of convolutions.
+        Conv = 3, "convolutions";
+        /// Sums, gates, SiLU and SwiGLU products.
+        Elementwise = 4, "elementwise";
+        /// Outputs of attention.
+        Attention = 5, "attention";
+        /// The memories' read-outs and states.
+        Memory = 6, "memories";
+        /// The memories' states at chunk boundaries.
+        Boundaries = 7, "boundaries";
+        /// Losses, cotangents and scratch: all else.
+        Other = 8, "other";
+    }
 }
 
 /// Bytes by [`BufferKind`].

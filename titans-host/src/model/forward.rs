@@ -171,7 +171,7 @@ impl<D: Device> Model<D> {
                 let rows = Var::of((*rows).clone());
                 let passed = match self.config.shortcut {
                     Shortcut::Learned => tape.linear(&rows, shortcut, None)?,
-                    _ => tape.linear_fixed(&rows, shortcut)?,
+                    Shortcut::None | Shortcut::Fixed => tape.linear_fixed(&rows, shortcut)?,
                 };
                 tape.add(&said, &passed)
             }

@@ -1,10 +1,10 @@
 //! Which parameters a configuration has, in which order, and how each begins.
 
-use super::{Kind, ModelConfig, Shortcut, Wiring, weights};
+use super::begin::{Beginning, beginnings};
+use super::{Kind, ModelConfig, weights};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{ParamId, Params};
-use titans_kernel::memory::Network;
 use titans_kernel::model::{BlockSpec, BlockWeights, FirstWeights, LastWeights, Tensor, WeightSource};
 
 /// How a parameter's numbers begin.
@@ -36,96 +36,20 @@ pub struct Declaration {
     pub decay: bool,
 }
 
-/// Standard deviation of the embedding: large enough that a token is heard beside what the blocks add to it (0.02 costs
-/// 0.05 bits a byte of text), small enough that a tied head begins near the uniform distribution.
-const EMBEDDING_STD: f64 = 0.125;
-/// Of a head of its own.
-const HEAD_STD: f64 = 0.02;
-/// Of the first layer of a deep memory, over 1/√(width of the keys): its hidden units must differ before the last
-/// layer, which is 0, learns.
-const FIRST_LAYER: f64 = 2.0;
-/// Of the last layer of MAC's memories, over 1/√(its inputs).
-const MAC_LAST_LAYER: f64 = 0.3;
-
 /// All parameters of a configuration: names, shapes and order are the kernel's ([`ModelSpec::tensors`]), how each
-/// begins is said here.
+/// begins is said in `begin.rs`.
 ///
 /// [`ModelSpec::tensors`]: titans_kernel::model::ModelSpec::tensors
 pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
-    let (spec, blocks) = weights::unchecked(c)?;
-    let memories = c.kinds().map(|kind| memories(c, kind)).collect::<Result<Vec<_>>>()?;
-    let mut all = Vec::new();
-    spec.tensors(&blocks, |block, tensor| {
-        let Beginning { init, decay } = match (tensor.name, block) {
-            ("mixer.memory.w0", Some(i)) => plain(memories[i].clone()),
-            _ => begin(c, &tensor),
-        };
+    let declare = |(block, tensor, Beginning { init, decay }): (Option<usize>, Tensor, Beginning)| {
         let shape = if tensor.vector { vec![tensor.cols] } else { vec![tensor.rows, tensor.cols] };
-        all.push(Declaration { name: full_name(block, &tensor), shape, init, decay });
-    });
-    Ok(all)
+        Declaration { name: full_name(block, &tensor), shape, init, decay }
+    };
+    Ok(beginnings(c)?.into_iter().map(declare).collect())
 }
 
 fn full_name(block: Option<usize>, tensor: &Tensor) -> String {
     block.map_or(tensor.name.into(), |i| format!("blocks.{i}.{}", tensor.name))
-}
-
-/// How a parameter begins, and whether weight decay applies.
-struct Beginning {
-    init: Init,
-    decay: bool,
-}
-
-/// A parameter that does not decay.
-const fn plain(init: Init) -> Beginning {
-    Beginning { init, decay: false }
-}
-
-/// By a parameter's name behind `blocks.{i}.`; `docs/MATH.md`, section 6, has the list.
-fn begin(c: &ModelConfig, &Tensor { name, rows, cols, .. }: &Tensor) -> Beginning {
-    let linear = |scale: f64| Beginning { init: Init::Normal { std: scale / (rows as f64).sqrt() }, decay: true };
-    // Outputs into the residual stream begin small, so that its size does not grow with the number of blocks.
-    let small = 1.0 / ((2 * c.blocks) as f64).sqrt();
-    match name {
-        "embedding.weight" if c.inputs == 0 => plain(Init::Normal { std: EMBEDDING_STD }),
-        // It begins with nothing to say.
-        "shortcut.weight" => Beginning { init: Init::Constant(0.0), decay: c.shortcut == Shortcut::Learned },
-        // What the blocks say begins as nothing beside a shortcut that is known.
-        "head.weight" if c.shortcut != Shortcut::None => Beginning { init: Init::Constant(0.0), ..linear(1.0) },
-        "head.weight" => Beginning { init: Init::Normal { std: HEAD_STD }, ..linear(1.0) },
-        "mixer.persistent" => plain(Init::Normal { std: 1.0 }),
-        // The gates begin at their biases, whatever the token.
-        "mixer.gates.weight" => linear(0.1),
-        "mixer.gates.bias" => plain(Init::Gates([c.alpha_bias, c.theta_bias, c.eta_bias])),
-        "mixer.q.weight" | "mixer.k.weight" => linear(c.key_scale),
-        "mixer.out.weight" | "mixer.attention.out.weight" | "feed_forward.down.weight" => linear(small),
-        "mixer.memory.out.weight" if c.wiring == Wiring::Residual => linear(small),
-        _ if name.ends_with("conv.weight") => plain(Init::Normal { std: 1.0 / (cols as f64).sqrt() }),
-        _ if name.ends_with(".bias") => plain(Init::Constant(0.0)),
-        _ if name.ends_with("norm.weight") || name.starts_with("mixer.combine.") => plain(Init::Constant(1.0)),
-        _ => linear(1.0),
-    }
-}
-
-/// A memory begins empty: the last layer of a plain network is 0, so the first answers are. The layers below need
-/// different rows to tell their hidden units apart, and a residual network all of them, for its layer norm. γ begins at
-/// 0. MAC asks its memories before anything is written: the norm of answers that are 0 would have a derivative of a
-/// thousand, so they are not.
-fn memories(c: &ModelConfig, kind: Kind) -> Result<Init> {
-    let spec = c.memory_spec()?;
-    let scale = |l: usize| match (l + 1 == spec.layers(), spec.network) {
-        (true, Network::Plain) if kind != Kind::Mac => 0.0,
-        (true, Network::Plain) => MAC_LAST_LAYER,
-        (false, Network::Plain) if l == 0 => FIRST_LAYER,
-        _ => 1.0,
-    };
-    let piece = |l: usize| {
-        let (inputs, outputs) = spec.layer(l);
-        (inputs * outputs, scale(l) / (inputs as f64).sqrt())
-    };
-    let mut pieces: Vec<_> = (0..spec.layers()).map(piece).collect();
-    pieces.push((spec.gamma_len(), 0.0));
-    Ok(Init::Memories(pieces))
 }
 
 /// Where the parameters of a model lie.

@@ -7,6 +7,7 @@
 //! [`Model::forward`] runs a batch of sequences on a [`Tape`](crate::tape::Tape), [`Session`] one uncut stream of any
 //! cuts on the kernel's streaming model; both give the same numbers.
 
+mod begin;
 mod block;
 mod config;
 mod dropout;

@@ -120,7 +120,10 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
     let spec = kernel::ModelSpec {
         input: if c.inputs > 0 { kernel::Input::Rows(c.inputs) } else { kernel::Input::Tokens(c.vocabulary) },
         outputs: c.said(),
-        head_bias: c.head == Head::Regression,
+        head_bias: match c.head {
+            Head::Regression => true,
+            Head::Tokens | Head::Classes => false,
+        },
         width: c.width,
         tied: c.tied,
         shortcut: c.shortcut != Shortcut::None,

@@ -64,7 +64,7 @@ impl<D: Device> Tape<'_, D> {
     /// As [`Tape::add`]; also [`Error::Usage`] when the weight is no matrix or `x` not rows of its inputs.
     pub fn linear(&mut self, x: &Var<D>, weight: ParamId, bias: Option<ParamId>) -> Result<Var<D>> {
         let (inputs, outputs) = self.matrix(weight)?;
-        self.linear_as(inputs, outputs, false, x, weight, bias)
+        self.record_linear(inputs, outputs, false, x, weight, bias)
     }
 
     /// `x Wᵀ` with `W [outputs, inputs]`: a head tied to its embedding.
@@ -73,7 +73,7 @@ impl<D: Device> Tape<'_, D> {
     /// As [`Tape::linear`].
     pub fn linear_transposed(&mut self, x: &Var<D>, weight: ParamId) -> Result<Var<D>> {
         let (outputs, inputs) = self.matrix(weight)?;
-        self.linear_as(inputs, outputs, true, x, weight, None)
+        self.record_linear(inputs, outputs, true, x, weight, None)
     }
 
     /// `x W` of a weight that no gradient reaches, nor x by it.
@@ -88,7 +88,7 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.constant(y))
     }
 
-    fn linear_as(
+    fn record_linear(
         &mut self,
         inputs: usize,
         outputs: usize,

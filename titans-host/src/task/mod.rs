@@ -41,9 +41,42 @@ use text::{Text, TextConfig};
 use titans_kernel::choice;
 use track::{Track, TrackConfig};
 
-/// Declares the tasks: what each is, its configuration, and its name in configurations and on the command line.
+/// How `titans study` can be of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StudyBy {
+    /// Options say all that it needs.
+    Options,
+    /// A study's file says what options do not.
+    File,
+    /// It cannot.
+    Nothing,
+}
+
+/// What options and studies want to know of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskFacts {
+    /// How studies can be of it.
+    pub study: StudyBy,
+    /// Whether it learns from the files of `--data`, and from nothing else.
+    pub from_files: bool,
+    /// Whether its sequences are as long as they are: no study of it is by length.
+    pub own_lengths: bool,
+    /// Where its sequences end and so make no stream: what to do with a run of it instead.
+    pub ends: Option<&'static str>,
+}
+
+impl TaskFacts {
+    /// Sequences that are made, of any length.
+    const MADE: Self = Self { study: StudyBy::Options, from_files: false, own_lengths: false, ends: None };
+}
+
+/// What is done with sequences of a made task.
+const MEASURED: &str = "titans eval measures it";
+
+/// Declares the tasks: what each is, its configuration, its name in configurations and on the command line, and its
+/// facts.
 macro_rules! tasks {
-    ($($(#[$about:meta])* $variant:ident($config:ty) = $code:literal, $name:literal;)+) => {
+    ($($(#[$about:meta])* $variant:ident($config:ty) = $code:literal, $name:literal, $facts:expr;)+) => {
         choice! {
             /// What is learned.
             pub enum TaskName: "task" {
@@ -56,6 +89,15 @@ macro_rules! tasks {
         #[serde(tag = "name")]
         pub enum TaskConfig {
             $($(#[$about])* #[serde(rename = $name)] $variant($config),)+
+        }
+
+        impl TaskName {
+            /// What options and studies want to know of it.
+            pub const fn facts(self) -> TaskFacts {
+                match self {
+                    $(Self::$variant => $facts,)+
+                }
+            }
         }
 
         impl TaskConfig {
@@ -71,21 +113,26 @@ macro_rules! tasks {
 
 tasks! {
     /// Key–value pairs in noise.
-    Recall(RecallConfig) = 0, "recall";
+    Recall(RecallConfig) = 0, "recall", TaskFacts { ends: Some(MEASURED), ..TaskFacts::MADE };
     /// Text, byte by byte or token by token.
-    Text(TextConfig) = 1, "text";
+    Text(TextConfig) = 1, "text", TaskFacts { from_files: true, ..TaskFacts::MADE };
     /// Series of numbers, patch by patch.
-    Series(SeriesConfig) = 2, "series";
+    Series(SeriesConfig) = 2, "series", TaskFacts { study: StudyBy::Nothing, from_files: true, ..TaskFacts::MADE };
     /// Forecasts of series of numbers.
-    Forecast(ForecastConfig) = 3, "forecast";
+    Forecast(ForecastConfig) = 3, "forecast", TaskFacts { from_files: true, own_lengths: true, ..TaskFacts::MADE };
     /// Products of a finite group.
-    Track(TrackConfig) = 4, "track";
+    Track(TrackConfig) = 4, "track", TaskFacts { ends: Some(MEASURED), ..TaskFacts::MADE };
     /// Classes of sequences.
-    Classify(ClassifyConfig) = 5, "classify";
+    Classify(ClassifyConfig) = 5, "classify", TaskFacts {
+        from_files: true,
+        own_lengths: true,
+        ends: Some("titans classify says of which class they are"),
+        ..TaskFacts::MADE
+    };
     /// Needles in haystacks.
-    Needle(NeedleConfig) = 6, "needle";
+    Needle(NeedleConfig) = 6, "needle", TaskFacts::MADE;
     /// Questions about stories in noise.
-    Babilong(BabilongConfig) = 7, "babilong";
+    Babilong(BabilongConfig) = 7, "babilong", TaskFacts { study: StudyBy::File, ..TaskFacts::MADE };
 }
 
 impl TaskConfig {

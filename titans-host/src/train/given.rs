@@ -91,7 +91,7 @@ impl<D: Device> IdsOrNumbers<D> {
     pub(super) fn unit(&self) -> f64 {
         match self {
             Self::Weighted { unit, .. } => unit * unit,
-            _ => 1.0,
+            Self::Ids(_) | Self::Pooled { .. } | Self::Numbers(_) => 1.0,
         }
     }
 

@@ -85,7 +85,7 @@ impl<T: Scalar> Prefetch<T> {
         Self { own: OwnRows { a, c }, blocks: [block_of_b(o, p), block_of_a(o, p)] }
     }
 
-    /// What the tile of `height` rows from row i on prefetches of the next blocks; none if nothing: then a strip may be
+    /// What the tile of `height` rows from row i on prefetches of the next blocks. Where that is nothing a strip may be
     /// several tiles.
     #[inline(always)]
     pub(super) fn next_blocks(&self, o: &Operands<T>, p: &Panel<T>, i: usize, height: usize) -> Option<NextBlocks<T>> {

@@ -1,7 +1,7 @@
-//! The matrix product by register tiles, for any [`Vector`]: a tile of C stays in registers over a block of k.
+//! The matrix product by register blocks, for any [`Vector`]: a tile of C stays in registers over a block of k.
 //!
 //! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have
-//! the same bits in any company. `Sub` turns the sign of C's elements before and after the chain, which is exact.
+//! the same bits whatever lies beside it. `Sub` turns the sign of C's elements before and after the chain, which is exact.
 
 use crate::part::sure;
 use core::mem::MaybeUninit;
@@ -71,7 +71,7 @@ pub(super) unsafe fn product<V: Vector>(
     let (m, n) = (c.rows(), c.cols());
     let k = match part {
         ProductPart::CausalInner(beside) => beside.behind.saturating_add(m).min(a.cols()),
-        _ => a.cols(),
+        ProductPart::Whole | ProductPart::Band(_) => a.cols(),
     };
     sure!(a.rows() == m && b.cols() == n && b.rows() >= k && a.cols() >= k, "shapes of a product");
     sure!(matches!(part, ProductPart::CausalInner(_)) || b.rows() == k, "shapes of a product");
@@ -124,8 +124,8 @@ pub(super) unsafe fn product<V: Vector>(
     }
 }
 
-/// Whether everything stays in the cache while the product is at work: nothing is blocked or prefetched. (What decides
-/// that otherwise takes as long as a small product.)
+/// Whether all operands stay in the cache while the product is computed: then nothing is blocked or prefetched. Asked
+/// first, because planning blocks takes as long as a small product.
 #[inline(always)]
 fn cached<V: Vector>(part: ProductPart, o: &Operands<V::T>) -> bool {
     let bytes = o.k * V::T::BYTES;

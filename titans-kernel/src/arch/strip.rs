@@ -101,7 +101,7 @@ struct TileRows<T> {
 }
 
 impl TileColumns {
-    /// Of row i, and where rows with others begin: whole registers but for the panel's last.
+    /// The columns of row i, and the first row whose columns differ: whole registers but for the panel's last.
     #[inline(always)]
     fn of<T>(part: ProductPart, p: &Panel<T>, lanes: usize, i: usize, m: usize) -> (Self, usize) {
         let ProductPart::Band(Beside { before, behind }) = part else {

@@ -40,8 +40,9 @@ pub(super) struct SeenSteps {
     pub beside: Beside,
 }
 
-/// The steps of a tile: those that none of its rows needs, those that all of them see, and those that only the rows
-/// from `first` on see, one row fewer with every step.
+/// The steps over k of a tile of a causal product: first steps that no row sees (`unseen`), then steps that all rows
+/// see (`all`), then the `corner`, each of whose steps is seen by one row fewer, beginning with the rows from `first`
+/// on.
 #[derive(Clone, Copy)]
 struct Steps {
     unseen: usize,

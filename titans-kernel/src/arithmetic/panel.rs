@@ -1,4 +1,4 @@
-//! The register tile: a panel of C's columns, in plain Rust that compilers turn into wide arithmetic.
+//! The register block: a panel of C's columns, in plain Rust that compilers turn into wide arithmetic.
 
 use super::{MulAdd, Store};
 use crate::part::{Parts, sure};

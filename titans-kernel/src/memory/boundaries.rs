@@ -16,6 +16,24 @@ use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
 
+/// What the forward leaves for the backward of some tokens.
+#[derive(Debug)]
+pub(super) struct Boundaries<'a, T> {
+    /// One state for every [`keep_every`](MemorySpec::keep_every) periods.
+    pub states: &'a mut [T],
+    /// Where a piece is several chunks, Δ of every token; else none.
+    pub deltas: &'a mut [T],
+}
+
+impl<'a, T: Scalar> Boundaries<'a, T> {
+    pub fn take<R: Room<'a, T>>(room: &mut R, spec: &MemorySpec, tokens: usize) -> Result<Self> {
+        Ok(Self {
+            states: room.take(spec.states_len(tokens))?,
+            deltas: room.area(if spec.wide() { tokens } else { 0 }, spec.value_width())?,
+        })
+    }
+}
+
 /// Elements of scratch that [`states_between`] needs.
 pub(super) fn advance_len(spec: &MemorySpec) -> usize {
     if spec.token_by_token() {

@@ -45,7 +45,7 @@ pub(super) fn close<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     for l in 0..on.lay.spec.layers() {
         for columns in on.lay.columns(l) {
-            // W and S of a panel come near once, for both updates.
+            // W and S of a panel are loaded once, for both updates.
             close_panel(on, (l, columns), end, past, scaled, state)?;
         }
     }

@@ -4,12 +4,12 @@
 //! `W′ = a W + g S − Hᵀ diag(c ∘ rate) Δ` and `S′ = e S − Hᵀ diag(p ∘ rate) Δ`. Hence, layer by layer,
 //!
 //! ```text
-//! da = ⟨dW′, W⟩,  dg = ⟨dW′, S⟩,  de = ⟨dS′, S⟩
-//! dW = a dW′,     dS = e dS′ + g dW′                                    (Decay, left to the caller)
-//! U = Δ dW′ᵀ,     V = Δ dS′ᵀ                                            [n, d_in]
-//! d(c rate)_i = −h_i · u_i,   d(p rate)_i = −h_i · v_i                  hence dc, dp and d rate by the product rule
-//! dH = −diag(c ∘ rate) U − diag(p ∘ rate) V
-//! dΔ = −diag(c ∘ rate) H dW′ − diag(p ∘ rate) H dS′
+//! ā = ⟨W̄′, W⟩,  ḡ = ⟨W̄′, S⟩,  ē = ⟨S̄′, S⟩
+//! W̄ = a W̄′,     S̄ = e S̄′ + g W̄′                                    (Decay, left to the caller)
+//! U = Δ W̄′ᵀ,     V = Δ S̄′ᵀ                                            [n, d_in]
+//! d(c rate)_i = −h_i · u_i,   d(p rate)_i = −h_i · v_i                  hence c̄, p̄ and the cotangent of rate by the product rule
+//! H̄ = −diag(c ∘ rate) U − diag(p ∘ rate) V
+//! Δ̄ = −diag(c ∘ rate) H W̄′ − diag(p ∘ rate) H S̄′
 //! ```
 
 use core::ops::Range;
@@ -39,7 +39,7 @@ pub(super) fn close_vjp<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let (lay, row) = (on.lay, end.row);
     let ((w, s), (d_w, d_s)) = (start.split_at(lay.spec.params()), d_end.split_at(lay.spec.params()));
-    // ⟨dW′, W⟩, ⟨dW′, S⟩, ⟨dS′, S⟩ over the parameters that go by each set of gates.
+    // ⟨W̄′, W⟩, ⟨W̄′, S⟩, ⟨S̄′, S⟩ over the parameters that go by each set of gates.
     for (set, d) in inside.coefficients.iter_mut().enumerate() {
         let part = lay.spec.part(set);
         let [w, s, d_w, d_s] = [w, s, d_w, d_s].map(|x| &x[part.clone()]);
@@ -69,7 +69,7 @@ enum Which {
     P,
 }
 
-/// Backward of `W ← a W + g S`, `S ← e S` for a, g and e: da = ⟨dW, W⟩, dg = ⟨dW, S⟩, de = ⟨dS, S⟩, in one pass with
+/// Backward of `W ← a W + g S`, `S ← e S` for a, g and e: ā = ⟨W̄, W⟩, ḡ = ⟨W̄, S⟩, ē = ⟨S̄, S⟩, in one pass with
 /// the sums of [`crate::ops::rows`].
 #[inline(always)]
 pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
@@ -95,7 +95,7 @@ pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> 
     sums.map(|sum| tree(sum))
 }
 
-/// The same for W and S: `dS ← e dS + g dW` (S went into both), `dW ← a dW`.
+/// The same for W and S: `S̄ ← e S̄ + g W̄` (S went into both), `W̄ ← a W̄`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay<T> {
     pub a: T,
@@ -119,7 +119,7 @@ impl<T: Scalar> Decay<T> {
             #[inline(always)]
             || {
                 for (w, s) in d_w[part.clone()].iter_mut().zip(&mut d_s[part]) {
-                    // dS before dW: it needs dW as it was.
+                    // S̄ before W̄: it needs W̄ as it was.
                     *s = self.g * *w + self.e * *s;
                     *w *= self.a;
                 }
@@ -159,7 +159,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     let (Frame { g, lay }, open, Gated { rate: rates, by: coefficients }) = (on, past.open, past.gates(on.lay, l)?);
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
     let (width, stride) = (h.cols(), lay.stride(h.cols()));
-    // U = Δ dWᵀ and V = Δ dSᵀ; where p_i = 0 nothing looks at v_i.
+    // U = Δ W̄ᵀ and V = Δ S̄ᵀ; where p_i = 0 nothing looks at v_i.
     let [by_w, by_s, _] = &mut inside.work;
     lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
     let lasting = MatMut::strided(&mut by_s[faded * stride..], n - faded, width, stride)?;
@@ -168,7 +168,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
-    // −c_i rate_i and −p_i rate_i, once for dH and dΔ.
+    // −c_i rate_i and −p_i rate_i, once for H̄ and Δ̄.
     let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
     let d_rates = lay.layer_rates_mut(inside.rate, l);
@@ -194,20 +194,20 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
                 d_p[i] += y * rate;
                 let (fc, fp) = (-(c[i] * rate), -(p[i] * rate));
                 (factors_c[i], factors_p[i]) = (fc, fp);
-                // dH = −diag(c rate) U − diag(p rate) V.
+                // H̄ = −diag(c rate) U − diag(p rate) V.
                 for ((d, &u), &v) in d_h.row_mut(i).iter_mut().zip(u).zip(v) {
                     *d = fc * u + fp * v;
                 }
             }
         },
     );
-    // dΔ = −diag(c rate) H dW − diag(p rate) H dS: a read of dW and dS with H for the queries.
+    // Δ̄ = −diag(c rate) H W̄ − diag(p rate) H S̄: a read of W̄ and S̄ with H for the queries.
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
     for columns in lay.columns(l) {
         let (w, s) = (lay.panel(d_w, l, columns)?, lay.panel(d_s, l, columns)?);
         let mut z = d_delta.rb().columns(columns.0, columns.1);
         let (a, gg) = (&*factors_c, &*factors_p);
-        // Tokens whose p is 0 read dW alone.
+        // Tokens whose p is 0 read W̄ alone.
         onto(g, true, h.sub(0, faded), [a, gg], 1, [w, s], z.rb().sub(0, faded));
         let (x, a, gg) = (h.sub(faded, n - faded), &a[faded..], &gg[faded..]);
         onto(g, false, x, [a, gg], 1, [w, s], z.sub(faded, n - faded));
@@ -215,8 +215,8 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Backward of `γ −= Σ_i c_i rate_i g_i`, or of S_γ with p, by the last layer's gates: dg_i = −c_i rate_i dγ, and
-/// x = d(c rate)_i = −g_i · dγ, hence dc_i = x rate_i, d rate_i = x c_i.
+/// Backward of `γ −= Σ_i c_i rate_i g_i`, or of S_γ with p, by the last layer's gates: dg_i = −c_i rate_i γ̄, and
+/// x = d(c rate)_i = −g_i · γ̄, hence dc_i = x rate_i, d rate_i = x c_i.
 fn gamma_vjp<T: Scalar>(
     lay: Layout<'_>,
     End { n, row }: End,
@@ -232,7 +232,7 @@ fn gamma_vjp<T: Scalar>(
     let d_c = if which == Which::C { &mut d.c } else { &mut d.p };
     for i in 0..n {
         let at = i * width..(i + 1) * width;
-        // dg_i −= c_i rate_i dγ.
+        // dg_i −= c_i rate_i γ̄.
         let f = c[i] * rates[i];
         for (o, &d) in inside.g_gamma[at.clone()].iter_mut().zip(d_gamma) {
             *o -= f * d;

@@ -11,11 +11,12 @@
 //! | … | the stream's block |
 //! | 4 | CRC-32 of all bytes before |
 
-use super::spec::{MemorySpec, Read};
+use super::spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read};
 use super::stream::{Counters, Stream};
 use crate::Choice;
 use crate::crc::Crc;
 use crate::error::{Error, Result};
+use crate::ops::activation::Activation;
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
@@ -59,6 +60,55 @@ const FIELDS: [(usize, &str); 11] = [
     (47, "loss"),
     (56, "read and clip"),
 ];
+
+/// What a saved stream says of itself, for who does not know its configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedHeader {
+    /// Its configuration.
+    pub spec: MemorySpec,
+    /// Which weights answer.
+    pub read: Read,
+    /// Bytes of a number: 4 or 8.
+    pub number_bytes: usize,
+}
+
+impl SavedHeader {
+    /// Reads the first bytes of what [`Stream::save`] wrote; [`Stream::load`] checks the rest.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for bytes that no stream begins with, [`Error::Config`] for a configuration that cannot be.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let format = |what, expected: usize, found: usize| {
+            Err(Error::Format { what, expected: expected as u64, found: found as u64 })
+        };
+        if bytes.len() < HEADER + CHECKSUM {
+            return format("length in bytes, at least", HEADER + CHECKSUM, bytes.len());
+        }
+        if bytes.part(..8) != MAGIC {
+            let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0));
+            return Err(Error::Format { what: "magic and format version", expected, found });
+        }
+        let half = |at| (word(bytes, at) & 0xffff_ffff) as usize;
+        let (number_bytes, layers) = (half(8), half(12) & 0xff_ffff);
+        if number_bytes != 4 && number_bytes != 8 {
+            return format("bytes of a number, 4 or 8", 8, number_bytes);
+        }
+        if layers == 0 || layers > MAX_LAYERS {
+            return format("layers, up to", MAX_LAYERS, layers);
+        }
+        let widths = core::array::from_fn::<_, { MAX_LAYERS + 1 }, _>(|l| half(16 + 4 * l));
+        let mut spec = MemorySpec::new(widths.part(..=layers))?;
+        spec.layer_gates = bytes.item(15) == 1;
+        (spec.chunk, spec.compute_chunk) = (half(36), half(40));
+        spec.activation = Activation::of_code(bytes.item(44))?;
+        spec.network = Network::of_code(bytes.item(45))?;
+        spec.loss = Loss::of_code(bytes.item(46))?;
+        let clip = f64::from_bits(word(bytes, 48));
+        spec.clip = (clip != 0.0).then_some(clip);
+        spec.validate()?;
+        Ok(Self { spec, read: Read::of_code(bytes.item(47))?, number_bytes })
+    }
+}
 
 fn word(bytes: &[u8], at: usize) -> u64 {
     let mut b = [0; 8];

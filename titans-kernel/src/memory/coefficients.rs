@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::ops::rows::dot;
 use crate::part::Parts;
 use crate::scalar::Scalar;
-use crate::scratch::Room;
+use crate::scratch::{Count, Room};
 
 /// Rows 0 ..= m of the coefficients, m tokens of a chunk whose first `offset` tokens came before.
 ///
@@ -30,6 +30,15 @@ pub(super) struct Coefficients<'a, T> {
     /// P, rows of `chunk` columns.
     pub p: &'a mut [T],
     chunk: usize,
+}
+
+/// Where C and P of a saved row begin behind A, G and Π η, and where it ends.
+#[inline(always)]
+fn saved_row(chunk: usize) -> ([usize; 2], usize) {
+    let mut row = Count::default();
+    row.place(3);
+    let parts = [row.place(chunk), row.place(chunk)];
+    (parts, row.0)
 }
 
 impl<'a, T: Scalar> Coefficients<'a, T> {
@@ -62,9 +71,9 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         self.p.move_within(from, b, to * b);
     }
 
-    /// Elements of a saved row.
-    pub const fn row_len(chunk: usize) -> usize {
-        3 + 2 * chunk
+    /// Elements of a saved row: A, G and Π η, then C, then P.
+    pub fn row_len(chunk: usize) -> usize {
+        saved_row(chunk).1
     }
 
     /// A, G and Π η of row t.
@@ -77,25 +86,28 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     /// Row 0 from a saved row.
     pub fn load(&mut self, row: &[T]) {
         let b = self.chunk;
+        let ([c, p], _) = saved_row(b);
         self.set(0, row);
-        self.c.part_mut(..b).become_copy(row.part(3..3 + b));
-        self.p.part_mut(..b).become_copy(row.part(3 + b..3 + 2 * b));
+        self.c.part_mut(..b).become_copy(row.part(c..).part(..b));
+        self.p.part_mut(..b).become_copy(row.part(p..).part(..b));
     }
 
     /// Row t from a saved row, if there is one.
     pub fn hold(&mut self, t: usize, row: &[T]) {
         if !row.is_empty() {
             let b = self.chunk;
+            let ([c, _], _) = saved_row(b);
             self.set(t, row);
-            self.c.part_mut(t * b..(t + 1) * b).become_copy(row.part(3..3 + b));
+            self.c.part_mut(t * b..(t + 1) * b).become_copy(row.part(c..).part(..b));
         }
     }
 
     /// Saves row t, of which `filled` columns are in use; the others are saved as zeros.
     pub fn save(&self, t: usize, filled: usize, row: &mut [T]) {
         let b = self.chunk;
-        row.part_mut(..3).become_copy(&[self.a.item(t), self.g.item(t), self.e.item(t)]);
-        for (at, from) in [(3, self.c_row(t)), (3 + b, self.p_row(t))] {
+        let ([c, p], _) = saved_row(b);
+        row.part_mut(..c).become_copy(&[self.a.item(t), self.g.item(t), self.e.item(t)]);
+        for (at, from) in [(c, self.c_row(t)), (p, self.p_row(t))] {
             row.part_mut(at..at + filled).become_copy(from.part(..filled));
             row.part_mut(at + filled..at + b).fill(T::ZERO);
         }
@@ -138,15 +150,15 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// Reverses [`Coefficients::push`] of token `i` of a chunk, which made row t + 1 of row t: `d` holds the cotangents
-    /// of all rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (dα, dη).
+    /// of all rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (ᾱ, η̄).
     ///
     /// With κ = 1 − α, and ′ for row t + 1, a token that writes made `E′ = η E`, `A′ = κ A`, `G′ = κ G + E′`,
     /// `P′_j = η P_j`, `C′_j = κ C_j + P′_j` for j < i, and `P′_i = C′_i = 1`. Hence
     ///
     /// ```text
-    /// dE′ += dG′,  dP′_j += dC′_j                                (E′ and P′ went into G′ and C′)
-    /// dκ = dA′ A + dG′ G + Σ_j dC′_j C_j,   dη = dE′ E + Σ_j dP′_j P_j,   dα = −dκ
-    /// dA += κ dA′,  dG += κ dG′,  dE += η dE′,  dC_j += κ dC′_j,  dP_j += η dP′_j
+    /// Ē′ += Ḡ′,  P̄′_j += C̄′_j                                (E′ and P′ went into G′ and C′)
+    /// κ̄ = Ā′ A + Ḡ′ G + Σ_j C̄′_j C_j,   η̄ = Ē′ E + Σ_j P̄′_j P_j,   ᾱ = −κ̄
+    /// Ā += κ Ā′,  Ḡ += κ Ḡ′,  Ē += η Ē′,  C̄_j += κ C̄′_j,  P̄_j += η P̄′_j
     /// ```
     #[inline(always)]
     pub fn pull(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
@@ -168,20 +180,20 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         let keep = T::ONE - alpha; // κ
         let (da, dg) = (d.a.item(t + 1), d.g.item(t + 1));
         let de = d.e.item(t + 1) + dg; // E′ went into G′ too
-        // dκ of A and G, dη of Π η; C and P follow.
+        // κ̄ of A and G, η̄ of Π η; C and P follow.
         let mut d_keep = da * self.a.item(t) + dg * self.g.item(t);
         let mut d_eta = de * self.e.item(t);
         d.a[t] += keep * da;
         d.g[t] += keep * dg;
         d.e[t] += eta * de;
-        // dP′ + dC′ in the former's place; what belongs to column i, a constant, is not looked at.
+        // P̄′ + C̄′ in the former's place; what belongs to column i, a constant, is not looked at.
         let (c, p) = (self.c_row(t).part(..i), self.p_row(t).part(..i));
         for ((((dc, dp), dc_old), dp_old), _) in dc_new.iter().zip(&mut *dp_new).zip(dc_old).zip(dp_old).zip(c) {
             *dp += *dc;
             *dc_old += keep * *dc;
             *dp_old += eta * *dp;
         }
-        // Σ dC′ C and Σ dP′ P.
+        // Σ C̄′ C and Σ P̄′ P.
         d_keep += dot(dc_new, c);
         d_eta += dot(dp_new, p);
         (-d_keep, d_eta)

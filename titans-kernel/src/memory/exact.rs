@@ -186,7 +186,7 @@ pub(super) fn solve_panel<T: Scalar, G: Arithmetic<T>>(
     let (Frame { g, lay }, Place { n, filled, .. }, v) = (on, feed.place, feed.v());
     let (loss, width) = (T::from_f64(lay.spec.loss_scale()), lay.spec.value_width());
     let stride = lay.stride(width);
-    // Blocks begin at multiples of the piece's tokens: a row is the same chain in any company.
+    // Blocks begin at multiples of the piece's tokens: a row is the same chain whatever lies beside it.
     for r0 in (filled / TOGETHER * TOGETHER..filled + n).step_by(TOGETHER) {
         let (first, end) = (r0.max(filled), (r0 + TOGETHER).min(filled + n));
         let (at, rows) = (first - filled, end - first);

@@ -2,16 +2,16 @@
 //! too, from the last token to the first.
 //!
 //! Forward: (I + T) Δ = 2c (B − V) with B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(rate) and T = 2c M. With
-//! dΔ from reads and closing,
+//! the cotangent Δ̄ from reads and closing,
 //!
 //! ```text
-//! Λ = 2c (I + T)⁻ᵀ dΔ,   row by row from the last:  λ_i = 2c (dδ_i − Σ_{t > i} M_{t,i} λ_t)
-//! dV = −Λ,   dB = Λ,   dM = −Λ Δᵀ
+//! Λ = 2c (I + T)⁻ᵀ Δ̄,   row by row from the last:  λ_i = 2c (δ̄_i − Σ_{t > i} M_{t,i} λ_t)
+//! V̄ = −Λ,   B̄ = Λ,   M̄ = −Λ Δᵀ
 //! ```
 //!
-//! which is the read path's backward with K for the queries and dZ = Λ: only that dΔ −= Mᵀ Λ has been done on the way.
-//! K receives what queries do, and what keys do. With longer chunks, or a clip, a chunk's rates follow from its Δ: then
-//! the chunks go one by one, each with its rates, its Λ = 2c dΔ and its keys.
+//! which is the read path's backward with K for the queries and Z̄ = Λ; its last term, Δ̄ −= Mᵀ Λ, is part of the
+//! substitution already. K receives what queries receive, and what keys receive. With longer chunks, or a clip, a
+//! chunk's rates follow from its Δ: then the chunks go one by one, each with its rates, its Λ = 2c Δ̄ and its keys.
 
 use core::slice::from_ref;
 
@@ -71,7 +71,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     let stood = Ground { start: if abrupt { after } else { &after[..params] }, ..ground };
     let behind = PiecePart { feed: feed.part(m, n - m), base: m + 1, ground: stood, ..part };
     behind.all(run.d_y, Decay::over(own, end.row), gradients, d_state, inside)?;
-    // Through settling, U = A_m W + G_m S: dA_m = ⟨dU, W⟩, dG_m = ⟨dU, S⟩, then dW = A_m dU and dS = G_m dU. S at the
+    // Through settling, U = A_m W + G_m S: Ā_m = ⟨dU, W⟩, Ḡ_m = ⟨dU, S⟩, then W̄ = A_m dU and S̄ = G_m dU. S at the
     // piece's end is none of S at its start.
     let ((w, s), (d_u, d_s)) = (start.split_at(params), d_state.split_at(params));
     let (a, gg) = (own.a[m], own.g[m]);
@@ -155,7 +155,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
     fn writes(&self, mut d_v: MatMut<'_, T>, d_state: &mut [T], inside: &mut Inside<'_, T>) -> Result<()> {
         let (lay, feed, Place { n, filled, .. }) = (self.on.lay, self.feed, self.feed.place);
         if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
-            // Λ for all tokens at once; dV = −Λ.
+            // Λ for all tokens at once; V̄ = −Λ.
             self.solve(inside)?;
             let z = lay.output_rows(inside.z, 0, filled, n)?;
             for t in 0..n {
@@ -199,7 +199,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
             scores: weights,
             stride: seen,
         });
-        // Λ grows in the place of a copy of dΔ, blocks of rows from the last to the first.
+        // Λ grows in the place of a copy of Δ̄, blocks of rows from the last to the first.
         let weights = Mat::new(weights, n, seen)?;
         let z = &mut inside.z[rows.clone()];
         z.copy_from_slice(&inside.delta[rows]);
@@ -210,7 +210,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
             let below = Mat::strided(below, n - end, width, stride, 1)?;
             for (j, columns) in lay.columns(0) {
                 if end < n {
-                    // dδ_i −= Σ_t M_{t,i} λ_t over the rows behind the block, by a product …
+                    // δ̄_i −= Σ_t M_{t,i} λ_t over the rows behind the block, by a product …
                     let taken = weights.block(end, n - end, filled + r0, end - r0).t();
                     g.gemm(Store::Sub, taken, below.block(0, n - end, j, columns), block.rb().columns(j, columns));
                 }
@@ -225,7 +225,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
             }
         }
         if filled > 0 {
-            // Residuals before these tokens, where the piece settled in between: dΔ −= Mᵀ Λ.
+            // Residuals before these tokens, where the piece settled in between: Δ̄ −= Mᵀ Λ.
             let taken = weights.block(0, n, 0, filled).t();
             let before = lay.output_rows_mut(inside.delta, 0, 0, filled)?;
             g.gemm(Store::Sub, taken, Mat::strided(z, n, width, stride, 1)?, before);
@@ -245,7 +245,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         let keys = self.ground.past.open.inputs(lay, 0, seen, n)?;
         let flow = Flow { d_z: None, d_x: None, decay: Decay::NONE, solved };
         self.layer(self.asked(rows, keys, seen), flow, d_state, inside)?;
-        // dK: what the keys received as queries joins what they received as H.
+        // K̄: what the keys received as queries joins what they received as H.
         let mut d_h = lay.input_rows_mut(inside.h, 0, seen, n)?;
         let d_x = Mat::strided(inside.work[2], n, keys.cols(), lay.stride(keys.cols()), 1)?;
         for t in 0..n {

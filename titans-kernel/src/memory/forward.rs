@@ -1,5 +1,6 @@
 //! The memory over a batch of tokens: chunk form and token form (`docs/MATH.md` sections 2 and 3).
 
+use super::boundaries::Boundaries;
 use super::close::{End, close};
 use super::coefficients::Coefficients;
 use super::feed::{Pairs, PieceTokens, Place, Returned, Wanted};
@@ -91,8 +92,8 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
         let wanted = Wanted { y: Some(y), surprise };
         return step::tokens(Frame::of_tokens(g, spec), read, feed, state, wanted, scratch);
     }
-    let (states, deltas) = match boundaries.map(|b| b.split_at_mut(spec.states_len(n))) {
-        Some((states, deltas)) => (Some(states), (!deltas.is_empty()).then_some(deltas)),
+    let (states, deltas) = match boundaries.map(|b| Boundaries::take(&mut Scratch::new(b), spec, n)).transpose()? {
+        Some(Boundaries { states, deltas }) => (Some(states), (!deltas.is_empty()).then_some(deltas)),
         None => (None, None),
     };
     let on = Frame::of_pieces(g, spec);

@@ -8,7 +8,7 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// A state of so many bytes stays in L2 while a chunk is at work.
-const NEAR_BYTES: usize = 512 * 1024;
+const L2_BYTES: usize = 512 * 1024;
 
 /// Offsets into slabs that hold `rows` rows of every layer's input (`inputs`: d_0 … d_{L−1}) or output (d_1 … d_L).
 ///
@@ -139,14 +139,14 @@ impl<'s> Layout<'s> {
         (0..o).step_by(PANEL).map(move |j| (j, PANEL.min(o - j)))
     }
 
-    /// Elements from a panel of W^l to the next one, where all of the state does not stay near; else 0.
+    /// Elements from a panel of W^l to the next one, where the state does not stay in L2; else 0.
     pub fn ahead<T: Scalar>(&self, l: usize) -> usize {
-        let far = self.panels && self.spec.state_len() * T::BYTES > NEAR_BYTES;
+        let far = self.panels && self.spec.state_len() * T::BYTES > L2_BYTES;
         if far { self.spec.layer(l).0 * PANEL } else { 0 }
     }
 
     /// Start and row stride of the panel of W^l from column j on.
-    fn panel_at(&self, l: usize, (j, width): (usize, usize)) -> (usize, usize) {
+    fn place_of_panel(&self, l: usize, (j, width): (usize, usize)) -> (usize, usize) {
         let (i, o) = self.spec.layer(l);
         let (start, stride) = if self.panels { (i * j, width) } else { (j, o) };
         (self.spec.layer_offset(l) + start, stride)
@@ -154,7 +154,7 @@ impl<'s> Layout<'s> {
 
     /// A panel of W^l of a block of parameters.
     pub fn panel<'x, T: Scalar>(&self, params: &'x [T], l: usize, columns: (usize, usize)) -> Result<Mat<'x, T>> {
-        let (start, stride) = self.panel_at(l, columns);
+        let (start, stride) = self.place_of_panel(l, columns);
         Mat::strided(params.part(start..), self.spec.layer(l).0, columns.1, stride, 1)
     }
 
@@ -165,7 +165,7 @@ impl<'s> Layout<'s> {
         l: usize,
         columns: (usize, usize),
     ) -> Result<MatMut<'x, T>> {
-        let (start, stride) = self.panel_at(l, columns);
+        let (start, stride) = self.place_of_panel(l, columns);
         MatMut::strided(params.part_mut(start..), self.spec.layer(l).0, columns.1, stride)
     }
 

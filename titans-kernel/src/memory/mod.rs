@@ -2,6 +2,7 @@
 
 mod boundaries;
 mod builder;
+mod choices;
 mod close;
 mod close_vjp;
 mod codec;
@@ -43,6 +44,7 @@ mod write_vjp;
 
 pub use crate::ops::activation::Activation;
 pub use builder::{Builder, Start};
+pub use codec::SavedHeader;
 pub use forward::{Form, Outputs, forward, forward_scratch_len};
 pub use gates::{Gate, Mask, Tokens};
 pub use owner::{Gates, Memory};

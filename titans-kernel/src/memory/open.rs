@@ -36,15 +36,21 @@ pub(super) struct OpenView<'a, T> {
     pub rate: &'a [T],
 }
 
+/// Elements of H, Δ, γ's gradients and the rates, in the order in which they lie and a stream is saved.
+fn slabs(lay: Layout<'_>) -> [usize; 4] {
+    [lay.input_slab_len(), lay.output_slab_len(), lay.gamma_slab_len(), lay.rates_len()]
+}
+
 impl<'a, T: Scalar> OpenView<'a, T> {
     /// No token.
     pub const NOTHING: Self = Self { keys: None, h: &[], delta: &[], g_gamma: &[], rate: &[] };
 
     /// From the block that [`Open::take`] split.
     pub fn split(block: &'a [T], lay: Layout<'_>) -> Self {
-        let (h, rest) = block.halves(lay.input_slab_len());
-        let (delta, rest) = rest.halves(lay.output_slab_len());
-        let (g_gamma, rate) = rest.halves(lay.gamma_slab_len());
+        let [h, delta, g_gamma, _] = slabs(lay);
+        let (h, rest) = block.halves(h);
+        let (delta, rest) = rest.halves(delta);
+        let (g_gamma, rate) = rest.halves(g_gamma);
         Self { keys: None, h, delta, g_gamma, rate }
     }
 
@@ -81,14 +87,15 @@ impl<'a, T: Scalar> Open<'a, T> {
         Ok(())
     }
 
-    /// Takes the slabs, in the order in which [`OpenView::split`] finds them and a stream is saved; nothing is written.
+    /// Takes the slabs; nothing is written.
     pub fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        let [h, delta, g_gamma, rate] = slabs(lay);
         Ok(Self {
             keys: None,
-            h: room.take(lay.input_slab_len())?,
-            delta: room.take(lay.output_slab_len())?,
-            g_gamma: room.take(lay.gamma_slab_len())?,
-            rate: room.take(lay.rates_len())?,
+            h: room.take(h)?,
+            delta: room.take(delta)?,
+            g_gamma: room.take(g_gamma)?,
+            rate: room.take(rate)?,
         })
     }
 }

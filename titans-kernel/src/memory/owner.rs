@@ -9,6 +9,7 @@ use crate::arithmetic::Arithmetic;
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 use core::marker::PhantomData;
 use core::slice::from_ref;
@@ -72,8 +73,21 @@ impl Lens {
         Self { block: Stream::<T>::len(spec), scratch: Stream::<T>::scratch_len(spec).max(spec.params()) }
     }
 
-    const fn all(self) -> usize {
-        self.block.saturating_add(self.scratch)
+    fn take<'a, T, R: Room<'a, T>>(self, room: &mut R) -> Result<[&'a mut [T]; 2]> {
+        Ok([room.take(self.block)?, room.take(self.scratch)?])
+    }
+
+    fn all<T>(self) -> usize {
+        counted(|room| -> Result<[&mut [T]; 2]> { self.take(room) })
+    }
+
+    /// The stream's block and scratch of a buffer.
+    fn split<T: Scalar>(self, buffer: &mut [T]) -> Result<[&mut [T]; 2]> {
+        let named = |e| match e {
+            Error::Buffer { given, .. } => Error::Buffer { what: "buffer of a memory", needed: self.all::<T>(), given },
+            other => other,
+        };
+        self.take(&mut Scratch::new(buffer)).map_err(named)
     }
 }
 
@@ -100,7 +114,7 @@ impl<T: Scalar, B, G> Memory<T, B, G> {
     /// Elements of the buffer of a memory, its state and all scratch; `usize::MAX` for a configuration that is not
     /// valid.
     pub fn buffer_len(spec: &MemorySpec) -> usize {
-        Lens::of::<T>(spec).all()
+        Lens::of::<T>(spec).all::<T>()
     }
 
     /// Bytes that [`Memory::save`] writes.
@@ -270,19 +284,10 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
     /// Lends the stream, the arithmetic and scratch, and keeps what the stream counted, also where a token was refused
     /// behind others.
     fn run<R>(&mut self, body: impl FnOnce(&mut Stream<'_, T>, &G, &mut [T]) -> Result<R>) -> Result<R> {
-        let (block, scratch) = self.lens.split(self.buffer.as_mut())?;
+        let [block, scratch] = self.lens.split(self.buffer.as_mut())?;
         let mut stream = Stream::resume(&self.spec, self.read, self.counters, block, self.parts, self.lens.scratch);
         let result = body(&mut stream, &self.arithmetic, scratch);
         self.counters = stream.counters();
         result
-    }
-}
-
-impl Lens {
-    /// The stream's block and scratch of a buffer.
-    fn split<T>(self, buffer: &mut [T]) -> Result<(&mut [T], &mut [T])> {
-        let (needed, given) = (self.all(), buffer.len());
-        let buffer = buffer.get_mut(..needed).ok_or(Error::Buffer { what: "buffer of a memory", needed, given })?;
-        Ok(buffer.halves_mut(self.block))
     }
 }

@@ -101,7 +101,7 @@ impl<'a, T: Scalar> Asked<'a, T> {
     }
 
     /// Tokens of the piece that any of the queries may see.
-    pub fn visible_to_any(&self) -> usize {
+    pub fn seen(&self) -> usize {
         match self.rows {
             Rows::Start => 0,
             Rows::Before | Rows::After => self.from + self.q.rows(),
@@ -191,7 +191,7 @@ fn layer<T: Scalar, G: Arithmetic<T>>(
         return Ok(());
     }
     // The weights (X Hᵀ) ∘ C diag(rate) do not know the layer's columns: once for all panels.
-    let (seen, gates) = (asked.visible_to_any(), past.gates(lay, l)?);
+    let (seen, gates) = (asked.seen(), past.gates(lay, l)?);
     scores(on, l, asked, past, reading)?;
     mask(on, asked, gates, reading.scores);
     let x = reading.inputs(lay, l, asked.q)?;
@@ -221,7 +221,7 @@ fn scores<T: Scalar, G: Arithmetic<T>>(
     past: Past<'_, T>,
     reading: &mut Reading<'_, T>,
 ) -> Result<()> {
-    let (Frame { g, lay }, n, seen) = (on, asked.q.rows(), asked.visible_to_any());
+    let (Frame { g, lay }, n, seen) = (on, asked.q.rows(), asked.seen());
     // Queries are the first layer's inputs themselves.
     let x = if l == 0 { asked.q } else { lay.input_rows(reading.x, l, 0, n)? };
     let h = past.open.inputs(lay, l, 0, seen)?;
@@ -240,7 +240,7 @@ fn mask<T: Scalar, G: Arithmetic<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gate
     let step = |first: usize, next: usize| (first, next - first);
     on.g.weight_scores(ScoreWeighting {
         n: asked.q.rows(),
-        seen: asked.visible_to_any(),
+        seen: asked.seen(),
         visible: step(asked.visible_to(0), asked.visible_to(1)),
         c: gates.by.c_rows_from(asked.row(0)),
         c_stride: gates.by.stride(asked.rows.step()),
@@ -296,7 +296,7 @@ pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
             *o = a * w + gg * s;
         }
     }
-    let seen = asked.visible_to_any();
+    let seen = asked.seen();
     if seen > 0 {
         // A layer whose inputs are 1: X Hᵀ is ones, and masking leaves C diag(rate).
         for t in 0..n {

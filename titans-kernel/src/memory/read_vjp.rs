@@ -4,16 +4,16 @@
 //! `Z = diag(A) X W + diag(G) X S − M Δ`. Hence
 //!
 //! ```text
-//! U = dZ Wᵀ,  V = dZ Sᵀ                                                 [n, d_in]
-//! dA_t = x_t · u_t,  dG_t = x_t · v_t
-//! dW += Xᵀ diag(A) dZ,  dS += Xᵀ diag(G) dZ
-//! dM = −dZ Δᵀ,  F = dN = dM ∘ C diag(rate)
-//! dC_{t,i} += dM_{t,i} N_{t,i} rate_i,  d rate_i += Σ_t dM_{t,i} N_{t,i} C_{t,i}
-//! dX = diag(A) U + diag(G) V + F H
-//! dΔ −= Mᵀ dZ,  dH += Fᵀ X
+//! U = Z̄ Wᵀ,  V = Z̄ Sᵀ                                                 [n, d_in]
+//! Ā_t = x_t · u_t,  Ḡ_t = x_t · v_t
+//! W̄ += Xᵀ diag(A) Z̄,  S̄ += Xᵀ diag(G) Z̄
+//! M̄ = −Z̄ Δᵀ,  F = N̄ = M̄ ∘ C diag(rate)
+//! C̄_{t,i} += M̄_{t,i} N_{t,i} rate_i,  d rate_i += Σ_t M̄_{t,i} N_{t,i} C_{t,i}
+//! X̄ = diag(A) U + diag(G) V + F H
+//! Δ̄ −= Mᵀ Z̄,  H̄ += Fᵀ X
 //! ```
 //!
-//! and dZ of the layer below is dX ∘ φ′(Z). The cotangents of A, G, C, H, Δ and rates are sums over all who use them.
+//! and Z̄ of the layer below is X̄ ∘ φ′(Z). The cotangents of A, G, C, H, Δ and rates are sums over all who use them.
 
 use super::close_vjp::Decay;
 use super::coefficients::Coefficients;
@@ -71,13 +71,13 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
         output_vjp(on, asked, ground, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
-        // dZ is dy at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
+        // Z̄ is ȳ at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
         let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
         let decay = Decay::over(ground.past.gates(lay, l)?.by, n);
         layer_vjp(on, l, asked, ground, Flow { d_z, d_x, decay, solved: false }, d_start, inside)?;
         if l > 0 {
-            // dZ of the layer below: dX ∘ φ′(Z).
+            // Z̄ of the layer below: X̄ ∘ φ′(Z).
             let len = n * lay.stride(spec.widths[l]);
             let z = lay.output_rows(ground.reading.z, l - 1, 0, n)?;
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
@@ -115,11 +115,11 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
         None => MatMut::strided(d_x_here, n, x.cols(), lay.stride(x.cols()))?,
     };
     if asked.rows == Rows::Start {
-        // Z = X W: dX = dZ Wᵀ, dW += Xᵀ dZ.
+        // Z = X W: X̄ = Z̄ Wᵀ, W̄ += Xᵀ Z̄.
         lay.times_transposed(g, Store::Set, d_z, ground.start, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_start, l);
     }
-    // Through W and S first: dX is overwritten there, and added to by the tokens.
+    // Through W and S first: X̄ is overwritten there, and added to by the tokens.
     let gates = ground.past.gates(lay, l)?;
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let layer = Layer { on, l, asked, gates, x, d_z };
@@ -129,7 +129,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     } else {
         layer.state(ground.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
     }
-    let seen = asked.visible_to_any();
+    let seen = asked.seen();
     if seen == 0 {
         return Ok(());
     }
@@ -137,7 +137,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     // H [seen, d_in], Δ [seen, d_out].
     let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
     let [f, scores] = &mut inside.square;
-    // dZ Δᵀ, which is −dM, and N = X Hᵀ once more.
+    // Z̄ Δᵀ, which is −M̄, and N = X Hᵀ once more.
     g.band(Beside::lower(from), d_z, delta.t(), MatMut::new(f, n, seen)?);
     if !solved {
         g.band(Beside::lower(from), x, h.t(), MatMut::new(scores, n, seen)?);
@@ -145,10 +145,10 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     mask_vjp(on, asked, gates, [f, scores], d, lay.layer_rates_mut(inside.rate, l));
     let (d_scores, weights) = (Mat::new(f, n, seen)?, Mat::new(scores, n, seen)?);
     if !solved {
-        // dΔ −= Mᵀ dZ.
+        // Δ̄ −= Mᵀ Z̄.
         g.gemm(Store::Sub, weights.t(), d_z, lay.output_rows_mut(inside.delta, l, 0, seen)?);
     }
-    // dX += F H, dH += Fᵀ X.
+    // X̄ += F H, H̄ += Fᵀ X.
     g.causal(Store::Add, Beside::lower(from), d_scores, h, d_x);
     g.gemm(Store::Add, d_scores.t(), x, lay.input_rows_mut(inside.h, l, 0, seen)?);
     Ok(())
@@ -165,7 +165,7 @@ struct Layer<'a, T, G> {
 }
 
 impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
-    /// Backward of Z = diag(A) X W: dA_t += x_t · u_t with U = dZ Wᵀ, dX = diag(A) U, dW += Xᵀ diag(A) dZ.
+    /// Backward of Z = diag(A) X W: Ā_t += x_t · u_t with U = Z̄ Wᵀ, X̄ = diag(A) U, W̄ += Xᵀ diag(A) Z̄.
     fn by_weights(
         &self,
         w: &[T],
@@ -177,7 +177,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         let Self { on: Frame { g, lay }, l, asked, gates, x, d_z } = *self;
         let (n, width, stride) = (x.rows(), x.cols(), lay.stride(x.cols()));
         lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
-        // diag(A) dZ to `out`, [n, d_out].
+        // diag(A) Z̄ to `out`, [n, d_out].
         let out_stride = lay.stride(d_z.cols());
         g.vectorise(
             #[inline(always)]
@@ -207,7 +207,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         let (n, width, stride) = (x.rows(), x.cols(), lay.stride(x.cols()));
         let p = lay.spec.params();
         let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
-        // U = dZ Wᵀ and V = dZ Sᵀ.
+        // U = Z̄ Wᵀ and V = Z̄ Sᵀ.
         lay.times_transposed(g, Store::Set, d_z, w, l, MatMut::strided(by_w, n, width, stride)?)?;
         lay.times_transposed(g, Store::Set, d_z, s, l, MatMut::strided(by_s, n, width, stride)?)?;
         g.vectorise(
@@ -217,17 +217,17 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
                     let (row, at) = (asked.row(t), t * stride..t * stride + width);
                     let (a, gg, x) = (gates.by.a[row], gates.by.g[row], x.row(t));
                     let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
-                    // dA_t = x_t · u_t, dG_t = x_t · v_t.
+                    // Ā_t = x_t · u_t, Ḡ_t = x_t · v_t.
                     d.a[row] += dot(x, u);
                     d.g[row] += dot(x, v);
-                    // dX = diag(A) U + diag(G) V.
+                    // X̄ = diag(A) U + diag(G) V.
                     for ((dx, &u), &v) in d_x.row_mut(t).iter_mut().zip(u).zip(v) {
                         *dx = a * u + gg * v;
                     }
                 }
             },
         );
-        // dS ← e dS + g dW + Xᵀ diag(G) dZ and dW ← a dW + Xᵀ diag(A) dZ in one visit: as a chunk closes, with S in W's
+        // S̄ ← e S̄ + g W̄ + Xᵀ diag(G) Z̄ and W̄ ← a W̄ + Xᵀ diag(A) Z̄ in one visit: as a chunk closes, with S in W's
         // part.
         let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
         let by = [&*gates.by.g, &*gates.by.a].map(|f| &f[asked.row(0)..]);
@@ -243,8 +243,8 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
     }
 }
 
-/// Backward of M = N ∘ C diag(rate), which the read path subtracts: on entry `f` = dZ Δᵀ = −dM and `scores` = N (or
-/// ones); on exit `f` is F = dM ∘ C diag(rate) and `scores` M.
+/// Backward of M = N ∘ C diag(rate), which the read path subtracts: on entry `f` = Z̄ Δᵀ = −M̄ and `scores` = N (or
+/// ones); on exit `f` is F = M̄ ∘ C diag(rate) and `scores` M.
 fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
@@ -253,7 +253,7 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     d: &mut Coefficients<'_, T>,
     d_rate: &mut [T],
 ) {
-    let (seen, chunk, rate) = (asked.visible_to_any(), on.lay.rows, gates.rate);
+    let (seen, chunk, rate) = (asked.seen(), on.lay.rows, gates.rate);
     on.g.vectorise(
         #[inline(always)]
         || {
@@ -263,7 +263,7 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
                 let c = gates.by.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
                 for i in 0..visible {
-                    // dM N, of which C and the rate are the other two factors.
+                    // M̄ N, of which C and the rate are the other two factors.
                     let d_weight = -(f[i] * scores[i]);
                     // A read by one row (`Rows::Fixed`) adds all its queries up there.
                     d_c[i] += d_weight * rate[i];
@@ -283,12 +283,12 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
 /// Backward of y = q + x̂ ∘ (1 + γ_t), x̂ = LN(z), and of `γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i`, but for q:
 ///
 /// ```text
-/// dγ_t = dy_t ∘ x̂_t,   dx̂_t = dy_t ∘ (1 + γ_t),   dz_t = LN′ᵀ dx̂_t      (to `inside.z`)
-/// dγ += Σ_t A_t dγ_t,   dS_γ += Σ_t G_t dγ_t
-/// dA_t += dγ_t · γ,     dG_t += dγ_t · S_γ
+/// γ̄_t = ȳ_t ∘ x̂_t,   x̂̄_t = ȳ_t ∘ (1 + γ_t),   z̄_t = LN′ᵀ x̂̄_t      (to `inside.z`)
+/// γ̄ += Σ_t A_t γ̄_t,   S̄_γ += Σ_t G_t γ̄_t
+/// Ā_t += γ̄_t · γ,     Ḡ_t += γ̄_t · S_γ
 /// ```
 ///
-/// and the sum over tokens as a layer whose N is ones, Δ the rows g_i: dM_{t,i} = −dγ_t · g_i, dg −= Mᵀ dγ.
+/// and the sum over tokens as a layer whose N is ones, Δ the rows g_i: M̄_{t,i} = −γ̄_t · g_i, ḡ −= Mᵀ γ̄.
 fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
@@ -311,7 +311,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
                 for ((((dg, dx), &dy), &h), &gamma) in
                     d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
                 {
-                    // dγ_t = dy ∘ x̂, dx̂ = dy ∘ (1 + γ_t).
+                    // γ̄_t = ȳ ∘ x̂, x̂̄ = ȳ ∘ (1 + γ_t).
                     *dg = dy * h;
                     *dx = dy * (T::ONE + gamma);
                 }
@@ -334,7 +334,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     for t in 0..n {
         let (row, dg) = (asked.row(t), d_gammas.row(t));
         let (a, gg) = (gates.by.a[row], gates.by.g[row]);
-        // dγ += A_t dγ_t, dS_γ += G_t dγ_t.
+        // γ̄ += A_t γ̄_t, S̄_γ += G_t γ̄_t.
         for ((dw, ds), &dg) in d_w[at..].iter_mut().zip(&mut d_s[at..]).zip(dg) {
             *dw += a * dg;
             *ds += gg * dg;
@@ -342,14 +342,14 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
         d.a[row] += dot(dg, gamma);
         d.g[row] += dot(dg, momentum);
     }
-    let seen = asked.visible_to_any();
+    let seen = asked.seen();
     if seen > 0 {
         let gradients = Mat::new(past.open.g_gamma, seen, width)?;
         let [f, ones] = &mut inside.square;
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
         ones[..n * seen].fill(T::ONE); // N
         mask_vjp(on, asked, gates, [f, ones], d, lay.layer_rates_mut(inside.rate, top));
-        // dg −= Mᵀ dγ.
+        // ḡ −= Mᵀ γ̄.
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

@@ -13,7 +13,7 @@ pub(super) enum StateSource<'a, T> {
     /// It stays as it is.
     Stays(&'a [T]),
     /// The chunk closes: a panel becomes that at the chunk's end as soon as it has answered, so that a large state
-    /// comes near once. `scaled`: [`close_scratch`](super::close::close_scratch) elements.
+    /// is loaded once. `scaled`: [`close_scratch`](super::close::close_scratch) elements.
     Closes { state: &'a mut [T], end: End, scaled: &'a mut [T] },
 }
 

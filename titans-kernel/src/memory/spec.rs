@@ -1,9 +1,11 @@
 //! What a memory is: its network, its inner loss and its chunk, and every size that follows.
 
-use crate::choice;
+use super::boundaries::Boundaries;
+pub use super::choices::{Loss, Network, Read};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::part::Parts;
+use crate::scratch::counted;
 use heapless::Vec;
 
 /// Most layers a memory network may have.
@@ -11,46 +13,6 @@ pub const MAX_LAYERS: usize = 4;
 
 /// Tokens of a linear memory that are computed at once by default.
 pub const USUAL_PIECE: usize = 64;
-
-choice! {
-    /// Shape of the network's output.
-    #[derive(Default)]
-    pub enum Network: "network" {
-        /// M(x) = z^L.
-        #[default]
-        Plain = 0, "plain";
-        /// M(x) = x + LN(z^L) ∘ (1 + γ), γ learned at test time like the weights; needs d_0 = d_L.
-        Residual = 1, "residual";
-    }
-}
-
-choice! {
-    /// Scale c of the inner loss c ‖M(k) − v‖².
-    #[derive(Default)]
-    pub enum Loss: "loss" {
-        /// c = 1.
-        Sum = 0, "sum";
-        /// c = 1/2: with θ ≤ 1 and keys of norm 1 at most no token's step overshoots.
-        #[default]
-        Half = 1, "half";
-        /// c = 1/d_L.
-        Mean = 2, "mean";
-    }
-}
-
-choice! {
-    /// Which weights answer a query.
-    #[derive(Default)]
-    pub enum Read: "read" {
-        /// y_t = M_t(q_t): after the token's own write (LMM, MAG, MAL).
-        #[default]
-        After = 0, "after";
-        /// M_{t−1}(q_t): before it (MAC).
-        Before = 1, "before";
-        /// The weights at the start of the token's chunk.
-        ChunkStart = 2, "chunk-start";
-    }
-}
 
 /// The configuration of one memory (one head of one sequence).
 #[derive(Clone, Debug, PartialEq)]
@@ -306,7 +268,7 @@ impl MemorySpec {
     /// [`keep_every`](MemorySpec::keep_every) periods, and where a piece is several chunks the residual Δ of every
     /// token.
     pub fn boundaries_len(&self, tokens: usize) -> usize {
-        self.states_len(tokens).saturating_add(if self.wide() { tokens.saturating_mul(self.value_width()) } else { 0 })
+        counted(|room| Boundaries::<f64>::take(room, self, tokens))
     }
 
     /// Elements of the states among the boundaries, which come first.

@@ -1,5 +1,5 @@
-//! Chunk 1: one token after another, each at the weights that the last one left. Batches in both forms and streams go
-//! through here, so their bits are equal.
+//! Chunk 1: one token after another, each at the weights that the last one left. Batches in the chunk form and streams
+//! go through here, so their bits are equal.
 //!
 //! A plain linear memory without a clip hands its tokens to [`Arithmetic::carry`]; every other visits a layer's W once
 //! more for each direction, and changes and reads it in one sweep.

@@ -1,43 +1,71 @@
-//! The token form: the weights after every token are built, one after another (`docs/MATH.md` section 2).
+//! The token form: the equations to the letter (`docs/MATH.md` sections 1 and 2), one token after another.
 //!
-//! Gradients are taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the
-//! chunk form, so the two give the same numbers up to rounding.
+//! Every gradient is built as a matrix. With the chunk form it shares φ, the layer norm, their derivatives and the
+//! products of a row with W, which `Portable` computes by plain loops, and nothing else: it is what the other forms are
+//! measured by. Gradients are taken at the weights of the chunk's start (chunk 1: at the weights before the token), as
+//! in the chunk form.
+//!
+//! ```text
+//! z^l = h^l W^l, h^{l+1} = φ(z^l), M(x) = z^L           (a residual network: x + LN(z^L) ∘ (1 + γ))
+//! u = ∇ c ‖M(k) − v‖²,  f = min(1, clip / ‖u‖)
+//! S ← η S − θ f u,  W ← (1 − α) W + S,  y = M(q)
+//! ```
 
-use core::slice::from_ref;
+use core::ops::Range;
 
-use super::coefficients::Coefficients;
-use super::feed::{Pairs, PieceTokens, Place, Returned};
+use super::feed::{PieceTokens, Returned};
 use super::frame::Frame;
 use super::layout::Layout;
-use super::open::{Open, OpenView, Past};
-use super::read::{Asked, Rows, answers};
-use super::source::StateSource;
-use super::spec::{MemorySpec, Read};
-use super::work::{Reading, Writing};
-use super::write;
-use crate::arithmetic::Arithmetic;
+use super::spec::{MemorySpec, Network, Read};
+use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
+use crate::ops::rows::squares;
+use crate::ops::{activation, layer_norm};
+use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch, counted};
-use crate::view::MatMut;
 
-/// One token's rows, and the state at the chunk's start.
+/// What a row leaves behind on its way through the network, layer by layer.
+struct Pass<'a, T> {
+    /// h^l: the layers' inputs.
+    h: &'a mut [T],
+    /// z^l: their outputs.
+    z: &'a mut [T],
+    /// φ′(z^l).
+    slope: &'a mut [T],
+    /// Residual: x̂ = LN(z^L).
+    x_hat: &'a mut [T],
+}
+
+/// One token's rows, its gradient, and the weights at the chunk's start.
 struct TokenSpace<'a, T> {
-    writing: Writing<'a, T>,
-    reading: Reading<'a, T>,
-    /// None are needed: reads are by weights as they lie.
-    coefficients: Coefficients<'a, T>,
-    /// `[W | S]`, of which the momentum is not used.
+    pass: Pass<'a, T>,
+    /// δ^l = ∂ℓ/∂z^l.
+    delta: &'a mut [T],
+    /// δ^l (W^l)ᵀ, at the place of the outputs of the layer below.
+    d_h: &'a mut [T],
+    /// e = ∂ℓ/∂M(k).
+    e: &'a mut [T],
+    /// u = ∇ℓ, laid out as the parameters.
+    u: &'a mut [T],
     anchor: &'a mut [T],
 }
 
 impl<'a, T: Scalar> TokenSpace<'a, T> {
     fn take<R: Room<'a, T>>(room: &mut R, lay: Layout<'_>) -> Result<Self> {
+        let (spec, outputs) = (lay.spec, lay.output_slab_len());
         Ok(Self {
-            writing: Writing::take(room, lay)?,
-            reading: Reading::take(room, lay)?,
-            coefficients: Coefficients::take(room, 0, 1)?,
-            anchor: room.take(lay.spec.state_len())?,
+            pass: Pass {
+                h: room.take(lay.input_slab_len())?,
+                z: room.take(outputs)?,
+                slope: room.take(outputs)?,
+                x_hat: room.take(spec.gamma_len())?,
+            },
+            delta: room.take(outputs)?,
+            d_h: room.take(outputs)?,
+            e: room.take(spec.value_width())?,
+            u: room.take(spec.params())?,
+            anchor: room.take(spec.params())?,
         })
     }
 }
@@ -47,7 +75,7 @@ pub(super) fn scratch_len(spec: &MemorySpec) -> usize {
     counted(|room| TokenSpace::<f64>::take(room, Layout::new(spec, 1)))
 }
 
-/// One chunk of a batch.
+/// One chunk of a batch; returns how many gradients were clipped.
 pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     read: Read,
@@ -57,79 +85,152 @@ pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
     scratch: &mut [T],
 ) -> Result<u64> {
     let (lay, spec, Returned { mut y, mut surprise, mut delta }) = (on.lay, on.lay.spec, returned);
-    let space = TokenSpace::take(&mut Scratch::new(scratch), lay)?;
-    let TokenSpace { mut writing, mut reading, coefficients, anchor } = space;
-    anchor.copy_from_slice(state);
+    let mut space = TokenSpace::take(&mut Scratch::new(scratch), lay)?;
+    space.anchor.become_copy(state.part(..spec.params()));
     let mut clipped = 0;
     for t in 0..feed.place.n {
-        // Every token is the first of a piece of its own: row 0 of all slabs.
-        let one = PieceTokens::new(feed.tokens, Place { filled: 0, ..feed.place.part(t, 1) });
-        let out = y.rb().sub(t, 1);
-        let surprise = surprise.as_deref_mut().map(|s| &mut s[t..t + 1]);
-        let pairs = Pairs { k: one.k(), v: one.v(), from: 0 };
-        // u_t = ∇ℓ at the chunk's first weights; with chunk 1 these are M_{t−1}.
-        write::gradients(on, &anchor[..spec.params()], pairs, &mut writing, surprise)?;
-        if let Some(delta) = &mut delta {
-            delta.row_mut(t).copy_from_slice(lay.output_rows(writing.open.delta, spec.layers() - 1, 0, 1)?.row(0));
+        let (k, v, q) = (feed.k(), feed.v(), feed.q());
+        let (k, v, q, y) = (k.row(t), v.row(t), q.row(t), y.row_mut(t));
+        let loss = gradient(on, [k, v], &mut space)?;
+        if let Some(surprise) = surprise.as_deref_mut() {
+            surprise.put(t, loss);
         }
-        let mut ask = |state: &[T], open: OpenView<'_, T>, out: MatMut<'_, T>| {
-            let past = Past::new(open, from_ref(&coefficients));
-            answers(on, Asked::new(Rows::Start, one.q(), 0), StateSource::Stays(state), past, &mut reading, out)
-        };
-        // h_t = M_{t−1}(q_t), or the weights of the chunk's start; after the write y_t = M_t(q_t).
+        if let Some(delta) = &mut delta {
+            delta.row_mut(t).become_copy(lay.output_rows(space.delta, spec.layers() - 1, 0, 1)?.row(0));
+        }
+        // M_{t−1}(q_t), or by the weights of the chunk's start; after the write M_t(q_t).
         match read {
-            Read::Before => ask(state, writing.open.view(), out)?,
-            Read::ChunkStart => ask(anchor, writing.open.view(), out)?,
+            Read::Before => network(on, state.part(..spec.params()), q, &mut space.pass, y)?,
+            Read::ChunkStart => network(on, space.anchor, q, &mut space.pass, y)?,
             Read::After => {}
         }
-        // θ_t, scaled down where the gradient is longer than the clip.
-        clipped += u64::from(write::rate(lay, one, 0, &mut writing)?);
-        if one.writes(0) {
-            let (tokens, at) = (one.tokens, one.at(0, spec.chunk));
-            let gates = |set| [T::ONE - tokens.alpha.of(set).at(at), tokens.eta.of(set).at(at)];
-            update(on, gates, &writing.open, state)?;
+        if feed.writes(t) {
+            let (f, at) = (clip_factor(spec, space.u), feed.at(t, spec.chunk));
+            clipped += u64::from(f < T::ONE);
+            let gates = |set| {
+                let [alpha, theta, eta] = [&feed.tokens.alpha, &feed.tokens.theta, &feed.tokens.eta];
+                [alpha, theta, eta].map(|gate| gate.of(set).at(at))
+            };
+            update(spec, gates, f, space.u, state);
         }
         if read == Read::After {
-            ask(state, writing.open.view(), y.rb().sub(t, 1))?;
+            network(on, state.part(..spec.params()), q, &mut space.pass, y)?;
         }
     }
     Ok(clipped)
 }
 
-/// S ← η S − rate hᵀ δ, W ← (1 − α) W + S, in one sweep over both; `gates` gives 1 − α and η of every set.
-fn update<T: Scalar, G: Arithmetic<T>>(
+/// W^l's place among the parameters.
+fn matrix(spec: &MemorySpec, l: usize) -> Range<usize> {
+    spec.layer_offset(l)..spec.layer_offset(l + 1)
+}
+
+/// γ's place among them.
+fn gamma(spec: &MemorySpec) -> Range<usize> {
+    spec.layer_offset(spec.layers())..spec.params()
+}
+
+/// y = M(x) at the parameters w.
+fn network<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
-    gates: impl Fn(usize) -> [T; 2],
-    open: &Open<'_, T>,
-    state: &mut [T],
+    w: &[T],
+    x: &[T],
+    pass: &mut Pass<'_, T>,
+    y: &mut [T],
 ) -> Result<()> {
-    let Frame { g, lay } = on;
-    let (w, s) = state.split_at_mut(lay.spec.params());
-    let step = |[keep, eta]: [T; 2], w: &mut [T], s: &mut [T], factor: T, row: &[T]| {
-        for ((w, s), &d) in w.iter_mut().zip(s).zip(row) {
+    let (lay, spec) = (on.lay, on.lay.spec);
+    lay.input_rows_mut(pass.h, 0, 0, 1)?.row_mut(0).become_copy(x);
+    for l in 0..spec.layers() {
+        // z^l = h^l W^l
+        let h = lay.input_rows(pass.h, l, 0, 1)?;
+        lay.times(on.g, Store::Set, h, w, l, lay.output_rows_mut(pass.z, l, 0, 1)?)?;
+        let z = lay.output_rows(pass.z, l, 0, 1)?;
+        let z = z.row(0);
+        if l + 1 < spec.layers() {
+            // h^{l+1} = φ(z^l)
+            let mut next = lay.input_rows_mut(pass.h, l + 1, 0, 1)?;
+            let mut slope = lay.output_rows_mut(pass.slope, l, 0, 1)?;
+            activation::forward_with_slope(on.g, spec.activation, z, next.row_mut(0), slope.row_mut(0));
+        } else if spec.network == Network::Plain {
+            y.become_copy(z);
+        }
+    }
+    if spec.network == Network::Residual {
+        let z = lay.output_rows(pass.z, spec.layers() - 1, 0, 1)?;
+        layer_norm::forward_row(z.row(0), pass.x_hat);
+        for (((y, &x), &h), &gamma) in y.iter_mut().zip(x).zip(&*pass.x_hat).zip(w.part(gamma(spec))) {
+            *y = x + h * (T::ONE + gamma);
+        }
+    }
+    Ok(())
+}
+
+/// u = ∇ℓ of the pair `[k, v]` at the weights of the chunk's start; returns ℓ = c ‖M(k) − v‖².
+fn gradient<T: Scalar, G: Arithmetic<T>>(
+    on: Frame<'_, G>,
+    [k, v]: [&[T]; 2],
+    space: &mut TokenSpace<'_, T>,
+) -> Result<T> {
+    let (lay, spec, TokenSpace { pass, delta, d_h, e, u, anchor }) = (on.lay, on.lay.spec, space);
+    network(on, anchor, k, pass, e)?;
+    let c = T::from_f64(spec.loss_scale());
+    e.iter_mut().zip(v).for_each(|(e, &v)| *e -= v);
+    let loss = c * squares(e);
+    e.iter_mut().for_each(|e| *e *= c + c); // e = 2c (M(k) − v)
+    let top = spec.layers() - 1;
+    match spec.network {
+        Network::Plain => lay.output_rows_mut(delta, top, 0, 1)?.row_mut(0).become_copy(e),
+        Network::Residual => {
+            // u^γ = e ∘ x̂, δ^L = LN′ᵀ (e ∘ (1 + γ))
+            for ((u, &e), &h) in u.part_mut(gamma(spec)).iter_mut().zip(&**e).zip(&*pass.x_hat) {
+                *u = e * h;
+            }
+            e.iter_mut().zip(anchor.part(gamma(spec))).for_each(|(e, &gamma)| *e *= T::ONE + gamma);
+            let z = lay.output_rows(pass.z, top, 0, 1)?;
+            let r = layer_norm::forward_row(z.row(0), pass.x_hat);
+            layer_norm::vjp_row(pass.x_hat, r, e, lay.output_rows_mut(delta, top, 0, 1)?.row_mut(0));
+        }
+    }
+    for l in (0..spec.layers()).rev() {
+        // U^l = h^lᵀ δ^l
+        let (h, above) = (lay.input_rows(pass.h, l, 0, 1)?, lay.output_rows(delta, l, 0, 1)?);
+        for (u, &h) in u.part_mut(matrix(spec, l)).chunks_mut(above.cols().max(1)).zip(h.row(0)) {
+            u.iter_mut().zip(above.row(0)).for_each(|(u, &d)| *u = h * d);
+        }
+        if l > 0 {
+            // δ^{l−1} = (δ^l (W^l)ᵀ) ∘ φ′(z^{l−1})
+            lay.times_transposed(on.g, Store::Set, above, anchor, l, lay.output_rows_mut(d_h, l - 1, 0, 1)?)?;
+            let (d_h, slope) = (lay.output_rows(d_h, l - 1, 0, 1)?, lay.output_rows(pass.slope, l - 1, 0, 1)?);
+            let mut below = lay.output_rows_mut(delta, l - 1, 0, 1)?;
+            for ((d, &d_h), &slope) in below.row_mut(0).iter_mut().zip(d_h.row(0)).zip(slope.row(0)) {
+                *d = d_h * slope;
+            }
+        }
+    }
+    Ok(loss)
+}
+
+/// f = min(1, clip / ‖u‖), over all layers.
+fn clip_factor<T: Scalar>(spec: &MemorySpec, u: &[T]) -> T {
+    let Some(clip) = spec.clip else { return T::ONE };
+    let norm2 = squares(u);
+    let clip = T::from_f64(clip);
+    if norm2 > clip * clip { clip / norm2.sqrt() } else { T::ONE }
+}
+
+/// S ← η S − θ f u, W ← (1 − α) W + S; `gates` gives α, θ and η of every set.
+fn update<T: Scalar>(spec: &MemorySpec, gates: impl Fn(usize) -> [T; 3], f: T, u: &[T], state: &mut [T]) {
+    let (w, s) = state.halves_mut(spec.params());
+    let mut step = |[alpha, theta, eta]: [T; 3], place: Range<usize>| {
+        let (w, s, u) = (w.part_mut(place.clone()), s.part_mut(place.clone()), u.part(place));
+        for ((w, s), &u) in w.iter_mut().zip(s).zip(u) {
             // S first: W takes the new one.
-            *s = eta * *s - factor * d;
-            *w = keep * *w + *s;
+            *s = eta * *s - theta * (f * u);
+            *w = (T::ONE - alpha) * *w + *s;
         }
     };
-    for l in 0..lay.spec.layers() {
-        let (h, delta) = (open.view().inputs(lay, l, 0, 1)?, lay.output_rows(open.delta, l, 0, 1)?);
-        let (at, (rows, d)) = (lay.spec.layer_offset(l), lay.spec.layer(l));
-        let (gates, rate) = (gates(lay.spec.set(l)), lay.layer_rates(open.rate, l)[0]);
-        g.vectorise(
-            #[inline(always)]
-            || {
-                // Row i of hᵀ δ is h_i δ.
-                for i in 0..rows {
-                    let row = at + i * d..at + (i + 1) * d;
-                    step(gates, &mut w[row.clone()], &mut s[row], rate * h.at(0, i), delta.row(0));
-                }
-            },
-        );
+    for l in 0..spec.layers() {
+        step(gates(spec.set(l)), matrix(spec, l));
     }
-    // γ: a layer whose input is 1.
-    let gamma = lay.spec.params() - lay.spec.gamma_len()..lay.spec.params();
-    let top = lay.spec.top_set();
-    step(gates(top), &mut w[gamma.clone()], &mut s[gamma], open.rate[top], open.g_gamma);
-    Ok(())
+    step(gates(spec.top_set()), gamma(spec));
 }

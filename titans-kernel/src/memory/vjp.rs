@@ -291,7 +291,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 /// Gradients of the gates of some tokens of a piece, whose coefficients begin with row `base`. Those of θ stand in the
 /// rates' place.
 ///
-/// From the last token to the first, (dα, dη) are what [`Coefficients::pull`] gives; tokens that share a value add up.
+/// From the last token to the first, (ᾱ, η̄) are what [`Coefficients::pull`] gives; tokens that share a value add up.
 pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: PieceTokens<'_, T>,
@@ -313,7 +313,7 @@ pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
                     gradients.alpha[tokens.alpha.value_index(at, set)] += d_alpha;
                     gradients.eta[tokens.eta.value_index(at, set)] += d_eta;
                     if writes {
-                        // dθ = f d rate, which `rate_vjp` left in the rate's place.
+                        // θ̄ = f d rate, which `rate_vjp` left in the rate's place.
                         gradients.theta[theta.value_index(at, set)] += d_theta[filled + t];
                     }
                 }

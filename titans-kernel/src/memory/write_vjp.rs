@@ -4,12 +4,12 @@
 //! D^l = Δ^{l+1} (W^{l+1})ᵀ and Δ^l = D^l ∘ φ′(Z^l). Hence, from the bottom of Δ up,
 //!
 //! ```text
-//! dD^l = dΔ^l ∘ φ′(Z^l),            dZ^l = dΔ^l ∘ D^l ∘ φ″(Z^l)
-//! dΔ^{l+1} += dD^l W^{l+1},         dW^{l+1} += (dD^l)ᵀ Δ^{l+1}
-//! dZ^L = 2c dΔ^L,                   dV = −2c dΔ^L
+//! D̄^l = Δ̄^l ∘ φ′(Z^l),            Z̄^l = Δ̄^l ∘ D^l ∘ φ″(Z^l)
+//! Δ̄^{l+1} += D̄^l W^{l+1},         W̄^{l+1} += (D̄^l)ᵀ Δ^{l+1}
+//! Z̄^L = 2c Δ̄^L,                   V̄ = −2c Δ̄^L
 //! ```
 //!
-//! and from the top of Z down: dW^l += (H^l)ᵀ dZ^l, dH^l += dZ^l (W^l)ᵀ, dZ^{l−1} += dH^l ∘ φ′(Z^{l−1}), dK = dH^1.
+//! and from the top of Z down: W̄^l += (H^l)ᵀ Z̄^l, H̄^l += Z̄^l (W^l)ᵀ, Z̄^{l−1} += H̄^l ∘ φ′(Z^{l−1}), K̄ = H̄^1.
 //!
 //! The rates are θ_i f_i, and with a clip f_i = min(1, clip / ‖u_i‖), ‖u_i‖² = Σ_l ‖h_i‖² ‖δ_i‖² + ‖g_i‖².
 
@@ -30,9 +30,9 @@ use crate::view::{Mat, MatMut};
 /// those of H, Δ and γ's gradient through the norm.
 ///
 /// ```text
-/// dθ^l = f d rate^l                                      (in the rate's place)
-/// df = Σ_l θ^l d rate^l,   d‖u‖² = −f df / (2 ‖u‖²)      (f = clip ‖u‖^−1)
-/// dh += 2 d‖u‖² ‖δ‖² h,   dδ += 2 d‖u‖² ‖h‖² δ,   dg += 2 d‖u‖² g
+/// θ̄^l = f d rate^l                                      (in the rate's place)
+/// f̄ = Σ_l θ^l d rate^l,   d‖u‖² = −f f̄ / (2 ‖u‖²)      (f = clip ‖u‖^−1)
+/// h̄ += 2 d‖u‖² ‖δ‖² h,   δ̄ += 2 d‖u‖² ‖h‖² δ,   ḡ += 2 d‖u‖² g
 /// ```
 #[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
@@ -50,7 +50,7 @@ pub(super) fn rate_vjp<T: Scalar>(
     });
     if bit {
         let theta = |set: usize| theta.of(set).at(at);
-        // df = Σ_l θ^l d rate^l, before the rates' cotangents become θ's.
+        // f̄ = Σ_l θ^l d rate^l, before the rates' cotangents become θ's.
         let d_factor = (1..lay.spec.gate_sets())
             .fold(inside.rate[i] * theta(0), |sum, set| sum + inside.rate[set * rows + i] * theta(set));
         let d_norm2 = -(d_factor * factor) / (written.norm2[i] + written.norm2[i]);
@@ -60,10 +60,10 @@ pub(super) fn rate_vjp<T: Scalar>(
             let delta = lay.output_rows(open.delta, l, i, 1)?.row(0);
             let (h2, delta2) = (squares(h), squares(delta));
             let mut d_h = lay.input_rows_mut(inside.h, l, i, 1)?;
-            // dh += 2 d‖u‖² ‖δ‖² h.
+            // h̄ += 2 d‖u‖² ‖δ‖² h.
             d_h.row_mut(0).iter_mut().zip(h).for_each(|(d, &h)| *d += two * delta2 * h);
             let mut d_delta = lay.output_rows_mut(inside.delta, l, i, 1)?;
-            // dδ += 2 d‖u‖² ‖h‖² δ.
+            // δ̄ += 2 d‖u‖² ‖h‖² δ.
             d_delta.row_mut(0).iter_mut().zip(delta).for_each(|(d, &x)| *d += two * h2 * x);
         }
         let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
@@ -95,7 +95,7 @@ pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
         let c = lay.output_rows(inside.delta, l - 1, 0, n)?;
         let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
         let dd_a = &mut inside.work[0][..len];
-        // dD = dΔ ∘ φ′(Z), dZ = dΔ ∘ D ∘ φ″(Z).
+        // D̄ = Δ̄ ∘ φ′(Z), Z̄ = Δ̄ ∘ D ∘ φ″(Z).
         activation::vjp_vjp(
             g,
             spec.activation,
@@ -106,7 +106,7 @@ pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
             d_z.data_mut(),
         );
         let dd_a = Mat::strided(inside.work[0], n, width, lay.stride(width), 1)?;
-        // dΔ of the layer above += dD W, its dW += dDᵀ Δ.
+        // Δ̄ of the layer above += D̄ W, its W̄ += D̄ᵀ Δ.
         lay.times(g, Store::Add, dd_a, w, l, lay.output_rows_mut(inside.delta, l, 0, n)?)?;
         lay.add_outer(g, dd_a, lay.output_rows(open.delta, l, 0, n)?, d_w, l)?;
     }
@@ -122,19 +122,19 @@ pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
     }?;
     // Then the forward pass of the keys, from the top layer down.
     for l in (0..spec.layers()).rev() {
-        // dW += Hᵀ dZ, dH += dZ Wᵀ.
+        // W̄ += Hᵀ Z̄, H̄ += Z̄ Wᵀ.
         let (h, d_z) = (open.inputs(lay, l, 0, n)?, lay.output_rows(inside.z, l, 0, n)?);
         lay.add_outer(g, h, d_z, d_w, l)?;
         lay.times_transposed(g, Store::Add, d_z, w, l, lay.input_rows_mut(inside.h, l, 0, n)?)?;
         if l > 0 {
-            // dZ of the layer below += dH ∘ φ′(Z).
+            // Z̄ of the layer below += H̄ ∘ φ′(Z).
             let len = n * lay.stride(spec.widths[l]);
             let (z, d_h) = (lay.output_rows(written.z, l - 1, 0, n)?, lay.input_rows(inside.h, l, 0, n)?);
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
             activation::vjp_add(g, spec.activation, &z.data()[..len], &d_h.data()[..len], d_z.data_mut());
         }
     }
-    // dK = dH of the first layer.
+    // K̄ = H̄ of the first layer.
     let d_keys = lay.input_rows(inside.h, 0, 0, n)?;
     for t in 0..n {
         d_k.row_mut(t).copy_from_slice(d_keys.row(t));
@@ -142,7 +142,7 @@ pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Backward of δ^L = 2c (z^L − v), of the rows from `from` on: dz = 2c dδ, dv = −2c dδ.
+/// Backward of δ^L = 2c (z^L − v), of the rows from `from` on: z̄ = 2c δ̄, v̄ = −2c δ̄.
 #[inline(always)]
 pub(super) fn plain<T: Scalar>(
     lay: Layout<'_>,
@@ -164,13 +164,13 @@ pub(super) fn plain<T: Scalar>(
 }
 
 /// Backward of e = 2c (k + x̂ ∘ (1 + γ) − v) with x̂ = LN(z), of γ's gradient g = e ∘ x̂ and of δ^L = LN′(z)ᵀ (e ∘ (1 +
-/// γ)). With p the cotangent of e ∘ (1 + γ), which [`layer_norm::vjp_vjp_row`] finds from dδ beside what dz receives
+/// γ)). With p the cotangent of e ∘ (1 + γ), which [`layer_norm::vjp_vjp_row`] finds from δ̄ beside what z̄ receives
 /// through LN′:
 ///
 /// ```text
-/// de = p ∘ (1 + γ) + dg ∘ x̂
-/// dγ += p ∘ e + 2c de ∘ x̂,   dx̂ = dg ∘ e + 2c de ∘ (1 + γ)
-/// dk += 2c de,   dv = −2c de,   dz += LN′ᵀ dx̂
+/// ē = p ∘ (1 + γ) + ḡ ∘ x̂
+/// γ̄ += p ∘ e + 2c ē ∘ x̂,   x̂̄ = ḡ ∘ e + 2c ē ∘ (1 + γ)
+/// k̄ += 2c ē,   v̄ = −2c ē,   z̄ += LN′ᵀ x̂̄
 /// ```
 ///
 /// The key's own share is added to its row of d_h.
@@ -199,7 +199,7 @@ fn residual<T: Scalar>(
         for ((o, &e), &gamma) in written.row.iter_mut().zip(e).zip(gamma) {
             *o = e * (T::ONE + gamma);
         }
-        // p to `d_gated`, and dz through the norm's derivative.
+        // p to `d_gated`, and z̄ through the norm's derivative.
         layer_norm::vjp_vjp_row(x_hat, r, written.row, d_delta.row(t), d_gated, d_z.row_mut(t), work);
         let d_g = &inside.g_gamma[row];
         let (d_v, d_key) = (d_v.row_mut(t), d_keys.row_mut(t));
@@ -211,7 +211,7 @@ fn residual<T: Scalar>(
             d_key[j] += d_out;
             d_v[j] = -d_out;
         }
-        // dz += LN′ᵀ dx̂.
+        // z̄ += LN′ᵀ x̂̄.
         layer_norm::vjp_row(x_hat, r, d_x_hat, work);
         d_z.row_mut(t).iter_mut().zip(&*work).for_each(|(d, &w)| *d += w);
     }

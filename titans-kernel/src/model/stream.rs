@@ -8,7 +8,7 @@ use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
 use crate::part::Parts;
 use crate::scalar::Scalar;
-use crate::scratch::Scratch;
+use crate::scratch::{Room, Scratch};
 use crate::view::{Mat, MatMut};
 use core::cell::Cell;
 
@@ -27,6 +27,19 @@ pub struct Position {
     /// A token was refused ([`Error::Diverged`]), and the blocks stand behind different ones: all that such a stream
     /// does is to begin anew ([`Stream::reset`]) or to become another ([`Stream::load`]).
     pub torn: bool,
+}
+
+/// Rows of tokens on their way through the blocks, in front of the blocks' scratch.
+pub(super) struct RowSpace<'a, T> {
+    pub x: &'a mut [T],
+    /// Normalised.
+    pub normal: &'a mut [T],
+}
+
+impl<'a, T> RowSpace<'a, T> {
+    pub fn take<R: Room<'a, T>>(room: &mut R, rows: usize, width: usize) -> Result<Self> {
+        Ok(Self { x: room.area(rows, width)?, normal: room.area(rows, width)? })
+    }
 }
 
 /// One stream through a model, in a caller's buffer of [`Model::stream_len`] numbers: first the state of every block,
@@ -293,7 +306,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     ) -> Result<()> {
         let (asked, width) = (feed.len(), self.model.spec.width);
         let mut scratch = Scratch::new(self.scratch);
-        let (x, normal) = (scratch.take(asked * width)?, scratch.take(asked * width)?);
+        let RowSpace { x, normal } = RowSpace::take(&mut scratch, asked, width)?;
         let scratch = scratch.rest();
         let (model, rows, mode, position) = (self.model, self.rows, self.mode, self.position);
         let mut numbers = Numbers(model.numbers);

@@ -17,11 +17,11 @@ pub struct Counts {
 ///
 /// | | operations | bytes |
 /// |---|---|---|
-/// | token form | 9 P (one layer), 11 P − 2 p₁ (more) | 16 P: one pass over W and S |
+/// | token by token | 9 P (one layer), 11 P − 2 p₁ (more) | 16 P: one pass over W and S |
 /// | chunk form | 10 P + 2 (P − p₁) + 2 b Σ (d_in + d_out) | 28 P / b: fused |
 /// | exact form: several chunks at once | 12 P + 4 b (d_in + d_out): keys read S too, and Δ is solved for | 28 P / b |
 /// | + gradients | + 3 × the chunk or exact form's: recomputation and backward | + 8 P / b: the saved states |
-pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
+pub fn counts(spec: &MemorySpec, gradients: bool) -> Counts {
     let layers = || (0..spec.layers()).map(|l| spec.layer(l));
     let p: f64 = layers().map(|(i, o)| (i * o) as f64).sum();
     let first = layers().next().map_or(0.0, |(i, o)| (i * o) as f64);
@@ -31,7 +31,7 @@ pub fn counts(spec: &MemorySpec, token_form: bool, gradients: bool) -> Counts {
         Counts { operations: if spec.layers() == 1 { 9.0 * p } else { 11.0 * p - 2.0 * first }, bytes: 16.0 * p };
     let exact = if spec.wide() { 2.0 * p + 2.0 * b * ends } else { 0.0 };
     let chunk = Counts { operations: 10.0 * p + 2.0 * (p - first) + 2.0 * b * ends + exact, bytes: 28.0 * p / b };
-    let forward = if token_form { token } else { chunk };
+    let forward = if spec.token_by_token() { token } else { chunk };
     if gradients {
         Counts { operations: forward.operations + 3.0 * chunk.operations, bytes: forward.bytes + 8.0 * p / b }
     } else {
@@ -46,7 +46,7 @@ pub fn training(model: &ModelConfig) -> Result<f64> {
     let [w, i, heads] = [model.width, model.inner(), model.heads].map(|x| x as f64);
     let [f, taps, vocabulary] = [model.feed_forward, model.conv_width, model.vocabulary].map(|x| x as f64);
     let linear = 5.0 * w * i + 3.0 * w * heads + 3.0 * w * f;
-    let memory = heads * counts(&model.memory_spec()?, false, true).operations;
+    let memory = heads * counts(&model.memory_spec()?, true).operations;
     let block = 6.0 * (linear + 3.0 * i * taps) + memory;
     Ok(model.blocks as f64 * block + 6.0 * w * vocabulary)
 }
@@ -59,21 +59,22 @@ mod tests {
 
     #[test]
     fn formulas_at_sizes_worked_out_by_hand() {
-        let mut one = MemorySpec::new(&[64, 64]).unwrap();
-        assert_eq!(counts(&one, false, false).operations, 49_152.0 + 32_768.0);
-        assert_eq!(counts(&one, true, true).operations, 36_864.0 + 3.0 * 81_920.0);
-        one.chunk = 64;
-        assert_eq!(counts(&one, true, false).operations, 36_864.0);
-        assert_eq!(counts(&one, false, false).operations, 40_960.0 + 16_384.0);
-        assert_eq!(counts(&one, false, true).operations, 4.0 * 57_344.0);
-        assert_eq!((counts(&one, true, false).bytes, counts(&one, false, false).bytes), (65_536.0, 1_792.0));
-        assert_eq!(counts(&one, false, true).bytes, 1_792.0 + 512.0);
-        let mut two = MemorySpec::new(&[8, 16, 8]).unwrap();
-        two.chunk = 4;
-        assert_eq!(counts(&two, true, false).operations, 11.0 * 256.0 - 256.0);
-        assert_eq!(counts(&two, false, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
-        (two.chunk, two.compute_chunk) = (1024, 4);
-        assert_eq!(counts(&two, false, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
+        let of = |widths: &[usize], chunk, compute_chunk| MemorySpec {
+            chunk,
+            compute_chunk,
+            ..MemorySpec::new(widths).unwrap()
+        };
+        let (exact, single) = (of(&[64, 64], 1, 64), of(&[64, 64], 1, 1));
+        assert_eq!(counts(&exact, false).operations, 49_152.0 + 32_768.0);
+        assert_eq!((counts(&single, false).operations, counts(&single, false).bytes), (36_864.0, 65_536.0));
+        let one = of(&[64, 64], 64, 64);
+        assert_eq!(counts(&one, false).operations, 40_960.0 + 16_384.0);
+        assert_eq!(counts(&one, true).operations, 4.0 * 57_344.0);
+        assert_eq!((counts(&one, false).bytes, counts(&one, true).bytes), (1_792.0, 1_792.0 + 512.0));
+        let two = of(&[8, 16, 8], 4, 0);
+        assert_eq!(counts(&of(&[8, 16, 8], 1, 1), false).operations, 11.0 * 256.0 - 256.0);
+        assert_eq!(counts(&two, false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
+        assert_eq!(counts(&of(&[8, 16, 8], 1024, 4), false).operations, 2_560.0 + 256.0 + 8.0 * 48.0);
     }
     #[test]
     fn a_training_step_by_hand() {

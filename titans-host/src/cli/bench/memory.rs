@@ -9,7 +9,7 @@ use crate::device::MemoryOp;
 use crate::device::cpu::{Cpu, Isa};
 use crate::error::{Error, Result};
 use serde::Serialize;
-use titans_kernel::memory::{Form, Network, Read};
+use titans_kernel::memory::{Network, Read};
 
 /// Most numbers in any array.
 const ELEMENTS: u128 = 1 << 31;
@@ -20,8 +20,7 @@ memory, p1 those of its first layer, b the tokens that are computed at once:
   chunk form   10 P + 2 (P - p1) + 2 b sum(d_in + d_out) operations, 28 P / b bytes of state
   exact form   (several chunks at once) 12 P + 4 b (d_in + d_out), 28 P / b; what momentum that has faded saves is not
                counted off
-  token form   9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
-  --stream     the token form's with a chunk of 1 and --compute-chunk 1, that of its chunks else
+  by token     (--chunk 1 --compute-chunk 1) 9 P operations (one layer), 11 P - 2 p1 (more); 16 P bytes of state
   --grad       + 3 times the operations of that form (recomputation, backward), + 8 P / b bytes (saved states)
 The peak is that of f32 multiply-adds in registers with the same instructions on the same number of threads, measured
 before and after every repetition; the share is the median of the repetitions' own shares (on CUDA the peak is that of a
@@ -35,7 +34,7 @@ Examples:
   titans bench memory --dim 256 --layers 2 --hidden 1024 --chunk 64 --threads 1 --isa avx2 --json
   titans bench memory --chunk 1 --grad
   titans bench memory --dim 256 --heads 1 --chunk 1 --compute-chunk 1 --stream 1 --threads 1
-  titans bench memory --dim 64 --heads 8 --form token --tokens 2048 --grad";
+  titans bench memory --dim 64 --heads 8 --chunk 1 --compute-chunk 1 --tokens 2048 --grad";
 
 /// Tokens a second of the memory alone, f32, and its share of the machine's peak
 #[derive(Debug, clap::Args)]
@@ -64,12 +63,8 @@ pub struct Args {
     /// else a chunk]
     #[arg(long, value_name = "C", value_parser = size)]
     compute_chunk: Option<usize>,
-    /// How the memory is computed: a chunk at a time by matrix products, or token by token, the weights after each
-    /// built (the definition, slow)
-    #[arg(long, default_value = "chunk", value_parser = named::<Form>())]
-    form: Form,
     /// Feed the memories as streams, N tokens a call, on one thread of the CPU
-    #[arg(long, value_name = "N", value_parser = size, conflicts_with_all = ["grad", "form"])]
+    #[arg(long, value_name = "N", value_parser = size, conflicts_with = "grad")]
     stream: Option<usize>,
     /// Tokens a sequence
     #[arg(long, value_name = "T", default_value = "2048", value_parser = size)]
@@ -141,14 +136,10 @@ fn operation(args: &Args) -> Result<MemoryOp> {
     let layers = usize::from(args.layers);
     let network = args.network.unwrap_or(if layers > 1 { Network::Residual } else { Network::Plain });
     let mut spec = spec(args.dim, layers, args.hidden.unwrap_or(4 * args.dim), args.chunk, network)?;
-    let token = args.form == Form::Token;
-    // The plain definition is no engine: a token by itself is timed by the fused sweeps.
-    let usual = if token && spec.chunk == 1 { 1 } else { spec.usual_compute_chunk() };
-    spec.compute_chunk = args.compute_chunk.unwrap_or(usual);
+    spec.compute_chunk = args.compute_chunk.unwrap_or_else(|| spec.usual_compute_chunk());
     spec.validate()?;
-    let token_form = (token && !spec.token_by_token()) || (args.stream.is_some() && spec.token_by_token());
     let (batch, time, heads) = (args.batch, args.tokens, args.heads);
-    let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form };
+    let op = MemoryOp { spec, batch, time, heads, read: Read::After, read_only: false, token_form: false };
     let found = elements(&op, args.grad);
     if found > ELEMENTS {
         return Err(Error::usage(format!(
@@ -213,7 +204,7 @@ fn report(
     work: impl FnMut() -> Result<()>,
 ) -> Result<Report> {
     let heads = op.heads as f64;
-    let counts = counts(&op.spec, op.token_form || op.spec.token_by_token(), args.grad);
+    let counts = counts(&op.spec, args.grad);
     let flops_per_token = heads * counts.operations;
     let tokens = (op.batch * op.time) as f64;
     let found = timing::beside(tokens, args.seconds, || Ok(peak()? / flops_per_token), work)?;

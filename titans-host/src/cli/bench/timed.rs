@@ -6,6 +6,7 @@ use crate::device::{Device, MemoryUse, Operation, OperationKind, Update};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
+use titans_kernel::Choice;
 
 const KINDS: usize = OperationKind::ALL.len();
 
@@ -121,6 +122,7 @@ mod tests {
     use super::{KINDS, Timed};
     use crate::device::cpu::Cpu;
     use crate::device::{Device, OperationKind};
+    use titans_kernel::Choice;
 
     #[test]
     fn operations_pass_through_and_leave_their_time() {
@@ -130,7 +132,7 @@ mod tests {
         timed.rms_norm(64, &x, &timed.upload(&[1.0; 64]).unwrap(), &mut y).unwrap();
         assert!((timed.download(&y).unwrap()[4095] - 1.0).abs() < 1e-6);
         let seconds = timed.take_seconds();
-        for (kind, seconds) in OperationKind::ALL.into_iter().zip(seconds) {
+        for (&kind, seconds) in OperationKind::ALL.iter().zip(seconds) {
             assert_eq!(seconds > 0.0, kind == OperationKind::Norms, "{kind:?}");
         }
         assert_eq!(timed.take_seconds(), [0.0; KINDS]);

@@ -14,6 +14,7 @@ use crate::task::text::{Text, TextConfig, default_run};
 use crate::train::Trainer;
 use serde::Serialize;
 use std::time::Instant;
+use titans_kernel::Choice;
 
 const ABOUT: &str = "\
 A step is one of `titans train --task text` at its defaults (0.8 M parameters): batch, forward, backward, clip, AdamW, over
@@ -208,7 +209,7 @@ fn steps<D: Device<Elem = f32>>(
         device.wait(false);
     }
     let outside = whole - kinds.iter().sum::<f64>();
-    let named = OperationKind::ALL.map(OperationKind::name).into_iter().zip(kinds).chain([("outside", outside)]);
+    let named = OperationKind::ALL.iter().map(|kind| kind.name()).zip(kinds).chain([("outside", outside)]);
     Ok(Report {
         tokens_per_s: found.rate,
         step_s: tokens_per_step as f64 / found.rate.median,

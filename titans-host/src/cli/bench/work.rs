@@ -135,11 +135,11 @@ impl Streams {
 
     /// All streams begin anew.
     pub fn restart(&mut self) -> Result<()> {
-        (0..self.blocks.len()).try_for_each(|i| self.restart_one(i))
+        (0..self.blocks.len()).try_for_each(|i| self.begin_anew(i))
     }
 
     /// Stream i begins anew.
-    pub fn restart_one(&mut self, i: usize) -> Result<()> {
+    pub fn begin_anew(&mut self, i: usize) -> Result<()> {
         let block = self.blocks[i].as_mut_slice();
         self.counters[i] = Stream::new(&self.spec, Read::After, &self.weights, block)?.counters();
         Ok(())
@@ -147,11 +147,11 @@ impl Streams {
 
     /// The tokens once to every stream, `piece` a call, each with its read-out.
     pub fn run(&mut self, gemm: &Simd, piece: usize) -> Result<()> {
-        (0..self.blocks.len()).try_for_each(|i| self.run_one(gemm, i, piece))
+        (0..self.blocks.len()).try_for_each(|i| self.feed_stream(gemm, i, piece))
     }
 
     /// The tokens once to stream i.
-    pub fn run_one(&mut self, gemm: &Simd, i: usize, piece: usize) -> Result<()> {
+    pub fn feed_stream(&mut self, gemm: &Simd, i: usize, piece: usize) -> Result<()> {
         let (n, key, value) = (self.tokens, self.spec.key_width(), self.spec.value_width());
         let [k, v, q] = self.rows.each_ref().map(Buffer::as_slice);
         let (k, v, q) = (Mat::new(k, n, key)?, Mat::new(v, n, value)?, Mat::new(q, n, key)?);
@@ -175,16 +175,10 @@ impl Streams {
     }
 }
 
-/// One operation of `heads` memories over `time` tokens; where every token has its own gradient, the token form is that
-/// of the fused sweeps, not the plain definition.
-pub fn operation(spec: &MemorySpec, time: usize, heads: usize, token_form: bool) -> MemoryOp {
-    let mut spec = spec.clone();
-    let fused = token_form && spec.chunk == 1;
-    if fused {
-        spec.compute_chunk = 1;
-    }
-    let token_form = token_form && !fused;
-    MemoryOp { spec, batch: 1, time, heads, read: Read::After, read_only: false, token_form }
+/// One operation of `heads` memories over `time` tokens.
+pub fn operation(spec: &MemorySpec, time: usize, heads: usize) -> MemoryOp {
+    let (spec, read) = (spec.clone(), Read::After);
+    MemoryOp { spec, batch: 1, time, heads, read, read_only: false, token_form: false }
 }
 
 /// All numbers are finite, and their mean square is far from the smallest.

@@ -167,7 +167,7 @@ fn learned<D: Device>(
         Ok(run)
     });
     match own {
-        Ok(run) => run.baselines_on(table, part).map(Some),
+        Ok(run) => run.measure_on(table, part).map(Some),
         Err(error) => {
             output::complain(&format!("no baselines, which come of the training rows: {error}"));
             Ok(None)

@@ -123,14 +123,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(float) => Some(float),
         None => Float::of_dtype(file.dtype("k", problem::K_AXES)?),
     };
-    if float != Some(Float::F64) {
-        return on_device!(args.on, device => on(&device, args, &file));
-    }
-    match args.on.device {
-        DeviceChoice::Cuda(_) if args.on.cuda()? => {
+    match (float.unwrap_or(Float::F32), args.on.device) {
+        (Float::F32, _) => on_device!(args.on, device => on(&device, args, &file)),
+        (Float::F64, DeviceChoice::Cuda(_)) if args.on.cuda()? => {
             Err(Failure::input("--device cuda computes in f32: add --dtype f32, or use --device cpu for f64"))
         }
-        _ => on(&options::cpu::<f64>(args.on.threads)?, args, &file),
+        (Float::F64, _) => on(&options::cpu::<f64>(args.on.threads)?, args, &file),
     }
 }
 

@@ -32,12 +32,12 @@ impl Live<'_> {
         n: usize,
         take: impl FnMut(&mut Session<f32>, Range<usize>) -> Result<Taken<f32>>,
     ) -> Result<FeedOutcome> {
-        let fed = self.feed_all(n, take);
+        let fed = self.each_token(n, take);
         self.torn |= fed.is_err();
         fed
     }
 
-    fn feed_all(
+    fn each_token(
         &mut self,
         n: usize,
         mut take: impl FnMut(&mut Session<f32>, Range<usize>) -> Result<Taken<f32>>,

@@ -154,13 +154,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(TaskConfig::Forecast(task)) = &task {
         return forecast::run(args, task, &weights, device.arithmetic());
     }
-    if let Some(ended @ (TaskConfig::Classify(_) | TaskConfig::Track(_) | TaskConfig::Recall(_))) = &task {
+    if let Some((task, instead)) = task.as_ref().and_then(|task| Some((task, task.task().facts().ends?))) {
         let run = args.run.display();
-        let verb = match ended {
-            TaskConfig::Classify(_) => "titans classify says of which class they are",
-            _ => "titans eval measures it",
-        };
-        let reason = format!("is a run of the {} task, whose sequences end; {verb}", ended.name());
+        let reason = format!("is a run of the {} task, whose sequences end; {instead}", task.name());
         return Err(Error::usage(format!("{run}: {reason}")).into());
     }
     if args.ahead.is_some() || args.picture.is_some() {

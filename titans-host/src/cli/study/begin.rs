@@ -4,15 +4,13 @@ use super::{Args, NewArgs};
 use crate::cli::{Failure, output};
 use crate::error::{Error, Result};
 use crate::task::TaskName;
-use crate::task::study::{Study, StudyFile, StudyOptions, describe};
+use crate::task::study::{Study, StudyFile, StudyOptions, describe, tasks_of_options};
 use crate::train::{Owner, atomic};
 use std::path::{Path, PathBuf};
 use titans_kernel::Choice;
 
 /// The file in a study's folder that says what it is.
 const FILE: &str = "study.toml";
-/// Tasks that learn from files.
-const FROM_FILES: [TaskName; 3] = [TaskName::Text, TaskName::Forecast, TaskName::Classify];
 /// What a study writes into its folder.
 const FILES: [&str; 6] = [FILE, "results.json", "table.txt", "ablation.svg", "by-length.svg", "throughput.svg"];
 
@@ -34,7 +32,7 @@ impl Args {
                 if self.file.is_none() && self.new.given().is_none() {
                     output::complain(&format!("{}: no study is there; a new one of recall begins", folder.display()));
                 }
-                let task = file.task_name().filter(|task| FROM_FILES.contains(task));
+                let task = file.task_name().filter(|task| task.facts().from_files);
                 if let (Some(task), false) = (task, file.task.contains_key("data")) {
                     return Err(without_data(task).into());
                 }
@@ -114,8 +112,9 @@ impl NewArgs {
 
     fn options(&self) -> Result<StudyOptions> {
         let task = self.task.unwrap_or(TaskName::Recall);
+        let from_files: Vec<_> = tasks_of_options().into_iter().filter(|task| task.facts().from_files).collect();
         let foreign: [(&str, bool, &[TaskName]); 2] = [
-            ("--data", !self.data.is_empty(), &FROM_FILES),
+            ("--data", !self.data.is_empty(), &from_files),
             ("--tokenizer", self.tokenizer.is_some(), &[TaskName::Text]),
         ];
         if let Some((name, _, of)) = foreign.into_iter().find(|(_, given, of)| *given && !of.contains(&task)) {
@@ -123,7 +122,7 @@ impl NewArgs {
             return Err(Error::usage(format!("{name} is for the {of} task, this study is of {task}")));
         }
         // Their recipes follow from the rows.
-        if self.data.is_empty() && FROM_FILES.contains(&task) && task != TaskName::Text {
+        if self.data.is_empty() && task.facts().from_files && task != TaskName::Text {
             return Err(without_data(task));
         }
         if task == TaskName::Forecast && self.data.len() > 1 {

@@ -8,7 +8,7 @@ use super::{Failure, on_device, output, signals};
 use crate::device::Device;
 use crate::error::plain;
 use crate::task::TaskName;
-use crate::task::study::{OF_OPTIONS, Study, StudyKind, StudyReport};
+use crate::task::study::{Study, StudyKind, StudyReport, tasks_of_options};
 use crate::train::ranks::launch::Launch;
 use std::path::PathBuf;
 use work::StudyWork;
@@ -83,7 +83,7 @@ pub struct Args {
 struct NewArgs {
     /// recall, text, track, needle (passkeys in noise; a file says others, and babilong), forecast or classify
     /// [default: recall]
-    #[arg(long, value_name = "NAME", value_parser = one_of(&OF_OPTIONS))]
+    #[arg(long, value_name = "NAME", value_parser = one_of(&tasks_of_options()))]
     task: Option<TaskName>,
     /// Files of text, one after the other, of rows with labels (classify), or one of numbers (forecast); .gz is read as
     /// it is

@@ -199,7 +199,7 @@ impl ModelArgs {
         if let Some(preset) = self.preset {
             preset.apply(model);
         }
-        if model.persistent == 0 && self.block.iter().any(|k| matches!(k, Kind::Mac | Kind::Mag | Kind::Mal)) {
+        if model.persistent == 0 && self.block.iter().any(|k| k.has_memory() && k.has_attention()) {
             model.persistent = 4;
         }
         set(&mut model.blocks, self.blocks);

@@ -31,7 +31,7 @@ impl Dates {
         let mut found: Vec<Self> = Vec::new();
         let mut wrong: Option<(usize, String)> = None;
         for order in DateOrder::ALL {
-            match Self::read_by(order, texts, lines) {
+            match Self::in_order(order, texts, lines) {
                 Ok(None) => {}
                 Ok(Some(dates)) => found.push(dates),
                 // What can be read furthest is most likely what is meant.
@@ -49,7 +49,7 @@ impl Dates {
     }
 
     /// The same with the parts of a date in this order; of a failure the row too.
-    fn read_by(order: DateOrder, texts: &[String], lines: &[u64]) -> Result<Option<Self>, (usize, String)> {
+    fn in_order(order: DateOrder, texts: &[String], lines: &[u64]) -> Result<Option<Self>, (usize, String)> {
         let Some((_, mut style)) = texts.first().and_then(|text| moment(text, order)) else { return Ok(None) };
         let mut moments = Vec::with_capacity(texts.len());
         for (i, text) in texts.iter().enumerate() {

@@ -10,7 +10,7 @@ use super::{Cpu, SimdScalar};
 use crate::device::{InputGradient, LinearDims, LinearGradients};
 use crate::error::Result;
 
-/// Rows of a task are a multiple of the tallest register tile.
+/// Rows of a task are a multiple of the tallest register block.
 const TILE_ROWS: usize = 24;
 
 /// Nanoseconds that a linear map takes at about 100 GFLOP/s.

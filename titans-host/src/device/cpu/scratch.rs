@@ -6,6 +6,7 @@ use super::conv::space as conv_space;
 use super::memory::{backward_space, forward_space};
 use super::norm::space as norm_space;
 use crate::device::Operation;
+use crate::device::plan::unlisted;
 use crate::error::Result;
 
 /// Lengths of the vectors that the operation has at once. `len` tells that of an operand.
@@ -24,7 +25,9 @@ pub(in crate::device) fn scratch<B, I>(
             forward_space(op, outputs.surprise.is_some(), outputs.state.is_some(), threads)?.into()
         }
         Op::MemoryVjp { op, .. } => backward_space(op, threads)?.into(),
-        // Those that take some are listed once, in the plan (`plan/ops.rs`).
-        _ => Vec::new(),
+        // These take some on CUDA alone.
+        Op::LinearVjp { .. } | Op::L2NormVjp { .. } | Op::SumSquares { .. } | Op::Sum { .. } => Vec::new(),
+        // Which take some is said once, in the plan (`plan/ops.rs`).
+        _ => return Err(unlisted("cpu", operation.name())),
     })
 }

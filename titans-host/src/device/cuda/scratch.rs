@@ -6,6 +6,7 @@ use super::columns::slices;
 use super::counting::Counting;
 use super::memory::{BackwardSpace, ForwardSpace};
 use super::ops::sums;
+use crate::device::plan::unlisted;
 use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation};
 use crate::error::Result;
 use std::sync::Arc;
@@ -41,8 +42,9 @@ pub(in crate::device) fn scratch<B, I>(
             vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs.state.is_some(), outputs.boundaries.is_some()))?]
         }
         Op::MemoryVjp { op, .. } => vec![held(op, |cuda| BackwardSpace::new(cuda, op))?],
-        // Those that take some are listed once, in the plan (`plan/ops.rs`).
-        _ => Vec::new(),
+        Op::LinearVjp { .. } => Vec::new(),
+        // Which take some is said once, in the plan (`plan/ops.rs`).
+        _ => return Err(unlisted("cuda", operation.name())),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{BufferKind, Plan, PlanBuffer, Planned, lock};
 use crate::device::{Device, MemoryOutputs, Operation, cuda};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl Device for Plan {
     type Elem = f32;
@@ -169,5 +169,13 @@ const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
         | Op::SquaredError { .. }
         | Op::SquaredErrorVjp { .. }
         | Op::AdamW { .. } => false,
+    }
+}
+
+/// The error of a device's list that lacks an operation which [`takes_scratch`].
+pub(in crate::device) fn unlisted(device: &'static str, operation: &str) -> Error {
+    Error::Device {
+        device,
+        reason: format!("the plan of {operation}: expected its scratch to be listed, found nothing"),
     }
 }

@@ -98,14 +98,14 @@ impl ForecastTask {
     /// # Errors
     /// As [`Baselines::measure`].
     pub fn baselines(&self, part: &Range<usize>) -> Result<Baselines> {
-        self.baselines_on(&self.table, part)
+        self.measure_on(&self.table, part)
     }
 
     /// The same of another table in the units of the run.
     ///
     /// # Errors
     /// As [`Baselines::measure`].
-    pub fn baselines_on(&self, table: &SeriesTable, part: &Range<usize>) -> Result<Baselines> {
+    pub fn measure_on(&self, table: &SeriesTable, part: &Range<usize>) -> Result<Baselines> {
         let moments = moments(&self.frame, part, &self.config.horizons);
         let learned = (&self.table, &self.parts, self.season);
         Baselines::measure(&self.frame, learned, table, (moments, part.end), &self.config.horizons)

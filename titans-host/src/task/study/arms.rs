@@ -129,8 +129,7 @@ fn run(file: &StudyFile, entry: &Entry) -> Result<RunConfig> {
         TaskConfig::Classify(c) => {
             layered(classify::recipe(c.clone(), classify::ChosenReading::default())?.0, entry.layers)
         }
-        // A task is of a study when it says how here.
-        _ => return Err(no_study_of(&asked)),
+        TaskConfig::Series(_) => return Err(no_study_of(&asked)),
     };
     // A field that is given goes before the recipe's, one that is not is the recipe's.
     let recipe = table("task", &TaskConfig::of(&run)?)?;

@@ -3,19 +3,20 @@
 use super::file::{Entry, StudyFile, StudyKind, has_twice};
 use crate::error::{Error, Result};
 use crate::model::Kind;
-use crate::task::TaskName;
+use crate::task::{StudyBy, TaskName};
 use std::path::PathBuf;
 use titans_kernel::Choice;
 use toml::{Table, Value};
 
-/// The [`TASKS`](super::TASKS) that need no more than [`StudyOptions`] say.
-pub const OF_OPTIONS: [TaskName; 6] =
-    [TaskName::Recall, TaskName::Text, TaskName::Track, TaskName::Needle, TaskName::Forecast, TaskName::Classify];
+/// The tasks of which a study needs no more than [`StudyOptions`] say.
+pub fn tasks_of_options() -> Vec<TaskName> {
+    TaskName::ALL.iter().copied().filter(|task| task.facts().study == StudyBy::Options).collect()
+}
 
 /// What a study is made from where there is no file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudyOptions {
-    /// One of [`OF_OPTIONS`].
+    /// One of [`tasks_of_options`].
     pub task: TaskName,
     /// Files of text, of rows with labels, or one of numbers.
     pub data: Vec<PathBuf>,
@@ -65,7 +66,7 @@ impl StudyOptions {
 pub fn describe(kind: StudyKind, options: &StudyOptions) -> Result<StudyFile> {
     let text = options.task == TaskName::Text;
     let mut task = Table::from_iter([("name".to_owned(), Value::from(options.task.name()))]);
-    let lasting = matches!(options.task, TaskName::Forecast | TaskName::Classify);
+    let lasting = options.task.facts().own_lengths;
     if let (TaskName::Forecast, [file, ..]) = (options.task, &options.data[..]) {
         task.insert("data".into(), Value::from(utf8(file)?));
     } else if !options.data.is_empty() {

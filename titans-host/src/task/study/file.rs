@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, brief};
 use crate::model::ModelConfig;
-use crate::task::{TaskConfig, TaskName};
+use crate::task::{StudyBy, TaskConfig, TaskName};
 use crate::train::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -23,17 +23,6 @@ choice! {
         Throughput = 3, "throughput";
     }
 }
-
-/// The tasks that studies are of. What they need to know of files beside a text's stands in the study's file.
-pub const TASKS: [TaskName; 7] = [
-    TaskName::Recall,
-    TaskName::Text,
-    TaskName::Track,
-    TaskName::Needle,
-    TaskName::Babilong,
-    TaskName::Forecast,
-    TaskName::Classify,
-];
 
 /// A study, as its file says it. `task`, `model` and `train` hold what differs from the recipe of `titans train`, in
 /// the words of a run's `config.toml`.
@@ -211,7 +200,7 @@ impl StudyFile {
             return of(None, reason.into());
         }
         let task = checked.task.get_ref();
-        if !TASKS.contains(&task.task()) {
+        if task.task().facts().study == StudyBy::Nothing {
             return of(Some(checked.task.span()), no_study_of(task).to_string());
         }
         if let Some(reason) = self.without_lengths(task.task()) {
@@ -222,7 +211,7 @@ impl StudyFile {
 
     /// Why a study of sequences that are as long as they are asks for none by length.
     pub(super) fn without_lengths(&self, task: TaskName) -> Option<String> {
-        let fixed = matches!(task, TaskName::Forecast | TaskName::Classify);
+        let fixed = task.facts().own_lengths;
         let asked = !self.lengths.is_empty() || self.kind == StudyKind::Throughput;
         (fixed && asked).then(|| {
             let task = task.name();
@@ -257,7 +246,8 @@ impl StudyFile {
 
 /// The error for a task that has no studies.
 pub(super) fn no_study_of(task: &TaskConfig) -> Error {
-    let names = TASKS.map(TaskName::name).join(", ");
+    let studied = TaskName::ALL.iter().filter(|task| task.facts().study != StudyBy::Nothing);
+    let names = studied.map(|task| task.name()).collect::<Vec<_>>().join(", ");
     Error::usage(format!("task: expected one of {names} in a study, found {}", task.name()))
 }
 

@@ -9,8 +9,8 @@ mod report;
 mod sizes;
 
 pub use arms::{Arm, Study};
-pub use built_in::{OF_OPTIONS, StudyOptions, describe};
-pub use file::{Entry, StudyFile, StudyKind, TASKS};
+pub use built_in::{StudyOptions, describe, tasks_of_options};
+pub use file::{Entry, StudyFile, StudyKind};
 pub use measure::{ArmResult, LengthScore, by_length, load, save};
 pub use rate::{Rate, rate};
 pub use report::StudyReport;

@@ -1,4 +1,4 @@
-//! Every element is one chain: equal bits in any company, at any cut, on every version with fused multiply-add.
+//! Every element is one chain: equal bits whatever lies beside it, at any cut, on every version with fused multiply-add.
 
 use super::super::{Isa, SimdScalar};
 use super::products::STORES;

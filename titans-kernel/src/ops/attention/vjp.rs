@@ -40,7 +40,7 @@ pub struct AttentionGradients<'a, T> {
 pub struct Answered<'a, T> {
     /// The read-outs `[n, c]`.
     pub y: Mat<'a, T>,
-    /// ln Σ e^score of every row `[n]`.
+    /// The log-sum-exp of every row's scores `[n]`.
     pub log_sum: &'a [T],
     /// The cotangent of `y`.
     pub d_y: Mat<'a, T>,

@@ -23,9 +23,9 @@ fn exact(dim: usize) -> Result<MemorySpec> {
 pub fn batch(row: &TableRow, dim: usize, grad: bool, time: f64) -> Result<Measured> {
     let cpu = Cpu::with_instruction_set(Some(1), row.isa)?;
     let (exact, chunks) = (exact(dim)?, memory(dim, false, PIECE)?);
-    let counts = counts(&exact, false, grad);
+    let counts = counts(&exact, grad);
     let steps = tokens(&chunks, counts);
-    let (exact, chunks) = (operation(&exact, steps, 1, false), operation(&chunks, steps, 1, false));
+    let (exact, chunks) = (operation(&exact, steps, 1), operation(&chunks, steps, 1));
     let (mut one, mut other) = (on_cpu(&cpu, &exact, grad)?, on_cpu(&cpu, &chunks, grad)?);
     let amount = steps as f64;
     let limit = || rate(amount, time, || other.run(&cpu, &chunks, grad));
@@ -41,7 +41,7 @@ pub fn batch(row: &TableRow, dim: usize, grad: bool, time: f64) -> Result<Measur
 pub fn stream(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     let gemm = simd(row.isa)?;
     let (exact, steps) = (exact(dim)?, memory(dim, false, 1)?);
-    let counts = counts(&exact, false, false);
+    let counts = counts(&exact, false);
     // Few enough that keys, values and read-outs stay in a cache beside the state.
     let tokens = ((1 << 17) / dim).clamp(16, 512);
     let (mut one, mut other) = (Streams::new(&exact, 1, tokens)?, Streams::new(&steps, 1, tokens)?);

@@ -19,10 +19,10 @@ const PIECE: usize = 4096;
 /// Measures `row` for about `time` seconds.
 pub fn row(row: &TableRow, time: f64, quick: bool) -> Result<Measured> {
     match row.kind {
-        RowKind::Chunk { dim, deep, chunk, grad } => chunked(row, &memory(dim, deep, chunk)?, grad, false, time),
+        RowKind::Chunk { dim, deep, chunk, grad } => chunked(row, &memory(dim, deep, chunk)?, grad, time),
         RowKind::Exact { dim, grad } => exact::batch(row, dim, grad, time),
         RowKind::ExactStream { dim } => exact::stream(row, dim, time),
-        RowKind::Token { dim } => chunked(row, &memory(dim, false, 1)?, false, true, time),
+        RowKind::Token { dim } => chunked(row, &memory(dim, false, 1)?, false, time),
         RowKind::Residual { dim } => residual(row, dim, time),
         RowKind::Stream { dim, deep } => stream(row, &memory(dim, deep, 1)?, time),
         RowKind::Threads { dim } => threads(row, dim, time),
@@ -45,11 +45,11 @@ pub(super) fn tokens(spec: &MemorySpec, counts: Counts) -> usize {
     wanted.clamp(4 * spec.chunk, 8192).next_multiple_of(spec.chunk)
 }
 
-/// The chunk form, or the token form over a whole sequence.
-fn chunked(row: &TableRow, spec: &MemorySpec, grad: bool, token_form: bool, time: f64) -> Result<Measured> {
+/// A whole sequence by chunks, or token by token.
+fn chunked(row: &TableRow, spec: &MemorySpec, grad: bool, time: f64) -> Result<Measured> {
     let cpu = Cpu::with_instruction_set(Some(1), row.isa)?;
-    let counts = counts(spec, token_form, grad);
-    let op = operation(spec, tokens(spec, counts), 1, token_form);
+    let counts = counts(spec, grad);
+    let op = operation(spec, tokens(spec, counts), 1);
     let mut work = on_cpu(&cpu, &op, grad)?;
     let limit = || Ok(peak::cpu(row.isa, 1) / counts.operations);
     let found = beside(op.time as f64, time, limit, || work.run(&cpu, &op, grad))?;
@@ -64,7 +64,7 @@ fn chunked(row: &TableRow, spec: &MemorySpec, grad: bool, token_form: bool, time
 /// take longer than the arithmetic.
 fn stream(row: &TableRow, spec: &MemorySpec, time: f64) -> Result<Measured> {
     let gemm = simd(row.isa)?;
-    let counts = counts(spec, true, false);
+    let counts = counts(spec, false);
     let deep = spec.layers() > 1;
     // Few enough that keys, values and read-outs stay in a cache beside the state.
     let tokens = ((1 << 17) / spec.key_width()).clamp(16, 512);
@@ -122,10 +122,10 @@ pub(super) fn rate(amount: f64, time: f64, mut call: impl FnMut() -> Result<()>)
 fn residual(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     let cpu = Cpu::with_instruction_set(Some(1), row.isa)?;
     let plain = memory(dim, true, 64)?;
-    let counts = counts(&plain, false, false);
+    let counts = counts(&plain, false);
     let time_steps = tokens(&plain, counts);
-    let plain = operation(&plain, time_steps, 1, false);
-    let residual = operation(&spec(dim, 2, 4 * dim, 64, Network::Residual)?, time_steps, 1, false);
+    let plain = operation(&plain, time_steps, 1);
+    let residual = operation(&spec(dim, 2, 4 * dim, 64, Network::Residual)?, time_steps, 1);
     let (mut one, mut other) = (on_cpu(&cpu, &residual, false)?, on_cpu(&cpu, &plain, false)?);
     let amount = time_steps as f64;
     let limit = || rate(amount, time, || other.run(&cpu, &plain, false));
@@ -141,8 +141,8 @@ fn residual(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
 fn threads(row: &TableRow, dim: usize, time: f64) -> Result<Measured> {
     const HEADS: usize = 4;
     let spec = memory(dim, false, 64)?;
-    let counts = counts(&spec, false, false);
-    let op = operation(&spec, tokens(&spec, counts).min(2048), HEADS, false);
+    let counts = counts(&spec, false);
+    let op = operation(&spec, tokens(&spec, counts).min(2048), HEADS);
     let one = Cpu::with_instruction_set(Some(1), row.isa)?;
     let two = Cpu::with_instruction_set(Some(2), row.isa)?;
     let (mut alone, mut both) = (on_cpu(&one, &op, false)?, on_cpu(&two, &op, false)?);
@@ -177,7 +177,7 @@ fn length(row: &TableRow, dim: usize, time: f64, quick: bool) -> Result<Measured
     const TURN: usize = 4;
     let gemm = simd(row.isa)?;
     let spec = memory(dim, false, 64)?;
-    let counts = counts(&spec, false, false);
+    let counts = counts(&spec, false);
     let lengths: &[usize] = if quick { &[1 << 12, 1 << 16] } else { &[1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20] };
     let longest = lengths.iter().copied().fold(PIECE, usize::max) / PIECE;
     let mut streams = Streams::new(&spec, lengths.len(), PIECE)?;
@@ -190,9 +190,9 @@ fn length(row: &TableRow, dim: usize, time: f64, quick: bool) -> Result<Measured
             for (i, (&length, cost)) in lengths.iter().zip(&mut turn).enumerate() {
                 let piece = Instant::now();
                 if fed % (length / PIECE) == 0 {
-                    streams.restart_one(i)?;
+                    streams.begin_anew(i)?;
                 }
-                streams.run_one(&gemm, i, PIECE)?;
+                streams.feed_stream(&gemm, i, PIECE)?;
                 *cost += piece.elapsed().as_secs_f64() / (TURN * PIECE) as f64;
             }
             fed += 1;

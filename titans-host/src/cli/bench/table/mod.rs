@@ -24,7 +24,7 @@ Rows, all f32 and on one thread unless said; d is the width of keys and values, 
   stream/linear/dD     a stream that takes one token a call, chunk 1: share of the peak (9 P operations a token)
   stream/deep/dD       the same, two layers: share of what the slower of peak (11 P - 2 p1 operations) and bandwidth (16 P
                        bytes over a state of 8 P bytes, measured by turns) allows
-  token/linear/dD      the token form over a whole sequence, chunk 1: share of the peak
+  token/linear/dD      a whole sequence token by token, chunk 1: share of the peak
   grad/linear/dD, grad/deep/dD   forward and backward, chunk 64: share of the peak
   attention/windowW    one head of width 64 over 512 tokens, each of which sees the last W: share of the peak
   attention-grad/windowW   its backward alone (five products instead of two)

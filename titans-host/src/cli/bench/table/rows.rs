@@ -109,7 +109,7 @@ impl List {
         let goal = match isa {
             Isa::Portable => None,
             Isa::Avx2 if !of_machine => Some(goal - 0.05),
-            _ => Some(goal),
+            Isa::Avx512 | Isa::Avx2 | Isa::Neon => Some(goal),
         };
         let goal = goal.filter(|goal| goal.is_finite());
         self.0.push(TableRow { name: format!("{}/{name}", isa.name()), isa, kind, goal, reference: None });

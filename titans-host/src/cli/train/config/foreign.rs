@@ -46,9 +46,9 @@ impl ConfigArgs {
             }
             return Err(Error::usage(match group {
                 "--data" => {
-                    let why = match (name, self.task) {
-                        ("needle", _) => "the needle task hides in --haystack FILE…".into(),
-                        ("babilong", _) => "the babilong task reads --facts and --noise".into(),
+                    let why = match (task.task(), self.task) {
+                        (TaskName::Needle, _) => "the needle task hides in --haystack FILE…".into(),
+                        (TaskName::Babilong, _) => "the babilong task reads --facts and --noise".into(),
                         (_, Some(_)) => format!("the {name} task makes its own data"),
                         (_, None) => format!("without --task it is {name}, which makes its own data"),
                     };

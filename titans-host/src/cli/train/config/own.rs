@@ -75,7 +75,12 @@ impl ConfigArgs {
                 self.texts(&mut Vec::new(), &mut c.tokenizer)?;
                 self.own.babilong.places(c)
             }
-            _ => Ok(()),
+            TaskConfig::Recall(_)
+            | TaskConfig::Text(_)
+            | TaskConfig::Series(_)
+            | TaskConfig::Forecast(_)
+            | TaskConfig::Track(_)
+            | TaskConfig::Classify(_) => Ok(()),
         }
     }
 
@@ -97,7 +102,12 @@ impl ConfigArgs {
                 set(&mut c.tokens, self.batch);
                 self.own_lengths(&mut c.lengths);
             }
-            _ => return Ok(false),
+            TaskConfig::Recall(_)
+            | TaskConfig::Text(_)
+            | TaskConfig::Series(_)
+            | TaskConfig::Forecast(_)
+            | TaskConfig::Track(_)
+            | TaskConfig::Classify(_) => return Ok(false),
         }
         Ok(self.tokenizer.is_some())
     }

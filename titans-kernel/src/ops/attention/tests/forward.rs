@@ -1,4 +1,4 @@
-//! Forward: the definition, the same bits in any company, and nothing from outside of a row's sight.
+//! Forward: the definition, the same bits whatever lies beside it, and nothing from outside of a row's sight.
 
 use super::case::{AttentionCase, CONTEXT, PERSISTENT, Q, Q_ROTATED, Sizes, TOKENS, cases, naive};
 use crate::arch::Simd;

@@ -1,0 +1,43 @@
+//! What a memory may be told: its shape, its loss, and which weights answer.
+
+use crate::choice;
+
+choice! {
+    /// Shape of the network's output.
+    #[derive(Default)]
+    pub enum Network: "network" {
+        /// M(x) = z^L.
+        #[default]
+        Plain = 0, "plain";
+        /// M(x) = x + LN(z^L) ∘ (1 + γ), γ learned at test time like the weights; needs d_0 = d_L.
+        Residual = 1, "residual";
+    }
+}
+
+choice! {
+    /// Scale c of the inner loss c ‖M(k) − v‖².
+    #[derive(Default)]
+    pub enum Loss: "loss" {
+        /// c = 1.
+        Sum = 0, "sum";
+        /// c = 1/2: with θ ≤ 1 and keys of norm 1 at most no token's step overshoots.
+        #[default]
+        Half = 1, "half";
+        /// c = 1/d_L.
+        Mean = 2, "mean";
+    }
+}
+
+choice! {
+    /// Which weights answer a query.
+    #[derive(Default)]
+    pub enum Read: "read" {
+        /// y_t = M_t(q_t): after the token's own write (LMM, MAG, MAL).
+        #[default]
+        After = 0, "after";
+        /// M_{t−1}(q_t): before it (MAC).
+        Before = 1, "before";
+        /// The weights at the start of the token's chunk.
+        ChunkStart = 2, "chunk-start";
+    }
+}
