@@ -11,6 +11,16 @@ use crate::view::MatMut;
 ///
 /// Operations state their need as a number of elements beforehand; a buffer that is too small is
 /// [`Error::Buffer`] with both numbers.
+///
+/// ```
+/// use titans_kernel::Scratch;
+///
+/// let mut buffer = [0.0; 10];
+/// let mut scratch = Scratch::new(&mut buffer);
+/// let (row, square) = (scratch.take(4)?, scratch.mat(2, 2)?);
+/// assert_eq!((row.len(), square.rows(), scratch.rest().len()), (4, 2, 2));
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Scratch<'a, T> {
     rest: &'a mut [T],

@@ -161,6 +161,16 @@ impl<'a, T: Copy> Mat<'a, T> {
 }
 
 /// A mutable row-major matrix: rows of `cols` elements, `row_stride` apart.
+///
+/// ```
+/// use titans_kernel::MatMut;
+///
+/// let mut numbers = [0.0; 6];
+/// let mut x = MatMut::new(&mut numbers, 2, 3)?;
+/// x.row_mut(1).copy_from_slice(&[1.0, 2.0, 3.0]);
+/// assert_eq!(numbers, [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]);
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct MatMut<'a, T> {
     data: &'a mut [T],

@@ -28,6 +28,15 @@ const PARAMETERS: u128 = 1 << 31;
 
 /// A whole model. The default reads bytes: 0.8 M parameters, linear memories in their exact form. For deep ones see
 /// [`ModelConfig::set_layers`].
+///
+/// ```
+/// use titans_host::model::{Kind, Kinds, ModelConfig};
+///
+/// let mut config = ModelConfig { block: Kinds::All(Kind::Mag), width: 64, persistent: 4, ..Default::default() };
+/// config.set_layers(2);
+/// assert!(config.validate().is_ok() && config.parameters()? > 100_000);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct ModelConfig {

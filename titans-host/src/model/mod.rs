@@ -41,6 +41,16 @@ use std::fmt::{self, Write as _};
 use titans_kernel::memory::MemorySpec;
 
 /// A configuration and its parameters on a device.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Model, ModelConfig};
+///
+/// let small = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let model = Model::new(&Cpu::<f32>::new(Some(1))?, small.clone(), 7)?; // seed 7
+/// assert_eq!(model.params.count(), small.parameters()?);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Model<D: Device> {
     /// What it is.
     config: ModelConfig,

@@ -14,6 +14,20 @@ use crate::{Error, Result};
 use std::path::Path;
 
 /// A run in progress.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::task::recall::{Recall, RecallConfig, default_run};
+/// use titans_host::train::Trainer;
+///
+/// let device = Cpu::<f32>::new(Some(1))?;
+/// let config = default_run(1, &[])?; // what `titans train` does
+/// let mut task = Recall::new(RecallConfig::default(), config.train.seed)?;
+/// let mut trainer = Trainer::new(&device, config, &mut task)?;
+/// let first = trainer.step(0.0)?;
+/// assert!(first.loss.is_finite() && first.tokens > 0);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Trainer<'a, D: Device> {
     device: &'a D,
     task: &'a mut dyn Task<D>,

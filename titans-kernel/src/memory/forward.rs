@@ -73,6 +73,31 @@ fn panels<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'a
 /// Returns how many tokens' gradients were clipped. Numbers are not inspected: what is not finite spreads to later
 /// tokens (see [`Tokens::check_values`]), never to earlier ones.
 ///
+/// ```
+/// use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
+/// use titans_kernel::{Mat, MatMut, Portable};
+///
+/// let spec = MemorySpec::new(&[2, 2])?;
+/// let (keys, values) = ([1.0, 0.0, 0.0, 1.0], [0.5, -0.5, 0.25, 1.0]); // two tokens
+/// let rows = |x| Mat::new(x, 2, 2);
+/// let (alpha, theta, eta) = ([0.0; 2], [1.0; 2], [0.0; 2]);
+/// let tokens = Tokens {
+///     k: rows(&keys)?,
+///     v: rows(&values)?,
+///     q: rows(&keys)?, // each asks for what it has just written
+///     alpha: Gate::tokens(&alpha),
+///     theta: Gate::tokens(&theta),
+///     eta: Gate::tokens(&eta),
+///     mask: Mask::Write,
+/// };
+/// let (mut state, mut y) = (vec![0.0; spec.state_len()], [f64::NAN; 4]);
+/// let mut scratch = vec![0.0; forward_scratch_len(&spec, Form::Chunk)];
+/// let outputs = Outputs { state: &mut state, y: MatMut::new(&mut y, 2, 2)?, surprise: None, boundaries: None };
+/// forward(&Portable, &spec, Form::Chunk, Read::After, &tokens, outputs, &mut scratch)?;
+/// assert_eq!(y, values);
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
 pub fn forward<T: Scalar, G: Arithmetic<T>>(

@@ -7,6 +7,15 @@ use crate::scalar::Scalar;
 use crate::view::Mat;
 
 /// One gate (α, θ or η) over the tokens: a value a token or a value a chunk.
+///
+/// ```
+/// use titans_kernel::memory::Gate;
+///
+/// let theta = [0.9, 0.1, 0.5, 0.5];
+/// let of_tokens = Gate::tokens(&theta);
+/// let of_chunks = Gate::chunks(&theta[..2]); // of two chunks
+/// assert_eq!((of_tokens.entries(4, 0, 2), of_chunks.entries(4, 0, 2)), (4, 2));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'a, T> {
     data: &'a [T],

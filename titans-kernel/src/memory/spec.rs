@@ -15,6 +15,16 @@ pub const MAX_LAYERS: usize = 4;
 pub const USUAL_PIECE: usize = 64;
 
 /// The configuration of one memory (one head of one sequence).
+///
+/// ```
+/// use titans_kernel::memory::{Activation, MemorySpec, Network};
+///
+/// let linear = MemorySpec::new(&[64, 64])?; // every token its own gradient, computed 64 at a time
+/// assert_eq!((linear.chunk, linear.compute_chunk, linear.params()), (1, 64, 64 * 64));
+/// let deep = MemorySpec { activation: Activation::Gelu, ..MemorySpec::new(&[64, 256, 64])? };
+/// assert_eq!((deep.layers(), deep.network, deep.clip), (2, Network::Residual, Some(1.0)));
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemorySpec {
     /// d_0 … d_L: key width, hidden widths, value width.

@@ -24,6 +24,26 @@ use crate::view::{Mat, MatMut};
 /// its chunk (the gradient anchor) where these are others, the piece's tokens as H, Δ, rates and the last row of A, G,
 /// Π η, C, P, and bounds of ‖W‖ and ‖S‖. Counters stand beside it. Where every token is a piece
 /// ([`MemorySpec::token_by_token`]) the block is W, S and their bounds.
+///
+/// [`Memory`](super::Memory) owns all that a stream borrows. The stream itself is for who lends it memory of his own:
+///
+/// ```
+/// use titans_kernel::memory::{Gate, Mask, MemorySpec, Read, Stream, Tokens};
+/// use titans_kernel::{Mat, Portable};
+///
+/// let spec = MemorySpec::new(&[2, 2])?;
+/// let mut block = vec![0.0; Stream::<f32>::len(&spec)];
+/// let mut scratch = vec![0.0; Stream::<f32>::scratch_len(&spec)];
+/// let mut stream = Stream::new(&spec, Read::After, &[0.0; 4], &mut block)?;
+/// let (key, value, one, zero) = ([1.0, 0.0], [0.5, -0.5], [1.0], [0.0]);
+/// let row = |x| Mat::new(x, 1, 2);
+/// let (alpha, theta, eta) = (Gate::tokens(&zero), Gate::tokens(&one), Gate::tokens(&zero));
+/// let tokens = Tokens { k: row(&key)?, v: row(&value)?, q: row(&key)?, alpha, theta, eta, mask: Mask::Write };
+/// let mut surprise = [f32::NAN];
+/// stream.write(&Portable, &tokens, None, Some(&mut surprise), &mut scratch)?;
+/// assert_eq!((surprise, stream.counters().position), ([0.25], 1)); // ½ ‖0 − v‖²
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) spec: &'a MemorySpec,

@@ -98,6 +98,46 @@ fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'
 /// gradients have the bits that they have with every boundary kept. With a clip, the factor is differentiated too. The
 /// surprise is an observation: it receives no cotangent. `scratch`: [`vjp_scratch_len`] elements, contents irrelevant.
 ///
+/// ```
+/// use titans_kernel::memory::{Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Outputs, Read, Record, Tokens};
+/// use titans_kernel::memory::{forward, forward_scratch_len, vjp, vjp_scratch_len};
+/// use titans_kernel::{Mat, MatMut, Portable};
+///
+/// let spec = MemorySpec::new(&[1, 1])?;
+/// let (one, zero, half) = ([1.0], [0.0], [0.5]);
+/// let row = |x| Mat::new(x, 1, 1);
+/// let gate = Gate::tokens;
+/// let (k, v, q) = (row(&one)?, row(&one)?, row(&one)?);
+/// let tokens = Tokens { k, v, q, alpha: gate(&zero), theta: gate(&half), eta: gate(&zero), mask: Mask::Write };
+/// let (mut state, mut y, mut boundaries) = ([0.0; 2], [0.0], vec![0.0; spec.boundaries_len(1)]);
+/// let outputs = Outputs {
+///     state: &mut state,
+///     y: MatMut::new(&mut y, 1, 1)?,
+///     surprise: None,
+///     boundaries: Some(&mut boundaries),
+/// };
+/// let mut scratch = vec![0.0; forward_scratch_len(&spec, Form::Chunk).max(vjp_scratch_len(&spec))];
+/// forward(&Portable, &spec, Form::Chunk, Read::After, &tokens, outputs, &mut scratch)?;
+/// assert_eq!(y, [0.5]); // θ (v − 0 k)
+///
+/// let [mut d_k, mut d_v, mut d_q, mut d_alpha, mut d_theta, mut d_eta] = [[f64::NAN]; 6];
+/// let mut d_state = [f64::NAN; 2];
+/// let gradients = Gradients {
+///     k: MatMut::new(&mut d_k, 1, 1)?,
+///     v: MatMut::new(&mut d_v, 1, 1)?,
+///     q: MatMut::new(&mut d_q, 1, 1)?,
+///     alpha: &mut d_alpha,
+///     theta: &mut d_theta,
+///     eta: &mut d_eta,
+///     state: &mut d_state,
+/// };
+/// let record = Record { read: Read::After, tokens: &tokens, boundaries: &boundaries };
+/// let cotangents = Cotangents { y: Some(row(&one)?), state: None };
+/// vjp(&Portable, &spec, record, cotangents, gradients, &mut scratch)?;
+/// assert_eq!((d_v, d_theta, d_q), ([0.5], [1.0], [0.5])); // ∂y/∂v = θ, ∂y/∂θ = v, ∂y/∂q = W
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Config`], [`Error::Shape`] or [`Error::Buffer`], before anything is written.
 pub fn vjp<T: Scalar, G: Arithmetic<T>>(

@@ -143,8 +143,8 @@ pub struct Args {
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = count)]
     lengths: Vec<usize>,
 
-    /// Sequences of each length (recall, track), samples of each length and depth (needle), or
-    /// questions of each task (babilong) [default: those of the run]
+    /// Sequences of each length, samples of each length and depth, or questions of each task (recall, track, needle,
+    /// babilong) [default: those of the run]
     #[arg(long, value_name = "N", value_parser = size)]
     sequences: Option<usize>,
 
@@ -239,14 +239,10 @@ impl Args {
         self.memory.unwrap_or_default()
     }
 
-    /// Refuses options that say nothing about this task.
-    fn foreign(&self, task: &TaskConfig) -> Result<()> {
+    /// Every option that is not of all tasks, those whose runs it measures, and whether it is given.
+    fn particular(&self) -> [(&'static str, &'static [TaskName], bool); 19] {
         use TaskName::{Babilong, Classify, Forecast, Needle, Recall, Series, Text, Track};
-        let (task, name) = (task.task(), task.name());
-        if task == Text && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
-            return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
-        }
-        let options: [(&str, &[TaskName], bool); 19] = [
+        [
             ("--data", &[Text, Series, Forecast, Track, Classify, Needle, Babilong], !self.data.is_empty()),
             ("--tail", &[Text, Series, Forecast], self.tail.is_some()),
             ("--window", &[Text, Series], self.window.is_some()),
@@ -266,8 +262,16 @@ impl Args {
             ("--depths", &[Needle], !self.depths.is_empty()),
             ("--lengths", &[Recall, Track, Needle, Babilong], !self.lengths.is_empty()),
             ("--sequences", &[Recall, Track, Needle, Babilong], self.sequences.is_some()),
-        ];
-        match options.into_iter().find(|(_, of, given)| *given && !of.contains(&task)) {
+        ]
+    }
+
+    /// Refuses options that say nothing about this task.
+    fn foreign(&self, task: &TaskConfig) -> Result<()> {
+        let (task, name) = (task.task(), task.name());
+        if task == TaskName::Text && self.per_item.is_some() && self.lambada.is_none() && self.choices.is_none() {
+            return Err(Error::usage("--per-item is for --lambada and --choices: expected one of them, found none"));
+        }
+        match self.particular().into_iter().find(|(_, of, given)| *given && !of.contains(&task)) {
             Some((option, of, _)) => Err(Error::usage(format!(
                 "{option} is for runs of the {} task, {} is of the {name} task",
                 output::tasks(of, "and"),
@@ -275,5 +279,40 @@ impl Args {
             ))),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::task::TaskName;
+    use titans_kernel::Choice;
+
+    /// Where an option's help names tasks, it names those that the table has.
+    #[test]
+    fn help_names_the_tasks_of_every_option() {
+        #[derive(clap::Parser)]
+        struct Verb {
+            #[command(flatten)]
+            args: super::Args,
+        }
+        let verb = <Verb as clap::Parser>::try_parse_from(["eval", "run"]).unwrap();
+        let command = <Verb as clap::CommandFactory>::command();
+        let mut compared = 0;
+        for (option, of, _) in verb.args.particular() {
+            let argument = command.get_arguments().find(|a| a.get_long() == option.strip_prefix("--")).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            let lists = help.split('(').skip(1).filter_map(|rest| rest.split(')').next());
+            let tasks = |list: &str| list.split(", ").map(TaskName::of_name).collect::<Option<Vec<_>>>();
+            let mut named: Vec<_> = lists.filter_map(tasks).flatten().map(TaskName::code).collect();
+            if named.is_empty() {
+                continue;
+            }
+            let mut wanted: Vec<_> = of.iter().map(|task| task.code()).collect();
+            (named.sort_unstable(), wanted.sort_unstable());
+            named.dedup();
+            assert_eq!(named, wanted, "{option}: {help}");
+            compared += 1;
+        }
+        assert!(compared >= 10, "{compared}");
     }
 }

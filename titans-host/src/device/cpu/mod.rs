@@ -35,6 +35,17 @@ use buffer::Pool;
 use threads::Threads;
 
 /// This machine's processor, computing with `f32` or `f64`. Operations have ended when their call returns.
+///
+/// ```
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+///
+/// let cpu = Cpu::<f64>::new(Some(1))?; // one thread; `None`: all
+/// let (x, mut y) = (cpu.upload(&[-1.0, 0.0, 2.0])?, cpu.zeros(3)?);
+/// cpu.silu(&x, &mut y)?;
+/// assert_eq!(cpu.download(&y)?[1], 0.0);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Cpu<T: SimdScalar> {
     threads: Threads,
