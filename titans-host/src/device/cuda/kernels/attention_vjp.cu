@@ -1,5 +1,10 @@
-// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums. With p = e^(score -
-// log_sum), d_score = p (d_y . v - along) / sqrt(width), along = d_y . y.
+// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums.
+//
+// Forward s = q k^T / sqrt(width), p = e^(s - log_sum), y = p v. As dp_j/ds_i = p_j ([i = j] - p_i), and sum_j p_j (d_y
+// . v_j) = d_y . y:
+//
+//   d_v = p^T d_y,   d_p = d_y v^T,   d_s = p (d_p - along),   along = d_y . y
+//   d_q = d_s k / sqrt(width),   d_k = d_s^T q / sqrt(width)          the root goes into d_s
 
 // One tile of queries against one of keys: p, and d_score, of a thread's pairs. Rows are queries from `first_query` on,
 // columns keys from `first_key` on of `keys`; log_sum and along lie `heads` apart.
@@ -23,12 +28,12 @@ __device__ inline void score_gradients(const Scores& t, float (*left)[PART + 1],
             const i64 j = t.first_key + column_of(b);
             const bool sees = inside && j >= seen.from && j < seen.to && j < t.keys;
             p[a][b] = sees ? expf(p[a][b] * scale - log_sum) : 0.0f;
-            d[a][b] = p[a][b] * (d[a][b] - along) * scale;
+            d[a][b] = p[a][b] * (d[a][b] - along) * scale; // d_s from d_p = d_y . v
         }
     }
 }
 
-// n = rows, a warp each
+// along = d_y . y, what the softmax's sum takes off every d_p. n = rows, a warp each
 BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const float* y, float* along) {
     WARP_ROWS(r, n) {
         const float product = rounded(warp_dot(width, d_y + r * width, y + r * width));
@@ -63,7 +68,7 @@ BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, 
             float p[EACH][EACH], d[EACH][EACH];
             score_gradients(tile, left, right, p, d);
             share_weights(d, weights);
-            add_weighted(weights, false, keys, at.column, right, sum);
+            add_weighted(weights, false, keys, at.column, right, sum); // d_q += d_s k
         }
         store_tile(sum, at.column, at.count, width, stride, d_q + own);
     }
@@ -100,9 +105,9 @@ BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64
             float p[EACH][EACH], d[EACH][EACH];
             score_gradients(tile, left, right, p, d);
             share_weights(p, weights);
-            add_weighted(weights, true, cotangents, at.column, right, of_v);
+            add_weighted(weights, true, cotangents, at.column, right, of_v); // d_v += p^T d_y
             share_weights(d, weights);
-            add_weighted(weights, true, queries, at.column, right, of_k);
+            add_weighted(weights, true, queries, at.column, right, of_k); // d_k += d_s^T q
         }
         const i64 own = ((at.b * rows + at.first) * kv_heads + at.head) * width;
         store_tile(of_k, at.column, at.count, width, kv_heads * width, d_k + own);

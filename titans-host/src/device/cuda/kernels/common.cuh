@@ -21,7 +21,7 @@ __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 __device__ inline float silu(float x) { return x * sigmoid(x); }
 
-// d silu / dx.
+// d silu / dx: with s = sigmoid(x), s' = s (1 - s), (x s)' = s + x s'.
 __device__ inline float silu1(float x) {
     const float s = sigmoid(x);
     return s * (1.0f + x * (1.0f - s));

@@ -1,8 +1,12 @@
 // The walk of linear_forward.cu from the last piece to the first: the cotangents of W and S stay on the chip.
 //
-// With Y' the cotangent of Y, W' and S' those of the state behind a piece, D' = -diag(IN_W) K W' - diag(IN_S) K S' -
-// M^T Y', L = scale (I + T)^-T D', and before the piece W' = a W' + Q^T diag(A) Y' + K^T diag(A-) L, S' = e S' + g W' +
-// Q^T diag(G) Y' + K^T diag(G-) L. The values' cotangent is -L, and is where L is kept.
+// With Y' the cotangent of Y, W' and S' those of the state behind a piece (MATH 4: closing (1), reads (2), exact form):
+//
+//   D' = -diag(IN_W) K W' - diag(IN_S) K S' - M^T Y'               Delta's, from the closing and from Y = ... - M Delta
+//   L = scale (I + T)^-T D'                                        as (I + T) Delta = scale (A- K W + G- K S - V)
+//   V' = -L                                                        which is where L is kept
+//   W' <- a W' + Q^T diag(A) Y' + K^T diag(A-) L                   before the piece: closing, queries, keys
+//   S' <- e S' + g W' + Q^T diag(G) Y' + K^T diag(G-) L
 
 struct Return {
     Group all;
