@@ -40,7 +40,7 @@ impl<T: SimdScalar> Cpu<T> {
     }
 
     /// Backward of y = ρ x ∘ weight, ρ = 1 / rms(x) ([`rms_norm::vjp`]): with e = `d_y ∘ weight`,
-    /// `d_x = ρ (e − x ρ² (e·x) / d)` row by row; `d_weight += Σ_r d_y ∘ x ρ`, over blocks of rows, then over the blocks.
+    /// `d_x = ρ (e − x ρ² (e·x) / d)` row by row; `d_weight += Σ_r d_y ∘ x ρ`, over blocks of rows, then the blocks.
     pub(super) fn rms_norm_backward(
         &self,
         width: usize,

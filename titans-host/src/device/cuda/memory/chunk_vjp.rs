@@ -227,8 +227,8 @@ impl<R: Driver> Chunk<'_, R> {
         self.cuda.launch("rate_vjp", self.sizes.sets() * self.rows(), args)
     }
 
-    /// α and η, through A, G, C and P ((3)). A token that writes made E_t = η E_{t−1}, A_t = κ A_{t−1}, G_t = κ G_{t−1}
-    /// + E_t, and for i < t P_{t,i} = η P_{t−1,i} and C_{t,i} = κ C_{t−1,i} + P_{t,i}, κ = 1 − α. From the last token:
+    /// α and η, through A, G, C and P ((3)). With κ = 1 − α a token that writes made E_t = η E_{t−1}, A_t = κ A_{t−1},
+    /// G_t = κ G_{t−1} + E_t, and for i < t P_{t,i} = η P_{t−1,i}, C_{t,i} = κ C_{t−1,i} + P_{t,i}. From the last token:
     ///
     /// ```text
     /// Ē_t += Ḡ_t,  P̄_{t,i} += C̄_{t,i}
