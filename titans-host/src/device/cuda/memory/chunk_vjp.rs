@@ -228,7 +228,7 @@ impl<R: Driver> Chunk<'_, R> {
     }
 
     /// α and η, through A, G, C and P ((3)). With κ = 1 − α a token that writes made E_t = η E_{t−1}, A_t = κ A_{t−1},
-    /// G_t = κ G_{t−1} + E_t, and for i < t P_{t,i} = η P_{t−1,i}, C_{t,i} = κ C_{t−1,i} + P_{t,i}. From the last token:
+    /// G_t = κ G_{t−1} + E_t, and P_{t,i} = η P_{t−1,i}, C_{t,i} = κ C_{t−1,i} + P_{t,i} for i < t. Going back,
     ///
     /// ```text
     /// Ē_t += Ḡ_t,  P̄_{t,i} += C̄_{t,i}
