@@ -14,6 +14,8 @@ struct Scores {
     i64 first_query, first_key, keys, window, segment, heads;
 };
 
+// p = e^(s - log_sum) and d_s = p (d_y . v - along), the root of the width taken into s and d_s; 0 where a query does
+// not see a key.
 __device__ inline void score_gradients(const Scores& t, float (*left)[PART + 1], float (*right)[TILE + 1],
                                        float (*p)[EACH], float (*d)[EACH]) {
     const float scale = 1.0f / sqrtf((float)t.q.width);
@@ -41,8 +43,8 @@ BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const fl
     }
 }
 
-// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q of 64 queries by way of `rows` keys, which is added to
-// where add is not 0. Window and segment 0: persistent keys, q then not rotated
+// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q = d_s k of 64 queries by way of `rows` keys, which is
+// added to where add is not 0. Window and segment 0: persistent keys, q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                           i64 segment, i64 add, const float* q, const float* k, const float* v,
                                           const float* log_sum, const float* along, const float* d_y, float* d_q) {
@@ -74,8 +76,8 @@ BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, 
     }
 }
 
-// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k and d_v of 64 keys, over the queries that see them:
-// all of them for persistent keys (window and segment 0), q then not rotated
+// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k = d_s^T q and d_v = p^T d_y of 64 keys, over the
+// queries that see them: all of them for persistent keys (window and segment 0), q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                        i64 segment, const float* q, const float* k, const float* v,
                                        const float* log_sum, const float* d_y, const float* along, float* d_k,

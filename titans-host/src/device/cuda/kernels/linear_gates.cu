@@ -15,8 +15,8 @@ struct Given {
     const float *queries, *keys, *rows;
 };
 
-// Column i: theta's cotangent, d_theta = sum over t of d_B[t, i] C[t, i] + d_IN_W C_last + d_IN_S P_last, and what C
-// and P give alpha and eta of every token behind it, [length (token), length (column)].
+// What a column of C and P looks at, and where it leaves theta's cotangent and what it gives alpha and eta of every
+// token behind it, [length (token), length (column)].
 struct Column {
     Group all;
     Piece at;
@@ -27,6 +27,8 @@ struct Column {
     float *by_alpha, *by_eta, *d_gates;
 };
 
+// Column i: d_theta = sum over t of d_B[t, i] C[t, i] + d_IN_W C_last + d_IN_S P_last; then d_C and d_P, which begin
+// with d_IN_W theta and d_IN_S theta and gain d_B[t, i] theta in the rows that answer t, back from row to row.
 __device__ inline void column_vjp(const Column& x, const Given& d, i64 i) {
     const i64 length = x.all.length, count = x.at.count;
     const float *c = x.c + i, *p = x.p + i;
