@@ -103,7 +103,8 @@ pub fn memory<D: Device>(
     })
 }
 
-/// The gradients of [`memory`] in its chunk form: exact, through every write.
+/// The gradients of ⟨cotangents, outputs of [`memory`]⟩ in its chunk form: exact, through every write (`docs/MATH.md`,
+/// section 4).
 ///
 /// ```
 /// use ndarray::{Array3, Array4};

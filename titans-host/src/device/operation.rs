@@ -61,15 +61,15 @@ macro_rules! operations {
         Elementwise add_scaled AddScaled { scale: f64, x: read, y: write };
         /// `y = silu(x) = x σ(x)`.
         Elementwise silu Silu { x: read, y: write };
-        /// Backward of [`Device::silu`](crate::device::Device::silu).
+        /// Backward of [`Device::silu`](crate::device::Device::silu): `d_x = d_y ∘ silu′(x)`.
         Elementwise silu_vjp SiluVjp { x: read, d_y: read, d_x: write };
         /// `y = a ∘ silu(g)`: the gate of SwiGLU and of the mixer's output.
         Elementwise silu_gate SiluGate { a: read, g: read, y: write };
-        /// Backward of [`Device::silu_gate`].
+        /// Backward of [`Device::silu_gate`]: `d_a = d_y ∘ silu(g)`, `d_g = d_y ∘ a ∘ silu′(g)`.
         Elementwise silu_gate_vjp SiluGateVjp { a: read, g: read, d_y: read, d_a: write, d_g: write };
         /// `y = a ∘ σ(g)`.
         Elementwise sigmoid_gate SigmoidGate { a: read, g: read, y: write };
-        /// Backward of [`Device::sigmoid_gate`].
+        /// Backward of [`Device::sigmoid_gate`]: `d_a = d_y ∘ σ(g)`, `d_g = d_y ∘ a ∘ σ(g) (1 − σ(g))`.
         Elementwise sigmoid_gate_vjp SigmoidGateVjp { a: read, g: read, d_y: read, d_a: write, d_g: write };
         /// `y = x / (1 − P)` where the mask keeps, else 0; its backward is itself, of the cotangent. Every device has
         /// the mask to the bit.
@@ -81,15 +81,17 @@ macro_rules! operations {
         Elementwise move_rows MoveRows { op: MoveRows, x: read, y: write };
         /// `y = x W + bias`, rows of `inputs` to rows of `outputs`.
         Linear linear Linear { dims: LinearDims, x: read, w: read, bias: may_read, y: write };
-        /// Backward of [`Device::linear`]: `d_x` (on request, set or added to), `d_w` += and `d_bias` += (on request).
+        /// Backward of [`Device::linear`]: `d_x = d_y Wᵀ` (on request, set or added to), `d_w += xᵀ d_y` and
+        /// `d_bias += Σ_r d_y[r]` (on request).
         Linear linear_vjp LinearVjp { dims: LinearDims, x: read, w: read, d_y: read, gradients: LinearGradients };
         /// `y = x / rms(x) ∘ weight`, rms over rows of `width` (the weight's length), eps 1e-6.
         Norms rms_norm RmsNorm { width: usize, x: read, weight: read, y: write };
-        /// Backward of [`Device::rms_norm`]: `d_x`, and `d_weight` +=.
+        /// Backward of [`Device::rms_norm`]: with ρ = 1 / rms(x) and e = `d_y ∘ weight`,
+        /// `d_x = ρ (e − x ρ² (e·x) / width)`, `d_weight += Σ_r d_y ∘ x ρ`.
         Norms rms_norm_vjp RmsNormVjp { width: usize, x: read, weight: read, d_y: read, d_x: write, d_weight: write };
         /// `y = x / sqrt(‖x‖² + 1e-6)` over rows of `width`.
         Norms l2_norm L2Norm { width: usize, x: read, y: write };
-        /// Backward of [`Device::l2_norm`].
+        /// Backward of [`Device::l2_norm`]: with ρ the inverse norm, `d_x = ρ (d_y − x ρ² (d_y·x))`.
         Norms l2_norm_vjp L2NormVjp { width: usize, x: read, d_y: read, d_x: write };
 
         // Over time.
@@ -97,7 +99,8 @@ macro_rules! operations {
         /// Causal depth-wise convolution: `y[b,t,c] = bias[c] + Σ_j w[c,j] x[b, t − width + 1 + j, c]`; tokens before
         /// the first come from `tail` `[batch, width − 1, channels]` (zeros without one).
         Convolution conv Conv { dims: ConvDims, x: read, tail: may_read, w: read, bias: read, y: write };
-        /// Backward of [`Device::conv`]: `d_x`, `d_w` +=, `d_bias` +=. The tail is a constant.
+        /// Backward of [`Device::conv`]: `d_x[s] = Σ_j w[j] d_y[s + width − 1 − j]`,
+        /// `d_w[j] += Σ_t d_y[t] x[t − width + 1 + j]`, `d_bias += Σ_t d_y[t]`. The tail is a constant.
         Convolution conv_vjp ConvVjp {
             dims: ConvDims, x: read, tail: may_read, w: read, d_y: read, gradients: ConvGradients
         };
@@ -106,7 +109,8 @@ macro_rules! operations {
         /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads,
         /// width]`, and for the backward `log_sum [batch, time, heads]`, the log-sum-exp of each softmax.
         Attention attention Attention { op: AttentionOp, inputs: AttentionInputs, y: write, log_sum: may_write };
-        /// Backward of [`Device::attention`] from its output `y` and its `log_sum`.
+        /// Backward of [`Device::attention`] from its output `y` and its `log_sum`: with S = q kᵀ / √c, P =
+        /// e^(S − `log_sum`), `d_v = Pᵀ d_y`, `d_S = P ∘ (d_y vᵀ − d_y·y)`, `d_q = d_S k / √c`, `d_k = d_Sᵀ q / √c`.
         Attention attention_vjp AttentionVjp {
             op: AttentionOp, inputs: AttentionInputs, y: read, log_sum: read, d_y: read, gradients: AttentionGradients
         };
@@ -115,16 +119,17 @@ macro_rules! operations {
 
         /// Gates from logits, `[rows, 3, heads]`: `y[r,g,h] = scale[g] σ(x[r,g,h])` for g = α, θ, η.
         Elementwise gates Gates { heads: usize, scale: scale_of_gates, x: read, y: write };
-        /// Backward of [`Device::gates`], from the output `y`.
+        /// Backward of [`Device::gates`], from the output `y`: `d_x = d_y ∘ y (1 − y / scale)`.
         Elementwise gates_vjp GatesVjp { heads: usize, scale: scale_of_gates, y: read, d_y: read, d_x: write };
         /// The state that every sequence starts with: weights `w0 [heads, P]`, momentum 0, to `[batch, heads, 2 P]`.
         Memory memory_start MemoryStart { batch: usize, heads: usize, w0: read, state: write };
-        /// Backward of [`Device::memory_start`]: `d_w0` += the sum over the batch.
+        /// Backward of [`Device::memory_start`]: `d_w0[h] += Σ_b d_state[b, h]`, of the weights.
         Memory memory_start_vjp MemoryStartVjp { batch: usize, heads: usize, d_state: read, d_w0: write };
         /// Writes and reads the memories (paper, equations 9 to 18; `titans_kernel::memory`). Returns how many tokens'
         /// gradients were clipped, 0 where no clip is configured.
         Memory memory Memory { op: MemoryOp, inputs: MemoryInputs, outputs: MemoryOutputs } -> u64;
-        /// Backward of [`Device::memory`] from its boundaries and the cotangents of `y` and of the final state.
+        /// Backward of [`Device::memory`] from its boundaries and the cotangents of `y` and of the final state
+        /// (`docs/MATH.md` section 4).
         Memory memory_vjp MemoryVjp {
             op: MemoryOp, inputs: MemoryInputs, boundaries: read, d_y: may_read, d_final: may_read,
             gradients: MemoryGradients
@@ -134,21 +139,23 @@ macro_rules! operations {
 
         /// `y[r] = table[ids[r]]`, rows of `width`; an id beyond the table is an error.
         Ends embedding Embedding { width: usize, ids: indices, table: read, y: write };
-        /// Backward of [`Device::embedding`]: `d_table` +=.
+        /// Backward of [`Device::embedding`]: `d_table[ids[r]] += d_y[r]`.
         Ends embedding_vjp EmbeddingVjp { width: usize, ids: indices, d_y: read, d_table: write };
         /// `y[b] = mean_{t < lengths[b]} x[b, t]` of sequences of `time` rows of `width`; a length above `time` is an
         /// error, the mean of none 0.
         Ends pool Pool { time: usize, width: usize, lengths: indices, x: read, y: write };
-        /// Backward of [`Device::pool`]: `d_x`, 0 in what is behind a sequence's length.
+        /// Backward of [`Device::pool`]: `d_x[b, t] = d_y[b] / lengths[b]`, 0 in what is behind a sequence's length.
         Ends pool_vjp PoolVjp { time: usize, width: usize, lengths: indices, d_y: read, d_x: write };
         /// `losses[r] = −log softmax(logits[r])[targets[r]]` in nats, 0 for [`IGNORE`](crate::device::IGNORE).
         Ends cross_entropy CrossEntropy { classes: usize, logits: read, targets: indices, losses: write };
+        /// Backward of [`Device::cross_entropy`] for the cotangent `scale` of every loss:
         /// `d_logits = scale · (softmax − one-hot)`, 0 for ignored rows.
         Ends cross_entropy_vjp CrossEntropyVjp {
             classes: usize, logits: read, targets: indices, scale: f64, d_logits: write
         };
         /// `losses[r] = mean_c (x[r, c] − target[r, c])²` over rows of `width`.
         Ends squared_error SquaredError { width: usize, x: read, target: read, losses: write };
+        /// Backward of [`Device::squared_error`] for the cotangent `scale` of every loss:
         /// `d_x = scale · 2 (x − target) / width`.
         Ends squared_error_vjp SquaredErrorVjp { width: usize, x: read, target: read, scale: f64, d_x: write };
 

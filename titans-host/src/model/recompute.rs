@@ -50,9 +50,10 @@ impl<D: Device> fmt::Debug for Aim<'_, D> {
 }
 
 impl<D: Device> Model<D> {
-    /// Adds to `gradients` the gradient of what `aim` says, to the bit what recording
-    /// [`Model::forward`] as a whole gives, with the activations of one block at a time. `seen` is shown the logits and
-    /// the losses. `input.surprise` and `input.states` are not looked at.
+    /// Adds to `gradients` the gradient of what `aim` says, to the bit what recording [`Model::forward`] as a whole
+    /// gives, with the activations of one block at a time: of x_{i+1} = f_i(x_i) only the x_i are kept, and x̄_i =
+    /// (∂f_i/∂x_i)ᵀ x̄_{i+1} is found by recording f_i anew. `seen` is shown the logits and the losses.
+    /// `input.surprise` and `input.states` are not looked at.
     ///
     /// # Errors
     /// As [`Model::forward`] and [`Tape::backward`]; what `seen` says.

@@ -53,7 +53,8 @@ impl<D: Device> Tape<'_, D> {
     }
 }
 
-/// Backward of [`Tape::attention`].
+/// Backward of [`Tape::attention`], y = P v with P = softmax(q kᵀ / √c): `d_v = Pᵀ d_y`, `d_S = P ∘ (d_y vᵀ − d_y·y)`,
+/// `d_q = d_S k / √c`, `d_k = d_Sᵀ q / √c` ([`Device::attention_vjp`]), each added to its operand's cotangent.
 pub(super) fn vjp<D: Device>(run: &mut Backward<'_, D>, recorded: &Recorded<D>, d_y: &D::Buffer) -> Result<()> {
     let Recorded { op, x, persistent, context, y, log_sum } = recorded;
     let [q, k, v] = x;

@@ -129,7 +129,9 @@ impl<D: Device> Tape<'_, D> {
     }
 }
 
-/// Backward of [`Tape::memory`]; `x` are k, v, q, gates and state.
+/// Backward of [`Tape::memory`]; `x` are k, v, q, gates and state. Read-outs and final state are functions of all five,
+/// so each receives its share of ⟨d_y, y⟩ + ⟨d_final, state⟩ (`docs/MATH.md` section 4, by [`Device::memory_vjp`]). An
+/// output that nobody used has no cotangent; its share is 0.
 pub(super) fn vjp<D: Device>(
     run: &mut Backward<'_, D>,
     op: &MemoryOp,

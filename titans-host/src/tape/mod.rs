@@ -285,6 +285,8 @@ impl<'a, D: Device> Tape<'a, D> {
         self.run_backward((y.slot, cotangent), 1.0, gradients, input, None)
     }
 
+    /// Reverse mode: the operations from the last to the first, each one's [`Op::vjp`] once the cotangents of its
+    /// outputs are complete, which they are when all later operations have had theirs.
     fn run_backward(
         mut self,
         (from, seed): (Option<Slot>, Shared<D>),

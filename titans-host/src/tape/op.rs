@@ -153,7 +153,9 @@ impl<D: Device> Op<D> {
         }
     }
 
-    /// Adds to the cotangents of its operands and to the gradients of its parameters; frees what it kept.
+    /// The chain rule for y = f(x, …) of loss ℓ: with ȳ = ∂ℓ/∂y of all who used y, adds x̄ = (∂y/∂x)ᵀ ȳ to the
+    /// cotangent of every operand and to the gradient of every parameter; frees what it kept. The losses' own ȳ is the
+    /// scale.
     pub(super) fn vjp(self, run: &mut Backward<'_, D>, cotangents: Cotangents<D>) -> Result<()> {
         let device = run.device;
         let (d_y, second) = match (self, cotangents) {
@@ -177,7 +179,7 @@ impl<D: Device> Op<D> {
         second.vjp_of_one(run, d_y)
     }
 
-    /// The backward of an operation with one output.
+    /// [`Op::vjp`] of an operation with one output; (∂y/∂x)ᵀ ȳ is the device's, derived where the kernel computes it.
     fn vjp_of_one(self, run: &mut Backward<'_, D>, d_y: Shared<D>) -> Result<()> {
         let device = run.device;
         match self {
@@ -203,11 +205,13 @@ impl<D: Device> Op<D> {
                 run.give(&gate, d_gate)?;
                 run.give(&a, d_a)
             }
+            // y = m ∘ x / (1 − P), a diagonal map: its transpose is itself.
             Self::Dropout { mask, x } => {
                 let mut d_x = device.alloc(device.len(&d_y))?;
                 device.dropout(&mask, &d_y, &mut d_x)?;
                 run.give_at(x, d_x)
             }
+            // y = R x with R a matrix of zeros and ones: d_x = Rᵀ d_y, the move back.
             Self::Move { op, x, len } => run.give_rows(x, len, &op.reversed(), &d_y),
             Self::Repeat { op, rows } => device.move_rows(&op.reversed(), &d_y, run.gradient(rows)?),
             Self::Attention(recorded) => attention::vjp(run, &recorded, &d_y),

@@ -166,7 +166,8 @@ impl<D: Device> Tape<'_, D> {
     }
 }
 
-/// The backward of a linear map. What other maps of x left at its place is added to by the product itself.
+/// Backward of y = x W + bias, where dy = dx W + x dW + dbias: `d_x = d_y Wᵀ` joins the cotangent of x, `xᵀ d_y` and
+/// `Σ_r d_y[r]` the gradients of W and bias. What other maps of x left at its place is added to by the product itself.
 pub(super) fn linear_vjp<D: Device>(
     run: &mut Backward<'_, D>,
     dims: LinearDims,

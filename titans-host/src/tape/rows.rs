@@ -121,7 +121,8 @@ impl<D: Device> fmt::Debug for Assembly<D> {
     }
 }
 
-/// Backward of one part: its rows of the whole's cotangent.
+/// Backward of one part. The whole is the sum of its parts, each moved to its rows, and a move's transpose is the move
+/// back: d_x is x's rows of the whole's cotangent, which other parts look at too.
 pub(super) fn part_vjp<D: Device>(
     run: &mut Backward<'_, D>,
     op: &MoveRows,

@@ -114,7 +114,8 @@ impl<D: Device> StepParts<D> {
         }
     }
 
-    /// Gradients of the mean loss over all parts; that loss, and how many tokens were predicted.
+    /// Gradients of the mean loss over all parts; that loss, and how many tokens were predicted. The mean is a sum over
+    /// the parts of their losses / scored, so its gradient is the sum of theirs, added in the order of the parts.
     ///
     /// # Errors
     /// What the device and the other processes report.

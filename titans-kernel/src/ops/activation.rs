@@ -214,7 +214,8 @@ pub fn forward_with_slope<T: Scalar, G: Arithmetic<T>>(
     with_phi!(g, activation, ValueAndSlope, [z], [out, slope], |P, s, [z], [_, _]| [P::value(z, s), P::first(z, s)]);
 }
 
-/// `d_z = d_out ∘ slope`, for the slope φ′(z) that [`forward_with_slope`] kept.
+/// Backward of out = φ(z), dout = φ′(z) ∘ dz, for the slope φ′(z) that [`forward_with_slope`] kept:
+/// `d_z = d_out ∘ slope`.
 pub fn vjp_slope<T: Scalar, G: Arithmetic<T>>(g: &G, slope: &[T], d_out: &[T], d_z: &mut [T]) {
     g.vectorise(
         #[inline(always)]
@@ -226,18 +227,20 @@ pub fn vjp_slope<T: Scalar, G: Arithmetic<T>>(g: &G, slope: &[T], d_out: &[T], d
     );
 }
 
-/// `d_z = d_out ∘ φ′(z)`.
+/// Backward of out = φ(z), dout = φ′(z) ∘ dz: `d_z = d_out ∘ φ′(z)`.
 pub fn vjp<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
     with_phi!(g, activation, Slope, [z, d_out], [d_z], |P, s, [z, o], [_]| [o * P::first(z, s)]);
 }
 
-/// `d_z += d_out ∘ φ′(z)`.
+/// [`vjp`] of a z that has other uses: `d_z += d_out ∘ φ′(z)`.
 pub fn vjp_add<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[T], d_out: &[T], d_z: &mut [T]) {
     with_phi!(g, activation, AddSlope, [z, d_out], [d_z], |P, s, [z, o], [d]| [d + o * P::first(z, s)]);
 }
 
-/// Backward of [`vjp`], d_z = d_out ∘ φ′(z), a product of two factors: for the cotangent `c` of `d_z`,
-/// `d_d_out = c ∘ φ′(z)` and `d_z = c ∘ d_out ∘ φ″(z)`.
+/// Backward of [`vjp`], δ = d_out ∘ φ′(z), for the cotangent `c` of δ.
+///
+/// By the product rule dδ = φ′(z) ∘ dd_out + d_out ∘ φ″(z) ∘ dz, so `d_d_out = c ∘ φ′(z)` and
+/// `d_z = c ∘ d_out ∘ φ″(z)`.
 pub fn vjp_vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     activation: Activation,

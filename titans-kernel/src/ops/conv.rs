@@ -137,6 +137,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
     g.vectorise(
         #[inline(always)]
         || {
+            // d_x, then d_w += Σ_t d_y x, then d_bias += Σ_t d_y.
             d_x.fill(T::ZERO);
             passes!(pass_input, channels, width, |block, j0| (padded_d_y, w, width, block, j0, &mut d_x));
             passes!(pass_weight, channels, width, |block, j0| (padded, d_y, width, block, j0, d_w));

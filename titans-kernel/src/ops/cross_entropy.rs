@@ -102,7 +102,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
                 for d in d.iter_mut() {
                     *d *= share;
                 }
-                d[target as usize] -= scale;
+                d[target as usize] -= scale; // the −1 at the target
             }
         },
     );

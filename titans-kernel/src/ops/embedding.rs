@@ -32,8 +32,10 @@ pub fn forward<T: Scalar>(table: Mat<'_, T>, ids: &[u32], mut y: MatMut<'_, T>) 
     Ok(())
 }
 
-/// Backward of [`forward`], added in the order of the ids: `d_table[ids[r]] += d_y[r]`. A row that several ids name is
-/// in several rows of y.
+/// Backward of [`forward`], added in the order of the ids: `d_table[ids[r]] += d_y[r]`.
+///
+/// y = E table with E_{r,i} = 1 where ids\[r\] = i, else 0, so ⟨d_y, E dtable⟩ = ⟨Eᵀ d_y, dtable⟩, and row i of Eᵀ d_y
+/// is the sum of the d_y\[r\] whose id is i.
 ///
 /// # Errors
 /// As [`forward`]; `d_table` is not touched then.
@@ -45,7 +47,7 @@ pub fn vjp<T: Scalar>(ids: &[u32], d_y: Mat<'_, T>, mut d_table: MatMut<'_, T>) 
     }
     for (r, &id) in ids.iter().enumerate() {
         for (t, &d) in d_table.row_mut(id as usize).iter_mut().zip(d_y.row(r)) {
-            *t += d;
+            *t += d; // the r-th term of Eᵀ d_y
         }
     }
     Ok(())

@@ -77,7 +77,7 @@ pub fn vjp_weight<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Gradient of the bias, added: `d_bias += Σ_r d_y[r]`, rows in ascending order.
+/// Gradient of the bias, added: every row of y has it as a term, so `d_bias += Σ_r d_y[r]`, rows in ascending order.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or `d_y`'s columns are not neighbours.

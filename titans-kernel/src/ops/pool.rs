@@ -54,6 +54,9 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
 
 /// Backward of [`forward`], overwritten: `d_x[b, t] = d_y[b] / lengths[b]` for `t < lengths[b]`, else 0.
 ///
+/// y\[b\] = Σ_{t < n} x\[b, t\] / n with n = lengths\[b\], so ∂y\[b\]/∂x\[b, t\] is 1 / n for t < n. A row behind the
+/// length is in no mean, and with n = 0 none is.
+///
 /// # Errors
 /// As [`forward`]; `d_x` is not touched then.
 pub fn vjp<T: Scalar, G: Arithmetic<T>>(

@@ -74,9 +74,11 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
                     *e = d * w;
                 }
                 let along = scale * scale * dot(d_x, x) / width; // ρ² (e · x) / d
+                // d_x = ρ (e − x ρ² (e · x) / d)
                 for (e, &x) in d_x.iter_mut().zip(x) {
                     *e = scale * (*e - x * along);
                 }
+                // d_weight += d_y ∘ x ρ
                 for ((w, &d), &x) in d_weight.iter_mut().zip(d_y).zip(x) {
                     *w += d * (x * scale);
                 }

@@ -52,8 +52,10 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     rotate(g, rotary, T::ONE, first, "x column stride", x, y)
 }
 
-/// Backward of [`forward`]: `d_x`, overwritten, is `d_y` rotated back, as a rotation's transpose is its inverse: the
-/// angle's sign turns.
+/// Backward of [`forward`]: `d_x`, overwritten, is `d_y` rotated back.
+///
+/// A pair is y = R x, so ⟨d_y, R dx⟩ = ⟨Rᵀ d_y, dx⟩; a rotation's transpose is the rotation by the negative angle:
+/// `d_x_i = d_y_i cos + d_y_{i+c/2} sin`, `d_x_{i+c/2} = −d_y_i sin + d_y_{i+c/2} cos`.
 ///
 /// # Errors
 /// As [`forward`].

@@ -39,8 +39,9 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, target: Mat<'_
     Ok(())
 }
 
-/// Backward of [`forward`] for the cotangent `scale` of every row, overwritten: `d_x = scale · 2 (x − target) / width`,
-/// the derivative of a mean of squares.
+/// Backward of [`forward`] for the cotangent `scale` of every row, overwritten: `d_x = scale · 2 (x − target) / width`.
+///
+/// loss = Σ_c (x_c − target_c)² / width, so ∂loss/∂x_c = 2 (x_c − target_c) / width.
 ///
 /// # Errors
 /// As [`forward`]; `d_x` is not touched then.

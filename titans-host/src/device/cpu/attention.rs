@@ -194,6 +194,9 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of y = P v, P = softmax(q kᵀ / √c), by the kernel's [`attention::vjp`] head by head. Rotated queries
+    /// and keys are R x, so their gradients are rotated back, Rᵀ; a query that also met persistent keys has the sum of
+    /// both ways.
     pub(super) fn attention_backward(
         &self,
         op: &AttentionOp,

@@ -69,6 +69,9 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of `y[t] = bias + Σ_j w[j] x[t − width + 1 + j]` ([`conv::vjp`]):
+    /// `d_x[s] = Σ_j w[j] d_y[s + width − 1 − j]` of every sequence; d_w and d_bias, sums over tokens, first of each
+    /// sequence and then over the sequences.
     pub(super) fn conv_backward(
         &self,
         dims: &ConvDims,

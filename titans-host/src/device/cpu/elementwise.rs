@@ -81,7 +81,7 @@ impl<T: SimdScalar> Cpu<T> {
         self.threads.run(Self::cost(x.len(), EXP), split_rows(y, 1, piece), |(at, y)| op(&self.gemm, &x[at], y))
     }
 
-    /// Its backward, `op` being the kernel's.
+    /// Backward of y = ψ(x), `op` being the kernel's: d_x = d_y ∘ ψ′(x), so pieces know nothing of one another.
     pub(super) fn map_backward(
         &self,
         x: &[T],
@@ -113,7 +113,7 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
-    /// A gate's backward, `op` being the kernel's.
+    /// Backward of y = a ∘ ψ(gate), `op` being the kernel's: d_a = d_y ∘ ψ(gate), d_gate = d_y ∘ a ∘ ψ′(gate).
     pub(super) fn gate_backward(
         &self,
         a: &[T],
@@ -150,6 +150,8 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of y = scale σ(x) from y ([`ops::gates::vjp`]): d_x = d_y y (1 − y / scale), whole rows of gates a
+    /// piece.
     pub(super) fn gates_backward(
         &self,
         heads: usize,

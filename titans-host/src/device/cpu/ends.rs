@@ -34,6 +34,8 @@ impl<T: SimdScalar> Cpu<T> {
         Ok(embedding::forward(Mat::new(table, rows, width)?, ids, y)?)
     }
 
+    /// Backward of `y[r] = table[ids[r]]` ([`embedding::vjp`]): `d_table[ids[r]] += d_y[r]`, by one thread in the order
+    /// of r, as rows that share an id add to one row.
     pub(super) fn embedding_backward(&self, width: usize, ids: &[u32], d_y: &[T], d_table: &mut [T]) -> Result<()> {
         let rows = d_table.len().checked_div(width).unwrap_or(0);
         expect_len("d_table, rows of its width", rows * width, d_table.len())?;
@@ -55,6 +57,7 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of `y[b] = Σ_{t < n} x[b, t] / n` ([`pool::vjp`]): `d_x[b, t] = d_y[b] / n` for t < n, else 0.
     pub(super) fn pool_backward(
         &self,
         time: usize,
@@ -92,6 +95,8 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of ln Σ e^x − x_target for the cotangent `scale` ([`cross_entropy::vjp`]):
+    /// `scale (softmax(x) − one-hot)`.
     pub(super) fn cross_entropy_backward(
         &self,
         classes: usize,
@@ -121,6 +126,8 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of Σ (x − target)² / width for the cotangent `scale` ([`squared_error::vjp`]):
+    /// `scale 2 (x − target) / width`.
     pub(super) fn squared_error_backward(
         &self,
         width: usize,

@@ -55,6 +55,8 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of y = x W + bias ([`linear`]): d_x = d_y Wᵀ and d_bias = Σ_r d_y as the kernel has them; of d_w = xᵀ
+    /// d_y a thread has some rows, which are columns of x.
     pub(super) fn linear_backward(
         &self,
         dims: &LinearDims,

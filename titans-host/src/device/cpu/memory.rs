@@ -26,6 +26,7 @@ pub(super) fn start<T: SimdScalar>(batch: usize, heads: usize, w0: &[T], state: 
     Ok(())
 }
 
+/// Backward of [`start`]: every sequence began with w0, the momentum with a constant, so
 /// `d_w0[h] += Σ_b d_state[b, h, .. P]`, sequences in ascending order.
 pub(super) fn start_vjp<T: SimdScalar>(batch: usize, heads: usize, d_state: &[T], d_w0: &mut [T]) -> Result<()> {
     let params = d_w0.len().checked_div(heads).unwrap_or(0);
@@ -273,6 +274,8 @@ impl<T: SimdScalar> Cpu<T> {
         Ok(clipped.into_inner())
     }
 
+    /// Backward of [`Cpu::memory_forward`]: [`memory::vjp`] of every sequence and head (`docs/MATH.md` section 4),
+    /// which share nothing; their gradients are then brought from the order of tasks into that of the operation.
     pub(super) fn memory_backward(
         &self,
         op: &MemoryOp,

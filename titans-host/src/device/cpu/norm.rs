@@ -39,6 +39,8 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of y = ρ x ∘ weight, ρ = 1 / rms(x) ([`rms_norm::vjp`]): with e = `d_y ∘ weight`,
+    /// `d_x = ρ (e − x ρ² (e·x) / d)` row by row; `d_weight += Σ_r d_y ∘ x ρ`, over blocks of rows, then the blocks.
     pub(super) fn rms_norm_backward(
         &self,
         width: usize,
@@ -76,6 +78,7 @@ impl<T: SimdScalar> Cpu<T> {
         })
     }
 
+    /// Backward of y = ρ x, ρ = (‖x‖² + eps)^(−1/2) ([`l2_norm::vjp`]): d_x = ρ (d_y − x ρ² (d_y·x)).
     pub(super) fn l2_norm_backward(&self, width: usize, x: &[T], d_y: &[T], d_x: &mut [T]) -> Result<()> {
         let rows = rows_of(width, x.len())?;
         expect_len("d_y", x.len(), d_y.len())?;

@@ -117,6 +117,13 @@ impl<R: Driver> Cuda<R> {
         self.launch_blocks("attention_forward", units, args)
     }
 
+    /// Backward of y = P v, P = e^(S − `log_sum`), S = q kᵀ / √c, over every kind of keys (`kernels/attention_vjp.cu`):
+    ///
+    /// ```text
+    /// d_v = Pᵀ d_y,  d_S = P ∘ (d_y vᵀ − d_y·y),  d_q = d_S k / √c,  d_k = d_Sᵀ q / √c
+    /// ```
+    ///
+    /// What was rotated, R x, has its gradient rotated back, Rᵀ.
     pub(super) fn attention_backward(
         &self,
         op: &AttentionOp,
@@ -165,7 +172,7 @@ impl<R: Driver> Cuda<R> {
         Ok(())
     }
 
-    /// `d_q` by way of `rows` keys a sequence, added or set.
+    /// `d_q` = d_S k / √c by way of `rows` keys a sequence, added or set.
     fn query_gradients(
         &self,
         back: &AttentionBackward<'_, R>,
@@ -182,7 +189,7 @@ impl<R: Driver> Cuda<R> {
         self.launch_blocks("attention_vjp_queries", batch * heads * tiles(time) * tiles(width), args)
     }
 
-    /// `d_k` and `d_v` of `rows` keys a sequence.
+    /// `d_k` = d_Sᵀ q / √c and `d_v` = Pᵀ d_y of `rows` keys a sequence, over the queries that see them.
     fn key_gradients(
         &self,
         back: &AttentionBackward<'_, R>,

@@ -32,7 +32,8 @@ impl<R: Driver> Cuda<R> {
         self.add_rows(slices, partial.view(), out)
     }
 
-    /// The gradient of a norm's weight, added; `inverse` holds a number a row.
+    /// The gradient of a norm's weight, added. y = x s ∘ weight with s one number a row (`inverse`), so
+    /// `d_weight[c] += Σ_r d_y[r, c] x[r, c] s[r]`.
     pub(super) fn norm_weight_backward(
         &self,
         x: &DeviceBuffer<R>,
@@ -48,7 +49,8 @@ impl<R: Driver> Cuda<R> {
         self.add_rows(slices, partial.view(), d_weight)
     }
 
-    /// The gradient of a convolution's filters, added.
+    /// The gradient of a convolution's filters, in which y is linear, added:
+    /// `d_w[c, j] += Σ_{b,t} d_y[b, t, c] x[b, t − width + 1 + j, c]`.
     pub(super) fn conv_weight_backward(
         &self,
         d: ConvDims,
@@ -70,7 +72,8 @@ impl<R: Driver> Cuda<R> {
         self.launch_blocks("add_rows", out.len().div_ceil(TILE), args![rows, out.len(), x, out])
     }
 
-    /// `d_table[ids[r]] += d_y[r]` for all rows.
+    /// Backward of `y[r] = table[ids[r]]`: row i of the table is every y of an r whose id is i, so
+    /// `d_table[ids[r]] += d_y[r]` for all rows, one sum for every id.
     pub(super) fn embedding_backward(
         &self,
         width: usize,

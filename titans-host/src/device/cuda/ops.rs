@@ -55,7 +55,7 @@ fn check_conv<R: Driver>(
 }
 
 impl<R: Driver> Cuda<R> {
-    /// A gate's backward, `kernel` being its name.
+    /// Backward of y = a ∘ ψ(g), `kernel` being its name: d_a = d_y ∘ ψ(g), d_g = d_y ∘ a ∘ ψ′(g).
     pub(super) fn gate_backward(
         &self,
         kernel: &'static str,
@@ -95,6 +95,11 @@ impl<R: Driver> Cuda<R> {
         self.linear_product(Matrix::new(x.view(), d.rows, d.inputs), weight(d, w), beta, c)
     }
 
+    /// Backward of y = x W + bias. As dy = dx W + x dW + dbias in every row,
+    ///
+    /// ```text
+    /// d_x = (or +=) d_y Wᵀ,  d_w += xᵀ d_y (d_yᵀ x of a transposed weight),  d_bias += Σ_r d_y[r]
+    /// ```
     pub(super) fn linear_backward(
         &self,
         d: LinearDims,
@@ -138,7 +143,8 @@ impl<R: Driver> Cuda<R> {
         self.launch_rows("norm_forward", rows, args![width, divisor, x, weight, y])
     }
 
-    /// Backward of [`Cuda::norm`]; `d_weight` where there is a weight.
+    /// Backward of [`Cuda::norm`], y = s x ∘ weight with s = (‖x‖² / divisor + eps)^(−1/2) and ds = −s³ x·dx / divisor.
+    /// With e = d_y ∘ weight: d_x = s (e − x s² (e·x) / divisor); `d_weight` += Σ_r d_y ∘ x s where there is a weight.
     pub(super) fn norm_backward(
         &self,
         width: usize,
@@ -177,6 +183,13 @@ impl<R: Driver> Cuda<R> {
         self.launch("conv_forward", x.len(), args![d.time, d.channels, d.width, x, tail, w, bias, y])
     }
 
+    /// Backward of `y[t, c] = bias[c] + Σ_j w[c, j] x[t − width + 1 + j, c]`, where token s meets tap j in the output
+    /// of t = s + width − 1 − j:
+    ///
+    /// ```text
+    /// d_x[s, c] = Σ_j w[c, j] d_y[s + width − 1 − j, c]
+    /// d_w[c, j] += Σ_t d_y[t, c] x[t − width + 1 + j, c],  d_bias[c] += Σ_t d_y[t, c]
+    /// ```
     pub(super) fn conv_backward(
         &self,
         d: ConvDims,

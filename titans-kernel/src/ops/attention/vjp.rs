@@ -187,7 +187,8 @@ fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
     }
 }
 
-/// P from the scores and d_S from d_P, in place; zeros where a row does not see a key.
+/// P = e^(σ S − log_sum) from the scores, and σ d_S = σ P ∘ (d_P − d_y · y) from d_P, in place (the head of this file);
+/// zeros where a row does not see a key.
 #[inline(always)]
 fn softmax_vjp<T: Scalar>(
     scale: T,
@@ -221,7 +222,7 @@ fn seen_by(band: &Band, s: usize) -> (usize, usize) {
     (s.saturating_sub(band.behind), (band.ahead + s + 1).min(band.rows))
 }
 
-/// One key and the sixteens of rows that reach into `from .. to`.
+/// The same for one key and the sixteens of rows that reach into `from .. to`.
 #[inline(always)]
 fn softmax_vjp_key<T: Scalar>(
     scale: T,
@@ -236,10 +237,10 @@ fn softmax_vjp_key<T: Scalar>(
         };
         let mut e = [T::ZERO; LANES];
         for l in 0..LANES {
-            e[l] = (scale * p[l] - rows.log_sum[r + l]).exp();
+            e[l] = (scale * p[l] - rows.log_sum[r + l]).exp(); // P
         }
         for l in 0..LANES {
-            d[l] = scale * (e[l] * (d[l] - rows.along[r + l]));
+            d[l] = scale * (e[l] * (d[l] - rows.along[r + l])); // σ d_S = σ P (d_P − d_y · y)
         }
         *p = e;
     }
@@ -265,6 +266,7 @@ fn spread<T: Scalar, G: Arithmetic<T>>(
         let view = |x| Mat::strided(x, len, band.rows, BLOCK, 1);
         let (Ok(p), Ok(d_s)) = (view(&p[at * BLOCK..]), view(&d_s[at * BLOCK..])) else { continue };
         let asked = part.q.sub(band.from, band.rows);
+        // d_v += Pᵀ d_y, d_k += σ d_Sᵀ q, d_q = σ d_S k.
         if part.banded {
             d_keys(g, band, p, d_y, d_v.rb().sub(band.low, len));
             d_keys(g, band, d_s, asked, d_k.rb().sub(band.low, len));

@@ -63,7 +63,9 @@ fn clear<T: SimdScalar>(pair: &mut KeyValueGradients<'_, T>) {
 }
 
 impl<T: SimdScalar> Cpu<T> {
-    /// One task for each sequence and head of keys and values; there are rows.
+    /// [`attention::vjp`] of every head, one task for each sequence and head of keys and values, to whose d_k and d_v
+    /// the heads of queries that share them add: a key's gradient is the sum over all queries that see it. There are
+    /// rows.
     pub(super) fn heads_backward(
         &self,
         cost: usize,

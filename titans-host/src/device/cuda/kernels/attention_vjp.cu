@@ -1,5 +1,10 @@
-// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums. With p = e^(score -
-// log_sum), d_score = p (d_y . v - along) / sqrt(width), along = d_y . y.
+// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums.
+//
+// Forward s = q k^T / sqrt(width), p = e^(s - log_sum), y = p v. As dp_j/ds_i = p_j ([i = j] - p_i), and sum_j p_j (d_y
+// . v_j) = d_y . y:
+//
+//   d_v = p^T d_y,   d_p = d_y v^T,   d_s = p (d_p - along),   along = d_y . y
+//   d_q = d_s k / sqrt(width),   d_k = d_s^T q / sqrt(width)          the root goes into d_s
 
 // One tile of queries against one of keys: p, and d_score, of a thread's pairs. Rows are queries from `first_query` on,
 // columns keys from `first_key` on of `keys`; log_sum and along lie `heads` apart.
@@ -9,6 +14,8 @@ struct Scores {
     i64 first_query, first_key, keys, window, segment, heads;
 };
 
+// p = e^(s - log_sum) and d_s = p (d_y . v - along), the root of the width taken into s and d_s; 0 where a query does
+// not see a key.
 __device__ inline void score_gradients(const Scores& t, float (*left)[PART + 1], float (*right)[TILE + 1],
                                        float (*p)[EACH], float (*d)[EACH]) {
     const float scale = 1.0f / sqrtf((float)t.q.width);
@@ -23,12 +30,12 @@ __device__ inline void score_gradients(const Scores& t, float (*left)[PART + 1],
             const i64 j = t.first_key + column_of(b);
             const bool sees = inside && j >= seen.from && j < seen.to && j < t.keys;
             p[a][b] = sees ? expf(p[a][b] * scale - log_sum) : 0.0f;
-            d[a][b] = p[a][b] * (d[a][b] - along) * scale;
+            d[a][b] = p[a][b] * (d[a][b] - along) * scale; // d_s from d_p = d_y . v
         }
     }
 }
 
-// n = rows, a warp each
+// along = d_y . y, what the softmax's sum takes off every d_p. n = rows, a warp each
 BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const float* y, float* along) {
     WARP_ROWS(r, n) {
         const float product = rounded(warp_dot(width, d_y + r * width, y + r * width));
@@ -36,8 +43,8 @@ BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const fl
     }
 }
 
-// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q of 64 queries by way of `rows` keys, which is added to
-// where add is not 0. Window and segment 0: persistent keys, q then not rotated
+// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q = d_s k of 64 queries by way of `rows` keys, which is
+// added to where add is not 0. Window and segment 0: persistent keys, q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                           i64 segment, i64 add, const float* q, const float* k, const float* v,
                                           const float* log_sum, const float* along, const float* d_y, float* d_q) {
@@ -63,14 +70,14 @@ BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, 
             float p[EACH][EACH], d[EACH][EACH];
             score_gradients(tile, left, right, p, d);
             share_weights(d, weights);
-            add_weighted(weights, false, keys, at.column, right, sum);
+            add_weighted(weights, false, keys, at.column, right, sum); // d_q += d_s k
         }
         store_tile(sum, at.column, at.count, width, stride, d_q + own);
     }
 }
 
-// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k and d_v of 64 keys, over the queries that see them:
-// all of them for persistent keys (window and segment 0), q then not rotated
+// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k = d_s^T q and d_v = p^T d_y of 64 keys, over the
+// queries that see them: all of them for persistent keys (window and segment 0), q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                        i64 segment, const float* q, const float* k, const float* v,
                                        const float* log_sum, const float* d_y, const float* along, float* d_k,
@@ -100,9 +107,9 @@ BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64
             float p[EACH][EACH], d[EACH][EACH];
             score_gradients(tile, left, right, p, d);
             share_weights(p, weights);
-            add_weighted(weights, true, cotangents, at.column, right, of_v);
+            add_weighted(weights, true, cotangents, at.column, right, of_v); // d_v += p^T d_y
             share_weights(d, weights);
-            add_weighted(weights, true, queries, at.column, right, of_k);
+            add_weighted(weights, true, queries, at.column, right, of_k); // d_k += d_s^T q
         }
         const i64 own = ((at.b * rows + at.first) * kv_heads + at.head) * width;
         store_tile(of_k, at.column, at.count, width, kv_heads * width, d_k + own);

@@ -56,7 +56,8 @@ KERNEL closing_weights(i64 n, i64 m, const float* c, const float* p, const float
     in_w[x] = c[at] * rate[x], in_s[x] = p[at] * rate[x];
 }
 
-// Reverse of B[t, i] = C[row of t, i] rate[i], in_w = C_last rate and in_s = P_last rate, for the rates. n = M * m:
+// Reverse of B[t, i] = C[row of t, i] rate[i], in_w = C_last rate and in_s = P_last rate, for the rates, each the other
+// factor of three products (MATH 4, (1) and (2)). n = M * m:
 // d_rate[i] = sum over t of dB[t, i] C[row of t, i] + d_in_w[i] C_last[i] + d_in_s[i] P_last[i]
 KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* p, const float* d_b, const float* d_in_w,
                 const float* d_in_s, float* d_rate) {
@@ -68,9 +69,16 @@ KERNEL rate_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* c, const float* 
     d_rate[x] = rounded(sum);
 }
 
-// n = M * m: reverse of `columns` for column i, and what it adds to d_alpha and d_eta of every token: by_alpha, by_eta
-// [M, m (token), m (column)]. The cotangents: d_c = dB rate (rows of the queries, and of the keys where d_keys is not
-// null), closing weights.
+// n = M * m: reverse of `columns` for column i (MATH 4, (3)). Token t > i that writes made row t + 1 of row t: P' = eta
+// P and C' = (1 - alpha) C + P', so, from the last token to the first,
+//
+//   d_P' += d_C'                            P' went into C' too
+//   d_alpha -= d_C' C, d_eta += d_P' P      by_alpha, by_eta [M, m (token), m (column)], summed over columns elsewhere
+//   d_C += (1 - alpha) d_C', d_P += eta d_P'
+//
+// and row i + 1 holds the constant 1, where it ends. What comes to C and P from their uses: d_C += dB rate of the
+// queries (and of the keys where d_keys is not null) that a row answers; in the last row d_C = d_in_w rate, d_P =
+// d_in_s rate.
 KERNEL columns_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const float* eta, const float* writes,
                    const float* rate, const float* c, const float* p, const float* d_b, const float* d_keys,
                    const float* d_in_w, const float* d_in_s, float* by_alpha, float* by_eta) {
@@ -87,9 +95,9 @@ KERNEL columns_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const 
         for (i64 q = keys.from; d_keys && q < keys.to; ++q) d_c += d_keys[q * m] * rate[x];
         float to_alpha = 0.0f, to_eta = 0.0f;
         if (t > i && writes[k * m + t] != 0.0f) {
-            d_p += d_c;
-            to_alpha = -d_c * c[t * m];
-            to_eta = d_p * p[t * m];
+            d_p += d_c;                   // P' in C'
+            to_alpha = -d_c * c[t * m];   // C' by 1 - alpha
+            to_eta = d_p * p[t * m];      // P' by eta
             d_c *= 1.0f - alpha[k * m + t];
             d_p *= eta[k * m + t];
         }
@@ -107,9 +115,15 @@ BLOCK_KERNEL(BLOCK) row_totals(i64 n, i64 d, const float* x, float* y) {
     }
 }
 
-// n = M: reverse of `chains`, added to d_alpha and d_eta [M, m]. Cotangents: d_a_read, d_g_read [M, m] of the answering
-// rows; d_a_keys, d_g_keys (may be null) of those where the gradients are taken; ends [3, M]: of A, G and E in the last
-// row.
+// n = M: reverse of `chains` (MATH 4, (3)). A token that writes made A' = (1 - alpha) A, E' = eta E, G' = (1 - alpha) G
+// + E', so, from the last token to the first,
+//
+//   d_E' += d_G'                                            E' went into G' too
+//   d_alpha -= d_A' A + d_G' G, d_eta += d_E' E             added to [M, m]
+//   d_A += (1 - alpha) d_A', d_G += (1 - alpha) d_G', d_E += eta d_E'
+//
+// What comes to A and G from their uses: d_a_read, d_g_read [M, m] of the answering rows; d_a_keys, d_g_keys (may be
+// null) of those where the gradients are taken; ends [3, M]: of A, G and E in the last row.
 KERNEL chains_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const float* eta, const float* writes,
                   const float* a, const float* g, const float* e, const float* d_a_read, const float* d_g_read,
                   const float* d_a_keys, const float* d_g_keys, const float* ends, float* d_alpha, float* d_eta) {
@@ -122,9 +136,9 @@ KERNEL chains_vjp(i64 n, i64 m, i64 read, i64 chunk, const float* alpha, const f
         for (i64 q = k * m + queries.from; q < k * m + queries.to; ++q) d_a += d_a_read[q], d_g += d_g_read[q];
         for (i64 q = k * m + keys.from; d_a_keys && q < k * m + keys.to; ++q) d_a += d_a_keys[q], d_g += d_g_keys[q];
         if (writes[x] == 0.0f) continue;
-        d_e += d_g;
-        d_alpha[x] -= d_a * a[t] + d_g * g[t];
-        d_eta[x] += d_e * e[t];
+        d_e += d_g;                            // E' in G'
+        d_alpha[x] -= d_a * a[t] + d_g * g[t]; // A' and G' by 1 - alpha
+        d_eta[x] += d_e * e[t];                // E' by eta
         d_a *= 1.0f - alpha[x], d_g *= 1.0f - alpha[x], d_e *= eta[x];
     }
 }

@@ -19,7 +19,7 @@ BLOCK_KERNEL(BLOCK) add_rows(i64 n, i64 rows, i64 d, const float* x, float* out)
     }
 }
 
-// d_y[r, c] x[r, c] inverse[r]: the gradient of a norm's weight
+// y[r, c] = x[r, c] inverse[r] weight[c], so d_weight[c] = sum over r of d_y[r, c] x[r, c] inverse[r]
 BLOCK_KERNEL(BLOCK) norm_weight_vjp(i64 n, i64 slices, i64 rows, i64 d, const float* x, const float* inverse,
                                     const float* d_y, float* partial) {
     BLOCK_UNITS(u, n) {

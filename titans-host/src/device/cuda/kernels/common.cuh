@@ -6,7 +6,8 @@
 // loop or as fibers (the emulator of the tests), with the same result.
 //
 // Numbers are `long long` (i64) or `float`, arrays `float` or `unsigned`, row-major. A kernel's comment says what a
-// thread (a warp, a block) does and the shapes it touches.
+// thread (a warp, a block) does and the shapes it touches. d_x is the cotangent of x; "MATH 4, (2)" is equation (2) of
+// docs/MATH.md, section 4.
 
 typedef long long i64;
 
@@ -21,7 +22,7 @@ __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 __device__ inline float silu(float x) { return x * sigmoid(x); }
 
-// d silu / dx.
+// d silu / dx: with s = sigmoid(x), s' = s (1 - s), (x s)' = s + x s'.
 __device__ inline float silu1(float x) {
     const float s = sigmoid(x);
     return s * (1.0f + x * (1.0f - s));

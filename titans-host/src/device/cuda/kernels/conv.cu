@@ -19,7 +19,8 @@ KERNEL conv_forward(i64 n, i64 time, i64 channels, i64 width, const float* x, co
     y[i] = sum;
 }
 
-// n = batch * time * channels: d_x[b, s, c] = sum over taps j of w[c, j] d_y[b, s + width - 1 - j, c]
+// n = batch * time * channels. y[t] = bias + sum over taps j of w[j] x[t - width + 1 + j], so token s meets tap j in
+// the output t = s + width - 1 - j: d_x[b, s, c] = sum over j of w[c, j] d_y[b, s + width - 1 - j, c]
 KERNEL conv_vjp_input(i64 n, i64 time, i64 channels, i64 width, const float* w, const float* d_y, float* d_x) {
     THREAD(i, n);
     const i64 c = i % channels, s = i / channels % time, b = i / channels / time;
@@ -31,8 +32,9 @@ KERNEL conv_vjp_input(i64 n, i64 time, i64 channels, i64 width, const float* w, 
     d_x[i] = sum;
 }
 
-// Sums over slices of the batch * time tokens (columns.cu), tap after tap: n = slices * width * ceil(channels / 32).
-// partial [slices, channels, width]: d_y[b, t, c] x[b, t - width + 1 + j, c]
+// d_w[c, j] = sum over b and t of d_y[b, t, c] x[b, t - width + 1 + j, c], y being linear in w; d_bias is the sum of
+// d_y (columns.cu). Sums over slices of the batch * time tokens, tap after tap: n = slices * width * ceil(channels /
+// 32). partial [slices, channels, width]
 BLOCK_KERNEL(BLOCK) conv_vjp_weight(i64 n, i64 slices, i64 batch, i64 time, i64 channels, i64 width, const float* x,
                                     const float* tail, const float* d_y, float* partial) {
     BLOCK_UNITS(u, n) {

@@ -29,6 +29,7 @@ KERNEL silu_forward(i64 n, const float* x, float* y) {
     y[i] = silu(x[i]);
 }
 
+// y = silu(x): d_x = d_y silu'(x)
 KERNEL silu_vjp(i64 n, const float* x, const float* d_y, float* d_x) {
     THREAD(i, n);
     d_x[i] = d_y[i] * silu1(x[i]);
@@ -40,6 +41,7 @@ KERNEL silu_gate_forward(i64 n, const float* a, const float* g, float* y) {
     y[i] = a[i] * silu(g[i]);
 }
 
+// By the product rule: d_a = d_y silu(g), d_g = d_y a silu'(g)
 KERNEL silu_gate_vjp(i64 n, const float* a, const float* g, const float* d_y, float* d_a, float* d_g) {
     THREAD(i, n);
     const float d = d_y[i];
@@ -53,6 +55,7 @@ KERNEL sigmoid_gate_forward(i64 n, const float* a, const float* g, float* y) {
     y[i] = a[i] * sigmoid(g[i]);
 }
 
+// With s = sigmoid(g), s' = s (1 - s): d_a = d_y s, d_g = d_y a s'
 KERNEL sigmoid_gate_vjp(i64 n, const float* a, const float* g, const float* d_y, float* d_a, float* d_g) {
     THREAD(i, n);
     const float d = d_y[i], s = sigmoid(g[i]);
@@ -83,7 +86,7 @@ KERNEL gates_forward(i64 n, i64 heads, float s0, float s1, float s2, const float
     y[i] = scale * sigmoid(x[i]);
 }
 
-// With s = y / scale: dy/dx = scale s (1 - s) = y (1 - y / scale), 0 where the scale is.
+// y = scale s, s = sigmoid(x): dy/dx = scale s (1 - s) = y (1 - y / scale), 0 where the scale is.
 KERNEL gates_vjp(i64 n, i64 heads, float s0, float s1, float s2, const float* y, const float* d_y, float* d_x) {
     THREAD(i, n);
     const i64 gate = (i / heads) % 3;

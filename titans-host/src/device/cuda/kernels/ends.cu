@@ -8,8 +8,8 @@ KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* tab
     y[i] = table[(i64)ids[i / width] * width + i % width];
 }
 
-// n = groups * ceil(width / 32), a block each: the rows of d_y that share an id are those that order[starts[g]] ..
-// order[starts[g + 1] - 1] name; their sum is added to that row of d_table
+// y[r] = table[ids[r]], so d_table[i] += sum of the d_y[r] whose id is i. n = groups * ceil(width / 32), a block each:
+// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name
 BLOCK_KERNEL(BLOCK) embedding_vjp(i64 n, i64 width, const unsigned* ids, const unsigned* order, const unsigned* starts,
                                   const float* d_y, float* d_table) {
     BLOCK_UNITS(u, n) {
@@ -47,7 +47,8 @@ KERNEL pool_forward(i64 n, i64 time, i64 width, const unsigned* lengths, const f
     y[i] = length == 0 ? 0.0f : rounded(over(sum, (float)length));
 }
 
-// n = sequences * time * width: d_x = d_y / length in the first lengths[b] rows, 0 behind them
+// n = sequences * time * width. y[b] = sum over t < length of x[b, t] / length, so d_x = d_y / length in those rows;
+// the rows behind them are in no mean: 0
 KERNEL pool_vjp(i64 n, i64 time, i64 width, const unsigned* lengths, const float* d_y, float* d_x) {
     THREAD(i, n);
     const i64 row = i / width, b = row / time, t = row % time, length = (i64)lengths[b];
@@ -65,7 +66,8 @@ BLOCK_KERNEL(BLOCK) cross_entropy_forward(i64 n, i64 classes, const float* logit
     }
 }
 
-// n = rows, a warp each: d_logits[r] = scale (softmax - one-hot), 0 without a target
+// n = rows, a warp each. loss = log sum exp(x) - x_target and d log sum exp(x) / d x_c = e^x_c / sum e^x, so
+// d_logits[r] = scale (softmax - one-hot), scale being the cotangent of every loss; 0 without a target
 BLOCK_KERNEL(BLOCK) cross_entropy_vjp(i64 n, i64 classes, float scale, const float* logits, const unsigned* targets,
                                       float* d_logits) {
     WARP_ROWS(r, n) {
@@ -94,7 +96,8 @@ BLOCK_KERNEL(BLOCK) squared_error_forward(i64 n, i64 width, const float* x, cons
     }
 }
 
-// n = rows * width: d_x = scale 2 (x - target) / width
+// n = rows * width. loss = sum of (x - target)^2 / width, so d_x = scale 2 (x - target) / width, scale being the
+// cotangent of every loss
 KERNEL squared_error_vjp(i64 n, i64 width, float scale, const float* x, const float* target, float* d_x) {
     THREAD(i, n);
     d_x[i] = scale * 2.0f / (float)width * (x[i] - target[i]);

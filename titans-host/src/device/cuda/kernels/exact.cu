@@ -41,8 +41,13 @@ BLOCK_KERNEL(BLOCK) exact_rate(i64 n, i64 m, i64 tokens, i64 from, i64 d_in, i64
     }
 }
 
-// n = M * tokens, a warp each: reverse of `exact_rate`. d_rate [M, m] holds what reads and closing give; here it gains
-// what the later chunks' Delta gives, whose lambda (cotangents of Z) are done. Writes d_norm2.
+// n = M * tokens, a warp each: reverse of `exact_rate` for tokens `from` on (MATH 4, exact form). T / scale = N C- rate
+// stood before Delta on the left, N = K K^T, so its cotangent is -lambda_t . delta_i and
+//
+//   d_rate[i] -= sum over t of later chunks of N[t, i] C-[t, i] (lambda_t . delta_i)
+//   d_norm2 = -theta d_rate f / (2 norm2)   where the clip bit, f = clip norm2^(-1/2), else 0      ((3))
+//
+// d_rate [M, m] holds what reads and closing give; the lambda of later chunks are done. Writes d_norm2.
 BLOCK_KERNEL(BLOCK) exact_rate_vjp(i64 n, i64 m, i64 tokens, i64 from, i64 chunk, i64 d, float clip, const float* scores,
                                    const float* c, const float* delta, const float* lambda, const float* norm2,
                                    const float* theta, float* d_rate, float* d_norm2) {
@@ -61,8 +66,11 @@ BLOCK_KERNEL(BLOCK) exact_rate_vjp(i64 n, i64 m, i64 tokens, i64 from, i64 chunk
     }
 }
 
-// n = M * tokens * d: lambda of one chunk from Delta's cotangents, which gain what the later chunks give and the
-// chunk's own norms; |k|^2 is on the scores' diagonal
+// n = M * tokens * d: lambda = scale (I + T)^-T d_Delta of one chunk by back substitution (MATH 4, exact form), and
+// what the chunk's own norms give Delta; norm2 = |k|^2 |delta|^2, |k|^2 being on the scores' diagonal:
+//
+//   lambda_i = scale (d_delta_i + 2 |k_i|^2 delta_i d_norm2 - rate_i sum over t of later chunks of N[t, i] C-[t, i]
+//              lambda_t)
 KERNEL exact_lambda(i64 n, i64 m, i64 tokens, i64 from, i64 chunk, i64 d, float scale, const float* scores, const float* c,
                     const float* rate, const float* delta, const float* d_norm2, const float* d_delta, float* lambda) {
     THREAD(x, n);

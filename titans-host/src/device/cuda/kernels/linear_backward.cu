@@ -1,8 +1,12 @@
 // The walk of linear_forward.cu from the last piece to the first: the cotangents of W and S stay on the chip.
 //
-// With Y' the cotangent of Y, W' and S' those of the state behind a piece, D' = -diag(IN_W) K W' - diag(IN_S) K S' -
-// M^T Y', L = scale (I + T)^-T D', and before the piece W' = a W' + Q^T diag(A) Y' + K^T diag(A-) L, S' = e S' + g W' +
-// Q^T diag(G) Y' + K^T diag(G-) L. The values' cotangent is -L, and is where L is kept.
+// With Y' the cotangent of Y, W' and S' those of the state behind a piece (MATH 4: closing (1), reads (2), exact form):
+//
+//   D' = -diag(IN_W) K W' - diag(IN_S) K S' - M^T Y'               Delta's, from the closing and from Y = ... - M Delta
+//   L = scale (I + T)^-T D'                                        as (I + T) Delta = scale (A- K W + G- K S - V)
+//   V' = -L                                                        which is where L is kept
+//   W' <- a W' + Q^T diag(A) Y' + K^T diag(A-) L                   before the piece: closing, queries, keys
+//   S' <- e S' + g W' + Q^T diag(G) Y' + K^T diag(G-) L
 
 struct Return {
     Group all;
@@ -14,7 +18,7 @@ struct Return {
     float* d_v;
 };
 
-// D' in the place of d_v, or -scale D' where that is all.
+// D' = -diag(IN_W) K W' - diag(IN_S) K S' - M^T Y' in the place of d_v, or V' = -L = -scale D' where T is 0.
 template <int COLS> __device__ inline void ask_back(const Return& x, const Piece& at, i64 unit) {
     const i64 length = x.all.length, width = x.at.width;
     const float* rows = x.rows + unit * COEFFICIENTS * length;
@@ -35,7 +39,8 @@ template <int COLS> __device__ inline void ask_back(const Return& x, const Piece
     }
 }
 
-// -L from the first tile of rows to the last: none is overwritten that another one needs.
+// V' = -L = -scale (I + T)^-T D' from the first tile of rows to the last: the transpose is upper triangular, so none is
+// overwritten that another one needs.
 template <int COLS> __device__ inline void solve_back(const Return& x, const Piece& at, i64 unit) {
     const i64 length = x.all.length, width = x.at.width;
     float sum[EACH][COLS];
@@ -48,7 +53,8 @@ template <int COLS> __device__ inline void solve_back(const Return& x, const Pie
     }
 }
 
-// W' and S' at the piece's start.
+// W' and S' at the piece's start: W' <- a W' + Q^T diag(A) Y' + K^T diag(A-) L, S' <- e S' + g W' + Q^T diag(G) Y' +
+// K^T diag(G-) L.
 template <int COLS> __device__ inline void open_piece(const Return& x, const Piece& at, i64 unit) {
     const i64 length = x.all.length, width = x.at.width;
     const float *rows = x.rows + unit * COEFFICIENTS * length, *last = x.chains + unit * 3 * (length + 1) + at.count;

@@ -1,5 +1,13 @@
 // From the cotangents of a linear memory's coefficients to those of its gates: linear_coefficients (linear.cu) in
-// reverse.
+// reverse (MATH 4, (3)). A token that writes made A' = k A, E' = eta E, G' = k G + E', k = 1 - alpha, and in the
+// columns of the tokens before it P' = eta P, C' = k C + P'. From the last token to the first,
+//
+//   d_E' += d_G',  d_P' += d_C'                             they went into G' and C' too
+//   d_alpha -= d_A' A + d_G' G + sum over columns of d_C' C
+//   d_eta += d_E' E + sum over columns of d_P' P
+//   d_A += k d_A',  d_G += k d_G',  d_E += eta d_E',  d_C += k d_C',  d_P += eta d_P'
+//
+// and theta is a factor of B = C theta, IN_W = C_last theta and IN_S = P_last theta.
 
 // What a unit's cotangents are: of B of the queries and of the keys [length, length], where they are not null, and
 // d_rows [6, length] (linear.cuh).
@@ -7,8 +15,8 @@ struct Given {
     const float *queries, *keys, *rows;
 };
 
-// Column i: theta's cotangent, and what it gives alpha and eta of every token behind it, [length (token), length
-// (column)].
+// What a column of C and P looks at, and where it leaves theta's cotangent and what it gives alpha and eta of every
+// token behind it, [length (token), length (column)].
 struct Column {
     Group all;
     Piece at;
@@ -19,6 +27,8 @@ struct Column {
     float *by_alpha, *by_eta, *d_gates;
 };
 
+// Column i: d_theta = sum over t of d_B[t, i] C[t, i] + d_IN_W C_last + d_IN_S P_last; then d_C and d_P, which begin
+// with d_IN_W theta and d_IN_S theta and gain d_B[t, i] theta in the rows that answer t, back from row to row.
 __device__ inline void column_vjp(const Column& x, const Given& d, i64 i) {
     const i64 length = x.all.length, count = x.at.count;
     const float *c = x.c + i, *p = x.p + i;
@@ -38,7 +48,7 @@ __device__ inline void column_vjp(const Column& x, const Given& d, i64 i) {
         for (i64 q = keys.from; d.keys && q < keys.to; ++q) d_c += d.keys[q * length + i] * theta;
         float to_alpha = 0.0f, to_eta = 0.0f;
         if (writes(x.all, x.at, t, x.read_only, x.mask)) {
-            d_p += d_c;
+            d_p += d_c; // P' in C'
             to_alpha = -d_c * c[t * length], to_eta = d_p * p[t * length];
             d_c *= 1.0f - x.gates[gate_of(x.all, x.at, t, 0)], d_p *= x.gates[gate_of(x.all, x.at, t, 2)];
         }
@@ -46,7 +56,7 @@ __device__ inline void column_vjp(const Column& x, const Given& d, i64 i) {
     }
 }
 
-// alpha's and eta's cotangents of a warp's token, of all columns.
+// alpha's and eta's cotangents of a warp's token: the sums over columns.
 __device__ inline void total_columns(const Column& x, i64 t) {
     Pair alpha = {0.0f, 0.0f}, eta = {0.0f, 0.0f};
     LANE_ELEMENTS(i, t) {
@@ -58,7 +68,8 @@ __device__ inline void total_columns(const Column& x, i64 t) {
     x.d_gates[gate_of(x.all, x.at, t, 0)] = rounded(alpha), x.d_gates[gate_of(x.all, x.at, t, 2)] = rounded(eta);
 }
 
-// What A, G and E give to alpha and eta, from the cotangents of their last row.
+// What A, G and E give to alpha and eta, from the cotangents of their last row; those of answering rows join on the
+// way.
 __device__ inline void chains_back(const Column& x, const Given& d, const float* chains, float d_a, float d_g,
                                    float d_e) {
     const i64 length = x.all.length, count = x.at.count;
@@ -71,7 +82,7 @@ __device__ inline void chains_back(const Column& x, const Given& d, const float*
             d_a += d.rows[A_KEYS * length + q], d_g += d.rows[G_KEYS * length + q];
         if (!writes(x.all, x.at, t, x.read_only, x.mask)) continue;
         const i64 alpha = gate_of(x.all, x.at, t, 0), eta = gate_of(x.all, x.at, t, 2);
-        d_e += d_g;
+        d_e += d_g; // E' in G'
         x.d_gates[alpha] -= d_a * a[t] + d_g * g[t];
         x.d_gates[eta] += d_e * e[t];
         d_a *= 1.0f - x.gates[alpha], d_g *= 1.0f - x.gates[alpha], d_e *= x.gates[eta];
@@ -92,7 +103,7 @@ BLOCK_KERNEL(BLOCK, 1) linear_gates_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i6
                          d_rows + u * COEFFICIENTS * length};
         const Column x = {all,      piece_of(all, u), read,              chunk,           read_only, gates, mask,
                           c + column, p + column,     by_alpha + square, by_eta + square, d_gates};
-        // The cotangents of the last row: <W', W>, <W', S>, <S', S>.
+        // The last row's A, G and E closed the piece, W = a W + g S, S = e S: <W', W>, <W', S>, <S', S> ((1)).
         const float *w = state_of(states, x.at), *d_w = behind + u * 2 * params;
         Pair of_a = {0.0f, 0.0f}, of_g = of_a, of_e = of_a;
         for (i64 e = threadIdx.x; e < params; e += BLOCK) {

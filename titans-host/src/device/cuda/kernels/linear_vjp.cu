@@ -1,12 +1,20 @@
 // What the walks leave, in parallel over all pieces of a group (linear.cuh): the cotangents of queries, keys and gates
-// from the states W, S at the pieces' starts, the cotangents W', S' behind them, and L = -d_v. M[t, i] = (q_t . k_i)
-// C[t, i] theta[i], M-[t, i] = (k_t . k_i) C-[t, i] theta[i]: with N = -Y' Delta^T and N- = -L Delta^T below the
-// diagonal
+// from the states W, S at the pieces' starts, the cotangents W', S' behind them, and L = -d_v.
 //
-// Q' = A Y' W^T + G Y' S^T + (N B) K, K' = A- L W^T + G- L S^T + (N- B-) K + (N- B-)^T K + (N B)^T Q - IN_W Delta W'^T
-// - IN_S Delta S'^T
+// Forward, with B = C theta and B- = C- theta: Y = A Q W + G Q S - M Delta, M = (Q K^T) B; R = scale (A- K W + G- K S -
+// V), (I + scale M-) Delta = R, M- = (K K^T) B-; W = a W + g S - K^T IN_W Delta, S = e S - K^T IN_S Delta. A prime is a
+// cotangent. M' = N = -Y' Delta^T ((2) of MATH 4) and M-' = N- = -L Delta^T (exact form), each by two factors, below
+// the diagonal, and U = Delta W'^T, V = Delta S'^T ((1)):
+//
+//   Q' = A Y' W^T + G Y' S^T + (N B) K
+//   K' = A- L W^T + G- L S^T + (N- B-) K        as queries of R and M-
+//      + (N- B-)^T K + (N B)^T Q                as keys of M- and M
+//      - IN_W U - IN_S V                        in the closing
+//   A'_t = q_t . (Y' W^T)_t, G'_t = q_t . (Y' S^T)_t, likewise A-' and G-' of k and L
+//   B' = N (Q K^T), B-' = N- (K K^T), IN_W'_i = -k_i . u_i, IN_S'_i = -k_i . v_i
 
-// N weighed by C theta in `weighed`, by the scores in `d_weight`: of the tokens from t on, and from i on.
+// M = scores B and its cotangent N: the scores' is N B, in `weighed`, B's is N scores, in `d_weight`. Of the tokens
+// from t on, and from i on; 0 above the diagonal.
 __device__ inline void store_weights_vjp(const Group& all, const Piece& at, i64 t, i64 i, i64 read, i64 chunk,
                                          const float (*n)[EACH], const float (*scores)[EACH], const float* gates,
                                          const float* c, float* weighed, float* d_weight) {
@@ -91,7 +99,7 @@ __device__ inline void store_dots(const float* dots, i64 count, float* out) {
     }
 }
 
-// n = units * tiles of 64, a block each: d_q, and of d_rows [units, 6, length] A's and G's of the queries
+// n = units * tiles of 64, a block each: d_q = Q', and of d_rows [units, 6, length] A' and G' of the queries
 BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
                                           const float* d_y, const float* rows, const float* weighed, OF_STATES,
                                           float* d_rows, float* d_q) {
@@ -110,6 +118,7 @@ BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, 
         float of_a[EACH] = {}, of_g[EACH] = {};
         for (i64 column = 0; column < d_in; column += TILE) {
             float total[EACH][EACH] = {};
+            // A Y' W^T, G Y' S^T, then (N B) K.
             add_products(d_answers, w, column, x, rows + own + A_READ * length, 1.0f, left, right, total, of_a);
             add_products(d_answers, w + params, column, x, rows + own + G_READ * length, 1.0f, left, right, total,
                          of_g);
@@ -123,8 +132,8 @@ BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, 
     }
 }
 
-// n = units * tiles of 64, a block each: d_k, and of d_rows [units, 6, length] all others. of_queries, of_keys: null
-// for 0
+// n = units * tiles of 64, a block each: d_k = K', and of d_rows [units, 6, length] all others. of_queries = N B,
+// of_keys = N- B-: null for 0
 BLOCK_KERNEL(BLOCK, 1) linear_keys_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
                                        const float* d_v, float* delta, i64 delta_stride, i64 delta_first,
                                        const float* rows, const float* of_queries, const float* of_keys, OF_STATES,
@@ -146,11 +155,14 @@ BLOCK_KERNEL(BLOCK, 1) linear_keys_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, con
         float of_a[EACH] = {}, of_g[EACH] = {}, in_w[EACH] = {}, in_s[EACH] = {};
         for (i64 column = 0; column < d_in; column += TILE) {
             float total[EACH][EACH] = {};
+            // A- L W^T and G- L S^T, of d_v = -L.
             add_products(lambda, w, column, x, rows + own + A_KEYS * length, -1.0f, left, right, total, of_a);
             add_products(lambda, w + params, column, x, rows + own + G_KEYS * length, -1.0f, left, right, total, of_g);
+            // -IN_W U and -IN_S V.
             add_products(residuals, d_w, column, x, rows + own + IN_W * length, -1.0f, left, right, total, in_w);
             add_products(residuals, d_w + params, column, x, rows + own + IN_S * length, -1.0f, left, right, total,
                          in_s);
+            // (N- B-) K, (N- B-)^T K, (N B)^T Q.
             for (i64 t = 0; of_keys && t <= i; t += TILE)
                 add_square(of_keys + square, length, at.count, i, t, false, tokens_of(all, at, t, k, d_in), column,
                            weights, right, total);

@@ -33,19 +33,20 @@ KERNEL activate(i64 n, i64 kind, const float* z, float* y) {
     y[i] = phi(kind, z[i]).value;
 }
 
-// y[n] = u phi'(z); y may be u
+// Reverse of a = phi(z), da = phi'(z) dz, for the cotangent u of a: y[n] = u phi'(z); y may be u
 KERNEL activate_vjp(i64 n, i64 kind, const float* z, const float* u, float* y) {
     THREAD(i, n);
     y[i] = u[i] * phi(kind, z[i]).first;
 }
 
-// y[n] += u phi'(z)
+// The same added to what z has received: y[n] += u phi'(z)
 KERNEL activate_vjp_add(i64 n, i64 kind, const float* z, const float* u, float* y) {
     THREAD(i, n);
     y[i] += u[i] * phi(kind, z[i]).first;
 }
 
-// Reverse of delta = u phi'(z): d_u[n] = d_delta phi'(z), d_z[n] = d_delta u phi''(z)
+// Reverse of delta = u phi'(z) (MATH 4, (4)). By the product rule ddelta = phi'(z) du + u phi''(z) dz: d_u[n] = d_delta
+// phi'(z), d_z[n] = d_delta u phi''(z)
 KERNEL activate_second(i64 n, i64 kind, const float* z, const float* u, const float* d_delta, float* d_u, float* d_z) {
     THREAD(i, n);
     const Phi f = phi(kind, z[i]);
@@ -68,7 +69,8 @@ BLOCK_KERNEL(BLOCK) plain_top(i64 n, i64 d, float scale, const float* z, const f
     }
 }
 
-// n = rows * d: reverse of plain_top: d_z = scale d_delta, d_v = -scale d_delta
+// n = rows * d: reverse of plain_top, delta = scale (z - v) (MATH 4, (4)): d_z = scale d_delta, d_v = -scale d_delta;
+// the surprise is looked at and receives nothing
 KERNEL plain_top_vjp(i64 n, float scale, const float* d_delta, float* d_z, float* d_v) {
     THREAD(i, n);
     d_z[i] = scale * d_delta[i];
@@ -105,7 +107,8 @@ BLOCK_KERNEL(BLOCK) count_clipped(i64 n, i64 m, float clip, const float* norm2, 
     }
 }
 
-// n = rows: reverse of clip_rate. d_theta from d_rate, and d_norm2.
+// n = rows: reverse of clip_rate, rate = theta f with f = clip norm2^(-1/2) where that bit, else 1 (MATH 4, (3)):
+// d_theta = f d_rate, and df/dnorm2 = -f / (2 norm2) gives d_norm2 = -theta d_rate f / (2 norm2), 0 where f is 1
 KERNEL clip_rate_vjp(i64 n, float clip, const float* norm2, const float* theta, const float* d_rate, float* d_theta,
                      float* d_norm2) {
     THREAD(r, n);
@@ -115,7 +118,8 @@ KERNEL clip_rate_vjp(i64 n, float clip, const float* norm2, const float* theta, 
     d_norm2[r] = over ? d_rate[r] * theta[r] * -0.5f * factor / norm2[r] : 0.0f;
 }
 
-// n = rows, a warp each: reverse of gradient_norm: d_h += 2 h |delta|^2 d_norm2, d_delta += 2 delta |h|^2 d_norm2
+// n = rows, a warp each: reverse of gradient_norm, norm2 = sum over layers of |h|^2 |delta|^2 + |g|^2 (MATH 4, (3)); as
+// d|x|^2 = 2 x . dx: d_h += 2 h |delta|^2 d_norm2, d_delta += 2 delta |h|^2 d_norm2. Without delta h is gamma's g
 BLOCK_KERNEL(BLOCK) gradient_norm_vjp(i64 n, i64 d_in, i64 d_out, const float* h, const float* delta,
                                       const float* d_norm2, float* d_h, float* d_delta) {
     WARP_ROWS(r, n) {

@@ -37,7 +37,8 @@ KERNEL advance(i64 n, i64 len, i64 params, i64 m, const float* a, const float* g
     w[params] = e[last] * w[params];
 }
 
-// n = M * len: its reverse in place: d_W = A d_W', d_S = G d_W' + E d_S'
+// n = M * len: its reverse in place (MATH 4, (1)). W' = A W + G S and S' = E S, so W went into W' alone and S into
+// both: d_W = A d_W', d_S = G d_W' + E d_S'
 KERNEL advance_vjp(i64 n, i64 len, i64 params, i64 m, const float* a, const float* g, const float* e, float* d_state) {
     THREAD(i, n);
     const i64 k = i / len, last = k * (m + 1) + m;
@@ -46,8 +47,8 @@ KERNEL advance_vjp(i64 n, i64 len, i64 params, i64 m, const float* a, const floa
     d_w[0] = a[last] * d_w[0];
 }
 
-// n = M * lanes: partial sums of <W, d_W'>, <S, d_W'>, <S, d_S'> over `len` parameters, each [M, lanes], one behind the
-// other
+// n = M * lanes: the cotangents of A, G and E in W' = A W + G S, S' = E S (MATH 4, (1)): partial sums of <W, d_W'>, <S,
+// d_W'>, <S, d_S'> over `len` parameters, each [M, lanes], one behind the other
 KERNEL state_dots(i64 n, i64 lanes, i64 len, i64 params, const float* state, const float* d_state, float* partial) {
     THREAD(i, n);
     const i64 k = i / lanes;

@@ -57,7 +57,16 @@ BLOCK_KERNEL(BLOCK) residual_top(i64 n, i64 m, i64 d, i64 stride, float scale, c
     }
 }
 
-// n = rows: reverse of residual_top, given d_delta and d_g. d_z, d_k, d_v overwritten; d_gamma [rows, d] of this row.
+// n = rows: reverse of residual_top, given d_delta and d_g (MATH 4, (4): the residual shape, and the layer norm's
+// second derivative). e = 2c (M(k) - v), M(k) = k + x_hat (1 + gamma), g = e x_hat, w = e (1 + gamma), delta = J w with
+// J x = r (x - mean(x) - x_hat mean(x_hat x)), which is symmetric, so that
+//
+//   d_w = J d_delta,   d_e = d_w (1 + gamma) + d_g x_hat,   d_M = 2c d_e
+//   d_hat = -r (d_delta mean(w x_hat) + w mean(d_delta x_hat)) + d_g e + d_M (1 + gamma)
+//   d_gamma = d_w e + d_M x_hat,   d_k = d_M,   d_v = -d_M
+//   d_z = J d_hat - (d_delta . delta) (r / d) x_hat          the last term through r: ddelta/dr = delta / r
+//
+// d_z, d_k, d_v overwritten; d_gamma [rows, d] of this row.
 BLOCK_KERNEL(BLOCK) residual_top_vjp(i64 n, i64 m, i64 d, i64 stride, float scale, const float* x_hat, const float* r,
                                      const float* error, const float* delta, const float* gamma, const float* d_delta,
                                      const float* d_g, float* d_z, float* d_k, float* d_v, float* d_gamma) {
@@ -80,8 +89,8 @@ BLOCK_KERNEL(BLOCK) residual_top_vjp(i64 n, i64 m, i64 d, i64 stride, float scal
         LANE_ELEMENTS(lane, d) {
             const i64 c = at + lane;
             const double scale_c = 1.0 + gm[lane], hat = x_hat[c], e = error[c];
-            const double d_w = rr * (d_delta[c] - d_mean - hat * d_along);
-            const double d_e = (d_w * scale_c + d_g[c] * hat) * scale;
+            const double d_w = rr * (d_delta[c] - d_mean - hat * d_along); // J d_delta
+            const double d_e = (d_w * scale_c + d_g[c] * hat) * scale;     // d_M
             const double d_hat = -rr * (d_delta[c] * w_along + e * scale_c * d_along) + d_g[c] * e + d_e * scale_c;
             d_gamma[c] = (float)(d_w * e + d_e * hat);
             d_k[c] = (float)d_e, d_v[c] = (float)-d_e, d_z[c] = (float)d_hat;
@@ -115,7 +124,8 @@ BLOCK_KERNEL(BLOCK) residual_read(i64 n, i64 d, const float* q, const float* z, 
     }
 }
 
-// n = rows: reverse: d_gammas = d_y x_hat, d_z through the layer norm (d_q = d_y is the caller's)
+// n = rows: reverse of residual_read, y = q + x_hat (1 + gammas) (MATH 4, (2)): d_gammas = d_y x_hat, d_q = d_y (the
+// caller's), and with w = d_y (1 + gammas), the cotangent of x_hat, d_z = r (w - mean(w) - x_hat mean(w x_hat))
 BLOCK_KERNEL(BLOCK) residual_read_vjp(i64 n, i64 d, const float* x_hat, const float* r, const float* gammas,
                                       const float* d_y, float* d_gammas, float* d_z) {
     const double share = inverse_of(d);
@@ -136,7 +146,8 @@ BLOCK_KERNEL(BLOCK) residual_read_vjp(i64 n, i64 d, const float* x_hat, const fl
     }
 }
 
-// n = rows: A and G of gamma_rows: d_a += d_gammas . gamma, d_g += d_gammas . S_gamma
+// n = rows: A and G of gamma_rows, gammas = A gamma + G S_gamma (MATH 4, (2)): d_a += d_gammas . gamma, d_g += d_gammas
+// . S_gamma; those of gamma and S_gamma are products
 BLOCK_KERNEL(BLOCK) gamma_rows_vjp(i64 n, i64 m, i64 d, i64 stride, const float* gamma, const float* d_gammas,
                                    float* d_a, float* d_g) {
     WARP_ROWS(row, n) {
@@ -147,8 +158,8 @@ BLOCK_KERNEL(BLOCK) gamma_rows_vjp(i64 n, i64 m, i64 d, i64 stride, const float*
     }
 }
 
-// n = rows: closing gamma. gamma -= sum in_w g, S_gamma -= sum in_s g. d_gamma: cotangents after the chunk, strided.
-// d_g -= in_w d_gamma' + in_s d_S'; d_in_w -= g . d_gamma'; d_in_s -= g . d_S'
+// n = rows: reverse of closing gamma, gamma' = ... - sum in_w g, S' = ... - sum in_s g (MATH 4, (1), H = 1). d_gamma:
+// cotangents after the chunk, strided: d_g -= in_w d_gamma' + in_s d_S'; d_in_w -= g . d_gamma'; d_in_s -= g . d_S'
 BLOCK_KERNEL(BLOCK) gamma_close_vjp(i64 n, i64 m, i64 d, i64 stride, const float* g, const float* in_w,
                                     const float* in_s, const float* d_gamma, float* d_g, float* d_in_w,
                                     float* d_in_s) {

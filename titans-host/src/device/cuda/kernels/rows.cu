@@ -19,8 +19,9 @@ BLOCK_KERNEL(BLOCK) norm_forward(i64 n, i64 d, float divisor, const float* x, co
     }
 }
 
-// n = rows, a warp each. With g = d_y weight and s the inverse norm, which is kept: d_x = s (g - x s^2 / divisor sum(g
-// x)), a difference that nearly cancels in narrow rows, so all of it is exact beyond a float
+// n = rows, a warp each. y = s x weight with s = (|x|^2 / divisor + eps)^(-1/2), so ds/dx = -s^3 x / divisor. With g =
+// d_y weight: d_x = s g + (g . x) ds/dx = s (g - x s^2 (g . x) / divisor), a difference that nearly cancels in narrow
+// rows, so all of it is exact beyond a float. s is kept for norm_weight_vjp
 BLOCK_KERNEL(BLOCK) norm_vjp(i64 n, i64 d, float divisor, const float* x, const float* weight, const float* d_y,
                              float* d_x, float* inverse) {
     WARP_ROWS(r, n) {
@@ -29,7 +30,7 @@ BLOCK_KERNEL(BLOCK) norm_vjp(i64 n, i64 d, float divisor, const float* x, const 
         const float scale = rounded(s);
         Pair along = {0.0f, 0.0f};
         LANE_ELEMENTS(c, d) along = plus(along, times(two_product(cot[c], weight ? weight[c] : 1.0f), row[c]));
-        along = over(times(times(warp_sum(along), s), s), divisor);
+        along = over(times(times(warp_sum(along), s), s), divisor); // s^2 (g . x) / divisor
         LANE_ELEMENTS(c, d) {
             const Pair g = two_product(cot[c], weight ? weight[c] : 1.0f);
             d_x[r * d + c] = scale * rounded(plus(g, minus(times(along, row[c]))));

@@ -105,7 +105,8 @@ KERNEL memory_start(i64 n, i64 heads, i64 params, const float* w0, float* state)
     state[i] = p < params ? w0[h * params + p] : 0.0f;
 }
 
-// n = heads * P: d_w0 += the sum over the batch
+// n = heads * P. state[b, h] = [w0[h] | 0] for every sequence b, so d_w0[h] += sum over b of d_state[b, h]'s weights;
+// the momentum was a constant
 KERNEL memory_start_vjp(i64 n, i64 batch, i64 params, const float* d_state, float* d_w0) {
     THREAD(i, n);
     const i64 heads = n / params, h = i / params, p = i % params;

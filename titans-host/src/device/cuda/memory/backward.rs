@@ -56,6 +56,8 @@ impl<R: Driver> BackwardSpace<R> {
 }
 
 impl<R: Driver> Cuda<R> {
+    /// All gradients of the operation. The cotangent of the state goes through the chunks from the last to the first; a
+    /// chunk's own are derived at [`Chunk::reverse`], a linear memory's at [`LinearMemory::backward`].
     pub(in crate::device::cuda) fn memory_backward(
         &self,
         op: &MemoryOp,

@@ -35,7 +35,14 @@ impl<R: Driver> ExactReverse<R> {
 
 impl<R: Driver> Chunk<'_, R> {
     /// From the cotangents of Δ, the closing and the reads to those of all inputs (in `d`) and of the state
-    /// (`d_state`).
+    /// (`d_state`). (I + T) Δ = 2c (B − V) with B = diag(A⁻) K W + diag(G⁻) K S, T = 2c M, M = (K Kᵀ) ∘ C⁻ diag(r), so
+    /// (I + T) dΔ = 2c (dB − dV) − 2c dM Δ and, with Λ = 2c (I + T)⁻ᵀ Δ̄ (section 4, exact form),
+    ///
+    /// ```text
+    /// ⟨Δ̄, dΔ⟩ = ⟨Λ, dB − dV − dM Δ⟩:   B̄ = Λ,  V̄ = −Λ,  M̄ = −Λ Δᵀ
+    /// ```
+    ///
+    /// B − M Δ is (2)'s Z with K for X: [`Chunk::asked_vjp`] of it with Z̄ = Λ, whose X̄ joins H̄ in K̄.
     pub fn exact_vjp(
         &self,
         s: &Space<R>,
@@ -60,13 +67,22 @@ impl<R: Driver> Chunk<'_, R> {
         self.asked_vjp(s, d, &asked, state, d_state)?;
         self.gates_vjp(s, d)?;
         self.theta_vjp(s, d)?;
+        // K̄ = X̄ + H̄, V̄ = −Λ.
         cuda.launch("add", rows * i, args![&d.x_query, &d.h[0], &d.k])?;
         cuda.launch("fill", rows * o, args![0.0f32, &d.v])?;
         cuda.launch("add_scaled", rows * o, args![-1.0f32, lambda, &d.v])
     }
 
-    /// λ, the cotangents of Z, and all of the rates', chunk by chunk from the last: a token's rate is known from its Δ,
-    /// so that its rate's cotangent must be complete before its λ.
+    /// Λ = 2c (I + T)⁻ᵀ Δ̄ and all of the rates' cotangents, chunk by chunk from the last, T reaching from a token to
+    /// those of earlier chunks only:
+    ///
+    /// ```text
+    /// r̄_i −= Σ_t (K Kᵀ)_{t,i} C⁻_{t,i} λ_t·δ_i,  ν_i = −θ_i r̄_i f_i / (2 ‖u_i‖²)    (`exact_rate_vjp`)
+    /// λ_i = 2c (δ̄_i + 2 ν_i ‖k_i‖² δ_i − Σ_t M_{t,i} λ_t)                         (`exact_lambda`)
+    /// ```
+    ///
+    /// with t of later chunks, and ν_i = 0 where the clip did not bite, ‖u_i‖ = ‖k_i‖ ‖δ_i‖ (section 4, (3)).
+    /// A clipped token's rate follows from its own Δ, so that r̄_i and ν_i must be complete before λ_i.
     fn solve_clipped_vjp(&self, s: &Space<R>, e: &Exact<R>, d: &Reverse<R>) -> Result<()> {
         let (cuda, count, m, spec) = (self.cuda, self.sizes.count, self.m, self.sizes.spec());
         let (o, chunk, scale, lambda) = (spec.value_width(), spec.chunk, self.sizes.scale(), &d.z[0]);

@@ -60,7 +60,8 @@ pub(super) struct LinearRun<'a, R: Driver> {
 }
 
 impl<R: Driver> LinearMemory<'_, R> {
-    /// All gradients; `d_state` holds the last state's cotangent and receives the first one's.
+    /// All gradients; `d_state` holds the last state's cotangent and receives the first one's. Group by group from the
+    /// last: [`LinearMemory::walk_back`], then [`LinearMemory::tokens_vjp`], where the cotangents are derived.
     pub fn backward(&self, mut work: LinearBackward<R>, run: &LinearRun<'_, R>) -> Result<()> {
         let (spec, n) = (self.sizes.spec(), self.sizes.longest());
         let (periods, block, most) = (spec.periods(self.sizes.op.time), work.block.max(1), work.group.most);
@@ -101,7 +102,13 @@ impl<R: Driver> LinearMemory<'_, R> {
         Ok(())
     }
 
-    /// The values' cotangents, and those of the states behind every piece and before the group.
+    /// V̄ = −Λ, and the cotangents of the states behind every piece and before the group (section 4, (1), (2) and the
+    /// exact form), piece after piece from the last:
+    ///
+    /// ```text
+    /// Δ̄ = −diag(in_w) K W̄′ − diag(in_s) K S̄′ − Mᵀ Ȳ,  Λ = 2c (I + T)⁻ᵀ Δ̄
+    /// W̄ = a W̄′ + Qᵀ diag(A) Ȳ + Kᵀ diag(A⁻) Λ,  S̄ = e S̄′ + g W̄′ + Qᵀ diag(G) Ȳ + Kᵀ diag(G⁻) Λ
+    /// ```
     fn walk_back(&self, work: &LinearBackward<R>, pieces: Pieces, run: &LinearRun<'_, R>) -> Result<()> {
         let (spec, (wide, slice), group) = (self.sizes.spec(), self.slice(), &work.group);
         let kernel = if wide { "linear_backward_wide" } else { "linear_backward_narrow" };
@@ -125,7 +132,16 @@ impl<R: Driver> LinearMemory<'_, R> {
         self.cuda.launch_blocks(kernel, self.slices(), &[&self.group_args(pieces)[..], made].concat())
     }
 
-    /// The cotangents of queries, keys and gates, all pieces at once.
+    /// The cotangents of queries, keys and gates, all pieces at once: M = (Q Kᵀ) ∘ B and M⁻ = (K Kᵀ) ∘ B⁻, B = C
+    /// diag(θ), have M̄ = −Ȳ Δᵀ and M̄⁻ = −Λ Δᵀ ((2) and the exact form), the closing U = Δ W̄′ᵀ, V = Δ S̄′ᵀ ((1)), and
+    ///
+    /// ```text
+    /// B̄ = M̄ ∘ Q Kᵀ,  B̄⁻ = M̄⁻ ∘ K Kᵀ                                          (`linear_scores_vjp`)
+    /// Q̄ = diag(A) Ȳ Wᵀ + diag(G) Ȳ Sᵀ + (M̄ ∘ B) K,  Ā, Ḡ                      (`linear_queries_vjp`)
+    /// K̄ = diag(A⁻) Λ Wᵀ + diag(G⁻) Λ Sᵀ + (F + Fᵀ) K + (M̄ ∘ B)ᵀ Q
+    ///     − diag(in_w) U − diag(in_s) V,  F = M̄⁻ ∘ B⁻,  Ā⁻, Ḡ⁻, d_in_w, d_in_s    (`linear_keys_vjp`)
+    /// θ̄, and ᾱ and η̄ by (3)                                                  (`linear_gates_vjp`)
+    /// ```
     fn tokens_vjp(
         &self,
         work: &LinearBackward<R>,
