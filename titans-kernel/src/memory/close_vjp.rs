@@ -7,7 +7,7 @@
 //! ā = ⟨W̄′, W⟩,  ḡ = ⟨W̄′, S⟩,  ē = ⟨S̄′, S⟩
 //! W̄ = a W̄′,     S̄ = e S̄′ + g W̄′                                    (Decay, left to the caller)
 //! U = Δ W̄′ᵀ,     V = Δ S̄′ᵀ                                            [n, d_in]
-//! d(c rate)_i = −h_i · u_i,   d(p rate)_i = −h_i · v_i                  hence c̄, p̄ and the cotangent of rate by the product rule
+//! d(c rate)_i = −h_i · u_i,   d(p rate)_i = −h_i · v_i      hence c̄, p̄ and that of rate by the product rule
 //! H̄ = −diag(c ∘ rate) U − diag(p ∘ rate) V
 //! Δ̄ = −diag(c ∘ rate) H W̄′ − diag(p ∘ rate) H S̄′
 //! ```
@@ -28,7 +28,9 @@ use crate::scalar::Scalar;
 use crate::view::MatMut;
 
 /// From the cotangent `d_end` of the state at the piece's end, closed onto the state `start`: additions to the piece's
-/// inside. The first `faded` tokens have no share in S. What [`Decay`] does to `d_end` is left to do.
+/// inside. W′ = a W + g S − …, S′ = e S − …, so ā = ⟨W̄′, W⟩, ḡ = ⟨W̄′, S⟩, ē = ⟨S̄′, S⟩ here, and what the outer
+/// products give below ([`outer_products_vjp`], [`gamma_vjp`]). The first `faded` tokens have no share in S. What
+/// [`Decay`] does to `d_end`, W̄ = a W̄′ and S̄ = e S̄′ + g W̄′, is left to do.
 pub(super) fn close_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     (end, faded): (End, usize),
@@ -95,7 +97,7 @@ pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> 
     sums.map(|sum| tree(sum))
 }
 
-/// The same for W and S: `S̄ ← e S̄ + g W̄` (S went into both), `W̄ ← a W̄`.
+/// Backward of `W′ = a W + g S`, `S′ = e S` for W and S: `dS = e S̄′ + g W̄′` (S went into both), `dW = a W̄′`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay<T> {
     pub a: T,
@@ -147,7 +149,15 @@ pub(super) fn decay<T: Scalar, G: Arithmetic<T>>(
 }
 
 /// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ
-/// of layer l (overwritten), and additions to those of the coefficients and rates.
+/// of layer l (overwritten), and additions to those of the coefficients and rates. As ⟨W̄, Hᵀ diag(s) Δ⟩ = Σ_i s_i
+/// h_i · u_i with u_i = δ_i W̄ᵀ ((1) of `docs/MATH.md` section 4):
+///
+/// ```text
+/// U = Δ W̄ᵀ,  V = Δ S̄ᵀ,  x_i = −h_i · u_i,  y_i = −h_i · v_i              (of c_i rate_i and p_i rate_i)
+/// c̄_i += x_i rate_i,  p̄_i += y_i rate_i,  the cotangent of rate_i += x_i c_i + y_i p_i
+/// H̄ = −diag(c ∘ rate) U − diag(p ∘ rate) V
+/// Δ̄ = −diag(c ∘ rate) H W̄ − diag(p ∘ rate) H S̄
+/// ```
 fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,

@@ -199,8 +199,8 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         (-d_keep, d_eta)
     }
 
-    /// Cotangents of Π η, C and P of row `from`, which [`Coefficients::restart`] made of row `to` with n columns, added
-    /// to that row's.
+    /// Reverses [`Coefficients::restart`], which copied Π η (0 by then), C and P of row `to`, n columns, to row `from`,
+    /// and began A = 1 and G = 0 anew, which are constants: Ē_to += Ē_from, C̄_to += C̄_from, P̄_to += P̄_from.
     pub fn give_back(&mut self, from: usize, to: usize, n: usize) {
         self.e[to] += self.e.item(from);
         for x in [&mut *self.c, self.p] {

@@ -36,7 +36,13 @@ use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// One piece, whose Δ is among the batch's: `d_state` from the cotangent of the state behind it to that of the state
-/// before it, which is `start`.
+/// before it, which is `start`. Closing (1), then [`PiecePart::all`]. Where it settled behind m tokens, U = A_m W +
+/// G_m S and S′ has none of S: the tokens behind give Ū, from which
+///
+/// ```text
+/// Ā_m += ⟨Ū, W⟩,  Ḡ_m += ⟨Ū, S⟩,  W̄ = A_m Ū,  S̄ = G_m Ū
+/// Ē_m, C̄_m, P̄_m += those of the first row behind, which copied row m's
+/// ```
 pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     run: BackwardPass<'_, T, G>,
     place: Place,
@@ -117,7 +123,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// The queries: `d_q` is overwritten.
+    /// The queries, (2) of Z = diag(A) Q W + diag(G) Q S − M Δ with Z̄ = `d_y`: `d_q` is overwritten.
     fn reads(
         &self,
         d_y: Option<Mat<'_, T>>,
@@ -150,8 +156,9 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// The keys and values, which are complete when Δ's cotangent is: `d_v` is overwritten, the keys' share added to
-    /// that of H, and the rates' cotangents become those of θ.
+    /// The keys and values, which are complete when Δ's cotangent is: Λ = 2c (I + T)⁻ᵀ Δ̄, V̄ = −Λ, and [`Self::keys`]
+    /// of Λ; `d_v` is overwritten, the keys' share added to that of H, and the rates' cotangents become those of θ.
+    /// Chunk by chunk T is 0 within a chunk, so Λ = 2c Δ̄ there, once later chunks have taken Mᵀ Λ off Δ̄.
     fn writes(&self, mut d_v: MatMut<'_, T>, d_state: &mut [T], inside: &mut Inside<'_, T>) -> Result<()> {
         let (lay, feed, Place { n, filled, .. }) = (self.on.lay, self.feed, self.feed.place);
         if lay.spec.chunk == 1 && lay.spec.clip.is_none() {
@@ -177,8 +184,8 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// Λ = 2c Δ̄, where every row of Δ̄ loses what later rows took of its own: to `inside.z`. The keys' products stay
-    /// in `inside.square[1]`.
+    /// Λ = 2c (I + T)⁻ᵀ Δ̄, T = 2c M, by back substitution, λ_i = 2c (δ̄_i − Σ_{t > i} M_{t,i} λ_t): to `inside.z`. The
+    /// keys' products stay in `inside.square[1]`.
     fn solve(&self, inside: &mut Inside<'_, T>) -> Result<()> {
         let (Frame { g, lay }, Place { n, filled, .. }) = (self.on, self.feed.place);
         let (open, coefficients) = (self.ground.past.open, &self.ground.past.coefficients[0]);
@@ -233,7 +240,8 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// From Λ in `inside.z` through the weights of the chunks' starts, for n keys with `seen` tokens before them.
+    /// From Λ in `inside.z` through B − M Δ, B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(rate), whose
+    /// cotangent is Λ: (2) with K for the queries, n of them with `seen` tokens before them. K̄ = X̄ + H̄: K is both.
     fn keys(
         &self,
         (rows, seen, n): (Rows, usize, usize),

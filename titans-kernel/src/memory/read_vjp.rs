@@ -56,6 +56,10 @@ pub(super) struct Flow<'a, T> {
 
 /// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start`
 /// (of which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
+///
+/// The layers of Z = diag(A) X W + diag(G) X S − M Δ and X = φ(Z of the layer below), X = Q in the first, are taken
+/// from the top ((2) of `docs/MATH.md` section 4): Z̄^L = d_y, or what [`output_vjp`] leaves of it; then [`layer_vjp`]
+/// gives X̄, and below Z̄ = X̄ ∘ φ′(Z); Q̄ = X̄ of the first layer, and with y = q + … the residual shape adds d_y.
 pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
@@ -93,7 +97,13 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// One layer: from d_z to d_x, and additions to everything else that the head of this file names.
+/// One layer, Z = diag(A) X W + diag(G) X S − M Δ with M = N ∘ C diag(rate), N = X Hᵀ: from d_z to d_x, and additions
+/// to everything else that the head of this file derives. By the first two terms [`Layer::state`]; by the third
+///
+/// ```text
+/// M̄ = −Z̄ Δᵀ,  F = N̄ = M̄ ∘ C diag(rate),  C̄ and the rates' cotangent ([`mask_vjp`])
+/// Δ̄ −= Mᵀ Z̄,  X̄ += F H,  H̄ += Fᵀ X
+/// ```
 pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
@@ -194,7 +204,12 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         lay.add_outer(g, x, Mat::strided(out, n, d_z.cols(), out_stride, 1)?, d_start, l)
     }
 
-    /// Backward of Z = diag(A) X W + diag(G) X S, and the decay of the state's cotangent.
+    /// Backward of Z = diag(A) X W + diag(G) X S, and the decay of the state's cotangent: with U = Z̄ Wᵀ and V = Z̄ Sᵀ
+    ///
+    /// ```text
+    /// Ā_t += x_t · u_t,  Ḡ_t += x_t · v_t,  X̄ = diag(A) U + diag(G) V
+    /// W̄ ← a W̄ + Xᵀ diag(A) Z̄,  S̄ ← e S̄ + g W̄ + Xᵀ diag(G) Z̄
+    /// ```
     fn state(
         &self,
         start: &[T],
@@ -244,7 +259,11 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
 }
 
 /// Backward of M = N ∘ C diag(rate), which the read path subtracts: on entry `f` = Z̄ Δᵀ = −M̄ and `scores` = N (or
-/// ones); on exit `f` is F = M̄ ∘ C diag(rate) and `scores` M.
+/// ones); on exit `f` is F and `scores` M. A product of three factors, so
+///
+/// ```text
+/// F = N̄ = M̄ ∘ C diag(rate),  C̄_{t,i} += M̄_{t,i} N_{t,i} rate_i,  of rate_i: Σ_t M̄_{t,i} N_{t,i} C_{t,i}
+/// ```
 fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,

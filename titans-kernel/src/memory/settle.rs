@@ -26,8 +26,8 @@ pub(super) fn has_settled<T: Scalar>(spec: &MemorySpec, coefficients: &Coefficie
     can_settle(spec) && coefficients.e.item(0) == T::ZERO
 }
 
-/// Below this Π η is 0 for derivatives too: a later η changes it by less than rounding does. With η = ½ it is Π η before
-/// the token at which a piece settles.
+/// Below this Π η is 0 for derivatives too: a later η changes it by less than rounding does. With η = ½ it is Π η
+/// before the token at which a piece settles.
 pub(super) fn faint<T: Scalar>() -> T {
     T::from_f64(if T::BYTES == 4 { 1.2e-7 } else { 1e-17 })
 }

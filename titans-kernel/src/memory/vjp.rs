@@ -94,6 +94,10 @@ fn between<'a, T, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Result<[&'
 
 /// Backward of [`super::forward`]: the gradients of ⟨cotangents, outputs⟩.
 ///
+/// By reverse mode (`docs/MATH.md` section 4): a piece's forward was W, S ↦ H, Δ (4), rates and coefficients (3), reads
+/// (2), W′, S′ (1). From ⟨W̄′, W′⟩ + ⟨S̄′, S′⟩ + ⟨Ȳ, Y⟩ the pieces are taken from the last to the first, each one's W̄
+/// and S̄ being the W̄′ and S̄′ of the one before.
+///
 /// States between the record's boundaries are computed by the chunk form: after a forward in the chunk form all
 /// gradients have the bits that they have with every boundary kept. With a clip, the factor is differentiated too. The
 /// surprise is an observation: it receives no cotangent. `scratch`: [`vjp_scratch_len`] elements, contents irrelevant.
@@ -272,17 +276,18 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         space.coefficients.start();
         enter(on, feed, &mut space.writing, &mut space.coefficients)?;
 
-        // Closing first: it overwrites the cotangents of H and Δ, all others add.
+        // (1), closing, first: it overwrites the cotangents of H and Δ, all others add.
         space.inside.clear();
         let past = Past::new(space.writing.open.view(), &space.coefficients);
         close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
         // What reads leave with both W and S is added in the visit in which these decay.
         let at_once = self.d_y.is_some() && read != Read::ChunkStart;
         decay(on, past, n, d_state, at_once);
+        // (2), reads.
         let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
         let asked = if read == Read::ChunkStart { anchor } else { start };
         self.reads(feed, asked, &mut space, gradients.q.rb().sub(place.from, n), d_asked)?;
-        // The rates' cotangents are complete: through the clip, then through the recurrences.
+        // (3): the rates' cotangents are complete: through the clip, then through the recurrences.
         on.g.vectorise(
             #[inline(always)]
             || {
@@ -294,7 +299,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         )?;
         gates_vjp(on, feed, 0, &space.coefficients, gradients, &mut space.inside);
         let d_pairs = [gradients.k.rb().sub(place.from, n), gradients.v.rb().sub(place.from, n)];
-        // Gradients were taken at the chunk's first weights.
+        // (4): gradients were taken at the chunk's first weights.
         let d_first = if d_anchor.is_empty() { d_state } else { d_anchor };
         write_vjp(on, &anchor[..spec.params()], &mut space.writing, d_pairs, d_first, &mut space.inside)
     }
@@ -329,9 +334,17 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 }
 
 /// Gradients of the gates of some tokens of a piece, whose coefficients begin with row `base`. Those of θ stand in the
-/// rates' place.
+/// rates' place: rate = f θ, so θ's cotangent is f times the rate's ([`rate_vjp`]).
 ///
-/// From the last token to the first, (ᾱ, η̄) are what [`Coefficients::pull`] gives; tokens that share a value add up.
+/// α and η made row t + 1 of row t (E′ = η E, A′ = κ A, G′ = κ G + E′, P′ = η P, C′ = κ C + P′, κ = 1 − α; (3) of
+/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::pull`] carries a row's cotangents to the
+/// row before and gives
+///
+/// ```text
+/// ᾱ = −(Ā′ A + Ḡ′ G + Σ_i C̄′_i C_i),   η̄ = Ē′ E + Σ_i P̄′_i P_i
+/// ```
+///
+/// Tokens that share a value add up: it entered each of them.
 pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     feed: PieceTokens<'_, T>,

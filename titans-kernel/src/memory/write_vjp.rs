@@ -76,7 +76,14 @@ pub(super) fn rate_vjp<T: Scalar>(
 }
 
 /// From the cotangents of H, Δ and γ's gradients: `d_k`, `d_v` (overwritten), and additions to `d_start`: the weights
-/// are those at the chunk's start.
+/// are those at the chunk's start. Of Z^l = H^l W^l, H^{l+1} = φ(Z^l), D^l = Δ^{l+1} (W^{l+1})ᵀ, Δ^l = D^l ∘ φ′(Z^l)
+/// (`docs/MATH.md` section 4, (4)), taken from the last to the first:
+///
+/// ```text
+/// D̄^l = Δ̄^l ∘ φ′(Z^l),  Z̄^l = Δ̄^l ∘ D^l ∘ φ″(Z^l),  Δ̄^{l+1} += D̄^l W^{l+1},  W̄^{l+1} += (D̄^l)ᵀ Δ^{l+1}
+/// Z̄^L, V̄ by `plain` or `residual`
+/// W̄^l += (H^l)ᵀ Z̄^l,  H̄^l += Z̄^l (W^l)ᵀ,  Z̄^{l−1} += H̄^l ∘ φ′(Z^{l−1}),  K̄ = H̄^1
+/// ```
 pub(super) fn write_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     w: &[T],
