@@ -1,7 +1,8 @@
 //! The matrix product by register blocks, for any [`Vector`]: a tile of C stays in registers over a block of k.
 //!
 //! Every element is one chain of fused multiply-adds over k in ascending order, whatever the tile, so that rows have
-//! the same bits whatever lies beside it. `Sub` turns the sign of C's elements before and after the chain, which is exact.
+//! the same bits whatever lies beside it. `Sub` turns the sign of C's elements before and after the chain, which is
+//! exact.
 
 use crate::part::sure;
 use core::mem::MaybeUninit;

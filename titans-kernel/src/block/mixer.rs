@@ -13,8 +13,9 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
-    /// Mixer(n) of n tokens from number `position` on, from `work.n`. Its last layer's output is written to `work.y`, for
-    /// the caller to add to x `[n, w]`; the layers before it have added theirs. Returns how many gradients were clipped.
+    /// Mixer(n) of n tokens from number `position` on, from `work.n`. Its last layer's output is written to `work.y`,
+    /// for the caller to add to x `[n, w]`; the layers before it have added theirs. Returns how many gradients were
+    /// clipped.
     pub(crate) fn mix(
         &self,
         n: usize,

@@ -7,9 +7,9 @@
 //! Memory is O(window): scores exist for a few rows at a time, and the backward computes them again from the rows'
 //! `log_sum` = ln Σ e^score. What a row cannot see does not reach it, be it NaN or infinite; a NaN that it sees makes
 //! the row NaN. Every score is one chain over c, every output one chain over the keys (persistent, context, tokens),
-//! the sum of a softmax 16 partial sums, key j going to sum j mod 16: a row has the same bits whatever lies beside it, and
-//! wherever the keys it is given begin. One row at a time is fastest where the view of its keys is a transpose: then
-//! nothing is turned.
+//! the sum of a softmax 16 partial sums, key j going to sum j mod 16: a row has the same bits whatever lies beside it,
+//! and wherever the keys it is given begin. One row at a time is fastest where the view of its keys is a transpose:
+//! then nothing is turned.
 
 use super::rows::{expect_rows, expect_shape};
 use crate::arithmetic::{Arithmetic, QUERIES};

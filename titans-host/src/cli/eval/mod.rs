@@ -308,7 +308,8 @@ mod tests {
                 continue;
             }
             let mut wanted: Vec<_> = of.iter().map(|task| task.code()).collect();
-            (named.sort_unstable(), wanted.sort_unstable());
+            named.sort_unstable();
+            wanted.sort_unstable();
             named.dedup();
             assert_eq!(named, wanted, "{option}: {help}");
             compared += 1;

@@ -1,4 +1,5 @@
-//! Every element is one chain: equal bits whatever lies beside it, at any cut, on every version with fused multiply-add.
+//! Every element is one chain: equal bits whatever lies beside it, at any cut, on every version with fused
+//! multiply-add.
 
 use super::super::{Isa, SimdScalar};
 use super::products::STORES;
