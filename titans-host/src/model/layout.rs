@@ -48,6 +48,11 @@ pub(super) fn declarations(c: &ModelConfig) -> Result<Vec<Declaration>> {
     Ok(beginnings(c)?.into_iter().map(declare).collect())
 }
 
+/// Whether a parameter, by its full name, is what the gates are made of: weight and bias of their logits.
+pub(crate) fn is_gate(name: &str) -> bool {
+    name.contains(".mixer.gates.")
+}
+
 fn full_name(block: Option<usize>, tensor: &Tensor) -> String {
     block.map_or(tensor.name.into(), |i| format!("blocks.{i}.{}", tensor.name))
 }
@@ -104,7 +109,7 @@ impl<D: Device> WeightSource for ByName<'_, D> {
 
 #[cfg(test)]
 mod tests {
-    use super::declarations;
+    use super::{declarations, is_gate};
     use crate::model::{Head, Kind, Kinds, ModelConfig};
 
     #[test]
@@ -124,6 +129,8 @@ mod tests {
             let count: usize = declared.iter().map(|d| d.shape.iter().product::<usize>()).sum();
             assert_eq!(config.parameters().unwrap(), count, "{layers} layers");
             assert!(declared.iter().all(|d| !d.decay || d.shape.len() == 2));
+            let remember = config.kinds().filter(|kind| kind.has_memory()).count();
+            assert_eq!(declared.iter().filter(|d| is_gate(&d.name)).count(), 2 * remember, "weight and bias");
         }
         let rows = ModelConfig { inputs: 3, head: Head::Regression, outputs: 2, tied: false, ..Default::default() };
         let names: Vec<_> = declarations(&rows).unwrap().into_iter().map(|d| (d.name, d.shape)).collect();

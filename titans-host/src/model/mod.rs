@@ -25,6 +25,7 @@ mod weights;
 pub use config::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, ModelConfig, Preset, Shortcut};
 pub use dropout::Dropout;
 pub use forward::{Forward, Input, Source};
+pub(crate) use layout::is_gate;
 pub use layout::{Declaration, Init};
 pub use loss::Targets;
 pub use recompute::{Aim, Recompute};

@@ -1,6 +1,7 @@
 //! AdamW over a model's parameters, with a clip of the global gradient norm.
 
 use crate::device::{AdamW, Device, Update};
+use crate::model::is_gate;
 use crate::tape::{Gradients, Params};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -41,11 +42,6 @@ impl<D: Device> std::fmt::Debug for Optimiser<D> {
             .field("steps", &self.steps)
             .finish_non_exhaustive()
     }
-}
-
-/// What the gates are made of: weight and bias of their logits.
-fn is_gate(name: &str) -> bool {
-    name.contains(".mixer.gates.")
 }
 
 impl<D: Device> Optimiser<D> {

@@ -47,7 +47,7 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
 }
 
 /// Names of the fields of [`signature`], by where they end.
-const FIELDS: [(usize, &str); 11] = [
+const FIELDS: [(usize, &str); 12] = [
     (8, "magic and format version"),
     (12, "bytes of a number"),
     (15, "layers"),
@@ -58,7 +58,8 @@ const FIELDS: [(usize, &str); 11] = [
     (45, "activation"),
     (46, "network"),
     (47, "loss"),
-    (56, "read and clip"),
+    (48, "read"),
+    (56, "clip, by the bits of an f64"),
 ];
 
 /// What a saved stream says of itself, for who does not know its configuration.
@@ -159,7 +160,11 @@ impl<T: Scalar> Stream<'_, T> {
         let mut from = 0;
         for (to, what) in FIELDS {
             if bytes.part(from..to) != expected.part(from..to) {
-                let number = |b: &[u8]| b.part(from..to).iter().rev().take(8).fold(0u64, |n, &x| n << 8 | u64::from(x));
+                // Of a field of several numbers the first that differs.
+                let step = if to - from > 8 { 4 } else { to - from };
+                let differs = |&at: &usize| bytes.part(at..at + step) != expected.part(at..at + step);
+                let at = (from..to).step_by(step.max(1)).find(differs).unwrap_or(from);
+                let number = |b: &[u8]| b.part(at..at + step).iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
                 return format(what, number(&expected), number(bytes));
             }
             from = to;

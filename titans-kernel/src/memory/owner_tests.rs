@@ -185,3 +185,11 @@ fn mistakes_are_told_and_change_nothing() {
     memory.read(&[], &mut []).unwrap();
     assert!(memory.load(&[0; 3]).is_err() && memory.save(&mut [0; 3]).is_err());
 }
+
+#[test]
+fn what_was_saved_with_another_width_is_refused_by_that_width() {
+    let mut saved = vec![0; Memory::<f32, ()>::saved_len(&MemorySpec::new(&[3, 4, 2]).unwrap())];
+    Memory::mlp(&[3, 4, 2]).build::<f32>().unwrap().save(&mut saved).unwrap();
+    let mut other = Memory::mlp(&[3, 6, 2]).build::<f32>().unwrap();
+    assert_eq!(other.load(&saved), Err(Error::Format { what: "widths", expected: 6, found: 4 }));
+}

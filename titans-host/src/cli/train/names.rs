@@ -24,19 +24,43 @@ pub fn task(task: TaskName) -> &'static str {
     }
 }
 
+/// An option that not every task reads, or several of one subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TaskOption {
+    Data,
+    Carry,
+    Tokenizer,
+    Patch,
+    Split,
+    Pairs,
+    Group,
+    MicroSteps,
+    Lengths,
+    FirstLength,
+    /// How a table is read.
+    Table,
+    Forecast,
+    Classify,
+    Needle,
+    Babilong,
+}
+
 impl TaskName {
-    /// What this task reads of the options that not every task reads; `table`, `forecast`, `classify`, `needle` and
-    /// `babilong` are groups of them.
-    pub(super) fn takes(self) -> &'static [&'static str] {
+    /// What this task reads of the options that not every task reads.
+    pub(super) fn takes(self) -> &'static [TaskOption] {
+        use TaskOption::{
+            Babilong, Carry, Classify, Data, FirstLength, Forecast, Group, Lengths, MicroSteps, Needle, Pairs, Patch,
+            Split, Table, Tokenizer,
+        };
         match self {
-            Self::Recall => &["--pairs", "--lengths"],
-            Self::Text => &["--data", "--carry", "--tokenizer", "--split"],
-            Self::Series => &["--data", "--patch", "table"],
-            Self::Forecast => &["--data", "--patch", "--split", "table", "forecast"],
-            Self::Track => &["--group", "--micro-steps", "--lengths"],
-            Self::Classify => &["--data", "--tokenizer", "classify"],
-            Self::Needle => &["--tokenizer", "--lengths", "--first-length", "needle"],
-            Self::Babilong => &["--tokenizer", "--lengths", "--first-length", "babilong"],
+            Self::Recall => &[Pairs, Lengths],
+            Self::Text => &[Data, Carry, Tokenizer, Split],
+            Self::Series => &[Data, Patch, Table],
+            Self::Forecast => &[Data, Patch, Split, Table, Forecast],
+            Self::Track => &[Group, MicroSteps, Lengths],
+            Self::Classify => &[Data, Tokenizer, Classify],
+            Self::Needle => &[Tokenizer, Lengths, FirstLength, Needle],
+            Self::Babilong => &[Tokenizer, Lengths, FirstLength, Babilong],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Options that say something about another task than the run's.
 
+use super::super::names::TaskOption;
 use super::ConfigArgs;
 use crate::cli::output;
 use crate::error::{Error, Result};
@@ -7,23 +8,22 @@ use crate::task::{TaskConfig, TaskName};
 use titans_kernel::Choice;
 
 impl ConfigArgs {
-    /// What is given of the options that not every task reads: the name of an option, or of the group by which
-    /// [`TaskName::takes`] knows it, and the option that was given.
-    fn particular(&self) -> [(&'static str, Option<&'static str>); 12] {
-        let one = |name: &'static str, given: bool| (name, given.then_some(name));
+    /// The options that not every task reads, each with the name of the one that is given.
+    fn particular(&self) -> [(TaskOption, Option<&'static str>); 12] {
+        let one = |option, name, given: bool| (option, given.then_some(name));
         [
-            one("--data", !self.data.is_empty()),
-            one("--carry", self.carry.is_some()),
-            one("--tokenizer", self.tokenizer.is_some()),
-            one("--patch", self.patch.is_some()),
-            one("--split", self.split.is_some()),
-            one("--pairs", self.pairs.is_some()),
-            one("--group", self.group.is_some()),
-            one("--micro-steps", self.micro_steps.is_some()),
-            one("--lengths", !self.lengths.is_empty()),
-            ("table", self.layout.given()),
-            ("forecast", self.forecast.given()),
-            ("classify", self.classify.any()),
+            one(TaskOption::Data, "--data", !self.data.is_empty()),
+            one(TaskOption::Carry, "--carry", self.carry.is_some()),
+            one(TaskOption::Tokenizer, "--tokenizer", self.tokenizer.is_some()),
+            one(TaskOption::Patch, "--patch", self.patch.is_some()),
+            one(TaskOption::Split, "--split", self.split.is_some()),
+            one(TaskOption::Pairs, "--pairs", self.pairs.is_some()),
+            one(TaskOption::Group, "--group", self.group.is_some()),
+            one(TaskOption::MicroSteps, "--micro-steps", self.micro_steps.is_some()),
+            one(TaskOption::Lengths, "--lengths", !self.lengths.is_empty()),
+            (TaskOption::Table, self.layout.given()),
+            (TaskOption::Forecast, self.forecast.given()),
+            (TaskOption::Classify, self.classify.any()),
         ]
     }
 
@@ -36,7 +36,7 @@ impl ConfigArgs {
                 asked.name()
             )));
         }
-        let takers = |group: &str| -> Vec<&'static str> {
+        let takers = |group: TaskOption| -> Vec<&'static str> {
             TaskName::ALL.iter().filter(|task| task.takes().contains(&group)).map(|task| task.name()).collect()
         };
         for (group, given) in self.particular().into_iter().chain(self.own.particular()) {
@@ -45,7 +45,7 @@ impl ConfigArgs {
                 continue;
             }
             return Err(Error::usage(match group {
-                "--data" => {
+                TaskOption::Data => {
                     let why = match (task.task(), self.task) {
                         (TaskName::Needle, _) => "the needle task hides in --haystack FILE…".into(),
                         (TaskName::Babilong, _) => "the babilong task reads --facts and --noise".into(),

@@ -3,6 +3,7 @@
 mod babilong;
 mod needle;
 
+use super::super::names::TaskOption;
 use super::super::places::set;
 use super::ConfigArgs;
 use crate::cli::options::size;
@@ -38,10 +39,14 @@ impl OwnArgs {
         self.needle.names_files() || self.babilong.names_files()
     }
 
-    /// What is given, by the names and groups that [`TaskName::takes`] knows.
-    pub fn particular(&self) -> [(&'static str, Option<&'static str>); 3] {
+    /// Those that not every task reads, each with the name of the one that is given.
+    pub(super) fn particular(&self) -> [(TaskOption, Option<&'static str>); 3] {
         let length = self.first_length.map(|_| "--first-length");
-        [("--first-length", length), ("needle", self.needle.any()), ("babilong", self.babilong.any())]
+        [
+            (TaskOption::FirstLength, length),
+            (TaskOption::Needle, self.needle.any()),
+            (TaskOption::Babilong, self.babilong.any()),
+        ]
     }
 }
 
