@@ -21,7 +21,7 @@ mod usage;
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
-pub use rows::{MoveRows, Place};
+pub use rows::{Cut, MoveRows, Place};
 pub use titans_kernel::ops::dropout::DropMask;
 pub use usage::{MemoryUse, PoolUsage};
 
@@ -188,6 +188,40 @@ pub trait Device: Send + Sync + 'static {
     fn run(&self, operation: Operation<'_, Self::Buffer, Self::Indices>) -> Result<u64>;
 
     operations!(methods);
+
+    // Sequences in parts. A device may do many parts at once.
+
+    /// Copies parts of `x`, each given with its number, out of the whole that `cut` describes.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn split<'a>(
+        &self,
+        cut: &Cut,
+        x: &Self::Buffer,
+        mut parts: impl Iterator<Item = (usize, &'a mut Self::Buffer)>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        parts.try_for_each(|(i, part)| self.move_rows(&cut.part(i), x, part))
+    }
+
+    /// [`Device::split`]'s reverse: copies parts to their places in `y`; rows of parts that are not given stay.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn join<'a>(
+        &self,
+        cut: &Cut,
+        mut parts: impl Iterator<Item = (usize, &'a Self::Buffer)>,
+        y: &mut Self::Buffer,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        parts.try_for_each(|(i, part)| self.move_rows(&cut.placed(i), part, y))
+    }
 
     // What is done to every parameter. A device may do it to many at once.
 

@@ -2,7 +2,7 @@
 
 use super::{Backward, Op, ParamId, Slot, Tape, Var};
 use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::fmt;
 
 /// What [`Tape::memory`] gives.
@@ -127,6 +127,45 @@ impl<D: Device> Tape<'_, D> {
             clipped,
         })
     }
+}
+
+impl<D: Device> Tape<'_, D> {
+    /// The answers to `q` of the weights in `state`, which a read-only `op` leaves as they are: its one boundary is the
+    /// state itself, so that no copy of it is kept. `gates` are what [`Tape::gates`] would give; they change nothing.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`]; also [`Error::Usage`] for an operation that writes, or has more than one boundary.
+    pub fn ask(&mut self, op: &MemoryOp, q: &Var<D>, gates: &Var<D>, state: &Var<D>) -> Result<Var<D>> {
+        if !op.read_only || op.boundaries_len() != op.state_len() {
+            return Err(Error::usage("ask: expected a read-only memory operation of one chunk"));
+        }
+        let mut y = self.device.alloc(op.batch * op.time * op.heads * op.spec.value_width())?;
+        let outputs = MemoryOutputs { y: &mut y, surprise: None, state: None, boundaries: None };
+        self.device.memory(op, idle(q, gates, state).buffers(), outputs)?;
+        Ok(self.push(y, || Op::Ask { op: op.clone(), x: [q, gates, state].map(Var::clone) }))
+    }
+}
+
+/// What a memory is given that nothing is written to: keys and values say nothing, as the gates.
+fn idle<'a, D: Device>(q: &'a Var<D>, gates: &'a Var<D>, state: &'a Var<D>) -> MemoryVars<'a, D> {
+    MemoryVars { k: q, v: q, q, gates, state }
+}
+
+/// Backward of [`Tape::ask`]; `x` are q, gates and state.
+pub(super) fn ask_vjp<D: Device>(
+    run: &mut Backward<'_, D>,
+    op: &MemoryOp,
+    [q, gates, state]: &[Var<D>; 3],
+    d_y: &D::Buffer,
+) -> Result<()> {
+    let [mut d_k, mut d_v, mut d_q] = [run.like(q)?, run.like(q)?, run.like(q)?];
+    let [mut d_gates, mut d_state] = [run.like(gates)?, run.like(state)?];
+    let gradients =
+        MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q: &mut d_q, d_gates: &mut d_gates, d_state: &mut d_state };
+    let inputs = idle(q, gates, state).buffers();
+    run.device.memory_vjp(op, inputs, state.buffer(), Some(d_y), None, gradients)?;
+    run.give(state, d_state)?;
+    run.give(q, d_q)
 }
 
 /// Backward of [`Tape::memory`]; `x` are k, v, q, gates and state.
