@@ -85,6 +85,8 @@ pub struct ConvGradients<'a, B: ?Sized> {
     pub d_w: &'a mut B,
     /// Of the bias, added to.
     pub d_bias: &'a mut B,
+    /// Of the tail, on request; overwritten.
+    pub d_tail: Option<&'a mut B>,
 }
 
 /// Sizes of a causal depth-wise convolution over `[batch, time, channels]`.
@@ -98,6 +100,19 @@ pub struct ConvDims {
     pub channels: usize,
     /// Taps of a filter; the last one meets the current token.
     pub width: usize,
+}
+
+impl ConvDims {
+    /// Rows a sequence has in a tail of `len` elements: at least as many as the taps before the last one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](titans_kernel::Error::Shape) when these are no whole rows, or too few.
+    pub(crate) fn tail_rows(&self, len: usize) -> titans_kernel::Result<usize> {
+        let (behind, row) = (self.width.saturating_sub(1), self.batch.saturating_mul(self.channels));
+        let rows = len.checked_div(row).unwrap_or(0).max(behind);
+        titans_kernel::error::expect_len("tail", row.saturating_mul(rows), len)?;
+        Ok(rows)
+    }
 }
 
 /// One step of AdamW with decoupled weight decay.

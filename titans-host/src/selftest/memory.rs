@@ -69,6 +69,11 @@ fn cases() -> Result<Vec<MemoryCase>> {
         ),
         case("deep 4", spec(&[4, 7, 6, 5, 3], plain, 3)?, 1, 8, 2),
     ];
+    let asked = |case: MemoryCase| MemoryCase { op: MemoryOp { read_only: true, ..case.op }, ..case };
+    cases.extend([
+        asked(case("linear, read only", spec(&[5, 3], plain, 4)?, 2, 11, 3)),
+        asked(case("linear, read only, one chunk of more than a tile", spec(&[70, 66], plain, 80)?, 2, 67, 3)),
+    ]);
     let deep = case("", spec(&[6, 11, 6], residual, 4)?, 2, 11, 2);
     let vary = |name, change: &dyn Fn(&mut MemoryCase)| {
         let mut case = MemoryCase { name, ..deep.clone() };
@@ -131,12 +136,18 @@ pub(super) fn run<D: Device>(d: &D, case: &MemoryCase) -> Result<Outputs> {
     let clipped = d.memory(op, inputs(), outputs)?;
     let mut alone = d.alloc(tokens * value)?;
     d.memory(op, inputs(), MemoryOutputs { y: &mut alone, surprise: None, state: None, boundaries: None })?;
+    let mut kept = d.zeros(op.state_len())?;
+    if op.read_only {
+        let outputs = MemoryOutputs { y: &mut alone, surprise: None, state: Some(&mut kept), boundaries: None };
+        d.memory(op, inputs(), outputs)?;
+    }
     let (d_y, d_last) = (put(d, &numbers.vec(tokens * value))?, put(d, &numbers.vec(op.state_len()))?);
     let mut out = vec![
         ("y", get(d, &y)?),
         ("y alone", get(d, &alone)?),
         ("surprise", get(d, &surprise)?),
         ("state", get(d, &last)?),
+        ("state that was only asked", get(d, &kept)?),
         ("boundaries", get(d, &boundaries)?),
         ("clipped", vec![clipped as f64]),
     ];

@@ -1,8 +1,8 @@
 //! What a tape remembers of every operation, and the way back through it.
 
-use super::ops::linear_vjp;
+use super::ops::{conv_vjp, linear_vjp};
 use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows, segments};
-use crate::device::{ConvDims, ConvGradients, Cut, Device, DropMask, LinearDims, MemoryOp, MoveRows};
+use crate::device::{ConvDims, Cut, Device, DropMask, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ pub(super) enum Op<D: Device> {
     Conv {
         dims: ConvDims,
         x: Var<D>,
-        tail: Option<Shared<D>>,
+        tail: Option<Var<D>>,
         weight: ParamId,
         bias: ParamId,
     },
@@ -252,20 +252,7 @@ impl<D: Device> Op<D> {
                 device.l2_norm_vjp(width, x.buffer(), &d_y, &mut d_x)?;
                 run.give(&x, d_x)
             }
-            Self::Conv { dims, x, tail, weight, bias } => {
-                let (w, mut d_x) = (run.param(weight)?, run.like(&x)?);
-                if let (d_w, Some(d_bias)) = run.gradient_pair(weight, Some(bias))? {
-                    device.conv_vjp(
-                        dims,
-                        x.buffer(),
-                        tail.as_deref(),
-                        w,
-                        &d_y,
-                        ConvGradients { d_x: &mut d_x, d_w, d_bias },
-                    )?;
-                }
-                run.give(&x, d_x)
-            }
+            Self::Conv { dims, x, tail, weight, bias } => conv_vjp(run, dims, &x, tail.as_ref(), (weight, bias), &d_y),
             Self::Gates { heads, scale, x, y } => {
                 let mut d_x = run.like(&x)?;
                 device.gates_vjp(heads, scale, &y, &d_y, &mut d_x)?;

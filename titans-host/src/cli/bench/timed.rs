@@ -100,24 +100,14 @@ impl<D: Device> Device for Timed<D> {
         self.time(operation.kind(), || self.device.run(operation))
     }
 
-    fn split<'a>(
-        &self,
-        cut: &Cut,
-        x: &D::Buffer,
-        parts: impl Iterator<Item = (usize, &'a mut D::Buffer)>,
-    ) -> Result<()>
+    fn split<'a>(&self, cut: &Cut, x: &D::Buffer, parts: impl Iterator<Item = (usize, &'a mut D::Buffer)>) -> Result<()>
     where
         Self: 'a,
     {
         self.time(OperationKind::Elementwise, || self.device.split(cut, x, parts))
     }
 
-    fn join<'a>(
-        &self,
-        cut: &Cut,
-        parts: impl Iterator<Item = (usize, &'a D::Buffer)>,
-        y: &mut D::Buffer,
-    ) -> Result<()>
+    fn join<'a>(&self, cut: &Cut, parts: impl Iterator<Item = (usize, &'a D::Buffer)>, y: &mut D::Buffer) -> Result<()>
     where
         Self: 'a,
     {

@@ -15,14 +15,22 @@ const TILE: usize = 32;
 const SLICE: usize = 64;
 const SLICES: usize = 256;
 
+/// Rows that plain sums add in one stage: a second launch would take longer than the longer columns.
+const FEW: usize = 1024;
+
 pub(super) fn slices(rows: usize) -> usize {
     rows.div_ceil(SLICE).clamp(1, SLICES)
+}
+
+/// Slices of a plain sum.
+pub(super) fn plain_slices(rows: usize) -> usize {
+    if rows <= FEW { 1 } else { slices(rows) }
 }
 
 impl<R: Driver> Cuda<R> {
     /// `out[c] += Σ x[r, c]` over `rows`.
     pub(super) fn sum_rows(&self, rows: usize, x: &DeviceBuffer<R>, out: &DeviceBuffer<R>) -> Result<()> {
-        let (slices, width) = (slices(rows), out.len());
+        let (slices, width) = (plain_slices(rows), out.len());
         if slices == 1 {
             return self.add_rows(rows, x.view(), out);
         }
@@ -48,10 +56,11 @@ impl<R: Driver> Cuda<R> {
         self.add_rows(slices, partial.view(), d_weight)
     }
 
-    /// The gradient of a convolution's filters, added.
+    /// The gradient of a convolution's filters, added; `before` rows of the tail stand before a sequence.
     pub(super) fn conv_weight_backward(
         &self,
         d: ConvDims,
+        before: usize,
         x: &DeviceBuffer<R>,
         tail: Option<&DeviceBuffer<R>>,
         d_y: &DeviceBuffer<R>,
@@ -60,7 +69,7 @@ impl<R: Driver> Cuda<R> {
         let slices = slices(d.batch * d.time);
         let partial = DeviceBuffer::alloc(&self.driver, slices * d_w.len())?;
         let units = slices * d.width * d.channels.div_ceil(TILE);
-        let args = args![slices, d.batch, d.time, d.channels, d.width, x, tail, d_y, &partial];
+        let args = args![slices, d.batch, d.time, d.channels, d.width, before, x, tail, d_y, &partial];
         self.launch_blocks("conv_vjp_weight", units, args)?;
         self.add_rows(slices, partial.view(), d_w)
     }

@@ -5,7 +5,7 @@ use super::driver::Driver;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
-use crate::device::{Device, MemoryUse, Operation, PoolUsage, Update};
+use crate::device::{Cut, Device, MemoryUse, Operation, PoolUsage, Update};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::error::expect_len;
@@ -201,6 +201,30 @@ impl<R: Driver> Device for Cuda<R> {
             }
         }?;
         Ok(0)
+    }
+
+    fn split<'a>(
+        &self,
+        cut: &Cut,
+        x: &DeviceBuffer<R>,
+        parts: impl Iterator<Item = (usize, &'a mut DeviceBuffer<R>)>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.parts_many("split_rows", cut, x, parts.map(|(i, part)| (i, &*part)))
+    }
+
+    fn join<'a>(
+        &self,
+        cut: &Cut,
+        parts: impl Iterator<Item = (usize, &'a DeviceBuffer<R>)>,
+        y: &mut DeviceBuffer<R>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.parts_many("join_rows", cut, y, parts)
     }
 
     fn clear_all(&self, xs: &mut [DeviceBuffer<R>]) -> Result<()> {

@@ -34,7 +34,7 @@ fn check_linear<R: Driver>(d: LinearDims, x: &DeviceBuffer<R>, w: &DeviceBuffer<
     Ok(expect_len("y", d.rows * d.outputs, y.len())?)
 }
 
-/// Tokens, after the lengths of a convolution's arguments were checked.
+/// Rows of the tail, after the lengths of a convolution's arguments were checked.
 fn check_conv<R: Driver>(
     d: ConvDims,
     x: &DeviceBuffer<R>,
@@ -45,13 +45,10 @@ fn check_conv<R: Driver>(
         return Err(Error::usage("convolution: a filter of no taps; width is at least 1"));
     }
     expect_len("x", d.batch * d.time * d.channels, x.len())?;
-    if let Some(tail) = tail {
-        expect_len("tail", d.batch * (d.width - 1) * d.channels, tail.len())?;
-    }
     if let Some(w) = w {
         expect_len("w", d.channels * d.width, w.len())?;
     }
-    Ok(d.batch * d.time)
+    Ok(tail.map_or(Ok(d.width - 1), |tail| d.tail_rows(tail.len()))?)
 }
 
 impl<R: Driver> Cuda<R> {
@@ -171,10 +168,10 @@ impl<R: Driver> Cuda<R> {
         bias: &DeviceBuffer<R>,
         y: &DeviceBuffer<R>,
     ) -> Result<()> {
-        check_conv(d, x, tail, Some(w))?;
+        let before = check_conv(d, x, tail, Some(w))?;
         expect_len("bias", d.channels, bias.len())?;
         expect_len("y", x.len(), y.len())?;
-        self.launch("conv_forward", x.len(), args![d.time, d.channels, d.width, x, tail, w, bias, y])
+        self.launch("conv_forward", x.len(), args![d.time, d.channels, d.width, before, x, tail, w, bias, y])
     }
 
     pub(super) fn conv_backward(
@@ -186,16 +183,19 @@ impl<R: Driver> Cuda<R> {
         d_y: &DeviceBuffer<R>,
         gradients: ConvGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
-        let ConvGradients { d_x, d_w, d_bias } = gradients;
-        let (d_x, d_w, d_bias) = (&*d_x, &*d_w, &*d_bias);
-        let tokens = check_conv(d, x, tail, Some(w))?;
+        let ConvGradients { d_x, d_w, d_bias, d_tail } = gradients;
+        let (d_x, d_w, d_bias, d_tail) = (&*d_x, &*d_w, &*d_bias, d_tail.as_deref());
+        let before = check_conv(d, x, tail, Some(w))?;
+        let (of_tail, tail_len) = (d_tail.map_or(0, DeviceBuffer::len), tail.map_or(0, DeviceBuffer::len));
+        expect_len("d_tail", if d_tail.is_some() { tail_len } else { 0 }, of_tail)?;
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         expect_len("d_w", w.len(), d_w.len())?;
         expect_len("d_bias", d.channels, d_bias.len())?;
-        self.launch("conv_vjp_input", x.len(), args![d.time, d.channels, d.width, w, d_y, d_x])?;
-        self.conv_weight_backward(d, x, tail, d_y, d_w)?;
-        self.sum_rows(tokens, d_y, d_bias)
+        let args = args![d.time, d.channels, d.width, before, x.len(), w, d_y, d_x, d_tail];
+        self.launch("conv_vjp_input", x.len() + of_tail, args)?;
+        self.conv_weight_backward(d, before, x, tail, d_y, d_w)?;
+        self.sum_rows(d.batch * d.time, d_y, d_bias)
     }
 
     pub(super) fn conv_next_tail(
@@ -205,7 +205,7 @@ impl<R: Driver> Cuda<R> {
         tail: Option<&DeviceBuffer<R>>,
         next: &DeviceBuffer<R>,
     ) -> Result<()> {
-        check_conv(d, x, tail, None)?;
+        expect_len("tail", d.width.saturating_sub(1), check_conv(d, x, tail, None)?)?;
         expect_len("next", d.batch * (d.width - 1) * d.channels, next.len())?;
         self.launch("conv_tail", next.len(), args![d.time, d.channels, d.width, x, tail, next])
     }

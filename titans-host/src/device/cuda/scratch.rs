@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::buffer::BYTES;
-use super::columns::slices;
+use super::columns::{plain_slices, slices};
 use super::counting::Counting;
 use super::memory::{BackwardSpace, ForwardSpace};
 use super::ops::sums;
@@ -38,7 +38,7 @@ pub(in crate::device) fn scratch<B, I>(
             lens
         }
         Op::Memory { op, outputs, .. } => {
-            vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs.state.is_some(), outputs.boundaries.is_some()))?]
+            vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs))?]
         }
         Op::MemoryVjp { op, .. } => vec![held(op, |cuda| BackwardSpace::new(cuda, op))?],
         // Those that take some are listed once, in the plan (`plan/ops.rs`).
@@ -52,7 +52,7 @@ fn rows(len: usize, width: usize) -> usize {
 
 /// Sums of slices of rows, where there is more than one slice.
 fn summed(rows: usize, width: usize) -> usize {
-    match slices(rows) {
+    match plain_slices(rows) {
         1 => 0,
         slices => slices * width,
     }

@@ -145,23 +145,36 @@ fn carry_on<D: Device>(
     p: &Projection<ParamId, ParamId>,
     tail: &mut Option<(Var<D>, usize)>,
 ) -> Result<Var<D>> {
-    let &SegmentPlace { batch, time, .. } = place;
+    let &SegmentPlace { batch, time, history, .. } = place;
     let x = tape.linear(x, p.weight, None)?;
     let Some(conv) = p.conv.some() else { return tape.silu(&x) };
-    let (x, before) = match tail.take() {
-        Some((before, rows)) => {
-            let mut all = tape.assemble(batch, rows + time, inner)?;
-            all.place(tape, 0, rows, &before)?;
-            all.place(tape, rows, time, &x)?;
-            (all.finish(tape)?, rows)
-        }
-        None => (x, 0),
-    };
-    let kept = place.history.min(before + time);
-    if kept > 0 {
-        *tail = Some((tape.slice(&x, batch, before + time - kept, kept, inner)?, kept));
+    let before = tail.take();
+    if before.as_ref().is_some_and(|(_, rows)| *rows < history) {
+        return carry_on_shorter(tape, place, inner, (&x, before), (conv, p.bias), tail);
     }
-    let y = tape.conv(batch, &x, None, conv, p.bias)?;
-    let y = if before > 0 { tape.slice(&y, batch, before, time, inner)? } else { y };
+    let y = tape.conv(batch, &x, before.as_ref().map(|(rows, _)| rows), conv, p.bias)?;
+    *tail = (history > 0).then_some((x, time));
+    tape.silu(&y)
+}
+
+/// The same where a segment is shorter than what the convolution sees: rows of several segments stand before it.
+fn carry_on_shorter<D: Device>(
+    tape: &mut Tape<'_, D>,
+    place: &SegmentPlace,
+    inner: usize,
+    (x, before): (&Var<D>, Option<(Var<D>, usize)>),
+    (conv, bias): (ParamId, ParamId),
+    tail: &mut Option<(Var<D>, usize)>,
+) -> Result<Var<D>> {
+    let &SegmentPlace { batch, time, history, .. } = place;
+    let Some((before, rows)) = before else { return tape.silu(x) };
+    let mut all = tape.assemble(batch, rows + time, inner)?;
+    all.place(tape, 0, rows, &before)?;
+    all.place(tape, rows, time, x)?;
+    let all = all.finish(tape)?;
+    let kept = history.min(rows + time);
+    *tail = Some((tape.slice(&all, batch, rows + time - kept, kept, inner)?, kept));
+    let y = tape.conv(batch, &all, None, conv, bias)?;
+    let y = tape.slice(&y, batch, rows, time, inner)?;
     tape.silu(&y)
 }

@@ -56,3 +56,37 @@ KERNEL move_rows(i64 n, i64 entries, i64 batch, i64 rows, i64 width, i64 from_st
             sum = plus(sum, x[(b * from_stride + from_first + r - r % from_hold) * width + c]);
     *out = rounded(sum);
 }
+
+// Rows of sequences [batch, time, width] in parts of `rows`, the last of which may be shorter: of up to 16 parts from
+// number `first` on, the place of an element in its part, and the part's number among these.
+struct InParts {
+    i64 part, place, whole;
+};
+
+__device__ inline InParts in_parts(i64 i, i64 time, i64 width, i64 rows, i64 first, i64 covered) {
+    const i64 start = first * rows, c = i % width, t = i / width % covered, b = i / width / covered;
+    const i64 part = t / rows, left = time - start - part * rows, own = left < rows ? left : rows;
+    return InParts{part, (b * own + t % rows) * width + c, (b * time + start + t) * width + c};
+}
+
+#define SPLIT_INTO(k) , float *y##k
+#define SPLIT(k) \
+    if (at.part == k && y##k) y##k[at.place] = x[at.whole];
+
+// n = batch * covered * width: `covered` rows of every sequence from part `first` on go to the parts that are there
+KERNEL split_rows(i64 n, i64 time, i64 width, i64 rows, i64 first, i64 covered, const float* x OF_MANY(SPLIT_INTO)) {
+    THREAD(i, n);
+    const InParts at = in_parts(i, time, width, rows, first, covered);
+    OF_MANY(SPLIT)
+}
+
+#define JOINED(k) , const float *x##k
+#define JOIN(k) \
+    if (at.part == k && x##k) y[at.whole] = x##k[at.place];
+
+// The reverse; rows of parts that are not there stay
+KERNEL join_rows(i64 n, i64 time, i64 width, i64 rows, i64 first, i64 covered, float* y OF_MANY(JOINED)) {
+    THREAD(i, n);
+    const InParts at = in_parts(i, time, width, rows, first, covered);
+    OF_MANY(JOIN)
+}

@@ -1,5 +1,6 @@
 //! The backward of the memory operation: from the last chunk to the first, span by span between kept states.
 
+use super::ask::only_asks;
 use super::boundaries::Between;
 use super::check_inputs;
 use super::chunk::Chunk;
@@ -24,6 +25,8 @@ struct MemoryBackward<'a, R: Driver> {
 
 /// What a backward takes and gives back.
 pub(in crate::device::cuda) enum BackwardSpace<R: Driver> {
+    /// Of linear memories that only answer: nothing.
+    Asked,
     /// Of linear memories: groups of pieces at once.
     Linear(Box<LinearBackward<R>>),
     /// Of all others: chunk after chunk.
@@ -43,6 +46,9 @@ impl<R: Driver> BackwardSpace<R> {
     /// Room for the operation.
     pub fn new(cuda: &Cuda<R>, op: &MemoryOp) -> Result<Self> {
         let sizes = Sizes::new(op);
+        if only_asks(op) {
+            return Ok(Self::Asked);
+        }
         if linear::fits(&op.spec) {
             return Ok(Self::Linear(Box::new(LinearBackward::new(cuda, sizes)?)));
         }
@@ -76,14 +82,19 @@ impl<R: Driver> Cuda<R> {
         if let Some(d_y) = d_y {
             expect_len("d_y", inputs.v.len(), d_y.len())?;
         }
+        if let Some(d_final) = d_final {
+            expect_len("d_final", op.state_len(), d_final.len())?;
+        }
+        let space = BackwardSpace::new(self, op)?;
+        if let BackwardSpace::Asked = space {
+            return self.ask_backward(sizes, &inputs, d_y, d_final, &gradients);
+        }
         match d_final {
-            Some(d_final) => {
-                expect_len("d_final", op.state_len(), d_final.len())?;
-                gradients.d_state.copy_from(d_final)?;
-            }
+            Some(d_final) => gradients.d_state.copy_from(d_final)?,
             None => gradients.d_state.clear()?,
         }
-        let work = match BackwardSpace::new(self, op)? {
+        let work = match space {
+            BackwardSpace::Asked => return Ok(()),
             BackwardSpace::Linear(work) => {
                 let run = LinearRun { inputs, boundaries, d_y, gradients };
                 return LinearMemory { cuda: self, sizes }.backward(*work, &run);
