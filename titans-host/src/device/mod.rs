@@ -238,6 +238,30 @@ pub trait Device: Send + Sync + 'static {
         parts.try_for_each(|(i, part)| self.move_rows(&cut.placed(i), part, y))
     }
 
+    // A memory that is only asked.
+
+    /// Whether [`Device::ask_vjp`] works from the state at the start, so that no boundary need be kept for it.
+    fn asks_state(&self, _op: &MemoryOp) -> bool {
+        false
+    }
+
+    /// Backward of a read-only [`Device::memory`] of one chunk from its boundary (or the state, where the device
+    /// [asks it](Device::asks_state)): `d_q`, and `d_state`, set or added to. Nothing reaches keys, values and gates.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn ask_vjp(
+        &self,
+        op: &MemoryOp,
+        inputs: MemoryInputs<'_, Self::Buffer, Self::Indices>,
+        boundaries: &Self::Buffer,
+        d_y: &Self::Buffer,
+        d_q: &mut Self::Buffer,
+        d_state: InputGradient<'_, Self::Buffer>,
+    ) -> Result<()> {
+        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+    }
+
     // What is done to every parameter. A device may do it to many at once.
 
     /// Every element of all of them becomes 0.

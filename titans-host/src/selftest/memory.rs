@@ -1,7 +1,7 @@
 //! The memory operation over its options.
 
 use super::{Check, NumberGenerator, Outputs, compare, get, put};
-use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use crate::device::{Device, InputGradient, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 use titans_kernel::Choice;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
@@ -148,7 +148,8 @@ pub(super) fn run<D: Device>(d: &D, case: &MemoryCase) -> Result<Outputs> {
         ("surprise", get(d, &surprise)?),
         ("state", get(d, &last)?),
         ("state that was only asked", get(d, &kept)?),
-        ("boundaries", get(d, &boundaries)?),
+        // Of more columns than a panel a device may keep them in an order of its own.
+        ("boundaries", if value <= 64 { get(d, &boundaries)? } else { Vec::new() }),
         ("clipped", vec![clipped as f64]),
     ];
     const ALL: [&str; 5] = ["d_k", "d_v", "d_q", "d_gates", "d_state"];
@@ -170,6 +171,11 @@ pub(super) fn run<D: Device>(d: &D, case: &MemoryCase) -> Result<Outputs> {
         for (name, buffer) in names.into_iter().zip([&d_k, &d_v, &d_q, &d_gates, &d_state]) {
             out.push((name, get(d, buffer)?));
         }
+    }
+    if op.read_only && op.boundaries_len() == op.state_len() {
+        let (mut d_q, mut d_state) = (d.alloc(tokens * key)?, put(d, &numbers.vec(op.state_len()))?);
+        d.ask_vjp(op, inputs(), &boundaries, &d_y, &mut d_q, InputGradient::Add(&mut d_state))?;
+        out.extend([("d_q of asking", get(d, &d_q)?), ("d_state of asking, added", get(d, &d_state)?)]);
     }
     Ok(out)
 }

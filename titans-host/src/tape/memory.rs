@@ -1,7 +1,7 @@
 //! The memory and its gates on the tape.
 
-use super::{Backward, Op, ParamId, Slot, Tape, Var};
-use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use super::{Backward, Op, ParamId, Shared, Slot, Tape, Var};
+use crate::device::{Device, InputGradient, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
 use std::fmt;
 
@@ -130,8 +130,8 @@ impl<D: Device> Tape<'_, D> {
 }
 
 impl<D: Device> Tape<'_, D> {
-    /// The answers to `q` of the weights in `state`, which a read-only `op` leaves as they are: its one boundary is the
-    /// state itself, so that no copy of it is kept. `gates` are what [`Tape::gates`] would give; they change nothing.
+    /// The answers to `q` of the weights in `state`, which a read-only `op` leaves as they are. `gates` are what
+    /// [`Tape::gates`] would give; they change nothing.
     ///
     /// # Errors
     /// As [`Tape::linear`]; also [`Error::Usage`] for an operation that writes, or has more than one boundary.
@@ -139,10 +139,12 @@ impl<D: Device> Tape<'_, D> {
         if !op.read_only || op.boundaries_len() != op.state_len() {
             return Err(Error::usage("ask: expected a read-only memory operation of one chunk"));
         }
-        let mut y = self.device.alloc(op.batch * op.time * op.heads * op.spec.value_width())?;
-        let outputs = MemoryOutputs { y: &mut y, surprise: None, state: None, boundaries: None };
-        self.device.memory(op, idle(q, gates, state).buffers(), outputs)?;
-        Ok(self.push(y, || Op::Ask { op: op.clone(), x: [q, gates, state].map(Var::clone) }))
+        let (device, keeps) = (self.device, self.is_recording() && !self.device.asks_state(op));
+        let mut y = device.alloc(op.batch * op.time * op.heads * op.spec.value_width())?;
+        let mut boundaries = if keeps { Some(device.alloc(op.boundaries_len())?) } else { None };
+        let outputs = MemoryOutputs { y: &mut y, surprise: None, state: None, boundaries: boundaries.as_mut() };
+        device.memory(op, idle(q, gates, state).buffers(), outputs)?;
+        Ok(self.push(y, || Op::Ask { op: op.clone(), x: [q, gates, state].map(Var::clone), boundaries }))
     }
 }
 
@@ -151,20 +153,32 @@ fn idle<'a, D: Device>(q: &'a Var<D>, gates: &'a Var<D>, state: &'a Var<D>) -> M
     MemoryVars { k: q, v: q, q, gates, state }
 }
 
-/// Backward of [`Tape::ask`]; `x` are q, gates and state.
+/// Backward of [`Tape::ask`]; `x` are q, gates and state, and no boundaries are there where the device asks the state.
 pub(super) fn ask_vjp<D: Device>(
     run: &mut Backward<'_, D>,
     op: &MemoryOp,
     [q, gates, state]: &[Var<D>; 3],
+    boundaries: Option<&D::Buffer>,
     d_y: &D::Buffer,
 ) -> Result<()> {
-    let [mut d_k, mut d_v, mut d_q] = [run.like(q)?, run.like(q)?, run.like(q)?];
-    let [mut d_gates, mut d_state] = [run.like(gates)?, run.like(state)?];
-    let gradients =
-        MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q: &mut d_q, d_gates: &mut d_gates, d_state: &mut d_state };
-    let inputs = idle(q, gates, state).buffers();
-    run.device.memory_vjp(op, inputs, state.buffer(), Some(d_y), None, gradients)?;
-    run.give(state, d_state)?;
+    let start = boundaries.unwrap_or(state.buffer());
+    let (device, inputs, mut d_q) = (run.device, idle(q, gates, state).buffers(), run.like(q)?);
+    let mut sum = match state.slot {
+        Some(slot) => run.take_at(slot)?,
+        None => None,
+    };
+    // What the state's other uses left is added to by the operation itself, as by linear maps.
+    if let (Some(slot), Some(d_state)) = (state.slot, sum.as_mut().and_then(Shared::get_mut)) {
+        device.ask_vjp(op, inputs, start, d_y, &mut d_q, InputGradient::Add(d_state))?;
+        sum.map_or(Ok(()), |sum| run.seed(slot, sum))?;
+    } else {
+        let mut d_state = run.like(state)?;
+        device.ask_vjp(op, inputs, start, d_y, &mut d_q, InputGradient::Set(&mut d_state))?;
+        if let (Some(slot), Some(sum)) = (state.slot, sum) {
+            run.seed(slot, sum)?;
+        }
+        run.give(state, d_state)?;
+    }
     run.give(q, d_q)
 }
 

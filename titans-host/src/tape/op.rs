@@ -107,6 +107,7 @@ pub(super) enum Op<D: Device> {
     Ask {
         op: MemoryOp,
         x: [Var<D>; 3],
+        boundaries: Option<D::Buffer>,
     },
     Embedding {
         width: usize,
@@ -258,7 +259,7 @@ impl<D: Device> Op<D> {
                 device.gates_vjp(heads, scale, &y, &d_y, &mut d_x)?;
                 run.give(&x, d_x)
             }
-            Self::Ask { op, x } => memory::ask_vjp(run, &op, &x, &d_y),
+            Self::Ask { op, x, boundaries } => memory::ask_vjp(run, &op, &x, boundaries.as_ref(), &d_y),
             Self::MemoryStart { batch, heads, w0 } => device.memory_start_vjp(batch, heads, &d_y, run.gradient(w0)?),
             Self::Embedding { width, ids, table } => device.embedding_vjp(width, &ids, &d_y, run.gradient(table)?),
             Self::Pool { time, width, lengths, x, len } => {

@@ -56,26 +56,29 @@ impl<R: Driver> Cuda<R> {
         self.add_rows(slices, partial.view(), d_weight)
     }
 
-    /// The gradient of a convolution's filters, added; `before` rows of the tail stand before a sequence.
+    /// The gradients of a convolution's filters and biases, added; `before` rows of the tail stand before a sequence.
     pub(super) fn conv_weight_backward(
         &self,
         d: ConvDims,
         before: usize,
-        x: &DeviceBuffer<R>,
-        tail: Option<&DeviceBuffer<R>>,
+        (x, tail): (&DeviceBuffer<R>, Option<&DeviceBuffer<R>>),
         d_y: &DeviceBuffer<R>,
-        d_w: &DeviceBuffer<R>,
+        [d_w, d_bias]: [&DeviceBuffer<R>; 2],
     ) -> Result<()> {
-        let slices = slices(d.batch * d.time);
-        let partial = DeviceBuffer::alloc(&self.driver, slices * d_w.len())?;
-        let units = slices * d.width * d.channels.div_ceil(TILE);
-        let args = args![slices, d.batch, d.time, d.channels, d.width, before, x, tail, d_y, &partial];
+        let slices = plain_slices(d.batch * d.time);
+        let sums = if slices > 1 { slices * (d_w.len() + d_bias.len()) } else { 0 };
+        let partial = DeviceBuffer::alloc(&self.driver, sums)?;
+        let units = slices * (d.width + 1) * d.channels.div_ceil(TILE);
+        let partial = Some(&partial).filter(|_| slices > 1);
+        let args = args![slices, d.batch, d.time, d.channels, d.width, before, x, tail, d_y, partial, d_w, d_bias];
         self.launch_blocks("conv_vjp_weight", units, args)?;
-        self.add_rows(slices, partial.view(), d_w)
+        let Some(partial) = partial else { return Ok(()) };
+        let args = args![slices, d.channels, d.width, partial, d_w, d_bias];
+        self.launch_blocks("conv_add_rows", (d_w.len() + d_bias.len()).div_ceil(TILE), args)
     }
 
     /// The last stage, for few rows.
-    fn add_rows(&self, rows: usize, x: View, out: &DeviceBuffer<R>) -> Result<()> {
+    pub(super) fn add_rows(&self, rows: usize, x: View, out: &DeviceBuffer<R>) -> Result<()> {
         self.launch_blocks("add_rows", out.len().div_ceil(TILE), args![rows, out.len(), x, out])
     }
 

@@ -19,6 +19,14 @@ pub(super) fn sums(len: usize) -> usize {
     len.div_ceil(SUM).min(SUMS)
 }
 
+/// Rows of a block of a norm's backward that makes the weight's sums too: `NORMED` in `kernels/rows.cu`.
+pub(super) const NORMED: usize = 16;
+
+/// So few rows that a launch less is worth more than sums over longer slices.
+pub(super) fn few_normed(rows: usize) -> bool {
+    rows <= 4096
+}
+
 /// Rows of `width` in `len` elements.
 pub(super) fn rows(what: &'static str, width: usize, len: usize) -> Result<usize> {
     match len.checked_rem(width) {
@@ -148,6 +156,13 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         let (rows, divisor) = norm_rows(width, x, weight)?;
+        if let Some(d_weight) = d_weight.as_deref().filter(|_| few_normed(rows)) {
+            expect_len("d_weight", width, d_weight.len())?;
+            let partial = DeviceBuffer::alloc(&self.driver, rows.div_ceil(NORMED) * width)?;
+            let args = args![rows, width, divisor, x, weight, d_y, d_x, &partial];
+            self.launch_blocks("norm_vjp_few", rows.div_ceil(NORMED), args)?;
+            return self.add_rows(rows.div_ceil(NORMED), partial.view(), d_weight);
+        }
         let inverse = DeviceBuffer::alloc(&self.driver, rows)?;
         self.launch_rows("norm_vjp", rows, args![width, divisor, x, weight, d_y, d_x, &inverse])?;
         match d_weight {
@@ -194,8 +209,7 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_bias", d.channels, d_bias.len())?;
         let args = args![d.time, d.channels, d.width, before, x.len(), w, d_y, d_x, d_tail];
         self.launch("conv_vjp_input", x.len() + of_tail, args)?;
-        self.conv_weight_backward(d, before, x, tail, d_y, d_w)?;
-        self.sum_rows(d.batch * d.time, d_y, d_bias)
+        self.conv_weight_backward(d, before, (x, tail), d_y, [d_w, d_bias])
     }
 
     pub(super) fn conv_next_tail(

@@ -5,7 +5,7 @@ use super::buffer::BYTES;
 use super::columns::{plain_slices, slices};
 use super::counting::Counting;
 use super::memory::{BackwardSpace, ForwardSpace};
-use super::ops::sums;
+use super::ops::{NORMED, few_normed, sums};
 use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation};
 use crate::error::Result;
 use std::sync::Arc;
@@ -17,17 +17,13 @@ pub(in crate::device) fn scratch<B, I>(
 ) -> Result<Vec<usize>> {
     use Operation as Op;
     Ok(match operation {
-        Op::RmsNormVjp { width, x, .. } => {
-            let rows = rows(len(x), *width);
-            vec![rows, slices(rows) * width]
-        }
+        Op::RmsNormVjp { width, x, .. } => match rows(len(x), *width) {
+            rows if few_normed(rows) => vec![rows.div_ceil(NORMED) * width],
+            rows => vec![rows, slices(rows) * width],
+        },
         Op::L2NormVjp { width, x, .. } => vec![rows(len(x), *width)],
         Op::LinearVjp { dims, gradients, .. } if gradients.d_bias.is_some() => vec![summed(dims.rows, dims.outputs)],
-        Op::ConvVjp { dims: d, .. } => {
-            let tokens = d.batch * d.time;
-            // One after the other.
-            vec![(slices(tokens) * d.channels * d.width).max(summed(tokens, d.channels))]
-        }
+        Op::ConvVjp { dims: d, .. } => vec![summed(d.batch * d.time, d.channels * (d.width + 1))],
         Op::SumSquares { x, .. } | Op::Sum { x, .. } => vec![if sums(len(x)) > 1 { sums(len(x)) } else { 0 }],
         Op::Attention { op, inputs, .. } => rotary_scratch(op, inputs)?,
         Op::AttentionVjp { op, inputs, .. } => {

@@ -60,7 +60,9 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
             "attention_along" => walk(2, int(1), 1),
             "attention_vjp_queries" => tiled(n, int(2), int(5)) * ((5 + 2 * there(11)) * int(5) + 2),
             "attention_vjp_keys" => tiled(n, int(1), int(5)) * (6 * int(5) + 2),
-            "conv_vjp_weight" => (2 * int(2) * int(3) + int(1) * int(5)) * int(4),
+            "conv_vjp_weight" => (2 * int(2) * int(3) + int(1) * (int(5) + 1)) * int(4),
+            "conv_add_rows" => (int(1) + 2) * int(2) * (int(3) + 1),
+            "norm_vjp_few" => (3 * int(1) + n) * int(2),
             // Of every group of equal ids a row of the table, and at least one of the cotangents.
             "embedding_vjp" => 3 * 32 * n,
             "state_dots" => 4 * n / int(1).max(1) * int(2) + 3 * n,

@@ -35,21 +35,39 @@ KERNEL conv_vjp_input(i64 n, i64 time, i64 channels, i64 width, i64 before, i64 
     (in_tail ? d_tail : d_x)[i] = sum;
 }
 
-// Sums over slices of the batch * time tokens (columns.cu), tap after tap: n = slices * width * ceil(channels / 32).
-// partial [slices, channels, width]: d_y[b, t, c] x[b, t - width + 1 + j, c]
+// Sums over slices of the batch * time tokens (columns.cu), tap after tap, behind them the biases: n = slices * (width +
+// 1) * ceil(channels / 32). partial [slices, channels * (width + 1)]: d_y[b, t, c] x[b, t - width + 1 + j, c], and
+// behind all channels' taps d_y[b, t, c]. Null where there is one slice: the sums are added to d_w and d_bias
 BLOCK_KERNEL(BLOCK) conv_vjp_weight(i64 n, i64 slices, i64 batch, i64 time, i64 channels, i64 width, i64 before,
-                                    const float* x, const float* tail, const float* d_y, float* partial) {
+                                    const float* x, const float* tail, const float* d_y, float* partial, float* d_w,
+                                    float* d_bias) {
     BLOCK_UNITS(u, n) {
-        const i64 units = n / width, j = u / units;
+        const i64 units = n / (width + 1), j = u / units;
         const Slice slice = slice_of(u % units, slices, batch * time, channels);
         const i64 c = slice.column;
         const auto term = [=](i64 r) {
             if (c >= channels) return Pair{0.0f, 0.0f};
+            if (j == width) return Pair{d_y[r * channels + c], 0.0f};
             const i64 b = r / time, t = r % time;
             return two_product(d_y[r * channels + c], token(x, tail, b, t - width + 1 + j, c, time, channels, before));
         };
         const float sum = column_sum(slice.first, slice.last, term);
-        if (keeps(slice, channels)) partial[(slice.number * channels + c) * width + j] = sum;
+        if (!keeps(slice, channels)) continue;
+        const i64 place = j == width ? channels * width + c : c * width + j;
+        if (partial)
+            partial[slice.number * channels * (width + 1) + place] = sum;
+        else
+            (j == width ? d_bias[c] : d_w[place]) += sum;
+    }
+}
+
+// n = ceil(channels * (width + 1) / 32): the sums of the slices, added to d_w and d_bias
+BLOCK_KERNEL(BLOCK) conv_add_rows(i64 n, i64 slices, i64 channels, i64 width, const float* partial, float* d_w,
+                                  float* d_bias) {
+    BLOCK_UNITS(u, n) {
+        const i64 taps = channels * width, all = taps + channels, e = u * 32 + threadIdx.x % 32;
+        const float sum = column_sum(0, slices, [=](i64 r) { return e < all ? partial[r * all + e] : 0.0f; });
+        if (threadIdx.x < 32 && e < all) (e < taps ? d_w[e] : d_bias[e - taps]) += sum;
     }
 }
 

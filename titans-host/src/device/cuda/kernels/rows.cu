@@ -19,22 +19,55 @@ BLOCK_KERNEL(BLOCK) norm_forward(i64 n, i64 d, float divisor, const float* x, co
     }
 }
 
-// n = rows, a warp each. With g = d_y weight and s the inverse norm, which is kept: d_x = s (g - x s^2 / divisor sum(g
+// A warp's row. With g = d_y weight and s the inverse norm, which every lane gets: d_x = s (g - x s^2 / divisor sum(g
 // x)), a difference that nearly cancels in narrow rows, so all of it is exact beyond a float
+__device__ inline float norm_row_vjp(i64 d, float divisor, const float* row, const float* weight, const float* cot,
+                                     float* d_row) {
+    const Pair s = inverse_norm(d, divisor, row);
+    const float scale = rounded(s);
+    Pair along = {0.0f, 0.0f};
+    LANE_ELEMENTS(c, d) along = plus(along, times(two_product(cot[c], weight ? weight[c] : 1.0f), row[c]));
+    along = over(times(times(warp_sum(along), s), s), divisor);
+    LANE_ELEMENTS(c, d) {
+        const Pair g = two_product(cot[c], weight ? weight[c] : 1.0f);
+        d_row[c] = scale * rounded(plus(g, minus(times(along, row[c]))));
+    }
+    return scale;
+}
+
+// n = rows, a warp each; the inverse norms are kept
 BLOCK_KERNEL(BLOCK) norm_vjp(i64 n, i64 d, float divisor, const float* x, const float* weight, const float* d_y,
                              float* d_x, float* inverse) {
     WARP_ROWS(r, n) {
-        const float *row = x + r * d, *cot = d_y + r * d;
-        const Pair s = inverse_norm(d, divisor, row);
-        const float scale = rounded(s);
-        Pair along = {0.0f, 0.0f};
-        LANE_ELEMENTS(c, d) along = plus(along, times(two_product(cot[c], weight ? weight[c] : 1.0f), row[c]));
-        along = over(times(times(warp_sum(along), s), s), divisor);
-        LANE_ELEMENTS(c, d) {
-            const Pair g = two_product(cot[c], weight ? weight[c] : 1.0f);
-            d_x[r * d + c] = scale * rounded(plus(g, minus(times(along, row[c]))));
-        }
+        const float scale = norm_row_vjp(d, divisor, x + r * d, weight, d_y + r * d, d_x + r * d);
         if (first_lane()) inverse[r] = scale;
+    }
+}
+
+#define NORMED 16 // rows of a block
+
+// Of few rows, with the sums for the weight's gradient, which norm_weight_vjp makes of many. n = ceil(rows / 16), a
+// block each; partial [n, d]
+BLOCK_KERNEL(BLOCK) norm_vjp_few(i64 n, i64 rows, i64 d, float divisor, const float* x, const float* weight,
+                                 const float* d_y, float* d_x, float* partial) {
+    SHARED(float, inverse, [NORMED]);
+    BLOCK_UNITS(u, n) {
+        const i64 first = u * NORMED, count = rows - first < NORMED ? rows - first : NORMED;
+        __syncthreads(); // what was there is used
+        for (i64 r = threadIdx.x / 32; r < count; r += WARPS) {
+            const i64 at = (first + r) * d;
+            const float scale = norm_row_vjp(d, divisor, x + at, weight, d_y + at, d_x + at);
+            if (first_lane()) inverse[r] = scale;
+        }
+        __syncthreads(); // the inverse norms are there
+        for (i64 c = threadIdx.x; c < d; c += BLOCK) {
+            Pair sum = {0.0f, 0.0f};
+            for (i64 r = 0; r < count; ++r) {
+                const i64 at = (first + r) * d + c;
+                sum = plus(sum, times(two_product(d_y[at], x[at]), inverse[r]));
+            }
+            partial[u * d + c] = rounded(sum);
+        }
     }
 }
 

@@ -85,22 +85,18 @@ impl<R: Driver> Cuda<R> {
         if let Some(d_final) = d_final {
             expect_len("d_final", op.state_len(), d_final.len())?;
         }
-        let space = BackwardSpace::new(self, op)?;
-        if let BackwardSpace::Asked = space {
-            return self.ask_backward(sizes, &inputs, d_y, d_final, &gradients);
-        }
-        match d_final {
-            Some(d_final) => gradients.d_state.copy_from(d_final)?,
-            None => gradients.d_state.clear()?,
-        }
-        let work = match space {
-            BackwardSpace::Asked => return Ok(()),
+        let work = match BackwardSpace::new(self, op)? {
+            BackwardSpace::Asked => return self.ask_backward(sizes, &inputs, d_y, d_final, &gradients),
             BackwardSpace::Linear(work) => {
-                let run = LinearRun { inputs, boundaries, d_y, gradients };
+                let run = LinearRun { inputs, boundaries, d_y, d_final, gradients };
                 return LinearMemory { cuda: self, sizes }.backward(*work, &run);
             }
             BackwardSpace::Chunks(work) => work,
         };
+        match d_final {
+            Some(d_final) => gradients.d_state.copy_from(d_final)?,
+            None => gradients.d_state.clear()?,
+        }
         work.reverse.y.clear()?;
         let run = MemoryBackward { inputs, boundaries, d_y, gradients, work };
         let (keep, periods) = (op.spec.keep_every, op.spec.periods(op.time));

@@ -22,6 +22,7 @@ use super::buffer::DeviceBuffer;
 use super::{Cuda, DeviceIndices, Driver};
 use crate::device::{MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
+pub(in crate::device) use ask::only_asks;
 pub(super) use backward::BackwardSpace;
 use chunk::Chunk;
 use linear::{CudaInputs, LinearMemory};
@@ -52,7 +53,7 @@ impl<R: Driver> ForwardSpace<R> {
     /// Room for the operation, and the outputs that are asked for.
     pub fn new<B>(cuda: &Cuda<R>, op: &MemoryOp, outputs: &MemoryOutputs<'_, B>) -> Result<Self> {
         let (sizes, given, kept) = (Sizes::new(op), outputs.state.is_some(), outputs.boundaries.is_some());
-        if ask::only_asks(op) && outputs.surprise.is_none() {
+        if only_asks(op) && outputs.surprise.is_none() {
             return Ok(Self::Asked);
         }
         if linear::fits(&op.spec) {
@@ -142,7 +143,10 @@ impl<R: Driver> Cuda<R> {
 }
 
 /// The configuration is one a memory can have, and every input is as long as it says.
-fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>) -> Result<()> {
+pub(super) fn check_inputs<R: Driver>(
+    op: &MemoryOp,
+    inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
+) -> Result<()> {
     op.spec.validate()?;
     let tokens = op.batch * op.time * op.heads;
     expect_len("k", tokens * op.spec.key_width(), inputs.k.len())?;
