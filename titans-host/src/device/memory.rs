@@ -1,5 +1,7 @@
 //! One memory operation: its sizes, what it reads, what it writes.
 
+use super::{Device, InputGradient};
+use crate::error::Result;
 use titans_kernel::choice;
 use titans_kernel::memory::{MemorySpec, Read};
 
@@ -111,4 +113,27 @@ pub struct MemoryGradients<'a, B: ?Sized> {
     pub d_gates: &'a mut B,
     /// Of the initial state `[batch, heads, 2 P]`.
     pub d_state: &'a mut B,
+}
+
+/// [`Device::ask_vjp`] by the memory's own backward.
+pub(super) fn ask_vjp<D: Device + ?Sized>(
+    device: &D,
+    op: &MemoryOp,
+    inputs: MemoryInputs<'_, D::Buffer, D::Indices>,
+    boundaries: &D::Buffer,
+    d_y: &D::Buffer,
+    d_q: &mut D::Buffer,
+    d_state: InputGradient<'_, D::Buffer>,
+) -> Result<()> {
+    let room = |x: &D::Buffer| device.alloc(device.len(x));
+    let [mut d_k, mut d_v, mut d_gates] = [room(inputs.k)?, room(inputs.v)?, room(inputs.gates)?];
+    let mut own = match d_state {
+        InputGradient::Set(_) => None,
+        InputGradient::Add(_) => Some(room(inputs.state)?),
+    };
+    let (InputGradient::Set(out) | InputGradient::Add(out)) = d_state;
+    let to = own.as_mut().unwrap_or(&mut *out);
+    let gradients = MemoryGradients { d_k: &mut d_k, d_v: &mut d_v, d_q, d_gates: &mut d_gates, d_state: to };
+    device.memory_vjp(op, inputs, boundaries, Some(d_y), None, gradients)?;
+    own.map_or(Ok(()), |own| device.add_scaled(1.0, &own, out))
 }

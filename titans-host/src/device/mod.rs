@@ -21,7 +21,7 @@ mod usage;
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
-pub use rows::{MoveRows, Place};
+pub use rows::{Cut, MoveRows, Place};
 pub use titans_kernel::ops::dropout::DropMask;
 pub use usage::{MemoryUse, PoolUsage};
 
@@ -85,6 +85,8 @@ pub struct ConvGradients<'a, B: ?Sized> {
     pub d_w: &'a mut B,
     /// Of the bias, added to.
     pub d_bias: &'a mut B,
+    /// Of the tail, on request; overwritten.
+    pub d_tail: Option<&'a mut B>,
 }
 
 /// Sizes of a causal depth-wise convolution over `[batch, time, channels]`.
@@ -98,6 +100,19 @@ pub struct ConvDims {
     pub channels: usize,
     /// Taps of a filter; the last one meets the current token.
     pub width: usize,
+}
+
+impl ConvDims {
+    /// Rows a sequence has in a tail of `len` elements: at least as many as the taps before the last one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](titans_kernel::Error::Shape) when these are no whole rows, or too few.
+    pub(crate) fn tail_rows(&self, len: usize) -> titans_kernel::Result<usize> {
+        let (behind, row) = (self.width.saturating_sub(1), self.batch.saturating_mul(self.channels));
+        let rows = len.checked_div(row).unwrap_or(0).max(behind);
+        titans_kernel::error::expect_len("tail", row.saturating_mul(rows), len)?;
+        Ok(rows)
+    }
 }
 
 /// One step of AdamW with decoupled weight decay.
@@ -188,6 +203,64 @@ pub trait Device: Send + Sync + 'static {
     fn run(&self, operation: Operation<'_, Self::Buffer, Self::Indices>) -> Result<u64>;
 
     operations!(methods);
+
+    // Sequences in parts. A device may do many parts at once.
+
+    /// Copies parts of `x`, each given with its number, out of the whole that `cut` describes.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn split<'a>(
+        &self,
+        cut: &Cut,
+        x: &Self::Buffer,
+        mut parts: impl Iterator<Item = (usize, &'a mut Self::Buffer)>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        parts.try_for_each(|(i, part)| self.move_rows(&cut.part(i), x, part))
+    }
+
+    /// [`Device::split`]'s reverse: copies parts to their places in `y`; rows of parts that are not given stay.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn join<'a>(
+        &self,
+        cut: &Cut,
+        mut parts: impl Iterator<Item = (usize, &'a Self::Buffer)>,
+        y: &mut Self::Buffer,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        parts.try_for_each(|(i, part)| self.move_rows(&cut.placed(i), part, y))
+    }
+
+    // A memory that is only asked.
+
+    /// Whether [`Device::ask_vjp`] works from the state at the start, so that no boundary need be kept for it.
+    fn asks_state(&self, _op: &MemoryOp) -> bool {
+        false
+    }
+
+    /// Backward of a read-only [`Device::memory`] of one chunk from its boundary (or the state, where the device
+    /// [asks it](Device::asks_state)): `d_q`, and `d_state`, set or added to. Nothing reaches keys, values and gates.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s.
+    fn ask_vjp(
+        &self,
+        op: &MemoryOp,
+        inputs: MemoryInputs<'_, Self::Buffer, Self::Indices>,
+        boundaries: &Self::Buffer,
+        d_y: &Self::Buffer,
+        d_q: &mut Self::Buffer,
+        d_state: InputGradient<'_, Self::Buffer>,
+    ) -> Result<()> {
+        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+    }
 
     // What is done to every parameter. A device may do it to many at once.
 

@@ -97,14 +97,15 @@ macro_rules! operations {
         // Over time.
 
         /// Causal depth-wise convolution: `y[b,t,c] = bias[c] + Σ_j w[c,j] x[b, t − width + 1 + j, c]`; tokens before
-        /// the first come from `tail` `[batch, width − 1, channels]` (zeros without one).
+        /// the first are the last ones of `tail` `[batch, width − 1 or more, channels]` (zeros without one).
         Convolution conv Conv { dims: ConvDims, x: read, tail: may_read, w: read, bias: read, y: write };
-        /// Backward of [`Device::conv`]: `d_x[s] = Σ_j w[j] d_y[s + width − 1 − j]`,
-        /// `d_w[j] += Σ_t d_y[t] x[t − width + 1 + j]`, `d_bias += Σ_t d_y[t]`. The tail is a constant.
+        /// Backward of [`Device::conv`]: `d_x[s] = Σ_j w[j] d_y[s + width − 1 − j]`, and on request `d_tail`, the same of
+        /// the tokens before; `d_w[j] += Σ_t d_y[t] x[t − width + 1 + j]`, `d_bias += Σ_t d_y[t]`.
         Convolution conv_vjp ConvVjp {
             dims: ConvDims, x: read, tail: may_read, w: read, d_y: read, gradients: ConvGradients
         };
-        /// The last `width − 1` tokens of `tail` followed by `x`: the tail of the next segment.
+        /// The last `width − 1` tokens of `tail` `[batch, width − 1, channels]` followed by `x`: the tail of the next
+        /// segment.
         Convolution conv_tail ConvTail { dims: ConvDims, x: read, tail: may_read, next: write };
         /// Attention of every query to the keys in its reach (`docs/MATH.md` section 6): `y [batch, time, heads,
         /// width]`, and for the backward `log_sum [batch, time, heads]`, the log-sum-exp of each softmax.

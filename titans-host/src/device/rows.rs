@@ -1,4 +1,4 @@
-//! Rows that move: slices of sequences and their reverse, rows repeated, rows held.
+//! Rows that move: slices of sequences and their reverse, rows repeated, rows held, sequences cut into parts.
 
 use crate::error::{Error, Result};
 use titans_kernel::error::expect_len;
@@ -85,5 +85,58 @@ impl MoveRows {
             }
         }
         Ok(true)
+    }
+}
+
+/// Sequences `[batch, time, width]` cut along time into parts `[batch, rows, width]`, the last of which may be shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Sequences.
+    pub batch: usize,
+    /// Rows of each.
+    pub time: usize,
+    /// Numbers of a row.
+    pub width: usize,
+    /// Rows of a part, at least 1.
+    pub rows: usize,
+}
+
+impl Cut {
+    /// Parts of a sequence.
+    pub const fn count(&self) -> usize {
+        self.time.div_ceil(if self.rows == 0 { 1 } else { self.rows })
+    }
+
+    /// Elements of the whole; saturated where they overflow, so that no buffer fits then.
+    pub const fn len(&self) -> usize {
+        self.batch.saturating_mul(self.time).saturating_mul(self.width)
+    }
+
+    /// Whether there are no elements.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows of part i.
+    const fn rows_of(&self, i: usize) -> usize {
+        let left = self.time.saturating_sub(i.saturating_mul(self.rows));
+        if left < self.rows { left } else { self.rows }
+    }
+
+    /// Elements of part i.
+    pub const fn part_len(&self, i: usize) -> usize {
+        self.batch.saturating_mul(self.rows_of(i)).saturating_mul(self.width)
+    }
+
+    /// The move of part i out of the whole.
+    pub(super) const fn part(&self, i: usize) -> MoveRows {
+        let Self { batch, time, width, .. } = *self;
+        let (rows, from) = (self.rows_of(i), Place::new(time, i.saturating_mul(self.rows)));
+        MoveRows { batch, rows, width, from, to: Place::new(rows, 0), add: false }
+    }
+
+    /// The move of part i to its place in the whole.
+    pub(super) const fn placed(&self, i: usize) -> MoveRows {
+        MoveRows { add: false, ..self.part(i).reversed() }
     }
 }

@@ -1,7 +1,7 @@
-//! What is done to every parameter at once.
+//! What is done to every parameter at once, and to all parts of sequences.
 
 use super::{NumberGenerator, Outputs, get, put};
-use crate::device::{AdamW, Device, Update};
+use crate::device::{AdamW, Cut, Device, Update};
 use crate::error::Result;
 
 /// More arrays than any device takes at once, some longer than a block adds up alone.
@@ -47,5 +47,27 @@ pub(super) fn many<D: Device>(d: &D) -> Result<Outputs> {
         ("first moments", all(&m)?),
         ("second moments", all(&v)?),
         ("cleared", all(&gradients)?),
+    ])
+}
+
+/// Sequences in parts, the last one shorter, and put together again; both also without every third part.
+pub(super) fn parts<D: Device>(d: &D, rows: usize) -> Result<Outputs> {
+    let cut = Cut { batch: 2, time: 37, width: 3, rows };
+    let mut numbers = NumberGenerator(14);
+    let (x, mut some) = (put(d, &numbers.vec(cut.len()))?, put(d, &numbers.vec(cut.len()))?);
+    let room = || (0..cut.count()).map(|i| d.zeros(cut.part_len(i))).collect::<Result<Vec<D::Buffer>>>();
+    let (mut all, mut few, mut whole) = (room()?, room()?, d.alloc(cut.len())?);
+    d.split(&cut, &x, all.iter_mut().enumerate())?;
+    d.split(&cut, &x, few.iter_mut().enumerate().filter(|(i, _)| i % 3 != 1))?;
+    d.join(&cut, all.iter().enumerate(), &mut whole)?;
+    d.join(&cut, all.iter().enumerate().filter(|(i, _)| i % 3 != 0), &mut some)?;
+    let get_all = |xs: &[D::Buffer]| -> Result<Vec<f64>> {
+        Ok(xs.iter().map(|x| get(d, x)).collect::<Result<Vec<_>>>()?.concat())
+    };
+    Ok(vec![
+        ("parts", get_all(&all)?),
+        ("some parts", get_all(&few)?),
+        ("whole", get(d, &whole)?),
+        ("whole of some", get(d, &some)?),
     ])
 }

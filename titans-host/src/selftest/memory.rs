@@ -1,7 +1,7 @@
 //! The memory operation over its options.
 
 use super::{Check, NumberGenerator, Outputs, compare, get, put};
-use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use crate::device::{Device, InputGradient, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 use titans_kernel::Choice;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
@@ -69,6 +69,11 @@ fn cases() -> Result<Vec<MemoryCase>> {
         ),
         case("deep 4", spec(&[4, 7, 6, 5, 3], plain, 3)?, 1, 8, 2),
     ];
+    let asked = |case: MemoryCase| MemoryCase { op: MemoryOp { read_only: true, ..case.op }, ..case };
+    cases.extend([
+        asked(case("linear, read only", spec(&[5, 3], plain, 4)?, 2, 11, 3)),
+        asked(case("linear, read only, one chunk of more than a tile", spec(&[70, 66], plain, 80)?, 2, 67, 3)),
+    ]);
     let deep = case("", spec(&[6, 11, 6], residual, 4)?, 2, 11, 2);
     let vary = |name, change: &dyn Fn(&mut MemoryCase)| {
         let mut case = MemoryCase { name, ..deep.clone() };
@@ -131,13 +136,20 @@ pub(super) fn run<D: Device>(d: &D, case: &MemoryCase) -> Result<Outputs> {
     let clipped = d.memory(op, inputs(), outputs)?;
     let mut alone = d.alloc(tokens * value)?;
     d.memory(op, inputs(), MemoryOutputs { y: &mut alone, surprise: None, state: None, boundaries: None })?;
+    let mut kept = d.zeros(op.state_len())?;
+    if op.read_only {
+        let outputs = MemoryOutputs { y: &mut alone, surprise: None, state: Some(&mut kept), boundaries: None };
+        d.memory(op, inputs(), outputs)?;
+    }
     let (d_y, d_last) = (put(d, &numbers.vec(tokens * value))?, put(d, &numbers.vec(op.state_len()))?);
     let mut out = vec![
         ("y", get(d, &y)?),
         ("y alone", get(d, &alone)?),
         ("surprise", get(d, &surprise)?),
         ("state", get(d, &last)?),
-        ("boundaries", get(d, &boundaries)?),
+        ("state that was only asked", get(d, &kept)?),
+        // Of more columns than a panel a device may keep them in an order of its own.
+        ("boundaries", if value <= 64 { get(d, &boundaries)? } else { Vec::new() }),
         ("clipped", vec![clipped as f64]),
     ];
     const ALL: [&str; 5] = ["d_k", "d_v", "d_q", "d_gates", "d_state"];
@@ -159,6 +171,11 @@ pub(super) fn run<D: Device>(d: &D, case: &MemoryCase) -> Result<Outputs> {
         for (name, buffer) in names.into_iter().zip([&d_k, &d_v, &d_q, &d_gates, &d_state]) {
             out.push((name, get(d, buffer)?));
         }
+    }
+    if op.read_only && op.boundaries_len() == op.state_len() {
+        let (mut d_q, mut d_state) = (d.alloc(tokens * key)?, put(d, &numbers.vec(op.state_len()))?);
+        d.ask_vjp(op, inputs(), &boundaries, &d_y, &mut d_q, InputGradient::Add(&mut d_state))?;
+        out.extend([("d_q of asking", get(d, &d_q)?), ("d_state of asking, added", get(d, &d_state)?)]);
     }
     Ok(out)
 }

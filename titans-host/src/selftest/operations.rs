@@ -1,6 +1,6 @@
 //! Every operation but the memory, forward and backward.
 
-use super::many::many;
+use super::many::{many, parts};
 use super::{Check, NumberGenerator, Outputs, TOLERANCE, attention, compare, get, put};
 use crate::device::{
     AdamW, ConvDims, ConvGradients, Device, DropMask, IGNORE, InputGradient, LinearDims, LinearGradients, MoveRows,
@@ -23,6 +23,9 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     long.for_each(|n| check(&format!("sums {n}"), sums(device, n), sums(reference, n)));
     SIZES.into_iter().for_each(|n| check(&format!("adamw {n}"), adamw(device, n), adamw(reference, n)));
     check("many", many(device), many(reference));
+    for rows in [1, 8, 37, 50] {
+        check(&format!("parts of {rows} rows"), parts(device, rows), parts(reference, rows));
+    }
     for (rows, width) in [(1, 1), (5, 17), (33, 64), (3, 129), (131, 33)] {
         let name = format!("norms {rows}x{width}");
         check(&name, norms(device, rows, width), norms(reference, rows, width));
@@ -39,8 +42,8 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     }
     for (batch, time, channels, width) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 2, 7, 4), (2, 33, 5, 3)] {
         let dims = ConvDims { batch, time, channels, width };
-        for tail in [false, true] {
-            check(&format!("conv {dims:?} tail {tail}"), conv(device, dims, tail), conv(reference, dims, tail));
+        for tail in [None, Some(0), Some(3)] {
+            check(&format!("conv {dims:?} tail {tail:?}"), conv(device, dims, tail), conv(reference, dims, tail));
         }
     }
     for (op, context) in attention::cases() {
@@ -229,23 +232,30 @@ fn linear<D: Device>(d: &D, dims: LinearDims) -> Result<Outputs> {
     ])
 }
 
-fn conv<D: Device>(d: &D, dims: ConvDims, tail: bool) -> Result<Outputs> {
-    let mut numbers = NumberGenerator(7);
-    let (n, before) = (dims.batch * dims.time * dims.channels, dims.batch * (dims.width - 1) * dims.channels);
+/// `tail`: rows before those that a convolution sees, if there is a tail at all.
+fn conv<D: Device>(d: &D, dims: ConvDims, tail: Option<usize>) -> Result<Outputs> {
+    let (mut numbers, kept) = (NumberGenerator(7), dims.batch * (dims.width - 1) * dims.channels);
+    let before = kept + dims.batch * tail.unwrap_or(0) * dims.channels;
+    let n = dims.batch * dims.time * dims.channels;
     let taps = dims.channels * dims.width;
     let (x, w, bias) = (put(d, &numbers.vec(n))?, put(d, &numbers.vec(taps))?, put(d, &numbers.vec(dims.channels))?);
     let (d_y, tokens) = (put(d, &numbers.vec(n))?, put(d, &numbers.vec(before))?);
-    let tail = tail.then_some(&tokens);
-    let (mut y, mut d_x, mut next) = (d.alloc(n)?, d.alloc(n)?, d.alloc(before)?);
+    let (longer, tail) = (before > kept, tail.map(|_| &tokens));
+    let (mut y, mut d_x, mut next, mut d_tail) = (d.alloc(n)?, d.alloc(n)?, d.zeros(kept)?, d.alloc(before)?);
     let (mut d_w, mut d_bias) = (put(d, &numbers.vec(taps))?, put(d, &numbers.vec(dims.channels))?);
     d.conv(dims, &x, tail, &w, &bias, &mut y)?;
-    d.conv_vjp(dims, &x, tail, &w, &d_y, ConvGradients { d_x: &mut d_x, d_w: &mut d_w, d_bias: &mut d_bias })?;
-    d.conv_tail(dims, &x, tail, &mut next)?;
+    let of_tail = tail.map(|_| &mut d_tail);
+    let gradients = ConvGradients { d_x: &mut d_x, d_w: &mut d_w, d_bias: &mut d_bias, d_tail: of_tail };
+    d.conv_vjp(dims, &x, tail, &w, &d_y, gradients)?;
+    if !longer {
+        d.conv_tail(dims, &x, tail, &mut next)?;
+    }
     Ok(vec![
         ("y", get(d, &y)?),
         ("d_x", get(d, &d_x)?),
         ("d_w", get(d, &d_w)?),
         ("d_bias", get(d, &d_bias)?),
+        ("d_tail", if tail.is_some() { get(d, &d_tail)? } else { Vec::new() }),
         ("next tail", get(d, &next)?),
     ])
 }

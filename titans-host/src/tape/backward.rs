@@ -1,6 +1,7 @@
 //! The state of one walk back over a tape.
 
 use super::op::{Cotangents, Op};
+use super::segments::Part;
 use super::shared::Cells;
 use super::{Gradients, ParamId, Params, Shared, Slot, Var};
 use crate::device::{Device, MoveRows};
@@ -41,6 +42,7 @@ pub struct Backward<'a, D: Device> {
     pub(super) gradients: &'a mut Gradients<D>,
     /// One for every output on the tape; all are empty at first.
     pub(super) slots: &'a mut [Option<Shared<D>>],
+    pub(super) parts: &'a mut [Part<D>],
     pub(super) cells: &'a Arc<Cells<D>>,
     /// The tape's number.
     pub(super) tape: u64,
@@ -140,7 +142,8 @@ impl<'a, D: Device> Backward<'a, D> {
         self.place(slot).map(|place| place.clone())
     }
 
-    fn share_at(&mut self, slot: Slot, d_x: Shared<D>) -> Result<()> {
+    /// The same for a buffer that others may hold too.
+    pub(super) fn share_at(&mut self, slot: Slot, d_x: Shared<D>) -> Result<()> {
         let (device, cells) = (self.device, self.cells);
         let place = self.place(slot)?;
         match place {

@@ -1,8 +1,8 @@
 //! The memory and its gates on the tape.
 
-use super::{Backward, Op, ParamId, Slot, Tape, Var};
-use crate::device::{Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
-use crate::error::Result;
+use super::{Backward, Op, ParamId, Shared, Slot, Tape, Var};
+use crate::device::{Device, InputGradient, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
+use crate::error::{Error, Result};
 use std::fmt;
 
 /// What [`Tape::memory`] gives.
@@ -127,6 +127,59 @@ impl<D: Device> Tape<'_, D> {
             clipped,
         })
     }
+}
+
+impl<D: Device> Tape<'_, D> {
+    /// The answers to `q` of the weights in `state`, which a read-only `op` leaves as they are. `gates` are what
+    /// [`Tape::gates`] would give; they change nothing.
+    ///
+    /// # Errors
+    /// As [`Tape::linear`]; also [`Error::Usage`] for an operation that writes, or has more than one boundary.
+    pub fn ask(&mut self, op: &MemoryOp, q: &Var<D>, gates: &Var<D>, state: &Var<D>) -> Result<Var<D>> {
+        if !op.read_only || op.boundaries_len() != op.state_len() {
+            return Err(Error::usage("ask: expected a read-only memory operation of one chunk"));
+        }
+        let (device, keeps) = (self.device, self.is_recording() && !self.device.asks_state(op));
+        let mut y = device.alloc(op.batch * op.time * op.heads * op.spec.value_width())?;
+        let mut boundaries = if keeps { Some(device.alloc(op.boundaries_len())?) } else { None };
+        let outputs = MemoryOutputs { y: &mut y, surprise: None, state: None, boundaries: boundaries.as_mut() };
+        device.memory(op, idle(q, gates, state).buffers(), outputs)?;
+        Ok(self.push(y, || Op::Ask { op: op.clone(), x: [q, gates, state].map(Var::clone), boundaries }))
+    }
+}
+
+/// What a memory is given that nothing is written to: keys and values say nothing, as the gates.
+fn idle<'a, D: Device>(q: &'a Var<D>, gates: &'a Var<D>, state: &'a Var<D>) -> MemoryVars<'a, D> {
+    MemoryVars { k: q, v: q, q, gates, state }
+}
+
+/// Backward of [`Tape::ask`]; `x` are q, gates and state, and no boundaries are there where the device asks the state.
+pub(super) fn ask_vjp<D: Device>(
+    run: &mut Backward<'_, D>,
+    op: &MemoryOp,
+    [q, gates, state]: &[Var<D>; 3],
+    boundaries: Option<&D::Buffer>,
+    d_y: &D::Buffer,
+) -> Result<()> {
+    let start = boundaries.unwrap_or(state.buffer());
+    let (device, inputs, mut d_q) = (run.device, idle(q, gates, state).buffers(), run.like(q)?);
+    let mut sum = match state.slot {
+        Some(slot) => run.take_at(slot)?,
+        None => None,
+    };
+    // What the state's other uses left is added to by the operation itself, as by linear maps.
+    if let (Some(slot), Some(d_state)) = (state.slot, sum.as_mut().and_then(Shared::get_mut)) {
+        device.ask_vjp(op, inputs, start, d_y, &mut d_q, InputGradient::Add(d_state))?;
+        sum.map_or(Ok(()), |sum| run.seed(slot, sum))?;
+    } else {
+        let mut d_state = run.like(state)?;
+        device.ask_vjp(op, inputs, start, d_y, &mut d_q, InputGradient::Set(&mut d_state))?;
+        if let (Some(slot), Some(sum)) = (state.slot, sum) {
+            run.seed(slot, sum)?;
+        }
+        run.give(state, d_state)?;
+    }
+    run.give(q, d_q)
 }
 
 /// Backward of [`Tape::memory`]; `x` are k, v, q, gates and state. Read-outs and final state are functions of all five,

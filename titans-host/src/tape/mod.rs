@@ -17,6 +17,7 @@ mod op;
 mod ops;
 mod params;
 mod rows;
+mod segments;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -27,12 +28,14 @@ pub use gradients::Gradients;
 pub use memory::{MemoryRead, MemoryVars};
 pub use params::{ParamId, ParamView, Params};
 pub use rows::Assembly;
+pub use segments::Parts;
 pub use shared::Shared;
 
 use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::{Backward, FirstUses};
 use op::Op;
+use segments::Part;
 use shared::Cells;
 use std::fmt;
 use std::sync::Arc;
@@ -97,18 +100,21 @@ struct TapeRecord<D: Device> {
 pub struct Workspace<D: Device> {
     records: Vec<TapeRecord<D>>,
     slots: Vec<Option<Shared<D>>>,
+    /// Parts of sequences: those that wait, and where the others' cotangents are collected.
+    parts: Vec<Part<D>>,
     cells: Arc<Cells<D>>,
 }
 
 impl<D: Device> Workspace<D> {
     /// Nothing yet.
     pub fn new() -> Self {
-        Self { records: Vec::new(), slots: Vec::new(), cells: Cells::new() }
+        Self { records: Vec::new(), slots: Vec::new(), parts: Vec::new(), cells: Cells::new() }
     }
 
     fn clear(&mut self) {
         self.records.clear();
         self.slots.clear();
+        self.parts.clear();
     }
 }
 
@@ -299,17 +305,18 @@ impl<'a, D: Device> Tape<'a, D> {
             return Err(Error::usage("backward needs a recording tape and an output of it; use Tape::recording"));
         };
         gradients.check(self.device, self.params)?;
-        let Workspace { records, slots, cells } = self.space.get();
+        let Workspace { records, slots, parts, cells } = self.space.get();
         slots.resize_with(self.slots, || None);
         let (device, params, tape) = (self.device, self.params, self.number);
         let uses = hear.is_some().then(|| FirstUses::of(params.len(), records.iter().map(|record| &record.op)));
-        let mut run = Backward { device, params, gradients, slots, cells, tape, scale };
+        let mut run = Backward { device, params, gradients, slots, parts, cells, tape, scale };
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
-            let cotangents = run.take(first, op.outputs());
+            let cotangents = run.take(first, op.cotangents());
             let done = uses.as_ref().map_or([None; 2], |uses| uses.done(op.params(), records.len()));
-            // A part of an assembly has no output of its own: it looks at the whole's cotangent.
-            if op.outputs() == 0 || cotangents.iter().any(Option::is_some) {
+            // Those that are not given cotangents look for them: a part of an assembly at the whole's, a cut at its
+            // parts'.
+            if op.cotangents() == 0 || cotangents.iter().any(Option::is_some) {
                 op.vjp(&mut run, cotangents)?;
             }
             if let Some(hear) = &mut hear {

@@ -1,8 +1,8 @@
 //! What a tape remembers of every operation, and the way back through it.
 
-use super::ops::linear_vjp;
-use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows};
-use crate::device::{ConvDims, ConvGradients, Device, DropMask, LinearDims, MemoryOp, MoveRows};
+use super::ops::{conv_vjp, linear_vjp};
+use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows, segments};
+use crate::device::{ConvDims, Cut, Device, DropMask, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -53,6 +53,17 @@ pub(super) enum Op<D: Device> {
         len: usize,
         whole: Slot,
     },
+    /// Sequences cut into parts, whose slots begin with `first`.
+    Split {
+        cut: Cut,
+        x: Slot,
+        first: usize,
+    },
+    /// Parts put together; in the workspace they begin with `first`.
+    Join {
+        cut: Cut,
+        first: usize,
+    },
     Linear {
         dims: LinearDims,
         x: Var<D>,
@@ -71,7 +82,7 @@ pub(super) enum Op<D: Device> {
     Conv {
         dims: ConvDims,
         x: Var<D>,
-        tail: Option<Shared<D>>,
+        tail: Option<Var<D>>,
         weight: ParamId,
         bias: ParamId,
     },
@@ -91,6 +102,12 @@ pub(super) enum Op<D: Device> {
         op: MemoryOp,
         x: [Var<D>; 5],
         boundaries: D::Buffer,
+    },
+    /// q, gates, state.
+    Ask {
+        op: MemoryOp,
+        x: [Var<D>; 3],
+        boundaries: Option<D::Buffer>,
     },
     Embedding {
         width: usize,
@@ -122,7 +139,16 @@ impl<D: Device> Op<D> {
         match self {
             Self::Part { .. } => 0,
             Self::Memory { .. } => 2,
+            Self::Split { cut, .. } => cut.count(),
             _ => 1,
+        }
+    }
+
+    /// Cotangents that its backward is given.
+    pub(super) fn cotangents(&self) -> usize {
+        match self {
+            Self::Split { .. } => 0,
+            _ => self.outputs(),
         }
     }
 
@@ -143,10 +169,13 @@ impl<D: Device> Op<D> {
             | Self::Move { .. }
             | Self::Assemble
             | Self::Part { .. }
+            | Self::Split { .. }
+            | Self::Join { .. }
             | Self::L2Norm { .. }
             | Self::Attention(_)
             | Self::Gates { .. }
             | Self::Memory { .. }
+            | Self::Ask { .. }
             | Self::Pool { .. }
             | Self::CrossEntropy { .. }
             | Self::SquaredError { .. } => [None, None],
@@ -173,6 +202,7 @@ impl<D: Device> Op<D> {
                 return run.give(&x, d_x);
             }
             (Self::Part { op, x, len, whole }, _) => return rows::part_vjp(run, &op, x, len, whole),
+            (Self::Split { cut, x, first }, _) => return segments::split_vjp(run, &cut, x, first),
             (op, [Some(d_y), _]) => (d_y, op),
             (_, [None, _]) => return Ok(()),
         };
@@ -213,6 +243,7 @@ impl<D: Device> Op<D> {
             }
             // y = R x with R a matrix of zeros and ones: d_x = Rᵀ d_y, the move back.
             Self::Move { op, x, len } => run.give_rows(x, len, &op.reversed(), &d_y),
+            Self::Join { cut, first } => segments::join_vjp(run, &cut, first, &d_y),
             Self::Repeat { op, rows } => device.move_rows(&op.reversed(), &d_y, run.gradient(rows)?),
             Self::Attention(recorded) => attention::vjp(run, &recorded, &d_y),
             Self::Linear { dims, x, weight, bias } => linear_vjp(run, dims, &x, (weight, bias), &d_y),
@@ -226,25 +257,13 @@ impl<D: Device> Op<D> {
                 device.l2_norm_vjp(width, x.buffer(), &d_y, &mut d_x)?;
                 run.give(&x, d_x)
             }
-            Self::Conv { dims, x, tail, weight, bias } => {
-                let (w, mut d_x) = (run.param(weight)?, run.like(&x)?);
-                if let (d_w, Some(d_bias)) = run.gradient_pair(weight, Some(bias))? {
-                    device.conv_vjp(
-                        dims,
-                        x.buffer(),
-                        tail.as_deref(),
-                        w,
-                        &d_y,
-                        ConvGradients { d_x: &mut d_x, d_w, d_bias },
-                    )?;
-                }
-                run.give(&x, d_x)
-            }
+            Self::Conv { dims, x, tail, weight, bias } => conv_vjp(run, dims, &x, tail.as_ref(), (weight, bias), &d_y),
             Self::Gates { heads, scale, x, y } => {
                 let mut d_x = run.like(&x)?;
                 device.gates_vjp(heads, scale, &y, &d_y, &mut d_x)?;
                 run.give(&x, d_x)
             }
+            Self::Ask { op, x, boundaries } => memory::ask_vjp(run, &op, &x, boundaries.as_ref(), &d_y),
             Self::MemoryStart { batch, heads, w0 } => device.memory_start_vjp(batch, heads, &d_y, run.gradient(w0)?),
             Self::Embedding { width, ids, table } => device.embedding_vjp(width, &ids, &d_y, run.gradient(table)?),
             Self::Pool { time, width, lengths, x, len } => {
@@ -255,6 +274,7 @@ impl<D: Device> Op<D> {
             // The parts have had it; the others have ways of their own.
             Self::Assemble
             | Self::Part { .. }
+            | Self::Split { .. }
             | Self::Memory { .. }
             | Self::CrossEntropy { .. }
             | Self::SquaredError { .. } => Ok(()),

@@ -1,7 +1,7 @@
 //! Element-wise operations, linear maps, norms and the convolution on the tape.
 
 use super::{Backward, Op, ParamId, Shared, Tape, Var};
-use crate::device::{ConvDims, Device, DropMask, InputGradient, LinearDims, LinearGradients};
+use crate::device::{ConvDims, ConvGradients, Device, DropMask, InputGradient, LinearDims, LinearGradients};
 use crate::error::{Error, Result};
 
 impl<D: Device> Tape<'_, D> {
@@ -129,7 +129,7 @@ impl<D: Device> Tape<'_, D> {
     }
 
     /// Causal depth-wise convolution of `x [batch, time, channels]` with `weight [channels, width]`; tokens before
-    /// the first come from `tail [batch, width − 1, channels]`, a constant, or are zeros.
+    /// the first are the last ones of `tail [batch, width − 1 or more, channels]`, or zeros.
     ///
     /// # Errors
     /// As [`Tape::linear`].
@@ -137,15 +137,15 @@ impl<D: Device> Tape<'_, D> {
         &mut self,
         batch: usize,
         x: &Var<D>,
-        tail: Option<Shared<D>>,
+        tail: Option<&Var<D>>,
         weight: ParamId,
         bias: ParamId,
     ) -> Result<Var<D>> {
         let dims = self.conv_dims(batch, x, weight)?;
         let mut y = self.like(x)?;
         let (w, b) = (self.params.value(weight)?, self.params.value(bias)?);
-        self.device.conv(dims, &x.buffer, tail.as_deref(), w, b, &mut y)?;
-        Ok(self.push(y, || Op::Conv { dims, x: x.clone(), tail, weight, bias }))
+        self.device.conv(dims, &x.buffer, tail.map(Var::buffer), w, b, &mut y)?;
+        Ok(self.push(y, || Op::Conv { dims, x: x.clone(), tail: tail.cloned(), weight, bias }))
     }
 
     fn conv_dims(&self, batch: usize, x: &Var<D>, weight: ParamId) -> Result<ConvDims> {
@@ -164,6 +164,26 @@ impl<D: Device> Tape<'_, D> {
             ref shape => Err(Error::usage(format!("weight: expected a matrix, found shape {shape:?}"))),
         }
     }
+}
+
+/// The backward of a convolution (its derivation: [`Device::conv_vjp`]); `tail` are the rows before those of `x`.
+pub(super) fn conv_vjp<D: Device>(
+    run: &mut Backward<'_, D>,
+    dims: ConvDims,
+    x: &Var<D>,
+    tail: Option<&Var<D>>,
+    (weight, bias): (ParamId, ParamId),
+    d_y: &D::Buffer,
+) -> Result<()> {
+    let (device, w, mut d_x) = (run.device, run.param(weight)?, run.like(x)?);
+    let wanted = tail.filter(|tail| Backward::wants(tail));
+    let mut d_tail = wanted.map(|tail| run.like(tail)).transpose()?;
+    if let (d_w, Some(d_bias)) = run.gradient_pair(weight, Some(bias))? {
+        let gradients = ConvGradients { d_x: &mut d_x, d_w, d_bias, d_tail: d_tail.as_mut() };
+        device.conv_vjp(dims, x.buffer(), tail.map(Var::buffer), w, d_y, gradients)?;
+    }
+    run.give(x, d_x)?;
+    wanted.zip(d_tail).map_or(Ok(()), |(tail, d_tail)| run.give(tail, d_tail))
 }
 
 /// Backward of y = x W + bias, where dy = dx W + x dW + dbias: `d_x = d_y Wᵀ` joins the cotangent of x, `xᵀ d_y` and

@@ -2,6 +2,7 @@
 
 mod attention;
 mod rows;
+mod segments;
 
 use super::{Gradients, MemoryVars, ParamId, Params, Tape, Var};
 use crate::device::cpu::Cpu;

@@ -2,7 +2,7 @@
 //! what the operations of a model take. Where operations may still run when their call returns, it can wait for
 //! each of them.
 
-use crate::device::{Device, MemoryUse, Operation, OperationKind, Update};
+use crate::device::{Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, OperationKind, Update};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -99,6 +99,36 @@ impl<D: Device> Device for Timed<D> {
 
     fn run(&self, operation: Operation<'_, D::Buffer, D::Indices>) -> Result<u64> {
         self.time(operation.kind(), || self.device.run(operation))
+    }
+
+    fn split<'a>(&self, cut: &Cut, x: &D::Buffer, parts: impl Iterator<Item = (usize, &'a mut D::Buffer)>) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.time(OperationKind::Elementwise, || self.device.split(cut, x, parts))
+    }
+
+    fn join<'a>(&self, cut: &Cut, parts: impl Iterator<Item = (usize, &'a D::Buffer)>, y: &mut D::Buffer) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.time(OperationKind::Elementwise, || self.device.join(cut, parts, y))
+    }
+
+    fn asks_state(&self, op: &MemoryOp) -> bool {
+        self.device.asks_state(op)
+    }
+
+    fn ask_vjp(
+        &self,
+        op: &MemoryOp,
+        inputs: MemoryInputs<'_, D::Buffer, D::Indices>,
+        boundaries: &D::Buffer,
+        d_y: &D::Buffer,
+        d_q: &mut D::Buffer,
+        d_state: InputGradient<'_, D::Buffer>,
+    ) -> Result<()> {
+        self.time(OperationKind::Memory, || self.device.ask_vjp(op, inputs, boundaries, d_y, d_q, d_state))
     }
 
     fn clear_all(&self, xs: &mut [D::Buffer]) -> Result<()> {

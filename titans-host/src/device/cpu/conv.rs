@@ -20,10 +20,35 @@ fn sizes(dims: &ConvDims) -> (usize, usize) {
 
 /// Checks what all share.
 fn expect(dims: &ConvDims, x: usize, tail: Option<usize>) -> KernelResult<()> {
-    let (sequence, kept) = sizes(dims);
+    let (sequence, _) = sizes(dims);
     expect_len("convolution taps", dims.width.max(1), dims.width)?;
     expect_len("x", dims.batch.saturating_mul(sequence), x)?;
-    tail.map_or(Ok(()), |len| expect_len("tail", dims.batch.saturating_mul(kept), len))
+    tail.map_or(Ok(()), |len| dims.tail_rows(len).map(drop))
+}
+
+/// The tokens before those of sequence b: the last ones of its tail.
+fn before<'a, T: SimdScalar>(dims: &ConvDims, tail: &'a [T], b: usize) -> KernelResult<Mat<'a, T>> {
+    let (rows, behind) = (dims.tail_rows(tail.len())?, dims.width.saturating_sub(1));
+    let from = ((b + 1) * rows - behind) * dims.channels;
+    Mat::new(&tail[from..][..behind * dims.channels], behind, dims.channels)
+}
+
+/// The cotangents of the tokens in the tail: 0 of those that no tap met, and of the others as of any token a chain over
+/// the taps, which met only tokens behind the tail.
+fn tail_backward<T: SimdScalar>(dims: &ConvDims, w: &[T], d_y: &[T], d_tail: &mut [T]) -> KernelResult<()> {
+    let (rows, behind, channels) = (dims.tail_rows(d_tail.len())?, dims.width.saturating_sub(1), dims.channels);
+    d_tail.fill(T::ZERO);
+    for (b, d_tail) in d_tail.chunks_exact_mut((rows * channels).max(1)).enumerate() {
+        let d_y = &d_y[b * dims.time * channels..][..dims.time * channels];
+        for (s, d_tail) in d_tail[(rows - behind) * channels..].chunks_exact_mut(channels).enumerate() {
+            for j in 0..=s {
+                let Some(d_y) = d_y.get((s - j) * channels..(s - j + 1) * channels) else { continue };
+                let taps = w.iter().skip(j).step_by(dims.width);
+                d_tail.iter_mut().zip(taps.zip(d_y)).for_each(|(d, (&w, &d_y))| *d += w * d_y);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Time of a pass over all sequences.
@@ -46,7 +71,7 @@ impl<T: SimdScalar> Cpu<T> {
         bias: &[T],
         y: &mut [T],
     ) -> Result<()> {
-        let (sequence, kept) = sizes(dims);
+        let (sequence, _) = sizes(dims);
         let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
         expect(dims, x.len(), tail.map(<[T]>::len))?;
         expect_len("w", channels.saturating_mul(dims.width), w.len())?;
@@ -62,7 +87,7 @@ impl<T: SimdScalar> Cpu<T> {
             let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
             let before = match at.start.checked_sub(behind) {
                 Some(from) if at.start > 0 => Some(x.sub(from, behind)),
-                _ => tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?,
+                _ => tail.map(|tail| before(dims, tail, b)).transpose()?,
             };
             let y = MatMut::new(y, at.len(), channels)?;
             conv::forward(&self.gemm, x.sub(at.start, at.len()), before, w, bias, y)
@@ -81,15 +106,19 @@ impl<T: SimdScalar> Cpu<T> {
         d_y: &[T],
         gradients: ConvGradients<'_, [T]>,
     ) -> Result<()> {
-        let ConvGradients { d_x, d_w, d_bias } = gradients;
-        let (sequence, kept) = sizes(dims);
-        let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
+        let ConvGradients { d_x, d_w, d_bias, d_tail } = gradients;
+        let (sequence, _) = sizes(dims);
+        let channels = dims.channels;
         expect(dims, x.len(), tail.map(<[T]>::len))?;
         expect_len("w", channels.saturating_mul(dims.width), w.len())?;
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         expect_len("d_w", w.len(), d_w.len())?;
         expect_len("d_bias", channels, d_bias.len())?;
+        if let Some(d_tail) = d_tail {
+            expect_len("d_tail", tail.map_or(0, <[T]>::len), d_tail.len())?;
+            tail_backward(dims, w, d_y, d_tail)?;
+        }
         if x.is_empty() {
             return Ok(());
         }
@@ -102,7 +131,7 @@ impl<T: SimdScalar> Cpu<T> {
         self.threads.run(cost(dims, x.len()).saturating_mul(2), tasks, |(b, (d_x, (d_w, d_bias)))| {
             let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
             let d_y = Mat::new(&d_y[b * sequence..][..sequence], dims.time, channels)?;
-            let tail = tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?;
+            let tail = tail.map(|tail| before(dims, tail, b)).transpose()?;
             conv::vjp(
                 &self.gemm,
                 x,
@@ -121,7 +150,9 @@ impl<T: SimdScalar> Cpu<T> {
         let (sequence, kept) = sizes(dims);
         let (channels, behind) = (dims.channels, dims.width.saturating_sub(1));
         expect(dims, x.len(), tail.map(<[T]>::len))?;
-        expect_len("next tail", dims.batch.saturating_mul(kept), next.len())?;
+        for (what, len) in [("tail", tail.map(<[T]>::len)), ("next tail", Some(next.len()))] {
+            expect_len(what, dims.batch.saturating_mul(kept), len.unwrap_or(dims.batch.saturating_mul(kept)))?;
+        }
         for (b, next) in next.chunks_mut(kept.max(1)).enumerate() {
             let x = Mat::new(&x[b * sequence..][..sequence], dims.time, channels)?;
             let tail = tail.map(|tail| Mat::new(&tail[b * kept..][..kept], behind, channels)).transpose()?;

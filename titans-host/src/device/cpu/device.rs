@@ -109,9 +109,10 @@ impl<T: SimdScalar> Device for Cpu<T> {
             Op::L2NormVjp { width, x, d_y, d_x } => self.l2_norm_backward(width, x, d_y, d_x),
 
             Op::Conv { dims, x, tail, w, bias, y } => self.conv_forward(&dims, x, slice(tail), w, bias, y),
-            Op::ConvVjp { dims, x, tail, w, d_y, gradients: ConvGradients { d_x, d_w, d_bias } } => {
+            Op::ConvVjp { dims, x, tail, w, d_y, gradients: ConvGradients { d_x, d_w, d_bias, d_tail } } => {
                 let (d_x, d_w, d_bias) = (d_x.as_mut_slice(), d_w.as_mut_slice(), d_bias.as_mut_slice());
-                self.conv_backward(&dims, x, slice(tail), w, d_y, ConvGradients { d_x, d_w, d_bias })
+                let d_tail = d_tail.map(Buffer::as_mut_slice);
+                self.conv_backward(&dims, x, slice(tail), w, d_y, ConvGradients { d_x, d_w, d_bias, d_tail })
             }
             Op::ConvTail { dims, x, tail, next } => self.conv_next_tail(&dims, x, slice(tail), next),
             Op::Attention { op, inputs, y, log_sum } => {

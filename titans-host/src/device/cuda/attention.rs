@@ -3,12 +3,11 @@
 
 use super::Cuda;
 use super::buffer::DeviceBuffer;
-use super::driver::Driver;
+use super::driver::{Arg, Driver};
 use super::product::args;
 use crate::device::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 use crate::error::Result;
 use titans_kernel::error::expect_len;
-use titans_kernel::ops::rotary::Rotary;
 
 /// Buffers of keys and values, where they are there.
 type KeyValueBuffers<'a, R> = (Option<&'a DeviceBuffer<R>>, Option<&'a DeviceBuffer<R>>);
@@ -26,6 +25,17 @@ struct AttentionBackward<'a, R: Driver> {
     log_sum: &'a DeviceBuffer<R>,
     along: &'a DeviceBuffer<R>,
     d_y: &'a DeviceBuffer<R>,
+}
+
+/// Keys that queries met, `rows` a sequence: those of the tokens with the context's, or the persistent ones, which see
+/// no positions.
+struct KeySide<'a, R: Driver> {
+    rows: usize,
+    /// Window and segment.
+    span: [usize; 2],
+    q: &'a DeviceBuffer<R>,
+    keys: (&'a DeviceBuffer<R>, &'a DeviceBuffer<R>),
+    context: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>,
 }
 
 /// Tiles of rows or columns: `TILE` in `kernels/tiles.cuh`.
@@ -46,38 +56,44 @@ fn split<'a, R: Driver>(pair: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>
     pair.map_or((None, None), |(k, v)| (Some(k), Some(v)))
 }
 
+/// Rows of so many heads, and where they go, maybe themselves.
+type Turned<'a, R> = (usize, &'a DeviceBuffer<R>, &'a DeviceBuffer<R>);
+
 impl<R: Driver> Cuda<R> {
-    /// Rotates `[batch, time, heads, width]`, forward or back.
+    /// Rotates queries, keys and a context's keys where they are there, forward or back, by one launch.
     fn rotate(
         &self,
         turn: f64,
-        rotary: &Rotary,
-        [time, heads]: [usize; 2],
-        x: &DeviceBuffer<R>,
-        y: &DeviceBuffer<R>,
+        op: &AttentionOp,
+        tokens: [Turned<'_, R>; 2],
+        context: Option<Turned<'_, R>>,
     ) -> Result<()> {
+        let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else { return Ok(()) };
         // A float holds 24 bits of log2(base), two of them enough for angles in double.
         let log = rotary.base.log2();
         let high = log as f32;
         let low = log - f64::from(high);
-        let args = args![time, heads, rotary.width, rotary.period, rotary.shift, high, low, turn, x, y];
-        self.launch("rotary", x.len() / 2, args)
+        let [q, k] = tokens.map(|x| (rotary.shift, Some(x)));
+        let mut all = args![op.time, rotary.width, rotary.period, high, low, turn].to_vec();
+        let mut pairs = 0;
+        for (shift, of) in [q, k, (before.shift, context)] {
+            let (len, heads) = of.map_or((0, 1), |(heads, x, _)| (x.len() / 2, heads));
+            pairs += len;
+            all.extend_from_slice(args![len, heads, shift, of.map(|(_, x, _)| x), of.map(|(_, _, y)| y)]);
+        }
+        self.launch("rotary", pairs, &all)
     }
 
     fn rotary_copies(&self, op: &AttentionOp, inputs: &AttentionInputs<'_, DeviceBuffer<R>>) -> Result<Rotated<R>> {
-        let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else {
+        if op.rotary.is_none() {
             return Ok(Rotated { q: None, k: None, context: None });
-        };
-        let rotate = |rotary: &Rotary, heads: usize, x: &DeviceBuffer<R>| -> Result<DeviceBuffer<R>> {
-            let y = DeviceBuffer::alloc(&self.driver, x.len())?;
-            self.rotate(1.0, rotary, [op.time, heads], x, &y)?;
-            Ok(y)
-        };
-        Ok(Rotated {
-            q: Some(rotate(&rotary, op.heads, inputs.q)?),
-            k: Some(rotate(&rotary, op.kv_heads, inputs.k)?),
-            context: inputs.context.map(|(k, _)| rotate(&before, op.kv_heads, k)).transpose()?,
-        })
+        }
+        let like = |x: &DeviceBuffer<R>| DeviceBuffer::alloc(&self.driver, x.len());
+        let (q, k) = (like(inputs.q)?, like(inputs.k)?);
+        let context = inputs.context.map(|(k, _)| like(k)).transpose()?;
+        let of_context = inputs.context.zip(context.as_ref()).map(|((k, _), y)| (op.kv_heads, k, y));
+        self.rotate(1.0, op, [(op.heads, inputs.q, &q), (op.kv_heads, inputs.k, &k)], of_context)?;
+        Ok(Rotated { q: Some(q), k: Some(k), context })
     }
 
     pub(super) fn attention_forward(
@@ -147,66 +163,59 @@ impl<R: Driver> Cuda<R> {
         let along = DeviceBuffer::alloc(&self.driver, sizes.sums)?;
         self.launch_rows("attention_along", sizes.sums, args![op.width, d_y, y, &along])?;
         let back = AttentionBackward { op, log_sum, along: &along, d_y };
-        let (span, time) = (span(op), op.time);
-        let keys = |rotary: Option<Rotary>, k, v, d_k: &DeviceBuffer<R>, d_v| {
-            self.key_gradients(&back, span, time, [q, k, v], [d_k, d_v])?;
-            self.unrotate(rotary, [time, op.kv_heads], d_k)
-        };
         let of_position = match pk {
             Some(_) => &DeviceBuffer::alloc(&self.driver, sizes.queries)?,
             None => &*d_q,
         };
-        self.query_gradients(&back, span, time, false, [q, k, inputs.v], of_position)?;
-        keys(op.rotary(), k, inputs.v, &*d_k, &*d_v)?;
-        if let (Some(ck), Some(cv), Some((d_k, d_v))) = (ck, cv, d_context) {
-            self.query_gradients(&back, span, time, true, [q, ck, cv], of_position)?;
-            keys(op.context_rotary(), ck, cv, &*d_k, &*d_v)?;
-        }
-        self.unrotate(op.rotary(), [time, op.heads], of_position)?;
+        let context = ck.zip(cv);
+        let d_context = d_context.map(|(d_k, d_v)| (&*d_k, &*d_v)).filter(|_| context.is_some());
+        let tokens = KeySide { rows: op.time, span: span(op), q, keys: (k, inputs.v), context };
+        self.query_gradients(&back, &tokens, of_position)?;
+        self.key_gradients(&back, &tokens, (&*d_k, &*d_v), d_context)?;
+        // A thread reads its pair before it writes it, and no other one's.
+        let of_context = d_context.map(|(d_k, _)| (op.kv_heads, d_k, d_k));
+        self.rotate(-1.0, op, [(op.heads, of_position, of_position), (op.kv_heads, d_k, d_k)], of_context)?;
         if let (Some(pk), Some(pv), Some((d_k, d_v))) = (pk, pv, d_persistent) {
-            let of_all = [inputs.q, pk, pv];
-            self.query_gradients(&back, [0, 0], op.persistent, false, of_all, &*d_q)?;
-            self.key_gradients(&back, [0, 0], op.persistent, of_all, [&*d_k, &*d_v])?;
+            let all = KeySide { rows: op.persistent, span: [0, 0], q: inputs.q, keys: (pk, pv), context: None };
+            self.query_gradients(&back, &all, &*d_q)?;
+            self.key_gradients(&back, &all, (&*d_k, &*d_v), None)?;
             self.launch("add_scaled", d_q.len(), args![1.0, of_position, &*d_q])?;
         }
         Ok(())
     }
 
-    /// `d_q` = d_S k / √c by way of `rows` keys a sequence, added or set.
+    /// `d_q` = d_S k / √c by way of all these keys.
     fn query_gradients(
         &self,
         back: &AttentionBackward<'_, R>,
-        [window, segment]: [usize; 2],
-        rows: usize,
-        add: bool,
-        [q, k, v]: [&DeviceBuffer<R>; 3],
+        side: &KeySide<'_, R>,
         d_q: &DeviceBuffer<R>,
     ) -> Result<()> {
         let AttentionBackward { op, log_sum, along, d_y } = *back;
         let AttentionOp { batch, time, heads, kv_heads, width, .. } = *op;
-        let add = usize::from(add);
-        let args = args![rows, time, heads, kv_heads, width, window, segment, add, q, k, v, log_sum, along, d_y, d_q];
+        let KeySide { rows, span: [window, segment], q, keys: (k, v), context } = *side;
+        let (ck, cv) = split(context);
+        let args =
+            args![rows, time, heads, kv_heads, width, window, segment, q, k, v, ck, cv, log_sum, along, d_y, d_q];
         self.launch_blocks("attention_vjp_queries", batch * heads * tiles(time) * tiles(width), args)
     }
 
-    /// `d_k` = d_Sᵀ q / √c and `d_v` = Pᵀ d_y of `rows` keys a sequence, over the queries that see them.
+    /// `d_k` = d_Sᵀ q / √c and `d_v` = Pᵀ d_y of these keys, and of the context's, over the queries that see them.
     fn key_gradients(
         &self,
         back: &AttentionBackward<'_, R>,
-        [window, segment]: [usize; 2],
-        rows: usize,
-        [q, k, v]: [&DeviceBuffer<R>; 3],
-        [d_k, d_v]: [&DeviceBuffer<R>; 2],
+        side: &KeySide<'_, R>,
+        (d_k, d_v): (&DeviceBuffer<R>, &DeviceBuffer<R>),
+        d_context: Option<(&DeviceBuffer<R>, &DeviceBuffer<R>)>,
     ) -> Result<()> {
         let AttentionBackward { op, log_sum, along, d_y } = *back;
         let AttentionOp { batch, time, heads, kv_heads, width, .. } = *op;
-        let args = args![rows, time, heads, kv_heads, width, window, segment, q, k, v, log_sum, d_y, along, d_k, d_v];
-        self.launch_blocks("attention_vjp_keys", batch * kv_heads * tiles(rows) * tiles(width), args)
-    }
-
-    /// Rotates a gradient back where it lies.
-    fn unrotate(&self, rotary: Option<Rotary>, shape: [usize; 2], d: &DeviceBuffer<R>) -> Result<()> {
-        // A thread reads its pair before it writes it, and no other one's.
-        rotary.map_or(Ok(()), |rotary| self.rotate(-1.0, &rotary, shape, d, d))
+        let KeySide { rows, span: [window, segment], q, keys: (k, v), context } = *side;
+        let ((ck, cv), (d_ck, d_cv)) = (split(context), split(d_context));
+        let sizes: &[Arg] = args![rows, time, heads, kv_heads, width, window, segment];
+        let given = args![q, k, v, ck, cv, log_sum, d_y, along, d_k, d_v, d_ck, d_cv];
+        let sides = if d_context.is_some() { 2 } else { 1 };
+        let units = sides * batch * kv_heads * tiles(rows) * tiles(width);
+        self.launch_blocks("attention_vjp_keys", units, &[sizes, given].concat())
     }
 }

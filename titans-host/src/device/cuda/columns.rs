@@ -15,14 +15,22 @@ const TILE: usize = 32;
 const SLICE: usize = 64;
 const SLICES: usize = 256;
 
+/// Rows that plain sums add in one stage: a second launch would take longer than the longer columns.
+const FEW: usize = 1024;
+
 pub(super) fn slices(rows: usize) -> usize {
     rows.div_ceil(SLICE).clamp(1, SLICES)
+}
+
+/// Slices of a plain sum.
+pub(super) fn plain_slices(rows: usize) -> usize {
+    if rows <= FEW { 1 } else { slices(rows) }
 }
 
 impl<R: Driver> Cuda<R> {
     /// `out[c] += Σ x[r, c]` over `rows`.
     pub(super) fn sum_rows(&self, rows: usize, x: &DeviceBuffer<R>, out: &DeviceBuffer<R>) -> Result<()> {
-        let (slices, width) = (slices(rows), out.len());
+        let (slices, width) = (plain_slices(rows), out.len());
         if slices == 1 {
             return self.add_rows(rows, x.view(), out);
         }
@@ -49,26 +57,31 @@ impl<R: Driver> Cuda<R> {
         self.add_rows(slices, partial.view(), d_weight)
     }
 
-    /// The gradient of a convolution's filters, in which y is linear, added:
-    /// `d_w[c, j] += Σ_{b,t} d_y[b, t, c] x[b, t − width + 1 + j, c]`.
+    /// The gradients of a convolution's filters, in which y is linear, and of its biases, added:
+    /// `d_w[c, j] += Σ_{b,t} d_y[b, t, c] x[b, t − width + 1 + j, c]`, `d_bias[c] += Σ_{b,t} d_y[b, t, c]`. `before`
+    /// rows of the tail stand before a sequence.
     pub(super) fn conv_weight_backward(
         &self,
         d: ConvDims,
-        x: &DeviceBuffer<R>,
-        tail: Option<&DeviceBuffer<R>>,
+        before: usize,
+        (x, tail): (&DeviceBuffer<R>, Option<&DeviceBuffer<R>>),
         d_y: &DeviceBuffer<R>,
-        d_w: &DeviceBuffer<R>,
+        [d_w, d_bias]: [&DeviceBuffer<R>; 2],
     ) -> Result<()> {
-        let slices = slices(d.batch * d.time);
-        let partial = DeviceBuffer::alloc(&self.driver, slices * d_w.len())?;
-        let units = slices * d.width * d.channels.div_ceil(TILE);
-        let args = args![slices, d.batch, d.time, d.channels, d.width, x, tail, d_y, &partial];
+        let slices = plain_slices(d.batch * d.time);
+        let sums = if slices > 1 { slices * (d_w.len() + d_bias.len()) } else { 0 };
+        let partial = DeviceBuffer::alloc(&self.driver, sums)?;
+        let units = slices * (d.width + 1) * d.channels.div_ceil(TILE);
+        let partial = Some(&partial).filter(|_| slices > 1);
+        let args = args![slices, d.batch, d.time, d.channels, d.width, before, x, tail, d_y, partial, d_w, d_bias];
         self.launch_blocks("conv_vjp_weight", units, args)?;
-        self.add_rows(slices, partial.view(), d_w)
+        let Some(partial) = partial else { return Ok(()) };
+        let args = args![slices, d.channels, d.width, partial, d_w, d_bias];
+        self.launch_blocks("conv_add_rows", (d_w.len() + d_bias.len()).div_ceil(TILE), args)
     }
 
     /// The last stage, for few rows.
-    fn add_rows(&self, rows: usize, x: View, out: &DeviceBuffer<R>) -> Result<()> {
+    pub(super) fn add_rows(&self, rows: usize, x: View, out: &DeviceBuffer<R>) -> Result<()> {
         self.launch_blocks("add_rows", out.len().div_ceil(TILE), args![rows, out.len(), x, out])
     }
 

@@ -60,6 +60,7 @@ pub const SOURCES: &[KernelFile] = &sources![
     "linear_backward.cu",
     "linear_vjp.cu",
     "linear_gates.cu",
+    "linear_ask.cu",
 ];
 
 /// `enum { SILU = 0, …, ACTIVATIONS = 5 };`: a choice's variants by their names, each its byte, and how many there are.

@@ -2,10 +2,13 @@
 
 use super::buffer::{DeviceBuffer, bytes_of};
 use super::driver::Driver;
+use super::memory::only_asks;
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
-use crate::device::{Device, MemoryUse, Operation, PoolUsage, Update};
+use crate::device::{
+    Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, PoolUsage, Update, memory,
+};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::error::expect_len;
@@ -201,6 +204,49 @@ impl<R: Driver> Device for Cuda<R> {
             }
         }?;
         Ok(0)
+    }
+
+    fn split<'a>(
+        &self,
+        cut: &Cut,
+        x: &DeviceBuffer<R>,
+        parts: impl Iterator<Item = (usize, &'a mut DeviceBuffer<R>)>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.parts_many("split_rows", cut, x, parts.map(|(i, part)| (i, &*part)))
+    }
+
+    fn join<'a>(
+        &self,
+        cut: &Cut,
+        parts: impl Iterator<Item = (usize, &'a DeviceBuffer<R>)>,
+        y: &mut DeviceBuffer<R>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        self.parts_many("join_rows", cut, y, parts)
+    }
+
+    fn asks_state(&self, op: &MemoryOp) -> bool {
+        only_asks(op)
+    }
+
+    fn ask_vjp(
+        &self,
+        op: &MemoryOp,
+        inputs: MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
+        boundaries: &DeviceBuffer<R>,
+        d_y: &DeviceBuffer<R>,
+        d_q: &mut DeviceBuffer<R>,
+        d_state: InputGradient<'_, DeviceBuffer<R>>,
+    ) -> Result<()> {
+        if only_asks(op) {
+            return self.asked_backward(op, &inputs, d_y, d_q, d_state);
+        }
+        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
     }
 
     fn clear_all(&self, xs: &mut [DeviceBuffer<R>]) -> Result<()> {

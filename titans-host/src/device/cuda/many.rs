@@ -1,15 +1,15 @@
-//! What is done to every parameter, to many by one launch.
+//! What is done to many arrays by one launch: to every parameter, to the parts of sequences.
 
 use super::Cuda;
 use super::buffer::DeviceBuffer;
 use super::driver::{Arg, Driver};
 use super::ops::sums;
 use super::product::args;
-use crate::device::{AdamW, Update};
+use crate::device::{AdamW, Cut, Update};
 use crate::error::Result;
 use titans_kernel::error::expect_len;
 
-/// Arrays of a launch: `OF_MANY` in `kernels/training.cu`.
+/// Arrays of a launch: `OF_MANY` in `kernels/common.cuh`.
 const MANY: usize = 16;
 
 /// The arguments of up to [`MANY`] arrays, and behind them those of arrays that are not there.
@@ -23,11 +23,20 @@ const NOWHERE: Arg = Arg::Address(0);
 
 impl<R: Driver> Cuda<R> {
     pub(super) fn clear_many(&self, xs: &[DeviceBuffer<R>]) -> Result<()> {
-        for xs in xs.chunks(MANY) {
-            let all = padded(xs.iter().map(|x| [x.len().into(), x.into()]), [NONE, NOWHERE]);
-            self.launch("clear_many", xs.iter().map(DeviceBuffer::len).sum(), &all)?;
-        }
-        Ok(())
+        xs.chunks(MANY).try_for_each(|xs| self.clear_few(xs.iter()))
+    }
+
+    /// The same of arrays of several owners.
+    pub(super) fn clear_some(&self, xs: &[&DeviceBuffer<R>]) -> Result<()> {
+        xs.chunks(MANY).try_for_each(|xs| self.clear_few(xs.iter().copied()))
+    }
+
+    fn clear_few<'a>(&self, xs: impl Iterator<Item = &'a DeviceBuffer<R>> + Clone) -> Result<()>
+    where
+        R: 'a,
+    {
+        let all = padded(xs.clone().map(|x| [x.len().into(), x.into()]), [NONE, NOWHERE]);
+        self.launch("clear_many", xs.map(DeviceBuffer::len).sum(), &all)
     }
 
     /// `total[0] += Σ x²`, the sums of each array's units one behind the other.
@@ -43,6 +52,38 @@ impl<R: Driver> Cuda<R> {
             done += units(xs);
         }
         self.launch_blocks("total_sum", 1, args![partial.len(), 0usize, &partial, total])
+    }
+
+    /// Copies between `whole` and its `parts`, by the kernel that says in which direction.
+    pub(super) fn parts_many<'a>(
+        &self,
+        kernel: &'static str,
+        cut: &Cut,
+        whole: &DeviceBuffer<R>,
+        parts: impl Iterator<Item = (usize, &'a DeviceBuffer<R>)>,
+    ) -> Result<()>
+    where
+        R: 'a,
+    {
+        expect_len("the whole of parts", cut.len(), whole.len())?;
+        expect_len("rows of a part, at least 1", cut.rows.max(1), cut.rows)?;
+        let mut places = vec![NOWHERE; cut.count()];
+        for (i, part) in parts {
+            expect_len("part", cut.part_len(i), part.len())?;
+            if let Some(place) = places.get_mut(i) {
+                *place = part.into();
+            }
+        }
+        for (group, places) in places.chunks(MANY).enumerate() {
+            let (first, rows) = (group * MANY, cut.rows);
+            let covered = (cut.time - first * rows).min(places.len() * rows);
+            let sizes = args![cut.time, cut.width, rows, first, covered, whole];
+            let all = padded(places.iter().map(|&place| [place]), [NOWHERE]);
+            if places.iter().any(|&place| place != NOWHERE) {
+                self.launch(kernel, cut.batch * covered * cut.width, &[sizes, &all[..]].concat())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn adamw_many(&self, updates: &[Update<'_, DeviceBuffer<R>>]) -> Result<()> {

@@ -38,6 +38,7 @@ pub use probe::{Info, Probe, probe};
 pub use search::LibraryFound;
 
 pub(in crate::device) use indices::words_len;
+pub(in crate::device) use memory::only_asks;
 pub(in crate::device) use scratch::scratch;
 
 use crate::device::PoolUsage;

@@ -19,6 +19,14 @@ pub(super) fn sums(len: usize) -> usize {
     len.div_ceil(SUM).min(SUMS)
 }
 
+/// Rows of a block of a norm's backward that makes the weight's sums too: `NORMED` in `kernels/rows.cu`.
+pub(super) const NORMED: usize = 16;
+
+/// So few rows that a launch less is worth more than sums over longer slices.
+pub(super) fn few_normed(rows: usize) -> bool {
+    rows <= 4096
+}
+
 /// Rows of `width` in `len` elements.
 pub(super) fn rows(what: &'static str, width: usize, len: usize) -> Result<usize> {
     match len.checked_rem(width) {
@@ -34,7 +42,7 @@ fn check_linear<R: Driver>(d: LinearDims, x: &DeviceBuffer<R>, w: &DeviceBuffer<
     Ok(expect_len("y", d.rows * d.outputs, y.len())?)
 }
 
-/// Tokens, after the lengths of a convolution's arguments were checked.
+/// Rows of the tail, after the lengths of a convolution's arguments were checked.
 fn check_conv<R: Driver>(
     d: ConvDims,
     x: &DeviceBuffer<R>,
@@ -45,13 +53,10 @@ fn check_conv<R: Driver>(
         return Err(Error::usage("convolution: a filter of no taps; width is at least 1"));
     }
     expect_len("x", d.batch * d.time * d.channels, x.len())?;
-    if let Some(tail) = tail {
-        expect_len("tail", d.batch * (d.width - 1) * d.channels, tail.len())?;
-    }
     if let Some(w) = w {
         expect_len("w", d.channels * d.width, w.len())?;
     }
-    Ok(d.batch * d.time)
+    Ok(tail.map_or(Ok(d.width - 1), |tail| d.tail_rows(tail.len()))?)
 }
 
 impl<R: Driver> Cuda<R> {
@@ -157,6 +162,13 @@ impl<R: Driver> Cuda<R> {
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         let (rows, divisor) = norm_rows(width, x, weight)?;
+        if let Some(d_weight) = d_weight.as_deref().filter(|_| few_normed(rows)) {
+            expect_len("d_weight", width, d_weight.len())?;
+            let partial = DeviceBuffer::alloc(&self.driver, rows.div_ceil(NORMED) * width)?;
+            let args = args![rows, width, divisor, x, weight, d_y, d_x, &partial];
+            self.launch_blocks("norm_vjp_few", rows.div_ceil(NORMED), args)?;
+            return self.add_rows(rows.div_ceil(NORMED), partial.view(), d_weight);
+        }
         let inverse = DeviceBuffer::alloc(&self.driver, rows)?;
         self.launch_rows("norm_vjp", rows, args![width, divisor, x, weight, d_y, d_x, &inverse])?;
         match d_weight {
@@ -177,10 +189,10 @@ impl<R: Driver> Cuda<R> {
         bias: &DeviceBuffer<R>,
         y: &DeviceBuffer<R>,
     ) -> Result<()> {
-        check_conv(d, x, tail, Some(w))?;
+        let before = check_conv(d, x, tail, Some(w))?;
         expect_len("bias", d.channels, bias.len())?;
         expect_len("y", x.len(), y.len())?;
-        self.launch("conv_forward", x.len(), args![d.time, d.channels, d.width, x, tail, w, bias, y])
+        self.launch("conv_forward", x.len(), args![d.time, d.channels, d.width, before, x, tail, w, bias, y])
     }
 
     /// Backward of `y[t, c] = bias[c] + Σ_j w[c, j] x[t − width + 1 + j, c]`, where token s meets tap j in the output
@@ -199,16 +211,18 @@ impl<R: Driver> Cuda<R> {
         d_y: &DeviceBuffer<R>,
         gradients: ConvGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
-        let ConvGradients { d_x, d_w, d_bias } = gradients;
-        let (d_x, d_w, d_bias) = (&*d_x, &*d_w, &*d_bias);
-        let tokens = check_conv(d, x, tail, Some(w))?;
+        let ConvGradients { d_x, d_w, d_bias, d_tail } = gradients;
+        let (d_x, d_w, d_bias, d_tail) = (&*d_x, &*d_w, &*d_bias, d_tail.as_deref());
+        let before = check_conv(d, x, tail, Some(w))?;
+        let (of_tail, tail_len) = (d_tail.map_or(0, DeviceBuffer::len), tail.map_or(0, DeviceBuffer::len));
+        expect_len("d_tail", if d_tail.is_some() { tail_len } else { 0 }, of_tail)?;
         expect_len("d_y", x.len(), d_y.len())?;
         expect_len("d_x", x.len(), d_x.len())?;
         expect_len("d_w", w.len(), d_w.len())?;
         expect_len("d_bias", d.channels, d_bias.len())?;
-        self.launch("conv_vjp_input", x.len(), args![d.time, d.channels, d.width, w, d_y, d_x])?;
-        self.conv_weight_backward(d, x, tail, d_y, d_w)?;
-        self.sum_rows(tokens, d_y, d_bias)
+        let args = args![d.time, d.channels, d.width, before, x.len(), w, d_y, d_x, d_tail];
+        self.launch("conv_vjp_input", x.len() + of_tail, args)?;
+        self.conv_weight_backward(d, before, (x, tail), d_y, [d_w, d_bias])
     }
 
     pub(super) fn conv_next_tail(
@@ -218,7 +232,7 @@ impl<R: Driver> Cuda<R> {
         tail: Option<&DeviceBuffer<R>>,
         next: &DeviceBuffer<R>,
     ) -> Result<()> {
-        check_conv(d, x, tail, None)?;
+        expect_len("tail", d.width.saturating_sub(1), check_conv(d, x, tail, None)?)?;
         expect_len("next", d.batch * (d.width - 1) * d.channels, next.len())?;
         self.launch("conv_tail", next.len(), args![d.time, d.channels, d.width, x, tail, next])
     }

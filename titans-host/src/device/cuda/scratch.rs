@@ -2,10 +2,10 @@
 
 use super::Cuda;
 use super::buffer::BYTES;
-use super::columns::slices;
+use super::columns::{plain_slices, slices};
 use super::counting::Counting;
 use super::memory::{BackwardSpace, ForwardSpace};
-use super::ops::sums;
+use super::ops::{NORMED, few_normed, sums};
 use crate::device::plan::unlisted;
 use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation};
 use crate::error::Result;
@@ -18,17 +18,13 @@ pub(in crate::device) fn scratch<B, I>(
 ) -> Result<Vec<usize>> {
     use Operation as Op;
     Ok(match operation {
-        Op::RmsNormVjp { width, x, .. } => {
-            let rows = rows(len(x), *width);
-            vec![rows, slices(rows) * width]
-        }
+        Op::RmsNormVjp { width, x, .. } => match rows(len(x), *width) {
+            rows if few_normed(rows) => vec![rows.div_ceil(NORMED) * width],
+            rows => vec![rows, slices(rows) * width],
+        },
         Op::L2NormVjp { width, x, .. } => vec![rows(len(x), *width)],
         Op::LinearVjp { dims, gradients, .. } if gradients.d_bias.is_some() => vec![summed(dims.rows, dims.outputs)],
-        Op::ConvVjp { dims: d, .. } => {
-            let tokens = d.batch * d.time;
-            // One after the other.
-            vec![(slices(tokens) * d.channels * d.width).max(summed(tokens, d.channels))]
-        }
+        Op::ConvVjp { dims: d, .. } => vec![summed(d.batch * d.time, d.channels * (d.width + 1))],
         Op::SumSquares { x, .. } | Op::Sum { x, .. } => vec![if sums(len(x)) > 1 { sums(len(x)) } else { 0 }],
         Op::Attention { op, inputs, .. } => rotary_scratch(op, inputs)?,
         Op::AttentionVjp { op, inputs, .. } => {
@@ -39,7 +35,7 @@ pub(in crate::device) fn scratch<B, I>(
             lens
         }
         Op::Memory { op, outputs, .. } => {
-            vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs.state.is_some(), outputs.boundaries.is_some()))?]
+            vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs))?]
         }
         Op::MemoryVjp { op, .. } => vec![held(op, |cuda| BackwardSpace::new(cuda, op))?],
         Op::LinearVjp { .. } => Vec::new(),
@@ -54,7 +50,7 @@ fn rows(len: usize, width: usize) -> usize {
 
 /// Sums of slices of rows, where there is more than one slice.
 fn summed(rows: usize, width: usize) -> usize {
-    match slices(rows) {
+    match plain_slices(rows) {
         1 => 0,
         slices => slices * width,
     }

@@ -1,7 +1,7 @@
 //! The operations: what they write, and the scratch that passes.
 
 use super::{BufferKind, Plan, PlanBuffer, Planned, lock};
-use crate::device::{Device, MemoryOutputs, Operation, cuda};
+use crate::device::{Device, InputGradient, MemoryInputs, MemoryOp, MemoryOutputs, Operation, cuda, memory};
 use crate::error::{Error, Result};
 
 impl Device for Plan {
@@ -59,6 +59,26 @@ impl Device for Plan {
 
     fn synchronize(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn asks_state(&self, op: &MemoryOp) -> bool {
+        self.of == Planned::Cuda && cuda::only_asks(op)
+    }
+
+    fn ask_vjp(
+        &self,
+        op: &MemoryOp,
+        inputs: MemoryInputs<'_, PlanBuffer, Option<PlanBuffer>>,
+        boundaries: &PlanBuffer,
+        d_y: &PlanBuffer,
+        d_q: &mut PlanBuffer,
+        d_state: InputGradient<'_, PlanBuffer>,
+    ) -> Result<()> {
+        // By a kernel of its own, which takes nothing.
+        if self.asks_state(op) {
+            return Ok(());
+        }
+        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
     }
 
     fn run(&self, operation: Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<u64> {

@@ -6,25 +6,26 @@
 use super::answers;
 use super::mac_memory::{Carried, Fed};
 use super::memory::project;
-use crate::device::{Device, MoveRows, Place, Span};
+use crate::device::{Cut, Device, MoveRows, Place, Span};
 use crate::error::Result;
 use crate::model::Model;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
-use crate::tape::{Tape, Var};
+use crate::tape::{Parts, Tape, Var};
 
-/// What is there for all tokens before the first segment.
+/// What is there for all tokens before the first segment, in segments.
 pub(super) struct TokenProjections<D: Device> {
-    q: Var<D>,
-    k: Var<D>,
-    v: Var<D>,
+    q: Parts,
+    k: Parts,
+    v: Parts,
     /// Queries of the context; none where the memory is absent.
-    context: Option<Var<D>>,
+    context: Option<Parts>,
     persistent: Option<[Var<D>; 2]>,
 }
 
 /// A segment within the sequences, and the rows before it that a convolution sees.
 pub(super) struct SegmentPlace {
+    pub(super) number: usize,
     pub(super) batch: usize,
     pub(super) from: usize,
     pub(super) time: usize,
@@ -42,7 +43,8 @@ impl<D: Device> Model<D> {
         let (batch, time, inner) = (segment.batch, segment.time, self.config.inner());
         let tokens = self.mac_tokens(tape, block, n, segment)?;
         let mut carried = Carried::start(tape, block, segment)?;
-        let (mut ys, mut rs) = (tape.assemble(batch, time, inner)?, tape.assemble(batch, time, inner)?);
+        let cut = self.cut(segment, inner);
+        let (ys, rs) = (tape.parts(cut), tape.parts(cut));
         let mut surprise = if segment.surprise && answers(segment.mode) {
             Some(tape.device().alloc(batch * time * self.config.heads)?)
         } else {
@@ -50,16 +52,15 @@ impl<D: Device> Model<D> {
         };
         let mut clipped = 0;
         for place in self.places(segment) {
-            let from = place.from;
             let (y, read) = self.mac_segment(tape, block, &tokens, &place, &mut carried, segment)?;
-            ys.place(tape, from, place.time, &y)?;
-            rs.place(tape, from, place.time, &read.y)?;
+            tape.put(ys, place.number, &y)?;
+            tape.put(rs, place.number, &read.y)?;
             clipped += read.clipped;
             if let (Some(part), Some(all)) = (read.surprise, &mut surprise) {
                 self.keep_surprise(tape, &place, time, &part, all)?;
             }
         }
-        let (y, r) = (ys.finish(tape)?, rs.finish(tape)?);
+        let (y, r) = (tape.join(ys)?, tape.join(rs)?);
         let y = self.combine(tape, block, &y, &r)?;
         Ok(Mixed { y, stream: None, surprise, clipped, state: carried.memory })
     }
@@ -68,7 +69,15 @@ impl<D: Device> Model<D> {
     pub(super) fn places(&self, segment: &Segment<'_, D>) -> impl Iterator<Item = SegmentPlace> + use<D> {
         let (batch, time, rows) = (segment.batch, segment.time, self.config.attention.segment);
         let history = self.config.conv_width.saturating_sub(1);
-        (0..time).step_by(rows).map(move |from| SegmentPlace { batch, from, time: rows.min(time - from), history })
+        (0..time.div_ceil(rows)).map(move |number| {
+            let from = number * rows;
+            SegmentPlace { number, batch, from, time: rows.min(time - from), history }
+        })
+    }
+
+    /// Sequences of rows of `width` in segments.
+    pub(super) fn cut(&self, segment: &Segment<'_, D>, width: usize) -> Cut {
+        Cut { batch: segment.batch, time: segment.time, width, rows: self.config.attention.segment }
     }
 
     /// All that no memory is needed for.
@@ -79,16 +88,20 @@ impl<D: Device> Model<D> {
         n: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<TokenProjections<D>> {
+        let cut = |width| self.cut(segment, width);
+        let kv = cut(self.config.kv_heads() * self.config.attention_width());
         let [q, k, v] = self.token_keys(tape, block, n, segment.batch)?;
         let rows = self.persistent(tape, block, segment.batch)?;
         let persistent = rows.map(|rows| self.keys(tape, block, &rows)).transpose()?;
         let context = if answers(segment.mode) {
             let q = project(tape, segment.batch, n, &block.w.context_q)?;
-            Some(tape.l2_norm(self.config.head_width, &q)?)
+            let q = tape.l2_norm(self.config.head_width, &q)?;
+            Some(tape.split(&q, cut(self.config.inner()))?)
         } else {
             None
         };
-        Ok(TokenProjections { q, k, v, context, persistent })
+        let q = tape.split(&q, cut(self.config.inner()))?;
+        Ok(TokenProjections { q, k: tape.split(&k, kv)?, v: tape.split(&v, kv)?, context, persistent })
     }
 
     /// ŷ, and what the memory answers to it.
@@ -101,9 +114,9 @@ impl<D: Device> Model<D> {
         carried: &mut Carried<D>,
         segment: &Segment<'_, D>,
     ) -> Result<(Var<D>, Mixed<D>)> {
-        let a = self.attend_in_context(tape, block, tokens, place, carried.memory.as_ref())?;
+        let a = self.attend_in_context(tape, block, tokens, place, carried)?;
         let y = tape.rms_norm(&a, block.w.combine[0])?;
-        let read = self.write_and_ask(tape, block, &Fed::default(), &y, (place, segment), carried)?;
+        let read = self.write_and_ask(tape, block, Fed::default(), &y, (place, segment), carried)?;
         Ok((y, read))
     }
 
@@ -114,25 +127,21 @@ impl<D: Device> Model<D> {
         block: &Block,
         tokens: &TokenProjections<D>,
         place: &SegmentPlace,
-        memory: Option<&Var<D>>,
+        carried: &mut Carried<D>,
     ) -> Result<Var<D>> {
-        let &SegmentPlace { batch, from, time, .. } = place;
-        let inner = self.config.inner();
-        let kv = self.config.kv_heads() * self.config.attention_width();
+        let &SegmentPlace { number, batch, time, .. } = place;
         // h = M_s(q), from the weights at the segment's start.
-        let h = match (&tokens.context, memory) {
+        let h = match (tokens.context, carried.memory.clone()) {
             (Some(context), Some(memory)) => {
-                let q = tape.slice(context, batch, from, time, inner)?;
-                self.ask(tape, &q, memory, batch, time)?
+                let q = tape.part(context, number)?;
+                self.ask(tape, &q, &memory, place, &mut carried.gates)?
             }
-            _ => self.nothing(tape, batch * time * inner)?,
+            _ => self.nothing(tape, batch * time * self.config.inner())?,
         };
         let h = tape.rms_norm(&h, block.w.context_norm)?;
         let h = tape.linear(&h, block.w.context_out, None)?;
         let [h_k, h_v] = self.keys(tape, block, &h)?;
-        let q = tape.slice(&tokens.q, batch, from, time, inner)?;
-        let k = tape.slice(&tokens.k, batch, from, time, kv)?;
-        let v = tape.slice(&tokens.v, batch, from, time, kv)?;
+        let (q, k, v) = (tape.part(tokens.q, number)?, tape.part(tokens.k, number)?, tape.part(tokens.v, number)?);
         let op = self.attention_op(batch, time, Span::Segment(self.config.attention.segment));
         let persistent = tokens.persistent.as_ref().map(|[k, v]| [k, v]);
         tape.attention(&op, &q, &k, &v, persistent, Some([&h_k, &h_v]))

@@ -26,9 +26,11 @@ impl<D: Device> Model<D> {
         let gate = block.w.attention_gate.some().map(|gate| tape.linear(n, gate, None)).transpose()?;
         let remembers = answers(segment.mode);
         let fed = self.fed(tape, block, n, segment)?;
+        let (of_x, of_heads) = (self.cut(segment, width), self.cut(segment, inner));
+        let gate = gate.map(|gate| tape.split(&gate, of_heads)).transpose()?;
+        let x = tape.split(x, of_x)?;
         let mut carried = Carried::start(tape, block, segment)?;
-        let (mut xs, mut ys) = (tape.assemble(batch, time, width)?, tape.assemble(batch, time, width)?);
-        let mut rs = tape.assemble(batch, time, inner)?;
+        let (xs, ys, rs) = (tape.parts(of_x), tape.parts(of_x), tape.parts(of_heads));
         let mut surprise = if segment.surprise && remembers {
             Some(tape.device().alloc(batch * time * self.config.heads)?)
         } else {
@@ -36,25 +38,25 @@ impl<D: Device> Model<D> {
         };
         let mut clipped = 0;
         for place in self.places(segment) {
-            let &SegmentPlace { from, time: rows, .. } = &place;
-            let a = self.attend_in_context(tape, block, &tokens, &place, carried.memory.as_ref())?;
-            let gate = gate.as_ref().map(|gate| tape.slice(gate, batch, from, rows, inner)).transpose()?;
+            let SegmentPlace { number, from, .. } = place;
+            let a = self.attend_in_context(tape, block, &tokens, &place, &mut carried)?;
+            let gate = gate.map(|gate| tape.part(gate, number)).transpose()?;
             let a = self.read_attention(tape, block, a, gate.as_ref())?;
             let a = tape.linear(&a, block.w.attention_out, None)?;
             let a = segment.dropout.apply(tape, Addition::First(from as u64), a)?;
-            let stream = tape.slice(x, batch, from, rows, width)?;
+            let stream = tape.part(x, number)?;
             let stream = tape.add(&stream, &a)?;
             let y = tape.rms_norm(&stream, block.w.memory_norm)?;
-            let read = self.write_and_ask(tape, block, &fed, &y, (&place, segment), &mut carried)?;
+            let read = self.write_and_ask(tape, block, fed, &y, (&place, segment), &mut carried)?;
             clipped += read.clipped;
             if let (Some(part), Some(all)) = (read.surprise, &mut surprise) {
                 self.keep_surprise(tape, &place, time, &part, all)?;
             }
-            xs.place(tape, from, rows, &stream)?;
-            ys.place(tape, from, rows, &y)?;
-            rs.place(tape, from, rows, &read.y)?;
+            tape.put(xs, number, &stream)?;
+            tape.put(ys, number, &y)?;
+            tape.put(rs, number, &read.y)?;
         }
-        let (stream, y, r) = (xs.finish(tape)?, ys.finish(tape)?, rs.finish(tape)?);
+        let (stream, y, r) = (tape.join(xs)?, tape.join(ys)?, tape.join(rs)?);
         let y = self.read_out(tape, block, &r, &y)?;
         Ok(Mixed { y, stream: Some(stream), surprise, clipped, state: carried.memory })
     }

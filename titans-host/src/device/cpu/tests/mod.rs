@@ -1,6 +1,7 @@
 //! The device as a whole: against the kernel, on every instruction set, with any number of threads.
 
 mod attention;
+mod conv;
 mod gemm;
 mod lengths;
 mod memory;

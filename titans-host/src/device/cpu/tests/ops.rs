@@ -223,7 +223,7 @@ fn convolution() {
                     tail.as_ref(),
                     &w,
                     &d,
-                    ConvGradients { d_x: &mut d_x, d_w: &mut d_w, d_bias: &mut d_b },
+                    ConvGradients { d_x: &mut d_x, d_w: &mut d_w, d_bias: &mut d_b, d_tail: None },
                 )
                 .unwrap();
                 cpu.conv_tail(dims, &x, tail.as_ref(), &mut next).unwrap();

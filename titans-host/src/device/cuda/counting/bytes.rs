@@ -18,6 +18,7 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
         Some(Arg::Int(x)) => (*x).max(0) as u64,
         _ => 0,
     };
+    let there = |i: usize| u64::from(matches!(args.get(i), Some(Arg::Address(at)) if *at != 0));
     // Rows that a thread reads or writes, each as long as an argument says, and single elements.
     let walk = |rows: u64, len: u64, single: u64| n * (rows * len + single);
     if let Some(touched) = linear::of_kernel(kernel, n, args) {
@@ -27,6 +28,7 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
         * match kernel {
             "clear_many" | "repeat_row" | "gamma_rows" | "write_flags" => n,
             "conv_forward" | "conv_vjp_input" | "conv_tail" | "embedding_forward" | "scale_rows" | "pool_vjp" => 2 * n,
+            "split_rows" | "join_rows" => 2 * n,
             "add_scaled" | "mix" | "subtract_two" => 3 * n,
             "rotary" | "exact_right" | "activate_vjp_add" => 4 * n,
             "move_rows" => (2 + int(11)) * n,
@@ -56,9 +58,11 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
             // A block does a tile of queries (of keys) and of columns of values: arrays are read once, not once a tile.
             "attention_forward" => tiled(n, int(1), int(4)) * (4 * int(4) + 1),
             "attention_along" => walk(2, int(1), 1),
-            "attention_vjp_queries" => tiled(n, int(2), int(5)) * (5 * int(5) + 2),
+            "attention_vjp_queries" => tiled(n, int(2), int(5)) * ((5 + 2 * there(11)) * int(5) + 2),
             "attention_vjp_keys" => tiled(n, int(1), int(5)) * (6 * int(5) + 2),
-            "conv_vjp_weight" => (2 * int(2) * int(3) + int(1) * int(5)) * int(4),
+            "conv_vjp_weight" => (2 * int(2) * int(3) + int(1) * (int(5) + 1)) * int(4),
+            "conv_add_rows" => (int(1) + 2) * int(2) * (int(3) + 1),
+            "norm_vjp_few" => (3 * int(1) + n) * int(2),
             // Of every group of equal ids a row of the table, and at least one of the cotangents.
             "embedding_vjp" => 3 * 32 * n,
             "state_dots" => 4 * n / int(1).max(1) * int(2) + 3 * n,

@@ -43,11 +43,12 @@ BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const fl
     }
 }
 
-// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q = d_s k of 64 queries by way of `rows` keys, which is
-// added to where add is not 0. Window and segment 0: persistent keys, q then not rotated
+// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q = d_s k of 64 queries by way of `rows` keys, and as many of
+// a context where ck is not null. Window and segment 0: persistent keys, q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
-                                          i64 segment, i64 add, const float* q, const float* k, const float* v,
-                                          const float* log_sum, const float* along, const float* d_y, float* d_q) {
+                                          i64 segment, const float* q, const float* k, const float* v, const float* ck,
+                                          const float* cv, const float* log_sum, const float* along, const float* d_y,
+                                          float* d_q) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);
@@ -58,42 +59,44 @@ BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, 
         const i64 to = seen_by(at.first + at.count - 1, rows, window, segment).to;
         float sum[EACH][EACH];
         for (int a = 0; a < EACH; ++a)
-            for (int b = 0; b < EACH; ++b) {
-                const bool inside = add && row_of(a) < at.count && at.column + column_of(b) < width;
-                sum[a][b] = inside ? d_q[own + row_of(a) * stride + at.column + column_of(b)] : 0.0f;
+            for (int b = 0; b < EACH; ++b) sum[a][b] = 0.0f;
+        for (int context = 0; context < (ck ? 2 : 1); ++context)
+            for (i64 first = from; first < to; first += TILE) {
+                const Rows keys = head_rows(context ? ck : k, at.b, rows, first, kv_heads, at.kv, width);
+                const Rows values = head_rows(context ? cv : v, at.b, rows, first, kv_heads, at.kv, width);
+                const Scores tile = {Rows{q + own, stride, at.count, width}, Rows{d_y + own, stride, at.count, width},
+                                     keys, values, log_sum + row, along + row, at.first, first, rows, window, segment,
+                                     heads};
+                float p[EACH][EACH], d[EACH][EACH];
+                score_gradients(tile, left, right, p, d);
+                share_weights(d, weights);
+                add_weighted(weights, false, keys, at.column, right, sum); // d_q += d_s k
             }
-        for (i64 first = from; first < to; first += TILE) {
-            const Rows keys = head_rows(k, at.b, rows, first, kv_heads, at.kv, width);
-            const Scores tile = {Rows{q + own, stride, at.count, width}, Rows{d_y + own, stride, at.count, width}, keys,
-                                 head_rows(v, at.b, rows, first, kv_heads, at.kv, width), log_sum + row, along + row,
-                                 at.first, first, rows, window, segment, heads};
-            float p[EACH][EACH], d[EACH][EACH];
-            score_gradients(tile, left, right, p, d);
-            share_weights(d, weights);
-            add_weighted(weights, false, keys, at.column, right, sum); // d_q += d_s k
-        }
         store_tile(sum, at.column, at.count, width, stride, d_q + own);
     }
 }
 
-// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64): d_k = d_s^T q and d_v = p^T d_y of 64 keys, over the
-// queries that see them: all of them for persistent keys (window and segment 0), q then not rotated
+// n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64), and as many again for the context's keys where there are
+// such: d_k = d_s^T q and d_v = p^T d_y of 64 keys, over the queries that see them: all of them for persistent keys
+// (window and segment 0), q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
-                                       i64 segment, const float* q, const float* k, const float* v,
-                                       const float* log_sum, const float* d_y, const float* along, float* d_k,
-                                       float* d_v) {
+                                       i64 segment, const float* q, const float* k, const float* v, const float* ck,
+                                       const float* cv, const float* log_sum, const float* d_y, const float* along,
+                                       float* d_k, float* d_v, float* d_ck, float* d_cv) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);
+    const i64 of_tokens = d_ck ? n / 2 : n;
     BLOCK_UNITS(u, n) {
-        const QueryTile at = query_tile(u, rows, kv_heads, kv_heads, width); // of keys
+        const bool context = u >= of_tokens;
+        const QueryTile at = query_tile(context ? u - of_tokens : u, rows, kv_heads, kv_heads, width); // of keys
         const i64 group = heads / kv_heads, end = at.first + at.count;
         i64 from = 0, to = time;
         if (segment) from = at.first, to = (end + segment - 1) / segment * segment;
         if (window) from = at.first, to = window < time - end ? end + window : time;
         to = to < time ? to : time;
-        const Rows keys = head_rows(k, at.b, rows, at.first, kv_heads, at.head, width);
-        const Rows values = head_rows(v, at.b, rows, at.first, kv_heads, at.head, width);
+        const Rows keys = head_rows(context ? ck : k, at.b, rows, at.first, kv_heads, at.head, width);
+        const Rows values = head_rows(context ? cv : v, at.b, rows, at.first, kv_heads, at.head, width);
         float of_k[EACH][EACH], of_v[EACH][EACH];
         for (int a = 0; a < EACH; ++a)
             for (int b = 0; b < EACH; ++b) of_k[a][b] = of_v[a][b] = 0.0f;
@@ -112,7 +115,7 @@ BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64
             add_weighted(weights, true, queries, at.column, right, of_k); // d_k += d_s^T q
         }
         const i64 own = ((at.b * rows + at.first) * kv_heads + at.head) * width;
-        store_tile(of_k, at.column, at.count, width, kv_heads * width, d_k + own);
-        store_tile(of_v, at.column, at.count, width, kv_heads * width, d_v + own);
+        store_tile(of_k, at.column, at.count, width, kv_heads * width, (context ? d_ck : d_k) + own);
+        store_tile(of_v, at.column, at.count, width, kv_heads * width, (context ? d_cv : d_v) + own);
     }
 }

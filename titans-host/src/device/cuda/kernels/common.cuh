@@ -32,3 +32,6 @@ __device__ inline float silu1(float x) {
 __device__ inline float clip_factor(float clip, float norm2) {
     return norm2 > clip * clip ? clip / sqrtf(norm2) : 1.0f;
 }
+
+// What is done to up to 16 arrays at once.
+#define OF_MANY(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)

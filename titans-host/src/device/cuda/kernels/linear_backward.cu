@@ -82,14 +82,20 @@ template <int COLS> __device__ inline void open_piece(const Return& x, const Pie
     }
 }
 
-// From the cotangent `state` [M, 2P] behind the group to that before it, in place; `behind` [pieces, M, 2P] gets those
-// behind every piece.
+// From the cotangent `last` [M, 2P] behind the group (null for 0) to that before it, `state`, maybe in its place;
+// `behind` [pieces, M, 2P] gets those behind every piece.
 template <int COLS>
-__device__ inline void walk_back(const Return& x, i64 pieces, i64 memory, float* state, float* behind) {
+__device__ inline void walk_back(const Return& x, i64 pieces, i64 memory, const float* last, float* state,
+                                 float* behind) {
     const i64 params = x.at.rows * x.at.width;
     float* own = state + memory * 2 * params;
     __syncthreads(); // what was there is stored
-    load_columns(x.at, x.slice, own, x.w), load_columns(x.at, x.slice, own + params, x.s);
+    if (last) {
+        const float* from = last + memory * 2 * params;
+        load_columns(x.at, x.slice, from, x.w), load_columns(x.at, x.slice, from + params, x.s);
+    } else {
+        for (i64 e = threadIdx.x; e < x.at.rows * x.slice; e += BLOCK) x.w[e] = x.s[e] = 0.0f;
+    }
     for (i64 j = pieces - 1; j >= 0; --j) {
         const i64 unit = j * x.all.memories + memory;
         const Piece at = piece_of(x.all, unit);
@@ -109,7 +115,7 @@ __device__ inline void walk_back(const Return& x, i64 pieces, i64 memory, float*
 #define BACKWARD_ARGUMENTS \
     i64 n, OF_GROUP, i64 d_in, i64 d_out, i64 slice, float scale, \
         i64 pieces, const float *q, const float *k, const float *d_y, const float *rows, const float *chains, \
-        const float *inverse, const float *m, float *d_v, float *d_state, float *behind
+        const float *inverse, const float *m, float *d_v, const float *last, float *d_state, float *behind
 #define BACKWARD(COLS) \
     SHARED(float, w, [SLAB]); \
     SHARED(float, s, [SLAB]); \
@@ -121,7 +127,7 @@ __device__ inline void walk_back(const Return& x, i64 pieces, i64 memory, float*
         const i64 from = u % slices * slice, count = d_out - from < slice ? d_out - from : slice; \
         const Return x = {{memories, heads, time, length, first}, {d_in, d_out, from, count}, slice, scale, w, s, \
                           {left, right, other}, q, k, d_y, rows, chains, inverse, m, d_v}; \
-        walk_back<COLS>(x, pieces, u / slices, d_state, behind); \
+        walk_back<COLS>(x, pieces, u / slices, last, d_state, behind); \
     }
 
 BLOCK_KERNEL(BLOCK, 1) linear_backward_wide(BACKWARD_ARGUMENTS) { BACKWARD(2) }

@@ -19,23 +19,56 @@ BLOCK_KERNEL(BLOCK) norm_forward(i64 n, i64 d, float divisor, const float* x, co
     }
 }
 
-// n = rows, a warp each. y = s x weight with s = (|x|^2 / divisor + eps)^(-1/2), so ds/dx = -s^3 x / divisor. With g =
-// d_y weight: d_x = s g + (g . x) ds/dx = s (g - x s^2 (g . x) / divisor), a difference that nearly cancels in narrow
-// rows, so all of it is exact beyond a float. s is kept for norm_weight_vjp
+// A warp's row. y = s x weight with s = (|x|^2 / divisor + eps)^(-1/2), so ds/dx = -s^3 x / divisor. With g = d_y
+// weight: d_x = s g + (g . x) ds/dx = s (g - x s^2 (g . x) / divisor), a difference that nearly cancels in narrow rows,
+// so all of it is exact beyond a float. Every lane gets s
+__device__ inline float norm_row_vjp(i64 d, float divisor, const float* row, const float* weight, const float* cot,
+                                     float* d_row) {
+    const Pair s = inverse_norm(d, divisor, row);
+    const float scale = rounded(s);
+    Pair along = {0.0f, 0.0f};
+    LANE_ELEMENTS(c, d) along = plus(along, times(two_product(cot[c], weight ? weight[c] : 1.0f), row[c]));
+    along = over(times(times(warp_sum(along), s), s), divisor); // s^2 (g . x) / divisor
+    LANE_ELEMENTS(c, d) {
+        const Pair g = two_product(cot[c], weight ? weight[c] : 1.0f);
+        d_row[c] = scale * rounded(plus(g, minus(times(along, row[c]))));
+    }
+    return scale;
+}
+
+// n = rows, a warp each; the inverse norms are kept
 BLOCK_KERNEL(BLOCK) norm_vjp(i64 n, i64 d, float divisor, const float* x, const float* weight, const float* d_y,
                              float* d_x, float* inverse) {
     WARP_ROWS(r, n) {
-        const float *row = x + r * d, *cot = d_y + r * d;
-        const Pair s = inverse_norm(d, divisor, row);
-        const float scale = rounded(s);
-        Pair along = {0.0f, 0.0f};
-        LANE_ELEMENTS(c, d) along = plus(along, times(two_product(cot[c], weight ? weight[c] : 1.0f), row[c]));
-        along = over(times(times(warp_sum(along), s), s), divisor); // s^2 (g . x) / divisor
-        LANE_ELEMENTS(c, d) {
-            const Pair g = two_product(cot[c], weight ? weight[c] : 1.0f);
-            d_x[r * d + c] = scale * rounded(plus(g, minus(times(along, row[c]))));
-        }
+        const float scale = norm_row_vjp(d, divisor, x + r * d, weight, d_y + r * d, d_x + r * d);
         if (first_lane()) inverse[r] = scale;
+    }
+}
+
+#define NORMED 16 // rows of a block
+
+// Of few rows, with the sums for the weight's gradient, which norm_weight_vjp makes of many. n = ceil(rows / 16), a
+// block each; partial [n, d]
+BLOCK_KERNEL(BLOCK) norm_vjp_few(i64 n, i64 rows, i64 d, float divisor, const float* x, const float* weight,
+                                 const float* d_y, float* d_x, float* partial) {
+    SHARED(float, inverse, [NORMED]);
+    BLOCK_UNITS(u, n) {
+        const i64 first = u * NORMED, count = rows - first < NORMED ? rows - first : NORMED;
+        __syncthreads(); // what was there is used
+        for (i64 r = threadIdx.x / 32; r < count; r += WARPS) {
+            const i64 at = (first + r) * d;
+            const float scale = norm_row_vjp(d, divisor, x + at, weight, d_y + at, d_x + at);
+            if (first_lane()) inverse[r] = scale;
+        }
+        __syncthreads(); // the inverse norms are there
+        for (i64 c = threadIdx.x; c < d; c += BLOCK) {
+            Pair sum = {0.0f, 0.0f};
+            for (i64 r = 0; r < count; ++r) {
+                const i64 at = (first + r) * d + c;
+                sum = plus(sum, times(two_product(d_y[at], x[at]), inverse[r]));
+            }
+            partial[u * d + c] = rounded(sum);
+        }
     }
 }
 
@@ -56,4 +89,38 @@ KERNEL move_rows(i64 n, i64 entries, i64 batch, i64 rows, i64 width, i64 from_st
         for (i64 r = begin; r < end; ++r)
             sum = plus(sum, x[(b * from_stride + from_first + r - r % from_hold) * width + c]);
     *out = rounded(sum);
+}
+
+// Rows of sequences [batch, time, width] in parts of `rows`, the last of which may be shorter: of up to 16 parts from
+// number `first` on, the place of an element in its part, and the part's number among these.
+struct InParts {
+    i64 part, place, whole;
+};
+
+__device__ inline InParts in_parts(i64 i, i64 time, i64 width, i64 rows, i64 first, i64 covered) {
+    const i64 start = first * rows, c = i % width, t = i / width % covered, b = i / width / covered;
+    const i64 part = t / rows, left = time - start - part * rows, own = left < rows ? left : rows;
+    return InParts{part, (b * own + t % rows) * width + c, (b * time + start + t) * width + c};
+}
+
+#define SPLIT_INTO(k) , float *y##k
+#define SPLIT(k) \
+    if (at.part == k && y##k) y##k[at.place] = x[at.whole];
+
+// n = batch * covered * width: `covered` rows of every sequence from part `first` on go to the parts that are there
+KERNEL split_rows(i64 n, i64 time, i64 width, i64 rows, i64 first, i64 covered, const float* x OF_MANY(SPLIT_INTO)) {
+    THREAD(i, n);
+    const InParts at = in_parts(i, time, width, rows, first, covered);
+    OF_MANY(SPLIT)
+}
+
+#define JOINED(k) , const float *x##k
+#define JOIN(k) \
+    if (at.part == k && x##k) y[at.whole] = x##k[at.place];
+
+// The reverse; rows of parts that are not there stay
+KERNEL join_rows(i64 n, i64 time, i64 width, i64 rows, i64 first, i64 covered, float* y OF_MANY(JOINED)) {
+    THREAD(i, n);
+    const InParts at = in_parts(i, time, width, rows, first, covered);
+    OF_MANY(JOIN)
 }

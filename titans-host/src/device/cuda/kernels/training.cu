@@ -47,9 +47,8 @@ KERNEL adamw(i64 n, float rate, float beta1, float beta2, float epsilon, float d
     adamw_element(i, s, rate, decay, gradient, parameter, moment1, moment2);
 }
 
-// What is done to every parameter, to up to 16 arrays at once: they follow one another as if they were one. Those that
-// are not there have no length.
-#define OF_MANY(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+// What is done to every parameter: the arrays follow one another as if they were one. Those that are not there have no
+// length.
 
 #define CLEARED(k) , i64 len##k, float *x##k
 #define CLEAR(k) \

@@ -1,5 +1,6 @@
 //! The backward of the memory operation: from the last chunk to the first, span by span between kept states.
 
+use super::ask::only_asks;
 use super::boundaries::Between;
 use super::check_inputs;
 use super::chunk::Chunk;
@@ -24,6 +25,8 @@ struct MemoryBackward<'a, R: Driver> {
 
 /// What a backward takes and gives back.
 pub(in crate::device::cuda) enum BackwardSpace<R: Driver> {
+    /// Of linear memories that only answer: nothing.
+    Asked,
     /// Of linear memories: groups of pieces at once.
     Linear(Box<LinearBackward<R>>),
     /// Of all others: chunk after chunk.
@@ -43,6 +46,9 @@ impl<R: Driver> BackwardSpace<R> {
     /// Room for the operation.
     pub fn new(cuda: &Cuda<R>, op: &MemoryOp) -> Result<Self> {
         let sizes = Sizes::new(op);
+        if only_asks(op) {
+            return Ok(Self::Asked);
+        }
         if linear::fits(&op.spec) {
             return Ok(Self::Linear(Box::new(LinearBackward::new(cuda, sizes)?)));
         }
@@ -78,20 +84,21 @@ impl<R: Driver> Cuda<R> {
         if let Some(d_y) = d_y {
             expect_len("d_y", inputs.v.len(), d_y.len())?;
         }
-        match d_final {
-            Some(d_final) => {
-                expect_len("d_final", op.state_len(), d_final.len())?;
-                gradients.d_state.copy_from(d_final)?;
-            }
-            None => gradients.d_state.clear()?,
+        if let Some(d_final) = d_final {
+            expect_len("d_final", op.state_len(), d_final.len())?;
         }
         let work = match BackwardSpace::new(self, op)? {
+            BackwardSpace::Asked => return self.ask_backward(sizes, &inputs, d_y, d_final, &gradients),
             BackwardSpace::Linear(work) => {
-                let run = LinearRun { inputs, boundaries, d_y, gradients };
+                let run = LinearRun { inputs, boundaries, d_y, d_final, gradients };
                 return LinearMemory { cuda: self, sizes }.backward(*work, &run);
             }
             BackwardSpace::Chunks(work) => work,
         };
+        match d_final {
+            Some(d_final) => gradients.d_state.copy_from(d_final)?,
+            None => gradients.d_state.clear()?,
+        }
         work.reverse.y.clear()?;
         let run = MemoryBackward { inputs, boundaries, d_y, gradients, work };
         let (keep, periods) = (op.spec.keep_every, op.spec.periods(op.time));

@@ -56,18 +56,25 @@ pub(super) struct LinearRun<'a, R: Driver> {
     pub inputs: CudaInputs<'a, R>,
     pub boundaries: &'a DeviceBuffer<R>,
     pub d_y: Option<&'a DeviceBuffer<R>>,
+    /// The cotangent of the last state; none: 0.
+    pub d_final: Option<&'a DeviceBuffer<R>>,
     pub gradients: MemoryGradients<'a, DeviceBuffer<R>>,
 }
 
 impl<R: Driver> LinearMemory<'_, R> {
-    /// All gradients; `d_state` holds the last state's cotangent and receives the first one's. Group by group from the
-    /// last: [`LinearMemory::walk_back`], then [`LinearMemory::tokens_vjp`], where the cotangents are derived.
+    /// All gradients, that of the first state in `d_state`. Group by group from the last: [`LinearMemory::walk_back`],
+    /// then [`LinearMemory::tokens_vjp`], where the cotangents are derived.
     pub fn backward(&self, mut work: LinearBackward<R>, run: &LinearRun<'_, R>) -> Result<()> {
         let (spec, n) = (self.sizes.spec(), self.sizes.longest());
         let (periods, block, most) = (spec.periods(self.sizes.op.time), work.block.max(1), work.group.most);
         if run.d_y.is_none() {
             run.gradients.d_q.clear()?;
         }
+        if periods == 0 {
+            let d_state = &run.gradients.d_state;
+            return run.d_final.map_or_else(|| d_state.clear(), |d_final| d_state.copy_from(d_final));
+        }
+        let mut last = run.d_final;
         for first in (0..periods).step_by(block).rev() {
             let end = periods.min(first + block);
             let states = PieceStates {
@@ -93,7 +100,8 @@ impl<R: Driver> LinearMemory<'_, R> {
             }
             for pieces in groups(first, end, most.min(block)).rev() {
                 self.prepare(&mut work.group, pieces, &run.inputs)?;
-                self.walk_back(&work, pieces, run)?;
+                self.walk_back(&work, pieces, run, last)?;
+                last = Some(run.gradients.d_state);
                 self.tokens_vjp(&work, pieces, run, (states, delta))?;
                 // The backward worked in what was made.
                 work.group.ready = None;
@@ -109,7 +117,14 @@ impl<R: Driver> LinearMemory<'_, R> {
     /// Δ̄ = −diag(in_w) K W̄′ − diag(in_s) K S̄′ − Mᵀ Ȳ,  Λ = 2c (I + T)⁻ᵀ Δ̄
     /// W̄ = a W̄′ + Qᵀ diag(A) Ȳ + Kᵀ diag(A⁻) Λ,  S̄ = e S̄′ + g W̄′ + Qᵀ diag(G) Ȳ + Kᵀ diag(G⁻) Λ
     /// ```
-    fn walk_back(&self, work: &LinearBackward<R>, pieces: Pieces, run: &LinearRun<'_, R>) -> Result<()> {
+    /// `last` holds those of the last state.
+    fn walk_back(
+        &self,
+        work: &LinearBackward<R>,
+        pieces: Pieces,
+        run: &LinearRun<'_, R>,
+        last: Option<&DeviceBuffer<R>>,
+    ) -> Result<()> {
         let (spec, (wide, slice), group) = (self.sizes.spec(), self.slice(), &work.group);
         let kernel = if wide { "linear_backward_wide" } else { "linear_backward_narrow" };
         let made = args![
@@ -126,6 +141,7 @@ impl<R: Driver> LinearMemory<'_, R> {
             group.inverse.as_ref(),
             &group.m,
             &*run.gradients.d_v,
+            last,
             &*run.gradients.d_state,
             &work.behind
         ];

@@ -1,9 +1,10 @@
-//! The memory operation, all batch × heads memories at once: the linear memory in groups of pieces (`linear`), all
-//! others chunk after chunk, of the exact form piece after piece.
+//! The memory operation, all batch × heads memories at once: the linear memory in groups of pieces (`linear`), one that
+//! only answers by products (`ask`), all others chunk after chunk, of the exact form piece after piece.
 //!
 //! The token form gives the same numbers as the chunk form, so here it is the chunk form: `token_form` chooses nothing.
 //! Gradients are taken at the weights of the chunk's start in both.
 
+mod ask;
 mod backward;
 mod boundaries;
 mod chunk;
@@ -21,6 +22,7 @@ use super::buffer::DeviceBuffer;
 use super::{Cuda, DeviceIndices, Driver};
 use crate::device::{MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::Result;
+pub(in crate::device) use ask::only_asks;
 pub(super) use backward::BackwardSpace;
 use chunk::Chunk;
 use linear::{CudaInputs, LinearMemory};
@@ -30,6 +32,8 @@ use titans_kernel::error::expect_len;
 
 /// What a forward takes and gives back.
 pub(super) enum ForwardSpace<R: Driver> {
+    /// Of linear memories that only answer: nothing.
+    Asked,
     /// Of linear memories: groups of pieces at once.
     Linear(Box<LinearForward<R>>),
     /// Of all others: chunk after chunk.
@@ -46,9 +50,12 @@ pub(super) struct ChunksForward<R: Driver> {
 }
 
 impl<R: Driver> ForwardSpace<R> {
-    /// Room for the operation; `given`: the caller has room for the state; `kept`: for the boundaries.
-    pub fn new(cuda: &Cuda<R>, op: &MemoryOp, given: bool, kept: bool) -> Result<Self> {
-        let sizes = Sizes::new(op);
+    /// Room for the operation, and the outputs that are asked for.
+    pub fn new<B>(cuda: &Cuda<R>, op: &MemoryOp, outputs: &MemoryOutputs<'_, B>) -> Result<Self> {
+        let (sizes, given, kept) = (Sizes::new(op), outputs.state.is_some(), outputs.boundaries.is_some());
+        if only_asks(op) && outputs.surprise.is_none() {
+            return Ok(Self::Asked);
+        }
         if linear::fits(&op.spec) {
             return Ok(Self::Linear(Box::new(LinearForward::new(cuda, sizes, given, kept)?)));
         }
@@ -81,7 +88,8 @@ impl<R: Driver> Cuda<R> {
         if let Some(state) = &outputs.state {
             expect_len("state", op.state_len(), state.len())?;
         }
-        match ForwardSpace::new(self, op, outputs.state.is_some(), outputs.boundaries.is_some())? {
+        match ForwardSpace::new(self, op, &outputs)? {
+            ForwardSpace::Asked => self.ask_forward(sizes, &inputs, &outputs).map(|()| 0),
             ForwardSpace::Linear(space) => {
                 LinearMemory { cuda: self, sizes }.forward(*space, &inputs, &outputs)?;
                 Ok(0)
@@ -135,7 +143,10 @@ impl<R: Driver> Cuda<R> {
 }
 
 /// The configuration is one a memory can have, and every input is as long as it says.
-fn check_inputs<R: Driver>(op: &MemoryOp, inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>) -> Result<()> {
+pub(super) fn check_inputs<R: Driver>(
+    op: &MemoryOp,
+    inputs: &MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
+) -> Result<()> {
     op.spec.validate()?;
     let tokens = op.batch * op.time * op.heads;
     expect_len("k", tokens * op.spec.key_width(), inputs.k.len())?;
