@@ -149,6 +149,17 @@ impl Error {
         Self::File { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
+    /// An [`Error::Usage`] about what several files hold together, as one about the first.
+    pub fn in_files(self, paths: &[PathBuf]) -> Self {
+        match (self, paths) {
+            (Self::Usage(reason), [path]) => Self::file(path, reason),
+            (Self::Usage(reason), [path, more @ ..]) => {
+                Self::file(path, format!("with {}: {reason}", counted(more.len(), "more file")))
+            }
+            (other, _) => other,
+        }
+    }
+
     /// An [`Error::Usage`].
     pub fn usage(reason: impl Into<String>) -> Self {
         Self::Usage(reason.into())

@@ -121,6 +121,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
     };
     let numbers = rows.iter().map(number).collect::<Result<Vec<_>>>()?;
     let numbers: Vec<&[u32]> = numbers.iter().map(|numbers| &numbers[..]).collect();
+    output::tell(&task.cut(&encoder, &numbers));
     let said = judge(device, &model, &encoder, Judging::of(&task, args.memory), &numbers)
         .map_err(|error| Failure::hinting(error, "or classify with --memory frozen"))?;
     let class = |i: usize| task.classes.get(i).map_or("", String::as_str);

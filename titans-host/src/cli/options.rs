@@ -3,6 +3,7 @@
 use super::{Failure, output};
 use crate::device::cpu::{Cpu, Isa, SimdScalar, isa_named};
 use crate::device::cuda::{Cuda, Precision, probe};
+use crate::error::Error;
 use crate::model::Choice;
 use crate::train::ranks::launch::Launch;
 use clap::Args;
@@ -110,6 +111,19 @@ impl DeviceArgs {
     }
 }
 
+/// Refuses what is said twice in one option.
+///
+/// # Errors
+/// [`Error::Usage`] with the option and what it says again.
+pub fn expect_once<T: PartialEq + std::fmt::Display>(option: &str, said: &[T]) -> Result<(), Error> {
+    match said.iter().enumerate().find(|(i, one)| said[..*i].contains(one)) {
+        None => Ok(()),
+        Some((_, again)) => {
+            Err(Error::usage(format!("{option}: expected each once, found {again} again; leave it out")))
+        }
+    }
+}
+
 /// The CPU with `threads` threads and the instruction set of [`instruction_set`].
 pub fn cpu<T: SimdScalar>(threads: Option<usize>) -> Result<Cpu<T>, Failure> {
     Ok(Cpu::with_instruction_set(threads, instruction_set(None)?)?)
@@ -209,3 +223,16 @@ macro_rules! on_device {
     };
 }
 pub(super) use on_device;
+
+#[cfg(test)]
+mod tests {
+    use super::expect_once;
+
+    #[test]
+    fn what_is_said_twice_is_named() {
+        expect_once("--lengths", &[512, 1024]).unwrap();
+        expect_once::<f64>("--depths", &[]).unwrap();
+        let error = expect_once("--depths", &[0.0, 50.0, 25.0, 50.0]).unwrap_err().to_string();
+        assert!(error.contains("--depths: expected each once, found 50 again"), "{error}");
+    }
+}

@@ -78,16 +78,29 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// A share that leaves nothing before it, or hardly anything behind it.
+fn too_short(share: f64, bytes: usize) -> Failure {
+    Failure::input(format!(
+        "--head: expected a share that takes 1 byte or more and leaves 2 or more, found {share} of {}; give more text, or another share",
+        counted(bytes, "byte")
+    ))
+}
+
 fn train(args: &TrainArgs) -> Result<(), Failure> {
     let mut files = vec![("--out", args.out.as_path())];
     files.extend(args.data.iter().map(|path| ("--data", path.as_path())));
+    if let Some(share) = args.head.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+        return Err(Failure::input(format!(
+            "--head: expected a share between 0 and 1, and neither of them, found {share}"
+        )));
+    }
     // Data may come twice, but must not be written over.
     files[1..].iter().try_for_each(|&data| output::expect_distinct(&[data, files[0]]))?;
     let text::Content { bytes, notes } = text::read_texts(&args.data)?;
     output::tell(&notes);
     let head = match args.head {
         // What is behind the head is as long as the tail that a run keeps.
-        Some(share) => split(&bytes, 1.0 - share, 1).map_err(|e| Failure::input(format!("--head: {e}")))?.0,
+        Some(share) => split(&bytes, 1.0 - share, 1).map_err(|_| too_short(share, bytes.len()))?.0,
         None => &bytes[..],
     };
     let Learned { json, vocabulary, tokens } = learn(head, args.vocab, args.min_count)?;

@@ -48,9 +48,7 @@ impl Haystack {
             haystack.starts.push(haystack.ids.len());
         }
         if haystack.sentences() == 0 {
-            return Err(Error::usage(
-                "haystack: expected a text with sentences (headings count as none), found nothing",
-            ));
+            return Err(Error::usage("expected a text with sentences to hide in (headings count as none), found none"));
         }
         Ok(haystack)
     }
@@ -79,7 +77,7 @@ impl Haystack {
         let first = self.starts.partition_point(|&start| (start as f64) < cut).min(self.sentences());
         if first == 0 || first == self.sentences() {
             return Err(Error::usage(format!(
-                "haystack: expected sentences for training and for validation, found {}; give more text",
+                "expected sentences to hide in for training and for validation, found {}; give more text",
                 self.sentences()
             )));
         }

@@ -57,8 +57,8 @@ pub struct Labelled {
 /// Reads files one after the other; `.gz` is unpacked. A file whose first letter is `>` is FASTA, any other CSV (comma,
 /// semicolon or tab, whichever its first lines have in common), whose first line names the columns unless both are
 /// given by number and it has none of the usual names there. In FASTA a label is what follows `label=` in the header,
-/// or the header's last word; of several FASTA files without one, each is a class that is called as its file is, up to
-/// the first dot. With `wanted`, every row must have a label.
+/// or the header's last word; of several FASTA files without one in any header, each is a class that is called as its
+/// file is, up to the first dot. With `wanted`, every row must have a label.
 ///
 /// # Errors
 /// [`Error::Usage`] without a file, [`Error::Io`] for one that cannot be read, [`Error::File`] naming line and column
@@ -68,6 +68,7 @@ pub fn read(paths: &[PathBuf], columns: &LabelledColumns, wanted: bool) -> Resul
         return Err(Error::usage("no data: name at least one file"));
     }
     let (mut all, mut crc) = (Labelled::default(), flate2::Crc::new());
+    let (mut said, mut by_name) = (false, None);
     for (file, path) in paths.iter().enumerate() {
         let text::Content { bytes, notes } = text::read(&[path])?;
         text::expect_unpacked(path, &bytes)?;
@@ -78,13 +79,24 @@ pub fn read(paths: &[PathBuf], columns: &LabelledColumns, wanted: bool) -> Resul
         let before = all.rows.len();
         if bytes.trim_ascii_start().starts_with(b">") {
             let class = (paths.len() > 1).then(|| stem(path));
-            fasta::read(bytes, file, class.as_deref(), wanted, &mut all.rows).map_err(named)?;
+            let sources = fasta::read(bytes, file, class.as_deref(), wanted, &mut all.rows).map_err(named)?;
+            said |= sources.said;
+            by_name = by_name.or(sources.by_name.map(|line| (path, line)));
         } else {
             csv(bytes, file, columns, wanted, &mut all.rows).map_err(named)?;
         }
         if all.rows.len() == before {
             return Err(named("expected sequences, found none".into()));
         }
+    }
+    if let Some((path, line)) = by_name.filter(|_| said && wanted) {
+        return Err(Error::file(
+            path,
+            format!(
+                "line {line}: expected label=NAME in the header, as other headers of these files have it, found none; the names of \
+                 files are labels where no header has one"
+            ),
+        ));
     }
     all.crc32 = crc.sum();
     Ok(all)
@@ -110,11 +122,14 @@ fn csv(
     let headless = numbers.0.is_some() && (numbers.1.is_some() || !wanted) && !usual_names(&first, numbers);
     let (sequence, label) = places(&first, columns, headless, wanted)?;
     let width = first.record.len();
+    let header: Vec<String> = if headless { Vec::new() } else { first.record.iter().map(str::to_owned).collect() };
     let mut ahead = if headless { Some(first) } else { None };
-    while let Some(CsvRow { line, record }) = match ahead.take() {
+    while let Some(row) = match ahead.take() {
         Some(row) => Some(row),
         None => table.next()?,
     } {
+        row.expect_other_than(&header)?;
+        let CsvRow { line, record } = row;
         if record.len() != width {
             let advice = match record.iter().any(|field| field.contains('\n')) {
                 true => "a quote opens there and is not closed on its line: close it, or leave it out",

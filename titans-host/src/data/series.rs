@@ -1,20 +1,24 @@
 //! Series of numbers from CSV: rows in time, columns that are predicted together.
 
 mod advice;
+mod begin;
 mod calendar;
+mod columns;
+mod counts;
 mod dated;
 mod dates;
 mod fingerprint;
 mod layout;
 mod marks;
 mod parse;
+mod table;
 
 pub use dates::{Dates, LatestDate};
 pub use fingerprint::SeriesFingerprint;
 pub(super) use layout::delimiter as guessed_delimiter;
 pub use layout::{ColumnRef, Decimal, Delimiter, Gaps, TableLayout};
-pub use parse::no_record;
-pub(super) use parse::{CsvRow, CsvTable};
+pub use table::no_record;
+pub(super) use table::{CsvRow, CsvTable};
 
 use super::text;
 use crate::error::counted;
@@ -37,6 +41,9 @@ pub struct Series {
     /// The line of each row in its file; empty where there is no file.
     pub lines: Vec<u64>,
 }
+
+/// The numbers of a column that are there.
+type Numbers<'a> = Box<dyn Iterator<Item = f64> + 'a>;
 
 /// One column and how it is standardised.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,20 +134,31 @@ impl Read {
             };
             told.push(format!("{}, for which {stands} stands (--gaps)", counted(self.gaps, "missing number")));
         }
-        if let constant @ [_, ..] = &self.series.constant(rows)[..] {
-            let (names, more) = (constant.iter().take(NAMED).copied().collect::<Vec<_>>().join(", "), constant.len());
-            let more = if more > NAMED { format!(" and {} more", more - NAMED) } else { String::new() };
+        if let empty @ [_, ..] = &self.series.empty(rows)[..] {
             told.push(format!(
-                "constant in the training rows, so that deviation 1 is taken: {names}{more} (--leave-out)"
+                "without any number in the training rows, so that mean 0 and deviation 1 are taken: {} (--leave-out)",
+                some_of(empty)
+            ));
+        }
+        if let constant @ [_, ..] = &self.series.constant(rows)[..] {
+            told.push(format!(
+                "constant in the training rows, so that deviation 1 is taken: {} (--leave-out)",
+                some_of(constant)
             ));
         }
         told
     }
 }
 
+/// The first names, and how many more there are.
+fn some_of(names: &[&str]) -> String {
+    let first = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED { format!("{first} and {} more", names.len() - NAMED) } else { first }
+}
+
 /// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at
 /// semicolons or tabs, decimal commas; a first line that is no row of numbers is the header; a first column that holds
-/// no number in any row (dates), or that counts the rows or the time, is left out. `known` names the columns of a run
+/// no number in any row, or that counts the rows or the time, is left out, and so is the first column of dates. `known` names the columns of a run
 /// that there is already: those are sought.
 ///
 /// # Errors
@@ -195,6 +213,13 @@ impl Series {
         let rows = self.rows();
         let tail = ((rows as f64 * fraction).round() as usize).min(rows);
         let head = rows - tail;
+        if least.0 == 0 && tail < least.1 {
+            return Err(Error::usage(format!(
+                "--tail: expected a share of {} or more, found {fraction}, which is {tail} of {}",
+                counted(least.1, "row"),
+                counted(rows, "row")
+            )));
+        }
         if head < least.0 || tail < least.1 {
             return Err(Error::usage(format!(
                 "the series is too short: {} leave {head} for training and {tail} for validation, at least {} and {} \
@@ -227,12 +252,25 @@ impl Series {
         self.names.iter().enumerate().map(column).collect()
     }
 
-    /// The names of columns that are the same in all of the first `rows` rows.
+    /// The names of columns whose numbers are the same in all of the first `rows` rows.
     pub fn constant(&self, rows: usize) -> Vec<&str> {
+        let same = |mut numbers: Numbers<'_>| numbers.next().is_some_and(|first| numbers.all(|x| x == first));
+        self.named(rows, same)
+    }
+
+    /// The names of columns that have no number in any of the first `rows` rows.
+    pub fn empty(&self, rows: usize) -> Vec<&str> {
+        self.named(rows, |mut numbers| numbers.next().is_none())
+    }
+
+    /// The names of columns of which that holds, by the numbers that are there in the first `rows` rows.
+    fn named(&self, rows: usize, is: impl Fn(Numbers<'_>) -> bool) -> Vec<&str> {
         let (columns, rows) = (self.columns(), rows.min(self.rows()));
-        let of = |c: usize| self.numbers[..rows * columns].iter().skip(c).step_by(columns).filter(|x| !x.is_nan());
-        let constant = |c: usize| of(c).next().is_none_or(|first| of(c).all(|x| x == first));
-        self.names.iter().enumerate().filter(|&(c, _)| constant(c)).map(|(_, name)| name.as_str()).collect()
+        let of = |c: usize| -> Numbers<'_> {
+            let column = self.numbers[..rows * columns].iter().skip(c).step_by(columns);
+            Box::new(column.copied().filter(|x| !x.is_nan()))
+        };
+        self.names.iter().enumerate().filter(|&(c, _)| is(of(c))).map(|(_, name)| name.as_str()).collect()
     }
 
     /// All numbers, standardised; for one that is missing what the layout says: the column's mean, or the number before

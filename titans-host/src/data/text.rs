@@ -100,15 +100,26 @@ pub fn utf8<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
     Err(Error::file(path, reason))
 }
 
-/// Refuses packed bytes, which a file of another name than `.gz` holds.
+/// Refuses packed bytes, which a file of another name than `.gz` holds, and UTF-16, by its mark or by the zero beside
+/// its first letter.
 ///
 /// # Errors
 /// [`Error::File`] that says so.
 pub fn expect_unpacked(path: &Path, bytes: &[u8]) -> Result<()> {
-    if !bytes.starts_with(&MAGIC) {
-        return Ok(());
+    if bytes.starts_with(&MAGIC) {
+        return Err(Error::file(
+            path,
+            "expected text in UTF-8, found gzip data; give the file a name that ends in .gz",
+        ));
     }
-    Err(Error::file(path, "expected text in UTF-8, found gzip data; give the file a name that ends in .gz"))
+    let (column, found) = match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => (1, "the mark of UTF-16"),
+        [0, a, ..] if *a > 0 => (1, "a NUL, as UTF-16 has"),
+        [a, 0, b, 0, ..] if *a > 0 && *b > 0 => (2, "a NUL, as UTF-16 has"),
+        _ => return Ok(()),
+    };
+    let reason = format!("line 1, column {column}: expected text in UTF-8, found {found}; save the file as UTF-8");
+    Err(Error::file(path, reason))
 }
 
 /// The bytes that were ignored.
@@ -163,6 +174,13 @@ pub fn split(bytes: &[u8], fraction: f64, least_head: usize) -> Result<(&[u8], &
     }
     let tail = (bytes.len() as f64 * fraction).round() as usize;
     let (head, tail) = bytes.split_at(bytes.len() - tail.min(bytes.len()));
+    if least_head == 0 && tail.len() < 2 {
+        return Err(Error::usage(format!(
+            "--tail: expected a share of 2 bytes or more, found {fraction}, which is {} of {}",
+            tail.len(),
+            counted(bytes.len(), "byte")
+        )));
+    }
     if head.len() < least_head || tail.len() < 2 {
         return Err(Error::usage(format!(
             "the data are too short: {} leave {} for training and {} for validation, at least {least_head} and 2 \

@@ -122,6 +122,12 @@ impl Products {
     }
 
     fn parse(&self, input: &str, target: &str) -> std::result::Result<Vec<(u32, u32)>, String> {
+        let [elements, products] = [input, target].map(|list| list.split_whitespace().count());
+        if elements != products {
+            return Err(format!(
+                "expected as many products in column target as there are elements in column input, {elements}, found {products}"
+            ));
+        }
         let mut targets = target.split_whitespace();
         let mut product = 0;
         let mut word = Vec::new();
@@ -141,11 +147,7 @@ impl Products {
             }
             word.push((element, product));
         }
-        match (word.is_empty(), targets.next()) {
-            (true, _) => Err("expected elements in column input, found none".into()),
-            (_, Some(more)) => Err(format!("expected a product for each element, found one more: {}", brief(more))),
-            _ => Ok(word),
-        }
+        if word.is_empty() { Err("expected elements in column input, found none".into()) } else { Ok(word) }
     }
 
     fn element(&self, text: &str) -> std::result::Result<u32, String> {
@@ -244,8 +246,11 @@ mod tests {
                 "input,target\n0 1,0 2\n",
                 "line 2: column target, element 2: expected the product 1 of the group s5, found 2",
             ),
-            ("input,target\n0 1,0\n", "line 2: column target, element 2: expected elements from 0 to 119, found \"\""),
-            ("input,target\n0,0 1\n", "one more: \"1\""),
+            (
+                "input,target\n0 1,0\n",
+                "line 2: expected as many products in column target as there are elements in column input, 2, found 1",
+            ),
+            ("input,target\n0,0 1\n", "elements in column input, 1, found 2"),
             ("input,target\n0 1,0 1\n0,0\n", "line 3: expected 2 elements"),
             ("input,target\n \"\", \n", "found"),
             ("input,target\n0 1\n", "line 2: expected 2 fields as the header has, found 1"),

@@ -116,7 +116,8 @@ impl Args {
         if !self.data.is_empty() {
             let (texts, notes) = read(&self.data)?;
             output::tell(&notes);
-            task.set_noise(Haystack::texts(task.tokenizer(), &texts)?);
+            let texts = Haystack::texts(task.tokenizer(), &texts).map_err(|e| e.in_files(&self.data))?;
+            task.set_noise(texts);
         }
         if self.part == Some(PartName::Valid) {
             let asks = task.valid().to_vec();

@@ -68,6 +68,7 @@ pub(super) fn run<D: Device>(
     let measured = args.rows::<D>(&task, seed, state)?;
     let (judging, start) = (Judging::of(&task, args.mode()), Instant::now());
     let numbers: Vec<&[u32]> = measured.rows.iter().map(|row| &row.numbers[..]).collect();
+    output::tell(&task.cut(&encoder, &numbers));
     let said = judge(device, model, &encoder, judging, &numbers)
         .map_err(|error| Failure::hinting(error, "or evaluate with --memory frozen"))?;
     let truth: Vec<u32> = measured.rows.iter().map(|row| row.class).collect();
@@ -173,11 +174,8 @@ fn print(report: &Report<'_>) -> std::result::Result<(), Failure> {
     }
     output::print(format_args!("{:<12}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "accuracy", "mcc", "f1", "auc", "nats"))?;
     for (name, s) in table {
-        let auc = s.auc.map_or("-".into(), |auc| format!("{auc:.4}"));
-        output::print(format_args!(
-            "{name:<12}{:>10.4}{:>10.4}{:>10.4}{auc:>10}{:>10.4}",
-            s.accuracy, s.mcc, s.f1, s.loss
-        ))?;
+        let [auc, loss] = [s.auc, s.loss].map(|x| x.map_or("-".into(), |x| format!("{x:.4}")));
+        output::print(format_args!("{name:<12}{:>10.4}{:>10.4}{:>10.4}{auc:>10}{loss:>10}", s.accuracy, s.mcc, s.f1))?;
     }
     let short = |name: &str| plain(name).chars().take(NAME).collect::<String>();
     let heads: String = classes.iter().map(|class| format!("{:>14}", short(class.name))).collect();

@@ -51,6 +51,8 @@ struct Ground {
     table: SeriesTable,
     moments: Range<usize>,
     end: usize,
+    /// Those for which there are enough rows.
+    horizons: Vec<usize>,
     /// Rows before the first one, in its file.
     part: Option<PartName>,
     baselines: Option<Baselines>,
@@ -77,7 +79,7 @@ pub(super) fn run<D: Device>(
     let (each, start) = (args.per_window.as_ref().or(args.per_item.as_ref()), Instant::now());
     let surprise = each.is_some() || args.picture.is_some();
     let manner = Manner { mode: args.mode(), carry: args.carry, surprise };
-    let (mut tally, mut rows) = (Tally::new(&task.horizons, ground.end), Vec::new());
+    let (mut tally, mut rows) = (Tally::new(&ground.horizons, ground.end), Vec::new());
     let all: Vec<usize> = ground.moments.clone().collect();
     forecast(device, model, (&frame, &ground.table), &all, manner, |f: Forecast<'_>| {
         let error = |(i, y): (usize, &f64)| Some(ground.table.known(f.column, f.moment + i)? - y);
@@ -137,7 +139,16 @@ impl Args {
             let part = if name == PartName::Test { run.parts().test.clone() } else { run.parts().valid.clone() };
             let moments = expect_some(moments(frame, &part, horizons), part.len(), frame)?;
             let baselines = if self.no_baselines { None } else { Some(run.baselines(&part)?) };
-            return Ok(Ground { table: run.table().clone(), moments, end: part.end, part: Some(name), baselines });
+            let ground = Ground {
+                table: run.table().clone(),
+                moments,
+                end: part.end,
+                horizons: horizons.clone(),
+                part: Some(name),
+                baselines,
+            };
+            // The run has told of horizons that its test rows are too few for.
+            return Ok(ground.reaching(frame, &part).0);
         };
         let series::Read { series, notes, .. } = series::read(file, &task.layout, &task.columns)?;
         output::tell(&notes);
@@ -151,7 +162,32 @@ impl Args {
         let moments = expect_some(moments(frame, &(from..rows), horizons), rows, frame).map_err(named)?;
         let baselines =
             if self.no_baselines { None } else { learned::<D>(task, (seed, state), &table, &(from..rows))? };
-        Ok(Ground { table, moments, end: rows, part: None, baselines })
+        let ground = Ground { table, moments, end: rows, horizons: horizons.clone(), part: None, baselines };
+        let (ground, told) = ground.reaching(frame, &(from..rows));
+        output::tell(&told.map(|told| format!("{}: {told}", file.display())));
+        Ok(ground)
+    }
+}
+
+impl Ground {
+    /// The same without horizons that no forecast of `part` reaches, and what is worth a word about these.
+    fn reaching(mut self, frame: &Frame, part: &Range<usize>) -> (Self, Option<String>) {
+        let (near, far): (Vec<usize>, Vec<usize>) =
+            self.horizons.iter().partition(|&&horizon| !moments(frame, part, &[horizon]).is_empty());
+        let told = far.first().map(|horizon| {
+            format!(
+                "horizon {} is not measured: expected {horizon} rows or more behind the {} that a forecast sees, found {} to measure of {}",
+                far.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+                frame.reach(),
+                part.len(),
+                counted(self.table.rows(), "row")
+            )
+        });
+        if let Some(baselines) = &mut self.baselines {
+            baselines.keep(&near);
+        }
+        self.horizons = near;
+        (self, told)
     }
 }
 

@@ -16,7 +16,7 @@ pub use text::tokenizer;
 pub use track::print as print_tracked;
 
 use super::checkpoint::{CheckpointArgs, spare};
-use super::options::{DeviceArgs, count, named, number, size};
+use super::options::{DeviceArgs, count, expect_once, named, number, size};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -184,11 +184,14 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
     let measured: std::result::Result<(), Failure> = on_device!(args.on, device => on(&device, args));
     measured.map_err(|failure| {
         let failure = failure.saying("task.lengths", "--lengths", !args.lengths.is_empty());
+        let failure = failure.saying("task.depths", "--depths", !args.depths.is_empty());
         failure.saying("task.sequences", "--sequences", args.sequences.is_some())
     })
 }
 
 fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
+    expect_once("--lengths", &args.lengths)?;
+    expect_once("--depths", &args.depths)?;
     let outputs = [
         ("--per-token", args.per_token.as_deref()),
         ("--per-window", args.per_window.as_deref()),

@@ -91,7 +91,8 @@ impl Args {
         if !self.data.is_empty() {
             let (texts, notes) = read(&self.data)?;
             output::tell(&notes);
-            task.set_haystack(Haystack::texts(task.tokenizer(), &texts)?);
+            let texts = Haystack::texts(task.tokenizer(), &texts).map_err(|e| e.in_files(&self.data))?;
+            task.set_haystack(texts);
         }
         Ok(task)
     }

@@ -6,7 +6,7 @@ use super::numbers::Patches;
 use super::{Args, OnDivergence, own};
 use crate::cli::output::{self, digits};
 use crate::cli::{Failure, signals};
-use crate::data::series::{LatestDate, no_record};
+use crate::data::series::{Gaps, LatestDate, no_record};
 use crate::error::{Error, Result, counted};
 use crate::model::{Session, Weights};
 use crate::task::forecast::{ForecastConfig, Frame, SeriesTable};
@@ -197,9 +197,12 @@ impl<'a> Forecaster<'a> {
     fn take(&mut self, numbers: &[f32], line: u64) -> std::result::Result<Option<Said>, Failure> {
         let (lookback, mut rows) = (self.frame.lookback, self.state.rows.clone());
         for (column, &x) in rows.iter_mut().zip(numbers) {
-            // What stands for a gap: the number before, or the mean.
-            let held = column.last().copied().unwrap_or(0.0);
-            column.push(if x.is_nan() { held } else { f64::from(x) });
+            let stands = match self.task.layout.gaps {
+                Gaps::Hold => column.last().copied().unwrap_or(0.0),
+                // The mean; a refused gap never comes here.
+                Gaps::Mean | Gaps::Refuse => 0.0,
+            };
+            column.push(if x.is_nan() { stands } else { f64::from(x) });
             let over = column.len().saturating_sub(lookback);
             column.drain(..over);
         }

@@ -3,7 +3,7 @@
 use super::lines::{Line, LineReader};
 use super::{Args, Live, blocks};
 use crate::cli::{Failure, output};
-use crate::data::series::{Column, Gaps, TableLayout, no_record};
+use crate::data::series::{Column, TableLayout, no_record};
 use crate::error::{Error, Result, brief, counted};
 use crate::model::Step;
 use crate::task::series::SeriesConfig;
@@ -21,6 +21,8 @@ pub(super) struct Patches {
     layout: TableLayout,
     /// Fields of the first line: a row that lacks one of a whole row's may have as many as the run has columns.
     fields: Cell<Option<usize>>,
+    /// Gaps are told from numbers, as NaN, whatever stands for them.
+    marked: bool,
 }
 
 impl Patches {
@@ -35,19 +37,22 @@ impl Patches {
             named: true,
             layout: task.layout.clone(),
             fields: Cell::default(),
+            marked: false,
         }
     }
 
-    /// Rows of a table, one by one, in a run's units; NaN for a gap for which the number before stands.
+    /// Rows of a table, one by one, in a run's units; NaN for a gap, which is no number that was measured.
     pub(super) fn table(columns: &[Column], layout: &TableLayout) -> Self {
-        Self { columns: columns.to_vec(), rows: 1, named: true, layout: layout.clone(), fields: Cell::default() }
+        let (columns, layout) = (columns.to_vec(), layout.clone());
+        Self { columns, rows: 1, named: true, layout, fields: Cell::default(), marked: true }
     }
 
     /// Numbers as they are, a row a token.
     pub(super) fn plain(size: usize) -> Self {
         let column = |i: usize| Column { name: i.to_string(), mean: 0.0, deviation: 1.0, whole: false };
         let columns = (0..size).map(column).collect();
-        Self { columns, rows: 1, named: false, layout: TableLayout::default(), fields: Cell::default() }
+        let (layout, fields) = (TableLayout::default(), Cell::default());
+        Self { columns, rows: 1, named: false, layout, fields, marked: false }
     }
 
     /// The numbers of a line in the model's units; none for a header: a first line that names the columns, or in which
@@ -69,8 +74,8 @@ impl Patches {
             return Ok(None);
         }
         let one = |(column, field): (&Column, &&str)| {
-            let held = self.layout.gaps == Gaps::Hold && self.layout.number(field) == Ok(None);
-            let number = if held { Ok(f64::NAN) } else { column.number(field, &self.layout) };
+            let gap = self.marked && self.layout.number(field) == Ok(None);
+            let number = if gap { Ok(f64::NAN) } else { column.number(field, &self.layout) };
             let way_out = if self.named { format!("; {}", self.layout.advice(field)) } else { String::new() };
             number.map(|x| x as f32).map_err(|reason| format!(", column {}: {reason}{way_out}", column.name))
         };
@@ -113,11 +118,15 @@ impl Patches {
     /// Whether a first line is a header, which must name the columns of the run.
     fn is_header(&self, fields: &[&str], line: u64) -> Result<bool> {
         let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
-        if self.named && fields == names {
+        // A column without a name is called by its number.
+        let same = |(field, name): (&&str, &&str)| field == name || field.is_empty();
+        let all = fields.len() == names.len() && fields.iter().zip(&names).all(same);
+        if self.named && all && fields.iter().any(|field| !field.is_empty()) {
             return Ok(true);
         }
-        let number = |field: &&str| field.parse::<f64>().is_ok() || self.layout.number(field).is_ok();
-        if fields.iter().any(number) {
+        let number = |field: &&str| field.parse::<f64>().is_ok() || matches!(self.layout.number(field), Ok(Some(_)));
+        let gap = |field: &&str| self.layout.number(field) == Ok(None);
+        if fields.iter().any(number) || fields.iter().all(gap) {
             return Ok(false);
         }
         match self.named {
@@ -229,6 +238,22 @@ fn read(live: &mut Live<'_>, patches: &Patches, interrupt: &Interrupt) -> std::r
 #[cfg(test)]
 mod tests {
     use super::{Patches, Step};
+    use crate::data::series::{Column, Gaps, TableLayout};
+
+    #[test]
+    fn gaps_of_a_table_are_no_numbers_and_headers_may_have_gaps() {
+        for gaps in [Gaps::Mean, Gaps::Hold] {
+            let layout = TableLayout { gaps, left_out: Some(Vec::new()), ..TableLayout::default() };
+            let column = |name: &str| Column { name: name.into(), mean: 1.0, deviation: 2.0, whole: false };
+            let patches = Patches::table(&["na", "2"].map(column), &layout);
+            let read = |fields: [&str; 2], first| {
+                patches.read(1, &csv::StringRecord::from(fields.to_vec()), first).unwrap().map(|row| format!("{row:?}"))
+            };
+            assert_eq!(read(["na", ""], true), None, "a header");
+            assert_eq!(read(["", "NA"], true).unwrap(), "[NaN, NaN]", "a row");
+            assert_eq!(read(["5", ""], false).unwrap(), "[2.0, NaN]");
+        }
+    }
 
     #[test]
     fn columns_of_surprise_have_the_numbers_of_their_blocks() {

@@ -3,7 +3,7 @@
 use super::places::{absolute, set};
 use crate::cli::options::{count, named, number, size};
 use crate::data::alphabet::{Letters, Reading};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::task::classify::{ChosenReading, ClassifyConfig, Pooling};
 use std::path::PathBuf;
 
@@ -93,6 +93,10 @@ impl ClassifyArgs {
         for (option, given, place) in [("--valid", &self.valid, &mut c.valid), ("--test", &self.test, &mut c.test)] {
             if !given.is_empty() {
                 *place = given.iter().map(|path| absolute(option, path)).collect::<Result<_>>()?;
+            }
+            // The test is opened by eval alone: what is not there would be found out when training is over.
+            for path in given {
+                std::fs::metadata(path).map_err(|e| Error::io(path, "looking for the data", e))?;
             }
         }
         Ok(())

@@ -368,7 +368,7 @@ impl ConfigArgs {
 
     /// Puts the options into a forecasting task.
     fn change_forecast(&self, c: &mut forecast::ForecastConfig) -> Result<()> {
-        self.forecast.change(c);
+        self.forecast.change(c)?;
         c.split = split(self.split.as_deref())?.unwrap_or(c.split.clone());
         set(&mut c.patch, self.patch);
         set(&mut c.context, self.context);

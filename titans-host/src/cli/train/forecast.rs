@@ -1,7 +1,9 @@
 //! Options of the forecasting task.
 
 use super::places::set;
-use crate::cli::options::{count, named, size};
+use crate::cli::options::{count, expect_once, named, size};
+use crate::cli::output;
+use crate::error::Result;
 use crate::model::{ModelConfig, Shortcut};
 use crate::task::forecast::{Channels, ForecastConfig, Normalise};
 
@@ -9,7 +11,8 @@ use crate::task::forecast::{Channels, ForecastConfig, Normalise};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Forecast")]
 pub struct ForecastArgs {
-    /// Rows ahead that are measured; the model forecasts the most of them [default: 96]
+    /// Rows ahead that are measured, each number once; the model forecasts the most of them, and the errors of the
+    /// least stand at the top [default: 96]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = size)]
     horizon: Vec<usize>,
     /// Rows that a token sees; a forecast has seen this look-back and --context − 1 times --patch rows before it
@@ -53,11 +56,23 @@ impl ForecastArgs {
     }
 
     /// Puts the options into the task.
-    pub fn change(&self, c: &mut ForecastConfig) {
+    ///
+    /// # Errors
+    /// A horizon or a column that is named twice.
+    pub fn change(&self, c: &mut ForecastConfig) -> Result<()> {
+        expect_once("--horizon", &self.horizon)?;
+        expect_once("--target", &self.target)?;
         if !self.horizon.is_empty() {
-            c.horizons.clone_from(&self.horizon);
-            c.horizons.sort_unstable();
-            c.horizons.dedup();
+            let mut horizons = self.horizon.clone();
+            horizons.sort_unstable();
+            // The options are put in more than once, and told once.
+            if horizons != self.horizon && horizons != c.horizons {
+                let least = horizons[0];
+                output::complain(&format!(
+                    "--horizon: taken from the least on, {least}, whose errors stand at the top"
+                ));
+            }
+            c.horizons = horizons;
         }
         set(&mut c.lookback, self.lookback);
         if !self.target.is_empty() {
@@ -66,6 +81,7 @@ impl ForecastArgs {
         set(&mut c.normalise, self.normalise);
         set(&mut c.channels, self.channels);
         set(&mut c.season, self.season);
+        Ok(())
     }
 
     /// Puts the rest into the model.

@@ -25,15 +25,15 @@ pub struct LayoutArgs {
     /// What begins a fraction [default: a comma where numbers have one and fields end otherwise]
     #[arg(long, value_parser = named::<Decimal>())]
     decimal: Option<Decimal>,
-    /// Whether the first line names the columns [default: if it holds no number]
+    /// Whether the first line names the columns [default: if it holds no number, or stands above dates]
     #[arg(long, value_enum)]
     header: Option<Answer>,
     /// Columns that are not read, by name or number from 1, or none; a name with a comma in double quotes [default: a
-    /// first one of dates, row numbers or times]
+    /// first one without numbers, or of row numbers or times, and the first one of dates]
     #[arg(long, value_name = "COLUMN,…", value_parser = columns, allow_hyphen_values = true)]
     leave_out: Option<Columns>,
     /// The column of dates, by name or number from 1, or none; of days and of times of the day, where these are two
-    /// columns: DATE,TIME [default: the first one that is left out, and times beside it]
+    /// columns: DATE,TIME [default: the first one that holds dates, and times beside it]
     #[arg(long, value_name = "COLUMN[,COLUMN]", value_parser = dates)]
     date: Option<Columns>,
     /// What becomes of missing numbers: refuse ends with their line and column; the column's mean stands for them; or
@@ -94,6 +94,9 @@ fn columns(said: &str) -> Result<Columns, String> {
 /// The column of dates, or those of days and of times of the day.
 fn dates(said: &str) -> Result<Columns, String> {
     let Columns(found) = columns(said)?;
+    if found.contains(&ColumnRef::NONE) {
+        return Err("expected columns by name or number from 1, found 0; none says that there are no dates".into());
+    }
     match &found[..] {
         [] | [_] => Ok(Columns(found)),
         [date, time] if date != time => Ok(Columns(found)),

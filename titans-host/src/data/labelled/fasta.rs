@@ -3,6 +3,15 @@
 use super::LabelledRow;
 use crate::error::brief;
 
+/// Where the labels of a file come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LabelSources {
+    /// A header says `label=`.
+    pub(super) said: bool,
+    /// The line of the first header without, whose label is the file's name.
+    pub(super) by_name: Option<u64>,
+}
+
 /// Appends the records of a file, whose label is `class` where their headers name none.
 pub(super) fn read(
     bytes: &[u8],
@@ -10,7 +19,8 @@ pub(super) fn read(
     class: Option<&str>,
     wanted: bool,
     rows: &mut Vec<LabelledRow>,
-) -> Result<(), String> {
+) -> Result<LabelSources, String> {
+    let mut sources = LabelSources::default();
     let mut open: Option<LabelledRow> = None;
     for (i, line) in bytes.split(|&b| b == b'\n').enumerate() {
         let number = i as u64 + 1;
@@ -23,7 +33,12 @@ pub(super) fn read(
         let text = text.trim();
         if let Some(header) = text.strip_prefix('>') {
             finish(open.take(), rows)?;
-            let label = label(header, class);
+            let said = said(header);
+            sources.said |= said.is_some();
+            if said.is_none() && class.is_some() {
+                sources.by_name.get_or_insert(number);
+            }
+            let label = said.or(class).or_else(|| last(header)).map(str::to_owned);
             if wanted && label.is_none() {
                 return Err(format!(
                     "line {number}: expected a label in the header (label=NAME, or its last word), found {}; or give one file for each class",
@@ -38,15 +53,18 @@ pub(super) fn read(
             return Err(format!("line {number}: expected a header that begins with >, found {}", brief(text)));
         }
     }
-    finish(open, rows)
+    finish(open, rows)?;
+    Ok(sources)
 }
 
-/// What follows `label=`; else the class of the file; else the last of several words.
-fn label(header: &str, class: Option<&str>) -> Option<String> {
-    let words = || header.split_whitespace();
-    let said = words().find_map(|word| word.strip_prefix("label=")).filter(|label| !label.is_empty());
-    let last = || words().nth(1).and_then(|_| words().last());
-    said.or(class).or_else(last).map(str::to_owned)
+/// What follows `label=`.
+fn said(header: &str) -> Option<&str> {
+    header.split_whitespace().find_map(|word| word.strip_prefix("label=")).filter(|label| !label.is_empty())
+}
+
+/// The last of several words.
+fn last(header: &str) -> Option<&str> {
+    header.split_whitespace().skip(1).last()
 }
 
 fn finish(record: Option<LabelledRow>, rows: &mut Vec<LabelledRow>) -> Result<(), String> {

@@ -70,9 +70,20 @@ fn fasta_has_its_labels_in_headers_or_names_of_files() {
     assert_eq!(pairs(&all.rows), [("ACGTTT", "promoter", 2), ("GG", "other", 6)]);
     assert_eq!(all.rows[1].name.as_deref(), Some("two"));
     let a = file(&folder, "promoter.part.fa", b">x\nAC\n>y\nGT\n");
-    let b = file(&folder, "other.fasta", b">z label=third\nA\n>w what ever\nC");
-    let all = read(&[a.clone(), b], &none, true).unwrap();
-    assert_eq!(pairs(&all.rows), [("AC", "promoter", 1), ("GT", "promoter", 3), ("A", "third", 1), ("C", "other", 3)]);
+    let b = file(&folder, "other.fasta", b">z\nA\n>w what ever\nC");
+    let all = read(&[a.clone(), b.clone()], &none, true).unwrap();
+    assert_eq!(pairs(&all.rows), [("AC", "promoter", 1), ("GT", "promoter", 3), ("A", "other", 1), ("C", "other", 3)]);
+    // One header with a label makes files' names none.
+    let c = file(&folder, "third.fa", b">z label=third\nA\n>w\nC");
+    for files in [[a.clone(), c.clone()], [c.clone(), b]] {
+        let error = read(&files, &none, true).unwrap_err().to_string();
+        assert!(error.contains(": expected label=NAME in the header, as other headers"), "{error}");
+        assert_eq!(error.contains("promoter.part.fa: line 1"), files[0] == a, "{error}");
+        assert_eq!(error.contains("third.fa: line 3"), files[0] == c, "{error}");
+    }
+    let d = file(&folder, "fourth.fa", b">v label=fourth\nA\n");
+    let all = read(&[file(&folder, "fifth.fa", b">z label=third\nC\n"), d], &none, true).unwrap();
+    assert_eq!(pairs(&all.rows), [("C", "third", 1), ("A", "fourth", 1)]);
     let error = read(std::slice::from_ref(&a), &none, true).unwrap_err().to_string();
     assert!(error.contains("promoter.part.fa: line 1: expected a label in the header"), "{error}");
     assert_eq!(read(&[a], &none, false).unwrap().rows.len(), 2);
@@ -104,6 +115,8 @@ fn what_is_wrong_is_named_by_line_and_column() {
             "line 1: two columns or more are named \"sequence\"; --column says",
         ),
         (b"sequence,label\n\"AC,1\nGT,0\n", &none, "a quote opens there"),
+        (b"sequence,label\nAC,1\nsequence,label\nGT,0\n", &none, "line 3: expected a row, found the header again"),
+        (b"\xff\xfes\0e\0q\0", &none, "line 1, column 1: expected text in UTF-8, found the mark of UTF-16"),
     ]
     .into_iter()
     .enumerate()

@@ -38,9 +38,12 @@ impl TableLayout {
         } else if one {
             "the line was read as one field; fields end with a comma, a semicolon or a tab, which --delimiter says; where commas are decimal \
              ones, with a semicolon or a tab"
-        } else if field.contains(',') && !field.contains('.') && !comma {
+        } else if field.contains(',') && !field.contains('.') && !comma && self.delimiter == Some(Delimiter::Comma) {
             "write a decimal point, as the file's other numbers have, or decimal commas in all of them and semicolons or tabs between the \
              fields"
+        } else if field.contains(',') && !field.contains('.') && !comma {
+            "where all fractions of the file have commas, say --decimal comma (its first rows have whole numbers alone, or points); else \
+             write a decimal point"
         } else if comma && field.parse::<f64>().is_ok() {
             "write a decimal comma, as the file's other numbers have"
         } else if is_clock(field) {
@@ -106,18 +109,37 @@ pub(super) fn guesses(
         });
     }
     if said.left_out.is_none() {
-        let name = |i: usize| brief(names.get(i).map_or("", String::as_str));
-        guesses.push(match (why, dates) {
-            (_, DateColumns { date: Some(date), time: Some(time) }) => format!(
+        guesses.extend(left_out(said, names, why, dates));
+    }
+    guesses
+}
+
+/// Which columns are left out where nobody said so.
+fn left_out(said: &TableLayout, names: &[String], why: Option<&str>, dates: DateColumns) -> Vec<String> {
+    let name = |i: usize| brief(names.get(i).map_or("", String::as_str));
+    let mut told = Vec::new();
+    let first = match dates {
+        DateColumns { date: Some(date), time: Some(time) } if said.date.is_none() => {
+            told.push(format!(
                 "columns {} and {} are left out, they hold days and times of the day (--leave-out, --date)",
                 name(date),
                 name(time)
-            ),
-            (Some(why), _) => format!("column {} is left out, {why} (--leave-out)", name(0)),
-            (None, _) => "every column is read (--leave-out)".into(),
-        });
+            ));
+            date.min(time)
+        }
+        DateColumns { date: Some(date), .. } if said.date.is_none() && (date > 0 || why.is_none()) => {
+            told.push(format!("column {} is left out, it holds dates (--leave-out, --date)", name(date)));
+            date
+        }
+        DateColumns { date, .. } => date.filter(|_| said.date.is_some()).unwrap_or(usize::MAX),
+    };
+    match why.filter(|_| first > 0) {
+        Some(why) => told.push(format!("column {} is left out, {why} (--leave-out)", name(0))),
+        None if told.is_empty() && first == usize::MAX => told.push("every column is read (--leave-out)".into()),
+        None if told.is_empty() => told.push("every column but the dates is read (--leave-out)".into()),
+        None => {}
     }
-    guesses
+    told
 }
 
 /// Whether a decimal comma can be meant where fields end at commas.

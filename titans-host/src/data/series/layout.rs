@@ -174,39 +174,9 @@ pub(super) fn decimal<'a>(delimiter: Delimiter, fields: impl Iterator<Item = &'a
     if commas > 0 { Decimal::Comma } else { Decimal::Point }
 }
 
-/// What a first column of numbers of this name counts, if it does: rows, the seconds since 1970 (or parts of them), be
-/// it backwards or, where the name says so, in no order; days as 20201231, or what rises and is called a date, a time
-/// or a year.
-pub(super) fn counts(column: &[f64], name: &str) -> Option<&'static str> {
-    if column.len() < 3 {
-        return None;
-    }
-    let whole = column.iter().all(|x| x.fract() == 0.0);
-    if whole && column[0] <= 1.0 && column[0] >= 0.0 && column.windows(2).all(|pair| pair[1] - pair[0] == 1.0) {
-        return Some("it numbers the rows");
-    }
-    // From 1990 to 2100.
-    let seconds = 631e6..4.1e9;
-    let epoch = |scale: f64| column.iter().all(|x| seconds.contains(&(x / scale)));
-    let rises = column.windows(2).all(|pair| pair[1] > pair[0]);
-    let falls = column.windows(2).all(|pair| pair[1] < pair[0]);
-    let name = name.to_ascii_lowercase();
-    let named = whole && ["time", "date", "unix", "epoch"].iter().any(|word| name.contains(word));
-    let day = |x: &f64| {
-        (1800e4..2200e4).contains(x) && (101.0..1232.0).contains(&(x % 1e4)) && (1.0..32.0).contains(&(x % 100.0))
-    };
-    if whole && (rises || falls || named) && column.iter().all(day) {
-        return Some("it holds days");
-    }
-    if rises && (named || whole && name.contains("year")) {
-        return Some("it counts time, as it is called");
-    }
-    ((rises || falls || named) && [1.0, 1e3, 1e6, 1e9].into_iter().any(epoch)).then_some("it counts time since 1970")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Decimal, Delimiter, Gaps, TableLayout, counts, decimal, delimiter};
+    use super::{Decimal, Delimiter, Gaps, TableLayout, decimal, delimiter};
 
     #[test]
     fn delimiters_and_decimal_commas_are_told_apart() {
@@ -241,27 +211,5 @@ mod tests {
             assert!(TableLayout::default().number(gap).is_err());
         }
         assert!(mean.number("x").is_err() && mean.number("inf").is_err() && mean.number("1e39").is_err());
-    }
-
-    #[test]
-    fn a_column_that_counts_is_known_from_one_that_measures() {
-        let rows = |from: f64, step: f64| (0..9).map(|i| from + step * f64::from(i)).collect::<Vec<_>>();
-        assert!(counts(&rows(0.0, 1.0), "1").is_some() && counts(&rows(1.0, 1.0), "1").is_some());
-        for (from, step) in [(5.0, 1.0), (0.0, 2.0), (0.5, 1.0), (1e14, 1.0), (1.7e9, 0.0)] {
-            assert_eq!(counts(&rows(from, step), "1"), None, "{from} {step}");
-        }
-        for scale in [1.0, 1e3, 1e6, 1e9] {
-            for step in [60.0, -60.0] {
-                assert!(counts(&rows(1.6e9 * scale, step * scale), "1").unwrap().contains("1970"));
-            }
-        }
-        let shuffled = [1.6e9, 1.6e9 + 60.0, 1.6e9 - 60.0];
-        assert!(counts(&shuffled, "load").is_none() && counts(&shuffled, "Timestamp").is_some());
-        assert!(counts(&[20200130.0, 20200131.0, 20200201.0], "1").unwrap().contains("days"));
-        assert!(counts(&[20200130.0, 20200133.0, 20200201.0], "1").is_none());
-        assert!(
-            counts(&[1990.0, 1991.0, 1992.0], "Year").is_some() && counts(&[1990.0, 1991.0, 1992.0], "load").is_none()
-        );
-        assert_eq!(counts(&[0.0, 1.0], "1"), None, "too few to say");
     }
 }

@@ -1,3 +1,5 @@
+mod when;
+
 use super::{Column, ColumnRef, Decimal, Gaps, Series, TableLayout, read};
 
 fn parse(bytes: &[u8]) -> Result<Series, String> {
@@ -104,6 +106,11 @@ fn the_tail_is_for_validation() {
     assert_eq!(series.split(0.1, (90, 10)).unwrap(), 90);
     assert!(series.split(0.1, (91, 1)).unwrap_err().to_string().contains("too short"));
     assert!(series.split(0.1, (1, 11)).is_err());
+    let error = series.split(0.001, (0, 1)).unwrap_err().to_string();
+    assert!(
+        error.contains("--tail: expected a share of 1 row or more, found 0.001, which is 0 of 100 rows"),
+        "{error}"
+    );
     for fraction in [0.0, 1.0, f64::NAN] {
         assert!(series.split(fraction, (1, 1)).is_err());
     }

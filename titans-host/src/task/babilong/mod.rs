@@ -158,7 +158,8 @@ impl BabilongTask {
             (noise.clone(), noise, Vec::new())
         } else {
             let (books, notes) = read(&config.noise)?;
-            let (noise, valid) = Haystack::texts(&tokenizer, &books)?.split(config.validation)?;
+            let noise = Haystack::texts(&tokenizer, &books).and_then(|books| books.split(config.validation));
+            let (noise, valid) = noise.map_err(|e| e.in_files(&config.noise))?;
             texts.extend(books);
             (noise, valid, notes)
         };

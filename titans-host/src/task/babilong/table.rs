@@ -67,13 +67,14 @@ impl std::fmt::Display for BabilongTable {
         let p = |x: Option<f64>| x.map_or("-".into(), |x| format!("{:.1} %", 100.0 * x));
         writeln!(
             f,
-            "{:<6}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
-            "task", "tokens", "samples", self.memory, "±", "frozen", "absent"
+            "{:<6}{:>9}{:>12}{:>9}{:>10}{:>9}{:>9}{:>9}",
+            "task", "length", "mean tokens", "samples", self.memory, "±", "frozen", "absent"
         )?;
         for row in &self.rows {
             let (on, error) = (p(Some(row.accuracy)), p(Some(row.standard_error)));
             let (frozen, absent) = (p(row.frozen), p(row.absent));
-            writeln!(f, "{:<6}{:>9}{:>9}{on:>10}{error:>9}{frozen:>9}{absent:>9}", row.task, row.length, row.samples)?;
+            let BabilongRow { task, length, samples, mean_tokens, .. } = row;
+            writeln!(f, "{task:<6}{length:>9}{mean_tokens:>12.0}{samples:>9}{on:>10}{error:>9}{frozen:>9}{absent:>9}")?;
         }
         for (task, b) in self.baselines.iter().flatten() {
             let (majority, last, chance) = (p(Some(b.majority)), p(Some(b.last_mentioned)), p(Some(b.chance)));

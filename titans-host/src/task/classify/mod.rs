@@ -6,17 +6,19 @@
 mod baselines;
 mod evaluate;
 mod logistic;
+mod measure;
 mod run;
 mod scores;
 
 pub use baselines::{Baseline, ClassBaselines};
 pub use evaluate::{Judging, judge};
 pub use logistic::Logistic;
+pub use measure::ChosenReading;
 pub use run::{ClassifyTask, Example};
 pub use scores::{ClassScores, likeliest};
 
 use super::TaskConfig;
-use crate::data::alphabet::{self, Encoder, Letters, Reading, Words};
+use crate::data::alphabet::{Encoder, Letters, Reading, Words};
 use crate::data::labelled::{Labelled, LabelledColumns, LabelledRow, read};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::brief;
@@ -29,20 +31,6 @@ use titans_kernel::{Choice, choice};
 
 /// Most classes.
 const CLASSES: usize = 4096;
-/// Most tokens of a sequence, where nothing is said.
-const CONTEXT: usize = 1024;
-/// Letters of a window of DNA.
-const WINDOW: usize = 12;
-/// Numbers that say where a window of DNA lies.
-const POSITIONS: usize = 16;
-/// Share of the letters of DNA that training hides.
-const HIDE: f64 = 0.05;
-/// Letters of a word of DNA.
-const WORD: usize = 6;
-/// Windows that a sequence of DNA has, about.
-const APART: usize = 50;
-/// Most letters from one window to the next.
-const STRIDE: usize = 4;
 /// Most ids or numbers of a batch.
 const BATCH_NUMBERS: usize = 1 << 26;
 
@@ -56,21 +44,6 @@ choice! {
         /// Those after the last one.
         Last = 1, "last";
     }
-}
-
-/// What is said about sequences, and guessed where it is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ChosenReading {
-    /// What they are made of.
-    pub alphabet: Option<Letters>,
-    /// What the model reads of them.
-    pub reading: Option<Reading>,
-    /// Numbers that say where a window lies.
-    pub positions: Option<usize>,
-    /// Share of the letters that training hides.
-    pub hide: Option<f64>,
-    /// Nothing was chosen before: what is not said is the recipe's.
-    pub anew: bool,
 }
 
 /// The classification task's configuration.
@@ -137,94 +110,6 @@ impl Default for ClassifyConfig {
 }
 
 impl ClassifyConfig {
-    /// Reads the training files and takes from them what is not said: the alphabet, its characters, the sizes of words
-    /// that are 0, the classes, the longest sequence. Returns the number of rows, and what is worth a word, a sentence
-    /// each.
-    ///
-    /// # Errors
-    /// As [`read`] and [`Encoder::new`]; [`Error::File`] naming the row of a letter that is not of the alphabet;
-    /// [`Error::Usage`] for less than two classes.
-    pub fn measure(&mut self, said: ChosenReading) -> Result<(usize, Vec<String>)> {
-        let Labelled { rows, .. } = read(&self.data, &self.columns, true)?;
-        let texts = || rows.iter().map(|row| row.sequence.as_str());
-        let mut told = Vec::new();
-        self.alphabet = match (said.alphabet, &self.tokenizer) {
-            (Some(alphabet), _) => alphabet,
-            (None, Some(_)) => Letters::Bpe,
-            (None, None) => {
-                let guess = alphabet::guess(texts());
-                let stray = if guess == Letters::Dna { None } else { alphabet::stray(texts()) };
-                let why = stray.map_or(String::new(), |(row, letter, c)| {
-                    let reason = format!("letter {}, {c:?}, is no base", letter + 1);
-                    format!(": {}, where nine of ten are", place(&self.data, &rows[row], &Error::usage(reason)))
-                });
-                told.push(format!("guessed: the alphabet is {} (--alphabet){why}", guess.name()));
-                guess
-            }
-        };
-        self.letters = match self.alphabet {
-            Letters::Characters => alphabet::characters(texts())?,
-            _ => String::new(),
-        };
-        self.classes = classes(&rows)?;
-        // A first line whose label nobody shares, where labels are shared: most likely the names of columns that are
-        // given by number.
-        if let [first, others @ ..] = &rows[..]
-            && first.line == 1
-            && first.name.is_none()
-            && self.classes.len() < rows.len()
-            && others.iter().all(|other| other.label != first.label)
-        {
-            let label = brief(first.label.as_deref().unwrap_or_default());
-            let reason = format!(
-                "is read as a row, of the class {label} that no other row has; if it names the columns, give them by name"
-            );
-            told.push(place(&self.data, first, &Error::usage(reason)).to_string().replacen("line 1:", "line 1", 1));
-        }
-        self.choose_words(said, texts().map(str::len).max().unwrap_or(1));
-        let encoder = self.encoder()?;
-        let mut longest = 1;
-        for row in &rows {
-            let numbers = encoder.numbers(&row.sequence).map_err(|e| place(&self.data, row, &e))?;
-            longest = longest.max(encoder.tokens(numbers.len()));
-        }
-        if self.context == 0 {
-            self.context = longest.min(CONTEXT);
-        }
-        if longest > self.context {
-            let (context, cut) = (self.context, "what is behind them is not read (--context)");
-            told.push(format!("sequences have up to {longest} tokens, of which {context} are read: {cut}"));
-        }
-        Ok((rows.len(), told))
-    }
-
-    /// The recipe of what is read, where sizes are 0: of DNA windows of [`WINDOW`] letters and where they lie, or words
-    /// of [`WORD`] where either strand is read (what may lie on either has no fixed place); of all else single letters;
-    /// of windows [`APART`] of them to the longest sequence, but no more than [`STRIDE`] letters from one to the next.
-    fn choose_words(&mut self, said: ChosenReading, longest: usize) {
-        let dna = self.alphabet == Letters::Dna;
-        let aligned = dna && !self.both_strands;
-        let words = &mut self.words;
-        let usual = if aligned { Reading::Windows } else { Reading::Words };
-        words.reading = said.reading.unwrap_or(if said.anew { usual } else { words.reading });
-        if said.anew && dna {
-            let windows = words.reading == Reading::Windows;
-            words.positions = said.positions.unwrap_or(if windows { POSITIONS } else { 0 });
-            self.hide = said.hide.unwrap_or(HIDE);
-        }
-        if words.letters == 0 {
-            words.letters = match (dna, words.reading) {
-                (true, Reading::Windows) => WINDOW,
-                (true, Reading::Words) => WORD,
-                (false, _) => 1,
-            };
-        }
-        if words.stride == 0 {
-            let apart = ((longest + APART / 2) / APART).clamp(1, STRIDE);
-            words.stride = if dna && words.reading == Reading::Windows { apart } else { 1 };
-        }
-    }
-
     /// What makes tokens of sequences.
     ///
     /// # Errors
@@ -255,6 +140,15 @@ impl ClassifyConfig {
         if !(self.validation > 0.0 && self.validation < 1.0) {
             let found = self.validation;
             return Err(Error::usage(format!("task.validation: expected between 0 and 1, found {found}")));
+        }
+        for (name, files) in [("data", &self.data), ("valid", &self.valid), ("test", &self.test)] {
+            let twice = |(i, path): &(usize, &PathBuf)| files[..*i].contains(path);
+            if let Some((_, path)) = files.iter().enumerate().find(twice) {
+                return Err(Error::usage(format!(
+                    "--{name}: expected every file once, found {} again",
+                    path.display()
+                )));
+            }
         }
         if self.both_strands && self.alphabet != Letters::Dna {
             let name = self.alphabet.name();
@@ -317,23 +211,6 @@ impl ClassifyConfig {
 fn place(files: &[PathBuf], row: &LabelledRow, error: &Error) -> Error {
     let file = files.get(row.file).cloned().unwrap_or_default();
     Error::file(file, format!("line {}: {error}", row.line))
-}
-
-/// The labels that occur, whole numbers by size, others by their letters.
-fn classes(rows: &[LabelledRow]) -> Result<Vec<String>> {
-    let found: std::collections::BTreeSet<&str> = rows.iter().filter_map(|row| row.label.as_deref()).collect();
-    if found.len() > CLASSES || found.len() < 2 {
-        let one = found.first().map_or(String::new(), |label| format!(" ({})", brief(label)));
-        let found = found.len();
-        return Err(Error::usage(format!(
-            "the training rows: expected 2 to {CLASSES} classes, found {found}{one}; is --label the column of the labels?"
-        )));
-    }
-    let mut classes: Vec<String> = found.into_iter().map(str::to_owned).collect();
-    if classes.iter().all(|class| class.parse::<i64>().is_ok()) {
-        classes.sort_by_key(|class| class.parse::<i64>().unwrap_or(0));
-    }
-    Ok(classes)
 }
 
 /// Epochs of a run whose steps nobody gives.

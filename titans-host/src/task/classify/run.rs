@@ -1,6 +1,7 @@
 //! The task: batches of sequences in an order of their own for every epoch, and validation.
 
 use super::evaluate::{Judging, fill, judge_until, load};
+use super::scores::bounded_loss;
 use super::{ClassScores, ClassifyConfig, Pooling};
 use crate::data::alphabet::Encoder;
 use crate::data::{Purpose, rng};
@@ -77,7 +78,7 @@ impl ClassifyTask {
         let (mut notes, mut crc32) = (read.notes, read.crc32);
         notes.extend(encoder.tokenizer().notes().iter().cloned());
         let valid = if config.valid.is_empty() {
-            split(&mut train, config.validation)?
+            split(&mut train, config.validation).map_err(|e| e.in_files(&config.data))?
         } else {
             let (valid, read) = config.examples(&encoder, &config.valid, true)?;
             notes.extend(read.notes);
@@ -138,7 +139,7 @@ fn split(rows: &mut Vec<Example>, share: f64) -> Result<Vec<Example>> {
     let count = ((rows.len() as f64 * share).round() as usize).max(1);
     if count >= rows.len() {
         return Err(Error::usage(format!(
-            "the data: expected 2 rows or more, one for training and one for validation, found {}; give more, or --valid FILE",
+            "expected 2 rows or more, one for training and one for validation, found {}; give more, or --valid FILE",
             rows.len()
         )));
     }
@@ -253,8 +254,8 @@ impl<D: Device> Task<D> for ClassifyTask {
         let judging = Judging::of(&self.config, Mode::On);
         match judge_until(device, model, &self.encoder, judging, &numbers, interrupt) {
             Ok(said) => {
-                let scores = ClassScores::of(self.config.classes.len(), &said, &truth);
-                Ok(Validation { loss: scores.loss, accuracy: Some(scores.accuracy), tokens: truth.len() as u64 })
+                let accuracy = Some(ClassScores::of(self.config.classes.len(), &said, &truth).accuracy);
+                Ok(Validation { loss: bounded_loss(&said, &truth), accuracy, tokens: truth.len() as u64 })
             }
             Err(Error::Diverged { .. }) => {
                 Ok(Validation { loss: f64::NAN, accuracy: None, tokens: truth.len() as u64 })

@@ -11,13 +11,14 @@ pub struct ClassScores {
     /// Matthews correlation, −1 to 1 (Gorodkin's R_K of several classes); 0 where all rows are, or are said to be, of
     /// one class.
     pub mcc: f64,
-    /// The mean over the classes of the harmonic mean of precision and recall; 0 for a class of which no row is right.
+    /// The mean of the harmonic mean of precision and recall over the classes that a row is of, or is said to be of; 0
+    /// for a class of which no row is right.
     pub f1: f64,
     /// The probability that a row of a class is given more of it than a row of another, ties half: of two classes, of
     /// the second one; of more the mean over the classes. None where the rows are of one class.
     pub auc: Option<f64>,
-    /// Mean cross-entropy in nats.
-    pub loss: f64,
+    /// Mean cross-entropy in nats; none where a row's class was said to be impossible, which makes it infinite.
+    pub loss: Option<f64>,
     /// Rows.
     pub rows: usize,
     /// Rows of class i that were said to be of class j, `confusion[i][j]`.
@@ -35,20 +36,18 @@ impl ClassScores {
     /// Scores of `probabilities`, a row of `classes` each, against the classes that are true.
     pub fn of(classes: usize, probabilities: &[Vec<f64>], truth: &[u32]) -> Self {
         let mut confusion = vec![vec![0u64; classes]; classes];
-        let mut loss = 0.0;
         for (row, &class) in probabilities.iter().zip(truth) {
-            let class = class as usize;
-            confusion[class][likeliest(row)] += 1;
-            loss -= row.get(class).copied().unwrap_or(0.0).max(f64::MIN_POSITIVE).ln();
+            confusion[class as usize][likeliest(row)] += 1;
         }
+        let possible = probabilities.iter().zip(truth).all(|(row, &class)| of_true(row, class) > 0.0);
         let n = truth.len().max(1) as f64;
         let right: u64 = (0..classes).map(|i| confusion[i][i]).sum();
         Self {
             accuracy: right as f64 / n,
             mcc: matthews(&confusion),
-            f1: (0..classes).map(|i| f1(&confusion, i)).sum::<f64>() / classes.max(1) as f64,
+            f1: mean_f1(&confusion),
             auc: auc(classes, probabilities, truth),
-            loss: loss / n,
+            loss: possible.then(|| bounded_loss(probabilities, truth)),
             rows: truth.len(),
             confusion,
         }
@@ -60,6 +59,27 @@ impl ClassScores {
         let share = |of: u64| if of == 0 { 0.0 } else { right as f64 / of as f64 };
         [share(said), share(there), f1(&self.confusion, class)]
     }
+}
+
+/// The probability that a row gives its class.
+fn of_true(row: &[f64], class: u32) -> f64 {
+    row.get(class as usize).copied().unwrap_or(0.0)
+}
+
+/// Mean cross-entropy in nats, in which the impossible costs what the least probability does.
+pub(super) fn bounded_loss(probabilities: &[Vec<f64>], truth: &[u32]) -> f64 {
+    let nats = |(row, &class): (&Vec<f64>, &u32)| -of_true(row, class).max(f64::MIN_POSITIVE).ln();
+    probabilities.iter().zip(truth).map(nats).sum::<f64>() / truth.len().max(1) as f64
+}
+
+/// The mean over the classes that a row is of, or is said to be of.
+fn mean_f1(confusion: &[Vec<u64>]) -> f64 {
+    let there = |&i: &usize| {
+        let (_, said, there) = counts(confusion, i);
+        said + there > 0
+    };
+    let found: Vec<f64> = (0..confusion.len()).filter(there).map(|i| f1(confusion, i)).collect();
+    found.iter().sum::<f64>() / found.len().max(1) as f64
 }
 
 /// Rows of the class that are right, that were said to be of it, and that are of it.
@@ -135,7 +155,7 @@ mod tests {
         // Pairs (1, 0): 8, of which 0.6 < 0.7, 0.3 < 0.7 are wrong.
         assert!((scores.auc.unwrap() - 6.0 / 8.0).abs() < 1e-12);
         let nats = -(0.9f64.ln() + 0.8f64.ln() + 0.6f64.ln() + 0.3f64.ln() + 0.3f64.ln() + 0.9f64.ln()) / 6.0;
-        assert!((scores.loss - nats).abs() < 1e-12);
+        assert!((scores.loss.unwrap() - nats).abs() < 1e-12);
         let [precision, recall, f1] = scores.of_class(1);
         assert_eq!((precision, recall, f1), (0.75, 0.75, 0.75));
     }
@@ -147,10 +167,10 @@ mod tests {
         let one = ClassScores::of(2, &two(&[0.9, 0.2]), &[1, 1]);
         assert_eq!((one.accuracy, one.mcc, one.auc), (0.5, 0.0, None));
         let right = ClassScores::of(2, &two(&[1.0, 0.0]), &[1, 0]);
-        assert_eq!((right.accuracy, right.mcc, right.f1, right.auc, right.loss), (1.0, 1.0, 1.0, Some(1.0), 0.0));
+        assert_eq!((right.accuracy, right.mcc, right.f1, right.auc, right.loss), (1.0, 1.0, 1.0, Some(1.0), Some(0.0)));
         let wrong = ClassScores::of(2, &two(&[0.0, 1.0]), &[1, 0]);
         assert_eq!((wrong.mcc, wrong.auc), (-1.0, Some(0.0)));
-        assert!(wrong.loss.is_finite());
+        assert!(wrong.loss.is_none() && super::bounded_loss(&two(&[0.0, 1.0]), &[1, 0]).is_finite());
         assert_eq!(ClassScores::of(2, &[], &[]).rows, 0);
         assert_eq!((likeliest(&[0.2, 0.4, 0.4]), likeliest(&[f64::NAN, 0.1])), (1, 0));
     }
@@ -164,5 +184,9 @@ mod tests {
         assert!((scores.mcc - 12.0 / (22.0f64 * 24.0).sqrt()).abs() < 1e-12, "{}", scores.mcc);
         assert!((scores.accuracy - 4.0 / 6.0).abs() < 1e-12);
         assert!((scores.f1 - (0.5 + 0.8 + 2.0 / 3.0) / 3.0).abs() < 1e-12);
+        // A class of which no row is, nor is said to be, has no part in the mean.
+        let four = |class: usize| (0..4).map(|i| f64::from(u8::from(i == class))).collect::<Vec<_>>();
+        assert_eq!(ClassScores::of(4, &[0, 1, 1, 1, 2, 0].map(four), &truth).f1, scores.f1);
+        assert!(ClassScores::of(4, &[0, 1, 1, 1, 2, 3].map(four), &truth).f1 < scores.f1);
     }
 }

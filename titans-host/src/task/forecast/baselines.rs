@@ -28,6 +28,13 @@ pub struct Baselines {
 }
 
 impl Baselines {
+    /// Leaves other horizons out than these.
+    pub fn keep(&mut self, horizons: &[usize]) {
+        for scores in [&mut self.last, &mut self.seasonal, &mut self.linear] {
+            scores.0.retain(|horizon, _| horizons.contains(horizon));
+        }
+    }
+
     /// Measures all of them on forecasts from `moments`, of which every row before `end` counts. Season and linear map
     /// come from the training rows of `learned`.
     ///

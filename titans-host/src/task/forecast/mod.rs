@@ -22,7 +22,7 @@ pub use split::{Parts, Split};
 
 use super::TaskConfig;
 use crate::data::series::{Column, Dates, Series, TableLayout, read};
-use crate::error::counted;
+use crate::error::{brief, counted};
 use crate::model::{Head, ModelConfig, Shortcut};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -131,7 +131,12 @@ impl ForecastConfig {
         let dates = Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(&self.data, reason))?;
         match dates.as_ref().map(Dates::uneven) {
             None if read.dates.len() > 1 => {
-                told.push(format!("dates as {:?} are not understood: forecasts will number their rows", read.dates[0]));
+                let again = Dates::repeated(&read.dates).map_or(String::new(), |row| {
+                    let (line, text) = (read.series.lines.get(row).copied().unwrap_or_default(), &read.dates[row]);
+                    format!("; line {line} has {} of an earlier row again", brief(text))
+                });
+                let first = brief(&read.dates[0]);
+                told.push(format!("dates as {first} are not understood: forecasts will number their rows{again}"));
             }
             None | Some(0) => {}
             Some(uneven) => {

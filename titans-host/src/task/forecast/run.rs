@@ -5,6 +5,7 @@ use super::{Baselines, ForecastConfig, Frame, Linear, Parts, SeriesTable, Tally,
 use crate::data::series::{Dates, Series, SeriesFingerprint, read};
 use crate::data::{Purpose, rng};
 use crate::device::Device;
+use crate::error::counted;
 use crate::model::{Mode, Model, ModelConfig, Shortcut};
 use crate::train::Interrupt;
 use crate::train::task::{Batch, Load, Task, Validation};
@@ -42,6 +43,7 @@ impl ForecastTask {
             task.season = season.unwrap_or(0);
         }
         task.notes = read.notes;
+        task.notes.extend(task.too_far());
         Ok(task)
     }
 
@@ -66,6 +68,7 @@ impl ForecastTask {
         };
         enough("the training rows", parts.train.len(), frame.reach().saturating_add(frame.horizon))?;
         enough("the validation rows", parts.valid.len(), frame.horizon)?;
+        enough("the test rows", parts.test.len(), config.horizons.first().copied().unwrap_or(1))?;
         if config.season > parts.train.end {
             let rows = parts.train.end;
             return Err(Error::usage(format!(
@@ -76,6 +79,15 @@ impl ForecastTask {
         let table = table(series, &config.columns, &config.layout).map_err(named)?;
         let data = SeriesFingerprint::of(series);
         Ok(Self { season: config.season, config, frame, parts, table, seed, data, notes: Vec::new() })
+    }
+
+    /// The horizons for which there are too few test rows, if there are any: what eval will not measure.
+    fn too_far(&self) -> Option<String> {
+        let rows = self.parts.test.len();
+        let far: Vec<String> =
+            self.config.horizons.iter().filter(|&&horizon| horizon > rows).map(usize::to_string).collect();
+        let few = format!("{} are too few to measure horizon {}", counted(rows, "test row"), far.join(", "));
+        (!far.is_empty()).then(|| format!("{few}, which eval leaves out; give more rows, or less to --split"))
     }
 
     /// Sizes and places of its tokens.

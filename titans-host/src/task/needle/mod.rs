@@ -161,7 +161,8 @@ impl NeedleTask {
             (noise.clone(), noise, Sources::of(&[], &tokenizer), Vec::new())
         } else {
             let (texts, notes) = read(&config.haystack)?;
-            let (train, valid) = Haystack::texts(&tokenizer, &texts)?.split(config.validation)?;
+            let haystack = Haystack::texts(&tokenizer, &texts).and_then(|texts| texts.split(config.validation));
+            let (train, valid) = haystack.map_err(|e| e.in_files(&config.haystack))?;
             (train, valid, Sources::of(&texts, &tokenizer), notes)
         };
         notes.extend_from_slice(tokenizer.notes());

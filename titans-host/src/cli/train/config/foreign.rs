@@ -2,6 +2,7 @@
 
 use super::super::names::TaskOption;
 use super::ConfigArgs;
+use crate::cli::options::expect_once;
 use crate::cli::output;
 use crate::error::{Error, Result};
 use crate::task::{TaskConfig, TaskName};
@@ -27,8 +28,9 @@ impl ConfigArgs {
         ]
     }
 
-    /// Refuses what says something about another task.
+    /// Refuses what says something about another task, or one thing twice.
     pub(super) fn foreign(&self, task: &TaskConfig) -> Result<()> {
+        expect_once("--lengths", &self.lengths)?;
         let name = task.name();
         if let Some(asked) = self.task.filter(|asked| *asked != task.task()) {
             return Err(Error::usage(format!(

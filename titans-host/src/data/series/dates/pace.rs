@@ -49,14 +49,13 @@ impl Pace {
 
 /// The step that is there most often, and how many others there are.
 pub(super) fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
+    if style.tells_months() {
+        return by_months(moments);
+    }
     let ahead = style.ahead();
     let pairs = || moments.windows(2).map(|pair| (pair[0] + ahead, pair[1] + ahead));
     if *style != Style::Count && pairs().all(|(a, b)| b - a >= 28 * DAY) {
-        let month = |moment: i64| {
-            let (year, month, _) = civil(moment.div_euclid(DAY));
-            year * 12 + month
-        };
-        let mut steps = pairs().map(|(a, b)| month(b) - month(a));
+        let mut steps = pairs().map(|(a, b)| month_number(b) - month_number(a));
         if let Some(first) = steps.next().filter(|&first| first > 0)
             && steps.all(|step| step == first)
         {
@@ -70,15 +69,31 @@ pub(super) fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
             }
         }
     }
-    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-    pairs().for_each(|(a, b)| *counts.entry(b - a).or_default() += 1);
-    let most =
-        counts.iter().max_by_key(|&(step, count)| (*count, -*step)).map_or((1, 0), |(&step, &count)| (step, count));
+    let most = commonest(pairs().map(|(a, b)| b - a));
     if *style != Style::Count && most.0 == DAY && on_weekdays(pairs()) {
         let others = pairs().filter(|&(a, b)| weekdays_after(a, 1) != b).count();
         return (Pace::Weekdays, others);
     }
     (Pace::Even(most.0), moments.len().saturating_sub(1 + most.1))
+}
+
+/// The same of moments that are months and nothing finer.
+fn by_months(moments: &[i64]) -> (Pace, usize) {
+    let (step, count) = commonest(moments.windows(2).map(|pair| month_number(pair[1]) - month_number(pair[0])));
+    (Pace::Months(step), moments.len().saturating_sub(1 + count))
+}
+
+/// The step that is there most often, the least of equals, and how often.
+fn commonest(steps: impl Iterator<Item = i64>) -> (i64, usize) {
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    steps.for_each(|step| *counts.entry(step).or_default() += 1);
+    counts.iter().max_by_key(|&(step, count)| (*count, -*step)).map_or((1, 0), |(&step, &count)| (step, count))
+}
+
+/// Months since the year 0.
+fn month_number(moment: i64) -> i64 {
+    let (year, month, _) = civil(moment.div_euclid(DAY));
+    year * 12 + month
 }
 
 /// Whether rows are of Monday to Friday alone, at one time of the day, and pass over a weekend; days that are missing

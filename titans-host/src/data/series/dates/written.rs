@@ -1,25 +1,26 @@
 //! How a moment is written.
 
+use super::clock::{TimeStyle, clock};
+use super::months::{MonthStyle, month};
 use crate::data::series::calendar::{civil, day_number, days_of};
 
 /// Microseconds of a second.
-const SECOND: i64 = 1_000_000;
+pub(super) const SECOND: i64 = 1_000_000;
 pub(super) const DAY: i64 = 86_400 * SECOND;
+/// Years of dates without marks, which other numbers may look like.
+const YEARS: std::ops::Range<i64> = 1800..2200;
 
 /// What a date begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DateOrder {
-    /// 2020-12-31; and numbers that count.
+    /// 2020-12-31, and all that names a month.
     Year,
     /// 12/31/2020
     Month,
     /// 31.12.2020
     Day,
-}
-
-impl DateOrder {
-    /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Year, Self::Month, Self::Day];
+    /// A number that counts.
+    Count,
 }
 
 /// How a moment is written.
@@ -27,6 +28,10 @@ impl DateOrder {
 pub(super) enum Style {
     /// A number that counts.
     Count,
+    /// So many digits without marks: 202012 has 6, 2020123123 has 10, 12 have minutes, 14 have seconds.
+    Digits(usize),
+    /// A month or a quarter.
+    Month(MonthStyle),
     /// A date, and maybe a time.
     Date(DayStyle, Option<TimeStyle>),
 }
@@ -41,46 +46,57 @@ pub(super) struct DayStyle {
     padded: bool,
 }
 
-/// How a time of day is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TimeStyle {
-    /// What comes between date and time.
-    join: char,
-    /// Two digits for hours.
-    hours: bool,
-    /// Whether seconds are written, and digits of their fraction.
-    seconds: Option<usize>,
-    /// AM or PM behind it, as it is written.
-    half: Option<HalfDay>,
-    /// A zone, as it is written.
-    zone: String,
-    /// How far the zone is ahead, in microseconds.
-    ahead: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct HalfDay {
-    /// A blank before it.
-    apart: bool,
-    upper: bool,
-}
-
 /// Microseconds since 1970 in Greenwich, or a count, and how it is written; none for what is no date in this order.
 pub(super) fn moment(text: &str, order: DateOrder) -> Option<(i64, Style)> {
     let text = text.trim();
-    if order == DateOrder::Year && text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit()) {
-        let (year, month, day) = (digits(text.get(..4)?, 4)?, digits(text.get(4..6)?, 2)?, digits(text.get(6..)?, 2)?);
-        if (1800..2200).contains(&year)
-            && let Some(number) = number_of_day(year, month, day)
-        {
-            return Some((number * DAY, Style::Date(DayStyle { between: None, order, padded: true }, None)));
-        }
+    match order {
+        DateOrder::Count => count(text),
+        DateOrder::Year => compact(text).or_else(|| month(text)).or_else(|| date(text, order)),
+        DateOrder::Month | DateOrder::Day => date(text, order),
     }
-    if let Ok(count) = text.parse::<f64>() {
-        let whole = order == DateOrder::Year && count.fract() == 0.0 && count.abs() < 9e15;
-        return whole.then_some((count as i64, Style::Count));
+}
+
+/// A whole number.
+fn count(text: &str) -> Option<(i64, Style)> {
+    let count = text.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && x.abs() < 9e15)?;
+    counts(text).then_some((count as i64, Style::Count))
+}
+
+/// Whether a text that is a number may count: what can be a date of 8, 12 or 14 digits is one, while seconds have 10
+/// digits, and 6 are few.
+pub(super) fn counts(text: &str) -> bool {
+    [6, 10].contains(&text.len()) || moment(text, DateOrder::Year).is_none()
+}
+
+/// 202012, 2020123123, 202012312359 or 20201231235959.
+fn compact(text: &str) -> Option<(i64, Style)> {
+    let length = text.len();
+    if ![6, 10, 12, 14].contains(&length) || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
     }
+    let part = |from: usize, least: i64| text.get(from..from + 2).map_or(Some(least), |part| digits(part, 2));
+    let year = digits(text.get(..4)?, 4).filter(|year| YEARS.contains(year))?;
+    let (hour, minute, second) = (part(8, 0)?, part(10, 0)?, part(12, 0)?);
+    let day = number_of_day(year, part(4, 1)?, part(6, 1)?).filter(|_| hour < 24 && minute < 60 && second < 60)?;
+    Some((day * DAY + ((hour * 60 + minute) * 60 + second) * SECOND, Style::Digits(length)))
+}
+
+/// A day, and maybe a time behind a blank or a T.
+fn date(text: &str, order: DateOrder) -> Option<(i64, Style)> {
     let (date, time) = text.split_at(text.find([' ', 'T']).unwrap_or(text.len()));
+    let (style, year, month, day) = parts_of_day(date, order)?;
+    let day = number_of_day(digits(year, 4)?, digits(month, 2)?, digits(day, 2)?)? * DAY;
+    let Some(join) = time.chars().next() else { return Some((day, Style::Date(style, None))) };
+    let (clock, time) = clock(time.get(1..)?, join)?;
+    Some((day + clock - time.ahead, Style::Date(style, Some(time))))
+}
+
+/// Year, month and day as they are written.
+fn parts_of_day(date: &str, order: DateOrder) -> Option<(DayStyle, &str, &str, &str)> {
+    if order == DateOrder::Year && date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) {
+        let year = date.get(..4).filter(|year| digits(year, 4).is_some_and(|year| YEARS.contains(&year)))?;
+        return Some((DayStyle { between: None, order, padded: true }, year, date.get(4..6)?, date.get(6..)?));
+    }
     let between = date.chars().find(|c| !c.is_ascii_digit()).filter(|c| ['-', '/', '.'].contains(c))?;
     let parts: Vec<&str> = date.split(between).collect();
     let &[a, b, c] = &parts[..] else { return None };
@@ -88,84 +104,43 @@ pub(super) fn moment(text: &str, order: DateOrder) -> Option<(i64, Style)> {
         DateOrder::Year => (a, b, c),
         DateOrder::Month => (c, a, b),
         DateOrder::Day => (c, b, a),
+        DateOrder::Count => return None,
     };
     if between == '.' && order != DateOrder::Day || year.len() != 4 {
         return None;
     }
-    let style = DayStyle { between: Some(between), order, padded: month.len() == 2 && day.len() == 2 };
-    let day = number_of_day(digits(year, 4)?, digits(month, 2)?, digits(day, 2)?)? * DAY;
-    let Some(join) = time.chars().next() else { return Some((day, Style::Date(style, None))) };
-    let (clock, time) = clock(time.get(1..)?, join)?;
-    Some((day + clock - time.ahead, Style::Date(style, Some(time))))
+    let padded = month.len() == 2 && day.len() == 2;
+    Some((DayStyle { between: Some(between), order, padded }, year, month, day))
 }
+
+/// The orders in which a text can be a date.
+const DATED: [DateOrder; 3] = [DateOrder::Year, DateOrder::Month, DateOrder::Day];
 
 /// Whether a text is a day, in any order of its parts, and nothing else.
 pub(in crate::data::series) fn is_day(text: &str) -> bool {
-    DateOrder::ALL.into_iter().any(|order| matches!(moment(text, order), Some((_, Style::Date(_, None)))))
+    DATED.into_iter().any(|order| matches!(moment(text, order), Some((_, Style::Date(_, None)))))
 }
 
-/// Whether a text is a time of the day, and nothing else.
-pub(in crate::data::series) fn is_clock(text: &str) -> bool {
-    clock(text.trim(), ' ').is_some()
+/// Whether a text is a date of any kind.
+pub(in crate::data::series) fn is_written(text: &str) -> bool {
+    DATED.into_iter().any(|order| moment(text, order).is_some())
+}
+
+/// Whether a text is a date of digits without marks, more or fewer than the 8 of a day.
+pub(in crate::data::series) fn is_compact(text: &str) -> bool {
+    compact(text).is_some()
 }
 
 /// A number of so many digits, at most.
-fn digits(x: &str, most: usize) -> Option<i64> {
+pub(super) fn digits(x: &str, most: usize) -> Option<i64> {
     let good = (1..=most).contains(&x.len()) && x.bytes().all(|b| b.is_ascii_digit());
     good.then(|| x.parse().ok()).flatten()
 }
 
 /// Days since 1970, of a day that there is.
-fn number_of_day(year: i64, month: i64, day: i64) -> Option<i64> {
+pub(super) fn number_of_day(year: i64, month: i64, day: i64) -> Option<i64> {
     let there = (1..=12).contains(&month) && (1..=days_of(year, month)).contains(&day);
     there.then(|| day_number(year, month, day))
-}
-
-/// Microseconds since midnight, there, and how they are written.
-fn clock(text: &str, join: char) -> Option<(i64, TimeStyle)> {
-    let (clock, behind) =
-        text.split_at(text.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(text.len()));
-    let mut parts = clock.split(':');
-    let hour = parts.next()?;
-    let (mut hours, minutes) = (digits(hour, 2)?, digits(parts.next()?, 2).filter(|m| *m < 60)?);
-    let mark = behind.trim();
-    let half = ["AM", "PM"].iter().position(|half| mark.eq_ignore_ascii_case(half));
-    if let Some(half) = half {
-        hours = (1..=12).contains(&hours).then_some(hours % 12 + 12 * half as i64)?;
-    }
-    let mut moment = (hours.checked_mul(3600).filter(|_| hours < 24)? + minutes * 60) * SECOND;
-    let mut seconds = None;
-    if let Some(text) = parts.next() {
-        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-        moment += digits(whole, 2).filter(|s| *s < 60)? * SECOND;
-        if !part.is_empty() {
-            digits(part, 9)?;
-            moment += format!("{part:0<6}").get(..6)?.parse::<i64>().ok()?;
-        }
-        seconds = Some(part.len().min(6));
-    }
-    if parts.next().is_some() {
-        return None;
-    }
-    let upper = mark.bytes().all(|b| b.is_ascii_uppercase());
-    let half = half.map(|_| HalfDay { apart: behind.starts_with(' '), upper });
-    let (zone, ahead) = if half.is_some() { (String::new(), 0) } else { (behind.to_owned(), ahead(mark)?) };
-    Some((moment, TimeStyle { join, hours: hour.len() == 2, seconds, half, zone, ahead }))
-}
-
-/// How far a zone is ahead of Greenwich, in microseconds; a name that is not known stands for one place that is.
-fn ahead(zone: &str) -> Option<i64> {
-    let Some(sign) = zone.chars().next().filter(|c| ['+', '-'].contains(c)) else {
-        return (zone.len() <= 5 && zone.bytes().all(|b| b.is_ascii_alphabetic())).then_some(0);
-    };
-    let figures: String = zone.get(1..)?.chars().filter(|c| *c != ':').collect();
-    let (hours, minutes) = match figures.len() {
-        2 => (digits(&figures, 2)?, 0),
-        4 => (digits(figures.get(..2)?, 2)?, digits(figures.get(2..)?, 2)?),
-        _ => return None,
-    };
-    let size = (hours * 3600 + minutes * 60) * SECOND;
-    Some(if sign == '-' { -size } else { size })
 }
 
 impl Style {
@@ -173,7 +148,33 @@ impl Style {
     pub(super) fn ahead(&self) -> i64 {
         match self {
             Self::Date(_, Some(time)) => time.ahead,
-            _ => 0,
+            Self::Date(_, None) | Self::Count | Self::Digits(_) | Self::Month(_) => 0,
+        }
+    }
+
+    /// Whether a time has a zone; none where there is no time.
+    pub(super) fn zoned(&self) -> Option<bool> {
+        match self {
+            Self::Date(_, Some(time)) => Some(!time.zone.trim().is_empty()),
+            Self::Date(_, None) | Self::Count | Self::Digits(_) | Self::Month(_) => None,
+        }
+    }
+
+    /// Whether it tells months and nothing finer.
+    pub(super) fn tells_months(&self) -> bool {
+        match self {
+            Self::Month(_) => true,
+            Self::Digits(length) => *length == 6,
+            Self::Date(..) | Self::Count => false,
+        }
+    }
+
+    /// Whether rows of one file may be written so and so.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Digits(a), Self::Digits(b)) => a == b,
+            (Self::Month(a), Self::Month(b)) => a.goes_with(b),
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
 
@@ -188,49 +189,39 @@ impl Style {
                 }
                 Self::Date(later, clock)
             }
+            (Self::Month(month), Self::Month(later)) => Self::Month(month.with(later)),
             (_, later) => later,
         }
     }
 
     pub(super) fn write(&self, moment: i64) -> String {
-        let Self::Date(style, time) = self else { return moment.to_string() };
-        let moment = moment.saturating_add(self.ahead());
-        let (year, month, day) = civil(moment.div_euclid(DAY));
+        let there = moment.saturating_add(self.ahead());
+        let ((year, month, day), clock) = (civil(there.div_euclid(DAY)), there.rem_euclid(DAY));
+        let (style, time) = match self {
+            Self::Count => return moment.to_string(),
+            Self::Month(style) => return style.write(year, month),
+            Self::Digits(length) => {
+                let seconds = clock / SECOND;
+                let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+                let whole = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}");
+                return whole.get(..*length).unwrap_or(&whole).to_owned();
+            }
+            Self::Date(style, time) => (style, time),
+        };
         let (month, day) = (two(month, style.padded), two(day, style.padded));
         let between = style.between.map_or(String::new(), String::from);
         let mut text = match style.order {
-            DateOrder::Year => format!("{year:04}{between}{month}{between}{day}"),
+            DateOrder::Year | DateOrder::Count => format!("{year:04}{between}{month}{between}{day}"),
             DateOrder::Month => format!("{month}{between}{day}{between}{year:04}"),
             DateOrder::Day => format!("{day}{between}{month}{between}{year:04}"),
         };
         if let Some(time) = time {
-            text += &time.write(moment.rem_euclid(DAY));
+            text += &time.write(clock);
         }
         text
     }
 }
 
-impl TimeStyle {
-    fn write(&self, micros: i64) -> String {
-        let (clock, fraction) = (micros / SECOND, micros % SECOND);
-        let hour = clock / 3600;
-        let shown = if self.half.is_some() { (hour + 11) % 12 + 1 } else { hour };
-        let mut text = format!("{}{}:{:02}", self.join, two(shown, self.hours), clock / 60 % 60);
-        if let Some(digits) = self.seconds {
-            text += &format!(":{:02}", clock % 60);
-            if digits > 0 {
-                text += &format!(".{}", &format!("{fraction:06}")[..digits]);
-            }
-        }
-        if let Some(HalfDay { apart, upper }) = self.half {
-            let half = if hour < 12 { "am" } else { "pm" };
-            text += if apart { " " } else { "" };
-            text += &if upper { half.to_ascii_uppercase() } else { half.to_owned() };
-        }
-        text + &self.zone
-    }
-}
-
-fn two(x: i64, padded: bool) -> String {
+pub(super) fn two(x: i64, padded: bool) -> String {
     if padded { format!("{x:02}") } else { x.to_string() }
 }
