@@ -189,7 +189,7 @@ fn mistakes_are_told_and_change_nothing() {
 #[test]
 fn what_was_saved_with_another_width_is_refused_by_that_width() {
     let mut saved = vec![0; Memory::<f32, ()>::saved_len(&MemorySpec::new(&[3, 4, 2]).unwrap())];
-    Memory::mlp(&[3, 4, 2]).build::<f32>().unwrap().save(&mut saved).unwrap();
-    let mut other = Memory::mlp(&[3, 6, 2]).build::<f32>().unwrap();
+    Memory::mlp(&[3, 4, 2]).build().unwrap().save(&mut saved).unwrap();
+    let mut other = Memory::mlp(&[3, 6, 2]).build().unwrap();
     assert_eq!(other.load(&saved), Err(Error::Format { what: "widths", expected: 6, found: 4 }));
 }
