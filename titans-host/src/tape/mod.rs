@@ -312,7 +312,7 @@ impl<'a, D: Device> Tape<'a, D> {
         let mut run = Backward { device, params, gradients, slots, parts, cells, tape, scale };
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
-            let cotangents = run.take(first, op.cotangents());
+            let cotangents = run.output_cotangents(first, op.cotangents());
             let done = uses.as_ref().map_or([None; 2], |uses| uses.done(op.params(), records.len()));
             // Those that are not given cotangents look for them: a part of an assembly at the whole's, a cut at its
             // parts'.
@@ -324,7 +324,7 @@ impl<'a, D: Device> Tape<'a, D> {
             }
         }
         match input.and_then(|x| x.slot) {
-            Some(slot) => run.take_at(slot),
+            Some(slot) => run.cotangent(slot),
             None => Ok(None),
         }
     }

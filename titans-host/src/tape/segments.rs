@@ -129,7 +129,7 @@ pub(super) fn split_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, x: Slot
     let parts = of_parts().enumerate().filter_map(|(i, part)| Some((i, &**part.as_ref()?)));
     run.device.join(cut, parts, &mut d_x)?;
     run.slots.iter_mut().skip(first).take(count).for_each(|part| *part = None);
-    run.give_at(x, d_x)
+    run.accumulate_own(x, d_x)
 }
 
 /// Backward of [`Tape::join`]: every part gets its rows of the whole's cotangent.
@@ -145,7 +145,7 @@ pub(super) fn join_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, first: u
     for i in first..first + count {
         let part = run.parts.get_mut(i).and_then(|part| Some((part.slot?, part.buffer.take()?)));
         if let Some((slot, d_x)) = part {
-            run.share_at(slot, d_x)?;
+            run.accumulate(slot, d_x)?;
         }
     }
     Ok(())

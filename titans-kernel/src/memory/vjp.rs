@@ -21,7 +21,7 @@ use super::inside::{BackwardSpace, Inside};
 use super::layout::Layout;
 use super::open::Past;
 use super::read::{Asked, Rows, answers, inside as layers_inside};
-use super::read_vjp::{Ground, read_vjp};
+use super::read_vjp::{ReadInputs, read_vjp};
 use super::source::StateSource;
 use super::spec::{MemorySpec, Network, Read};
 use super::write;
@@ -328,8 +328,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         } else {
             layers_inside(on, asked, &mut StateSource::Stays(start), past, reading)?;
         }
-        let ground = Ground { start, past, reading };
-        read_vjp(on, asked, ground, (d_y.sub(from, n), d_q), d_asked, inside)
+        let inputs = ReadInputs { start, past, reading };
+        read_vjp(on, asked, inputs, (d_y.sub(from, n), d_q), d_asked, inside)
     }
 }
 
@@ -337,7 +337,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 /// rates' place: rate = f θ, so θ's cotangent is f times the rate's ([`rate_vjp`]).
 ///
 /// α and η made row t + 1 of row t (E′ = η E, A′ = κ A, G′ = κ G + E′, P′ = η P, C′ = κ C + P′, κ = 1 − α; (3) of
-/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::pull`] carries a row's cotangents to the
+/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::push_vjp`] carries a row's cotangents to the
 /// row before and gives
 ///
 /// ```text
@@ -362,7 +362,7 @@ pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
             || {
                 for t in (0..n).rev() {
                     let (at, writes) = (feed.at(t, lay.spec.chunk), feed.writes(t));
-                    let (d_alpha, d_eta) = own.pull(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
+                    let (d_alpha, d_eta) = own.push_vjp(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
                     gradients.alpha[tokens.alpha.value_index(at, set)] += d_alpha;
                     gradients.eta[tokens.eta.value_index(at, set)] += d_eta;
                     if writes {

@@ -15,7 +15,7 @@
 use super::record::{RECORD, Reader, Writer, encode, format, record};
 use super::spec::{Input, ModelSpec};
 use super::{BlockSpec, Kind, Model};
-use crate::crc::Crc;
+use crate::crc::{CHECKSUM, Crc};
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -23,9 +23,6 @@ use bytemuck::Pod;
 
 const MAGIC: [u8; 8] = *b"TTNMODL\x02";
 const HEADER: usize = 64;
-
-/// Bytes of the checksum at a blob's end.
-pub const CHECKSUM: usize = 4;
 
 /// Bytes before the parameters: a multiple of 64, so that they lie as the blob does.
 pub const fn header_len(blocks: usize) -> usize {

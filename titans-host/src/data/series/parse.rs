@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, run: &[Column]) -> Result<
         dates: Vec::new(),
     };
     let above = if layout.header == Some(true) { "no number" } else { &brief(&first[0]) };
-    rows.add_all(table, ahead, why.map(|_| above.trim_matches('"')))?;
+    rows.add_table(table, ahead, why.map(|_| above.trim_matches('"')))?;
     let SeriesReader { mut numbers, lines, gaps, mut dates, .. } = rows;
     if known.is_empty() {
         expect_numbers(&numbers, &names, &skipped)?;
@@ -107,7 +107,7 @@ struct SeriesReader<'a> {
 impl SeriesReader<'_> {
     /// The rows that were looked at, then all others. `dated`: what stands above them in the first column, where that
     /// was taken for dates because it held no number.
-    fn add_all(&mut self, mut table: CsvTable<'_>, ahead: Vec<CsvRow>, dated: Option<&str>) -> Result<(), String> {
+    fn add_table(&mut self, mut table: CsvTable<'_>, ahead: Vec<CsvRow>, dated: Option<&str>) -> Result<(), String> {
         let mut ahead = ahead.into_iter();
         while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
             let number = |field| self.layout.number(field).is_ok_and(|x| x.is_some());
