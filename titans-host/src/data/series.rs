@@ -158,8 +158,8 @@ fn some_of(names: &[&str]) -> String {
 
 /// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at
 /// semicolons or tabs, decimal commas; a first line that is no row of numbers is the header; a first column that holds
-/// no number in any row, or that counts the rows or the time, is left out, and so is the first column of dates. `known` names the columns of a run
-/// that there is already: those are sought.
+/// no number in any row, or that counts the rows or the time, is left out, and so is the first column of dates.
+/// `known` names the columns of a run that there is already: those are sought.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite

@@ -1,7 +1,7 @@
 //! The state of one walk back over a tape.
 
 use super::op::{Cotangents, Op};
-use super::segments::Part;
+use super::segments::CutPart;
 use super::shared::Cells;
 use super::{Gradients, ParamId, Params, Shared, Slot, Var};
 use crate::device::{Device, MoveRows};
@@ -42,7 +42,7 @@ pub struct Backward<'a, D: Device> {
     pub(super) gradients: &'a mut Gradients<D>,
     /// One for every output on the tape; all are empty at first.
     pub(super) slots: &'a mut [Option<Shared<D>>],
-    pub(super) parts: &'a mut [Part<D>],
+    pub(super) parts: &'a mut [CutPart<D>],
     pub(super) cells: &'a Arc<Cells<D>>,
     /// The tape's number.
     pub(super) tape: u64,

@@ -28,14 +28,14 @@ pub use gradients::Gradients;
 pub use memory::{MemoryRead, MemoryVars};
 pub use params::{ParamId, ParamView, Params};
 pub use rows::Assembly;
-pub use segments::Parts;
+pub use segments::CutParts;
 pub use shared::Shared;
 
 use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::{Backward, FirstUses};
 use op::Op;
-use segments::Part;
+use segments::CutPart;
 use shared::Cells;
 use std::fmt;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub struct Workspace<D: Device> {
     records: Vec<TapeRecord<D>>,
     slots: Vec<Option<Shared<D>>>,
     /// Parts of sequences: those that wait, and where the others' cotangents are collected.
-    parts: Vec<Part<D>>,
+    parts: Vec<CutPart<D>>,
     cells: Arc<Cells<D>>,
 }
 

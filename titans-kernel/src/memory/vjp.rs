@@ -337,8 +337,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 /// rates' place: rate = f θ, so θ's cotangent is f times the rate's ([`rate_vjp`]).
 ///
 /// α and η made row t + 1 of row t (E′ = η E, A′ = κ A, G′ = κ G + E′, P′ = η P, C′ = κ C + P′, κ = 1 − α; (3) of
-/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::push_vjp`] carries a row's cotangents to the
-/// row before and gives
+/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::push_vjp`] carries a row's cotangents
+/// to the row before and gives
 ///
 /// ```text
 /// ᾱ = −(Ā′ A + Ḡ′ G + Σ_i C̄′_i C_i),   η̄ = Ē′ E + Σ_i P̄′_i P_i

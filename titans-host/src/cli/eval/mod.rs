@@ -86,8 +86,9 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle,
-    /// babilong), one file after the other; .gz is read as it is [default: the run's validation part]
+    /// Text (of FASTA the sequences alone, as in training), numbers, words, rows, or text to hide in, one file after
+    /// the other; .gz is read as it is (text, series, forecast, track, classify, needle, babilong) [default: the run's
+    /// validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
 use crate::model::{MacFeed, MacRead, Mode, Model};
-use crate::tape::{MemoryVars, ParamId, Parts, Tape, Var};
+use crate::tape::{CutParts, MemoryVars, ParamId, Tape, Var};
 use titans_kernel::model::Projection;
 
 /// The last inputs of the convolutions on q, k and v, and how many rows they are.
@@ -34,8 +34,8 @@ impl<D: Device> Carried<D> {
 /// gates. Nothing: all comes from behind attention.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Fed {
-    qk: Option<[Parts; 2]>,
-    v_gates: Option<[Parts; 2]>,
+    qk: Option<[CutParts; 2]>,
+    v_gates: Option<[CutParts; 2]>,
 }
 
 impl<D: Device> Model<D> {
