@@ -16,7 +16,7 @@ pub use text::tokenizer;
 pub use track::print as print_tracked;
 
 use super::checkpoint::{CheckpointArgs, spare};
-use super::options::{DeviceArgs, count, expect_once, named, number, size};
+use super::options::{DeviceArgs, count, expect_once, named, number, size, svg};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -169,7 +169,7 @@ pub struct Args {
     /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's
     /// length (text), the table of confusions (classify), products by place in the word (track), or shares by length
     /// and depth or task (needle, babilong)
-    #[arg(long, value_name = "OUT.svg")]
+    #[arg(long, value_name = "OUT.svg", value_parser = svg())]
     picture: Option<PathBuf>,
 
     /// Print JSON

@@ -68,8 +68,11 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, run: &[Column]) -> Result<
         when.keep(&mut layout);
     }
     layout.left_out = Some(skipped.iter().map(|&i| ColumnRef::Number(i + 1)).collect());
+    let headed = layout.header == Some(true) && !dates.is_empty();
+    let date_names = when.places().filter(|_| headed).filter_map(|i| first.get(i).cloned()).collect();
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
-    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new(), dates })
+    let series = Series { names, numbers, lines };
+    Ok(Read { series, layout, guesses, gaps, notes: Vec::new(), dates, when: None, date_names })
 }
 
 /// Refuses a column without any number; `skipped` are those that are not read.
