@@ -16,7 +16,7 @@ fn a_name_that_is_no_input_is_refused_with_those_that_are() {
         }
         arrays.insert(name.into(), moved);
         write(&here.join("in"), &arrays);
-        let inputs = "expected k, v, q, theta, alpha, eta, mask, w0.0 w0.1 … s0.0 s0.1 … gamma0 sgamma0, and cot.y";
+        let inputs = "expected k v q theta alpha eta mask, w0.0 w0.1 … s0.0 s0.1 … gamma0 sgamma0, and cot.y";
         fails(here, &["memory", "in", "out"], 2, &[format!("in: tensor {name}: is no input").as_str(), inputs]);
         assert!(!here.join("out").exists());
     }
