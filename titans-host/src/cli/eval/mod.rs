@@ -119,8 +119,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample
-    /// (needle, babilong) or forecast (as --per-window)
+    /// Write what the model says of every text of --lambada or question of --choices (text), word (track), row
+    /// (classify), sample (needle, babilong), or window, as --per-window does (forecast)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
