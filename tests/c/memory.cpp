@@ -11,12 +11,15 @@
 // Whether the system has no memory, as far as blocks know.
 bool exhausted = false;
 
-void *operator new(size_t bytes, std::align_val_t to, const std::nothrow_t &) noexcept {
+// Not inlined: a compiler that sees through one of the two alone takes them for a mismatch.
+__attribute__((noinline)) void *operator new(size_t bytes, std::align_val_t to, const std::nothrow_t &) noexcept {
     const size_t align = static_cast<size_t>(to);
     return exhausted ? nullptr : std::aligned_alloc(align, (bytes + align - 1) / align * align);
 }
 
-void operator delete(void *bytes, std::align_val_t, const std::nothrow_t &) noexcept { std::free(bytes); }
+__attribute__((noinline)) void operator delete(void *bytes, std::align_val_t, const std::nothrow_t &) noexcept {
+    std::free(bytes);
+}
 
 namespace {
 
