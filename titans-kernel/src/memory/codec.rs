@@ -46,8 +46,9 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
 }
 
 /// Names of the fields of [`signature`], by where they end.
-const FIELDS: [(usize, &str); 12] = [
-    (8, "magic and format version"),
+const FIELDS: [(usize, &str); 13] = [
+    (7, "magic"),
+    (8, "format version"),
     (12, "bytes of a number"),
     (15, "layers"),
     (16, "gates of every layer"),
@@ -84,9 +85,12 @@ impl SavedHeader {
         if bytes.len() < HEADER + CHECKSUM {
             return format("length in bytes, at least", HEADER + CHECKSUM, bytes.len());
         }
-        if bytes.part(..8) != MAGIC {
-            let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0));
-            return Err(Error::Format { what: "magic and format version", expected, found });
+        let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0) << 8 >> 8);
+        if found != expected {
+            return Err(Error::Format { what: "magic", expected, found });
+        }
+        if bytes.item(7) != MAGIC.item(7) {
+            return format("format version", MAGIC.item(7).into(), bytes.item(7).into());
         }
         let half = |at| half_word(bytes, at) as usize;
         let (number_bytes, layers) = (half(8), half(12) & 0xff_ffff);

@@ -21,7 +21,6 @@ use super::frame::Frame;
 use super::inside::Inside;
 use super::open::{Gated, Past};
 use super::read::{Asked, Rows};
-use super::spec::Network;
 use super::work::Reading;
 use crate::arithmetic::{Arithmetic, Beside, RateScaling, Store, Update};
 use crate::error::Result;
@@ -70,13 +69,13 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let (lay, spec, n) = (on.lay, on.lay.spec, d_y.rows());
     let top = spec.layers() - 1;
-    if spec.network == Network::Residual {
+    if spec.network.is_residual() {
         // γ and the layer norm lie above the last layer.
         output_vjp(on, asked, inputs, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
         // Z̄ is ȳ at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
-        let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
+        let d_z = (l == top && !spec.network.is_residual()).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
         let decay = Decay::over(inputs.past.gates(lay, l)?.by, n);
         layer_vjp(on, l, asked, inputs, Flow { d_z, d_x, decay, solved: false }, d_start, inside)?;
@@ -88,7 +87,7 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
             activation::vjp(on.g, spec.activation, &z.data()[..len], &inside.work[2][..len], d_z.data_mut());
         }
     }
-    if spec.network == Network::Residual {
+    if spec.network.is_residual() {
         // y = q + …: the query's own share.
         for t in 0..n {
             d_q.row_mut(t).iter_mut().zip(d_y.row(t)).for_each(|(o, &d)| *o += d);

@@ -23,7 +23,7 @@ use super::open::Past;
 use super::read::{Asked, Rows, answers, inside as layers_inside};
 use super::read_vjp::{ReadInputs, read_vjp};
 use super::source::StateSource;
-use super::spec::{MemorySpec, Network, Read};
+use super::spec::{MemorySpec, Read};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
 use crate::arithmetic::Arithmetic;
@@ -281,11 +281,11 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         let past = Past::new(space.writing.open.view(), &space.coefficients);
         close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
         // What reads leave with both W and S is added in the visit in which these decay.
-        let at_once = self.d_y.is_some() && read != Read::ChunkStart;
+        let at_once = self.d_y.is_some() && !read.is_at_chunk_start();
         decay(on, past, n, d_state, at_once);
         // (2), reads.
-        let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
-        let asked = if read == Read::ChunkStart { anchor } else { start };
+        let d_asked = if read.is_at_chunk_start() && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
+        let asked = if read.is_at_chunk_start() { anchor } else { start };
         self.reads(feed, asked, &mut space, gradients.q.rb().sub(place.from, n), d_asked)?;
         // (3): the rates' cotangents are complete: through the clip, then through the recurrences.
         on.g.vectorise(
@@ -321,7 +321,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         let BackwardSpace { writing, reading, coefficients, inside, y, .. } = space;
         let (past, start) = (Past::new(writing.open.view(), coefficients), asked);
         let asked = Asked::new(Rows::from(self.read), feed.q(), 0);
-        if spec.network == Network::Residual {
+        if spec.network.is_residual() {
             // Its last layer's z is needed too; a plain network's is y itself, which its backward does not look at.
             let out = MatMut::new(y, n, spec.value_width())?;
             answers(on, asked, StateSource::Stays(start), past, reading, out)?;

@@ -102,8 +102,8 @@ impl<T: Scalar> Stream<'_, T> {
         if bytes.len() != needed {
             return format("length in bytes", needed as u64, bytes.len() as u64);
         }
-        let (ours, fields) =
-            (self.head(), [(8, "magic and version"), (12, "bytes of a number"), (16, "the model's checksum")]);
+        let ours = self.head();
+        let fields = [(7, "magic"), (8, "version"), (12, "bytes of a number"), (16, "the model's checksum")];
         let mut from = 0;
         for (to, what) in fields {
             let number = |b: &[u8]| b.part(from..to).iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
