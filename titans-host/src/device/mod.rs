@@ -16,12 +16,14 @@ mod operation;
 pub mod plan;
 pub(crate) mod room;
 mod rows;
+mod segments;
 mod usage;
 
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
 pub use rows::{Cut, MoveRows, Place};
+pub use segments::{SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights};
 pub use titans_kernel::ops::dropout::DropMask;
 pub use usage::{MemoryUse, PoolUsage};
 
@@ -260,6 +262,45 @@ pub trait Device: Send + Sync + 'static {
         d_state: InputGradient<'_, Self::Buffer>,
     ) -> Result<()> {
         memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+    }
+
+    // MAC's segments. A device may walk over them in one operation.
+
+    /// Whether [`Device::segments`] is there for walks of these sizes.
+    fn walks_segments(&self, _op: &SegmentsOp) -> bool {
+        false
+    }
+
+    /// A walk over the segments of sequences; `boundaries` for the backward ([`MemoryOp::boundaries_len`] of all
+    /// tokens).
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s; also where the device has no such walk.
+    fn segments(
+        &self,
+        _op: &SegmentsOp,
+        _inputs: SegmentsInputs<&Self::Buffer>,
+        _weights: SegmentsWeights<&Self::Buffer>,
+        _made: SegmentsMade<&mut Self::Buffer>,
+        _boundaries: Option<&mut Self::Buffer>,
+    ) -> Result<()> {
+        Err(segments::no_walk(&self.describe()))
+    }
+
+    /// Backward of [`Device::segments`] from what it made.
+    ///
+    /// # Errors
+    /// As [`Device::segments`]'.
+    fn segments_vjp(
+        &self,
+        _op: &SegmentsOp,
+        _inputs: SegmentsInputs<&Self::Buffer>,
+        _weights: SegmentsWeights<&Self::Buffer>,
+        _made: SegmentsMade<&Self::Buffer>,
+        _boundaries: &Self::Buffer,
+        _gradients: SegmentsGradients<'_, Self::Buffer>,
+    ) -> Result<()> {
+        Err(segments::no_walk(&self.describe()))
     }
 
     // What is done to every parameter. A device may do it to many at once.

@@ -55,6 +55,11 @@ impl Dropout {
         Self { block: block as u64, ..self }
     }
 
+    /// Whether nothing is dropped.
+    pub(super) fn is_none(&self) -> bool {
+        self.share == 0.0
+    }
+
     /// What is left of `y`, which the block is about to add.
     pub(super) fn apply<D: Device>(self, tape: &mut Tape<'_, D>, addition: Addition, y: Var<D>) -> Result<Var<D>> {
         if self.share == 0.0 {

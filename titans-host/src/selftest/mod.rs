@@ -10,6 +10,7 @@ mod many;
 mod memory;
 mod operations;
 mod real;
+mod segments;
 mod training;
 
 pub use exact::exact_memories;

@@ -56,6 +56,7 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     for (rows, classes) in [(1, 1), (9, 17), (5, 257)] {
         check(&format!("ends {rows}x{classes}"), ends(device, rows, classes), ends(reference, rows, classes));
     }
+    checks.extend(super::segments::segments(device, reference));
     checks
 }
 

@@ -1,6 +1,6 @@
 //! The state of one walk back over a tape.
 
-use super::op::{Cotangents, Op};
+use super::op::{Cotangents, Op, PARAMS};
 use super::segments::CutPart;
 use super::shared::Cells;
 use super::{Gradients, ParamId, Params, Shared, Slot, Var};
@@ -30,7 +30,7 @@ impl FirstUses {
     }
 
     /// Which of these parameters are used by no operation before that one.
-    pub(super) fn done(&self, params: [Option<ParamId>; 2], operation: usize) -> [Option<ParamId>; 2] {
+    pub(super) fn done(&self, params: [Option<ParamId>; PARAMS], operation: usize) -> [Option<ParamId>; PARAMS] {
         params.map(|id| id.filter(|id| self.0.get(id.0) == Some(&operation)))
     }
 }
@@ -92,6 +92,18 @@ impl<'a, D: Device> Backward<'a, D> {
     /// A buffer for the gradient of `x`.
     pub(super) fn like(&self, x: &Var<D>) -> Result<D::Buffer> {
         self.device.alloc(self.device.len(&x.buffer))
+    }
+
+    /// A cotangent of `len` elements to change; zeros where there is none.
+    pub(super) fn own(&self, cotangent: Option<Shared<D>>, len: usize) -> Result<D::Buffer> {
+        match cotangent {
+            None => self.device.zeros(len),
+            Some(cotangent) => cotangent.into_own(|shared| {
+                let mut own = self.device.alloc(len)?;
+                self.device.copy(shared, &mut own)?;
+                Ok(own)
+            }),
+        }
     }
 
     /// Whether anybody wants the gradient of `x`.

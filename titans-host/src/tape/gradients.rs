@@ -76,6 +76,11 @@ impl<D: Device> Gradients<D> {
         self.0.get_disjoint_mut([a.0, b.0]).map(|[a, b]| (a, b)).map_err(|_| other(b))
     }
 
+    pub(super) fn many_mut<const N: usize>(&mut self, ids: [ParamId; N]) -> Result<[&mut D::Buffer; N]> {
+        let wrong = ids.into_iter().find(|id| id.0 >= self.0.len()).unwrap_or_default();
+        self.0.get_disjoint_mut(ids.map(|id| id.0)).map_err(|_| other(wrong))
+    }
+
     pub(super) fn check(&self, device: &D, params: &Params<D>) -> Result<()> {
         let same = self.0.len() == params.len()
             && self.0.iter().zip(&params.values).all(|(g, v)| device.len(g) == device.len(v));

@@ -21,6 +21,7 @@ mod segments;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use backward::HearGradient;
 pub use ends::Losses;
@@ -30,11 +31,12 @@ pub use params::{ParamId, ParamView, Params};
 pub use rows::Assembly;
 pub use segments::CutParts;
 pub use shared::Shared;
+pub use walk::Walked;
 
 use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::{Backward, FirstUses};
-use op::Op;
+use op::{Op, PARAMS};
 use segments::CutPart;
 use shared::Cells;
 use std::fmt;
@@ -313,7 +315,7 @@ impl<'a, D: Device> Tape<'a, D> {
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
             let cotangents = run.output_cotangents(first, op.cotangents());
-            let done = uses.as_ref().map_or([None; 2], |uses| uses.done(op.params(), records.len()));
+            let done = uses.as_ref().map_or([None; PARAMS], |uses| uses.done(op.params(), records.len()));
             // Those that are not given cotangents look for them: a part of an assembly at the whole's, a cut at its
             // parts'.
             if op.cotangents() == 0 || cotangents.iter().any(Option::is_some) {

@@ -1,13 +1,16 @@
 //! What a tape remembers of every operation, and the way back through it.
 
 use super::ops::{conv_vjp, linear_vjp};
-use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows, segments};
+use super::{Backward, ParamId, Shared, Slot, Var, attention, memory, rows, segments, walk};
 use crate::device::{ConvDims, Cut, Device, DropMask, LinearDims, MemoryOp, MoveRows};
 use crate::error::Result;
 use std::sync::Arc;
 
 /// Cotangents of an operation's outputs; `None`: nobody used that output, or there is none.
 pub(super) type Cotangents<D> = [Option<Shared<D>>; 2];
+
+/// Parameters of an operation at the most: of a walk over segments.
+pub(super) const PARAMS: usize = 12;
 
 /// An operation with what its backward needs. A list instead of closures, so that recording allocates nothing.
 // The memory is the largest by far and recorded once a block: a box for it would be an allocation.
@@ -109,6 +112,8 @@ pub(super) enum Op<D: Device> {
         x: [Var<D>; 3],
         boundaries: Option<D::Buffer>,
     },
+    /// MAC's walk over segments.
+    Walk(Box<walk::RecordedWalk<D>>),
     Embedding {
         width: usize,
         ids: Arc<D::Indices>,
@@ -140,6 +145,7 @@ impl<D: Device> Op<D> {
             Self::Part { .. } => 0,
             Self::Memory { .. } => 2,
             Self::Split { cut, .. } => cut.count(),
+            Self::Walk(_) => 3,
             Self::Linear { .. }
             | Self::Conv { .. }
             | Self::RmsNorm { .. }
@@ -167,20 +173,22 @@ impl<D: Device> Op<D> {
     /// Cotangents that its backward is given.
     pub(super) fn cotangents(&self) -> usize {
         match self {
-            Self::Split { .. } => 0,
+            Self::Split { .. } | Self::Walk(_) => 0,
             _ => self.outputs(),
         }
     }
 
     /// The parameters whose gradients its backward adds to.
-    pub(super) fn params(&self) -> [Option<ParamId>; 2] {
+    pub(super) fn params(&self) -> [Option<ParamId>; PARAMS] {
+        let mut all = [None; PARAMS];
         match *self {
-            Self::Linear { weight, bias, .. } => [Some(weight), bias],
-            Self::Conv { weight, bias, .. } => [Some(weight), Some(bias)],
+            Self::Linear { weight, bias, .. } => (all[0], all[1]) = (Some(weight), bias),
+            Self::Conv { weight, bias, .. } => (all[0], all[1]) = (Some(weight), Some(bias)),
+            Self::Walk(ref walk) => all = walk.params().map(Some),
             Self::RmsNorm { weight: one, .. }
             | Self::Repeat { rows: one, .. }
             | Self::MemoryStart { w0: one, .. }
-            | Self::Embedding { table: one, .. } => [Some(one), None],
+            | Self::Embedding { table: one, .. } => all[0] = Some(one),
             Self::Add { .. }
             | Self::Silu { .. }
             | Self::SiluGate { .. }
@@ -198,8 +206,9 @@ impl<D: Device> Op<D> {
             | Self::Ask { .. }
             | Self::Pool { .. }
             | Self::CrossEntropy { .. }
-            | Self::SquaredError { .. } => [None, None],
+            | Self::SquaredError { .. } => {}
         }
+        all
     }
 
     /// The chain rule for y = f(x, …) of loss ℓ: with ȳ = ∂ℓ/∂y of all who used y, adds x̄ = (∂y/∂x)ᵀ ȳ to the
@@ -223,6 +232,7 @@ impl<D: Device> Op<D> {
             }
             (Self::Part { op, x, len, whole }, _) => return rows::part_vjp(run, &op, x, len, whole),
             (Self::Split { cut, x, first }, _) => return segments::split_vjp(run, &cut, x, first),
+            (Self::Walk(walk), _) => return walk::vjp(run, &walk),
             (op, [Some(d_y), _]) => (d_y, op),
             (_, [None, _]) => return Ok(()),
         };
@@ -295,6 +305,7 @@ impl<D: Device> Op<D> {
             Self::Assemble
             | Self::Part { .. }
             | Self::Split { .. }
+            | Self::Walk(_)
             | Self::Memory { .. }
             | Self::CrossEntropy { .. }
             | Self::SquaredError { .. } => Ok(()),

@@ -1,6 +1,7 @@
 //! Buffers with several owners, whose counters are used again: a training step takes no block from the heap for them.
 
 use crate::device::Device;
+use crate::error::Result;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,17 @@ impl<D: Device> Shared<D> {
     /// The buffer to change, as long as there is no other owner.
     pub fn get_mut(&mut self) -> Option<&mut D::Buffer> {
         Arc::get_mut(&mut self.cell)?.as_mut()
+    }
+}
+
+impl<D: Device> Shared<D> {
+    /// The buffer itself where there is no other owner, else what `copy` makes of it. The counter goes home when the
+    /// last owner does.
+    pub(super) fn into_own(mut self, copy: impl FnOnce(&D::Buffer) -> Result<D::Buffer>) -> Result<D::Buffer> {
+        if let Some(buffer) = Arc::get_mut(&mut self.cell).and_then(Option::take) {
+            return Ok(buffer);
+        }
+        copy(&*self)
     }
 }
 

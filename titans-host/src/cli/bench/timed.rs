@@ -2,7 +2,10 @@
 //! what the operations of a model take. Where operations may still run when their call returns, it can wait for
 //! each of them.
 
-use crate::device::{Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, OperationKind, Update};
+use crate::device::{
+    Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, OperationKind, SegmentsGradients,
+    SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Update,
+};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -129,6 +132,33 @@ impl<D: Device> Device for Timed<D> {
         d_state: InputGradient<'_, D::Buffer>,
     ) -> Result<()> {
         self.time(OperationKind::Memory, || self.device.ask_vjp(op, inputs, boundaries, d_y, d_q, d_state))
+    }
+
+    fn walks_segments(&self, op: &SegmentsOp) -> bool {
+        self.device.walks_segments(op)
+    }
+
+    fn segments(
+        &self,
+        op: &SegmentsOp,
+        inputs: SegmentsInputs<&D::Buffer>,
+        weights: SegmentsWeights<&D::Buffer>,
+        made: SegmentsMade<&mut D::Buffer>,
+        boundaries: Option<&mut D::Buffer>,
+    ) -> Result<()> {
+        self.time(OperationKind::Memory, || self.device.segments(op, inputs, weights, made, boundaries))
+    }
+
+    fn segments_vjp(
+        &self,
+        op: &SegmentsOp,
+        inputs: SegmentsInputs<&D::Buffer>,
+        weights: SegmentsWeights<&D::Buffer>,
+        made: SegmentsMade<&D::Buffer>,
+        boundaries: &D::Buffer,
+        gradients: SegmentsGradients<'_, D::Buffer>,
+    ) -> Result<()> {
+        self.time(OperationKind::Memory, || self.device.segments_vjp(op, inputs, weights, made, boundaries, gradients))
     }
 
     fn clear_all(&self, xs: &mut [D::Buffer]) -> Result<()> {

@@ -56,12 +56,19 @@ fn split<'a, R: Driver>(pair: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>
     pair.map_or((None, None), |(k, v)| (Some(k), Some(v)))
 }
 
+/// A base's logarithm in two floats, of 24 bits each: enough for angles in double.
+pub(super) fn logarithm(base: f64) -> [f32; 2] {
+    let log = base.log2();
+    let high = log as f32;
+    [high, (log - f64::from(high)) as f32]
+}
+
 /// Rows of so many heads, and where they go, maybe themselves.
-type Turned<'a, R> = (usize, &'a DeviceBuffer<R>, &'a DeviceBuffer<R>);
+pub(super) type Turned<'a, R> = (usize, &'a DeviceBuffer<R>, &'a DeviceBuffer<R>);
 
 impl<R: Driver> Cuda<R> {
     /// Rotates queries, keys and a context's keys where they are there, forward or back, by one launch.
-    fn rotate(
+    pub(super) fn rotate(
         &self,
         turn: f64,
         op: &AttentionOp,
@@ -69,10 +76,7 @@ impl<R: Driver> Cuda<R> {
         context: Option<Turned<'_, R>>,
     ) -> Result<()> {
         let (Some(rotary), Some(before)) = (op.rotary(), op.context_rotary()) else { return Ok(()) };
-        // A float holds 24 bits of log2(base), two of them enough for angles in double.
-        let log = rotary.base.log2();
-        let high = log as f32;
-        let low = log - f64::from(high);
+        let [high, low] = logarithm(rotary.base);
         let [q, k] = tokens.map(|x| (rotary.shift, Some(x)));
         let mut all = args![op.time, rotary.width, rotary.period, high, low, turn].to_vec();
         let mut pairs = 0;

@@ -31,11 +31,14 @@ pub const COMMON: &[KernelFile] = &sources![
     "common.cuh",
     "sums.cuh",
     "block.cuh",
+    "norms.cuh",
     "columns.cuh",
     "tiles.cuh",
     "attention.cuh",
     "linear.cuh",
-    "slices.cuh"
+    "slices.cuh",
+    "linear_vjp.cuh",
+    "segments.cuh"
 ];
 
 /// All kernel files; each compiles after [`COMMON`].
@@ -61,6 +64,9 @@ pub const SOURCES: &[KernelFile] = &sources![
     "linear_vjp.cu",
     "linear_gates.cu",
     "linear_ask.cu",
+    "segments.cu",
+    "segments_vjp.cu",
+    "segments_sums.cu",
 ];
 
 /// `enum { SILU = 0, …, ACTIVATIONS = 5 };`: a choice's variants by their names, each its byte, and how many there are.

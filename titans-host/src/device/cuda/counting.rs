@@ -5,6 +5,7 @@
 
 mod bytes;
 mod linear;
+mod segments;
 
 use super::driver::{Address, Arg, BatchedGemm, Driver, Grid};
 use super::probe::failed;

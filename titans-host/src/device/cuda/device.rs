@@ -2,12 +2,13 @@
 
 use super::buffer::{DeviceBuffer, bytes_of};
 use super::driver::Driver;
-use super::memory::only_asks;
+use super::memory::{only_asks, walks};
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices};
 use crate::device::{
-    Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, PoolUsage, Update, memory,
+    Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, PoolUsage, SegmentsGradients,
+    SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Update, memory,
 };
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
@@ -247,6 +248,34 @@ impl<R: Driver> Device for Cuda<R> {
             return self.asked_backward(op, &inputs, d_y, d_q, d_state);
         }
         memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+    }
+
+    fn walks_segments(&self, op: &SegmentsOp) -> bool {
+        walks(op)
+    }
+
+    fn segments(
+        &self,
+        op: &SegmentsOp,
+        inputs: SegmentsInputs<&DeviceBuffer<R>>,
+        weights: SegmentsWeights<&DeviceBuffer<R>>,
+        made: SegmentsMade<&mut DeviceBuffer<R>>,
+        boundaries: Option<&mut DeviceBuffer<R>>,
+    ) -> Result<()> {
+        let made = made.try_map(|x| Ok(&*x))?;
+        self.segments_forward(op, inputs, weights, made, boundaries.map(|x| &*x))
+    }
+
+    fn segments_vjp(
+        &self,
+        op: &SegmentsOp,
+        inputs: SegmentsInputs<&DeviceBuffer<R>>,
+        weights: SegmentsWeights<&DeviceBuffer<R>>,
+        made: SegmentsMade<&DeviceBuffer<R>>,
+        boundaries: &DeviceBuffer<R>,
+        gradients: SegmentsGradients<'_, DeviceBuffer<R>>,
+    ) -> Result<()> {
+        self.segments_backward(op, inputs, weights, (made, boundaries), gradients)
     }
 
     fn clear_all(&self, xs: &mut [DeviceBuffer<R>]) -> Result<()> {

@@ -38,8 +38,8 @@ pub use probe::{Info, Probe, probe};
 pub use search::LibraryFound;
 
 pub(in crate::device) use indices::words_len;
-pub(in crate::device) use memory::only_asks;
-pub(in crate::device) use scratch::scratch;
+pub(in crate::device) use memory::{only_asks, walks};
+pub(in crate::device) use scratch::{scratch, segments_scratch};
 
 use crate::device::PoolUsage;
 use crate::error::Result;

@@ -12,6 +12,8 @@ pub(super) struct Matrix {
     view: View,
     rows: usize,
     cols: usize,
+    /// Elements from one row to the next, and from one matrix to the next.
+    ld: usize,
     stride: usize,
     transposed: bool,
 }
@@ -19,12 +21,17 @@ pub(super) struct Matrix {
 impl Matrix {
     /// Matrices one after another.
     pub fn new(view: View, rows: usize, cols: usize) -> Self {
-        Self { view, rows, cols, stride: rows * cols, transposed: false }
+        Self { view, rows, cols, ld: cols, stride: rows * cols, transposed: false }
     }
 
     /// Matrices `stride` elements apart.
     pub fn every(self, stride: usize) -> Self {
         Self { stride, ..self }
+    }
+
+    /// Columns of wider matrices, whose rows are `ld` elements long.
+    pub fn of_rows(self, ld: usize) -> Self {
+        Self { ld, ..self }
     }
 
     /// The transposes, as factors.
@@ -39,11 +46,12 @@ impl Matrix {
 
     /// As the driver sees it, once it is known to lie inside its buffer.
     fn factor(&self, batch: usize) -> Result<Factor> {
-        let last = batch.saturating_sub(1).checked_mul(self.stride).and_then(|x| x.checked_add(self.rows * self.cols));
+        let own = self.rows.saturating_sub(1) * self.ld + self.cols;
+        let last = batch.saturating_sub(1).checked_mul(self.stride).and_then(|x| x.checked_add(own));
         match last {
             Some(last) if last <= self.view.len => Ok(Factor {
                 address: self.view.address,
-                ld: int(self.cols)?,
+                ld: int(self.ld)?,
                 stride: self.stride as i64,
                 transposed: self.transposed,
             }),
@@ -61,6 +69,11 @@ impl<R: Driver> Cuda<R> {
     /// `c = a b + beta c` in the precision of linear maps.
     pub(super) fn linear_product(&self, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
         self.gemm(self.precision, 1, 1.0, (a, b), beta, c)
+    }
+
+    /// The same for `batch` matrices.
+    pub(super) fn linear_products(&self, batch: usize, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
+        self.gemm(self.precision, batch, 1.0, (a, b), beta, c)
     }
 
     /// `c = alpha a b + beta c` for `batch` matrices, in `f32`; c's old values are not read when beta is 0.

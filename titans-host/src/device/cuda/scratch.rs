@@ -4,10 +4,10 @@ use super::Cuda;
 use super::buffer::BYTES;
 use super::columns::{plain_slices, slices};
 use super::counting::Counting;
-use super::memory::{BackwardSpace, ForwardSpace};
+use super::memory::{BackwardSpace, ForwardSpace, SegmentsBackward, SegmentsForward};
 use super::ops::{NORMED, few_normed, sums};
 use crate::device::plan::unlisted;
-use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation};
+use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation, SegmentsOp};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -42,6 +42,15 @@ pub(in crate::device) fn scratch<B, I>(
         // Which take some is said once, in the plan (`plan/ops.rs`).
         _ => return Err(unlisted("cuda", operation.name())),
     })
+}
+
+/// Elements that a walk over segments has at once, forward (`kept`: with boundaries) or back.
+pub(in crate::device) fn segments_scratch(op: &SegmentsOp, kept: bool, backward: bool) -> Result<usize> {
+    if backward {
+        held(&op.memory, |cuda| SegmentsBackward::new(cuda, op))
+    } else {
+        held(&op.memory, |cuda| SegmentsForward::new(cuda, op, kept))
+    }
 }
 
 fn rows(len: usize, width: usize) -> usize {

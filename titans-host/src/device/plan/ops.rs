@@ -1,7 +1,10 @@
 //! The operations: what they write, and the scratch that passes.
 
 use super::{BufferKind, Plan, PlanBuffer, Planned, lock};
-use crate::device::{Device, InputGradient, MemoryInputs, MemoryOp, MemoryOutputs, Operation, cuda, memory};
+use crate::device::{
+    Device, InputGradient, MemoryInputs, MemoryOp, MemoryOutputs, Operation, SegmentsGradients, SegmentsInputs,
+    SegmentsMade, SegmentsOp, SegmentsWeights, cuda, memory,
+};
 use crate::error::{Error, Result};
 
 impl Device for Plan {
@@ -79,6 +82,52 @@ impl Device for Plan {
             return Ok(());
         }
         memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+    }
+
+    fn walks_segments(&self, op: &SegmentsOp) -> bool {
+        self.of == Planned::Cuda && cuda::walks(op)
+    }
+
+    fn segments(
+        &self,
+        op: &SegmentsOp,
+        _: SegmentsInputs<&PlanBuffer>,
+        _: SegmentsWeights<&PlanBuffer>,
+        made: SegmentsMade<&mut PlanBuffer>,
+        boundaries: Option<&mut PlanBuffer>,
+    ) -> Result<()> {
+        self.pass(&[cuda::segments_scratch(op, boundaries.is_some(), false)?])?;
+        if let Some(boundaries) = boundaries {
+            boundaries.is(BufferKind::Boundaries);
+        }
+        for linear in [made.stream, made.context, made.fed] {
+            linear.is(BufferKind::Linear);
+        }
+        for norm in [made.y, made.normed] {
+            norm.is(BufferKind::Norm);
+        }
+        for attention in [made.q, made.k, made.attended, made.log_sum] {
+            attention.is(BufferKind::Attention);
+        }
+        for memory in [made.answers, made.state, made.h] {
+            memory.is(BufferKind::Memory);
+        }
+        made.v.is(BufferKind::Conv);
+        made.read.is(BufferKind::Elementwise);
+        made.gates.is(BufferKind::Elementwise);
+        Ok(())
+    }
+
+    fn segments_vjp(
+        &self,
+        op: &SegmentsOp,
+        _: SegmentsInputs<&PlanBuffer>,
+        _: SegmentsWeights<&PlanBuffer>,
+        _: SegmentsMade<&PlanBuffer>,
+        _: &PlanBuffer,
+        _: SegmentsGradients<'_, PlanBuffer>,
+    ) -> Result<()> {
+        self.pass(&[cuda::segments_scratch(op, true, true)?])
     }
 
     fn run(&self, operation: Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<u64> {

@@ -21,6 +21,9 @@ impl<D: Device> Model<D> {
         [x, n]: [&Var<D>; 2],
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
+        if let Some(op) = self.walk_op(tape, segment) {
+            return self.mac_walked(tape, block, [x, n], &op, segment);
+        }
         let (batch, time, inner, width) = (segment.batch, segment.time, self.config.inner(), self.config.width);
         let tokens = self.mac_tokens(tape, block, n, segment)?;
         let gate = block.w.attention_gate.some().map(|gate| tape.linear(n, gate, None)).transpose()?;

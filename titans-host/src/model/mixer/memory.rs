@@ -47,14 +47,19 @@ impl<D: Device> Model<D> {
     /// α, θ, η of all rows `[batch, rows, 3, heads, L]`, L being 1 where a memory's layers share them.
     pub(super) fn gates(&self, tape: &mut Tape<'_, D>, block: &Block, u: &Var<D>, batch: usize) -> Result<Var<D>> {
         let c = &self.config;
-        let on = |there: bool| if there { 1.0 } else { 0.0 };
         let gates = tape.linear(u, block.w.gates, Some(block.w.gates_bias))?;
         let width = c.gates_width();
-        let gates = tape.gates(width / 3, [on(c.forgetting), c.theta_max, c.eta_max * on(c.momentum)], &gates)?;
+        let gates = tape.gates(width / 3, self.largest_gates(), &gates)?;
         match c.gates {
             GateSpan::Token => Ok(gates),
             GateSpan::Chunk => tape.hold(&gates, batch, self.spec.chunk, width),
         }
+    }
+
+    /// The largest α, θ and η.
+    pub(super) fn largest_gates(&self) -> [f64; 3] {
+        let (c, on) = (&self.config, |there: bool| if there { 1.0 } else { 0.0 });
+        [on(c.forgetting), c.theta_max, c.eta_max * on(c.momentum)]
     }
 
     /// What a memory that is not there answers.

@@ -7,6 +7,7 @@ mod attention;
 mod mac;
 mod mac_memory;
 mod mac_residual;
+mod mac_walk;
 mod memory;
 
 pub(super) use attention::ROTARY_BASE;

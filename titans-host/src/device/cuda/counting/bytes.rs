@@ -1,6 +1,6 @@
 //! The bytes that a launch moves at the least: of each array what it touches, once.
 
-use super::linear;
+use super::{linear, segments};
 use crate::device::cuda::driver::{Arg, BatchedGemm};
 
 const BYTES: u64 = 4;
@@ -21,7 +21,7 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> u64 {
     let there = |i: usize| u64::from(matches!(args.get(i), Some(Arg::Address(at)) if *at != 0));
     // Rows that a thread reads or writes, each as long as an argument says, and single elements.
     let walk = |rows: u64, len: u64, single: u64| n * (rows * len + single);
-    if let Some(touched) = linear::of_kernel(kernel, n, args) {
+    if let Some(touched) = linear::of_kernel(kernel, n, args).or_else(|| segments::of_kernel(kernel, n, args)) {
         return BYTES * touched;
     }
     BYTES
@@ -117,7 +117,7 @@ mod tests {
     fn the_list_names_kernels_that_are_there() {
         let names: Vec<_> = SOURCES.iter().flat_map(|file| declared(file.text)).map(|kernel| kernel.name).collect();
         let code = include_str!("bytes.rs").split("#[cfg(test)]").next().unwrap_or_default().to_owned();
-        let code = code + include_str!("linear.rs");
+        let code = code + include_str!("linear.rs") + include_str!("segments.rs");
         let listed = code.split('"').skip(1).step_by(2).filter(|name| !name.contains(' '));
         let unknown: Vec<_> = listed.filter(|name| !names.iter().any(|n| n == name)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");

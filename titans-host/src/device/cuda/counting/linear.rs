@@ -57,6 +57,11 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> Option<u64> {
             // What columns give is a triangle of two squares, written and read.
             n * (12 * length + chains + 2 * column + (there(15) + there(16) + 2) * square + 4 * int(9))
         }
+        "linear_tokens_vjp" => {
+            let (keys, values, params) = widths(9);
+            let squares = 4 * (there(32) + there(33)) + 2;
+            n * (4 * keys + 3 * values + squares * square + 2 * column + 4 * params + 24 * length + chains)
+        }
         "linear_ask" => {
             let (rows, columns) = (int(2).div_ceil(64).max(1), int(4).div_ceil(64).max(1));
             n / (rows * columns) * (int(2) * (int(3) + int(4)) + int(3) * int(4))

@@ -6,35 +6,6 @@
 //   d_v = p^T d_y,   d_p = d_y v^T,   d_s = p (d_p - along),   along = d_y . y
 //   d_q = d_s k / sqrt(width),   d_k = d_s^T q / sqrt(width)          the root goes into d_s
 
-// One tile of queries against one of keys: p, and d_score, of a thread's pairs. Rows are queries from `first_query` on,
-// columns keys from `first_key` on of `keys`; log_sum and along lie `heads` apart.
-struct Scores {
-    Rows q, d_y, k, v;
-    const float *log_sum, *along;
-    i64 first_query, first_key, keys, window, segment, heads;
-};
-
-// p = e^(s - log_sum) and d_s = p (d_y . v - along), the root of the width taken into s and d_s; 0 where a query does
-// not see a key.
-__device__ inline void score_gradients(const Scores& t, float (*left)[PART + 1], float (*right)[TILE + 1],
-                                       float (*p)[EACH], float (*d)[EACH]) {
-    const float scale = 1.0f / sqrtf((float)t.q.width);
-    row_products(t.q, t.k, left, right, p);
-    row_products(t.d_y, t.v, left, right, d);
-    for (int a = 0; a < EACH; ++a) {
-        const bool inside = row_of(a) < t.q.count;
-        const Seen seen = seen_by(t.first_query + row_of(a), t.keys, t.window, t.segment);
-        const float log_sum = inside ? t.log_sum[row_of(a) * t.heads] : 0.0f;
-        const float along = inside ? t.along[row_of(a) * t.heads] : 0.0f;
-        for (int b = 0; b < EACH; ++b) {
-            const i64 j = t.first_key + column_of(b);
-            const bool sees = inside && j >= seen.from && j < seen.to && j < t.keys;
-            p[a][b] = sees ? expf(p[a][b] * scale - log_sum) : 0.0f;
-            d[a][b] = p[a][b] * (d[a][b] - along) * scale; // d_s from d_p = d_y . v
-        }
-    }
-}
-
 // along = d_y . y, what the softmax's sum takes off every d_p. n = rows, a warp each
 BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const float* y, float* along) {
     WARP_ROWS(r, n) {

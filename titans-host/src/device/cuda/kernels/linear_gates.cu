@@ -89,6 +89,25 @@ __device__ inline void chains_back(const Column& x, const Given& d, const float*
     }
 }
 
+// d_gates of a unit; the last row's A, G and E closed the piece, W = a W + g S, S = e S: their cotangents begin with
+// <W', W>, <W', S>, <S', S> ((1)).
+__device__ inline void gates_vjp_of(const Column& x, const Given& d, const float* w, const float* d_w, i64 params,
+                                    const float* chains) {
+    Pair of_a = {0.0f, 0.0f}, of_g = of_a, of_e = of_a;
+    for (i64 e = threadIdx.x; e < params; e += BLOCK) {
+        of_a = plus_product(of_a, w[e], d_w[e]);
+        of_g = plus_product(of_g, w[params + e], d_w[e]);
+        of_e = plus_product(of_e, w[params + e], d_w[params + e]);
+    }
+    const float d_a = rounded(block_sum(of_a)), d_g = rounded(block_sum(of_g)), d_e = rounded(block_sum(of_e));
+    for (i64 i = threadIdx.x; i < x.at.count; i += BLOCK) column_vjp(x, d, i);
+    __syncthreads(); // the columns are written
+    for (i64 t = threadIdx.x / 32; t < x.at.count; t += WARPS) total_columns(x, t);
+    __syncthreads(); // the totals are written
+    if (threadIdx.x == 0) chains_back(x, d, chains, d_a, d_g, d_e);
+    __syncthreads(); // what follows is another unit's
+}
+
 // n = units, a block each: d_gates [batch, time, 3, heads]; by_alpha, by_eta: [units, length, length] to work in
 BLOCK_KERNEL(BLOCK, 1) linear_gates_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 params,
                                         const float* gates, const unsigned* mask, const float* chains, const float* c,
@@ -103,20 +122,41 @@ BLOCK_KERNEL(BLOCK, 1) linear_gates_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i6
                          d_rows + u * COEFFICIENTS * length};
         const Column x = {all,      piece_of(all, u), read,              chunk,           read_only, gates, mask,
                           c + column, p + column,     by_alpha + square, by_eta + square, d_gates};
-        // The last row's A, G and E closed the piece, W = a W + g S, S = e S: <W', W>, <W', S>, <S', S> ((1)).
-        const float *w = state_of(states, x.at), *d_w = behind + u * 2 * params;
-        Pair of_a = {0.0f, 0.0f}, of_g = of_a, of_e = of_a;
-        for (i64 e = threadIdx.x; e < params; e += BLOCK) {
-            of_a = plus_product(of_a, w[e], d_w[e]);
-            of_g = plus_product(of_g, w[params + e], d_w[e]);
-            of_e = plus_product(of_e, w[params + e], d_w[params + e]);
-        }
-        const float d_a = rounded(block_sum(of_a)), d_g = rounded(block_sum(of_g)), d_e = rounded(block_sum(of_e));
-        for (i64 i = threadIdx.x; i < x.at.count; i += BLOCK) column_vjp(x, d, i);
-        __syncthreads(); // the columns are written
-        for (i64 t = threadIdx.x / 32; t < x.at.count; t += WARPS) total_columns(x, t);
-        __syncthreads(); // the totals are written
-        if (threadIdx.x == 0) chains_back(x, d, chains + u * 3 * (length + 1), d_a, d_g, d_e);
-        __syncthreads(); // what follows is another unit's
+        gates_vjp_of(x, d, state_of(states, x.at), behind + u * 2 * params, params, chains + u * 3 * (length + 1));
+    }
+}
+
+// All cotangents of the tokens of pieces of at most 64, n = units, a block each: what linear_scores_vjp,
+// linear_queries_vjp, linear_keys_vjp and linear_gates_vjp make, which needs nothing of another unit. `weighed` and `t`
+// [units, length, length] hold N B and N- B-, then what columns give alpha and eta; d_queries is null where d_y is,
+// d_keys where a piece is one chunk
+BLOCK_KERNEL(BLOCK, 1) linear_tokens_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 d_in, i64 d_out,
+                                         const float* q, const float* k, const float* gates, const unsigned* mask,
+                                         const float* chains, const float* rows, const float* c, const float* p,
+                                         const float* d_y, const float* d_v, float* delta, i64 delta_stride,
+                                         i64 delta_first, OF_STATES, const float* behind, float* weighed, float* t,
+                                         float* d_queries, float* d_keys, float* d_rows, float* d_q, float* d_k,
+                                         float* d_gates) {
+    SHARED(float, left, [TILE][PART + 1]);
+    SHARED(float, right, [TILE][TILE + 1]);
+    SHARED(float, weights, [TILE][TILE + 1]);
+    const Group all = {memories, heads, time, length, first};
+    const i64 params = d_in * d_out;
+    const States states = {kept, between, stride, every, between_first, memories, 2 * params};
+    const TokensBack x = {all, read, chunk, d_in, d_out, q, k, gates, c, rows, d_y, d_v,
+                          Residuals{delta, delta_stride, delta_first}, states, behind, d_y ? weighed : nullptr,
+                          d_queries, d_keys ? t : nullptr, d_keys, d_rows, d_q, d_k};
+    BLOCK_UNITS(u, n) {
+        const Piece at = piece_of(all, u);
+        const i64 square = u * length * length, column = u * (length + 1) * length;
+        scores_vjp(x, at, u, 0, 0, left, right);
+        if (d_y) queries_vjp(x, at, u, 0, left, right, weights);
+        keys_vjp(x, at, u, 0, left, right, weights);
+        __syncthreads(); // d_rows is written, the squares are used
+        const Given d = {d_queries ? d_queries + square : nullptr, d_keys ? d_keys + square : nullptr,
+                         d_rows + u * COEFFICIENTS * length};
+        const Column of_gates = {all,      at,         read,             chunk,      read_only, gates, mask,
+                                 c + column, p + column, weighed + square, t + square, d_gates};
+        gates_vjp_of(of_gates, d, state_of(states, at), behind + u * 2 * params, params, chains + u * 3 * (length + 1));
     }
 }

@@ -1,35 +1,7 @@
-// What the walks leave, in parallel over all pieces of a group (linear.cuh): the cotangents of queries, keys and gates
-// from the states W, S at the pieces' starts, the cotangents W', S' behind them, and L = -d_v.
-//
-// Forward, with B = C theta and B- = C- theta: Y = A Q W + G Q S - M Delta, M = (Q K^T) B; R = scale (A- K W + G- K S -
-// V), (I + scale M-) Delta = R, M- = (K K^T) B-; W = a W + g S - K^T IN_W Delta, S = e S - K^T IN_S Delta. A prime is a
-// cotangent. M' = N = -Y' Delta^T ((2) of MATH 4) and M-' = N- = -L Delta^T (exact form), each by two factors, below
-// the diagonal, and U = Delta W'^T, V = Delta S'^T ((1)):
-//
-//   Q' = A Y' W^T + G Y' S^T + (N B) K
-//   K' = A- L W^T + G- L S^T + (N- B-) K        as queries of R and M-
-//      + (N- B-)^T K + (N B)^T Q                as keys of M- and M
-//      - IN_W U - IN_S V                        in the closing
-//   A'_t = q_t . (Y' W^T)_t, G'_t = q_t . (Y' S^T)_t, likewise A-' and G-' of k and L
-//   B' = N (Q K^T), B-' = N- (K K^T), IN_W'_i = -k_i . u_i, IN_S'_i = -k_i . v_i
+// The steps of linear_vjp.cuh as kernels, for pieces of any length; those of a tile have all of them in one
+// (linear_gates.cu).
 
-// M = scores B and its cotangent N: the scores' is N B, in `weighed`, B's is N scores, in `d_weight`. Of the tokens
-// from t on, and from i on; 0 above the diagonal.
-__device__ inline void store_weights_vjp(const Group& all, const Piece& at, i64 t, i64 i, i64 read, i64 chunk,
-                                         const float (*n)[EACH], const float (*scores)[EACH], const float* gates,
-                                         const float* c, float* weighed, float* d_weight) {
-    for (int b = 0; b < EACH; ++b) {
-        const i64 column = i + column_of(b);
-        const float theta = column < at.count ? gates[gate_of(all, at, column, 1)] : 0.0f;
-        for (int a = 0; a < EACH; ++a) {
-            const i64 row = t + row_of(a), e = row * all.length + column;
-            if (row >= at.count || column >= at.count) continue;
-            const bool seen = column <= row;
-            weighed[e] = seen ? n[a][b] * c[answering(row, read, chunk) * all.length + column] * theta : 0.0f;
-            d_weight[e] = seen ? n[a][b] * scores[a][b] : 0.0f;
-        }
-    }
-}
+#define TILES_OF(length) ((length) + TILE - 1) / TILE
 
 // n = units * tiles * tiles of 64, a block each: N B and the cotangents of B of the queries (d_y not null) and of the
 // keys (of_keys not null), each [units, length, length]. Tiles above the diagonal are left alone
@@ -40,95 +12,37 @@ BLOCK_KERNEL(BLOCK, 1) linear_scores_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     const Group all = {memories, heads, time, length, first};
-    const i64 tiles = (length + TILE - 1) / TILE;
+    const i64 tiles = TILES_OF(length);
+    TokensBack x = {};
+    x.all = all, x.read = read, x.chunk = chunk, x.d_in = d_in, x.d_out = d_out, x.q = q, x.k = k, x.gates = gates;
+    x.c = c, x.d_y = d_y, x.d_v = d_v, x.delta = Residuals{delta, stride, start};
+    x.of_queries = of_queries, x.d_queries = d_queries, x.of_keys = of_keys, x.d_keys = d_keys;
     BLOCK_UNITS(u, n) {
         const i64 unit = u / (tiles * tiles), t = u / tiles % tiles * TILE, i = u % tiles * TILE;
         const Piece at = piece_of(all, unit);
         if (i > t || t >= at.count) continue;
-        const Rows keys = tokens_of(all, at, i, k, d_in);
-        const Rows residuals = residuals_of(Residuals{delta, stride, start}, at, i, d_out);
-        const i64 square = unit * length * length;
-        const float* of_unit = c + unit * (length + 1) * length;
-        float gains[EACH][EACH], scores[EACH][EACH];
-        UNROLL(1)
-        for (int side = d_y ? 0 : 1; side < (of_keys ? 2 : 1); ++side) {
-            row_products(tokens_of(all, at, t, side ? d_v : d_y, d_out), residuals, left, right, gains);
-            row_products(tokens_of(all, at, t, side ? k : q, d_in), keys, left, right, scores);
-            // d_v is -L.
-            for (int a = 0; a < EACH; ++a)
-                for (int b = 0; b < EACH; ++b) gains[a][b] = side ? gains[a][b] : -gains[a][b];
-            store_weights_vjp(all, at, t, i, side ? -1 : read, chunk, gains, scores, gates, of_unit,
-                              (side ? of_keys : of_queries) + square, (side ? d_keys : d_queries) + square);
-        }
-    }
-}
-
-// Adds factor[row] times the rows of `left` times a tile of a matrix's transpose, its rows from `column` on, to
-// `total`; their products with the rows of x to `dots`.
-__device__ inline void add_products(Rows left, const float* matrix, i64 column, Rows x, const float* factor, float sign,
-                                    float (*l)[PART + 1], float (*r)[TILE + 1], float (*total)[EACH], float* dots) {
-    float products[EACH][EACH];
-    const Rows right = {matrix + column * left.width, left.width, x.width - column, left.width};
-    row_products(left, right, l, r, products);
-    for (int a = 0; a < EACH; ++a) {
-        const bool row = row_of(a) < x.count;
-        const float of_row = row ? sign * factor[row_of(a)] : 0.0f;
-        for (int b = 0; b < EACH; ++b) {
-            const i64 e = column + column_of(b);
-            total[a][b] += of_row * products[a][b];
-            if (row && e < x.width) dots[a] = fmaf(sign * x.start[row_of(a) * x.stride + e], products[a][b], dots[a]);
-        }
-    }
-}
-
-// Adds a tile of a square [length, length] (of its transpose) times the columns from `column` on of `rows` to `total`.
-// The square is `count` long; the tile's rows begin at t, its columns at i.
-__device__ inline void add_square(const float* square, i64 length, i64 count, i64 t, i64 i, bool transposed, Rows rows,
-                                  i64 column, float (*weights)[TILE + 1], float (*tile)[TILE + 1],
-                                  float (*total)[EACH]) {
-    __syncthreads(); // what was there is used
-    load_tile<TILE>(Rows{square + t * length + i, length, count - t, count - i}, 0, weights[0]);
-    add_weighted(weights, transposed, rows, column, tile, total);
-}
-
-// Sums of the 16 threads that share a row.
-__device__ inline void store_dots(const float* dots, i64 count, float* out) {
-    for (int a = 0; a < EACH; ++a) {
-        const float sum = row_sum(dots[a]);
-        if (threadIdx.x % 16 == 0 && row_of(a) < count) out[row_of(a)] = sum;
+        scores_vjp(x, at, unit, t, i, left, right);
     }
 }
 
 // n = units * tiles of 64, a block each: d_q = Q', and of d_rows [units, 6, length] A' and G' of the queries
 BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
-                                          const float* d_y, const float* rows, const float* weighed, OF_STATES,
+                                          const float* d_y, const float* rows, float* weighed, OF_STATES,
                                           float* d_rows, float* d_q) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);
     const Group all = {memories, heads, time, length, first};
-    const i64 params = d_in * d_out, tiles = (length + TILE - 1) / TILE;
-    const States states = {kept, between, stride, every, between_first, memories, 2 * params};
+    const i64 tiles = TILES_OF(length);
+    TokensBack x = {};
+    x.all = all, x.d_in = d_in, x.d_out = d_out, x.q = q, x.k = k, x.rows = rows, x.d_y = d_y;
+    x.states = States{kept, between, stride, every, between_first, memories, 2 * d_in * d_out};
+    x.of_queries = weighed, x.d_rows = d_rows, x.d_q = d_q;
     BLOCK_UNITS(u, n) {
-        const i64 unit = u / tiles, t = u % tiles * TILE, own = unit * COEFFICIENTS * length + t;
+        const i64 unit = u / tiles, t = u % tiles * TILE;
         const Piece at = piece_of(all, unit);
         if (t >= at.count) continue;
-        const float* w = state_of(states, at);
-        const Rows d_answers = tokens_of(all, at, t, d_y, d_out), x = tokens_of(all, at, t, q, d_in);
-        float of_a[EACH] = {}, of_g[EACH] = {};
-        for (i64 column = 0; column < d_in; column += TILE) {
-            float total[EACH][EACH] = {};
-            // A Y' W^T, G Y' S^T, then (N B) K.
-            add_products(d_answers, w, column, x, rows + own + A_READ * length, 1.0f, left, right, total, of_a);
-            add_products(d_answers, w + params, column, x, rows + own + G_READ * length, 1.0f, left, right, total,
-                         of_g);
-            for (i64 i = 0; i <= t; i += TILE)
-                add_square(weighed + unit * length * length, length, at.count, t, i, false,
-                           tokens_of(all, at, i, k, d_in), column, weights, right, total);
-            store_tile(total, column, at.count - t, d_in, heads * d_in, d_q + (at.row + t * heads) * d_in);
-        }
-        store_dots(of_a, at.count - t, d_rows + own + A_READ * length);
-        store_dots(of_g, at.count - t, d_rows + own + G_READ * length);
+        queries_vjp(x, at, unit, t, left, right, weights);
     }
 }
 
@@ -136,47 +50,22 @@ BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, 
 // of_keys = N- B-: null for 0
 BLOCK_KERNEL(BLOCK, 1) linear_keys_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
                                        const float* d_v, float* delta, i64 delta_stride, i64 delta_first,
-                                       const float* rows, const float* of_queries, const float* of_keys, OF_STATES,
+                                       const float* rows, float* of_queries, float* of_keys, OF_STATES,
                                        const float* behind, float* d_rows, float* d_k) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);
     const Group all = {memories, heads, time, length, first};
-    const i64 params = d_in * d_out, tiles = (length + TILE - 1) / TILE;
-    const States states = {kept, between, stride, every, between_first, memories, 2 * params};
+    const i64 tiles = TILES_OF(length);
+    TokensBack x = {};
+    x.all = all, x.d_in = d_in, x.d_out = d_out, x.q = q, x.k = k, x.rows = rows, x.d_v = d_v;
+    x.delta = Residuals{delta, delta_stride, delta_first};
+    x.states = States{kept, between, stride, every, between_first, memories, 2 * d_in * d_out};
+    x.behind = behind, x.of_queries = of_queries, x.of_keys = of_keys, x.d_rows = d_rows, x.d_k = d_k;
     BLOCK_UNITS(u, n) {
         const i64 unit = u / tiles, i = u % tiles * TILE;
-        const i64 own = unit * COEFFICIENTS * length + i, square = unit * length * length;
         const Piece at = piece_of(all, unit);
         if (i >= at.count) continue;
-        const float *w = state_of(states, at), *d_w = behind + unit * 2 * params;
-        const Rows lambda = tokens_of(all, at, i, d_v, d_out), x = tokens_of(all, at, i, k, d_in);
-        const Rows residuals = residuals_of(Residuals{delta, delta_stride, delta_first}, at, i, d_out);
-        float of_a[EACH] = {}, of_g[EACH] = {}, in_w[EACH] = {}, in_s[EACH] = {};
-        for (i64 column = 0; column < d_in; column += TILE) {
-            float total[EACH][EACH] = {};
-            // A- L W^T and G- L S^T, of d_v = -L.
-            add_products(lambda, w, column, x, rows + own + A_KEYS * length, -1.0f, left, right, total, of_a);
-            add_products(lambda, w + params, column, x, rows + own + G_KEYS * length, -1.0f, left, right, total, of_g);
-            // -IN_W U and -IN_S V.
-            add_products(residuals, d_w, column, x, rows + own + IN_W * length, -1.0f, left, right, total, in_w);
-            add_products(residuals, d_w + params, column, x, rows + own + IN_S * length, -1.0f, left, right, total,
-                         in_s);
-            // (N- B-) K, (N- B-)^T K, (N B)^T Q.
-            for (i64 t = 0; of_keys && t <= i; t += TILE)
-                add_square(of_keys + square, length, at.count, i, t, false, tokens_of(all, at, t, k, d_in), column,
-                           weights, right, total);
-            for (i64 t = i; of_keys && t < at.count; t += TILE)
-                add_square(of_keys + square, length, at.count, t, i, true, tokens_of(all, at, t, k, d_in), column,
-                           weights, right, total);
-            for (i64 t = i; of_queries && t < at.count; t += TILE)
-                add_square(of_queries + square, length, at.count, t, i, true, tokens_of(all, at, t, q, d_in), column,
-                           weights, right, total);
-            store_tile(total, column, at.count - i, d_in, heads * d_in, d_k + (at.row + i * heads) * d_in);
-        }
-        store_dots(of_a, at.count - i, d_rows + own + A_KEYS * length);
-        store_dots(of_g, at.count - i, d_rows + own + G_KEYS * length);
-        store_dots(in_w, at.count - i, d_rows + own + IN_W * length);
-        store_dots(in_s, at.count - i, d_rows + own + IN_S * length);
+        keys_vjp(x, at, unit, i, left, right, weights);
     }
 }

@@ -6,34 +6,12 @@ KERNEL repeat_row(i64 n, i64 d, const float* bias, float* y) {
     y[i] = bias[i % d];
 }
 
-// 1 / sqrt(|x|^2 / divisor + eps) of a warp's row; divisor d for the RMS norm, 1 for the l2 norm
-__device__ inline Pair inverse_norm(i64 d, float divisor, const float* x) {
-    return inverse_root(plus(over(warp_dot(d, x, x), divisor), 1e-6f));
-}
-
 // n = rows, a warp each: y = x inverse[r] weight[c]; no weight: y = x inverse[r]
 BLOCK_KERNEL(BLOCK) norm_forward(i64 n, i64 d, float divisor, const float* x, const float* weight, float* y) {
     WARP_ROWS(r, n) {
         const float s = rounded(inverse_norm(d, divisor, x + r * d));
         LANE_ELEMENTS(c, d) y[r * d + c] = weight ? x[r * d + c] * s * weight[c] : x[r * d + c] * s;
     }
-}
-
-// A warp's row. y = s x weight with s = (|x|^2 / divisor + eps)^(-1/2), so ds/dx = -s^3 x / divisor. With g = d_y
-// weight: d_x = s g + (g . x) ds/dx = s (g - x s^2 (g . x) / divisor), a difference that nearly cancels in narrow rows,
-// so all of it is exact beyond a float. Every lane gets s
-__device__ inline float norm_row_vjp(i64 d, float divisor, const float* row, const float* weight, const float* cot,
-                                     float* d_row) {
-    const Pair s = inverse_norm(d, divisor, row);
-    const float scale = rounded(s);
-    Pair along = {0.0f, 0.0f};
-    LANE_ELEMENTS(c, d) along = plus(along, times(two_product(cot[c], weight ? weight[c] : 1.0f), row[c]));
-    along = over(times(times(warp_sum(along), s), s), divisor); // s^2 (g . x) / divisor
-    LANE_ELEMENTS(c, d) {
-        const Pair g = two_product(cot[c], weight ? weight[c] : 1.0f);
-        d_row[c] = scale * rounded(plus(g, minus(times(along, row[c]))));
-    }
-    return scale;
 }
 
 // n = rows, a warp each; the inverse norms are kept

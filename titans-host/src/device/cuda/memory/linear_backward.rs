@@ -10,6 +10,7 @@ use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::product::args;
 use crate::device::cuda::{Cuda, DeviceIndices, Driver};
 use crate::error::Result;
+use std::ops::Range;
 
 /// What the backward of a linear memory takes and gives back.
 pub(in crate::device::cuda) struct LinearBackward<R: Driver> {
@@ -65,8 +66,7 @@ impl<R: Driver> LinearMemory<'_, R> {
     /// All gradients, that of the first state in `d_state`. Group by group from the last: [`LinearMemory::walk_back`],
     /// then [`LinearMemory::tokens_vjp`], where the cotangents are derived.
     pub fn backward(&self, mut work: LinearBackward<R>, run: &LinearRun<'_, R>) -> Result<()> {
-        let (spec, n) = (self.sizes.spec(), self.sizes.longest());
-        let (periods, block, most) = (spec.periods(self.sizes.op.time), work.block.max(1), work.group.most);
+        let periods = self.sizes.spec().periods(self.sizes.op.time);
         if run.d_y.is_none() {
             run.gradients.d_q.clear()?;
         }
@@ -74,9 +74,21 @@ impl<R: Driver> LinearMemory<'_, R> {
             let d_state = &run.gradients.d_state;
             return run.d_final.map_or_else(|| d_state.clear(), |d_final| d_state.copy_from(d_final));
         }
-        let mut last = run.d_final;
-        for first in (0..periods).step_by(block).rev() {
-            let end = periods.min(first + block);
+        self.backward_span(&mut work, run, 0..periods, run.d_final)
+    }
+
+    /// The pieces of a range, behind which the state's cotangent is `last`.
+    pub fn backward_span<'a>(
+        &self,
+        work: &mut LinearBackward<R>,
+        run: &'a LinearRun<'_, R>,
+        range: Range<usize>,
+        mut last: Option<&'a DeviceBuffer<R>>,
+    ) -> Result<()> {
+        let (spec, n) = (self.sizes.spec(), self.sizes.longest());
+        let (block, most) = (work.block.max(1), work.group.most);
+        for first in range.clone().step_by(block).rev() {
+            let end = range.end.min(first + block);
             let states = PieceStates {
                 kept: Some(run.boundaries.view()),
                 between: work.between.as_ref().map(DeviceBuffer::view),
@@ -100,9 +112,9 @@ impl<R: Driver> LinearMemory<'_, R> {
             }
             for pieces in groups(first, end, most.min(block)).rev() {
                 self.prepare(&mut work.group, pieces, &run.inputs)?;
-                self.walk_back(&work, pieces, run, last)?;
-                last = Some(run.gradients.d_state);
-                self.tokens_vjp(&work, pieces, run, (states, delta))?;
+                self.walk_back(work, pieces, run, last)?;
+                last = Some(&*run.gradients.d_state);
+                self.tokens_vjp(work, pieces, run, (states, delta))?;
                 // The backward worked in what was made.
                 work.group.ready = None;
             }
@@ -165,6 +177,9 @@ impl<R: Driver> LinearMemory<'_, R> {
         run: &LinearRun<'_, R>,
         (states, delta): (PieceStates, PieceResiduals),
     ) -> Result<()> {
+        if self.tiles() == 1 {
+            return self.tile_tokens_vjp(work, pieces, run, (states, delta));
+        }
         let (cuda, group, inputs, gradients) = (self.cuda, &work.group, &run.inputs, &run.gradients);
         let (told, states) = (self.group_args(pieces), self.state_args(states));
         let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()].to_vec();
@@ -199,5 +214,25 @@ impl<R: Driver> LinearMemory<'_, R> {
         let out = args![&work.behind, &work.weighed, group.t.as_ref(), &*gradients.d_gates];
         let args = [&told[..], &self.answer_args(), made, given, &states, out].concat();
         cuda.launch_blocks("linear_gates_vjp", units, &args)
+    }
+    /// The same of pieces of one tile, whose steps are a block's own.
+    fn tile_tokens_vjp(
+        &self,
+        work: &LinearBackward<R>,
+        pieces: Pieces,
+        run: &LinearRun<'_, R>,
+        (states, delta): (PieceStates, PieceResiduals),
+    ) -> Result<()> {
+        let (group, inputs, gradients) = (&work.group, &run.inputs, &run.gradients);
+        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
+        let sizes = args![read_only, self.sizes.spec().key_width(), self.sizes.spec().value_width()];
+        let given = args![inputs.q, inputs.k, inputs.gates, mask];
+        let made = args![&group.chains, &group.rows, &group.c, group.p.as_ref(), run.d_y, &*gradients.d_v];
+        let residuals = args![delta.start, delta.stride, delta.first];
+        let squares = args![&work.behind, &work.weighed, group.t.as_ref(), run.d_y.map(|_| &group.m)];
+        let out = args![group.inverse.as_ref(), &work.d_rows, &*gradients.d_q, &*gradients.d_k, &*gradients.d_gates];
+        let told = [&self.group_args(pieces)[..], &self.answer_args(), sizes, given, made, residuals].concat();
+        let args = [&told[..], &self.state_args(states), squares, out].concat();
+        self.cuda.launch_blocks("linear_tokens_vjp", pieces.count * self.sizes.count, &args)
     }
 }

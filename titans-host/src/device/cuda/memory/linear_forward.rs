@@ -7,6 +7,7 @@ use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::product::args;
 use crate::device::cuda::{Cuda, Driver};
 use crate::error::Result;
+use std::ops::Range;
 
 /// What the forward of a linear memory takes and gives back.
 pub(in crate::device::cuda) struct LinearForward<R: Driver> {
@@ -31,6 +32,15 @@ impl<R: Driver> LinearForward<R> {
     }
 }
 
+/// What a forward writes, by kernels.
+#[derive(Debug)]
+pub(super) struct LinearOutputs<'a, R: Driver> {
+    pub y: &'a DeviceBuffer<R>,
+    pub surprise: Option<&'a DeviceBuffer<R>>,
+    pub state: Option<&'a DeviceBuffer<R>>,
+    pub boundaries: Option<&'a DeviceBuffer<R>>,
+}
+
 impl<R: Driver> LinearMemory<'_, R> {
     /// Read-outs, and what else is asked for.
     pub fn forward(
@@ -39,36 +49,47 @@ impl<R: Driver> LinearMemory<'_, R> {
         inputs: &CudaInputs<'_, R>,
         outputs: &MemoryOutputs<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
-        let (periods, most) = (self.sizes.spec().periods(self.sizes.op.time), space.group.most);
-        let (boundaries, given) = (outputs.boundaries.as_deref(), outputs.state.as_deref());
-        let state = given.or(space.state.as_ref());
-        let states = PieceStates { kept: boundaries.map(DeviceBuffer::view), between: None, first: 0 };
+        let periods = self.sizes.spec().periods(self.sizes.op.time);
+        let outputs = LinearOutputs {
+            y: &*outputs.y,
+            surprise: outputs.surprise.as_deref(),
+            state: outputs.state.as_deref(),
+            boundaries: outputs.boundaries.as_deref(),
+        };
         if periods == 0 {
-            return given.map_or(Ok(()), |state| state.copy_from(inputs.state));
+            return outputs.state.map_or(Ok(()), |state| state.copy_from(inputs.state));
         }
-        for pieces in groups(0, periods, most) {
-            let delta = match (&space.delta, boundaries) {
+        self.forward_span(&mut space, inputs, &outputs, 0..periods, inputs.state)
+    }
+
+    /// The pieces of a range, from the state `start` on.
+    pub fn forward_span(
+        &self,
+        space: &mut LinearForward<R>,
+        inputs: &CudaInputs<'_, R>,
+        outputs: &LinearOutputs<'_, R>,
+        range: Range<usize>,
+        start: &DeviceBuffer<R>,
+    ) -> Result<()> {
+        let (boundaries, most) = (outputs.boundaries, space.group.most);
+        let LinearForward { group, delta: own, state: between } = space;
+        let state = outputs.state.or(between.as_ref());
+        let states = PieceStates { kept: boundaries.map(DeviceBuffer::view), between: None, first: 0 };
+        for pieces in groups(range.start, range.end, most) {
+            let delta = match (&own, boundaries) {
                 (None, Some(boundaries)) => self.kept_residuals(boundaries),
                 (own, _) => {
                     let n = self.sizes.longest();
-                    let start = own.as_ref().unwrap_or(inputs.state).view();
+                    let start = own.as_ref().unwrap_or(start).view();
                     PieceResiduals { start, stride: most * n * self.sizes.top(), first: pieces.first * n }
                 }
             };
-            self.prepare(&mut space.group, pieces, inputs)?;
-            let begin = Some(if pieces.first == 0 { inputs.state } else { state.unwrap_or(inputs.state) });
-            let walk = PieceWalk {
-                pieces,
-                each: pieces.count,
-                delta,
-                solved: false,
-                y: Some(&*outputs.y),
-                begin,
-                end: state,
-                states,
-            };
-            self.walk(&space.group, &walk, inputs)?;
-            if let Some(surprise) = outputs.surprise.as_deref() {
+            self.prepare(group, pieces, inputs)?;
+            let begin = Some(if pieces.first == range.start { start } else { state.unwrap_or(start) });
+            let y = Some(outputs.y);
+            let walk = PieceWalk { pieces, each: pieces.count, delta, solved: false, y, begin, end: state, states };
+            self.walk(group, &walk, inputs)?;
+            if let Some(surprise) = outputs.surprise {
                 self.surprise(&walk, surprise)?;
             }
         }

@@ -15,6 +15,9 @@ mod linear;
 mod linear_backward;
 mod linear_forward;
 mod reverse;
+mod segments;
+mod segments_forward;
+mod segments_vjp;
 mod sets;
 mod space;
 
@@ -27,6 +30,8 @@ pub(super) use backward::BackwardSpace;
 use chunk::Chunk;
 use linear::{CudaInputs, LinearMemory};
 use linear_forward::LinearForward;
+pub(in crate::device) use segments::walks;
+pub(super) use segments::{SegmentsBackward, SegmentsForward};
 use space::{Sizes, Space};
 use titans_kernel::error::expect_len;
 
