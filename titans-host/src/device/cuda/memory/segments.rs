@@ -136,7 +136,7 @@ pub(super) fn summed(op: &SegmentsOp) -> usize {
 }
 
 /// What is made, for kernels, which write through it.
-pub(super) type Made<'a, R> = SegmentsMade<&'a DeviceBuffer<R>>;
+pub(super) type MadeBuffers<'a, R> = SegmentsMade<&'a DeviceBuffer<R>>;
 
 /// A walk at work.
 pub(super) struct SegmentWalk<'a, R: Driver> {
@@ -164,7 +164,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// Whether every operand is as long as it should be.
-    pub fn check(&self, made: &Made<'_, R>) -> Result<()> {
+    pub fn check(&self, made: &MadeBuffers<'_, R>) -> Result<()> {
         let lens = |found: Vec<usize>, expected: Vec<usize>, what| {
             found.into_iter().zip(expected).try_for_each(|(found, expected)| expect_len(what, expected, found))
         };
@@ -222,7 +222,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// Queries and keys, rotated where they have positions.
-    pub fn turned(&self, made: &Made<'w, R>) -> (&'w DeviceBuffer<R>, &'w DeviceBuffer<R>) {
+    pub fn turned(&self, made: &MadeBuffers<'w, R>) -> (&'w DeviceBuffer<R>, &'w DeviceBuffer<R>) {
         match self.op.attention.rotary {
             Some(_) => (made.q, made.k),
             None => (self.inputs.q, self.inputs.k),
