@@ -8,7 +8,7 @@ use crate::error::Result;
 const TOKENS: [&str; 7] = ["k", "v", "q", "theta", "alpha", "eta", "mask"];
 
 /// Refuses what is no input: initial weights, momentum and cotangents that belong to no part of the memory, and every
-/// other name, which may be one of these that is misspelled.
+/// other name but those of outputs, which may be one of these that is misspelled.
 ///
 /// # Errors
 /// Naming the tensor, and what it would need, or the inputs that there are.
@@ -17,7 +17,7 @@ pub fn check(file: &Tensors<'_>, parts: &[Part]) -> Result<()> {
     let known: Vec<(String, String)> = parts.iter().flat_map(both).collect();
     let used = |name: &str| {
         let of_part = || known.iter().any(|(initial, cot)| name == initial || name == cot);
-        name == "cot.y" || TOKENS.contains(&name) || of_part()
+        name == "cot.y" || TOKENS.contains(&name) || of_part() || is_output(name)
     };
     let mut names = file.names();
     names.sort_unstable();
@@ -25,6 +25,12 @@ pub fn check(file: &Tensors<'_>, parts: &[Part]) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(file.error(name, reason(name, parts))),
     }
+}
+
+/// What this verb writes, and reference vectors hold beside their inputs: a file may be an answer too.
+fn is_output(name: &str) -> bool {
+    let parts = ["y.", "w.", "s.", "grad."];
+    ["y", "surprise", "gamma", "sgamma"].contains(&name) || parts.iter().any(|part| name.starts_with(part))
 }
 
 fn reason(name: &str, parts: &[Part]) -> String {
