@@ -17,9 +17,10 @@ use std::path::PathBuf;
 use titans_host::device::cuda::compile::{self, SOURCES, Target};
 
 /// Kernels that may have local memory, in bytes a thread, and why. All others have none.
-const LOCAL: [(&str, u32); 1] = [
+const LOCAL: [(&str, u32); 2] = [
     // The working array of `cos` and `sin` of doubles for angles beyond 2^31, which no position reaches.
     ("rotary", 40),
+    ("segment_rotary", 40),
 ];
 
 /// A kernel: threads of a block, and for each architecture registers of a thread, bytes of shared memory of a block,

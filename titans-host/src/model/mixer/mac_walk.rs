@@ -1,5 +1,5 @@
-//! Memory as context in the residual wiring on devices that walk over the segments in one operation: what comes from the
-//! tokens alone before it, the answers' gate behind it.
+//! Memory as context in the residual wiring on devices that walk over the segments in one operation: what comes from
+//! the tokens alone before it, the answers' gate behind it.
 
 use super::answers;
 use super::memory::project;

@@ -57,10 +57,15 @@ pub(super) fn of_kernel(kernel: &str, n: u64, args: &[Arg]) -> Option<u64> {
             // What columns give is a triangle of two squares, written and read.
             n * (12 * length + chains + 2 * column + (there(15) + there(16) + 2) * square + 4 * int(9))
         }
-        "linear_tokens_vjp" => {
-            let (keys, values, params) = widths(9);
-            let squares = 4 * (there(32) + there(33)) + 2;
-            n * (4 * keys + 3 * values + squares * square + 2 * column + 4 * params + 24 * length + chains)
+        "linear_answers_vjp" => {
+            let ((keys, values, params), asked, of_keys) = (widths(8), there(15), there(27));
+            let tokens = keys * (1 + 2 * asked) + values * (1 + asked + of_keys) + length * (1 + 4 * asked);
+            n * (tokens + square * (1 + 3 * asked + 2 * of_keys) + 2 * params * asked)
+        }
+        "linear_writes_vjp" => {
+            let ((keys, values, params), asked, of_keys) = (widths(9), there(29), there(31));
+            let tokens = (2 + asked) * keys + 2 * values + 20 * length + chains;
+            n * (tokens + 2 * column + (2 * asked + 2 * of_keys + 2) * square + 4 * params)
         }
         "linear_ask" => {
             let (rows, columns) = (int(2).div_ceil(64).max(1), int(4).div_ceil(64).max(1));

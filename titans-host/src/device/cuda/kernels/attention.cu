@@ -3,7 +3,7 @@
 
 // n = batch * heads * ceil(time / 64) * ceil(width / 64): outputs of 64 queries, and the logarithms of their sums
 // unless that is null
-BLOCK_KERNEL(BLOCK) attention_forward(i64 n, i64 time, i64 heads, i64 kv_heads, i64 width, i64 persistent, i64 window,
+BLOCK_KERNEL(BLOCK, 1) attention_forward(i64 n, i64 time, i64 heads, i64 kv_heads, i64 width, i64 persistent, i64 window,
                                       i64 segment, const float* q, const float* q_rotated, const float* k,
                                       const float* v, const float* pk, const float* pv, const float* ck,
                                       const float* cv, float* y, float* log_sum) {

@@ -50,7 +50,7 @@ BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, 
 // n = batch * kv_heads * ceil(rows / 64) * ceil(width / 64), and as many again for the context's keys where there are
 // such: d_k = d_s^T q and d_v = p^T d_y of 64 keys, over the queries that see them: all of them for persistent keys
 // (window and segment 0), q then not rotated
-BLOCK_KERNEL(BLOCK) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
+BLOCK_KERNEL(BLOCK, 1) attention_vjp_keys(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                        i64 segment, const float* q, const float* k, const float* v, const float* ck,
                                        const float* cv, const float* log_sum, const float* d_y, const float* along,
                                        float* d_k, float* d_v, float* d_ck, float* d_cv) {

@@ -126,37 +126,59 @@ BLOCK_KERNEL(BLOCK, 1) linear_gates_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i6
     }
 }
 
-// All cotangents of the tokens of pieces of at most 64, n = units, a block each: what linear_scores_vjp,
-// linear_queries_vjp, linear_keys_vjp and linear_gates_vjp make, which needs nothing of another unit. `weighed` and `t`
-// [units, length, length] hold N B and N- B-, then what columns give alpha and eta; d_queries is null where d_y is,
-// d_keys where a piece is one chunk
-BLOCK_KERNEL(BLOCK, 1) linear_tokens_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 d_in, i64 d_out,
+// The steps of linear_vjp.cuh and the gates, of pieces of at most 64 tokens, two by two: what a block makes first no
+// other unit needs, and more than two would need more registers than a thread has.
+
+// n = units, a block each: what linear_scores_vjp makes of both sides, and linear_queries_vjp. d_y, of_queries and
+// d_queries are null where nothing is asked, of_keys and d_keys where a piece is one chunk
+BLOCK_KERNEL(BLOCK, 1) linear_answers_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 d_in, i64 d_out, const float* q,
+                                          const float* k, const float* gates, const float* c, const float* rows,
+                                          const float* d_y, const float* d_v, float* delta, i64 delta_stride,
+                                          i64 delta_first, OF_STATES, float* of_queries, float* d_queries,
+                                          float* of_keys, float* d_keys, float* d_rows, float* d_q) {
+    SHARED(float, left, [TILE][PART + 1]);
+    SHARED(float, right, [TILE][TILE + 1]);
+    SHARED(float, weights, [TILE][TILE + 1]);
+    const Group all = {memories, heads, time, length, first};
+    const States states = {kept, between, stride, every, between_first, memories, 2 * d_in * d_out};
+    const TokensBack x = {all, read, chunk, d_in, d_out, q, k, gates, c, rows, d_y, d_v,
+                          Residuals{delta, delta_stride, delta_first}, states, nullptr, of_queries, d_queries,
+                          of_keys, d_keys, d_rows, d_q, nullptr};
+    BLOCK_UNITS(u, n) {
+        const Piece at = piece_of(all, u);
+        scores_vjp(x, at, u, 0, 0, left, right);
+        if (d_y) queries_vjp(x, at, u, 0, left, right, weights);
+    }
+}
+
+// n = units, a block each: what linear_keys_vjp makes, and linear_gates_vjp. by_alpha and by_eta [units, length,
+// length], of which of_queries and of_keys may be a part, are worked in
+BLOCK_KERNEL(BLOCK, 1) linear_writes_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, i64 d_in, i64 d_out,
                                          const float* q, const float* k, const float* gates, const unsigned* mask,
                                          const float* chains, const float* rows, const float* c, const float* p,
-                                         const float* d_y, const float* d_v, float* delta, i64 delta_stride,
-                                         i64 delta_first, OF_STATES, const float* behind, float* weighed, float* t,
-                                         float* d_queries, float* d_keys, float* d_rows, float* d_q, float* d_k,
-                                         float* d_gates) {
+                                         const float* d_v, float* delta, i64 delta_stride, i64 delta_first, OF_STATES,
+                                         const float* behind, float* of_queries, const float* d_queries,
+                                         float* of_keys, const float* d_keys, float* by_alpha, float* by_eta,
+                                         float* d_rows, float* d_k, float* d_gates) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
     SHARED(float, weights, [TILE][TILE + 1]);
     const Group all = {memories, heads, time, length, first};
     const i64 params = d_in * d_out;
     const States states = {kept, between, stride, every, between_first, memories, 2 * params};
-    const TokensBack x = {all, read, chunk, d_in, d_out, q, k, gates, c, rows, d_y, d_v,
-                          Residuals{delta, delta_stride, delta_first}, states, behind, d_y ? weighed : nullptr,
-                          d_queries, d_keys ? t : nullptr, d_keys, d_rows, d_q, d_k};
+    TokensBack x = {};
+    x.all = all, x.d_in = d_in, x.d_out = d_out, x.q = q, x.k = k, x.rows = rows, x.d_v = d_v, x.states = states;
+    x.delta = Residuals{delta, delta_stride, delta_first}, x.behind = behind;
+    x.of_queries = of_queries, x.of_keys = of_keys, x.d_rows = d_rows, x.d_k = d_k;
     BLOCK_UNITS(u, n) {
         const Piece at = piece_of(all, u);
-        const i64 square = u * length * length, column = u * (length + 1) * length;
-        scores_vjp(x, at, u, 0, 0, left, right);
-        if (d_y) queries_vjp(x, at, u, 0, left, right, weights);
         keys_vjp(x, at, u, 0, left, right, weights);
         __syncthreads(); // d_rows is written, the squares are used
+        const i64 square = u * length * length, column = u * (length + 1) * length;
         const Given d = {d_queries ? d_queries + square : nullptr, d_keys ? d_keys + square : nullptr,
                          d_rows + u * COEFFICIENTS * length};
-        const Column of_gates = {all,      at,         read,             chunk,      read_only, gates, mask,
-                                 c + column, p + column, weighed + square, t + square, d_gates};
+        const Column of_gates = {all,        at,         read,              chunk,           read_only, gates, mask,
+                                 c + column, p + column, by_alpha + square, by_eta + square, d_gates};
         gates_vjp_of(of_gates, d, state_of(states, at), behind + u * 2 * params, params, chains + u * 3 * (length + 1));
     }
 }

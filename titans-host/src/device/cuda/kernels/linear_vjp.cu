@@ -1,4 +1,4 @@
-// The steps of linear_vjp.cuh as kernels, for pieces of any length; those of a tile have all of them in one
+// The steps of linear_vjp.cuh as kernels, for pieces of any length; those of a tile have them two by two
 // (linear_gates.cu).
 
 #define TILES_OF(length) ((length) + TILE - 1) / TILE

@@ -7,8 +7,8 @@ struct SegmentColumns {
 };
 #define OF_COLUMNS i64 width, i64 channels, i64 taps, i64 gates, i64 read, i64 context
 
-// The column's kind: 0 the stream's norm, 1 taps (tap after tap), 2 their biases, 3 the gates' biases, 4 and 5 the norms
-// of heads; `column` becomes its number there. 6 lies beyond the last.
+// The column's kind: 0 the stream's norm, 1 taps (tap after tap), 2 their biases, 3 the gates' biases, 4 and 5 the
+// norms of heads; `column` becomes its number there. 6 lies beyond the last.
 #define KIND(number, count) \
     if (column < (count)) return number; \
     column -= (count);
@@ -26,7 +26,7 @@ __device__ inline int kind_of_column(const SegmentColumns& all, i64& column) {
 // y = x s weight of a norm: d_weight = sum of d_y x s. The convolution is linear in its taps: d_w[c, j] = sum of d_z[t]
 // x[t - taps + 1 + j]; biases sum what they are added to. n = slices * ceil(all columns / 32), a block each; partial
 // [slices, all columns]. batch * time rows; heads of attention and memories `heads` and `memories` a row
-BLOCK_KERNEL(BLOCK) segment_sums(i64 n, i64 slices, i64 batch, i64 time, i64 heads, i64 memories, OF_COLUMNS,
+BLOCK_KERNEL(BLOCK, 1) segment_sums(i64 n, i64 slices, i64 batch, i64 time, i64 heads, i64 memories, OF_COLUMNS,
                                  const float* stream, const float* d_fed, const float* of_stream, const float* x,
                                  const float* d_z, const float* d_x, const float* y, const float* gate,
                                  const float* d_read, const float* of_read, const float* h, const float* d_normed,

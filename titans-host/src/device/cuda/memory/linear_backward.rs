@@ -224,15 +224,25 @@ impl<R: Driver> LinearMemory<'_, R> {
         (states, delta): (PieceStates, PieceResiduals),
     ) -> Result<()> {
         let (group, inputs, gradients) = (&work.group, &run.inputs, &run.gradients);
+        let (told, units) =
+            ([&self.group_args(pieces)[..], &self.answer_args()].concat(), pieces.count * self.sizes.count);
+        let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()];
+        let (states, residuals) = (self.state_args(states), args![delta.start, delta.stride, delta.first]);
+        let of_queries = run.d_y.map(|_| &work.weighed);
+        let d_queries = of_queries.map(|_| &group.m);
+        let (d_keys, of_keys) = (group.inverse.as_ref(), group.t.as_ref().filter(|_| group.inverse.is_some()));
+
+        let given = args![inputs.q, inputs.k, inputs.gates, &group.c, &group.rows, run.d_y, &*gradients.d_v];
+        let out = args![of_queries, d_queries, of_keys, d_keys, &work.d_rows, &*gradients.d_q];
+        let args = [&told[..], widths, given, residuals, &states, out].concat();
+        self.cuda.launch_blocks("linear_answers_vjp", units, &args)?;
+
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
-        let sizes = args![read_only, self.sizes.spec().key_width(), self.sizes.spec().value_width()];
         let given = args![inputs.q, inputs.k, inputs.gates, mask];
-        let made = args![&group.chains, &group.rows, &group.c, group.p.as_ref(), run.d_y, &*gradients.d_v];
-        let residuals = args![delta.start, delta.stride, delta.first];
-        let squares = args![&work.behind, &work.weighed, group.t.as_ref(), run.d_y.map(|_| &group.m)];
-        let out = args![group.inverse.as_ref(), &work.d_rows, &*gradients.d_q, &*gradients.d_k, &*gradients.d_gates];
-        let told = [&self.group_args(pieces)[..], &self.answer_args(), sizes, given, made, residuals].concat();
-        let args = [&told[..], &self.state_args(states), squares, out].concat();
-        self.cuda.launch_blocks("linear_tokens_vjp", pieces.count * self.sizes.count, &args)
+        let made = args![&group.chains, &group.rows, &group.c, group.p.as_ref(), &*gradients.d_v];
+        let squares = args![&work.behind, of_queries, d_queries, of_keys, d_keys, &work.weighed, group.t.as_ref()];
+        let out = args![&work.d_rows, &*gradients.d_k, &*gradients.d_gates];
+        let told = [&told[..], args![read_only], widths, given, made, residuals].concat();
+        self.cuda.launch_blocks("linear_writes_vjp", units, &[&told[..], &states, squares, out].concat())
     }
 }

@@ -1,4 +1,4 @@
-//! The backward of MAC's walk over segments: twelve launches a segment, from the last to the first, and what is a sum
+//! The backward of MAC's walk over segments: thirteen launches a segment, from the last to the first, and what is a sum
 //! over all tokens once for all segments.
 
 use super::linear::LinearMemory;
@@ -123,8 +123,8 @@ impl<R: Driver> Cuda<R> {
 }
 
 impl<'w, R: Driver> SegmentWalk<'w, R> {
-    /// From the cotangents of values and gates to that of the stream: fed = y [values | gates], so d_y += d_fed [values |
-    /// gates]ᵀ, and through the norm to the stream's, to which it is added.
+    /// From the cotangents of values and gates to that of the stream: fed = y [values | gates], so d_y += d_fed
+    /// [values | gates]ᵀ, and through the norm to the stream's, to which it is added.
     fn feed_vjp(&self, back: &WalkBack<'_, R>, at: WalkPlace) -> Result<()> {
         let (op, cuda, memory, w) = (self.op, self.cuda, &self.op.memory, &self.weights);
         let (width, all) = (op.width, op.inner() + op.logits());
