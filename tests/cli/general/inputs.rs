@@ -8,7 +8,7 @@ use tempfile::tempdir;
 fn a_name_that_is_no_input_is_refused_with_those_that_are() {
     let folder = tempdir().unwrap();
     let here = folder.path();
-    for (name, of) in [("alhpa", "alpha"), ("masks", "theta"), ("w.0", "theta"), ("y", "eta"), ("K", "alpha")] {
+    for (name, of) in [("alhpa", "alpha"), ("masks", "theta"), ("v0", "theta"), ("Y", "eta"), ("K", "alpha")] {
         let mut arrays = input();
         let moved = arrays.remove(of).unwrap();
         if of == "theta" {
