@@ -48,8 +48,8 @@ fn single(path: &Path) -> Error {
 /// which is known by its first bytes or its name.
 ///
 /// # Errors
-/// [`Error::File`] for a damaged file, for a single array, and for an array that is none of plain little-endian numbers or booleans, which
-/// it names.
+/// [`Error::File`] for a damaged file, for a single array, and for an array that is none of plain little-endian numbers
+/// or booleans, which it names.
 pub fn as_safetensors(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
     if bytes.starts_with(NPY) {
         return Err(single(path));

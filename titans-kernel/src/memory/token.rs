@@ -1,8 +1,8 @@
 //! The token form: the equations to the letter (`docs/MATH.md` sections 1 and 2), one token after another.
 //!
 //! With the chunk form it shares φ, the layer norm, their derivatives, sums of squares and the products of a row with
-//! W, which `Portable` computes by plain loops, and nothing else: it is what the other forms are measured by. Gradients are
-//! taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the chunk form.
+//! W, which `Portable` computes by plain loops, and nothing else: it is what the other forms are measured by. Gradients
+//! are taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the chunk form.
 //!
 //! ```text
 //! z^l = h^l W^l, h^{l+1} = φ(z^l), M(x) = z^L           (a residual network: x + LN(z^L) ∘ (1 + γ))
