@@ -24,7 +24,7 @@ inline bool refuses() {
     void *bytes = ::operator new(64, std::align_val_t(64), std::nothrow);
     exhausted = false;
     ::operator delete(bytes, std::align_val_t(64), std::nothrow);
-    if (bytes != nullptr) std::puts("an allocator in place of the test's: no lack of memory is tried");
+    if (bytes != nullptr) std::fputs("an allocator in place of the test's: no lack of memory is tried\n", stderr);
     return bytes == nullptr;
 }
 
