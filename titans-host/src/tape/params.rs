@@ -136,14 +136,8 @@ impl<D: Device> Params<D> {
     }
 
     /// The numbers of all of them on the device, to change, in their order.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
-        self.values.iter_mut()
-    }
-
-    /// Names, whether they decay, and values to change, in their order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, bool, &mut D::Buffer)> {
-        let named = self.names.iter().map(String::as_str).zip(self.decay.iter().copied());
-        named.zip(&mut self.values).map(|((name, decays), value)| (name, decays, value))
+    pub fn values_mut(&mut self) -> &mut [D::Buffer] {
+        &mut self.values
     }
 
     /// The ids of all of them, in their order.

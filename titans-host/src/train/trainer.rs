@@ -111,7 +111,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         if ranks.size() > 1 {
             state = share::json(ranks, &state)?;
             optimiser.steps = state.step;
-            share::buffers(device, ranks, model.params.values_mut())?;
+            share::buffers(device, ranks, model.params.values_mut().iter_mut())?;
             share::buffers(device, ranks, optimiser.moment1.iter_mut().chain(&mut optimiser.moment2))?;
         }
         task.restore(&state.task)?;
