@@ -117,7 +117,8 @@ impl<D: Device> Tape<'_, D> {
     }
 }
 
-/// Backward of [`Tape::split`]: the cotangents of its outputs, from slot `first` on, become that of `x`.
+/// Backward of [`Tape::split`]. Part i is P_i x, where P_i picks its rows, and every row of x is in one part: x̄ =
+/// Σ_i P_iᵀ x̄_i is the parts' cotangents (of slots `first` and on) put together, 0 in a part that nobody used.
 pub(super) fn split_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, x: Slot, first: usize) -> Result<()> {
     let count = cut.count();
     let of_parts = || run.slots.iter().skip(first).take(count);
@@ -132,7 +133,8 @@ pub(super) fn split_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, x: Slot
     run.accumulate_own(x, d_x)
 }
 
-/// Backward of [`Tape::join`]: every part gets its rows of the whole's cotangent.
+/// Backward of [`Tape::join`]. The whole is y = Σ_i P_iᵀ x_i, where P_i picks the rows of part i: x̄_i = P_i ȳ, every
+/// part's rows of the whole's cotangent.
 pub(super) fn join_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, first: usize, d_y: &D::Buffer) -> Result<()> {
     let (device, cells, count) = (run.device, run.cells, cut.count());
     for (i, part) in run.parts.iter_mut().skip(first).take(count).enumerate() {
