@@ -125,6 +125,23 @@ impl ConvDims {
 /// It has one method for whatever computes, [`Device::run`], so that a device is one match over [`Operation`], and one
 /// that times, counts or forwards another is one method. The methods with an operation's name only write the value.
 /// All else manages: names, memory, copies to and from the host, waiting, and what a caller may ask of.
+///
+/// ```
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+///
+/// /// Written once, for every device.
+/// fn twice<D: Device>(device: &D, x: &D::Buffer) -> titans_host::Result<D::Buffer> {
+///     let mut y = device.alloc(device.len(x))?;
+///     device.add(x, x, &mut y)?; // writes `Operation::Add { a: x, b: x, y: &mut y }` and runs it
+///     Ok(y)
+/// }
+///
+/// let cpu = Cpu::<f64>::new(Some(1))?;
+/// let y = twice(&cpu, &cpu.upload(&[1.0, 2.5])?)?;
+/// assert_eq!(cpu.download(&y)?, [2.0, 5.0]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
     type Elem: SimdScalar;

@@ -94,8 +94,8 @@ macro_rules! operations {
         Elementwise move_rows MoveRows { op: MoveRows, x: read, y: write };
         /// Copies the given ones of parts `first`, `first` + 1, … out of the whole that `cut` describes.
         Elementwise split Split { cut: Cut, first: usize, x: read, parts: write_parts };
-        /// [`Device::split`]'s reverse: copies the given ones of parts `first`, `first` + 1, … to their places in `y`; rows
-        /// of parts that are not given stay.
+        /// [`Device::split`]'s reverse: copies the given ones of parts `first`, `first` + 1, … to their places in `y`;
+        /// rows of parts that are not given stay.
         Elementwise join Join { cut: Cut, first: usize, parts: read_parts, y: write };
         /// `y = x W + bias`, rows of `inputs` to rows of `outputs`.
         Linear linear Linear { dims: LinearDims, x: read, w: read, bias: may_read, y: write };
@@ -154,9 +154,9 @@ macro_rules! operations {
             gradients: MemoryGradients
         };
         /// Backward of a read-only [`Device::memory`] of one chunk from its boundary (or the state, where the device
-        /// [asks it](Device::asks_state)). With y_t = M(q_t) for weights W that no token changes, `d_q[t]` = (∂M/∂q)ᵀ
-        /// `d_y[t]` and `d_state`, set or added to: d_W = Σ_t (∂M/∂W)ᵀ `d_y[t]`, of the momentum 0. Nothing reaches keys,
-        /// values and gates.
+        /// [asks it](Device::asks_state)): as y_t = M(q_t) by weights W that no token changes,
+        /// `d_q[t] = (∂M/∂q)ᵀ d_y[t]` and, set or added to, `d_state`, of W `Σ_t (∂M/∂W)ᵀ d_y[t]`. Nothing reaches S,
+        /// keys, values and gates.
         Memory ask_vjp AskVjp {
             op: MemoryOp, inputs: MemoryInputs, boundaries: read, d_y: read, d_q: write, d_state: InputGradient
         };
@@ -216,6 +216,19 @@ macro_rules! declare {
     ($($(#[$doc:meta])* $kind:ident $name:ident $op:ident { $($arg:ident: $type:ident),* } $(-> $out:ident)?;)+) => {
         /// An operation with its operands: buffers `B` and indices `I` of a device. The method of
         /// [`Device`](super::Device) that has its name says what it does and what its operands are.
+        ///
+        /// ```
+        /// use titans_host::device::cpu::Cpu;
+        /// use titans_host::device::{Device, Operation, OperationKind};
+        ///
+        /// let cpu = Cpu::<f64>::new(Some(1))?;
+        /// let (x, mut y) = (cpu.upload(&[2.0])?, cpu.upload(&[1.0])?);
+        /// let operation = Operation::AddScaled { scale: 3.0, x: &x, y: &mut y };
+        /// assert_eq!((operation.name(), operation.kind()), ("add_scaled", OperationKind::Elementwise));
+        /// cpu.run(operation)?;
+        /// assert_eq!(cpu.download(&y)?, [7.0]);
+        /// # Ok::<(), titans_host::Error>(())
+        /// ```
         #[allow(missing_docs)]
         pub enum Operation<'a, B, I> {
             $(#[doc = concat!("[`", stringify!($name), "`](super::Device::", stringify!($name), ").")]

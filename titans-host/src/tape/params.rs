@@ -49,6 +49,19 @@ impl<D: Device> fmt::Debug for ParamView<'_, D> {
 }
 
 /// Parameters by name, each a buffer on the device.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::tape::Params;
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let mut params = Params::new();
+/// let weight = params.add(&cpu, "map.weight", &[2, 3], &[0.5; 6], true)?; // to which weight decay applies
+/// assert_eq!((params.count(), params.id("map.weight")), (6, Some(weight)));
+/// params.load(&cpu, "map.weight", &[2, 3], &[0.25; 6])?;
+/// assert_eq!(params.download(&cpu, weight)?, [0.25; 6]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Params<D: Device> {
     names: Vec<String>,
     shapes: Vec<Vec<usize>>,

@@ -144,6 +144,20 @@ impl TrainConfig {
 }
 
 /// A whole run. The task's part is in the task's own words.
+///
+/// ```
+/// use titans_host::task::recall::default_run;
+/// use titans_host::train::RunConfig;
+///
+/// let mut config = default_run(1, &[])?; // of the recall task, with memories of one layer
+/// config.train.steps = 200;
+/// config.validate()?;
+/// let folder = tempfile::tempdir().expect("a folder");
+/// let path = folder.path().join("config.toml");
+/// config.write(&path)?;
+/// assert_eq!(RunConfig::read(&path)?, config);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {

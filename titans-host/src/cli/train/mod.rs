@@ -22,7 +22,7 @@ use crate::task::{self, Task, TaskConfig, Validation};
 use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::progress::{Bar, Lines, Silent};
 use crate::train::ranks::leads;
-use crate::train::{Best, Collective, Interrupt, Outcome, Progress, RunConfig, Trainer, follow};
+use crate::train::{Best, Collective, Interrupt, LossUnit, Outcome, Progress, RunConfig, Trainer, follow};
 use config::ConfigArgs;
 use end::End;
 use indicatif::ProgressDrawTarget;
@@ -30,6 +30,7 @@ use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use titans_kernel::Choice;
 
 const ABOUT: &str = "\
 Without arguments it trains the recall task in about a minute on two idle cores and ends with a table: recall against length with
@@ -230,24 +231,24 @@ fn stopped(interrupt: &Interrupt, outcome: &Outcome, folder: &Path) -> Failure {
     )
 }
 
-fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
+fn print(report: &Report, unit: LossUnit) -> std::result::Result<(), Failure> {
     let Report { run, steps, seconds, tokens, validation, best, recall, track, .. } = report;
-    let run = plain(run);
+    let (run, unit_name) = (plain(run), unit.name());
     output::print(format_args!("{}, {}, {seconds:.0} s", counted(steps, "step"), counted(tokens, "token")))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
         let bits = match unit {
-            "nats" => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
-            _ => String::new(),
+            LossUnit::Nats => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
+            LossUnit::Squares => String::new(),
         };
         let loss = output::places(*loss);
-        output::print(format_args!("validation at the end, all of it: loss {loss} {unit}{bits}{accuracy}"))?;
+        output::print(format_args!("validation at the end, all of it: loss {loss} {unit_name}{bits}{accuracy}"))?;
     }
     if let Some(Best { step, loss }) = best {
         let loss = output::places(*loss);
         let untrained = if *step == 0 { "; no step of training was better than none" } else { "" };
         output::print(format_args!(
-            "best checkpoint: step {step} (by validations on the way: loss {loss} {unit}{untrained}), which the run folder stands for"
+            "best checkpoint: step {step} (by validations on the way: loss {loss} {unit_name}{untrained}), which the run folder stands for"
         ))?;
     }
     if let Some(table) = recall {
