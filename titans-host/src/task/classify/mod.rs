@@ -133,7 +133,9 @@ impl ClassifyConfig {
     fn test_file_in_use(&self) -> Option<String> {
         let used = |test: &&PathBuf| self.data.contains(test) || self.valid.contains(test);
         let path = self.test.iter().find(used)?.display();
-        Some(format!("{path} is given for the test and for training or validation too: its figures say nothing of new rows"))
+        Some(format!(
+            "{path} is given for the test and for training or validation too: its figures say nothing of new rows"
+        ))
     }
 
     fn validate(&self) -> Result<()> {
