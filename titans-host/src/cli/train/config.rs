@@ -112,7 +112,7 @@ pub struct ConfigArgs {
     /// [default: 0; text that is read more than four times: 0.1; forecast: 0.2]
     #[arg(long, value_name = "P", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     dropout: Option<f64>,
-    /// By what the learning rate of the memories' gates is multiplied [default: 1; parity: 30; needle, recall by lmm: 10]
+    /// By what the learning rate of memories' gates is multiplied [default: 1; parity: 30; needle, recall by lmm: 10]
     #[arg(long, value_name = "X", help_heading = "Training", allow_negative_numbers = true, value_parser = number)]
     gate_rate: Option<f64>,
     /// Chunk boundaries of the memories that wait for the backward; sqrt takes less memory and more time

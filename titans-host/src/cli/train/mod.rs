@@ -99,8 +99,8 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = positive)]
     steps: Option<u64>,
 
-    /// Stop after that many minutes; the learning rate follows the time. A new run of text ends earlier where it has read
-    /// its training part eight times
+    /// Stop after that many minutes; the learning rate follows the time. A new run of text ends earlier where it has
+    /// read its training part eight times
     #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number)]
     minutes: Option<f64>,
 

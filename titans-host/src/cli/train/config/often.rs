@@ -4,8 +4,8 @@
 use super::ConfigArgs;
 use crate::train::TrainConfig;
 
-/// Read more often than that, a text is learned with dropout: with it 2,000 steps of tinyshakespeare, eight times through
-/// it, end better; 600 steps, two and a half times, end worse.
+/// Read more often than that, a text is learned with dropout: with it 2,000 steps of tinyshakespeare, eight times
+/// through it, end better; 600 steps, two and a half times, end worse.
 const OFTEN: f64 = 4.0;
 
 const DROPOUT: f64 = 0.1;
