@@ -274,9 +274,10 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
 
     fn status(&self, seconds: f64) -> Status {
         let (config, state) = (&self.trainer.config().train, self.trainer.state());
+        let by = |steps: u64| steps.saturating_sub(state.step) as f64 * self.recent.seconds_per_step();
         let left = match config.minutes {
-            Some(minutes) => 60.0 * minutes - seconds,
-            None => config.steps.saturating_sub(state.step) as f64 * self.recent.seconds_per_step(),
+            Some(minutes) => (60.0 * minutes - seconds).min(config.most_steps.map_or(f64::INFINITY, by)),
+            None => by(config.steps),
         };
         Status {
             step: state.step,

@@ -232,6 +232,12 @@ pub trait Task<D: Device> {
         LossUnit::Nats
     }
 
+    /// Steps of `accumulate` parts that read as much as there is to train on; none where there is always something new.
+    fn steps_a_pass(&self, accumulate: u64) -> Option<f64> {
+        let _ = accumulate;
+        None
+    }
+
     /// Bytes of the data that it holds on the host.
     fn held(&self) -> usize {
         0
