@@ -10,7 +10,7 @@ use crate::error::Result;
 use titans_kernel::error::expect_len;
 
 /// Arrays of a launch: `OF_MANY` in `kernels/common.cuh`.
-const MANY: usize = 16;
+const MANY: usize = 32;
 
 /// The arguments of up to [`MANY`] arrays, and behind them those of arrays that are not there.
 fn padded<const N: usize>(of: impl Iterator<Item = [Arg; N]>, none: [Arg; N]) -> Vec<Arg> {

@@ -63,7 +63,7 @@ impl<R: Driver> JoinedWeights<R> {
     }
 }
 
-/// The memories of one segment: what their spaces are made for.
+/// The memories of one segment: what the forward's space is made for.
 fn of_segment(op: &SegmentsOp) -> MemoryOp {
     MemoryOp { time: op.segment(), ..op.memory.clone() }
 }
@@ -107,12 +107,11 @@ pub(in crate::device::cuda) struct SegmentsBackward<R: Driver> {
 
 impl<R: Driver> SegmentsBackward<R> {
     pub fn new(cuda: &Cuda<R>, op: &SegmentsOp) -> Result<Self> {
-        let of_segment = of_segment(op);
         let buffer = |len| DeviceBuffer::alloc(&cuda.driver, len);
         let (rows, inner, logits) = (op.rows(), op.inner(), op.logits());
         Ok(Self {
             joined: JoinedWeights::new(cuda, op)?,
-            memory: LinearBackward::new(cuda, Sizes::new(&of_segment))?,
+            memory: LinearBackward::new(cuda, Sizes::new(&op.memory))?,
             v: buffer(rows * inner)?,
             gates: buffer(rows * logits)?,
             fed: buffer(rows * (inner + logits))?,
@@ -136,7 +135,7 @@ pub(super) fn summed(op: &SegmentsOp) -> usize {
 }
 
 /// What is made, for kernels, which write through it.
-pub(super) type Made<'a, R> = SegmentsMade<&'a DeviceBuffer<R>>;
+pub(super) type WalkMade<'a, R> = SegmentsMade<&'a DeviceBuffer<R>>;
 
 /// A walk at work.
 pub(super) struct SegmentWalk<'a, R: Driver> {
@@ -164,7 +163,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// Whether every operand is as long as it should be.
-    pub fn check(&self, made: &Made<'_, R>) -> Result<()> {
+    pub fn check(&self, made: &WalkMade<'_, R>) -> Result<()> {
         let lens = |found: Vec<usize>, expected: Vec<usize>, what| {
             found.into_iter().zip(expected).try_for_each(|(found, expected)| expect_len(what, expected, found))
         };
@@ -222,7 +221,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// Queries and keys, rotated where they have positions.
-    pub fn turned(&self, made: &Made<'w, R>) -> (&'w DeviceBuffer<R>, &'w DeviceBuffer<R>) {
+    pub fn turned(&self, made: &WalkMade<'w, R>) -> (&'w DeviceBuffer<R>, &'w DeviceBuffer<R>) {
         match self.op.attention.rotary {
             Some(_) => (made.q, made.k),
             None => (self.inputs.q, self.inputs.k),

@@ -1,9 +1,9 @@
-//! The backward of MAC's walk over segments: thirteen launches a segment, from the last to the first, and what is a sum
+//! The backward of MAC's walk over segments: twelve launches a segment, from the last to the first, and what is a sum
 //! over all tokens once for all segments.
 
 use super::linear::LinearMemory;
 use super::linear_backward::LinearRun;
-use super::segments::{JoinedWeights, Made, SegmentWalk, SegmentsBackward, TILE, WalkPlace, summed};
+use super::segments::{JoinedWeights, SegmentWalk, SegmentsBackward, TILE, WalkMade, WalkPlace, summed};
 use super::space::Sizes;
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::columns::slices;
@@ -15,7 +15,7 @@ use titans_kernel::error::expect_len;
 
 /// What a backward works with: cotangents have the names of what they are of.
 struct WalkBack<'a, R: Driver> {
-    made: Made<'a, R>,
+    made: WalkMade<'a, R>,
     boundaries: &'a DeviceBuffer<R>,
     stream: &'a DeviceBuffer<R>,
     y: &'a DeviceBuffer<R>,
@@ -47,7 +47,7 @@ impl<R: Driver> Cuda<R> {
         op: &SegmentsOp,
         inputs: SegmentsInputs<&DeviceBuffer<R>>,
         weights: SegmentsWeights<&DeviceBuffer<R>>,
-        (made, boundaries): (Made<'_, R>, &DeviceBuffer<R>),
+        (made, boundaries): (WalkMade<'_, R>, &DeviceBuffer<R>),
         gradients: SegmentsGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
         let walk = SegmentWalk { cuda: self, op, inputs, weights };
@@ -105,6 +105,7 @@ impl<R: Driver> Cuda<R> {
             inverse: &space.inverse,
         };
         let linear = LinearMemory { cuda: self, sizes: Sizes::new(&op.memory) };
+        linear.prepare_all(&mut memory, &run.inputs)?;
         for (i, at) in walk.places().rev().enumerate() {
             let last = (i > 0).then_some(back.state);
             linear.backward_span(&mut memory, &run, walk.pieces(at), last)?;
