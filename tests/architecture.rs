@@ -16,9 +16,9 @@ struct House {
 const KERNEL: House = House {
     folder: "titans-kernel/src/",
     floors: &[
-        &["part", "crc"],
+        &["part"],
         &["error", "scalar"],
-        &["choice"],
+        &["choice", "crc"],
         &["view"],
         &["scratch"],
         &["arithmetic"],

@@ -29,7 +29,7 @@ RECIPES = {
     ),
     "a loss scale": (
         r"Loss::Half|Self::Half|Half = |LOSS_HALF",
-        [KERNEL + "memory/spec.rs", "ffi/src/config.rs", *HEADER],
+        [KERNEL + "memory/choices.rs", KERNEL + "memory/spec.rs", "ffi/src/config.rs", *HEADER],
     ),
     "an operation of devices": (
         r"SiluGate\b|\bsilu_gate",

@@ -15,7 +15,8 @@
 
 namespace {
 
-int fail(const titans::Status &status) { return std::fprintf(stderr, "%s: %s\n", status.message(), titans_host_error()), 1; }
+// The whole sentence, of which a status has the beginning.
+int fail() { return std::fprintf(stderr, "%s\n", titans_host_error()), 1; }
 
 void log(void *, int32_t, const char *line) { std::fprintf(stderr, "%s\n", line); }
 
@@ -50,9 +51,9 @@ int main(int count, char **words) {
     titans::HostOptions options;
     options->log = log;
     auto model = titans::HostModel::open(words[1], options);
-    if (!model) return fail(model.status());
+    if (!model) return fail();
     auto fresh = titans::Text::open(*model), adapted = titans::Text::open(*model);
-    if (!fresh || !adapted) return fail(fresh ? adapted.status() : fresh.status());
+    if (!fresh || !adapted) return fail();
     double still = 0, learning = 0, after = 0;
     std::string strange, familiar;
     titans::Status status = measure(*fresh, second, false, still);
@@ -61,7 +62,7 @@ int main(int count, char **words) {
     if (status) status = measure(*adapted, second, true, after);
     if (status) status = go_on(*fresh, tokens, strange);
     if (status) status = go_on(*adapted, tokens, familiar);
-    if (!status) return fail(status);
+    if (!status) return fail();
     std::printf("bits a byte of the second half: %.4f without learning, %.4f learning as it reads, ", still, learning);
     std::printf("%.4f having read the first too\n", after);
     std::printf("before: %s\nafter: %s\n", strange.c_str(), familiar.c_str());

@@ -55,10 +55,9 @@ fn refused(error: Error) -> Failure {
             other => Failure::internal(other),
         };
     };
-    const NAME: u64 = (1 << 56) - 1; // seven letters; the eighth byte is the version
     let code = match what {
-        "blob: magic and version" if expected & NAME == found & NAME => TITANS_ERROR_MODEL_VERSION,
-        "blob: magic and version" => TITANS_ERROR_MODEL_FOREIGN,
+        "blob: magic" => TITANS_ERROR_MODEL_FOREIGN,
+        "blob: version" => TITANS_ERROR_MODEL_VERSION,
         "blob: bytes of a number" => TITANS_ERROR_MODEL_NUMBERS,
         "blob: bytes" => TITANS_ERROR_MODEL_LENGTH,
         _ if cfg!(target_endian = "big") => TITANS_ERROR_MODEL_CONFIG,

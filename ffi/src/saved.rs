@@ -12,10 +12,9 @@ use titans_kernel::Error;
 /// What the reader of saved bytes refuses, as a status.
 fn refused(error: Error) -> Failure {
     let Error::Format { what, expected, found } = error else { return Failure::internal(error) };
-    const NAME: u64 = (1 << 56) - 1; // seven letters; the eighth byte is the version
     let code = match what {
-        "magic and format version" if expected & NAME == found & NAME => TITANS_ERROR_SAVED_VERSION,
-        "magic and format version" => TITANS_ERROR_SAVED_FOREIGN,
+        "magic" => TITANS_ERROR_SAVED_FOREIGN,
+        "format version" => TITANS_ERROR_SAVED_VERSION,
         "length in bytes" => TITANS_ERROR_SAVED_LENGTH,
         "checksum" | "numbers" | "tokens in the unfinished period" => TITANS_ERROR_SAVED_CORRUPT,
         _ => TITANS_ERROR_SAVED_CONFIG,

@@ -103,146 +103,75 @@ pub enum titans_status {
 
 use titans_status::*;
 
-/// Every status, for lookups by number.
-pub(crate) const ALL: [titans_status; 44] = [
-    TITANS_OK,
-    TITANS_ERROR_NULL,
-    TITANS_ERROR_STRUCT_SIZE,
-    TITANS_ERROR_LENGTH,
-    TITANS_ERROR_MISALIGNED,
-    TITANS_ERROR_OVERLAP,
-    TITANS_ERROR_NOT_FINITE,
-    TITANS_ERROR_GATE_RANGE,
-    TITANS_ERROR_ABI_VERSION,
-    TITANS_ERROR_TOKEN_RANGE,
-    TITANS_ERROR_INPUT_KIND,
-    TITANS_ERROR_CONFIG,
-    TITANS_ERROR_FLAGS,
-    TITANS_ERROR_TOO_LARGE,
-    TITANS_ERROR_BUFFER_TOO_SMALL,
-    TITANS_ERROR_UNINITIALISED,
-    TITANS_ERROR_FOREIGN,
-    TITANS_ERROR_BLOCK_VERSION,
-    TITANS_ERROR_CORRUPT,
-    TITANS_ERROR_POISONED,
-    TITANS_ERROR_NO_TOKEN,
-    TITANS_ERROR_OTHER_MODEL,
-    TITANS_ERROR_TORN,
-    TITANS_ERROR_SAVED_FOREIGN,
-    TITANS_ERROR_SAVED_VERSION,
-    TITANS_ERROR_SAVED_CONFIG,
-    TITANS_ERROR_SAVED_LENGTH,
-    TITANS_ERROR_SAVED_CORRUPT,
-    TITANS_ERROR_DIVERGED,
-    TITANS_ERROR_END,
-    TITANS_ERROR_MODEL_FOREIGN,
-    TITANS_ERROR_MODEL_VERSION,
-    TITANS_ERROR_MODEL_NUMBERS,
-    TITANS_ERROR_MODEL_LENGTH,
-    TITANS_ERROR_MODEL_CORRUPT,
-    TITANS_ERROR_MODEL_CONFIG,
-    TITANS_ERROR_MODEL_NOT_FINITE,
-    TITANS_ERROR_IO,
-    TITANS_ERROR_FILE,
-    TITANS_ERROR_USAGE,
-    TITANS_ERROR_SYSTEM,
-    TITANS_ERROR_STOPPED,
-    TITANS_ERROR_HELD,
-    TITANS_ERROR_INTERNAL,
-];
+/// The statuses with their sentences; one that is missing does not compile.
+macro_rules! texts {
+    ($($status:ident: $sentence:literal,)+) => {
+        /// Every status, for lookups by number.
+        pub(crate) const ALL: &[titans_status] = &[$($status,)+];
 
-impl titans_status {
-    /// The name and the sentence.
-    pub(crate) const fn texts(self) -> (&'static CStr, &'static CStr) {
-        match self {
-            TITANS_OK => (c"TITANS_OK", c"success"),
-            TITANS_ERROR_NULL => (c"TITANS_ERROR_NULL", c"a required pointer is NULL"),
-            TITANS_ERROR_STRUCT_SIZE => (
-                c"TITANS_ERROR_STRUCT_SIZE",
-                c"struct_size is unknown or trailing fields are not zero; use the init function or sizeof",
-            ),
-            TITANS_ERROR_LENGTH => (c"TITANS_ERROR_LENGTH", c"the length of a buffer is not the one the call needs"),
-            TITANS_ERROR_MISALIGNED => (c"TITANS_ERROR_MISALIGNED", c"a pointer is not aligned"),
-            TITANS_ERROR_OVERLAP => {
-                (c"TITANS_ERROR_OVERLAP", c"an output overlaps another argument, or an argument overlaps the memory")
+        impl titans_status {
+            /// The name and the sentence.
+            pub(crate) const fn texts(self) -> (&'static CStr, &'static CStr) {
+                match self {
+                    $($status => (c_str(concat!(stringify!($status), "\0")), c_str(concat!($sentence, "\0"))),)+
+                }
             }
-            TITANS_ERROR_NOT_FINITE => (c"TITANS_ERROR_NOT_FINITE", c"an input is NaN or infinite"),
-            TITANS_ERROR_GATE_RANGE => {
-                (c"TITANS_ERROR_GATE_RANGE", c"a gate is out of range: alpha, eta in [0, 1], theta at least 0")
-            }
-            TITANS_ERROR_ABI_VERSION => {
-                (c"TITANS_ERROR_ABI_VERSION", c"header and library have different ABI versions; compile again")
-            }
-            TITANS_ERROR_CONFIG => (c"TITANS_ERROR_CONFIG", c"the configuration has a value no memory can have"),
-            TITANS_ERROR_FLAGS => (c"TITANS_ERROR_FLAGS", c"a reserved flag is set; flags must be 0"),
-            TITANS_ERROR_TOO_LARGE => (c"TITANS_ERROR_TOO_LARGE", c"larger than the address space"),
-            TITANS_ERROR_BUFFER_TOO_SMALL => {
-                (c"TITANS_ERROR_BUFFER_TOO_SMALL", c"the buffer is too small; ask the size function")
-            }
-            TITANS_ERROR_UNINITIALISED => (c"TITANS_ERROR_UNINITIALISED", c"nothing was initialised in this block"),
-            TITANS_ERROR_FOREIGN => (c"TITANS_ERROR_FOREIGN", c"the block holds something else"),
-            TITANS_ERROR_BLOCK_VERSION => {
-                (c"TITANS_ERROR_BLOCK_VERSION", c"the block was made by a library of another ABI")
-            }
-            TITANS_ERROR_CORRUPT => (c"TITANS_ERROR_CORRUPT", c"the head of the block was overwritten"),
-            TITANS_ERROR_POISONED => {
-                (c"TITANS_ERROR_POISONED", c"an earlier call did not come to its end; initialise it again")
-            }
-            TITANS_ERROR_NO_TOKEN => {
-                (c"TITANS_ERROR_NO_TOKEN", c"no token was written since the memory was initialised, reset or loaded")
-            }
-            TITANS_ERROR_SAVED_FOREIGN => (c"TITANS_ERROR_SAVED_FOREIGN", c"the bytes are no saved memory or stream"),
-            TITANS_ERROR_SAVED_VERSION => {
-                (c"TITANS_ERROR_SAVED_VERSION", c"saved in a format this library cannot read")
-            }
-            TITANS_ERROR_SAVED_CONFIG => (c"TITANS_ERROR_SAVED_CONFIG", c"saved with another configuration or model"),
-            TITANS_ERROR_SAVED_LENGTH => (c"TITANS_ERROR_SAVED_LENGTH", c"the bytes are cut short or too many"),
-            TITANS_ERROR_SAVED_CORRUPT => (c"TITANS_ERROR_SAVED_CORRUPT", c"the saved bytes were changed"),
-            TITANS_ERROR_DIVERGED => (
-                c"TITANS_ERROR_DIVERGED",
-                c"the memory would not stay finite; lower theta, eta or the input, or reset it",
-            ),
-            TITANS_ERROR_TOKEN_RANGE => (c"TITANS_ERROR_TOKEN_RANGE", c"a token id is not below the vocabulary"),
-            TITANS_ERROR_INPUT_KIND => {
-                (c"TITANS_ERROR_INPUT_KIND", c"the model reads the other kind of input: ids or rows")
-            }
-            TITANS_ERROR_OTHER_MODEL => {
-                (c"TITANS_ERROR_OTHER_MODEL", c"the stream belongs to another model, or the blob has changed")
-            }
-            TITANS_ERROR_TORN => {
-                (c"TITANS_ERROR_TORN", c"the stream refused a token and has no way back; reset it or load a state")
-            }
-            TITANS_ERROR_END => (c"TITANS_ERROR_END", c"the end of all positions; reset the stream"),
-            TITANS_ERROR_MODEL_FOREIGN => {
-                (c"TITANS_ERROR_MODEL_FOREIGN", c"the bytes are no exported model; `titans export` writes one")
-            }
-            TITANS_ERROR_MODEL_VERSION => (
-                c"TITANS_ERROR_MODEL_VERSION",
-                c"the model was exported in a format this library cannot read; export it again",
-            ),
-            TITANS_ERROR_MODEL_NUMBERS => (
-                c"TITANS_ERROR_MODEL_NUMBERS",
-                c"the library computes with numbers of 32 bits; export the model with them",
-            ),
-            TITANS_ERROR_MODEL_LENGTH => (c"TITANS_ERROR_MODEL_LENGTH", c"the bytes are cut short or too many"),
-            TITANS_ERROR_MODEL_CORRUPT => (c"TITANS_ERROR_MODEL_CORRUPT", c"the exported bytes were changed"),
-            TITANS_ERROR_MODEL_CONFIG => (c"TITANS_ERROR_MODEL_CONFIG", c"the bytes describe a model that cannot be"),
-            TITANS_ERROR_MODEL_NOT_FINITE => {
-                (c"TITANS_ERROR_MODEL_NOT_FINITE", c"the model's initial weights or persistent rows do not stay finite")
-            }
-            TITANS_ERROR_IO => {
-                (c"TITANS_ERROR_IO", c"the operating system refuses the file; titans_host_error says why")
-            }
-            TITANS_ERROR_FILE => {
-                (c"TITANS_ERROR_FILE", c"the file is not what it should be; titans_host_error says why")
-            }
-            TITANS_ERROR_USAGE => (c"TITANS_ERROR_USAGE", c"an argument cannot be used; titans_host_error says why"),
-            TITANS_ERROR_SYSTEM => (c"TITANS_ERROR_SYSTEM", c"no memory or no thread; titans_host_error says why"),
-            TITANS_ERROR_STOPPED => (c"TITANS_ERROR_STOPPED", c"a progress function said to stop"),
-            TITANS_ERROR_HELD => (c"TITANS_ERROR_HELD", c"another process is writing there"),
-            TITANS_ERROR_INTERNAL => (c"TITANS_ERROR_INTERNAL", c"internal error; please report it"),
         }
+    };
+}
+
+const fn c_str(text: &str) -> &CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
     }
+}
+
+texts! {
+    TITANS_OK: "success",
+    TITANS_ERROR_NULL: "a required pointer is NULL",
+    TITANS_ERROR_STRUCT_SIZE: "struct_size is unknown or trailing fields are not zero; use the init function or sizeof",
+    TITANS_ERROR_LENGTH: "the length of a buffer is not the one the call needs",
+    TITANS_ERROR_MISALIGNED: "a pointer is not aligned",
+    TITANS_ERROR_OVERLAP: "an output overlaps another argument, or an argument overlaps the memory",
+    TITANS_ERROR_NOT_FINITE: "an input is NaN or infinite",
+    TITANS_ERROR_GATE_RANGE: "a gate is out of range: alpha, eta in [0, 1], theta at least 0",
+    TITANS_ERROR_ABI_VERSION: "header and library have different ABI versions; compile again",
+    TITANS_ERROR_TOKEN_RANGE: "a token id is not below the vocabulary",
+    TITANS_ERROR_INPUT_KIND: "the model reads the other kind of input: ids or rows",
+    TITANS_ERROR_CONFIG: "the configuration has a value no memory can have",
+    TITANS_ERROR_FLAGS: "a reserved flag is set; flags must be 0",
+    TITANS_ERROR_TOO_LARGE: "larger than the address space",
+    TITANS_ERROR_BUFFER_TOO_SMALL: "the buffer is too small; ask the size function",
+    TITANS_ERROR_UNINITIALISED: "nothing was initialised in this block",
+    TITANS_ERROR_FOREIGN: "the block holds something else",
+    TITANS_ERROR_BLOCK_VERSION: "the block was made by a library of another ABI",
+    TITANS_ERROR_CORRUPT: "the head of the block was overwritten",
+    TITANS_ERROR_POISONED: "an earlier call did not come to its end; initialise it again",
+    TITANS_ERROR_NO_TOKEN: "no token was written since the memory was initialised, reset or loaded",
+    TITANS_ERROR_OTHER_MODEL: "the stream belongs to another model, or the blob has changed",
+    TITANS_ERROR_TORN: "the stream refused a token and has no way back; reset it or load a state",
+    TITANS_ERROR_SAVED_FOREIGN: "the bytes are no saved memory or stream",
+    TITANS_ERROR_SAVED_VERSION: "saved in a format this library cannot read",
+    TITANS_ERROR_SAVED_CONFIG: "saved with another configuration or model",
+    TITANS_ERROR_SAVED_LENGTH: "the bytes are cut short or too many",
+    TITANS_ERROR_SAVED_CORRUPT: "the saved bytes were changed",
+    TITANS_ERROR_DIVERGED: "the memory would not stay finite; lower theta, eta or the input, or reset it",
+    TITANS_ERROR_END: "the end of all positions; reset the stream",
+    TITANS_ERROR_MODEL_FOREIGN: "the bytes are no exported model; `titans export` writes one",
+    TITANS_ERROR_MODEL_VERSION: "the model was exported in a format this library cannot read; export it again",
+    TITANS_ERROR_MODEL_NUMBERS: "the library computes with numbers of 32 bits; export the model with them",
+    TITANS_ERROR_MODEL_LENGTH: "the bytes are cut short or too many",
+    TITANS_ERROR_MODEL_CORRUPT: "the exported bytes were changed",
+    TITANS_ERROR_MODEL_CONFIG: "the bytes describe a model that cannot be",
+    TITANS_ERROR_MODEL_NOT_FINITE: "the model's initial weights or persistent rows do not stay finite",
+    TITANS_ERROR_IO: "the operating system refuses the file; titans_host_error says why",
+    TITANS_ERROR_FILE: "the file is not what it should be; titans_host_error says why",
+    TITANS_ERROR_USAGE: "an argument cannot be used; titans_host_error says why",
+    TITANS_ERROR_SYSTEM: "no memory or no thread; titans_host_error says why",
+    TITANS_ERROR_STOPPED: "a progress function said to stop",
+    TITANS_ERROR_HELD: "another process is writing there",
+    TITANS_ERROR_INTERNAL: "internal error; please report it",
 }
 
 /// The texts of any number.

@@ -188,7 +188,7 @@ class Memory : public MemoryRef {
     Memory(const Memory &) = delete;
     Memory &operator=(const Memory &) = delete;
 
-    /** A memory with initial weights `w0`; none means zeros, for memories of one layer. */
+    /** A memory with initial weights `w0`; none means zeros, for memories of one layer. TITANS_ERROR_SYSTEM where there is no room. */
     static Result<Memory> create(const Config &config, Span<const float> w0 = {}) noexcept {
         Memory memory;
         size_t bytes = 0;
@@ -196,7 +196,10 @@ class Memory : public MemoryRef {
         if (!status) {
             return status;
         }
-        memory.block_ = Block(bytes); // without memory the next call says so: its buffer is NULL
+        memory.block_ = Block(bytes);
+        if (memory.block_.data() == nullptr) {
+            return Status(TITANS_ERROR_SYSTEM, 0);
+        }
         status = memory.init(memory.block_.data(), bytes, config, w0);
         if (!status) {
             return status;
@@ -204,14 +207,15 @@ class Memory : public MemoryRef {
         return Result<Memory>(std::move(memory));
     }
 
-    /** A second memory with the same contents, at the cost of a memcpy. */
+    /** A second memory with the same contents, at the cost of a memcpy. TITANS_ERROR_SYSTEM as create. */
     Result<Memory> clone() const noexcept {
         Memory copy;
         if (block_.size() > 0) {
             copy.block_ = Block(block_.size());
-            if (copy.block_.size() > 0) {
-                std::memcpy(copy.block_.data(), block_.data(), block_.size());
+            if (copy.block_.data() == nullptr) {
+                return Status(TITANS_ERROR_SYSTEM, 0);
             }
+            std::memcpy(copy.block_.data(), block_.data(), block_.size());
         }
         Status status = copy.attach(copy.block_.data(), block_.size(), config_);
         if (!status) {

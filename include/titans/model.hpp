@@ -232,7 +232,7 @@ class Stream : public StreamRef {
     Stream(const Stream &) = delete;
     Stream &operator=(const Stream &) = delete;
 
-    /** A stream before its first token. */
+    /** A stream before its first token. TITANS_ERROR_SYSTEM where there is no room. */
     static Result<Stream> create(const Model &model, const StreamConfig &config = {}) noexcept {
         Stream stream;
         size_t bytes = 0;
@@ -240,7 +240,10 @@ class Stream : public StreamRef {
         if (!status) {
             return status;
         }
-        stream.block_ = Block(bytes); // without memory the next call says so: its buffer is NULL
+        stream.block_ = Block(bytes);
+        if (stream.block_.data() == nullptr) {
+            return Status(TITANS_ERROR_SYSTEM, 0);
+        }
         status = stream.init(stream.block_.data(), bytes, model, config);
         if (!status) {
             return status;
@@ -248,12 +251,15 @@ class Stream : public StreamRef {
         return Result<Stream>(std::move(stream));
     }
 
-    /** A second stream that stands where this one stands; both go on independently. */
+    /** A second stream that stands where this one stands; both go on independently. TITANS_ERROR_SYSTEM as create. */
     Result<Stream> fork() const noexcept {
         Stream other;
         Status status;
         if (block_.size() > 0) {
             other.block_ = Block(block_.size());
+            if (other.block_.data() == nullptr) {
+                return Status(TITANS_ERROR_SYSTEM, 0);
+            }
         }
         other.model_ = model_;
         titans_stream_fork(stream_, other.block_.data(), other.block_.size(), &other.stream_, status.out());

@@ -1,10 +1,13 @@
 // A memory through titans.hpp: owned, moved, cloned, saved and refused, without exceptions.
 #include "titans.hpp"
 
+#include "exhausted.hpp"
+
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
 namespace {
@@ -129,6 +132,10 @@ int main() {
     REQUIRE(made->get() == nullptr); // moved from: no memory, and every call says so
     REQUIRE(made->reset().code() == TITANS_ERROR_NULL);
     REQUIRE(made->clone().status().code() == TITANS_ERROR_NULL);
+    exhausted = refuses();
+    REQUIRE(!exhausted || titans::Memory::create(config).status().code() == TITANS_ERROR_SYSTEM);
+    REQUIRE(!exhausted || memory.clone().status().code() == TITANS_ERROR_SYSTEM);
+    exhausted = false;
     learns_and_recalls(memory, pairs, gates);
     copies_go_on_alike(memory, config, pairs, gates);
 

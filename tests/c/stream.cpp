@@ -1,9 +1,12 @@
 // Streams through titans.hpp: owned, moved, forked, in an array, refused; without exceptions. The blob's path is the argument.
 #include "titans.hpp"
 
+#include "exhausted.hpp"
+
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
 namespace {
@@ -77,6 +80,10 @@ int main(int count, char **words) {
     titans::Stream stream = std::move(*made);
     REQUIRE(made->get() == nullptr && !made->reset()); // moved from: no stream, and every call says so
     REQUIRE(made->fork().status().code() == TITANS_ERROR_NULL);
+    exhausted = refuses();
+    REQUIRE(!exhausted || titans::Stream::create(model).status().code() == TITANS_ERROR_SYSTEM);
+    REQUIRE(!exhausted || stream.fork().status().code() == TITANS_ERROR_SYSTEM);
+    exhausted = false;
     std::vector<float> logits(N * about.outputs), again(logits), surprise(N * about.memories);
     REQUIRE(stream.push(ids, logits, surprise));
     auto fork = stream.fork();

@@ -137,6 +137,11 @@ fn document_costs_less_where_the_memory_learns_from_it() {
         assert!(after < learning + 0.01, "the first half does no harm: {said}");
         assert!(said.contains("\nbefore: ") && said.contains("\nafter: "), "{said}");
     });
+    // What fails is told once.
+    let mut none = Command::new(built("document", None, "c++17", &[]));
+    let output = none.args(["no-such-model".as_ref(), log.as_os_str()]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.matches("no-such-model").count() == 1, "{said}");
 }
 
 #[test]

@@ -96,6 +96,21 @@ fn the_programs_run_under_the_sanitizers() {
     build_and_run("text.cpp", Standard("c++17"), Link::Static, &SANITIZERS);
 }
 
+/// The examples of the pages, as they stand there.
+#[test]
+fn the_examples_of_the_pages_print_what_these_say() {
+    for (page, language, standard) in [("docs/ABI.md", "c", "c11"), ("README.md", "cpp", "c++17")] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let example = text.split_once(&format!("\n```{language}\n")).and_then(|(_, rest)| rest.split_once("\n```\n"));
+        let source = temporary(&format!("shortest.{language}"));
+        std::fs::write(&source, example.expect("an example").0.to_owned() + "\n").unwrap();
+        let program = temporary(&format!("shortest-{language}"));
+        // A path that is absolute stays what it is.
+        build(&source.display().to_string(), Standard(standard).compiler(), Link::Static, &[], &program);
+        assert_eq!(run(&mut Command::new(&program)), "0.3 -0.5 0.1 0.9\n", "{page}");
+    }
+}
+
 #[test]
 fn the_sanitizers_are_on() {
     let source = temporary("overflow.c");

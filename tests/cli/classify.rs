@@ -109,7 +109,9 @@ fn a_classifier_is_trained_evaluated_and_classifies() {
     ok(here, &["inspect", "--memory", "run"]);
     ok(here, &["export", "run"]);
     fails(here, &["stream", "run"], 2, &["classify task", "titans classify"]);
-    fails(here, &["generate", "run"], 2, &["the text task", "the classify task"]);
+    fails(here, &["generate", "run"], 2, &["the text task", "the classify task", "titans classify says"]);
+    let blob = ["a blob of `titans export`, which knows no task", "name the run"];
+    fails(here, &["classify", "run/model.titans", "--sequence", "A"], 2, &blob);
     fails(here, &["forecast", "run", "--data", "a.csv"], 2, &["classify task", "--task forecast"]);
     fails(here, &["eval", "run", "--window", "3"], 2, &["--window", "text and series"]);
     ok(here, &["train", "--resume", "run", "--steps", "32", "--quiet"]);
@@ -252,6 +254,9 @@ fn bad_files_are_told_by_line_and_column() {
     fails(here, &["train", "--pooling", "last"], 2, &["--pooling", "classify"]);
     fails(here, &["train", "--task", "text", "--data", "a.csv", "--valid", "a.csv"], 2, &["--valid", "classify"]);
     let output = run(here, &["classify", "run"]);
-    assert_eq!(output.status.code(), Some(2), "neither data nor sequence");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("--data <FILE>") && said.contains("--sequence"), "{said}");
+    let both = run(here, &["classify", "run", "--data", "a.csv", "--sequence", "ACGT"]);
+    assert_eq!(both.status.code(), Some(2), "one of them");
     fails(here, &["classify", "two-runs", "--sequence", "A"], 2, &["two-runs"]);
 }

@@ -128,9 +128,20 @@ fn a_forecaster_is_trained_evaluated_and_forecasts() {
     fails(here, &["forecast", "run", "--data", "few.csv"], 2, &["few.csv", "expected 15 rows", "found 14"]);
     fails(here, &["eval", "run", "--data", "few.csv"], 2, &["few.csv", "found 14 rows"]);
     fails(here, &["eval", "run", "--window", "3"], 2, &["--window", "text and series"]);
-    fails(here, &["generate", "run"], 2, &["the text task", "the forecast task"]);
+    fails(here, &["generate", "run"], 2, &["the text task", "the forecast task", "titans forecast says"]);
+    for verb in [&["forecast", "run", "--data", "two.csv"][..], &["eval", "run"], &["stream", "run"]] {
+        let says = ["--picture", "ahead.png", "expected a name that ends in .svg", "found .png"];
+        fails(here, &[verb, &["--picture", "ahead.png"]].concat(), 2, &says);
+        assert!(!here.join("ahead.png").exists());
+    }
     ok(here, &["inspect", "--memory", "run"]);
     ok(here, &["export", "run"]);
+    let blob = "a blob of `titans export`, which knows no task: `titans stream` runs it; name the run";
+    for verb in [&["forecast", "run/model.titans", "--data", "two.csv"][..], &["eval", "run/model.titans"]] {
+        fails(here, verb, 2, &["run/model.titans: expected a safetensors file, found", blob]);
+    }
+    let says = ["is a blob of `titans export`, which `titans stream` reads"];
+    fails(here, &["inspect", "run/model.titans"], 2, &says);
     ok(here, &["train", "--resume", "run", "--steps", "8", "--quiet"]);
     fails(here, &["train", "--resume", "run", "--horizon", "8"], 2, &["--horizon", "--resume"]);
     fails(
@@ -214,6 +225,7 @@ fn a_stream_says_what_eval_carries_on_and_its_state_goes_on_anywhere() {
     says(&[], "1,2\n3,x\n", &["line 2, column drift", "found \"x\""]);
     says(&["--state", "s"], "1,2,3,4\n", &["line 1: expected 2 fields", "or 3 as in its training file", "found 4: "]);
     assert_eq!(std::fs::read(here.join("s")).unwrap(), state, "what is refused changes nothing");
+    fails(here, &["inspect", "s"], 2, &["is a forecaster's state of `titans stream`, which"]);
     ok(here, &small(&["--data", "two.csv", "--steps", "5", "--out", "other", "--seed", "9", "--block", "mal"]));
     std::fs::rename(here.join("run"), here.join("old")).unwrap();
     std::fs::rename(here.join("other"), here.join("run")).unwrap();

@@ -1,6 +1,7 @@
 //! The `titans` command as its users meet it: help, devices, bench, memory and inspect, good input and bad.
 
 mod bench;
+mod inputs;
 mod npz;
 mod shell;
 
@@ -282,7 +283,6 @@ fn bad_arrays_are_named() {
     }
     let mut arrays = input();
     arrays.insert("cot.sgamma".into(), (vec![2, 2, 3], vec![0.0; 12]));
-    arrays.insert("w.extra".into(), (vec![1], vec![0.0]));
     write(&here.join("in"), &arrays);
     fails(here, &["memory", "in", "out", "--network", "plain"], 2, &["tensor cot.sgamma", "plain"]);
     ok(here, &["memory", "in", "residual", "--network", "residual"]);

@@ -1,6 +1,7 @@
 //! `titans train`, `eval`, `generate` and `inspect` on runs that take seconds: good input, bad input, and
 //! interruptions.
 
+mod blocks;
 mod checkpoints;
 mod edges;
 mod ended;

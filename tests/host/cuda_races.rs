@@ -20,6 +20,9 @@ use titans_host::selftest;
 /// Set in the second process: which kernel it runs.
 const INSIDE: &str = "TITANS_WATCHED";
 
+/// Set by `.ci/run races`: pieces of several chunks too, and no block kernel is left out. That is half of the time.
+const ALL: &str = "TITANS_ALL_RACES";
+
 /// The sanitizer's library; none, with the reason on stdout, where the compiler has none.
 fn library() -> Option<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
@@ -84,6 +87,9 @@ fn our_kernels_have_no_races() {
         let cuda = Cuda::with_driver(machine.clone());
         assert_all(&selftest::operations(&cuda, &reference()), 90);
         assert_all(&selftest::memories(&cuda, &reference()), 40);
+        if std::env::var_os(ALL).is_none() {
+            return;
+        }
         assert_all(&selftest::exact_memories(&cuda, &reference(), false), 10);
         let declared = SOURCES.iter().flat_map(|s| compile::declared(s.text)).filter(|k| k.threads.is_some());
         let launched = machine.kernels_run();

@@ -45,8 +45,7 @@ impl<'a> Golden<'a> {
     }
 
     fn config(&self) -> ModelConfig {
-        // What the files were written without: momentum up to 1, whole chunks; and, but for the newer ones, another
-        // wiring.
+        // What the files were written without: momentum up to 1, whole chunks, the paper's letter.
         let mut config: ModelConfig = serde_json::from_value(self.case["config"].clone()).unwrap();
         (config.eta_max, config.memory.compute_chunk) = (1.0, 0);
         if self.case["config"].get("wiring").is_none() {

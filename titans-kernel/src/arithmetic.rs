@@ -145,7 +145,7 @@ pub trait Arithmetic<T: Scalar> {
         weights::blend(self, blend);
     }
 
-    /// Rows weighed in two ways; the same bits on every implementation.
+    /// Rows weighted in two ways; the same bits on every implementation.
     fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]

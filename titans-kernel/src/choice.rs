@@ -65,8 +65,35 @@ macro_rules! choice {
             }
         }
 
+        const _: () = assert!($crate::choice::distinct(&[$($text,)+]), "two variants have one name");
+
         $crate::choice::in_serde!($name);
     };
+}
+
+/// Whether no name is there twice; bytes are compared by the compiler.
+#[doc(hidden)]
+pub const fn distinct(names: &[&str]) -> bool {
+    let mut i = 1;
+    while i < names.len() {
+        let mut j = 0;
+        while j < i {
+            if same(names[i].as_bytes(), names[j].as_bytes()) {
+                return false;
+            }
+            j += 1;
+        }
+        i += 1;
+    }
+    true
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
 }
 
 #[doc(hidden)]
@@ -137,30 +164,17 @@ impl<T: Choice> serde::de::Visitor<'_> for ByName<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Choice;
-    use crate::memory::{Activation, Loss, Network, Read};
+    use super::{Choice, distinct};
+    use crate::memory::{Activation, Form, Loss, Network, Read};
     use crate::model::{Combine, Kind, MacFeed, Mode, Wiring};
 
-    /// Names and bytes tell all variants apart, and lead back to them.
-    fn check<T: Choice + core::fmt::Debug>() {
-        for (i, &x) in T::ALL.iter().enumerate() {
-            assert!(T::ALL[..i].iter().all(|y| y.code() != x.code() && y.name() != x.name()), "{x:?}");
-            assert_eq!((T::of_name(x.name()), T::of_code(x.code())), (Some(x), Ok(x)));
-        }
-        assert!(T::of_code(T::ALL.len() as u8).is_err() && T::of_name("").is_none());
-    }
-
     #[test]
-    fn every_choice_has_its_own_byte_and_name() {
-        check::<Activation>();
-        check::<Loss>();
-        check::<Network>();
-        check::<Read>();
-        check::<Combine>();
-        check::<Kind>();
-        check::<MacFeed>();
-        check::<Mode>();
-        check::<Wiring>();
+    fn names_and_bytes_lead_back_to_their_variants() {
+        for &x in Activation::ALL {
+            assert_eq!((Activation::of_name(x.name()), Activation::of_code(x.code())), (Some(x), Ok(x)));
+        }
+        assert!(Activation::of_code(Activation::ALL.len() as u8).is_err() && Activation::of_name("").is_none());
+        assert!(distinct(&["a", "b", "ab", "ba"]) && !distinct(&["a", "ab", "b", "ab"]) && !distinct(&["", ""]));
     }
 
     /// What blobs and states that are out in the world hold.
@@ -177,6 +191,7 @@ mod tests {
         assert_eq!(all::<Kind>(), [(0, "lmm"), (1, "mac"), (2, "mag"), (3, "mal"), (4, "attention")]);
         assert_eq!(all::<Wiring>(), [(1, "residual"), (0, "letter")]);
         assert_eq!(all::<MacFeed>(), [(1, "split"), (2, "tokens"), (0, "output")]);
+        assert_eq!(all::<Form>(), [(0, "token"), (1, "chunk")]);
         assert_eq!(all::<Mode>(), [(0, "on"), (1, "frozen"), (2, "absent")]);
         assert_eq!(codes(&[0, 1, 2, 3, 4, 5]), all::<Combine>().iter().map(|x| x.0).collect::<std::vec::Vec<_>>());
     }

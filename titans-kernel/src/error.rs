@@ -83,7 +83,9 @@ impl fmt::Display for Error {
                  it, load a saved state, or copy back the state of before"
             ),
             Self::Format { what, expected, found } => {
-                write!(f, "saved state: {what}: expected {expected}, found {found}; nothing was changed")
+                // A blob is a model, and names itself.
+                let of = if what.starts_with("blob") { "" } else { "saved state: " };
+                write!(f, "{of}{what}: expected {expected}, found {found}; nothing was changed")
             }
         }
     }

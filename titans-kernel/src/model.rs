@@ -18,11 +18,12 @@ pub use crate::block::{
     BlockSpec, BlockWeights, Combine, Kind, LIMIT, MacFeed, Mode, Projection, Tensor, WeightSource, Wiring,
 };
 use crate::block::{Numbers, scratch_len, state_len};
+pub use crate::crc::CHECKSUM;
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::Count;
 use crate::view::Mat;
-pub use blob::{CHECKSUM, blob_len, checksum, encode_header, header_len, number_bytes};
+pub use blob::{blob_len, checksum, encode_header, header_len, number_bytes};
 pub use feed::Feed;
 pub use kept::KeptState;
 pub use session::Session;

@@ -14,11 +14,9 @@ use titans_kernel::model::{Input, KeptState};
 /// What the reader of saved bytes refuses, as a status.
 fn refused(error: Error) -> Failure {
     let Error::Format { what, expected, found } = error else { return Failure::internal(error) };
-    const NAME: u64 = (1 << 56) - 1; // seven letters; the eighth byte is the version
     let code = match what {
-        "magic and version" if expected & NAME == found & NAME => TITANS_ERROR_SAVED_VERSION,
-        "kept state: version" => TITANS_ERROR_SAVED_VERSION,
-        "magic and version" => TITANS_ERROR_SAVED_FOREIGN,
+        "magic" => TITANS_ERROR_SAVED_FOREIGN,
+        "version" | "kept state: version" => TITANS_ERROR_SAVED_VERSION,
         "length in bytes" | "kept state: length in bytes" => TITANS_ERROR_SAVED_LENGTH,
         "bytes of a number" | "the model's checksum" => TITANS_ERROR_SAVED_CONFIG,
         _ => TITANS_ERROR_SAVED_CORRUPT,

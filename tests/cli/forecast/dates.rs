@@ -45,14 +45,15 @@ fn days_and_times_of_the_day_may_be_two_columns() {
     ] {
         let says = trained(here, name, more);
         assert!(!says.contains("not the usual step"), "{says}");
-        assert_eq!(
-            says.contains("columns \"Date\" and \"Time\" are left out"),
-            more.first().is_none_or(|o| *o == "--date" && more.len() == 2),
-            "{says}"
-        );
+        let told = match more.len() {
+            0 => "columns \"Date\" and \"Time\" are left out, they hold days and times of the day",
+            2 if more[0] == "--date" => "every column but the dates is read",
+            _ => "the first line is the header",
+        };
+        assert!(says.contains(told) && says.contains("are left out") == more.is_empty(), "{says}");
         let csv = ok(here, &["forecast", "run", "--data", name, "--horizon", "2"]);
         let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(lines[0], "date,time,level", "{name}");
+        assert_eq!(lines[0], "Date,Time,level", "{name}");
         assert!(lines[1].starts_with("2024-02-13,12:00,") && lines[2].starts_with("2024-02-13,13:00,"), "{csv}");
         let said = json(here, &["forecast", "run", "--data", name, "--horizon", "2", "--json"]);
         assert_eq!(said["dates"], serde_json::json!(["2024-02-13 12:00", "2024-02-13 13:00"]));
@@ -114,6 +115,37 @@ fn business_days_go_on_as_business_days() {
 }
 
 #[test]
+fn rows_that_are_not_equally_far_apart_are_told_once_with_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    // Row 11 comes an hour late, and so does every one behind it; row 250 once more.
+    table(here, "late.csv", "when", |i| {
+        let hour = i + usize::from(i >= 10) + usize::from(i >= 249);
+        format!("2024-02-{:02} {:02}:00", 1 + hour / 24, hour % 24)
+    });
+    let says = "late.csv: 2 rows are not the usual step behind the row before (first line 12, 2024-02-01 11:00)";
+    let told = trained(here, "late.csv", &[]);
+    assert_eq!(told.matches(says).count(), 1, "{told}");
+    assert!(told.contains("column \"when\" is left out, it holds dates (--leave-out, --date)"), "{told}");
+    for args in [
+        &["eval", "run"][..],
+        &["eval", "run", "--data", "late.csv"],
+        &["forecast", "run", "--data", "late.csv", "--horizon", "1"],
+        &["train", "--resume", "run", "--steps", "2", "--quiet"],
+    ] {
+        let output = run(here, args);
+        let (told, printed) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+        assert!(output.status.success() && told.matches(says).count() == 1, "{args:?}: {told}");
+        // A forecast can be put behind the rows: it has their names.
+        assert!(args[0] != "forecast" || printed.starts_with("when,level\n2024-02-13 14:00,"), "{printed}");
+    }
+    // No training rows are no column without numbers.
+    std::fs::write(here.join("few.csv"), "when,level\n2024-02-01 00:00,1\n").unwrap();
+    let told = fails(here, &small(&["--data", "few.csv"]), 2, &["few.csv: the training rows: expected"]);
+    assert!(!told.contains("without any number"), "{told}");
+}
+
+#[test]
 fn what_counts_is_a_number_in_json() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
@@ -126,6 +158,8 @@ fn what_counts_is_a_number_in_json() {
     assert_eq!(dates("counted.csv"), serde_json::json!([1_700_018_000, 1_700_018_060]));
     assert_eq!(dates("named.csv"), serde_json::json!([301, 302]), "no dates: rows");
     assert!(ok(here, &["forecast", "run", "--data", "named.csv"]).starts_with("row,level\n301,"));
+    trained(here, "counted.csv", &[]);
+    assert!(ok(here, &["forecast", "run", "--data", "counted.csv"]).starts_with("t,level\n1700018000,"));
     // What a run expects of numbers, where it has no options to say it.
     let comma = "t;level\n1700000000;1,5\n";
     std::fs::write(here.join("comma.csv"), comma.replace(';', ",").replace("1,5", "\"1,5\"")).unwrap();

@@ -81,6 +81,9 @@ fn rows_of_other_lengths_are_told_with_what_is_expected() {
         &output,
         "a blob",
         2,
-        &["line 2", "expected 2 fields (a blob takes the rows of a patch side by side), found 1"],
+        &[
+            "line 2",
+            "expected 2 fields (a blob takes the rows of a patch side by side; of a forecaster name the run instead), found 1",
+        ],
     );
 }

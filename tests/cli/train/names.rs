@@ -114,6 +114,7 @@ fn what_must_be_text_is_named_by_option_and_value() {
         (&["train", "--lengths", "-1"][..], ["--lengths", "'-1'", "whole number from 0"]),
         (&["train", "--lengths", "64,x"], ["--lengths", "'x'", "whole number from 0"]),
         (&["eval", "run", "--window", "-2"], ["--window", "'-2'", "whole number from 0"]),
+        (&["train", "--steps", "-1"], ["--steps", "'-1'", "whole number from 1"]),
         (&["train", "--accumulate", "x"], ["--accumulate", "'x'", "whole number from 0"]),
         (&["train", "--dropout", "x"], ["--dropout", "'x'", "expected a number"]),
     ] {

@@ -37,7 +37,7 @@ fn a_vocabulary_is_trained_evaluated_and_generated() {
     assert!(ok(here, &["eval", "run"]).contains("nats a token"));
     // Where the file has gone, and that it is the same.
     std::fs::rename(here.join("tokenizer.json"), here.join("moved.json")).unwrap();
-    fails(here, &["eval", "run"], 2, &["tokenizer.json"]);
+    fails(here, &["eval", "run"], 2, &["tokenizer.json: opening the vocabulary, whose place --tokenizer says"]);
     ok(here, &["eval", "run", "--tokenizer", "moved.json"]);
     write(&["--tokenizer", "moved.json"]);
     std::fs::write(here.join("tokenizer.json"), vocabulary::tokenizer(&MERGES[..4]).to_string()).unwrap();

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 /// Sequences come from --data (CSV or FASTA, no labels needed) or from the command line, and their classes go out as
 /// CSV: the likeliest one, and the probability of each.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("sequences").required(true).args(["data", "sequence"]))]
 #[command(after_help = "\
 CSV columns: row (from 1), line, name (of FASTA), predicted, probability_CLASS for each class.
 JSON keys: classes, rows [{row, line, name, predicted, probabilities {CLASS: p}}]; line is null for sequences of the command line.
@@ -36,7 +37,7 @@ pub struct Args {
     which: CheckpointArgs,
 
     /// Files of sequences
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "sequence")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
     /// The column of sequences, by name or number from 1; a number alone says that there is no header [default: as in
@@ -45,7 +46,7 @@ pub struct Args {
     column: Option<String>,
 
     /// A sequence; may be given several times
-    #[arg(long, value_name = "TEXT", conflicts_with = "data")]
+    #[arg(long, value_name = "TEXT")]
     sequence: Vec<String>,
 
     /// Where the run's vocabulary lies now (alphabet bpe) [default: where it was in training]

@@ -1,7 +1,7 @@
 //! `titans forecast`: what comes after the last row of a file.
 
 use super::checkpoint::{CheckpointArgs, spare};
-use super::options::{DeviceArgs, named, size};
+use super::options::{DeviceArgs, named, size, svg};
 use super::output::{self, digits};
 use super::{Failure, on_device};
 use crate::data::series::{self, Column, Dates, TableLayout};
@@ -56,7 +56,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// Draw the forecast behind the rows that it saw last
-    #[arg(long, value_name = "OUT.svg")]
+    #[arg(long, value_name = "OUT.svg", value_parser = svg())]
     picture: Option<PathBuf>,
 
     /// What the memories do: write every token (on), stay as training left them (frozen), answer 0 (absent)
@@ -161,13 +161,12 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         .into());
     }
     let read = series::read(&args.data, &task.layout, &task.columns)?;
-    output::tell(&read.notes);
-    let dates = Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(&args.data, reason))?;
+    output::tell(read.notes.iter().chain(&read.uneven(&args.data)));
     let named = |error: Error| Error::file(&args.data, error.to_string());
     let table = table(&read.series, &task.columns, &task.layout).map_err(named)?;
     let ahead = args.ahead(device, &model, (&task, &frame, &table), horizon)?;
     let rows = table.rows();
-    let when: Vec<DateOrRow> = (1..=horizon).map(|step| DateOrRow::of(dates.as_ref(), rows, step)).collect();
+    let when: Vec<DateOrRow> = (1..=horizon).map(|step| DateOrRow::of(read.when.as_ref(), rows, step)).collect();
     if let Some(path) = &args.picture {
         draw(path, (&task, &table), &ahead)?;
     }
@@ -177,7 +176,7 @@ fn on<D: Device>(device: &D, args: &Args) -> std::result::Result<(), Failure> {
         let (rows_seen, surprise) = (frame.reach(), ahead.surprise);
         return output::print_json(&Told { rows, rows_seen, horizon, surprise, dates: when, columns });
     }
-    let text = csv(&task.columns, (&read.layout, dates.is_some()), &when, &ahead)?;
+    let text = csv(&task.columns, &read, &when, &ahead)?;
     match &args.out {
         Some(path) => Ok(output::write_whole(path, text.as_bytes())?),
         None => output::print(text.trim_end()),
@@ -218,26 +217,33 @@ impl Args {
     }
 }
 
+/// What stands above the dates: the file's own names, so that a forecast can be put behind its rows.
+fn first_names(read: &series::Read) -> Vec<String> {
+    let usual: &[&str] = match read.layout.time {
+        _ if read.when.is_none() => return vec!["row".into()],
+        Some(_) => &["date", "time"],
+        None => &["date"],
+    };
+    let name = |(i, &usual): (usize, &&str)| {
+        read.date_names.get(i).filter(|name| !name.is_empty()).map_or_else(|| usual.to_owned(), String::clone)
+    };
+    usual.iter().enumerate().map(name).collect()
+}
+
 /// The forecast as a table.
 fn csv(
     columns: &[Column],
-    (layout, dated): (&TableLayout, bool),
+    read: &series::Read,
     when: &[DateOrRow],
     ahead: &Forecasts,
 ) -> std::result::Result<String, Failure> {
     let names = ahead.columns.iter().map(|(c, _)| columns[*c].name.clone());
-    // Of a day and a time of the day two columns, as in the file.
-    let first: &[&str] = match layout.time {
-        _ if !dated => &["row"],
-        Some(_) => &["date", "time"],
-        None => &["date"],
-    };
-    let mut text = output::csv_line(first.iter().map(|&name| name.to_owned()).chain(names))? + "\n";
+    let mut text = output::csv_line(first_names(read).into_iter().chain(names))? + "\n";
     for (i, date) in when.iter().enumerate() {
         let number = |(c, numbers): &(usize, Vec<f64>)| {
             digits(numbers.get(i).copied().unwrap_or(f64::NAN), columns[*c].deviation)
         };
-        let fields = date.fields(layout).into_iter().chain(ahead.columns.iter().map(number));
+        let fields = date.fields(&read.layout).into_iter().chain(ahead.columns.iter().map(number));
         text += &(output::csv_line(fields)? + "\n");
     }
     Ok(text)

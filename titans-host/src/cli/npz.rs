@@ -17,6 +17,8 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Deflate makes at most so many bytes out of one.
 const MOST: u64 = 1032;
+/// What a `.npy` file begins with.
+const NPY: &[u8] = b"\x93NUMPY";
 /// Bytes of a header, as NumPy limits them too, and opening brackets of one: an array of plain numbers has two.
 const HEADER: usize = 10_000;
 const BRACKETS: usize = 8;
@@ -26,13 +28,32 @@ pub fn named(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npz"))
 }
 
+/// Refuses a path that names a `.npy` file, which holds one array without a name.
+///
+/// # Errors
+/// [`Error::File`] that says which files hold several.
+pub fn expect_several(path: &Path) -> Result<()> {
+    match path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy")) {
+        true => Err(single(path)),
+        false => Ok(()),
+    }
+}
+
+fn single(path: &Path) -> Error {
+    let reason = "expected named arrays, an .npz (numpy.savez) or a .safetensors file, found a .npy, which is one array without a name";
+    Error::file(path, reason)
+}
+
 /// The content of `path` as the bytes of a safetensors file: as they are, or made of the arrays of an `.npz` file,
 /// which is known by its first bytes or its name.
 ///
 /// # Errors
-/// [`Error::File`] for a damaged file, and for an array that is none of plain little-endian numbers or booleans, which
-/// it names.
+/// [`Error::File`] for a damaged file, for a single array, and for an array that is none of plain little-endian numbers
+/// or booleans, which it names.
 pub fn as_safetensors(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if bytes.starts_with(NPY) {
+        return Err(single(path));
+    }
     if !named(path) && !bytes.starts_with(b"PK\x03\x04") {
         return Ok(bytes);
     }

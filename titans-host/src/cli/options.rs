@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::model::Choice;
 use crate::train::ranks::launch::Launch;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use std::path::PathBuf;
 
 /// Where to compute.
 #[derive(Args, Clone, Copy, Debug)]
@@ -170,12 +171,36 @@ pub fn size(text: &str) -> Result<usize, String> {
 
 /// A whole number that is not negative: seeds.
 pub fn whole(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+    at_least(0, text)
+}
+
+/// A whole number from 1: steps.
+pub fn positive(text: &str) -> Result<u64, String> {
+    at_least(1, text)
+}
+
+/// A whole number that may be any from `low` on: the largest one is told to who went beyond it.
+fn at_least(low: u64, text: &str) -> Result<u64, String> {
+    let large = text.len() > 1 && text.bytes().all(|b| b.is_ascii_digit());
+    let most = if large { format!(" to {}", u64::MAX) } else { String::new() };
+    text.parse().ok().filter(|n| *n >= low).ok_or_else(|| format!("expected a whole number from {low}{most}"))
 }
 
 /// The same for what is counted in memory: tokens, steps, lengths.
 pub fn count(text: &str) -> Result<usize, String> {
-    between(text, 0, usize::MAX)
+    at_least(0, text)
+        .and_then(|n| usize::try_from(n).map_err(|_| format!("expected a whole number from 0 to {}", usize::MAX)))
+}
+
+/// A file for a picture, which is SVG whatever it is called: another ending would say something else.
+pub fn svg() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|name| {
+        let path = PathBuf::from(name);
+        match path.extension().filter(|end| !end.eq_ignore_ascii_case("svg")) {
+            None => Ok(path),
+            Some(end) => Err(format!("expected a name that ends in .svg, as pictures are, found .{}", end.display())),
+        }
+    })
 }
 
 /// A number, whose range the verb knows.
@@ -226,7 +251,18 @@ pub(super) use on_device;
 
 #[cfg(test)]
 mod tests {
-    use super::expect_once;
+    use super::{count, expect_once, positive, whole};
+
+    #[test]
+    fn the_largest_number_is_told_to_who_went_beyond_it() {
+        assert_eq!((whole("7"), count("7"), positive("7")), (Ok(7), Ok(7), Ok(7)));
+        for text in ["-1", "x", "", "0.5"] {
+            assert_eq!(whole(text).unwrap_err(), "expected a whole number from 0", "{text}");
+            assert_eq!(count(text).unwrap_err(), "expected a whole number from 0", "{text}");
+        }
+        assert_eq!(positive("0").unwrap_err(), "expected a whole number from 1");
+        assert!(whole("99999999999999999999").unwrap_err().ends_with(" to 18446744073709551615"));
+    }
 
     #[test]
     fn what_is_said_twice_is_named() {

@@ -47,6 +47,12 @@ pub fn digits(x: f64, scale: f64) -> String {
     }
 }
 
+/// A number with four places, or by its power of ten where these would show 0 of what is none, or are beside the point.
+pub fn places(x: f64) -> String {
+    let size = x.abs();
+    if size > 0.0 && !(0.000_05..1e7).contains(&size) { format!("{x:.3e}") } else { format!("{x:.4}") }
+}
+
 /// Writes a line to standard error; where nobody listens there is nobody to tell.
 pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "titans: {}", tidy(text));
@@ -163,7 +169,13 @@ pub fn write_with<R>(path: &Path, content: impl FnOnce(&mut dyn Write) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::{expect_distinct, write_whole};
+    use super::{expect_distinct, places, write_whole};
+
+    #[test]
+    fn four_places_are_for_numbers_that_they_show() {
+        let all = [0.0, -1.5, 0.000_049_9, 123_456.789, -2.5e7, f64::NAN].map(places);
+        assert_eq!(all, ["0.0000", "-1.5000", "4.990e-5", "123456.7890", "-2.500e7", "NaN"]);
+    }
 
     #[test]
     fn files_that_are_one_are_refused_by_their_names() {

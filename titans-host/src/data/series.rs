@@ -118,6 +118,10 @@ pub struct Read {
     pub notes: Vec<String>,
     /// The dates of the rows as they are written; empty where the file has none.
     pub dates: Vec<String>,
+    /// The same as far as they are understood.
+    pub when: Option<Dates>,
+    /// What the file calls its columns of dates, one or two; empty where it has no header, or no dates.
+    pub date_names: Vec<String>,
 }
 
 impl Read {
@@ -134,7 +138,9 @@ impl Read {
             };
             told.push(format!("{}, for which {stands} stands (--gaps)", counted(self.gaps, "missing number")));
         }
-        if let empty @ [_, ..] = &self.series.empty(rows)[..] {
+        if let empty @ [_, ..] = &self.series.empty(rows)[..]
+            && rows > 0
+        {
             told.push(format!(
                 "without any number in the training rows, so that mean 0 and deviation 1 are taken: {} (--leave-out)",
                 some_of(empty)
@@ -148,6 +154,18 @@ impl Read {
         }
         told
     }
+
+    /// A sentence about rows of the file `path` that are not the usual step apart, if there are some.
+    pub fn uneven(&self, path: &Path) -> Option<String> {
+        let (count, first) = self.when.as_ref().map(Dates::uneven).filter(|(count, _)| *count > 0)?;
+        let (line, date) = (self.series.lines.get(first)?, self.dates.get(first)?);
+        let (rows, are) = (counted(count, "row"), if count == 1 { "is" } else { "are" });
+        let which = if count == 1 { format!("line {line}") } else { format!("first line {line}") };
+        Some(format!(
+            "{}: {rows} {are} not the usual step behind the row before ({which}, {date}); the model takes all rows as equally far apart",
+            path.display()
+        ))
+    }
 }
 
 /// The first names, and how many more there are.
@@ -158,8 +176,8 @@ fn some_of(names: &[&str]) -> String {
 
 /// Reads a file of numbers in rows; `.gz` is decompressed. What `said` leaves open is guessed: fields that end at
 /// semicolons or tabs, decimal commas; a first line that is no row of numbers is the header; a first column that holds
-/// no number in any row, or that counts the rows or the time, is left out, and so is the first column of dates. `known` names the columns of a run
-/// that there is already: those are sought.
+/// no number in any row, or that counts the rows or the time, is left out, and so is the first column of dates.
+/// `known` names the columns of a run that there is already: those are sought.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read, [`Error::File`] naming the line and column of what is no number that is finite
@@ -173,8 +191,8 @@ pub fn read(path: &Path, said: &TableLayout, known: &[Column]) -> Result<Read> {
     text::expect_unpacked(path, &bytes)?;
     let read = parse::parse(&bytes, said, known).map_err(|reason| Error::file(path, reason))?;
     // Rows are in time: what a model reads as what comes next must not lie before.
-    dates(&read).map_err(|reason| Error::file(path, reason))?;
-    Ok(Read { notes, ..read })
+    let when = dates(&read).map_err(|reason| Error::file(path, reason))?;
+    Ok(Read { notes, when, ..read })
 }
 
 /// The dates of the rows, as far as they are understood.
@@ -222,7 +240,7 @@ impl Series {
         }
         if head < least.0 || tail < least.1 {
             return Err(Error::usage(format!(
-                "the series is too short: {} leave {head} for training and {tail} for validation, at least {} and {} \
+                "the series is too short: of {} there are {head} for training and {tail} for validation, at least {} and {} \
                  are needed; give more rows, a shorter context or smaller patches",
                 counted(rows, "row"),
                 least.0,

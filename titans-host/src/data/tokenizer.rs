@@ -11,6 +11,7 @@ use flate2::Crc;
 pub use learn::{Learned, learn};
 use serde_json::{Value, json};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,7 +51,12 @@ impl Tokenizer {
     pub fn open(path: Option<&Path>) -> Result<Self> {
         match path {
             None => Ok(Self::Bytes),
-            Some(path) => Ok(Self::Bpe(Arc::new(Bpe::open(path)?))),
+            Some(path) => Bpe::open(path).map(|bpe| Self::Bpe(Arc::new(bpe))).map_err(|error| match error {
+                Error::Io { path, source, .. } if source.kind() == ErrorKind::NotFound => {
+                    Error::io(path, "opening the vocabulary, whose place --tokenizer says", source)
+                }
+                error => error,
+            }),
         }
     }
 

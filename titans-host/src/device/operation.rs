@@ -99,8 +99,8 @@ macro_rules! operations {
         /// Causal depth-wise convolution: `y[b,t,c] = bias[c] + Σ_j w[c,j] x[b, t − width + 1 + j, c]`; tokens before
         /// the first are the last ones of `tail` `[batch, width − 1 or more, channels]` (zeros without one).
         Convolution conv Conv { dims: ConvDims, x: read, tail: may_read, w: read, bias: read, y: write };
-        /// Backward of [`Device::conv`]: `d_x[s] = Σ_j w[j] d_y[s + width − 1 − j]`, and on request `d_tail`, the same of
-        /// the tokens before; `d_w[j] += Σ_t d_y[t] x[t − width + 1 + j]`, `d_bias += Σ_t d_y[t]`.
+        /// Backward of [`Device::conv`]: `d_x[s] = Σ_j w[j] d_y[s + width − 1 − j]`, and on request `d_tail`, the same
+        /// of the tokens before; `d_w[j] += Σ_t d_y[t] x[t − width + 1 + j]`, `d_bias += Σ_t d_y[t]`.
         Convolution conv_vjp ConvVjp {
             dims: ConvDims, x: read, tail: may_read, w: read, d_y: read, gradients: ConvGradients
         };

@@ -71,11 +71,11 @@ impl WeightSource for Beginnings<'_> {
     }
 }
 
-type Place = Option<usize>;
+type ParameterPlace = Option<usize>;
 
 /// Every parameter is named once: one that the kernel adds does not compile until it is said here how it begins.
 impl Beginnings<'_> {
-    fn first(&mut self, FirstWeights { embedding, bias }: FirstWeights<Place, Place>) {
+    fn first(&mut self, FirstWeights { embedding, bias }: FirstWeights<ParameterPlace, ParameterPlace>) {
         if self.c.inputs == 0 {
             self.plain(embedding, Init::Normal { std: EMBEDDING_STD });
         } else {
@@ -84,7 +84,7 @@ impl Beginnings<'_> {
         self.plain(bias, Init::Constant(0.0));
     }
 
-    fn block(&mut self, weights: BlockWeights<Place, Place>, memories: Init) {
+    fn block(&mut self, weights: BlockWeights<ParameterPlace, ParameterPlace>, memories: Init) {
         let BlockWeights {
             norm,
             persistent,
@@ -140,7 +140,7 @@ impl Beginnings<'_> {
         self.plain(w0, memories);
     }
 
-    fn last(&mut self, LastWeights { norm, head, bias, shortcut }: LastWeights<Place, Place>) {
+    fn last(&mut self, LastWeights { norm, head, bias, shortcut }: LastWeights<ParameterPlace, ParameterPlace>) {
         self.plain(norm, Init::Constant(1.0));
         // What the blocks say begins as nothing beside a shortcut that is known.
         let nothing = Init::Constant(0.0);
@@ -152,22 +152,26 @@ impl Beginnings<'_> {
         self.set(shortcut, |_| Beginning { init: nothing, decay });
     }
 
-    fn projection(&mut self, Projection { weight, conv, bias }: Projection<Place, Place>, scale: f64) {
+    fn projection(
+        &mut self,
+        Projection { weight, conv, bias }: Projection<ParameterPlace, ParameterPlace>,
+        scale: f64,
+    ) {
         self.linear(weight, scale);
         self.set(conv, |t| Beginning::plain(Init::Normal { std: 1.0 / (t.cols as f64).sqrt() }));
         self.plain(bias, Init::Constant(0.0));
     }
 
     /// Normal with a deviation of scale / √(inputs).
-    fn linear(&mut self, at: Place, scale: f64) {
+    fn linear(&mut self, at: ParameterPlace, scale: f64) {
         self.set(at, |t| Beginning { init: Init::Normal { std: scale / (t.rows as f64).sqrt() }, decay: true });
     }
 
-    fn plain(&mut self, at: Place, init: Init) {
+    fn plain(&mut self, at: ParameterPlace, init: Init) {
         self.set(at, |_| Beginning::plain(init));
     }
 
-    fn set(&mut self, at: Place, how: impl FnOnce(&Tensor) -> Beginning) {
+    fn set(&mut self, at: ParameterPlace, how: impl FnOnce(&Tensor) -> Beginning) {
         if let Some((_, tensor, beginning)) = at.and_then(|at| self.all.get_mut(at)) {
             *beginning = how(tensor);
         }

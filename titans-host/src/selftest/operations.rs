@@ -26,7 +26,8 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
     for rows in [1, 8, 37, 50] {
         check(&format!("parts of {rows} rows"), parts(device, rows), parts(reference, rows));
     }
-    for (rows, width) in [(1, 1), (5, 17), (33, 64), (3, 129), (131, 33)] {
+    // The last ones, here and below, are more rows than a device sums at once.
+    for (rows, width) in [(1, 1), (5, 17), (33, 64), (3, 129), (131, 33), (4103, 2)] {
         let name = format!("norms {rows}x{width}");
         check(&name, norms(device, rows, width), norms(reference, rows, width));
     }
@@ -35,12 +36,12 @@ pub fn operations<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check>
         check(&name, moved_rows(device, rows, width), moved_rows(reference, rows, width));
     }
     for (rows, inputs, outputs, transposed) in
-        [(1, 1, 1, false), (7, 13, 5, false), (7, 13, 5, true), (65, 33, 63, false)]
+        [(1, 1, 1, false), (7, 13, 5, false), (7, 13, 5, true), (65, 33, 63, false), (4103, 1, 2, false)]
     {
         let dims = LinearDims { rows, inputs, outputs, transposed };
         check(&format!("linear {dims:?}"), linear(device, dims), linear(reference, dims));
     }
-    for (batch, time, channels, width) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 2, 7, 4), (2, 33, 5, 3)] {
+    for (batch, time, channels, width) in [(1, 1, 1, 1), (2, 5, 3, 4), (3, 2, 7, 4), (2, 33, 5, 3), (2, 2053, 3, 3)] {
         let dims = ConvDims { batch, time, channels, width };
         for tail in [None, Some(0), Some(3)] {
             check(&format!("conv {dims:?} tail {tail:?}"), conv(device, dims, tail), conv(reference, dims, tail));

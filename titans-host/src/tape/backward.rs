@@ -1,7 +1,7 @@
 //! The state of one walk back over a tape.
 
 use super::op::{Cotangents, Op, PARAMS};
-use super::segments::Part;
+use super::segments::CutPart;
 use super::shared::Cells;
 use super::{Gradients, ParamId, Params, Shared, Slot, Var};
 use crate::device::{Device, MoveRows};
@@ -42,7 +42,7 @@ pub struct Backward<'a, D: Device> {
     pub(super) gradients: &'a mut Gradients<D>,
     /// One for every output on the tape; all are empty at first.
     pub(super) slots: &'a mut [Option<Shared<D>>],
-    pub(super) parts: &'a mut [Part<D>],
+    pub(super) parts: &'a mut [CutPart<D>],
     pub(super) cells: &'a Arc<Cells<D>>,
     /// The tape's number.
     pub(super) tape: u64,
@@ -57,13 +57,13 @@ impl<'a, D: Device> Backward<'a, D> {
     }
 
     /// The cotangents of an operation's outputs, 1 or 2 from `first` on.
-    pub(super) fn take(&mut self, first: usize, outputs: usize) -> Cotangents<D> {
+    pub(super) fn output_cotangents(&mut self, first: usize, outputs: usize) -> Cotangents<D> {
         let mut of = |i: usize| if i < outputs { self.slots.get_mut(first + i).and_then(Option::take) } else { None };
         [of(0), of(1)]
     }
 
     /// The cotangent of an input.
-    pub(super) fn take_at(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
+    pub(super) fn cotangent(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
         self.place(slot).map(Option::take)
     }
 
@@ -114,18 +114,18 @@ impl<'a, D: Device> Backward<'a, D> {
     /// Adds `d_x` to the cotangent of `x`.
     pub(super) fn give(&mut self, x: &Var<D>, d_x: D::Buffer) -> Result<()> {
         let d_x = self.cells.share(d_x);
-        self.share(x, d_x)
+        self.give_shared(x, d_x)
     }
 
     /// The same for a buffer that others may hold too.
-    pub(super) fn share(&mut self, x: &Var<D>, d_x: Shared<D>) -> Result<()> {
-        x.slot.map_or(Ok(()), |slot| self.share_at(slot, d_x))
+    pub(super) fn give_shared(&mut self, x: &Var<D>, d_x: Shared<D>) -> Result<()> {
+        x.slot.map_or(Ok(()), |slot| self.accumulate(slot, d_x))
     }
 
     /// Adds `d_x` to the cotangent of a place.
-    pub(super) fn give_at(&mut self, slot: Slot, d_x: D::Buffer) -> Result<()> {
+    pub(super) fn accumulate_own(&mut self, slot: Slot, d_x: D::Buffer) -> Result<()> {
         let d_x = self.cells.share(d_x);
-        self.share_at(slot, d_x)
+        self.accumulate(slot, d_x)
     }
 
     /// Adds rows of `d_y` to the cotangent of a place, which has `len` elements: those that stay cost nothing, once the
@@ -150,12 +150,12 @@ impl<'a, D: Device> Backward<'a, D> {
     }
 
     /// The cotangent of a place, which stays there.
-    pub(super) fn look_at(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
+    pub(super) fn shared_cotangent(&mut self, slot: Slot) -> Result<Option<Shared<D>>> {
         self.place(slot).map(|place| place.clone())
     }
 
     /// The same for a buffer that others may hold too.
-    pub(super) fn share_at(&mut self, slot: Slot, d_x: Shared<D>) -> Result<()> {
+    pub(super) fn accumulate(&mut self, slot: Slot, d_x: Shared<D>) -> Result<()> {
         let (device, cells) = (self.device, self.cells);
         let place = self.place(slot)?;
         match place {

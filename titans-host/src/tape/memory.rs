@@ -164,7 +164,7 @@ pub(super) fn ask_vjp<D: Device>(
     let start = boundaries.unwrap_or(state.buffer());
     let (device, inputs, mut d_q) = (run.device, idle(q, gates, state).buffers(), run.like(q)?);
     let mut sum = match state.slot {
-        Some(slot) => run.take_at(slot)?,
+        Some(slot) => run.cotangent(slot)?,
         None => None,
     };
     // What the state's other uses left is added to by the operation itself, as by linear maps.

@@ -29,7 +29,7 @@ pub use gradients::Gradients;
 pub use memory::{MemoryRead, MemoryVars};
 pub use params::{ParamId, ParamView, Params};
 pub use rows::Assembly;
-pub use segments::Parts;
+pub use segments::CutParts;
 pub use shared::Shared;
 pub use walk::Walked;
 
@@ -37,7 +37,7 @@ use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::{Backward, FirstUses};
 use op::{Op, PARAMS};
-use segments::Part;
+use segments::CutPart;
 use shared::Cells;
 use std::fmt;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ pub struct Workspace<D: Device> {
     records: Vec<TapeRecord<D>>,
     slots: Vec<Option<Shared<D>>>,
     /// Parts of sequences: those that wait, and where the others' cotangents are collected.
-    parts: Vec<Part<D>>,
+    parts: Vec<CutPart<D>>,
     cells: Arc<Cells<D>>,
 }
 
@@ -314,7 +314,7 @@ impl<'a, D: Device> Tape<'a, D> {
         let mut run = Backward { device, params, gradients, slots, parts, cells, tape, scale };
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
-            let cotangents = run.take(first, op.cotangents());
+            let cotangents = run.output_cotangents(first, op.cotangents());
             let done = uses.as_ref().map_or([None; PARAMS], |uses| uses.done(op.params(), records.len()));
             // Those that are not given cotangents look for them: a part of an assembly at the whole's, a cut at its
             // parts'.
@@ -326,7 +326,7 @@ impl<'a, D: Device> Tape<'a, D> {
             }
         }
         match input.and_then(|x| x.slot) {
-            Some(slot) => run.take_at(slot),
+            Some(slot) => run.cotangent(slot),
             None => Ok(None),
         }
     }

@@ -146,7 +146,27 @@ impl<D: Device> Op<D> {
             Self::Memory { .. } => 2,
             Self::Split { cut, .. } => cut.count(),
             Self::Walk(_) => 3,
-            _ => 1,
+            Self::Linear { .. }
+            | Self::Conv { .. }
+            | Self::RmsNorm { .. }
+            | Self::Repeat { .. }
+            | Self::MemoryStart { .. }
+            | Self::Embedding { .. }
+            | Self::Add { .. }
+            | Self::Silu { .. }
+            | Self::SiluGate { .. }
+            | Self::SigmoidGate { .. }
+            | Self::Dropout { .. }
+            | Self::Move { .. }
+            | Self::Assemble
+            | Self::Join { .. }
+            | Self::L2Norm { .. }
+            | Self::Attention(_)
+            | Self::Gates { .. }
+            | Self::Ask { .. }
+            | Self::Pool { .. }
+            | Self::CrossEntropy { .. }
+            | Self::SquaredError { .. } => 1,
         }
     }
 
@@ -225,8 +245,8 @@ impl<D: Device> Op<D> {
         match self {
             // The sum's cotangent is both terms' own: shared, never copied.
             Self::Add { a, b } => {
-                run.share(&b, d_y.clone())?;
-                run.share(&a, d_y)
+                run.give_shared(&b, d_y.clone())?;
+                run.give_shared(&a, d_y)
             }
             Self::Silu { x } => {
                 let mut d_x = run.like(&x)?;
@@ -249,7 +269,7 @@ impl<D: Device> Op<D> {
             Self::Dropout { mask, x } => {
                 let mut d_x = device.alloc(device.len(&d_y))?;
                 device.dropout(&mask, &d_y, &mut d_x)?;
-                run.give_at(x, d_x)
+                run.accumulate_own(x, d_x)
             }
             // y = R x with R a matrix of zeros and ones: d_x = Rᵀ d_y, the move back.
             Self::Move { op, x, len } => run.give_rows(x, len, &op.reversed(), &d_y),
@@ -279,7 +299,7 @@ impl<D: Device> Op<D> {
             Self::Pool { time, width, lengths, x, len } => {
                 let mut d_x = device.alloc(len)?;
                 device.pool_vjp(time, width, &lengths, &d_y, &mut d_x)?;
-                run.give_at(x, d_x)
+                run.accumulate_own(x, d_x)
             }
             // The parts have had it; the others have ways of their own.
             Self::Assemble

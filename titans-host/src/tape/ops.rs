@@ -197,7 +197,7 @@ pub(super) fn linear_vjp<D: Device>(
 ) -> Result<()> {
     let (device, w) = (run.device, run.param(weight)?);
     let mut sum = match x.slot {
-        Some(slot) => run.take_at(slot)?,
+        Some(slot) => run.cotangent(slot)?,
         None => None,
     };
     if let (Some(slot), Some(d_x)) = (x.slot, sum.as_mut().and_then(Shared::get_mut)) {

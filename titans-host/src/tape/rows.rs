@@ -130,10 +130,10 @@ pub(super) fn part_vjp<D: Device>(
     len: usize,
     whole: Slot,
 ) -> Result<()> {
-    let Some(d_whole) = run.look_at(whole)? else { return Ok(()) };
+    let Some(d_whole) = run.shared_cotangent(whole)? else { return Ok(()) };
     let mut d_x = run.device.alloc(len)?;
     run.device.move_rows(&MoveRows { add: false, ..op.reversed() }, &d_whole, &mut d_x)?;
-    run.give_at(x, d_x)
+    run.accumulate_own(x, d_x)
 }
 
 fn within(what: &str, from: usize, rows: usize, time: usize) -> Result<()> {

@@ -8,14 +8,14 @@ use crate::device::{Cut, Device};
 use crate::error::{Error, Result};
 
 /// A part of sequences: its numbers while they wait, and where its cotangent is collected.
-pub(super) struct Part<D: Device> {
+pub(super) struct CutPart<D: Device> {
     buffer: Option<Shared<D>>,
     slot: Option<Slot>,
 }
 
 /// Sequences in parts, which wait on a tape.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts {
+pub struct CutParts {
     cut: Cut,
     first: usize,
     tape: u64,
@@ -26,7 +26,7 @@ impl<D: Device> Tape<'_, D> {
     ///
     /// # Errors
     /// As [`Tape::linear`]; also [`Error::Usage`] when `x` has another length than the cut.
-    pub fn split(&mut self, x: &Var<D>, cut: Cut) -> Result<Parts> {
+    pub fn split(&mut self, x: &Var<D>, cut: Cut) -> Result<CutParts> {
         let (device, expected) = (self.device, cut.len());
         let found = device.len(&x.buffer);
         if found != expected {
@@ -44,7 +44,7 @@ impl<D: Device> Tape<'_, D> {
             let buffer = Some(self.share(part));
             let slot = slot.map(|slot| Slot { index: slot.index + i, ..slot });
             if let Some(place) = self.place_of(parts, i) {
-                *place = Part { buffer, slot };
+                *place = CutPart { buffer, slot };
             }
         }
         let waiting = self.space.get().parts.iter_mut().skip(parts.first).take(cut.count());
@@ -57,27 +57,27 @@ impl<D: Device> Tape<'_, D> {
     ///
     /// # Errors
     /// [`Error::Usage`] where it is not there, or not any more.
-    pub fn part(&mut self, parts: Parts, i: usize) -> Result<Var<D>> {
+    pub fn part(&mut self, parts: CutParts, i: usize) -> Result<Var<D>> {
         let part = self.place_of(parts, i).and_then(|part| Some(Var { buffer: part.buffer.take()?, slot: part.slot }));
         part.ok_or_else(|| Error::usage(format!("part {i}: of another tape, not there, or handed out before")))
     }
 
     /// Room for parts that [`Tape::put`] brings and [`Tape::join`] puts together.
-    pub fn parts(&mut self, cut: Cut) -> Parts {
+    pub fn parts(&mut self, cut: Cut) -> CutParts {
         let waiting = &mut self.space.get().parts;
         let first = waiting.len();
-        waiting.extend((0..cut.count()).map(|_| Part { buffer: None, slot: None }));
-        Parts { cut, first, tape: self.number }
+        waiting.extend((0..cut.count()).map(|_| CutPart { buffer: None, slot: None }));
+        CutParts { cut, first, tape: self.number }
     }
 
     /// `x` becomes part `i`.
     ///
     /// # Errors
     /// [`Error::Usage`] where there is no such part, or it has another length.
-    pub fn put(&mut self, parts: Parts, i: usize, x: &Var<D>) -> Result<()> {
+    pub fn put(&mut self, parts: CutParts, i: usize, x: &Var<D>) -> Result<()> {
         let (expected, found) = (parts.cut.part_len(i), self.device.len(&x.buffer));
         match self.place_of(parts, i) {
-            Some(part) if expected == found => *part = Part { buffer: Some(x.share()), slot: x.slot },
+            Some(part) if expected == found => *part = CutPart { buffer: Some(x.share()), slot: x.slot },
             Some(_) => return Err(Error::usage(format!("part {i}: expected {expected} elements, found {found}"))),
             None => return Err(Error::usage(format!("part {i}: of another tape, or beyond the last"))),
         }
@@ -88,8 +88,8 @@ impl<D: Device> Tape<'_, D> {
     ///
     /// # Errors
     /// As [`Tape::linear`]; also [`Error::Usage`] when some are missing.
-    pub fn join(&mut self, parts: Parts) -> Result<Var<D>> {
-        let (device, Parts { cut, first, .. }) = (self.device, parts);
+    pub fn join(&mut self, parts: CutParts) -> Result<Var<D>> {
+        let (device, CutParts { cut, first, .. }) = (self.device, parts);
         if cut.count() == 1 {
             return self.part(parts, 0);
         }
@@ -111,7 +111,7 @@ impl<D: Device> Tape<'_, D> {
         Ok(self.push(whole, || Op::Join { cut, first }))
     }
 
-    fn place_of(&mut self, parts: Parts, i: usize) -> Option<&mut Part<D>> {
+    fn place_of(&mut self, parts: CutParts, i: usize) -> Option<&mut CutPart<D>> {
         let ours = parts.tape == self.number && i < parts.cut.count();
         self.space.get().parts.get_mut(parts.first + i).filter(|_| ours)
     }
@@ -129,7 +129,7 @@ pub(super) fn split_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, x: Slot
     let parts = of_parts().enumerate().filter_map(|(i, part)| Some((i, &**part.as_ref()?)));
     run.device.join(cut, parts, &mut d_x)?;
     run.slots.iter_mut().skip(first).take(count).for_each(|part| *part = None);
-    run.give_at(x, d_x)
+    run.accumulate_own(x, d_x)
 }
 
 /// Backward of [`Tape::join`]: every part gets its rows of the whole's cotangent.
@@ -145,7 +145,7 @@ pub(super) fn join_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, first: u
     for i in first..first + count {
         let part = run.parts.get_mut(i).and_then(|part| Some((part.slot?, part.buffer.take()?)));
         if let Some((slot, d_x)) = part {
-            run.share_at(slot, d_x)?;
+            run.accumulate(slot, d_x)?;
         }
     }
     Ok(())

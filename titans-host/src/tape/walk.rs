@@ -87,7 +87,7 @@ impl<D: Device> Tape<'_, D> {
 pub(super) fn vjp<D: Device>(run: &mut Backward<'_, D>, walk: &RecordedWalk<D>) -> Result<()> {
     let RecordedWalk { op, inputs, weights, made, boundaries, first } = walk;
     let (device, params, tape) = (run.device, run.params, run.tape);
-    let mut taken = |i: usize| run.take_at(Slot { tape, index: first + i });
+    let mut taken = |i: usize| run.cotangent(Slot { tape, index: first + i });
     let (stream, y, answers) = (taken(0)?, taken(1)?, taken(2)?);
     if stream.is_none() && y.is_none() && answers.is_none() {
         return Ok(());

@@ -167,7 +167,9 @@ impl SeriesTask {
     /// As [`read`] and [`SeriesTask::new`].
     pub fn read(config: SeriesConfig, seed: u64) -> Result<Self> {
         let read = read(&config.data, &config.layout, &config.columns)?;
-        Ok(Self { notes: read.notes, ..Self::new(config, &read.series, seed)? })
+        let uneven = read.uneven(&config.data);
+        let notes = read.notes.into_iter().chain(uneven).collect();
+        Ok(Self { notes, ..Self::new(config, &read.series, seed)? })
     }
 
     /// The task over `series`, whatever file the configuration names.

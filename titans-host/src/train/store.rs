@@ -87,7 +87,9 @@ pub struct Store {
 /// What a file is that is none of tensors: those begin with the length of a header, and the header with a brace.
 fn foreign(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
-        _ if bytes.starts_with(b"TTNMODL") => Some("a blob of `titans export`, which `titans stream` runs"),
+        _ if bytes.starts_with(b"TTNMODL") => Some(
+            "a blob of `titans export`, which knows no task: `titans stream` runs it; name the run that it was exported from",
+        ),
         _ if bytes.starts_with(b"TTNFEED") => Some("a state of `titans stream`"),
         _ if bytes.len() < 9 || bytes[8] != b'{' => Some("a file of another kind"),
         _ => None,

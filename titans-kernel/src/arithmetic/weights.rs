@@ -117,10 +117,10 @@ impl<T: Scalar> RateScaling<'_, T> {
     #[must_use]
     pub(crate) fn check(&self) -> bool {
         let n = self.x.rows();
-        sure!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighed", false);
-        sure!(room(self.out.len(), n, self.x.cols()), "room for weighed rows", false);
-        sure!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighed by", false);
-        sure!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighed by", false);
+        sure!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighted", false);
+        sure!(room(self.out.len(), n, self.x.cols()), "room for weighted rows", false);
+        sure!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighted by", false);
+        sure!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighted by", false);
         true
     }
 

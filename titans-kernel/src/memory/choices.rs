@@ -14,6 +14,16 @@ choice! {
     }
 }
 
+impl Network {
+    /// Whether the layer norm and γ stand behind the last layer.
+    pub const fn is_residual(self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Residual => true,
+        }
+    }
+}
+
 choice! {
     /// Scale c of the inner loss c ‖M(k) − v‖².
     #[derive(Default)]
@@ -39,5 +49,23 @@ choice! {
         Before = 1, "before";
         /// The weights at the start of the token's chunk.
         ChunkStart = 2, "chunk-start";
+    }
+}
+
+impl Read {
+    /// Whether a token's own write is part of its answer.
+    pub const fn is_after(self) -> bool {
+        match self {
+            Self::After => true,
+            Self::Before | Self::ChunkStart => false,
+        }
+    }
+
+    /// Whether the weights stand still for a chunk.
+    pub const fn is_at_chunk_start(self) -> bool {
+        match self {
+            Self::ChunkStart => true,
+            Self::After | Self::Before => false,
+        }
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn close_gamma<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// The rank-one terms h_iᵀ x_i of one layer's panel, weighed by a row of its coefficients.
+/// The rank-one terms h_iᵀ x_i of one layer's panel, weighted by a row of its coefficients.
 struct Fold<'a, T> {
     h: Mat<'a, T>,
     x: Mat<'a, T>,

@@ -14,7 +14,7 @@
 use super::spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read};
 use super::stream::{Counters, Stream};
 use crate::Choice;
-use crate::crc::Crc;
+use crate::crc::{CHECKSUM, close, closed, half_word, word};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::part::Parts;
@@ -23,7 +23,6 @@ use crate::scalar::Scalar;
 const MAGIC: [u8; 8] = *b"TTNSTRM\x03";
 const HEADER: usize = SIGNATURE + 32;
 const SIGNATURE: usize = 56;
-const CHECKSUM: usize = 4;
 
 /// The part of the header that a configuration determines.
 fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
@@ -47,8 +46,9 @@ fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
 }
 
 /// Names of the fields of [`signature`], by where they end.
-const FIELDS: [(usize, &str); 12] = [
-    (8, "magic and format version"),
+const FIELDS: [(usize, &str); 13] = [
+    (7, "magic"),
+    (8, "format version"),
     (12, "bytes of a number"),
     (15, "layers"),
     (16, "gates of every layer"),
@@ -85,11 +85,14 @@ impl SavedHeader {
         if bytes.len() < HEADER + CHECKSUM {
             return format("length in bytes, at least", HEADER + CHECKSUM, bytes.len());
         }
-        if bytes.part(..8) != MAGIC {
-            let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0));
-            return Err(Error::Format { what: "magic and format version", expected, found });
+        let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0) << 8 >> 8);
+        if found != expected {
+            return Err(Error::Format { what: "magic", expected, found });
         }
-        let half = |at| (word(bytes, at) & 0xffff_ffff) as usize;
+        if bytes.item(7) != MAGIC.item(7) {
+            return format("format version", MAGIC.item(7).into(), bytes.item(7).into());
+        }
+        let half = |at| half_word(bytes, at) as usize;
         let (number_bytes, layers) = (half(8), half(12) & 0xff_ffff);
         if number_bytes != 4 && number_bytes != 8 {
             return format("bytes of a number, 4 or 8", 8, number_bytes);
@@ -109,12 +112,6 @@ impl SavedHeader {
         spec.validate()?;
         Ok(Self { spec, read: Read::of_code(bytes.item(47))?, number_bytes })
     }
-}
-
-fn word(bytes: &[u8], at: usize) -> u64 {
-    let mut b = [0; 8];
-    b.become_copy(bytes.part(at..at + 8));
-    u64::from_le_bytes(b)
 }
 
 impl<T: Scalar> Stream<'_, T> {
@@ -141,8 +138,7 @@ impl<T: Scalar> Stream<'_, T> {
         for (bytes, x) in body.chunks_exact_mut(T::BYTES).zip(self.block.iter()) {
             x.write_le(bytes);
         }
-        let sum = Crc::of(out.part(..needed - CHECKSUM));
-        out.part_mut(needed - CHECKSUM..needed).become_copy(&sum.to_le_bytes());
+        close(out.part_mut(..needed));
         Ok(needed)
     }
 
@@ -172,13 +168,7 @@ impl<T: Scalar> Stream<'_, T> {
         if bytes.len() != needed {
             return format("length in bytes", needed as u64, bytes.len() as u64);
         }
-        let body = bytes.part(..needed - CHECKSUM);
-        let mut sum = [0; 4];
-        sum.become_copy(bytes.part(needed - CHECKSUM..));
-        let (found, expected) = (Crc::of(body), u32::from_le_bytes(sum));
-        if found != expected {
-            return format("checksum", u64::from(expected), u64::from(found));
-        }
+        let body = closed(bytes)?;
         let [position, clipped, filled, numbers] = [0, 8, 16, 24].map(|at| word(bytes, SIGNATURE + at));
         let counters = Counters { position, clipped, filled };
         if counters.filled >= self.spec.period_len() as u64 {

@@ -161,7 +161,7 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     /// Ā += κ Ā′,  Ḡ += κ Ḡ′,  Ē += η Ē′,  C̄_j += κ C̄′_j,  P̄_j += η P̄′_j
     /// ```
     #[inline(always)]
-    pub fn pull(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
+    pub fn push_vjp(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
         let b = self.chunk;
         // Rows t and t + 1.
         let (dc_old, dc_new) = d.c.part_mut(t * b..(t + 2) * b).split_at_mut(b);

@@ -109,7 +109,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     keep_delta(lay, n, &open, delta)
 }
 
-/// What keys and queries take of the residuals: their products with the keys, weighed by the rows that answer them,
+/// What keys and queries take of the residuals: their products with the keys, weighted by the rows that answer them,
 /// `(K Kᵀ) ∘ C⁻ diag(rate)` and `(Q Kᵀ) ∘ C diag(rate)`.
 fn weight_scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,

@@ -23,7 +23,7 @@ use super::frame::Frame;
 use super::inside::{BackwardSpace, Inside};
 use super::open::Past;
 use super::read::{Asked, Rows};
-use super::read_vjp::{Flow, Ground, layer_vjp};
+use super::read_vjp::{Flow, ReadInputs, layer_vjp};
 use super::settle::{faded, faint, settle};
 use super::spec::Read;
 use super::vjp::{BackwardPass, Gradients, gates_vjp};
@@ -61,8 +61,8 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     let past = Past::new(writing.open.view(), from_ref(own));
     let faded = faded(lay, feed, own.p_row(end.row));
     inside.clear();
-    let ground = Ground { start, past, reading: &reading };
-    let part = PiecePart { on, read: run.read, feed, base: 0, ground, writing: &writing };
+    let inputs = ReadInputs { start, past, reading: &reading };
+    let part = PiecePart { on, read: run.read, feed, base: 0, inputs, writing: &writing };
     // Closing gives H̄, Δ̄ and the coefficients' cotangents; then the tokens.
     let Some(m) = settled else {
         close_vjp(on, (end, faded), start, past, d_state, inside)?;
@@ -74,8 +74,8 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     settle(on.g, m, own, after);
     close_vjp(on, (end, faded), after, past, d_state, inside)?;
     let abrupt = own.e[m - 1].abs() > faint();
-    let stood = Ground { start: if abrupt { after } else { &after[..params] }, ..ground };
-    let behind = PiecePart { feed: feed.part(m, n - m), base: m + 1, ground: stood, ..part };
+    let stood = ReadInputs { start: if abrupt { after } else { &after[..params] }, ..inputs };
+    let behind = PiecePart { feed: feed.part(m, n - m), base: m + 1, inputs: stood, ..part };
     behind.all(run.d_y, Decay::over(own, end.row), gradients, d_state, inside)?;
     // Through settling, U = A_m W + G_m S: Ā_m = ⟨dU, W⟩, Ḡ_m = ⟨dU, S⟩, then W̄ = A_m dU and S̄ = G_m dU. S at the
     // piece's end is none of S at its start.
@@ -100,7 +100,7 @@ struct PiecePart<'a, T, G> {
     feed: PieceTokens<'a, T>,
     /// Row of the coefficients before the first of them.
     base: usize,
-    ground: Ground<'a, T>,
+    inputs: ReadInputs<'a, T>,
     writing: &'a Writing<'a, T>,
 }
 
@@ -117,7 +117,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         let (lay, Place { from, n, filled, .. }) = (self.on.lay, self.feed.place);
         self.reads(d_y.map(|d_y| d_y.sub(from, n)), gradients.q.rb().sub(from, n), decay, d_state, inside)?;
         self.writes(gradients.v.rb().sub(from, n), d_state, inside)?;
-        gates_vjp(self.on, self.feed, self.base, self.ground.past.coefficients, gradients, inside);
+        gates_vjp(self.on, self.feed, self.base, self.inputs.past.coefficients, gradients, inside);
         let (mut d_k, d_keys) = (gradients.k.rb().sub(from, n), lay.input_rows(inside.h, 0, filled, n)?);
         (0..n).for_each(|t| d_k.row_mut(t).copy_from_slice(d_keys.row(t)));
         Ok(())
@@ -135,7 +135,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         let (lay, q) = (self.on.lay, self.feed.q());
         let rows = rows(lay, self.read);
         // What reads leave with both W and S is added in the visit in which these decay.
-        let at_once = rows.is_some() && d_y.is_some() && self.ground.start.len() == lay.spec.state_len();
+        let at_once = rows.is_some() && d_y.is_some() && self.inputs.start.len() == lay.spec.state_len();
         if !at_once {
             decay.apply(self.on.g, lay.spec.part(0), d_state);
         }
@@ -188,7 +188,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
     /// keys' products stay in `inside.square[1]`.
     fn solve(&self, inside: &mut Inside<'_, T>) -> Result<()> {
         let (Frame { g, lay }, Place { n, filled, .. }) = (self.on, self.feed.place);
-        let (open, coefficients) = (self.ground.past.open, &self.ground.past.coefficients[0]);
+        let (open, coefficients) = (self.inputs.past.open, &self.inputs.past.coefficients[0]);
         let (width, scale) = (lay.spec.value_width(), T::from_f64(2.0 * lay.spec.loss_scale()));
         let (stride, seen) = (lay.stride(width), filled + n);
         let (h, rows) = (open.inputs(lay, 0, 0, seen)?, filled * stride..seen * stride);
@@ -250,7 +250,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         inside: &mut Inside<'_, T>,
     ) -> Result<()> {
         let lay = self.on.lay;
-        let keys = self.ground.past.open.inputs(lay, 0, seen, n)?;
+        let keys = self.inputs.past.open.inputs(lay, 0, seen, n)?;
         let flow = Flow { d_z: None, d_x: None, decay: Decay::NONE, solved };
         self.layer(self.asked(rows, keys, seen), flow, d_state, inside)?;
         // K̄: what the keys received as queries joins what they received as H.
@@ -274,6 +274,6 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         d_state: &mut [T],
         inside: &mut Inside<'_, T>,
     ) -> Result<()> {
-        layer_vjp(self.on, 0, asked, self.ground, flow, d_state, inside)
+        layer_vjp(self.on, 0, asked, self.inputs, flow, d_state, inside)
     }
 }

@@ -268,7 +268,7 @@ fn chunk<T: Scalar, G: Arithmetic<T>>(
     let Work { writing, coefficients, reading, scaled } = &mut work;
     let past = Past::new(writing.open.view(), coefficients);
     let (asked, end) = (Asked::new(read.into(), feed.q(), 0), End::of(n));
-    if read == Read::ChunkStart && !anchor.is_empty() {
+    if read.is_at_chunk_start() && !anchor.is_empty() {
         // The weights that answer are not those that close.
         answers(on, asked, StateSource::Stays(anchor), past, reading, y)?;
         close(on, end, past, scaled, state)?;

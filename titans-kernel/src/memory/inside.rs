@@ -28,7 +28,7 @@ pub(super) struct Inside<'a, T> {
     pub work: [&'a mut [T]; 3],
     /// Two work spaces of rows × rows.
     pub square: [&'a mut [T]; 2],
-    /// Rows of a panel, weighed in two ways; or what rows are weighed by.
+    /// Rows of a panel, weighted in two ways; or what rows are weighted by.
     pub weighted: &'a mut [T],
 }
 

@@ -243,7 +243,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Piece<'a, T, G> {
         let Work { writing, reading, coefficients, .. } = &mut self.work;
         let past = Past::new(writing.open.view(), coefficients);
         let Some(rows) = self.by else { return exact::by_chunk(on, feed, state, past, reading, y) };
-        let state = if self.read == Read::ChunkStart { first(self.anchor, state) } else { state };
+        let state = if self.read.is_at_chunk_start() { first(self.anchor, state) } else { state };
         answers(on, Asked::new(rows, feed.q(), feed.place.filled), StateSource::Stays(state), past, reading, y)
     }
 

@@ -21,7 +21,6 @@ use super::frame::Frame;
 use super::inside::Inside;
 use super::open::{Gated, Past};
 use super::read::{Asked, Rows};
-use super::spec::Network;
 use super::work::Reading;
 use crate::arithmetic::{Arithmetic, Beside, RateScaling, Store, Update};
 use crate::error::Result;
@@ -32,7 +31,7 @@ use crate::view::{Mat, MatMut};
 
 /// What reads stood on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ground<'a, T> {
+pub(super) struct ReadInputs<'a, T> {
     /// W and S; W alone where the piece has settled: then S has no share in anything.
     pub start: &'a [T],
     pub past: Past<'a, T>,
@@ -63,32 +62,32 @@ pub(super) struct Flow<'a, T> {
 pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
-    ground: Ground<'_, T>,
+    inputs: ReadInputs<'_, T>,
     (d_y, mut d_q): (Mat<'_, T>, MatMut<'_, T>),
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let (lay, spec, n) = (on.lay, on.lay.spec, d_y.rows());
     let top = spec.layers() - 1;
-    if spec.network == Network::Residual {
+    if spec.network.is_residual() {
         // γ and the layer norm lie above the last layer.
-        output_vjp(on, asked, ground, d_y, d_start, inside)?;
+        output_vjp(on, asked, inputs, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
         // Z̄ is ȳ at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
-        let d_z = (l == top && spec.network == Network::Plain).then_some(d_y);
+        let d_z = (l == top && !spec.network.is_residual()).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
-        let decay = Decay::over(ground.past.gates(lay, l)?.by, n);
-        layer_vjp(on, l, asked, ground, Flow { d_z, d_x, decay, solved: false }, d_start, inside)?;
+        let decay = Decay::over(inputs.past.gates(lay, l)?.by, n);
+        layer_vjp(on, l, asked, inputs, Flow { d_z, d_x, decay, solved: false }, d_start, inside)?;
         if l > 0 {
             // Z̄ of the layer below: X̄ ∘ φ′(Z).
             let len = n * lay.stride(spec.widths[l]);
-            let z = lay.output_rows(ground.reading.z, l - 1, 0, n)?;
+            let z = lay.output_rows(inputs.reading.z, l - 1, 0, n)?;
             let mut d_z = lay.output_rows_mut(inside.z, l - 1, 0, n)?;
             activation::vjp(on.g, spec.activation, &z.data()[..len], &inside.work[2][..len], d_z.data_mut());
         }
     }
-    if spec.network == Network::Residual {
+    if spec.network.is_residual() {
         // y = q + …: the query's own share.
         for t in 0..n {
             d_q.row_mut(t).iter_mut().zip(d_y.row(t)).for_each(|(o, &d)| *o += d);
@@ -108,13 +107,13 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     l: usize,
     asked: Asked<'_, T>,
-    ground: Ground<'_, T>,
+    inputs: ReadInputs<'_, T>,
     Flow { d_z, d_x, decay, solved }: Flow<'_, T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
     let (Frame { g, lay }, Asked { q, from, .. }) = (on, asked);
-    let (n, x) = (q.rows(), ground.reading.inputs(lay, l, q)?);
+    let (n, x) = (q.rows(), inputs.reading.inputs(lay, l, q)?);
     let d_z = match d_z {
         Some(d_z) => d_z,
         None => lay.output_rows(inside.z, l, from, n)?,
@@ -126,24 +125,24 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     };
     if asked.rows == Rows::Start {
         // Z = X W: X̄ = Z̄ Wᵀ, W̄ += Xᵀ Z̄.
-        lay.times_transposed(g, Store::Set, d_z, ground.start, l, d_x)?;
+        lay.times_transposed(g, Store::Set, d_z, inputs.start, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_start, l);
     }
     // Through W and S first: X̄ is overwritten there, and added to by the tokens.
-    let gates = ground.past.gates(lay, l)?;
+    let gates = inputs.past.gates(lay, l)?;
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let layer = Layer { on, l, asked, gates, x, d_z };
     let [u, v] = [&mut **u, &mut **v];
-    if ground.start.len() == lay.spec.params() {
-        layer.by_weights(ground.start, d_start, &mut d_x, [u, v], d)?;
+    if inputs.start.len() == lay.spec.params() {
+        layer.by_weights(inputs.start, d_start, &mut d_x, [u, v], d)?;
     } else {
-        layer.state(ground.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
+        layer.state(inputs.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
     }
     let seen = asked.seen();
     if seen == 0 {
         return Ok(());
     }
-    let open = ground.past.open;
+    let open = inputs.past.open;
     // H [seen, d_in], Δ [seen, d_out].
     let (h, delta) = (open.inputs(lay, l, 0, seen)?, lay.output_rows(open.delta, l, 0, seen)?);
     let [f, scores] = &mut inside.square;
@@ -311,12 +310,12 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
 fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
-    ground: Ground<'_, T>,
+    inputs: ReadInputs<'_, T>,
     d_y: Mat<'_, T>,
     d_start: &mut [T],
     inside: &mut Inside<'_, T>,
 ) -> Result<()> {
-    let (Frame { g, lay }, Ground { start, past, reading }) = (on, ground);
+    let (Frame { g, lay }, ReadInputs { start, past, reading }) = (on, inputs);
     let (n, p, width) = (d_y.rows(), lay.spec.params(), lay.spec.gamma_len());
     let [d_gammas, d_x_hat, _] = &mut inside.work;
     let mut d_z = lay.output_rows_mut(inside.z, lay.spec.layers() - 1, 0, n)?;

@@ -117,7 +117,7 @@ impl MemorySpec {
         if self.keep_every == 0 || self.keep_every > LIMIT {
             return Err(Error::Config { what: "keep_every: 1 to 1048576", found: self.keep_every });
         }
-        if self.network == Network::Residual && self.key_width() != self.value_width() {
+        if self.network.is_residual() && self.key_width() != self.value_width() {
             return Err(Error::Config { what: "residual: value width = key width", found: self.value_width() });
         }
         if self.clip.is_some_and(|c| !(c.is_finite() && c > 0.0)) {
@@ -184,7 +184,7 @@ impl MemorySpec {
 
     /// Length of γ: d_L in residual networks, else 0.
     pub fn gamma_len(&self) -> usize {
-        if self.network == Network::Residual { self.value_width() } else { 0 }
+        if self.network.is_residual() { self.value_width() } else { 0 }
     }
 
     /// Elements of a state: the parameters, then their momentum in the same layout.
@@ -199,7 +199,7 @@ impl MemorySpec {
 
     /// Is the network a matrix: one layer, in the plain shape?
     pub fn is_linear(&self) -> bool {
-        self.layers() == 1 && self.network == Network::Plain
+        self.layers() == 1 && !self.network.is_residual()
     }
 
     /// The `compute_chunk` that suits network and chunk: as many whole chunks as there are in [`USUAL_PIECE`] tokens

@@ -38,7 +38,7 @@ fn strip<'a, T: Scalar, R: Room<'a, T>>(room: &mut R, spec: &MemorySpec) -> Resu
 
 /// Can all tokens pass through a strip of columns before the next strip?
 pub(super) fn linear(spec: &MemorySpec) -> bool {
-    spec.layers() == 1 && spec.network == Network::Plain && spec.clip.is_none()
+    spec.layers() == 1 && !spec.network.is_residual() && spec.clip.is_none()
 }
 
 /// Tokens of a batch or push, each a piece; returns how many were clipped.
@@ -93,7 +93,7 @@ pub(super) fn carry<T: Scalar, G: Arithmetic<T>>(
         k: feed.k(),
         v: feed.v(),
         q: feed.q(),
-        after: read == Read::After,
+        after: read.is_after(),
         scale: loss + loss,
         factors: factors.part(..n),
     };
@@ -185,7 +185,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
             surprise.become_copy(&loss);
         }
         // Read-outs by the weights before the write come first, those after it with the sweep that writes.
-        let after = self.read == Read::After;
+        let after = self.read.is_after();
         if y.is_some() {
             self.reading.x.part_mut(..q.cols()).become_copy(q.row(0));
             if !(after && writes) {
@@ -231,7 +231,7 @@ impl<'a, T: Scalar, G: Arithmetic<T>> Step<'a, T, G> {
                 activation::forward(g, lay.spec.activation, z.row(0), a.row_mut(0));
             }
         }
-        if lay.spec.network == Network::Plain {
+        if !lay.spec.network.is_residual() {
             // Residuals look for z^L in Δ's place.
             let z = lay.output_rows(written.z, layers - 1, 0, 1)?;
             lay.output_rows_mut(open.delta, layers - 1, 0, 1)?.row_mut(0).become_copy(z.row(0));

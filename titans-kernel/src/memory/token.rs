@@ -1,8 +1,8 @@
 //! The token form: the equations to the letter (`docs/MATH.md` sections 1 and 2), one token after another.
 //!
-//! With the chunk form it shares φ, the layer norm, their derivatives and the products of a row with W, which
-//! `Portable` computes by plain loops, and nothing else: it is what the other forms are measured by. Gradients are
-//! taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the chunk form.
+//! With the chunk form it shares φ, the layer norm, their derivatives, sums of squares and the products of a row with
+//! W, which `Portable` computes by plain loops, and nothing else: it is what the other forms are measured by. Gradients
+//! are taken at the weights of the chunk's start (chunk 1: at the weights before the token), as in the chunk form.
 //!
 //! ```text
 //! z^l = h^l W^l, h^{l+1} = φ(z^l), M(x) = z^L           (a residual network: x + LN(z^L) ∘ (1 + γ))
@@ -122,7 +122,7 @@ pub(super) fn chunk<T: Scalar, G: Arithmetic<T>>(
             };
             update(lay, gates, f, &space, state)?;
         }
-        if read == Read::After {
+        if read.is_after() {
             network(on, state.part(..spec.params()), q, &mut space.asked, y)?;
         }
     }
@@ -160,11 +160,11 @@ fn network<T: Scalar, G: Arithmetic<T>>(
             let mut next = lay.input_rows_mut(pass.h, l + 1, 0, 1)?;
             let mut slope = lay.output_rows_mut(pass.slope, l, 0, 1)?;
             activation::forward_with_slope(on.g, spec.activation, z, next.row_mut(0), slope.row_mut(0));
-        } else if spec.network == Network::Plain {
+        } else if !spec.network.is_residual() {
             y.become_copy(z);
         }
     }
-    if spec.network == Network::Residual {
+    if spec.network.is_residual() {
         let z = lay.output_rows(pass.z, spec.layers() - 1, 0, 1)?;
         layer_norm::forward_row(z.row(0), pass.x_hat);
         for (((y, &x), &h), &gamma) in y.iter_mut().zip(x).zip(&*pass.x_hat).zip(w.part(gamma(spec))) {

@@ -21,9 +21,9 @@ use super::inside::{BackwardSpace, Inside};
 use super::layout::Layout;
 use super::open::Past;
 use super::read::{Asked, Rows, answers, inside as layers_inside};
-use super::read_vjp::{Ground, read_vjp};
+use super::read_vjp::{ReadInputs, read_vjp};
 use super::source::StateSource;
-use super::spec::{MemorySpec, Network, Read};
+use super::spec::{MemorySpec, Read};
 use super::write;
 use super::write_vjp::{rate_vjp, write_vjp};
 use crate::arithmetic::Arithmetic;
@@ -281,11 +281,11 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         let past = Past::new(space.writing.open.view(), &space.coefficients);
         close_vjp(on, (End::of(n), 0), start, past, d_state, &mut space.inside)?;
         // What reads leave with both W and S is added in the visit in which these decay.
-        let at_once = self.d_y.is_some() && read != Read::ChunkStart;
+        let at_once = self.d_y.is_some() && !read.is_at_chunk_start();
         decay(on, past, n, d_state, at_once);
         // (2), reads.
-        let d_asked = if read == Read::ChunkStart && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
-        let asked = if read == Read::ChunkStart { anchor } else { start };
+        let d_asked = if read.is_at_chunk_start() && !d_anchor.is_empty() { &mut *d_anchor } else { &mut *d_state };
+        let asked = if read.is_at_chunk_start() { anchor } else { start };
         self.reads(feed, asked, &mut space, gradients.q.rb().sub(place.from, n), d_asked)?;
         // (3): the rates' cotangents are complete: through the clip, then through the recurrences.
         on.g.vectorise(
@@ -321,15 +321,15 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
         let BackwardSpace { writing, reading, coefficients, inside, y, .. } = space;
         let (past, start) = (Past::new(writing.open.view(), coefficients), asked);
         let asked = Asked::new(Rows::from(self.read), feed.q(), 0);
-        if spec.network == Network::Residual {
+        if spec.network.is_residual() {
             // Its last layer's z is needed too; a plain network's is y itself, which its backward does not look at.
             let out = MatMut::new(y, n, spec.value_width())?;
             answers(on, asked, StateSource::Stays(start), past, reading, out)?;
         } else {
             layers_inside(on, asked, &mut StateSource::Stays(start), past, reading)?;
         }
-        let ground = Ground { start, past, reading };
-        read_vjp(on, asked, ground, (d_y.sub(from, n), d_q), d_asked, inside)
+        let inputs = ReadInputs { start, past, reading };
+        read_vjp(on, asked, inputs, (d_y.sub(from, n), d_q), d_asked, inside)
     }
 }
 
@@ -337,8 +337,8 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 /// rates' place: rate = f θ, so θ's cotangent is f times the rate's ([`rate_vjp`]).
 ///
 /// α and η made row t + 1 of row t (E′ = η E, A′ = κ A, G′ = κ G + E′, P′ = η P, C′ = κ C + P′, κ = 1 − α; (3) of
-/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::pull`] carries a row's cotangents to the
-/// row before and gives
+/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::push_vjp`] carries a row's cotangents
+/// to the row before and gives
 ///
 /// ```text
 /// ᾱ = −(Ā′ A + Ḡ′ G + Σ_i C̄′_i C_i),   η̄ = Ē′ E + Σ_i P̄′_i P_i
@@ -362,7 +362,7 @@ pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
             || {
                 for t in (0..n).rev() {
                     let (at, writes) = (feed.at(t, lay.spec.chunk), feed.writes(t));
-                    let (d_alpha, d_eta) = own.pull(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
+                    let (d_alpha, d_eta) = own.push_vjp(base + t, filled + t, writes, alpha.at(at), eta.at(at), d);
                     gradients.alpha[tokens.alpha.value_index(at, set)] += d_alpha;
                     gradients.eta[tokens.eta.value_index(at, set)] += d_eta;
                     if writes {

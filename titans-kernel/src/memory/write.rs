@@ -45,7 +45,7 @@ pub(super) fn gradients<T: Scalar, G: Arithmetic<T>>(
         };
         let last = l + 1 == spec.layers();
         // Z = H W. A plain network's last Z becomes Δ where it stands.
-        let z = if last && spec.network == Network::Plain { &mut *open.delta } else { &mut *written.z };
+        let z = if last && !spec.network.is_residual() { &mut *open.delta } else { &mut *written.z };
         lay.times(g, Store::Set, h, w, l, lay.output_rows_mut(z, l, from, n)?)?;
         if !last {
             // H of the next layer is φ(Z); φ′(Z) comes cheap beside it and is needed on the way back.

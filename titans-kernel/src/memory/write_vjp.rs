@@ -27,7 +27,8 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// The cotangents of the t-th token's rates become those of θ, of every set of gates; with a clip that bit, adds to
-/// those of H, Δ and γ's gradient through the norm.
+/// those of H, Δ and γ's gradient through the norm: rate^l = f θ^l and ‖u‖² = Σ_l ‖h‖² ‖δ‖² + ‖g‖², so d rate^l
+/// = f dθ^l + θ^l df with df = −f d‖u‖² / (2 ‖u‖²), and of h, δ and g d‖u‖² has twice each with the other's square.
 ///
 /// ```text
 /// θ̄^l = f d rate^l                                      (in the rate's place)

@@ -15,7 +15,7 @@
 use super::record::{RECORD, Reader, Writer, encode, format, record};
 use super::spec::{Input, ModelSpec};
 use super::{BlockSpec, Kind, Model};
-use crate::crc::Crc;
+use crate::crc::{CHECKSUM, Crc};
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -23,9 +23,8 @@ use bytemuck::Pod;
 
 const MAGIC: [u8; 8] = *b"TTNMODL\x02";
 const HEADER: usize = 64;
-
-/// Bytes of the checksum at a blob's end.
-pub const CHECKSUM: usize = 4;
+/// The bytes of the magic that stay from version to version.
+const NAME: u64 = u64::MAX >> 8;
 
 /// Bytes before the parameters: a multiple of 64, so that they lie as the blob does.
 pub const fn header_len(blocks: usize) -> usize {
@@ -98,8 +97,12 @@ struct Parsed<'a> {
 pub fn number_bytes(bytes: &[u8]) -> Result<usize> {
     let mut r = Reader { bytes };
     let magic = r.take::<8>();
+    let (name, version) = (|bytes: [u8; 8]| u64::from_le_bytes(bytes) & NAME, |bytes: [u8; 8]| u64::from(bytes[7]));
+    if name(magic) != name(MAGIC) {
+        return Err(format("blob: magic", name(MAGIC), name(magic)));
+    }
     if magic != MAGIC {
-        return Err(format("blob: magic and version", u64::from_le_bytes(MAGIC), u64::from_le_bytes(magic)));
+        return Err(format("blob: version", version(MAGIC), version(magic)));
     }
     match r.word() {
         bytes @ (4 | 8) => Ok(bytes),

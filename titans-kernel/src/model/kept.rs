@@ -10,7 +10,7 @@
 //! | … | those numbers, `f32`: of a row that is not whole yet, or, of text, what the model says after the last token |
 //! | … | what [`Stream::save`](super::Stream::save) writes |
 
-use crate::crc::Crc;
+use crate::crc::{Crc, half_word};
 use crate::error::{Error, Result};
 use crate::part::Parts;
 
@@ -26,12 +26,6 @@ pub struct KeptState<'a> {
     open: &'a [u8],
     /// What [`Stream::save`](super::Stream::save) wrote, unchecked.
     pub stream: &'a [u8],
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    let mut b = [0; 4];
-    bytes.iter().skip(at).zip(&mut b).for_each(|(&from, to)| *to = from);
-    u32::from_le_bytes(b)
 }
 
 fn format(what: &'static str, expected: u64, found: u64) -> Error {
@@ -53,18 +47,18 @@ impl<'a> KeptState<'a> {
         if head.item(7) != MAGIC.item(7) {
             return Err(format("kept state: version", u64::from(MAGIC.item(7)), u64::from(head.item(7))));
         }
-        let open = rest.get(..(word(head, 12) as usize).saturating_mul(4)).ok_or_else(short)?;
+        let open = rest.get(..(half_word(head, 12) as usize).saturating_mul(4)).ok_or_else(short)?;
         let found = sum(head.part(..16), open);
-        if word(head, 16) != found {
-            return Err(format("kept state: checksum", u64::from(word(head, 16)), u64::from(found)));
+        if half_word(head, 16) != found {
+            return Err(format("kept state: checksum", u64::from(half_word(head, 16)), u64::from(found)));
         }
-        let pending = Some(word(head, 8)).filter(|&id| id != NONE);
+        let pending = Some(half_word(head, 8)).filter(|&id| id != NONE);
         Ok(Self { pending, open, stream: rest.part(open.len()..) })
     }
 
     /// The numbers of the head.
     pub fn open(&self) -> impl ExactSizeIterator<Item = f32> + 'a {
-        self.open.chunks_exact(4).map(|b| f32::from_bits(word(b, 0)))
+        self.open.chunks_exact(4).map(|b| f32::from_bits(half_word(b, 0)))
     }
 
     /// Bytes before the stream's, with so many numbers.

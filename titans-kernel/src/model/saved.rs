@@ -14,14 +14,13 @@ use super::stream::{END, Stream};
 use super::{Mode, Model};
 use crate::Choice;
 use crate::block::{StatePart, parts};
-use crate::crc::Crc;
+use crate::crc::{CHECKSUM, close, closed, word};
 use crate::error::{Error, Result};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
 const MAGIC: [u8; 8] = *b"TTNSESS\x01";
 const HEADER: usize = 48;
-const CHECKSUM: usize = 4;
 
 /// Calls `visit` with every part of a state in order, and with its first number's place.
 fn each_part<T: Scalar>(model: &Model<'_, T>, rows: usize, position: u64, mut visit: impl FnMut(usize, StatePart)) {
@@ -39,12 +38,6 @@ fn saved_numbers<T: Scalar>(model: &Model<'_, T>) -> usize {
     let mut sum = 0usize;
     each_part(model, 1, 0, |_, part| sum = sum.saturating_add(part.saved));
     sum
-}
-
-fn word(bytes: &[u8], at: usize) -> u64 {
-    let mut b = [0; 8];
-    b.become_copy(bytes.part(at..at + 8));
-    u64::from_le_bytes(b)
 }
 
 impl<T: Scalar> Model<'_, T> {
@@ -80,8 +73,7 @@ impl<T: Scalar> Stream<'_, T> {
                 T::ZERO.write_le(bytes);
             }
         });
-        let (body, sum) = out.halves_mut(needed - CHECKSUM);
-        sum.become_copy(&Crc::of(body).to_le_bytes());
+        close(out);
         Ok(needed)
     }
 
@@ -110,8 +102,8 @@ impl<T: Scalar> Stream<'_, T> {
         if bytes.len() != needed {
             return format("length in bytes", needed as u64, bytes.len() as u64);
         }
-        let (ours, fields) =
-            (self.head(), [(8, "magic and version"), (12, "bytes of a number"), (16, "the model's checksum")]);
+        let ours = self.head();
+        let fields = [(7, "magic"), (8, "version"), (12, "bytes of a number"), (16, "the model's checksum")];
         let mut from = 0;
         for (to, what) in fields {
             let number = |b: &[u8]| b.part(from..to).iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
@@ -120,12 +112,7 @@ impl<T: Scalar> Stream<'_, T> {
             }
             from = to;
         }
-        let (body, sum) = bytes.halves(needed - CHECKSUM);
-        let found = Crc::of(body);
-        if found.to_le_bytes() != sum {
-            let expected = sum.iter().rev().fold(0, |n, &x| n << 8 | u64::from(x));
-            return format("checksum", expected, u64::from(found));
-        }
+        let body = closed(bytes)?;
         let (mode, position, clipped, numbers) = (word(bytes, 16), word(bytes, 24), word(bytes, 32), word(bytes, 40));
         let mode = Mode::of_code(u8::try_from(mode).unwrap_or(u8::MAX))?;
         if position > END {

@@ -7,8 +7,8 @@ use crate::device::Device;
 use crate::error::{Error, Result, counted};
 use crate::model::Model;
 use crate::task::forecast::{
-    Baselines, Forecast, ForecastConfig, ForecastTask, Frame, Manner, Scores, SeriesTable, Tally, forecast, moments,
-    table,
+    Baselines, Forecast, ForecastConfig, ForecastTask, Frame, Manner, Score, Scores, SeriesTable, Tally, forecast,
+    moments, table,
 };
 use crate::train::checkpoint::RunState;
 use crate::train::task::Task;
@@ -17,6 +17,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 use titans_kernel::Choice;
+
+/// Least width of a table's columns.
+const CELL: usize = 16;
 
 /// Which rows are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -34,7 +37,7 @@ struct Report {
     mse: f64,
     mae: f64,
     horizons: Scores,
-    mean: crate::task::forecast::Score,
+    mean: Score,
     part: Option<PartName>,
     windows: u64,
     columns: usize,
@@ -150,9 +153,9 @@ impl Args {
             // The run has told of horizons that its test rows are too few for.
             return Ok(ground.reaching(frame, &part).0);
         };
-        let series::Read { series, notes, .. } = series::read(file, &task.layout, &task.columns)?;
-        output::tell(&notes);
-        let named = |error: Error| Error::file(file, error.to_string());
+        let read = series::read(file, &task.layout, &task.columns)?;
+        output::tell(read.notes.iter().chain(&read.uneven(file)));
+        let (series, named) = (read.series, |error: Error| Error::file(file, error.to_string()));
         let table = table(&series, &task.columns, &task.layout).map_err(named)?;
         let rows = table.rows();
         let from = match self.tail {
@@ -274,12 +277,15 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
         ));
         table.push(("last row".into(), &b.last));
     }
-    let heads = report.horizons.0.keys().map(|h| format!("{h:>17}")).collect::<String>();
-    output::print(format_args!("{:<16}{heads}{:>17}", "mse / mae", "mean"))?;
-    for (name, scores) in table {
-        let cell = |s: &crate::task::forecast::Score| format!(" {:>16}", format!("{:.4} / {:.4}", s.mse, s.mae));
-        let cells = scores.0.values().map(cell).collect::<String>();
-        output::print(format_args!("{name:<16}{cells}{}", cell(&scores.mean())))?;
+    let cell = |s: &Score| format!("{} / {}", output::places(s.mse), output::places(s.mae));
+    let cells = |scores: &Scores| scores.0.values().chain([&scores.mean()]).map(cell).collect::<Vec<_>>();
+    let heads = report.horizons.0.keys().map(usize::to_string).chain(["mean".into()]).collect();
+    let rows = table.into_iter().map(|(name, scores)| (name, cells(scores)));
+    let rows: Vec<(String, Vec<String>)> = std::iter::once(("mse / mae".into(), heads)).chain(rows).collect();
+    let width = rows.iter().flat_map(|(_, cells)| cells).map(String::len).max().unwrap_or(0).max(CELL);
+    for (name, cells) in rows {
+        let cells = cells.iter().map(|cell| format!(" {cell:>width$}")).collect::<String>();
+        output::print(format_args!("{name:<CELL$}{cells}"))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub use text::tokenizer;
 pub use track::print as print_tracked;
 
 use super::checkpoint::{CheckpointArgs, spare};
-use super::options::{DeviceArgs, count, expect_once, named, number, size};
+use super::options::{DeviceArgs, count, expect_once, named, number, size, svg};
 use super::{Failure, on_device, output};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -86,8 +86,9 @@ pub struct Args {
     #[command(flatten)]
     which: CheckpointArgs,
 
-    /// Text (of FASTA the sequences alone, as in training) or numbers to predict, or text to hide in (needle,
-    /// babilong), one file after the other; .gz is read as it is [default: the run's validation part]
+    /// Text (of FASTA the sequences alone, as in training), numbers, words, rows, or text to hide in, one file after
+    /// the other; .gz is read as it is (text, series, forecast, track, classify, needle, babilong) [default: the run's
+    /// validation part]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     data: Vec<PathBuf>,
 
@@ -118,8 +119,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["data", "window", "per_token", "lambada"])]
     choices: Option<PathBuf>,
 
-    /// Write what the model says of every text or question (--lambada, --choices), word (track), row (classify), sample
-    /// (needle, babilong) or forecast (as --per-window)
+    /// Write what the model says of every text of --lambada or question of --choices (text), word (track), row
+    /// (classify), sample (needle, babilong), or window, as --per-window does (forecast)
     #[arg(long, value_name = "OUT.csv")]
     per_item: Option<PathBuf>,
 
@@ -168,7 +169,7 @@ pub struct Args {
     /// Draw errors and surprise over the rows (forecast), bits a byte by position, how answers depend on the context's
     /// length (text), the table of confusions (classify), products by place in the word (track), or shares by length
     /// and depth or task (needle, babilong)
-    #[arg(long, value_name = "OUT.svg")]
+    #[arg(long, value_name = "OUT.svg", value_parser = svg())]
     picture: Option<PathBuf>,
 
     /// Print JSON

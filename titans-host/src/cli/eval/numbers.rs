@@ -43,8 +43,9 @@ impl Args {
             }
             return Err(Error::usage(format!("--data: expected one file of numbers, found {}", self.data.len())));
         };
-        let series::Read { series, notes, .. } = series::read(file, &task.layout, &task.columns)?;
-        output::tell(&notes);
+        let read = series::read(file, &task.layout, &task.columns)?;
+        output::tell(read.notes.iter().chain(&read.uneven(file)));
+        let series = read.series;
         let named = |error: Error| Error::file(file, error.to_string());
         let mut numbers = series.z_scores(&task.columns).map_err(named)?;
         match self.tail {

@@ -129,12 +129,20 @@ fn print(report: &TextReport, tokenizer: &Tokenizer, how: &str) -> std::result::
 /// [`Error::Usage`] for a run of another task or another vocabulary; what reading it reports.
 pub fn tokenizer(run: &Path, config: &RunConfig, state: &RunState, place: Option<&Path>) -> Result<Tokenizer> {
     let task = TaskConfig::of(config)?;
-    let name = task.name();
-    let TaskConfig::Text(mut task) = task else {
-        return Err(Error::usage(format!(
-            "{}: expected a run of the text task, found one of the {name} task, which writes no text of its own; titans eval measures it",
-            run.display()
-        )));
+    let (name, ends) = (task.name(), task.task().facts().ends);
+    let mut task = match task {
+        TaskConfig::Text(task) => task,
+        other => {
+            let instead = match other {
+                TaskConfig::Forecast(_) => "titans forecast says what comes after the last row of a file",
+                TaskConfig::Series(_) => "titans stream predicts what comes after each patch of rows",
+                _ => ends.unwrap_or("titans eval measures it"),
+            };
+            return Err(Error::usage(format!(
+                "{}: expected a run of the text task, found one of the {name} task, which writes no text of its own; {instead}",
+                run.display()
+            )));
+        }
     };
     if let Some(place) = place {
         task.tokenizer = Some(place.to_path_buf());

@@ -109,13 +109,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             output::print(format_args!("saved stream: {}", plain(report)))
         };
     }
-    if bytes.starts_with(b"TTNMODL") || bytes.starts_with(b"TTNFEED") {
-        let what = "is a blob of `titans export` or a state of `titans stream`: that verb reads and checks it, this one does not";
-        return Err(Error::file(&path, what).into());
+    if let Some(what) = unread(&bytes) {
+        let reason = format!("is {what}, which `titans stream` reads and checks; this verb does not");
+        return Err(Error::file(&path, reason).into());
     }
     let bytes = npz::as_safetensors(&path, bytes)?;
     let report = report(&path, &bytes)?;
     if args.json { output::print_json(&report) } else { print(&report) }
+}
+
+/// What a file of ours is that this verb does not read.
+fn unread(bytes: &[u8]) -> Option<&'static str> {
+    let kinds = [
+        (b"TTNMODL", "a blob of `titans export`"),
+        (b"TTNFEED", "a state of `titans stream`"),
+        (b"TTNFCST", "a forecaster's state of `titans stream`"),
+    ];
+    kinds.into_iter().find(|(begins, _)| bytes.starts_with(*begins)).map(|(_, what)| what)
 }
 
 fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {
@@ -181,7 +191,8 @@ fn print(report: &Report) -> Result<(), Failure> {
         let shape = format!("{shape:?}");
         let values = values.as_ref().map_or(String::new(), |v| {
             let broken = if v.not_finite > 0 { format!("  {} not finite", v.not_finite) } else { String::new() };
-            format!("{:>11.4} to {:<11.4} rms {:<11.4}{broken}", v.min, v.max, v.rms)
+            let [min, max, rms] = [v.min, v.max, v.rms].map(output::places);
+            format!("{min:>11} to {max:<11} rms {rms:<11}{broken}")
         });
         output::print(format!("  {name:width$}  {dtype:4}  {shape:18}  {values}").trim_end())?;
     }

@@ -16,7 +16,7 @@ use titans_kernel::memory::{Activation, Form, Loss, Network, Read};
 const ABOUT: &str = "\
 IN and OUT are safetensors files or NumPy's .npz, IN by its content, OUT by its name; numbers are F64 or F32, tokens are rows. An
 input that is not finite is refused; an output that is not finite ends the verb with exit code 1, which names it, and nothing is
-written. Every array of an .npz must be of float32, float64, bool or integers, little-endian, in C or Fortran order.
+written. Arrays of an .npz are little-endian, in C or Fortran order, float32 or float64; the mask may also be bool or integers.
 
 Input tensors:
   k q      [B, H, T, d_k]   keys and queries
@@ -28,7 +28,7 @@ Input tensors:
   s0.0 s0.1 …  like w0      initial momentum (0 without the tensors)
   gamma0 sgamma0  [H, d_v]  residual network: initial γ and its momentum (0 without), or [B, H, d_v]
   mask     [B, H, T]        tokens whose entry is not 0 read but do not write
-Other w0., s0. and cot. names are refused, all other tensors are not looked at.
+Tensors of other names are refused.
 
 Output tensors:
   y        [B, H, T, d_v]   the read-outs
@@ -117,6 +117,7 @@ impl Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     args.on.expect_f32("the memory")?;
     output::expect_distinct(&[("IN", &args.input), ("OUT", &args.output)])?;
+    npz::expect_several(&args.output)?;
     let bytes = npz::as_safetensors(&args.input, tensors::read(&args.input)?)?;
     let file = tensors::Tensors::new(&args.input, &bytes)?;
     let float = match args.dtype {

@@ -268,7 +268,7 @@ fn spec(file: &Tensors<'_>, settings: &Settings, widths: &[usize]) -> Result<Mem
     if let (Network::Plain, Some(name)) = (spec.network, useless) {
         return Err(file.error(name, "is of no use to --network plain; leave it out or ask for --network residual"));
     }
-    if spec.network == Network::Residual && spec.key_width() != spec.value_width() {
+    if spec.network.is_residual() && spec.key_width() != spec.value_width() {
         let (k, v) = (spec.key_width(), spec.value_width());
         return Err(Error::usage(format!("--network residual needs values as wide as keys, found {v} and {k}")));
     }

@@ -118,7 +118,7 @@ pub struct Args {
     ahead: Option<usize>,
 
     /// Draw the error of the forecasts and the memory's surprise over the rows, at the end (runs of --task forecast)
-    #[arg(long, value_name = "OUT.svg")]
+    #[arg(long, value_name = "OUT.svg", value_parser = options::svg())]
     picture: Option<PathBuf>,
 
     /// Print totals as JSON (text), or every line as JSON (runs of --task forecast)

@@ -90,7 +90,10 @@ impl Patches {
     fn expected(&self) -> String {
         let (columns, beside) = (self.columns.len(), self.layout.skipped().len());
         if !self.named {
-            return format!("expected {} (a blob takes the rows of a patch side by side)", counted(columns, "field"));
+            return format!(
+                "expected {} (a blob takes the rows of a patch side by side; of a forecaster name the run instead)",
+                counted(columns, "field")
+            );
         }
         let ends = match self.layout.byte() {
             b';' => "a semicolon",

@@ -69,7 +69,7 @@ impl ForecastArgs {
             if horizons != self.horizon && horizons != c.horizons {
                 let least = horizons[0];
                 output::complain(&format!(
-                    "--horizon: taken from the least on, {least}, whose errors stand at the top"
+                    "--horizon: taken from the least on: the scores of {least} stand at the top"
                 ));
             }
             c.horizons = horizons;

@@ -12,7 +12,7 @@ mod places;
 pub(super) mod room;
 mod several;
 
-use super::options::{DeviceArgs, number, whole};
+use super::options::{DeviceArgs, number, positive};
 use super::{Failure, on_device, output, signals};
 use crate::device::Device;
 use crate::error::{counted, plain};
@@ -58,6 +58,9 @@ On --resume the run goes on with the same data: --data, --valid, --test and --to
 you may change steps, minutes, save_every, boundaries, recompute, and the paths data, valid, test and tokenizer: what is changed is named and used; any
 other change is refused by name.
 
+The loss (and accuracy) of a step's line is that of training, averaged over about the last 20 steps; metrics.jsonl and loss.svg
+have every step's own.
+
 JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, accuracy, tokens} (at the end), best
 {step, loss}, recall (as recall.json), track (for each length products, words, frozen, chance).
 
@@ -93,7 +96,7 @@ pub struct Args {
     resume: Option<PathBuf>,
 
     /// Stop after that many steps
-    #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = whole)]
+    #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = positive)]
     steps: Option<u64>,
 
     /// Stop after that many minutes; the learning rate follows the time
@@ -237,12 +240,14 @@ fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
             "nats" => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
             _ => String::new(),
         };
-        output::print(format_args!("validation at the end, all of it: loss {loss:.4} {unit}{bits}{accuracy}"))?;
+        let loss = output::places(*loss);
+        output::print(format_args!("validation at the end, all of it: loss {loss} {unit}{bits}{accuracy}"))?;
     }
     if let Some(Best { step, loss }) = best {
+        let loss = output::places(*loss);
         let untrained = if *step == 0 { "; no step of training was better than none" } else { "" };
         output::print(format_args!(
-            "best checkpoint: step {step} (by validations on the way: loss {loss:.4} {unit}{untrained}), which the run folder stands for"
+            "best checkpoint: step {step} (by validations on the way: loss {loss} {unit}{untrained}), which the run folder stands for"
         ))?;
     }
     if let Some(table) = recall {

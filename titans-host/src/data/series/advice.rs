@@ -1,5 +1,6 @@
 //! What to do about a file that cannot be read as it is, and what was guessed about one that can.
 
+use super::columns::HOLDS_DATES;
 use super::dated::DateColumns;
 use super::dates::is_clock;
 use super::layout::{self, ColumnRef, Decimal, Delimiter, TableLayout};
@@ -20,6 +21,8 @@ impl TableLayout {
             "numbers have decimal commas, as in the run's training file: write them so"
         } else if field.parse::<f64>().is_ok_and(f64::is_finite) {
             LARGE
+        } else if field.parse::<f64>().is_ok() {
+            "correct it, or train with --gaps mean or hold and leave it empty"
         } else {
             "write numbers without marks for thousands and units, in columns as the run's training file has them"
         }
@@ -35,6 +38,8 @@ impl TableLayout {
              (its last number) stand for them"
         } else if field.parse::<f64>().is_ok_and(f64::is_finite) && !comma {
             LARGE
+        } else if field.parse::<f64>().is_ok_and(|x| !x.is_finite()) {
+            "correct it, or leave it empty and say --gaps mean (or, to forecast, hold)"
         } else if one {
             "the line was read as one field; fields end with a comma, a semicolon or a tab, which --delimiter says; where commas are decimal \
              ones, with a semicolon or a tab"
@@ -127,8 +132,10 @@ fn left_out(said: &TableLayout, names: &[String], why: Option<&str>, dates: Date
             ));
             date.min(time)
         }
-        DateColumns { date: Some(date), .. } if said.date.is_none() && (date > 0 || why.is_none()) => {
-            told.push(format!("column {} is left out, it holds dates (--leave-out, --date)", name(date)));
+        DateColumns { date: Some(date), .. }
+            if said.date.is_none() && (date > 0 || why.is_none_or(|why| why == HOLDS_DATES)) =>
+        {
+            told.push(format!("column {} is left out, {HOLDS_DATES} (--leave-out, --date)", name(date)));
             date
         }
         DateColumns { date, .. } => date.filter(|_| said.date.is_some()).unwrap_or(usize::MAX),

@@ -8,6 +8,9 @@ use super::layout::{ColumnRef, TableLayout};
 use super::table::CsvRow;
 use crate::error::{brief, counted};
 
+/// Why a column is left out whose first row is a date.
+pub(super) const HOLDS_DATES: &str = "it holds dates";
+
 /// Columns that are no series.
 pub(super) struct LeftOut {
     /// In ascending order.
@@ -39,7 +42,7 @@ pub(super) fn left_out(
         None if width > 1 => {
             let mut found = Vec::new();
             if is_text(&start.record[0], layout) {
-                why = Some("it holds no numbers");
+                why = Some(if is_date(&start.record[0], layout) { HOLDS_DATES } else { "it holds no numbers" });
                 found.push(0);
             }
             // Where the dates were said, nothing else is sought.
@@ -59,12 +62,10 @@ pub(super) fn left_out(
     skipped.dedup();
     let columns = width - skipped.len();
     if columns == 0 || columns > COLUMNS {
-        let run = if known.is_empty() { String::new() } else { format!(" (the run has {})", known.join(", ")) };
-        let found = names.join(", ");
-        return Err(format!(
-            "expected 1 to {COLUMNS} columns of numbers{run}, found {columns} of {width}: {}",
-            brief(&found)
-        ));
+        let found = brief(&names.join(", "));
+        return Err(unlike_run(format!(
+            "expected 1 to {COLUMNS} columns of numbers, found {columns} of {width}: {found}"
+        )));
     }
     distinct(names, &skipped)?;
     Ok(LeftOut { skipped, when, why })

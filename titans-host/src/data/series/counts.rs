@@ -1,5 +1,6 @@
 //! Whether a first column of numbers says when or which a row is, rather than what was measured.
 
+use super::columns::HOLDS_DATES;
 use super::dates::is_compact;
 
 /// Words of a column's name that say that it holds times.
@@ -31,7 +32,7 @@ pub(super) fn counts(column: &[f64], name: &str) -> Option<&'static str> {
         return Some("it holds days");
     }
     if whole && (mostly || falls) && all(|x| is_compact(&x.to_string())) {
-        return Some("it holds dates");
+        return Some(HOLDS_DATES);
     }
     if mostly && called || rises == steps && (named || whole && name.contains("year")) {
         return Some("it counts time, as it is called");

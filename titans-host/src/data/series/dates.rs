@@ -9,7 +9,7 @@ mod written;
 use crate::error::{brief, plain};
 pub(super) use clock::is_clock;
 pub use latest::LatestDate;
-use pace::{Pace, pace};
+use pace::{Pace, UnevenRows, pace};
 use std::collections::HashSet;
 use written::{DateOrder, Style, moment};
 pub(super) use written::{is_compact, is_day, is_written};
@@ -20,8 +20,7 @@ pub struct Dates {
     last: i64,
     style: Style,
     pace: Pace,
-    /// Rows that are another step behind the one before.
-    uneven: usize,
+    uneven: UnevenRows,
 }
 
 impl Dates {
@@ -51,11 +50,11 @@ impl Dates {
                 Err(_) => {}
             }
         }
-        found.sort_by_key(|dates| dates.uneven);
+        found.sort_by_key(|dates| dates.uneven.count);
         let mut found = found.into_iter();
         match (found.next(), found.next(), wrong) {
             (None, _, Some((row, reason))) => Err(at(lines, row, &reason)),
-            (Some(a), Some(b), _) if a.uneven == b.uneven => Ok(None),
+            (Some(a), Some(b), _) if a.uneven.count == b.uneven.count => Ok(None),
             (first, ..) => Ok(first),
         }
     }
@@ -100,9 +99,10 @@ impl Dates {
         self.style == Style::Count
     }
 
-    /// Rows whose date is not the usual step behind that of the row before.
-    pub fn uneven(&self) -> usize {
-        self.uneven
+    /// How many rows have a date that is not the usual step behind that of the row before, and the first of them, from
+    /// 0.
+    pub fn uneven(&self) -> (usize, usize) {
+        (self.uneven.count, self.uneven.first)
     }
 
     /// The date of the `steps`-th row behind the last.
@@ -232,11 +232,11 @@ mod tests {
             assert_eq!(dates(texts).unwrap().unwrap().after(steps), expected, "{texts:?}");
         }
         let months = dates(&["2020-01", "2020-02", "2020-04", "2020-05"]).unwrap().unwrap();
-        assert_eq!((months.uneven(), months.after(1)), (1, "2020-06".into()));
-        assert_eq!(dates(&["1", "2", "5"]).unwrap().unwrap().uneven(), 1);
-        assert_eq!(dates(&["2024-02-08", "2024-02-09", "2024-02-12", "2024-02-13"]).unwrap().unwrap().uneven(), 0);
+        assert_eq!((months.uneven(), months.after(1)), ((1, 2), "2020-06".into()));
+        assert_eq!(dates(&["1", "2", "5", "6", "9"]).unwrap().unwrap().uneven(), (2, 2));
+        assert_eq!(dates(&["2024-02-08", "2024-02-09", "2024-02-12", "2024-02-13"]).unwrap().unwrap().uneven().0, 0);
         let holiday = ["2024-02-07", "2024-02-08", "2024-02-09", "2024-02-13", "2024-02-14"];
-        assert_eq!(dates(&holiday).unwrap().unwrap().uneven(), 1);
+        assert_eq!(dates(&holiday).unwrap().unwrap().uneven(), (1, 3));
     }
 
     #[test]

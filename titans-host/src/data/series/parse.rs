@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, run: &[Column]) -> Result<
         dates: Vec::new(),
     };
     let above = if layout.header == Some(true) { "no number" } else { &brief(&first[0]) };
-    rows.add_all(table, ahead, why.map(|_| above.trim_matches('"')))?;
+    rows.add_table(table, ahead, why.map(|_| above.trim_matches('"')))?;
     let SeriesReader { mut numbers, lines, gaps, mut dates, .. } = rows;
     if known.is_empty() {
         expect_numbers(&numbers, &names, &skipped)?;
@@ -68,8 +68,11 @@ pub(super) fn parse(bytes: &[u8], said: &TableLayout, run: &[Column]) -> Result<
         when.keep(&mut layout);
     }
     layout.left_out = Some(skipped.iter().map(|&i| ColumnRef::Number(i + 1)).collect());
+    let headed = layout.header == Some(true) && !dates.is_empty();
+    let date_names = when.places().filter(|_| headed).filter_map(|i| first.get(i).cloned()).collect();
     let names = names.into_iter().enumerate().filter(|(i, _)| !skipped.contains(i)).map(|(_, name)| name).collect();
-    Ok(Read { series: Series { names, numbers, lines }, layout, guesses, gaps, notes: Vec::new(), dates })
+    let series = Series { names, numbers, lines };
+    Ok(Read { series, layout, guesses, gaps, notes: Vec::new(), dates, when: None, date_names })
 }
 
 /// Refuses a column without any number; `skipped` are those that are not read.
@@ -107,7 +110,7 @@ struct SeriesReader<'a> {
 impl SeriesReader<'_> {
     /// The rows that were looked at, then all others. `dated`: what stands above them in the first column, where that
     /// was taken for dates because it held no number.
-    fn add_all(&mut self, mut table: CsvTable<'_>, ahead: Vec<CsvRow>, dated: Option<&str>) -> Result<(), String> {
+    fn add_table(&mut self, mut table: CsvTable<'_>, ahead: Vec<CsvRow>, dated: Option<&str>) -> Result<(), String> {
         let mut ahead = ahead.into_iter();
         while let Some(row) = ahead.next().map_or_else(|| table.next(), |row| Ok(Some(row)))? {
             let number = |field| self.layout.number(field).is_ok_and(|x| x.is_some());

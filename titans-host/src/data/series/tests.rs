@@ -202,6 +202,7 @@ fn gaps_are_the_mean_where_that_is_said() {
     assert_eq!(read.series.z_scores(&columns).unwrap(), [-1.0, -1.0, 0.0, 1.0, 1.0, 0.0]);
     assert_eq!(columns[0].number("n/a", &layout), Ok(0.0));
     assert!(parse(b"a,b\n1,5\n,7\n").unwrap_err().contains("--gaps mean"));
+    assert!(parse(b"a,b\n1,5\n-inf,7\n").unwrap_err().contains("found \"-inf\"; correct it, or leave it empty"));
     let error = parse(b"a,b\n1,5\n2,hello\n").unwrap_err();
     assert!(
         error.contains("line 3, column b") && error.contains("--leave-out") && !error.contains("--gaps"),
@@ -311,6 +312,8 @@ fn a_file_of_other_columns_is_told_from_a_bad_cell() {
     let parse = |text: &str| super::parse::parse(text.as_bytes(), &TableLayout::default(), &known);
     let other = parse("date,name,x\n2020-01-01,foo,1\n2020-01-02,bar,2\n").err().unwrap();
     assert!(other.contains("the run's columns \"load, oil\"") && other.contains("\"date, name, x\""), "{other}");
+    let few = parse("oil\n1\n2\n").err().unwrap();
+    assert!(few.contains("the run's columns \"load, oil\" alone") && few.contains("found 1 column: \"oil\""), "{few}");
     let cell = parse("date,load,oil\n2020-01-01,1,2\n2020-01-02,foo,2\n").err().unwrap();
     assert!(cell.contains("line 3, column load"), "{cell}");
 }

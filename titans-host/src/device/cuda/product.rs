@@ -68,20 +68,20 @@ fn int(x: usize) -> Result<i32> {
 impl<R: Driver> Cuda<R> {
     /// `c = a b + beta c` in the precision of linear maps.
     pub(super) fn linear_product(&self, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
-        self.product_in(self.precision, 1, 1.0, (a, b), beta, c)
+        self.gemm(self.precision, 1, 1.0, (a, b), beta, c)
     }
 
     /// The same for `batch` matrices.
     pub(super) fn linear_products(&self, batch: usize, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
-        self.product_in(self.precision, batch, 1.0, (a, b), beta, c)
+        self.gemm(self.precision, batch, 1.0, (a, b), beta, c)
     }
 
     /// `c = alpha a b + beta c` for `batch` matrices, in `f32`; c's old values are not read when beta is 0.
     pub(super) fn product(&self, batch: usize, alpha: f64, a: Matrix, b: Matrix, beta: f64, c: Matrix) -> Result<()> {
-        self.product_in(Precision::F32, batch, alpha, (a, b), beta, c)
+        self.gemm(Precision::F32, batch, alpha, (a, b), beta, c)
     }
 
-    fn product_in(
+    fn gemm(
         &self,
         precision: Precision,
         batch: usize,

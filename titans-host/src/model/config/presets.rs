@@ -5,7 +5,8 @@ use titans_kernel::choice;
 use titans_kernel::memory::{Activation, Network};
 
 choice! {
-    /// A model's sizes and choices by name; what a task needs (vocabulary, head) is left as it is.
+    /// A model's sizes and choices by name; what a task needs (vocabulary, head) is left as it is. Of the published
+    /// version's, `lmm` has no persistent tokens and MAC's context a row for each token of a segment, not 256.
     pub enum Preset: "preset" {
         /// The default: four blocks of width 128 with linear memories, 0.8 M parameters.
         Small = 0, "small";

@@ -11,15 +11,15 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
-use crate::tape::{Parts, Tape, Var};
+use crate::tape::{CutParts, Tape, Var};
 
 /// What is there for all tokens before the first segment, in segments.
 pub(super) struct TokenProjections<D: Device> {
-    q: Parts,
-    k: Parts,
-    v: Parts,
+    q: CutParts,
+    k: CutParts,
+    v: CutParts,
     /// Queries of the context; none where the memory is absent.
-    context: Option<Parts>,
+    context: Option<CutParts>,
     persistent: Option<[Var<D>; 2]>,
 }
 

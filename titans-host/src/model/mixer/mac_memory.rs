@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
 use crate::model::{MacFeed, MacRead, Mode, Model};
-use crate::tape::{MemoryVars, ParamId, Parts, Tape, Var};
+use crate::tape::{CutParts, MemoryVars, ParamId, Tape, Var};
 use titans_kernel::model::Projection;
 
 /// The last inputs of the convolutions on q, k and v, and how many rows they are.
@@ -34,8 +34,8 @@ impl<D: Device> Carried<D> {
 /// gates. Nothing: all comes from behind attention.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Fed {
-    qk: Option<[Parts; 2]>,
-    v_gates: Option<[Parts; 2]>,
+    qk: Option<[CutParts; 2]>,
+    v_gates: Option<[CutParts; 2]>,
 }
 
 impl<D: Device> Model<D> {
@@ -149,7 +149,7 @@ fn carry_on<D: Device>(
     let x = tape.linear(x, p.weight, None)?;
     let Some(conv) = p.conv.some() else { return tape.silu(&x) };
     let before = tail.take();
-    if before.as_ref().is_some_and(|(_, rows)| *rows < history) {
+    if before.as_ref().is_some_and(|(_, rows)| (*rows).min(time) < history) {
         return carry_on_shorter(tape, place, inner, (&x, before), (conv, p.bias), tail);
     }
     let y = tape.conv(batch, &x, before.as_ref().map(|(rows, _)| rows), conv, p.bias)?;
@@ -157,7 +157,8 @@ fn carry_on<D: Device>(
     tape.silu(&y)
 }
 
-/// The same where a segment is shorter than what the convolution sees: rows of several segments stand before it.
+/// The same where this segment or the one before is shorter than what the convolution sees: rows of several segments
+/// stand before the next.
 fn carry_on_shorter<D: Device>(
     tape: &mut Tape<'_, D>,
     place: &SegmentPlace,

@@ -44,8 +44,8 @@ impl ClassifyConfig {
     /// each.
     ///
     /// # Errors
-    /// As [`read`] and [`Encoder::new`]; [`Error::File`] naming the row of a letter that is not of the alphabet, for less
-    /// than two classes, and for words of more letters than any sequence has.
+    /// As [`read`] and [`Encoder::new`]; [`Error::File`] naming the row of a letter that is not of the alphabet, for
+    /// less than two classes, and for words of more letters than any sequence has.
     pub fn measure(&mut self, said: ChosenReading) -> Result<(usize, Vec<String>)> {
         let Labelled { rows, .. } = read(&self.data, &self.columns, true)?;
         let texts = || rows.iter().map(|row| row.sequence.as_str());

@@ -22,7 +22,7 @@ pub use split::{Parts, Split};
 
 use super::TaskConfig;
 use crate::data::series::{Column, Dates, Series, TableLayout, read};
-use crate::error::{brief, counted};
+use crate::error::brief;
 use crate::model::{Head, ModelConfig, Shortcut};
 use crate::train::{RunConfig, TrainConfig};
 use crate::{Error, Result};
@@ -128,23 +128,13 @@ impl ForecastConfig {
         let rows = self.split.parts(read.series.rows()).map_err(named)?.train.end;
         self.columns = read.series.measure(rows);
         let mut told = read.told(rows);
-        let dates = Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(&self.data, reason))?;
-        match dates.as_ref().map(Dates::uneven) {
-            None if read.dates.len() > 1 => {
-                let again = Dates::repeated(&read.dates).map_or(String::new(), |row| {
-                    let (line, text) = (read.series.lines.get(row).copied().unwrap_or_default(), &read.dates[row]);
-                    format!("; line {line} has {} of an earlier row again", brief(text))
-                });
-                let first = brief(&read.dates[0]);
-                told.push(format!("dates as {first} are not understood: forecasts will number their rows{again}"));
-            }
-            None | Some(0) => {}
-            Some(uneven) => {
-                let (rows, are) = (counted(uneven, "row"), if uneven == 1 { "is" } else { "are" });
-                told.push(format!(
-                    "{rows} {are} not the usual step behind the row before; the model takes all rows as equally far apart"
-                ));
-            }
+        if read.when.is_none() && read.dates.len() > 1 {
+            let again = Dates::repeated(&read.dates).map_or(String::new(), |row| {
+                let (line, text) = (read.series.lines.get(row).copied().unwrap_or_default(), &read.dates[row]);
+                format!("; line {line} has {} of an earlier row again", brief(text))
+            });
+            let first = brief(&read.dates[0]);
+            told.push(format!("dates as {first} are not understood: forecasts will number their rows{again}"));
         }
         self.layout = read.layout;
         Ok(told)

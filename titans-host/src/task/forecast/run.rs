@@ -36,13 +36,14 @@ impl ForecastTask {
     /// As [`read`] and [`ForecastTask::new`].
     pub fn read(config: ForecastConfig, seed: u64) -> Result<Self> {
         let read = read(&config.data, &config.layout, &config.columns)?;
-        let dates = Dates::read(&read.dates, &read.series.lines).map_err(|reason| Error::file(&config.data, reason))?;
-        let season = dates.and_then(|dates| dates.season()).filter(|&rows| rows <= config.lookback);
+        let season = read.when.as_ref().and_then(Dates::season).filter(|&rows| rows <= config.lookback);
+        let uneven = read.uneven(&config.data);
         let mut task = Self::new(config, &read.series, seed)?;
         if task.season == 0 {
             task.season = season.unwrap_or(0);
         }
         task.notes = read.notes;
+        task.notes.extend(uneven);
         task.notes.extend(task.too_far());
         Ok(task)
     }

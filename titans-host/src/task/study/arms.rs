@@ -129,7 +129,8 @@ fn run(file: &StudyFile, entry: &Entry) -> Result<RunConfig> {
         TaskConfig::Classify(c) => {
             layered(classify::recipe(c.clone(), classify::ChosenReading::default())?.0, entry.layers)
         }
-        TaskConfig::Series(_) => return Err(no_study_of(&asked)),
+        // A task that no study is of needs nothing here.
+        _ => return Err(no_study_of(&asked)),
     };
     // A field that is given goes before the recipe's, one that is not is the recipe's.
     let recipe = table("task", &TaskConfig::of(&run)?)?;

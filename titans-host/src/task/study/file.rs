@@ -292,7 +292,11 @@ mod tests {
             ("[0, 1]", "[]", "line 2: seeds"),
             ("[0, 1]", "[0, -1]", "line 2: "),
             ("seeds", "sedes", "line 2: unknown field `sedes`"),
-            ("\"recall\"", "\"series\"", "task: expected one of recall, text, track, needle, babilong"),
+            (
+                "\"recall\"",
+                "\"series\"",
+                "task: expected one of recall, text, forecast, track, classify, needle, babilong in",
+            ),
             ("width = 16", "widths = 16", "line 6: unknown field `widths`"),
             ("width = 16", "width = \"16\"", "line 6: invalid type"),
             ("steps = 3", "minutes = 3.0", "train.steps"),

@@ -106,6 +106,7 @@ pub fn by_length<D: Device>(
         }
         // By validation alone.
         TaskConfig::Forecast(_) | TaskConfig::Classify(_) if file.lengths.is_empty() => return Ok(Some(found)),
+        // A task that no study is of needs nothing here.
         other => return Err(no_study_of(&other)),
     };
     for &length in &file.lengths {

@@ -1,4 +1,4 @@
-//! What the chunk form does with W and S at once: rows blended, rows weighed, and the state closed.
+//! What the chunk form does with W and S at once: rows blended, rows weighted, and the state closed.
 
 use super::super::SimdScalar;
 use super::{bits, exact, numbers, versions};
@@ -92,8 +92,8 @@ fn blended_rows_have_the_same_bits_in_any_company_and_on_every_version() {
     blends_have_equal_bits::<f64>();
 }
 
-/// Rows weighed, by every version; NaN where nothing may be read.
-fn weighed<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize; 2]) {
+/// Rows weighted, by every version; NaN where nothing may be read.
+fn weighted<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize; 2]) {
     let stride = width + 2;
     let mut x = numbers::<T>(n * stride, 1);
     (0..n).for_each(|t| x[t * stride + width..(t + 1) * stride].fill(T::NAN));
@@ -123,12 +123,12 @@ fn weighed<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize; 
 }
 
 #[test]
-fn weighed_rows_are_the_definition_on_every_version() {
+fn weighted_rows_are_the_definition_on_every_version() {
     for n in [1, 3, 16] {
         for width in [1, 7, 16, 31, 32, 33, 64] {
             for steps in [[1, 1], [0, 1], [1, 0]] {
-                weighed::<f32>(n, width, steps);
-                weighed::<f64>(n, width, steps);
+                weighted::<f32>(n, width, steps);
+                weighted::<f64>(n, width, steps);
             }
         }
     }

@@ -65,7 +65,12 @@ impl ConfigArgs {
                 self.change_own(&mut task)?;
                 stories::default_run(task, layers, &self.model.block)
             }
-            name => Err(Error::usage(format!("--task {}: it has no recipe here", name.name()))),
+            TaskName::Recall
+            | TaskName::Text
+            | TaskName::Series
+            | TaskName::Forecast
+            | TaskName::Track
+            | TaskName::Classify => Err(Error::usage(format!("--task {}: it has no recipe here", name.name()))),
         }
     }
 

@@ -83,7 +83,7 @@ fn part_of_year(text: &str, between: &str) -> Option<(i64, MonthPart)> {
         };
     }
     let is = |name: &&str| name.eq_ignore_ascii_case(text) || name[..SHORT].eq_ignore_ascii_case(text);
-    let at = NAMES.iter().position(|name| is(&name))?;
+    let at = NAMES.iter().position(is)?;
     let letters = match text.bytes().filter(u8::is_ascii_uppercase).count() {
         0 => Capitals::None,
         1 => Capitals::First,

@@ -47,8 +47,24 @@ impl Pace {
     }
 }
 
-/// The step that is there most often, and how many others there are.
-pub(super) fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
+/// Rows that are another step behind the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UnevenRows {
+    pub(super) count: usize,
+    /// The first of them, from 0.
+    pub(super) first: usize,
+}
+
+impl UnevenRows {
+    /// Of the rows from the second on, those of which that does not hold.
+    fn unless(even: impl Iterator<Item = bool>) -> Self {
+        let mut uneven = even.enumerate().filter(|(_, even)| !even).map(|(i, _)| i + 1);
+        uneven.next().map_or(Self::default(), |first| Self { count: 1 + uneven.count(), first })
+    }
+}
+
+/// The step that is there most often, and the rows that are another one apart.
+pub(super) fn pace(moments: &[i64], style: &Style) -> (Pace, UnevenRows) {
     if style.tells_months() {
         return by_months(moments);
     }
@@ -62,32 +78,32 @@ pub(super) fn pace(moments: &[i64], style: &Style) -> (Pace, usize) {
             let ends = |moment: &i64| month_end(*moment + ahead) == *moment + ahead;
             // The 28th of February alone says nothing.
             if moments.len() > 2 && moments.iter().all(ends) {
-                return (Pace::MonthEnds(first), 0);
+                return (Pace::MonthEnds(first), UnevenRows::default());
             }
             if pairs().all(|(a, b)| months_after(a, first) == b) {
-                return (Pace::Months(first), 0);
+                return (Pace::Months(first), UnevenRows::default());
             }
         }
     }
     let most = commonest(pairs().map(|(a, b)| b - a));
-    if *style != Style::Count && most.0 == DAY && on_weekdays(pairs()) {
-        let others = pairs().filter(|&(a, b)| weekdays_after(a, 1) != b).count();
-        return (Pace::Weekdays, others);
+    if *style != Style::Count && most == DAY && on_weekdays(pairs()) {
+        return (Pace::Weekdays, UnevenRows::unless(pairs().map(|(a, b)| weekdays_after(a, 1) == b)));
     }
-    (Pace::Even(most.0), moments.len().saturating_sub(1 + most.1))
+    (Pace::Even(most), UnevenRows::unless(pairs().map(|(a, b)| b - a == most)))
 }
 
 /// The same of moments that are months and nothing finer.
-fn by_months(moments: &[i64]) -> (Pace, usize) {
-    let (step, count) = commonest(moments.windows(2).map(|pair| month_number(pair[1]) - month_number(pair[0])));
-    (Pace::Months(step), moments.len().saturating_sub(1 + count))
+fn by_months(moments: &[i64]) -> (Pace, UnevenRows) {
+    let steps = || moments.windows(2).map(|pair| month_number(pair[1]) - month_number(pair[0]));
+    let most = commonest(steps());
+    (Pace::Months(most), UnevenRows::unless(steps().map(|step| step == most)))
 }
 
-/// The step that is there most often, the least of equals, and how often.
-fn commonest(steps: impl Iterator<Item = i64>) -> (i64, usize) {
+/// The step that is there most often, the least of equals.
+fn commonest(steps: impl Iterator<Item = i64>) -> i64 {
     let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
     steps.for_each(|step| *counts.entry(step).or_default() += 1);
-    counts.iter().max_by_key(|&(step, count)| (*count, -*step)).map_or((1, 0), |(&step, &count)| (step, count))
+    counts.iter().max_by_key(|&(step, count)| (*count, -*step)).map_or(1, |(&step, _)| step)
 }
 
 /// Months since the year 0.

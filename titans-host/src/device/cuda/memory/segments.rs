@@ -135,7 +135,7 @@ pub(super) fn summed(op: &SegmentsOp) -> usize {
 }
 
 /// What is made, for kernels, which write through it.
-pub(super) type WalkMade<'a, R> = SegmentsMade<&'a DeviceBuffer<R>>;
+pub(super) type MadeBuffers<'a, R> = SegmentsMade<&'a DeviceBuffer<R>>;
 
 /// A walk at work.
 pub(super) struct SegmentWalk<'a, R: Driver> {
@@ -163,7 +163,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// Whether every operand is as long as it should be.
-    pub fn check(&self, made: &WalkMade<'_, R>) -> Result<()> {
+    pub fn check(&self, made: &MadeBuffers<'_, R>) -> Result<()> {
         let lens = |found: Vec<usize>, expected: Vec<usize>, what| {
             found.into_iter().zip(expected).try_for_each(|(found, expected)| expect_len(what, expected, found))
         };
@@ -221,7 +221,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// Queries and keys, rotated where they have positions.
-    pub fn turned(&self, made: &WalkMade<'w, R>) -> (&'w DeviceBuffer<R>, &'w DeviceBuffer<R>) {
+    pub fn turned(&self, made: &MadeBuffers<'w, R>) -> (&'w DeviceBuffer<R>, &'w DeviceBuffer<R>) {
         match self.op.attention.rotary {
             Some(_) => (made.q, made.k),
             None => (self.inputs.q, self.inputs.k),

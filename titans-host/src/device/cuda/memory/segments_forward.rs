@@ -2,7 +2,7 @@
 
 use super::linear::LinearMemory;
 use super::linear_forward::LinearOutputs;
-use super::segments::{JoinedWeights, SegmentWalk, SegmentsForward, TILE, WalkMade, WalkPlace};
+use super::segments::{JoinedWeights, MadeBuffers, SegmentWalk, SegmentsForward, TILE, WalkPlace};
 use super::space::Sizes;
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::product::{Matrix, args};
@@ -17,7 +17,7 @@ impl<R: Driver> Cuda<R> {
         op: &SegmentsOp,
         inputs: SegmentsInputs<&DeviceBuffer<R>>,
         weights: SegmentsWeights<&DeviceBuffer<R>>,
-        made: WalkMade<'_, R>,
+        made: MadeBuffers<'_, R>,
         boundaries: Option<&DeviceBuffer<R>>,
     ) -> Result<()> {
         let walk = SegmentWalk { cuda: self, op, inputs, weights };
@@ -57,7 +57,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     /// context's keys and values from its norm, attention to both, its norm, its gate and its map.
     fn attend(
         &self,
-        made: &WalkMade<'w, R>,
+        made: &MadeBuffers<'w, R>,
         joined: &JoinedWeights<R>,
         at: WalkPlace,
         start: &DeviceBuffer<R>,
@@ -98,7 +98,7 @@ impl<'w, R: Driver> SegmentWalk<'w, R> {
     }
 
     /// What the memories are fed of the segment: y, the norm of the stream, and from there values and gates.
-    fn feed(&self, made: &WalkMade<'w, R>, joined: &JoinedWeights<R>, at: WalkPlace) -> Result<()> {
+    fn feed(&self, made: &MadeBuffers<'w, R>, joined: &JoinedWeights<R>, at: WalkPlace) -> Result<()> {
         let (op, cuda, memory) = (self.op, self.cuda, &self.op.memory);
         let (width, all) = (op.width, op.inner() + op.logits());
         let (x, y) = (made.stream.from(at.from * width), made.y.from(at.from * width));

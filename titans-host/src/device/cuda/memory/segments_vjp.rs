@@ -3,7 +3,7 @@
 
 use super::linear::LinearMemory;
 use super::linear_backward::LinearRun;
-use super::segments::{JoinedWeights, SegmentWalk, SegmentsBackward, TILE, WalkMade, WalkPlace, summed};
+use super::segments::{JoinedWeights, MadeBuffers, SegmentWalk, SegmentsBackward, TILE, WalkPlace, summed};
 use super::space::Sizes;
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::columns::slices;
@@ -15,7 +15,7 @@ use titans_kernel::error::expect_len;
 
 /// What a backward works with: cotangents have the names of what they are of.
 struct WalkBack<'a, R: Driver> {
-    made: WalkMade<'a, R>,
+    made: MadeBuffers<'a, R>,
     boundaries: &'a DeviceBuffer<R>,
     stream: &'a DeviceBuffer<R>,
     y: &'a DeviceBuffer<R>,
@@ -47,7 +47,7 @@ impl<R: Driver> Cuda<R> {
         op: &SegmentsOp,
         inputs: SegmentsInputs<&DeviceBuffer<R>>,
         weights: SegmentsWeights<&DeviceBuffer<R>>,
-        (made, boundaries): (WalkMade<'_, R>, &DeviceBuffer<R>),
+        (made, boundaries): (MadeBuffers<'_, R>, &DeviceBuffer<R>),
         gradients: SegmentsGradients<'_, DeviceBuffer<R>>,
     ) -> Result<()> {
         let walk = SegmentWalk { cuda: self, op, inputs, weights };

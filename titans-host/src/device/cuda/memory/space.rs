@@ -9,7 +9,7 @@ use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::{Cuda, Driver};
 use crate::error::Result;
 use titans_kernel::Choice;
-use titans_kernel::memory::{MemorySpec, Network, Read};
+use titans_kernel::memory::{MemorySpec, Read};
 
 /// Sizes of a memory operation.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ impl<'a> Sizes<'a> {
     }
 
     pub fn residual(&self) -> bool {
-        self.op.spec.network == Network::Residual
+        self.op.spec.network.is_residual()
     }
 
     /// Where γ lies in a block of parameters.
