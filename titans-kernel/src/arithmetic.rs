@@ -13,7 +13,7 @@ mod solve;
 mod token;
 mod weights;
 
-pub use chunk::{Recurrence, ScoreWeighting};
+pub use chunk::{Recurrence, ScoreScaling};
 pub(crate) use chunk::{fading, least, momentum, spent};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
@@ -21,8 +21,9 @@ pub use softmax::{Columns, QUERIES, SUMS, Seen};
 pub use solve::{Order, SOLVED, Substitution};
 #[cfg(test)]
 pub(crate) use token::carry;
-pub(crate) use token::tree;
 pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
+pub(crate) use token::{CarrySpace, tree};
+pub(crate) use weights::ScaledRows;
 pub use weights::{Blend, RateScaling, Update};
 
 use crate::scalar::Scalar;
@@ -130,10 +131,10 @@ pub trait Arithmetic<T: Scalar> {
 
     /// Scores times their tokens' coefficients and rates, 0 where a query does not see a token; the same bits on every
     /// implementation.
-    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
+    fn scale_scores(&self, scaling: ScoreScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || chunk::weight_scores(weighting),
+            || chunk::scale_scores(scaling),
         );
     }
 
@@ -145,7 +146,7 @@ pub trait Arithmetic<T: Scalar> {
         weights::blend(self, blend);
     }
 
-    /// Rows weighted in two ways; the same bits on every implementation.
+    /// Rows scaled in two ways; the same bits on every implementation.
     fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]
@@ -205,9 +206,11 @@ pub const PANEL: usize = 64;
 /// KiB cache.
 pub const GROUP: usize = 32;
 
-/// Elements of [`Arithmetic::update`]'s C and P for n tokens and a panel of `width` columns.
-pub const fn weighted_len(n: usize, width: usize) -> usize {
-    2 * n * width.next_multiple_of(GROUP)
+/// Elements of [`Arithmetic::update`]'s C and P for n tokens and a panel of `width` columns; `usize::MAX` if that is
+/// beyond counting.
+pub const fn scaled_len(n: usize, width: usize) -> usize {
+    // Where the group behind the last one would begin.
+    ScaledRows { tokens: n }.group(width.div_ceil(GROUP))
 }
 
 /// [`Arithmetic::causal`] in products of four rows and single steps for their last columns.

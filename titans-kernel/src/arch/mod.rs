@@ -49,7 +49,7 @@ mod vector;
 mod x86;
 
 use crate::arithmetic::{
-    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, RateScaling, Recurrence, ScoreWeighting,
+    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, RateScaling, Recurrence, ScoreScaling,
     Silu, Store, Substitution, Update,
 };
 use crate::view::{Mat, MatMut};
@@ -130,8 +130,8 @@ impl<T: SimdScalar> Arithmetic<T> for Simd {
         T::recur(*self, recurrence);
     }
 
-    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
-        T::weight_scores(*self, weighting);
+    fn scale_scores(&self, scaling: ScoreScaling<'_, T>) {
+        T::scale_scores(*self, scaling);
     }
 
     fn blend(&self, blend: Blend<'_, T>) {

@@ -1,4 +1,4 @@
-//! What the chunk form asks beside products: the coefficients of its tokens, and scores weighted by them
+//! What the chunk form asks beside products: the coefficients of its tokens, and scores scaled by them
 //! (`docs/MATH.md` section 3).
 
 use super::Factors;
@@ -134,7 +134,7 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
 /// `scores ∘ C diag(rate)`: query t keeps its scores of the first `visible.0 + t visible.1` tokens, times `c rate`; the
 /// others up to `seen` become 0.
 #[derive(Debug)]
-pub struct ScoreWeighting<'a, T> {
+pub struct ScoreScaling<'a, T> {
     /// Queries.
     pub n: usize,
     /// Scores of a query.
@@ -153,7 +153,7 @@ pub struct ScoreWeighting<'a, T> {
     pub stride: usize,
 }
 
-impl<T> ScoreWeighting<'_, T> {
+impl<T> ScoreScaling<'_, T> {
     /// As [`Recurrence::check`].
     #[must_use]
     pub(crate) fn check(&self) -> bool {
@@ -169,9 +169,9 @@ impl<T> ScoreWeighting<'_, T> {
     }
 }
 
-/// [`Arithmetic::weight_scores`](super::Arithmetic::weight_scores) row by row.
+/// [`Arithmetic::scale_scores`](super::Arithmetic::scale_scores) row by row.
 #[inline(always)]
-pub(super) fn weight_scores<T: Scalar>(w: ScoreWeighting<'_, T>) {
+pub(super) fn scale_scores<T: Scalar>(w: ScoreScaling<'_, T>) {
     if !w.check() {
         return;
     }

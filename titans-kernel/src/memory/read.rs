@@ -14,7 +14,7 @@ use super::settle::{has_settled, onto};
 use super::source::StateSource;
 use super::spec::{Network, Read};
 use super::work::Reading;
-use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
+use crate::arithmetic::{Arithmetic, Beside, ScoreScaling, Store};
 use crate::error::Result;
 use crate::ops::{activation, layer_norm};
 use crate::part::Parts;
@@ -238,7 +238,7 @@ fn scores<T: Scalar, G: Arithmetic<T>>(
 fn mask<T: Scalar, G: Arithmetic<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
     // Of the first query, and from one to the next.
     let step = |first: usize, next: usize| (first, next - first);
-    on.g.weight_scores(ScoreWeighting {
+    on.g.scale_scores(ScoreScaling {
         n: asked.q.rows(),
         seen: asked.seen(),
         visible: step(asked.visible_to(0), asked.visible_to(1)),

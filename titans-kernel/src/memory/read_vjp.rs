@@ -136,7 +136,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     if inputs.start.len() == lay.spec.params() {
         layer.by_weights(inputs.start, d_start, &mut d_x, [u, v], d)?;
     } else {
-        layer.state(inputs.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
+        layer.state(inputs.start, (d_start, decay), &mut d_x, [u, v, inside.scaled], d)?;
     }
     let seen = asked.seen();
     if seen == 0 {
@@ -214,7 +214,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         start: &[T],
         (d_start, decay): (&mut [T], Decay<T>),
         d_x: &mut MatMut<'_, T>,
-        [by_w, by_s, weighted]: [&mut [T]; 3],
+        [by_w, by_s, scaled]: [&mut [T]; 3],
         d: &mut Coefficients<'_, T>,
     ) -> Result<()> {
         let Self { on: Frame { g, lay }, l, asked, gates, x, d_z } = *self;
@@ -246,12 +246,12 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
         let by = [&*gates.by.g, &*gates.by.a].map(|f| &f[asked.row(0)..]);
         for columns in lay.columns(l) {
-            let (out, by_step) = (&mut *weighted, asked.rows.step());
+            let (out, by_step) = (&mut *scaled, asked.rows.step());
             let block = d_z.block(0, n, columns.0, columns.1);
             // A rate of −1: closing subtracts.
             g.scale_by_rates(RateScaling { x: block, by, by_step, rate: &sign, rate_step: 0, out });
             let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
-            g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
+            g.update(Update { decay, h: x, scaled: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
         }
         Ok(())
     }
