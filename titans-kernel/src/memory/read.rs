@@ -45,6 +45,14 @@ impl From<Read> for Rows {
 }
 
 impl Rows {
+    /// Do the parameters as they are answer, so that nothing of the chunk is looked at?
+    pub const fn is_start(self) -> bool {
+        match self {
+            Self::Start => true,
+            Self::Before | Self::After | Self::Fixed(_) => false,
+        }
+    }
+
     /// Row of the coefficients for query t.
     pub const fn of(self, t: usize) -> usize {
         match self {
@@ -181,7 +189,7 @@ fn layer<T: Scalar, G: Arithmetic<T>>(
     mut z: MatMut<'_, T>,
 ) -> Result<()> {
     let (Frame { g, lay }, n) = (on, asked.q.rows());
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // A = 1, G = 0, C = 0: Z = X W.
         let x = reading.inputs(lay, l, asked.q)?;
         for columns in lay.columns(l) {
@@ -281,7 +289,7 @@ pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
     let (lay, n) = (on.lay, asked.q.rows());
     let (w, s) = state.halves(lay.spec.params());
     let (gamma, d) = (lay.gamma(w), lay.spec.gamma_len());
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // γ as it is, for every query.
         (0..n).for_each(|t| reading.gamma.part_mut(t * d..).part_mut(..d).become_copy(gamma));
         return Ok(());

@@ -20,7 +20,7 @@ use super::coefficients::Coefficients;
 use super::frame::Frame;
 use super::inside::Inside;
 use super::open::{Gated, Past};
-use super::read::{Asked, Rows};
+use super::read::Asked;
 use super::work::Reading;
 use crate::arithmetic::{Arithmetic, Beside, RateScaling, Store, Update};
 use crate::error::Result;
@@ -54,7 +54,8 @@ pub(super) struct Flow<'a, T> {
 }
 
 /// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start`
-/// (of which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
+/// (of which [`Start`](super::read::Rows::Start) needs the weights only; for all others its matrices decay here) and to
+/// the piece's inside.
 ///
 /// The layers of Z = diag(A) X W + diag(G) X S − M Δ and X = φ(Z of the layer below), X = Q in the first, are taken
 /// from the top ((2) of `docs/MATH.md` section 4): Z̄^L = d_y, or what [`output_vjp`] leaves of it; then [`layer_vjp`]
@@ -123,7 +124,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
         Some(d_x) => d_x,
         None => MatMut::strided(d_x_here, n, x.cols(), lay.stride(x.cols()))?,
     };
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // Z = X W: X̄ = Z̄ Wᵀ, W̄ += Xᵀ Z̄.
         lay.times_transposed(g, Store::Set, d_z, inputs.start, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_start, l);
@@ -340,7 +341,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     let d_gammas = Mat::new(d_gammas, n, width)?;
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
     let at = p - width;
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // γ_t = γ.
         for t in 0..n {
             d_w[at..].iter_mut().zip(d_gammas.row(t)).for_each(|(dw, &dg)| *dw += dg);

@@ -14,7 +14,7 @@
 
 use super::record::{RECORD, Reader, Writer, encode, format, record};
 use super::spec::{Input, ModelSpec};
-use super::{BlockSpec, Kind, Model};
+use super::{BlockSpec, Model};
 use crate::crc::{CHECKSUM, Crc};
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
@@ -79,8 +79,7 @@ pub fn encode_header<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec], out: &mu
     let mut w = Writer { out, at: 0 };
     w.bytes(&MAGIC);
     w.word(T::BYTES);
-    let rows = matches!(spec.input, Input::Rows(_));
-    w.bytes(&[u8::from(rows), u8::from(spec.head_bias), u8::from(spec.tied), u8::from(spec.shortcut)]);
+    w.bytes(&[u8::from(spec.input.is_rows()), u8::from(spec.head_bias), u8::from(spec.tied), u8::from(spec.shortcut)]);
     [spec.input.size(), spec.outputs, spec.width, spec.blocks].into_iter().for_each(|x| w.word(x));
     w.bytes(&(numbers as u64).to_le_bytes());
     for (i, block) in blocks.iter().enumerate() {
@@ -158,7 +157,7 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
         let block = record(records, i)?;
         sum = sum.saturating_add(block.parameters(width));
         heads = heads.saturating_add(block.memories());
-        if block.kind == Kind::Mac {
+        if block.kind.has_context() {
             cut = common(cut, block.segment);
         }
     }
