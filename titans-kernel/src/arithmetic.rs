@@ -60,6 +60,26 @@ impl Beside {
 /// own.
 ///
 /// Two methods must be written; the others have portable defaults.
+///
+/// ```
+/// use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Store};
+///
+/// /// Lends the kernel somebody else's product.
+/// struct Lent;
+///
+/// impl Arithmetic<f32> for Lent {
+///     fn gemm(&self, store: Store, a: Mat<'_, f32>, b: Mat<'_, f32>, c: MatMut<'_, f32>) {
+///         Portable.gemm(store, a, b, c); // a call of a library
+///     }
+///     fn axpy(&self, store: Store, w: f32, x: &[f32], y: &mut [f32]) {
+///         Portable.axpy(store, w, x, y);
+///     }
+/// }
+///
+/// let (x, w, mut out) = ([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], [0.0; 2]);
+/// Lent.vecmat(&x, &w, &mut out); // by the product
+/// assert_eq!(out, [13.0, 16.0]);
+/// ```
 pub trait Arithmetic<T: Scalar> {
     /// `c (m × n)` from `a (m × k)` and `b (k × n)`. Views may be transposes.
     ///
@@ -260,6 +280,16 @@ impl<T: Scalar> MulAdd<T> for Unfused {
 }
 
 /// The kernel's own matrix product: plain Rust, a 4 × 8 register block, about 2.5 KiB of stack.
+///
+/// ```
+/// use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Store};
+///
+/// let (a, mut c) = ([1.0, 2.0, 3.0, 4.0], [10.0; 4]);
+/// let a = Mat::new(&a, 2, 2)?;
+/// Portable.gemm(Store::Add, a, a.t(), MatMut::new(&mut c, 2, 2)?); // C += A Aᵀ
+/// assert_eq!(c, [15.0, 21.0, 21.0, 35.0]);
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 

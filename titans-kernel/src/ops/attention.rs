@@ -28,6 +28,13 @@ use band::{Band, KeyPart, KeyParts, most_seen};
 pub use vjp::{Answered, AttentionGradients, vjp, vjp_scratch_len};
 
 /// Which tokens a query sees, besides all persistent keys.
+///
+/// ```
+/// use titans_kernel::ops::attention::Span;
+///
+/// // Token 10 sees 7, 8, 9 and 10 of a window of 4, and 8, 9 and 10 of its segment.
+/// assert_eq!((Span::Window(4).oldest(10), Span::Segment(4).oldest(10)), (7, 8));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// The last W up to itself: token i sees j with i − W < j ≤ i.
