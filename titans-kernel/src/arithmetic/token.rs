@@ -126,6 +126,7 @@ pub(super) fn learn<T: Scalar, G: Arithmetic<T> + ?Sized>(
         || {
             for ((w, s), &x) in w.chunks_exact_mut(d).zip(s.chunks_exact_mut(d)).zip(c.x) {
                 for ((w, s), &delta) in w.iter_mut().zip(s).zip(c.delta) {
+                    // S_t first: W_t = (1 − α_t) W_{t−1} + S_t takes the new one.
                     *s = c.eta * *s + x * delta;
                     *w = c.keep * *w + *s;
                 }
@@ -146,8 +147,8 @@ pub(crate) fn carry<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, c: Carry<'_, T>
         let (k, f) = (c.k.row(t), c.factors.item(t));
         g.vecmat(k, o.w, e);
         for ((e, delta), &v) in e.iter_mut().zip(delta.iter_mut()).zip(c.v.row(t)) {
-            *e -= v;
-            *delta = -f.rate * (c.scale * *e);
+            *e -= v; // k_t W_{t−1} − v_t, by column
+            *delta = -f.rate * (c.scale * *e); // −θ_t ∂(c ‖e‖²)/∂(k W) = −θ_t 2c e
         }
         o.squares.put(t, squares(e));
         let mut ask = |w: &[T]| {
@@ -155,6 +156,7 @@ pub(crate) fn carry<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, c: Carry<'_, T>
                 g.vecmat(c.q.row(t), w, y.row_mut(t));
             }
         };
+        // h_t = M_{t−1}(q_t), or y_t = M_t(q_t) below.
         if !c.after {
             ask(o.w);
         }

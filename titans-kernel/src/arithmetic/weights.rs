@@ -98,6 +98,7 @@ pub(super) fn blend<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, mut b: Ble
                 for ((z, &by_w), &by_s) in
                     b.z.row_mut(i + r).part_mut(j..j + columns).iter_mut().zip(parts[0]).zip(parts[1])
                 {
+                    // Scaled behind the chains, not a W + g S before: no row needs weights of its own in memory.
                     *z = a * by_w + g * by_s;
                 }
             }
@@ -212,6 +213,7 @@ pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update
         return;
     }
     let Update { decay: [a, g, e], h, scaled, mut w, mut s, .. } = u;
+    // Decayed first: the products' chains over the tokens go on from there.
     engine.vectorise(
         #[inline(always)]
         || decay(a, g, e, w.rb(), s.rb()),
@@ -233,7 +235,7 @@ pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update
 fn decay<T: Scalar>(a: T, g: T, e: T, mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
     for i in 0..w.rows() {
         for (w, s) in w.row_mut(i).iter_mut().zip(s.row_mut(i)) {
-            *w = a * *w + g * *s;
+            *w = a * *w + g * *s; // by S as it was before the chunk
             *s = e * *s;
         }
     }

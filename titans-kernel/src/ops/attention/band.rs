@@ -35,6 +35,7 @@ impl Band {
         let i = first + from as u64;
         let oldest = span.oldest(i);
         let behind = (i - oldest) as usize;
+        // A window moves on with its query and leaves its first token; a segment keeps it to its end.
         let (rows, ahead) = match span {
             Span::Window(w) => (rows, (w - 1 - behind).min(rows)),
             Span::Segment(c) => (rows.min(c - behind), rows),
@@ -51,6 +52,7 @@ impl Band {
 
     /// The same of queries `r .. r + rows` of this band; and how many of its tokens they do not see.
     pub(super) fn group(&self, r: usize, rows: usize) -> (usize, Self) {
+        // Row r sees token s from s = r − ahead on; both are counted anew from there.
         let skipped = r.saturating_sub(self.ahead);
         let behind = self.behind + r - skipped;
         let ahead = (self.ahead + skipped - r).min(rows);

@@ -33,6 +33,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     score(g, band, parts, scores);
     let (scores, _) = scores.as_chunks_mut::<BLOCK>();
     let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys, scores });
+    // Of e^(σ (s − m)): they are divided by their sum as rows of y, c numbers in place of one a key.
     for r in (0..band.rows).step_by(LANES) {
         let rows = LANES.min(band.rows - r);
         sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));
@@ -43,6 +44,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
             let (mut inverse, mut all) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
             for r in 0..BLOCK {
                 inverse[r] = T::ONE / sum[r];
+                // ln Σ e^(σ s) = σ m + ln Σ e^(σ (s − m)).
                 all.put(r, scale * m.item(r) + sum.item(r).ln());
             }
             if let Some(log_sum) = log_sum {

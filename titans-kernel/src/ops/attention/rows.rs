@@ -60,7 +60,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
         let [m, sum] = g.softmax_row(scale, row);
         inverse.put(r, T::ONE / sum);
         if let Some(log_sum) = &mut log_sum {
-            log_sum.put(r, scale * m + sum.ln());
+            log_sum.put(r, scale * m + sum.ln()); // ln Σ e^(σ s)
         }
     }
     let (mut at, mut store) = (0, Store::Set);
@@ -97,6 +97,7 @@ fn score<T: Scalar, G: Arithmetic<T>>(
             g.gemm(Store::Set, q, part.k.t(), out);
         }
     }
+    // e^−∞ = 0: what a row does not see is in no sum, and its place may be multiplied.
     let nothing = T::from_f64(f64::NEG_INFINITY);
     for (r, row) in scores.chunks_exact_mut(width.max(1)).enumerate() {
         let (low, high) = if part.banded { (r.saturating_sub(band.ahead), band.behind + r + 1) } else { (0, len) };
