@@ -9,6 +9,19 @@ use titans_kernel::arch::SimdScalar;
 use titans_kernel::model as kernel;
 
 /// A blob in memory, aligned for its numbers. Streams of several threads may share it.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Model, ModelConfig, Weights};
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let small = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let weights = Weights::of(&cpu, &Model::new(&cpu, small, 1)?)?;
+/// let bytes = weights.bytes(); // what the kernel's model and the C library run on
+/// assert_eq!(Weights::<f32>::from_bytes(bytes)?.model()?.spec().width, 16);
+/// assert!(Weights::<f32>::from_bytes(&bytes[1..]).is_err());
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Weights<T> {
     /// The blob, and behind it what fills the last word.
     words: Vec<T>,
