@@ -1,7 +1,7 @@
 //! A model's weights as one blob: what streams run on, and what `titans export` writes.
 
 use super::mixer::ROTARY_BASE;
-use super::{GateSpan, Head, Kind, MacRead, Model, ModelConfig, Shortcut};
+use super::{Head, Kind, Model, ModelConfig, Shortcut};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -118,7 +118,7 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
         eta_max: c.eta_max,
         forgetting: c.forgetting,
         momentum: c.momentum,
-        gates_by_chunk: c.gates == GateSpan::Chunk,
+        gate_span: c.gates,
         persistent: c.persistent,
         attention_heads: c.query_heads(),
         kv_heads: c.kv_heads(),
@@ -127,7 +127,7 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
         rotary: if c.attention.rotary { ROTARY_BASE } else { 0.0 },
         combine: c.combine,
         mac_feed: c.attention.feed,
-        mac_read_segment: c.attention.read == MacRead::Segment,
+        mac_read: c.attention.read,
         feed_forward: c.feed_forward,
     };
     let spec = kernel::ModelSpec {
