@@ -11,7 +11,7 @@ use crate::error::Result;
 use titans_kernel::error::expect_len;
 
 /// Arrays of a launch: `OF_MANY` in `kernels/common.cuh`.
-const MANY: usize = 16;
+const MANY: usize = 32;
 
 // Parts of an operation fill its launches.
 const _: () = assert!(PARTS.is_multiple_of(MANY));
