@@ -65,15 +65,7 @@ macro_rules! choice {
         impl $crate::Choice for $name {
             const WHAT: &'static str = $what;
             const ALL: &'static [Self] = &[$(Self::$variant,)+];
-            const RULE: &'static str = {
-                const LISTED: &[(u8, &str)] = &[$(($code, $text),)+];
-                const LEN: usize = $crate::choice::rule::<0>($what, LISTED).1;
-                const TEXT: [u8; LEN] = $crate::choice::rule($what, LISTED).0;
-                match ::core::str::from_utf8(&TEXT) {
-                    Ok(rule) => rule,
-                    Err(_) => $what,
-                }
-            };
+            const RULE: &'static str = $crate::choice::listed!($what; $($code $text)+);
 
             fn name(self) -> &'static str {
                 match self {
@@ -92,34 +84,17 @@ macro_rules! choice {
     };
 }
 
-/// The first N bytes of [`Choice::RULE`], of variants' bytes and names, and how many it has.
+/// [`Choice::RULE`] of variants' bytes and names.
 #[doc(hidden)]
-pub const fn rule<const N: usize>(what: &str, variants: &[(u8, &str)]) -> ([u8; N], usize) {
-    let mut out = put(([0; N], 0), what.as_bytes());
-    let mut i = 0;
-    while i < variants.len() {
-        let (code, name) = variants[i];
-        let digits = [b'0' + code / 100, b'0' + code / 10 % 10, b'0' + code % 10];
-        let (_, digits) = digits.split_at(if code < 10 { 2 } else { (code < 100) as usize });
-        out = put(put(out, if i == 0 { b": " } else { b", " }), digits);
-        out = put(put(out, b" "), name.as_bytes());
-        i += 1;
-    }
-    out
+#[macro_export]
+macro_rules! __choice_listed {
+    ($what:literal; $code:literal $text:literal $($more:literal $name:literal)*) => {
+        concat!($what, ": ", $code, " ", $text $(, ", ", $more, " ", $name)*)
+    };
 }
 
-/// Bytes behind those that are there, as far as there is room, and counted.
-const fn put<const N: usize>((mut out, mut len): ([u8; N], usize), text: &[u8]) -> ([u8; N], usize) {
-    let mut i = 0;
-    while i < text.len() {
-        if len < N {
-            out[len] = text[i];
-        }
-        i += 1;
-        len += 1;
-    }
-    (out, len)
-}
+#[doc(hidden)]
+pub use __choice_listed as listed;
 
 /// Whether no name is there twice; bytes are compared by the compiler.
 #[doc(hidden)]
@@ -214,7 +189,7 @@ impl<T: Choice> serde::de::Visitor<'_> for ByName<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, distinct, rule};
+    use super::{Choice, distinct};
     use crate::memory::{Activation, Form, Loss, Network, Read};
     use crate::model::{Combine, GateSpan, Kind, MacFeed, MacRead, Mode, Wiring};
 
@@ -236,8 +211,6 @@ mod tests {
         assert_eq!(Activation::RULE, "activation: 0 silu, 1 gelu, 2 gelu-tanh, 3 relu, 4 identity");
         assert_eq!((Activation::RULE, Wiring::RULE), (&*listed::<Activation>(), &*listed::<Wiring>()));
         assert_eq!((Network::RULE, Mode::RULE), (&*listed::<Network>(), &*listed::<Mode>()));
-        assert_eq!(rule("x", &[(7, "a"), (b',', "b"), (255, "c")]), (*b"x: 7 a, 44 b, 255 c", 19));
-        assert_eq!(rule("x", &[(7, "a")]), (*b"x:", 6), "cut where there is no room");
     }
 
     /// What blobs and states that are out in the world hold.
