@@ -143,17 +143,17 @@ fn check(name: &str, model: &ModelConfig, shape: [usize; 2], launches: u64, rati
 
 #[test]
 fn a_step_of_the_default_text_model_keeps_its_budget() {
-    check("text", &ModelConfig::default(), [16, 256], 353, 1.8);
+    check("text", &ModelConfig::default(), [16, 256], 344, 1.8);
 }
 
 #[test]
 fn a_step_of_fifty_million_parameters_keeps_its_budget() {
-    check("lmm", &twelve(Kind::Lmm), [8, 512], 1_023, 1.67);
+    check("lmm", &twelve(Kind::Lmm), [8, 512], 999, 1.67);
 }
 
 #[test]
 fn a_step_of_twelve_blocks_with_segments_keeps_its_budget() {
-    check("mac", &twelve(Kind::Mac), [8, 512], 3_654, 1.9);
+    check("mac", &twelve(Kind::Mac), [8, 512], 3_528, 1.9);
 }
 
 /// Options of the memory, of attention and of training.

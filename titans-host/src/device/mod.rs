@@ -13,6 +13,7 @@ pub mod cpu;
 pub mod cuda;
 mod memory;
 mod operation;
+mod optimiser;
 pub mod plan;
 pub(crate) mod room;
 mod rows;
@@ -22,7 +23,9 @@ mod usage;
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
-pub use rows::{Cut, MoveRows, Place};
+pub use optimiser::{AdamW, Updates};
+pub(crate) use rows::next_parts;
+pub use rows::{Cut, MoveRows, PARTS, Place};
 pub use segments::{SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights};
 pub use titans_kernel::ops::dropout::DropMask;
 pub use usage::{MemoryUse, PoolUsage};
@@ -117,41 +120,28 @@ impl ConvDims {
     }
 }
 
-/// One step of AdamW with decoupled weight decay.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Decoupled decay, times the learning rate; 0 for vectors and gates.
-    pub weight_decay: f64,
-    /// The gradient is multiplied by this first (global-norm clip, accumulation).
-    pub gradient_scale: f64,
-    /// This step's number, from 1, for the bias corrections.
-    pub step: u64,
-}
-
-/// A parameter, with what [`Device::adamw`] asks for.
-#[derive(Debug)]
-pub struct Update<'a, B> {
-    /// The constants.
-    pub step: AdamW,
-    /// The parameter's gradient.
-    pub gradient: &'a B,
-    /// The parameter.
-    pub parameter: &'a mut B,
-    /// Its first moment.
-    pub moment1: &'a mut B,
-    /// Its second moment.
-    pub moment2: &'a mut B,
-}
-
 /// A machine that holds buffers and runs the operations.
+///
+/// It has one method for whatever computes, [`Device::run`], so that a device is one match over [`Operation`], and one
+/// that times, counts or forwards another is one method. The methods with an operation's name only write the value.
+/// All else manages: names, memory, copies to and from the host, waiting, and what a caller may ask of.
+///
+/// ```
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+///
+/// /// Written once, for every device.
+/// fn twice<D: Device>(device: &D, x: &D::Buffer) -> titans_host::Result<D::Buffer> {
+///     let mut y = device.alloc(device.len(x))?;
+///     device.add(x, x, &mut y)?; // writes `Operation::Add { a: x, b: x, y: &mut y }` and runs it
+///     Ok(y)
+/// }
+///
+/// let cpu = Cpu::<f64>::new(Some(1))?;
+/// let y = twice(&cpu, &cpu.upload(&[1.0, 2.5])?)?;
+/// assert_eq!(cpu.download(&y)?, [2.0, 5.0]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
     type Elem: SimdScalar;
@@ -163,14 +153,9 @@ pub trait Device: Send + Sync + 'static {
     /// For people and logs, e.g. `cpu: 2 threads, avx512`.
     fn describe(&self) -> String;
     /// The arithmetic of streams, which run on this machine's processor whatever the device is.
-    fn arithmetic(&self) -> Simd {
-        Simd::best()
-    }
-
+    fn arithmetic(&self) -> Simd;
     /// How its memory is used, where it has one of its own and can be asked.
-    fn memory_use(&self) -> Option<MemoryUse> {
-        None
-    }
+    fn memory_use(&self) -> Option<MemoryUse>;
 
     // Movement.
 
@@ -195,6 +180,13 @@ pub trait Device: Send + Sync + 'static {
     /// Waits for all enqueued operations.
     fn synchronize(&self) -> Result<()>;
 
+    // What it can do.
+
+    /// Whether [`Device::ask_vjp`] works from the state at the start, so that no boundary need be kept for it.
+    fn asks_state(&self, op: &MemoryOp) -> bool;
+    /// Whether [`Device::segments`] is there for walks of these sizes.
+    fn walks_segments(&self, op: &SegmentsOp) -> bool;
+
     // The operations.
 
     /// Runs one operation, or enqueues it. Returns how many tokens' gradients a [`Operation::Memory`] clipped, and 0
@@ -205,130 +197,4 @@ pub trait Device: Send + Sync + 'static {
     fn run(&self, operation: Operation<'_, Self::Buffer, Self::Indices>) -> Result<u64>;
 
     operations!(methods);
-
-    // Sequences in parts. A device may do many parts at once.
-
-    /// Copies parts of `x`, each given with its number, out of the whole that `cut` describes.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn split<'a>(
-        &self,
-        cut: &Cut,
-        x: &Self::Buffer,
-        mut parts: impl Iterator<Item = (usize, &'a mut Self::Buffer)>,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        parts.try_for_each(|(i, part)| self.move_rows(&cut.part(i), x, part))
-    }
-
-    /// [`Device::split`]'s reverse: copies parts to their places in `y`; rows of parts that are not given stay.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn join<'a>(
-        &self,
-        cut: &Cut,
-        mut parts: impl Iterator<Item = (usize, &'a Self::Buffer)>,
-        y: &mut Self::Buffer,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        parts.try_for_each(|(i, part)| self.move_rows(&cut.placed(i), part, y))
-    }
-
-    // A memory that is only asked.
-
-    /// Whether [`Device::ask_vjp`] works from the state at the start, so that no boundary need be kept for it.
-    fn asks_state(&self, _op: &MemoryOp) -> bool {
-        false
-    }
-
-    /// Backward of a read-only [`Device::memory`] of one chunk from its boundary (or the state, where the device
-    /// [asks it](Device::asks_state)): `d_q`, and `d_state`, set or added to. Nothing reaches keys, values and gates.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn ask_vjp(
-        &self,
-        op: &MemoryOp,
-        inputs: MemoryInputs<'_, Self::Buffer, Self::Indices>,
-        boundaries: &Self::Buffer,
-        d_y: &Self::Buffer,
-        d_q: &mut Self::Buffer,
-        d_state: InputGradient<'_, Self::Buffer>,
-    ) -> Result<()> {
-        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
-    }
-
-    // MAC's segments. A device may walk over them in one operation.
-
-    /// Whether [`Device::segments`] is there for walks of these sizes.
-    fn walks_segments(&self, _op: &SegmentsOp) -> bool {
-        false
-    }
-
-    /// A walk over the segments of sequences; `boundaries` for the backward ([`MemoryOp::boundaries_len`] of all
-    /// tokens).
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s; also where the device has no such walk.
-    fn segments(
-        &self,
-        _op: &SegmentsOp,
-        _inputs: SegmentsInputs<&Self::Buffer>,
-        _weights: SegmentsWeights<&Self::Buffer>,
-        _made: SegmentsMade<&mut Self::Buffer>,
-        _boundaries: Option<&mut Self::Buffer>,
-    ) -> Result<()> {
-        Err(segments::no_walk(&self.describe()))
-    }
-
-    /// Backward of [`Device::segments`] from what it made.
-    ///
-    /// # Errors
-    /// As [`Device::segments`]'.
-    fn segments_vjp(
-        &self,
-        _op: &SegmentsOp,
-        _inputs: SegmentsInputs<&Self::Buffer>,
-        _weights: SegmentsWeights<&Self::Buffer>,
-        _made: SegmentsMade<&Self::Buffer>,
-        _boundaries: &Self::Buffer,
-        _gradients: SegmentsGradients<'_, Self::Buffer>,
-    ) -> Result<()> {
-        Err(segments::no_walk(&self.describe()))
-    }
-
-    // What is done to every parameter. A device may do it to many at once.
-
-    /// Every element of all of them becomes 0.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn clear_all(&self, xs: &mut [Self::Buffer]) -> Result<()> {
-        xs.iter_mut().try_for_each(|x| self.fill(0.0, x))
-    }
-
-    /// `total[0] += Σ x²` over all of them, in a fixed order.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn sum_squares_all(&self, xs: &[Self::Buffer], total: &mut Self::Buffer) -> Result<()> {
-        xs.iter().try_for_each(|x| self.sum_squares(x, total))
-    }
-
-    /// A step of AdamW on every parameter. Only rates and decays differ.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn adamw_all<'a>(&self, mut updates: impl Iterator<Item = Update<'a, Self::Buffer>>) -> Result<()>
-    where
-        Self: 'a,
-    {
-        updates.try_for_each(|u| self.adamw(&u.step, u.gradient, u.parameter, u.moment1, u.moment2))
-    }
 }

@@ -1,6 +1,6 @@
 //! AdamW over a model's parameters, with a clip of the global gradient norm.
 
-use crate::device::{AdamW, Device, Update};
+use crate::device::{AdamW, Device, Updates};
 use crate::model::is_gate;
 use crate::tape::{Gradients, Params};
 use crate::{Error, Result};
@@ -33,6 +33,8 @@ pub struct Optimiser<D: Device> {
     pub moment2: Vec<D::Buffer>,
     /// Steps taken.
     pub steps: u64,
+    /// The last step's constants, parameter by parameter: their space, so that a step takes none from the heap.
+    of_each: Vec<AdamW>,
 }
 
 impl<D: Device> std::fmt::Debug for Optimiser<D> {
@@ -51,7 +53,7 @@ impl<D: Device> Optimiser<D> {
     /// What the device reports.
     pub fn new(device: &D, constants: Constants, params: &Params<D>) -> Result<Self> {
         let zeros = || params.iter().map(|p| device.zeros(device.len(p.value))).collect::<Result<Vec<_>>>();
-        Ok(Self { constants, moment1: zeros()?, moment2: zeros()?, steps: 0 })
+        Ok(Self { constants, moment1: zeros()?, moment2: zeros()?, steps: 0, of_each: Vec::new() })
     }
 
     /// One step of every parameter with its gradient. `norm` is the global norm of the same gradients.
@@ -82,15 +84,14 @@ impl<D: Device> Optimiser<D> {
             step: self.steps,
         };
         params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
-        let moments = self.moment1.iter_mut().zip(&mut self.moment2);
-        let all = params.iter_mut().zip(gradients.iter()).zip(moments);
-        let updates = all.map(|(((name, decays, parameter), gradient), (moment1, moment2))| Update {
-            step: step(name, decays),
-            gradient,
-            parameter,
-            moment1,
-            moment2,
-        });
-        device.adamw_all(updates)
+        self.of_each.clear();
+        self.of_each.extend(params.iter().map(|p| step(p.name, p.decay)));
+        device.adamw_all(Updates {
+            steps: &self.of_each,
+            gradients: gradients.as_slice(),
+            parameters: params.values_mut(),
+            moments1: &mut self.moment1,
+            moments2: &mut self.moment2,
+        })
     }
 }

@@ -69,7 +69,7 @@ KERNEL move_rows(i64 n, i64 entries, i64 batch, i64 rows, i64 width, i64 from_st
     *out = rounded(sum);
 }
 
-// Rows of sequences [batch, time, width] in parts of `rows`, the last of which may be shorter: of up to 16 parts from
+// Rows of sequences [batch, time, width] in parts of `rows`, the last of which may be shorter: of up to 32 parts from
 // number `first` on, the place of an element in its part, and the part's number among these.
 struct InParts {
     i64 part, place, whole;

@@ -41,8 +41,10 @@ pub(super) struct Pieces {
 pub(super) struct PieceGroup<R: Driver> {
     /// Pieces of a group.
     pub most: usize,
-    /// What it was made for.
+    /// What it was made for, and memories and tokens of a unit.
     pub ready: Option<Pieces>,
+    memories: usize,
+    length: usize,
     pub chains: DeviceBuffer<R>,
     pub rows: DeviceBuffer<R>,
     pub c: DeviceBuffer<R>,
@@ -65,6 +67,8 @@ impl<R: Driver> PieceGroup<R> {
         Ok(Self {
             most,
             ready: None,
+            memories: sizes.count,
+            length: n,
             chains: buffer(units * 3 * (n + 1))?,
             rows: buffer(units * COEFFICIENTS * n)?,
             c: buffer(units * (n + 1) * n)?,
@@ -73,6 +77,43 @@ impl<R: Driver> PieceGroup<R> {
             inverse: some(spec.wide(), units * n * n)?,
             m: buffer(units * n * n)?,
         })
+    }
+}
+
+/// [`PieceGroup`]'s arrays from a piece on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PieceViews {
+    pub chains: View,
+    pub rows: View,
+    pub c: View,
+    pub p: Option<View>,
+    pub t: Option<View>,
+    pub inverse: Option<View>,
+    pub m: View,
+}
+
+impl<R: Driver> PieceGroup<R> {
+    /// The arrays from the first of these pieces on, which are ready.
+    pub fn at(&self, pieces: Pieces) -> PieceViews {
+        let before = pieces.first - self.ready.map_or(pieces.first, |ready| ready.first.min(pieces.first));
+        let (units, n) = (before * self.memories, self.length);
+        let square = |x: &DeviceBuffer<R>| x.from(units * n * n);
+        let column = |x: &DeviceBuffer<R>| x.from(units * (n + 1) * n);
+        PieceViews {
+            chains: self.chains.from(units * 3 * (n + 1)),
+            rows: self.rows.from(units * COEFFICIENTS * n),
+            c: column(&self.c),
+            p: self.p.as_ref().map(column),
+            t: self.t.as_ref().map(square),
+            inverse: self.inverse.as_ref().map(square),
+            m: square(&self.m),
+        }
+    }
+
+    /// A backward worked in what was made for these pieces, and for those behind them.
+    pub fn used(&mut self, pieces: Pieces) {
+        let left = self.ready.map(|ready| Pieces { count: pieces.first.saturating_sub(ready.first), ..ready });
+        self.ready = left.filter(|left| left.count > 0);
     }
 }
 
@@ -167,7 +208,8 @@ impl<R: Driver> LinearMemory<'_, R> {
 
     /// Makes what does not depend on the state, unless it is there.
     pub fn prepare(&self, group: &mut PieceGroup<R>, pieces: Pieces, inputs: &CudaInputs<'_, R>) -> Result<()> {
-        if group.ready != Some(pieces) {
+        let end = pieces.first + pieces.count;
+        if !group.ready.is_some_and(|it| it.first <= pieces.first && end <= it.first + it.count) {
             if self.tiles() > 1 {
                 self.in_tiles(group, pieces, inputs)?
             } else {
@@ -214,16 +256,16 @@ impl<R: Driver> LinearMemory<'_, R> {
         let (spec, (wide, slice)) = (self.sizes.spec(), self.slice());
         let kernel = if wide { "linear_forward_wide" } else { "linear_forward_narrow" };
         let PieceWalk { pieces, each, delta, solved, y, begin, end, states } = *walk;
-        let v = Some(inputs.v).filter(|_| !solved);
+        let (v, made_of) = (Some(inputs.v).filter(|_| !solved), group.at(pieces));
         let sizes = args![spec.key_width(), spec.value_width(), slice, self.sizes.scale(), pieces.count, each];
         let made = args![
             inputs.q,
             inputs.k,
             v,
-            &group.rows,
-            &group.chains,
-            group.inverse.as_ref(),
-            &group.m,
+            made_of.rows,
+            made_of.chains,
+            made_of.inverse,
+            made_of.m,
             delta.start,
             delta.stride,
             delta.first,

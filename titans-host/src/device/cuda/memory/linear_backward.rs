@@ -77,6 +77,14 @@ impl<R: Driver> LinearMemory<'_, R> {
         self.backward_span(&mut work, run, 0..periods, run.d_final)
     }
 
+    /// Makes what does not depend on the state for all pieces where there is room, so that spans find it.
+    pub fn prepare_all(&self, work: &mut LinearBackward<R>, inputs: &CudaInputs<'_, R>) -> Result<()> {
+        match self.sizes.spec().periods(self.sizes.op.time) {
+            count if count <= work.group.most => self.prepare(&mut work.group, Pieces { first: 0, count }, inputs),
+            _ => Ok(()),
+        }
+    }
+
     /// The pieces of a range, behind which the state's cotangent is `last`.
     pub fn backward_span<'a>(
         &self,
@@ -115,8 +123,7 @@ impl<R: Driver> LinearMemory<'_, R> {
                 self.walk_back(work, pieces, run, last)?;
                 last = Some(&*run.gradients.d_state);
                 self.tokens_vjp(work, pieces, run, (states, delta))?;
-                // The backward worked in what was made.
-                work.group.ready = None;
+                work.group.used(pieces);
             }
         }
         Ok(())
@@ -137,7 +144,7 @@ impl<R: Driver> LinearMemory<'_, R> {
         run: &LinearRun<'_, R>,
         last: Option<&DeviceBuffer<R>>,
     ) -> Result<()> {
-        let (spec, (wide, slice), group) = (self.sizes.spec(), self.slice(), &work.group);
+        let (spec, (wide, slice), group) = (self.sizes.spec(), self.slice(), work.group.at(pieces));
         let kernel = if wide { "linear_backward_wide" } else { "linear_backward_narrow" };
         let made = args![
             spec.key_width(),
@@ -148,10 +155,10 @@ impl<R: Driver> LinearMemory<'_, R> {
             run.inputs.q,
             run.inputs.k,
             run.d_y,
-            &group.rows,
-            &group.chains,
-            group.inverse.as_ref(),
-            &group.m,
+            group.rows,
+            group.chains,
+            group.inverse,
+            group.m,
             &*run.gradients.d_v,
             last,
             &*run.gradients.d_state,
@@ -180,7 +187,8 @@ impl<R: Driver> LinearMemory<'_, R> {
         if self.tiles() == 1 {
             return self.tile_tokens_vjp(work, pieces, run, (states, delta));
         }
-        let (cuda, group, inputs, gradients) = (self.cuda, &work.group, &run.inputs, &run.gradients);
+        let (cuda, group) = (self.cuda, work.group.at(pieces));
+        let (inputs, gradients) = (&run.inputs, &run.gradients);
         let (told, states) = (self.group_args(pieces), self.state_args(states));
         let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()].to_vec();
         let (units, tiles) = (pieces.count * self.sizes.count, self.tiles());
@@ -188,30 +196,30 @@ impl<R: Driver> LinearMemory<'_, R> {
         // What a walk back needed makes room: M for the cotangents of the queries' weights, the inverse for those of
         // the keys', T for the weighed ones.
         let of_queries = run.d_y.map(|_| &work.weighed);
-        let d_queries = of_queries.map(|_| &group.m);
-        let (d_keys, of_keys) = (group.inverse.as_ref(), group.t.as_ref().filter(|_| group.inverse.is_some()));
+        let d_queries = of_queries.map(|_| group.m);
+        let (d_keys, of_keys) = (group.inverse, group.t.filter(|_| group.inverse.is_some()));
 
-        let made = args![inputs.q, inputs.k, inputs.gates, &group.c, run.d_y, &*gradients.d_v];
+        let made = args![inputs.q, inputs.k, inputs.gates, group.c, run.d_y, &*gradients.d_v];
         let out = args![of_queries, d_queries, of_keys, d_keys];
         let args = [&told[..], &self.answer_args(), &widths, made, &residuals, out].concat();
         cuda.launch_blocks("linear_scores_vjp", units * tiles * tiles, &args)?;
 
         if run.d_y.is_some() {
-            let made = args![inputs.q, inputs.k, run.d_y, &group.rows, of_queries];
+            let made = args![inputs.q, inputs.k, run.d_y, group.rows, of_queries];
             let out = args![&work.d_rows, &*gradients.d_q];
             let args = [&told[..], &widths, made, &states, out].concat();
             cuda.launch_blocks("linear_queries_vjp", units * tiles, &args)?;
         }
         let made = args![inputs.q, inputs.k, &*gradients.d_v];
-        let squares = args![&group.rows, of_queries, of_keys];
+        let squares = args![group.rows, of_queries, of_keys];
         let out = args![&work.behind, &work.d_rows, &*gradients.d_k];
         let args = [&told[..], &widths, made, &residuals, squares, &states, out].concat();
         cuda.launch_blocks("linear_keys_vjp", units * tiles, &args)?;
 
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
-        let made = args![read_only, self.sizes.params, inputs.gates, mask, &group.chains, &group.c, group.p.as_ref()];
+        let made = args![read_only, self.sizes.params, inputs.gates, mask, group.chains, group.c, group.p];
         let given = args![d_queries, d_keys, &work.d_rows];
-        let out = args![&work.behind, &work.weighed, group.t.as_ref(), &*gradients.d_gates];
+        let out = args![&work.behind, &work.weighed, group.t, &*gradients.d_gates];
         let args = [&told[..], &self.answer_args(), made, given, &states, out].concat();
         cuda.launch_blocks("linear_gates_vjp", units, &args)
     }
@@ -223,24 +231,24 @@ impl<R: Driver> LinearMemory<'_, R> {
         run: &LinearRun<'_, R>,
         (states, delta): (PieceStates, PieceResiduals),
     ) -> Result<()> {
-        let (group, inputs, gradients) = (&work.group, &run.inputs, &run.gradients);
+        let (group, inputs, gradients) = (work.group.at(pieces), &run.inputs, &run.gradients);
         let (told, units) =
             ([&self.group_args(pieces)[..], &self.answer_args()].concat(), pieces.count * self.sizes.count);
         let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()];
         let (states, residuals) = (self.state_args(states), args![delta.start, delta.stride, delta.first]);
         let of_queries = run.d_y.map(|_| &work.weighed);
-        let d_queries = of_queries.map(|_| &group.m);
-        let (d_keys, of_keys) = (group.inverse.as_ref(), group.t.as_ref().filter(|_| group.inverse.is_some()));
+        let d_queries = of_queries.map(|_| group.m);
+        let (d_keys, of_keys) = (group.inverse, group.t.filter(|_| group.inverse.is_some()));
 
-        let given = args![inputs.q, inputs.k, inputs.gates, &group.c, &group.rows, run.d_y, &*gradients.d_v];
+        let given = args![inputs.q, inputs.k, inputs.gates, group.c, group.rows, run.d_y, &*gradients.d_v];
         let out = args![of_queries, d_queries, of_keys, d_keys, &work.d_rows, &*gradients.d_q];
         let args = [&told[..], widths, given, residuals, &states, out].concat();
         self.cuda.launch_blocks("linear_answers_vjp", units, &args)?;
 
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
         let given = args![inputs.q, inputs.k, inputs.gates, mask];
-        let made = args![&group.chains, &group.rows, &group.c, group.p.as_ref(), &*gradients.d_v];
-        let squares = args![&work.behind, of_queries, d_queries, of_keys, d_keys, &work.weighed, group.t.as_ref()];
+        let made = args![group.chains, group.rows, group.c, group.p, &*gradients.d_v];
+        let squares = args![&work.behind, of_queries, d_queries, of_keys, d_keys, &work.weighed, group.t];
         let out = args![&work.d_rows, &*gradients.d_k, &*gradients.d_gates];
         let told = [&told[..], args![read_only], widths, given, made, residuals].concat();
         self.cuda.launch_blocks("linear_writes_vjp", units, &[&told[..], &states, squares, out].concat())

@@ -63,7 +63,7 @@ impl<R: Driver> JoinedWeights<R> {
     }
 }
 
-/// The memories of one segment: what their spaces are made for.
+/// The memories of one segment: what the forward's space is made for.
 fn of_segment(op: &SegmentsOp) -> MemoryOp {
     MemoryOp { time: op.segment(), ..op.memory.clone() }
 }
@@ -107,12 +107,11 @@ pub(in crate::device::cuda) struct SegmentsBackward<R: Driver> {
 
 impl<R: Driver> SegmentsBackward<R> {
     pub fn new(cuda: &Cuda<R>, op: &SegmentsOp) -> Result<Self> {
-        let of_segment = of_segment(op);
         let buffer = |len| DeviceBuffer::alloc(&cuda.driver, len);
         let (rows, inner, logits) = (op.rows(), op.inner(), op.logits());
         Ok(Self {
             joined: JoinedWeights::new(cuda, op)?,
-            memory: LinearBackward::new(cuda, Sizes::new(&of_segment))?,
+            memory: LinearBackward::new(cuda, Sizes::new(&op.memory))?,
             v: buffer(rows * inner)?,
             gates: buffer(rows * logits)?,
             fed: buffer(rows * (inner + logits))?,

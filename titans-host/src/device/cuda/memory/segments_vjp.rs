@@ -1,4 +1,4 @@
-//! The backward of MAC's walk over segments: thirteen launches a segment, from the last to the first, and what is a sum
+//! The backward of MAC's walk over segments: twelve launches a segment, from the last to the first, and what is a sum
 //! over all tokens once for all segments.
 
 use super::linear::LinearMemory;
@@ -105,6 +105,7 @@ impl<R: Driver> Cuda<R> {
             inverse: &space.inverse,
         };
         let linear = LinearMemory { cuda: self, sizes: Sizes::new(&op.memory) };
+        linear.prepare_all(&mut memory, &run.inputs)?;
         for (i, at) in walk.places().rev().enumerate() {
             let last = (i > 0).then_some(back.state);
             linear.backward_span(&mut memory, &run, walk.pieces(at), last)?;
