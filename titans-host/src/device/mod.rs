@@ -8,20 +8,24 @@
 //! gradients of activations are overwritten; gradients of parameters (named `d_…` with "+=" in their description)
 //! are added to. A `vjp` takes the operation's inputs and the cotangent of its output.
 
+mod adamw;
 mod attention;
 pub mod cpu;
 pub mod cuda;
 mod memory;
 mod operation;
 pub mod plan;
+mod repeat;
 pub(crate) mod room;
 mod rows;
 mod segments;
 mod usage;
 
+pub use adamw::{AdamW, Update};
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
+pub use repeat::{ClippedBy, RepeatedStep};
 pub use rows::{Cut, MoveRows, Place};
 pub use segments::{SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights};
 pub use titans_kernel::ops::dropout::DropMask;
@@ -117,40 +121,6 @@ impl ConvDims {
     }
 }
 
-/// One step of AdamW with decoupled weight decay.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Decoupled decay, times the learning rate; 0 for vectors and gates.
-    pub weight_decay: f64,
-    /// The gradient is multiplied by this first (global-norm clip, accumulation).
-    pub gradient_scale: f64,
-    /// This step's number, from 1, for the bias corrections.
-    pub step: u64,
-}
-
-/// A parameter, with what [`Device::adamw`] asks for.
-#[derive(Debug)]
-pub struct Update<'a, B> {
-    /// The constants.
-    pub step: AdamW,
-    /// The parameter's gradient.
-    pub gradient: &'a B,
-    /// The parameter.
-    pub parameter: &'a mut B,
-    /// Its first moment.
-    pub moment1: &'a mut B,
-    /// Its second moment.
-    pub moment2: &'a mut B,
-}
-
 /// A machine that holds buffers and runs the operations.
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
@@ -159,6 +129,8 @@ pub trait Device: Send + Sync + 'static {
     type Buffer: Send + Sync + std::fmt::Debug;
     /// `u32`s on the device: token ids, targets, masks.
     type Indices: Send + Sync + std::fmt::Debug;
+    /// What it keeps for the owner of steps that it [repeats](Device::repeat).
+    type RecordedSteps: Default + Send + Sync + std::fmt::Debug;
 
     /// For people and logs, e.g. `cpu: 2 threads, avx512`.
     fn describe(&self) -> String;
@@ -330,5 +302,42 @@ pub trait Device: Send + Sync + 'static {
         Self: 'a,
     {
         updates.try_for_each(|u| self.adamw(&u.step, u.gradient, u.parameter, u.moment1, u.moment2))
+    }
+
+    // Steps that are repeated. A device may record what one enqueues.
+
+    /// Whether [`Device::repeat`] and [`Device::adamw_clipped`] are there.
+    fn repeats(&self) -> bool {
+        false
+    }
+
+    /// Does `work`, a training step, or has it done by what was recorded of one before: then `work` does not run, and
+    /// buffers have the bits that it would have left. It may also run more than once. `kept` is the step's owner's.
+    ///
+    /// # Errors
+    /// What `work` and the device report.
+    fn repeat(
+        &self,
+        _kept: &mut Self::RecordedSteps,
+        _step: &RepeatedStep<'_, Self::Indices>,
+        work: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        work()
+    }
+
+    /// In a step that is repeated: [`Device::adamw_all`] with the gradients scaled to a norm of `clip` at the most,
+    /// whatever scale `updates` name. Where the loss or the norm is not finite, nothing changes but the report.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s; also where the device repeats nothing.
+    fn adamw_clipped<'a>(
+        &self,
+        _by: ClippedBy<'_, Self::Buffer>,
+        _updates: impl Iterator<Item = Update<'a, Self::Buffer>>,
+    ) -> Result<()>
+    where
+        Self: 'a,
+    {
+        Err(crate::Error::usage(format!("{} repeats no steps", self.describe())))
     }
 }

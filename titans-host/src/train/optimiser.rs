@@ -70,27 +70,59 @@ impl<D: Device> Optimiser<D> {
             let (expected, found) = (self.moment1.len(), params.len());
             return Err(Error::usage(format!("optimiser: expected {expected} parameters, found {found}")));
         }
-        let c = self.constants;
+        let scale = if norm > self.constants.clip { self.constants.clip / norm } else { 1.0 };
+        let rule = self.rule(learning_rate, scale);
+        params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
+        device.adamw_all(self.updates(rule, gradients, params))?;
         self.steps += 1;
-        let step = |name: &str, decays: bool| AdamW {
+        Ok(())
+    }
+
+    /// The next step, whose gradients are multiplied by `gradient_scale` first.
+    pub(super) fn rule(&self, learning_rate: f64, gradient_scale: f64) -> StepRule {
+        StepRule { constants: self.constants, learning_rate, gradient_scale, step: self.steps + 1 }
+    }
+
+    /// Every parameter with its gradient, its moments and what the step does to it.
+    pub(super) fn updates<'u>(
+        &'u mut self,
+        rule: StepRule,
+        gradients: &'u Gradients<D>,
+        params: &'u mut Params<D>,
+    ) -> impl Iterator<Item = Update<'u, D::Buffer>> {
+        let moments = self.moment1.iter_mut().zip(&mut self.moment2);
+        let all = params.iter_mut().zip(gradients.iter()).zip(moments);
+        all.map(move |(((name, decays, parameter), gradient), (moment1, moment2))| Update {
+            step: rule.of(name, decays),
+            gradient,
+            parameter,
+            moment1,
+            moment2,
+        })
+    }
+}
+
+/// What a step does to parameters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepRule {
+    constants: Constants,
+    learning_rate: f64,
+    gradient_scale: f64,
+    step: u64,
+}
+
+impl StepRule {
+    /// To one of this name.
+    pub(super) fn of(&self, name: &str, decays: bool) -> AdamW {
+        let Self { constants: c, learning_rate, gradient_scale, step } = *self;
+        AdamW {
             learning_rate: if is_gate(name) { c.gate_rate * learning_rate } else { learning_rate },
             beta1: c.beta1,
             beta2: c.beta2,
             epsilon: c.epsilon,
             weight_decay: if decays { c.weight_decay } else { 0.0 },
-            gradient_scale: if norm > c.clip { c.clip / norm } else { 1.0 },
-            step: self.steps,
-        };
-        params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
-        let moments = self.moment1.iter_mut().zip(&mut self.moment2);
-        let all = params.iter_mut().zip(gradients.iter()).zip(moments);
-        let updates = all.map(|(((name, decays, parameter), gradient), (moment1, moment2))| Update {
-            step: step(name, decays),
-            gradient,
-            parameter,
-            moment1,
-            moment2,
-        });
-        device.adamw_all(updates)
+            gradient_scale,
+            step,
+        }
     }
 }
