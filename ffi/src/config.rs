@@ -1,6 +1,7 @@
 //! `titans_memory_config`: what a memory is, as a versioned structure.
 
 use crate::boundary;
+use crate::choice::chosen;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::pointer::{arg, defaults, versioned};
@@ -107,12 +108,6 @@ pub struct titans_memory_config {
 /// Bytes of the configuration of this ABI; no shorter one ever existed.
 const SIZE: u32 = size_of::<titans_memory_config>() as u32;
 
-/// The kernel's choice of a number of the interface, which is its byte.
-fn chosen<T: Choice>(position: i32, rule: &'static str, number: i32) -> Outcome<T> {
-    let choice = u8::try_from(number).ok().and_then(|code| T::of_code(code).ok());
-    choice.ok_or_else(|| Failure::rule(position, rule, i64::from(number) as u64))
-}
-
 /// The numbers of the header are the kernel's bytes, all of them.
 const _: () = {
     use titans_activation::*;
@@ -179,10 +174,10 @@ impl titans_memory_config {
         }
         let widths = self.widths.map(|w| w as usize);
         let mut spec = MemorySpec::new(&widths[..=layers]).map_err(|e| Failure::config(position, e))?;
-        spec.activation = chosen(position, "activation: 0 to 4", self.activation)?;
-        spec.network = chosen(position, "network: 0 or 1", self.network)?;
-        spec.loss = chosen(position, "loss: 0 to 2", self.loss)?;
-        let read = chosen(position, "read: 0 to 2", self.read)?;
+        spec.activation = chosen(position, self.activation)?;
+        spec.network = chosen(position, self.network)?;
+        spec.loss = chosen(position, self.loss)?;
+        let read = chosen(position, self.read)?;
         spec.chunk = self.chunk as usize;
         spec.clip = if self.clip == 0.0 { None } else { Some(f64::from(self.clip)) };
         spec.compute_chunk = match self.compute_chunk {

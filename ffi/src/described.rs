@@ -7,7 +7,7 @@ use crate::model::{Opened, borrow_model, titans_model};
 use crate::pointer::{Arg, arg, fill};
 use crate::status::titans_status::*;
 use titans_kernel::Choice;
-use titans_kernel::model::{Input, Kind};
+use titans_kernel::model::Kind;
 
 /// What a model reads.
 #[allow(non_camel_case_types, reason = "the names are those of the C header")]
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn titans_model_describe(
         let spec = model.spec();
         Ok(titans_model_info {
             struct_size: size_of::<titans_model_info>() as u32,
-            input: i32::from(matches!(spec.input, Input::Rows(_))),
+            input: i32::from(spec.input.is_rows()),
             input_size: spec.input.size() as u32,
             output: i32::from(spec.head_bias),
             outputs: spec.outputs as u32,

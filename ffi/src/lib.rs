@@ -16,6 +16,7 @@ mod arithmetic;
 mod batch;
 mod block;
 mod boundary;
+mod choice;
 mod config;
 mod described;
 mod failure;

@@ -6,7 +6,7 @@ use titans::*;
 use titans_kernel::Scalar;
 use titans_kernel::memory::{Loss, MemorySpec, Read};
 use titans_kernel::model::{
-    BlockSpec, Combine, Input, Kind, MacFeed, ModelSpec, Wiring, blob_len, checksum, encode_header,
+    BlockSpec, Combine, GateSpan, Input, Kind, MacFeed, MacRead, ModelSpec, Wiring, blob_len, checksum, encode_header,
 };
 
 /// Symbols of the models; feeding the last one is refused.
@@ -45,7 +45,7 @@ pub fn blob(which: usize) -> Vec<u8> {
         eta_max: 0.5,
         forgetting: true,
         momentum: true,
-        gates_by_chunk: false,
+        gate_span: GateSpan::Token,
         persistent: 1,
         attention_heads: 2,
         kv_heads: 1,
@@ -54,7 +54,7 @@ pub fn blob(which: usize) -> Vec<u8> {
         rotary: 10.0,
         combine: Combine::Gates,
         mac_feed: MacFeed::Split,
-        mac_read_segment: false,
+        mac_read: MacRead::After,
         feed_forward: 3,
     };
     let blocks = [block(kind), block(Kind::Lmm)];

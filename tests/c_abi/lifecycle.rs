@@ -53,10 +53,14 @@ fn configurations_no_memory_can_have_are_refused() {
         (|c| c.widths[1] = 0, TITANS_ERROR_CONFIG, "width"),
         (|c| c.widths[1] = u32::MAX, TITANS_ERROR_CONFIG, "width"),
         (|c| c.widths[2] = 5, TITANS_ERROR_CONFIG, "residual"),
-        (|c| c.activation = 5, TITANS_ERROR_CONFIG, "activation: 0 to 4, found 5"),
-        (|c| c.network = -1, TITANS_ERROR_CONFIG, "network: 0 or 1"),
-        (|c| c.loss = 3, TITANS_ERROR_CONFIG, "loss: 0 to 2, found 3"),
-        (|c| c.read = i32::MIN, TITANS_ERROR_CONFIG, "read: 0 to 2"),
+        (
+            |c| c.activation = 5,
+            TITANS_ERROR_CONFIG,
+            "activation: 0 silu, 1 gelu, 2 gelu-tanh, 3 relu, 4 identity, found 5",
+        ),
+        (|c| c.network = -1, TITANS_ERROR_CONFIG, "network: 0 plain, 1 residual, found"),
+        (|c| c.loss = 3, TITANS_ERROR_CONFIG, "loss: 0 sum, 1 half, 2 mean, found 3"),
+        (|c| c.read = i32::MIN, TITANS_ERROR_CONFIG, "read: 0 after, 1 before, 2 chunk-start"),
         (|c| c.chunk = 0, TITANS_ERROR_CONFIG, "chunk"),
         (|c| c.compute_chunk = u32::MAX, TITANS_ERROR_CONFIG, "compute_chunk: 0 to 1048576"),
         (

@@ -199,6 +199,23 @@ fn a_letter_that_makes_dna_a_text_of_its_own_is_told() {
 }
 
 #[test]
+fn rows_that_are_learned_from_and_judged_by_are_told() {
+    let folder = folder();
+    let here = folder.path();
+    let told = |more: &[&'static str]| {
+        let out = run(here, &small(&[&["--data", "a.csv", "--steps", "2"], more].concat()));
+        assert!(out.status.success());
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let said = told(&["--valid", "a.csv"]);
+    assert!(said.contains("60 of 60 validation rows stand among the training rows too"), "{said}");
+    std::fs::write(here.join("new.csv"), "sequence,label\nGGGGTTTT,rich\nTTTTGGGG,poor\n").unwrap();
+    let said = told(&["--valid", "new.csv", "--test", "new.csv"]);
+    assert!(said.contains("new.csv is given for the test and for training or validation too"), "{said}");
+    assert!(!said.contains("stand among the training rows"), "{said}");
+}
+
+#[test]
 fn bad_files_are_told_by_line_and_column() {
     let folder = folder();
     let here = folder.path();

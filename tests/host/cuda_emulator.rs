@@ -21,6 +21,10 @@ pub(crate) fn emulated() -> Cuda<Emulator> {
     Cuda::with_driver(EMULATOR.get_or_init(|| Arc::new(Emulator::new(Order::Ascending).unwrap())).clone())
 }
 
+/// Set by `.ci/run races`: under the sanitizer pieces of several chunks and every block kernel too, and every memory with
+/// the threads of a launch in another order.
+pub(crate) const ALL: &str = "TITANS_ALL_RACES";
+
 pub(crate) fn reference() -> Cpu<f64> {
     Cpu::new(Some(1)).unwrap()
 }
@@ -87,10 +91,15 @@ fn golden_vectors_come_out() {
 fn the_order_of_the_threads_changes_nothing() {
     let backwards = Cuda::with_driver(Arc::new(Emulator::new(Order::Descending).unwrap()));
     let mut checks = selftest::operations(&backwards, &emulated());
-    checks.extend(selftest::memories(&backwards, &emulated()));
+    let all = std::env::var_os(ALL).is_some();
     checks.extend(selftest::exact_memories(&backwards, &emulated(), true));
+    if all {
+        checks.extend(selftest::memories(&backwards, &emulated()));
+    } else {
+        println!("memories chunk by chunk are left to `.ci/run races`");
+    }
     checks.iter_mut().for_each(|check| check.tolerance = 0.0);
-    assert_all(&checks, 500);
+    assert_all(&checks, if all { 500 } else { 300 });
 }
 
 /// A check that cannot fail would be worth nothing.

@@ -7,7 +7,7 @@
 #![cfg(target_os = "linux")]
 
 use crate::cuda_blocks::{KERNELS, run};
-use crate::cuda_emulator::{assert_all, reference};
+use crate::cuda_emulator::{ALL, assert_all, reference};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,9 +19,6 @@ use titans_host::selftest;
 
 /// Set in the second process: which kernel it runs.
 const INSIDE: &str = "TITANS_WATCHED";
-
-/// Set by `.ci/run races`: pieces of several chunks too, and no block kernel is left out. That is half of the time.
-const ALL: &str = "TITANS_ALL_RACES";
 
 /// The sanitizer's library; none, with the reason on stdout, where the compiler has none.
 fn library() -> Option<PathBuf> {

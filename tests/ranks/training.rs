@@ -49,7 +49,7 @@ fn after(ranks: &dyn Collective, config: &RunConfig, steps: u64) -> (Vec<StepRep
     let mut start = Trainer::start(&device, config.clone(), &task).unwrap();
     if ranks.rank() > 0 {
         // Whatever others begin with is not theirs to say.
-        start.model.params.values_mut().for_each(|value| device.fill(7.0, value).unwrap());
+        start.model.params.values_mut().iter_mut().for_each(|value| device.fill(7.0, value).unwrap());
         start.state = RunState::default();
     }
     let mut trainer = Trainer::among(&device, start, &mut task, ranks).unwrap();

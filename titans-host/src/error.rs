@@ -3,6 +3,16 @@
 use std::path::{Path, PathBuf};
 
 /// Everything that can go wrong on the host.
+///
+/// ```
+/// use titans_host::Error;
+/// use titans_host::device::cpu::Cpu;
+///
+/// let Err(error) = Cpu::<f32>::new(Some(0)) else { panic!("a device without threads") };
+/// assert!(matches!(error, Error::Usage(_)));
+/// assert!(error.to_string().starts_with("threads: expected 1 or more, found 0")); // and what to do
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -13,7 +13,7 @@ mod solve;
 mod token;
 mod weights;
 
-pub use chunk::{Recurrence, ScoreWeighting};
+pub use chunk::{Recurrence, ScoreScaling};
 pub(crate) use chunk::{fading, least, momentum, spent};
 pub use panel::panel;
 pub use silu::{Silu, SiluOf};
@@ -21,8 +21,9 @@ pub use softmax::{Columns, QUERIES, SUMS, Seen};
 pub use solve::{Order, SOLVED, Substitution};
 #[cfg(test)]
 pub(crate) use token::carry;
-pub(crate) use token::tree;
 pub use token::{CARRIED, Carried, Carry, Factors, Learn, Probe, carry_len};
+pub(crate) use token::{CarrySpace, tree};
+pub(crate) use weights::ScaledRows;
 pub use weights::{Blend, RateScaling, Update};
 
 use crate::scalar::Scalar;
@@ -59,6 +60,26 @@ impl Beside {
 /// own.
 ///
 /// Two methods must be written; the others have portable defaults.
+///
+/// ```
+/// use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Store};
+///
+/// /// Lends the kernel somebody else's product.
+/// struct Lent;
+///
+/// impl Arithmetic<f32> for Lent {
+///     fn gemm(&self, store: Store, a: Mat<'_, f32>, b: Mat<'_, f32>, c: MatMut<'_, f32>) {
+///         Portable.gemm(store, a, b, c); // a call of a library
+///     }
+///     fn axpy(&self, store: Store, w: f32, x: &[f32], y: &mut [f32]) {
+///         Portable.axpy(store, w, x, y);
+///     }
+/// }
+///
+/// let (x, w, mut out) = ([1.0, 2.0], [3.0, 4.0, 5.0, 6.0], [0.0; 2]);
+/// Lent.vecmat(&x, &w, &mut out); // by the product
+/// assert_eq!(out, [13.0, 16.0]);
+/// ```
 pub trait Arithmetic<T: Scalar> {
     /// `c (m × n)` from `a (m × k)` and `b (k × n)`. Views may be transposes.
     ///
@@ -130,10 +151,10 @@ pub trait Arithmetic<T: Scalar> {
 
     /// Scores times their tokens' coefficients and rates, 0 where a query does not see a token; the same bits on every
     /// implementation.
-    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
+    fn scale_scores(&self, scaling: ScoreScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]
-            || chunk::weight_scores(weighting),
+            || chunk::scale_scores(scaling),
         );
     }
 
@@ -145,7 +166,7 @@ pub trait Arithmetic<T: Scalar> {
         weights::blend(self, blend);
     }
 
-    /// Rows weighted in two ways; the same bits on every implementation.
+    /// Rows scaled in two ways; the same bits on every implementation.
     fn scale_by_rates(&self, scaling: RateScaling<'_, T>) {
         self.vectorise(
             #[inline(always)]
@@ -205,9 +226,11 @@ pub const PANEL: usize = 64;
 /// KiB cache.
 pub const GROUP: usize = 32;
 
-/// Elements of [`Arithmetic::update`]'s C and P for n tokens and a panel of `width` columns.
-pub const fn weighted_len(n: usize, width: usize) -> usize {
-    2 * n * width.next_multiple_of(GROUP)
+/// Elements of [`Arithmetic::update`]'s C and P for n tokens and a panel of `width` columns; `usize::MAX` if that is
+/// beyond counting.
+pub const fn scaled_len(n: usize, width: usize) -> usize {
+    // Where the group behind the last one would begin.
+    ScaledRows { tokens: n }.group(width.div_ceil(GROUP))
 }
 
 /// [`Arithmetic::causal`] in products of four rows and single steps for their last columns.
@@ -257,6 +280,16 @@ impl<T: Scalar> MulAdd<T> for Unfused {
 }
 
 /// The kernel's own matrix product: plain Rust, a 4 × 8 register block, about 2.5 KiB of stack.
+///
+/// ```
+/// use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Store};
+///
+/// let (a, mut c) = ([1.0, 2.0, 3.0, 4.0], [10.0; 4]);
+/// let a = Mat::new(&a, 2, 2)?;
+/// Portable.gemm(Store::Add, a, a.t(), MatMut::new(&mut c, 2, 2)?); // C += A Aᵀ
+/// assert_eq!(c, [15.0, 21.0, 21.0, 35.0]);
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Portable;
 

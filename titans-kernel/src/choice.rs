@@ -4,11 +4,23 @@
 use crate::error::{Error, Result};
 
 /// A choice among some variants. [`choice!`](crate::choice!) declares it.
+///
+/// ```
+/// use titans_kernel::Choice;
+/// use titans_kernel::memory::Network;
+///
+/// assert_eq!((Network::Residual.name(), Network::Residual.code()), ("residual", 1));
+/// assert_eq!((Network::of_name("plain"), Network::of_code(1)), (Some(Network::Plain), Ok(Network::Residual)));
+/// assert_eq!(Network::RULE, "network: 0 plain, 1 residual");
+/// ```
 pub trait Choice: Copy + PartialEq + 'static {
     /// What is chosen, e.g. `"activation"`.
     const WHAT: &'static str;
     /// Every variant, in the order in which people read them.
     const ALL: &'static [Self];
+    /// What is chosen, and every variant's byte and name in the order of [`Choice::ALL`], e.g. `"network: 0 plain, 1
+    /// residual"`: the rule that a byte or a name breaks.
+    const RULE: &'static str;
 
     /// The lower-case name, in configurations, on the command line and in reports.
     fn name(self) -> &'static str;
@@ -53,6 +65,7 @@ macro_rules! choice {
         impl $crate::Choice for $name {
             const WHAT: &'static str = $what;
             const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            const RULE: &'static str = $crate::choice::listed!($what; $($code $text)+);
 
             fn name(self) -> &'static str {
                 match self {
@@ -70,6 +83,18 @@ macro_rules! choice {
         $crate::choice::in_serde!($name);
     };
 }
+
+/// [`Choice::RULE`] of variants' bytes and names.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __choice_listed {
+    ($what:literal; $code:literal $text:literal $($more:literal $name:literal)*) => {
+        concat!($what, ": ", $code, " ", $text $(, ", ", $more, " ", $name)*)
+    };
+}
+
+#[doc(hidden)]
+pub use __choice_listed as listed;
 
 /// Whether no name is there twice; bytes are compared by the compiler.
 #[doc(hidden)]
@@ -166,7 +191,7 @@ impl<T: Choice> serde::de::Visitor<'_> for ByName<T> {
 mod tests {
     use super::{Choice, distinct};
     use crate::memory::{Activation, Form, Loss, Network, Read};
-    use crate::model::{Combine, Kind, MacFeed, Mode, Wiring};
+    use crate::model::{Combine, GateSpan, Kind, MacFeed, MacRead, Mode, Wiring};
 
     #[test]
     fn names_and_bytes_lead_back_to_their_variants() {
@@ -175,6 +200,17 @@ mod tests {
         }
         assert!(Activation::of_code(Activation::ALL.len() as u8).is_err() && Activation::of_name("").is_none());
         assert!(distinct(&["a", "b", "ab", "ba"]) && !distinct(&["a", "ab", "b", "ab"]) && !distinct(&["", ""]));
+    }
+
+    #[test]
+    fn a_rule_lists_every_variant() {
+        fn listed<T: Choice>() -> std::string::String {
+            let all: std::vec::Vec<_> = T::ALL.iter().map(|x| std::format!("{} {}", x.code(), x.name())).collect();
+            std::format!("{}: {}", T::WHAT, all.join(", "))
+        }
+        assert_eq!(Activation::RULE, "activation: 0 silu, 1 gelu, 2 gelu-tanh, 3 relu, 4 identity");
+        assert_eq!((Activation::RULE, Wiring::RULE), (&*listed::<Activation>(), &*listed::<Wiring>()));
+        assert_eq!((Network::RULE, Mode::RULE), (&*listed::<Network>(), &*listed::<Mode>()));
     }
 
     /// What blobs and states that are out in the world hold.
@@ -190,6 +226,8 @@ mod tests {
         assert_eq!(all::<Read>(), [(0, "after"), (1, "before"), (2, "chunk-start")]);
         assert_eq!(all::<Kind>(), [(0, "lmm"), (1, "mac"), (2, "mag"), (3, "mal"), (4, "attention")]);
         assert_eq!(all::<Wiring>(), [(1, "residual"), (0, "letter")]);
+        assert_eq!(all::<GateSpan>(), [(0, "token"), (1, "chunk")]);
+        assert_eq!(all::<MacRead>(), [(0, "after"), (1, "segment")]);
         assert_eq!(all::<MacFeed>(), [(1, "split"), (2, "tokens"), (0, "output")]);
         assert_eq!(all::<Form>(), [(0, "token"), (1, "chunk")]);
         assert_eq!(all::<Mode>(), [(0, "on"), (1, "frozen"), (2, "absent")]);

@@ -7,6 +7,17 @@ use crate::part::Parts;
 /// Bytes of a checksum, which stands little-endian behind all that it is of.
 pub const CHECKSUM: usize = 4;
 
+/// Bytes of what is saved: a header, a body and the checksum of both.
+pub(crate) const fn saved_bytes(header: usize, body: usize) -> usize {
+    body.saturating_add(header + CHECKSUM)
+}
+
+/// The body between the header and the checksum, to write.
+pub(crate) fn body_mut(saved: &mut [u8], header: usize) -> &mut [u8] {
+    let end = saved.len().saturating_sub(CHECKSUM);
+    saved.part_mut(header..end)
+}
+
 /// Writes the last bytes of what is saved, from all before them.
 pub(crate) fn close(saved: &mut [u8]) {
     let (body, sum) = saved.halves_mut(saved.len().saturating_sub(CHECKSUM));

@@ -5,6 +5,13 @@ use core::fmt;
 /// What went wrong, with the argument by name and the two numbers that disagree.
 ///
 /// No text is formatted and nothing is allocated until somebody asks with [`fmt::Display`].
+///
+/// ```
+/// use titans_kernel::{Error, Mat};
+///
+/// let error = Mat::new(&[1.0, 2.0, 3.0], 2, 2).unwrap_err();
+/// assert!(matches!(error, Error::Shape { expected: 4, found: 3, .. }), "{error}");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

@@ -8,6 +8,7 @@
 mod blob;
 mod feed;
 mod kept;
+mod position;
 mod record;
 mod saved;
 mod session;
@@ -15,7 +16,8 @@ mod spec;
 mod stream;
 
 pub use crate::block::{
-    BlockSpec, BlockWeights, Combine, Kind, LIMIT, MacFeed, Mode, Projection, Tensor, WeightSource, Wiring,
+    BlockSpec, BlockWeights, Combine, GateSpan, Kind, LIMIT, MacFeed, MacRead, Mode, Projection, Tensor, WeightSource,
+    Wiring,
 };
 use crate::block::{Numbers, scratch_len, state_len};
 pub use crate::crc::CHECKSUM;
@@ -26,12 +28,39 @@ use crate::view::Mat;
 pub use blob::{blob_len, checksum, encode_header, header_len, number_bytes};
 pub use feed::Feed;
 pub use kept::KeptState;
+pub use position::Position;
 pub use session::Session;
 pub use spec::{FirstWeights, Input, LastWeights, MAX_BLOCKS, ModelSpec};
 use stream::RowSpace;
-pub use stream::{Position, Stream};
+pub use stream::Stream;
 
 /// A model that borrows its parameters. Copies are cheap and share them.
+///
+/// ```
+/// use titans_kernel::model::{BlockSpec, CHECKSUM, Input, Kind, Model, ModelSpec, blob_len, checksum, encode_header};
+///
+/// let blocks = [BlockSpec::new(Kind::Lmm, 1, 4)?];
+/// let spec = ModelSpec {
+///     input: Input::Tokens(5),
+///     outputs: 5,
+///     head_bias: false,
+///     width: 4,
+///     tied: true,
+///     shortcut: false,
+///     blocks: 1,
+/// };
+/// // What `titans export` writes: the header, the parameters (here zeros), and a checksum of both.
+/// let mut blob = vec![0; blob_len::<f32>(&spec, &blocks)?];
+/// encode_header::<f32>(&spec, &blocks, &mut blob)?;
+/// let end = blob.len() - CHECKSUM;
+/// let sum = checksum(&blob[..end]);
+/// blob[end..].copy_from_slice(&sum);
+///
+/// let mut numbers = vec![0.0f32; spec.parameters(&blocks)?];
+/// let model = Model::read_into(&blob, &mut numbers)?; // `Model::parse` leaves them in an aligned blob
+/// assert_eq!((*model.spec(), model.block(0)?, model.memories()), (spec, blocks[0].clone(), 1));
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a, T> {
     spec: ModelSpec,

@@ -62,10 +62,18 @@ impl<'a, T: Copy> Scratch<'a, T> {
     }
 }
 
+/// Bytes of a cache line, and the most numbers in it.
+const LINE_BYTES: usize = 64;
+const LINE: usize = LINE_BYTES / size_of::<f32>();
+
 /// Whoever hands out the parts of a buffer.
 pub(crate) trait Room<'a, T> {
     /// The next part.
     fn take(&mut self, len: usize) -> Result<&'a mut [T]>;
+
+    /// Leaves out what lies before the next whole cache line; counted as a whole one, as nobody knows beforehand where
+    /// a buffer will begin.
+    fn align(&mut self) -> Result<()>;
 
     /// The next `rows · cols` numbers.
     fn area(&mut self, rows: usize, cols: usize) -> Result<&'a mut [T]> {
@@ -76,6 +84,11 @@ pub(crate) trait Room<'a, T> {
 impl<'a, T: Copy> Room<'a, T> for Scratch<'a, T> {
     fn take(&mut self, len: usize) -> Result<&'a mut [T]> {
         Scratch::take(self, len)
+    }
+
+    fn align(&mut self) -> Result<()> {
+        let skipped = self.rest.as_ptr().align_offset(LINE_BYTES).min(LINE);
+        Scratch::take(self, skipped).map(drop)
     }
 }
 
@@ -88,11 +101,16 @@ impl<'a, T> Room<'a, T> for Count {
         self.0 = self.0.saturating_add(len);
         Ok(&mut [])
     }
+
+    fn align(&mut self) -> Result<()> {
+        self.place(LINE);
+        Ok(())
+    }
 }
 
 impl Count {
     /// Where the next part begins, which is `len` long.
-    pub(crate) fn place(&mut self, len: usize) -> usize {
+    pub(crate) const fn place(&mut self, len: usize) -> usize {
         let at = self.0;
         self.0 = at.saturating_add(len);
         at
@@ -110,7 +128,7 @@ pub(crate) fn counted<P>(walk: impl FnOnce(&mut Count) -> Result<P>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Room, Scratch, counted};
+    use super::{LINE, LINE_BYTES, Room, Scratch, counted};
     use crate::error::Error;
 
     #[test]
@@ -120,6 +138,20 @@ mod tests {
         assert_eq!(s.take(4).unwrap().len(), 4);
         assert_eq!(s.mat(2, 3).unwrap().rows(), 2);
         assert_eq!(s.take(1).unwrap_err(), Error::Buffer { what: "scratch", needed: 11, given: 10 });
+    }
+    #[test]
+    fn an_aligned_part_begins_a_line_wherever_the_buffer_begins() {
+        fn walk<'a, R: Room<'a, f32>>(room: &mut R) -> crate::error::Result<&'a mut [f32]> {
+            room.align()?;
+            room.take(5)
+        }
+        let len = counted(walk);
+        assert_eq!(len, LINE + 5);
+        let mut b = [0.0; 2 * LINE + 5];
+        for from in 0..LINE {
+            let part = walk(&mut Scratch::new(&mut b[from..from + len])).unwrap();
+            assert_eq!((part.as_ptr().addr() % LINE_BYTES, part.len()), (0, 5));
+        }
     }
     #[test]
     fn a_walk_takes_what_it_counts() {

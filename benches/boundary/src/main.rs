@@ -6,8 +6,8 @@ use titans_kernel::Scalar;
 use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Loss, MemorySpec, Read};
 use titans_kernel::model::{
-    BlockSpec, Combine, Feed, Input, Kind, MacFeed, Mode, Model, ModelSpec, Session, Wiring, blob_len, checksum,
-    encode_header, header_len,
+    BlockSpec, Combine, Feed, GateSpan, Input, Kind, MacFeed, MacRead, Mode, Model, ModelSpec, Session, Wiring,
+    blob_len, checksum, encode_header, header_len,
 };
 
 fn blob() -> titans_kernel::Result<Vec<u8>> {
@@ -25,7 +25,7 @@ fn blob() -> titans_kernel::Result<Vec<u8>> {
         eta_max: 0.5,
         forgetting: true,
         momentum: true,
-        gates_by_chunk: false,
+        gate_span: GateSpan::Token,
         persistent: 0,
         attention_heads: 1,
         kv_heads: 1,
@@ -34,7 +34,7 @@ fn blob() -> titans_kernel::Result<Vec<u8>> {
         rotary: 0.0,
         combine: Combine::Gates,
         mac_feed: MacFeed::Split,
-        mac_read_segment: false,
+        mac_read: MacRead::After,
         feed_forward: 128,
     };
     let spec = ModelSpec {

@@ -2,13 +2,13 @@
 
 use super::call::{HostFailure, HostOutcome};
 use crate::boundary;
+use crate::choice::chosen;
 use crate::failure::Failure;
 use crate::info::titans_error_info;
 use crate::pointer::{arg, defaults, versioned};
 use crate::status::titans_status::*;
 use core::ffi::{c_char, c_void};
 use std::ffi::CString;
-use titans_host::model::{Choice, Mode};
 use titans_host::task::generate::Sampling;
 
 /// How much a line of the log matters.
@@ -164,8 +164,7 @@ impl titans_text_config {
             unsafe { versioned(arg(position, "config"), config) }?
         };
         flags(position, [config.flags, config.reserved])?;
-        let mode = u8::try_from(config.mode).ok().and_then(|code| Mode::of_code(code).ok());
-        let mode = mode.ok_or_else(|| Failure::rule(position, "mode: 0 to 2", i64::from(config.mode) as u64))?;
+        let mode = chosen(position, config.mode)?;
         let sampling =
             Sampling { tokens: 0, temperature: config.temperature, top_p: config.top_p, seed: config.seed, mode };
         // The command calls its option top-p.

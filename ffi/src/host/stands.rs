@@ -3,13 +3,13 @@
 use super::call::{Handle, HostFailure, call, path};
 use super::model::write_whole;
 use super::text::{OWN, TEXT, TextState, change, titans_text};
+use crate::choice;
 use crate::failure::Failure;
 use crate::info::titans_error_info;
 use crate::pointer::{arg, output, store};
 use crate::status::titans_status::*;
 use core::ffi::c_char;
 use titans_host::Error;
-use titans_host::model::Mode;
 
 /// Makes a second text that stands where this one stands; both go on independently.
 ///
@@ -63,11 +63,7 @@ pub unsafe extern "C" fn titans_text_read_only(
     info: *mut titans_error_info,
 ) -> i32 {
     let body = |state: &mut TextState| {
-        let mode = match read_only {
-            0 => Mode::On,
-            1 => Mode::Frozen,
-            other => return Err(Failure::rule(2, "read_only: 0 or 1", i64::from(other) as u64).into()),
-        };
+        let mode = choice::read_only(2, read_only)?;
         let absent = |_| Failure::rule(1, "mode: absent from the start to the end", 2);
         Ok(state.reader.set_mode(mode).map_err(absent)?)
     };

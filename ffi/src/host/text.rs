@@ -3,6 +3,7 @@
 use super::call::{Handle, HostFailure, HostOutcome, call};
 use super::model::{HostModel, borrow_model, titans_host_model};
 use super::options::{titans_bytes_fn, titans_progress_fn, titans_text_config};
+use crate::choice::flag;
 use crate::failure::Failure;
 use crate::info::titans_error_info;
 use crate::pointer::{Arg, arg, expect_fillable, fill, input, output, slice_addresses, store, struct_addresses};
@@ -294,14 +295,12 @@ pub unsafe extern "C" fn titans_text_write(
     let at = Handle::<TextState>::addresses(text.cast());
     let body = |state: &mut TextState| {
         let each = each.ok_or(arg(4, "each").fail(TITANS_ERROR_NULL))?;
-        if !(0..=1).contains(&keep) {
-            return Err(Failure::rule(3, "keep: 0 or 1", i64::from(keep) as u64).into());
-        }
+        let keep = flag(3, "keep: 0 or 1", keep)?;
         let count = if written.is_null() { None } else { Some(output(arg(6, "written"), written, 1, 1)?) };
         count.iter().try_for_each(|count| count.apart_from(core::slice::from_ref(&at)))?;
         let sampling = Sampling { tokens, ..state.sampling.clone() };
         let mut fork = None;
-        let reader = if keep == 1 { &mut state.reader } else { fork.insert(state.reader.clone()) };
+        let reader = if keep { &mut state.reader } else { fork.insert(state.reader.clone()) };
         let (mut made, mut stopped) = (0, false);
         let (progress, user_of) = (state.progress, state.user);
         let done = reader.write(&sampling, |bytes| {

@@ -111,18 +111,37 @@ impl StreamLayout {
         let spare = if config.undo == 0 { 0 } else { state };
         let log = u64::from(config.undo).saturating_mul(token);
         let staged = (spec.outputs as u64).saturating_add(model.memories() as u64).saturating_mul(config.rows.into());
-        let numbers = [stream, spare, log, staged, open].into_iter().fold(0u64, u64::saturating_add);
-        let total = numbers.saturating_mul(4).saturating_add(HEAD as u64);
+        let layout = Self { stream, state, spare, log, staged, open, total: 0 };
+        let total = layout.starts().end.saturating_mul(4).saturating_add(HEAD as u64);
         if total > (isize::MAX as u64) - ALIGN as u64 {
             return Err(Failure::new(TITANS_ERROR_TOO_LARGE, position, "config"));
         }
-        Ok(Self { stream, state, spare, log, staged, open, total: total.next_multiple_of(ALIGN as u64) })
+        Ok(Self { total: total.next_multiple_of(ALIGN as u64), ..layout })
+    }
+
+    /// Where the parts begin, in their order.
+    const fn starts(&self) -> Starts {
+        let spare = self.stream;
+        let log = spare.saturating_add(self.spare);
+        let staged = log.saturating_add(self.log);
+        let open = staged.saturating_add(self.staged);
+        Starts { spare, log, staged, open, end: open.saturating_add(self.open) }
     }
 
     /// Bytes of the block.
     pub(super) const fn total(&self) -> usize {
         self.total as usize
     }
+}
+
+/// Where the parts behind the kernel's stream begin, in numbers of 32 bits behind the head.
+struct Starts {
+    spare: u64,
+    log: u64,
+    staged: u64,
+    open: u64,
+    /// Behind the last part.
+    end: u64,
 }
 
 /// A block that was checked, borrowed for the length of a call.
@@ -208,8 +227,7 @@ impl StreamHead {
 
     /// Where the open row lies, in bytes from the block's start.
     pub(super) const fn open_at(&self) -> usize {
-        let StreamLayout { stream, spare, log, staged, .. } = self.layout;
-        HEAD + 4 * (stream + spare + log + staged) as usize
+        HEAD + 4 * self.layout.starts().open as usize
     }
 
     /// That the stream is one through this model.
@@ -261,25 +279,25 @@ impl<'a> StreamBlock<'a> {
         let addresses = addresses(buffer, layout.total());
         let StreamLayout { stream, spare, log, staged, open, .. } = layout;
         let numbers = |at: u64| buffer.wrapping_add(HEAD + 4 * at as usize);
-        let [at_log, at_staged, at_open] = [stream + spare, stream + spare + log, stream + spare + log + staged];
+        let at = layout.starts();
         // SAFETY: the parts are disjoint, aligned (HEAD is a multiple of 64) and inside of the block; they hold
         // integers and floats, for which all bytes are valid.
         let (head, stream, spare, log, staged, open) = unsafe {
             let part = |at: u64, len: u64| core::slice::from_raw_parts_mut(numbers(at).cast::<f32>(), len as usize);
             let log = match opened.model.spec().input {
                 Input::Tokens(_) => {
-                    Log::Ids(core::slice::from_raw_parts_mut(numbers(at_log).cast::<u32>(), log as usize))
+                    Log::Ids(core::slice::from_raw_parts_mut(numbers(at.log).cast::<u32>(), log as usize))
                 }
-                Input::Rows(size) => Log::Rows(part(at_log, log), size),
+                Input::Rows(size) => Log::Rows(part(at.log, log), size),
             };
-            let (buffer, spare) = (part(0, stream), part(stream, spare));
+            let (buffer, spare) = (part(0, stream), part(at.spare, spare));
             (
                 &mut *numbers(0).wrapping_sub(HEAD).cast::<StreamHead>(),
                 buffer,
                 spare,
                 log,
-                part(at_staged, staged),
-                part(at_open, open),
+                part(at.staged, staged),
+                part(at.open, open),
             )
         };
         let [model_at, blob_at] = opened.addresses;

@@ -1,6 +1,7 @@
 //! `titans_stream_config`: how a stream runs, as a versioned structure.
 
 use crate::boundary;
+use crate::choice::chosen;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::pointer::{arg, defaults, versioned};
@@ -83,8 +84,7 @@ impl titans_stream_config {
         if undo > LIMIT {
             return Err(Failure::rule(position, "undo: 0 to 1048576", undo as u64));
         }
-        let mode = u8::try_from(self.mode).ok().and_then(|code| Mode::of_code(code).ok());
-        mode.ok_or_else(|| Failure::rule(position, "mode: 0 to 2", i64::from(self.mode) as u64))
+        chosen(position, self.mode)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::block::{HEAD, StreamBlock, StreamHead, StreamLayout, titans_stream};
 use super::config::titans_stream_config;
 use crate::boundary;
+use crate::choice;
 use crate::failure::{Failure, Outcome};
 use crate::info::titans_error_info;
 use crate::model::{borrow_model, titans_model};
@@ -198,11 +199,7 @@ pub unsafe extern "C" fn titans_stream_read_only(
     let body = || {
         // SAFETY: the caller lends the stream for the length of the call.
         let mut block = unsafe { StreamBlock::open(arg(1, "stream"), stream, borrow_model(arg(2, "model"), model)?) }?;
-        let mode = match read_only {
-            0 => Mode::On,
-            1 => Mode::Frozen,
-            other => return Err(Failure::rule(3, "read_only: 0 or 1", i64::from(other) as u64)),
-        };
+        let mode = choice::read_only(3, read_only)?;
         block.whole()?;
         if block.head.position(arg(1, "stream"))?.mode == mode {
             return Ok(());

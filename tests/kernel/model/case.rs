@@ -3,8 +3,8 @@
 use titans_kernel::arch::Simd;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read};
 use titans_kernel::model::{
-    BlockSpec, Combine, Feed, Input, Kind, MacFeed, Mode, Model, ModelSpec, Stream, Wiring, blob_len, checksum,
-    encode_header,
+    BlockSpec, Combine, Feed, GateSpan, Input, Kind, MacFeed, MacRead, Mode, Model, ModelSpec, Stream, Wiring,
+    blob_len, checksum, encode_header,
 };
 use titans_kernel::{Arithmetic, Mat, MatMut, Portable, Result, Scalar};
 
@@ -104,7 +104,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
         eta_max: 0.7,
         forgetting: dice.below(4) > 0,
         momentum: dice.below(4) > 0,
-        gates_by_chunk: dice.coin(),
+        gate_span: if dice.coin() { GateSpan::Chunk } else { GateSpan::Token },
         persistent: dice.pick(&[0, 1, 3, 7]),
         attention_heads,
         kv_heads: dice.pick(&divisors),
@@ -116,7 +116,7 @@ pub fn block(dice: &mut Dice, kind: Kind) -> BlockSpec {
             _ => more.pick(&[Combine::Gated, Combine::Gates]),
         },
         mac_feed: more.pick(&[MacFeed::Split, MacFeed::Tokens, MacFeed::Output]),
-        mac_read_segment: dice.below(4) == 0,
+        mac_read: if dice.below(4) == 0 { MacRead::Segment } else { MacRead::After },
         feed_forward: 1 + dice.below(9),
         memory,
     }

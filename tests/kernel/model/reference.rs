@@ -7,7 +7,7 @@ use super::plain::{Rows, l2, map, plus, rms, sigmoid, silu, times, zip};
 use std::collections::HashMap;
 use std::ops::Range;
 use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
-use titans_kernel::model::{BlockSpec, Combine, Kind, MacFeed, Mode, Wiring};
+use titans_kernel::model::{BlockSpec, Combine, GateSpan, Kind, MacFeed, MacRead, Mode, Wiring};
 use titans_kernel::{Mat, MatMut, Portable};
 
 /// One block with its parameters by name.
@@ -67,7 +67,7 @@ impl Block<'_> {
                 *x *= scale[i / columns];
             }
         }
-        if s.gates_by_chunk {
+        if s.gate_span == GateSpan::Chunk {
             gates = (0..gates.len()).map(|t| gates[t - t % s.memory.chunk].clone()).collect();
         }
         let q = l2(&self.project(u_q, "mixer.q"), s.head_width);
@@ -312,7 +312,10 @@ impl Block<'_> {
                 (0..to - from).for_each(|t| losses[t].push(if absent { 0.0 } else { loss[t] }));
             }
             let answers = if absent { map(&answers, |_| 0.0) } else { answers };
-            r.extend(if s.mac_read_segment { asked } else { answers });
+            r.extend(match s.mac_read {
+                MacRead::Segment => asked,
+                MacRead::After => answers,
+            });
             surprise.extend(losses);
         }
         if residual {

@@ -107,7 +107,7 @@ impl DeviceArgs {
     pub fn open_cuda(&self) -> Result<Cuda, Failure> {
         let number = match self.device {
             DeviceChoice::Cuda(Some(number)) => Some(number),
-            _ => local_rank()?,
+            DeviceChoice::Cuda(None) | DeviceChoice::Cpu | DeviceChoice::Auto => local_rank()?,
         };
         let Some(number) = number else {
             let (device, skipped) = Cuda::first()?;

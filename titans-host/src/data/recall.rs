@@ -11,6 +11,17 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 /// How many symbols of each kind there are. Ids: keys first, then values, then noise.
+///
+/// ```
+/// use titans_host::data::recall::Alphabet;
+/// use titans_host::data::{Purpose, rng};
+///
+/// let alphabet = Alphabet::default();
+/// let sequence = alphabet.sequence(&mut rng(1, Purpose::Training, 0, 0), 64, 4)?; // 4 pairs in 64 tokens
+/// assert_eq!(sequence.ids.len(), 64);
+/// assert!(sequence.ids.iter().all(|&id| (id as usize) < alphabet.vocabulary()));
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alphabet {

@@ -32,6 +32,19 @@ const NAMED: usize = 8;
 const COLUMNS: usize = 1 << 16;
 
 /// Rows of numbers as a file has them.
+///
+/// ```
+/// use titans_host::data::series::{TableLayout, read};
+///
+/// let folder = tempfile::tempdir().expect("a folder");
+/// let path = folder.path().join("weather.csv");
+/// std::fs::write(&path, "day,rain,wind\n2026-01-01,0.5,3\n2026-01-02,0,4\n").expect("a file");
+/// let read = read(&path, &TableLayout::default(), &[])?; // guesses what is not said
+/// assert_eq!(read.series.names, ["rain", "wind"]);
+/// assert_eq!(read.series.numbers, [0.5, 3.0, 0.0, 4.0]);
+/// assert_eq!(read.dates, ["2026-01-01", "2026-01-02"]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// The columns' names, from the header or counted from 1.

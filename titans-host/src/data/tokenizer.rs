@@ -21,6 +21,16 @@ const PIECE: usize = 1 << 18;
 const IDS: usize = 1 << 20;
 
 /// A way to read bytes as token ids.
+///
+/// ```
+/// use titans_host::data::tokenizer::Tokenizer;
+///
+/// let tokenizer = Tokenizer::open(None)?; // bytes; with a path the vocabulary of a file such as `tokenizer.json`
+/// let ids = tokenizer.encode("né".as_bytes())?;
+/// assert_eq!((tokenizer.vocabulary(), &ids[..]), (256, &[110, 195, 169][..]));
+/// assert_eq!(tokenizer.decode(&ids), "né".as_bytes());
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub enum Tokenizer {
     /// Every byte is its own id.

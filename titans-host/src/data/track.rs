@@ -32,6 +32,17 @@ choice! {
 }
 
 /// A group with all its products.
+///
+/// ```
+/// use titans_host::data::track::{Group, Products};
+/// use titans_host::data::{Purpose, rng};
+///
+/// let parity = Products::of(Group::Parity);
+/// let word: Vec<_> = parity.draw(&mut rng(1, Purpose::Training, 0, 0), 9, &[0, 1]).collect();
+/// let ones = word.iter().filter(|(element, _)| *element == 1).count();
+/// assert_eq!(word[8].1, ones as u32 % 2); // the product of all nine
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Products {
     group: Group,

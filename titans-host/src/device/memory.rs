@@ -115,8 +115,9 @@ pub struct MemoryGradients<'a, B: ?Sized> {
     pub d_state: &'a mut B,
 }
 
-/// [`Device::ask_vjp`] by the memory's own backward.
-pub(super) fn ask_vjp<D: Device + ?Sized>(
+/// [`Device::ask_vjp`] by [`Device::memory_vjp`], on a device without a way of its own. Where no token writes, that
+/// gives q̄_t = (∂M/∂q)ᵀ ȳ_t and W̄ = Σ_t (∂M/∂W)ᵀ ȳ_t, and zeros for keys, values and gates, which are dropped.
+pub(super) fn ask_by_memory_vjp<D: Device + ?Sized>(
     device: &D,
     op: &MemoryOp,
     inputs: MemoryInputs<'_, D::Buffer, D::Indices>,

@@ -8,12 +8,12 @@
 //! gradients of activations are overwritten; gradients of parameters (named `d_…` with "+=" in their description)
 //! are added to. A `vjp` takes the operation's inputs and the cotangent of its output.
 
-mod adamw;
 mod attention;
 pub mod cpu;
 pub mod cuda;
 mod memory;
 mod operation;
+mod optimiser;
 pub mod plan;
 mod repeat;
 pub(crate) mod room;
@@ -21,12 +21,13 @@ mod rows;
 mod segments;
 mod usage;
 
-pub use adamw::{AdamW, Update};
 pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
+pub use optimiser::{AdamW, Updates};
 pub use repeat::{ClippedBy, RepeatedStep};
-pub use rows::{Cut, MoveRows, Place};
+pub(crate) use rows::next_parts;
+pub use rows::{Cut, MoveRows, PARTS, Place};
 pub use segments::{SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights};
 pub use titans_kernel::ops::dropout::DropMask;
 pub use usage::{MemoryUse, PoolUsage};
@@ -122,6 +123,27 @@ impl ConvDims {
 }
 
 /// A machine that holds buffers and runs the operations.
+///
+/// It has one method for whatever computes, [`Device::run`], so that a device is one match over [`Operation`], and one
+/// that times, counts or forwards another is one method. The methods with an operation's name only write the value.
+/// All else manages: names, memory, copies to and from the host, waiting, and what a caller may ask of.
+///
+/// ```
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+///
+/// /// Written once, for every device.
+/// fn twice<D: Device>(device: &D, x: &D::Buffer) -> titans_host::Result<D::Buffer> {
+///     let mut y = device.alloc(device.len(x))?;
+///     device.add(x, x, &mut y)?; // writes `Operation::Add { a: x, b: x, y: &mut y }` and runs it
+///     Ok(y)
+/// }
+///
+/// let cpu = Cpu::<f64>::new(Some(1))?;
+/// let y = twice(&cpu, &cpu.upload(&[1.0, 2.5])?)?;
+/// assert_eq!(cpu.download(&y)?, [2.0, 5.0]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub trait Device: Send + Sync + 'static {
     /// The number it computes with.
     type Elem: SimdScalar;
@@ -135,14 +157,9 @@ pub trait Device: Send + Sync + 'static {
     /// For people and logs, e.g. `cpu: 2 threads, avx512`.
     fn describe(&self) -> String;
     /// The arithmetic of streams, which run on this machine's processor whatever the device is.
-    fn arithmetic(&self) -> Simd {
-        Simd::best()
-    }
-
+    fn arithmetic(&self) -> Simd;
     /// How its memory is used, where it has one of its own and can be asked.
-    fn memory_use(&self) -> Option<MemoryUse> {
-        None
-    }
+    fn memory_use(&self) -> Option<MemoryUse>;
 
     // Movement.
 
@@ -167,6 +184,13 @@ pub trait Device: Send + Sync + 'static {
     /// Waits for all enqueued operations.
     fn synchronize(&self) -> Result<()>;
 
+    // What it can do.
+
+    /// Whether [`Device::ask_vjp`] works from the state at the start, so that no boundary need be kept for it.
+    fn asks_state(&self, op: &MemoryOp) -> bool;
+    /// Whether [`Device::segments`] is there for walks of these sizes.
+    fn walks_segments(&self, op: &SegmentsOp) -> bool;
+
     // The operations.
 
     /// Runs one operation, or enqueues it. Returns how many tokens' gradients a [`Operation::Memory`] clipped, and 0
@@ -177,132 +201,6 @@ pub trait Device: Send + Sync + 'static {
     fn run(&self, operation: Operation<'_, Self::Buffer, Self::Indices>) -> Result<u64>;
 
     operations!(methods);
-
-    // Sequences in parts. A device may do many parts at once.
-
-    /// Copies parts of `x`, each given with its number, out of the whole that `cut` describes.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn split<'a>(
-        &self,
-        cut: &Cut,
-        x: &Self::Buffer,
-        mut parts: impl Iterator<Item = (usize, &'a mut Self::Buffer)>,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        parts.try_for_each(|(i, part)| self.move_rows(&cut.part(i), x, part))
-    }
-
-    /// [`Device::split`]'s reverse: copies parts to their places in `y`; rows of parts that are not given stay.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn join<'a>(
-        &self,
-        cut: &Cut,
-        mut parts: impl Iterator<Item = (usize, &'a Self::Buffer)>,
-        y: &mut Self::Buffer,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        parts.try_for_each(|(i, part)| self.move_rows(&cut.placed(i), part, y))
-    }
-
-    // A memory that is only asked.
-
-    /// Whether [`Device::ask_vjp`] works from the state at the start, so that no boundary need be kept for it.
-    fn asks_state(&self, _op: &MemoryOp) -> bool {
-        false
-    }
-
-    /// Backward of a read-only [`Device::memory`] of one chunk from its boundary (or the state, where the device
-    /// [asks it](Device::asks_state)): `d_q`, and `d_state`, set or added to. Nothing reaches keys, values and gates.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn ask_vjp(
-        &self,
-        op: &MemoryOp,
-        inputs: MemoryInputs<'_, Self::Buffer, Self::Indices>,
-        boundaries: &Self::Buffer,
-        d_y: &Self::Buffer,
-        d_q: &mut Self::Buffer,
-        d_state: InputGradient<'_, Self::Buffer>,
-    ) -> Result<()> {
-        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
-    }
-
-    // MAC's segments. A device may walk over them in one operation.
-
-    /// Whether [`Device::segments`] is there for walks of these sizes.
-    fn walks_segments(&self, _op: &SegmentsOp) -> bool {
-        false
-    }
-
-    /// A walk over the segments of sequences; `boundaries` for the backward ([`MemoryOp::boundaries_len`] of all
-    /// tokens).
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s; also where the device has no such walk.
-    fn segments(
-        &self,
-        _op: &SegmentsOp,
-        _inputs: SegmentsInputs<&Self::Buffer>,
-        _weights: SegmentsWeights<&Self::Buffer>,
-        _made: SegmentsMade<&mut Self::Buffer>,
-        _boundaries: Option<&mut Self::Buffer>,
-    ) -> Result<()> {
-        Err(segments::no_walk(&self.describe()))
-    }
-
-    /// Backward of [`Device::segments`] from what it made.
-    ///
-    /// # Errors
-    /// As [`Device::segments`]'.
-    fn segments_vjp(
-        &self,
-        _op: &SegmentsOp,
-        _inputs: SegmentsInputs<&Self::Buffer>,
-        _weights: SegmentsWeights<&Self::Buffer>,
-        _made: SegmentsMade<&Self::Buffer>,
-        _boundaries: &Self::Buffer,
-        _gradients: SegmentsGradients<'_, Self::Buffer>,
-    ) -> Result<()> {
-        Err(segments::no_walk(&self.describe()))
-    }
-
-    // What is done to every parameter. A device may do it to many at once.
-
-    /// Every element of all of them becomes 0.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn clear_all(&self, xs: &mut [Self::Buffer]) -> Result<()> {
-        xs.iter_mut().try_for_each(|x| self.fill(0.0, x))
-    }
-
-    /// `total[0] += Σ x²` over all of them, in a fixed order.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn sum_squares_all(&self, xs: &[Self::Buffer], total: &mut Self::Buffer) -> Result<()> {
-        xs.iter().try_for_each(|x| self.sum_squares(x, total))
-    }
-
-    /// A step of AdamW on every parameter. Only rates and decays differ.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s.
-    fn adamw_all<'a>(&self, mut updates: impl Iterator<Item = Update<'a, Self::Buffer>>) -> Result<()>
-    where
-        Self: 'a,
-    {
-        updates.try_for_each(|u| self.adamw(&u.step, u.gradient, u.parameter, u.moment1, u.moment2))
-    }
 
     // Steps that are repeated. A device may record what one enqueues.
 
@@ -330,14 +228,7 @@ pub trait Device: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Device::run`]'s; also where the device repeats nothing.
-    fn adamw_clipped<'a>(
-        &self,
-        _by: ClippedBy<'_, Self::Buffer>,
-        _updates: impl Iterator<Item = Update<'a, Self::Buffer>>,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
+    fn adamw_clipped(&self, _by: ClippedBy<'_, Self::Buffer>, _updates: Updates<'_, Self::Buffer>) -> Result<()> {
         Err(crate::Error::usage(format!("{} repeats no steps", self.describe())))
     }
 }

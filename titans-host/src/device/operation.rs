@@ -2,23 +2,31 @@
 //! [`Device`](super::Device).
 
 use super::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, DropMask, LinearDims,
-    LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Cut, DropMask, InputGradient,
+    LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows, PARTS,
+    SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Updates,
 };
 use titans_kernel::choice;
 
-/// The type of an operand: of a buffer that is read or written, one that may be left out, or what the word says.
+/// The type of an operand: of a buffer that is read or written, one that may be left out, several of them, or what the
+/// word says.
 macro_rules! operand {
     ($l:lifetime, $b:ty, $i:ty, read) => { &$l $b };
     ($l:lifetime, $b:ty, $i:ty, write) => { &$l mut $b };
     ($l:lifetime, $b:ty, $i:ty, may_read) => { Option<&$l $b> };
     ($l:lifetime, $b:ty, $i:ty, may_write) => { Option<&$l mut $b> };
+    ($l:lifetime, $b:ty, $i:ty, read_all) => { &$l [$b] };
+    ($l:lifetime, $b:ty, $i:ty, write_all) => { &$l mut [$b] };
+    ($l:lifetime, $b:ty, $i:ty, read_parts) => { [Option<&$l $b>; PARTS] };
+    ($l:lifetime, $b:ty, $i:ty, write_parts) => { [Option<&$l mut $b>; PARTS] };
     ($l:lifetime, $b:ty, $i:ty, indices) => { &$l $i };
     ($l:lifetime, $b:ty, $i:ty, scale_of_gates) => { [f64; 3] };
     ($l:lifetime, $b:ty, $i:ty, usize) => { usize };
     ($l:lifetime, $b:ty, $i:ty, f64) => { f64 };
     ($l:lifetime, $b:ty, $i:ty, LinearDims) => { LinearDims };
     ($l:lifetime, $b:ty, $i:ty, ConvDims) => { ConvDims };
+    ($l:lifetime, $b:ty, $i:ty, InputGradient) => { InputGradient<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, Updates) => { Updates<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, MemoryInputs) => { MemoryInputs<$l, $b, $i> };
     ($l:lifetime, $b:ty, $i:ty, LinearGradients) => { LinearGradients<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, ConvGradients) => { ConvGradients<$l, $b> };
@@ -26,6 +34,11 @@ macro_rules! operand {
     ($l:lifetime, $b:ty, $i:ty, AttentionGradients) => { AttentionGradients<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, MemoryOutputs) => { MemoryOutputs<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, MemoryGradients) => { MemoryGradients<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, SegmentsInputs) => { SegmentsInputs<&$l $b> };
+    ($l:lifetime, $b:ty, $i:ty, SegmentsWeights) => { SegmentsWeights<&$l $b> };
+    ($l:lifetime, $b:ty, $i:ty, read_made) => { SegmentsMade<&$l $b> };
+    ($l:lifetime, $b:ty, $i:ty, write_made) => { SegmentsMade<&$l mut $b> };
+    ($l:lifetime, $b:ty, $i:ty, SegmentsGradients) => { SegmentsGradients<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, $sizes:ident) => { &$l $sizes };
 }
 
@@ -79,6 +92,11 @@ macro_rules! operations {
 
         /// Copies or adds rows from their places in `x` to theirs in `y`; all other rows of `y` stay. See [`MoveRows`].
         Elementwise move_rows MoveRows { op: MoveRows, x: read, y: write };
+        /// Copies the given ones of parts `first`, `first` + 1, … out of the whole that `cut` describes.
+        Elementwise split Split { cut: Cut, first: usize, x: read, parts: write_parts };
+        /// [`Device::split`]'s reverse: copies the given ones of parts `first`, `first` + 1, … to their places in `y`;
+        /// rows of parts that are not given stay.
+        Elementwise join Join { cut: Cut, first: usize, parts: read_parts, y: write };
         /// `y = x W + bias`, rows of `inputs` to rows of `outputs`.
         Linear linear Linear { dims: LinearDims, x: read, w: read, bias: may_read, y: write };
         /// Backward of [`Device::linear`]: `d_x = d_y Wᵀ` (on request, set or added to), `d_w += xᵀ d_y` and
@@ -135,6 +153,23 @@ macro_rules! operations {
             op: MemoryOp, inputs: MemoryInputs, boundaries: read, d_y: may_read, d_final: may_read,
             gradients: MemoryGradients
         };
+        /// Backward of a read-only [`Device::memory`] of one chunk from its boundary (or the state, where the device
+        /// [asks it](Device::asks_state)): as y_t = M(q_t) by weights W that no token changes,
+        /// `d_q[t] = (∂M/∂q)ᵀ d_y[t]` and, set or added to, `d_state`, of W `Σ_t (∂M/∂W)ᵀ d_y[t]`. Nothing reaches S,
+        /// keys, values and gates.
+        Memory ask_vjp AskVjp {
+            op: MemoryOp, inputs: MemoryInputs, boundaries: read, d_y: read, d_q: write, d_state: InputGradient
+        };
+        /// MAC's walk over the segments of sequences, for devices that [have it](Device::walks_segments) for these
+        /// sizes: an error of all others. `boundaries` for the backward ([`MemoryOp::boundaries_len`] of all tokens).
+        Memory segments Segments {
+            op: SegmentsOp, inputs: SegmentsInputs, weights: SegmentsWeights, made: write_made, boundaries: may_write
+        };
+        /// Backward of [`Device::segments`] from what it made, its steps' backwards from the last segment to the first.
+        Memory segments_vjp SegmentsVjp {
+            op: SegmentsOp, inputs: SegmentsInputs, weights: SegmentsWeights, made: read_made, boundaries: read,
+            gradients: SegmentsGradients
+        };
 
         // Ends of the model.
 
@@ -168,6 +203,12 @@ macro_rules! operations {
         Ends sum Sum { x: read, total: write };
         /// One AdamW step on a parameter and its two moments.
         Optimiser adamw AdamW { step: AdamW, gradient: read, parameter: write, moment1: write, moment2: write };
+        /// Every element of all of them becomes 0.
+        Elementwise clear_all ClearAll { xs: write_all };
+        /// `total[0] += Σ x²` over all of them, in a fixed order.
+        Optimiser sum_squares_all SumSquaresAll { xs: read_all, total: write };
+        /// One AdamW step on every parameter. Only rates and decays differ.
+        Optimiser adamw_all AdamWAll { updates: Updates };
     } };
 }
 
@@ -175,6 +216,19 @@ macro_rules! declare {
     ($($(#[$doc:meta])* $kind:ident $name:ident $op:ident { $($arg:ident: $type:ident),* } $(-> $out:ident)?;)+) => {
         /// An operation with its operands: buffers `B` and indices `I` of a device. The method of
         /// [`Device`](super::Device) that has its name says what it does and what its operands are.
+        ///
+        /// ```
+        /// use titans_host::device::cpu::Cpu;
+        /// use titans_host::device::{Device, Operation, OperationKind};
+        ///
+        /// let cpu = Cpu::<f64>::new(Some(1))?;
+        /// let (x, mut y) = (cpu.upload(&[2.0])?, cpu.upload(&[1.0])?);
+        /// let operation = Operation::AddScaled { scale: 3.0, x: &x, y: &mut y };
+        /// assert_eq!((operation.name(), operation.kind()), ("add_scaled", OperationKind::Elementwise));
+        /// cpu.run(operation)?;
+        /// assert_eq!(cpu.download(&y)?, [7.0]);
+        /// # Ok::<(), titans_host::Error>(())
+        /// ```
         #[allow(missing_docs)]
         pub enum Operation<'a, B, I> {
             $(#[doc = concat!("[`", stringify!($name), "`](super::Device::", stringify!($name), ").")]

@@ -41,6 +41,23 @@ choice! {
 pub type BytesByKind = [usize; BufferKind::ALL.len()];
 
 /// The device that only counts, for `f32`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use titans_host::device::Device;
+/// use titans_host::device::plan::Plan;
+/// use titans_host::model::{Input, Model, ModelConfig};
+/// use titans_host::tape::Tape;
+///
+/// let plan = Plan::new(2)?; // of a CPU of two threads
+/// let model = Model::blank(&plan, ModelConfig::default())?;
+/// let parameters = plan.peak(); // bytes
+/// let ids = Arc::new(plan.upload_indices(&[0; 512])?);
+/// let mut tape = Tape::inference(&plan, &model.params);
+/// model.forward(&mut tape, Input::new(&ids, 1, 512))?; // of one sequence; nothing is computed
+/// assert!(plan.peak() > parameters);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Plan {
     of: Planned,

@@ -88,6 +88,9 @@ impl MoveRows {
     }
 }
 
+/// Parts of sequences that one operation moves at the most.
+pub const PARTS: usize = 32;
+
 /// Sequences `[batch, time, width]` cut along time into parts `[batch, rows, width]`, the last of which may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -105,6 +108,11 @@ impl Cut {
     /// Parts of a sequence.
     pub const fn count(&self) -> usize {
         self.time.div_ceil(if self.rows == 0 { 1 } else { self.rows })
+    }
+
+    /// The first one of every [`PARTS`] parts: an operation each.
+    pub fn groups(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.count()).step_by(PARTS)
     }
 
     /// Elements of the whole; saturated where they overflow, so that no buffer fits then.
@@ -139,4 +147,14 @@ impl Cut {
     pub(super) const fn placed(&self, i: usize) -> MoveRows {
         MoveRows { add: false, ..self.part(i).reversed() }
     }
+}
+
+/// The next [`PARTS`] of `parts`, `None` where one is not given, and behind the last.
+pub(crate) fn next_parts<P>(parts: &mut impl Iterator<Item = Option<P>>) -> [Option<P>; PARTS] {
+    std::array::from_fn(|_| parts.next().flatten())
+}
+
+/// The parts that are there, with their numbers, of which the first one's is `first`.
+pub(super) fn given<P>(first: usize, parts: [Option<P>; PARTS]) -> impl Iterator<Item = (usize, P)> {
+    parts.into_iter().enumerate().filter_map(move |(i, part)| Some((first.saturating_add(i), part?)))
 }

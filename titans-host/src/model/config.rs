@@ -5,10 +5,10 @@ mod presets;
 mod recipes;
 
 use parts::common;
-pub use parts::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, Shortcut};
+pub use parts::{AttentionConfig, Head, Kinds, MemoryConfig, Shortcut};
 pub use presets::Preset;
 use titans_kernel::Choice;
-pub(super) use titans_kernel::model::{Combine, Kind, Wiring};
+pub(super) use titans_kernel::model::{Combine, GateSpan, Kind, Wiring};
 
 use super::layout;
 use crate::error::{Error, Result};

@@ -27,6 +27,24 @@ impl<D: Device> Clone for Source<'_, D> {
 impl<D: Device> Copy for Source<'_, D> {}
 
 /// A batch of sequences.
+///
+/// ```
+/// use std::sync::Arc;
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Input, Mode, Model, ModelConfig};
+/// use titans_host::tape::Tape;
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let small = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let model = Model::new(&cpu, small, 1)?;
+/// let ids = Arc::new(cpu.upload_indices(&b"four sequences of 7 letters!".map(u32::from))?);
+/// let mut tape = Tape::inference(&cpu, &model.params);
+/// let input = Input { mode: Mode::Frozen, ..Input::new(&ids, 4, 7) }; // the memories answer, and learn nothing
+/// let logits = model.forward(&mut tape, input)?.logits;
+/// assert_eq!(cpu.len(logits.buffer()), 4 * 7 * 256);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Input<'a, D: Device> {
     /// Tokens or rows of numbers.
     pub source: Source<'a, D>,

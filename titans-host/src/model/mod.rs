@@ -22,7 +22,7 @@ mod session;
 mod tests;
 mod weights;
 
-pub use config::{AttentionConfig, GateSpan, Head, Kinds, MacRead, MemoryConfig, ModelConfig, Preset, Shortcut};
+pub use config::{AttentionConfig, Head, Kinds, MemoryConfig, ModelConfig, Preset, Shortcut};
 pub use dropout::Dropout;
 pub use forward::{Forward, Input, Source};
 pub(crate) use layout::is_gate;
@@ -31,7 +31,7 @@ pub use loss::Targets;
 pub use recompute::{Aim, Recompute};
 pub use session::{Session, Step, Taken};
 pub use titans_kernel::Choice;
-pub use titans_kernel::model::{Combine, Kind, MacFeed, Mode, Wiring};
+pub use titans_kernel::model::{Combine, GateSpan, Kind, MacFeed, MacRead, Mode, Wiring};
 pub use weights::{Weights, specs};
 
 use crate::device::Device;

@@ -28,6 +28,24 @@ const AT_ONCE: usize = 128;
 /// from there with whatever it is given. For that it holds a copy of its state, so it takes twice the state's memory,
 /// and the tokens since: the copy is made anew after every 1024 of them, and only a refusal costs the time of feeding
 /// those again.
+///
+/// ```
+/// use std::sync::Arc;
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Mode, Model, ModelConfig, Session};
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let small = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let model = Model::new(&cpu, small, 1)?;
+/// let mut session = Session::new(&cpu, &model, Mode::On)?;
+/// session.push(&b"what was read".map(u32::from))?;
+/// let state = session.save()?; // bytes, for a file too
+/// let mut other = Session::of(Arc::clone(session.weights()), cpu.arithmetic(), Mode::On)?;
+/// other.load(&state)?;
+/// assert_eq!(session.push(&[33])?, other.push(&[33])?); // to the bit
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Session<T> {
     weights: Arc<Weights<T>>,

@@ -1,7 +1,7 @@
 //! A model's weights as one blob: what streams run on, and what `titans export` writes.
 
 use super::mixer::ROTARY_BASE;
-use super::{GateSpan, Head, Kind, MacRead, Model, ModelConfig, Shortcut};
+use super::{Head, Kind, Model, ModelConfig, Shortcut};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -9,6 +9,19 @@ use titans_kernel::arch::SimdScalar;
 use titans_kernel::model as kernel;
 
 /// A blob in memory, aligned for its numbers. Streams of several threads may share it.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Model, ModelConfig, Weights};
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let small = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let weights = Weights::of(&cpu, &Model::new(&cpu, small, 1)?)?;
+/// let bytes = weights.bytes(); // what the kernel's model and the C library run on
+/// assert_eq!(Weights::<f32>::from_bytes(bytes)?.model()?.spec().width, 16);
+/// assert!(Weights::<f32>::from_bytes(&bytes[1..]).is_err());
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Weights<T> {
     /// The blob, and behind it what fills the last word.
     words: Vec<T>,
@@ -105,7 +118,7 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
         eta_max: c.eta_max,
         forgetting: c.forgetting,
         momentum: c.momentum,
-        gates_by_chunk: c.gates == GateSpan::Chunk,
+        gate_span: c.gates,
         persistent: c.persistent,
         attention_heads: c.query_heads(),
         kv_heads: c.kv_heads(),
@@ -114,7 +127,7 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
         rotary: if c.attention.rotary { ROTARY_BASE } else { 0.0 },
         combine: c.combine,
         mac_feed: c.attention.feed,
-        mac_read_segment: c.attention.read == MacRead::Segment,
+        mac_read: c.attention.read,
         feed_forward: c.feed_forward,
     };
     let spec = kernel::ModelSpec {

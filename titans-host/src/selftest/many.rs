@@ -1,7 +1,7 @@
 //! What is done to every parameter at once, and to all parts of sequences.
 
 use super::{NumberGenerator, Outputs, get, put};
-use crate::device::{AdamW, Cut, Device, Update};
+use crate::device::{AdamW, Cut, Device, Updates, next_parts};
 use crate::error::Result;
 
 /// More arrays than any device takes at once, some longer than a block adds up alone.
@@ -25,16 +25,13 @@ pub(super) fn many<D: Device>(d: &D) -> Result<Outputs> {
             gradient_scale: 0.5,
             step: number,
         };
-        let moments = m.iter_mut().zip(&mut v);
-        let all = parameters.iter_mut().zip(&gradients).zip(moments).enumerate();
-        let updates = all.map(|(i, ((parameter, gradient), (moment1, moment2)))| Update {
-            step: step(i),
-            gradient,
-            parameter,
-            moment1,
-            moment2,
-        });
-        d.adamw_all(updates)?;
+        d.adamw_all(Updates {
+            steps: &(0..LENGTHS.len()).map(step).collect::<Vec<_>>(),
+            gradients: &gradients,
+            parameters: &mut parameters,
+            moments1: &mut m,
+            moments2: &mut v,
+        })?;
     }
     d.clear_all(&mut gradients)?;
     let all = |xs: &[D::Buffer]| -> Result<Vec<f64>> {
@@ -57,10 +54,18 @@ pub(super) fn parts<D: Device>(d: &D, rows: usize) -> Result<Outputs> {
     let (x, mut some) = (put(d, &numbers.vec(cut.len()))?, put(d, &numbers.vec(cut.len()))?);
     let room = || (0..cut.count()).map(|i| d.zeros(cut.part_len(i))).collect::<Result<Vec<D::Buffer>>>();
     let (mut all, mut few, mut whole) = (room()?, room()?, d.alloc(cut.len())?);
-    d.split(&cut, &x, all.iter_mut().enumerate())?;
-    d.split(&cut, &x, few.iter_mut().enumerate().filter(|(i, _)| i % 3 != 1))?;
-    d.join(&cut, all.iter().enumerate(), &mut whole)?;
-    d.join(&cut, all.iter().enumerate().filter(|(i, _)| i % 3 != 0), &mut some)?;
+    let (mut to_all, mut to_few) =
+        (all.iter_mut().map(Some), few.iter_mut().enumerate().map(|(i, part)| (i % 3 != 1).then_some(part)));
+    for first in cut.groups() {
+        d.split(&cut, first, &x, next_parts(&mut to_all))?;
+        d.split(&cut, first, &x, next_parts(&mut to_few))?;
+    }
+    let (mut from_all, mut from_some) =
+        (all.iter().map(Some), all.iter().enumerate().map(|(i, part)| (i % 3 != 0).then_some(part)));
+    for first in cut.groups() {
+        d.join(&cut, first, next_parts(&mut from_all), &mut whole)?;
+        d.join(&cut, first, next_parts(&mut from_some), &mut some)?;
+    }
     let get_all = |xs: &[D::Buffer]| -> Result<Vec<f64>> {
         Ok(xs.iter().map(|x| get(d, x)).collect::<Result<Vec<_>>>()?.concat())
     };

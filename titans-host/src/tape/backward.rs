@@ -58,6 +58,7 @@ impl<'a, D: Device> Backward<'a, D> {
 
     /// The cotangents of an operation's outputs, 1 or 2 from `first` on.
     pub(super) fn output_cotangents(&mut self, first: usize, outputs: usize) -> Cotangents<D> {
+        // Taken, so that an activation's cotangent is freed with the operation that it is the output of.
         let mut of = |i: usize| if i < outputs { self.slots.get_mut(first + i).and_then(Option::take) } else { None };
         [of(0), of(1)]
     }
@@ -135,6 +136,7 @@ impl<'a, D: Device> Backward<'a, D> {
         let place = self.place(slot)?;
         match place {
             Some(sum) => {
+                // Others hold it, as both terms of a sum hold the sum's: they must not see what is added here.
                 if sum.get_mut().is_none() {
                     let mut own = device.alloc(len)?;
                     device.copy(sum, &mut own)?;
@@ -154,14 +156,16 @@ impl<'a, D: Device> Backward<'a, D> {
         self.place(slot).map(|place| place.clone())
     }
 
-    /// The same for a buffer that others may hold too.
+    /// [`Backward::accumulate_own`] of a buffer that others may hold too.
     pub(super) fn accumulate(&mut self, slot: Slot, d_x: Shared<D>) -> Result<()> {
         let (device, cells) = (self.device, self.cells);
         let place = self.place(slot)?;
         match place {
+            // The first use's is the sum so far, and nothing is copied.
             None => *place = Some(d_x),
             Some(sum) => match sum.get_mut() {
                 Some(sum) => device.add_scaled(1.0, &d_x, sum)?,
+                // Others hold it: the sum goes elsewhere.
                 None => {
                     let mut both = device.alloc(device.len(&d_x))?;
                     device.add(sum, &d_x, &mut both)?;

@@ -43,6 +43,11 @@ impl<D: Device> Gradients<D> {
     }
 
     /// All of them, in the order of the parameters.
+    pub fn as_slice(&self) -> &[D::Buffer] {
+        &self.0
+    }
+
+    /// The same, one after the other.
     pub fn iter(&self) -> impl Iterator<Item = &D::Buffer> {
         self.0.iter()
     }

@@ -154,6 +154,8 @@ fn idle<'a, D: Device>(q: &'a Var<D>, gates: &'a Var<D>, state: &'a Var<D>) -> M
 }
 
 /// Backward of [`Tape::ask`]; `x` are q, gates and state, and no boundaries are there where the device asks the state.
+/// Every answer is y_t = M(q_t) by the same weights W, so q̄_t = (∂M/∂q)ᵀ ȳ_t and W̄ = Σ_t (∂M/∂W)ᵀ ȳ_t (of a linear
+/// memory Q̄ = Ȳ Wᵀ, W̄ = Qᵀ Ȳ); S, keys, values and gates are in none of them.
 pub(super) fn ask_vjp<D: Device>(
     run: &mut Backward<'_, D>,
     op: &MemoryOp,

@@ -22,6 +22,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod workspace;
 
 pub use backward::HearGradient;
 pub use ends::Losses;
@@ -32,16 +33,15 @@ pub use rows::Assembly;
 pub use segments::CutParts;
 pub use shared::Shared;
 pub use walk::Walked;
+pub use workspace::Workspace;
 
 use crate::device::{Boundaries, Device};
 use crate::error::{Error, Result};
 use backward::{Backward, FirstUses};
 use op::{Op, PARAMS};
-use segments::CutPart;
-use shared::Cells;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use workspace::{OwnOrLent, TapeRecord};
 
 /// A place on a tape: where the cotangent of an output is collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,69 +91,27 @@ impl<D: Device> fmt::Debug for Var<D> {
     }
 }
 
-/// One recorded operation; its outputs are the slots from `first` on.
-struct TapeRecord<D: Device> {
-    first: usize,
-    op: Op<D>,
-}
-
-/// What tapes leave for the next one: lent to [`Tape::recording_in`] step after step, it makes recording and going
-/// backward free of heap allocations after the first step of a kind.
-pub struct Workspace<D: Device> {
-    records: Vec<TapeRecord<D>>,
-    slots: Vec<Option<Shared<D>>>,
-    /// Parts of sequences: those that wait, and where the others' cotangents are collected.
-    parts: Vec<CutPart<D>>,
-    cells: Arc<Cells<D>>,
-}
-
-impl<D: Device> Workspace<D> {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        Self { records: Vec::new(), slots: Vec::new(), parts: Vec::new(), cells: Cells::new() }
-    }
-
-    fn clear(&mut self) {
-        self.records.clear();
-        self.slots.clear();
-        self.parts.clear();
-    }
-}
-
-impl<D: Device> Default for Workspace<D> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<D: Device> fmt::Debug for Workspace<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workspace").field("records", &self.records.len()).finish_non_exhaustive()
-    }
-}
-
-/// A tape's workspace: its own or one that outlives it.
-enum OwnOrLent<'a, D: Device> {
-    Own(Workspace<D>),
-    Lent(&'a mut Workspace<D>),
-}
-
-impl<D: Device> OwnOrLent<'_, D> {
-    fn get(&mut self) -> &mut Workspace<D> {
-        match self {
-            Self::Own(space) => space,
-            Self::Lent(space) => space,
-        }
-    }
-}
-
-impl<D: Device> Drop for OwnOrLent<'_, D> {
-    fn drop(&mut self) {
-        self.get().clear(); // a tape that never went backward frees its activations too
-    }
-}
-
 /// Runs operations and, when recording, remembers how to go back.
+///
+/// ```
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::tape::{Gradients, Params, Shared, Tape, Var};
+///
+/// let cpu = Cpu::<f64>::new(Some(1))?;
+/// let mut params = Params::new();
+/// let w = params.add(&cpu, "w", &[2, 1], &[1.0, 1.0], true)?;
+/// let mut gradients = Gradients::zeros_like(&cpu, &params)?;
+///
+/// let mut tape = Tape::recording(&cpu, &params);
+/// let x = Var::constant(cpu.upload(&[3.0, 4.0])?);
+/// let y = tape.linear(&x, w, None)?; // y = x W = 7
+/// let target = Shared::new(cpu.upload(&[5.0])?);
+/// let loss = tape.squared_error(&y, &target, 1)?; // (y - 5)²
+/// tape.backward(&loss, 1.0, &mut gradients)?;
+/// assert_eq!(cpu.download(gradients.get(w)?)?, [12.0, 16.0]); // 2 (y - 5) x
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Tape<'a, D: Device> {
     device: &'a D,
     params: &'a Params<D>,
@@ -314,6 +272,7 @@ impl<'a, D: Device> Tape<'a, D> {
         run.seed(from, seed)?;
         while let Some(TapeRecord { first, op }) = records.pop() {
             let cotangents = run.output_cotangents(first, op.cotangents());
+            // Before its backward takes it apart: by its number it is the first use of these parameters, or is not.
             let done = uses.as_ref().map_or([None; PARAMS], |uses| uses.done(op.params(), records.len()));
             // Those that are not given cotangents look for them: a part of an assembly at the whole's, a cut at its
             // parts'.

@@ -49,6 +49,19 @@ impl<D: Device> fmt::Debug for ParamView<'_, D> {
 }
 
 /// Parameters by name, each a buffer on the device.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::tape::Params;
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let mut params = Params::new();
+/// let weight = params.add(&cpu, "map.weight", &[2, 3], &[0.5; 6], true)?; // to which weight decay applies
+/// assert_eq!((params.count(), params.id("map.weight")), (6, Some(weight)));
+/// params.load(&cpu, "map.weight", &[2, 3], &[0.25; 6])?;
+/// assert_eq!(params.download(&cpu, weight)?, [0.25; 6]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Params<D: Device> {
     names: Vec<String>,
     shapes: Vec<Vec<usize>>,
@@ -136,14 +149,8 @@ impl<D: Device> Params<D> {
     }
 
     /// The numbers of all of them on the device, to change, in their order.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
-        self.values.iter_mut()
-    }
-
-    /// Names, whether they decay, and values to change, in their order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, bool, &mut D::Buffer)> {
-        let named = self.names.iter().map(String::as_str).zip(self.decay.iter().copied());
-        named.zip(&mut self.values).map(|((name, decays), value)| (name, decays, value))
+    pub fn values_mut(&mut self) -> &mut [D::Buffer] {
+        &mut self.values
     }
 
     /// The ids of all of them, in their order.

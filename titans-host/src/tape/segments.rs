@@ -4,7 +4,7 @@
 //! Parts wait in the tape's workspace, so that their number takes nothing from the heap.
 
 use super::{Backward, Op, Shared, Slot, Tape, Var};
-use crate::device::{Cut, Device};
+use crate::device::{Cut, Device, next_parts};
 use crate::error::{Error, Result};
 
 /// A part of sequences: its numbers while they wait, and where its cotangent is collected.
@@ -48,8 +48,8 @@ impl<D: Device> Tape<'_, D> {
             }
         }
         let waiting = self.space.get().parts.iter_mut().skip(parts.first).take(cut.count());
-        let buffers = waiting.map(|part| part.buffer.as_mut().and_then(Shared::get_mut)).enumerate();
-        device.split(&cut, &x.buffer, buffers.filter_map(|(i, buffer)| Some((i, buffer?))))?;
+        let mut buffers = waiting.map(|part| part.buffer.as_mut().and_then(Shared::get_mut));
+        cut.groups().try_for_each(|first| device.split(&cut, first, &x.buffer, next_parts(&mut buffers)))?;
         Ok(parts)
     }
 
@@ -101,9 +101,9 @@ impl<D: Device> Tape<'_, D> {
             return Err(Error::usage(format!("join: expected {} parts, found {there}", cut.count())));
         }
         let mut whole = device.alloc(cut.len())?;
-        let waiting = self.space.get().parts.iter_mut().skip(first).take(cut.count());
-        let buffers = waiting.enumerate().filter_map(|(i, part)| Some((i, &**part.buffer.as_ref()?)));
-        device.join(&cut, buffers, &mut whole)?;
+        let waiting = self.space.get().parts.iter().skip(first).take(cut.count());
+        let mut buffers = waiting.map(|part| part.buffer.as_deref());
+        cut.groups().try_for_each(|first| device.join(&cut, first, next_parts(&mut buffers), &mut whole))?;
         self.space.get().parts.iter_mut().skip(first).take(cut.count()).for_each(|part| part.buffer = None);
         if slots == 0 {
             return Ok(self.constant(whole));
@@ -117,7 +117,8 @@ impl<D: Device> Tape<'_, D> {
     }
 }
 
-/// Backward of [`Tape::split`]: the cotangents of its outputs, from slot `first` on, become that of `x`.
+/// Backward of [`Tape::split`]. Part i is P_i x, where P_i picks its rows, and every row of x is in one part: x̄ =
+/// Σ_i P_iᵀ x̄_i is the parts' cotangents (of slots `first` and on) put together, 0 in a part that nobody used.
 pub(super) fn split_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, x: Slot, first: usize) -> Result<()> {
     let count = cut.count();
     let of_parts = || run.slots.iter().skip(first).take(count);
@@ -126,13 +127,14 @@ pub(super) fn split_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, x: Slot
         return Ok(());
     }
     let mut d_x = if there == count { run.device.alloc(cut.len())? } else { run.device.zeros(cut.len())? };
-    let parts = of_parts().enumerate().filter_map(|(i, part)| Some((i, &**part.as_ref()?)));
-    run.device.join(cut, parts, &mut d_x)?;
+    let mut parts = of_parts().map(Option::as_deref);
+    cut.groups().try_for_each(|first| run.device.join(cut, first, next_parts(&mut parts), &mut d_x))?;
     run.slots.iter_mut().skip(first).take(count).for_each(|part| *part = None);
     run.accumulate_own(x, d_x)
 }
 
-/// Backward of [`Tape::join`]: every part gets its rows of the whole's cotangent.
+/// Backward of [`Tape::join`]. The whole is y = Σ_i P_iᵀ x_i, where P_i picks the rows of part i: x̄_i = P_i ȳ, every
+/// part's rows of the whole's cotangent.
 pub(super) fn join_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, first: usize, d_y: &D::Buffer) -> Result<()> {
     let (device, cells, count) = (run.device, run.cells, cut.count());
     for (i, part) in run.parts.iter_mut().skip(first).take(count).enumerate() {
@@ -140,8 +142,8 @@ pub(super) fn join_vjp<D: Device>(run: &mut Backward<'_, D>, cut: &Cut, first: u
             part.buffer = Some(cells.share(device.alloc(cut.part_len(i))?));
         }
     }
-    let buffers = run.parts.iter_mut().skip(first).take(count).map(|part| part.buffer.as_mut()?.get_mut());
-    device.split(cut, d_y, buffers.enumerate().filter_map(|(i, part)| Some((i, part?))))?;
+    let mut buffers = run.parts.iter_mut().skip(first).take(count).map(|part| part.buffer.as_mut()?.get_mut());
+    cut.groups().try_for_each(|first| device.split(cut, first, d_y, next_parts(&mut buffers)))?;
     for i in first..first + count {
         let part = run.parts.get_mut(i).and_then(|part| Some((part.slot?, part.buffer.take()?)));
         if let Some((slot, d_x)) = part {

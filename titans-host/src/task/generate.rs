@@ -12,6 +12,24 @@ use rand::{Rng, RngExt};
 const PIECE: usize = 256;
 
 /// How to continue.
+///
+/// ```
+/// use titans_host::data::tokenizer::Tokenizer;
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Model, ModelConfig};
+/// use titans_host::task::generate::{Sampling, generate};
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let small = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let model = Model::new(&cpu, small, 1)?; // which says nothing that makes sense
+/// let (sampling, mut text) = (Sampling { tokens: 5, ..Sampling::default() }, Vec::new());
+/// generate(&cpu, &model, &Tokenizer::Bytes, b"Once upon a", &sampling, &mut |bytes| {
+///     text.extend_from_slice(bytes);
+///     Ok(true) // goes on
+/// })?;
+/// assert_eq!(text.len(), 5);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
     /// Tokens to generate.

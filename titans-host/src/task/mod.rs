@@ -85,6 +85,23 @@ macro_rules! tasks {
         }
 
         /// The task's part of a [`RunConfig`].
+        ///
+        /// ```
+        /// use titans_host::device::cpu::Cpu;
+        /// use titans_host::model::ModelConfig;
+        /// use titans_host::task::recall::RecallConfig;
+        /// use titans_host::task::{self, TaskConfig};
+        /// use titans_host::train::{LossUnit, TrainConfig};
+        ///
+        /// let task = TaskConfig::Recall(RecallConfig::default());
+        /// let mut model = ModelConfig::default();
+        /// task.fit(&mut model)?; // its vocabulary
+        /// let config = task.run(model, TrainConfig::default())?;
+        /// assert_eq!(TaskConfig::of(&config)?, task);
+        /// let opened = task::open::<Cpu<f32>>(&config)?; // ready for a `Trainer`
+        /// assert_eq!(opened.unit(), LossUnit::Nats);
+        /// # Ok::<(), titans_host::Error>(())
+        /// ```
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "name")]
         pub enum TaskConfig {

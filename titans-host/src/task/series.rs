@@ -9,7 +9,7 @@ use crate::data::series::{Column, Gaps, Series, SeriesFingerprint, TableLayout, 
 use crate::data::{Purpose, rng};
 use crate::device::Device;
 use crate::model::{Head, Mode, Model, ModelConfig};
-use crate::train::task::{Batch, Load, Task, Validation};
+use crate::train::task::{Batch, Load, LossUnit, Task, Validation};
 use crate::train::{Interrupt, RunConfig, TrainConfig};
 use crate::{Error, Result};
 use rand::RngExt;
@@ -220,8 +220,8 @@ impl<D: Device> Task<D> for SeriesTask {
         self.data.expect(state, &self.config.data)
     }
 
-    fn unit(&self) -> &'static str {
-        "squared deviations"
+    fn unit(&self) -> LossUnit {
+        LossUnit::Squares
     }
 
     fn held(&self) -> usize {

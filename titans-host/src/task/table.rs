@@ -2,6 +2,7 @@
 
 use crate::train::atomic;
 use crate::train::plot::{self, Curve, Labels};
+use crate::train::run::RECALL_FILES;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ impl Table {
     /// # Errors
     /// [`Error::Io`] when one cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("recall.json");
+        let [path, picture] = RECALL_FILES.map(|file| folder.join(file));
         let json = serde_json::to_string_pretty(self).map_err(|e| Error::file(&path, e.to_string()))?;
         atomic::write(&path, "writing the recall table", |out| writeln!(out, "{json}"))?;
         let curve = |name: &str, share: fn(&Row) -> Option<f64>| Curve {
@@ -45,7 +46,7 @@ impl Table {
             curves.push(curve("memory absent", |r| r.absent));
         }
         let labels = Labels { title: "Recall against length", x: "tokens of the sequence", y: "recall" };
-        plot::recall(&folder.join("recall.svg"), &labels, &curves)
+        plot::recall(&picture, &labels, &curves)
     }
 }
 

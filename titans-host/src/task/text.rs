@@ -196,6 +196,11 @@ impl<D: Device> Task<D> for Text {
         self.config.expect_data(&before, &self.data)
     }
 
+    fn steps_a_pass(&self, accumulate: u64) -> Option<f64> {
+        let TextConfig { context, sequences, .. } = self.config;
+        Some(self.head.len() as f64 / (accumulate as f64 * sequences as f64 * context as f64))
+    }
+
     fn held(&self) -> usize {
         (self.head.len() + self.tail.len()) * size_of::<u32>()
     }

@@ -42,6 +42,22 @@ pub struct RunState {
 }
 
 /// A checkpoint on a device.
+///
+/// ```
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::task::recall::default_run;
+/// use titans_host::train::checkpoint::{self, Checkpoint, RunState};
+///
+/// let cpu = Cpu::<f32>::new(None)?;
+/// let config = default_run(1, &[])?;
+/// let Checkpoint { config, state, model, optimiser } = Checkpoint::blank(&cpu, config, RunState::default())?;
+/// let folder = tempfile::tempdir().expect("a folder");
+/// let path = folder.path().join(checkpoint::LATEST);
+/// checkpoint::save(&path, &cpu, &config, &state, &model, &optimiser)?;
+/// let again = checkpoint::load(&cpu, &path)?; // from which `Trainer::resume` goes on to the bit
+/// assert_eq!((again.config, again.state), (config, state));
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Checkpoint<D: Device> {
     /// What the run is.

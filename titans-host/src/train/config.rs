@@ -19,6 +19,10 @@ pub struct TrainConfig {
     /// Minutes of the run, instead of steps; the learning rate follows the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
+    /// With `minutes`, steps after which the run ends though time is left; the learning rate follows whichever comes
+    /// first. None: time alone counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_steps: Option<u64>,
     /// Parts of a step's batch, whose gradients are added up; over all processes, where there are several.
     pub accumulate: u64,
     /// Highest learning rate.
@@ -61,6 +65,7 @@ impl Default for TrainConfig {
             seed: 0,
             steps: 1000,
             minutes: None,
+            most_steps: None,
             accumulate: 1,
             learning_rate: 3e-3,
             warm_up: 50,
@@ -110,6 +115,8 @@ impl TrainConfig {
         check("gate_rate", some, self.gate_rate, above(self.gate_rate))?;
         check("save_every", none, self.save_every, at_least_0(self.save_every))?;
         check("accumulate", "1 to 1048576", self.accumulate as f64, (1..=1 << 20).contains(&self.accumulate))?;
+        let most = self.most_steps.unwrap_or(1);
+        check("most_steps", "at least 1", most as f64, most > 0)?;
         match self.minutes {
             Some(minutes) => check("minutes", some, minutes, above(minutes)),
             None => check("steps", "at least 1", self.steps as f64, self.steps > 0),
@@ -135,15 +142,30 @@ impl TrainConfig {
 
     /// Share of the run that is done after `step` steps and `seconds` seconds, 0 to 1.
     pub fn done(&self, step: u64, seconds: f64) -> f64 {
+        let of = |steps: u64| step as f64 / steps as f64;
         let share = match self.minutes {
-            Some(minutes) => seconds / (60.0 * minutes),
-            None => step as f64 / self.steps as f64,
+            Some(minutes) => (seconds / (60.0 * minutes)).max(self.most_steps.map_or(0.0, of)),
+            None => of(self.steps),
         };
         share.clamp(0.0, 1.0)
     }
 }
 
 /// A whole run. The task's part is in the task's own words.
+///
+/// ```
+/// use titans_host::task::recall::default_run;
+/// use titans_host::train::RunConfig;
+///
+/// let mut config = default_run(1, &[])?; // of the recall task, with memories of one layer
+/// config.train.steps = 200;
+/// config.validate()?;
+/// let folder = tempfile::tempdir().expect("a folder");
+/// let path = folder.path().join("config.toml");
+/// config.write(&path)?;
+/// assert_eq!(RunConfig::read(&path)?, config);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {

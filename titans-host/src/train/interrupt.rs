@@ -5,6 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A request to stop after the current step. Clones share the request.
+///
+/// ```
+/// use titans_host::train::Interrupt;
+///
+/// let interrupt = Interrupt::new();
+/// let seen = interrupt.clone(); // for whoever trains
+/// assert!(seen.check().is_ok());
+/// interrupt.raise();
+/// assert!(seen.requested() && seen.check().is_err());
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicUsize>);
 

@@ -30,5 +30,5 @@ pub use own::Owner;
 pub use progress::Progress;
 pub use ranks::{Alone, Collective};
 pub use run::{Best, Outcome, create, train};
-pub use task::{Batch, Task, Validation};
+pub use task::{Batch, LossUnit, Task, Validation};
 pub use trainer::Trainer;

@@ -1,6 +1,6 @@
 //! AdamW over a model's parameters, with a clip of the global gradient norm.
 
-use crate::device::{AdamW, Device, Update};
+use crate::device::{AdamW, Device, Updates};
 use crate::model::is_gate;
 use crate::tape::{Gradients, Params};
 use crate::{Error, Result};
@@ -33,6 +33,8 @@ pub struct Optimiser<D: Device> {
     pub moment2: Vec<D::Buffer>,
     /// Steps taken.
     pub steps: u64,
+    /// The last step's constants, parameter by parameter: their space, so that a step takes none from the heap.
+    of_each: Vec<AdamW>,
 }
 
 impl<D: Device> std::fmt::Debug for Optimiser<D> {
@@ -51,7 +53,7 @@ impl<D: Device> Optimiser<D> {
     /// What the device reports.
     pub fn new(device: &D, constants: Constants, params: &Params<D>) -> Result<Self> {
         let zeros = || params.iter().map(|p| device.zeros(device.len(p.value))).collect::<Result<Vec<_>>>();
-        Ok(Self { constants, moment1: zeros()?, moment2: zeros()?, steps: 0 })
+        Ok(Self { constants, moment1: zeros()?, moment2: zeros()?, steps: 0, of_each: Vec::new() })
     }
 
     /// One step of every parameter with its gradient. `norm` is the global norm of the same gradients.
@@ -71,58 +73,46 @@ impl<D: Device> Optimiser<D> {
             return Err(Error::usage(format!("optimiser: expected {expected} parameters, found {found}")));
         }
         let scale = if norm > self.constants.clip { self.constants.clip / norm } else { 1.0 };
-        let rule = self.rule(learning_rate, scale);
         params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
-        device.adamw_all(self.updates(rule, gradients, params))?;
+        self.begin(learning_rate, scale, params);
+        device.adamw_all(self.updates(gradients, params))?;
         self.steps += 1;
         Ok(())
     }
 
-    /// The next step, whose gradients are multiplied by `gradient_scale` first.
-    pub(super) fn rule(&self, learning_rate: f64, gradient_scale: f64) -> StepRule {
-        StepRule { constants: self.constants, learning_rate, gradient_scale, step: self.steps + 1 }
-    }
-
-    /// Every parameter with its gradient, its moments and what the step does to it.
-    pub(super) fn updates<'u>(
-        &'u mut self,
-        rule: StepRule,
-        gradients: &'u Gradients<D>,
-        params: &'u mut Params<D>,
-    ) -> impl Iterator<Item = Update<'u, D::Buffer>> {
-        let moments = self.moment1.iter_mut().zip(&mut self.moment2);
-        let all = params.iter_mut().zip(gradients.iter()).zip(moments);
-        all.map(move |(((name, decays, parameter), gradient), (moment1, moment2))| Update {
-            step: rule.of(name, decays),
-            gradient,
-            parameter,
-            moment1,
-            moment2,
-        })
-    }
-}
-
-/// What a step does to parameters.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StepRule {
-    constants: Constants,
-    learning_rate: f64,
-    gradient_scale: f64,
-    step: u64,
-}
-
-impl StepRule {
-    /// To one of this name.
-    pub(super) fn of(&self, name: &str, decays: bool) -> AdamW {
-        let Self { constants: c, learning_rate, gradient_scale, step } = *self;
-        AdamW {
+    /// Finds what the next step does to each parameter, whose gradient is multiplied by `gradient_scale` first.
+    pub(super) fn begin(&mut self, learning_rate: f64, gradient_scale: f64, params: &Params<D>) {
+        let (c, number) = (self.constants, self.steps + 1);
+        let step = |name: &str, decays: bool| AdamW {
             learning_rate: if is_gate(name) { c.gate_rate * learning_rate } else { learning_rate },
             beta1: c.beta1,
             beta2: c.beta2,
             epsilon: c.epsilon,
             weight_decay: if decays { c.weight_decay } else { 0.0 },
             gradient_scale,
-            step,
+            step: number,
+        };
+        self.of_each.clear();
+        self.of_each.extend(params.iter().map(|p| step(p.name, p.decay)));
+    }
+
+    /// What the step that was begun does to each parameter.
+    pub(super) fn constants_of_each(&self) -> &[AdamW] {
+        &self.of_each
+    }
+
+    /// The same with what it reads and writes.
+    pub(super) fn updates<'u>(
+        &'u mut self,
+        gradients: &'u Gradients<D>,
+        params: &'u mut Params<D>,
+    ) -> Updates<'u, D::Buffer> {
+        Updates {
+            steps: &self.of_each,
+            gradients: gradients.as_slice(),
+            parameters: params.values_mut(),
+            moments1: &mut self.moment1,
+            moments2: &mut self.moment2,
         }
     }
 }

@@ -51,8 +51,8 @@ impl<D: Device> RepeatedSteps<D> {
     ) -> Result<(f64, f64)> {
         let &RepeatedWork { device, ranks, config, number, learning_rate, scored } = work;
         let given = parts.put(device)?;
-        let rule = optimiser.rule(learning_rate, 1.0);
-        let updates: Vec<_> = model.params.iter().map(|p| rule.of(p.name, p.decay)).collect();
+        optimiser.begin(learning_rate, 1.0, &model.params);
+        let updates = optimiser.constants_of_each().to_vec();
         let [_, wanted] = &given;
         let step = RepeatedStep {
             sizes: &parts.sizes(),
@@ -71,7 +71,7 @@ impl<D: Device> RepeatedSteps<D> {
             let mut squares = device.zeros(1)?;
             gradients.add_squares(device, &mut squares)?;
             let by = ClippedBy { clip: optimiser.constants.clip, loss: &loss, squares: &squares, report: &mut *report };
-            device.adamw_clipped(by, optimiser.updates(rule, gradients, &mut model.params))
+            device.adamw_clipped(by, optimiser.updates(gradients, &mut model.params))
         })?;
         let mut read = [D::Elem::ZERO; 2];
         device.read(&*report, &mut read)?;

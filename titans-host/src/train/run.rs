@@ -17,10 +17,15 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use titans_kernel::Choice;
 
 /// What a run writes into its folder.
-pub const FILES: [&str; 7] = [CONFIG, METRICS, "loss.svg", LATEST, BEST, "recall.json", "recall.svg"];
+pub const FILES: [&str; 7] = [CONFIG, METRICS, LOSS_PICTURE, LATEST, BEST, RECALL_FILES[0], RECALL_FILES[1]];
 
+/// The file in a run folder with the curves of its losses.
+const LOSS_PICTURE: &str = "loss.svg";
+/// The files of the recall task's table, and of its picture.
+pub const RECALL_FILES: [&str; 2] = ["recall.json", "recall.svg"];
 /// The file in a run folder that has its figures.
 const METRICS: &str = "metrics.jsonl";
 
@@ -269,9 +274,10 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
 
     fn status(&self, seconds: f64) -> Status {
         let (config, state) = (&self.trainer.config().train, self.trainer.state());
+        let by = |steps: u64| steps.saturating_sub(state.step) as f64 * self.recent.seconds_per_step();
         let left = match config.minutes {
-            Some(minutes) => 60.0 * minutes - seconds,
-            None => config.steps.saturating_sub(state.step) as f64 * self.recent.seconds_per_step(),
+            Some(minutes) => (60.0 * minutes - seconds).min(config.most_steps.map_or(f64::INFINITY, by)),
+            None => by(config.steps),
         };
         Status {
             step: state.step,
@@ -340,7 +346,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
     }
 
     fn tell(&self, what: &str, validation: &Validation, progress: &mut dyn Progress) {
-        let (step, unit, loss) = (self.trainer.state().step, self.trainer.unit(), validation.loss);
+        let (step, unit, loss) = (self.trainer.state().step, self.trainer.unit().name(), validation.loss);
         let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
         progress.message(&format!("{what} at step {step}: loss {loss:.4} {unit}{accuracy}"));
     }
@@ -352,7 +358,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             progress.message(&format!(
                 "validation was best at step {step} ({best:.4} {}, now {loss:.4}); more training makes it worse: stop, more data, or \
                  dropout",
-                self.trainer.unit()
+                self.trainer.unit().name()
             ));
         }
     }
@@ -376,9 +382,9 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         if !validation.is_empty() {
             curves.push(Curve { name: "validation".into(), points: validation, marked: true });
         }
-        let y = format!("{} a scored token", self.trainer.unit());
+        let y = format!("{} a scored token", self.trainer.unit().name());
         let labels = Labels { title: "Loss", x: "step", y: &y };
-        plot::loss(&self.folder.join("loss.svg"), &labels, &curves)
+        plot::loss(&self.folder.join(LOSS_PICTURE), &labels, &curves)
     }
 
     /// Says in a [`Error::NotFinite`] what is left.

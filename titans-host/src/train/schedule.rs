@@ -3,6 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 /// Shape of the learning rate.
+///
+/// ```
+/// use titans_host::train::schedule::Schedule;
+///
+/// let schedule = Schedule { peak: 1e-3, warm_up: 10, floor: 0.1 };
+/// let near = |a: f64, b: f64| (a - b).abs() < 1e-12;
+/// assert!(near(schedule.at(4, 0.0), 5e-4)); // the fifth of ten steps up
+/// assert!(near(schedule.at(5000, 1.0), 1e-4)); // a tenth is left at the end
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Highest learning rate.

@@ -76,6 +76,19 @@ impl Tensor {
 }
 
 /// The content of a file.
+///
+/// ```
+/// use titans_host::train::store::{Store, Tensor};
+///
+/// let mut store = Store::default();
+/// store.text.insert("made by".into(), "hand".into());
+/// store.tensors.insert("turn".into(), Tensor::new(&[2, 2], &[0.0_f32, -1.0, 1.0, 0.0]));
+/// let mut bytes = store.to_bytes()?; // a file that others read as safetensors
+/// assert_eq!(Store::from_bytes(&bytes), Ok(store));
+/// *bytes.last_mut().expect("a number") ^= 1;
+/// assert!(Store::from_bytes(&bytes).is_err()); // damage is noticed
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Store {
     /// Text by name.

@@ -5,6 +5,17 @@ use crate::device::Device;
 use crate::model::{Model, ModelConfig};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use titans_kernel::choice;
+
+choice! {
+    /// What losses are in.
+    pub enum LossUnit: "unit of losses" {
+        /// Negative natural logarithms of probabilities.
+        Nats = 0, "nats";
+        /// Squares of errors, in standard deviations of the training part.
+        Squares = 1, "squared deviations";
+    }
+}
 
 /// Sequences of one length.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -144,6 +155,37 @@ pub struct Load {
 }
 
 /// Something to learn. Batches are a function of the step and of the state that `feedback` changed, nothing else.
+///
+/// ```
+/// use titans_host::Result;
+/// use titans_host::device::Device;
+/// use titans_host::device::cpu::Cpu;
+/// use titans_host::model::{Model, ModelConfig};
+/// use titans_host::train::{Batch, Interrupt, RunConfig, Task, TrainConfig, Trainer, Validation};
+///
+/// /// After every token the same one comes again.
+/// struct Same;
+///
+/// impl<D: Device> Task<D> for Same {
+///     fn batch(&self, step: u64, _part: u64, batch: &mut Batch) -> Result<()> {
+///         batch.restart(1, 16); // one sequence of 16 tokens
+///         batch.ids.resize(16, step as u32 % 256);
+///         batch.targets.resize(16, step as u32 % 256);
+///         Ok(())
+///     }
+///
+///     fn validate_until(&self, _: &D, _: &Model<D>, _: bool, _: &Interrupt) -> Result<Validation> {
+///         Ok(Validation::default()) // nothing is held back
+///     }
+/// }
+///
+/// let model = ModelConfig { width: 16, blocks: 1, heads: 1, head_width: 16, feed_forward: 32, ..Default::default() };
+/// let config = RunConfig { task: serde_json::Value::Null, model, train: TrainConfig::default() };
+/// let (cpu, mut task) = (Cpu::<f32>::new(Some(1))?, Same);
+/// let report = Trainer::new(&cpu, config, &mut task)?.step(0.0)?;
+/// assert_eq!(report.tokens, 16);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub trait Task<D: Device> {
     /// Puts part `part` (0 to accumulate − 1) of the batch of step `step` into `batch`, whatever that held. The
     /// sequences of all parts are numbered through, so that one part of twice the size is the same as two parts.
@@ -186,8 +228,14 @@ pub trait Task<D: Device> {
     }
 
     /// What its losses are in.
-    fn unit(&self) -> &'static str {
-        "nats"
+    fn unit(&self) -> LossUnit {
+        LossUnit::Nats
+    }
+
+    /// Steps of `accumulate` parts that read as much as there is to train on; none where there is always something new.
+    fn steps_a_pass(&self, accumulate: u64) -> Option<f64> {
+        let _ = accumulate;
+        None
     }
 
     /// Bytes of the data that it holds on the host.

@@ -7,7 +7,7 @@ use super::optimiser::Optimiser;
 use super::parts::{Drawn, StepParts, Stepping};
 use super::ranks::{Alone, Collective, share};
 use super::repeat::{RepeatedSteps, RepeatedWork};
-use super::task::{Task, Validation};
+use super::task::{LossUnit, Task, Validation};
 use crate::device::{Device, MemoryUse};
 use crate::model::{Model, Shortcut};
 use crate::tape::Gradients;
@@ -113,7 +113,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         if ranks.size() > 1 {
             state = share::json(ranks, &state)?;
             optimiser.steps = state.step;
-            share::buffers(device, ranks, model.params.values_mut())?;
+            share::buffers(device, ranks, model.params.values_mut().iter_mut())?;
             share::buffers(device, ranks, optimiser.moment1.iter_mut().chain(&mut optimiser.moment2))?;
         }
         task.restore(&state.task)?;
@@ -152,7 +152,7 @@ impl<'a, D: Device> Trainer<'a, D> {
     }
 
     /// What the task's losses are in.
-    pub fn unit(&self) -> &'static str {
+    pub fn unit(&self) -> LossUnit {
         self.task.unit()
     }
 

@@ -6,16 +6,15 @@
 use super::token::{Change, TokenStrip, load, pass, store, strips};
 use super::unroll::each;
 use super::vector::Vector;
-use crate::arithmetic::{CARRIED, Carried, Carry, carry_len, tree};
+use crate::arithmetic::{CARRIED, Carried, Carry, CarrySpace, tree};
 use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
+use crate::scratch::Scratch;
 
 /// From so many tokens on a strip is worth copying side by side.
 const COPY_FROM: usize = 4;
 /// Bytes of W and S that a packed strip of two registers may take: L1.
 const STRIP_BYTES: usize = 32 * 1024;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// Where a strip's tokens come from and go to.
 #[derive(Clone, Copy)]
@@ -43,7 +42,9 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
     let (n, rows, d) = (c.k.rows(), c.k.cols(), c.v.cols());
     sure!(n <= CARRIED && c.v.rows() == n && c.factors.len() == n && o.squares.len() == n, "shapes of tokens");
     sure!(o.w.len() == rows * d && o.s.len() == rows * d, "shapes of a linear memory");
-    sure!(o.work.len() >= carry_len(rows, d), "work space");
+    let space = CarrySpace::take(&mut Scratch::new(o.work), rows, d);
+    sure!(space.is_ok(), "work space");
+    let Ok(CarrySpace { sums, copy, .. }) = space else { return };
     sure!(c.k.col_stride() == 1 && c.v.col_stride() == 1, "rows of tokens");
     let wants = o.y.is_some();
     sure!(!wants || (c.q.rows() == n && c.q.cols() == rows && c.q.col_stride() == 1), "shapes of queries");
@@ -53,14 +54,12 @@ pub(super) unsafe fn carry<V: Vector>(c: Carry<'_, V::T>, o: Carried<'_, V::T>) 
         y_stride = out.row_stride();
         y = out.data_mut().as_mut_ptr();
     }
-    let (sums, copy) = o.work.halves_mut(16 * n);
+    let sums = sums.part_mut(..16 * n);
     sums.fill(V::T::ZERO);
     let copy = copy.as_mut_ptr();
     // SAFETY: strips lie inside W and S, whose sizes are checked, as are those of the tokens and of what is written.
-    // The copy has room for W and S of a strip behind the sums, from a cache line on: `carry_len`, with strips of 64
-    // columns or fewer of 16 · ⌈d / 16⌉.
+    // The copy has room for W and S of a strip: strips are at most 64 columns wide, and at most 16 · ⌈d / 16⌉.
     unsafe {
-        let copy = copy.add((LINE - copy.addr() % LINE) % LINE / V::T::BYTES);
         let two = 4 * rows * V::LANES * V::T::BYTES;
         // In place the widest strips come nearest to the order of addresses.
         let across = if n < COPY_FROM {

@@ -1,10 +1,10 @@
-//! The coefficients of a chunk's tokens, and scores weighted by them, for any [`Vector`].
+//! The coefficients of a chunk's tokens, and scores scaled by them, for any [`Vector`].
 
 use super::dispatch::{Job, SimdScalar};
 use super::unroll::each;
 use super::vector::Vector;
 use crate::arithmetic::{
-    Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScoreWeighting, fading, least, spent,
+    Arithmetic, Factors, GROUP, Portable, RateScaling, Recurrence, ScaledRows, ScoreScaling, fading, least, spent,
 };
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -122,13 +122,13 @@ unsafe fn row<V: Vector, const N: usize>(
     }
 }
 
-impl<T: SimdScalar> ScoreWeighting<'_, T> {
+impl<T: SimdScalar> ScoreScaling<'_, T> {
     pub(super) fn portable(self) {
-        Portable.weight_scores(self);
+        Portable.scale_scores(self);
     }
 }
 
-impl<T: SimdScalar> Job<T> for ScoreWeighting<'_, T> {
+impl<T: SimdScalar> Job<T> for ScoreScaling<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -183,10 +183,11 @@ impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
         // SAFETY: `check` found n rows of X, factors for each of them, and room for n rows of every group; a group is
         // whole registers wide. The instructions are the caller's promise.
         unsafe {
+            let of_group = ScaledRows { tokens: n }.group(1);
             for t in 0..n {
                 let [c, p] = self.factors(t).map(|f| V::splat(f));
                 let row = self.x.data().as_ptr().wrapping_add(t * x_row);
-                let mut out = self.out.as_mut_ptr().wrapping_add(t * 2 * GROUP);
+                let mut out = self.out.as_mut_ptr().wrapping_add(t * ScaledRows::STEP);
                 let mut j = 0;
                 while j < columns {
                     let mut i = 0;
@@ -208,7 +209,7 @@ impl<T: SimdScalar> Job<T> for RateScaling<'_, T> {
                         }
                         i += V::LANES;
                     }
-                    out = out.wrapping_add(n * 2 * GROUP);
+                    out = out.wrapping_add(of_group);
                     j += GROUP;
                 }
             }

@@ -5,7 +5,7 @@ use super::softmax::{Row, Scaled};
 use super::token_jobs::{Carrying, Learning, MatVec, VecMat};
 use super::vector::Vector;
 use super::{Isa, Simd};
-use crate::arithmetic::{Blend, Columns, QUERIES, RateScaling, Recurrence, ScoreWeighting, Silu, Substitution, Update};
+use crate::arithmetic::{Blend, Columns, QUERIES, RateScaling, Recurrence, ScoreScaling, Silu, Substitution, Update};
 use crate::scalar::Scalar;
 
 /// The numbers that have versions: `f32` and `f64`.
@@ -68,7 +68,7 @@ pub(super) mod versions {
         softmax_row(Row) -> [Self; 2];
         scale_rows(Scaled) -> bool;
         recur(Recurrence) -> ();
-        weight_scores(ScoreWeighting) -> ();
+        scale_scores(ScoreScaling) -> ();
         blend(Blend) -> ();
         scale_by_rates(RateScaling) -> ();
         substitute(Substitution) -> ();

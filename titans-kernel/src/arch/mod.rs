@@ -49,7 +49,7 @@ mod vector;
 mod x86;
 
 use crate::arithmetic::{
-    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, RateScaling, Recurrence, ScoreWeighting,
+    Arithmetic, Beside, Blend, Carried, Carry, Columns, Learn, Probe, QUERIES, RateScaling, Recurrence, ScoreScaling,
     Silu, Store, Substitution, Update,
 };
 use crate::view::{Mat, MatMut};
@@ -61,6 +61,19 @@ use softmax::{Row, Scaled};
 use token_jobs::{Carrying, Learning, MatVec, VecMat};
 
 /// The kernel's arithmetic for one instruction set. It exists only where the processor has that set.
+///
+/// ```
+/// use titans_kernel::arch::{Isa, Simd};
+/// use titans_kernel::{Arithmetic, Mat, MatMut, Store};
+///
+/// let (a, b) = ([1.0f32, 2.0], [3.0, 4.0]);
+/// for g in Isa::ALL.into_iter().filter_map(Simd::new).chain([Simd::best()]) {
+///     let mut c = [f32::NAN];
+///     g.gemm(Store::Set, Mat::new(&a, 1, 2)?, Mat::new(&b, 2, 1)?, MatMut::new(&mut c, 1, 1)?);
+///     assert_eq!(c, [11.0], "{}", g.isa().name());
+/// }
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Simd {
     isa: Isa,
@@ -130,8 +143,8 @@ impl<T: SimdScalar> Arithmetic<T> for Simd {
         T::recur(*self, recurrence);
     }
 
-    fn weight_scores(&self, weighting: ScoreWeighting<'_, T>) {
-        T::weight_scores(*self, weighting);
+    fn scale_scores(&self, scaling: ScoreScaling<'_, T>) {
+        T::scale_scores(*self, scaling);
     }
 
     fn blend(&self, blend: Blend<'_, T>) {

@@ -2,7 +2,7 @@
 
 use super::unroll::{each, opaque};
 use super::vector::Vector;
-use crate::arithmetic::{GROUP, Update};
+use crate::arithmetic::{GROUP, ScaledRows, Update};
 use crate::scalar::Scalar;
 
 /// Rows of a tile.
@@ -21,8 +21,8 @@ struct UpdateStrip<T> {
     h: *const T,
     h_token: usize,
     h_row: usize,
-    /// C's columns, P's [`GROUP`] numbers behind them, tokens twice that apart.
-    weighted: *const T,
+    /// C's columns, P's [`GROUP`] numbers behind them: [`ScaledRows`].
+    scaled: *const T,
     w: *mut T,
     w_row: usize,
     s: *mut T,
@@ -45,7 +45,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
     if !u.check() {
         return;
     }
-    let Update { decay, h, weighted, mut w, mut s, ahead, faded } = u;
+    let Update { decay, h, scaled, mut w, mut s, ahead, faded } = u;
     let (tokens, rows, width) = (h.rows(), w.rows(), w.cols());
     let (h_data, h_token, h_row) = (h.data().as_ptr(), h.row_stride(), h.col_stride());
     let (w_row, s_row) = (w.row_stride(), s.row_stride());
@@ -59,7 +59,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
             0 => V::LANES,
             rest => rest,
         };
-        let at = j / GROUP * tokens * 2 * GROUP + j % GROUP;
+        let at = ScaledRows { tokens }.group(j / GROUP) + j % GROUP;
         let mut i = 0;
         while i < rows {
             let left = rows - i;
@@ -71,7 +71,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
             };
             let tiles = left / height;
             // SAFETY: rows i .. i + tiles · height and column j lie inside W, S and H's columns; a group is whole tiles
-            // wide, so `weighted` holds whole registers for every token, if there is one. W and S are borrowed mutably
+            // wide, so `scaled` holds whole registers for every token, if there is one. W and S are borrowed mutably
             // and overlap nothing.
             unsafe {
                 let t = UpdateStrip {
@@ -82,7 +82,7 @@ pub(super) unsafe fn update<V: Vector>(u: Update<'_, V::T>) {
                     h: h_data.wrapping_add(i * h_row),
                     h_token,
                     h_row,
-                    weighted: weighted.as_ptr().wrapping_add(at),
+                    scaled: scaled.as_ptr().wrapping_add(at),
                     w: w.add(i * w_row + j),
                     w_row,
                     s: s.add(i * s_row + j),
@@ -187,24 +187,24 @@ unsafe fn chain<V: Vector, const R: usize, const N: usize>(
 ) {
     // SAFETY: as `tile`. Pointers end a token behind the last one.
     unsafe {
-        let (mut h, mut weighted) = (t.h, t.weighted);
+        let (mut h, mut scaled) = (t.h, t.scaled);
         let mut left = t.faded;
         while left > 0 {
-            step::<V, R, N, false>(by_c, by_p, h, h_row, weighted);
-            (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.wrapping_add(2 * GROUP), left - 1);
+            step::<V, R, N, false>(by_c, by_p, h, h_row, scaled);
+            (h, scaled, left) = (h.wrapping_add(t.h_token), scaled.wrapping_add(ScaledRows::STEP), left - 1);
         }
         left = t.tokens - t.faded;
         while left >= UNROLLED {
             each!(U < 4 => {
-                step::<V, R, N, true>(by_c, by_p, h, h_row, weighted.add(U * 2 * GROUP));
+                step::<V, R, N, true>(by_c, by_p, h, h_row, scaled.add(U * ScaledRows::STEP));
                 h = h.wrapping_add(t.h_token);
             });
-            weighted = weighted.wrapping_add(UNROLLED * 2 * GROUP);
+            scaled = scaled.wrapping_add(UNROLLED * ScaledRows::STEP);
             left -= UNROLLED;
         }
         while left > 0 {
-            step::<V, R, N, true>(by_c, by_p, h, h_row, weighted);
-            (h, weighted, left) = (h.wrapping_add(t.h_token), weighted.wrapping_add(2 * GROUP), left - 1);
+            step::<V, R, N, true>(by_c, by_p, h, h_row, scaled);
+            (h, scaled, left) = (h.wrapping_add(t.h_token), scaled.wrapping_add(ScaledRows::STEP), left - 1);
         }
     }
 }
@@ -216,15 +216,15 @@ unsafe fn step<V: Vector, const R: usize, const N: usize, const BOTH: bool>(
     by_p: &mut [[V; N]; R],
     h: *const V::T,
     h_row: usize,
-    weighted: *const V::T,
+    scaled: *const V::T,
 ) {
     // SAFETY: as `tile`.
     unsafe {
         let (mut c, mut p) = ([V::splat(V::T::ZERO); N], [V::splat(V::T::ZERO); N]);
         each!(J < N => {
-            c[J] = V::load(weighted.add(J * V::LANES));
+            c[J] = V::load(scaled.add(J * V::LANES));
             if BOTH {
-                p[J] = V::load(weighted.add(GROUP + J * V::LANES));
+                p[J] = V::load(scaled.add(GROUP + J * V::LANES));
             }
         });
         each!(I < R => {

@@ -1,4 +1,4 @@
-//! What the chunk form asks beside products: the coefficients of its tokens, and scores weighted by them
+//! What the chunk form asks beside products: the coefficients of its tokens, and scores scaled by them
 //! (`docs/MATH.md` section 3).
 
 use super::Factors;
@@ -52,6 +52,7 @@ impl<T: Scalar> Recurrence<'_, T> {
         let f = self.factors.item(t);
         let (mut a, mut g, mut e) = (self.a.item(t), self.g.item(t), self.e.item(t));
         if f.writes {
+            // A_t = (1 − α_t) A_{t−1}, G_t = (1 − α_t) G_{t−1} + Π_{j≤t} η_j.
             a = flushed(f.keep * a);
             [g, e] = momentum([g, e], f.keep, f.eta);
         }
@@ -110,10 +111,12 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
     }
     for (t, f) in r.factors.iter().enumerate() {
         r.numbers(t);
+        // Row t + 1 of C and P, [n + 1, b], from row t; i is the token's own column.
         let (i, b) = (r.offset + t, r.chunk);
         let (c_old, c_new) = r.c.part_mut(t * b..(t + 2) * b).halves_mut(b);
         let (p_old, p_new) = r.p.part_mut(t * b..(t + 2) * b).halves_mut(b);
         if !f.writes {
+            // Neither W nor S moves, so that all tokens before count as much as they did, and this one nothing.
             c_new.part_mut(..i).become_copy(c_old.part(..i));
             p_new.part_mut(..i).become_copy(p_old.part(..i));
             c_new.put(i, T::ZERO);
@@ -122,10 +125,12 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
         }
         let (c_some, p_some) = (c_new.part_mut(..i), p_new.part_mut(..i));
         for (((cn, pn), &co), &po) in c_some.iter_mut().zip(p_some).zip(c_old.part(..i)).zip(p_old.part(..i)) {
+            // P_{t,j} = η_t P_{t−1,j}, C_{t,j} = (1 − α_t) C_{t−1,j} + P_{t,j}.
             let p = f.eta * po;
             *cn = flushed(f.keep * co + p);
             *pn = faded(p, *cn);
         }
+        // P_{i,i} = 1 by definition, and C_{i,i} = 0 + P_{i,i}.
         c_new.put(i, T::ONE);
         p_new.put(i, T::ONE);
     }
@@ -134,7 +139,7 @@ pub(super) fn recur<T: Scalar>(mut r: Recurrence<'_, T>) {
 /// `scores ∘ C diag(rate)`: query t keeps its scores of the first `visible.0 + t visible.1` tokens, times `c rate`; the
 /// others up to `seen` become 0.
 #[derive(Debug)]
-pub struct ScoreWeighting<'a, T> {
+pub struct ScoreScaling<'a, T> {
     /// Queries.
     pub n: usize,
     /// Scores of a query.
@@ -153,7 +158,7 @@ pub struct ScoreWeighting<'a, T> {
     pub stride: usize,
 }
 
-impl<T> ScoreWeighting<'_, T> {
+impl<T> ScoreScaling<'_, T> {
     /// As [`Recurrence::check`].
     #[must_use]
     pub(crate) fn check(&self) -> bool {
@@ -169,9 +174,9 @@ impl<T> ScoreWeighting<'_, T> {
     }
 }
 
-/// [`Arithmetic::weight_scores`](super::Arithmetic::weight_scores) row by row.
+/// [`Arithmetic::scale_scores`](super::Arithmetic::scale_scores) row by row.
 #[inline(always)]
-pub(super) fn weight_scores<T: Scalar>(w: ScoreWeighting<'_, T>) {
+pub(super) fn scale_scores<T: Scalar>(w: ScoreScaling<'_, T>) {
     if !w.check() {
         return;
     }
@@ -181,6 +186,7 @@ pub(super) fn weight_scores<T: Scalar>(w: ScoreWeighting<'_, T>) {
         for ((m, &c), &rate) in row.part_mut(..visible).iter_mut().zip(w.c.part(t * w.c_stride..)).zip(w.rate) {
             *m *= c * rate;
         }
+        // Tokens that come after the query: a product over the whole row stays causal.
         row.part_mut(visible..).fill(T::ZERO);
     }
 }

@@ -56,6 +56,7 @@ fn packed<T: Scalar, F: MulAdd<T>, const MR: usize, const NR: usize, const KC: u
     while k0 < b.rows() {
         let kc = KC.min(b.rows() - k0);
         copy_block(block.part_mut(..kc), b, k0, j, width);
+        // From the second block of k on a chain goes on from what C holds: the bits of one long chain.
         let store = if k0 == 0 || store == Store::Sub { store } else { Store::Add };
         let rows = PanelBlock { k0, kc, b: block.as_flattened(), stride: NR };
         tiles::<T, F, MR, NR>(store, a, rows, c, (j, width));

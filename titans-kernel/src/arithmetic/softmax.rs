@@ -134,11 +134,13 @@ fn exponentials<T: Scalar>(scale: T, keys: &[Seen], scores: &mut [[T; QUERIES]],
             else {
                 continue;
             };
+            // x ≤ m: no exponential is above 1, that of m is 1, and the sum is neither infinite nor 0. Of −∞ it is 0.
             let mut e = [T::ZERO; SUMS];
             for l in 0..SUMS {
                 e[l] = ((x[l] - m[l]) * scale).exp();
             }
             *x = e;
+            // By the key's number in the sequence: the same sum takes it wherever the keys begin.
             let sum = &mut sums[(run.lane + s) % SUMS];
             for l in 0..SUMS {
                 sum[l] += e[l];
@@ -173,6 +175,7 @@ pub(super) fn row<T: Scalar>(scale: T, row: &mut [T]) -> [T; 2] {
             m[l] = if x[l] > m[l] { x[l] } else { m[l] };
         }
     }
+    // The largest is the same number in any order; the sums below are not, and keep theirs.
     let m = m.iter().fold(m[0], |m, &x| if x > m { x } else { m });
     let mut sums = [T::ZERO; SUMS];
     for block in blocks {

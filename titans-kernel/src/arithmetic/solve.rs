@@ -72,15 +72,20 @@ pub(super) fn substitute<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, mut s: Sub
     let (m, width, stride) = (s.rows.rows(), s.rows.cols(), s.rows.row_stride());
     let solved = s.known_rows();
     for done in solved..m {
-        let r = if s.order == Order::Up { m - 1 - done } else { done };
+        let r = match s.order {
+            Order::Down(_) => done,
+            Order::Up => m - 1 - done,
+        };
         for before in 0..done {
             let (i, w) = match s.order {
                 Order::Down(_) => (before, s.weights.at(r - solved, before)),
                 Order::Up => (m - 1 - before, s.weights.at(m - 1 - before, r)),
             };
+            // Two rows of one array, to read one and to write the other: the array is split between them.
             let (low, high) = s.rows.data_mut().halves_mut(i.max(r) * stride);
             let (low, high) = (low.part_mut(i.min(r) * stride..).part_mut(..width), high.part_mut(..width));
             let (x, y) = if i < r { (low, high) } else { (high, low) };
+            // A step of gemm's chain: what a product took off before and these make one sum, however rows are cut.
             g.axpy(Store::Sub, w, x, y);
         }
         let row = s.rows.row_mut(r);

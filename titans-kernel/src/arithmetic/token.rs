@@ -4,8 +4,10 @@
 //! comes with. An implementation may visit W and S once where these visit them often.
 
 use super::{Arithmetic, Store};
-use crate::part::Parts;
+use crate::error::Result;
+use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
 /// Most tokens of one [`Arithmetic::carry`].
@@ -82,11 +84,31 @@ pub struct Carried<'a, T> {
     pub work: &'a mut [T],
 }
 
-/// Numbers that [`Arithmetic::carry`] works in.
-pub const fn carry_len(d_in: usize, d_out: usize) -> usize {
-    let wide = if d_out < COPIED { d_out.next_multiple_of(16) } else { COPIED };
-    // Sums of squares, W and S of some columns beginning at a cache line, and two rows.
-    16 * (CARRIED + 1) + 2 * d_in * wide + 2 * d_out
+/// Numbers that [`Arithmetic::carry`] works in, for a W of `d_in × d_out`; `usize::MAX` if that is beyond counting.
+pub fn carry_len(d_in: usize, d_out: usize) -> usize {
+    counted(|room| CarrySpace::<f64>::take(room, d_in, d_out))
+}
+
+/// The parts of [`Carried::work`]: the versions use those that they need.
+#[derive(Debug)]
+pub(crate) struct CarrySpace<'a, T> {
+    /// 16 partial sums of e² for each of [`CARRIED`] tokens.
+    pub(crate) sums: &'a mut [T],
+    /// W and S of up to [`COPIED`] columns side by side, whole registers of them, from a cache line on.
+    pub(crate) copy: &'a mut [T],
+    /// e and δ of one token.
+    pub(crate) rows: [&'a mut [T]; 2],
+}
+
+impl<'a, T> CarrySpace<'a, T> {
+    /// Takes the space for a W of `d_in × d_out`; nothing is written.
+    #[inline(always)]
+    pub(crate) fn take<R: Room<'a, T>>(room: &mut R, d_in: usize, d_out: usize) -> Result<Self> {
+        let wide = if d_out < COPIED { d_out.next_multiple_of(16) } else { COPIED };
+        let sums = room.area(CARRIED, 16)?;
+        room.align()?;
+        Ok(Self { sums, copy: room.area(d_in, 2 * wide)?, rows: [room.take(d_out)?, room.take(d_out)?] })
+    }
 }
 
 /// [`Arithmetic::learn`] in rows.
@@ -104,6 +126,7 @@ pub(super) fn learn<T: Scalar, G: Arithmetic<T> + ?Sized>(
         || {
             for ((w, s), &x) in w.chunks_exact_mut(d).zip(s.chunks_exact_mut(d)).zip(c.x) {
                 for ((w, s), &delta) in w.iter_mut().zip(s).zip(c.delta) {
+                    // S_t first: W_t = (1 − α_t) W_{t−1} + S_t takes the new one.
                     *s = c.eta * *s + x * delta;
                     *w = c.keep * *w + *s;
                 }
@@ -117,15 +140,15 @@ pub(super) fn learn<T: Scalar, G: Arithmetic<T> + ?Sized>(
 
 /// [`Arithmetic::carry`] step by step.
 pub(crate) fn carry<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, c: Carry<'_, T>, o: Carried<'_, T>) {
-    let (d, mut y) = (c.v.cols(), o.y);
-    let (e, rest) = o.work.halves_mut(d);
-    let delta = rest.part_mut(..d);
+    let space = CarrySpace::take(&mut Scratch::new(o.work), c.k.cols(), c.v.cols());
+    sure!(space.is_ok(), "work space");
+    let (Ok(CarrySpace { rows: [e, delta], .. }), mut y) = (space, o.y) else { return };
     for t in 0..c.k.rows() {
         let (k, f) = (c.k.row(t), c.factors.item(t));
         g.vecmat(k, o.w, e);
-        for (((e, delta), &v), _) in e.iter_mut().zip(delta.iter_mut()).zip(c.v.row(t)).zip(0..d) {
-            *e -= v;
-            *delta = -f.rate * (c.scale * *e);
+        for ((e, delta), &v) in e.iter_mut().zip(delta.iter_mut()).zip(c.v.row(t)) {
+            *e -= v; // k_t W_{t−1} − v_t, by column
+            *delta = -f.rate * (c.scale * *e); // −θ_t ∂(c ‖e‖²)/∂(k W) = −θ_t 2c e
         }
         o.squares.put(t, squares(e));
         let mut ask = |w: &[T]| {
@@ -133,6 +156,7 @@ pub(crate) fn carry<T: Scalar, G: Arithmetic<T> + ?Sized>(g: &G, c: Carry<'_, T>
                 g.vecmat(c.q.row(t), w, y.row_mut(t));
             }
         };
+        // h_t = M_{t−1}(q_t), or y_t = M_t(q_t) below.
         if !c.after {
             ask(o.w);
         }

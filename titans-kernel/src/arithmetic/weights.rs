@@ -1,7 +1,7 @@
 //! What the chunk form does with W and S at once: rows read by a blend of both, and a chunk's tokens closed into them
 //! (`docs/MATH.md` section 3).
 
-use super::{Arithmetic, GROUP, Store};
+use super::{Arithmetic, GROUP, Store, scaled_len};
 use crate::part::{Parts, sure};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -53,10 +53,23 @@ fn holds(len: usize, n: usize, step: usize) -> bool {
     n == 0 || (n - 1).checked_mul(step).is_some_and(|last| last < len)
 }
 
-/// Whether `len` elements are [`weighted_len`](super::weighted_len) of n rows of `width` columns, or more.
-fn room(len: usize, n: usize, width: usize) -> bool {
-    let columns = width.checked_next_multiple_of(GROUP).and_then(|columns| columns.checked_mul(2));
-    columns.and_then(|columns| columns.checked_mul(n)).is_some_and(|needed| needed <= len)
+/// Where rows that were scaled in two ways lie: groups of [`GROUP`] columns, of each group the tokens one after
+/// another, of each token its columns of C and then those of P.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScaledRows {
+    /// n.
+    pub(crate) tokens: usize,
+}
+
+impl ScaledRows {
+    /// Elements from a token of a group to the next; P begins [`GROUP`] elements behind C.
+    pub(crate) const STEP: usize = 2 * GROUP;
+
+    /// Where a group's first token begins.
+    #[inline(always)]
+    pub(crate) const fn group(self, group: usize) -> usize {
+        Self::STEP.saturating_mul(self.tokens).saturating_mul(group)
+    }
 }
 
 /// [`Arithmetic::blend`] by small products.
@@ -85,6 +98,7 @@ pub(super) fn blend<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, mut b: Ble
                 for ((z, &by_w), &by_s) in
                     b.z.row_mut(i + r).part_mut(j..j + columns).iter_mut().zip(parts[0]).zip(parts[1])
                 {
+                    // Scaled behind the chains, not a W + g S before: no row needs weights of its own in memory.
                     *z = a * by_w + g * by_s;
                 }
             }
@@ -105,7 +119,7 @@ pub struct RateScaling<'a, T> {
     pub rate: &'a [T],
     /// As `by_step`.
     pub rate_step: usize,
-    /// [`weighted_len`](super::weighted_len) elements.
+    /// [`scaled_len`](super::scaled_len) elements.
     pub out: &'a mut [T],
 }
 
@@ -117,10 +131,10 @@ impl<T: Scalar> RateScaling<'_, T> {
     #[must_use]
     pub(crate) fn check(&self) -> bool {
         let n = self.x.rows();
-        sure!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be weighted", false);
-        sure!(room(self.out.len(), n, self.x.cols()), "room for weighted rows", false);
-        sure!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are weighted by", false);
-        sure!(holds(self.rate.len(), n, self.rate_step), "rates that rows are weighted by", false);
+        sure!(self.x.col_stride() == 1 || self.x.cols() == 0, "rows to be scaled", false);
+        sure!(self.out.len() >= scaled_len(n, self.x.cols()), "room for scaled rows", false);
+        sure!(self.by.iter().all(|x| holds(x.len(), n, self.by_step)), "numbers that rows are scaled by", false);
+        sure!(holds(self.rate.len(), n, self.rate_step), "rates that rows are scaled by", false);
         true
     }
 
@@ -138,12 +152,13 @@ pub(super) fn scale_by_rates<T: Scalar>(w: RateScaling<'_, T>) {
         return;
     }
     let (n, columns) = (w.x.rows(), w.x.cols());
+    let rows = ScaledRows { tokens: n };
     for t in 0..n {
         let factors = w.factors(t);
-        for j in (0..columns).step_by(GROUP) {
+        for (group, j) in (0..columns).step_by(GROUP).enumerate() {
             let x = w.x.row(t).part(j..columns.min(j + GROUP));
-            let group = w.out.part_mut((j / GROUP * n + t) * 2 * GROUP..).part_mut(..2 * GROUP);
-            for (out, f) in group.chunks_exact_mut(GROUP).zip(factors) {
+            let row = w.out.part_mut(rows.group(group) + t * ScaledRows::STEP..).part_mut(..ScaledRows::STEP);
+            for (out, f) in row.chunks_exact_mut(GROUP).zip(factors) {
                 out.iter_mut().zip(x).for_each(|(o, &x)| *o = f * x);
                 out.part_mut(x.len()..).fill(T::ZERO);
             }
@@ -161,10 +176,10 @@ pub struct Update<'a, T> {
     pub decay: [T; 3],
     /// H, `[n, rows of W]`.
     pub h: Mat<'a, T>,
-    /// C and P in groups of [`GROUP`] columns ([`weighted_len`](super::weighted_len) elements, as
+    /// C and P in groups of [`GROUP`] columns ([`scaled_len`](super::scaled_len) elements, as
     /// [`Arithmetic::scale_by_rates`] writes them): of each group n rows of C's columns and then P's, zeros behind the
     /// last column.
-    pub weighted: &'a [T],
+    pub scaled: &'a [T],
     /// A panel of W.
     pub w: MatMut<'a, T>,
     /// The same panel of S.
@@ -185,7 +200,7 @@ impl<T: Scalar> Update<'_, T> {
     pub(crate) fn check(&self) -> bool {
         let (rows, width) = (self.w.rows(), self.w.cols());
         sure!(self.h.cols() == rows && self.s.rows() == rows && self.s.cols() == width, "shapes of an update", false);
-        sure!(room(self.weighted.len(), self.h.rows(), width), "rows of an update", false);
+        sure!(self.scaled.len() >= scaled_len(self.h.rows(), width), "rows of an update", false);
         sure!(self.faded <= self.h.rows(), "faded rows of an update", false);
         true
     }
@@ -197,7 +212,8 @@ pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update
     if !u.check() {
         return;
     }
-    let Update { decay: [a, g, e], h, weighted, mut w, mut s, .. } = u;
+    let Update { decay: [a, g, e], h, scaled, mut w, mut s, .. } = u;
+    // Decayed first: the products' chains over the tokens go on from there.
     engine.vectorise(
         #[inline(always)]
         || decay(a, g, e, w.rb(), s.rb()),
@@ -205,9 +221,9 @@ pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update
     let (rows, columns) = (h.rows(), w.cols());
     for (group, j) in (0..columns).step_by(GROUP).enumerate() {
         let width = GROUP.min(columns - j);
-        let c = weighted.part(group * rows * 2 * GROUP..);
+        let c = scaled.part(ScaledRows { tokens: rows }.group(group)..);
         for (x, out) in [(c, w.rb()), (c.get(GROUP..).unwrap_or(&[]), s.rb())] {
-            if let Ok(x) = Mat::strided(x, rows, width, 2 * GROUP, 1) {
+            if let Ok(x) = Mat::strided(x, rows, width, ScaledRows::STEP, 1) {
                 engine.gemm(Store::Add, h.t(), x, out.columns(j, width));
             }
         }
@@ -219,7 +235,7 @@ pub(super) fn update<T: Scalar, G: Arithmetic<T> + ?Sized>(engine: &G, u: Update
 fn decay<T: Scalar>(a: T, g: T, e: T, mut w: MatMut<'_, T>, mut s: MatMut<'_, T>) {
     for i in 0..w.rows() {
         for (w, s) in w.row_mut(i).iter_mut().zip(s.row_mut(i)) {
-            *w = a * *w + g * *s;
+            *w = a * *w + g * *s; // by S as it was before the chunk
             *s = e * *s;
         }
     }

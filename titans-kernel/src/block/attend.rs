@@ -1,7 +1,8 @@
 //! The attention of a block: queries, keys and values of some tokens, and what its state adds to them.
 
 use super::BlockRun;
-use super::spec::{BlockSpec, Kind};
+use super::choices::Kind;
+use super::spec::BlockSpec;
 use super::state::{KeyValues, State, in_segment, seen_from, window_start};
 use super::weights::Projection;
 use super::work::Attending;
@@ -16,13 +17,18 @@ use crate::view::{Mat, MatMut};
 
 /// What is visible to a token.
 fn span(spec: &BlockSpec) -> Span {
-    if spec.kind == Kind::Mac { Span::Segment(spec.segment) } else { Span::Window(spec.window) }
+    match spec.kind {
+        Kind::Mac => Span::Segment(spec.segment),
+        Kind::Mag | Kind::Mal | Kind::Attention => Span::Window(spec.window),
+        // Nothing: there is no attention.
+        Kind::Lmm => Span::Window(0),
+    }
 }
 
 /// Elements of scratch of one head for n queries.
 pub(super) fn scratch_len(spec: &BlockSpec, n: usize) -> usize {
     if spec.kind.has_attention() {
-        attention::scratch_len(span(spec), n, spec.persistent, spec.kind == Kind::Mac)
+        attention::scratch_len(span(spec), n, spec.persistent, spec.kind.has_context())
     } else {
         0
     }
@@ -48,7 +54,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     /// Positions of tokens, or of the context; none without rotary positions.
     fn rotary(&self, context: bool) -> Option<Rotary> {
         let (spec, base) = (self.spec, self.spec.rotary);
-        let period = if spec.kind == Kind::Mac { spec.segment } else { 0 };
+        let period = if spec.kind.has_context() { spec.segment } else { 0 };
         let shift = if context { -(period as i64) } else { 0 };
         (base != 0.0).then_some(Rotary { width: spec.attention_width(), base, period, shift })
     }
@@ -150,7 +156,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             let head = |x, rows| head(x, rows, kv_at, width, kv_width);
             let keys = Keys {
                 persistent: if spec.persistent > 0 { Some(head(&state.persistent, spec.persistent)?) } else { None },
-                context: if spec.kind == Kind::Mac { Some(head(&state.context, total)?) } else { None },
+                context: if spec.kind.has_context() { Some(head(&state.context, total)?) } else { None },
                 tokens: head(&state.tokens, total)?,
                 first: start,
             };

@@ -1,10 +1,10 @@
 //! MAC: what the memory recalls becomes the context of attention, which the memory then writes (equations 21 to 25).
 
+use super::BlockRun;
+use super::choices::MacFeed;
 use super::remember::RememberCall;
-use super::spec::MacFeed;
 use super::state::{State, in_segment};
 use super::work::{Mixing, Remembering};
-use super::{BlockRun, Mode};
 use crate::arithmetic::Arithmetic;
 use crate::error::Result;
 use crate::memory::{Stream, query};
@@ -35,7 +35,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         Ok(clipped)
     }
 
-    /// The same in [`Wiring::Residual`](super::spec::Wiring): attention adds to x, then the memories to what that
+    /// The same in [`Wiring::Residual`](super::choices::Wiring): attention adds to x, then the memories to what that
     /// gives.
     pub(crate) fn mac_residual(
         &self,
@@ -74,7 +74,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         t: &mut [T],
         surprise: Option<MatMut<'_, T>>,
     ) -> Result<u64> {
-        let by_segment = self.spec.mac_read_segment;
+        let by_segment = self.spec.mac_read.is_at_segment_start();
         let n = rows[0].rows();
         let clipped =
             self.answers(rows, state, work, t, RememberCall { at: position, answers: !by_segment, surprise })?;
@@ -98,7 +98,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
             self.open_segment(state);
         }
         let [t, q] = &mut work.t;
-        if self.mode != Mode::Absent {
+        if self.mode.answers() {
             self.project(x, &self.w.context_q, state.context_tail, true, t, q)?;
         }
         self.ask(n, q, state.snapshot, work.memory.r, work.memory.own)?;
@@ -119,7 +119,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
     /// `r = M_s(q)`, the weights of the segment's start; 0 where memories are absent.
     fn ask(&self, n: usize, q: &[T], snapshot: &[T], r: &mut [T], own: &mut [T]) -> Result<()> {
         let (spec, d, inner) = (&self.spec.memory, self.spec.head_width, self.spec.inner());
-        if self.mode == Mode::Absent {
+        if !self.mode.answers() {
             r.fill(T::ZERO);
             return Ok(());
         }

@@ -1,10 +1,10 @@
 //! The mixers LMM, MAG, MAL and attention: how their layers follow one another. MAC is in `mac`.
 
+use super::BlockRun;
+use super::choices::{Combine, Kind, Wiring};
 use super::remember::RememberCall;
-use super::spec::{Combine, Kind, Wiring};
 use super::state::State;
 use super::work::{Mixing, Remembering};
-use super::{BlockRun, Mode};
 use crate::arithmetic::Arithmetic;
 use crate::error::Result;
 use crate::ops::{linear, rms_norm, silu, silu_gate};
@@ -26,7 +26,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         surprise: Option<MatMut<'_, T>>,
     ) -> Result<u64> {
         let (width, inner) = (self.width, self.spec.inner());
-        if self.spec.kind == Kind::Mac {
+        if self.spec.kind.has_context() {
             return match self.spec.wiring {
                 Wiring::Letter => self.mac(n, position, state, work, surprise),
                 Wiring::Residual => self.mac_residual(n, position, x, state, work, surprise),
@@ -36,11 +36,10 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         let persistent = if self.spec.remembers_persistent() { self.spec.persistent } else { 0 };
         let at = position.saturating_add(persistent as u64);
         let wanted = RememberCall { at, answers: true, surprise };
-        let clipped = match self.spec.kind {
-            Kind::Attention => 0,
-            Kind::Lmm | Kind::Mac | Kind::Mag | Kind::Mal => {
-                self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?
-            }
+        let clipped = if self.spec.kind.has_memory() {
+            self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?
+        } else {
+            0
         };
         let inner_rows = match self.spec.kind {
             Kind::Lmm => {
@@ -79,10 +78,10 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         let (kind, rows) = (self.spec.kind, self.w.persistent.sub(from, n));
         let mut clipped = 0;
         if self.spec.remembers_persistent() {
-            let wanted = RememberCall { at: from as u64, answers: kind == Kind::Mal, surprise: None };
+            let wanted = RememberCall { at: from as u64, answers: kind.attends_to_answers(), surprise: None };
             clipped = self.answers([rows; 3], state, &mut work.memory, work.t[0], wanted)?;
         }
-        if kind == Kind::Mal && !self.spec.residual() {
+        if kind.attends_to_answers() && !self.spec.residual() {
             self.output_gate(rows, work.memory.r, &mut work.t)?;
             self.pass_on(n, &mut [], work.memory.r, work.y, work.z)?;
             self.persist(Mat::new(work.z, n, self.width)?, from, state, &mut work.attention)?;
@@ -101,7 +100,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         t: &mut [T],
         wanted: RememberCall<'_, T>,
     ) -> Result<u64> {
-        if self.mode != Mode::Absent {
+        if self.mode.answers() {
             return self.remember(u, state, work, t, wanted);
         }
         work.r.fill(T::ZERO);

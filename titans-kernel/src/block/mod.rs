@@ -4,6 +4,7 @@
 //! number of tokens at a time, and a token's numbers have the same bits with whichever others it comes.
 
 mod attend;
+mod choices;
 mod mac;
 mod mixer;
 mod remember;
@@ -19,9 +20,10 @@ use crate::ops::{linear, silu_gate};
 use crate::scalar::Scalar;
 use crate::scratch::{Scratch, counted};
 use crate::view::{Mat, MatMut};
+pub use choices::{Combine, GateSpan, Kind, MacFeed, MacRead, Wiring};
 use core::cell::Cell;
 pub(crate) use spec::rule;
-pub use spec::{BlockSpec, Combine, Kind, LIMIT, MacFeed, Wiring};
+pub use spec::{BlockSpec, LIMIT};
 pub(crate) use state::{State, StatePart, parts};
 pub use weights::{BlockWeights, Projection, Tensor, WeightSource};
 pub(crate) use weights::{Numbers, Taking, Visit};
@@ -38,6 +40,24 @@ choice! {
         Frozen = 1, "frozen";
         /// They answer 0: what the model is without them.
         Absent = 2, "absent";
+    }
+}
+
+impl Mode {
+    /// Do the memories write?
+    pub(crate) const fn writes(self) -> bool {
+        match self {
+            Self::On => true,
+            Self::Frozen | Self::Absent => false,
+        }
+    }
+
+    /// Do the memories answer?
+    pub(crate) const fn answers(self) -> bool {
+        match self {
+            Self::On | Self::Frozen => true,
+            Self::Absent => false,
+        }
     }
 }
 

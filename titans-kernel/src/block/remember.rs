@@ -90,7 +90,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
         let one = |is: bool| f64::from(u8::from(is));
         let scale = [one(spec.forgetting), spec.theta_max, spec.eta_max * one(spec.momentum)];
         gates::forward(self.g, spec.gate_columns(), scale, logits, out)?;
-        if !spec.gates_by_chunk {
+        if !spec.gate_span.is_of_chunk() {
             return Ok(());
         }
         for (number, row) in (at..).zip(out.chunks_exact_mut(row.max(1))) {
@@ -127,7 +127,7 @@ impl<T: Scalar, G: Arithmetic<T>> BlockRun<'_, T, G> {
                 alpha: gate(0),
                 theta: gate(1),
                 eta: gate(2),
-                mask: if self.mode == super::Mode::On { Mask::Write } else { Mask::ReadOnly },
+                mask: if self.mode.writes() { Mask::Write } else { Mask::ReadOnly },
             };
             let mut y = if answers { Some(MatMut::strided(work.r.part_mut(h * d..), n, d, inner)?) } else { None };
             let mut memory =

@@ -1,108 +1,24 @@
 //! What a block is: its mixer, the sizes of its parts, and the rules they keep.
 
-use crate::choice;
+use super::choices::{Combine, GateSpan, Kind, MacFeed, MacRead, Wiring};
 use crate::error::{Error, Result};
 use crate::memory::{MemorySpec, Read};
 
 /// Largest size of anything that is counted in rows, columns or heads.
 pub const LIMIT: usize = 1 << 20;
 
-choice! {
-    /// The mixer of a block (`docs/MATH.md` section 6).
-    #[derive(Default)]
-    pub enum Kind: "block" {
-        /// The memory alone.
-        #[default]
-        Lmm = 0, "lmm";
-        /// Memory as context: attention over a segment, the persistent tokens and what the memory recalls.
-        Mac = 1, "mac";
-        /// Memory as gate: a memory and sliding-window attention side by side, combined element by element.
-        Mag = 2, "mag";
-        /// Memory as layer: sliding-window attention over what the memory answers.
-        Mal = 3, "mal";
-        /// Sliding-window attention, without a memory.
-        Attention = 4, "attention";
-    }
-}
-
-impl Kind {
-    /// Has the block memories?
-    pub const fn has_memory(self) -> bool {
-        !matches!(self, Self::Attention)
-    }
-
-    /// Has the block attention?
-    pub const fn has_attention(self) -> bool {
-        !matches!(self, Self::Lmm)
-    }
-
-    /// Attention over the last tokens, in place of segments?
-    pub(crate) const fn has_window(self) -> bool {
-        matches!(self, Self::Mag | Self::Mal | Self::Attention)
-    }
-}
-
-choice! {
-    /// How the layers of a block are joined to the rows of the model (`docs/MATH.md` section 6).
-    #[derive(Default)]
-    pub enum Wiring: "wiring" {
-        /// Memory and attention each add to the rows, as in the published models around the paper: attention has
-        /// convolutions, a norm for each head and a gate, and the persistent rows are its own.
-        #[default]
-        Residual = 1, "residual";
-        /// The paper's equations 21 to 31 to the letter: one residual connection a mixer, so that what the memory says
-        /// passes through attention (MAL) or the other way round (MAC).
-        Letter = 0, "letter";
-    }
-}
-
-choice! {
-    /// What the memories of [`Kind::Mac`] in [`Wiring::Residual`] are fed: n, the rows before attention, or y, those
-    /// after it.
-    #[derive(Default)]
-    pub enum MacFeed: "mac-feed" {
-        /// Queries and keys from n, values and gates from y: what attention says is kept under what was there.
-        #[default]
-        Split = 1, "split";
-        /// All from n.
-        Tokens = 2, "tokens";
-        /// All from y (equation 24).
-        Output = 0, "output";
-    }
-}
-
-choice! {
-    /// How MAC (in [`Wiring::Letter`]) and MAG put attention `a` and memory `m` together, both normalised with learned
-    /// scales.
-    #[derive(Default)]
-    pub enum Combine: "combine" {
-        /// silu(a) ∘ silu(m).
-        Product = 0, "product";
-        /// a ∘ silu(m).
-        Silu = 1, "silu";
-        /// a ∘ σ(m).
-        Sigmoid = 2, "sigmoid";
-        /// a + m.
-        Sum = 3, "sum";
-        /// (a + m) ∘ silu(n G), in [`Wiring::Residual`].
-        Gated = 4, "gated";
-        /// a ∘ silu(n G₂) + m ∘ silu(n G₁), in [`Wiring::Residual`].
-        #[default]
-        Gates = 5, "gates";
-    }
-}
-
-impl Combine {
-    /// The wiring that knows it.
-    pub const fn wiring(self) -> Wiring {
-        match self {
-            Self::Product | Self::Silu | Self::Sigmoid | Self::Sum => Wiring::Letter,
-            Self::Gated | Self::Gates => Wiring::Residual,
-        }
-    }
-}
-
 /// The configuration of one block. Fields that its kind does not use must be valid and change nothing.
+///
+/// ```
+/// use titans_kernel::model::{BlockSpec, Kind};
+///
+/// let lmm = BlockSpec::new(Kind::Lmm, 2, 8)?;
+/// let mag = BlockSpec { kind: Kind::Mag, window: 32, ..lmm.clone() };
+/// mag.validate()?;
+/// assert_eq!((lmm.inner(), lmm.memories()), (16, 2)); // rows of two memories' 8 numbers each
+/// assert!(mag.parameters(16) > lmm.parameters(16)); // those of attention, in a model of 16 numbers a row
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockSpec {
     /// The mixer.
@@ -129,8 +45,8 @@ pub struct BlockSpec {
     pub forgetting: bool,
     /// Whether surprise has momentum; without, η = 0.
     pub momentum: bool,
-    /// Every token takes the gates of its chunk's first one.
-    pub gates_by_chunk: bool,
+    /// Whose gates a token takes.
+    pub gate_span: GateSpan,
     /// Learned rows before the first token, 0 or more.
     pub persistent: usize,
     /// Heads of attention; they divide I.
@@ -148,13 +64,49 @@ pub struct BlockSpec {
     pub combine: Combine,
     /// What the memories of [`Kind::Mac`] are fed in [`Wiring::Residual`].
     pub mac_feed: MacFeed,
-    /// [`Kind::Mac`]: queries are answered by the weights of the segment's start instead of those that `read` names.
-    pub mac_read_segment: bool,
+    /// [`Kind::Mac`]: whether the weights that `read` names answer queries, or those of the segment's start.
+    pub mac_read: MacRead,
     /// Hidden width of the feed-forward.
     pub feed_forward: usize,
 }
 
 impl BlockSpec {
+    /// A block of so many linear memories of this width, with what `titans train` begins with: the residual wiring,
+    /// reads after the write, convolutions of 4 taps, gates of every token's own, windows and segments of 64 tokens, as
+    /// many heads of attention as memories, rotary positions where the width is even, a feed-forward of twice the inner
+    /// width, no persistent rows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as [`BlockSpec::validate`].
+    pub fn new(kind: Kind, heads: usize, head_width: usize) -> Result<Self> {
+        let spec = Self {
+            kind,
+            wiring: Wiring::Residual,
+            memory: MemorySpec::new(&[head_width, head_width])?,
+            read: Read::After,
+            heads,
+            head_width,
+            conv_width: 4,
+            theta_max: 1.0,
+            eta_max: 0.5,
+            forgetting: true,
+            momentum: true,
+            gate_span: GateSpan::Token,
+            persistent: 0,
+            attention_heads: heads,
+            kv_heads: heads,
+            window: 64,
+            segment: 64,
+            rotary: if head_width.is_multiple_of(2) { 10000.0 } else { 0.0 },
+            combine: Combine::Gates,
+            mac_feed: MacFeed::Split,
+            mac_read: MacRead::After,
+            feed_forward: heads.saturating_mul(head_width).saturating_mul(2),
+        };
+        spec.validate()?;
+        Ok(spec)
+    }
+
     /// Checks every field.
     ///
     /// # Errors
@@ -194,7 +146,7 @@ impl BlockSpec {
         rule("combine: one that the wiring knows", 0, self.combine.wiring() == self.wiring)?;
         let whole = self.segment.is_multiple_of(self.memory.period_len());
         let what = "segment: a multiple of the memory's chunk and compute_chunk";
-        rule(what, self.segment, self.kind != Kind::Mac || whole)
+        rule(what, self.segment, !self.kind.has_context() || whole)
     }
 
     fn has_rotary(&self) -> bool {
@@ -238,14 +190,53 @@ impl BlockSpec {
         self.kv_heads.saturating_mul(self.attention_width())
     }
 
-    /// Width of the rows that the memories see, in a model of this width.
-    pub(crate) const fn memory_input(&self, width: usize) -> usize {
-        if matches!(self.kind, Kind::Mac) && matches!(self.wiring, Wiring::Letter) { self.inner() } else { width }
-    }
-
     /// Layers that each add to the rows?
     pub(crate) const fn residual(&self) -> bool {
-        matches!(self.wiring, Wiring::Residual)
+        self.wiring.is_residual()
+    }
+
+    /// Width of the rows that the memories see, in a model of this width.
+    pub(crate) const fn memory_input(&self, width: usize) -> usize {
+        match (self.kind, self.wiring) {
+            // What attention gave.
+            (Kind::Mac, Wiring::Letter) => self.inner(),
+            (Kind::Mac, Wiring::Residual) | (Kind::Lmm | Kind::Mag | Kind::Mal | Kind::Attention, _) => width,
+        }
+    }
+
+    /// Are the memories' answers normed, head by head, and gated, before anything else is done with them?
+    pub(crate) const fn reads_out(&self) -> bool {
+        match (self.kind, self.wiring) {
+            (Kind::Lmm | Kind::Mal, _) | (Kind::Mac | Kind::Mag, Wiring::Residual) => true,
+            (Kind::Mac | Kind::Mag, Wiring::Letter) | (Kind::Attention, _) => false,
+        }
+    }
+
+    /// Do attention and memory meet as rows that were normed with scales of their own?
+    pub(crate) const fn combines(&self) -> bool {
+        match (self.kind, self.wiring) {
+            (Kind::Mac | Kind::Mag, Wiring::Letter) => true,
+            (Kind::Mac | Kind::Mag, Wiring::Residual) | (Kind::Lmm | Kind::Mal | Kind::Attention, _) => false,
+        }
+    }
+
+    /// Is what attention gives normed, head by head?
+    pub(crate) const fn norms_attention(&self) -> bool {
+        self.kind.has_attention() && self.residual()
+    }
+
+    /// Has attention a gate of its own? In MAG one gate may serve both.
+    pub(crate) const fn gates_attention(&self) -> bool {
+        self.norms_attention()
+            && match self.kind {
+                Kind::Mag => !self.combine.has_one_gate(),
+                Kind::Lmm | Kind::Mac | Kind::Mal | Kind::Attention => true,
+            }
+    }
+
+    /// Does attention add to the rows, before the memories are fed?
+    pub(crate) const fn adds_attention(&self) -> bool {
+        self.kind.has_context() && self.residual()
     }
 
     /// Taps of attention's convolutions; 0 for none.

@@ -1,6 +1,7 @@
 //! What a block keeps of a stream, as parts of the caller's buffer. Parts that a kind does not have are empty.
 
-use super::spec::{BlockSpec, Kind};
+use super::choices::Kind;
+use super::spec::BlockSpec;
 use crate::error::Result;
 use crate::memory;
 use crate::ops::Tail;
@@ -52,7 +53,7 @@ pub(crate) struct StatePart {
 /// The parts in order, for pushes of up to `rows` tokens at once.
 pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> [StatePart; 16] {
     let (kind, inner, kv) = (spec.kind, spec.inner(), spec.kv_width());
-    let mac = kind == Kind::Mac;
+    let mac = kind.has_context();
     let on = |is: bool, n: usize| if is { n } else { 0 };
     let whole = |n: usize| StatePart { len: n, saved: n, used: n };
     let part = |len: usize, saved: usize, used: usize| {
@@ -63,7 +64,7 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let taps = Tail::<T>::len(spec.conv_width, inner);
     let tail = whole(on(kind.has_memory(), taps));
     let attention_tail = |width: usize| whole(Tail::<T>::len(spec.attention_taps(), width));
-    let gates = whole(on(spec.gates_by_chunk && heads > 0, spec.gates()));
+    let gates = whole(on(spec.gate_span.is_of_chunk() && heads > 0, spec.gates()));
     let memories = whole(heads.saturating_mul(memory::Stream::<T>::len(&spec.memory)));
     let context_tail = whole(on(mac, taps));
     let persistent = part(on(kind.has_attention(), spec.persistent), 0, 0).len;

@@ -1,6 +1,6 @@
 //! The parameters of a block: their names, shapes and order, said once for streams, for who trains them and for files.
 
-use super::spec::{BlockSpec, Combine, Kind};
+use super::spec::BlockSpec;
 use crate::error::{Error, Result};
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -223,15 +223,12 @@ impl BlockSpec {
         source: &mut S,
     ) -> Result<BlockWeights<S::Matrix, S::Numbers>, S::Error> {
         let (kind, inner, heads) = (self.kind, self.inner(), self.heads);
-        let (mac, mal, lmm) = (kind == Kind::Mac, kind == Kind::Mal, kind == Kind::Lmm);
-        let (attends, remembers, residual) = (kind.has_attention(), kind.has_memory(), self.residual());
+        let (mac, mal) = (kind.has_context(), kind.attends_to_answers());
+        let (attends, remembers) = (kind.has_attention(), kind.has_memory());
+        let (adds, combines, reads_out) = (self.adds_attention(), self.combines(), self.reads_out());
         let (input, kv, hidden) = (self.memory_input(width), self.kv_width(), self.feed_forward);
         let (asks, sees) = ([width, inner, self.conv_width], [input, inner, self.conv_width]);
         let attention = |outputs: usize| [width, outputs, self.attention_taps()];
-        // In MAG one gate may serve both.
-        let gates_itself = attends && residual && !(kind == Kind::Mag && self.combine == Combine::Gated);
-        let reads_out = lmm || mal || residual && remembers;
-        let combines = !residual && (mac || kind == Kind::Mag);
         let mut t = Taking(source);
         Ok(BlockWeights {
             norm: t.row(true, "norm.weight", width)?,
@@ -246,13 +243,13 @@ impl BlockSpec {
                 t.projection(attends, projection!("mixer.attention.v"), attention(kv))?,
             ],
             attention_read_norm: t.row(
-                attends && residual,
+                self.norms_attention(),
                 "mixer.attention.read.norm.weight",
                 self.attention_width(),
             )?,
-            attention_gate: t.mat(gates_itself, "mixer.attention.gate.weight", width, inner)?,
-            attention_out: t.mat(mac && residual, "mixer.attention.out.weight", inner, width)?,
-            memory_norm: t.row(mac && residual, "mixer.memory.norm.weight", width)?,
+            attention_gate: t.mat(self.gates_attention(), "mixer.attention.gate.weight", width, inner)?,
+            attention_out: t.mat(adds, "mixer.attention.out.weight", inner, width)?,
+            memory_norm: t.row(adds, "mixer.memory.norm.weight", width)?,
             memory: [
                 t.projection(remembers, projection!("mixer.q"), sees)?,
                 t.projection(remembers, projection!("mixer.k"), sees)?,

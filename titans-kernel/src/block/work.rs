@@ -1,6 +1,7 @@
 //! What a block works in while it takes some tokens: scratch, full of anything before.
 
-use super::spec::{BlockSpec, Kind};
+use super::choices::Kind;
+use super::spec::BlockSpec;
 use crate::error::Result;
 use crate::memory;
 use crate::scalar::Scalar;
@@ -50,7 +51,7 @@ impl<'a, T: Scalar> Mixing<'a, T> {
     /// Takes the parts for n tokens.
     pub(crate) fn take<R: Room<'a, T>>(spec: &BlockSpec, width: usize, n: usize, room: &mut R) -> Result<Self> {
         let inner = spec.inner();
-        let z = if matches!(spec.kind, Kind::Mac | Kind::Mal) { width } else { 0 };
+        let z = if spec.kind.has_context() || spec.kind.attends_to_answers() { width } else { 0 };
         Ok(Self {
             n: room.area(n, width)?,
             y: room.area(n, width)?,

@@ -10,7 +10,7 @@
 use super::frame::Frame;
 use super::layout::Layout;
 use super::open::{Gated, Past};
-use crate::arithmetic::{Arithmetic, PANEL, RateScaling, Update, weighted_len};
+use crate::arithmetic::{Arithmetic, PANEL, RateScaling, Update, scaled_len};
 use crate::error::Result;
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -18,7 +18,7 @@ use crate::view::{Mat, MatMut};
 
 /// Elements of work space that [`close`] needs, and so does its like in the backward.
 pub(super) fn close_scratch(lay: Layout<'_>) -> usize {
-    weighted_len(lay.rows, PANEL.max(lay.spec.gamma_len()))
+    scaled_len(lay.rows, PANEL.max(lay.spec.gamma_len()))
 }
 
 /// The end of a piece: its first `n` tokens, whose coefficients stand in row `row`.
@@ -95,7 +95,7 @@ pub(super) fn close_gamma<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// The rank-one terms h_iᵀ x_i of one layer's panel, weighted by a row of its coefficients.
+/// The rank-one terms h_iᵀ x_i of one layer's panel, scaled by a row of its coefficients.
 struct Fold<'a, T> {
     h: Mat<'a, T>,
     x: Mat<'a, T>,
@@ -116,6 +116,6 @@ impl<T: Scalar> Fold<'_, T> {
         let decay = [coefficients.a.item(row), coefficients.g.item(row), coefficients.e.item(row)];
         // Of tokens long before, the momentum has faded: p_i = 0, and their products with S need not be formed.
         let faded = by.item(1).part(..x.rows()).iter().take_while(|&&p| p == T::ZERO).count();
-        g.update(Update { decay, h, weighted: scaled, w, s, ahead, faded });
+        g.update(Update { decay, h, scaled, w, s, ahead, faded });
     }
 }

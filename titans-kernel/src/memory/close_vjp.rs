@@ -25,6 +25,7 @@ use crate::arithmetic::{Arithmetic, Store};
 use crate::error::Result;
 use crate::ops::rows::{LANES, dot, tree};
 use crate::scalar::Scalar;
+use crate::scratch::Scratch;
 use crate::view::MatMut;
 
 /// From the cotangent `d_end` of the state at the piece's end, closed onto the state `start`: additions to the piece's
@@ -64,7 +65,7 @@ pub(super) fn close_vjp<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Which coefficients weigh the outer products: C for W, P for S.
+/// Which coefficients scale the outer products: C for W, P for S.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     C,
@@ -179,7 +180,8 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
     // −c_i rate_i and −p_i rate_i, once for H̄ and Δ̄.
-    let (factors_c, factors_p) = inside.weighted[..2 * n].split_at_mut(n);
+    let mut room = Scratch::new(inside.scaled);
+    let (factors_c, factors_p) = (room.take(n)?, room.take(n)?);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
     let d_rates = lay.layer_rates_mut(inside.rate, l);
     g.vectorise(

@@ -14,7 +14,7 @@
 use super::spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read};
 use super::stream::{Counters, Stream};
 use crate::Choice;
-use crate::crc::{CHECKSUM, close, closed, half_word, word};
+use crate::crc::{body_mut, close, closed, half_word, saved_bytes, word};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::part::Parts;
@@ -82,8 +82,9 @@ impl SavedHeader {
         let format = |what, expected: usize, found: usize| {
             Err(Error::Format { what, expected: expected as u64, found: found as u64 })
         };
-        if bytes.len() < HEADER + CHECKSUM {
-            return format("length in bytes, at least", HEADER + CHECKSUM, bytes.len());
+        let least = saved_bytes(HEADER, 0);
+        if bytes.len() < least {
+            return format("length in bytes, at least", least, bytes.len());
         }
         let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0) << 8 >> 8);
         if found != expected {
@@ -117,7 +118,7 @@ impl SavedHeader {
 impl<T: Scalar> Stream<'_, T> {
     /// Bytes that [`Stream::save`] writes.
     pub fn saved_len(spec: &MemorySpec) -> usize {
-        Self::len(spec).saturating_mul(T::BYTES).saturating_add(HEADER + CHECKSUM)
+        saved_bytes(HEADER, Self::len(spec).saturating_mul(T::BYTES))
     }
 
     /// Writes the whole state; returns the bytes written, [`Stream::saved_len`].
@@ -134,7 +135,7 @@ impl<T: Scalar> Stream<'_, T> {
         for (i, x) in [c.position, c.clipped, c.filled, self.block.len() as u64].into_iter().enumerate() {
             out.part_mut(SIGNATURE + 8 * i..).part_mut(..8).become_copy(&x.to_le_bytes());
         }
-        let body = out.part_mut(HEADER..needed - CHECKSUM);
+        let body = body_mut(out.part_mut(..needed), HEADER);
         for (bytes, x) in body.chunks_exact_mut(T::BYTES).zip(self.block.iter()) {
             x.write_le(bytes);
         }

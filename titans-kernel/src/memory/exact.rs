@@ -18,7 +18,7 @@ use super::source::StateSource;
 use super::spec::Read;
 use super::work::{Reading, Writing};
 use super::write::plain_residuals;
-use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
+use crate::arithmetic::{Arithmetic, Beside, Order, ScoreScaling, Store, Substitution};
 use crate::error::Result;
 use crate::ops::rows::squares;
 use crate::part::Parts;
@@ -159,7 +159,7 @@ fn solve<T: Scalar, G: Arithmetic<T>>(
 ) -> Result<()> {
     let (lay, Place { n, filled, .. }) = (on.lay, feed.place);
     // (K Kᵀ) ∘ C⁻ diag(rate), strictly below the diagonal: token t sees t − 1 others.
-    on.g.weight_scores(ScoreWeighting {
+    on.g.scale_scores(ScoreScaling {
         n,
         seen: filled + n,
         visible: (filled, 1),
@@ -244,7 +244,7 @@ fn chunk_by_chunk<T: Scalar, G: Arithmetic<T>>(
     for Group { t0, n, seen, row } in feed.place.groups(lay) {
         // Every token of the chunk sees those before the chunk, by the row of the chunk's start.
         let (open, scores) = (&mut writing.open, scores.part_mut(t0 * lay.rows..));
-        g.weight_scores(ScoreWeighting {
+        g.scale_scores(ScoreScaling {
             n,
             seen,
             visible: (seen, 0),

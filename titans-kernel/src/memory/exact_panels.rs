@@ -20,7 +20,7 @@ use super::read::Rows;
 use super::settle::onto;
 use super::spec::Read;
 use super::work::Work;
-use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
+use crate::arithmetic::{Arithmetic, Beside, ScoreScaling, Store};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch};
@@ -74,7 +74,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         PanelPart { feed: feed.part(m, n - m), base: m + 1, settled: true },
     ];
     let parts = parts.part(..1 + usize::from(settled.is_some()));
-    weight_scores(on, by, (feed, parts), &mut open, coefficients, &mut weights)?;
+    masked_scores(on, by, (feed, parts), &mut open, coefficients, &mut weights)?;
     let [keys, queries] = weights.map(|w| &*w);
     // The weights of keys and queries by their tokens' rows.
     let of = |weights| Mat::strided(weights, n, n, lay.rows, 1);
@@ -109,9 +109,9 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     keep_delta(lay, n, &open, delta)
 }
 
-/// What keys and queries take of the residuals: their products with the keys, weighted by the rows that answer them,
+/// What keys and queries take of the residuals: their products with the keys, scaled by the rows that answer them,
 /// `(K Kᵀ) ∘ C⁻ diag(rate)` and `(Q Kᵀ) ∘ C diag(rate)`.
-fn weight_scores<T: Scalar, G: Arithmetic<T>>(
+fn masked_scores<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     by: Rows,
     (whole, parts): (PieceTokens<'_, T>, &[PanelPart<'_, T>]),
@@ -135,7 +135,7 @@ fn weight_scores<T: Scalar, G: Arithmetic<T>>(
         g.band(Beside::lower(0), x, keys, MatMut::strided(weights, n, n, lay.rows)?);
         for PanelPart { feed, base, .. } in parts {
             let (filled, n) = (feed.place.filled, feed.place.n);
-            g.weight_scores(ScoreWeighting {
+            g.scale_scores(ScoreScaling {
                 n,
                 seen: filled + n,
                 visible: (by.visible_to(filled, 0), 1),

@@ -29,7 +29,7 @@ use super::spec::Read;
 use super::vjp::{BackwardPass, Gradients, gates_vjp};
 use super::work::Writing;
 use super::write_vjp::{plain, rate_vjp};
-use crate::arithmetic::{Arithmetic, Beside, Order, ScoreWeighting, Store, Substitution};
+use crate::arithmetic::{Arithmetic, Beside, Order, ScoreScaling, Store, Substitution};
 use crate::error::Result;
 use crate::scalar::Scalar;
 use crate::scratch::Scratch;
@@ -196,7 +196,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         g.band(Beside::lower(filled), h.sub(filled, n), h.t(), MatMut::new(products, n, seen)?);
         // K Kᵀ is kept for M's backward; its copy becomes M.
         weights[..n * seen].copy_from_slice(&products[..n * seen]);
-        g.weight_scores(ScoreWeighting {
+        g.scale_scores(ScoreScaling {
             n,
             seen,
             visible: (filled, 1),

@@ -34,6 +34,16 @@ choice! {
     }
 }
 
+impl Form {
+    /// Are the weights after every token built, so that a chunk is walked whole?
+    const fn builds_weights(self) -> bool {
+        match self {
+            Self::Token => true,
+            Self::Chunk => false,
+        }
+    }
+}
+
 /// Where [`forward`] writes, for n tokens.
 #[derive(Debug)]
 pub struct Outputs<'a, T> {
@@ -112,7 +122,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     check(spec, form, tokens, &outputs, scratch.len())?;
     let (n, Outputs { state, y, surprise, boundaries }) = (tokens.len(), outputs);
     // Fused sweeps; the token form stays the plain definition, also where every token is a piece.
-    if form == Form::Chunk && spec.token_by_token() && boundaries.is_none() {
+    if !form.builds_weights() && spec.token_by_token() && boundaries.is_none() {
         let feed = PieceTokens::new(tokens, Place::of_batch(0, n));
         let wanted = Wanted { y: Some(y), surprise };
         return step::tokens(Frame::of_tokens(g, spec), read, feed, state, wanted, scratch);
@@ -123,7 +133,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     };
     let on = Frame::of_pieces(g, spec);
     let batch = Batch { on, form, read, tokens, y, surprise, states, deltas };
-    if form == Form::Token || spec.token_by_token() {
+    if form.builds_weights() || spec.token_by_token() {
         // Weights lie by rows: only what is kept for the backward goes to panels.
         return batch.run(state, &mut [], |lay, rows, panels| lay.to_panels(rows, panels), scratch);
     }
@@ -186,7 +196,8 @@ impl<T: Scalar, G: Arithmetic<T>> Batch<'_, T, G> {
                 anchor.become_copy(state.part(..anchor.len()));
                 self.boundary(from / spec.period_len(), state, keep);
             }
-            let chunk = if self.form == Form::Token { spec.chunk.min(n - from) } else { spec.piece_len_from(from, n) };
+            let chunk =
+                if self.form.builds_weights() { spec.chunk.min(n - from) } else { spec.piece_len_from(from, n) };
             let rows = if spec.token_by_token() { 1 } else { chunk };
             clipped += self.piece(Place::of_batch(from, rows), [state, anchor], scratch)?;
             from += rows;

@@ -118,6 +118,28 @@ impl<'a, T: Scalar> Gate<'a, T> {
 }
 
 /// Which tokens write.
+///
+/// ```
+/// use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
+/// use titans_kernel::{Mat, MatMut, Portable};
+///
+/// let spec = MemorySpec::new(&[2, 1])?;
+/// let (keys, values) = ([1.0, 0.0, 0.0, 1.0], [0.5, 0.25]); // two tokens
+/// let (k, v, zero, one) = (Mat::new(&keys, 2, 2)?, Mat::new(&values, 2, 1)?, [0.0; 2], [1.0; 2]);
+/// let [alpha, theta, eta] = [&zero, &one, &zero].map(|x| Gate::tokens(x));
+/// let mut scratch = vec![0.0; forward_scratch_len(&spec, Form::Chunk)];
+/// let mut answers = |mask| {
+///     let (mut state, mut y) = (vec![0.0; spec.state_len()], [f64::NAN; 2]);
+///     let outputs = Outputs { state: &mut state, y: MatMut::new(&mut y, 2, 1)?, surprise: None, boundaries: None };
+///     let tokens = Tokens { k, v, q: k, alpha, theta, eta, mask };
+///     forward(&Portable, &spec, Form::Chunk, Read::After, &tokens, outputs, &mut scratch)?;
+///     Ok::<_, titans_kernel::Error>(y)
+/// };
+/// assert_eq!(answers(Mask::Write)?, values);
+/// assert_eq!(answers(Mask::ReadOnly)?, [0.0; 2]);
+/// assert_eq!(answers(Mask::Tokens(&[0, 1]))?, [0.5, 0.0]); // the second one reads
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Mask<'a> {
     /// All of them.

@@ -28,8 +28,8 @@ pub(super) struct Inside<'a, T> {
     pub work: [&'a mut [T]; 3],
     /// Two work spaces of rows × rows.
     pub square: [&'a mut [T]; 2],
-    /// Rows of a panel, weighted in two ways; or what rows are weighted by.
-    pub weighted: &'a mut [T],
+    /// Rows of a panel, scaled in two ways; or what rows are scaled by.
+    pub scaled: &'a mut [T],
 }
 
 impl<'a, T: Scalar> Inside<'a, T> {
@@ -43,7 +43,7 @@ impl<'a, T: Scalar> Inside<'a, T> {
             z: room.take(lay.output_slab_len())?,
             work: [room.take(lay.widest())?, room.take(lay.widest())?, room.take(lay.widest())?],
             square: [room.area(lay.rows, lay.rows)?, room.area(lay.rows, lay.rows)?],
-            weighted: room.take(close_scratch(lay))?,
+            scaled: room.take(close_scratch(lay))?,
             coefficients: Sets::take(room, lay.spec, lay.coefficients(), lay.rows)?,
         })
     }

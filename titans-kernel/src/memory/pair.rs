@@ -14,7 +14,7 @@ use super::sets::of_layer;
 use super::settle::{has_settled, onto};
 use super::spec::MemorySpec;
 use super::work::Work;
-use crate::arithmetic::{Arithmetic, ScoreWeighting, Store};
+use crate::arithmetic::{Arithmetic, ScoreScaling, Store};
 use crate::error::Result;
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -63,7 +63,7 @@ pub(super) fn token<T: Scalar, G: Arithmetic<T>>(
     let keys = open.view().inputs(lay, 0, 0, wide)?;
     g.gemm(Store::Set, x, keys.t(), MatMut::strided(scores, 2, wide, lay.rows)?);
     // C_i rate_i (x · k_i), each row by its own row of C.
-    g.weight_scores(ScoreWeighting {
+    g.scale_scores(ScoreScaling {
         n: 2,
         seen,
         visible: (filled, after),

@@ -14,7 +14,7 @@ use super::settle::{has_settled, onto};
 use super::source::StateSource;
 use super::spec::{Network, Read};
 use super::work::Reading;
-use crate::arithmetic::{Arithmetic, Beside, ScoreWeighting, Store};
+use crate::arithmetic::{Arithmetic, Beside, ScoreScaling, Store};
 use crate::error::Result;
 use crate::ops::{activation, layer_norm};
 use crate::part::Parts;
@@ -45,6 +45,14 @@ impl From<Read> for Rows {
 }
 
 impl Rows {
+    /// Do the parameters as they are answer, so that nothing of the chunk is looked at?
+    pub const fn is_start(self) -> bool {
+        match self {
+            Self::Start => true,
+            Self::Before | Self::After | Self::Fixed(_) => false,
+        }
+    }
+
     /// Row of the coefficients for query t.
     pub const fn of(self, t: usize) -> usize {
         match self {
@@ -181,7 +189,7 @@ fn layer<T: Scalar, G: Arithmetic<T>>(
     mut z: MatMut<'_, T>,
 ) -> Result<()> {
     let (Frame { g, lay }, n) = (on, asked.q.rows());
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // A = 1, G = 0, C = 0: Z = X W.
         let x = reading.inputs(lay, l, asked.q)?;
         for columns in lay.columns(l) {
@@ -238,7 +246,7 @@ fn scores<T: Scalar, G: Arithmetic<T>>(
 fn mask<T: Scalar, G: Arithmetic<T>>(on: Frame<'_, G>, asked: Asked<'_, T>, gates: Gated<'_, T>, scores: &mut [T]) {
     // Of the first query, and from one to the next.
     let step = |first: usize, next: usize| (first, next - first);
-    on.g.weight_scores(ScoreWeighting {
+    on.g.scale_scores(ScoreScaling {
         n: asked.q.rows(),
         seen: asked.seen(),
         visible: step(asked.visible_to(0), asked.visible_to(1)),
@@ -281,7 +289,7 @@ pub(super) fn gammas<T: Scalar, G: Arithmetic<T>>(
     let (lay, n) = (on.lay, asked.q.rows());
     let (w, s) = state.halves(lay.spec.params());
     let (gamma, d) = (lay.gamma(w), lay.spec.gamma_len());
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // γ as it is, for every query.
         (0..n).for_each(|t| reading.gamma.part_mut(t * d..).part_mut(..d).become_copy(gamma));
         return Ok(());

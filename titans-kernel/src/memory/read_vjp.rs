@@ -20,7 +20,7 @@ use super::coefficients::Coefficients;
 use super::frame::Frame;
 use super::inside::Inside;
 use super::open::{Gated, Past};
-use super::read::{Asked, Rows};
+use super::read::Asked;
 use super::work::Reading;
 use crate::arithmetic::{Arithmetic, Beside, RateScaling, Store, Update};
 use crate::error::Result;
@@ -54,7 +54,8 @@ pub(super) struct Flow<'a, T> {
 }
 
 /// From the cotangent `d_y` `[n, d_L]` of a whole piece's read-outs: `d_q` (overwritten), and additions to `d_start`
-/// (of which [`Rows::Start`] needs the weights only; for all others its matrices decay here) and to the piece's inside.
+/// (of which [`Start`](super::read::Rows::Start) needs the weights only; for all others its matrices decay here) and to
+/// the piece's inside.
 ///
 /// The layers of Z = diag(A) X W + diag(G) X S − M Δ and X = φ(Z of the layer below), X = Q in the first, are taken
 /// from the top ((2) of `docs/MATH.md` section 4): Z̄^L = d_y, or what [`output_vjp`] leaves of it; then [`layer_vjp`]
@@ -123,7 +124,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
         Some(d_x) => d_x,
         None => MatMut::strided(d_x_here, n, x.cols(), lay.stride(x.cols()))?,
     };
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // Z = X W: X̄ = Z̄ Wᵀ, W̄ += Xᵀ Z̄.
         lay.times_transposed(g, Store::Set, d_z, inputs.start, l, d_x)?;
         return lay.add_outer(g, x, d_z, d_start, l);
@@ -136,7 +137,7 @@ pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
     if inputs.start.len() == lay.spec.params() {
         layer.by_weights(inputs.start, d_start, &mut d_x, [u, v], d)?;
     } else {
-        layer.state(inputs.start, (d_start, decay), &mut d_x, [u, v, inside.weighted], d)?;
+        layer.state(inputs.start, (d_start, decay), &mut d_x, [u, v, inside.scaled], d)?;
     }
     let seen = asked.seen();
     if seen == 0 {
@@ -214,7 +215,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         start: &[T],
         (d_start, decay): (&mut [T], Decay<T>),
         d_x: &mut MatMut<'_, T>,
-        [by_w, by_s, weighted]: [&mut [T]; 3],
+        [by_w, by_s, scaled]: [&mut [T]; 3],
         d: &mut Coefficients<'_, T>,
     ) -> Result<()> {
         let Self { on: Frame { g, lay }, l, asked, gates, x, d_z } = *self;
@@ -246,12 +247,12 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
         let (decay, sign) = ([decay.e, decay.g, decay.a], [-T::ONE]);
         let by = [&*gates.by.g, &*gates.by.a].map(|f| &f[asked.row(0)..]);
         for columns in lay.columns(l) {
-            let (out, by_step) = (&mut *weighted, asked.rows.step());
+            let (out, by_step) = (&mut *scaled, asked.rows.step());
             let block = d_z.block(0, n, columns.0, columns.1);
             // A rate of −1: closing subtracts.
             g.scale_by_rates(RateScaling { x: block, by, by_step, rate: &sign, rate_step: 0, out });
             let (w, s) = (lay.panel_mut(d_s, l, columns)?, lay.panel_mut(d_w, l, columns)?);
-            g.update(Update { decay, h: x, weighted: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
+            g.update(Update { decay, h: x, scaled: out, w, s, ahead: lay.ahead::<T>(l), faded: 0 });
         }
         Ok(())
     }
@@ -340,7 +341,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     let d_gammas = Mat::new(d_gammas, n, width)?;
     let ((w, s), (d_w, d_s)) = (start.split_at(p), d_start.split_at_mut(p));
     let at = p - width;
-    if asked.rows == Rows::Start {
+    if asked.rows.is_start() {
         // γ_t = γ.
         for t in 0..n {
             d_w[at..].iter_mut().zip(d_gammas.row(t)).for_each(|(dw, &dg)| *dw += dg);

@@ -113,3 +113,58 @@ fn chunks_of_one_token_have_one_result() {
         }
     }
 }
+
+/// Widths at which every sweep has whole strips, a rest, or both: 1, primes, and one off registers and strips of 4 to
+/// 32 numbers.
+const COLUMNS: [usize; 13] = [1, 2, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65];
+
+/// y, surprise, W and S of the chunk form's sweeps and of the equations to the letter, in `f64`: 1e-12 of the largest
+/// number, or of 1, is what some hundred roundings add up to, and no error of a gate, a sign or an order hides in it.
+fn sweeps_are_the_equations(spec: &MemorySpec, read: Read) {
+    let want = run::<f64, _>(&crate::Portable, spec, read, Form::Token, None);
+    for g in Isa::ALL.into_iter().filter_map(Simd::new) {
+        for pieces in [None, Some(3)] {
+            let got = run::<f64, _>(&g, spec, read, Form::Chunk, pieces);
+            for ((what, got), want) in ["y", "surprise", "state"].into_iter().zip(&got).zip(&want) {
+                let what = std::format!("{what} of {:?} {read:?} {pieces:?} {}", spec.widths, g.isa().name());
+                assert_close(&what, got, want, 1e-12);
+            }
+        }
+    }
+}
+
+/// A memory whose every token is a piece.
+fn token_by_token(widths: &[usize], network: Network, clip: Option<f64>) -> MemorySpec {
+    MemorySpec { network, clip, chunk: 1, compute_chunk: 1, ..MemorySpec::new(widths).unwrap() }
+}
+
+#[test]
+fn sweeps_around_every_strip_are_the_equations_in_f64() {
+    let reads = [Read::After, Read::Before, Read::ChunkStart].into_iter().cycle();
+    // Keys of 128 numbers are the longest whose strip of two AVX-512 registers is copied side by side.
+    let sizes = [1, 2, 7, 33, 128, 129].into_iter().flat_map(|rows| COLUMNS.map(|columns| (rows, columns)));
+    for ((rows, columns), read) in sizes.zip(reads) {
+        // Carried, strip by strip; and swept, a token at a time.
+        sweeps_are_the_equations(&token_by_token(&[rows, columns], Network::Plain, None), read);
+        sweeps_are_the_equations(&token_by_token(&[rows, columns], Network::Plain, Some(0.5)), read);
+    }
+}
+
+#[test]
+fn sweeps_in_row_order_and_of_deep_memories_are_the_equations_in_f64() {
+    // Matrices just below and above 256 KiB of `f64`, from which rows are taken in order, and rows of a panel of 512
+    // numbers, one more, and few.
+    for widths in [[180, 182], [181, 182], [64, 512], [65, 513], [1100, 31]] {
+        sweeps_are_the_equations(&token_by_token(&widths, Network::Plain, Some(0.5)), Read::After);
+    }
+    for (widths, network) in [
+        (&[17, 65, 17][..], Network::Residual),
+        (&[16, 33, 31, 16], Network::Residual),
+        (&[8, 33, 15, 5], Network::Plain),
+        (&[1, 1, 1], Network::Residual),
+    ] {
+        for (read, clip) in [(Read::After, None), (Read::Before, Some(0.5)), (Read::ChunkStart, Some(0.5))] {
+            sweeps_are_the_equations(&token_by_token(widths, network, clip), read);
+        }
+    }
+}

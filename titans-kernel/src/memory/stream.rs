@@ -190,7 +190,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         let (mut reading, mut coefficients) = take_reads(&mut Scratch::new(scratch), lay)?;
         // Where no piece is ever open the weights are as they lie.
         let rows = if self.spec.token_by_token() { Rows::Start } else { Rows::Fixed(0) };
-        if rows != Rows::Start {
+        if !rows.is_start() {
             coefficients.load(row, lay.rows);
         }
         let (on, past) = (Frame::new(g, lay), Past::new(open, &coefficients));

@@ -14,11 +14,12 @@
 
 use super::record::{RECORD, Reader, Writer, encode, format, record};
 use super::spec::{Input, ModelSpec};
-use super::{BlockSpec, Kind, Model};
+use super::{BlockSpec, Model};
 use crate::crc::{CHECKSUM, Crc};
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
+use crate::scratch::Count;
 use bytemuck::Pod;
 
 const MAGIC: [u8; 8] = *b"TTNMODL\x02";
@@ -26,9 +27,31 @@ const HEADER: usize = 64;
 /// The bytes of the magic that stay from version to version.
 const NAME: u64 = u64::MAX >> 8;
 
+/// Where the parts of a blob begin behind its first [`HEADER`] bytes.
+struct BlobPlaces {
+    /// The blocks' records.
+    records: usize,
+    /// The parameters.
+    numbers: usize,
+    checksum: usize,
+    end: usize,
+}
+
+impl BlobPlaces {
+    /// Of a model of so many blocks, whose parameters are so many bytes.
+    const fn of(blocks: usize, number_bytes: usize) -> Self {
+        let mut blob = Count(0);
+        blob.place(HEADER);
+        let records = blob.place(blocks.saturating_mul(RECORD));
+        let numbers = blob.place(number_bytes);
+        let checksum = blob.place(CHECKSUM);
+        Self { records, numbers, checksum, end: blob.0 }
+    }
+}
+
 /// Bytes before the parameters: a multiple of 64, so that they lie as the blob does.
 pub const fn header_len(blocks: usize) -> usize {
-    blocks.saturating_mul(RECORD).saturating_add(HEADER)
+    BlobPlaces::of(blocks, 0).numbers
 }
 
 /// Bytes of a whole blob of numbers of type T.
@@ -37,7 +60,7 @@ pub const fn header_len(blocks: usize) -> usize {
 /// [`Error::Config`] for a model that cannot be.
 pub fn blob_len<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec]) -> Result<usize> {
     let numbers = spec.parameters(blocks)?.saturating_mul(T::BYTES);
-    Ok(numbers.saturating_add(header_len(blocks.len())).saturating_add(CHECKSUM))
+    Ok(BlobPlaces::of(blocks.len(), numbers).end)
 }
 
 /// Writes the header; the caller writes the parameters behind it ([`Scalar::write_le`]) and then the [`checksum`] of
@@ -56,12 +79,11 @@ pub fn encode_header<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec], out: &mu
     let mut w = Writer { out, at: 0 };
     w.bytes(&MAGIC);
     w.word(T::BYTES);
-    let rows = matches!(spec.input, Input::Rows(_));
-    w.bytes(&[u8::from(rows), u8::from(spec.head_bias), u8::from(spec.tied), u8::from(spec.shortcut)]);
+    w.bytes(&[u8::from(spec.input.is_rows()), u8::from(spec.head_bias), u8::from(spec.tied), u8::from(spec.shortcut)]);
     [spec.input.size(), spec.outputs, spec.width, spec.blocks].into_iter().for_each(|x| w.word(x));
     w.bytes(&(numbers as u64).to_le_bytes());
     for (i, block) in blocks.iter().enumerate() {
-        w.at = HEADER + i * RECORD;
+        w.at = header_len(i);
         encode(block, &mut w);
     }
     Ok(needed)
@@ -127,15 +149,15 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     let input = if rows { Input::Rows(size) } else { Input::Tokens(size) };
     let spec = ModelSpec { input, outputs, head_bias, width, tied, shortcut, blocks };
     spec.validate()?;
-    let begin = header_len(blocks);
+    let at = BlobPlaces::of(blocks, 0);
     let short = |needed: usize| format("blob: bytes", needed as u64, bytes.len() as u64);
-    let records = bytes.get(HEADER..begin).ok_or_else(|| short(begin))?;
+    let records = bytes.get(at.records..at.numbers).ok_or_else(|| short(at.numbers))?;
     let (mut sum, mut heads, mut cut) = (0usize, 0usize, 0);
     for i in 0..blocks {
         let block = record(records, i)?;
         sum = sum.saturating_add(block.parameters(width));
         heads = heads.saturating_add(block.memories());
-        if block.kind == Kind::Mac {
+        if block.kind.has_context() {
             cut = common(cut, block.segment);
         }
     }
@@ -143,14 +165,14 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     if declared != numbers as u64 {
         return Err(format("blob: numbers of this configuration", numbers as u64, declared));
     }
-    let end = numbers.saturating_mul(T::BYTES).saturating_add(begin);
-    let body = bytes.get(begin..end).ok_or_else(|| short(end.saturating_add(CHECKSUM)))?;
-    let mut last = Reader { bytes: bytes.get(end..).unwrap_or(&[]) };
-    if last.bytes.len() != CHECKSUM {
-        return Err(short(end.saturating_add(CHECKSUM)));
+    let at = BlobPlaces::of(blocks, numbers.saturating_mul(T::BYTES));
+    let body = bytes.get(at.numbers..at.checksum).ok_or_else(|| short(at.end))?;
+    let mut last = Reader { bytes: bytes.get(at.checksum..).unwrap_or(&[]) };
+    if bytes.len() != at.end {
+        return Err(short(at.end));
     }
     let expected = u32::from_le_bytes(last.take());
-    let found = if trusted { expected } else { Crc::of(bytes.part(..end)) };
+    let found = if trusted { expected } else { Crc::of(bytes.part(..at.checksum)) };
     if expected != found {
         return Err(format("blob: checksum", u64::from(expected), u64::from(found)));
     }

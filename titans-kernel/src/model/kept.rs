@@ -43,17 +43,18 @@ impl<'a> KeptState<'a> {
             return Ok(Self { pending: None, open: &[], stream: bytes });
         }
         let short = || format("kept state: length in bytes", HEAD as u64, bytes.len() as u64);
-        let (head, rest) = (bytes.get(..HEAD).ok_or_else(short)?, bytes.get(HEAD..).ok_or_else(short)?);
+        let head = bytes.get(..HEAD).ok_or_else(short)?;
         if head.item(7) != MAGIC.item(7) {
             return Err(format("kept state: version", u64::from(MAGIC.item(7)), u64::from(head.item(7))));
         }
-        let open = rest.get(..(half_word(head, 12) as usize).saturating_mul(4)).ok_or_else(short)?;
+        let end = Self::head_len(half_word(head, 12) as usize);
+        let open = bytes.get(HEAD..end).ok_or_else(short)?;
         let found = sum(head.part(..16), open);
         if half_word(head, 16) != found {
             return Err(format("kept state: checksum", u64::from(half_word(head, 16)), u64::from(found)));
         }
         let pending = Some(half_word(head, 8)).filter(|&id| id != NONE);
-        Ok(Self { pending, open, stream: rest.part(open.len()..) })
+        Ok(Self { pending, open, stream: bytes.part(end..) })
     }
 
     /// The numbers of the head.

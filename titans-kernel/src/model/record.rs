@@ -37,9 +37,9 @@ impl Writer<'_> {
 
 pub(super) fn encode(b: &BlockSpec, w: &mut Writer<'_>) {
     let m = &b.memory;
-    let flags = [b.forgetting, b.momentum, b.gates_by_chunk, b.mac_read_segment].map(u8::from);
     w.bytes(&[b.kind.code(), b.combine.code()]);
-    w.bytes(&flags);
+    w.bytes(&[b.forgetting, b.momentum].map(u8::from));
+    w.bytes(&[b.gate_span.code(), b.mac_read.code()]);
     w.bytes(&[m.activation.code(), m.network.code()]);
     w.bytes(&[m.loss.code(), b.read.code(), m.layers() as u8]);
     w.bytes(&[b.wiring.code()]);
@@ -109,7 +109,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     let combine = r.choice()?;
     let mut flag = |what| r.variant(what, &[false, true]);
     let (forgetting, momentum) = (flag("block: forgetting")?, flag("block: momentum")?);
-    let (gates_by_chunk, mac_read_segment) = (flag("block: gates by chunk")?, flag("block: mac_read_segment")?);
+    let (gate_span, mac_read) = (r.choice()?, r.choice()?);
     let activation = r.choice()?;
     let network = r.choice()?;
     let (loss, read) = (r.choice()?, r.choice()?);
@@ -147,7 +147,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
         eta_max,
         forgetting,
         momentum,
-        gates_by_chunk,
+        gate_span,
         persistent,
         attention_heads,
         kv_heads,
@@ -156,7 +156,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
         rotary,
         combine,
         mac_feed,
-        mac_read_segment,
+        mac_read,
         feed_forward,
     };
     spec.validate()?;

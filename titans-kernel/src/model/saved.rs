@@ -10,11 +10,12 @@
 //! | … | the states of the blocks, without what no later token can see |
 //! | 4 | CRC-32 of all bytes before |
 
-use super::stream::{END, Stream};
+use super::position::END;
+use super::stream::Stream;
 use super::{Mode, Model};
 use crate::Choice;
 use crate::block::{StatePart, parts};
-use crate::crc::{CHECKSUM, close, closed, word};
+use crate::crc::{body_mut, close, closed, saved_bytes, word};
 use crate::error::{Error, Result};
 use crate::part::Parts;
 use crate::scalar::Scalar;
@@ -43,7 +44,7 @@ fn saved_numbers<T: Scalar>(model: &Model<'_, T>) -> usize {
 impl<T: Scalar> Model<'_, T> {
     /// Bytes that [`Stream::save`] writes.
     pub fn saved_len(&self) -> usize {
-        saved_numbers(self).saturating_mul(T::BYTES).saturating_add(HEADER + CHECKSUM)
+        saved_bytes(HEADER, saved_numbers(self).saturating_mul(T::BYTES))
     }
 }
 
@@ -60,10 +61,8 @@ impl<T: Scalar> Stream<'_, T> {
         let Some(out) = out.get_mut(..needed) else {
             return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
         };
-        let (head, rest) = out.halves_mut(HEADER);
-        head.become_copy(&self.head());
-        let (body, _) = rest.halves_mut(needed - HEADER - CHECKSUM);
-        let mut places = body.chunks_exact_mut(T::BYTES);
+        out.part_mut(..HEADER).become_copy(&self.head());
+        let mut places = body_mut(out, HEADER).chunks_exact_mut(T::BYTES);
         each_part(&self.model, self.rows, self.position, |at, part| {
             let used = self.state.get(at..at.saturating_add(part.used)).unwrap_or(&[]);
             for (&x, bytes) in used.iter().zip(places.by_ref()) {

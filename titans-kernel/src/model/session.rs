@@ -1,7 +1,8 @@
 //! A stream that owns what it works with.
 
 use super::Feed;
-use super::stream::{Position, Stream};
+use super::position::Position;
+use super::stream::Stream;
 use super::{Mode, Model};
 use crate::arch::Simd;
 use crate::arithmetic::Arithmetic;

@@ -22,9 +22,40 @@ impl Input {
             Self::Tokens(n) | Self::Rows(n) => n,
         }
     }
+
+    /// Does it read rows of numbers?
+    pub const fn is_rows(self) -> bool {
+        match self {
+            Self::Rows(_) => true,
+            Self::Tokens(_) => false,
+        }
+    }
 }
 
 /// A model around its blocks.
+///
+/// ```
+/// use titans_kernel::model::{BlockSpec, Input, Kind, ModelSpec};
+///
+/// let blocks = [BlockSpec::new(Kind::Lmm, 1, 4)?];
+/// let spec = ModelSpec {
+///     input: Input::Tokens(5),
+///     outputs: 5,
+///     head_bias: false,
+///     width: 4,
+///     tied: true,
+///     shortcut: false,
+///     blocks: 1,
+/// };
+/// let (mut names, mut numbers) = (Vec::new(), 0);
+/// spec.tensors(&blocks, |block, tensor| {
+///     names.push((block, tensor.name));
+///     numbers += tensor.numbers();
+/// });
+/// assert_eq!(names[..2], [(None, "embedding.weight"), (Some(0), "norm.weight")]);
+/// assert_eq!(numbers, spec.parameters(&blocks)?);
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelSpec {
     /// What it reads.
@@ -60,8 +91,7 @@ impl ModelSpec {
         rule("blocks: 1 to 4096", self.blocks, self.blocks >= 1 && self.blocks <= MAX_BLOCKS)?;
         let same = self.input == Input::Tokens(self.outputs) && !self.head_bias;
         rule("tied: tokens, outputs = vocabulary, no bias of the head", self.outputs, !self.tied || same)?;
-        let rows = matches!(self.input, Input::Rows(_));
-        rule("shortcut: of rows of numbers", usize::from(self.shortcut), !self.shortcut || rows)
+        rule("shortcut: of rows of numbers", usize::from(self.shortcut), !self.shortcut || self.input.is_rows())
     }
 
     /// Checks the blocks too: their number, every field, and that all parameters and states can be counted.
@@ -112,7 +142,7 @@ impl ModelSpec {
     /// # Errors
     /// The source's.
     pub fn first<S: WeightSource>(&self, s: &mut S) -> Result<FirstWeights<S::Matrix, S::Numbers>, S::Error> {
-        let (mut t, rows) = (Taking(s), matches!(self.input, Input::Rows(_)));
+        let (mut t, rows) = (Taking(s), self.input.is_rows());
         Ok(FirstWeights {
             embedding: t.mat(true, "embedding.weight", self.input.size(), self.width)?,
             bias: t.row(rows, "embedding.bias", self.width)?,

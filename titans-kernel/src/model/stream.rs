@@ -1,5 +1,6 @@
 //! A model that is fed any number of tokens at a time and gives the bits of feeding them all at once.
 
+use super::position::{END, Position};
 use super::{Feed, Input, LIMIT, LastWeights, Mode, Model, ModelSpec};
 use crate::arithmetic::Arithmetic;
 use crate::block::{BlockRun, Numbers, State, rule};
@@ -11,23 +12,6 @@ use crate::scalar::Scalar;
 use crate::scratch::{Room, Scratch};
 use crate::view::{Mat, MatMut};
 use core::cell::Cell;
-
-/// Position at which a stream ends: far beyond any, and positions can be counted with signs.
-pub(super) const END: u64 = 1 << 62;
-
-/// Where a stream stands: all of it that is not in its buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// Tokens seen.
-    pub tokens: u64,
-    /// Tokens and persistent rows whose gradient was clipped.
-    pub clipped: u64,
-    /// What the memories do.
-    pub mode: Mode,
-    /// A token was refused ([`Error::Diverged`]), and the blocks stand behind different ones: all that such a stream
-    /// does is to begin anew ([`Stream::reset`]) or to become another ([`Stream::load`]).
-    pub torn: bool,
-}
 
 /// Rows of tokens on their way through the blocks, in front of the blocks' scratch.
 pub(super) struct RowSpace<'a, T> {
@@ -49,6 +33,30 @@ impl<'a, T> RowSpace<'a, T> {
 /// blocks are many, and some have taken more than others by then, so that the stream is torn. Who wants to go on from
 /// the last good token keeps a copy of the state's numbers ([`Model::state_len`]) and of [`Stream::place`], copies them
 /// back, attaches the stream to them and feeds the tokens since then up to that one: they give the same bits.
+///
+/// ```
+/// # use titans_kernel::model::{BlockSpec, CHECKSUM, Input, Kind, Model, ModelSpec, blob_len, checksum, encode_header};
+/// use titans_kernel::model::{Feed, Mode, Stream};
+/// use titans_kernel::{MatMut, Portable};
+///
+/// # let blocks = [BlockSpec::new(Kind::Lmm, 1, 4)?];
+/// # let (input, outputs, width) = (Input::Tokens(5), 5, 4);
+/// # let spec = ModelSpec { input, outputs, head_bias: false, width, tied: true, shortcut: false, blocks: 1 };
+/// # let mut blob = vec![0; blob_len::<f32>(&spec, &blocks)?];
+/// # encode_header::<f32>(&spec, &blocks, &mut blob)?;
+/// # let end = blob.len() - CHECKSUM;
+/// # let sum = checksum(&blob[..end]);
+/// # blob[end..].copy_from_slice(&sum);
+/// # let mut numbers = vec![0.0f32; spec.parameters(&blocks)?];
+/// // A model of 5 tokens: `Model` shows how one comes about.
+/// let model = Model::read_into(&blob, &mut numbers)?;
+/// let mut buffer = vec![0.0; model.stream_len(2)]; // two tokens at once
+/// let mut stream = Stream::new(&Portable, &model, Mode::On, 2, &mut buffer)?;
+/// let mut logits = [f32::NAN; 3 * 5];
+/// stream.push(&Portable, Feed::Tokens(&[1, 4, 2]), Some(MatMut::new(&mut logits, 3, 5)?), None)?;
+/// assert_eq!((stream.position(), logits), (3, [0.0; 15])); // its parameters are zeros
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Stream<'a, T> {
     pub(super) model: Model<'a, T>,
@@ -169,7 +177,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// [`Error::Config`] to or from [`Mode::Absent`], which holds from the start to the end: [`Stream::reset`] changes
     /// it.
     pub fn set_mode(&mut self, mode: Mode) -> Result<()> {
-        let same = (mode == Mode::Absent) == (self.mode == Mode::Absent);
+        let same = mode.answers() == self.mode.answers();
         rule("mode: absent from the start or not at all; reset first: position", self.position as usize, same)?;
         self.mode = mode;
         Ok(())

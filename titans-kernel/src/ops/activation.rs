@@ -70,6 +70,7 @@ fn density<T: Scalar>(seed: T) -> T {
     seed * T::from_f64(0.398_942_280_401_432_7)
 }
 
+/// φ = x Φ, φ′ = Φ + x ϕ, φ″ = (2 − x²) ϕ with ϕ = Φ′ the density, as ϕ′ = −x ϕ.
 impl<T: Scalar> Phi<T> for Gelu {
     #[inline(always)]
     fn seed(x: T) -> T {
@@ -122,6 +123,7 @@ impl<T: Scalar> Phi<T> for GeluTanh {
     fn second(x: T, seed: T) -> T {
         let x = bounded(x);
         let (s, d, dd) = tanh_parts(x, seed);
+        // With s = σ(2u), s′ = s (1 − s) (2u)′ and s″ = s′ (1 − 2s) (2u)′ + s (1 − s) (2u)″: φ″ = 2 s′ + x s″.
         let slope = s * rest(seed, s);
         let s1 = slope * d;
         let s2 = s1 * (T::ONE - s - s) * d + slope * dd;

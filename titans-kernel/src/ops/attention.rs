@@ -16,6 +16,7 @@ use crate::arithmetic::{Arithmetic, QUERIES};
 use crate::error::{Error, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
+use crate::scratch::{Scratch, counted};
 use crate::view::{Mat, MatMut};
 
 mod band;
@@ -23,10 +24,17 @@ mod columns;
 mod rows;
 mod vjp;
 
-use band::{Band, KeyPart, KeyParts};
+use band::{Band, KeyPart, KeyParts, most_seen};
 pub use vjp::{Answered, AttentionGradients, vjp, vjp_scratch_len};
 
 /// Which tokens a query sees, besides all persistent keys.
+///
+/// ```
+/// use titans_kernel::ops::attention::Span;
+///
+/// // Token 10 sees 7, 8, 9 and 10 of a window of 4, and 8, 9 and 10 of its segment.
+/// assert_eq!((Span::Window(4).oldest(10), Span::Segment(4).oldest(10)), (7, 8));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// The last W up to itself: token i sees j with i − W < j ≤ i.
@@ -49,6 +57,14 @@ impl Span {
     pub const fn len(self) -> usize {
         match self {
             Self::Window(n) | Self::Segment(n) => n,
+        }
+    }
+
+    /// Neighbouring tokens that `rows` neighbouring queries see, at most: those of a segment all begin with its first.
+    const fn seen_by(self, rows: usize) -> usize {
+        match self {
+            Self::Window(w) => w.saturating_add(rows).saturating_sub(1),
+            Self::Segment(c) => c,
         }
     }
 
@@ -90,25 +106,15 @@ const FEW: usize = 16;
 
 /// Elements of scratch that [`forward`] needs for at most n queries at a time, `persistent` keys, and with or without
 /// context; `usize::MAX` if that is beyond counting.
-pub const fn scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
-    let rows = if n < BLOCK { n } else { BLOCK };
-    let few = if n < FEW { n } else { FEW - 1 };
-    let seen = span.len().saturating_add(rows);
-    let seen = if context { seen.saturating_mul(2) } else { seen };
-    let by_keys = seen.saturating_add(persistent).saturating_mul(BLOCK);
-    // Parts of a row begin and end at whole sixteens.
-    let by_rows = seen.saturating_add(persistent).saturating_add(6 * 16).saturating_mul(few);
-    (if n >= FEW && by_keys > by_rows { by_keys } else { by_rows }).saturating_add(LINE)
-}
-
-/// Numbers of a cache line at most: what may be left out of scratch so that it begins at one. Scores across two lines
-/// cost up to half of the speed.
-const LINE: usize = 16;
-
-/// Scratch from its first whole cache line on.
-fn from_line<T>(scratch: &mut [T]) -> &mut [T] {
-    let skipped = scratch.as_ptr().align_offset(64).min(LINE).min(scratch.len());
-    scratch.part_mut(skipped..)
+pub fn scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
+    let few = n.min(FEW - 1);
+    let by_rows = counted(|room| rows::scores::<f64, _>(room, few, &most_seen(span, few, persistent, context)));
+    if n < FEW {
+        return by_rows;
+    }
+    let keys = most_seen(span, n.min(BLOCK), persistent, context);
+    // Many queries are cut into blocks, and what is left of them, or what is computed anew, may be few.
+    by_rows.max(counted(|room| columns::scores::<f64, _>(room, &keys)))
 }
 
 /// `y[r]` for the token with number `first + r`; y `[n, c]`, `log_sum` `[n]`. Scratch: [`scratch_len`] elements,
@@ -138,7 +144,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
     if scratch.len() < needed {
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
-    let (scale, scratch) = (scale(q.cols()), from_line(scratch));
+    let scale = scale(q.cols());
     let parts = KeyParts::new(q, q_rotated, keys);
     let mut r = 0;
     while r < n {
@@ -146,13 +152,13 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
             let (rows, out) = (band.rows, y.rb().sub(band.from, band.rows));
             let sums = log_sum.as_deref_mut().map(|s| s.part_mut(band.from..band.from + rows));
             let forward = if rows < FEW { rows::forward } else { columns::forward };
-            forward(g, scale, band, &parts, out, sums, scratch)
+            forward(g, scale, band, &parts, out, sums, &mut Scratch::new(scratch))
         };
         let band = Band::new(span, first, keys.first, r, BLOCK.min(n - r));
-        if !some(&band) && band.corner() > 0 {
+        if !some(&band)? && band.corner() > 0 {
             // 0 times what a row does not see may not have been 0; a row alone meets nothing that it does not see.
             for r in r..r + band.rows {
-                some(&Band::new(span, first, keys.first, r, 1));
+                some(&Band::new(span, first, keys.first, r, 1))?;
             }
         }
         r += band.rows;

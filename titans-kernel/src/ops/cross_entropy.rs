@@ -52,6 +52,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(
                     #[inline(always)]
                     |x| (x - m).exp(),
                 );
+                // Two terms, neither below 0: nothing cancels, however large the logits are.
                 *loss = sum.ln() + (m - row[target as usize]);
             }
         },

@@ -29,7 +29,8 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, heads: usize, scale: [f64; 3]
     g.vectorise(
         #[inline(always)]
         || {
-            // The costly part runs over the whole slice, as there may be few heads.
+            // The costly part runs over the whole slice, as there may be few heads. Where e^−x is infinite σ is 0, its
+            // limit: no case of its own.
             apply(
                 [x],
                 [&mut *y],

@@ -10,6 +10,20 @@ use crate::view::{Mat, MatMut};
 /// State of a convolution over a stream: the last `width − 1` tokens, the oldest first, `[width − 1, channels]`.
 ///
 /// Any split of a stream into segments, single tokens among them, gives the bits of [`conv::forward`] over it all.
+///
+/// ```
+/// use titans_kernel::Portable;
+/// use titans_kernel::ops::Tail;
+///
+/// let mut buffer = [f64::NAN; Tail::<f64>::len(2, 1)];
+/// let mut tail = Tail::new(2, 1, &mut buffer)?; // two taps, one channel
+/// let (taps, mut y) = ([0.5, 1.0], [0.0]);
+/// for (x, want) in [(4.0, 4.0), (1.0, 3.0)] {
+///     tail.step(&Portable, &[x], &taps, &[0.0], &mut y)?; // half of the token before, and the token
+///     assert_eq!(y, [want]);
+/// }
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Tail<'a, T> {
     tokens: &'a mut [T],

@@ -2,14 +2,12 @@
 //! what the operations of a model take. Where operations may still run when their call returns, it can wait for
 //! each of them.
 
-use crate::device::{
-    Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, OperationKind, SegmentsGradients,
-    SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Update,
-};
+use crate::device::{Device, MemoryOp, MemoryUse, Operation, OperationKind, SegmentsOp};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use titans_kernel::Choice;
+use titans_kernel::arch::Simd;
 
 const KINDS: usize = OperationKind::ALL.len();
 
@@ -57,6 +55,10 @@ impl<D: Device> Device for Timed<D> {
         self.device.describe()
     }
 
+    fn arithmetic(&self) -> Simd {
+        self.device.arithmetic()
+    }
+
     fn memory_use(&self) -> Option<MemoryUse> {
         self.device.memory_use()
     }
@@ -101,80 +103,16 @@ impl<D: Device> Device for Timed<D> {
         self.device.synchronize()
     }
 
-    fn run(&self, operation: Operation<'_, D::Buffer, D::Indices>) -> Result<u64> {
-        self.time(operation.kind(), || self.device.run(operation))
-    }
-
-    fn split<'a>(&self, cut: &Cut, x: &D::Buffer, parts: impl Iterator<Item = (usize, &'a mut D::Buffer)>) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.time(OperationKind::Elementwise, || self.device.split(cut, x, parts))
-    }
-
-    fn join<'a>(&self, cut: &Cut, parts: impl Iterator<Item = (usize, &'a D::Buffer)>, y: &mut D::Buffer) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.time(OperationKind::Elementwise, || self.device.join(cut, parts, y))
-    }
-
     fn asks_state(&self, op: &MemoryOp) -> bool {
         self.device.asks_state(op)
-    }
-
-    fn ask_vjp(
-        &self,
-        op: &MemoryOp,
-        inputs: MemoryInputs<'_, D::Buffer, D::Indices>,
-        boundaries: &D::Buffer,
-        d_y: &D::Buffer,
-        d_q: &mut D::Buffer,
-        d_state: InputGradient<'_, D::Buffer>,
-    ) -> Result<()> {
-        self.time(OperationKind::Memory, || self.device.ask_vjp(op, inputs, boundaries, d_y, d_q, d_state))
     }
 
     fn walks_segments(&self, op: &SegmentsOp) -> bool {
         self.device.walks_segments(op)
     }
 
-    fn segments(
-        &self,
-        op: &SegmentsOp,
-        inputs: SegmentsInputs<&D::Buffer>,
-        weights: SegmentsWeights<&D::Buffer>,
-        made: SegmentsMade<&mut D::Buffer>,
-        boundaries: Option<&mut D::Buffer>,
-    ) -> Result<()> {
-        self.time(OperationKind::Memory, || self.device.segments(op, inputs, weights, made, boundaries))
-    }
-
-    fn segments_vjp(
-        &self,
-        op: &SegmentsOp,
-        inputs: SegmentsInputs<&D::Buffer>,
-        weights: SegmentsWeights<&D::Buffer>,
-        made: SegmentsMade<&D::Buffer>,
-        boundaries: &D::Buffer,
-        gradients: SegmentsGradients<'_, D::Buffer>,
-    ) -> Result<()> {
-        self.time(OperationKind::Memory, || self.device.segments_vjp(op, inputs, weights, made, boundaries, gradients))
-    }
-
-    fn clear_all(&self, xs: &mut [D::Buffer]) -> Result<()> {
-        self.time(OperationKind::Elementwise, || self.device.clear_all(xs))
-    }
-
-    fn sum_squares_all(&self, xs: &[D::Buffer], total: &mut D::Buffer) -> Result<()> {
-        self.time(OperationKind::Optimiser, || self.device.sum_squares_all(xs, total))
-    }
-
-    fn adamw_all<'a>(&self, updates: impl Iterator<Item = Update<'a, D::Buffer>>) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.time(OperationKind::Optimiser, || self.device.adamw_all(updates))
+    fn run(&self, operation: Operation<'_, D::Buffer, D::Indices>) -> Result<u64> {
+        self.time(operation.kind(), || self.device.run(operation))
     }
 }
 

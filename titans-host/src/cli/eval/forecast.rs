@@ -50,7 +50,7 @@ struct Report {
 }
 
 /// What is measured.
-struct Ground {
+struct EvaluationSeries {
     table: SeriesTable,
     moments: Range<usize>,
     end: usize,
@@ -78,14 +78,14 @@ pub(super) fn run<D: Device>(
     model: &Model<D>,
 ) -> std::result::Result<(), Failure> {
     let frame = Frame::of(&task);
-    let ground = args.ground::<D>(&task, &frame, run)?;
+    let measured = args.evaluation_series::<D>(&task, &frame, run)?;
     let (each, start) = (args.per_window.as_ref().or(args.per_item.as_ref()), Instant::now());
     let surprise = each.is_some() || args.picture.is_some();
     let manner = Manner { mode: args.mode(), carry: args.carry, surprise };
-    let (mut tally, mut rows) = (Tally::new(&ground.horizons, ground.end), Vec::new());
-    let all: Vec<usize> = ground.moments.clone().collect();
-    forecast(device, model, (&frame, &ground.table), &all, manner, |f: Forecast<'_>| {
-        let error = |(i, y): (usize, &f64)| Some(ground.table.known(f.column, f.moment + i)? - y);
+    let (mut tally, mut rows) = (Tally::new(&measured.horizons, measured.end), Vec::new());
+    let all: Vec<usize> = measured.moments.clone().collect();
+    forecast(device, model, (&frame, &measured.table), &all, manner, |f: Forecast<'_>| {
+        let error = |(i, y): (usize, &f64)| Some(measured.table.known(f.column, f.moment + i)? - y);
         let mse = tally.add(f.moment, f.said.iter().enumerate().map(error));
         if manner.surprise {
             rows.push(WindowRow { moment: f.moment, column: f.column, mse, surprise: f.surprise });
@@ -109,7 +109,7 @@ pub(super) fn run<D: Device>(
         mae: first.mae,
         mean: scores.mean(),
         horizons: scores,
-        part: ground.part,
+        part: measured.part,
         windows: tally.windows() / frame.targets.len().max(1) as u64,
         columns: frame.targets.len(),
         lookback: frame.lookback,
@@ -117,19 +117,19 @@ pub(super) fn run<D: Device>(
         memory: manner.mode.name(),
         carry: manner.carry,
         seconds: start.elapsed().as_secs_f64(),
-        baselines: ground.baselines,
+        baselines: measured.baselines,
     };
     if args.json { output::print_json(&report) } else { print(&report) }
 }
 
 impl Args {
     /// The rows to measure, standardised as in training.
-    fn ground<D: Device>(
+    fn evaluation_series<D: Device>(
         &self,
         task: &ForecastConfig,
         frame: &Frame,
         (seed, state): (u64, &RunState),
-    ) -> Result<Ground> {
+    ) -> Result<EvaluationSeries> {
         let horizons = &task.horizons;
         let [file] = &self.data[..] else {
             if !self.data.is_empty() {
@@ -142,7 +142,7 @@ impl Args {
             let part = if name == PartName::Test { run.parts().test.clone() } else { run.parts().valid.clone() };
             let moments = expect_some(moments(frame, &part, horizons), part.len(), frame)?;
             let baselines = if self.no_baselines { None } else { Some(run.baselines(&part)?) };
-            let ground = Ground {
+            let measured = EvaluationSeries {
                 table: run.table().clone(),
                 moments,
                 end: part.end,
@@ -151,7 +151,7 @@ impl Args {
                 baselines,
             };
             // The run has told of horizons that its test rows are too few for.
-            return Ok(ground.reaching(frame, &part).0);
+            return Ok(measured.reaching(frame, &part).0);
         };
         let read = series::read(file, &task.layout, &task.columns)?;
         output::tell(read.notes.iter().chain(&read.uneven(file)));
@@ -165,14 +165,15 @@ impl Args {
         let moments = expect_some(moments(frame, &(from..rows), horizons), rows, frame).map_err(named)?;
         let baselines =
             if self.no_baselines { None } else { learned::<D>(task, (seed, state), &table, &(from..rows))? };
-        let ground = Ground { table, moments, end: rows, horizons: horizons.clone(), part: None, baselines };
-        let (ground, told) = ground.reaching(frame, &(from..rows));
+        let measured =
+            EvaluationSeries { table, moments, end: rows, horizons: horizons.clone(), part: None, baselines };
+        let (measured, told) = measured.reaching(frame, &(from..rows));
         output::tell(&told.map(|told| format!("{}: {told}", file.display())));
-        Ok(ground)
+        Ok(measured)
     }
 }
 
-impl Ground {
+impl EvaluationSeries {
     /// The same without horizons that no forecast of `part` reaches, and what is worth a word about these.
     fn reaching(mut self, frame: &Frame, part: &Range<usize>) -> (Self, Option<String>) {
         let (near, far): (Vec<usize>, Vec<usize>) =

@@ -52,8 +52,8 @@ pub(super) fn run<D: Device>(
     if args.lambada.is_some() || args.choices.is_some() {
         return super::questions::run(device, args, &tokenizer, model);
     }
-    let ground = args.text_ground(task, state)?;
-    let ids = tokenizer.encode(&ground.bytes)?;
+    let measured = args.evaluation_text(task, state)?;
+    let ids = tokenizer.encode(&measured.bytes)?;
     let window = args.window.unwrap_or(WINDOW);
     let mut positions = args.picture.as_ref().map(|_| Positions::new(window, ids.len()));
     let evaluation = Evaluation { device, model, tokenizer: &tokenizer, ids: &ids, window, args };
@@ -65,12 +65,12 @@ pub(super) fn run<D: Device>(
     if let (Some(path), Some(positions)) = (&args.picture, &positions) {
         positions.draw(path)?;
     }
-    let words = args.word_perplexity.then(|| words(&ground.bytes));
+    let words = args.word_perplexity.then(|| words(&measured.bytes));
     // The first token, which nothing stands before, costs what a choice among all costs.
     let nats = totals.nats_per_token * totals.tokens as f64 + (tokenizer.vocabulary() as f64).ln();
-    let baselines = ground.train.map(|train| text_baselines(&train, &ground.bytes)).transpose()?;
-    let word_perplexity = words.map(|words| word_perplexity(words, ground.bytes.len(), nats));
-    let report = TextReport { totals, part: ground.part, words, word_perplexity, baselines };
+    let baselines = measured.train.map(|train| text_baselines(&train, &measured.bytes)).transpose()?;
+    let word_perplexity = words.map(|words| word_perplexity(words, measured.bytes.len(), nats));
+    let report = TextReport { totals, part: measured.part, words, word_perplexity, baselines };
     if args.json {
         return output::print_json(&report);
     }
@@ -207,7 +207,7 @@ impl<D: Device> Evaluation<'_, D> {
 }
 
 /// The text to predict, and where it comes from.
-struct TextGround {
+struct EvaluationText {
     bytes: Vec<u8>,
     part: Option<PartName>,
     /// The run's training part, for the baselines.
@@ -215,15 +215,15 @@ struct TextGround {
 }
 
 impl Args {
-    fn text_ground(&self, task: &TextConfig, state: &RunState) -> Result<TextGround> {
+    fn evaluation_text(&self, task: &TextConfig, state: &RunState) -> Result<EvaluationText> {
         let own_text = self.data.is_empty();
-        let mut ground = TextGround { bytes: Vec::new(), part: None, train: None };
+        let mut measured = EvaluationText { bytes: Vec::new(), part: None, train: None };
         if own_text || self.baselines {
             let text::Content { bytes, notes } = text::read_texts(&task.data).map_err(own)?;
             task.expect_same(&state.task, &bytes).map_err(own)?;
             output::tell(&notes);
             let parts = task.parts(&bytes).map_err(own)?;
-            ground.train = self.baselines.then(|| bytes[parts.train].to_vec());
+            measured.train = self.baselines.then(|| bytes[parts.train].to_vec());
             if own_text {
                 let (name, part) = match (self.part, task.split) {
                     (Some(PartName::Valid), _) => (Some(PartName::Valid), parts.valid),
@@ -231,18 +231,18 @@ impl Args {
                     (None, None) => (None, parts.valid),
                     (_, Some(_)) => (Some(PartName::Test), parts.test),
                 };
-                (ground.part, ground.bytes) = (name, bytes[part].to_vec());
+                (measured.part, measured.bytes) = (name, bytes[part].to_vec());
             }
         }
         if !own_text {
             let text::Content { bytes, notes } = text::read_texts(&self.data)?;
             output::tell(&notes);
-            ground.bytes = match self.tail {
+            measured.bytes = match self.tail {
                 Some(share) => text::split(&bytes, share, 0)?.1.to_vec(),
                 None => bytes,
             };
         }
-        Ok(ground)
+        Ok(measured)
     }
 }
 

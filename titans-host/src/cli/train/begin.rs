@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 
 /// What `config.toml` may change of a run that goes on: where its data lie, when it ends and is saved, and what changes
 /// no bit.
-const EDITABLE: [&str; 9] = [
+const EDITABLE: [&str; 10] = [
     "task.data",
     "task.valid",
     "task.test",
     "task.tokenizer",
     "train.steps",
     "train.minutes",
+    "train.most_steps",
     "train.save_every",
     "train.boundaries",
     "train.recompute",
@@ -50,10 +51,14 @@ impl Args {
             Some(run) => self.continue_run(run)?,
         };
         let config = &mut begun.config;
+        let train = &mut config.train;
         if let Some(steps) = self.steps {
-            (config.train.steps, config.train.minutes) = (steps, None);
+            (train.steps, train.minutes, train.most_steps) = (steps, None, None);
         }
-        config.train.minutes = self.minutes.or(config.train.minutes);
+        if let (Some(minutes), resumed) = (self.minutes, self.resume.is_some()) {
+            // Who prolongs a run wants more of it.
+            (train.minutes, train.most_steps) = (Some(minutes), train.most_steps.filter(|_| !resumed));
+        }
         config.validate()?;
         expect_parts(processes, config.train.accumulate)?;
         Ok(begun)

@@ -22,7 +22,8 @@ use crate::task::{self, Task, TaskConfig, Validation};
 use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::progress::{Bar, Lines, Silent};
 use crate::train::ranks::leads;
-use crate::train::{Best, Collective, Interrupt, Outcome, Progress, RunConfig, Trainer, follow};
+use crate::train::{Best, Collective, Interrupt, LossUnit, Outcome, Progress, RunConfig, Trainer, follow};
+use clap::ArgAction;
 use config::ConfigArgs;
 use end::End;
 use indicatif::ProgressDrawTarget;
@@ -30,6 +31,7 @@ use serde::Serialize;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use titans_kernel::Choice;
 
 const ABOUT: &str = "\
 Without arguments it trains the recall task in about a minute on two idle cores and ends with a table: recall against length with
@@ -37,7 +39,7 @@ the memory on, frozen (no writes at test time) and absent.
 
 What an option does not say comes from the task's recipe: recall: 1 block of width 64, 2 memories of 32 x 32, feed-forward 128,
 alpha-bias -7, 2000 steps of 4096 tokens (--layers 2 and more: alpha-bias -10, 4000 steps). text: 4 blocks of width 128, 2
-memories of 64 x 64, feed-forward 256, alpha-bias -1, context 256, 16 sequences, 2000 steps. series: 2 blocks of width 64, 1000
+memories of 64 x 64, feed-forward 256, alpha-bias -1, context 256, 16 sequences, 2000 steps, dropout 0.1 where these read the text more than four times. series: 2 blocks of width 64, 1000
 steps. forecast: the same with a shortcut by least squares, dropout 0.2, 500 steps of 64 sequences of 4 tokens. track: 1 block of
 width 64, theta-max 2, no momentum or forgetting; parity: 2 memories of 32 x 32, learning rate 0.01, 1500 steps of 4096 tokens; the
 other groups: 8 of 4 x 4 (s5: 8 x 8) that begin at theta 2, micro-steps 2 (s5: 4), learning rate 0.006, 4000 steps. classify: 1 block of width 64 (see --task classify in docs/CLI.md). Memories of one layer take every token's own
@@ -55,7 +57,7 @@ recall.json, of the model at the end. Where three validations in a row are worse
 save, say where, and end with exit code 130, 143 or 129; a second one leaves at once. One process at a time writes a folder: another one is refused.
 
 On --resume the run goes on with the same data: --data, --valid, --test and --tokenizer say where they lie now, and their bytes are checked. In config.toml
-you may change steps, minutes, save_every, boundaries, recompute, and the paths data, valid, test and tokenizer: what is changed is named and used; any
+you may change steps, minutes, most_steps, save_every, boundaries, recompute, and the paths data, valid, test and tokenizer: what is changed is named and used; any
 other change is refused by name.
 
 The loss (and accuracy) of a step's line is that of training, averaged over about the last 20 steps; metrics.jsonl and loss.svg
@@ -67,7 +69,7 @@ JSON keys of --json: run, steps, seconds, tokens, parameters, validation {loss, 
 Examples:
   titans train
   titans train --layers 2 --out runs/deep
-  titans train --task text --data shakespeare.txt --out runs/shakespeare --minutes 10
+  titans train --task text --data shakespeare.txt --out runs/shakespeare --minutes 10 --dropout 0.1
   titans train --task text --data a.txt b.txt.gz --steps 500 --blocks 2 --width 64
   titans train --task text --data book.txt --tokenizer tokenizer.json --batch 4
   titans train --task series --data measured.csv --patch 4
@@ -99,7 +101,8 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "minutes", value_parser = positive)]
     steps: Option<u64>,
 
-    /// Stop after that many minutes; the learning rate follows the time
+    /// Stop after that many minutes; the learning rate follows the time. A new run of text ends earlier where it has
+    /// read its training part eight times
     #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number)]
     minutes: Option<f64>,
 
@@ -116,7 +119,7 @@ pub struct Args {
 
     /// On CUDA, whether a training step is recorded once and launched as one from then on, where it can be: the results
     /// are the same. Off by default: it was tried in emulation, not on a GPU
-    #[arg(long, default_value = "off", value_parser = switch())]
+    #[arg(long, default_value = "off", action = ArgAction::Set, value_parser = switch())]
     graph: bool,
 }
 
@@ -147,6 +150,8 @@ fn on<D: Device>(device: &D, args: &Args, ranks: &dyn Collective) -> std::result
     let mut begun = args.begin_together(ranks, &on).map_err(|error| args.spoken(error))?;
     let mut progress = args.progress(ranks);
     let mut task = several::agree(ranks, open(device, args, &begun.config, leads(ranks)))?;
+    let pass = task.steps_a_pass(begun.config.train.accumulate).filter(|_| args.resume.is_none());
+    let often = pass.and_then(|steps| args.config.read_often(&mut begun.config.train, steps));
     let mut trainer = match &args.resume {
         _ if !leads(ranks) => {
             let start = Checkpoint::blank(device, begun.config.clone(), RunState::default())?;
@@ -170,6 +175,7 @@ fn on<D: Device>(device: &D, args: &Args, ranks: &dyn Collective) -> std::result
     let folder = &begun.folder;
     let (parameters, among) = (trainer.model().params.count(), several::among(ranks));
     progress.message(&format!("{}: {parameters} parameters on {}{among}", plain(folder.display()), device.describe()));
+    often.iter().for_each(|sentence| progress.message(sentence));
     let outcome = crate::train::train(&mut trainer, folder, &interrupt, &mut *progress)?;
     if outcome.interrupted {
         return Err(stopped(&interrupt, &outcome, folder));
@@ -236,24 +242,24 @@ fn stopped(interrupt: &Interrupt, outcome: &Outcome, folder: &Path) -> Failure {
     )
 }
 
-fn print(report: &Report, unit: &str) -> std::result::Result<(), Failure> {
+fn print(report: &Report, unit: LossUnit) -> std::result::Result<(), Failure> {
     let Report { run, steps, seconds, tokens, validation, best, recall, track, .. } = report;
-    let run = plain(run);
+    let (run, unit_name) = (plain(run), unit.name());
     output::print(format_args!("{}, {}, {seconds:.0} s", counted(steps, "step"), counted(tokens, "token")))?;
     if let Some(Validation { loss, accuracy, .. }) = validation {
         let accuracy = accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
         let bits = match unit {
-            "nats" => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
-            _ => String::new(),
+            LossUnit::Nats => format!(" ({:.4} bits)", loss / std::f64::consts::LN_2),
+            LossUnit::Squares => String::new(),
         };
         let loss = output::places(*loss);
-        output::print(format_args!("validation at the end, all of it: loss {loss} {unit}{bits}{accuracy}"))?;
+        output::print(format_args!("validation at the end, all of it: loss {loss} {unit_name}{bits}{accuracy}"))?;
     }
     if let Some(Best { step, loss }) = best {
         let loss = output::places(*loss);
         let untrained = if *step == 0 { "; no step of training was better than none" } else { "" };
         output::print(format_args!(
-            "best checkpoint: step {step} (by validations on the way: loss {loss} {unit}{untrained}), which the run folder stands for"
+            "best checkpoint: step {step} (by validations on the way: loss {loss} {unit_name}{untrained}), which the run folder stands for"
         ))?;
     }
     if let Some(table) = recall {

@@ -36,7 +36,7 @@ impl TableLayout {
     fn date_columns(&self) -> DateColumns {
         let place = |column: &Option<ColumnRef>| match column {
             Some(ColumnRef::Number(n)) => n.checked_sub(1),
-            _ => None,
+            Some(ColumnRef::Name(_)) | None => None,
         };
         let date = place(&self.date);
         DateColumns { date, time: place(&self.time).filter(|_| date.is_some()) }

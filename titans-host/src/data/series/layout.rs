@@ -7,11 +7,11 @@ choice! {
     /// What stands between two fields.
     pub enum Delimiter: "delimiter" {
         /// `,`
-        Comma = b',', "comma";
+        Comma = 0x2c, "comma";
         /// `;`
-        Semicolon = b';', "semicolon";
+        Semicolon = 0x3b, "semicolon";
         /// A tab
-        Tab = b'\t', "tab";
+        Tab = 0x09, "tab";
     }
 }
 
@@ -19,9 +19,9 @@ choice! {
     /// What stands before a number's fraction.
     pub enum Decimal: "decimal" {
         /// `1.5`
-        Point = b'.', "point";
+        Point = 0x2e, "point";
         /// `1,5`
-        Comma = b',', "comma";
+        Comma = 0x2c, "comma";
     }
 }
 

@@ -9,7 +9,8 @@ use titans_kernel::error::expect_len;
 use titans_kernel::ops::attention::{self, Keys, Span};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
-use super::threads::{default_parts, split_rows};
+use super::memory::head;
+use super::threads::{default_parts, split_rows, whole_lines};
 use super::{Buffer, Cpu, SimdScalar};
 use crate::device::attention::AttentionSizes;
 use crate::device::{AttentionGradients, AttentionInputs, AttentionOp};
@@ -42,11 +43,6 @@ fn within(op: &AttentionOp) -> Span {
         Span::Window(w) => Span::Window(w.min(time)),
         Span::Segment(c) => Span::Segment(c.min(time)),
     }
-}
-
-/// `len` rounded up, so that every thread's part of a scratch starts at a cache line.
-fn whole_lines(len: usize) -> usize {
-    len.checked_next_multiple_of(16).unwrap_or(len)
 }
 
 /// Rotated queries, keys and context; nothing without rotary positions.
@@ -129,11 +125,6 @@ impl<'a, T: SimdScalar> AttentionOperands<'a, T> {
     }
 }
 
-/// Head h of sequence b in `[batch, rows, heads, width]`. There are rows.
-fn head<T: Copy>(x: &[T], b: usize, h: usize, rows: usize, heads: usize, width: usize) -> KernelResult<Mat<'_, T>> {
-    Mat::strided(&x[(b * rows * heads + h) * width..], rows, width, heads * width, 1)
-}
-
 /// An output of entries of `entry` elements cut into blocks, in order; then, and without one, `None` for ever.
 fn by_blocks<T>(x: Option<&mut [T]>, entry: usize, block: usize) -> impl Iterator<Item = Option<&mut [T]>> {
     let mut parts = x.map(|x| x.chunks_mut(entry).flat_map(move |x| x.chunks_mut(block)));
@@ -170,6 +161,7 @@ impl<T: SimdScalar> Cpu<T> {
             .zip(sums);
         self.threads.run_with(cost, tasks, scratch.as_mut_slice(), |((b, rows, y), mut sums), scratch| {
             let n = rows.len();
+            // A head's sums lie `heads` apart in `log_sum`, and the kernel writes neighbours.
             let (scratch, own) = scratch.split_at_mut(scratch.len() - n);
             let mut y = MatMut::new(y, n, heads * width)?;
             for h in 0..heads {
@@ -223,6 +215,7 @@ impl<T: SimdScalar> Cpu<T> {
         let cost = cost(op, &sizes, context).saturating_mul(3);
         let lens = backward_lens(op, &sizes, context, self.threads.parts(cost, backward_tasks(op)));
         let [q, k, c, by_heads @ ..] = lens;
+        // A head's gradients lie together, so that each is one thread's to write; the operation's order comes after.
         let mut rotated = [self.take(q)?, self.take(k)?, self.take(c)?];
         let mut heads = Heads::take(self, by_heads)?;
         let operands = self.operands(op, inputs, &mut rotated)?;

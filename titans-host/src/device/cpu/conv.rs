@@ -115,6 +115,7 @@ impl<T: SimdScalar> Cpu<T> {
         expect_len("d_x", x.len(), d_x.len())?;
         expect_len("d_w", w.len(), d_w.len())?;
         expect_len("d_bias", channels, d_bias.len())?;
+        // Before the whole-sequence pass and by one thread: a tail has few tokens.
         if let Some(d_tail) = d_tail {
             expect_len("d_tail", tail.map_or(0, <[T]>::len), d_tail.len())?;
             tail_backward(dims, w, d_y, d_tail)?;
@@ -122,6 +123,7 @@ impl<T: SimdScalar> Cpu<T> {
         if x.is_empty() {
             return Ok(());
         }
+        // Each sequence adds to sums of its own, whatever thread has it; they are added in the order of the sequences.
         let mut parts = self.take(space(dims))?;
         let parts = parts.as_mut_slice();
         parts.fill(T::ZERO);

@@ -1,7 +1,12 @@
 //! [`Device`] for [`Cpu`]: every operation to its file.
 
 use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
-use crate::device::{ConvGradients, Device, InputGradient, LinearGradients, Operation};
+use crate::device::memory::ask_by_memory_vjp;
+use crate::device::rows::given;
+use crate::device::segments::no_walk;
+use crate::device::{
+    ConvGradients, Device, InputGradient, LinearGradients, MemoryOp, MemoryUse, Operation, SegmentsOp,
+};
 use crate::error::Result;
 use titans_kernel::ops;
 
@@ -18,6 +23,10 @@ impl<T: SimdScalar> Device for Cpu<T> {
 
     fn arithmetic(&self) -> Simd {
         self.gemm
+    }
+
+    fn memory_use(&self) -> Option<MemoryUse> {
+        None
     }
 
     fn alloc(&self, len: usize) -> Result<Buffer<T>> {
@@ -66,6 +75,14 @@ impl<T: SimdScalar> Device for Cpu<T> {
         Ok(())
     }
 
+    fn asks_state(&self, _op: &MemoryOp) -> bool {
+        false
+    }
+
+    fn walks_segments(&self, _op: &SegmentsOp) -> bool {
+        false
+    }
+
     fn run(&self, operation: Operation<'_, Buffer<T>, Indices>) -> Result<u64> {
         use Operation as Op;
         match operation {
@@ -73,6 +90,10 @@ impl<T: SimdScalar> Device for Cpu<T> {
             Op::MemoryVjp { op, inputs, boundaries, d_y, d_final, gradients } => {
                 self.memory_backward(op, &inputs, boundaries, d_y, d_final, gradients)
             }
+            Op::AskVjp { op, inputs, boundaries, d_y, d_q, d_state } => {
+                ask_by_memory_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+            }
+            Op::Segments { .. } | Op::SegmentsVjp { .. } => Err(no_walk(&self.describe())),
             Op::MemoryStart { batch, heads, w0, state } => memory::start(batch, heads, w0, state),
             Op::MemoryStartVjp { batch, heads, d_state, d_w0 } => memory::start_vjp(batch, heads, d_state, d_w0),
             Op::Gates { heads, scale, x, y } => self.gates_forward(heads, scale, x, y),
@@ -92,6 +113,12 @@ impl<T: SimdScalar> Device for Cpu<T> {
             }
             Op::Dropout { mask, x, y } => self.drop_some(mask, x, y),
             Op::MoveRows { op, x, y } => self.rows_moved(op, x, y),
+            Op::Split { cut, first, x, parts } => {
+                given(first, parts).try_for_each(|(i, part)| self.rows_moved(&cut.part(i), x, part))
+            }
+            Op::Join { cut, first, parts, y } => {
+                given(first, parts).try_for_each(|(i, part)| self.rows_moved(&cut.placed(i), part, y))
+            }
 
             Op::Linear { dims, x, w, bias, y } => self.linear_forward(&dims, x, w, slice(bias), y),
             Op::LinearVjp { dims, x, w, d_y, gradients: LinearGradients { d_x, d_w, d_bias } } => {
@@ -142,6 +169,11 @@ impl<T: SimdScalar> Device for Cpu<T> {
             Op::Sum { x, total } => self.add_sum(false, x, total),
             Op::AdamW { step, gradient, parameter, moment1, moment2 } => {
                 self.adamw_step(step, gradient, parameter, moment1, moment2)
+            }
+            Op::ClearAll { xs } => xs.iter_mut().try_for_each(|x| self.fill_with(T::ZERO, x)),
+            Op::SumSquaresAll { xs, total } => xs.iter().try_for_each(|x| self.add_sum(true, x, total)),
+            Op::AdamWAll { updates } => {
+                updates.each()?.try_for_each(|u| self.adamw_step(u.step, u.gradient, u.parameter, u.moment1, u.moment2))
             }
         }?;
         Ok(0)

@@ -82,6 +82,7 @@ impl<T: SimdScalar> Cpu<T> {
         let (x, d_y) = (Mat::new(x, dims.rows, inputs)?, Mat::new(d_y, dims.rows, outputs)?);
         // (xᵀ d_y)ᵀ = d_yᵀ x: a weight stored the other way round exchanges the two.
         let (left, right) = if dims.transposed { (d_y, x) } else { (x, d_y) };
+        // Rows of d_w, never of x: every sum over the tokens is one thread's, in their order.
         let grain = left.cols().div_ceil(self.threads.count()).max(1).next_multiple_of(8);
         self.threads.run(cost(dims), split_rows(d_w, right.cols(), grain), |(rows, d_w)| {
             let part = left.block(0, left.rows(), rows.start, rows.len());

@@ -7,7 +7,7 @@ use titans_kernel::error::expect_len;
 use titans_kernel::memory::{self, Cotangents, Form, Gate, Gradients, Mask, Tokens};
 use titans_kernel::{Mat, MatMut, Result as KernelResult};
 
-use super::threads::default_parts;
+use super::threads::{default_parts, whole_lines};
 use super::{Buffer, Cpu, Indices, SimdScalar};
 use crate::device::{MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 use crate::error::{Error, Result};
@@ -85,11 +85,6 @@ impl BufferLens {
 fn within(op: &MemoryOp) -> MemoryOp {
     let spec = op.spec.within(op.time);
     MemoryOp { spec, ..op.clone() }
-}
-
-/// `len` rounded up, so that every thread's part of a scratch starts at a cache line.
-fn whole_lines(len: usize) -> usize {
-    len.checked_next_multiple_of(16).unwrap_or(len)
 }
 
 /// What is brought into another order by heads: nothing where there is one head, whose order is that of the operation.
@@ -177,9 +172,16 @@ impl<'a, T: SimdScalar> MemoryOperands<'a, T> {
     }
 }
 
-/// Head h of sequence b in `[batch, time, heads, d]`.
-fn head<T: Copy>(x: &[T], b: usize, h: usize, time: usize, heads: usize, d: usize) -> KernelResult<Mat<'_, T>> {
-    Mat::strided(&x[(b * time * heads + h) * d..], time, d, heads * d, 1)
+/// Head h of sequence b in `[batch, rows, heads, width]`. There are rows.
+pub(super) fn head<T: Copy>(
+    x: &[T],
+    b: usize,
+    h: usize,
+    rows: usize,
+    heads: usize,
+    width: usize,
+) -> KernelResult<Mat<'_, T>> {
+    Mat::strided(&x[(b * rows * heads + h) * width..], rows, width, heads * width, 1)
 }
 
 /// An output cut into its tasks' parts; as many `None` without one. `tasks` is not 0.
@@ -229,6 +231,7 @@ impl<T: SimdScalar> Cpu<T> {
         let parts_of_threads = self.threads.parts(cost, sizes.tasks);
         let [own_state, y_len, surprise_len, scratch_len] =
             forward_lens(op, &sizes, surprise.is_some(), outputs.state.is_some(), parts_of_threads);
+        // The kernel works in the state itself, so there is one even where nobody asks for the last one.
         let mut spare = None;
         let state = match outputs.state {
             Some(state) => state,
@@ -264,6 +267,7 @@ impl<T: SimdScalar> Cpu<T> {
                 memory::Outputs { state, y, surprise, boundaries },
                 scratch,
             )?;
+            // Whole numbers: their sum has no order.
             clipped.fetch_add(n, Ordering::Relaxed);
             Ok::<_, Error>(())
         })?;

@@ -26,7 +26,13 @@ pub(in crate::device) fn scratch<B, I>(
         }
         Op::MemoryVjp { op, .. } => backward_space(op, threads)?.into(),
         // These take some on CUDA alone.
-        Op::LinearVjp { .. } | Op::L2NormVjp { .. } | Op::SumSquares { .. } | Op::Sum { .. } => Vec::new(),
+        Op::LinearVjp { .. }
+        | Op::L2NormVjp { .. }
+        | Op::SumSquares { .. }
+        | Op::SumSquaresAll { .. }
+        | Op::Sum { .. }
+        | Op::Segments { .. }
+        | Op::SegmentsVjp { .. } => Vec::new(),
         // Which take some is said once, in the plan (`plan/ops.rs`).
         _ => return Err(unlisted("cpu", operation.name())),
     })

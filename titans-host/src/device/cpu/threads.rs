@@ -216,6 +216,7 @@ impl<'a, I: Send, B> Deal<'a, I, B> {
     where
         B: Fn(I, &mut [S]) -> std::result::Result<(), E>,
     {
+        // From the far ends: their owners come from the near ones, so that they meet late.
         let (before, after) = ((0..run.start).rev(), (run.end..self.tasks.len()).rev());
         let mut taken = false;
         let done = run.chain(after).chain(before).try_for_each(|i| {
@@ -232,6 +233,11 @@ impl<'a, I: Send, B> Deal<'a, I, B> {
     fn is_caller(&self) -> bool {
         std::thread::current().id() == self.caller
     }
+}
+
+/// `len` rounded up, so that every thread's part of a scratch starts at a cache line.
+pub(super) fn whole_lines(len: usize) -> usize {
+    len.checked_next_multiple_of(16).unwrap_or(len)
 }
 
 /// Cuts `rows` rows of `width` elements into tasks of `grain` rows. Nothing comes out where there is nothing to write.

@@ -6,12 +6,11 @@ use super::memory::{only_asks, walks};
 use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices, RecordedSteps};
-use crate::device::{
-    ClippedBy, Cut, Device, InputGradient, MemoryInputs, MemoryOp, MemoryUse, Operation, PoolUsage, RepeatedStep,
-    SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Update, memory,
-};
+use crate::device::memory::ask_by_memory_vjp;
+use crate::device::{ClippedBy, Device, MemoryOp, MemoryUse, Operation, PoolUsage, RepeatedStep, SegmentsOp, Updates};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
+use titans_kernel::arch::Simd;
 use titans_kernel::error::expect_len;
 
 impl<R: Driver> Device for Cuda<R> {
@@ -22,6 +21,10 @@ impl<R: Driver> Device for Cuda<R> {
 
     fn describe(&self) -> String {
         self.driver.describe()
+    }
+
+    fn arithmetic(&self) -> Simd {
+        Simd::best()
     }
 
     fn memory_use(&self) -> Option<MemoryUse> {
@@ -77,12 +80,33 @@ impl<R: Driver> Device for Cuda<R> {
         self.driver.synchronize()
     }
 
+    fn asks_state(&self, op: &MemoryOp) -> bool {
+        only_asks(op)
+    }
+
+    fn walks_segments(&self, op: &SegmentsOp) -> bool {
+        walks(op)
+    }
+
     fn run(&self, operation: Operation<'_, DeviceBuffer<R>, DeviceIndices<R>>) -> Result<u64> {
         use Operation as Op;
         match operation {
             Op::Memory { op, inputs, outputs } => return self.memory_forward(op, inputs, outputs),
             Op::MemoryVjp { op, inputs, boundaries, d_y, d_final, gradients } => {
                 self.memory_backward(op, inputs, boundaries, d_y, d_final, gradients)
+            }
+            Op::AskVjp { op, inputs, d_y, d_q, d_state, .. } if only_asks(op) => {
+                self.asked_backward(op, &inputs, d_y, d_q, d_state)
+            }
+            Op::AskVjp { op, inputs, boundaries, d_y, d_q, d_state } => {
+                ask_by_memory_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
+            }
+            Op::Segments { op, inputs, weights, made, boundaries } => {
+                let made = made.try_map(|x| Ok(&*x))?;
+                self.segments_forward(op, inputs, weights, made, boundaries.map(|x| &*x))
+            }
+            Op::SegmentsVjp { op, inputs, weights, made, boundaries, gradients } => {
+                self.segments_backward(op, inputs, weights, (made, boundaries), gradients)
             }
             Op::MemoryStart { batch, heads, w0, state } => {
                 rows("w0 in whole heads", heads, w0.len())?;
@@ -138,6 +162,10 @@ impl<R: Driver> Device for Cuda<R> {
             Op::SigmoidGateVjp { a, g, d_y, d_a, d_g } => self.gate_backward("sigmoid_gate_vjp", a, g, d_y, d_a, d_g),
             Op::Dropout { mask, x, y } => self.drop_some(mask, x, y),
             Op::MoveRows { op, x, y } => self.rows_moved(op, x, y),
+            Op::Split { cut, first, x, parts } => {
+                self.parts_many("split_rows", cut, x, first, &parts.map(|part| part.map(|part| &*part)))
+            }
+            Op::Join { cut, first, parts, y } => self.parts_many("join_rows", cut, y, first, &parts),
 
             Op::Linear { dims, x, w, bias, y } => self.linear_forward(dims, x, w, bias, y),
             Op::LinearVjp { dims, x, w, d_y, gradients } => self.linear_backward(dims, x, w, d_y, gradients),
@@ -207,94 +235,11 @@ impl<R: Driver> Device for Cuda<R> {
             Op::AdamW { step, gradient, parameter, moment1, moment2 } => {
                 self.adamw_step(step, gradient, parameter, moment1, moment2)
             }
+            Op::ClearAll { xs } => self.clear_many(xs),
+            Op::SumSquaresAll { xs, total } => self.squares_many(xs, total),
+            Op::AdamWAll { updates } => self.adamw_many(&updates.each()?.collect::<Vec<_>>(), None),
         }?;
         Ok(0)
-    }
-
-    fn split<'a>(
-        &self,
-        cut: &Cut,
-        x: &DeviceBuffer<R>,
-        parts: impl Iterator<Item = (usize, &'a mut DeviceBuffer<R>)>,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.parts_many("split_rows", cut, x, parts.map(|(i, part)| (i, &*part)))
-    }
-
-    fn join<'a>(
-        &self,
-        cut: &Cut,
-        parts: impl Iterator<Item = (usize, &'a DeviceBuffer<R>)>,
-        y: &mut DeviceBuffer<R>,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.parts_many("join_rows", cut, y, parts)
-    }
-
-    fn asks_state(&self, op: &MemoryOp) -> bool {
-        only_asks(op)
-    }
-
-    fn ask_vjp(
-        &self,
-        op: &MemoryOp,
-        inputs: MemoryInputs<'_, DeviceBuffer<R>, DeviceIndices<R>>,
-        boundaries: &DeviceBuffer<R>,
-        d_y: &DeviceBuffer<R>,
-        d_q: &mut DeviceBuffer<R>,
-        d_state: InputGradient<'_, DeviceBuffer<R>>,
-    ) -> Result<()> {
-        if only_asks(op) {
-            return self.asked_backward(op, &inputs, d_y, d_q, d_state);
-        }
-        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
-    }
-
-    fn walks_segments(&self, op: &SegmentsOp) -> bool {
-        walks(op)
-    }
-
-    fn segments(
-        &self,
-        op: &SegmentsOp,
-        inputs: SegmentsInputs<&DeviceBuffer<R>>,
-        weights: SegmentsWeights<&DeviceBuffer<R>>,
-        made: SegmentsMade<&mut DeviceBuffer<R>>,
-        boundaries: Option<&mut DeviceBuffer<R>>,
-    ) -> Result<()> {
-        let made = made.try_map(|x| Ok(&*x))?;
-        self.segments_forward(op, inputs, weights, made, boundaries.map(|x| &*x))
-    }
-
-    fn segments_vjp(
-        &self,
-        op: &SegmentsOp,
-        inputs: SegmentsInputs<&DeviceBuffer<R>>,
-        weights: SegmentsWeights<&DeviceBuffer<R>>,
-        made: SegmentsMade<&DeviceBuffer<R>>,
-        boundaries: &DeviceBuffer<R>,
-        gradients: SegmentsGradients<'_, DeviceBuffer<R>>,
-    ) -> Result<()> {
-        self.segments_backward(op, inputs, weights, (made, boundaries), gradients)
-    }
-
-    fn clear_all(&self, xs: &mut [DeviceBuffer<R>]) -> Result<()> {
-        self.clear_many(xs)
-    }
-
-    fn sum_squares_all(&self, xs: &[DeviceBuffer<R>], total: &mut DeviceBuffer<R>) -> Result<()> {
-        self.squares_many(xs, total)
-    }
-
-    fn adamw_all<'a>(&self, updates: impl Iterator<Item = Update<'a, DeviceBuffer<R>>>) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.adamw_many(&updates.collect::<Vec<_>>(), None)
     }
 
     fn repeats(&self) -> bool {
@@ -310,15 +255,8 @@ impl<R: Driver> Device for Cuda<R> {
         self.repeated(kept, step, work)
     }
 
-    fn adamw_clipped<'a>(
-        &self,
-        by: ClippedBy<'_, DeviceBuffer<R>>,
-        updates: impl Iterator<Item = Update<'a, DeviceBuffer<R>>>,
-    ) -> Result<()>
-    where
-        Self: 'a,
-    {
-        self.adamw_scaled(by, &updates.collect::<Vec<_>>())
+    fn adamw_clipped(&self, by: ClippedBy<'_, DeviceBuffer<R>>, updates: Updates<'_, DeviceBuffer<R>>) -> Result<()> {
+        self.adamw_scaled(by, &updates.each()?.collect::<Vec<_>>())
     }
 }
 

@@ -5,12 +5,16 @@ use super::buffer::{BYTES, DeviceBuffer};
 use super::driver::{Address, Arg, Driver};
 use super::ops::sums;
 use super::product::args;
-use crate::device::{AdamW, Cut, Update};
+use crate::device::optimiser::Update;
+use crate::device::{AdamW, Cut, PARTS};
 use crate::error::Result;
 use titans_kernel::error::expect_len;
 
 /// Arrays of a launch: `OF_MANY` in `kernels/common.cuh`.
 const MANY: usize = 32;
+
+// Parts of an operation fill its launches.
+const _: () = assert!(PARTS.is_multiple_of(MANY));
 
 /// The arguments of up to [`MANY`] arrays, and behind them those of arrays that are not there.
 fn padded<const N: usize>(of: impl Iterator<Item = [Arg; N]>, none: [Arg; N]) -> Vec<Arg> {
@@ -54,32 +58,29 @@ impl<R: Driver> Cuda<R> {
         self.launch_blocks("total_sum", 1, args![partial.len(), 0usize, &partial, total])
     }
 
-    /// Copies between `whole` and its `parts`, by the kernel that says in which direction.
-    pub(super) fn parts_many<'a>(
+    /// Copies between `whole` and its `parts` from number `first` on, by the kernel that says in which direction.
+    pub(super) fn parts_many(
         &self,
         kernel: &'static str,
         cut: &Cut,
         whole: &DeviceBuffer<R>,
-        parts: impl Iterator<Item = (usize, &'a DeviceBuffer<R>)>,
-    ) -> Result<()>
-    where
-        R: 'a,
-    {
+        first: usize,
+        parts: &[Option<&DeviceBuffer<R>>; PARTS],
+    ) -> Result<()> {
         expect_len("the whole of parts", cut.len(), whole.len())?;
         expect_len("rows of a part, at least 1", cut.rows.max(1), cut.rows)?;
-        let mut places = vec![NOWHERE; cut.count()];
-        for (i, part) in parts {
-            expect_len("part", cut.part_len(i), part.len())?;
-            if let Some(place) = places.get_mut(i) {
-                *place = part.into();
+        for (i, part) in parts.iter().enumerate() {
+            if let Some(part) = part {
+                expect_len("part", cut.part_len(first.saturating_add(i)), part.len())?;
             }
         }
-        for (group, places) in places.chunks(MANY).enumerate() {
-            let (first, rows) = (group * MANY, cut.rows);
-            let covered = (cut.time - first * rows).min(places.len() * rows);
-            let sizes = args![cut.time, cut.width, rows, first, covered, whole];
-            let all = padded(places.iter().map(|&place| [place]), [NOWHERE]);
-            if places.iter().any(|&place| place != NOWHERE) {
+        let there = cut.count().saturating_sub(first).min(PARTS);
+        for (group, parts) in parts[..there].chunks(MANY).enumerate() {
+            if parts.iter().any(Option::is_some) {
+                let (first, rows) = (first + group * MANY, cut.rows);
+                let covered = (cut.time - first * rows).min(parts.len() * rows);
+                let sizes = args![cut.time, cut.width, rows, first, covered, whole];
+                let all = padded(parts.iter().map(|&part| [part.map_or(NOWHERE, Arg::from)]), [NOWHERE]);
                 self.launch(kernel, cut.batch * covered * cut.width, &[sizes, &all[..]].concat())?;
             }
         }
@@ -110,7 +111,7 @@ impl<R: Driver> Cuda<R> {
             let n = updates.iter().map(|u| u.parameter.len()).sum();
             let rates = |at: Address| at + (2 * group * MANY * BYTES) as u64;
             let [scale, rates] = places.map_or([0; 2], |[scale, at]| [scale, rates(at)]).map(Arg::Address);
-            let common = args_of(&first.step, places.is_some());
+            let common = args_of(first.step, places.is_some());
             self.launch("adamw_many", n, &[&common[..], &[scale, rates], &all].concat())?;
         }
         Ok(())

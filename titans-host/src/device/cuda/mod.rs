@@ -43,7 +43,7 @@ pub use search::LibraryFound;
 
 pub(in crate::device) use indices::words_len;
 pub(in crate::device) use memory::{only_asks, walks};
-pub(in crate::device) use scratch::{scratch, segments_scratch};
+pub(in crate::device) use scratch::scratch;
 
 use crate::device::PoolUsage;
 use crate::error::Result;

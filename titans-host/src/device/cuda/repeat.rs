@@ -12,7 +12,8 @@ use super::probe::failed;
 use super::product::args;
 use super::watch::{Bound, StepNumbers, Watch};
 use super::{Cuda, DeviceIndices};
-use crate::device::{AdamW, ClippedBy, RepeatedStep, Update};
+use crate::device::optimiser::Update;
+use crate::device::{AdamW, ClippedBy, RepeatedStep};
 use crate::error::Result;
 use std::sync::Arc;
 use titans_kernel::error::expect_len;
@@ -237,7 +238,7 @@ impl<R: Driver> Cuda<R> {
 
     /// Where the step's numbers are, if its updates are those that were declared.
     fn step_numbers(&self, updates: &[Update<'_, DeviceBuffer<R>>]) -> Option<Address> {
-        let steps: Vec<AdamW> = updates.iter().map(|u| u.step).collect();
+        let steps: Vec<AdamW> = updates.iter().map(|u| *u.step).collect();
         let mut watch = self.driver.watch();
         let StepNumbers { at, values } = &watch.as_mut()?.numbers;
         let same = values.get(CORRECTIONS..).is_some_and(|values| {

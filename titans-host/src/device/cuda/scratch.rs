@@ -7,7 +7,7 @@ use super::counting::Counting;
 use super::memory::{BackwardSpace, ForwardSpace, SegmentsBackward, SegmentsForward};
 use super::ops::{NORMED, few_normed, sums};
 use crate::device::plan::unlisted;
-use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation, SegmentsOp};
+use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ pub(in crate::device) fn scratch<B, I>(
         Op::L2NormVjp { width, x, .. } => vec![rows(len(x), *width)],
         Op::LinearVjp { dims, gradients, .. } if gradients.d_bias.is_some() => vec![summed(dims.rows, dims.outputs)],
         Op::ConvVjp { dims: d, .. } => vec![summed(d.batch * d.time, d.channels * (d.width + 1))],
+        Op::SumSquaresAll { xs, .. } => vec![xs.iter().map(|x| sums(len(x))).sum()],
         Op::SumSquares { x, .. } | Op::Sum { x, .. } => vec![if sums(len(x)) > 1 { sums(len(x)) } else { 0 }],
         Op::Attention { op, inputs, .. } => rotary_scratch(op, inputs)?,
         Op::AttentionVjp { op, inputs, .. } => {
@@ -38,19 +39,14 @@ pub(in crate::device) fn scratch<B, I>(
             vec![held(op, |cuda| ForwardSpace::new(cuda, op, outputs))?]
         }
         Op::MemoryVjp { op, .. } => vec![held(op, |cuda| BackwardSpace::new(cuda, op))?],
+        Op::Segments { op, boundaries, .. } => {
+            vec![held(&op.memory, |cuda| SegmentsForward::new(cuda, op, boundaries.is_some()))?]
+        }
+        Op::SegmentsVjp { op, .. } => vec![held(&op.memory, |cuda| SegmentsBackward::new(cuda, op))?],
         Op::LinearVjp { .. } => Vec::new(),
         // Which take some is said once, in the plan (`plan/ops.rs`).
         _ => return Err(unlisted("cuda", operation.name())),
     })
-}
-
-/// Elements that a walk over segments has at once, forward (`kept`: with boundaries) or back.
-pub(in crate::device) fn segments_scratch(op: &SegmentsOp, kept: bool, backward: bool) -> Result<usize> {
-    if backward {
-        held(&op.memory, |cuda| SegmentsBackward::new(cuda, op))
-    } else {
-        held(&op.memory, |cuda| SegmentsForward::new(cuda, op, kept))
-    }
 }
 
 fn rows(len: usize, width: usize) -> usize {

@@ -1,11 +1,11 @@
 //! The operations: what they write, and the scratch that passes.
 
 use super::{BufferKind, Plan, PlanBuffer, Planned, lock};
-use crate::device::{
-    Device, InputGradient, MemoryInputs, MemoryOp, MemoryOutputs, Operation, SegmentsGradients, SegmentsInputs,
-    SegmentsMade, SegmentsOp, SegmentsWeights, cuda, memory,
-};
+use crate::device::memory::ask_by_memory_vjp;
+use crate::device::rows::given;
+use crate::device::{Device, MemoryOp, MemoryOutputs, MemoryUse, Operation, SegmentsMade, SegmentsOp, cuda};
 use crate::error::{Error, Result};
+use titans_kernel::arch::Simd;
 
 impl Device for Plan {
     type Elem = f32;
@@ -19,6 +19,14 @@ impl Device for Plan {
             Planned::Cpu { threads } => format!("plan of a cpu: {threads} threads"),
             Planned::Cuda => "plan of a CUDA device".to_owned(),
         }
+    }
+
+    fn arithmetic(&self) -> Simd {
+        Simd::best()
+    }
+
+    fn memory_use(&self) -> Option<MemoryUse> {
+        None
     }
 
     fn alloc(&self, len: usize) -> Result<PlanBuffer> {
@@ -69,66 +77,8 @@ impl Device for Plan {
         self.of == Planned::Cuda && cuda::only_asks(op)
     }
 
-    fn ask_vjp(
-        &self,
-        op: &MemoryOp,
-        inputs: MemoryInputs<'_, PlanBuffer, Option<PlanBuffer>>,
-        boundaries: &PlanBuffer,
-        d_y: &PlanBuffer,
-        d_q: &mut PlanBuffer,
-        d_state: InputGradient<'_, PlanBuffer>,
-    ) -> Result<()> {
-        // By a kernel of its own, which takes nothing.
-        if self.asks_state(op) {
-            return Ok(());
-        }
-        memory::ask_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
-    }
-
     fn walks_segments(&self, op: &SegmentsOp) -> bool {
         self.of == Planned::Cuda && cuda::walks(op)
-    }
-
-    fn segments(
-        &self,
-        op: &SegmentsOp,
-        _: SegmentsInputs<&PlanBuffer>,
-        _: SegmentsWeights<&PlanBuffer>,
-        made: SegmentsMade<&mut PlanBuffer>,
-        boundaries: Option<&mut PlanBuffer>,
-    ) -> Result<()> {
-        self.pass(&[cuda::segments_scratch(op, boundaries.is_some(), false)?])?;
-        if let Some(boundaries) = boundaries {
-            boundaries.is(BufferKind::Boundaries);
-        }
-        for linear in [made.stream, made.context, made.fed] {
-            linear.is(BufferKind::Linear);
-        }
-        for norm in [made.y, made.normed] {
-            norm.is(BufferKind::Norm);
-        }
-        for attention in [made.q, made.k, made.attended, made.log_sum] {
-            attention.is(BufferKind::Attention);
-        }
-        for memory in [made.answers, made.state, made.h] {
-            memory.is(BufferKind::Memory);
-        }
-        made.v.is(BufferKind::Conv);
-        made.read.is(BufferKind::Elementwise);
-        made.gates.is(BufferKind::Elementwise);
-        Ok(())
-    }
-
-    fn segments_vjp(
-        &self,
-        op: &SegmentsOp,
-        _: SegmentsInputs<&PlanBuffer>,
-        _: SegmentsWeights<&PlanBuffer>,
-        _: SegmentsMade<&PlanBuffer>,
-        _: &PlanBuffer,
-        _: SegmentsGradients<'_, PlanBuffer>,
-    ) -> Result<()> {
-        self.pass(&[cuda::segments_scratch(op, true, true)?])
     }
 
     fn run(&self, operation: Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<u64> {
@@ -148,6 +98,20 @@ impl Device for Plan {
                     y.is(BufferKind::Elementwise);
                 }
             }
+            Op::Split { cut, first, x, parts } => {
+                for (i, part) in given(first, parts) {
+                    if cut.part(i).check(x.len, part.len)? {
+                        part.is(BufferKind::Elementwise);
+                    }
+                }
+            }
+            Op::Join { cut, first, parts, y } => {
+                for (i, part) in given(first, parts) {
+                    if cut.placed(i).check(part.len, y.len)? {
+                        y.is(BufferKind::Elementwise);
+                    }
+                }
+            }
             Op::Linear { y, .. } | Op::Embedding { y, .. } => y.is(BufferKind::Linear),
             Op::RmsNorm { y, .. } | Op::L2Norm { y, .. } => y.is(BufferKind::Norm),
             Op::Conv { y, .. } => y.is(BufferKind::Conv),
@@ -162,6 +126,12 @@ impl Device for Plan {
                     boundaries.is(BufferKind::Boundaries);
                 }
             }
+            // By a kernel of its own, which takes nothing.
+            Op::AskVjp { op, .. } if self.asks_state(op) => {}
+            Op::AskVjp { op, inputs, boundaries, d_y, d_q, d_state } => {
+                ask_by_memory_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)?;
+            }
+            Op::Segments { made, boundaries, .. } => walked(made, boundaries),
             // The backward begins here: what lives now is what the forward keeps.
             Op::CrossEntropyVjp { .. } | Op::SquaredErrorVjp { .. } => {
                 let mut count = lock(&self.count);
@@ -178,6 +148,7 @@ impl Device for Plan {
             | Op::ConvVjp { .. }
             | Op::AttentionVjp { .. }
             | Op::MemoryVjp { .. }
+            | Op::SegmentsVjp { .. }
             | Op::L2NormVjp { .. }
             | Op::ConvTail { .. }
             | Op::GatesVjp { .. }
@@ -189,10 +160,35 @@ impl Device for Plan {
             | Op::SquaredError { .. }
             | Op::SumSquares { .. }
             | Op::Sum { .. }
-            | Op::AdamW { .. } => {}
+            | Op::AdamW { .. }
+            | Op::ClearAll { .. }
+            | Op::SumSquaresAll { .. }
+            | Op::AdamWAll { .. } => {}
         }
         Ok(0)
     }
+}
+
+/// What a walk over segments makes.
+fn walked(made: SegmentsMade<&mut PlanBuffer>, boundaries: Option<&mut PlanBuffer>) {
+    if let Some(boundaries) = boundaries {
+        boundaries.is(BufferKind::Boundaries);
+    }
+    for linear in [made.stream, made.context, made.fed] {
+        linear.is(BufferKind::Linear);
+    }
+    for norm in [made.y, made.normed] {
+        norm.is(BufferKind::Norm);
+    }
+    for attention in [made.q, made.k, made.attended, made.log_sum] {
+        attention.is(BufferKind::Attention);
+    }
+    for memory in [made.answers, made.state, made.h] {
+        memory.is(BufferKind::Memory);
+    }
+    made.v.is(BufferKind::Conv);
+    made.read.is(BufferKind::Elementwise);
+    made.gates.is(BufferKind::Elementwise);
 }
 
 /// Whether some device takes scratch for it, whose own list says how much: `cpu/scratch.rs`, `cuda/scratch.rs`.
@@ -207,13 +203,18 @@ const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
         | Op::AttentionVjp { .. }
         | Op::Memory { .. }
         | Op::MemoryVjp { .. }
+        | Op::Segments { .. }
+        | Op::SegmentsVjp { .. }
         | Op::SumSquares { .. }
+        | Op::SumSquaresAll { .. }
         | Op::Sum { .. } => true,
         Op::Copy { .. }
         | Op::Fill { .. }
         | Op::Add { .. }
         | Op::AddScaled { .. }
         | Op::MoveRows { .. }
+        | Op::Split { .. }
+        | Op::Join { .. }
         | Op::Dropout { .. }
         | Op::Silu { .. }
         | Op::SiluVjp { .. }
@@ -230,6 +231,8 @@ const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
         | Op::ConvTail { .. }
         | Op::MemoryStart { .. }
         | Op::MemoryStartVjp { .. }
+        // It runs others, which take their own.
+        | Op::AskVjp { .. }
         | Op::Embedding { .. }
         | Op::EmbeddingVjp { .. }
         | Op::Pool { .. }
@@ -238,7 +241,9 @@ const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
         | Op::CrossEntropyVjp { .. }
         | Op::SquaredError { .. }
         | Op::SquaredErrorVjp { .. }
-        | Op::AdamW { .. } => false,
+        | Op::AdamW { .. }
+        | Op::ClearAll { .. }
+        | Op::AdamWAll { .. } => false,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use titans_kernel::choice;
 use titans_kernel::memory::{Activation, Loss, MemorySpec, Network, Read, USUAL_PIECE};
-use titans_kernel::model::{Kind, MacFeed};
+use titans_kernel::model::{Kind, MacFeed, MacRead};
 
 /// One kind for all blocks, or a list with one for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,18 +19,6 @@ pub enum Kinds {
 impl Default for Kinds {
     fn default() -> Self {
         Self::All(Kind::default())
-    }
-}
-
-choice! {
-    /// Whether α, θ and η are a token's or a chunk's (paper, section 3.2: "parameters as the function of chunks").
-    #[derive(Default)]
-    pub enum GateSpan: "gates" {
-        /// Every token has its own.
-        #[default]
-        Token = 0, "token";
-        /// All tokens of a chunk have those of its first.
-        Chunk = 1, "chunk";
     }
 }
 
@@ -127,18 +115,6 @@ pub(super) fn common(mut a: usize, mut b: usize) -> usize {
         (a, b) = (b, a % b);
     }
     a
-}
-
-choice! {
-    /// Which memory answers the queries of MAC's output.
-    #[derive(Default)]
-    pub enum MacRead: "mac-read" {
-        /// The memory after the writes of the tokens up to the query's own.
-        #[default]
-        After = 0, "after";
-        /// The memory before the segment.
-        Segment = 1, "segment";
-    }
 }
 
 /// The attention of a mixer.

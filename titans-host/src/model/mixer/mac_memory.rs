@@ -101,7 +101,7 @@ impl<D: Device> Model<D> {
             Some([v, gates]) => [tape.part(v, number)?, tape.part(gates, number)?],
             None => [carry_on(tape, place, inner, y, wv, v_tail)?, self.gates(tape, block, y, batch)?],
         };
-        let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
+        let op = self.memory_op(batch, time, segment.mode);
         let read =
             tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &memory }, segment.surprise)?;
         let r = match c.attention.read {
@@ -121,7 +121,7 @@ impl<D: Device> Model<D> {
         &SegmentPlace { batch, time, .. }: &SegmentPlace,
         gates: &mut Option<Var<D>>,
     ) -> Result<Var<D>> {
-        let mut op = self.memory_op(batch, time, true);
+        let mut op = self.memory_op(batch, time, Mode::Frozen);
         op.spec.compute_chunk = 0; // that of the configuration may divide no such chunk
         op.spec.chunk = time.max(2); // one boundary for the backward; chunks of one would have sums of their own
         // Nothing is written, so gates say nothing.

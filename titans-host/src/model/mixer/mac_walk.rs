@@ -7,7 +7,7 @@ use crate::device::{Device, SegmentsInputs, SegmentsOp, SegmentsWeights, Span};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
-use crate::model::{GateSpan, MacFeed, MacRead, Mode, Model};
+use crate::model::{GateSpan, MacFeed, MacRead, Model};
 use crate::tape::{Tape, Var};
 
 impl<D: Device> Model<D> {
@@ -21,7 +21,7 @@ impl<D: Device> Model<D> {
             && c.persistent == 0;
         let plain = answers(mode) && !segment.surprise && segment.dropout.is_none();
         let op = (as_usual && plain).then(|| SegmentsOp {
-            memory: self.memory_op(segment.batch, segment.time, mode == Mode::Frozen),
+            memory: self.memory_op(segment.batch, segment.time, mode),
             attention: self.attention_op(segment.batch, segment.time, Span::Segment(c.attention.segment)),
             width: c.width,
             taps: c.conv_width,

@@ -31,15 +31,19 @@ impl<D: Device> Model<D> {
         let k = tape.l2_norm(c.head_width, &k)?;
         let gates = self.gates(tape, block, u, batch)?;
         let state = segment.state(tape, block.w.w0)?;
-        let op = self.memory_op(batch, time, segment.mode == Mode::Frozen);
+        let op = self.memory_op(batch, time, segment.mode);
         let read =
             tape.memory(&op, MemoryVars { k: &k, v: &v, q: &q, gates: &gates, state: &state }, segment.surprise)?;
         let surprise = read.surprise.map(|s| self.token_surprise(tape, s, rows.persistent, segment)).transpose()?;
         Ok(Mixed { y: read.y, stream: None, surprise, clipped: read.clipped, state: Some(read.state) })
     }
 
-    /// One call of the memories over `time` rows.
-    pub(super) fn memory_op(&self, batch: usize, time: usize, read_only: bool) -> MemoryOp {
+    /// One call of the memories over `time` rows, which write where they are on.
+    pub(super) fn memory_op(&self, batch: usize, time: usize, mode: Mode) -> MemoryOp {
+        let read_only = match mode {
+            Mode::On => false,
+            Mode::Frozen | Mode::Absent => true,
+        };
         let (spec, heads, read) = (self.spec.clone(), self.config.heads, self.config.memory.read);
         MemoryOp { spec, batch, time, heads, read, read_only, token_form: false }
     }

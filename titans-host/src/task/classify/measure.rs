@@ -57,7 +57,7 @@ impl ClassifyConfig {
         };
         self.letters = match self.alphabet {
             Letters::Characters => alphabet::characters(texts())?,
-            _ => String::new(),
+            Letters::Dna | Letters::Bytes | Letters::Bpe => String::new(),
         };
         self.classes = classes(&rows).map_err(|e| e.in_files(&self.data))?;
         told.extend(self.first_line(&rows));

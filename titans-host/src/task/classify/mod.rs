@@ -129,6 +129,15 @@ impl ClassifyConfig {
         Encoder::new(self.alphabet, &self.letters, tokenizer, self.words)
     }
 
+    /// What is to be said where a file of the test is learned from, or chooses the best checkpoint.
+    fn test_file_in_use(&self) -> Option<String> {
+        let used = |test: &&PathBuf| self.data.contains(test) || self.valid.contains(test);
+        let path = self.test.iter().find(used)?.display();
+        Some(format!(
+            "{path} is given for the test and for training or validation too: its figures say nothing of new rows"
+        ))
+    }
+
     fn validate(&self) -> Result<()> {
         let sizes = [("context", self.context), ("sequences", self.sequences), ("cheap_rows", self.cheap_rows)];
         if let Some((name, found)) = sizes.into_iter().find(|&(_, x)| x == 0 || x > 1 << 24) {

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// A sequence and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +83,10 @@ impl ClassifyTask {
             let (valid, read) = config.examples(&encoder, &config.valid, true)?;
             notes.extend(read.notes);
             crc32 ^= read.crc32.rotate_left(1);
+            notes.extend(rows_in_both(&train, &valid));
             valid
         };
+        notes.extend(config.test_file_in_use());
         let classes = |rows: &[Example]| rows.iter().map(|row| row.class).collect::<BTreeSet<u32>>();
         if let only @ 1.. = classes(&valid).difference(&classes(&train)).count() {
             notes.push(format!("classes that stand in validation rows alone, so that nothing is learned of them: {only}; give more rows of each"));
@@ -132,6 +134,19 @@ impl ClassifyTask {
         }
         (numbers, example.class)
     }
+}
+
+/// What is to be said where validation knows rows that are learned from.
+fn rows_in_both(train: &[Example], valid: &[Example]) -> Option<String> {
+    let learned: HashSet<&[u32]> = train.iter().map(|row| row.numbers.as_slice()).collect();
+    let known = valid.iter().filter(|row| learned.contains(row.numbers.as_slice())).count();
+    let of = valid.len();
+    (known > 0).then(|| {
+        format!(
+            "{known} of {of} validation rows stand among the training rows too: their loss says nothing of new rows, \
+             and the best checkpoint is chosen by it; give others by --valid"
+        )
+    })
 }
 
 /// Takes the share of the rows that is for validation, the same ones whatever the seed.

@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::error::counted;
 use crate::model::{Mode, Model, ModelConfig, Shortcut};
 use crate::train::Interrupt;
-use crate::train::task::{Batch, Load, Task, Validation};
+use crate::train::task::{Batch, Load, LossUnit, Task, Validation};
 use crate::{Error, Result};
 use rand::RngExt;
 use serde_json::Value;
@@ -186,8 +186,8 @@ impl<D: Device> Task<D> for ForecastTask {
         self.data.expect(state, &self.config.data)
     }
 
-    fn unit(&self) -> &'static str {
-        "squared deviations"
+    fn unit(&self) -> LossUnit {
+        LossUnit::Squares
     }
 
     fn held(&self) -> usize {

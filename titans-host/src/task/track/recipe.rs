@@ -43,7 +43,7 @@ pub fn default_run(group: Group, layers: usize) -> Result<RunConfig> {
             // θ of 0 and 2 to the last digits: what is nearly turned around fades in long words, of which short ones
             // say nothing.
             Group::Parity => train.gate_rate = 30.0,
-            _ => reflect(group, &mut model, &mut train),
+            Group::S3 | Group::Z60 | Group::A5 | Group::S5 => reflect(group, &mut model, &mut train),
         }
     }
     task.fit(&mut model);

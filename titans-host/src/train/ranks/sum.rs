@@ -42,6 +42,7 @@ impl<T: Scalar> Share<T> {
     /// Adds what the first `present` ranks have sent, in their order: `theirs` is `[size, each]`.
     fn add(&mut self, theirs: &[u64], present: usize) {
         for row in cast_slice::<u64, T>(theirs).chunks_exact(self.each.max(1)).take(present) {
+            // The first term is where the sum begins, as the first part's gradients are in one process.
             if self.total.is_empty() {
                 self.total.extend_from_slice(row);
             } else {
@@ -154,6 +155,7 @@ impl<T: Scalar> GradientSum<T> {
     ) -> Result<()> {
         let bucket = self.buckets.iter_mut().find(|b| (b.first..b.first + b.lens.len()).contains(&param));
         bucket.ok_or_else(other)?.put(device, param, gradient)?;
+        // From the last on, whatever is done first: all processes must begin the same exchanges in the same order.
         while self.started > 0 && self.buckets[self.started - 1].ready.iter().all(|&ready| ready) {
             self.send(ranks)?;
         }
@@ -188,6 +190,7 @@ impl<T: Scalar> GradientSum<T> {
         while self.started > 0 {
             self.send(ranks)?;
         }
+        // As they were begun.
         for bucket in self.buckets.iter_mut().rev() {
             [bucket.mine, bucket.theirs] = ranks.finish_exchange()?;
             bucket.share.add(&bucket.theirs, present);
@@ -207,6 +210,7 @@ impl<T: Scalar> GradientSum<T> {
         ranks: &dyn Collective,
         gradients: &mut Gradients<D>,
     ) -> Result<()> {
+        // Buckets in ascending order have all parameters in theirs.
         let mut buffers = gradients.iter_mut();
         for Bucket { lens, share, theirs, .. } in &mut self.buckets {
             share.finish(ranks, theirs)?;

@@ -1,8 +1,8 @@
-//! Coefficients and weighted scores: equal bits on every version, and nothing of what lies beyond.
+//! Coefficients and scaled scores: equal bits on every version, and nothing of what lies beyond.
 
 use super::super::SimdScalar;
 use super::{bits, numbers, versions};
-use crate::arithmetic::{Arithmetic, Factors, Portable, Recurrence, ScoreWeighting};
+use crate::arithmetic::{Arithmetic, Factors, Portable, Recurrence, ScoreScaling};
 use std::vec::Vec;
 
 /// A, G, Π η, and what is to be read of C and P.
@@ -73,16 +73,7 @@ fn weights<T: SimdScalar>() {
         rate[sees(n - 1)..].fill(T::NAN);
         for g in versions() {
             let mut found = scores.clone();
-            g.weight_scores(ScoreWeighting {
-                n,
-                seen,
-                visible,
-                c: &c,
-                c_stride,
-                rate: &rate,
-                scores: &mut found,
-                stride,
-            });
+            g.scale_scores(ScoreScaling { n, seen, visible, c: &c, c_stride, rate: &rate, scores: &mut found, stride });
             for t in 0..n {
                 for i in 0..stride {
                     let (old, at) = (scores[t * stride + i], t * c_stride + i);
@@ -99,7 +90,7 @@ fn weights<T: SimdScalar>() {
 }
 
 #[test]
-fn weighted_scores_are_the_definition_and_read_nothing_unseen() {
+fn scaled_scores_are_the_definition_and_read_nothing_unseen() {
     weights::<f32>();
     weights::<f64>();
 }

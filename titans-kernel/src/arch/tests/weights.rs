@@ -1,8 +1,8 @@
-//! What the chunk form does with W and S at once: rows blended, rows weighted, and the state closed.
+//! What the chunk form does with W and S at once: rows blended, rows scaled, and the state closed.
 
 use super::super::SimdScalar;
 use super::{bits, exact, numbers, versions};
-use crate::arithmetic::{Arithmetic, Blend, GROUP, RateScaling, Update, weighted_len};
+use crate::arithmetic::{Arithmetic, Blend, GROUP, RateScaling, Update, scaled_len};
 use crate::view::{Mat, MatMut};
 use std::vec::Vec;
 
@@ -92,14 +92,14 @@ fn blended_rows_have_the_same_bits_in_any_company_and_on_every_version() {
     blends_have_equal_bits::<f64>();
 }
 
-/// Rows weighted, by every version; NaN where nothing may be read.
-fn weighted<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize; 2]) {
+/// Rows scaled, by every version; NaN where nothing may be read.
+fn scaled<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize; 2]) {
     let stride = width + 2;
     let mut x = numbers::<T>(n * stride, 1);
     (0..n).for_each(|t| x[t * stride + width..(t + 1) * stride].fill(T::NAN));
     let [c, p, rate] = [2, 3, 4].map(|seed| numbers::<T>(n, seed));
     for g in versions() {
-        let mut out = std::vec![T::NAN; weighted_len(n, width) + 1];
+        let mut out = std::vec![T::NAN; scaled_len(n, width) + 1];
         g.scale_by_rates(RateScaling {
             x: Mat::strided(&x, n, width, stride, 1).unwrap(),
             by: [&c, &p],
@@ -123,19 +123,19 @@ fn weighted<T: SimdScalar>(n: usize, width: usize, [by_step, rate_step]: [usize;
 }
 
 #[test]
-fn weighted_rows_are_the_definition_on_every_version() {
+fn scaled_rows_are_the_definition_on_every_version() {
     for n in [1, 3, 16] {
         for width in [1, 7, 16, 31, 32, 33, 64] {
             for steps in [[1, 1], [0, 1], [1, 0]] {
-                weighted::<f32>(n, width, steps);
-                weighted::<f64>(n, width, steps);
+                scaled::<f32>(n, width, steps);
+                scaled::<f64>(n, width, steps);
             }
         }
     }
     // A factor that is not a number spreads over its row, not behind it.
     let x = [1.0f32; 3];
     for g in versions() {
-        let mut out = [7.0; weighted_len(1, 3)];
+        let mut out = [7.0; scaled_len(1, 3)];
         let (x, by) = (Mat::new(&x, 1, 3).unwrap(), [&[f32::NAN][..], &[f32::INFINITY]]);
         g.scale_by_rates(RateScaling { x, by, by_step: 0, rate: &[1.0], rate_step: 0, out: &mut out });
         for half in out.chunks(GROUP) {
@@ -158,15 +158,15 @@ fn closed<T: SimdScalar>(n: usize, rows: usize, width: usize, transposed: bool) 
     let decay = [0.5, -0.25, 0.75].map(T::from_f64);
     let ones = std::vec![-T::ONE; n];
     for g in versions() {
-        let mut weighted = std::vec![T::NAN; weighted_len(n, width)];
+        let mut scaled = std::vec![T::NAN; scaled_len(n, width)];
         let x = Mat::new(&x, n, width).unwrap();
-        g.scale_by_rates(RateScaling { x, by: [&c, &p], by_step: 1, rate: &ones, rate_step: 1, out: &mut weighted });
+        g.scale_by_rates(RateScaling { x, by: [&c, &p], by_step: 1, rate: &ones, rate_step: 1, out: &mut scaled });
         for ahead in [0, rows * stride] {
             let (mut w_new, mut s_new) = (w.clone(), s.clone());
             g.update(Update {
                 decay,
                 h,
-                weighted: &weighted,
+                scaled: &scaled,
                 w: MatMut::strided(&mut w_new, rows, width, stride).unwrap(),
                 s: MatMut::strided(&mut s_new, rows, width, stride).unwrap(),
                 ahead,
@@ -201,14 +201,14 @@ fn lengths_that_overflow_are_refused() {
     let x = [1.0f32];
     for g in versions() {
         let rows = Mat::strided(&x, 1 << 58, 1, 0, 1).unwrap();
-        let weigh = || {
+        let scale = || {
             g.scale_by_rates(RateScaling { x: rows, by: [&x, &x], by_step: 0, rate: &x, rate_step: 0, out: &mut [] })
         };
-        assert!(std::panic::catch_unwind(weigh).is_err(), "{:?}", g.isa());
+        assert!(std::panic::catch_unwind(scale).is_err(), "{:?}", g.isa());
         let update = || {
             let (mut w, mut s) = ([1.0], [1.0]);
             let [w, s] = [&mut w, &mut s].map(|x| MatMut::new(x, 1, 1).unwrap());
-            g.update(Update { decay: [1.0; 3], h: rows, weighted: &[], w, s, ahead: 0, faded: 0 });
+            g.update(Update { decay: [1.0; 3], h: rows, scaled: &[], w, s, ahead: 0, faded: 0 });
         };
         assert!(std::panic::catch_unwind(update).is_err(), "{:?}", g.isa());
     }

@@ -5,6 +5,7 @@ use super::{Keys, Span};
 use crate::arithmetic::{Arithmetic, Beside, Seen};
 use crate::part::Parts;
 use crate::scalar::Scalar;
+use crate::scratch::Count;
 use crate::view::Mat;
 
 /// Neighbouring queries and the neighbouring tokens that any of them sees.
@@ -34,6 +35,7 @@ impl Band {
         let i = first + from as u64;
         let oldest = span.oldest(i);
         let behind = (i - oldest) as usize;
+        // A window moves on with its query and leaves its first token; a segment keeps it to its end.
         let (rows, ahead) = match span {
             Span::Window(w) => (rows, (w - 1 - behind).min(rows)),
             Span::Segment(c) => (rows.min(c - behind), rows),
@@ -42,8 +44,15 @@ impl Band {
         Self { from, rows, low, len: behind + rows, ahead, behind, lane }
     }
 
+    /// A band of `rows` queries that takes as much space as any: it sees the most tokens, from the last lane on.
+    const fn longest(span: Span, rows: usize) -> Self {
+        let len = span.seen_by(rows);
+        Self { from: 0, rows, low: 0, len, ahead: rows, behind: len, lane: LANES - 1 }
+    }
+
     /// The same of queries `r .. r + rows` of this band; and how many of its tokens they do not see.
     pub(super) fn group(&self, r: usize, rows: usize) -> (usize, Self) {
+        // Row r sees token s from s = r − ahead on; both are counted anew from there.
         let skipped = r.saturating_sub(self.ahead);
         let behind = self.behind + r - skipped;
         let ahead = (self.ahead + skipped - r).min(rows);
@@ -106,20 +115,33 @@ impl<'a, T: Scalar> KeyParts<'a, T> {
 
     /// Which of their keys the rows of a band see, and the number of parts.
     pub(super) fn seen(&self, band: &Band) -> ([Seen; 3], usize) {
-        let all = Seen { first: 0, len: 0, ahead: usize::MAX, behind: usize::MAX, lane: 0 };
-        let (mut keys, mut count, mut first) = ([all; 3], 0, 0);
-        for part in self.iter() {
-            let len = part.len(band);
-            let seen = if part.banded {
-                Seen { first, len, ahead: band.ahead, behind: band.behind, lane: band.lane }
-            } else {
-                Seen { first, len, ..all }
-            };
-            keys.put(count, seen);
-            (count, first) = (count + 1, first + len);
-        }
-        (keys, count)
+        seen(self.iter().map(|part| (part.banded, part.len(band))), band)
     }
+}
+
+/// Parts one after another, of each whether it is banded and how many of its keys a band sees.
+#[inline(always)]
+fn seen(parts: impl Iterator<Item = (bool, usize)>, band: &Band) -> ([Seen; 3], usize) {
+    let all = Seen { first: 0, len: 0, ahead: usize::MAX, behind: usize::MAX, lane: 0 };
+    let (mut keys, mut count, mut rows) = ([all; 3], 0, Count::default());
+    for (banded, len) in parts {
+        let first = rows.place(len);
+        let seen = if banded {
+            Seen { first, len, ahead: band.ahead, behind: band.behind, lane: band.lane }
+        } else {
+            Seen { first, len, ..all }
+        };
+        keys.put(count, seen);
+        count += 1;
+    }
+    (keys, count)
+}
+
+/// [`KeyParts::seen`] of `rows` queries at most, wherever they lie, with so many persistent keys.
+pub(super) fn most_seen(span: Span, rows: usize, persistent: usize, context: bool) -> [Seen; 3] {
+    let band = Band::longest(span, rows);
+    let of_context = if context { band.len } else { 0 };
+    seen([(false, persistent), (true, of_context), (true, band.len)].into_iter(), &band).0
 }
 
 /// Whether rows `from .. from + rows` are finite.

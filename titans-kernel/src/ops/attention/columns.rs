@@ -3,10 +3,19 @@
 use super::super::rows::LANES;
 use super::BLOCK;
 use super::band::{Band, KeyParts};
-use crate::arithmetic::{Arithmetic, Columns, Store};
+use crate::arithmetic::{Arithmetic, Columns, Seen, Store};
+use crate::error::Result;
 use crate::part::Parts;
 use crate::scalar::Scalar;
+use crate::scratch::{Room, Scratch};
 use crate::view::{Mat, MatMut};
+
+/// The scores of keys, rows of [`BLOCK`] queries that begin at a cache line: across two lines they cost up to half of
+/// the speed.
+pub(super) fn scores<'a, T, R: Room<'a, T>>(room: &mut R, keys: &[Seen]) -> Result<&'a mut [T]> {
+    room.align()?;
+    room.area(keys.last().map_or(0, |last| last.first.saturating_add(last.len)), BLOCK)
+}
 
 /// y and `log_sum` of a band, and whether y is finite.
 pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
@@ -16,12 +25,15 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
     parts: &KeyParts<'_, T>,
     mut y: MatMut<'_, T>,
     log_sum: Option<&mut [T]>,
-    scratch: &mut [T],
-) -> bool {
-    score(g, band, parts, scratch);
-    let (scores, _) = scratch.as_chunks_mut::<BLOCK>();
+    room: &mut Scratch<'_, T>,
+) -> Result<bool> {
     let (keys, count) = parts.seen(band);
-    let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys: keys.part(..count), scores });
+    let keys = keys.part(..count);
+    let scores = scores(room, keys)?;
+    score(g, band, parts, scores);
+    let (scores, _) = scores.as_chunks_mut::<BLOCK>();
+    let [m, sum] = g.softmax_columns(Columns { scale, queries: band.rows, keys, scores });
+    // Of e^(σ (s − m)): they are divided by their sum as rows of y, c numbers in place of one a key.
     for r in (0..band.rows).step_by(LANES) {
         let rows = LANES.min(band.rows - r);
         sum_values(g, &band.group(r, rows), band, parts, scores.as_flattened(), r, y.rb().sub(r, rows));
@@ -32,6 +44,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
             let (mut inverse, mut all) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
             for r in 0..BLOCK {
                 inverse[r] = T::ONE / sum[r];
+                // ln Σ e^(σ s) = σ m + ln Σ e^(σ (s − m)).
                 all.put(r, scale * m.item(r) + sum.item(r).ln());
             }
             if let Some(log_sum) = log_sum {
@@ -40,7 +53,7 @@ pub(super) fn forward<T: Scalar, G: Arithmetic<T>>(
             inverse
         },
     );
-    g.scale_rows(inverse.part(..band.rows), y)
+    Ok(g.scale_rows(inverse.part(..band.rows), y))
 }
 
 /// The products of all parts: rows of [`BLOCK`] queries, one a key.

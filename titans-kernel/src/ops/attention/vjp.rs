@@ -10,11 +10,13 @@
 //! ```
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
-use super::band::{Band, KeyPart, KeyParts, finite};
-use super::{BLOCK, Keys, LINE, Queries, Span, columns, expect, from_line, persistent_rows, scale};
-use crate::arithmetic::{Arithmetic, Store};
+use super::band::{Band, KeyPart, KeyParts, finite, most_seen};
+use super::{BLOCK, Keys, Queries, Span, columns, expect, persistent_rows, scale};
+use crate::arithmetic::{Arithmetic, Seen, Store};
 use crate::error::{Error, Result, expect_len};
+use crate::part::Parts;
 use crate::scalar::Scalar;
+use crate::scratch::{Room, Scratch, counted};
 use crate::view::{Mat, MatMut};
 
 /// Gradients of keys and of values.
@@ -47,10 +49,13 @@ pub struct Answered<'a, T> {
 }
 
 /// Elements of scratch that [`vjp`] needs; `usize::MAX` if that is beyond counting.
-pub const fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
-    let seen = span.len().saturating_add(if n < BLOCK { n } else { BLOCK });
-    let seen = if context { seen.saturating_mul(2) } else { seen };
-    seen.saturating_add(persistent).saturating_mul(2 * BLOCK).saturating_add(LINE)
+pub fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: bool) -> usize {
+    counted(|room| both_scores::<f64, _>(room, &most_seen(span, n.min(BLOCK), persistent, context)))
+}
+
+/// S and d_P of a band's keys, which become P and d_S.
+fn both_scores<'a, T, R: Room<'a, T>>(room: &mut R, keys: &[Seen]) -> Result<[&'a mut [T]; 2]> {
+    Ok([columns::scores(room, keys)?, columns::scores(room, keys)?])
 }
 
 /// Backward of [`forward`](super::forward), from its y and `log_sum`: gradients of queries overwritten, those of keys
@@ -82,7 +87,6 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
         return Err(Error::Buffer { what: "scratch", needed, given: scratch.len() });
     }
     d.q.fill(T::ZERO);
-    let (scores, d_scores) = from_line(scratch).split_at_mut((needed - LINE) / 2);
     let scale = scale(q.cols());
     let parts = KeyParts::new(q, q_rotated, keys);
     let mut r = 0;
@@ -92,6 +96,8 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
             // A row alone meets nothing that it does not see.
             band = Band::new(span, first, keys.first, r, 1);
         }
+        let (seen, count) = parts.seen(&band);
+        let [scores, d_scores] = both_scores(&mut Scratch::new(scratch), seen.part(..count))?;
         // S, d_P, then P and σ d_S in their places, then the products with them.
         columns::score(g, &band, &parts, scores);
         d_probabilities(g, &band, &parts, d_y, d_scores);

@@ -132,6 +132,7 @@ pub(super) fn pass_input<T: Scalar, const N: usize>(
     d_x: &mut MatMut<'_, T>,
 ) {
     let taps = load::<T, N>(w, width, c, n, j0);
+    // window[j] is d_y of token s + width − 1 − (j0 + j), which tap j0 + j led to.
     let mut window = [&[][..]; N];
     for j in 1..N {
         window[j - 1] = d_y.at(0, width - 1 - j0 - j, 0, c, n);

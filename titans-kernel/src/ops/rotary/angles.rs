@@ -28,10 +28,12 @@ pub(super) fn exp2(x: f64) -> f64 {
     ];
     let shifted = x + ROUND;
     let r = (x - (shifted - ROUND)) * core::f64::consts::LN_2;
+    // e^r = 1 + r (1 + r/2 (1 + r/3 (…))), from the inside.
     let mut sum = 1.0;
     for i in (0..INVERSE.len()).rev() {
         sum = 1.0 + r * INVERSE[i] * sum;
     }
+    // The integer's low bits, moved to where the exponent lies: 2^n.
     let scale = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
     (1.0 + r * sum) * scale
 }
@@ -63,8 +65,9 @@ pub(super) fn cos_sin(x: f64) -> (f64, f64) {
     let r = ((x - n * HALF_PI[0]) - n * HALF_PI[1]) - n * HALF_PI[2];
     let z = r * r;
     let sin = SIN[0] + z * (SIN[1] + z * (SIN[2] + z * (SIN[3] + z * (SIN[4] + z * SIN[5]))));
-    let sin = r + r * z * sin;
+    let sin = r + r * z * sin; // r + r³ S(r²): r itself is not rounded
     let cos = COS[0] + z * (COS[1] + z * (COS[2] + z * (COS[3] + z * (COS[4] + z * COS[5]))));
+    // 1 − z/2 + z² C(z), where (1 − near) − half is what rounding took from 1 − z/2.
     let (half, near) = (0.5 * z, 1.0 - 0.5 * z);
     let cos = near + (((1.0 - near) - half) + z * z * cos);
     // By quarters: (cos, sin), (−sin, cos), (−cos, −sin), (sin, −cos).

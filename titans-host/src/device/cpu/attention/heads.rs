@@ -4,10 +4,10 @@ use titans_kernel::ops::attention::{self, AttentionGradients};
 use titans_kernel::ops::rotary::{self, Rotary};
 use titans_kernel::{Error as KernelError, Mat, MatMut, Result as KernelResult};
 
-use super::super::memory::parts;
+use super::super::memory::{head, parts};
 use super::super::threads::split_rows;
 use super::super::{Buffer, Cpu, SimdScalar};
-use super::{AttentionOperands, backward_tasks, head};
+use super::{AttentionOperands, backward_tasks};
 use crate::error::Result;
 
 /// Gradients `[batch, heads, rows, width]`, and scratch.
@@ -90,6 +90,7 @@ impl<T: SimdScalar> Cpu<T> {
             let (b, kv) = (i / op.kv_heads, i % op.kv_heads);
             let keys = operands.keys(b, kv)?;
             let (scratch, sums) = scratch.split_at_mut(scratch.len() - n);
+            // The heads that share keys one after another: what they add to these has one order.
             let each = d_q.chunks_exact_mut(one).zip(d_q_rotated.chunks_exact_mut(one));
             for (g, (d_q, d_q_rotated)) in each.enumerate() {
                 let h = kv * op.group() + g;

@@ -72,11 +72,11 @@ KERNEL linear_coefficients(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_only, 
     if (i < unit.at.count) make_column(unit, i);
 }
 
-// Writes a tile of products of tokens from t on and from i on, each weighed by C of the answering row and by theta;
+// Writes a tile of products of tokens from t on and from i on, each scaled by C of the answering row and by theta;
 // rows `stride` apart.
-__device__ inline void store_weighed(const Group& all, const Piece& at, i64 t, i64 i, i64 read, i64 chunk,
-                                     const float (*products)[EACH], const float* gates, const float* c, i64 stride,
-                                     float* out) {
+__device__ inline void store_scaled(const Group& all, const Piece& at, i64 t, i64 i, i64 read, i64 chunk,
+                                    const float (*products)[EACH], const float* gates, const float* c, i64 stride,
+                                    float* out) {
     for (int b = 0; b < EACH; ++b) {
         const i64 column = i + column_of(b);
         const float theta = column < at.count ? gates[gate_of(all, at, column, 1)] : 0.0f;
@@ -106,12 +106,12 @@ BLOCK_KERNEL(BLOCK) linear_scores(i64 n, OF_GROUP, i64 read, i64 chunk, i64 widt
         float products[EACH][EACH];
         if (t) {
             row_products(tokens_of(all, at, row, k, width), keys, left, right, products);
-            store_weighed(all, at, row, column, -1, chunk, products, gates, columns, length,
-                          t + unit * length * length);
+            store_scaled(all, at, row, column, -1, chunk, products, gates, columns, length,
+                         t + unit * length * length);
         }
         row_products(tokens_of(all, at, row, q, width), keys, left, right, products);
-        store_weighed(all, at, row, column, read, chunk, products, gates, columns, length,
-                      m + unit * length * length);
+        store_scaled(all, at, row, column, read, chunk, products, gates, columns, length,
+                     m + unit * length * length);
     }
 }
 
@@ -149,11 +149,11 @@ BLOCK_KERNEL(BLOCK) linear_piece(i64 n, OF_GROUP, i64 read, i64 chunk, i64 read_
         float products[EACH][EACH];
         row_products(tokens_of(all, at, 0, q, width), keys, left, right, products);
         __syncthreads(); // C is whole
-        store_weighed(all, at, 0, 0, read, chunk, products, gates, unit.c, length, m + u * length * length);
+        store_scaled(all, at, 0, 0, read, chunk, products, gates, unit.c, length, m + u * length * length);
         if (!inverse) continue;
         row_products(keys, keys, left, right, products);
         __syncthreads(); // the products are made, and what was there is used
-        store_weighed(all, at, 0, 0, -1, chunk, products, gates, unit.c, TILE + 1, t[0]);
+        store_scaled(all, at, 0, 0, -1, chunk, products, gates, unit.c, TILE + 1, t[0]);
         __syncthreads(); // T is whole
         for (i64 row = 0; i < at.count && row < at.count; ++row) {
             Pair sum = {0.0f, 0.0f};

@@ -27,7 +27,7 @@ BLOCK_KERNEL(BLOCK, 1) linear_scores_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i
 
 // n = units * tiles of 64, a block each: d_q = Q', and of d_rows [units, 6, length] A' and G' of the queries
 BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
-                                          const float* d_y, const float* rows, float* weighed, OF_STATES,
+                                          const float* d_y, const float* rows, float* scaled, OF_STATES,
                                           float* d_rows, float* d_q) {
     SHARED(float, left, [TILE][PART + 1]);
     SHARED(float, right, [TILE][TILE + 1]);
@@ -37,7 +37,7 @@ BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, 
     TokensBack x = {};
     x.all = all, x.d_in = d_in, x.d_out = d_out, x.q = q, x.k = k, x.rows = rows, x.d_y = d_y;
     x.states = States{kept, between, stride, every, between_first, memories, 2 * d_in * d_out};
-    x.of_queries = weighed, x.d_rows = d_rows, x.d_q = d_q;
+    x.of_queries = scaled, x.d_rows = d_rows, x.d_q = d_q;
     BLOCK_UNITS(u, n) {
         const i64 unit = u / tiles, t = u % tiles * TILE;
         const Piece at = piece_of(all, unit);

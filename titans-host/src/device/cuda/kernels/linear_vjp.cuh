@@ -13,11 +13,11 @@
 //   A'_t = q_t . (Y' W^T)_t, G'_t = q_t . (Y' S^T)_t, likewise A-' and G-' of k and L
 //   B' = N (Q K^T), B-' = N- (K K^T), IN_W'_i = -k_i . u_i, IN_S'_i = -k_i . v_i
 
-// M = scores B and its cotangent N: the scores' is N B, in `weighed`, B's is N scores, in `d_weight`. Of the tokens
+// M = scores B and its cotangent N: the scores' is N B, in `scaled`, B's is N scores, in `d_weight`. Of the tokens
 // from t on, and from i on; 0 above the diagonal.
 __device__ inline void store_weights_vjp(const Group& all, const Piece& at, i64 t, i64 i, i64 read, i64 chunk,
                                          const float (*n)[EACH], const float (*scores)[EACH], const float* gates,
-                                         const float* c, float* weighed, float* d_weight) {
+                                         const float* c, float* scaled, float* d_weight) {
     for (int b = 0; b < EACH; ++b) {
         const i64 column = i + column_of(b);
         const float theta = column < at.count ? gates[gate_of(all, at, column, 1)] : 0.0f;
@@ -25,7 +25,7 @@ __device__ inline void store_weights_vjp(const Group& all, const Piece& at, i64 
             const i64 row = t + row_of(a), e = row * all.length + column;
             if (row >= at.count || column >= at.count) continue;
             const bool seen = column <= row;
-            weighed[e] = seen ? n[a][b] * c[answering(row, read, chunk) * all.length + column] * theta : 0.0f;
+            scaled[e] = seen ? n[a][b] * c[answering(row, read, chunk) * all.length + column] * theta : 0.0f;
             d_weight[e] = seen ? n[a][b] * scores[a][b] : 0.0f;
         }
     }

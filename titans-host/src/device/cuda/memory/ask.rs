@@ -42,7 +42,7 @@ impl<R: Driver> Cuda<R> {
         self.launch_blocks("linear_ask", sizes.count * tiles(op.time) * tiles(d_out), args)
     }
 
-    /// The cotangents of queries and state alone.
+    /// The cotangents of queries and state alone ([`Cuda::ask_products`]).
     pub(in crate::device::cuda) fn asked_backward(
         &self,
         op: &MemoryOp,
@@ -80,7 +80,8 @@ impl<R: Driver> Cuda<R> {
         self.ask_products(sizes, inputs, d_y, [&**d_q, &**d_state], d_final.is_some())
     }
 
-    /// d_Q = d_Y Wᵀ, and d_W = Qᵀ d_Y, d_S = 0, added where `add` says so.
+    /// As Y = Q W by the weights at the start, dY = dQ W + Q dW: d_Q = d_Y Wᵀ, and d_W = Qᵀ d_Y, d_S = 0, added where
+    /// `add` says so.
     fn ask_products(
         &self,
         sizes: Sizes<'_>,

@@ -129,8 +129,8 @@ impl<R: Driver> Chunk<'_, R> {
             self.asked_vjp(s, d, &asked, state, d_state)?;
             // Δ̄ −= (N ∘ B)ᵀ Z̄.
             cuda.launch("multiply", rows * m, args![&s.scores[l], asked.b, &d.square2])?;
-            let (weighed, d_z) = (self.tokens(&d.square2, m).t(), self.tokens(&d.z_query, o));
-            self.product(-1.0, weighed, d_z, 1.0, self.tokens(&d.delta[l], o))?;
+            let (scaled, d_z) = (self.tokens(&d.square2, m).t(), self.tokens(&d.z_query, o));
+            self.product(-1.0, scaled, d_z, 1.0, self.tokens(&d.delta[l], o))?;
             if l > 0 {
                 let args = args![sizes.activation(), &s.zq[l - 1], &d.x_query, &d.z_query];
                 cuda.launch("activate_vjp", rows * i, args)?;
@@ -175,9 +175,9 @@ impl<R: Driver> Chunk<'_, R> {
         cuda.launch("multiply", rows * m, args![&d.square1, asked.scores, &d.square2])?;
         cuda.launch("add_scaled", rows * m, args![-1.0f32, &d.square2, asked.d_b])?;
         cuda.launch("multiply", rows * m, args![&d.square1, asked.b, &d.square2])?;
-        let weighed = self.tokens(&d.square2, m);
-        self.product(-1.0, weighed, h, 1.0, d_x)?;
-        self.product(-1.0, weighed.t(), x, 1.0, self.tokens(&d.h[l], i))
+        let scaled = self.tokens(&d.square2, m);
+        self.product(-1.0, scaled, h, 1.0, d_x)?;
+        self.product(-1.0, scaled.t(), x, 1.0, self.tokens(&d.h[l], i))
     }
 
     /// Of the residual network's output on the queries, y_t = q_t + x̂_t ∘ (1 + γ_t), x̂ = LN(z), and of γ_t = A_t γ +
