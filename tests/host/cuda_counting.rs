@@ -115,6 +115,20 @@ pub(crate) fn counted(model: &ModelConfig, train: &TrainConfig, [batch, time]: [
     }
 }
 
+/// The third of three steps of a device that records the second.
+pub(crate) fn replayed(model: &ModelConfig, [batch, time]: [usize; 2]) -> DriverCounts {
+    let machine = Arc::new(Counting::default());
+    let device = Cuda::with_driver(machine.clone()).with_graph(true);
+    let (mut task, train) = (Blank { batch, time }, TrainConfig::default());
+    let mut trainer = trainer(&device, (model, &train), &mut task);
+    for _ in 0..2 {
+        trainer.step(0.0).unwrap();
+    }
+    machine.restart();
+    trainer.step(0.0).unwrap();
+    machine.counts()
+}
+
 /// Counts a step of a model and compares it with its budgets: launches, and the bytes moved over those that
 /// must be.
 fn check(name: &str, model: &ModelConfig, shape: [usize; 2], launches: u64, ratio: f64) {
@@ -154,6 +168,16 @@ fn a_step_of_fifty_million_parameters_keeps_its_budget() {
 #[test]
 fn a_step_of_twelve_blocks_with_segments_keeps_its_budget() {
     check("mac", &twelve(Kind::Mac), [8, 512], 3_528, 1.9);
+}
+
+/// The host uploads ids, targets and the step's numbers, launches once, and reads the loss with the norm.
+#[test]
+fn a_replayed_step_is_one_launch() {
+    for kind in [Kind::Lmm, Kind::Mac] {
+        let step = replayed(&twelve(kind), [8, 512]);
+        assert_eq!((step.launches(), step.replays), (1, 1), "{kind:?}");
+        assert_eq!((step.allocations, step.frees, step.uploads, step.downloads), (0, 0, 3, 1), "{kind:?}");
+    }
 }
 
 /// Options of the memory, of attention and of training.

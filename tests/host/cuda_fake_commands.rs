@@ -6,8 +6,14 @@ use std::process::Command;
 
 /// Exit code, standard output, standard error.
 fn titans(fake: &Fake, args: &[&str]) -> (i32, String, String) {
+    titans_in(fake, &[], args)
+}
+
+/// The same with more in the environment.
+fn titans_in(fake: &Fake, environment: &[(&str, &str)], args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_titans"));
     command.args(args).current_dir(fake.path("")).env_remove("TITANS_CUDA_DIR").env_remove("LOCAL_RANK");
+    command.envs(environment.iter().copied());
     let output =
         command.env("LD_LIBRARY_PATH", fake.path("loader")).env("XDG_CACHE_HOME", fake.path("cache")).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -81,6 +87,21 @@ fn progress_says_how_much_of_the_device_is_used() {
         text.lines().map(of).filter(Value::is_number).collect::<Vec<_>>()
     };
     assert_eq!(losses("cuda"), losses("sqrt"));
+    // A step that is launched as one trains to the same losses.
+    let replayed = fake.path("replayed");
+    let graph = ["--out", "graph", "--device", "cuda", "--graph", "on", "--steps", "5"];
+    let (code, _, told) = titans_in(
+        &fake,
+        &[("FAKE_REPLAYED", replayed.to_str().unwrap())],
+        &[&run[..run.len() - 2], &sizes, &graph].concat(),
+    );
+    assert_eq!(code, 0, "{told}");
+    let usual = ["--out", "usual", "--device", "cuda", "--steps", "5"];
+    let (code, _, told) = titans(&fake, &[&run[..run.len() - 2], &sizes, &usual].concat());
+    assert_eq!((code, losses("graph")), (0, losses("usual")), "{told}");
+    assert_eq!(std::fs::read_to_string(&replayed).unwrap().len(), 4, "all steps but the first");
+    let (code, _, told) = titans(&fake, &[&run[..], &sizes, &["--out", "cpu", "--graph", "on"]].concat());
+    assert!(code == 2 && told.contains("--graph on is for --device cuda"), "{code}: {told}");
     // Linear maps of fewer bits train to losses that differ, by less than a hundredth.
     for precision in ["tf32", "bf16"] {
         let more = ["--out", precision, "--precision", precision, "--device", "cuda"];

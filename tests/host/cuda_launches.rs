@@ -2,7 +2,7 @@
 //! `benches/device/counts.json`. A memory's grow with its pieces alone, a linear one's with groups of them, so that two
 //! numbers say them: those of no piece (or group), and those of each.
 
-use crate::cuda_counting::counted;
+use crate::cuda_counting::{counted, replayed};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +72,9 @@ fn launches_are_those_that_speed_is_predicted_with() {
     let mut train = serde_json::Map::new();
     for (name, sequences) in [("s16-t256", 16), ("s64-t256", 64)] {
         let step = counted(&ModelConfig::default(), &TrainConfig::default(), [sequences, 256]).step;
-        train.insert(name.to_owned(), json!({ "launches": step.launches(), "bytes": step.moved }));
+        let graph = replayed(&ModelConfig::default(), [sequences, 256]).launches();
+        let of_step = json!({ "launches": step.launches(), "launches with the graph": graph, "bytes": step.moved });
+        train.insert(name.to_owned(), of_step);
     }
     let found = json!({ "memory": memory, "train": train });
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../benches/device/counts.json");

@@ -17,6 +17,7 @@ mod cuda_emulator;
 mod cuda_fake_commands;
 #[cfg(target_os = "linux")]
 mod cuda_fake_driver;
+mod cuda_graph;
 mod cuda_launches;
 mod cuda_nvrtc;
 mod cuda_precision;

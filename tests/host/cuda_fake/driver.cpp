@@ -5,11 +5,13 @@
 // three. In the environment: FAKE_POOLS=0, devices without memory pools; FAKE_DEVICES=8, how many there are (1);
 // FAKE_BUSY=0,1, those that another program has for itself; FAKE_OLD=2, those of compute capability 5.0; FAKE_NEW=3, those of 20.0;
 // FAKE_DRIVER=12040, the driver's version; FAKE_FAIL=N, the N-th call that works on a device fails, and all calls after it, as
-// a device does that broke down; FAKE_COUNT, a file for the number of such calls, FAKE_COMPILED one that grows with every compilation.
+// a device does that broke down; FAKE_COUNT, a file for the number of such calls, FAKE_COMPILED one that grows with every compilation, FAKE_REPLAYED with every launch of a graph.
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <string>
+#include <vector>
 
 #ifndef MAJOR
 #define MAJOR 13
@@ -17,7 +19,8 @@
 #endif
 
 typedef unsigned long long Pointer;
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, BUSY = 46, NO_DEVICE = 100, INVALID_CONTEXT = 201, NOT_FOUND = 500, BROKEN = 719 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, BUSY = 46, NO_DEVICE = 100, INVALID_CONTEXT = 201, NOT_FOUND = 500, BROKEN = 719,
+       NOT_CAPTURED = 900, CAPTURE_BROKEN = 901 };
 enum { COMPUTE_MODE = 20, CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MEMORY_POOLS = 115 };
 
 static long number(const char *name, long otherwise) {
@@ -47,6 +50,12 @@ struct Shared {
     long calls = 0;
     unsigned long long threshold = 0;
     size_t used = 0;
+    // What the stream would have run, while it is captured; and whether something was asked that cannot be.
+    std::vector<std::function<int()>> *graph = nullptr;
+    bool broken = false;
+    bool workspace = false;
+    // Graphs and those ready to be launched that were not given up.
+    long graphs = 0;
 };
 static Shared &shared() {
     static Shared *const found = [] {
@@ -115,8 +124,17 @@ int cuStreamCreate(void **stream, unsigned flags) {
 }
 int cuStreamDestroy_v2(void *) { return work(); }
 
+/* What works at once, or waits: while the stream is captured, an error that breaks the capture off. */
+#define AT_ONCE                                                                                                          \
+    if (shared().graph) return shared().broken = true, NOT_CAPTURED
+/* What the stream runs in its turn. */
+static int enqueue(std::function<int()> what) {
+    return shared().graph ? (shared().graph->push_back(what), OK) : what();
+}
+
 int cuMemAlloc_v2(Pointer *at, size_t bytes) {
     WORK;
+    AT_ONCE;
     if (bytes > ((size_t)1 << 32)) return OUT_OF_MEMORY;
     // The length stands before the memory.
     size_t *memory = (size_t *)std::malloc(bytes + 64);
@@ -125,6 +143,7 @@ int cuMemAlloc_v2(Pointer *at, size_t bytes) {
     return *at = (Pointer)(memory + 8), OK;
 }
 int cuMemFree_v2(Pointer at) {
+    AT_ONCE;
     size_t *memory = (size_t *)at - 8;
     shared().used -= *memory;
     return std::free(memory), work();
@@ -137,24 +156,61 @@ int cuMemFreeAsync(Pointer at, void *) { return cuMemFree_v2(at); }
     if (stream != stream_made()) return INVALID_VALUE
 int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t n, void *stream) {
     ON(stream);
+    AT_ONCE;
     return memcpy((void *)to, from, n), OK;
 }
 int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t n, void *stream) {
     ON(stream);
+    AT_ONCE;
     return memcpy(to, (void *)from, n), OK;
 }
 int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t n, void *stream) {
     ON(stream);
-    return memcpy((void *)to, (void *)from, n), OK;
+    return enqueue([=] { return memcpy((void *)to, (void *)from, n), OK; });
 }
 int cuMemsetD8Async(Pointer to, unsigned char value, size_t n, void *stream) {
     ON(stream);
-    return memset((void *)to, value, n), OK;
+    return enqueue([=] { return memset((void *)to, value, n), OK; });
 }
 int cuStreamSynchronize(void *stream) {
     ON(stream);
+    AT_ONCE;
     return OK;
 }
+
+/* A graph is the list of what was captured; one ready to be launched is a copy. */
+typedef std::vector<std::function<int()>> Graph;
+int cuStreamBeginCapture_v2(void *stream, int mode) {
+    ON(stream);
+    if (shared().graph || mode != 1) return INVALID_VALUE;
+    return shared().graph = new Graph, shared().broken = false, OK;
+}
+int cuStreamEndCapture(void *stream, void **graph) {
+    ON(stream);
+    Graph *const captured = shared().graph;
+    shared().graph = nullptr;
+    if (!captured) return INVALID_VALUE;
+    if (shared().broken) return delete captured, *graph = nullptr, CAPTURE_BROKEN;
+    return ++shared().graphs, *graph = captured, OK;
+}
+int cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long flags) {
+    WORK;
+    return ++shared().graphs, *ready = new Graph(*(Graph *)graph), flags ? INVALID_VALUE : OK;
+}
+int cuGraphLaunch(void *ready, void *stream) {
+    ON(stream);
+    AT_ONCE;
+    for (const auto &what : *(Graph *)ready)
+        if (int status = what()) return status;
+    if (const char *file = std::getenv("FAKE_REPLAYED")) {
+        std::FILE *out = std::fopen(file, "a");
+        std::fputs("x", out);
+        std::fclose(out);
+    }
+    return OK;
+}
+int cuGraphDestroy(void *graph) { return delete (Graph *)graph, --shared().graphs, work(); }
+int cuGraphExecDestroy(void *ready) { return delete (Graph *)ready, --shared().graphs, work(); }
 
 int cuModuleLoadData(void **module, const void *image) {
     WORK;
@@ -172,13 +228,23 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
                    unsigned shared, void *stream, void **args, void **extra) {
     ON(stream);
     if (gx == 0 || gy != 1 || gz != 1 || bx > 1024 || by != 1 || bz != 1 || shared || extra) return INVALID_VALUE;
-    const int outcome = emulate((const char *)function, nullptr, args, gx, bx, 0);
-    return outcome == DONE ? OK : outcome == FAULT ? BROKEN : INVALID_VALUE;
+    // The arguments are copied, as the driver does; each is at most 8 bytes, and more can be read of a shorter one.
+    std::vector<Pointer> copies((size_t)-emulate((const char *)function, nullptr, nullptr, gx, bx, 0));
+    for (size_t i = 0; i < copies.size(); ++i) memcpy(&copies[i], args[i], sizeof(Pointer));
+    return enqueue([=]() mutable {
+        std::vector<void *> at;
+        for (Pointer &copy : copies) at.push_back(&copy);
+        const int outcome = emulate((const char *)function, nullptr, at.data(), gx, bx, 0);
+        return outcome == DONE ? OK : outcome == FAULT ? BROKEN : INVALID_VALUE;
+    });
 }
 
 int cublasGetProperty(int which, int *value) { return *value = which == 0 ? MAJOR : MINOR, OK; }
 int cublasCreate_v2(void **handle) { return *handle = &shared(), work() ? 1 : OK; }
 int cublasDestroy_v2(void *) { return work() ? 14 : OK; }
+int cublasSetWorkspace_v2(void *, void *at, size_t bytes) {
+    return work() ? 14 : (shared().workspace = at && bytes >= (4u << 20)) ? OK : 7;
+}
 int cublasSetStream_v2(void *, void *stream) { return work() ? 14 : stream == stream_made() ? OK : 7; }
 // To the nearest number without the last bits, ties to even: what tensor cores do to a factor.
 static float rounded(float x, int dropped) {
@@ -191,26 +257,30 @@ int cublasGemmStridedBatchedEx(void *, int ta, int tb, int m, int n, int k, cons
                                int a_type, int lda, long long sa, const void *b_, int b_type, int ldb, long long sb,
                                const void *beta_, void *c_, int c_type, int ldc, long long sc, int batch, int compute,
                                int algorithm) {
-    const float *alpha = (const float *)alpha_, *beta = (const float *)beta_;
-    const float *a = (const float *)a_, *b = (const float *)b_;
-    float *c = (float *)c_;
+    const float alpha = *(const float *)alpha_, beta = *(const float *)beta_;
     if (work()) return 13;
+    // Without memory of the caller's the library would reserve some, which a graph does not keep.
+    if (shared().graph && !shared().workspace) return 13;
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return 7; // INVALID_VALUE
     // CUDA_R_32F all; CUBLAS_COMPUTE_32F, 32F_FAST_TF32, 32F_FAST_16BF.
     if (a_type || b_type || c_type || algorithm != -1) return 7;
     if (compute != 68 && compute != 77 && compute != 75) return 15; // NOT_SUPPORTED
     const int dropped = compute == 68 ? 0 : compute == 77 ? 13 : 16;
-    for (int z = 0; z < batch; ++z, a += sa, b += sb, c += sc)
-        for (int j = 0; j < n; ++j)
-            for (int i = 0; i < m; ++i) {
-                float sum = 0;
-                for (int x = 0; x < k; ++x)
-                    sum += rounded(ta ? a[x + (long long)i * lda] : a[i + (long long)x * lda], dropped) *
-                           rounded(tb ? b[j + (long long)x * ldb] : b[x + (long long)j * ldb], dropped);
-                float &out = c[i + (long long)j * ldc];
-                out = *alpha * sum + (*beta == 0 ? 0 : *beta * out);
-            }
-    return OK;
+    return enqueue([=] {
+        const float *a = (const float *)a_, *b = (const float *)b_;
+        float *c = (float *)c_;
+        for (int z = 0; z < batch; ++z, a += sa, b += sb, c += sc)
+            for (int j = 0; j < n; ++j)
+                for (int i = 0; i < m; ++i) {
+                    float sum = 0;
+                    for (int x = 0; x < k; ++x)
+                        sum += rounded(ta ? a[x + (long long)i * lda] : a[i + (long long)x * lda], dropped) *
+                               rounded(tb ? b[j + (long long)x * ldb] : b[x + (long long)j * ldb], dropped);
+                    float &out = c[i + (long long)j * ldc];
+                    out = alpha * sum + (beta == 0 ? 0 : beta * out);
+                }
+        return OK;
+    });
 }
 
 int nvrtcVersion(int *major, int *minor) { return *major = MAJOR, *minor = MINOR, OK; }

@@ -25,6 +25,10 @@ pub struct DeviceArgs {
     /// On CUDA, what factors of models' linear maps may be rounded to: all else, parameters and sums included, is f32
     #[arg(long, default_value = "f32", value_parser = named::<Precision>())]
     pub precision: Precision,
+
+    /// Whether CUDA launches a training step as one: an option of `titans train` alone.
+    #[arg(skip)]
+    pub graph: bool,
 }
 
 /// The devices by name.
@@ -73,6 +77,9 @@ impl DeviceArgs {
                 let name = self.precision.name();
                 Err(Failure::input(format!("--precision {name} is for --device cuda: the CPU computes in f32")))
             }
+            DeviceChoice::Cpu if self.graph => {
+                Err(Failure::input("--graph on is for --device cuda: the CPU launches nothing"))
+            }
             DeviceChoice::Cpu => Ok(false),
             DeviceChoice::Auto => Ok(super::devices::cuda_absent().is_none()),
             DeviceChoice::Cuda(_) => match super::devices::cuda_absent() {
@@ -105,10 +112,10 @@ impl DeviceArgs {
         let Some(number) = number else {
             let (device, skipped) = Cuda::first()?;
             output::tell(&skipped);
-            return Ok(device.with_precision(self.precision));
+            return Ok(device.with_precision(self.precision).with_graph(self.graph));
         };
         let device = Cuda::new(number).map_err(|error| Failure::input(error.to_string()))?;
-        Ok(device.with_precision(self.precision))
+        Ok(device.with_precision(self.precision).with_graph(self.graph))
     }
 }
 
@@ -201,6 +208,11 @@ pub fn svg() -> impl TypedValueParser<Value = PathBuf> {
             Some(end) => Err(format!("expected a name that ends in .svg, as pictures are, found .{}", end.display())),
         }
     })
+}
+
+/// What is on or off.
+pub fn switch() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["off", "on"]).map(|said| said == "on")
 }
 
 /// A number, whose range the verb knows.

@@ -15,6 +15,7 @@ mod memory;
 mod operation;
 mod optimiser;
 pub mod plan;
+mod repeat;
 pub(crate) mod room;
 mod rows;
 mod segments;
@@ -24,6 +25,7 @@ pub use attention::{AttentionGradients, AttentionInputs, AttentionOp, Span};
 pub use memory::{Boundaries, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
 pub use operation::{Operation, OperationKind};
 pub use optimiser::{AdamW, Updates};
+pub use repeat::{ClippedBy, RepeatedStep};
 pub(crate) use rows::next_parts;
 pub use rows::{Cut, MoveRows, PARTS, Place};
 pub use segments::{SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights};
@@ -149,6 +151,8 @@ pub trait Device: Send + Sync + 'static {
     type Buffer: Send + Sync + std::fmt::Debug;
     /// `u32`s on the device: token ids, targets, masks.
     type Indices: Send + Sync + std::fmt::Debug;
+    /// What it keeps for the owner of steps that it [repeats](Device::repeat).
+    type RecordedSteps: Default + Send + Sync + std::fmt::Debug;
 
     /// For people and logs, e.g. `cpu: 2 threads, avx512`.
     fn describe(&self) -> String;
@@ -197,4 +201,34 @@ pub trait Device: Send + Sync + 'static {
     fn run(&self, operation: Operation<'_, Self::Buffer, Self::Indices>) -> Result<u64>;
 
     operations!(methods);
+
+    // Steps that are repeated. A device may record what one enqueues.
+
+    /// Whether [`Device::repeat`] and [`Device::adamw_clipped`] are there.
+    fn repeats(&self) -> bool {
+        false
+    }
+
+    /// Does `work`, a training step, or has it done by what was recorded of one before: then `work` does not run, and
+    /// buffers have the bits that it would have left. It may also run more than once. `kept` is the step's owner's.
+    ///
+    /// # Errors
+    /// What `work` and the device report.
+    fn repeat(
+        &self,
+        _kept: &mut Self::RecordedSteps,
+        _step: &RepeatedStep<'_, Self::Indices>,
+        work: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        work()
+    }
+
+    /// In a step that is repeated: [`Device::adamw_all`] with the gradients scaled to a norm of `clip` at the most,
+    /// whatever scale `updates` name. Where the loss or the norm is not finite, nothing changes but the report.
+    ///
+    /// # Errors
+    /// As [`Device::run`]'s; also where the device repeats nothing.
+    fn adamw_clipped(&self, _by: ClippedBy<'_, Self::Buffer>, _updates: Updates<'_, Self::Buffer>) -> Result<()> {
+        Err(crate::Error::usage(format!("{} repeats no steps", self.describe())))
+    }
 }

@@ -22,6 +22,19 @@ pub struct AdamW {
     pub step: u64,
 }
 
+impl AdamW {
+    /// Learning rate, and decay times it.
+    pub(crate) fn rates(&self) -> [f64; 2] {
+        [self.learning_rate, self.learning_rate * self.weight_decay]
+    }
+
+    /// What the first and the second moment are multiplied by: 1 / (1 − βⁿ) at step n.
+    pub(crate) fn corrections(&self) -> [f64; 2] {
+        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
+        [self.beta1, self.beta2].map(|beta| 1.0 / (1.0 - beta.powi(step)))
+    }
+}
+
 /// All parameters, with what [`Device::adamw_all`](super::Device::adamw_all) asks for: slices of one length, entry i of
 /// parameter i.
 #[derive(Debug)]

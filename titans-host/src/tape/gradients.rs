@@ -65,13 +65,21 @@ impl<D: Device> Gradients<D> {
         self.0.iter_mut().zip(&other.0).try_for_each(|(sum, g)| device.add_scaled(1.0, g, sum))
     }
 
+    /// `total[0] += Σ g²` over all parameters.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn add_squares(&self, device: &D, total: &mut D::Buffer) -> Result<()> {
+        device.sum_squares_all(&self.0, total)
+    }
+
     /// √Σ g² over all parameters; waits for the device.
     ///
     /// # Errors
     /// The device's own.
     pub fn norm(&self, device: &D) -> Result<f64> {
         let mut total = device.zeros(1)?;
-        device.sum_squares_all(&self.0, &mut total)?;
+        self.add_squares(device, &mut total)?;
         let mut sum = [D::Elem::ZERO];
         device.read(&total, &mut sum)?;
         Ok(sum[0].to_f64().sqrt())

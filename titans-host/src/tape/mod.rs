@@ -199,7 +199,7 @@ impl<'a, D: Device> Tape<'a, D> {
         gradients: &mut Gradients<D>,
         hear: HearGradient<'_, D>,
     ) -> Result<()> {
-        let seed = self.seed(scale)?;
+        let seed = self.seed()?;
         self.run_backward((losses.slot, seed), scale, gradients, None, Some(hear)).map(|_| ())
     }
 
@@ -214,14 +214,13 @@ impl<'a, D: Device> Tape<'a, D> {
         gradients: &mut Gradients<D>,
         input: Option<&Var<D>>,
     ) -> Result<Option<Shared<D>>> {
-        let seed = self.seed(scale)?;
+        let seed = self.seed()?;
         self.run_backward((losses.slot, seed), scale, gradients, input, None)
     }
 
-    /// What a backward from losses begins with.
-    fn seed(&mut self, scale: f64) -> Result<Shared<D>> {
-        let mut seed = self.device.alloc(1)?;
-        self.device.fill(scale, &mut seed)?;
+    /// What a backward from losses begins with, whose number nobody reads: losses are weighted by the scale itself.
+    fn seed(&mut self) -> Result<Shared<D>> {
+        let seed = self.device.zeros(1)?;
         Ok(self.share(seed))
     }
 

@@ -95,6 +95,19 @@ impl<D: Device> IdsOrNumbers<D> {
         }
     }
 
+    /// The whole numbers among what a part reads and should say.
+    pub(super) fn indices([read, wanted]: &[Self; 2]) -> Vec<&D::Indices> {
+        [read, wanted].into_iter().flat_map(Self::whole).flatten().collect()
+    }
+
+    fn whole(&self) -> [Option<&D::Indices>; 2] {
+        match self {
+            Self::Ids(ids) => [Some(ids), None],
+            Self::Pooled { classes, lengths, .. } => [Some(classes), Some(lengths)],
+            Self::Numbers(_) | Self::Weighted { .. } => [None, None],
+        }
+    }
+
     /// As a model's input.
     pub(super) fn source(&self) -> Source<'_, D> {
         match self {

@@ -14,6 +14,7 @@ pub mod plot;
 pub mod progress;
 pub mod ranks;
 mod recent;
+mod repeat;
 pub mod run;
 pub mod schedule;
 pub mod store;

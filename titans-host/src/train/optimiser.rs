@@ -72,26 +72,47 @@ impl<D: Device> Optimiser<D> {
             let (expected, found) = (self.moment1.len(), params.len());
             return Err(Error::usage(format!("optimiser: expected {expected} parameters, found {found}")));
         }
-        let c = self.constants;
+        let scale = if norm > self.constants.clip { self.constants.clip / norm } else { 1.0 };
+        params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
+        self.begin(learning_rate, scale, params);
+        device.adamw_all(self.updates(gradients, params))?;
         self.steps += 1;
+        Ok(())
+    }
+
+    /// Finds what the next step does to each parameter, whose gradient is multiplied by `gradient_scale` first.
+    pub(super) fn begin(&mut self, learning_rate: f64, gradient_scale: f64, params: &Params<D>) {
+        let (c, number) = (self.constants, self.steps + 1);
         let step = |name: &str, decays: bool| AdamW {
             learning_rate: if is_gate(name) { c.gate_rate * learning_rate } else { learning_rate },
             beta1: c.beta1,
             beta2: c.beta2,
             epsilon: c.epsilon,
             weight_decay: if decays { c.weight_decay } else { 0.0 },
-            gradient_scale: if norm > c.clip { c.clip / norm } else { 1.0 },
-            step: self.steps,
+            gradient_scale,
+            step: number,
         };
-        params.ids().try_for_each(|id| gradients.get(id).map(drop))?;
         self.of_each.clear();
         self.of_each.extend(params.iter().map(|p| step(p.name, p.decay)));
-        device.adamw_all(Updates {
+    }
+
+    /// What the step that was begun does to each parameter.
+    pub(super) fn constants_of_each(&self) -> &[AdamW] {
+        &self.of_each
+    }
+
+    /// The same with what it reads and writes.
+    pub(super) fn updates<'u>(
+        &'u mut self,
+        gradients: &'u Gradients<D>,
+        params: &'u mut Params<D>,
+    ) -> Updates<'u, D::Buffer> {
+        Updates {
             steps: &self.of_each,
             gradients: gradients.as_slice(),
             parameters: params.values_mut(),
             moments1: &mut self.moment1,
             moments2: &mut self.moment2,
-        })
+        }
     }
 }

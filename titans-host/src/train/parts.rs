@@ -9,10 +9,10 @@ use super::ranks::sum::{BUCKET, GradientSum};
 use super::ranks::{Collective, parts_of, share};
 use super::task::{Batch, Task};
 use super::trainer::predicted;
-use crate::Result;
 use crate::device::Device;
 use crate::model::{Aim, Dropout, Input, Model, Recompute};
 use crate::tape::{Gradients, HearGradient, Losses, ParamId, Shared, Tape, Var, Workspace};
+use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 use titans_kernel::Scalar;
@@ -135,15 +135,15 @@ impl<D: Device> StepParts<D> {
                     if let Some(part) = part {
                         let mut hear =
                             |id: ParamId, gradient: &D::Buffer| sum.ready(device, ranks, id.index(), gradient);
-                        space.backward(step, part, scored, gradients, Some(&mut hear))?;
+                        space.of_part(step, part, scored, gradients, Some(&mut hear))?;
                     }
                     sum.add(device, ranks, gradients, (all - round * size).min(size) as usize)?;
                 }
                 (SumOf::Own(spare), Some(part)) if round > 0 => {
-                    space.backward(step, part, scored, spare, None)?;
+                    space.of_part(step, part, scored, spare, None)?;
                     gradients.add(device, spare)?;
                 }
-                (_, Some(part)) => space.backward(step, part, scored, gradients, None)?,
+                (_, Some(part)) => space.of_part(step, part, scored, gradients, None)?,
                 (_, None) => {}
             }
         }
@@ -151,6 +151,49 @@ impl<D: Device> StepParts<D> {
             sum.finish(device, ranks, gradients)?;
         }
         self.losses(step, rounds)
+    }
+
+    /// Whether a device can repeat the step: it has one part, in one process, which reads nothing on the way and drops
+    /// nothing, as masks are each step's own.
+    pub(super) fn can_be_repeated(&self, config: &RunConfig) -> bool {
+        let plain = |part: &BatchPart<D>| part.batch.before.is_empty();
+        matches!(self.sum, SumOf::One) && config.train.dropout == 0.0 && self.parts.iter().all(plain)
+    }
+
+    /// Sizes of the parts that were drawn.
+    pub(super) fn sizes(&self) -> Vec<u64> {
+        let of = |Batch { ids, rows, targets, wanted, weights, lengths, batch, time, .. }: &Batch| {
+            let lens = [ids.len(), targets.len(), lengths.len(), rows.len(), wanted.len(), weights.len()];
+            lens.into_iter().chain([*batch, *time]).map(|len| len as u64).collect::<Vec<_>>()
+        };
+        self.parts.iter().flat_map(|part| of(&part.batch)).collect()
+    }
+
+    /// What the only part that was drawn reads and should say, on the device.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub(super) fn put(&mut self, device: &D) -> Result<[IdsOrNumbers<D>; 2]> {
+        let Self { parts, space, .. } = self;
+        let batch = &parts.first().ok_or_else(no_part)?.batch;
+        IdsOrNumbers::both(device, &mut space.given, batch)
+    }
+
+    /// Gradients of the only part; the sum of its losses, on the device.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub(super) fn alone(
+        &mut self,
+        step: &Stepping<'_, D>,
+        scored: u64,
+        given: &[IdsOrNumbers<D>; 2],
+        gradients: &mut Gradients<D>,
+    ) -> Result<D::Buffer> {
+        let Self { parts, space, .. } = self;
+        let part = parts.first_mut().ok_or_else(no_part)?;
+        space.backward(step, part, given, scored, gradients, None)?;
+        part.loss.take().ok_or_else(no_part)
     }
 
     /// The sum of the losses of all parts, and how many tokens were predicted, added in the order of the parts.
@@ -180,9 +223,8 @@ impl<D: Device> StepParts<D> {
 }
 
 impl<D: Device> PartSpace<D> {
-    /// The gradient of one part's share of the mean loss, whatever `gradients` held; its losses go to the part.
-    /// Gradients that are done are told of on the way, but where blocks are computed again.
-    fn backward(
+    /// [`PartSpace::backward`] of a part as it was drawn.
+    fn of_part(
         &mut self,
         step: &Stepping<'_, D>,
         part: &mut BatchPart<D>,
@@ -190,14 +232,28 @@ impl<D: Device> PartSpace<D> {
         gradients: &mut Gradients<D>,
         hear: Option<HearGradient<'_, D>>,
     ) -> Result<()> {
+        let given = IdsOrNumbers::both(step.device, &mut self.given, &part.batch)?;
+        self.backward(step, part, &given, scored, gradients, hear)
+    }
+
+    /// The gradient of one part's share of the mean loss, whatever `gradients` held; its losses go to the part.
+    /// Gradients that are done are told of on the way, but where blocks are computed again.
+    fn backward(
+        &mut self,
+        step: &Stepping<'_, D>,
+        part: &mut BatchPart<D>,
+        [read, wanted]: &[IdsOrNumbers<D>; 2],
+        scored: u64,
+        gradients: &mut Gradients<D>,
+        hear: Option<HearGradient<'_, D>>,
+    ) -> Result<()> {
         let &Stepping { device, model, config, number: of, accuracy, .. } = step;
-        let Self { tape: space, recompute, given: place, logits } = self;
+        let Self { tape: space, recompute, logits, .. } = self;
         let (classes, boundaries) = (config.model.said(), config.train.boundaries);
         let BatchPart { number, batch: part, loss, correct } = part;
         let mut total = device.zeros(1)?;
         *correct = 0;
         gradients.clear(device)?;
-        let [read, wanted] = IdsOrNumbers::both(device, place, part)?;
         let dropout = Dropout::new(config.train.dropout, config.train.seed, of, *number)?;
         // Forgotten is how they came about: no gradient goes there.
         let start = before(device, model, space, part)?;
@@ -248,6 +304,11 @@ fn before<D: Device>(device: &D, model: &Model<D>, space: &mut Workspace<D>, par
     let mut tape = Tape::inference_in(device, &model.params, space);
     let input = Input { states: true, ..Input::new(&ids, part.batch, part.time) };
     Ok(model.forward(&mut tape, input)?.states)
+}
+
+/// A process has a part of every step.
+fn no_part() -> Error {
+    Error::usage("a step of no part")
 }
 
 impl<D: Device> fmt::Debug for StepParts<D> {

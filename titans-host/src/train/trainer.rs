@@ -6,6 +6,7 @@ use super::interrupt::Interrupt;
 use super::optimiser::Optimiser;
 use super::parts::{Drawn, StepParts, Stepping};
 use super::ranks::{Alone, Collective, share};
+use super::repeat::{RepeatedSteps, RepeatedWork};
 use super::task::{LossUnit, Task, Validation};
 use crate::device::{Device, MemoryUse};
 use crate::model::{Model, Shortcut};
@@ -37,6 +38,7 @@ pub struct Trainer<'a, D: Device> {
     optimiser: Optimiser<D>,
     gradients: Gradients<D>,
     parts: StepParts<D>,
+    repeated: RepeatedSteps<D>,
     /// The processes that train this model.
     ranks: &'a dyn Collective,
 }
@@ -115,7 +117,8 @@ impl<'a, D: Device> Trainer<'a, D> {
             share::buffers(device, ranks, optimiser.moment1.iter_mut().chain(&mut optimiser.moment2))?;
         }
         task.restore(&state.task)?;
-        Ok(Self { device, task, config, state, model, optimiser, gradients, parts, ranks })
+        let repeated = RepeatedSteps::new();
+        Ok(Self { device, task, config, state, model, optimiser, gradients, parts, repeated, ranks })
     }
 
     /// What the run is.
@@ -174,19 +177,40 @@ impl<'a, D: Device> Trainer<'a, D> {
         let learning_rate = self.config.train.schedule().at(step, self.config.train.done(step, seconds));
         let Drawn { scored, tokens } = self.parts.draw(&*self.task, step, self.ranks)?;
         let accuracy = self.task.wants_accuracy();
-        let (device, ranks) = (self.device, self.ranks);
-        let work = Stepping { device, ranks, config: &self.config, model: &self.model, number: step, accuracy };
-        let (loss, correct) = self.parts.backward(&work, scored, &mut self.gradients)?;
-        let loss = loss / scored as f64;
-        self.finite("loss", loss)?;
-        let gradient_norm = self.gradients.norm(self.device)?;
-        self.finite("gradient norm", gradient_norm)?;
-        self.optimiser.step(self.device, learning_rate, gradient_norm, &self.gradients, &mut self.model.params)?;
-        let accuracy = accuracy.then(|| correct as f64 / scored as f64);
+        let repeats = self.device.repeats() && !accuracy && self.parts.can_be_repeated(&self.config);
+        let (loss, gradient_norm, accuracy) = match repeats {
+            true => self.repeated_step(learning_rate, scored)?,
+            false => self.usual_step(learning_rate, scored, accuracy)?,
+        };
         self.task.feedback(loss, accuracy);
         self.state.step += 1;
         self.state.tokens += tokens;
         Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens })
+    }
+
+    /// Forward, backward and the update: loss, gradient norm, and accuracy where it is wanted.
+    fn usual_step(&mut self, learning_rate: f64, scored: u64, accuracy: bool) -> Result<(f64, f64, Option<f64>)> {
+        let (device, ranks, number) = (self.device, self.ranks, self.state.step);
+        let work = Stepping { device, ranks, config: &self.config, model: &self.model, number, accuracy };
+        let (loss, correct) = self.parts.backward(&work, scored, &mut self.gradients)?;
+        let loss = loss / scored as f64;
+        self.finite("loss", loss)?;
+        let norm = self.gradients.norm(device)?;
+        self.finite("gradient norm", norm)?;
+        self.optimiser.step(device, learning_rate, norm, &self.gradients, &mut self.model.params)?;
+        Ok((loss, norm, accuracy.then(|| correct as f64 / scored as f64)))
+    }
+
+    /// The same where the device repeats what it did before.
+    fn repeated_step(&mut self, learning_rate: f64, scored: u64) -> Result<(f64, f64, Option<f64>)> {
+        let (device, ranks, config, number) = (self.device, self.ranks, &self.config, self.state.step);
+        let work = RepeatedWork { device, ranks, config, number, learning_rate, scored };
+        let Self { repeated, parts, gradients, optimiser, model, .. } = self;
+        let (loss, norm) = repeated.step(&work, parts, gradients, optimiser, model)?;
+        let loss = loss / scored as f64;
+        self.finite("loss", loss)?;
+        self.finite("gradient norm", norm)?;
+        Ok((loss, norm, None))
     }
 
     /// The task's validation of the model as it is.

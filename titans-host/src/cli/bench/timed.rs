@@ -49,6 +49,7 @@ impl<D: Device> Device for Timed<D> {
     type Elem = D::Elem;
     type Buffer = D::Buffer;
     type Indices = D::Indices;
+    type RecordedSteps = ();
 
     fn describe(&self) -> String {
         self.device.describe()

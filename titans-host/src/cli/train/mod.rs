@@ -12,7 +12,7 @@ mod places;
 pub(super) mod room;
 mod several;
 
-use super::options::{DeviceArgs, number, positive};
+use super::options::{DeviceArgs, number, positive, switch};
 use super::{Failure, on_device, output, signals};
 use crate::device::Device;
 use crate::error::{counted, plain};
@@ -23,6 +23,7 @@ use crate::train::checkpoint::{self, Checkpoint, RunState};
 use crate::train::progress::{Bar, Lines, Silent};
 use crate::train::ranks::leads;
 use crate::train::{Best, Collective, Interrupt, LossUnit, Outcome, Progress, RunConfig, Trainer, follow};
+use clap::ArgAction;
 use config::ConfigArgs;
 use end::End;
 use indicatif::ProgressDrawTarget;
@@ -115,6 +116,11 @@ pub struct Args {
 
     #[command(flatten)]
     on: DeviceArgs,
+
+    /// On CUDA, whether a training step is recorded once and launched as one from then on, where it can be: the results
+    /// are the same. Off by default: it was tried in emulation, not on a GPU
+    #[arg(long, default_value = "off", action = ArgAction::Set, value_parser = switch())]
+    graph: bool,
 }
 
 #[derive(Serialize)]
@@ -133,7 +139,8 @@ struct Report {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> std::result::Result<(), Failure> {
-    several::run(|ranks| on_device!(args.on, device => on(&device, args, ranks)))
+    let place = DeviceArgs { graph: args.graph, ..args.on };
+    several::run(|ranks| on_device!(place, device => on(&device, args, ranks)))
 }
 
 fn on<D: Device>(device: &D, args: &Args, ranks: &dyn Collective) -> std::result::Result<(), Failure> {

@@ -14,6 +14,7 @@ impl<T: SimdScalar> Device for Cpu<T> {
     type Elem = T;
     type Buffer = Buffer<T>;
     type Indices = Indices;
+    type RecordedSteps = ();
 
     fn describe(&self) -> String {
         let (n, isa) = (self.threads(), self.instruction_set());

@@ -2,6 +2,8 @@
 //! one before asks the machine for none.
 
 use super::driver::{Address, Driver};
+use super::probe::failed;
+use super::watch::Watch;
 use crate::device::PoolUsage;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -13,13 +15,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// All work runs in one order, so that memory may be lent again while operations that use it still wait.
 #[derive(Debug)]
 pub(super) struct Arena<R: Driver> {
-    machine: Arc<R>,
+    pub(super) machine: Arc<R>,
     shelves: Mutex<Shelves>,
+    /// The step that is being repeated, if one is.
+    pub(super) watch: Mutex<Option<Watch>>,
 }
 
 #[derive(Debug, Default)]
 struct Shelves {
     idle: BTreeMap<usize, Shelf>,
+    /// All memory of the machine: its bytes, and the number of who has it; nobody has number 0.
+    all: BTreeMap<Address, (usize, u64)>,
+    /// Counts what is lent.
+    owners: u64,
     /// Counts what is given back.
     clock: u64,
     /// Bytes on the shelves.
@@ -46,7 +54,9 @@ impl Shelves {
         Some(address)
     }
 
-    fn lent(&mut self, bytes: usize) {
+    fn lent(&mut self, address: Address, bytes: usize) {
+        self.owners += 1;
+        self.all.insert(address, (bytes, self.owners));
         self.live += bytes;
         self.peak = self.peak.max(self.live);
         self.recent = self.recent.max(self.live);
@@ -56,42 +66,53 @@ impl Shelves {
     fn oldest(&mut self) -> Option<Address> {
         let shelves = self.idle.iter_mut().filter(|(_, shelf)| !shelf.addresses.is_empty());
         let (&bytes, shelf) = shelves.min_by_key(|(_, shelf)| shelf.given)?;
-        let address = shelf.addresses.pop();
+        let address = shelf.addresses.pop()?;
         self.idle_bytes -= bytes;
-        address
+        self.all.remove(&address);
+        Some(address)
     }
 }
 
 impl<R: Driver> Arena<R> {
     pub fn new(machine: Arc<R>) -> Self {
-        Self { machine, shelves: Mutex::default() }
+        Self { machine, shelves: Mutex::default(), watch: Mutex::default() }
     }
 
     /// `bytes` of unspecified content, at least 1.
     pub fn alloc(&self, bytes: usize) -> Result<Address> {
         let found = self.lock().take(bytes);
+        let recording = self.watch().as_ref().is_some_and(|watch| watch.recording);
         let address = match found {
             Some(address) => address,
+            // What a recording asks of the machine would come and go with each replay.
+            None if recording => return Err(failed("a step that is recorded needs memory that no step before it had")),
             // Idle memory of other sizes may be all that is in the way.
             None => self.machine.alloc(bytes).or_else(|error| match self.give_all_back() {
                 0 => Err(error),
                 _ => self.machine.alloc(bytes),
             })?,
         };
-        self.lock().lent(bytes);
+        self.lock().lent(address, bytes);
+        if let Some(watch) = &mut *self.watch() {
+            watch.lent.insert(address);
+        }
         Ok(address)
     }
 
     /// Keeps memory for later. What is idle is never more than one and a half times what was ever in use at once:
-    /// memory of the size that was not needed for the longest time goes back to the machine.
+    /// memory of the size that was not needed for the longest time goes back to the machine, but within a step that is
+    /// repeated.
     ///
     /// # Safety
     /// `address` came from [`Arena::alloc`] with these `bytes`, and nothing uses it any more but what is enqueued
     /// already.
     pub unsafe fn free(&self, address: Address, bytes: usize) {
+        // A step that will be replayed needs all its scratch again, at once.
+        let repeated = self.watch().is_some();
         let mut shelves = self.lock();
         shelves.live -= bytes;
-        while shelves.idle_bytes + bytes > shelves.peak + shelves.peak / 2 {
+        shelves.all.insert(address, (bytes, 0));
+        while !repeated && shelves.idle_bytes + bytes > shelves.peak + shelves.peak / 2 {
             let Some(oldest) = shelves.oldest() else { break };
             // SAFETY: idle memory of this machine, off the shelves and so freed once.
             unsafe { self.machine.free(oldest) };
@@ -111,6 +132,27 @@ impl<R: Driver> Arena<R> {
         let shelves = self.lock();
         let (live_bytes, peak_bytes) = (shelves.live, shelves.recent);
         PoolUsage { live_bytes, peak_bytes, held_bytes: live_bytes + shelves.idle_bytes }
+    }
+
+    /// Whose memory a step worked on that took `lent`: what others had, with their numbers, and its own, with its bytes.
+    pub fn owners(&self, watch: &Watch) -> (Vec<(Address, u64)>, Vec<(Address, usize)>) {
+        let shelves = self.lock();
+        let pieces = watch.places.iter().filter_map(|at| shelves.all.range(..=at).next_back());
+        let mut fixed: Vec<_> =
+            pieces.filter(|(at, _)| !watch.lent.contains(at)).map(|(&at, &(_, owner))| (at, owner)).collect();
+        fixed.dedup();
+        let own = watch.lent.iter().filter_map(|&at| Some((at, shelves.all.get(&at)?.0)));
+        (fixed, own.collect())
+    }
+
+    /// Whether all these have their memory still, and whether nobody has that.
+    pub fn has(&self, fixed: &[(Address, u64)], scratch: &[(Address, usize)]) -> (bool, bool) {
+        let shelves = self.lock();
+        let of = |at: &Address| shelves.all.get(at).copied();
+        let kept = fixed.iter().all(|(at, owner)| of(at).is_some_and(|(_, now)| now == *owner && now != 0));
+        let there = scratch.iter().all(|(at, bytes)| of(at).is_some_and(|(now, _)| now == *bytes));
+        let idle = scratch.iter().all(|(at, _)| of(at).is_some_and(|(_, owner)| owner == 0));
+        (kept && there, idle)
     }
 
     /// Empties the shelves; how many pieces of memory lay there.

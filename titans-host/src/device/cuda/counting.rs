@@ -7,8 +7,9 @@ mod bytes;
 mod linear;
 mod segments;
 
-use super::driver::{Address, Arg, BatchedGemm, Driver, Grid};
+use super::driver::{Address, Arg, BatchedGemm, Driver, Grid, Recording};
 use super::probe::failed;
+use super::recorder::{Enqueued, Recorder};
 use crate::device::MemoryUse;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub struct DriverCounts {
     pub clears: u64,
     /// Copies inside the machine.
     pub copies: u64,
+    /// Recordings that were enqueued; what they hold is not among kernels, products, clears and copies.
+    pub replays: u64,
     /// Reservations of memory.
     pub allocations: u64,
     /// Reservations given back.
@@ -45,9 +48,9 @@ pub struct DriverCounts {
 }
 
 impl DriverCounts {
-    /// All that was enqueued: kernels, products, clears and copies inside the machine.
+    /// All that was enqueued: kernels, products, clears, copies inside the machine, and recordings, each as one.
     pub fn launches(&self) -> u64 {
-        self.kernels.values().sum::<u64>() + self.products + self.clears + self.copies
+        self.kernels.values().sum::<u64>() + self.products + self.clears + self.copies + self.replays
     }
 }
 
@@ -56,6 +59,7 @@ impl DriverCounts {
 pub struct Counting {
     room: usize,
     state: Mutex<CountingState>,
+    recorder: Recorder,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +80,7 @@ impl Default for Counting {
 impl Counting {
     /// One with room for so many bytes.
     pub fn with_room(bytes: usize) -> Self {
-        Self { room: bytes, state: Mutex::default() }
+        Self { room: bytes, state: Mutex::default(), recorder: Recorder::default() }
     }
 
     /// What it was asked so far.
@@ -109,6 +113,7 @@ impl Driver for Counting {
     fn alloc(&self, bytes: usize) -> Result<Address> {
         /// Of every address: a machine's are of this kind, and none is 0.
         const ALIGNED: u64 = 512;
+        self.recorder.expect_none("reserving memory")?;
         let mut state = self.state();
         let left = self.room - state.counts.live;
         if bytes > left {
@@ -132,6 +137,7 @@ impl Driver for Counting {
     }
 
     unsafe fn upload(&self, host: &[u8], _: Address) -> Result<()> {
+        self.recorder.expect_none("a copy from the host")?;
         let counts = &mut self.state().counts;
         counts.uploads += 1;
         counts.uploaded += host.len() as u64;
@@ -139,19 +145,26 @@ impl Driver for Counting {
     }
 
     unsafe fn download(&self, _: Address, host: &mut [u8]) -> Result<()> {
+        self.recorder.expect_none("a copy to the host")?;
         host.fill(0);
         self.state().counts.downloads += 1;
         Ok(())
     }
 
-    unsafe fn copy(&self, _: Address, _: Address, bytes: usize) -> Result<()> {
+    unsafe fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Copy { from, to, bytes }) {
+            return Ok(());
+        }
         let counts = &mut self.state().counts;
         counts.copies += 1;
         counts.moved += 2 * bytes as u64;
         Ok(())
     }
 
-    unsafe fn clear(&self, _: Address, bytes: usize) -> Result<()> {
+    unsafe fn clear(&self, at: Address, bytes: usize) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Clear { at, bytes }) {
+            return Ok(());
+        }
         let counts = &mut self.state().counts;
         counts.clears += 1;
         counts.moved += bytes as u64;
@@ -159,6 +172,9 @@ impl Driver for Counting {
     }
 
     unsafe fn gemm(&self, gemm: &BatchedGemm) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Product(*gemm)) {
+            return Ok(());
+        }
         let counts = &mut self.state().counts;
         counts.products += 1;
         counts.moved += bytes::of_product(gemm);
@@ -166,6 +182,9 @@ impl Driver for Counting {
     }
 
     unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Threads { kernel, threads, args: args.to_vec() }) {
+            return Ok(());
+        }
         let counts = &mut self.state().counts;
         *counts.kernels.entry(kernel).or_default() += 1;
         counts.moved += bytes::of_kernel(kernel, threads.max(0) as u64, args);
@@ -183,6 +202,31 @@ impl Driver for Counting {
     }
 
     fn synchronize(&self) -> Result<()> {
+        self.recorder.expect_none("a wait for the device")
+    }
+
+    fn record(&self) -> Result<()> {
+        self.recorder.begin()
+    }
+
+    fn recorded(&self) -> Result<Recording> {
+        self.recorder.end()
+    }
+
+    unsafe fn replay(&self, recording: Recording) -> Result<()> {
+        let operations = self.recorder.operations(recording)?;
+        let mut state = self.state();
+        let before = state.counts.clone();
+        drop(state);
+        // SAFETY: nothing is run.
+        operations.iter().try_for_each(|operation| unsafe { operation.run(self) })?;
+        state = self.state();
+        // Of what they hold, the bytes alone are counted.
+        state.counts = DriverCounts { moved: state.counts.moved, replays: before.replays + 1, ..before };
         Ok(())
+    }
+
+    unsafe fn forget(&self, recording: Recording) {
+        self.recorder.forget(recording);
     }
 }

@@ -1,13 +1,13 @@
 //! [`Device`] for [`Cuda`]: lengths are checked, then kernels and products are enqueued.
 
 use super::buffer::{DeviceBuffer, bytes_of};
-use super::driver::Driver;
+use super::driver::{Arg, Driver};
 use super::memory::{only_asks, walks};
 use super::ops::rows;
 use super::product::args;
-use super::{Cuda, DeviceIndices};
+use super::{Cuda, DeviceIndices, RecordedSteps};
 use crate::device::memory::ask_by_memory_vjp;
-use crate::device::{Device, MemoryOp, MemoryUse, Operation, PoolUsage, SegmentsOp};
+use crate::device::{ClippedBy, Device, MemoryOp, MemoryUse, Operation, PoolUsage, RepeatedStep, SegmentsOp, Updates};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::arch::Simd;
@@ -17,6 +17,7 @@ impl<R: Driver> Device for Cuda<R> {
     type Elem = f32;
     type Buffer = DeviceBuffer<R>;
     type Indices = DeviceIndices<R>;
+    type RecordedSteps = RecordedSteps<R>;
 
     fn describe(&self) -> String {
         self.driver.describe()
@@ -184,36 +185,38 @@ impl<R: Driver> Device for Cuda<R> {
             }
 
             Op::Embedding { width, ids, table, y } => {
-                let ids_len = Self::check_ids(ids, rows("table in whole rows", width, table.len())?)?;
+                let ids_len = self.check_ids(ids, rows("table in whole rows", width, table.len())?)?;
                 expect_len("y", ids_len * width, y.len())?;
                 self.launch("embedding_forward", y.len(), args![width, ids.values(), table, y])
             }
             Op::EmbeddingVjp { width, ids, d_y, d_table } => {
-                let ids_len = Self::check_ids(ids, rows("d_table in whole rows", width, d_table.len())?)?;
+                let ids_len = self.check_ids(ids, rows("d_table in whole rows", width, d_table.len())?)?;
                 expect_len("d_y", ids_len * width, d_y.len())?;
                 self.embedding_backward(width, ids, d_y, d_table)
             }
             Op::Pool { time, width, lengths, x, y } => {
-                let count = Self::check_lengths(lengths, time)?;
+                let count = self.check_lengths(lengths, time)?;
                 expect_len("x", count.saturating_mul(time).saturating_mul(width), x.len())?;
                 expect_len("y", count.saturating_mul(width), y.len())?;
                 self.launch("pool_forward", y.len(), args![time, width, lengths.values(), x, y])
             }
             Op::PoolVjp { time, width, lengths, d_y, d_x } => {
-                let count = Self::check_lengths(lengths, time)?;
+                let count = self.check_lengths(lengths, time)?;
                 expect_len("d_x", count.saturating_mul(time).saturating_mul(width), d_x.len())?;
                 expect_len("d_y", count.saturating_mul(width), d_y.len())?;
                 self.launch("pool_vjp", d_x.len(), args![time, width, lengths.values(), d_y, d_x])
             }
             Op::CrossEntropy { classes, logits, targets, losses } => {
-                let rows = Self::check_targets(classes, logits, targets)?;
+                let rows = self.check_targets(classes, logits, targets)?;
                 expect_len("losses", rows, losses.len())?;
                 self.launch_rows("cross_entropy_forward", rows, args![classes, logits, targets.values(), losses])
             }
             Op::CrossEntropyVjp { classes, logits, targets, scale, d_logits } => {
-                let rows = Self::check_targets(classes, logits, targets)?;
+                let rows = self.check_targets(classes, logits, targets)?;
                 expect_len("d_logits", logits.len(), d_logits.len())?;
-                self.launch_rows("cross_entropy_vjp", rows, args![classes, scale, logits, targets.values(), d_logits])
+                let (scale, place) = self.loss_scale(scale);
+                let args = args![classes, scale, Arg::Address(place), logits, targets.values(), d_logits];
+                self.launch_rows("cross_entropy_vjp", rows, args)
             }
             Op::SquaredError { width, x, target, losses } => {
                 expect_len("x", losses.len().saturating_mul(width), x.len())?;
@@ -223,7 +226,8 @@ impl<R: Driver> Device for Cuda<R> {
             Op::SquaredErrorVjp { width, x, target, scale, d_x } => {
                 rows("x in whole rows", width, x.len())?;
                 expect_lens(x.len(), [("target", target.len()), ("d_x", d_x.len())])?;
-                self.launch("squared_error_vjp", x.len(), args![width, scale, x, target, d_x])
+                let (scale, place) = self.loss_scale(scale);
+                self.launch("squared_error_vjp", x.len(), args![width, scale, Arg::Address(place), x, target, d_x])
             }
 
             Op::SumSquares { x, total } => self.add_sum(true, x, total),
@@ -233,9 +237,26 @@ impl<R: Driver> Device for Cuda<R> {
             }
             Op::ClearAll { xs } => self.clear_many(xs),
             Op::SumSquaresAll { xs, total } => self.squares_many(xs, total),
-            Op::AdamWAll { updates } => self.adamw_many(&updates.each()?.collect::<Vec<_>>()),
+            Op::AdamWAll { updates } => self.adamw_many(&updates.each()?.collect::<Vec<_>>(), None),
         }?;
         Ok(0)
+    }
+
+    fn repeats(&self) -> bool {
+        self.graph
+    }
+
+    fn repeat(
+        &self,
+        kept: &mut RecordedSteps<R>,
+        step: &RepeatedStep<'_, DeviceIndices<R>>,
+        work: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        self.repeated(kept, step, work)
+    }
+
+    fn adamw_clipped(&self, by: ClippedBy<'_, DeviceBuffer<R>>, updates: Updates<'_, DeviceBuffer<R>>) -> Result<()> {
+        self.adamw_scaled(by, &updates.each()?.collect::<Vec<_>>())
     }
 }
 

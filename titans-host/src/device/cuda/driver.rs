@@ -4,6 +4,7 @@
 //! real machine ([`Nvidia`](super::Nvidia)) and for the emulated one ([`Emulator`](super::emulator::Emulator)), so it
 //! is tested on machines without a GPU.
 
+use super::probe::failed;
 use crate::device::MemoryUse;
 use crate::error::Result;
 use titans_kernel::choice;
@@ -86,6 +87,10 @@ pub struct Grid {
     /// Threads of a block, as the kernel declares them.
     pub threads: u32,
 }
+
+/// Operations that a machine recorded: its own number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording(pub u64);
 
 /// A machine with its own memory. Operations are enqueued in order and may run after a call returned.
 ///
@@ -170,4 +175,38 @@ pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when one of them failed.
     fn synchronize(&self) -> Result<()>;
+
+    /// From now on copies inside the machine, clears, products and launches are kept instead of run, until
+    /// [`Driver::recorded`].
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) where the machine cannot.
+    fn record(&self) -> Result<()> {
+        Err(failed("this machine records nothing"))
+    }
+
+    /// What was kept since [`Driver::record`], which is over whatever comes of it.
+    ///
+    /// # Errors
+    /// [`Error::Device`](crate::Error::Device) when something was asked meanwhile that cannot be kept.
+    fn recorded(&self) -> Result<Recording> {
+        Err(failed("this machine records nothing"))
+    }
+
+    /// Enqueues all operations of a recording, as one.
+    ///
+    /// # Safety
+    /// The recording is this machine's and was not given up; all memory that it works on is as it was.
+    unsafe fn replay(&self, recording: Recording) -> Result<()> {
+        let _ = recording;
+        Err(failed("this machine records nothing"))
+    }
+
+    /// Gives a recording up, once what was enqueued of it is done.
+    ///
+    /// # Safety
+    /// The recording is this machine's, and is given up once.
+    unsafe fn forget(&self, recording: Recording) {
+        let _ = recording;
+    }
 }

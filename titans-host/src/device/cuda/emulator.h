@@ -15,6 +15,10 @@
 #define __launch_bounds__(...)
 
 static float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+static double __longlong_as_double(long long bits) {
+    double x;
+    return std::memcpy(&x, &bits, sizeof x), x;
+}
 
 struct Index {
     unsigned x;
@@ -54,8 +58,10 @@ static void loop(void (*kernel)(A...), const Launch &launch, std::index_sequence
     }
 }
 
-// A kernel whose threads know nothing of one another.
+// A kernel whose threads know nothing of one another. Without arguments and kinds: how many it takes, as a negative
+// number.
 template <class... A> static int run(void (*kernel)(A...), const Launch &launch) {
+    if (!launch.args && !launch.kinds) return -(int)sizeof...(A);
     if (!takes(kernel, launch)) return WRONG_KINDS;
     blockDim.x = launch.block, gridDim.x = launch.blocks;
     loop(kernel, launch, std::index_sequence_for<A...>());

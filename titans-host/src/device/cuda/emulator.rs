@@ -7,8 +7,9 @@
 //! a kernel whose result depends on that is wrong. A barrier that not all threads come to is an error (`fibers.h`).
 
 use super::compile::{self, Kernel, KernelFile, SOURCES};
-use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision};
+use super::driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision, Recording};
 use super::probe::failed;
+use super::recorder::{Enqueued, Recorder};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
@@ -54,6 +55,7 @@ pub struct Emulator {
     launched: Mutex<BTreeSet<&'static str>>,
     /// By the address behind the first guard zone.
     memory: Mutex<BTreeMap<Address, Vec<u32>>>,
+    recorder: Recorder,
 }
 
 impl Emulator {
@@ -115,12 +117,39 @@ impl Emulator {
             order,
             launched: Mutex::default(),
             memory: Mutex::default(),
+            recorder: Recorder::default(),
         })
     }
 
     /// The kernels that ran so far.
     pub fn kernels_run(&self) -> BTreeSet<&'static str> {
         self.launched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many recordings it holds.
+    pub fn recordings(&self) -> usize {
+        self.recorder.count()
+    }
+
+    /// How often one was replayed.
+    pub fn replays(&self) -> u64 {
+        self.recorder.replays()
+    }
+
+    /// Whether replays are errors from now on.
+    pub fn refuse_replays(&self, refuse: bool) {
+        self.recorder.refuse(refuse);
+    }
+
+    /// A fault for the tests to find: from now on every launch of `kernel` that is recorded has this argument, n being
+    /// number 0, in the place of its own.
+    pub fn plant(&self, kernel: &'static str, argument: usize, stale: Arg) {
+        self.recorder.plant(Some((kernel, argument, stale)));
+    }
+
+    /// Takes all of these away.
+    pub fn plant_nothing(&self) {
+        self.recorder.plant(None);
     }
 
     /// Runs blocks of a kernel.
@@ -222,6 +251,7 @@ impl Driver for Emulator {
     }
 
     fn alloc(&self, bytes: usize) -> Result<Address> {
+        self.recorder.expect_none("reserving memory")?;
         let mut words = vec![GUARD_WORD; 2 * GUARD + bytes.div_ceil(4)];
         let end = words.len() - GUARD;
         words[GUARD..end].fill(FRESH);
@@ -246,6 +276,7 @@ impl Driver for Emulator {
     }
 
     unsafe fn upload(&self, host: &[u8], to: Address) -> Result<()> {
+        self.recorder.expect_none("a copy from the host")?;
         self.inside(to, host.len())?;
         // SAFETY: the range was checked; `host` is no part of the device's memory.
         unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), to as *mut u8, host.len()) };
@@ -261,6 +292,9 @@ impl Driver for Emulator {
     }
 
     unsafe fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Copy { from, to, bytes }) {
+            return Ok(());
+        }
         self.inside(from, bytes)?;
         self.inside(to, bytes)?;
         // SAFETY: both ranges were checked; the caller promises that they do not overlap.
@@ -269,6 +303,9 @@ impl Driver for Emulator {
     }
 
     unsafe fn clear(&self, at: Address, bytes: usize) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Clear { at, bytes }) {
+            return Ok(());
+        }
         self.inside(at, bytes)?;
         // SAFETY: the range was checked.
         unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
@@ -276,6 +313,9 @@ impl Driver for Emulator {
     }
 
     unsafe fn gemm(&self, g: &BatchedGemm) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Product(*g)) {
+            return Ok(());
+        }
         let (m, n, k) = (g.m as usize, g.n as usize, g.k as usize);
         let shape = |f: &Factor, rows: usize, cols: usize| if f.transposed { (cols, rows) } else { (rows, cols) };
         for (f, (rows, cols)) in [(&g.a, shape(&g.a, m, k)), (&g.b, shape(&g.b, k, n)), (&g.c, (m, n))] {
@@ -309,16 +349,41 @@ impl Driver for Emulator {
     }
 
     unsafe fn launch(&self, kernel: &'static str, threads: i64, args: &[Arg]) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Threads { kernel, threads, args: args.to_vec() }) {
+            return Ok(());
+        }
         // SAFETY: the caller's promise.
         unsafe { self.start(kernel, threads / i64::from(BLOCK) + 1, BLOCK, args) }
     }
 
     unsafe fn launch_blocks(&self, kernel: &'static str, grid: Grid, args: &[Arg]) -> Result<()> {
+        if self.recorder.keeps(|| Enqueued::Blocks { kernel, grid, args: args.to_vec() }) {
+            return Ok(());
+        }
         // SAFETY: the caller's promise.
         unsafe { self.start(kernel, grid.blocks.min(MOST_BLOCKS), grid.threads, args) }
     }
 
+    fn record(&self) -> Result<()> {
+        self.recorder.begin()
+    }
+
+    fn recorded(&self) -> Result<Recording> {
+        self.recorder.end()
+    }
+
+    unsafe fn replay(&self, recording: Recording) -> Result<()> {
+        let operations = self.recorder.operations(recording)?;
+        // SAFETY: the caller promises that all memory is as it was when they were asked for.
+        operations.iter().try_for_each(|operation| unsafe { operation.run(self) })
+    }
+
+    unsafe fn forget(&self, recording: Recording) {
+        self.recorder.forget(recording);
+    }
+
     fn synchronize(&self) -> Result<()> {
+        self.recorder.expect_none("a wait for the device")?;
         match self.memory().iter().find(|(_, words)| !intact(words)) {
             Some((address, words)) => Err(failed(format!(
                 "a kernel wrote outside an allocation of {} elements at {address:#x}",

@@ -350,6 +350,7 @@ static bool each_block(void (*kernel)(A...), const Launch &launch, std::index_se
 
 // A kernel that is declared for blocks of `threads`.
 template <class... A> static int run_blocks(void (*kernel)(A...), const Launch &launch, unsigned threads) {
+    if (!launch.args && !launch.kinds) return -(int)sizeof...(A);
     if (!takes(kernel, launch)) return WRONG_KINDS;
     if (launch.block != threads || threads % 32 != 0) return WRONG_BLOCK;
     blockDim.x = launch.block, gridDim.x = launch.blocks;

@@ -3,6 +3,7 @@
 use super::arena::Arena;
 use super::buffer::{DeviceBuffer, View, bytes_of};
 use super::driver::Driver;
+use super::watch::Bound;
 use crate::device::IGNORE;
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,6 +97,15 @@ impl<R: Driver> DeviceIndices<R> {
     /// The numbers.
     pub(super) fn values(&self) -> View {
         View { len: self.len, ..self.words.view() }
+    }
+
+    /// Whether the numbers keep to a bound.
+    pub(super) fn keeps(&self, bound: Bound) -> bool {
+        match bound {
+            Bound::Ids(entries) => self.largest.is_none_or(|id| (id as usize) < entries),
+            Bound::Lengths(time) => self.largest.is_none_or(|length| length as usize <= time),
+            Bound::Targets(classes) => self.largest_target.is_none_or(|target| (target as usize) < classes),
+        }
     }
 
     /// Their places by value. The first who asks waits for the device.

@@ -1,8 +1,8 @@
 //! What is done to many arrays by one launch: to every parameter, to the parts of sequences.
 
 use super::Cuda;
-use super::buffer::DeviceBuffer;
-use super::driver::{Arg, Driver};
+use super::buffer::{BYTES, DeviceBuffer};
+use super::driver::{Address, Arg, Driver};
 use super::ops::sums;
 use super::product::args;
 use crate::device::optimiser::Update;
@@ -87,8 +87,14 @@ impl<R: Driver> Cuda<R> {
         Ok(())
     }
 
-    pub(super) fn adamw_many(&self, updates: &[Update<'_, DeviceBuffer<R>>]) -> Result<()> {
-        for updates in updates.chunks(MANY) {
+    /// With `places` the numbers that are a step's own are read there: the gradients' scale with the corrections behind
+    /// it, and of each array its rate and decay.
+    pub(super) fn adamw_many(
+        &self,
+        updates: &[Update<'_, DeviceBuffer<R>>],
+        places: Option<[Address; 2]>,
+    ) -> Result<()> {
+        for (group, updates) in updates.chunks(MANY).enumerate() {
             let Some(first) = updates.first() else { continue };
             let mut of = Vec::with_capacity(updates.len());
             for u in updates {
@@ -96,23 +102,25 @@ impl<R: Driver> Cuda<R> {
                 for (what, x) in [("gradient", u.gradient), ("moment 1", &*u.moment1), ("moment 2", &*u.moment2)] {
                     expect_len(what, len, x.len())?;
                 }
-                let &AdamW { learning_rate, weight_decay, .. } = u.step;
-                let [rate, decay] = [learning_rate, learning_rate * weight_decay].map(Arg::from);
+                let [rate, decay] = u.step.rates().map(|x| Arg::from(if places.is_some() { 0.0 } else { x }));
                 let [g, p, m, v] = [u.gradient, &*u.parameter, &*u.moment1, &*u.moment2].map(Arg::from);
                 of.push([Arg::from(len), rate, decay, g, p, m, v]);
             }
             let nothing = [NONE, Arg::Float(0.0), Arg::Float(0.0), NOWHERE, NOWHERE, NOWHERE, NOWHERE];
             let all = padded(of.into_iter(), nothing);
             let n = updates.iter().map(|u| u.parameter.len()).sum();
-            self.launch("adamw_many", n, &[args_of(first.step).as_slice(), &all].concat())?;
+            let rates = |at: Address| at + (2 * group * MANY * BYTES) as u64;
+            let [scale, rates] = places.map_or([0; 2], |[scale, at]| [scale, rates(at)]).map(Arg::Address);
+            let common = args_of(first.step, places.is_some());
+            self.launch("adamw_many", n, &[&common[..], &[scale, rates], &all].concat())?;
         }
         Ok(())
     }
 }
 
-/// What all parameters of a step have in common.
-fn args_of(s: &AdamW) -> [Arg; 6] {
-    let step = i32::try_from(s.step).unwrap_or(i32::MAX);
-    let correction = |beta: f64| 1.0 / (1.0 - beta.powi(step));
-    [s.beta1, s.beta2, s.epsilon, s.gradient_scale, correction(s.beta1), correction(s.beta2)].map(Arg::from)
+/// What all parameters of a step have in common; what is a step's own may be `elsewhere`.
+fn args_of(s: &AdamW, elsewhere: bool) -> [Arg; 6] {
+    let [first, second] = s.corrections();
+    let own = [s.gradient_scale, first, second].map(|x| if elsewhere { 0.0 } else { x });
+    [s.beta1, s.beta2, s.epsilon, own[0], own[1], own[2]].map(Arg::from)
 }

@@ -26,15 +26,19 @@ mod nvidia;
 mod ops;
 mod probe;
 mod product;
+mod recorder;
+mod repeat;
 mod scratch;
 mod search;
 mod symbols;
+mod watch;
 
 pub use buffer::DeviceBuffer;
-pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision};
+pub use driver::{Address, Arg, BatchedGemm, Driver, Factor, Grid, Precision, Recording};
 pub use indices::DeviceIndices;
 pub use nvidia::Nvidia;
 pub use probe::{Info, Probe, probe};
+pub use repeat::RecordedSteps;
 pub use search::LibraryFound;
 
 pub(in crate::device) use indices::words_len;
@@ -51,6 +55,8 @@ use std::sync::Arc;
 pub struct Cuda<R: Driver = Nvidia> {
     driver: Arc<Arena<R>>,
     precision: Precision,
+    /// Whether training steps are recorded and replayed.
+    graph: bool,
 }
 
 impl Cuda<Nvidia> {
@@ -77,13 +83,19 @@ impl Cuda<Nvidia> {
 impl<R: Driver> Cuda<R> {
     /// The device over any machine.
     pub fn with_driver(driver: Arc<R>) -> Self {
-        Self { driver: Arc::new(Arena::new(driver)), precision: Precision::F32 }
+        Self { driver: Arc::new(Arena::new(driver)), precision: Precision::F32, graph: false }
     }
 
     /// The same, whose linear maps multiply in this precision. Everything else stays `f32`: the memory, attention,
     /// norms, losses, parameters and their moments.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same, whose training steps become one launch each, where they can (`docs/CUDA.md`, "One launch a step").
+    /// Results have the same bits. While a step is recorded no other thread may use the device.
+    pub fn with_graph(self, graph: bool) -> Self {
+        Self { graph, ..self }
     }
 
     /// Bytes in its buffers, and of memory that is kept for the next ones.

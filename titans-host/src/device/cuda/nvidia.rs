@@ -1,9 +1,10 @@
 //! The real machine: the CUDA driver, cuBLAS, and kernels compiled at first use.
 
+mod graph;
 mod machine;
 
 use super::compile::{self, Target};
-use super::driver::Driver;
+use super::driver::{Address, Driver};
 use super::probe::{Info, OpenCublas, OpenDriver, cublas, driver, failed, probe, reason};
 use super::symbols::{CallStatus, Handle};
 use crate::device::MemoryUse;
@@ -48,6 +49,10 @@ pub struct Nvidia {
     /// The device's memory pool, if it has one.
     pool: Option<DriverHandle>,
     blas: Mutex<DriverHandle>,
+    /// Memory that products work in while they are recorded: cuBLAS would reserve its own then.
+    workspace: Mutex<Option<Address>>,
+    /// Whether cuBLAS would take much.
+    large_workspace: bool,
     kernels: Mutex<Kernels>,
     description: String,
     target: Target,
@@ -118,6 +123,8 @@ impl Nvidia {
             stream: DriverHandle(std::ptr::null_mut()),
             pool: None,
             blas: Mutex::new(DriverHandle(std::ptr::null_mut())),
+            workspace: Mutex::default(),
+            large_workspace: major >= 9,
             kernels: Mutex::default(),
             description: format!("cuda: {} (compute {major}.{minor}, {} GiB)", info.name, info.memory >> 30),
             target: compile::target(info.capability)?,
@@ -226,6 +233,7 @@ impl Nvidia {
 impl Drop for Nvidia {
     fn drop(&mut self) {
         let blas = self.blas.get_mut().unwrap_or_else(PoisonError::into_inner).0;
+        let workspace = self.workspace.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let module = self.kernels.get_mut().unwrap_or_else(PoisonError::into_inner).module;
         let calls = &self.driver.calls;
         // A device that failed refuses all of this too, and there is nothing left to do about it.
@@ -234,6 +242,9 @@ impl Drop for Nvidia {
             let _ = (calls.set_context)(self.context.0);
             if !blas.is_null() {
                 let _ = (self.cublas.0.destroy)(blas);
+            }
+            if let Some(workspace) = workspace {
+                let _ = (calls.free)(workspace);
             }
             if let Some(module) = module {
                 let _ = (calls.unload_module)(module.0);

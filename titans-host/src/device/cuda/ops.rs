@@ -3,6 +3,7 @@
 use super::buffer::DeviceBuffer;
 use super::driver::Driver;
 use super::product::{Matrix, args};
+use super::watch::Bound;
 use super::{Cuda, DeviceIndices};
 use crate::device::{AdamW, ConvDims, ConvGradients, DropMask, InputGradient, LinearDims, LinearGradients, MoveRows};
 use crate::error::{Error, Result};
@@ -264,9 +265,10 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// The ids' count, once every id is known to be a row of a table of `entries`.
-    pub(super) fn check_ids(ids: &DeviceIndices<R>, entries: usize) -> Result<usize> {
+    pub(super) fn check_ids(&self, ids: &DeviceIndices<R>, entries: usize) -> Result<usize> {
+        self.bounded(ids, Bound::Ids(entries));
         match ids.largest {
-            Some(id) if id as usize >= entries => Err(Error::usage(format!(
+            Some(id) if !ids.keeps(Bound::Ids(entries)) => Err(Error::usage(format!(
                 "embedding: id {id} in a table of {entries} rows (0 to {})",
                 entries.max(1) - 1
             ))),
@@ -275,9 +277,10 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// The sequences' count, once none is known to be longer than `time`.
-    pub(super) fn check_lengths(lengths: &DeviceIndices<R>, time: usize) -> Result<usize> {
+    pub(super) fn check_lengths(&self, lengths: &DeviceIndices<R>, time: usize) -> Result<usize> {
+        self.bounded(lengths, Bound::Lengths(time));
         match lengths.largest {
-            Some(length) if length as usize > time => {
+            Some(length) if !lengths.keeps(Bound::Lengths(time)) => {
                 Err(Error::usage(format!("pool: lengths: expected {time} at most, found {length}")))
             }
             _ => Ok(lengths.len()),
@@ -285,11 +288,17 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// Rows of logits, once every target is known to be a class.
-    pub(super) fn check_targets(classes: usize, logits: &DeviceBuffer<R>, targets: &DeviceIndices<R>) -> Result<usize> {
+    pub(super) fn check_targets(
+        &self,
+        classes: usize,
+        logits: &DeviceBuffer<R>,
+        targets: &DeviceIndices<R>,
+    ) -> Result<usize> {
+        self.bounded(targets, Bound::Targets(classes));
         let rows = rows("logits in whole rows", classes, logits.len())?;
         expect_len("targets", rows, targets.len())?;
         match targets.largest_target {
-            Some(t) if t as usize >= classes => {
+            Some(t) if !targets.keeps(Bound::Targets(classes)) => {
                 Err(Error::usage(format!("cross entropy: target {t} of {classes} classes (0 to {})", classes - 1)))
             }
             _ => Ok(rows),
@@ -319,17 +328,16 @@ impl<R: Driver> Cuda<R> {
         for (what, x) in [("gradient", gradient), ("moment 1", moment1), ("moment 2", moment2)] {
             expect_len(what, parameter.len(), x.len())?;
         }
-        let step = i32::try_from(s.step).unwrap_or(i32::MAX);
-        let correction = |beta: f64| 1.0 / (1.0 - beta.powi(step));
+        let ([rate, decay], [first, second]) = (s.rates(), s.corrections());
         let args = args![
-            s.learning_rate,
+            rate,
             s.beta1,
             s.beta2,
             s.epsilon,
-            s.learning_rate * s.weight_decay,
+            decay,
             s.gradient_scale,
-            correction(s.beta1),
-            correction(s.beta2),
+            first,
+            second,
             gradient,
             parameter,
             moment1,

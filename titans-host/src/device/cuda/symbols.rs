@@ -70,6 +70,12 @@ symbols! {
         load_module = "cuModuleLoadData"(*mut Handle, *const c_void);
         unload_module = "cuModuleUnload"(Handle);
         module_function = "cuModuleGetFunction"(*mut Handle, Handle, *const c_char);
+        begin_capture = "cuStreamBeginCapture_v2"(Handle, c_int);
+        end_capture = "cuStreamEndCapture"(Handle, *mut Handle);
+        instantiate = "cuGraphInstantiateWithFlags"(*mut Handle, Handle, u64);
+        launch_graph = "cuGraphLaunch"(Handle, Handle);
+        destroy_graph = "cuGraphDestroy"(Handle);
+        destroy_executable = "cuGraphExecDestroy"(Handle);
         launch = "cuLaunchKernel"(
             Handle, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, Handle, *mut *mut c_void, *mut *mut c_void
         );
@@ -83,6 +89,7 @@ symbols! {
         create = "cublasCreate_v2"(*mut Handle);
         destroy = "cublasDestroy_v2"(Handle);
         set_stream = "cublasSetStream_v2"(Handle, Handle);
+        set_workspace = "cublasSetWorkspace_v2"(Handle, *mut c_void, usize);
         product = "cublasGemmStridedBatchedEx"(
             Handle, c_int, c_int, c_int, c_int, c_int,
             *const c_void, *const c_void, c_int, c_int, i64, *const c_void, c_int, c_int, i64,

@@ -12,6 +12,7 @@ impl Device for Plan {
     type Buffer = PlanBuffer;
     /// On the CPU they lie beside the buffers.
     type Indices = Option<PlanBuffer>;
+    type RecordedSteps = ();
 
     fn describe(&self) -> String {
         match self.of {

@@ -9,11 +9,12 @@ KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* tab
 }
 
 // y[r] = table[ids[r]], so d_table[i] += sum of the d_y[r] whose id is i. n = groups * ceil(width / 32), a block each:
-// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name
+// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name; groups may be empty
 BLOCK_KERNEL(BLOCK) embedding_vjp(i64 n, i64 width, const unsigned* ids, const unsigned* order, const unsigned* starts,
                                   const float* d_y, float* d_table) {
     BLOCK_UNITS(u, n) {
         const i64 tiles = (width + 31) / 32, g = u / tiles, c = u % tiles * 32 + threadIdx.x % 32;
+        if (starts[g] == starts[g + 1]) continue; // the whole block
         const auto term = [=](i64 r) { return c < width ? d_y[(i64)order[r] * width + c] : 0.0f; };
         const float sum = column_sum(starts[g], starts[g + 1], term);
         if (threadIdx.x < 32 && c < width) d_table[(i64)ids[order[starts[g]]] * width + c] += sum;
@@ -67,9 +68,11 @@ BLOCK_KERNEL(BLOCK) cross_entropy_forward(i64 n, i64 classes, const float* logit
 }
 
 // n = rows, a warp each. loss = log sum exp(x) - x_target and d log sum exp(x) / d x_c = e^x_c / sum e^x, so
-// d_logits[r] = scale (softmax - one-hot), scale being the cotangent of every loss; 0 without a target
-BLOCK_KERNEL(BLOCK) cross_entropy_vjp(i64 n, i64 classes, float scale, const float* logits, const unsigned* targets,
-                                      float* d_logits) {
+// d_logits[r] = scale (softmax - one-hot), scale being the cotangent of every loss, own[0] where there is one; 0
+// without a target
+BLOCK_KERNEL(BLOCK) cross_entropy_vjp(i64 n, i64 classes, float scale, const float* own, const float* logits,
+                                      const unsigned* targets, float* d_logits) {
+    if (own) scale = own[0];
     WARP_ROWS(r, n) {
         const float* row = logits + r * classes;
         const bool ignored = targets[r] == IGNORE;
@@ -97,8 +100,10 @@ BLOCK_KERNEL(BLOCK) squared_error_forward(i64 n, i64 width, const float* x, cons
 }
 
 // n = rows * width. loss = sum of (x - target)^2 / width, so d_x = scale 2 (x - target) / width, scale being the
-// cotangent of every loss
-KERNEL squared_error_vjp(i64 n, i64 width, float scale, const float* x, const float* target, float* d_x) {
+// cotangent of every loss, own[0] where there is one
+KERNEL squared_error_vjp(i64 n, i64 width, float scale, const float* own, const float* x, const float* target,
+                         float* d_x) {
     THREAD(i, n);
+    if (own) scale = own[0];
     d_x[i] = scale * 2.0f / (float)width * (x[i] - target[i]);
 }

@@ -84,17 +84,38 @@ BLOCK_KERNEL(BLOCK) squares_many(i64 n, float* partial OF_MANY(SQUARED)) {
 #define UPDATED(k) , i64 len##k, float rate##k, float decay##k, const float *g##k, float *p##k, float *m##k, float *v##k
 #define UPDATE(k) \
     if (i < len##k) { \
-        adamw_element(i, s, rate##k, decay##k, g##k, p##k, m##k, v##k); \
+        adamw_element(i, s, rates ? rates[2 * k] : rate##k, rates ? rates[2 * k + 1] : decay##k, g##k, p##k, m##k, v##k); \
         return; \
     } \
     i -= len##k;
 
-// n = all elements: adamw, rate and decay being each array's own
-KERNEL adamw_many(i64 n, float beta1, float beta2, float epsilon, float scale, float c1, float c2 OF_MANY(UPDATED)) {
+// n = all elements: adamw, rate and decay being each array's own. Where a step is repeated its numbers are not
+// arguments: own = scale, c1, c2, of which a scale that is not a number changes nothing, rates = rate and decay of each
+// array
+KERNEL adamw_many(i64 n, float beta1, float beta2, float epsilon, float scale, float c1, float c2, const float* own,
+                  const float* rates OF_MANY(UPDATED)) {
     THREAD(element, n);
-    const Moments s = {beta1, beta2, epsilon, scale, c1, c2};
+    Moments s = {beta1, beta2, epsilon, scale, c1, c2};
+    if (own) {
+        s.scale = own[0], s.c1 = own[1], s.c2 = own[2];
+        if (s.scale != s.scale) return;
+    }
     i64 i = element;
     OF_MANY(UPDATE)
+}
+
+// n = 1: the loss and the sum of the gradients' squares to the report, and what the gradients are multiplied by, so
+// that their norm is not above the clip (a double's bits), to scale[0]; not a number where one of the two is none or
+// infinite. In double, as the host finds it
+KERNEL clip_scale(i64 n, i64 clip_bits, const float* loss, const float* squares, float* scale, float* report) {
+    THREAD(i, n);
+    const double clip = __longlong_as_double(clip_bits), norm = sqrt((double)squares[i]);
+    const float all = loss[i], sum = squares[i];
+    report[0] = all;
+    report[1] = sum;
+    // x - x is 0 for finite numbers alone.
+    const float none = (all - all) + (sum - sum);
+    scale[i] = none != 0.0f ? none : norm > clip ? (float)(clip / norm) : 1.0f;
 }
 
 // n = batch * heads * 2P: weights w0 [heads, P], momentum 0

@@ -2,7 +2,7 @@
 
 use super::{Nvidia, POOL_RESERVED, POOL_USED};
 use crate::device::MemoryUse;
-use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid, Precision};
+use crate::device::cuda::driver::{Address, Arg, BatchedGemm, Driver, Grid, Precision, Recording};
 use crate::device::cuda::probe::failed;
 use crate::device::cuda::symbols::CallStatus;
 use crate::error::Result;
@@ -143,6 +143,24 @@ impl Driver for Nvidia {
     fn synchronize(&self) -> Result<()> {
         // SAFETY: the stream is alive.
         self.call("waiting for the device", |driver| unsafe { (driver.calls.wait_for_stream)(self.stream.0) })
+    }
+
+    fn record(&self) -> Result<()> {
+        self.begin_graph()
+    }
+
+    fn recorded(&self) -> Result<Recording> {
+        self.end_graph()
+    }
+
+    unsafe fn replay(&self, recording: Recording) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.launch_graph(recording) }
+    }
+
+    unsafe fn forget(&self, recording: Recording) {
+        // SAFETY: the caller's promise.
+        unsafe { self.destroy_graph(recording) }
     }
 }
 
