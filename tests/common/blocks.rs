@@ -136,7 +136,7 @@ pub fn cases() -> Vec<(String, ModelConfig)> {
         }
     }
     let mut add = |kind, case: &(&str, Change)| all.push(changed(kind, case));
-    add(Kind::Mag, &("one gate", |c| c.combine = Combine::Gated));
+    add(Kind::Mag, &("two gates", |c| c.combine = Combine::Gates));
     add(Kind::Mac, &("fed the tokens", |c| c.attention.feed = MacFeed::Tokens));
     add(Kind::Mac, &("fed attention's output", |c| c.attention.feed = MacFeed::Output));
     add(

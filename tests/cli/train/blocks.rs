@@ -10,7 +10,8 @@ fn every_wiring_trains_and_is_what_the_run_says() {
     for (i, (options, says)) in [
         (&["--block", "mal", "--wiring", "letter"][..], "wiring = \"letter\""),
         (&["--block", "mag", "--wiring", "letter", "--combine", "product"], "combine = \"product\""),
-        (&["--block", "mag", "--combine", "gated"], "combine = \"gated\""),
+        (&["--block", "mag"], "combine = \"gated\""),
+        (&["--block", "mag", "--combine", "gates"], "combine = \"gates\""),
         (&["--block", "mac", "--mac-feed", "tokens"], "feed = \"tokens\""),
         (&["--block", "mac", "--mac-feed", "output"], "feed = \"output\""),
         (&["--block", "mac", "--mac-read", "segment"], "read = \"segment\""),

@@ -128,7 +128,7 @@ fn a_file_of_format_2_is_read_to_the_letter() {
     let path = saved(folder.path());
     let mut store = Store::read(&path, "reading").unwrap();
     let text = store.text["titans.config"].replace("\"wiring\":\"residual\",", "");
-    let text = text.replace("\"combine\":\"gates\"", "\"combine\":\"product\"");
+    let text = text.replace("\"combine\":\"gated\"", "\"combine\":\"product\"");
     assert!(!text.contains("wiring") && text.contains("product"), "{text}");
     store.text.insert("titans.format".into(), "2".into());
     store.text.insert("titans.config".into(), text);

@@ -129,7 +129,7 @@ impl Default for ModelConfig {
             momentum: true,
             gates: GateSpan::Token,
             layer_gates: false,
-            combine: Combine::Gates,
+            combine: Combine::Gated,
             memory: MemoryConfig::default(),
             attention: AttentionConfig::default(),
         }

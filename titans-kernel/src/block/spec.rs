@@ -98,7 +98,7 @@ impl BlockSpec {
             window: 64,
             segment: 64,
             rotary: if head_width.is_multiple_of(2) { 10000.0 } else { 0.0 },
-            combine: Combine::Gates,
+            combine: Combine::Gated,
             mac_feed: MacFeed::Split,
             mac_read: MacRead::After,
             feed_forward: heads.saturating_mul(head_width).saturating_mul(2),

@@ -95,7 +95,7 @@ pub struct ModelArgs {
     /// head norms and a gate) or letter (the paper's equations as they stand)
     #[arg(long, value_name = "NAME", value_parser = named::<Wiring>())]
     wiring: Option<Wiring>,
-    /// How mag joins attention and memory: gates or gated; to the letter (mac too) product, silu, sigmoid or sum
+    /// How mag joins attention and memory: gated or gates; to the letter (mac too) product, silu, sigmoid or sum
     #[arg(long, value_name = "NAME", value_parser = named::<Combine>())]
     combine: Option<Combine>,
     /// What mac's memory is fed, rows before (tokens) or after attention (output), or queries and keys from before and
