@@ -222,13 +222,4 @@ pub trait Device: Send + Sync + 'static {
     ) -> Result<()> {
         work()
     }
-
-    /// In a step that is repeated: [`Device::adamw_all`] with the gradients scaled to a norm of `clip` at the most,
-    /// whatever scale `updates` name. Where the loss or the norm is not finite, nothing changes but the report.
-    ///
-    /// # Errors
-    /// As [`Device::run`]'s; also where the device repeats nothing.
-    fn adamw_clipped(&self, _by: ClippedBy<'_, Self::Buffer>, _updates: Updates<'_, Self::Buffer>) -> Result<()> {
-        Err(crate::Error::usage(format!("{} repeats no steps", self.describe())))
-    }
 }

@@ -2,9 +2,9 @@
 //! [`Device`](super::Device).
 
 use super::{
-    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ConvDims, ConvGradients, Cut, DropMask, InputGradient,
-    LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows, PARTS,
-    SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Updates,
+    AdamW, AttentionGradients, AttentionInputs, AttentionOp, ClippedBy, ConvDims, ConvGradients, Cut, DropMask,
+    InputGradient, LinearDims, LinearGradients, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs, MoveRows,
+    PARTS, SegmentsGradients, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Updates,
 };
 use titans_kernel::choice;
 
@@ -26,6 +26,7 @@ macro_rules! operand {
     ($l:lifetime, $b:ty, $i:ty, LinearDims) => { LinearDims };
     ($l:lifetime, $b:ty, $i:ty, ConvDims) => { ConvDims };
     ($l:lifetime, $b:ty, $i:ty, InputGradient) => { InputGradient<$l, $b> };
+    ($l:lifetime, $b:ty, $i:ty, ClippedBy) => { ClippedBy<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, Updates) => { Updates<$l, $b> };
     ($l:lifetime, $b:ty, $i:ty, MemoryInputs) => { MemoryInputs<$l, $b, $i> };
     ($l:lifetime, $b:ty, $i:ty, LinearGradients) => { LinearGradients<$l, $b> };
@@ -209,6 +210,10 @@ macro_rules! operations {
         Optimiser sum_squares_all SumSquaresAll { xs: read_all, total: write };
         /// One AdamW step on every parameter. Only rates and decays differ.
         Optimiser adamw_all AdamWAll { updates: Updates };
+        /// [`Device::adamw_all`] in a step that is [repeated](Device::repeat), with the gradients scaled to a norm of
+        /// `by.clip` at the most, whatever scale `updates` name. Where the loss or the norm is not finite, nothing
+        /// changes but the report. An error of devices that [repeat](Device::repeats) nothing.
+        Optimiser adamw_clipped AdamWClipped { by: ClippedBy, updates: Updates };
     } };
 }
 

@@ -1,6 +1,7 @@
 //! A training step that a device may record once and enqueue as one from then on.
 
 use super::AdamW;
+use crate::error::Error;
 
 /// What a step works on that is not in the buffers it always has, so that a device knows a recorded step again and can
 /// give it this step's numbers. Two steps of one owner with equal sizes enqueue the same operations on the same
@@ -29,4 +30,9 @@ pub struct ClippedBy<'a, B> {
     pub squares: &'a B,
     /// Where both are left for the host, two numbers: the loss first.
     pub report: &'a mut B,
+}
+
+/// The error of a device that has no such update.
+pub(super) fn no_repeat(describe: &str) -> Error {
+    Error::usage(format!("{describe} repeats no steps"))
 }

@@ -2,6 +2,7 @@
 
 use super::{Buffer, Cpu, Indices, Simd, SimdScalar, memory};
 use crate::device::memory::ask_by_memory_vjp;
+use crate::device::repeat::no_repeat;
 use crate::device::rows::given;
 use crate::device::segments::no_walk;
 use crate::device::{
@@ -172,6 +173,7 @@ impl<T: SimdScalar> Device for Cpu<T> {
             }
             Op::ClearAll { xs } => xs.iter_mut().try_for_each(|x| self.fill_with(T::ZERO, x)),
             Op::SumSquaresAll { xs, total } => xs.iter().try_for_each(|x| self.add_sum(true, x, total)),
+            Op::AdamWClipped { .. } => Err(no_repeat(&self.describe())),
             Op::AdamWAll { updates } => {
                 updates.each()?.try_for_each(|u| self.adamw_step(u.step, u.gradient, u.parameter, u.moment1, u.moment2))
             }

@@ -7,7 +7,7 @@ use super::ops::rows;
 use super::product::args;
 use super::{Cuda, DeviceIndices, RecordedSteps};
 use crate::device::memory::ask_by_memory_vjp;
-use crate::device::{ClippedBy, Device, MemoryOp, MemoryUse, Operation, PoolUsage, RepeatedStep, SegmentsOp, Updates};
+use crate::device::{Device, MemoryOp, MemoryUse, Operation, PoolUsage, RepeatedStep, SegmentsOp};
 use crate::error::Result;
 use titans_kernel::Result as KernelResult;
 use titans_kernel::arch::Simd;
@@ -237,6 +237,7 @@ impl<R: Driver> Device for Cuda<R> {
             }
             Op::ClearAll { xs } => self.clear_many(xs),
             Op::SumSquaresAll { xs, total } => self.squares_many(xs, total),
+            Op::AdamWClipped { by, updates } => self.adamw_scaled(by, &updates.each()?.collect::<Vec<_>>()),
             Op::AdamWAll { updates } => self.adamw_many(&updates.each()?.collect::<Vec<_>>(), None),
         }?;
         Ok(0)
@@ -253,10 +254,6 @@ impl<R: Driver> Device for Cuda<R> {
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
         self.repeated(kept, step, work)
-    }
-
-    fn adamw_clipped(&self, by: ClippedBy<'_, DeviceBuffer<R>>, updates: Updates<'_, DeviceBuffer<R>>) -> Result<()> {
-        self.adamw_scaled(by, &updates.each()?.collect::<Vec<_>>())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{BufferKind, Plan, PlanBuffer, Planned, lock};
 use crate::device::memory::ask_by_memory_vjp;
+use crate::device::repeat::no_repeat;
 use crate::device::rows::given;
 use crate::device::{Device, MemoryOp, MemoryOutputs, MemoryUse, Operation, SegmentsMade, SegmentsOp, cuda};
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ impl Device for Plan {
             Op::AskVjp { op, inputs, boundaries, d_y, d_q, d_state } => {
                 ask_by_memory_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)?;
             }
+            Op::AdamWClipped { .. } => return Err(no_repeat(&self.describe())),
             Op::Segments { made, boundaries, .. } => walked(made, boundaries),
             // The backward begins here: what lives now is what the forward keeps.
             Op::CrossEntropyVjp { .. } | Op::SquaredErrorVjp { .. } => {
@@ -243,7 +245,8 @@ const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
         | Op::SquaredErrorVjp { .. }
         | Op::AdamW { .. }
         | Op::ClearAll { .. }
-        | Op::AdamWAll { .. } => false,
+        | Op::AdamWAll { .. }
+        | Op::AdamWClipped { .. } => false,
     }
 }
 
