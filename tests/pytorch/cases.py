@@ -39,18 +39,39 @@ BASE = {
     "head": "tokens",
 }
 
+# What BASE says nothing of has the meaning that it had before these words were there: to the letter, momentum up to 1.
+# Pieces of 4 tokens divide no sequence; in MAC's segments of 6 they are of 2.
+RESIDUAL = BASE | {
+    "wiring": "residual",
+    "combine": "gates",
+    "theta_max": 1.0,
+    "eta_max": 0.5,
+    "layer_gates": False,
+    "key_scale": 1.0,
+    "shortcut": "none",
+    "memory": BASE["memory"] | {"chunk": 1, "compute_chunk": 4, "loss": "half"},
+    "attention": BASE["attention"] | {"feed": "split"},
+}
+# Deep memories in short chunks, every layer with gates of its own.
+DEEP = {"layers": 2, "chunk": 2, "compute_chunk": 0}
+
 ROWS = {"inputs": 3, "outputs": 4}
 
 
-def case(block, tokens=13, memory=None, attention=None, **other):
-    """BASE with changes, and the length of its sequences."""
-    config = copy.deepcopy(BASE)
+def case(block, tokens=13, memory=None, attention=None, base=BASE, **other):
+    """`base` with changes, and the length of its sequences."""
+    config = copy.deepcopy(base)
     config["block"] = block
     config["memory"] |= memory or {}
     config["attention"] |= attention or {}
     config |= other
     config["blocks"] = len(kinds(config))
     return config, tokens
+
+
+def residual(*arguments, **other):
+    """The same of the residual wiring."""
+    return case(*arguments, base=RESIDUAL, **other)
 
 
 CASES = {
@@ -96,6 +117,35 @@ CASES = {
     "untied": case(["lmm"], tied=False),
     "regression": case(["mac"], head="regression", tied=False, **ROWS),
     "classes": case(["mal"], head="classes", tied=False, **ROWS),
+    # The default wiring. Every kind, with every token's own gradient.
+    "residual_lmm": residual("lmm", tokens=17),
+    "residual_attention": residual("attention", tokens=23, attention={"kv_heads": 1}),
+    "residual_mag": residual("mag", tokens=17),
+    "residual_mag_gated": residual("mag", combine="gated"),
+    "residual_mal": residual("mal", tokens=17),
+    "residual_mac": residual("mac", tokens=17),
+    "residual_mac_tokens": residual(["mac"], attention={"feed": "tokens"}, tokens=17),
+    "residual_mac_output": residual(["mac"], attention={"feed": "output"}, theta_max=0.5, tokens=17),
+    "residual_mac_reads_segment": residual(["mac"], attention={"read": "segment"}, tokens=17),
+    "residual_hybrid": residual(["mal", "attention", "mac", "lmm", "mag"], conv_width=4, tokens=11),
+    # What is left out.
+    "residual_conv_0_persistent_0": residual(["mag", "mac", "mal"], conv_width=0, persistent=0),
+    "residual_delta_rule": residual(["lmm", "mal"], forgetting=False, momentum=False, key_scale=0.2),
+    # What heads and memories are like.
+    "residual_kv_heads": residual(["mac", "mag"], persistent=3, attention={"heads": 4, "kv_heads": 2, "rotary": False}),
+    "residual_chunks": residual(["mac", "mag"], gates="chunk", memory={"chunk": 3, "compute_chunk": 6}, theta_max=0.3),
+    "residual_read_before_clip": residual(["mal", "mac"], memory={"read": "before", "clip": 0.7}),
+    # Deep memories.
+    "residual_deep": residual(["mac", "lmm"], memory=DEEP | {"network": "residual"}, layer_gates=True, theta_max=0.05),
+    "residual_deep_plain": residual(
+        ["mag", "mal"], memory=DEEP | {"layers": 3, "hidden": 5, "activation": "gelu"}, layer_gates=True, theta_max=0.2
+    ),
+    "residual_deep_clip": residual(
+        ["mac"], memory=DEEP | {"clip": 1.0, "loss": "sum"}, layer_gates=True, theta_max=0.2
+    ),
+    # Ends.
+    "residual_regression": residual(["mac"], head="regression", tied=False, shortcut="learned", **ROWS),
+    "residual_classes": residual(["mal"], head="classes", tied=False, shortcut="fixed", **ROWS),
 }
 
 

@@ -1,7 +1,8 @@
 """One memory of one head of one sequence, token by token, as section 3.1 of the paper writes it.
 
 Nothing is solved in closed form: a token's gradient is asked of torch.autograd at the weights of its chunk's start,
-with create_graph=True, so that the outer gradient runs through it.
+with create_graph=True, so that the outer gradient runs through it. How much is computed at once (`compute_chunk`) has
+no meaning here.
 """
 
 import torch
@@ -68,8 +69,21 @@ class Memory:
         """M(x) with the weights as they are."""
         return self.network(self.weights, x)
 
+    def of_weights(self, gate):
+        """A gate for each of the weights: the one of all, or its layer's own (gamma goes by the last layer's)."""
+        layers = self.words["layers"]
+        return [gate if gate.dim() == 0 else gate[min(i, layers - 1)] for i in range(len(self.weights))]
+
+    def clipped(self, gradient):
+        """The gradient, scaled down where its norm over all weights is above `clip`."""
+        limit = self.words.get("clip")
+        if limit is None:
+            return gradient
+        norm = torch.sqrt(sum((g**2).sum() for g in gradient))
+        return [g * (limit / norm) for g in gradient] if norm > limit else gradient
+
     def write(self, k, v, alpha, theta, eta):
-        """One token; returns its surprise."""
+        """One token, its gates scalars or [layers]; returns its surprise."""
         if self.tokens % self.words["chunk"] == 0:
             self.anchor = self.weights
         self.tokens += 1
@@ -77,9 +91,10 @@ class Memory:
         at = [w.clone() if w.requires_grad else w.clone().requires_grad_() for w in self.anchor]
         error = ((self.network(at, k) - v) ** 2).sum()
         loss = {"sum": 1.0, "half": 0.5, "mean": 1.0 / v.numel()}[self.words["loss"]] * error
-        gradient = torch.autograd.grad(loss, at, create_graph=True)
-        self.momentum = [eta * s - theta * g for s, g in zip(self.momentum, gradient)]
-        self.weights = [(1.0 - alpha) * w + s for w, s in zip(self.weights, self.momentum)]
+        gradient = self.clipped(torch.autograd.grad(loss, at, create_graph=True))
+        alpha, theta, eta = self.of_weights(alpha), self.of_weights(theta), self.of_weights(eta)
+        self.momentum = [e * s - r * g for e, s, r, g in zip(eta, self.momentum, theta, gradient)]
+        self.weights = [(1.0 - a) * w + s for a, w, s in zip(alpha, self.weights, self.momentum)]
         return loss
 
     def step(self, q, k, v, alpha, theta, eta, read):

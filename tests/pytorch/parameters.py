@@ -12,6 +12,11 @@ def kinds(config):
     return [block] * config["blocks"] if isinstance(block, str) else list(block)
 
 
+def wiring(config):
+    """Files of before say nothing: they are to the letter."""
+    return config.get("wiring", "letter")
+
+
 def table(config):
     """A list of (name, shape, whether weight decay applies)."""
     c, w, f = config, config["width"], config["feed_forward"]
@@ -31,6 +36,9 @@ def table(config):
         out.append(("head.weight", (w, outputs), True))
     if c["head"] == "regression":
         out.append(("head.bias", (outputs,), False))
+    shortcut = c.get("shortcut", "none")
+    if shortcut != "none":
+        out.append(("shortcut.weight", (c["inputs"], outputs), shortcut == "learned"))
     return out
 
 
@@ -39,38 +47,47 @@ def mixer(config, kind):
     w, h, d = config["width"], config["heads"], config["head_width"]
     inner, a = h * d, config["attention"]
     kv = a["kv_heads"] * (inner // a["heads"])
+    attends, remembers, residual = kind != "lmm", kind != "attention", wiring(config) == "residual"
     out = []
     if config["persistent"]:
         out.append(("persistent", (config["persistent"], w), False))
     if kind == "mac":
-        out += projection(config, "context.q", w)
+        out += projection(config, "context.q", w, inner)
         out += [("context.norm.weight", (d,), False), ("context.out.weight", (inner, w), True)]
     if kind == "mal":
         out.append(("attention.norm.weight", (w,), False))
-    if kind != "lmm":
-        out += [(f"attention.{n}.weight", (w, s), True) for n, s in [("q", inner), ("k", kv), ("v", kv)]]
-    if kind != "attention":
-        seen = inner if kind == "mac" else w
+    if attends:
+        for name, outputs in [("q", inner), ("k", kv), ("v", kv)]:
+            out += projection(config, f"attention.{name}", w, outputs, residual)
+    if attends and residual:
+        out.append(("attention.read.norm.weight", (inner // a["heads"],), False))
+        if not (kind == "mag" and config["combine"] == "gated"):
+            out.append(("attention.gate.weight", (w, inner), True))
+        if kind == "mac":
+            out += [("attention.out.weight", (inner, w), True), ("memory.norm.weight", (w,), False)]
+    if remembers:
+        seen = inner if kind == "mac" and not residual else w
         for name in "qkv":
-            out += projection(config, name, seen)
-        out += [("gates.weight", (seen, 3 * h), True), ("gates.bias", (3, h), False)]
+            out += projection(config, name, seen, inner)
+        gates = h * (config["memory"]["layers"] if config.get("layer_gates") else 1)
+        out += [("gates.weight", (seen, 3 * gates), True), ("gates.bias", (3, gates), False)]
         size = sum(torch.Size(s).numel() for s in memory.shapes(config["memory"], d))
         out.append(("memory.w0", (h, size), False))
-    if kind in ("lmm", "mal"):
+    if kind in ("lmm", "mal") or remembers and residual:
         out += [("norm.weight", (d,), False), ("gate.weight", (w, inner), True)]
     if kind == "mal":
         out.append(("memory.out.weight", (inner, w), True))
-    if kind in ("mac", "mag"):
+    if kind in ("mac", "mag") and not residual:
         out += [(f"combine.{n}.weight", (inner,), False) for n in ("attention", "memory")]
     return out + [("out.weight", (inner, w), True)]
 
 
-def projection(config, name, inputs):
+def projection(config, name, inputs, outputs, conv=True):
     """A matrix and, where there are convolutions, its filters."""
-    inner, taps = config["heads"] * config["head_width"], config["conv_width"]
-    out = [(f"{name}.weight", (inputs, inner), True)]
+    taps = config["conv_width"] if conv else 0
+    out = [(f"{name}.weight", (inputs, outputs), True)]
     if taps:
-        out += [(f"{name}.conv.weight", (inner, taps), False), (f"{name}.conv.bias", (inner,), False)]
+        out += [(f"{name}.conv.weight", (outputs, taps), False), (f"{name}.conv.bias", (outputs,), False)]
     return out
 
 
@@ -94,6 +111,8 @@ def draw(config, seed):
             x = 0.7 * x
         else:
             x = x / np.sqrt(shape[0])
+            if name.endswith(("mixer.q.weight", "mixer.k.weight")):
+                x = x * config.get("key_scale", 1.0)
         out[name] = torch.tensor(x, dtype=torch.float64)
     return out
 

@@ -10,7 +10,7 @@ use core::fmt;
 /// use titans_kernel::{Error, Mat};
 ///
 /// let error = Mat::new(&[1.0, 2.0, 3.0], 2, 2).unwrap_err();
-/// assert!(matches!(error, Error::Shape { expected: 4, found: 3, .. }), "{error}");
+/// assert!(matches!(error, Error::Buffer { needed: 4, given: 3, .. }), "{error}");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,9 +1,11 @@
-//! Ten training steps of small models, from the same first parameters on the same tokens.
+//! Up to ten training steps of small models, from the same first parameters on the same tokens.
 
 use super::{Check, NumberGenerator, Outputs, compare, get};
 use crate::device::Device;
 use crate::error::Result;
-use crate::model::{AttentionConfig, Dropout, Input, Kind, Kinds, MemoryConfig, Model, ModelConfig};
+use crate::model::{
+    AttentionConfig, Combine, Dropout, Input, Kind, Kinds, MacFeed, MacRead, MemoryConfig, Model, ModelConfig, Wiring,
+};
 use crate::tape::{Gradients, Tape};
 use crate::train::optimiser::{Constants, Optimiser};
 use std::sync::Arc;
@@ -14,46 +16,63 @@ use titans_kernel::memory::Loss;
 const TOLERANCE: f64 = 1e-4;
 
 const STEPS: u64 = 10;
+const FEW: u64 = 3;
 const BATCH: usize = 2;
 const TIME: usize = 19;
 
-/// Trains models with linear memories, with deep ones, of one MAC block and of all blocks on both devices. The last one
-/// for three steps: norms of what narrow memories answer, block upon block, multiply rounding errors from step to step.
+/// Trains models with linear memories, with deep ones, of one MAC block, of all blocks, and of choices that a block
+/// has, on both devices. All blocks for few steps: norms of what narrow memories answer, block upon block, multiply
+/// rounding errors from step to step. Choices too: one step tells a wrong one.
 pub fn training<D: Device, R: Device>(device: &D, reference: &R) -> Vec<Check> {
     let mut checks = Vec::new();
-    let family = |kinds: Vec<Kind>| ModelConfig {
+    let mut add = |name: &str, count, config: &ModelConfig, dropout| {
+        let name = format!("training, {name}");
+        let found = trained(device, config, count, dropout);
+        compare(&mut checks, &name, TOLERANCE, found, trained(reference, config, count, dropout));
+    };
+    add("1 memory layer", STEPS, &config(1), 0.0);
+    add("2 memory layers", STEPS, &config(2), 0.0);
+    add("mac", STEPS, &family(vec![Kind::Mac]), 0.0);
+    add("mac, mag, mal, attention", FEW, &family(vec![Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention]), 0.0);
+    for (name, config) in choices() {
+        add(name, FEW, &config, 0.0);
+    }
+    add("1 memory layer, dropout", STEPS, &config(1), 0.3);
+    checks
+}
+
+/// Blocks of these kinds.
+fn family(kinds: Vec<Kind>) -> ModelConfig {
+    ModelConfig {
         blocks: kinds.len(),
         block: Kinds::Each(kinds),
         persistent: 2,
         head_width: 6,
         attention: AttentionConfig { window: 5, segment: 8, kv_heads: 1, ..AttentionConfig::default() },
         ..config(1)
-    };
-    let cases = [
-        ("1 memory layer", STEPS, config(1)),
-        ("2 memory layers", STEPS, config(2)),
-        ("mac", STEPS, family(vec![Kind::Mac])),
-        ("mac, mag, mal, attention", 3, family(vec![Kind::Mac, Kind::Mag, Kind::Mal, Kind::Attention])),
-    ];
-    for (name, count, config) in cases {
-        let name = format!("training, {name}");
-        compare(
-            &mut checks,
-            &name,
-            TOLERANCE,
-            trained(device, &config, count, 0.0),
-            trained(reference, &config, count, 0.0),
-        );
     }
-    let name = "training, 1 memory layer, dropout";
-    compare(
-        &mut checks,
-        name,
-        TOLERANCE,
-        trained(device, &config(1), STEPS, 0.3),
-        trained(reference, &config(1), STEPS, 0.3),
-    );
-    checks
+}
+
+/// What a block may be in place of its default.
+fn choices() -> Vec<(&'static str, ModelConfig)> {
+    let [mac, mut letter, mut gated] =
+        [vec![Kind::Mac], vec![Kind::Mac, Kind::Mag, Kind::Mal], vec![Kind::Mag]].map(family);
+    letter.set_wiring(Wiring::Letter);
+    gated.combine = Combine::Gated;
+    let [mut tokens, mut output, mut segment] = [mac.clone(), mac.clone(), mac];
+    tokens.attention.feed = MacFeed::Tokens;
+    output.attention.feed = MacFeed::Output;
+    segment.attention.read = MacRead::Segment;
+    let mut deep = family(vec![Kind::Mag]);
+    (deep.memory, deep.layer_gates) = (config(2).memory, true);
+    vec![
+        ("mac, mag, mal to the letter", letter),
+        ("mag, one gate", gated),
+        ("mac, fed the tokens", tokens),
+        ("mac, fed attention's output", output),
+        ("mac, reads the segment's start", segment),
+        ("mag, 2 memory layers with gates of their own", deep),
+    ]
 }
 
 fn config(layers: usize) -> ModelConfig {

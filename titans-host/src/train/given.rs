@@ -59,7 +59,7 @@ impl<D: Device> IdsOrNumbers<D> {
                 time: part.time,
             },
             true => Self::put(device, wanted, &part.targets, &part.wanted)?,
-            false => Self::weigh(device, &part.wanted, &part.weights)?,
+            false => Self::weighted(device, &part.wanted, &part.weights)?,
         };
         Ok(place.insert([read, wanted]).clone())
     }
@@ -78,7 +78,7 @@ impl<D: Device> IdsOrNumbers<D> {
     }
 
     /// Weights in units of twice the largest one: then all are at most 1/2, and have odds.
-    fn weigh(device: &D, wanted: &[f64], weights: &[f64]) -> Result<Self> {
+    fn weighted(device: &D, wanted: &[f64], weights: &[f64]) -> Result<Self> {
         let most = weights.iter().copied().fold(0.0, f64::max);
         let unit = if most > 0.0 { 2.0 * most } else { 1.0 };
         let share = |w: f64| w / unit;

@@ -115,8 +115,8 @@ impl Batch {
                 self.before.len()
             )));
         }
-        let weighs = |w: &f64| w.is_finite() && *w >= 0.0;
-        if !self.weights.is_empty() && (self.weights.len() != self.wanted.len() || !self.weights.iter().all(weighs)) {
+        let allowed = |w: &f64| w.is_finite() && *w >= 0.0;
+        if !self.weights.is_empty() && (self.weights.len() != self.wanted.len() || !self.weights.iter().all(allowed)) {
             return Err(Error::usage(format!(
                 "batch: expected a finite weight, 0 or above, for each of {} predicted numbers or none at all, found {}",
                 self.wanted.len(),

@@ -1,7 +1,6 @@
 //! The attention of a block: queries, keys and values of some tokens, and what its state adds to them.
 
 use super::BlockRun;
-use super::choices::Kind;
 use super::spec::BlockSpec;
 use super::state::{KeyValues, State, in_segment, seen_from, window_start};
 use super::weights::Projection;
@@ -17,12 +16,7 @@ use crate::view::{Mat, MatMut};
 
 /// What is visible to a token.
 fn span(spec: &BlockSpec) -> Span {
-    match spec.kind {
-        Kind::Mac => Span::Segment(spec.segment),
-        Kind::Mag | Kind::Mal | Kind::Attention => Span::Window(spec.window),
-        // Nothing: there is no attention.
-        Kind::Lmm => Span::Window(0),
-    }
+    if spec.kind.has_context() { Span::Segment(spec.segment) } else { Span::Window(spec.window) }
 }
 
 /// Elements of scratch of one head for n queries.

@@ -16,6 +16,7 @@ use crate::train::{Interrupt, RunConfig, Trainer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use titans_kernel::choice;
 
 /// Most tokens of a batch that is planned: its ids lie on the host.
 const TOKENS: usize = 1 << 28;
@@ -24,7 +25,7 @@ const TOKENS: usize = 1 << 28;
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
-    device: &'static str,
+    device: PlannedKind,
     /// Of the CPU; 0 on CUDA.
     threads: usize,
     /// Sequences and tokens of the batch that needs most.
@@ -52,6 +53,16 @@ struct Kept {
     total: usize,
 }
 
+choice! {
+    /// Kinds of devices whose memory can be planned.
+    pub enum PlannedKind: "device" {
+        /// The CPU.
+        Cpu = 0, "cpu";
+        /// CUDA devices.
+        Cuda = 1, "cuda";
+    }
+}
+
 /// The device whose memory is planned. None need be there.
 #[derive(Clone, Copy, Debug)]
 pub enum PlannedOn {
@@ -62,6 +73,13 @@ pub enum PlannedOn {
 }
 
 impl PlannedOn {
+    fn kind(self) -> PlannedKind {
+        match self {
+            Self::Cpu(_) => PlannedKind::Cpu,
+            Self::Cuda => PlannedKind::Cuda,
+        }
+    }
+
     fn threads(self) -> usize {
         match self {
             Self::Cpu(threads) => {
@@ -224,7 +242,7 @@ fn plan(file: &Path, config: &RunConfig, on: PlannedOn, batch: usize, time: usiz
     let total = all(kept) - standing;
     Ok(Report {
         file: file.display().to_string(),
-        device: if matches!(on, PlannedOn::Cuda) { "cuda" } else { "cpu" },
+        device: on.kind(),
         threads: on.threads(),
         batch,
         time,
@@ -251,7 +269,10 @@ fn print(report: &Report) -> std::result::Result<(), Failure> {
     let Report { file, device, threads, batch, time, kept, .. } = report;
     let file = plain(file);
     let (batch, time) = (counted(batch, "sequence"), counted(time, "token"));
-    let on = if *device == "cuda" { "a CUDA device".to_owned() } else { counted(threads, "thread") };
+    let on = match device {
+        PlannedKind::Cuda => "a CUDA device".to_owned(),
+        PlannedKind::Cpu => counted(threads, "thread"),
+    };
     output::print(format_args!("{file}: a step of {batch} of {time} on {on}, in bytes"))?;
     let lines = [
         ("parameters", report.parameters),

@@ -5,10 +5,11 @@ mod memory;
 pub use memory::{PlannedOn, peak};
 
 use super::checkpoint::CheckpointArgs;
-use super::options::threads;
+use super::options::{named, threads};
 use super::{Failure, npz, output, state, tensors};
 use crate::error::{Error, counted, plain};
 use crate::train::store::{Float, Store};
+use memory::PlannedKind;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -47,8 +48,8 @@ pub struct Args {
     memory: bool,
 
     /// Where the step would run: cpu or cuda
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = ["cpu", "cuda"], requires = "memory")]
-    device: String,
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = named::<PlannedKind>(), requires = "memory")]
+    device: PlannedKind,
 
     /// CPU threads of the step [default: all of this machine's]
     #[arg(long, value_name = "N", value_parser = threads, requires = "memory")]
@@ -89,12 +90,12 @@ struct Values {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<(), Failure> {
     if args.memory {
-        let on = match (args.device.as_str(), args.threads) {
-            ("cuda", Some(_)) => {
+        let on = match (args.device, args.threads) {
+            (PlannedKind::Cuda, Some(_)) => {
                 return Err(Failure::input("--threads is for the CPU: leave it out with --device cuda"));
             }
-            ("cuda", None) => PlannedOn::Cuda,
-            (_, threads) => PlannedOn::Cpu(threads),
+            (PlannedKind::Cuda, None) => PlannedOn::Cuda,
+            (PlannedKind::Cpu, threads) => PlannedOn::Cpu(threads),
         };
         return memory::run(&args.file, on, args.json);
     }

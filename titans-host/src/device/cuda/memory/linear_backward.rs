@@ -26,7 +26,7 @@ pub(in crate::device::cuda) struct LinearBackward<R: Driver> {
     behind: DeviceBuffer<R>,
     d_rows: DeviceBuffer<R>,
     /// `[pieces, M, n, n]`.
-    weighed: DeviceBuffer<R>,
+    scaled: DeviceBuffer<R>,
 }
 
 impl<R: Driver> LinearBackward<R> {
@@ -46,7 +46,7 @@ impl<R: Driver> LinearBackward<R> {
             delta: some(!spec.wide(), sizes.count * block * n * sizes.top())?,
             behind: buffer(most * op.state_len())?,
             d_rows: buffer(most * sizes.count * COEFFICIENTS * n)?,
-            weighed: buffer(most * sizes.count * n * n)?,
+            scaled: buffer(most * sizes.count * n * n)?,
             group,
         })
     }
@@ -194,8 +194,8 @@ impl<R: Driver> LinearMemory<'_, R> {
         let (units, tiles) = (pieces.count * self.sizes.count, self.tiles());
         let residuals = args![delta.start, delta.stride, delta.first].to_vec();
         // What a walk back needed makes room: M for the cotangents of the queries' weights, the inverse for those of
-        // the keys', T for the weighed ones.
-        let of_queries = run.d_y.map(|_| &work.weighed);
+        // the keys', T for the scaled ones.
+        let of_queries = run.d_y.map(|_| &work.scaled);
         let d_queries = of_queries.map(|_| group.m);
         let (d_keys, of_keys) = (group.inverse, group.t.filter(|_| group.inverse.is_some()));
 
@@ -219,7 +219,7 @@ impl<R: Driver> LinearMemory<'_, R> {
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
         let made = args![read_only, self.sizes.params, inputs.gates, mask, group.chains, group.c, group.p];
         let given = args![d_queries, d_keys, &work.d_rows];
-        let out = args![&work.behind, &work.weighed, group.t, &*gradients.d_gates];
+        let out = args![&work.behind, &work.scaled, group.t, &*gradients.d_gates];
         let args = [&told[..], &self.answer_args(), made, given, &states, out].concat();
         cuda.launch_blocks("linear_gates_vjp", units, &args)
     }
@@ -236,7 +236,7 @@ impl<R: Driver> LinearMemory<'_, R> {
             ([&self.group_args(pieces)[..], &self.answer_args()].concat(), pieces.count * self.sizes.count);
         let widths = args![self.sizes.spec().key_width(), self.sizes.spec().value_width()];
         let (states, residuals) = (self.state_args(states), args![delta.start, delta.stride, delta.first]);
-        let of_queries = run.d_y.map(|_| &work.weighed);
+        let of_queries = run.d_y.map(|_| &work.scaled);
         let d_queries = of_queries.map(|_| group.m);
         let (d_keys, of_keys) = (group.inverse, group.t.filter(|_| group.inverse.is_some()));
 
@@ -248,7 +248,7 @@ impl<R: Driver> LinearMemory<'_, R> {
         let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
         let given = args![inputs.q, inputs.k, inputs.gates, mask];
         let made = args![group.chains, group.rows, group.c, group.p, &*gradients.d_v];
-        let squares = args![&work.behind, of_queries, d_queries, of_keys, d_keys, &work.weighed, group.t];
+        let squares = args![&work.behind, of_queries, d_queries, of_keys, d_keys, &work.scaled, group.t];
         let out = args![&work.d_rows, &*gradients.d_k, &*gradients.d_gates];
         let told = [&told[..], args![read_only], widths, given, made, residuals].concat();
         self.cuda.launch_blocks("linear_writes_vjp", units, &[&told[..], &states, squares, out].concat())
