@@ -134,7 +134,7 @@ impl<R: Driver> Arena<R> {
         PoolUsage { live_bytes, peak_bytes, held_bytes: live_bytes + shelves.idle_bytes }
     }
 
-    /// Whose memory a step worked on that took `lent`: what others had, with their numbers, and its own, with its bytes.
+    /// Whose memory a step worked on: what others had, with their numbers, and what it took, with its bytes.
     pub fn owners(&self, watch: &Watch) -> (Vec<(Address, u64)>, Vec<(Address, usize)>) {
         let shelves = self.lock();
         let pieces = watch.places.iter().filter_map(|at| shelves.all.range(..=at).next_back());
