@@ -39,7 +39,7 @@ RECIPES = {
     ),
     "a block": (
         r"\bMal\b|_MAL\b",
-        [KERNEL + f"block/{f}.rs" for f in ("spec", "weights", "mixer", "state", "work")]
+        [KERNEL + f"block/{f}.rs" for f in ("choices", "spec", "weights", "mixer")]
         + [HOST + "model/mixer/mod.rs", "ffi/src/described.rs", *HEADER],
     ),
     "a task": (

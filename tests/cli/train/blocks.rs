@@ -28,7 +28,7 @@ fn every_wiring_trains_and_is_what_the_run_says() {
     }
 }
 
-/// Smaller, but with the published memories: two layers four times as wide, GELU, a residual, chunks of 16, no clip.
+/// Smaller, but with the published memories: two layers four times as wide, GELU, a residual, chunks of 16.
 #[test]
 fn published_models_are_finite_from_the_first_step() {
     let folder = folder();

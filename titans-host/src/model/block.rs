@@ -2,7 +2,7 @@
 
 use super::dropout::{Addition, Dropout};
 use super::layout::Block;
-use super::{Kind, Mode, Model};
+use super::{Mode, Model};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{ParamId, Shared, Tape, Var};
@@ -56,7 +56,7 @@ impl<D: Device> Model<D> {
         x: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
-        let mut mixed = if segment.mode == Mode::Absent && block.kind == Kind::Lmm {
+        let mut mixed = if segment.mode == Mode::Absent && !block.kind.has_attention() {
             Mixed::of(x.clone())
         } else {
             let n = tape.rms_norm(x, block.w.norm)?;

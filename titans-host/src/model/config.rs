@@ -230,7 +230,7 @@ impl ModelConfig {
         (spec.chunk, spec.compute_chunk, spec.clip) = (m.chunk, m.compute_chunk, m.clip);
         spec.layer_gates = self.layer_gates;
         m.check_pieces(&spec)?;
-        if spec.wide() && self.kinds().any(|k| k == Kind::Mac) {
+        if spec.wide() && self.kinds().any(Kind::has_context) {
             // Pieces end where segments do; both are whole chunks, and so is what divides them.
             spec.compute_chunk = common(m.compute_chunk, self.attention.segment);
         }
@@ -333,7 +333,7 @@ impl ModelConfig {
             )));
         }
         let (segment, chunk) = (self.attention.segment, self.memory.chunk);
-        if self.kinds().any(|k| k == Kind::Mac) && !segment.is_multiple_of(chunk) {
+        if self.kinds().any(Kind::has_context) && !segment.is_multiple_of(chunk) {
             return Err(Error::usage(format!(
                 "model: attention.segment: expected a multiple of memory.chunk = {chunk}, found {segment}"
             )));

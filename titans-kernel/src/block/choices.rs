@@ -39,7 +39,7 @@ impl Kind {
     }
 
     /// Does attention see the last tokens, whichever they are?
-    pub(crate) const fn has_window(self) -> bool {
+    pub const fn has_window(self) -> bool {
         match self {
             Self::Mag | Self::Mal | Self::Attention => true,
             Self::Lmm | Self::Mac => false,
@@ -47,10 +47,18 @@ impl Kind {
     }
 
     /// Does attention see its segment, and beside every token of it a row that the memories recall?
-    pub(crate) const fn has_context(self) -> bool {
+    pub const fn has_context(self) -> bool {
         match self {
             Self::Mac => true,
             Self::Lmm | Self::Mag | Self::Mal | Self::Attention => false,
+        }
+    }
+
+    /// Do attention and memory see the same rows, and meet element by element?
+    pub const fn attends_beside(self) -> bool {
+        match self {
+            Self::Mag => true,
+            Self::Lmm | Self::Mac | Self::Mal | Self::Attention => false,
         }
     }
 
@@ -79,7 +87,7 @@ choice! {
 
 impl Wiring {
     /// Do several layers each add to the rows?
-    pub(crate) const fn is_residual(self) -> bool {
+    pub const fn is_residual(self) -> bool {
         match self {
             Self::Residual => true,
             Self::Letter => false,
@@ -143,6 +151,24 @@ choice! {
         Tokens = 2, "tokens";
         /// All from y (equation 24).
         Output = 0, "output";
+    }
+}
+
+impl MacFeed {
+    /// Are queries and keys of n?
+    pub const fn keys_are_of_tokens(self) -> bool {
+        match self {
+            Self::Split | Self::Tokens => true,
+            Self::Output => false,
+        }
+    }
+
+    /// Are values and gates of n?
+    pub const fn values_are_of_tokens(self) -> bool {
+        match self {
+            Self::Tokens => true,
+            Self::Split | Self::Output => false,
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a block keeps of a stream, as parts of the caller's buffer. Parts that a kind does not have are empty.
 
-use super::choices::Kind;
 use super::spec::BlockSpec;
 use crate::error::Result;
 use crate::memory;
@@ -72,13 +71,12 @@ pub(crate) fn parts<T: Scalar>(spec: &BlockSpec, rows: usize, position: u64) -> 
     let snapshot = whole(on(mac, heads).saturating_mul(spec.memory.params()));
     let snapshot = StatePart { used: on(open > 0, snapshot.len), ..snapshot };
     let context = part(on(mac, spec.segment), on(mac, spec.segment), open);
-    let tokens = match kind {
-        Kind::Lmm => StatePart::default(),
-        Kind::Mac => context,
-        Kind::Mag | Kind::Mal | Kind::Attention => {
-            part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position))
-        }
+    let window = if kind.has_window() {
+        part(kept_rows(spec).saturating_add(rows), kept_rows(spec), in_window(spec, position))
+    } else {
+        StatePart::default()
     };
+    let tokens = if mac { context } else { window };
     let persistent = whole(persistent);
     [
         tail,
@@ -144,10 +142,9 @@ pub(crate) const fn in_segment(spec: &BlockSpec, position: u64) -> usize {
 /// For attention of tokens from `position` on: the numbers of the first key and of the first query, and how many keys
 /// are kept. Those of a segment count from its start.
 pub(crate) const fn seen_from(spec: &BlockSpec, position: u64) -> (u64, u64, usize) {
-    match spec.kind {
-        Kind::Mac => (0, in_segment(spec, position) as u64, in_segment(spec, position)),
-        Kind::Lmm | Kind::Mag | Kind::Mal | Kind::Attention => {
-            (window_start(spec, position), position, in_window(spec, position))
-        }
+    if spec.kind.has_context() {
+        (0, in_segment(spec, position) as u64, in_segment(spec, position))
+    } else {
+        (window_start(spec, position), position, in_window(spec, position))
     }
 }

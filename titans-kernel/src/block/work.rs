@@ -1,6 +1,5 @@
 //! What a block works in while it takes some tokens: scratch, full of anything before.
 
-use super::choices::Kind;
 use super::spec::BlockSpec;
 use crate::error::Result;
 use crate::memory;
@@ -67,11 +66,8 @@ impl<'a, T: Scalar> Remembering<'a, T> {
     fn take<R: Room<'a, T>>(spec: &BlockSpec, n: usize, room: &mut R) -> Result<Self> {
         let n = if spec.kind.has_memory() { n } else { 0 };
         let (inner, gates) = (spec.inner(), spec.gates());
-        let own = match spec.kind {
-            Kind::Attention => 0,
-            Kind::Mac => memory::Stream::<T>::scratch_len(&spec.memory).max(memory::query_scratch_len(&spec.memory, n)),
-            Kind::Lmm | Kind::Mag | Kind::Mal => memory::Stream::<T>::scratch_len(&spec.memory),
-        };
+        let asked = if spec.kind.has_context() { memory::query_scratch_len(&spec.memory, n) } else { 0 };
+        let own = if spec.kind.has_memory() { memory::Stream::<T>::scratch_len(&spec.memory).max(asked) } else { 0 };
         Ok(Self {
             qkv: [room.area(n, inner)?, room.area(n, inner)?, room.area(n, inner)?],
             gates: [room.area(n, gates)?, room.area(n, gates)?],

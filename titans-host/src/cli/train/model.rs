@@ -127,16 +127,14 @@ impl ModelArgs {
             });
         let deep: Meaning = ("memories of two layers or more (--layers)", |c| c.memory.layers > 1);
         let attention: Meaning = ("attention (not lmm alone)", |c| c.kinds().any(Kind::has_attention));
-        let window: Meaning =
-            ("a block of mag, mal or attention", |c| c.kinds().any(|k| k.has_attention() && k != Kind::Mac));
+        let window: Meaning = ("a block of mag, mal or attention", |c| c.kinds().any(Kind::has_window));
         let tokens: Meaning = ("a model of tokens", |c| c.head == Head::Tokens);
-        let mac: Meaning = ("a block of mac", |c| c.kinds().any(|k| k == Kind::Mac));
+        let mac: Meaning = ("a block of mac", |c| c.kinds().any(Kind::has_context));
         let joined: Meaning = ("a block of mag (or mac with --wiring letter)", |c| {
-            c.kinds().any(|k| k == Kind::Mag || k == Kind::Mac && c.wiring == Wiring::Letter)
+            c.kinds().any(|k| k.attends_beside() || k.has_context() && !c.wiring.is_residual())
         });
-        let fed: Meaning = ("a block of mac in the residual wiring", |c| {
-            c.wiring == Wiring::Residual && c.kinds().any(|k| k == Kind::Mac)
-        });
+        let fed: Meaning =
+            ("a block of mac in the residual wiring", |c| c.wiring.is_residual() && c.kinds().any(Kind::has_context));
         [
             ("--preset", self.preset.is_some(), always),
             ("--block", !self.block.is_empty(), always),
@@ -215,7 +213,7 @@ impl ModelArgs {
             model.set_chunk(chunk);
         }
         set(&mut model.memory.compute_chunk, self.compute_chunk);
-        if self.block.contains(&Kind::Mac) && model.memory.layers > 1 {
+        if self.block.iter().any(|kind| kind.has_context()) && model.memory.layers > 1 {
             // Outputs of attention are much alike at first, and so are their keys: at the rate of the others the steps
             // of a chunk add up until the memory diverges.
             model.theta_max = model.theta_max.min(0.2);

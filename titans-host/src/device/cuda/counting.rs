@@ -205,11 +205,11 @@ impl Driver for Counting {
         self.recorder.expect_none("a wait for the device")
     }
 
-    fn record(&self) -> Result<()> {
+    fn begin_recording(&self) -> Result<()> {
         self.recorder.begin()
     }
 
-    fn recorded(&self) -> Result<Recording> {
+    fn end_recording(&self) -> Result<Recording> {
         self.recorder.end()
     }
 

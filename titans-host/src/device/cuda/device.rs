@@ -96,7 +96,7 @@ impl<R: Driver> Device for Cuda<R> {
                 self.memory_backward(op, inputs, boundaries, d_y, d_final, gradients)
             }
             Op::AskVjp { op, inputs, d_y, d_q, d_state, .. } if only_asks(op) => {
-                self.asked_backward(op, &inputs, d_y, d_q, d_state)
+                self.ask_state_vjp(op, &inputs, d_y, d_q, d_state)
             }
             Op::AskVjp { op, inputs, boundaries, d_y, d_q, d_state } => {
                 ask_by_memory_vjp(self, op, inputs, boundaries, d_y, d_q, d_state)
@@ -253,7 +253,7 @@ impl<R: Driver> Device for Cuda<R> {
         step: &RepeatedStep<'_, DeviceIndices<R>>,
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        self.repeated(kept, step, work)
+        self.replay_or_run(kept, step, work)
     }
 }
 

@@ -177,19 +177,19 @@ pub trait Driver: Send + Sync + std::fmt::Debug + 'static {
     fn synchronize(&self) -> Result<()>;
 
     /// From now on copies inside the machine, clears, products and launches are kept instead of run, until
-    /// [`Driver::recorded`].
+    /// [`Driver::end_recording`].
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) where the machine cannot.
-    fn record(&self) -> Result<()> {
+    fn begin_recording(&self) -> Result<()> {
         Err(failed("this machine records nothing"))
     }
 
-    /// What was kept since [`Driver::record`], which is over whatever comes of it.
+    /// What was kept since [`Driver::begin_recording`], which is over whatever comes of it.
     ///
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) when something was asked meanwhile that cannot be kept.
-    fn recorded(&self) -> Result<Recording> {
+    fn end_recording(&self) -> Result<Recording> {
         Err(failed("this machine records nothing"))
     }
 

@@ -364,11 +364,11 @@ impl Driver for Emulator {
         unsafe { self.start(kernel, grid.blocks.min(MOST_BLOCKS), grid.threads, args) }
     }
 
-    fn record(&self) -> Result<()> {
+    fn begin_recording(&self) -> Result<()> {
         self.recorder.begin()
     }
 
-    fn recorded(&self) -> Result<Recording> {
+    fn end_recording(&self) -> Result<Recording> {
         self.recorder.end()
     }
 

@@ -146,7 +146,7 @@ impl<R: Driver> RecordedSteps<R> {
 }
 
 impl<R: Driver> Cuda<R> {
-    pub(super) fn repeated(
+    pub(super) fn replay_or_run(
         &self,
         kept: &mut RecordedSteps<R>,
         step: &RepeatedStep<'_, DeviceIndices<R>>,
@@ -185,11 +185,11 @@ impl<R: Driver> Cuda<R> {
         digest: u64,
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Option<RecordedStep<R>> {
-        self.driver.record().ok()?;
+        self.driver.begin_recording().ok()?;
         *self.driver.watch() = Some(Watch::new(numbers, true));
         let done = work();
         let watch = self.driver.watch().take();
-        let recording = self.driver.recorded();
+        let recording = self.driver.end_recording();
         let (watch, recording) = (watch?, recording.ok()?);
         let (fixed, scratch) = self.driver.owners(&watch);
         let (machine, bounds) = (self.driver.clone(), watch.bounds.clone());
@@ -205,7 +205,7 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// Whether a step is being repeated.
-    pub(super) fn repeating(&self) -> bool {
+    pub(super) fn in_repeated_step(&self) -> bool {
         self.driver.watch().is_some()
     }
 

@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
-use crate::model::{MacFeed, MacRead, Mode, Model};
+use crate::model::{MacRead, Mode, Model};
 use crate::tape::{CutParts, MemoryVars, ParamId, Tape, Var};
 use titans_kernel::model::Projection;
 
@@ -53,7 +53,7 @@ impl<D: Device> Model<D> {
         }
         let [q, k, v] = &block.w.memory;
         let of_heads = self.cut(segment, self.config.inner());
-        let qk = if feed == MacFeed::Output {
+        let qk = if !feed.keys_are_of_tokens() {
             None
         } else {
             let q = project(tape, batch, n, q)?;
@@ -61,7 +61,7 @@ impl<D: Device> Model<D> {
             let [q, k] = [tape.l2_norm(self.config.head_width, &q)?, tape.l2_norm(self.config.head_width, &k)?];
             Some([tape.split(&q, of_heads)?, tape.split(&k, of_heads)?])
         };
-        let v_gates = if feed == MacFeed::Tokens {
+        let v_gates = if feed.values_are_of_tokens() {
             let (v, gates) = (project(tape, batch, n, v)?, self.gates(tape, block, n, batch)?);
             let of_gates = self.cut(segment, self.config.gates_width());
             Some([tape.split(&v, of_heads)?, tape.split(&gates, of_gates)?])

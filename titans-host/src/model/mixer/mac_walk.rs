@@ -5,18 +5,20 @@ use super::answers;
 use super::memory::project;
 use crate::device::{Device, SegmentsInputs, SegmentsOp, SegmentsWeights, Span};
 use crate::error::Result;
+use crate::model::Model;
 use crate::model::block::{Mixed, Segment};
 use crate::model::layout::Block;
-use crate::model::{GateSpan, MacFeed, MacRead, Model};
 use crate::tape::{Tape, Var};
 
 impl<D: Device> Model<D> {
     /// The walk over these sequences, where the device has it: nothing is dropped and no surprise is asked for.
     pub(super) fn walk_op(&self, tape: &Tape<'_, D>, segment: &Segment<'_, D>) -> Option<SegmentsOp> {
         let (c, mode) = (&self.config, segment.mode);
-        let as_usual = c.attention.feed == MacFeed::Split
-            && c.attention.read == MacRead::After
-            && c.gates == GateSpan::Token
+        let feed = c.attention.feed;
+        let as_usual = feed.keys_are_of_tokens()
+            && !feed.values_are_of_tokens()
+            && !c.attention.read.is_at_segment_start()
+            && !c.gates.is_of_chunk()
             && c.conv_width > 0
             && c.persistent == 0;
         let plain = answers(mode) && !segment.surprise && segment.dropout.is_none();

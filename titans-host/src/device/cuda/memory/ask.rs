@@ -43,7 +43,7 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// The cotangents of queries and state alone ([`Cuda::ask_products`]).
-    pub(in crate::device::cuda) fn asked_backward(
+    pub(in crate::device::cuda) fn ask_state_vjp(
         &self,
         op: &MemoryOp,
         inputs: &CudaInputs<'_, R>,
@@ -60,7 +60,7 @@ impl<R: Driver> Cuda<R> {
     }
 
     /// The cotangents of queries and state, to which the last state's is added; nothing reaches the others.
-    pub(super) fn ask_backward(
+    pub(super) fn ask_boundary_vjp(
         &self,
         sizes: Sizes<'_>,
         inputs: &CudaInputs<'_, R>,

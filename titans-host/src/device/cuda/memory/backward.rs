@@ -88,7 +88,7 @@ impl<R: Driver> Cuda<R> {
             expect_len("d_final", op.state_len(), d_final.len())?;
         }
         let work = match BackwardSpace::new(self, op)? {
-            BackwardSpace::Asked => return self.ask_backward(sizes, &inputs, d_y, d_final, &gradients),
+            BackwardSpace::Asked => return self.ask_boundary_vjp(sizes, &inputs, d_y, d_final, &gradients),
             BackwardSpace::Linear(work) => {
                 let run = LinearRun { inputs, boundaries, d_y, d_final, gradients };
                 return LinearMemory { cuda: self, sizes }.backward(*work, &run);

@@ -145,11 +145,11 @@ impl Driver for Nvidia {
         self.call("waiting for the device", |driver| unsafe { (driver.calls.wait_for_stream)(self.stream.0) })
     }
 
-    fn record(&self) -> Result<()> {
+    fn begin_recording(&self) -> Result<()> {
         self.begin_graph()
     }
 
-    fn recorded(&self) -> Result<Recording> {
+    fn end_recording(&self) -> Result<Recording> {
         self.end_graph()
     }
 
