@@ -72,16 +72,16 @@ BLOCK_KERNEL(BLOCK) cross_entropy_forward(i64 n, i64 classes, const float* logit
 // without a target
 BLOCK_KERNEL(BLOCK) cross_entropy_vjp(i64 n, i64 classes, float scale, const float* own, const float* logits,
                                       const unsigned* targets, float* d_logits) {
-    if (own) scale = own[0];
     WARP_ROWS(r, n) {
         const float* row = logits + r * classes;
         const bool ignored = targets[r] == IGNORE;
         const Softmax all = softmax(ignored ? 0 : classes, row);
         const float inverse = 1.0f / rounded(all.sum);
         const i64 target = targets[r];
+        const float by = own ? own[0] : scale; // here, where registers are free
         LANE_ELEMENTS(c, classes) {
             const float hot = c == target ? 1.0f : 0.0f;
-            d_logits[r * classes + c] = ignored ? 0.0f : scale * (expf(row[c] - all.top) * inverse - hot);
+            d_logits[r * classes + c] = ignored ? 0.0f : by * (expf(row[c] - all.top) * inverse - hot);
         }
     }
 }
