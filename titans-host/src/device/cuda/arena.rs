@@ -10,6 +10,11 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Memory, and the number of who has it.
+pub(super) type OwnedPlace = (Address, u64);
+/// Memory, and its bytes.
+pub(super) type SizedPlace = (Address, usize);
+
 /// A machine, and what its buffers gave back.
 ///
 /// All work runs in one order, so that memory may be lent again while operations that use it still wait.
@@ -135,7 +140,7 @@ impl<R: Driver> Arena<R> {
     }
 
     /// Whose memory a step worked on: what others had, with their numbers, and what it took, with its bytes.
-    pub fn owners(&self, watch: &Watch) -> (Vec<(Address, u64)>, Vec<(Address, usize)>) {
+    pub fn owners(&self, watch: &Watch) -> (Vec<OwnedPlace>, Vec<SizedPlace>) {
         let shelves = self.lock();
         let pieces = watch.places.iter().filter_map(|at| shelves.all.range(..=at).next_back());
         let mut fixed: Vec<_> =
@@ -146,7 +151,7 @@ impl<R: Driver> Arena<R> {
     }
 
     /// Whether all these have their memory still, and whether nobody has that.
-    pub fn has(&self, fixed: &[(Address, u64)], scratch: &[(Address, usize)]) -> (bool, bool) {
+    pub fn has(&self, fixed: &[OwnedPlace], scratch: &[SizedPlace]) -> (bool, bool) {
         let shelves = self.lock();
         let of = |at: &Address| shelves.all.get(at).copied();
         let kept = fixed.iter().all(|(at, owner)| of(at).is_some_and(|(_, now)| now == *owner && now != 0));
