@@ -39,7 +39,7 @@ RECIPES = {
     ),
     "a block": (
         r"\bMal\b|_MAL\b",
-        [KERNEL + f"block/{f}.rs" for f in ("choices", "spec", "weights", "mixer")]
+        [KERNEL + f"block/{f}.rs" for f in ("choices", "spec", "mixer")]
         + [HOST + "model/mixer/mod.rs", "ffi/src/described.rs", *HEADER],
     ),
     "a task": (
@@ -168,7 +168,7 @@ def recipes(revision):
 
 if __name__ == "__main__":
     if "--recipes" in sys.argv:
-        recipes([a for a in sys.argv[1:] if a != "--recipes"][0])
+        recipes(([a for a in sys.argv[1:] if a != "--recipes"] or ["HEAD"])[0])
         sys.exit()
     revisions = sys.argv[1:] or ["HEAD"]
     columns = [count(revision) for revision in revisions]
