@@ -103,7 +103,7 @@
 #define TITANS_BLOCK_WORK_NUMBERS(rows, width, heads, head_width, sets, work, persistent, seen, feed_forward)        \
     ((size_t)(rows) * (5 * (size_t)(width) + 10 * (size_t)(heads) * (head_width) +                                   \
                        6 * (size_t)(heads) * (sets) + 1 + 3 * (size_t)(feed_forward)) +                              \
-     (work) + ((seen) > 0 ? 32 * (2 * (size_t)(seen) + 2 * (size_t)(rows) + (persistent) + 96) + 16 : 0))
+     (work) + ((seen) > 0 ? 32 * ((size_t)(seen) + 2 * (size_t)(rows) + (persistent) + 96) + 16 : 0))
 
 /**@}*/
 
