@@ -185,9 +185,9 @@ fn configurations_out_of_range_are_refused() {
         ("rows", |c| c.rows = 0, TITANS_ERROR_CONFIG),
         ("rows", |c| c.rows = u32::MAX, TITANS_ERROR_CONFIG),
         ("undo", |c| c.undo = (1 << 20) + 1, TITANS_ERROR_CONFIG),
-        ("mode", |c| c.mode = 3, TITANS_ERROR_CONFIG),
-        ("mode", |c| c.mode = -1, TITANS_ERROR_CONFIG),
-        ("mode", |c| c.mode = 256, TITANS_ERROR_CONFIG),
+        ("memory mode", |c| c.mode = 3, TITANS_ERROR_CONFIG),
+        ("memory mode", |c| c.mode = -1, TITANS_ERROR_CONFIG),
+        ("memory mode", |c| c.mode = 256, TITANS_ERROR_CONFIG),
     ];
     for (name, change, wanted) in cases {
         let mut config = running(1, 1);
