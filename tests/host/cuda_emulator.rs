@@ -21,8 +21,8 @@ pub(crate) fn emulated() -> Cuda<Emulator> {
     Cuda::with_driver(EMULATOR.get_or_init(|| Arc::new(Emulator::new(Order::Ascending).unwrap())).clone())
 }
 
-/// Set by `.ci/run races`: under the sanitizer pieces of several chunks and every block kernel too, and every memory with
-/// the threads of a launch in another order.
+/// Set by `.ci/run races`: under the sanitizer memories and every block kernel too, every memory with the threads of a
+/// launch in another order, and spans of more memories than a device is given at once.
 pub(crate) const ALL: &str = "TITANS_ALL_RACES";
 
 pub(crate) fn reference() -> Cpu<f64> {

@@ -83,10 +83,11 @@ fn our_kernels_have_no_races() {
         let machine = Arc::new(Emulator::watched(Order::Descending, SOURCES).unwrap());
         let cuda = Cuda::with_driver(machine.clone());
         assert_all(&selftest::operations(&cuda, &reference()), 90);
-        assert_all(&selftest::memories(&cuda, &reference()), 40);
         if std::env::var_os(ALL).is_none() {
+            println!("memories are left to `.ci/run races`");
             return;
         }
+        assert_all(&selftest::memories(&cuda, &reference()), 40);
         assert_all(&selftest::exact_memories(&cuda, &reference(), false), 10);
         let declared = SOURCES.iter().flat_map(|s| compile::declared(s.text)).filter(|k| k.threads.is_some());
         let launched = machine.kernels_run();
