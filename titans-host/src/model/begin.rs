@@ -8,8 +8,8 @@ use titans_kernel::memory::Network;
 use titans_kernel::model::{BlockWeights, FirstWeights, LastWeights, Projection, Tensor, WeightSource};
 
 /// Standard deviation of the embedding: large enough that a token is heard beside what the blocks add to it (0.02 costs
-/// 0.05 bits a byte of text), small enough that a tied head begins near the uniform distribution. With many tokens it is
-/// less: half as much gains 0.03 bits with 1,024 of them, and nothing with bytes.
+/// 0.05 bits a byte of text), small enough that a tied head begins near the uniform distribution. With many tokens it
+/// is less: half as much gains 0.03 bits with 1,024 of them, and nothing with bytes.
 fn embedding_std(vocabulary: usize) -> f64 {
     if vocabulary > BYTES { 0.0625 } else { 0.125 }
 }
