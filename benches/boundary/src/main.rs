@@ -4,39 +4,15 @@
 use std::time::Instant;
 use titans_kernel::Scalar;
 use titans_kernel::arch::Simd;
-use titans_kernel::memory::{Loss, MemorySpec, Read};
+use titans_kernel::memory::{Loss, MemorySpec};
 use titans_kernel::model::{
-    BlockSpec, Combine, Feed, GateSpan, Input, Kind, MacFeed, MacRead, Mode, Model, ModelSpec, Session, Wiring,
-    blob_len, checksum, encode_header, header_len,
+    BlockSpec, Feed, Input, Kind, Mode, Model, ModelSpec, Session, blob_len, checksum, encode_header, header_len,
 };
 
 fn blob() -> titans_kernel::Result<Vec<u8>> {
     let mut memory = MemorySpec::new(&[64, 64])?;
     (memory.chunk, memory.compute_chunk, memory.loss) = (1, 64, Loss::Half);
-    let block = BlockSpec {
-        kind: Kind::Lmm,
-        wiring: Wiring::Residual,
-        memory,
-        read: Read::After,
-        heads: 1,
-        head_width: 64,
-        conv_width: 4,
-        theta_max: 1.0,
-        eta_max: 0.5,
-        forgetting: true,
-        momentum: true,
-        gate_span: GateSpan::Token,
-        persistent: 0,
-        attention_heads: 1,
-        kv_heads: 1,
-        window: 1,
-        segment: 64,
-        rotary: 0.0,
-        combine: Combine::Gates,
-        mac_feed: MacFeed::Split,
-        mac_read: MacRead::After,
-        feed_forward: 128,
-    };
+    let block = BlockSpec { memory, feed_forward: 128, ..BlockSpec::new(Kind::Lmm, 1, 64)? };
     let spec = ModelSpec {
         input: Input::Tokens(256),
         outputs: 256,
