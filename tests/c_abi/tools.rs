@@ -108,9 +108,14 @@ pub fn shared_folder() -> &'static Path {
     })
 }
 
-/// The system's libraries that a program with the static library needs.
+/// The system's libraries that a program with the static library needs. What it does not call is left out of it: dozens
+/// of programs of 46 MB each would be most of `target`.
 pub fn system_libraries() -> &'static [&'static str] {
-    if cfg!(target_os = "linux") { &["-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"] } else { &["-lm"] }
+    if cfg!(target_os = "linux") {
+        &["-Wl,--gc-sections", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl", "-lc"]
+    } else {
+        &["-lm"]
+    }
 }
 
 /// The command `titans` of these sources and this profile.
