@@ -1,7 +1,7 @@
 //! Why a call failed, inside the library; it becomes a status and, if asked for, a `titans_error_info`.
 
 use crate::status::titans_status::{self, *};
-use titans_kernel::Error;
+use titans_kernel::{Error, Fault};
 
 /// The numbers that make a failure precise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +75,8 @@ impl Failure {
     /// Values the kernel refuses, NaN and infinity or a gate out of range; `at` finds an argument by its name.
     pub(crate) fn value(at: impl Fn(&str) -> i32, error: Error) -> Self {
         match error {
-            Error::Value { what, index } => {
-                let gate = matches!(what, "alpha" | "theta" | "eta");
-                let code = if gate { TITANS_ERROR_GATE_RANGE } else { TITANS_ERROR_NOT_FINITE };
-                Self::index(code, at(what), what, index)
-            }
+            Error::Value { what, index } => Self::index(TITANS_ERROR_NOT_FINITE, at(what), what, index),
+            Error::Range { what, index } => Self::index(TITANS_ERROR_GATE_RANGE, at(what), what, index),
             other => Self::internal(other),
         }
     }
@@ -95,11 +92,24 @@ impl Failure {
     /// What the kernel refuses to feed a stream, before anything changes.
     pub(crate) fn fed(error: Error) -> Self {
         match error {
-            Error::Value { what: "ids", index } => Self::index(TITANS_ERROR_TOKEN_RANGE, 3, "ids", index),
+            Error::Range { what, index } => Self::index(TITANS_ERROR_TOKEN_RANGE, 3, what, index),
             Error::Value { what, index } => Self::index(TITANS_ERROR_NOT_FINITE, 3, what, index),
             Error::Config { found, .. } => Self::found(TITANS_ERROR_END, 1, "stream: tokens of the call", found as u64),
             other => Self::internal(other),
         }
+    }
+
+    /// What the reader of saved bytes refuses: of a memory or of a model's stream.
+    pub(crate) fn saved(arg: i32, error: Error) -> Self {
+        let Error::Format { fault, what, expected, found } = error else { return Self::internal(error) };
+        let code = match fault {
+            Fault::Foreign => TITANS_ERROR_SAVED_FOREIGN,
+            Fault::Version => TITANS_ERROR_SAVED_VERSION,
+            Fault::Length => TITANS_ERROR_SAVED_LENGTH,
+            Fault::Numbers | Fault::Place | Fault::Config => TITANS_ERROR_SAVED_CONFIG,
+            Fault::Corrupt => TITANS_ERROR_SAVED_CORRUPT,
+        };
+        Self::sizes(code, arg, what, expected, found)
     }
 
     /// An error that the checks before the kernel should have made impossible.
@@ -108,9 +118,12 @@ impl Failure {
             Error::Shape { what, expected, found } => (what, expected as u64, found as u64),
             Error::Buffer { what, needed, given } => (what, needed as u64, given as u64),
             Error::Config { what, found } => (what, 0, found as u64),
-            Error::Value { what, index } => return Self::index(TITANS_ERROR_INTERNAL, 0, what, index),
-            Error::Format { what, expected, found } => (what, expected, found),
-            _ => ("kernel", 0, 0),
+            Error::Value { what, index } | Error::Range { what, index } => {
+                return Self::index(TITANS_ERROR_INTERNAL, 0, what, index);
+            }
+            Error::Diverged { token } => return Self::index(TITANS_ERROR_INTERNAL, 0, "token", token),
+            Error::Torn => ("torn", 0, 0),
+            Error::Format { what, expected, found, .. } => (what, expected, found),
         };
         Self::sizes(TITANS_ERROR_INTERNAL, 0, what, expected, found)
     }

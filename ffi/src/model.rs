@@ -8,8 +8,8 @@ use crate::status::titans_status::*;
 use crate::version::TITANS_ABI_VERSION;
 use core::ffi::c_void;
 use core::ops::Range;
-use titans_kernel::Error;
 use titans_kernel::model::Model;
+use titans_kernel::{Error, Fault};
 
 /// A model over exported bytes, as `titans_model_open` fills it: an address, a length and what tells them from others.
 /// It lives where you put it, needs no destruction, and may be copied; its contents belong to the library.
@@ -49,19 +49,19 @@ fn seal(words: &[u64; 6]) -> u64 {
 /// What the reader of a blob refuses, as a status.
 fn refused(error: Error) -> Failure {
     let blob = 4;
-    let Error::Format { what, expected, found } = error else {
+    let Error::Format { fault, what, expected, found } = error else {
         return match error {
             Error::Config { what, found } => Failure::found(TITANS_ERROR_MODEL_CONFIG, blob, what, found as u64),
             other => Failure::internal(other),
         };
     };
-    let code = match what {
-        "blob: magic" => TITANS_ERROR_MODEL_FOREIGN,
-        "blob: version" => TITANS_ERROR_MODEL_VERSION,
-        "blob: bytes of a number" => TITANS_ERROR_MODEL_NUMBERS,
-        "blob: bytes" => TITANS_ERROR_MODEL_LENGTH,
-        _ if cfg!(target_endian = "big") => TITANS_ERROR_MODEL_CONFIG,
-        _ => TITANS_ERROR_MODEL_CORRUPT,
+    let code = match fault {
+        Fault::Foreign => TITANS_ERROR_MODEL_FOREIGN,
+        Fault::Version => TITANS_ERROR_MODEL_VERSION,
+        Fault::Numbers => TITANS_ERROR_MODEL_NUMBERS,
+        Fault::Length => TITANS_ERROR_MODEL_LENGTH,
+        Fault::Place | Fault::Config => TITANS_ERROR_MODEL_CONFIG,
+        Fault::Corrupt => TITANS_ERROR_MODEL_CORRUPT,
     };
     Failure::sizes(code, blob, what, expected, found)
 }

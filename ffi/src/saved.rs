@@ -7,20 +7,6 @@ use crate::info::titans_error_info;
 use crate::pointer::{addresses, apart, arg, input, output};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
-use titans_kernel::Error;
-
-/// What the reader of saved bytes refuses, as a status.
-fn refused(error: Error) -> Failure {
-    let Error::Format { what, expected, found } = error else { return Failure::internal(error) };
-    let code = match what {
-        "magic" => TITANS_ERROR_SAVED_FOREIGN,
-        "format version" => TITANS_ERROR_SAVED_VERSION,
-        "length in bytes" => TITANS_ERROR_SAVED_LENGTH,
-        "checksum" | "numbers" | "tokens in the unfinished period" => TITANS_ERROR_SAVED_CORRUPT,
-        _ => TITANS_ERROR_SAVED_CONFIG,
-    };
-    Failure::sizes(code, 2, what, expected, found)
-}
 
 /// Writes the memory to `bytes`, `len` of at least `titans_memory_saved_size`; `*written` is how many were used. The
 /// bytes hold the configuration, all numbers, the unfinished chunk and a checksum, little-endian: a memory that loads
@@ -82,7 +68,7 @@ pub unsafe extern "C" fn titans_memory_load(
         apart(arg(2, "bytes"), &addresses(bytes.cast::<u8>(), len), &block.addresses)?;
         // SAFETY: the caller promises `bytes`; they lie outside of the block.
         let bytes = unsafe { input(arg(2, "bytes"), bytes.cast::<u8>(), len, len) }?;
-        block.with_memory(|memory| memory.load(bytes)).map_err(refused)?;
+        block.with_memory(|memory| memory.load(bytes)).map_err(|error| Failure::saved(2, error))?;
         block.set_surprise(None);
         Ok(())
     };

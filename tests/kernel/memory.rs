@@ -207,5 +207,5 @@ fn wrong_sizes_are_named_and_nothing_is_written() {
     assert_eq!(bad.tokens(0, 5).check_values(0, spec.chunk), Err(Error::Value { what: "v", index: 0 }));
     bad = case.inputs::<f64>();
     bad.eta[3] = 1.5;
-    assert_eq!(bad.tokens(0, 5).check_values(0, spec.chunk), Err(Error::Value { what: "eta", index: 3 }));
+    assert_eq!(bad.tokens(0, 5).check_values(0, spec.chunk), Err(Error::Range { what: "eta", index: 3 }));
 }

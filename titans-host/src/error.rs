@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 /// # Ok::<(), titans_host::Error>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// A shape, buffer or configuration that the kernel refuses.
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! Choices: an enumeration declared once, with the byte that saved bytes hold, the name that files and people use, and
 //! its list.
 
-use crate::error::{Error, Result};
+use crate::error::{Fault, Result};
 
 /// A choice among some variants. [`choice!`](crate::choice!) declares it.
 ///
@@ -36,11 +36,11 @@ pub trait Choice: Copy + PartialEq + 'static {
     /// The variant of a byte.
     ///
     /// # Errors
-    /// [`Error::Format`] with the largest byte there is.
+    /// [`Error::Format`](crate::Error::Format) with the largest byte there is.
     fn of_code(code: u8) -> Result<Self> {
         let last = Self::ALL.iter().map(|choice| choice.code()).max().unwrap_or(0);
         let found = Self::ALL.iter().copied().find(|choice| choice.code() == code);
-        found.ok_or(Error::Format { what: Self::WHAT, expected: last.into(), found: code.into() })
+        found.ok_or(Fault::Corrupt.error(Self::WHAT, last.into(), code.into()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! CRC-32 (that of zip) of saved bytes and blobs: crc32fast's tables and instructions, or, without its feature, a table
 //! of 64 bytes.
 
-use crate::error::{Error, Result};
+use crate::error::{Fault, Result};
 use crate::part::Parts;
 
 /// Bytes of a checksum, which stands little-endian behind all that it is of.
@@ -27,28 +27,14 @@ pub(crate) fn close(saved: &mut [u8]) {
 /// What [`close`] closed, without its checksum.
 ///
 /// # Errors
-/// [`Error::Format`] where the checksum is another one.
+/// [`Error::Format`](crate::Error::Format) where the checksum is another one.
 pub(crate) fn closed(saved: &[u8]) -> Result<&[u8]> {
     let (body, sum) = saved.halves(saved.len().saturating_sub(CHECKSUM));
     let expected = sum.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
     match u64::from(Crc::of(body)) {
         found if found == expected => Ok(body),
-        found => Err(Error::Format { what: "checksum", expected, found }),
+        found => Err(Fault::Corrupt.error("checksum", expected, found)),
     }
-}
-
-/// The little-endian number of 8 bytes from `at` on.
-pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.become_copy(bytes.part(at..at + 8));
-    u64::from_le_bytes(word)
-}
-
-/// The little-endian number of 4 bytes from `at` on.
-pub(crate) fn half_word(bytes: &[u8], at: usize) -> u32 {
-    let mut half = [0; 4];
-    half.become_copy(bytes.part(at..at + 4));
-    u32::from_le_bytes(half)
 }
 
 /// A checksum on the way.

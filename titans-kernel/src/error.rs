@@ -4,7 +4,8 @@ use core::fmt;
 
 /// What went wrong, with the argument by name and the two numbers that disagree.
 ///
-/// No text is formatted and nothing is allocated until somebody asks with [`fmt::Display`].
+/// No text is formatted and nothing is allocated until somebody asks with [`fmt::Display`]. Whoever translates errors, as
+/// the C interface does, is told of a new one by the compiler.
 ///
 /// ```
 /// use titans_kernel::{Error, Mat};
@@ -13,7 +14,6 @@ use core::fmt;
 /// assert!(matches!(error, Error::Buffer { needed: 4, given: 3, .. }), "{error}");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Error {
     /// An argument has the wrong shape or length.
     Shape {
@@ -40,8 +40,15 @@ pub enum Error {
         /// The offending value.
         found: usize,
     },
-    /// An input that must be finite (or in a range) is not.
+    /// An input that must be finite is not.
     Value {
+        /// The argument, e.g. `"k"`.
+        what: &'static str,
+        /// Index of the first offending element in the argument.
+        index: usize,
+    },
+    /// An input outside of its range, or NaN: a gate, an id, a share.
+    Range {
         /// The argument, e.g. `"alpha"`.
         what: &'static str,
         /// Index of the first offending element in the argument.
@@ -55,8 +62,10 @@ pub enum Error {
     },
     /// A model's stream that refused a token before: its blocks stand behind different tokens. Nothing was done.
     Torn,
-    /// Bytes that are not a state (or are one of another version, configuration or checksum).
+    /// Bytes that are not what a reader takes.
     Format {
+        /// In which way.
+        fault: Fault,
         /// What does not fit, e.g. `"checksum"`.
         what: &'static str,
         /// The value the reader expected.
@@ -64,6 +73,42 @@ pub enum Error {
         /// The value it found.
         found: u64,
     },
+}
+
+/// What is wrong with bytes that a reader refuses.
+///
+/// ```
+/// use titans_kernel::{Error, Fault, Memory};
+///
+/// # fn main() -> titans_kernel::Result<()> {
+/// let mut memory: Memory<f32, Vec<f32>> = Memory::linear(4, 4).build()?;
+/// assert!(matches!(memory.load(b"no memory at all"), Err(Error::Format { fault: Fault::Length, .. })));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// They are of no such kind.
+    Foreign,
+    /// They are of another version of the format.
+    Version,
+    /// Their numbers have another size than the reader's.
+    Numbers,
+    /// They cannot be read where they lie: by the order of bytes, or the alignment.
+    Place,
+    /// There are too few or too many.
+    Length,
+    /// They are of another configuration, or of another model.
+    Config,
+    /// They are damaged.
+    Corrupt,
+}
+
+impl Fault {
+    /// [`Error::Format`] with this fault.
+    pub const fn error(self, what: &'static str, expected: u64, found: u64) -> Error {
+        Error::Format { fault: self, what, expected, found }
+    }
 }
 
 impl fmt::Display for Error {
@@ -76,9 +121,8 @@ impl fmt::Display for Error {
                 write!(f, "{what}: {needed} needed, {given} given; ask the size function of this configuration")
             }
             Self::Config { what, found } => write!(f, "configuration: {what}, found {found}"),
-            Self::Value { what, index } => {
-                write!(f, "{what}[{index}] is not finite or out of range; nothing was changed")
-            }
+            Self::Value { what, index } => write!(f, "{what}[{index}] is not finite; nothing was changed"),
+            Self::Range { what, index } => write!(f, "{what}[{index}] is not in its range; nothing was changed"),
             Self::Diverged { token } => write!(
                 f,
                 "token {token}: expected a write that keeps the memory finite, found one that does not (an input that is not \
@@ -89,7 +133,7 @@ impl fmt::Display for Error {
                 "the stream refused a token before, and its blocks stand behind different ones: expected a whole stream; reset \
                  it, load a saved state, or copy back the state of before"
             ),
-            Self::Format { what, expected, found } => {
+            Self::Format { what, expected, found, .. } => {
                 // A blob is a model, and names itself.
                 let of = if what.starts_with("blob") { "" } else { "saved state: " };
                 write!(f, "{of}{what}: expected {expected}, found {found}; nothing was changed")

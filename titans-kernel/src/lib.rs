@@ -39,6 +39,7 @@ mod block;
 pub mod choice;
 mod crc;
 pub mod error;
+mod header;
 pub mod memory;
 pub mod model;
 pub mod ops;
@@ -49,7 +50,7 @@ pub mod view;
 
 pub use arithmetic::{Arithmetic, Portable, Store};
 pub use choice::Choice;
-pub use error::{Error, Result};
+pub use error::{Error, Fault, Result};
 pub use scalar::Scalar;
 pub use scratch::Scratch;
 pub use view::{Mat, MatMut};

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use titans_host::Error;
+use titans_kernel::Error as KernelError;
 
 /// A failure, and the sentence that the host has for it.
 #[derive(Debug)]
@@ -45,8 +46,17 @@ impl HostFailure {
             Error::Refused { token, .. } => {
                 return Self { failure: Failure::index(TITANS_ERROR_DIVERGED, 0, "token", *token), text };
             }
-            Error::Kernel(titans_kernel::Error::Format { .. }) => TITANS_ERROR_SAVED_CORRUPT,
-            _ => TITANS_ERROR_USAGE,
+            Error::Kernel(KernelError::Format { .. }) => TITANS_ERROR_SAVED_CORRUPT,
+            Error::Kernel(
+                KernelError::Shape { .. }
+                | KernelError::Buffer { .. }
+                | KernelError::Config { .. }
+                | KernelError::Value { .. }
+                | KernelError::Range { .. }
+                | KernelError::Diverged { .. }
+                | KernelError::Torn,
+            )
+            | Error::Stopped => TITANS_ERROR_USAGE,
         };
         Self { failure: Failure::new(code, 0, "library"), text }
     }

@@ -8,21 +8,7 @@ use crate::model::{borrow_model, titans_model};
 use crate::pointer::{addresses, apart, arg, input, output};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
-use titans_kernel::Error;
 use titans_kernel::model::{Input, KeptState};
-
-/// What the reader of saved bytes refuses, as a status.
-fn refused(error: Error) -> Failure {
-    let Error::Format { what, expected, found } = error else { return Failure::internal(error) };
-    let code = match what {
-        "magic" => TITANS_ERROR_SAVED_FOREIGN,
-        "version" | "kept state: version" => TITANS_ERROR_SAVED_VERSION,
-        "length in bytes" | "kept state: length in bytes" => TITANS_ERROR_SAVED_LENGTH,
-        "bytes of a number" | "the model's checksum" => TITANS_ERROR_SAVED_CONFIG,
-        _ => TITANS_ERROR_SAVED_CORRUPT,
-    };
-    Failure::sizes(code, 3, what, expected, found)
-}
 
 impl StreamBlock<'_> {
     /// The token that waits.
@@ -51,7 +37,7 @@ impl StreamBlock<'_> {
             }
             Input::Rows(_) => {}
         }
-        self.with_stream(|stream, _| stream.load(kept.stream))?.map_err(refused)?;
+        self.with_stream(|stream, _| stream.load(kept.stream))?.map_err(|error| Failure::saved(3, error))?;
         self.head.waits = u32::from(kept.pending.is_some());
         self.head.waiting = kept.pending.unwrap_or(0);
         self.head.open = if self.open.is_empty() { 0 } else { open as u32 };
@@ -137,7 +123,7 @@ pub unsafe extern "C" fn titans_stream_load(
         if !known {
             return Err(arg(3, "bytes").fail(TITANS_ERROR_SAVED_FOREIGN));
         }
-        block.load(KeptState::parse(bytes).map_err(refused)?)
+        block.load(KeptState::parse(bytes).map_err(|error| Failure::saved(3, error))?)
     };
     // SAFETY: the caller promises `info`.
     unsafe { boundary::call(info, body) }

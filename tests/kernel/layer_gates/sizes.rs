@@ -4,7 +4,7 @@ use titans_kernel::memory::{
     Cotangents, Form, Gate, Gradients, Mask, MemorySpec, Outputs, Read, Record, Stream, Tokens, forward,
     forward_scratch_len, vjp, vjp_scratch_len,
 };
-use titans_kernel::{Error, Mat, MatMut, Portable};
+use titans_kernel::{Error, Fault, Mat, MatMut, Portable};
 
 const N: usize = 6;
 
@@ -88,10 +88,10 @@ fn values_out_of_range_are_named_by_entry_and_layer() {
     let mut pool = [0.1; 64];
     pool[2 * 4 + 1] = 1.5;
     let mut tokens = tokens(&pool, [2 * N, 2]);
-    assert_eq!(tokens.check_values(0, 3), Err(Error::Value { what: "alpha", index: 9 }));
+    assert_eq!(tokens.check_values(0, 3), Err(Error::Range { what: "alpha", index: 9 }));
     tokens.alpha = Gate::tokens(&pool);
     tokens.eta = Gate::strided_chunks(&pool[6..], 2).layers(2, 1);
-    assert_eq!(tokens.check_values(0, 3), Err(Error::Value { what: "eta", index: 3 }));
+    assert_eq!(tokens.check_values(0, 3), Err(Error::Range { what: "eta", index: 3 }));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_saved_stream_says_whether_layers_have_gates_of_their_own() {
         let mut block = vec![f32::NAN; Stream::<f32>::len(mine)];
         let mut stream = Stream::new(mine, Read::After, &vec![0.0; mine.params()], &mut block).unwrap();
         let what = "gates of every layer";
-        assert_eq!(stream.load(&saved(other)), Err(Error::Format { what, expected: 1 - found, found }));
+        assert_eq!(stream.load(&saved(other)), Err(Fault::Config.error(what, 1 - found, found)));
         stream.load(&saved(mine)).unwrap();
     }
     // One layer's gates are those of all.

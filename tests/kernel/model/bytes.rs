@@ -7,7 +7,7 @@ use titans_kernel::model::{
     BlockSpec, Feed, Input, Kind, Mode, Model, ModelSpec, Stream, blob_len, checksum, encode_header, header_len,
     number_bytes, stream_len,
 };
-use titans_kernel::{Error, Mat, MatMut, Result};
+use titans_kernel::{Error, Fault, Mat, MatMut, Result};
 
 /// A place in `room` for these bytes that lies `off` bytes behind a multiple of 64.
 fn lying<'a>(bytes: &[u8], off: usize, room: &'a mut Vec<u8>) -> &'a [u8] {
@@ -45,12 +45,12 @@ fn a_blob_is_read_where_it_lies_and_says_what_was_written() {
         let mut old = bytes.clone();
         old[7] = 1;
         let error = Model::<f32>::parse(lying(&old, 0, &mut room)).unwrap_err();
-        assert_eq!(error, Error::Format { what: "blob: version", expected: 2, found: 1 });
+        assert_eq!(error, Fault::Version.error("blob: version", 2, 1));
         let off = Model::<f32>::parse(lying(&bytes, 2, &mut room)).unwrap_err();
         assert!(matches!(off, Error::Format { found: 2, .. }), "{off}");
         assert!(matches!(
             Model::<f64>::parse(lying(&bytes, 0, &mut room)),
-            Err(Error::Format { expected: 8, found: 4, .. })
+            Err(Error::Format { fault: Fault::Numbers, expected: 8, found: 4, .. })
         ));
     }
 }
@@ -150,8 +150,8 @@ fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
         let mut c = buffer(&foreign, 4);
         let mut c = Stream::new(&f32::kernel(), &foreign, Mode::On, 4, &mut c).unwrap();
         let parts = saved(&c);
-        assert!(matches!(victim.load(&parts), Err(Error::Format { what: "the model's checksum", .. })));
-        assert!(matches!(stream.fork_into(&mut c), Err(Error::Format { .. })));
+        assert!(matches!(victim.load(&parts), Err(Error::Format { fault: Fault::Config, what: "the model's checksum", .. })));
+        assert!(matches!(stream.fork_into(&mut c), Err(Error::Format { fault: Fault::Config, .. })));
         assert_eq!((saved(&victim), victim.mode()), (before, Mode::Frozen));
         victim.load(&bytes).unwrap();
         assert_eq!((saved(&victim), victim.position(), victim.clipped()), (bytes, N as u64, stream.clipped()));
@@ -194,7 +194,7 @@ fn mistakes_of_a_push_change_nothing() {
     let before = saved(&stream);
     let (outputs, mut y, row) = (case.spec.outputs, vec![7.0f32; 4 * N * 64], [0.0f32; 8]);
     let bad = Feed::Tokens(&[0, 1, 0, 2, 0, case.spec.input.size() as u32]);
-    assert_eq!(stream.push(&g, bad, None, None), Err(Error::Value { what: "ids", index: 5 }));
+    assert_eq!(stream.push(&g, bad, None, None), Err(Error::Range { what: "ids", index: 5 }));
     let rows = Feed::Rows(Mat::new(&row, 2, 4).unwrap());
     assert!(stream.push(&g, rows, None, None).is_err());
     let mut refused = |n: usize, rows: usize, columns: usize| {

@@ -63,7 +63,7 @@ fn load<T: Scalar>(spec: &MemorySpec, read: Read, bytes: &[u8]) -> titans_kernel
     // Checked before anything of that size is made.
     let (expected, found) = (Stream::<T>::saved_len(spec) as u64, bytes.len() as u64);
     if expected != found {
-        return Err(titans_kernel::Error::Format { what: "length in bytes", expected, found });
+        return Err(titans_kernel::Fault::Length.error("length in bytes", expected, found));
     }
     let mut block = vec![T::ZERO; Stream::<T>::len(spec)];
     let mut stream = Stream::new(spec, read, &vec![T::ZERO; spec.params()], &mut block)?;

@@ -129,6 +129,19 @@ fn base(c: char) -> Option<u32> {
     known.or_else(|| AMBIGUOUS.contains(upper).then_some(DNA.len() as u32))
 }
 
+/// The number of every character, or the first one that has none, with what was expected and with what to train.
+fn numbered(text: &str, of: impl Fn(char) -> Option<u32>, expected: &str, instead: &str) -> Result<Vec<u32>> {
+    let number = |(i, c)| {
+        of(c).ok_or_else(|| {
+            Error::usage(format!(
+                "letter {}: expected {expected}, found {c:?}; correct the sequence, or train with {instead} instead",
+                i + 1
+            ))
+        })
+    };
+    text.chars().enumerate().map(number).collect()
+}
+
 impl Encoder {
     /// Of an alphabet; `letters` are those of [`Letters::Characters`], in order.
     ///
@@ -208,28 +221,21 @@ impl Encoder {
     /// [`Error::Usage`] with the first letter that is not of the alphabet, and its place, from 1; for BPE as
     /// [`Tokenizer::encode`].
     pub fn numbers(&self, text: &str) -> Result<Vec<u32>> {
-        let of = |c: char| match self.alphabet {
-            Letters::Dna => base(c),
-            _ => self.letters.binary_search(&c).ok().map(|i| i as u32),
-        };
-        if matches!(self.alphabet, Letters::Bytes | Letters::Bpe) {
-            return self.tokenizer.encode(text.as_bytes());
+        match self.alphabet {
+            Letters::Bytes | Letters::Bpe => self.tokenizer.encode(text.as_bytes()),
+            Letters::Dna => numbered(
+                text,
+                base,
+                "a base (A, C, G, T, U, or a letter for several as N)",
+                "--alphabet characters",
+            ),
+            Letters::Characters => numbered(
+                text,
+                |c| self.letters.binary_search(&c).ok().map(|i| i as u32),
+                "a character that training's sequences have",
+                "--alphabet bytes, which knows all,",
+            ),
         }
-        text.chars()
-            .enumerate()
-            .map(|(i, c)| {
-                of(c).ok_or_else(|| {
-                    let (expected, instead) = match self.alphabet {
-                        Letters::Dna => ("a base (A, C, G, T, U, or a letter for several as N)", "--alphabet characters"),
-                        _ => ("a character that training's sequences have", "--alphabet bytes, which knows all,"),
-                    };
-                    Error::usage(format!(
-                        "letter {}: expected {expected}, found {c:?}; correct the sequence, or train with {instead} instead",
-                        i + 1
-                    ))
-                })
-            })
-            .collect()
     }
 
     /// The other strand: the complements, in reverse. Unknown letters stay so. Of DNA alone.

@@ -6,7 +6,7 @@
 //! device's take, on the CPU for the same number of threads.
 
 mod ops;
-pub(in crate::device) use ops::unlisted;
+pub(in crate::device) use ops::takes_no_scratch;
 
 use super::{Operation, cpu, cuda};
 use crate::error::{Error, Result};

@@ -139,13 +139,13 @@ pub(super) enum Op<D: Device> {
 }
 
 impl<D: Device> Op<D> {
-    /// Outputs, each with a slot of its own.
-    pub(super) fn outputs(&self) -> usize {
+    /// Outputs, each with a slot of its own, and cotangents that its backward is given.
+    fn arity(&self) -> (usize, usize) {
         match self {
-            Self::Part { .. } => 0,
-            Self::Memory { .. } => 2,
-            Self::Split { cut, .. } => cut.count(),
-            Self::Walk(_) => 3,
+            Self::Part { .. } => (0, 0),
+            Self::Memory { .. } => (2, 2),
+            Self::Split { cut, .. } => (cut.count(), 0),
+            Self::Walk(_) => (3, 0),
             Self::Linear { .. }
             | Self::Conv { .. }
             | Self::RmsNorm { .. }
@@ -166,16 +166,18 @@ impl<D: Device> Op<D> {
             | Self::Ask { .. }
             | Self::Pool { .. }
             | Self::CrossEntropy { .. }
-            | Self::SquaredError { .. } => 1,
+            | Self::SquaredError { .. } => (1, 1),
         }
+    }
+
+    /// Outputs, each with a slot of its own.
+    pub(super) fn outputs(&self) -> usize {
+        self.arity().0
     }
 
     /// Cotangents that its backward is given.
     pub(super) fn cotangents(&self) -> usize {
-        match self {
-            Self::Split { .. } | Self::Walk(_) => 0,
-            _ => self.outputs(),
-        }
+        self.arity().1
     }
 
     /// The parameters whose gradients its backward adds to.

@@ -14,53 +14,71 @@
 use super::spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read};
 use super::stream::{Counters, Stream};
 use crate::Choice;
-use crate::crc::{body_mut, close, closed, half_word, saved_bytes, word};
-use crate::error::{Error, Result};
+use crate::crc::{body_mut, close, closed, saved_bytes};
+use crate::error::{Error, Fault, Result};
+use crate::header::Field;
 use crate::ops::activation::Activation;
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
-const MAGIC: [u8; 8] = *b"TTNSTRM\x03";
-const HEADER: usize = SIGNATURE + 32;
-const SIGNATURE: usize = 56;
+const MAGIC: u64 = u64::from_le_bytes(*b"TTNSTRM\0");
+const VERSION: u64 = 3;
+const HEADER: usize = NUMBERS.end();
+const SIGNATURE: usize = CLIP.end();
+
+// What a configuration determines.
+const NAME: Field = Field::first("magic", 7);
+const FORMAT: Field = NAME.then("format version", 1);
+const NUMBER_BYTES: Field = FORMAT.then("bytes of a number", 4);
+const LAYERS: Field = NUMBER_BYTES.then("layers", 3);
+const LAYER_GATES: Field = LAYERS.then("gates of every layer", 1);
+const WIDTHS: Field = LAYER_GATES.then_all("widths", 4, MAX_LAYERS + 1);
+const CHUNK: Field = WIDTHS.then("chunk", 4);
+const COMPUTE_CHUNK: Field = CHUNK.then("tokens computed at once", 4);
+const ACTIVATION: Field = COMPUTE_CHUNK.then("activation", 1);
+const NETWORK: Field = ACTIVATION.then("network", 1);
+const LOSS: Field = NETWORK.then("loss", 1);
+const READ: Field = LOSS.then("read", 1);
+const CLIP: Field = READ.then("clip, by the bits of an f64", 8);
+// What a stream counts.
+const COUNTERS: Field = CLIP.then_all("position, clipped, filled", 8, 3);
+const NUMBERS: Field = COUNTERS.then("numbers", 8);
+
+/// The fields that a configuration determines, with what another value means.
+const FIELDS: [(Field, Fault); 13] = [
+    (NAME, Fault::Foreign),
+    (FORMAT, Fault::Version),
+    (NUMBER_BYTES, Fault::Config),
+    (LAYERS, Fault::Config),
+    (LAYER_GATES, Fault::Config),
+    (WIDTHS, Fault::Config),
+    (CHUNK, Fault::Config),
+    (COMPUTE_CHUNK, Fault::Config),
+    (ACTIVATION, Fault::Config),
+    (NETWORK, Fault::Config),
+    (LOSS, Fault::Config),
+    (READ, Fault::Config),
+    (CLIP, Fault::Config),
+];
 
 /// The part of the header that a configuration determines.
 fn signature<T: Scalar>(spec: &MemorySpec, read: Read) -> [u8; SIGNATURE] {
     let mut out = [0; SIGNATURE];
-    out.part_mut(..8).become_copy(&MAGIC);
-    out.part_mut(8..12).become_copy(&(T::BYTES as u32).to_le_bytes());
-    out.part_mut(12..16).become_copy(&(spec.layers() as u32).to_le_bytes());
-    // The layers are few: their number's last byte is free.
-    out.put(15, u8::from(spec.gate_sets() > 1));
-    for (i, &w) in spec.widths.iter().enumerate() {
-        out.part_mut(16 + 4 * i..20 + 4 * i).become_copy(&(w as u32).to_le_bytes());
-    }
-    out.part_mut(36..40).become_copy(&(spec.chunk as u32).to_le_bytes());
-    out.part_mut(40..44).become_copy(&(spec.piece_len() as u32).to_le_bytes());
-    out.put(44, spec.activation.code());
-    out.put(45, spec.network.code());
-    out.put(46, spec.loss.code());
-    out.put(47, read.code());
-    out.part_mut(48..56).become_copy(&spec.clip.unwrap_or(0.0).to_le_bytes());
+    NAME.put(&mut out, MAGIC);
+    FORMAT.put(&mut out, VERSION);
+    NUMBER_BYTES.put(&mut out, T::BYTES as u64);
+    LAYERS.put(&mut out, spec.layers() as u64);
+    LAYER_GATES.put(&mut out, u64::from(spec.gate_sets() > 1));
+    spec.widths.iter().enumerate().for_each(|(i, &width)| WIDTHS.put_at(&mut out, i, width as u64));
+    CHUNK.put(&mut out, spec.chunk as u64);
+    COMPUTE_CHUNK.put(&mut out, spec.piece_len() as u64);
+    ACTIVATION.put(&mut out, spec.activation.code().into());
+    NETWORK.put(&mut out, spec.network.code().into());
+    LOSS.put(&mut out, spec.loss.code().into());
+    READ.put(&mut out, read.code().into());
+    CLIP.put(&mut out, spec.clip.unwrap_or(0.0).to_bits());
     out
 }
-
-/// Names of the fields of [`signature`], by where they end.
-const FIELDS: [(usize, &str); 13] = [
-    (7, "magic"),
-    (8, "format version"),
-    (12, "bytes of a number"),
-    (15, "layers"),
-    (16, "gates of every layer"),
-    (36, "widths"),
-    (40, "chunk"),
-    (44, "tokens computed at once"),
-    (45, "activation"),
-    (46, "network"),
-    (47, "loss"),
-    (48, "read"),
-    (56, "clip, by the bits of an f64"),
-];
 
 /// What a saved stream says of itself, for who does not know its configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,39 +97,35 @@ impl SavedHeader {
     /// # Errors
     /// [`Error::Format`] for bytes that no stream begins with, [`Error::Config`] for a configuration that cannot be.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let format = |what, expected: usize, found: usize| {
-            Err(Error::Format { what, expected: expected as u64, found: found as u64 })
-        };
         let least = saved_bytes(HEADER, 0);
         if bytes.len() < least {
-            return format("length in bytes, at least", least, bytes.len());
+            return Err(Fault::Length.error("length in bytes, at least", least as u64, bytes.len() as u64));
         }
-        let [expected, found] = [&MAGIC[..], bytes].map(|b| word(b, 0) << 8 >> 8);
-        if found != expected {
-            return Err(Error::Format { what: "magic", expected, found });
-        }
-        if bytes.item(7) != MAGIC.item(7) {
-            return format("format version", MAGIC.item(7).into(), bytes.item(7).into());
-        }
-        let half = |at| half_word(bytes, at) as usize;
-        let (number_bytes, layers) = (half(8), half(12) & 0xff_ffff);
+        let expected = |field: Field, fault, expected| match field.get(bytes) {
+            found if found == expected => Ok(()),
+            found => Err(field.error(fault, expected, found)),
+        };
+        expected(NAME, Fault::Foreign, MAGIC)?;
+        expected(FORMAT, Fault::Version, VERSION)?;
+        let (number_bytes, layers) = (NUMBER_BYTES.get(bytes), LAYERS.get(bytes));
         if number_bytes != 4 && number_bytes != 8 {
-            return format("bytes of a number, 4 or 8", 8, number_bytes);
+            return Err(Fault::Corrupt.error("bytes of a number, 4 or 8", 8, number_bytes));
         }
-        if layers == 0 || layers > MAX_LAYERS {
-            return format("layers, up to", MAX_LAYERS, layers);
+        if layers == 0 || layers > MAX_LAYERS as u64 {
+            return Err(Fault::Corrupt.error("layers, up to", MAX_LAYERS as u64, layers));
         }
-        let widths = core::array::from_fn::<_, { MAX_LAYERS + 1 }, _>(|l| half(16 + 4 * l));
-        let mut spec = MemorySpec::new(widths.part(..=layers))?;
-        spec.layer_gates = bytes.item(15) == 1;
-        (spec.chunk, spec.compute_chunk) = (half(36), half(40));
-        spec.activation = Activation::of_code(bytes.item(44))?;
-        spec.network = Network::of_code(bytes.item(45))?;
-        spec.loss = Loss::of_code(bytes.item(46))?;
-        let clip = f64::from_bits(word(bytes, 48));
+        let widths = core::array::from_fn::<_, { MAX_LAYERS + 1 }, _>(|l| WIDTHS.at(bytes, l) as usize);
+        let mut spec = MemorySpec::new(widths.part(..=layers as usize))?;
+        let code = |field: Field| field.get(bytes) as u8;
+        spec.layer_gates = code(LAYER_GATES) == 1;
+        (spec.chunk, spec.compute_chunk) = (CHUNK.get(bytes) as usize, COMPUTE_CHUNK.get(bytes) as usize);
+        spec.activation = Activation::of_code(code(ACTIVATION))?;
+        spec.network = Network::of_code(code(NETWORK))?;
+        spec.loss = Loss::of_code(code(LOSS))?;
+        let clip = f64::from_bits(CLIP.get(bytes));
         spec.clip = (clip != 0.0).then_some(clip);
         spec.validate()?;
-        Ok(Self { spec, read: Read::of_code(bytes.item(47))?, number_bytes })
+        Ok(Self { spec, read: Read::of_code(code(READ))?, number_bytes: number_bytes as usize })
     }
 }
 
@@ -131,10 +145,9 @@ impl<T: Scalar> Stream<'_, T> {
             return Err(Error::Buffer { what: "saved stream, bytes", needed, given });
         }
         out.part_mut(..SIGNATURE).become_copy(&signature::<T>(self.spec, self.read));
-        let c = self.counters;
-        for (i, x) in [c.position, c.clipped, c.filled, self.block.len() as u64].into_iter().enumerate() {
-            out.part_mut(SIGNATURE + 8 * i..).part_mut(..8).become_copy(&x.to_le_bytes());
-        }
+        let Counters { position, clipped, filled } = self.counters;
+        [position, clipped, filled].into_iter().enumerate().for_each(|(i, x)| COUNTERS.put_at(out, i, x));
+        NUMBERS.put(out, self.block.len() as u64);
         let body = body_mut(out.part_mut(..needed), HEADER);
         for (bytes, x) in body.chunks_exact_mut(T::BYTES).zip(self.block.iter()) {
             x.write_le(bytes);
@@ -148,36 +161,27 @@ impl<T: Scalar> Stream<'_, T> {
     /// # Errors
     /// [`Error::Format`] when the bytes are of another length, format, configuration or checksum; nothing changes.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let format = |what, expected: u64, found: u64| Err(Error::Format { what, expected, found });
+        let length = |needed: usize| Err(Fault::Length.error("length in bytes", needed as u64, bytes.len() as u64));
         let needed = Self::saved_len(self.spec);
         if bytes.len() < HEADER {
-            return format("length in bytes", needed as u64, bytes.len() as u64);
+            return length(needed);
         }
         let expected = signature::<T>(self.spec, self.read);
-        let mut from = 0;
-        for (to, what) in FIELDS {
-            if bytes.part(from..to) != expected.part(from..to) {
-                // Of a field of several numbers the first that differs.
-                let step = if to - from > 8 { 4 } else { to - from };
-                let differs = |&at: &usize| bytes.part(at..at + step) != expected.part(at..at + step);
-                let at = (from..to).step_by(step.max(1)).find(differs).unwrap_or(from);
-                let number = |b: &[u8]| b.part(at..at + step).iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
-                return format(what, number(&expected), number(bytes));
-            }
-            from = to;
-        }
+        FIELDS.iter().try_for_each(|(field, fault)| field.same(*fault, &expected, bytes))?;
         if bytes.len() != needed {
-            return format("length in bytes", needed as u64, bytes.len() as u64);
+            return length(needed);
         }
         let body = closed(bytes)?;
-        let [position, clipped, filled, numbers] = [0, 8, 16, 24].map(|at| word(bytes, SIGNATURE + at));
+        let [position, clipped, filled] = [0, 1, 2].map(|i| COUNTERS.at(bytes, i));
+        let most = (self.spec.period_len() as u64).saturating_sub(1);
+        if filled > most {
+            return Err(Fault::Corrupt.error("tokens in the unfinished period", most, filled));
+        }
+        let (expected, found) = (self.block.len() as u64, NUMBERS.get(bytes));
+        if expected != found {
+            return Err(NUMBERS.error(Fault::Corrupt, expected, found));
+        }
         let counters = Counters { position, clipped, filled };
-        if counters.filled >= self.spec.period_len() as u64 {
-            return format("tokens in the unfinished period", self.spec.period_len() as u64 - 1, counters.filled);
-        }
-        if numbers != self.block.len() as u64 {
-            return format("numbers", self.block.len() as u64, numbers);
-        }
         for (x, bytes) in self.block.iter_mut().zip(body.part(HEADER..).chunks_exact(T::BYTES)) {
             *x = T::read_le(bytes);
         }

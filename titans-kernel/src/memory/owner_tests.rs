@@ -2,7 +2,7 @@ use super::{Counters, Gates, Loss, Memory, MemorySpec, Network, Read, Start, Str
 use super::{Gate, Mask};
 use crate::arch::{Simd, SimdScalar};
 use crate::arithmetic::Portable;
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::ops::check::{poison, values};
 use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
@@ -163,8 +163,8 @@ fn mistakes_are_told_and_change_nothing() {
     let refused = [
         (memory.write(&[f32::NAN, 0.0, 0.0], &value, good), Error::Value { what: "k", index: 0 }),
         (memory.write(&key, &[0.0, f32::INFINITY], good), Error::Value { what: "v", index: 1 }),
-        (memory.write(&key, &value, Gates { alpha: 1.5, ..good }), Error::Value { what: "alpha", index: 0 }),
-        (memory.write(&key, &value, Gates { theta: -1.0, ..good }), Error::Value { what: "theta", index: 0 }),
+        (memory.write(&key, &value, Gates { alpha: 1.5, ..good }), Error::Range { what: "alpha", index: 0 }),
+        (memory.write(&key, &value, Gates { theta: -1.0, ..good }), Error::Range { what: "theta", index: 0 }),
         (memory.write(&key, &[1e30, 0.0], good), Error::Diverged { token: 0 }),
         (memory.write(&key[..2], &value, good), Error::Shape { what: "key", expected: 3, found: 2 }),
         (memory.write(&key, &[0.0; 3], good), Error::Shape { what: "value", expected: 2, found: 3 }),
@@ -191,5 +191,5 @@ fn what_was_saved_with_another_width_is_refused_by_that_width() {
     let mut saved = vec![0; Memory::<f32, ()>::saved_len(&MemorySpec::new(&[3, 4, 2]).unwrap())];
     Memory::mlp(&[3, 4, 2]).build().unwrap().save(&mut saved).unwrap();
     let mut other = Memory::mlp(&[3, 6, 2]).build().unwrap();
-    assert_eq!(other.load(&saved), Err(Error::Format { what: "widths", expected: 6, found: 4 }));
+    assert_eq!(other.load(&saved), Err(Fault::Config.error("widths", 6, 4)));
 }

@@ -12,11 +12,11 @@
 //! | … | the parameters in the order of [`ModelSpec::tensors`], row-major |
 //! | 4 | CRC-32 of all bytes before |
 
-use super::record::{RECORD, Reader, Writer, encode, format, record};
+use super::record::{RECORD, Reader, Writer, encode, record};
 use super::spec::{Input, ModelSpec};
 use super::{BlockSpec, Model};
 use crate::crc::{CHECKSUM, Crc};
-use crate::error::{Error, Result, expect_len};
+use crate::error::{Error, Fault, Result, expect_len};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::Count;
@@ -121,14 +121,14 @@ pub fn number_bytes(bytes: &[u8]) -> Result<usize> {
     let magic = r.take::<8>();
     let (name, version) = (|bytes: [u8; 8]| u64::from_le_bytes(bytes) & NAME, |bytes: [u8; 8]| u64::from(bytes[7]));
     if name(magic) != name(MAGIC) {
-        return Err(format("blob: magic", name(MAGIC), name(magic)));
+        return Err(Fault::Foreign.error("blob: magic", name(MAGIC), name(magic)));
     }
     if magic != MAGIC {
-        return Err(format("blob: version", version(MAGIC), version(magic)));
+        return Err(Fault::Version.error("blob: version", version(MAGIC), version(magic)));
     }
     match r.word() {
         bytes @ (4 | 8) => Ok(bytes),
-        other => Err(format("blob: bytes of a number (4 or 8)", 4, other as u64)),
+        other => Err(Fault::Corrupt.error("blob: bytes of a number (4 or 8)", 4, other as u64)),
     }
 }
 
@@ -136,7 +136,7 @@ pub fn number_bytes(bytes: &[u8]) -> Result<usize> {
 fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     let size = number_bytes(bytes)?;
     if size != T::BYTES {
-        return Err(format("blob: bytes of a number", T::BYTES as u64, size as u64));
+        return Err(Fault::Numbers.error("blob: bytes of a number", T::BYTES as u64, size as u64));
     }
     let mut r = Reader { bytes: bytes.get(12..).unwrap_or(&[]) };
     let rows = r.variant("blob: input", &[false, true])?;
@@ -150,7 +150,7 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     let spec = ModelSpec { input, outputs, head_bias, width, tied, shortcut, blocks };
     spec.validate()?;
     let at = BlobPlaces::of(blocks, 0);
-    let short = |needed: usize| format("blob: bytes", needed as u64, bytes.len() as u64);
+    let short = |needed: usize| Fault::Length.error("blob: bytes", needed as u64, bytes.len() as u64);
     let records = bytes.get(at.records..at.numbers).ok_or_else(|| short(at.numbers))?;
     let (mut sum, mut heads, mut cut) = (0usize, 0usize, 0);
     for i in 0..blocks {
@@ -163,7 +163,7 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     }
     let numbers = spec.count(core::iter::once(sum))?;
     if declared != numbers as u64 {
-        return Err(format("blob: numbers of this configuration", numbers as u64, declared));
+        return Err(Fault::Corrupt.error("blob: numbers of this configuration", numbers as u64, declared));
     }
     let at = BlobPlaces::of(blocks, numbers.saturating_mul(T::BYTES));
     let body = bytes.get(at.numbers..at.checksum).ok_or_else(|| short(at.end))?;
@@ -174,7 +174,7 @@ fn parse<T: Scalar>(bytes: &[u8], trusted: bool) -> Result<Parsed<'_>> {
     let expected = u32::from_le_bytes(last.take());
     let found = if trusted { expected } else { Crc::of(bytes.part(..at.checksum)) };
     if expected != found {
-        return Err(format("blob: checksum", u64::from(expected), u64::from(found)));
+        return Err(Fault::Corrupt.error("blob: checksum", u64::from(expected), u64::from(found)));
     }
     Ok(Parsed { spec, records, body, checksum: found, heads, cut })
 }
@@ -215,11 +215,11 @@ impl<'a, T: Scalar> Model<'a, T> {
         T: Pod,
     {
         if cfg!(target_endian = "big") {
-            return Err(format("blob: little-endian processor; use read_into here: bytes of a number", 1, 0));
+            return Err(Fault::Place.error("blob: little-endian processor; use read_into here: bytes of a number", 1, 0));
         }
         let off = parsed.body.as_ptr().align_offset(align_of::<T>()) as u64;
         let numbers = bytemuck::try_cast_slice(parsed.body)
-            .map_err(|_| format("blob: aligned parameters (or use read_into); bytes to the next such place", 0, off))?;
+            .map_err(|_| Fault::Place.error("blob: aligned parameters (or use read_into); bytes to the next such place", 0, off))?;
         Ok(Self::new(parsed, numbers))
     }
 

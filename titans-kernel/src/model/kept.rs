@@ -10,13 +10,24 @@
 //! | … | those numbers, `f32`: of a row that is not whole yet, or, of text, what the model says after the last token |
 //! | … | what [`Stream::save`](super::Stream::save) writes |
 
-use crate::crc::{Crc, half_word};
-use crate::error::{Error, Result};
+use crate::crc::Crc;
+use crate::error::{Error, Fault, Result};
+use crate::header::Field;
 use crate::part::Parts;
+use crate::scalar::Scalar;
 
-const MAGIC: [u8; 8] = *b"TTNFEED\x01";
-const HEAD: usize = 20;
+const MAGIC: u64 = u64::from_le_bytes(*b"TTNFEED\0");
+const VERSION: u64 = 1;
 const NONE: u32 = u32::MAX;
+
+const NAME: Field = Field::first("kept state: magic", 7);
+const FORMAT: Field = NAME.then("kept state: version", 1);
+const PENDING: Field = FORMAT.then("kept state: token that waits", 4);
+const OPEN: Field = PENDING.then("kept state: numbers of the head", 4);
+const SUM: Field = OPEN.then("kept state: checksum", 4);
+/// Bytes that the checksum begins with.
+const SUMMED: usize = OPEN.end();
+const HEAD: usize = SUM.end();
 
 /// A state as it is kept, its parts still where they lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +39,6 @@ pub struct KeptState<'a> {
     pub stream: &'a [u8],
 }
 
-fn format(what: &'static str, expected: u64, found: u64) -> Error {
-    Error::Format { what, expected, found }
-}
-
 impl<'a> KeptState<'a> {
     /// Reads the head; bytes that begin otherwise are taken for a stream's alone. The stream's are for
     /// [`Stream::load`](super::Stream::load) to check.
@@ -39,27 +46,27 @@ impl<'a> KeptState<'a> {
     /// # Errors
     /// [`Error::Format`] for a head that is cut short, of another version, or damaged.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.get(..7) != Some(MAGIC.part(..7)) {
+        if bytes.len() < NAME.end() || NAME.get(bytes) != MAGIC {
             return Ok(Self { pending: None, open: &[], stream: bytes });
         }
-        let short = || format("kept state: length in bytes", HEAD as u64, bytes.len() as u64);
+        let short = || Fault::Length.error("kept state: length in bytes", HEAD as u64, bytes.len() as u64);
         let head = bytes.get(..HEAD).ok_or_else(short)?;
-        if head.item(7) != MAGIC.item(7) {
-            return Err(format("kept state: version", u64::from(MAGIC.item(7)), u64::from(head.item(7))));
+        if FORMAT.get(head) != VERSION {
+            return Err(FORMAT.error(Fault::Version, VERSION, FORMAT.get(head)));
         }
-        let end = Self::head_len(half_word(head, 12) as usize);
+        let end = Self::head_len(OPEN.get(head) as usize);
         let open = bytes.get(HEAD..end).ok_or_else(short)?;
-        let found = sum(head.part(..16), open);
-        if half_word(head, 16) != found {
-            return Err(format("kept state: checksum", u64::from(half_word(head, 16)), u64::from(found)));
+        let (expected, found) = (SUM.get(head), sum(head.part(..SUMMED), open));
+        if expected != found {
+            return Err(SUM.error(Fault::Corrupt, expected, found));
         }
-        let pending = Some(half_word(head, 8)).filter(|&id| id != NONE);
+        let pending = Some(PENDING.get(head) as u32).filter(|&id| id != NONE);
         Ok(Self { pending, open, stream: bytes.part(end..) })
     }
 
     /// The numbers of the head.
     pub fn open(&self) -> impl ExactSizeIterator<Item = f32> + 'a {
-        self.open.chunks_exact(4).map(|b| f32::from_bits(half_word(b, 0)))
+        self.open.chunks_exact(4).map(f32::read_le)
     }
 
     /// Bytes before the stream's, with so many numbers.
@@ -77,21 +84,22 @@ impl<'a> KeptState<'a> {
             return Err(Error::Buffer { what: "head of a kept state, bytes", needed, given });
         };
         let (head, numbers) = out.halves_mut(HEAD);
-        numbers.chunks_exact_mut(4).zip(open).for_each(|(b, x)| b.become_copy(&x.to_bits().to_le_bytes()));
-        head.part_mut(..8).become_copy(&MAGIC);
-        head.part_mut(8..12).become_copy(&pending.unwrap_or(NONE).to_le_bytes());
-        head.part_mut(12..16).become_copy(&(open.len() as u32).to_le_bytes());
-        let sum = sum(head.part(..16), numbers);
-        head.part_mut(16..).become_copy(&sum.to_le_bytes());
+        numbers.chunks_exact_mut(4).zip(open).for_each(|(bytes, x)| x.write_le(bytes));
+        NAME.put(head, MAGIC);
+        FORMAT.put(head, VERSION);
+        PENDING.put(head, pending.unwrap_or(NONE).into());
+        OPEN.put(head, open.len() as u64);
+        let sum = sum(head.part(..SUMMED), numbers);
+        SUM.put(head, sum);
         Ok(needed)
     }
 }
 
-fn sum(head: &[u8], open: &[u8]) -> u32 {
+fn sum(head: &[u8], open: &[u8]) -> u64 {
     let mut hasher = Crc::default();
     hasher.update(head);
     hasher.update(open);
-    hasher.finish()
+    hasher.finish().into()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 
 use super::BlockSpec;
 use crate::Choice;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::memory::{MAX_LAYERS, MemorySpec};
 use crate::part::Parts;
 
@@ -86,7 +86,7 @@ impl Reader<'_> {
 
     pub(super) fn variant<V: Copy>(&mut self, what: &'static str, all: &[V]) -> Result<V> {
         let [x] = self.take();
-        all.get(usize::from(x)).copied().ok_or_else(|| format(what, all.len() as u64 - 1, u64::from(x)))
+        all.get(usize::from(x)).copied().ok_or_else(|| Fault::Corrupt.error(what, all.len() as u64 - 1, u64::from(x)))
     }
 
     fn choice<V: Choice>(&mut self) -> Result<V> {
@@ -97,10 +97,6 @@ impl Reader<'_> {
     pub(super) fn zeros(&mut self, what: &'static str, n: usize) -> Result<()> {
         (0..n).try_for_each(|_| self.variant(what, &[()]))
     }
-}
-
-pub(super) fn format(what: &'static str, expected: u64, found: u64) -> Error {
-    Error::Format { what, expected, found }
 }
 
 fn decode(bytes: &[u8]) -> Result<BlockSpec> {
@@ -120,7 +116,7 @@ fn decode(bytes: &[u8]) -> Result<BlockSpec> {
     for i in 0..=MAX_LAYERS {
         let width = r.word();
         if i > layers && width != 0 {
-            return Err(format("block: a width of no layer", 0, width as u64));
+            return Err(Fault::Corrupt.error("block: a width of no layer", 0, width as u64));
         }
         // There is room for all of them.
         let _ = if i <= layers { memory.widths.push(width) } else { Ok(()) };

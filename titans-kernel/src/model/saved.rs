@@ -15,13 +15,24 @@ use super::stream::Stream;
 use super::{Mode, Model};
 use crate::Choice;
 use crate::block::{StatePart, parts};
-use crate::crc::{body_mut, close, closed, saved_bytes, word};
-use crate::error::{Error, Result};
+use crate::crc::{body_mut, close, closed, saved_bytes};
+use crate::error::{Error, Fault, Result};
+use crate::header::Field;
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
-const MAGIC: [u8; 8] = *b"TTNSESS\x01";
-const HEADER: usize = 48;
+const MAGIC: u64 = u64::from_le_bytes(*b"TTNSESS\0");
+const VERSION: u64 = 1;
+const HEADER: usize = NUMBERS.end();
+
+const NAME: Field = Field::first("magic", 7);
+const FORMAT: Field = NAME.then("version", 1);
+const NUMBER_BYTES: Field = FORMAT.then("bytes of a number", 4);
+const CHECKSUM: Field = NUMBER_BYTES.then("the model's checksum", 4);
+const MODE: Field = CHECKSUM.then("mode", 8);
+const POSITION: Field = MODE.then("position, at most", 8);
+const CLIPPED: Field = POSITION.then("clipped", 8);
+const NUMBERS: Field = CLIPPED.then("numbers", 8);
 
 /// Calls `visit` with every part of a state in order, and with its first number's place.
 fn each_part<T: Scalar>(model: &Model<'_, T>, rows: usize, position: u64, mut visit: impl FnMut(usize, StatePart)) {
@@ -78,14 +89,14 @@ impl<T: Scalar> Stream<'_, T> {
 
     fn head(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
-        out.part_mut(..8).become_copy(&MAGIC);
-        out.part_mut(8..12).become_copy(&(T::BYTES as u32).to_le_bytes());
-        out.part_mut(12..16).become_copy(&self.model.checksum().to_le_bytes());
-        out.put(16, self.mode.code());
-        let numbers = saved_numbers(&self.model) as u64;
-        for (out, x) in out.part_mut(24..).chunks_exact_mut(8).zip([self.position, self.clipped, numbers]) {
-            out.become_copy(&x.to_le_bytes());
-        }
+        NAME.put(&mut out, MAGIC);
+        FORMAT.put(&mut out, VERSION);
+        NUMBER_BYTES.put(&mut out, T::BYTES as u64);
+        CHECKSUM.put(&mut out, self.model.checksum().into());
+        MODE.put(&mut out, self.mode.code().into());
+        POSITION.put(&mut out, self.position);
+        CLIPPED.put(&mut out, self.clipped);
+        NUMBERS.put(&mut out, saved_numbers(&self.model) as u64);
         out
     }
 
@@ -96,34 +107,26 @@ impl<T: Scalar> Stream<'_, T> {
     /// [`Error::Format`] when the bytes are of another length, format, model or checksum, or hold a number that is not
     /// finite, as no stream leaves one behind; nothing changes.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let format = |what, expected: u64, found: u64| Err(Error::Format { what, expected, found });
         let needed = self.model.saved_len();
         if bytes.len() != needed {
-            return format("length in bytes", needed as u64, bytes.len() as u64);
+            return Err(Fault::Length.error("length in bytes", needed as u64, bytes.len() as u64));
         }
         let ours = self.head();
-        let fields = [(7, "magic"), (8, "version"), (12, "bytes of a number"), (16, "the model's checksum")];
-        let mut from = 0;
-        for (to, what) in fields {
-            let number = |b: &[u8]| b.part(from..to).iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
-            if bytes.part(from..to) != ours.part(from..to) {
-                return format(what, number(&ours), number(bytes));
-            }
-            from = to;
-        }
+        NAME.same(Fault::Foreign, &ours, bytes)?;
+        FORMAT.same(Fault::Version, &ours, bytes)?;
+        NUMBER_BYTES.same(Fault::Config, &ours, bytes)?;
+        CHECKSUM.same(Fault::Config, &ours, bytes)?;
         let body = closed(bytes)?;
-        let (mode, position, clipped, numbers) = (word(bytes, 16), word(bytes, 24), word(bytes, 32), word(bytes, 40));
-        let mode = Mode::of_code(u8::try_from(mode).unwrap_or(u8::MAX))?;
+        let mode = Mode::of_code(u8::try_from(MODE.get(bytes)).unwrap_or(u8::MAX))?;
+        let (position, clipped) = (POSITION.get(bytes), CLIPPED.get(bytes));
         if position > END {
-            return format("position, at most", END, position);
+            return Err(POSITION.error(Fault::Corrupt, END, position));
         }
-        if numbers != word(&ours, 40) {
-            return format("numbers", word(&ours, 40), numbers);
-        }
+        NUMBERS.same(Fault::Corrupt, &ours, bytes)?;
         let mut wrong = 0;
         body.part(HEADER..).chunks_exact(T::BYTES).for_each(|bytes| wrong += u64::from(!T::read_le(bytes).finite()));
         if wrong > 0 {
-            return format("numbers that are not finite", 0, wrong);
+            return Err(Fault::Corrupt.error("numbers that are not finite", 0, wrong));
         }
         (self.mode, self.position, self.clipped, self.torn) = (mode, position, clipped, false);
         let mut numbers = body.part(HEADER..).chunks_exact(T::BYTES).map(T::read_le);

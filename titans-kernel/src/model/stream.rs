@@ -4,7 +4,7 @@ use super::position::{END, Position};
 use super::{Feed, Input, LIMIT, LastWeights, Mode, Model, ModelSpec};
 use crate::arithmetic::Arithmetic;
 use crate::block::{BlockRun, Numbers, State, rule};
-use crate::error::{Error, Result, expect_len};
+use crate::error::{Error, Fault, Result, expect_len};
 use crate::ops::rows::finite_rows;
 use crate::ops::{embedding, linear, rms_norm};
 use crate::part::Parts;
@@ -187,8 +187,8 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// `[n, memories]` the inner loss of each memory at it, block after block (0 while memories are absent).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Value`] for an id outside of the vocabulary or the first number that is not finite,
-    /// [`Error::Config`] at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`]
+    /// [`Error::Shape`], [`Error::Range`] for an id outside of the vocabulary, [`Error::Value`] for the first number that
+    /// is not finite, [`Error::Config`] at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`]
     /// names the first token, counted from this push's first, whose write, residual row or outputs (if asked for) would
     /// not be finite: outputs and surprise of those before it are as they would be without it, rows from it on are
     /// unspecified, and the stream is torn (see [`Stream`]).
@@ -254,7 +254,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         self.whole()?;
         let (expected, found) = (u64::from(self.model.checksum), u64::from(other.model.checksum));
         if expected != found || self.state.len() != other.state.len() && self.rows == other.rows {
-            return Err(Error::Format { what: "model of the other stream, by its checksum", expected, found });
+            return Err(Fault::Config.error("model of the other stream, by its checksum", expected, found));
         }
         expect_len("rows of the other stream", self.rows, other.rows)?;
         other.state.become_copy(self.state);
@@ -273,7 +273,7 @@ impl<'a, T: Scalar> Stream<'a, T> {
         match (feed, spec.input) {
             (Feed::Tokens(ids), Input::Tokens(vocabulary)) => {
                 if let Some(index) = ids.iter().position(|&id| id as usize >= vocabulary) {
-                    return Err(Error::Value { what: "ids", index });
+                    return Err(Error::Range { what: "ids", index });
                 }
             }
             (Feed::Rows(rows), Input::Rows(size)) => {

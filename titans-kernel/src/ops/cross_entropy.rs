@@ -18,7 +18,7 @@ pub const IGNORE: u32 = u32::MAX;
 fn expect_targets(targets: &[u32], classes: usize) -> Result<()> {
     let wrong = |&t: &u32| t != IGNORE && usize::try_from(t).map_or(true, |t| t >= classes);
     match targets.iter().position(wrong) {
-        Some(index) => Err(Error::Value { what: "targets", index }),
+        Some(index) => Err(Error::Range { what: "targets", index }),
         None => Ok(()),
     }
 }
@@ -26,7 +26,7 @@ fn expect_targets(targets: &[u32], classes: usize) -> Result<()> {
 /// `losses[r] = −ln softmax(logits[r])[targets[r]]`; logits `[n, classes]`, targets and losses `[n]`.
 ///
 /// # Errors
-/// [`Error::Shape`] when the sizes disagree or the logits' columns are not neighbours; [`Error::Value`] with the
+/// [`Error::Shape`] when the sizes disagree or the logits' columns are not neighbours; [`Error::Range`] with the
 /// index of the first target that is neither a class nor [`IGNORE`]. `losses` is not touched then.
 pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
@@ -183,7 +183,7 @@ mod tests {
         let (x, mut y) = ([1.0f32; 6], [7.0f32; 6]);
         let m = Mat::new(&x, 2, 3).unwrap();
         for bad in [3, IGNORE - 1] {
-            let e = Err(Error::Value { what: "targets", index: 1 });
+            let e = Err(Error::Range { what: "targets", index: 1 });
             assert_eq!(forward(&Portable, m, &[0, bad], &mut y[..2]), e);
             assert_eq!(vjp(&Portable, m, &[IGNORE, bad], 1.0, MatMut::new(&mut y, 2, 3).unwrap()), e);
         }

@@ -24,10 +24,10 @@ impl DropMask {
     /// that stay are divided by 1 − P as rounded, so that the mean over all keys is the input.
     ///
     /// # Errors
-    /// [`Error::Value`] for another share.
+    /// [`Error::Range`] for another share.
     pub fn new(share: f64, key: u64) -> Result<Self> {
         if !(0.0..1.0).contains(&share) {
-            return Err(Error::Value { what: "share of dropped numbers", index: 0 });
+            return Err(Error::Range { what: "share of dropped numbers", index: 0 });
         }
         let threshold = (share * HASHES) as u32;
         let scale = HASHES / (HASHES - f64::from(threshold));

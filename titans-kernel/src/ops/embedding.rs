@@ -9,7 +9,7 @@ use crate::view::{Mat, MatMut};
 /// Every id is a row of the table.
 fn expect_ids(ids: &[u32], rows: usize) -> Result<()> {
     match ids.iter().position(|&id| usize::try_from(id).map_or(true, |id| id >= rows)) {
-        Some(index) => Err(Error::Value { what: "ids", index }),
+        Some(index) => Err(Error::Range { what: "ids", index }),
         None => Ok(()),
     }
 }
@@ -17,7 +17,7 @@ fn expect_ids(ids: &[u32], rows: usize) -> Result<()> {
 /// `y[r] = table[ids[r]]`.
 ///
 /// # Errors
-/// [`Error::Shape`] when the sizes disagree or the table's columns are not neighbours; [`Error::Value`] with the
+/// [`Error::Shape`] when the sizes disagree or the table's columns are not neighbours; [`Error::Range`] with the
 /// index of the first id that is no row of the table. `y` is not touched then.
 pub fn forward<T: Scalar>(table: Mat<'_, T>, ids: &[u32], mut y: MatMut<'_, T>) -> Result<()> {
     expect_rows("table", "table column stride", table, table.rows(), table.cols())?;
@@ -99,7 +99,7 @@ mod tests {
         let (table, mut y) = ([1.0f32; 6], [7.0f32; 6]);
         let t = Mat::new(&table, 2, 3).unwrap();
         for bad in [2, u32::MAX] {
-            let e = Err(Error::Value { what: "ids", index: 1 });
+            let e = Err(Error::Range { what: "ids", index: 1 });
             assert_eq!(forward(t, &[0, bad], MatMut::new(&mut y, 2, 3).unwrap()), e);
             assert_eq!(vjp(&[1, bad], t, MatMut::new(&mut y, 2, 3).unwrap()), e);
         }

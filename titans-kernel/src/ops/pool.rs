@@ -12,7 +12,7 @@ use crate::view::{Mat, MatMut};
 /// Every sequence is as long as its rows at most; the rows of all of them.
 fn expect_lengths(lengths: &[u32], time: usize) -> Result<usize> {
     match lengths.iter().position(|&n| usize::try_from(n).map_or(true, |n| n > time)) {
-        Some(index) => Err(Error::Value { what: "lengths", index }),
+        Some(index) => Err(Error::Range { what: "lengths", index }),
         None => Ok(lengths.len().saturating_mul(time)),
     }
 }
@@ -21,7 +21,7 @@ fn expect_lengths(lengths: &[u32], time: usize) -> Result<usize> {
 /// `[batch, width]`.
 ///
 /// # Errors
-/// [`Error::Shape`] when the sizes disagree or columns are not neighbours, [`Error::Value`] with the first length above
+/// [`Error::Shape`] when the sizes disagree or columns are not neighbours, [`Error::Range`] with the first length above
 /// `time`. `y` is not touched then.
 pub fn forward<T: Scalar, G: Arithmetic<T>>(
     g: &G,
@@ -165,7 +165,7 @@ mod tests {
         let mut out = |rows| MatMut::new(&mut y, rows, 3).map(drop);
         out(2).unwrap();
         let too_long = forward(&Portable, 2, &[1, 3], m(4), MatMut::new(&mut y, 2, 3).unwrap());
-        assert_eq!(too_long, Err(Error::Value { what: "lengths", index: 1 }));
+        assert_eq!(too_long, Err(Error::Range { what: "lengths", index: 1 }));
         assert!(forward(&Portable, 2, &[1, 2], m(3), MatMut::new(&mut y, 2, 3).unwrap()).is_err());
         assert!(forward(&Portable, 2, &[1, 2], m(4), MatMut::new(&mut y, 1, 3).unwrap()).is_err());
         assert!(vjp(&Portable, 2, &[1], m(1), MatMut::new(&mut y, 1, 3).unwrap()).is_err());

@@ -12,7 +12,7 @@ use crate::error::Result;
 /// Every target is a class or ignored. Checked before the rows are split, so that the index is the caller's.
 fn expect_targets(targets: &[u32], classes: usize) -> KernelResult<()> {
     match targets.iter().position(|&t| t != IGNORE && t as usize >= classes) {
-        Some(index) => Err(KernelError::Value { what: "targets", index }),
+        Some(index) => Err(KernelError::Range { what: "targets", index }),
         None => Ok(()),
     }
 }
@@ -20,7 +20,7 @@ fn expect_targets(targets: &[u32], classes: usize) -> KernelResult<()> {
 /// No sequence is longer than its rows.
 fn expect_lengths(lengths: &[u32], time: usize) -> KernelResult<()> {
     match lengths.iter().position(|&n| n as usize > time) {
-        Some(index) => Err(KernelError::Value { what: "lengths", index }),
+        Some(index) => Err(KernelError::Range { what: "lengths", index }),
         None => Ok(()),
     }
 }

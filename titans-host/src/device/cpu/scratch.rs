@@ -6,7 +6,7 @@ use super::conv::space as conv_space;
 use super::memory::{backward_space, forward_space};
 use super::norm::space as norm_space;
 use crate::device::Operation;
-use crate::device::plan::unlisted;
+use crate::device::plan::takes_no_scratch;
 use crate::error::Result;
 
 /// Lengths of the vectors that the operation has at once. `len` tells that of an operand.
@@ -33,7 +33,6 @@ pub(in crate::device) fn scratch<B, I>(
         | Op::Sum { .. }
         | Op::Segments { .. }
         | Op::SegmentsVjp { .. } => Vec::new(),
-        // Which take some is said once, in the plan (`plan/ops.rs`).
-        _ => return Err(unlisted("cpu", operation.name())),
+        takes_no_scratch!() => Vec::new(),
     })
 }

@@ -6,7 +6,7 @@ use super::columns::{plain_slices, slices};
 use super::counting::Counting;
 use super::memory::{BackwardSpace, ForwardSpace, SegmentsBackward, SegmentsForward};
 use super::ops::{NORMED, few_normed, sums};
-use crate::device::plan::unlisted;
+use crate::device::plan::takes_no_scratch;
 use crate::device::{AttentionInputs, AttentionOp, MemoryOp, Operation};
 use crate::error::Result;
 use std::sync::Arc;
@@ -44,8 +44,7 @@ pub(in crate::device) fn scratch<B, I>(
         }
         Op::SegmentsVjp { op, .. } => vec![held(&op.memory, |cuda| SegmentsBackward::new(cuda, op))?],
         Op::LinearVjp { .. } => Vec::new(),
-        // Which take some is said once, in the plan (`plan/ops.rs`).
-        _ => return Err(unlisted("cuda", operation.name())),
+        takes_no_scratch!() => Vec::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::device::memory::ask_by_memory_vjp;
 use crate::device::repeat::no_repeat;
 use crate::device::rows::given;
 use crate::device::{Device, MemoryOp, MemoryOutputs, MemoryUse, Operation, SegmentsMade, SegmentsOp, cuda};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use titans_kernel::arch::Simd;
 
 impl Device for Plan {
@@ -84,9 +84,7 @@ impl Device for Plan {
 
     fn run(&self, operation: Operation<'_, PlanBuffer, Option<PlanBuffer>>) -> Result<u64> {
         use Operation as Op;
-        if takes_scratch(&operation) {
-            self.pass(&self.scratch(&operation)?)?;
-        }
+        self.pass(&self.scratch(&operation)?)?;
         match operation {
             Op::Add { y, .. }
             | Op::Silu { y, .. }
@@ -193,67 +191,47 @@ fn walked(made: SegmentsMade<&mut PlanBuffer>, boundaries: Option<&mut PlanBuffe
     made.gates.is(BufferKind::Elementwise);
 }
 
-/// Whether some device takes scratch for it, whose own list says how much: `cpu/scratch.rs`, `cuda/scratch.rs`.
-const fn takes_scratch<B, I>(operation: &Operation<'_, B, I>) -> bool {
-    use Operation as Op;
-    match operation {
-        Op::LinearVjp { .. }
-        | Op::RmsNormVjp { .. }
-        | Op::L2NormVjp { .. }
-        | Op::ConvVjp { .. }
-        | Op::Attention { .. }
-        | Op::AttentionVjp { .. }
-        | Op::Memory { .. }
-        | Op::MemoryVjp { .. }
-        | Op::Segments { .. }
-        | Op::SegmentsVjp { .. }
-        | Op::SumSquares { .. }
-        | Op::SumSquaresAll { .. }
-        | Op::Sum { .. } => true,
-        Op::Copy { .. }
-        | Op::Fill { .. }
-        | Op::Add { .. }
-        | Op::AddScaled { .. }
-        | Op::MoveRows { .. }
-        | Op::Split { .. }
-        | Op::Join { .. }
-        | Op::Dropout { .. }
-        | Op::Silu { .. }
-        | Op::SiluVjp { .. }
-        | Op::SiluGate { .. }
-        | Op::SiluGateVjp { .. }
-        | Op::SigmoidGate { .. }
-        | Op::SigmoidGateVjp { .. }
-        | Op::Gates { .. }
-        | Op::GatesVjp { .. }
-        | Op::Linear { .. }
-        | Op::RmsNorm { .. }
-        | Op::L2Norm { .. }
-        | Op::Conv { .. }
-        | Op::ConvTail { .. }
-        | Op::MemoryStart { .. }
-        | Op::MemoryStartVjp { .. }
-        // It runs others, which take their own.
-        | Op::AskVjp { .. }
-        | Op::Embedding { .. }
-        | Op::EmbeddingVjp { .. }
-        | Op::Pool { .. }
-        | Op::PoolVjp { .. }
-        | Op::CrossEntropy { .. }
-        | Op::CrossEntropyVjp { .. }
-        | Op::SquaredError { .. }
-        | Op::SquaredErrorVjp { .. }
-        | Op::AdamW { .. }
-        | Op::ClearAll { .. }
-        | Op::AdamWAll { .. }
-        | Op::AdamWClipped { .. } => false,
-    }
+/// The operations that take no scratch on any device: those of which the devices' own lists (`cpu/scratch.rs`,
+/// `cuda/scratch.rs`) say nothing. An operation that is in neither is an error of the compiler there.
+macro_rules! takes_no_scratch {
+    () => {
+            $crate::device::Operation::Copy { .. }
+            | $crate::device::Operation::Fill { .. }
+            | $crate::device::Operation::Add { .. }
+            | $crate::device::Operation::AddScaled { .. }
+            | $crate::device::Operation::MoveRows { .. }
+            | $crate::device::Operation::Split { .. }
+            | $crate::device::Operation::Join { .. }
+            | $crate::device::Operation::Dropout { .. }
+            | $crate::device::Operation::Silu { .. }
+            | $crate::device::Operation::SiluVjp { .. }
+            | $crate::device::Operation::SiluGate { .. }
+            | $crate::device::Operation::SiluGateVjp { .. }
+            | $crate::device::Operation::SigmoidGate { .. }
+            | $crate::device::Operation::SigmoidGateVjp { .. }
+            | $crate::device::Operation::Gates { .. }
+            | $crate::device::Operation::GatesVjp { .. }
+            | $crate::device::Operation::Linear { .. }
+            | $crate::device::Operation::RmsNorm { .. }
+            | $crate::device::Operation::L2Norm { .. }
+            | $crate::device::Operation::Conv { .. }
+            | $crate::device::Operation::ConvTail { .. }
+            | $crate::device::Operation::MemoryStart { .. }
+            | $crate::device::Operation::MemoryStartVjp { .. }
+            // It runs others, which take their own.
+            | $crate::device::Operation::AskVjp { .. }
+            | $crate::device::Operation::Embedding { .. }
+            | $crate::device::Operation::EmbeddingVjp { .. }
+            | $crate::device::Operation::Pool { .. }
+            | $crate::device::Operation::PoolVjp { .. }
+            | $crate::device::Operation::CrossEntropy { .. }
+            | $crate::device::Operation::CrossEntropyVjp { .. }
+            | $crate::device::Operation::SquaredError { .. }
+            | $crate::device::Operation::SquaredErrorVjp { .. }
+            | $crate::device::Operation::AdamW { .. }
+            | $crate::device::Operation::ClearAll { .. }
+            | $crate::device::Operation::AdamWAll { .. }
+            | $crate::device::Operation::AdamWClipped { .. }
+    };
 }
-
-/// The error of a device's list that lacks an operation which [`takes_scratch`].
-pub(in crate::device) fn unlisted(device: &'static str, operation: &str) -> Error {
-    Error::Device {
-        device,
-        reason: format!("the plan of {operation}: expected its scratch to be listed, found nothing"),
-    }
-}
+pub(in crate::device) use takes_no_scratch;
