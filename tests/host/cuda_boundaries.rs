@@ -1,6 +1,6 @@
 //! Of a memory's boundaries some kept and the others computed again, on the emulated machine: the bits of all kept.
 
-use crate::cuda_emulator::{ALL, emulated};
+use crate::cuda_emulator::emulated;
 use titans_host::device::cuda::Cuda;
 use titans_host::device::cuda::emulator::Emulator;
 use titans_host::device::{Boundaries, Device, MemoryGradients, MemoryInputs, MemoryOp, MemoryOutputs};
@@ -66,8 +66,7 @@ fn gradients_have_the_bits_of_all_boundaries_kept() {
 /// So many memories that a device is given one piece at a time.
 #[test]
 fn spans_longer_than_a_group_have_the_bits_of_all_kept() {
-    if std::env::var_os(ALL).is_none() {
-        println!("skipped: left to `.ci/run races`, as it takes a minute");
+    if crate::left_for_long_runs() {
         return;
     }
     let d = emulated();

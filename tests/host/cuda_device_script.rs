@@ -36,6 +36,9 @@ fn state<'a>(summary: &'a Value, step: &str) -> &'a str {
 
 #[test]
 fn on_a_fake_gpu_everything_is_measured_and_summed_up() {
+    if crate::left_for_long_runs() {
+        return;
+    }
     let fake = Fake::new(&[]).with(&ALL);
     let titans = Path::new(env!("CARGO_BIN_EXE_titans"));
     let mut command = script(titans, &fake.path(""), &["--quick"]);
@@ -89,6 +92,9 @@ fn false_titans(folder: &TempDir, body: &str) -> PathBuf {
 
 #[test]
 fn what_fails_hangs_or_says_nonsense_is_no_success() {
+    if crate::left_for_long_runs() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let titans = false_titans(
         &folder,

@@ -21,10 +21,6 @@ pub(crate) fn emulated() -> Cuda<Emulator> {
     Cuda::with_driver(EMULATOR.get_or_init(|| Arc::new(Emulator::new(Order::Ascending).unwrap())).clone())
 }
 
-/// Set by `.ci/run races`: under the sanitizer memories and every block kernel too, every memory with the threads of a
-/// launch in another order, and spans of more memories than a device is given at once.
-pub(crate) const ALL: &str = "TITANS_ALL_RACES";
-
 pub(crate) fn reference() -> Cpu<f64> {
     Cpu::new(Some(1)).unwrap()
 }
@@ -91,12 +87,12 @@ fn golden_vectors_come_out() {
 fn the_order_of_the_threads_changes_nothing() {
     let backwards = Cuda::with_driver(Arc::new(Emulator::new(Order::Descending).unwrap()));
     let mut checks = selftest::operations(&backwards, &emulated());
-    let all = std::env::var_os(ALL).is_some();
+    let all = crate::long_run();
     checks.extend(selftest::exact_memories(&backwards, &emulated(), true));
     if all {
         checks.extend(selftest::memories(&backwards, &emulated()));
     } else {
-        println!("memories chunk by chunk are left to `.ci/run races`");
+        println!("memories chunk by chunk are left to `.ci/run long`");
     }
     checks.iter_mut().for_each(|check| check.tolerance = 0.0);
     assert_all(&checks, if all { 500 } else { 300 });

@@ -34,3 +34,18 @@ mod model_golden;
 mod model_gradients;
 mod model_streams;
 mod training;
+
+/// Whether a test is for `.ci/run long` alone and this is another run: says so.
+///
+/// Those tests take minutes and run kernels that other tests have run, with a sanitizer between or in another order.
+pub(crate) fn left_for_long_runs() -> bool {
+    let left = !long_run();
+    if left {
+        println!("skipped: left to `.ci/run long`, as it takes a minute or more");
+    }
+    left
+}
+
+pub(crate) fn long_run() -> bool {
+    std::env::var_os("TITANS_LONG_TESTS").is_some()
+}
