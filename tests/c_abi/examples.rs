@@ -1,7 +1,7 @@
 //! The programs of `examples/cpp`: built by the compilers that are here, run on small models that these tests train,
-//! and run again under the sanitizers and under valgrind where that is installed.
+//! and run again under the sanitizers and, by `.ci/run long`, under valgrind.
 
-use crate::tools::{Standard, is_here, libraries, root, run, system_libraries, temporary, titans};
+use crate::tools::{Standard, is_here_in_long_runs, libraries, root, run, system_libraries, temporary, titans};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -100,10 +100,10 @@ fn each_way(name: &str, arguments: &[&OsStr], few: &[&OsStr], check: impl Fn(&st
     let mut command = Command::new(sanitized);
     command.env("ASAN_OPTIONS", "detect_leaks=1:strict_string_checks=1");
     check(&run(command.args(arguments)));
-    if is_here("clang++") {
+    if is_here_in_long_runs("clang++") {
         check(&run(Command::new(built(name, Some("clang++"), "c++20", &[])).args(arguments)));
     }
-    if is_here("valgrind") {
+    if is_here_in_long_runs("valgrind") {
         let mut command = Command::new("valgrind");
         command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]);
         // Under valgrind there is no AVX-512, and AVX2 gives the same bits.
@@ -161,7 +161,7 @@ fn sessions_on_threads_are_those_of_one_after_another() {
     let arguments = |threads: &'static str| [text().as_os_str(), threads.as_ref()];
     let check = |said: &str| assert!(said.ends_with("the numbers of one after another\n"), "{said}");
     each_way("sessions", &arguments("4"), &arguments("2"), check);
-    if is_here("valgrind") {
+    if is_here_in_long_runs("valgrind") {
         let mut command = Command::new("valgrind");
         let suppressions = root().join("tests/c_abi/helgrind.supp");
         command.args(["--tool=helgrind", "--quiet", "--error-exitcode=9"]);
@@ -184,7 +184,7 @@ fn forecast_errs_less_while_it_learns() {
 /// A checker that sees nothing would be content with everything.
 #[test]
 fn helgrind_still_sees_races_of_a_program() {
-    if !is_here("valgrind") {
+    if !is_here_in_long_runs("valgrind") {
         return;
     }
     let (source, program) = (temporary("race.cpp"), temporary("race"));

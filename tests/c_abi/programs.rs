@@ -3,7 +3,7 @@
 
 use crate::streams::blocks::tiny;
 use crate::streams::support::weights;
-use crate::tools::{Standard, is_here, libraries, root, run, shared_folder, system_libraries, temporary};
+use crate::tools::{Standard, is_here_in_long_runs, libraries, root, run, shared_folder, system_libraries, temporary};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -135,7 +135,7 @@ fn clang_compiles_the_programs_too() {
         ("clang++", "stream.cpp", "c++2b"),
         ("clang++", "text.cpp", "c++17"),
     ] {
-        if !is_here(compiler) {
+        if !is_here_in_long_runs(compiler) {
             continue;
         }
         let program = temporary(&format!("{source}-{compiler}-{standard}").replace('+', "p"));
@@ -146,7 +146,7 @@ fn clang_compiles_the_programs_too() {
 
 #[test]
 fn the_programs_run_under_valgrind() {
-    if !is_here("valgrind") {
+    if !is_here_in_long_runs("valgrind") {
         return;
     }
     for source in ["memory.c", "memory.cpp", "stream.c", "stream.cpp", "text.cpp"] {

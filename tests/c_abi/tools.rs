@@ -69,6 +69,16 @@ pub fn is_here(name: &str) -> bool {
     here
 }
 
+/// The same for programs by which tests take long, valgrind and a second compiler: `.ci/run long` sets TITANS_LONG_TESTS,
+/// and without it the test says what it leaves to that.
+pub fn is_here_in_long_runs(name: &str) -> bool {
+    let long = std::env::var_os("TITANS_LONG_TESTS").is_some();
+    if !long {
+        println!("skipped: {name} is left to `.ci/run long`, as it takes long");
+    }
+    long && is_here(name)
+}
+
 /// The folder with libtitans.a and the shared library that belong to this test.
 pub fn libraries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();

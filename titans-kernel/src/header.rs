@@ -67,9 +67,11 @@ impl Field {
     /// # Errors
     /// [`Error::Format`](crate::Error::Format) with this fault and the first numbers that differ.
     pub(crate) fn same(self, fault: Fault, expected: &[u8], found: &[u8]) -> Result<()> {
-        (0..self.numbers).map(|i| [expected, found].map(|header| self.at(header, i))).try_for_each(|[expected, found]| {
-            if expected == found { Ok(()) } else { Err(self.error(fault, expected, found)) }
-        })
+        (0..self.numbers).map(|i| [expected, found].map(|header| self.at(header, i))).try_for_each(
+            |[expected, found]| {
+                if expected == found { Ok(()) } else { Err(self.error(fault, expected, found)) }
+            },
+        )
     }
 
     /// [`Error::Format`](crate::Error::Format) that names this field.

@@ -150,7 +150,10 @@ fn a_damaged_or_foreign_state_is_an_error_and_changes_nothing() {
         let mut c = buffer(&foreign, 4);
         let mut c = Stream::new(&f32::kernel(), &foreign, Mode::On, 4, &mut c).unwrap();
         let parts = saved(&c);
-        assert!(matches!(victim.load(&parts), Err(Error::Format { fault: Fault::Config, what: "the model's checksum", .. })));
+        assert!(matches!(
+            victim.load(&parts),
+            Err(Error::Format { fault: Fault::Config, what: "the model's checksum", .. })
+        ));
         assert!(matches!(stream.fork_into(&mut c), Err(Error::Format { fault: Fault::Config, .. })));
         assert_eq!((saved(&victim), victim.mode()), (before, Mode::Frozen));
         victim.load(&bytes).unwrap();

@@ -223,12 +223,9 @@ impl Encoder {
     pub fn numbers(&self, text: &str) -> Result<Vec<u32>> {
         match self.alphabet {
             Letters::Bytes | Letters::Bpe => self.tokenizer.encode(text.as_bytes()),
-            Letters::Dna => numbered(
-                text,
-                base,
-                "a base (A, C, G, T, U, or a letter for several as N)",
-                "--alphabet characters",
-            ),
+            Letters::Dna => {
+                numbered(text, base, "a base (A, C, G, T, U, or a letter for several as N)", "--alphabet characters")
+            }
             Letters::Characters => numbered(
                 text,
                 |c| self.letters.binary_search(&c).ok().map(|i| i as u32),

@@ -215,11 +215,16 @@ impl<'a, T: Scalar> Model<'a, T> {
         T: Pod,
     {
         if cfg!(target_endian = "big") {
-            return Err(Fault::Place.error("blob: little-endian processor; use read_into here: bytes of a number", 1, 0));
+            return Err(Fault::Place.error(
+                "blob: little-endian processor; use read_into here: bytes of a number",
+                1,
+                0,
+            ));
         }
         let off = parsed.body.as_ptr().align_offset(align_of::<T>()) as u64;
-        let numbers = bytemuck::try_cast_slice(parsed.body)
-            .map_err(|_| Fault::Place.error("blob: aligned parameters (or use read_into); bytes to the next such place", 0, off))?;
+        let numbers = bytemuck::try_cast_slice(parsed.body).map_err(|_| {
+            Fault::Place.error("blob: aligned parameters (or use read_into); bytes to the next such place", 0, off)
+        })?;
         Ok(Self::new(parsed, numbers))
     }
 
