@@ -7,4 +7,5 @@ mod launched;
 mod stops;
 mod sums;
 mod support;
+mod torchrun;
 mod training;

@@ -8,10 +8,15 @@ use titans_host::train::store::Store;
 pub const ALSO: &str = ":";
 
 /// What a launcher leaves in the environment.
-const LAUNCHED: [&str; 15] = [
+const LAUNCHED: [&str; 20] = [
     "RANK",
     "WORLD_SIZE",
     "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "TITANS_PORT",
+    "TORCHELASTIC_RUN_ID",
     "OMPI_COMM_WORLD_RANK",
     "OMPI_COMM_WORLD_SIZE",
     "OMPI_COMM_WORLD_LOCAL_RANK",

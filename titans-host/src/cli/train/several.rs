@@ -5,7 +5,8 @@ use super::begin::Begun;
 use crate::cli::Failure;
 use crate::device::cpu::Isa;
 use crate::error::{Error, Result, counted};
-use crate::train::ranks::launch::Launch;
+use crate::train::ranks::launch::{Launch, Transport};
+use crate::train::ranks::tcp::Tcp;
 use crate::train::ranks::{Alone, Collective, leads, share};
 use std::ffi::OsString;
 use titans_kernel::Choice;
@@ -13,44 +14,57 @@ use titans_kernel::Choice;
 /// Runs `train` as the process that the environment says this is.
 ///
 /// # Errors
-/// Those of `train`; of a build without the feature `mpi`, that there are several processes.
+/// Those of `train`; of a build without the feature `mpi`, that MPI's launcher started several processes.
 pub(super) fn run(
     train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
 ) -> std::result::Result<(), Failure> {
     let launch = Launch::of_environment()?;
-    if launch.size == 1 {
-        return train(&Alone);
+    match launch.over {
+        _ if launch.size == 1 => train(&Alone),
+        Transport::Tcp => {
+            let ranks = Tcp::join(&launch)?;
+            let trained = together(&ranks, train)?;
+            ranks.end();
+            trained
+        }
+        Transport::Mpi => over_mpi(&launch, train),
     }
-    together(&launch, train)
 }
 
 #[cfg(not(feature = "mpi"))]
-fn together(
+fn over_mpi(
     launch: &Launch,
     _train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
 ) -> std::result::Result<(), Failure> {
     Ok(launch.expect_alone()?)
 }
 
-/// Whoever fails says why, and takes all others with it; all others wait until rank 0 has done the rest.
 #[cfg(feature = "mpi")]
-fn together(
+fn over_mpi(
     launch: &Launch,
     train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
 ) -> std::result::Result<(), Failure> {
-    use crate::train::ranks::mpi::Mpi;
-    let ranks = Mpi::join(launch)?;
-    let trained = train(&ranks);
-    match trained {
+    let ranks = crate::train::ranks::mpi::Mpi::join(launch)?;
+    let trained = together(&ranks, train)?;
+    ranks.end();
+    trained
+}
+
+/// Whoever fails says why, and takes all others with it; all others wait until rank 0 has done the rest, and may leave
+/// in order then, with what training ended with.
+fn together(
+    ranks: &dyn Collective,
+    train: impl Fn(&dyn Collective) -> std::result::Result<(), Failure>,
+) -> std::result::Result<std::result::Result<(), Failure>, Failure> {
+    match train(ranks) {
         Err(failure) if !failure.in_order() => {
-            let code = failure.of_process(launch.rank, launch.size).report();
+            let code = failure.of_process(ranks.rank(), ranks.size()).report();
             ranks.abort(code as u8);
             Err(Failure::told(code))
         }
         in_order => {
             ranks.meet()?;
-            ranks.end();
-            in_order
+            Ok(in_order)
         }
     }
 }

@@ -2,9 +2,19 @@
 
 use crate::{Error, Result};
 
+/// How processes of a launcher reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The library of which the launcher is a part: a build with the feature `mpi`.
+    Mpi,
+    /// Connections of their own ([`super::tcp`]): any build.
+    Tcp,
+}
+
 /// A launcher, by the variables that it sets.
 struct Launcher {
     name: &'static str,
+    over: Transport,
     rank: &'static str,
     size: &'static str,
     local: &'static str,
@@ -17,16 +27,32 @@ struct Launcher {
 const LAUNCHERS: [Launcher; 4] = [
     Launcher {
         name: "mpirun (Open MPI)",
+        over: Transport::Mpi,
         rank: "OMPI_COMM_WORLD_RANK",
         size: "OMPI_COMM_WORLD_SIZE",
         local: "OMPI_COMM_WORLD_LOCAL_RANK",
         only_with: None,
     },
-    Launcher { name: "mpiexec (PMI)", rank: "PMI_RANK", size: "PMI_SIZE", local: "MPI_LOCALRANKID", only_with: None },
-    Launcher { name: "torchrun", rank: "RANK", size: "WORLD_SIZE", local: "LOCAL_RANK", only_with: None },
+    Launcher {
+        name: "mpiexec (PMI)",
+        over: Transport::Mpi,
+        rank: "PMI_RANK",
+        size: "PMI_SIZE",
+        local: "MPI_LOCALRANKID",
+        only_with: None,
+    },
+    Launcher {
+        name: "torchrun",
+        over: Transport::Tcp,
+        rank: "RANK",
+        size: "WORLD_SIZE",
+        local: "LOCAL_RANK",
+        only_with: None,
+    },
     // A batch script has the number of tasks too, and runs once: a step is what srun started.
     Launcher {
         name: "srun",
+        over: Transport::Mpi,
         rank: "SLURM_PROCID",
         size: "SLURM_STEP_NUM_TASKS",
         local: "SLURM_LOCALID",
@@ -42,6 +68,8 @@ const BY_ITSELF: &str = "TITANS_ALONE";
 pub struct Launch {
     /// Who started it.
     pub by: &'static str,
+    /// How they reach each other.
+    pub over: Transport,
     /// Its number, 0 to size − 1.
     pub rank: usize,
     /// How many were started.
@@ -52,7 +80,7 @@ pub struct Launch {
 
 impl Launch {
     /// A process that nobody started as one of several.
-    pub const ALONE: Self = Self { by: "nobody", rank: 0, size: 1, local: None };
+    pub const ALONE: Self = Self { by: "nobody", over: Transport::Mpi, rank: 0, size: 1, local: None };
 
     /// What this process's environment says.
     ///
@@ -86,7 +114,7 @@ impl Launch {
                 continue;
             }
             let local = get(launcher.local).map(|local| number(launcher.local, &local)).transpose()?;
-            return Ok(Self { by: launcher.name, rank, size, local });
+            return Ok(Self { by: launcher.name, over: launcher.over, rank, size, local });
         }
         Ok(Self::ALONE)
     }
@@ -102,7 +130,7 @@ impl Launch {
         }
         Err(Error::usage(format!(
             "{by} started this process as number {rank} of {size}, and this build of titans trains in one: expected a \
-             build with the feature `mpi` (cargo build --release -p titans-host --features mpi), or one process, or \
+             build with the feature `mpi` (cargo build --release -p titans-host --features mpi), or torchrun, or one process, or \
              {BY_ITSELF}=1 in the environment, with which each is a run of its own"
         )))
     }
@@ -114,7 +142,7 @@ fn number(name: &str, text: &str) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::Launch;
+    use super::{Launch, Transport};
 
     fn of(variables: &[(&str, &str)]) -> crate::Result<Launch> {
         Launch::of(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string()))
@@ -126,7 +154,7 @@ mod tests {
         assert_eq!(of(&[]).unwrap(), Launch::ALONE);
         assert_eq!(of(&[("LOCAL_RANK", "3"), ("RANK", "3"), ("WORLD_SIZE", "")]).unwrap(), Launch::ALONE);
         let torchrun = of(&[("RANK", "3"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a")]).unwrap();
-        assert_eq!((torchrun.by, numbers(torchrun)), ("torchrun", (3, 8, Some(1))));
+        assert_eq!((torchrun.by, torchrun.over, numbers(torchrun)), ("torchrun", Transport::Tcp, (3, 8, Some(1))));
         let mpirun =
             of(&[("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2"), ("SLURM_PROCID", "0")]).unwrap();
         assert_eq!(numbers(mpirun), (1, 2, None));
