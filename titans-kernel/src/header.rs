@@ -1,8 +1,22 @@
 //! Headers of saved bytes, little-endian: a field's place is said once, for who writes it, who reads it and who finds
-//! that it does not fit.
+//! that it does not fit. And the words that the project's files begin with, each with a byte for its version behind.
 
 use crate::error::{Fault, Result};
 use crate::part::Parts;
+
+/// A model, as `titans export` writes it ([`crate::model::blob`]).
+pub const MODEL: &[u8; 7] = b"TTNMODL";
+/// A stream of a memory ([`crate::memory::Stream::save`]).
+pub const MEMORY: &[u8; 7] = b"TTNSTRM";
+/// A stream through a model ([`crate::model::Stream::save`]).
+pub const STREAM: &[u8; 7] = b"TTNSESS";
+/// What comes before one of those that `titans stream --state` and the C library keep ([`crate::model::KeptState`]).
+pub const KEPT: &[u8; 7] = b"TTNFEED";
+
+/// The word as a number of a header, without its version.
+pub(crate) const fn magic(&[a, b, c, d, e, f, g]: &[u8; 7]) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, g, 0])
+}
 
 /// A field of a header: some numbers of so many bytes.
 #[derive(Clone, Copy)]

@@ -39,7 +39,7 @@ mod block;
 pub mod choice;
 mod crc;
 pub mod error;
-mod header;
+pub mod header;
 pub mod memory;
 pub mod model;
 pub mod ops;

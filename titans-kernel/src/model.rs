@@ -16,12 +16,13 @@ mod spec;
 mod stream;
 
 pub use crate::block::{
-    BlockSpec, BlockWeights, Combine, GateSpan, Kind, LIMIT, MacFeed, MacRead, Mode, Projection, Tensor, WeightSource,
-    Wiring,
+    BlockSpec, BlockWeights, Combine, GateSpan, Kind, MacFeed, MacRead, Mode, Projection, ROTARY_BASE, Tensor,
+    WeightSource, Wiring,
 };
 use crate::block::{Numbers, scratch_len, state_len};
 pub use crate::crc::CHECKSUM;
 use crate::error::Result;
+pub use crate::memory::LIMIT;
 use crate::scalar::Scalar;
 use crate::scratch::Count;
 use crate::view::Mat;

@@ -8,6 +8,7 @@ use crate::model::{borrow_model, titans_model};
 use crate::pointer::{addresses, apart, arg, input, output};
 use crate::status::titans_status::*;
 use core::ffi::c_void;
+use titans_kernel::header;
 use titans_kernel::model::{Input, KeptState};
 
 impl StreamBlock<'_> {
@@ -119,7 +120,8 @@ pub unsafe extern "C" fn titans_stream_load(
         apart(arg(3, "bytes"), &addresses(bytes.cast::<u8>(), len), &block.addresses[0])?;
         // SAFETY: the caller promises `bytes`; they lie outside of the block.
         let bytes = unsafe { input(arg(3, "bytes"), bytes.cast::<u8>(), len, len) }?;
-        let known = [b"TTNFEED", b"TTNSESS"].iter().any(|name| bytes.starts_with(*name) || name.starts_with(bytes));
+        let begins = [header::KEPT, header::STREAM];
+        let known = begins.iter().any(|name| bytes.starts_with(*name) || name.starts_with(bytes));
         if !known {
             return Err(arg(3, "bytes").fail(TITANS_ERROR_SAVED_FOREIGN));
         }

@@ -28,7 +28,7 @@ pub struct State {
 
 /// Whether the bytes begin as a saved stream does.
 pub fn is_state(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"TTNSTRM")
+    bytes.starts_with(titans_kernel::header::MEMORY)
 }
 
 /// Reads and checks every byte of the content of `path`.

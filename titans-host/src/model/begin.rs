@@ -1,7 +1,7 @@
 //! How the parameters of a model begin; `docs/MATH.md`, section 6, has the list.
 
 use super::layout::Init;
-use super::{Kind, ModelConfig, Shortcut, Wiring, weights};
+use super::{Kind, ModelConfig, Shortcut, weights};
 use crate::error::Result;
 use std::convert::Infallible;
 use titans_kernel::memory::Network;
@@ -137,7 +137,7 @@ impl Beginnings<'_> {
         for map in [attention_out, out, down] {
             self.linear(map, small);
         }
-        self.linear(memory_out, if c.wiring == Wiring::Residual { small } else { 1.0 });
+        self.linear(memory_out, if c.wiring.is_residual() { small } else { 1.0 });
         self.plain(persistent, Init::Normal { std: 1.0 });
         // The gates begin at their biases, whatever the token.
         self.linear(gates, 0.1);

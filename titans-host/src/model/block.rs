@@ -56,7 +56,7 @@ impl<D: Device> Model<D> {
         x: &Var<D>,
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
-        let mut mixed = if segment.mode == Mode::Absent && !block.kind.has_attention() {
+        let mut mixed = if !segment.mode.answers() && !block.kind.has_attention() {
             Mixed::of(x.clone())
         } else {
             let n = tape.rms_norm(x, block.w.norm)?;

@@ -13,10 +13,8 @@ pub(super) use titans_kernel::model::{Combine, GateSpan, Kind, Wiring};
 use super::layout;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use titans_kernel::memory::{MAX_LAYERS, MemorySpec};
+use titans_kernel::memory::{LIMIT, MAX_LAYERS, MemorySpec};
 
-/// Largest of any size in a configuration: far beyond use, and small enough that counts cannot overflow.
-const LIMIT: usize = 1 << 20;
 /// Most taps of a convolution.
 const TAPS: usize = 256;
 /// Most persistent tokens.

@@ -2,7 +2,7 @@
 
 use super::block::Segment;
 use super::dropout::Dropout;
-use super::{Model, Shortcut, Wiring};
+use super::{Model, Shortcut};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tape::{Shared, Tape, Var};
@@ -155,7 +155,7 @@ impl<D: Device> Model<D> {
                 "model: expected {expected} states to begin with or none, found {found}"
             )));
         }
-        if found > 0 && self.config.wiring == Wiring::Letter && self.config.persistent > 0 {
+        if found > 0 && !self.config.wiring.is_residual() && self.config.persistent > 0 {
             // Their answers would be missing in attention.
             return Err(Error::usage(
                 "model: memories that go on from a text before need the residual wiring or no persistent tokens",

@@ -203,7 +203,7 @@ impl<T: SimdScalar> Session<T> {
         let (y, s) = (MatMut::new(&mut said, n, outputs)?, MatMut::new(&mut surprise, n, memories)?);
         self.lend(|stream, g| Ok(stream.push(g, feed, Some(y), Some(s))?))?;
         let mut heads = Vec::new();
-        if self.position.mode != Mode::Absent {
+        if self.position.mode.answers() {
             for i in 0..model.spec().blocks {
                 let block = model.block(i)?;
                 heads.extend((block.memories() > 0).then_some(block.memories()));

@@ -1,6 +1,5 @@
 //! A model's weights as one blob: what streams run on, and what `titans export` writes.
 
-use super::mixer::ROTARY_BASE;
 use super::{Head, Kind, Model, ModelConfig, Shortcut};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -124,7 +123,7 @@ pub(super) fn unchecked(c: &ModelConfig) -> Result<(kernel::ModelSpec, Vec<kerne
         kv_heads: c.kv_heads(),
         window: c.attention.window,
         segment: c.attention.segment,
-        rotary: if c.attention.rotary { ROTARY_BASE } else { 0.0 },
+        rotary: if c.attention.rotary { kernel::ROTARY_BASE } else { 0.0 },
         combine: c.combine,
         mac_feed: c.attention.feed,
         mac_read: c.attention.read,

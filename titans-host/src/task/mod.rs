@@ -1,4 +1,5 @@
-//! What is learned and measured: recall, text, series of numbers, forecasts of them, and classes of sequences.
+//! What is learned and measured: recall, text, series of numbers and forecasts of them, classes of sequences, state
+//! tracking, needles, questions about stories; and studies, which compare configurations by them.
 
 pub mod babilong;
 pub mod classify;
@@ -66,12 +67,12 @@ pub struct TaskFacts {
 }
 
 impl TaskFacts {
-    /// Sequences that are made, of any length.
-    const MADE: Self = Self { study: StudyBy::Options, from_files: false, own_lengths: false, ends: None };
+    /// Sequences that are made, of any length, and no study.
+    const MADE: Self = Self { study: StudyBy::Nothing, from_files: false, own_lengths: false, ends: None };
 }
 
 /// What is done with sequences of a made task.
-const MEASURED: &str = "titans eval measures it";
+pub const MEASURED: &str = "titans eval measures it";
 
 /// Declares the tasks: what each is, its configuration, its name in configurations and on the command line, and its
 /// facts.
@@ -130,24 +131,30 @@ macro_rules! tasks {
 
 tasks! {
     /// Key–value pairs in noise.
-    Recall(RecallConfig) = 0, "recall", TaskFacts { ends: Some(MEASURED), ..TaskFacts::MADE };
+    Recall(RecallConfig) = 0, "recall", TaskFacts { study: StudyBy::Options, ends: Some(MEASURED), ..TaskFacts::MADE };
     /// Text, byte by byte or token by token.
-    Text(TextConfig) = 1, "text", TaskFacts { from_files: true, ..TaskFacts::MADE };
+    Text(TextConfig) = 1, "text", TaskFacts { study: StudyBy::Options, from_files: true, ..TaskFacts::MADE };
     /// Series of numbers, patch by patch.
-    Series(SeriesConfig) = 2, "series", TaskFacts { study: StudyBy::Nothing, from_files: true, ..TaskFacts::MADE };
+    Series(SeriesConfig) = 2, "series", TaskFacts { from_files: true, ..TaskFacts::MADE };
     /// Forecasts of series of numbers.
-    Forecast(ForecastConfig) = 3, "forecast", TaskFacts { from_files: true, own_lengths: true, ..TaskFacts::MADE };
+    Forecast(ForecastConfig) = 3, "forecast", TaskFacts {
+        study: StudyBy::Options,
+        from_files: true,
+        own_lengths: true,
+        ..TaskFacts::MADE
+    };
     /// Products of a finite group.
-    Track(TrackConfig) = 4, "track", TaskFacts { ends: Some(MEASURED), ..TaskFacts::MADE };
+    Track(TrackConfig) = 4, "track", TaskFacts { study: StudyBy::Options, ends: Some(MEASURED), ..TaskFacts::MADE };
     /// Classes of sequences.
     Classify(ClassifyConfig) = 5, "classify", TaskFacts {
+        study: StudyBy::Options,
         from_files: true,
         own_lengths: true,
         ends: Some("titans classify says of which class they are"),
         ..TaskFacts::MADE
     };
     /// Needles in haystacks.
-    Needle(NeedleConfig) = 6, "needle", TaskFacts::MADE;
+    Needle(NeedleConfig) = 6, "needle", TaskFacts { study: StudyBy::Options, ..TaskFacts::MADE };
     /// Questions about stories in noise.
     Babilong(BabilongConfig) = 7, "babilong", TaskFacts { study: StudyBy::File, ..TaskFacts::MADE };
 }

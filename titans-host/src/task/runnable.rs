@@ -10,6 +10,7 @@ use crate::train::RunConfig;
 use crate::train::checkpoint::{self, RunState};
 use crate::train::which::{Found, Which, find};
 use std::path::Path;
+use titans_kernel::header;
 
 /// Weights, and the task if they come from a run.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Runnable {
             return Ok(Self { weights: Weights::of(device, &model)?, run: Some((config, state)), found: Some(found) });
         }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, "reading the model", e))?;
-        if !bytes.starts_with(b"TTNMODL") {
+        if !bytes.starts_with(header::MODEL) {
             let reason =
                 "is neither a run folder nor a checkpoint (.safetensors) nor a blob that `titans export` writes";
             return Err(Error::file(path, reason));

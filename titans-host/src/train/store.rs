@@ -6,7 +6,7 @@ use flate2::Crc;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use titans_kernel::{Choice, Scalar, choice};
+use titans_kernel::{Choice, Scalar, choice, header};
 
 const CHECKSUM: &str = "titans.checksum";
 
@@ -97,16 +97,30 @@ pub struct Store {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
+/// What a file of ours is that holds no tensors.
+pub fn without_tensors(bytes: &[u8]) -> Option<&'static str> {
+    let kinds = [
+        (header::MODEL, "a blob of `titans export`"),
+        (header::KEPT, "a state of `titans stream`"),
+        (header::STREAM, "a saved stream of a model"),
+        (header::MEMORY, "a saved memory"),
+        (FORECAST, "a forecaster's state of `titans stream`"),
+    ];
+    kinds.into_iter().find(|(begins, _)| bytes.starts_with(*begins)).map(|(_, what)| what)
+}
+
+/// The beginning of a forecaster's state of `titans stream`, before its version.
+pub const FORECAST: &[u8; 7] = b"TTNFCST";
+
 /// What a file is that is none of tensors: those begin with the length of a header, and the header with a brace.
-fn foreign(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        _ if bytes.starts_with(b"TTNMODL") => Some(
-            "a blob of `titans export`, which knows no task: `titans stream` runs it; name the run that it was exported from",
-        ),
-        _ if bytes.starts_with(b"TTNFEED") => Some("a state of `titans stream`"),
-        _ if bytes.len() < 9 || bytes[8] != b'{' => Some("a file of another kind"),
-        _ => None,
-    }
+fn foreign(bytes: &[u8]) -> Option<String> {
+    let of_another_kind = || (bytes.len() < 9 || bytes[8] != b'{').then_some("a file of another kind");
+    let what = without_tensors(bytes).or_else(of_another_kind)?;
+    let instead = match bytes.starts_with(header::MODEL) {
+        true => ", which knows no task: `titans stream` runs it; name the run that it was exported from",
+        false => "",
+    };
+    Some(format!("{what}{instead}"))
 }
 
 impl Store {

@@ -23,7 +23,7 @@ use crate::view::{Mat, MatMut};
 pub use choices::{Combine, GateSpan, Kind, MacFeed, MacRead, Wiring};
 use core::cell::Cell;
 pub(crate) use spec::rule;
-pub use spec::{BlockSpec, LIMIT};
+pub use spec::{BlockSpec, ROTARY_BASE};
 pub(crate) use state::{State, StatePart, parts};
 pub use weights::{BlockWeights, Projection, Tensor, WeightSource};
 pub(crate) use weights::{Numbers, Taking, Visit};
@@ -45,7 +45,7 @@ choice! {
 
 impl Mode {
     /// Do the memories write?
-    pub(crate) const fn writes(self) -> bool {
+    pub const fn writes(self) -> bool {
         match self {
             Self::On => true,
             Self::Frozen | Self::Absent => false,
@@ -53,7 +53,7 @@ impl Mode {
     }
 
     /// Do the memories answer?
-    pub(crate) const fn answers(self) -> bool {
+    pub const fn answers(self) -> bool {
         match self {
             Self::On | Self::Frozen => true,
             Self::Absent => false,

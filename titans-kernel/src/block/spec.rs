@@ -2,10 +2,10 @@
 
 use super::choices::{Combine, GateSpan, Kind, MacFeed, MacRead, Wiring};
 use crate::error::{Error, Result};
-use crate::memory::{MemorySpec, Read};
+use crate::memory::{LIMIT, MemorySpec, Read};
 
-/// Largest size of anything that is counted in rows, columns or heads.
-pub const LIMIT: usize = 1 << 20;
+/// Base of the rotary positions' wavelengths.
+pub const ROTARY_BASE: f64 = 10_000.0;
 
 /// The configuration of one block. Fields that its kind does not use must be valid and change nothing.
 ///
@@ -97,7 +97,7 @@ impl BlockSpec {
             kv_heads: heads,
             window: 64,
             segment: 64,
-            rotary: if head_width.is_multiple_of(2) { 10000.0 } else { 0.0 },
+            rotary: if head_width.is_multiple_of(2) { ROTARY_BASE } else { 0.0 },
             combine: Combine::Gated,
             mac_feed: MacFeed::Split,
             mac_read: MacRead::After,

@@ -16,12 +16,12 @@ use super::stream::{Counters, Stream};
 use crate::Choice;
 use crate::crc::{body_mut, close, closed, saved_bytes};
 use crate::error::{Error, Fault, Result};
-use crate::header::Field;
+use crate::header::{self, Field};
 use crate::ops::activation::Activation;
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"TTNSTRM\0");
+const MAGIC: u64 = header::magic(header::MEMORY);
 const VERSION: u64 = 3;
 const HEADER: usize = NUMBERS.end();
 const SIGNATURE: usize = CLIP.end();

@@ -49,6 +49,6 @@ pub use forward::{Form, Outputs, forward, forward_scratch_len};
 pub use gates::{Gate, Mask, Tokens};
 pub use owner::{Gates, Memory};
 pub use query::{query, query_scratch_len};
-pub use spec::{Loss, MAX_LAYERS, MemorySpec, Network, Read, USUAL_PIECE};
+pub use spec::{LIMIT, Loss, MAX_LAYERS, MemorySpec, Network, Read, USUAL_PIECE};
 pub use stream::{Counters, Stream};
 pub use vjp::{Cotangents, Gradients, Record, vjp, vjp_scratch_len};

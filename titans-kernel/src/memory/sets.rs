@@ -7,7 +7,7 @@ use core::ops::{Deref, DerefMut, Range};
 
 use super::coefficients::Coefficients;
 use super::layout::Layout;
-use super::spec::{MAX_LAYERS, MemorySpec};
+use super::spec::{MAX_LAYERS, MemorySpec, too_many};
 use crate::error::{Error, Result};
 use crate::scalar::Scalar;
 use crate::scratch::Room;
@@ -78,8 +78,7 @@ impl<'a, T: Scalar> Sets<'a, T> {
         let mut all = Vec::new();
         for _ in 0..spec.gate_sets() {
             let one = Coefficients::take(room, m, chunk)?;
-            all.push(one)
-                .map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: spec.widths.len() })?;
+            all.push(one).map_err(|_| too_many(spec.widths.len()))?;
         }
         Ok(Self(all))
     }

@@ -11,6 +11,15 @@ use heapless::Vec;
 /// Most layers a memory network may have.
 pub const MAX_LAYERS: usize = 4;
 
+/// Largest size of anything that is counted in rows, columns, heads or tokens: far beyond use, and small enough that counts
+/// cannot overflow.
+pub const LIMIT: usize = 1 << 20;
+
+/// More layers than [`MAX_LAYERS`], by the number of their widths.
+pub(super) const fn too_many(found: usize) -> Error {
+    Error::Config { what: "widths: at most 5 (4 layers)", found }
+}
+
 /// Tokens of a linear memory that are computed at once by default.
 pub const USUAL_PIECE: usize = 64;
 
@@ -71,8 +80,7 @@ impl MemorySpec {
     /// # Errors
     /// [`Error::Config`] as [`MemorySpec::validate`].
     pub fn new(widths: &[usize]) -> Result<Self> {
-        let widths = Vec::from_slice(widths)
-            .map_err(|_| Error::Config { what: "widths: at most 5 (4 layers)", found: widths.len() })?;
+        let widths = Vec::from_slice(widths).map_err(|_| too_many(widths.len()))?;
         let deep = widths.len() > 2;
         let residual = deep && widths.first() == widths.last();
         let mut spec = Self {
@@ -97,7 +105,6 @@ impl MemorySpec {
     /// [`Error::Config`] naming the field: fewer than two widths, a zero or absurd width or chunk, a residual network
     /// with d_0 ≠ d_L, a clip that is not positive.
     pub fn validate(&self) -> Result<()> {
-        const LIMIT: usize = 1 << 20;
         if self.widths.len() < 2 {
             return Err(Error::Config { what: "widths: at least 2 (1 layer)", found: self.widths.len() });
         }

@@ -17,15 +17,17 @@ use super::spec::{Input, ModelSpec};
 use super::{BlockSpec, Model};
 use crate::crc::{CHECKSUM, Crc};
 use crate::error::{Error, Fault, Result, expect_len};
+use crate::header::{self, Field};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 use crate::scratch::Count;
 use bytemuck::Pod;
 
-const MAGIC: [u8; 8] = *b"TTNMODL\x02";
+const NAME: Field = Field::first("blob: magic", 7);
+const FORMAT: Field = NAME.then("blob: version", 1);
+const MAGIC: u64 = header::magic(header::MODEL);
+const VERSION: u64 = 2;
 const HEADER: usize = 64;
-/// The bytes of the magic that stay from version to version.
-const NAME: u64 = u64::MAX >> 8;
 
 /// Where the parts of a blob begin behind its first [`HEADER`] bytes.
 struct BlobPlaces {
@@ -77,7 +79,8 @@ pub fn encode_header<T: Scalar>(spec: &ModelSpec, blocks: &[BlockSpec], out: &mu
     };
     out.fill(0);
     let mut w = Writer { out, at: 0 };
-    w.bytes(&MAGIC);
+    w.bytes(header::MODEL);
+    w.bytes(&[VERSION as u8]);
     w.word(T::BYTES);
     w.bytes(&[u8::from(spec.input.is_rows()), u8::from(spec.head_bias), u8::from(spec.tied), u8::from(spec.shortcut)]);
     [spec.input.size(), spec.outputs, spec.width, spec.blocks].into_iter().for_each(|x| w.word(x));
@@ -118,13 +121,12 @@ struct Parsed<'a> {
 /// [`Error::Format`] for bytes that are no blob of this version.
 pub fn number_bytes(bytes: &[u8]) -> Result<usize> {
     let mut r = Reader { bytes };
-    let magic = r.take::<8>();
-    let (name, version) = (|bytes: [u8; 8]| u64::from_le_bytes(bytes) & NAME, |bytes: [u8; 8]| u64::from(bytes[7]));
-    if name(magic) != name(MAGIC) {
-        return Err(Fault::Foreign.error("blob: magic", name(MAGIC), name(magic)));
-    }
-    if magic != MAGIC {
-        return Err(Fault::Version.error("blob: version", version(MAGIC), version(magic)));
+    let begins = r.take::<8>();
+    for (field, fault, expected) in [(NAME, Fault::Foreign, MAGIC), (FORMAT, Fault::Version, VERSION)] {
+        let found = field.get(&begins);
+        if found != expected {
+            return Err(field.error(fault, expected, found));
+        }
     }
     match r.word() {
         bytes @ (4 | 8) => Ok(bytes),

@@ -12,11 +12,11 @@
 
 use crate::crc::Crc;
 use crate::error::{Error, Fault, Result};
-use crate::header::Field;
+use crate::header::{self, Field};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"TTNFEED\0");
+const MAGIC: u64 = header::magic(header::KEPT);
 const VERSION: u64 = 1;
 const NONE: u32 = u32::MAX;
 

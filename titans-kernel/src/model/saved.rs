@@ -17,11 +17,11 @@ use crate::Choice;
 use crate::block::{StatePart, parts};
 use crate::crc::{body_mut, close, closed, saved_bytes};
 use crate::error::{Error, Fault, Result};
-use crate::header::Field;
+use crate::header::{self, Field};
 use crate::part::Parts;
 use crate::scalar::Scalar;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"TTNSESS\0");
+const MAGIC: u64 = header::magic(header::STREAM);
 const VERSION: u64 = 1;
 const HEADER: usize = NUMBERS.end();
 

@@ -1,7 +1,8 @@
 //! What a model is, but for its blocks, and the order of all parameters.
 
-use crate::block::{BlockSpec, LIMIT, Taking, Tensor, Visit, WeightSource, rule};
+use crate::block::{BlockSpec, Taking, Tensor, Visit, WeightSource, rule};
 use crate::error::Result;
+use crate::memory::LIMIT;
 
 /// Most blocks of a model.
 pub const MAX_BLOCKS: usize = 4096;

@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> std::result::Result<(), Failure> {
         );
     }
     let device = cpu::<f32>(Some(1))?;
-    let persistent = if args.block == Kind::Lmm { 0 } else { 4 };
+    let persistent = if args.block.has_attention() { 4 } else { 0 };
     let config = ModelConfig { block: Kinds::All(args.block), persistent, ..ModelConfig::default() };
     let model = Model::new(&device, config, 0)?;
     let mut session = Session::new(&device, &model, Mode::On)?;

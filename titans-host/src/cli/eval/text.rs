@@ -12,7 +12,7 @@ use crate::model::Model;
 use crate::task::evaluate::{TokenRow, Totals, evaluate};
 use crate::task::language::{TextBaselines, text_baselines, words};
 use crate::task::text::TextConfig;
-use crate::task::{TaskConfig, text as task_text};
+use crate::task::{MEASURED, TaskConfig, text as task_text};
 use crate::train::RunConfig;
 use crate::train::checkpoint::RunState;
 use serde::Serialize;
@@ -136,7 +136,7 @@ pub fn tokenizer(run: &Path, config: &RunConfig, state: &RunState, place: Option
             let instead = match other {
                 TaskConfig::Forecast(_) => "titans forecast says what comes after the last row of a file",
                 TaskConfig::Series(_) => "titans stream predicts what comes after each patch of rows",
-                _ => ends.unwrap_or("titans eval measures it"),
+                _ => ends.unwrap_or(MEASURED),
             };
             return Err(Error::usage(format!(
                 "{}: expected a run of the text task, found one of the {name} task, which writes no text of its own; {instead}",

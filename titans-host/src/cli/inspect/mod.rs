@@ -8,7 +8,7 @@ use super::checkpoint::CheckpointArgs;
 use super::options::{named, threads};
 use super::{Failure, npz, output, state, tensors};
 use crate::error::{Error, counted, plain};
-use crate::train::store::{Float, Store};
+use crate::train::store::{Float, Store, without_tensors};
 use memory::PlannedKind;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde::Serialize;
@@ -110,23 +110,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             output::print(format_args!("saved stream: {}", plain(report)))
         };
     }
-    if let Some(what) = unread(&bytes) {
+    if let Some(what) = without_tensors(&bytes) {
         let reason = format!("is {what}, which `titans stream` reads and checks; this verb does not");
         return Err(Error::file(&path, reason).into());
     }
     let bytes = npz::as_safetensors(&path, bytes)?;
     let report = report(&path, &bytes)?;
     if args.json { output::print_json(&report) } else { print(&report) }
-}
-
-/// What a file of ours is that this verb does not read.
-fn unread(bytes: &[u8]) -> Option<&'static str> {
-    let kinds = [
-        (b"TTNMODL", "a blob of `titans export`"),
-        (b"TTNFEED", "a state of `titans stream`"),
-        (b"TTNFCST", "a forecaster's state of `titans stream`"),
-    ];
-    kinds.into_iter().find(|(begins, _)| bytes.starts_with(*begins)).map(|(_, what)| what)
 }
 
 fn report(path: &Path, bytes: &[u8]) -> Result<Report, Failure> {

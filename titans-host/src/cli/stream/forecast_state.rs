@@ -2,10 +2,11 @@
 
 use crate::data::series::LatestDate;
 use crate::error::{Error, Result};
+use crate::train::store::FORECAST;
 use flate2::Crc;
 use std::path::Path;
 
-const MAGIC: [u8; 8] = *b"TTNFCST\x02";
+const VERSION: u8 = 2;
 /// Bytes of the magic, and of the checksum at the end.
 const ENDS: [usize; 2] = [8, 4];
 
@@ -47,7 +48,7 @@ impl ForecastState {
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (body, sum) = bytes.split_at_checked(bytes.len().checked_sub(ENDS[1])?)?;
-        if body.get(..ENDS[0])? != MAGIC || sum != crc(body) {
+        if body.get(..ENDS[0])? != [&FORECAST[..], &[VERSION]].concat() || sum != crc(body) {
             return None;
         }
         let mut rest = StateBytes(&body[ENDS[0]..]);
@@ -73,7 +74,7 @@ impl ForecastState {
             word(bytes, all.len() as u64);
             all.iter().for_each(|x| word(bytes, x.to_bits()));
         }
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = [&FORECAST[..], &[VERSION]].concat();
         word(&mut bytes, self.seen);
         word(&mut bytes, self.date.text().len() as u64);
         bytes.extend(self.date.text().as_bytes());

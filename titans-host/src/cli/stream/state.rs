@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::path::Path;
+use titans_kernel::header;
 use titans_kernel::model::KeptState;
 
 /// Where a stream stands.
@@ -26,7 +27,7 @@ impl StreamState {
         if bytes.len() < KeptState::head_len(0) {
             return Err(Error::file(path, format!("expected the state of a stream, found {} bytes", bytes.len())));
         }
-        if !bytes.starts_with(b"TTNFEED") && !bytes.starts_with(b"TTNSESS") {
+        if ![header::KEPT, header::STREAM].iter().any(|begins| bytes.starts_with(*begins)) {
             return Err(Error::file(path, "is not the state of a stream of this version, or is damaged"));
         }
         let kept = KeptState::parse(&bytes).map_err(damaged)?;

@@ -118,7 +118,7 @@ impl ModelArgs {
         let forgetting: Meaning = ("memories that forget", |c| c.forgetting && c.kinds().any(Kind::has_memory));
         let momentum: Meaning = ("memories with momentum", |c| c.momentum && c.kinds().any(Kind::has_memory));
         let chunks: Meaning = ("memories with chunks of two tokens or more (--chunk)", |c| {
-            c.kinds().any(Kind::has_memory) && (c.memory.chunk > 1 || c.gates == GateSpan::Token)
+            c.kinds().any(Kind::has_memory) && (c.memory.chunk > 1 || !c.gates.is_of_chunk())
         });
         let pieces: Meaning =
             ("memories that compute several chunks at once (one plain layer), or a --chunk that is longer", |c| {

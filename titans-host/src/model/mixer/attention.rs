@@ -5,10 +5,7 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::model::layout::Block;
 use crate::tape::{ParamId, Tape, Var};
-use titans_kernel::model::Projection;
-
-/// Base of the rotary positions' wavelengths.
-pub(in crate::model) const ROTARY_BASE: f64 = 10_000.0;
+use titans_kernel::model::{Projection, ROTARY_BASE};
 
 impl<D: Device> Model<D> {
     /// Attention of `tokens` `[batch, time, width]` within the window, and to the persistent rows `[batch, N_p,

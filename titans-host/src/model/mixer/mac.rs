@@ -3,7 +3,6 @@
 //! Segment by segment, because what the memory says of a segment depends on what it learned from those before. What
 //! does not depend on it (queries, keys and values of the tokens, queries of the context) is computed for all at once.
 
-use super::answers;
 use super::mac_memory::{Carried, Fed};
 use super::memory::project;
 use crate::device::{Cut, Device, MoveRows, Place, Span};
@@ -45,7 +44,7 @@ impl<D: Device> Model<D> {
         let mut carried = Carried::start(tape, block, segment)?;
         let cut = self.cut(segment, inner);
         let (ys, rs) = (tape.parts(cut), tape.parts(cut));
-        let mut surprise = if segment.surprise && answers(segment.mode) {
+        let mut surprise = if segment.surprise && segment.mode.answers() {
             Some(tape.device().alloc(batch * time * self.config.heads)?)
         } else {
             None
@@ -93,7 +92,7 @@ impl<D: Device> Model<D> {
         let [q, k, v] = self.token_keys(tape, block, n, segment.batch)?;
         let rows = self.persistent(tape, block, segment.batch)?;
         let persistent = rows.map(|rows| self.keys(tape, block, &rows)).transpose()?;
-        let context = if answers(segment.mode) {
+        let context = if segment.mode.answers() {
             let q = project(tape, segment.batch, n, &block.w.context_q)?;
             let q = tape.l2_norm(self.config.head_width, &q)?;
             Some(tape.split(&q, cut(self.config.inner()))?)

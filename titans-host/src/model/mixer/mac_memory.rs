@@ -1,6 +1,5 @@
 //! MAC's memory, segment by segment: what it is fed, its writes and its answers.
 
-use super::answers;
 use super::mac::SegmentPlace;
 use super::memory::project;
 use crate::device::Device;
@@ -25,7 +24,7 @@ pub(super) struct Carried<D: Device> {
 impl<D: Device> Carried<D> {
     /// Before the first segment.
     pub(super) fn start(tape: &mut Tape<'_, D>, block: &Block, segment: &Segment<'_, D>) -> Result<Self> {
-        let memory = if answers(segment.mode) { Some(segment.state(tape, block.w.w0)?) } else { None };
+        let memory = if segment.mode.answers() { Some(segment.state(tape, block.w.w0)?) } else { None };
         Ok(Self { memory, gates: None, tails: [None, None, None] })
     }
 }
@@ -48,7 +47,7 @@ impl<D: Device> Model<D> {
         segment: &Segment<'_, D>,
     ) -> Result<Fed> {
         let (batch, feed) = (segment.batch, self.config.attention.feed);
-        if !answers(segment.mode) {
+        if !segment.mode.answers() {
             return Ok(Fed::default());
         }
         let [q, k, v] = &block.w.memory;

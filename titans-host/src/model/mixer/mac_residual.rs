@@ -2,7 +2,6 @@
 //!
 //! Everything that comes from the tokens alone is computed for all segments at once.
 
-use super::answers;
 use super::mac::SegmentPlace;
 use super::mac_memory::Carried;
 use crate::device::Device;
@@ -27,7 +26,7 @@ impl<D: Device> Model<D> {
         let (batch, time, inner, width) = (segment.batch, segment.time, self.config.inner(), self.config.width);
         let tokens = self.mac_tokens(tape, block, n, segment)?;
         let gate = block.w.attention_gate.some().map(|gate| tape.linear(n, gate, None)).transpose()?;
-        let remembers = answers(segment.mode);
+        let remembers = segment.mode.answers();
         let fed = self.fed(tape, block, n, segment)?;
         let (of_x, of_heads) = (self.cut(segment, width), self.cut(segment, inner));
         let gate = gate.map(|gate| tape.split(&gate, of_heads)).transpose()?;

@@ -1,7 +1,6 @@
 //! Memory as context in the residual wiring on devices that walk over the segments in one operation: what comes from
 //! the tokens alone before it, the answers' gate behind it.
 
-use super::answers;
 use super::memory::project;
 use crate::device::{Device, SegmentsInputs, SegmentsOp, SegmentsWeights, Span};
 use crate::error::Result;
@@ -21,7 +20,7 @@ impl<D: Device> Model<D> {
             && !c.gates.is_of_chunk()
             && c.conv_width > 0
             && c.persistent == 0;
-        let plain = answers(mode) && !segment.surprise && segment.dropout.is_none();
+        let plain = mode.answers() && !segment.surprise && segment.dropout.is_none();
         let op = (as_usual && plain).then(|| SegmentsOp {
             memory: self.memory_op(segment.batch, segment.time, mode),
             attention: self.attention_op(segment.batch, segment.time, Span::Segment(c.attention.segment)),

@@ -1,6 +1,6 @@
 //! Rows into the memories and out of them.
 
-use super::{Rows, answers};
+use super::Rows;
 use crate::device::{Device, MemoryOp, MoveRows, Place};
 use crate::error::Result;
 use crate::model::block::{Mixed, Segment};
@@ -20,7 +20,7 @@ impl<D: Device> Model<D> {
     ) -> Result<Mixed<D>> {
         let (c, u, batch) = (&self.config, &rows.all, segment.batch);
         let time = rows.persistent + segment.time;
-        if !answers(segment.mode) {
+        if !segment.mode.answers() {
             return Ok(Mixed::of(self.nothing(tape, batch * time * c.inner())?));
         }
         let [q, k, v] = &block.w.memory;
@@ -40,12 +40,8 @@ impl<D: Device> Model<D> {
 
     /// One call of the memories over `time` rows, which write where they are on.
     pub(super) fn memory_op(&self, batch: usize, time: usize, mode: Mode) -> MemoryOp {
-        let read_only = match mode {
-            Mode::On => false,
-            Mode::Frozen | Mode::Absent => true,
-        };
         let (spec, heads, read) = (self.spec.clone(), self.config.heads, self.config.memory.read);
-        MemoryOp { spec, batch, time, heads, read, read_only, token_form: false }
+        MemoryOp { spec, batch, time, heads, read, read_only: !mode.writes(), token_form: false }
     }
 
     /// α, θ, η of all rows `[batch, rows, 3, heads, L]`, L being 1 where a memory's layers share them.

@@ -10,12 +10,10 @@ mod mac_residual;
 mod mac_walk;
 mod memory;
 
-pub(super) use attention::ROTARY_BASE;
-
 use super::block::{Mixed, Segment};
 use super::dropout::Addition;
 use super::layout::Block;
-use super::{Combine, Kind, Mode, Model, Wiring};
+use super::{Combine, Kind, Model};
 use crate::device::Device;
 use crate::error::Result;
 use crate::tape::{Tape, Var};
@@ -43,7 +41,7 @@ impl<D: Device> Model<D> {
         segment: &Segment<'_, D>,
     ) -> Result<Mixed<D>> {
         let (batch, time) = (segment.batch, segment.time);
-        let residual = self.config.wiring == Wiring::Residual;
+        let residual = self.config.wiring.is_residual();
         match block.kind {
             Kind::Lmm => {
                 let rows = self.rows(tape, block, n, segment)?;
@@ -162,9 +160,4 @@ impl<D: Device> Model<D> {
             Combine::Sum | Combine::Gated | Combine::Gates => tape.add(y, &m),
         }
     }
-}
-
-/// Whether the memories answer at all.
-fn answers(mode: Mode) -> bool {
-    mode != Mode::Absent
 }
