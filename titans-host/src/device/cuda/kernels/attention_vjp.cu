@@ -1,4 +1,5 @@
-// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums.
+// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums (MATH 4, around; CPU:
+// ops/attention/vjp.rs, `vjp`).
 //
 // Forward s = q k^T / sqrt(width), p = e^(s - log_sum), y = p v. As dp_j/ds_i = p_j ([i = j] - p_i), and sum_j p_j (d_y
 // . v_j) = d_y . y:

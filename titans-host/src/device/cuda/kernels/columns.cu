@@ -1,4 +1,5 @@
-// Sums over the rows of arrays [rows, d], slice after slice (columns.cuh).
+// Sums over the rows of arrays [rows, d], slice after slice (columns.cuh): the gradient of a bias, y = x W + bias, is
+// d_bias += sum over rows of d_y (MATH 4, around; CPU: ops/linear.rs, `vjp_bias`), that of a norm's weight its rows'.
 
 // x[r, c]
 BLOCK_KERNEL(BLOCK) sum_rows(i64 n, i64 slices, i64 rows, i64 d, const float* x, float* partial) {
