@@ -44,6 +44,26 @@ pub struct Record<'a, T> {
 }
 
 /// Cotangents of what [`super::forward`] returned; `None` is zero.
+///
+/// ```
+/// # use titans_kernel::memory::{Cotangents, Gate, Gradients, Mask, MemorySpec, Read, Record, Tokens};
+/// # use titans_kernel::memory::{vjp, vjp_scratch_len};
+/// # use titans_kernel::{Mat, MatMut, Portable};
+/// # let spec = MemorySpec { compute_chunk: 1, ..MemorySpec::new(&[1, 1])? };
+/// # let (one, half, zero) = ([1.0], [0.5], [0.0]);
+/// # let (k, [alpha, theta, eta]) = (Mat::new(&one, 1, 1)?, [&zero, &half, &zero].map(|x| Gate::tokens(x)));
+/// # let tokens = Tokens { k, v: k, q: k, alpha, theta, eta, mask: Mask::Write };
+/// # let record = Record { read: Read::After, tokens: &tokens, boundaries: &[0.0; 2] };
+/// # let ([mut k, mut v, mut q, mut alpha, mut theta, mut eta], mut state) = ([[0.0]; 6], [0.0; 2]);
+/// # let [k, mv, q] = [&mut k, &mut v, &mut q].map(|x| MatMut::new(x, 1, 1).unwrap());
+/// # let (alpha, theta, eta, state) = (&mut alpha, &mut theta, &mut eta, &mut state);
+/// # let gradients = Gradients { k, v: mv, q, alpha, theta, eta, state };
+/// // A loss of 3 W that looks at no answer. One token with k = 1 has made W = θ v, θ = ½.
+/// let cotangents = Cotangents { y: None, state: Some(&[3.0, 0.0]) };
+/// vjp(&Portable, &spec, record, cotangents, gradients, &mut vec![0.0; vjp_scratch_len(&spec)])?;
+/// assert_eq!(v, [1.5]); // 3 θ
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Cotangents<'a, T> {
     /// Of the read-outs `[n, d_L]`.

@@ -13,7 +13,8 @@ KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* tab
 }
 
 // y[r] = table[ids[r]], so d_table[i] += sum of the d_y[r] whose id is i. n = groups * ceil(width / 32), a block each:
-// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name; groups may be empty
+// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name; groups may be
+// empty
 BLOCK_KERNEL(BLOCK) embedding_vjp(i64 n, i64 width, const unsigned* ids, const unsigned* order, const unsigned* starts,
                                   const float* d_y, float* d_table) {
     BLOCK_UNITS(u, n) {
