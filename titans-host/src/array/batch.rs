@@ -14,7 +14,23 @@ const STATE_AXES: &str = "[B, H, 2 P]";
 
 /// What the tokens of B sequences bring to H memories each. Every memory starts and learns on its own.
 ///
-/// An example is at the head of [the module](super).
+/// ```
+/// use ndarray::{Array3, Array4, arr0};
+/// use titans_host::array::{self, ArrayTokens};
+/// use titans_host::device::cpu::Cpu;
+/// use titans_kernel::memory::{Form, MemorySpec, Read};
+///
+/// let (spec, x, half) = (MemorySpec::new(&[2, 2])?, Array4::ones((3, 1, 5, 2)), arr0(0.5));
+/// let (x, gate) = (x.view(), half.broadcast((3, 1, 5)).unwrap()); // one number for all tokens
+/// let mask = Array3::from_elem((3, 1, 5), true);
+/// let mask = Some(mask.view());
+/// let tokens = ArrayTokens { k: x, v: x, q: x, alpha: gate, theta: gate, eta: gate, mask };
+/// let start = Array3::from_elem((3, 1, spec.state_len()), 0.25);
+/// let cpu = Cpu::<f64>::new(None)?;
+/// let answers = array::memory(&cpu, &spec, Read::After, Form::Chunk, &tokens, start.view())?;
+/// assert_eq!(answers.state, start); // masked tokens read, and write nothing
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ArrayTokens<'a, T> {
     /// Keys `[B, H, T, d_k]`.

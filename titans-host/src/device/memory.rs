@@ -20,6 +20,19 @@ choice! {
 }
 
 /// One memory operation: `batch × heads` independent memories over `time` tokens.
+///
+/// ```
+/// use titans_host::device::{Boundaries, MemoryOp};
+/// use titans_kernel::memory::{MemorySpec, Read};
+///
+/// let spec = MemorySpec::new(&[4, 4])?; // P = 16
+/// let op = MemoryOp { spec, batch: 2, time: 1000, heads: 3, read: Read::After, read_only: false, token_form: false };
+/// assert_eq!((op.state_len(), op.gates_len()), (2 * 3 * 2 * 16, 2 * 1000 * 3 * 3));
+/// let mut sparse = op.clone();
+/// sparse.keep(Boundaries::Sqrt);
+/// assert!(sparse.boundaries_len() < op.boundaries_len());
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryOp {
     /// The network, the loss, the chunk.

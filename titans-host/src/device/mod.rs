@@ -41,6 +41,17 @@ use titans_kernel::arch::{Simd, SimdScalar};
 pub const IGNORE: u32 = u32::MAX;
 
 /// Sizes of a linear map of `rows` row vectors.
+///
+/// ```
+/// use titans_host::device::{Device, LinearDims, cpu::Cpu};
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let (x, w, mut y) = (cpu.upload(&[1.0, 2.0])?, cpu.upload(&[1.0, 0.0, 0.0, 3.0])?, cpu.zeros(2)?);
+/// let dims = LinearDims { rows: 1, inputs: 2, outputs: 2, transposed: false };
+/// cpu.linear(dims, &x, &w, None, &mut y)?;
+/// assert_eq!(cpu.download(&y)?, [1.0, 6.0]); // x W
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearDims {
     /// Row vectors.

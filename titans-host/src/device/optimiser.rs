@@ -4,6 +4,20 @@ use titans_kernel::Result;
 use titans_kernel::error::expect_len;
 
 /// One step of AdamW with decoupled weight decay.
+///
+/// ```
+/// use titans_host::device::{AdamW, Device, cpu::Cpu};
+///
+/// let cpu = Cpu::<f64>::new(Some(1))?;
+/// let (learning_rate, beta1, beta2) = (0.1, 0.9, 0.99);
+/// let step = AdamW { learning_rate, beta1, beta2, epsilon: 1e-8, weight_decay: 0.0, gradient_scale: 1.0, step: 1 };
+/// let (gradient, mut parameter) = (cpu.upload(&[5.0, -0.01])?, cpu.upload(&[1.0, 1.0])?);
+/// let (mut moment1, mut moment2) = (cpu.zeros(2)?, cpu.zeros(2)?);
+/// cpu.adamw(&step, &gradient, &mut parameter, &mut moment1, &mut moment2)?;
+/// let moved = cpu.download(&parameter)?;
+/// assert!((moved[0] - 0.9).abs() < 1e-6 && (moved[1] - 1.1).abs() < 1e-6); // the first step: the rate, by sign
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate of this step.

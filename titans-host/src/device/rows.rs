@@ -32,6 +32,18 @@ impl Place {
 }
 
 /// `y[to(b, r)] = x[from(b, r)]`, or `+=`, for r < `rows` and b < `batch`.
+///
+/// ```
+/// use titans_host::device::{Device, MoveRows, Place, cpu::Cpu};
+///
+/// let cpu = Cpu::<f32>::new(Some(1))?;
+/// let x = cpu.upload(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?; // two sequences of three rows
+/// let last = MoveRows { batch: 2, rows: 1, width: 1, from: Place::new(3, 2), to: Place::new(1, 0), add: false };
+/// let mut y = cpu.zeros(2)?;
+/// cpu.move_rows(&last, &x, &mut y)?;
+/// assert_eq!(cpu.download(&y)?, [3.0, 6.0]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MoveRows {
     /// Entries.

@@ -52,6 +52,18 @@ struct Slot {
 
 /// An activation: a buffer on the device and, if a gradient flows through it, its place on the tape. Cloning is
 /// cheap and shares the buffer.
+///
+/// ```
+/// use titans_host::device::{Device, cpu::Cpu};
+/// use titans_host::tape::{Params, Tape, Var};
+///
+/// let (cpu, params) = (Cpu::<f32>::new(Some(1))?, Params::new());
+/// let mut tape = Tape::inference(&cpu, &params);
+/// let x = Var::constant(cpu.upload(&[1.0, -2.0])?);
+/// let twice = tape.add(&x, &x)?;
+/// assert_eq!(cpu.download(twice.buffer())?, [2.0, -4.0]);
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Var<D: Device> {
     buffer: Shared<D>,
     slot: Option<Slot>,

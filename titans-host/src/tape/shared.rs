@@ -10,6 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 type Cell<D> = Arc<Option<<D as Device>::Buffer>>;
 
 /// A buffer on the device with several owners. Cloning is cheap; the last owner gives the buffer back.
+///
+/// ```
+/// use titans_host::device::{Device, cpu::Cpu};
+/// use titans_host::tape::Shared;
+///
+/// let mut buffer = Shared::<Cpu<f32>>::new(Cpu::new(Some(1))?.upload(&[1.0])?);
+/// assert!(buffer.get_mut().is_some());
+/// let other = buffer.clone();
+/// assert!(buffer.get_mut().is_none()); // two owners: nobody changes it
+/// drop(other);
+/// assert!(buffer.get_mut().is_some());
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 pub struct Shared<D: Device> {
     /// Full, but for the moment of its end.
     cell: Cell<D>,

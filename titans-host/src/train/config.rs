@@ -9,6 +9,16 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// How to train.
+///
+/// ```
+/// use titans_host::train::TrainConfig;
+///
+/// let config = TrainConfig { steps: 200, learning_rate: 1e-3, ..TrainConfig::default() };
+/// config.validate()?;
+/// assert_eq!(config.done(50, 0.0), 0.25); // 50 of 200 steps, whatever the time
+/// assert!(TrainConfig { dropout: 1.0, ..config }.validate().is_err()); // nothing would be left
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {

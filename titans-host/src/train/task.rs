@@ -18,6 +18,17 @@ choice! {
 }
 
 /// Sequences of one length.
+///
+/// ```
+/// use titans_host::device::IGNORE;
+/// use titans_host::train::Batch;
+///
+/// let (ids, targets) = (vec![1, 2, 3, 4, 5, 6], vec![2, 3, IGNORE, 5, 6, IGNORE]);
+/// let batch = Batch { ids, targets, batch: 2, time: 3, ..Batch::default() };
+/// batch.validate()?;
+/// assert_eq!((batch.tokens(), batch.scored()), (6, 4)); // nothing is known behind a sequence's last token
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Token ids `[batch, time]`; empty where the model reads rows of numbers.

@@ -12,6 +12,16 @@ use crate::scalar::Scalar;
 use core::marker::PhantomData;
 
 /// The weights that a memory begins with. It begins with no momentum.
+///
+/// ```
+/// use titans_kernel::memory::{Memory, Start};
+///
+/// let mut memory = Memory::linear(1, 2).start(Start::Weights(&[3.0, -1.0])).build()?;
+/// let mut answer = [f32::NAN; 2];
+/// memory.read(&[2.0], &mut answer)?;
+/// assert_eq!(answer, [6.0, -2.0]); // it knows before it has learned: q W
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start<'a, T> {
     /// The last layer 0, so that it answers nothing (residual: the query itself) before it learns; the layers before it

@@ -26,6 +26,16 @@ impl Network {
 
 choice! {
     /// Scale c of the inner loss c ‖M(k) − v‖².
+    ///
+    /// ```
+    /// use titans_kernel::memory::{Gates, Loss, Memory};
+    ///
+    /// for (loss, surprise) in [(Loss::Sum, 8.0), (Loss::Half, 4.0), (Loss::Mean, 4.0)] {
+    ///     let mut memory = Memory::linear(1, 2).loss(loss).build()?;
+    ///     assert_eq!(memory.write(&[1.0], &[2.0, 2.0], Gates::default())?, surprise); // of ‖0 − v‖² = 8
+    /// }
+    /// # Ok::<(), titans_kernel::Error>(())
+    /// ```
     #[derive(Default)]
     pub enum Loss: "loss" {
         /// c = 1.
@@ -40,6 +50,18 @@ choice! {
 
 choice! {
     /// Which weights answer a query.
+    ///
+    /// ```
+    /// use titans_kernel::memory::{Gates, Memory, Read};
+    ///
+    /// let learn = Gates { theta: 1.0, ..Gates::default() };
+    /// for (read, expected) in [(Read::After, [5.0]), (Read::Before, [0.0])] {
+    ///     let (mut memory, mut answer) = (Memory::linear(1, 1).read(read).build()?, [f32::NAN]);
+    ///     memory.step(&[1.0], &[5.0], learn, &[1.0], &mut answer)?; // writes 5 and asks for it
+    ///     assert_eq!(answer, expected);
+    /// }
+    /// # Ok::<(), titans_kernel::Error>(())
+    /// ```
     #[derive(Default)]
     pub enum Read: "read" {
         /// y_t = M_t(q_t): after the token's own write (LMM, MAG, MAL).

@@ -1,15 +1,16 @@
-//! Backward of closing a chunk.
+//! Backward of closing a chunk (`docs/MATH.md` section 4, (1)).
 //!
-//! Forward, with a, g, e, c, p the coefficients at the piece's end (of every layer's gates):
-//! `W′ = a W + g S − Hᵀ diag(c ∘ rate) Δ` and `S′ = e S − Hᵀ diag(p ∘ rate) Δ`. Hence, layer by layer,
+//! Forward, with a, g, e, c, p the coefficients at the piece's end and r the rates (of every layer's gates):
+//! `W′ = a W + g S − Hᵀ diag(c ∘ r) Δ` and `S′ = e S − Hᵀ diag(p ∘ r) Δ`. Hence, layer by layer,
 //!
 //! ```text
-//! ā = ⟨W̄′, W⟩,  ḡ = ⟨W̄′, S⟩,  ē = ⟨S̄′, S⟩
-//! W̄ = a W̄′,     S̄ = e S̄′ + g W̄′                                    (Decay, left to the caller)
-//! U = Δ W̄′ᵀ,     V = Δ S̄′ᵀ                                            [n, d_in]
-//! d(c rate)_i = −h_i · u_i,   d(p rate)_i = −h_i · v_i      hence c̄, p̄ and that of rate by the product rule
-//! H̄ = −diag(c ∘ rate) U − diag(p ∘ rate) V
-//! Δ̄ = −diag(c ∘ rate) H W̄′ − diag(p ∘ rate) H S̄′
+//! ā += ⟨W̄′, W⟩,  ḡ += ⟨W̄′, S⟩,  ē += ⟨S̄′, S⟩
+//! W̄ = a W̄′,      S̄ = e S̄′ + g W̄′                                   (Decay, left to the caller)
+//! U = Δ W̄′ᵀ,      V = Δ S̄′ᵀ                                           [n, d_in]
+//! x_i = −h_i·u_i,  y_i = −h_i·v_i                      (the cotangents of c_i r_i and p_i r_i)
+//! c̄_i += x_i r_i,  p̄_i += y_i r_i,  r̄_i += x_i c_i + y_i p_i
+//! H̄ = −diag(c ∘ r) U − diag(p ∘ r) V
+//! Δ̄ = −diag(c ∘ r) H W̄′ − diag(p ∘ r) H S̄′
 //! ```
 
 use core::ops::Range;
@@ -72,8 +73,8 @@ enum Which {
     P,
 }
 
-/// Backward of `W ← a W + g S`, `S ← e S` for a, g and e: ā = ⟨W̄, W⟩, ḡ = ⟨W̄, S⟩, ē = ⟨S̄, S⟩, in one pass with
-/// the sums of [`crate::ops::rows`].
+/// Backward of `W′ = a W + g S`, `S′ = e S` for a, g and e: as dW′ = W da + S dg and dS′ = S de, they are ā = ⟨W̄′, W⟩,
+/// ḡ = ⟨W̄′, S⟩, ē = ⟨S̄′, S⟩, in one pass with the sums of [`crate::ops::rows`].
 #[inline(always)]
 pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> [T; 3] {
     // Partial sums, one a lane: the same bits on every instruction set.
@@ -98,7 +99,7 @@ pub(super) fn decay_vjp<T: Scalar>([w, s]: [&[T]; 2], [d_w, d_s]: [&[T]; 2]) -> 
     sums.map(|sum| tree(sum))
 }
 
-/// Backward of `W′ = a W + g S`, `S′ = e S` for W and S: `dS = e S̄′ + g W̄′` (S went into both), `dW = a W̄′`.
+/// Backward of `W′ = a W + g S`, `S′ = e S` for W and S: `S̄ = e S̄′ + g W̄′` (S went into both), `W̄ = a W̄′`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decay<T> {
     pub a: T,
@@ -122,7 +123,7 @@ impl<T: Scalar> Decay<T> {
             #[inline(always)]
             || {
                 for (w, s) in d_w[part.clone()].iter_mut().zip(&mut d_s[part]) {
-                    // S̄ before W̄: it needs W̄ as it was.
+                    // S̄ = e S̄′ + g W̄′ before W̄ = a W̄′: it needs W̄′.
                     *s = self.g * *w + self.e * *s;
                     *w *= self.a;
                 }
@@ -149,15 +150,15 @@ pub(super) fn decay<T: Scalar, G: Arithmetic<T>>(
     }
 }
 
-/// Backward of `W −= Hᵀ diag(c ∘ rate) Δ` and `S −= Hᵀ diag(p ∘ rate) Δ`, for the cotangents of both: those of H and Δ
-/// of layer l (overwritten), and additions to those of the coefficients and rates. As ⟨W̄, Hᵀ diag(s) Δ⟩ = Σ_i s_i
-/// h_i · u_i with u_i = δ_i W̄ᵀ ((1) of `docs/MATH.md` section 4):
+/// Backward of `W′ −= Hᵀ diag(c ∘ r) Δ` and `S′ −= Hᵀ diag(p ∘ r) Δ`, for the cotangents of both: those of H and Δ of
+/// layer l (overwritten), and additions to those of the coefficients and rates. As ⟨W̄′, Hᵀ diag(s) Δ⟩ = Σ_i s_i
+/// h_i·u_i with u_i = δ_i W̄′ᵀ ((1) of `docs/MATH.md` section 4):
 ///
 /// ```text
-/// U = Δ W̄ᵀ,  V = Δ S̄ᵀ,  x_i = −h_i · u_i,  y_i = −h_i · v_i              (of c_i rate_i and p_i rate_i)
-/// c̄_i += x_i rate_i,  p̄_i += y_i rate_i,  the cotangent of rate_i += x_i c_i + y_i p_i
-/// H̄ = −diag(c ∘ rate) U − diag(p ∘ rate) V
-/// Δ̄ = −diag(c ∘ rate) H W̄ − diag(p ∘ rate) H S̄
+/// U = Δ W̄′ᵀ,  V = Δ S̄′ᵀ,  x_i = −h_i·u_i,  y_i = −h_i·v_i                (of c_i r_i and p_i r_i)
+/// c̄_i += x_i r_i,  p̄_i += y_i r_i,  r̄_i += x_i c_i + y_i p_i
+/// H̄ = −diag(c ∘ r) U − diag(p ∘ r) V
+/// Δ̄ = −diag(c ∘ r) H W̄′ − diag(p ∘ r) H S̄′
 /// ```
 fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
@@ -170,7 +171,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     let (Frame { g, lay }, open, Gated { rate: rates, by: coefficients }) = (on, past.open, past.gates(on.lay, l)?);
     let (h, delta) = (open.inputs(lay, l, 0, n)?, lay.output_rows(open.delta, l, 0, n)?);
     let (width, stride) = (h.cols(), lay.stride(h.cols()));
-    // U = Δ W̄ᵀ and V = Δ S̄ᵀ; where p_i = 0 nothing looks at v_i.
+    // U = Δ W̄′ᵀ and V = Δ S̄′ᵀ; where p_i = 0 nothing looks at v_i.
     let [by_w, by_s, _] = &mut inside.work;
     lay.times_transposed(g, Store::Set, delta, d_w, l, MatMut::strided(by_w, n, width, stride)?)?;
     let lasting = MatMut::strided(&mut by_s[faded * stride..], n - faded, width, stride)?;
@@ -179,7 +180,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     let (c, p) = (coefficients.c_row(row), coefficients.p_row(row));
     let d = &mut inside.coefficients[lay.spec.set(l)];
     let (d_c, d_p) = (&mut d.c[row * lay.rows..][..n], &mut d.p[row * lay.rows..][..n]);
-    // −c_i rate_i and −p_i rate_i, once for H̄ and Δ̄.
+    // −c_i r_i and −p_i r_i, once for H̄ and Δ̄.
     let mut room = Scratch::new(inside.scaled);
     let (factors_c, factors_p) = (room.take(n)?, room.take(n)?);
     let mut d_h = lay.input_rows_mut(inside.h, l, 0, n)?;
@@ -189,7 +190,7 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
         || {
             for i in 0..faded {
                 let (h, rate, u) = (h.row(i), rates[i], &by_w[i * stride..][..width]);
-                // x = d(c rate)_i.
+                // x_i = −h_i·u_i; p_i = 0.
                 let (x, fc) = (-dot(h, u), -(c[i] * rate));
                 d_rates[i] += x * c[i];
                 d_c[i] += x * rate;
@@ -199,27 +200,28 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
             for i in faded..n {
                 let (h, rate, at) = (h.row(i), rates[i], i * stride..i * stride + width);
                 let (u, v) = (&by_w[at.clone()], &by_s[at]);
-                // x = d(c rate)_i, y = d(p rate)_i.
+                // x_i = −h_i·u_i, y_i = −h_i·v_i.
                 let (x, y) = (-dot(h, u), -dot(h, v));
+                // r̄_i += x_i c_i + y_i p_i, c̄_i += x_i r_i, p̄_i += y_i r_i.
                 d_rates[i] += x * c[i] + y * p[i];
                 d_c[i] += x * rate;
                 d_p[i] += y * rate;
                 let (fc, fp) = (-(c[i] * rate), -(p[i] * rate));
                 (factors_c[i], factors_p[i]) = (fc, fp);
-                // H̄ = −diag(c rate) U − diag(p rate) V.
+                // H̄ = −diag(c ∘ r) U − diag(p ∘ r) V.
                 for ((d, &u), &v) in d_h.row_mut(i).iter_mut().zip(u).zip(v) {
                     *d = fc * u + fp * v;
                 }
             }
         },
     );
-    // Δ̄ = −diag(c rate) H W̄ − diag(p rate) H S̄: a read of W̄ and S̄ with H for the queries.
+    // Δ̄ = −diag(c ∘ r) H W̄′ − diag(p ∘ r) H S̄′: a read of W̄′ and S̄′ with H for the queries.
     let mut d_delta = lay.output_rows_mut(inside.delta, l, 0, n)?;
     for columns in lay.columns(l) {
         let (w, s) = (lay.panel(d_w, l, columns)?, lay.panel(d_s, l, columns)?);
         let mut z = d_delta.rb().columns(columns.0, columns.1);
         let (a, gg) = (&*factors_c, &*factors_p);
-        // Tokens whose p is 0 read W̄ alone.
+        // Tokens whose p is 0 read W̄′ alone.
         onto(g, true, h.sub(0, faded), [a, gg], 1, [w, s], z.rb().sub(0, faded));
         let (x, a, gg) = (h.sub(faded, n - faded), &a[faded..], &gg[faded..]);
         onto(g, false, x, [a, gg], 1, [w, s], z.sub(faded, n - faded));
@@ -227,8 +229,12 @@ fn outer_products_vjp<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// Backward of `γ −= Σ_i c_i rate_i g_i`, or of S_γ with p, by the last layer's gates: dg_i = −c_i rate_i γ̄, and
-/// x = d(c rate)_i = −g_i · γ̄, hence dc_i = x rate_i, d rate_i = x c_i.
+/// Backward of `γ′ −= Σ_i c_i r_i g_i`, or of S_γ′ with p, by the last layer's gates: (1) for a layer of one row whose
+/// inputs are h_i = 1, with g_i for δ_i. So x_i = −g_i·γ̄′ is the cotangent of c_i r_i, and
+///
+/// ```text
+/// ḡ_i −= c_i r_i γ̄′,  c̄_i += x_i r_i,  r̄_i += x_i c_i
+/// ```
 fn gamma_vjp<T: Scalar>(
     lay: Layout<'_>,
     End { n, row }: End,
@@ -244,12 +250,12 @@ fn gamma_vjp<T: Scalar>(
     let d_c = if which == Which::C { &mut d.c } else { &mut d.p };
     for i in 0..n {
         let at = i * width..(i + 1) * width;
-        // dg_i −= c_i rate_i γ̄.
+        // ḡ_i −= c_i r_i γ̄′.
         let f = c[i] * rates[i];
         for (o, &d) in inside.g_gamma[at.clone()].iter_mut().zip(d_gamma) {
             *o -= f * d;
         }
-        // x = d(c rate)_i, to its two factors.
+        // x_i = −g_i·γ̄′, to its two factors: r̄_i += x_i c_i, c̄_i += x_i r_i.
         let x = -dot(&past.open.g_gamma[at], d_gamma);
         inside.rate[set * lay.rows + i] += x * c[i];
         d_c[row * lay.rows + i] += x * rates[i];

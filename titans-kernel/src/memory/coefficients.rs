@@ -150,15 +150,19 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
     }
 
     /// Reverses [`Coefficients::push`] of token `i` of a chunk, which made row t + 1 of row t: `d` holds the cotangents
-    /// of all rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (ᾱ, η̄).
+    /// of all rows; row t + 1's are carried to row t, and unspecified afterwards. Returns (ᾱ_t, η̄_t).
     ///
-    /// With κ = 1 − α, and ′ for row t + 1, a token that writes made `E′ = η E`, `A′ = κ A`, `G′ = κ G + E′`,
-    /// `P′_j = η P_j`, `C′_j = κ C_j + P′_j` for j < i, and `P′_i = C′_i = 1`. Hence
+    /// Tokens count from 1 in `docs/MATH.md` section 4, (3): A_{t−1} there is `a[t]` here, A_t is `a[t + 1]`. With κ =
+    /// 1 − α a token that writes made `E_t = η E_{t−1}` (Π η), `A_t = κ A_{t−1}`, `G_t = κ G_{t−1} + E_t`, and for j <
+    /// i `P_{t,j} = η P_{t−1,j}`, `C_{t,j} = κ C_{t−1,j} + P_{t,j}`; the 1 in column i is a constant. By the product
+    /// rule
     ///
     /// ```text
-    /// Ē′ += Ḡ′,  P̄′_j += C̄′_j                                (E′ and P′ went into G′ and C′)
-    /// κ̄ = Ā′ A + Ḡ′ G + Σ_j C̄′_j C_j,   η̄ = Ē′ E + Σ_j P̄′_j P_j,   ᾱ = −κ̄
-    /// Ā += κ Ā′,  Ḡ += κ Ḡ′,  Ē += η Ē′,  C̄_j += κ C̄′_j,  P̄_j += η P̄′_j
+    /// Ē_t += Ḡ_t,  P̄_{t,j} += C̄_{t,j}                        (they went into G_t and C_{t,j} too)
+    /// κ̄ = Ā_t A_{t−1} + Ḡ_t G_{t−1} + Σ_j C̄_{t,j} C_{t−1,j}
+    /// η̄_t = Ē_t E_{t−1} + Σ_j P̄_{t,j} P_{t−1,j},  ᾱ_t = −κ̄
+    /// Ā_{t−1} += κ Ā_t,  Ḡ_{t−1} += κ Ḡ_t,  Ē_{t−1} += η Ē_t
+    /// C̄_{t−1,j} += κ C̄_{t,j},  P̄_{t−1,j} += η P̄_{t,j}
     /// ```
     #[inline(always)]
     pub fn push_vjp(&self, t: usize, i: usize, writes: bool, alpha: T, eta: T, d: &mut Coefficients<'_, T>) -> (T, T) {
@@ -179,28 +183,29 @@ impl<'a, T: Scalar> Coefficients<'a, T> {
         }
         let keep = T::ONE - alpha; // κ
         let (da, dg) = (d.a.item(t + 1), d.g.item(t + 1));
-        let de = d.e.item(t + 1) + dg; // E′ went into G′ too
-        // κ̄ of A and G, η̄ of Π η; C and P follow.
+        let de = d.e.item(t + 1) + dg; // Ē_t += Ḡ_t
+        // κ̄ = Ā_t A_{t−1} + Ḡ_t G_{t−1} + …, η̄_t = Ē_t E_{t−1} + …; C and P follow.
         let mut d_keep = da * self.a.item(t) + dg * self.g.item(t);
         let mut d_eta = de * self.e.item(t);
+        // Ā_{t−1} += κ Ā_t, Ḡ_{t−1} += κ Ḡ_t, Ē_{t−1} += η Ē_t.
         d.a[t] += keep * da;
         d.g[t] += keep * dg;
         d.e[t] += eta * de;
-        // P̄′ + C̄′ in the former's place; what belongs to column i, a constant, is not looked at.
+        // P̄_{t,j} += C̄_{t,j}, C̄_{t−1,j} += κ C̄_{t,j}, P̄_{t−1,j} += η P̄_{t,j}; column i is a constant.
         let (c, p) = (self.c_row(t).part(..i), self.p_row(t).part(..i));
         for ((((dc, dp), dc_old), dp_old), _) in dc_new.iter().zip(&mut *dp_new).zip(dc_old).zip(dp_old).zip(c) {
             *dp += *dc;
             *dc_old += keep * *dc;
             *dp_old += eta * *dp;
         }
-        // Σ C̄′ C and Σ P̄′ P.
+        // … + Σ_j C̄_{t,j} C_{t−1,j} and … + Σ_j P̄_{t,j} P_{t−1,j}.
         d_keep += dot(dc_new, c);
         d_eta += dot(dp_new, p);
         (-d_keep, d_eta)
     }
 
     /// Reverses [`Coefficients::restart`], which copied Π η (0 by then), C and P of row `to`, n columns, to row `from`,
-    /// and began A = 1 and G = 0 anew, which are constants: Ē_to += Ē_from, C̄_to += C̄_from, P̄_to += P̄_from.
+    /// and began A = 1 and G = 0 anew, which are constants: Ē_to += Ē_from, C̄_to += C̄_from, P̄_to += P̄_from.
     pub fn give_back(&mut self, from: usize, to: usize, n: usize) {
         self.e[to] += self.e.item(from);
         for x in [&mut *self.c, self.p] {

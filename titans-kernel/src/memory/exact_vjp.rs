@@ -1,12 +1,13 @@
-//! Backward of pieces of several chunks (`docs/MATH.md` section 3b): the residuals' cotangents follow from one another
-//! too, from the last token to the first.
+//! Backward of pieces of several chunks (`docs/MATH.md` sections 3b and 4, exact form): the residuals' cotangents
+//! follow from one another too, from the last token to the first.
 //!
-//! Forward: (I + T) Δ = 2c (B − V) with B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(rate) and T = 2c M. With
-//! the cotangent Δ̄ from reads and closing,
+//! Forward: (I + T) Δ = 2c (B − V) with B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(r) and T = 2c M. With the
+//! cotangent Δ̄ from reads and closing,
 //!
 //! ```text
-//! Λ = 2c (I + T)⁻ᵀ Δ̄,   row by row from the last:  λ_i = 2c (δ̄_i − Σ_{t > i} M_{t,i} λ_t)
-//! V̄ = −Λ,   B̄ = Λ,   M̄ = −Λ Δᵀ
+//! (I + T) dΔ = 2c (dB − dV) − dT Δ
+//! Λ = 2c (I + T)⁻ᵀ Δ̄,   row by row from the last:  λ_i = 2c (δ̄_i − Σ_{t>i} M_{t,i} λ_t)
+//! ⟨Δ̄, dΔ⟩ = ⟨Λ, dB − dV − dM Δ⟩,   so B̄ = Λ,   V̄ = −Λ,   M̄ = −Λ Δᵀ
 //! ```
 //!
 //! which is the read path's backward with K for the queries and Z̄ = Λ; its last term, Δ̄ −= Mᵀ Λ, is part of the
@@ -36,12 +37,12 @@ use crate::scratch::Scratch;
 use crate::view::{Mat, MatMut};
 
 /// One piece, whose Δ is among the batch's: `d_state` from the cotangent of the state behind it to that of the state
-/// before it, which is `start`. Closing (1), then [`PiecePart::all`]. Where it settled behind m tokens, U = A_m W +
-/// G_m S and S′ has none of S: the tokens behind give Ū, from which
+/// before it, which is `start`. Closing (1), then [`PiecePart::all`]. Where it settled behind m tokens, W₁ = A_m W +
+/// G_m S and S′ has none of S: the tokens behind give W̄₁, from which
 ///
 /// ```text
-/// Ā_m += ⟨Ū, W⟩,  Ḡ_m += ⟨Ū, S⟩,  W̄ = A_m Ū,  S̄ = G_m Ū
-/// Ē_m, C̄_m, P̄_m += those of the first row behind, which copied row m's
+/// Ā_m += ⟨W̄₁, W⟩,  Ḡ_m += ⟨W̄₁, S⟩,  W̄ = A_m W̄₁,  S̄ = G_m W̄₁
+/// Ē_m, C̄_m, P̄_m += those of the first row behind, which copied row m's
 /// ```
 pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     run: BackwardPass<'_, T, G>,
@@ -69,7 +70,7 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         return part.all(run.d_y, Decay::over(own, n), gradients, d_state, inside);
     };
     // From the settled state on, back to it. Momentum that has faded has no derivative that counts; where one small η
-    // ended it, that η has. U = A_m W + G_m S once more.
+    // ended it, that η has. W₁ = A_m W + G_m S once more.
     after.copy_from_slice(start);
     settle(on.g, m, own, after);
     close_vjp(on, (end, faded), after, past, d_state, inside)?;
@@ -77,17 +78,17 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
     let stood = ReadInputs { start: if abrupt { after } else { &after[..params] }, ..inputs };
     let behind = PiecePart { feed: feed.part(m, n - m), base: m + 1, inputs: stood, ..part };
     behind.all(run.d_y, Decay::over(own, end.row), gradients, d_state, inside)?;
-    // Through settling, U = A_m W + G_m S: Ā_m = ⟨dU, W⟩, Ḡ_m = ⟨dU, S⟩, then W̄ = A_m dU and S̄ = G_m dU. S at the
-    // piece's end is none of S at its start.
-    let ((w, s), (d_u, d_s)) = (start.split_at(params), d_state.split_at(params));
+    // Through settling, W₁ = A_m W + G_m S: Ā_m += ⟨W̄₁, W⟩, Ḡ_m += ⟨W̄₁, S⟩, then W̄ = A_m W̄₁ and S̄ = G_m W̄₁. S at
+    // the piece's end is none of S at its start.
+    let ((w, s), (d_w1, d_s)) = (start.split_at(params), d_state.split_at(params));
     let (a, gg) = (own.a[m], own.g[m]);
     let [d_a, d_g, _] = on.g.vectorise(
         #[inline(always)]
-        || decay_vjp([w, s], [d_u, d_s]),
+        || decay_vjp([w, s], [d_w1, d_s]),
     );
     let d = &mut inside.coefficients[0];
     (d.a[m], d.g[m]) = (d.a[m] + d_a, d.g[m] + d_g);
-    // Π η, C and P of the first row behind were copies of row m's.
+    // Ē_m, C̄_m, P̄_m: Π η, C and P of the first row behind were copies of row m's.
     d.give_back(m + 1, m, m);
     let before = PiecePart { feed: feed.part(0, m), ..part };
     before.all(run.d_y, Decay { a, g: gg, e: T::ZERO }, gradients, d_state, inside)
@@ -184,7 +185,7 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// Λ = 2c (I + T)⁻ᵀ Δ̄, T = 2c M, by back substitution, λ_i = 2c (δ̄_i − Σ_{t > i} M_{t,i} λ_t): to `inside.z`. The
+    /// Λ = 2c (I + T)⁻ᵀ Δ̄, T = 2c M, by back substitution, λ_i = 2c (δ̄_i − Σ_{t>i} M_{t,i} λ_t): to `inside.z`. The
     /// keys' products stay in `inside.square[1]`.
     fn solve(&self, inside: &mut Inside<'_, T>) -> Result<()> {
         let (Frame { g, lay }, Place { n, filled, .. }) = (self.on, self.feed.place);
@@ -240,8 +241,8 @@ impl<T: Scalar, G: Arithmetic<T>> PiecePart<'_, T, G> {
         Ok(())
     }
 
-    /// From Λ in `inside.z` through B − M Δ, B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(rate), whose
-    /// cotangent is Λ: (2) with K for the queries, n of them with `seen` tokens before them. K̄ = X̄ + H̄: K is both.
+    /// From Λ in `inside.z` through B − M Δ, B = diag(A⁻) K W + diag(G⁻) K S, M = (K Kᵀ) ∘ C⁻ diag(r), whose cotangent
+    /// is Λ: (2) with K for the queries, n of them with `seen` tokens before them. K̄ = X̄ + H̄: K is both.
     fn keys(
         &self,
         (rows, seen, n): (Rows, usize, usize),

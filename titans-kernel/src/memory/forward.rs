@@ -45,6 +45,22 @@ impl Form {
 }
 
 /// Where [`forward`] writes, for n tokens.
+///
+/// ```
+/// use titans_kernel::memory::{Form, Gate, Mask, MemorySpec, Outputs, Read, Tokens, forward, forward_scratch_len};
+/// use titans_kernel::{Mat, MatMut, Portable};
+///
+/// let (spec, zero, one) = (MemorySpec::new(&[1, 1])?, [0.0; 2], [1.0; 2]);
+/// let (k, gate) = (Mat::new(&one, 2, 1)?, Gate::tokens); // one pair, twice
+/// let tokens = Tokens { k, v: k, q: k, alpha: gate(&zero), theta: gate(&one), eta: gate(&zero), mask: Mask::Write };
+/// let (mut state, mut y, mut surprise) = ([0.0; 2], [f64::NAN; 2], [f64::NAN; 2]);
+/// let y = MatMut::new(&mut y, 2, 1)?;
+/// let outputs = Outputs { state: &mut state, y, surprise: Some(&mut surprise), boundaries: None };
+/// let mut scratch = vec![0.0; forward_scratch_len(&spec, Form::Chunk)];
+/// forward(&Portable, &spec, Form::Chunk, Read::After, &tokens, outputs, &mut scratch)?;
+/// assert_eq!((surprise, state), ([0.5, 0.0], [1.0, 0.0])); // ½ ‖0 − 1‖², then none; W = 1, S = 0
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Outputs<'a, T> {
     /// `[W | S]` before the first token ([`MemorySpec::state_len`]); afterwards that after the last one.

@@ -163,6 +163,18 @@ impl Mask<'_> {
 }
 
 /// The tokens of one memory: row t of every matrix and entry t of every gate belong to token t.
+///
+/// ```
+/// use titans_kernel::memory::{Gate, Mask, Tokens};
+/// use titans_kernel::{Error, Mat};
+///
+/// let (rows, values) = ([1.0, 0.0, f32::NAN, 1.0], [0.5, 0.5]);
+/// let (k, gate) = (Mat::new(&rows, 2, 2)?, Gate::tokens(&values));
+/// let tokens = Tokens { k, v: k, q: k, alpha: gate, theta: gate, eta: gate, mask: Mask::Write };
+/// assert_eq!(tokens.len(), 2);
+/// assert_eq!(tokens.check_values(0, 1), Err(Error::Value { what: "k", index: 2 })); // the second key
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens<'a, T> {
     /// Keys `[n, d_0]`.

@@ -15,6 +15,18 @@ use core::marker::PhantomData;
 use core::slice::from_ref;
 
 /// The gates of one token, for all layers.
+///
+/// ```
+/// use titans_kernel::memory::{Gates, Memory};
+///
+/// let mut memory = Memory::linear(1, 1).build()?;
+/// memory.write(&[1.0], &[8.0], Gates { theta: 1.0, ..Gates::default() })?; // learns the value whole
+/// memory.write(&[1.0], &[0.0], Gates { alpha: 0.75, ..Gates::default() })?; // forgets, and learns nothing
+/// let mut answer = [f32::NAN];
+/// memory.read(&[1.0], &mut answer)?;
+/// assert_eq!(answer, [2.0]); // (1 − 0.75) 8
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gates<T> {
     /// α in [0, 1]: how much is forgotten.

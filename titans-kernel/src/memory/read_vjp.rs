@@ -1,14 +1,14 @@
-//! Backward of the read path.
+//! Backward of the read path (`docs/MATH.md` section 4, (2)).
 //!
-//! Forward, for a layer with inputs X: N = X Hᵀ, M = N ∘ C diag(rate) (0 where a query does not see a token), and
+//! Forward, for a layer with inputs X: N = X Hᵀ, M = N ∘ C diag(r) (0 where a query does not see a token), and
 //! `Z = diag(A) X W + diag(G) X S − M Δ`. Hence
 //!
 //! ```text
 //! U = Z̄ Wᵀ,  V = Z̄ Sᵀ                                                 [n, d_in]
-//! Ā_t = x_t · u_t,  Ḡ_t = x_t · v_t
+//! Ā_t += x_t·u_t,  Ḡ_t += x_t·v_t
 //! W̄ += Xᵀ diag(A) Z̄,  S̄ += Xᵀ diag(G) Z̄
-//! M̄ = −Z̄ Δᵀ,  F = N̄ = M̄ ∘ C diag(rate)
-//! C̄_{t,i} += M̄_{t,i} N_{t,i} rate_i,  d rate_i += Σ_t M̄_{t,i} N_{t,i} C_{t,i}
+//! M̄ = −Z̄ Δᵀ,  F = N̄ = M̄ ∘ C diag(r)
+//! C̄_{t,i} += M̄_{t,i} N_{t,i} r_i,  r̄_i += Σ_t M̄_{t,i} N_{t,i} C_{t,i}
 //! X̄ = diag(A) U + diag(G) V + F H
 //! Δ̄ −= Mᵀ Z̄,  H̄ += Fᵀ X
 //! ```
@@ -75,7 +75,7 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
         output_vjp(on, asked, inputs, d_y, d_start, inside)?;
     }
     for l in (0..spec.layers()).rev() {
-        // Z̄ is ȳ at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
+        // Z̄ is ȳ at the top of a plain network; elsewhere the layer above (or the norm) left it in `inside.z`.
         let d_z = (l == top && !spec.network.is_residual()).then_some(d_y);
         let d_x = (l == 0).then(|| d_q.rb());
         let decay = Decay::over(inputs.past.gates(lay, l)?.by, n);
@@ -97,11 +97,11 @@ pub(super) fn read_vjp<T: Scalar, G: Arithmetic<T>>(
     Ok(())
 }
 
-/// One layer, Z = diag(A) X W + diag(G) X S − M Δ with M = N ∘ C diag(rate), N = X Hᵀ: from d_z to d_x, and additions
-/// to everything else that the head of this file derives. By the first two terms [`Layer::state`]; by the third
+/// One layer, Z = diag(A) X W + diag(G) X S − M Δ with M = N ∘ C diag(r), N = X Hᵀ: from d_z to d_x, and additions to
+/// everything else that the head of this file derives. By the first two terms [`Layer::state`]; by the third
 ///
 /// ```text
-/// M̄ = −Z̄ Δᵀ,  F = N̄ = M̄ ∘ C diag(rate),  C̄ and the rates' cotangent ([`mask_vjp`])
+/// M̄ = −Z̄ Δᵀ,  F = N̄ = M̄ ∘ C diag(r),  C̄ and r̄ ([`mask_vjp`])
 /// Δ̄ −= Mᵀ Z̄,  X̄ += F H,  H̄ += Fᵀ X
 /// ```
 pub(super) fn layer_vjp<T: Scalar, G: Arithmetic<T>>(
@@ -175,7 +175,7 @@ struct Layer<'a, T, G> {
 }
 
 impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
-    /// Backward of Z = diag(A) X W: Ā_t += x_t · u_t with U = Z̄ Wᵀ, X̄ = diag(A) U, W̄ += Xᵀ diag(A) Z̄.
+    /// Backward of Z = diag(A) X W: Ā_t += x_t·u_t with U = Z̄ Wᵀ, X̄ = diag(A) U, W̄ += Xᵀ diag(A) Z̄.
     fn by_weights(
         &self,
         w: &[T],
@@ -207,7 +207,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
     /// Backward of Z = diag(A) X W + diag(G) X S, and the decay of the state's cotangent: with U = Z̄ Wᵀ and V = Z̄ Sᵀ
     ///
     /// ```text
-    /// Ā_t += x_t · u_t,  Ḡ_t += x_t · v_t,  X̄ = diag(A) U + diag(G) V
+    /// Ā_t += x_t·u_t,  Ḡ_t += x_t·v_t,  X̄ = diag(A) U + diag(G) V
     /// W̄ ← a W̄ + Xᵀ diag(A) Z̄,  S̄ ← e S̄ + g W̄ + Xᵀ diag(G) Z̄
     /// ```
     fn state(
@@ -232,7 +232,7 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
                     let (row, at) = (asked.row(t), t * stride..t * stride + width);
                     let (a, gg, x) = (gates.by.a[row], gates.by.g[row], x.row(t));
                     let (u, v) = (&by_w[at.clone()], &by_s[at.clone()]);
-                    // Ā_t = x_t · u_t, Ḡ_t = x_t · v_t.
+                    // Ā_t += x_t·u_t, Ḡ_t += x_t·v_t.
                     d.a[row] += dot(x, u);
                     d.g[row] += dot(x, v);
                     // X̄ = diag(A) U + diag(G) V.
@@ -258,11 +258,12 @@ impl<T: Scalar, G: Arithmetic<T>> Layer<'_, T, G> {
     }
 }
 
-/// Backward of M = N ∘ C diag(rate), which the read path subtracts: on entry `f` = Z̄ Δᵀ = −M̄ and `scores` = N (or
-/// ones); on exit `f` is F and `scores` M. A product of three factors, so
+/// Backward of M = N ∘ C diag(r), which the read path subtracts: on entry `f` = Z̄ Δᵀ = −M̄ and `scores` = N (or ones);
+/// on exit `f` is F and `scores` M. A product of three factors, dM = dN ∘ C diag(r) + N ∘ dC diag(r) + N ∘ C diag(dr),
+/// so
 ///
 /// ```text
-/// F = N̄ = M̄ ∘ C diag(rate),  C̄_{t,i} += M̄_{t,i} N_{t,i} rate_i,  of rate_i: Σ_t M̄_{t,i} N_{t,i} C_{t,i}
+/// F = N̄ = M̄ ∘ C diag(r),  C̄_{t,i} += M̄_{t,i} N_{t,i} r_i,  r̄_i += Σ_t M̄_{t,i} N_{t,i} C_{t,i}
 /// ```
 fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
@@ -282,7 +283,7 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
                 let c = gates.by.c_row(row);
                 let d_c = &mut d.c[row * chunk..][..chunk];
                 for i in 0..visible {
-                    // M̄ N, of which C and the rate are the other two factors.
+                    // M̄ N, of which C and r are the other two factors.
                     let d_weight = -(f[i] * scores[i]);
                     // A read by one row (`Rows::Fixed`) adds all its queries up there.
                     d_c[i] += d_weight * rate[i];
@@ -299,15 +300,16 @@ fn mask_vjp<T: Scalar, G: Arithmetic<T>>(
     );
 }
 
-/// Backward of y = q + x̂ ∘ (1 + γ_t), x̂ = LN(z), and of `γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} rate_i g_i`, but for q:
+/// Backward of y_t = q_t + x̂_t ∘ (1 + γ_t), x̂ = LN(z), and of `γ_t = A_t γ + G_t S_γ − Σ_i C_{t,i} r_i g_i`, but for
+/// q. As dy_t = dq_t + dx̂_t ∘ (1 + γ_t) + x̂_t ∘ dγ_t and dx̂_t = LN′(z_t) dz_t,
 ///
 /// ```text
-/// γ̄_t = ȳ_t ∘ x̂_t,   x̂̄_t = ȳ_t ∘ (1 + γ_t),   z̄_t = LN′ᵀ x̂̄_t      (to `inside.z`)
-/// γ̄ += Σ_t A_t γ̄_t,   S̄_γ += Σ_t G_t γ̄_t
-/// Ā_t += γ̄_t · γ,     Ḡ_t += γ̄_t · S_γ
+/// γ̄_t = ȳ_t ∘ x̂_t,   x̂̄_t = ȳ_t ∘ (1 + γ_t),   z̄_t = LN′(z_t)ᵀ x̂̄_t      (to `inside.z`)
+/// γ̄ += Σ_t A_t γ̄_t,   S̄_γ += Σ_t G_t γ̄_t,   Ā_t += γ̄_t·γ,   Ḡ_t += γ̄_t·S_γ
+/// M̄_{t,i} = −γ̄_t·g_i,   ḡ_i −= Σ_t M_{t,i} γ̄_t,   M_{t,i} = C_{t,i} r_i      (N = 1)
 /// ```
 ///
-/// and the sum over tokens as a layer whose N is ones, Δ the rows g_i: M̄_{t,i} = −γ̄_t · g_i, ḡ −= Mᵀ γ̄.
+/// The sum over tokens is that of a layer whose N is ones and whose Δ are the rows g_i.
 fn output_vjp<T: Scalar, G: Arithmetic<T>>(
     on: Frame<'_, G>,
     asked: Asked<'_, T>,
@@ -330,10 +332,11 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
                 for ((((dg, dx), &dy), &h), &gamma) in
                     d_gammas[at].iter_mut().zip(d_x_hat.iter_mut()).zip(d_y.row(t)).zip(x_hat).zip(gamma)
                 {
-                    // γ̄_t = ȳ ∘ x̂, x̂̄ = ȳ ∘ (1 + γ_t).
+                    // γ̄_t = ȳ_t ∘ x̂_t, x̂̄_t = ȳ_t ∘ (1 + γ_t).
                     *dg = dy * h;
                     *dx = dy * (T::ONE + gamma);
                 }
+                // z̄_t = LN′(z_t)ᵀ x̂̄_t.
                 layer_norm::vjp_row(x_hat, reading.r[t], d_x_hat, d_z.row_mut(t));
             }
         },
@@ -358,6 +361,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
             *dw += a * dg;
             *ds += gg * dg;
         }
+        // Ā_t += γ̄_t·γ, Ḡ_t += γ̄_t·S_γ.
         d.a[row] += dot(dg, gamma);
         d.g[row] += dot(dg, momentum);
     }
@@ -368,7 +372,7 @@ fn output_vjp<T: Scalar, G: Arithmetic<T>>(
         g.gemm(Store::Set, d_gammas, gradients.t(), MatMut::new(f, n, seen)?);
         ones[..n * seen].fill(T::ONE); // N
         mask_vjp(on, asked, gates, [f, ones], d, lay.layer_rates_mut(inside.rate, top));
-        // ḡ −= Mᵀ γ̄.
+        // ḡ_i −= Σ_t M_{t,i} γ̄_t.
         let weights = Mat::new(ones, n, seen)?;
         g.gemm(Store::Sub, weights.t(), d_gammas, MatMut::new(inside.g_gamma, seen, width)?);
     }

@@ -44,6 +44,26 @@ pub struct Record<'a, T> {
 }
 
 /// Cotangents of what [`super::forward`] returned; `None` is zero.
+///
+/// ```
+/// # use titans_kernel::memory::{Cotangents, Gate, Gradients, Mask, MemorySpec, Read, Record, Tokens};
+/// # use titans_kernel::memory::{vjp, vjp_scratch_len};
+/// # use titans_kernel::{Mat, MatMut, Portable};
+/// # let spec = MemorySpec { compute_chunk: 1, ..MemorySpec::new(&[1, 1])? };
+/// # let (one, half, zero) = ([1.0], [0.5], [0.0]);
+/// # let (k, [alpha, theta, eta]) = (Mat::new(&one, 1, 1)?, [&zero, &half, &zero].map(|x| Gate::tokens(x)));
+/// # let tokens = Tokens { k, v: k, q: k, alpha, theta, eta, mask: Mask::Write };
+/// # let record = Record { read: Read::After, tokens: &tokens, boundaries: &[0.0; 2] };
+/// # let ([mut k, mut v, mut q, mut alpha, mut theta, mut eta], mut state) = ([[0.0]; 6], [0.0; 2]);
+/// # let [k, mv, q] = [&mut k, &mut v, &mut q].map(|x| MatMut::new(x, 1, 1).unwrap());
+/// # let (alpha, theta, eta, state) = (&mut alpha, &mut theta, &mut eta, &mut state);
+/// # let gradients = Gradients { k, v: mv, q, alpha, theta, eta, state };
+/// // A loss of 3 W that looks at no answer. One token with k = 1 has made W = θ v, θ = ½.
+/// let cotangents = Cotangents { y: None, state: Some(&[3.0, 0.0]) };
+/// vjp(&Portable, &spec, record, cotangents, gradients, &mut vec![0.0; vjp_scratch_len(&spec)])?;
+/// assert_eq!(v, [1.5]); // 3 θ
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Cotangents<'a, T> {
     /// Of the read-outs `[n, d_L]`.
@@ -334,14 +354,14 @@ impl<'a, T: Scalar, G: Arithmetic<T>> BackwardPass<'a, T, G> {
 }
 
 /// Gradients of the gates of some tokens of a piece, whose coefficients begin with row `base`. Those of θ stand in the
-/// rates' place: rate = f θ, so θ's cotangent is f times the rate's ([`rate_vjp`]).
+/// rates' place: r = f θ, so θ̄ = f r̄ ([`rate_vjp`]).
 ///
-/// α and η made row t + 1 of row t (E′ = η E, A′ = κ A, G′ = κ G + E′, P′ = η P, C′ = κ C + P′, κ = 1 − α; (3) of
-/// `docs/MATH.md` section 4). From the last token to the first [`Coefficients::push_vjp`] carries a row's cotangents
-/// to the row before and gives
+/// With κ = 1 − α a token that writes made E_t = η E_{t−1}, A_t = κ A_{t−1}, G_t = κ G_{t−1} + E_t, P_{t,i} = η
+/// P_{t−1,i} and C_{t,i} = κ C_{t−1,i} + P_{t,i} ((3) of `docs/MATH.md` section 4). From the last token to the first
+/// [`Coefficients::push_vjp`] carries a row's cotangents to the row before and gives
 ///
 /// ```text
-/// ᾱ = −(Ā′ A + Ḡ′ G + Σ_i C̄′_i C_i),   η̄ = Ē′ E + Σ_i P̄′_i P_i
+/// ᾱ_t = −(Ā_t A_{t−1} + Ḡ_t G_{t−1} + Σ_{i<t} C̄_{t,i} C_{t−1,i}),   η̄_t = Ē_t E_{t−1} + Σ_{i<t} P̄_{t,i} P_{t−1,i}
 /// ```
 ///
 /// Tokens that share a value add up: it entered each of them.
@@ -366,7 +386,7 @@ pub(super) fn gates_vjp<T: Scalar, G: Arithmetic<T>>(
                     gradients.alpha[tokens.alpha.value_index(at, set)] += d_alpha;
                     gradients.eta[tokens.eta.value_index(at, set)] += d_eta;
                     if writes {
-                        // θ̄ = f d rate, which `rate_vjp` left in the rate's place.
+                        // θ̄ = f r̄, which `rate_vjp` left in the rate's place.
                         gradients.theta[theta.value_index(at, set)] += d_theta[filled + t];
                     }
                 }

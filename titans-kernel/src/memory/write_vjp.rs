@@ -1,4 +1,5 @@
-//! Backward of the write path: the inner gradient is an expression of its own, so this is backward through a backward.
+//! Backward of the write path: the inner gradient is an expression of its own, so this is backward through a backward
+//! (`docs/MATH.md` section 4, (4)).
 //!
 //! Forward, with layers counted from 1 and H^1 = K: Z^l = H^l W^l, H^{l+1} = φ(Z^l), Δ^L = 2c (Z^L − V), then
 //! D^l = Δ^{l+1} (W^{l+1})ᵀ and Δ^l = D^l ∘ φ′(Z^l). Hence, from the bottom of Δ up,
@@ -11,7 +12,8 @@
 //!
 //! and from the top of Z down: W̄^l += (H^l)ᵀ Z̄^l, H̄^l += Z̄^l (W^l)ᵀ, Z̄^{l−1} += H̄^l ∘ φ′(Z^{l−1}), K̄ = H̄^1.
 //!
-//! The rates are θ_i f_i, and with a clip f_i = min(1, clip / ‖u_i‖), ‖u_i‖² = Σ_l ‖h_i‖² ‖δ_i‖² + ‖g_i‖².
+//! The rates are r_i = θ_i f_i, and with a clip f_i = min(1, clip / ‖u_i‖), ‖u_i‖² = Σ_l ‖h_i^l‖² ‖δ_i^l‖² + ‖g_i‖²
+//! ((3); [`rate_vjp`]).
 
 use super::feed::PieceTokens;
 use super::frame::Frame;
@@ -27,13 +29,16 @@ use crate::scalar::Scalar;
 use crate::view::{Mat, MatMut};
 
 /// The cotangents of the t-th token's rates become those of θ, of every set of gates; with a clip that bit, adds to
-/// those of H, Δ and γ's gradient through the norm: rate^l = f θ^l and ‖u‖² = Σ_l ‖h‖² ‖δ‖² + ‖g‖², so d rate^l
-/// = f dθ^l + θ^l df with df = −f d‖u‖² / (2 ‖u‖²), and of h, δ and g d‖u‖² has twice each with the other's square.
+/// those of H, Δ and γ's gradient g through the norm. ν is the cotangent of ‖u‖² = Σ_l ‖h^l‖² ‖δ^l‖² + ‖g‖² (MATH 4,
+/// (3)):
 ///
 /// ```text
-/// θ̄^l = f d rate^l                                      (in the rate's place)
-/// f̄ = Σ_l θ^l d rate^l,   d‖u‖² = −f f̄ / (2 ‖u‖²)      (f = clip ‖u‖^−1)
-/// h̄ += 2 d‖u‖² ‖δ‖² h,   δ̄ += 2 d‖u‖² ‖h‖² δ,   ḡ += 2 d‖u‖² g
+/// r^l = f θ^l:  dr^l = f dθ^l + θ^l df,   df = −f d‖u‖² / (2 ‖u‖²)   where the clip bit, f = clip / ‖u‖; else 0
+/// d‖u‖² = Σ_l 2 ‖δ^l‖² h^l·dh^l + 2 ‖h^l‖² δ^l·dδ^l + 2 g·dg
+///
+/// θ̄^l = f r̄^l                                          (in the rate's place)
+/// f̄ = Σ_l θ^l r̄^l,   ν = −f f̄ / (2 ‖u‖²)
+/// h̄^l += 2 ν ‖δ^l‖² h^l,   δ̄^l += 2 ν ‖h^l‖² δ^l,   ḡ += 2 ν g
 /// ```
 #[inline(always)]
 pub(super) fn rate_vjp<T: Scalar>(
@@ -51,9 +56,10 @@ pub(super) fn rate_vjp<T: Scalar>(
     });
     if bit {
         let theta = |set: usize| theta.of(set).at(at);
-        // f̄ = Σ_l θ^l d rate^l, before the rates' cotangents become θ's.
+        // f̄ = Σ_l θ^l r̄^l, before the rates' cotangents become θ's.
         let d_factor = (1..lay.spec.gate_sets())
             .fold(inside.rate[i] * theta(0), |sum, set| sum + inside.rate[set * rows + i] * theta(set));
+        // ν = −f f̄ / (2 ‖u‖²).
         let d_norm2 = -(d_factor * factor) / (written.norm2[i] + written.norm2[i]);
         let two = T::from_f64(2.0) * d_norm2;
         for l in 0..lay.spec.layers() {
@@ -61,17 +67,19 @@ pub(super) fn rate_vjp<T: Scalar>(
             let delta = lay.output_rows(open.delta, l, i, 1)?.row(0);
             let (h2, delta2) = (squares(h), squares(delta));
             let mut d_h = lay.input_rows_mut(inside.h, l, i, 1)?;
-            // h̄ += 2 d‖u‖² ‖δ‖² h.
+            // h̄ += 2 ν ‖δ‖² h.
             d_h.row_mut(0).iter_mut().zip(h).for_each(|(d, &h)| *d += two * delta2 * h);
             let mut d_delta = lay.output_rows_mut(inside.delta, l, i, 1)?;
-            // δ̄ += 2 d‖u‖² ‖h‖² δ.
+            // δ̄ += 2 ν ‖h‖² δ.
             d_delta.row_mut(0).iter_mut().zip(delta).for_each(|(d, &x)| *d += two * h2 * x);
         }
+        // ḡ += 2 ν g.
         let row = i * lay.spec.gamma_len()..(i + 1) * lay.spec.gamma_len();
         for (d, &x) in inside.g_gamma[row.clone()].iter_mut().zip(&open.g_gamma[row]) {
             *d += two * x;
         }
     }
+    // θ̄ = f r̄.
     (0..lay.spec.gate_sets()).for_each(|set| inside.rate[set * rows + i] *= factor);
     Ok(())
 }
@@ -171,14 +179,20 @@ pub(super) fn plain<T: Scalar>(
     Ok(())
 }
 
-/// Backward of e = 2c (k + x̂ ∘ (1 + γ) − v) with x̂ = LN(z), of γ's gradient g = e ∘ x̂ and of δ^L = LN′(z)ᵀ (e ∘ (1 +
-/// γ)). With p the cotangent of e ∘ (1 + γ), which [`layer_norm::vjp_vjp_row`] finds from δ̄ beside what z̄ receives
-/// through LN′:
+/// Backward of the residual shape's last layer: m = M(k) = k + x̂ ∘ (1 + γ) with x̂ = LN(z), e = 2c (m − v), γ's
+/// gradient g = e ∘ x̂, and δ^L = J w with w = e ∘ (1 + γ), J = LN′(z). The differentials are
 ///
 /// ```text
-/// ē = p ∘ (1 + γ) + ḡ ∘ x̂
-/// γ̄ += p ∘ e + 2c ē ∘ x̂,   x̂̄ = ḡ ∘ e + 2c ē ∘ (1 + γ)
-/// k̄ += 2c ē,   v̄ = −2c ē,   z̄ += LN′ᵀ x̂̄
+/// dm = dk + dx̂ ∘ (1 + γ) + x̂ ∘ dγ,   de = 2c (dm − dv)
+/// dg = de ∘ x̂ + e ∘ dx̂,   dw = de ∘ (1 + γ) + e ∘ dγ
+/// ```
+///
+/// and so, w̄ = J δ̄ and z̄ = J ω − (δ̄·δ) ρ x̂ / d_L being what [`layer_norm::vjp_vjp_row`] finds from δ̄,
+///
+/// ```text
+/// ē = w̄ ∘ (1 + γ) + ḡ ∘ x̂,   m̄ = 2c ē
+/// γ̄ += w̄ ∘ e + m̄ ∘ x̂,   k̄ += m̄,   v̄ = −m̄
+/// x̂̄ = ḡ ∘ e + m̄ ∘ (1 + γ),   z̄ += J x̂̄
 /// ```
 ///
 /// The key's own share is added to its row of d_h.
@@ -202,25 +216,27 @@ fn residual<T: Scalar>(
     let d_gamma = &mut d_w[at..];
     for t in 0..n {
         let row = t * width..(t + 1) * width;
-        let (x_hat, e, r) = (&written.x_hat[row.clone()], &written.e[row.clone()], written.r[t]);
-        // e ∘ (1 + γ), what the norm's backward was given.
+        let (x_hat, e, rho) = (&written.x_hat[row.clone()], &written.e[row.clone()], written.r[t]);
+        // w = e ∘ (1 + γ), what the norm's backward was given.
         for ((o, &e), &gamma) in written.row.iter_mut().zip(e).zip(gamma) {
             *o = e * (T::ONE + gamma);
         }
-        // p to `d_gated`, and z̄ through the norm's derivative.
-        layer_norm::vjp_vjp_row(x_hat, r, written.row, d_delta.row(t), d_gated, d_z.row_mut(t), work);
+        // w̄ to `d_gated`, and z̄ through the norm's derivative.
+        layer_norm::vjp_vjp_row(x_hat, rho, written.row, d_delta.row(t), d_gated, d_z.row_mut(t), work);
         let d_g = &inside.g_gamma[row];
         let (d_v, d_key) = (d_v.row_mut(t), d_keys.row_mut(t));
         for j in 0..width {
+            // ē, then m̄ = 2c ē.
             let d_e = d_gated[j] * (T::ONE + gamma[j]) + d_g[j] * x_hat[j];
-            let d_out = scale * d_e; // of M(k)
+            let d_out = scale * d_e;
+            // γ̄ += w̄ ∘ e + m̄ ∘ x̂, x̂̄ = ḡ ∘ e + m̄ ∘ (1 + γ), k̄ += m̄, v̄ = −m̄.
             d_gamma[j] += d_gated[j] * e[j] + d_out * x_hat[j];
             d_x_hat[j] = d_g[j] * e[j] + d_out * (T::ONE + gamma[j]);
             d_key[j] += d_out;
             d_v[j] = -d_out;
         }
-        // z̄ += LN′ᵀ x̂̄.
-        layer_norm::vjp_row(x_hat, r, d_x_hat, work);
+        // z̄ += J x̂̄.
+        layer_norm::vjp_row(x_hat, rho, d_x_hat, work);
         d_z.row_mut(t).iter_mut().zip(&*work).for_each(|(d, &w)| *d += w);
     }
     Ok(())

@@ -5,6 +5,17 @@ use crate::scalar::Scalar;
 use crate::view::Mat;
 
 /// What a stream is fed.
+///
+/// ```
+/// use titans_kernel::Mat;
+/// use titans_kernel::model::Feed;
+///
+/// let numbers = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+/// let feed = Feed::Rows(Mat::new(&numbers, 3, 2)?); // three tokens of two numbers
+/// assert_eq!((feed.len(), Feed::<f32>::Tokens(&[7, 2]).len()), (3, 2));
+/// assert!(matches!(feed.sub(1, 2), Feed::Rows(rows) if rows.row(0) == [3.0, 4.0]));
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Feed<'a, T> {
     /// Token ids, below the vocabulary's size.

@@ -30,6 +30,16 @@ const SUMMED: usize = OPEN.end();
 const HEAD: usize = SUM.end();
 
 /// A state as it is kept, its parts still where they lie.
+///
+/// ```
+/// use titans_kernel::model::KeptState;
+///
+/// let mut bytes = [0; KeptState::head_len(1)];
+/// KeptState::write_head(Some(65), &[0.5], &mut bytes)?; // a token that waits, and one number of an open row
+/// let kept = KeptState::parse(&bytes)?;
+/// assert_eq!((kept.pending, kept.open().collect(), kept.stream), (Some(65), vec![0.5], &[][..]));
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptState<'a> {
     /// The token that was read and waits to be fed.

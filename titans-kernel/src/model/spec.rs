@@ -8,6 +8,14 @@ use crate::memory::LIMIT;
 pub const MAX_BLOCKS: usize = 4096;
 
 /// What a model reads.
+///
+/// ```
+/// use titans_kernel::model::Input;
+///
+/// let (bytes, rows) = (Input::Tokens(256), Input::Rows(7)); // ids 0 to 255; seven numbers a row
+/// assert_eq!((bytes.size(), rows.size()), (256, 7));
+/// assert!(rows.is_rows() && !bytes.is_rows());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Token ids below the vocabulary's size.

@@ -239,21 +239,21 @@ pub fn vjp_add<T: Scalar, G: Arithmetic<T>>(g: &G, activation: Activation, z: &[
     with_phi!(g, activation, AddSlope, [z, d_out], [d_z], |P, s, [z, o], [d]| [d + o * P::first(z, s)]);
 }
 
-/// Backward of [`vjp`], δ = d_out ∘ φ′(z), for the cotangent `c` of δ.
+/// Backward of [`vjp`], which as a part of the memory's gradients is Δ = D ∘ φ′(Z) (`docs/MATH.md` section 4, (4)): D
+/// is `d_out`; from Δ̄ (`d_delta`) to D̄ (`d_d_out`) and Z̄ (`d_z`).
 ///
-/// By the product rule dδ = φ′(z) ∘ dd_out + d_out ∘ φ″(z) ∘ dz, so `d_d_out = c ∘ φ′(z)` and
-/// `d_z = c ∘ d_out ∘ φ″(z)`.
+/// By the product rule dΔ = φ′(Z) ∘ dD + D ∘ φ″(Z) ∘ dZ, so D̄ = Δ̄ ∘ φ′(Z) and Z̄ = Δ̄ ∘ D ∘ φ″(Z).
 pub fn vjp_vjp<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     activation: Activation,
     z: &[T],
     d_out: &[T],
-    c: &[T],
+    d_delta: &[T],
     d_d_out: &mut [T],
     d_z: &mut [T],
 ) {
-    with_phi!(g, activation, Slopes, [z, d_out, c], [d_d_out, d_z], |P, s, [z, o, c], [_, _]| {
-        [c * P::first(z, s), c * o * P::second(z, s)]
+    with_phi!(g, activation, Slopes, [z, d_out, d_delta], [d_d_out, d_z], |P, s, [z, o, d], [_, _]| {
+        [d * P::first(z, s), d * o * P::second(z, s)]
     });
 }
 

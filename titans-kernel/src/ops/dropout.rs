@@ -8,6 +8,17 @@ use crate::error::{Error, Result, expect_len};
 use crate::scalar::Scalar;
 
 /// Which elements of an array are dropped, and what the others are multiplied by.
+///
+/// ```
+/// use titans_kernel::Portable;
+/// use titans_kernel::ops::dropout::{DropMask, forward};
+///
+/// let (mask, mut y) = (DropMask::new(0.25, 7)?, [f32::NAN; 1000]);
+/// forward(&Portable, &mask, 0, &[3.0; 1000], &mut y)?;
+/// let kept = y.iter().filter(|y| **y == 4.0).count(); // 3 / (1 − 0.25)
+/// assert!(kept > 700 && kept < 800 && y.iter().all(|y| *y == 4.0 || *y == 0.0));
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropMask {
     key: [u32; 2],

@@ -52,7 +52,8 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, heads: usize, scale: [f64; 3]
 
 /// Backward of [`forward`] from its output, overwritten: `d_x = d_y y (1 − y / scale[i])`, 0 where the scale is 0.
 ///
-/// σ′ = σ (1 − σ), and with y = scale σ that is scale σ′ = y (1 − y / scale): x is not needed.
+/// With s the scale, y = s σ(x), and σ′ = σ (1 − σ): dy = s σ (1 − σ) dx = y (1 − y / s) dx, so x̄ = ȳ y (1 − y / s); x
+/// is not needed.
 ///
 /// # Errors
 /// [`Error::Shape`] when the lengths differ or are no multiple of `3 · heads`.
@@ -78,7 +79,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
             let groups = d_x.chunks_exact_mut(heads).zip(y.chunks_exact(heads)).zip(d_y.chunks_exact(heads));
             for (((d_x, y), d_y), &scale) in groups.zip(scale.iter().cycle()) {
                 for ((d_x, &y), &d_y) in d_x.iter_mut().zip(y).zip(d_y) {
-                    *d_x = d_y * y * (T::ONE - y / scale);
+                    *d_x = d_y * y * (T::ONE - y / scale); // x̄ = ȳ y (1 − y / s)
                 }
             }
         },

@@ -42,8 +42,12 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, mut y: MatMut<
 
 /// Backward of [`forward`], overwritten.
 ///
-/// y = ρ x with ρ = (‖x‖² + EPS)^(−1/2), so ∂ρ/∂x = −ρ³ x and
-/// `d_x = ρ d_y + (d_y · x) ∂ρ/∂x = ρ (d_y − x ρ² (d_y · x))`.
+/// A row is y = ρ x with ρ = (‖x‖² + EPS)^(−1/2), so dρ = −ρ³ x·dx and dy = ρ dx + dρ x (`docs/MATH.md` section 4,
+/// "Around the memory"):
+///
+/// ```text
+/// x̄ = ρ ȳ − ρ³ (ȳ·x) x = ρ (ȳ − ρ² (ȳ·x) x)
+/// ```
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or a view's columns are not neighbours.
@@ -59,11 +63,10 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, d_y: Mat<'_, T>, m
         || {
             for r in 0..x.rows() {
                 let (x, d_y) = (x.row(r), d_y.row(r));
-                let scale = inverse_norm(x);
-                // ρ² (d_y · x)
-                let along = scale * scale * dot(d_y, x);
+                let rho = inverse_norm(x);
+                let along = rho * rho * dot(d_y, x); // ρ² (ȳ·x)
                 for ((d_x, &d), &x) in d_x.row_mut(r).iter_mut().zip(d_y).zip(x) {
-                    *d_x = scale * (d - x * along);
+                    *d_x = rho * (d - x * along); // x̄ = ρ (ȳ − ρ² (ȳ·x) x)
                 }
             }
         },

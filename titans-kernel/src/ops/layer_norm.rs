@@ -1,5 +1,6 @@
 //! Layer norm without scale or bias, one row at a time, with its backward and the backward of that: the residual
-//! memory network (`docs/MATH.md` section 1) takes its inner gradient through it.
+//! memory network (`docs/MATH.md` section 1) takes its inner gradient through it. Letters are those of "The layer norm"
+//! in section 4, (4): a row z of d_L numbers, u = z − mean(z), ρ = (‖u‖² / d_L + eps)^(−1/2), x̂ = ρ u, J = LN′(z).
 
 use super::rows::{dot, sum_by};
 use crate::scalar::Scalar;
@@ -7,60 +8,74 @@ use crate::scalar::Scalar;
 /// Added to the variance.
 pub const EPS: f64 = 1e-5;
 
-/// x̂ = (x − mean) · r with r = 1/√(var + eps); returns r.
+/// x̂ = ρ u, u = z − mean(z), ρ = (‖u‖² / d_L + eps)^(−1/2); returns ρ.
 #[inline(always)]
-pub fn forward_row<T: Scalar>(x: &[T], x_hat: &mut [T]) -> T {
-    let n = T::from_f64(x.len() as f64);
-    let mean = sum_by(x, |x| x) / n;
-    for (h, &x) in x_hat.iter_mut().zip(x) {
-        *h = x - mean;
+pub fn forward_row<T: Scalar>(z: &[T], x_hat: &mut [T]) -> T {
+    let n = T::from_f64(z.len() as f64); // d_L
+    let mean = sum_by(z, |z| z) / n;
+    for (h, &z) in x_hat.iter_mut().zip(z) {
+        *h = z - mean; // u
     }
-    let r = T::ONE / (dot(x_hat, x_hat) / n + T::from_f64(EPS)).sqrt();
+    let rho = T::ONE / (dot(x_hat, x_hat) / n + T::from_f64(EPS)).sqrt();
     for h in x_hat.iter_mut() {
-        *h *= r;
+        *h *= rho;
     }
-    r
+    rho
 }
 
-/// d_x = r (d − mean(d) − x̂ mean(d ∘ x̂)), for the cotangent d of x̂.
-///
-/// With u = x − mean(x), x̂ = r u and ∂r/∂u = −r³ u / n = −r² x̂ / n: d_u = r d + (d · u) ∂r/∂u = r (d − x̂ (d · x̂) /
-/// n), and the mean's share is d_x = d_u − mean(d_u), where mean(x̂) = 0.
-#[inline(always)]
-pub fn vjp_row<T: Scalar>(x_hat: &[T], r: T, d_x_hat: &[T], d_x: &mut [T]) {
-    let n = T::from_f64(x_hat.len() as f64);
-    let (m1, m2) = (sum_by(d_x_hat, |x| x) / n, dot(d_x_hat, x_hat) / n);
-    for ((o, &d), &h) in d_x.iter_mut().zip(d_x_hat).zip(x_hat) {
-        *o = r * (d - m1 - h * m2);
-    }
-}
-
-/// Backward of [`vjp_row`]: for the cotangent c of its result δ, the cotangents of d (`d_d`) and of x (`d_x`).
-///
-/// δ = J d with J = r (I − 1 1ᵀ / n − x̂ x̂ᵀ / n), which is linear in d and symmetric: d_d = J c. x enters through x̂
-/// and r:
+/// From the cotangent of x̂ to that of z, z̄ = J x̂̄. As the sum of x̂ is 0, x̂·du = x̂·dz, and
 ///
 /// ```text
-/// w = ∂⟨c, δ⟩/∂x̂ = −r (c mean(d ∘ x̂) + d mean(c ∘ x̂))                 x̂'s share is J w
-/// ∂⟨c, δ⟩/∂r = ⟨c, δ⟩ / r,   ∂r/∂x = −r² x̂ / n                          r's share is −(⟨c, δ⟩ / r) r² x̂ / n
+/// dρ = −ρ³ u·du / d_L = −ρ² x̂·dz / d_L
+/// dx̂ = ρ du + u dρ = J dz,   J = ρ (I − 1 1ᵀ / d_L − x̂ x̂ᵀ / d_L) = Jᵀ
+/// z̄ = J x̂̄ = ρ (x̂̄ − mean(x̂̄) − x̂ mean(x̂̄ ∘ x̂))
+/// ```
+#[inline(always)]
+pub fn vjp_row<T: Scalar>(x_hat: &[T], rho: T, d_x_hat: &[T], d_z: &mut [T]) {
+    let n = T::from_f64(x_hat.len() as f64);
+    // mean(x̂̄) and mean(x̂̄ ∘ x̂)
+    let (m1, m2) = (sum_by(d_x_hat, |x| x) / n, dot(d_x_hat, x_hat) / n);
+    for ((o, &d), &h) in d_z.iter_mut().zip(d_x_hat).zip(x_hat) {
+        *o = rho * (d - m1 - h * m2);
+    }
+}
+
+/// Backward of [`vjp_row`], δ = J w: from the cotangent δ̄ (`d_delta`) to those of w (`d_w`) and of z (`d_z`).
+///
+/// δ is linear in w, and J is its own transpose; J depends on z by ρ and by x̂:
+///
+/// ```text
+/// dδ = J dw + dJ w,   dJ = J dρ / ρ − ρ (dx̂ x̂ᵀ + x̂ dx̂ᵀ) / d_L
+/// δ̄·(dJ w) = (δ̄·δ / ρ) dρ + ω·dx̂,   ω = −ρ (δ̄ mean(w ∘ x̂) + w mean(δ̄ ∘ x̂))
+/// w̄ = J δ̄,   z̄ = J ω − (δ̄·δ) ρ x̂ / d_L                   as dρ = −ρ² x̂·dz / d_L
 /// ```
 ///
 /// `work` is a row.
 #[inline(always)]
-pub fn vjp_vjp_row<T: Scalar>(x_hat: &[T], r: T, d: &[T], c: &[T], d_d: &mut [T], d_x: &mut [T], work: &mut [T]) {
+pub fn vjp_vjp_row<T: Scalar>(
+    x_hat: &[T],
+    rho: T,
+    w: &[T],
+    d_delta: &[T],
+    d_w: &mut [T],
+    d_z: &mut [T],
+    work: &mut [T],
+) {
     let n = T::from_f64(x_hat.len() as f64);
-    vjp_row(x_hat, r, c, d_d);
-    let (m1, m2, c_h) = (sum_by(d, |x| x) / n, dot(d, x_hat) / n, dot(c, x_hat));
-    // w: through x̂ at fixed r
-    let k = c_h / n;
-    for (((w, &d), &c), _) in work.iter_mut().zip(d).zip(c).zip(x_hat) {
-        *w = -(r * (c * m2 + d * k));
+    // w̄ = J δ̄
+    vjp_row(x_hat, rho, d_delta, d_w);
+    let (m1, m2, along) = (sum_by(w, |x| x) / n, dot(w, x_hat) / n, dot(d_delta, x_hat));
+    // ω = −ρ (δ̄ mean(w ∘ x̂) + w mean(δ̄ ∘ x̂)), by x̂ at fixed ρ
+    let k = along / n;
+    for (((omega, &w), &d), _) in work.iter_mut().zip(w).zip(d_delta).zip(x_hat) {
+        *omega = -(rho * (d * m2 + w * k));
     }
-    // through r: ∂δ/∂r = δ / r, ∂r/∂x = −r² x̂ / n
-    let c_delta_over_r = dot(c, d) - m1 * sum_by(c, |x| x) - m2 * c_h;
-    vjp_row(x_hat, r, work, d_x);
-    let k = c_delta_over_r * r * r / n;
-    for (o, &h) in d_x.iter_mut().zip(x_hat) {
+    // δ̄·δ / ρ
+    let by_rho = dot(d_delta, w) - m1 * sum_by(d_delta, |x| x) - m2 * along;
+    // z̄ = J ω, and by ρ − (δ̄·δ / ρ) ρ² x̂ / d_L
+    vjp_row(x_hat, rho, work, d_z);
+    let k = by_rho * rho * rho / n;
+    for (o, &h) in d_z.iter_mut().zip(x_hat) {
         *o -= k * h;
     }
 }

@@ -42,8 +42,12 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: Mat<'_, T>, weight: &[T], 
 
 /// Backward of [`forward`]: `d_x` overwritten, `d_weight` added, rows in ascending order.
 ///
-/// y = ρ x ∘ weight with ρ = (‖x‖² / d + EPS)^(−1/2), so ∂ρ/∂x = −ρ³ x / d. With e = d_y ∘ weight
-/// `d_x = ρ e + (e · x) ∂ρ/∂x`: `d_x = ρ (e − x ρ² (e · x) / d)`, `d_weight += Σ_r d_y ∘ x ρ`.
+/// A row is y = ρ x ∘ g with g the weight and ρ = (‖x‖² / d + EPS)^(−1/2), so dρ = −ρ³ x·dx / d and dy = ρ dx ∘ g + dρ
+/// x ∘ g + ρ x ∘ dg. With e = ȳ ∘ g (`docs/MATH.md` section 4, "Around the memory")
+///
+/// ```text
+/// x̄ = ρ e − ρ³ (e·x / d) x = ρ (e − ρ² (e·x / d) x),   ḡ += ρ x ∘ ȳ
+/// ```
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the sizes disagree or a view's columns are not neighbours.
@@ -68,19 +72,19 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
         || {
             for r in 0..x.rows() {
                 let (x, d_y, d_x) = (x.row(r), d_y.row(r), d_x.row_mut(r));
-                let scale = inverse_rms(x);
-                // e, in d_x's place.
+                let rho = inverse_rms(x);
+                // e = ȳ ∘ g, in x̄'s place.
                 for ((e, &d), &w) in d_x.iter_mut().zip(d_y).zip(weight) {
                     *e = d * w;
                 }
-                let along = scale * scale * dot(d_x, x) / width; // ρ² (e · x) / d
-                // d_x = ρ (e − x ρ² (e · x) / d)
+                let along = rho * rho * dot(d_x, x) / width; // ρ² (e·x / d)
+                // x̄ = ρ (e − ρ² (e·x / d) x)
                 for (e, &x) in d_x.iter_mut().zip(x) {
-                    *e = scale * (*e - x * along);
+                    *e = rho * (*e - x * along);
                 }
-                // d_weight += d_y ∘ x ρ
+                // ḡ += ρ x ∘ ȳ
                 for ((w, &d), &x) in d_weight.iter_mut().zip(d_y).zip(x) {
-                    *w += d * (x * scale);
+                    *w += d * (x * rho);
                 }
             }
         },

@@ -14,6 +14,18 @@ use crate::view::{Mat, MatMut};
 mod angles;
 
 /// Which rotation rows get.
+///
+/// ```
+/// use titans_kernel::ops::rotary::{Rotary, forward};
+/// use titans_kernel::{Mat, MatMut, Portable};
+///
+/// let rotary = Rotary { width: 2, base: 10000.0, period: 0, shift: 0 };
+/// let (x, mut y) = ([1.0, 0.0, 1.0, 0.0], [f64::NAN; 4]); // rows 0 and 1, a pair each
+/// forward(&Portable, &rotary, 0, Mat::new(&x, 2, 2)?, MatMut::new(&mut y, 2, 2)?)?;
+/// assert_eq!(y[..2], [1.0, 0.0]); // position 0 turns nothing
+/// assert!((y[2] - 1f64.cos()).abs() < 1e-12 && (y[3] - 1f64.sin()).abs() < 1e-12);
+/// # Ok::<(), titans_kernel::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rotary {
     /// Width c of a head, even.

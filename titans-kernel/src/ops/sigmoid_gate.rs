@@ -28,8 +28,8 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, a: &[T], gate: &[T], y: &mut 
     Ok(())
 }
 
-/// Backward of [`forward`], both overwritten, by the product rule with σ′ = σ (1 − σ): `d_a = d_y σ(gate)`,
-/// `d_gate = d_y a σ (1 − σ)`.
+/// Backward of [`forward`], both overwritten. With x the gate, y = a ∘ σ(x) and σ′ = σ (1 − σ): dy = da ∘ σ(x) + a ∘
+/// σ′(x) ∘ dx, so ā = ȳ ∘ σ(x) (`d_a`) and x̄ = ȳ ∘ a ∘ σ (1 − σ) (`d_gate`).
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.
@@ -54,7 +54,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
                 #[inline(always)]
                 |x| x.sigmoid(),
                 #[inline(always)]
-                |s, [_, a, d_y], [_, _]| [d_y * s, d_y * a * s * (T::ONE - s)],
+                |s, [_, a, d_y], [_, _]| [d_y * s, d_y * a * s * (T::ONE - s)], // ȳ σ, ȳ a σ (1 − σ)
             );
         },
     );

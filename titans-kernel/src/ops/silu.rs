@@ -17,7 +17,7 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, x: &[T], y: &mut [T]) -> Resu
     Ok(())
 }
 
-/// Backward of [`forward`], overwritten: (x σ)′ = σ + x σ′ and σ′ = σ (1 − σ), so `d_x = d_y σ(x) (1 + x (1 − σ(x)))`.
+/// Backward of [`forward`], overwritten: (x σ)′ = σ + x σ′ and σ′ = σ (1 − σ), so x̄ = ȳ ∘ σ(x) (1 + x (1 − σ(x))).
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.

@@ -16,8 +16,8 @@ pub fn forward<T: Scalar, G: Arithmetic<T>>(g: &G, a: &[T], gate: &[T], y: &mut 
     Ok(())
 }
 
-/// Backward of [`forward`], both overwritten, by the product rule: `d_a = d_y silu(gate)`, `d_gate = d_y a silu′(gate)
-/// = d_y a σ (1 + gate (1 − σ))`.
+/// Backward of [`forward`], both overwritten. With x the gate, y = a ∘ silu(x): dy = da ∘ silu(x) + a ∘ silu′(x) ∘ dx,
+/// so ā = ȳ ∘ silu(x) (`d_a`) and x̄ = ȳ ∘ a ∘ silu′(x) (`d_gate`) with silu′(x) = σ (1 + x (1 − σ)), σ = σ(x).
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the lengths differ.

@@ -51,6 +51,17 @@ choice! {
 }
 
 /// The memory of a mixer's head.
+///
+/// ```
+/// use titans_host::model::{MemoryConfig, ModelConfig};
+/// use titans_kernel::memory::Network;
+///
+/// let memory = MemoryConfig { layers: 2, hidden: 64, chunk: 4, ..MemoryConfig::default() };
+/// let spec = ModelConfig { memory, ..ModelConfig::default() }.memory_spec()?;
+/// assert_eq!((spec.layers(), spec.widths[1], spec.chunk), (2, 64, 4));
+/// assert_eq!(spec.network, Network::Residual); // what deep memories are unless told otherwise
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct MemoryConfig {
@@ -118,6 +129,16 @@ pub(super) fn common(mut a: usize, mut b: usize) -> usize {
 }
 
 /// The attention of a mixer.
+///
+/// ```
+/// use titans_host::model::{AttentionConfig, ModelConfig};
+///
+/// let attention = AttentionConfig { heads: 8, kv_heads: 2, window: 128, ..AttentionConfig::default() };
+/// let config = ModelConfig { heads: 4, head_width: 32, attention, ..ModelConfig::default() };
+/// config.validate()?;
+/// assert_eq!(config.attention_width(), 16); // 8 heads share the 4 · 32 numbers of the memories
+/// # Ok::<(), titans_host::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "snake_case")]
 pub struct AttentionConfig {

@@ -1,13 +1,16 @@
-//! Backward: the scores once more from `log_sum`, then d_S = P ∘ (d_P − rowsum(d_y ∘ y)).
+//! Backward: the scores once more from `log_sum`, then their cotangents ("Around the memory" in `docs/MATH.md` section
+//! 4).
 //!
-//! Forward, σ = 1 / √c: S = σ q kᵀ, P = e^(S − log_sum) row by row, y = P v. The softmax's derivative is
-//! ∂P_j/∂S_i = P_j (δ_{ij} − P_i), so with d_P = d_y vᵀ
+//! Forward, query by query: s_j = q·k_j / √c, p_j = e^(s_j − log_sum), y = Σ_j p_j v_j. A softmax has dp_j = p_j (ds_j
+//! − Σ_i p_i ds_i), so
 //!
 //! ```text
-//! d_v = Pᵀ d_y
-//! d_S = P ∘ (d_P − Σ_j P_j d_P_j) = P ∘ (d_P − d_y · y)       as Σ_j P_j (d_y · v_j) = d_y · y
-//! d_q = σ d_S k,   d_k = σ d_Sᵀ q                             (σ is taken into d_S)
+//! p̄_j = ȳ·v_j,   v̄_j += p_j ȳ
+//! s̄_j = p_j (p̄_j − Σ_i p_i p̄_i) = p_j (p̄_j − ȳ·y)               as Σ_i p_i (ȳ·v_i) = ȳ·y
+//! q̄ = Σ_j s̄_j k_j / √c,   k̄_j += s̄_j q / √c                     (1 / √c is taken into s̄)
 //! ```
+//!
+//! Of a band of queries s, p, p̄ and s̄ are matrices, here `[keys, queries]`.
 
 use super::super::rows::{LANES, dot, expect_rows, expect_shape};
 use super::band::{Band, KeyPart, KeyParts, finite, most_seen};
@@ -53,7 +56,7 @@ pub fn vjp_scratch_len(span: Span, n: usize, persistent: usize, context: bool) -
     counted(|room| both_scores::<f64, _>(room, &most_seen(span, n.min(BLOCK), persistent, context)))
 }
 
-/// S and d_P of a band's keys, which become P and d_S.
+/// s and p̄ of a band's keys, which become p and s̄.
 fn both_scores<'a, T, R: Room<'a, T>>(room: &mut R, keys: &[Seen]) -> Result<[&'a mut [T]; 2]> {
     Ok([columns::scores(room, keys)?, columns::scores(room, keys)?])
 }
@@ -98,7 +101,7 @@ pub fn vjp<T: Scalar, G: Arithmetic<T>>(
         }
         let (seen, count) = parts.seen(&band);
         let [scores, d_scores] = both_scores(&mut Scratch::new(scratch), seen.part(..count))?;
-        // S, d_P, then P and σ d_S in their places, then the products with them.
+        // s, p̄, then p and s̄ / √c in their places, then the products with them.
         columns::score(g, &band, &parts, scores);
         d_probabilities(g, &band, &parts, d_y, d_scores);
         g.vectorise(
@@ -153,7 +156,7 @@ fn finite_keys<T: Scalar, G: Arithmetic<T>>(g: &G, k: Mat<'_, T>, from: usize, r
 /// Numbers of the rows of a block, for whole registers of them.
 struct RowSums<T> {
     log_sum: [T; BLOCK],
-    /// d_y · y.
+    /// ȳ·y.
     along: [T; BLOCK],
 }
 
@@ -170,7 +173,7 @@ impl<T: Scalar> RowSums<T> {
     }
 }
 
-/// d_P = v d_yᵀ, laid out as the scores.
+/// p̄_j = v_j·ȳ, laid out as the scores.
 fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
@@ -193,8 +196,8 @@ fn d_probabilities<T: Scalar, G: Arithmetic<T>>(
     }
 }
 
-/// P = e^(σ S − log_sum) from the scores, and σ d_S = σ P ∘ (d_P − d_y · y) from d_P, in place (the head of this file);
-/// zeros where a row does not see a key.
+/// In place (the head of this file): p = e^(s − log_sum) from the scores, which lack the factor 1 / √c (`scale`), and
+/// s̄ / √c = p (p̄ − ȳ·y) / √c from p̄; zeros where a row does not see a key.
 #[inline(always)]
 fn softmax_vjp<T: Scalar>(
     scale: T,
@@ -243,16 +246,16 @@ fn softmax_vjp_key<T: Scalar>(
         };
         let mut e = [T::ZERO; LANES];
         for l in 0..LANES {
-            e[l] = (scale * p[l] - rows.log_sum[r + l]).exp(); // P
+            e[l] = (scale * p[l] - rows.log_sum[r + l]).exp(); // p
         }
         for l in 0..LANES {
-            d[l] = scale * (e[l] * (d[l] - rows.along[r + l])); // σ d_S = σ P (d_P − d_y · y)
+            d[l] = scale * (e[l] * (d[l] - rows.along[r + l])); // s̄ / √c = p (p̄ − ȳ·y) / √c
         }
         *p = e;
     }
 }
 
-/// The products of P and d_S with queries, keys and d_y.
+/// The products of p and s̄ / √c with queries, keys and ȳ.
 fn spread<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     band: &Band,
@@ -272,7 +275,7 @@ fn spread<T: Scalar, G: Arithmetic<T>>(
         let view = |x| Mat::strided(x, len, band.rows, BLOCK, 1);
         let (Ok(p), Ok(d_s)) = (view(&p[at * BLOCK..]), view(&d_s[at * BLOCK..])) else { continue };
         let asked = part.q.sub(band.from, band.rows);
-        // d_v += Pᵀ d_y, d_k += σ d_Sᵀ q, d_q = σ d_S k.
+        // v̄_j += Σ p_j ȳ, k̄_j += Σ s̄_j q / √c over the queries, q̄ = Σ_j s̄_j k_j / √c.
         if part.banded {
             d_keys(g, band, p, d_y, d_v.rb().sub(band.low, len));
             d_keys(g, band, d_s, asked, d_k.rb().sub(band.low, len));
@@ -293,7 +296,7 @@ fn d_keys<T: Scalar, G: Arithmetic<T>>(g: &G, band: &Band, weights: Mat<'_, T>, 
     g.causal(Store::Add, band.of_keys(), weights, x, out);
 }
 
-/// d_q ← or += d_S k.
+/// q̄ = or += Σ_j s̄_j k_j / √c.
 fn d_queries<T: Scalar, G: Arithmetic<T>>(
     g: &G,
     store: Store,

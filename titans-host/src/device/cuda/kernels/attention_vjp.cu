@@ -1,4 +1,5 @@
-// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums.
+// Attention backward: the scores are made again, tile by tile, from the logarithms of their sums (MATH 4, around; CPU:
+// ops/attention/vjp.rs, `vjp`).
 //
 // Forward s = q k^T / sqrt(width), p = e^(s - log_sum), y = p v. As dp_j/ds_i = p_j ([i = j] - p_i), and sum_j p_j (d_y
 // . v_j) = d_y . y:
@@ -14,8 +15,8 @@ BLOCK_KERNEL(BLOCK) attention_along(i64 n, i64 width, const float* d_y, const fl
     }
 }
 
-// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q = d_s k of 64 queries by way of `rows` keys, and as many of
-// a context where ck is not null. Window and segment 0: persistent keys, q then not rotated
+// n = batch * heads * ceil(time / 64) * ceil(width / 64): d_q = d_s k of 64 queries by way of `rows` keys, and as many
+// of a context where ck is not null. Window and segment 0: persistent keys, q then not rotated
 BLOCK_KERNEL(BLOCK) attention_vjp_queries(i64 n, i64 rows, i64 time, i64 heads, i64 kv_heads, i64 width, i64 window,
                                           i64 segment, const float* q, const float* k, const float* v, const float* ck,
                                           const float* cv, const float* log_sum, const float* along, const float* d_y,

@@ -3,6 +3,14 @@
 // m tokens. Row 0 is the chunk's start, row t + 1 the state after token t. A, G, E: [M, m + 1]; C, P: [M, m + 1, m].
 // A token that does not write repeats the row before it. `chunk` is the number of tokens whose gradients are taken at
 // the same row: m, or less where several chunks are computed at once.
+//
+// Backward (MATH 4, (3)): with k = 1 - alpha_t
+//
+//   d_alpha_t = -(d_A_t A_(t-1) + d_G_t G_(t-1) + sum over i < t of d_C_(t,i) C_(t-1,i))
+//   d_eta_t = d_E_t E_(t-1) + sum over i < t of d_P_(t,i) P_(t-1,i)
+//
+// chains_vjp has A, G and E, columns_vjp a column of C and P each, rate_vjp the rates' cotangents of (1) and (2). CPU:
+// memory/coefficients.rs, `push_vjp`; for the rates memory/read_vjp.rs, `mask_vjp`, and close_vjp.rs.
 
 // n = M
 KERNEL chains(i64 n, i64 m, const float* alpha, const float* eta, const float* writes, float* a, float* g, float* e) {

@@ -1,4 +1,7 @@
 // Sums over the rows of arrays [rows, d], slice after slice (columns.cuh).
+//
+// Backward (MATH 4, around): of y = x W + bias, d_bias += sum over rows of d_y (CPU: ops/linear.rs, `vjp_bias`); of a
+// norm y = rho x weight, d_weight += sum over rows of rho x d_y (CPU: ops/rms_norm.rs, `vjp`).
 
 // x[r, c]
 BLOCK_KERNEL(BLOCK) sum_rows(i64 n, i64 slices, i64 rows, i64 d, const float* x, float* partial) {

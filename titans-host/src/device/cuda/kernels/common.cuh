@@ -7,7 +7,8 @@
 //
 // Numbers are `long long` (i64) or `float`, arrays `float` or `unsigned`, row-major. A kernel's comment says what a
 // thread (a warp, a block) does and the shapes it touches. d_x is the cotangent of x; "MATH 4, (2)" is equation (2) of
-// docs/MATH.md, section 4.
+// docs/MATH.md, section 4, "MATH 4, around" its last part. A file with a backward begins with its equations and with
+// the function of the kernel crate that gives the same on the CPU ("CPU: ops/silu.rs": titans-kernel/src/ops/silu.rs).
 
 typedef long long i64;
 

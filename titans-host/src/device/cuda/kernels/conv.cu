@@ -1,5 +1,10 @@
 // Causal depth-wise convolution. x, y: [batch, time, channels]; w: [channels, width]; tail: [batch, before, channels],
 // whose last width - 1 tokens (there are no fewer) stand before the first one, or null for zeros.
+//
+// y_t = bias + sum over j of w_j x_(t - width + 1 + j), and backward (MATH 4, around; CPU: ops/conv.rs, `vjp`)
+//
+//   d_x_t = sum over j of w_j d_y_(t + width - 1 - j),  d_w_j += sum over t of d_y_t x_(t - width + 1 + j),
+//   d_bias += sum over t of d_y_t
 
 // Token s of sequence b, s from -(width - 1).
 __device__ inline float token(const float* x, const float* tail, i64 b, i64 s, i64 c, i64 time, i64 channels,

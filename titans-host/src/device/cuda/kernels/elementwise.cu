@@ -1,4 +1,8 @@
 // One thread for one element.
+//
+// Backward (MATH 4, around): y = phi(x) gives d_x = d_y phi'(x), y = a phi(g) gives d_a = d_y phi(g) and d_g = d_y a
+// phi'(g), a gate y = s sigmoid(x) gives d_x = d_y y (1 - y / s). CPU: `vjp` of ops/silu.rs, silu_gate.rs,
+// sigmoid_gate.rs and gates.rs; dropout is its own transpose (ops/dropout.rs).
 
 // x[n] = value
 KERNEL fill(i64 n, float value, float* x) {

@@ -1,4 +1,8 @@
-// The ends of a model: embedding, cross entropy and squared error.
+// The ends of a model: embedding, mean over a sequence, cross entropy and squared error.
+//
+// Backward (MATH 4, around): row ids[r] of d_table += d_y[r]; d_x = d_y / length; d_logits = d_loss (softmax -
+// one-hot); d_x = d_loss 2 (x - target) / width. CPU: `vjp` of ops/embedding.rs, pool.rs, cross_entropy.rs and
+// squared_error.rs.
 
 #define IGNORE 0xffffffffu
 
@@ -9,7 +13,8 @@ KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* tab
 }
 
 // y[r] = table[ids[r]], so d_table[i] += sum of the d_y[r] whose id is i. n = groups * ceil(width / 32), a block each:
-// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name; groups may be empty
+// the rows of d_y that share an id are those that order[starts[g]] .. order[starts[g + 1] - 1] name; groups may be
+// empty
 BLOCK_KERNEL(BLOCK) embedding_vjp(i64 n, i64 width, const unsigned* ids, const unsigned* order, const unsigned* starts,
                                   const float* d_y, float* d_table) {
     BLOCK_UNITS(u, n) {

@@ -3,6 +3,10 @@
 //
 // (I + T) Delta = R, R = scale (a_r K W + g_r K S - V), T[t, i] = scale (k_t . k_i) C[r(t), i] rate[i], scale = 2c. T
 // is strictly lower triangular: its rows reach to the tokens i < r(t). scores [M, m, m]: k_t . k_i; C: [M, m + 1, m].
+//
+// Backward (MATH 4, exact form): Lambda = scale (I + T)^-T d_Delta chunk by chunk from the last, lambda_i = scale
+// (d_delta_i - sum over t > i of M_(t,i) lambda_t) with M = T / scale, d_V = -Lambda, d_M = -Lambda Delta^T; a clip's
+// share by (3). CPU: memory/exact_vjp.rs, `solve` and `writes`; with a clip write_vjp.rs, `rate_vjp`.
 
 // n = rows * d: R
 KERNEL exact_right(i64 n, i64 d, float scale, const float* a, const float* g, const float* x_w, const float* x_s,

@@ -7,6 +7,8 @@
 //   V' = -L                                                        which is where L is kept
 //   W' <- a W' + Q^T diag(A) Y' + K^T diag(A-) L                   before the piece: closing, queries, keys
 //   S' <- e S' + g W' + Q^T diag(G) Y' + K^T diag(G-) L
+//
+// CPU: memory/exact_vjp.rs (`piece`) and, where a piece is one chunk, memory/vjp.rs.
 
 struct Return {
     Group all;

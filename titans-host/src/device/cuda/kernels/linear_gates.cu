@@ -7,7 +7,8 @@
 //   d_eta += d_E' E + sum over columns of d_P' P
 //   d_A += k d_A',  d_G += k d_G',  d_E += eta d_E',  d_C += k d_C',  d_P += eta d_P'
 //
-// and theta is a factor of B = C theta, IN_W = C_last theta and IN_S = P_last theta.
+// and theta is a factor of B = C theta, IN_W = C_last theta and IN_S = P_last theta. CPU: memory/vjp.rs, `gates_vjp`,
+// by memory/coefficients.rs, `push_vjp`.
 
 // What a unit's cotangents are: of B of the queries and of the keys [length, length], where they are not null, and
 // d_rows [6, length] (linear.cuh).

@@ -1,9 +1,13 @@
-// The steps of linear_vjp.cuh as kernels, for pieces of any length; those of a tile have them two by two
-// (linear_gates.cu).
+// The steps of linear_vjp.cuh, where their equations stand, as kernels, for pieces of any length; those of a tile have
+// them two by two (linear_gates.cu). MATH 4, (1), (2), exact form; CPU: memory/read_vjp.rs, `layer_vjp`, and
+// close_vjp.rs, `outer_products_vjp`:
+//
+//   linear_scores_vjp: F = M' B, B' = M' (Q K^T), and the keys' F-, B-';  linear_queries_vjp: Q', A', G';
+//   linear_keys_vjp: K', A-', G-', IN_W', IN_S'
 
 #define TILES_OF(length) ((length) + TILE - 1) / TILE
 
-// n = units * tiles * tiles of 64, a block each: N B and the cotangents of B of the queries (d_y not null) and of the
+// n = units * tiles * tiles of 64, a block each: F and the cotangents of B of the queries (d_y not null) and of the
 // keys (of_keys not null), each [units, length, length]. Tiles above the diagonal are left alone
 BLOCK_KERNEL(BLOCK, 1) linear_scores_vjp(i64 n, OF_GROUP, i64 read, i64 chunk, i64 d_in, i64 d_out, const float* q,
                                          const float* k, const float* gates, const float* c, const float* d_y,
@@ -46,8 +50,8 @@ BLOCK_KERNEL(BLOCK, 1) linear_queries_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, 
     }
 }
 
-// n = units * tiles of 64, a block each: d_k = K', and of d_rows [units, 6, length] all others. of_queries = N B,
-// of_keys = N- B-: null for 0
+// n = units * tiles of 64, a block each: d_k = K', and of d_rows [units, 6, length] all others. of_queries = F,
+// of_keys = F-: null for 0
 BLOCK_KERNEL(BLOCK, 1) linear_keys_vjp(i64 n, OF_GROUP, i64 d_in, i64 d_out, const float* q, const float* k,
                                        const float* d_v, float* delta, i64 delta_stride, i64 delta_first,
                                        const float* rows, float* of_queries, float* of_keys, OF_STATES,

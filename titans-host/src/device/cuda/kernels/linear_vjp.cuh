@@ -3,18 +3,21 @@
 //
 // Forward, with B = C theta and B- = C- theta: Y = A Q W + G Q S - M Delta, M = (Q K^T) B; R = scale (A- K W + G- K S -
 // V), (I + scale M-) Delta = R, M- = (K K^T) B-; W = a W + g S - K^T IN_W Delta, S = e S - K^T IN_S Delta. A prime is a
-// cotangent. M' = N = -Y' Delta^T ((2) of MATH 4) and M-' = N- = -L Delta^T (exact form), each by two factors, below
-// the diagonal, and U = Delta W'^T, V = Delta S'^T ((1)):
+// cotangent. M' = -Y' Delta^T ((2) of MATH 4) and M-' = -L Delta^T (exact form), below the diagonal, each a product of
+// two factors element by element: F = (Q K^T)' = M' B, F- = (K K^T)' = M-' B-. With U = Delta W'^T and V = Delta S'^T
+// ((1))
 //
-//   Q' = A Y' W^T + G Y' S^T + (N B) K
-//   K' = A- L W^T + G- L S^T + (N- B-) K        as queries of R and M-
-//      + (N- B-)^T K + (N B)^T Q                as keys of M- and M
+//   Q' = A Y' W^T + G Y' S^T + F K
+//   K' = A- L W^T + G- L S^T + F- K             as queries of R and M-
+//      + F-^T K + F^T Q                         as keys of M- and M
 //      - IN_W U - IN_S V                        in the closing
 //   A'_t = q_t . (Y' W^T)_t, G'_t = q_t . (Y' S^T)_t, likewise A-' and G-' of k and L
-//   B' = N (Q K^T), B-' = N- (K K^T), IN_W'_i = -k_i . u_i, IN_S'_i = -k_i . v_i
+//   B' = M' (Q K^T), B-' = M-' (K K^T), IN_W'_i = -k_i . u_i, IN_S'_i = -k_i . v_i
+//
+// CPU: memory/read_vjp.rs (`layer_vjp`, `mask_vjp`) and memory/close_vjp.rs (`outer_products_vjp`).
 
-// M = scores B and its cotangent N: the scores' is N B, in `scaled`, B's is N scores, in `d_weight`. Of the tokens
-// from t on, and from i on; 0 above the diagonal.
+// M = scores B and its cotangent M' (n): that of the scores is F = M' B, to `scaled`, that of B is M' scores, to
+// `d_weight`. Of the tokens from t on, and from i on; 0 above the diagonal.
 __device__ inline void store_weights_vjp(const Group& all, const Piece& at, i64 t, i64 i, i64 read, i64 chunk,
                                          const float (*n)[EACH], const float (*scores)[EACH], const float* gates,
                                          const float* c, float* scaled, float* d_weight) {
@@ -67,7 +70,7 @@ __device__ inline void store_dots(const float* dots, i64 count, float* out) {
     }
 }
 
-// What the three steps work with. of_queries = N B and of_keys = N- B- are null where there are no such cotangents,
+// What the three steps work with. of_queries = F and of_keys = F- are null where there are no such cotangents,
 // d_queries and d_keys those of B.
 struct TokensBack {
     Group all;
@@ -108,7 +111,7 @@ __device__ inline void queries_vjp(const TokensBack& x, const Piece& at, i64 uni
     float of_a[EACH] = {}, of_g[EACH] = {};
     for (i64 column = 0; column < x.d_in; column += TILE) {
         float total[EACH][EACH] = {};
-        // A Y' W^T, G Y' S^T, then (N B) K.
+        // A Y' W^T, G Y' S^T, then F K.
         add_products(d_answers, w, column, tokens, x.rows + own + A_READ * length, 1.0f, left, right, total, of_a);
         add_products(d_answers, w + params, column, tokens, x.rows + own + G_READ * length, 1.0f, left, right, total,
                      of_g);
@@ -141,7 +144,7 @@ __device__ inline void keys_vjp(const TokensBack& x, const Piece& at, i64 unit, 
         add_products(residuals, d_w, column, tokens, x.rows + own + IN_W * length, -1.0f, left, right, total, in_w);
         add_products(residuals, d_w + params, column, tokens, x.rows + own + IN_S * length, -1.0f, left, right, total,
                      in_s);
-        // (N- B-) K, (N- B-)^T K, (N B)^T Q.
+        // F- K, F-^T K, F^T Q.
         for (i64 t = 0; x.of_keys && t <= i; t += TILE)
             add_square(x.of_keys + square, length, at.count, i, t, false, tokens_of(x.all, at, t, x.k, d_in), column,
                        weights, right, total);

@@ -1,4 +1,11 @@
 // The memory network on the keys: activations, the inner residual and its gradients, the clip. `rows` are M * m tokens.
+//
+// Backward (MATH 4, (3) and (4)), nu being the cotangent of |u|^2 (norm2, d_norm2) and D (u) that of Delta before phi':
+//
+//   d_D = d_Delta phi'(Z),  d_Z = d_Delta D phi''(Z),  d_Z^L = 2c d_Delta^L,  d_V = -2c d_Delta^L
+//   d_theta = f d_r,  nu = -f theta d_r / (2 |u|^2),  d_h += 2 nu |delta|^2 h,  d_delta += 2 nu |h|^2 delta
+//
+// CPU: memory/write_vjp.rs (`write_vjp`, `plain`, `rate_vjp`), ops/activation.rs (`vjp`, `vjp_add`, `vjp_vjp`).
 
 struct Phi {
     float value, first, second;

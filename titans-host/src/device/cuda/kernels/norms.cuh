@@ -1,4 +1,5 @@
-// Norms of rows, a warp a row.
+// Norms of rows, a warp a row. Backward (MATH 4, around; CPU: ops/rms_norm.rs and l2_norm.rs, `vjp`): y = rho x weight,
+// d_x = rho (e - rho^2 (e . x / divisor) x) with e = d_y weight. Here rho is s.
 
 // 1 / sqrt(|x|^2 / divisor + eps) of a warp's row; divisor d for the RMS norm, 1 for the l2 norm
 __device__ inline Pair inverse_norm(i64 d, float divisor, const float* x) {

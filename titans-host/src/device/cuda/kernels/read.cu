@@ -1,5 +1,9 @@
 // Reading with every query's own weights, and closing the chunk. The matrix products between are cuBLAS's.
 // `rows` are M * m tokens; W of memory k starts at state + k * stride, S half a stride later.
+//
+// Backward (MATH 4, (1)): d_W = a d_W', d_S = e d_S' + g d_W' (advance_vjp), d_a += <d_W', W>, d_g += <d_W', S>, d_e +=
+// <d_S', S> (state_dots); in (1) and (2) x_t . u_t and the like are row_dots. CPU: memory/close_vjp.rs, `Decay` and
+// `decay_vjp`.
 
 // n = rows * d: z = A x_w + G x_s, A and G one number a row
 KERNEL mix(i64 n, i64 d, const float* a, const float* g, const float* x_w, const float* x_s, float* z) {

@@ -1,6 +1,10 @@
 // The residual network's output, M(x) = x + LN(z) (1 + gamma), on keys and on queries. `rows` are M * m tokens; gamma
 // of memory k is at gamma + k * stride (inside the state), x_hat = LN(z) without gamma, eps 1e-5. A warp a row; what
 // nearly cancels in narrow rows is double.
+//
+// Backward: residual_top_vjp is the layer norm's second derivative and the residual shape of MATH 4, (4) (CPU:
+// memory/write_vjp.rs, `residual`; ops/layer_norm.rs, `vjp_vjp_row`), residual_read_vjp its read-out, (2) (CPU:
+// memory/read_vjp.rs, `output_vjp`). MATH's rho, 1 / sqrt(var + eps), is r here.
 
 #define LAYER_NORM_EPS 1e-5
 
@@ -58,13 +62,13 @@ BLOCK_KERNEL(BLOCK) residual_top(i64 n, i64 m, i64 d, i64 stride, float scale, c
 }
 
 // n = rows: reverse of residual_top, given d_delta and d_g (MATH 4, (4): the residual shape, and the layer norm's
-// second derivative). e = 2c (M(k) - v), M(k) = k + x_hat (1 + gamma), g = e x_hat, w = e (1 + gamma), delta = J w with
-// J x = r (x - mean(x) - x_hat mean(x_hat x)), which is symmetric, so that
+// second derivative). m = M(k) = k + x_hat (1 + gamma), e = 2c (m - v), g = e x_hat, w = e (1 + gamma), delta = J w,
+// J x = rho (x - mean(x) - x_hat mean(x_hat x)), which is symmetric, so that
 //
-//   d_w = J d_delta,   d_e = d_w (1 + gamma) + d_g x_hat,   d_M = 2c d_e
-//   d_hat = -r (d_delta mean(w x_hat) + w mean(d_delta x_hat)) + d_g e + d_M (1 + gamma)
-//   d_gamma = d_w e + d_M x_hat,   d_k = d_M,   d_v = -d_M
-//   d_z = J d_hat - (d_delta . delta) (r / d) x_hat          the last term through r: ddelta/dr = delta / r
+//   d_w = J d_delta,   d_e = d_w (1 + gamma) + d_g x_hat,   d_m = 2c d_e
+//   omega = -rho (d_delta mean(w x_hat) + w mean(d_delta x_hat)),   d_hat = omega + d_g e + d_m (1 + gamma)
+//   d_gamma = d_w e + d_m x_hat,   d_k = d_m,   d_v = -d_m
+//   d_z = J d_hat - (d_delta . delta) (rho / d) x_hat        the last term by rho: ddelta/drho = delta / rho
 //
 // d_z, d_k, d_v overwritten; d_gamma [rows, d] of this row.
 BLOCK_KERNEL(BLOCK) residual_top_vjp(i64 n, i64 m, i64 d, i64 stride, float scale, const float* x_hat, const float* r,
@@ -90,7 +94,7 @@ BLOCK_KERNEL(BLOCK) residual_top_vjp(i64 n, i64 m, i64 d, i64 stride, float scal
             const i64 c = at + lane;
             const double scale_c = 1.0 + gm[lane], hat = x_hat[c], e = error[c];
             const double d_w = rr * (d_delta[c] - d_mean - hat * d_along); // J d_delta
-            const double d_e = (d_w * scale_c + d_g[c] * hat) * scale;     // d_M
+            const double d_e = (d_w * scale_c + d_g[c] * hat) * scale;     // d_m
             const double d_hat = -rr * (d_delta[c] * w_along + e * scale_c * d_along) + d_g[c] * e + d_e * scale_c;
             d_gamma[c] = (float)(d_w * e + d_e * hat);
             d_k[c] = (float)d_e, d_v[c] = (float)-d_e, d_z[c] = (float)d_hat;
@@ -125,7 +129,7 @@ BLOCK_KERNEL(BLOCK) residual_read(i64 n, i64 d, const float* q, const float* z, 
 }
 
 // n = rows: reverse of residual_read, y = q + x_hat (1 + gammas) (MATH 4, (2)): d_gammas = d_y x_hat, d_q = d_y (the
-// caller's), and with w = d_y (1 + gammas), the cotangent of x_hat, d_z = r (w - mean(w) - x_hat mean(w x_hat))
+// caller's), and with w = d_y (1 + gammas), the cotangent of x_hat, d_z = rho (w - mean(w) - x_hat mean(w x_hat))
 BLOCK_KERNEL(BLOCK) residual_read_vjp(i64 n, i64 d, const float* x_hat, const float* r, const float* gammas,
                                       const float* d_y, float* d_gammas, float* d_z) {
     const double share = inverse_of(d);

@@ -1,4 +1,5 @@
-// Rotary positions.
+// Rotary positions: pairs y = R x. Backward d_x = R^T d_y is the same by the negative angle, `turn` = -1 (MATH 4,
+// around; CPU: ops/rotary.rs, `vjp`).
 
 // What all rows have in common; log2(base) in two parts.
 struct Turn {

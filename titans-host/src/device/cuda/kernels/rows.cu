@@ -1,4 +1,7 @@
-// Maps of rows of d elements: norms, biases.
+// Maps of rows of d elements: norms, biases, and rows that move.
+//
+// Backward (MATH 4, around): a norm y = rho x weight, rho being `inverse`, gives d_x by norm_row_vjp (norms.cuh) and
+// d_weight += sum over rows of rho x d_y. CPU: ops/rms_norm.rs and l2_norm.rs, `vjp`. Rows that moved move back.
 
 // n = rows * d: y[r, :] = bias
 KERNEL repeat_row(i64 n, i64 d, const float* bias, float* y) {

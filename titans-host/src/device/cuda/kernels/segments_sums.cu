@@ -1,5 +1,6 @@
 // The gradients of the parameters of MAC's segments that are sums over rows, all in one: slices of the rows
-// (columns.cuh), then the slices.
+// (columns.cuh), then the slices. MATH 4, around: d_weight += rho x d_y of a norm, d_w_j += d_z_t x_(t - taps + 1 + j)
+// of the convolution, d_bias += d_y. CPU: `vjp` of ops/rms_norm.rs and ops/conv.rs, ops/linear.rs, `vjp_bias`.
 
 // What is summed: a row of `columns` columns of each of six kinds, one behind the other.
 struct SegmentColumns {

@@ -1,4 +1,6 @@
-// The kernels of segments.cu in reverse; arrays as there.
+// The kernels of segments.cu in reverse; arrays as there. Equations of MATH 4, around, but for segment_ask_vjp, h = Q W
+// by the weights of the segment's start: d_Q = d_h W^T, d_W += Q^T d_h ((2), a read by A = 1, G = 0, C = 0). CPU: `vjp`
+// of ops/conv.rs, silu.rs, gates.rs, rms_norm.rs, silu_gate.rs and attention/vjp.rs; memory/read_vjp.rs, `layer_vjp`.
 
 // z = convolution, v = silu(z), so d_z = d_v silu'(z), and as token s meets tap j in the output t = s + taps - 1 - j,
 // d_x[s] = sum over j of w[j] d_z[t]: those of later segments are there, and made again. Gates y = scale s, s =

@@ -1,4 +1,5 @@
-// Sums over whole buffers and the optimiser.
+// Sums over whole buffers, the optimiser, and where memories start. Backward of the start, W = w0 and S = 0 in every
+// sequence (MATH 4, the start): d_w0 += sum over sequences of d_W. CPU: `start_vjp` of the host's device/cpu/memory.rs.
 
 // The sum of x (or of x^2) over a block's elements first, first + step, ...
 __device__ inline float strided_sum(i64 first, i64 step, i64 len, bool squares, const float* x) {
