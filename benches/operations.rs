@@ -13,7 +13,7 @@ use titans_kernel::ops::{
 };
 use titans_kernel::{Mat, MatMut, Result as KernelResult, Store};
 
-/// Tokens, and the width of each: what stays in the second-level cache.
+/// Tokens, and the width of each: what stays in L2.
 const ROWS: usize = 256;
 const WIDTH: usize = 128;
 const LEN: usize = ROWS * WIDTH;

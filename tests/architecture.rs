@@ -18,7 +18,7 @@ const KERNEL: House = House {
     floors: &[
         &["part"],
         &["error", "scalar"],
-        &["choice", "crc"],
+        &["choice", "crc", "header"],
         &["view"],
         &["scratch"],
         &["arithmetic"],

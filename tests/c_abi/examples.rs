@@ -92,8 +92,8 @@ fn numbers() -> &'static Path {
     })
 }
 
-/// Runs an example by each of the ways to run a program; under valgrind, which takes fifty times as long, with `few`, of
-/// which only that it ends well is looked at.
+/// Runs an example by each of the ways to run a program; under valgrind, which takes fifty times as long, with `few`,
+/// of which only that it ends well is looked at.
 fn each_way(name: &str, arguments: &[&OsStr], few: &[&OsStr], check: impl Fn(&str)) {
     check(&run(Command::new(built(name, None, "c++17", &[])).args(arguments)));
     let sanitized = built(name, None, "c++17", &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);

@@ -69,8 +69,8 @@ pub fn is_here(name: &str) -> bool {
     here
 }
 
-/// The same for programs by which tests take long, valgrind and a second compiler: `.ci/run long` sets TITANS_LONG_TESTS,
-/// and without it the test says what it leaves to that.
+/// The same for programs by which tests take long, valgrind and a second compiler: `.ci/run long` sets
+/// TITANS_LONG_TESTS, and without it the test says what it leaves to that.
 pub fn is_here_in_long_runs(name: &str) -> bool {
     let long = std::env::var_os("TITANS_LONG_TESTS").is_some();
     if !long {

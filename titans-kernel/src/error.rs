@@ -4,8 +4,8 @@ use core::fmt;
 
 /// What went wrong, with the argument by name and the two numbers that disagree.
 ///
-/// No text is formatted and nothing is allocated until somebody asks with [`fmt::Display`]. Whoever translates errors, as
-/// the C interface does, is told of a new one by the compiler.
+/// No text is formatted and nothing is allocated until somebody asks with [`fmt::Display`]. Whoever translates errors,
+/// as the C interface does, is told of a new one by the compiler.
 ///
 /// ```
 /// use titans_kernel::{Error, Mat};

@@ -173,7 +173,6 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize, const CUT: bool>(s: &
             || {
                 let (mut x, mut z, mut a, mut g) = (s.x, s.z, s.a, s.g);
                 for _ in 0..s.tiles {
-                    // Read anew for every tile: what is computed from it is not worth keeping.
                     let s = &*opaque(s);
                     tile::<V, R, N, CUT>(&BlendStrip { x, z, a, g, ..*s });
                     (x, z) = (x.wrapping_add(R * s.x_row), z.wrapping_add(R * s.z_row));

@@ -222,8 +222,7 @@ fn way<V: Vector, const BLOCKED: bool>(o: &Operands<V::T>, width: usize) -> Way 
     let small = o.k * width * V::T::BYTES <= IN_PLACE_BYTES;
     let depth = if small { o.k } else { (IN_PLACE_BYTES / (width * V::T::BYTES).max(1)).max(1) };
     let spread = o.b_row * V::T::BYTES;
-    // A read across long rows takes a cache line of few sets a step: then only a block that leaves room for them stays
-    // in L1.
+    // A column of long rows lies in cache lines of few sets: it stays in L1 only where the block leaves room there.
     let across = BLOCKED && o.a_row == 1 && o.a_col * V::T::BYTES >= 1024 && o.m * o.k * V::T::BYTES > A_BYTES / 2;
     match () {
         () if !whole => Way::Packed,

@@ -130,7 +130,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
         let mut acc = [[V::splat(V::T::ZERO); N]; R];
         each!(I < R => each!(J < N => acc[I][J] = load(row(at + I).add(J * V::LANES))));
         if !s.v.is_null() {
-            // The values are needed last, and were looked at by nobody yet.
+            // The values are needed last, and are in no cache yet.
             each!(I < R => each!(J < N => {
                 V::prefetch(s.v.wrapping_offset((at + I) as isize * s.v_row).wrapping_add(J * V::LANES));
             }));
@@ -159,7 +159,7 @@ unsafe fn tile<V: Vector, const R: usize, const N: usize, const CUT: bool>(
                 if CUT { x[J].store_first(to, s.cut) } else { x[J].store(to) }
                 x[J] = x[J].neg();
             });
-            // The last row's is for nobody.
+            // No row is behind the last one.
             each!(K < R => if const { K > I } {
                 let weight = V::splat(*w.wrapping_offset(K as isize * s.w_row));
                 each!(J < N => acc[K][J] = weight.mul_add(x[J], acc[K][J]));

@@ -41,7 +41,7 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
     while i < o.m {
         let (columns, end) = TileColumns::of(part, &p, V::LANES, i, o.m);
         let (left, registers) = (end - i, columns.width.div_ceil(V::LANES));
-        // The last rows once more with those before them cost less than in small tiles.
+        // The last rows computed again with those before them in one tall tile cost less than in small tiles.
         let again = store == Store::Set;
         let height = match left {
             _ if const { V::ACROSS < 4 } || registers > 2 => low(left),
@@ -51,7 +51,7 @@ pub(super) unsafe fn rows<V: Vector, const BLOCKED: bool>(
             _ => low(left),
         };
         let from = i.min(end - height);
-        // Tile by tile only where each has something to ask for.
+        // One tile at a time only where each prefetches something.
         let mut blocks = next.as_ref().and_then(|next| next.next_blocks(o, &p, i, height));
         let tiles = if blocks.is_some() { 1 } else { left.checked_div(height).unwrap_or(1).max(1) };
         let blocks = blocks.as_mut().map_or(core::ptr::null_mut(), core::ptr::from_mut);

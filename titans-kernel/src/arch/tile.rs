@@ -77,7 +77,6 @@ pub(super) unsafe fn strip<V: Vector, const R: usize, const N: usize>(store: Sto
             || {
                 let (mut a, mut c) = (s.a, s.c);
                 for n in 0..s.tiles {
-                    // Read anew for every tile: what is computed from it is not worth keeping.
                     let s = &*opaque(s);
                     let steps = match &s.seen {
                         None => Steps { unseen: 0, all: s.kc, first: 0, corner: 0 },

@@ -125,7 +125,6 @@ unsafe fn strip<V: Vector, const R: usize, const N: usize>(t: &UpdateStrip<V::T>
             || {
                 let (mut h, mut w, mut s) = (t.h, t.w, t.s);
                 for _ in 0..t.tiles {
-                    // Read anew for every tile: what is computed from it is not worth keeping.
                     let t = &*opaque(t);
                     tile::<V, R, N>(&UpdateStrip { h, w, s, ..*t });
                     h = h.wrapping_add(R * t.h_row);

@@ -248,8 +248,8 @@ impl<T: Scalar> Tokens<'_, T> {
     /// the number of tokens in the unfinished chunk, 0 for a batch.
     ///
     /// # Errors
-    /// [`Error::Value`] for a number, [`Error::Range`] for a gate, naming the argument and the element (for matrices `row ·
-    /// columns + column`).
+    /// [`Error::Value`] for a number, [`Error::Range`] for a gate, naming the argument and the element (for matrices
+    /// `row · columns + column`).
     pub fn check_values(&self, before: usize, chunk: usize) -> Result<()> {
         let layers = [&self.alpha, &self.theta, &self.eta].map(|gate| gate.layers.clamp(1, MAX_LAYERS));
         self.fit(self.k.cols(), self.v.cols(), before, chunk, layers)?;

@@ -190,8 +190,8 @@ impl<T: Scalar, B: AsMut<[T]>, G: Arithmetic<T>> Memory<T, B, G> {
     /// learns.
     ///
     /// # Errors
-    /// [`Error::Shape`]; [`Error::Value`] for a number that is not finite, [`Error::Range`] for a gate out of range; [`Error::Diverged`]
-    /// for a write that would leave the range of numbers ([`Stream::write`]). Nothing changes.
+    /// [`Error::Shape`]; [`Error::Value`] for a number that is not finite, [`Error::Range`] for a gate out of range;
+    /// [`Error::Diverged`] for a write that would leave the range of numbers ([`Stream::write`]). Nothing changes.
     pub fn write(&mut self, key: &[T], value: &[T], gates: Gates<T>) -> Result<T> {
         self.one(key, value, &gates, key, None)
     }

@@ -11,8 +11,8 @@ use heapless::Vec;
 /// Most layers a memory network may have.
 pub const MAX_LAYERS: usize = 4;
 
-/// Largest size of anything that is counted in rows, columns, heads or tokens: far beyond use, and small enough that counts
-/// cannot overflow.
+/// Largest size of anything that is counted in rows, columns, heads or tokens: far beyond use, and small enough that
+/// counts cannot overflow.
 pub const LIMIT: usize = 1 << 20;
 
 /// More layers than [`MAX_LAYERS`], by the number of their widths.

@@ -187,11 +187,11 @@ impl<'a, T: Scalar> Stream<'a, T> {
     /// `[n, memories]` the inner loss of each memory at it, block after block (0 while memories are absent).
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Range`] for an id outside of the vocabulary, [`Error::Value`] for the first number that
-    /// is not finite, [`Error::Config`] at the end of all positions and [`Error::Torn`], before anything changes. [`Error::Diverged`]
-    /// names the first token, counted from this push's first, whose write, residual row or outputs (if asked for) would
-    /// not be finite: outputs and surprise of those before it are as they would be without it, rows from it on are
-    /// unspecified, and the stream is torn (see [`Stream`]).
+    /// [`Error::Shape`], [`Error::Range`] for an id outside of the vocabulary, [`Error::Value`] for the first number
+    /// that is not finite, [`Error::Config`] at the end of all positions and [`Error::Torn`], before anything changes.
+    /// [`Error::Diverged`] names the first token, counted from this push's first, whose write, residual row or outputs
+    /// (if asked for) would not be finite: outputs and surprise of those before it are as they would be without it,
+    /// rows from it on are unspecified, and the stream is torn (see [`Stream`]).
     pub fn push<G: Arithmetic<T>>(
         &mut self,
         g: &G,

@@ -146,12 +146,12 @@ impl Streams {
     }
 
     /// The tokens once to every stream, `piece` a call, each with its read-out.
-    pub fn run(&mut self, gemm: &Simd, piece: usize) -> Result<()> {
-        (0..self.blocks.len()).try_for_each(|i| self.feed_stream(gemm, i, piece))
+    pub fn run(&mut self, g: &Simd, piece: usize) -> Result<()> {
+        (0..self.blocks.len()).try_for_each(|i| self.feed_stream(g, i, piece))
     }
 
     /// The tokens once to stream i.
-    pub fn feed_stream(&mut self, gemm: &Simd, i: usize, piece: usize) -> Result<()> {
+    pub fn feed_stream(&mut self, g: &Simd, i: usize, piece: usize) -> Result<()> {
         let (n, key, value) = (self.tokens, self.spec.key_width(), self.spec.value_width());
         let [k, v, q] = self.rows.each_ref().map(Buffer::as_slice);
         let (k, v, q) = (Mat::new(k, n, key)?, Mat::new(v, n, value)?, Mat::new(q, n, key)?);
@@ -163,7 +163,7 @@ impl Streams {
             let [alpha, theta, eta] = [0, 1, 2].map(|i| Gate::strided_tokens(&self.gates[3 * from + i..], 3));
             let (k, v, q) = (k.sub(from, rows), v.sub(from, rows), q.sub(from, rows));
             let tokens = Tokens { k, v, q, alpha, theta, eta, mask: Mask::Write };
-            stream.write(gemm, &tokens, Some(y.rb().sub(from, rows)), None, scratch)?;
+            stream.write(g, &tokens, Some(y.rb().sub(from, rows)), None, scratch)?;
         }
         self.counters[i] = stream.counters();
         Ok(())

@@ -101,7 +101,7 @@ fn say(classes: usize, row: &[(u32, f64)], weights: &[f64], said: &mut [f64]) {
     }
 }
 
-/// Logits become probabilities; returns the logarithm of the sum.
+/// Logits become probabilities; returns their log-sum-exp.
 fn softmax(x: &mut [f64]) -> f64 {
     let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     x.iter_mut().for_each(|x| *x = (*x - top).exp());

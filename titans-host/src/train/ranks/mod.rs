@@ -5,9 +5,9 @@
 //! computed them, so that the number of processes changes no bit of a run ([`sum`]). Rank 0 decides, writes and talks;
 //! the others follow it ([`mod@super::follow`]).
 //!
-//! A [`Collective`] moves bytes and knows nothing of numbers: [`Alone`] is a process by itself, [`tcp::Tcp`] several that
-//! torchrun started, `Mpi` (feature `mpi`) several that mpirun or srun started. Which of them a process is, its launcher
-//! says in its environment ([`launch`]).
+//! A [`Collective`] moves bytes and knows nothing of numbers: [`Alone`] is a process by itself, [`tcp::Tcp`] several
+//! that torchrun started, `Mpi` (feature `mpi`) several that mpirun or srun started. Which of them a process is, its
+//! launcher says in its environment ([`launch`]).
 
 pub mod launch;
 #[cfg(feature = "mpi")]

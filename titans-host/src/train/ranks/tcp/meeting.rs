@@ -38,8 +38,8 @@ struct Hello {
 }
 
 impl Meeting {
-    /// What the environment says, by `get`: rank 0 waits at `MASTER_ADDR`, at the port `TITANS_PORT`, by default the one
-    /// above `MASTER_PORT`, at which torchrun itself is.
+    /// What the environment says, by `get`: rank 0 waits at `MASTER_ADDR`, at the port `TITANS_PORT`, by default the
+    /// one above `MASTER_PORT`, at which torchrun itself is.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the variable that is missing, or no port.
