@@ -37,8 +37,7 @@ use operation::{methods, operand, operations, returned};
 use titans_kernel::Store;
 use titans_kernel::arch::{Simd, SimdScalar};
 
-/// Target of a row that has none: the row's loss and gradient are 0.
-pub const IGNORE: u32 = u32::MAX;
+pub use titans_kernel::ops::cross_entropy::IGNORE;
 
 /// Sizes of a linear map of `rows` row vectors.
 ///

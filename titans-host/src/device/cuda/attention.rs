@@ -3,6 +3,7 @@
 
 use super::Cuda;
 use super::buffer::DeviceBuffer;
+use super::compile::TILE;
 use super::driver::{Arg, Driver};
 use super::product::args;
 use crate::device::{AttentionGradients, AttentionInputs, AttentionOp, Span};
@@ -38,9 +39,9 @@ struct KeySide<'a, R: Driver> {
     context: Option<(&'a DeviceBuffer<R>, &'a DeviceBuffer<R>)>,
 }
 
-/// Tiles of rows or columns: `TILE` in `kernels/tiles.cuh`.
+/// Tiles of rows or columns.
 fn tiles(len: usize) -> usize {
-    len.div_ceil(64)
+    len.div_ceil(TILE)
 }
 
 /// Window and segment as the kernels take them: the other one is 0. Neither is longer than the sequence, so that sums

@@ -5,11 +5,13 @@ use super::cache::{self, Made};
 use super::probe::{driver, failed};
 use super::search::{LibraryFound, MAJORS, Wanted};
 use super::symbols::{CallStatus, Handle, NvrtcLibrary};
+use crate::device::IGNORE;
 use crate::error::Result;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::OnceLock;
 use titans_kernel::Choice;
 use titans_kernel::memory::Activation;
+use titans_kernel::ops::{l2_norm, layer_norm, rms_norm};
 
 /// A file of `kernels/`.
 #[derive(Clone, Copy, Debug)]
@@ -76,10 +78,21 @@ fn enumeration<T: Choice>(all: &str) -> String {
     format!("enum {{ {} }};\n", variants.collect::<Vec<_>>().join(", "))
 }
 
-/// The numbers of activations, then [`COMMON`] and the given files, with line directives so that messages name the
+/// Rows, or columns, of a tile of a product that a block has in shared memory.
+pub(super) const TILE: usize = 64;
+
+/// The numbers that the kernels have in common with the rest.
+fn constants() -> String {
+    let epsilons =
+        [("LAYER_NORM_EPS", layer_norm::EPS), ("RMS_NORM_EPS", rms_norm::EPS), ("L2_NORM_EPS", l2_norm::EPS)];
+    let epsilons = epsilons.map(|(name, value)| format!("#define {name} {value:e}\n")).concat();
+    format!("#define TILE {TILE}\n#define IGNORE {IGNORE}u\n{epsilons}{}", enumeration::<Activation>("ACTIVATIONS"))
+}
+
+/// The numbers of this library, then [`COMMON`] and the given files, with line directives so that messages name the
 /// files.
 pub fn unit(files: &[KernelFile]) -> String {
-    let mut text = enumeration::<Activation>("ACTIVATIONS");
+    let mut text = constants();
     for file in COMMON.iter().chain(files) {
         text.push_str(&format!("#line 1 \"{}\"\n{}\n", file.name, file.text));
     }

@@ -4,8 +4,6 @@
 // one-hot); d_x = d_loss 2 (x - target) / width. CPU: `vjp` of ops/embedding.rs, pool.rs, cross_entropy.rs and
 // squared_error.rs.
 
-#define IGNORE 0xffffffffu
-
 // n = rows * width: y[r] = table[ids[r]]
 KERNEL embedding_forward(i64 n, i64 width, const unsigned* ids, const float* table, float* y) {
     THREAD(i, n);

@@ -1,9 +1,11 @@
 // Norms of rows, a warp a row. Backward (MATH 4, around; CPU: ops/rms_norm.rs and l2_norm.rs, `vjp`): y = rho x weight,
 // d_x = rho (e - rho^2 (e . x / divisor) x) with e = d_y weight. Here rho is s.
 
+static_assert(RMS_NORM_EPS == L2_NORM_EPS, "inverse_norm() is of both norms");
+
 // 1 / sqrt(|x|^2 / divisor + eps) of a warp's row; divisor d for the RMS norm, 1 for the l2 norm
 __device__ inline Pair inverse_norm(i64 d, float divisor, const float* x) {
-    return inverse_root(plus(over(warp_dot(d, x, x), divisor), 1e-6f));
+    return inverse_root(plus(over(warp_dot(d, x, x), divisor), (float)RMS_NORM_EPS));
 }
 
 // A warp's row. y = s x weight with s = (|x|^2 / divisor + eps)^(-1/2), so ds/dx = -s^3 x / divisor. With g = d_y

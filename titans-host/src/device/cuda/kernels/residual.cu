@@ -1,12 +1,10 @@
 // The residual network's output, M(x) = x + LN(z) (1 + gamma), on keys and on queries. `rows` are M * m tokens; gamma
-// of memory k is at gamma + k * stride (inside the state), x_hat = LN(z) without gamma, eps 1e-5. A warp a row; what
+// of memory k is at gamma + k * stride (inside the state), x_hat = LN(z) without gamma. A warp a row; what
 // nearly cancels in narrow rows is double.
 //
 // Backward: residual_top_vjp is the layer norm's second derivative and the residual shape of MATH 4, (4) (CPU:
 // memory/write_vjp.rs, `residual`; ops/layer_norm.rs, `vjp_vjp_row`), residual_read_vjp its read-out, (2) (CPU:
 // memory/read_vjp.rs, `output_vjp`). MATH's rho, 1 / sqrt(var + eps), is r here.
-
-#define LAYER_NORM_EPS 1e-5
 
 // 1 / sqrt(x), without divisions and roots of doubles, whose subroutines cost registers.
 __device__ inline double inverse_root(double x) {

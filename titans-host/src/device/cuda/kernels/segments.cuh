@@ -8,7 +8,7 @@ __device__ inline void norm_tile(float (*x)[EACH], i64 width, const float* weigh
     for (int a = 0; a < EACH; ++a) {
         float square = 0.0f;
         for (int b = 0; b < EACH; ++b) square = fmaf(x[a][b], x[a][b], square);
-        const float s = 1.0f / sqrtf(row_sum(square) / (float)width + 1e-6f);
+        const float s = 1.0f / sqrtf(row_sum(square) / (float)width + (float)RMS_NORM_EPS);
         for (int b = 0; b < EACH; ++b) x[a][b] *= column_of(b) < width ? s * weight[column_of(b)] : 0.0f;
     }
 }

@@ -1,7 +1,6 @@
 // Products of tiles of 64 rows in shared memory, by a block of 16 x 16 threads: thread (y, x) has rows y, y + 16, y +
 // 32, y + 48 of a result and columns x, x + 16, ... What lies beyond an array's rows and columns counts as 0.
 
-#define TILE 64
 #define PART 32 // columns of two factors that are in shared memory at once
 #define EACH 4  // rows, and columns, of a thread
 

@@ -5,6 +5,7 @@ use super::check_inputs;
 use super::linear::{CudaInputs, fits};
 use super::space::Sizes;
 use crate::device::cuda::buffer::DeviceBuffer;
+use crate::device::cuda::compile::TILE;
 use crate::device::cuda::driver::Arg;
 use crate::device::cuda::product::args;
 use crate::device::cuda::{Cuda, Driver};
@@ -12,9 +13,6 @@ use crate::device::{InputGradient, MemoryGradients, MemoryOp, MemoryOutputs};
 use crate::error::Result;
 use titans_kernel::Store;
 use titans_kernel::error::expect_len;
-
-/// Rows and columns of a tile.
-const TILE: usize = 64;
 
 /// Does an operation take this path? Its one boundary is then the state.
 pub(in crate::device) fn only_asks(op: &MemoryOp) -> bool {

@@ -8,6 +8,7 @@
 use super::space::Sizes;
 use crate::device::MemoryInputs;
 use crate::device::cuda::buffer::{DeviceBuffer, View};
+use crate::device::cuda::compile::TILE;
 use crate::device::cuda::driver::Arg;
 use crate::device::cuda::product::args;
 use crate::device::cuda::{Cuda, DeviceIndices, Driver};
@@ -18,8 +19,6 @@ use titans_kernel::memory::MemorySpec;
 const COLUMNS: usize = 1 << 16;
 /// Numbers of W, and of S, that a block keeps: `SLAB` in `kernels/slices.cuh`.
 const SLAB: usize = 4096;
-/// Rows and columns of a tile.
-const TILE: usize = 64;
 /// Numbers a token has of coefficients: `COEFFICIENTS` in `kernels/linear.cuh`.
 pub(super) const COEFFICIENTS: usize = 6;
 

@@ -10,15 +10,13 @@ use super::space::Sizes;
 use crate::device::cuda::attention::logarithm;
 use crate::device::cuda::buffer::{DeviceBuffer, View};
 use crate::device::cuda::columns::slices;
+use crate::device::cuda::compile::TILE;
 use crate::device::cuda::driver::Arg;
 use crate::device::cuda::product::{Matrix, args};
 use crate::device::cuda::{Cuda, Driver};
 use crate::device::{MemoryOp, SegmentsInputs, SegmentsMade, SegmentsOp, SegmentsWeights, Span};
 use crate::error::Result;
 use titans_kernel::error::expect_len;
-
-/// A row of a head is in one tile of the kernels.
-pub(super) const TILE: usize = 64;
 
 /// Does a walk take this path?
 pub(in crate::device) fn walks(op: &SegmentsOp) -> bool {

@@ -2,9 +2,10 @@
 
 use super::linear::LinearMemory;
 use super::linear_forward::LinearOutputs;
-use super::segments::{JoinedWeights, MadeBuffers, SegmentWalk, SegmentsForward, TILE, WalkPlace};
+use super::segments::{JoinedWeights, MadeBuffers, SegmentWalk, SegmentsForward, WalkPlace};
 use super::space::Sizes;
 use crate::device::cuda::buffer::DeviceBuffer;
+use crate::device::cuda::compile::TILE;
 use crate::device::cuda::product::{Matrix, args};
 use crate::device::cuda::{Cuda, Driver};
 use crate::device::{MemoryInputs, SegmentsInputs, SegmentsOp, SegmentsWeights};

@@ -3,10 +3,11 @@
 
 use super::linear::LinearMemory;
 use super::linear_backward::LinearRun;
-use super::segments::{JoinedWeights, MadeBuffers, SegmentWalk, SegmentsBackward, TILE, WalkPlace, summed};
+use super::segments::{JoinedWeights, MadeBuffers, SegmentWalk, SegmentsBackward, WalkPlace, summed};
 use super::space::Sizes;
 use crate::device::cuda::buffer::DeviceBuffer;
 use crate::device::cuda::columns::slices;
+use crate::device::cuda::compile::TILE;
 use crate::device::cuda::product::{Matrix, args};
 use crate::device::cuda::{Cuda, Driver};
 use crate::device::{MemoryGradients, MemoryInputs, SegmentsGradients, SegmentsInputs, SegmentsOp, SegmentsWeights};
