@@ -22,7 +22,7 @@ pub(super) fn run(
     match launch.over {
         _ if launch.size == 1 => train(&Alone),
         Transport::Tcp => {
-            let ranks = Tcp::join(&launch)?;
+            let ranks = Tcp::join(&launch, |code| std::process::exit(code.into()))?;
             let trained = together(&ranks, train)?;
             ranks.end();
             trained

@@ -54,11 +54,11 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(stream: TcpStream) -> IoResult<Self> {
+    fn new(stream: TcpStream, exit: fn(u8)) -> IoResult<Self> {
         let ((out, said), (heard_word, words), (heard_row, exchanges)) = (channel(), channel(), channel());
         let (to, from) = (stream.try_clone()?, stream.try_clone()?);
         let writer = Builder::new().name("titans-send".into()).spawn(move || drop(write(to, &said)))?;
-        Builder::new().name("titans-hear".into()).spawn(move || drop(read(from, &heard_word, &heard_row)))?;
+        Builder::new().name("titans-hear".into()).spawn(move || drop(read(from, &heard_word, &heard_row, exit)))?;
         Ok(Self { stream, out: Mutex::new(Some(out)), writer: Mutex::new(Some(writer)), words, exchanges })
     }
 
@@ -104,7 +104,7 @@ fn write(stream: TcpStream, said: &Receiver<(Tag, Vec<u8>)>) -> IoResult<()> {
 }
 
 /// Hands on what comes; returns, and so tells who awaits something, at the end or where the connection breaks.
-fn read(mut stream: TcpStream, words: &Sender<Vec<u8>>, exchanges: &Sender<Vec<u8>>) -> IoResult<()> {
+fn read(mut stream: TcpStream, words: &Sender<Vec<u8>>, exchanges: &Sender<Vec<u8>>, exit: fn(u8)) -> IoResult<()> {
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head)?;
@@ -117,7 +117,10 @@ fn read(mut stream: TcpStream, words: &Sender<Vec<u8>>, exchanges: &Sender<Vec<u
         let heard = match Tag::ALL.into_iter().find(|&known| known as u8 == tag) {
             Some(Tag::Word) => words.send(bytes).is_ok(),
             Some(Tag::Exchange) => exchanges.send(bytes).is_ok(),
-            Some(Tag::Abort) => std::process::exit(bytes.first().copied().unwrap_or(1).into()),
+            Some(Tag::Abort) => {
+                exit(bytes.first().copied().unwrap_or(1));
+                false
+            }
             Some(Tag::End) | None => false,
         };
         if !heard {
@@ -136,21 +139,22 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Joins the processes that `launch` is one of, at the place that the environment names ([`Meeting`]).
+    /// Joins the processes that `launch` is one of, at the place that the environment names ([`Meeting`]). `exit` ends
+    /// this process with an exit code, in a thread of its own, when another one aborts all.
     ///
     /// # Errors
     /// As [`Meeting::of`]; [`Error::Io`] when the others cannot be reached, or do not come.
-    pub fn join(launch: &Launch) -> Result<Self> {
-        Self::at(&Meeting::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?, launch)
+    pub fn join(launch: &Launch, exit: fn(u8)) -> Result<Self> {
+        Self::at(&Meeting::of(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))?, launch, exit)
     }
 
     /// The same at a place that is known.
     ///
     /// # Errors
     /// [`Error::Io`] when the others cannot be reached, or do not come.
-    pub fn at(meeting: &Meeting, launch: &Launch) -> Result<Self> {
+    pub fn at(meeting: &Meeting, launch: &Launch, exit: fn(u8)) -> Result<Self> {
         let peers = meeting.connect(launch.rank, launch.size)?.into_iter().map(|stream| match stream {
-            Some(stream) => Peer::new(stream).map(Some),
+            Some(stream) => Peer::new(stream, exit).map(Some),
             None => Ok(None),
         });
         let peers = peers.collect::<IoResult<_>>().map_err(|e| Error::io("TCP", "starting its threads", e))?;

@@ -4,7 +4,12 @@ use crate::train::ranks::Collective;
 use crate::train::ranks::launch::{Launch, Transport};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::time::Duration;
+
+fn exit(code: u8) {
+    panic!("nobody aborts: {code}");
+}
 
 fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
@@ -23,8 +28,9 @@ fn together<R: Send>(size: usize, one_machine: bool, work: impl Fn(Tcp) -> R + S
     let meeting = meeting(free_port(), one_machine, 60);
     std::thread::scope(|scope| {
         let (meeting, work) = (&meeting, &work);
-        let all: Vec<_> =
-            (0..size).map(|rank| scope.spawn(move || work(Tcp::at(meeting, &launch(rank, size)).unwrap()))).collect();
+        let all: Vec<_> = (0..size)
+            .map(|rank| scope.spawn(move || work(Tcp::at(meeting, &launch(rank, size), exit).unwrap())))
+            .collect();
         all.into_iter().map(|one| one.join().unwrap()).collect()
     })
 }
@@ -82,12 +88,34 @@ fn who_leaves_without_a_word_is_named() {
 }
 
 #[test]
+fn who_aborts_ends_the_others() {
+    static CODES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    let meeting = meeting(free_port(), true, 60);
+    std::thread::scope(|scope| {
+        let member = |rank| {
+            let meeting = &meeting;
+            scope.spawn(move || {
+                let ranks = Tcp::at(meeting, &launch(rank, 3), |code| CODES.lock().unwrap().push(code)).unwrap();
+                if rank == 2 {
+                    ranks.abort(7);
+                }
+                // The others would be gone by now.
+                assert!(ranks.meet().is_err());
+            })
+        };
+        let all = [0, 1, 2].map(member);
+        all.into_iter().for_each(|one| one.join().unwrap());
+    });
+    assert_eq!(*CODES.lock().unwrap(), [7, 7]);
+}
+
+#[test]
 fn strangers_and_other_runs_are_not_heard() {
     let port = free_port();
     let (ours, mut other) = (meeting(port, true, 60), meeting(port, true, 60));
     other.key = 8;
     std::thread::scope(|scope| {
-        let leader = scope.spawn(|| Tcp::at(&ours, &launch(0, 2)).unwrap().end());
+        let leader = scope.spawn(|| Tcp::at(&ours, &launch(0, 2), exit).unwrap().end());
         let connect = || loop {
             if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
                 return stream;
@@ -101,16 +129,16 @@ fn strangers_and_other_runs_are_not_heard() {
             stranger.write_all(&hello).unwrap();
             assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0, "{hello:?}");
         }
-        Tcp::at(&ours, &launch(1, 2)).unwrap().end();
+        Tcp::at(&ours, &launch(1, 2), exit).unwrap().end();
         leader.join().unwrap();
     });
 }
 
 #[test]
 fn who_does_not_come_is_named() {
-    let error = Tcp::at(&meeting(free_port(), true, 0), &launch(0, 4)).unwrap_err().to_string();
+    let error = Tcp::at(&meeting(free_port(), true, 0), &launch(0, 4), exit).unwrap_err().to_string();
     assert!(error.contains("expected 4 processes, those of rank 1, 2, 3 did not come"), "{error}");
-    let error = Tcp::at(&meeting(free_port(), true, 0), &launch(1, 2)).unwrap_err().to_string();
+    let error = Tcp::at(&meeting(free_port(), true, 0), &launch(1, 2), exit).unwrap_err().to_string();
     assert!(error.contains("meeting the other processes"), "{error}");
 }
 
