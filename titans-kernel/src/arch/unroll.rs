@@ -37,8 +37,8 @@ macro_rules! each {
     };
 }
 
-/// p, of which the compiler forgets where it comes from: so it does not keep a pointer for every row beside it, and reads
-/// what p points to anew for every tile, of which nothing that is computed is worth a register.
+/// p, of which the compiler forgets where it comes from: so it does not keep a pointer for every row beside it, and
+/// reads what p points to anew for every tile, of which nothing that is computed is worth a register.
 #[inline(always)]
 #[allow(clippy::pointers_in_nomem_asm_block)] // it goes through and is not followed
 pub(super) fn opaque<T>(p: *const T) -> *const T {

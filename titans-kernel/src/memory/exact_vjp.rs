@@ -69,8 +69,8 @@ pub(super) fn piece<T: Scalar, G: Arithmetic<T>>(
         close_vjp(on, (end, faded), start, past, d_state, inside)?;
         return part.all(run.d_y, Decay::over(own, n), gradients, d_state, inside);
     };
-    // From the settled state on, back to it. Momentum that has faded has no derivative that counts, unless a single small
-    // η ended it: then that η has one. W₁ = A_m W + G_m S once more.
+    // From the settled state on, back to it. Momentum that has faded has no derivative that counts, unless a single
+    // small η ended it: then that η has one. W₁ = A_m W + G_m S once more.
     after.copy_from_slice(start);
     settle(on.g, m, own, after);
     close_vjp(on, (end, faded), after, past, d_state, inside)?;
