@@ -1,6 +1,6 @@
 #!/bin/sh
-# What a machine with a GPU has to say about the CUDA device, within ten minutes: self-tests, compute-sanitizer, tables of
-# speed beside their predictions, and other implementations where their Python packages are installed. docs/CUDA.md,
+# What a machine with a GPU has to say about the CUDA device, within ten minutes: self-tests, compute-sanitizer, tables
+# of speed beside their predictions, and other implementations where their Python packages are installed. docs/CUDA.md,
 # "On a machine with a GPU".
 #
 #   benches/device.sh TITANS OUT [--quick]
@@ -9,8 +9,8 @@
 # nothing is built here. --quick takes tiny sizes, to see that all of it runs. TITANS_DEVICE_SECONDS: what it may take
 # (570); TITANS_DEVICE_GBS: the device's bandwidth in GB/s, where benches/device/summary.py does not know it.
 #
-# It ends with 0 when everything was done and passed, 1 when something failed or there was no time for it (summary.md says
-# what), 2 for wrong usage, 3 where there is no GPU.
+# It ends with 0 when everything was done and passed, 1 when something failed or there was no time for it (summary.md
+# says what), 2 for wrong usage, 3 where there is no GPU.
 set -u
 
 fail() {
@@ -35,8 +35,8 @@ out=$(cd "$out" && pwd)
 [ ! -e "$out/steps.tsv" ] || fail 2 "$out holds the results of another run"
 end=$(($(date +%s) + ${TITANS_DEVICE_SECONDS:-570}))
 
-# step NAME LIMIT COMMAND…: runs it for LIMIT seconds at most, and no longer than there is time. Its output goes to NAME.out,
-# its messages to NAME.err, a line to steps.tsv: name, exit code (124: past its limit, -: not begun), seconds.
+# step NAME LIMIT COMMAND…: runs it for LIMIT seconds at most, and no longer than there is time. Its output goes to
+# NAME.out, its messages to NAME.err, a line to steps.tsv: name, exit code (124: past its limit, -: not begun), seconds.
 step() {
     name=$1 limit=$2
     shift 2
@@ -67,8 +67,8 @@ code=$?
 
 step selftest-small 90 "$titans" selftest --device cuda --json
 
-# A row for each d, L, chunk and length, forward, and forward with backward. Its memories are as many (a power of two, 64 at
-# most) as keep the largest array below 2^29 numbers; chunks of 1 are the exact form.
+# A row for each d, L, chunk and length, forward, and forward with backward. Its memories are as many (a power of two,
+# 64 at most) as keep the largest array below 2^29 numbers; chunks of 1 are the exact form.
 if [ "$quick" ]; then dims=8 lengths=32 seconds=0 most=2; else dims="64 128 256" lengths="2048 16384" seconds=0.3 most=64; fi
 row() {
     if [ "$layers" = 1 ]; then weights=$((dim * dim)) piece=64; else weights=$((8 * dim * dim)) piece=$chunk; fi

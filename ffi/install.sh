@@ -89,7 +89,8 @@ case "${target:-$host}" in
 *) shared=libtitans.so ;;
 esac
 
-# The binutils of the target: named by variables, else by the usual prefix, else the plain ones where it is this machine's kind.
+# The binutils of the target: named by variables, else by the usual prefix, else the plain ones where it is this
+# machine's kind.
 tool() {
     local variable=$1 name=$2 prefixed=''
     [ -z "${!variable:-}" ] || { echo "${!variable}"; return; }
@@ -157,7 +158,8 @@ trap 'rm -rf "$work"' EXIT
 [ -f "$libraries/libtitans.a" ] || die "no libtitans.a in $libraries"
 [ -n "$static_only" ] || [ -f "$libraries/$shared" ] || die "no $shared in $libraries; give --static-only if that is meant"
 private='' frameworks=''
-# `rustc --print native-static-libs` for these systems, but for libgcc_s: compilers add their unwinder, the one that goes with -static too.
+# `rustc --print native-static-libs` for these systems, but for libgcc_s: compilers add their unwinder, the one that
+# goes with -static too.
 if [ -n "$hosted" ]; then
     case "${target:-$host}" in
     *-linux-musl*) private='-lc' ;;

@@ -1,5 +1,5 @@
-/* libtitans for C++17: memories, models, streams and texts that own what they need. Header-only; works with -fno-exceptions and
- * -fno-rtti.
+/* libtitans for C++17: memories, models, streams and texts that own what they need. Header-only; works with
+ * -fno-exceptions and -fno-rtti.
  *
  * titans.h says what every call does. Here no call throws: it returns a Status, and creating returns a Result.
  *
@@ -18,8 +18,8 @@
  * | HostModel | a model by its path |
  * | Text | a text that is read and goes on |
  *
- * Firmware defines TITANS_FREESTANDING, which leaves out the last two, and uses the Ref and Static types: they allocate nothing.
- */
+ * Firmware defines TITANS_FREESTANDING, which leaves out the last two, and uses the Ref and Static types: they
+ * allocate nothing. */
 #ifndef TITANS_HPP
 #define TITANS_HPP
 

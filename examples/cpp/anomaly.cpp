@@ -1,10 +1,11 @@
-// Surprise as an anomaly score: a memory learns, value by value, how a sensor goes on after its last 24 values; where it is wrong by far
-// more than usual, something happened. Nothing is trained beforehand, nothing is labelled.
+// Surprise as an anomaly score: a memory learns, value by value, how a sensor goes on after its last 24 values; where
+// it is wrong by far more than usual, something happened. Nothing is trained beforehand, nothing is labelled.
 //
 //     anomaly FILE.csv COLUMN [--labels COLUMN | --plant N]
 //
-// prints the most surprising places. With labels (0 or 1) or with N planted faults it says how many of them are found among as many
-// places as there are faults, and what two usual scores find: the size of the last change, and the distance from the mean.
+// prints the most surprising places. With labels (0 or 1) or with N planted faults it says how many of them are found
+// among as many places as there are faults, and what two usual scores find: the size of the last change, and the
+// distance from the mean.
 #include "csv.hpp"
 #include <titans.hpp>
 
@@ -87,7 +88,8 @@ size_t found(const std::vector<double> &scores, const std::vector<size_t> &fault
     return count;
 }
 
-// Plants faults into a series: by turns one value off by a part of the series' deviation, and a sensor that is stuck for eight values.
+// Plants faults into a series: by turns one value off by a part of the series' deviation, and a sensor that is stuck
+// for eight values.
 std::vector<size_t> plant(std::vector<float> &series, size_t n) {
     double mean = std::accumulate(series.begin(), series.end(), 0.0) / static_cast<double>(series.size()), square = 0;
     for (float x : series) square += (x - mean) * (x - mean);

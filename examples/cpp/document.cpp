@@ -1,5 +1,5 @@
-// A text model that adapts to your document: bits a byte on its second half without learning, learning as it reads, and having read the
-// first half too; and a continuation before and after.
+// A text model that adapts to your document: bits a byte on its second half without learning, learning as it reads, and
+// having read the first half too; and a continuation before and after.
 //
 //     document MODEL DOCUMENT [TOKENS]
 //

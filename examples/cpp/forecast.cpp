@@ -1,5 +1,6 @@
-// A forecaster that keeps learning online: a small model was trained on the first half of a sensor's series and forecasts the second,
-// whose rhythm has changed, once with memories that learn from every value and once with memories that stay as they are.
+// A forecaster that keeps learning online: a small model was trained on the first half of a sensor's series and
+// forecasts the second, whose rhythm has changed, once with memories that learn from every value and once with memories
+// that stay as they are.
 //
 //     forecast MODEL FILE.csv COLUMN
 //

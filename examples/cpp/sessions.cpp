@@ -1,5 +1,5 @@
-// Many sessions on threads with one model: every thread reads its own text with a stream of its own, which learns from nothing else, and
-// the same once more by one call on as many threads. One after another gives the same numbers.
+// Many sessions on threads with one model: every thread reads its own text with a stream of its own, which learns from
+// nothing else, and the same once more by one call on as many threads. One after another gives the same numbers.
 //
 //     sessions MODEL [THREADS]
 //

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# How model.titans and device.bin were made: trains the model (half a minute on two cores), exports it, packs the device's rows.
-# Another processor may round elsewhere in training and give another model of the same kind; what is shipped is what the tests run.
+# How model.titans and device.bin were made: trains the model (half a minute on two cores), exports it, packs the
+# device's rows. Another processor may round elsewhere in training and give another model of the same kind; what is
+# shipped is what the tests run.
 set -euo pipefail
 cd "$(dirname "$0")"
 titans=${TITANS:-../../target/release/titans}

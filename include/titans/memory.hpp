@@ -46,12 +46,14 @@ struct Gates {
     float eta;   /**< How much of the last surprise carries on, in [0, 1]. */
 };
 
-/** A memory somewhere: a pointer, one thread at a time. A default one is none, and every call of it ends in TITANS_ERROR_NULL. */
+/** A memory somewhere: a pointer, one thread at a time. A default one is none, and every call of it ends in
+ * TITANS_ERROR_NULL. */
 class MemoryRef {
   public:
     MemoryRef() noexcept = default;
 
-    /** Makes a memory in a caller's buffer, aligned to 64, of at least titans_memory_size bytes; nothing is allocated. */
+    /** Makes a memory in a caller's buffer, aligned to 64, of at least titans_memory_size bytes; nothing is allocated.
+     */
     static Result<MemoryRef> create_in(Span<unsigned char> buffer, const Config &config, Span<const float> w0 = {}) noexcept {
         MemoryRef memory;
         Status status = memory.init(buffer.data(), buffer.size(), config, w0);
@@ -79,8 +81,8 @@ class MemoryRef {
         return status;
     }
 
-    /** Writes one token and, given a query `q` [key width] and a place for it `y` [value width], answers. `surprise`, if it is
-     * not null, is the token's. */
+    /** Writes one token and, given a query `q` [key width] and a place for it `y` [value width], answers. `surprise`,
+     * if it is not null, is the token's. */
     Status step(Span<const float> k, Span<const float> v, Gates gates, Span<const float> q = {}, Span<float> y = {},
                 float *surprise = nullptr) noexcept {
         Status status;
@@ -188,7 +190,8 @@ class Memory : public MemoryRef {
     Memory(const Memory &) = delete;
     Memory &operator=(const Memory &) = delete;
 
-    /** A memory with initial weights `w0`; none means zeros, for memories of one layer. TITANS_ERROR_SYSTEM where there is no room. */
+    /** A memory with initial weights `w0`; none means zeros, for memories of one layer. TITANS_ERROR_SYSTEM where there
+     * is no room. */
     static Result<Memory> create(const Config &config, Span<const float> w0 = {}) noexcept {
         Memory memory;
         size_t bytes = 0;
@@ -235,7 +238,8 @@ class Memory : public MemoryRef {
     Block block_;
 };
 
-/** One memory in an array of `Bytes` bytes (TITANS_LINEAR_MEMORY_BYTES): for globals of microcontrollers. It stays where it is. */
+/** One memory in an array of `Bytes` bytes (TITANS_LINEAR_MEMORY_BYTES): for globals of microcontrollers. It stays
+ * where it is. */
 template <size_t Bytes> class StaticMemory : public MemoryRef {
   public:
     StaticMemory() noexcept = default;

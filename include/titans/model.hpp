@@ -6,7 +6,8 @@
 
 namespace titans {
 
-/** A model over exported bytes that stay where they are. Copies are cheap and share them; any number of threads may read it. */
+/** A model over exported bytes that stay where they are. Copies are cheap and share them; any number of threads may
+ * read it. */
 class Model {
   public:
     /** No model: every call that is given it ends in TITANS_ERROR_UNINITIALISED. */
@@ -79,13 +80,14 @@ class StreamConfig {
     titans_stream_config config_;
 };
 
-/** A stream somewhere, and its model: one thread at a time. A default one is none, and every call of it ends in TITANS_ERROR_NULL or
- * TITANS_ERROR_UNINITIALISED. */
+/** A stream somewhere, and its model: one thread at a time. A default one is none, and every call of it ends in
+ * TITANS_ERROR_NULL or TITANS_ERROR_UNINITIALISED. */
 class StreamRef {
   public:
     StreamRef() noexcept = default;
 
-    /** Makes a stream in a caller's buffer, aligned to 64, of at least titans_stream_size bytes; nothing is allocated. */
+    /** Makes a stream in a caller's buffer, aligned to 64, of at least titans_stream_size bytes; nothing is allocated.
+     */
     static Result<StreamRef> create_in(Span<unsigned char> buffer, const Model &model, const StreamConfig &config = {}) noexcept {
         StreamRef stream;
         Status status = stream.init(buffer.data(), buffer.size(), model, config);
@@ -107,7 +109,8 @@ class StreamRef {
         return Result<StreamRef>(std::move(stream));
     }
 
-    /** Makes in a caller's buffer, of as many bytes as this one's, a second stream that stands where this one stands. */
+    /** Makes in a caller's buffer, of as many bytes as this one's, a second stream that stands where this one stands.
+     */
     Result<StreamRef> fork_in(Span<unsigned char> buffer) const noexcept {
         StreamRef other;
         Status status;
@@ -194,7 +197,8 @@ class StreamRef {
         return status;
     }
 
-    /** A token that a loaded state had read and not fed: UINT32_MAX for none. `numbers`, of the input size, receives those of an open row. */
+    /** A token that a loaded state had read and not fed: UINT32_MAX for none. `numbers`, of the input size, receives
+     * those of an open row. */
     Status waiting(uint32_t &token, Span<float> numbers, size_t &count) const noexcept {
         Status status;
         titans_stream_waiting(stream_, &token, numbers.data(), numbers.size(), &count, status.out());

@@ -139,8 +139,9 @@ class Text {
         return feed(bytes, read);
     }
 
-    /** Reads several texts at once, each its own bytes, on `threads` threads that end with the call. `texts` is a container of Text, `pages` one
-     * of as many containers of bytes; `reads`, if it is not empty, receives what each text's bytes cost, also after an error. */
+    /** Reads several texts at once, each its own bytes, on `threads` threads that end with the call. `texts` is a
+     * container of Text, `pages` one of as many containers of bytes; `reads`, if it is not empty, receives what each
+     * text's bytes cost, also after an error. */
     template <class Texts, class Pages>
     static Status feed_all(Texts &texts, const Pages &pages, uint32_t threads, Span<titans_text_read> reads = {}) noexcept {
         static_assert(sizeof(*pages.data()->data()) == 1, "containers of bytes");
@@ -171,7 +172,8 @@ class Text {
         return status;
     }
 
-    /** The bytes that token `id` stands for: to `bytes`, their number to `len`. No `bytes` asks for the number alone. */
+    /** The bytes that token `id` stands for: to `bytes`, their number to `len`. No `bytes` asks for the number alone.
+     */
     Status token(uint32_t id, Span<unsigned char> bytes, size_t &len) const noexcept {
         Status status;
         titans_text_token(text_, id, bytes.data(), bytes.size(), &len, status.out());
@@ -192,9 +194,9 @@ class Text {
         return status;
     }
 
-    /** Writes up to `tokens` tokens; `each` is called with a Span<const unsigned char> of each one's bytes and returns whether to go on. With
-     * `keep` the model reads what it writes, without it the text stays where it is. `written`, if it is not null, is how many there
-     * were, also after an error on the way. */
+    /** Writes up to `tokens` tokens; `each` is called with a Span<const unsigned char> of each one's bytes and returns
+     * whether to go on. With `keep` the model reads what it writes, without it the text stays where it is. `written`,
+     * if it is not null, is how many there were, also after an error on the way. */
     template <class Each> Status write(size_t tokens, bool keep, Each &&each, size_t *written = nullptr) noexcept {
         using Function = std::remove_reference_t<Each>;
         Status status;

@@ -1,4 +1,5 @@
-/* Streams through an exported model, in C99: made, fed in two cuts, forked, saved, loaded, refused. The blob's path is the argument. */
+/* Streams through an exported model, in C99: made, fed in two cuts, forked, saved, loaded, refused. The blob's path is
+ * the argument. */
 #include "titans.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-// Streams through titans.hpp: owned, moved, forked, in an array, refused; without exceptions. The blob's path is the argument.
+// Streams through titans.hpp: owned, moved, forked, in an array, refused; without exceptions. The blob's path is the
+// argument.
 #include "titans.hpp"
 
 #include "exhausted.hpp"

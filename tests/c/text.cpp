@@ -1,5 +1,5 @@
-// Texts through titans.hpp: opened, read alone and together, forked, written, kept, refused; without exceptions. The path of a model of bytes
-// is the argument.
+// Texts through titans.hpp: opened, read alone and together, forked, written, kept, refused; without exceptions. The
+// path of a model of bytes is the argument.
 #include "titans.hpp"
 
 #include <cmath>

@@ -1,5 +1,6 @@
-/* What the library takes: bytes of stack in each of its functions, over several configurations, and instructions a token by width.
- * Prints lines `stack NAME BYTES`, `instructions WHAT NUMBER` and `bytes WHAT NUMBER` (of RAM), for ../../../.ci/mcu to compare with its budgets. */
+/* What the library takes: bytes of stack in each of its functions, over several configurations, and instructions a
+ * token by width. Prints lines `stack NAME BYTES`, `instructions WHAT NUMBER` and `bytes WHAT NUMBER` (of RAM), for
+ * ../../../.ci/mcu to compare with its budgets. */
 #include "board.h"
 #include "titans.h"
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Compiles a firmware with an installed libtitans: build.sh PREFIX OUT.elf SOURCE…, where SOURCE is e.g. main.c and PREFIX what
-# `ffi/install.sh --target TARGET --features ''` was given. TARGET, a variable here, is thumbv7em-none-eabihf (Cortex-M4F), the
-# default, thumbv6m-none-eabi (M0+), thumbv8m.main-none-eabihf (M33) or riscv32imc-unknown-none-elf.
+# Compiles a firmware with an installed libtitans: build.sh PREFIX OUT.elf SOURCE…, where SOURCE is e.g. main.c and
+# PREFIX what `ffi/install.sh --target TARGET --features ''` was given. TARGET, a variable here, is
+# thumbv7em-none-eabihf (Cortex-M4F), the default, thumbv6m-none-eabi (M0+), thumbv8m.main-none-eabihf (M33) or
+# riscv32imc-unknown-none-elf.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=$1 out=$2

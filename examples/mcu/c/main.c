@@ -1,5 +1,6 @@
-/* The device in C: what ../rust does, with the library's archive for bare metal. A model forecasts the next row of its sensor, learns
- * from the row that comes, and its memory's surprise tells a fault. It prints what the one in Rust prints, to the bit. */
+/* The device in C: what ../rust does, with the library's archive for bare metal. A model forecasts the next row of its
+ * sensor, learns from the row that comes, and its memory's surprise tells a fault. It prints what the one in Rust
+ * prints, to the bit. */
 #include "board.h"
 #include "titans.h"
 

@@ -1,4 +1,5 @@
-/* The least that uses a memory: one association is learned and asked for. Its size is that of the memory tier in flash. */
+/* The least that uses a memory: one association is learned and asked for. Its size is that of the memory tier in
+ * flash. */
 #include "board.h"
 #include "titans.h"
 

@@ -1,11 +1,12 @@
-// As much of the CUDA driver, cuBLAS and NVRTC as the device calls, over the emulated kernels: it lets the real machine's
-// code run where there is no GPU. Compiled behind the kernels; one file serves as all three libraries.
+// As much of the CUDA driver, cuBLAS and NVRTC as the device calls, over the emulated kernels: it lets the real
+// machine's code run where there is no GPU. Compiled behind the kernels; one file serves as all three libraries.
 //
-// PARTIAL leaves out all but the first calls, as an old or broken driver would. MAJOR and MINOR (13, 0): the version of all
-// three. In the environment: FAKE_POOLS=0, devices without memory pools; FAKE_DEVICES=8, how many there are (1);
-// FAKE_BUSY=0,1, those that another program has for itself; FAKE_OLD=2, those of compute capability 5.0; FAKE_NEW=3, those of 20.0;
-// FAKE_DRIVER=12040, the driver's version; FAKE_FAIL=N, the N-th call that works on a device fails, and all calls after it, as
-// a device does that broke down; FAKE_COUNT, a file for the number of such calls, FAKE_COMPILED one that grows with every compilation, FAKE_REPLAYED with every launch of a graph.
+// PARTIAL leaves out all but the first calls, as an old or broken driver would. MAJOR and MINOR (13, 0): the version of
+// all three. In the environment: FAKE_POOLS=0, devices without memory pools; FAKE_DEVICES=8, how many there are (1);
+// FAKE_BUSY=0,1, those that another program has for itself; FAKE_OLD=2, those of compute capability 5.0; FAKE_NEW=3,
+// those of 20.0; FAKE_DRIVER=12040, the driver's version; FAKE_FAIL=N, the N-th call that works on a device fails, and
+// all calls after it, as a device does that broke down; FAKE_COUNT, a file for the number of such calls, FAKE_COMPILED
+// one that grows with every compilation, FAKE_REPLAYED with every launch of a graph.
 
 #include <cstdio>
 #include <cstdlib>
@@ -43,7 +44,8 @@ int cuDeviceGet(int *device, int ordinal) {
 
 #ifndef PARTIAL
 
-/* What the three libraries, which are three copies of this one, know together: the first makes it, the others find it. */
+/* What the three libraries, which are three copies of this one, know together: the first makes it, the others find it.
+ */
 struct Shared {
     void *current = nullptr;
     int contexts[64] = {};
