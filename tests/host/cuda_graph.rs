@@ -277,3 +277,32 @@ fn ids_are_checked_before_a_replay() {
     look(&ids, &mut y).unwrap();
     assert_eq!((device.download(&y).unwrap(), machine.replays()), (vec![2.0, 1.0], 3));
 }
+
+/// Ids that are written go to the device with a step's numbers, or with the first operation that reads them.
+#[test]
+fn ids_that_wait_on_the_host_are_those_that_are_read() {
+    let machine = machine();
+    let device = graph(&machine);
+    let table = device.upload(&[10.0, 11.0, 12.0]).unwrap();
+    let (mut ids, mut y) = (device.upload_indices(&[0, 1]).unwrap(), device.zeros(2).unwrap());
+    let mut d_table = device.zeros(3).unwrap();
+    for rows in [[2, 2], [1, 2]] {
+        device.write_indices(&rows, &mut ids).unwrap();
+        device.embedding(1, &ids, &table, &mut y).unwrap();
+        assert_eq!(device.download(&y).unwrap(), rows.map(|row| 10.0 + row as f32));
+    }
+    device.write_indices(&[2, 2], &mut ids).unwrap();
+    device.embedding_vjp(1, &ids, &y, &mut d_table).unwrap();
+    assert_eq!(device.download(&d_table).unwrap(), [0.0, 0.0, 23.0], "groups are those of the numbers");
+    // New ones, then those of the step before again, which do not come in the block.
+    let mut kept = Default::default();
+    for (step, rows) in [[1, 1], [1, 0], [1, 0], [0, 2], [2, 1], [2, 1]].into_iter().enumerate() {
+        if step != 2 && step != 5 {
+            device.write_indices(&rows, &mut ids).unwrap();
+        }
+        let step = RepeatedStep { sizes: &[2], indices: &[&ids], loss_scale: 1.0, updates: &[] };
+        device.repeat(&mut kept, &step, &mut || device.embedding(1, &ids, &table, &mut y)).unwrap();
+        assert_eq!(device.download(&y).unwrap(), rows.map(|row| 10.0 + row as f32));
+    }
+    assert!(machine.replays() > 0);
+}
