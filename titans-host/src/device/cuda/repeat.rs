@@ -26,9 +26,10 @@ const TRIES: u32 = 3;
 
 /// Places of a step's numbers ([`StepNumbers::at`]).
 const LOSS_SCALE: usize = 0;
-const GRADIENT_SCALE: usize = 1;
-const CORRECTIONS: usize = 2;
-const RATES: usize = 4;
+const ROW: usize = 1;
+const GRADIENT_SCALE: usize = 2;
+const CORRECTIONS: usize = 3;
+const RATES: usize = 5;
 
 /// What a device keeps for the owner of steps that it repeats.
 #[derive(Debug)]
@@ -220,7 +221,8 @@ impl<R: Driver> Cuda<R> {
         updates: &[Update<'_, DeviceBuffer<R>>],
     ) -> Result<()> {
         let ClippedBy { clip, loss, squares, report } = by;
-        for (what, expected, x) in [("loss", 1, loss), ("squares", 1, squares), ("report", 2, &*report)] {
+        let rows = (report.len() / 2).max(1);
+        for (what, expected, x) in [("loss", 1, loss), ("squares", 1, squares), ("report", 2 * rows, &*report)] {
             expect_len(what, expected, x.len())?;
         }
         let Some(at) = self.step_numbers(updates) else {
@@ -228,7 +230,8 @@ impl<R: Driver> Cuda<R> {
         };
         let place = |i: usize| at + (i * BYTES) as u64;
         let bits = clip.to_bits() as i64;
-        let args = args![bits, loss, squares, Arg::Address(place(GRADIENT_SCALE)), report];
+        let [row, scale] = [ROW, GRADIENT_SCALE].map(|i| Arg::Address(place(i)));
+        let args = args![bits, rows, loss, squares, row, scale, report];
         self.launch("clip_scale", 1, args)?;
         self.adamw_many(updates, Some([place(GRADIENT_SCALE), place(RATES)]))
     }
@@ -248,7 +251,7 @@ impl<R: Driver> Cuda<R> {
 
 /// The numbers of a step in their order.
 fn numbers_of<I>(step: &RepeatedStep<'_, I>) -> Vec<f32> {
-    let mut values = vec![step.loss_scale as f32, f32::NAN];
+    let mut values = vec![step.loss_scale as f32, step.row as f32, f32::NAN];
     values.extend(rates_of(step.updates));
     values
 }
