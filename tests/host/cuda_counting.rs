@@ -170,14 +170,45 @@ fn a_step_of_twelve_blocks_with_segments_keeps_its_budget() {
     check("mac", &twelve(Kind::Mac), [8, 512], 3_528, 1.9);
 }
 
-/// The host uploads ids, targets and the step's numbers, launches once, and reads the loss with the norm.
+/// As many parameters as the LMM above has: 8 blocks.
+#[test]
+fn a_step_of_fifty_million_parameters_with_segments_keeps_its_budget() {
+    check("mac of eight", &ModelConfig { blocks: 8, ..twelve(Kind::Mac) }, [8, 512], 2_357, 1.87);
+}
+
+/// The host uploads ids, targets and the step's numbers in one copy, launches once, and reads the loss with the norm.
 #[test]
 fn a_replayed_step_is_one_launch() {
     for kind in [Kind::Lmm, Kind::Mac] {
         let step = replayed(&twelve(kind), [8, 512]);
         assert_eq!((step.launches(), step.replays), (1, 1), "{kind:?}");
-        assert_eq!((step.allocations, step.frees, step.uploads, step.downloads), (0, 0, 3, 1), "{kind:?}");
+        assert_eq!((step.allocations, step.frees, step.uploads, step.downloads), (0, 0, 1, 1), "{kind:?}");
+        // Three words an id and one more, a word a target; behind the step's own numbers.
+        let words = 4 * (4 * 8 * 512 + 1);
+        assert!(step.uploaded > words && step.uploaded < words + 4096, "{kind:?}: {} bytes", step.uploaded);
     }
+}
+
+/// Losses and norms stay on the device until somebody asks for them, those of sixteen steps at most.
+#[test]
+fn losses_of_several_steps_are_read_at_once() {
+    let machine = Arc::new(Counting::default());
+    let device = Cuda::with_driver(machine.clone()).with_graph(true);
+    let (mut task, train) = (Blank { batch: 2, time: 64 }, TrainConfig::default());
+    let mut trainer = trainer(&device, (&ModelConfig::default(), &train), &mut task);
+    for _ in 0..2 {
+        trainer.step(0.0).unwrap();
+    }
+    for (steps, reads) in [(1, 1), (16, 1), (17, 2), (40, 3)] {
+        machine.restart();
+        (0..steps).for_each(|_| trainer.begin_step(0.0).unwrap());
+        let (reports, done) = trainer.finish_steps();
+        done.unwrap();
+        let counts = machine.counts();
+        assert_eq!((reports.len() as u64, counts.replays, counts.uploads), (steps, steps, steps));
+        assert_eq!((counts.launches(), counts.downloads), (steps, reads), "{steps} steps");
+    }
+    assert_eq!((trainer.state().step, trainer.unread()), (2 + 1 + 16 + 17 + 40, 0));
 }
 
 /// Options of the memory, of attention and of training.

@@ -44,6 +44,33 @@ fn speed_is_measured_on_a_gpu() {
     }
 }
 
+/// Steps that are launched as one are measured, and what each operation takes is known all the same.
+#[test]
+fn steps_that_are_launched_as_one_are_measured() {
+    let fake = Fake::new(&[]).with(&ALL);
+    let replayed = fake.path("replayed");
+    let replays = |more: &[&str]| {
+        let _ = std::fs::remove_file(&replayed);
+        let environment = [("FAKE_REPLAYED", replayed.to_str().unwrap())];
+        let cuda = ["--seconds", "0", "--device", "cuda", "--json"];
+        let (code, out, told) = titans_in(&fake, &environment, &[BENCHES[1], &cuda, more].concat());
+        assert_eq!(code, 0, "{told}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert!(
+            report["time"]["linear"].as_f64() > Some(0.0) && report["time"]["memory"].as_f64() > Some(0.0),
+            "{out}"
+        );
+        (std::fs::read(&replayed).map_or(0, |noted| noted.len() as u64), report["repetitions"].as_u64().unwrap())
+    };
+    assert_eq!(replays(&[]).0, 0);
+    assert_eq!(replays(&["--graph", "off"]).0, 0);
+    let (replayed, repetitions) = replays(&["--graph", "on"]);
+    // Of the four before them all but the first; none of the three that wait for operations.
+    assert_eq!(replayed, repetitions + 3);
+    let (code, _, told) = titans(&fake, &[BENCHES[1], &["--graph", "on"]].concat());
+    assert!(code == 2 && told.contains("--graph on is for --device cuda"), "{code}: {told}");
+}
+
 #[test]
 fn without_a_gpu_benches_and_checks_are_refused() {
     let none = Fake::new(&[]);

@@ -1,6 +1,8 @@
 //! Training steps that are recorded once and replayed as one launch: the bits of steps that run launch after launch,
 //! and what is not replayed.
 
+mod reads;
+
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use titans_host::Result;
@@ -96,16 +98,24 @@ fn course(
     mut before: impl FnMut(usize),
 ) -> Result<Course> {
     let mut task = Drawn { shapes: shapes.to_vec() };
-    let config = RunConfig { task: serde_json::Value::Null, model: model.clone(), train: train.clone() };
-    let mut trainer = Trainer::new(device, config, &mut task)?;
+    let mut trainer = Trainer::new(device, config((model, train)), &mut task)?;
     let mut losses = Vec::new();
     for step in 0..steps {
         before(step);
         let report = trainer.step(0.0)?;
         losses.push([report.loss.to_bits(), report.gradient_norm.to_bits()]);
     }
+    Ok((losses, bits(device, &trainer)))
+}
+
+fn config((model, train): (&ModelConfig, &TrainConfig)) -> RunConfig {
+    RunConfig { task: serde_json::Value::Null, model: model.clone(), train: train.clone() }
+}
+
+/// All parameters.
+fn bits(device: &Cuda<Emulator>, trainer: &Trainer<'_, Cuda<Emulator>>) -> Vec<Vec<u32>> {
     let values = trainer.model().params.iter().map(|p| device.download(p.value).unwrap());
-    Ok((losses, values.map(|x| x.into_iter().map(f32::to_bits).collect()).collect()))
+    values.map(|x| x.into_iter().map(f32::to_bits).collect()).collect()
 }
 
 fn plain(machine: &Arc<Emulator>) -> Cuda<Emulator> {
@@ -213,19 +223,14 @@ fn a_stale_number_and_a_stale_place_are_found() {
 fn a_loss_that_is_not_finite_changes_nothing() {
     let machine = machine();
     let device = graph(&machine);
-    let config = RunConfig { task: serde_json::Value::Null, model: model(Kind::Lmm), train: training() };
     let mut task = Drawn { shapes: vec![[2, 9]] };
-    let mut trainer = Trainer::new(&device, config, &mut task).unwrap();
-    let bits = |trainer: &Trainer<'_, Cuda<Emulator>>| -> Vec<Vec<u32>> {
-        let values = trainer.model().params.iter().map(|p| device.download(p.value).unwrap());
-        values.map(|x| x.into_iter().map(f32::to_bits).collect()).collect()
-    };
+    let mut trainer = Trainer::new(&device, config((&model(Kind::Lmm), &training())), &mut task).unwrap();
     trainer.step(0.0).unwrap();
-    let before = bits(&trainer);
+    let before = bits(&device, &trainer);
     machine.plant("embedding_forward", 3, Arg::Address(machine.alloc(4096).unwrap()));
     let error = trainer.step(0.0).unwrap_err().to_string();
     assert!(error.contains("loss") && machine.replays() == 1, "{error}");
-    assert!(bits(&trainer) == before && trainer.state().step == 1);
+    assert!(bits(&device, &trainer) == before && trainer.state().step == 1);
 }
 
 /// Work whose launches change without a word is never replayed, and one that waits for the host is not recorded.
@@ -234,7 +239,7 @@ fn work_that_changes_is_not_replayed() {
     let machine = machine();
     let device = graph(&machine);
     let (mut kept, mut x) = (Default::default(), device.zeros(3).unwrap());
-    let step = RepeatedStep { sizes: &[3], indices: &[], loss_scale: 1.0, updates: &[] };
+    let step = RepeatedStep { sizes: &[3], indices: &[], loss_scale: 1.0, row: 0, updates: &[] };
     for i in 0..6 {
         device.repeat(&mut kept, &step, &mut || device.fill(f64::from(i), &mut x)).unwrap();
         assert_eq!(device.download(&x).unwrap(), [i as f32; 3]);
@@ -262,7 +267,7 @@ fn ids_are_checked_before_a_replay() {
     let (mut ids, mut y, mut kept) =
         (device.upload_indices(&[0, 1]).unwrap(), device.zeros(2).unwrap(), Default::default());
     let mut look = |ids: &_, y: &mut _| {
-        let step = RepeatedStep { sizes: &[2], indices: &[ids], loss_scale: 1.0, updates: &[] };
+        let step = RepeatedStep { sizes: &[2], indices: &[ids], loss_scale: 1.0, row: 0, updates: &[] };
         device.repeat(&mut kept, &step, &mut || device.embedding(1, ids, &table, y))
     };
     for rows in [[0, 1], [1, 1], [1, 0]] {
@@ -276,4 +281,33 @@ fn ids_are_checked_before_a_replay() {
     device.write_indices(&[1, 0], &mut ids).unwrap();
     look(&ids, &mut y).unwrap();
     assert_eq!((device.download(&y).unwrap(), machine.replays()), (vec![2.0, 1.0], 3));
+}
+
+/// Ids that are written go to the device with a step's numbers, or with the first operation that reads them.
+#[test]
+fn ids_that_wait_on_the_host_are_those_that_are_read() {
+    let machine = machine();
+    let device = graph(&machine);
+    let table = device.upload(&[10.0, 11.0, 12.0]).unwrap();
+    let (mut ids, mut y) = (device.upload_indices(&[0, 1]).unwrap(), device.zeros(2).unwrap());
+    let mut d_table = device.zeros(3).unwrap();
+    for rows in [[2, 2], [1, 2]] {
+        device.write_indices(&rows, &mut ids).unwrap();
+        device.embedding(1, &ids, &table, &mut y).unwrap();
+        assert_eq!(device.download(&y).unwrap(), rows.map(|row| 10.0 + row as f32));
+    }
+    device.write_indices(&[2, 2], &mut ids).unwrap();
+    device.embedding_vjp(1, &ids, &y, &mut d_table).unwrap();
+    assert_eq!(device.download(&d_table).unwrap(), [0.0, 0.0, 23.0], "groups are those of the numbers");
+    // New ones, then those of the step before again, which do not come in the block.
+    let mut kept = Default::default();
+    for (step, rows) in [[1, 1], [1, 0], [1, 0], [0, 2], [2, 1], [2, 1]].into_iter().enumerate() {
+        if step != 2 && step != 5 {
+            device.write_indices(&rows, &mut ids).unwrap();
+        }
+        let step = RepeatedStep { sizes: &[2], indices: &[&ids], loss_scale: 1.0, row: 0, updates: &[] };
+        device.repeat(&mut kept, &step, &mut || device.embedding(1, &ids, &table, &mut y)).unwrap();
+        assert_eq!(device.download(&y).unwrap(), rows.map(|row| 10.0 + row as f32));
+    }
+    assert!(machine.replays() > 0);
 }

@@ -56,6 +56,8 @@ struct Shared {
     std::vector<std::function<int()>> *graph = nullptr;
     bool broken = false;
     bool workspace = false;
+    // Copies from the host that were not read yet.
+    std::vector<std::function<void()>> late;
     // Graphs and those ready to be launched that were not given up.
     long graphs = 0;
 };
@@ -129,8 +131,14 @@ int cuStreamDestroy_v2(void *) { return work(); }
 /* What works at once, or waits: while the stream is captured, an error that breaks the capture off. */
 #define AT_ONCE                                                                                                          \
     if (shared().graph) return shared().broken = true, NOT_CAPTURED
+/* A copy from the host reads what it copies late: at the next thing that the stream runs, or at the next wait. */
+static void arrive() {
+    for (const auto &copy : shared().late) copy();
+    shared().late.clear();
+}
 /* What the stream runs in its turn. */
 static int enqueue(std::function<int()> what) {
+    arrive();
     return shared().graph ? (shared().graph->push_back(what), OK) : what();
 }
 
@@ -146,6 +154,7 @@ int cuMemAlloc_v2(Pointer *at, size_t bytes) {
 }
 int cuMemFree_v2(Pointer at) {
     AT_ONCE;
+    arrive();
     size_t *memory = (size_t *)at - 8;
     shared().used -= *memory;
     return std::free(memory), work();
@@ -159,11 +168,12 @@ int cuMemFreeAsync(Pointer at, void *) { return cuMemFree_v2(at); }
 int cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t n, void *stream) {
     ON(stream);
     AT_ONCE;
-    return memcpy((void *)to, from, n), OK;
+    return shared().late.push_back([=] { memcpy((void *)to, from, n); }), OK;
 }
 int cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t n, void *stream) {
     ON(stream);
     AT_ONCE;
+    arrive();
     return memcpy(to, (void *)from, n), OK;
 }
 int cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t n, void *stream) {
@@ -177,6 +187,7 @@ int cuMemsetD8Async(Pointer to, unsigned char value, size_t n, void *stream) {
 int cuStreamSynchronize(void *stream) {
     ON(stream);
     AT_ONCE;
+    arrive();
     return OK;
 }
 
@@ -202,6 +213,7 @@ int cuGraphInstantiateWithFlags(void **ready, void *graph, unsigned long long fl
 int cuGraphLaunch(void *ready, void *stream) {
     ON(stream);
     AT_ONCE;
+    arrive();
     for (const auto &what : *(Graph *)ready)
         if (int status = what()) return status;
     if (const char *file = std::getenv("FAKE_REPLAYED")) {

@@ -26,7 +26,7 @@ pub struct DeviceArgs {
     #[arg(long, default_value = "f32", value_parser = named::<Precision>())]
     pub precision: Precision,
 
-    /// Whether CUDA launches a training step as one: an option of `titans train` alone.
+    /// Whether CUDA launches a training step as one: an option of `train` and `bench train` alone.
     #[arg(skip)]
     pub graph: bool,
 }

@@ -14,6 +14,8 @@ pub struct RepeatedStep<'a, I> {
     pub indices: &'a [&'a I],
     /// The cotangent of every loss.
     pub loss_scale: f64,
+    /// Which row of the report ([`ClippedBy::report`]) is this step's.
+    pub row: usize,
     /// The constants of each parameter's update, in the order of
     /// [`Device::adamw_clipped`](super::Device::adamw_clipped)'s. What scales the gradient is found on the device.
     pub updates: &'a [AdamW],
@@ -28,7 +30,10 @@ pub struct ClippedBy<'a, B> {
     pub loss: &'a B,
     /// The sum of the gradients' squares, one number.
     pub squares: &'a B,
-    /// Where both are left for the host, two numbers: the loss first.
+    /// Where both are left for the host, rows of two numbers, the loss first: [`RepeatedStep::row`] says in which, and
+    /// behind the last row the first one follows. Where the row before has a number that is not finite, a step in
+    /// any row but number 0 changes nothing, and leaves such numbers too: so several steps may be enqueued before
+    /// the first one's row is read.
     pub report: &'a mut B,
 }
 

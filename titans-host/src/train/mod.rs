@@ -1,6 +1,7 @@
 //! Training: one loop for every model, task and device.
 
 pub mod atomic;
+mod begun;
 pub mod checkpoint;
 pub mod config;
 pub mod follow;

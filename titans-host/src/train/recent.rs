@@ -28,6 +28,11 @@ impl Recent {
         self.last = Some(now);
     }
 
+    /// When the last step, or pause, ended.
+    pub(super) fn last(&self) -> Option<f64> {
+        self.last
+    }
+
     /// What happened until `now` was no training.
     pub(super) fn pause(&mut self, now: f64) {
         self.last = Some(now);

@@ -1,5 +1,5 @@
 //! Steps that the device records once and enqueues as one from then on ([`Device::repeat`]): nothing in them waits for
-//! the host, which uploads a batch and its numbers before, and reads the loss and the norm behind.
+//! the host, which uploads a batch and its numbers before, and reads losses and norms behind, of several steps at once.
 
 use super::config::RunConfig;
 use super::given::IdsOrNumbers;
@@ -12,11 +12,16 @@ use crate::model::Model;
 use crate::tape::Gradients;
 use titans_kernel::Scalar;
 
+/// Steps whose losses may wait on the device.
+pub(super) const MOST_UNREAD: usize = 16;
+
 /// What the steps of a run leave for one another where they are repeated.
 pub(super) struct RepeatedSteps<D: Device> {
     kept: D::RecordedSteps,
-    /// The loss and the gradients' sum of squares.
+    /// A row a step that was not read: the loss and the gradients' sum of squares.
     report: Option<D::Buffer>,
+    /// Rows that were not read.
+    unread: usize,
 }
 
 /// What one works on.
@@ -33,11 +38,11 @@ pub(super) struct RepeatedWork<'s, D: Device> {
 
 impl<D: Device> RepeatedSteps<D> {
     pub(super) fn new() -> Self {
-        Self { kept: D::RecordedSteps::default(), report: None }
+        Self { kept: D::RecordedSteps::default(), report: None, unread: 0 }
     }
 
-    /// A whole step; the sum of its losses and the gradients' norm. Where one of them is not finite, no parameter has
-    /// changed.
+    /// A whole step, whose loss and norm wait to be read, those of at most [`MOST_UNREAD`] steps. Where one of them is
+    /// not finite, neither this step nor one behind it has changed a parameter.
     ///
     /// # Errors
     /// What the device reports.
@@ -48,7 +53,7 @@ impl<D: Device> RepeatedSteps<D> {
         gradients: &mut Gradients<D>,
         optimiser: &mut Optimiser<D>,
         model: &mut Model<D>,
-    ) -> Result<(f64, f64)> {
+    ) -> Result<()> {
         let &RepeatedWork { device, ranks, config, number, learning_rate, scored } = work;
         let given = parts.put(device)?;
         optimiser.begin(learning_rate, 1.0, &model.params);
@@ -58,12 +63,13 @@ impl<D: Device> RepeatedSteps<D> {
             sizes: &parts.sizes(),
             indices: &IdsOrNumbers::indices(&given),
             loss_scale: wanted.unit() / scored as f64,
+            row: self.unread,
             updates: &updates,
         };
-        let Self { kept, report } = self;
+        let Self { kept, report, unread } = self;
         let report = match report {
             Some(report) => report,
-            None => report.insert(device.zeros(2)?),
+            None => report.insert(device.zeros(2 * MOST_UNREAD)?),
         };
         device.repeat(kept, &step, &mut || {
             let step = Stepping { device, ranks, config, model: &*model, number, accuracy: false };
@@ -73,12 +79,20 @@ impl<D: Device> RepeatedSteps<D> {
             let by = ClippedBy { clip: optimiser.constants.clip, loss: &loss, squares: &squares, report: &mut *report };
             device.adamw_clipped(by, optimiser.updates(gradients, &mut model.params))
         })?;
-        let mut read = [D::Elem::ZERO; 2];
-        device.read(&*report, &mut read)?;
-        let [loss, norm] = [read[0].to_f64(), read[1].to_f64().sqrt()];
-        if loss.is_finite() && norm.is_finite() {
-            optimiser.steps += 1;
-        }
-        Ok((loss, norm))
+        *unread += 1;
+        optimiser.steps += 1;
+        Ok(())
+    }
+
+    /// The sums of losses and the gradients' norms of the steps since the last call.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub(super) fn read(&mut self, device: &D) -> Result<Vec<[f64; 2]>> {
+        let Some(report) = self.report.as_ref().filter(|_| self.unread > 0) else { return Ok(Vec::new()) };
+        let mut rows = vec![D::Elem::ZERO; 2 * MOST_UNREAD];
+        device.read(report, &mut rows)?;
+        let unread = std::mem::take(&mut self.unread);
+        Ok(rows.chunks_exact(2).take(unread).map(|row| [row[0].to_f64(), row[1].to_f64().sqrt()]).collect())
     }
 }

@@ -1,5 +1,8 @@
 //! A run in its folder: `config.toml`, `metrics.jsonl`, `loss.svg`, `latest.safetensors` and `best.safetensors`.
 
+mod validations;
+
+use super::begun::BegunSteps;
 use super::checkpoint::{self, BEST, LATEST};
 use super::config::RunConfig;
 use super::follow::Agreed;
@@ -10,7 +13,6 @@ use super::progress::{Progress, Status};
 use super::recent::Recent;
 use super::task::Validation;
 use super::trainer::Trainer;
-use super::turn;
 use crate::device::{Device, MemoryUse};
 use crate::error::counted;
 use crate::{Error, Result};
@@ -117,8 +119,11 @@ pub fn train<D: Device>(
         return Ok(Outcome { again: true, ..run.outcome(Some(validation)) });
     }
     let outcome = run.train(interrupt, progress);
-    // Where numbers are not finite, the checkpoint of before the trouble stays.
-    if outcome.as_ref().is_err_and(|e| !matches!(e, Error::NotFinite { .. }))
+    // Where numbers are not finite, the checkpoint of before the trouble stays. Steps before it are written down.
+    let finite = |done: &Result<()>| !matches!(done, Err(Error::NotFinite { .. }));
+    if outcome.is_err()
+        && finite(&run.hear_steps())
+        && outcome.as_ref().is_err_and(|e| !matches!(e, Error::NotFinite { .. }))
         && run.saved_step.is_some_and(|saved| saved != run.trainer.state().step)
     {
         // What could not be written may be another file, or there is room again: the steps since the last checkpoint
@@ -159,6 +164,7 @@ struct Run<'t, 'a, D: Device> {
     start: Instant,
     saved_step: Option<u64>,
     saved_at: Instant,
+    begun: BegunSteps,
     recent: Recent,
     /// The device's memory, and when it was asked.
     memory: Option<(Instant, MemoryUse)>,
@@ -177,6 +183,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
             start,
             saved_step,
             saved_at: start,
+            begun: BegunSteps::default(),
             recent: Recent::default(),
             memory: None,
         }
@@ -200,6 +207,7 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
                 ends => break ends == Agreed::Stop,
             }
         };
+        self.tell_steps(progress)?;
         self.save()?; // before the validation, which may take long or fail
         let mut validation = None;
         if !interrupted {
@@ -245,31 +253,40 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
     }
 
     fn step(&mut self, seconds: f64, progress: &mut dyn Progress) -> Result<()> {
-        let report = self.trainer.step(seconds)?;
-        let seconds = self.seconds();
-        self.recent.add(&report, seconds);
-        let state = self.trainer.state();
-        self.metrics.push(Record {
-            step: state.step,
-            seconds,
-            tokens: state.tokens,
-            loss: Some(report.loss),
-            accuracy: report.accuracy,
-            learning_rate: Some(report.learning_rate),
-            gradient_norm: Some(report.gradient_norm),
-            task: Some(self.trainer.status()).filter(|note| !note.is_empty()),
-            ..Record::default()
-        })?;
+        self.trainer.begin_step(seconds)?;
+        self.begun.begin(self.trainer.state(), self.trainer.status());
         self.look_at_memory();
-        progress.step(&self.status(seconds));
+        if self.begun.are_enough(self.trainer.unread(), self.recent.seconds_per_step()) {
+            self.tell_steps(progress)?;
+        }
         let config = &self.trainer.config().train;
         let every = config.validate_every;
         if every > 0 && self.trainer.state().step.is_multiple_of(every) && !self.done() {
+            self.tell_steps(progress)?;
             self.validate(None, progress)?;
         } else if self.saved_at.elapsed().as_secs_f64() >= config.save_every {
+            self.tell_steps(progress)?;
             self.save()?;
         }
         Ok(())
+    }
+
+    /// Says how the steps went that were begun since the last time, and where the run stands.
+    fn tell_steps(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        if self.begun.any() {
+            self.hear_steps()?;
+            progress.step(&self.status(self.seconds()));
+        }
+        Ok(())
+    }
+
+    /// Reads how these steps went, and writes it down.
+    fn hear_steps(&mut self) -> Result<()> {
+        let (reports, done) = self.trainer.finish_steps();
+        let now = self.seconds();
+        self.begun.hear(&reports, &mut self.recent, now);
+        self.begun.write(&mut self.metrics)?;
+        done
     }
 
     fn status(&self, seconds: f64) -> Status {
@@ -300,70 +317,8 @@ impl<'t, 'a, D: Device> Run<'t, 'a, D> {
         }
     }
 
-    /// A validation that chooses the best checkpoint. All those of a run are of the same data, or their losses would
-    /// not compare.
-    fn validate(&mut self, thorough: Option<&Interrupt>, progress: &mut dyn Progress) -> Result<Validation> {
-        let validation = match thorough {
-            Some(interrupt) => self.trainer.validate_until(true, interrupt)?,
-            None => self.trainer.validate(false)?,
-        };
-        self.tell("validation", &validation, progress);
-        let record = Record {
-            thorough_validation: thorough.map(|_| validation.clone()),
-            validation_loss: Some(validation.loss),
-            validation_accuracy: validation.accuracy,
-            ..self.record()
-        };
-        let seconds = record.seconds;
-        self.metrics.push(record)?;
-        if self.trainer.improves(validation.loss) {
-            self.trainer.save(&self.folder.join(BEST), seconds)?;
-        }
-        self.save()?;
-        self.tell_turned(validation.loss, progress);
-        self.recent.pause(self.seconds());
-        Ok(validation)
-    }
-
-    /// The thorough validation, which a request to stop ends. Where those on the way were cheap, one of these comes
-    /// first and chooses.
-    fn validate_at_the_end(&mut self, interrupt: &Interrupt, progress: &mut dyn Progress) -> Result<Validation> {
-        if self.trainer.config().train.validate_every == 0 {
-            return self.validate(Some(interrupt), progress);
-        }
-        self.validate(None, progress)?;
-        let whole = self.trainer.validate_until(true, interrupt)?;
-        self.tell("thorough validation", &whole, progress);
-        let (loss, thorough_validation) = (Some(whole.loss), Some(whole.clone()));
-        self.metrics.push(Record { thorough_validation_loss: loss, thorough_validation, ..self.record() })?;
-        Ok(whole)
-    }
-
-    /// A line of the metrics that says where the run is.
-    fn record(&self) -> Record {
-        let state = self.trainer.state();
-        Record { step: state.step, seconds: self.seconds(), tokens: state.tokens, ..Record::default() }
-    }
-
-    fn tell(&self, what: &str, validation: &Validation, progress: &mut dyn Progress) {
-        let (step, unit, loss) = (self.trainer.state().step, self.trainer.unit().name(), validation.loss);
-        let accuracy = validation.accuracy.map_or(String::new(), |a| format!(", accuracy {:.1} %", 100.0 * a));
-        progress.message(&format!("{what} at step {step}: loss {loss:.4} {unit}{accuracy}"));
-    }
-
-    /// Says that validation has turned, with the one that shows it.
-    fn tell_turned(&self, loss: f64, progress: &mut dyn Progress) {
-        let validations = self.metrics.records().iter().filter_map(|r| Some((r.step, r.validation_loss?)));
-        if let Some((step, best)) = turn::turned(validations) {
-            progress.message(&format!(
-                "validation was best at step {step} ({best:.4} {}, now {loss:.4}); more training makes it worse: stop, more data, or \
-                 dropout",
-                self.trainer.unit().name()
-            ));
-        }
-    }
-
     fn save(&mut self) -> Result<()> {
+        self.hear_steps()?;
         let seconds = self.seconds();
         self.trainer.save(&self.folder.join(LATEST), seconds)?;
         self.saved_step = Some(self.trainer.state().step);

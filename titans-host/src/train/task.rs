@@ -219,7 +219,8 @@ pub trait Task<D: Device> {
         false
     }
 
-    /// Hears how the step went.
+    /// Hears how the step went, before the next one is drawn. Of a task that wants no accuracy it may hear later, of
+    /// every step in their order: batches, and what it says of itself, must not depend on it.
     fn feedback(&mut self, loss: f64, accuracy: Option<f64>) {
         let _ = (loss, accuracy);
     }

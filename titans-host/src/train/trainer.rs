@@ -6,7 +6,7 @@ use super::interrupt::Interrupt;
 use super::optimiser::Optimiser;
 use super::parts::{Drawn, StepParts, Stepping};
 use super::ranks::{Alone, Collective, share};
-use super::repeat::{RepeatedSteps, RepeatedWork};
+use super::repeat::{MOST_UNREAD, RepeatedSteps, RepeatedWork};
 use super::task::{LossUnit, Task, Validation};
 use crate::device::{Device, MemoryUse};
 use crate::model::{Model, Shortcut};
@@ -39,6 +39,9 @@ pub struct Trainer<'a, D: Device> {
     gradients: Gradients<D>,
     parts: StepParts<D>,
     repeated: RepeatedSteps<D>,
+    /// Steps whose losses are on the device yet, and reports that nobody asked for yet, of steps before these.
+    unread: Vec<Unread>,
+    reports: Vec<StepReport>,
     /// The processes that train this model.
     ranks: &'a dyn Collective,
 }
@@ -62,6 +65,16 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Tokens read.
     pub tokens: u64,
+}
+
+/// A step that was begun, and what is known of it; the run's steps, seconds and tokens before it.
+#[derive(Clone, Copy, Debug)]
+struct Unread {
+    step: u64,
+    seconds: f64,
+    before: u64,
+    scored: u64,
+    report: StepReport,
 }
 
 impl<'a, D: Device> Trainer<'a, D> {
@@ -118,7 +131,8 @@ impl<'a, D: Device> Trainer<'a, D> {
         }
         task.restore(&state.task)?;
         let repeated = RepeatedSteps::new();
-        Ok(Self { device, task, config, state, model, optimiser, gradients, parts, repeated, ranks })
+        let (unread, reports) = (Vec::new(), Vec::new());
+        Ok(Self { device, task, config, state, model, optimiser, gradients, parts, repeated, unread, reports, ranks })
     }
 
     /// What the run is.
@@ -126,7 +140,7 @@ impl<'a, D: Device> Trainer<'a, D> {
         &self.config
     }
 
-    /// How far the run is. Its task's part is as of the last checkpoint; [`Trainer::task_state`] is as of now.
+    /// How far the run is, with all steps that were begun. Its task's part is as of the last checkpoint; [`Trainer::task_state`] is as of now.
     pub fn state(&self) -> &RunState {
         &self.state
     }
@@ -172,20 +186,69 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// [`Error::NotFinite`] when the loss or the gradient is not finite, before any parameter changes; what the task
     /// and the device report.
     pub fn step(&mut self, seconds: f64) -> Result<StepReport> {
+        self.begin_step(seconds)?;
+        self.read()?;
+        self.reports.pop().ok_or_else(|| Error::usage("a step without a report: expected one that was begun"))
+    }
+
+    /// The same without its report, which [`Trainer::finish_steps`] gives. Where the device repeats steps
+    /// ([`Device::repeats`]) its loss may stay there, and the next step may begin before it is known.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`], of this step or one that was begun before it.
+    pub fn begin_step(&mut self, seconds: f64) -> Result<()> {
         self.state.seconds = seconds;
         let step = self.state.step;
         let learning_rate = self.config.train.schedule().at(step, self.config.train.done(step, seconds));
         let Drawn { scored, tokens } = self.parts.draw(&*self.task, step, self.ranks)?;
         let accuracy = self.task.wants_accuracy();
         let repeats = self.device.repeats() && !accuracy && self.parts.can_be_repeated(&self.config);
-        let (loss, gradient_norm, accuracy) = match repeats {
-            true => self.repeated_step(learning_rate, scored)?,
-            false => self.usual_step(learning_rate, scored, accuracy)?,
-        };
-        self.task.feedback(loss, accuracy);
+        if !repeats || self.unread.len() >= MOST_UNREAD {
+            self.read()?;
+        }
+        let report = StepReport { loss: f64::NAN, accuracy: None, gradient_norm: f64::NAN, learning_rate, tokens };
+        if repeats {
+            self.repeated_step(learning_rate, scored)?;
+            self.unread.push(Unread { step, seconds, before: self.state.tokens, scored, report });
+        } else {
+            let (loss, gradient_norm, accuracy) = self.usual_step(learning_rate, scored, accuracy)?;
+            self.task.feedback(loss, accuracy);
+            self.reports.push(StepReport { loss, accuracy, gradient_norm, ..report });
+        }
         self.state.step += 1;
         self.state.tokens += tokens;
-        Ok(StepReport { loss, accuracy, gradient_norm, learning_rate, tokens })
+        Ok(())
+    }
+
+    /// How many steps were begun whose losses are on the device yet.
+    pub fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// The reports of all steps that were begun, in their order, and how that ended: where a loss or gradient is not
+    /// finite, that step and those behind it have changed no parameter, have no report and count as not begun.
+    pub fn finish_steps(&mut self) -> (Vec<StepReport>, Result<()>) {
+        let done = self.read();
+        (std::mem::take(&mut self.reports), done)
+    }
+
+    /// Reads what steps left on the device.
+    fn read(&mut self) -> Result<()> {
+        let found = self.repeated.read(self.device)?;
+        let unread = std::mem::take(&mut self.unread);
+        for ((done, unread_step), [loss, gradient_norm]) in unread.iter().enumerate().zip(found) {
+            let &Unread { step, seconds, before, scored, report } = unread_step;
+            let loss = loss / scored as f64;
+            if !loss.is_finite() || !gradient_norm.is_finite() {
+                (self.state.step, self.state.seconds, self.state.tokens) = (step, seconds, before);
+                self.optimiser.steps -= (unread.len() - done) as u64;
+            }
+            self.finite("loss", loss)?;
+            self.finite("gradient norm", gradient_norm)?;
+            self.task.feedback(loss, None);
+            self.reports.push(StepReport { loss, gradient_norm, ..report });
+        }
+        Ok(())
     }
 
     /// Forward, backward and the update: loss, gradient norm, and accuracy where it is wanted.
@@ -201,16 +264,12 @@ impl<'a, D: Device> Trainer<'a, D> {
         Ok((loss, norm, accuracy.then(|| correct as f64 / scored as f64)))
     }
 
-    /// The same where the device repeats what it did before.
-    fn repeated_step(&mut self, learning_rate: f64, scored: u64) -> Result<(f64, f64, Option<f64>)> {
+    /// The same where the device repeats what it did before, and the loss stays there.
+    fn repeated_step(&mut self, learning_rate: f64, scored: u64) -> Result<()> {
         let (device, ranks, config, number) = (self.device, self.ranks, &self.config, self.state.step);
         let work = RepeatedWork { device, ranks, config, number, learning_rate, scored };
         let Self { repeated, parts, gradients, optimiser, model, .. } = self;
-        let (loss, norm) = repeated.step(&work, parts, gradients, optimiser, model)?;
-        let loss = loss / scored as f64;
-        self.finite("loss", loss)?;
-        self.finite("gradient norm", norm)?;
-        Ok((loss, norm, None))
+        repeated.step(&work, parts, gradients, optimiser, model)
     }
 
     /// The task's validation of the model as it is.
@@ -244,8 +303,9 @@ impl<'a, D: Device> Trainer<'a, D> {
     /// Writes a checkpoint of the run as it is, after `seconds` seconds.
     ///
     /// # Errors
-    /// As [`checkpoint::save`].
+    /// [`Error::NotFinite`] of a step that was begun, then nothing is written; as [`checkpoint::save`].
     pub fn save(&mut self, path: &Path, seconds: f64) -> Result<()> {
+        self.read()?;
         self.state.seconds = seconds;
         self.state.task = self.task.state();
         checkpoint::save(path, self.device, &self.config, &self.state, &self.model, &self.optimiser)

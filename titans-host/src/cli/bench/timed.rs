@@ -2,7 +2,7 @@
 //! what the operations of a model take. Where operations may still run when their call returns, it can wait for
 //! each of them.
 
-use crate::device::{Device, MemoryOp, MemoryUse, Operation, OperationKind, SegmentsOp};
+use crate::device::{Device, MemoryOp, MemoryUse, Operation, OperationKind, RepeatedStep, SegmentsOp};
 use crate::error::Result;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -49,7 +49,7 @@ impl<D: Device> Device for Timed<D> {
     type Elem = D::Elem;
     type Buffer = D::Buffer;
     type Indices = D::Indices;
-    type RecordedSteps = ();
+    type RecordedSteps = D::RecordedSteps;
 
     fn describe(&self) -> String {
         self.device.describe()
@@ -113,6 +113,20 @@ impl<D: Device> Device for Timed<D> {
 
     fn run(&self, operation: Operation<'_, D::Buffer, D::Indices>) -> Result<u64> {
         self.time(operation.kind(), || self.device.run(operation))
+    }
+
+    /// What is launched as one has no operations to wait for.
+    fn repeats(&self) -> bool {
+        self.device.repeats() && !self.waits.load(Ordering::Relaxed)
+    }
+
+    fn repeat(
+        &self,
+        kept: &mut D::RecordedSteps,
+        step: &RepeatedStep<'_, D::Indices>,
+        work: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        self.device.repeat(kept, step, work)
     }
 }
 

@@ -87,6 +87,17 @@ impl<R: Driver> DeviceBuffer<R> {
         unsafe { self.driver.copy(from.address, self.address, self.len * BYTES) }
     }
 
+    /// Overwrites the first `len` elements with those of another buffer from `offset` on.
+    pub(super) fn copy_range(&self, from: &Self, offset: usize, len: usize) -> Result<()> {
+        let fits = len <= self.len && offset.checked_add(len).is_some_and(|end| end <= from.len);
+        debug_assert!(fits, "a part of a buffer is copied");
+        if len == 0 || !fits {
+            return Ok(());
+        }
+        // SAFETY: parts of two live buffers; distinct owners do not overlap.
+        unsafe { self.driver.copy(from.from(offset).address, self.address, len * BYTES) }
+    }
+
     /// Elements.
     pub(super) fn len(&self) -> usize {
         self.len

@@ -97,7 +97,7 @@ impl<R: Driver> Cuda<R> {
         let ByValue { groups, places, starts } = ids.by_value()?;
         // How many groups there are is each step's own; those behind the last one are empty.
         let groups = if self.in_repeated_step() { ids.len() } else { groups };
-        let args = args![width, ids.values(), places, starts, d_y, d_table];
+        let args = args![width, ids.values()?, places, starts, d_y, d_table];
         self.launch_blocks("embedding_vjp", groups * width.div_ceil(TILE), args)
     }
 }

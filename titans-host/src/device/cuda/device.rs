@@ -2,6 +2,7 @@
 
 use super::buffer::{DeviceBuffer, bytes_of};
 use super::driver::{Arg, Driver};
+use super::indices::Sent;
 use super::memory::{only_asks, walks};
 use super::ops::rows;
 use super::product::args;
@@ -60,7 +61,8 @@ impl<R: Driver> Device for Cuda<R> {
     }
 
     fn write_indices(&self, x: &[u32], out: &mut Self::Indices) -> Result<()> {
-        out.replace(&self.driver, x)
+        let sent = if self.graph { Sent::Later } else { Sent::Now };
+        out.replace(&self.driver, x, sent)
     }
 
     fn download(&self, x: &Self::Buffer) -> Result<Vec<f32>> {
@@ -187,7 +189,7 @@ impl<R: Driver> Device for Cuda<R> {
             Op::Embedding { width, ids, table, y } => {
                 let ids_len = self.check_ids(ids, rows("table in whole rows", width, table.len())?)?;
                 expect_len("y", ids_len * width, y.len())?;
-                self.launch("embedding_forward", y.len(), args![width, ids.values(), table, y])
+                self.launch("embedding_forward", y.len(), args![width, ids.values()?, table, y])
             }
             Op::EmbeddingVjp { width, ids, d_y, d_table } => {
                 let ids_len = self.check_ids(ids, rows("d_table in whole rows", width, d_table.len())?)?;
@@ -198,24 +200,24 @@ impl<R: Driver> Device for Cuda<R> {
                 let count = self.check_lengths(lengths, time)?;
                 expect_len("x", count.saturating_mul(time).saturating_mul(width), x.len())?;
                 expect_len("y", count.saturating_mul(width), y.len())?;
-                self.launch("pool_forward", y.len(), args![time, width, lengths.values(), x, y])
+                self.launch("pool_forward", y.len(), args![time, width, lengths.values()?, x, y])
             }
             Op::PoolVjp { time, width, lengths, d_y, d_x } => {
                 let count = self.check_lengths(lengths, time)?;
                 expect_len("d_x", count.saturating_mul(time).saturating_mul(width), d_x.len())?;
                 expect_len("d_y", count.saturating_mul(width), d_y.len())?;
-                self.launch("pool_vjp", d_x.len(), args![time, width, lengths.values(), d_y, d_x])
+                self.launch("pool_vjp", d_x.len(), args![time, width, lengths.values()?, d_y, d_x])
             }
             Op::CrossEntropy { classes, logits, targets, losses } => {
                 let rows = self.check_targets(classes, logits, targets)?;
                 expect_len("losses", rows, losses.len())?;
-                self.launch_rows("cross_entropy_forward", rows, args![classes, logits, targets.values(), losses])
+                self.launch_rows("cross_entropy_forward", rows, args![classes, logits, targets.values()?, losses])
             }
             Op::CrossEntropyVjp { classes, logits, targets, scale, d_logits } => {
                 let rows = self.check_targets(classes, logits, targets)?;
                 expect_len("d_logits", logits.len(), d_logits.len())?;
                 let (scale, place) = self.loss_scale(scale);
-                let args = args![classes, scale, Arg::Address(place), logits, targets.values(), d_logits];
+                let args = args![classes, scale, Arg::Address(place), logits, targets.values()?, d_logits];
                 self.launch_rows("cross_entropy_vjp", rows, args)
             }
             Op::SquaredError { width, x, target, losses } => {

@@ -2,36 +2,41 @@
 
 use super::arena::Arena;
 use super::buffer::{DeviceBuffer, View, bytes_of};
-use super::driver::Driver;
+use super::driver::{Address, Driver};
 use super::watch::Bound;
 use crate::device::IGNORE;
 use crate::error::{Error, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use titans_kernel::error::expect_len;
 
 /// `u32`s in a device's memory. Behind them is room for their places grouped by value, so that what belongs to one
 /// value (the gradient of a row of a table) is added up in order, without a search. Only an embedding's gradient wants
 /// that: numbers are grouped when the first one asks, and from then on whenever they are written, so that no later one
 /// waits for the host.
+///
+/// What is written may stay on the host until the first operation that reads it, or go to the device together with all
+/// else that a repeated step reads.
 #[derive(Debug)]
 pub struct DeviceIndices<R: Driver> {
     /// The numbers; their places by value, then by place; where each group of equal values starts among these, and ends
     /// up to one more than there are numbers: as many words whatever the numbers are.
     words: DeviceBuffer<R>,
     len: usize,
-    groups: Mutex<Groups>,
+    host: Mutex<HostWords>,
     /// The largest, and the largest that is not [`IGNORE`]: checked against tables on the host.
     pub(super) largest: Option<u32>,
     pub(super) largest_target: Option<u32>,
 }
 
-/// What is known of the groups.
+/// The words as the host knows them.
 #[derive(Debug)]
-enum Groups {
-    /// Nobody has asked for them; the numbers.
-    Unasked(Vec<u32>),
-    /// They are behind the numbers: how many different values there are.
-    Known(usize),
+struct HostWords {
+    /// The numbers, and behind them their groups once somebody asked for these.
+    words: Vec<u32>,
+    /// How many different values there are, once somebody asked.
+    groups: Option<usize>,
+    /// The device has other ones yet.
+    unsent: bool,
 }
 
 /// Groups on the device.
@@ -45,58 +50,97 @@ pub(super) struct ByValue {
     pub starts: View,
 }
 
+/// When numbers go to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Now,
+    /// When an operation, or a repeated step, reads them.
+    Later,
+}
+
 impl<R: Driver> DeviceIndices<R> {
     pub(super) fn upload(driver: &Arc<Arena<R>>, x: &[u32]) -> Result<Self> {
-        Self::new(driver, x, Groups::Unasked(Vec::new()))
+        Self::new(driver, x, None, Sent::Now)
     }
 
-    fn new(driver: &Arc<Arena<R>>, x: &[u32], groups: Groups) -> Result<Self> {
+    fn new(driver: &Arc<Arena<R>>, x: &[u32], groups: Option<usize>, sent: Sent) -> Result<Self> {
         let words = DeviceBuffer::alloc(driver, words_len(x.len()))?;
-        let mut indices = Self { words, len: x.len(), groups: Mutex::new(groups), largest: None, largest_target: None };
-        indices.write(x)?;
+        let host = Mutex::new(HostWords { words: Vec::new(), groups, unsent: false });
+        let mut indices = Self { words, len: x.len(), host, largest: None, largest_target: None };
+        indices.write(x, sent)?;
         Ok(indices)
     }
 
     /// Others in the place of these, whatever their number.
-    pub(super) fn replace(&mut self, driver: &Arc<Arena<R>>, x: &[u32]) -> Result<()> {
-        if x.len() == self.len {
-            return self.write(x);
+    pub(super) fn replace(&mut self, driver: &Arc<Arena<R>>, x: &[u32], sent: Sent) -> Result<()> {
+        if x.len() != self.len {
+            let groups = self.host().groups;
+            *self = Self::new(driver, x, groups, sent)?;
+            return Ok(());
         }
-        let groups = match self.groups.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            Groups::Unasked(_) => Groups::Unasked(Vec::new()),
-            Groups::Known(_) => Groups::Known(0),
-        };
-        *self = Self::new(driver, x, groups)?;
-        Ok(())
+        self.write(x, sent)
     }
 
     /// As many others in the place of these.
-    fn write(&mut self, x: &[u32]) -> Result<()> {
+    fn write(&mut self, x: &[u32], sent: Sent) -> Result<()> {
         expect_len("indices", self.len, x.len())?;
-        match self.groups.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            Groups::Unasked(numbers) => {
-                self.words.write_at(0, &bytes_of(x))?;
-                numbers.clear();
-                numbers.extend_from_slice(x);
-            }
-            Groups::Known(groups) => {
-                let Grouped { words, count } = grouped(x)?;
-                self.words.write(&bytes_of(&[x, &words].concat()))?;
-                *groups = count;
-            }
+        let host = self.host.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let grouped = host.groups.map(|_| grouped(x)).transpose()?;
+        host.words.clear();
+        host.words.extend_from_slice(x);
+        if let Some(Grouped { words, count }) = grouped {
+            host.words.extend_from_slice(&words);
+            host.groups = Some(count);
         }
+        host.unsent = true;
         self.largest = x.iter().copied().max();
         self.largest_target = x.iter().copied().filter(|&x| x != IGNORE).max();
+        if sent == Sent::Now { self.send() } else { Ok(()) }
+    }
+
+    fn host(&self) -> MutexGuard<'_, HostWords> {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies to the device what it does not have yet.
+    fn send(&self) -> Result<()> {
+        let mut host = self.host();
+        if host.unsent {
+            self.words.write_at(0, &bytes_of(&host.words))?;
+            host.unsent = false;
+        }
         Ok(())
+    }
+
+    /// The bytes that the device does not have yet, if there are any.
+    pub(super) fn unsent(&self) -> Option<Vec<u8>> {
+        let host = self.host();
+        host.unsent.then(|| bytes_of(&host.words))
+    }
+
+    /// Takes so many words from a place of a block on the device.
+    pub(super) fn take(&self, block: &DeviceBuffer<R>, offset: usize, len: usize) -> Result<()> {
+        self.words.copy_range(block, offset, len)
+    }
+
+    /// Says whether the device has them yet.
+    pub(super) fn mark(&self, unsent: bool) {
+        self.host().unsent = unsent;
     }
 
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// The numbers.
-    pub(super) fn values(&self) -> View {
-        View { len: self.len, ..self.words.view() }
+    /// Where the numbers are, or will be.
+    pub(super) fn place(&self) -> Address {
+        self.words.view().address
+    }
+
+    /// The numbers. The first who asks sends them.
+    pub(super) fn values(&self) -> Result<View> {
+        self.send()?;
+        Ok(View { len: self.len, ..self.words.view() })
     }
 
     /// Whether the numbers keep to a bound.
@@ -110,16 +154,18 @@ impl<R: Driver> DeviceIndices<R> {
 
     /// Their places by value. The first who asks waits for the device.
     pub(super) fn by_value(&self) -> Result<ByValue> {
-        let mut known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let groups = match &*known {
-            Groups::Known(groups) => *groups,
-            Groups::Unasked(numbers) => {
-                let Grouped { words, count } = grouped(numbers)?;
+        self.send()?;
+        let mut host = self.host();
+        let groups = match host.groups {
+            Some(groups) => groups,
+            None => {
+                let Grouped { words, count } = grouped(&host.words)?;
                 self.words.write_at(self.len, &bytes_of(&words))?;
+                host.words.extend_from_slice(&words);
                 count
             }
         };
-        *known = Groups::Known(groups);
+        host.groups = Some(groups);
         Ok(ByValue { groups, places: self.words.from(self.len), starts: self.words.from(2 * self.len) })
     }
 }

@@ -30,6 +30,7 @@ mod recorder;
 mod repeat;
 mod scratch;
 mod search;
+mod sent;
 mod symbols;
 mod watch;
 

@@ -2,6 +2,7 @@
 
 mod graph;
 mod machine;
+mod uploads;
 
 use super::compile::{self, Target};
 use super::driver::{Address, Driver};
@@ -12,6 +13,7 @@ use crate::error::Result;
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_uint};
 use std::sync::{Mutex, PoisonError};
+use uploads::UnderWay;
 
 /// Of `cuStreamCreate`: the stream does not wait for the legacy default stream, nor that for it.
 const NON_BLOCKING: c_uint = 1;
@@ -53,6 +55,8 @@ pub struct Nvidia {
     workspace: Mutex<Option<Address>>,
     /// Whether cuBLAS would take much.
     large_workspace: bool,
+    /// Copies to the device that nobody waited for.
+    under_way: Mutex<UnderWay>,
     kernels: Mutex<Kernels>,
     description: String,
     target: Target,
@@ -125,6 +129,7 @@ impl Nvidia {
             blas: Mutex::new(DriverHandle(std::ptr::null_mut())),
             workspace: Mutex::default(),
             large_workspace: major >= 9,
+            under_way: Mutex::default(),
             kernels: Mutex::default(),
             description: format!("cuda: {} (compute {major}.{minor}, {} GiB)", info.name, info.memory >> 30),
             target: compile::target(info.capability)?,
@@ -235,11 +240,15 @@ impl Drop for Nvidia {
         let blas = self.blas.get_mut().unwrap_or_else(PoisonError::into_inner).0;
         let workspace = self.workspace.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let module = self.kernels.get_mut().unwrap_or_else(PoisonError::into_inner).module;
+        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner).any();
         let calls = &self.driver.calls;
         // A device that failed refuses all of this too, and there is nothing left to do about it.
         // SAFETY: each handle was made for this device and is given up once; null was never made.
         unsafe {
             let _ = (calls.set_context)(self.context.0);
+            if under_way {
+                let _ = (calls.wait_for_stream)(self.stream.0);
+            }
             if !blas.is_null() {
                 let _ = (self.cublas.0.destroy)(blas);
             }

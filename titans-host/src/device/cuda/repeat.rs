@@ -6,10 +6,11 @@
 //! replayed.
 
 use super::arena::Arena;
-use super::buffer::{BYTES, DeviceBuffer, bytes_of};
+use super::buffer::{BYTES, DeviceBuffer};
 use super::driver::{Address, Arg, Driver, Recording};
 use super::probe::failed;
 use super::product::args;
+use super::sent::{BlockPart, SentBlock};
 use super::watch::{Bound, StepNumbers, Watch};
 use super::{Cuda, DeviceIndices};
 use crate::device::optimiser::Update;
@@ -25,20 +26,21 @@ const TRIES: u32 = 3;
 
 /// Places of a step's numbers ([`StepNumbers::at`]).
 const LOSS_SCALE: usize = 0;
-const GRADIENT_SCALE: usize = 1;
-const CORRECTIONS: usize = 2;
-const RATES: usize = 4;
+const ROW: usize = 1;
+const GRADIENT_SCALE: usize = 2;
+const CORRECTIONS: usize = 3;
+const RATES: usize = 5;
 
 /// What a device keeps for the owner of steps that it repeats.
 #[derive(Debug)]
 pub struct RecordedSteps<R: Driver> {
-    numbers: Option<DeviceBuffer<R>>,
+    block: Option<DeviceBuffer<R>>,
     steps: Vec<StepOfSizes<R>>,
 }
 
 impl<R: Driver> Default for RecordedSteps<R> {
     fn default() -> Self {
-        Self { numbers: None, steps: Vec::new() }
+        Self { block: None, steps: Vec::new() }
     }
 }
 
@@ -63,6 +65,8 @@ struct RecordedStep<R: Driver> {
     /// Memory that others had, and whose it was: they must have it still.
     fixed: Vec<(Address, u64)>,
     bounds: Vec<(Address, Bound)>,
+    /// What it takes from the block.
+    parts: Vec<BlockPart>,
 }
 
 impl<R: Driver> Drop for RecordedStep<R> {
@@ -84,13 +88,14 @@ enum Standing {
 }
 
 impl<R: Driver> RecordedStep<R> {
-    fn standing(&self, indices: &[&DeviceIndices<R>]) -> Standing {
+    fn standing(&self, sent: &SentBlock<'_, R>) -> Standing {
         let within = |&(at, bound): &(Address, Bound)| {
-            let found = indices.iter().find(|indices| indices.values().address == at);
+            let found = sent.indices.iter().find(|indices| indices.place() == at);
             found.is_some_and(|indices| indices.keeps(bound))
         };
         match self.machine.has(&self.fixed, &self.scratch) {
             (false, _) => Standing::Stale,
+            _ if self.parts != sent.parts => Standing::Stale,
             (true, false) => Standing::Waits,
             (true, true) if self.bounds.iter().all(within) => Standing::Ready,
             (true, true) => Standing::Waits,
@@ -105,9 +110,9 @@ impl<R: Driver> RecordedStep<R> {
 
 impl<R: Driver> StepOfSizes<R> {
     /// Whether the recording ran in the step's place. One that the machine refuses is not tried again.
-    fn replayed(&mut self, indices: &[&DeviceIndices<R>]) -> bool {
+    fn replayed(&mut self, sent: &SentBlock<'_, R>) -> bool {
         let Some(step) = &self.recorded else { return false };
-        match step.standing(indices) {
+        match step.standing(sent) {
             Standing::Waits => return false,
             Standing::Stale => self.recorded = None,
             Standing::Ready => match step.replay() {
@@ -122,27 +127,14 @@ impl<R: Driver> StepOfSizes<R> {
     }
 }
 
-impl<R: Driver> RecordedSteps<R> {
-    /// The steps of these sizes, if they may be recorded.
-    fn of_sizes(&mut self, sizes: &[u64]) -> Option<&mut StepOfSizes<R>> {
-        let found = self.steps.iter().position(|step| step.sizes == sizes);
-        if found.is_none() && self.steps.len() < MOST {
-            self.steps.push(StepOfSizes { sizes: sizes.to_vec(), digest: None, recorded: None, tries: 0 });
-            return self.steps.last_mut();
-        }
-        self.steps.get_mut(found?)
+/// The steps of these sizes, if they may be recorded.
+fn of_sizes<'k, R: Driver>(steps: &'k mut Vec<StepOfSizes<R>>, sizes: &[u64]) -> Option<&'k mut StepOfSizes<R>> {
+    let found = steps.iter().position(|step| step.sizes == sizes);
+    if found.is_none() && steps.len() < MOST {
+        steps.push(StepOfSizes { sizes: sizes.to_vec(), digest: None, recorded: None, tries: 0 });
+        return steps.last_mut();
     }
-
-    /// This step's numbers, on the device.
-    fn put(&mut self, device: &Cuda<R>, values: Vec<f32>) -> Result<StepNumbers> {
-        let place = match self.numbers.take() {
-            Some(place) if place.len() == values.len() => place,
-            _ => DeviceBuffer::alloc(&device.driver, values.len())?,
-        };
-        place.write(&bytes_of(&values))?;
-        let at = self.numbers.insert(place).view().address;
-        Ok(StepNumbers { at, values })
-    }
+    steps.get_mut(found?)
 }
 
 impl<R: Driver> Cuda<R> {
@@ -152,26 +144,28 @@ impl<R: Driver> Cuda<R> {
         step: &RepeatedStep<'_, DeviceIndices<R>>,
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        let numbers = kept.put(self, numbers_of(step))?;
-        let Some(same) = kept.of_sizes(step.sizes) else { return self.watched(numbers, work).map(drop) };
-        if same.replayed(step.indices) {
+        let RecordedSteps { block, steps } = kept;
+        let sent = SentBlock::new(&self.driver, block, numbers_of(step), step.indices)?;
+        let Some(same) = of_sizes(steps, step.sizes) else { return self.watched(&sent, work).map(drop) };
+        if same.replayed(&sent) {
             return Ok(());
         }
         if let Some(digest) = same.digest.filter(|_| same.recorded.is_none() && same.tries < TRIES) {
             same.tries += 1;
-            same.recorded = self.recorded(numbers.clone(), digest, work);
+            same.recorded = self.recorded(&sent, digest, work);
             if same.recorded.as_ref().is_some_and(|step| step.replay().is_ok()) {
                 return Ok(());
             }
             same.recorded = None;
         }
-        same.digest = Some(self.watched(numbers, work)?);
+        same.digest = Some(self.watched(&sent, work)?);
         Ok(())
     }
 
     /// Runs a step; what it enqueued.
-    fn watched(&self, numbers: StepNumbers, work: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
-        *self.driver.watch() = Some(Watch::new(numbers, false));
+    fn watched(&self, sent: &SentBlock<'_, R>, work: &mut dyn FnMut() -> Result<()>) -> Result<u64> {
+        sent.spread().inspect_err(|_| sent.mark(true))?;
+        *self.driver.watch() = Some(Watch::new(sent.numbers.clone(), false));
         let done = work();
         let watch = self.driver.watch().take();
         done.map(|()| watch.map_or(0, |watch| watch.digest()))
@@ -181,19 +175,23 @@ impl<R: Driver> Cuda<R> {
     /// that is not there, or enqueues something else than the time before.
     fn recorded(
         &self,
-        numbers: StepNumbers,
+        sent: &SentBlock<'_, R>,
         digest: u64,
         work: &mut dyn FnMut() -> Result<()>,
     ) -> Option<RecordedStep<R>> {
         self.driver.begin_recording().ok()?;
-        *self.driver.watch() = Some(Watch::new(numbers, true));
-        let done = work();
+        // Before the watch begins: which whole numbers come in the block is no part of the digest.
+        let spread = sent.spread();
+        let mut watch = Watch::new(sent.numbers.clone(), true);
+        watch.places.extend(sent.places());
+        *self.driver.watch() = Some(watch);
+        let done = spread.and_then(|()| work());
         let watch = self.driver.watch().take();
         let recording = self.driver.end_recording();
         let (watch, recording) = (watch?, recording.ok()?);
         let (fixed, scratch) = self.driver.owners(&watch);
-        let (machine, bounds) = (self.driver.clone(), watch.bounds.clone());
-        let step = RecordedStep { machine, recording, scratch, fixed, bounds };
+        let (machine, bounds, parts) = (self.driver.clone(), watch.bounds.clone(), sent.parts.clone());
+        let step = RecordedStep { machine, recording, scratch, fixed, bounds, parts };
         (done.is_ok() && watch.obstacle.is_none() && watch.digest() == digest).then_some(step)
     }
 
@@ -212,7 +210,7 @@ impl<R: Driver> Cuda<R> {
     /// Notes what whole numbers are held against.
     pub(super) fn bounded(&self, indices: &DeviceIndices<R>, bound: Bound) {
         if let Some(watch) = &mut *self.driver.watch() {
-            watch.bounds.push((indices.values().address, bound));
+            watch.bounds.push((indices.place(), bound));
         }
     }
 
@@ -223,7 +221,8 @@ impl<R: Driver> Cuda<R> {
         updates: &[Update<'_, DeviceBuffer<R>>],
     ) -> Result<()> {
         let ClippedBy { clip, loss, squares, report } = by;
-        for (what, expected, x) in [("loss", 1, loss), ("squares", 1, squares), ("report", 2, &*report)] {
+        let rows = (report.len() / 2).max(1);
+        for (what, expected, x) in [("loss", 1, loss), ("squares", 1, squares), ("report", 2 * rows, &*report)] {
             expect_len(what, expected, x.len())?;
         }
         let Some(at) = self.step_numbers(updates) else {
@@ -231,7 +230,8 @@ impl<R: Driver> Cuda<R> {
         };
         let place = |i: usize| at + (i * BYTES) as u64;
         let bits = clip.to_bits() as i64;
-        let args = args![bits, loss, squares, Arg::Address(place(GRADIENT_SCALE)), report];
+        let [row, scale] = [ROW, GRADIENT_SCALE].map(|i| Arg::Address(place(i)));
+        let args = args![bits, rows, loss, squares, row, scale, report];
         self.launch("clip_scale", 1, args)?;
         self.adamw_many(updates, Some([place(GRADIENT_SCALE), place(RATES)]))
     }
@@ -251,7 +251,7 @@ impl<R: Driver> Cuda<R> {
 
 /// The numbers of a step in their order.
 fn numbers_of<I>(step: &RepeatedStep<'_, I>) -> Vec<f32> {
-    let mut values = vec![step.loss_scale as f32, f32::NAN];
+    let mut values = vec![step.loss_scale as f32, step.row as f32, f32::NAN];
     values.extend(rates_of(step.updates));
     values
 }

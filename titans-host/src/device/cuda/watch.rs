@@ -11,10 +11,10 @@ use std::sync::{MutexGuard, PoisonError};
 /// A step's numbers in the machine's memory, and what they are: an operation that wants another one is not repeated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct StepNumbers {
-    /// Where they are: the cotangent of every loss; what the gradients are multiplied by, found on the device; the two
-    /// corrections of AdamW's moments; of each parameter its rate and its decay.
+    /// Where they are: the cotangent of every loss; the step's row of the report; what the gradients are multiplied by,
+    /// found on the device; the two corrections of AdamW's moments; of each parameter its rate and its decay.
     pub at: Address,
-    /// Their values; that of the second is not known.
+    /// Their values; that of the third is not known.
     pub values: Vec<f32>,
 }
 

@@ -105,16 +105,20 @@ KERNEL adamw_many(i64 n, float beta1, float beta2, float epsilon, float scale, f
     OF_MANY(UPDATE)
 }
 
-// n = 1: the loss and the sum of the gradients' squares to the report, and what the gradients are multiplied by, so
-// that their norm is not above the clip (a double's bits), to scale[0]; not a number where one of the two is none or
-// infinite. In double, as the host finds it
-KERNEL clip_scale(i64 n, i64 clip_bits, const float* loss, const float* squares, float* scale, float* report) {
+// n = 1: the loss and the sum of the gradients' squares to row place[0] of the report [rows, 2], taken around, and what
+// the gradients are multiplied by, so that their norm is not above the clip (a double's bits), to scale[0]; not a number
+// where one of the two is none or infinite, here or in the row before. In double, as the host finds it
+KERNEL clip_scale(i64 n, i64 clip_bits, i64 rows, const float* loss, const float* squares, const float* place,
+                  float* scale, float* report) {
     THREAD(i, n);
-    const double clip = __longlong_as_double(clip_bits), norm = sqrt((double)squares[i]);
-    const float all = loss[i], sum = squares[i];
-    report[0] = all;
-    report[1] = sum;
+    const i64 row = (i64)place[i];
+    const float* last = report + 2 * ((row + rows - 1) % rows);
     // x - x is 0 for finite numbers alone.
+    const float before = row > 0 ? (last[0] - last[0]) + (last[1] - last[1]) : 0.0f;
+    const double clip = __longlong_as_double(clip_bits), norm = sqrt((double)squares[i]);
+    const float all = loss[i] + before, sum = squares[i] + before;
+    report[2 * (row % rows)] = all;
+    report[2 * (row % rows) + 1] = sum;
     const float none = (all - all) + (sum - sum);
     scale[i] = none != 0.0f ? none : norm > clip ? (float)(clip / norm) : 1.0f;
 }

@@ -72,7 +72,7 @@ impl<'a, R: Driver> Chunk<'a, R> {
         for (gate, to) in [&s.alpha, &s.theta, &s.eta].into_iter().enumerate() {
             self.gather_gate(gate, s, inputs.gates, to)?;
         }
-        let mask = inputs.mask.map(DeviceIndices::values);
+        let mask = inputs.mask.map(DeviceIndices::values).transpose()?;
         let read_only = usize::from(op.read_only);
         for set in 0..self.sizes.sets() {
             let to = self.of_set(&s.writes, set);

@@ -221,7 +221,8 @@ impl<R: Driver> LinearMemory<'_, R> {
 
     /// Pieces of one tile: a block a piece.
     fn in_one(&self, group: &PieceGroup<R>, pieces: Pieces, inputs: &CudaInputs<'_, R>) -> Result<()> {
-        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
+        let (mask, read_only) =
+            (inputs.mask.map(DeviceIndices::values).transpose()?, usize::from(self.sizes.op.read_only));
         let sizes = args![read_only, self.sizes.spec().key_width(), self.sizes.scale()];
         let given = args![inputs.q, inputs.k, inputs.gates, mask];
         let PieceGroup { chains, rows, c, p, m, .. } = group;
@@ -235,7 +236,7 @@ impl<R: Driver> LinearMemory<'_, R> {
         let (cuda, op, n) = (self.cuda, self.sizes.op, self.sizes.longest());
         let (units, told) = (pieces.count * self.sizes.count, self.group_args(pieces));
         let told = [&told[..], &self.answer_args()].concat();
-        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(op.read_only));
+        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values).transpose()?, usize::from(op.read_only));
         let PieceGroup { chains, rows, c, p, m, .. } = group;
         let made = args![read_only, inputs.gates, mask, chains, rows, c, p.as_ref()];
         cuda.launch("linear_coefficients", units * (n + 1), &[&told[..], made].concat())?;

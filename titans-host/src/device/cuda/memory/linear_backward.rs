@@ -216,7 +216,8 @@ impl<R: Driver> LinearMemory<'_, R> {
         let args = [&told[..], &widths, made, &residuals, squares, &states, out].concat();
         cuda.launch_blocks("linear_keys_vjp", units * tiles, &args)?;
 
-        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
+        let (mask, read_only) =
+            (inputs.mask.map(DeviceIndices::values).transpose()?, usize::from(self.sizes.op.read_only));
         let made = args![read_only, self.sizes.params, inputs.gates, mask, group.chains, group.c, group.p];
         let given = args![d_queries, d_keys, &work.d_rows];
         let out = args![&work.behind, &work.scaled, group.t, &*gradients.d_gates];
@@ -245,7 +246,8 @@ impl<R: Driver> LinearMemory<'_, R> {
         let args = [&told[..], widths, given, residuals, &states, out].concat();
         self.cuda.launch_blocks("linear_answers_vjp", units, &args)?;
 
-        let (mask, read_only) = (inputs.mask.map(DeviceIndices::values), usize::from(self.sizes.op.read_only));
+        let (mask, read_only) =
+            (inputs.mask.map(DeviceIndices::values).transpose()?, usize::from(self.sizes.op.read_only));
         let given = args![inputs.q, inputs.k, inputs.gates, mask];
         let made = args![group.chains, group.rows, group.c, group.p, &*gradients.d_v];
         let squares = args![&work.behind, of_queries, d_queries, of_keys, d_keys, &work.scaled, group.t];

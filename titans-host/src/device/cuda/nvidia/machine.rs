@@ -62,11 +62,8 @@ impl Driver for Nvidia {
     }
 
     unsafe fn upload(&self, host: &[u8], to: Address) -> Result<()> {
-        // SAFETY: the caller promises room at `to`; `host` stays borrowed until the copy is done.
-        self.call("copying to the device", |driver| unsafe {
-            (driver.calls.copy_to_device)(to, host.as_ptr().cast(), host.len(), self.stream.0)
-        })?;
-        self.synchronize()
+        // SAFETY: the caller's promise.
+        unsafe { self.send(host, to) }
     }
 
     unsafe fn download(&self, from: Address, host: &mut [u8]) -> Result<()> {
@@ -141,8 +138,7 @@ impl Driver for Nvidia {
     }
 
     fn synchronize(&self) -> Result<()> {
-        // SAFETY: the stream is alive.
-        self.call("waiting for the device", |driver| unsafe { (driver.calls.wait_for_stream)(self.stream.0) })
+        self.wait()
     }
 
     fn begin_recording(&self) -> Result<()> {
