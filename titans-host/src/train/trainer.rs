@@ -140,7 +140,8 @@ impl<'a, D: Device> Trainer<'a, D> {
         &self.config
     }
 
-    /// How far the run is, with all steps that were begun. Its task's part is as of the last checkpoint; [`Trainer::task_state`] is as of now.
+    /// How far the run is, with all steps that were begun. Its task's part is as of the last checkpoint;
+    /// [`Trainer::task_state`] is as of now.
     pub fn state(&self) -> &RunState {
         &self.state
     }
