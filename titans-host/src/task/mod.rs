@@ -151,7 +151,6 @@ tasks! {
         from_files: true,
         own_lengths: true,
         ends: Some("titans classify says of which class they are"),
-        ..TaskFacts::MADE
     };
     /// Needles in haystacks.
     Needle(NeedleConfig) = 6, "needle", TaskFacts { study: StudyBy::Options, ..TaskFacts::MADE };

@@ -43,11 +43,14 @@ impl Tag {
     const ALL: [Self; 4] = [Self::Word, Self::Exchange, Self::End, Self::Abort];
 }
 
+/// What is to be written.
+type Message = (Tag, Vec<u8>);
+
 /// The connection with another process.
 struct Peer {
     stream: TcpStream,
     /// To the thread that writes; none once all is said.
-    out: Mutex<Option<Sender<(Tag, Vec<u8>)>>>,
+    out: Mutex<Option<Sender<Message>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     words: Receiver<Vec<u8>>,
     exchanges: Receiver<Vec<u8>>,
@@ -92,7 +95,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn write(stream: TcpStream, said: &Receiver<(Tag, Vec<u8>)>) -> IoResult<()> {
+fn write(stream: TcpStream, said: &Receiver<Message>) -> IoResult<()> {
     let mut out = BufWriter::new(stream);
     while let Ok((tag, bytes)) = said.recv() {
         out.write_all(&[tag as u8])?;
