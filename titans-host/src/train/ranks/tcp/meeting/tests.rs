@@ -97,9 +97,9 @@ fn who_aborts_ends_the_others() {
             scope.spawn(move || {
                 let ranks = Tcp::at(meeting, &launch(rank, 3), |code| CODES.lock().unwrap().push(code)).unwrap();
                 if rank == 2 {
-                    ranks.abort(7);
+                    return ranks.abort(7);
                 }
-                // The others would be gone by now.
+                // A process would be gone by now.
                 assert!(ranks.meet().is_err());
             })
         };
