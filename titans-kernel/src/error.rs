@@ -78,13 +78,12 @@ pub enum Error {
 /// What is wrong with bytes that a reader refuses.
 ///
 /// ```
-/// use titans_kernel::{Error, Fault, Memory};
+/// use titans_kernel::memory::Memory;
+/// use titans_kernel::{Error, Fault};
 ///
-/// # fn main() -> titans_kernel::Result<()> {
-/// let mut memory: Memory<f32, Vec<f32>> = Memory::linear(4, 4).build()?;
+/// let mut memory = Memory::linear(4, 4).build()?;
 /// assert!(matches!(memory.load(b"no memory at all"), Err(Error::Format { fault: Fault::Length, .. })));
-/// # Ok(())
-/// # }
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
