@@ -4,7 +4,7 @@ use crate::train::ranks::Collective;
 use crate::train::ranks::launch::{Launch, Transport};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 fn exit(code: u8) {
@@ -74,13 +74,17 @@ fn everybody_hears_everybody() {
 
 #[test]
 fn who_leaves_without_a_word_is_named() {
+    let both = Barrier::new(2);
     let said = together(3, true, |ranks| {
         if ranks.rank() == 1 {
             // As the system closes what a process leaves behind.
             drop(ranks);
             return String::new();
         }
-        ranks.meet().unwrap_err().to_string()
+        let error = ranks.meet().unwrap_err().to_string();
+        // Who leaves next is not to be named by the other.
+        both.wait();
+        error
     });
     for rank in [0, 2] {
         assert!(said[rank].contains("process 1 of 3") && said[rank].contains("--resume"), "{said:?}");
