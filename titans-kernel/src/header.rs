@@ -4,7 +4,7 @@
 use crate::error::{Fault, Result};
 use crate::part::Parts;
 
-/// A model, as `titans export` writes it ([`crate::model::blob`]).
+/// A model, as `titans export` writes it ([`crate::model::Model::parse`]).
 pub const MODEL: &[u8; 7] = b"TTNMODL";
 /// A stream of a memory ([`crate::memory::Stream::save`]).
 pub const MEMORY: &[u8; 7] = b"TTNSTRM";

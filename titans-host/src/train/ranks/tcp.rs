@@ -1,7 +1,7 @@
 //! Processes that reach each other over TCP, as torchrun starts them: no library is needed, and CPUs and GPUs on one
 //! machine or several may take part.
 //!
-//! Every two of them have a connection ([`meeting`]), with a thread that writes and one that reads, so that exchanges
+//! Every two of them have a connection ([`Meeting`]), with a thread that writes and one that reads, so that exchanges
 //! are on their way while the backward goes on. A process that leaves without having said that it is done is gone to
 //! the others: the next thing that they do together fails, with its number.
 
