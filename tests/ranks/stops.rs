@@ -1,32 +1,16 @@
 //! A process that dies or is asked to stop ends all, and what was saved is whole.
 
-use super::support::{and, content, mpirun, mpirun_is_there, ok, small, step, texts, titans};
+use super::support::{endless, expect_whole, mpirun, mpirun_is_there, step, texts, wait_for};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// An endless run of two processes in `run` that saves after every step, and has saved some.
 fn begun(folder: &Path) -> Child {
-    let first = and(&small(folder), "--steps 1 --out first --accumulate 2");
-    let mut command = titans(folder);
-    command.args(first);
-    ok(command);
-    let config = std::fs::read_to_string(folder.join("first/config.toml")).unwrap();
-    let config = config.replace("save_every = 30.0", "save_every = 0.0").replace("steps = 1\n", "steps = 100000000\n");
-    assert!(config.contains("save_every = 0.0") && config.contains("steps = 100000000"), "{config}");
-    std::fs::write(folder.join("endless.toml"), config).unwrap();
+    endless(folder);
     let mut command = mpirun(folder, 2, &["train", "--config", "endless.toml", "--out", "run", "--threads", "1"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for("a checkpoint", || folder.join("run/latest.safetensors").exists() && step(folder, "run") > 3);
     child
-}
-
-fn wait_for(what: &str, there: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !there() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "no {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The process of that rank among those that `mpirun` started.
@@ -44,16 +28,6 @@ fn process(mpirun: &Child, rank: usize) -> String {
 
 fn signal(name: &str, pid: &str) {
     assert!(Command::new("kill").args([name, pid]).status().unwrap().success());
-}
-
-/// The run's last checkpoint is whole, and one process goes on from it.
-fn expect_whole(folder: &Path) {
-    let done = step(folder, "run");
-    content(folder, "run", "latest.safetensors");
-    let mut command = titans(folder);
-    command.args(["train", "--resume", "run", "--threads", "1", "--steps", &(done + 1).to_string()]);
-    ok(command);
-    assert_eq!(step(folder, "run"), done + 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 use titans_host::train::store::Store;
 
 /// Where a process has options of its own, they follow one of these.
@@ -145,4 +146,34 @@ pub fn expect_same(folder: &Path, a: &str, b: &str) {
     assert_eq!(metrics(folder, a), metrics(folder, b), "{a} and {b}");
     let [x, y] = [a, b].map(|run| std::fs::read_to_string(folder.join(run).join("config.toml")).unwrap());
     assert_eq!(x, y, "config.toml");
+}
+
+/// `endless.toml`, of a run of two parts that saves after every step.
+pub fn endless(folder: &Path) {
+    let first = and(&small(folder), "--steps 1 --out first --accumulate 2");
+    let mut command = titans(folder);
+    command.args(first);
+    ok(command);
+    let config = std::fs::read_to_string(folder.join("first/config.toml")).unwrap();
+    let config = config.replace("save_every = 30.0", "save_every = 0.0").replace("steps = 1\n", "steps = 100000000\n");
+    assert!(config.contains("save_every = 0.0") && config.contains("steps = 100000000"), "{config}");
+    std::fs::write(folder.join("endless.toml"), config).unwrap();
+}
+
+pub fn wait_for(what: &str, there: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !there() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "no {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The run's last checkpoint is whole, and one process goes on from it.
+pub fn expect_whole(folder: &Path) {
+    let done = step(folder, "run");
+    content(folder, "run", "latest.safetensors");
+    let mut command = titans(folder);
+    command.args(["train", "--resume", "run", "--threads", "1", "--steps", &(done + 1).to_string()]);
+    ok(command);
+    assert_eq!(step(folder, "run"), done + 1);
 }

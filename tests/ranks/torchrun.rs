@@ -1,10 +1,9 @@
 //! Processes that torchrun starts, with what it puts into their environment, find each other over TCP, in any build.
 
-use super::support::{and, content, expect_same, fails, ok, small, step, texts, titans};
+use super::support::{and, endless, expect_same, expect_whole, fails, ok, small, step, texts, titans, wait_for};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 /// `titans` as number `rank` of so many processes, of which torchrun says that they meet beside `port`.
 fn process(folder: &Path, port: u16, rank: usize, size: usize, args: &[&str]) -> Command {
@@ -74,32 +73,16 @@ fn one_that_is_killed_ends_all_and_the_checkpoint_is_whole() {
     for killed in [0, 1] {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        let first = and(&small(folder), "--steps 1 --out first --accumulate 2");
-        let mut command = titans(folder);
-        command.args(first);
-        ok(command);
-        let config = std::fs::read_to_string(folder.join("first/config.toml")).unwrap();
-        let config =
-            config.replace("save_every = 30.0", "save_every = 0.0").replace("steps = 1\n", "steps = 100000000\n");
-        std::fs::write(folder.join("endless.toml"), config).unwrap();
+        endless(folder);
         let mut children = begun(folder, 2, &["train", "--config", "endless.toml", "--out", "run", "--threads", "1"]);
-        let started = Instant::now();
-        while !(folder.join("run/latest.safetensors").exists() && step(folder, "run") > 3) {
-            assert!(started.elapsed() < Duration::from_secs(120), "no checkpoint");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for("a checkpoint", || folder.join("run/latest.safetensors").exists() && step(folder, "run") > 3);
         children[killed].kill().unwrap();
         let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
         let [told, _] = texts(&outputs[1 - killed]);
         assert_eq!(outputs[1 - killed].status.code(), Some(1), "{told}");
         let says = format!("process {killed} of 2: hearing from it: it has ended without a word");
         assert!(told.contains(&says) && told.contains("--resume"), "{told}");
-        let done = step(folder, "run");
-        content(folder, "run", "latest.safetensors");
-        let mut command = titans(folder);
-        command.args(["train", "--resume", "run", "--threads", "1", "--steps", &(done + 1).to_string()]);
-        ok(command);
-        assert_eq!(step(folder, "run"), done + 1);
+        expect_whole(folder);
     }
 }
 

@@ -81,11 +81,19 @@ impl Field {
     /// # Errors
     /// [`Error::Format`](crate::Error::Format) with this fault and the first numbers that differ.
     pub(crate) fn same(self, fault: Fault, expected: &[u8], found: &[u8]) -> Result<()> {
-        (0..self.numbers).map(|i| [expected, found].map(|header| self.at(header, i))).try_for_each(
-            |[expected, found]| {
-                if expected == found { Ok(()) } else { Err(self.error(fault, expected, found)) }
-            },
-        )
+        (0..self.numbers).try_for_each(|i| self.equal(fault, self.at(expected, i), self.at(found, i)))
+    }
+
+    /// Is its first number the expected one?
+    ///
+    /// # Errors
+    /// [`Error::Format`](crate::Error::Format) with this fault and both numbers.
+    pub(crate) fn expect(self, fault: Fault, expected: u64, header: &[u8]) -> Result<()> {
+        self.equal(fault, expected, self.get(header))
+    }
+
+    const fn equal(self, fault: Fault, expected: u64, found: u64) -> Result<()> {
+        if expected == found { Ok(()) } else { Err(self.error(fault, expected, found)) }
     }
 
     /// [`Error::Format`](crate::Error::Format) that names this field.

@@ -101,12 +101,8 @@ impl SavedHeader {
         if bytes.len() < least {
             return Err(Fault::Length.error("length in bytes, at least", least as u64, bytes.len() as u64));
         }
-        let expected = |field: Field, fault, expected| match field.get(bytes) {
-            found if found == expected => Ok(()),
-            found => Err(field.error(fault, expected, found)),
-        };
-        expected(NAME, Fault::Foreign, MAGIC)?;
-        expected(FORMAT, Fault::Version, VERSION)?;
+        NAME.expect(Fault::Foreign, MAGIC, bytes)?;
+        FORMAT.expect(Fault::Version, VERSION, bytes)?;
         let (number_bytes, layers) = (NUMBER_BYTES.get(bytes), LAYERS.get(bytes));
         if number_bytes != 4 && number_bytes != 8 {
             return Err(Fault::Corrupt.error("bytes of a number, 4 or 8", 8, number_bytes));
@@ -177,10 +173,7 @@ impl<T: Scalar> Stream<'_, T> {
         if filled > most {
             return Err(Fault::Corrupt.error("tokens in the unfinished period", most, filled));
         }
-        let (expected, found) = (self.block.len() as u64, NUMBERS.get(bytes));
-        if expected != found {
-            return Err(NUMBERS.error(Fault::Corrupt, expected, found));
-        }
+        NUMBERS.expect(Fault::Corrupt, self.block.len() as u64, bytes)?;
         let counters = Counters { position, clipped, filled };
         for (x, bytes) in self.block.iter_mut().zip(body.part(HEADER..).chunks_exact(T::BYTES)) {
             *x = T::read_le(bytes);

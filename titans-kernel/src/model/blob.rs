@@ -122,12 +122,8 @@ struct Parsed<'a> {
 pub fn number_bytes(bytes: &[u8]) -> Result<usize> {
     let mut r = Reader { bytes };
     let begins = r.take::<8>();
-    for (field, fault, expected) in [(NAME, Fault::Foreign, MAGIC), (FORMAT, Fault::Version, VERSION)] {
-        let found = field.get(&begins);
-        if found != expected {
-            return Err(field.error(fault, expected, found));
-        }
-    }
+    NAME.expect(Fault::Foreign, MAGIC, &begins)?;
+    FORMAT.expect(Fault::Version, VERSION, &begins)?;
     match r.word() {
         bytes @ (4 | 8) => Ok(bytes),
         other => Err(Fault::Corrupt.error("blob: bytes of a number (4 or 8)", 4, other as u64)),

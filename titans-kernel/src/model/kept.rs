@@ -61,9 +61,7 @@ impl<'a> KeptState<'a> {
         }
         let short = || Fault::Length.error("kept state: length in bytes", HEAD as u64, bytes.len() as u64);
         let head = bytes.get(..HEAD).ok_or_else(short)?;
-        if FORMAT.get(head) != VERSION {
-            return Err(FORMAT.error(Fault::Version, VERSION, FORMAT.get(head)));
-        }
+        FORMAT.expect(Fault::Version, VERSION, head)?;
         let end = Self::head_len(OPEN.get(head) as usize);
         let open = bytes.get(HEAD..end).ok_or_else(short)?;
         let (expected, found) = (SUM.get(head), sum(head.part(..SUMMED), open));
